@@ -1,0 +1,351 @@
+"""The control API: datasets, models, runs and versions, for people and pipelines. HTTP API, payload 2.0, IAM.
+
+Every answer is JSON; every refusal is `application/problem+json` with all faults in `errors` and a `next_step`. Each
+call may be repeated: the same wish sent twice is granted once, so a lost answer costs nothing.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from tidegate.aws.clock import SystemClock
+from tidegate.aws.dispatch import LambdaDispatcher
+from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
+from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
+from tidegate.aws.workflow import StepFunctionsWorkflow
+from tidegate.errors import (
+    ArtifactRejectedError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    RequestInvalidError,
+    TidegateError,
+    UnavailableError,
+)
+from tidegate.ports import (
+    Artifacts,
+    Catalog,
+    Clock,
+    DatasetFiles,
+    Dispatcher,
+    Models,
+    Routes,
+    Runs,
+    Versions,
+    Workflow,
+)
+from tidegate.settings import ControlSettings
+from tidegate.steps import datasets, models, runs
+from tidegate.telemetry import Meter, logger
+
+RETRY_AFTER_SECONDS = 2
+_NAMES = {  # what a name in a path can be; anything else names nothing
+    "dataset": re.compile(r"[a-z][a-z0-9-]{0,62}"),
+    "model": re.compile(r"[a-z][a-z0-9-]{0,62}"),
+    "run": re.compile(r"[A-Za-z0-9-]{1,80}"),
+    "version": re.compile(r"[A-Za-z0-9]{1,64}"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world as this function sees it."""
+
+    catalog: Catalog
+    files: DatasetFiles
+    models: Models
+    runs: Runs
+    versions: Versions
+    routes: Routes
+    artifacts: Artifacts
+    workflow: Workflow
+    dispatcher: Dispatcher
+    clock: Clock
+    chance: Callable[[], str]
+    meter: Meter
+
+
+@cache
+def wire() -> Ports:
+    """Adapters on AWS, made at the first request and kept."""
+    settings = ControlSettings.from_env()
+    registry = DynamoRegistry(settings.registry_table)
+    return Ports(
+        catalog=DynamoCatalog(settings.registry_table),
+        files=S3DatasetFiles(settings.data_bucket),
+        models=registry,
+        runs=registry,
+        versions=registry,
+        routes=registry,
+        artifacts=S3Artifacts(settings.artifacts_bucket),
+        workflow=StepFunctionsWorkflow(settings.release_state_machine),
+        dispatcher=LambdaDispatcher(settings.catalog_function),
+        clock=SystemClock(),
+        chance=lambda: secrets.token_hex(6),
+        meter=Meter("control", stage=settings.stage),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: who asks, the names in its path, its query and its body as text."""
+
+    actor: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    text: str
+
+    @property
+    def body(self) -> object:
+        """The decoded JSON body; raises RequestInvalidError (400)."""
+        try:
+            return json.loads(self.text or "null")
+        except (ValueError, RecursionError) as error:
+            raise RequestInvalidError(f"the body is not valid JSON: {error}", status=HTTPStatus.BAD_REQUEST) from None
+
+
+Answer = tuple[HTTPStatus, dict[str, Any] | bytes]
+
+
+def _list_datasets(call: Call, at: Ports) -> Answer:  # noqa: ARG001  every action has the same shape
+    return HTTPStatus.OK, datasets.list_datasets(catalog=at.catalog)
+
+
+def _show_dataset(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, datasets.show_dataset(call.path["dataset"], catalog=at.catalog)
+
+
+def _describe_dataset(call: Call, at: Ports) -> Answer:
+    wish = datasets.DescribeDataset.read(call.body)
+    answer = datasets.describe_dataset(call.path["dataset"], wish, actor=call.actor, catalog=at.catalog, clock=at.clock)
+    return HTTPStatus.CREATED if answer["created"] else HTTPStatus.OK, answer
+
+
+def _plan_uploads(call: Call, at: Ports) -> Answer:
+    wish = datasets.FileList.read(call.body)
+    return HTTPStatus.OK, datasets.plan_uploads(call.path["dataset"], wish, catalog=at.catalog, files=at.files)
+
+
+def _add_dataset_version(call: Call, at: Ports) -> Answer:
+    answer = datasets.add_version(
+        call.path["dataset"],
+        datasets.FileList.read(call.body),
+        actor=call.actor,
+        catalog=at.catalog,
+        files=at.files,
+        dispatcher=at.dispatcher,
+        clock=at.clock,
+    )
+    return HTTPStatus.ACCEPTED if answer["changed"] else HTTPStatus.OK, answer
+
+
+def _list_dataset_versions(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, datasets.list_versions(call.path["dataset"], catalog=at.catalog)
+
+
+def _show_dataset_version(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, datasets.show_version(call.path["dataset"], call.path["version"], catalog=at.catalog)
+
+
+def _list_exclusions(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, datasets.list_exclusions(call.path["dataset"], catalog=at.catalog)
+
+
+def _exclude_period(call: Call, at: Ports) -> Answer:
+    wish = datasets.ExcludePeriod.read(call.body)
+    answer = datasets.exclude_period(call.path["dataset"], wish, actor=call.actor, catalog=at.catalog, clock=at.clock)
+    return HTTPStatus.CREATED if answer["changed"] else HTTPStatus.OK, answer
+
+
+def _list_models(call: Call, at: Ports) -> Answer:  # noqa: ARG001
+    return HTTPStatus.OK, models.list_models(models=at.models)
+
+
+def _show_model(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, models.show_model(call.path["model"], models=at.models, routes=at.routes)
+
+
+def _apply_model(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, models.apply_model(
+        call.path["model"], call.text, actor=call.actor, models=at.models, catalog=at.catalog, clock=at.clock
+    )
+
+
+def _show_spec(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, models.show_spec(call.path["model"], call.query.get("digest"), models=at.models)
+
+
+def _list_runs(call: Call, at: Ports) -> Answer:
+    answer = runs.list_runs(call.path["model"], call.query.get("limit"), models=at.models, runs=at.runs)
+    return HTTPStatus.OK, answer
+
+
+def _start_run(call: Call, at: Ports) -> Answer:
+    answer = runs.start_run(
+        call.path["model"],
+        runs.StartRun.read(call.body if call.text else {}),
+        actor=call.actor,
+        models=at.models,
+        catalog=at.catalog,
+        runs=at.runs,
+        workflow=at.workflow,
+        clock=at.clock,
+        chance=at.chance,
+    )
+    return HTTPStatus.OK if answer["repeated"] else HTTPStatus.ACCEPTED, answer
+
+
+def _show_run(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, runs.show_run(call.path["model"], call.path["run"], runs=at.runs)
+
+
+def _list_versions(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, models.list_versions(call.path["model"], models=at.models, versions=at.versions)
+
+
+def _show_version(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, models.show_version(call.path["model"], call.path["version"], versions=at.versions)
+
+
+def _read_report(call: Call, at: Ports) -> Answer:
+    model, version = call.path["model"], call.path["version"]
+    return HTTPStatus.OK, models.read_report(model, version, versions=at.versions, artifacts=at.artifacts)
+
+
+def _show_ledger(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, models.show_ledger(call.path["model"], models=at.models, routes=at.routes)
+
+
+# Route keys as API Gateway writes them. The stack deploys exactly these: a test holds the two equal.
+ROUTES: Mapping[str, Callable[[Call, Ports], Answer]] = {
+    "GET /datasets": _list_datasets,
+    "GET /datasets/{dataset}": _show_dataset,
+    "PUT /datasets/{dataset}": _describe_dataset,
+    "POST /datasets/{dataset}/uploads": _plan_uploads,
+    "GET /datasets/{dataset}/versions": _list_dataset_versions,
+    "POST /datasets/{dataset}/versions": _add_dataset_version,
+    "GET /datasets/{dataset}/versions/{version}": _show_dataset_version,
+    "GET /datasets/{dataset}/exclusions": _list_exclusions,
+    "POST /datasets/{dataset}/exclusions": _exclude_period,
+    "GET /models": _list_models,
+    "GET /models/{model}": _show_model,
+    "PUT /models/{model}": _apply_model,
+    "GET /models/{model}/spec": _show_spec,
+    "GET /models/{model}/runs": _list_runs,
+    "POST /models/{model}/runs": _start_run,
+    "GET /models/{model}/runs/{run}": _show_run,
+    "GET /models/{model}/versions": _list_versions,
+    "GET /models/{model}/versions/{version}": _show_version,
+    "GET /models/{model}/versions/{version}/report": _read_report,
+    "GET /models/{model}/ledger": _show_ledger,
+}
+
+app = APIGatewayHttpResolver()
+
+
+def _serve(action: Callable[[Call, Ports], Answer]) -> Callable[..., Response[str]]:
+    def served(**path: str) -> Response[str]:
+        status, body = action(_call(path), wire())
+        text = body.decode() if isinstance(body, bytes) else json.dumps(body, allow_nan=False, separators=(",", ":"))
+        return Response(status.value, "application/json", text)
+
+    return served
+
+
+def _call(path: Mapping[str, str]) -> Call:
+    event = app.current_event
+    iam = event.raw_event.get("requestContext", {}).get("authorizer", {}).get("iam") or {}
+    if not iam.get("userArn"):
+        raise RequestInvalidError(
+            "the request carries no IAM identity", status=401, next_step="sign it with SigV4 for service execute-api"
+        )
+    try:
+        text = event.decoded_body or ""
+    except ValueError:
+        raise RequestInvalidError("the body is not UTF-8 text", status=HTTPStatus.BAD_REQUEST) from None
+    for kind, name in path.items():  # a PUT makes a name, and its step says what is wrong with it
+        if event.http_method != "PUT" and not _NAMES[kind].fullmatch(name):
+            raise NotFoundError(
+                f"there is no {kind} {name!r}",
+                next_step="names have lower-case letters, digits and dashes, and begin with a letter",
+            )
+    return Call(iam["userArn"], path, event.query_string_parameters or {}, text)
+
+
+for _key, _action in ROUTES.items():
+    _method, _path = _key.split(" ")
+    app.route(_path.replace("{", "<").replace("}", ">"), method=_method)(_serve(_action))
+
+
+@app.not_found
+def _no_such_route(_: Exception) -> Response[str]:
+    return _problem(HTTPStatus.NOT_FOUND, "no such route", next_step="the command line may be newer than the stack")
+
+
+def _refused(error: TidegateError) -> Response[str]:
+    match error:
+        case InvalidInputError():
+            status = HTTPStatus(error.status) if isinstance(error, RequestInvalidError) else None
+            listed = [fault.to_json() for fault in error.faults]
+            status = status or HTTPStatus.UNPROCESSABLE_ENTITY
+            return _problem(status, error.summary, errors=listed, next_step=error.next_step)
+        case NotFoundError():
+            return _problem(HTTPStatus.NOT_FOUND, error.message, next_step=error.next_step)
+        case ConflictError():
+            next_step = error.next_step or "read it again, then decide again"
+            return _problem(HTTPStatus.CONFLICT, error.message, next_step=next_step)
+        case UnavailableError():
+            logger("control").warning("unavailable", exc_info=error)
+            next_step = error.next_step or "try again in a moment"
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, error.message, next_step=next_step, headers=headers)
+        case ArtifactRejectedError():
+            return _broken(error, error.message, "somebody changed it after it was stored; train the model again")
+        case _:
+            return _broken(error, "something failed on our side")
+
+
+def _broken(error: Exception, detail: str, next_step: str = "") -> Response[str]:
+    """A fault of ours: logged and counted, told to the caller without its inside."""
+    logger("control").error("request failed", exc_info=error)
+    meter = wire().meter
+    meter.count("ServerErrors")
+    meter.flush()
+    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, next_step=next_step)
+
+
+def _problem(
+    status: HTTPStatus,
+    detail: str,
+    *,
+    errors: list[dict[str, object]] | None = None,
+    next_step: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Response[str]:
+    body: dict[str, object] = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "instance": f"urn:uuid:{app.lambda_context.aws_request_id}",
+        "detail": detail,
+        "errors": errors or [],
+        "next_step": next_step,
+    }
+    return Response(status.value, "application/problem+json", json.dumps(body), headers=dict(headers or {}))
+
+
+app.exception_handler(TidegateError)(_refused)
+app.exception_handler(Exception)(lambda error: _broken(error, "something failed on our side"))
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Parse, route, one step, serialise."""
+    return app.resolve(event, context)

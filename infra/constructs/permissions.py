@@ -1,0 +1,64 @@
+"""Permissions, written out. The CDK's own `grant_*` methods allow `s3:GetObject*` and the like; nothing here does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import IConstruct
+
+_READ = ("dynamodb:GetItem", "dynamodb:Query")
+_WRITE = ("dynamodb:PutItem", "dynamodb:UpdateItem")  # transactions are made of these
+EVERY_RESOURCE = "AwsSolutions-IAM5[Resource::*]"
+RUNTIME_AGE = "AwsSolutions-L1"
+
+
+def allow(actions: Sequence[str], resources: Sequence[str]) -> iam.PolicyStatement:
+    """Let exactly these actions act on exactly these resources.
+
+    Raises:
+        ValueError: an action has a wildcard.
+    """
+    starred = [action for action in actions if "*" in action]
+    if starred:
+        raise ValueError(f"name every action, without '*': {', '.join(starred)}")
+    return iam.PolicyStatement(actions=list(actions), resources=list(resources))
+
+
+def read_items(table_arn: str) -> iam.PolicyStatement:
+    """Read items of a table, by key."""
+    return allow(_READ, [table_arn])
+
+
+def write_items(table_arn: str) -> iam.PolicyStatement:
+    """Read and write items of a table, alone and in transactions."""
+    return allow((*_READ, *_WRITE), [table_arn])
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Access to the objects of a bucket under a prefix, for one function."""
+
+    bucket: s3.Bucket
+    prefix: str
+    read: bool = False
+    write: bool = False
+
+    @property
+    def statements(self) -> list[iam.PolicyStatement]:
+        """Reading includes listing: without it S3 answers 403 for a missing object, not 404."""
+        arn = f"{self.bucket.bucket_arn}/{self.prefix}*"
+        reading = [allow(["s3:GetObject"], [arn]), allow(["s3:ListBucket"], [self.bucket.bucket_arn])]
+        return (reading if self.read else []) + ([allow(["s3:PutObject"], [arn])] if self.write else [])
+
+    @property
+    def finding(self) -> str:
+        """What cdk-nag calls the prefix."""
+        bucket = Stack.of(self.bucket).resolve(self.bucket.bucket_arn)["Fn::GetAtt"][0]
+        return f"AwsSolutions-IAM5[Resource::<{bucket}.Arn>/{self.prefix}*]"
+
+
+def acknowledge(scope: IConstruct, findings: Sequence[str], reason: str) -> None:
+    """Tell cdk-nag that a finding is meant, on this construct and those below it, and why."""
+    Validations.of(scope).acknowledge(*(Acknowledgment(id=finding, reason=reason) for finding in findings))

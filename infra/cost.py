@@ -1,0 +1,200 @@
+"""What a deployment costs: every price, every assumption and every product of the two, in one table.
+
+    python -m infra.cost [--predictions N] [--models N] [--json]
+
+No free tier is deducted. Prices are AWS's list prices for us-east-1, without tax; other regions often cost more.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from infra.settings import DeploymentSettings
+
+PRICES_OF = "2025-12"
+SOURCE = "AWS price pages, us-east-1"
+
+# What the templates contain; a test counts them there.
+ALARM_METRICS = 33
+DASHBOARDS = 1
+KEYS = 1
+
+SECONDS_A_MONTH = 30 * 86_400
+GB = 1024.0  # MB
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars for `per` units."""
+
+    usd: float
+    per: float
+    unit: str
+    page: str
+
+
+PRICES = {
+    "lambda-requests": Price(0.20, 1_000_000, "requests", "aws.amazon.com/lambda/pricing"),
+    "lambda-x86_64": Price(0.0000166667, 1, "GB-seconds", "aws.amazon.com/lambda/pricing"),
+    "lambda-arm64": Price(0.0000133334, 1, "GB-seconds", "aws.amazon.com/lambda/pricing"),
+    "http-api": Price(1.00, 1_000_000, "requests up to 512 KB", "aws.amazon.com/api-gateway/pricing"),
+    "dynamodb-read": Price(0.125, 1_000_000, "read request units", "aws.amazon.com/dynamodb/pricing/on-demand"),
+    "dynamodb-write": Price(0.625, 1_000_000, "write request units", "aws.amazon.com/dynamodb/pricing/on-demand"),
+    "s3-get": Price(0.0004, 1_000, "GET requests", "aws.amazon.com/s3/pricing"),
+    "s3-put": Price(0.005, 1_000, "PUT requests", "aws.amazon.com/s3/pricing"),
+    "s3-storage": Price(0.023, 1, "GB-months", "aws.amazon.com/s3/pricing"),
+    "logs": Price(0.50, 1, "GB written", "aws.amazon.com/cloudwatch/pricing"),
+    "logs-storage": Price(0.03, 1, "GB-months", "aws.amazon.com/cloudwatch/pricing"),
+    "alarm": Price(0.10, 1, "metrics in alarms", "aws.amazon.com/cloudwatch/pricing"),
+    "metric": Price(0.30, 1, "custom metrics", "aws.amazon.com/cloudwatch/pricing"),
+    "dashboard": Price(3.00, 1, "dashboards", "aws.amazon.com/cloudwatch/pricing"),
+    "trace": Price(5.00, 1_000_000, "traces recorded", "aws.amazon.com/xray/pricing"),
+    "transition": Price(0.025, 1_000, "state transitions", "aws.amazon.com/step-functions/pricing"),
+    "key": Price(1.00, 1, "keys", "aws.amazon.com/kms/pricing"),
+    "transfer-out": Price(0.09, 1, "GB to the internet", "aws.amazon.com/ec2/pricing/on-demand"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """So many units of something, and why so many."""
+
+    what: str
+    price: str
+    quantity: float
+    because: str
+
+    @property
+    def usd(self) -> float:
+        """What the line costs."""
+        return self.quantity * PRICES[self.price].usd / PRICES[self.price].per
+
+
+def idle() -> list[Line]:
+    """A month in which nothing happens."""
+    return [
+        Line("alarms", "alarm", ALARM_METRICS, "the first 10 of an account are free"),
+        Line("dashboard", "dashboard", DASHBOARDS, "the first 3 of an account are free"),
+        Line("key of the alarm topic", "key", KEYS, "CloudWatch cannot publish under AWS's own"),
+        Line("deployed code", "s3-storage", 0.15, "zipped layers in the CDK's bucket"),
+        Line("datasets, models, registry", "s3-storage", 1, "for each GB you keep"),
+    ]
+
+
+def serving(predictions: int, models: int, settings: DeploymentSettings) -> list[Line]:
+    """A month of single predictions, each its own request, spread over the month.
+
+    Args:
+        predictions: requests a month.
+        models: how many models they are for.
+        settings: memory, architecture and route lifetime.
+    """
+    memory_gb = settings.inference_memory_mb / GB
+    warm_seconds, cold_seconds, cold_share = 0.015, 1.0, 0.005
+    environments = max(2, predictions // 20_000_000)
+    refreshes = environments * models * SECONDS_A_MONTH / max(1, settings.route_ttl_seconds)
+    log_gb = predictions * 1_700 / 1e9
+    return [
+        Line("API", "http-api", predictions, "one request each"),
+        Line("function, requests", "lambda-requests", predictions, "one each"),
+        Line(
+            "function, warm",
+            f"lambda-{settings.architecture}",
+            predictions * warm_seconds * memory_gb,
+            f"{warm_seconds * 1000:.0f} ms each at {settings.inference_memory_mb} MB",
+        ),
+        Line(
+            "function, cold starts",
+            f"lambda-{settings.architecture}",
+            predictions * cold_share * cold_seconds * memory_gb,
+            f"{cold_share:.1%} of requests, {cold_seconds:.0f} s each",
+        ),
+        Line(
+            "registry",
+            "dynamodb-read",
+            min(predictions, refreshes) * 3,
+            f"{environments} environments refresh each route every {settings.route_ttl_seconds} s",
+        ),
+        Line("models", "s3-get", predictions * cold_share, "one for each cold start"),
+        Line("logs", "logs", log_gb, "1.7 KB each: access log, metrics, platform lines"),
+        Line("logs kept", "logs-storage", log_gb * settings.log_retention_days / 30, "for the retention period"),
+        Line("metrics", "metric", 4 + 4 * models, "4 names, in all and for each model"),
+        Line("traces", "trace", predictions, "at most: 1 a second, and 5 % of what comes beyond"),
+        Line("answers", "transfer-out", predictions * 1_000 / 1e9, "1 KB each"),
+    ]
+
+
+def release(settings: DeploymentSettings) -> list[Line]:
+    """One run of the release state machine: six candidates on some 100,000 rows."""
+    training_gb, step_gb = settings.training_memory_mb / GB, settings.step_memory_mb / GB
+    seconds_training = 20 + 6 * 30 + 60
+    return [
+        Line(
+            "fits",
+            f"lambda-{settings.architecture}",
+            seconds_training * training_gb,
+            f"prepare 20 s, 6 candidates of 30 s, refit 60 s, at {settings.training_memory_mb} MB",
+        ),
+        Line("other steps", f"lambda-{settings.architecture}", 40 * step_gb, "evaluation 30 s, the rest 10 s"),
+        Line("state machine", "transition", 25, "states entered"),
+        Line("registry", "dynamodb-write", 60, "each step notes what it did"),
+        Line("tables and reports", "s3-put", 10, "objects of the run"),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m infra.cost", description="What a deployment costs a month.")
+    parser.add_argument("--predictions", type=int, default=1_000_000, help="requests a month (default: 1,000,000)")
+    parser.add_argument("--models", type=int, default=1, help="models they are for (default: 1)")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    chosen = parser.parse_args(arguments)
+    settings = DeploymentSettings()
+    tables = {
+        "a month idle": idle(),
+        f"{chosen.predictions:,} predictions a month, beside that": serving(
+            chosen.predictions, chosen.models, settings
+        ),
+        "one release run": release(settings),
+    }
+    if chosen.json:
+        print(json.dumps({"source": SOURCE, "prices_of": PRICES_OF, "tables": _as_json(tables)}))
+        return 0
+    for title, lines in tables.items():
+        print(f"\n{title}")
+        for line in lines:
+            price = PRICES[line.price]
+            print(f"  {line.what:<27}{line.usd:>9.4f}  {line.quantity:>13,.2f} {price.unit:<22} {line.because}")
+        print(f"  {'total, USD':<27}{sum(line.usd for line in lines):>9.2f}")
+    print(f"\nprices: {SOURCE}, as of {PRICES_OF}; no free tier deducted")
+    for price in PRICES.values():
+        usd = f"{price.usd:.10f}".rstrip("0").rstrip(".")
+        print(f"  {usd:>12} USD for {price.per:>9,.0f} {price.unit:<22} {price.page}")
+    return 0
+
+
+def _as_json(tables: dict[str, list[Line]]) -> dict[str, Any]:
+    return {
+        title: {
+            "usd": round(sum(line.usd for line in lines), 4),
+            "lines": [
+                {
+                    "what": line.what,
+                    "usd": round(line.usd, 6),
+                    "quantity": line.quantity,
+                    "unit": PRICES[line.price].unit,
+                    "unit_price_usd": PRICES[line.price].usd / PRICES[line.price].per,
+                    "because": line.because,
+                }
+                for line in lines
+            ],
+        }
+        for title, lines in tables.items()
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""The time of the local cloud: real time plus an offset that can be moved forward by hand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+
+class Clock:
+    """Runs as real time does; `move_to` jumps ahead, so that an hour's schedule takes no hour.
+
+    Functions run in their own processes and see real time; only what the cloud itself does by the clock (schedules,
+    alarm periods, Wait states) follows this one.
+    """
+
+    def __init__(self) -> None:
+        self._offset_s = 0.0
+        self._moved = threading.Condition()
+
+    @property
+    def offset_s(self) -> float:
+        """How far this clock is ahead of real time, in seconds."""
+        return self._offset_s
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time.time() + self._offset_s
+
+    def now(self) -> datetime:
+        """The same instant as an aware UTC datetime."""
+        return datetime.fromtimestamp(self.time(), UTC)
+
+    def move_to(self, epoch_s: float) -> None:
+        """Jumps to an instant; an instant that has passed already changes nothing, since time does not run back."""
+        with self._moved:
+            self._offset_s += max(0.0, epoch_s - self.time())
+            self._moved.notify_all()
+
+    def wait(self, seconds: float, running: Callable[[], bool] = lambda: True, poll_s: float = 0.1) -> bool:
+        """Waits until `seconds` have passed on this clock; False when `running` said no before that."""
+        deadline = self.time() + seconds
+        with self._moved:
+            while (left := deadline - self.time()) > 0:
+                if not running():
+                    return False
+                self._moved.wait(min(left, poll_s))
+        return True

@@ -1,0 +1,500 @@
+"""The local cloud: synthesized templates, provisioned on moto and set in motion, in this process and on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+import moto.cloudformation.parsing as cloudformation_engine
+from moto.cloudformation.custom_model import CustomModel
+
+from infra.local.alarms import Alarms
+from infra.local.assembly import Assembly, Stack, read_assembly
+from infra.local.clients import Clients, LocalSession
+from infra.local.clock import Clock
+from infra.local.delivery import Courier
+from infra.local.events import EventBus
+from infra.local.front_door import FrontDoor
+from infra.local.functions import FunctionConfig, Invocation
+from infra.local.gateway import Gateway
+from infra.local.gateways import build_gateways, resolve_endpoints
+from infra.local.lambda_bridge import FailedEvents, LambdaBridge, MeteredHost
+from infra.local.logs import Logs
+from infra.local.metrics import Metrics
+from infra.local.moto_server import MotoServer
+from infra.local.resources import Provisioned, ResourceError, create_custom, create_named, provision_into, supported
+from infra.local.stepfunctions import StateMachines
+
+log = logging.getLogger(__name__)
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+STATE_FILE = "local.json"
+_TICK_S = 1.0
+_BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
+# The smallest zip there is: moto wants content, the code runs from its folder.
+_EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
+
+# What a person who owns the account and works with the platform does from a shell.
+DEVELOPER_POLICY: Mapping[str, Any] = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Action": [
+                "cloudformation:Describe*",
+                "cloudformation:List*",
+                "cloudwatch:*",
+                "dynamodb:*",
+                "events:*",
+                "execute-api:Invoke",
+                "firehose:*",
+                "iam:Get*",
+                "iam:List*",
+                "kms:*",
+                "lambda:*",
+                "logs:*",
+                "s3:*",
+                "scheduler:*",
+                "sns:*",
+                "sqs:*",
+                "ssm:*",
+                "states:*",
+                "xray:*",
+            ],
+            "Resource": "*",
+        }
+    ],
+}
+
+
+class ProvisioningError(Exception):
+    """A stack cannot be created; the message names stack, resource and cause."""
+
+
+class LocalCloud:
+    """One account in one region. Make it with `start`, use it as a context manager, or call `close`.
+
+    Attributes:
+        endpoint_url: where the AWS APIs answer.
+        outputs: the outputs of all stacks by key, with API addresses resolved to this machine.
+        host: runs the functions.
+        gateways: the HTTP APIs by name.
+        clock: the cloud's time; move it with `advance`.
+        metrics: every data point.
+        declared_only: resources that exist in name only, since nothing local stands behind their type.
+    """
+
+    region, account = REGION, ACCOUNT
+
+    @classmethod
+    def start(
+        cls,
+        assembly: Path,
+        *,
+        runtime_dir: Path | None = None,
+        state_dir: Path | None = None,
+        on_progress: Callable[[str], None] = lambda _message: None,
+        clock: Clock | None = None,
+        developer_policy: Mapping[str, Any] = DEVELOPER_POLICY,
+        event_retry_waits_s: Sequence[float] = (1.0, 2.0),
+        tick: bool = True,
+    ) -> LocalCloud:
+        """Provisions the stacks of a cdk.out folder and starts everything that moves.
+
+        Args:
+            runtime_dir: awslambdaric and boto3 as pip --target makes it (see LambdaHost); None uses this interpreter's.
+            state_dir: gets local.json, by which other processes find this cloud.
+            on_progress: gets a line per step.
+            developer_policy: what the user `developer` may do.
+            event_retry_waits_s: before the retries of a failed asynchronous invocation (AWS: 60 and 120).
+            tick: fire schedules and evaluate alarms as real time passes; otherwise only `advance` does.
+
+        Raises:
+            AssemblyError: the folder is not an assembly for this account and region.
+            ProvisioningError: a template cannot be provisioned.
+        """
+        cloud = cls(read_assembly(assembly, account=ACCOUNT, region=REGION), clock or Clock())
+        try:
+            cloud._start(runtime_dir, on_progress, developer_policy, event_retry_waits_s)
+            if state_dir is not None:
+                cloud._write_state(state_dir)
+            if tick:
+                cloud._start_ticking()
+        except BaseException:
+            cloud.close()
+            raise
+        return cloud
+
+    def __init__(self, assembly: Assembly, clock: Clock) -> None:
+        self.clock = clock
+        self.outputs: dict[str, str] = {}
+        self.gateways: dict[str, Gateway] = {}
+        self.declared_only: tuple[str, ...] = ()
+        self._assembly = assembly
+        self._users: dict[str, dict[str, str]] = {}
+        self._published: dict[str, list[str]] = {}
+        self._closing = ExitStack()
+        self._moving = threading.RLock()
+
+    # --- using it -----------------------------------------------------------------------------------------------------
+
+    def env(self, user: str = "developer") -> dict[str, str]:
+        """Environment variables with which another process is `user` in this cloud."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            **self._users[user],
+        }
+
+    def session(self, user: str = "developer") -> boto3.Session:
+        """A boto3 session of a user; its clients come to this cloud."""
+        keys = self._users[user]
+        return LocalSession(self.endpoint_url, REGION, {name.lower(): value for name, value in keys.items()})
+
+    def client(self, service: str, user: str = "developer") -> Any:
+        """A boto3 client of a user."""
+        return self.session(user).client(service)  # type: ignore[call-overload]
+
+    def add_user(self, name: str, policy: Mapping[str, Any] | Sequence[str]) -> dict[str, str]:
+        """Makes an IAM user with an inline policy, or with managed policies by ARN; returns its credentials."""
+        iam = self._clients.root("iam")
+        iam.create_user(UserName=name)
+        if isinstance(policy, Mapping):
+            iam.put_user_policy(UserName=name, PolicyName="given", PolicyDocument=json.dumps(policy))
+        else:
+            for arn in policy:
+                iam.attach_user_policy(UserName=name, PolicyArn=arn)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        self._users[name] = {
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        }
+        return dict(self._users[name])
+
+    def kill(self, function: str) -> int:
+        """Kills every environment of a function, as a crashing machine would; returns how many were alive."""
+        return self.host.kill(self._function_name(function))
+
+    def recycle(self, function: str) -> None:
+        """Forgets the warm environments of a function: its next invocation is a cold start."""
+        self.host.recycle(self._function_name(function))
+
+    def advance(self, seconds: float) -> None:
+        """Moves the clock ahead: schedules fire in their order, alarms are evaluated, Wait states end."""
+        with self._moving:
+            self.bus.next_due()  # learns of new schedules, so that they count from before the jump
+            end = self.clock.time() + seconds
+            while True:
+                due = min(self.alarms.next_due(), self.bus.next_due() or math.inf)
+                if due > end:
+                    break
+                self.clock.move_to(due)
+                self._tick()
+            self.clock.move_to(end)
+
+    def settle(self, timeout_s: float = 60.0) -> bool:
+        """Waits until no asynchronous invocation is under way and every log line is in; False when it takes longer."""
+        return self.host.drain(timeout_s)
+
+    def metric_sum(self, namespace: str, name: str, dimensions: Mapping[str, str] | None = None) -> float:
+        """The sum of a metric since the cloud started; see Metrics.total."""
+        return self.metrics.total(namespace, name, dimensions)
+
+    def alarm_state(self, name: str) -> str:
+        """OK, ALARM or INSUFFICIENT_DATA, as of the last evaluation."""
+        return self.alarms.state(name)
+
+    def messages(self, name: str) -> list[str]:
+        """What waits in a queue, or what was published to a topic since the start; by name, ARN or queue URL.
+
+        Raises LookupError naming the queues and topics there are.
+        """
+        short = name.rpartition(":")[2].rpartition("/")[2]
+        topics = {arn.rpartition(":")[2]: arn for arn in self._moto.topics()}
+        queues = self._moto.queue_depths()
+        if ":sns:" not in name and short in queues:
+            return self._moto.queue_messages(short)
+        if short in topics:
+            return list(self._published.get(topics[short], []))
+        raise LookupError(f"there is no queue or topic {name}; there are {', '.join(sorted({*queues, *topics}))}")
+
+    def log_lines(self, group: str) -> list[str]:
+        """All lines of a log group, oldest first."""
+        pages = self._clients.root("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+        return [event["message"] for page in pages for event in page["events"]]
+
+    def close(self) -> None:
+        """Ends every process, thread and connection; nothing of the cloud is left."""
+        self._closing.close()
+
+    def __enter__(self) -> LocalCloud:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- starting it --------------------------------------------------------------------------------------------------
+
+    def _start(
+        self,
+        runtime_dir: Path | None,
+        progress: Callable[[str], None],
+        developer_policy: Mapping[str, Any],
+        event_retry_waits_s: Sequence[float],
+    ) -> None:
+        closing = self._closing
+        scratch = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="tidegate-cloud-")))
+        self._moto = MotoServer(ACCOUNT, REGION, self._invoked_from_inside)
+        closing.callback(self._moto.close)
+        self._door = FrontDoor(self._moto)
+        closing.callback(self._door.close)
+        self.endpoint_url = self._door.url
+        self._clients = Clients(self.endpoint_url, REGION, self._door.root_credentials, self._moto.assume_role)
+        closing.callback(self._clients.close)
+        self.metrics = Metrics(self.clock.time, self._moto.put_metrics)
+        self.logs = Logs(self._moto.put_log_lines, self.metrics, lambda: self.clock.offset_s)
+        self.bus = EventBus(self._moto, self.clock, self.metrics)
+        machines = StateMachines(self._moto.state_machines(), self._clients, self.clock, self.bus, self.metrics)
+        closing.callback(machines.close)
+        self.host = MeteredHost(
+            self.metrics,
+            runtime_dir=runtime_dir,
+            on_log=self.logs.line,
+            on_async_failure=self._failed_event,
+            event_retry_waits_s=event_retry_waits_s,
+        )
+        closing.callback(self.host.close)
+        closing.callback(machines.abort)
+        self._bridge = LambdaBridge(self._moto, self.host)
+        courier = Courier(self._door, self._clients, self.host.invoke_async, self._put_event, self.logs.line)
+        self.bus.courier = courier
+        self.alarms = Alarms(self._moto, self.clock, self.metrics, self.bus, courier)
+        self._failed_events = FailedEvents(courier, self._role_of, self.clock.now)
+        self._door.handle("lambda", "Invoke", self._bridge.invoke)
+        self._door.handle("events", "PutEvents", self.bus.put_events)
+        self._door.handle("stepfunctions", "StopExecution", machines.stopping)
+        self._door.handle("stepfunctions", "DescribeExecution", machines.describing)
+        self._door.observe("cloudwatch", "PutMetricData", lambda call, _: self._metric_data(call.params))
+        self._door.observe("logs", "PutLogEvents", lambda call, _: self._log_events(call.params))
+        self._door.observe("sns", "Publish", lambda call, _: self._was_published(call.params))
+
+        self._world = Provisioned(
+            self._assembly, ACCOUNT, REGION, self._clients.root, self._moto.state_machines(), scratch
+        )
+        self._bootstrap()
+        outputs = self._provision(progress)
+        self._add_functions()
+        gateways = build_gateways(self._world, self._door, self.host, self.metrics, self.logs.line)
+        urls = {api_id: gateway.url for api_id, gateway in gateways.items()}
+        for api_id, gateway in gateways.items():
+            closing.callback(gateway.close)
+            gateway.start()
+            self.gateways[str(self._world.apis[api_id]["Name"])] = gateway
+        self._resolve_parameters(urls)
+        self.outputs = {key: resolve_endpoints(value, urls) for key, value in outputs.items()}
+        self.declared_only = tuple(self._world.declared_only)
+        self.add_user("developer", developer_policy)
+        progress(f"{len(self._world.functions)} functions, {len(self.gateways)} APIs: ready at {self.endpoint_url}")
+
+    def _bootstrap(self) -> None:
+        """What `cdk bootstrap` leaves in an account: the version parameter and the assets bucket with the assets."""
+        self._clients.root("ssm").put_parameter(Name=_BOOTSTRAP_PARAMETER, Value="30", Type="String")
+        s3 = self._clients.root("s3")
+        assets = {(asset.bucket, asset.key) for stack in self._assembly.stacks for asset in stack.assets}
+        for bucket in {bucket for bucket, _ in assets}:
+            s3.create_bucket(Bucket=bucket)
+        for bucket, key in assets:
+            s3.put_object(Bucket=bucket, Key=key, Body=_EMPTY_ZIP)
+
+    def _provision(self, progress: Callable[[str], None]) -> dict[str, str]:
+        self._check_types()
+        cloudformation = self._clients.root("cloudformation")
+        outputs: dict[str, str] = {}
+        provision_into(self._world)
+        try:
+            with (
+                patch.object(CustomModel, "create_from_cloudformation_json", classmethod(create_custom)),
+                patch.object(cloudformation_engine, "parse_and_create_resource", create_named),
+            ):
+                for stack in self._assembly.stacks:
+                    started = time.monotonic()
+                    made = self._create(cloudformation, stack)
+                    for output in made.get("Outputs", []):
+                        outputs[output["OutputKey"]] = str(output["OutputValue"])
+                    count = len(stack.template.get("Resources", {}))
+                    progress(f"stack {stack.name}: {count} resources in {time.monotonic() - started:.1f} s")
+        finally:
+            provision_into(None)
+        return outputs
+
+    def _check_types(self) -> None:
+        known = supported()
+        unknown = [
+            f"{stack.name}/{logical_id} is a {resource['Type']}"
+            for stack in self._assembly.stacks
+            for logical_id, resource in stack.template.get("Resources", {}).items()
+            if resource["Type"] not in known
+        ]
+        if unknown:
+            raise ProvisioningError(
+                "the local cloud cannot make: " + "; ".join(unknown) + ". Teach it the type in infra/local/resources."
+            )
+
+    def _create(self, cloudformation: Any, stack: Stack) -> Mapping[str, Any]:
+        try:
+            self._moto.create_stack(stack.name, json.dumps(stack.template), dict(stack.tags))
+        except ResourceError as error:
+            raise ProvisioningError(str(error)) from error
+        except Exception as error:
+            raise ProvisioningError(f"stack {stack.name}: {type(error).__name__}: {error}") from error
+        described: Mapping[str, Any] = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]
+        if described["StackStatus"] != "CREATE_COMPLETE":
+            reason = described.get("StackStatusReason", "no reason given")
+            raise ProvisioningError(f"stack {stack.name} is {described['StackStatus']}: {reason}")
+        return described
+
+    def _add_functions(self) -> None:
+        for name, properties in self._world.functions.items():
+            self.host.add(self._function_config(name, properties))
+
+    def _function_config(self, name: str, properties: Mapping[str, Any]) -> FunctionConfig:
+        invoke = self._world.invoke_configs.get(name, {})
+        reserved = properties.get("ReservedConcurrentExecutions")
+        # In AWS's own runtime the SDK signs at once; here it finds the loopback endpoint first.
+        role_env = {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            **self._moto.assume_role(properties["Role"], name),
+        }
+        return FunctionConfig(
+            name=name,
+            arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}",
+            handler=properties["Handler"],
+            code_dir=self._world.function_code[name],
+            layer_dirs=tuple(self._world.layers[arn] for arn in properties.get("Layers", [])),
+            environment={k: str(v) for k, v in properties.get("Environment", {}).get("Variables", {}).items()},
+            timeout_s=float(properties.get("Timeout", 3)),
+            memory_mb=int(properties.get("MemorySize", 128)),
+            role_env=role_env,
+            reserved_concurrency=None if reserved is None else int(reserved),
+            max_event_retries=int(invoke.get("MaximumRetryAttempts", 2)),
+            on_failure_arn=invoke.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
+            dead_letter_arn=properties.get("DeadLetterConfig", {}).get("TargetArn"),
+            log_group=properties.get("LoggingConfig", {}).get("LogGroup"),
+            max_event_age_s=float(invoke.get("MaximumEventAgeInSeconds", 6 * 3600)),
+        )
+
+    def _resolve_parameters(self, urls: Mapping[str, str]) -> None:
+        """Parameters that hold an API's address get the one it has on this machine."""
+        ssm = self._clients.root("ssm")
+        for page in ssm.get_paginator("describe_parameters").paginate():
+            for described in page["Parameters"]:
+                value = ssm.get_parameter(Name=described["Name"])["Parameter"]["Value"]
+                resolved = resolve_endpoints(value, urls)
+                if resolved != value:
+                    ssm.put_parameter(Name=described["Name"], Value=resolved, Overwrite=True)
+
+    def _write_state(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / STATE_FILE
+        state = {
+            "endpoint_url": self.endpoint_url,
+            "region": REGION,
+            "account": ACCOUNT,
+            "credentials": self._users["developer"],
+            "apis": {name: gateway.url for name, gateway in self.gateways.items()},
+            "outputs": self.outputs,
+            "pid": os.getpid(),
+        }
+        part = file.with_suffix(".part")
+        part.touch(mode=0o600)
+        part.write_text(json.dumps(state, indent=2) + "\n")
+        part.replace(file)
+
+        def remove() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                if json.loads(file.read_text())["pid"] == os.getpid():
+                    file.unlink()
+
+        self._closing.callback(remove)
+
+    # --- moving -------------------------------------------------------------------------------------------------------
+
+    def _start_ticking(self) -> None:
+        stop = threading.Event()
+
+        def tick() -> None:
+            while not stop.wait(_TICK_S):
+                try:
+                    with self._moving:
+                        self._tick()
+                except Exception:
+                    log.exception("the local cloud's clock stumbled")
+
+        thread = threading.Thread(target=tick, name="local-cloud-clock", daemon=True)
+        thread.start()
+
+        def end() -> None:
+            stop.set()
+            thread.join()
+
+        self._closing.callback(end)
+
+    def _tick(self) -> None:
+        self.bus.fire_due()
+        self.alarms.evaluate_due()
+
+    def _put_event(self, bus: str, event: Mapping[str, Any]) -> None:
+        self.bus.route(bus, event)
+
+    def _invoked_from_inside(self, name_or_arn: str, event: bytes, wait: bool) -> tuple[bytes, str | None]:
+        return self._bridge.invoked_from_inside(name_or_arn, event, wait)
+
+    def _failed_event(self, config: FunctionConfig, payload: bytes, invocation: Invocation) -> None:
+        self._failed_events.take(config, payload, invocation)
+
+    def _role_of(self, function: str) -> str:
+        return str(self._world.functions[function]["Role"])
+
+    def _function_name(self, name: str) -> str:
+        """A function by its name, or by a part of it that only one has (the construct id it was declared with)."""
+        names = self._world.functions
+        found = [full for full in names if full == name] or [full for full in names if name.lower() in full.lower()]
+        if len(found) != 1:
+            raise LookupError(f"{name!r} names {len(found)} functions; there are {', '.join(sorted(names))}")
+        return found[0]
+
+    def _metric_data(self, params: Mapping[str, Any]) -> None:
+        """Metrics put by API count in alarms; moto has them already."""
+        for datum in params.get("MetricData", []):
+            dimensions = {d["Name"]: d["Value"] for d in datum.get("Dimensions", [])}
+            values = datum.get("Values") or [datum.get("Value", 0.0)]
+            counts = datum.get("Counts") or [1] * len(values)
+            repeated = [float(v) for v, n in zip(values, counts, strict=True) for _ in range(int(n))]
+            self.metrics.note(params["Namespace"], datum["MetricName"], repeated, dimensions)
+
+    def _log_events(self, params: Mapping[str, Any]) -> None:
+        for event in params.get("logEvents", []):
+            self.logs.extract(event["message"])
+
+    def _was_published(self, params: Mapping[str, Any]) -> None:
+        topic = params.get("TopicArn") or params.get("TargetArn")
+        if topic:
+            self._published.setdefault(str(topic), []).append(str(params.get("Message", "")))

@@ -1,0 +1,138 @@
+"""CloudWatch metrics: every data point the cloud has seen, by name and exact set of dimensions."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+Dimensions = tuple[tuple[str, str], ...]
+Store = Callable[[str, list[dict[str, Any]]], None]
+
+
+@dataclass(slots=True)
+class _Series:
+    times: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+
+def dimension_key(dimensions: Mapping[str, str] | None) -> Dimensions:
+    """Dimensions in an order that does not matter; a metric with other dimensions is another metric."""
+    return tuple(sorted((dimensions or {}).items()))
+
+
+class Metrics:
+    """Records data points and finds them again. `store` also gets every point, for the GetMetric... APIs."""
+
+    def __init__(self, now: Callable[[], float], store: Store = lambda _namespace, _data: None) -> None:
+        self._now = now
+        self._store = store
+        self._series: dict[tuple[str, str, Dimensions], _Series] = defaultdict(_Series)
+        self._lock = threading.Lock()
+
+    def put(
+        self,
+        namespace: str,
+        name: str,
+        values: float | Iterable[float],
+        dimensions: Mapping[str, str] | None = None,
+        *,
+        at: float | None = None,
+        unit: str = "None",
+    ) -> None:
+        """Adds values at an instant (seconds since the epoch, now when not given)."""
+        at = self._now() if at is None else at
+        found = [float(v) for v in values] if isinstance(values, Iterable) else [float(values)]
+        self.note(namespace, name, found, dimensions, at=at)
+        self._store(
+            namespace,
+            [
+                {
+                    "MetricName": name,
+                    "Values": found,
+                    "Timestamp": datetime.fromtimestamp(at, UTC).replace(tzinfo=None),
+                    "Unit": unit,
+                    "Dimensions": [{"Name": key, "Value": value} for key, value in (dimensions or {}).items()],
+                }
+            ],
+        )
+
+    def note(
+        self,
+        namespace: str,
+        name: str,
+        values: Iterable[float],
+        dimensions: Mapping[str, str] | None = None,
+        *,
+        at: float | None = None,
+    ) -> None:
+        """As `put`, for points that the store has already."""
+        at = self._now() if at is None else at
+        with self._lock:
+            series = self._series[namespace, name, dimension_key(dimensions)]
+            for value in values:
+                place = bisect.bisect_right(series.times, at)
+                series.times.insert(place, at)
+                series.values.insert(place, value)
+
+    def between(
+        self, namespace: str, name: str, dimensions: Mapping[str, str] | None, start: float, end: float
+    ) -> list[float]:
+        """The values in [start, end)."""
+        with self._lock:
+            series = self._series.get((namespace, name, dimension_key(dimensions)))
+            if series is None:
+                return []
+            low, high = bisect.bisect_left(series.times, start), bisect.bisect_left(series.times, end)
+            return series.values[low:high]
+
+    def total(self, namespace: str, name: str, dimensions: Mapping[str, str] | None = None) -> float:
+        """The sum of everything seen; without dimensions, over every set of them it was published with.
+
+        A metric published under several dimension sets at once (EMF does) counts in each: name the set then.
+        """
+        with self._lock:
+            return sum(
+                math.fsum(series.values)
+                for (space, metric, key), series in self._series.items()
+                if (space, metric) == (namespace, name) and (dimensions is None or key == dimension_key(dimensions))
+            )
+
+    def dimension_sets(self, namespace: str, name: str) -> list[dict[str, str]]:
+        """The dimension sets a metric was published with."""
+        with self._lock:
+            return [dict(key) for (space, metric, key) in self._series if (space, metric) == (namespace, name)]
+
+
+def statistic(values: list[float], name: str) -> float | None:
+    """A CloudWatch statistic of the values of one period; None when there are no values.
+
+    Raises ValueError for a statistic the local cloud does not compute.
+    """
+    if not values:
+        return None
+    if name in _STATISTICS:
+        return _STATISTICS[name](values)
+    percentile = re.fullmatch(r"p(\d+(?:\.\d+)?)", name)
+    if percentile is None:
+        raise ValueError(f"statistic {name} is not computed locally; Sum, Average, Minimum, Maximum, pNN are")
+    ordered = sorted(values)
+    position = (len(ordered) - 1) * float(percentile[1]) / 100
+    low = math.floor(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+_STATISTICS: dict[str, Callable[[list[float]], float]] = {
+    "Sum": math.fsum,
+    "SampleCount": lambda values: float(len(values)),
+    "Average": lambda values: math.fsum(values) / len(values),
+    "Minimum": min,
+    "Maximum": max,
+}

@@ -1,0 +1,341 @@
+"""The one place that reaches into moto: its switches, its stores, and the few methods that must behave differently.
+
+moto is pinned by the lock file; when it moves, this file and stepfunctions.py are what to look at. Everything else in
+the local cloud talks to moto as a client does, over its HTTP interface.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import patch
+
+# Before every other part of moto: it builds its table of CloudFormation types from what this imports.
+import moto.cloudformation.parsing as cloudformation
+from moto.awslambda.exceptions import LambdaClientError
+from moto.awslambda.models import LambdaFunction
+from moto.awslambda_simple.models import LambdaSimpleBackend, lambda_simple_backends
+from moto.cloudformation.models import cloudformation_backends
+from moto.cloudwatch.models import Alarm, cloudwatch_backends
+from moto.core.base_backend import BackendDict
+from moto.core.config import default_user_config
+from moto.core.model_instances import reset_model_data
+from moto.core.models import MockAWS
+from moto.events.models import Rule, events_backends
+from moto.iam.access_control import PermissionResult
+from moto.iam.exceptions import NotFoundException
+from moto.iam.models import iam_backends
+from moto.kms.models import kms_backends
+from moto.logs.models import logs_backends
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.s3.models import FakeBucket, s3_backends
+from moto.scheduler.models import Schedule, scheduler_backends
+from moto.sns.models import sns_backends
+from moto.sqs.models import sqs_backends
+from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
+from moto.sts.models import sts_backends
+from werkzeug.test import run_wsgi_app
+
+from infra.local import iam
+from infra.local.calls import HttpAnswer, environ_of
+from infra.local.sigv4 import SignedRequest
+
+InvokeFunction = Callable[[str, bytes, bool], "tuple[bytes, str | None]"]
+"""(function name or ARN, payload, wait for the answer) -> (answer, function error)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What an access key stands for."""
+
+    secret: str
+    token: str | None
+    principal: iam.Principal
+
+
+class MotoServer:
+    """moto, switched on for one account and region. Only one can be open in a process, since moto's state is global.
+
+    Args:
+        account, region: the only ones there are.
+        invoke: how a function is called when something inside moto (SNS, a log subscription, S3, SQS) calls it.
+    """
+
+    _open = threading.Lock()
+
+    def __init__(self, account: str, region: str, invoke: InvokeFunction) -> None:
+        if not MotoServer._open.acquire(blocking=False):
+            raise RuntimeError("a local cloud is open in this process already; close it first, or use another process")
+        self.account = account
+        self.region = region
+        self._undo = ExitStack()
+        self._undo.callback(MotoServer._open.release)
+        self._application = DomainDispatcherApplication(create_backend_app)
+        self._callers: dict[str, Caller] = {}
+        self._one_at_a_time = {"dynamodb": threading.Lock(), "s3": threading.Lock()}
+        try:
+            self._switch_on(invoke)
+        except BaseException:
+            self._undo.close()
+            raise
+
+    def close(self) -> None:
+        """Forgets everything and puts moto back as it was."""
+        self._undo.close()
+
+    def forward(self, service: str, request: SignedRequest, host: str) -> HttpAnswer:
+        """moto's own answer to a request.
+
+        Calls of DynamoDB and S3 go one after the other: moto checks a condition and writes in two steps, and of two
+        conditional writes at once both would win.
+        """
+        with self._one_at_a_time.get(service, contextlib.nullcontext()):
+            body, status, headers = run_wsgi_app(self._application, environ_of(request, host), buffered=True)
+        return HttpAnswer(int(status.split(" ")[0]), dict(headers), b"".join(body))
+
+    # --- who calls ----------------------------------------------------------------------------------------------------
+
+    def caller(self, access_key: str) -> Caller | None:
+        """The user or assumed role an access key belongs to, None when nobody has it."""
+        if found := self._callers.get(access_key):
+            return found
+        backend = iam_backends[self.account]["aws"]
+        for user in list(backend.users.values()):
+            for key in user.access_keys:
+                if key.access_key_id == access_key and key.status == "Active":
+                    principal = iam.Principal("user", user.arn, self.account, user.name, user_id=user.id)
+                    return Caller(key.secret_access_key, None, principal)
+        role = sts_backends[self.account]["aws"].get_assumed_role_from_access_key(access_key)
+        if role is None:
+            return None
+        name = role.role_arn.rsplit("/", 1)[-1]
+        principal = iam.Principal("role", role.arn, self.account, name, role.role_arn, role.user_id)
+        caller = Caller(role.secret_access_key, role.session_token, principal)
+        self._callers[access_key] = caller  # unlike a user's, these keys never change hands
+        return caller
+
+    def assume_role(self, role_arn: str, session_name: str) -> dict[str, str]:
+        """Credentials of a role as its service gets them, in the names of environment variables."""
+        role = sts_backends[self.account]["aws"].assume_role(self.region, session_name, role_arn, "", 3600 * 12, "")
+        return {
+            "AWS_ACCESS_KEY_ID": role.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": role.secret_access_key,
+            "AWS_SESSION_TOKEN": role.session_token,
+        }
+
+    def identity_policies(self, principal: iam.Principal) -> tuple[list[iam.Document], iam.Document | None]:
+        """The policies of a user or role, and its permissions boundary."""
+        backend = iam_backends[self.account]["aws"]
+        if principal.kind == "user":
+            user = backend.get_user(principal.name)
+            holders = [user, *backend.get_groups_for_user(principal.name)]
+            boundary = None
+        elif principal.role_arn is not None:
+            role = backend.get_role_by_arn(principal.role_arn)
+            holders = [role]
+            boundary = (role.permissions_boundary or {}).get("PermissionsBoundaryArn")
+        else:
+            return [], None
+        documents = [self._document(text) for holder in holders for text in _policy_texts(holder)]
+        return documents, self._managed(boundary) if boundary else None
+
+    def trust_policy(self, role_arn: str) -> iam.Document | None:
+        """Who may assume a role; None when there is no such role."""
+        try:
+            role = iam_backends[self.account]["aws"].get_role_by_arn(role_arn)
+        except NotFoundException:
+            return None
+        return self._document(role.assume_role_policy_document)
+
+    def resource_policy(self, arn: str) -> iam.Document | None:
+        """The policy attached to a bucket, queue, topic, key or function; None when it has none."""
+        parts = arn.split(":")
+        name = parts[-1]
+        policy: Any = None
+        match parts[2]:
+            case "s3":
+                bucket = s3_backends[self.account]["aws"].buckets.get(name.partition("/")[0])
+                policy = bucket.policy if bucket else None
+            case "sqs":
+                queue = sqs_backends[self.account][self.region].queues.get(name)
+                policy = queue.policy if queue else None
+            case "sns":
+                topic = sns_backends[self.account][self.region].topics.get(":".join(parts[:6]))
+                policy = topic.policy if topic else None
+            case "kms":
+                policy = self._key_policy(name)
+            case "lambda":
+                return self._function_policy(parts[6])
+        return self._document(policy) if policy else None
+
+    def _key_policy(self, name: str) -> str | None:
+        """Of a key named key/ID or alias/NAME."""
+        keys = kms_backends[self.account][self.region]
+        key_id = name.removeprefix("key/") if name.startswith("key/") else keys.get_key_id_from_alias(name)
+        key = keys.keys.get(key_id or "")
+        return key.policy if key else None
+
+    def _function_policy(self, name: str) -> iam.Document | None:
+        function = self.function(name)
+        return {"Statement": list(function.policy.statements)} if function else None
+
+    def _managed(self, arn: str) -> iam.Document:
+        return self._document(_default_version(iam_backends[self.account]["aws"].get_policy(arn)))
+
+    @staticmethod
+    def _document(text: Any) -> iam.Document:
+        if isinstance(text, bytes):
+            text = text.decode()
+        return iam.parsed(text if isinstance(text, str) else json.dumps(text))
+
+    # --- what the moving parts read and write -------------------------------------------------------------------------
+
+    def function(self, name: str) -> Any:
+        """moto's record of a function, None when there is none."""
+        try:
+            return lambda_simple_backends[self.account][self.region].get_function(name)
+        except LambdaClientError:
+            return None
+
+    def rules(self) -> Iterator[Rule]:
+        """Every EventBridge rule of every bus."""
+        for bus in list(events_backends[self.account][self.region].event_buses.values()):
+            yield from list(bus.rules.values())
+
+    def schedules(self) -> Iterator[Schedule]:
+        """Every EventBridge Scheduler schedule of every group."""
+        for group in list(scheduler_backends[self.account][self.region].schedule_groups.values()):
+            yield from list(group.schedules.values())
+
+    def alarms(self) -> Sequence[Alarm]:
+        """Every CloudWatch alarm."""
+        return list(cloudwatch_backends[self.account][self.region].alarms.values())
+
+    def topics(self) -> Sequence[str]:
+        """The ARNs of every SNS topic."""
+        return list(sns_backends[self.account][self.region].topics)
+
+    def queue_depths(self) -> dict[str, int]:
+        """Messages waiting to be received, by queue name."""
+        queues = sqs_backends[self.account][self.region].queues
+        return {name: len(queue.messages) for name, queue in list(queues.items())}
+
+    def queue_messages(self, name: str) -> list[str]:
+        """The bodies waiting in a queue; nothing is received by looking."""
+        return [str(message.body) for message in sqs_backends[self.account][self.region].queues[name].messages]
+
+    def put_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
+        """Stores data points where GetMetricStatistics and GetMetricData find them."""
+        cloudwatch_backends[self.account][self.region].put_metric_data(namespace, data)
+
+    def put_log_lines(self, group: str, stream: str, lines: Sequence[str]) -> None:
+        """Appends lines to a log stream, creating group and stream when they are missing."""
+        logs = logs_backends[self.account][self.region]
+        if group not in logs.groups:
+            logs.create_log_group(group, {})
+        if stream not in logs.groups[group].streams:
+            logs.create_log_stream(group, stream)
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        logs.put_log_events(group, stream, [{"timestamp": now, "message": line} for line in lines])
+
+    def create_stack(self, name: str, template: str, tags: dict[str, str]) -> None:
+        """Creates a stack at once. Not by the API, which would turn an error of a resource into a bare HTTP 500."""
+        backend = cloudformation_backends[self.account][self.region]
+        backend.create_stack(name=name, template=template, parameters={}, tags=tags)
+
+    def state_machines(self) -> StepFunctionsParserBackend:
+        """moto's interpreter of state machines."""
+        return stepfunctions_parser_backends[self.account][self.region]
+
+    # --- switches -----------------------------------------------------------------------------------------------------
+
+    def _switch_on(self, invoke: InvokeFunction) -> None:
+        BackendDict.reset()
+        self._undo.callback(_forget_everything)
+        config: dict[str, Any] = {
+            "lambda": {"use_docker": False},
+            "stepfunctions": {"execute_state_machine": True},
+            "iam": {"load_aws_managed_policies": True},
+        }
+        self._undo.enter_context(patch.dict(default_user_config, config))
+        self._undo.enter_context(_type_table())
+        self._undo.enter_context(_quiet("moto"))
+
+        def invoked(function: LambdaFunction, body: str, _request_headers: Any, response_headers: Any) -> bytes:
+            """SNS, log subscriptions, DynamoDB and Kinesis streams call their functions through this one."""
+            answer, error = invoke(function.function_arn, body.encode(), _waits(body))
+            if error:
+                response_headers["x-amz-function-error"] = error
+            return answer
+
+        def invoked_by_name(backend: LambdaSimpleBackend, function_name: str, qualifier: Any, **call: Any) -> bytes:
+            """S3 notifications and SQS event sources call theirs through this one."""
+            function = backend.get_function(function_name, qualifier)
+            return invoked(function, call["body"], call["headers"], call["response_headers"])
+
+        def undecided(_bucket: FakeBucket, *_: Any, **__: Any) -> PermissionResult:
+            """Bucket policies are evaluated at the front door; moto would take every conditional Deny as met."""
+            return PermissionResult.NEUTRAL
+
+        def refused(_mock: MockAWS, *_: Any, **__: Any) -> None:
+            """mock_aws would wipe the state of the local cloud in the same process."""
+            raise RuntimeError("mock_aws cannot start while a LocalCloud is open in this process: it would empty it")
+
+        for owner, name, replacement in (
+            (LambdaFunction, "invoke", invoked),
+            (LambdaSimpleBackend, "invoke", invoked_by_name),
+            (FakeBucket, "get_permission", undecided),
+            (MockAWS, "start", refused),
+        ):
+            self._undo.enter_context(patch.object(owner, name, replacement))
+
+
+def _waits(body: str) -> bool:
+    """A queue waits for the function's verdict; SNS, S3 and log subscriptions invoke asynchronously, as on AWS. So do
+    streams here: moto delivers a table's in the middle of the write, and the function may want to use the table."""
+    records = json.loads(body).get("Records") or [{}]
+    return bool(records[0].get("eventSource") == "aws:sqs")
+
+
+def _policy_texts(holder: Any) -> Iterator[Any]:
+    policies = holder.policies
+    yield from policies.values() if isinstance(policies, Mapping) else policies
+    for managed in holder.managed_policies.values():
+        yield _default_version(managed)
+
+
+def _default_version(managed: Any) -> Any:
+    return next(version.document for version in managed.versions if version.is_default)
+
+
+def _forget_everything() -> None:
+    BackendDict.reset()
+    reset_model_data()
+
+
+@contextmanager
+def _type_table() -> Iterator[None]:
+    """moto caches its table of CloudFormation types when first asked; ours have to be in it."""
+    caches = (cloudformation.get_model_list, cloudformation.get_model_map, cloudformation.get_name_type_map)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """moto logs as errors what is none: a Choice that asks whether a field is present, an attribute of ours."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

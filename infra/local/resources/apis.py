@@ -1,0 +1,51 @@
+"""API Gateway v2: what the gateway of the local cloud is built from."""
+
+from __future__ import annotations
+
+from infra.local.resources.base import Made, New, resource
+
+
+@resource("AWS::ApiGatewayV2::Api", "Name")
+def api(new: New) -> Made:
+    """Only HTTP APIs; its endpoint is AWS's name for it, resolved to a loopback port when everything is up."""
+    if new.properties.get("ProtocolType", "HTTP") != "HTTP":
+        raise new.fail("only HTTP APIs run locally")
+    if "Body" in new.properties:
+        raise new.fail("an API given as an OpenAPI body does not run locally; declare routes")
+    made = new.client("apigatewayv2").create_api(
+        Name=new.properties["Name"],
+        ProtocolType="HTTP",
+        Tags=new.properties.get("Tags", {}),
+    )
+    api_id = made["ApiId"]
+    new.world.apis[api_id] = new.properties
+    endpoint = f"https://{api_id}.execute-api.{new.world.region}.amazonaws.com"
+    return Made(api_id, ApiEndpoint=endpoint, ApiId=api_id)
+
+
+@resource("AWS::ApiGatewayV2::Stage")
+def stage(new: New) -> Made:
+    """Throttling and access logs."""
+    new.world.stages.setdefault(new.properties["ApiId"], []).append(new.properties)
+    return Made(new.properties["StageName"])
+
+
+@resource("AWS::ApiGatewayV2::Integration")
+def integration(new: New) -> Made:
+    """Only Lambda proxies with payload format 2.0."""
+    if new.properties["IntegrationType"] != "AWS_PROXY":
+        raise new.fail(f"integration {new.properties['IntegrationType']} does not run locally; use a Lambda proxy")
+    if new.properties.get("PayloadFormatVersion") != "2.0":
+        raise new.fail("only payload format 2.0 runs locally")
+    new.world.integrations[new.name] = new.properties
+    return Made(new.name)
+
+
+@resource("AWS::ApiGatewayV2::Route")
+def route(new: New) -> Made:
+    """IAM authorisation or none."""
+    authorization = new.properties.get("AuthorizationType", "NONE")
+    if authorization not in ("AWS_IAM", "NONE"):
+        raise new.fail(f"authorisation {authorization} does not run locally; AWS_IAM and NONE do")
+    new.world.routes.setdefault(new.properties["ApiId"], []).append(new.properties)
+    return Made(new.name)

@@ -1,0 +1,137 @@
+"""SNS, SQS, EventBridge and its Scheduler, Firehose, Step Functions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from infra.local.resources.base import Made, New, extends, resource
+from infra.local.resources.functions import as_text
+
+
+@extends("AWS::SNS::Topic")
+def topic(new: New, made: Any) -> Made:
+    """Ref and TopicArn are the ARN; encryption is kept as an attribute."""
+    if key := new.properties.get("KmsMasterKeyId"):
+        new.client("sns").set_topic_attributes(TopicArn=made.arn, AttributeName="KmsMasterKeyId", AttributeValue=key)
+    return Made(made.arn, TopicArn=made.arn, TopicName=made.arn.rsplit(":", 1)[-1])
+
+
+@resource("AWS::SNS::TopicPolicy")
+def topic_policy(new: New) -> Made:
+    """Who may publish and subscribe."""
+    for arn in new.properties["Topics"]:
+        new.client("sns").set_topic_attributes(
+            TopicArn=arn, AttributeName="Policy", AttributeValue=as_text(new.properties["PolicyDocument"])
+        )
+    return Made(new.name, Id=new.name)
+
+
+@resource("AWS::SNS::Subscription")
+def subscription(new: New) -> Made:
+    """Queues and functions get what is published; e-mail addresses are kept, nothing is sent to them."""
+    attributes = {
+        key: as_text(new.properties[key])
+        for key in ("FilterPolicy", "FilterPolicyScope", "RawMessageDelivery", "RedrivePolicy")
+        if key in new.properties
+    }
+    made = new.client("sns").subscribe(
+        TopicArn=new.properties["TopicArn"],
+        Protocol=new.properties["Protocol"],
+        Endpoint=new.properties.get("Endpoint", ""),
+        Attributes=attributes,
+        ReturnSubscriptionArn=True,
+    )
+    return Made(made["SubscriptionArn"])
+
+
+@resource("AWS::SQS::QueuePolicy")
+def queue_policy(new: New) -> Made:
+    """Who may send and receive."""
+    for url in new.properties["Queues"]:
+        new.client("sqs").set_queue_attributes(
+            QueueUrl=url, Attributes={"Policy": as_text(new.properties["PolicyDocument"])}
+        )
+    return Made(new.name, Id=new.name)
+
+
+@resource("AWS::Events::EventBusPolicy", "StatementId")
+def event_bus_policy(new: New) -> Made:
+    """Declared; events cross no account locally."""
+    new.world.declared_only.append(f"{new.stack}/{new.logical_id}")
+    return Made(new.name)
+
+
+@resource("AWS::Scheduler::ScheduleGroup", "Name")
+def schedule_group(new: New) -> Made:
+    """A folder of schedules."""
+    made = new.client("scheduler").create_schedule_group(Name=new.name)
+    return Made(new.name, Arn=made["ScheduleGroupArn"])
+
+
+@resource("AWS::Scheduler::Schedule", "Name")
+def schedule(new: New) -> Made:
+    """Fires by the clock of the local cloud."""
+    keys = (
+        "ActionAfterCompletion",
+        "Description",
+        "EndDate",
+        "FlexibleTimeWindow",
+        "GroupName",
+        "ScheduleExpression",
+        "ScheduleExpressionTimezone",
+        "StartDate",
+        "State",
+        "Target",
+    )
+    made = new.client("scheduler").create_schedule(
+        Name=new.name, **{key: new.properties[key] for key in keys if key in new.properties}
+    )
+    return Made(new.name, Arn=made["ScheduleArn"])
+
+
+@resource("AWS::KinesisFirehose::DeliveryStream", "DeliveryStreamName")
+def delivery_stream(new: New) -> Made:
+    """Writes to its bucket at once, without buffering or transformation."""
+    given = {
+        key: new.properties[key]
+        for key in ("ExtendedS3DestinationConfiguration", "S3DestinationConfiguration", "DeliveryStreamType")
+        if key in new.properties
+    }
+    made = new.client("firehose").create_delivery_stream(DeliveryStreamName=new.name, **given)
+    return Made(new.name, Arn=made["DeliveryStreamARN"])
+
+
+@resource("AWS::StepFunctions::StateMachine", "StateMachineName")
+def state_machine(new: New) -> Made:
+    """In moto's executing backend; its own CloudFormation type uses the one that does not execute."""
+    properties = new.properties
+    if "DefinitionString" in properties:
+        definition = as_text(properties["DefinitionString"])
+    elif "Definition" in properties:
+        definition = json.dumps(properties["Definition"])
+    else:
+        location = properties["DefinitionS3Location"]
+        asset = new.world.assembly.asset(location["Bucket"], location["Key"])
+        if asset is None:
+            raise new.fail("the definition's asset is not in the assembly")
+        definition = asset.source.read_text()
+    for name, value in properties.get("DefinitionSubstitutions", {}).items():
+        definition = definition.replace("${" + name + "}", str(value))
+    made = new.world.state_machines.create_state_machine(
+        name=new.name,
+        definition=definition,
+        roleArn=properties["RoleArn"],
+        tags=[{"key": tag["Key"], "value": tag["Value"]} for tag in properties.get("Tags", [])],
+        loggingConfiguration=_lower_keys(properties.get("LoggingConfiguration")),
+        tracingConfiguration=_lower_keys(properties.get("TracingConfiguration")),
+        sm_type=properties.get("StateMachineType", "STANDARD"),
+    )
+    return Made(made.arn, Arn=made.arn, Name=new.name, StateMachineRevisionId="INITIAL")
+
+
+def _lower_keys(value: Any) -> Any:
+    """CloudFormation spells LogLevel what the API spells logLevel."""
+    if isinstance(value, dict):
+        return {key[0].lower() + key[1:]: _lower_keys(inner) for key, inner in value.items()}
+    return [_lower_keys(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,169 @@
+"""Deployment settings of one stage, typed and checked before anything is synthesized.
+
+They come from the CDK context: `cdk.json` holds what is shared, `-c name=value` on the command line wins over it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any, Self
+
+from tidegate.errors import Fault, InvalidInputError
+
+STAGES = ("dev", "staging", "prod")
+ARCHITECTURES = ("x86_64", "arm64")
+PYTHONS = ("3.13",)
+LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653)
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSettings:
+    """Everything that may differ between two deployments of Tidegate.
+
+    `stage` decides the removal policy too: prod and staging keep their data when a stack is deleted, dev does not.
+    """
+
+    stage: str = "dev"
+    owner: str = "platform"  # tag: who answers for the deployment
+    business_unit: str = "shared"  # tag: who pays for it
+    architecture: str = "x86_64"
+    python: str = "3.13"
+    code_version: str = ""  # recorded with every run; empty: the hash of the deployed sources
+    alarm_emails: tuple[str, ...] = ()
+    log_retention_days: int = 30
+    throttle_rate: int = 200  # requests a second, each API
+    throttle_burst: int = 400  # requests at once, each API
+    inference_memory_mb: int = 1769  # one whole vCPU
+    inference_timeout_seconds: int = 10
+    inference_p99_ms: int = 1_000  # above it, an alarm
+    provisioned_concurrency: int = 0
+    control_memory_mb: int = 1024
+    step_memory_mb: int = 1769
+    training_memory_mb: int = 3008  # what a new account may use without asking
+    training_timeout_seconds: int = 900
+    training_concurrency: int = 10  # candidates fitted at once
+    release_timeout_seconds: int = 7200
+    route_ttl_seconds: int = 3  # how stale a served route may be
+    max_instances: int = 100
+    max_body_bytes: int = 1_000_000
+
+    @property
+    def keeps_data(self) -> bool:
+        """Buckets, tables, keys and logs outlive their stack."""
+        return self.stage != "dev"
+
+    @property
+    def prefix(self) -> str:
+        """First part of every name a person sees: `tidegate-dev`."""
+        return f"tidegate-{self.stage}"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be deployed; every fault at once.
+
+        Raises:
+            InvalidInputError: with one fault for each wrong setting.
+        """
+        faults = [fault for name, check in _CHECKS.items() for fault in check(name, getattr(self, name))]
+        if faults:
+            raise InvalidInputError(
+                "deployment settings",
+                faults,
+                next_step="correct cdk.json or the -c options (docs/deploy.md lists them)",
+            )
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, Any]) -> Self:
+        """Read the CDK context, where the command line gives only strings.
+
+        Raises:
+            InvalidInputError: an unknown name, a value of the wrong kind or out of range; names every one.
+        """
+        known = {setting.name: setting for setting in fields(cls)}
+        faults = [
+            Fault(name, "is not a deployment setting", tuple(known))
+            for name in context
+            if name.isidentifier() and name.islower() and name not in known
+        ]
+        values: dict[str, Any] = {}
+        for name, given in context.items():
+            if name not in known:
+                continue
+            default = known[name].default
+            if isinstance(default, int):
+                if isinstance(given, bool) or not str(given).strip().lstrip("-").isdigit():
+                    faults.append(Fault(name, f"{given!r} is not a whole number"))
+                    continue
+                values[name] = int(given)
+            elif isinstance(default, tuple):
+                listed = given.split(",") if isinstance(given, str) else given
+                values[name] = tuple(item.strip() for item in listed if item.strip())
+            else:
+                values[name] = str(given)
+        try:
+            settings = cls(**values)
+        except InvalidInputError as error:
+            faults.extend(error.faults)
+        if faults:
+            raise InvalidInputError(
+                "deployment settings",
+                faults,
+                next_step="correct cdk.json or the -c options (docs/deploy.md lists them)",
+            )
+        return settings
+
+
+_Check = Callable[[str, Any], list[Fault]]
+
+
+def _one_of(*allowed: object) -> _Check:
+    def check(name: str, value: Any) -> list[Fault]:
+        if value in allowed:
+            return []
+        return [Fault(name, f"{value!r} is not possible", tuple(str(choice) for choice in allowed))]
+
+    return check
+
+
+def _between(low: int, high: int) -> _Check:
+    def check(name: str, value: Any) -> list[Fault]:
+        return [] if low <= value <= high else [Fault(name, f"{value} is outside {low} to {high}")]
+
+    return check
+
+
+def _tag(name: str, value: str) -> list[Fault]:
+    if value and len(value) <= 256 and all(letter.isalnum() or letter in " _.:/=+-@" for letter in value):
+        return []
+    return [Fault(name, f"{value!r} is no tag value: 1 to 256 letters, digits, spaces and _ . : / = + - @")]
+
+
+def _emails(name: str, value: tuple[str, ...]) -> list[Fault]:
+    return [Fault(name, f"{mail!r} is no e-mail address") for mail in value if "@" not in mail.strip("@")]
+
+
+_CHECKS: Mapping[str, _Check] = MappingProxyType(
+    {
+        "stage": _one_of(*STAGES),
+        "owner": _tag,
+        "business_unit": _tag,
+        "architecture": _one_of(*ARCHITECTURES),
+        "python": _one_of(*PYTHONS),
+        "alarm_emails": _emails,
+        "log_retention_days": _one_of(*LOG_RETENTION_DAYS),
+        "throttle_rate": _between(1, 10_000),
+        "throttle_burst": _between(1, 5_000),
+        "inference_memory_mb": _between(512, 10_240),
+        "inference_timeout_seconds": _between(1, 29),
+        "inference_p99_ms": _between(1, 29_000),
+        "provisioned_concurrency": _between(0, 1_000),
+        "control_memory_mb": _between(256, 10_240),
+        "step_memory_mb": _between(512, 10_240),
+        "training_memory_mb": _between(1_024, 10_240),
+        "training_timeout_seconds": _between(60, 900),
+        "training_concurrency": _between(1, 40),
+        "release_timeout_seconds": _between(300, 86_400),
+        "route_ttl_seconds": _between(0, 3_600),
+        "max_instances": _between(1, 10_000),
+        "max_body_bytes": _between(1_000, 6_000_000),
+    }
+)

@@ -1,0 +1,138 @@
+"""Data stack: what must outlive every deployment: two buckets, the registry table, and the topic alarms go to."""
+
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from infra.constructs.keeping import removal_policy
+from infra.constructs.parameters import publish
+from infra.constructs.permissions import acknowledge, allow
+from infra.settings import DeploymentSettings
+
+# All that the account's administrators may do with the key, written out: what they use by IAM policies, they get here.
+_KEY_ADMINISTRATION = (
+    "kms:CancelKeyDeletion",
+    "kms:CreateAlias",
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DeleteAlias",
+    "kms:DescribeKey",
+    "kms:DisableKey",
+    "kms:DisableKeyRotation",
+    "kms:EnableKey",
+    "kms:EnableKeyRotation",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus",
+    "kms:ListAliases",
+    "kms:ListGrants",
+    "kms:ListKeyPolicies",
+    "kms:ListResourceTags",
+    "kms:PutKeyPolicy",
+    "kms:RevokeGrant",
+    "kms:ScheduleKeyDeletion",
+    "kms:TagResource",
+    "kms:UntagResource",
+    "kms:UpdateAlias",
+    "kms:UpdateKeyDescription",
+)
+
+
+_SELDOM_READ = s3.LifecycleRule(
+    id="tiering",
+    transitions=[s3.Transition(storage_class=s3.StorageClass.INTELLIGENT_TIERING, transition_after=Duration.days(30))],
+)
+
+
+class DataStack(Stack):
+    """Buckets, registry table and alarm topic."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings) -> None:
+        super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: datasets, artifacts, registry")
+        self._settings = settings
+        self._policy = removal_policy(settings)
+        access_logs = self._bucket("AccessLogs", s3.LifecycleRule(id="expiry", expiration=Duration.days(365)))
+        acknowledge(
+            access_logs, ["AwsSolutions-S1"], "this is the bucket that access logs go to; its own would feed themselves"
+        )
+        self.data_bucket = self._bucket("Data", _SELDOM_READ, access_logs=access_logs)
+        self.artifacts_bucket = self._bucket("Artifacts", _SELDOM_READ, access_logs=access_logs)
+        self.registry = dynamodb.Table(
+            self,
+            "Registry",
+            partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            deletion_protection=settings.stage == "prod",
+            removal_policy=self._policy,
+        )
+        self.alarms = self._alarm_topic()
+        publish(self, "DataBucketName", "data-bucket", self.data_bucket.bucket_name, settings)
+        publish(self, "ArtifactsBucketName", "artifacts-bucket", self.artifacts_bucket.bucket_name, settings)
+        publish(self, "RegistryTableName", "registry-table", self.registry.table_name, settings)
+        CfnOutput(self, "AlarmTopic", value=self.alarms.topic_arn, description="Subscribe whoever is on call")
+
+    def _bucket(self, construct_id: str, rule: s3.LifecycleRule, *, access_logs: s3.IBucket | None = None) -> s3.Bucket:
+        housekeeping = s3.LifecycleRule(
+            id="housekeeping",
+            abort_incomplete_multipart_upload_after=Duration.days(7),
+            noncurrent_version_expiration=Duration.days(90),
+        )
+        return s3.Bucket(
+            self,
+            construct_id,
+            versioned=True,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            lifecycle_rules=[rule, housekeeping],
+            server_access_logs_bucket=access_logs,
+            server_access_logs_prefix=f"{construct_id.lower()}/" if access_logs else None,
+            removal_policy=self._policy,
+        )
+
+    def _alarm_topic(self) -> sns.Topic:
+        """Its key is its own, since CloudWatch cannot publish to a topic under the AWS-managed one.
+
+        Only CloudWatch, for alarms of this account, is let in by service name. An event rule that is to publish here
+        gets a role: the key leaves that to IAM, and a role of ours cannot be borrowed by other accounts.
+        """
+        cloudwatch = iam.ServicePrincipal("cloudwatch.amazonaws.com")
+        administration = allow(_KEY_ADMINISTRATION, ["*"])
+        administration.add_principals(iam.AccountRootPrincipal())
+        publishing = allow(["kms:Decrypt", "kms:GenerateDataKey"], ["*"])
+        publishing.add_principals(cloudwatch)
+        publishing.add_condition("StringEquals", {"aws:SourceAccount": self.account})
+        key = kms.Key(
+            self,
+            "AlarmKey",
+            description=f"Encrypts alarm messages of Tidegate {self._settings.stage}",
+            enable_key_rotation=True,
+            policy=iam.PolicyDocument(statements=[administration, publishing]),
+            removal_policy=self._policy,
+        )
+        topic = sns.Topic(
+            self,
+            "Alarms",
+            display_name=f"Tidegate {self._settings.stage} alarms",
+            master_key=key,
+            enforce_ssl=True,
+        )
+        sending = allow(["sns:Publish"], [topic.topic_arn])
+        sending.add_principals(cloudwatch)
+        sending.add_condition("StringEquals", {"aws:SourceAccount": self.account})
+        topic.add_to_resource_policy(sending)
+        for address in self._settings.alarm_emails:
+            topic.add_subscription(subscriptions.EmailSubscription(address))
+        return topic

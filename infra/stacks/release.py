@@ -1,0 +1,254 @@
+"""Release stack: from a dataset to a version that is promoted or rejected."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as stepfunctions
+from constructs import Construct
+
+from infra.constructs.keeping import log_group, removal_policy
+from infra.constructs.parameters import publish
+from infra.constructs.permissions import EVERY_RESOURCE, Objects, acknowledge, allow, write_items
+from infra.constructs.platform_function import PlatformFunction
+from infra.constructs.sources import Sources, lock_hash
+from infra.release_machine import definition
+from infra.stacks.data import DataStack
+from tidegate.settings import CatalogSettings, PrepareSettings, RegistrySettings, StepSettings
+
+DATASETS = "datasets/"
+RUNS = "runs/"
+DAY_SECONDS = 86_400
+
+
+class ReleaseStack(Stack):
+    """The functions of catalog and release, the state machine, and what happens when they fail."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, data: DataStack, sources: Sources) -> None:
+        settings = sources.settings
+        super().__init__(
+            scope, construct_id, description=f"Tidegate {settings.stage}: training, gate, registration, promotion"
+        )
+        self._sources = sources
+        self._data = data
+        core = sources.core_layer(self)
+        self._serving = [core, sources.third_party_layer(self, "serving")]
+        self._training = [core, sources.third_party_layer(self, "training")]
+        self.failures = self._failure_queue()
+        self.functions = {function.name: function for function in self._functions()}
+        self.machine = self._state_machine()
+        self._settle_lost_runs()
+        publish(self, "StateMachine", "release-state-machine", self.machine.ref, settings)
+
+    def _functions(self) -> Sequence[PlatformFunction]:
+        settings = self._sources.settings
+        table = self._data.registry.table_name
+        artifacts = self._data.artifacts_bucket.bucket_name
+        data = self._data.data_bucket.bucket_name
+        step = StepSettings(registry_table=table, artifacts_bucket=artifacts)
+        registry_only = RegistrySettings(registry_table=table)
+        items = [write_items(self._data.registry.table_arn)]
+        datasets = Objects(self._data.data_bucket, DATASETS, read=True)
+        runs = Objects(self._data.artifacts_bucket, RUNS, read=True, write=True)
+        new_runs = Objects(self._data.artifacts_bucket, RUNS, write=True)
+        return (
+            PlatformFunction(
+                self,
+                "catalog",
+                sources=self._sources,
+                layers=self._training,
+                environment=CatalogSettings(registry_table=table, data_bucket=data),
+                permissions=items,
+                objects=[datasets],
+                memory_mb=settings.training_memory_mb,
+                timeout_seconds=settings.training_timeout_seconds,
+                description="Reads uploaded files, profiles them and records a dataset version",
+                failures=self.failures,
+            ),
+            PlatformFunction(
+                self,
+                "prepare",
+                sources=self._sources,
+                layers=self._training,
+                environment=PrepareSettings(
+                    registry_table=table,
+                    data_bucket=data,
+                    artifacts_bucket=artifacts,
+                    code_version=self._sources.code_version,
+                    lock_hash=lock_hash(),
+                ),
+                permissions=items,
+                objects=[datasets, new_runs],
+                memory_mb=settings.training_memory_mb,
+                timeout_seconds=settings.training_timeout_seconds,
+                description="Resolves a run's dataset, checks it and writes the split tables",
+            ),
+            PlatformFunction(
+                self,
+                "train",
+                sources=self._sources,
+                layers=self._training,
+                environment=step,
+                permissions=items,
+                objects=[runs],
+                memory_mb=settings.training_memory_mb,
+                timeout_seconds=settings.training_timeout_seconds,
+                description="Fits one candidate; for the final one exports ONNX",
+            ),
+            self._step("select", step, items, "Chooses the best candidate of a run", seconds=60),
+            self._step("evaluate", step, items, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
+            self._step("gate", step, items, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
+            self._step("register", step, items, "Registers the judged version", seconds=60),
+            self._step("promote", registry_only, items, "Makes an accepted version the one that serves", seconds=60),
+            self._step("settle", registry_only, items, "Closes a run that a fault ended", seconds=60, background=True),
+        )
+
+    def _step(
+        self,
+        name: str,
+        environment: StepSettings | RegistrySettings,
+        permissions: Sequence[iam.PolicyStatement],
+        description: str,
+        *,
+        seconds: int,
+        objects: Sequence[Objects] = (),
+        background: bool = False,
+    ) -> PlatformFunction:
+        return PlatformFunction(
+            self,
+            name,
+            sources=self._sources,
+            layers=self._serving,
+            environment=environment,
+            permissions=permissions,
+            objects=objects,
+            memory_mb=self._sources.settings.step_memory_mb,
+            timeout_seconds=seconds,
+            description=description,
+            failures=self.failures if background else None,
+        )
+
+    def _failure_queue(self) -> sqs.Queue:
+        """Where every event ends that no function could handle; an alarm watches it."""
+        queue = sqs.Queue(
+            self,
+            "Failures",
+            queue_name=f"{self._sources.settings.prefix}-failures",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+            removal_policy=removal_policy(self._sources.settings),
+        )
+        acknowledge(queue, ["AwsSolutions-SQS3"], "this is the dead-letter queue; an alarm fires on its first message")
+        return queue
+
+    def _state_machine(self) -> stepfunctions.CfnStateMachine:
+        settings = self._sources.settings
+        arns = {name: function.function.function_arn for name, function in self.functions.items() if name != "catalog"}
+        logs = log_group(self, "ReleaseLogs", f"/aws/vendedlogs/states/{settings.prefix}-release", settings)
+        role = iam.Role(
+            self,
+            "ReleaseRole",
+            assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
+            description=f"What the state machine {settings.prefix}-release may do",
+            inline_policies={
+                "Permissions": iam.PolicyDocument(
+                    statements=[
+                        allow(["lambda:InvokeFunction"], list(arns.values())),
+                        allow(
+                            [
+                                "logs:CreateLogDelivery",
+                                "logs:DeleteLogDelivery",
+                                "logs:DescribeLogGroups",
+                                "logs:DescribeResourcePolicies",
+                                "logs:GetLogDelivery",
+                                "logs:ListLogDeliveries",
+                                "logs:PutResourcePolicy",
+                                "logs:UpdateLogDelivery",
+                            ],
+                            ["*"],
+                        ),
+                        allow(
+                            [
+                                "xray:GetSamplingRules",
+                                "xray:GetSamplingTargets",
+                                "xray:PutTelemetryRecords",
+                                "xray:PutTraceSegments",
+                            ],
+                            ["*"],
+                        ),
+                    ]
+                )
+            },
+        )
+        acknowledge(role, [EVERY_RESOURCE], "X-Ray and CloudWatch Logs deliveries have no resources to name")
+        return stepfunctions.CfnStateMachine(
+            self,
+            "Release",
+            state_machine_name=f"{settings.prefix}-release",
+            state_machine_type="STANDARD",
+            role_arn=role.role_arn,
+            definition_string=self.to_json_string(
+                definition(
+                    arns,
+                    training_concurrency=settings.training_concurrency,
+                    timeout_seconds=settings.release_timeout_seconds,
+                )
+            ),
+            # Every step is logged, but not its data: an error's cause may quote values of the dataset.
+            logging_configuration=stepfunctions.CfnStateMachine.LoggingConfigurationProperty(
+                level="ALL",
+                include_execution_data=False,
+                destinations=[
+                    stepfunctions.CfnStateMachine.LogDestinationProperty(
+                        cloud_watch_logs_log_group=stepfunctions.CfnStateMachine.CloudWatchLogsLogGroupProperty(
+                            log_group_arn=logs.attr_arn
+                        )
+                    )
+                ],
+            ),
+            tracing_configuration=stepfunctions.CfnStateMachine.TracingConfigurationProperty(enabled=True),
+        )
+
+    def _settle_lost_runs(self) -> None:
+        """An execution that is aborted or times out runs no Catch: an event closes its run instead."""
+        settle = self.functions["settle"].function
+        rule = events.CfnRule(
+            self,
+            "LostRuns",
+            name=f"{self._sources.settings.prefix}-lost-runs",
+            description="Executions of the release state machine that ended by a fault",
+            event_pattern={
+                "source": ["aws.states"],
+                "detail-type": ["Step Functions Execution Status Change"],
+                "detail": {
+                    "status": ["ABORTED", "FAILED", "TIMED_OUT"],
+                    "stateMachineArn": [self.machine.ref],
+                },
+            },
+            targets=[
+                events.CfnRule.TargetProperty(
+                    id="settle",
+                    arn=settle.function_arn,
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self.failures.queue_arn),
+                    retry_policy=events.CfnRule.RetryPolicyProperty(
+                        maximum_event_age_in_seconds=DAY_SECONDS, maximum_retry_attempts=20
+                    ),
+                )
+            ],
+        )
+        lambda_.CfnPermission(
+            self,
+            "LostRunsInvokeSettle",
+            action="lambda:InvokeFunction",
+            function_name=settle.function_arn,
+            principal="events.amazonaws.com",
+            source_arn=rule.attr_arn,
+        )
+        undeliverable = allow(["sqs:SendMessage"], [self.failures.queue_arn])
+        undeliverable.add_principals(iam.ServicePrincipal("events.amazonaws.com"))
+        undeliverable.add_condition("ArnEquals", {"aws:SourceArn": rule.attr_arn})
+        self.failures.add_to_resource_policy(undeliverable)

@@ -1,0 +1,180 @@
+"""Dataclasses as DynamoDB items and back, by their type hints: one codec instead of code for each type.
+
+    encode(run) -> {"model": {"S": "flight-delay"}, "status": {"S": "running"}, ...}
+    decode(Run, item) -> run
+
+- None is an absent attribute.
+- A float becomes a number; one that DynamoDB cannot hold (NaN, infinite, beyond 1e±120) becomes its text.
+- `Any` becomes JSON text, so 1 stays 1 and 1.0 stays 1.0.
+- A field whose JSON is longer than `PACK_BYTES` is stored compressed, so that profiles of wide tables and long specs
+  stay below DynamoDB's 400 KB an item; what is larger even so is refused with `ItemTooLargeError`.
+"""
+
+import json
+import types
+import zlib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+
+from tidegate.errors import InvalidInputError
+
+T = TypeVar("T")
+Item = dict[str, Any]  # attribute names to DynamoDB attribute values
+
+NULL = {"NULL": True}
+PACK_BYTES = 32 * 1024
+MAX_ITEM_BYTES = 400 * 1024 - 4 * 1024  # room for keys and names
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+_known_hints: dict[Any, dict[str, Any]] = {}
+
+
+class ItemTooLargeError(InvalidInputError):
+    """One record is larger than DynamoDB stores, even compressed."""
+
+
+def encode(value: Any) -> Item:
+    """All fields of a dataclass as attribute values.
+
+    Raises:
+        ItemTooLargeError: more than DynamoDB holds in one item.
+    """
+    parts = {name: attribute(type(value), name, getattr(value, name)) for name in _hints(type(value))}
+    item = {name: part for name, part in parts.items() if part != NULL}
+    size = sum(len(name) + _size(part) for name, part in item.items())
+    if size > MAX_ITEM_BYTES:
+        largest = max(item, key=lambda name: _size(item[name]))
+        raise ItemTooLargeError(
+            f"{type(value).__name__} takes {size:,} bytes, more than the {MAX_ITEM_BYTES:,} one record may have",
+            next_step=f"most of it is `{largest}` ({_size(item[largest]):,} bytes): fewer or shorter entries there",
+        )
+    return item
+
+
+def attribute(cls: type, name: str, value: Any) -> Any:
+    """One field of dataclass `cls` as an attribute value; raises TypeError for a field it does not have."""
+    if name not in _hints(cls):
+        raise TypeError(f"{cls.__name__} has no field {name!r}")
+    plain = _plain(_hints(cls)[name], value)
+    if isinstance(plain, (str, list, dict)):
+        text = json.dumps(plain, separators=(",", ":"), default=str)
+        if len(text) > PACK_BYTES:
+            return {"B": zlib.compress(text.encode())}
+    return _serialize(plain)
+
+
+def decode(cls: type[T], item: Mapping[str, Any]) -> T:
+    """Read what `encode` wrote; attributes that are no fields are passed over, absent fields take their default."""
+    hints = _hints(cls)
+    plain = {name: _unpacked(_deserialize(item[name])) for name in hints if name in item}
+    built: T = _built(cls, plain)
+    return built
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    if cls not in _known_hints:
+        hints = get_type_hints(cls)
+        _known_hints[cls] = {field.name: hints[field.name] for field in fields(cls)}
+    return _known_hints[cls]
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, Binary):
+        return json.loads(zlib.decompress(value.value))  # type: ignore[attr-defined]  # the stubs lack `value`
+    return value
+
+
+def _plain(hint: Any, value: Any) -> Any:
+    """Strings, numbers, booleans, lists and maps only, as `_serialize` and JSON both take them."""
+    hint = _without_none(hint)
+    plain: Any
+    if value is None:
+        plain = None
+    elif hint is Any:
+        plain = json.dumps(value, separators=(",", ":"))
+    elif is_dataclass(hint):
+        plain = {name: _plain(part, getattr(value, name)) for name, part in _hints(hint).items()}
+    elif get_origin(hint) is tuple:
+        plain = [_plain(part, entry) for part, entry in zip(_members(hint, len(value)), value, strict=True)]
+    elif get_origin(hint) is Mapping:
+        plain = {str(key): _plain(get_args(hint)[1], entry) for key, entry in value.items()}
+    elif issubclass(hint, Enum):
+        plain = value.value
+    elif issubclass(hint, datetime):
+        plain = value.isoformat()
+    elif hint is float:
+        number = float(value)
+        plain = Decimal(repr(number)) if number == 0 or 1e-120 < abs(number) < 1e120 else repr(number)
+    elif hint in {str, bool, int}:
+        plain = hint(value)
+    else:
+        raise TypeError(f"no rule to store a {hint}")
+    return plain
+
+
+def _value(hint: Any, plain: Any) -> Any:
+    """The other way round; accepts what DynamoDB and what JSON makes of `_plain`."""
+    hint = _without_none(hint)
+    if plain is None:
+        value = None
+    elif hint is Any:
+        value = json.loads(plain)
+    elif is_dataclass(hint):
+        value = _built(hint, plain)
+    elif get_origin(hint) is tuple:
+        value = tuple(_value(part, entry) for part, entry in zip(_members(hint, len(plain)), plain, strict=True))
+    elif get_origin(hint) is Mapping:
+        value = {key: _value(get_args(hint)[1], entry) for key, entry in plain.items()}
+    elif issubclass(hint, datetime):
+        value = datetime.fromisoformat(plain)
+    else:
+        value = hint(plain)
+    return value
+
+
+def _built(cls: Any, plain: Mapping[str, Any]) -> Any:
+    hints = _hints(cls)
+    values = {name: _value(hint, plain[name]) for name, hint in hints.items() if name in plain}
+    for field in fields(cls):
+        required = field.default is MISSING and field.default_factory is MISSING
+        if required and field.name not in values and _without_none(hints[field.name]) is not hints[field.name]:
+            values[field.name] = None
+    return cls(**values)
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in {Union, types.UnionType}:
+        members = [member for member in get_args(hint) if member is not type(None)]
+        if len(members) == 1:
+            return members[0]
+        raise TypeError(f"no rule to store a {hint}")
+    return hint
+
+
+def _members(hint: Any, length: int) -> tuple[Any, ...]:
+    members = get_args(hint)
+    return (members[0],) * length if len(members) == 2 and members[1] is Ellipsis else members
+
+
+def _size(part: Any) -> int:
+    """Bytes of an attribute value as DynamoDB counts them, rounded up."""
+    ((kind, value),) = part.items()
+    match kind:
+        case "S":
+            return len(value.encode())
+        case "B":
+            return len(value)
+        case "N":
+            return 21
+        case "L":
+            return 3 + sum(1 + _size(entry) for entry in value)
+        case "M":
+            return 3 + sum(1 + len(name.encode()) + _size(entry) for name, entry in value.items())
+        case _:
+            return 1

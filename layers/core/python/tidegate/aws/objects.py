@@ -1,0 +1,100 @@
+"""Objects in S3: artifacts of runs, files of datasets. S3 checks the SHA-256 of everything that is stored."""
+
+import hashlib
+from base64 import b64encode
+
+from botocore.exceptions import ClientError
+
+from tidegate.aws.clients import answering, code_of, s3
+from tidegate.errors import ArtifactRejectedError, NotFoundError
+
+UPLOAD_SECONDS = 900
+# S3 hides a missing key from those who may not list; a HEAD has no body to name the error in.
+_MISSING = frozenset({"NoSuchKey", "AccessDenied", "403", "404"})
+
+
+class S3Artifacts:
+    """ports.Artifacts in one bucket. A put may come twice: it writes the same bytes under the same key."""
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+
+    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> str:
+        """See ports.Artifacts."""
+        digest = hashlib.sha256(data)
+        with answering("S3"):
+            s3().put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=b64encode(digest.digest()).decode(),
+            )
+        return digest.hexdigest()
+
+    def get(self, key: str) -> bytes:
+        """See ports.Artifacts."""
+        return _read(self._bucket, key)
+
+    def get_verified(self, key: str, sha256: str) -> bytes:
+        """See ports.Artifacts."""
+        data = self.get(key)
+        found = hashlib.sha256(data).hexdigest()
+        if found != sha256:
+            raise ArtifactRejectedError(
+                f"s3://{self._bucket}/{key} has SHA-256 {found}, the registry recorded {sha256}",
+                next_step="find out who wrote to the bucket; restore the object's recorded version",
+            )
+        return data
+
+
+class S3DatasetFiles:
+    """ports.DatasetFiles in one bucket, each file under its own hash."""
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+
+    def upload_url(self, dataset: str, sha256: str, size: int) -> str:
+        """See ports.DatasetFiles. The PUT must carry the headers `content-length` and `x-amz-checksum-sha256` (base64),
+        which the signature binds; S3 refuses other bytes. Valid for 15 minutes.
+        """
+        return s3().generate_presigned_url(
+            "put_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": self.key(dataset, sha256),
+                "ContentLength": size,
+                "ChecksumSHA256": b64encode(bytes.fromhex(sha256)).decode(),
+            },
+            ExpiresIn=UPLOAD_SECONDS,
+        )
+
+    def key(self, dataset: str, sha256: str) -> str:
+        """See ports.DatasetFiles."""
+        return f"datasets/{dataset}/{sha256}"
+
+    def exists(self, key: str) -> bool:
+        """See ports.DatasetFiles."""
+        try:
+            with answering("S3"):
+                s3().head_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if code_of(error) in _MISSING:
+                return False
+            raise
+        return True
+
+    def read(self, key: str) -> bytes:
+        """See ports.DatasetFiles."""
+        return _read(self._bucket, key)
+
+
+def _read(bucket: str, key: str) -> bytes:
+    try:
+        with answering("S3"):
+            return s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        if code_of(error) in _MISSING:
+            raise NotFoundError(f"no object s3://{bucket}/{key}, or none that may be read") from None
+        raise

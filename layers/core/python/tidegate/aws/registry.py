@@ -1,0 +1,387 @@
+"""The registry and the data catalog in one DynamoDB table: keys pk and sk, no index.
+
+    pk               sk                      what
+    MODELS           {model}                 header: current spec, latest version number
+    MODEL#{model}    SPEC#{digest}           every spec the model ever had
+    MODEL#{model}    RUN#{run}               a run; RUN#{run}#CANDIDATE#003 is one fitted candidate of it
+    MODEL#{model}    TOKEN#{hash of token}   which run a caller's token started
+    MODEL#{model}    VERSION#000001          a registered version
+    MODEL#{model}    ROUTE                   what is served
+    LEDGER#{model}   0000000001              one change of the route; never rewritten
+    DATASETS         {dataset}               what people say of a dataset, and its latest version
+    DATASET#{name}   VERSION#{version}       one content of it
+    DATASET#{name}   EXCLUSION#{id}          a period not to be used
+
+Races are settled by conditions in the table, not by reading first. AWS delivers at least once, so every write may come
+twice: an append that finds its own record is done, a transaction that finds its own outcome returns it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tidegate.aws.items import attribute, decode, encode
+from tidegate.aws.table import RefusedError, Table, put, update
+from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
+from tidegate.domain.release import (
+    RUN_FACTS,
+    CandidateRun,
+    LedgerEntry,
+    Promotion,
+    Route,
+    Run,
+    RunError,
+    RunStatus,
+    Version,
+    VersionStatus,
+)
+from tidegate.errors import ConflictError, NotFoundError, UnavailableError
+from tidegate.ports import ModelHeader
+
+if TYPE_CHECKING:  # pydantic stays off the inference function's path
+    from tidegate.spec import ModelSpec
+
+T = TypeVar("T")
+_ABSENT = "attribute_not_exists(#sk)"
+_PRESENT = "attribute_exists(#sk)"
+_OPEN = "#status IN (:requested, :running)"
+_OPEN_VALUES = {"requested": {"S": RunStatus.REQUESTED.value}, "running": {"S": RunStatus.RUNNING.value}}
+_REGISTER_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredSpec:
+    digest: str
+    document: str
+    author: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    run_id: str
+
+
+class DynamoRegistry:
+    """ports.Models, Runs, Versions and Routes."""
+
+    def __init__(self, table_name: str) -> None:
+        self._table = Table(table_name)
+
+    # Models
+
+    def apply(self, spec: "ModelSpec", *, author: str, at: datetime) -> bool:
+        """See ports.Models. The spec is written first, so a header never names a spec that is not there."""
+        stored = _StoredSpec(spec.digest, spec.canonical_json(), author, at)
+        _append(self._table, f"MODEL#{spec.name}", f"SPEC#{spec.digest}", stored)
+        header = encode(
+            ModelHeader(
+                name=spec.name,
+                owner=spec.owner,
+                business_unit=spec.business_unit,
+                task=spec.task.value,
+                spec_digest=spec.digest,
+                applied_by=author,
+                applied_at=at,
+            )
+        )
+        first = {"latest_version": header.pop("latest_version")}
+        changed = "attribute_not_exists(#spec_digest) OR #spec_digest <> :digest"
+        try:
+            self._table.write(update("MODELS", spec.name, header, first=first, when=changed, digest={"S": spec.digest}))
+        except RefusedError:
+            return False
+        return True
+
+    def model(self, name: str) -> ModelHeader:
+        """See ports.Models."""
+        header = _get(self._table, ModelHeader, "MODELS", name)
+        return _found(header, f"no model {name!r}", "see `tidegate model list`")
+
+    def models(self) -> list[ModelHeader]:
+        """See ports.Models."""
+        return [decode(ModelHeader, item) for item in self._table.query("MODELS")]
+
+    def spec(self, model: str, digest: str | None = None) -> "ModelSpec":
+        """See ports.Models."""
+        from tidegate.spec import ModelSpec
+
+        wanted = digest or self.model(model).spec_digest
+        stored = _get(self._table, _StoredSpec, f"MODEL#{model}", f"SPEC#{wanted}")
+        return ModelSpec.model_validate_json(_found(stored, f"model {model!r} has no spec {wanted}").document)
+
+    # Runs
+
+    def request(self, run: Run) -> Run:
+        """See ports.Runs. Token and run are written together; whoever comes second reads what came first."""
+        pk = f"MODEL#{run.model}"
+        item = {name: value for name, value in encode(run).items() if name != "candidates"}
+        writes = [put(pk, f"RUN#{run.run_id}", item, when=_ABSENT)]
+        token = f"TOKEN#{hashlib.sha256(run.token.encode()).hexdigest()}" if run.token is not None else ""
+        if token:
+            writes.append(put(pk, token, encode(_Token(run.run_id)), when=_ABSENT))
+        try:
+            self._table.write(*writes)
+        except RefusedError:
+            known = _get(self._table, _Token, pk, token) if token else _Token(run.run_id)
+            if known is None:
+                raise UnavailableError(f"run {run.run_id} is being recorded by somebody else") from None
+            return self.run(run.model, known.run_id)
+        return replace(run, candidates=())
+
+    def run(self, model: str, run_id: str) -> Run:
+        """See ports.Runs."""
+        items = self._table.query(f"MODEL#{model}", f"RUN#{run_id}")
+        run = next((run for run in _runs(items) if run.run_id == run_id), None)
+        return _found(run, f"model {model!r} has no run {run_id!r}", f"see `tidegate runs {model}`")
+
+    def runs(self, model: str, limit: int = 50) -> list[Run]:
+        """See ports.Runs."""
+        return list(islice(_runs(self._table.query(f"MODEL#{model}", "RUN#", newest_first=True)), limit))
+
+    def note(self, model: str, run_id: str, stage: str, at: datetime, **facts: Any) -> None:
+        """See ports.Runs. Writing the same again changes nothing."""
+        unknown = sorted(set(facts) - RUN_FACTS)
+        if unknown:
+            raise TypeError(f"note() cannot set {', '.join(unknown)} of a run")
+        values = {"stage": stage, "status": RunStatus.RUNNING, **facts}
+        sets = {name: attribute(Run, name, value) for name, value in values.items()}
+        first = {"started_at": attribute(Run, "started_at", at)}
+        try:
+            self._table.write(update(f"MODEL#{model}", f"RUN#{run_id}", sets, first=first, when=_OPEN, **_OPEN_VALUES))
+        except RefusedError:
+            raise _closed(self.run(model, run_id)) from None
+
+    def note_candidate(self, model: str, run_id: str, candidate: CandidateRun) -> None:
+        """See ports.Runs. Each candidate is an item of its own, so racing calls cannot lose one."""
+        self._table.write(put(f"MODEL#{model}", f"RUN#{run_id}#CANDIDATE#{candidate.index:03d}", encode(candidate)))
+
+    def fail(self, model: str, run_id: str, error: RunError, at: datetime) -> Run:
+        """See ports.Runs."""
+        values = {"status": RunStatus.FAILED, "error": error, "ended_at": at}
+        sets = {name: attribute(Run, name, value) for name, value in values.items()}
+        with suppress(RefusedError):  # final already, perhaps by this very call; or no such run, which run() says
+            self._table.write(update(f"MODEL#{model}", f"RUN#{run_id}", sets, when=_OPEN, **_OPEN_VALUES))
+        return self.run(model, run_id)
+
+    # Versions
+
+    def register(self, version: Version, *, at: datetime) -> Version:
+        """See ports.Versions. One transaction: the version under a free number, the header's count, the run's end.
+
+        Raises:
+            ConflictError: the run failed in the meantime, or too many registrations of the model at once.
+        """
+        pk = f"MODEL#{version.model}"
+        for _ in range(_REGISTER_ATTEMPTS):
+            run = self.run(version.model, version.run_id)
+            if run.version is not None:
+                return self.version(version.model, run.version)
+            if run.status.final:
+                raise _closed(run)
+            taken = self.model(version.model).latest_version
+            numbered = replace(version, number=taken + 1)
+            accepted = version.status is not VersionStatus.REJECTED
+            end = {
+                "status": RunStatus.ACCEPTED if accepted else RunStatus.REJECTED,
+                "version": numbered.number,
+                "ended_at": at,
+            }
+            try:
+                self._table.write(
+                    put(pk, _version_key(numbered.number), encode(numbered), when=_ABSENT),
+                    update(
+                        "MODELS",
+                        version.model,
+                        {"latest_version": attribute(ModelHeader, "latest_version", numbered.number)},
+                        when="#latest_version = :taken",
+                        taken={"N": str(taken)},
+                    ),
+                    update(
+                        pk,
+                        f"RUN#{version.run_id}",
+                        {name: attribute(Run, name, value) for name, value in end.items()},
+                        when=_OPEN,
+                        **_OPEN_VALUES,
+                    ),
+                )
+            except (RefusedError, UnavailableError):
+                continue  # somebody was faster, or the answer was lost: what the table holds now decides
+            return numbered
+        raise ConflictError(
+            f"{version.model}: run {version.run_id} found no free version number in {_REGISTER_ATTEMPTS} tries",
+            next_step="start the run again",
+        )
+
+    def version(self, model: str, number: int) -> Version:
+        """See ports.Versions."""
+        version = _get(self._table, Version, f"MODEL#{model}", _version_key(number))
+        return _found(version, f"model {model!r} has no version {number}", f"see `tidegate versions {model}`")
+
+    def versions(self, model: str) -> list[Version]:
+        """See ports.Versions."""
+        items = self._table.query(f"MODEL#{model}", "VERSION#", newest_first=True)
+        return [decode(Version, item) for item in items]
+
+    # Routes
+
+    def route(self, model: str) -> Route | None:
+        """See ports.Routes."""
+        return _get(self._table, Route, f"MODEL#{model}", "ROUTE")
+
+    def promote(self, promotion: Promotion) -> None:
+        """See ports.Routes. The revision in the condition makes one of two racing promotions lose."""
+        route, entry = promotion.route, promotion.entry
+        pk = f"MODEL#{route.model}"
+        replaced = {"replaced": {"N": str(route.revision - 1)}} if route.revision > 1 else {}
+        unchanged = "#revision = :replaced" if replaced else _ABSENT
+        status = {name.value: attribute(Version, "status", name) for name in VersionStatus}
+        writes = [
+            put(pk, "ROUTE", encode(route), when=unchanged, **replaced),
+            put(f"LEDGER#{route.model}", f"{entry.seq:010d}", encode(entry), when=_ABSENT),
+            update(
+                pk,
+                _version_key(promotion.champion.number),
+                {"status": status["champion"]},
+                when=f"{_PRESENT} AND #status <> :rejected",
+                rejected=status["rejected"],
+            ),
+        ]
+        if promotion.retired is not None:
+            writes.append(update(pk, _version_key(promotion.retired), {"status": status["retired"]}, when=_PRESENT))
+        try:
+            self._table.write(*writes)
+        except RefusedError as error:
+            if _get(self._table, LedgerEntry, f"LEDGER#{route.model}", f"{entry.seq:010d}") == entry:
+                return
+            if not any(error.refused[:2]):
+                raise ConflictError(f"{route.model}: a version of this promotion is rejected or not there") from None
+            raise ConflictError(
+                f"the route of {route.model} was changed by somebody else (revision {route.revision} exists)",
+                next_step=f"see `tidegate versions {route.model}` and decide again",
+            ) from None
+
+    def ledger(self, model: str) -> list[LedgerEntry]:
+        """See ports.Routes."""
+        return [decode(LedgerEntry, item) for item in self._table.query(f"LEDGER#{model}")]
+
+
+class DynamoCatalog:
+    """ports.Catalog."""
+
+    def __init__(self, table_name: str) -> None:
+        self._table = Table(table_name)
+
+    def put_dataset(self, dataset: Dataset) -> None:
+        """See ports.Catalog."""
+        sets = {
+            name: attribute(Dataset, name, getattr(dataset, name))
+            for name in Dataset.__dataclass_fields__
+            if name != "latest"
+        }
+        self._table.write(update("DATASETS", dataset.name, sets))
+
+    def dataset(self, name: str) -> Dataset:
+        """See ports.Catalog."""
+        dataset = _get(self._table, Dataset, "DATASETS", name)
+        return _found(dataset, f"no dataset {name!r}", "see `tidegate data list`")
+
+    def datasets(self) -> list[Dataset]:
+        """See ports.Catalog."""
+        return [decode(Dataset, item) for item in self._table.query("DATASETS")]
+
+    def add_version(self, version: DatasetVersion) -> bool:
+        """See ports.Catalog."""
+        try:
+            self._table.write(self._put_unless_ready(version))
+        except RefusedError:
+            return False
+        return True
+
+    def finish_version(self, version: DatasetVersion) -> None:
+        """See ports.Catalog. Once READY nothing changes any more, so a late repetition cannot turn `latest` back."""
+        writes = [self._put_unless_ready(version)]
+        if version.status is DatasetStatus.READY:
+            latest = attribute(Dataset, "latest", version.version)
+            writes.append(update("DATASETS", version.dataset, {"latest": latest}, when=_PRESENT))
+        try:
+            self._table.write(*writes)
+        except RefusedError:
+            self.dataset(version.dataset)
+            if self.version(version.dataset, version.version).status is not DatasetStatus.READY:
+                raise UnavailableError(f"dataset {version.dataset} is being changed by somebody else") from None
+
+    def version(self, dataset: str, version: str | None = None) -> DatasetVersion:
+        """See ports.Catalog."""
+        hint = f"see `tidegate data show {dataset}`"
+        wanted = version or _found(self.dataset(dataset).latest, f"dataset {dataset!r} has no ready version", hint)
+        stored = _get(self._table, DatasetVersion, f"DATASET#{dataset}", f"VERSION#{wanted}")
+        return _found(stored, f"dataset {dataset!r} has no version {wanted!r}", hint)
+
+    def versions(self, dataset: str) -> list[DatasetVersion]:
+        """See ports.Catalog."""
+        found = [decode(DatasetVersion, item) for item in self._table.query(f"DATASET#{dataset}", "VERSION#")]
+        return sorted(found, key=lambda version: (version.added_at, version.version), reverse=True)
+
+    def exclude(self, exclusion: Exclusion) -> None:
+        """See ports.Catalog. Repeating the same exclusion changes nothing; another one under its id is a conflict."""
+        self.dataset(exclusion.dataset)
+        sk = f"EXCLUSION#{exclusion.exclusion_id}"
+        if _append(self._table, f"DATASET#{exclusion.dataset}", sk, exclusion) != exclusion:
+            raise ConflictError(f"exclusion {exclusion.exclusion_id} of {exclusion.dataset} exists already")
+
+    def exclusions(self, dataset: str) -> list[Exclusion]:
+        """See ports.Catalog."""
+        found = [decode(Exclusion, item) for item in self._table.query(f"DATASET#{dataset}", "EXCLUSION#")]
+        return sorted(found, key=lambda exclusion: (exclusion.start, exclusion.exclusion_id))
+
+    @staticmethod
+    def _put_unless_ready(version: DatasetVersion) -> dict[str, dict[str, Any]]:
+        return put(
+            f"DATASET#{version.dataset}",
+            f"VERSION#{version.version}",
+            encode(version),
+            when=f"{_ABSENT} OR #status <> :ready",
+            ready=attribute(DatasetVersion, "status", DatasetStatus.READY),
+        )
+
+
+def _version_key(number: int) -> str:
+    return f"VERSION#{number:06d}"
+
+
+def _get(table: Table, cls: type[T], pk: str, sk: str) -> T | None:
+    item = table.get(pk, sk)
+    return decode(cls, item) if item else None
+
+
+def _append(table: Table, pk: str, sk: str, record: T) -> T:
+    """Store a record that never changes; returns the one that is stored."""
+    try:
+        table.write(put(pk, sk, encode(record), when=_ABSENT))
+    except RefusedError:
+        return _get(table, type(record), pk, sk) or record
+    return record
+
+
+def _runs(items: Iterator[dict[str, Any]]) -> Iterator[Run]:
+    """Runs with their candidates, out of items in order of their keys, whichever way that runs."""
+    for _, group in groupby(items, key=lambda item: item["sk"]["S"].split("#")[1]):
+        parts = sorted(group, key=lambda item: str(item["sk"]["S"]))  # a run's key comes before its candidates'
+        if parts[0]["sk"]["S"].count("#") == 1:
+            candidates = tuple(decode(CandidateRun, part) for part in parts[1:])
+            yield replace(decode(Run, parts[0]), candidates=candidates)
+
+
+def _closed(run: Run) -> ConflictError:
+    return ConflictError(f"run {run.run_id} of model {run.model} is {run.status} already; a final run never changes")
+
+
+def _found(value: T | None, problem: str, next_step: str = "") -> T:
+    if value is None:
+        raise NotFoundError(problem, next_step=next_step)
+    return value

@@ -1,0 +1,155 @@
+"""One DynamoDB table of string keys pk and sk, as the registry uses it: consistent reads, conditional writes.
+
+    table.write(put(pk, sk, item, when="attribute_not_exists(#sk)"))
+    table.write(put(...), update(...))          # all or nothing
+
+In a condition `#name` is an attribute and `:name` a value; the names need no list of their own.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tidegate.aws.clients import answering, code_of, dynamodb
+from tidegate.aws.items import NULL, Item
+from tidegate.errors import UnavailableError
+
+Write = dict[str, dict[str, Any]]  # as one entry of TransactItems
+
+
+class RefusedError(Exception):
+    """Nothing was written: a condition did not hold, or another transaction was at the same item.
+
+    Read again and decide again; `refused[i]` says whether it was because of the i-th write.
+    """
+
+    def __init__(self, refused: tuple[bool, ...]) -> None:
+        super().__init__("a condition did not hold, or another transaction came first")
+        self.refused = refused
+
+
+def put(pk: str, sk: str, item: Mapping[str, Any], *, when: str = "", **values: Any) -> Write:
+    """Write a whole item."""
+    return {"Put": {"Item": {**_key(pk, sk), **item}} | _condition(when, values)}
+
+
+def update(
+    pk: str,
+    sk: str,
+    item: Mapping[str, Any],
+    *,
+    first: Mapping[str, Any] | None = None,
+    when: str = "",
+    **values: Any,
+) -> Write:
+    """Set the attributes of `item`, leave others; those of `first` are set only where there is none yet."""
+    gone = [name for name, value in item.items() if value == NULL]
+    sets = [f"#{name} = :set_{name}" for name in item if name not in gone]
+    sets += [f"#{name} = if_not_exists(#{name}, :set_{name})" for name in first or {}]
+    expression = ("SET " + ", ".join(sets)) if sets else ""
+    if gone:
+        expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
+    given = {name: value for name, value in {**item, **(first or {})}.items() if name not in gone}
+    parts = _condition(when, values)
+    names = parts.pop("ExpressionAttributeNames", {}) | _names(expression)
+    bound = parts.pop("ExpressionAttributeValues", {}) | {f":set_{name}": value for name, value in given.items()}
+    return {
+        "Update": {
+            "Key": _key(pk, sk),
+            "UpdateExpression": expression.strip(),
+            "ExpressionAttributeNames": names,
+            **({"ExpressionAttributeValues": bound} if bound else {}),
+            **parts,
+        }
+    }
+
+
+class Table:
+    """Reads are strongly consistent and paginated to their end; writes raise RefusedError when a condition fails."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        """One item or None."""
+        with answering("DynamoDB"):
+            answer = dynamodb().get_item(TableName=self._name, Key=_key(pk, sk), ConsistentRead=True)
+        return answer.get("Item")
+
+    def query(self, pk: str, prefix: str = "", *, newest_first: bool = False) -> Iterator[Item]:
+        """Items of a partition whose sk starts with `prefix`, in order of sk; pages are fetched as they are needed."""
+        condition = "pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else "")
+        values = {":pk": {"S": pk}} | ({":sk": {"S": prefix}} if prefix else {})
+        start: dict[str, Any] = {}
+        while True:
+            with answering("DynamoDB"):
+                page = dynamodb().query(
+                    TableName=self._name,
+                    KeyConditionExpression=condition,
+                    ExpressionAttributeValues=values,
+                    ConsistentRead=True,
+                    ScanIndexForward=not newest_first,
+                    **start,
+                )
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def write(self, *writes: Write) -> None:
+        """One write, or several all or nothing.
+
+        botocore may repeat a write whose answer was lost. A transaction repeated so is applied once (it carries a
+        client token); a single conditional write can be refused because of itself, so callers look at what is stored.
+
+        Raises:
+            RefusedError: a condition did not hold.
+        """
+        try:
+            with answering("DynamoDB"):
+                self._send(writes)
+        except ClientError as error:
+            if code_of(error) == "ConditionalCheckFailedException":
+                raise RefusedError((True,)) from None
+            if code_of(error) == "TransactionCanceledException":
+                self._cancelled(error)
+            raise
+
+    def _send(self, writes: tuple[Write, ...]) -> None:
+        client: Any = dynamodb()
+        named = [{kind: {"TableName": self._name, **write} for kind, write in entry.items()} for entry in writes]
+        if len(named) > 1:
+            client.transact_write_items(TransactItems=named)
+        elif "Put" in named[0]:
+            client.put_item(**named[0]["Put"])
+        else:
+            client.update_item(**named[0]["Update"])
+
+    @staticmethod
+    def _cancelled(error: ClientError) -> None:
+        answer: Any = error.response
+        codes = [str(reason.get("Code")) for reason in answer.get("CancellationReasons", ())]
+        refused = tuple(code in {"ConditionalCheckFailed", "TransactionConflict"} for code in codes)
+        if any(refused):
+            raise RefusedError(refused) from None
+        if {"ThrottlingError", "ProvisionedThroughputExceeded"}.intersection(codes):
+            raise UnavailableError("DynamoDB is busy: throttled", next_step="try again") from error
+
+
+def _key(pk: str, sk: str) -> Item:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _names(expression: str) -> dict[str, str]:
+    return {f"#{name}": name for name in re.findall(r"#(\w+)", expression)}
+
+
+def _condition(when: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    parts: dict[str, Any] = {"ConditionExpression": when} if when else {}
+    if names := _names(when):
+        parts["ExpressionAttributeNames"] = names
+    if values:
+        parts["ExpressionAttributeValues"] = {f":{name}": value for name, value in values.items()}
+    return parts

@@ -1,0 +1,588 @@
+"""The control and serving APIs as Python calls: signed, over kept connections, with bounded retries.
+
+    client = Client.from_session(boto3.Session(profile_name="ml"), stage="dev")
+    run = client.start_run("flight-delay", token="nightly-2026-01-05")["run"]
+    client.predict("flight-delay", [{"carrier": "UA", "hour": 7}])
+
+Methods return decoded JSON. Faults come as the errors the API meant (`InvalidInputError` with all faults,
+`NotFoundError`, `ConflictError`, `UnavailableError`) and as `NotAllowedError` and `PlatformError`. A client may be used
+by several threads at once.
+"""
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import IO, TYPE_CHECKING, Any, Self
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
+from botocore.httpsession import get_cert_path
+from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError, SSLError
+from urllib3.exceptions import TimeoutError as HTTPTimeoutError
+
+from tidegate import __version__
+from tidegate.errors import (
+    ConflictError,
+    Fault,
+    InvalidInputError,
+    NotFoundError,
+    RequestInvalidError,
+    TidegateError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    import boto3
+    from botocore.credentials import Credentials
+
+SERVICE = "execute-api"
+ATTEMPTS = 4
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 35.0  # API Gateway gives up after 30
+UPLOAD_READ_SECONDS = 300.0
+LONGEST_PAUSE_SECONDS = 5.0
+PROMOTION_SECONDS = 120.0
+OUTAGE_SECONDS = 60.0
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
+_UNKNOWN_CALLER = frozenset(
+    {"InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch", "UnrecognizedClientException"}
+)
+
+
+class NotAllowedError(TidegateError):
+    """No credentials, credentials that AWS does not accept, or no permission for the call."""
+
+
+class PlatformError(TidegateError):
+    """Tidegate itself failed; `next_step` says where to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One signed HTTP API."""
+
+    name: str
+    url: str
+    region: str
+
+
+class Client:
+    """Both APIs of one stage. The addresses are looked up in SSM when they are first needed."""
+
+    def __init__(
+        self,
+        credentials: "Credentials",
+        region: str,
+        find_url: Callable[[str], str],
+        *,
+        connections: int = 16,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Use `from_session` unless the addresses are known; `find_url` gives one for "control" and "serving"."""
+        self._credentials = credentials
+        self._region = region
+        self._find_url = find_url
+        self._connections = connections
+        self._pause = pause
+
+    @classmethod
+    def from_session(
+        cls,
+        session: "boto3.Session",
+        stage: str = "dev",
+        *,
+        endpoint_url: str | None = None,
+        connections: int = 16,
+    ) -> Self:
+        """A client for the stage deployed in the session's account and region; `endpoint_url` is a local cloud's.
+
+        Raises:
+            NotAllowedError: the session has no credentials.
+            InvalidInputError: the session has no region.
+        """
+        with aws_faults():
+            credentials = session.get_credentials()
+            if credentials is None:
+                raise NoCredentialsError
+            region = session.region_name
+            if not region:
+                raise NoRegionError
+
+        def find_url(api: str) -> str:
+            return _parameter(session, stage, f"{api}-url", endpoint_url)
+
+        return cls(credentials, region, find_url, connections=connections)
+
+    # Datasets
+
+    def datasets(self) -> list[dict[str, Any]]:
+        """All datasets, by name."""
+        return list(self._control("GET", "/datasets")["datasets"])
+
+    def dataset(self, name: str) -> dict[str, Any]:
+        """What is said of one."""
+        return dict(self._control("GET", _path("datasets", name))["dataset"])
+
+    def describe_dataset(self, name: str, description: Mapping[str, Any]) -> dict[str, Any]:
+        """Create or replace: origin, licence, owner, pii, outcome, time, description."""
+        return self._control("PUT", _path("datasets", name), description)
+
+    def plan_uploads(self, name: str, files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Where each file ({name, sha256, size}) goes: {url, headers, present}."""
+        return list(self._control("POST", _path("datasets", name, "uploads"), {"files": list(files)})["files"])
+
+    def upload(self, plan: Mapping[str, Any], open_file: Callable[[], IO[bytes]], size: int) -> None:
+        """Send one file where `plan_uploads` said; `open_file` is called again for each attempt."""
+        headers = {**plan["headers"], "Content-Length": str(size)}
+
+        def send() -> urllib3.BaseHTTPResponse:
+            with open_file() as file:
+                return self._pool(plan["url"]).request(
+                    "PUT",
+                    plan["url"],
+                    body=file,
+                    headers=headers,
+                    retries=False,
+                    redirect=False,
+                    timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=UPLOAD_READ_SECONDS),
+                )
+
+        answer = self._repeat(send, "the bucket", _base(plan["url"]))
+        if answer.status not in {200, 204}:
+            raise PlatformError(
+                f"{plan['name']} was not taken by the bucket: HTTP {answer.status} {_s3_code(answer.data)}".rstrip(),
+                next_step="was the file changed meanwhile? Then add it again",
+            )
+
+    def add_dataset_version(self, name: str, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Register uploaded files as a version: {version, status, changed, warnings}."""
+        return self._control("POST", _path("datasets", name, "versions"), {"files": list(files)})
+
+    def dataset_versions(self, name: str) -> list[dict[str, Any]]:
+        """Newest first, without columns."""
+        return list(self._control("GET", _path("datasets", name, "versions"))["versions"])
+
+    def dataset_version(self, name: str, version: str = "latest") -> dict[str, Any]:
+        """One version with its schema and profile."""
+        return dict(self._control("GET", _path("datasets", name, "versions", version))["version"])
+
+    def exclusions(self, name: str) -> list[dict[str, Any]]:
+        """Excluded periods, by start."""
+        return list(self._control("GET", _path("datasets", name, "exclusions"))["exclusions"])
+
+    def exclude(self, name: str, start: str, end: str, reason: str) -> dict[str, Any]:
+        """Exclude [start, end) from training and judging: {exclusion, changed}."""
+        wish = {"from": start, "to": end, "reason": reason}
+        return self._control("POST", _path("datasets", name, "exclusions"), wish)
+
+    # Models
+
+    def models(self) -> list[dict[str, Any]]:
+        """All models, by name."""
+        return list(self._control("GET", "/models")["models"])
+
+    def model(self, name: str) -> dict[str, Any]:
+        """{model, route}."""
+        return self._control("GET", _path("models", name))
+
+    def apply_model(self, name: str, text: str) -> dict[str, Any]:
+        """Make a spec (YAML or JSON text) current: {digest, changed, checked_against, warnings}."""
+        return self._control("PUT", _path("models", name), text)
+
+    def spec(self, name: str, digest: str | None = None) -> dict[str, Any]:
+        """{digest, spec}: the current one, or that of the digest."""
+        query = {"digest": digest} if digest else {}
+        return self._control("GET", _path("models", name, "spec", **query))
+
+    def start_run(self, model: str, token: str | None = None, reason: str | None = None) -> dict[str, Any]:
+        """Start a run once for each token: {run, repeated}. Without a token one is made up for this call."""
+        wish = {"token": token or f"once-{os.urandom(12).hex()}"} | ({"reason": reason} if reason else {})
+        return self._control("POST", _path("models", model, "runs"), wish)
+
+    def runs(self, model: str, limit: int | None = None) -> list[dict[str, Any]]:
+        """Newest first."""
+        query = {"limit": str(limit)} if limit else {}
+        return list(self._control("GET", _path("models", model, "runs", **query))["runs"])
+
+    def run(self, model: str, run_id: str) -> dict[str, Any]:
+        """One run."""
+        return dict(self._control("GET", _path("models", model, "runs", run_id))["run"])
+
+    def versions(self, model: str) -> list[dict[str, Any]]:
+        """Newest first."""
+        return list(self._control("GET", _path("models", model, "versions"))["versions"])
+
+    def version(self, model: str, number: int) -> dict[str, Any]:
+        """One version."""
+        return dict(self._control("GET", _path("models", model, "versions", str(number)))["version"])
+
+    def report(self, model: str, number: int) -> dict[str, Any]:
+        """The gate's report of a version."""
+        return self._control("GET", _path("models", model, "versions", str(number), "report"))
+
+    def ledger(self, model: str) -> list[dict[str, Any]]:
+        """Every change of what is served, oldest first."""
+        return list(self._control("GET", _path("models", model, "ledger"))["entries"])
+
+    # Serving
+
+    def predict(self, model: str, instances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Score instances; nothing changes by it, so a lost answer is asked for again."""
+        return self._serving("POST", _path("models", model, "predict"), {"instances": list(instances)})
+
+    def served(self, model: str) -> dict[str, Any]:
+        """What the serving API says of a model: version and contract."""
+        return self._serving("GET", _path("models", model))
+
+    def health(self) -> dict[str, Any]:
+        """The serving API's health."""
+        return self._serving("GET", "/health")
+
+    # Waiting
+
+    def wait_for_dataset(self, name: str, version: str, *, timeout_seconds: float = 900) -> dict[str, Any]:
+        """Wait until a dataset version is ready or failed.
+
+        Raises:
+            UnavailableError: it is still being registered after `timeout_seconds`.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        for pause in _pauses():
+            found = self._steadily(partial(self.dataset_version, name, version))
+            if found["status"] != "registering":
+                return found
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"{name} {version} is still being registered after {timeout_seconds:.0f} s",
+                    next_step=f"it goes on by itself: tidegate data show {name} {version}",
+                )
+            self._pause(pause)
+        raise AssertionError("pauses never end")
+
+    def wait_for_run(
+        self,
+        model: str,
+        run_id: str,
+        *,
+        on_look: Callable[[dict[str, Any]], None] = lambda _: None,
+        timeout_seconds: float = 3_600,
+    ) -> dict[str, Any]:
+        """Look at a run until it is over; `on_look` sees each look, and `served: true` added to it once that is so.
+
+        An accepted run is over when its version serves, or when that has not come within `PROMOTION_SECONDS`: then the
+        version's status is still "accepted".
+
+        Raises:
+            UnavailableError: it is not over after `timeout_seconds`.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        promoted_by: float | None = None
+        for pause in _pauses():
+            run = self._steadily(partial(self.run, model, run_id))
+            on_look(run)
+            now = time.monotonic()
+            if run["status"] in {"rejected", "failed"}:
+                return run
+            if run["status"] == "accepted":
+                promoted_by = promoted_by or now + PROMOTION_SECONDS
+                version = self._steadily(partial(self.version, model, run["version"]))
+                if version["status"] != "accepted":
+                    on_look({**run, "served": True})
+                    return run
+                if now > promoted_by:
+                    return run
+            elif now > deadline:
+                raise UnavailableError(
+                    f"run {run_id} of {model} is {run['status']} ({run['stage']}) after {timeout_seconds:.0f} s",
+                    next_step=f"it goes on by itself: tidegate runs {model} {run_id}",
+                )
+            self._pause(pause)
+        raise AssertionError("pauses never end")
+
+    def _steadily(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Ask, also through an outage: who waits for an hour should not fail by a minute without a network."""
+        began = time.monotonic()
+        while True:
+            try:
+                return ask()
+            except UnavailableError:
+                if time.monotonic() - began > OUTAGE_SECONDS:
+                    raise
+                self._pause(1.0)
+
+    # The wire
+
+    def close(self) -> None:
+        """Let go of the kept connections; the next call opens new ones."""
+        self._direct.clear()
+        if "_proxied" in self.__dict__:
+            self._proxied.clear()
+
+    @cached_property
+    def control_endpoint(self) -> Endpoint:
+        """Where the control API is."""
+        return Endpoint("control API", self._find_url("control").rstrip("/"), self._region)
+
+    @cached_property
+    def serving_endpoint(self) -> Endpoint:
+        """Where the serving API is."""
+        return Endpoint("serving API", self._find_url("serving").rstrip("/"), self._region)
+
+    def _control(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        return self.call(self.control_endpoint, method, path, body)
+
+    def _serving(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        return self.call(self.serving_endpoint, method, path, body)
+
+    def call(self, endpoint: Endpoint, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """One signed call; text is sent as YAML, anything else as JSON. Every call of Tidegate may be repeated."""
+        url = endpoint.url + path
+        headers = {"Accept": "application/json", "User-Agent": f"tidegate/{__version__}"}
+        data: bytes | None = None
+        if isinstance(body, str):
+            data, headers["Content-Type"] = body.encode(), "text/yaml; charset=utf-8"
+        elif body is not None:
+            data, headers["Content-Type"] = _json(body), "application/json"
+
+        def send() -> urllib3.BaseHTTPResponse:
+            # Signed for each attempt: a signature is good for five minutes and credentials may have been renewed.
+            with aws_faults():
+                request = AWSRequest(method, url, headers=dict(headers), data=data)
+                SigV4Auth(self._credentials.get_frozen_credentials(), SERVICE, endpoint.region).add_auth(request)
+            return self._pool(url).request(
+                method, url, body=data, headers=dict(request.headers.items()), retries=False, redirect=False
+            )
+
+        return _decoded(self._repeat(send, f"the {endpoint.name}", _base(url)), endpoint)
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        return self._proxied if _proxy_of(url) else self._direct
+
+    @cached_property
+    def _direct(self) -> urllib3.PoolManager:
+        return urllib3.PoolManager(maxsize=self._connections, timeout=_TIMEOUT, ca_certs=_ca_certs())
+
+    @cached_property
+    def _proxied(self) -> urllib3.PoolManager:
+        proxy = getproxies()["https"]
+        return urllib3.ProxyManager(proxy, maxsize=self._connections, timeout=_TIMEOUT, ca_certs=_ca_certs())
+
+    def _repeat(self, send: Callable[[], urllib3.BaseHTTPResponse], who: str, where: str) -> urllib3.BaseHTTPResponse:
+        """Send up to `ATTEMPTS` times while the connection is lost or the answer is 429 or 503."""
+        for attempt in range(1, ATTEMPTS + 1):
+            last = attempt == ATTEMPTS
+            try:
+                answer = send()
+            except (NewConnectionError, ProtocolError) as error:
+                if last:
+                    raise _unreachable(who, where, "it does not accept connections", error) from error
+                wait = _backoff(attempt)
+            except SSLError as error:
+                raise _unreachable(who, where, f"TLS failed: {error}", error) from error
+            except HTTPTimeoutError as error:
+                raise _unreachable(who, where, "it did not answer in time", error) from error
+            except (HTTPError, LocationParseError) as error:
+                raise _unreachable(who, where, str(error), error) from error
+            else:
+                if last or answer.status not in {429, 503}:
+                    return answer
+                wait = _wanted_pause(answer.headers.get("Retry-After")) or _backoff(attempt)
+            self._pause(min(wait, LONGEST_PAUSE_SECONDS))
+        raise AssertionError("the last attempt returns or raises")
+
+
+_TIMEOUT = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+
+
+def _ca_certs() -> str:
+    return os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(True))
+
+
+def _proxy_of(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" and "https" in getproxies() and not proxy_bypass(parts.hostname or "")
+
+
+def _json(body: object) -> bytes:
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except ValueError as error:
+        raise InvalidInputError(
+            f"this cannot be sent as JSON: {error}", next_step="say null for a missing value"
+        ) from None
+
+
+def _path(*parts: str, **query: str) -> str:
+    path = "/" + "/".join(quote(part, safe="") for part in parts)
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _base(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _pauses() -> Iterator[float]:
+    pause = 0.3
+    while True:
+        yield pause
+        pause = min(pause * 1.15, 2.0)
+
+
+def _backoff(attempt: int) -> float:
+    return 0.2 * float(2**attempt) * (0.5 + random.random() / 2)  # noqa: S311  spread, not secrecy
+
+
+def _wanted_pause(header: str | None) -> float | None:
+    return float(header) if header and header.isascii() and header.isdigit() else None
+
+
+def _unreachable(who: str, where: str, why: str, error: Exception) -> UnavailableError:
+    del error
+    return UnavailableError(
+        f"{who} at {where} cannot be reached: {why}",
+        next_step="check the network and the region; for a local cloud, that it is up (scripts/demo --serve)",
+    )
+
+
+def _decoded(answer: urllib3.BaseHTTPResponse, endpoint: Endpoint) -> dict[str, Any]:
+    try:
+        document = json.loads(answer.data)
+    except ValueError:
+        document = None
+    if 200 <= answer.status < 300 and isinstance(document, dict):
+        return document
+    raise _fault(answer.status, document if isinstance(document, dict) else {}, endpoint)
+
+
+def _fault(status: int, problem: Mapping[str, Any], endpoint: Endpoint) -> TidegateError:  # noqa: PLR0911  one for each status
+    """The error that an answer means. API Gateway's own refusals say `message`, ours say `detail`."""
+    ours = "detail" in problem
+    said = str(problem.get("detail") or problem.get("message") or problem.get("Message") or f"HTTP {status}")
+    next_step = str(problem.get("next_step") or "")
+    match status:
+        case 401 | 403:
+            return _not_allowed(said, endpoint)
+        case 404 if not ours:
+            return PlatformError(
+                f"the {endpoint.name} at {endpoint.url} does not know this call",
+                next_step="the deployed stack is older than this command; deploy it again",
+            )
+        case 404:
+            return NotFoundError(said, next_step=next_step)
+        case 409:
+            return ConflictError(said, next_step=next_step)
+        case 429 | 503:
+            return UnavailableError(f"the {endpoint.name} is busy: {said}", next_step=next_step or "try again later")
+        case _ if 400 <= status < 500:
+            faults = [_read_fault(entry) for entry in problem.get("errors", [])]
+            return RequestInvalidError(said, faults, status=status, next_step=next_step)
+        case _:
+            request = str(problem.get("instance", "")).removeprefix("urn:uuid:")
+            where = f"the log of the {endpoint.name}'s function"
+            told = next_step or (f"look for request {request} in {where}" if request else f"look at {where}")
+            return PlatformError(f"the {endpoint.name} failed: {said}", next_step=told)
+
+
+def _read_fault(entry: Mapping[str, Any]) -> Fault:
+    problem = str(entry.get("problem") or entry.get("message") or entry)
+    return Fault(str(entry.get("path", "")), problem, tuple(str(choice) for choice in entry.get("allowed", ())))
+
+
+def _not_allowed(said: str, endpoint: Endpoint) -> NotAllowedError:
+    lower = said.lower()
+    if "expired" in lower:
+        return NotAllowedError(f"the credentials have expired: {said}", next_step="renew them (aws sso login)")
+    if "token" in lower or "signature" in lower or "credential" in lower:
+        return NotAllowedError(
+            f"the {endpoint.name} does not accept the signature: {said}",
+            next_step="check profile, region and the clock of this machine",
+        )
+    return NotAllowedError(
+        f"the {endpoint.name} does not let you: {said}",
+        next_step=f"ask for execute-api:Invoke on {endpoint.url}, or use another --profile",
+    )
+
+
+def _s3_code(body: bytes) -> str:
+    start, end = body.find(b"<Code>"), body.find(b"</Code>")
+    return body[start + 6 : end].decode(errors="replace") if 0 <= start < end else ""
+
+
+def _parameter(session: "boto3.Session", stage: str, name: str, endpoint_url: str | None) -> str:
+    config = Config(
+        connect_timeout=CONNECT_SECONDS, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}
+    )
+    full = f"/tidegate/{stage}/{name}"
+    with aws_faults(local=endpoint_url is not None):
+        ssm = session.client("ssm", config=config, endpoint_url=endpoint_url)
+        try:
+            with closing(ssm):
+                return str(ssm.get_parameter(Name=full)["Parameter"]["Value"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ParameterNotFound":
+                raise
+            raise NotFoundError(
+                f"stage {stage!r} is not deployed in {session.region_name}: there is no parameter {full}",
+                next_step="deploy it (npx aws-cdk@2 deploy --all), or name another --stage, --region or --profile",
+            ) from None
+
+
+@contextmanager
+def aws_faults(*, local: bool = False) -> Iterator[None]:
+    """Turn botocore's faults into ours, each with a next step."""
+    try:
+        yield
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise NotAllowedError(
+            "there are no AWS credentials" if isinstance(error, NoCredentialsError) else f"{error}".rstrip("."),
+            next_step="name a --profile, set AWS_PROFILE, run `aws configure`, or use --local",
+        ) from None
+    except NoRegionError:
+        raise InvalidInputError(
+            "no region is named", next_step="give --region, set AWS_REGION, or put one into the profile"
+        ) from None
+    except ClientError as error:
+        raise _aws_refusal(error) from None
+    except BotoCoreError as error:
+        kind = type(error).__name__
+        if "SSO" in kind or "Token" in kind or "Credential" in kind:
+            raise NotAllowedError(f"{error}".rstrip("."), next_step="renew the credentials (aws sso login)") from None
+        if kind == "ProfileNotFound":
+            raise InvalidInputError(f"{error}".rstrip("."), next_step="see `aws configure list-profiles`") from None
+        if kind in {"InvalidRegionError", "InvalidEndpointConfigurationError"}:
+            raise InvalidInputError(f"{error}".rstrip("."), next_step="give another --region") from None
+        next_step = "start it: scripts/demo --serve" if local else "check the network and that the --region exists"
+        what = "the local cloud" if local else "AWS"
+        raise UnavailableError(f"{what} cannot be reached: {error}".rstrip("."), next_step=next_step) from None
+
+
+def _aws_refusal(error: ClientError) -> TidegateError:
+    code = error.response.get("Error", {}).get("Code", "")
+    said = error.response.get("Error", {}).get("Message", "") or code
+    if code in _EXPIRED:
+        return NotAllowedError("the AWS credentials have expired", next_step="renew them (aws sso login)")
+    if code in _UNKNOWN_CALLER:
+        return NotAllowedError(f"AWS does not accept the credentials: {said}", next_step="check the --profile")
+    if "AccessDenied" in code or code == "UnauthorizedOperation":
+        return NotAllowedError(
+            f"AWS refused to tell where the APIs are: {said}",
+            next_step="ask for ssm:GetParameter on /tidegate/*, or use another --profile",
+        )
+    return UnavailableError(f"AWS answered {code}: {said}", next_step="try again later")

@@ -1,0 +1,40 @@
+"""Exit codes of the command line: an interface, so scripts and pipelines may branch on them."""
+
+from tidegate.errors import ConflictError, InvalidInputError, NotFoundError, TidegateError, UnavailableError
+
+OK = 0
+FAILED = 1
+INVALID = 2
+REJECTED = 3
+NOT_FOUND = 4
+NOT_ALLOWED = 5
+UNREACHABLE = 6
+CONFLICT = 7
+INTERRUPTED = 130
+
+MEANING = {
+    OK: "done; with `train --wait`: accepted and served",
+    FAILED: "the run failed, or Tidegate itself did",
+    INVALID: "the command, a file, a spec or a dataset is wrong",
+    REJECTED: "`train --wait`: the gate turned the version away",
+    NOT_FOUND: "no such dataset, model, version or run, or the stage is not deployed",
+    NOT_ALLOWED: "no credentials, or no permission",
+    UNREACHABLE: "the network, AWS or the API did not answer, or waiting took too long",
+    CONFLICT: "it cannot be done in this state: nothing serves yet, or somebody else changed it first",
+    INTERRUPTED: "stopped by Ctrl-C; a run that was started goes on",
+}
+
+
+def exit_code(error: TidegateError) -> int:
+    """The code that a fault ends the command with."""
+    match error:
+        case InvalidInputError():
+            return INVALID
+        case NotFoundError():
+            return NOT_FOUND
+        case ConflictError():
+            return CONFLICT
+        case UnavailableError():
+            return UNREACHABLE
+        case _:
+            return NOT_ALLOWED if type(error).__name__ == "NotAllowedError" else FAILED

@@ -1,0 +1,151 @@
+"""The commands about runs and versions: train, runs, versions, report, ledger."""
+
+import uuid
+from typing import Any
+
+import click
+
+from tidegate.cli import exits
+from tidegate.cli.tool import Command, Tool, pass_tool
+from tidegate.errors import NotFoundError
+
+
+@click.command(cls=Command, short_help="Train MODEL by its current spec.")
+@click.argument("model")
+@click.option("--token", metavar="TEXT", help="Names this wish: however often it is sent, one run comes of it.")
+@click.option("--reason", metavar="TEXT", help="Goes into the run's record.")
+@click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code tells it.")
+@click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
+@pass_tool
+def train(  # noqa: PLR0917  click passes options by name
+    tool: Tool, model: str, token: str | None, reason: str | None, wait: bool, timeout: int
+) -> int:
+    """Train MODEL by its current spec: the release state machine, from data to a served version.
+
+    With --wait the exit code is 0 when the version was accepted and serves, 3 when the gate rejected it, 1 when the
+    run failed. Ctrl-C stops the looking, not the run.
+
+    \b
+    Example:
+      tidegate train flight-delay --wait
+      tidegate train flight-delay --token nightly-2026-01-05 --reason schedule
+    """
+    from tidegate.cli import progress, render
+
+    answer = tool.client.start_run(model, token or f"cli-{uuid.uuid4().hex}", reason)
+    run = answer["run"]
+    if answer["repeated"] and token:
+        tool.say(f"token {token} was sent before; this is its run")
+    if not wait:
+
+        def started(out: Any) -> None:
+            out.print(f"{model}: run {run['run_id']} is {run['status']}")
+            out.print(f"follow it: tidegate train {model} --token {run['token']} --wait", soft_wrap=True)
+            out.print(f"look at it: tidegate runs {model} {run['run_id']}", soft_wrap=True)
+
+        tool.answer(answer, started)
+        return exits.OK
+
+    planned = progress.planned_candidates(tool.client.spec(model, run["spec_digest"])["spec"])
+    try:
+        with progress.watching(tool.err, model, run["run_id"], planned) as look:
+            run = tool.client.wait_for_run(model, run["run_id"], on_look=look, timeout_seconds=timeout)
+    except KeyboardInterrupt:
+        tool.say(f"the run goes on; follow it again: tidegate train {model} --token {run['token']} --wait")
+        raise
+    version = tool.client.version(model, run["version"]) if run["version"] is not None else None
+    outcome = {"run": run, "version": version, "repeated": answer["repeated"]}
+    tool.answer(outcome, lambda out: render.outcome(out, run, version))
+    match run["status"]:
+        case "accepted" if version and version["status"] == "accepted":
+            tool.say(f"error: version {version['number']} was accepted, but it does not serve")
+            tool.say("  next: look at the executions of the release state machine, then train again")
+            return exits.FAILED
+        case "accepted":
+            return exits.OK
+        case "rejected":
+            return exits.REJECTED
+        case _:
+            return exits.FAILED
+
+
+@click.command(cls=Command, short_help="Training runs of MODEL, or one of them.")
+@click.argument("model")
+@click.argument("run", required=False)
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to list.")
+@pass_tool
+def runs(tool: Tool, model: str, run: str | None, limit: int) -> None:
+    """Training runs of MODEL, newest first, or one RUN with its candidates.
+
+    \b
+    Example:
+      tidegate runs flight-delay
+    """
+    from tidegate.cli import render
+
+    if run:
+        found = tool.client.run(model, run)
+        tool.answer({"run": found}, lambda out: render.run(out, found))
+        return
+    listed = tool.client.runs(model, limit)
+    tool.answer({"runs": listed}, lambda out: render.runs(out, listed))
+
+
+@click.command(cls=Command, short_help="Versions of MODEL, or one of them.")
+@click.argument("model")
+@click.argument("version", required=False, type=int)
+@pass_tool
+def versions(tool: Tool, model: str, version: int | None) -> None:
+    """Versions of MODEL, newest first, or one VERSION.
+
+    \b
+    Example:
+      tidegate versions flight-delay 1
+    """
+    from tidegate.cli import render
+
+    if version is not None:
+        found = tool.client.version(model, version)
+        tool.answer({"version": found}, lambda out: render.version(out, found))
+        return
+    listed = tool.client.versions(model)
+    tool.answer({"versions": listed}, lambda out: render.versions(out, listed))
+
+
+@click.command(cls=Command, short_help="The gate's report of a version.")
+@click.argument("model")
+@click.argument("version", required=False, type=int)
+@pass_tool
+def report(tool: Tool, model: str, version: int | None) -> None:
+    """The gate's report of VERSION (the newest unless given): verdict, evidence and lineage.
+
+    \b
+    Example:
+      tidegate report flight-delay 1
+      tidegate report flight-delay --json > report.json
+    """
+    from tidegate.cli import render
+
+    if version is None:
+        latest = tool.client.model(model)["model"]["latest_version"]
+        if not latest:
+            raise NotFoundError(f"{model} has no version yet", next_step=f"tidegate train {model} --wait")
+        version = int(latest)
+    found, header = tool.client.report(model, version), tool.client.version(model, version)
+    tool.answer(found, lambda out: render.report(out, found, header))
+
+
+@click.command(cls=Command, short_help="Every change of what MODEL serves.")
+@click.argument("model")
+@pass_tool
+def ledger(tool: Tool, model: str) -> None:
+    """Every change of what MODEL serves: who, when, which version, why.
+
+    \b
+    Example:
+      tidegate ledger flight-delay
+    """
+    from tidegate.cli import render
+
+    entries = tool.client.ledger(model)
+    tool.answer({"entries": entries}, lambda out: render.ledger(out, entries))

@@ -1,0 +1,472 @@
+"""What people read: tables of 80 columns and the report of a version, from the API's JSON."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Document = Mapping[str, Any]
+SHOWN_PREDICTIONS = 20
+_STYLE = {
+    "accepted": "green", "champion": "bold green", "ready": "green", "rejected": "yellow", "failed": "red",
+    "running": "cyan", "requested": "cyan", "registering": "cyan", "retired": "dim",
+}  # fmt: skip
+
+
+def datasets(out: "Console", found: Sequence[Document]) -> None:
+    """One line for each dataset."""
+    rows = [(each["name"], each["latest"] or "none ready", each["owner"], each["licence"]) for each in found]
+    _table(
+        out, ("dataset", "latest version", "owner", "licence"), rows, none="no datasets yet: tidegate data add --help"
+    )
+
+
+def dataset(out: "Console", whole: Document) -> None:
+    """What is said of a dataset, its versions and its excluded periods."""
+    said = whole["dataset"]
+    facts = {
+        "dataset": said["name"],
+        "description": said["description"],
+        "origin": said["origin"],
+        "licence": said["licence"],
+        "owner": said["owner"],
+        "time column": said["time"],
+        "outcome": ", ".join(said["outcome"]),
+        "personal data": ", ".join(said["pii"]),
+        "registered": f"{moment(said['registered_at'])} by {who(said['registered_by'])}",
+    }
+    _facts(out, facts)
+    out.print()
+    rows = [
+        (
+            each["version"] + (" *" if each["version"] == said["latest"] else ""),
+            _status(each["status"]),
+            f"{each['rows']:,}" if each["rows"] else "",
+            span(each["time_from"], each["time_to"]),
+            moment(each["added_at"]),
+        )
+        for each in whole["versions"]
+    ]
+    _table(out, ("version", "status", ">rows", "rows from .. to", "added"), rows, none="no versions")
+    for each in whole["versions"]:
+        if each["problem"]:
+            out.print(f"{each['version']} failed: {each['problem']}")
+    if whole["exclusions"]:
+        out.print()
+        lines = [
+            (span(each["start"], each["end"]), each["reason"], who(each["author"])) for each in whole["exclusions"]
+        ]
+        _table(out, ("excluded", "reason", "by"), lines)
+
+
+def dataset_version(out: "Console", found: Document) -> None:
+    """A version with the profile of each column."""
+    facts = {
+        "dataset": f"{found['dataset']} {found['version']}",
+        "status": _status(found["status"]),
+        "problem": found["problem"],
+        "rows": f"{found['rows']:,} ({found['duplicate_rows']:,} duplicates)",
+        "time": span(found["time_from"], found["time_to"]),
+        "files": ", ".join(f"{file['name']} ({size(file['size'])})" for file in found["files"]),
+        "added": f"{moment(found['added_at'])} by {who(found['added_by'])}",
+    }
+    _facts(out, facts)
+    if found["columns"]:
+        out.print()
+        rows = [
+            (each["name"], each["type"], f"{each['missing']:.1%}", f"{each['distinct']:,}", _range(each))
+            for each in found["columns"]
+        ]
+        _table(out, ("column", "type", ">missing", ">distinct", "range or commonest"), rows)
+
+
+def models(out: "Console", found: Sequence[Document]) -> None:
+    """One line for each model."""
+    rows = [
+        (each["name"], each["task"], each["owner"], each["business_unit"], str(each["latest_version"] or "-"))
+        for each in found
+    ]
+    heads = ("model", "task", "owner", "business unit", ">versions")
+    _table(out, heads, rows, none="no models yet: tidegate model apply --help")
+
+
+def model(out: "Console", whole: Document) -> None:
+    """A model: facts, what serves, features."""
+    header, route, spec = whole["model"], whole["route"], whole["spec"]
+    champion, previous = (route or {}).get("champion"), (route or {}).get("previous")
+    served = f"version {champion['version']}" if champion else "nothing yet"
+    if previous:
+        served += f" (before: version {previous['version']})"
+    facts = {
+        "model": header["name"],
+        "description": spec["description"],
+        "task": f"{spec['task']} on {spec['dataset']}: {spec['target']}",
+        "judged by": spec["metric"],
+        "owner": header["owner"],
+        "business unit": header["business_unit"],
+        "serves": served,
+        "versions": str(header["latest_version"]),
+        "spec": f"{header['spec_digest'][:12]}, {moment(header['applied_at'])} by {who(header['applied_by'])}",
+    }
+    _facts(out, facts)
+    out.print()
+    rows = [
+        (each["name"], each["kind"], each["unit"] or "", _allowed(each), each["missing"]) for each in spec["features"]
+    ]
+    _table(out, ("feature", "kind", "unit", "allowed", "missing"), rows)
+
+
+def runs(out: "Console", found: Sequence[Document]) -> None:
+    """One line for each run."""
+    rows = [
+        (
+            each["run_id"],
+            _status(each["status"]),
+            str(each["version"] or ""),
+            duration(each["started_at"], each["ended_at"]),
+            who(each["requested_by"]),
+            each["reason"],
+        )
+        for each in found
+    ]
+    _table(out, ("run", "status", ">version", ">took", "by", "reason"), rows, none="no runs yet")
+
+
+def run(out: "Console", found: Document) -> None:
+    """A run with its candidates."""
+    error = found["error"]
+    facts = {
+        "run": f"{found['model']} {found['run_id']}",
+        "status": _status(found["status"]),
+        "stage": found["stage"] if found["status"] == "running" else "",
+        "error": f"{error['name']} in {error['stage']}: {error['message']}" if error else "",
+        "version": str(found["version"] or ""),
+        "requested": f"{moment(found['requested_at'])} by {who(found['requested_by'])} ({found['reason']})",
+        "took": duration(found["started_at"], found["ended_at"]),
+        "dataset": f"{found['dataset']} {found['dataset_version'] or ''}".rstrip(),
+        "excluded": ", ".join(found["exclusions"]),
+        "spec": found["spec_digest"][:12],
+        "code": found["code_version"],
+        "lock": (found["lock_hash"] or "")[:12],
+        "seed": str(found["seed"]),
+        "token": found["token"],
+    }
+    _facts(out, facts)
+    if found["candidates"]:
+        out.print()
+        _candidates(out, found["candidates"], found["selected"])
+
+
+def versions(out: "Console", found: Sequence[Document]) -> None:
+    """One line for each version."""
+    rows = [
+        (
+            str(each["number"]),
+            _status(each["status"]),
+            f"{each['metric']} {interval(each, decimals=3)}",
+            each["dataset_version"],
+            each["created_at"][:10],
+        )
+        for each in found
+    ]
+    none = "no versions yet: tidegate train MODEL --wait"
+    _table(out, (">version", "status", "metric [interval]", "dataset", "created"), rows, none=none)
+
+
+def version(out: "Console", found: Document) -> None:
+    """One version with what it was made of."""
+    facts = {
+        "version": f"{found['model']} {found['number']}",
+        "status": _status(found["status"]),
+        found["metric"]: interval(found),
+        "run": found["run_id"],
+        "dataset": f"{found['dataset']} {found['dataset_version']}",
+        "spec": found["spec_digest"][:12],
+        "artifact": f"{found['artifact_key']}  sha256 {found['artifact_sha256'][:12]}",
+        "report": f"tidegate report {found['model']} {found['number']}",
+        "code": found["code_version"],
+        "lock": found["lock_hash"][:12],
+        "created": f"{moment(found['created_at'])} by {who(found['created_by'])}",
+    }
+    _facts(out, facts)
+    _reasons(out, found["reasons"])
+
+
+def outcome(out: "Console", found: Document, made: Document | None) -> None:
+    """How a run ended, and where to look further."""
+    name, status = found["model"], found["status"]
+    if made is None:
+        error = found["error"] or {"name": "", "message": "no reason was recorded", "stage": found["stage"]}
+        out.print(Text.assemble(f"{name}: run {found['run_id']} ", _status(status), f" in {error['stage']}"))
+        out.print(f"{error['name']}: {error['message']}" if error["name"] else error["message"])
+        out.print(f"look at it: tidegate runs {name} {found['run_id']}", soft_wrap=True)
+        return
+    out.print(
+        Text.assemble(f"{name} version {made['number']}: ", _status(status), f"  {made['metric']} {interval(made)}")
+    )
+    _reasons(out, made["reasons"])
+    if made["status"] == "champion":
+        out.print("it serves now")
+    out.print(f"read why: tidegate report {name} {made['number']}", soft_wrap=True)
+
+
+def ledger(out: "Console", entries: Sequence[Document]) -> None:
+    """Every change of what is served, oldest first."""
+    rows = [
+        (
+            moment(each["at"]),
+            each["action"],
+            f"{each['previous_version'] or '-'} > {each['version'] or '-'}",
+            f"{each['weight_bp'] / 100:g} %",
+            who(each["actor"]),
+            each["reason"] + (f" (approved by {who(each['approved_by'])})" if each["approved_by"] else ""),
+        )
+        for each in entries
+    ]
+    heads = ("when (UTC)", "action", "version", ">weight", "by", "why")
+    _table(out, heads, rows, none="nothing was ever served")
+
+
+def predictions(out: "Console", whole: Document) -> None:
+    """Scores, and which version gave them."""
+    because = whole.get("reason") or whole.get("why") or ""
+    out.print(f"{whole.get('model', '')} version {whole.get('version', '')}{f' ({because})' if because else ''}")
+    found = whole["predictions"]
+    rows = [
+        (
+            str(at),
+            _cell(each.get("label")),
+            _cell(each.get("score")),
+            str(each.get("prediction_id") or each.get("id", "")),
+        )
+        for at, each in enumerate(found[:SHOWN_PREDICTIONS], 1)
+    ]
+    _table(out, (">#", "label", ">score", "prediction id"), rows)
+    if len(found) > SHOWN_PREDICTIONS:
+        out.print(f"and {len(found) - SHOWN_PREDICTIONS:,} more: --json has them all")
+
+
+# Pieces
+
+
+def moment(text: str | None) -> str:
+    """`2026-01-05 12:00` of an ISO time."""
+    return text[:16].replace("T", " ") if text else ""
+
+
+def span(start: str | None, end: str | None) -> str:
+    """Two times; days alone when both are midnights."""
+    if not start or not end:
+        return ""
+    days = all(text[11:19] == "00:00:00" for text in (start, end))
+    return f"{start[:10]} .. {end[:10]}" if days else f"{moment(start)} .. {moment(end)}"
+
+
+def duration(start: str | None, end: str | None) -> str:
+    """Seconds between two ISO times."""
+    if not start or not end:
+        return ""
+    from datetime import datetime
+
+    seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def who(arn: str | None) -> str:
+    """The part of an ARN that people know: `Role/session`, `user/ana`."""
+    if not arn or not arn.startswith("arn:"):
+        return arn or ""
+    return arn.split(":", 5)[-1].removeprefix("assumed-role/")
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} B"
+
+
+def interval(estimate: Document, *, decimals: int = 4) -> str:
+    """`0.7512 [0.7401, 0.7618]`."""
+    value, low, high = (_number(estimate[part], decimals) for part in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _number(value: object, decimals: int = 4) -> str:
+    return f"{value:.{decimals}f}" if isinstance(value, int | float) else "-"
+
+
+def _cell(value: object) -> str:
+    return _number(value) if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _range(column: Document) -> str:
+    if column["low"] is not None and column["high"] is not None:
+        return f"{column['low']:g} .. {column['high']:g}"
+    return ", ".join(f"{value} ({count:,})" for value, count in column["top"][:3])
+
+
+def _allowed(feature: Document) -> str:
+    if feature["categories"]:
+        listed = ", ".join(feature["categories"][:6])
+        return listed + (", ..." if len(feature["categories"]) > 6 else "")
+    low, high = feature["min"], feature["max"]
+    if low is None and high is None:
+        return ""
+    return f"{'' if low is None else f'{low:g}'} .. {'' if high is None else f'{high:g}'}"
+
+
+def _status(status: str) -> Text:
+    return Text(status, style=_STYLE.get(status, ""))
+
+
+def _reasons(out: "Console", reasons: Iterable[str]) -> None:
+    for reason in reasons:
+        out.print(Text(f"  - {reason}"))
+
+
+def _candidates(out: "Console", found: Sequence[Document], selected: int | None) -> None:
+    rows = [
+        (
+            f"{each['index'] + 1}{' *' if each['index'] == selected else ''}",
+            each["estimator"].rsplit(".", 1)[-1],
+            " ".join(f"{key}={value}" for key, value in each["parameters"].items()),
+            f"{each['value']:.4f}",
+            f"{each['fit_seconds']:.1f} s",
+        )
+        for each in found
+    ]
+    _table(out, (">#", "candidate (* chosen)", "parameters", f">{found[0]['metric']}", ">fit"), rows)
+
+
+def _facts(out: "Console", facts: Mapping[str, str | Text | None]) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        if value:
+            table.add_row(name, value)
+    out.print(table)
+
+
+def _table(out: "Console", heads: Sequence[str], rows: Sequence[Sequence[str | Text]], *, none: str = "") -> None:
+    """Columns whose head begins with > are right-aligned."""
+    if not rows:
+        out.print(none or "none")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for position, head in enumerate(heads):
+        right = head.startswith(">")
+        # The first column names the row: people copy it.
+        named = position == 0 and len(heads) > 2
+        table.add_column(head.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=named)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+# The report
+
+
+def report(out: "Console", found: Document, header: Document) -> None:
+    """The gate's report: verdict line by line, then the evidence, then what the version was made of."""
+    verdict, evaluation = found["verdict"], found["evaluation"]
+    said = Text.assemble(f"{header['model']} version {header['number']}: ", _status(_of(verdict)))
+    if header["status"] not in {"accepted", "rejected"}:
+        said.append_text(Text.assemble(", now ", _status(header["status"])))
+    out.print(said)
+    out.print()
+    out.print(Text("Verdict", style="bold"))
+    _verdict(out, verdict["checks"])
+    out.print()
+    out.print(Text("Evidence", style="bold"))
+    _evidence(out, evaluation)
+    out.print()
+    out.print(Text("Lineage", style="bold"))
+    lineage = found["lineage"]
+    _facts(out, dict(_flat(lineage)))
+    if lineage["candidates"]:
+        out.print()
+        _candidates(out, lineage["candidates"], lineage["selected"])
+
+
+def _of(verdict: Document) -> str:
+    return "accepted" if verdict["accepted"] else "rejected"
+
+
+_OUTCOMES = {
+    "pass": ("pass", "green"),
+    "fail": ("FAIL", "bold red"),
+    "insufficient_data": ("TOO LITTLE DATA", "bold yellow"),
+    "not_applicable": ("not asked", "dim"),
+}
+
+
+def _verdict(out: "Console", checks: Iterable[Document]) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in checks:
+        word, style = _OUTCOMES.get(check["outcome"], (check["outcome"], ""))
+        table.add_row(Text(word, style=style), check["name"].replace("_", " "), check["statement"])
+    out.print(table)
+
+
+def _evidence(out: "Console", found: Document) -> None:
+    metric, gains = found["metric"], found["differences"]
+    rows: list[tuple[str, str]] = [("this version", interval(found["candidate"]))]
+    rows.append((f"baseline: {found['baseline']['rule']}", interval(found["baseline"])))
+    champion = found["champion"]
+    if champion:
+        rows.append((f"champion: version {champion['version']}", interval(champion)))
+    for name in ("baseline", "champion"):
+        if gains.get(name):
+            gain = gains[name]
+            rows.append((f"gain over {name}", interval({**gain, "value": gain["estimate"]})))
+    rows += [
+        (name, interval(each) if each else "not defined here")
+        for name, each in found["metrics"].items()
+        if name != metric
+    ]
+    _table(out, (metric, f">value [{found['confidence']:.0%} interval]"), rows)
+    out.print()
+    parity, latency = found["parity"], found["latency_ms"]
+    by = "" if found["resample_by"] == "row" else f" in {found['clusters']:,} {found['resample_by']}s"
+    _facts(
+        out,
+        {
+            "holdout": f"{found['rows']:,} rows{by}, {found['resamples']:,} resamples by {found['resample_by']}",
+            "parity": f"scores differ by at most {parity['max_difference']:.1e} (tolerance {parity['tolerance']:g}), "
+            f"{parity['flips']:,} of {parity['rows']:,} labels flip",
+            "latency": f"{latency['p50']:.3g} ms p50, {latency['p99']:.3g} ms p99 for one row",
+            "load": f"{found['load_ms']:.3g} ms, artifact {size(found['artifact_bytes'])}, "
+            f"peak memory {found['peak_memory_mib']:.0f} MiB",
+        },
+    )
+
+
+def _short(text: str) -> str:
+    """A SHA-256 by its beginning; --json has the whole."""
+    return f"{text[:16]}..." if len(text) == 64 and set(text) <= set("0123456789abcdef") else who(text)
+
+
+def _flat(document: Document, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Names and values of nested JSON: a group of plain values on one line, lists of records left to their tables."""
+    for key, value in document.items():
+        name = prefix + key.replace("_", " ")
+        if isinstance(value, Mapping):
+            if any(isinstance(item, Mapping | list) for item in value.values()):
+                yield from _flat(value, "" if name == "plan" else f"{name} ")
+            else:
+                yield name, ", ".join(f"{part.replace('_', ' ')} {_cell(item)}" for part, item in value.items())
+        elif isinstance(value, list):
+            if not any(isinstance(item, Mapping) for item in value):
+                yield name, ", ".join(str(item) for item in value)
+        elif name != "selected":
+            yield name, "" if value is None else _short(str(value))

@@ -1,0 +1,237 @@
+"""What every command shares: the global options, the connection they describe, and the two ways of answering.
+
+Only click is imported here: `tidegate --help` must not wait for boto3 or rich.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tidegate.errors import InvalidInputError, NotFoundError, TidegateError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tidegate.cli.client import Client
+
+STATE_FILE = ".tidegate/local.json"
+DEFAULT_STAGE = "dev"
+
+
+@dataclass
+class Tool:
+    """The state of one invocation."""
+
+    profile: str | None = None
+    region: str | None = None
+    stage: str | None = None
+    local: str | None = None
+    as_json: bool = False
+
+    @cached_property
+    def client(self) -> "Client":
+        """Signed access to the stage that the options name."""
+        import boto3
+
+        from tidegate.cli.client import Client, aws_faults
+
+        if self.local is not None:
+            state = LocalState.read(self.local)
+            stage = self.stage or state.stage or DEFAULT_STAGE
+            return Client.from_session(state.session(), stage, endpoint_url=state.endpoint_url)
+        with aws_faults():
+            session = boto3.Session(profile_name=self.profile, region_name=self.region)
+        return Client.from_session(session, self.stage or DEFAULT_STAGE)
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+    @cached_property
+    def out(self) -> "Console":
+        """Standard output, for people; no colour unless it is a terminal and NO_COLOR is not set."""
+        return _console(sys.stdout)
+
+    @cached_property
+    def err(self) -> "Console":
+        """Standard error: progress, warnings and faults."""
+        return _console(sys.stderr)
+
+    def answer(self, document: object, render: Callable[["Console"], None]) -> None:
+        """The command's one answer: a JSON document for machines, or `render`ed for people."""
+        if self.as_json:
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            render(self.out)
+
+    def say(self, text: str) -> None:
+        """A line about what is going on, on standard error."""
+        click.echo(text, err=True)
+
+    def warn(self, warnings: list[str]) -> None:
+        """Things that are allowed and probably not meant."""
+        for warning in warnings:
+            self.say(f"warning: {warning}")
+
+    def refuse(self, error: TidegateError, code: int) -> int:
+        """Tell a fault: every fault on a line of its own, then what to do; in JSON too when that was asked for."""
+        summary = error.summary if isinstance(error, InvalidInputError) else error.message
+        faults = error.faults if isinstance(error, InvalidInputError) else ()
+        if self.as_json:
+            told = {"exit_code": code, "message": summary, "errors": [fault.to_json() for fault in faults]}
+            click.echo(json.dumps({"error": told | {"next_step": error.next_step}}, indent=2, ensure_ascii=False))
+        self.say(f"error: {_one_line(summary)}")
+        for fault in faults:
+            self.say(f"  {_one_line(str(fault))}")
+        if error.next_step:
+            self.say(f"  next: {error.next_step}")
+        return code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _console(stream: Any) -> "Console":
+    from rich.console import Console
+
+    width = None if stream.isatty() or "COLUMNS" in os.environ else 80
+    return Console(file=stream, highlight=False, emoji=False, markup=False, width=width)
+
+
+@dataclass(frozen=True)
+class LocalState:
+    """What the local cloud writes down about itself when it is up."""
+
+    endpoint_url: str
+    region: str
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None
+    stage: str | None
+
+    def session(self) -> Any:
+        """A boto3 session of the local cloud's user."""
+        import boto3
+
+        return boto3.Session(
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            aws_session_token=self.session_token,
+            region_name=self.region,
+        )
+
+    @classmethod
+    def read(cls, name: str) -> "LocalState":
+        """Read the state file; the default name is looked for in this folder and those above it.
+
+        Raises:
+            NotFoundError: there is none.
+            InvalidInputError: it is not a state file.
+        """
+        path = _upwards(Path(name)) if name == STATE_FILE else Path(name)
+        start = "start the local cloud first: scripts/demo --serve"
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise NotFoundError(f"there is no local cloud here: {name} does not exist", next_step=start) from None
+        except (OSError, ValueError) as error:
+            raise InvalidInputError(f"{path} cannot be read: {error}", next_step=start) from None
+        try:
+            credentials: Mapping[str, Any] = document["credentials"]
+            return cls(
+                endpoint_url=document["endpoint_url"],
+                region=document["region"],
+                access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+                secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+                session_token=credentials.get("AWS_SESSION_TOKEN"),
+                stage=document.get("stage"),
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InvalidInputError(f"{path} is no state file of a local cloud: {error!r}", next_step=start) from None
+
+
+def _upwards(name: Path) -> Path:
+    here = Path.cwd()
+    return next((folder / name for folder in (here, *here.parents) if (folder / name).is_file()), name)
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    if value is not None and not context.resilient_parsing:
+        setattr(context.ensure_object(Tool), str(parameter.name), value)
+
+
+def global_options(*, root: bool) -> list[click.Option]:
+    """Options of every command; the last one given wins, wherever it stands."""
+
+    def option(*names: str, text: str, envvar: str | None = None, **more: Any) -> click.Option:
+        # Environment variables belong to the root alone, or they would undo what was said before the subcommand.
+        more |= {"envvar": envvar if root else None, "show_envvar": root, "hidden": not root}
+        return click.Option(names, help=text, expose_value=False, callback=_keep, default=None, **more)
+
+    return [
+        option("--profile", metavar="NAME", text="AWS profile (or AWS_PROFILE)."),
+        option("--region", metavar="NAME", text="AWS region (or AWS_REGION, or the profile's)."),
+        option("--stage", metavar="NAME", text="Deployed stage; dev unless given.", envvar="TIDEGATE_STAGE"),
+        option(
+            "--local",
+            metavar="[=FILE]",
+            text=f"Talk to the local cloud that wrote FILE ({STATE_FILE}).",
+            envvar="TIDEGATE_LOCAL",
+        ),
+        option("--json", "as_json", text="One JSON document on standard output.", is_flag=True, flag_value=True),
+    ]
+
+
+class Command(click.Command):
+    """A command that takes the global options too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += global_options(root=False)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Where the hidden options are told."""
+        formatter.write_paragraph()
+        formatter.write_text("--profile, --region, --stage, --local and --json: see `tidegate --help`.")
+
+
+class Group(click.Group):
+    """A group whose commands and subgroups take the global options too; commands keep the order of definition."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, root: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += global_options(root=root)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """As defined: the order in which a person needs them."""
+        return list(self.commands)
+
+
+Group.group_class = Group
+
+pass_tool = click.make_pass_decorator(Tool, ensure=True)
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turn what can go wrong with a person's file into one line."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InvalidInputError(f"there is no file {path}") from None
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -1,0 +1,108 @@
+"""The catalog's nouns: a dataset, its versions by content, and the periods that people exclude from use."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class DatasetStatus(StrEnum):
+    """Registration reads and profiles the files, which takes a while for large ones."""
+
+    REGISTERING = "registering"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class ColumnType(StrEnum):
+    """What a column holds, independent of file format."""
+
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    TEXT = "text"
+    TIME = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnProfile:
+    """Schema and quality of one column. Shares lie in [0, 1]; `low`..`mean` are None unless the column is numeric."""
+
+    name: str
+    type: ColumnType
+    missing: float
+    distinct: int
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    top: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One uploaded file, known by its content."""
+
+    name: str
+    sha256: str
+    size: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What people say of a dataset; applies to all of its versions."""
+
+    name: str
+    origin: str
+    licence: str
+    owner: str
+    pii: tuple[str, ...]
+    outcome: tuple[str, ...]  # columns known only after the fact: never a feature
+    time: str | None
+    registered_by: str
+    registered_at: datetime
+    latest: str | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetVersion:
+    """One content of a dataset. `version` is `content_version` of its files."""
+
+    dataset: str
+    version: str
+    status: DatasetStatus
+    files: tuple[DataFile, ...]
+    added_by: str
+    added_at: datetime
+    rows: int = 0
+    columns: tuple[ColumnProfile, ...] = ()
+    time_from: datetime | None = None
+    time_to: datetime | None = None
+    duplicate_rows: int = 0
+    problem: str = ""
+
+    @property
+    def types(self) -> Mapping[str, ColumnType]:
+        """Type of each column by name."""
+        return {column.name: column.type for column in self.columns}
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A period that must not be trained or judged on: half-open [start, end), why, and who says so."""
+
+    dataset: str
+    exclusion_id: str
+    start: datetime
+    end: datetime
+    reason: str
+    author: str
+    at: datetime
+
+
+def content_version(hashes: Iterable[str]) -> str:
+    """Version of a set of files: SHA-256 over their sorted SHA-256s, first 16 hex digits; names do not count."""
+    joined = "\n".join(sorted(hashes))
+    return hashlib.sha256(joined.encode()).hexdigest()[:16]

@@ -1,0 +1,275 @@
+"""The gate: from an evaluation and a policy to a verdict that says, check by check, what was demanded and found.
+
+Everything demanded must be shown: a check passes only when the unfavourable end of its interval meets the limit, so a
+point estimate alone never passes. With intervals at confidence 0.95 a candidate truly equal to the baseline passes
+`beats_baseline` in about 2.5 of 100 cases, and one truly worse than the champion by exactly the margin passes
+`not_worse_than_champion` as rarely (see `evaluation.paired_bootstrap`; `scripts/bench gate` shows it by simulation).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from tidegate.domain.evaluation import Estimate, Evaluation
+
+MIN_CLUSTERS = (
+    20  # an interval from fewer clusters is a guess (Cameron, Gelbach and Miller 2008, R. E. Stat. 90:414-427)
+)
+MAX_UNDEFINED_SHARE = 0.01  # leaving out more resamples than that would move the tails of 2.5 % it is judged by
+MIN_TAIL_RESAMPLES = 5  # fewer replicates beyond an end of the interval do not place that end
+_MIB = 1 << 20
+
+
+class Outcome(StrEnum):
+    """What a check can say."""
+
+    PASS = "pass"  # noqa: S105  an outcome, no password
+    FAIL = "fail"
+    INSUFFICIENT_DATA = "insufficient_data"  # cannot be judged; never a pass
+    NOT_APPLICABLE = "not_applicable"  # nothing was demanded
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a version with such an outcome is rejected."""
+        return self in {Outcome.FAIL, Outcome.INSUFFICIENT_DATA}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the spec demands. `metric_target` is the least value for a metric where more is better, else the greatest.
+
+    `margin` is in units of the metric; `latency_p99_ms` is for a single row.
+    """
+
+    margin: float
+    min_rows: int
+    latency_p99_ms: float
+    load_ms: float
+    artifact_mib: float
+    metric_target: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One demand and what was found. `value` with `low` and `high` is what was compared with `limit`."""
+
+    name: str
+    outcome: Outcome
+    statement: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The gate's answer."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """True when no check failed and none had too little data."""
+        return not any(check.outcome.blocks for check in self.checks)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the version is rejected, in sentences; empty when it is accepted."""
+        return tuple(check.statement for check in self.checks if check.outcome.blocks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, as reports carry it."""
+        return {
+            "accepted": self.accepted,
+            "checks": [asdict(check) | {"outcome": check.outcome.value} for check in self.checks],
+            "reasons": list(self.reasons),
+        }
+
+
+def decide(evaluation: Evaluation, policy: Policy) -> Verdict:
+    """Hold every check of `CHECKS` against the evaluation."""
+    return Verdict(tuple(check(evaluation, policy) for check in CHECKS))
+
+
+def enough_rows(evaluation: Evaluation, policy: Policy) -> Check:
+    """Whether the holdout can carry a verdict at all: rows, clusters, resamples that define the metric."""
+    gaps = _gaps(evaluation, policy)
+    outcome = Outcome.INSUFFICIENT_DATA if gaps else Outcome.PASS
+    drawn = "" if evaluation.resample_by == "row" else f" in {evaluation.clusters:,} {evaluation.resample_by}s"
+    enough = f"the holdout has {evaluation.rows:,} rows{drawn}; at least {policy.min_rows:,} rows are needed"
+    statement = "; ".join(gaps) or enough
+    return Check("enough_rows", outcome, statement, value=evaluation.rows, limit=policy.min_rows)
+
+
+def beats_baseline(evaluation: Evaluation, policy: Policy) -> Check:
+    """The candidate must be shown to be better than a rule without learning."""
+    gain = evaluation.gain_over_baseline
+    statement = _comparison(evaluation, gain, f"the baseline ({evaluation.baseline.rule})")
+    if _gaps(evaluation, policy):
+        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+    elif gain.low > 0:
+        outcome, verdict = Outcome.PASS, ""
+    elif gain.high < 0:
+        outcome, verdict = Outcome.FAIL, "it is worse than a rule without learning"
+    else:
+        outcome, verdict = Outcome.FAIL, "it is not shown to be better than a rule without learning"
+    return _judged("beats_baseline", outcome, _joined(statement, verdict), gain, limit=0.0)
+
+
+def not_worse_than_champion(evaluation: Evaluation, policy: Policy) -> Check:
+    """The candidate must be shown not to be worse than what serves now by more than the margin."""
+    name, champion, gain = "not_worse_than_champion", evaluation.champion, evaluation.gain_over_champion
+    if champion is None:
+        return Check(name, Outcome.NOT_APPLICABLE, "no version serves yet")
+    rival = f"version {champion.version}"
+    if gain is None:
+        statement = f"{rival} serves and could not be scored on this holdout: {champion.problem}"
+        return Check(name, Outcome.FAIL, statement, limit=-policy.margin)
+    statement = _comparison(evaluation, gain, rival)
+    if champion.seen_rows:
+        statement += f" ({champion.seen_rows:,} of the {evaluation.rows:,} rows were in that version's training data)"
+    allowed = f"the margin is {policy.margin:g}" if policy.margin else "no margin is allowed"
+    if _gaps(evaluation, policy):
+        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+    elif gain.low > -policy.margin:
+        outcome, verdict = Outcome.PASS, allowed if gain.low <= 0 else ""
+    elif gain.high < -policy.margin:
+        outcome, verdict = Outcome.FAIL, f"it is worse; {allowed}"
+    elif gain.low < 0:
+        outcome, verdict = Outcome.FAIL, f"it may be worse by {_plain(-gain.low, gain)}; {allowed}"
+    else:
+        outcome, verdict = Outcome.FAIL, f"it is not shown to be better; {allowed}"
+    return _judged(name, outcome, _joined(statement, verdict), gain, limit=-policy.margin)
+
+
+def metric_target(evaluation: Evaluation, policy: Policy) -> Check:
+    """The unfavourable end of the metric's interval must reach the target, since the holdout is only a sample."""
+    name, found, target = "metric_target", evaluation.candidate, policy.metric_target
+    if target is None:
+        return Check(name, Outcome.NOT_APPLICABLE, f"no target is set for {evaluation.metric}")
+    if evaluation.higher_is_better:
+        end, side, best, reached, bound = found.low, "lower", found.high, found.low >= target, "at least"
+    else:
+        end, side, best, reached, bound = found.high, "upper", found.low, found.high <= target, "at most"
+    missed = best < target if evaluation.higher_is_better else best > target
+    statement = f"{evaluation.metric} {_interval(found)} is to be {bound} {target:g}"
+    if _gaps(evaluation, policy):
+        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+    elif reached:
+        outcome, verdict = Outcome.PASS, f"the {side} end of the interval, the one that counts, reaches it"
+    elif missed:
+        outcome, verdict = Outcome.FAIL, "the whole interval misses it"
+    else:
+        outcome, verdict = Outcome.FAIL, f"the {side} end, {_plain(end, found)}, does not reach it, so it is not shown"
+    return _judged(name, outcome, _joined(statement, verdict), found, limit=target)
+
+
+def parity(evaluation: Evaluation, _: Policy) -> Check:
+    """What serves must score as what was trained. Rows whose label flips within the tolerance are told, not judged:
+    a score that is a tie in one arithmetic may lie a rounding error beside the threshold in the other."""
+    found = evaluation.parity
+    within = found.max_difference <= found.tolerance
+    flips = {0: "no row changes its label", 1: "1 row changes its label"}.get(
+        found.flips, f"{found.flips:,} rows change their label"
+    )
+    statement = (
+        f"ONNX and scikit-learn scores differ by at most {found.max_difference:.2g} on {found.rows:,} rows "
+        f"(tolerance {found.tolerance:g}); {flips}"
+    )
+    outcome = Outcome.PASS if within else Outcome.FAIL
+    return Check("parity", outcome, statement, value=found.max_difference, limit=found.tolerance)
+
+
+def latency_p99(evaluation: Evaluation, policy: Policy) -> Check:
+    """Single-row scoring time."""
+    found, limit = evaluation.latency_ms, policy.latency_p99_ms
+    statement = f"scoring one row takes {found.p50:.3g} ms (p50) and {found.p99:.3g} ms (p99) of {limit:g} ms allowed"
+    return _limited("latency_p99", statement, found.p99, limit)
+
+
+def load_time(evaluation: Evaluation, policy: Policy) -> Check:
+    """Time from bytes to a session that can score; a cold start pays it."""
+    statement = f"loading takes {evaluation.load_ms:.3g} ms of {policy.load_ms:g} ms allowed"
+    return _limited("load_time", statement, evaluation.load_ms, policy.load_ms)
+
+
+def artifact_size(evaluation: Evaluation, policy: Policy) -> Check:
+    """Size of the artifact in MiB."""
+    size = evaluation.artifact_bytes / _MIB
+    statement = f"the artifact has {size:.3g} MiB of {policy.artifact_mib:g} MiB allowed"
+    return _limited("artifact_size", statement, size, policy.artifact_mib)
+
+
+CHECKS: tuple[Callable[[Evaluation, Policy], Check], ...] = (
+    enough_rows,
+    beats_baseline,
+    not_worse_than_champion,
+    metric_target,
+    parity,
+    latency_p99,
+    load_time,
+    artifact_size,
+)
+
+
+def _gaps(evaluation: Evaluation, policy: Policy) -> list[str]:
+    """What the evidence lacks to be judged by, in sentences."""
+    gaps = []
+    if evaluation.rows < policy.min_rows:
+        gaps.append(f"the holdout has {evaluation.rows:,} rows; at least {policy.min_rows:,} are needed")
+    if evaluation.clusters < MIN_CLUSTERS:
+        unit = evaluation.resample_by
+        gaps.append(f"the holdout has {evaluation.clusters:,} {unit}s; at least {MIN_CLUSTERS} are needed")
+    if evaluation.undefined_resamples > MAX_UNDEFINED_SHARE * evaluation.resamples:
+        gaps.append(
+            f"{evaluation.metric} was undefined in {evaluation.undefined_resamples:,} of {evaluation.resamples:,} "
+            f"resamples; the holdout has too few rows of a class (or too little variety)"
+        )
+    needed = math.ceil(2 * MIN_TAIL_RESAMPLES / (1 - evaluation.confidence) - 1e-9)
+    if evaluation.resamples < needed:
+        gaps.append(
+            f"{evaluation.resamples:,} resamples do not carry a {100 * evaluation.confidence:g} % interval; "
+            f"set gate.resamples to {needed:,} or more"
+        )
+    return gaps
+
+
+def _judged(name: str, outcome: Outcome, sentence: str, found: Estimate, *, limit: float) -> Check:
+    return Check(name, outcome, sentence, found.value, found.low, found.high, limit)
+
+
+def _joined(statement: str, verdict: str) -> str:
+    return f"{statement}: {verdict}" if verdict else statement
+
+
+def _limited(name: str, statement: str, value: float, limit: float) -> Check:
+    return Check(name, Outcome.PASS if value <= limit else Outcome.FAIL, statement, value=value, limit=limit)
+
+
+def _comparison(evaluation: Evaluation, gain: Estimate, rival: str) -> str:
+    """ "roc_auc 0.742 [0.731, 0.753] is 0.066 [0.055, 0.077] above the baseline (prior)"."""
+    subject = f"{evaluation.metric} {_interval(evaluation.candidate)}"
+    if gain.low == gain.value == gain.high == 0:
+        return f"{subject} is the same as that of {rival}"
+    ahead = gain.value >= 0
+    shown = gain if ahead else Estimate(-gain.value, -gain.high, -gain.low)
+    direction = "above" if ahead == evaluation.higher_is_better else "below"
+    less = "" if evaluation.higher_is_better else " (less is better)"
+    return f"{subject} is {_interval(shown)} {direction} {rival}{less}"
+
+
+def _interval(estimate: Estimate) -> str:
+    value, low, high = (_plain(part, estimate) for part in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _plain(number: float, estimate: Estimate) -> str:
+    """As many decimals as the interval is sure of, and enough to tell its ends from zero."""
+    width = estimate.high - estimate.low
+    decimals = 3 if width <= 0 else min(6, max(0, 1 - math.floor(math.log10(width))))
+    while decimals < 6 and any(end != 0 and round(end, decimals) == 0 for end in (estimate.low, estimate.high)):
+        decimals += 1
+    return f"{round(number, decimals) + 0.0:,.{decimals}f}"

@@ -1,0 +1,354 @@
+"""The serving contract: what a request may hold, how it becomes the model's inputs, and what an answer says.
+
+The contract travels inside the ONNX file (metadata key `CONTRACT_KEY`), so that one SHA-256 covers the arithmetic and
+the rules around it. This module is on the inference path: standard library and numpy only, columns instead of rows.
+"""
+
+import heapq
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.domain.table import Table
+from tidegate.errors import Fault, ModelFailedError, RequestInvalidError
+
+CONTRACT_KEY = "tidegate.contract"
+NUMERIC_INPUT = "numeric"  # float32 [rows, numeric features]; NaN is missing
+CATEGORICAL_INPUT = "categorical"  # text [rows, categorical features]; "" is missing
+SCORES_OUTPUT = "scores"  # float32 [rows, classes] probabilities, or [rows, 1] values for regression
+
+Kind = Literal["numeric", "integer", "boolean", "categorical"]
+Label = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureContract:
+    """What one field of an instance may hold."""
+
+    name: str
+    kind: Kind
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] | None = None
+    unseen: Literal["allow", "reject"] = "allow"
+    missing: Literal["allow", "reject"] = "reject"
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """Everything serving needs to know of a version besides its weights.
+
+    `classes` are the labels in the order of the probabilities (empty for regression); `positive` is the index of the
+    class whose probability is the score (binary only); `threshold` is the score from which the positive label is given.
+    """
+
+    model: str
+    task: Literal["binary", "multiclass", "regression"]
+    features: tuple[FeatureContract, ...]
+    classes: tuple[Label, ...] = ()
+    positive: int = 1
+    threshold: float = 0.5
+
+    @property
+    def numeric(self) -> tuple[FeatureContract, ...]:
+        """Features of the numeric input, in column order."""
+        return tuple(feature for feature in self.features if feature.kind != "categorical")
+
+    @property
+    def categorical(self) -> tuple[FeatureContract, ...]:
+        """Features of the categorical input, in column order."""
+        return tuple(feature for feature in self.features if feature.kind == "categorical")
+
+    def inputs(self, table: Table) -> "Inputs":
+        """Model inputs from named columns; raises KeyError for a column that is not there."""
+        rows = len(table)
+        numeric = np.empty((rows, len(self.numeric)), dtype=np.float32)
+        for position, feature in enumerate(self.numeric):
+            numeric[:, position] = table[feature.name]
+        texts = [np.asarray(table[feature.name], dtype=np.str_) for feature in self.categorical]
+        categorical = np.stack(texts, axis=1).astype(object) if texts else np.empty((rows, 0), dtype=object)
+        return Inputs(numeric, categorical)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, for the artifact's metadata."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Contract":
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: a part is missing or unknown. A rule this code does not know must not be passed over in silence.
+        """
+        try:
+            features = tuple(
+                FeatureContract(**{name: _frozen(value) for name, value in feature.items()})
+                for feature in document["features"]
+            )
+            rest = {name: _frozen(value) for name, value in document.items() if name != "features"}
+            return cls(features=features, **rest)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not a serving contract: {error}") from None
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The two tensors every Tidegate model takes; one with no columns is not passed to the session."""
+
+    numeric: npt.NDArray[np.float32]
+    categorical: npt.NDArray[Any]
+
+    def feed(self) -> dict[str, npt.NDArray[Any]]:
+        """Arguments of `InferenceSession.run`."""
+        named = {NUMERIC_INPUT: self.numeric, CATEGORICAL_INPUT: self.categorical}
+        return {name: value for name, value in named.items() if value.shape[1]}
+
+
+MAX_FAULTS = 50  # listed in one answer; all are counted
+MAX_TEXT = 1_024  # characters of a categorical value
+_MAX_LISTED = 40  # allowed categories named in one fault
+_MAX_NUMBER = float(np.finfo(np.float32).max)
+_NOTHING = frozenset({type(None)})
+_NUMBERS = frozenset({int, float})  # by exact type: a JSON true is a bool, which Python counts among the ints
+
+
+def parse_instances(body: bytes, *, max_instances: int) -> list[Any]:
+    """The instances of a request body `{"instances": [{...}, ...]}`, not yet checked against a contract.
+
+    Raises:
+        RequestInvalidError: 400 when the body is no JSON text in UTF-8, 422 when it is JSON of another shape.
+    """
+    try:
+        document = json.loads(body.decode())
+    except UnicodeDecodeError as error:
+        raise RequestInvalidError(
+            "the body is not valid UTF-8", [Fault("", f"byte {error.start} cannot be decoded")], status=400
+        ) from None
+    except RecursionError:
+        raise RequestInvalidError("the body is nested too deeply", status=400) from None
+    except ValueError as error:
+        raise RequestInvalidError("the body is not valid JSON", [Fault("", str(error))], status=400) from None
+    if not isinstance(document, dict):
+        raise _misshapen(Fault("", f"the body is {_named(document)}, not an object with a list `instances`"))
+    unknown = [Fault(_shortened(name), "no such field", ("instances",)) for name in document if name != "instances"]
+    if unknown:
+        raise _misshapen(*unknown[:MAX_FAULTS])
+    if "instances" not in document:
+        raise _misshapen(Fault("instances", "is required: a list of objects, one for each prediction"))
+    instances = document["instances"]
+    if not isinstance(instances, list):
+        raise _misshapen(Fault("instances", f"is {_named(instances)}, not a list"))
+    if not instances:
+        raise _misshapen(Fault("instances", "is empty; give at least one"))
+    if len(instances) > max_instances:
+        raise _misshapen(Fault("instances", f"holds {len(instances)}; at most {max_instances} in one request"))
+    return instances
+
+
+def validate(contract: Contract, instances: Sequence[Any]) -> Inputs:
+    """Check instances against the contract and turn them into model inputs, column by column.
+
+    A column is accepted as a whole where it can be; only a column with a fault is looked at value by value.
+
+    Raises:
+        RequestInvalidError: names every fault as `instances[3].carrier`, at most `MAX_FAULTS`, and the count of all.
+    """
+    found: list[_Found] = []
+    names = {feature.name for feature in contract.features}
+    rows = [instance if isinstance(instance, dict) else {} for instance in instances]
+    broken = {index for index, instance in enumerate(instances) if not isinstance(instance, dict)}
+    found += [(index, -1, "", f"is {_named(instances[index])}, not an object", ()) for index in broken]
+    for index, row in enumerate(rows):
+        if not names.issuperset(row):
+            found += [(index, -1, name, "no such field in the model's contract", ()) for name in row.keys() - names]
+    columns = {feature.name: [row.get(feature.name) for row in rows] for feature in contract.features}
+    for feature in contract.features:
+        if not _accepts(feature, columns[feature.name]):
+            found += _faults(contract, feature, rows, broken)
+    if found:
+        raise _refused(found)
+    numeric = np.empty((len(rows), len(contract.numeric)), dtype=np.float32)
+    categorical = np.empty((len(rows), len(contract.categorical)), dtype=object)
+    for position, feature in enumerate(contract.numeric):
+        numeric[:, position] = [math.nan if value is None else value for value in columns[feature.name]]
+    for position, feature in enumerate(contract.categorical):
+        categorical[:, position] = ["" if value is None else value for value in columns[feature.name]]
+    return Inputs(numeric, categorical)
+
+
+def answers(contract: Contract, scores: npt.NDArray[np.float32]) -> list[dict[str, Any]]:
+    """What a caller gets for each row of `Scorer.score`: label, score and probabilities, or the score of a regression.
+
+    Numbers are the shortest decimals that name the float32 the model gave.
+
+    Raises:
+        ModelFailedError: a score is not a finite number.
+    """
+    if not np.isfinite(scores).all():
+        raise ModelFailedError(f"{contract.model} gave a score that is not a finite number")
+    rows = scores.astype(np.str_).astype(np.float64).tolist()
+    if contract.task == "regression":
+        return [{"score": row[0]} for row in rows]
+    names = [_label_name(label) for label in contract.classes]
+    if contract.task == "multiclass":
+        best = scores.argmax(axis=1).tolist()
+        picked = [(position, position) for position in best]
+    else:
+        decided = (scores[:, contract.positive] >= np.float32(contract.threshold)).tolist()
+        picked = [(contract.positive if yes else 1 - contract.positive, contract.positive) for yes in decided]
+    return [
+        {
+            "label": contract.classes[label],
+            "score": row[scored],
+            "probabilities": dict(zip(names, row, strict=True)),
+        }
+        for row, (label, scored) in zip(rows, picked, strict=True)
+    ]
+
+
+_Found = tuple[int, int, str, str, tuple[str, ...]]  # instance, feature's place, field, problem, allowed
+
+
+def _accepts(feature: FeatureContract, values: list[Any]) -> bool:
+    """Whether a whole column keeps its contract; a column refused here is then looked at value by value."""
+    kinds = set(map(type, values))
+    if type(None) in kinds:
+        if feature.missing == "reject":
+            return False
+        values = [value for value in values if value is not None]
+        kinds -= _NOTHING
+    if not values:
+        return True
+    match feature.kind:
+        case "categorical":
+            return kinds == {str} and all(_text_problem(feature, value) is None for value in set(values))
+        case "boolean":
+            return kinds == {bool}
+        case "numeric" | "integer":
+            return kinds <= _NUMBERS and _numbers_fit(feature, values, whole=float not in kinds)
+
+
+def _numbers_fit(feature: FeatureContract, values: list[Any], *, whole: bool) -> bool:
+    low, high = _bounds(feature)
+    # The bounds are finite, so an infinity never fits; a NaN fits nothing, not even itself.
+    return (
+        low <= min(values) <= max(values) <= high
+        and all(value == value for value in values)  # noqa: PLR0124
+        and (feature.kind == "numeric" or whole or all(float(value).is_integer() for value in values))
+    )
+
+
+def _faults(
+    contract: Contract, feature: FeatureContract, rows: Sequence[Mapping[str, Any]], broken: set[int]
+) -> list[_Found]:
+    place = contract.features.index(feature)
+    found: list[_Found] = []
+    for index, row in enumerate(rows):
+        if index in broken:
+            continue
+        fault = _problem(feature, row)
+        if fault is not None:
+            found.append((index, place, feature.name, *fault))
+    return found
+
+
+def _problem(feature: FeatureContract, row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
+    """What is wrong with one value, and what would be allowed."""
+    value = row.get(feature.name)
+    fault: tuple[str, tuple[str, ...]] | None = None
+    if value is None:
+        if feature.missing == "reject":
+            fault = ("is null; the model needs a value" if feature.name in row else "is missing", ())
+    elif feature.kind == "categorical":
+        fault = _text_problem(feature, value)
+    elif feature.kind == "boolean":
+        if type(value) is not bool:
+            fault = (f"is {_named(value)}, not true or false", ("true", "false"))
+    elif type(value) not in _NUMBERS:
+        fault = (f"is {_named(value)}, not a number", ())
+    elif value != value or value in {math.inf, -math.inf}:  # noqa: PLR0124  NaN
+        fault = ("is not a finite number", ())
+    elif feature.kind == "integer" and type(value) is float and not value.is_integer():
+        fault = ("is not a whole number", ())
+    else:
+        low, high = _bounds(feature)
+        unit = f" {feature.unit}" if feature.unit else ""
+        if value < low:
+            fault = (f"is below the minimum {low:g}{unit}", ())
+        elif value > high:
+            fault = (f"is above the maximum {high:g}{unit}", ())
+    return fault
+
+
+def _text_problem(feature: FeatureContract, value: Any) -> tuple[str, tuple[str, ...]] | None:
+    fault: tuple[str, tuple[str, ...]] | None = None
+    if type(value) is not str:
+        fault = (f"is {_named(value)}, not a text", ())
+    elif not value:
+        if feature.missing == "reject":
+            fault = ("is empty; the model needs a value", ())
+    elif len(value) > MAX_TEXT:
+        fault = (f"is longer than {MAX_TEXT} characters", ())
+    elif "\0" in value or not _encodable(value):
+        fault = ("holds a character that is not valid text", ())
+    elif feature.unseen == "reject" and feature.categories is not None and value not in feature.categories:
+        count = len(feature.categories)
+        few = count <= _MAX_LISTED
+        fault = (
+            "is not a known category" if few else f"is none of the {count} known categories",
+            feature.categories if few else (),
+        )
+    return fault
+
+
+def _bounds(feature: FeatureContract) -> tuple[float, float]:
+    low = -_MAX_NUMBER if feature.minimum is None else feature.minimum
+    high = _MAX_NUMBER if feature.maximum is None else feature.maximum
+    return max(low, -_MAX_NUMBER), min(high, _MAX_NUMBER)
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, as JSON may spell it
+        return False
+    return True
+
+
+def _label_name(label: Label) -> str:
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
+def _named(value: object) -> str:
+    """The JSON type of a value, with its article."""
+    names = {bool: "a boolean", dict: "an object", float: "a number", int: "a number", list: "a list", str: "a text"}
+    return names.get(type(value), "null")
+
+
+def _shortened(name: str) -> str:
+    kept = name.encode("ascii", "backslashreplace").decode() if not _encodable(name) else name
+    return kept if len(kept) <= 128 else kept[:125] + "..."
+
+
+def _misshapen(*faults: Fault) -> RequestInvalidError:
+    return RequestInvalidError("the request has another shape than a prediction needs", faults)
+
+
+def _refused(found: list[_Found]) -> RequestInvalidError:
+    first = heapq.nsmallest(MAX_FAULTS, found, key=lambda fault: fault[:3])
+    faults = [
+        Fault(f"instances[{index}]" + (f".{_shortened(name)}" if name else ""), problem, allowed)
+        for index, _, name, problem, allowed in first
+    ]
+    listed = f"; the first {MAX_FAULTS} are listed" if len(found) > MAX_FAULTS else ""
+    return RequestInvalidError(f"{len(found)} fault(s) in the instances{listed}", faults)

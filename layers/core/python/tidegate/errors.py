@@ -1,0 +1,104 @@
+"""Every fault Tidegate raises, as one tree.
+
+    TidegateError
+    ├── InvalidInputError            the caller's fault; carries every fault found, each with its place
+    │   ├── SpecInvalidError         a model spec that cannot be accepted
+    │   ├── DatasetInvalidError      files that cannot be read as one table, or metadata that does not fit them
+    │   ├── DataCheckError           data a model must not be trained on (leakage, ranges, missing columns ...)
+    │   └── RequestInvalidError      a prediction or control request that breaks its contract
+    ├── NotFoundError                the named thing does not exist
+    ├── ConflictError                somebody else changed it first; read again and decide again
+    ├── TrainingFailedError          a candidate could not be fitted, exported or selected
+    ├── ModelFailedError             a loaded model gave no usable score
+    ├── ArtifactRejectedError        stored bytes do not have the SHA-256 the registry recorded
+    └── UnavailableError             a service did not answer in time; the only fault worth retrying
+
+The class names are an interface: Step Functions retries and catches by exact name.
+Expected outcomes (a rejected candidate, too little data) are values, never exceptions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: where it is, what is wrong with it and, when it is a choice, what is allowed."""
+
+    path: str
+    problem: str
+    allowed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        allowed = f" (allowed: {', '.join(self.allowed)})" if self.allowed else ""
+        return f"{self.path}: {self.problem}{allowed}" if self.path else f"{self.problem}{allowed}"
+
+    def to_json(self) -> dict[str, object]:
+        """The fault as an entry of a problem document's `errors` list."""
+        body: dict[str, object] = {"path": self.path, "problem": self.problem}
+        if self.allowed:
+            body["allowed"] = list(self.allowed)
+        return body
+
+
+class TidegateError(Exception):
+    """The root of the tree. `next_step` tells a person what to do about it."""
+
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+
+class InvalidInputError(TidegateError):
+    """Something given to Tidegate is wrong; `faults` names every fault at once, not only the first."""
+
+    def __init__(self, message: str, faults: Sequence[Fault] = (), *, next_step: str = "") -> None:
+        listed = "; ".join(str(fault) for fault in faults)
+        super().__init__(f"{message}: {listed}" if listed else message, next_step=next_step)
+        self.summary = message
+        self.faults = tuple(faults)
+
+
+class SpecInvalidError(InvalidInputError):
+    """A model spec that cannot be accepted."""
+
+
+class DatasetInvalidError(InvalidInputError):
+    """Dataset files that cannot be read as one table, or metadata that does not fit them."""
+
+
+class DataCheckError(InvalidInputError):
+    """Data that a model must not be trained on; training stops before the first fit."""
+
+
+class RequestInvalidError(InvalidInputError):
+    """A request that breaks its contract. `status` is the HTTP status (4xx) the caller gets."""
+
+    def __init__(self, message: str, faults: Sequence[Fault] = (), *, status: int = 422, next_step: str = "") -> None:
+        super().__init__(message, faults, next_step=next_step)
+        self.status = status
+
+
+class NotFoundError(TidegateError):
+    """The named dataset, model, version or run does not exist."""
+
+
+class ConflictError(TidegateError):
+    """Somebody else changed it first; read again and decide again."""
+
+
+class TrainingFailedError(TidegateError):
+    """A candidate could not be fitted, exported to ONNX or selected."""
+
+
+class ModelFailedError(TidegateError):
+    """A loaded model gave no usable score for a request that keeps its contract."""
+
+
+class ArtifactRejectedError(TidegateError):
+    """Stored bytes do not have the SHA-256 that the registry recorded for them."""
+
+
+class UnavailableError(TidegateError):
+    """A service did not answer in time or throttled; trying again may help."""

@@ -1,0 +1,233 @@
+"""Typed payloads between the steps of the release state machine. Data itself travels by S3 key.
+
+Step Functions keeps one JSON document for an execution; each state adds its answer under its own name:
+
+    {"run": {...}, "plan": {...}, "results": [...], "selection": {...}, "fitted": {...},
+     "evaluated": {...}, "verdict": {...}, "registered": {...}, "promoted": {...}}
+
+A step receives only what it needs of it. Keys of a run's objects are made here and nowhere else.
+"""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Message(BaseModel):
+    """A payload that is checked when it is read: a wrong one is a deployment fault and must stop the execution."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def parse(cls, event: object) -> Self:
+        """Read a Lambda event; raises pydantic.ValidationError."""
+        return cls.model_validate(event)
+
+    def to_json(self) -> dict[str, Any]:
+        """The Lambda answer."""
+        return self.model_dump(mode="json")
+
+
+class RunRef(Message):
+    """Which run; the execution's whole input. Model and run id find everything else."""
+
+    model: str
+    run_id: str
+
+    def key(self, name: str) -> str:
+        """S3 key of one of the run's objects."""
+        return f"runs/{self.model}/{self.run_id}/{name}"
+
+    @property
+    def fit_key(self) -> str:
+        """Training rows less validation (npz Table)."""
+        return self.key("fit.npz")
+
+    @property
+    def validation_key(self) -> str:
+        """Rows that choose the candidate (npz Table)."""
+        return self.key("validation.npz")
+
+    @property
+    def holdout_key(self) -> str:
+        """Rows that judge the version (npz Table): features of candidate and champion, target, cluster."""
+        return self.key("holdout.npz")
+
+    @property
+    def plan_key(self) -> str:
+        """What `prepare` learned of the data (JSON): the contract, the splits, counts of dropped rows."""
+        return self.key("plan.json")
+
+    @property
+    def baseline_key(self) -> str:
+        """The fitted baseline rule (JSON)."""
+        return self.key("baseline.json")
+
+    @property
+    def artifact_key(self) -> str:
+        """The served model (ONNX with its contract inside)."""
+        return self.key("model.onnx")
+
+    @property
+    def reference_scores_key(self) -> str:
+        """scikit-learn's scores on the holdout (npz Table), for the parity check."""
+        return self.key("reference_scores.npz")
+
+    @property
+    def evaluation_key(self) -> str:
+        """Every number of the evaluation (JSON)."""
+        return self.key("evaluation.json")
+
+    @property
+    def report_key(self) -> str:
+        """Evaluation, verdict and lineage (JSON), kept with the version."""
+        return self.key("report.json")
+
+
+class CandidateRef(Message):
+    """One point of the search: an estimator with its parameters written out."""
+
+    index: int
+    estimator: str
+    parameters: dict[str, Any]
+    encode: Literal["auto", "onehot", "ordinal"] = "auto"
+
+
+class Plan(Message):
+    """Answer of `prepare`: what to try. The tables are in S3 under the run's keys."""
+
+    dataset_version: str
+    candidates: list[CandidateRef]
+    train_rows: int
+    validation_rows: int
+    holdout_rows: int
+
+
+class TrainTask(Message):
+    """Input of `train`. For `validate` it fits on the fit rows and scores the validation rows; for `final` it fits on
+    both, exports ONNX and scores the holdout."""
+
+    run: RunRef
+    candidate: CandidateRef
+    purpose: Literal["validate", "final"]
+
+
+class CandidateResult(Message):
+    """Answer of `train` for `validate`."""
+
+    index: int
+    metric: str
+    value: float
+    fit_seconds: float
+    rows: int
+
+
+class SelectTask(Message):
+    """Input of `select`."""
+
+    run: RunRef
+    candidates: list[CandidateRef]
+    results: list[CandidateResult]
+
+
+class Selection(Message):
+    """Answer of `select`: the candidate to fit on all training rows."""
+
+    candidate: CandidateRef
+    value: float
+
+
+class Fitted(Message):
+    """Answer of `train` for `final`."""
+
+    artifact_sha256: str
+    artifact_bytes: int
+    fit_seconds: float
+    rows: int
+
+
+class EvaluateTask(Message):
+    """Input of `evaluate`."""
+
+    run: RunRef
+    fitted: Fitted
+
+
+class Evaluated(Message):
+    """Answer of `evaluate`: the headline; everything else is under `evaluation_key`."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    champion_version: int | None
+
+
+class GateTask(Message):
+    """Input of `gate`."""
+
+    run: RunRef
+    fitted: Fitted
+    evaluated: Evaluated
+
+
+class Verdict(Message):
+    """Answer of `gate`. `reasons` says, in sentences, why it was rejected (empty when accepted)."""
+
+    accepted: bool
+    reasons: list[str]
+    report_sha256: str
+
+
+class RegisterTask(Message):
+    """Input of `register`."""
+
+    run: RunRef
+    fitted: Fitted
+    evaluated: Evaluated
+    verdict: Verdict
+
+
+class Registered(Message):
+    """Answer of `register`."""
+
+    version: int
+    accepted: bool
+
+
+class PromoteTask(Message):
+    """Input of `promote`."""
+
+    run: RunRef
+    version: int
+
+
+class Promoted(Message):
+    """Answer of `promote`."""
+
+    version: int
+    revision: int
+    previous_version: int | None
+
+
+class SettleTask(Message):
+    """Input of `settle`: a run whose execution ended by a fault."""
+
+    run: RunRef
+    error: str
+    cause: str
+
+
+class Settled(Message):
+    """Answer of `settle`: the run's final status."""
+
+    status: str
+    error: str
+    message: str
+
+
+class RegisterDataset(Message):
+    """Input of `catalog`: the uploaded files of a dataset version that is being registered."""
+
+    dataset: str
+    version: str

@@ -1,0 +1,318 @@
+"""Dataset files to typed columns and back to plain arrays: the one place where pandas and fastparquet are used.
+
+    frame = PandasReader().read({"2026-01.parquet": data})
+    frame.profiles(private={"email"}), frame.table(["carrier", "distance"])
+
+Five column types come out whatever the file format: number, integer, boolean, text, time. A text column whose every
+value is an ISO 8601 moment is a time; a time with a zone is turned into UTC, one without is taken as it stands.
+In CSV an empty field, NA, NaN, null, None and N/A mean missing.
+"""
+
+import csv
+import gzip
+import io
+import re
+import warnings
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from fastparquet import ParquetFile
+
+from tidegate.domain.dataset import ColumnProfile, ColumnType
+from tidegate.domain.table import Column, Table
+from tidegate.errors import DatasetInvalidError, Fault
+
+MAX_COLUMNS = 600  # a version's profile is one registry item
+_TOP = 5
+_TOP_LENGTH = 40
+_EXACT_INTEGERS = 2.0**53  # beyond, float64 skips integers
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?")
+_COMPATIBLE = {ColumnType.INTEGER, ColumnType.NUMBER}
+
+
+class PandasFrame:
+    """ports.Frame over one DataFrame whose columns already have the canonical dtype of their type."""
+
+    def __init__(self, data: pd.DataFrame, types: Mapping[str, ColumnType]) -> None:
+        self._data = data
+        self._types = dict(types)
+        self._hashes: Column | None = None
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    @property
+    def types(self) -> Mapping[str, ColumnType]:
+        """See ports.Frame."""
+        return self._types
+
+    def profiles(self, *, private: Collection[str] = ()) -> tuple[ColumnProfile, ...]:
+        """See ports.Frame."""
+        return tuple(_profile(self._data[name], kind, name in private) for name, kind in self._types.items())
+
+    def period(self, column: str) -> tuple[datetime, datetime] | None:
+        """See ports.Frame."""
+        known = self._data[column].dropna()
+        if known.empty:
+            return None
+        first, last = known.min(), known.max()
+        return first.to_pydatetime().replace(tzinfo=UTC), last.to_pydatetime().replace(tzinfo=UTC)
+
+    def row_hashes(self) -> Column:
+        """See ports.Frame. Computed once."""
+        if self._hashes is None:
+            self._hashes = pd.util.hash_pandas_object(self._data, index=False).to_numpy(dtype=np.uint64)
+        return self._hashes
+
+    def table(self, columns: Iterable[str], *, as_text: Collection[str] = ()) -> Table:
+        """See ports.Frame."""
+        return Table({name: _array(self._data[name], self._types[name], name in as_text) for name in columns})
+
+
+class PandasReader:
+    """ports.FrameReader."""
+
+    def read(self, files: Mapping[str, bytes]) -> PandasFrame:
+        """See ports.FrameReader."""
+        faults: list[Fault] = []
+        parts: dict[str, tuple[pd.DataFrame, dict[str, ColumnType | None]]] = {}
+        for name, data in files.items():
+            try:
+                raw = _read_file(name, data)
+                parts[name] = _canonical(name, raw)
+            except DatasetInvalidError as error:
+                faults += error.faults
+        types, disagreements = _common_types({name: types for name, (_, types) in parts.items()})
+        faults += disagreements
+        if not files:
+            faults.append(Fault("", "no files"))
+        if not faults and not any(len(data) for data, _ in parts.values()):
+            faults.append(Fault(next(iter(files)), "has no rows"))
+        if faults:
+            raise DatasetInvalidError(
+                "the files do not make one table", faults, next_step="mend them and add them again"
+            )
+        pieces = [
+            pd.DataFrame({name: _cast(data[name], kind) for name, kind in types.items()}) for data, _ in parts.values()
+        ]
+        whole = pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True)
+        return PandasFrame(pd.DataFrame({name: _cast(whole[name], kind) for name, kind in types.items()}), types)
+
+
+def _read_file(name: str, data: bytes) -> pd.DataFrame:
+    if data[:4] == b"PAR1":
+        return _read_parquet(name, data)
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise _unreadable(name, f"is not a whole gzip file ({error}); upload it again") from None
+    if data[:4] == b"PK\x03\x04":
+        raise _unreadable(name, "is a ZIP archive (or a spreadsheet); give CSV, gzipped CSV or Parquet")
+    if b"\x00" in data[:4096]:
+        raise _unreadable(name, "is neither CSV, gzipped CSV nor Parquet")
+    return _read_csv(name, data)
+
+
+def _read_parquet(name: str, data: bytes) -> pd.DataFrame:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
+            frame = ParquetFile(io.BytesIO(data)).to_pandas(index=False)
+    except Exception as error:  # noqa: BLE001  fastparquet meets damaged files with whatever it stumbles over
+        raise _unreadable(name, f"is not a readable Parquet file ({type(error).__name__}: {error})") from None
+    return cast("pd.DataFrame", frame[[c for c in frame.columns if not str(c).startswith("__index_level_")]])
+
+
+def _read_csv(name: str, data: bytes) -> pd.DataFrame:
+    try:
+        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
+        header = next(csv.reader(text), [])
+        faults = list(_header_faults(name, header))
+        if faults:
+            raise DatasetInvalidError(f"{name} has a faulty header", faults)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # it would drop surplus values in silence
+            return pd.read_csv(io.BytesIO(data), encoding="utf-8-sig", low_memory=False, index_col=False)
+    except UnicodeDecodeError as error:
+        raise _unreadable(name, f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except pd.errors.ParserWarning:
+        raise _unreadable(name, f"has rows with more values than its {len(header)} columns") from None
+    except (csv.Error, ValueError) as error:  # pandas' ParserError is a ValueError
+        raise _unreadable(name, f"is not readable as CSV ({' '.join(str(error).split())})") from None
+
+
+def _header_faults(name: str, header: list[str]) -> Iterator[Fault]:
+    if not header:
+        yield Fault(name, "is empty; the first line must name the columns")
+    for position, column in enumerate(header, start=1):
+        if not column.strip():
+            yield Fault(name, f"column {position} has no name; name it, or write the file without an index")
+    for column in dict.fromkeys(column for column in header if header.count(column) > 1):
+        yield Fault(name, f"column {column!r} is there twice; rename one")
+    if len(header) == 1 and re.search(r"[;\t|]", header[0]):
+        yield Fault(name, "has one column only; separate its values by commas")
+
+
+def _canonical(name: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, ColumnType | None]]:
+    """Columns with the dtype of their type; the type of a column that holds nothing is None: it fits every other."""
+    faults: list[Fault] = []
+    columns: dict[str, pd.Series] = {}
+    types: dict[str, ColumnType | None] = {}
+    if raw.shape[1] > MAX_COLUMNS:
+        faults.append(Fault(name, f"has {raw.shape[1]:,} columns; at most {MAX_COLUMNS}"))
+    for label in raw.columns[:MAX_COLUMNS]:
+        column = str(label)
+        kind, series = _typed(raw[label])
+        if kind == "unknown":
+            found = f"values of kind {series.iloc[0]}"
+            faults.append(Fault(f"{name}: {column}", f"holds {found}; give numbers, truth values, texts or times"))
+            continue
+        columns[column], types[column] = series, None if kind == "empty" else ColumnType(kind)
+    if faults:
+        raise DatasetInvalidError(f"{name} cannot be used", faults)
+    return pd.DataFrame(columns, index=raw.index), types
+
+
+def _typed(series: pd.Series) -> tuple[str, pd.Series]:
+    """Name of the type ("empty" and "unknown" besides) and the values in its dtype."""
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(object)
+    kind = "empty" if series.isna().all() else pd.api.types.infer_dtype(series, skipna=True)
+    if kind == "bytes":
+        try:
+            series, kind = series.map(lambda value: value.decode() if isinstance(value, bytes) else value), "string"
+        except UnicodeDecodeError:
+            kind = "bytes that are no UTF-8 text"
+    typed: tuple[str, pd.Series]
+    match kind:
+        case "empty":
+            typed = "empty", pd.Series(np.nan, index=series.index, dtype="float64")
+        case "boolean":
+            typed = "boolean", series.astype("boolean")
+        case "integer" | "integer-na" if series.max() <= np.iinfo(np.int64).max:
+            typed = "integer", series.astype("Int64" if series.isna().any() else "int64")
+        case "integer" | "integer-na" | "floating" | "mixed-integer-float" | "decimal":
+            typed = _number(series.astype("float64"))
+        case "date" | "datetime" | "datetime64":
+            typed = "time", _utc(pd.to_datetime(series, utc=True))
+        case "string":
+            times = _moments(series)
+            typed = ("text", series.astype("str")) if times is None else ("time", times)
+        case _:
+            typed = "unknown", pd.Series([kind])
+    return typed
+
+
+def _number(series: pd.Series) -> tuple[str, pd.Series]:
+    """Integers with gaps come from files as floats; only those become integers again."""
+    known = series.dropna()
+    whole = bool(series.isna().any()) and bool(((known % 1 == 0) & (known.abs() < _EXACT_INTEGERS)).all())
+    return ("integer", series.astype("Int64")) if whole else ("number", series)
+
+
+def _moments(series: pd.Series) -> pd.Series | None:
+    known = series.dropna()
+    if not all(_MOMENT.fullmatch(value) for value in known.head(20)):
+        return None
+    times = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
+    return _utc(times) if int(times.isna().sum()) == len(series) - len(known) else None
+
+
+def _utc(times: pd.Series) -> pd.Series:
+    naive: pd.Series = times.dt.tz_convert(None)
+    return naive.astype("datetime64[us]")
+
+
+def _common_types(
+    parts: Mapping[str, Mapping[str, ColumnType | None]],
+) -> tuple[dict[str, ColumnType], list[Fault]]:
+    """One type for each column of all files, or what they disagree on; a column that holds nothing is a number."""
+    faults: list[Fault] = []
+    merged: dict[str, tuple[ColumnType | None, str]] = {}
+    first = next(iter(parts), "")
+    for name, types in parts.items():
+        if name == first:
+            merged = {column: (kind, name) for column, kind in types.items()}
+            continue
+        lacking = [column for column in merged if column not in types]
+        surplus = [column for column in types if column not in merged]
+        faults += [Fault(f"{name}: {column}", f"is not there, but it is in {first}") for column in lacking]
+        faults += [
+            Fault(f"{name}: {column}", f"is not in {first}; every file needs the same columns") for column in surplus
+        ]
+        for column, kind in types.items():
+            known, where = merged.get(column, (kind, name))
+            if known is None or kind is None:
+                merged |= {column: (known or kind, where if known else name)} if column in merged else {}
+            elif known != kind and {known, kind} <= _COMPATIBLE:
+                merged[column] = (ColumnType.NUMBER, where)
+            elif known != kind:
+                faults.append(Fault(f"{name}: {column}", f"holds {kind} values here and {known} values in {where}"))
+    return {column: kind or ColumnType.NUMBER for column, (kind, _) in merged.items()}, faults
+
+
+def _cast(series: pd.Series, kind: ColumnType) -> pd.Series:
+    match kind:
+        case ColumnType.BOOLEAN:
+            return series.astype("boolean")
+        case ColumnType.INTEGER:
+            return series.astype("Int64") if series.isna().any() else series.astype("int64")
+        case ColumnType.NUMBER:
+            return series.astype("float64")
+        case ColumnType.TEXT:
+            return series.astype("str")
+        case ColumnType.TIME:
+            return series.astype("datetime64[us]")
+
+
+def _profile(series: pd.Series, kind: ColumnType, private: bool) -> ColumnProfile:
+    rows = len(series)
+    missing = int(series.isna().sum())
+    low = high = mean = None
+    top: tuple[tuple[str, int], ...] = ()
+    if kind in _COMPATIBLE and not private:
+        numbers = series.to_numpy(dtype="float64", na_value=np.nan)
+        finite = numbers[np.isfinite(numbers)]
+        if len(finite):
+            low, high, mean = float(finite.min()), float(finite.max()), float(finite.mean())
+    if kind in {ColumnType.TEXT, ColumnType.BOOLEAN} and not private:
+        counts = series.dropna().map(_text).value_counts()
+        ranked = sorted(counts[counts > 1].head(10 * _TOP).items(), key=lambda item: (-item[1], str(item[0])))
+        top = tuple((str(value)[:_TOP_LENGTH], int(count)) for value, count in ranked[:_TOP])
+    return ColumnProfile(
+        name=str(series.name),
+        type=kind,
+        missing=missing / rows,
+        distinct=int(series.nunique(dropna=True)),
+        low=low,
+        high=high,
+        mean=mean,
+        top=top,
+    )
+
+
+def _array(series: pd.Series, kind: ColumnType, as_text: bool) -> Column:
+    match kind:
+        case ColumnType.TEXT:
+            return np.asarray(series.fillna("").to_numpy(dtype=object), dtype=np.str_)
+        case ColumnType.TIME:
+            return series.to_numpy(dtype="datetime64[us]")
+        case _ if as_text:
+            texts = series.astype(object).map(_text, na_action="ignore")
+            return np.asarray(texts.where(series.notna(), "").to_numpy(dtype=object), dtype=np.str_)
+        case _:
+            return series.to_numpy(dtype="float64", na_value=np.nan)
+
+
+def _text(value: Any) -> str:
+    """As JSON writes it, so that a request may send what the data holds."""
+    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
+
+
+def _unreadable(name: str, problem: str) -> DatasetInvalidError:
+    return DatasetInvalidError(f"{name} cannot be read", [Fault(name, problem)])

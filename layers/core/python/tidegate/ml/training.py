@@ -1,0 +1,321 @@
+"""Candidates to fitted scikit-learn pipelines, and those to ONNX.
+
+The pipeline sees what serving will see: numbers rounded to float32, "" for a missing text. It is exported with the
+inputs `numeric` float32 [rows, k] and `categorical` text [rows, m] (one that has no columns is left out), the output
+`scores` float32 [rows, classes] (or [rows, 1]), and the contract in its metadata. The same spec, data and seed give the
+same bytes, whatever the machine's number of cores: every estimator that takes a random_state gets the spec's seed, sums
+are made by one thread (the order of additions changes the last bits), and nothing in the graph is named by chance. Only
+`n_jobs`, which splits work without changing it, uses more cores; so does the search, one function for each candidate.
+
+How features are encoded, by estimator:
+
+    trees and their ensembles   numbers as they are, gaps by the median (histogram boosting keeps them);
+                                categories by position, an unseen one as -1
+    Gaussian naive Bayes        numbers standardised, categories by position: the variance of a one-hot column can be
+                                all but zero, and then float32 cannot follow
+    everything else             numbers standardised, gaps by the median; categories one-hot, an unseen one all zero
+"""
+
+import importlib
+import json
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
+
+from tidegate.domain.evaluation import metric_value
+from tidegate.domain.prediction import (
+    CATEGORICAL_INPUT,
+    CONTRACT_KEY,
+    NUMERIC_INPUT,
+    SCORES_OUTPUT,
+    Contract,
+    FeatureContract,
+)
+from tidegate.domain.table import TARGET, Table
+from tidegate.errors import TidegateError, TrainingFailedError
+from tidegate.ports import ExportedModel
+from tidegate.spec import Candidate, ModelSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+# The newest that the pinned skl2onnx writes and onnxruntime reads; raised together with them.
+_OPSETS = {"": 21, "ai.onnx.ml": 3}
+_TREES = ("Tree", "Forest", "Boost", "Bagging")  # AdaBoost and bagging grow trees unless told otherwise
+_BY_POSITION = (*_TREES, "GaussianNB")
+_KEEPS_GAPS = ("HistGradientBoosting",)
+# One-hot columns stay sparse for those that bear it; the others are given dense columns.
+_SPARSE = ("LogisticRegression", "LogisticRegressionCV", "SGDRegressor", "LinearSVR", "MLPClassifier", "MLPRegressor")
+_MISSING = ""
+
+
+class SklearnFitter:
+    """ports.Fitter."""
+
+    def validation_value(
+        self, spec: ModelSpec, contract: Contract, candidate: Candidate, fit: Table, validation: Table
+    ) -> float:
+        """See ports.Fitter."""
+        pipeline = _fit(spec, contract, candidate, fit)
+        scores = _scores(pipeline, contract, validation, candidate)
+        return metric_value(
+            spec.metric.value,
+            validation[TARGET],
+            scores,
+            positive=contract.positive,
+            threshold=contract.threshold,
+        )
+
+    def export(
+        self, spec: ModelSpec, contract: Contract, candidate: Candidate, train: Table, score: Sequence[Table]
+    ) -> ExportedModel:
+        """See ports.Fitter."""
+        pipeline = _fit(spec, contract, candidate, train)
+        scores = tuple(_scores(pipeline, contract, table, candidate) for table in score)
+        with _blamed_on(candidate, "could not be exported to ONNX"):
+            return ExportedModel(_to_onnx(pipeline, contract), scores)
+
+
+def check_parameters(candidate: Candidate) -> None:
+    """Refuse parameters that the estimator does not have.
+
+    Raises:
+        TrainingFailedError: names the candidate, the parameters and the ones it does have.
+    """
+    allowed = sorted(_estimator_class(candidate)().get_params(deep=False))
+    unknown = sorted(set(candidate.parameters) - set(allowed))
+    if unknown:
+        raise TrainingFailedError(
+            f"{_title(candidate)} has no parameter {', '.join(unknown)} (allowed: {', '.join(allowed)})",
+            next_step="correct the candidate in the spec and apply it again",
+        )
+
+
+def build_pipeline(spec: ModelSpec, contract: Contract, candidate: Candidate) -> Pipeline:
+    """The unfitted pipeline over a frame of the contract's numeric columns, then the categorical ones."""
+    check_parameters(candidate)
+    cls = _estimator_class(candidate)
+    estimator = cls(**candidate.parameters)
+    if "random_state" in estimator.get_params(deep=False) and estimator.random_state is None:
+        estimator.set_params(random_state=spec.seed)
+    trees = any(mark in cls.__name__ for mark in _TREES)
+    by_position = any(mark in cls.__name__ for mark in _BY_POSITION)
+    ordinal = candidate.encode == "ordinal" or (candidate.encode == "auto" and by_position)
+    numeric = list(range(len(contract.numeric)))
+    categorical = list(range(len(numeric), len(contract.features)))
+    branches: list[tuple[str, Any, list[int]]] = []
+    if numeric:
+        steps: list[tuple[str, Any]] = []
+        if not cls.__name__.startswith(_KEEPS_GAPS):
+            steps.append(("gaps", SimpleImputer(strategy="median", keep_empty_features=True)))
+        if not trees:
+            steps.append(("scale", StandardScaler()))
+        branches.append((NUMERIC_INPUT, Pipeline(steps) if steps else "passthrough", numeric))
+    if categorical:
+        known = [_known(feature) for feature in contract.categorical]
+        branches.append((CATEGORICAL_INPUT, _ordinal(known) if ordinal else _one_hot(known), categorical))
+    sparse = 0.3 if cls.__name__ in _SPARSE else 0.0
+    return Pipeline([("features", ColumnTransformer(branches, sparse_threshold=sparse)), ("model", estimator)])
+
+
+def _ordinal(known: list[list[str]]) -> OrdinalEncoder:
+    return OrdinalEncoder(categories=known, handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float64)
+
+
+def _one_hot(known: list[list[str]]) -> OneHotEncoder:
+    return OneHotEncoder(categories=known, handle_unknown="ignore", dtype=np.float64)
+
+
+def _known(feature: FeatureContract) -> list[str]:
+    """Categories in one fixed order; where gaps are allowed, being missing is one of them."""
+    categories = set(feature.categories or ())
+    return sorted(categories | {_MISSING} if feature.missing == "allow" else categories or {_MISSING})
+
+
+def _estimator_class(candidate: Candidate) -> Callable[..., Any]:
+    module, _, name = candidate.estimator.rpartition(".")
+    cls: Callable[..., Any] = getattr(importlib.import_module(module), name)  # the spec allows listed names only
+    return cls
+
+
+def _frame(contract: Contract, table: Table) -> pd.DataFrame:
+    inputs = contract.inputs(table)
+    # Rounded as the served model's input is, then exact: both sides start from the same numbers.
+    columns: dict[str, Any] = {f"n{i}": inputs.numeric[:, i].astype(np.float64) for i in range(inputs.numeric.shape[1])}
+    for i in range(inputs.categorical.shape[1]):
+        columns[f"c{i}"] = pd.Series(inputs.categorical[:, i], dtype=object)
+    return pd.DataFrame(columns)
+
+
+def _fit(spec: ModelSpec, contract: Contract, candidate: Candidate, table: Table) -> Pipeline:
+    pipeline = build_pipeline(spec, contract, candidate)
+    features, model = pipeline["features"], pipeline["model"]
+    frame = _frame(contract, table)
+    with _blamed_on(candidate, "could not be fitted"), threadpool_limits(1):
+        features.fit(frame)
+        if contract.numeric:
+            _snap_numbers(features.named_transformers_[NUMERIC_INPUT])
+        model.fit(features.transform(frame), table[TARGET])
+    return pipeline
+
+
+def _snap_numbers(numeric: Any) -> None:
+    """Round medians, means and scales to the float32 that ONNX will hold, before anything is fitted on them.
+
+    A mean of 100.00001 that ONNX rounds to 100 would move every value of a column that lies close to 100.
+    """
+    for step in getattr(numeric, "named_steps", {}).values():
+        if isinstance(step, SimpleImputer):
+            step.statistics_ = step.statistics_.astype(np.float32).astype(np.float64)
+        if isinstance(step, StandardScaler):
+            step.mean_ = step.mean_.astype(np.float32).astype(np.float64)
+            step.scale_ = 1 / (1 / step.scale_).astype(np.float32).astype(np.float64)
+
+
+def _scores(pipeline: Pipeline, contract: Contract, table: Table, candidate: Candidate) -> npt.NDArray[np.float64]:
+    with _blamed_on(candidate, "could not be scored"), threadpool_limits(1):
+        predict = pipeline.predict_proba if contract.classes else pipeline.predict
+        scores = np.asarray(predict(_frame(contract, table)), dtype=np.float64).reshape(len(table), -1)
+    if not (np.abs(scores) <= np.finfo(np.float32).max).all():
+        raise TrainingFailedError(
+            f"{_title(candidate)} gave scores that are no numbers, or beyond those that ONNX can hold (3e38)",
+            next_step="rescale the target, use a smaller step or stronger regularisation, or drop the candidate",
+        )
+    if contract.classes and scores.shape[1] != len(contract.classes):
+        raise TrainingFailedError(
+            f"{_title(candidate)} saw {scores.shape[1]} of {len(contract.classes)} classes in its rows",
+            next_step="choose a split in which every class occurs in training",
+        )
+    return scores
+
+
+def _to_onnx(pipeline: Pipeline, contract: Contract) -> bytes:
+    # Imported here: an export takes them once, while every candidate of the search would wait 1.3 s for them.
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+    _snap_thresholds(pipeline["model"])
+    inputs: list[tuple[str, Any]] = []
+    if contract.numeric:
+        inputs.append((NUMERIC_INPUT, FloatTensorType([None, len(contract.numeric)])))
+    if contract.categorical:
+        inputs.append((CATEGORICAL_INPUT, StringTensorType([None, len(contract.categorical)])))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # skl2onnx writes truth values where protobuf wants 0 and 1
+        model = convert_sklearn(
+            pipeline,
+            name="tidegate",
+            initial_types=inputs,
+            options={id(pipeline): {"zipmap": False}} if contract.classes else None,
+            target_opset=_OPSETS,
+        )
+    _keep_scores_only(model.graph, classes=len(contract.classes))
+    _name_in_order(model.graph, {name: name for name in (NUMERIC_INPUT, CATEGORICAL_INPUT, SCORES_OUTPUT)}, Counter())
+    opsets = sorted((opset.domain, opset.version) for opset in model.opset_import)  # it comes from a set
+    for opset, (domain, version) in zip(model.opset_import, opsets, strict=True):
+        opset.domain, opset.version = domain, version
+    entry = model.metadata_props.add()
+    entry.key = CONTRACT_KEY
+    entry.value = json.dumps(contract.to_json(), sort_keys=True, separators=(",", ":"))
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _keep_scores_only(graph: "onnx.GraphProto", *, classes: int) -> None:
+    """Name the last output `scores`, drop the label output and every node that nothing needs any more."""
+    *_, scores = graph.output
+    for node in graph.node:
+        node.output[:] = [SCORES_OUTPUT if name == scores.name else name for name in node.output]
+        node.input[:] = [SCORES_OUTPUT if name == scores.name else name for name in node.input]
+    scores.name = SCORES_OUTPUT
+    width = scores.type.tensor_type.shape.dim[-1]
+    width.Clear()
+    width.dim_value = classes or 1
+    del graph.output[:-1]
+    needed = {SCORES_OUTPUT}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    used = [initializer for initializer in graph.initializer if initializer.name in needed]
+    del graph.initializer[:]
+    graph.initializer.extend(used)
+
+
+def _name_in_order(graph: "onnx.GraphProto", names: dict[str, str], counts: Counter[str]) -> None:
+    """Name values and nodes by their order in the graph: some converters number them by a count of the process."""
+
+    def renamed(name: str) -> str:
+        if name and name not in names:
+            names[name] = f"v{len(names)}"
+        return names.get(name, "")
+
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.name = renamed(value.name)
+    for node in graph.node:
+        node.input[:] = [renamed(name) for name in node.input]
+        node.output[:] = [renamed(name) for name in node.output]
+        node.name = f"{node.op_type}{counts[node.op_type]}"
+        counts[node.op_type] += 1
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                attribute.g.name = node.name
+                _name_in_order(attribute.g, names, counts)
+
+
+def _snap_thresholds(model: Any) -> None:
+    """Round every tree's thresholds down to float32, in place.
+
+    A tree compares float32 values with float64 thresholds; ONNX has float32 thresholds, and the nearest one may lie
+    above a value that the tree sends right. For float32 values x, x <= t says the same as x <= (t rounded down).
+    """
+    if hasattr(model, "tree_"):
+        model.tree_.threshold[:] = _round_down(model.tree_.threshold)
+    for predictors in getattr(model, "_predictors", ()):
+        for predictor in predictors:
+            predictor.nodes["num_threshold"] = _round_down(predictor.nodes["num_threshold"])
+    parts = getattr(model, "estimators_", ())
+    for part in parts.ravel() if isinstance(parts, np.ndarray) else parts:
+        _snap_thresholds(part)
+
+
+def _round_down(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    nearest = thresholds.astype(np.float32)
+    above = nearest.astype(np.float64) > thresholds
+    nearest[above] = np.nextafter(nearest[above], np.float32(-np.inf))
+    return nearest.astype(np.float64)
+
+
+@contextmanager
+def _blamed_on(candidate: Candidate, what: str) -> Iterator[None]:
+    """Whatever the libraries raise is this candidate's failure, told with its name and parameters."""
+    try:
+        yield
+    except TidegateError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:500]
+        raise TrainingFailedError(
+            f"{_title(candidate)} {what}: {type(error).__name__}: {reason}",
+            next_step="correct the candidate in the spec and apply it again",
+        ) from error
+
+
+def _title(candidate: Candidate) -> str:
+    parameters = ", ".join(f"{name}={value!r}" for name, value in sorted(candidate.parameters.items()))
+    return f"{candidate.estimator.rpartition('.')[2]}({parameters})"

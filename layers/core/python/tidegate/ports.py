@@ -1,0 +1,331 @@
+"""What the steps need from the world, as small Protocols in domain words.
+
+Adapters in `aws/` and `ml/` satisfy them; `tests/fakes.py` does too and passes the same contract suite. Every method
+may raise `UnavailableError` when a service does not answer in time; other errors are named where they can happen.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tidegate.domain.dataset import ColumnProfile, ColumnType, Dataset, DatasetVersion, Exclusion
+from tidegate.domain.release import CandidateRun, LedgerEntry, Promotion, Route, Run, RunError, Version
+
+if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions that need neither
+    from tidegate.domain.prediction import Contract, Inputs
+    from tidegate.domain.table import Column, Table
+    from tidegate.spec import Candidate, ModelSpec
+
+
+class Clock(Protocol):
+    """The time, as an argument."""
+
+    def now(self) -> datetime:
+        """Aware UTC."""
+        ...
+
+
+class Catalog(Protocol):
+    """Datasets, their versions and excluded periods."""
+
+    def put_dataset(self, dataset: Dataset) -> None:
+        """Create, or replace what people say of it; `latest` is left as it is."""
+        ...
+
+    def dataset(self, name: str) -> Dataset:
+        """Raises NotFoundError."""
+        ...
+
+    def datasets(self) -> list[Dataset]:
+        """All, by name."""
+        ...
+
+    def add_version(self, version: DatasetVersion) -> bool:
+        """Record a version that is being registered; False when a READY one of that content exists already."""
+        ...
+
+    def finish_version(self, version: DatasetVersion) -> None:
+        """Record the outcome; a READY one becomes the dataset's latest. Idempotent."""
+        ...
+
+    def version(self, dataset: str, version: str | None = None) -> DatasetVersion:
+        """The named one, or the latest READY one. Raises NotFoundError."""
+        ...
+
+    def versions(self, dataset: str) -> list[DatasetVersion]:
+        """Newest first."""
+        ...
+
+    def exclude(self, exclusion: Exclusion) -> None:
+        """Append; an exclusion is never changed or removed."""
+        ...
+
+    def exclusions(self, dataset: str) -> list[Exclusion]:
+        """By start."""
+        ...
+
+
+class DatasetFiles(Protocol):
+    """The bytes of dataset versions."""
+
+    def upload_url(self, dataset: str, sha256: str, size: int) -> str:
+        """A presigned PUT that accepts exactly those bytes (checked by S3 through the SHA-256 checksum header)."""
+        ...
+
+    def key(self, dataset: str, sha256: str) -> str:
+        """Where those bytes live."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Whether those bytes were uploaded already."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """Raises NotFoundError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHeader:
+    """What the registry says of a model without opening its spec."""
+
+    name: str
+    owner: str
+    business_unit: str
+    task: str
+    spec_digest: str
+    applied_by: str
+    applied_at: datetime
+    latest_version: int = 0
+
+
+class Models(Protocol):
+    """Models and every spec they ever had."""
+
+    def apply(self, spec: "ModelSpec", *, author: str, at: datetime) -> bool:
+        """Store the spec by digest and make it current; False when it already was."""
+        ...
+
+    def model(self, name: str) -> ModelHeader:
+        """Raises NotFoundError."""
+        ...
+
+    def models(self) -> list[ModelHeader]:
+        """All, by name."""
+        ...
+
+    def spec(self, model: str, digest: str | None = None) -> "ModelSpec":
+        """The named or the current one. Raises NotFoundError."""
+        ...
+
+
+class Runs(Protocol):
+    """Training runs. A final run never changes again."""
+
+    def request(self, run: Run) -> Run:
+        """Record a run. With a token seen before, the run recorded then comes back instead."""
+        ...
+
+    def run(self, model: str, run_id: str) -> Run:
+        """Raises NotFoundError."""
+        ...
+
+    def runs(self, model: str, limit: int = 50) -> list[Run]:
+        """Newest first."""
+        ...
+
+    def note(self, model: str, run_id: str, stage: str, at: datetime, **facts: Any) -> None:
+        """Set stage, status RUNNING and fields of `Run` by name; the first call sets `started_at`.
+
+        Raises:
+            ConflictError: the run is final.
+        """
+        ...
+
+    def note_candidate(self, model: str, run_id: str, candidate: CandidateRun) -> None:
+        """Record one candidate; calls race with each other and may repeat."""
+        ...
+
+    def fail(self, model: str, run_id: str, error: RunError, at: datetime) -> Run:
+        """Close the run as FAILED unless it is final already; returns it as it now is."""
+        ...
+
+
+class Versions(Protocol):
+    """Registered versions."""
+
+    def register(self, version: Version, *, at: datetime) -> Version:
+        """Store with the next free number (`version.number` is ignored) and close its run, in one transaction.
+
+        The same run registers once: a repeated call returns the version it got the first time.
+        """
+        ...
+
+    def version(self, model: str, number: int) -> Version:
+        """Raises NotFoundError."""
+        ...
+
+    def versions(self, model: str) -> list[Version]:
+        """Newest first."""
+        ...
+
+
+class Routes(Protocol):
+    """What is served, and the ledger of every change of it."""
+
+    def route(self, model: str) -> Route | None:
+        """None when nothing was ever promoted. Strongly consistent."""
+        ...
+
+    def promote(self, promotion: Promotion) -> None:
+        """Write route, ledger entry and both version states in one transaction.
+
+        Raises:
+            ConflictError: the route's revision moved on in between.
+        """
+        ...
+
+    def ledger(self, model: str) -> list[LedgerEntry]:
+        """In order, oldest first."""
+        ...
+
+
+class Artifacts(Protocol):
+    """Objects of runs and versions."""
+
+    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> str:
+        """Store; returns the SHA-256 (hex). Writing the same bytes again changes nothing."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Raises NotFoundError."""
+        ...
+
+    def get_verified(self, key: str, sha256: str) -> bytes:
+        """Raises NotFoundError, and ArtifactRejectedError when the bytes have another hash."""
+        ...
+
+
+class Signals(Protocol):
+    """What people and alarms hear of while a step works. Never inputs, rows or predictions."""
+
+    def count(self, name: str, value: float = 1) -> None:
+        """Add to a metric."""
+        ...
+
+    def warn(self, message: str, **facts: object) -> None:
+        """Log something that went wrong and was dealt with."""
+        ...
+
+
+class Workflow(Protocol):
+    """The release state machine."""
+
+    def execution(self, run_id: str) -> str:
+        """The id of the run's execution, known before it starts."""
+        ...
+
+    def start(self, model: str, run_id: str) -> None:
+        """Start the run's execution; starting it again changes nothing."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """Work handed to a function without waiting for it."""
+
+    def register_dataset(self, dataset: str, version: str) -> None:
+        """Ask `functions/catalog` to read and profile a dataset version."""
+        ...
+
+
+class Frame(Protocol):
+    """A dataset version in memory: typed columns, rows in the order they were read."""
+
+    def __len__(self) -> int:
+        """Rows."""
+        ...
+
+    @property
+    def types(self) -> Mapping[str, ColumnType]:
+        """Type of each column, in file order."""
+        ...
+
+    def profiles(self, *, private: Collection[str] = ()) -> tuple[ColumnProfile, ...]:
+        """Schema and quality of each column; no value of a `private` column is told."""
+        ...
+
+    def period(self, column: str) -> tuple[datetime, datetime] | None:
+        """First and last moment (aware UTC) of a time column; None when it holds none."""
+        ...
+
+    def row_hashes(self) -> "Column":
+        """uint64 [rows]: equal for rows that agree in every column."""
+        ...
+
+    def table(self, columns: Iterable[str], *, as_text: Collection[str] = ()) -> "Table":
+        """Columns as numpy arrays: numbers and booleans float64 (missing: NaN), texts (missing: ""), times
+        datetime64[us] in UTC (missing: NaT). `as_text` columns become texts: 5 is "5", true is "true"."""
+        ...
+
+
+class FrameReader(Protocol):
+    """Files to columns (pandas and fastparquet live behind this)."""
+
+    def read(self, files: Mapping[str, bytes]) -> Frame:
+        """One frame of all files (CSV, gzipped CSV or Parquet by content), columns in the order of the first file.
+
+        Raises:
+            DatasetInvalidError: unreadable, or the files' columns differ.
+        """
+        ...
+
+
+class Scorer(Protocol):
+    """A loaded ONNX model."""
+
+    @property
+    def contract(self) -> "Contract":
+        """The contract inside the artifact."""
+        ...
+
+    def score(self, inputs: "Inputs") -> "Column":
+        """float32 [rows, classes] probabilities, or [rows, 1] values."""
+        ...
+
+
+class ScorerLoader(Protocol):
+    """Opens ONNX bytes (onnxruntime lives behind this)."""
+
+    def __call__(self, onnx: bytes) -> Scorer:
+        """Raises ArtifactRejectedError when the bytes are no Tidegate model."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedModel:
+    """A final fit: the artifact, and scikit-learn's own scores (as float64) for each table it was asked about."""
+
+    onnx: bytes
+    reference_scores: "tuple[Column, ...]"
+
+
+class Fitter(Protocol):
+    """scikit-learn and skl2onnx live behind this. Tables hold the contract's features and `table.TARGET`."""
+
+    def validation_value(
+        self, spec: "ModelSpec", contract: "Contract", candidate: "Candidate", fit: "Table", validation: "Table"
+    ) -> float:
+        """Fit on `fit`, return the spec's metric on `validation`. Raises TrainingFailedError."""
+        ...
+
+    def export(
+        self,
+        spec: "ModelSpec",
+        contract: "Contract",
+        candidate: "Candidate",
+        train: "Table",
+        score: Sequence["Table"],
+    ) -> ExportedModel:
+        """Fit on `train`, export ONNX with the contract inside. Raises TrainingFailedError."""
+        ...

@@ -1,0 +1,93 @@
+"""Settings of each function, written once: the stack fills them in, the function reads them back.
+
+`infra` creates the dataclass with CDK tokens and puts `.to_env()` into the function's environment; the handler calls
+`.from_env()` on first use, never at import. A missing field is a type error in the stack, not a surprise at night.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+_PREFIX = "TIDEGATE_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Strings only, since environment variables and CDK tokens are strings; subclasses add typed properties."""
+
+    def to_env(self) -> dict[str, str]:
+        """Environment variables, one for each field: `registry_table` becomes `TIDEGATE_REGISTRY_TABLE`."""
+        return {_PREFIX + field.name.upper(): getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read the fields back.
+
+        Raises:
+            RuntimeError: a variable is missing; the message names every missing one.
+        """
+        source = os.environ if env is None else env
+        names = [field.name for field in fields(cls)]
+        missing = [_PREFIX + name.upper() for name in names if _PREFIX + name.upper() not in source]
+        if missing:
+            raise RuntimeError(f"{cls.__name__}: environment lacks {', '.join(missing)}; deploy the stack again")
+        return cls(**{name: source[_PREFIX + name.upper()] for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogSettings(Settings):
+    """functions/catalog: reads uploaded files, profiles them and writes a dataset version."""
+
+    registry_table: str
+    data_bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareSettings(Settings):
+    """functions/prepare: resolves the dataset, checks it and writes the split tables."""
+
+    registry_table: str
+    data_bucket: str
+    artifacts_bucket: str
+    code_version: str
+    lock_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettings(Settings):
+    """functions/train, select, evaluate, gate, register: the registry and the run's artifacts."""
+
+    registry_table: str
+    artifacts_bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings(Settings):
+    """functions/promote, settle: the registry alone."""
+
+    registry_table: str
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceSettings(Settings):
+    """functions/inference: reads routes and artifacts, never writes either."""
+
+    registry_table: str
+    artifacts_bucket: str
+    stage: str
+    route_ttl_seconds: str
+    max_instances: str
+    max_body_bytes: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings(Settings):
+    """functions/control: the API people and pipelines use."""
+
+    registry_table: str
+    data_bucket: str
+    artifacts_bucket: str
+    stage: str
+    release_state_machine: str
+    catalog_function: str

@@ -1,0 +1,89 @@
+"""JSON in and out of the control API: request documents that name every fault, and views of the domain's nouns."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+
+from tidegate.errors import Fault, RequestInvalidError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500)]
+Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _midnight(value: object) -> object:
+    return datetime(value.year, value.month, value.day, tzinfo=UTC) if type(value) is date else value
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Moment = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(_in_utc)]
+"""A time or a day (its midnight); without a zone it is UTC."""
+
+
+class Document(BaseModel):
+    """A request body. Unknown fields are refused, so that a misspelt option is not silently ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def read(cls, body: object) -> Self:
+        """Check a decoded body.
+
+        Raises:
+            RequestInvalidError: with every fault and its path.
+        """
+        if not isinstance(body, dict):
+            raise RequestInvalidError("the body must be a JSON object", [Fault("", f"got {_json_type(body)}")])
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            faults = [cls._fault(dict(detail)) for detail in error.errors(include_url=False)]
+            raise RequestInvalidError(f"{len(faults)} fault(s) in the request", faults) from None
+
+    @classmethod
+    def _fault(cls, detail: Mapping[str, Any]) -> Fault:
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+        match detail["type"]:
+            case "extra_forbidden":
+                names = tuple(field.alias or name for name, field in cls.model_fields.items())
+                return Fault(path, "no such field", names if len(detail["loc"]) == 1 else ())
+            case "missing":
+                return Fault(path, "is required")
+            case "string_pattern_mismatch":
+                return Fault(path, f"{detail['input']!r} must match {detail['ctx']['pattern']}")
+            case _:
+                return Fault(path, re.sub(r"^Value error, ", "", detail["msg"]))
+
+
+def _json_type(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "nothing" if value is None else type(value).__name__)
+
+
+def view(value: Any) -> Any:  # noqa: PLR0911  one for each kind of value
+    """A domain value as plain JSON: dataclasses by field name, times in ISO 8601, a number that is none as null."""
+    match value:
+        case Enum():
+            return value.value
+        case datetime():
+            return value.isoformat()
+        case Mapping():
+            return {str(key): view(item) for key, item in value.items()}
+        case list() | tuple():
+            return [view(item) for item in value]
+        case float() if not math.isfinite(value):
+            return None
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {field.name: view(getattr(value, field.name)) for field in fields(value)}
+        case _:
+            return value

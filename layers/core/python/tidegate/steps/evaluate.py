@@ -1,0 +1,279 @@
+"""Judge the fitted model on held-out rows, with the thing that will serve it, next to the baseline and the champion.
+
+The step only measures; `gate` decides. Every number goes to the run's evaluation.json.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tidegate.domain.baseline import FittedRule
+from tidegate.domain.evaluation import (
+    CANDIDATE,
+    Arm,
+    BaselineValue,
+    ChampionValue,
+    Estimate,
+    Evaluation,
+    LatencyMs,
+    Parity,
+    paired_bootstrap,
+)
+from tidegate.domain.prediction import SCORES_OUTPUT, Contract, Inputs
+from tidegate.domain.release import Run
+from tidegate.domain.table import CLUSTER, ROW, TARGET, Column, Table
+from tidegate.errors import ArtifactRejectedError, NotFoundError, TrainingFailedError
+from tidegate.messages import Evaluated, EvaluateTask, RunRef
+from tidegate.ports import Artifacts, Clock, Models, Routes, Runs, Scorer, ScorerLoader, Versions
+from tidegate.spec import METRICS_OF, ModelSpec
+
+STAGE = "evaluate"
+WARM_UP_ROWS = 50
+TIMED_ROWS = 500
+_BLOCK_ROWS = 4096  # rows scored at a time: bounds what the runtime holds for one call
+_BASELINE, _CHAMPION = "baseline", "champion"
+
+
+def evaluate(
+    task: EvaluateTask,
+    *,
+    models: Models,
+    runs: Runs,
+    versions: Versions,
+    routes: Routes,
+    artifacts: Artifacts,
+    load: ScorerLoader,
+    clock: Clock,
+    stopwatch: Callable[[], float] = time.perf_counter,
+) -> Evaluated:
+    """Score the holdout by candidate, baseline and champion; compare them; measure what serving will cost.
+
+    The bootstrap is seeded by the artifact's hash: the same version always gets the same intervals, and nobody can draw
+    again until they please.
+
+    Raises:
+        ArtifactRejectedError: the candidate's bytes are not those that were trained, or no Tidegate model.
+        DataCheckError: the holdout does not define the metric (one class only, say).
+        TrainingFailedError: the candidate gives scores that are no finite numbers.
+        ConflictError: the run is final.
+    """
+    ref = task.run
+    runs.note(ref.model, ref.run_id, STAGE, clock.now())
+    run = runs.run(ref.model, ref.run_id)
+    spec = models.spec(ref.model, run.spec_digest)
+    holdout = Table.from_npz(artifacts.get(ref.holdout_key))
+    onnx = artifacts.get_verified(ref.artifact_key, task.fitted.artifact_sha256)
+
+    started = stopwatch()
+    scorer = load(onnx)
+    load_ms = 1e3 * (stopwatch() - started)
+    contract = scorer.contract
+    inputs = contract.inputs(holdout)
+    latency = _latency(scorer, inputs, stopwatch)
+    peak_memory_mib = _peak_memory_mib()
+
+    scores = _score(scorer, inputs)
+    _demand_finite(scores)
+    rule = FittedRule.from_json(json.loads(artifacts.get(ref.baseline_key)))
+    champion = _FindChampion(models, runs, versions, routes, artifacts, load).on(holdout, run, spec, contract)
+    arms = {CANDIDATE: Arm(scores, contract.threshold), _BASELINE: Arm(rule.scores(holdout), contract.threshold)}
+    if champion is not None and champion.arm is not None:
+        arms[_CHAMPION] = champion.arm
+    found = paired_bootstrap(
+        spec.metric.value,
+        holdout[TARGET],
+        arms,
+        cluster=None if spec.gate.resample_by == "row" else holdout[CLUSTER],
+        resamples=spec.gate.resamples,
+        confidence=spec.gate.confidence,
+        seed=int(task.fitted.artifact_sha256[:16], 16),
+        positive=contract.positive,
+        also=[metric.value for metric in METRICS_OF[spec.task]],
+    )
+    evaluation = Evaluation(
+        metric=spec.metric.value,
+        higher_is_better=spec.metric.higher_is_better,
+        confidence=spec.gate.confidence,
+        resamples=spec.gate.resamples,
+        undefined_resamples=found.undefined_resamples,
+        resample_by=spec.gate.resample_by,
+        rows=len(holdout),
+        clusters=found.clusters,
+        candidate=found.arms[CANDIDATE],
+        baseline=BaselineValue(rule.title, found.arms[_BASELINE]),
+        champion=champion.value(found.arms.get(_CHAMPION)) if champion else None,
+        gain_over_baseline=found.gains[_BASELINE],
+        gain_over_champion=found.gains.get(_CHAMPION),
+        metrics=found.metrics,
+        parity=_parity(scores, artifacts.get(ref.reference_scores_key), contract, spec.gate.parity_tolerance),
+        latency_ms=latency,
+        load_ms=load_ms,
+        artifact_bytes=len(onnx),
+        peak_memory_mib=peak_memory_mib,
+    )
+    document = json.dumps(evaluation.to_json(), sort_keys=True, allow_nan=False).encode()
+    artifacts.put(ref.evaluation_key, document, content_type="application/json")
+    runs.note(ref.model, ref.run_id, STAGE, clock.now(), metrics=_metrics(evaluation))
+    return Evaluated(
+        metric=evaluation.metric,
+        value=evaluation.candidate.value,
+        low=evaluation.candidate.low,
+        high=evaluation.candidate.high,
+        champion_version=champion.version if champion else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Champion:
+    """The champion as the comparison needs it: its arm, or why it has none."""
+
+    version: int
+    arm: Arm | None = None
+    problem: str = ""
+    seen_rows: int | None = None
+
+    def value(self, estimate: Estimate | None) -> ChampionValue:
+        return ChampionValue(self.version, estimate, self.problem, self.seen_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _FindChampion:
+    """Looks up what serves now and scores it on the candidate's holdout."""
+
+    models: Models
+    runs: Runs
+    versions: Versions
+    routes: Routes
+    artifacts: Artifacts
+    load: ScorerLoader
+
+    def on(self, holdout: Table, run: Run, spec: ModelSpec, contract: Contract) -> _Champion | None:
+        """None when nothing serves."""
+        route = self.routes.route(run.model)
+        if route is None or route.champion is None:
+            return None
+        served = route.champion
+        version = self.versions.version(run.model, served.version)
+        target = self.models.spec(run.model, version.spec_digest).target
+        if target != spec.target:
+            return _Champion(served.version, problem=f"it predicts {target}, this one {spec.target}")
+        try:
+            scorer = self.load(self.artifacts.get_verified(served.artifact_key, served.artifact_sha256))
+        except (ArtifactRejectedError, NotFoundError) as error:
+            return _Champion(served.version, problem=f"its artifact cannot be used: {error.message}")
+        problem = _mismatch(scorer.contract, contract, holdout)
+        if problem:
+            return _Champion(served.version, problem=problem)
+        scores = _score(scorer, scorer.contract.inputs(holdout))
+        if not np.isfinite(scores).all():
+            return _Champion(served.version, problem="it gives scores that are no finite numbers")
+        labels = [repr(label) for label in scorer.contract.classes]
+        order = [labels.index(repr(label)) for label in contract.classes] or [0]
+        seen_rows = self._seen_rows(holdout, run, version.run_id)
+        return _Champion(served.version, Arm(scores[:, order], scorer.contract.threshold), seen_rows=seen_rows)
+
+    def _seen_rows(self, holdout: Table, run: Run, trained_by: str) -> int | None:
+        """Holdout rows that the champion was trained on; None when it was trained on other data."""
+        if self.runs.run(run.model, trained_by).dataset_version != run.dataset_version:
+            return None
+        champion = RunRef(model=run.model, run_id=trained_by)
+        try:
+            parts = [
+                Table.from_npz(self.artifacts.get(key))[ROW] for key in (champion.fit_key, champion.validation_key)
+            ]
+        except NotFoundError:  # its tables have expired
+            return None
+        return int(np.isin(holdout[ROW], np.concatenate(parts)).sum())
+
+
+def _mismatch(champion: Contract, candidate: Contract, holdout: Table) -> str:
+    """Why the champion cannot be scored on these rows; empty when it can."""
+    if champion.task != candidate.task:
+        return f"its task is {champion.task}, this one's {candidate.task}"
+    if sorted(map(repr, champion.classes)) != sorted(map(repr, candidate.classes)):
+        return f"its classes are {_listed(champion.classes)}, this one's {_listed(candidate.classes)}"
+    lacking = [feature.name for feature in champion.features if feature.name not in holdout]
+    if lacking:
+        return f"the holdout lacks {_listed(lacking)}, which it needs"
+    for feature in champion.features:
+        is_text = holdout[feature.name].dtype.kind not in "fiub"
+        if is_text != (feature.kind == "categorical"):
+            return f"{feature.name} is {feature.kind} to it, but holds {'text' if is_text else 'numbers'} here"
+    return ""
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(str(name) for name in names) or "none"
+
+
+def _score(scorer: Scorer, inputs: Inputs) -> Column:
+    """All rows, in blocks; float32 [rows, classes] or [rows, 1]."""
+    starts = range(0, max(1, len(inputs.numeric)), _BLOCK_ROWS)
+    return np.concatenate([scorer.score(_rows(inputs, slice(start, start + _BLOCK_ROWS))) for start in starts])
+
+
+def _rows(inputs: Inputs, rows: slice) -> Inputs:
+    return Inputs(inputs.numeric[rows], inputs.categorical[rows])
+
+
+def _demand_finite(scores: Column) -> None:
+    bad = int((~np.isfinite(scores)).any(axis=1).sum())
+    if bad:
+        raise TrainingFailedError(
+            f"the exported model gives no finite number for {bad:,} of {len(scores):,} holdout rows",
+            next_step="check the estimator's parameters, or choose another candidate",
+        )
+
+
+def _latency(scorer: Scorer, inputs: Inputs, stopwatch: Callable[[], float]) -> LatencyMs:
+    """Each of `TIMED_ROWS` rows from all over the holdout by itself, after a warm-up."""
+    spread = np.linspace(0, len(inputs.numeric) - 1, WARM_UP_ROWS + TIMED_ROWS).astype(int)
+    spread = np.random.default_rng(0).permutation(spread)
+    singles = [_rows(inputs, slice(row, row + 1)) for row in spread.tolist()]
+    for single in singles[:WARM_UP_ROWS]:
+        scorer.score(single)
+    elapsed = []
+    for single in singles[WARM_UP_ROWS:]:
+        started = stopwatch()
+        scorer.score(single)
+        elapsed.append(1e3 * (stopwatch() - started))
+    p50, p99 = np.quantile(elapsed, [0.5, 0.99])
+    return LatencyMs(float(p50), float(p99), len(elapsed))
+
+
+def _peak_memory_mib() -> float:
+    """Largest resident size of this process so far: runtime, libraries, holdout and the loaded model. In a process that
+    has evaluated before it is that of the larger evaluation; never less than what serving needs."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def _parity(scores: Column, reference: bytes, contract: Contract, tolerance: float) -> Parity:
+    expected = Table.from_npz(reference)[SCORES_OUTPUT]
+    served = scores.astype(np.float64)
+    difference = np.abs(served - expected) / np.maximum(1.0, np.abs(expected))
+    match contract.task:
+        case "binary":
+            column = contract.positive
+            flipped = (served[:, column] >= contract.threshold) != (expected[:, column] >= contract.threshold)
+        case "multiclass":
+            flipped = served.argmax(axis=1) != expected.argmax(axis=1)
+        case "regression":
+            flipped = np.zeros(len(served), dtype=np.bool_)
+    return Parity(len(served), float(difference.max(initial=0.0)), tolerance, int(flipped.sum()))
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, float]:
+    """What the run's record shows without opening the evaluation."""
+    values = {name: estimate.value for name, estimate in evaluation.metrics.items() if estimate is not None}
+    return values | {
+        "latency_p50_ms": evaluation.latency_ms.p50,
+        "latency_p99_ms": evaluation.latency_ms.p99,
+        "load_ms": evaluation.load_ms,
+    }

@@ -1,0 +1,241 @@
+"""Resolve a run's dataset, check it, and write the tables that every later step works on.
+
+What the run was made from (dataset version, exclusions, code, lock) is recorded before anything can go wrong with it.
+"""
+
+import itertools
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from tidegate.contracts import feature_contracts, serving_contract
+from tidegate.domain.baseline import FittedRule, fit_rule
+from tidegate.domain.datachecks import Demands, Target
+from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
+from tidegate.domain.prediction import FeatureContract
+from tidegate.domain.preparation import Excluded, Prepared, SplitRule, columns_needed, prepare_rows, readable
+from tidegate.domain.splits import Interval, Rows, clusters, training_rows
+from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
+from tidegate.errors import DatasetInvalidError, Fault
+from tidegate.messages import CandidateRef, Plan, RunRef
+from tidegate.ports import Artifacts, Catalog, Clock, DatasetFiles, Frame, FrameReader, Models, Routes, Runs, Versions
+from tidegate.spec import ConstantRule, GroupRateRule, ModelSpec, Period
+from tidegate.steps.catalog import read_version
+
+STAGE = "prepare"
+
+
+def prepare(
+    ref: RunRef,
+    *,
+    models: Models,
+    runs: Runs,
+    versions: Versions,
+    routes: Routes,
+    catalog: Catalog,
+    files: DatasetFiles,
+    reader: FrameReader,
+    artifacts: Artifacts,
+    clock: Clock,
+    code_version: str,
+    lock_hash: str,
+) -> Plan:
+    """Write fit, validation and holdout tables, the fitted baseline rule and the plan; answer what to try.
+
+    A retry uses the dataset version that the first attempt resolved, so it writes the same bytes again.
+
+    Raises:
+        NotFoundError: the dataset, or a ready version of it, does not exist.
+        DatasetInvalidError: the files cannot be read any more.
+        DataCheckError: the data must not be trained on; every fault is named.
+        ConflictError: the run is final.
+    """
+    run = runs.run(ref.model, ref.run_id)
+    spec = models.spec(ref.model, run.spec_digest)
+    dataset = catalog.dataset(spec.dataset)
+    version = _ready(catalog.version(spec.dataset, run.dataset_version))
+    exclusions = catalog.exclusions(spec.dataset)
+    runs.note(
+        ref.model,
+        ref.run_id,
+        STAGE,
+        clock.now(),
+        dataset_version=version.version,
+        exclusions=tuple(exclusion.exclusion_id for exclusion in exclusions),
+        code_version=code_version,
+        lock_hash=lock_hash,
+    )
+    frame = read_version(version, files, reader)
+    prepared = _check(spec, dataset, frame, exclusions)
+    own = set(spec.feature_names)
+    champion = [
+        feature
+        for feature in _champion_features(ref.model, models, versions, routes)
+        if feature.name not in own and readable(feature, frame.types)
+    ]
+    tables = _tables(spec, frame, prepared, champion)
+    training = training_rows(tables["fit"], tables["validation"])
+    rule = _baseline(spec, training, prepared.target)
+    plan = _describe(spec, version, prepared, training)
+
+    artifacts.put(ref.fit_key, tables["fit"].to_npz())
+    artifacts.put(ref.validation_key, tables["validation"].to_npz())
+    artifacts.put(ref.holdout_key, tables["holdout"].to_npz())
+    artifacts.put(ref.baseline_key, _json(rule.to_json()), content_type="application/json")
+    artifacts.put(ref.plan_key, _json(plan), content_type="application/json")
+    return Plan(
+        dataset_version=version.version,
+        candidates=expand(spec),
+        train_rows=len(training),
+        validation_rows=len(tables["validation"]),
+        holdout_rows=len(tables["holdout"]),
+    )
+
+
+def expand(spec: ModelSpec) -> list[CandidateRef]:
+    """Every combination of every candidate's grid: candidates as listed, parameters by name, values as listed."""
+    points = []
+    for candidate in spec.candidates:
+        names = sorted(candidate.grid)
+        for values in itertools.product(*(candidate.grid[name] for name in names)):
+            parameters = {**candidate.parameters, **dict(zip(names, values, strict=True))}
+            points.append((candidate, dict(sorted(parameters.items()))))
+    return [
+        CandidateRef(index=index, estimator=candidate.estimator, parameters=parameters, encode=candidate.encode)
+        for index, (candidate, parameters) in enumerate(points)
+    ]
+
+
+def _ready(version: DatasetVersion) -> DatasetVersion:
+    if version.status is DatasetStatus.READY:
+        return version
+    raise DatasetInvalidError(
+        f"dataset {version.dataset} version {version.version} is {version.status}",
+        [Fault("dataset", version.problem or "its files have not been read yet")],
+        next_step=f"see `tidegate data show {version.dataset}`",
+    )
+
+
+def _check(spec: ModelSpec, dataset: Dataset, frame: Frame, exclusions: Sequence[Exclusion]) -> Prepared:
+    demands = Demands(
+        dataset=dataset.name,
+        task=spec.task.value,
+        target=spec.target,
+        features=feature_contracts(spec),
+        positive_class=spec.positive_class,
+        time=spec.time,
+        group=spec.group,
+        ids=spec.ids,
+        outcome=dataset.outcome,
+    )
+    rule = SplitRule(
+        holdout_fraction=spec.split.holdout_fraction,
+        validation_fraction=spec.split.validation_fraction,
+        seed=spec.seed,
+        train=_interval(spec.split.train),
+        holdout=_interval(spec.split.holdout),
+    )
+    periods = [Interval(_moment(exclusion.start), _moment(exclusion.end)) for exclusion in exclusions]
+    excluded = Excluded(dataset.time or spec.time, periods)
+    table = frame.table(columns_needed(demands, excluded, frame.types), as_text=_texts(demands.features))
+    return prepare_rows(demands, rule, excluded, types=frame.types, table=table, hashes=frame.row_hashes())
+
+
+def _texts(features: Sequence[FeatureContract]) -> set[str]:
+    return {feature.name for feature in features if feature.kind == "categorical"}
+
+
+def _interval(period: Period | None) -> Interval | None:
+    return Interval(_moment(period.start), _moment(period.end)) if period else None
+
+
+def _moment(at: datetime) -> np.datetime64:
+    """Times of a dataset are UTC without saying so."""
+    return np.datetime64(at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at, "us")
+
+
+def _champion_features(model: str, models: Models, versions: Versions, routes: Routes) -> tuple[FeatureContract, ...]:
+    """Of what serves now; none when nothing does."""
+    route = routes.route(model)
+    if route is None or route.champion is None:
+        return ()
+    version = versions.version(model, route.champion.version)
+    return feature_contracts(models.spec(model, version.spec_digest))
+
+
+def _tables(spec: ModelSpec, frame: Frame, prepared: Prepared, champion: Sequence[FeatureContract]) -> dict[str, Table]:
+    """Fit, validation and holdout. Features that only the champion has come along, so that both can be scored."""
+    features = [*feature_contracts(spec), *champion]
+    columns = frame.table([feature.name for feature in features], as_text=_texts(features))
+    cluster = clusters(prepared.rows, spec.gate.resample_by, group=prepared.group, time=prepared.time)
+    split = prepared.split
+    parts = {"fit": split.fit, "validation": split.validation, "holdout": split.holdout}
+    tables = {}
+    for name, positions in parts.items():
+        rows = prepared.rows[positions]
+        reserved = {TARGET: prepared.target.values[positions], CLUSTER: cluster[positions], ROW: rows}
+        tables[name] = Table({**columns.take(rows).columns, **reserved})
+    return tables
+
+
+def _baseline(spec: ModelSpec, training: Table, target: Target) -> FittedRule:
+    rule = spec.baseline
+    return fit_rule(
+        rule.kind,
+        table=training,
+        target=training[TARGET],
+        classes=target.classes,
+        positive=target.positive,
+        by=rule.by if isinstance(rule, GroupRateRule) else (),
+        min_rows=rule.min_rows if isinstance(rule, GroupRateRule) else 1,
+        value=rule.value if isinstance(rule, ConstantRule) else None,
+    )
+
+
+def _describe(spec: ModelSpec, version: DatasetVersion, prepared: Prepared, training: Table) -> dict[str, Any]:
+    """The plan as JSON: what was learned of the data, for the steps that fit and for the report."""
+    learned = {
+        feature.name: [str(value) for value in np.unique(training[feature.name]) if value != ""]
+        for feature in feature_contracts(spec)
+        if feature.kind == "categorical"
+    }
+    contract = serving_contract(
+        spec, classes=prepared.target.classes, positive=prepared.target.positive, learned=learned
+    )
+    split = prepared.split
+    parts = {"fit": split.fit, "validation": split.validation, "holdout": split.holdout}
+    return {
+        "dataset": version.dataset,
+        "dataset_version": version.version,
+        "dataset_rows": version.rows,
+        "rows": {name: len(positions) for name, positions in parts.items()},
+        "periods": {name: _period(prepared, positions) for name, positions in parts.items()},
+        "left_out": dict(prepared.left_out),
+        "copied_to_holdout": prepared.copied,
+        "target": {name: _target(prepared.target, positions) for name, positions in parts.items()},
+        "strength_alone": dict(prepared.strengths),
+        "contract": contract.to_json(),
+    }
+
+
+def _period(prepared: Prepared, positions: Rows) -> list[str] | None:
+    """First and last moment."""
+    if prepared.time is None:
+        return None
+    moments = prepared.time[prepared.rows[positions]]
+    return [str(np.datetime_as_string(moment, unit="s")) for moment in (moments.min(), moments.max())]
+
+
+def _target(target: Target, positions: Rows) -> dict[str, Any]:
+    values = target.values[positions]
+    if not target.classes:
+        return {"mean": float(values.mean()), "low": float(values.min()), "high": float(values.max())}
+    counts = np.bincount(values, minlength=len(target.classes))
+    return {"classes": list(target.classes), "rows": counts.tolist()}
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document, sort_keys=True, allow_nan=False).encode()

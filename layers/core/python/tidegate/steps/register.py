@@ -1,0 +1,55 @@
+"""Turn a finished run into a registered version, accepted or rejected, and close the run with it."""
+
+from tidegate.domain.release import Run, Version, VersionStatus
+from tidegate.errors import ConflictError
+from tidegate.messages import Registered, RegisterTask
+from tidegate.ports import Clock, Runs, Versions
+
+STAGE = "register"
+
+
+def register(task: RegisterTask, *, runs: Runs, versions: Versions, clock: Clock) -> Registered:
+    """Register once: a repeated call answers with the version the run got the first time.
+
+    Raises:
+        NotFoundError: there is no such run.
+        ConflictError: the run has failed, or what a version must record of it is not known.
+    """
+    ref = task.run
+    run = runs.run(ref.model, ref.run_id)
+    if run.version is None:
+        artifacts = {"model": ref.artifact_key, "evaluation": ref.evaluation_key, "report": ref.report_key}
+        runs.note(ref.model, ref.run_id, STAGE, clock.now(), artifacts={**run.artifacts, **artifacts})
+    version = versions.register(_version(task, run, clock), at=clock.now())
+    return Registered(version=version.number, accepted=version.status is not VersionStatus.REJECTED)
+
+
+def _version(task: RegisterTask, run: Run, clock: Clock) -> Version:
+    dataset_version, lock_hash, code_version = run.dataset_version, run.lock_hash, run.code_version
+    if dataset_version is None or lock_hash is None or code_version is None:
+        raise ConflictError(
+            f"run {run.run_id} of model {run.model} does not say its dataset version, lock and code",
+            next_step="the step `prepare` records them; start the run again",
+        )
+    return Version(
+        model=run.model,
+        number=0,
+        status=VersionStatus.ACCEPTED if task.verdict.accepted else VersionStatus.REJECTED,
+        run_id=run.run_id,
+        spec_digest=run.spec_digest,
+        dataset=run.dataset,
+        dataset_version=dataset_version,
+        artifact_key=task.run.artifact_key,
+        artifact_sha256=task.fitted.artifact_sha256,
+        report_key=task.run.report_key,
+        report_sha256=task.verdict.report_sha256,
+        metric=task.evaluated.metric,
+        value=task.evaluated.value,
+        low=task.evaluated.low,
+        high=task.evaluated.high,
+        reasons=tuple(task.verdict.reasons),
+        created_at=clock.now(),
+        created_by=run.requested_by,
+        lock_hash=lock_hash,
+        code_version=code_version,
+    )

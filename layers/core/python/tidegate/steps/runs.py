@@ -1,0 +1,95 @@
+"""The run half of the control API: start training runs exactly once, and look at them."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from tidegate.domain.ids import run_id
+from tidegate.domain.release import Run, RunStatus
+from tidegate.errors import Fault, NotFoundError, RequestInvalidError, UnavailableError
+from tidegate.ports import Catalog, Clock, Models, Runs, Workflow
+from tidegate.steps.documents import Document, view
+
+MAX_RUNS_LISTED = 200
+
+
+class StartRun(Document):
+    """`token` names the wish: however often it is sent, one run comes of it. `reason` goes into the run's record."""
+
+    token: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=500)] = "manual"
+
+
+def start_run(
+    model: str,
+    wish: StartRun,
+    *,
+    actor: str,
+    models: Models,
+    catalog: Catalog,
+    runs: Runs,
+    workflow: Workflow,
+    clock: Clock,
+    chance: Callable[[], str],
+) -> dict[str, Any]:
+    """Record a run of the current spec and start its execution.
+
+    The record comes first. When the start fails or this process dies in between, the same token sent again finds the
+    record and starts it; without a token of the caller's one is made up, and the error tells it.
+
+    Raises:
+        NotFoundError: no such model.
+        RequestInvalidError: the model's dataset has no version that is ready.
+        UnavailableError: recorded but not started; repeat with the token.
+    """
+    spec = models.spec(model)
+    now = clock.now()
+    token = wish.token or chance()
+    try:
+        catalog.version(spec.dataset)
+    except NotFoundError:
+        raise RequestInvalidError(
+            f"{model} cannot be trained yet",
+            [Fault("dataset", f"{spec.dataset} has no version that is ready")],
+            next_step=f"tidegate data add {spec.dataset} FILE... (or wait: tidegate data show {spec.dataset})",
+        ) from None
+    name = run_id(now, chance()[-6:])
+    wanted = Run(
+        model=model,
+        run_id=name,
+        status=RunStatus.REQUESTED,
+        spec_digest=spec.digest,
+        dataset=spec.dataset,
+        requested_by=actor,
+        requested_at=now,
+        seed=spec.seed,
+        reason=wish.reason,
+        token=token,
+        execution=workflow.execution(name),
+    )
+    run = runs.request(wanted)
+    if run.status is RunStatus.REQUESTED:
+        try:
+            workflow.start(model, run.run_id)
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"run {run.run_id} of {model} is recorded but not started: {error.message}",
+                next_step=f"repeat with the same token and it starts once: tidegate train {model} --token {token}",
+            ) from error
+    return {"run": view(run), "repeated": run.run_id != wanted.run_id}
+
+
+def list_runs(model: str, limit: str | None, *, models: Models, runs: Runs) -> dict[str, Any]:
+    """Runs, newest first: the last 50, or as many as `limit` says. Raises NotFoundError, RequestInvalidError."""
+    models.model(model)
+    if limit is None:
+        return {"runs": view(runs.runs(model))}
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_RUNS_LISTED):
+        raise RequestInvalidError("a parameter is wrong", [Fault("limit", f"a number from 1 to {MAX_RUNS_LISTED}")])
+    return {"runs": view(runs.runs(model, int(limit)))}
+
+
+def show_run(model: str, run: str, *, runs: Runs) -> dict[str, Any]:
+    """One run. Raises NotFoundError."""
+    return {"run": view(runs.run(model, run))}

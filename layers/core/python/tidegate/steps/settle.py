@@ -1,0 +1,67 @@
+"""Close a run whose execution ended by a fault, with a sentence that people understand."""
+
+import json
+import re
+
+from tidegate.domain.release import RunError
+from tidegate.messages import Settled, SettleTask
+from tidegate.ports import Clock, Runs
+
+ABORTED = "Aborted"  # somebody stopped the execution; Step Functions names no error
+TIMED_OUT = "States.Timeout"
+_MAX_MESSAGE = 1_000
+_SENTENCES = {  # by what Lambda and Step Functions call it, not what our code raised
+    "Sandbox.Timedout": "took longer than its function may",
+    "Lambda.Timeout": "took longer than its function may",
+    TIMED_OUT: "took longer than it may",
+    "Runtime.ExitError": "ended without an answer: its process crashed",
+    "Runtime.OutOfMemory": "needed more memory than its function has",
+    "Lambda.Unknown": "ended without an answer: its process crashed or was stopped",
+    "Runtime.ImportModuleError": "could not start: its code does not load",
+    "States.DataLimitExceeded": "answered with more data than a step may hand on",
+    "States.Permissions": "was not allowed to run",
+    "States.Runtime": "could not be run as its state machine describes",
+    "Lambda.TooManyRequestsException": "found no free function for too long",
+    ABORTED: "was stopped by somebody",
+}
+_REQUEST_ID = re.compile(r"^RequestId: \S+ (?:Error: )?")
+
+
+def settle(task: SettleTask, *, runs: Runs, clock: Clock) -> Settled:
+    """Close the run as FAILED unless it is final already; repeating it changes nothing.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    ref = task.run
+    stage = runs.run(ref.model, ref.run_id).stage
+    run = runs.fail(ref.model, ref.run_id, explain(task.error, task.cause, stage), clock.now())
+    return Settled(
+        status=run.status.value,
+        error=run.error.name if run.error else "",
+        message=run.error.message if run.error else "",
+    )
+
+
+def explain(error: str, cause: str, stage: str) -> RunError:
+    """What went wrong, for people: from the error's name and the cause that Step Functions hands on.
+
+    The cause of a failed function is JSON with `errorType` and `errorMessage`; otherwise it is text or empty.
+    """
+    name, said = error or "Unknown", cause.strip()
+    try:
+        document = json.loads(cause)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        said = str(document.get("errorMessage") or "").strip()
+        named = str(document.get("errorType") or "")
+        if named and (name in {"Unknown", "States.TaskFailed"} or named in _SENTENCES):
+            name = named
+    said = _REQUEST_ID.sub("", said)
+    if "signal: killed" in said:
+        name = "Runtime.OutOfMemory"
+    sentence = said or "no cause was given"
+    if name in _SENTENCES:
+        sentence = f"step {stage} {_SENTENCES[name]}" + (f" ({said})" if said else "")
+    return RunError(name=name, message=sentence[:_MAX_MESSAGE], stage=stage)

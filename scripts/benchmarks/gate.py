@@ -1,0 +1,133 @@
+"""How often the gate is wrong, and how often it sees a real gain, on holdouts where the truth is known.
+
+Beside it the point comparison that MLflow's and SageMaker's published samples gate by: accept when the candidate's
+number is the higher one (or, with a margin, not lower by more than the margin).
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scripts.benchmarks.holdouts import simulate
+from tidegate.domain.evaluation import (
+    CANDIDATE,
+    BaselineValue,
+    ChampionValue,
+    Comparison,
+    Evaluation,
+    LatencyMs,
+    Parity,
+    paired_bootstrap,
+)
+from tidegate.domain.gate import Outcome, Policy, not_worse_than_champion
+
+SUMMARY = "wrong and right verdicts of the gate on simulated holdouts, beside a point comparison"
+CHAMPION_AUC = 0.74
+MARGIN = 0.005
+GAINS = (0.005, 0.01, 0.02)
+CONFIDENCE = 0.95
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """Shares of verdicts. `wrong_better`: the candidate is truly equal. `wrong_not_worse`: it is truly worse by exactly
+    the margin. `power`: it is truly better by `gain`."""
+    simulations, powered = (400, 150) if quick else (2000, 500)
+    rows, resamples = (1000, 500) if quick else (4000, 1000)
+    size = {"rows": rows, "resamples": resamples}
+    return {
+        "simulations": {"wrong": simulations, "power": powered},
+        **size,
+        "champion_auc": CHAMPION_AUC,
+        "margin": MARGIN,
+        "confidence": CONFIDENCE,
+        "promised": (1 - CONFIDENCE) / 2,
+        "wrong_better": _accepted(0.0, 0.0, simulations, first_seed=0, **size),
+        "wrong_not_worse": _accepted(-MARGIN, MARGIN, simulations, first_seed=1_000_000, **size),
+        "power": [
+            {"gain": gain} | _accepted(gain, 0.0, powered, first_seed=2_000_000 + 100_000 * index, **size)
+            for index, gain in enumerate(GAINS)
+        ],
+    }
+
+
+def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """One table of wrong verdicts and one of power."""
+    holdouts = f"{figures['simulations']['wrong']:,} holdouts of {figures['rows']:,} rows"
+    yield (
+        f"accepted although it should not be (share of {holdouts})",
+        ["candidate's true AUC", "accepted as", "Tidegate", "point comparison"],
+        [
+            ["equal to the champion's", "better", *_shares(figures["wrong_better"])],
+            [f"lower by {MARGIN}", f"not worse (margin {MARGIN})", *_shares(figures["wrong_not_worse"])],
+        ],
+    )
+    yield (
+        f"accepted as better, rightly (share of {figures['simulations']['power']:,} holdouts)",
+        ["candidate's true AUC", "Tidegate", "point comparison"],
+        [[f"higher by {row['gain']}", *_shares(row)] for row in figures["power"]],
+    )
+
+
+def _shares(row: dict[str, float]) -> list[str]:
+    return [f"{100 * row['tidegate']:.1f} %", f"{100 * row['point']:.1f} %"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One simulated release: the candidate's true gain in AUC and the margin it is gated with."""
+
+    gain: float
+    margin: float
+    rows: int
+    resamples: int
+
+    def accepted(self, seed: int) -> tuple[bool, bool]:
+        """By the gate, and by the point comparison."""
+        policy = Policy(margin=self.margin, min_rows=500, latency_p99_ms=50, load_ms=5000, artifact_mib=100)
+        auc = {CANDIDATE: CHAMPION_AUC + self.gain, "champion": CHAMPION_AUC}
+        holdout = simulate(np.random.default_rng(seed), self.rows, auc)
+        found = paired_bootstrap(
+            "roc_auc", holdout.target, holdout.arms, resamples=self.resamples, confidence=CONFIDENCE, seed=seed
+        )
+        verdict = not_worse_than_champion(_evaluation(found, self.rows, self.resamples), policy)
+        difference = found.arms[CANDIDATE].value - found.arms["champion"].value
+        return verdict.outcome is Outcome.PASS, difference > -self.margin
+
+
+def _accepted(
+    gain: float, margin: float, simulations: int, *, first_seed: int, rows: int, resamples: int
+) -> dict[str, float]:
+    trial = _Trial(gain, margin, rows, resamples)
+    with ProcessPoolExecutor() as pool:
+        verdicts = list(pool.map(trial.accepted, range(first_seed, first_seed + simulations), chunksize=10))
+    ours, points = (sum(each) / simulations for each in zip(*verdicts, strict=True))
+    return {"tidegate": ours, "point": points}
+
+
+def _evaluation(found: Comparison, rows: int, resamples: int) -> Evaluation:
+    """What the gate reads, with everything but the comparison at rest."""
+    champion = found.arms["champion"]
+    return Evaluation(
+        metric="roc_auc",
+        higher_is_better=True,
+        confidence=CONFIDENCE,
+        resamples=resamples,
+        undefined_resamples=found.undefined_resamples,
+        resample_by="row",
+        rows=rows,
+        clusters=found.clusters,
+        candidate=found.arms[CANDIDATE],
+        baseline=BaselineValue("prior", champion),
+        champion=ChampionValue(1, champion),
+        gain_over_baseline=found.gains["champion"],
+        gain_over_champion=found.gains["champion"],
+        metrics={},
+        parity=Parity(rows, 0.0, 1e-4, 0),
+        latency_ms=LatencyMs(0.0, 0.0, 0),
+        load_ms=0.0,
+        artifact_bytes=0,
+        peak_memory_mib=0.0,
+    )

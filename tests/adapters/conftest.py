@@ -1,0 +1,121 @@
+"""Each port twice: in memory and on AWS (moto). Every test of this folder runs against both."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.dynamodb.responses import DynamoHandler
+
+from tests.fakes import InMemoryArtifacts, InMemoryCatalog, InMemoryDatasetFiles, InMemoryRegistry, InMemoryWorkflow
+from tidegate.aws import clients
+from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
+from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
+from tidegate.aws.workflow import StepFunctionsWorkflow
+
+TABLE, BUCKET = "registry", "tidegate-test"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A fresh moto account with the registry's table and a bucket."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    _one_dynamodb_request_at_a_time(monkeypatch)
+    with mock_aws():
+        clients.dynamodb().create_table(
+            TableName=TABLE,
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        clients.s3().create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        yield
+
+
+def _one_dynamodb_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DynamoDB serialises transactions; moto undoes a failed one by putting the whole table back as it was before, and
+    with it what other threads wrote meanwhile. Clients still race: their requests interleave as they will.
+    """
+    lock, answer = threading.RLock(), DynamoHandler.call_action
+
+    def locked(self: DynamoHandler) -> Any:
+        with lock:
+            return answer(self)
+
+    monkeypatch.setattr(DynamoHandler, "call_action", locked)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _clients_of_these_tests_only() -> Iterator[None]:
+    """Clients are kept from test to test, as a warm function keeps them, and not handed to other folders' tests."""
+    _forget_clients()
+    yield
+    _forget_clients()
+
+
+def _forget_clients() -> None:
+    for make in (clients.dynamodb, clients.s3, clients.step_functions, clients.lambda_functions):
+        make.cache_clear()
+
+
+@pytest.fixture(params=["memory", "aws"])
+def where(request: pytest.FixtureRequest) -> str:
+    """Which of the two."""
+    if request.param == "aws":
+        request.getfixturevalue("aws")
+    return str(request.param)
+
+
+@pytest.fixture
+def registry(where: str) -> Any:
+    return InMemoryRegistry() if where == "memory" else DynamoRegistry(TABLE)
+
+
+@pytest.fixture
+def catalog(where: str) -> Any:
+    return InMemoryCatalog() if where == "memory" else DynamoCatalog(TABLE)
+
+
+@pytest.fixture
+def artifacts(where: str) -> Any:
+    return InMemoryArtifacts() if where == "memory" else S3Artifacts(BUCKET)
+
+
+@pytest.fixture
+def files(where: str) -> Any:
+    return InMemoryDatasetFiles() if where == "memory" else S3DatasetFiles(BUCKET)
+
+
+@pytest.fixture
+def upload(where: str, files: Any) -> Callable[[str, bytes], None]:
+    """Store a dataset file the way a person's machine does."""
+
+    def through_memory(dataset: str, data: bytes) -> None:
+        files.upload(dataset, data)
+
+    def through_s3(dataset: str, data: bytes) -> None:
+        boto3.client("s3").put_object(
+            Bucket=BUCKET, Key=files.key(dataset, hashlib.sha256(data).hexdigest()), Body=data
+        )
+
+    return through_memory if where == "memory" else through_s3
+
+
+@pytest.fixture
+def workflow(where: str) -> Any:
+    if where == "memory":
+        return InMemoryWorkflow()
+    definition = '{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}'
+    machine = boto3.client("stepfunctions").create_state_machine(
+        name="release", definition=definition, roleArn="arn:aws:iam::123456789012:role/release"
+    )
+    return StepFunctionsWorkflow(machine["stateMachineArn"])

@@ -1,0 +1,383 @@
+"""What ports.Models, Runs, Versions and Routes promise, held against the fake and against DynamoDB (moto)."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tidegate.domain.release import (
+    CandidateRun,
+    Run,
+    RunError,
+    RunStatus,
+    Version,
+    VersionStatus,
+    promote,
+)
+from tidegate.errors import ConflictError, NotFoundError
+from tidegate.spec import ModelSpec
+
+AT = datetime(2026, 1, 5, 12, 30, 15, 123456, tzinfo=UTC)
+
+
+def a_spec(**changes: Any) -> ModelSpec:
+    document = {
+        "name": "flight-delay",
+        "owner": "ops@example.org",
+        "business_unit": "ops",
+        "task": "binary",
+        "dataset": "flights",
+        "target": "late",
+        "features": [{"name": "distance", "kind": "numeric"}],
+        "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression"}],
+        "metric": "roc_auc",
+        "baseline": {"kind": "prior"},
+    }
+    return ModelSpec.parse(document | changes)
+
+
+def a_run(run_id: str = "r-001", **changes: Any) -> Run:
+    run = Run(
+        model="flight-delay",
+        run_id=run_id,
+        status=RunStatus.REQUESTED,
+        spec_digest="d" * 64,
+        dataset="flights",
+        requested_by="ann",
+        requested_at=AT,
+        seed=4_294_967_295,
+    )
+    return replace(run, **changes)
+
+
+def a_version(run_id: str = "r-001", status: VersionStatus = VersionStatus.ACCEPTED) -> Version:
+    return Version(
+        model="flight-delay",
+        number=0,
+        status=status,
+        run_id=run_id,
+        spec_digest="d" * 64,
+        dataset="flights",
+        dataset_version="0123456789abcdef",
+        artifact_key=f"runs/flight-delay/{run_id}/model.onnx",
+        artifact_sha256="a" * 64,
+        report_key=f"runs/flight-delay/{run_id}/report.json",
+        report_sha256="b" * 64,
+        metric="roc_auc",
+        value=0.7123456789012345,
+        low=0.7,
+        high=0.72,
+        reasons=("is better", "enough"),
+        created_at=AT,
+        created_by="ann",
+        lock_hash="l" * 64,
+        code_version="1.2.3",
+    )
+
+
+@pytest.fixture
+def with_model(registry: Any) -> Any:
+    registry.apply(a_spec(), author="ann", at=AT)
+    return registry
+
+
+def registered(registry: Any, run_id: str, status: VersionStatus = VersionStatus.ACCEPTED) -> Version:
+    registry.request(a_run(run_id))
+    version: Version = registry.register(a_version(run_id, status), at=AT)
+    return version
+
+
+def promoted(registry: Any, version: Version) -> None:
+    promotion = promote(registry.route(version.model), version, at=AT, actor="ann", reason="gate passed")
+    assert promotion is not None
+    registry.promote(promotion)
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Run the calls in threads that start together; what each returned or raised."""
+    barrier = threading.Barrier(len(calls))
+    outcomes: list[Any] = [None] * len(calls)
+
+    def run(position: int) -> None:
+        barrier.wait()
+        try:
+            outcomes[position] = calls[position]()
+        except Exception as error:  # noqa: BLE001  the error is what the test looks at
+            outcomes[position] = error
+
+    threads = [threading.Thread(target=run, args=(position,)) for position in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+# Models
+
+
+def test_a_spec_comes_back_as_it_was_applied(registry: Any) -> None:
+    spec = a_spec()
+    assert registry.apply(spec, author="ann", at=AT) is True
+    assert registry.spec("flight-delay") == spec
+    assert registry.spec("flight-delay", spec.digest) == spec
+    header = registry.model("flight-delay")
+    assert (header.owner, header.task, header.spec_digest) == ("ops@example.org", "binary", spec.digest)
+    assert (header.applied_by, header.applied_at, header.latest_version) == ("ann", AT, 0)
+
+
+def test_applying_the_current_spec_again_changes_nothing(registry: Any) -> None:
+    registry.apply(a_spec(), author="ann", at=AT)
+    assert registry.apply(a_spec(), author="bob", at=AT + timedelta(days=1)) is False
+    assert registry.model("flight-delay").applied_by == "ann"
+
+
+def test_an_older_spec_can_become_current_again(registry: Any) -> None:
+    old, new = a_spec(), a_spec(seed=7)
+    registry.apply(old, author="ann", at=AT)
+    registry.apply(new, author="ann", at=AT)
+    assert registry.spec("flight-delay") == new
+    assert registry.apply(old, author="bob", at=AT) is True
+    assert registry.spec("flight-delay") == old
+    assert registry.spec("flight-delay", new.digest) == new
+
+
+def test_applying_a_new_spec_keeps_the_count_of_versions(with_model: Any) -> None:
+    registered(with_model, "r-001")
+    with_model.apply(a_spec(seed=7), author="ann", at=AT)
+    assert with_model.model("flight-delay").latest_version == 1
+
+
+def test_a_spec_longer_than_a_record_is_kept_whole(registry: Any) -> None:
+    categories = [f"category number {number}" for number in range(20_000)]
+    spec = a_spec(features=[{"name": "carrier", "kind": "categorical", "categories": categories}])
+    registry.apply(spec, author="ann", at=AT)
+    assert registry.spec("flight-delay") == spec
+
+
+def test_models_are_listed_by_name(registry: Any) -> None:
+    for name in ("zebra", "ant", "flight-delay"):
+        registry.apply(a_spec(name=name), author="ann", at=AT)
+    assert [header.name for header in registry.models()] == ["ant", "flight-delay", "zebra"]
+
+
+def test_what_is_not_there_is_not_found(registry: Any) -> None:
+    for look in (
+        lambda: registry.model("ghost"),
+        lambda: registry.spec("ghost"),
+        lambda: registry.run("ghost", "r-1"),
+        lambda: registry.version("ghost", 1),
+        lambda: registry.note("ghost", "r-1", "train", AT),
+        lambda: registry.fail("ghost", "r-1", RunError("A", "b", "c"), AT),
+    ):
+        with pytest.raises(NotFoundError):
+            look()
+    assert registry.route("ghost") is None
+    assert registry.runs("ghost") == registry.versions("ghost") == registry.ledger("ghost") == []
+
+
+# Runs
+
+
+def test_a_run_comes_back_as_it_was_requested(registry: Any) -> None:
+    run = a_run(token="once", reason="drift", exclusions=("e1", "e2"), metrics={"roc_auc": 0.7, "tiny": 1e-300})
+    assert registry.request(run) == run
+    assert registry.run("flight-delay", "r-001") == run
+
+
+def test_the_same_token_returns_the_first_run(registry: Any) -> None:
+    first = registry.request(a_run("r-001", token="once"))
+    registry.note("flight-delay", "r-001", "train", AT)
+    second = registry.request(a_run("r-002", token="once"))
+    assert second.run_id == first.run_id
+    assert second.status is RunStatus.RUNNING
+    assert [run.run_id for run in registry.runs("flight-delay")] == ["r-001"]
+
+
+def test_a_token_belongs_to_its_model(registry: Any) -> None:
+    registry.request(a_run("r-001", token="once"))
+    other = registry.request(a_run("r-002", token="once", model="other"))
+    assert other.run_id == "r-002"
+
+
+def test_a_run_recorded_twice_is_one_run(registry: Any) -> None:
+    registry.request(a_run())
+    registry.note("flight-delay", "r-001", "train", AT)
+    assert registry.request(a_run()).stage == "train"
+
+
+def test_racing_requests_with_one_token_start_one_run(registry: Any) -> None:
+    calls = [lambda run_id=f"r-{number:03d}": registry.request(a_run(run_id, token="once")) for number in range(4)]
+    answers = at_once(*calls)
+    assert len({run.run_id for run in answers}) == 1
+    assert len(registry.runs("flight-delay")) == 1
+
+
+def test_notes_of_a_run_add_up(registry: Any) -> None:
+    registry.request(a_run())
+    registry.note("flight-delay", "r-001", "prepare", AT, dataset_version="abc", exclusions=("strike",))
+    later = AT + timedelta(minutes=1)
+    registry.note("flight-delay", "r-001", "select", later, selected=2, metrics={"roc_auc": 0.75})
+    run = registry.run("flight-delay", "r-001")
+    assert (run.status, run.stage, run.started_at) == (RunStatus.RUNNING, "select", AT)
+    assert (run.dataset_version, run.exclusions, run.selected) == ("abc", ("strike",), 2)
+    assert run.metrics == {"roc_auc": 0.75}
+
+
+def test_a_note_can_take_a_fact_back(registry: Any) -> None:
+    registry.request(a_run())
+    registry.note("flight-delay", "r-001", "select", AT, selected=2)
+    registry.note("flight-delay", "r-001", "select", AT, selected=None)
+    assert registry.run("flight-delay", "r-001").selected is None
+
+
+@pytest.mark.parametrize("fact", ["status", "model", "version", "colour"])
+def test_a_note_cannot_set_what_has_its_own_way_to_change(registry: Any, fact: str) -> None:
+    registry.request(a_run())
+    with pytest.raises(TypeError):
+        registry.note("flight-delay", "r-001", "train", AT, **{fact: "x"})
+
+
+def test_a_final_run_takes_no_more_notes(registry: Any) -> None:
+    registry.request(a_run())
+    registry.fail("flight-delay", "r-001", RunError("TrainingFailedError", "did not fit", "train"), AT)
+    with pytest.raises(ConflictError):
+        registry.note("flight-delay", "r-001", "select", AT)
+
+
+def test_racing_candidates_are_all_kept_in_order_with_their_parameters(registry: Any) -> None:
+    registry.request(a_run())
+    candidates = [
+        CandidateRun(number, "sklearn.x.Y", {"C": 1.0, "depth": 3, "w": None}, "roc_auc", 0.1 * number, 1.5, 100)
+        for number in range(12)
+    ]
+    at_once(*(lambda c=candidate: registry.note_candidate("flight-delay", "r-001", c) for candidate in candidates))
+    registry.note_candidate("flight-delay", "r-001", candidates[3])
+    kept = registry.run("flight-delay", "r-001").candidates
+    assert kept == tuple(candidates)
+    assert type(kept[0].parameters["C"]) is float
+    assert type(kept[0].parameters["depth"]) is int
+
+
+def test_runs_are_listed_newest_first_up_to_the_limit(registry: Any) -> None:
+    for number in range(5):
+        registry.request(a_run(f"r-{number:03d}"))
+        for index in range(2):
+            registry.note_candidate(
+                "flight-delay", f"r-{number:03d}", CandidateRun(index, "e", {}, "roc_auc", 0.5, 1.0, 10)
+            )
+    runs = registry.runs("flight-delay", limit=3)
+    assert [run.run_id for run in runs] == ["r-004", "r-003", "r-002"]
+    assert [[candidate.index for candidate in run.candidates] for run in runs] == [[0, 1]] * 3
+
+
+def test_a_failed_run_says_why_and_stays_failed(registry: Any) -> None:
+    registry.request(a_run())
+    error = RunError("TrainingFailedError", "did not fit", "train")
+    failed = registry.fail("flight-delay", "r-001", error, AT)
+    assert (failed.status, failed.error, failed.ended_at) == (RunStatus.FAILED, error, AT)
+    again = registry.fail("flight-delay", "r-001", RunError("Other", "later", "gate"), AT + timedelta(hours=1))
+    assert again == failed == registry.run("flight-delay", "r-001")
+
+
+# Versions
+
+
+def test_a_version_gets_the_next_number_and_closes_its_run(with_model: Any) -> None:
+    first = registered(with_model, "r-001")
+    second = registered(with_model, "r-002", VersionStatus.REJECTED)
+    assert (first.number, second.number) == (1, 2)
+    assert with_model.version("flight-delay", 1) == first
+    assert [version.number for version in with_model.versions("flight-delay")] == [2, 1]
+    accepted, rejected = with_model.run("flight-delay", "r-001"), with_model.run("flight-delay", "r-002")
+    assert (accepted.status, accepted.version, accepted.ended_at) == (RunStatus.ACCEPTED, 1, AT)
+    assert (rejected.status, rejected.version) == (RunStatus.REJECTED, 2)
+    assert with_model.model("flight-delay").latest_version == 2
+
+
+def test_a_run_registers_once(with_model: Any) -> None:
+    first = registered(with_model, "r-001")
+    assert with_model.register(a_version("r-001"), at=AT + timedelta(hours=1)) == first
+    assert len(with_model.versions("flight-delay")) == 1
+
+
+def test_a_failed_run_registers_nothing(with_model: Any) -> None:
+    with_model.request(a_run())
+    with_model.fail("flight-delay", "r-001", RunError("A", "b", "c"), AT)
+    with pytest.raises(ConflictError):
+        with_model.register(a_version(), at=AT)
+    assert with_model.versions("flight-delay") == []
+
+
+def test_racing_registrations_get_different_numbers(with_model: Any) -> None:
+    ids = [f"r-{number:03d}" for number in range(4)]
+    for run_id in ids:
+        with_model.request(a_run(run_id))
+    answers = at_once(*(lambda r=run_id: with_model.register(a_version(r), at=AT) for run_id in ids))
+    assert sorted(version.number for version in answers) == [1, 2, 3, 4]
+
+
+def test_one_run_registered_by_two_at_once_is_one_version(with_model: Any) -> None:
+    with_model.request(a_run())
+    answers = at_once(*[lambda: with_model.register(a_version(), at=AT)] * 3)
+    assert {version.number for version in answers} == {1}
+    assert len(with_model.versions("flight-delay")) == 1
+
+
+# Routes
+
+
+def test_a_promotion_writes_route_ledger_and_states_together(with_model: Any) -> None:
+    first, second = registered(with_model, "r-001"), registered(with_model, "r-002")
+    promoted(with_model, first)
+    promoted(with_model, second)
+    route = with_model.route("flight-delay")
+    assert (route.revision, route.champion.version, route.previous.version) == (2, 2, 1)
+    assert route.champion.artifact_sha256 == "a" * 64
+    states = [version.status for version in with_model.versions("flight-delay")]
+    assert states == [VersionStatus.CHAMPION, VersionStatus.RETIRED]
+    entries = with_model.ledger("flight-delay")
+    assert [(entry.seq, entry.version, entry.previous_version) for entry in entries] == [(1, 1, None), (2, 2, 1)]
+    assert (entries[0].actor, entries[0].at, entries[0].weight_bp) == ("ann", AT, 10_000)
+
+
+def test_writing_the_same_promotion_twice_is_one_change(with_model: Any) -> None:
+    version = registered(with_model, "r-001")
+    promotion = promote(None, version, at=AT, actor="ann", reason="gate passed")
+    with_model.promote(promotion)
+    with_model.promote(promotion)
+    assert len(with_model.ledger("flight-delay")) == 1
+
+
+def test_of_two_racing_promotions_one_wins_and_one_is_told(with_model: Any) -> None:
+    versions = [registered(with_model, f"r-00{number}") for number in (1, 2)]
+    decisions = [promote(None, version, at=AT, actor="ann", reason="mine") for version in versions]
+    outcomes = at_once(*(lambda p=promotion: with_model.promote(promotion=p) for promotion in decisions))
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ConflictError", "NoneType"]
+    winner = versions[outcomes.index(None)]
+    assert with_model.route("flight-delay").champion.version == winner.number
+    assert [entry.version for entry in with_model.ledger("flight-delay")] == [winner.number]
+    states = {version.number: version.status for version in with_model.versions("flight-delay")}
+    assert states.pop(winner.number) is VersionStatus.CHAMPION
+    assert set(states.values()) == {VersionStatus.ACCEPTED}
+
+
+def test_a_promotion_decided_on_an_old_route_is_refused(with_model: Any) -> None:
+    first, second, third = (registered(with_model, f"r-00{number}") for number in (1, 2, 3))
+    promoted(with_model, first)
+    late = promote(with_model.route("flight-delay"), second, at=AT, actor="ann", reason="late")
+    promoted(with_model, third)
+    with pytest.raises(ConflictError):
+        with_model.promote(late)
+    assert with_model.route("flight-delay").champion.version == 3
+
+
+def test_a_rejected_version_is_never_written_into_a_route(with_model: Any) -> None:
+    version = registered(with_model, "r-001", VersionStatus.REJECTED)
+    forged = promote(None, replace(version, status=VersionStatus.ACCEPTED), at=AT, actor="eve", reason="please")
+    with pytest.raises(ConflictError):
+        with_model.promote(forged)
+    assert with_model.route("flight-delay") is None

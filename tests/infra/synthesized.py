@@ -1,0 +1,37 @@
+"""A synthesized stage, in words that tests can ask in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource of a template."""
+
+    stack: str
+    id: str
+    type: str
+    properties: dict[str, Any]
+    body: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.stack}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One synthesized stage."""
+
+    stage: str
+    folder: Path
+    templates: dict[str, dict[str, Any]]
+    findings: dict[str, str]  # what cdk-nag's AwsSolutions rules found, by rule
+
+    def resources(self, *types: str) -> Iterator[Resource]:
+        """Every resource of these types, or of all."""
+        for stack, template in self.templates.items():
+            for name, body in template["Resources"].items():
+                if not types or body["Type"] in types:
+                    yield Resource(stack, name, body["Type"], body.get("Properties", {}), body)

@@ -1,0 +1,346 @@
+"""What holds for every stage and for every resource that will ever be added."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.stacks import control, serving
+from tests.infra.synthesized import Deployment, Resource
+
+ROOT = Path(__file__).resolve().parents[2]
+STATEFUL = (
+    "AWS::DynamoDB::Table",
+    "AWS::KMS::Key",
+    "AWS::Logs::LogGroup",
+    "AWS::S3::Bucket",
+    "AWS::SQS::Queue",
+)
+UNTAGGABLE = {
+    "AWS::ApiGatewayV2::Integration",
+    "AWS::ApiGatewayV2::Route",
+    "AWS::CloudWatch::Dashboard",
+    "AWS::Lambda::Alias",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::Lambda::LayerVersion",
+    "AWS::Lambda::Permission",
+    "AWS::Lambda::Version",
+    "AWS::S3::BucketPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::QueuePolicy",
+}
+TRAINING = {"catalog", "prepare", "train"}
+BACKGROUND = {"catalog", "settle"}
+
+
+def statements(deployment: Deployment) -> Iterator[tuple[Resource, dict[str, Any]]]:
+    """Every policy statement, wherever it stands."""
+
+    def search(value: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(value, dict):
+            if "Effect" in value and "Action" in value:
+                yield value
+            for inner in value.values():
+                yield from search(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from search(inner)
+
+    for resource in deployment.resources():
+        for statement in search(resource.properties):
+            yield resource, statement
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def tags(resource: Resource) -> dict[str, str]:
+    found = resource.properties.get("Tags", {})
+    return found if isinstance(found, dict) else {tag["Key"]: tag["Value"] for tag in found}
+
+
+def function_name(resource: Resource) -> str:
+    return str(resource.properties["FunctionName"]).rsplit("-", 1)[1]
+
+
+def policy_of(deployment: Deployment, owner: Resource, kind: str, key: str) -> list[dict[str, Any]]:
+    """Statements of the resource policies attached to a bucket, queue or topic."""
+    return [
+        statement
+        for policy in deployment.resources(kind)
+        if policy.stack == owner.stack and {"Ref": owner.id} in listed(policy.properties[key])
+        for statement in policy.properties["PolicyDocument"]["Statement"]
+    ]
+
+
+def refuses_plain_http(found: list[dict[str, Any]]) -> bool:
+    condition = {"Bool": {"aws:SecureTransport": "false"}}
+    return any(entry["Effect"] == "Deny" and entry.get("Condition") == condition for entry in found)
+
+
+def test_no_allowed_action_has_a_wildcard(deployment: Deployment) -> None:
+    starred = [
+        f"{resource}: {action}"
+        for resource, statement in statements(deployment)
+        for action in listed(statement["Action"])
+        if statement["Effect"] == "Allow" and "*" in action
+    ]
+    assert starred == []
+
+
+def test_only_actions_without_resources_are_allowed_on_every_resource(deployment: Deployment) -> None:
+    unbound = {
+        action
+        for resource, statement in statements(deployment)
+        for action in listed(statement["Action"])
+        if statement["Effect"] == "Allow" and statement.get("Resource") == "*" and resource.type != "AWS::KMS::Key"
+    }
+    assert {action.split(":")[0] for action in unbound} == {"logs", "xray"}
+    assert "logs:PutLogEvents" not in unbound
+
+
+def test_no_policy_of_an_account_other_than_ours_or_of_everybody(deployment: Deployment) -> None:
+    for resource, statement in statements(deployment):
+        if statement["Effect"] == "Allow" and "Principal" in statement:
+            assert statement["Principal"] != "*", resource
+            assert statement["Principal"] != {"AWS": "*"}, resource
+
+
+def test_only_the_role_of_a_function_may_be_used_by_that_function(deployment: Deployment) -> None:
+    roles = [resource.properties["Role"]["Fn::GetAtt"][0] for resource in deployment.resources("AWS::Lambda::Function")]
+    assert len(roles) == len(set(roles))
+    for role in deployment.resources("AWS::IAM::Role"):
+        assert "ManagedPolicyArns" not in role.properties, role
+
+
+def test_inference_writes_nothing(deployment: Deployment) -> None:
+    (role,) = [
+        role
+        for role in deployment.resources("AWS::IAM::Role")
+        if role.stack.endswith("-Serving") and role.id.startswith("InferenceRole")
+    ]
+    allowed = {
+        action
+        for policy in role.properties["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in listed(statement["Action"])
+    }
+    assert allowed == {
+        "dynamodb:GetItem",
+        "dynamodb:Query",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "xray:PutTelemetryRecords",
+        "xray:PutTraceSegments",
+    }
+
+
+def test_every_bucket_is_private_encrypted_versioned_logged_and_refuses_plain_http(deployment: Deployment) -> None:
+    buckets = list(deployment.resources("AWS::S3::Bucket"))
+    assert len(buckets) == 3
+    for bucket in buckets:
+        found = bucket.properties
+        assert set(found["PublicAccessBlockConfiguration"].values()) == {True}, bucket
+        assert found["BucketEncryption"], bucket
+        assert found["VersioningConfiguration"] == {"Status": "Enabled"}, bucket
+        assert found["LifecycleConfiguration"]["Rules"], bucket
+        assert ("LoggingConfiguration" in found) is not bucket.id.startswith("AccessLogs"), bucket
+        assert refuses_plain_http(policy_of(deployment, bucket, "AWS::S3::BucketPolicy", "Bucket")), bucket
+
+
+def test_every_queue_is_encrypted_and_refuses_plain_http(deployment: Deployment) -> None:
+    for queue in deployment.resources("AWS::SQS::Queue"):
+        assert queue.properties["SqsManagedSseEnabled"] is True
+        assert refuses_plain_http(policy_of(deployment, queue, "AWS::SQS::QueuePolicy", "Queues"))
+
+
+def test_every_queue_has_an_alarm(deployment: Deployment) -> None:
+    watched = {
+        json.dumps(dimension["Value"])
+        for alarm in deployment.resources("AWS::CloudWatch::Alarm")
+        for dimension in alarm.properties.get("Dimensions", [])
+        if dimension["Name"] == "QueueName"
+    }
+    for queue in deployment.resources("AWS::SQS::Queue"):
+        assert any(queue.id in name for name in watched), queue
+
+
+def test_every_topic_is_encrypted_under_a_rotated_key_and_refuses_plain_http(deployment: Deployment) -> None:
+    for topic in deployment.resources("AWS::SNS::Topic"):
+        assert topic.properties["KmsMasterKeyId"]
+        assert refuses_plain_http(policy_of(deployment, topic, "AWS::SNS::TopicPolicy", "Topics"))
+    for key in deployment.resources("AWS::KMS::Key"):
+        assert key.properties["EnableKeyRotation"] is True
+
+
+def test_cloudwatch_may_publish_alarms_and_use_the_key(deployment: Deployment) -> None:
+    allowed = {
+        action
+        for _, statement in statements(deployment)
+        for action in listed(statement["Action"])
+        if "cloudwatch.amazonaws.com" in json.dumps(statement.get("Principal"))
+    }
+    assert allowed == {"kms:Decrypt", "kms:GenerateDataKey", "sns:Publish"}
+
+
+def test_the_registry_is_encrypted_recoverable_and_costs_nothing_idle(deployment: Deployment) -> None:
+    (table,) = deployment.resources("AWS::DynamoDB::Table")
+    assert table.properties["SSESpecification"] == {"SSEEnabled": True}
+    assert table.properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table.properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert table.properties.get("DeletionProtectionEnabled", False) is (deployment.stage == "prod")
+
+
+def test_the_functions_folder_and_the_deployed_functions_are_the_same_set(deployment: Deployment) -> None:
+    folders = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
+    assert {function_name(function) for function in deployment.resources("AWS::Lambda::Function")} == folders
+
+
+def test_every_function_logs_to_its_own_group_is_traced_and_has_two_layers(deployment: Deployment) -> None:
+    groups = {(group.stack, group.id): group.properties for group in deployment.resources("AWS::Logs::LogGroup")}
+    for function in deployment.resources("AWS::Lambda::Function"):
+        group = groups[function.stack, function.properties["LoggingConfig"]["LogGroup"]["Ref"]]
+        assert group["LogGroupName"] == f"/aws/lambda/{function.properties['FunctionName']}"
+        assert group["RetentionInDays"] > 0
+        assert function.properties["TracingConfig"] == {"Mode": "Active"}
+        assert "ReservedConcurrentExecutions" not in function.properties
+        third_party = "TrainingLayer" if function_name(function) in TRAINING else "ServingLayer"
+        core, other = (layer["Ref"] for layer in function.properties["Layers"])
+        assert core.startswith("CoreLayer")
+        assert other.startswith(third_party), function
+
+
+def test_every_function_invoked_in_the_background_has_a_failure_destination(deployment: Deployment) -> None:
+    functions = {resource.id: function_name(resource) for resource in deployment.resources("AWS::Lambda::Function")}
+    configured = {
+        functions[config.properties["FunctionName"]["Ref"]]
+        for config in deployment.resources("AWS::Lambda::EventInvokeConfig")
+        if config.properties["DestinationConfig"]["OnFailure"]["Destination"]
+    }
+    assert configured == BACKGROUND
+
+
+def test_every_event_rule_has_a_dead_letter_queue_and_a_retry_policy(deployment: Deployment) -> None:
+    for rule in deployment.resources("AWS::Events::Rule"):
+        for target in rule.properties["Targets"]:
+            assert target["DeadLetterConfig"]["Arn"]
+            assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+
+
+def test_every_route_wants_a_signature_and_every_stage_throttles_and_logs(deployment: Deployment) -> None:
+    for route in deployment.resources("AWS::ApiGatewayV2::Route"):
+        assert route.properties["AuthorizationType"] == "AWS_IAM", route
+    stages = list(deployment.resources("AWS::ApiGatewayV2::Stage"))
+    assert len(stages) == 2
+    for stage in stages:
+        assert stage.properties["AccessLogSettings"]["DestinationArn"]
+        assert stage.properties["DefaultRouteSettings"]["ThrottlingRateLimit"] > 0
+
+
+def test_the_control_api_has_the_routes_its_function_answers() -> None:
+    from functions.control.handler import ROUTES
+
+    assert list(ROUTES) == list(control.ROUTES)
+
+
+def test_the_serving_api_has_no_route_its_function_refuses() -> None:
+    from functions.inference.handler import _PATHS
+
+    for route in serving.ROUTES:
+        path = _PATHS.fullmatch(route.split(" ")[1].replace("{model}", "flight-delay"))
+        assert path, route
+        assert route.startswith("POST ") is bool(path["predict"])
+
+
+def test_the_state_machine_is_logged_and_traced_but_its_data_is_not_logged(deployment: Deployment) -> None:
+    (machine,) = deployment.resources("AWS::StepFunctions::StateMachine")
+    assert machine.properties["TracingConfiguration"] == {"Enabled": True}
+    assert machine.properties["LoggingConfiguration"]["Level"] == "ALL"
+    assert machine.properties["LoggingConfiguration"]["IncludeExecutionData"] is False
+
+
+def test_prod_keeps_what_is_stateful_and_dev_destroys_it(deployment: Deployment) -> None:
+    for resource in deployment.resources(*STATEFUL):
+        kept = resource.body["DeletionPolicy"], resource.body["UpdateReplacePolicy"]
+        expected = ("RetainExceptOnCreate", "Retain") if deployment.stage == "prod" else ("Delete", "Delete")
+        assert kept == expected, resource
+
+
+def test_every_alarm_says_what_it_means_and_tells_somebody(deployment: Deployment) -> None:
+    alarms = list(deployment.resources("AWS::CloudWatch::Alarm"))
+    assert alarms
+    for alarm in alarms:
+        assert alarm.properties["AlarmActions"], alarm
+        assert alarm.properties["OKActions"], alarm
+        assert alarm.properties["AlarmDescription"].endswith("."), alarm
+        assert alarm.properties["TreatMissingData"] == "notBreaching", alarm
+
+
+@pytest.mark.parametrize(
+    "metric", ["5xx", "ArtifactRejected", "Duration", "Errors", "ExecutionsFailed", "ServerErrors", "Throttles"]
+)
+def test_there_is_an_alarm_on(metric: str, deployment: Deployment) -> None:
+    watched = set()
+    for alarm in deployment.resources("AWS::CloudWatch::Alarm"):
+        watched.add(alarm.properties.get("MetricName"))
+        watched |= {
+            query["MetricStat"]["Metric"]["MetricName"]
+            for query in alarm.properties.get("Metrics", [])
+            if "MetricStat" in query
+        }
+    assert metric in watched
+
+
+def test_the_errors_of_every_function_are_watched(deployment: Deployment) -> None:
+    watched = json.dumps([alarm.properties for alarm in deployment.resources("AWS::CloudWatch::Alarm")])
+    for function in deployment.resources("AWS::Lambda::Function"):
+        assert function.id in watched or function.properties["FunctionName"] in watched, function
+
+
+def test_there_is_one_dashboard_and_it_is_valid_json(deployment: Deployment) -> None:
+    (dashboard,) = deployment.resources("AWS::CloudWatch::Dashboard")
+    pieces = dashboard.properties["DashboardBody"]["Fn::Join"][1]
+    body = json.loads("".join(piece if isinstance(piece, str) else "token" for piece in pieces))
+    assert body["widgets"][0]["type"] == "alarm"
+    assert all(widget["x"] + widget["width"] <= 24 for widget in body["widgets"])
+
+
+def test_every_resource_that_can_be_tagged_is(deployment: Deployment) -> None:
+    wanted = {"project", "stage", "owner", "business-unit"}
+    untagged = [
+        str(resource)
+        for resource in deployment.resources()
+        if resource.type not in UNTAGGABLE and not wanted <= set(tags(resource))
+    ]
+    assert untagged == []
+
+
+def test_the_command_line_finds_what_it_needs_in_parameters(deployment: Deployment) -> None:
+    names = {parameter.properties["Name"] for parameter in deployment.resources("AWS::SSM::Parameter")}
+    wanted = {"serving-url", "control-url", "data-bucket", "artifacts-bucket", "registry-table"}
+    assert {f"/tidegate/{deployment.stage}/{name}" for name in wanted} <= names
+
+
+def test_no_stack_depends_on_one_that_depends_on_it(deployment: Deployment) -> None:
+    manifest = json.loads((deployment.folder / "manifest.json").read_text("utf-8"))["artifacts"]
+    needs = {
+        name: set(manifest[name].get("dependencies", [])) & set(deployment.templates) for name in deployment.templates
+    }
+    order: list[str] = []
+    while len(order) < len(needs):
+        ready = [name for name in needs if name not in order and needs[name] <= set(order)]
+        assert ready, f"a cycle among {set(needs) - set(order)}"
+        order += ready
+    assert order[0].endswith("-Data")
+
+
+def test_provisioned_concurrency_is_bought_only_when_asked_for(deployment: Deployment) -> None:
+    (alias,) = deployment.resources("AWS::Lambda::Alias")
+    bought = alias.properties.get("ProvisionedConcurrencyConfig")
+    assert bought == ({"ProvisionedConcurrentExecutions": 2} if deployment.stage == "prod" else None)

@@ -1,0 +1,197 @@
+"""Layers: what the locks promise, what the builder does, and whether every function starts on what it is given."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from infra import layers
+from tests.infra.synthesized import Deployment
+
+ROOT = Path(__file__).resolve().parents[2]
+# Imports the handler, then everything that it and our library import only when they are called.
+START = """
+import ast, importlib, pathlib
+import handler
+assert callable(handler.handler)
+done = set()
+while left := {name for name in sys.modules if name.partition(".")[0] in {"handler", "tidegate"}} - done:
+    for name in left:
+        done.add(name)
+        for function in ast.walk(ast.parse(pathlib.Path(sys.modules[name].__file__).read_text("utf-8"))):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                for node in ast.walk(function):
+                    if isinstance(node, ast.Import):
+                        [importlib.import_module(alias.name) for alias in node.names]
+                    elif isinstance(node, ast.ImportFrom):
+                        importlib.import_module(node.module)
+assert "boto3" in sys.modules
+"""
+FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
+
+
+def versions(lock: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", lock.read_text("utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("layer", [*layers.LAYERS, layers.RUNTIME])
+def test_a_layer_has_the_very_versions_that_are_developed_with(layer: str) -> None:
+    assert versions(layers.lock_file(layer)).items() <= versions(ROOT / "requirements.txt").items()
+
+
+@pytest.mark.parametrize("layer", [*layers.LAYERS, layers.RUNTIME])
+def test_a_lock_has_hashes_and_names_no_index(layer: str) -> None:
+    text = layers.lock_file(layer).read_text("utf-8")
+    assert text.count("--hash=sha256:") >= len(versions(layers.lock_file(layer)))
+    assert "://" not in text
+
+
+def test_no_deployed_layer_carries_what_the_lambda_runtime_brings() -> None:
+    for layer in layers.LAYERS:
+        assert not {"boto3", "botocore", "awslambdaric"} & set(versions(layers.lock_file(layer)))
+
+
+def test_serving_cannot_load_a_pickled_estimator() -> None:
+    assert "scikit-learn" not in versions(layers.lock_file("serving"))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_handler_starts_on_its_own_folder_its_layers_and_the_runtime_alone(
+    name: str, deployments: dict[str, Deployment], tmp_path: Path
+) -> None:
+    (function,) = [
+        resource
+        for resource in deployments["dev"].resources("AWS::Lambda::Function")
+        if resource.properties["FunctionName"].endswith(f"-{name}")
+    ]
+    (layer,) = [
+        layer
+        for layer in layers.LAYERS
+        if any(reference["Ref"].startswith(f"{layer.capitalize()}Layer") for reference in function.properties["Layers"])
+    ]
+    # The core layer as it is deployed: without the command line.
+    core = tmp_path / "core"
+    shutil.copytree(
+        ROOT / "layers" / "core" / "python", core, ignore=shutil.ignore_patterns("cli", "__pycache__", "*.egg-info")
+    )
+    local = layers.BUILT / "local"
+    path = [ROOT / "functions" / name, core, local / layer / "python", local / layers.RUNTIME]
+    code = f"import sys; sys.path[:0] = {[str(place) for place in path]!r}\n{START}"
+    done = subprocess.run([sys.executable, "-I", "-S", "-B", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose serving layer is one small wheel, so that the real builder runs without a network."""
+    wheel = tmp_path / "demo-1.0-py3-none-any.whl"
+    content = {
+        "demo/__init__.py": "ANSWER = 42\n",
+        "demo/tests/test_demo.py": "assert False\n",
+        "demo/__init__.pyi": "ANSWER: int\n",
+        "demo-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n",
+        "demo-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "demo-1.0.dist-info/LICENSE": "Apache-2.0\n",
+    }
+    record = "".join(f"{name},,\n" for name in content) + "demo-1.0.dist-info/RECORD,,\n"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in {**content, "demo-1.0.dist-info/RECORD": record}.items():
+            archive.writestr(name, text)
+    lock = tmp_path / "layers" / "serving" / "requirements.txt"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(f"demo @ {wheel.as_uri()} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    monkeypatch.setattr(layers, "ROOT", tmp_path)
+    monkeypatch.setattr(layers, "BUILT", tmp_path / ".build" / "layers")
+    monkeypatch.setattr(layers, "_SMOKE", {"serving": "import demo; assert demo.ANSWER == 42"})
+    return tmp_path
+
+
+def content_of(folder: Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_a_layer_is_pruned_and_has_bytecode_that_needs_no_check(workshop: Path) -> None:
+    made = layers.build("local", "serving")
+    found = set(content_of(made.folder / "python"))
+    assert "demo/__init__.py" in found
+    assert f"demo/__pycache__/__init__.{sys.implementation.cache_tag}.pyc" in found
+    assert {"demo-1.0.dist-info/METADATA", "demo-1.0.dist-info/LICENSE"} <= found
+    assert not {name for name in found if "test" in name or name.endswith((".pyi", "RECORD"))}
+    (bytecode,) = (made.folder / "python" / "demo" / "__pycache__").iterdir()
+    assert bytecode.read_bytes()[4:8] == b"\x01\x00\x00\x00"  # PEP 552: hash-based, unchecked
+
+
+def test_the_same_lock_gives_the_same_bytes(workshop: Path) -> None:
+    first = layers.build("local", "serving")
+    before = content_of(first.folder)
+    again = layers.build("local", "serving", force=True)
+    assert content_of(again.folder) == before
+    assert again.stamp == first.stamp
+
+
+def test_a_second_build_of_the_same_lock_does_nothing(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = layers.build("local", "serving")
+    monkeypatch.setattr(layers, "_run", lambda command: pytest.fail(f"ran {command}"))
+    assert layers.build("local", "serving") == first
+
+
+def test_a_changed_lock_makes_the_layer_out_of_date(workshop: Path) -> None:
+    layers.build("local", "serving")
+    lock = layers.lock_file("serving")
+    lock.write_text(lock.read_text() + "# changed\n")
+    with pytest.raises(layers.NotBuiltError, match="out of date; run scripts/build_layers --target local"):
+        layers.built("local", "serving")
+
+
+def test_other_bytes_than_the_locks_are_refused(workshop: Path) -> None:
+    lock = layers.lock_file("serving")
+    lock.write_text(re.sub("sha256:.{8}", "sha256:00000000", lock.read_text()))
+    with pytest.raises(layers.LayerError, match="DO NOT MATCH THE HASHES"):
+        layers.build("local", "serving")
+
+
+def test_a_layer_that_does_not_work_leaves_the_last_good_one_in_place(
+    workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = layers.build("local", "serving")
+    before = content_of(good.folder)
+    monkeypatch.setattr(layers, "_SMOKE", {"serving": "import nothing_like_this"})
+    with pytest.raises(layers.LayerError, match="does not work"):
+        layers.build("local", "serving", force=True)
+    assert content_of(good.folder) == before
+    assert sorted(path.name for path in good.folder.parent.iterdir()) == [".lock", "serving", "serving.json"]
+
+
+def test_a_layer_over_lambdas_limit_is_not_built(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "LIMIT_BYTES", 10)
+    with pytest.raises(layers.LayerError, match=r"Lambda's limit is 10\. Drop a package"):
+        layers.build("lambda-x86_64", "serving")
+
+
+def test_bytecode_takes_the_place_of_source_where_both_do_not_fit(
+    workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "LAMBDA_PYTHON", "{}.{}".format(*sys.version_info))
+    both = layers.build("lambda-x86_64", "serving")
+    assert both.bytecode is layers.Bytecode.BESIDE_SOURCE
+    monkeypatch.setattr(layers, "LIMIT_BYTES", both.size_bytes - 1)
+    alone = layers.build("lambda-x86_64", "serving", force=True)
+    assert alone.bytecode is layers.Bytecode.ALONE
+    assert {name for name in content_of(alone.folder / "python") if name.startswith("demo/")} == {"demo/__init__.pyc"}
+
+
+def test_a_deployment_without_its_layers_says_how_to_build_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "BUILT", tmp_path)
+    with pytest.raises(layers.NotBuiltError, match="not built; run scripts/build_layers --target lambda-arm64"):
+        layers.built("lambda-arm64", "training")

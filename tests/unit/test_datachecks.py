@@ -1,0 +1,236 @@
+"""Data that a model must not be trained on is stopped, with every fault named."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tidegate.domain.datachecks import (
+    Demands,
+    Target,
+    column_faults,
+    copies,
+    copy_faults,
+    leak_faults,
+    read_target,
+    split_faults,
+    value_faults,
+)
+from tidegate.domain.dataset import ColumnType
+from tidegate.domain.prediction import FeatureContract
+from tidegate.domain.splits import Split
+from tidegate.domain.table import Table
+
+NUMBER, INTEGER, BOOLEAN, TEXT, TIME = (
+    ColumnType.NUMBER,
+    ColumnType.INTEGER,
+    ColumnType.BOOLEAN,
+    ColumnType.TEXT,
+    ColumnType.TIME,
+)
+CHANCE = np.random.default_rng(7)
+
+
+def demands(*features: FeatureContract, **changes: Any) -> Demands:
+    return replace(Demands(dataset="flights", task="binary", target="late", features=features), **changes)
+
+
+def told(faults: list[Any]) -> str:
+    return "\n".join(str(fault) for fault in faults)
+
+
+def values(feature: FeatureContract, column: list[Any], training: int | None = None) -> str:
+    data = np.array(column) if feature.kind == "categorical" else np.array(column, dtype=float)
+    rows = np.arange(len(data) if training is None else training)
+    return told(value_faults([feature], Table({feature.name: data}), rows))
+
+
+def test_missing_columns_are_named_with_their_neighbours() -> None:
+    asked = demands(FeatureContract("carier", "categorical"), time="scheduld", group="tail", ids=("flight_id",))
+    found = column_faults(asked, {"carrier": TEXT, "scheduled": TIME, "late": BOOLEAN})
+    assert "features.carier: dataset flights has no such column; did you mean carrier?" in told(found)
+    assert "time.scheduld: dataset flights has no such column; did you mean scheduled?" in told(found)
+    assert {fault.path for fault in found} == {"features.carier", "time.scheduld", "group.tail", "ids.flight_id"}
+
+
+def test_an_outcome_column_cannot_be_a_feature() -> None:
+    asked = demands(FeatureContract("dep_delay", "numeric"), outcome=("dep_delay",))
+    (fault,) = column_faults(asked, {"dep_delay": NUMBER, "late": BOOLEAN})
+    assert fault.path == "features.dep_delay"
+    assert "known only after the fact" in fault.problem
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "fits"),
+    [
+        ("numeric", NUMBER, True),
+        ("numeric", INTEGER, True),
+        ("numeric", TEXT, False),
+        ("numeric", TIME, False),
+        ("integer", TEXT, False),
+        ("boolean", BOOLEAN, True),
+        ("boolean", TEXT, False),
+        ("categorical", TEXT, True),
+        ("categorical", INTEGER, True),
+        ("categorical", NUMBER, False),
+        ("categorical", TIME, False),
+    ],
+)
+def test_a_column_must_fit_the_declared_kind(kind: Any, column: ColumnType, fits: bool) -> None:
+    found = column_faults(demands(FeatureContract("x", kind)), {"x": column, "late": BOOLEAN})
+    assert (not found) is fits
+
+
+def test_a_reserved_name_is_refused() -> None:
+    found = column_faults(demands(FeatureContract("__target__", "numeric")), {"__target__": NUMBER, "late": BOOLEAN})
+    assert "uses itself" in told(found)
+
+
+def test_values_outside_the_range_are_counted_with_the_worst() -> None:
+    wind = FeatureContract("wind", "numeric", minimum=0, maximum=100)
+    assert "2 of 4 values (50.00%) are above max 100 (the largest is 1048.36)" in values(wind, [5, 101, 1048.36, 7])
+    assert "below min 0 (the smallest is -3)" in values(wind, [5, -3, 6])
+    assert values(wind, [0, 100, 50]) == ""
+
+
+def test_missing_values_count_only_where_they_are_rejected() -> None:
+    column = [1, np.nan, 3]
+    assert "1 of 3 values (33.33%) are missing" in values(FeatureContract("x", "numeric"), column)
+    assert values(FeatureContract("x", "numeric", missing="allow"), column) == ""
+    assert "are missing" in values(FeatureContract("c", "categorical"), ["a", "", "b"])
+    assert values(FeatureContract("c", "categorical", missing="allow"), ["a", "", "b"]) == ""
+
+
+def test_numbers_that_are_not_what_the_spec_says() -> None:
+    assert "have fractions" in values(FeatureContract("x", "integer"), [1, 2.5])
+    assert "neither 0 nor 1" in values(FeatureContract("x", "boolean"), [0, 1, 2])
+    assert "are infinite" in values(FeatureContract("x", "numeric"), [0, np.inf, 2])
+
+
+def test_unlisted_categories_are_named_when_they_are_rejected() -> None:
+    strict = FeatureContract("origin", "categorical", categories=("EWR", "JFK"), unseen="reject")
+    assert "'BOS'" in values(strict, ["EWR", "BOS", "JFK"])
+    assert values(replace(strict, unseen="allow"), ["EWR", "BOS", "JFK"]) == ""
+
+
+def test_a_feature_that_is_constant_in_training_is_refused() -> None:
+    assert "is 4 in every training row" in values(FeatureContract("x", "numeric"), [4, 4, 4, 5], training=3)
+    assert "is 'a' in every training row" in values(FeatureContract("c", "categorical"), ["a", "a", "b"], training=2)
+    assert values(FeatureContract("x", "numeric", missing="allow"), [4, 4, np.nan]) == ""
+
+
+def test_a_category_that_names_rows_is_refused() -> None:
+    names = [f"flight {number}" for number in range(200)]
+    assert "learn them by heart" in values(FeatureContract("id", "categorical"), names)
+    assert values(FeatureContract("c", "categorical"), [name[:8] for name in names]) == ""
+
+
+def test_a_binary_target_has_exactly_two_classes() -> None:
+    target, faults = read_target(demands(), np.array([0.0, 1.0, 2.0]), INTEGER)
+    assert target is None
+    assert "has 3 classes in these rows (0, 1, 2)" in told(faults)
+
+
+def test_classes_keep_their_own_type() -> None:
+    flags, _ = read_target(demands(), np.array([1.0, 0.0]), BOOLEAN)
+    numbers, _ = read_target(demands(), np.array([2.0, 1.0]), INTEGER)
+    texts, _ = read_target(demands(positive_class="no"), np.array(["yes", "no"]), TEXT)
+    assert flags is not None
+    assert (flags.classes, flags.positive, flags.values.tolist()) == ((False, True), 1, [1, 0])
+    assert numbers is not None
+    assert repr(numbers.classes) == "(1, 2)"
+    assert texts is not None
+    assert (texts.classes, texts.positive) == (("no", "yes"), 0)
+
+
+def test_the_positive_class_must_exist_and_a_text_target_must_name_it() -> None:
+    _, unknown = read_target(demands(positive_class="late"), np.array(["yes", "no"]), TEXT)
+    assert "'late' is no class of late (allowed: no, yes)" in told(unknown)
+    _, unnamed = read_target(demands(), np.array(["yes", "no"]), TEXT)
+    assert "positive_class: is required" in told(unnamed)
+
+
+def test_a_number_is_no_set_of_classes_and_a_text_no_number() -> None:
+    _, faults = read_target(demands(task="multiclass"), np.arange(500.0), NUMBER)
+    assert "is this task: regression?" in told(faults)
+    assert "regression needs numbers" in told(column_faults(demands(task="regression"), {"late": TEXT}))
+    _, faults = read_target(demands(task="regression"), np.ones(5), NUMBER)
+    assert "nothing to predict" in told(faults)
+
+
+def test_too_few_rows_and_a_class_without_rows_are_named() -> None:
+    rows = np.arange(100)
+    split = Split(rows[:60], rows[60:65], rows[65:], outside=7, straddling=0)
+    target = Target(np.repeat([0, 1], [60, 40]), ("on time", "late"))
+    found = told(split_faults(split, target))
+    assert "split.validation_fraction: leaves 5 rows" in found
+    assert "7 rows lie outside the periods" in found
+    assert "no row to fit is of class 'late'" in found
+
+
+def test_copies_across_the_split_are_counted_and_refused_when_they_are_most() -> None:
+    split = Split(np.arange(4), np.arange(4, 5), np.arange(5, 10), outside=0, straddling=0)
+    hashes = np.array([1, 2, 3, 4, 5, 5, 1, 8, 9, 10], dtype=np.uint64)
+    assert copies(hashes, split) == 2
+    assert copy_faults(2, split) == []
+    assert "3 of 5 holdout rows" in told(copy_faults(3, split))
+
+
+def honest(rows: int) -> tuple[list[FeatureContract], dict[str, Any], np.ndarray]:
+    """Five features of which three say a little, and what they say it of."""
+    columns: dict[str, Any] = {f"x{number}": CHANCE.normal(size=rows) for number in range(4)}
+    columns["c"] = CHANCE.choice(["a", "b", "c"], rows)
+    signal = columns["x0"] + 0.5 * columns["x1"] + (columns["c"] == "a") + CHANCE.normal(size=rows) * 2
+    features = [FeatureContract(name, "categorical" if name == "c" else "numeric") for name in columns]
+    return features, columns, signal
+
+
+def leaks(features: list[FeatureContract], columns: dict[str, Any], target: Target) -> set[str]:
+    faults, strengths = leak_faults(features, Table(columns), target)
+    assert set(strengths) == set(columns)
+    return {fault.path for fault in faults}
+
+
+def test_honest_features_are_not_suspected() -> None:
+    features, columns, signal = honest(4_000)
+    assert leaks(features, columns, Target((signal > 1).astype(int), (False, True))) == set()
+    assert leaks(features, columns, Target(signal)) == set()
+
+
+@pytest.mark.parametrize("shape", ["rising", "bent", "gaps", "text"])
+def test_a_feature_that_alone_tells_the_target_is_suspected(shape: str) -> None:
+    features, columns, signal = honest(4_000)
+    delay = signal + CHANCE.normal(size=4_000) * 0.5
+    hidden = {
+        "rising": delay,
+        "bent": np.abs(delay - 1),
+        "gaps": np.where(delay > 1, np.nan, 3.0),
+        "text": np.where(delay > 1, "cancelled", "flown"),
+    }[shape]
+    late = (np.abs(signal - 1) > 1.5) if shape == "bent" else signal > 1
+    leak = FeatureContract("leak", "categorical" if shape == "text" else "numeric")
+    found = leaks([*features, leak], {**columns, "leak": hidden}, Target(late.astype(int), (False, True)))
+    assert found == {"features.leak"}
+
+
+def test_a_leak_of_a_number_is_suspected_too() -> None:
+    features, columns, signal = honest(4_000)
+    leak = signal * 60 + CHANCE.normal(size=4_000)
+    found = leaks([*features, FeatureContract("leak", "numeric")], {**columns, "leak": leak}, Target(signal))
+    assert found == {"features.leak"}
+
+
+def test_strong_features_in_good_company_are_no_leak() -> None:
+    truth = CHANCE.normal(size=4_000)
+    names = [f"size{number}" for number in range(8)]
+    columns = {name: truth + CHANCE.normal(size=4_000) * (0.6 + 0.1 * index) for index, name in enumerate(names)}
+    features = [FeatureContract(name, "numeric") for name in names]
+    assert leaks(features, columns, Target((truth > 0).astype(int), (False, True))) == set()
+
+
+def test_many_categories_gain_nothing_by_learning_rows_by_heart() -> None:
+    features, columns, signal = honest(2_000)
+    columns["id"] = np.array([f"row {number}" for number in range(2_000)])
+    found = leaks([*features, FeatureContract("id", "categorical")], columns, Target(signal))
+    assert found == set()

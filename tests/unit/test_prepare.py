@@ -1,0 +1,269 @@
+"""A run's tables hold the right rows, or the run stops with every fault of the data named."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.releasing import House, house_with, spec, to_csv, trips
+from tidegate.domain.baseline import FittedRule
+from tidegate.domain.dataset import Exclusion
+from tidegate.domain.prediction import Contract
+from tidegate.domain.release import Route, RunStatus, Served, Version, VersionStatus, promote
+from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
+from tidegate.errors import DataCheckError, DatasetInvalidError
+from tidegate.messages import RunRef
+from tidegate.steps.prepare import expand
+
+PERIODS = {
+    "train": {"from": "2026-01-01", "to": "2026-02-01"},
+    "holdout": {"from": "2026-02-01", "to": "2026-02-15"},
+}
+
+
+def tables(house: House, ref: RunRef) -> tuple[Table, Table, Table]:
+    fit, validation, holdout = (
+        Table.from_npz(house.artifacts.get(key)) for key in (ref.fit_key, ref.validation_key, ref.holdout_key)
+    )
+    return fit, validation, holdout
+
+
+def plan_of(house: House, ref: RunRef) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(house.artifacts.get(ref.plan_key))
+    return document
+
+
+def refused(house: House, **changes: Any) -> str:
+    with pytest.raises(DataCheckError) as caught:
+        house.prepare(house.request(spec(**changes)))
+    assert caught.value.next_step
+    assert not house.artifacts.objects
+    return str(caught.value)
+
+
+def test_tables_are_parted_by_time_and_hold_what_later_steps_need() -> None:
+    columns = trips()
+    house = house_with(columns)
+    ref = house.request(spec(split=PERIODS))
+    plan = house.prepare(ref)
+    fit, validation, holdout = tables(house, ref)
+    assert list(fit) == ["line", "wind", "stops", TARGET, CLUSTER, ROW]
+    days = np.array(columns["at"], dtype="datetime64[D]")
+    assert days[fit[ROW]].max() < days[validation[ROW]].min()
+    assert days[validation[ROW]].max() < np.datetime64("2026-02-01") <= days[holdout[ROW]].min()
+    assert days[holdout[ROW]].max() < np.datetime64("2026-02-15")
+    assert holdout["wind"].tolist() == np.array(columns["wind"])[holdout[ROW]].tolist()
+    assert holdout[TARGET].tolist() == np.array(columns["late"]).astype(int)[holdout[ROW]].tolist()
+    assert holdout[CLUSTER].tolist() == days[holdout[ROW]].astype(int).tolist()
+    assert {fit[name].dtype.kind for name in (TARGET, CLUSTER, ROW)} == {"i"}
+    assert plan.train_rows == len(fit) + len(validation)
+    assert (plan.validation_rows, plan.holdout_rows) == (len(validation), len(holdout))
+    assert plan_of(house, ref)["left_out"]["outside_periods"] == 600 - plan.train_rows - plan.holdout_rows
+
+
+def test_the_run_records_what_it_was_made_from() -> None:
+    house = house_with(trips())
+    ref = house.request(spec())
+    plan = house.prepare(ref)
+    run = house.registry.run(ref.model, ref.run_id)
+    assert (run.status, run.stage) == (RunStatus.RUNNING, "prepare")
+    assert run.dataset_version == plan.dataset_version == house.catalog.dataset("trips").latest
+    assert (run.code_version, run.lock_hash, run.exclusions) == ("c0ffee", "10cc", ())
+
+
+def test_preparing_again_writes_the_same_bytes_even_when_newer_data_has_come() -> None:
+    house = house_with(trips())
+    ref = house.request(spec())
+    first, before = house.prepare(ref), dict(house.artifacts.objects)
+    house.register(house.upload(to_csv(trips(seed=9))))
+    assert house.prepare(ref) == first
+    assert house.artifacts.objects == before
+
+
+def test_excluded_periods_and_rows_without_an_answer_are_left_out_and_counted() -> None:
+    columns = trips()
+    columns["late"][5] = None
+    house = house_with(columns)
+    start, end = datetime(2026, 1, 10, tzinfo=UTC), datetime(2026, 1, 20, tzinfo=UTC)
+    house.catalog.exclude(Exclusion("trips", "strike", start, end, "strike", "ana", start))
+    ref = house.request(spec())
+    house.prepare(ref)
+    days = np.array(columns["at"], dtype="datetime64[D]")
+    struck = (days >= np.datetime64("2026-01-10")) & (days < np.datetime64("2026-01-20"))
+    used = np.concatenate([table[ROW] for table in tables(house, ref)])
+    assert not struck[used].any()
+    assert 5 not in used
+    assert plan_of(house, ref)["left_out"] == {
+        "excluded": int(struck.sum()),
+        "missing_target": 1,
+        "straddling_groups": 0,
+    }
+    assert house.registry.run(ref.model, ref.run_id).exclusions == ("strike",)
+
+
+def test_groups_are_kept_whole() -> None:
+    house = house_with(trips())
+    ref = house.request(spec(time=None, group="driver", gate={"resample_by": "group"}))
+    house.prepare(ref)
+    drivers = np.array(trips()["driver"])
+    fit, validation, holdout = (set(drivers[table[ROW]]) for table in tables(house, ref))
+    assert not fit & validation
+    assert not (fit | validation) & holdout
+
+
+def test_the_plan_holds_the_contract_with_the_categories_that_training_knew() -> None:
+    house = house_with(trips())
+    ref = house.request(spec())
+    house.prepare(ref)
+    contract = Contract.from_json(plan_of(house, ref)["contract"])
+    assert (contract.classes, contract.positive, contract.task) == ((False, True), 1, "binary")
+    assert contract.categorical[0].categories == ("blue", "green", "red")
+    assert [feature.name for feature in contract.numeric] == ["wind", "stops"]
+
+
+def test_the_baseline_is_fitted_on_all_training_rows() -> None:
+    house = house_with(trips())
+    ref = house.request(spec())
+    house.prepare(ref)
+    rule = FittedRule.from_json(json.loads(house.artifacts.get(ref.baseline_key)))
+    fit, validation, _ = tables(house, ref)
+    late, line = (np.concatenate([fit[name], validation[name]]) for name in (TARGET, "line"))
+    assert rule.score({"line": "red"})[1] == pytest.approx(late[line == "red"].mean())
+
+
+def test_grids_expand_in_one_order() -> None:
+    wanted = spec(
+        candidates=[
+            {
+                "estimator": "sklearn.tree.DecisionTreeClassifier",
+                "parameters": {"min_samples_leaf": 5},
+                "grid": {"max_depth": [4, 2], "criterion": ["gini", "entropy"]},
+            },
+            {"estimator": "sklearn.naive_bayes.GaussianNB", "encode": "onehot"},
+        ]
+    )
+    points = expand(wanted)
+    assert [point.index for point in points] == [0, 1, 2, 3, 4]
+    assert [(point.parameters["criterion"], point.parameters["max_depth"]) for point in points[:4]] == [
+        ("gini", 4),
+        ("gini", 2),
+        ("entropy", 4),
+        ("entropy", 2),
+    ]
+    assert points[0].parameters["min_samples_leaf"] == 5
+    assert (points[4].parameters, points[4].encode) == ({}, "onehot")
+
+
+def test_features_that_only_the_champion_has_come_along() -> None:
+    house = house_with(trips())
+    old = spec(
+        features=[{"name": "driver", "kind": "categorical"}, {"name": "wind", "kind": "numeric"}],
+        baseline={"kind": "prior"},
+    )
+    ref = house.request(old, "run-0")
+    version = Version(
+        model=ref.model, number=0, status=VersionStatus.ACCEPTED, run_id="run-0", spec_digest=old.digest,
+        dataset="trips", dataset_version="v", artifact_key="k", artifact_sha256="s", report_key="r", report_sha256="s",
+        metric="roc_auc", value=0.7, low=0.6, high=0.8, reasons=(), created_at=house.clock.now(), created_by="ana",
+        lock_hash="l", code_version="c",
+    )  # fmt: skip
+    stored = house.registry.register(version, at=house.clock.now())
+    promotion = promote(None, stored, at=house.clock.now(), actor="ana", reason="first")
+    assert promotion is not None
+    house.registry.promote(promotion)
+    assert isinstance(house.registry.route(ref.model), Route)
+    assert promotion.route.champion == Served.of(stored)
+
+    new = house.request(spec(), "run-1")
+    house.prepare(new)
+    _, _, holdout = tables(house, new)
+    assert list(holdout) == ["line", "wind", "stops", "driver", TARGET, CLUSTER, ROW]
+    assert holdout["driver"].dtype.kind == "U"
+
+
+def test_every_fault_is_told_at_once() -> None:
+    columns = trips()
+    columns["wind"][3] = None
+    house = house_with(columns, outcome=("delay",))
+    features = [
+        {"name": "line", "kind": "categorical", "categories": ["blue", "red"], "unseen": "reject"},
+        {"name": "wind", "kind": "numeric", "max": 30},
+        {"name": "stop", "kind": "integer"},
+        {"name": "delay", "kind": "numeric"},
+        {"name": "driver", "kind": "numeric"},
+        {"name": "trip", "kind": "categorical"},
+    ]
+    told = refused(house, features=features, ids=["number"], baseline={"kind": "prior"})
+    for word in (
+        "features.line", "'green'",
+        "features.wind", "are missing", "above max 30",
+        "features.stop", "did you mean stops?",
+        "features.delay", "outcome column",
+        "features.driver", "is numeric in the spec, but text in the dataset",
+        "features.trip", "by heart",
+        "ids.number",
+    ):  # fmt: skip
+        assert word in told
+    assert told.count("features.delay") == 1
+
+
+def test_a_leak_that_nobody_declared_is_found() -> None:
+    house = house_with(trips())
+    features = [*spec().model_dump(mode="json")["features"], {"name": "delay", "kind": "numeric"}]
+    assert "features.delay: alone predicts the target almost perfectly" in refused(house, features=features)
+
+
+def test_values_outside_the_periods_are_nobody_s_business() -> None:
+    columns = trips()
+    late_february = next(row for row, at in enumerate(columns["at"]) if at >= "2026-02-20")
+    columns["wind"][late_february] = 10_000.0
+    house = house_with(columns)
+    house.prepare(house.request(spec(split=PERIODS)))
+    with pytest.raises(DataCheckError, match="above max 150"):
+        house.prepare(house.request(spec(), "run-2"))
+
+
+def test_periods_without_rows_are_named() -> None:
+    periods = {"train": {"from": "2025-01-01", "to": "2025-02-01"}, "holdout": PERIODS["holdout"]}
+    told = refused(house_with(trips()), split=periods)
+    assert "split.train: leaves 0 rows to fit" in told
+
+
+def test_a_dataset_whose_every_row_is_excluded_says_so() -> None:
+    house = house_with(trips())
+    start, end = datetime(2025, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    house.catalog.exclude(Exclusion("trips", "all", start, end, "audit", "ana", start))
+    assert "no rows are left (600 excluded)" in refused(house)
+
+
+def test_missing_times_are_a_fault() -> None:
+    columns = trips()
+    columns["at"][0] = None
+    assert "time.at: is missing in 1 rows" in refused(house_with(columns))
+
+
+def test_a_regression_has_no_classes() -> None:
+    house = house_with(trips())
+    ref = house.request(
+        spec(
+            task="regression",
+            target="delay",
+            metric="rmse",
+            candidates=[{"estimator": "sklearn.linear_model.Ridge"}],
+        )
+    )
+    house.prepare(ref)
+    fit, _, _ = tables(house, ref)
+    assert fit[TARGET].dtype == np.float64
+    assert Contract.from_json(plan_of(house, ref)["contract"]).classes == ()
+
+
+def test_a_version_that_is_not_ready_is_refused() -> None:
+    house = house_with(trips())
+    waiting = house.upload(to_csv(trips(seed=3)))
+    ref = house.request(spec())
+    house.registry.note(ref.model, ref.run_id, "requested", house.clock.now(), dataset_version=waiting.version)
+    with pytest.raises(DatasetInvalidError, match="is registering"):
+        house.prepare(ref)

@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes import FixedClock, InMemoryRegistry
+from tests.unit.test_register import a_registry, a_task, do, request
+from tidegate.domain.release import Promotion, VersionStatus
+from tidegate.errors import ConflictError, NotFoundError
+from tidegate.messages import Promoted, PromoteTask, RunRef
+from tidegate.steps.promote import promote
+
+
+def registered(registry: InMemoryRegistry, run_id: str, *, accepted: bool = True) -> PromoteTask:
+    if run_id != "r-001":
+        request(registry, run_id)
+    ref = RunRef(model="flight-delay", run_id=run_id)
+    return PromoteTask(run=ref, version=do(registry, a_task(ref=ref, accepted=accepted)).version)
+
+
+def promoted(registry: InMemoryRegistry, task: PromoteTask) -> Promoted:
+    return promote(task, runs=registry, versions=registry, routes=registry, clock=FixedClock())
+
+
+def test_an_accepted_version_becomes_the_champion_and_the_ledger_says_who_and_why():
+    registry = a_registry()
+    task = registered(registry, "r-001")
+    assert promoted(registry, task) == Promoted(version=1, revision=1, previous_version=None)
+    (entry,) = registry.ledger("flight-delay")
+    assert (entry.actor, entry.run_id, entry.reason, entry.action) == (
+        "ann",
+        "r-001",
+        "accepted by the gate",
+        "promote",
+    )
+
+
+def test_the_next_champion_retires_the_one_before():
+    registry = a_registry()
+    promoted(registry, registered(registry, "r-001"))
+    assert promoted(registry, registered(registry, "r-002")) == Promoted(version=2, revision=2, previous_version=1)
+    assert registry.version("flight-delay", 1).status is VersionStatus.RETIRED
+
+
+def test_promoting_again_changes_nothing_and_answers_the_same():
+    registry = a_registry()
+    promoted(registry, registered(registry, "r-001"))
+    task = registered(registry, "r-002")
+    assert promoted(registry, task) == promoted(registry, task)
+    assert len(registry.ledger("flight-delay")) == 2
+
+
+def test_a_rejected_or_unknown_version_is_not_promoted():
+    registry = a_registry()
+    with pytest.raises(ConflictError, match="rejected"):
+        promoted(registry, registered(registry, "r-001", accepted=False))
+    with pytest.raises(NotFoundError):
+        promoted(registry, PromoteTask(run=RunRef(model="flight-delay", run_id="r-001"), version=9))
+    assert registry.route("flight-delay") is None
+
+
+class Contended(InMemoryRegistry):
+    """Somebody else changes the route just before each of the first `losses` writes."""
+
+    losses = 1
+
+    def promote(self, promotion: Promotion) -> None:
+        if self.losses:
+            self.losses -= 1
+            known = self._routes[promotion.route.model]
+            self._routes[promotion.route.model] = replace(known, revision=known.revision + 1)
+        super().promote(promotion)
+
+
+@pytest.mark.parametrize(("losses", "wins"), [(1, True), (2, False)])
+def test_who_loses_a_race_decides_again_once(losses, wins):
+    registry = a_registry()
+    promoted(registry, registered(registry, "r-001"))
+    task = registered(registry, "r-002")
+    contended = Contended()
+    vars(contended).update(vars(registry), losses=losses)
+    if wins:
+        assert promoted(contended, task) == Promoted(version=2, revision=3, previous_version=1)
+    else:
+        with pytest.raises(ConflictError, match="somebody else"):
+            promoted(contended, task)
+        assert contended.version("flight-delay", 2).status is VersionStatus.ACCEPTED

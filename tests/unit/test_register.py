@@ -1,0 +1,116 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.fakes import FixedClock, InMemoryRegistry
+from tidegate.domain.release import Run, RunError, RunStatus, VersionStatus
+from tidegate.errors import ConflictError, NotFoundError
+from tidegate.messages import Evaluated, Fitted, Registered, RegisterTask, RunRef, Verdict
+from tidegate.spec import ModelSpec
+from tidegate.steps.register import register
+
+AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
+REF = RunRef(model="flight-delay", run_id="r-001")
+SPEC = ModelSpec.parse(
+    {
+        "name": "flight-delay",
+        "owner": "ops@example.org",
+        "business_unit": "ops",
+        "task": "binary",
+        "dataset": "flights",
+        "target": "late",
+        "features": [{"name": "distance", "kind": "numeric"}],
+        "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression"}],
+        "metric": "roc_auc",
+        "baseline": {"kind": "prior"},
+    }
+)
+
+
+def a_task(*, accepted: bool = True, ref: RunRef = REF) -> RegisterTask:
+    return RegisterTask(
+        run=ref,
+        fitted=Fitted(artifact_sha256="a" * 64, artifact_bytes=1000, fit_seconds=2.5, rows=900),
+        evaluated=Evaluated(metric="roc_auc", value=0.71, low=0.7, high=0.72, champion_version=None),
+        verdict=Verdict(accepted=accepted, reasons=[] if accepted else ["worse than the rule"], report_sha256="b" * 64),
+    )
+
+
+def a_registry(run_id: str = "r-001") -> InMemoryRegistry:
+    registry = InMemoryRegistry()
+    registry.apply(SPEC, author="ann", at=AT)
+    request(registry, run_id)
+    return registry
+
+
+def request(registry: InMemoryRegistry, run_id: str) -> None:
+    registry.request(Run("flight-delay", run_id, RunStatus.REQUESTED, SPEC.digest, "flights", "ann", AT, 7))
+    registry.note(
+        "flight-delay",
+        run_id,
+        "prepare",
+        AT,
+        dataset_version="v1",
+        lock_hash="l",
+        code_version="c",
+        artifacts={"x": "y"},
+    )
+
+
+def do(registry: InMemoryRegistry, task: RegisterTask) -> Registered:
+    return register(task, runs=registry, versions=registry, clock=FixedClock())
+
+
+def test_an_accepted_run_becomes_an_accepted_version_with_all_it_came_from():
+    registry = a_registry()
+    assert do(registry, a_task()) == Registered(version=1, accepted=True)
+    version = registry.version("flight-delay", 1)
+    assert version.status is VersionStatus.ACCEPTED
+    assert (version.run_id, version.spec_digest, version.dataset_version) == ("r-001", SPEC.digest, "v1")
+    assert (version.artifact_key, version.artifact_sha256) == (REF.artifact_key, "a" * 64)
+    assert (version.report_key, version.report_sha256) == (REF.report_key, "b" * 64)
+    assert (version.metric, version.value, version.low, version.high) == ("roc_auc", 0.71, 0.7, 0.72)
+    assert (version.created_by, version.lock_hash, version.code_version) == ("ann", "l", "c")
+    run = registry.run("flight-delay", "r-001")
+    assert (run.status, run.stage, run.version) == (RunStatus.ACCEPTED, "register", 1)
+    assert run.artifacts["model"] == REF.artifact_key
+    assert run.artifacts["x"] == "y"
+
+
+def test_a_rejected_run_becomes_a_rejected_version_with_its_reasons():
+    registry = a_registry()
+    assert do(registry, a_task(accepted=False)) == Registered(version=1, accepted=False)
+    version = registry.version("flight-delay", 1)
+    assert (version.status, version.reasons) == (VersionStatus.REJECTED, ("worse than the rule",))
+    assert registry.run("flight-delay", "r-001").status is RunStatus.REJECTED
+
+
+def test_registering_the_same_run_again_answers_the_same():
+    registry = a_registry()
+    first = do(registry, a_task())
+    assert do(registry, a_task()) == first
+    assert len(registry.versions("flight-delay")) == 1
+
+
+def test_the_next_run_gets_the_next_number():
+    registry = a_registry()
+    do(registry, a_task())
+    request(registry, "r-002")
+    assert do(registry, a_task(ref=RunRef(model="flight-delay", run_id="r-002"))).version == 2
+
+
+def test_a_failed_or_unknown_run_is_not_registered():
+    registry = a_registry()
+    registry.fail("flight-delay", "r-001", RunError("A", "b", "c"), AT)
+    with pytest.raises(ConflictError):
+        do(registry, a_task())
+    with pytest.raises(NotFoundError):
+        do(registry, a_task(ref=RunRef(model="flight-delay", run_id="ghost")))
+    assert registry.versions("flight-delay") == []
+
+
+def test_a_run_that_does_not_say_its_data_is_not_registered():
+    registry = a_registry()
+    registry.request(Run("flight-delay", "r-009", RunStatus.REQUESTED, SPEC.digest, "flights", "ann", AT, 7))
+    with pytest.raises(ConflictError, match="dataset version"):
+        do(registry, a_task(ref=RunRef(model="flight-delay", run_id="r-009")))

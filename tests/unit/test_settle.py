@@ -1,0 +1,121 @@
+import json
+
+import pytest
+
+from functions.settle import handler as function
+from tests.fakes import FixedClock
+from tests.unit.test_register import AT, REF, a_registry, a_task, do
+from tidegate.domain.release import RunStatus
+from tidegate.errors import NotFoundError
+from tidegate.messages import RunRef, SettleTask
+from tidegate.steps.settle import explain, settle
+
+
+def cause(message: str, kind: str) -> str:
+    return json.dumps({"errorMessage": message, "errorType": kind, "requestId": "1", "stackTrace": []})
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "name", "message"),
+    [
+        (
+            "DataCheckError",
+            cause("3 fault(s): dep_delay: known only afterwards", "DataCheckError"),
+            "DataCheckError",
+            "3 fault(s): dep_delay: known only afterwards",
+        ),
+        (
+            "Sandbox.Timedout",
+            cause("RequestId: 4d1c Error: Task timed out after 3.00 seconds", "Sandbox.Timedout"),
+            "Sandbox.Timedout",
+            "step train took longer than its function may (Task timed out after 3.00 seconds)",
+        ),
+        (
+            "Runtime.ExitError",
+            cause("RequestId: 4d1c Error: Runtime exited with error: exit status 1", "Runtime.ExitError"),
+            "Runtime.ExitError",
+            "step train ended without an answer: its process crashed (Runtime exited with error: exit status 1)",
+        ),
+        (
+            "Runtime.ExitError",
+            cause("RequestId: 4d1c Error: Runtime exited with error: signal: killed", "Runtime.ExitError"),
+            "Runtime.OutOfMemory",
+            "step train needed more memory than its function has (Runtime exited with error: signal: killed)",
+        ),
+        ("States.Timeout", "", "States.Timeout", "step train took longer than it may"),
+        (
+            "States.TaskFailed",
+            cause("RequestId: 4d1c Error: Task timed out after 3.00 seconds", "Sandbox.Timedout"),
+            "Sandbox.Timedout",
+            "step train took longer than its function may (Task timed out after 3.00 seconds)",
+        ),
+        ("Aborted", "", "Aborted", "step train was stopped by somebody"),
+        ("Aborted", "wrong spec", "Aborted", "step train was stopped by somebody (wrong spec)"),
+        ("", "", "Unknown", "no cause was given"),
+        ("States.BranchFailed", "a plain sentence", "States.BranchFailed", "a plain sentence"),
+        ("KeyError", "[1, 2]", "KeyError", "[1, 2]"),
+    ],
+)
+def test_what_step_functions_says_becomes_a_sentence_for_people(error, said, name, message):
+    told = explain(error, said, "train")
+    assert (told.name, told.message, told.stage) == (name, message, "train")
+
+
+def test_a_very_long_cause_is_cut():
+    assert len(explain("KeyError", "x" * 100_000, "train").message) == 1_000
+
+
+def test_a_run_is_closed_with_the_stage_it_reached_and_stays_closed():
+    registry = a_registry()
+    registry.note(REF.model, REF.run_id, "train", AT)
+    task = SettleTask(run=REF, error="TrainingFailedError", cause=cause("did not fit", "TrainingFailedError"))
+    settled = settle(task, runs=registry, clock=FixedClock())
+    assert (settled.status, settled.error, settled.message) == ("failed", "TrainingFailedError", "did not fit")
+    run = registry.run(REF.model, REF.run_id)
+    assert run.error is not None
+    assert run.error.stage == "train"
+    again = settle(SettleTask(run=REF, error="Aborted", cause=""), runs=registry, clock=FixedClock())
+    assert again == settled
+
+
+def test_a_registered_run_stays_what_it_is():
+    registry = a_registry()
+    do(registry, a_task())
+    settled = settle(SettleTask(run=REF, error="ConflictError", cause=""), runs=registry, clock=FixedClock())
+    assert (settled.status, settled.error) == ("accepted", "")
+
+
+def test_a_run_nobody_knows_is_not_found():
+    task = SettleTask(run=RunRef(model="ghost", run_id="r-1"), error="A", cause="")
+    with pytest.raises(NotFoundError):
+        settle(task, runs=a_registry(), clock=FixedClock())
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "name"),
+    [
+        ("ABORTED", {}, "Aborted"),
+        ("TIMED_OUT", {"error": None, "cause": None}, "States.Timeout"),
+        ("FAILED", {"error": "DataCheckError", "cause": "leaks"}, "DataCheckError"),
+        ("FAILED", {}, "Unknown"),
+    ],
+)
+def test_an_execution_that_ended_badly_closes_its_run(monkeypatch, status, told, name):
+    registry = a_registry()
+    monkeypatch.setattr(function, "wire", lambda: registry)
+    event = {
+        "source": "aws.states",
+        "detail-type": "Step Functions Execution Status Change",
+        "detail": {"name": REF.run_id, "status": status, "input": json.dumps(REF.to_json())} | told,
+    }
+    answer = function.handler(event, None)
+    assert (answer["status"], answer["error"]) == ("failed", name)
+    assert registry.run(REF.model, REF.run_id).status is RunStatus.FAILED
+    assert function.handler(event, None) == answer
+
+
+def test_the_state_machines_own_catch_closes_its_run(monkeypatch):
+    registry = a_registry()
+    monkeypatch.setattr(function, "wire", lambda: registry)
+    task = {"run": REF.to_json(), "error": "States.Timeout", "cause": ""}
+    assert function.handler(task, None)["error"] == "States.Timeout"

@@ -1,0 +1,171 @@
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.errors import SpecInvalidError
+from tidegate.spec import ESTIMATORS_OF, METRICS_OF, ModelSpec, Task, json_schema
+
+VALID: dict[str, Any] = {
+    "name": "flight-delay",
+    "owner": "ops@example.com",
+    "business_unit": "operations",
+    "task": "binary",
+    "dataset": "flights",
+    "target": "late",
+    "time": "departs_at",
+    "features": [
+        {"name": "carrier", "kind": "categorical", "unseen": "reject", "categories": ["AA", "UA"]},
+        {"name": "distance", "kind": "numeric", "unit": "miles", "min": 0, "max": 6000},
+    ],
+    "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression", "grid": {"C": [0.1, 1.0]}}],
+    "metric": "roc_auc",
+    "baseline": {"kind": "group_rate", "by": ["carrier"]},
+    "split": {
+        "train": {"from": "2013-01-01", "to": "2013-05-01"},
+        "holdout": {"from": "2013-05-01", "to": "2013-06-01"},
+    },
+}
+
+
+def spec_with(**changes: Any) -> dict[str, Any]:
+    return copy.deepcopy(VALID) | changes
+
+
+def faults_of(document: object) -> dict[str, str]:
+    with pytest.raises(SpecInvalidError) as caught:
+        ModelSpec.parse(document)
+    return {fault.path: str(fault) for fault in caught.value.faults}
+
+
+def test_a_valid_spec_survives_a_round_trip_through_its_canonical_json() -> None:
+    spec = ModelSpec.parse(VALID)
+    assert ModelSpec.parse(json.loads(spec.canonical_json())) == spec
+
+
+def test_the_digest_names_the_meaning_not_the_spelling() -> None:
+    yaml_text = json.dumps(VALID, indent=4)
+    assert ModelSpec.parse_yaml(yaml_text).digest == ModelSpec.parse(VALID).digest
+    assert ModelSpec.parse(spec_with(seed=1)).digest != ModelSpec.parse(VALID).digest
+
+
+def test_writing_a_default_out_does_not_change_the_digest() -> None:
+    assert ModelSpec.parse(spec_with(seed=0)).digest == ModelSpec.parse(VALID).digest
+
+
+def test_dates_without_a_zone_mean_utc() -> None:
+    shifted = spec_with()
+    shifted["split"]["train"]["from"] = "2013-01-01T02:00:00+02:00"
+    assert ModelSpec.parse(shifted) == ModelSpec.parse(VALID)
+
+
+def test_every_fault_is_named_at_once_with_its_path() -> None:
+    document = spec_with(name="Bad Name", metric="rmse", baseline={"kind": "magic"}, surprise=1)
+    document["features"][1]["kind"] = "numerc"
+    document["candidates"].append({"estimator": "os.system"})
+    document["split"].pop("holdout")
+    faults = faults_of(document)
+    assert set(faults) == {
+        "name", "metric", "baseline", "surprise", "features[1].kind", "candidates[1].estimator", "split",
+    }  # fmt: skip
+    assert "numeric, integer, boolean, categorical" in faults["features[1].kind"]
+    assert "roc_auc" in faults["metric"]
+
+
+def test_a_fault_in_one_field_does_not_hide_faults_between_others() -> None:
+    document = spec_with(owner="", metric="mae", positive_class=1, task="multiclass")
+    assert {"owner", "metric", "positive_class", "baseline.kind"} <= set(faults_of(document))
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"task": "regression", "metric": "rmse"}, "candidates[0].estimator"),
+        ({"baseline": {"kind": "group_rate", "by": ["tailnum"]}}, "baseline.by[0]"),
+        ({"baseline": {"kind": "constant", "value": 3}}, "baseline.value"),
+        ({"baseline": {}}, "baseline.kind"),
+        ({"target": "distance"}, "features[1].name"),
+        ({"ids": ["distance"]}, "features[1].name"),
+        ({"time": None}, "time"),
+        ({"gate": {"resample_by": "group"}}, "group"),
+        ({"targets": {"metric_at_most": 0.5}}, "targets.metric_at_most"),
+        ({"features": []}, "features"),
+        ({"candidates": [{"estimator": "sklearn.svm.NoSuchThing"}]}, "candidates[0].estimator"),
+        (
+            {"candidates": [{"estimator": "sklearn.linear_model.LogisticRegression", "grid": {"C": []}}]},
+            "candidates[0].grid",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(change: dict[str, Any], path: str) -> None:
+    assert path in faults_of(spec_with(**change))
+
+
+def test_a_grid_that_explodes_is_refused_before_it_costs_anything() -> None:
+    grid = {"C": list(range(1, 20)), "max_iter": list(range(100, 120))}
+    document = spec_with(candidates=[{"estimator": "sklearn.linear_model.LogisticRegression", "grid": grid}])
+    assert "380 runs" in faults_of(document)["candidates"]
+
+
+def test_a_holdout_that_overlaps_training_is_refused() -> None:
+    document = spec_with()
+    document["split"]["holdout"]["from"] = "2013-04-01"
+    assert "training has ended" in faults_of(document)["split"]
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b", "name: [", "just words"])
+def test_what_is_no_mapping_is_refused_without_a_traceback(text: str) -> None:
+    with pytest.raises(SpecInvalidError):
+        ModelSpec.parse_yaml(text)
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "a: &a [*a]", json.dumps(VALID)[:-1] + ', "seed": 1, "ids": ["a"]}'])
+def test_depth_and_self_reference_end_in_a_fault_or_a_spec(text: str) -> None:
+    try:
+        assert ModelSpec.parse_yaml(text).digest
+    except SpecInvalidError:
+        with pytest.raises(SpecInvalidError):
+            ModelSpec.parse_yaml(text)
+
+
+@pytest.mark.parametrize("parameter", [float("nan"), float("inf")])
+def test_a_parameter_that_json_cannot_hold_is_refused(parameter: float) -> None:
+    document = spec_with()
+    document["candidates"][0]["parameters"] = {"tol": parameter}
+    assert "JSON" in str(faults_of(document))
+
+
+def test_yaml_cannot_build_objects() -> None:
+    with pytest.raises(SpecInvalidError):
+        ModelSpec.parse_yaml("!!python/object/apply:os.system ['true']")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(field=st.sampled_from(sorted(VALID)), value=json_values)
+def test_any_value_in_any_field_is_accepted_or_refused_with_faults(field: str, value: Any) -> None:
+    document = spec_with(**{field: value})
+    try:
+        ModelSpec.parse(document)
+    except SpecInvalidError:
+        assert faults_of(document)
+
+
+def test_the_json_schema_names_every_field() -> None:
+    schema = json_schema()
+    assert set(schema["properties"]) == set(ModelSpec.model_fields)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+
+
+def test_each_task_has_metrics_and_estimators_under_sklearn() -> None:
+    for task in Task:
+        assert METRICS_OF[task]
+        assert all(name.startswith("sklearn.") for name in ESTIMATORS_OF[task])
