@@ -48,7 +48,7 @@ def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> St
     data = DataStack(app, f"{name}-Data", settings=settings)
     release = ReleaseStack(app, f"{name}-Release", data=data, sources=sources)
     serving = ServingStack(app, f"{name}-Serving", data=data, sources=sources)
-    control = ControlStack(app, f"{name}-Control", data=data, release=release, sources=sources)
+    control = ControlStack(app, f"{name}-Control", data=data, release=release, serving=serving, sources=sources)
     monitoring = MonitoringStack(
         app, f"{name}-Monitoring", settings=settings, data=data, release=release, serving=serving, control=control
     )

@@ -18,7 +18,7 @@ PRICES_OF = "2025-12"
 SOURCE = "AWS price pages, us-east-1"
 
 # What the templates contain; a test counts them there.
-ALARM_METRICS = 33
+ALARM_METRICS = 36
 DASHBOARDS = 1
 KEYS = 1
 
@@ -51,6 +51,10 @@ PRICES = {
     "alarm": Price(0.10, 1, "metrics in alarms", "aws.amazon.com/cloudwatch/pricing"),
     "metric": Price(0.30, 1, "custom metrics", "aws.amazon.com/cloudwatch/pricing"),
     "dashboard": Price(3.00, 1, "dashboards", "aws.amazon.com/cloudwatch/pricing"),
+    "firehose": Price(0.029, 1, "GB taken in", "aws.amazon.com/firehose/pricing"),
+    "firehose-partition": Price(0.020, 1, "GB partitioned", "aws.amazon.com/firehose/pricing"),
+    "firehose-object": Price(0.005, 1_000, "objects partitioned", "aws.amazon.com/firehose/pricing"),
+    "firehose-jq": Price(0.07, 1, "JQ processing hours", "aws.amazon.com/firehose/pricing"),
     "trace": Price(5.00, 1_000_000, "traces recorded", "aws.amazon.com/xray/pricing"),
     "transition": Price(0.025, 1_000, "state transitions", "aws.amazon.com/step-functions/pricing"),
     "key": Price(1.00, 1, "keys", "aws.amazon.com/kms/pricing"),
@@ -97,6 +101,7 @@ def serving(predictions: int, models: int, settings: DeploymentSettings) -> list
     environments = max(2, predictions // 20_000_000)
     refreshes = environments * models * SECONDS_A_MONTH / max(1, settings.route_ttl_seconds)
     log_gb = predictions * 1_700 / 1e9
+    objects = min(predictions, models * SECONDS_A_MONTH // 60)
     return [
         Line("API", "http-api", predictions, "one request each"),
         Line("function, requests", "lambda-requests", predictions, "one each"),
@@ -123,6 +128,18 @@ def serving(predictions: int, models: int, settings: DeploymentSettings) -> list
         Line("logs kept", "logs-storage", log_gb * settings.log_retention_days / 30, "for the retention period"),
         Line("metrics", "metric", 4 + 4 * models, "4 names, in all and for each model"),
         Line("traces", "trace", predictions, "at most: 1 a second, and 5 % of what comes beyond"),
+        Line(
+            "captures, sending",
+            f"lambda-{settings.architecture}",
+            predictions * 0.010 * memory_gb,
+            "10 ms each, after the response",
+        ),
+        Line("captures, taken in", "firehose", predictions * 5_000 / 1e9, "billed as 5 KB each"),
+        Line("captures, partitions", "firehose-partition", predictions * 800 / 1e9, "0.8 KB each"),
+        Line("captures, keys", "firehose-jq", predictions * 0.001 / 3600, "1 ms each"),
+        Line("captures, objects", "firehose-object", objects, "one a minute and model at most"),
+        Line("captures, writes", "s3-put", objects, "the same objects"),
+        Line("captures kept", "s3-storage", predictions * 200 / 1e9, "0.2 KB each, gzipped; for each month kept"),
         Line("answers", "transfer-out", predictions * 1_000 / 1e9, "1 KB each"),
     ]
 

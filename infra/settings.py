@@ -31,6 +31,7 @@ class DeploymentSettings:
     code_version: str = ""  # recorded with every run; empty: the hash of the deployed sources
     alarm_emails: tuple[str, ...] = ()
     log_retention_days: int = 30
+    capture_retention_days: int = 365  # captured predictions, with their inputs
     throttle_rate: int = 200  # requests a second, each API
     throttle_burst: int = 400  # requests at once, each API
     inference_memory_mb: int = 1769  # one whole vCPU
@@ -44,6 +45,7 @@ class DeploymentSettings:
     training_concurrency: int = 10  # candidates fitted at once
     release_timeout_seconds: int = 7200
     route_ttl_seconds: int = 3  # how stale a served route may be
+    scoring_timeout_ms: int = 2_000  # a model that takes longer is answered for by the fallback
     max_instances: int = 100
     max_body_bytes: int = 1_000_000
 
@@ -150,6 +152,7 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "python": _one_of(*PYTHONS),
         "alarm_emails": _emails,
         "log_retention_days": _one_of(*LOG_RETENTION_DAYS),
+        "capture_retention_days": _between(1, 3_650),
         "throttle_rate": _between(1, 10_000),
         "throttle_burst": _between(1, 5_000),
         "inference_memory_mb": _between(512, 10_240),
@@ -163,6 +166,7 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "training_concurrency": _between(1, 40),
         "release_timeout_seconds": _between(300, 86_400),
         "route_ttl_seconds": _between(0, 3_600),
+        "scoring_timeout_ms": _between(10, 29_000),
         "max_instances": _between(1, 10_000),
         "max_body_bytes": _between(1_000, 6_000_000),
     }

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from tidegate.domain.capture import Capture, CapturePolicy, records
 from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
+from tidegate.domain.ledger import LedgerEntry
 from tidegate.domain.release import (
     RUN_FACTS,
     CandidateRun,
-    LedgerEntry,
-    Promotion,
     Route,
+    RouteChange,
     Run,
     RunError,
     RunStatus,
@@ -170,24 +171,22 @@ class InMemoryRegistry:
     def route(self, model: str) -> Route | None:
         return self._routes.get(model)
 
-    def promote(self, promotion: Promotion) -> None:
-        route = promotion.route
+    def change(self, change: RouteChange) -> None:
+        route = change.route
         with self._lock:
             entries = self._ledger.setdefault(route.model, [])
-            if promotion.entry in entries:
+            if change.entry in entries:
                 return
             current = self._routes.get(route.model)
             if (current.revision if current else 0) != route.revision - 1:
                 raise ConflictError(f"the route of {route.model} was changed by somebody else")
-            stored = self.version(route.model, promotion.champion.number)
-            if stored.status is VersionStatus.REJECTED:
-                raise ConflictError(f"{route.model} version {stored.number} is rejected")
+            known = [self._versions.get((route.model, number)) for number in change.statuses]
+            if any(version is None or version.status is VersionStatus.REJECTED for version in known):
+                raise ConflictError(f"{route.model}: a version of this change is rejected or not there")
             self._routes[route.model] = route
-            entries.append(promotion.entry)
-            self._versions[route.model, stored.number] = replace(stored, status=VersionStatus.CHAMPION)
-            if promotion.retired is not None:
-                retired = self.version(route.model, promotion.retired)
-                self._versions[route.model, retired.number] = replace(retired, status=VersionStatus.RETIRED)
+            entries.append(change.entry)
+            for number, status in change.statuses.items():
+                self._versions[route.model, number] = replace(self._versions[route.model, number], status=status)
 
     def ledger(self, model: str) -> list[LedgerEntry]:
         return list(self._ledger.get(model, ()))
@@ -329,3 +328,24 @@ def _found(value: T | None, what: str) -> T:
     if value is None:
         raise NotFoundError(f"no {what}")
     return value
+
+
+class InMemoryCaptures:
+    """ports.CaptureLog and CaptureReader: what was offered, and what becomes of it under a policy."""
+
+    def __init__(self, policy: CapturePolicy | None = None) -> None:
+        self.offered: list[Capture] = []
+        self._policy = policy or CapturePolicy()
+
+    def offer(self, capture: Capture) -> None:
+        self.offered.append(capture)
+
+    def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
+        found = {
+            record["id"]: record
+            for capture in self.offered
+            if capture.model == model
+            for record in records(capture, self._policy)
+            if record["hour"] == hour
+        }
+        return [found[each] for each in sorted(found, reverse=True)][:limit]

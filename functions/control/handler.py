@@ -1,4 +1,6 @@
-"""The control API: datasets, models, runs and versions, for people and pipelines. HTTP API, payload 2.0, IAM.
+"""The control API: datasets, models, runs, versions and what is served, for people and pipelines.
+
+An HTTP API (payload 2.0) behind IAM: `tidegate.roles` says who may call what.
 
 Every answer is JSON; every refusal is `application/problem+json` with all faults in `errors` and a `next_step`. Each
 call may be repeated: the same wish sent twice is granted once, so a lost answer costs nothing.
@@ -16,6 +18,7 @@ from typing import Any
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from tidegate.aws.captures import S3CaptureReader
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
@@ -25,6 +28,7 @@ from tidegate.errors import (
     ArtifactRejectedError,
     ConflictError,
     InvalidInputError,
+    LedgerBrokenError,
     NotFoundError,
     RequestInvalidError,
     TidegateError,
@@ -32,6 +36,7 @@ from tidegate.errors import (
 )
 from tidegate.ports import (
     Artifacts,
+    CaptureReader,
     Catalog,
     Clock,
     DatasetFiles,
@@ -43,7 +48,7 @@ from tidegate.ports import (
     Workflow,
 )
 from tidegate.settings import ControlSettings
-from tidegate.steps import datasets, models, runs
+from tidegate.steps import captures, datasets, models, routes, runs
 from tidegate.telemetry import Meter, logger
 
 RETRY_AFTER_SECONDS = 2
@@ -66,6 +71,7 @@ class Ports:
     versions: Versions
     routes: Routes
     artifacts: Artifacts
+    captures: CaptureReader
     workflow: Workflow
     dispatcher: Dispatcher
     clock: Clock
@@ -86,6 +92,7 @@ def wire() -> Ports:
         versions=registry,
         routes=registry,
         artifacts=S3Artifacts(settings.artifacts_bucket),
+        captures=S3CaptureReader(settings.captures_bucket),
         workflow=StepFunctionsWorkflow(settings.release_state_machine),
         dispatcher=LambdaDispatcher(settings.catalog_function),
         clock=SystemClock(),
@@ -220,11 +227,77 @@ def _read_report(call: Call, at: Ports) -> Answer:
     return HTTPStatus.OK, models.read_report(model, version, versions=at.versions, artifacts=at.artifacts)
 
 
+def _list_captures(call: Call, at: Ports) -> Answer:
+    answer = captures.list_captures(
+        call.path["model"],
+        call.query.get("hour"),
+        call.query.get("limit"),
+        models=at.models,
+        captures=at.captures,
+        clock=at.clock,
+    )
+    return HTTPStatus.OK, answer
+
+
 def _show_ledger(call: Call, at: Ports) -> Answer:
-    return HTTPStatus.OK, models.show_ledger(call.path["model"], models=at.models, routes=at.routes)
+    moment = call.query.get("at")
+    return HTTPStatus.OK, routes.show_ledger(call.path["model"], moment, models=at.models, routes=at.routes)
 
 
-# Route keys as API Gateway writes them. The stack deploys exactly these: a test holds the two equal.
+def _verify_ledger(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, routes.verify_ledger(call.path["model"], models=at.models, routes=at.routes)
+
+
+def _roll_back(call: Call, at: Ports) -> Answer:
+    wish = routes.RollBack.read(call.body)
+    answer = routes.roll_back(
+        call.path["model"],
+        wish,
+        actor=call.actor,
+        models=at.models,
+        versions=at.versions,
+        routes=at.routes,
+        clock=at.clock,
+    )
+    return _changed(answer)
+
+
+def _kill(call: Call, at: Ports) -> Answer:
+    wish = routes.Because.read(call.body)
+    return _changed(
+        routes.kill(call.path["model"], wish, actor=call.actor, models=at.models, routes=at.routes, clock=at.clock)
+    )
+
+
+def _resume(call: Call, at: Ports) -> Answer:
+    wish = routes.Because.read(call.body)
+    return _changed(
+        routes.resume(call.path["model"], wish, actor=call.actor, models=at.models, routes=at.routes, clock=at.clock)
+    )
+
+
+def _split(call: Call, at: Ports) -> Answer:
+    wish = routes.Split.read(call.body)
+    answer = routes.split(
+        call.path["model"],
+        wish,
+        actor=call.actor,
+        models=at.models,
+        versions=at.versions,
+        routes=at.routes,
+        clock=at.clock,
+    )
+    return _changed(answer)
+
+
+def _changed(answer: dict[str, Any]) -> Answer:
+    """What people did to what is served is logged with its ledger entry: a copy that this function cannot change."""
+    if answer["changed"]:
+        logger("control").info("route changed", extra={"ledger_entry": answer["entry"]})
+    return HTTPStatus.OK, answer
+
+
+# Route keys as API Gateway writes them. The stack deploys those of `tidegate.roles`: a test holds the two equal.
 ROUTES: Mapping[str, Callable[[Call, Ports], Answer]] = {
     "GET /datasets": _list_datasets,
     "GET /datasets/{dataset}": _show_dataset,
@@ -245,7 +318,13 @@ ROUTES: Mapping[str, Callable[[Call, Ports], Answer]] = {
     "GET /models/{model}/versions": _list_versions,
     "GET /models/{model}/versions/{version}": _show_version,
     "GET /models/{model}/versions/{version}/report": _read_report,
+    "GET /captures/{model}": _list_captures,
     "GET /models/{model}/ledger": _show_ledger,
+    "GET /models/{model}/ledger/verification": _verify_ledger,
+    "POST /models/{model}/rollback": _roll_back,
+    "POST /models/{model}/kill": _kill,
+    "POST /models/{model}/resume": _resume,
+    "POST /models/{model}/split": _split,
 }
 
 app = APIGatewayHttpResolver()
@@ -307,8 +386,9 @@ def _refused(error: TidegateError) -> Response[str]:
             next_step = error.next_step or "try again in a moment"
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             return _problem(HTTPStatus.SERVICE_UNAVAILABLE, error.message, next_step=next_step, headers=headers)
-        case ArtifactRejectedError():
-            return _broken(error, error.message, "somebody changed it after it was stored; train the model again")
+        case ArtifactRejectedError() | LedgerBrokenError():
+            changed = "somebody changed it after it was stored; train the model again"
+            return _broken(error, error.message, error.next_step or changed)
         case _:
             return _broken(error, "something failed on our side")
 

@@ -1,6 +1,8 @@
 """Predictions over HTTP (payload format 2.0). What it imports is the cold start, so it imports little.
 
     POST /models/{model}/predict    {"instances": [{...}, ...]} -> model, version, reason, predictions
+                                    header x-tidegate-routing-key, or "routing_key" beside the instances: the same key
+                                    gets the same version while two of them share the requests
     GET  /models/{model}            version and contract
     GET  /health                    the function runs
 
@@ -10,16 +12,18 @@ Faults of the caller are 4xx `application/problem+json` (RFC 9457) that name ins
 import base64
 import binascii
 import json
+import math
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from typing import Any
 
-from tidegate.domain.prediction import parse_instances
+from tidegate.aws.extension import AfterResponse
+from tidegate.domain.prediction import PredictionRequest, parse_request, routing_key
 from tidegate.errors import (
     ArtifactRejectedError,
     ConflictError,
@@ -32,12 +36,14 @@ from tidegate.errors import (
 from tidegate.ml.scoring import load
 from tidegate.settings import InferenceSettings
 from tidegate.steps.inference import Inference
-from tidegate.telemetry import Meter
+from tidegate.telemetry import Aside, Meter
 
 Event = dict[str, Any]
 
 SESSIONS_SHARE = 0.2  # of the function's memory for artifacts; a loaded session takes about twice its artifact
 RETRY_AFTER_SECONDS = 5
+ROUTING_KEY = "x-tidegate-routing-key"
+AFTERWARDS = AfterResponse.start("captures")
 _PATHS = re.compile(r"/(?P<health>health)|/models/(?P<model>[a-z][a-z0-9-]{0,62})(?P<predict>/predict)?")
 _JSON = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\s*(?:;\s*charset=\"?utf-?8\"?\s*)?", re.IGNORECASE)
 
@@ -55,6 +61,7 @@ class Wired:
 @cache
 def wire() -> Wired:
     """Parts on AWS, made at the first request that needs a model and kept."""
+    from tidegate.aws.captures import DynamoCapturePolicies, FirehoseCaptures
     from tidegate.aws.clock import SystemClock
     from tidegate.aws.objects import S3Artifacts
     from tidegate.aws.registry import DynamoRegistry
@@ -62,6 +69,12 @@ def wire() -> Wired:
     settings = InferenceSettings.from_env()
     registry = DynamoRegistry(settings.registry_table)
     meter = Meter("inference", stage=settings.stage)
+    captures = FirehoseCaptures(
+        settings.capture_stream,
+        policies=DynamoCapturePolicies(settings.registry_table),
+        signals=Aside("inference", stage=settings.stage),
+    )
+    AFTERWARDS.do(captures.deliver)
     memory_mib = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024"))
     inference = Inference(
         routes=registry,
@@ -70,25 +83,31 @@ def wire() -> Wired:
         load=load,
         clock=SystemClock(),
         signals=meter,
+        captures=captures,
         route_ttl_seconds=float(settings.route_ttl_seconds),
+        scoring_timeout_seconds=float(settings.scoring_timeout_ms) / 1e3,
         cache_bytes=int(memory_mib * 2**20 * SESSIONS_SHARE),
     )
     return Wired(inference, meter, int(settings.max_instances), int(settings.max_body_bytes))
 
 
 def handler(event: Event, context: Any) -> Event:
-    """One request of the HTTP API."""
-    path = _PATHS.fullmatch(_path(event))
-    if path and path["health"] and _method(event) == "GET":
-        return _answer(HTTPStatus.OK, {"status": "ok"})
-    return _serve(event, path, str(getattr(context, "aws_request_id", "")), wire())
+    """One request of the HTTP API. What is captured of it leaves after the response."""
+    try:
+        path = _PATHS.fullmatch(_path(event))
+        if path and path["health"] and _method(event) == "GET":
+            return _answer(HTTPStatus.OK, {"status": "ok"})
+        return _serve(event, path, context, wire())
+    finally:
+        AFTERWARDS.begin()
 
 
-def _serve(event: Event, path: re.Match[str] | None, request_id: str, parts: Wired) -> Event:
+def _serve(event: Event, path: re.Match[str] | None, context: Any, parts: Wired) -> Event:
     started, meter = time.perf_counter(), parts.meter
+    request_id = str(getattr(context, "aws_request_id", ""))
     meter.count("Requests")
     try:
-        response = _routed(event, path, parts)
+        response = _routed(event, path, context, parts)
     except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an answer that says so
         response = _refused(error, request_id, meter)
     if path and path["model"] and parts.inference.knows(path["model"]):
@@ -102,7 +121,7 @@ def _serve(event: Event, path: re.Match[str] | None, request_id: str, parts: Wir
     return response
 
 
-def _routed(event: Event, path: re.Match[str] | None, parts: Wired) -> Event:
+def _routed(event: Event, path: re.Match[str] | None, context: Any, parts: Wired) -> Event:
     if path is None:
         raise NotFoundError(f"nothing is served at {_path(event)[:200]!r}")
     wanted = "POST" if path["predict"] else "GET"
@@ -110,8 +129,23 @@ def _routed(event: Event, path: re.Match[str] | None, parts: Wired) -> Event:
         raise RequestInvalidError(f"use {wanted} here", status=HTTPStatus.METHOD_NOT_ALLOWED)
     if not path["predict"]:
         return _answer(HTTPStatus.OK, parts.inference.describe(path["model"]))
-    instances = parse_instances(_body(event, parts.max_body_bytes), max_instances=parts.max_instances)
-    return _answer(HTTPStatus.OK, parts.inference.predict(path["model"], instances, os.urandom))
+    headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+    request = parse_request(_body(event, headers, parts.max_body_bytes), max_instances=parts.max_instances)
+    key = routing_key(headers.get(ROUTING_KEY) or None, ROUTING_KEY) or request.routing_key
+    answer = parts.inference.predict(
+        path["model"],
+        PredictionRequest(request.instances, key),
+        os.urandom,
+        request_id=str(getattr(context, "aws_request_id", "")),
+        remaining_seconds=_remaining(context),
+    )
+    return _answer(HTTPStatus.OK, answer)
+
+
+def _remaining(context: Any) -> Callable[[], float]:
+    """Seconds until Lambda ends the invocation."""
+    milliseconds = getattr(context, "get_remaining_time_in_millis", None)
+    return (lambda: milliseconds() / 1e3) if milliseconds else (lambda: math.inf)
 
 
 def _path(event: Event) -> str:
@@ -124,9 +158,8 @@ def _method(event: Event) -> str:
     return str(event.get("requestContext", {}).get("http", {}).get("method", ""))
 
 
-def _body(event: Event, limit: int) -> bytes:
+def _body(event: Event, headers: Mapping[str, str], limit: int) -> bytes:
     """The body's bytes; raises RequestInvalidError (400, 413, 415)."""
-    headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
     content_type = headers.get("content-type", "application/json").strip()
     if not _JSON.fullmatch(content_type):
         raise RequestInvalidError(

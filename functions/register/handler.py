@@ -22,6 +22,6 @@ def wire() -> DynamoRegistry:
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """RegisterTask in, Registered out."""
     task, registry = RegisterTask.parse(event), wire()
-    registered = register(task, runs=registry, versions=registry, clock=SystemClock())
+    registered = register(task, runs=registry, versions=registry, routes=registry, clock=SystemClock())
     logger("register").info("registered", extra={"run": task.run.to_json(), "registered": registered.to_json()})
     return registered.to_json()

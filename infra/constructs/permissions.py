@@ -10,6 +10,8 @@ from constructs import IConstruct
 
 _READ = ("dynamodb:GetItem", "dynamodb:Query")
 _WRITE = ("dynamodb:PutItem", "dynamodb:UpdateItem")  # transactions are made of these
+CHANGING_KEYS = ("MODELS", "MODEL#*", "DATASETS", "DATASET#*")
+LEDGER_KEYS = ("LEDGER#*",)
 EVERY_RESOURCE = "AwsSolutions-IAM5[Resource::*]"
 RUNTIME_AGE = "AwsSolutions-L1"
 
@@ -31,9 +33,22 @@ def read_items(table_arn: str) -> iam.PolicyStatement:
     return allow(_READ, [table_arn])
 
 
-def write_items(table_arn: str) -> iam.PolicyStatement:
-    """Read and write items of a table, alone and in transactions."""
-    return allow((*_READ, *_WRITE), [table_arn])
+def write_items(table_arn: str) -> list[iam.PolicyStatement]:
+    """Read all items of the registry and write those that may change: everything but the ledger."""
+    return [read_items(table_arn), _on_keys(_WRITE, table_arn, CHANGING_KEYS)]
+
+
+def append_to_ledger(table_arn: str) -> iam.PolicyStatement:
+    """Put entries into the ledger; nobody may update or delete one."""
+    return _on_keys(["dynamodb:PutItem"], table_arn, LEDGER_KEYS)
+
+
+def _on_keys(actions: Sequence[str], table_arn: str, keys: Sequence[str]) -> iam.PolicyStatement:
+    statement = allow(actions, [table_arn])
+    statement.add_condition("ForAllValues:StringLike", {"dynamodb:LeadingKeys": list(keys)})
+    # Of no keys at all the first condition would hold.
+    statement.add_condition("Null", {"dynamodb:LeadingKeys": "false"})
+    return statement
 
 
 @dataclass(frozen=True, slots=True)

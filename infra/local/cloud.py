@@ -27,6 +27,7 @@ from infra.local.clients import Clients, LocalSession
 from infra.local.clock import Clock
 from infra.local.delivery import Courier
 from infra.local.events import EventBus
+from infra.local.firehose import Firehose
 from infra.local.front_door import FrontDoor
 from infra.local.functions import FunctionConfig, Invocation
 from infra.local.gateway import Gateway
@@ -207,8 +208,9 @@ class LocalCloud:
             self.clock.move_to(end)
 
     def settle(self, timeout_s: float = 60.0) -> bool:
-        """Waits until no asynchronous invocation is under way and every log line is in; False when it takes longer."""
-        return self.host.drain(timeout_s)
+        """Waits until no asynchronous invocation is under way, every log line is in and Firehose has written what it
+        took; False when it takes longer."""
+        return self.host.drain(timeout_s) and self.firehose.drain(timeout_s)
 
     def metric_sum(self, namespace: str, name: str, dimensions: Mapping[str, str] | None = None) -> float:
         """The sum of a metric since the cloud started; see Metrics.total."""
@@ -297,6 +299,15 @@ class LocalCloud:
         self._world = Provisioned(
             self._assembly, ACCOUNT, REGION, self._clients.root, self._moto.state_machines(), scratch
         )
+        self.firehose = Firehose(
+            self._world.delivery_streams,
+            lambda role: self._clients.role("s3", role),
+            self.clock.now,
+            self.metrics,
+        )
+        closing.callback(self.firehose.close)
+        self._door.handle("firehose", "PutRecordBatch", self.firehose.put_record_batch)
+        self._door.handle("firehose", "PutRecord", self.firehose.put_record)
         self._bootstrap()
         outputs = self._provision(progress)
         self._add_functions()
@@ -459,6 +470,7 @@ class LocalCloud:
 
     def _tick(self) -> None:
         self.bus.fire_due()
+        self.firehose.tick()
         self.alarms.evaluate_due()
 
     def _put_event(self, bus: str, event: Mapping[str, Any]) -> None:

@@ -1,48 +1,42 @@
 """Control stack: the API that people, pipelines and the `tidegate` command use."""
 
+from collections.abc import Mapping, Sequence
+
 from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.parameters import publish
-from infra.constructs.permissions import Objects, allow, write_items
+from infra.constructs.permissions import Objects, acknowledge, allow, append_to_ledger, write_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.signed_api import SignedApi
 from infra.constructs.sources import Sources
+from infra.settings import DeploymentSettings
 from infra.stacks.data import DataStack
 from infra.stacks.release import DATASETS, RUNS, ReleaseStack
+from infra.stacks.serving import ServingStack
+from tidegate import roles
+from tidegate.roles import Role
 from tidegate.settings import ControlSettings
 
-# Listed one by one, so that an IAM policy can allow a person `GET /models/*` and nothing else.
-ROUTES = (
-    "GET /datasets",
-    "GET /datasets/{dataset}",
-    "PUT /datasets/{dataset}",
-    "POST /datasets/{dataset}/uploads",
-    "GET /datasets/{dataset}/versions",
-    "POST /datasets/{dataset}/versions",
-    "GET /datasets/{dataset}/versions/{version}",
-    "GET /datasets/{dataset}/exclusions",
-    "POST /datasets/{dataset}/exclusions",
-    "GET /models",
-    "GET /models/{model}",
-    "PUT /models/{model}",
-    "GET /models/{model}/spec",
-    "GET /models/{model}/runs",
-    "POST /models/{model}/runs",
-    "GET /models/{model}/runs/{run}",
-    "GET /models/{model}/versions",
-    "GET /models/{model}/versions/{version}",
-    "GET /models/{model}/versions/{version}/report",
-    "GET /models/{model}/ledger",
-)
+# Listed one by one, so that each role's policy can name exactly those of its job.
+ROUTES = tuple(roles.CONTROL)
 TIMEOUT_SECONDS = 29  # one less than the API waits, so that a slow call ends in our words
 
 
 class ControlStack(Stack):
-    """Control: reads and writes the registry, starts runs, hands out upload addresses."""
+    """Control: reads and writes the registry, starts runs, hands out upload addresses; and who may call what."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, data: DataStack, release: ReleaseStack, sources: Sources
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        data: DataStack,
+        release: ReleaseStack,
+        serving: ServingStack,
+        sources: Sources,
     ) -> None:
         settings = sources.settings
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: datasets, models, runs")
@@ -56,12 +50,14 @@ class ControlStack(Stack):
                 registry_table=data.registry.table_name,
                 data_bucket=data.data_bucket.bucket_name,
                 artifacts_bucket=data.artifacts_bucket.bucket_name,
+                captures_bucket=data.captures_bucket.bucket_name,
                 stage=settings.stage,
                 release_state_machine=release.machine.ref,
                 catalog_function=catalog.function_name,
             ),
             permissions=[
-                write_items(data.registry.table_arn),
+                *write_items(data.registry.table_arn),
+                append_to_ledger(data.registry.table_arn),
                 allow(["states:StartExecution"], [release.machine.ref]),
                 allow(["lambda:InvokeFunction"], [catalog.function_arn]),
             ],
@@ -69,6 +65,7 @@ class ControlStack(Stack):
                 # An upload address carries the rights of whoever signed it: this function's.
                 Objects(data.data_bucket, DATASETS, read=True, write=True),
                 Objects(data.artifacts_bucket, RUNS, read=True),
+                Objects(data.captures_bucket, CAPTURES, read=True),
             ],
             memory_mb=settings.control_memory_mb,
             timeout_seconds=TIMEOUT_SECONDS,
@@ -79,3 +76,39 @@ class ControlStack(Stack):
         )
         publish(self, "ControlUrl", "control-url", self.api.url, settings)
         CfnOutput(self, "ControlApi", value=self.api.url)
+        for role in Role:
+            self._policy(role, ((self.api, roles.CONTROL), (serving.api, roles.SERVING)), settings)
+
+    def _policy(
+        self,
+        role: Role,
+        apis: Sequence[tuple[SignedApi, Mapping[str, frozenset[Role]]]],
+        settings: DeploymentSettings,
+    ) -> None:
+        """What a role may call, route by route, and the two parameters that say where; to attach to people's roles.
+
+        Without a name of its own, so that a stage can be deployed to two regions of one account.
+        """
+        called = [(api, route) for api, routes in apis for route, allowed in routes.items() if role in allowed]
+        parameters = [
+            self.format_arn(service="ssm", resource="parameter", resource_name=f"tidegate/{settings.stage}/{name}")
+            for name in ("control-url", "serving-url")
+        ]
+        policy = iam.ManagedPolicy(
+            self,
+            f"{role.capitalize()}Policy",
+            description=f"Tidegate {settings.stage}: what the role {role} may call",
+            document=iam.PolicyDocument(
+                statements=[
+                    allow(["execute-api:Invoke"], [api.arn(route) for api, route in called]),
+                    allow(["ssm:GetParameter"], parameters),
+                ]
+            ),
+        )
+        acknowledge(
+            policy,
+            sorted({api.finding(route) for api, route in called if "{" in route}),
+            "the names of datasets, models, runs and versions are people's to give; method and route are named",
+        )
+        publish(self, f"{role.capitalize()}Policy", f"{role}-policy", policy.managed_policy_arn, settings)
+        CfnOutput(self, f"{role.capitalize()}PolicyArn", value=policy.managed_policy_arn)

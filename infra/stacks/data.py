@@ -1,4 +1,4 @@
-"""Data stack: what must outlive every deployment: two buckets, the registry table, and the topic alarms go to."""
+"""Data stack: what must outlive every deployment: the buckets, the registry table, and the topic alarms go to."""
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -63,6 +63,8 @@ class DataStack(Stack):
         )
         self.data_bucket = self._bucket("Data", _SELDOM_READ, access_logs=access_logs)
         self.artifacts_bucket = self._bucket("Artifacts", _SELDOM_READ, access_logs=access_logs)
+        kept = s3.LifecycleRule(id="expiry", expiration=Duration.days(settings.capture_retention_days))
+        self.captures_bucket = self._bucket("Captures", kept, access_logs=access_logs)
         self.registry = dynamodb.Table(
             self,
             "Registry",
@@ -79,6 +81,7 @@ class DataStack(Stack):
         self.alarms = self._alarm_topic()
         publish(self, "DataBucketName", "data-bucket", self.data_bucket.bucket_name, settings)
         publish(self, "ArtifactsBucketName", "artifacts-bucket", self.artifacts_bucket.bucket_name, settings)
+        publish(self, "CapturesBucketName", "captures-bucket", self.captures_bucket.bucket_name, settings)
         publish(self, "RegistryTableName", "registry-table", self.registry.table_name, settings)
         CfnOutput(self, "AlarmTopic", value=self.alarms.topic_arn, description="Subscribe whoever is on call")
 

@@ -93,8 +93,28 @@ class MonitoringStack(Stack):
         for metric, words in {
             "ArtifactRejected": "A stored model is not what was registered; it is not served. Find out who wrote it.",
             "ServerErrors": "Predictions fail by our own fault; read the inference function's log.",
+            "CapturesDropped": "Predictions are answered but not captured; docs/captures.md says why that can be.",
         }.items():
             self._alarm(f"inference-{_dashes(metric)}", NAMESPACE, metric, own, words)
+
+        stream = {"DeliveryStreamName": serving.captures.stream.ref}
+        self._alarm(
+            "captures-late",
+            "AWS/Firehose",
+            "DeliveryToS3.DataFreshness",
+            stream,
+            "Captured predictions do not reach S3; the delivery stream's error log says why.",
+            statistic="Maximum",
+            threshold=15 * MINUTE,
+        )
+        self._alarm(
+            "captures-partitions",
+            "AWS/Firehose",
+            "PartitionCountExceeded",
+            stream,
+            "More models are asked at once than Firehose has partitions for; their captures go to errors/.",
+            statistic="Maximum",
+        )
 
         graphs = [
             self._graph(

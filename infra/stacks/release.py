@@ -12,7 +12,7 @@ from constructs import Construct
 
 from infra.constructs.keeping import log_group, removal_policy
 from infra.constructs.parameters import publish
-from infra.constructs.permissions import EVERY_RESOURCE, Objects, acknowledge, allow, write_items
+from infra.constructs.permissions import EVERY_RESOURCE, Objects, acknowledge, allow, append_to_ledger, write_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources, lock_hash
 from infra.release_machine import definition
@@ -50,7 +50,8 @@ class ReleaseStack(Stack):
         data = self._data.data_bucket.bucket_name
         step = StepSettings(registry_table=table, artifacts_bucket=artifacts)
         registry_only = RegistrySettings(registry_table=table)
-        items = [write_items(self._data.registry.table_arn)]
+        items = write_items(self._data.registry.table_arn)
+        with_ledger = [*items, append_to_ledger(self._data.registry.table_arn)]
         datasets = Objects(self._data.data_bucket, DATASETS, read=True)
         runs = Objects(self._data.artifacts_bucket, RUNS, read=True, write=True)
         new_runs = Objects(self._data.artifacts_bucket, RUNS, write=True)
@@ -101,8 +102,10 @@ class ReleaseStack(Stack):
             self._step("select", step, items, "Chooses the best candidate of a run", seconds=60),
             self._step("evaluate", step, items, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
             self._step("gate", step, items, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
-            self._step("register", step, items, "Registers the judged version", seconds=60),
-            self._step("promote", registry_only, items, "Makes an accepted version the one that serves", seconds=60),
+            self._step("register", step, with_ledger, "Registers the judged version", seconds=60),
+            self._step(
+                "promote", registry_only, with_ledger, "Makes an accepted version the one that serves", seconds=60
+            ),
             self._step("settle", registry_only, items, "Closes a run that a fault ended", seconds=60, background=True),
         )
 

@@ -63,7 +63,7 @@ def _clients_of_these_tests_only() -> Iterator[None]:
 
 
 def _forget_clients() -> None:
-    for make in (clients.dynamodb, clients.s3, clients.step_functions, clients.lambda_functions):
+    for make in (clients.dynamodb, clients.firehose, clients.s3, clients.step_functions, clients.lambda_functions):
         make.cache_clear()
 
 

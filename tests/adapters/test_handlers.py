@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import numpy as np
 import pytest
 
 from functions.inference import handler as inference
@@ -17,9 +18,13 @@ from tests.adapters.test_registry import AT, a_run, a_spec
 from tests.tiny_onnx import linear_onnx
 from tidegate import telemetry
 from tidegate.aws.dispatch import LambdaDispatcher
+from tidegate.aws.extension import AfterResponse
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
+from tidegate.domain.baseline import fit_rule
+from tidegate.domain.fallback import Fallback
 from tidegate.domain.prediction import Contract, FeatureContract
+from tidegate.domain.table import Table
 from tidegate.messages import RunRef
 
 CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
@@ -34,10 +39,14 @@ def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegis
         "ARTIFACTS_BUCKET": BUCKET,
         "STAGE": "test",
         "ROUTE_TTL_SECONDS": "0",
+        "CAPTURE_STREAM": "captures",
+        "SCORING_TIMEOUT_MS": "5000",
         "MAX_INSTANCES": "10",
         "MAX_BODY_BYTES": "100000",
     }.items():
         monkeypatch.setenv(f"TIDEGATE_{name}", value)
+    monkeypatch.setattr(inference, "AFTERWARDS", AfterResponse())
+    monkeypatch.setattr(inference.AFTERWARDS, "begin", lambda: None)  # what is captured stays in the queue
     _cold()
     registry = DynamoRegistry(TABLE)
     registry.apply(a_spec(), author="ann", at=AT)
@@ -58,11 +67,14 @@ def released(registry: DynamoRegistry, run_id: str, bias: float) -> str:
     registry.request(a_run(run_id))
     registry.note(ref.model, run_id, "prepare", AT, dataset_version="v1", lock_hash="l", code_version="c")
     sha256 = S3Artifacts(BUCKET).put(ref.artifact_key, linear_onnx(CONTRACT, [0.001], bias=bias))
+    rule = fit_rule("constant", value=0.25, table=Table({}), target=np.zeros(0), classes=(False, True))
+    fallback = S3Artifacts(BUCKET).put(ref.fallback_key, Fallback(CONTRACT, rule).to_bytes())
     registered = register.handler(
         {
             "run": ref.to_json(),
             "fitted": {"artifact_sha256": sha256, "artifact_bytes": 1, "fit_seconds": 1.0, "rows": 10},
-            "evaluated": {"metric": "roc_auc", "value": 0.7, "low": 0.6, "high": 0.8, "champion_version": None},
+            "evaluated": {"metric": "roc_auc", "value": 0.7, "low": 0.6, "high": 0.8, "champion_version": None}
+            | {"fallback_sha256": fallback},
             "verdict": {"accepted": True, "reasons": [], "report_sha256": "b" * 64},
         },
         CONTEXT,
@@ -115,6 +127,20 @@ def test_a_tampered_artifact_is_measured_and_the_previous_version_serves(
     assert emf["ArtifactRejected"] == [1.0]
     warning = vars(caplog.records[-1])
     assert (warning["levelname"], warning["model"], warning["version"]) == ("WARNING", "flight-delay", 2)
+
+
+def test_without_any_good_artifact_the_fallback_of_the_run_answers_and_is_measured(
+    deployed: DynamoRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = released(deployed, "r-001", 0.0)
+    S3Artifacts(BUCKET).put(key, b"evil")
+    capsys.readouterr()
+    status, body = predict()
+    assert (status, body["version"], body["reason"], body["why"]) == (200, None, "fallback", "not_loadable")
+    assert body["predictions"][0]["score"] == 0.25
+    total, apart = lines(capsys)
+    assert total["FallbackServed"] == [1.0]
+    assert (apart["FallbackServed"], apart["why"], apart["model"]) == (1, "not_loadable", "flight-delay")
 
 
 def test_neither_good_nor_bad_inputs_are_logged(

@@ -8,17 +8,26 @@ from typing import Any
 
 import pytest
 
+from tests.adapters.conftest import TABLE
+from tidegate.aws import clients
+from tidegate.aws.registry import DynamoRegistry
+from tidegate.domain.ledger import verify
 from tidegate.domain.release import (
     CandidateRun,
+    Cause,
     Run,
     RunError,
     RunStatus,
     Version,
     VersionStatus,
+    kill,
     promote,
+    rollback,
+    split,
 )
 from tidegate.errors import ConflictError, NotFoundError
 from tidegate.spec import ModelSpec
+from tidegate.steps.routes import verify_ledger
 
 AT = datetime(2026, 1, 5, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -91,9 +100,9 @@ def registered(registry: Any, run_id: str, status: VersionStatus = VersionStatus
 
 
 def promoted(registry: Any, version: Version) -> None:
-    promotion = promote(registry.route(version.model), version, at=AT, actor="ann", reason="gate passed")
-    assert promotion is not None
-    registry.promote(promotion)
+    change = promote(registry.route(version.model), version, Cause(AT, "ann", "gate passed"))
+    assert change is not None
+    registry.change(change)
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
@@ -344,18 +353,18 @@ def test_a_promotion_writes_route_ledger_and_states_together(with_model: Any) ->
     assert (entries[0].actor, entries[0].at, entries[0].weight_bp) == ("ann", AT, 10_000)
 
 
-def test_writing_the_same_promotion_twice_is_one_change(with_model: Any) -> None:
+def test_writing_the_same_change_twice_is_one_change(with_model: Any) -> None:
     version = registered(with_model, "r-001")
-    promotion = promote(None, version, at=AT, actor="ann", reason="gate passed")
-    with_model.promote(promotion)
-    with_model.promote(promotion)
+    change = promote(None, version, Cause(AT, "ann", "gate passed"))
+    with_model.change(change)
+    with_model.change(change)
     assert len(with_model.ledger("flight-delay")) == 1
 
 
 def test_of_two_racing_promotions_one_wins_and_one_is_told(with_model: Any) -> None:
     versions = [registered(with_model, f"r-00{number}") for number in (1, 2)]
-    decisions = [promote(None, version, at=AT, actor="ann", reason="mine") for version in versions]
-    outcomes = at_once(*(lambda p=promotion: with_model.promote(promotion=p) for promotion in decisions))
+    decisions = [promote(None, version, Cause(AT, "ann", "mine")) for version in versions]
+    outcomes = at_once(*(lambda c=change: with_model.change(c) for change in decisions))
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ConflictError", "NoneType"]
     winner = versions[outcomes.index(None)]
     assert with_model.route("flight-delay").champion.version == winner.number
@@ -368,16 +377,84 @@ def test_of_two_racing_promotions_one_wins_and_one_is_told(with_model: Any) -> N
 def test_a_promotion_decided_on_an_old_route_is_refused(with_model: Any) -> None:
     first, second, third = (registered(with_model, f"r-00{number}") for number in (1, 2, 3))
     promoted(with_model, first)
-    late = promote(with_model.route("flight-delay"), second, at=AT, actor="ann", reason="late")
+    late = promote(with_model.route("flight-delay"), second, Cause(AT, "ann", "late"))
     promoted(with_model, third)
     with pytest.raises(ConflictError):
-        with_model.promote(late)
+        with_model.change(late)
     assert with_model.route("flight-delay").champion.version == 3
 
 
 def test_a_rejected_version_is_never_written_into_a_route(with_model: Any) -> None:
     version = registered(with_model, "r-001", VersionStatus.REJECTED)
-    forged = promote(None, replace(version, status=VersionStatus.ACCEPTED), at=AT, actor="eve", reason="please")
+    forged = promote(None, replace(version, status=VersionStatus.ACCEPTED), Cause(AT, "eve", "please"))
     with pytest.raises(ConflictError):
-        with_model.promote(forged)
+        with_model.change(forged)
     assert with_model.route("flight-delay") is None
+
+
+def test_a_killed_and_split_route_comes_back_as_it_was_written(with_model: Any) -> None:
+    first, second = registered(with_model, "r-001"), registered(with_model, "r-002")
+    promoted(with_model, first)
+    change = split(with_model.route("flight-delay"), second, 2_500, Cause(AT, "ann", "fewer calls?"))
+    with_model.change(change)
+    assert with_model.route("flight-delay") == change.route
+    assert with_model.version("flight-delay", 2).status is VersionStatus.CANDIDATE
+    change = kill(with_model.route("flight-delay"), "flight-delay", Cause(AT, "bob", "feed is down", approved_by="eve"))
+    with_model.change(change)
+    assert with_model.route("flight-delay") == change.route
+    assert with_model.version("flight-delay", 2).status is VersionStatus.RETIRED
+    assert with_model.ledger("flight-delay")[2] == change.entry
+
+
+def test_the_ledger_that_is_read_is_the_chain_that_was_written(with_model: Any) -> None:
+    first, second = registered(with_model, "r-001"), registered(with_model, "r-002")
+    promoted(with_model, first)
+    promoted(with_model, second)
+    with_model.change(
+        rollback(with_model.route("flight-delay"), with_model.version("flight-delay", 1), Cause(AT, "ann", "ünsafe 🌊"))
+    )
+    entries = with_model.ledger("flight-delay")
+    assert [entry.action for entry in entries] == ["promote", "promote", "rollback"]
+    assert verify("flight-delay", entries, with_model.route("flight-delay").ledger_head) is None
+
+
+def test_of_racing_people_one_wins_and_the_chain_holds(with_model: Any) -> None:
+    first, second = registered(with_model, "r-001"), registered(with_model, "r-002")
+    promoted(with_model, first)
+    promoted(with_model, second)
+    route = with_model.route("flight-delay")
+    decisions = [
+        rollback(route, with_model.version("flight-delay", 1), Cause(AT, "ann", "worse")),
+        kill(route, "flight-delay", Cause(AT, "bob", "feed is down")),
+    ]
+    outcomes = at_once(*(lambda c=change: with_model.change(c) for change in decisions))
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ConflictError", "NoneType"]
+    won = decisions[outcomes.index(None)]
+    assert with_model.route("flight-delay") == won.route
+    assert verify("flight-delay", with_model.ledger("flight-delay"), won.route.ledger_head) is None
+    champions = [each.number for each in with_model.versions("flight-delay") if each.status is VersionStatus.CHAMPION]
+    assert champions == [won.route.champion.version]
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        {"reason": {"S": "nothing to see"}},
+        {"weight_bp": {"N": "1"}},
+        {"seq": {"S": "three"}},
+        {"at": {"S": "yesterday"}},
+        {"reason": {"B": b"no zlib"}},
+        {"actor": None},
+    ],
+)
+def test_an_entry_changed_in_the_table_is_found(aws: None, tampering: dict[str, Any]) -> None:
+    registry = DynamoRegistry(TABLE)
+    registry.apply(a_spec(), author="ann", at=AT)
+    for run_id in ("r-001", "r-002"):
+        promoted(registry, registered(registry, run_id))
+    key = {"pk": {"S": "LEDGER#flight-delay"}, "sk": {"S": "0000000001"}}
+    item = clients.dynamodb().get_item(TableName=TABLE, Key=key)["Item"] | tampering
+    clients.dynamodb().put_item(TableName=TABLE, Item={name: value for name, value in item.items() if value})
+    found = verify_ledger("flight-delay", models=registry, routes=registry)
+    assert not found["intact"]
+    assert found["break"]["seq"] == 1

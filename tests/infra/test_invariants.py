@@ -1,7 +1,9 @@
 """What holds for every stage and for every resource that will ever be added."""
 
 import json
+import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ import pytest
 
 from infra.stacks import control, serving
 from tests.infra.synthesized import Deployment, Resource
+from tests.unit.test_capture import capture
+from tidegate import roles
+from tidegate.domain.capture import CapturePolicy, records
 
 ROOT = Path(__file__).resolve().parents[2]
 STATEFUL = (
@@ -22,11 +27,15 @@ UNTAGGABLE = {
     "AWS::ApiGatewayV2::Integration",
     "AWS::ApiGatewayV2::Route",
     "AWS::CloudWatch::Dashboard",
+    "AWS::IAM::ManagedPolicy",
+    "AWS::Glue::Database",
+    "AWS::Glue::Table",
     "AWS::Lambda::Alias",
     "AWS::Lambda::EventInvokeConfig",
     "AWS::Lambda::LayerVersion",
     "AWS::Lambda::Permission",
     "AWS::Lambda::Version",
+    "AWS::Logs::LogStream",
     "AWS::S3::BucketPolicy",
     "AWS::SNS::Subscription",
     "AWS::SNS::TopicPolicy",
@@ -117,7 +126,7 @@ def test_only_the_role_of_a_function_may_be_used_by_that_function(deployment: De
         assert "ManagedPolicyArns" not in role.properties, role
 
 
-def test_inference_writes_nothing(deployment: Deployment) -> None:
+def test_inference_writes_nothing_but_captures(deployment: Deployment) -> None:
     (role,) = [
         role
         for role in deployment.resources("AWS::IAM::Role")
@@ -132,6 +141,7 @@ def test_inference_writes_nothing(deployment: Deployment) -> None:
     assert allowed == {
         "dynamodb:GetItem",
         "dynamodb:Query",
+        "firehose:PutRecordBatch",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
         "s3:GetObject",
@@ -141,9 +151,55 @@ def test_inference_writes_nothing(deployment: Deployment) -> None:
     }
 
 
+def test_the_ledger_takes_new_entries_and_nothing_else(deployment: Deployment) -> None:
+    writers = set()
+    for resource, statement in statements(deployment):
+        writes = {
+            action
+            for action in listed(statement["Action"])
+            if action.startswith("dynamodb:") and action not in {"dynamodb:GetItem", "dynamodb:Query"}
+        }
+        if not writes or statement["Effect"] != "Allow":
+            continue
+        assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}, resource
+        keys = listed(statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"])
+        if any(fnmatchcase("LEDGER#flight-delay", key) for key in keys):
+            assert (writes, keys) == ({"dynamodb:PutItem"}, ["LEDGER#*"]), resource
+            writers.add(resource.id.split("Role")[0])
+    assert writers == {"Control", "Promote", "Register"}
+
+
+def test_each_role_may_call_the_routes_of_its_job_and_no_other() -> None:
+    """IAM's `*` does not stop at a slash, so a pattern must not reach a route that belongs to others."""
+    for routes in (roles.CONTROL, roles.SERVING):
+        for role in roles.Role:
+            patterns = [re.sub(r"{[a-z]+}", "*", route) for route, allowed in routes.items() if role in allowed]
+            for route, allowed in routes.items():
+                reached = any(fnmatchcase(re.sub(r"{[a-z]+}", "x", route), pattern) for pattern in patterns)
+                assert reached is (role in allowed), (role, route)
+
+
+def test_every_role_is_a_policy_that_people_find_by_a_parameter(deployment: Deployment) -> None:
+    policies = {
+        policy.id.removesuffix(policy.id[-8:]): policy for policy in deployment.resources("AWS::IAM::ManagedPolicy")
+    }
+    assert set(policies) == {f"{role.capitalize()}Policy" for role in roles.Role}
+    names = {parameter.properties["Name"] for parameter in deployment.resources("AWS::SSM::Parameter")}
+    assert {f"/tidegate/{deployment.stage}/{role}-policy" for role in roles.Role} <= names
+    for role in roles.Role:
+        calls, finds = policies[f"{role.capitalize()}Policy"].properties["PolicyDocument"]["Statement"]
+        wanted = [routes for routes in (roles.CONTROL, roles.SERVING) for allowed in routes.values() if role in allowed]
+        assert (calls["Action"], len(listed(calls["Resource"]))) == ("execute-api:Invoke", len(wanted))
+        assert (finds["Action"], len(listed(finds["Resource"]))) == ("ssm:GetParameter", 2)
+
+
+def test_every_serving_route_belongs_to_roles() -> None:
+    assert set(serving.ROUTES) == set(roles.SERVING)
+
+
 def test_every_bucket_is_private_encrypted_versioned_logged_and_refuses_plain_http(deployment: Deployment) -> None:
     buckets = list(deployment.resources("AWS::S3::Bucket"))
-    assert len(buckets) == 3
+    assert len(buckets) == 4
     for bucket in buckets:
         found = bucket.properties
         assert set(found["PublicAccessBlockConfiguration"].values()) == {True}, bucket
@@ -258,6 +314,30 @@ def test_the_serving_api_has_no_route_its_function_refuses() -> None:
         assert route.startswith("POST ") is bool(path["predict"])
 
 
+def test_captures_are_encrypted_partitioned_as_the_table_projects_and_expire(deployment: Deployment) -> None:
+    (stream,) = deployment.resources("AWS::KinesisFirehose::DeliveryStream")
+    assert stream.properties["DeliveryStreamEncryptionConfigurationInput"] == {"KeyType": "AWS_OWNED_CMK"}
+    destination = stream.properties["ExtendedS3DestinationConfiguration"]
+    (table,) = deployment.resources("AWS::Glue::Table")
+    found = table.properties["TableInput"]
+    template = json.dumps(found["Parameters"]["storage.location.template"])
+    for key in found["PartitionKeys"]:
+        name = key["Name"]
+        assert f"{name}=${{{name}}}/" in template
+        assert f"{name}=!{{partitionKeyFromQuery:{name}}}/" in destination["Prefix"]
+        assert f"projection.{name}.type" in found["Parameters"]
+    (bucket,) = (one for one in deployment.resources("AWS::S3::Bucket") if one.id.startswith("Captures"))
+    assert any("ExpirationInDays" in rule for rule in bucket.properties["LifecycleConfiguration"]["Rules"])
+
+
+def test_the_table_has_the_columns_of_a_capture(deployment: Deployment) -> None:
+    (record,) = records(capture(), CapturePolicy())
+    (table,) = deployment.resources("AWS::Glue::Table")
+    found = table.properties["TableInput"]
+    columns = {column["Name"] for column in found["StorageDescriptor"]["Columns"] + found["PartitionKeys"]}
+    assert columns == set(record)
+
+
 def test_the_state_machine_is_logged_and_traced_but_its_data_is_not_logged(deployment: Deployment) -> None:
     (machine,) = deployment.resources("AWS::StepFunctions::StateMachine")
     assert machine.properties["TracingConfiguration"] == {"Enabled": True}
@@ -283,7 +363,18 @@ def test_every_alarm_says_what_it_means_and_tells_somebody(deployment: Deploymen
 
 
 @pytest.mark.parametrize(
-    "metric", ["5xx", "ArtifactRejected", "Duration", "Errors", "ExecutionsFailed", "ServerErrors", "Throttles"]
+    "metric",
+    [
+        "5xx",
+        "ArtifactRejected",
+        "CapturesDropped",
+        "DeliveryToS3.DataFreshness",
+        "Duration",
+        "Errors",
+        "ExecutionsFailed",
+        "ServerErrors",
+        "Throttles",
+    ],
 )
 def test_there_is_an_alarm_on(metric: str, deployment: Deployment) -> None:
     watched = set()

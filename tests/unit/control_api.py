@@ -15,6 +15,7 @@ from functions.control import handler as control
 from tests.fakes import (
     FixedClock,
     InMemoryArtifacts,
+    InMemoryCaptures,
     InMemoryCatalog,
     InMemoryDatasetFiles,
     InMemoryDispatcher,
@@ -22,7 +23,7 @@ from tests.fakes import (
     InMemoryWorkflow,
 )
 from tidegate.domain.dataset import ColumnProfile, ColumnType, DatasetStatus
-from tidegate.domain.release import CandidateRun, RunError, Version, VersionStatus, promote
+from tidegate.domain.release import CandidateRun, Cause, RunError, Version, VersionStatus, promote
 from tidegate.telemetry import Meter
 
 ANA = "arn:aws:sts::123456789012:assumed-role/DataScientist/ana"
@@ -90,6 +91,7 @@ class World:
     catalog: InMemoryCatalog = field(default_factory=InMemoryCatalog)
     files: Files = field(default_factory=Files)
     artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
+    captures: InMemoryCaptures = field(default_factory=InMemoryCaptures)
     workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
     dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
     clock: FixedClock = field(default_factory=FixedClock)
@@ -107,6 +109,7 @@ class World:
             versions=self.registry,
             routes=self.registry,
             artifacts=self.artifacts,
+            captures=self.captures,
             workflow=self.workflow,
             dispatcher=self.dispatcher,
             clock=self.clock,
@@ -197,9 +200,9 @@ class World:
         between()
         if accepted:
             route = self.registry.route(model)
-            promotion = promote(route, registered, at=at, actor="release", reason="accepted by the gate")
-            assert promotion
-            self.registry.promote(promotion)
+            change = promote(route, registered, Cause(at, "release", "accepted by the gate"))
+            assert change
+            self.registry.change(change)
         return registered
 
     def run_fails(self, run_id: str) -> None:

@@ -104,7 +104,9 @@ def _serving(world: World) -> Iterator[None]:
         load=load,
         clock=world.clock,
         signals=meter,
+        captures=world.captures,
         route_ttl_seconds=0,
+        scoring_timeout_seconds=5,
         cache_bytes=1 << 24,
     )
     parts = serving.Wired(inference, meter, max_instances=100, max_body_bytes=1_000_000)

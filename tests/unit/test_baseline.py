@@ -71,6 +71,44 @@ def test_the_json_is_the_same_whatever_the_order_of_the_rows():
     assert FittedRule.from_json(json.loads(text)) == again
 
 
+def test_a_moving_average_is_that_of_the_latest_rows_of_all_and_of_each_group():
+    table = Table({"line": np.array(["a", "b", "a", "a", "b", "c"])})
+    target = np.array([10.0, 1.0, 20.0, 30.0, 3.0, 100.0])
+    order = np.array([5, 1, 3, 4, 2, 0])  # newest: 10 (a), 30 (a), 20 (a), 3 (b), 1 (b), 100 (c)
+    fitted = {"table": table, "target": target, "rows": 2, "order": order}
+    assert fit_rule("moving_average", **fitted).score({}) == (20.0,)
+    rule = fit_rule("moving_average", by=["line"], min_rows=2, **fitted)
+    assert [rule.score({"line": line})[0] for line in "abcz"] == [20.0, 2.0, 20.0, 20.0]
+    assert rule.scores(table)[:, 0].tolist() == [20, 2, 20, 20, 2, 20]
+    assert rule.title == "moving_average by line"
+
+
+def test_a_moving_average_of_classes_is_their_shares_and_a_missing_time_is_no_obstacle():
+    order = np.array(["2026-01-01", "2026-01-03", "2026-01-02", "2026-01-05", "2026-01-04"], dtype="datetime64[D]")
+    rule = fit_rule("moving_average", rows=2, order=order, table=FLIGHTS, target=LATE, classes=LABELS)
+    assert rule.score({}) == (0.5, 0.5)
+    everything = fit_rule("moving_average", rows=99, order=order, table=FLIGHTS, target=LATE, classes=LABELS)
+    assert everything.score({}) == (0.4, 0.6)
+
+
+def test_an_expression_is_a_probability_cut_to_its_range_and_the_prior_where_it_has_no_value():
+    asked = {"expression": "hour / 10", "table": FLIGHTS, "target": LATE, "classes": LABELS}
+    rule = fit_rule("arithmetic", **asked)
+    assert rule.scores(FLIGHTS)[:, 1].tolist() == pytest.approx([0.8, 0.8, 0.8, 0.6, 0.6])
+    assert rule.score({"hour": 23}) == (0.0, 1.0)
+    assert rule.score({"hour": -1}) == (1.0, 0.0)
+    assert rule.score({}) == (0.4, 0.6)
+    assert fit_rule("arithmetic", **asked, positive=0).score({"hour": 2}) == (0.2, 0.8)
+    assert rule.title == "arithmetic: hour / 10"
+    assert FittedRule.from_json(json.loads(json.dumps(rule.to_json()))) == rule
+
+
+def test_an_expression_of_a_regression_is_the_value():
+    rule = fit_rule("arithmetic", expression="5", table=FLIGHTS, target=np.array([1.0, 2.0, 6.0, 0, 0]))
+    assert rule.scores(FLIGHTS).tolist() == [[5.0]] * 5
+    assert rule.scores(FLIGHTS.take(np.zeros(5, dtype=bool))).shape == (0, 1)
+
+
 def test_a_title_names_the_columns():
     assert by_carrier_and_hour().title == "group_rate by carrier, hour"
     assert fit_rule("prior", table=FLIGHTS, target=LATE, classes=LABELS).title == "prior"
@@ -81,10 +119,17 @@ def test_a_table_without_rows_has_no_scores():
 
 
 @pytest.mark.parametrize(
-    ("kind", "problem"), [("constant", "needs its value"), ("prior", "needs rows"), ("forest", "unknown rule 'forest'")]
+    ("kind", "problem"),
+    [
+        ("constant", "needs its value"),
+        ("prior", "needs rows"),
+        ("forest", "unknown rule 'forest'"),
+        ("moving_average", "needs its number of rows"),
+        ("arithmetic", "needs its expression"),
+    ],
 )
 def test_a_rule_that_cannot_be_fitted_says_why(kind, problem):
-    rows = LATE if kind == "forest" else LATE[:0]
+    rows = LATE[:0] if kind == "prior" else LATE
     with pytest.raises(ValueError, match=problem):
         fit_rule(kind, table=FLIGHTS, target=rows, classes=LABELS)
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import yaml
 
 from tests.unit.control_api import World, spec_document, spec_text
 from tests.unit.loopback import Loopback, artifact, loopback
+from tests.unit.test_capture import capture
 from tidegate.cli import client as client_module
 from tidegate.cli import exits
 from tidegate.cli.main import cli, main
@@ -317,7 +319,7 @@ def test_a_version_that_was_accepted_and_does_not_serve_is_a_failure(
     run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, "PROMOTION_SECONDS", 0.05)
-    monkeypatch.setattr(server.world.registry, "promote", lambda _: None)
+    monkeypatch.setattr(server.world.registry, "change", lambda _: None)
     server.world.with_model()
     started(server, server.world.run_to_the_end)
     assert run("train", "flight-delay", "--wait") == exits.FAILED
@@ -574,7 +576,7 @@ def test_a_wrong_secret_is_not_allowed(run: Cli, server: Loopback) -> None:
 def test_a_missing_permission_is_not_allowed(run: Cli, server: Loopback) -> None:
     server.fail(403, {"message": "User is not authorized to access this resource"})
     assert run("data", "list", "--json") == exits.NOT_ALLOWED
-    assert "execute-api:Invoke" in run.document["error"]["next_step"]
+    assert "/tidegate/<stage>/viewer-policy" in run.document["error"]["next_step"]
 
 
 def test_a_fault_of_the_platform_is_exit_code_1(run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -654,3 +656,27 @@ def _sha(path: str) -> str:
     import hashlib
 
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+# Captures
+
+
+def test_captures_of_the_last_hours_are_listed_newest_first(run: Cli, trained: Loopback) -> None:
+    now = datetime.now(UTC)
+    for name, hours in (("old", 30), ("before", 2), ("new", 0)):
+        at = now - timedelta(hours=hours)
+        trained.world.captures.offer(capture(at=at, predictions=[{"id": f"id-{name}", "score": 0.75}]))
+    assert run("captures", "flight-delay", "--since", "3h") == exits.OK
+    assert run.out.index("id-new") < run.out.index("id-before")
+    assert "id-old" not in run.out
+    assert "champion 3" in run.out
+    assert run("captures", "flight-delay", "--since", "2d", "--limit", "3", "--json") == exits.OK
+    assert [record["id"] for record in run.document["captures"]] == ["id-new", "id-before", "id-old"]
+    assert run("captures", "flight-delay", "--since", now.isoformat(), "--json") == exits.OK
+    assert run.document["captures"] == []
+
+
+@pytest.mark.parametrize(("since", "word"), [("yesterday", "neither"), ("9d", "too far back")])
+def test_a_time_that_is_none_or_too_far_back_is_refused(run: Cli, trained: Loopback, since: str, word: str) -> None:
+    assert run("captures", "flight-delay", "--since", since) == exits.INVALID
+    assert word in run.err

@@ -14,8 +14,9 @@ from tests.fakes import FixedClock, InMemoryArtifacts, InMemoryRegistry
 from tests.tiny_onnx import linear_onnx
 from tidegate.domain.baseline import fit_rule
 from tidegate.domain.evaluation import Evaluation
-from tidegate.domain.prediction import Contract, FeatureContract
-from tidegate.domain.release import CandidateRun, Run, RunStatus, Version, VersionStatus, promote
+from tidegate.domain.fallback import Fallback
+from tidegate.domain.prediction import Contract, FeatureContract, OutputRule
+from tidegate.domain.release import CandidateRun, Cause, Run, RunStatus, Version, VersionStatus, promote
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
 from tidegate.errors import ArtifactRejectedError, ConflictError, DataCheckError, NotFoundError, TrainingFailedError
 from tidegate.messages import EvaluateTask, Fitted, GateTask, RunRef
@@ -87,7 +88,19 @@ class World:
     fitted: Fitted | None = None
     run: RunRef = field(default_factory=lambda: RunRef(model="delay", run_id="r2"))
 
-    def train(self, onnx, *, holdout=None, spec=None, run_id="r2", dataset_version="v1", reference=None, classes="nl"):
+    def train(
+        self,
+        onnx,
+        *,
+        holdout=None,
+        spec=None,
+        run_id="r2",
+        dataset_version="v1",
+        reference=None,
+        classes="nl",
+        fallback=None,
+        contract=None,
+    ):
         holdout = holdout or flights()
         spec = spec or spec_of()
         self.run = RunRef(model="delay", run_id=run_id)
@@ -103,6 +116,8 @@ class World:
         target = holdout[TARGET]
         rule = fit_rule("group_rate", by=["carrier"], min_rows=1, table=holdout, target=target, classes=classes)
         self.artifacts.put(self.run.baseline_key, json.dumps(rule.to_json()).encode())
+        fallback = Fallback(contract or CONTRACT, fallback or rule)
+        self.artifacts.put(self.run.fallback_key, fallback.to_bytes())
         sha256 = self.artifacts.put(self.run.artifact_key, onnx)
         if reference is None:
             scorer = load(good_onnx())
@@ -140,7 +155,7 @@ class World:
             "abc",
         )
         registered = self.registry.register(version, at=AT)
-        self.registry.promote(promote(None, registered, at=AT, actor="ann", reason="first"))
+        self.registry.change(promote(None, registered, Cause(AT, "ann", "first")))
         return self
 
     def evaluate(self, **options):
@@ -460,3 +475,50 @@ def test_a_run_that_was_not_evaluated_cannot_be_gated():
             artifacts=world.artifacts,
             clock=world.clock,
         )
+
+
+# Fallback and business rules
+
+
+def test_the_fallback_is_evaluated_like_a_model_and_pinned_by_its_hash():
+    world = World().train(good_onnx(), fallback=constant(0.3))
+    evaluated = world.evaluate()
+    section = world.evaluation.sections["fallback"]
+    assert (section["rule"], section["value"]) == ("constant", 0.5)
+    assert section["gain"]["low"] > 0
+    assert evaluated.fallback_sha256 == hashlib.sha256(world.artifacts.get(world.run.fallback_key)).hexdigest()
+
+
+def test_a_fallback_that_is_the_baseline_has_its_numbers():
+    world = World().train(good_onnx())
+    world.evaluate()
+    section, baseline = world.evaluation.sections["fallback"], world.evaluation.baseline
+    assert (section["rule"], section["value"], section["low"]) == (
+        baseline.rule,
+        baseline.estimate.value,
+        baseline.estimate.low,
+    )
+
+
+def test_the_share_of_answers_that_break_a_rule_is_in_the_report():
+    rules = (
+        OutputRule("calm", "label == false", when="wind < 0 and carrier == 'UA'"),
+        OutputRule("never", "score > 1"),
+        OutputRule("always", "0 <= score <= 1"),
+    )
+    contract = replace(CONTRACT, rules=rules)
+    world = World().train(good_onnx(contract), fallback=constant(0.3), contract=contract)
+    world.evaluate()
+    section = world.evaluation.sections["rules"]
+    holdout = flights()
+    scores = load(good_onnx()).score(CONTRACT.inputs(holdout))[:, 1]
+    calm = (holdout["wind"] < 0) & (holdout["carrier"] == "UA") & (scores >= 0.5)
+    assert calm.any()
+    assert [rule["candidate"] for rule in section["by_rule"]] == [calm.sum(), ROWS, 0]
+    assert [rule["fallback"] for rule in section["by_rule"]] == [0, ROWS, 0]
+    assert section["rows"] == {"candidate": ROWS, "fallback": ROWS}
+    assert section["holdout_rows"] == ROWS
+
+
+def constant(value):
+    return fit_rule("constant", value=value, table=flights(), target=flights()[TARGET], classes=(False, True))

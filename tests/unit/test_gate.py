@@ -82,7 +82,34 @@ def test_a_good_candidate_is_accepted_and_every_check_says_so_in_a_sentence():
         ("latency_p99", PASS, "scoring one row takes 0.02 ms (p50) and 0.05 ms (p99) of 50 ms allowed"),
         ("load_time", PASS, "loading takes 12 ms of 5000 ms allowed"),
         ("artifact_size", PASS, "the artifact has 3 MiB of 100 MiB allowed"),
+        ("fallback", NONE, "the fallback was not evaluated"),
+        ("business_rules", NONE, "no business rules are declared"),
     ]
+
+
+def test_fallback_and_broken_rules_are_told_and_never_judged():
+    fallback = {"rule": "constant", "value": 0.5, "low": 0.49, "high": 0.51}
+    rules = {
+        "holdout_rows": 28_128,
+        "rows": {"candidate": 2_813, "fallback": 7},
+        "by_rule": [
+            {"name": "in-range", "when": None, "require": "score <= 0.9", "candidate": 2_813, "fallback": 7},
+            {"name": "other", "when": None, "require": "score >= 0", "candidate": 0, "fallback": 0},
+        ],
+    }
+    gain = {"value": 0.24, "low": 0.23, "high": 0.25}
+    told = replace(GOOD, sections={"fallback": fallback | {"gain": gain}, "rules": rules})
+    assert decide(told, POLICY).accepted
+    assert check(told, "fallback").statement == (
+        "when no version can answer, constant does: roc_auc 0.500 [0.490, 0.510]; "
+        "the candidate gains 0.240 [0.230, 0.250] over it"
+    )
+    assert check(told, "business_rules").statement == (
+        "2,813 of 28,128 answers (10 %) break a business rule (in-range 2,813); the fallback answers in their place; "
+        "the fallback itself would break one on 7 rows"
+    )
+    assert check(told, "business_rules").value == pytest.approx(0.1, abs=1e-4)
+    assert {check(told, name).outcome for name in ("fallback", "business_rules")} == {NONE}
 
 
 def test_the_list_of_checks_is_closed_and_each_is_named_as_its_function():

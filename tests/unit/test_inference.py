@@ -5,19 +5,26 @@ import json
 import random
 import subprocess
 import sys
+import time
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from functions.inference import handler as function
 from tests.fakes import FixedClock, InMemoryArtifacts, InMemoryRegistry
 from tests.tiny_onnx import linear_onnx
-from tidegate.domain.prediction import Contract, FeatureContract
-from tidegate.domain.release import Route, Served
+from tidegate.domain.baseline import fit_rule
+from tidegate.domain.capture import Capture
+from tidegate.domain.fallback import Fallback
+from tidegate.domain.prediction import Contract, FeatureContract, OutputRule
+from tidegate.domain.release import CandidateRole, FallbackRef, Route, Served
+from tidegate.domain.table import Table
 from tidegate.errors import NotFoundError, UnavailableError
 from tidegate.ml.scoring import load
 from tidegate.steps.inference import REFUSED, STALE, Inference
@@ -83,8 +90,10 @@ class Meter:
     def about(self, model: str) -> None:
         self.models.append(model)
 
-    def count(self, name: str, value: float = 1) -> None:
+    def count(self, name: str, value: float = 1, **by: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + value
+        for dimension in by.values():
+            self.counts[f"{name}:{dimension}"] = self.counts.get(f"{name}:{dimension}", 0) + value
 
     def took(self, name: str, milliseconds: float) -> None:
         self.count(name, milliseconds)
@@ -100,6 +109,16 @@ class Meter:
 
 
 @dataclass
+class Captures:
+    """ports.CaptureLog."""
+
+    offered: list[Capture] = field(default_factory=list)
+
+    def offer(self, capture: Capture) -> None:
+        self.offered.append(capture)
+
+
+@dataclass
 class House:
     """The function with everything around it."""
 
@@ -107,7 +126,10 @@ class House:
     artifacts: Artifacts = field(default_factory=Artifacts)
     clock: FixedClock = field(default_factory=FixedClock)
     meter: Meter = field(default_factory=Meter)
+    captures: Captures = field(default_factory=Captures)
     cache_bytes: int = 2**20
+    timeout_seconds: float = 5.0
+    load: Callable[[bytes], Any] = load
 
     def __post_init__(self) -> None:
         self.restart()
@@ -118,10 +140,12 @@ class House:
             routes=self.registry,
             models=self.registry,
             artifacts=self.artifacts,
-            load=load,
+            load=self.load,
             clock=self.clock,
             signals=self.meter,
+            captures=self.captures,
             route_ttl_seconds=3,
+            scoring_timeout_seconds=self.timeout_seconds,
             cache_bytes=self.cache_bytes,
         )
         self.parts = function.Wired(inference, self.meter, max_instances=5, max_body_bytes=2_000)
@@ -131,7 +155,20 @@ class House:
         served = Served(version, key, self.artifacts.put(key, data))
         before = self.registry._routes.get(model)
         revision = before.revision + 1 if before else 1
-        self.registry._routes[model] = Route(model, revision, served, before.champion if before else None)
+        fallback = before.fallback if before else None
+        previous = before.champion if before else None
+        self.registry._routes[model] = Route(model, revision, served, previous, fallback=fallback)
+
+    def change(self, **changes: Any) -> None:
+        route = self.registry._routes[MODEL]
+        self.registry._routes[MODEL] = replace(route, revision=route.revision + 1, **changes)
+
+    def falls_back(self, rate: float = 0.25) -> None:
+        """A run was registered: its fallback stands by."""
+        rule = fit_rule("constant", value=rate, table=Table({}), target=np.zeros(0), classes=(False, True))
+        key = f"runs/{MODEL}/r-0/fallback.json"
+        sha256 = self.artifacts.put(key, Fallback(CONTRACT, rule).to_bytes())
+        self.change(fallback=FallbackRef(key, sha256, "r-0"))
 
     def tamper(self, version: int, data: bytes) -> None:
         self.artifacts.objects[f"runs/{MODEL}/r-{version}/model.onnx"] = data
@@ -495,6 +532,335 @@ def test_an_unknown_model_is_not_known_because_the_registry_was_asked(house):
     with pytest.raises(NotFoundError):
         house.parts.inference.describe("ghost")
     assert not house.parts.inference.knows("ghost")
+
+
+# Two versions at once
+
+
+CANDIDATE = 2
+
+
+def second(house: House, data: bytes, *, share_bp: int = 10_000, role: CandidateRole = CandidateRole.CANARY) -> None:
+    """Version 2 gets a share beside version 1."""
+    key = f"runs/{MODEL}/r-2/model.onnx"
+    house.change(
+        candidate=Served(CANDIDATE, key, house.artifacts.put(key, data)), candidate_bp=share_bp, candidate_role=role
+    )
+
+
+def keyed(key: Any, *, header: bool = False) -> tuple[int, str]:
+    document = {"instances": [GOOD]} | ({} if header else {"routing_key": key})
+    headers = {"content-type": "application/json"} | ({"X-Tidegate-Routing-Key": key} if header else {})
+    status, body, _ = ask("POST", f"/models/{MODEL}/predict", body=json.dumps(document), headers=headers)
+    assert status == 200, body
+    return body["version"], body["reason"]
+
+
+def test_a_routing_key_gets_the_same_version_from_header_and_body_as_text_and_as_number(house):
+    second(house, onnx(1.0), share_bp=5_000)
+    answers = {key: keyed(str(key)) for key in range(200)}
+    assert set(answers.values()) == {(1, "champion"), (2, "candidate")}
+    assert all(keyed(key) == keyed(float(key)) == keyed(str(key), header=True) == answers[key] for key in range(50))
+    assert {capture.arm for capture in house.captures.offered} == {"champion", "candidate"}
+
+
+def test_without_a_key_each_request_falls_by_its_own_prediction_id(house):
+    second(house, onnx(1.0), share_bp=5_000, role=CandidateRole.SPLIT)
+    served = [version_served() for _ in range(200)]
+    assert set(served) == {(1, "champion"), (2, "split")}
+    assert 50 < served.count((2, "split")) < 150
+
+
+@pytest.mark.parametrize("key", [True, [], {}, "", "x" * 300, 10**400, "1e999"])
+def test_a_routing_key_of_another_kind_is_the_callers_fault(house, key):
+    text = json.dumps({"instances": [GOOD], "routing_key": key})
+    body = text.replace('"1e999"', "1e999")
+    answer = ask("POST", f"/models/{MODEL}/predict", body=body)
+    assert problem(answer, 422)["errors"][0]["path"] == "routing_key"
+
+
+class Broken:
+    """A scorer that does something else than score."""
+
+    def __init__(self, contract: Contract, act: Callable[[], Any]) -> None:
+        self.contract, self._act = contract, act
+        self.stopped = False
+
+    def score(self, inputs: Any) -> Any:
+        return self._act()
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def fail() -> None:
+    raise RuntimeError("could not handle 'UA'")
+
+
+def not_a_number() -> Any:
+    return np.array([[np.nan, np.nan]], dtype=np.float32)
+
+
+def slow() -> Any:
+    time.sleep(0.3)
+    return np.array([[0.5, 0.5]], dtype=np.float32)
+
+
+def breaks(house: House, data: bytes, act: Callable[[], Any]) -> None:
+    """Whoever loads these bytes gets a scorer that acts so."""
+    house.load = lambda given: Broken(CONTRACT, act) if given == data else load(given)
+    house.timeout_seconds = 0.1 if act is slow else 5.0
+    house.restart()
+
+
+@pytest.mark.parametrize(
+    ("act", "why", "error"),
+    [
+        (fail, "scoring_failed", "RuntimeError"),
+        (not_a_number, "scoring_failed", "ModelFailedError"),
+        (slow, "timed_out", "ScoringTimeoutError"),
+    ],
+)
+def test_when_the_candidate_fails_the_champion_answers_and_it_counts_against_the_candidate(house, act, why, error):
+    second(house, onnx(1.0))
+    breaks(house, onnx(1.0), act)
+    status, body, _ = predict(GOOD)
+    assert (status, body["version"], body["reason"], body["why"]) == (200, 1, "champion", why)
+    assert "the candidate was to answer" in body["detail"]
+    assert house.meter.counts[f"CandidateErrors:{why}"] == 1
+    (capture,) = house.captures.offered
+    assert (capture.arm, capture.version, capture.error, capture.reason) == ("candidate", 1, error, f"champion:{why}")
+    assert "UA" not in " ".join(house.meter.said)
+
+
+def test_a_candidate_that_cannot_be_loaded_is_passed_over(house):
+    second(house, b"evil")
+    status, body, _ = predict(GOOD)
+    assert (status, body["version"], body["reason"], body["why"]) == (200, 1, "champion", "not_loadable")
+
+
+def test_a_request_that_only_the_candidate_refuses_is_answered_by_the_champion(house):
+    stricter = replace(CONTRACT, features=(*CONTRACT.features, FeatureContract("hour", "numeric")))
+    second(house, linear_onnx(stricter, [0.001, 0.1], effects={"AA": 0.5, "UA": -0.5}))
+    status, body, _ = predict(GOOD)
+    assert (status, body["version"], body["why"]) == (200, 1, "contract_broken")
+    problem(predict({"distance": -5}), 422)
+    assert house.meter.counts["CandidateErrors"] == 1
+
+
+def test_a_model_is_described_by_its_champion_while_a_candidate_has_a_share(house):
+    second(house, onnx(1.0))
+    assert ask("GET", f"/models/{MODEL}")[1]["version"] == 1
+
+
+def test_a_version_that_was_rolled_back_does_not_come_back_when_the_champion_cannot_be_loaded(house):
+    house.release(2, onnx(1.0))
+    assert version_served() == (2, "champion")
+    house.falls_back()
+    house.change(champion=house.registry._routes[MODEL].previous, previous=None)
+    house.tamper(1, b"evil")
+    house.clock.move(seconds=3)
+    assert predict(GOOD)[1]["why"] == "not_loadable"
+
+
+# Shadow
+
+
+def shadowed(house: House, data: bytes) -> None:
+    key = f"runs/{MODEL}/r-9/model.onnx"
+    house.change(shadow=Served(9, key, house.artifacts.put(key, data)))
+
+
+def test_the_shadow_scores_the_same_request_and_changes_nothing_of_the_answer(house):
+    _, before, _ = predict(GOOD)
+    shadowed(house, onnx(3.0))
+    house.clock.move(seconds=3)
+    _, after, _ = predict(GOOD)
+    assert [each["score"] for each in after["predictions"]] == [each["score"] for each in before["predictions"]]
+    assert (after["version"], after["reason"]) == (1, "champion")
+    shadow = house.captures.offered[-1].shadow
+    assert (shadow.version, shadow.error, len(shadow.predictions)) == (9, "", 1)
+    assert shadow.predictions[0]["score"] > after["predictions"][0]["score"]
+
+
+@pytest.mark.parametrize("act", [fail, not_a_number, slow])
+def test_a_shadow_that_fails_is_counted_and_nobody_else_notices(house, act):
+    shadowed(house, onnx(3.0))
+    breaks(house, onnx(3.0), act)
+    assert version_served() == (1, "champion")
+    assert house.meter.counts["ShadowErrors"] == 1
+    assert house.captures.offered[-1].shadow.error
+
+
+def test_a_shadow_is_passed_over_when_little_time_is_left(house):
+    shadowed(house, onnx(3.0))
+    context = SimpleNamespace(aws_request_id="r", get_remaining_time_in_millis=lambda: 900)
+    body = json.dumps({"instances": [GOOD]})
+    event = {"rawPath": f"/models/{MODEL}/predict", "requestContext": {"http": {"method": "POST"}}, "body": body}
+    assert function.handler(event, context)["statusCode"] == 200
+    assert house.captures.offered[-1].shadow is None
+
+
+# Fallback
+
+
+def test_a_killed_model_is_answered_for_by_its_fallback_and_says_so(house):
+    house.falls_back()
+    house.change(killed=True)
+    status, body, _ = predict(GOOD, GOOD)
+    assert status == 200
+    assert (body["version"], body["reason"], body["why"]) == (None, "fallback", "killed")
+    first = body["predictions"][0]
+    assert {name: first[name] for name in ("label", "score", "probabilities", "fallback")} == {
+        "label": False,
+        "score": 0.25,
+        "probabilities": {"false": 0.75, "true": 0.25},
+        "fallback": True,
+    }
+    assert uuid.UUID(first["id"]).version == 7
+    assert house.meter.counts["FallbackServed:killed"] == 2
+    (capture,) = house.captures.offered
+    assert (capture.version, capture.arm, capture.reason) == (None, "fallback", "fallback:killed")
+    assert len(house.artifacts.reads) == 1
+
+
+def test_a_killed_model_still_holds_requests_against_a_contract_and_describes_it(house):
+    house.falls_back()
+    house.change(killed=True)
+    assert problem(predict({"distance": 9000, "carrier": "UA"}), 422)["errors"][0]["path"] == "instances[0].distance"
+    status, body, _ = ask("GET", f"/models/{MODEL}")
+    assert (status, body["version"], body["reason"], body["why"]) == (200, None, "fallback", "killed")
+    assert [feature["name"] for feature in body["features"]] == ["distance", "carrier"]
+
+
+def test_a_model_without_accepted_version_is_answered_for_once_a_run_was_registered(house):
+    house.registry._routes[MODEL] = Route(MODEL, 1)
+    house.falls_back()
+    status, body, _ = predict(GOOD)
+    assert (status, body["version"], body["why"]) == (200, None, "no_version")
+    assert house.meter.models == [MODEL]
+
+
+def test_a_killed_model_without_fallback_is_a_conflict_that_says_what_to_do(house):
+    house.change(killed=True)
+    body = problem(predict(GOOD), 409)
+    assert "switched off" in body["detail"]
+    assert "tidegate resume" in body["next_step"]
+
+
+def test_an_artifact_that_cannot_be_used_is_answered_for_and_an_earlier_version_goes_first(house):
+    house.falls_back()
+    house.release(2, onnx(1.0))
+    house.tamper(2, b"evil")
+    assert version_served() == (1, "previous_good")
+    house.tamper(1, b"evil")
+    house.restart()
+    status, body, _ = predict(GOOD)
+    assert (status, body["reason"], body["why"]) == (200, "fallback", "not_loadable")
+    assert house.captures.offered[-1].error == "ArtifactRejectedError"
+    assert house.captures.offered[-1].arm == "champion"
+
+
+@pytest.mark.parametrize(
+    ("act", "why"), [(fail, "scoring_failed"), (not_a_number, "scoring_failed"), (slow, "timed_out")]
+)
+def test_a_champion_that_fails_is_answered_for(house, act, why):
+    house.falls_back()
+    breaks(house, onnx(0.0), act)
+    status, body, _ = predict(GOOD)
+    assert (status, body["version"], body["reason"], body["why"]) == (200, None, "fallback", why)
+    assert house.meter.counts[f"FallbackServed:{why}"] == 1
+    assert "ServerErrors" not in house.meter.counts
+
+
+def test_without_a_fallback_a_model_that_fails_is_a_fault_of_ours(house):
+    breaks(house, onnx(0.0), fail)
+    assert "UA" not in json.dumps(problem(predict(GOOD), 500))
+
+
+def test_an_invocation_with_little_time_left_is_answered_by_the_fallback(house):
+    house.falls_back()
+    predict(GOOD)
+    context = SimpleNamespace(aws_request_id="r", get_remaining_time_in_millis=lambda: 100)
+    body = json.dumps({"instances": [GOOD]})
+    event = {"rawPath": f"/models/{MODEL}/predict", "requestContext": {"http": {"method": "POST"}}, "body": body}
+    assert json.loads(function.handler(event, context)["body"])["why"] == "timed_out"
+
+
+def test_a_fallback_that_was_tampered_with_never_answers(house):
+    house.falls_back()
+    house.change(killed=True)
+    key = house.registry._routes[MODEL].fallback.key
+    house.artifacts.objects[key] += b" "
+    problem(predict(GOOD), 503)
+    assert house.meter.counts["ArtifactRejected"] == 1
+
+
+def test_a_document_that_is_no_fallback_is_refused(house):
+    house.change(killed=True, fallback=FallbackRef("k", house.artifacts.put("k", b'{"format": 9}'), "r"))
+    problem(predict(GOOD), 503)
+
+
+# Business rules
+
+
+RULES = (
+    OutputRule("short-is-punctual", "label == false", when="distance < 500"),
+    OutputRule("in-range", "0 <= score <= 1"),
+    OutputRule("united-low", "score < 0.9", when="carrier == 'UA'"),
+)
+
+
+def ruled(house: House, bias: float = 2.0) -> None:
+    contract = replace(CONTRACT, rules=RULES)
+    house.falls_back()
+    house.release(2, onnx(bias, contract))
+
+
+def test_an_answer_that_breaks_a_rule_is_the_fallbacks_and_only_that_one(house):
+    ruled(house)
+    status, body, _ = predict({"distance": 100, "carrier": "AA"}, {"distance": 1000, "carrier": "AA"})
+    assert (status, body["version"], body["reason"]) == (200, 2, "champion")
+    broken, kept = body["predictions"]
+    assert (broken["score"], broken["label"], broken["fallback"], broken["rule"]) == (
+        0.25,
+        False,
+        True,
+        "short-is-punctual",
+    )
+    assert kept["label"] is True
+    assert set(kept) == {"id", "label", "score", "probabilities"}
+    assert house.meter.counts["RuleViolations:champion"] == house.meter.counts["FallbackServed:rule_violated"] == 1
+    assert house.captures.offered[-1].violations == [("short-is-punctual",), ()]
+
+
+def test_a_candidates_violations_are_counted_as_its_own(house):
+    house.falls_back()
+    second(house, onnx(2.0, replace(CONTRACT, rules=RULES)))
+    status, body, _ = predict(GOOD)
+    assert (status, body["version"], body["reason"]) == (200, 2, "candidate")
+    assert body["predictions"][0]["rule"] == "short-is-punctual"
+    assert house.meter.counts["RuleViolations:candidate"] == 1
+
+
+def test_without_a_fallback_an_answer_that_breaks_a_rule_is_not_given(house):
+    house.release(2, onnx(2.0, replace(CONTRACT, rules=RULES)))
+    problem(predict(GOOD), 500)
+    assert house.meter.counts["RuleViolations"] == 1
+
+
+def test_the_rules_are_part_of_what_a_model_tells_of_itself(house):
+    ruled(house)
+    assert ask("GET", f"/models/{MODEL}")[1]["rules"][0] == {
+        "name": "short-is-punctual",
+        "when": "distance < 500",
+        "require": "label == false",
+    }
+
+
+def test_an_artifact_with_a_rule_that_cannot_be_read_is_refused(house):
+    house.release(2, onnx(0.0, replace(CONTRACT, rules=(OutputRule("bad", "score ** 2 < 1"),))))
+    assert version_served() == (1, "previous_good")
 
 
 # What it costs to start

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.domain import prediction
-from tidegate.domain.prediction import Contract, FeatureContract, answers, parse_instances, validate
+from tidegate.domain.prediction import (
+    Contract,
+    FeatureContract,
+    OutputRule,
+    Rulebook,
+    answers,
+    parse_request,
+    validate,
+)
 from tidegate.domain.table import Table
 from tidegate.errors import ModelFailedError, RequestInvalidError
 
@@ -88,13 +97,13 @@ def test_a_contract_with_a_part_missing_or_unknown_is_not_read(document):
 )
 def test_a_body_of_another_shape_is_the_callers_fault_and_says_where(body, status, path):
     with pytest.raises(RequestInvalidError) as caught:
-        parse_instances(body, max_instances=3)
+        parse_request(body, max_instances=3)
     assert caught.value.status == status
     assert [fault.path for fault in caught.value.faults] == ([] if path is None else [path])
 
 
 def test_a_body_of_the_right_shape_is_handed_on_unchecked():
-    assert parse_instances(b'{"instances": [{"a": NaN}, 3]}', max_instances=2)[1] == 3
+    assert parse_request(b'{"instances": [{"a": NaN}, 3]}', max_instances=2).instances[1] == 3
 
 
 # Instances
@@ -263,3 +272,40 @@ def test_scores_are_written_so_that_the_same_float32_is_read_back(numbers):
 def test_a_score_that_is_no_number_is_not_served(score):
     with pytest.raises(ModelFailedError):
         answers(Contract("m", "regression", ()), np.array([[score]], dtype=np.float32))
+
+
+# Routing keys and business rules
+
+
+def test_a_routing_key_is_a_text_or_a_number_and_equal_numbers_are_one_key():
+    def key(text):
+        return parse_request(b'{"instances": [{}], "routing_key": ' + text + b"}", max_instances=1).routing_key
+
+    assert key(b'"7"') == key(b"7") == key(b"7.0") == "7"
+    assert (key(b"null"), key(b"0.5"), key(b'" a"')) == (None, "0.5", " a")
+    for wrong in (b"true", b"[]", b"{}", b"NaN", b"Infinity", b'""', b'"' + b"x" * 257 + b'"'):
+        with pytest.raises(RequestInvalidError, match="routing_key"):
+            key(wrong)
+
+
+def test_a_rule_is_broken_only_when_its_condition_holds_and_its_demand_does_not():
+    rules = (
+        OutputRule("low", "score <= 0.5", when="hour > 22"),
+        OutputRule("calm", "label == false or wind < 10"),
+    )
+    book = Rulebook.of(replace(CONTRACT, rules=rules))
+    answer = {"label": True, "score": 0.9}
+    assert book.broken({"hour": 23, "wind": 20}, answer) == ("low", "calm")
+    assert book.broken({"hour": 22, "wind": 5}, answer) == ()
+    assert book.broken({"hour": None}, answer) == ()
+    assert book.broken({"hour": 23, "wind": 20}, {"score": 0.9}) == ("low",)
+
+
+def test_rules_travel_with_the_contract_and_one_that_cannot_be_read_is_refused():
+    ruled = replace(CONTRACT, rules=(OutputRule("low", "score <= 0.5"), OutputRule("b", "score > 0", when="true")))
+    assert Contract.from_json(json.loads(json.dumps(ruled.to_json()))) == ruled
+    older = {name: part for name, part in CONTRACT.to_json().items() if name != "rules"}
+    assert Contract.from_json(older) == CONTRACT
+    for wrong in ({"name": "a", "require": "score.real"}, {"name": "a"}, {"name": "a", "require": "1", "then": "x"}):
+        with pytest.raises(ValueError, match=r"contract|attribute"):
+            Contract.from_json(CONTRACT.to_json() | {"rules": [wrong]})

@@ -10,8 +10,10 @@ import pytest
 from tests.unit.releasing import House, house_with, spec, to_csv, trips
 from tidegate.domain.baseline import FittedRule
 from tidegate.domain.dataset import Exclusion
+from tidegate.domain.fallback import Fallback
 from tidegate.domain.prediction import Contract
-from tidegate.domain.release import Route, RunStatus, Served, Version, VersionStatus, promote
+from tidegate.domain.release import Cause, Route, RunStatus, Served, Version, VersionStatus, promote
+from tidegate.domain.splits import training_rows
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
 from tidegate.errors import DataCheckError, DatasetInvalidError
 from tidegate.messages import RunRef
@@ -133,6 +135,40 @@ def test_the_baseline_is_fitted_on_all_training_rows() -> None:
     assert rule.score({"line": "red"})[1] == pytest.approx(late[line == "red"].mean())
 
 
+def test_the_fallback_is_fitted_on_all_training_rows_and_is_the_baseline_when_none_is_declared() -> None:
+    house = house_with(trips())
+    ref = house.request(spec())
+    house.prepare(ref)
+    fallback = Fallback.from_bytes(house.artifacts.get(ref.fallback_key))
+    assert fallback.contract == Contract.from_json(plan_of(house, ref)["contract"])
+    assert fallback.rule == FittedRule.from_json(json.loads(house.artifacts.get(ref.baseline_key)))
+
+
+def test_a_moving_average_takes_the_latest_training_rows_by_time() -> None:
+    columns = trips()
+    house = house_with({name: values[::-1] for name, values in columns.items()})
+    rules = [{"name": "in-range", "require": "0 <= score <= 1"}]
+    ref = house.request(spec(fallback={"kind": "moving_average", "rows": 50}, rules=rules))
+    house.prepare(ref)
+    fallback = Fallback.from_bytes(house.artifacts.get(ref.fallback_key))
+    fit, validation, _ = tables(house, ref)
+    training = training_rows(fit, validation)
+    days = np.array(columns["at"][::-1], dtype="datetime64[D]")[training[ROW]]
+    latest = np.argsort(days, kind="stable")[-50:]
+    assert days[latest].min() > days.min()
+    assert fallback.rule.score({})[1] == pytest.approx(training[TARGET][latest].mean())
+    assert [rule.name for rule in fallback.contract.rules] == ["in-range"]
+
+
+def test_an_expression_serves_as_the_fallback() -> None:
+    house = house_with(trips())
+    ref = house.request(spec(fallback={"kind": "arithmetic", "expression": "0.25 + wind / 80"}))
+    house.prepare(ref)
+    fallback = Fallback.from_bytes(house.artifacts.get(ref.fallback_key))
+    (answer,) = fallback.answers([{"wind": 40, "line": "red", "stops": 3}])
+    assert answer == {"label": True, "score": 0.75, "probabilities": {"false": 0.25, "true": 0.75}}
+
+
 def test_grids_expand_in_one_order() -> None:
     wanted = spec(
         candidates=[
@@ -170,9 +206,9 @@ def test_features_that_only_the_champion_has_come_along() -> None:
         lock_hash="l", code_version="c",
     )  # fmt: skip
     stored = house.registry.register(version, at=house.clock.now())
-    promotion = promote(None, stored, at=house.clock.now(), actor="ana", reason="first")
+    promotion = promote(None, stored, Cause(house.clock.now(), "ana", "first"))
     assert promotion is not None
-    house.registry.promote(promotion)
+    house.registry.change(promotion)
     assert isinstance(house.registry.route(ref.model), Route)
     assert promotion.route.champion == Served.of(stored)
 

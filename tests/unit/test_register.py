@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.fakes import FixedClock, InMemoryRegistry
-from tidegate.domain.release import Run, RunError, RunStatus, VersionStatus
+from tidegate.domain.ledger import verify
+from tidegate.domain.release import Cause, FallbackRef, Run, RunError, RunStatus, VersionStatus, promote
 from tidegate.errors import ConflictError, NotFoundError
 from tidegate.messages import Evaluated, Fitted, Registered, RegisterTask, RunRef, Verdict
 from tidegate.spec import ModelSpec
@@ -31,7 +32,9 @@ def a_task(*, accepted: bool = True, ref: RunRef = REF) -> RegisterTask:
     return RegisterTask(
         run=ref,
         fitted=Fitted(artifact_sha256="a" * 64, artifact_bytes=1000, fit_seconds=2.5, rows=900),
-        evaluated=Evaluated(metric="roc_auc", value=0.71, low=0.7, high=0.72, champion_version=None),
+        evaluated=Evaluated(
+            metric="roc_auc", value=0.71, low=0.7, high=0.72, champion_version=None, fallback_sha256="f" * 64
+        ),
         verdict=Verdict(accepted=accepted, reasons=[] if accepted else ["worse than the rule"], report_sha256="b" * 64),
     )
 
@@ -58,7 +61,7 @@ def request(registry: InMemoryRegistry, run_id: str) -> None:
 
 
 def do(registry: InMemoryRegistry, task: RegisterTask) -> Registered:
-    return register(task, runs=registry, versions=registry, clock=FixedClock())
+    return register(task, runs=registry, versions=registry, routes=registry, clock=FixedClock())
 
 
 def test_an_accepted_run_becomes_an_accepted_version_with_all_it_came_from():
@@ -114,3 +117,38 @@ def test_a_run_that_does_not_say_its_data_is_not_registered():
     registry.request(Run("flight-delay", "r-009", RunStatus.REQUESTED, SPEC.digest, "flights", "ann", AT, 7))
     with pytest.raises(ConflictError, match="dataset version"):
         do(registry, a_task(ref=RunRef(model="flight-delay", run_id="r-009")))
+
+
+def test_while_nothing_serves_the_fallback_of_the_newest_run_answers_also_of_a_rejected_one():
+    registry = a_registry()
+    do(registry, a_task(accepted=False))
+    do(registry, a_task(accepted=False))
+    first = registry.route("flight-delay")
+    assert first.fallback == FallbackRef(REF.fallback_key, "f" * 64, "r-001")
+    assert (first.champion, first.revision) == (None, 1)
+    request(registry, "r-002")
+    newer = RunRef(model="flight-delay", run_id="r-002")
+    do(registry, a_task(ref=newer))
+    do(registry, a_task(accepted=False))
+    assert registry.route("flight-delay").fallback.run_id == "r-002"
+    entries = registry.ledger("flight-delay")
+    assert [(entry.action, entry.version, entry.run_id) for entry in entries] == [
+        ("fallback", None, "r-001"),
+        ("fallback", None, "r-002"),
+    ]
+    assert verify("flight-delay", entries, registry.route("flight-delay").ledger_head) is None
+
+
+def test_beside_a_champion_the_fallback_waits_with_its_version():
+    registry = a_registry()
+    do(registry, a_task())
+    cause = Cause(AT, "ann", "first")
+    registry.change(promote(registry.route("flight-delay"), registry.version("flight-delay", 1), cause))
+    request(registry, "r-002")
+    newer = RunRef(model="flight-delay", run_id="r-002")
+    do(registry, a_task(ref=newer))
+    assert registry.route("flight-delay").fallback.run_id == "r-001"
+    second = registry.version("flight-delay", 2)
+    assert second.fallback == FallbackRef(newer.fallback_key, "f" * 64, "r-002")
+    registry.change(promote(registry.route("flight-delay"), second, cause))
+    assert registry.route("flight-delay").fallback.run_id == "r-002"

@@ -1,10 +1,7 @@
 from datetime import UTC, datetime
 
-import pytest
-
-from tidegate.domain.release import Route, RunStatus, Served, Version, VersionStatus, promote
-from tidegate.domain.routing import Choice, Reason, choices
-from tidegate.errors import ConflictError
+from tidegate.domain.release import Route, RunStatus, Served, Version, VersionStatus
+from tidegate.domain.routing import Choice, Reason, choose
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -38,33 +35,6 @@ def served(number: int) -> Served:
     return Served(number, f"k{number}", f"a{number}")
 
 
-def test_the_first_promotion_makes_revision_1_with_nothing_before_it():
-    promotion = promote(None, a_version(1), at=AT, actor="ann", reason="accepted")
-    assert promotion is not None
-    assert promotion.route == Route("flight-delay", 1, champion=served(1))
-    assert (promotion.entry.seq, promotion.entry.version, promotion.entry.previous_version) == (1, 1, None)
-    assert promotion.retired is None
-    assert promotion.champion.status is VersionStatus.CHAMPION
-
-
-def test_a_promotion_keeps_who_served_before():
-    route = Route("flight-delay", 4, champion=served(1))
-    promotion = promote(route, a_version(2), at=AT, actor="ann", reason="accepted")
-    assert promotion is not None
-    assert promotion.route == Route("flight-delay", 5, champion=served(2), previous=served(1))
-    assert (promotion.entry.seq, promotion.entry.run_id, promotion.retired) == (5, "r-2", 1)
-
-
-def test_promoting_the_champion_changes_nothing():
-    assert promote(Route("flight-delay", 4, champion=served(2)), a_version(2), at=AT, actor="a", reason="r") is None
-
-
-@pytest.mark.parametrize("status", [VersionStatus.REJECTED, VersionStatus.RETIRED, VersionStatus.CHAMPION])
-def test_only_an_accepted_version_can_be_promoted(status):
-    with pytest.raises(ConflictError, match=status.value):
-        promote(None, a_version(2, status), at=AT, actor="ann", reason="please")
-
-
 def test_three_states_of_a_run_are_final():
     assert {status for status in RunStatus if status.final} == {
         RunStatus.ACCEPTED,
@@ -75,7 +45,7 @@ def test_three_states_of_a_run_are_final():
 
 def test_the_champion_answers_first_then_the_one_before_it_then_what_was_kept():
     route = Route("flight-delay", 3, champion=served(3), previous=served(2))
-    assert choices(route, kept=served(1)) == (
+    assert choose(route, "key", kept=served(1)) == (
         Choice(served(3), Reason.CHAMPION),
         Choice(served(2), Reason.PREVIOUS_GOOD),
         Choice(served(1), Reason.PREVIOUS_GOOD),
@@ -84,9 +54,9 @@ def test_the_champion_answers_first_then_the_one_before_it_then_what_was_kept():
 
 def test_no_version_is_tried_twice():
     route = Route("flight-delay", 3, champion=served(3), previous=served(2))
-    assert [choice.served.version for choice in choices(route, kept=served(3))] == [3, 2]
-    assert [choice.served.version for choice in choices(route, kept=served(2))] == [3, 2]
+    assert [choice.served.version for choice in choose(route, "key", kept=served(3))] == [3, 2]
+    assert [choice.served.version for choice in choose(route, "key", kept=served(2))] == [3, 2]
 
 
 def test_without_a_champion_nothing_answers():
-    assert choices(Route("flight-delay", 3, champion=None, previous=served(2)), kept=served(1)) == ()
+    assert choose(Route("flight-delay", 3, champion=None, previous=served(2)), "key", kept=served(1)) == ()

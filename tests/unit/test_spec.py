@@ -169,3 +169,63 @@ def test_each_task_has_metrics_and_estimators_under_sklearn() -> None:
     for task in Task:
         assert METRICS_OF[task]
         assert all(name.startswith("sklearn.") for name in ESTIMATORS_OF[task])
+
+
+RULE = {"name": "in-range", "require": "0 <= score <= 1"}
+
+
+@pytest.mark.parametrize(
+    "fallback",
+    [
+        {"kind": "constant", "value": 0.2},
+        {"kind": "moving_average", "rows": 500, "by": ["carrier"]},
+        {"kind": "arithmetic", "expression": "0.1 + distance / 1e5"},
+    ],
+)
+def test_a_fallback_and_rules_are_part_of_the_spec(fallback: dict[str, Any]) -> None:
+    rules = [RULE, {"name": "short", "when": "distance < 100 and carrier == 'UA'", "require": "label == false"}]
+    spec = ModelSpec.parse(spec_with(fallback=fallback, rules=rules))
+    assert ModelSpec.parse(json.loads(spec.canonical_json())) == spec
+    assert [rule.name for rule in spec.rules] == ["in-range", "short"]
+
+
+def test_every_fault_of_fallback_and_rules_is_named_with_its_place() -> None:
+    rules = [
+        {"name": "a", "require": "scor > 0 and distanc > 1"},
+        {"name": "a", "when": "carrier > 3", "require": "score + 1"},
+    ]
+    with pytest.raises(SpecInvalidError) as caught:
+        ModelSpec.parse(spec_with(fallback={"kind": "arithmetic", "expression": "hour * 2"}, rules=rules))
+    assert [str(fault) for fault in caught.value.faults] == [
+        "fallback.expression: no value is called 'hour' (at character 1) (allowed: carrier, distance)",
+        "rules[0].require: no value is called 'scor'; did you mean score? (at character 1) (allowed: score)",
+        "rules[0].require: no value is called 'distanc'; did you mean distance? (at character 14) (allowed: distance)",
+        "rules[1].name: 'a' is listed twice",
+        "rules[1].when: a text cannot be compared with a number (at character 1)",
+        "rules[1].require: is a number, where a boolean is needed",
+    ]
+
+
+def test_a_fallback_has_to_fit_the_task_and_its_columns() -> None:
+    assert "between 0 and 1" in faults_of(spec_with(fallback={"kind": "constant", "value": 2}))["fallback.value"]
+    assert "not a feature" in faults_of(spec_with(fallback={"kind": "group_rate", "by": ["dest"]}))["fallback.by[0]"]
+    assert "choices" in faults_of(spec_with(fallback={"kind": "forest"}))["fallback"]
+    timeless = spec_with(time=None, fallback={"kind": "moving_average"})
+    assert "moving_average" in faults_of({name: part for name, part in timeless.items() if name != "split"})["time"]
+    multiclass = {"task": "multiclass", "metric": "accuracy", "baseline": {"kind": "prior"}}
+    for rule in ({"kind": "constant", "value": 1}, {"kind": "arithmetic", "expression": "1"}):
+        assert "multiclass" in faults_of(spec_with(**multiclass, fallback=rule))["fallback.kind"]
+    ModelSpec.parse(spec_with(**multiclass, fallback={"kind": "group_rate", "by": ["carrier"]}))
+
+
+def test_a_regression_has_no_label_and_no_feature_may_be_called_as_the_answer_is() -> None:
+    regression = {
+        "task": "regression",
+        "metric": "rmse",
+        "candidates": [{"estimator": "sklearn.linear_model.Ridge"}],
+    }
+    wrong = spec_with(**regression, rules=[{"name": "a", "require": "label == 1"}])
+    assert "no value is called 'label'" in faults_of(wrong)["rules[0].require"]
+    features = [*VALID["features"], {"name": "score", "kind": "numeric"}]
+    assert "rename" in faults_of(spec_with(features=features, rules=[RULE]))["features[2].name"]
+    ModelSpec.parse(spec_with(features=features))

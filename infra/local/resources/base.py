@@ -19,6 +19,7 @@ from moto.cloudformation.custom_model import CustomModel
 from moto.core.common_models import CloudFormationModel
 
 from infra.local.assembly import Assembly
+from infra.local.firehose import Stream
 
 
 class ResourceError(Exception):
@@ -43,6 +44,7 @@ class Provisioned:
     stages: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     routes: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     integrations: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    delivery_streams: dict[str, Stream] = field(default_factory=dict)
     declared_only: list[str] = field(default_factory=list)
 
 

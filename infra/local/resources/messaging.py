@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from infra.local.firehose import read_stream
 from infra.local.resources.base import Made, New, extends, resource
 from infra.local.resources.functions import as_text
 
@@ -92,13 +93,17 @@ def schedule(new: New) -> Made:
 
 @resource("AWS::KinesisFirehose::DeliveryStream", "DeliveryStreamName")
 def delivery_stream(new: New) -> Made:
-    """Writes to its bucket at once, without buffering or transformation."""
-    given = {
-        key: new.properties[key]
-        for key in ("ExtendedS3DestinationConfiguration", "S3DestinationConfiguration", "DeliveryStreamType")
-        if key in new.properties
-    }
-    made = new.client("firehose").create_delivery_stream(DeliveryStreamName=new.name, **given)
+    """Delivered by the local cloud's own Firehose; moto keeps what it was made of."""
+    try:
+        new.world.delivery_streams[new.name] = read_stream(new.name, new.properties)
+    except ValueError as error:
+        raise new.fail(str(error)) from None
+    destination = new.properties["ExtendedS3DestinationConfiguration"]
+    made = new.client("firehose").create_delivery_stream(
+        DeliveryStreamName=new.name,
+        DeliveryStreamType=new.properties.get("DeliveryStreamType", "DirectPut"),
+        ExtendedS3DestinationConfiguration={key: destination[key] for key in ("RoleARN", "BucketARN", "Prefix")},
+    )
     return Made(new.name, Arn=made["DeliveryStreamARN"])
 
 

@@ -1,4 +1,4 @@
-"""S3, DynamoDB, SSM, KMS: what moto's own types leave out."""
+"""S3, DynamoDB, SSM, Glue, KMS: what moto's own types leave out."""
 
 from __future__ import annotations
 
@@ -58,6 +58,22 @@ def parameter(new: New) -> Made:
     given = {"Description": new.properties["Description"]} if "Description" in new.properties else {}
     new.client("ssm").put_parameter(Name=new.name, Value=value, Type=new.properties.get("Type", "String"), **given)
     return Made(new.name, Value=value, Type=new.properties.get("Type", "String"))
+
+
+@resource("AWS::Glue::Database")
+def glue_database(new: New) -> Made:
+    """A database of the data catalog."""
+    database = new.properties["DatabaseInput"]
+    new.client("glue").create_database(DatabaseInput=database)
+    return Made(str(database["Name"]))
+
+
+@resource("AWS::Glue::Table")
+def glue_table(new: New) -> Made:
+    """A table of the data catalog: kept as it is written; nothing queries it locally."""
+    table = new.properties["TableInput"]
+    new.client("glue").create_table(DatabaseName=new.properties["DatabaseName"], TableInput=table)
+    return Made(str(table["Name"]))
 
 
 @resource("AWS::KMS::Key")

@@ -14,6 +14,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
@@ -94,9 +95,37 @@ class Work(cdk.Stack):
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[storage.bucket.arn_for_objects("open/*")])
         )
         self._api()
+        self._delivery(storage)
         self._machine()
         self._rules(lost)
         self._alarms()
+
+    def _delivery(self, storage: Storage) -> None:
+        """A stream that partitions by what a record says, as a role that may write to one prefix and the errors'."""
+        role = iam.Role(self, "DeliveryRole", assumed_by=iam.ServicePrincipal("firehose.amazonaws.com"))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["s3:PutObject"],
+                resources=[storage.bucket.arn_for_objects("by-model/*"), storage.bucket.arn_for_objects("errors/*")],
+            )
+        )
+        destination = firehose.S3Bucket(
+            storage.bucket,
+            role=role,
+            data_output_prefix="by-model/model=!{partitionKeyFromQuery:model}/day=!{partitionKeyFromQuery:day}/",
+            error_output_prefix="errors/!{firehose:error-output-type}/!{timestamp:yyyy-MM-dd}/",
+            dynamic_partitioning=firehose.DynamicPartitioningProps(enabled=True),
+            processors=[
+                firehose.RecordDeAggregationProcessor.json(),
+                firehose.MetadataExtractionProcessor.jq16({"model": ".about.model", "day": ".day"}),
+                firehose.AppendDelimiterToRecordProcessor(),
+            ],
+            compression=firehose.Compression.GZIP,
+            buffering_interval=cdk.Duration.seconds(60),
+            buffering_size=cdk.Size.mebibytes(64),
+        )
+        firehose.DeliveryStream(self, "Delivery", delivery_stream_name="delivery", destination=destination)
+        cdk.CfnOutput(self, "BucketName", value=storage.bucket.bucket_name)
 
     def _api(self) -> None:
         api = apigateway.HttpApi(self, "Api", api_name="sample", create_default_stage=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tidegate.domain.prediction import Contract, FeatureContract, Label
+from tidegate.domain.prediction import Contract, FeatureContract, Label, OutputRule
 from tidegate.spec import FeatureKind, ModelSpec
 
 
@@ -37,4 +37,5 @@ def serving_contract(
         features=feature_contracts(spec, learned),
         classes=tuple(classes),
         positive=positive,
+        rules=tuple(OutputRule(rule.name, rule.require, rule.when) for rule in spec.rules),
     )

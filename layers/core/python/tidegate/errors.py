@@ -10,7 +10,9 @@
     ├── ConflictError                somebody else changed it first; read again and decide again
     ├── TrainingFailedError          a candidate could not be fitted, exported or selected
     ├── ModelFailedError             a loaded model gave no usable score
+    │   └── ScoringTimeoutError      it took longer than it may
     ├── ArtifactRejectedError        stored bytes do not have the SHA-256 the registry recorded
+    ├── LedgerBrokenError            an entry of the ledger is not one that was ever written
     └── UnavailableError             a service did not answer in time; the only fault worth retrying
 
 The class names are an interface: Step Functions retries and catches by exact name.
@@ -96,8 +98,20 @@ class ModelFailedError(TidegateError):
     """A loaded model gave no usable score for a request that keeps its contract."""
 
 
+class ScoringTimeoutError(ModelFailedError):
+    """A loaded model took longer to score a request than it may."""
+
+
 class ArtifactRejectedError(TidegateError):
     """Stored bytes do not have the SHA-256 that the registry recorded for them."""
+
+
+class LedgerBrokenError(TidegateError):
+    """An entry of the ledger cannot be read: it was not Tidegate that wrote it so."""
+
+    def __init__(self, message: str, *, seq: int, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.seq = seq
 
 
 class UnavailableError(TidegateError):

@@ -64,6 +64,11 @@ class RunRef(Message):
         return self.key("baseline.json")
 
     @property
+    def fallback_key(self) -> str:
+        """The fitted fallback with the contract of its requests (JSON)."""
+        return self.key("fallback.json")
+
+    @property
     def artifact_key(self) -> str:
         """The served model (ONNX with its contract inside)."""
         return self.key("model.onnx")
@@ -154,13 +159,14 @@ class EvaluateTask(Message):
 
 
 class Evaluated(Message):
-    """Answer of `evaluate`: the headline; everything else is under `evaluation_key`."""
+    """Answer of `evaluate`: the headline, and which fallback was evaluated; the rest is under `evaluation_key`."""
 
     metric: str
     value: float
     low: float
     high: float
     champion_version: int | None
+    fallback_sha256: str
 
 
 class GateTask(Message):
@@ -203,11 +209,12 @@ class PromoteTask(Message):
 
 
 class Promoted(Message):
-    """Answer of `promote`."""
+    """Answer of `promote`. The ledger's head is logged with it, where the ledger's writer cannot change it."""
 
     version: int
     revision: int
     previous_version: int | None
+    ledger_head: str
 
 
 class SettleTask(Message):

@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tidegate.domain.dataset import ColumnProfile, ColumnType, Dataset, DatasetVersion, Exclusion
-from tidegate.domain.release import CandidateRun, LedgerEntry, Promotion, Route, Run, RunError, Version
+from tidegate.domain.ledger import LedgerEntry
+from tidegate.domain.release import CandidateRun, Route, RouteChange, Run, RunError, Version
 
 if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions that need neither
+    from tidegate.domain.capture import Capture, CapturePolicy
     from tidegate.domain.prediction import Contract, Inputs
     from tidegate.domain.table import Column, Table
     from tidegate.spec import Candidate, ModelSpec
@@ -178,16 +180,16 @@ class Routes(Protocol):
         """None when nothing was ever promoted. Strongly consistent."""
         ...
 
-    def promote(self, promotion: Promotion) -> None:
-        """Write route, ledger entry and both version states in one transaction.
+    def change(self, change: RouteChange) -> None:
+        """Write route, ledger entry and version states in one transaction; the same change again does nothing.
 
         Raises:
-            ConflictError: the route's revision moved on in between.
+            ConflictError: the route's revision moved on in between, or a version of the change is rejected.
         """
         ...
 
     def ledger(self, model: str) -> list[LedgerEntry]:
-        """In order, oldest first."""
+        """In order, oldest first. Raises LedgerBrokenError for an entry that cannot even be read."""
         ...
 
 
@@ -210,12 +212,36 @@ class Artifacts(Protocol):
 class Signals(Protocol):
     """What people and alarms hear of while a step works. Never inputs, rows or predictions."""
 
-    def count(self, name: str, value: float = 1) -> None:
-        """Add to a metric."""
+    def count(self, name: str, value: float = 1, **by: str) -> None:
+        """Add to a metric, and to that of these dimensions, if there are any. Their values come from closed lists."""
         ...
 
     def warn(self, message: str, **facts: object) -> None:
         """Log something that went wrong and was dealt with."""
+        ...
+
+
+class CaptureLog(Protocol):
+    """Every prediction, kept for those who judge models later."""
+
+    def offer(self, capture: "Capture") -> None:
+        """Take it along if there is room. Never blocks, never raises; what is dropped is counted."""
+        ...
+
+
+class CapturePolicies(Protocol):
+    """What may be kept of each model's predictions."""
+
+    def policy(self, model: str) -> "CapturePolicy":
+        """The current spec's, with the personal columns of its dataset. Raises NotFoundError."""
+        ...
+
+
+class CaptureReader(Protocol):
+    """Captured predictions, for people who look."""
+
+    def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
+        """Records (docs/captures.md) of an hour such as 2026-01-05-12, newest first, each id once."""
         ...
 
 
@@ -291,6 +317,10 @@ class Scorer(Protocol):
 
     def score(self, inputs: "Inputs") -> "Column":
         """float32 [rows, classes] probabilities, or [rows, 1] values."""
+        ...
+
+    def stop(self) -> None:
+        """End what is being scored now in another thread, as soon as it can be; nobody waits for it any more."""
         ...
 
 

@@ -75,8 +75,10 @@ class InferenceSettings(Settings):
 
     registry_table: str
     artifacts_bucket: str
+    capture_stream: str
     stage: str
     route_ttl_seconds: str
+    scoring_timeout_ms: str
     max_instances: str
     max_body_bytes: str
 
@@ -88,6 +90,7 @@ class ControlSettings(Settings):
     registry_table: str
     data_bucket: str
     artifacts_bucket: str
+    captures_bucket: str
     stage: str
     release_state_machine: str
     catalog_function: str

@@ -28,11 +28,15 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tidegate.errors import Fault, SpecInvalidError
+from tidegate.expressions import MAX_LENGTH, ExpressionError, Type, compile_expression
 
 Scalar = bool | int | float | str
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+ExpressionText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH)]
 MAX_CANDIDATES = 64
+MAX_RULES = 50
+SCORE, LABEL = "score", "label"  # what rules call the answer
 
 
 class Task(StrEnum):
@@ -270,6 +274,38 @@ class GroupRateRule(_Part):
 Rule = Annotated[ConstantRule | PriorRule | GroupRateRule, Field(discriminator="kind")]
 
 
+class MovingAverageRule(_Part):
+    """The target's rate (or mean) over the latest training rows by time, of all or of each group; groups with too few
+    rows use the average of all."""
+
+    kind: Literal["moving_average"]
+    rows: int = Field(1_000, ge=1, description="How many of the latest rows are averaged, in each group.")
+    by: tuple[ColumnName, ...] = Field((), max_length=4)
+    min_rows: int = Field(50, ge=1)
+
+
+class ArithmeticRule(_Part):
+    """An expression over the features: the positive class's probability (cut to 0..1), or a number. Where it has no
+    value, since a feature is missing, say, the prior answers."""
+
+    kind: Literal["arithmetic"]
+    expression: ExpressionText
+
+
+FallbackRule = Annotated[
+    ConstantRule | PriorRule | GroupRateRule | MovingAverageRule | ArithmeticRule, Field(discriminator="kind")
+]
+_RULE_KINDS = ("constant", "prior", "group_rate", "moving_average", "arithmetic")
+
+
+class OutputRule(_Part):
+    """What an answer must keep, over the features, `score` and `label`; one that does not is the fallback's."""
+
+    name: ModelName
+    when: ExpressionText | None = Field(None, description="Only answers for which this is true are looked at.")
+    require: ExpressionText = Field(description="An answer for which this is false breaks the rule.")
+
+
 class GatePolicy(_Part):
     """What the gate demands beyond beating the baseline."""
 
@@ -297,6 +333,16 @@ class Targets(_Part):
     load_ms: float = Field(5_000.0, gt=0)
 
 
+class CaptureRules(_Part):
+    """What is kept of every prediction (docs/captures.md). Features that are personal data in the data catalog are
+    masked unless they are named here."""
+
+    sample: float = Field(1.0, ge=0, le=1, description="Share of predictions that is kept, by hash of the id.")
+    mask: tuple[ColumnName, ...] = Field((), description="Features of which only is kept whether they were missing.")
+    drop: tuple[ColumnName, ...] = Field((), description="Features that leave no trace.")
+    keep: tuple[ColumnName, ...] = Field((), description="Personal data that is kept as it is, on purpose.")
+
+
 class ModelSpec(_Part):
     """A model as people declare it. See docs/model-spec.md for a page with examples."""
 
@@ -319,15 +365,18 @@ class ModelSpec(_Part):
     candidates: tuple[Candidate, ...] = Field(min_length=1, max_length=MAX_CANDIDATES)
     metric: Metric
     baseline: Rule
+    fallback: FallbackRule | None = Field(None, description="Answers when no version can; the baseline if left out.")
+    rules: tuple[OutputRule, ...] = Field((), max_length=MAX_RULES)
     split: Split = Split()
     gate: GatePolicy = GatePolicy()
     targets: Targets = Targets()
+    capture: CaptureRules = CaptureRules()
     seed: int = Field(0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         parts = {name: getattr(self, name) for name in ModelSpec.model_fields}
-        parts |= {name: dict(enumerate(parts[name])) for name in ("features", "candidates")}
+        parts |= {name: dict(enumerate(parts[name])) for name in _LISTS}
         faults = _cross_faults(parts)
         if faults:
             listed = "; ".join(str(fault) for fault in faults)
@@ -402,7 +451,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in {"constant", "prior", "group_rate"}:  # pydantic names the union member; people do not
+        elif part not in _RULE_KINDS:  # pydantic names the union member; people do not
             path += f".{part}" if path else part
     return path
 
@@ -428,7 +477,7 @@ def _fault_of(detail: ErrorDetails) -> Fault:
         case "missing":
             return Fault(path, "is required")
         case "union_tag_not_found":
-            return Fault(f"{path}.kind", "is required", ("constant", "prior", "group_rate"))
+            return Fault(f"{path}.kind", "is required", _RULE_KINDS if path == "fallback" else _RULE_KINDS[:3])
         case "string_pattern_mismatch":
             return Fault(path, f"{detail['input']!r} must match {context['pattern']}")
         case _:
@@ -436,6 +485,7 @@ def _fault_of(detail: ErrorDetails) -> Fault:
 
 
 _INVALID = object()
+_LISTS: Mapping[str, type[_Part]] = {"features": Feature, "candidates": Candidate, "rules": OutputRule}
 
 
 def _valid_parts(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -444,8 +494,8 @@ def _valid_parts(document: Mapping[str, Any]) -> dict[str, Any]:
     stay under their index."""
     parts: dict[str, Any] = {}
     for name, field in ModelSpec.model_fields.items():
-        if name in {"features", "candidates"}:
-            item: TypeAdapter[Any] = TypeAdapter(Feature if name == "features" else Candidate)
+        if name in _LISTS:
+            item: TypeAdapter[Any] = TypeAdapter(_LISTS[name])
             listed = document.get(name)
             tried = enumerate(listed if isinstance(listed, list) else [])
             parts[name] = {index: part for index, raw in tried if (part := _valid(item, raw)) is not _INVALID}
@@ -468,7 +518,17 @@ def _valid(adapter: TypeAdapter[Any], value: object) -> Any:
 
 def _cross_faults(parts: Mapping[str, Any]) -> list[Fault]:
     """Faults between fields. `parts` holds the fields that are valid by themselves; absent ones imply nothing."""
-    checks = (_task_faults, _candidate_faults, _feature_faults, _column_faults, _baseline_faults, _target_faults)
+    checks = (
+        _task_faults,
+        _candidate_faults,
+        _feature_faults,
+        _column_faults,
+        _baseline_faults,
+        _fallback_faults,
+        _output_rule_faults,
+        _target_faults,
+        _capture_faults,
+    )
     return [fault for check in checks for fault in check(parts)]
 
 
@@ -522,13 +582,71 @@ def _baseline_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     baseline, task = parts.get("baseline"), parts.get("task")
     if baseline and task is Task.MULTICLASS and not isinstance(baseline, PriorRule):
         yield Fault("baseline.kind", f"{baseline.kind} does not fit task multiclass", ("prior",))
-    if isinstance(baseline, ConstantRule) and task is Task.BINARY and not 0 <= baseline.value <= 1:
-        yield Fault("baseline.value", "a probability lies between 0 and 1")
-    if isinstance(baseline, GroupRateRule):
+    yield from _rule_faults("baseline", baseline, parts)
+
+
+def _fallback_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    fallback, task = parts.get("fallback"), parts.get("task")
+    if isinstance(fallback, ConstantRule | ArithmeticRule) and task is Task.MULTICLASS:
+        counted = ("prior", "group_rate", "moving_average")
+        yield Fault("fallback.kind", f"{fallback.kind} does not fit task multiclass", counted)
+    if isinstance(fallback, MovingAverageRule) and "time" in parts and parts["time"] is None:
+        yield Fault("time", "is required when fallback.kind is moving_average")
+    if isinstance(fallback, ArithmeticRule):
+        yield from _expression_faults("fallback.expression", fallback.expression, _inputs(parts), Type.NUMBER)
+    yield from _rule_faults("fallback", fallback, parts)
+
+
+def _rule_faults(path: str, rule: Any, parts: Mapping[str, Any]) -> Iterator[Fault]:
+    if isinstance(rule, ConstantRule) and parts.get("task") is Task.BINARY and not 0 <= rule.value <= 1:
+        yield Fault(f"{path}.value", "a probability lies between 0 and 1")
+    if isinstance(rule, GroupRateRule | MovingAverageRule):
         names = tuple(feature.name for feature in parts.get("features", {}).values())
-        for index, column in enumerate(baseline.by):
+        for index, column in enumerate(rule.by):
             if names and column not in names:
-                yield Fault(f"baseline.by[{index}]", f"{column!r} is not a feature", names)
+                yield Fault(f"{path}.by[{index}]", f"{column!r} is not a feature", names)
+
+
+def _output_rule_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    rules: Mapping[int, OutputRule] = parts.get("rules", {})
+    if not rules:
+        return
+    values = _inputs(parts)
+    for index, feature in parts.get("features", {}).items():
+        if feature.name in {SCORE, LABEL}:
+            yield Fault(f"features[{index}].name", f"{feature.name!r} is what rules call the answer; rename it")
+    outputs = {SCORE: Type.NUMBER} | ({} if parts.get("task") is Task.REGRESSION else {LABEL: Type.ANY})
+    seen: set[str] = set()
+    for index, rule in rules.items():
+        if rule.name in seen:
+            yield Fault(f"rules[{index}].name", f"{rule.name!r} is listed twice")
+        seen.add(rule.name)
+        for field, text in (("when", rule.when), ("require", rule.require)):
+            if text is not None:
+                known = None if values is None else values | outputs
+                yield from _expression_faults(f"rules[{index}].{field}", text, known, Type.BOOLEAN)
+
+
+_TYPES = {
+    FeatureKind.NUMERIC: Type.NUMBER,
+    FeatureKind.INTEGER: Type.NUMBER,
+    FeatureKind.BOOLEAN: Type.BOOLEAN,
+    FeatureKind.CATEGORICAL: Type.TEXT,
+}
+
+
+def _inputs(parts: Mapping[str, Any]) -> dict[str, Type] | None:
+    """What expressions may name; None when no feature is right yet, so that not every name is called unknown."""
+    features = parts.get("features", {}).values()
+    return {feature.name: _TYPES[feature.kind] for feature in features} or None
+
+
+def _expression_faults(path: str, text: str, names: Mapping[str, Type] | None, wanted: Type) -> Iterator[Fault]:
+    try:
+        compile_expression(text, names, wanted=wanted)
+    except ExpressionError as error:
+        for problem in error.problems:
+            yield Fault(path, str(problem), problem.allowed)
 
 
 def _target_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -538,3 +656,16 @@ def _target_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         right, wrong = bounds if metric.higher_is_better else bounds[::-1]
         if getattr(targets, wrong) is not None:
             yield Fault(f"targets.{wrong}", f"does not fit {metric}; use {right}")
+
+
+def _capture_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    rules: CaptureRules | None = parts.get("capture")
+    names = tuple(feature.name for feature in parts.get("features", {}).values())
+    named: dict[str, str] = {}
+    for part in ("mask", "drop", "keep") if rules else ():
+        for index, column in enumerate(getattr(rules, part)):
+            if names and column not in names:
+                yield Fault(f"capture.{part}[{index}]", f"{column!r} is not a feature", names)
+            if column in named:
+                yield Fault(f"capture.{part}[{index}]", f"{column!r} is listed in {named[column]} already; say it once")
+            named.setdefault(column, part)

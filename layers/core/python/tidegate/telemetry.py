@@ -8,7 +8,9 @@ Made on first use and kept. Inputs, rows and predictions are never logged. There
 active tracing needs none, and the X-Ray SDK costs more cold start than everything else together.
 """
 
+import json
 import os
+import time
 import traceback
 from functools import cache
 
@@ -17,7 +19,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from tidegate.errors import TidegateError
 
-__all__ = ["NAMESPACE", "Meter", "logger"]
+__all__ = ["NAMESPACE", "Aside", "Meter", "logger"]
 
 NAMESPACE = "Tidegate"
 
@@ -42,14 +44,20 @@ class Meter:
         self._metrics = metrics(service)
         self._metrics.set_default_dimensions(stage=stage)
         self._logger = logger(service)
+        self._stage = stage
+        self._model = ""
+        self._apart: list[tuple[str, float, dict[str, str]]] = []
 
     def about(self, model: str) -> None:
         """The model of this invocation. Only one that exists: a name that callers make up must not become a metric."""
+        self._model = model
         self._metrics.add_dimensions(service=self._service, model=model)
 
-    def count(self, name: str, value: float = 1) -> None:
-        """See ports.Signals."""
+    def count(self, name: str, value: float = 1, **by: str) -> None:
+        """See ports.Signals. What has dimensions of its own becomes a line of its own, by service, stage and model."""
         self._metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        if by:
+            self._apart.append((name, value, by))
 
     def took(self, name: str, milliseconds: float) -> None:
         """Add a duration."""
@@ -68,3 +76,38 @@ class Meter:
     def flush(self) -> None:
         """Write the metrics of this invocation."""
         self._metrics.flush_metrics()
+        about = {"service": self._service, "stage": self._stage}
+        for name, value, by in self._apart:
+            sets = [about | by] + ([about | {"model": self._model} | by] if self._model else [])
+            _write_count(name, value, sets)
+        self._apart.clear()
+        self._model = ""
+
+
+class Aside:
+    """ports.Signals for a thread beside the handler: Powertools' metrics belong to the invocation, so each count is a
+    line of its own, written at once."""
+
+    def __init__(self, service: str, *, stage: str) -> None:
+        self._dimensions = {"service": service, "stage": stage}
+        self._logger = logger(service)
+
+    def count(self, name: str, value: float = 1, **by: str) -> None:
+        """See ports.Signals."""
+        _write_count(name, value, [self._dimensions | by])
+
+    def warn(self, message: str, **facts: object) -> None:
+        """See ports.Signals."""
+        self._logger.warning(message, extra=facts)
+
+
+def _write_count(name: str, value: float, sets: list[dict[str, str]]) -> None:
+    """One metric as a line of embedded metric format, by each set of dimensions."""
+    directive = {
+        "Namespace": NAMESPACE,
+        "Dimensions": [list(dimensions) for dimensions in sets],
+        "Metrics": [{"Name": name, "Unit": "Count"}],
+    }
+    about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
+    values = {key: word for dimensions in sets for key, word in dimensions.items()}
+    print(json.dumps({"_aws": about, **values, name: value}), flush=True)  # noqa: T201

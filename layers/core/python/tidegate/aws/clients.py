@@ -40,6 +40,7 @@ _PASSING = frozenset(
         "RequestTimeout",
         "ServiceException",
         "ServiceUnavailable",
+        "ServiceUnavailableException",
         "SlowDown",
         "Throttling",
         "ThrottlingException",
@@ -90,11 +91,17 @@ def lambda_functions() -> "LambdaClient":
     return client
 
 
-def _client(service: Any, *, connect: float, read: float, **options: Any) -> Any:
+@cache
+def firehose() -> Any:
+    """Firehose, without botocore's retries: of a batch only the records that failed are sent again."""
+    return _client("firehose", connect=0.5, read=1, attempts=1)
+
+
+def _client(service: Any, *, connect: float, read: float, attempts: int = MAX_ATTEMPTS, **options: Any) -> Any:
     config = Config(
         connect_timeout=connect,
         read_timeout=read,
-        retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         **options,
     )
     with _making:  # the default session is not safe to make clients from two threads at once

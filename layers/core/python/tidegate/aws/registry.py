@@ -17,6 +17,7 @@ twice: an append that finds its own record is done, a transaction that finds its
 """
 
 import hashlib
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,19 +28,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tidegate.aws.items import attribute, decode, encode
 from tidegate.aws.table import RefusedError, Table, put, update
 from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
+from tidegate.domain.ledger import LedgerEntry
 from tidegate.domain.release import (
     RUN_FACTS,
     CandidateRun,
-    LedgerEntry,
-    Promotion,
     Route,
+    RouteChange,
     Run,
     RunError,
     RunStatus,
     Version,
     VersionStatus,
 )
-from tidegate.errors import ConflictError, NotFoundError, UnavailableError
+from tidegate.errors import ConflictError, LedgerBrokenError, NotFoundError, UnavailableError
 from tidegate.ports import ModelHeader
 
 if TYPE_CHECKING:  # pydantic stays off the inference function's path
@@ -233,41 +234,42 @@ class DynamoRegistry:
         """See ports.Routes."""
         return _get(self._table, Route, f"MODEL#{model}", "ROUTE")
 
-    def promote(self, promotion: Promotion) -> None:
-        """See ports.Routes. The revision in the condition makes one of two racing promotions lose."""
-        route, entry = promotion.route, promotion.entry
+    def change(self, change: RouteChange) -> None:
+        """See ports.Routes. The revision in the condition makes one of two racing changes lose."""
+        route, entry = change.route, change.entry
         pk = f"MODEL#{route.model}"
         replaced = {"replaced": {"N": str(route.revision - 1)}} if route.revision > 1 else {}
         unchanged = "#revision = :replaced" if replaced else _ABSENT
-        status = {name.value: attribute(Version, "status", name) for name in VersionStatus}
+        rejected = attribute(Version, "status", VersionStatus.REJECTED)
         writes = [
             put(pk, "ROUTE", encode(route), when=unchanged, **replaced),
             put(f"LEDGER#{route.model}", f"{entry.seq:010d}", encode(entry), when=_ABSENT),
-            update(
-                pk,
-                _version_key(promotion.champion.number),
-                {"status": status["champion"]},
-                when=f"{_PRESENT} AND #status <> :rejected",
-                rejected=status["rejected"],
+            *(
+                update(
+                    pk,
+                    _version_key(number),
+                    {"status": attribute(Version, "status", status)},
+                    when=f"{_PRESENT} AND #status <> :rejected",
+                    rejected=rejected,
+                )
+                for number, status in change.statuses.items()
             ),
         ]
-        if promotion.retired is not None:
-            writes.append(update(pk, _version_key(promotion.retired), {"status": status["retired"]}, when=_PRESENT))
         try:
             self._table.write(*writes)
         except RefusedError as error:
             if _get(self._table, LedgerEntry, f"LEDGER#{route.model}", f"{entry.seq:010d}") == entry:
                 return
             if not any(error.refused[:2]):
-                raise ConflictError(f"{route.model}: a version of this promotion is rejected or not there") from None
+                raise ConflictError(f"{route.model}: a version of this change is rejected or not there") from None
             raise ConflictError(
                 f"the route of {route.model} was changed by somebody else (revision {route.revision} exists)",
-                next_step=f"see `tidegate versions {route.model}` and decide again",
+                next_step=f"see `tidegate ledger {route.model}` and decide again",
             ) from None
 
     def ledger(self, model: str) -> list[LedgerEntry]:
         """See ports.Routes."""
-        return [decode(LedgerEntry, item) for item in self._table.query(f"LEDGER#{model}")]
+        return [_entry(model, seq, item) for seq, item in enumerate(self._table.query(f"LEDGER#{model}"), 1)]
 
 
 class DynamoCatalog:
@@ -357,6 +359,17 @@ def _version_key(number: int) -> str:
 def _get(table: Table, cls: type[T], pk: str, sk: str) -> T | None:
     item = table.get(pk, sk)
     return decode(cls, item) if item else None
+
+
+def _entry(model: str, seq: int, item: dict[str, Any]) -> LedgerEntry:
+    try:
+        return decode(LedgerEntry, item)
+    except (ArithmeticError, AttributeError, TypeError, ValueError, zlib.error) as error:
+        raise LedgerBrokenError(
+            f"entry {seq} of the ledger of {model} cannot be read: it was not Tidegate that wrote it so",
+            seq=seq,
+            next_step="compare it with a backup of the table: docs/operations.md",
+        ) from error
 
 
 def _append(table: Table, pk: str, sk: str, record: T) -> T:

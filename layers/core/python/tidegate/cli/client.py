@@ -36,7 +36,7 @@ from botocore.httpsession import get_cert_path
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
-from tidegate import __version__
+from tidegate import __version__, roles
 from tidegate.errors import (
     ConflictError,
     Fault,
@@ -46,6 +46,7 @@ from tidegate.errors import (
     TidegateError,
     UnavailableError,
 )
+from tidegate.roles import Role, roles_for
 
 if TYPE_CHECKING:
     import boto3
@@ -80,6 +81,7 @@ class Endpoint:
     name: str
     url: str
     region: str
+    routes: Mapping[str, frozenset[Role]]  # who may call what of it
 
 
 class Client:
@@ -198,7 +200,7 @@ class Client:
         return list(self._control("GET", "/models")["models"])
 
     def model(self, name: str) -> dict[str, Any]:
-        """{model, route}."""
+        """{model, route, serves, rollback_to}."""
         return self._control("GET", _path("models", name))
 
     def apply_model(self, name: str, text: str) -> dict[str, Any]:
@@ -236,9 +238,44 @@ class Client:
         """The gate's report of a version."""
         return self._control("GET", _path("models", model, "versions", str(number), "report"))
 
+    # What is served
+
     def ledger(self, model: str) -> list[dict[str, Any]]:
         """Every change of what is served, oldest first."""
         return list(self._control("GET", _path("models", model, "ledger"))["entries"])
+
+    def captures(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
+        """Captured predictions of an hour such as 2026-01-05-12 (UTC), newest first."""
+        return list(self._control("GET", _path("captures", model, hour=hour, limit=str(limit)))["captures"])
+
+    def served_at(self, model: str, at: str) -> dict[str, Any]:
+        """What served at a moment (ISO 8601): {at, served, entry}."""
+        return self._control("GET", _path("models", model, "ledger", at=at))
+
+    def verify_ledger(self, model: str) -> dict[str, Any]:
+        """Whether the ledger's chain holds: {intact, entries, head, break}."""
+        return self._control("GET", _path("models", model, "ledger", "verification"))
+
+    def rollback(self, model: str, to: int, reason: str) -> dict[str, Any]:
+        """Let a version that has served answer everything again: {changed, route, serves, entry}."""
+        return self._control("POST", _path("models", model, "rollback"), {"to": to, "reason": reason})
+
+    def kill(self, model: str, reason: str) -> dict[str, Any]:
+        """Let the fallback answer everything: {changed, route, serves, entry}."""
+        return self._control("POST", _path("models", model, "kill"), {"reason": reason})
+
+    def resume(self, model: str, reason: str) -> dict[str, Any]:
+        """Let the champion of a killed model answer again: {changed, route, serves, entry}."""
+        return self._control("POST", _path("models", model, "resume"), {"reason": reason})
+
+    def split(self, model: str, to: int, weight_bp: int, reason: str) -> dict[str, Any]:
+        """Give a version a fixed share, in basis points: {changed, route, serves, entry}."""
+        wish = {"to": to, "weight_bp": weight_bp, "reason": reason}
+        return self._control("POST", _path("models", model, "split"), wish)
+
+    def end_split(self, model: str, reason: str) -> dict[str, Any]:
+        """Let the champion answer alone again: {changed, route, serves, entry}."""
+        return self._control("POST", _path("models", model, "split"), {"end": True, "reason": reason})
 
     # Serving
 
@@ -337,12 +374,12 @@ class Client:
     @cached_property
     def control_endpoint(self) -> Endpoint:
         """Where the control API is."""
-        return Endpoint("control API", self._find_url("control").rstrip("/"), self._region)
+        return Endpoint("control API", self._find_url("control").rstrip("/"), self._region, roles.CONTROL)
 
     @cached_property
     def serving_endpoint(self) -> Endpoint:
         """Where the serving API is."""
-        return Endpoint("serving API", self._find_url("serving").rstrip("/"), self._region)
+        return Endpoint("serving API", self._find_url("serving").rstrip("/"), self._region, roles.SERVING)
 
     def _control(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         return self.call(self.control_endpoint, method, path, body)
@@ -369,7 +406,8 @@ class Client:
                 method, url, body=data, headers=dict(request.headers.items()), retries=False, redirect=False
             )
 
-        return _decoded(self._repeat(send, f"the {endpoint.name}", _base(url)), endpoint)
+        answer = self._repeat(send, f"the {endpoint.name}", _base(url))
+        return _decoded(answer, endpoint, roles_for(endpoint.routes, method, path))
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         return self._proxied if _proxy_of(url) else self._direct
@@ -461,24 +499,26 @@ def _unreachable(who: str, where: str, why: str, error: Exception) -> Unavailabl
     )
 
 
-def _decoded(answer: urllib3.BaseHTTPResponse, endpoint: Endpoint) -> dict[str, Any]:
+def _decoded(answer: urllib3.BaseHTTPResponse, endpoint: Endpoint, wanted: Sequence[Role]) -> dict[str, Any]:
     try:
         document = json.loads(answer.data)
     except ValueError:
         document = None
     if 200 <= answer.status < 300 and isinstance(document, dict):
         return document
-    raise _fault(answer.status, document if isinstance(document, dict) else {}, endpoint)
+    raise _fault(answer.status, document if isinstance(document, dict) else {}, endpoint, wanted)
 
 
-def _fault(status: int, problem: Mapping[str, Any], endpoint: Endpoint) -> TidegateError:  # noqa: PLR0911  one for each status
+def _fault(  # noqa: PLR0911  one for each status
+    status: int, problem: Mapping[str, Any], endpoint: Endpoint, wanted: Sequence[Role]
+) -> TidegateError:
     """The error that an answer means. API Gateway's own refusals say `message`, ours say `detail`."""
     ours = "detail" in problem
     said = str(problem.get("detail") or problem.get("message") or problem.get("Message") or f"HTTP {status}")
     next_step = str(problem.get("next_step") or "")
     match status:
         case 401 | 403:
-            return _not_allowed(said, endpoint)
+            return _not_allowed(said, endpoint, wanted)
         case 404 if not ours:
             return PlatformError(
                 f"the {endpoint.name} at {endpoint.url} does not know this call",
@@ -505,7 +545,7 @@ def _read_fault(entry: Mapping[str, Any]) -> Fault:
     return Fault(str(entry.get("path", "")), problem, tuple(str(choice) for choice in entry.get("allowed", ())))
 
 
-def _not_allowed(said: str, endpoint: Endpoint) -> NotAllowedError:
+def _not_allowed(said: str, endpoint: Endpoint, wanted: Sequence[Role]) -> NotAllowedError:
     lower = said.lower()
     if "expired" in lower:
         return NotAllowedError(f"the credentials have expired: {said}", next_step="renew them (aws sso login)")
@@ -514,9 +554,13 @@ def _not_allowed(said: str, endpoint: Endpoint) -> NotAllowedError:
             f"the {endpoint.name} does not accept the signature: {said}",
             next_step="check profile, region and the clock of this machine",
         )
+    if not wanted:
+        next_step = f"ask for execute-api:Invoke on {endpoint.url}, or use another --profile"
+        return NotAllowedError(f"the {endpoint.name} does not let you: {said}", next_step=next_step)
+    parameters = " or ".join(f"/tidegate/<stage>/{role}-policy" for role in wanted)
     return NotAllowedError(
-        f"the {endpoint.name} does not let you: {said}",
-        next_step=f"ask for execute-api:Invoke on {endpoint.url}, or use another --profile",
+        f"the {endpoint.name} does not let you: {said}; this needs the role {' or '.join(wanted)}",
+        next_step=f"have its policy attached (ARN in SSM parameter {parameters}), or use another --profile",
     )
 
 

@@ -10,6 +10,7 @@ NOT_FOUND = 4
 NOT_ALLOWED = 5
 UNREACHABLE = 6
 CONFLICT = 7
+BROKEN = 8
 INTERRUPTED = 130
 
 MEANING = {
@@ -21,6 +22,7 @@ MEANING = {
     NOT_ALLOWED: "no credentials, or no permission",
     UNREACHABLE: "the network, AWS or the API did not answer, or waiting took too long",
     CONFLICT: "it cannot be done in this state: nothing serves yet, or somebody else changed it first",
+    BROKEN: "`ledger verify`: the ledger is not what was written",
     INTERRUPTED: "stopped by Ctrl-C; a run that was started goes on",
 }
 

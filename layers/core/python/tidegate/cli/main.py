@@ -8,10 +8,12 @@ import click
 
 from tidegate import __version__
 from tidegate.cli import exits
+from tidegate.cli.captures import captures
 from tidegate.cli.data import data
 from tidegate.cli.model import model
 from tidegate.cli.predict import predict
-from tidegate.cli.release import ledger, report, runs, train, versions
+from tidegate.cli.release import report, runs, train, versions
+from tidegate.cli.routes import kill, ledger, resume, rollback, split
 from tidegate.cli.tool import STATE_FILE, Group, Tool
 from tidegate.errors import InvalidInputError, TidegateError
 
@@ -33,7 +35,7 @@ def cli() -> None:
     """
 
 
-for _command in (data, model, train, runs, versions, predict, report, ledger):
+for _command in (data, model, train, runs, versions, predict, report, rollback, kill, resume, split, ledger, captures):
     cli.add_command(_command)
 
 

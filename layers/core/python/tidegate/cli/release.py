@@ -1,4 +1,4 @@
-"""The commands about runs and versions: train, runs, versions, report, ledger."""
+"""The commands about runs and versions: train, runs, versions, report."""
 
 import uuid
 from typing import Any
@@ -133,19 +133,3 @@ def report(tool: Tool, model: str, version: int | None) -> None:
         version = int(latest)
     found, header = tool.client.report(model, version), tool.client.version(model, version)
     tool.answer(found, lambda out: render.report(out, found, header))
-
-
-@click.command(cls=Command, short_help="Every change of what MODEL serves.")
-@click.argument("model")
-@pass_tool
-def ledger(tool: Tool, model: str) -> None:
-    """Every change of what MODEL serves: who, when, which version, why.
-
-    \b
-    Example:
-      tidegate ledger flight-delay
-    """
-    from tidegate.cli import render
-
-    entries = tool.client.ledger(model)
-    tool.answer({"entries": entries}, lambda out: render.ledger(out, entries))

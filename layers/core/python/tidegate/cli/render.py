@@ -13,7 +13,7 @@ Document = Mapping[str, Any]
 SHOWN_PREDICTIONS = 20
 _STYLE = {
     "accepted": "green", "champion": "bold green", "ready": "green", "rejected": "yellow", "failed": "red",
-    "running": "cyan", "requested": "cyan", "registering": "cyan", "retired": "dim",
+    "running": "cyan", "candidate": "cyan", "requested": "cyan", "registering": "cyan", "retired": "dim",
 }  # fmt: skip
 
 
@@ -97,8 +97,8 @@ def models(out: "Console", found: Sequence[Document]) -> None:
 def model(out: "Console", whole: Document) -> None:
     """A model: facts, what serves, features."""
     header, route, spec = whole["model"], whole["route"], whole["spec"]
-    champion, previous = (route or {}).get("champion"), (route or {}).get("previous")
-    served = f"version {champion['version']}" if champion else "nothing yet"
+    previous = (route or {}).get("previous")
+    served = shares(whole["serves"]) if route else "nothing yet"
     if previous:
         served += f" (before: version {previous['version']})"
     facts = {
@@ -214,13 +214,68 @@ def outcome(out: "Console", found: Document, made: Document | None) -> None:
     out.print(f"read why: tidegate report {name} {made['number']}", soft_wrap=True)
 
 
+def route_change(out: "Console", model: str, answer: Document) -> None:
+    """What an action did and what answers now."""
+    done = answer["entry"]["action"].replace("_", " ") if answer["changed"] else "nothing to change"
+    out.print(f"{model}: {done}; now {shares(answer['serves'])}", soft_wrap=True)
+    route = answer["route"]
+    if route["killed"] and route["champion"]:
+        waiting = f"version {route['champion']['version']} waits"
+        out.print(f'{waiting}: tidegate resume {model} --reason "..."', soft_wrap=True)
+
+
+def shares(found: Sequence[Document]) -> str:
+    """`version 1 with 80 %, version 2 with 20 %`; a sole one gets all."""
+    named = [f"version {each['version']}" if each["version"] else "the fallback" for each in found]
+    if len(found) == 1:
+        return f"{named[0]} answers all requests"
+    parts = zip(named, found, strict=True)
+    return ", ".join(f"{name} with {each['weight_bp'] / 100:g} %" for name, each in parts)
+
+
+def served_at(out: "Console", model: str, found: Document) -> None:
+    """What served at a moment, and who saw to it."""
+    at = f"{found['at'][:19].replace('T', ' ')} UTC"
+    if not found["served"]:
+        out.print(f"{model} at {at}: nothing was served yet")
+        return
+    out.print(f"{model} at {at}: {shares(found['served'])}", soft_wrap=True)
+    out.print()
+    rows = [
+        (
+            str(each["version"] or "fallback"),
+            f"{each['weight_bp'] / 100:g} %",
+            moment(each["by"]["at"]),
+            each["by"]["action"].replace("_", " "),
+            who(each["by"]["actor"]),
+            each["by"]["reason"] + (f" (approved by {who(each['approved_by'])})" if each["approved_by"] else ""),
+        )
+        for each in found["served"]
+    ]
+    _table(out, ("version", ">weight", "since (UTC)", "by action", "of", "why"), rows)
+    entry = found["entry"]
+    done = entry["action"].replace("_", " ")
+    out.print()
+    out.print(f"the entry in force: {entry['seq']}, {done} by {who(entry['actor'])}: {entry['reason']}", soft_wrap=True)
+
+
+def verification(out: "Console", model: str, found: Document) -> None:
+    """Whether the chain holds, and where it breaks."""
+    if found["intact"]:
+        out.print(f"{model}: the ledger is intact, {found['entries']:,} entries, head {found['head'] or 'none'}")
+        return
+    out.print(Text(f"{model}: the ledger is BROKEN at entry {found['break']['seq']}", style="bold red"))
+    out.print(found["break"]["problem"])
+    out.print("what to do: docs/operations.md, `When the chain is broken`")
+
+
 def ledger(out: "Console", entries: Sequence[Document]) -> None:
     """Every change of what is served, oldest first."""
     rows = [
         (
             moment(each["at"]),
-            each["action"],
-            f"{each['previous_version'] or '-'} > {each['version'] or '-'}",
+            each["action"].replace("_", " "),
+            _step(each),
             f"{each['weight_bp'] / 100:g} %",
             who(each["actor"]),
             each["reason"] + (f" (approved by {who(each['approved_by'])})" if each["approved_by"] else ""),
@@ -231,10 +286,35 @@ def ledger(out: "Console", entries: Sequence[Document]) -> None:
     _table(out, heads, rows, none="nothing was ever served")
 
 
+def _step(entry: Document) -> str:
+    return f"{entry['previous_version'] or '-'} > {entry['version'] or 'fallback'}"
+
+
+def captures(out: "Console", found: Sequence[Document]) -> None:
+    """Captured predictions, newest first."""
+    rows = [
+        (
+            each["id"],
+            moment(each["time"]),
+            f"{each['arm']} {each['version'] or ''}".strip(),
+            _cell(each["label"]),
+            _cell(each["score"]),
+            " ".join(filter(None, (each["error"], *each["violations"]))),
+            " ".join(f"{name}={_cell(value)}" for name, value in each["inputs"].items()),
+        )
+        for each in found
+    ]
+    heads = ("id", "when (UTC)", "answered by", "label", ">score", "fault", "inputs")
+    _table(out, heads, rows, none="nothing was captured in that time")
+
+
 def predictions(out: "Console", whole: Document) -> None:
     """Scores, and which version gave them."""
-    because = whole.get("reason") or whole.get("why") or ""
-    out.print(f"{whole.get('model', '')} version {whole.get('version', '')}{f' ({because})' if because else ''}")
+    version = whole.get("version")
+    by, because = ("fallback", whole.get("why")) if version is None else (f"version {version}", whole.get("reason"))
+    out.print(f"{whole.get('model', '')} {by}{f' ({because})' if because else ''}")
+    if whole.get("detail"):
+        out.print(whole["detail"], soft_wrap=True)
     found = whole["predictions"]
     rows = [
         (
@@ -248,6 +328,10 @@ def predictions(out: "Console", whole: Document) -> None:
     _table(out, (">#", "label", ">score", "prediction id"), rows)
     if len(found) > SHOWN_PREDICTIONS:
         out.print(f"and {len(found) - SHOWN_PREDICTIONS:,} more: --json has them all")
+    broken = [each["rule"] for each in found if each.get("rule")]
+    if broken:
+        rules = ", ".join(sorted(set(broken)))
+        out.print(f"{len(broken):,} broke a rule ({rules}) and are the fallback's", soft_wrap=True)
 
 
 # Pieces

@@ -203,6 +203,34 @@ def artifact_size(evaluation: Evaluation, policy: Policy) -> Check:
     return _limited("artifact_size", statement, size, policy.artifact_mib)
 
 
+def fallback(evaluation: Evaluation, _: Policy) -> Check:
+    """What answers when no version can, on the same rows. Told, not judged: it is what people declared."""
+    name, found = "fallback", evaluation.sections.get("fallback")
+    if found is None:
+        return Check(name, Outcome.NOT_APPLICABLE, "the fallback was not evaluated")
+    estimate, gain = (Estimate(part["value"], part["low"], part["high"]) for part in (found, found["gain"]))
+    statement = (
+        f"when no version can answer, {found['rule']} does: {evaluation.metric} {_interval(estimate)}; "
+        f"the candidate gains {_interval(gain)} over it"
+    )
+    return Check(name, Outcome.NOT_APPLICABLE, statement, estimate.value, estimate.low, estimate.high)
+
+
+def business_rules(evaluation: Evaluation, _: Policy) -> Check:
+    """Share of the candidate's answers that the fallback would replace. Told, not judged: serving replaces them."""
+    name, found = "business_rules", evaluation.sections.get("rules")
+    if found is None or not found["by_rule"]:
+        return Check(name, Outcome.NOT_APPLICABLE, "no business rules are declared")
+    rows, total = found["rows"]["candidate"], found["holdout_rows"]
+    share = rows / total if total else 0.0
+    listed = ", ".join(f"{rule['name']} {rule['candidate']:,}" for rule in found["by_rule"] if rule["candidate"])
+    statement = f"{rows:,} of {total:,} answers ({100 * share:.3g} %) break a business rule"
+    statement += f" ({listed}); the fallback answers in their place" if rows else ""
+    if found["rows"]["fallback"]:
+        statement += f"; the fallback itself would break one on {found['rows']['fallback']:,} rows"
+    return Check(name, Outcome.NOT_APPLICABLE, statement, value=share)
+
+
 CHECKS: tuple[Callable[[Evaluation, Policy], Check], ...] = (
     enough_rows,
     beats_baseline,
@@ -212,6 +240,8 @@ CHECKS: tuple[Callable[[Evaluation, Policy], Check], ...] = (
     latency_p99,
     load_time,
     artifact_size,
+    fallback,
+    business_rules,
 )
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tidegate.domain.table import Table
 from tidegate.errors import Fault, ModelFailedError, RequestInvalidError
+from tidegate.expressions import Expression, compile_expression
 
 CONTRACT_KEY = "tidegate.contract"
 NUMERIC_INPUT = "numeric"  # float32 [rows, numeric features]; NaN is missing
@@ -41,6 +42,15 @@ class FeatureContract:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputRule:
+    """What an answer must keep: expressions (see `tidegate.expressions`) over the features, `score` and `label`."""
+
+    name: str
+    require: str
+    when: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """Everything serving needs to know of a version besides its weights.
 
@@ -54,6 +64,7 @@ class Contract:
     classes: tuple[Label, ...] = ()
     positive: int = 1
     threshold: float = 0.5
+    rules: tuple[OutputRule, ...] = ()
 
     @property
     def numeric(self) -> tuple[FeatureContract, ...]:
@@ -91,10 +102,13 @@ class Contract:
                 FeatureContract(**{name: _frozen(value) for name, value in feature.items()})
                 for feature in document["features"]
             )
-            rest = {name: _frozen(value) for name, value in document.items() if name != "features"}
-            return cls(features=features, **rest)
+            rules = tuple(OutputRule(**rule) for rule in document.get("rules", ()))
+            rest = {name: _frozen(value) for name, value in document.items() if name not in {"features", "rules"}}
+            contract = cls(features=features, rules=rules, **rest)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a serving contract: {error}") from None
+        Rulebook.of(contract)
+        return contract
 
 
 def _frozen(value: Any) -> Any:
@@ -114,6 +128,40 @@ class Inputs:
         return {name: value for name, value in named.items() if value.shape[1]}
 
 
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """A contract's rules, compiled."""
+
+    rules: tuple[tuple[str, Expression | None, Expression], ...] = ()
+
+    @classmethod
+    def of(cls, contract: Contract) -> "Rulebook":
+        """Raises ExpressionError (a ValueError): a rule cannot be read."""
+        return cls(
+            tuple(
+                (
+                    rule.name,
+                    None if rule.when is None else compile_expression(rule.when),
+                    compile_expression(rule.require),
+                )
+                for rule in contract.rules
+            )
+        )
+
+    def broken(self, instance: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the rules that an answer breaks, as listed.
+
+        A rule is broken only when its condition is true and its demand is false: what is missing breaks nothing.
+        """
+        values = {**instance, "score": answer["score"], "label": answer.get("label")}
+        return tuple(
+            name
+            for name, when, require in self.rules
+            if (when is None or when.value(values) is True) and require.value(values) is False
+        )
+
+
+MAX_KEY = 256  # characters of a routing key
 MAX_FAULTS = 50  # listed in one answer; all are counted
 MAX_TEXT = 1_024  # characters of a categorical value
 _MAX_LISTED = 40  # allowed categories named in one fault
@@ -122,8 +170,16 @@ _NOTHING = frozenset({type(None)})
 _NUMBERS = frozenset({int, float})  # by exact type: a JSON true is a bool, which Python counts among the ints
 
 
-def parse_instances(body: bytes, *, max_instances: int) -> list[Any]:
-    """The instances of a request body `{"instances": [{...}, ...]}`, not yet checked against a contract.
+@dataclass(frozen=True, slots=True)
+class PredictionRequest:
+    """A request body: the instances, not yet checked against a contract, and the routing key if there is one."""
+
+    instances: list[Any]
+    routing_key: str | None = None
+
+
+def parse_request(body: bytes, *, max_instances: int) -> PredictionRequest:
+    """Read a request body `{"instances": [{...}, ...], "routing_key": "..."}`; the routing key may be left out.
 
     Raises:
         RequestInvalidError: 400 when the body is no JSON text in UTF-8, 422 when it is JSON of another shape.
@@ -140,7 +196,7 @@ def parse_instances(body: bytes, *, max_instances: int) -> list[Any]:
         raise RequestInvalidError("the body is not valid JSON", [Fault("", str(error))], status=400) from None
     if not isinstance(document, dict):
         raise _misshapen(Fault("", f"the body is {_named(document)}, not an object with a list `instances`"))
-    unknown = [Fault(_shortened(name), "no such field", ("instances",)) for name in document if name != "instances"]
+    unknown = [Fault(_shortened(name), "no such field", _FIELDS) for name in document if name not in _FIELDS]
     if unknown:
         raise _misshapen(*unknown[:MAX_FAULTS])
     if "instances" not in document:
@@ -152,7 +208,26 @@ def parse_instances(body: bytes, *, max_instances: int) -> list[Any]:
         raise _misshapen(Fault("instances", "is empty; give at least one"))
     if len(instances) > max_instances:
         raise _misshapen(Fault("instances", f"holds {len(instances)}; at most {max_instances} in one request"))
-    return instances
+    return PredictionRequest(instances, routing_key(document.get("routing_key"), "routing_key"))
+
+
+_FIELDS = ("instances", "routing_key")
+
+
+def routing_key(value: object, path: str) -> str | None:
+    """The text of a routing key, which is a text or a number; 7, 7.0 and "7" are one key. None when there is none.
+
+    Raises:
+        RequestInvalidError: something else, named by `path`.
+    """
+    if value is None:
+        return None
+    if type(value) is float and math.isfinite(value):
+        value = int(value) if value.is_integer() else repr(value)
+    if type(value) not in {str, int} or len(str(value)) > MAX_KEY or value == "":
+        problem = f"is {_named(value)}" if type(value) is not str else f"has {len(str(value))} characters"
+        raise _misshapen(Fault(path, f"{problem}; a routing key is a text of 1 to {MAX_KEY} characters or a number"))
+    return str(value)
 
 
 def validate(contract: Contract, instances: Sequence[Any]) -> Inputs:

@@ -1,4 +1,4 @@
-"""The registry's nouns: runs, versions, routes and the ledger, and which change of each is allowed.
+"""The registry's nouns: runs, versions and routes, and which change of what is served is allowed.
 
 Plain frozen dataclasses: adapters store them, steps move them, nothing here touches a clock or a service. Times are
 aware UTC datetimes. A version number is a small integer per model, counted from 1.
@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from tidegate.domain.ledger import ALL_BP, LedgerEntry, Share, chain
 from tidegate.errors import ConflictError
 
 
@@ -33,6 +34,7 @@ class VersionStatus(StrEnum):
 
     REJECTED = "rejected"  # kept with its report, never served
     ACCEPTED = "accepted"  # passed the gate, not served yet
+    CANDIDATE = "candidate"  # gets a share of the requests, beside the champion
     CHAMPION = "champion"  # serves the model's requests
     RETIRED = "retired"  # served once, replaced since
 
@@ -129,6 +131,7 @@ class Version:
     created_by: str
     lock_hash: str
     code_version: str
+    fallback: "FallbackRef | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,60 +186,310 @@ class Route:
     ledger_head: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """One change of what is served: who, when, which version, at what weight, why, approved by whom."""
+class Action(StrEnum):
+    """What a ledger entry says was done."""
 
-    model: str
-    seq: int
+    FALLBACK = "fallback"  # the rule of a newer run answers, since no version does
+    PROMOTE = "promote"  # a version became the champion
+    ROLLBACK = "rollback"  # a version that has served is the champion again, alone
+    KILL = "kill"  # the fallback answers everything
+    RESUME = "resume"  # the champion answers again
+    SPLIT = "split"  # a second version gets a fixed share
+    END_SPLIT = "end_split"  # the champion answers alone again
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who changes what is served, when and why; `actor` and `approved_by` are IAM ARNs."""
+
     at: datetime
     actor: str
-    action: str
-    version: int | None
-    previous_version: int | None
-    weight_bp: int
     reason: str
-    run_id: str | None = None
     approved_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Promotion:
-    """A route change with everything that must be written together with it."""
+class RouteChange:
+    """A changed route with everything that must be written together with it: its ledger entry, and the new status of
+    each version (by number) whose status changes with it."""
 
     route: Route
     entry: LedgerEntry
-    champion: Version
-    retired: int | None
+    statuses: Mapping[int, VersionStatus]
 
 
-def promote(route: Route | None, version: Version, *, at: datetime, actor: str, reason: str) -> Promotion | None:
+def shares(route: Route) -> tuple[Share, ...]:
+    """Which versions answer, largest say first; a version of None is the fallback."""
+    if route.killed or route.champion is None:
+        return (Share(None, ALL_BP),)
+    if route.candidate is None or not route.candidate_bp:
+        return (Share(route.champion.version, ALL_BP),)
+    rest = Share(route.champion.version, ALL_BP - route.candidate_bp)
+    return (rest, Share(route.candidate.version, route.candidate_bp))
+
+
+def one_step_back(route: Route | None) -> int | None:
+    """The version that a rollback returns to when nobody names one: the champion, when another version is on trial
+    beside it, else the one that served before it."""
+    if route is None or route.champion is None:
+        return None
+    if route.candidate or route.shadow:
+        return route.champion.version
+    return route.previous.version if route.previous else None
+
+
+def stand_in(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+    """Decide whether the fallback of a version's run answers while the model has no champion; None when it has one, or
+    when the fallback is that of this or of a newer run. (Promotion brings a version's fallback with it.)"""
+    current = route or Route(version.model, revision=0)
+    ref, known = version.fallback, current.fallback
+    if ref is None or current.champion is not None or (known is not None and known.run_id >= ref.run_id):
+        return None
+    changed = replace(current, fallback=ref)
+    return _change(current, changed, Action.FALLBACK, cause, {}, version=None, previous_version=None, run_id=ref.run_id)
+
+
+def promote(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
     """Decide how `version` becomes the champion; None when it already is (the request came twice).
 
+    Its fallback comes with it. A killed model stays killed: the new champion answers once people resume it.
+
     Raises:
-        ConflictError: the version was rejected by the gate or has already been replaced.
+        ConflictError: the version was rejected by the gate or has already been replaced, or another one is on trial.
     """
     current = route or Route(version.model, revision=0)
     if current.champion and current.champion.version == version.number:
         return None
-    if version.status is not VersionStatus.ACCEPTED:
+    if version.status not in {VersionStatus.ACCEPTED, VersionStatus.CANDIDATE}:
         raise ConflictError(
             f"{version.model} version {version.number} is {version.status}; only an accepted version can be promoted",
             next_step=f"see `tidegate versions {version.model}`",
         )
-    previous = current.champion
-    changed = replace(current, revision=current.revision + 1, champion=Served.of(version), previous=previous)
-    entry = LedgerEntry(
-        model=version.model,
-        seq=changed.revision,
-        at=at,
-        actor=actor,
-        action="promote",
+    if current.candidate and current.candidate.version != version.number:
+        raise _on_trial(current, current.candidate)
+    changed = replace(
+        _alone(current),
+        champion=Served.of(version),
+        previous=current.champion,
+        fallback=version.fallback or current.fallback,
+    )
+    statuses = {version.number: VersionStatus.CHAMPION}
+    if current.champion:
+        statuses[current.champion.version] = VersionStatus.RETIRED
+    replaced = current.champion.version if current.champion else None
+    return _change(
+        current,
+        changed,
+        Action.PROMOTE,
+        cause,
+        statuses,
         version=version.number,
-        previous_version=previous.version if previous else None,
-        weight_bp=10_000,
-        reason=reason,
+        previous_version=replaced,
         run_id=version.run_id,
     )
-    champion = replace(version, status=VersionStatus.CHAMPION)
-    return Promotion(changed, entry, champion, previous.version if previous else None)
+
+
+def rollback(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+    """Decide how `version`, which has served, answers all requests again; None when it does so already.
+
+    Its fallback comes with it. Whatever is on trial beside the champion leaves. The replaced champion does not become
+    `previous`: it is not to answer when `version` cannot. A killed model stays killed.
+
+    Raises:
+        ConflictError: nothing was ever promoted, or the version has never served.
+    """
+    current = _served(route, version.model)
+    trial = current.candidate or current.shadow
+    if current.champion and current.champion.version == version.number and trial is None:
+        return None
+    if version.status not in {VersionStatus.CHAMPION, VersionStatus.RETIRED, VersionStatus.CANDIDATE}:
+        raise ConflictError(
+            f"{version.model} version {version.number} is {version.status} and has never served",
+            next_step=f"name one that has: `tidegate ledger {version.model}` lists them",
+        )
+    stays = current.champion is not None and current.champion.version == version.number
+    leaves = trial if stays else current.champion
+    changed = replace(
+        _alone(current),
+        champion=Served.of(version),
+        previous=current.previous if stays else None,
+        fallback=version.fallback or current.fallback,
+    )
+    statuses = _leaving(current) | {version.number: VersionStatus.CHAMPION}
+    if current.champion and not stays:
+        statuses[current.champion.version] = VersionStatus.RETIRED
+    return _change(
+        current,
+        changed,
+        Action.ROLLBACK,
+        cause,
+        statuses,
+        version=version.number,
+        previous_version=leaves.version if leaves else None,
+        run_id=version.run_id,
+    )
+
+
+def kill(route: Route | None, model: str, cause: Cause) -> RouteChange | None:
+    """Decide how the fallback answers everything; None when it does so by an earlier kill. Trials end.
+
+    Raises:
+        ConflictError: nothing was ever promoted.
+    """
+    current = _served(route, model)
+    if current.killed:
+        return None
+    changed = replace(_alone(current), killed=True)
+    replaced = current.champion.version if current.champion else None
+    return _change(current, changed, Action.KILL, cause, _leaving(current), version=None, previous_version=replaced)
+
+
+def resume(route: Route | None, model: str, cause: Cause) -> RouteChange:
+    """Decide how the champion of a killed model answers again.
+
+    Raises:
+        ConflictError: the model is not killed, or nothing was ever promoted.
+    """
+    current = _served(route, model)
+    if not current.killed:
+        raise ConflictError(
+            f"{model} is not killed: {_said(current)}", next_step=f"see what happened: tidegate ledger {model}"
+        )
+    changed = replace(current, killed=False)
+    version = current.champion.version if current.champion else None
+    return _change(current, changed, Action.RESUME, cause, {}, version=version, previous_version=None)
+
+
+def split(route: Route | None, version: Version, share_bp: int, cause: Cause) -> RouteChange | None:
+    """Decide how `version` gets a fixed share of the requests, in basis points; None when it has just that.
+
+    Raises:
+        ValueError: the share is not between 1 and 9,999.
+        ConflictError: the model is killed or has no champion, the version is rejected or the champion itself, or
+            another one is on trial.
+    """
+    if not 0 < share_bp < ALL_BP:
+        raise ValueError(f"a share has 1 to {ALL_BP - 1} basis points, not {share_bp}")
+    model = version.model
+    current = _served(route, model)
+    if current.killed:
+        raise ConflictError(
+            f"{model} is killed: the fallback answers everything",
+            next_step=f'resume it first: tidegate resume {model} --reason "..."',
+        )
+    if current.champion is None or current.champion.version == version.number:
+        what = f"{model} version {version.number} is the champion" if current.champion else f"{model} has no champion"
+        raise ConflictError(
+            f"{what}; a split needs a champion and another version", next_step=f"see `tidegate versions {model}`"
+        )
+    if current.candidate and (
+        current.candidate.version != version.number or current.candidate_role is not CandidateRole.SPLIT
+    ):
+        raise _on_trial(current, current.candidate)
+    if current.candidate and current.candidate_bp == share_bp:
+        return None
+    if version.status is VersionStatus.REJECTED:
+        raise ConflictError(
+            f"{model} version {version.number} was rejected by the gate",
+            next_step=f"read why: tidegate report {model} {version.number}",
+        )
+    changed = replace(current, candidate=Served.of(version), candidate_bp=share_bp, candidate_role=CandidateRole.SPLIT)
+    return _change(
+        current,
+        changed,
+        Action.SPLIT,
+        cause,
+        {version.number: VersionStatus.CANDIDATE},
+        version=version.number,
+        previous_version=current.champion.version,
+        weight_bp=share_bp,
+        run_id=version.run_id,
+    )
+
+
+def end_split(route: Route | None, model: str, cause: Cause) -> RouteChange | None:
+    """Decide how the champion answers alone after a split; None when nothing is split.
+
+    Raises:
+        ConflictError: the candidate is the canary of a release, or nothing was ever promoted.
+    """
+    current = _served(route, model)
+    if current.candidate is None or current.champion is None:
+        return None
+    if current.candidate_role is not CandidateRole.SPLIT:
+        raise _on_trial(current, current.candidate)
+    changed = replace(current, candidate=None, candidate_bp=0, candidate_role=None)
+    return _change(
+        current,
+        changed,
+        Action.END_SPLIT,
+        cause,
+        {current.candidate.version: VersionStatus.RETIRED},
+        version=current.champion.version,
+        previous_version=current.candidate.version,
+    )
+
+
+def _change(
+    current: Route,
+    changed: Route,
+    action: Action,
+    cause: Cause,
+    statuses: Mapping[int, VersionStatus],
+    *,
+    version: int | None,
+    previous_version: int | None,
+    weight_bp: int = ALL_BP,
+    run_id: str | None = None,
+) -> RouteChange:
+    """The next revision with its entry chained to the ledger."""
+    entry = chain(
+        LedgerEntry(
+            model=current.model,
+            seq=current.revision + 1,
+            at=cause.at,
+            actor=cause.actor,
+            action=action.value,
+            version=version,
+            previous_version=previous_version,
+            weight_bp=0 if changed.killed and version is not None else weight_bp,
+            reason=cause.reason,
+            killed=changed.killed,
+            run_id=run_id,
+            approved_by=cause.approved_by,
+        ),
+        current.ledger_head,
+    )
+    return RouteChange(replace(changed, revision=entry.seq, ledger_head=entry.hash), entry, statuses)
+
+
+def _alone(route: Route) -> Route:
+    """The route without what is on trial."""
+    return replace(route, candidate=None, candidate_bp=0, candidate_role=None, shadow=None)
+
+
+def _leaving(route: Route) -> dict[int, VersionStatus]:
+    return {route.candidate.version: VersionStatus.RETIRED} if route.candidate else {}
+
+
+def _served(route: Route | None, model: str) -> Route:
+    if route is None:
+        raise ConflictError(
+            f"no version of {model} was ever promoted", next_step=f"train one: tidegate train {model} --wait"
+        )
+    return route
+
+
+def _said(route: Route) -> str:
+    return f"version {route.champion.version} serves" if route.champion else "it has no champion"
+
+
+def _on_trial(route: Route, candidate: Served) -> ConflictError:
+    model = route.model
+    out = f'end it first: tidegate split {model} --end --reason "..."'
+    if route.candidate_role is not CandidateRole.SPLIT:
+        out = f'wait for its release, or end it: tidegate rollback {model} --reason "..."'
+    return ConflictError(
+        f"{model} version {candidate.version} is on trial with {route.candidate_bp / 100:g} % ({route.candidate_role})",
+        next_step=out,
+    )

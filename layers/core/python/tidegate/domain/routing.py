@@ -1,34 +1,79 @@
-"""Which version answers a request, and why."""
+"""Which version answers a request, and why.
 
+A request's routing key decides, by hash, between champion and candidate: the same key always gets the same of them, and
+a larger share for the candidate only moves keys from the champion to it.
+"""
+
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tidegate.domain.release import Route, Served
+from tidegate.domain.release import CandidateRole, Route, Served
+
+BUCKETS = 10_000  # one for each basis point
 
 
 class Reason(StrEnum):
     """Why this version answered; every answer carries it."""
 
     CHAMPION = "champion"  # the version the route names
+    CANDIDATE = "candidate"  # a version on its way in; the routing key fell into its share
+    SPLIT = "split"  # the second version of an A/B split; the routing key fell into its share
     PREVIOUS_GOOD = "previous_good"  # the champion's artifact could not be used
+    FALLBACK = "fallback"  # no version could; `Why` says more
+
+
+class Why(StrEnum):
+    """Why a version did not answer and the fallback, or for a candidate the champion, did."""
+
+    KILLED = "killed"  # people switched the model off
+    NO_VERSION = "no_version"  # none was accepted yet
+    NOT_LOADABLE = "not_loadable"  # no artifact is what the registry recorded, or none can be fetched
+    SCORING_FAILED = "scoring_failed"  # the model raised, or gave no finite number
+    TIMED_OUT = "timed_out"  # the model took longer than it may
+    CONTRACT_BROKEN = "contract_broken"  # the candidate refuses a request that the champion takes
+    RULE_VIOLATED = "rule_violated"  # the answer broke a business rule
+
+
+class Arm(StrEnum):
+    """Which of the compared sides a request belongs to, whoever answered it in the end."""
+
+    CHAMPION = "champion"
+    CANDIDATE = "candidate"
+    FALLBACK = "fallback"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A version that may answer, and the reason it would give."""
+    """A version that may answer, the reason it would give, and the arm it answers for."""
 
     served: Served
     reason: Reason
+    arm: Arm = Arm.CHAMPION
 
 
-def choices(route: Route, kept: Served | None = None) -> tuple[Choice, ...]:
-    """Versions in the order they are tried: the champion, the one before it, and what this process served last.
+def bucket(model: str, key: str) -> int:
+    """0 to 9,999, evenly over keys; another model's keys fall elsewhere. SHA-256, since `hash()` is salted."""
+    digest = hashlib.sha256(f"{model}\0{key}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8]) * BUCKETS >> 64
+
+
+def choose(route: Route, key: str, kept: Served | None = None) -> tuple[Choice, ...]:
+    """Versions in the order they are tried: the candidate when the key falls into its share, the champion, the one
+    before it, and what this process served last. None when the model is killed or has no champion.
 
     A version that is tried and cannot be loaded with the bytes the registry recorded is passed over for the next one.
+    What was served last counts only when it is older than the champion: a newer one was rolled back.
     """
+    if route.killed or route.champion is None:
+        return ()
     order: list[Choice] = []
-    for served in (route.champion, route.previous, kept):
+    if route.candidate is not None and bucket(route.model, key) < route.candidate_bp:
+        reason = Reason.SPLIT if route.candidate_role is CandidateRole.SPLIT else Reason.CANDIDATE
+        order.append(Choice(route.candidate, reason, Arm.CANDIDATE))
+    order.append(Choice(route.champion, Reason.CHAMPION))
+    older = kept if kept is not None and kept.version < route.champion.version else None
+    for served in (route.previous, older):
         if served is not None and all(served != choice.served for choice in order):
-            reason = Reason.CHAMPION if served == route.champion else Reason.PREVIOUS_GOOD
-            order.append(Choice(served, reason))
-    return tuple(order) if route.champion else ()
+            order.append(Choice(served, Reason.PREVIOUS_GOOD))
+    return tuple(order)

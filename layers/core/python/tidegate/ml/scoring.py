@@ -46,6 +46,7 @@ class OnnxScorer:
     def __init__(self, session: onnxruntime.InferenceSession, contract: Contract) -> None:
         self._session = session
         self._contract = contract
+        self._running = onnxruntime.RunOptions()
 
     @property
     def contract(self) -> Contract:
@@ -54,8 +55,13 @@ class OnnxScorer:
 
     def score(self, inputs: Inputs) -> Column:
         """float32 [rows, classes] probabilities, or [rows, 1] values."""
-        scores: Column = self._session.run([SCORES_OUTPUT], inputs.feed())[0]
+        options = self._running = onnxruntime.RunOptions()
+        scores: Column = self._session.run([SCORES_OUTPUT], inputs.feed(), options)[0]
         return scores
+
+    def stop(self) -> None:
+        """See ports.Scorer. The runtime looks at the flag between two operators."""
+        self._running.terminate = True
 
 
 def load(onnx: bytes) -> OnnxScorer:

@@ -3,12 +3,13 @@
 The step only measures; `gate` decides. Every number goes to the run's evaluation.json.
 """
 
+import hashlib
 import json
 import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,15 @@ from tidegate.domain.evaluation import (
     Arm,
     BaselineValue,
     ChampionValue,
+    Comparison,
     Estimate,
     Evaluation,
     LatencyMs,
     Parity,
     paired_bootstrap,
 )
-from tidegate.domain.prediction import SCORES_OUTPUT, Contract, Inputs
+from tidegate.domain.fallback import Fallback
+from tidegate.domain.prediction import SCORES_OUTPUT, Contract, Inputs, Rulebook, answers
 from tidegate.domain.release import Run
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Column, Table
 from tidegate.errors import ArtifactRejectedError, NotFoundError, TrainingFailedError
@@ -37,7 +40,7 @@ STAGE = "evaluate"
 WARM_UP_ROWS = 50
 TIMED_ROWS = 500
 _BLOCK_ROWS = 4096  # rows scored at a time: bounds what the runtime holds for one call
-_BASELINE, _CHAMPION = "baseline", "champion"
+_BASELINE, _CHAMPION, _FALLBACK = "baseline", "champion", "fallback"
 
 
 def evaluate(
@@ -52,7 +55,7 @@ def evaluate(
     clock: Clock,
     stopwatch: Callable[[], float] = time.perf_counter,
 ) -> Evaluated:
-    """Score the holdout by candidate, baseline and champion; compare them; measure what serving will cost.
+    """Score the holdout by candidate, baseline, fallback and champion; compare them; measure what serving will cost.
 
     The bootstrap is seeded by the artifact's hash: the same version always gets the same intervals, and nobody can draw
     again until they please.
@@ -83,6 +86,10 @@ def evaluate(
     rule = FittedRule.from_json(json.loads(artifacts.get(ref.baseline_key)))
     champion = _FindChampion(models, runs, versions, routes, artifacts, load).on(holdout, run, spec, contract)
     arms = {CANDIDATE: Arm(scores, contract.threshold), _BASELINE: Arm(rule.scores(holdout), contract.threshold)}
+    fallback_bytes = artifacts.get(ref.fallback_key)
+    fallback = Fallback.from_bytes(fallback_bytes)
+    if fallback.rule != rule:
+        arms[_FALLBACK] = Arm(fallback.rule.scores(holdout), contract.threshold)
     if champion is not None and champion.arm is not None:
         arms[_CHAMPION] = champion.arm
     found = paired_bootstrap(
@@ -116,6 +123,10 @@ def evaluate(
         load_ms=load_ms,
         artifact_bytes=len(onnx),
         peak_memory_mib=peak_memory_mib,
+        sections={
+            "fallback": _fallback(fallback, found),
+            "rules": _broken_rules(contract, holdout, {CANDIDATE: scores, _FALLBACK: fallback.rule.scores(holdout)}),
+        },
     )
     document = json.dumps(evaluation.to_json(), sort_keys=True, allow_nan=False).encode()
     artifacts.put(ref.evaluation_key, document, content_type="application/json")
@@ -126,7 +137,35 @@ def evaluate(
         low=evaluation.candidate.low,
         high=evaluation.candidate.high,
         champion_version=champion.version if champion else None,
+        fallback_sha256=hashlib.sha256(fallback_bytes).hexdigest(),
     )
+
+
+def _fallback(fallback: Fallback, found: Comparison) -> dict[str, Any]:
+    """The fallback on the holdout, and what the candidate gains over it."""
+    arm = _FALLBACK if _FALLBACK in found.arms else _BASELINE
+    return {"rule": fallback.rule.title, **asdict(found.arms[arm]), "gain": asdict(found.gains[arm])}
+
+
+def _broken_rules(contract: Contract, holdout: Table, arms: dict[str, Column]) -> dict[str, Any]:
+    """How many holdout rows would break each business rule, by who answers."""
+    rulebook = Rulebook.of(contract)
+    broken: dict[str, dict[str, Any]] = {
+        name: dict.fromkeys(arms, 0) | {"name": name, "when": when and when.text, "require": require.text}
+        for name, when, require in rulebook.rules
+    }
+    rows = dict.fromkeys(arms, 0)
+    if broken:
+        names = [feature.name for feature in contract.features]
+        columns = [holdout[name].tolist() for name in names]
+        instances = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        for arm, scores in arms.items():
+            for instance, answer in zip(instances, answers(contract, scores), strict=True):
+                hits = rulebook.broken(instance, answer)
+                rows[arm] += bool(hits)
+                for name in hits:
+                    broken[name][arm] += 1
+    return {"holdout_rows": len(holdout), "rows": rows, "by_rule": list(broken.values())}
 
 
 @dataclass(frozen=True, slots=True)

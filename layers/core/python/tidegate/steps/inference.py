@@ -1,26 +1,45 @@
-"""Serve a model: which version answers, its verified artifact, and the answer.
+"""Serve a model: which version answers, its verified artifact, the answer, and the fallback where there is none.
 
 On the inference path: standard library and numpy only. What is kept between requests is bounded: routes by time and
-number, sessions by bytes, refused artifacts by time.
+number, sessions and fallbacks by bytes, refused artifacts by time.
 """
 
+import math
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+from tidegate.domain.capture import Capture, ShadowAnswer
+from tidegate.domain.fallback import Fallback
 from tidegate.domain.ids import RANDOM_BYTES, uuid7
-from tidegate.domain.prediction import Contract, answers, validate
-from tidegate.domain.release import Route, Served
-from tidegate.domain.routing import Choice, Reason, choices
-from tidegate.errors import ArtifactRejectedError, ConflictError, NotFoundError, TidegateError, UnavailableError
-from tidegate.ports import Artifacts, Clock, Models, Routes, Scorer, ScorerLoader, Signals
+from tidegate.domain.prediction import Contract, PredictionRequest, Rulebook, answers, validate
+from tidegate.domain.release import FallbackRef, Route, Served
+from tidegate.domain.routing import Arm, Choice, Reason, Why, choose
+from tidegate.errors import (
+    ArtifactRejectedError,
+    ConflictError,
+    ModelFailedError,
+    NotFoundError,
+    RequestInvalidError,
+    ScoringTimeoutError,
+    TidegateError,
+    UnavailableError,
+)
+from tidegate.ports import Artifacts, CaptureLog, Clock, Models, Routes, Scorer, ScorerLoader, Signals
+from tidegate.steps.timelimit import TimeLimit
 
+T = TypeVar("T")
 STALE = timedelta(seconds=10)  # how long a route is served on after the registry failed, before it is asked again
 REFUSED = timedelta(seconds=60)  # a refused artifact is not looked at again before this
 UNANSWERED = timedelta(seconds=5)  # one that could not be fetched is not asked for again before this
 MAX_ROUTES = 4_096
+FALLBACK_WEIGHT = 8  # bytes in memory for one of its document: a table of rates is text there and objects here
+SPARE_SECONDS = 0.25  # of the invocation, kept for the fallback and for what follows the answer
+SHADOW_SPARE_SECONDS = 1.0  # with less than this left, the shadow is passed over
+_UNUSABLE = (ArtifactRejectedError, NotFoundError, UnavailableError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +51,14 @@ class _Known:
 @dataclass(frozen=True, slots=True)
 class _Session:
     scorer: Scorer
+    rulebook: Rulebook
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Something opened from an object, and what it counts for."""
+
+    opened: Any
     size: int
 
 
@@ -39,6 +66,27 @@ class _Session:
 class _Refusal:
     error: TidegateError
     until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    """Why a version did not answer, and the fault if it was one."""
+
+    why: Why
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Answers by row and who gave them. `arm` is the side the request was assigned to; `error` is why it failed."""
+
+    version: int | None
+    reason: Reason
+    arm: Arm
+    answers: list[dict[str, Any]]
+    why: Why | None = None
+    error: Exception | None = None
+    violations: Sequence[Sequence[str]] = ()
 
 
 class Inference:
@@ -53,8 +101,11 @@ class Inference:
         load: ScorerLoader,
         clock: Clock,
         signals: Signals,
+        captures: CaptureLog,
         route_ttl_seconds: float,
+        scoring_timeout_seconds: float,
         cache_bytes: int,
+        stopwatch: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._routes = routes
         self._models = models
@@ -62,72 +113,220 @@ class Inference:
         self._load = load
         self._clock = clock
         self._signals = signals
+        self._captures = captures
+        self._stopwatch = stopwatch
+        self._time_limit = TimeLimit()
+        self._scoring_seconds = scoring_timeout_seconds
         self._ttl = timedelta(seconds=route_ttl_seconds)
         self._cache_bytes = cache_bytes
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._served_last: dict[str, Served] = {}
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._refusals: dict[str, _Refusal] = {}
 
-    def predict(self, model: str, instances: Sequence[Any], randomness: Callable[[int], bytes]) -> dict[str, Any]:
-        """The answer to `instances`; every prediction gets an id that sorts by time.
+    def predict(
+        self,
+        model: str,
+        request: PredictionRequest,
+        randomness: Callable[[int], bytes],
+        *,
+        request_id: str = "",
+        remaining_seconds: Callable[[], float] = lambda: math.inf,
+    ) -> dict[str, Any]:
+        """The answer to a request; every prediction gets an id that sorts by time.
+
+        `remaining_seconds` tells how long the invocation may still take.
 
         Raises:
             RequestInvalidError: the instances break the contract.
             NotFoundError: there is no such model.
-            ConflictError: the model has no accepted version yet.
-            ArtifactRejectedError: no version's artifact is what the registry recorded.
+            ConflictError: the model has no accepted version, or is switched off, and has no fallback.
+            ArtifactRejectedError: no version's artifact is what the registry recorded, and there is no fallback.
             UnavailableError: the registry or the artifacts cannot be reached, and nothing is known from before.
-            ModelFailedError: the model gave a score that is no number.
+            ModelFailedError: the model gave a score that is no number, and there is no fallback.
         """
-        choice, scorer = self._serving(model)
-        inputs = validate(scorer.contract, instances)
-        predictions = answers(scorer.contract, scorer.score(inputs))
-        now, chance = self._clock.now(), randomness(RANDOM_BYTES * len(predictions))
-        self._signals.count("Predictions", len(predictions))
-        return _origin(model, choice) | {
-            "predictions": [
-                {"id": uuid7(now, chance[RANDOM_BYTES * row : RANDOM_BYTES * (row + 1)])} | prediction
-                for row, prediction in enumerate(predictions)
-            ]
-        }
+        started = self._stopwatch()
+        now, count = self._clock.now(), len(request.instances)
+        chance = randomness(RANDOM_BYTES * count)
+        ids = [uuid7(now, chance[RANDOM_BYTES * row : RANDOM_BYTES * (row + 1)]) for row in range(count)]
+        route = self._served(model)
+        key = ids[0] if request.routing_key is None else request.routing_key
+        outcome = self._outcome(route, key, request.instances, remaining_seconds)
+        latency_ms = 1e3 * (self._stopwatch() - started)
+        self._signals.count("Predictions", count)
+        predictions = [{"id": each} | answer for each, answer in zip(ids, outcome.answers, strict=True)]
+        self._captures.offer(
+            Capture(
+                model=model,
+                version=outcome.version,
+                arm=outcome.arm.value,
+                reason=f"{outcome.reason}:{outcome.why}" if outcome.why else outcome.reason.value,
+                at=now,
+                latency_ms=latency_ms,
+                request_id=request_id,
+                instances=request.instances,
+                predictions=predictions,
+                violations=outcome.violations,
+                error=type(outcome.error).__name__ if outcome.error else "",
+                shadow=self._shadow(route, request.instances, remaining_seconds),
+            )
+        )
+        return _origin(model, outcome.version, outcome.reason, outcome.why) | {"predictions": predictions}
 
     def describe(self, model: str) -> dict[str, Any]:
         """What callers may know of a model: which version answers, why, and the contract of a request.
 
-        Raises as `predict` does.
+        While a second version has a share, it is the champion that is described. Raises as `predict` does.
         """
-        choice, scorer = self._serving(model)
-        return _origin(model, choice) | _public(scorer.contract)
+        route = self._served(model)
+        missed = _Missed(Why.KILLED if route.killed else Why.NO_VERSION)
+        for choice in self._choices(replace(route, candidate=None), ""):
+            try:
+                contract = self._session(model, choice.served).scorer.contract
+            except _UNUSABLE as error:
+                missed = _Missed(Why.NOT_LOADABLE, missed.error or error)
+                continue
+            return _origin(model, choice.served.version, choice.reason) | _public(contract)
+        fallback = self._fallback(route, missed)
+        return _origin(model, None, Reason.FALLBACK, missed.why) | _public(fallback.contract)
 
     def knows(self, model: str) -> bool:
         """Whether the model exists and is served, as far as this process has seen."""
         known = self._known.get(model)
         return known is not None and known.route is not None
 
-    def _serving(self, model: str) -> tuple[Choice, Scorer]:
+    def _served(self, model: str) -> Route:
+        """The route; raises NotFoundError or ConflictError when the model has none."""
         route = self._route(model)
-        order = choices(route, self._served_last.get(model)) if route else ()
-        if not order:
+        if route is None or (route.champion is None and route.fallback is None):
             self._models.model(model)
             raise ConflictError(
                 f"model {model!r} has no accepted version yet", next_step=f"train one: `tidegate train {model}`"
             )
-        failure: TidegateError | None = None
+        return route
+
+    def _choices(self, route: Route, key: str) -> tuple[Choice, ...]:
+        return choose(route, key, self._served_last.get(route.model))
+
+    def _outcome(self, route: Route, key: str, instances: Sequence[Any], remaining: Callable[[], float]) -> _Outcome:
+        """The answers of the first version that can give them, else of the fallback.
+
+        A champion that fails is not followed by an earlier version: those are for artifacts that cannot be used.
+        """
+        order = self._choices(route, key)
+        arm = order[0].arm if order else Arm.FALLBACK
+        first: _Missed | None = None  # of the version that was to answer
+        champion: _Missed | None = None
         for choice in order:
+            missed, session, found = self._tried(route.model, choice, instances, remaining)
+            if missed is None and session is not None:
+                if choice.arm is Arm.CHAMPION:
+                    self._served_last[route.model] = choice.served
+                outcome = self._within_rules(route, choice, session.rulebook, instances, found)
+                break
+            first = first or missed
+            if choice.arm is Arm.CHAMPION:
+                champion = champion or missed
+                if missed is not None and missed.why is not Why.NOT_LOADABLE:
+                    outcome = self._by_fallback(route, instances, missed)
+                    break
+        else:
+            outcome = self._by_fallback(
+                route, instances, champion or _Missed(Why.KILLED if route.killed else Why.NO_VERSION)
+            )
+        if first is None:
+            return replace(outcome, arm=arm)
+        if arm is Arm.CANDIDATE:
+            self._signals.count("CandidateErrors", why=first.why.value)
+        return replace(outcome, arm=arm, why=outcome.why or first.why, error=first.error)
+
+    def _tried(
+        self, model: str, choice: Choice, instances: Sequence[Any], remaining: Callable[[], float]
+    ) -> tuple[_Missed | None, _Session | None, list[dict[str, Any]]]:
+        """What a version answers, or why it does not.
+
+        Raises:
+            RequestInvalidError: the instances break the champion's contract. One that only the candidate refuses is
+                the candidate's fault: its users sent what is served well without it.
+        """
+        try:
+            session = self._session(model, choice.served)
+            return None, session, self._scored(session.scorer, instances, remaining)
+        except RequestInvalidError as error:
+            if choice.arm is not Arm.CANDIDATE:
+                raise
+            return _Missed(Why.CONTRACT_BROKEN, error), None, []
+        except _UNUSABLE as error:
+            return _Missed(Why.NOT_LOADABLE, error), None, []
+        except Exception as error:  # noqa: BLE001  whatever a model raises, its users get an answer
+            said = str(error) if isinstance(error, TidegateError) else type(error).__name__
+            self._signals.warn("a version did not answer", model=model, version=choice.served.version, why=said)
+            timed_out = isinstance(error, ScoringTimeoutError)
+            return _Missed(Why.TIMED_OUT if timed_out else Why.SCORING_FAILED, error), None, []
+
+    def _scored(self, scorer: Scorer, instances: Sequence[Any], remaining: Callable[[], float]) -> list[dict[str, Any]]:
+        """Answers by row, within the time there is."""
+        inputs = validate(scorer.contract, instances)
+        seconds = min(self._scoring_seconds, remaining() - SPARE_SECONDS)
+        try:
+            scores = self._time_limit.call(lambda: scorer.score(inputs), seconds)
+        except ScoringTimeoutError:
+            scorer.stop()
+            raise
+        return answers(scorer.contract, scores)
+
+    def _within_rules(
+        self, route: Route, choice: Choice, rulebook: Rulebook, instances: Sequence[Any], found: list[dict[str, Any]]
+    ) -> _Outcome:
+        """The version's answers, those that break a business rule replaced by the fallback's."""
+        outcome = _Outcome(choice.served.version, choice.reason, choice.arm, found)
+        if not rulebook.rules:
+            return outcome
+        violations = [rulebook.broken(each, answer) for each, answer in zip(instances, found, strict=True)]
+        rows = [row for row, names in enumerate(violations) if names]
+        if not rows:
+            return outcome
+        self._signals.count("RuleViolations", len(rows), arm=choice.arm.value)
+        names = ", ".join(sorted({name for row in rows for name in violations[row]}))
+        broken = ModelFailedError(f"{route.model} gave an answer that breaks a business rule ({names})")
+        fallback = self._fallback(route, _Missed(Why.RULE_VIOLATED, broken))
+        for row, answer in zip(rows, fallback.answers([instances[row] for row in rows]), strict=True):
+            found[row] = answer | {"fallback": True, "rule": violations[row][0]}
+        self._signals.count("FallbackServed", len(rows), why=Why.RULE_VIOLATED.value)
+        return replace(outcome, violations=violations)
+
+    def _by_fallback(self, route: Route, instances: Sequence[Any], missed: _Missed) -> _Outcome:
+        """The fallback's answers; requests that no version has looked at are held against its own contract."""
+        fallback = self._fallback(route, missed)
+        if missed.why in {Why.KILLED, Why.NO_VERSION, Why.NOT_LOADABLE}:
+            validate(fallback.contract, instances)
+        found = [answer | {"fallback": True} for answer in fallback.answers(instances)]
+        self._signals.count("FallbackServed", len(found), why=missed.why.value)
+        return _Outcome(None, Reason.FALLBACK, Arm.FALLBACK, found, missed.why)
+
+    def _fallback(self, route: Route, missed: _Missed) -> Fallback:
+        """The route's fallback; what the version missed by is raised when there is none that can be used."""
+        ref = route.fallback
+        if ref is not None:
             try:
-                scorer = self._session(model, choice.served)
-            except (ArtifactRejectedError, NotFoundError, UnavailableError) as error:
-                failure = failure or error
-                continue
-            self._served_last[model] = choice.served
-            return choice, scorer
-        if isinstance(failure, UnavailableError):
-            raise UnavailableError(f"the artifact of model {model!r} cannot be fetched now", next_step="try again")
-        raise ArtifactRejectedError(
-            f"model {model!r} has no artifact that is what the registry recorded",
-            next_step="the model's owner is told by an alarm; a new release mends it",
-        )
+                return self._opened(route.model, ref, Fallback.from_bytes, FALLBACK_WEIGHT)
+            except _UNUSABLE as error:
+                missed = _Missed(missed.why, missed.error or error)
+        raise _unanswered(route.model, missed)
+
+    def _shadow(self, route: Route, instances: Sequence[Any], remaining: Callable[[], float]) -> ShadowAnswer | None:
+        """What the shadow says to the same request. It comes after the answer, and its failures are only counted."""
+        if route.shadow is None or route.killed or remaining() < SHADOW_SPARE_SECONDS:
+            return None
+        version, started = route.shadow.version, self._stopwatch()
+        found: list[dict[str, Any]] = []
+        said = ""
+        try:
+            found = self._scored(self._session(route.model, route.shadow).scorer, instances, remaining)
+        except Exception as error:  # noqa: BLE001  nothing of it reaches the caller
+            said = type(error).__name__
+            self._signals.count("ShadowErrors")
+        return ShadowAnswer(version, found, 1e3 * (self._stopwatch() - started), said)
 
     def _route(self, model: str) -> Route | None:
         now, known = self._clock.now(), self._known.get(model)
@@ -154,47 +353,110 @@ class Inference:
             forgotten, _ = self._known.popitem(last=False)
             self._served_last.pop(forgotten, None)
 
-    def _session(self, model: str, served: Served) -> Scorer:
+    def _session(self, model: str, served: Served) -> _Session:
         """The loaded artifact; bytes that are not what the registry recorded never become a session."""
-        session = self._sessions.get(served.artifact_sha256)
-        if session is not None:
-            self._sessions.move_to_end(served.artifact_sha256)
-            return session.scorer
-        now, refusal = self._clock.now(), self._refusals.get(served.artifact_key)
+
+        def opened(data: bytes) -> _Session:
+            scorer = self._load(data)
+            return _Session(scorer, Rulebook.of(scorer.contract))
+
+        return self._opened(model, served, opened)
+
+    def _opened(self, model: str, ref: Served | FallbackRef, open_: Callable[[bytes], T], weight: int = 1) -> T:
+        """What is made of a verified object, kept by its hash. `weight` is bytes in memory for one of its bytes.
+
+        Raises:
+            ArtifactRejectedError, NotFoundError, UnavailableError: and again for a while, without asking.
+        """
+        key, sha256 = _object(ref)
+        kept = self._kept.get(sha256)
+        if kept is not None:
+            self._kept.move_to_end(sha256)
+            known: T = kept.opened
+            return known
+        now, refusal = self._clock.now(), self._refusals.get(key)
         if refusal and now < refusal.until:
             raise refusal.error
         try:
-            data = self._artifacts.get_verified(served.artifact_key, served.artifact_sha256)
-            scorer = self._load(data)
-            if scorer.contract.model != model:
-                raise ArtifactRejectedError(
-                    f"{served.artifact_key} holds model {scorer.contract.model!r}, not {model!r}"
-                )
+            data = self._artifacts.get_verified(key, sha256)
+            made = open_(data)
+            holds = _contract(made).model
+            if holds != model:
+                raise ArtifactRejectedError(f"{key} holds model {holds!r}, not {model!r}")
         except (ArtifactRejectedError, NotFoundError) as error:
-            self._refuse(model, served, error, "ArtifactRejected", now + REFUSED)
+            self._refuse(model, ref, error, "ArtifactRejected", now + REFUSED)
             raise
         except UnavailableError as error:
-            self._refuse(model, served, error, "ArtifactUnavailable", now + UNANSWERED)
+            self._refuse(model, ref, error, "ArtifactUnavailable", now + UNANSWERED)
             raise
-        self._refusals.pop(served.artifact_key, None)
-        self._sessions[served.artifact_sha256] = _Session(scorer, len(data))
-        while sum(kept.size for kept in self._sessions.values()) > self._cache_bytes and len(self._sessions) > 1:
-            self._sessions.popitem(last=False)
-        return scorer
+        self._refusals.pop(key, None)
+        self._kept[sha256] = _Kept(made, weight * len(data))
+        while sum(kept.size for kept in self._kept.values()) > self._cache_bytes and len(self._kept) > 1:
+            self._kept.popitem(last=False)
+        return made
 
-    def _refuse(self, model: str, served: Served, error: TidegateError, metric: str, until: datetime) -> None:
-        now = self._clock.now()
+    def _refuse(
+        self, model: str, ref: Served | FallbackRef, error: TidegateError, metric: str, until: datetime
+    ) -> None:
+        now, (key, _) = self._clock.now(), _object(ref)
         self._refusals = {key: refusal for key, refusal in self._refusals.items() if now < refusal.until}
-        self._refusals[served.artifact_key] = _Refusal(error, until)
+        self._refusals[key] = _Refusal(error, until)
         self._signals.count(metric)
-        self._signals.warn("an artifact is not served", model=model, version=served.version, why=str(error))
+        version = ref.version if isinstance(ref, Served) else None
+        self._signals.warn("an artifact is not served", model=model, version=version, key=key, why=str(error))
 
 
-def _origin(model: str, choice: Choice) -> dict[str, Any]:
-    origin = {"model": model, "version": choice.served.version, "reason": choice.reason.value}
-    if choice.reason is Reason.PREVIOUS_GOOD:
-        origin["detail"] = "the champion's artifact is not what the registry recorded, or cannot be fetched"
-    return origin
+def _object(ref: Served | FallbackRef) -> tuple[str, str]:
+    """Key and SHA-256."""
+    return (ref.artifact_key, ref.artifact_sha256) if isinstance(ref, Served) else (ref.key, ref.sha256)
+
+
+def _contract(opened: Any) -> Contract:
+    contract: Contract = opened.contract if isinstance(opened, Fallback) else opened.scorer.contract
+    return contract
+
+
+def _unanswered(model: str, missed: _Missed) -> Exception:
+    """What a caller is told when neither a version nor the fallback can answer."""
+    match missed.error:
+        case None if missed.why is Why.KILLED:
+            step = f"the model's owner resumes it: `tidegate resume {model}`"
+            return ConflictError(f"model {model!r} is switched off and has no fallback", next_step=step)
+        case UnavailableError():
+            return UnavailableError(f"the artifact of model {model!r} cannot be fetched now", next_step="try again")
+        case Exception() as error if missed.why not in {Why.KILLED, Why.NO_VERSION, Why.NOT_LOADABLE}:
+            return error
+        case _:
+            return ArtifactRejectedError(
+                f"model {model!r} has no artifact that is what the registry recorded",
+                next_step="the model's owner is told by an alarm; a new release mends it",
+            )
+
+
+_DETAILS: Mapping[Why, str] = {
+    Why.KILLED: "the model is switched off",
+    Why.NO_VERSION: "no version of the model is accepted yet",
+    Why.NOT_LOADABLE: "its artifact is not what the registry recorded, or cannot be fetched",
+    Why.SCORING_FAILED: "it could not score this request",
+    Why.TIMED_OUT: "it took longer than it may",
+    Why.CONTRACT_BROKEN: "it refuses a request that the champion takes",
+}
+
+
+def _origin(model: str, version: int | None, reason: Reason, why: Why | None = None) -> dict[str, Any]:
+    """Who answers and why; with a `detail` when it is not the version that was to."""
+    origin: dict[str, Any] = {"model": model, "version": version, "reason": reason.value}
+    if reason is Reason.PREVIOUS_GOOD:
+        why = why or Why.NOT_LOADABLE
+    if why is None:
+        return origin
+    if reason is Reason.FALLBACK and why in {Why.KILLED, Why.NO_VERSION}:
+        detail = f"{_DETAILS[why]}; its fallback answers"
+    elif reason is Reason.CHAMPION:
+        detail = f"the candidate was to answer, but {_DETAILS[why]}"
+    else:
+        detail = f"the champion was to answer, but {_DETAILS[why]}"
+    return origin | {"why": why.value, "detail": detail}
 
 
 def _public(contract: Contract) -> dict[str, Any]:
@@ -215,4 +477,6 @@ def _public(contract: Contract) -> dict[str, Any]:
         }
         for feature in contract.features
     ]
-    return {"task": contract.task, "classes": list(contract.classes), "features": features}
+    rules = [{"name": rule.name, "when": rule.when, "require": rule.require} for rule in contract.rules]
+    about = {"task": contract.task, "classes": list(contract.classes), "features": features}
+    return about | ({"rules": rules} if rules else {})

@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from tidegate.domain.dataset import ColumnType, Dataset, DatasetVersion
+from tidegate.domain.release import one_step_back, shares
 from tidegate.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
 from tidegate.ports import Artifacts, Catalog, Clock, Models, Routes, Versions
 from tidegate.spec import FeatureKind, ModelSpec
@@ -25,8 +26,15 @@ def list_models(*, models: Models) -> dict[str, Any]:
 
 
 def show_model(name: str, *, models: Models, routes: Routes) -> dict[str, Any]:
-    """A model and what is served of it (`route` is null before the first promotion). Raises NotFoundError."""
-    return {"model": view(models.model(name)), "route": view(routes.route(name))}
+    """A model and what is served of it (`route` is null before the first promotion), and which version a rollback
+    returns to unless another is named. Raises NotFoundError."""
+    route = routes.route(name)
+    return {
+        "model": view(models.model(name)),
+        "route": view(route),
+        "serves": view(shares(route)) if route else [],
+        "rollback_to": one_step_back(route),
+    }
 
 
 def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Catalog, clock: Clock) -> dict[str, Any]:
@@ -138,12 +146,6 @@ def read_report(name: str, number: str, *, versions: Versions, artifacts: Artifa
     """
     version = versions.version(name, _number(name, number))
     return artifacts.get_verified(version.report_key, version.report_sha256)
-
-
-def show_ledger(name: str, *, models: Models, routes: Routes) -> dict[str, Any]:
-    """Every change of what is served, oldest first. Raises NotFoundError."""
-    models.model(name)
-    return {"entries": view(routes.ledger(name))}
 
 
 def _number(model: str, text: str) -> int:

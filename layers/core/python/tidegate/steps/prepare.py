@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -15,14 +15,24 @@ from tidegate.contracts import feature_contracts, serving_contract
 from tidegate.domain.baseline import FittedRule, fit_rule
 from tidegate.domain.datachecks import Demands, Target
 from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
-from tidegate.domain.prediction import FeatureContract
+from tidegate.domain.fallback import Fallback
+from tidegate.domain.prediction import Contract, FeatureContract
 from tidegate.domain.preparation import Excluded, Prepared, SplitRule, columns_needed, prepare_rows, readable
 from tidegate.domain.splits import Interval, Rows, clusters, training_rows
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
 from tidegate.errors import DatasetInvalidError, Fault
 from tidegate.messages import CandidateRef, Plan, RunRef
 from tidegate.ports import Artifacts, Catalog, Clock, DatasetFiles, Frame, FrameReader, Models, Routes, Runs, Versions
-from tidegate.spec import ConstantRule, GroupRateRule, ModelSpec, Period
+from tidegate.spec import (
+    ArithmeticRule,
+    ConstantRule,
+    FallbackRule,
+    GroupRateRule,
+    ModelSpec,
+    MovingAverageRule,
+    Period,
+    PriorRule,
+)
 from tidegate.steps.catalog import read_version
 
 STAGE = "prepare"
@@ -43,7 +53,7 @@ def prepare(
     code_version: str,
     lock_hash: str,
 ) -> Plan:
-    """Write fit, validation and holdout tables, the fitted baseline rule and the plan; answer what to try.
+    """Write fit, validation and holdout tables, the fitted baseline, the fallback and the plan; answer what to try.
 
     A retry uses the dataset version that the first attempt resolved, so it writes the same bytes again.
 
@@ -78,13 +88,16 @@ def prepare(
     ]
     tables = _tables(spec, frame, prepared, champion)
     training = training_rows(tables["fit"], tables["validation"])
-    rule = _baseline(spec, training, prepared.target)
-    plan = _describe(spec, version, prepared, training)
+    rule = _fitted(spec.baseline, training, prepared)
+    contract = _contract(spec, training, prepared.target)
+    fallback = Fallback(contract, _fitted(spec.fallback, training, prepared) if spec.fallback else rule)
+    plan = _describe(version, prepared, contract)
 
     artifacts.put(ref.fit_key, tables["fit"].to_npz())
     artifacts.put(ref.validation_key, tables["validation"].to_npz())
     artifacts.put(ref.holdout_key, tables["holdout"].to_npz())
     artifacts.put(ref.baseline_key, _json(rule.to_json()), content_type="application/json")
+    artifacts.put(ref.fallback_key, fallback.to_bytes(), content_type="application/json")
     artifacts.put(ref.plan_key, _json(plan), content_type="application/json")
     return Plan(
         dataset_version=version.version,
@@ -181,30 +194,41 @@ def _tables(spec: ModelSpec, frame: Frame, prepared: Prepared, champion: Sequenc
     return tables
 
 
-def _baseline(spec: ModelSpec, training: Table, target: Target) -> FittedRule:
-    rule = spec.baseline
+def _fitted(rule: FallbackRule, training: Table, prepared: Prepared) -> FittedRule:
+    """A rule of the spec on all training rows."""
+    asked: dict[str, Any]
+    match rule:
+        case ConstantRule():
+            asked = {"value": rule.value}
+        case PriorRule():
+            asked = {}
+        case GroupRateRule():
+            asked = {"by": rule.by, "min_rows": rule.min_rows}
+        case MovingAverageRule():
+            order = None if prepared.time is None else prepared.time[training[ROW]]
+            asked = {"by": rule.by, "min_rows": rule.min_rows, "rows": rule.rows, "order": order}
+        case ArithmeticRule():
+            asked = {"expression": rule.expression}
+        case never:
+            assert_never(never)
+    target = prepared.target
     return fit_rule(
-        rule.kind,
-        table=training,
-        target=training[TARGET],
-        classes=target.classes,
-        positive=target.positive,
-        by=rule.by if isinstance(rule, GroupRateRule) else (),
-        min_rows=rule.min_rows if isinstance(rule, GroupRateRule) else 1,
-        value=rule.value if isinstance(rule, ConstantRule) else None,
+        rule.kind, table=training, target=training[TARGET], classes=target.classes, positive=target.positive, **asked
     )
 
 
-def _describe(spec: ModelSpec, version: DatasetVersion, prepared: Prepared, training: Table) -> dict[str, Any]:
-    """The plan as JSON: what was learned of the data, for the steps that fit and for the report."""
+def _contract(spec: ModelSpec, training: Table, target: Target) -> Contract:
+    """The contract with the categories that training knows."""
     learned = {
         feature.name: [str(value) for value in np.unique(training[feature.name]) if value != ""]
         for feature in feature_contracts(spec)
         if feature.kind == "categorical"
     }
-    contract = serving_contract(
-        spec, classes=prepared.target.classes, positive=prepared.target.positive, learned=learned
-    )
+    return serving_contract(spec, classes=target.classes, positive=target.positive, learned=learned)
+
+
+def _describe(version: DatasetVersion, prepared: Prepared, contract: Contract) -> dict[str, Any]:
+    """The plan as JSON: what was learned of the data, for the steps that fit and for the report."""
     split = prepared.split
     parts = {"fit": split.fit, "validation": split.validation, "holdout": split.holdout}
     return {

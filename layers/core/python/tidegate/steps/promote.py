@@ -1,10 +1,10 @@
 """Make an accepted version the champion."""
 
 from tidegate.domain import release
-from tidegate.domain.release import Route, Run
-from tidegate.errors import ConflictError
+from tidegate.domain.release import Cause, Route, RouteChange
 from tidegate.messages import Promoted, PromoteTask
 from tidegate.ports import Clock, Routes, Runs, Versions
+from tidegate.steps.routes import decided
 
 REASON = "accepted by the gate"
 
@@ -12,29 +12,21 @@ REASON = "accepted by the gate"
 def promote(task: PromoteTask, *, runs: Runs, versions: Versions, routes: Routes, clock: Clock) -> Promoted:
     """Promote once: a repeated call finds the version serving and changes nothing.
 
-    Who loses a race reads what the winner left and decides once more.
-
     Raises:
         NotFoundError: there is no such version.
-        ConflictError: the version is not an accepted one, or the race was lost twice.
+        ConflictError: the version is not an accepted one, another one is on trial, or the race was lost twice.
     """
-    run = runs.run(task.run.model, task.run.run_id)
-    try:
-        route = _promote(task, run, versions=versions, routes=routes, clock=clock)
-    except ConflictError:
-        route = _promote(task, run, versions=versions, routes=routes, clock=clock)
+    model = task.run.model
+    run = runs.run(model, task.run.run_id)
+
+    def decision(route: Route | None) -> RouteChange | None:
+        cause = Cause(clock.now(), run.requested_by, REASON)
+        return release.promote(route, versions.version(model, task.version), cause)
+
+    route, _ = decided(model, decision, routes=routes)
     return Promoted(
         version=task.version,
         revision=route.revision,
         previous_version=route.previous.version if route.previous else None,
+        ledger_head=route.ledger_head,
     )
-
-
-def _promote(task: PromoteTask, run: Run, *, versions: Versions, routes: Routes, clock: Clock) -> Route:
-    route = routes.route(task.run.model)
-    version = versions.version(task.run.model, task.version)
-    promotion = release.promote(route, version, at=clock.now(), actor=run.requested_by, reason=REASON)
-    if promotion is None:
-        return route or Route(task.run.model, revision=0)
-    routes.promote(promotion)
-    return promotion.route

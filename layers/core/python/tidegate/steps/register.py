@@ -1,15 +1,21 @@
 """Turn a finished run into a registered version, accepted or rejected, and close the run with it."""
 
-from tidegate.domain.release import Run, Version, VersionStatus
+from tidegate.domain import release
+from tidegate.domain.release import Cause, FallbackRef, Route, RouteChange, Run, Version, VersionStatus
 from tidegate.errors import ConflictError
 from tidegate.messages import Registered, RegisterTask
-from tidegate.ports import Clock, Runs, Versions
+from tidegate.ports import Clock, Routes, Runs, Versions
+from tidegate.steps.routes import decided
 
 STAGE = "register"
+REASON = "no version serves yet"
 
 
-def register(task: RegisterTask, *, runs: Runs, versions: Versions, clock: Clock) -> Registered:
+def register(task: RegisterTask, *, runs: Runs, versions: Versions, routes: Routes, clock: Clock) -> Registered:
     """Register once: a repeated call answers with the version the run got the first time.
+
+    The run's fallback goes with the version. While the model has no champion it answers at once, also that of a
+    rejected run: a rule that was measured is better than no answer.
 
     Raises:
         NotFoundError: there is no such run.
@@ -18,9 +24,19 @@ def register(task: RegisterTask, *, runs: Runs, versions: Versions, clock: Clock
     ref = task.run
     run = runs.run(ref.model, ref.run_id)
     if run.version is None:
-        artifacts = {"model": ref.artifact_key, "evaluation": ref.evaluation_key, "report": ref.report_key}
+        artifacts = {
+            "model": ref.artifact_key,
+            "fallback": ref.fallback_key,
+            "evaluation": ref.evaluation_key,
+            "report": ref.report_key,
+        }
         runs.note(ref.model, ref.run_id, STAGE, clock.now(), artifacts={**run.artifacts, **artifacts})
     version = versions.register(_version(task, run, clock), at=clock.now())
+
+    def decision(route: Route | None) -> RouteChange | None:
+        return release.stand_in(route, version, Cause(clock.now(), run.requested_by, REASON))
+
+    decided(ref.model, decision, routes=routes)
     return Registered(version=version.number, accepted=version.status is not VersionStatus.REJECTED)
 
 
@@ -52,4 +68,5 @@ def _version(task: RegisterTask, run: Run, clock: Clock) -> Version:
         created_by=run.requested_by,
         lock_hash=lock_hash,
         code_version=code_version,
+        fallback=FallbackRef(task.run.fallback_key, task.evaluated.fallback_sha256, run.run_id),
     )

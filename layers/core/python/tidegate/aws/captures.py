@@ -1,0 +1,225 @@
+"""Captured predictions on their way to S3: a bounded queue, then Firehose. And the way back, for people who look.
+
+Delivery is at least once: when the answer to a call is lost, its records are sent again. Readers tell copies by id.
+"""
+
+import gzip
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tidegate.aws.clients import answering, code_of, firehose, s3
+from tidegate.aws.items import decode
+from tidegate.aws.table import Table
+from tidegate.domain.capture import UNKNOWN, Capture, CapturePolicy, Packed, batches, line, packed, policy_of, records
+from tidegate.errors import NotFoundError, UnavailableError
+from tidegate.ports import CapturePolicies, Signals
+
+PREFIX = "captures/"
+MAX_WAITING = 5_000  # predictions in the queue
+MAX_WAITING_BYTES = 8 * 1024 * 1024  # encoded, not yet accepted by Firehose
+POLICY_SECONDS = 60.0
+ATTEMPTS = 3
+PAUSE_SECONDS = (0.05, 0.2)  # between attempts; the records of one call fail by shard, so a short one helps
+SULK_SECONDS = 15.0  # after a delivery that failed: the next responses are not each followed by time-outs
+
+
+class FirehoseCaptures:
+    """ports.CaptureLog. `offer` is for the handler, `deliver` for the thread that works after the response."""
+
+    def __init__(
+        self,
+        stream: str,
+        *,
+        policies: CapturePolicies,
+        signals: Signals,
+        client: Callable[[], Any] = firehose,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._stream = stream
+        self._policies = policies
+        self._signals = signals
+        self._client = client
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._queue: deque[Capture] = deque()
+        self._waiting = 0
+        self._dropped = 0
+        self._unsent: list[Packed] = []
+        self._known: dict[str, tuple[CapturePolicy, float]] = {}
+        self._not_before = 0.0
+
+    def offer(self, capture: Capture) -> None:
+        """See ports.CaptureLog. When the queue is full, this one is dropped and counted."""
+        rows = len(capture.predictions)
+        with self._lock:
+            if self._waiting + rows > MAX_WAITING:
+                self._dropped += rows
+                return
+            self._waiting += rows
+            self._queue.append(capture)
+
+    def deliver(self, seconds: float) -> None:
+        """Send what waits, within `seconds`; what Firehose does not take stays for the next time, up to a bound."""
+        if seconds > 0 and self._monotonic() >= self._not_before:
+            until = self._monotonic() + seconds
+            self._unsent += self._encoded(self._taken(), until)
+            self._send(until)
+        self._report()
+
+    def _taken(self) -> list[Capture]:
+        with self._lock:
+            taken = list(self._queue)
+            self._queue.clear()
+            self._waiting = 0
+        return taken
+
+    def _encoded(self, captures: Sequence[Capture], until: float) -> list[Packed]:
+        lines: list[bytes] = []
+        for capture in captures:
+            try:
+                lines += [line(record) for record in records(capture, self._policy(capture.model, until))]
+            except Exception:  # noqa: BLE001  the request was answered all the same, and others wait behind this one
+                self._drop(len(capture.predictions))
+        found, too_long = packed(lines)
+        self._drop(too_long)
+        return found
+
+    def _policy(self, model: str, until: float) -> CapturePolicy:
+        """Kept for a minute. While it cannot be read, the last known one holds; with none known, inputs are hidden."""
+        now = self._monotonic()
+        policy, fresh_until = self._known.get(model, (UNKNOWN, 0.0))
+        if now >= fresh_until and now < until:
+            try:
+                policy = self._policies.policy(model)
+            except Exception as error:  # noqa: BLE001  whatever it is, nothing may be kept that is not known to be allowed
+                self._signals.warn("what may be captured cannot be read", model=model, why=type(error).__name__)
+            fresh_until = now + (POLICY_SECONDS if policy is not UNKNOWN else SULK_SECONDS)
+            self._known[model] = policy, fresh_until
+        return policy
+
+    def _send(self, until: float) -> None:
+        waiting, self._unsent = self._unsent, []
+        failed = False
+        for batch in batches(waiting):
+            left = batch if failed else self._put(batch, until)
+            failed = failed or bool(left)
+            self._keep(left)
+        if failed:
+            self._not_before = self._monotonic() + SULK_SECONDS
+
+    def _put(self, batch: list[Packed], until: float) -> list[Packed]:
+        """The records of a batch that Firehose has not taken."""
+        for attempt in range(ATTEMPTS):
+            try:
+                with answering("Firehose"):
+                    answer = self._client().put_record_batch(
+                        DeliveryStreamName=self._stream, Records=[{"Data": each.data} for each in batch]
+                    )
+                results = answer["RequestResponses"]
+                batch = [each for each, said in zip(batch, results, strict=True) if said.get("ErrorCode")]
+            except UnavailableError:
+                pass
+            except (BotoCoreError, ClientError) as error:
+                why = code_of(error) if isinstance(error, ClientError) else type(error).__name__
+                self._signals.warn("captures are refused", stream=self._stream, why=why)
+                return batch
+            if not batch or attempt == ATTEMPTS - 1 or self._monotonic() + PAUSE_SECONDS[attempt] >= until:
+                break
+            self._sleep(PAUSE_SECONDS[attempt])
+        return batch
+
+    def _keep(self, left: Sequence[Packed]) -> None:
+        size = sum(len(each.data) for each in self._unsent)
+        for each in left:
+            if size + len(each.data) > MAX_WAITING_BYTES:
+                self._drop(each.lines)
+            else:
+                self._unsent.append(each)
+                size += len(each.data)
+
+    def _drop(self, predictions: int) -> None:
+        with self._lock:
+            self._dropped += predictions
+
+    def _report(self) -> None:
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self._signals.count("CapturesDropped", dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    spec_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Personal:
+    pii: tuple[str, ...] = ()
+
+
+class DynamoCapturePolicies:
+    """ports.CapturePolicies from the registry's table: the current spec and its dataset, without a schema library."""
+
+    def __init__(self, table_name: str) -> None:
+        self._table = Table(table_name)
+
+    def policy(self, model: str) -> CapturePolicy:
+        """See ports.CapturePolicies."""
+        digest = self._read(_Header, "MODELS", model).spec_digest
+        spec = json.loads(self._read(_Spec, f"MODEL#{model}", f"SPEC#{digest}").document)
+        personal: tuple[str, ...] = ()
+        with suppress(NotFoundError):  # a spec may come before its dataset
+            personal = self._read(_Personal, "DATASETS", spec["dataset"]).pii
+        return policy_of(spec.get("capture", {}), personal)
+
+    def _read(self, kind: Any, pk: str, sk: str) -> Any:
+        item = self._table.get(pk, sk)
+        if item is None:
+            raise NotFoundError(f"the registry has no {pk} {sk}")
+        return decode(kind, item)
+
+
+class S3CaptureReader:
+    """ports.CaptureReader over the objects that Firehose writes: gzip, one record a line."""
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+
+    def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
+        """See ports.CaptureReader."""
+        found: dict[str, dict[str, Any]] = {}
+        for key in sorted(self._keys(f"{PREFIX}model={model}/hour={hour}/"), key=_written, reverse=True):
+            with answering("S3"):
+                data = s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            for each in gzip.decompress(data).splitlines():
+                record = json.loads(each)
+                found.setdefault(record["id"], record)
+            if len(found) >= limit:
+                break
+        return sorted(found.values(), key=lambda record: str(record["id"]), reverse=True)[:limit]
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        with answering("S3"):
+            for page in s3().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+                yield from (str(entry["Key"]) for entry in page.get("Contents", []))
+
+
+def _written(key: str) -> str:
+    """The moment in the name Firehose gives an object: <stream>-<version>-2026-01-05-12-00-00-<uuid>.gz."""
+    return "-".join(key.rpartition("/")[2].split("-")[-11:-5])

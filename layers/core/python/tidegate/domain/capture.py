@@ -1,0 +1,194 @@
+"""What is kept of every prediction: of which ones, with which inputs, and in what form. docs/captures.md is its page.
+
+A request is handed over as a `Capture`: references only, so that it costs the caller nothing. All that takes time here
+(drawing the sample, hiding columns, JSON, packing) is done after the response has left. On the inference path: standard
+library only.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+SCHEMA = 1
+MASK = "[masked]"
+HOUR = "%Y-%m-%d-%H"  # UTC; sorts as time does
+
+# What Firehose accepts: before base64, in one record; lines it takes apart again; records and bytes in one call.
+# docs.aws.amazon.com/firehose/latest/dev/limits.html and .../dynamic-partitioning-multirecord-deaggergation.html
+MAX_RECORD_BYTES = 1000 * 1024
+MAX_RECORD_LINES = 500
+MAX_BATCH_RECORDS = 500
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowAnswer:
+    """What a second version said to the same request; its answers went nowhere else."""
+
+    version: int
+    predictions: Sequence[Mapping[str, Any]] = ()  # by row; empty when it failed
+    latency_ms: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One request and its answer.
+
+    `version` is None when no model answered; `arm` is champion, candidate or fallback; `instances` are the inputs as
+    they were sent and `predictions` the answers, row by row, each with its `id`; `violations` are the business rules
+    that each row's score broke; `error` is the class of the fault for which the model's own answer was not used.
+    """
+
+    model: str
+    version: int | None
+    arm: str
+    reason: str
+    at: datetime
+    latency_ms: float
+    request_id: str
+    instances: Sequence[Mapping[str, Any]]
+    predictions: Sequence[Mapping[str, Any]]
+    violations: Sequence[Sequence[str]] = ()
+    error: str = ""
+    shadow: ShadowAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CapturePolicy:
+    """What may be kept of a model's predictions.
+
+    `sample` is the share of predictions; a column in `mask` keeps only whether it was missing; one in `drop` leaves no
+    trace. With `hide_all` every input is masked.
+    """
+
+    sample: float = 1.0
+    mask: frozenset[str] = frozenset()
+    drop: frozenset[str] = frozenset()
+    hide_all: bool = False
+
+
+UNKNOWN = CapturePolicy(hide_all=True)  # until the spec could be read
+
+
+def policy_of(declared: Mapping[str, Any], personal: Iterable[str]) -> CapturePolicy:
+    """The policy of a spec's `capture` part, as JSON, and the personal columns of its dataset.
+
+    Personal columns are masked unless the spec names them: in `drop`, or in `keep`, which is somebody's decision.
+    """
+    mask, drop, keep = (frozenset(declared.get(name, ())) for name in ("mask", "drop", "keep"))
+    return CapturePolicy(float(declared.get("sample", 1.0)), mask | (frozenset(personal) - drop - keep), drop)
+
+
+def sampled(prediction_id: str, share: float) -> bool:
+    """Whether a prediction is kept: by hash, so that a repeated answer is the same one and a larger share adds only."""
+    return int.from_bytes(hashlib.sha256(prediction_id.encode()).digest()[:8]) < share * 2**64
+
+
+def hour_of(at: datetime) -> str:
+    """The partition a moment belongs to."""
+    return at.astimezone(UTC).strftime(HOUR)
+
+
+def records(capture: Capture, policy: CapturePolicy) -> Iterator[dict[str, Any]]:
+    """One record for each kept prediction of a request; the same fields in each, null where there is nothing."""
+    at = capture.at.astimezone(UTC)
+    for row, prediction in enumerate(capture.predictions):
+        prediction_id = str(prediction["id"])
+        if not sampled(prediction_id, policy.sample):
+            continue
+        yield {
+            "schema": SCHEMA,
+            "id": prediction_id,
+            "model": capture.model,
+            "hour": hour_of(at),
+            "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "version": capture.version,
+            "arm": capture.arm,
+            "reason": capture.reason,
+            "request_id": capture.request_id,
+            "rows": len(capture.predictions),
+            "latency_ms": round(capture.latency_ms, 3),
+            "inputs": _inputs(capture.instances[row], policy),
+            **_outputs(prediction),
+            "violations": list(capture.violations[row]) if capture.violations else [],
+            "error": capture.error or None,
+            "shadow": _shadow(capture.shadow, row),
+            "sample": policy.sample,
+        }
+
+
+def line(record: Mapping[str, Any]) -> bytes:
+    """A record as a line of JSON; raises ValueError when it holds what JSON cannot."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A record as Firehose counts them: lines of JSON, and how many."""
+
+    data: bytes
+    lines: int
+
+
+def packed(lines: Iterable[bytes]) -> tuple[list[Packed], int]:
+    """Lines as few Firehose records, and how many lines fit in none.
+
+    Firehose bills each record as a multiple of 5 KB; a line has about half of one.
+    """
+    full: list[Packed] = []
+    held: list[bytes] = []
+    size = too_long = 0
+
+    def close() -> None:
+        if held:
+            full.append(Packed(b"\n".join(held) + b"\n", len(held)))
+
+    for each in lines:
+        if len(each) + 1 > MAX_RECORD_BYTES:
+            too_long += 1
+            continue
+        if len(held) == MAX_RECORD_LINES or size + len(each) + 1 > MAX_RECORD_BYTES:
+            close()
+            held, size = [], 0
+        held.append(each)
+        size += len(each) + 1
+    close()
+    return full, too_long
+
+
+def batches(found: Iterable[Packed]) -> Iterator[list[Packed]]:
+    """Records by call, within the limits of one call."""
+    batch: list[Packed] = []
+    size = 0
+    for each in found:
+        if len(batch) == MAX_BATCH_RECORDS or size + len(each.data) > MAX_BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += len(each.data)
+    if batch:
+        yield batch
+
+
+def _inputs(instance: Mapping[str, Any], policy: CapturePolicy) -> dict[str, Any]:
+    return {
+        name: MASK if value is not None and (policy.hide_all or name in policy.mask) else value
+        for name, value in instance.items()
+        if name not in policy.drop
+    }
+
+
+def _outputs(prediction: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: prediction.get(name) for name in ("label", "score", "probabilities")}
+
+
+def _shadow(shadow: ShadowAnswer | None, row: int) -> dict[str, Any] | None:
+    if shadow is None:
+        return None
+    answer = shadow.predictions[row] if shadow.predictions else {}
+    about = {"version": shadow.version, "latency_ms": round(shadow.latency_ms, 3), "error": shadow.error or None}
+    return about | _outputs(answer)

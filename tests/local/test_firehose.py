@@ -1,0 +1,145 @@
+"""Delivery streams of the local cloud: partitions, errors, limits and rights as on AWS."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from infra.local.cloud import LocalCloud
+from infra.local.firehose import read_stream
+
+STREAM = "delivery"
+
+
+def put(cloud: LocalCloud, *records: bytes) -> dict[str, Any]:
+    answer: dict[str, Any] = cloud.client("firehose").put_record_batch(
+        DeliveryStreamName=STREAM, Records=[{"Data": data} for data in records]
+    )
+    assert cloud.settle()
+    return answer
+
+
+def objects(cloud: LocalCloud, prefix: str) -> dict[str, list[dict[str, Any]]]:
+    """Records by folder."""
+    s3, bucket = cloud.client("s3"), cloud.outputs["BucketName"]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []):
+        data = gzip.decompress(s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read())
+        folder = entry["Key"].rpartition("/")[0]
+        found.setdefault(folder, []).extend(json.loads(line) for line in data.splitlines())
+    return found
+
+
+def line(model: str, day: str, number: int) -> bytes:
+    return json.dumps({"about": {"model": model}, "day": day, "n": number}).encode()
+
+
+def test_each_line_of_each_record_goes_to_its_own_partition(cloud: LocalCloud) -> None:
+    both = line("a", "d1", 1) + b"\n" + line("b", "d1", 2) + line("a", "d2", 3)
+    answer = put(cloud, both, line("a", "d1", 4))
+    assert answer["FailedPutCount"] == 0
+    assert len(answer["RequestResponses"]) == 2
+    found = objects(cloud, "by-model/")
+    assert {folder: sorted(each["n"] for each in records) for folder, records in found.items()} == {
+        "by-model/model=a/day=d1": [1, 4],
+        "by-model/model=a/day=d2": [3],
+        "by-model/model=b/day=d1": [2],
+    }
+
+
+def test_what_cannot_be_partitioned_goes_under_the_error_prefix_with_the_reason(cloud: LocalCloud) -> None:
+    put(cloud, b'{"day": "d3"}', b"no json")
+    ((folder, records),) = objects(cloud, "errors/").items()
+    assert folder.startswith("errors/metadata-extraction-failed/20")
+    assert sorted(base64.b64decode(each["rawData"]) for each in records) == [b"no json", b'{"day": "d3"}']
+    assert {each["errorCode"].partition(".")[0] for each in records} == {"DynamicPartitioning"}
+
+
+@pytest.mark.parametrize(
+    "records", [[b"x"] * 501, [b"x" * (1000 * 1024 + 1)], [b"x" * 1000 * 1024] * 5], ids=["count", "record", "bytes"]
+)
+def test_more_than_firehose_takes_is_refused(cloud: LocalCloud, records: list[bytes]) -> None:
+    with pytest.raises(ClientError):
+        put(cloud, *records)
+
+
+def test_an_unknown_stream_is_refused(cloud: LocalCloud) -> None:
+    firehose = cloud.client("firehose")
+    with pytest.raises(firehose.exceptions.ResourceNotFoundException):
+        firehose.put_record_batch(DeliveryStreamName="nobody", Records=[{"Data": b"{}"}])
+
+
+def test_only_who_may_puts_records(cloud: LocalCloud) -> None:
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    cloud.add_user("no-firehose", policy)
+    with pytest.raises(ClientError, match="firehose:PutRecordBatch"):
+        cloud.client("firehose", "no-firehose").put_record_batch(
+            DeliveryStreamName=STREAM, Records=[{"Data": line("a", "d9", 1)}]
+        )
+
+
+def test_what_s3_refuses_waits_and_is_written_when_the_role_may(cloud: LocalCloud) -> None:
+    iam = cloud.client("iam")
+    (role,) = (role["RoleName"] for role in iam.list_roles()["Roles"] if "DeliveryRole" in role["RoleName"])
+    deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:PutObject", "Resource": "*"}]}
+    root = cloud._clients.root("iam")
+    root.put_role_policy(RoleName=role, PolicyName="deny", PolicyDocument=json.dumps(deny))
+    put(cloud, line("late", "d4", 1))
+    assert objects(cloud, "by-model/model=late/") == {}
+    cloud.advance(600)
+    dimensions = {"DeliveryStreamName": STREAM}
+    now = cloud.clock.time()
+    assert max(cloud.metrics.between("AWS/Firehose", "DeliveryToS3.DataFreshness", dimensions, 0, now + 1)) >= 300
+    root.delete_role_policy(RoleName=role, PolicyName="deny")
+    cloud.advance(120)
+    assert [len(records) for records in objects(cloud, "by-model/model=late/").values()] == [1]
+
+
+GOOD: dict[str, Any] = {
+    "RoleARN": "arn:aws:iam::123456789012:role/r",
+    "BucketARN": "arn:aws:s3:::b",
+    "Prefix": "m=!{partitionKeyFromQuery:m}/",
+    "ErrorOutputPrefix": "errors/",
+    "DynamicPartitioningConfiguration": {"Enabled": True},
+    "BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 60},
+    "ProcessingConfiguration": {
+        "Enabled": True,
+        "Processors": [
+            {
+                "Type": "MetadataExtraction",
+                "Parameters": [
+                    {"ParameterName": "MetadataExtractionQuery", "ParameterValue": "{m:.m}"},
+                    {"ParameterName": "JsonParsingEngine", "ParameterValue": "JQ-1.6"},
+                ],
+            }
+        ],
+    },
+}
+
+
+def _processing(query: str) -> dict[str, Any]:
+    parameters = [{"ParameterName": "MetadataExtractionQuery", "ParameterValue": query}]
+    return {"Enabled": True, "Processors": [{"Type": "MetadataExtraction", "Parameters": parameters}]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"BufferingHints": {"SizeInMBs": 5}}, "at least 64"),
+        ({"BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 10}}, "at least 60"),
+        ({"ErrorOutputPrefix": ""}, "ErrorOutputPrefix"),
+        ({"DynamicPartitioningConfiguration": {"Enabled": False}}, "need DynamicPartitioning"),
+        ({"ProcessingConfiguration": _processing("{n:.n}")}, "extracts"),
+        ({"ProcessingConfiguration": _processing("{m:.m|ascii_downcase}")}, "only"),
+        ({"ProcessingConfiguration": {"Enabled": True, "Processors": [{"Type": "Lambda"}]}}, "no such processor"),
+    ],
+)
+def test_a_template_that_aws_would_refuse_is_refused(changed: dict[str, Any], problem: str) -> None:
+    assert read_stream("s", {"ExtendedS3DestinationConfiguration": GOOD}).keys == {"m": ("m",)}
+    with pytest.raises(ValueError, match=problem):
+        read_stream("s", {"ExtendedS3DestinationConfiguration": GOOD | changed})
