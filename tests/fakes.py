@@ -82,8 +82,8 @@ class InMemoryRegistry:
     def model(self, name: str) -> ModelHeader:
         return _found(self._headers.get(name), f"model {name}")
 
-    def models(self) -> list[ModelHeader]:
-        return [self._headers[name] for name in sorted(self._headers)]
+    def models(self, *, after: str = "", limit: int | None = None) -> list[ModelHeader]:
+        return [self._headers[name] for name in sorted(self._headers) if name > after][:limit]
 
     def spec(self, model: str, digest: str | None = None) -> ModelSpec:
         wanted = digest or self.model(model).spec_digest
@@ -165,6 +165,14 @@ class InMemoryRegistry:
         numbers = sorted((number for name, number in self._versions if name == model), reverse=True)
         return [self._versions[model, number] for number in numbers]
 
+    def overtake(self, model: str, number: int, reason: str) -> Version:
+        with self._lock:
+            version = self.version(model, number)
+            if version.status is VersionStatus.ACCEPTED:
+                version = replace(version, status=VersionStatus.OVERTAKEN, reasons=(reason,))
+                self._versions[model, number] = version
+            return version
+
     # Routes
 
     def route(self, model: str) -> Route | None:
@@ -180,8 +188,8 @@ class InMemoryRegistry:
             if (current.revision if current else 0) != route.revision - 1:
                 raise ConflictError(f"the route of {route.model} was changed by somebody else")
             stored = self.version(route.model, promotion.champion.number)
-            if stored.status is VersionStatus.REJECTED:
-                raise ConflictError(f"{route.model} version {stored.number} is rejected")
+            if stored.status in {VersionStatus.REJECTED, VersionStatus.OVERTAKEN}:
+                raise ConflictError(f"{route.model} version {stored.number} is {stored.status}")
             self._routes[route.model] = route
             entries.append(promotion.entry)
             self._versions[route.model, stored.number] = replace(stored, status=VersionStatus.CHAMPION)
@@ -210,8 +218,8 @@ class InMemoryCatalog:
     def dataset(self, name: str) -> Dataset:
         return _found(self._datasets.get(name), f"dataset {name}")
 
-    def datasets(self) -> list[Dataset]:
-        return [self._datasets[name] for name in sorted(self._datasets)]
+    def datasets(self, *, after: str = "", limit: int | None = None) -> list[Dataset]:
+        return [self._datasets[name] for name in sorted(self._datasets) if name > after][:limit]
 
     def add_version(self, version: DatasetVersion) -> bool:
         with self._lock:

@@ -196,18 +196,24 @@ class Registered(Message):
 
 
 class PromoteTask(Message):
-    """Input of `promote`."""
+    """Input of `promote`. `champion_version` is what the gate compared the version with (null: nothing served)."""
 
     run: RunRef
     version: int
+    champion_version: int | None
 
 
 class Promoted(Message):
-    """Answer of `promote`."""
+    """Answer of `promote`: whether the version serves and, when it does not, why (it was overtaken).
+
+    `revision` is the route's, `previous_version` the one that served before; null when the version does not serve.
+    """
 
     version: int
-    revision: int
-    previous_version: int | None
+    serves: bool
+    revision: int | None = None
+    previous_version: int | None = None
+    reason: str = ""
 
 
 class SettleTask(Message):

@@ -102,9 +102,9 @@ class DynamoRegistry:
         header = _get(self._table, ModelHeader, "MODELS", name)
         return _found(header, f"no model {name!r}", "see `tidegate model list`")
 
-    def models(self) -> list[ModelHeader]:
+    def models(self, *, after: str = "", limit: int | None = None) -> list[ModelHeader]:
         """See ports.Models."""
-        return [decode(ModelHeader, item) for item in self._table.query("MODELS")]
+        return [decode(ModelHeader, item) for item in islice(self._table.query("MODELS", after=after), limit)]
 
     def spec(self, model: str, digest: str | None = None) -> "ModelSpec":
         """See ports.Models."""
@@ -174,7 +174,8 @@ class DynamoRegistry:
         """See ports.Versions. One transaction: the version under a free number, the header's count, the run's end.
 
         Raises:
-            ConflictError: the run failed in the meantime, or too many registrations of the model at once.
+            ConflictError: the run failed in the meantime.
+            UnavailableError: too many registrations of the model at once; that passes.
         """
         pk = f"MODEL#{version.model}"
         for _ in range(_REGISTER_ATTEMPTS):
@@ -212,9 +213,9 @@ class DynamoRegistry:
             except (RefusedError, UnavailableError):
                 continue  # somebody was faster, or the answer was lost: what the table holds now decides
             return numbered
-        raise ConflictError(
+        raise UnavailableError(
             f"{version.model}: run {version.run_id} found no free version number in {_REGISTER_ATTEMPTS} tries",
-            next_step="start the run again",
+            next_step="try again: others are registering versions of this model",
         )
 
     def version(self, model: str, number: int) -> Version:
@@ -226,6 +227,19 @@ class DynamoRegistry:
         """See ports.Versions."""
         items = self._table.query(f"MODEL#{model}", "VERSION#", newest_first=True)
         return [decode(Version, item) for item in items]
+
+    def overtake(self, model: str, number: int, reason: str) -> Version:
+        """See ports.Versions. An accepted version has no reasons yet, so writing them again changes nothing."""
+        sets = {
+            "status": attribute(Version, "status", VersionStatus.OVERTAKEN),
+            "reasons": attribute(Version, "reasons", (reason,)),
+        }
+        accepted = attribute(Version, "status", VersionStatus.ACCEPTED)
+        with suppress(RefusedError):  # not accepted any more, perhaps by this very call; or none, which version() says
+            self._table.write(
+                update(f"MODEL#{model}", _version_key(number), sets, when="#status = :accepted", accepted=accepted)
+            )
+        return self.version(model, number)
 
     # Routes
 
@@ -247,8 +261,9 @@ class DynamoRegistry:
                 pk,
                 _version_key(promotion.champion.number),
                 {"status": status["champion"]},
-                when=f"{_PRESENT} AND #status <> :rejected",
+                when=f"{_PRESENT} AND #status <> :rejected AND #status <> :overtaken",
                 rejected=status["rejected"],
+                overtaken=status["overtaken"],
             ),
         ]
         if promotion.retired is not None:
@@ -259,7 +274,9 @@ class DynamoRegistry:
             if _get(self._table, LedgerEntry, f"LEDGER#{route.model}", f"{entry.seq:010d}") == entry:
                 return
             if not any(error.refused[:2]):
-                raise ConflictError(f"{route.model}: a version of this promotion is rejected or not there") from None
+                raise ConflictError(
+                    f"{route.model}: a version of this promotion may not serve, or is not there"
+                ) from None
             raise ConflictError(
                 f"the route of {route.model} was changed by somebody else (revision {route.revision} exists)",
                 next_step=f"see `tidegate versions {route.model}` and decide again",
@@ -290,9 +307,9 @@ class DynamoCatalog:
         dataset = _get(self._table, Dataset, "DATASETS", name)
         return _found(dataset, f"no dataset {name!r}", "see `tidegate data list`")
 
-    def datasets(self) -> list[Dataset]:
+    def datasets(self, *, after: str = "", limit: int | None = None) -> list[Dataset]:
         """See ports.Catalog."""
-        return [decode(Dataset, item) for item in self._table.query("DATASETS")]
+        return [decode(Dataset, item) for item in islice(self._table.query("DATASETS", after=after), limit)]
 
     def add_version(self, version: DatasetVersion) -> bool:
         """See ports.Catalog."""

@@ -35,6 +35,7 @@ class VersionStatus(StrEnum):
     ACCEPTED = "accepted"  # passed the gate, not served yet
     CHAMPION = "champion"  # serves the model's requests
     RETIRED = "retired"  # served once, replaced since
+    OVERTAKEN = "overtaken"  # passed against a champion that was replaced before it could serve; never served
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,20 @@ class Promotion:
     entry: LedgerEntry
     champion: Version
     retired: int | None
+
+
+def overtaken(route: Route | None, version: Version, *, judged_against: int | None) -> str:
+    """Why an accepted version must not serve after all; empty when nothing speaks against it.
+
+    `judged_against` is the champion that the gate compared it with. When another one serves by now, nobody knows
+    whether the version is better than that one.
+    """
+    champion = route.champion.version if route and route.champion else None
+    if version.status is not VersionStatus.ACCEPTED or champion in {judged_against, version.number}:
+        return ""
+    before = "nothing served" if judged_against is None else f"version {judged_against} served"
+    now = "nothing serves" if champion is None else f"version {champion} serves"
+    return f"it was judged when {before}, and {now} now: train again"
 
 
 def promote(route: Route | None, version: Version, *, at: datetime, actor: str, reason: str) -> Promotion | None:

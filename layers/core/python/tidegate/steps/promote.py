@@ -1,7 +1,7 @@
-"""Make an accepted version the champion."""
+"""Make an accepted version the champion, unless the champion it was judged against serves no more."""
 
 from tidegate.domain import release
-from tidegate.domain.release import Route, Run
+from tidegate.domain.release import Route, Run, VersionStatus
 from tidegate.errors import ConflictError
 from tidegate.messages import Promoted, PromoteTask
 from tidegate.ports import Clock, Routes, Runs, Versions
@@ -10,9 +10,10 @@ REASON = "accepted by the gate"
 
 
 def promote(task: PromoteTask, *, runs: Runs, versions: Versions, routes: Routes, clock: Clock) -> Promoted:
-    """Promote once: a repeated call finds the version serving and changes nothing.
+    """Promote once: a repeated call finds the version serving, or overtaken, and changes nothing.
 
-    Who loses a race reads what the winner left and decides once more.
+    Who loses a race reads what the winner left and decides once more. A version that another champion overtook since
+    the gate judged it is closed as such: an outcome with its reason, not a fault.
 
     Raises:
         NotFoundError: there is no such version.
@@ -20,21 +21,27 @@ def promote(task: PromoteTask, *, runs: Runs, versions: Versions, routes: Routes
     """
     run = runs.run(task.run.model, task.run.run_id)
     try:
-        route = _promote(task, run, versions=versions, routes=routes, clock=clock)
+        return _promote(task, run, versions=versions, routes=routes, clock=clock)
     except ConflictError:
-        route = _promote(task, run, versions=versions, routes=routes, clock=clock)
-    return Promoted(
-        version=task.version,
-        revision=route.revision,
-        previous_version=route.previous.version if route.previous else None,
-    )
+        return _promote(task, run, versions=versions, routes=routes, clock=clock)
 
 
-def _promote(task: PromoteTask, run: Run, *, versions: Versions, routes: Routes, clock: Clock) -> Route:
-    route = routes.route(task.run.model)
-    version = versions.version(task.run.model, task.version)
+def _promote(task: PromoteTask, run: Run, *, versions: Versions, routes: Routes, clock: Clock) -> Promoted:
+    model = task.run.model
+    route = routes.route(model)
+    version = versions.version(model, task.version)
+    reason = release.overtaken(route, version, judged_against=task.champion_version)
+    if reason:
+        version = versions.overtake(model, task.version, reason)
+    if version.status is VersionStatus.OVERTAKEN:
+        return Promoted(version=task.version, serves=False, reason=" ".join(version.reasons))
     promotion = release.promote(route, version, at=clock.now(), actor=run.requested_by, reason=REASON)
-    if promotion is None:
-        return route or Route(task.run.model, revision=0)
-    routes.promote(promotion)
-    return promotion.route
+    if promotion is not None:
+        routes.promote(promotion)
+        route = promotion.route
+    return _serving(task, route or Route(model, revision=0))
+
+
+def _serving(task: PromoteTask, route: Route) -> Promoted:
+    previous = route.previous.version if route.previous else None
+    return Promoted(version=task.version, serves=True, revision=route.revision, previous_version=previous)
