@@ -121,11 +121,28 @@ def definition(functions: Mapping[str, str], *, training_concurrency: int, timeo
             "Default": "Rejected",
         },
         "Promote": {
-            **_task(functions["promote"], {**_RUN, "version.$": "$.registered.version"}, "$.promoted"),
+            **_task(
+                functions["promote"],
+                {
+                    **_RUN,
+                    "version.$": "$.registered.version",
+                    "champion_version.$": "$.evaluated.champion_version",
+                },
+                "$.promoted",
+            ),
             "Catch": _CATCH,
-            "Next": "Promoted",
+            "Next": "Serves?",
+        },
+        "Serves?": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.promoted.serves", "BooleanEquals": True, "Next": "Promoted"}],
+            "Default": "Overtaken",
         },
         "Promoted": {"Type": "Succeed"},
+        "Overtaken": {
+            "Type": "Succeed",
+            "Comment": "Another version became the champion meanwhile; the version says so, and to train again.",
+        },
         "Rejected": {"Type": "Succeed", "Comment": "The gate did its work: a version turned away is no failure."},
         "Settle": {
             **_task(

@@ -83,8 +83,8 @@ class InMemoryRegistry:
     def model(self, name: str) -> ModelHeader:
         return _found(self._headers.get(name), f"model {name}")
 
-    def models(self) -> list[ModelHeader]:
-        return [self._headers[name] for name in sorted(self._headers)]
+    def models(self, *, after: str = "", limit: int | None = None) -> list[ModelHeader]:
+        return [self._headers[name] for name in sorted(self._headers) if name > after][:limit]
 
     def spec(self, model: str, digest: str | None = None) -> ModelSpec:
         wanted = digest or self.model(model).spec_digest
@@ -166,6 +166,14 @@ class InMemoryRegistry:
         numbers = sorted((number for name, number in self._versions if name == model), reverse=True)
         return [self._versions[model, number] for number in numbers]
 
+    def overtake(self, model: str, number: int, reason: str) -> Version:
+        with self._lock:
+            version = self.version(model, number)
+            if version.status is VersionStatus.ACCEPTED:
+                version = replace(version, status=VersionStatus.OVERTAKEN, reasons=(reason,))
+                self._versions[model, number] = version
+            return version
+
     # Routes
 
     def route(self, model: str) -> Route | None:
@@ -181,8 +189,9 @@ class InMemoryRegistry:
             if (current.revision if current else 0) != route.revision - 1:
                 raise ConflictError(f"the route of {route.model} was changed by somebody else")
             known = [self._versions.get((route.model, number)) for number in change.statuses]
-            if any(version is None or version.status is VersionStatus.REJECTED for version in known):
-                raise ConflictError(f"{route.model}: a version of this change is rejected or not there")
+            barred = {VersionStatus.REJECTED, VersionStatus.OVERTAKEN}
+            if any(version is None or version.status in barred for version in known):
+                raise ConflictError(f"{route.model}: a version of this change may not serve, or is not there")
             self._routes[route.model] = route
             entries.append(change.entry)
             for number, status in change.statuses.items():
@@ -209,8 +218,8 @@ class InMemoryCatalog:
     def dataset(self, name: str) -> Dataset:
         return _found(self._datasets.get(name), f"dataset {name}")
 
-    def datasets(self) -> list[Dataset]:
-        return [self._datasets[name] for name in sorted(self._datasets)]
+    def datasets(self, *, after: str = "", limit: int | None = None) -> list[Dataset]:
+        return [self._datasets[name] for name in sorted(self._datasets) if name > after][:limit]
 
     def add_version(self, version: DatasetVersion) -> bool:
         with self._lock:

@@ -122,8 +122,8 @@ class Call:
 Answer = tuple[HTTPStatus, dict[str, Any] | bytes]
 
 
-def _list_datasets(call: Call, at: Ports) -> Answer:  # noqa: ARG001  every action has the same shape
-    return HTTPStatus.OK, datasets.list_datasets(catalog=at.catalog)
+def _list_datasets(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, datasets.list_datasets(call.query.get("after"), catalog=at.catalog)
 
 
 def _show_dataset(call: Call, at: Ports) -> Answer:
@@ -172,8 +172,8 @@ def _exclude_period(call: Call, at: Ports) -> Answer:
     return HTTPStatus.CREATED if answer["changed"] else HTTPStatus.OK, answer
 
 
-def _list_models(call: Call, at: Ports) -> Answer:  # noqa: ARG001
-    return HTTPStatus.OK, models.list_models(models=at.models)
+def _list_models(call: Call, at: Ports) -> Answer:
+    return HTTPStatus.OK, models.list_models(call.query.get("after"), models=at.models)
 
 
 def _show_model(call: Call, at: Ports) -> Answer:

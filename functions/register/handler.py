@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.messages import RegisterTask
-from tidegate.settings import StepSettings
+from tidegate.settings import RegistrySettings
 from tidegate.steps.register import register
 from tidegate.telemetry import logger
 
@@ -16,7 +16,7 @@ from tidegate.telemetry import logger
 @cache
 def wire() -> DynamoRegistry:
     """The registry on AWS, made at the first invocation and kept."""
-    return DynamoRegistry(StepSettings.from_env().registry_table)
+    return DynamoRegistry(RegistrySettings.from_env().registry_table)
 
 
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:

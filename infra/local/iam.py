@@ -1,7 +1,7 @@
 """Decides whether a call is allowed, as IAM does: explicit deny, identity policies, resource policies, boundaries.
 
 Pure: documents, a principal and a call go in, a decision comes out. Where the documents are kept is the business of
-`moto_server`, what a request asks for that of `requests`.
+`moto_server`, what a request asks for that of `permissions`.
 """
 
 from __future__ import annotations

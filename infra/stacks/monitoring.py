@@ -92,7 +92,7 @@ class MonitoringStack(Stack):
         )
         for metric, words in {
             "ArtifactRejected": "A stored model is not what was registered; it is not served. Find out who wrote it.",
-            "ServerErrors": "Predictions fail by our own fault; read the inference function's log.",
+            "ServerErrors": "Predictions fail, or soon will, by our own fault; read the inference function's log.",
             "CapturesDropped": "Predictions are answered but not captured; docs/captures.md says why that can be.",
         }.items():
             self._alarm(f"inference-{_dashes(metric)}", NAMESPACE, metric, own, words)
@@ -134,7 +134,10 @@ class MonitoringStack(Stack):
                 "Sum",
                 [
                     *(("AWS/Lambda", name, {"FunctionName": inference}) for name in ("Errors", "Throttles")),
-                    *((NAMESPACE, name, own) for name in ("ServerErrors", "ArtifactRejected")),
+                    *(
+                        (NAMESPACE, name, own)
+                        for name in ("ServerErrors", "ArtifactRejected", "ArtifactUnavailable", "RouteStale")
+                    ),
                 ],
             ),
             self._graph(

@@ -99,10 +99,10 @@ class ReleaseStack(Stack):
                 timeout_seconds=settings.training_timeout_seconds,
                 description="Fits one candidate; for the final one exports ONNX",
             ),
-            self._step("select", step, items, "Chooses the best candidate of a run", seconds=60),
+            self._step("select", registry_only, items, "Chooses the best candidate of a run", seconds=60),
             self._step("evaluate", step, items, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
             self._step("gate", step, items, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
-            self._step("register", step, with_ledger, "Registers the judged version", seconds=60),
+            self._step("register", registry_only, with_ledger, "Registers the judged version", seconds=60),
             self._step(
                 "promote", registry_only, with_ledger, "Makes an accepted version the one that serves", seconds=60
             ),

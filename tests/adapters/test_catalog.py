@@ -62,6 +62,8 @@ def test_a_dataset_comes_back_as_it_was_described(catalog: Any) -> None:
     assert catalog.dataset("flights") == DATASET
     catalog.put_dataset(replace(DATASET, name="airports", time=None))
     assert [dataset.name for dataset in catalog.datasets()] == ["airports", "flights"]
+    assert [dataset.name for dataset in catalog.datasets(limit=1)] == ["airports"]
+    assert [dataset.name for dataset in catalog.datasets(after="airports")] == ["flights"]
 
 
 def test_describing_a_dataset_again_keeps_its_latest_version(with_dataset: Any) -> None:

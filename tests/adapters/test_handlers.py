@@ -79,8 +79,12 @@ def released(registry: DynamoRegistry, run_id: str, bias: float) -> str:
         },
         CONTEXT,
     )
-    promoted = promote.handler({"run": ref.to_json(), "version": registered["version"]}, CONTEXT)
-    assert promoted["version"] == registered["version"]
+    route = registry.route(ref.model)
+    champion = route.champion.version if route and route.champion else None
+    promoted = promote.handler(
+        {"run": ref.to_json(), "version": registered["version"], "champion_version": champion}, CONTEXT
+    )
+    assert (promoted["version"], promoted["serves"]) == (registered["version"], True)
     return ref.artifact_key
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.adapters.conftest import TABLE
 from tidegate.aws import clients
 from tidegate.aws.registry import DynamoRegistry
+from tidegate.aws.table import RefusedError
 from tidegate.domain.ledger import verify
 from tidegate.domain.release import (
     CandidateRun,
@@ -25,7 +26,7 @@ from tidegate.domain.release import (
     rollback,
     split,
 )
-from tidegate.errors import ConflictError, NotFoundError
+from tidegate.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.spec import ModelSpec
 from tidegate.steps.routes import verify_ledger
 
@@ -171,6 +172,9 @@ def test_models_are_listed_by_name(registry: Any) -> None:
     for name in ("zebra", "ant", "flight-delay"):
         registry.apply(a_spec(name=name), author="ann", at=AT)
     assert [header.name for header in registry.models()] == ["ant", "flight-delay", "zebra"]
+    assert [header.name for header in registry.models(limit=2)] == ["ant", "flight-delay"]
+    assert [header.name for header in registry.models(after="flight-delay", limit=2)] == ["zebra"]
+    assert [header.name for header in registry.models(after="b")] == ["flight-delay", "zebra"]
 
 
 def test_what_is_not_there_is_not_found(registry: Any) -> None:
@@ -336,6 +340,20 @@ def test_one_run_registered_by_two_at_once_is_one_version(with_model: Any) -> No
     assert len(with_model.versions("flight-delay")) == 1
 
 
+@pytest.mark.usefixtures("aws")
+def test_a_registration_that_others_always_precede_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = DynamoRegistry(TABLE)
+    registry.apply(a_spec(), author="ann", at=AT)
+    registry.request(a_run())
+
+    def preceded(*_: Any) -> None:
+        raise RefusedError((True,))
+
+    monkeypatch.setattr(registry._table, "write", preceded)
+    with pytest.raises(UnavailableError, match="no free version number"):
+        registry.register(a_version(), at=AT)
+
+
 # Routes
 
 
@@ -382,6 +400,32 @@ def test_a_promotion_decided_on_an_old_route_is_refused(with_model: Any) -> None
     with pytest.raises(ConflictError):
         with_model.change(late)
     assert with_model.route("flight-delay").champion.version == 3
+
+
+def test_an_accepted_version_is_overtaken_once_and_says_why(with_model: Any) -> None:
+    registered(with_model, "r-001")
+    overtaken = with_model.overtake("flight-delay", 1, "another serves")
+    assert (overtaken.status, overtaken.reasons) == (VersionStatus.OVERTAKEN, ("another serves",))
+    assert with_model.overtake("flight-delay", 1, "a later story") == overtaken
+    assert with_model.version("flight-delay", 1) == overtaken
+    with pytest.raises(NotFoundError):
+        with_model.overtake("flight-delay", 2, "there is none")
+
+
+def test_what_serves_or_was_rejected_is_never_overtaken(with_model: Any) -> None:
+    promoted(with_model, registered(with_model, "r-001"))
+    registered(with_model, "r-002", VersionStatus.REJECTED)
+    states = [with_model.overtake("flight-delay", number, "why").status for number in (1, 2)]
+    assert states == [VersionStatus.CHAMPION, VersionStatus.REJECTED]
+
+
+def test_an_overtaken_version_is_never_written_into_a_route(with_model: Any) -> None:
+    late = promote(None, registered(with_model, "r-001"), Cause(AT, "ann", "late"))
+    with_model.overtake("flight-delay", 1, "another serves")
+    with pytest.raises(ConflictError):
+        with_model.change(late)
+    assert with_model.route("flight-delay") is None
+    assert with_model.version("flight-delay", 1).status is VersionStatus.OVERTAKEN
 
 
 def test_a_rejected_version_is_never_written_into_a_route(with_model: Any) -> None:

@@ -116,6 +116,24 @@ def test_a_better_second_model_replaces_the_first_and_the_ledger_says_so(house: 
     assert all(entry["actor"] and entry["reason"] for entry in entries)
 
 
+def test_two_releases_of_a_model_at_once_leave_one_champion_and_no_version_in_between(house: House) -> None:
+    house.client.apply_model("contested", yaml.safe_dump(house.spec("contested")))
+    started = [house.client.start_run("contested", token)["run"]["run_id"] for token in ("one", "two")]
+    runs = [house.client.wait_for_run("contested", run_id, timeout_seconds=180) for run_id in started]
+    versions = {version["number"]: version for version in house.client.versions("contested")}
+    assert sorted(versions) == sorted(run["version"] for run in runs) == [1, 2]
+    (champion,) = [number for number, version in versions.items() if version["status"] == "champion"]
+    other = versions[3 - champion]
+    # Which way they went depends on who was faster: judged before the winner served, or against it.
+    assert other["status"] in {"overtaken", "rejected", "retired"}
+    assert other["reasons"] or other["status"] == "retired"
+    assert house.client.ledger("contested")[-1]["version"] == champion
+    states = house.cloud.client("stepfunctions")
+    for run in runs:
+        wait_until(lambda arn=run["execution"]: states.describe_execution(executionArn=arn)["status"] != "RUNNING")
+        assert states.describe_execution(executionArn=run["execution"])["status"] == "SUCCEEDED"
+
+
 def test_the_same_spec_data_and_seed_give_the_same_artifact(house: House) -> None:
     house.release("repeated")
     house.release("repeated")

@@ -110,5 +110,11 @@ def test_only_an_accepted_version_is_promoted() -> None:
     assert STATES[choice["Default"]]["Type"] == "Succeed"
 
 
+def test_a_version_that_was_overtaken_ends_the_execution_as_an_outcome_of_its_own() -> None:
+    choice = STATES[STATES["Promote"]["Next"]]
+    assert choice["Choices"] == [{"Variable": "$.promoted.serves", "BooleanEquals": True, "Next": "Promoted"}]
+    assert STATES[choice["Default"]] | {"Comment": ""} == {"Type": "Succeed", "Comment": ""}
+
+
 def test_every_function_of_the_release_is_called_by_some_state() -> None:
     assert {state["Resource"] for _, state in tasks()} == set(FUNCTIONS)

@@ -326,6 +326,22 @@ def test_a_version_that_was_accepted_and_does_not_serve_is_a_failure(
     assert "does not serve" in run.err
 
 
+def test_a_version_that_was_overtaken_ends_the_waiting_with_its_reason(
+    run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = server.world.registry
+    why = "it was judged when nothing served, and version 2 serves now: train again"
+    monkeypatch.setattr(registry, "change", lambda _: registry.overtake("flight-delay", 1, why))
+    server.world.with_model()
+    started(server, server.world.run_to_the_end)
+    assert run("train", "flight-delay", "--wait") == exits.CONFLICT
+    assert f"- {why}" in run.out
+    assert "it serves now" not in run.out
+    assert "overtaken" in run.err
+    assert run("versions", "flight-delay") == exits.OK
+    assert "overtaken" in run.out
+
+
 def test_waiting_ends_and_the_run_goes_on(run: Cli, server: Loopback) -> None:
     server.world.with_model()
     assert run("train", "flight-delay", "--wait", "--timeout", "1") == exits.UNREACHABLE

@@ -8,11 +8,12 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.unit.control_api import World
+from tests.unit.control_api import DESCRIPTION, World
 from tests.unit.loopback import ACCESS_KEY, REGION, SECRET, Loopback, artifact, loopback
 from tidegate.cli import client as client_module
 from tidegate.cli.client import ATTEMPTS, Client, NotAllowedError, PlatformError
 from tidegate.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from tidegate.steps import documents
 
 ONE = {"carrier": "UA", "hour": 7, "distance": 1400.5}
 
@@ -61,6 +62,15 @@ def test_threads_share_a_client_and_a_bounded_number_of_connections(server: Loop
         answers = list(threads.map(lambda _: client.predict("flight-delay", [ONE]), range(40)))
     assert len(answers) == 40
     assert server.connections - before <= 4
+
+
+def test_a_list_of_many_pages_is_read_to_its_end(
+    server: Loopback, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "PAGE", 2)
+    for number in range(5):
+        server.world.call("PUT", f"/datasets/d-{number}", DESCRIPTION)
+    assert [each["name"] for each in client.datasets()] == [f"d-{number}" for number in range(5)]
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -124,7 +134,7 @@ def test_a_slow_api_is_a_time_out(server: Loopback, client: Client, monkeypatch:
     import urllib3
 
     monkeypatch.setattr(client_module, "_TIMEOUT", urllib3.Timeout(connect=1, read=0.05))
-    monkeypatch.setattr(server.world.catalog, "datasets", lambda: time.sleep(0.2) or [])
+    monkeypatch.setattr(server.world.catalog, "datasets", lambda **_: time.sleep(0.2) or [])
     with pytest.raises(UnavailableError, match="did not answer in time"):
         client.datasets()
 

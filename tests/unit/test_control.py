@@ -11,6 +11,7 @@ from functions.control import handler as control
 from tests.unit.control_api import ANA, DESCRIPTION, World, event, spec_document, spec_text
 from tidegate.domain.release import RunStatus
 from tidegate.errors import ConflictError, UnavailableError
+from tidegate.steps import documents
 
 
 @pytest.fixture
@@ -235,6 +236,27 @@ def test_a_spec_is_applied_and_read_back(world: World) -> None:
         assert spec["digest"] == applied.body["digest"]
         assert spec["spec"]["features"][0]["name"] == "carrier"
     assert [each["name"] for each in world.call("GET", "/models").body["models"]] == ["flight-delay"]
+
+
+@pytest.mark.parametrize("kind", ["datasets", "models"])
+def test_long_lists_come_page_by_page(world: World, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(documents, "PAGE", 2)
+    for name in ("ant", "bee", "cow", "dog", "eel"):
+        body = DESCRIPTION if kind == "datasets" else spec_text(name=name)
+        assert world.call("PUT", f"/{kind}/{name}", body).status in {200, 201}
+    seen: list[str] = []
+    query = ""
+    while True:
+        page = world.call("GET", f"/{kind}{query}").body
+        seen += [each["name"] for each in page[kind]]
+        if page["next"] is None:
+            break
+        assert len(page[kind]) == 2
+        query = f"?after={page['next']}"
+    assert seen == ["ant", "bee", "cow", "dog", "eel"]
+    for wrong in ("A", "x" * 2_000, "a%0A"):
+        answer = world.call("GET", f"/{kind}?after={wrong}")
+        assert (answer.status, answer.body["errors"][0]["path"]) == (422, "after")
 
 
 def test_a_spec_may_come_as_json_or_base64_and_the_same_one_again_changes_nothing(world: World) -> None:
@@ -470,7 +492,7 @@ def test_an_unexpected_fault_is_a_500_that_does_not_tell_its_inside(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken() -> list[object]:
+    def broken(**_: object) -> list[object]:
         raise KeyError("table secret-name")
 
     monkeypatch.setattr(world.catalog, "datasets", broken)

@@ -221,6 +221,18 @@ def test_a_leak_of_a_number_is_suspected_too() -> None:
     assert found == {"features.leak"}
 
 
+def test_a_feature_that_is_vouched_for_is_measured_but_not_suspected_and_hides_no_other() -> None:
+    features, columns, signal = honest(4_000)
+    late = Target((signal > 1).astype(int), (False, True))
+    columns |= {"yesterday": signal + CHANCE.normal(size=4_000) * 0.1, "delay": signal * 60}
+    features += [FeatureContract("yesterday", "numeric"), FeatureContract("delay", "numeric")]
+    faults, strengths = leak_faults(features, Table(columns), late, vouched=["yesterday"])
+    assert [fault.path for fault in faults] == ["features.delay"]
+    assert strengths["yesterday"] > 0.95
+    assert leak_faults(features, Table(columns), late, vouched=["yesterday", "delay"])[0] == []
+    assert leak_faults(features, Table(columns), late, vouched=list(columns))[0] == []
+
+
 def test_strong_features_in_good_company_are_no_leak() -> None:
     truth = CHANCE.normal(size=4_000)
     names = [f"size{number}" for number in range(8)]

@@ -52,13 +52,13 @@ class Registry(InMemoryRegistry):
 
     def __init__(self) -> None:
         super().__init__()
-        self.down = False
+        self.down: Exception | None = None
         self.asked = 0
 
     def route(self, model: str) -> Route | None:
         self.asked += 1
         if self.down:
-            raise UnavailableError("DynamoDB did not answer")
+            raise self.down
         return super().route(model)
 
     def model(self, name: str) -> Any:
@@ -494,23 +494,25 @@ def test_artifacts_out_of_reach_are_503_and_tried_again_soon(house):
     assert version_served() == (1, "champion")
 
 
-def test_when_the_registry_fails_the_last_known_route_serves_on(house):
+@pytest.mark.parametrize("fault", [UnavailableError("DynamoDB did not answer"), PermissionError("AccessDenied")])
+def test_when_the_registry_fails_the_last_known_route_serves_on(house, fault):
     version_served()
-    house.registry.down = True
+    house.registry.down = fault
     house.clock.move(seconds=3)
     asked = house.registry.asked
     for _ in range(5):
         assert version_served() == (1, "champion")
     assert house.registry.asked == asked + 1
     assert house.meter.counts["RouteStale"] == 1
-    house.registry.down = False
+    assert house.meter.counts.get("ServerErrors", 0) == (0 if isinstance(fault, UnavailableError) else 1)
+    house.registry.down = None
     house.release(2, onnx(1.0))
     house.clock.move(seconds=STALE.total_seconds())
     assert version_served() == (2, "champion")
 
 
 def test_when_the_registry_fails_and_nothing_is_known_the_answer_is_503_with_a_time_to_retry(house):
-    house.registry.down = True
+    house.registry.down = UnavailableError("DynamoDB did not answer")
     answer = predict(GOOD)
     problem(answer, 503)
     assert int(answer[2]["retry-after"]) > 0

@@ -15,7 +15,7 @@ from tidegate.domain.prediction import Contract
 from tidegate.domain.release import Cause, Route, RunStatus, Served, Version, VersionStatus, promote
 from tidegate.domain.splits import training_rows
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
-from tidegate.errors import DataCheckError, DatasetInvalidError
+from tidegate.errors import DataCheckError, DatasetInvalidError, NotFoundError
 from tidegate.messages import RunRef
 from tidegate.steps.prepare import expand
 
@@ -73,6 +73,15 @@ def test_the_run_records_what_it_was_made_from() -> None:
     assert (run.status, run.stage) == (RunStatus.RUNNING, "prepare")
     assert run.dataset_version == plan.dataset_version == house.catalog.dataset("trips").latest
     assert (run.code_version, run.lock_hash, run.exclusions) == ("c0ffee", "10cc", ())
+
+
+def test_a_run_that_fails_at_once_still_records_code_and_lock() -> None:
+    house = house_with(trips())
+    ref = house.request(spec(dataset="nowhere"))
+    with pytest.raises(NotFoundError):
+        house.prepare(ref)
+    run = house.registry.run(ref.model, ref.run_id)
+    assert (run.code_version, run.lock_hash, run.stage) == ("c0ffee", "10cc", "prepare")
 
 
 def test_preparing_again_writes_the_same_bytes_even_when_newer_data_has_come() -> None:
@@ -249,6 +258,17 @@ def test_a_leak_that_nobody_declared_is_found() -> None:
     house = house_with(trips())
     features = [*spec().model_dump(mode="json")["features"], {"name": "delay", "kind": "numeric"}]
     assert "features.delay: alone predicts the target almost perfectly" in refused(house, features=features)
+
+
+def test_a_person_can_vouch_for_a_strong_feature_but_never_for_an_outcome_column() -> None:
+    vouched = {"name": "delay", "kind": "numeric", "known_in_advance": True}
+    features = [*spec().model_dump(mode="json")["features"], vouched]
+    house = house_with(trips())
+    ref = house.request(spec(features=features))
+    house.prepare(ref)
+    assert plan_of(house, ref)["strength_alone"]["delay"] > 0.95
+    told = refused(house_with(trips(), outcome=("delay",)), features=features)
+    assert "features.delay: is an outcome column" in told
 
 
 def test_values_outside_the_periods_are_nobody_s_business() -> None:

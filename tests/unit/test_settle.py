@@ -78,11 +78,14 @@ def test_a_run_is_closed_with_the_stage_it_reached_and_stays_closed():
     assert again == settled
 
 
-def test_a_registered_run_stays_what_it_is():
+def test_a_registered_run_stays_what_it_is_and_the_execution_tells_what_came_after():
     registry = a_registry()
     do(registry, a_task())
-    settled = settle(SettleTask(run=REF, error="ConflictError", cause=""), runs=registry, clock=FixedClock())
-    assert (settled.status, settled.error) == ("accepted", "")
+    task = SettleTask(run=REF, error="ConflictError", cause=cause("the race was lost twice", "ConflictError"))
+    settled = settle(task, runs=registry, clock=FixedClock())
+    assert (settled.status, settled.error) == ("accepted", "ConflictError")
+    assert settled.message == "the race was lost twice"
+    assert registry.run(REF.model, REF.run_id).error is None
 
 
 def test_a_run_nobody_knows_is_not_found():

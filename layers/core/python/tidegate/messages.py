@@ -202,19 +202,26 @@ class Registered(Message):
 
 
 class PromoteTask(Message):
-    """Input of `promote`."""
+    """Input of `promote`. `champion_version` is what the gate compared the version with (null: nothing served)."""
 
     run: RunRef
     version: int
+    champion_version: int | None
 
 
 class Promoted(Message):
-    """Answer of `promote`. The ledger's head is logged with it, where the ledger's writer cannot change it."""
+    """Answer of `promote`: whether the version serves and, when it does not, why (it was overtaken).
+
+    `revision` is the route's, `previous_version` the one that served before; null when the version does not serve. The
+    ledger's head is logged with it, where the ledger's writer cannot change it.
+    """
 
     version: int
-    revision: int
-    previous_version: int | None
-    ledger_head: str
+    serves: bool
+    revision: int | None = None
+    previous_version: int | None = None
+    ledger_head: str = ""
+    reason: str = ""
 
 
 class SettleTask(Message):

@@ -39,8 +39,8 @@ class Catalog(Protocol):
         """Raises NotFoundError."""
         ...
 
-    def datasets(self) -> list[Dataset]:
-        """All, by name."""
+    def datasets(self, *, after: str = "", limit: int | None = None) -> list[Dataset]:
+        """By name: all, or at most `limit` of those behind the name `after`."""
         ...
 
     def add_version(self, version: DatasetVersion) -> bool:
@@ -113,8 +113,8 @@ class Models(Protocol):
         """Raises NotFoundError."""
         ...
 
-    def models(self) -> list[ModelHeader]:
-        """All, by name."""
+    def models(self, *, after: str = "", limit: int | None = None) -> list[ModelHeader]:
+        """By name: all, or at most `limit` of those behind the name `after`."""
         ...
 
     def spec(self, model: str, digest: str | None = None) -> "ModelSpec":
@@ -172,6 +172,14 @@ class Versions(Protocol):
         """Newest first."""
         ...
 
+    def overtake(self, model: str, number: int, reason: str) -> Version:
+        """Close an ACCEPTED version as OVERTAKEN and add the reason; any other is left alone. Returns it as it now is.
+
+        Raises:
+            NotFoundError: there is no such version.
+        """
+        ...
+
 
 class Routes(Protocol):
     """What is served, and the ledger of every change of it."""
@@ -184,7 +192,7 @@ class Routes(Protocol):
         """Write route, ledger entry and version states in one transaction; the same change again does nothing.
 
         Raises:
-            ConflictError: the route's revision moved on in between, or a version of the change is rejected.
+            ConflictError: the route's revision moved on in between, or a version was rejected or overtaken.
         """
         ...
 

@@ -56,7 +56,7 @@ class PrepareSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class StepSettings(Settings):
-    """functions/train, select, evaluate, gate, register: the registry and the run's artifacts."""
+    """functions/train, evaluate, gate: the registry and the run's artifacts."""
 
     registry_table: str
     artifacts_bucket: str
@@ -64,7 +64,7 @@ class StepSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings(Settings):
-    """functions/promote, settle: the registry alone."""
+    """functions/select, register, promote, settle: the registry alone."""
 
     registry_table: str
 

@@ -150,6 +150,12 @@ class Feature(_Part):
         "allow", description="A category not among the known ones: serve or 4xx."
     )
     missing: Literal["allow", "reject"] = Field("reject", description="null or absent: serve or 4xx.")
+    known_in_advance: bool = Field(
+        False,
+        description="A person vouches that the value is known before the prediction is made, however well it predicts "
+        "the target: the leakage check by strength lets it pass. An outcome column of the dataset is refused all "
+        "the same.",
+    )
     description: str = Field("", max_length=500)
 
     @model_validator(mode="after")

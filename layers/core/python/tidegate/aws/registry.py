@@ -103,9 +103,9 @@ class DynamoRegistry:
         header = _get(self._table, ModelHeader, "MODELS", name)
         return _found(header, f"no model {name!r}", "see `tidegate model list`")
 
-    def models(self) -> list[ModelHeader]:
+    def models(self, *, after: str = "", limit: int | None = None) -> list[ModelHeader]:
         """See ports.Models."""
-        return [decode(ModelHeader, item) for item in self._table.query("MODELS")]
+        return [decode(ModelHeader, item) for item in islice(self._table.query("MODELS", after=after), limit)]
 
     def spec(self, model: str, digest: str | None = None) -> "ModelSpec":
         """See ports.Models."""
@@ -175,7 +175,8 @@ class DynamoRegistry:
         """See ports.Versions. One transaction: the version under a free number, the header's count, the run's end.
 
         Raises:
-            ConflictError: the run failed in the meantime, or too many registrations of the model at once.
+            ConflictError: the run failed in the meantime.
+            UnavailableError: too many registrations of the model at once; that passes.
         """
         pk = f"MODEL#{version.model}"
         for _ in range(_REGISTER_ATTEMPTS):
@@ -213,9 +214,9 @@ class DynamoRegistry:
             except (RefusedError, UnavailableError):
                 continue  # somebody was faster, or the answer was lost: what the table holds now decides
             return numbered
-        raise ConflictError(
+        raise UnavailableError(
             f"{version.model}: run {version.run_id} found no free version number in {_REGISTER_ATTEMPTS} tries",
-            next_step="start the run again",
+            next_step="try again: others are registering versions of this model",
         )
 
     def version(self, model: str, number: int) -> Version:
@@ -227,6 +228,19 @@ class DynamoRegistry:
         """See ports.Versions."""
         items = self._table.query(f"MODEL#{model}", "VERSION#", newest_first=True)
         return [decode(Version, item) for item in items]
+
+    def overtake(self, model: str, number: int, reason: str) -> Version:
+        """See ports.Versions. An accepted version has no reasons yet, so writing them again changes nothing."""
+        sets = {
+            "status": attribute(Version, "status", VersionStatus.OVERTAKEN),
+            "reasons": attribute(Version, "reasons", (reason,)),
+        }
+        accepted = attribute(Version, "status", VersionStatus.ACCEPTED)
+        with suppress(RefusedError):  # not accepted any more, perhaps by this very call; or none, which version() says
+            self._table.write(
+                update(f"MODEL#{model}", _version_key(number), sets, when="#status = :accepted", accepted=accepted)
+            )
+        return self.version(model, number)
 
     # Routes
 
@@ -241,6 +255,7 @@ class DynamoRegistry:
         replaced = {"replaced": {"N": str(route.revision - 1)}} if route.revision > 1 else {}
         unchanged = "#revision = :replaced" if replaced else _ABSENT
         rejected = attribute(Version, "status", VersionStatus.REJECTED)
+        overtaken = attribute(Version, "status", VersionStatus.OVERTAKEN)
         writes = [
             put(pk, "ROUTE", encode(route), when=unchanged, **replaced),
             put(f"LEDGER#{route.model}", f"{entry.seq:010d}", encode(entry), when=_ABSENT),
@@ -249,8 +264,9 @@ class DynamoRegistry:
                     pk,
                     _version_key(number),
                     {"status": attribute(Version, "status", status)},
-                    when=f"{_PRESENT} AND #status <> :rejected",
+                    when=f"{_PRESENT} AND #status <> :rejected AND #status <> :overtaken",
                     rejected=rejected,
+                    overtaken=overtaken,
                 )
                 for number, status in change.statuses.items()
             ),
@@ -261,7 +277,7 @@ class DynamoRegistry:
             if _get(self._table, LedgerEntry, f"LEDGER#{route.model}", f"{entry.seq:010d}") == entry:
                 return
             if not any(error.refused[:2]):
-                raise ConflictError(f"{route.model}: a version of this change is rejected or not there") from None
+                raise ConflictError(f"{route.model}: a version of this change may not serve, or is not there") from None
             raise ConflictError(
                 f"the route of {route.model} was changed by somebody else (revision {route.revision} exists)",
                 next_step=f"see `tidegate ledger {route.model}` and decide again",
@@ -292,9 +308,9 @@ class DynamoCatalog:
         dataset = _get(self._table, Dataset, "DATASETS", name)
         return _found(dataset, f"no dataset {name!r}", "see `tidegate data list`")
 
-    def datasets(self) -> list[Dataset]:
+    def datasets(self, *, after: str = "", limit: int | None = None) -> list[Dataset]:
         """See ports.Catalog."""
-        return [decode(Dataset, item) for item in self._table.query("DATASETS")]
+        return [decode(Dataset, item) for item in islice(self._table.query("DATASETS", after=after), limit)]
 
     def add_version(self, version: DatasetVersion) -> bool:
         """See ports.Catalog."""

@@ -78,10 +78,13 @@ class Table:
             answer = dynamodb().get_item(TableName=self._name, Key=_key(pk, sk), ConsistentRead=True)
         return answer.get("Item")
 
-    def query(self, pk: str, prefix: str = "", *, newest_first: bool = False) -> Iterator[Item]:
-        """Items of a partition whose sk starts with `prefix`, in order of sk; pages are fetched as they are needed."""
-        condition = "pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else "")
-        values = {":pk": {"S": pk}} | ({":sk": {"S": prefix}} if prefix else {})
+    def query(self, pk: str, prefix: str = "", *, after: str = "", newest_first: bool = False) -> Iterator[Item]:
+        """Items of a partition, in order of sk; pages are fetched as they are needed.
+
+        Those whose sk starts with `prefix`, or stands behind `after`: DynamoDB takes one condition, so one of the two.
+        """
+        condition = "pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else " AND sk > :sk" if after else "")
+        values = {":pk": {"S": pk}} | ({":sk": {"S": prefix or after}} if prefix or after else {})
         start: dict[str, Any] = {}
         while True:
             with answering("DynamoDB"):

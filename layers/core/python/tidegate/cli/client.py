@@ -131,11 +131,22 @@ class Client:
 
         return cls(credentials, region, find_url, connections=connections)
 
+    def _all(self, kind: str) -> list[dict[str, Any]]:
+        """Everything of a kind, page by page."""
+        found: list[dict[str, Any]] = []
+        after: dict[str, str] = {}
+        while True:
+            answer = self._control("GET", _path(kind, **after))
+            found += answer[kind]
+            if not answer.get("next"):
+                return found
+            after = {"after": answer["next"]}
+
     # Datasets
 
     def datasets(self) -> list[dict[str, Any]]:
         """All datasets, by name."""
-        return list(self._control("GET", "/datasets")["datasets"])
+        return self._all("datasets")
 
     def dataset(self, name: str) -> dict[str, Any]:
         """What is said of one."""
@@ -197,7 +208,7 @@ class Client:
 
     def models(self) -> list[dict[str, Any]]:
         """All models, by name."""
-        return list(self._control("GET", "/models")["models"])
+        return self._all("models")
 
     def model(self, name: str) -> dict[str, Any]:
         """{model, route, serves, rollback_to}."""
@@ -320,10 +331,10 @@ class Client:
         on_look: Callable[[dict[str, Any]], None] = lambda _: None,
         timeout_seconds: float = 3_600,
     ) -> dict[str, Any]:
-        """Look at a run until it is over; `on_look` sees each look, and `served: true` added to it once that is so.
+        """Look at a run until it is over; `on_look` sees each look, the last one of an accepted run with `served`.
 
-        An accepted run is over when its version serves, or when that has not come within `PROMOTION_SECONDS`: then the
-        version's status is still "accepted".
+        An accepted run is over when its version serves or was overtaken, or when neither has come within
+        `PROMOTION_SECONDS`: then the version's status is still "accepted".
 
         Raises:
             UnavailableError: it is not over after `timeout_seconds`.
@@ -340,7 +351,7 @@ class Client:
                 promoted_by = promoted_by or now + PROMOTION_SECONDS
                 version = self._steadily(partial(self.version, model, run["version"]))
                 if version["status"] != "accepted":
-                    on_look({**run, "served": True})
+                    on_look({**run, "served": version["status"] != "overtaken"})
                     return run
                 if now > promoted_by:
                     return run

@@ -21,7 +21,7 @@ MEANING = {
     NOT_FOUND: "no such dataset, model, version or run, or the stage is not deployed",
     NOT_ALLOWED: "no credentials, or no permission",
     UNREACHABLE: "the network, AWS or the API did not answer, or waiting took too long",
-    CONFLICT: "it cannot be done in this state: nothing serves yet, or somebody else changed it first",
+    CONFLICT: "it cannot be done in this state: nothing serves yet, or somebody else was first",
     BROKEN: "`ledger verify`: the ledger is not what was written",
     INTERRUPTED: "stopped by Ctrl-C; a run that was started goes on",
 }

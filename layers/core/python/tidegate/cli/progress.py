@@ -108,17 +108,18 @@ class _Picture:
         for index, stage in enumerate(STAGES):
             if stage == "promote" and status == "rejected":
                 continue
-            table.add_row(self._mark(index, at, status), Text(stage.capitalize()), self._detail(stage, run))
+            mark = self._mark(index, at, status, overtaken=run.get("served") is False)
+            table.add_row(mark, Text(stage.capitalize()), self._detail(stage, run))
         seconds = int(time.monotonic() - self._began)
         title = Text.assemble((self._title, "bold"), f"  {seconds // 60}:{seconds % 60:02d}")
         return Group(title, table)
 
-    def _mark(self, index: int, at: int, status: str) -> "RenderableType":
+    def _mark(self, index: int, at: int, status: str, *, overtaken: bool) -> "RenderableType":
         if index < at:
             return Text("✓", style="green")
         if index > at:
             return Text("·", style="dim")
-        return Text("✗", style="red") if status == "failed" else self._spinner
+        return Text("✗", style="red") if status == "failed" or overtaken else self._spinner
 
     def _detail(self, stage: str, run: Mapping[str, Any]) -> "RenderableType":
         if stage == "prepare" and run.get("dataset_version"):

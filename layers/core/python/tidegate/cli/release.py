@@ -22,8 +22,8 @@ def train(  # noqa: PLR0917  click passes options by name
 ) -> int:
     """Train MODEL by its current spec: the release state machine, from data to a served version.
 
-    With --wait the exit code is 0 when the version was accepted and serves, 3 when the gate rejected it, 1 when the
-    run failed. Ctrl-C stops the looking, not the run.
+    With --wait the exit code is 0 when the version was accepted and serves, 3 when the gate rejected it, 7 when
+    another version became the champion meanwhile, 1 when the run failed. Ctrl-C stops the looking, not the run.
 
     \b
     Example:
@@ -61,6 +61,10 @@ def train(  # noqa: PLR0917  click passes options by name
             tool.say(f"error: version {version['number']} was accepted, but it does not serve")
             tool.say("  next: look at the executions of the release state machine, then train again")
             return exits.FAILED
+        case "accepted" if version and version["status"] == "overtaken":
+            tool.say(f"error: version {version['number']} passed the gate, but does not serve: it was overtaken")
+            tool.say(f"  next: tidegate train {model} --wait")
+            return exits.CONFLICT
         case "accepted":
             return exits.OK
         case "rejected":

@@ -14,6 +14,7 @@ SHOWN_PREDICTIONS = 20
 _STYLE = {
     "accepted": "green", "champion": "bold green", "ready": "green", "rejected": "yellow", "failed": "red",
     "running": "cyan", "candidate": "cyan", "requested": "cyan", "registering": "cyan", "retired": "dim",
+    "overtaken": "yellow",
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@
 A fault's path is a word of the spec and the column: `features.dep_delay`, `target.late`, `split.holdout`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -56,7 +56,11 @@ _KIND_OF_TYPE: Mapping[ColumnType, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What a spec asks of a dataset. `outcome` comes from the catalog: columns known only after the fact."""
+    """What a spec asks of a dataset.
+
+    `outcome` comes from the catalog: columns known only after the fact. `vouched` are features that a person says are
+    known in advance; nobody can vouch for an outcome column.
+    """
 
     dataset: str
     task: Task
@@ -67,6 +71,7 @@ class Demands:
     group: str | None = None
     ids: tuple[str, ...] = ()
     outcome: tuple[str, ...] = ()
+    vouched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +302,7 @@ def copy_faults(copied: int, split: Split) -> list[Fault]:
 
 
 def leak_faults(
-    features: Sequence[FeatureContract], table: Table, target: Target
+    features: Sequence[FeatureContract], table: Table, target: Target, *, vouched: Collection[str] = ()
 ) -> tuple[list[Fault], dict[str, float]]:
     """Features that know too much, and the strength of every feature alone. `table` holds training rows only.
 
@@ -308,17 +313,18 @@ def leak_faults(
 
     Strong alone is no proof: honest features can be. A leak stands out. Suspicious are features that are perfect
     (0.999), or strong and so far above the rest that their error is at most half of the next feature's; they may be
-    several (a delay in minutes and the same in hours), but at most a quarter of all features.
+    several (a delay in minutes and the same in hours), but at most a quarter of all features. Features that are
+    `vouched` for are not suspected, and the others are not measured against them.
     """
     if len(table) > _LEAK_ROWS:
         rows = np.linspace(0, len(table) - 1, _LEAK_ROWS).astype(np.int64)
         table, target = table.take(rows), Target(target.values[rows], target.classes, target.positive)
     strengths = {feature.name: _strength(table[feature.name], target) for feature in features}
-    ranked = sorted(strengths, key=lambda name: -strengths[name])
+    ranked = sorted(strengths.keys() - set(vouched), key=lambda name: (-strengths[name], name))
     suspicious = SUSPICIOUS_AUC if target.classes else SUSPICIOUS_R2
     nothing = 0.5 if target.classes else 0.0
-    found = sum(strength >= PERFECT for strength in strengths.values())
-    for count in range(1, max(1, len(ranked) // 4) + 1):
+    found = sum(strengths[name] >= PERFECT for name in ranked)
+    for count in range(1, min(len(ranked), max(1, len(strengths) // 4)) + 1):
         last = strengths[ranked[count - 1]]
         following = strengths[ranked[count]] if count < len(ranked) else nothing
         if last >= suspicious and 2 * (1 - last) <= 1 - following:
@@ -328,7 +334,8 @@ def leak_faults(
         Fault(
             f"features.{name}",
             f"alone predicts the target almost perfectly ({measure} {strengths[name]:.3f}): it is probably known only "
-            "after the fact; leave it out, and name it as an outcome column of the dataset",
+            "after the fact; leave it out, and name it as an outcome column of the dataset (or, if it truly is known "
+            "before, say known_in_advance: true)",
         )
         for name in ranked[:found]
     ]

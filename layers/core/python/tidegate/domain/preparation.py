@@ -201,7 +201,7 @@ class _Findings:
         if target is None or not len(training):
             return {}
         answers = replace(target, values=target.values[training])
-        leaks, strengths = leak_faults(features, used.take(training), answers)
+        leaks, strengths = leak_faults(features, used.take(training), answers, vouched=self.demands.vouched)
         self.faults += [leak for leak in leaks if not self._faulty(leak.path)]  # an outcome column is named once
         return strengths
 

@@ -37,6 +37,7 @@ class VersionStatus(StrEnum):
     CANDIDATE = "candidate"  # gets a share of the requests, beside the champion
     CHAMPION = "champion"  # serves the model's requests
     RETIRED = "retired"  # served once, replaced since
+    OVERTAKEN = "overtaken"  # passed against a champion that was replaced before it could serve; never served
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +248,20 @@ def stand_in(route: Route | None, version: Version, cause: Cause) -> RouteChange
         return None
     changed = replace(current, fallback=ref)
     return _change(current, changed, Action.FALLBACK, cause, {}, version=None, previous_version=None, run_id=ref.run_id)
+
+
+def overtaken(route: Route | None, version: Version, *, judged_against: int | None) -> str:
+    """Why an accepted version must not serve after all; empty when nothing speaks against it.
+
+    `judged_against` is the champion that the gate compared it with. When another one serves by now, nobody knows
+    whether the version is better than that one.
+    """
+    champion = route.champion.version if route and route.champion else None
+    if version.status is not VersionStatus.ACCEPTED or champion in {judged_against, version.number}:
+        return ""
+    before = "nothing served" if judged_against is None else f"version {judged_against} served"
+    now = "nothing serves" if champion is None else f"version {champion} serves"
+    return f"it was judged when {before}, and {now} now: train again"
 
 
 def promote(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, model_validator
 from tidegate.domain.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, Exclusion, content_version
 from tidegate.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.ports import Catalog, Clock, DatasetFiles, Dispatcher
-from tidegate.steps.documents import Column, Document, Moment, Name, Sentence, Sha256, view
+from tidegate.steps.documents import Column, Document, Moment, Name, Sentence, Sha256, page, view
 
 MAX_FILES = 200
 MAX_FILE_BYTES = 5 * 1024**3  # the most that one S3 PUT takes
@@ -79,9 +79,14 @@ class _Named(Document):
     dataset: Name
 
 
-def list_datasets(*, catalog: Catalog) -> dict[str, Any]:
-    """All datasets, by name."""
-    return {"datasets": view(catalog.datasets())}
+def list_datasets(after: str | None = None, *, catalog: Catalog) -> dict[str, Any]:
+    """Datasets by name, as many as one answer takes; `next` is what to give as `after` for more, null at the end.
+
+    Raises:
+        RequestInvalidError: `after` is no name.
+    """
+    found, following = page(after, lambda behind, limit: catalog.datasets(after=behind, limit=limit))
+    return {"datasets": view(found), "next": following}
 
 
 def show_dataset(name: str, *, catalog: Catalog) -> dict[str, Any]:

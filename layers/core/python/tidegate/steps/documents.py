@@ -2,17 +2,20 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
 from tidegate.errors import Fault, RequestInvalidError
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+PAGE = 500  # entries of one answer: Lambda hands on 6 MB, and an entry may have a few kB
+N = TypeVar("N", bound="_Named")
+NAME = r"^[a-z][a-z0-9-]{0,62}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500)]
 Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -68,6 +71,23 @@ class Document(BaseModel):
 def _json_type(value: object) -> str:
     names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     return names.get(type(value), "nothing" if value is None else type(value).__name__)
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+def page(after: str | None, find: Callable[[str, int], list[N]]) -> tuple[list[N], str | None]:
+    """The `PAGE` things behind the name `after`, and the name behind which the next page begins; None at the end.
+
+    Raises:
+        RequestInvalidError: `after` is no name.
+    """
+    if after and not re.fullmatch(NAME, after):
+        raise RequestInvalidError("a parameter is wrong", [Fault("after", f"{after[:80]!r} is no name")])
+    found = find(after or "", PAGE + 1)
+    return (found, None) if len(found) <= PAGE else (found[:PAGE], found[PAGE - 1].name)
 
 
 def view(value: Any) -> Any:  # noqa: PLR0911  one for each kind of value

@@ -334,13 +334,14 @@ class Inference:
             return known.route
         try:
             route = self._routes.route(model)
-        except UnavailableError as error:
+        except Exception as error:  # also one that never passes, a lost permission say: what served yesterday still can
             if known is None or known.route is None:
                 raise
             self._signals.count("RouteStale")
-            self._signals.warn(
-                "the registry does not answer; the last known route serves on", model=model, why=str(error)
-            )
+            if not isinstance(error, UnavailableError):
+                self._signals.count("ServerErrors")  # it will not pass by itself, so the alarm is to tell
+            why = str(error) if isinstance(error, TidegateError) else type(error).__name__
+            self._signals.warn("the registry does not answer; the last known route serves on", model=model, why=why)
             self._keep(model, known.route, now + STALE)
             return known.route
         self._keep(model, route, now + self._ttl)

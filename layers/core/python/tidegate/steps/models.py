@@ -8,7 +8,7 @@ from tidegate.domain.release import one_step_back, shares
 from tidegate.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
 from tidegate.ports import Artifacts, Catalog, Clock, Models, Routes, Versions
 from tidegate.spec import FeatureKind, ModelSpec
-from tidegate.steps.documents import view
+from tidegate.steps.documents import page, view
 
 MAX_SPEC_BYTES = 256 * 1024
 
@@ -20,9 +20,14 @@ _UNFIT: dict[FeatureKind, frozenset[ColumnType]] = {
 }
 
 
-def list_models(*, models: Models) -> dict[str, Any]:
-    """All models, by name."""
-    return {"models": view(models.models())}
+def list_models(after: str | None = None, *, models: Models) -> dict[str, Any]:
+    """Models by name, as many as one answer takes; `next` is what to give as `after` for more, null at the end.
+
+    Raises:
+        RequestInvalidError: `after` is no name.
+    """
+    found, following = page(after, lambda behind, limit: models.models(after=behind, limit=limit))
+    return {"models": view(found), "next": following}
 
 
 def show_model(name: str, *, models: Models, routes: Routes) -> dict[str, Any]:

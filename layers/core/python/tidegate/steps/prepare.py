@@ -64,6 +64,7 @@ def prepare(
         ConflictError: the run is final.
     """
     run = runs.run(ref.model, ref.run_id)
+    runs.note(ref.model, ref.run_id, STAGE, clock.now(), code_version=code_version, lock_hash=lock_hash)
     spec = models.spec(ref.model, run.spec_digest)
     dataset = catalog.dataset(spec.dataset)
     version = _ready(catalog.version(spec.dataset, run.dataset_version))
@@ -75,8 +76,6 @@ def prepare(
         clock.now(),
         dataset_version=version.version,
         exclusions=tuple(exclusion.exclusion_id for exclusion in exclusions),
-        code_version=code_version,
-        lock_hash=lock_hash,
     )
     frame = read_version(version, files, reader)
     prepared = _check(spec, dataset, frame, exclusions)
@@ -143,6 +142,7 @@ def _check(spec: ModelSpec, dataset: Dataset, frame: Frame, exclusions: Sequence
         group=spec.group,
         ids=spec.ids,
         outcome=dataset.outcome,
+        vouched=tuple(feature.name for feature in spec.features if feature.known_in_advance),
     )
     rule = SplitRule(
         holdout_fraction=spec.split.holdout_fraction,

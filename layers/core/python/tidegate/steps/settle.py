@@ -30,17 +30,17 @@ _REQUEST_ID = re.compile(r"^RequestId: \S+ (?:Error: )?")
 def settle(task: SettleTask, *, runs: Runs, clock: Clock) -> Settled:
     """Close the run as FAILED unless it is final already; repeating it changes nothing.
 
+    A run that was registered stays what it is; the answer, and so the execution, still tells the fault that came after.
+
     Raises:
         NotFoundError: there is no such run.
     """
     ref = task.run
     stage = runs.run(ref.model, ref.run_id).stage
-    run = runs.fail(ref.model, ref.run_id, explain(task.error, task.cause, stage), clock.now())
-    return Settled(
-        status=run.status.value,
-        error=run.error.name if run.error else "",
-        message=run.error.message if run.error else "",
-    )
+    fault = explain(task.error, task.cause, stage)
+    run = runs.fail(ref.model, ref.run_id, fault, clock.now())
+    told = run.error or fault
+    return Settled(status=run.status.value, error=told.name, message=told.message)
 
 
 def explain(error: str, cause: str, stage: str) -> RunError:
