@@ -88,20 +88,22 @@ class StateMachines:
         return None
 
     def describing(self, call: ApiCall, principal: iam.Principal) -> HttpAnswer | None:
-        """DescribeExecution of one that timed out, whose end moto does not tell."""
+        """DescribeExecution of one that timed out, whose end moto does not tell; or that may do so at any moment."""
         del principal
         arn = str(call.params["executionArn"])
         for machine in self._backend.state_machines:
             for found in machine.executions:
                 execution = cast("Execution", found)
-                if execution.exec_arn == arn and execution.exec_status == ExecutionStatus.TIMED_OUT:
+                status = execution.exec_status
+                if execution.exec_arn == arn and status in (ExecutionStatus.RUNNING, ExecutionStatus.TIMED_OUT):
+                    ended = execution.stop_date if status == ExecutionStatus.TIMED_OUT else None
                     body = {
                         "executionArn": arn,
                         "stateMachineArn": machine.arn,
                         "name": execution.name,
-                        "status": "TIMED_OUT",
+                        "status": status.value,
                         "startDate": execution.start_date.timestamp(),
-                        "stopDate": execution.stop_date.timestamp() if execution.stop_date else None,
+                        **({"stopDate": ended.timestamp()} if ended else {}),
                         "input": execution.execution_input,
                     }
                     return HttpAnswer(200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(body).encode())
