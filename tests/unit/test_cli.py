@@ -155,6 +155,35 @@ def test_all_wrong_files_are_named_before_anything_is_asked(run: Cli, tmp_path: 
     ]
 
 
+def test_a_file_of_another_format_is_refused_before_it_is_sent(run: Cli, tmp_path: Path) -> None:
+    (tmp_path / "flights.json").write_text("[]")
+    assert run("data", "add", "flights", "flights.json", *SAID) == exits.INVALID
+    assert "flights.json: has a name that is not of a CSV or Parquet file (allowed: .csv, .csv.gz, .par" in run.err
+
+
+def test_what_is_said_wrongly_is_named_by_its_option_with_the_form_expected(
+    run: Cli, server: Loopback, flights: str
+) -> None:
+    assert run("data", "add", "flights", flights, *SAID, "--origin", "o", "--pii", "") == exits.INVALID
+    assert "  --origin: is too short; give at least 3 character(s)" in run.err
+    assert "  --pii: is too short" in run.err
+    server.world.with_dataset()
+    for start in ("yesterday", "2013", "20130208"):
+        period = ["--from", start, "--to", "2013-02-10", "--reason", "blizzard"]
+        assert run("data", "exclude", "flights", *period) == exits.INVALID
+        assert f"'--from': '{start}' is no day or time; write 2013-02-08 or 2013-02-08T18:00" in run.err
+    assert run("data", "exclude", "flights", "--from", "2013-02-08", "--to", "2013-02-10", "--reason", "b") == 2
+    assert "  --reason: is too short" in run.err
+
+
+def test_a_refused_dataset_has_one_next_step(run: Cli, server: Loopback, flights: str) -> None:
+    world, problem = server.world, "the files do not make one table: flights.csv: is empty. Next: mend them"
+    world.dispatcher.on_register = lambda _, version: world.finish_dataset(version, problem=problem)
+    assert run("data", "add", "flights", flights, *SAID) == exits.INVALID
+    assert run.err.lower().count("next:") == 1
+    assert run.err.splitlines()[-1] == "  next: mend them"
+
+
 def test_a_dataset_that_cannot_be_read_is_the_callers_fault_and_says_why(
     run: Cli, server: Loopback, flights: str
 ) -> None:
@@ -263,6 +292,7 @@ def test_a_file_that_is_no_spec_is_told_in_a_line(run: Cli, content: bytes | Non
         Path("spec.yaml").write_bytes(content)
     assert run("model", "check", "spec.yaml") == exits.INVALID
     assert said in run.err
+    assert ("1 fault(s)" in run.err) == (content is not None and said != "not UTF-8")
     assert run("model", "check", "spec.yaml", "--json") == exits.INVALID
     assert run.document["error"]["exit_code"] == exits.INVALID
 
@@ -425,12 +455,28 @@ def test_a_tampered_report_is_not_shown(run: Cli, trained: Loopback) -> None:
 @pytest.mark.parametrize("command", ["data list", "data show flights", "data show flights latest", "model list",
     "model show flight-delay", "runs flight-delay", "versions flight-delay", "versions flight-delay 1",
     "report flight-delay", "ledger flight-delay"])  # fmt: skip
-def test_tables_stay_within_80_columns_and_without_colour(run: Cli, trained: Loopback, command: str) -> None:
+def test_tables_keep_to_the_columns_there_are_and_without_colour(
+    run: Cli, trained: Loopback, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert run(*command.split()) == exits.OK
-    assert max(map(len, run.out.splitlines())) <= 80
+    lines = run.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if line != line.rstrip()] == []
     assert "\x1b" not in run.out
     assert run(*command.split(), "--json") == exits.OK
     assert isinstance(run.document, dict)
+
+
+def test_what_goes_into_a_pipe_is_not_folded(run: Cli, server: Loopback, flights: str) -> None:
+    owner = "the-operations-analytics-and-forecasting-team-of-the-airport@example.com"
+    said = ["--origin", "nycflights13", "--licence", "CC0-1.0 with an attribution clause", "--owner", owner]
+    assert run("data", "add", "flights", flights, *said) == exits.OK
+    assert run("data", "list") == exits.OK
+    heads, line = run.out.splitlines()
+    assert heads.startswith("dataset")
+    assert owner in line
+    assert line.endswith("attribution clause")
 
 
 # Predicting
@@ -478,6 +524,17 @@ def test_wrong_instances_are_named_by_their_place_in_the_whole_input(run: Cli, t
     assert "instances[3].hour" in run.err
 
 
+def test_faults_of_type_and_range_are_told_together_wherever_they_are_in_the_file(run: Cli, trained: Loopback) -> None:
+    Path("in.csv").write_text("carrier,hour,distance\nUA,seven,1\nUA,7,1\nUA,99,far\n")
+    assert run("predict", "flight-delay", "--input", "in.csv", "--batch", "1") == exits.INVALID
+    assert run.err.splitlines() == [
+        "error: 3 fault(s) in the instances",
+        "  row 1.hour: 'seven' is a text, not a number",
+        "  row 3.hour: '99' is above the maximum 23",
+        "  row 3.distance: 'far' is a text, not a number",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -486,11 +543,11 @@ def test_wrong_instances_are_named_by_their_place_in_the_whole_input(run: Cli, t
         ("[1, 2", "not valid JSON"),
         ('[{"hour": NaN}]', "NaN is not JSON"),
         ("carrier,hour,distance\n", "holds no instance"),
-        ("carrier,hour,distance\nUA,seven,1\n", "row 1.hour: 'seven' is not integer"),
-        ("carrier,hour,distance\nUA,7,nan\n", "row 1.distance: 'nan' is not numeric"),
+        ("carrier,hour,distance\nUA,seven,1\n", "row 1.hour: 'seven' is a text, not a number"),
+        ("carrier,hour,distance\nUA,7,nan\n", "row 1.distance: 'nan' is a text, not a number"),
         ("carrier,hour,distance\nUA,7\n", "row 1: has another number of fields"),
         ("carrier,hour,distance\nUA,7,1,2\n", "row 1: has another number of fields"),
-        ("carrier,hour,distance\n,7,1\n", "instances[0].carrier"),
+        ("carrier,hour,distance\n,7,1\n", "row 1.carrier: is null"),
         ("carrier,colour\nUA,red\n", "colour"),
     ],
 )
@@ -524,11 +581,65 @@ def test_what_does_not_exist_is_exit_code_4_and_one_line(run: Cli, server: Loopb
 
 
 def test_a_wrong_command_is_exit_code_2_in_json_too(run: Cli) -> None:
-    for args in (["tarin", "x"], ["train"], ["train", "m", "--tokn", "x"], ["versions", "m", "one"], ["data"], []):
+    for args in (["tarin", "x"], ["train"], ["train", "m", "--tokn", "x"], ["versions", "m", "one"]):
         code = run(*args)
         assert code == exits.INVALID, args
     assert run("train", "--json") == exits.INVALID
     assert run.document["error"]["next_step"] == "see `tidegate train --help`"
+
+
+@pytest.mark.parametrize("group", [(), ("data",), ("model",)])
+def test_a_group_alone_shows_its_help_and_in_json_a_short_fault(run: Cli, group: tuple[str, ...]) -> None:
+    path = " ".join(["tidegate", *group])
+    assert run(*group) == exits.INVALID
+    assert run.err.startswith(f"Usage: {path} ")
+    assert "error:" not in run.err
+    assert len(run.err.splitlines()) > 10
+    for args in (["--json", *group], [*group, "--json"]):
+        assert run(*args) == exits.INVALID
+        assert run.document["error"]["next_step"] == f"see `{path} --help`"
+        assert len(run.document["error"]["message"]) < 40
+
+
+def test_hints_repeat_where_the_command_was_talking_to(run: Cli, server: Loopback, flights: str) -> None:
+    server.world.with_model()
+    assert run("train", "--local", "flight-delay", "--token", "one", "--stage", "dev") == exits.OK
+    assert "follow it: tidegate --local --stage=dev train flight-delay --token one --wait" in run.out
+    Path("one.json").write_text('{"carrier": "UA"}')
+    Path("my state.json").write_bytes(Path(".tidegate/local.json").read_bytes())
+    ask = ["predict", "flight-delay", "--input", "one.json"]
+    assert run(*ask, "--local=my state.json") == exits.CONFLICT
+    assert "train one: `tidegate --local='my state.json' train flight-delay`" in run.err
+    assert run("--local", *ask, "--json") == exits.CONFLICT
+    assert run.document["error"]["next_step"] == "train one: `tidegate --local train flight-delay`"
+    assert run("data", "add", "other", flights, *SAID, "--no-wait", "--local") == exits.OK
+    assert "see its columns: tidegate --local data show other" in run.out
+    assert run("train", "--local") == exits.INVALID
+    assert "see `tidegate train --help`" in run.err
+    assert run("train", "flight-delay", "--token", "two") == exits.OK
+    assert "follow it: tidegate train flight-delay" in run.out
+
+
+def test_what_people_wrote_is_shown_as_they_wrote_it(run: Cli, server: Loopback) -> None:
+    server.world.with_model()
+    assert run("train", "flight-delay", "--reason", "cron: tidegate train all") == exits.OK
+    assert run("runs", "flight-delay", "--local") == exits.OK
+    assert "cron: tidegate train all" in run.out
+
+
+def test_two_places_at_once_are_refused(run: Cli, server: Loopback) -> None:
+    assert run("data", "list", "--local", "--region", "eu-west-1", "--profile", "ml") == exits.INVALID
+    assert run.err.splitlines()[0] == "error: --local and --profile and --region name two places"
+    assert run("data", "list", "--profile", "ml") == exits.INVALID
+    assert "TIDEGATE_LOCAL and --profile name two places" in run.err
+
+
+@pytest.mark.parametrize("value", ["1", "true"])
+def test_the_environment_may_just_say_local(
+    run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("TIDEGATE_LOCAL", value)
+    assert run("data", "list") == exits.OK
 
 
 def test_no_credentials_is_told_in_a_line(run: Cli) -> None:

@@ -1,8 +1,10 @@
 """`tidegate data`: datasets, their versions and excluded periods."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,6 +16,17 @@ from tidegate.errors import Fault, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+
+def _moment(context: click.Context, parameter: click.Parameter, value: str) -> str:  # noqa: ARG001  click's signature
+    """A day or a time; a lone number would be taken for seconds since 1970."""
+    try:
+        datetime.fromisoformat(value if re.match(r"\d{4}-\d{2}-\d{2}", value) else "")
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no day or time; write 2013-02-08 or 2013-02-08T18:00") from None
+    return value
 
 
 @click.group(cls=Group)
@@ -90,9 +103,10 @@ def add(  # noqa: PLR0917  click passes options by name
         found = tool.client.wait_for_dataset(name, answer["version"])
         answer |= {key: found[key] for key in ("status", "rows", "time_from", "time_to", "duplicate_rows", "problem")}
         if found["status"] == "failed":
+            problem, *told = found["problem"].rsplit(". Next: ", 1)
             raise InvalidInputError(
-                f"{name} {answer['version']} was not accepted: {found['problem']}",
-                next_step="mend the files or what is said of them, and add again",
+                f"{name} {answer['version']} was not accepted: {problem}",
+                next_step=told[0] if told else "mend the files or what is said of them, and add again",
             )
 
     def render(out: Any) -> None:
@@ -147,8 +161,8 @@ def show(tool: Tool, name: str, version: str | None) -> None:
 
 @data.command(short_help="Keep a period out of training and judging.")
 @click.argument("name")
-@click.option("--from", "start", required=True, metavar="TIME", help="First moment that is excluded (UTC).")
-@click.option("--to", "end", required=True, metavar="TIME", help="First moment that is not excluded any more.")
+@click.option("--from", "start", required=True, metavar="TIME", callback=_moment, help="First excluded moment (UTC).")
+@click.option("--to", "end", required=True, metavar="TIME", callback=_moment, help="First moment after the period.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept with every version trained under it.")
 @pass_tool
 def exclude(tool: Tool, name: str, start: str, end: str, reason: str) -> None:
@@ -159,7 +173,8 @@ def exclude(tool: Tool, name: str, start: str, end: str, reason: str) -> None:
       tidegate data exclude flights --from 2013-02-08 --to 2013-02-10 \\
           --reason "blizzard Nemo: airports closed"
     """
-    answer = tool.client.exclude(name, start, end, reason)
+    with _by_option():
+        answer = tool.client.exclude(name, start, end, reason)
     state = "excluded" if answer["changed"] else "was excluded already"
     period = answer["exclusion"]
     tool.answer(
@@ -178,6 +193,11 @@ def _distinct(files: tuple[str, ...]) -> list[Path]:
         if not path.is_file()
     ]
     faults += [Fault(str(path), "is empty") for path in paths if path.is_file() and path.stat().st_size == 0]
+    faults += [
+        Fault(str(path), "has a name that is not of a CSV or Parquet file", SUFFIXES)
+        for path in paths
+        if path.is_file() and not path.name.lower().endswith(SUFFIXES)
+    ]
     names = [path.name for path in paths]
     faults += [Fault(name, "two files have this name") for name in sorted(set(names)) if names.count(name) > 1]
     if faults:
@@ -198,7 +218,22 @@ def _describe(tool: Tool, name: str, said: dict[str, Any]) -> None:
         known = {}
     wish = {field: known[field] for field in fields if field in known} | said
     if any(known.get(field) != wish[field] for field in wish):
-        tool.warn(tool.client.describe_dataset(name, wish)["warnings"])
+        with _by_option():
+            warnings = tool.client.describe_dataset(name, wish)["warnings"]
+        tool.warn(warnings)
+
+
+@contextmanager
+def _by_option() -> Iterator[None]:
+    """Name the option where the API names the field."""
+    try:
+        yield
+    except InvalidInputError as error:
+        faults = [
+            Fault(re.sub(r"^(?!dataset$)([a-z]+)(\[\d+\])?$", r"--\1", fault.path), fault.problem, fault.allowed)
+            for fault in error.faults
+        ]
+        raise InvalidInputError(error.summary, faults, next_step=error.next_step) from None
 
 
 def _entry(path: Path, progress: "Progress | None") -> dict[str, Any]:

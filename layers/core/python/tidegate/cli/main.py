@@ -74,10 +74,15 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _misused(tool: Tool, error: click.ClickException) -> int:
-    next_step = ""
+    said, next_step = error.format_message(), ""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        if not tool.as_json:
+            error.show()
+            return exits.INVALID
+        said = "there is no subcommand"
     if isinstance(error, click.UsageError) and error.ctx:
         next_step = f"see `{error.ctx.command_path} --help`"
-    return tool.refuse(InvalidInputError(error.format_message(), next_step=next_step), exits.INVALID)
+    return tool.refuse(InvalidInputError(said, next_step=next_step), exits.INVALID)
 
 
 def _with_local_file(args: list[str]) -> list[str]:

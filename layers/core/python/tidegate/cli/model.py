@@ -8,7 +8,7 @@ import click
 
 from tidegate.cli import exits
 from tidegate.cli.tool import Group, Tool, pass_tool, reading
-from tidegate.errors import Fault, InvalidInputError, SpecInvalidError, TidegateError
+from tidegate.errors import Fault, InvalidInputError, SpecInvalidError
 
 if TYPE_CHECKING:
     from tidegate.spec import ModelSpec
@@ -38,7 +38,7 @@ def apply(tool: Tool, specs: tuple[str, ...]) -> int:
     """
     read = _read_all(specs)
     applied: list[dict[str, Any]] = []
-    refused: list[tuple[str, TidegateError]] = []
+    refused: list[tuple[str, InvalidInputError]] = []
     for path, (text, spec) in read.items():
         try:
             answer = tool.client.apply_model(spec.name, text)
@@ -143,7 +143,7 @@ def _read_all(paths: tuple[str, ...]) -> "dict[str, tuple[str, ModelSpec]]":
     from tidegate.spec import ModelSpec
 
     read: dict[str, tuple[str, ModelSpec]] = {}
-    refused: list[tuple[str, TidegateError]] = []
+    refused: list[tuple[str, InvalidInputError]] = []
     for path in paths:
         try:
             with reading(path):
@@ -158,16 +158,17 @@ def _read_all(paths: tuple[str, ...]) -> "dict[str, tuple[str, ModelSpec]]":
     return read
 
 
-def _joined(refused: list[tuple[str, TidegateError]]) -> SpecInvalidError:
+def _joined(refused: list[tuple[str, InvalidInputError]]) -> InvalidInputError:
     """One error of several files' faults, each fault under its file."""
+    sole = refused[0][1]
+    if len(refused) == 1 and not sole.faults and refused[0][0] in sole.summary:
+        return sole
     faults: list[Fault] = []
     for path, error in refused:
-        summary = error.summary if isinstance(error, InvalidInputError) else error.message
-        found = error.faults if isinstance(error, InvalidInputError) else ()
-        if not found:
-            faults.append(Fault("" if path in summary else path, summary))
-        for fault in found:
-            place = f"{path}: {fault.path}" if fault.path else f"{path}: {summary}"
+        if not error.faults:
+            faults.append(Fault("" if path in error.summary else path, error.summary))
+        for fault in error.faults:
+            place = f"{path}: {fault.path}" if fault.path else f"{path}: {error.summary}"
             faults.append(Fault(place, fault.problem, fault.allowed))
     names = ", ".join(path for path, _ in refused)
     steps = [error.next_step for _, error in refused if error.next_step]

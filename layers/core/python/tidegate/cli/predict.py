@@ -14,6 +14,7 @@ import click
 from tidegate.cli.tool import Command, Tool, pass_tool, reading
 from tidegate.errors import Fault, InvalidInputError
 
+ENOUGH_FAULTS = 50
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 
 
@@ -26,7 +27,8 @@ def predict(tool: Tool, model: str, source: str, batch: int) -> None:
     """Score instances with the version that MODEL serves.
 
     The input is a JSON array of objects (or {"instances": [...]}, or one object, or one object a line) or CSV with a
-    header row. CSV texts become numbers and booleans as the model's contract says; an empty one is missing.
+    header row. CSV texts become numbers and booleans as the model's contract says; an empty one is missing. Either all
+    instances are scored or their faults are told.
 
     \b
     Example:
@@ -35,25 +37,45 @@ def predict(tool: Tool, model: str, source: str, batch: int) -> None:
     """
     from tidegate.cli import render
 
-    instances = _instances(tool, model, _text(source))
+    text = _text(source)
+    instances = _instances(tool, model, text)
     answers = []
+    refused: list[InvalidInputError] = []
     for start in range(0, len(instances), batch):
         try:
             answers.append(tool.client.predict(model, instances[start : start + batch]))
         except InvalidInputError as error:
-            raise _of_the_whole(error, start) from None
+            refused.append(_of_the_whole(error, instances, start, rows=not _is_json(text)))
+            if not error.faults or sum(len(each.faults) for each in refused) >= ENOUGH_FAULTS:
+                break
+    if refused:
+        raise refused[0] if len(refused) == 1 else _of_all(refused)
     whole = answers[0] | {"predictions": [each for answer in answers for each in answer["predictions"]]}
     tool.answer(whole, lambda out: render.predictions(out, whole))
 
 
-def _of_the_whole(error: InvalidInputError, start: int) -> InvalidInputError:
-    """The fault of one request, its places counted from the first instance of the input."""
+def _of_the_whole(error: InvalidInputError, instances: list[Any], start: int, *, rows: bool) -> InvalidInputError:
+    """The faults of one request: places counted from the first instance of the input, or its row 1, and the values."""
 
     def moved(fault: Fault) -> Fault:
-        path = re.sub(r"^instances\[(\d+)\]", lambda found: f"instances[{int(found[1]) + start}]", fault.path)
-        return Fault(path, fault.problem, fault.allowed)
+        found = re.fullmatch(r"instances\[(\d+)\](?:\.(.*))?", fault.path, re.DOTALL)
+        if not found:
+            return fault
+        at, name = int(found[1]) + start, found[2]
+        place = f"row {at + 1}" if rows else f"instances[{at}]"
+        value = instances[at].get(name) if name else None
+        named = isinstance(value, str | int | float) and fault.problem.startswith("is ")
+        problem = f"{str(value)[:40]!r} {fault.problem}" if named else fault.problem
+        return Fault(f"{place}.{name}" if name else place, problem, fault.allowed)
 
     return InvalidInputError(error.summary, [moved(fault) for fault in error.faults], next_step=error.next_step)
+
+
+def _of_all(refused: list[InvalidInputError]) -> InvalidInputError:
+    """One error of several requests' faults."""
+    faults = [fault for error in refused for fault in error.faults]
+    more = "; there may be more" if len(faults) >= ENOUGH_FAULTS else ""
+    return InvalidInputError(f"{len(faults)} fault(s) in the instances{more}", faults, next_step=refused[0].next_step)
 
 
 def _text(source: str) -> str:
@@ -67,11 +89,14 @@ def _text(source: str) -> str:
 
 
 def _instances(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
-    stripped = text.lstrip()
-    instances = _from_json(stripped) if stripped[:1] in {"[", "{"} else _from_csv(tool, model, text)
+    instances = _from_json(text.lstrip()) if _is_json(text) else _from_csv(tool, model, text)
     if not instances:
         raise InvalidInputError("the input holds no instance", next_step="see `tidegate predict --help`")
     return instances
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip()[:1] in {"[", "{"}
 
 
 def _from_json(text: str) -> list[dict[str, Any]]:
@@ -109,19 +134,7 @@ def _from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
     if not rows:
         return []
     kinds = _kinds(tool, model)
-    faults: list[Fault] = []
-    instances = []
-    for at, row in enumerate(rows, 1):
-        instance: dict[str, Any] = {}
-        for name, value in row.items():
-            try:
-                instance[name] = _typed(value, kinds.get(name, "categorical"))
-            except ValueError:
-                faults.append(Fault(f"row {at}.{name}", f"{value!r} is not {kinds[name]}"))
-        instances.append(instance)
-    if faults:
-        raise InvalidInputError(f"{len(faults)} value(s) do not fit the contract of {model}", faults[:20])
-    return instances
+    return [{name: _typed(value, kinds.get(name, "categorical")) for name, value in row.items()} for row in rows]
 
 
 def _kinds(tool: Tool, model: str) -> dict[str, str]:
@@ -130,19 +143,17 @@ def _kinds(tool: Tool, model: str) -> dict[str, str]:
 
 
 def _typed(text: str, kind: str) -> object:
+    """The value a CSV text stands for; one that is not of its kind stays text, for the contract to refuse."""
     if text == "":
         return None
     match kind:
-        case "integer":
-            return int(text)
-        case "numeric":
-            number = float(text)
-            if not math.isfinite(number):
-                raise ValueError(text)
-            return number
-        case "boolean":
-            if text.lower() in _TRUE | _FALSE:
-                return text.lower() in _TRUE
-            raise ValueError(text)
+        case "integer" | "numeric":
+            try:
+                number = int(text) if kind == "integer" else float(text)
+            except ValueError:
+                return text
+            return number if math.isfinite(number) else text
+        case "boolean" if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
         case _:
             return text

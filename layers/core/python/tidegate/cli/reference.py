@@ -26,11 +26,13 @@ $ tidegate --local model list                                         # the loca
 
 Where the APIs are is read from the SSM parameters `/tidegate/<stage>/control-url` and `/tidegate/<stage>/serving-url`.
 `--local` takes address and credentials from `.tidegate/local.json`, which the local cloud writes while it is up, in
-this folder or one above it; `--local=FILE` names another one.
+this folder or one above it; `--local=FILE` names another one, and `TIDEGATE_LOCAL=1` does what `--local` does. The
+commands that Tidegate names as the next step repeat the --profile, --region, --stage and --local that were given.
 
 With `--json` exactly one JSON document goes to standard output, also when the command fails:
 `{"error": {"exit_code", "message", "errors", "next_step"}}`. Progress, warnings and faults for people go to standard
-error. There is no colour when the output is not a terminal or `NO_COLOR` is set.
+error. There is no colour when the output is not a terminal or `NO_COLOR` is set, and a table that goes to a file or a
+pipe is not folded unless `COLUMNS` says how wide it may be.
 
 Calls that got no answer, or 429 or 503, are repeated up to four times; every call of Tidegate may be repeated without
 doing its work twice.

@@ -1,4 +1,4 @@
-"""What people read: tables of 80 columns and the report of a version, from the API's JSON."""
+"""What people read, from the API's JSON: tables as wide as the terminal (in a pipe: as they need) and reports."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -188,13 +188,13 @@ def version(out: "Console", found: Document) -> None:
         "dataset": f"{found['dataset']} {found['dataset_version']}",
         "spec": found["spec_digest"][:12],
         "artifact": f"{found['artifact_key']}  sha256 {found['artifact_sha256'][:12]}",
-        "report": f"tidegate report {found['model']} {found['number']}",
         "code": found["code_version"],
         "lock": found["lock_hash"][:12],
         "created": f"{moment(found['created_at'])} by {who(found['created_by'])}",
     }
     _facts(out, facts)
     _reasons(out, found["reasons"])
+    out.print(f"read why: tidegate report {found['model']} {found['number']}", soft_wrap=True)
 
 
 def outcome(out: "Console", found: Document, made: Document | None) -> None:

@@ -5,15 +5,18 @@ Only click is imported here: `tidegate --help` must not wait for boto3 or rich.
 
 import json
 import os
+import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from tidegate.errors import InvalidInputError, NotFoundError, TidegateError
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 STATE_FILE = ".tidegate/local.json"
 DEFAULT_STAGE = "dev"
+_UNFOLDED = 10_000  # columns
+_HINT = re.compile(r"(?<![\w./-])tidegate (?=[a-z])(?![a-z -]*--help)")
 
 
 @dataclass
@@ -35,6 +40,7 @@ class Tool:
     stage: str | None = None
     local: str | None = None
     as_json: bool = False
+    typed: dict[str, str] = field(default_factory=dict)  # the options of them that stood on the command line
 
     @cached_property
     def client(self) -> "Client":
@@ -44,6 +50,7 @@ class Tool:
         from tidegate.cli.client import Client, aws_faults
 
         if self.local is not None:
+            self._refuse_two_places()
             state = LocalState.read(self.local)
             stage = self.stage or state.stage or DEFAULT_STAGE
             return Client.from_session(state.session(), stage, endpoint_url=state.endpoint_url)
@@ -59,23 +66,35 @@ class Tool:
     @cached_property
     def out(self) -> "Console":
         """Standard output, for people; no colour unless it is a terminal and NO_COLOR is not set."""
-        return _console(sys.stdout)
+        return _console(sys.stdout, self.repeated)
 
     @cached_property
     def err(self) -> "Console":
         """Standard error: progress, warnings and faults."""
-        return _console(sys.stderr)
+        return _console(sys.stderr, self.repeated)
 
     def answer(self, document: object, render: Callable[["Console"], None]) -> None:
         """The command's one answer: a JSON document for machines, or `render`ed for people."""
         if self.as_json:
             click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-        else:
+        elif self.out.is_terminal:
             render(self.out)
+        else:
+            with self.out.capture() as told:
+                render(self.out)
+            click.echo("\n".join(line.rstrip() for line in told.get().split("\n")), nl=False)
+
+    def repeated(self, text: str) -> str:
+        """The text, its `tidegate` commands with the connection options that were typed: pasted, they go there too."""
+        options = [
+            "--local" if (name, value) == ("local", STATE_FILE) else f"--{name}={shlex.quote(value)}"
+            for name, value in self.typed.items()
+        ]
+        return _HINT.sub(lambda _: " ".join(["tidegate", *options, ""]), text)
 
     def say(self, text: str) -> None:
         """A line about what is going on, on standard error."""
-        click.echo(text, err=True)
+        click.echo(self.repeated(text), err=True)
 
     def warn(self, warnings: list[str]) -> None:
         """Things that are allowed and probably not meant."""
@@ -88,7 +107,8 @@ class Tool:
         faults = error.faults if isinstance(error, InvalidInputError) else ()
         if self.as_json:
             told = {"exit_code": code, "message": summary, "errors": [fault.to_json() for fault in faults]}
-            click.echo(json.dumps({"error": told | {"next_step": error.next_step}}, indent=2, ensure_ascii=False))
+            told["next_step"] = self.repeated(error.next_step)
+            click.echo(json.dumps({"error": told}, indent=2, ensure_ascii=False))
         self.say(f"error: {_one_line(summary)}")
         for fault in faults:
             self.say(f"  {_one_line(str(fault))}")
@@ -96,16 +116,32 @@ class Tool:
             self.say(f"  next: {error.next_step}")
         return code
 
+    def _refuse_two_places(self) -> None:
+        named = [f"--{name}" for name in ("profile", "region") if getattr(self, name) is not None]
+        if named:
+            where = "--local" if "local" in self.typed else "TIDEGATE_LOCAL"
+            raise InvalidInputError(
+                f"{where} and {' and '.join(named)} name two places",
+                next_step=f"leave out {where} to talk to AWS, or the other to talk to the local cloud",
+            )
+
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _console(stream: Any) -> "Console":
+def _console(stream: Any, mended: Callable[[str], str]) -> "Console":
+    """A console whose printed lines are `mended`; what goes to a file or a pipe is not folded."""
     from rich.console import Console
 
-    width = None if stream.isatty() or "COLUMNS" in os.environ else 80
-    return Console(file=stream, highlight=False, emoji=False, markup=False, width=width)
+    class Mending(Console):
+        def print(self, *objects: Any, **how: Any) -> None:
+            super().print(*(mended(each) if isinstance(each, str) else each for each in objects), **how)
+
+    console = Mending(file=stream, highlight=False, emoji=False, markup=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNFOLDED
+    return console
 
 
 @dataclass(frozen=True)
@@ -166,8 +202,15 @@ def _upwards(name: Path) -> Path:
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    if value is not None and not context.resilient_parsing:
-        setattr(context.ensure_object(Tool), str(parameter.name), value)
+    if value is None or context.resilient_parsing:
+        return
+    tool, name = context.ensure_object(Tool), str(parameter.name)
+    source = context.get_parameter_source(name)
+    if name == "local" and source is ParameterSource.ENVIRONMENT and str(value).lower() in {"1", "true"}:
+        value = STATE_FILE
+    if name != "as_json" and source is ParameterSource.COMMANDLINE:
+        tool.typed[name] = str(value)
+    setattr(tool, name, value)
 
 
 def global_options(*, root: bool) -> list[click.Option]:

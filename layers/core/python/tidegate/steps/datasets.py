@@ -7,6 +7,7 @@ that the same call repeated brings to its end.
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -23,7 +24,22 @@ MAX_FILES = 200
 MAX_FILE_BYTES = 5 * 1024**3  # the most that one S3 PUT takes
 
 
-class DescribeDataset(Document):
+class _Said(Document):
+    """A document that people fill in: its faults are told in words, with the form that is expected."""
+
+    @classmethod
+    def _fault(cls, detail: Mapping[str, Any]) -> Fault:
+        fault, kind = super()._fault(detail), str(detail["type"])
+        if kind == "string_too_short":
+            return Fault(fault.path, f"is too short; give at least {detail['ctx']['min_length']} character(s)")
+        if kind == "string_too_long":
+            return Fault(fault.path, f"is too long; give at most {detail['ctx']['max_length']} characters")
+        if kind.startswith("datetime"):
+            return Fault(fault.path, f"{detail['input']!r} is no day or time; write 2013-02-08 or 2013-02-08T18:00")
+        return fault
+
+
+class DescribeDataset(_Said):
     """What people say of a dataset. `outcome` are columns known only after the fact: no model may use them."""
 
     origin: Sentence
@@ -59,7 +75,7 @@ class FileList(Document):
         return self
 
 
-class ExcludePeriod(Document):
+class ExcludePeriod(_Said):
     """A half-open period [from, to) that must not be trained or judged on, and why."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
