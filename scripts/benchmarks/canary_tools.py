@@ -8,7 +8,7 @@ Kayenta: NetflixACAJudge. Mann-Whitney U on a metric's data points, confidence 0
 of the interval of the location shift exceeds 0.25 times the Hodges-Lehmann estimate. A look gives one point of each arm
 for the error rate and one for the mean latency (direction: increase); a point without requests is left out. Each step
 is an analysis of its own, since points of a small share would only hide those of a larger one. With two metrics,
-one that is High makes a score of 50, which is below the marginal score of 75 in Spinnaker's examples.
+one that is High makes a score of 50, below the marginal score of 75 assumed here (Kayenta leaves it to its users).
 """
 
 import math
