@@ -18,7 +18,7 @@ PRICES_OF = "2025-12"
 SOURCE = "AWS price pages, us-east-1"
 
 # What the templates contain; a test counts them there.
-ALARM_METRICS = 36
+ALARM_METRICS = 37
 DASHBOARDS = 1
 KEYS = 1
 

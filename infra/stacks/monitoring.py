@@ -80,7 +80,7 @@ class MonitoringStack(Stack):
                 "AWS/States",
                 metric,
                 machine,
-                f"A release {words}; `tidegate runs list` names the run and the reason.",
+                f"A release {words}; `tidegate runs MODEL` names the run and the reason.",
             )
         self._alarm(
             "failed-events",
@@ -93,6 +93,7 @@ class MonitoringStack(Stack):
         for metric, words in {
             "ArtifactRejected": "A stored model is not what was registered; it is not served. Find out who wrote it.",
             "ServerErrors": "Predictions fail, or soon will, by our own fault; read the inference function's log.",
+            "ModelFailures": "A model raised, gave no number or took too long; its fallback answered. Read its log.",
             "CapturesDropped": "Predictions are answered but not captured; docs/captures.md says why that can be.",
         }.items():
             self._alarm(f"inference-{_dashes(metric)}", NAMESPACE, metric, own, words)

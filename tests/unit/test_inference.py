@@ -630,6 +630,7 @@ def test_when_the_candidate_fails_the_champion_answers_and_it_counts_against_the
     assert (status, body["version"], body["reason"], body["why"]) == (200, 1, "champion", why)
     assert "the candidate was to answer" in body["detail"]
     assert house.meter.counts[f"CandidateErrors:{why}"] == 1
+    assert house.meter.counts["ModelFailures"] == 1
     (capture,) = house.captures.offered
     assert (capture.arm, capture.version, capture.error, capture.reason) == ("candidate", 1, error, f"champion:{why}")
     assert "UA" not in " ".join(house.meter.said)

@@ -260,6 +260,7 @@ class Inference:
             return _Missed(Why.NOT_LOADABLE, error), None, []
         except Exception as error:  # noqa: BLE001  whatever a model raises, its users get an answer
             said = str(error) if isinstance(error, TidegateError) else type(error).__name__
+            self._signals.count("ModelFailures")
             self._signals.warn("a version did not answer", model=model, version=choice.served.version, why=said)
             timed_out = isinstance(error, ScoringTimeoutError)
             return _Missed(Why.TIMED_OUT if timed_out else Why.SCORING_FAILED, error), None, []
