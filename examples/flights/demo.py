@@ -16,9 +16,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,6 @@ from rich.table import Table as Grid
 
 from examples.flights.build_dataset import DATASET, OUTCOME, TIME, build
 from infra.local.cloud import LocalCloud
-from infra.settings import DeploymentSettings
 from tidegate.cli.client import Client
 from tidegate.domain.prediction import validate
 from tidegate.ml.scoring import load
@@ -57,12 +54,23 @@ class DemoError(Exception):
         self.step, self.reason = step, reason
 
 
-def synthesized(outdir: Path) -> Path:
-    """The cloud assembly. Runs in a process of its own, since the CDK keeps a Node process until its Python ends."""
-    from infra.app import build as synthesize
+_SYNTHESIZE = """
+import sys
+from pathlib import Path
+from infra.app import build
+from infra.settings import DeploymentSettings
+settings = DeploymentSettings(stage="dev", owner="demo", business_unit="airline-operations")
+print(build(settings, outdir=Path(sys.argv[1]), layers_target="local"))
+"""
 
-    settings = DeploymentSettings(stage="dev", owner="demo", business_unit="airline-operations")
-    return synthesize(settings, outdir=outdir, layers_target="local")
+
+def synthesized(outdir: Path) -> Path:
+    """The cloud assembly. Made in a process of its own, since the CDK keeps a Node process until its Python ends."""
+    command = [sys.executable, "-c", _SYNTHESIZE, str(outdir)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}")
+    return Path(done.stdout.strip().rpartition("\n")[2])
 
 
 class Story:
@@ -201,8 +209,7 @@ def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
 def provision(story: Story) -> LocalCloud:
     """Synthesize the stacks and bring them up on the local cloud."""
     with story.step("synthesize") as tell:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            assembly = pool.submit(synthesized, WORK / "cdk.out").result()
+        assembly = synthesized(WORK / "cdk.out")
         resources = sum(len(json.loads(path.read_text())["Resources"]) for path in assembly.glob("*.template.json"))
         tell(f"the templates that `cdk deploy` uses: {resources} resources")
     with story.step("provision") as tell:
