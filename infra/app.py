@@ -11,11 +11,13 @@ from aws_cdk import App, Tags
 from infra.constructs.sources import Sources
 from infra.layers import LayerError
 from infra.settings import DeploymentSettings
+from infra.stacks.announcements import AnnouncementsStack
 from infra.stacks.control import ControlStack
 from infra.stacks.data import DataStack
 from infra.stacks.monitoring import MonitoringStack
 from infra.stacks.release import ReleaseStack
 from infra.stacks.serving import ServingStack
+from infra.stacks.watch import WatchStack
 from tidegate.errors import InvalidInputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +31,8 @@ class Stacks:
     release: ReleaseStack
     serving: ServingStack
     control: ControlStack
+    announcements: AnnouncementsStack
+    watch: WatchStack
     monitoring: MonitoringStack
 
 
@@ -49,8 +53,20 @@ def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> St
     release = ReleaseStack(app, f"{name}-Release", data=data, sources=sources)
     serving = ServingStack(app, f"{name}-Serving", data=data, sources=sources)
     control = ControlStack(app, f"{name}-Control", data=data, release=release, serving=serving, sources=sources)
+    announcements = AnnouncementsStack(
+        app, f"{name}-Announcements", data=data, failures=release.failures, sources=sources
+    )
+    watch = WatchStack(app, f"{name}-Watch", data=data, release=release, sources=sources)
     monitoring = MonitoringStack(
-        app, f"{name}-Monitoring", settings=settings, data=data, release=release, serving=serving, control=control
+        app,
+        f"{name}-Monitoring",
+        settings=settings,
+        data=data,
+        release=release,
+        serving=serving,
+        control=control,
+        announcements=announcements,
+        watch=watch,
     )
     for key, value in {
         "project": "tidegate",
@@ -59,7 +75,7 @@ def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> St
         "business-unit": settings.business_unit,
     }.items():
         Tags.of(app).add(key, value)
-    return Stacks(data, release, serving, control, monitoring)
+    return Stacks(data, release, serving, control, announcements, watch, monitoring)
 
 
 def build(settings: DeploymentSettings, *, outdir: Path, layers_target: str = "") -> Path:

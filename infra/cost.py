@@ -18,7 +18,7 @@ PRICES_OF = "2025-12"
 SOURCE = "AWS price pages, us-east-1"
 
 # What the templates contain; a test counts them there.
-ALARM_METRICS = 37
+ALARM_METRICS = 54
 DASHBOARDS = 1
 KEYS = 1
 
@@ -57,6 +57,8 @@ PRICES = {
     "firehose-jq": Price(0.07, 1, "JQ processing hours", "aws.amazon.com/firehose/pricing"),
     "trace": Price(5.00, 1_000_000, "traces recorded", "aws.amazon.com/xray/pricing"),
     "transition": Price(0.025, 1_000, "state transitions", "aws.amazon.com/step-functions/pricing"),
+    "event": Price(1.00, 1_000_000, "custom events", "aws.amazon.com/eventbridge/pricing"),
+    "mail": Price(2.00, 100_000, "e-mails", "aws.amazon.com/sns/pricing"),
     "key": Price(1.00, 1, "keys", "aws.amazon.com/kms/pricing"),
     "transfer-out": Price(0.09, 1, "GB to the internet", "aws.amazon.com/ec2/pricing/on-demand"),
 }
@@ -82,7 +84,7 @@ def idle() -> list[Line]:
     return [
         Line("alarms", "alarm", ALARM_METRICS, "the first 10 of an account are free"),
         Line("dashboard", "dashboard", DASHBOARDS, "the first 3 of an account are free"),
-        Line("key of the alarm topic", "key", KEYS, "CloudWatch cannot publish under AWS's own"),
+        Line("key of the topics", "key", KEYS, "CloudWatch cannot publish under AWS's own"),
         Line("deployed code", "s3-storage", 0.15, "zipped layers in the CDK's bucket"),
         Line("datasets, models, registry", "s3-storage", 1, "for each GB you keep"),
     ]
@@ -145,9 +147,11 @@ def serving(predictions: int, models: int, settings: DeploymentSettings) -> list
 
 
 def release(settings: DeploymentSettings) -> list[Line]:
-    """One run of the release state machine: six candidates on some 100,000 rows."""
+    """One run of the release state machine: six candidates on some 100,000 rows, and the default rollout, which looks
+    once a minute at a canary of 40 minutes and then 500 times in a day of watching."""
     training_gb, step_gb = settings.training_memory_mb / GB, settings.step_memory_mb / GB
     seconds_training = 20 + 6 * 30 + 60
+    looks = 40 + 500
     return [
         Line(
             "fits",
@@ -156,9 +160,14 @@ def release(settings: DeploymentSettings) -> list[Line]:
             f"prepare 20 s, 6 candidates of 30 s, refit 60 s, at {settings.training_memory_mb} MB",
         ),
         Line("other steps", f"lambda-{settings.architecture}", 40 * step_gb, "evaluation 30 s, the rest 10 s"),
-        Line("state machine", "transition", 25, "states entered"),
-        Line("registry", "dynamodb-write", 60, "each step notes what it did"),
+        Line("looks", f"lambda-{settings.architecture}", looks * step_gb, f"{looks} in the rollout, 1 s each"),
+        Line("looks, captures", "s3-put", looks * 2, "lists of objects, which cost what PUTs do"),
+        Line("state machine", "transition", 25 + 3 * looks, "states entered; 3 for each look"),
+        Line("registry", "dynamodb-write", 60 + 10 * looks, "each step notes what it did; 10 KB a look"),
         Line("tables and reports", "s3-put", 10, "objects of the run"),
+        Line("announcing", f"lambda-{settings.architecture}", looks * 0.05, "each write is looked at, 0.1 s at 512 MB"),
+        Line("events", "event", 18, "changes of route, rollout and run"),
+        Line("messages", "mail", 9, "for each address"),
     ]
 
 

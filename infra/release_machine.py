@@ -5,51 +5,72 @@ name, and a function receives only what it needs.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tidegate.errors import UnavailableError
 
 Definition = dict[str, Any]
 
+# Approval, shadow, canary and watch may each last 30 days (tidegate/spec.py); training and the gate have the rest.
+LONGEST_SECONDS = 125 * 86_400
+TASK_SLACK_SECONDS = 10  # beyond the function's own time-out, which tells more
+
 # Faults that can pass, in groups with their own patience. Everything else fails the run at once.
-_RETRIES: list[Definition] = [
-    {
-        "ErrorEquals": [
-            "Lambda.ClientExecutionTimeoutException",
-            "Lambda.ServiceException",
-            "Lambda.AWSLambdaException",
-            "Lambda.SdkClientException",
-            "Lambda.TooManyRequestsException",
-        ],
-        "IntervalSeconds": 2,
-        "MaxAttempts": 6,
-        "BackoffRate": 2,
-        "MaxDelaySeconds": 60,
-        "JitterStrategy": "FULL",
-    },
-    {
-        "ErrorEquals": [UnavailableError.__name__],
-        "IntervalSeconds": 1,
-        "MaxAttempts": 4,
-        "BackoffRate": 2,
-        "JitterStrategy": "FULL",
-    },
-    # A killed process: once more, since a crash by its own input would only repeat itself.
-    {"ErrorEquals": ["Runtime.ExitError"], "IntervalSeconds": 1, "MaxAttempts": 1, "BackoffRate": 1},
-]
+_LAMBDA: Definition = {
+    "ErrorEquals": [
+        "Lambda.ClientExecutionTimeoutException",
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.TooManyRequestsException",
+    ],
+    "IntervalSeconds": 2,
+    "MaxAttempts": 6,
+    "BackoffRate": 2,
+    "MaxDelaySeconds": 60,
+    "JitterStrategy": "FULL",
+}
+_UNAVAILABLE: Definition = {
+    "ErrorEquals": [UnavailableError.__name__],
+    "IntervalSeconds": 1,
+    "MaxAttempts": 4,
+    "BackoffRate": 2,
+    "JitterStrategy": "FULL",
+}
+# A killed process: once more, since a crash by its own input would only repeat itself.
+_CRASHED: Definition = {
+    "ErrorEquals": ["Runtime.ExitError"],
+    "IntervalSeconds": 1,
+    "MaxAttempts": 1,
+    "BackoffRate": 1,
+}
+_RETRIES = [_LAMBDA, _UNAVAILABLE, _CRASHED]
+# A rollout takes days, and a service's bad quarter of an hour must not end it. Ten tries take some 20 minutes, at most
+# 41: less than the hour by which the model's lease outlasts a look.
+_PATIENCE = {"IntervalSeconds": 5, "MaxAttempts": 10, "MaxDelaySeconds": 600}
+_PATIENT_RETRIES = [_LAMBDA | _PATIENCE, _UNAVAILABLE | _PATIENCE, _CRASHED]
 _CATCH: list[Definition] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "Settle"}]
 _RUN = {"run.$": "$.run"}
 
 
-def definition(functions: Mapping[str, str], *, training_concurrency: int, timeout_seconds: int) -> Definition:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A function that the state machine calls."""
+
+    arn: str
+    timeout_seconds: int
+
+
+def definition(steps: Mapping[str, Step], *, partition: str, training_concurrency: int) -> Definition:
     """The state machine.
 
     Args:
-        functions: ARN of each function by name (prepare, train, select, evaluate, gate, register, promote, settle).
+        steps: functions by name (prepare, train, select, evaluate, gate, register, rollout, settle).
+        partition: of the region, such as aws.
         training_concurrency: candidates fitted at once.
-        timeout_seconds: after which the whole execution counts as lost.
     """
-    fit = _task(functions["train"], {"run.$": "$.run", "candidate.$": "$.candidate", "purpose.$": "$.purpose"})
+    fit = task(steps["train"], {"run.$": "$.run", "candidate.$": "$.candidate", "purpose.$": "$.purpose"})
     states: Definition = {
         "Begin": {
             "Type": "Pass",
@@ -58,7 +79,7 @@ def definition(functions: Mapping[str, str], *, training_concurrency: int, timeo
             "Next": "Prepare",
         },
         "Prepare": {
-            **_task(functions["prepare"], {"model.$": "$.run.model", "run_id.$": "$.run.run_id"}, "$.plan"),
+            **task(steps["prepare"], {"model.$": "$.run.model", "run_id.$": "$.run.run_id"}, "$.plan"),
             "Catch": _CATCH,
             "Next": "Train",
         },
@@ -77,8 +98,8 @@ def definition(functions: Mapping[str, str], *, training_concurrency: int, timeo
             "Next": "Select",
         },
         "Select": {
-            **_task(
-                functions["select"],
+            **task(
+                steps["select"],
                 {**_RUN, "candidates.$": "$.plan.candidates", "results.$": "$.results"},
                 "$.selection",
             ),
@@ -86,20 +107,18 @@ def definition(functions: Mapping[str, str], *, training_concurrency: int, timeo
             "Next": "Refit",
         },
         "Refit": {
-            **_task(
-                functions["train"], {**_RUN, "candidate.$": "$.selection.candidate", "purpose": "final"}, "$.fitted"
-            ),
+            **task(steps["train"], {**_RUN, "candidate.$": "$.selection.candidate", "purpose": "final"}, "$.fitted"),
             "Catch": _CATCH,
             "Next": "Evaluate",
         },
         "Evaluate": {
-            **_task(functions["evaluate"], {**_RUN, "fitted.$": "$.fitted"}, "$.evaluated"),
+            **task(steps["evaluate"], {**_RUN, "fitted.$": "$.fitted"}, "$.evaluated"),
             "Catch": _CATCH,
             "Next": "Gate",
         },
         "Gate": {
-            **_task(
-                functions["gate"],
+            **task(
+                steps["gate"],
                 {**_RUN, "fitted.$": "$.fitted", "evaluated.$": "$.evaluated"},
                 "$.verdict",
             ),
@@ -107,8 +126,8 @@ def definition(functions: Mapping[str, str], *, training_concurrency: int, timeo
             "Next": "Register",
         },
         "Register": {
-            **_task(
-                functions["register"],
+            **task(
+                steps["register"],
                 {**_RUN, "fitted.$": "$.fitted", "evaluated.$": "$.evaluated", "verdict.$": "$.verdict"},
                 "$.registered",
             ),
@@ -117,36 +136,55 @@ def definition(functions: Mapping[str, str], *, training_concurrency: int, timeo
         },
         "Accepted?": {
             "Type": "Choice",
-            "Choices": [{"Variable": "$.registered.accepted", "BooleanEquals": True, "Next": "Promote"}],
+            "Choices": [{"Variable": "$.registered.accepted", "BooleanEquals": True, "Next": "RollOut"}],
             "Default": "Rejected",
         },
-        "Promote": {
-            **_task(
-                functions["promote"],
+        "RollOut": {
+            **task(
+                steps["rollout"],
                 {
                     **_RUN,
                     "version.$": "$.registered.version",
                     "champion_version.$": "$.evaluated.champion_version",
+                    "now.$": "$$.State.EnteredTime",
                 },
-                "$.promoted",
+                "$.rollout",
+                retries=_PATIENT_RETRIES,
             ),
+            "Comment": "One step of the rollout, which may be to stay; it says when to come back.",
             "Catch": _CATCH,
-            "Next": "Serves?",
+            "Next": "Next?",
         },
-        "Serves?": {
+        "Next?": {
             "Type": "Choice",
-            "Choices": [{"Variable": "$.promoted.serves", "BooleanEquals": True, "Next": "Promoted"}],
-            "Default": "Overtaken",
+            "Choices": [
+                {"Variable": "$.rollout.next", "StringEquals": "approval", "Next": "AwaitApproval"},
+                {"Variable": "$.rollout.next", "StringEquals": "wait", "Next": "Wait"},
+                {"Variable": "$.rollout.serves", "BooleanEquals": True, "Next": "Promoted"},
+            ],
+            "Default": "NotPromoted",
         },
+        "AwaitApproval": {
+            "Type": "Task",
+            "Comment": "The function keeps the token; an approver's decision sends it back.",
+            "Resource": f"arn:{partition}:states:::lambda:invoke.waitForTaskToken",
+            "Parameters": {"FunctionName": steps["rollout"].arn, "Payload": {**_RUN, "token.$": "$$.Task.Token"}},
+            "ResultPath": "$.answered",
+            "TimeoutSecondsPath": "$.rollout.wait_seconds",
+            "Retry": _PATIENT_RETRIES,
+            "Catch": [{"ErrorEquals": ["States.Timeout"], "ResultPath": "$.unanswered", "Next": "RollOut"}, *_CATCH],
+            "Next": "RollOut",
+        },
+        "Wait": {"Type": "Wait", "SecondsPath": "$.rollout.wait_seconds", "Next": "RollOut"},
         "Promoted": {"Type": "Succeed"},
-        "Overtaken": {
+        "NotPromoted": {
             "Type": "Succeed",
-            "Comment": "Another version became the champion meanwhile; the version says so, and to train again.",
+            "Comment": "Turned down, overtaken, or worse than what serves: the rollout says which.",
         },
         "Rejected": {"Type": "Succeed", "Comment": "The gate did its work: a version turned away is no failure."},
         "Settle": {
-            **_task(
-                functions["settle"],
+            **task(
+                steps["settle"],
                 {**_RUN, "error.$": "$.fault.Error", "cause.$": "$.fault.Cause"},
                 "$.settled",
             ),
@@ -164,12 +202,20 @@ def definition(functions: Mapping[str, str], *, training_concurrency: int, timeo
     return {
         "Comment": "From a dataset to a served model, or to the reasons why not.",
         "StartAt": "Begin",
-        "TimeoutSeconds": timeout_seconds,
+        "TimeoutSeconds": LONGEST_SECONDS,
         "States": states,
     }
 
 
-def _task(function_arn: str, parameters: Mapping[str, Any], result_path: str = "") -> Definition:
+def task(
+    step: Step, parameters: Mapping[str, Any], result_path: str = "", *, retries: list[Definition] = _RETRIES
+) -> Definition:
     """Call a function. Its ARN as the resource makes its answer the result as it is, without an envelope."""
-    task: Definition = {"Type": "Task", "Resource": function_arn, "Parameters": dict(parameters), "Retry": _RETRIES}
+    task: Definition = {
+        "Type": "Task",
+        "Resource": step.arn,
+        "Parameters": dict(parameters),
+        "TimeoutSeconds": step.timeout_seconds + TASK_SLACK_SECONDS,
+        "Retry": retries,
+    }
     return {**task, "ResultPath": result_path} if result_path else task

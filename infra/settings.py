@@ -43,7 +43,6 @@ class DeploymentSettings:
     training_memory_mb: int = 3008  # what a new account may use without asking
     training_timeout_seconds: int = 900
     training_concurrency: int = 10  # candidates fitted at once
-    release_timeout_seconds: int = 7200
     route_ttl_seconds: int = 3  # how stale a served route may be
     scoring_timeout_ms: int = 2_000  # a model that takes longer is answered for by the fallback
     max_instances: int = 100
@@ -164,7 +163,6 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "training_memory_mb": _between(1_024, 10_240),
         "training_timeout_seconds": _between(60, 900),
         "training_concurrency": _between(1, 40),
-        "release_timeout_seconds": _between(300, 86_400),
         "route_ttl_seconds": _between(0, 3_600),
         "scoring_timeout_ms": _between(10, 29_000),
         "max_instances": _between(1, 10_000),

@@ -5,18 +5,21 @@ artifacts, clock = InMemoryArtifacts(), FixedClock()
 """
 
 import hashlib
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from tidegate.domain.capture import Capture, CapturePolicy, records
+from tidegate.domain.canary import Look
+from tidegate.domain.capture import Capture, CapturePolicy, line, records
 from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
 from tidegate.domain.ledger import LedgerEntry
 from tidegate.domain.release import (
     RUN_FACTS,
     CandidateRun,
+    Lease,
     Route,
     RouteChange,
     Run,
@@ -25,8 +28,10 @@ from tidegate.domain.release import (
     Version,
     VersionStatus,
 )
+from tidegate.domain.rollout import Evidence, Rollout, Step, VersionNote
+from tidegate.domain.watch import Standing
 from tidegate.errors import ArtifactRejectedError, ConflictError, NotFoundError
-from tidegate.ports import ModelHeader
+from tidegate.ports import ModelHeader, Sources
 from tidegate.spec import ModelSpec
 
 T = TypeVar("T")
@@ -47,18 +52,21 @@ class FixedClock:
 
 
 class InMemoryRegistry:
-    """ports.Models, Runs, Versions and Routes."""
+    """ports.Models, Runs, Versions, Routes and Rollouts."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._headers: dict[str, ModelHeader] = {}
         self._specs: dict[tuple[str, str], ModelSpec] = {}
+        self._authors: dict[tuple[str, str], str] = {}
         self._runs: dict[tuple[str, str], Run] = {}
         self._candidates: dict[tuple[str, str], dict[int, CandidateRun]] = {}
         self._tokens: dict[tuple[str, str], str] = {}
         self._versions: dict[tuple[str, int], Version] = {}
         self._routes: dict[str, Route] = {}
         self._ledger: dict[str, list[LedgerEntry]] = {}
+        self._rollouts: dict[tuple[str, str], Rollout] = {}
+        self._leases: dict[str, Lease] = {}
 
     # Models
 
@@ -66,6 +74,7 @@ class InMemoryRegistry:
         with self._lock:
             known = self._headers.get(spec.name)
             self._specs.setdefault((spec.name, spec.digest), spec)
+            self._authors.setdefault((spec.name, spec.digest), author)
             if known and known.spec_digest == spec.digest:
                 return False
             self._headers[spec.name] = ModelHeader(
@@ -90,9 +99,12 @@ class InMemoryRegistry:
         wanted = digest or self.model(model).spec_digest
         return _found(self._specs.get((model, wanted)), f"spec {wanted} of model {model}")
 
+    def author(self, model: str, digest: str) -> str:
+        return _found(self._authors.get((model, digest)), f"spec {digest} of model {model}")
+
     # Runs
 
-    def request(self, run: Run) -> Run:
+    def request(self, run: Run, *, lease_until: datetime) -> Run:
         with self._lock:
             if run.token is not None:
                 known = self._tokens.get((run.model, run.token))
@@ -100,6 +112,9 @@ class InMemoryRegistry:
                     return self.run(run.model, known)
             if (run.model, run.run_id) in self._runs:
                 return self.run(run.model, run.run_id)
+            self._demand_lease(run.model, run.run_id, run.requested_at)
+            lease = Lease(run.model, run.run_id, run.requested_by, since=run.requested_at, until=lease_until)
+            self._leases[run.model] = lease
             if run.token is not None:
                 self._tokens[run.model, run.token] = run.run_id
             self._runs[run.model, run.run_id] = replace(run, candidates=())
@@ -166,39 +181,101 @@ class InMemoryRegistry:
         numbers = sorted((number for name, number in self._versions if name == model), reverse=True)
         return [self._versions[model, number] for number in numbers]
 
-    def overtake(self, model: str, number: int, reason: str) -> Version:
-        with self._lock:
-            version = self.version(model, number)
-            if version.status is VersionStatus.ACCEPTED:
-                version = replace(version, status=VersionStatus.OVERTAKEN, reasons=(reason,))
-                self._versions[model, number] = version
-            return version
-
     # Routes
 
     def route(self, model: str) -> Route | None:
         return self._routes.get(model)
 
     def change(self, change: RouteChange) -> None:
-        route = change.route
         with self._lock:
-            entries = self._ledger.setdefault(route.model, [])
-            if change.entry in entries:
+            if change.entry in self._ledger.get(change.route.model, ()):
                 return
-            current = self._routes.get(route.model)
-            if (current.revision if current else 0) != route.revision - 1:
-                raise ConflictError(f"the route of {route.model} was changed by somebody else")
-            known = [self._versions.get((route.model, number)) for number in change.statuses]
-            barred = {VersionStatus.REJECTED, VersionStatus.OVERTAKEN}
-            if any(version is None or version.status in barred for version in known):
-                raise ConflictError(f"{route.model}: a version of this change may not serve, or is not there")
-            self._routes[route.model] = route
-            entries.append(change.entry)
-            for number, status in change.statuses.items():
-                self._versions[route.model, number] = replace(self._versions[route.model, number], status=status)
+            self._write(change, self._with_statuses(change))
 
     def ledger(self, model: str) -> list[LedgerEntry]:
         return list(self._ledger.get(model, ()))
+
+    def _with_statuses(self, change: RouteChange) -> dict[int, Version]:
+        """The versions as they are after the change; raises ConflictError when it must not be."""
+        model, route = change.route.model, self._routes.get(change.route.model)
+        if (route.revision if route else 0) != change.route.revision - 1:
+            raise ConflictError(f"the route of {model} was changed by somebody else")
+        return {number: replace(self._open(model, number), status=status) for number, status in change.statuses.items()}
+
+    def _open(self, model: str, number: int) -> Version:
+        version = self._versions.get((model, number))
+        if version is None or version.status.closed:
+            raise ConflictError(f"{model} version {number} is closed or not there, so its status cannot change")
+        return version
+
+    def _write(self, change: RouteChange | None, versions: dict[int, Version]) -> None:
+        if change is not None:
+            self._routes[change.route.model] = change.route
+            self._ledger.setdefault(change.route.model, []).append(change.entry)
+        for number, version in versions.items():
+            self._versions[version.model, number] = version
+
+    # Rollouts
+
+    def rollout(self, model: str, run_id: str) -> Rollout | None:
+        return self._rollouts.get((model, run_id))
+
+    def rollouts(self, model: str) -> list[Rollout]:
+        run_ids = sorted((run_id for name, run_id in self._rollouts if name == model), reverse=True)
+        return [self._rollouts[model, run_id] for run_id in run_ids]
+
+    def save(self, step: Step, *, now: datetime) -> None:
+        rollout, change = step.rollout, step.change
+        model, run_id = rollout.model, rollout.run_id
+        with self._lock:
+            stored = self._rollouts.get((model, run_id))
+            if stored == rollout:
+                return
+            if (stored.revision if stored else 0) != rollout.revision - 1:
+                raise ConflictError(f"the rollout of {model} version {rollout.version} was changed by somebody else")
+            if not rollout.phase.final:
+                self._demand_lease(model, run_id, now)
+            versions = self._with_statuses(change) if change else {}
+            if step.note:
+                versions |= self._noted(rollout, step.note, versions)
+            self._write(change, versions)
+            self._rollouts[model, run_id] = rollout
+            lease = self._leases.get(model)
+            if rollout.phase.final:
+                self.free(model, run_id)
+            elif lease and lease.run_id == run_id:
+                self._leases[model] = replace(lease, until=rollout.lease_until)
+            else:
+                self._leases[model] = Lease(model, run_id, rollout.actor, since=now, until=rollout.lease_until)
+
+    def lease(self, model: str) -> Lease | None:
+        return self._leases.get(model)
+
+    def free(self, model: str, run_id: str) -> None:
+        with self._lock:
+            lease = self._leases.get(model)
+            if lease and lease.run_id == run_id:
+                self._leases[model] = replace(lease, until=datetime.fromtimestamp(0, UTC))
+
+    def _demand_lease(self, model: str, run_id: str, now: datetime) -> None:
+        lease = self._leases.get(model)
+        if lease and lease.run_id != run_id and lease.until > now:
+            raise ConflictError(
+                f"run {lease.run_id} of {lease.holder} has the release of {model} since {lease.since.isoformat()}, and "
+                f"its lease until {lease.until.isoformat()}",
+                next_step=f"wait until it is over, or end its rollout: tidegate rollout {model}",
+            )
+
+    def _noted(self, rollout: Rollout, note: VersionNote, changed: dict[int, Version]) -> dict[int, Version]:
+        facts: dict[str, Any] = {"status": note.status} if note.status else {}
+        facts |= {"reasons": (note.reason,)} if note.reason else {}
+        facts |= {"approved_by": note.approved_by} if note.approved_by else {}
+        number = rollout.version
+        known = changed.get(number) or self._versions.get((rollout.model, number))
+        ended_before = known is not None and known.status.closed and number not in changed
+        if not facts or (ended_before and note.status):
+            return {}
+        return {number: replace(changed.get(number) or self._open(rollout.model, number), **facts)}
 
 
 class InMemoryCatalog:
@@ -236,7 +313,7 @@ class InMemoryCatalog:
             if known and known.status is DatasetStatus.READY:
                 return
             self._versions[version.dataset, version.version] = version
-            if version.status is DatasetStatus.READY:
+            if version.status is DatasetStatus.READY and not version.base:
                 self._datasets[dataset.name] = replace(dataset, latest=version.version)
 
     def version(self, dataset: str, version: str | None = None) -> DatasetVersion:
@@ -299,6 +376,9 @@ class InMemoryDatasetFiles:
     def read(self, key: str) -> bytes:
         return _found(self.objects.get(key), f"object {key}")
 
+    def put(self, dataset: str, data: bytes) -> str:
+        return self.upload(dataset, data)
+
     def upload(self, dataset: str, data: bytes) -> str:
         """What a caller does with the presigned URL; returns the SHA-256."""
         sha256 = hashlib.sha256(data).hexdigest()
@@ -308,9 +388,10 @@ class InMemoryDatasetFiles:
 
 @dataclass
 class InMemoryWorkflow:
-    """ports.Workflow; `started` holds each execution once."""
+    """ports.Workflow; `started` holds each execution once, `resumed` every token."""
 
     started: list[tuple[str, str]] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
 
     def execution(self, run_id: str) -> str:
         return f"arn:aws:states:eu-west-1:123456789012:execution:release:{run_id}"
@@ -318,6 +399,28 @@ class InMemoryWorkflow:
     def start(self, model: str, run_id: str) -> None:
         if (model, run_id) not in self.started:
             self.started.append((model, run_id))
+
+    def resume(self, token: str) -> None:
+        self.resumed.append(token)
+
+
+@dataclass
+class InMemoryArms:
+    """ports.ArmsReader; `served` holds captures as tests feed them: under which revision of the route, and what both
+    arms did."""
+
+    served: list[tuple[int, Look]] = field(default_factory=list)
+
+    def feed(self, revision: int, look: Look) -> None:
+        self.served.append((revision, look))
+
+    def since_last_look(self, rollout: Rollout) -> Evidence:
+        known = len(rollout.fetched.get("served", ()))
+        looks: dict[int, Look] = {}
+        for revision, look in self.served[known:]:
+            if revision in rollout.route_revisions:
+                looks[revision] = looks[revision] + look if revision in looks else look
+        return Evidence(tuple(looks.values()), {"served": tuple(map(str, range(len(self.served))))})
 
 
 @dataclass
@@ -358,3 +461,101 @@ class InMemoryCaptures:
             if record["hour"] == hour
         }
         return [found[each] for each in sorted(found, reverse=True)][:limit]
+
+
+@dataclass
+class InMemoryStandings:
+    """ports.Standings; `saved` has every revision."""
+
+    saved: list[Standing] = field(default_factory=list)
+
+    def standing(self, model: str) -> Standing | None:
+        return next((each for each in reversed(self.saved) if each.model == model), None)
+
+    def save(self, standing: Standing) -> None:
+        known = self.standing(standing.model)
+        if known == standing:
+            return
+        if (known.revision if known else 0) != standing.revision - 1:
+            raise ConflictError(f"the standing of {standing.model} was changed by somebody else")
+        self.saved.append(standing)
+
+
+@dataclass
+class InMemoryVerdicts:
+    """ports.Verdicts; documents by key, as JSON keeps them."""
+
+    documents: dict[str, str] = field(default_factory=dict)
+
+    def write(self, model: str, hour: str, document: Mapping[str, Any]) -> str:
+        key = f"verdicts/model={model}/{hour}.json"
+        self.documents[key] = json.dumps(document, allow_nan=False)
+        return key
+
+    def read(self, key: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(_found(self.documents.get(key), f"object {key}"))
+        return document
+
+
+@dataclass
+class InMemoryHours:
+    """ports.Hours; what was captured and reported, by (model, hour) and object, and what was counted of it."""
+
+    captures: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
+    feedback: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
+    documents: dict[tuple[str, int, str], str] = field(default_factory=dict)
+    read: list[str] = field(default_factory=list)
+
+    def capture(self, records: Iterable[Mapping[str, Any]], *, key: str = "") -> None:
+        """An object of captures for each hour; `key` names it."""
+        self._add(self.captures, [dict(record) for record in records], key or f"captures-{len(self.captures)}")
+
+    def report(self, model: str, hour: str, records: Iterable[Mapping[str, Any]], *, key: str = "") -> None:
+        """An object of feedback on predictions of an hour."""
+        added = [dict(record) | {"model": model, "hour": hour} for record in records]
+        self._add(self.feedback, added, key or f"feedback-{sum(map(len, self.feedback.values()))}")
+
+    def asked(self, model: str, since: str) -> bool:
+        return any(name == model and hour >= since for name, hour in self.captures)
+
+    def sources(self, model: str, first: str, last: str) -> dict[str, Sources]:
+        hours = sorted(hour for name, hour in self.captures if name == model and first <= hour <= last)
+        return {
+            hour: Sources(
+                tuple(sorted(self.captures[model, hour])), tuple(sorted(self.feedback.get((model, hour), {})))
+            )
+            for hour in hours
+        }
+
+    def outcomes(self, sources: Sources) -> dict[str, Any]:
+        reported = self._objects(self.feedback)
+        records = [record for key in sources.feedback for record in reported[key]]
+        by_time = sorted(records, key=lambda record: datetime.fromisoformat(record["time"]))
+        return {record["id"]: record["outcome"] for record in by_time}
+
+    def lines(self, sources: Sources) -> Iterator[Iterable[bytes]]:
+        captured = self._objects(self.captures)
+        for key in sources.captures:
+            self.read.append(key)
+            yield [line(record) for record in captured[key]]
+
+    def counted(self, model: str, version: int, hours: Collection[str]) -> dict[str, dict[str, Any]]:
+        keys = {hour: (model, version, hour) for hour in hours}
+        return {hour: json.loads(self.documents[key]) for hour, key in keys.items() if key in self.documents}
+
+    def keep(self, model: str, version: int, hour: str, document: Mapping[str, Any]) -> None:
+        self.documents[model, version, hour] = json.dumps(document, allow_nan=False)
+
+    @staticmethod
+    def _add(
+        objects: dict[tuple[str, str], dict[str, list[dict[str, Any]]]], records: list[dict[str, Any]], key: str
+    ) -> None:
+        for record in records:
+            place = objects.setdefault((record["model"], record["hour"]), {})
+            place.setdefault(f"{record['model']}/{record['hour']}/{key}", []).append(record)
+
+    @staticmethod
+    def _objects(
+        objects: dict[tuple[str, str], dict[str, list[dict[str, Any]]]],
+    ) -> dict[str, list[dict[str, Any]]]:
+        return {key: records for named in objects.values() for key, records in named.items()}

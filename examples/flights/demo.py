@@ -1,7 +1,8 @@
-"""The main job, end to end: from a dataset to a served model, on the stacks that get deployed.
+"""The main job, end to end: from a dataset to versions that are released by evidence, on the stacks that get deployed.
 
 Everything a person would type is typed here too: the `tidegate` command talks to the local cloud over signed HTTP. Only
-the 1,000 prediction requests go through the client class directly, to measure requests and not process starts.
+the prediction requests go through the client class directly, to measure requests and not process starts. The local
+cloud's clock is moved ahead, so that ten minutes of a canary take seconds.
 """
 
 import argparse
@@ -15,8 +16,10 @@ import sys
 import tempfile
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,8 @@ from rich.status import Status
 from rich.table import Table as Grid
 
 from examples.flights.build_dataset import DATASET, OUTCOME, TIME, build
+from examples.flights.rollouts import Course, answering, path_of, sentences, tried, watched
+from examples.flights.traffic import Answer, Traffic
 from infra.local.cloud import LocalCloud
 from tidegate.cli.client import Client
 from tidegate.domain.prediction import validate
@@ -40,7 +45,7 @@ WORK = ROOT / ".build" / "demo"
 STATE = ROOT / ".tidegate"
 FLIGHTS = WORK / "flights.parquet"
 MODEL = "flight-delay"
-SPECS = ("flight-delay.yaml", "flight-delay-v2.yaml")
+UNSEEN = "its spec limits month to 1 to 5; the gate's rows are flights of May, its users ask about June"
 REQUESTS = 1_000
 SEED = 2013
 PARITY = 1e-6  # the same onnxruntime on the same bytes: only the JSON of a float32 lies between
@@ -167,21 +172,20 @@ def instances_of(flights: pd.DataFrame, names: Sequence[str]) -> list[dict[str, 
     return [{name: None if pd.isna(value) else value for name, value in row.items()} for row in rows]
 
 
-def send_requests(client: Client, instances: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], np.ndarray, str]:
-    """One signed request for each flight, one after the other; answers, milliseconds and the first failure."""
-    client.predict(MODEL, instances[:1])  # the connection and the function are warm when the clock starts
-    answers: list[dict[str, Any]] = []
-    milliseconds: list[float] = []
-    failure = ""
-    for instance in instances:
-        begun = time.perf_counter()
-        try:
-            answers.append(client.predict(MODEL, [instance]))
-        except Exception as error:  # noqa: BLE001  counted and shown: a demo that hides a failed request is no demo
-            failure = failure or f"{type(error).__name__}: {error}"
-            continue
-        milliseconds.append((time.perf_counter() - begun) * 1_000)
-    return answers, np.array(milliseconds), failure
+@dataclass(frozen=True)
+class Scene:
+    """What every part of the story needs, once the first version serves."""
+
+    story: Story
+    cloud: LocalCloud
+    tidegate: Tidegate
+    client: Client
+    flights: pd.DataFrame
+    instances: Sequence[dict[str, Any]]
+
+    def users(self) -> Traffic:
+        """Users of the model, who begin with the first flight."""
+        return Traffic(self.client, MODEL, self.instances)
 
 
 def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
@@ -193,15 +197,32 @@ def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
     clouds.append(cloud)
     tidegate = Tidegate(story)
     dataset = register(story, tidegate)
-    reports = [release(story, tidegate, number, spec) for number, spec in enumerate(SPECS, start=1)]
+    first = release(story, tidegate, 1, "flight-delay.yaml")
     client = Client.from_session(cloud.session(), "dev", endpoint_url=cloud.endpoint_url)
-    requests = ask(story, cloud, client)
+    flights = unseen_flights()
+    instances = instances_of(flights, [feature["name"] for feature in client.served(MODEL)["features"]])
+    scene = Scene(story, cloud, tidegate, client, flights, instances)
+
+    second = release(story, tidegate, 2, "flight-delay-v2.yaml")
+    promoted = try_out(scene, second, "watch")
+    requests = ask(scene)
+    after = watch(scene, second)
+    third = release(story, tidegate, 3, "flight-delay-v3.yaml")
+    refused = try_out(scene, third, "rolled_back")
+    ledger = tidegate("ledger", MODEL)["entries"]
+
     versions = {version["number"]: version for version in client.versions(MODEL)}
     return {
         "model": MODEL,
         "dataset": dataset,
-        "versions": [summarised(report, versions[report["version"]]) for report in reports],
+        "versions": [summarised(report, versions[report["version"]]) for report in (first, second, third)],
+        "rollouts": [
+            course_of(client.rollout(MODEL, first["run_id"])),
+            course_of(promoted.rollout, promoted) | {"phase": after["phase"], "watched": after["reason"]},
+            course_of(refused.rollout, refused),
+        ],
         "requests": requests,
+        "ledger": ledger,
         "seconds": round(story.seconds, 1),
     }
 
@@ -243,42 +264,85 @@ def release(story: Story, tidegate: Tidegate, number: int, spec: str) -> dict[st
             f"version {version['number']} {version['status']}: best of {len(run['candidates'])} is "
             f"{best['estimator'].rsplit('.', 1)[-1]}, {version['metric']} {version['value']:.4f}"
         )
-    return report | {"version": version["number"]}
+    return report | {"version": version["number"], "run_id": run["run_id"]}
 
 
-def ask(story: Story, cloud: LocalCloud, client: Client) -> dict[str, Any]:
-    """Send the flights of June, and hold what was served against the artifact and against what happened."""
-    with story.step("requests") as tell:
-        flights = unseen_flights()
-        instances = instances_of(flights, [feature["name"] for feature in client.served(MODEL)["features"]])
-        answers, milliseconds, failure = send_requests(client, instances)
-        if failure:
-            raise RuntimeError(f"{REQUESTS - len(answers)} of {REQUESTS} requests failed, the first with {failure}")
-        tell(f"{len(answers):,} signed requests, one flight of June each")
-    with story.step("compare") as tell:
-        champion = next(version for version in client.versions(MODEL) if version["status"] == "champion")
-        session = cloud.session()
-        bucket = session.client("ssm").get_parameter(Name="/tidegate/dev/artifacts-bucket")["Parameter"]["Value"]
-        stored = session.client("s3").get_object(Bucket=bucket, Key=champion["artifact_key"])
-        scorer = load(stored["Body"].read())
-        expected = scorer.score(validate(scorer.contract, instances))[:, scorer.contract.positive]
-        scores = np.array([answer["predictions"][0]["score"] for answer in answers])
-        equal = int((np.abs(scores - expected) <= PARITY).sum())
+def try_out(scene: Scene, report: dict[str, Any], expected: str) -> Course:
+    """The canary of a version: users ask until there is a verdict."""
+    with scene.story.step(f"canary {report['version']}") as tell:
+        course = tried(scene.cloud, scene.client, scene.users(), MODEL, report["run_id"], on_look=scene.story.at)
+        scene.tidegate("rollout", MODEL, exits=(0, 3))
+        if course.rollout["phase"] != expected:
+            raise RuntimeError(f"it is {course.rollout['phase']}: {course.rollout['reason']}")
+        tell(f"{course.path}; all got a 200; the clock was moved by {course.moved_seconds / 60:.0f} minutes for it")
+    return course
+
+
+def ask(scene: Scene) -> dict[str, Any]:
+    """Send the flights of June, and hold what was served against the artifacts and against what happened."""
+    with scene.story.step("requests") as tell:
+        users = scene.users()
+        answers = users.send(REQUESTS)
+        users.demand_that_all_were_answered()
+        shares = Counter(answer.document["version"] for answer in answers)
+        by = ", ".join(f"{count} by version {version}" for version, count in shares.most_common())
+        tell(f"{len(answers):,} signed requests, one flight of June each: {by}")
+    with scene.story.step("compare") as tell:
+        equal = sum(scores_equal(scene, version, answers) for version in shares)
         if equal != REQUESTS:
             raise RuntimeError(f"{REQUESTS - equal} of {REQUESTS} served scores are not the artifact's own")
-        said = np.array([bool(answer["predictions"][0]["label"]) for answer in answers])
-        late = flights["late"].to_numpy(dtype=bool)
-        tell("served scores against the artifact's own, labels against what happened")
+        late = scene.flights["late"].to_numpy(dtype=bool)
+        right = sum(answer.document["predictions"][0]["label"] == late[answer.instance] for answer in answers)
+        tell("served scores against the artifacts' own, labels against what happened")
+    milliseconds = [answer.milliseconds for answer in answers]
     return {
         "sent": REQUESTS,
         "ok": len(answers),
         "p50_ms": round(float(np.percentile(milliseconds, 50)), 2),
         "p99_ms": round(float(np.percentile(milliseconds, 99)), 2),
         "scores_equal": equal,
-        "labels_right": int((said == late).sum()),
+        "labels_right": int(right),
         "late": int(late.sum()),
-        "version": answers[-1]["version"],
+        "version": shares.most_common(1)[0][0],
+        "by_version": {str(version): count for version, count in sorted(shares.items())},
     }
+
+
+def scores_equal(scene: Scene, number: int, answers: Sequence[Answer]) -> int:
+    """How many of a version's answers have the score that its stored artifact gives."""
+    session, version = scene.cloud.session(), scene.client.version(MODEL, number)
+    bucket = session.client("ssm").get_parameter(Name="/tidegate/dev/artifacts-bucket")["Parameter"]["Value"]
+    stored = session.client("s3").get_object(Bucket=bucket, Key=version["artifact_key"])
+    scorer = load(stored["Body"].read())
+    own = [answer for answer in answers if answer.document["version"] == number]
+    inputs = validate(scorer.contract, [scene.instances[answer.instance] for answer in own])
+    expected = scorer.score(inputs)[:, scorer.contract.positive]
+    served = np.array([answer.document["predictions"][0]["score"] for answer in own])
+    return int((np.abs(served - expected) <= PARITY).sum())
+
+
+def watch(scene: Scene, report: dict[str, Any]) -> dict[str, Any]:
+    """Let the watch of a promoted version end; the rollout as it is then."""
+    with scene.story.step(f"watch {report['version']}") as tell:
+        rollout = watched(scene.cloud, scene.client, MODEL, report["run_id"])
+        if rollout["phase"] != "done":
+            raise RuntimeError(f"it is {rollout['phase']}: {rollout['reason']}")
+        tell(f"{rollout['reason']} (by the moved clock)")
+    return rollout
+
+
+def course_of(rollout: dict[str, Any], course: Course | None = None) -> dict[str, Any]:
+    """What the summary says of one rollout."""
+    found = {
+        "version": rollout["version"],
+        "phase": rollout["phase"],
+        "steps": course.steps if course else [],
+        "requests": course.requests if course else 0,
+        "answered_ok": course.answered_ok if course else 0,
+        "reason": rollout["reason"],
+    }
+    back = course.seconds_to_champion if course else None
+    return found if back is None else found | {"seconds_to_champion": round(back, 1)}
 
 
 def summarised(report: dict[str, Any], version: dict[str, Any]) -> dict[str, Any]:
@@ -318,22 +382,73 @@ def print_summary(out: Console, summary: dict[str, Any]) -> None:
             _interval(differences["baseline"], "estimate"), _interval(differences.get("champion"), "estimate"),
         )  # fmt: skip
     out.print(grid)
-    for version in summary["versions"]:
-        verdict = "[green]accepted[/green]" if version["accepted"] else "[red]rejected[/red]"
-        out.print(f"\n[bold]Gate, version {version['version']}[/bold]: {verdict}")
-        for check in version["checks"]:
-            first, *rest = _wrapped(check["statement"], out.width, indent=4)
-            out.print(f"  {_MARKS.get(check['outcome'], '–')} {escape(first)}", *map(escape, rest), **_PLAIN)
-    requests = summary["requests"]
+    for version, rollout in zip(summary["versions"], summary["rollouts"], strict=True):
+        print_gate(out, version, brief=rollout["phase"] == "rolled_back")
+        if rollout["steps"]:
+            print_canary(out, rollout)
+    print_requests(out, summary["requests"])
+    print_ledger(out, summary["ledger"])
+    out.print(f"\nAll of it took {summary['seconds']:.0f} s.", highlight=False)
+
+
+def print_gate(out: Console, version: dict[str, Any], *, brief: bool) -> None:
+    """The gate's verdict with its sentences; `brief` is the comparison with the champion only."""
+    verdict = "[green]accepted[/green]" if version["accepted"] else "[red]rejected[/red]"
+    out.print(f"\n[bold]Gate, version {version['version']}[/bold]: {verdict}")
+    for check in version["checks"]:
+        if not brief or check["name"] == "not_worse_than_champion":
+            _print_marked(out, check["outcome"], check["statement"])
+    if brief:
+        _print_marked(out, "–", UNSEEN)
+
+
+def print_canary(out: Console, rollout: dict[str, Any]) -> None:
+    """How a version fared among its users, with the sentences of the verdict."""
+    promoted = rollout["phase"] == "done"
+    verdict = "[green]promoted[/green]" if promoted else "[red]rolled back[/red]"
+    out.print(f"\n[bold]Canary, version {rollout['version']}[/bold]: {verdict}")
+    _print_marked(out, "–", f"{path_of(rollout['steps'])}; a step lasts 10 minutes of the local cloud")
+    for sentence in sentences(rollout["reason"]):
+        _print_marked(out, "pass" if promoted else "fail", sentence)
+    sent, answered = rollout["requests"], rollout["answered_ok"]
+    told = f"users sent {sent:,} requests; {answered:,} were answered with 200"
+    if promoted:
+        _print_marked(out, "–", told)
+        _print_marked(out, "–", f"{rollout['watched']}, with 5 % of the requests left to the version before it")
+    else:
+        _print_marked(out, "–", f"{told}: what it refused, the champion answered")
+        back = rollout["seconds_to_champion"]
+        _print_marked(out, "–", f"asked for the last time {back} s after the verdict: the champion is back at 100 %")
+
+
+def print_requests(out: Console, requests: dict[str, Any]) -> None:
+    """The flights of June: how fast they were answered, and how well."""
     right, on_time = requests["labels_right"] / requests["ok"], 1 - requests["late"] / requests["ok"]
-    out.print(f"\n[bold]Requests[/bold] (June, unseen; served by version {requests['version']})")
+    by = ", ".join(f"{count} by version {number}" for number, count in requests["by_version"].items())
+    out.print(f"\n[bold]Requests[/bold] (June, unseen, while version {requests['version']} was watched)")
     out.print(
         f"  {requests['ok']:,} of {requests['sent']:,} answered, p50 {requests['p50_ms']}, p99 {requests['p99_ms']} ms"
-        f"\n  {requests['scores_equal']:,} scores equal the model's own"
+        f"\n  {by}"
+        f"\n  {requests['scores_equal']:,} scores equal those of the artifact of the version that answered"
         f"\n  {right:.1%} of the labels turned out right (saying 'on time' to all: {on_time:.1%})",
         highlight=False,
     )
-    out.print(f"\nAll of it took {summary['seconds']:.0f} s.", highlight=False)
+
+
+def print_ledger(out: Console, entries: Sequence[dict[str, Any]]) -> None:
+    """Every change of what is served: when, what, who answers since, and why."""
+    out.print("\n[bold]Ledger[/bold] (times are the local cloud's, whose clock was moved)")
+    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for entry in entries:
+        why, _, more = entry["reason"].partition("; ")
+        told = why + (" ..." if more else "")
+        grid.add_row(entry["at"][11:16], entry["action"].replace("_", " "), answering(entry), escape(told))
+    out.print(grid)
+
+
+def _print_marked(out: Console, outcome: str, statement: str) -> None:
+    first, *rest = _wrapped(statement, out.width, indent=4)
+    out.print(f"  {_MARKS.get(outcome, '–')} {escape(first)}", *map(escape, rest), **_PLAIN)
 
 
 def _wrapped(text: str, width: int, *, indent: int) -> list[str]:
@@ -356,6 +471,7 @@ def print_further(out: Console, serving: bool) -> None:
     out.print("\n[bold]Look further[/bold]" + ("" if serving else " (with `scripts/demo --serve` running)"))
     for words in (
         f"report {MODEL} 2",
+        f"rollout {MODEL}",
         f"versions {MODEL}",
         f"runs {MODEL}",
         f"ledger {MODEL}",
@@ -394,7 +510,7 @@ def serve(out: Console, cloud: LocalCloud) -> None:
 def main() -> int:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(
-        prog="scripts/demo", description="Register a real dataset, train, gate and serve a model on the local cloud.",
+        prog="scripts/demo", description="Train, gate, serve and release versions of a model on the local cloud.",
         epilog="example: scripts/demo --serve",
     )  # fmt: skip
     parser.add_argument("--serve", action="store_true", help="leave the endpoint up and print a request to paste")

@@ -1,4 +1,4 @@
-"""The control API: datasets, models, runs, versions and what is served, for people and pipelines.
+"""The control API: datasets, models, runs, versions, rollouts and what is served, for people and pipelines.
 
 An HTTP API (payload 2.0) behind IAM: `tidegate.roles` says who may call what.
 
@@ -23,10 +23,13 @@ from tidegate.aws.clock import SystemClock
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
+from tidegate.aws.rollouts import DynamoRollouts
+from tidegate.aws.watch import DynamoStandings, S3Verdicts
 from tidegate.aws.workflow import StepFunctionsWorkflow
 from tidegate.errors import (
     ArtifactRejectedError,
     ConflictError,
+    ForbiddenError,
     InvalidInputError,
     LedgerBrokenError,
     NotFoundError,
@@ -42,13 +45,17 @@ from tidegate.ports import (
     DatasetFiles,
     Dispatcher,
     Models,
+    Rollouts,
     Routes,
     Runs,
+    Standings,
+    Verdicts,
     Versions,
     Workflow,
 )
 from tidegate.settings import ControlSettings
-from tidegate.steps import captures, datasets, models, routes, runs
+from tidegate.steps import approvals, captures, datasets, models, routes, runs, standings
+from tidegate.steps.documents import Document
 from tidegate.telemetry import Meter, logger
 
 RETRY_AFTER_SECONDS = 2
@@ -70,8 +77,11 @@ class Ports:
     runs: Runs
     versions: Versions
     routes: Routes
+    rollouts: Rollouts
     artifacts: Artifacts
     captures: CaptureReader
+    standings: Standings
+    verdicts: Verdicts
     workflow: Workflow
     dispatcher: Dispatcher
     clock: Clock
@@ -91,8 +101,11 @@ def wire() -> Ports:
         runs=registry,
         versions=registry,
         routes=registry,
+        rollouts=DynamoRollouts(settings.registry_table),
         artifacts=S3Artifacts(settings.artifacts_bucket),
         captures=S3CaptureReader(settings.captures_bucket),
+        standings=DynamoStandings(settings.registry_table),
+        verdicts=S3Verdicts(settings.captures_bucket),
         workflow=StepFunctionsWorkflow(settings.release_state_machine),
         dispatcher=LambdaDispatcher(settings.catalog_function),
         clock=SystemClock(),
@@ -177,7 +190,10 @@ def _list_models(call: Call, at: Ports) -> Answer:
 
 
 def _show_model(call: Call, at: Ports) -> Answer:
-    return HTTPStatus.OK, models.show_model(call.path["model"], models=at.models, routes=at.routes)
+    answer = models.show_model(
+        call.path["model"], models=at.models, routes=at.routes, rollouts=at.rollouts, clock=at.clock
+    )
+    return HTTPStatus.OK, answer
 
 
 def _apply_model(call: Call, at: Ports) -> Answer:
@@ -227,6 +243,33 @@ def _read_report(call: Call, at: Ports) -> Answer:
     return HTTPStatus.OK, models.read_report(model, version, versions=at.versions, artifacts=at.artifacts)
 
 
+def _decide(call: Call, at: Ports) -> Answer:
+    answer = approvals.decide(
+        call.path["model"],
+        call.path["version"],
+        approvals.Decide.read(call.body),
+        actor=call.actor,
+        versions=at.versions,
+        rollouts=at.rollouts,
+        routes=at.routes,
+        artifacts=at.artifacts,
+        workflow=at.workflow,
+        clock=at.clock,
+    )
+    return HTTPStatus.OK, answer
+
+
+def _list_rollouts(call: Call, at: Ports) -> Answer:
+    model = call.path["model"]
+    answer = approvals.list_rollouts(model, models=at.models, rollouts=at.rollouts, routes=at.routes)
+    return HTTPStatus.OK, answer
+
+
+def _show_rollout(call: Call, at: Ports) -> Answer:
+    model, run = call.path["model"], call.path["run"]
+    return HTTPStatus.OK, approvals.show_rollout(model, run, rollouts=at.rollouts, routes=at.routes)
+
+
 def _list_captures(call: Call, at: Ports) -> Answer:
     answer = captures.list_captures(
         call.path["model"],
@@ -249,50 +292,58 @@ def _verify_ledger(call: Call, at: Ports) -> Answer:
 
 
 def _roll_back(call: Call, at: Ports) -> Answer:
-    wish = routes.RollBack.read(call.body)
-    answer = routes.roll_back(
-        call.path["model"],
-        wish,
-        actor=call.actor,
-        models=at.models,
-        versions=at.versions,
-        routes=at.routes,
-        clock=at.clock,
-    )
-    return _changed(answer)
+    return _acted(call, at, routes.RollBack, routes.roll_back, versions=at.versions)
 
 
 def _kill(call: Call, at: Ports) -> Answer:
-    wish = routes.Because.read(call.body)
-    return _changed(
-        routes.kill(call.path["model"], wish, actor=call.actor, models=at.models, routes=at.routes, clock=at.clock)
-    )
+    return _acted(call, at, routes.Because, routes.kill)
 
 
 def _resume(call: Call, at: Ports) -> Answer:
-    wish = routes.Because.read(call.body)
-    return _changed(
-        routes.resume(call.path["model"], wish, actor=call.actor, models=at.models, routes=at.routes, clock=at.clock)
-    )
+    return _acted(call, at, routes.Because, routes.resume)
 
 
 def _split(call: Call, at: Ports) -> Answer:
-    wish = routes.Split.read(call.body)
-    answer = routes.split(
-        call.path["model"],
-        wish,
-        actor=call.actor,
+    return _acted(call, at, routes.Split, routes.split, versions=at.versions)
+
+
+def _end_rollout(call: Call, at: Ports) -> Answer:
+    more = {"versions": at.versions, "rollouts": at.rollouts, "workflow": at.workflow}
+    return _acted(call, at, approvals.EndRollout, approvals.end, **more)
+
+
+def _list_standings(call: Call, at: Ports) -> Answer:
+    answer = standings.list_standings(
+        call.query.get("after"),
         models=at.models,
-        versions=at.versions,
         routes=at.routes,
+        rollouts=at.rollouts,
+        standings=at.standings,
         clock=at.clock,
     )
-    return _changed(answer)
+    return HTTPStatus.OK, answer
 
 
-def _changed(answer: dict[str, Any]) -> Answer:
-    """What people did to what is served is logged with its ledger entry: a copy that this function cannot change."""
-    if answer["changed"]:
+def _show_standing(call: Call, at: Ports) -> Answer:
+    answer = standings.show_standing(
+        call.path["model"], models=at.models, routes=at.routes, standings=at.standings, verdicts=at.verdicts
+    )
+    return HTTPStatus.OK, answer
+
+
+def _acknowledge(call: Call, at: Ports) -> Answer:
+    wish = standings.Acknowledge.read(call.body)
+    answer = standings.acknowledge(
+        call.path["model"], wish, actor=call.actor, models=at.models, standings=at.standings, clock=at.clock
+    )
+    return HTTPStatus.OK, answer
+
+
+def _acted(call: Call, at: Ports, body: type[Document], act: Callable[..., dict[str, Any]], **more: object) -> Answer:
+    """What people do to what is served. It is logged with its ledger entry: a copy that this function cannot change."""
+    wish, model = body.read(call.body), call.path["model"]
+    answer = act(model, wish, actor=call.actor, models=at.models, routes=at.routes, clock=at.clock, **more)
+    if answer["entry"]:
         logger("control").info("route changed", extra={"ledger_entry": answer["entry"]})
     return HTTPStatus.OK, answer
 
@@ -318,6 +369,10 @@ ROUTES: Mapping[str, Callable[[Call, Ports], Answer]] = {
     "GET /models/{model}/versions": _list_versions,
     "GET /models/{model}/versions/{version}": _show_version,
     "GET /models/{model}/versions/{version}/report": _read_report,
+    "POST /models/{model}/versions/{version}/approval": _decide,
+    "GET /models/{model}/rollouts": _list_rollouts,
+    "GET /models/{model}/rollouts/{run}": _show_rollout,
+    "POST /models/{model}/rollout/end": _end_rollout,
     "GET /captures/{model}": _list_captures,
     "GET /models/{model}/ledger": _show_ledger,
     "GET /models/{model}/ledger/verification": _verify_ledger,
@@ -325,6 +380,9 @@ ROUTES: Mapping[str, Callable[[Call, Ports], Answer]] = {
     "POST /models/{model}/kill": _kill,
     "POST /models/{model}/resume": _resume,
     "POST /models/{model}/split": _split,
+    "GET /watch": _list_standings,
+    "GET /models/{model}/watch": _show_standing,
+    "POST /models/{model}/acknowledge": _acknowledge,
 }
 
 app = APIGatewayHttpResolver()
@@ -369,7 +427,7 @@ def _no_such_route(_: Exception) -> Response[str]:
     return _problem(HTTPStatus.NOT_FOUND, "no such route", next_step="the command line may be newer than the stack")
 
 
-def _refused(error: TidegateError) -> Response[str]:
+def _refused(error: TidegateError) -> Response[str]:  # noqa: PLR0911  one for each kind of error
     match error:
         case InvalidInputError():
             status = HTTPStatus(error.status) if isinstance(error, RequestInvalidError) else None
@@ -378,6 +436,8 @@ def _refused(error: TidegateError) -> Response[str]:
             return _problem(status, error.summary, errors=listed, next_step=error.next_step)
         case NotFoundError():
             return _problem(HTTPStatus.NOT_FOUND, error.message, next_step=error.next_step)
+        case ForbiddenError():
+            return _problem(HTTPStatus.FORBIDDEN, error.message, next_step=error.next_step)
         case ConflictError():
             next_step = error.next_step or "read it again, then decide again"
             return _problem(HTTPStatus.CONFLICT, error.message, next_step=next_step)

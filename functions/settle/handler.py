@@ -1,4 +1,4 @@
-"""Lambda `settle`: closes a run whose execution ended by a fault.
+"""Lambda `settle`: closes a run whose execution ended by a fault, and ends its rollout.
 
 Called by the state machine's own Catch, and by EventBridge for executions that ended where no Catch could run: aborted,
 timed out as a whole, failed in Settle itself. Both may come for one run; the second changes nothing.
@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.registry import DynamoRegistry
+from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.messages import RunRef, SettleTask
 from tidegate.settings import RegistrySettings
 from tidegate.steps.settle import ABORTED, TIMED_OUT, settle
@@ -21,15 +22,25 @@ STATUS_CHANGE = "Step Functions Execution Status Change"
 
 
 @cache
-def wire() -> DynamoRegistry:
-    """The registry on AWS, made at the first invocation and kept."""
-    return DynamoRegistry(RegistrySettings.from_env().registry_table)
+def wire() -> tuple[DynamoRegistry, DynamoRollouts]:
+    """Adapters on AWS, made at the first invocation and kept."""
+    table = RegistrySettings.from_env().registry_table
+    return DynamoRegistry(table), DynamoRollouts(table)
 
 
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """SettleTask or an EventBridge event in, Settled out."""
     task = _of_status_change(event["detail"]) if event.get("detail-type") == STATUS_CHANGE else SettleTask.parse(event)
-    settled = settle(task, runs=wire(), clock=SystemClock())
+    registry, rollouts = wire()
+    settled = settle(
+        task,
+        models=registry,
+        runs=registry,
+        versions=registry,
+        routes=registry,
+        rollouts=rollouts,
+        clock=SystemClock(),
+    )
     logger("settle").info("settled", extra={"run": task.run.to_json(), "settled": settled.to_json()})
     return settled.to_json()
 

@@ -1,5 +1,8 @@
-"""CaptureStream: captured predictions from Firehose into S3, by model and hour, and as a table in Athena."""
+"""RecordStream: captured predictions, or what became of them, from Firehose into S3, by model and hour, and as a table
+in Athena."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aws_cdk import Stack
@@ -15,41 +18,89 @@ from infra.constructs.permissions import acknowledge, allow
 from infra.settings import DeploymentSettings
 
 CAPTURES = "captures/"
+FEEDBACK = "feedback/"
 ERRORS = "errors/"
 BUFFER_SECONDS = 60  # the least with dynamic partitioning
 BUFFER_MIB = 64  # the least with dynamic partitioning
 FIRST_HOUR = "2025-01-01-00"  # where the projection of partitions begins; nothing is older than the deployment
 _LOG_STREAM = "S3Delivery"
 _SCORES = "label:string,score:double,probabilities:map<string,double>"
-# docs/captures.md says what they mean. `inputs` differ from model to model, so they are a map of texts.
-COLUMNS = {
+PARTITIONS = {"model": "string", "hour": "string"}
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What one stream carries: into which folder of the bucket, and with which columns."""
+
+    folder: str
+    about: str
+    columns: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Last part of the stream's name, and the table's."""
+        return self.folder.removesuffix("/")
+
+
+# docs/captures.md says what the columns mean. `inputs` differ from model to model, so they are a map of texts.
+CAPTURE_COLUMNS = {
     "schema": "int",
     "id": "string",
     "time": "string",
     "version": "int",
     "arm": "string",
     "reason": "string",
+    "route": "int",
     "request_id": "string",
     "rows": "int",
     "latency_ms": "double",
+    "cold": "boolean",
     "inputs": "map<string,string>",
     "label": "string",
     "score": "double",
     "probabilities": "map<string,double>",
     "violations": "array<string>",
     "error": "string",
-    "shadow": f"struct<version:int,latency_ms:double,error:string,{_SCORES}>",
+    "shadow": f"struct<version:int,latency_ms:double,error:string,cold:boolean,{_SCORES}>",
     "sample": "double",
 }
-PARTITIONS = {"model": "string", "hour": "string"}
+# docs/feedback.md says what they mean. An outcome is a boolean, a number or a text; Athena gets its text.
+FEEDBACK_COLUMNS = {
+    "schema": "int",
+    "id": "string",
+    "time": "string",
+    "reported": "string",
+    "outcome": "string",
+}
+CAPTURED = Records(CAPTURES, "One row for each captured prediction; say which model and which hours", CAPTURE_COLUMNS)
+REPORTED = Records(FEEDBACK, "One row for each reported outcome; say which model and which hours", FEEDBACK_COLUMNS)
 
 
-class CaptureStream(Construct):
+class RecordStream(Construct):
     """One stream for all models: Firehose takes the partition of each line from the line itself."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, bucket: s3.Bucket, settings: DeploymentSettings) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        records: Records,
+        bucket: s3.Bucket,
+        settings: DeploymentSettings,
+        database: str = "",
+    ) -> None:
+        """
+        Args:
+            scope: the stack.
+            construct_id: e.g. `Captures`.
+            records: what it carries.
+            bucket: where that goes.
+            settings: names and log retention.
+            database: of another stream, for the table; empty: one of its own.
+        """
         super().__init__(scope, construct_id)
-        self.name = f"{settings.prefix}-captures"
+        self._records = records
+        self.name = f"{settings.prefix}-{records.name}"
         self.log_group = log_group(self, "Logs", f"/aws/kinesisfirehose/{self.name}", settings)
         errors = logs.CfnLogStream(self, "ErrorLog", log_group_name=self.log_group.ref, log_stream_name=_LOG_STREAM)
         errors.apply_removal_policy(removal_policy(settings))
@@ -62,9 +113,12 @@ class CaptureStream(Construct):
             delivery_stream_encryption_configuration_input=(
                 firehose.CfnDeliveryStream.DeliveryStreamEncryptionConfigurationInputProperty(key_type="AWS_OWNED_CMK")
             ),
-            extended_s3_destination_configuration=_destination(bucket, role, self.log_group.ref, errors.ref),
+            extended_s3_destination_configuration=_destination(
+                records.folder, bucket, role, self.log_group.ref, errors.ref
+            ),
         )
-        self._table(bucket, settings)
+        self.database = database or self._database(settings)
+        self._table(bucket)
 
     @property
     def arn(self) -> str:
@@ -72,8 +126,9 @@ class CaptureStream(Construct):
         return self.stream.attr_arn
 
     def _role(self, bucket: s3.Bucket) -> iam.Role:
-        """Writes captures, and what could not be partitioned, into the bucket; nothing else."""
-        objects = [f"{bucket.bucket_arn}/{prefix}*" for prefix in (CAPTURES, ERRORS)]
+        """Writes records, and what could not be partitioned, into the bucket; nothing else."""
+        prefixes = (self._records.folder, ERRORS)
+        objects = [f"{bucket.bucket_arn}/{prefix}*" for prefix in prefixes]
         statements = [
             allow(["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"], [bucket.bucket_arn]),
             allow(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], objects),
@@ -92,35 +147,36 @@ class CaptureStream(Construct):
         name = Stack.of(bucket).resolve(bucket.bucket_arn)["Fn::GetAtt"][0]
         acknowledge(
             role,
-            [f"AwsSolutions-IAM5[Resource::<{name}.Arn>/{prefix}*]" for prefix in (CAPTURES, ERRORS)],
+            [f"AwsSolutions-IAM5[Resource::<{name}.Arn>/{prefix}*]" for prefix in prefixes],
             "object keys are made at run time; bucket and prefixes are named",
         )
         return role
 
-    def _table(self, bucket: s3.Bucket, settings: DeploymentSettings) -> None:
+    def _database(self, settings: DeploymentSettings) -> str:
+        return glue.CfnDatabase(
+            self,
+            "Database",
+            catalog_id=Stack.of(self).account,
+            database_input=glue.CfnDatabase.DatabaseInputProperty(
+                name=settings.prefix.replace("-", "_"),  # Athena wants no dashes
+                description=f"Tidegate {settings.stage}: what was predicted, and what became of it",
+            ),
+        ).ref
+
+    def _table(self, bucket: s3.Bucket) -> None:
         """Partitions are computed from the query, never registered: each query names its model, the hours are a range.
 
         docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html
         """
-        name = settings.prefix.replace("-", "_")  # Athena wants no dashes
-        catalog = Stack.of(self).account
-        database = glue.CfnDatabase(
-            self,
-            "Database",
-            catalog_id=catalog,
-            database_input=glue.CfnDatabase.DatabaseInputProperty(
-                name=name, description=f"Tidegate {settings.stage}: what was predicted"
-            ),
-        )
-        location = f"s3://{bucket.bucket_name}/{CAPTURES}"
+        location = f"s3://{bucket.bucket_name}/{self._records.folder}"
         glue.CfnTable(
             self,
             "Table",
-            catalog_id=catalog,
-            database_name=database.ref,
+            catalog_id=Stack.of(self).account,
+            database_name=self.database,
             table_input=glue.CfnTable.TableInputProperty(
-                name="captures",
-                description="One row for each captured prediction; say which model and which hours",
+                name=self._records.name,
+                description=self._records.about,
                 table_type="EXTERNAL_TABLE",
                 parameters={
                     "EXTERNAL": "TRUE",
@@ -137,7 +193,7 @@ class CaptureStream(Construct):
                 },
                 partition_keys=_columns(PARTITIONS),
                 storage_descriptor=glue.CfnTable.StorageDescriptorProperty(
-                    columns=_columns(COLUMNS),
+                    columns=_columns(self._records.columns),
                     location=location,
                     input_format="org.apache.hadoop.mapred.TextInputFormat",
                     output_format="org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
@@ -150,7 +206,7 @@ class CaptureStream(Construct):
         )
 
 
-def _destination(bucket: s3.Bucket, role: iam.Role, group: str, stream: str) -> Any:
+def _destination(folder: str, bucket: s3.Bucket, role: iam.Role, group: str, stream: str) -> Any:
     """Take records apart into lines, read model and hour from each, put them under that prefix.
 
     docs.aws.amazon.com/firehose/latest/dev/dynamic-partitioning.html
@@ -165,7 +221,7 @@ def _destination(bucket: s3.Bucket, role: iam.Role, group: str, stream: str) -> 
         dynamic_partitioning_configuration=stage.DynamicPartitioningConfigurationProperty(
             enabled=True, retry_options=stage.RetryOptionsProperty(duration_in_seconds=3600)
         ),
-        prefix=f"{CAPTURES}model=!{{partitionKeyFromQuery:model}}/hour=!{{partitionKeyFromQuery:hour}}/",
+        prefix=f"{folder}model=!{{partitionKeyFromQuery:model}}/hour=!{{partitionKeyFromQuery:hour}}/",
         error_output_prefix=f"{ERRORS}!{{firehose:error-output-type}}/!{{timestamp:yyyy-MM-dd-HH}}/",
         processing_configuration=stage.ProcessingConfigurationProperty(
             enabled=True,
@@ -195,5 +251,5 @@ def _processor(kind: str, **parameters: str) -> firehose.CfnDeliveryStream.Proce
     )
 
 
-def _columns(types: dict[str, str]) -> list[glue.CfnTable.ColumnProperty]:
+def _columns(types: Mapping[str, str]) -> list[glue.CfnTable.ColumnProperty]:
     return [glue.CfnTable.ColumnProperty(name=name, type=kind) for name, kind in types.items()]

@@ -1,4 +1,4 @@
-"""SignedApi: an HTTP API in front of one function, where every route wants a SigV4 signature."""
+"""SignedApi: an HTTP API in front of functions, where every route wants a SigV4 signature."""
 
 import json
 import re
@@ -34,7 +34,7 @@ _ACCESS_LOG = {
 
 
 class SignedApi(Construct):
-    """Routes, one Lambda integration (payload 2.0), IAM authorisation, throttling, access logs."""
+    """Routes, their Lambda integrations (payload 2.0), IAM authorisation, throttling, access logs."""
 
     def __init__(
         self,
@@ -52,11 +52,10 @@ class SignedApi(Construct):
             construct_id: e.g. `Api`.
             name: `serving` or `control`; part of the API's and its log group's name.
             routes: route keys, e.g. `GET /models/{model}`.
-            target: function or alias that answers.
+            target: function or alias that answers; `answer` lets others answer more routes.
             settings: throttling and log retention.
         """
         super().__init__(scope, construct_id)
-        stack = Stack.of(self)
         self.api = apigateway.CfnApi(
             self,
             "Api",
@@ -64,24 +63,7 @@ class SignedApi(Construct):
             protocol_type="HTTP",
             description=f"Tidegate {name} API ({settings.stage}); requests are signed with SigV4",
         )
-        integration = apigateway.CfnIntegration(
-            self,
-            "Integration",
-            api_id=self.api.ref,
-            integration_type="AWS_PROXY",
-            integration_uri=target.function_arn,
-            payload_format_version="2.0",
-            timeout_in_millis=INTEGRATION_TIMEOUT_MS,
-        )
-        for route in routes:
-            apigateway.CfnRoute(
-                self,
-                f"Route {route}",
-                api_id=self.api.ref,
-                route_key=route,
-                authorization_type="AWS_IAM",
-                target=f"integrations/{integration.ref}",
-            )
+        self.answer(routes, target)
         logs = log_group(self, "AccessLogs", f"/aws/vendedlogs/apis/{settings.prefix}-{name}", settings)
         apigateway.CfnStage(
             self,
@@ -99,15 +81,36 @@ class SignedApi(Construct):
                 throttling_burst_limit=settings.throttle_burst,
             ),
         )
+        self.url = self.api.attr_api_endpoint
+
+    def answer(self, routes: Sequence[str], target: lambda_.IFunction, name: str = "") -> None:
+        """Let a function or alias answer these routes; `name` tells it from the others of this API."""
+        integration = apigateway.CfnIntegration(
+            self,
+            f"{name}Integration",
+            api_id=self.api.ref,
+            integration_type="AWS_PROXY",
+            integration_uri=target.function_arn,
+            payload_format_version="2.0",
+            timeout_in_millis=INTEGRATION_TIMEOUT_MS,
+        )
+        for route in routes:
+            apigateway.CfnRoute(
+                self,
+                f"Route {route}",
+                api_id=self.api.ref,
+                route_key=route,
+                authorization_type="AWS_IAM",
+                target=f"integrations/{integration.ref}",
+            )
         lambda_.CfnPermission(
             self,
-            "Invoke",
+            f"{name}Invoke",
             action="lambda:InvokeFunction",
             function_name=target.function_arn,
             principal="apigateway.amazonaws.com",
-            source_arn=stack.format_arn(service="execute-api", resource=self.api.ref, resource_name="*/*"),
+            source_arn=Stack.of(self).format_arn(service="execute-api", resource=self.api.ref, resource_name="*/*"),
         )
-        self.url = self.api.attr_api_endpoint
 
     def arn(self, route: str) -> str:
         """What `execute-api:Invoke` acts on for a route, whatever names stand in its path."""

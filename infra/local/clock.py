@@ -38,6 +38,11 @@ class Clock:
             self._offset_s += max(0.0, epoch_s - self.time())
             self._moved.notify_all()
 
+    def wake(self) -> None:
+        """Lets everyone who waits ask whether it is still worth it."""
+        with self._moved:
+            self._moved.notify_all()
+
     def wait(self, seconds: float, running: Callable[[], bool] = lambda: True, poll_s: float = 0.1) -> bool:
         """Waits until `seconds` have passed on this clock; False when `running` said no before that."""
         deadline = self.time() + seconds

@@ -10,8 +10,9 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +28,7 @@ from infra.local.clients import Clients, LocalSession
 from infra.local.clock import Clock
 from infra.local.delivery import Courier
 from infra.local.events import EventBus
+from infra.local.faults import Throttle
 from infra.local.firehose import Firehose
 from infra.local.front_door import FrontDoor
 from infra.local.functions import FunctionConfig, Invocation
@@ -38,6 +40,7 @@ from infra.local.metrics import Metrics
 from infra.local.moto_server import MotoServer
 from infra.local.resources import Provisioned, ResourceError, create_custom, create_named, provision_into, supported
 from infra.local.stepfunctions import StateMachines
+from infra.local.streams import Streams
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +123,8 @@ class LocalCloud:
             state_dir: gets local.json, by which other processes find this cloud.
             on_progress: gets a line per step.
             developer_policy: what the user `developer` may do.
-            event_retry_waits_s: before the retries of a failed asynchronous invocation (AWS: 60 and 120).
+            event_retry_waits_s: before the retries of a failed asynchronous invocation (AWS: 60 and 120), and of a
+                failed batch of a table's stream; the last one is for all that come after.
             tick: fire schedules and evaluate alarms as real time passes; otherwise only `advance` does.
 
         Raises:
@@ -146,7 +150,7 @@ class LocalCloud:
         self.declared_only: tuple[str, ...] = ()
         self._assembly = assembly
         self._users: dict[str, dict[str, str]] = {}
-        self._published: dict[str, list[str]] = {}
+        self._published: dict[str, list[dict[str, Any]]] = {}
         self._closing = ExitStack()
         self._moving = threading.RLock()
 
@@ -194,8 +198,35 @@ class LocalCloud:
         """Forgets the warm environments of a function: its next invocation is a cold start."""
         self.host.recycle(self._function_name(function))
 
+    def throttle(
+        self, service: str, operations: Collection[str], *, role: str | None = None, times: int | None = None
+    ) -> Throttle:
+        """Has calls answered with the service's throttling error until the result is stopped: by `with
+        cloud.throttle(...)`, or by its `stop`. Its `refused` counts them.
+
+        Args:
+            service: botocore's name of it, such as dynamodb.
+            operations: as the API spells them, such as {"PutItem", "TransactWriteItems"}.
+            role: only calls of roles whose name contains this; otherwise everyone's but the cloud's own.
+            times: only so many calls; otherwise all of them.
+        """
+        throttle = Throttle(service, operations, role, times)
+        self._door.throttle(throttle)
+        return throttle
+
+    def skew(self, function: str, seconds: float) -> None:
+        """Puts the clock of a function's processes `seconds` ahead of this machine's, behind it when negative.
+
+        Its warm environments are forgotten, since a process keeps the clock it started with. What Python's time and
+        datetime modules tell is off, not what compiled code asks the operating system. AWS refuses signatures that are
+        15 minutes off, and so does this cloud.
+        """
+        config = self.host.config(self._function_name(function))
+        self.host.add(replace(config, clock_skew_s=float(seconds)))
+
     def advance(self, seconds: float) -> None:
-        """Moves the clock ahead: schedules fire in their order, alarms are evaluated, Wait states end."""
+        """Moves the clock ahead: schedules fire in their order, alarms are evaluated. In state machines Wait states and
+        waits before a retry end, and tasks that wait for their token's answer time out."""
         with self._moving:
             self.bus.next_due()  # learns of new schedules, so that they count from before the jump
             end = self.clock.time() + seconds
@@ -208,9 +239,16 @@ class LocalCloud:
             self.clock.move_to(end)
 
     def settle(self, timeout_s: float = 60.0) -> bool:
-        """Waits until no asynchronous invocation is under way, every log line is in and Firehose has written what it
-        took; False when it takes longer."""
-        return self.host.drain(timeout_s) and self.firehose.drain(timeout_s)
+        """Waits until the streams of the tables are read to their end, no asynchronous invocation is under way, every
+        log line is in and Firehose has written what it took; False when it takes longer."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            batches = self.streams.batches
+            for part in (self.streams, self.host, self.firehose):
+                if not part.drain(max(deadline - time.monotonic(), 0.0)):
+                    return False
+            if self.streams.batches == batches and self.streams.drain(0.0):
+                return True  # else a stream was read meanwhile, and its function may have set the others in motion
 
     def metric_sum(self, namespace: str, name: str, dimensions: Mapping[str, str] | None = None) -> float:
         """The sum of a metric since the cloud started; see Metrics.total."""
@@ -219,6 +257,21 @@ class LocalCloud:
     def alarm_state(self, name: str) -> str:
         """OK, ALARM or INSUFFICIENT_DATA, as of the last evaluation."""
         return self.alarms.state(name)
+
+    def notifications(self, topic: str) -> list[dict[str, Any]]:
+        """What was published to a topic since the start, oldest first: {"subject": text or None, "message": text,
+        "attributes": {name: value}}. By name or ARN; raises LookupError naming the topics there are.
+        """
+        topics = {arn.rpartition(":")[2]: arn for arn in self._moto.topics()}
+        short = topic.rpartition(":")[2]
+        if short not in topics:
+            raise LookupError(f"there is no topic {topic}; there are {', '.join(sorted(topics))}")
+        return list(self._published.get(topics[short], []))
+
+    def events_seen(self, source: str) -> list[dict[str, Any]]:
+        """The events of a source (tidegate, aws.states) that came to the default bus, oldest first. Of all sources
+        together the last 10,000 are kept."""
+        return self.bus.seen(source)
 
     def messages(self, name: str) -> list[str]:
         """What waits in a queue, or what was published to a topic since the start; by name, ARN or queue URL.
@@ -231,7 +284,7 @@ class LocalCloud:
         if ":sns:" not in name and short in queues:
             return self._moto.queue_messages(short)
         if short in topics:
-            return list(self._published.get(topics[short], []))
+            return [notification["message"] for notification in self.notifications(topics[short])]
         raise LookupError(f"there is no queue or topic {name}; there are {', '.join(sorted({*queues, *topics}))}")
 
     def log_lines(self, group: str) -> list[str]:
@@ -262,7 +315,7 @@ class LocalCloud:
     ) -> None:
         closing = self._closing
         scratch = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="tidegate-cloud-")))
-        self._moto = MotoServer(ACCOUNT, REGION, self._invoked_from_inside)
+        self._moto = MotoServer(ACCOUNT, REGION, self._invoked_from_inside, self.clock.now)
         closing.callback(self._moto.close)
         self._door = FrontDoor(self._moto)
         closing.callback(self._door.close)
@@ -281,20 +334,26 @@ class LocalCloud:
             on_async_failure=self._failed_event,
             event_retry_waits_s=event_retry_waits_s,
         )
+        courier = Courier(self._door, self._clients, self.host.invoke_async, self._put_event, self.logs.line)
+        self.streams = Streams(
+            self._moto,
+            self._door,
+            self.host,
+            courier,
+            role_of=self._role_of,
+            clock=self.clock,
+            metrics=self.metrics,
+            retry_waits_s=event_retry_waits_s,
+        )
+        closing.callback(self.streams.close)
         closing.callback(self.host.close)
+        closing.callback(self.streams.stop)
         closing.callback(machines.abort)
         self._bridge = LambdaBridge(self._moto, self.host)
-        courier = Courier(self._door, self._clients, self.host.invoke_async, self._put_event, self.logs.line)
         self.bus.courier = courier
         self.alarms = Alarms(self._moto, self.clock, self.metrics, self.bus, courier)
         self._failed_events = FailedEvents(courier, self._role_of, self.clock.now)
-        self._door.handle("lambda", "Invoke", self._bridge.invoke)
-        self._door.handle("events", "PutEvents", self.bus.put_events)
-        self._door.handle("stepfunctions", "StopExecution", machines.stopping)
-        self._door.handle("stepfunctions", "DescribeExecution", machines.describing)
-        self._door.observe("cloudwatch", "PutMetricData", lambda call, _: self._metric_data(call.params))
-        self._door.observe("logs", "PutLogEvents", lambda call, _: self._log_events(call.params))
-        self._door.observe("sns", "Publish", lambda call, _: self._was_published(call.params))
+        self._answer_calls(machines)
 
         self._world = Provisioned(
             self._assembly, ACCOUNT, REGION, self._clients.root, self._moto.state_machines(), scratch
@@ -322,6 +381,21 @@ class LocalCloud:
         self.declared_only = tuple(self._world.declared_only)
         self.add_user("developer", developer_policy)
         progress(f"{len(self._world.functions)} functions, {len(self.gateways)} APIs: ready at {self.endpoint_url}")
+
+    def _answer_calls(self, machines: StateMachines) -> None:
+        """The calls that do not go to moto, or not only."""
+        self._door.handle("lambda", "Invoke", self._bridge.invoke)
+        self._door.handle("events", "PutEvents", self.bus.put_events)
+        self._door.handle("stepfunctions", "StopExecution", machines.stopping)
+        self._door.handle("stepfunctions", "DescribeExecution", machines.describing)
+        self._door.handle("stepfunctions", "SendTaskSuccess", machines.tokens.succeeded)
+        self._door.handle("stepfunctions", "SendTaskFailure", machines.tokens.failed)
+        self._door.handle("stepfunctions", "SendTaskHeartbeat", machines.tokens.beat)
+        for operation in ("CreateEventSourceMapping", "UpdateEventSourceMapping"):
+            self._door.observe("lambda", operation, lambda _call, _: self.streams.look())
+        self._door.observe("cloudwatch", "PutMetricData", lambda call, _: self._metric_data(call.params))
+        self._door.observe("logs", "PutLogEvents", lambda call, _: self._log_events(call.params))
+        self._door.observe("sns", "Publish", lambda call, _: self._was_published(call.params))
 
     def _bootstrap(self) -> None:
         """What `cdk bootstrap` leaves in an account: the version parameter and the assets bucket with the assets."""
@@ -383,6 +457,7 @@ class LocalCloud:
     def _add_functions(self) -> None:
         for name, properties in self._world.functions.items():
             self.host.add(self._function_config(name, properties))
+        self.streams.look()
 
     def _function_config(self, name: str, properties: Mapping[str, Any]) -> FunctionConfig:
         invoke = self._world.invoke_configs.get(name, {})
@@ -509,4 +584,10 @@ class LocalCloud:
     def _was_published(self, params: Mapping[str, Any]) -> None:
         topic = params.get("TopicArn") or params.get("TargetArn")
         if topic:
-            self._published.setdefault(str(topic), []).append(str(params.get("Message", "")))
+            attributes = params.get("MessageAttributes") or {}
+            notification = {
+                "subject": params.get("Subject"),
+                "message": str(params.get("Message", "")),
+                "attributes": {name: given.get("StringValue") for name, given in attributes.items()},
+            }
+            self._published.setdefault(str(topic), []).append(notification)

@@ -30,6 +30,7 @@ from infra.local.functions import FunctionConfig
 from infra.local.process_memory import peak_kb, session_kb
 from infra.local.reaper import Reaper
 from infra.local.runtime_api import Call, RuntimeApi
+from infra.local.skewed_clock import write_shim
 
 INIT_LIMIT_S = 10.0
 LOG_TAIL_BYTES = 4096
@@ -178,7 +179,8 @@ class Environment:
         started = time.monotonic()
         self._deadline = started + timeout_s
         self._next_look, self._next_tree_look = started + _LOOK_S, started + _TREE_LOOK_S
-        deadline_ms = int((time.time() + timeout_s) * 1000)
+        # On AWS the deadline is told by the clock of the machine the function runs on.
+        deadline_ms = int((time.time() + self.config.clock_skew_s + timeout_s) * 1000)
         self._api.deliver(Call(request_id, function_arn, payload, deadline_ms, trace_id))
         return self.resume(patience_s)
 
@@ -322,7 +324,7 @@ class Environment:
         return variables
 
     def _import_path(self) -> list[Path]:
-        """The function's own code, then the layers, then the runtime's packages.
+        """The shim of a skewed clock if there is one, the function's own code, the layers, the runtime's packages.
 
         On AWS the layers are unpacked over each other into /opt, so that a later one wins: here it comes first.
         """
@@ -334,7 +336,9 @@ class Environment:
             if folder.is_dir()
         ]
         runtime = [self._machine.runtime_dir] if self._machine.runtime_dir is not None else []
-        return [self.config.code_dir, *layers, *runtime]
+        skew_s = self.config.clock_skew_s
+        shim = [write_shim(self._machine.state_dir / f"skew{skew_s}", skew_s)] if skew_s else []
+        return [*shim, self.config.code_dir, *layers, *runtime]
 
     def _watch_process(self) -> None:
         self._selector.register(self._output, selectors.EVENT_READ, lambda _events: self._read_output(once=True))

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import uuid
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,7 @@ from infra.local.schedules import next_time
 log = logging.getLogger(__name__)
 
 MAX_ENTRY_BYTES = 1024 * 1024
+MAX_SEEN = 10_000
 RULES, SCHEDULER = "events.amazonaws.com", "scheduler.amazonaws.com"
 
 
@@ -32,6 +34,7 @@ class EventBus:
         self._moto = moto
         self._clock = clock
         self._metrics = metrics
+        self._passed: deque[dict[str, Any]] = deque(maxlen=MAX_SEEN)
         self._seen: dict[str, tuple[str, float]] = {}
         self._due: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -57,7 +60,7 @@ class EventBus:
         time: datetime | None = None,
     ) -> str:
         """Takes an event and delivers it to the targets of every rule it matches; returns its id."""
-        event = {
+        event: dict[str, Any] = {
             "version": "0",
             "id": str(uuid.uuid4()),
             "detail-type": detail_type,
@@ -68,8 +71,14 @@ class EventBus:
             "resources": list(resources),
             "detail": detail,
         }
+        if bus == "default":
+            self._passed.append(event)
         self.route(bus, event)
         return str(event["id"])
+
+    def seen(self, source: str) -> list[dict[str, Any]]:
+        """The events of a source that came to the default bus, oldest first; of all sources the last 10,000."""
+        return [event for event in self._passed.copy() if event["source"] == source]
 
     def route(self, bus: str, event: Mapping[str, Any]) -> None:
         """Delivers an event that is on a bus."""

@@ -2,7 +2,7 @@
 
 In the order of the service: deaggregation, metadata extraction, prefix, delimiter, compression, one object for each
 partition. What cannot be partitioned goes under the error prefix. Only the buffer is shorter than any real one: what
-has arrived is written at once.
+has arrived is written after a quarter of a second, and at once when someone waits for it.
 
 docs.aws.amazon.com/firehose/latest/dev/dynamic-partitioning.html
 docs.aws.amazon.com/firehose/latest/dev/s3-prefixes.html
@@ -37,7 +37,7 @@ MAX_BATCH_RECORDS = 500
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_DEAGGREGATED = 500
 MIN_PARTITIONED_MIB, MIN_PARTITIONED_SECONDS = 64, 60
-_GATHER_S = 0.05  # so that the records of a burst share objects
+_GATHER_S = 0.25  # so that the records of a burst share objects
 _KEY = re.compile(r"\"?(\w+)\"?\s*:\s*\.(\w+(?:\.\w+)*)")
 _EXTRACTION = re.compile(rf"\{{\s*(?:{_KEY.pattern}\s*,?\s*)+\}}")
 _EXPRESSION = re.compile(r"!\{([^:}]+):([^}]*)\}")
@@ -142,6 +142,7 @@ class Firehose:
         self._arrived: dict[str, list[bytes]] = defaultdict(list)
         self._changed = threading.Condition()
         self._writing = False
+        self._awaited = 0
         self._closed = False
         self._undelivered: list[tuple[Stream, str, bytes, float]] = []
         self._thread = threading.Thread(target=self._work, name="local-firehose", daemon=True)
@@ -156,9 +157,14 @@ class Firehose:
         return self._put(call, [call.params["Record"]["Data"]], batch=False)
 
     def drain(self, timeout_s: float) -> bool:
-        """Waits until what has arrived was written or has failed; False when that takes longer."""
+        """Has what has arrived written at once, and waits until it was or has failed; False when that takes longer."""
         with self._changed:
-            return self._changed.wait_for(lambda: not (self._arrived or self._writing), timeout_s)
+            self._awaited += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(lambda: not (self._arrived or self._writing), timeout_s)
+            finally:
+                self._awaited -= 1
 
     def tick(self) -> None:
         """Tries again what S3 did not take; how long the oldest has waited is a metric, as on AWS."""
@@ -196,8 +202,7 @@ class Firehose:
                 self._changed.wait_for(lambda: bool(self._arrived) or self._closed)
                 if not self._arrived:
                     return
-                if not self._closed:
-                    self._changed.wait_for(lambda: self._closed, _GATHER_S)
+                self._changed.wait_for(lambda: self._closed or self._awaited > 0, _GATHER_S)
                 arrived, self._arrived = dict(self._arrived), defaultdict(list)
                 self._writing = True
             try:

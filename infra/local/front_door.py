@@ -12,6 +12,7 @@ from typing import Any
 
 from infra.local import iam, sigv4
 from infra.local.calls import ApiCall, HttpAnswer, error_answer, read_call
+from infra.local.faults import Throttle, throttled
 from infra.local.http_server import HttpServer
 from infra.local.http_wire import Request
 from infra.local.moto_server import Caller, MotoServer
@@ -41,6 +42,7 @@ class FrontDoor:
         self.moto = moto
         self._handlers: dict[tuple[str, str], Handler] = {}
         self._observers: dict[tuple[str, str], Callable[[ApiCall, HttpAnswer], None]] = {}
+        self._throttles: list[Throttle] = []
         self._root = Caller(
             secret=secrets.token_hex(20),
             token=None,
@@ -66,6 +68,10 @@ class FrontDoor:
     def observe(self, service: str, operation: str, observer: Callable[[ApiCall, HttpAnswer], None]) -> None:
         """Tells `observer` of the calls of an operation that moto has answered well."""
         self._observers[service, operation] = observer
+
+    def throttle(self, throttle: Throttle) -> None:
+        """Has calls refused as `throttle` says, until it is stopped."""
+        self._throttles.append(throttle)
 
     def caller(self, access_key: str) -> Caller | None:
         """Who holds an access key."""
@@ -119,6 +125,8 @@ class FrontDoor:
                     return call.denied(denied.message)
         except _RefusedError as refused:
             return refused.answer
+        if any(throttle.refuses(call, principal) for throttle in list(self._throttles)):
+            return throttled(call)
         return self._done(call, principal, host)
 
     def _identified(self, http: sigv4.SignedRequest, host: str) -> tuple[ApiCall, iam.Principal]:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class FunctionConfig:
-    """A function as its template describes it. `layer_dirs` in the template's order, each with python/ inside."""
+    """A function as its template describes it. `layer_dirs` in the template's order, each with python/ inside.
+
+    `clock_skew_s` is how far the clock of its environments is off, in seconds.
+    """
 
     name: str
     arn: str
@@ -27,6 +30,7 @@ class FunctionConfig:
     dead_letter_arn: str | None = None
     log_group: str | None = None
     max_event_age_s: float = 6 * 3600.0
+    clock_skew_s: float = 0.0
 
     @property
     def log_group_name(self) -> str:

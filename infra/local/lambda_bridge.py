@@ -53,12 +53,16 @@ class MeteredHost(LambdaHost):
         finally:
             with self._count_lock:
                 self._running[name] -= 1
-        self._record(name, invocation, running)
+        self._record(name, name_or_arn.rpartition("function:")[2], invocation, running)
         return invocation
 
-    def _record(self, name: str, invocation: Invocation, running: int) -> None:
+    def _record(self, name: str, called: str, invocation: Invocation, running: int) -> None:
+        """`called` is the name with the alias or version that was asked for, whose metrics AWS keeps apart too."""
+        function = {"FunctionName": name}
+        sets = [{}, function] if called == name else [{}, function, function | {"Resource": called}]
+
         def put(metric: str, value: float, unit: str = "Count") -> None:
-            for dimensions in ({"FunctionName": name}, {}):
+            for dimensions in sets:
                 self._metrics.put("AWS/Lambda", metric, value, dimensions, unit=unit)
 
         put("Throttles", float(invocation.is_throttled))

@@ -1,7 +1,7 @@
 """The one place that reaches into moto: its switches, its stores, and the few methods that must behave differently.
 
-moto is pinned by the lock file; when it moves, this file and stepfunctions.py are what to look at. Everything else in
-the local cloud talks to moto as a client does, over its HTTP interface.
+moto is pinned by the lock file; when it moves, this file, table_changes.py, stepfunctions.py and task_tokens.py are
+what to look at. Everything else in the local cloud talks to moto as a client does, over its HTTP interface.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from werkzeug.test import run_wsgi_app
 from infra.local import iam
 from infra.local.calls import HttpAnswer, environ_of
 from infra.local.sigv4 import SignedRequest
+from infra.local.table_changes import TableChanges
 
 InvokeFunction = Callable[[str, bytes, bool], "tuple[bytes, str | None]"]
 """(function name or ARN, payload, wait for the answer) -> (answer, function error)"""
@@ -66,15 +67,20 @@ class MotoServer:
     Args:
         account, region: the only ones there are.
         invoke: how a function is called when something inside moto (SNS, a log subscription, S3, SQS) calls it.
+        now: the cloud's time.
+
+    Attributes:
+        changes: the streams of the tables.
     """
 
     _open = threading.Lock()
 
-    def __init__(self, account: str, region: str, invoke: InvokeFunction) -> None:
+    def __init__(self, account: str, region: str, invoke: InvokeFunction, now: Callable[[], datetime]) -> None:
         if not MotoServer._open.acquire(blocking=False):
             raise RuntimeError("a local cloud is open in this process already; close it first, or use another process")
         self.account = account
         self.region = region
+        self.changes = TableChanges(account, region, now)
         self._undo = ExitStack()
         self._undo.callback(MotoServer._open.release)
         self._application = DomainDispatcherApplication(create_backend_app)
@@ -97,8 +103,11 @@ class MotoServer:
         conditional writes at once both would win.
         """
         with self._one_at_a_time.get(service, contextlib.nullcontext()):
-            body, status, headers = run_wsgi_app(self._application, environ_of(request, host), buffered=True)
-        return HttpAnswer(int(status.split(" ")[0]), dict(headers), b"".join(body))
+            body, line, headers = run_wsgi_app(self._application, environ_of(request, host), buffered=True)
+            status = int(line.split(" ")[0])
+            if service == "dynamodb":
+                (self.changes.commit if status < 300 else self.changes.discard)()
+        return HttpAnswer(status, dict(headers), b"".join(body))
 
     # --- who calls ----------------------------------------------------------------------------------------------------
 
@@ -204,6 +213,11 @@ class MotoServer:
         except LambdaClientError:
             return None
 
+    def stream_mappings(self) -> Sequence[Mapping[str, Any]]:
+        """The configuration of every enabled event source mapping of a table's stream."""
+        found = lambda_simple_backends[self.account][self.region].list_event_source_mappings("", "")
+        return [one.get_configuration() for one in found if ":dynamodb:" in one.event_source_arn and one.enabled]
+
     def rules(self) -> Iterator[Rule]:
         """Every EventBridge rule of every bus."""
         for bus in list(events_backends[self.account][self.region].event_buses.values()):
@@ -269,7 +283,7 @@ class MotoServer:
         self._undo.enter_context(_quiet("moto"))
 
         def invoked(function: LambdaFunction, body: str, _request_headers: Any, response_headers: Any) -> bytes:
-            """SNS, log subscriptions, DynamoDB and Kinesis streams call their functions through this one."""
+            """SNS, log subscriptions and Kinesis streams call their functions through this one."""
             answer, error = invoke(function.function_arn, body.encode(), _waits(body))
             if error:
                 response_headers["x-amz-function-error"] = error
@@ -293,13 +307,13 @@ class MotoServer:
             (LambdaSimpleBackend, "invoke", invoked_by_name),
             (FakeBucket, "get_permission", undecided),
             (MockAWS, "start", refused),
+            *self.changes.replacements(),
         ):
             self._undo.enter_context(patch.object(owner, name, replacement))
 
 
 def _waits(body: str) -> bool:
-    """A queue waits for the function's verdict; SNS, S3 and log subscriptions invoke asynchronously, as on AWS. So do
-    streams here: moto delivers a table's in the middle of the write, and the function may want to use the table."""
+    """A queue waits for the function's verdict; SNS, S3 and log subscriptions invoke asynchronously, as on AWS."""
     records = json.loads(body).get("Records") or [{}]
     return bool(records[0].get("eventSource") == "aws:sqs")
 

@@ -53,7 +53,8 @@ def _filter(wanted: Any, values: list[Any]) -> bool:
     if more:
         raise PatternError(f"a filter has one operator, not {list(wanted)}")
     if name == "exists":
-        return bool(argument) == any(value is not _MISSING for value in values)
+        # Only of leaves: an object is not there itself, as little as on AWS.
+        return bool(argument) == any(value is not _MISSING and not isinstance(value, Mapping) for value in values)
     present = [value for value in values if value is not _MISSING]
     if name == "anything-but":
         return bool(present) and not any(_excluded(argument, value) for value in present)

@@ -9,6 +9,7 @@ from typing import Any
 
 from infra.local.calls import ApiCall
 from infra.local.iam import Permission
+from infra.local.task_tokens import machine_of
 
 Params = Mapping[str, Any]
 
@@ -298,6 +299,13 @@ def _stack(value: Any, resources: Resources) -> str:
     return resources.arn("cloudformation", f"stack/{value}/*")
 
 
+def _stepfunctions(call: ApiCall, resources: Resources) -> Iterable[Permission]:
+    """A task's answer concerns the state machine its token is from; a policy for "*" allows it too."""
+    if "taskToken" in call.params:
+        return _one(call, machine_of(str(call.params["taskToken"])) or "*")
+    return _by_param(executionArn=_itself, stateMachineArn=_itself, mapRunArn=_itself)(call, resources)
+
+
 def _itself(value: Any, _resources: Resources) -> str:
     return str(value)
 
@@ -314,7 +322,7 @@ _RULES: dict[str, Callable[[ApiCall, Resources], Iterable[Permission]]] = {
     "dynamodb": _dynamodb,
     "dynamodbstreams": _by_param(StreamArn=_itself),
     "lambda": _lambda,
-    "stepfunctions": _by_param(executionArn=_itself, stateMachineArn=_itself, mapRunArn=_itself),
+    "stepfunctions": _stepfunctions,
     "ssm": _ssm,
     "sqs": _sqs,
     "sns": _sns,

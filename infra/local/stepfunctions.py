@@ -14,20 +14,31 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
 from moto.stepfunctions.parser.api import ExecutionStatus, HistoryEventType, LambdaFunctionFailedEventDetails
 from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
+from moto.stepfunctions.parser.asl.component.state import state as interpreter_state
+from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resource import ResourceCondition
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
+    StateTaskServiceCallback,
+)
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_lambda import (
     StateTaskServiceLambda,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import StateTaskLambda
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function import timestamp as wait_until
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramEnded, ProgramError, ProgramTimedOut
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
@@ -40,6 +51,7 @@ from infra.local.clients import Clients
 from infra.local.clock import Clock
 from infra.local.events import EventBus
 from infra.local.metrics import Metrics
+from infra.local.task_tokens import TaskTokens
 
 _METRICS = {
     "SUCCEEDED": "ExecutionsSucceeded",
@@ -52,7 +64,14 @@ _CLOSE_S = 10.0
 
 class StateMachines:
     """Sets moto's interpreter up for this cloud. Ends in two steps: `abort` what runs, then, when nothing answers its
-    tasks any more, `close`."""
+    tasks any more, `close`.
+
+    Every time it tells, every wait and the limits of tasks that wait for a token are the cloud's. Functions run in real
+    time, and so does the limit of a task that waits for its function, and that of a whole execution.
+
+    Attributes:
+        tokens: the task tokens, with the operations that answer them.
+    """
 
     def __init__(
         self, backend: StepFunctionsParserBackend, clients: Clients, clock: Clock, bus: EventBus, metrics: Metrics
@@ -62,6 +81,7 @@ class StateMachines:
         self._clock = clock
         self._bus = bus
         self._metrics = metrics
+        self.tokens = TaskTokens(clock)
         self._starting = threading.Lock()
         self._stop_reasons: dict[str, tuple[str | None, str | None]] = {}
         self._undo = ExitStack()
@@ -135,6 +155,7 @@ class StateMachines:
                 )
 
         def started(execution: Execution) -> None:
+            execution.start_date = machines._clock.now()
             machines._announce(execution, "RUNNING")  # first: a short execution may end before this thread goes on
             original_run(execution)
 
@@ -163,6 +184,78 @@ class StateMachines:
             (StateTaskLambda, "_from_error", lambda_error),
         ):
             undo.enter_context(patch.object(owner, name, replacement))
+        self._rewire_time()
+        self._rewire_tasks()
+
+    def _rewire_time(self) -> None:
+        """Everything but a function at work goes by the cloud's clock."""
+        clock, undo = self._clock, self._undo
+        retrying = threading.local()
+
+        original_retry = RetrierDecl._eval_body  # noqa: SLF001
+
+        def retry(retrier: RetrierDecl, env: Any) -> None:
+            retrying.env = env
+            original_retry(retrier, env)
+
+        def sleep(seconds: float) -> None:
+            clock.wait(float(seconds), retrying.env.is_running)
+
+        original_environment = ExecutionWorker._get_evaluation_environment  # noqa: SLF001
+
+        def environment(worker: ExecutionWorker) -> Environment:
+            env = original_environment(worker)
+            execution = env.states.context_object.context_object_data["Execution"]
+            execution["StartTime"] = _stamp(cast("dt.datetime", execution["StartTime"]))  # moto keeps it as one
+            return env
+
+        def entered(**about: Any) -> dict[str, Any]:
+            return {**about, "EnteredTime": _stamp(clock.now())}
+
+        utc = SimpleNamespace(now=lambda: clock.now().replace(tzinfo=None), strptime=dt.datetime.strptime)
+        for owner, name, replacement in (
+            (RetrierDecl, "_eval_body", retry),
+            (retrier_decl, "time", SimpleNamespace(sleep=sleep)),
+            (ExecutionWorker, "_get_evaluation_environment", environment),
+            (interpreter_state, "StateData", entered),
+            (EventManager, "_get_current_timestamp", staticmethod(clock.now)),
+            (wait_until, "datetime", SimpleNamespace(datetime=utc)),
+        ):
+            undo.enter_context(patch.object(owner, name, replacement))
+
+    def _rewire_tasks(self) -> None:
+        """Each attempt of a task that waits has a token of its own; what comes of a task of an ended execution is
+        nobody's business any more, least of all its Retry's and Catch's."""
+        original_evaluate = ExecutionState._evaluate_with_timeout  # noqa: SLF001
+
+        def evaluate(state: ExecutionState, env: Any) -> None:
+            token = self._token_for(state, env)
+            try:
+                original_evaluate(state, env)
+            except Exception:
+                if env.is_running():
+                    raise
+            finally:
+                if token is not None:
+                    self.tokens.close(token)
+
+        def wait(_task: Any, env: Any, timeout_seconds: int, callback_endpoint: Any, heartbeat_endpoint: Any) -> Any:
+            heartbeat_s = heartbeat_endpoint._heartbeat_seconds if heartbeat_endpoint else None  # noqa: SLF001
+            return self.tokens.wait(callback_endpoint.callback_id, env, timeout_seconds, heartbeat_s)
+
+        self._undo.enter_context(patch.object(ExecutionState, "_evaluate_with_timeout", evaluate))
+        self._undo.enter_context(patch.object(StateTaskServiceCallback, "_eval_wait_for_task_token", wait))
+
+    def _token_for(self, state: ExecutionState, env: Any) -> str | None:
+        if not isinstance(state, StateTaskServiceCallback):
+            return None
+        if state.resource.condition != ResourceCondition.WaitForTaskToken:
+            return None
+        context = env.states.context_object.context_object_data
+        token = self.tokens.issue(context["StateMachine"]["Id"], env)
+        context["Task"] = {"Token": token}
+        env.callback_pool_manager.add(token)
+        return token
 
     def _client_for(self, region: str, service: str, state_credentials: Any = None) -> Any:
         """A client with the credentials of the state's role: what it may not do fails, as on AWS."""
@@ -177,7 +270,7 @@ class StateMachines:
             return
         error, cause = self._stop_reasons.pop(execution.exec_arn, (None, None))
         execution.error, execution.cause = error, cause
-        execution.stop_date = stop_date = dt.datetime.now(dt.UTC)
+        execution.stop_date = stop_date = self._clock.now()
         execution.exec_status = ExecutionStatus.ABORTED
         worker = execution.exec_worker
         for _ in range(100):
@@ -186,6 +279,7 @@ class StateMachines:
             threading.Event().wait(0.01)  # the worker's thread has only just started
         if worker is not None and worker.env is not None:
             worker.stop(stop_date=stop_date, error=error, cause=cause)
+        self._clock.wake()
         self._announce(execution, "ABORTED")
 
     def _ended(self, execution: Execution) -> None:
@@ -193,7 +287,7 @@ class StateMachines:
             return  # it was stopped; that was the end
         env = cast("Environment", cast("ExecutionWorker", execution.exec_worker).env)
         state = env.program_state()
-        execution.stop_date = dt.datetime.now(tz=dt.UTC)
+        execution.stop_date = self._clock.now()
         # The status comes last: whoever sees it finds the output or the error in place.
         if isinstance(state, ProgramEnded):
             execution.output = env.states.get_input()
@@ -256,3 +350,8 @@ class StateMachines:
                 lambdaFunctionFailedEventDetails=LambdaFunctionFailedEventDetails(error=error, cause=cause)
             ),
         )
+
+
+def _stamp(moment: dt.datetime) -> str:
+    """As the context object has it: 2019-03-26T20:14:13.192Z."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

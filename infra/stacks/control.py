@@ -16,6 +16,7 @@ from infra.settings import DeploymentSettings
 from infra.stacks.data import DataStack
 from infra.stacks.release import DATASETS, RUNS, ReleaseStack
 from infra.stacks.serving import ServingStack
+from infra.stacks.watch import VERDICTS
 from tidegate import roles
 from tidegate.roles import Role
 from tidegate.settings import ControlSettings
@@ -58,7 +59,7 @@ class ControlStack(Stack):
             permissions=[
                 *write_items(data.registry.table_arn),
                 append_to_ledger(data.registry.table_arn),
-                allow(["states:StartExecution"], [release.machine.ref]),
+                allow(["states:SendTaskSuccess", "states:StartExecution"], [release.machine.ref]),
                 allow(["lambda:InvokeFunction"], [catalog.function_arn]),
             ],
             objects=[
@@ -66,6 +67,7 @@ class ControlStack(Stack):
                 Objects(data.data_bucket, DATASETS, read=True, write=True),
                 Objects(data.artifacts_bucket, RUNS, read=True),
                 Objects(data.captures_bucket, CAPTURES, read=True),
+                Objects(data.captures_bucket, VERDICTS, read=True),
             ],
             memory_mb=settings.control_memory_mb,
             timeout_seconds=TIMEOUT_SECONDS,

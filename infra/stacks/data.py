@@ -1,4 +1,4 @@
-"""Data stack: what must outlive every deployment: the buckets, the registry table, and the topic alarms go to."""
+"""Data stack: what must outlive every deployment: the buckets, the registry table, and the topics that people read."""
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -42,7 +42,7 @@ _KEY_ADMINISTRATION = (
     "kms:UpdateAlias",
     "kms:UpdateKeyDescription",
 )
-
+_CLOUDWATCH = "cloudwatch.amazonaws.com"
 
 _SELDOM_READ = s3.LifecycleRule(
     id="tiering",
@@ -51,7 +51,7 @@ _SELDOM_READ = s3.LifecycleRule(
 
 
 class DataStack(Stack):
-    """Buckets, registry table and alarm topic."""
+    """Buckets, the registry table with its stream, and the topics for alarms and for releases."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings) -> None:
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: datasets, artifacts, registry")
@@ -75,15 +75,19 @@ class DataStack(Stack):
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
+            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
             deletion_protection=settings.stage == "prod",
             removal_policy=self._policy,
         )
+        self.topic_key = self._topic_key()
         self.alarms = self._alarm_topic()
+        self.releases = self._topic("Releases", "releases", topic_name=f"{settings.prefix}-releases")
         publish(self, "DataBucketName", "data-bucket", self.data_bucket.bucket_name, settings)
         publish(self, "ArtifactsBucketName", "artifacts-bucket", self.artifacts_bucket.bucket_name, settings)
         publish(self, "CapturesBucketName", "captures-bucket", self.captures_bucket.bucket_name, settings)
         publish(self, "RegistryTableName", "registry-table", self.registry.table_name, settings)
         CfnOutput(self, "AlarmTopic", value=self.alarms.topic_arn, description="Subscribe whoever is on call")
+        CfnOutput(self, "ReleasesTopic", value=self.releases.topic_arn, description="Subscribe whoever owns a model")
 
     def _bucket(self, construct_id: str, rule: s3.LifecycleRule, *, access_logs: s3.IBucket | None = None) -> s3.Bucket:
         housekeeping = s3.LifecycleRule(
@@ -105,37 +109,43 @@ class DataStack(Stack):
             removal_policy=self._policy,
         )
 
-    def _alarm_topic(self) -> sns.Topic:
-        """Its key is its own, since CloudWatch cannot publish to a topic under the AWS-managed one.
+    def _topic_key(self) -> kms.Key:
+        """A key of our own, since CloudWatch cannot publish to a topic under the AWS-managed one.
 
-        Only CloudWatch, for alarms of this account, is let in by service name. An event rule that is to publish here
-        gets a role: the key leaves that to IAM, and a role of ours cannot be borrowed by other accounts.
+        Only CloudWatch, for alarms of this account, is let in by service name. What else publishes has a role: the key
+        leaves that to IAM, and a role of ours cannot be borrowed by other accounts.
         """
-        cloudwatch = iam.ServicePrincipal("cloudwatch.amazonaws.com")
         administration = allow(_KEY_ADMINISTRATION, ["*"])
         administration.add_principals(iam.AccountRootPrincipal())
         publishing = allow(["kms:Decrypt", "kms:GenerateDataKey"], ["*"])
-        publishing.add_principals(cloudwatch)
+        publishing.add_principals(iam.ServicePrincipal(_CLOUDWATCH))
         publishing.add_condition("StringEquals", {"aws:SourceAccount": self.account})
-        key = kms.Key(
+        return kms.Key(
             self,
             "AlarmKey",
-            description=f"Encrypts alarm messages of Tidegate {self._settings.stage}",
+            description=f"Encrypts messages of Tidegate {self._settings.stage} to people",
             enable_key_rotation=True,
             policy=iam.PolicyDocument(statements=[administration, publishing]),
             removal_policy=self._policy,
         )
-        topic = sns.Topic(
-            self,
-            "Alarms",
-            display_name=f"Tidegate {self._settings.stage} alarms",
-            master_key=key,
-            enforce_ssl=True,
-        )
+
+    def _alarm_topic(self) -> sns.Topic:
+        topic = self._topic("Alarms", "alarms")
         sending = allow(["sns:Publish"], [topic.topic_arn])
-        sending.add_principals(cloudwatch)
+        sending.add_principals(iam.ServicePrincipal(_CLOUDWATCH))
         sending.add_condition("StringEquals", {"aws:SourceAccount": self.account})
         topic.add_to_resource_policy(sending)
+        return topic
+
+    def _topic(self, construct_id: str, what: str, *, topic_name: str | None = None) -> sns.Topic:
+        topic = sns.Topic(
+            self,
+            construct_id,
+            topic_name=topic_name,
+            display_name=f"Tidegate {self._settings.stage} {what}",
+            master_key=self.topic_key,
+            enforce_ssl=True,
+        )
         for address in self._settings.alarm_emails:
             topic.add_subscription(subscriptions.EmailSubscription(address))
         return topic

@@ -1,25 +1,23 @@
 """Monitoring stack: few alarms, each of them worth waking somebody for, and one dashboard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from aws_cdk import Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
+from infra.constructs.alarms import FIVE_MINUTES, MINUTE, NAMESPACE, Alarms, Dimensions
 from infra.settings import DeploymentSettings
+from infra.stacks.announcements import AnnouncementsStack
 from infra.stacks.control import ControlStack
 from infra.stacks.data import DataStack
 from infra.stacks.release import ReleaseStack
 from infra.stacks.serving import ServingStack
+from infra.stacks.watch import WatchStack
 
-NAMESPACE = "Tidegate"
-MINUTE = 60
-FIVE_MINUTES = 300
 CONTROL_P99_MS = 5_000
 WIDTH, HEIGHT = 8, 6  # of a graph; the dashboard is 24 wide
-
-Dimensions = Mapping[str, str]
 
 
 class MonitoringStack(Stack):
@@ -35,25 +33,68 @@ class MonitoringStack(Stack):
         release: ReleaseStack,
         serving: ServingStack,
         control: ControlStack,
+        announcements: AnnouncementsStack,
+        watch: WatchStack,
     ) -> None:
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: alarms and dashboard")
         self._prefix = settings.prefix
-        self._topic = data.alarms.topic_arn
-        self._alarms: list[cloudwatch.CfnAlarm] = []
+        alarms = Alarms(self, prefix=settings.prefix, topic_arn=data.alarms.topic_arn)
         inference, api = serving.inference.function_name, control.control.function_name
         steps = [function.function_name for function in release.functions.values()]
+        announce = announcements.announce.function_name
         queue = {"QueueName": release.failures.queue_name}
         machine = {"StateMachineArn": release.machine.ref}
         serving_api, control_api = {"ApiId": serving.api.api.ref}, {"ApiId": control.api.api.ref}
         own = {"service": "inference", "stage": settings.stage}
 
-        self._function_alarms("inference", inference, p99_ms=settings.inference_p99_ms)
-        self._function_alarms("control", api, p99_ms=CONTROL_P99_MS)
-        self._class_alarm("release-errors", "Errors", steps, 3, "Steps of the release keep failing; read their logs.")
-        self._class_alarm(
-            "release-throttles", "Throttles", steps, 1, "The account's concurrency is used up; ask AWS for more."
+        # What ends a release of inference's code stands in its own stack.
+        alarms.watch(
+            "control-errors",
+            "AWS/Lambda",
+            "Errors",
+            {"FunctionName": api},
+            "control crashes or times out; read its log.",
         )
-        self._alarm(
+        alarms.watch(
+            "control-latency",
+            "AWS/Lambda",
+            "Duration",
+            {"FunctionName": api},
+            f"One call of control in a hundred takes longer than {CONTROL_P99_MS} ms.",
+            statistic="p99",
+            threshold=CONTROL_P99_MS,
+            periods=3,
+            period=FIVE_MINUTES,
+        )
+        for name, function in {"inference": inference, "control": api}.items():
+            alarms.watch(
+                f"{name}-throttles",
+                "AWS/Lambda",
+                "Throttles",
+                {"FunctionName": function},
+                f"{name} is refused by Lambda: the account's concurrency is used up; ask AWS for more.",
+            )
+        background = [*steps, announce]
+        alarms.watch_class(
+            "release-errors",
+            "Errors",
+            background,
+            3,
+            "Steps of the release, or announce, keep failing; read their logs.",
+        )
+        alarms.watch_class(
+            "release-throttles", "Throttles", background, 1, "The account's concurrency is used up; ask AWS for more."
+        )
+        alarms.watch(
+            "announcements-late",
+            "AWS/Lambda",
+            "IteratorAge",
+            {"FunctionName": announce},
+            "Changes of what is served are told over five minutes late, or not at all; read the log of announce.",
+            statistic="Maximum",
+            threshold=FIVE_MINUTES * 1_000,
+        )
+        alarms.watch(
             "training-near-timeout",
             "AWS/Lambda",
             "Duration",
@@ -62,27 +103,26 @@ class MonitoringStack(Stack):
             statistic="Maximum",
             threshold=800 * release.functions["train"].timeout_seconds,
         )
-        for name, dimensions in (("serving", serving_api), ("control", control_api)):
-            self._alarm(
-                f"{name}-api-5xx",
-                "AWS/ApiGateway",
-                "5xx",
-                dimensions,
-                f"The {name} API answers with server errors; read its access log and its function's log.",
-            )
+        alarms.watch(
+            "control-api-5xx",
+            "AWS/ApiGateway",
+            "5xx",
+            control_api,
+            "The control API answers with server errors; read its access log and its function's log.",
+        )
         for metric, words in {
             "ExecutionsFailed": "failed",
             "ExecutionsTimedOut": "ran out of time",
             "ExecutionsAborted": "was stopped by somebody",
         }.items():
-            self._alarm(
+            alarms.watch(
                 f"release-{metric.removeprefix('Executions').lower()}",
                 "AWS/States",
                 metric,
                 machine,
                 f"A release {words}; `tidegate runs MODEL` names the run and the reason.",
             )
-        self._alarm(
+        alarms.watch(
             "failed-events",
             "AWS/SQS",
             "ApproximateNumberOfMessagesVisible",
@@ -92,14 +132,19 @@ class MonitoringStack(Stack):
         )
         for metric, words in {
             "ArtifactRejected": "A stored model is not what was registered; it is not served. Find out who wrote it.",
-            "ServerErrors": "Predictions fail, or soon will, by our own fault; read the inference function's log.",
-            "ModelFailures": "A model raised, gave no number or took too long; its fallback answered. Read its log.",
             "CapturesDropped": "Predictions are answered but not captured; docs/captures.md says why that can be.",
         }.items():
-            self._alarm(f"inference-{_dashes(metric)}", NAMESPACE, metric, own, words)
-
+            alarms.watch(f"inference-{_dashes(metric)}", NAMESPACE, metric, own, words)
+        alarms.watch(
+            "inference-route-stale",
+            NAMESPACE,
+            "RouteStale",
+            own,
+            "Warning: routes could not be refreshed for three minutes; the last known ones serve on, without changes.",
+            periods=3,
+        )
         stream = {"DeliveryStreamName": serving.captures.stream.ref}
-        self._alarm(
+        alarms.watch(
             "captures-late",
             "AWS/Firehose",
             "DeliveryToS3.DataFreshness",
@@ -108,7 +153,7 @@ class MonitoringStack(Stack):
             statistic="Maximum",
             threshold=15 * MINUTE,
         )
-        self._alarm(
+        alarms.watch(
             "captures-partitions",
             "AWS/Firehose",
             "PartitionCountExceeded",
@@ -162,100 +207,19 @@ class MonitoringStack(Stack):
                 "Maximum",
                 [("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue)],
             ),
-        ]
-        self._dashboard(graphs)
-
-    def _function_alarms(self, name: str, function: str, *, p99_ms: int) -> None:
-        dimensions = {"FunctionName": function}
-        self._alarm(f"{name}-errors", "AWS/Lambda", "Errors", dimensions, f"{name} crashes or times out; read its log.")
-        self._alarm(
-            f"{name}-throttles",
-            "AWS/Lambda",
-            "Throttles",
-            dimensions,
-            f"{name} is refused by Lambda: the account's concurrency is used up; ask AWS for more.",
-        )
-        self._alarm(
-            f"{name}-latency",
-            "AWS/Lambda",
-            "Duration",
-            dimensions,
-            f"One call of {name} in a hundred takes longer than {p99_ms} ms.",
-            statistic="p99",
-            threshold=p99_ms,
-            periods=3,
-        )
-
-    def _alarm(
-        self,
-        name: str,
-        namespace: str,
-        metric: str,
-        dimensions: Dimensions,
-        meaning: str,
-        *,
-        statistic: str = "Sum",
-        threshold: float = 1,
-        periods: int = 1,
-    ) -> None:
-        percentile = statistic.startswith("p")
-        self._keep(
-            cloudwatch.CfnAlarm(
-                self,
-                name,
-                **self._common(name, meaning, threshold, periods),
-                namespace=namespace,
-                metric_name=metric,
-                dimensions=[
-                    cloudwatch.CfnAlarm.DimensionProperty(name=key, value=value) for key, value in dimensions.items()
+            self._graph(
+                "Models drifted, in need of people, to be trained",
+                "Sum",
+                [
+                    (NAMESPACE, name, {"service": "observe", "stage": settings.stage})
+                    for name in ("Drifted", "NeedsRedesign", "RetrainingWanted")
                 ],
-                period=FIVE_MINUTES if percentile else MINUTE,
-                statistic=None if percentile else statistic,
-                extended_statistic=statistic if percentile else None,
-                # A percentile of a handful of calls says nothing.
-                evaluate_low_sample_count_percentile="ignore" if percentile else None,
-            )
-        )
-
-    def _class_alarm(self, name: str, metric: str, functions: Sequence[str], threshold: int, meaning: str) -> None:
-        """One alarm over the sum of several functions, so that a class of functions wakes people once."""
-        single = [
-            cloudwatch.CfnAlarm.MetricDataQueryProperty(
-                id=f"m{index}",
-                return_data=False,
-                metric_stat=cloudwatch.CfnAlarm.MetricStatProperty(
-                    metric=cloudwatch.CfnAlarm.MetricProperty(
-                        namespace="AWS/Lambda",
-                        metric_name=metric,
-                        dimensions=[cloudwatch.CfnAlarm.DimensionProperty(name="FunctionName", value=function)],
-                    ),
-                    period=FIVE_MINUTES,
-                    stat="Sum",
-                ),
-            )
-            for index, function in enumerate(functions)
+            ),
+            self._graph(
+                "Announcements behind (ms)", "Maximum", [("AWS/Lambda", "IteratorAge", {"FunctionName": announce})]
+            ),
         ]
-        total = cloudwatch.CfnAlarm.MetricDataQueryProperty(
-            id="total", expression="SUM(FILL(METRICS(), 0))", label=metric, return_data=True
-        )
-        self._keep(
-            cloudwatch.CfnAlarm(self, name, **self._common(name, meaning, threshold, 1), metrics=[*single, total])
-        )
-
-    def _common(self, name: str, meaning: str, threshold: float, periods: int) -> dict[str, Any]:
-        return {
-            "alarm_name": f"{self._prefix}-{name}",
-            "alarm_description": meaning,
-            "comparison_operator": "GreaterThanOrEqualToThreshold",
-            "threshold": threshold,
-            "evaluation_periods": periods,
-            "treat_missing_data": "notBreaching",
-            "alarm_actions": [self._topic],
-            "ok_actions": [self._topic],
-        }
-
-    def _keep(self, alarm: cloudwatch.CfnAlarm) -> None:
-        self._alarms.append(alarm)
+        self._dashboard(graphs, [*serving.alarms.made, *watch.alarms.made, *alarms.made])
 
     def _graph(
         self, title: str, statistic: str, metrics: Sequence[tuple[str, str, Dimensions]], *, also: str = ""
@@ -274,7 +238,7 @@ class MonitoringStack(Stack):
             "yAxis": {"left": {"min": 0}},
         }
 
-    def _dashboard(self, graphs: Sequence[dict[str, Any]]) -> None:
+    def _dashboard(self, graphs: Sequence[dict[str, Any]], watched: Sequence[cloudwatch.CfnAlarm]) -> None:
         in_a_row = 24 // WIDTH
         alarms = {
             "type": "alarm",
@@ -282,7 +246,7 @@ class MonitoringStack(Stack):
             "y": 0,
             "width": 24,
             "height": 4,
-            "properties": {"title": "Alarms", "alarms": [alarm.attr_arn for alarm in self._alarms]},
+            "properties": {"title": "Alarms", "alarms": [alarm.attr_arn for alarm in watched]},
         }
         placed = [
             {

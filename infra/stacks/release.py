@@ -1,8 +1,8 @@
-"""Release stack: from a dataset to a version that is promoted or rejected."""
+"""Release stack: from a dataset to a version that serves, or to the reasons why it does not."""
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration, Stack
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -10,17 +10,26 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
+from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.keeping import log_group, removal_policy
 from infra.constructs.parameters import publish
 from infra.constructs.permissions import EVERY_RESOURCE, Objects, acknowledge, allow, append_to_ledger, write_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources, lock_hash
-from infra.release_machine import definition
+from infra.release_machine import Step, definition
 from infra.stacks.data import DataStack
-from tidegate.settings import CatalogSettings, PrepareSettings, RegistrySettings, StepSettings
+from tidegate.settings import (
+    CatalogSettings,
+    PrepareSettings,
+    RegistrySettings,
+    RolloutSettings,
+    Settings,
+    StepSettings,
+)
 
 DATASETS = "datasets/"
 RUNS = "runs/"
+FEEDBACK = "feedback/"
 DAY_SECONDS = 86_400
 
 
@@ -30,10 +39,11 @@ class ReleaseStack(Stack):
     def __init__(self, scope: Construct, construct_id: str, *, data: DataStack, sources: Sources) -> None:
         settings = sources.settings
         super().__init__(
-            scope, construct_id, description=f"Tidegate {settings.stage}: training, gate, registration, promotion"
+            scope, construct_id, description=f"Tidegate {settings.stage}: training, gate, registration, rollout"
         )
         self._sources = sources
         self._data = data
+        self._machine_name = f"{settings.prefix}-release"
         core = sources.core_layer(self)
         self._serving = [core, sources.third_party_layer(self, "serving")]
         self._training = [core, sources.third_party_layer(self, "training")]
@@ -103,16 +113,48 @@ class ReleaseStack(Stack):
             self._step("evaluate", step, items, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
             self._step("gate", step, items, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
             self._step("register", registry_only, with_ledger, "Registers the judged version", seconds=60),
+            self._rollout(with_ledger),
             self._step(
-                "promote", registry_only, with_ledger, "Makes an accepted version the one that serves", seconds=60
+                "settle",
+                registry_only,
+                with_ledger,
+                "Closes a run that a fault ended, and ends its rollout",
+                seconds=60,
+                background=True,
             ),
-            self._step("settle", registry_only, items, "Closes a run that a fault ended", seconds=60, background=True),
+        )
+
+    def _rollout(self, with_ledger: Sequence[iam.PolicyStatement]) -> PlatformFunction:
+        captures = self._data.captures_bucket
+        # By its name: the machine's own ARN would make function and machine wait for each other.
+        machine = self.format_arn(
+            service="states",
+            resource="stateMachine",
+            resource_name=self._machine_name,
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        return self._step(
+            "rollout",
+            RolloutSettings(
+                registry_table=self._data.registry.table_name,
+                artifacts_bucket=self._data.artifacts_bucket.bucket_name,
+                captures_bucket=captures.bucket_name,
+                release_state_machine=machine,
+            ),
+            [*with_ledger, allow(["states:SendTaskSuccess"], [machine])],
+            "Takes an accepted version one step further to its users, or back",
+            seconds=120,
+            objects=[
+                Objects(self._data.artifacts_bucket, RUNS, read=True),
+                Objects(captures, CAPTURES, read=True),
+                Objects(captures, FEEDBACK, read=True),
+            ],
         )
 
     def _step(
         self,
         name: str,
-        environment: StepSettings | RegistrySettings,
+        environment: Settings,
         permissions: Sequence[iam.PolicyStatement],
         description: str,
         *,
@@ -150,7 +192,11 @@ class ReleaseStack(Stack):
 
     def _state_machine(self) -> stepfunctions.CfnStateMachine:
         settings = self._sources.settings
-        arns = {name: function.function.function_arn for name, function in self.functions.items() if name != "catalog"}
+        steps = {
+            name: Step(function.function.function_arn, function.timeout_seconds)
+            for name, function in self.functions.items()
+            if name != "catalog"
+        }
         logs = log_group(self, "ReleaseLogs", f"/aws/vendedlogs/states/{settings.prefix}-release", settings)
         role = iam.Role(
             self,
@@ -160,7 +206,7 @@ class ReleaseStack(Stack):
             inline_policies={
                 "Permissions": iam.PolicyDocument(
                     statements=[
-                        allow(["lambda:InvokeFunction"], list(arns.values())),
+                        allow(["lambda:InvokeFunction"], [step.arn for step in steps.values()]),
                         allow(
                             [
                                 "logs:CreateLogDelivery",
@@ -191,15 +237,11 @@ class ReleaseStack(Stack):
         return stepfunctions.CfnStateMachine(
             self,
             "Release",
-            state_machine_name=f"{settings.prefix}-release",
+            state_machine_name=self._machine_name,
             state_machine_type="STANDARD",
             role_arn=role.role_arn,
             definition_string=self.to_json_string(
-                definition(
-                    arns,
-                    training_concurrency=settings.training_concurrency,
-                    timeout_seconds=settings.release_timeout_seconds,
-                )
+                definition(steps, partition=self.partition, training_concurrency=settings.training_concurrency)
             ),
             # Every step is logged, but not its data: an error's cause may quote values of the dataset.
             logging_configuration=stepfunctions.CfnStateMachine.LoggingConfigurationProperty(

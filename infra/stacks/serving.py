@@ -1,38 +1,59 @@
-"""Serving stack: the inference function behind its HTTP API."""
+"""Serving stack: the inference function behind its HTTP API, the alarms that end a release of its code, and the
+function that takes in what became of predictions."""
+
+from collections.abc import Sequence
 
 from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.constructs.capture_stream import CaptureStream
+from infra.constructs.alarms import MINUTE, NAMESPACE, Alarms
+from infra.constructs.capture_stream import CAPTURED, REPORTED, RecordStream
+from infra.constructs.code_release import CodeRelease
 from infra.constructs.parameters import publish
 from infra.constructs.permissions import Objects, allow, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.signed_api import SignedApi
 from infra.constructs.sources import Sources
+from infra.settings import DeploymentSettings
 from infra.stacks.data import DataStack
 from infra.stacks.release import RUNS
-from tidegate.settings import InferenceSettings
+from tidegate.settings import FeedbackSettings, InferenceSettings
 
-ROUTES = (
+INFERENCE_ROUTES = (
     "POST /models/{model}/predict",
     "GET /models/{model}",
     "GET /health",
 )
+FEEDBACK_ROUTES = ("POST /feedback",)
+ROUTES = (*INFERENCE_ROUTES, *FEEDBACK_ROUTES)
+FEEDBACK_MEMORY_MB = 512
+FEEDBACK_TIMEOUT_SECONDS = 25  # all attempts at Firehose take 15, and the API waits 30
 
 
 class ServingStack(Stack):
-    """Inference: reads routes and artifacts, writes neither; what it predicts goes into the capture stream."""
+    """Inference: reads routes and artifacts, writes neither; what it predicts goes into the capture stream. What became
+    of that goes into the feedback stream."""
 
     def __init__(self, scope: Construct, construct_id: str, *, data: DataStack, sources: Sources) -> None:
         settings = sources.settings
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: predictions over HTTPS")
-        self.captures = CaptureStream(self, "Captures", bucket=data.captures_bucket, settings=settings)
+        self.captures = RecordStream(self, "Captures", records=CAPTURED, bucket=data.captures_bucket, settings=settings)
+        self.outcomes = RecordStream(
+            self,
+            "Outcomes",
+            records=REPORTED,
+            bucket=data.captures_bucket,
+            settings=settings,
+            database=self.captures.database,
+        )
+        self._layers = [sources.core_layer(self), sources.third_party_layer(self, "serving")]
         self.inference = PlatformFunction(
             self,
             "inference",
             sources=sources,
-            layers=[sources.core_layer(self), sources.third_party_layer(self, "serving")],
+            layers=self._layers,
             environment=InferenceSettings(
                 registry_table=data.registry.table_name,
                 artifacts_bucket=data.artifacts_bucket.bucket_name,
@@ -57,9 +78,121 @@ class ServingStack(Stack):
             "Live",
             alias_name="live",
             version=self.inference.function.current_version,
-            description="The code that answers; what is released by weight is this alias",
+            description="The code that answers; CodeDeploy moves this alias to new code",
             provisioned_concurrent_executions=settings.provisioned_concurrency or None,
         )
-        self.api = SignedApi(self, "Api", name="serving", routes=ROUTES, target=self.live, settings=settings)
+        self.api = SignedApi(self, "Api", name="serving", routes=INFERENCE_ROUTES, target=self.live, settings=settings)
+        self.alarms = Alarms(self, prefix=settings.prefix, topic_arn=data.alarms.topic_arn)
+        CodeRelease(
+            self,
+            "CodeRelease",
+            function=self.inference.function,
+            alias=self.live,
+            alarms=self._release_alarms(settings),
+            settings=settings,
+        )
+        self.feedback = self._feedback(data, sources)
+        self._feedback_alarms()
         publish(self, "ServingUrl", "serving-url", self.api.url, settings)
         CfnOutput(self, "ServingApi", value=self.api.url)
+
+    def _feedback(self, data: DataStack, sources: Sources) -> PlatformFunction:
+        settings = sources.settings
+        function = PlatformFunction(
+            self,
+            "feedback",
+            sources=sources,
+            layers=self._layers,
+            environment=FeedbackSettings(
+                registry_table=data.registry.table_name,
+                feedback_stream=self.outcomes.stream.ref,
+                stage=settings.stage,
+                max_body_bytes=str(settings.max_body_bytes),
+            ),
+            permissions=[
+                read_items(data.registry.table_arn),
+                allow(["firehose:PutRecordBatch"], [self.outcomes.arn]),
+            ],
+            memory_mb=FEEDBACK_MEMORY_MB,
+            timeout_seconds=FEEDBACK_TIMEOUT_SECONDS,
+            description="Takes in what became of predictions",
+        )
+        self.api.answer(FEEDBACK_ROUTES, function.function, "Feedback")
+        return function
+
+    def _feedback_alarms(self) -> None:
+        """None of them ends a release of inference's code."""
+        self.alarms.watch(
+            "feedback-errors",
+            "AWS/Lambda",
+            "Errors",
+            {"FunctionName": self.feedback.function_name},
+            "feedback crashes or times out; read its log.",
+        )
+        stream = {"DeliveryStreamName": self.outcomes.stream.ref}
+        self.alarms.watch(
+            "feedback-late",
+            "AWS/Firehose",
+            "DeliveryToS3.DataFreshness",
+            stream,
+            "Reported outcomes do not reach S3; the delivery stream's error log says why.",
+            statistic="Maximum",
+            threshold=15 * MINUTE,
+        )
+        self.alarms.watch(
+            "feedback-partitions",
+            "AWS/Firehose",
+            "PartitionCountExceeded",
+            stream,
+            "Outcomes of too many hours came at once and lie in errors/; report them again, slower.",
+            statistic="Maximum",
+        )
+
+    def _release_alarms(self, settings: DeploymentSettings) -> Sequence[cloudwatch.CfnAlarm]:
+        """All ways in which answers can go wrong: no answer, an error, the fallback's answer, a slow one.
+
+        A failing model is no error to Lambda, since the function answers with a 5xx or lets the fallback answer: its
+        own metrics say so. Periods are minutes, so that five of them are enough to tell.
+        """
+        function = self.inference.function_name
+        own = {"service": "inference", "stage": settings.stage}
+        return (
+            self.alarms.watch(
+                "inference-errors",
+                "AWS/Lambda",
+                "Errors",
+                {"FunctionName": function, "Resource": f"{function}:{self.live.alias_name}"},
+                "inference crashes or times out; read its log.",
+            ),
+            self.alarms.watch(
+                "inference-latency",
+                "AWS/Lambda",
+                "Duration",
+                {"FunctionName": function},
+                f"One call of inference in a hundred takes longer than {settings.inference_p99_ms} ms.",
+                statistic="p99",
+                threshold=settings.inference_p99_ms,
+                periods=3,
+            ),
+            self.alarms.watch(
+                "serving-api-5xx",
+                "AWS/ApiGateway",
+                "5xx",
+                {"ApiId": self.api.api.ref},
+                "The serving API answers with server errors; read its access log and its function's log.",
+            ),
+            self.alarms.watch(
+                "inference-server-errors",
+                NAMESPACE,
+                "ServerErrors",
+                own,
+                "Predictions fail, or soon will, by our own fault; read the inference function's log.",
+            ),
+            self.alarms.watch(
+                "inference-model-failures",
+                NAMESPACE,
+                "ModelFailures",
+                own,
+                "A model raised, gave no number or took too long; its fallback answered. Read its log.",
+            ),
+        )

@@ -14,6 +14,7 @@ from tests.fakes import InMemoryArtifacts, InMemoryCatalog, InMemoryDatasetFiles
 from tidegate.aws import clients
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
+from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.aws.workflow import StepFunctionsWorkflow
 
 TABLE, BUCKET = "registry", "tidegate-test"
@@ -63,7 +64,15 @@ def _clients_of_these_tests_only() -> Iterator[None]:
 
 
 def _forget_clients() -> None:
-    for make in (clients.dynamodb, clients.firehose, clients.s3, clients.step_functions, clients.lambda_functions):
+    for make in (
+        clients.dynamodb,
+        clients.eventbridge,
+        clients.firehose,
+        clients.lambda_functions,
+        clients.s3,
+        clients.sns,
+        clients.step_functions,
+    ):
         make.cache_clear()
 
 
@@ -78,6 +87,11 @@ def where(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def registry(where: str) -> Any:
     return InMemoryRegistry() if where == "memory" else DynamoRegistry(TABLE)
+
+
+@pytest.fixture
+def rollouts(where: str, registry: Any) -> Any:
+    return registry if where == "memory" else DynamoRollouts(TABLE)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,14 +11,18 @@ import boto3
 import pytest
 
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.fakes import InMemoryCaptures
+from tests.fakes import FixedClock, InMemoryCaptures
 from tests.unit.control_api import spec_document
 from tests.unit.test_capture import capture
+from tests.unit.test_evidence import asked as served
+from tests.unit.test_evidence import feedback, lines, rollout, sure
 from tidegate.aws.captures import PREFIX, DynamoCapturePolicies, FirehoseCaptures, S3CaptureReader
+from tidegate.aws.evidence import FEEDBACK, S3ArmsReader
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.domain.capture import Capture, CapturePolicy
 from tidegate.domain.dataset import Dataset
 from tidegate.domain.ids import uuid7
+from tidegate.domain.rollout import Evidence, Rollout
 from tidegate.errors import NotFoundError
 from tidegate.spec import ModelSpec
 
@@ -121,3 +126,154 @@ def test_the_policy_is_that_of_the_current_spec_and_of_its_dataset(policies: Dyn
 def test_a_model_that_is_not_there_has_no_policy(policies: DynamoCapturePolicies) -> None:
     with pytest.raises(NotFoundError):
         policies.policy("nobody")
+
+
+# Evidence of a rollout
+
+
+HOUR = "2026-01-05-12"
+LATER = "2026-01-05-13"
+
+
+class Looking:
+    """A rollout that is looked at again and again, with objects put before it as Firehose writes them."""
+
+    def __init__(self, rollout: Rollout) -> None:
+        self.rollout = rollout
+        self.clock = FixedClock(AT)
+        self._reader = S3ArmsReader(BUCKET, clock=self.clock)
+        self._written = 0
+
+    def write(self, found: list[dict[str, Any]], *, hour: str = HOUR, prefix: str = PREFIX, model: str = "") -> str:
+        self._written += 1
+        name = f"tidegate-dev-captures-1-2026-01-05-12-30-00-{self._written:06d}.jsonl.gz"
+        key = f"{prefix}model={model or self.rollout.model}/hour={hour}/{name}"
+        data = b"".join(json.dumps(record).encode() + b"\n" for record in found)
+        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(data))
+        return key
+
+    def report(self, *labels: dict[str, Any], hour: str = HOUR) -> None:
+        self.write(list(labels), hour=hour, prefix=FEEDBACK)
+
+    def look(self) -> Evidence:
+        evidence = self._reader.since_last_look(self.rollout)
+        self.rollout = replace(self.rollout, fetched=evidence.fetched or self.rollout.fetched)
+        return evidence
+
+    def requests(self) -> list[int]:
+        """To the candidate, by look."""
+        return [look.candidate.requests for look in self.look().looks]
+
+    def losses(self) -> list[int]:
+        return [look.candidate.losses for look in self.look().looks]
+
+
+@pytest.fixture
+def looking(aws: None) -> Looking:
+    return Looking(rollout())
+
+
+def test_each_object_is_counted_once_whenever_it_comes(looking: Looking) -> None:
+    assert looking.requests() == []
+    looking.write(lines([served(), served()]))
+    looking.write(lines([served()]), hour=LATER)
+    assert looking.requests() == [3]
+    assert looking.requests() == []
+    looking.write(lines([served()]))
+    assert looking.requests() == [1]
+    assert looking.requests() == []
+
+
+def test_evidence_is_the_same_until_it_is_written_down(looking: Looking) -> None:
+    looking.write(lines([served(3)]))
+    reader = S3ArmsReader(BUCKET, clock=looking.clock)
+    assert reader.since_last_look(looking.rollout) == reader.since_last_look(looking.rollout) == looking.look()
+
+
+def test_only_the_rollouts_own_model_and_revisions_count(looking: Looking) -> None:
+    tricky = served(route=4, instances=[{"route": 5, "id": "x"}])
+    looking.write(lines([served(route=4), served(route=55), served(), tricky]))
+    looking.write(lines([served()]), model="flight-delay-2")
+    looking.write([{name: value for name, value in record.items() if name != "route"} for record in lines([served()])])
+    assert looking.requests() == [1]
+
+
+def test_hours_from_two_before_to_two_after_the_clock_are_read(looking: Looking) -> None:
+    for hour in ("2026-01-05-09", "2026-01-05-10", "2026-01-05-14", "2026-01-05-15", "2027-01-01-00"):
+        looking.write(lines([served()]), hour=hour)
+    assert looking.requests() == [2]
+    assert set(looking.rollout.fetched) == {"2026-01-05-10", HOUR, "2026-01-05-14"}
+
+
+def test_an_hour_that_was_counted_from_is_read_on_until_it_is_forgotten_and_never_counted_again(
+    looking: Looking,
+) -> None:
+    looking.write(lines([served()]))
+    assert looking.requests() == [1]
+    looking.clock.move(hours=4)
+    looking.write(lines([served(), served()]))
+    assert looking.requests() == [2]
+    assert HOUR in looking.rollout.fetched
+    for _ in range(3):
+        looking.clock.move(hours=1)
+        assert looking.requests() == []
+    assert HOUR not in looking.rollout.fetched
+    looking.clock.move(days=3)
+    assert looking.requests() == []
+
+
+def test_where_looks_are_far_apart_it_is_read_further_back(looking: Looking) -> None:
+    daily = replace(looking.rollout, plan=replace(looking.rollout.plan, look_seconds=86_400))
+    looking.write(lines([served()]), hour="2026-01-04-13")
+    assert looking.requests() == []
+    looking.rollout = daily
+    assert looking.requests() == [1]
+    assert looking.requests() == []
+
+
+def test_more_than_one_look_can_read_is_left_to_the_next(looking: Looking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidegate.aws.evidence.MAX_CAPTURE_BYTES", 1)
+    for hour in (LATER, HOUR, LATER):
+        looking.write(lines([served(route=5 if hour == HOUR else 6)]), hour=hour)
+    looking.rollout = replace(looking.rollout, route_revisions=(5, 6))
+    looks = [look for _ in range(4) for look in looking.look().looks]
+    assert [look.candidate.requests for look in looks] == [1, 1, 1]
+
+
+def test_many_objects_are_read_each_to_its_end(looking: Looking) -> None:
+    for _ in range(30):
+        looking.write(lines([served(10, latency_ms=90.0), served(40, route=4)]))
+    (look,) = looking.look().looks
+    assert (look.candidate.requests, look.candidate.slow, sum(look.candidate.scores)) == (30, 30, 300)
+
+
+def test_a_label_is_joined_with_its_capture_whichever_comes_first(looking: Looking) -> None:
+    first, second = lines([served(**sure(true=0.8)), served(**sure(true=0.8))])
+    looking.write([first])
+    looking.report(feedback(first["id"], outcome=True, at=AT))
+    looking.report(feedback(second["id"], outcome=True, at=AT))
+    assert looking.losses() == [1]
+    assert looking.losses() == []
+    looking.write([second])
+    assert looking.losses() == [1]
+    assert looking.losses() == []
+
+
+def test_a_label_that_comes_later_finds_a_capture_that_was_counted_before(looking: Looking) -> None:
+    (record,) = lines([served(**sure(true=0.8, false=0.2))])
+    looking.write([record])
+    assert looking.requests() == [1]
+    looking.report(feedback(record["id"], outcome=True))
+    (look,) = looking.look().looks
+    assert (look.candidate.requests, look.candidate.losses, look.candidate.loss_millionths) == (0, 1, 40_000)
+    looking.report(feedback(record["id"], outcome=False))
+    assert looking.losses() == [1]
+
+
+def test_labels_of_predictions_that_were_never_captured_are_given_up(looking: Looking) -> None:
+    looking.report(feedback("nobody", outcome=True, at=AT))
+    looking.look()
+    assert looking.rollout.fetched == {HOUR: ()}
+    looking.clock.move(minutes=11)
+    looking.look()
+    assert len(looking.rollout.fetched[HOUR]) == 1

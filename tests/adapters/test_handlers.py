@@ -1,7 +1,9 @@
-"""The functions register, promote, settle and inference as they are wired on AWS (moto), from event to answer."""
+"""The functions register, rollout, settle and inference as they are wired on AWS (moto), from event to answer."""
 
+import gzip
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,24 +12,34 @@ import numpy as np
 import pytest
 
 from functions.inference import handler as inference
-from functions.promote import handler as promote
 from functions.register import handler as register
+from functions.rollout import handler as rollout
 from functions.settle import handler as settle
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.adapters.test_registry import AT, a_run, a_spec
+from tests.adapters.test_registry import AT, a_run, a_spec, promoted, requested
 from tests.tiny_onnx import linear_onnx
+from tests.unit.test_evidence import asked as captured
+from tests.unit.test_evidence import lines as recorded
 from tidegate import telemetry
+from tidegate.aws.captures import PREFIX
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.extension import AfterResponse
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
+from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.domain.baseline import fit_rule
+from tidegate.domain.capture import hour_of
 from tidegate.domain.fallback import Fallback
 from tidegate.domain.prediction import Contract, FeatureContract
+from tidegate.domain.release import VersionStatus
+from tidegate.domain.rollout import Decision, decide
 from tidegate.domain.table import Table
 from tidegate.messages import RunRef
 
 CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
+MODEL = "flight-delay"
+MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:release"
+EVE = "arn:aws:iam::123456789012:user/eve"
 CONTRACT = Contract("flight-delay", "binary", (FeatureContract("distance", "numeric"),), (False, True))
 
 
@@ -40,6 +52,8 @@ def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegis
         "STAGE": "test",
         "ROUTE_TTL_SECONDS": "0",
         "CAPTURE_STREAM": "captures",
+        "CAPTURES_BUCKET": BUCKET,
+        "RELEASE_STATE_MACHINE": MACHINE,
         "SCORING_TIMEOUT_MS": "5000",
         "MAX_INSTANCES": "10",
         "MAX_BODY_BYTES": "100000",
@@ -55,36 +69,40 @@ def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegis
 
 
 def _cold() -> None:
-    for function in (inference, promote, register, settle):
+    for function in (inference, register, rollout, settle):
         function.wire.cache_clear()
     telemetry.logger.cache_clear()
     telemetry.metrics.cache_clear()
 
 
-def released(registry: DynamoRegistry, run_id: str, bias: float) -> str:
-    """Register and promote a version by the functions; returns its artifact's key."""
-    ref = RunRef(model="flight-delay", run_id=run_id)
-    registry.request(a_run(run_id))
+def registered(registry: DynamoRegistry, run_id: str, bias: float, **release: Any) -> tuple[RunRef, int]:
+    """A version that the function has registered for an accepted run, ready for its rollout."""
+    ref, spec = RunRef(model=MODEL, run_id=run_id), a_spec(release=release)
+    registry.apply(spec, author="ann", at=AT)
+    requested(registry, a_run(run_id, spec_digest=spec.digest))
     registry.note(ref.model, run_id, "prepare", AT, dataset_version="v1", lock_hash="l", code_version="c")
-    sha256 = S3Artifacts(BUCKET).put(ref.artifact_key, linear_onnx(CONTRACT, [0.001], bias=bias))
+    artifacts = S3Artifacts(BUCKET)
+    sha256 = artifacts.put(ref.artifact_key, linear_onnx(CONTRACT, [0.001], bias=bias))
     rule = fit_rule("constant", value=0.25, table=Table({}), target=np.zeros(0), classes=(False, True))
-    fallback = S3Artifacts(BUCKET).put(ref.fallback_key, Fallback(CONTRACT, rule).to_bytes())
-    registered = register.handler(
+    fallback = artifacts.put(ref.fallback_key, Fallback(CONTRACT, rule).to_bytes())
+    report = artifacts.put(ref.report_key, b'{"evaluation": {"sections": {}}}')
+    answer = register.handler(
         {
             "run": ref.to_json(),
             "fitted": {"artifact_sha256": sha256, "artifact_bytes": 1, "fit_seconds": 1.0, "rows": 10},
             "evaluated": {"metric": "roc_auc", "value": 0.7, "low": 0.6, "high": 0.8, "champion_version": None}
             | {"fallback_sha256": fallback},
-            "verdict": {"accepted": True, "reasons": [], "report_sha256": "b" * 64},
+            "verdict": {"accepted": True, "reasons": [], "report_sha256": report},
         },
         CONTEXT,
     )
-    route = registry.route(ref.model)
-    champion = route.champion.version if route and route.champion else None
-    promoted = promote.handler(
-        {"run": ref.to_json(), "version": registered["version"], "champion_version": champion}, CONTEXT
-    )
-    assert (promoted["version"], promoted["serves"]) == (registered["version"], True)
+    return ref, answer["version"]
+
+
+def released(registry: DynamoRegistry, run_id: str, bias: float) -> str:
+    """A version that serves at once; returns its artifact's key."""
+    ref, number = registered(registry, run_id, bias)
+    promoted(registry, registry.version(ref.model, number))
     return ref.artifact_key
 
 
@@ -171,8 +189,69 @@ def test_a_fault_of_ours_is_logged_by_its_kind_and_trace_without_its_words(caplo
     assert "s3cr3t" not in caplog.text + logged["said"]
 
 
+def test_a_version_gets_its_share_and_leaves_for_what_captures_tell_of_it(
+    deployed: DynamoRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    released(deployed, "r-001", 0.0)
+    ref, number = registered(deployed, "r-002", 1.0, steps=[50])
+    now = datetime.now(UTC)  # the function reads the hours about its own clock
+    task = {"run": ref.to_json(), "version": number, "champion_version": 1}
+    moved = rollout.handler(task | {"now": now.isoformat()}, CONTEXT)
+    assert (moved["next"], moved["phase"], moved["serves"]) == ("wait", "canary", False)
+    assert 0 < moved["wait_seconds"] <= 600
+    route = deployed.route(MODEL)
+    assert route is not None
+    assert (route.candidate and route.candidate.version, route.candidate_bp) == (2, 5_000)
+    assert route.fields == deployed.version(MODEL, number).features == ("distance",)
+
+    failed = [captured(reason="champion:scoring_failed", route=route.revision, at=now, error="E") for _ in range(200)]
+    fine = [captured(arm="champion", reason="champion", route=route.revision, at=now) for _ in range(200)]
+    body = gzip.compress("\n".join(json.dumps(record) for record in recorded([*failed, *fine])).encode())
+    key = f"{PREFIX}model={MODEL}/hour={hour_of(now)}/captures-1.gz"
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+    capsys.readouterr()
+    later = task | {"now": (now + timedelta(seconds=60)).isoformat()}
+    moved = rollout.handler(later, CONTEXT)
+    assert (moved["next"], moved["phase"], moved["serves"], moved["wait_seconds"]) == ("done", "rolled_back", False, 0)
+    assert "error rate 100.00 % of 200 requests" in moved["reason"]
+    assert deployed.version(MODEL, number).status is VersionStatus.WITHDRAWN
+    route = deployed.route(MODEL)
+    assert route is not None
+    assert (route.candidate, route.champion and route.champion.version) == (None, 1)
+    assert lines(capsys)[-1]["moved"]["ledger_head"] == moved["ledger_head"] == route.ledger_head
+    assert rollout.handler(later, CONTEXT) == moved
+
+
+def test_an_approval_is_asked_for_and_the_execution_woken_when_it_was_given_before(
+    deployed: DynamoRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, sent = listened(boto3.client("stepfunctions"), "states", "SendTaskSuccess", {})
+    monkeypatch.setattr("tidegate.aws.workflow.step_functions", lambda: client)
+    ref, number = registered(deployed, "r-001", 0.0, approval="required", steps=[])
+    task = {"run": ref.to_json(), "version": number, "champion_version": None, "now": AT.isoformat()}
+    moved = rollout.handler(task, CONTEXT)
+    assert (moved["next"], moved["wait_seconds"]) == ("approval", 72 * 3600)
+    assert rollout.handler({"run": ref.to_json(), "token": "t-1"}, CONTEXT) == {}
+    rollouts = DynamoRollouts(TABLE)
+    waiting = rollouts.rollout(MODEL, ref.run_id)
+    assert waiting is not None
+    assert waiting.approval is not None
+    assert (waiting.approval.token, sent) == ("t-1", [])
+
+    version = deployed.version(MODEL, number)
+    seen = {"artifact_sha256": version.artifact_sha256, "report_sha256": version.report_sha256}
+    step = decide(waiting, Decision.APPROVE, by=EVE, reason="looks right", now=AT, **seen)
+    assert step is not None
+    rollouts.save(step, now=AT)
+    assert rollout.handler({"run": ref.to_json(), "token": "t-2"}, CONTEXT) == {}
+    assert [params["taskToken"] for params in sent] == ["t-2"]
+    moved = rollout.handler(task, CONTEXT)
+    assert (moved["phase"], moved["serves"]) == ("done", True)
+    assert deployed.ledger(MODEL)[-1].approved_by == EVE
+
+
 def test_a_stopped_execution_closes_its_run(deployed: DynamoRegistry) -> None:
-    deployed.request(a_run("r-001"))
+    requested(deployed, a_run("r-001"))
     deployed.note("flight-delay", "r-001", "train", AT)
     event = {
         "detail-type": "Step Functions Execution Status Change",
@@ -184,13 +263,20 @@ def test_a_stopped_execution_closes_its_run(deployed: DynamoRegistry) -> None:
 
 @pytest.mark.usefixtures("aws")
 def test_the_catalog_function_is_called_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[dict[str, Any]] = []
-    client: Any = boto3.client("lambda")
-    client.meta.events.register("provide-client-params.lambda.Invoke", lambda params, **_: called.append(params))
-    answer = SimpleNamespace(status_code=202, headers={}, content=b"", text="")
-    client.meta.events.register("before-call.lambda.Invoke", lambda **_: (answer, {"StatusCode": 202}))
+    client, called = listened(boto3.client("lambda"), "lambda", "Invoke", {"StatusCode": 202})
     monkeypatch.setattr("tidegate.aws.dispatch.lambda_functions", lambda: client)
     LambdaDispatcher("catalog").register_dataset("flights", "abc")
     (params,) = called
     assert (params["FunctionName"], params["InvocationType"]) == ("catalog", "Event")
     assert json.loads(params["Payload"]) == {"dataset": "flights", "version": "abc"}
+
+
+def listened(client: Any, service: str, operation: str, answer: dict[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
+    """A client whose calls of an operation get this answer, and what they asked for."""
+    asked: list[dict[str, Any]] = []
+    done = SimpleNamespace(status_code=200, headers={}, content=b"", text="")
+    client.meta.events.register(
+        f"provide-client-params.{service}.{operation}", lambda params, **_: asked.append(params)
+    )
+    client.meta.events.register(f"before-call.{service}.{operation}", lambda **_: (done, answer))
+    return client, asked

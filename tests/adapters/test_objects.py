@@ -4,15 +4,19 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.adapters.conftest import BUCKET
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
-from tidegate.errors import ArtifactRejectedError, NotFoundError
+from tidegate.aws.workflow import StepFunctionsWorkflow
+from tidegate.errors import ArtifactRejectedError, NotFoundError, UnavailableError
 
 SHA = hashlib.sha256(b"model").hexdigest()
 
@@ -57,6 +61,33 @@ def test_a_run_is_started_once(workflow: Any) -> None:
 
 
 @pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [
+        ("InvalidToken", None),
+        ("TaskDoesNotExist", None),
+        ("TaskTimedOut", None),
+        ("ThrottlingException", UnavailableError),
+        ("InvalidOutput", ClientError),
+    ],
+)
+def test_only_faults_of_the_call_itself_are_told_of_a_wake_up(
+    monkeypatch: pytest.MonkeyPatch, code: str, raised: type[Exception] | None
+) -> None:
+    sent: list[dict[str, Any]] = []
+    client: Any = boto3.client("stepfunctions", region_name="eu-west-1")
+    client.meta.events.register("provide-client-params.states.SendTaskSuccess", lambda params, **_: sent.append(params))
+    answer = SimpleNamespace(status_code=400, headers={}, content=b"", text="")
+    client.meta.events.register(
+        "before-call.states.SendTaskSuccess", lambda **_: (answer, {"Error": {"Code": code, "Message": "no"}})
+    )
+    monkeypatch.setattr("tidegate.aws.workflow.step_functions", lambda: client)
+    with pytest.raises(raised) if raised else nullcontext():
+        StepFunctionsWorkflow("arn").resume("a token")
+    assert sent == [{"taskToken": "a token", "output": "{}"}]
+
+
+@pytest.mark.usefixtures("aws")
 def test_the_upload_url_binds_length_and_hash_by_its_signature() -> None:
     url = S3DatasetFiles(BUCKET).upload_url("flights", SHA, 5)
     query = parse_qs(urlsplit(url).query)
@@ -78,8 +109,6 @@ def test_artifacts_are_stored_with_a_checksum_and_their_content_type() -> None:
 
 @pytest.mark.usefixtures("aws")
 def test_the_execution_gets_the_run_as_its_input(request: pytest.FixtureRequest) -> None:
-    from tidegate.aws.workflow import StepFunctionsWorkflow
-
     steps = boto3.client("stepfunctions")
     definition = '{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}'
     machine = steps.create_state_machine(

@@ -94,8 +94,14 @@ def with_model(registry: Any) -> Any:
     return registry
 
 
+def requested(registry: Any, run: Run, *, lease_until: datetime = AT) -> Run:
+    """Request a run; its lease keeps nobody out unless the test says so."""
+    recorded: Run = registry.request(run, lease_until=lease_until)
+    return recorded
+
+
 def registered(registry: Any, run_id: str, status: VersionStatus = VersionStatus.ACCEPTED) -> Version:
-    registry.request(a_run(run_id))
+    requested(registry, a_run(run_id))
     version: Version = registry.register(a_version(run_id, status), at=AT)
     return version
 
@@ -168,6 +174,16 @@ def test_a_spec_longer_than_a_record_is_kept_whole(registry: Any) -> None:
     assert registry.spec("flight-delay") == spec
 
 
+def test_a_spec_keeps_its_first_author(registry: Any) -> None:
+    old, new = a_spec(), a_spec(seed=7)
+    for spec, author in ((old, "ann"), (new, "bob"), (old, "eve")):
+        registry.apply(spec, author=author, at=AT)
+    assert registry.author("flight-delay", old.digest) == "ann"
+    assert registry.author("flight-delay", new.digest) == "bob"
+    with pytest.raises(NotFoundError):
+        registry.author("flight-delay", "0" * 64)
+
+
 def test_models_are_listed_by_name(registry: Any) -> None:
     for name in ("zebra", "ant", "flight-delay"):
         registry.apply(a_spec(name=name), author="ann", at=AT)
@@ -197,40 +213,93 @@ def test_what_is_not_there_is_not_found(registry: Any) -> None:
 
 def test_a_run_comes_back_as_it_was_requested(registry: Any) -> None:
     run = a_run(token="once", reason="drift", exclusions=("e1", "e2"), metrics={"roc_auc": 0.7, "tiny": 1e-300})
-    assert registry.request(run) == run
+    assert requested(registry, run) == run
     assert registry.run("flight-delay", "r-001") == run
 
 
 def test_the_same_token_returns_the_first_run(registry: Any) -> None:
-    first = registry.request(a_run("r-001", token="once"))
+    first = requested(registry, a_run("r-001", token="once"))
     registry.note("flight-delay", "r-001", "train", AT)
-    second = registry.request(a_run("r-002", token="once"))
+    second = requested(registry, a_run("r-002", token="once"))
     assert second.run_id == first.run_id
     assert second.status is RunStatus.RUNNING
     assert [run.run_id for run in registry.runs("flight-delay")] == ["r-001"]
 
 
 def test_a_token_belongs_to_its_model(registry: Any) -> None:
-    registry.request(a_run("r-001", token="once"))
-    other = registry.request(a_run("r-002", token="once", model="other"))
+    requested(registry, a_run("r-001", token="once"))
+    other = requested(registry, a_run("r-002", token="once", model="other"))
     assert other.run_id == "r-002"
 
 
 def test_a_run_recorded_twice_is_one_run(registry: Any) -> None:
-    registry.request(a_run())
+    requested(registry, a_run())
     registry.note("flight-delay", "r-001", "train", AT)
-    assert registry.request(a_run()).stage == "train"
+    assert requested(registry, a_run()).stage == "train"
 
 
 def test_racing_requests_with_one_token_start_one_run(registry: Any) -> None:
-    calls = [lambda run_id=f"r-{number:03d}": registry.request(a_run(run_id, token="once")) for number in range(4)]
+    calls = [lambda run_id=f"r-{number:03d}": requested(registry, a_run(run_id, token="once")) for number in range(4)]
     answers = at_once(*calls)
     assert len({run.run_id for run in answers}) == 1
     assert len(registry.runs("flight-delay")) == 1
 
 
+def test_a_second_run_is_told_who_holds_the_lease_since_when_and_until_when(registry: Any) -> None:
+    run = a_run(requested_by="arn:aws:iam::123456789012:user/ann")
+    requested(registry, run, lease_until=AT + timedelta(hours=3))
+    with pytest.raises(ConflictError) as caught:
+        requested(registry, a_run("r-002", requested_at=AT + timedelta(hours=2), token="twice"))
+    for fact in ("r-001", "user/ann", "2026-01-05T12:30:15", "2026-01-05T15:30:15"):
+        assert fact in caught.value.message
+    assert "tidegate rollout flight-delay" in caught.value.next_step
+    assert [each.run_id for each in registry.runs("flight-delay")] == ["r-001"]
+
+
+def test_a_refused_request_leaves_its_token_free(registry: Any) -> None:
+    later = AT + timedelta(hours=3)
+    requested(registry, a_run(), lease_until=later)
+    with pytest.raises(ConflictError):
+        requested(registry, a_run("r-002", token="again"))
+    assert requested(registry, a_run("r-003", token="again", requested_at=later)).run_id == "r-003"
+
+
+def test_an_expired_lease_is_taken_over(registry: Any) -> None:
+    requested(registry, a_run(), lease_until=AT + timedelta(hours=3))
+    late = AT + timedelta(hours=3, microseconds=1)
+    requested(registry, a_run("r-002", requested_at=late), lease_until=late + timedelta(hours=3))
+    with pytest.raises(ConflictError, match="r-002"):
+        requested(registry, a_run("r-003", requested_at=late))
+
+
+def test_a_lease_binds_its_model_only(registry: Any) -> None:
+    requested(registry, a_run(), lease_until=AT + timedelta(hours=3))
+    assert requested(registry, a_run("r-002", model="other")).run_id == "r-002"
+
+
+def test_the_token_of_the_run_that_holds_the_lease_answers_with_that_run(registry: Any) -> None:
+    until = AT + timedelta(hours=3)
+    first = requested(registry, a_run(token="once"), lease_until=until)
+    assert requested(registry, a_run("r-002", token="once"), lease_until=until) == first
+    assert len(registry.runs("flight-delay")) == 1
+
+
+def test_the_token_of_an_earlier_run_answers_while_another_one_holds_the_lease(registry: Any) -> None:
+    first = requested(registry, a_run(token="once"))
+    requested(registry, a_run("r-002", token="twice"), lease_until=AT + timedelta(hours=3))
+    assert requested(registry, a_run("r-003", token="once")) == first
+
+
+def test_of_racing_requests_one_takes_the_lease(registry: Any) -> None:
+    until = AT + timedelta(hours=3)
+    ids = [f"r-{number:03d}" for number in range(4)]
+    answers = at_once(*(lambda r=run_id: requested(registry, a_run(r, token=r), lease_until=until) for run_id in ids))
+    assert sorted(type(answer).__name__ for answer in answers) == ["ConflictError"] * 3 + ["Run"]
+    assert len(registry.runs("flight-delay")) == 1
+
+
 def test_notes_of_a_run_add_up(registry: Any) -> None:
-    registry.request(a_run())
+    requested(registry, a_run())
     registry.note("flight-delay", "r-001", "prepare", AT, dataset_version="abc", exclusions=("strike",))
     later = AT + timedelta(minutes=1)
     registry.note("flight-delay", "r-001", "select", later, selected=2, metrics={"roc_auc": 0.75})
@@ -241,7 +310,7 @@ def test_notes_of_a_run_add_up(registry: Any) -> None:
 
 
 def test_a_note_can_take_a_fact_back(registry: Any) -> None:
-    registry.request(a_run())
+    requested(registry, a_run())
     registry.note("flight-delay", "r-001", "select", AT, selected=2)
     registry.note("flight-delay", "r-001", "select", AT, selected=None)
     assert registry.run("flight-delay", "r-001").selected is None
@@ -249,20 +318,20 @@ def test_a_note_can_take_a_fact_back(registry: Any) -> None:
 
 @pytest.mark.parametrize("fact", ["status", "model", "version", "colour"])
 def test_a_note_cannot_set_what_has_its_own_way_to_change(registry: Any, fact: str) -> None:
-    registry.request(a_run())
+    requested(registry, a_run())
     with pytest.raises(TypeError):
         registry.note("flight-delay", "r-001", "train", AT, **{fact: "x"})
 
 
 def test_a_final_run_takes_no_more_notes(registry: Any) -> None:
-    registry.request(a_run())
+    requested(registry, a_run())
     registry.fail("flight-delay", "r-001", RunError("TrainingFailedError", "did not fit", "train"), AT)
     with pytest.raises(ConflictError):
         registry.note("flight-delay", "r-001", "select", AT)
 
 
 def test_racing_candidates_are_all_kept_in_order_with_their_parameters(registry: Any) -> None:
-    registry.request(a_run())
+    requested(registry, a_run())
     candidates = [
         CandidateRun(number, "sklearn.x.Y", {"C": 1.0, "depth": 3, "w": None}, "roc_auc", 0.1 * number, 1.5, 100)
         for number in range(12)
@@ -277,7 +346,7 @@ def test_racing_candidates_are_all_kept_in_order_with_their_parameters(registry:
 
 def test_runs_are_listed_newest_first_up_to_the_limit(registry: Any) -> None:
     for number in range(5):
-        registry.request(a_run(f"r-{number:03d}"))
+        requested(registry, a_run(f"r-{number:03d}"))
         for index in range(2):
             registry.note_candidate(
                 "flight-delay", f"r-{number:03d}", CandidateRun(index, "e", {}, "roc_auc", 0.5, 1.0, 10)
@@ -288,7 +357,7 @@ def test_runs_are_listed_newest_first_up_to_the_limit(registry: Any) -> None:
 
 
 def test_a_failed_run_says_why_and_stays_failed(registry: Any) -> None:
-    registry.request(a_run())
+    requested(registry, a_run())
     error = RunError("TrainingFailedError", "did not fit", "train")
     failed = registry.fail("flight-delay", "r-001", error, AT)
     assert (failed.status, failed.error, failed.ended_at) == (RunStatus.FAILED, error, AT)
@@ -311,6 +380,19 @@ def test_a_version_gets_the_next_number_and_closes_its_run(with_model: Any) -> N
     assert with_model.model("flight-delay").latest_version == 2
 
 
+def test_a_version_of_before_approvals_needs_none(aws: None) -> None:
+    registry = DynamoRegistry(TABLE)
+    registry.apply(a_spec(), author="ann", at=AT)
+    version = registered(registry, "r-001")
+    key = {"pk": {"S": "MODEL#flight-delay"}, "sk": {"S": "VERSION#000001"}}
+    item = clients.dynamodb().get_item(TableName=TABLE, Key=key)["Item"]
+    clients.dynamodb().put_item(
+        TableName=TABLE, Item={name: value for name, value in item.items() if name != "needs_approval"}
+    )
+    assert registry.version("flight-delay", 1) == version
+    assert registry.version("flight-delay", 1).may_serve
+
+
 def test_a_run_registers_once(with_model: Any) -> None:
     first = registered(with_model, "r-001")
     assert with_model.register(a_version("r-001"), at=AT + timedelta(hours=1)) == first
@@ -318,7 +400,7 @@ def test_a_run_registers_once(with_model: Any) -> None:
 
 
 def test_a_failed_run_registers_nothing(with_model: Any) -> None:
-    with_model.request(a_run())
+    requested(with_model, a_run())
     with_model.fail("flight-delay", "r-001", RunError("A", "b", "c"), AT)
     with pytest.raises(ConflictError):
         with_model.register(a_version(), at=AT)
@@ -328,13 +410,13 @@ def test_a_failed_run_registers_nothing(with_model: Any) -> None:
 def test_racing_registrations_get_different_numbers(with_model: Any) -> None:
     ids = [f"r-{number:03d}" for number in range(4)]
     for run_id in ids:
-        with_model.request(a_run(run_id))
+        requested(with_model, a_run(run_id))
     answers = at_once(*(lambda r=run_id: with_model.register(a_version(r), at=AT) for run_id in ids))
     assert sorted(version.number for version in answers) == [1, 2, 3, 4]
 
 
 def test_one_run_registered_by_two_at_once_is_one_version(with_model: Any) -> None:
-    with_model.request(a_run())
+    requested(with_model, a_run())
     answers = at_once(*[lambda: with_model.register(a_version(), at=AT)] * 3)
     assert {version.number for version in answers} == {1}
     assert len(with_model.versions("flight-delay")) == 1
@@ -344,7 +426,7 @@ def test_one_run_registered_by_two_at_once_is_one_version(with_model: Any) -> No
 def test_a_registration_that_others_always_precede_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = DynamoRegistry(TABLE)
     registry.apply(a_spec(), author="ann", at=AT)
-    registry.request(a_run())
+    requested(registry, a_run())
 
     def preceded(*_: Any) -> None:
         raise RefusedError((True,))
@@ -402,38 +484,15 @@ def test_a_promotion_decided_on_an_old_route_is_refused(with_model: Any) -> None
     assert with_model.route("flight-delay").champion.version == 3
 
 
-def test_an_accepted_version_is_overtaken_once_and_says_why(with_model: Any) -> None:
-    registered(with_model, "r-001")
-    overtaken = with_model.overtake("flight-delay", 1, "another serves")
-    assert (overtaken.status, overtaken.reasons) == (VersionStatus.OVERTAKEN, ("another serves",))
-    assert with_model.overtake("flight-delay", 1, "a later story") == overtaken
-    assert with_model.version("flight-delay", 1) == overtaken
-    with pytest.raises(NotFoundError):
-        with_model.overtake("flight-delay", 2, "there is none")
-
-
-def test_what_serves_or_was_rejected_is_never_overtaken(with_model: Any) -> None:
-    promoted(with_model, registered(with_model, "r-001"))
-    registered(with_model, "r-002", VersionStatus.REJECTED)
-    states = [with_model.overtake("flight-delay", number, "why").status for number in (1, 2)]
-    assert states == [VersionStatus.CHAMPION, VersionStatus.REJECTED]
-
-
-def test_an_overtaken_version_is_never_written_into_a_route(with_model: Any) -> None:
-    late = promote(None, registered(with_model, "r-001"), Cause(AT, "ann", "late"))
-    with_model.overtake("flight-delay", 1, "another serves")
-    with pytest.raises(ConflictError):
-        with_model.change(late)
-    assert with_model.route("flight-delay") is None
-    assert with_model.version("flight-delay", 1).status is VersionStatus.OVERTAKEN
-
-
-def test_a_rejected_version_is_never_written_into_a_route(with_model: Any) -> None:
-    version = registered(with_model, "r-001", VersionStatus.REJECTED)
+@pytest.mark.parametrize("status", [status for status in VersionStatus if status.closed])
+def test_a_closed_version_is_never_written_into_a_route(with_model: Any, status: VersionStatus) -> None:
+    version = registered(with_model, "r-001", status)
     forged = promote(None, replace(version, status=VersionStatus.ACCEPTED), Cause(AT, "eve", "please"))
     with pytest.raises(ConflictError):
         with_model.change(forged)
     assert with_model.route("flight-delay") is None
+    assert with_model.ledger("flight-delay") == []
+    assert with_model.version("flight-delay", 1) == version
 
 
 def test_a_killed_and_split_route_comes_back_as_it_was_written(with_model: Any) -> None:

@@ -58,6 +58,7 @@ class House:
                 {"estimator": "sklearn.linear_model.LogisticRegression", "parameters": {"C": 0.3}},
             ],
             "gate": {"margin": 0.005, "min_rows": 500, "resamples": 500},
+            "release": {"steps": [], "watch_hours": 0},
             "targets": {"latency_p99_ms": 500},
         }
         return document | changes

@@ -41,7 +41,7 @@ UNTAGGABLE = {
     "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
 }
-TRAINING = {"catalog", "prepare", "train"}
+TRAINING = {"catalog", "prepare", "retrain", "train"}
 BACKGROUND = {"catalog", "settle"}
 
 
@@ -151,14 +151,20 @@ def test_inference_writes_nothing_but_captures(deployment: Deployment) -> None:
     }
 
 
+READS = {
+    "dynamodb:DescribeStream",
+    "dynamodb:GetItem",
+    "dynamodb:GetRecords",
+    "dynamodb:GetShardIterator",
+    "dynamodb:ListStreams",
+    "dynamodb:Query",
+}
+
+
 def test_the_ledger_takes_new_entries_and_nothing_else(deployment: Deployment) -> None:
     writers = set()
     for resource, statement in statements(deployment):
-        writes = {
-            action
-            for action in listed(statement["Action"])
-            if action.startswith("dynamodb:") and action not in {"dynamodb:GetItem", "dynamodb:Query"}
-        }
+        writes = {action for action in listed(statement["Action"]) if action.startswith("dynamodb:")} - READS
         if not writes or statement["Effect"] != "Allow":
             continue
         assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}, resource
@@ -166,7 +172,20 @@ def test_the_ledger_takes_new_entries_and_nothing_else(deployment: Deployment) -
         if any(fnmatchcase("LEDGER#flight-delay", key) for key in keys):
             assert (writes, keys) == ({"dynamodb:PutItem"}, ["LEDGER#*"]), resource
             writers.add(resource.id.split("Role")[0])
-    assert writers == {"Control", "Promote", "Register"}
+    assert writers == {"Control", "Register", "Rollout", "Settle"}
+
+
+def test_a_rollout_reads_artifacts_captures_and_feedback_and_writes_none_of_them(deployment: Deployment) -> None:
+    (role,) = [role for role in deployment.resources("AWS::IAM::Role") if role.id.startswith("RolloutRole")]
+    found = [entry for policy in role.properties["Policies"] for entry in policy["PolicyDocument"]["Statement"]]
+    actions = {action for entry in found for action in listed(entry["Action"])}
+    assert {action for action in actions if action.startswith(("s3:", "states:"))} == {
+        "s3:GetObject",
+        "s3:ListBucket",
+        "states:SendTaskSuccess",
+    }
+    read = json.dumps([entry["Resource"] for entry in found if "s3:GetObject" in listed(entry["Action"])])
+    assert [prefix in read for prefix in ("/runs/*", "/captures/*", "/feedback/*")] == [True] * 3
 
 
 def test_each_role_may_call_the_routes_of_its_job_and_no_other() -> None:
@@ -305,21 +324,21 @@ def test_the_control_api_has_the_routes_its_function_answers() -> None:
     assert list(ROUTES) == list(control.ROUTES)
 
 
-def test_the_serving_api_has_no_route_its_function_refuses() -> None:
+def test_inference_answers_every_route_that_leads_to_it() -> None:
     from functions.inference.handler import _PATHS
 
-    for route in serving.ROUTES:
+    for route in serving.INFERENCE_ROUTES:
         path = _PATHS.fullmatch(route.split(" ")[1].replace("{model}", "flight-delay"))
         assert path, route
         assert route.startswith("POST ") is bool(path["predict"])
 
 
 def test_captures_are_encrypted_partitioned_as_the_table_projects_and_expire(deployment: Deployment) -> None:
-    (stream,) = deployment.resources("AWS::KinesisFirehose::DeliveryStream")
+    streams = deployment.resources("AWS::KinesisFirehose::DeliveryStream")
+    stream = next(one for one in streams if one.properties["DeliveryStreamName"].endswith("-captures"))
     assert stream.properties["DeliveryStreamEncryptionConfigurationInput"] == {"KeyType": "AWS_OWNED_CMK"}
     destination = stream.properties["ExtendedS3DestinationConfiguration"]
-    (table,) = deployment.resources("AWS::Glue::Table")
-    found = table.properties["TableInput"]
+    found = captures_table(deployment)
     template = json.dumps(found["Parameters"]["storage.location.template"])
     for key in found["PartitionKeys"]:
         name = key["Name"]
@@ -330,19 +349,23 @@ def test_captures_are_encrypted_partitioned_as_the_table_projects_and_expire(dep
     assert any("ExpirationInDays" in rule for rule in bucket.properties["LifecycleConfiguration"]["Rules"])
 
 
+def captures_table(deployment: Deployment) -> dict[str, Any]:
+    tables = (table.properties["TableInput"] for table in deployment.resources("AWS::Glue::Table"))
+    return next(table for table in tables if table["Name"] == "captures")
+
+
 def test_the_table_has_the_columns_of_a_capture(deployment: Deployment) -> None:
     (record,) = records(capture(), CapturePolicy())
-    (table,) = deployment.resources("AWS::Glue::Table")
-    found = table.properties["TableInput"]
+    found = captures_table(deployment)
     columns = {column["Name"] for column in found["StorageDescriptor"]["Columns"] + found["PartitionKeys"]}
     assert columns == set(record)
 
 
-def test_the_state_machine_is_logged_and_traced_but_its_data_is_not_logged(deployment: Deployment) -> None:
-    (machine,) = deployment.resources("AWS::StepFunctions::StateMachine")
-    assert machine.properties["TracingConfiguration"] == {"Enabled": True}
-    assert machine.properties["LoggingConfiguration"]["Level"] == "ALL"
-    assert machine.properties["LoggingConfiguration"]["IncludeExecutionData"] is False
+def test_every_state_machine_is_logged_and_traced_but_its_data_is_not_logged(deployment: Deployment) -> None:
+    for machine in deployment.resources("AWS::StepFunctions::StateMachine"):
+        assert machine.properties["TracingConfiguration"] == {"Enabled": True}
+        assert machine.properties["LoggingConfiguration"]["Level"] == "ALL"
+        assert machine.properties["LoggingConfiguration"]["IncludeExecutionData"] is False
 
 
 def test_prod_keeps_what_is_stateful_and_dev_destroys_it(deployment: Deployment) -> None:

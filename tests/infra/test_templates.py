@@ -4,11 +4,11 @@ import json
 
 from cfnlint.api import lint
 
-from infra.release_machine import definition
+from infra.release_machine import Step, definition
 from tests.infra.synthesized import Deployment
 
 REGIONS = ["us-east-1", "eu-west-1", "ap-southeast-2"]
-FUNCTIONS = ("prepare", "train", "select", "evaluate", "gate", "register", "promote", "settle")
+FUNCTIONS = ("prepare", "train", "select", "evaluate", "gate", "register", "rollout", "settle")
 
 
 def test_cfn_lint_finds_nothing(deployment: Deployment) -> None:
@@ -18,12 +18,12 @@ def test_cfn_lint_finds_nothing(deployment: Deployment) -> None:
 
 def test_cfn_lint_finds_nothing_in_the_state_machine() -> None:
     """In the stack's template the definition is in pieces, which cfn-lint does not read."""
-    arns = {name: f"arn:aws:lambda:eu-west-1:123456789012:function:tidegate-dev-{name}" for name in FUNCTIONS}
+    steps = {name: Step(f"arn:aws:lambda:eu-west-1:123456789012:function:tidegate-{name}", 60) for name in FUNCTIONS}
     machine = {
         "Type": "AWS::StepFunctions::StateMachine",
         "Properties": {
             "RoleArn": "arn:aws:iam::123456789012:role/release",
-            "DefinitionString": json.dumps(definition(arns, training_concurrency=10, timeout_seconds=600)),
+            "DefinitionString": json.dumps(definition(steps, partition="aws", training_concurrency=10)),
         },
     }
     assert [str(match) for match in lint(json.dumps({"Resources": {"Release": machine}}), regions=REGIONS)] == []

@@ -62,6 +62,19 @@ def test_the_metrics_of_the_platform_are_there_and_in_the_api_too(clean: LocalCl
     assert sum(point["Sum"] for point in points) >= 1
 
 
+def test_what_is_called_by_an_alias_counts_for_the_alias_too(clean: LocalCloud) -> None:
+    def seen() -> list[float]:
+        function = {"FunctionName": "work"}
+        sets = (function, function | {"Resource": "work:live"}, function | {"Resource": "work"})
+        return [clean.metric_sum("AWS/Lambda", "Errors", dimensions) for dimensions in sets]
+
+    before = seen()
+    lambdas = clean.client("lambda")
+    lambdas.invoke(FunctionName="work", Qualifier="live", Payload=b'{"do": "raise"}')
+    call(clean, {"do": "raise"})
+    assert [now - then for now, then in zip(seen(), before, strict=True)] == [2, 1, 0]
+
+
 def test_metrics_put_through_the_api_count_in_alarms(clean: LocalCloud) -> None:
     clean.advance(300)
     datum = {"MetricName": "Refused", "Value": 9, "Dimensions": [{"Name": "model", "Value": "late"}]}

@@ -160,6 +160,27 @@ def test_what_is_published_to_a_topic_reaches_the_function_that_subscribed(cloud
     assert cloud.messages("alarms")[-1] == "hello"
 
 
+def test_what_is_published_is_kept_with_its_subject_and_attributes(cloud: LocalCloud) -> None:
+    sns = cloud.client("sns")
+    (topic,) = (t["TopicArn"] for t in sns.list_topics()["Topics"])
+    assert sns.get_topic_attributes(TopicArn=topic)["Attributes"]["KmsMasterKeyId"]
+    attributes = {"model": {"DataType": "String", "StringValue": "late"}}
+    sns.publish(TopicArn=topic, Subject="Look", Message="at this", MessageAttributes=attributes)
+    sns.publish(TopicArn=topic, Message="bare")
+    with_subject, bare = cloud.notifications("alarms")[-2:]
+    assert with_subject == {"subject": "Look", "message": "at this", "attributes": {"model": "late"}}
+    assert bare == {"subject": None, "message": "bare", "attributes": {}}
+    assert cloud.messages(topic)[-2:] == ["at this", "bare"]
+    with pytest.raises(LookupError, match="there is no topic nowhere; there are alarms"):
+        cloud.notifications("nowhere")
+
+
+def test_codedeploy_is_declared_only(cloud: LocalCloud) -> None:
+    declared = {name.rpartition("(")[2].rstrip(")") for name in cloud.declared_only}
+    kinds = {"Application", "DeploymentConfig", "DeploymentGroup"}
+    assert declared >= {f"AWS::CodeDeploy::{kind}" for kind in kinds}
+
+
 def signed_get(url: str, keys: dict[str, str]) -> tuple[int, bytes]:
     request = AWSRequest("GET", url)
     credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])

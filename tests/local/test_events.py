@@ -42,6 +42,14 @@ def test_an_event_that_matches_no_rule_goes_nowhere(clean: LocalCloud) -> None:
     assert clean.metric_sum("AWS/Events", "FailedInvocations") == 0
 
 
+def test_what_came_to_the_default_bus_can_be_seen_by_its_source(clean: LocalCloud) -> None:
+    put(clean, "sample.seen", {"n": 1})
+    put(clean, "sample.other", {"n": 2})
+    put(clean, "sample.seen", {"n": 3})
+    first, second = clean.events_seen("sample.seen")
+    assert (first["detail"], first["detail-type"], second["detail"]) == ({"n": 1}, "Order", {"n": 3})
+
+
 def test_malformed_and_forbidden_entries_are_refused_one_by_one(clean: LocalCloud) -> None:
     entries = [
         {"Source": "sample.x", "DetailType": "t", "Detail": "not json"},
@@ -129,6 +137,8 @@ EVENT = {"source": "a", "detail": {"n": 5, "tags": ["x", "y"], "name": "Model-7"
         ({"detail": {"name": [{"anything-but": ["Model-7"]}]}}, False),
         ({"detail": {"name": [{"anything-but": {"prefix": "X"}}]}}, True),
         ({"detail": {"missing": [{"exists": False}]}}, True),
+        ({"detail": {"name": [{"exists": True}]}}, True),
+        ({"detail": [{"exists": True}]}, False),
         ({"detail": {"missing": [{"anything-but": ["x"]}]}}, False),
         ({"detail": {"none": [None]}}, True),
         ({"detail": {"ip": [{"cidr": "10.0.0.0/24"}]}}, True),

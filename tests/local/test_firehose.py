@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from infra.local import firehose
 from infra.local.cloud import LocalCloud
 from infra.local.firehose import read_stream
 
@@ -60,6 +61,19 @@ def test_what_cannot_be_partitioned_goes_under_the_error_prefix_with_the_reason(
     assert {each["errorCode"].partition(".")[0] for each in records} == {"DynamicPartitioning"}
 
 
+def test_records_of_a_burst_share_an_object_and_who_waits_for_it_does_not_wait_for_more(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firehose, "_GATHER_S", 60.0)
+    cloud.settle()
+    client = cloud.client("firehose")
+    for number in range(5):
+        client.put_record(DeliveryStreamName=STREAM, Record={"Data": line("burst", "d1", number)})
+    assert cloud.settle(20)
+    s3, bucket = cloud.client("s3"), cloud.outputs["BucketName"]
+    assert s3.list_objects_v2(Bucket=bucket, Prefix="by-model/model=burst/")["KeyCount"] == 1
+
+
 @pytest.mark.parametrize(
     "records", [[b"x"] * 501, [b"x" * (1000 * 1024 + 1)], [b"x" * 1000 * 1024] * 5], ids=["count", "record", "bytes"]
 )
@@ -69,9 +83,9 @@ def test_more_than_firehose_takes_is_refused(cloud: LocalCloud, records: list[by
 
 
 def test_an_unknown_stream_is_refused(cloud: LocalCloud) -> None:
-    firehose = cloud.client("firehose")
-    with pytest.raises(firehose.exceptions.ResourceNotFoundException):
-        firehose.put_record_batch(DeliveryStreamName="nobody", Records=[{"Data": b"{}"}])
+    client = cloud.client("firehose")
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.put_record_batch(DeliveryStreamName="nobody", Records=[{"Data": b"{}"}])
 
 
 def test_only_who_may_puts_records(cloud: LocalCloud) -> None:

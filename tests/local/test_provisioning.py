@@ -106,7 +106,22 @@ def test_closing_ends_an_execution_in_the_middle_of_its_task(assembly: Path) -> 
         machine = cloud.outputs["MachineArn"]
         for given in ('{"do": "sleep", "seconds": 1.5}', '{"wait": 9999}'):
             states.start_execution(stateMachineArn=machine, input=given)
+        hold = '{"do": "hold", "limit": 9999}'
+        states.start_execution(stateMachineArn=cloud.outputs["WaitingArn"], input=hold)
         time.sleep(0.5)
+        started = time.monotonic()
+    assert time.monotonic() - started < 8
+    assert set(threading.enumerate()) <= before
+
+
+def test_closing_ends_a_listener_in_the_middle_of_its_retries(assembly: Path) -> None:
+    before = set(threading.enumerate())
+    with LocalCloud.start(assembly, tick=False, event_retry_waits_s=(60.0,)) as cloud:
+        client = cloud.client("dynamodb")
+        (table,) = client.list_tables()["TableNames"]
+        item = {"pk": {"S": "reporter#a"}, "sk": {"S": "stuck"}, "listener": {"S": "raises"}}
+        client.put_item(TableName=table, Item=item)
+        assert not cloud.settle(1.0)
         started = time.monotonic()
     assert time.monotonic() - started < 8
     assert set(threading.enumerate()) <= before

@@ -20,10 +20,16 @@ from tests.fakes import (
     InMemoryDatasetFiles,
     InMemoryDispatcher,
     InMemoryRegistry,
+    InMemoryStandings,
+    InMemoryVerdicts,
     InMemoryWorkflow,
 )
+from tidegate.domain.canary import Look
 from tidegate.domain.dataset import ColumnProfile, ColumnType, DatasetStatus
-from tidegate.domain.release import CandidateRun, Cause, RunError, Version, VersionStatus, promote
+from tidegate.domain.release import CandidateRun, RunError, Version, VersionStatus
+from tidegate.domain.rollout import Evidence, Rollout
+from tidegate.messages import RolloutTask, RunRef
+from tidegate.steps import rollout
 from tidegate.telemetry import Meter
 
 ANA = "arn:aws:sts::123456789012:assumed-role/DataScientist/ana"
@@ -65,6 +71,7 @@ def spec_document(**changes: Any) -> dict[str, Any]:
         "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression", "grid": {"C": [0.1, 1.0]}}],
         "metric": "roc_auc",
         "baseline": {"kind": "group_rate", "by": ["carrier"]},
+        "release": {"steps": [], "watch_hours": 0},
     }
     return {key: value for key, value in (document | changes).items() if value is not None}
 
@@ -92,6 +99,8 @@ class World:
     files: Files = field(default_factory=Files)
     artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
     captures: InMemoryCaptures = field(default_factory=InMemoryCaptures)
+    standings: InMemoryStandings = field(default_factory=InMemoryStandings)
+    verdicts: InMemoryVerdicts = field(default_factory=InMemoryVerdicts)
     workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
     dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
     clock: FixedClock = field(default_factory=FixedClock)
@@ -108,8 +117,11 @@ class World:
             runs=self.registry,
             versions=self.registry,
             routes=self.registry,
+            rollouts=self.registry,
             artifacts=self.artifacts,
             captures=self.captures,
+            standings=self.standings,
+            verdicts=self.verdicts,
             workflow=self.workflow,
             dispatcher=self.dispatcher,
             clock=self.clock,
@@ -155,9 +167,15 @@ class World:
         assert self.call("PUT", "/models/flight-delay", spec_text()).status == 200
 
     def run_to_the_end(
-        self, run_id: str, *, accepted: bool = True, between: Callable[[], None] = lambda: None
+        self,
+        run_id: str,
+        *,
+        accepted: bool = True,
+        judged_against: int | None = None,
+        between: Callable[[], None] = lambda: None,
     ) -> Version:
-        """What the release state machine does: stages, candidates, report, version, promotion."""
+        """What the release state machine does: stages, candidates, report, version, and the rollout's first step. By
+        `spec_document` that is the promotion. The gate compares with what serves unless `judged_against` is given."""
         model, at = "flight-delay", self.clock.now()
         dataset_version = self.catalog.version("flights").version
         self.registry.note(model, run_id, "prepare", at, dataset_version=dataset_version)
@@ -199,17 +217,50 @@ class World:
         registered = self.registry.register(version, at=at)
         between()
         if accepted:
-            route = self.registry.route(model)
-            change = promote(route, registered, Cause(at, "release", "accepted by the gate"))
-            assert change
-            self.registry.change(change)
+            self.advance(run_id, judged_against=judged_against)
+        else:
+            self.registry.free(model, run_id)
         return registered
+
+    def advance(self, run_id: str, *looks: Look, judged_against: int | None = None) -> Rollout:
+        """What `functions/rollout` does when the captures since the last look are these."""
+        model = "flight-delay"
+        version, route = self.registry.run(model, run_id).version, self.registry.route(model)
+        assert version is not None
+        champion = judged_against or (route.champion.version if route and route.champion else None)
+        task = RolloutTask(
+            run=RunRef(model=model, run_id=run_id), version=version, champion_version=champion, now=self.clock.now()
+        )
+        rollout.advance(
+            task,
+            models=self.registry,
+            runs=self.registry,
+            versions=self.registry,
+            routes=self.registry,
+            rollouts=self.registry,
+            artifacts=self.artifacts,
+            arms=Arms(looks),
+        )
+        found = self.registry.rollout(model, run_id)
+        assert found
+        return found
 
     def run_fails(self, run_id: str) -> None:
         at = self.clock.now()
         self.registry.note("flight-delay", run_id, "prepare", at)
         error = RunError("DataCheckError", "column late has one value only", "prepare")
         self.registry.fail("flight-delay", run_id, error, at)
+        self.registry.free("flight-delay", run_id)
+
+
+@dataclass
+class Arms:
+    """ports.ArmsReader of what a test says."""
+
+    looks: tuple[Look, ...]
+
+    def since_last_look(self, rollout: Rollout) -> Evidence:
+        return Evidence(self.looks, fetched={"captures/flight-delay/2026-01-05-12/secret-key": ("line-1",)})
 
 
 @contextmanager

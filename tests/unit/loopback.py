@@ -23,7 +23,7 @@ from botocore.credentials import Credentials
 from functions.control import handler as control
 from functions.inference import handler as serving
 from tests.tiny_onnx import linear_onnx
-from tests.unit.control_api import Answer, Context, World, event, wired
+from tests.unit.control_api import ANA, Answer, Context, World, event, wired
 from tidegate.domain.prediction import Contract, FeatureContract
 from tidegate.ml.scoring import load
 from tidegate.steps.inference import Inference
@@ -55,6 +55,7 @@ class Loopback:
     requests: list[tuple[str, str]] = field(default_factory=list)
     connections: int = 0
     deployed: bool = True
+    actor: str = ANA  # who calls
 
     def state(self) -> dict[str, Any]:
         """What the local cloud would write into its state file."""
@@ -181,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(403, {"message": "The request signature we calculated does not match"})
             return
         _, api, path = self.path.split("/", 2)
-        request = event(self.command, f"/{path}", body.decode() if body else None)
+        request = event(self.command, f"/{path}", body.decode() if body else None, actor=self.loopback.actor)
         request["headers"] |= {name.lower(): value for name, value in self.headers.items()}
         served = api == "serving"
         answer = Answer(serving.handler(request, Context())) if served else self.loopback.world.answer(request)

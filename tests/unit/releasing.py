@@ -129,7 +129,8 @@ class House:
                 requested_by="ana",
                 requested_at=self.clock.now(),
                 seed=wanted.seed,
-            )
+            ),
+            lease_until=self.clock.now(),
         )
         return RunRef(model=wanted.name, run_id=run_id)
 

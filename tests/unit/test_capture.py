@@ -13,6 +13,7 @@ from tidegate.domain.capture import (
     MAX_BATCH_RECORDS,
     MAX_RECORD_BYTES,
     MAX_RECORD_LINES,
+    UNANSWERED,
     UNKNOWN,
     Capture,
     CapturePolicy,
@@ -36,8 +37,10 @@ def capture(rows: int = 1, **changes: Any) -> Capture:
         version=3,
         arm="champion",
         reason="champion",
+        route=5,
         at=AT,
         latency_ms=1.23456,
+        cold=False,
         request_id="request-1",
         instances=[{"carrier": "UA", "hour": 7, "tailnum": "N1"} for _ in range(rows)],
         predictions=[
@@ -59,9 +62,11 @@ def test_a_record_has_every_field_of_the_schema_and_null_where_there_is_nothing(
         "version": 3,
         "arm": "champion",
         "reason": "champion",
+        "route": 5,
         "request_id": "request-1",
         "rows": 1,
         "latency_ms": 1.235,
+        "cold": False,
         "inputs": {"carrier": "UA", "hour": 7, "tailnum": "N1"},
         "label": True,
         "score": 0.75,
@@ -84,7 +89,8 @@ def test_each_row_gets_its_own_inputs_violations_and_shadow() -> None:
     assert [record["violations"] for record in both] == [[], ["score_in_range"]]
     assert [record["shadow"]["score"] for record in both] == [0.1, 0.2]
     assert both[1]["shadow"] == {
-        "version": 4, "latency_ms": 2.0, "error": None, "label": None, "score": 0.2, "probabilities": None,
+        "version": 4, "latency_ms": 2.0, "error": None, "cold": False,
+        "label": None, "score": 0.2, "probabilities": None,
     }  # fmt: skip
     assert [record["rows"] for record in both] == [2, 2]
 
@@ -93,6 +99,19 @@ def test_a_shadow_that_failed_says_so() -> None:
     (record,) = records(capture(shadow=ShadowAnswer(4, error="ModelFailedError")), ALL)
     assert record["shadow"]["error"] == "ModelFailedError"
     assert record["shadow"]["score"] is None
+
+
+def test_a_record_says_what_had_to_be_opened_first() -> None:
+    (record,) = records(capture(cold=True, shadow=ShadowAnswer(4, [{"score": 0.1}], cold=True)), ALL)
+    assert (record["cold"], record["shadow"]["cold"]) == (True, True)
+
+
+def test_a_request_that_nobody_answered_has_ids_and_inputs_but_no_outputs() -> None:
+    unanswered = capture(version=None, reason=f"{UNANSWERED}:scoring_failed", predictions=[{"id": "id-0"}], error="E")
+    (record,) = records(unanswered, ALL)
+    assert (record["id"], record["version"], record["reason"]) == ("id-0", None, "unanswered:scoring_failed")
+    assert record["inputs"] == {"carrier": "UA", "hour": 7, "tailnum": "N1"}
+    assert {record[name] for name in ("label", "score", "probabilities")} == {None}
 
 
 def test_an_answer_of_the_fallback_has_no_version_and_names_the_fault() -> None:

@@ -60,7 +60,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(client_module, "_backoff", lambda _: 0.001)
-    monkeypatch.setattr(client_module, "_pauses", lambda: iter(lambda: 0.01, None))
+    monkeypatch.setattr(client_module, "_pauses", lambda *_: iter(lambda: 0.01, None))
     return Cli(capsys)
 
 
@@ -345,27 +345,22 @@ def test_a_failed_run_has_its_own_exit_code_and_says_why(run: Cli, server: Loopb
     assert run.document["run"]["error"]["name"] == "DataCheckError"
 
 
-def test_a_version_that_was_accepted_and_does_not_serve_is_a_failure(
+def test_a_version_that_was_accepted_and_whose_rollout_does_not_begin_is_a_failure(
     run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "PROMOTION_SECONDS", 0.05)
-    monkeypatch.setattr(server.world.registry, "change", lambda _: None)
+    monkeypatch.setattr(client_module, "ROLLOUT_SECONDS", 0.05)
+    monkeypatch.setattr(server.world, "advance", lambda _, **__: None)
     server.world.with_model()
     started(server, server.world.run_to_the_end)
     assert run("train", "flight-delay", "--wait") == exits.FAILED
-    assert "does not serve" in run.err
+    assert "its rollout did not begin" in run.err
 
 
-def test_a_version_that_was_overtaken_ends_the_waiting_with_its_reason(
-    run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registry = server.world.registry
-    why = "it was judged when nothing served, and version 2 serves now: train again"
-    monkeypatch.setattr(registry, "change", lambda _: registry.overtake("flight-delay", 1, why))
+def test_a_version_that_was_overtaken_ends_the_waiting_with_its_reason(run: Cli, server: Loopback) -> None:
     server.world.with_model()
-    started(server, server.world.run_to_the_end)
+    started(server, lambda run_id: server.world.run_to_the_end(run_id, judged_against=7))
     assert run("train", "flight-delay", "--wait") == exits.CONFLICT
-    assert f"- {why}" in run.out
+    assert "- it was judged when version 7 served, and nothing serves now: train again" in run.out
     assert "it serves now" not in run.out
     assert "overtaken" in run.err
     assert run("versions", "flight-delay") == exits.OK
@@ -421,7 +416,7 @@ def test_runs_versions_and_the_ledger_are_tables(run: Cli, trained: Loopback) ->
     assert run("versions", "flight-delay", "1") == exits.OK
     assert made.run_id in run.out
     assert run("ledger", "flight-delay") == exits.OK
-    assert "- > 1" in run.out
+    assert "promote  1: 100 %" in run.out
     assert run("model", "show", "flight-delay") == exits.OK
     assert "version 1" in run.out
 
@@ -454,7 +449,7 @@ def test_a_tampered_report_is_not_shown(run: Cli, trained: Loopback) -> None:
 
 @pytest.mark.parametrize("command", ["data list", "data show flights", "data show flights latest", "model list",
     "model show flight-delay", "runs flight-delay", "versions flight-delay", "versions flight-delay 1",
-    "report flight-delay", "ledger flight-delay"])  # fmt: skip
+    "report flight-delay", "ledger flight-delay", "rollout flight-delay"])  # fmt: skip
 def test_tables_keep_to_the_columns_there_are_and_without_colour(
     run: Cli, trained: Loopback, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -571,6 +566,7 @@ def test_a_model_that_serves_nothing_yet_says_so(run: Cli, server: Loopback) -> 
 @pytest.mark.parametrize(
     "command",
     ["data show nope", "model show nope", "train nope", "runs nope", "versions nope", "report nope", "ledger nope",
+     "rollout nope", "approve nope 1 --reason because", "reject flight-delay 9 --reason because",
      "runs flight-delay nope", "versions flight-delay 9"],
 )  # fmt: skip
 def test_what_does_not_exist_is_exit_code_4_and_one_line(run: Cli, server: Loopback, command: str) -> None:
@@ -616,7 +612,7 @@ def test_hints_repeat_where_the_command_was_talking_to(run: Cli, server: Loopbac
     assert "see its columns: tidegate --local data show other" in run.out
     assert run("train", "--local") == exits.INVALID
     assert "see `tidegate train --help`" in run.err
-    assert run("train", "flight-delay", "--token", "two") == exits.OK
+    assert run("train", "flight-delay", "--token", "one") == exits.OK
     assert "follow it: tidegate train flight-delay" in run.out
 
 
@@ -774,7 +770,9 @@ def test_progress_on_a_terminal_ticks_the_stages_off() -> None:
         watch(look | {"candidates": [candidate]})
     shown = screen.getvalue()
     assert shown.count("✓") >= 2
-    assert progress.reached({"status": "accepted", "served": True}) == len(progress.STAGES)
+    begun = {"phase": "canary", "version": 1, "share_bp": 100, "step": 1, "steps": 4, "outcome": None}
+    assert progress.reached({"status": "accepted", "rollout": begun}) == len(progress.STAGES)
+    assert progress.reached({"status": "accepted", "rollout": None}) == len(progress.STAGES) - 1
     assert "1 of 2 candidates" in shown
     assert "DecisionTreeClassifier max_depth=3  roc_auc 0.7100  1.2 s" in shown
 

@@ -207,6 +207,8 @@ def test_excluding_from_a_dataset_without_time_is_refused(world: World) -> None:
         ("GET", "/models/nope/versions/one"),
         ("GET", "/models/nope/versions/99999999999999999999"),
         ("GET", "/models/nope/ledger"),
+        ("GET", "/models/nope/rollouts"),
+        ("GET", "/models/nope/rollouts/20260105t120000000-1"),
         ("GET", "/models/..%2F/ledger"),
         ("GET", "/models/no%23pe"),
         ("POST", "/models/nope/runs"),
@@ -377,10 +379,13 @@ def test_the_same_token_twice_runs_once(world: World) -> None:
     assert len(world.workflow.started) == 1
 
 
-def test_two_wishes_without_a_token_are_two_runs(world: World) -> None:
+def test_two_wishes_without_a_token_are_two_runs_one_after_the_other(world: World) -> None:
     world.with_model()
-    first, second = (world.call("POST", "/models/flight-delay/runs").body["run"]["run_id"] for _ in range(2))
-    assert first != second
+    first = world.call("POST", "/models/flight-delay/runs").body["run"]["run_id"]
+    refused = world.call("POST", "/models/flight-delay/runs")
+    assert (refused.status, first in refused.body["detail"], bool(refused.body["next_step"])) == (409, True, True)
+    world.run_to_the_end(first)
+    assert world.call("POST", "/models/flight-delay/runs").body["run"]["run_id"] != first
 
 
 def test_a_crash_between_record_and_start_heals_when_the_token_comes_again(

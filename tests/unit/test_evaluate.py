@@ -15,14 +15,17 @@ from tests.tiny_onnx import linear_onnx
 from tidegate.domain.baseline import fit_rule
 from tidegate.domain.evaluation import Evaluation
 from tidegate.domain.fallback import Fallback
-from tidegate.domain.prediction import Contract, FeatureContract, OutputRule
+from tidegate.domain.prediction import Contract, FeatureContract, OutputRule, answers
+from tidegate.domain.profile import MISSING, OUTSIDE, captured
+from tidegate.domain.quality import LossByScore
+from tidegate.domain.reference import BACKGROUND_ROWS, Reference
 from tidegate.domain.release import CandidateRun, Cause, Run, RunStatus, Version, VersionStatus, promote
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
 from tidegate.errors import ArtifactRejectedError, ConflictError, DataCheckError, NotFoundError, TrainingFailedError
 from tidegate.messages import EvaluateTask, Fitted, GateTask, RunRef
 from tidegate.ml.scoring import load
 from tidegate.spec import ModelSpec
-from tidegate.steps.evaluate import TIMED_ROWS, _parity, evaluate
+from tidegate.steps.evaluate import TIMED_ROWS, _parity, _spread, evaluate
 from tidegate.steps.gate import gate
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -57,8 +60,8 @@ def spec_of(**changes):
     return ModelSpec.parse(document | changes)
 
 
-def flights(rows=ROWS):
-    chance = np.random.default_rng(11)
+def flights(rows=ROWS, seed=11):
+    chance = np.random.default_rng(seed)
     carrier, wind, hour = chance.choice(["UA", "AA"], rows), chance.normal(size=rows), chance.integers(0, 24, rows)
     effect = np.where(carrier == "UA", -0.5, 0.5)
     late = chance.random(rows) < 1 / (1 + np.exp(-(2 * wind + 0.1 * hour - 1.5 + effect)))
@@ -100,18 +103,23 @@ class World:
         classes="nl",
         fallback=None,
         contract=None,
+        personal=(),
+        training=None,
     ):
         holdout = holdout or flights()
+        training = training or holdout
         spec = spec or spec_of()
         self.run = RunRef(model="delay", run_id=run_id)
         self.registry.apply(spec, author="ann", at=AT)
-        self.registry.request(
-            Run("delay", run_id, RunStatus.REQUESTED, spec.digest, "flights", "arn:aws:iam::1:user/ann", AT, seed=0)
-        )
+        run = Run("delay", run_id, RunStatus.REQUESTED, spec.digest, "flights", "arn:aws:iam::1:user/ann", AT, seed=0)
+        self.registry.request(run, lease_until=AT)
         facts = {"dataset_version": dataset_version, "code_version": "abc", "lock_hash": "l0ck", "selected": 0}
         self.registry.note("delay", run_id, "train", AT, **facts)
         tried = CandidateRun(0, "sklearn.linear_model.LogisticRegression", {"C": 1.0}, "roc_auc", 0.8, 0.1, 480)
         self.registry.note_candidate("delay", run_id, tried)
+        self.artifacts.put(self.run.plan_key, json.dumps({"personal": list(personal)}).encode())
+        self.artifacts.put(self.run.fit_key, training.take(training[ROW] % 4 != 0).to_npz())
+        self.artifacts.put(self.run.validation_key, training.take(training[ROW] % 4 == 0).to_npz())
         self.artifacts.put(self.run.holdout_key, holdout.to_npz())
         target = holdout[TARGET]
         rule = fit_rule("group_rate", by=["carrier"], min_rows=1, table=holdout, target=target, classes=classes)
@@ -184,6 +192,10 @@ class World:
             artifacts=self.artifacts,
             clock=self.clock,
         )
+
+    @property
+    def reference(self):
+        return Reference.from_json(json.loads(self.artifacts.objects[self.run.reference_key]))
 
     @property
     def report(self):
@@ -389,7 +401,8 @@ def test_a_final_run_is_not_evaluated_again():
 def test_a_good_first_version_passes_the_gate_and_the_report_holds_everything():
     world = World().train(good_onnx())
     world.artifacts.put(
-        world.run.plan_key, json.dumps({"rows": {"fit": 400, "validation": 80}, "contract": {}}).encode()
+        world.run.plan_key,
+        json.dumps({"personal": [], "rows": {"fit": 400, "validation": 80}, "contract": {}}).encode(),
     )
     verdict = world.gate()
     assert verdict.accepted
@@ -429,6 +442,7 @@ def test_a_good_first_version_passes_the_gate_and_the_report_holds_everything():
         "artifact_sha256": world.fitted.artifact_sha256,
         "artifact_key": world.run.artifact_key,
         "training_rows": 480,
+        "personal": [],
         "rows": {"fit": 400, "validation": 80},
         "requested_by": "arn:aws:iam::1:user/ann",
         "requested_at": AT.isoformat(),
@@ -522,3 +536,231 @@ def test_the_share_of_answers_that_break_a_rule_is_in_the_report():
 
 def constant(value):
     return fit_rule("constant", value=value, table=flights(), target=flights()[TARGET], classes=(False, True))
+
+
+# What a canary will compare scores by
+
+
+def by_wind(contract=CONTRACT, *, shift=0.0):
+    return linear_onnx(contract, [2.0, 0.1], effects=EFFECTS, bias=-1.5 + shift)
+
+
+def told(onnx, contract=CONTRACT, holdout=None):
+    """The scores as answers give them."""
+    holdout = holdout or flights()
+    return np.array([each["score"] for each in answers(contract, load(onnx).score(contract.inputs(holdout)))])
+
+
+def cumulative(scores, edges):
+    return np.array([(scores <= edge).mean() for edge in edges])
+
+
+def test_the_edges_part_the_candidates_scores_into_twentieths():
+    world = World().train(by_wind())
+    world.evaluate()
+    section = world.evaluation.sections["scores"]
+    edges = section["edges"]
+    assert len(edges) == 19
+    assert edges == sorted(edges)
+    assert cumulative(told(by_wind()), edges) == pytest.approx(np.arange(1, 20) / 20, abs=1 / ROWS)
+    assert set(edges) <= set(told(by_wind()))
+    assert section["distance"] is None
+
+
+def test_equal_scores_share_an_edge():
+    world = World().train(linear_onnx(CONTRACT, [0.0, 0.0], effects=EFFECTS))
+    world.evaluate()
+    assert world.evaluation.sections["scores"]["edges"] == sorted(
+        {*told(linear_onnx(CONTRACT, [0.0, 0.0], effects=EFFECTS))}
+    )
+
+
+def test_the_distance_is_between_the_scores_of_candidate_and_champion_on_the_same_rows():
+    world = World().serve(by_wind()).train(by_wind(shift=1.0))
+    world.evaluate()
+    section = world.evaluation.sections["scores"]
+    ours, theirs = (cumulative(told(onnx), section["edges"]) for onnx in (by_wind(shift=1.0), by_wind()))
+    assert section["distance"] == pytest.approx(np.abs(ours - theirs).max(), abs=1e-12)
+    assert section["distance"] > 0.1
+
+
+def test_a_champion_with_the_same_scores_is_at_no_distance_in_whatever_order_its_classes_are():
+    turned = replace(CONTRACT, classes=(True, False), positive=0)
+    negated = {name: -effect for name, effect in EFFECTS.items()}
+    world = World().serve(linear_onnx(turned, [-2.0, -0.1], effects=negated, bias=1.5)).train(good_onnx())
+    world.evaluate()
+    assert world.evaluation.sections["scores"]["distance"] == pytest.approx(0, abs=0.01)
+
+
+def test_a_champion_that_cannot_be_scored_is_at_no_known_distance():
+    world = World().serve(good_onnx(with_feature("gust", "numeric"))).train(good_onnx())
+    world.evaluate()
+    assert world.evaluation.sections["scores"]["distance"] is None
+
+
+def test_a_regression_is_parted_by_its_values():
+    contract = Contract("delay", "regression", CONTRACT.features)
+    onnx = linear_onnx(contract, [10.0, 0.0], effects={"UA": 0.0, "AA": 50.0})
+    holdout = flights()
+    target = told(onnx, contract, holdout) + np.random.default_rng(1).normal(size=ROWS)
+    holdout = Table(dict(holdout.columns) | {TARGET: target})
+    spec = spec_of(task="regression", metric="mae", candidates=[{"estimator": "sklearn.linear_model.Ridge"}])
+    reference = told(onnx, contract, holdout)[:, None]
+    world = World().train(onnx, holdout=holdout, spec=spec, classes="", reference=reference)
+    world.evaluate()
+    edges = world.evaluation.sections["scores"]["edges"]
+    assert cumulative(told(onnx, contract, holdout), edges) == pytest.approx(np.arange(1, 20) / 20, abs=1 / ROWS)
+
+
+def test_many_classes_are_parted_by_the_probability_of_the_likeliest():
+    contract = Contract("kind", "multiclass", CONTRACT.features, classes=("a", "b", "c"))
+    scores = np.random.default_rng(3).dirichlet([1, 1, 1], 400).astype(np.float32)
+    flat = np.full((400, 3), 1 / 3, dtype=np.float32)
+    section = _spread(contract, scores, flat)
+    tops = np.array([each["score"] for each in answers(contract, scores)])
+    assert cumulative(tops, section["edges"]) == pytest.approx(np.arange(1, 20) / 20, abs=1 / 400)
+    assert section["distance"] == 0.95
+
+
+# What live traffic will be compared with
+
+
+def test_the_reference_profiles_training_rows_and_the_scores_of_the_holdout():
+    training, holdout = flights(2000, seed=5), flights()
+    world = World().train(good_onnx(), training=training, holdout=holdout)
+    world.evaluate()
+    found = world.reference
+    carrier, wind, hour = found.profile.features
+    assert [column.name for column in found.layout.features] == ["carrier", "wind", "hour"]
+    assert carrier[:2] == tuple(int((training["carrier"] == name).sum()) for name in ("AA", "UA"))
+    assert (sum(carrier), sum(wind), sum(hour), found.profile.rows) == (2000, 2000, 2000, 2000)
+    assert found.profile.target[:2] == tuple(np.bincount(training[TARGET]).tolist())
+    scores = told(good_onnx())
+    assert found.profile.label[:2] == (int((scores < 0.5).sum()), int((scores >= 0.5).sum()))
+    assert sum(found.profile.score) == ROWS
+    assert max(found.profile.score) == ROWS // 10
+
+
+def test_captures_of_the_training_rows_and_of_the_holdout_s_answers_have_the_profile_of_the_reference():
+    training, holdout = flights(700, seed=5), flights()
+    world = World().train(good_onnx(), training=training, holdout=holdout)
+    world.evaluate()
+    found = world.reference
+    names = ("carrier", "wind", "hour")
+    rows = zip(*(training[name].tolist() for name in names), strict=True)
+    inputs = captured(found.layout, [{"inputs": dict(zip(names, row, strict=True))} for row in rows])
+    given = captured(found.layout, answers(CONTRACT, load(good_onnx()).score(CONTRACT.inputs(holdout))))
+    assert inputs.features == found.profile.features
+    assert (given.score, given.label) == (found.profile.score, found.profile.label)
+
+
+def test_the_reference_holds_what_decides_and_what_was_promised():
+    world = World().train(good_onnx(), spec=spec_of(gate={"resamples": 200, "confidence": 0.9}))
+    evaluated = world.evaluate()
+    found = world.reference
+    assert (found.metric, found.confidence) == ("roc_auc", 0.9)
+    assert (found.design.value, found.design.low, found.design.high) == (evaluated.value, evaluated.low, evaluated.high)
+    assert (found.task, found.classes, found.positive, found.threshold) == ("binary", (False, True), 1, 0.5)
+    assert found.loss_by_score is None
+    assert found.hidden == ()
+
+
+def test_what_the_model_leans_on_is_important_and_what_it_ignores_is_not():
+    world = World().train(linear_onnx(CONTRACT, [2.0, 0.0], effects=EFFECTS))
+    world.evaluate()
+    important = world.reference.importances
+    assert important["hour"] == 0
+    assert important["wind"] > important["carrier"] > 0
+    assert important["wind"] == pytest.approx(world.reference.design.value - 0.5, abs=0.15)
+
+
+def test_the_report_is_pinned_to_the_reference_and_the_reference_to_the_background():
+    world = World().train(good_onnx())
+    world.gate()
+    stored = world.artifacts.objects
+    pinned = world.report["evaluation"]["sections"]["reference"]["sha256"]
+    assert pinned == hashlib.sha256(stored[world.run.reference_key]).hexdigest()
+    assert world.reference.background == world.run.background_key
+    assert world.reference.background_sha256 == hashlib.sha256(stored[world.run.background_key]).hexdigest()
+
+
+def test_evaluating_again_writes_the_same_reference():
+    world = World().train(good_onnx())
+    world.evaluate()
+    kept = {key: world.artifacts.objects[key] for key in (world.run.reference_key, world.run.background_key)}
+    world.clock.move(seconds=60)
+    world.evaluate()
+    assert {key: world.artifacts.objects[key] for key in kept} == kept
+
+
+def test_an_evaluation_is_there_only_when_its_reference_is():
+    world = World().train(good_onnx())
+    del world.artifacts.objects[world.run.validation_key]
+    with pytest.raises(NotFoundError):
+        world.evaluate()
+    assert world.run.evaluation_key not in world.artifacts.objects
+
+
+def test_the_background_is_a_draw_of_training_rows_without_their_outcomes():
+    training = flights(2000, seed=5)
+    world = World().train(good_onnx(), training=training)
+    world.evaluate()
+    shown = Table.from_npz(world.artifacts.get(world.run.background_key))
+    assert list(shown) == ["carrier", "wind", "hour"]
+    assert len(shown) == BACKGROUND_ROWS
+    assert len(np.unique(shown["wind"])) == BACKGROUND_ROWS
+    rows = set(zip(*(training[name].tolist() for name in shown), strict=True))
+    assert set(zip(*(shown[name].tolist() for name in shown), strict=True)) <= rows
+
+
+@pytest.mark.parametrize(
+    ("personal", "capture", "hidden"),
+    [
+        (["carrier", "wind", "name"], {}, ("carrier", "wind")),
+        (["carrier", "wind"], {"keep": ["wind"]}, ("carrier",)),
+        (["carrier"], {"drop": ["carrier"], "mask": ["wind"]}, ("carrier", "wind")),
+        ([], {}, ()),
+    ],
+)
+def test_no_value_that_captures_hide_is_in_the_reference(personal, capture, hidden):
+    training = flights(2000, seed=5)
+    training["carrier"][:30], training["wind"][:40] = "", np.nan
+    world = World().train(good_onnx(), training=training, personal=personal, spec=spec_of(capture=capture))
+    world.evaluate()
+    found = world.reference
+    assert found.hidden == hidden
+    profiled = zip(found.layout.features, found.profile.features, strict=True)
+    columns = {layout.name: (layout, counts) for layout, counts in profiled}
+    for name, missing in (("carrier", 30), ("wind", 40)):
+        layout, counts = columns[name]
+        assert bool(layout.categories or layout.edges) == (name not in hidden)
+        assert counts[MISSING] == missing
+        assert sum(counts) == 2000
+    if "carrier" in hidden:
+        assert columns["carrier"][1][OUTSIDE] == 1970
+    if "wind" in hidden:
+        assert columns["wind"][1][0] == 1960
+    assert len(columns["hour"][0].edges) == 11
+    shown = Table.from_npz(world.artifacts.get(world.run.background_key))
+    assert set(shown) == {"carrier", "wind", "hour"} - set(hidden)
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse", "r2"])
+def test_a_regression_s_loss_is_learned_by_its_score_where_it_can_be(metric):
+    contract = Contract("delay", "regression", CONTRACT.features)
+    onnx = linear_onnx(contract, [10.0, 0.0], effects={"UA": 0.0, "AA": 50.0})
+    holdout = flights()
+    target = told(onnx, contract, holdout) + np.random.default_rng(1).normal(size=ROWS)
+    holdout = Table(dict(holdout.columns) | {TARGET: target})
+    spec = spec_of(task="regression", metric=metric, candidates=[{"estimator": "sklearn.linear_model.Ridge"}])
+    world = World().train(onnx, holdout=holdout, spec=spec, classes="", reference=target[:, None])
+    world.evaluate()
+    found = world.reference
+    learned = None if metric == "r2" else LossByScore.learn(metric, target, told(onnx, contract, holdout))
+    assert (found.loss_by_score is None) == (learned is None)
+    if learned:
+        assert found.loss_by_score.rows == learned.rows
+        assert found.loss_by_score.mean == pytest.approx(learned.mean, rel=1e-5)
+    assert (found.classes, found.layout.label) == ((), None)
+    assert sum(found.profile.target) == ROWS
+    assert found.importances["carrier"] > found.importances["wind"] > found.importances["hour"] == 0

@@ -1,14 +1,19 @@
 """The example is real: the dataset is always the same file, its specs are valid, and its leaks are caught."""
 
 import hashlib
+import time
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from examples.flights.build_dataset import OUTCOME, TIME, build, flights
-from tidegate.contracts import feature_contracts
+from examples.flights.rollouts import answering, path_of, sentences
+from examples.flights.traffic import CONNECTIONS, Traffic, asked
+from tidegate.cli.client import Client
+from tidegate.contracts import feature_contracts, rollout_plan
 from tidegate.domain.datachecks import Target, leak_faults, value_faults
 from tidegate.domain.dataset import ColumnType
 from tidegate.ml.frames import PandasFrame, PandasReader
@@ -61,7 +66,7 @@ def test_weather_is_that_of_the_scheduled_hour() -> None:
     assert (first["temp"], first["wind_dir"], first["arr_delay"], first["late"]) == (39.02, 260, 11, False)
 
 
-@pytest.mark.parametrize("name", ["flight-delay", "flight-delay-v2", "worse", "leaking"])
+@pytest.mark.parametrize("name", ["flight-delay", "flight-delay-v2", "flight-delay-v3", "worse", "leaking"])
 def test_the_specs_are_versions_of_one_model(name: str) -> None:
     found, first = spec(name), spec("flight-delay")
     assert (found.name, found.dataset, found.target, found.seed) == ("flight-delay", "flights", "late", first.seed)
@@ -87,3 +92,86 @@ def test_the_delay_at_departure_is_caught_without_being_declared(frame: PandasFr
     assert [fault.path for fault in faults] == ["features.dep_delay"]
     assert strengths["dep_delay"] > 0.88
     assert max(value for name, value in strengths.items() if name != "dep_delay") < 0.7
+
+
+def test_the_first_version_serves_at_once_and_later_ones_pass_a_canary_and_a_watch() -> None:
+    first, second, third = (rollout_plan(spec(f"flight-delay{each}")) for each in ("", "-v2", "-v3"))
+    assert first.steps_bp == ()
+    assert second == third
+    assert (second.steps_bp, second.bake_seconds, second.holdback_bp) == ((100, 500, 2_500, 5_000), 600, 500)
+
+
+def test_the_third_version_takes_the_flights_it_is_judged_by_and_refuses_those_of_june(frame: PandasFrame) -> None:
+    features = feature_contracts(spec("flight-delay-v3"))
+    texts = {feature.name for feature in features if feature.kind == "categorical"}
+    table, months = frame.table(FEATURES, as_text=texts), frame.table([TIME])[TIME].astype("datetime64[M]")
+    spring, june = table.take(months <= np.datetime64("2013-05")), table.take(months == np.datetime64("2013-06"))
+    assert value_faults(features, spring, np.arange(len(spring["month"]))) == []
+    assert {fault.path for fault in value_faults(features, june, np.arange(len(june["month"])))} == {"features.month"}
+
+
+# --- users and rollouts of the demo -----------------------------------------------------------------------------------
+
+
+class Model:
+    """Stands where the client does; it fails for an instance that says so."""
+
+    def predict(self, model: str, instances: list[dict[str, Any]]) -> dict[str, Any]:
+        if "fault" in instances[0]:
+            raise OSError(instances[0]["fault"])
+        time.sleep(0.001)
+        return {"model": model, **instances[0]}
+
+
+def users(*instances: dict[str, Any]) -> Traffic:
+    return Traffic(cast("Client", Model()), "flight-delay", instances)
+
+
+def test_users_ask_for_one_instance_after_the_other_and_begin_again() -> None:
+    answers = users({"version": 1}, {"version": 2}).send(5)
+    assert sorted(answer.instance for answer in answers) == [0, 0, 0, 1, 1]
+    assert all(answer.document["version"] == answer.instance + 1 for answer in answers)
+
+
+def test_users_who_ask_all_the_time_stop_when_they_are_told() -> None:
+    asking = users({"version": 1})
+    with asking.flowing():
+        time.sleep(0.05)
+    sent = asking.sent
+    assert sent >= CONNECTIONS
+    time.sleep(0.02)
+    assert asking.sent == sent == len(asking.answers)
+
+
+def test_a_request_that_fails_is_counted_and_told() -> None:
+    asking = users({"version": 1}, {"fault": "no route to host"})
+    assert len(asking.send(4)) == 2
+    assert asking.sent == 4
+    with pytest.raises(RuntimeError, match=r"2 of 4 requests failed, the first: OSError: no route to host"):
+        asking.demand_that_all_were_answered()
+
+
+def test_a_version_was_asked_when_it_answered_or_another_stood_in_for_it() -> None:
+    answers = users({"version": 2}, {"version": 3}, {"version": 2, "why": "contract_broken"}).send(3)
+    assert sorted(answer.instance for answer in asked(answers, 3)) == [1, 2]
+
+
+def test_a_canary_is_told_by_its_steps() -> None:
+    steps = [{"share_bp": 100, "requests": 1_023}, {"share_bp": 500, "requests": 204}, {"share_bp": 5, "requests": 1}]
+    assert path_of(steps) == "1 % of 1,023 requests ... 5 % of 204 ... 0.05 % of 1"
+
+
+def test_a_reason_is_told_by_its_sentences() -> None:
+    errors = "error rate 0.00 % of 9 requests, the champion's 0.00 % of 8; difference 0 points [-1, +1]: not worse"
+    scores = "distance of score distributions 29 points: not apart by 38.9 points or more"
+    assert sentences(f"passed its canary: {errors}; {scores}") == [errors, scores]
+    assert sentences("accepted by the gate") == ["accepted by the gate"]
+
+
+def test_a_ledgers_entry_tells_who_answers_since() -> None:
+    def told(version: int | None, previous: int | None, weight_bp: int) -> str:
+        return answering({"version": version, "previous_version": previous, "weight_bp": weight_bp})
+
+    assert told(2, 1, 500) == "2: 5 %, 1: 95 %"
+    assert told(2, 1, 10_000) == "2: 100 %"
+    assert told(None, None, 10_000) == "fallback: 100 %"

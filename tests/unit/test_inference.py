@@ -20,7 +20,7 @@ from functions.inference import handler as function
 from tests.fakes import FixedClock, InMemoryArtifacts, InMemoryRegistry
 from tests.tiny_onnx import linear_onnx
 from tidegate.domain.baseline import fit_rule
-from tidegate.domain.capture import Capture
+from tidegate.domain.capture import Capture, CapturePolicy, line, records
 from tidegate.domain.fallback import Fallback
 from tidegate.domain.prediction import Contract, FeatureContract, OutputRule
 from tidegate.domain.release import CandidateRole, FallbackRef, Route, Served
@@ -651,6 +651,59 @@ def test_a_request_that_only_the_candidate_refuses_is_answered_by_the_champion(h
     assert house.meter.counts["CandidateErrors"] == 1
 
 
+# A version that asks for a field more
+
+
+WIDER = replace(CONTRACT, features=(*CONTRACT.features, FeatureContract("hour", "integer", maximum=23)))
+WIDER_ONNX = linear_onnx(WIDER, [0.001, 0.1], effects={"AA": 0.5, "UA": -0.5})
+KNOWN = ("carrier", "distance", "hour")  # what the route says once such a version was on it
+NEW = GOOD | {"hour": 7}
+
+
+def test_a_field_that_no_version_of_the_route_was_ever_asked_with_is_refused(house):
+    (fault,) = problem(predict(NEW), 422)["errors"]
+    assert fault == {"path": "instances[0].hour", "problem": "no such field in the model's contract"}
+
+
+def test_a_candidate_gets_its_new_field_and_the_champion_beside_it_passes_it_over(house):
+    second(house, WIDER_ONNX, share_bp=5_000)
+    house.change(fields=KNOWN)
+    answers = {False: set[float](), True: set[float]()}
+    for hour in (1, 23) * 25:
+        status, body, _ = predict(GOOD | {"hour": hour})
+        assert status == 200
+        assert body["reason"] == ("candidate" if body["version"] == CANDIDATE else "champion")
+        assert "why" not in body
+        answers[body["version"] == CANDIDATE].add(body["predictions"][0]["score"])
+    assert (len(answers[False]), len(answers[True])) == (1, 2)  # only one of them looks at the hour
+    assert "CandidateErrors" not in house.meter.counts
+
+
+def test_a_shadow_gets_its_new_field_too(house):
+    shadowed(house, WIDER_ONNX)
+    house.change(fields=KNOWN)
+    assert predict(NEW)[1]["version"] == 1
+    assert house.captures.offered[-1].shadow.error == ""
+
+
+def test_after_a_rollback_callers_go_on_sending_what_the_older_version_does_not_know(house):
+    house.change(fields=KNOWN)
+    status, body, _ = predict(NEW)
+    assert (status, body["version"], body["reason"]) == (200, 1, "champion")
+    assert house.captures.offered[-1].instances == [NEW]
+    (fault,) = problem(predict(NEW | {"hours": 7}), 422)["errors"]
+    assert fault["path"] == "instances[0].hours"
+
+
+def test_the_fallback_of_a_killed_model_passes_over_what_another_version_knows(house):
+    house.falls_back()
+    house.change(fields=KNOWN, killed=True)
+    status, body, _ = predict(NEW)
+    assert (status, body["version"], body["why"]) == (200, None, "killed")
+    (fault,) = problem(predict(NEW | {"hours": 7}), 422)["errors"]
+    assert fault["path"] == "instances[0].hours"
+
+
 def test_a_model_is_described_by_its_champion_while_a_candidate_has_a_share(house):
     second(house, onnx(1.0))
     assert ask("GET", f"/models/{MODEL}")[1]["version"] == 1
@@ -664,6 +717,213 @@ def test_a_version_that_was_rolled_back_does_not_come_back_when_the_champion_can
     house.tamper(1, b"evil")
     house.clock.move(seconds=3)
     assert predict(GOOD)[1]["why"] == "not_loadable"
+
+
+# The first version on its way in, and the last one on its way out
+
+
+def first_release(house: House, data: bytes, *, share_bp: int = 10_000) -> None:
+    """Version 2 gets a share, and nothing serves beside it."""
+    second(house, data, share_bp=share_bp)
+    house.change(champion=None, previous=None)
+
+
+def test_without_a_champion_the_fallback_answers_those_who_do_not_fall_to_the_candidate(house):
+    house.falls_back()
+    first_release(house, onnx(1.0), share_bp=5_000)
+    answers = [predict(GOOD)[1] for _ in range(100)]
+    by_reason = {(body["version"], body["reason"], body.get("why")) for body in answers}
+    assert by_reason == {(2, "candidate", None), (None, "fallback", "no_version")}
+    assert {(capture.arm, capture.version) for capture in house.captures.offered} == {
+        ("candidate", 2),
+        ("fallback", None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("act", "why"), [(fail, "scoring_failed"), (not_a_number, "scoring_failed"), (slow, "timed_out")]
+)
+def test_without_a_champion_a_candidate_that_fails_is_answered_for_and_it_is_its_own_fault(house, act, why):
+    house.falls_back()
+    first_release(house, onnx(1.0))
+    breaks(house, onnx(1.0), act)
+    status, body, _ = predict(GOOD)
+    assert (status, body["version"], body["reason"], body["why"]) == (200, None, "fallback", why)
+    assert "the candidate was to answer" in body["detail"]
+    assert house.meter.counts[f"CandidateErrors:{why}"] == 1
+    (capture,) = house.captures.offered
+    assert (capture.arm, capture.reason) == ("candidate", f"fallback:{why}")
+
+
+def test_without_a_champion_a_candidate_that_cannot_be_loaded_is_answered_for(house):
+    house.falls_back()
+    first_release(house, b"evil")
+    assert predict(GOOD)[1]["why"] == "not_loadable"
+    assert house.captures.offered[-1].arm == "candidate"
+    problem(predict({"distance": -5, "carrier": "UA"}), 422)
+
+
+def test_without_a_champion_a_request_that_breaks_the_candidates_contract_is_the_callers_fault(house):
+    house.falls_back()
+    first_release(house, onnx(1.0))
+    assert problem(predict({"distance": -5, "carrier": "UA"}), 422)["errors"][0]["path"] == "instances[0].distance"
+    assert house.captures.offered == []
+    assert "CandidateErrors" not in house.meter.counts
+
+
+def test_without_champion_and_fallback_nobody_answers_those_who_do_not_fall_to_the_candidate(house):
+    first_release(house, onnx(1.0), share_bp=5_000)
+    answers = [predict(GOOD) for _ in range(100)]
+    assert {status for status, _, _ in answers} == {200, 409}
+    assert "no accepted version" in next(body for status, body, _ in answers if status == 409)["detail"]
+    assert {capture.version for capture in house.captures.offered} == {2}
+
+
+def test_a_version_held_back_answers_as_such_for_the_candidates_arm(house):
+    second(house, onnx(1.0), role=CandidateRole.HOLDBACK)
+    assert version_served() == (2, "holdback")
+    assert house.captures.offered[-1].arm == "candidate"
+
+
+def test_what_a_version_held_back_does_wrong_is_counted_as_its_own(house):
+    house.falls_back()
+    second(house, onnx(2.0, replace(CONTRACT, rules=RULES)), role=CandidateRole.HOLDBACK)
+    assert predict(GOOD)[1]["predictions"][0]["rule"] == "short-is-punctual"
+    assert house.meter.counts["RuleViolations:holdback"] == 1
+    second(house, b"evil", role=CandidateRole.HOLDBACK)
+    house.clock.move(seconds=3)
+    status, body, _ = predict(GOOD)
+    assert (status, body["version"], body["reason"], body["why"]) == (200, 1, "champion", "not_loadable")
+    assert "the version held back was to answer" in body["detail"]
+    assert house.meter.counts["HoldbackErrors:not_loadable"] == 1
+    assert "CandidateErrors" not in house.meter.counts
+
+
+def test_when_candidate_and_champion_fail_the_capture_tells_what_the_candidate_did(house):
+    house.falls_back()
+    second(house, b"evil")
+    breaks(house, onnx(0.0), fail)
+    status, body, _ = predict(GOOD)
+    assert (status, body["reason"], body["why"]) == (200, "fallback", "not_loadable")
+    (capture,) = house.captures.offered
+    assert (capture.arm, capture.reason, capture.error) == (
+        "candidate",
+        "fallback:not_loadable",
+        "ArtifactRejectedError",
+    )
+    assert house.meter.counts["FallbackServed:scoring_failed"] == 1
+
+
+# What captures tell of a request
+
+
+def test_a_capture_names_the_revision_of_the_route(house):
+    predict(GOOD)
+    second(house, onnx(1.0))
+    predict(GOOD)
+    house.clock.move(seconds=3)
+    predict(GOOD)
+    known = house.registry._routes[MODEL].revision
+    assert [capture.route for capture in house.captures.offered] == [known - 1, known - 1, known]
+
+
+def colds(house: House) -> list[bool]:
+    return [capture.cold for capture in house.captures.offered]
+
+
+def test_a_request_is_cold_when_an_artifact_had_to_be_opened_for_it(house):
+    for _ in range(3):
+        predict(GOOD)
+    second(house, onnx(1.0))
+    house.clock.move(seconds=3)
+    for _ in range(2):
+        predict(GOOD)
+    assert colds(house) == [True, False, False, True, False]
+
+
+def test_a_request_that_waited_for_an_artifact_in_vain_is_cold_too(house):
+    house.falls_back()
+    house.tamper(1, b"evil")
+    for _ in range(2):
+        assert predict(GOOD)[0] == 200
+    assert colds(house) == [True, False]
+
+
+def test_opening_the_shadow_makes_only_the_shadow_cold(house):
+    predict(GOOD)
+    shadowed(house, onnx(3.0))
+    house.clock.move(seconds=3)
+    for _ in range(2):
+        predict(GOOD)
+    assert colds(house) == [True, False, False]
+    assert [capture.shadow.cold for capture in house.captures.offered[1:]] == [True, False]
+
+
+def unanswered(house: House) -> Capture:
+    """The capture of a request that nobody could answer; it can be written."""
+    (capture,) = house.captures.offered
+    assert capture.version is None
+    assert capture.shadow is None
+    for record in records(capture, CapturePolicy()):
+        assert line(record)
+        assert (record["label"], record["score"], record["probabilities"]) == (None, None, None)
+    return capture
+
+
+@pytest.mark.parametrize(
+    ("act", "why", "error"),
+    [(fail, "scoring_failed", "RuntimeError"), (slow, "timed_out", "ScoringTimeoutError")],
+)
+def test_a_request_that_nobody_could_answer_is_captured_with_its_inputs(house, act, why, error):
+    shadowed(house, onnx(3.0))
+    breaks(house, onnx(0.0), act)
+    body = problem(predict(GOOD, GOOD), 500)
+    capture = unanswered(house)
+    assert (capture.arm, capture.reason, capture.error) == ("champion", f"unanswered:{why}", error)
+    assert [set(each) for each in capture.predictions] == [{"id"}, {"id"}]
+    assert list(capture.instances) == [GOOD, GOOD]
+    assert capture.request_id == body["instance"].removeprefix("urn:uuid:")
+    assert "Predictions" not in house.meter.counts
+
+
+def test_a_candidate_that_nobody_can_stand_in_for_is_captured_as_such(house):
+    first_release(house, onnx(1.0))
+    breaks(house, onnx(1.0), fail)
+    problem(predict(GOOD), 500)
+    assert (unanswered(house).arm, unanswered(house).reason) == ("candidate", "unanswered:scoring_failed")
+
+
+def test_inputs_that_no_contract_has_checked_are_not_kept(house):
+    house.tamper(1, b"evil")
+    problem(predict({"distance": 1e999, "passport": "X1"}, ["no object"]), 503)
+    capture = unanswered(house)
+    assert (capture.reason, capture.error) == ("unanswered:not_loadable", "ArtifactRejectedError")
+    assert list(capture.instances) == [{}, {}]
+    assert capture.cold
+
+
+def test_an_answer_that_breaks_a_rule_and_has_no_stand_in_is_captured_with_the_rule(house):
+    house.release(2, onnx(2.0, replace(CONTRACT, rules=RULES)))
+    problem(predict(GOOD), 500)
+    capture = unanswered(house)
+    assert (capture.arm, capture.reason) == ("champion", "unanswered:rule_violated")
+    assert list(capture.violations) == [("short-is-punctual",)]
+
+
+def test_a_fallback_that_cannot_be_used_leaves_a_request_unanswered(house):
+    house.falls_back()
+    house.change(killed=True)
+    house.artifacts.objects[house.registry._routes[MODEL].fallback.key] += b" "
+    problem(predict(GOOD), 503)
+    assert (unanswered(house).arm, unanswered(house).reason) == ("fallback", "unanswered:killed")
+
+
+def test_a_request_that_is_refused_is_not_captured(house):
+    problem(predict({"distance": -5}), 422)
+    house.change(killed=True)
+    house.clock.move(seconds=3)
+    problem(predict(GOOD), 409)
+    assert house.captures.offered == []
 
 
 # Shadow

@@ -136,7 +136,7 @@ def test_what_served_is_told_for_any_moment(world: World) -> None:
     assert now["at"] == "2026-01-05T15:00:00+00:00"
     assert [(each["version"], each["weight_bp"], each["by"]["actor"]) for each in now["served"]] == [
         (1, 2_000, BO),
-        (2, 8_000, "release"),
+        (2, 8_000, world.registry.runs("flight-delay")[0].execution),
     ]
 
 
@@ -207,7 +207,7 @@ def test_a_rollback_takes_a_canary_out_first(run: Cli, stage: Loopback) -> None:
         route, candidate=route.previous, candidate_bp=500, candidate_role=CandidateRole.CANARY
     )
     assert run("split", "flight-delay", "--end", "--reason", "stop it") == exits.CONFLICT
-    assert "tidegate rollback flight-delay" in run.err
+    assert "tidegate rollout flight-delay --end" in run.err
     assert run("rollback", "flight-delay", "--reason", "stop it") == exits.OK
     assert "now version 2 answers all requests" in run.out
 

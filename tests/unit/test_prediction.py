@@ -191,6 +191,22 @@ def test_missing_and_unknown_fields_are_both_named():
     }
 
 
+def test_fields_that_another_version_knows_are_passed_over_whatever_they_hold():
+    plain = validate(CONTRACT, [GOOD, GOOD])
+    more = validate(CONTRACT, [GOOD | {"gust": 31.5}, GOOD | {"gust": {"kn": None}}], frozenset({"gust", "carrier"}))
+    np.testing.assert_array_equal(more.numeric, plain.numeric)
+    assert more.categorical.tolist() == plain.categorical.tolist()
+
+
+def test_what_another_version_knows_excuses_neither_other_fields_nor_the_versions_own():
+    with pytest.raises(RequestInvalidError) as caught:
+        validate(CONTRACT, [GOOD | {"gust": 31.5, "guts": 1, "hour": 24}], frozenset({"gust", "hour"}))
+    assert {fault.path: fault.problem for fault in caught.value.faults} == {
+        "instances[0].guts": "no such field in the model's contract",
+        "instances[0].hour": "is above the maximum 23",
+    }
+
+
 @pytest.mark.parametrize("instance", [None, 3, "x", [], True])
 def test_an_instance_that_is_no_object_is_one_fault(instance):
     (fault,) = refused(GOOD, instance).faults

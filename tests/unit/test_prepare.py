@@ -65,6 +65,71 @@ def test_tables_are_parted_by_time_and_hold_what_later_steps_need() -> None:
     assert plan_of(house, ref)["left_out"]["outside_periods"] == 600 - plan.train_rows - plan.holdout_rows
 
 
+def test_rolling_periods_are_counted_back_from_the_last_usable_row_and_recorded() -> None:
+    columns = trips()
+    columns["late"][-1] = None
+    days = np.array(columns["at"], dtype="datetime64[D]")
+    house = house_with(columns)
+    start, end = datetime(2026, 2, 25, tzinfo=UTC), datetime(2026, 3, 31, tzinfo=UTC)
+    house.catalog.exclude(Exclusion("trips", "strike", start, end, "strike", "ana", start))
+    ref = house.request(spec(split={"holdout_days": 14, "train_days": 30}))
+    plan = house.prepare(ref)
+    fit, validation, holdout = tables(house, ref)
+    assert (
+        np.unique(days[holdout[ROW]]).tolist() == np.arange("2026-02-11", "2026-02-25", dtype="datetime64[D]").tolist()
+    )
+    trained = np.unique(days[training_rows(fit, validation)[ROW]])
+    assert (trained.min(), trained.max()) == (np.datetime64("2026-01-12"), np.datetime64("2026-02-10"))
+    found = plan_of(house, ref)
+    assert found["split"] == {
+        "train": ["2026-01-11T08:00:00.000001", "2026-02-10T08:00:00.000001"],
+        "holdout": ["2026-02-10T08:00:00.000001", "2026-02-24T08:00:00.000001"],
+    }
+    assert found["periods"]["holdout"] == ["2026-02-11T08:00:00", "2026-02-24T08:00:00"]
+    left = found["left_out"]
+    assert left["outside_periods"] == 600 - left["excluded"] - plan.train_rows - plan.holdout_rows > 0
+
+
+def test_a_split_without_train_days_trains_on_all_rows_before_the_holdout() -> None:
+    house = house_with(trips())
+    ref = house.request(spec(split={"holdout_days": 14}))
+    plan = house.prepare(ref)
+    assert plan.train_rows + plan.holdout_rows == 600
+    assert plan_of(house, ref)["left_out"]["outside_periods"] == 0
+
+
+def test_newer_data_moves_rolling_periods_along() -> None:
+    columns = trips()
+    early = next(row for row, at in enumerate(columns["at"]) if at >= "2026-02-15")
+    house = house_with({name: values[:early] for name, values in columns.items()})
+    split = {"holdout_days": 7, "train_days": 30}
+    house.prepare(house.request(spec(split=split)))
+    first = plan_of(house, RunRef(model="trip-delay", run_id="run-1"))["split"]
+    house.register(house.upload(to_csv(columns)))
+    house.prepare(house.request(spec(split=split), "run-2"))
+    second = plan_of(house, RunRef(model="trip-delay", run_id="run-2"))["split"]
+    assert first["holdout"][1].startswith("2026-02-14")
+    assert second["holdout"][1].startswith("2026-03-01")
+
+
+def test_a_dataset_that_is_too_short_for_rolling_periods_is_refused() -> None:
+    told = refused(house_with(trips()), split={"holdout_days": 30, "train_days": 90})
+    assert "split.holdout_days: asks for 30 days to hold out and 90 to train on, but the rows span 59 days" in told
+    assert "(2026-01-01T08:00 to 2026-03-01T08:00)" in told
+
+
+def test_the_plan_names_personal_columns_and_the_fixed_periods() -> None:
+    house = house_with(trips(), pii=("driver",))
+    ref = house.request(spec(split=PERIODS))
+    house.prepare(ref)
+    found = plan_of(house, ref)
+    assert found["personal"] == ["driver"]
+    assert found["split"]["holdout"] == ["2026-02-01T00:00:00.000000", "2026-02-15T00:00:00.000000"]
+    by_share = house.request(spec(), "run-2")
+    house.prepare(by_share)
+    assert plan_of(house, by_share)["split"] == {"train": None, "holdout": None}
+
+
 def test_the_run_records_what_it_was_made_from() -> None:
     house = house_with(trips())
     ref = house.request(spec())

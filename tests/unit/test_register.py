@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -7,7 +7,7 @@ from tidegate.domain.ledger import verify
 from tidegate.domain.release import Cause, FallbackRef, Run, RunError, RunStatus, VersionStatus, promote
 from tidegate.errors import ConflictError, NotFoundError
 from tidegate.messages import Evaluated, Fitted, Registered, RegisterTask, RunRef, Verdict
-from tidegate.spec import ModelSpec
+from tidegate.spec import ModelSpec, ReleaseRules
 from tidegate.steps.register import register
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -46,8 +46,18 @@ def a_registry(run_id: str = "r-001") -> InMemoryRegistry:
     return registry
 
 
-def request(registry: InMemoryRegistry, run_id: str) -> None:
-    registry.request(Run("flight-delay", run_id, RunStatus.REQUESTED, SPEC.digest, "flights", "ann", AT, 7))
+def request(
+    registry: InMemoryRegistry,
+    run_id: str,
+    spec: ModelSpec = SPEC,
+    *,
+    by: str = "ann",
+    at: datetime = AT,
+    lease_until: datetime = AT,
+) -> None:
+    """A run that says what it is made of; it has no lease unless asked for."""
+    run = Run("flight-delay", run_id, RunStatus.REQUESTED, spec.digest, "flights", by, at, 7)
+    registry.request(run, lease_until=lease_until)
     registry.note(
         "flight-delay",
         run_id,
@@ -61,7 +71,15 @@ def request(registry: InMemoryRegistry, run_id: str) -> None:
 
 
 def do(registry: InMemoryRegistry, task: RegisterTask) -> Registered:
-    return register(task, runs=registry, versions=registry, routes=registry, clock=FixedClock())
+    return register(
+        task,
+        models=registry,
+        runs=registry,
+        versions=registry,
+        routes=registry,
+        rollouts=registry,
+        clock=FixedClock(),
+    )
 
 
 def test_an_accepted_run_becomes_an_accepted_version_with_all_it_came_from():
@@ -74,6 +92,7 @@ def test_an_accepted_run_becomes_an_accepted_version_with_all_it_came_from():
     assert (version.report_key, version.report_sha256) == (REF.report_key, "b" * 64)
     assert (version.metric, version.value, version.low, version.high) == ("roc_auc", 0.71, 0.7, 0.72)
     assert (version.created_by, version.lock_hash, version.code_version) == ("ann", "l", "c")
+    assert version.features == ("distance",)
     run = registry.run("flight-delay", "r-001")
     assert (run.status, run.stage, run.version) == (RunStatus.ACCEPTED, "register", 1)
     assert run.artifacts["model"] == REF.artifact_key
@@ -86,6 +105,31 @@ def test_a_rejected_run_becomes_a_rejected_version_with_its_reasons():
     version = registry.version("flight-delay", 1)
     assert (version.status, version.reasons) == (VersionStatus.REJECTED, ("worse than the rule",))
     assert registry.run("flight-delay", "r-001").status is RunStatus.REJECTED
+
+
+@pytest.mark.parametrize("approval", ["none", "required"])
+def test_a_version_needs_the_approval_that_the_spec_of_its_run_asks_for(approval):
+    registry = InMemoryRegistry()
+    spec = SPEC.model_copy(update={"release": ReleaseRules(approval=approval)})
+    registry.apply(spec, author="ann", at=AT)
+    request(registry, "r-001", spec)
+    registry.apply(SPEC, author="ann", at=AT)  # applied since; the run was asked for before
+    do(registry, a_task())
+    version = registry.version("flight-delay", 1)
+    assert version.needs_approval is (approval == "required")
+    assert version.may_serve is (approval == "none")
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_rejected_run_gives_the_lease_back_and_an_accepted_one_keeps_it(accepted):
+    registry = InMemoryRegistry()
+    registry.apply(SPEC, author="ann", at=AT)
+    request(registry, "r-001", lease_until=AT + timedelta(hours=3))
+    do(registry, a_task(accepted=accepted))
+    lease = registry.lease("flight-delay")
+    assert (lease.until > AT) is accepted
+    do(registry, a_task(accepted=accepted))
+    assert registry.lease("flight-delay") == lease
 
 
 def test_registering_the_same_run_again_answers_the_same():
@@ -114,7 +158,8 @@ def test_a_failed_or_unknown_run_is_not_registered():
 
 def test_a_run_that_does_not_say_its_data_is_not_registered():
     registry = a_registry()
-    registry.request(Run("flight-delay", "r-009", RunStatus.REQUESTED, SPEC.digest, "flights", "ann", AT, 7))
+    run = Run("flight-delay", "r-009", RunStatus.REQUESTED, SPEC.digest, "flights", "ann", AT, 7)
+    registry.request(run, lease_until=AT)
     with pytest.raises(ConflictError, match="dataset version"):
         do(registry, a_task(ref=RunRef(model="flight-delay", run_id="r-009")))
 

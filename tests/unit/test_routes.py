@@ -31,12 +31,13 @@ from tidegate.errors import ConflictError
 MODEL = "flight-delay"
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 CAUSE = Cause(AT, "arn:aws:iam::123456789012:user/ann", "because")
-ACCEPTED, CANDIDATE, CHAMPION, REJECTED, RETIRED = (
+ACCEPTED, CANDIDATE, CHAMPION, REJECTED, RETIRED, WITHDRAWN = (
     VersionStatus.ACCEPTED,
     VersionStatus.CANDIDATE,
     VersionStatus.CHAMPION,
     VersionStatus.REJECTED,
     VersionStatus.RETIRED,
+    VersionStatus.WITHDRAWN,
 )
 SERVING = Route(MODEL, 4, champion=served(2), previous=served(1), ledger_head="h4")
 SPLIT = replace(SERVING, candidate=served(3), candidate_bp=2_000, candidate_role=CandidateRole.SPLIT)
@@ -95,12 +96,12 @@ def test_a_rollback_returns_to_what_served_and_the_bad_one_does_not_stand_by():
     assert change.statuses == {1: CHAMPION, 2: RETIRED}
 
 
-@pytest.mark.parametrize("route", [SPLIT, CANARY])
-def test_a_rollback_to_the_champion_ends_what_is_on_trial_beside_it(route):
+@pytest.mark.parametrize(("route", "left"), [(SPLIT, RETIRED), (CANARY, WITHDRAWN)])
+def test_a_rollback_to_the_champion_ends_what_is_on_trial_beside_it(route, left):
     change = made(rollback(route, a_version(2, CHAMPION), CAUSE))
     assert change.route == replace(SERVING, revision=5, ledger_head=change.entry.hash)
     assert (change.entry.version, change.entry.previous_version) == (2, 3)
-    assert change.statuses == {2: CHAMPION, 3: RETIRED}
+    assert change.statuses == {2: CHAMPION, 3: left}
 
 
 def test_the_second_version_of_a_split_can_be_kept_by_a_rollback_to_it():
@@ -119,8 +120,8 @@ def test_a_rollback_of_a_killed_model_leaves_it_killed():
 
 
 @pytest.mark.parametrize("status", [REJECTED, ACCEPTED])
-def test_there_is_no_rollback_to_a_version_that_never_served(status):
-    with pytest.raises(ConflictError, match="never served") as caught:
+def test_there_is_no_rollback_to_a_version_that_was_never_promoted(status):
+    with pytest.raises(ConflictError, match="was never promoted") as caught:
         rollback(SERVING, a_version(3, status), CAUSE)
     assert "tidegate ledger flight-delay" in caught.value.next_step
 
@@ -132,13 +133,13 @@ def test_one_step_back_is_the_champion_while_something_is_on_trial_and_its_prede
     assert one_step_back(Route(MODEL, 1)) is one_step_back(None) is None
 
 
-@pytest.mark.parametrize("route", [SERVING, SPLIT, CANARY])
-def test_a_kill_puts_everything_on_the_fallback_and_ends_trials(route):
+@pytest.mark.parametrize(("route", "statuses"), [(SERVING, {}), (SPLIT, {3: RETIRED}), (CANARY, {3: WITHDRAWN})])
+def test_a_kill_puts_everything_on_the_fallback_and_ends_trials(route, statuses):
     change = made(kill(route, MODEL, CAUSE))
     assert change.route == replace(SERVING, revision=5, killed=True, ledger_head=change.entry.hash)
     assert shares(change.route) == (Share(None, 10_000),)
     assert (change.entry.version, change.entry.previous_version, change.entry.weight_bp) == (None, 2, 10_000)
-    assert change.statuses == ({} if route is SERVING else {3: RETIRED})
+    assert change.statuses == statuses
 
 
 def test_killing_twice_changes_nothing():
@@ -178,7 +179,7 @@ def test_the_same_split_again_changes_nothing_and_another_share_does():
         (Route(MODEL, 1), a_version(3), "has no champion"),
         (SPLIT, a_version(4), "version 3 is on trial"),
         (CANARY, a_version(3, CANDIDATE), "canary"),
-        (SERVING, a_version(3, REJECTED), "rejected by the gate"),
+        (SERVING, a_version(3, REJECTED), "is rejected"),
     ],
 )
 def test_a_split_that_cannot_be_says_why_and_what_to_do(route, version, said):
@@ -226,6 +227,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(1, 4), st.integ
 @given(STEPS)
 def test_whatever_people_do_one_champion_at_most_serves_and_the_ledger_tells_all_of_it(steps):
     versions = {number: a_version(number) for number in (1, 2, 3)} | {4: a_version(4, REJECTED)}
+    versions = {number: replace(version, features=("x", f"x{number}")) for number, version in versions.items()}
     route: Route | None = None
     entries = []
     for minute, step in enumerate(steps):
@@ -269,3 +271,5 @@ def _consistent(route: Route, versions: dict[int, Version]) -> None:
     assert [number for number, status in statuses.items() if status is CANDIDATE] == on_trial
     assert sum(share.weight_bp for share in shares(route)) == 10_000
     assert not (route.killed and route.candidate)
+    for each in filter(None, (route.champion, route.candidate, route.previous)):
+        assert set(versions[each.version].features) <= set(route.fields)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.release import CandidateRole, Route, Served
-from tidegate.domain.routing import BUCKETS, Arm, Reason, bucket, choose
+from tidegate.domain.routing import BUCKETS, Arm, Choice, Reason, bucket, choose
 
 ONE, TWO, THREE = (Served(number, f"key-{number}", str(number) * 64) for number in (1, 2, 3))
 ROUTE = Route(
@@ -63,6 +63,30 @@ def test_every_bucket_is_as_likely_as_the_others():
 def test_a_killed_model_or_one_without_champion_has_no_version_to_try():
     assert choose(replace(ROUTE, killed=True), "a") == ()
     assert choose(Route("delay", 1), "a", kept=ONE) == ()
+
+
+def test_without_a_champion_a_version_on_its_way_in_answers_its_share_and_the_fallback_the_rest():
+    first = replace(ROUTE, champion=None, previous=None)
+    tried = [choose(first, key, kept=ONE) for key in KEYS]
+    assert set(tried) == {(), (Choice(THREE, Reason.CANDIDATE, Arm.CANDIDATE),)}
+    assert sum(map(bool, tried)) / len(KEYS) == pytest.approx(0.25, abs=0.01)
+
+
+def test_the_version_held_back_answers_its_share_as_the_other_arm_and_stands_by_for_the_rest():
+    watched = replace(ROUTE, champion=TWO, previous=ONE, candidate=ONE, candidate_role=CandidateRole.HOLDBACK)
+    key = next(iter(candidates(watched)))
+    assert choose(watched, key) == (
+        Choice(ONE, Reason.HOLDBACK, Arm.CANDIDATE),
+        Choice(TWO, Reason.CHAMPION),
+    )
+    other = next(key for key in KEYS if key not in candidates(watched))
+    assert choose(watched, other) == (Choice(TWO, Reason.CHAMPION), Choice(ONE, Reason.PREVIOUS_GOOD))
+
+
+@given(st.text())
+def test_a_shadow_answers_nobody(key):
+    route = replace(ROUTE, candidate=None, candidate_bp=0, candidate_role=None, shadow=THREE)
+    assert THREE not in [choice.served for choice in choose(route, key)]
 
 
 def test_what_was_served_last_is_tried_only_when_it_is_older_than_the_champion():

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.domain.canary import Metric as CanaryMetric
 from tidegate.errors import SpecInvalidError
-from tidegate.spec import ESTIMATORS_OF, METRICS_OF, ModelSpec, Task, json_schema
+from tidegate.spec import ESTIMATORS_OF, METRICS_OF, Compared, ModelSpec, Task, json_schema
 
 VALID: dict[str, Any] = {
     "name": "flight-delay",
@@ -229,3 +230,107 @@ def test_a_regression_has_no_label_and_no_feature_may_be_called_as_the_answer_is
     features = [*VALID["features"], {"name": "score", "kind": "numeric"}]
     assert "rename" in faults_of(spec_with(features=features, rules=[RULE]))["features[2].name"]
     ModelSpec.parse(spec_with(features=features))
+
+
+def test_a_spec_that_says_nothing_of_its_release_gets_a_careful_one() -> None:
+    rules = ModelSpec.parse(VALID).release
+    assert (rules.approval, rules.shadow_minutes, rules.steps) == ("none", 0, (1, 5, 25, 50))
+    assert (rules.deadline_hours, rules.at_deadline, rules.watch_hours, rules.holdback) == (24, "roll_back", 24, 5)
+    assert rules.demands == {}
+
+
+def test_a_release_survives_a_round_trip_with_all_its_fields() -> None:
+    release = {
+        "approval": "required",
+        "approval_hours": 48,
+        "shadow_minutes": 60,
+        "steps": [0.5, 10, 99.99],
+        "bake_minutes": 30,
+        "min_requests": 200,
+        "look_seconds": 120,
+        "deadline_hours": 48,
+        "at_deadline": "wait",
+        "watch_hours": 0,
+        "holdback": 1,
+        "demands": {"errors": {"tolerance": 0.002, "margin": 0.005, "target": 0.02}, "slow": {"required": False}},
+    }
+    spec = ModelSpec.parse(spec_with(release=release))
+    assert set(release) == set(type(spec.release).model_fields)
+    assert ModelSpec.parse(json.loads(spec.canonical_json())) == spec
+    assert spec.release.demands[Compared.ERRORS].margin == 0.005
+
+
+def test_every_fault_of_a_release_is_named_at_once_with_its_place() -> None:
+    release = {
+        "approval": "maybe",
+        "approval_hours": 0,
+        "shadow_minutes": -1,
+        "steps": [5, 5],
+        "bake_minutes": 10_081,
+        "min_requests": 0,
+        "look_seconds": 0.5,
+        "deadline_hours": 721,
+        "at_deadline": "promote",
+        "watch_hours": float("nan"),
+        "holdback": 51,
+        "demands": {
+            "eror": {},
+            "errors": {"tolerance": 0.02, "margin": 0.01},
+            "slow": {"target": 0, "margin": 0.99, "limit": 1},
+        },
+        "shares": [1],
+    }
+    faults = faults_of(spec_with(release=release, owner=""))
+    assert set(faults) == {"owner"} | {
+        f"release.{name}"
+        for name in (
+            "approval",
+            "approval_hours",
+            "shadow_minutes",
+            "steps",
+            "bake_minutes",
+            "min_requests",
+            "look_seconds",
+            "deadline_hours",
+            "at_deadline",
+            "watch_hours",
+            "holdback",
+            "demands.eror",
+            "demands.errors",
+            "demands.slow.target",
+            "demands.slow.margin",
+            "demands.slow.limit",
+            "shares",
+        )
+    }
+    assert "allowed: none, required" in faults["release.approval"]
+    assert "allowed: errors, timeouts" in faults["release.demands.eror"]
+    assert "must be above its tolerance" in faults["release.demands.errors"]
+
+
+@pytest.mark.parametrize("steps", [[0], [100], [5, 1], [1, 1.001], [0.001], [50, float("inf")], list(range(1, 22))])
+def test_steps_are_rising_percentages(steps: list[float]) -> None:
+    assert set(faults_of(spec_with(release={"steps": steps}))) == {"release.steps"}
+
+
+def test_a_release_without_steps_is_one_without_a_canary() -> None:
+    assert ModelSpec.parse(spec_with(release={"steps": [], "deadline_hours": 0.1})).release.steps == ()
+
+
+def test_a_canary_needs_time_to_bake_all_its_steps() -> None:
+    late = faults_of(spec_with(metric="mae", release={"bake_minutes": 60, "deadline_hours": 3.9}))
+    assert late["release.deadline_hours"].endswith("3.9 hours are over before 4 steps have baked (4 hours)")
+    assert "metric" in late
+    ModelSpec.parse(spec_with(release={"bake_minutes": 60, "deadline_hours": 4}))
+
+
+def test_scores_are_compared_with_a_champion_and_have_no_target() -> None:
+    faults = faults_of(spec_with(release={"demands": {"scores": {"target": 0.1}}}))
+    assert set(faults) == {"release.demands.scores.target"}
+
+
+def test_the_json_schema_knows_the_choices_of_a_release() -> None:
+    schema = json_schema()["$defs"]
+    assert schema["ReleaseRules"]["properties"]["at_deadline"]["enum"] == ["roll_back", "wait"]
+    assert schema["Compared"]["enum"] == [metric.value for metric in CanaryMetric]
+    assert not schema["Demanded"]["additionalProperties"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.domain.splits import Division, Interval, Split, clusters, training_rows
+from tidegate.domain.splits import Division, Interval, Rolling, Split, clusters, training_rows
 from tidegate.domain.table import ROW, Table
 
 DAY = np.timedelta64(1, "D")
@@ -70,6 +70,65 @@ def test_periods_are_kept_and_the_rest_is_counted() -> None:
 
 def test_a_period_ends_before_its_end() -> None:
     assert Interval(*days([1, 2])).contains(days([0, 1, 2])).tolist() == [False, True, False]
+
+
+def test_rolling_periods_count_days_back_from_the_last_row() -> None:
+    time = days(list(range(100)))
+    train, holdout = Rolling(10, 30).periods(time)
+    assert time[holdout.contains(time)].tolist() == days(list(range(90, 100))).tolist()
+    assert time[train.contains(time)].tolist() == days(list(range(60, 90))).tolist()
+    assert train.end == holdout.start
+
+
+def test_without_train_days_all_rows_before_the_holdout_are_trained_on() -> None:
+    time = days(list(range(100)))
+    train, holdout = Rolling(10).periods(time)
+    assert int(train.contains(time).sum()) + int(holdout.contains(time).sum()) == 100
+
+
+def test_rolling_days_have_24_hours_and_may_be_fractions() -> None:
+    time = days([0])[0] + np.arange(100) * np.timedelta64(1, "h")
+    train, holdout = Rolling(0.5, 1.25).periods(time)
+    assert np.flatnonzero(holdout.contains(time)).tolist() == list(range(88, 100))
+    assert np.flatnonzero(train.contains(time)).tolist() == list(range(58, 88))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    minutes=st.lists(st.integers(0, 200_000), min_size=1, max_size=60),
+    holdout_days=st.floats(0.001, 200),
+    train_days=st.none() | st.floats(0.001, 200),
+)
+def test_the_last_row_is_held_out_and_rolling_periods_meet(
+    minutes: list[int], holdout_days: float, train_days: float | None
+) -> None:
+    time = days([0])[0] + np.array(minutes) * np.timedelta64(1, "m")
+    train, holdout = Rolling(holdout_days, train_days).periods(time)
+    assert holdout.contains(time)[time.argmax()]
+    assert not (train.contains(time) & holdout.contains(time)).any()
+    assert not (time >= holdout.end).any()
+    if not Rolling(holdout_days).shortage(time):
+        assert not holdout.contains(time)[time.argmin()]
+    if train_days is None and not Rolling(holdout_days).shortage(time):
+        assert (train.contains(time) | holdout.contains(time)).all()
+
+
+@pytest.mark.parametrize(
+    ("rolling", "enough"),
+    [
+        (Rolling(10, 90), True),  # 100 days, the first and the last at midnight
+        (Rolling(10, 90.5), False),
+        (Rolling(99), True),
+        (Rolling(99.5), False),
+        (Rolling(99.5, 0.1), False),
+        (Rolling(1e12, 1e12), False),
+    ],
+)
+def test_rows_of_too_short_a_time_are_told(rolling: Rolling, enough: bool) -> None:
+    shortage = rolling.shortage(days(list(range(100))))
+    assert (shortage == "") == enough
+    if not enough:
+        assert "the rows span 99 days (2013-01-01T00:00 to 2013-04-10T00:00)" in shortage
 
 
 def test_whole_groups_are_held_out() -> None:

@@ -1,4 +1,4 @@
-"""Lambda: functions, layers, versions, aliases, permissions, asynchronous invocation settings."""
+"""Lambda: functions, layers, versions, aliases, permissions, event sources, asynchronous invocation settings."""
 
 from __future__ import annotations
 
@@ -86,6 +86,16 @@ def event_invoke_config(new: New) -> Made:
         DestinationConfig=destinations,
     )
     return Made(new.name)
+
+
+@extends("AWS::Lambda::EventSourceMapping")
+def event_source_mapping(new: New, made: Any) -> Made | None:
+    """A table's stream is delivered by the local cloud itself, another source by moto."""
+    if ":dynamodb:" not in made.event_source_arn:
+        return None
+    if new.properties.get("TumblingWindowInSeconds"):
+        raise new.fail("windows of a stream are not kept locally")
+    return Made(made.uuid, Id=made.uuid, EventSourceMappingArn=made.arn)
 
 
 def _function_name(name_or_arn: str) -> str:

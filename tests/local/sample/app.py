@@ -10,6 +10,7 @@ from aws_cdk import aws_apigatewayv2_authorizers as authorizers
 from aws_cdk import aws_apigatewayv2_integrations as integrations
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_codedeploy as codedeploy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -18,6 +19,7 @@ from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_scheduler as scheduler
@@ -59,6 +61,7 @@ class Storage(cdk.Stack):
                 point_in_time_recovery_enabled=True
             ),
             time_to_live_attribute="expires",
+            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
         )
 
 
@@ -87,7 +90,8 @@ class Work(cdk.Stack):
             log_group=logs.LogGroup(self, "Logs", log_group_name="/sample/work", retention=logs.RetentionDays.ONE_WEEK),
         )
         version = self.function.current_version
-        lambda_.Alias(self, "Live", alias_name="live", version=version)
+        live = lambda_.Alias(self, "Live", alias_name="live", version=version)
+        self._deployment(live)
         self.function.add_to_role_policy(
             iam.PolicyStatement(actions=["dynamodb:GetItem", "dynamodb:PutItem"], resources=[storage.table.table_arn])
         )
@@ -97,6 +101,9 @@ class Work(cdk.Stack):
         self._api()
         self._delivery(storage)
         self._machine()
+        self._waiting_machine()
+        self._timed_machine()
+        self._listeners(storage)
         self._rules(lost)
         self._alarms()
 
@@ -202,6 +209,125 @@ class Work(cdk.Stack):
         cdk.CfnOutput(self, "MachineArn", value=machine.state_machine_arn)
         cdk.CfnOutput(self, "DeniedArn", value=denied.state_machine_arn)
         self.machine = machine
+
+    def _waiting_machine(self) -> None:
+        """Waits for a token's answer, at most as long as its input says."""
+        held = tasks.LambdaInvoke(
+            self,
+            "Hold",
+            lambda_function=self.function,
+            integration_pattern=sfn.IntegrationPattern.WAIT_FOR_TASK_TOKEN,
+            payload=sfn.TaskInput.from_object(
+                {
+                    "do": sfn.JsonPath.string_at("$.do"),
+                    "token": sfn.JsonPath.task_token,
+                    "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                    "started": sfn.JsonPath.string_at("$$.Execution.StartTime"),
+                    "name": sfn.JsonPath.string_at("$$.Execution.Name"),
+                }
+            ),
+            task_timeout=sfn.Timeout.at("$.limit"),
+            result_path="$.answer",
+            retry_on_service_exceptions=False,
+        )
+        held.add_retry(errors=["AgainError"], interval=cdk.Duration.hours(1), max_attempts=1)
+        late = sfn.Pass(self, "Late", result_path="$.late", result=sfn.Result.from_object({"yes": True}))
+        held.add_catch(late, errors=["States.Timeout"], result_path="$.failure")
+        machine = sfn.StateMachine(
+            self,
+            "Waiting",
+            state_machine_name="waiting",
+            definition_body=sfn.DefinitionBody.from_chainable(held),
+        )
+        cdk.CfnOutput(self, "WaitingArn", value=machine.state_machine_arn)
+        beating = sfn.CustomState(
+            self,
+            "Beat",
+            state_json={
+                "Type": "Task",
+                "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+                "Parameters": {
+                    "FunctionName": self.function.function_arn,
+                    "Payload": {"do": "hold", "token.$": "$$.Task.Token", "name.$": "$$.Execution.Name"},
+                },
+                "TimeoutSeconds": 86400,
+                "HeartbeatSeconds": 600,
+            },
+        )
+        watched = sfn.StateMachine(
+            self,
+            "Beating",
+            state_machine_name="beating",
+            definition_body=sfn.DefinitionBody.from_chainable(beating),
+        )
+        self.function.grant_invoke(watched)
+        cdk.CfnOutput(self, "BeatingArn", value=watched.state_machine_arn)
+
+    def _timed_machine(self) -> None:
+        """A function's ARN as a task, with a limit of its own."""
+        direct = tasks.LambdaInvoke(
+            self,
+            "Direct",
+            lambda_function=self.function,
+            payload_response_only=True,
+            retry_on_service_exceptions=False,
+            task_timeout=sfn.Timeout.duration(cdk.Duration.seconds(1)),
+        )
+        machine = sfn.StateMachine(
+            self, "Timed", state_machine_name="timed", definition_body=sfn.DefinitionBody.from_chainable(direct)
+        )
+        cdk.CfnOutput(self, "TimedArn", value=machine.state_machine_arn)
+
+    def _deployment(self, alias: lambda_.Alias) -> None:
+        """CodeDeploy shifts an alias on AWS; here it is only declared."""
+        shift = codedeploy.LambdaDeploymentConfig(
+            self,
+            "Slowly",
+            traffic_routing=codedeploy.TrafficRouting.time_based_canary(
+                interval=cdk.Duration.minutes(5), percentage=10
+            ),
+        )
+        codedeploy.LambdaDeploymentGroup(
+            self,
+            "Deployment",
+            application=codedeploy.LambdaApplication(self, "Application"),
+            alias=alias,
+            deployment_config=shift,
+        )
+
+    def _listeners(self, storage: Storage) -> None:
+        """Two functions on one stream: one reports failed items, one has failed batches split."""
+        for name, settings in (
+            ("reporter", {"report_batch_item_failures": True, "batch_size": 3}),
+            ("splitter", {"bisect_batch_on_error": True, "batch_size": 10}),
+        ):
+            listener = lambda_.Function(
+                self,
+                name,
+                function_name=name,
+                runtime=lambda_.Runtime.PYTHON_3_13,
+                handler="handler.handler",
+                code=lambda_.Code.from_asset(str(HERE / "functions" / "listener"), exclude=["**/__pycache__"]),
+                log_group=logs.LogGroup(self, f"{name}Logs", log_group_name=f"/sample/{name}"),
+            )
+            listener.add_event_source(
+                sources.DynamoEventSource(
+                    storage.table,
+                    starting_position=lambda_.StartingPosition.TRIM_HORIZON,
+                    max_batching_window=cdk.Duration.seconds(1),
+                    retry_attempts=2,
+                    on_failure=sources.SqsDlq(self.failures),
+                    filters=[
+                        lambda_.FilterCriteria.filter(
+                            {
+                                "eventName": ["INSERT", "MODIFY", "REMOVE"],
+                                "dynamodb": {"Keys": {"pk": {"S": [{"prefix": f"{name}#"}]}}},
+                            }
+                        )
+                    ],
+                    **settings,
+                )
+            )
 
     def _rules(self, lost: sqs.Queue) -> None:
         events.Rule(

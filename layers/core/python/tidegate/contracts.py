@@ -1,9 +1,14 @@
 """From a spec, and what was learned from the data, to the serving contract that travels inside the artifact."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from tidegate.domain import canary
+from tidegate.domain.canary import DEMANDS
 from tidegate.domain.prediction import Contract, FeatureContract, Label, OutputRule
-from tidegate.spec import FeatureKind, ModelSpec
+from tidegate.domain.rollout import AtDeadline, Plan
+from tidegate.errors import Fault, SpecInvalidError
+from tidegate.spec import Compared, Demanded, FeatureKind, ModelSpec
 
 
 def feature_contracts(
@@ -38,4 +43,51 @@ def serving_contract(
         classes=tuple(classes),
         positive=positive,
         rules=tuple(OutputRule(rule.name, rule.require, rule.when) for rule in spec.rules),
+    )
+
+
+def rollout_plan(spec: ModelSpec, *, score_distance: float = 0.0) -> Plan:
+    """How a version of this spec gets to its users.
+
+    `score_distance` is how far apart the candidate's and the champion's scores lie on the holdout (largest distance of
+    their cumulative distributions). It is expected, so live scores may differ by as much before they count as shifted.
+
+    Raises:
+        SpecInvalidError: a demand contradicts the default of its other half, or nothing is left that a model's first
+            version could pass.
+    """
+    rules = spec.release
+    faults = []
+    demands = []
+    for known in DEMANDS:
+        said = rules.demands.get(Compared(known.metric.value), Demanded())
+        given = {name: value for name, value in said if value is not None}
+        tolerance, margin = given.pop("tolerance", known.tolerance), given.pop("margin", known.margin)
+        if tolerance >= margin:
+            problem = f"its margin ({margin:g}) must be above its tolerance ({tolerance:g})"
+            faults.append(Fault(f"release.demands.{known.metric}", problem))
+            continue
+        if known.metric is canary.Metric.SCORES:
+            tolerance, margin = (
+                min(share + score_distance, most) for share, most in ((tolerance, 0.97), (margin, 0.98))
+            )
+        demands.append(replace(known, tolerance=tolerance, margin=margin, **given))
+    if not faults and not any(demand.required and demand.target is not None for demand in demands):
+        problem = "one that has a target must be required: a model's first version is promoted for nothing else"
+        faults.append(Fault("release.demands", problem))
+    if faults:
+        raise SpecInvalidError("the canary's demands contradict themselves", faults)
+    return Plan(
+        approval_seconds=None if rules.approval == "none" else rules.approval_hours * 3600,
+        shadow_seconds=rules.shadow_minutes * 60,
+        steps_bp=tuple(round(100 * step) for step in rules.steps),
+        bake_seconds=rules.bake_minutes * 60,
+        min_requests=rules.min_requests,
+        look_seconds=rules.look_seconds,
+        deadline_seconds=rules.deadline_hours * 3600,
+        at_deadline=AtDeadline(rules.at_deadline),
+        watch_seconds=rules.watch_hours * 3600,
+        holdback_bp=round(100 * rules.holdback),
+        slow_ms=spec.targets.latency_p99_ms,
+        demands=canary.Policy(tuple(demands)),
     )

@@ -8,6 +8,7 @@
     │   └── RequestInvalidError      a prediction or control request that breaks its contract
     ├── NotFoundError                the named thing does not exist
     ├── ConflictError                somebody else changed it first; read again and decide again
+    ├── ForbiddenError               the caller may make such calls, but not this one: four eyes
     ├── TrainingFailedError          a candidate could not be fitted, exported or selected
     ├── ModelFailedError             a loaded model gave no usable score
     │   └── ScoringTimeoutError      it took longer than it may
@@ -88,6 +89,10 @@ class NotFoundError(TidegateError):
 
 class ConflictError(TidegateError):
     """Somebody else changed it first; read again and decide again."""
+
+
+class ForbiddenError(TidegateError):
+    """The caller may make such calls, but must not make this one, since they made what it is about."""
 
 
 class TrainingFailedError(TidegateError):

@@ -3,14 +3,14 @@
 Step Functions keeps one JSON document for an execution; each state adds its answer under its own name:
 
     {"run": {...}, "plan": {...}, "results": [...], "selection": {...}, "fitted": {...},
-     "evaluated": {...}, "verdict": {...}, "registered": {...}, "promoted": {...}}
+     "evaluated": {...}, "verdict": {...}, "registered": {...}, "rollout": {...}}
 
 A step receives only what it needs of it. Keys of a run's objects are made here and nowhere else.
 """
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 
 class Message(BaseModel):
@@ -82,6 +82,16 @@ class RunRef(Message):
     def evaluation_key(self) -> str:
         """Every number of the evaluation (JSON)."""
         return self.key("evaluation.json")
+
+    @property
+    def reference_key(self) -> str:
+        """What live traffic is compared with (JSON of `domain.reference.Reference`)."""
+        return self.key("reference.json")
+
+    @property
+    def background_key(self) -> str:
+        """Some training rows for explanations, without the features that captures hide (npz Table)."""
+        return self.key("background.npz")
 
     @property
     def report_key(self) -> str:
@@ -201,27 +211,36 @@ class Registered(Message):
     accepted: bool
 
 
-class PromoteTask(Message):
-    """Input of `promote`. `champion_version` is what the gate compared the version with (null: nothing served)."""
+class RolloutTask(Message):
+    """Input of `rollout`: take the version one step further. `champion_version` is what the gate compared it with
+    (null: nothing served), `now` the state machine's time, by which all durations are measured."""
 
     run: RunRef
     version: int
     champion_version: int | None
+    now: AwareDatetime
 
 
-class Promoted(Message):
-    """Answer of `promote`: whether the version serves and, when it does not, why (it was overtaken).
+class AskApproval(Message):
+    """Input of `rollout` when an approver is to be asked: `token` resumes the execution."""
 
-    `revision` is the route's, `previous_version` the one that served before; null when the version does not serve. The
-    ledger's head is logged with it, where the ledger's writer cannot change it.
+    run: RunRef
+    token: str
+
+
+class Moved(Message):
+    """Answer of `rollout`: what the state machine does next.
+
+    `approval`: wait for the token, at most `wait_seconds`. `wait`: come back after `wait_seconds`. `done`: the rollout
+    is over, in `phase`. The ledger's head is logged with it, where the ledger's writer cannot change it.
     """
 
-    version: int
+    next: Literal["approval", "wait", "done"]
+    phase: str
+    wait_seconds: int
     serves: bool
-    revision: int | None = None
-    previous_version: int | None = None
-    ledger_head: str = ""
     reason: str = ""
+    ledger_head: str = ""
 
 
 class SettleTask(Message):
@@ -245,3 +264,100 @@ class RegisterDataset(Message):
 
     dataset: str
     version: str
+
+
+class SurveyTask(Message):
+    """Input of `survey`: which models the watch is to look at, from the one behind the name `after` on. `now` is the
+    state machine's time."""
+
+    after: str
+    now: AwareDatetime
+
+
+class WatchBatch(Message):
+    """Models that one call of `observe` looks at."""
+
+    models: list[str]
+
+
+class Surveyed(Message):
+    """Answer of `survey`. `after` is where to go on; empty at the end."""
+
+    batches: list[WatchBatch]
+    after: str
+
+
+class ObserveTask(Message):
+    """Input of `observe`: look at these models. `now` is the state machine's time, by which trainings are damped."""
+
+    models: list[str]
+    now: AwareDatetime
+
+
+class Observed(Message):
+    """Answer of `observe`: "failed" when it could not look at one of the models; its log says why."""
+
+    outcome: Literal["watched", "failed"]
+    failed: list[str]
+
+
+class OneModel(Message):
+    """Input of an execution of the retraining machine: one model, or all that want a training."""
+
+    model: str | None = None
+
+
+class FindWanted(Message):
+    """First input of `retrain`: which trainings does the watch want? `of` is the execution's input: a model's name, to
+    look at this one only, or nothing."""
+
+    step: Literal["find"]
+    of: OneModel
+
+
+class WantedTraining(Message):
+    """One training that the watch wants. `token` names the wish, so that one run comes of it."""
+
+    model: str
+    token: str
+
+
+class WantedTrainings(Message):
+    """Answer to `FindWanted`."""
+
+    wanted: list[WantedTraining]
+
+
+class HarvestTask(Message):
+    """Second input of `retrain`, for each wanted training: gather its data."""
+
+    step: Literal["harvest"]
+    model: str
+
+
+class Harvested(Message):
+    """Answer to `HarvestTask`: the dataset version to train on, which may still be registering; it must be ready
+    `until` then. `note` says in a sentence what it was made of."""
+
+    dataset_version: str
+    note: str
+    until: AwareDatetime
+
+
+class StartTraining(Message):
+    """Third input of `retrain`: start the training. `actor` is who asks for it: the execution."""
+
+    step: Literal["start"]
+    model: str
+    token: str
+    actor: str
+    harvested: Harvested
+
+
+class TrainingStarted(Message):
+    """Answer to `StartTraining`: come back soon (`wait`), or there is nothing more to do (`done`). `run_id` is the run
+    that was started; without one `reason` says why not."""
+
+    next: Literal["wait", "done"]
+    run_id: str | None = None
+    reason: str = ""

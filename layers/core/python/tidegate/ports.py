@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tidegate.domain.dataset import ColumnProfile, ColumnType, Dataset, DatasetVersion, Exclusion
 from tidegate.domain.ledger import LedgerEntry
-from tidegate.domain.release import CandidateRun, Route, RouteChange, Run, RunError, Version
+from tidegate.domain.release import CandidateRun, Lease, Route, RouteChange, Run, RunError, Version
 
 if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions that need neither
     from tidegate.domain.capture import Capture, CapturePolicy
     from tidegate.domain.prediction import Contract, Inputs
+    from tidegate.domain.rollout import Evidence, Rollout, Step
     from tidegate.domain.table import Column, Table
+    from tidegate.domain.watch import Standing
     from tidegate.spec import Candidate, ModelSpec
 
 
@@ -48,7 +50,7 @@ class Catalog(Protocol):
         ...
 
     def finish_version(self, version: DatasetVersion) -> None:
-        """Record the outcome; a READY one becomes the dataset's latest. Idempotent."""
+        """Record the outcome; a READY one becomes the dataset's latest, unless it was harvested. Idempotent."""
         ...
 
     def version(self, dataset: str, version: str | None = None) -> DatasetVersion:
@@ -70,6 +72,10 @@ class Catalog(Protocol):
 
 class DatasetFiles(Protocol):
     """The bytes of dataset versions."""
+
+    def put(self, dataset: str, data: bytes) -> str:
+        """Store a file; returns its SHA-256 (hex). Storing the same bytes again changes nothing."""
+        ...
 
     def upload_url(self, dataset: str, sha256: str, size: int) -> str:
         """A presigned PUT that accepts exactly those bytes (checked by S3 through the SHA-256 checksum header)."""
@@ -121,12 +127,21 @@ class Models(Protocol):
         """The named or the current one. Raises NotFoundError."""
         ...
 
+    def author(self, model: str, digest: str) -> str:
+        """The IAM ARN of whoever applied a spec first. Raises NotFoundError."""
+        ...
+
 
 class Runs(Protocol):
     """Training runs. A final run never changes again."""
 
-    def request(self, run: Run) -> Run:
-        """Record a run. With a token seen before, the run recorded then comes back instead."""
+    def request(self, run: Run, *, lease_until: datetime) -> Run:
+        """Record a run and take the model's lease for it, in one transaction. With a token seen before, the run
+        recorded then comes back instead.
+
+        Raises:
+            ConflictError: another release of the model holds the lease; the message says which, whose and until when.
+        """
         ...
 
     def run(self, model: str, run_id: str) -> Run:
@@ -172,14 +187,6 @@ class Versions(Protocol):
         """Newest first."""
         ...
 
-    def overtake(self, model: str, number: int, reason: str) -> Version:
-        """Close an ACCEPTED version as OVERTAKEN and add the reason; any other is left alone. Returns it as it now is.
-
-        Raises:
-            NotFoundError: there is no such version.
-        """
-        ...
-
 
 class Routes(Protocol):
     """What is served, and the ledger of every change of it."""
@@ -192,12 +199,52 @@ class Routes(Protocol):
         """Write route, ledger entry and version states in one transaction; the same change again does nothing.
 
         Raises:
-            ConflictError: the route's revision moved on in between, or a version was rejected or overtaken.
+            ConflictError: the route's revision moved on in between, or the status of a version is a closed one.
         """
         ...
 
     def ledger(self, model: str) -> list[LedgerEntry]:
         """In order, oldest first. Raises LedgerBrokenError for an entry that cannot even be read."""
+        ...
+
+
+class Rollouts(Protocol):
+    """Versions on their way in, and the lease by which a model has one release at a time."""
+
+    def rollout(self, model: str, run_id: str) -> "Rollout | None":
+        """The rollout of a run's version; None when it has none yet. Strongly consistent."""
+        ...
+
+    def rollouts(self, model: str) -> "list[Rollout]":
+        """Newest first."""
+        ...
+
+    def save(self, step: "Step", *, now: datetime) -> None:
+        """Write the record's next revision, its change of the route and its note on the version, in one transaction;
+        the same step again does nothing.
+
+        A rollout that goes on takes or extends the lease with it, unless another one holds it at `now`; a final one
+        frees it.
+
+        Raises:
+            ConflictError: rollout or route moved on in between, or another release holds the lease.
+        """
+        ...
+
+    def lease(self, model: str) -> Lease | None:
+        """Who holds it, or held it last."""
+        ...
+
+    def free(self, model: str, run_id: str) -> None:
+        """End the run's lease; nothing happens when it has none."""
+        ...
+
+
+class ArmsReader(Protocol):
+    """What both arms of a rollout did, out of the captures."""
+
+    def since_last_look(self, rollout: "Rollout") -> "Evidence":
+        """What was served under the rollout's route revisions and is not in its `fetched` yet."""
         ...
 
 
@@ -264,6 +311,10 @@ class Workflow(Protocol):
         """Start the run's execution; starting it again changes nothing."""
         ...
 
+    def resume(self, token: str) -> None:
+        """Wake the execution that waits with this token; one that waits no more is left alone."""
+        ...
+
 
 class Dispatcher(Protocol):
     """Work handed to a function without waiting for it."""
@@ -311,6 +362,18 @@ class FrameReader(Protocol):
 
         Raises:
             DatasetInvalidError: unreadable, or the files' columns differ.
+        """
+        ...
+
+
+class FrameWriter(Protocol):
+    """Columns to a file (pandas and fastparquet live behind this)."""
+
+    def write(self, rows: int, types: Mapping[str, ColumnType], cells: Mapping[str, Sequence[Any]]) -> bytes:
+        """A Parquet file that `FrameReader` reads with these types; the same cells give the same bytes.
+
+        `cells` [rows] are None or NaN where there is nothing: numbers and booleans as float64, times as microseconds
+        since 1970 (UTC), texts as they are. A column without cells is empty.
         """
         ...
 
@@ -366,4 +429,69 @@ class Fitter(Protocol):
         score: Sequence["Table"],
     ) -> ExportedModel:
         """Fit on `train`, export ONNX with the contract inside. Raises TrainingFailedError."""
+        ...
+
+
+class Standings(Protocol):
+    """How served models stand."""
+
+    def standing(self, model: str) -> "Standing | None":
+        """None before the first look. Strongly consistent."""
+        ...
+
+    def save(self, standing: "Standing") -> None:
+        """Write the next revision; the same one again does nothing.
+
+        Raises:
+            ConflictError: the standing moved on in between.
+        """
+        ...
+
+
+class Verdicts(Protocol):
+    """What each look at a model found, in full."""
+
+    def write(self, model: str, hour: str, document: Mapping[str, Any]) -> str:
+        """Store under the hour of the look, in place of what was found in it before; returns the key."""
+        ...
+
+    def read(self, key: str) -> dict[str, Any]:
+        """Raises NotFoundError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Keys of the objects that hold an hour's captures, and those of the feedback on its predictions. Objects are only
+    ever added: equal sources hold the same."""
+
+    captures: tuple[str, ...] = ()
+    feedback: tuple[str, ...] = ()
+
+
+class Hours(Protocol):
+    """Hours of traffic (named as 2026-01-05-12): their captures and feedback, and what was counted of them."""
+
+    def asked(self, model: str, since: str) -> bool:
+        """Whether there are captures of this hour or a later one. One read."""
+        ...
+
+    def sources(self, model: str, first: str, last: str) -> Mapping[str, Sources]:
+        """Hours with captures, by name and in order; both ends included."""
+        ...
+
+    def outcomes(self, sources: Sources) -> Mapping[str, Any]:
+        """The outcome of each prediction of the hour that has one; of several, the one reported last."""
+        ...
+
+    def lines(self, sources: Sources) -> Iterable[Iterable[bytes]]:
+        """Capture records as lines of JSON, object by object."""
+        ...
+
+    def counted(self, model: str, version: int, hours: Collection[str]) -> Mapping[str, dict[str, Any]]:
+        """Documents of these hours, as far as there are any."""
+        ...
+
+    def keep(self, model: str, version: int, hour: str, document: Mapping[str, Any]) -> None:
+        """Store an hour's document in place of the one before."""
         ...

@@ -13,12 +13,13 @@ class Role(StrEnum):
 
     VIEWER = "viewer"  # looks at datasets, models, runs, reports and ledgers
     SCIENTIST = "scientist"  # describes datasets and models, trains, asks for predictions
-    APPROVER = "approver"  # reads what others made before it reaches users, and makes nothing itself
-    OPERATOR = "operator"  # answers for what is served: rolls back, kills, resumes, splits
+    APPROVER = "approver"  # decides on what others made before it reaches users, and makes nothing itself
+    OPERATOR = "operator"  # answers for what is served: rolls back, kills, resumes, splits, ends rollouts
 
 
 _ALL = frozenset(Role)
 _SCIENTIST = frozenset({Role.SCIENTIST})
+_APPROVER = frozenset({Role.APPROVER})
 _OPERATOR = frozenset({Role.OPERATOR})
 
 # Route keys as API Gateway writes them, in the order in which they are deployed.
@@ -43,6 +44,10 @@ CONTROL: Mapping[str, frozenset[Role]] = MappingProxyType(
         "GET /models/{model}/versions": _ALL,
         "GET /models/{model}/versions/{version}": _ALL,
         "GET /models/{model}/versions/{version}/report": _ALL,
+        "POST /models/{model}/versions/{version}/approval": _APPROVER,
+        "GET /models/{model}/rollouts": _ALL,
+        "GET /models/{model}/rollouts/{run}": _ALL,
+        "POST /models/{model}/rollout/end": _OPERATOR,
         # Not under /models/{model}, which viewers may GET: the * of an IAM policy does not stop at a slash.
         "GET /captures/{model}": _SCIENTIST | _OPERATOR,
         "GET /models/{model}/ledger": _ALL,
@@ -51,6 +56,9 @@ CONTROL: Mapping[str, frozenset[Role]] = MappingProxyType(
         "POST /models/{model}/kill": _OPERATOR,
         "POST /models/{model}/resume": _OPERATOR,
         "POST /models/{model}/split": _OPERATOR,
+        "GET /watch": _ALL,
+        "GET /models/{model}/watch": _ALL,
+        "POST /models/{model}/acknowledge": _SCIENTIST | _OPERATOR,
     }
 )
 SERVING: Mapping[str, frozenset[Role]] = MappingProxyType(
@@ -58,6 +66,7 @@ SERVING: Mapping[str, frozenset[Role]] = MappingProxyType(
         "POST /models/{model}/predict": _SCIENTIST | _OPERATOR,
         "GET /models/{model}": _ALL,
         "GET /health": _ALL,
+        "POST /feedback": _SCIENTIST | _OPERATOR,
     }
 )
 

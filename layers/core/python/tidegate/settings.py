@@ -64,9 +64,19 @@ class StepSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings(Settings):
-    """functions/select, register, promote, settle: the registry alone."""
+    """functions/select, register, settle: the registry alone."""
 
     registry_table: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutSettings(Settings):
+    """functions/rollout: decides on captures and feedback what is served, and checks the artifact that is."""
+
+    registry_table: str
+    artifacts_bucket: str
+    captures_bucket: str
+    release_state_machine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,5 +102,53 @@ class ControlSettings(Settings):
     artifacts_bucket: str
     captures_bucket: str
     stage: str
+    release_state_machine: str
+    catalog_function: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceSettings(Settings):
+    """functions/announce: tells people and other systems what changed in the registry."""
+
+    registry_table: str
+    releases_topic: str
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class SurveySettings(Settings):
+    """functions/survey: says which models the watch is to look at."""
+
+    registry_table: str
+    captures_bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveSettings(Settings):
+    """functions/observe: counts what models were asked, judges it and records how they stand."""
+
+    registry_table: str
+    artifacts_bucket: str
+    captures_bucket: str
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSettings(Settings):
+    """functions/feedback: keeps what became of predictions."""
+
+    registry_table: str
+    feedback_stream: str
+    stage: str
+    max_body_bytes: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainSettings(Settings):
+    """functions/retrain: makes datasets of captures, and starts the trainings that the watch wants."""
+
+    registry_table: str
+    data_bucket: str
+    captures_bucket: str
     release_state_machine: str
     catalog_function: str

@@ -7,6 +7,7 @@ Everything about a model that people decide is here; everything else is measured
 """
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -244,6 +245,8 @@ class Split(_Part):
 
     train: Period | None = None
     holdout: Period | None = None
+    holdout_days: float | None = Field(None, gt=0, description="Hold out so many days, counted back from the last row.")
+    train_days: float | None = Field(None, gt=0, description="Train on so many days before those; all when left out.")
     holdout_fraction: float = Field(0.2, gt=0, lt=0.9)
     validation_fraction: float = Field(0.2, gt=0, lt=0.9, description="Share of training used to choose a candidate.")
 
@@ -251,6 +254,10 @@ class Split(_Part):
     def _periods_do_not_overlap(self) -> Self:
         if (self.train is None) != (self.holdout is None):
             raise _fault("train and holdout periods go together; give both or neither")
+        if self.train_days is not None and self.holdout_days is None:
+            raise _fault("train_days goes with holdout_days")
+        if self.train and self.holdout_days is not None:
+            raise _fault("periods are either fixed (train, holdout) or roll along (holdout_days); not both")
         if self.train and self.holdout and self.train.end > self.holdout.start:
             raise _fault("the holdout must begin when training has ended, or later")
         return self
@@ -349,6 +356,94 @@ class CaptureRules(_Part):
     keep: tuple[ColumnName, ...] = Field((), description="Personal data that is kept as it is, on purpose.")
 
 
+class Compared(StrEnum):
+    """What a canary's arms are compared by; `domain/canary.py` says what each is counted over."""
+
+    ERRORS = "errors"
+    TIMEOUTS = "timeouts"
+    FALLBACKS = "fallbacks"
+    VIOLATIONS = "violations"
+    SLOW = "slow"
+    SCORES = "scores"
+    LOSS = "loss"
+
+
+class Demanded(_Part):
+    """What is demanded of one metric of a canary, as shares (0.01 is one percentage point); what is left out keeps its
+    default (docs/canary.md)."""
+
+    tolerance: float | None = Field(None, ge=0, lt=0.99, description="Shown to be worse by more: rolled back.")
+    margin: float | None = Field(None, gt=0, lt=0.99, description="Shown to be worse by less: passed.")
+    target: float | None = Field(None, gt=0, lt=1, description="Without a champion: passed below, rolled back above.")
+    required: bool | None = Field(None, description="Promotion waits for it to pass.")
+
+    @model_validator(mode="after")
+    def _margin_is_above(self) -> Self:
+        if self.tolerance is not None and self.margin is not None and self.tolerance >= self.margin:
+            raise _fault(f"its margin ({self.margin:g}) must be above its tolerance ({self.tolerance:g})")
+        return self
+
+
+class ReleaseRules(_Part):
+    """How an accepted version gets to its users (docs/canary.md)."""
+
+    approval: Literal["none", "required"] = Field("none", description="Whether a person has to agree first.")
+    approval_hours: float = Field(72, gt=0, le=720, description="An approval must come within this time.")
+    shadow_minutes: float = Field(0, ge=0, le=43_200, description="How long it first only scores along.")
+    steps: tuple[float, ...] = Field(
+        (1, 5, 25, 50), max_length=20, description="Shares of the requests in percent, rising; none: promoted at once."
+    )
+    bake_minutes: float = Field(10, ge=0, le=10_080, description="Each step lasts at least this long.")
+    min_requests: int = Field(10, ge=1, description="A step also waits for so many requests to the candidate.")
+    look_seconds: int = Field(60, ge=1, le=86_400, description="How often the evidence is looked at.")
+    deadline_hours: float = Field(24, gt=0, le=720, description="A canary without a verdict by then ...")
+    at_deadline: Literal["roll_back", "wait"] = Field(
+        "roll_back", description="... is rolled back, or waits at its last share."
+    )
+    watch_hours: float = Field(24, ge=0, le=720, description="How long a promoted version is watched; 0: not at all.")
+    holdback: float = Field(5, ge=0.01, le=50, description="Percent of requests the old version keeps meanwhile.")
+    demands: dict[Compared, Demanded] = Field(default_factory=dict)
+
+    @field_validator("steps")
+    @classmethod
+    def _steps_rise(cls, steps: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0.01 <= step <= 99.99 for step in steps):
+            raise _fault("each step is a percentage from 0.01 to 99.99")
+        if any(round(100 * step) >= round(100 * following) for step, following in itertools.pairwise(steps)):
+            raise _fault("each step must be larger than the one before it, by 0.01 or more")
+        return steps
+
+
+class WatchRules(_Part):
+    """How a served model is watched, and what is done when the world changes (docs/watch.md)."""
+
+    windows_hours: tuple[int, ...] = Field((24, 168), min_length=1, max_length=4, description="Spans judged, in hours.")
+    min_rows: int = Field(500, ge=100, description="A window with fewer rows is too little data.")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="Share of clean windows that may be called drifted.")
+    psi: float = Field(0.2, gt=0, description="Population stability index from which a change is material.")
+    jensen_shannon: float = Field(0.1, gt=0, lt=1, description="Jensen-Shannon distance from which it is.")
+    quality_margin: float = Field(
+        0.0, ge=0, description="How much worse than at the gate live quality may be, in units of the metric."
+    )
+    sensitive: tuple[ColumnName, ...] = Field(
+        (), max_length=4, description="Features whose groups should get positive decisions alike; binary only."
+    )
+    retrain_on: tuple[Literal["schedule", "drift", "quality"], ...] = Field(
+        ("drift", "quality"), description="What starts a training by itself; none: people do."
+    )
+    every_days: float | None = Field(None, gt=0, le=365, description="How often, when `schedule` is listed.")
+    cooldown_hours: float = Field(24, ge=0, description="Between two trainings that were started by themselves.")
+    at_most: int = Field(3, ge=1, le=100, description="Such trainings within `within_days`.")
+    within_days: float = Field(7, gt=0, le=365)
+    give_up_after: int = Field(2, ge=1, le=20, description="Candidates turned away in a row; then people are asked.")
+    target_shift: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Jensen-Shannon distance of the target's distribution that retraining cannot mend.",
+    )
+
+
 class ModelSpec(_Part):
     """A model as people declare it. See docs/model-spec.md for a page with examples."""
 
@@ -377,6 +472,8 @@ class ModelSpec(_Part):
     gate: GatePolicy = GatePolicy()
     targets: Targets = Targets()
     capture: CaptureRules = CaptureRules()
+    release: ReleaseRules = ReleaseRules()
+    watch: WatchRules = WatchRules()
     seed: int = Field(0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
@@ -457,7 +554,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in _RULE_KINDS:  # pydantic names the union member; people do not
+        elif part not in {*_RULE_KINDS, "[key]"}:  # pydantic names the union member and the key; people do not
             path += f".{part}" if path else part
     return path
 
@@ -534,6 +631,8 @@ def _cross_faults(parts: Mapping[str, Any]) -> list[Fault]:
         _output_rule_faults,
         _target_faults,
         _capture_faults,
+        _release_faults,
+        _watch_faults,
     )
     return [fault for check in checks for fault in check(parts)]
 
@@ -576,7 +675,7 @@ def _feature_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _column_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     split, gate = parts.get("split"), parts.get("gate")
-    if split and split.train and "time" in parts and parts["time"] is None:
+    if split and (split.train or split.holdout_days) and "time" in parts and parts["time"] is None:
         yield Fault("time", "is required when split names periods")
     if gate and gate.resample_by == "group" and "group" in parts and parts["group"] is None:
         yield Fault("group", "is required when gate.resample_by is group")
@@ -675,3 +774,31 @@ def _capture_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
             if column in named:
                 yield Fault(f"capture.{part}[{index}]", f"{column!r} is listed in {named[column]} already; say it once")
             named.setdefault(column, part)
+
+
+def _release_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    rules: ReleaseRules | None = parts.get("release")
+    if rules is None:
+        return
+    baked = rules.bake_minutes * len(rules.steps) / 60
+    if rules.steps and rules.deadline_hours < baked:
+        problem = (
+            f"{rules.deadline_hours:g} hours are over before {len(rules.steps)} steps have baked ({baked:g} hours)"
+        )
+        yield Fault("release.deadline_hours", problem)
+    if rules.demands.get(Compared.SCORES, Demanded()).target is not None:
+        yield Fault("release.demands.scores.target", "scores are compared with those of a champion only; leave it out")
+
+
+def _watch_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    rules: WatchRules | None = parts.get("watch")
+    if rules is None:
+        return
+    if ("schedule" in rules.retrain_on) != (rules.every_days is not None):
+        yield Fault("watch.every_days", "goes with `schedule` in watch.retrain_on; give both or neither")
+    names = tuple(feature.name for feature in parts.get("features", {}).values())
+    for index, column in enumerate(rules.sensitive):
+        if names and column not in names:
+            yield Fault(f"watch.sensitive[{index}]", f"{column!r} is not a feature", names)
+    if rules.sensitive and parts.get("task") not in {None, Task.BINARY}:
+        yield Fault("watch.sensitive", "is compared for task binary only")

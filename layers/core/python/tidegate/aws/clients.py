@@ -25,8 +25,10 @@ from tidegate.errors import UnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
 MAX_ATTEMPTS = 3
@@ -95,6 +97,20 @@ def lambda_functions() -> "LambdaClient":
 def firehose() -> Any:
     """Firehose, without botocore's retries: of a batch only the records that failed are sent again."""
     return _client("firehose", connect=0.5, read=1, attempts=1)
+
+
+@cache
+def sns() -> "SNSClient":
+    """SNS."""
+    client: SNSClient = _client("sns", connect=2, read=5)
+    return client
+
+
+@cache
+def eventbridge() -> "EventBridgeClient":
+    """EventBridge."""
+    client: EventBridgeClient = _client("events", connect=2, read=5)
+    return client
 
 
 def _client(service: Any, *, connect: float, read: float, attempts: int = MAX_ATTEMPTS, **options: Any) -> Any:

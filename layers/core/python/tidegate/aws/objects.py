@@ -9,6 +9,7 @@ from tidegate.aws.clients import answering, code_of, s3
 from tidegate.errors import ArtifactRejectedError, NotFoundError
 
 UPLOAD_SECONDS = 900
+OCTETS = "application/octet-stream"
 # S3 hides a missing key from those who may not list; a HEAD has no body to name the error in.
 _MISSING = frozenset({"NoSuchKey", "AccessDenied", "403", "404"})
 
@@ -19,19 +20,9 @@ class S3Artifacts:
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
 
-    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> str:
+    def put(self, key: str, data: bytes, *, content_type: str = OCTETS) -> str:
         """See ports.Artifacts."""
-        digest = hashlib.sha256(data)
-        with answering("S3"):
-            s3().put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=data,
-                ContentType=content_type,
-                ChecksumAlgorithm="SHA256",
-                ChecksumSHA256=b64encode(digest.digest()).decode(),
-            )
-        return digest.hexdigest()
+        return _write(self._bucket, key, data, content_type)
 
     def get(self, key: str) -> bytes:
         """See ports.Artifacts."""
@@ -54,6 +45,10 @@ class S3DatasetFiles:
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
+
+    def put(self, dataset: str, data: bytes) -> str:
+        """See ports.DatasetFiles."""
+        return _write(self._bucket, self.key(dataset, hashlib.sha256(data).hexdigest()), data, OCTETS)
 
     def upload_url(self, dataset: str, sha256: str, size: int) -> str:
         """See ports.DatasetFiles. The PUT must carry the headers `content-length` and `x-amz-checksum-sha256` (base64),
@@ -88,6 +83,20 @@ class S3DatasetFiles:
     def read(self, key: str) -> bytes:
         """See ports.DatasetFiles."""
         return _read(self._bucket, key)
+
+
+def _write(bucket: str, key: str, data: bytes, content_type: str) -> str:
+    digest = hashlib.sha256(data)
+    with answering("S3"):
+        s3().put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=data,
+            ContentType=content_type,
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=b64encode(digest.digest()).decode(),
+        )
+    return digest.hexdigest()
 
 
 def _read(bucket: str, key: str) -> bytes:

@@ -7,6 +7,8 @@
     MODEL#{model}    TOKEN#{hash of token}   which run a caller's token started
     MODEL#{model}    VERSION#000001          a registered version
     MODEL#{model}    ROUTE                   what is served
+    MODEL#{model}    ROLLOUT#{run}           how the run's version gets in (tidegate.aws.rollouts)
+    MODEL#{model}    LEASE                   which run may change by its release what is served, and until when
     LEDGER#{model}   0000000001              one change of the route; never rewritten
     DATASETS         {dataset}               what people say of a dataset, and its latest version
     DATASET#{name}   VERSION#{version}       one content of it
@@ -26,12 +28,13 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidegate.aws.items import attribute, decode, encode
-from tidegate.aws.table import RefusedError, Table, put, update
+from tidegate.aws.table import RefusedError, Table, Write, put, update
 from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
 from tidegate.domain.ledger import LedgerEntry
 from tidegate.domain.release import (
     RUN_FACTS,
     CandidateRun,
+    Lease,
     Route,
     RouteChange,
     Run,
@@ -43,10 +46,12 @@ from tidegate.domain.release import (
 from tidegate.errors import ConflictError, LedgerBrokenError, NotFoundError, UnavailableError
 from tidegate.ports import ModelHeader
 
-if TYPE_CHECKING:  # pydantic stays off the inference function's path
+if TYPE_CHECKING:  # the inference function's path stays short, and without pydantic
+    from tidegate.domain.rollout import Rollout
     from tidegate.spec import ModelSpec
 
 T = TypeVar("T")
+LEASE = "LEASE"
 _ABSENT = "attribute_not_exists(#sk)"
 _PRESENT = "attribute_exists(#sk)"
 _OPEN = "#status IN (:requested, :running)"
@@ -77,8 +82,8 @@ class DynamoRegistry:
 
     def apply(self, spec: "ModelSpec", *, author: str, at: datetime) -> bool:
         """See ports.Models. The spec is written first, so a header never names a spec that is not there."""
-        stored = _StoredSpec(spec.digest, spec.canonical_json(), author, at)
-        _append(self._table, f"MODEL#{spec.name}", f"SPEC#{spec.digest}", stored)
+        record = _StoredSpec(spec.digest, spec.canonical_json(), author, at)
+        _append(self._table, f"MODEL#{spec.name}", f"SPEC#{spec.digest}", record)
         header = encode(
             ModelHeader(
                 name=spec.name,
@@ -100,7 +105,7 @@ class DynamoRegistry:
 
     def model(self, name: str) -> ModelHeader:
         """See ports.Models."""
-        header = _get(self._table, ModelHeader, "MODELS", name)
+        header = stored(self._table, ModelHeader, "MODELS", name)
         return _found(header, f"no model {name!r}", "see `tidegate model list`")
 
     def models(self, *, after: str = "", limit: int | None = None) -> list[ModelHeader]:
@@ -112,26 +117,39 @@ class DynamoRegistry:
         from tidegate.spec import ModelSpec
 
         wanted = digest or self.model(model).spec_digest
-        stored = _get(self._table, _StoredSpec, f"MODEL#{model}", f"SPEC#{wanted}")
-        return ModelSpec.model_validate_json(_found(stored, f"model {model!r} has no spec {wanted}").document)
+        return ModelSpec.model_validate_json(self._stored_spec(model, wanted).document)
+
+    def author(self, model: str, digest: str) -> str:
+        """See ports.Models."""
+        return self._stored_spec(model, digest).author
+
+    def _stored_spec(self, model: str, digest: str) -> _StoredSpec:
+        found = stored(self._table, _StoredSpec, f"MODEL#{model}", f"SPEC#{digest}")
+        return _found(found, f"model {model!r} has no spec {digest}")
 
     # Runs
 
-    def request(self, run: Run) -> Run:
-        """See ports.Runs. Token and run are written together; whoever comes second reads what came first."""
+    def request(self, run: Run, *, lease_until: datetime) -> Run:
+        """See ports.Runs. Token, run and lease are written together; whoever comes second reads what came first."""
         pk = f"MODEL#{run.model}"
         item = {name: value for name, value in encode(run).items() if name != "candidates"}
-        writes = [put(pk, f"RUN#{run.run_id}", item, when=_ABSENT)]
+        lease = Lease(run.model, run.run_id, holder=run.requested_by, since=run.requested_at, until=lease_until)
+        writes = [put(pk, f"RUN#{run.run_id}", item, when=_ABSENT), lease_write(lease, run.requested_at)]
         token = f"TOKEN#{hashlib.sha256(run.token.encode()).hexdigest()}" if run.token is not None else ""
         if token:
             writes.append(put(pk, token, encode(_Token(run.run_id)), when=_ABSENT))
         try:
             self._table.write(*writes)
         except RefusedError:
-            known = _get(self._table, _Token, pk, token) if token else _Token(run.run_id)
-            if known is None:
-                raise UnavailableError(f"run {run.run_id} is being recorded by somebody else") from None
-            return self.run(run.model, known.run_id)
+            other = stored(self._table, Lease, pk, LEASE)  # first: one taken with our token is then known by it
+            known = stored(self._table, _Token, pk, token) if token else None
+            with suppress(NotFoundError):
+                return self.run(run.model, known.run_id if known else run.run_id)
+            if other is not None and other.until > run.requested_at:
+                raise held(other) from None
+            raise UnavailableError(
+                f"another run of model {run.model} is being recorded at this moment", next_step="try again"
+            ) from None
         return replace(run, candidates=())
 
     def run(self, model: str, run_id: str) -> Run:
@@ -195,7 +213,7 @@ class DynamoRegistry:
             }
             try:
                 self._table.write(
-                    put(pk, _version_key(numbered.number), encode(numbered), when=_ABSENT),
+                    put(pk, version_key(numbered.number), encode(numbered), when=_ABSENT),
                     update(
                         "MODELS",
                         version.model,
@@ -221,7 +239,7 @@ class DynamoRegistry:
 
     def version(self, model: str, number: int) -> Version:
         """See ports.Versions."""
-        version = _get(self._table, Version, f"MODEL#{model}", _version_key(number))
+        version = stored(self._table, Version, f"MODEL#{model}", version_key(number))
         return _found(version, f"model {model!r} has no version {number}", f"see `tidegate versions {model}`")
 
     def versions(self, model: str) -> list[Version]:
@@ -229,59 +247,25 @@ class DynamoRegistry:
         items = self._table.query(f"MODEL#{model}", "VERSION#", newest_first=True)
         return [decode(Version, item) for item in items]
 
-    def overtake(self, model: str, number: int, reason: str) -> Version:
-        """See ports.Versions. An accepted version has no reasons yet, so writing them again changes nothing."""
-        sets = {
-            "status": attribute(Version, "status", VersionStatus.OVERTAKEN),
-            "reasons": attribute(Version, "reasons", (reason,)),
-        }
-        accepted = attribute(Version, "status", VersionStatus.ACCEPTED)
-        with suppress(RefusedError):  # not accepted any more, perhaps by this very call; or none, which version() says
-            self._table.write(
-                update(f"MODEL#{model}", _version_key(number), sets, when="#status = :accepted", accepted=accepted)
-            )
-        return self.version(model, number)
-
     # Routes
 
     def route(self, model: str) -> Route | None:
         """See ports.Routes."""
-        return _get(self._table, Route, f"MODEL#{model}", "ROUTE")
+        return stored(self._table, Route, f"MODEL#{model}", "ROUTE")
 
     def change(self, change: RouteChange) -> None:
-        """See ports.Routes. The revision in the condition makes one of two racing changes lose."""
+        """See ports.Routes."""
         route, entry = change.route, change.entry
-        pk = f"MODEL#{route.model}"
-        replaced = {"replaced": {"N": str(route.revision - 1)}} if route.revision > 1 else {}
-        unchanged = "#revision = :replaced" if replaced else _ABSENT
-        rejected = attribute(Version, "status", VersionStatus.REJECTED)
-        overtaken = attribute(Version, "status", VersionStatus.OVERTAKEN)
-        writes = [
-            put(pk, "ROUTE", encode(route), when=unchanged, **replaced),
-            put(f"LEDGER#{route.model}", f"{entry.seq:010d}", encode(entry), when=_ABSENT),
-            *(
-                update(
-                    pk,
-                    _version_key(number),
-                    {"status": attribute(Version, "status", status)},
-                    when=f"{_PRESENT} AND #status <> :rejected AND #status <> :overtaken",
-                    rejected=rejected,
-                    overtaken=overtaken,
-                )
-                for number, status in change.statuses.items()
-            ),
-        ]
+        writes = route_writes(change)
+        writes += [version_write(route.model, number, status=status) for number, status in change.statuses.items()]
         try:
             self._table.write(*writes)
         except RefusedError as error:
-            if _get(self._table, LedgerEntry, f"LEDGER#{route.model}", f"{entry.seq:010d}") == entry:
+            if stored(self._table, LedgerEntry, f"LEDGER#{route.model}", f"{entry.seq:010d}") == entry:
                 return
             if not any(error.refused[:2]):
                 raise ConflictError(f"{route.model}: a version of this change may not serve, or is not there") from None
-            raise ConflictError(
-                f"the route of {route.model} was changed by somebody else (revision {route.revision} exists)",
-                next_step=f"see `tidegate ledger {route.model}` and decide again",
-            ) from None
+            raise route_moved(route) from None
 
     def ledger(self, model: str) -> list[LedgerEntry]:
         """See ports.Routes."""
@@ -305,7 +289,7 @@ class DynamoCatalog:
 
     def dataset(self, name: str) -> Dataset:
         """See ports.Catalog."""
-        dataset = _get(self._table, Dataset, "DATASETS", name)
+        dataset = stored(self._table, Dataset, "DATASETS", name)
         return _found(dataset, f"no dataset {name!r}", "see `tidegate data list`")
 
     def datasets(self, *, after: str = "", limit: int | None = None) -> list[Dataset]:
@@ -323,7 +307,7 @@ class DynamoCatalog:
     def finish_version(self, version: DatasetVersion) -> None:
         """See ports.Catalog. Once READY nothing changes any more, so a late repetition cannot turn `latest` back."""
         writes = [self._put_unless_ready(version)]
-        if version.status is DatasetStatus.READY:
+        if version.status is DatasetStatus.READY and not version.base:
             latest = attribute(Dataset, "latest", version.version)
             writes.append(update("DATASETS", version.dataset, {"latest": latest}, when=_PRESENT))
         try:
@@ -337,8 +321,8 @@ class DynamoCatalog:
         """See ports.Catalog."""
         hint = f"see `tidegate data show {dataset}`"
         wanted = version or _found(self.dataset(dataset).latest, f"dataset {dataset!r} has no ready version", hint)
-        stored = _get(self._table, DatasetVersion, f"DATASET#{dataset}", f"VERSION#{wanted}")
-        return _found(stored, f"dataset {dataset!r} has no version {wanted!r}", hint)
+        found = stored(self._table, DatasetVersion, f"DATASET#{dataset}", f"VERSION#{wanted}")
+        return _found(found, f"dataset {dataset!r} has no version {wanted!r}", hint)
 
     def versions(self, dataset: str) -> list[DatasetVersion]:
         """See ports.Catalog."""
@@ -368,13 +352,69 @@ class DynamoCatalog:
         )
 
 
-def _version_key(number: int) -> str:
+def stored(table: Table, cls: type[T], pk: str, sk: str) -> T | None:
+    """The record under a key."""
+    item = table.get(pk, sk)
+    return decode(cls, item) if item else None
+
+
+def version_key(number: int) -> str:
+    """Where a version is, in its model's partition."""
     return f"VERSION#{number:06d}"
 
 
-def _get(table: Table, cls: type[T], pk: str, sk: str) -> T | None:
-    item = table.get(pk, sk)
-    return decode(cls, item) if item else None
+def revised(pk: str, sk: str, record: "Route | Rollout") -> Write:
+    """A record whose `revision` counts its changes: refused unless the one before it is stored, or none before 1."""
+    if record.revision == 1:
+        return put(pk, sk, encode(record), when=_ABSENT)
+    return put(pk, sk, encode(record), when="#revision = :replaced", replaced={"N": str(record.revision - 1)})
+
+
+def route_writes(change: RouteChange) -> list[Write]:
+    """The changed route and its ledger entry."""
+    route, entry = change.route, change.entry
+    return [
+        revised(f"MODEL#{route.model}", "ROUTE", route),
+        put(f"LEDGER#{route.model}", f"{entry.seq:010d}", encode(entry), when=_ABSENT),
+    ]
+
+
+def version_write(model: str, number: int, **facts: Any) -> Write:
+    """Fields of a registered version; refused when its status is a closed one."""
+    sets = {name: attribute(Version, name, value) for name, value in facts.items()}
+    closed = {status.name: attribute(Version, "status", status) for status in VersionStatus if status.closed}
+    when = f"{_PRESENT} AND NOT #status IN ({', '.join(f':{name}' for name in closed)})"
+    return update(f"MODEL#{model}", version_key(number), sets, when=when, **closed)
+
+
+def lease_write(lease: Lease, now: datetime) -> Write:
+    """Take or extend a lease; refused while another run holds it."""
+    return put(
+        f"MODEL#{lease.model}",
+        LEASE,
+        encode(lease),
+        when=f"{_ABSENT} OR #run_id = :run OR #until <= :now",
+        run=attribute(Lease, "run_id", lease.run_id),
+        now=attribute(Lease, "until", now),
+    )
+
+
+def held(lease: Lease) -> ConflictError:
+    """The lease is another run's."""
+    since, until = (moment.isoformat(timespec="seconds") for moment in (lease.since, lease.until))
+    return ConflictError(
+        f"run {lease.run_id} of {lease.holder} has the release of {lease.model} since {since}, and its lease until "
+        f"{until}, or longer if it goes on",
+        next_step=f"wait until it is over, or end its rollout: tidegate rollout {lease.model}",
+    )
+
+
+def route_moved(route: Route) -> ConflictError:
+    """The change was decided on a route that is not the current one."""
+    return ConflictError(
+        f"the route of {route.model} was changed by somebody else (revision {route.revision} exists)",
+        next_step=f"see `tidegate ledger {route.model}` and decide again",
+    )
 
 
 def _entry(model: str, seq: int, item: dict[str, Any]) -> LedgerEntry:
@@ -393,7 +433,7 @@ def _append(table: Table, pk: str, sk: str, record: T) -> T:
     try:
         table.write(put(pk, sk, encode(record), when=_ABSENT))
     except RefusedError:
-        return _get(table, type(record), pk, sk) or record
+        return stored(table, type(record), pk, sk) or record
     return record
 
 

@@ -6,6 +6,8 @@ from botocore.exceptions import ClientError
 
 from tidegate.aws.clients import answering, code_of, step_functions
 
+_WAITS_NO_MORE = {"InvalidToken", "TaskDoesNotExist", "TaskTimedOut"}
+
 
 class StepFunctionsWorkflow:
     """ports.Workflow. The execution is named by the run, so Step Functions itself starts each run only once."""
@@ -28,4 +30,13 @@ class StepFunctionsWorkflow:
                 )
         except ClientError as error:
             if code_of(error) != "ExecutionAlreadyExists":
+                raise
+
+    def resume(self, token: str) -> None:
+        """See ports.Workflow. A token answered before, perhaps by this very call, is one that waits no more."""
+        try:
+            with answering("Step Functions"):
+                step_functions().send_task_success(taskToken=token, output="{}")
+        except ClientError as error:
+            if code_of(error) not in _WAITS_NO_MORE:
                 raise

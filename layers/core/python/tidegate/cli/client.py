@@ -5,8 +5,8 @@
     client.predict("flight-delay", [{"carrier": "UA", "hour": 7}])
 
 Methods return decoded JSON. Faults come as the errors the API meant (`InvalidInputError` with all faults,
-`NotFoundError`, `ConflictError`, `UnavailableError`) and as `NotAllowedError` and `PlatformError`. A client may be used
-by several threads at once.
+`NotFoundError`, `ConflictError`, `ForbiddenError`, `UnavailableError`) and as `NotAllowedError` and `PlatformError`. A
+client may be used by several threads at once.
 """
 
 import json
@@ -40,6 +40,7 @@ from tidegate import __version__, roles
 from tidegate.errors import (
     ConflictError,
     Fault,
+    ForbiddenError,
     InvalidInputError,
     NotFoundError,
     RequestInvalidError,
@@ -58,7 +59,8 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 35.0  # API Gateway gives up after 30
 UPLOAD_READ_SECONDS = 300.0
 LONGEST_PAUSE_SECONDS = 5.0
-PROMOTION_SECONDS = 120.0
+ROLLOUT_SECONDS = 120.0  # until an accepted version's rollout has begun
+LONGEST_FOLLOW_PAUSE_SECONDS = 10.0
 OUTAGE_SECONDS = 60.0
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
 _UNKNOWN_CALLER = frozenset(
@@ -211,7 +213,7 @@ class Client:
         return self._all("models")
 
     def model(self, name: str) -> dict[str, Any]:
-        """{model, route, serves, rollback_to}."""
+        """{model, route, serves, rollback_to, under_way: {rollout, lease}}."""
         return self._control("GET", _path("models", name))
 
     def apply_model(self, name: str, text: str) -> dict[str, Any]:
@@ -248,6 +250,26 @@ class Client:
     def report(self, model: str, number: int) -> dict[str, Any]:
         """The gate's report of a version."""
         return self._control("GET", _path("models", model, "versions", str(number), "report"))
+
+    # On the way in
+
+    def rollouts(self, model: str) -> list[dict[str, Any]]:
+        """In short, newest first."""
+        return list(self._control("GET", _path("models", model, "rollouts"))["rollouts"])
+
+    def rollout(self, model: str, run_id: str) -> dict[str, Any]:
+        """Where the version of a run is on its way in."""
+        return dict(self._control("GET", _path("models", model, "rollouts", run_id))["rollout"])
+
+    def decide(self, version: Mapping[str, Any], decision: str, reason: str) -> dict[str, Any]:
+        """Approve or reject (`decision`: approve, reject) a version as it was shown: {changed, rollout}."""
+        wish = {name: version[name] for name in ("artifact_sha256", "report_sha256")}
+        path = _path("models", version["model"], "versions", str(version["number"]), "approval")
+        return self._control("POST", path, {"decision": decision, "reason": reason, **wish})
+
+    def end_rollout(self, model: str, reason: str) -> dict[str, Any]:
+        """End the rollout that is under way: {changed, route, serves, entry, rollout}."""
+        return self._control("POST", _path("models", model, "rollout", "end"), {"reason": reason})
 
     # What is served
 
@@ -288,11 +310,30 @@ class Client:
         """Let the champion answer alone again: {changed, route, serves, entry}."""
         return self._control("POST", _path("models", model, "split"), {"end": True, "reason": reason})
 
+    # The watch
+
+    def watch(self) -> list[dict[str, Any]]:
+        """How all models stand, in short, by name."""
+        return self._all("watch")
+
+    def watched(self, model: str) -> dict[str, Any]:
+        """{model, standing, verdicts, next_step}: how one stands, and all that was found."""
+        return self._control("GET", _path("models", model, "watch"))
+
+    def acknowledge(self, model: str, reason: str) -> dict[str, Any]:
+        """Say that somebody has seen to a model that needs redesign: {changed, standing}."""
+        return self._control("POST", _path("models", model, "acknowledge"), {"reason": reason})
+
     # Serving
 
     def predict(self, model: str, instances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Score instances; nothing changes by it, so a lost answer is asked for again."""
         return self._serving("POST", _path("models", model, "predict"), {"instances": list(instances)})
+
+    def feedback(self, model: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Report what became of predictions (id, outcome, and time unless it is now): {accepted}. At most 500 items;
+        all of them are kept or a fault is raised, and then reporting all of them again does no harm."""
+        return self._serving("POST", "/feedback", {"model": model, "feedback": list(items)})
 
     def served(self, model: str) -> dict[str, Any]:
         """What the serving API says of a model: version and contract."""
@@ -331,16 +372,16 @@ class Client:
         on_look: Callable[[dict[str, Any]], None] = lambda _: None,
         timeout_seconds: float = 3_600,
     ) -> dict[str, Any]:
-        """Look at a run until it is over; `on_look` sees each look, the last one of an accepted run with `served`.
+        """Look at a run until it is over; `on_look` sees each look.
 
-        An accepted run is over when its version serves or was overtaken, or when neither has come within
-        `PROMOTION_SECONDS`: then the version's status is still "accepted".
+        An accepted run is over when the rollout of its version has begun: it comes with it as `rollout`, which is None
+        when it has not begun within `ROLLOUT_SECONDS`.
 
         Raises:
             UnavailableError: it is not over after `timeout_seconds`.
         """
         deadline = time.monotonic() + timeout_seconds
-        promoted_by: float | None = None
+        begun_by: float | None = None
         for pause in _pauses():
             run = self._steadily(partial(self.run, model, run_id))
             on_look(run)
@@ -348,12 +389,10 @@ class Client:
             if run["status"] in {"rejected", "failed"}:
                 return run
             if run["status"] == "accepted":
-                promoted_by = promoted_by or now + PROMOTION_SECONDS
-                version = self._steadily(partial(self.version, model, run["version"]))
-                if version["status"] != "accepted":
-                    on_look({**run, "served": version["status"] != "overtaken"})
-                    return run
-                if now > promoted_by:
+                begun_by = begun_by or now + ROLLOUT_SECONDS
+                run["rollout"] = self._begun(model, run_id)
+                if run["rollout"] or now > begun_by:
+                    on_look(run)
                     return run
             elif now > deadline:
                 raise UnavailableError(
@@ -362,6 +401,24 @@ class Client:
                 )
             self._pause(pause)
         raise AssertionError("pauses never end")
+
+    def follow_rollout(
+        self, model: str, run_id: str, *, until_promoted: bool = False, on_look: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """Look at a rollout until it is over, or until its version is promoted; `on_look` sees each look."""
+        for pause in _pauses(LONGEST_FOLLOW_PAUSE_SECONDS):
+            rollout = self._steadily(partial(self.rollout, model, run_id))
+            on_look(rollout)
+            if rollout["ended_at"] or (until_promoted and rollout["promoted_at"]):
+                return rollout
+            self._pause(pause)
+        raise AssertionError("pauses never end")
+
+    def _begun(self, model: str, run_id: str) -> dict[str, Any] | None:
+        try:
+            return self._steadily(partial(self.rollout, model, run_id))
+        except NotFoundError:
+            return None
 
     def _steadily(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Ask, also through an outage: who waits for an hour should not fail by a minute without a network."""
@@ -487,11 +544,11 @@ def _base(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _pauses() -> Iterator[float]:
+def _pauses(longest: float = 2.0) -> Iterator[float]:
     pause = 0.3
     while True:
         yield pause
-        pause = min(pause * 1.15, 2.0)
+        pause = min(pause * 1.15, longest)
 
 
 def _backoff(attempt: int) -> float:
@@ -528,6 +585,8 @@ def _fault(  # noqa: PLR0911  one for each status
     said = str(problem.get("detail") or problem.get("message") or problem.get("Message") or f"HTTP {status}")
     next_step = str(problem.get("next_step") or "")
     match status:
+        case 403 if ours:
+            return ForbiddenError(said, next_step=next_step)
         case 401 | 403:
             return _not_allowed(said, endpoint, wanted)
         case 404 if not ours:

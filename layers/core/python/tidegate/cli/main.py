@@ -10,11 +10,14 @@ from tidegate import __version__
 from tidegate.cli import exits
 from tidegate.cli.captures import captures
 from tidegate.cli.data import data
+from tidegate.cli.feedback import feedback
 from tidegate.cli.model import model
 from tidegate.cli.predict import predict
 from tidegate.cli.release import report, runs, train, versions
+from tidegate.cli.rollout import approve, reject, rollout
 from tidegate.cli.routes import kill, ledger, resume, rollback, split
 from tidegate.cli.tool import STATE_FILE, Group, Tool
+from tidegate.cli.watch import acknowledge, drift, status
 from tidegate.errors import InvalidInputError, TidegateError
 
 
@@ -29,13 +32,18 @@ def cli() -> None:
           --licence CC0 --owner ops@example.com --time departs_at --outcome arr_delay
       tidegate model apply flight-delay.yaml
       tidegate train flight-delay --wait
+      tidegate rollout flight-delay --follow --until promoted
       tidegate predict flight-delay --input flights.json
 
     Global options may stand before or after the subcommand.
     """
 
 
-for _command in (data, model, train, runs, versions, predict, report, rollback, kill, resume, split, ledger, captures):
+for _command in (
+    *(data, model, train, runs, versions, report, approve, reject, rollout, predict),
+    *(rollback, kill, resume, split, ledger, captures, feedback),
+    *(status, drift, acknowledge),
+):
     cli.add_command(_command)
 
 

@@ -1,4 +1,5 @@
-"""Live progress of a run on standard error: a redrawn picture on a terminal, a line for each change elsewhere."""
+"""Live progress on standard error. Of a run: a redrawn picture on a terminal, a line for each change elsewhere. Of a
+rollout, which may take days: a line for each change everywhere."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +13,12 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from tidegate.cli.render import rollout_line
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-STAGES = ("prepare", "train", "select", "refit", "evaluate", "gate", "register", "promote")
+STAGES = ("prepare", "train", "select", "refit", "evaluate", "gate", "register", "rollout")
 SHOWN_CANDIDATES = 8
 Look = Callable[[Mapping[str, Any]], None]
 
@@ -30,12 +33,10 @@ def reached(run: Mapping[str, Any]) -> int:
     match run["status"]:
         case "requested":
             return -1
-        case "accepted" if run.get("served"):
+        case "accepted" if run.get("rollout"):
             return len(STAGES)
-        case "accepted":
-            return STAGES.index("promote")
-        case "rejected":
-            return STAGES.index("promote")
+        case "accepted" | "rejected":
+            return STAGES.index("rollout")
         case _:
             return STAGES.index(run["stage"]) if run["stage"] in STAGES else -1
 
@@ -61,12 +62,38 @@ def watching(console: "Console", model: str, run_id: str, planned: int) -> Itera
         yield _Lines(console, model, run_id, planned).look
 
 
-class _Lines:
-    """For logs: what is new since the last look, with the seconds since the first."""
+class _Log:
+    """Lines with the seconds since the first."""
+
+    def __init__(self, console: "Console") -> None:
+        self._console = console
+        self._began = time.monotonic()
+
+    def _say(self, text: str) -> None:
+        elapsed = f"[{time.monotonic() - self._began:6.1f} s] "
+        self._console.print(elapsed + text, soft_wrap=True)
+
+
+class RolloutLines(_Log):
+    """What is new of a rollout since the last look."""
+
+    def __init__(self, console: "Console") -> None:
+        super().__init__(console)
+        self._seen = ""
+
+    def look(self, rollout: Mapping[str, Any]) -> None:
+        line = rollout_line(rollout)
+        if line != self._seen:
+            self._seen = line
+            self._say(line)
+
+
+class _Lines(_Log):
+    """What is new of a run since the last look."""
 
     def __init__(self, console: "Console", model: str, run_id: str, planned: int) -> None:
-        self._console, self._planned = console, planned
-        self._began = time.monotonic()
+        super().__init__(console)
+        self._planned = planned
         self._stage = -1
         self._seen: set[int] = set()
         self._say(f"{model} run {run_id}")
@@ -83,10 +110,6 @@ class _Lines:
         if run["status"] not in {"requested", "running"} and self._stage < len(STAGES):
             self._stage = len(STAGES)
             self._say(run["status"])
-
-    def _say(self, text: str) -> None:
-        elapsed = f"[{time.monotonic() - self._began:6.1f} s] "
-        self._console.print(elapsed + text, soft_wrap=True)
 
 
 class _Picture:
@@ -106,20 +129,19 @@ class _Picture:
         at, status = reached(run), run["status"]
         table = Table.grid(padding=(0, 1))
         for index, stage in enumerate(STAGES):
-            if stage == "promote" and status == "rejected":
+            if stage == "rollout" and status == "rejected":
                 continue
-            mark = self._mark(index, at, status, overtaken=run.get("served") is False)
-            table.add_row(mark, Text(stage.capitalize()), self._detail(stage, run))
+            table.add_row(self._mark(index, at, status), Text(stage.capitalize()), self._detail(stage, run))
         seconds = int(time.monotonic() - self._began)
         title = Text.assemble((self._title, "bold"), f"  {seconds // 60}:{seconds % 60:02d}")
         return Group(title, table)
 
-    def _mark(self, index: int, at: int, status: str, *, overtaken: bool) -> "RenderableType":
+    def _mark(self, index: int, at: int, status: str) -> "RenderableType":
         if index < at:
             return Text("✓", style="green")
         if index > at:
             return Text("·", style="dim")
-        return Text("✗", style="red") if status == "failed" or overtaken else self._spinner
+        return Text("✗", style="red") if status == "failed" else self._spinner
 
     def _detail(self, stage: str, run: Mapping[str, Any]) -> "RenderableType":
         if stage == "prepare" and run.get("dataset_version"):
@@ -131,4 +153,6 @@ class _Picture:
             return Group(*lines)
         if stage == "select" and run.get("selected") is not None:
             return Text(f"candidate {run['selected'] + 1}", style="dim")
+        if stage == "rollout" and run.get("rollout"):
+            return Text(rollout_line(run["rollout"]), style="dim")
         return Text("")

@@ -20,10 +20,11 @@ from tidegate.errors import NotFoundError
 def train(  # noqa: PLR0917  click passes options by name
     tool: Tool, model: str, token: str | None, reason: str | None, wait: bool, timeout: int
 ) -> int:
-    """Train MODEL by its current spec: the release state machine, from data to a served version.
+    """Train MODEL by its current spec: the release state machine, from data to a version on its way to its users.
 
-    With --wait the exit code is 0 when the version was accepted and serves, 3 when the gate rejected it, 7 when
-    another version became the champion meanwhile, 1 when the run failed. Ctrl-C stops the looking, not the run.
+    A model has one release at a time; while another is under way this one is refused (exit code 7). With --wait the
+    exit code is 0 when the version was accepted and its rollout began, 3 when the gate rejected it, 7 when another
+    version became the champion meanwhile, 1 when the run failed. Ctrl-C stops the looking, not the run.
 
     \b
     Example:
@@ -53,21 +54,22 @@ def train(  # noqa: PLR0917  click passes options by name
     except KeyboardInterrupt:
         tool.say(f"the run goes on; follow it again: tidegate train {model} --token {run['token']} --wait")
         raise
+    rollout = run.pop("rollout", None)
     version = tool.client.version(model, run["version"]) if run["version"] is not None else None
-    outcome = {"run": run, "version": version, "repeated": answer["repeated"]}
-    tool.answer(outcome, lambda out: render.outcome(out, run, version))
-    match run["status"]:
-        case "accepted" if version and version["status"] == "accepted":
-            tool.say(f"error: version {version['number']} was accepted, but it does not serve")
+    outcome = {"run": run, "version": version, "rollout": rollout, "repeated": answer["repeated"]}
+    tool.answer(outcome, lambda out: render.outcome(out, run, version, rollout))
+    match run["status"], rollout:
+        case "accepted", None:
+            tool.say(f"error: version {run['version']} was accepted, but its rollout did not begin")
             tool.say("  next: look at the executions of the release state machine, then train again")
             return exits.FAILED
-        case "accepted" if version and version["status"] == "overtaken":
-            tool.say(f"error: version {version['number']} passed the gate, but does not serve: it was overtaken")
+        case "accepted", {"phase": "overtaken"}:
+            tool.say(f"error: version {run['version']} passed the gate, but does not serve: it was overtaken")
             tool.say(f"  next: tidegate train {model} --wait")
             return exits.CONFLICT
-        case "accepted":
+        case "accepted", {"phase": phase, "ended_at": ended} if phase == "done" or ended is None:
             return exits.OK
-        case "rejected":
+        case "accepted" | "rejected", _:
             return exits.REJECTED
         case _:
             return exits.FAILED

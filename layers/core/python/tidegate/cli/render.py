@@ -1,20 +1,26 @@
 """What people read, from the API's JSON: tables as wide as the terminal (in a pipe: as they need) and reports."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
+
+from tidegate.cli.distributions import Distribution, bar, distribution
+from tidegate.cli.distributions import picture as drawn
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Document = Mapping[str, Any]
 SHOWN_PREDICTIONS = 20
+SHOWN_REASON = 300  # characters
+BAR_WIDTH = 20  # characters
 _STYLE = {
     "accepted": "green", "champion": "bold green", "ready": "green", "rejected": "yellow", "failed": "red",
     "running": "cyan", "candidate": "cyan", "requested": "cyan", "registering": "cyan", "retired": "dim",
-    "overtaken": "yellow",
+    "overtaken": "yellow", "withdrawn": "yellow",
 }  # fmt: skip
 
 
@@ -110,15 +116,28 @@ def model(out: "Console", whole: Document) -> None:
         "owner": header["owner"],
         "business unit": header["business_unit"],
         "serves": served,
+        "under way": _under_way(whole["under_way"]),
         "versions": str(header["latest_version"]),
         "spec": f"{header['spec_digest'][:12]}, {moment(header['applied_at'])} by {who(header['applied_by'])}",
     }
     _facts(out, facts)
+    if whole["under_way"]["rollout"]:
+        out.print(f"where it is: tidegate rollout {header['name']}", soft_wrap=True)
     out.print()
     rows = [
         (each["name"], each["kind"], each["unit"] or "", _allowed(each), each["missing"]) for each in spec["features"]
     ]
     _table(out, ("feature", "kind", "unit", "allowed", "missing"), rows)
+
+
+def _under_way(found: Document) -> str:
+    """What the model's release does, or who has the right to one."""
+    if found["rollout"]:
+        return rollout_line(found["rollout"])
+    if found["lease"]:
+        lease = found["lease"]
+        return f"run {lease['run_id']} of {who(lease['holder'])}; no other release before {moment(lease['until'])} UTC"
+    return ""
 
 
 def runs(out: "Console", found: Sequence[Document]) -> None:
@@ -197,8 +216,8 @@ def version(out: "Console", found: Document) -> None:
     out.print(f"read why: tidegate report {found['model']} {found['number']}", soft_wrap=True)
 
 
-def outcome(out: "Console", found: Document, made: Document | None) -> None:
-    """How a run ended, and where to look further."""
+def outcome(out: "Console", found: Document, made: Document | None, rolled: Document | None) -> None:
+    """How a run ended, what goes on, and where to look further."""
     name, status = found["model"], found["status"]
     if made is None:
         error = found["error"] or {"name": "", "message": "no reason was recorded", "stage": found["stage"]}
@@ -212,7 +231,204 @@ def outcome(out: "Console", found: Document, made: Document | None) -> None:
     _reasons(out, made["reasons"])
     if made["status"] == "champion":
         out.print("it serves now")
+    if rolled:
+        out.print(f"rollout: {rollout_line(rolled)}", soft_wrap=True)
     out.print(f"read why: tidegate report {name} {made['number']}", soft_wrap=True)
+    if rolled and not rolled["ended_at"]:
+        out.print(f"follow it: tidegate rollout {name} --run {found['run_id']} --follow", soft_wrap=True)
+        if rolled["phase"] == "approval":
+            out.print(f'an approver decides: tidegate approve {name} {made["number"]} --reason "..."', soft_wrap=True)
+
+
+# On the way in
+
+
+def rollout_line(found: Document) -> str:
+    """Where a rollout is: `canary: version 2 answers 5 %, step 2 of 4; too little evidence yet`."""
+    version = f"version {found['version']}"
+    match found["phase"]:
+        case "approval":
+            said = "waits for an approver"
+        case "shadow":
+            said = f"{version} scores along, its answers go nowhere{_so_far(found)}"
+        case "canary":
+            share = percent(found["share_bp"])
+            said = f"{version} answers {share}, step {found['step']} of {found['steps']}{_so_far(found)}"
+        case "watch":
+            said = f"{version} is promoted and answers {percent(found['share_bp'])}{_so_far(found)}"
+        case _:
+            said = _brief(found["reason"])
+    return f"{found['phase'].replace('_', ' ')}: {said}"
+
+
+_SO_FAR = {
+    "pass": "; shown to be no worse",
+    "fail": "; shown to be worse",
+    "insufficient_data": "; too little evidence yet",
+}
+
+
+def _so_far(found: Document) -> str:
+    return _SO_FAR.get(found["outcome"], "")
+
+
+def rollout(out: "Console", found: Document) -> None:
+    """One page: the way with where it is on it, the facts, the evidence, the approval and what to do."""
+    out.print(f"{found['model']} version {found['version']}, run {found['run_id']}")
+    out.print(_path(found["path"]))
+    out.print()
+    _facts(out, _standing(found) | _approval(found["approval"]))
+    if found["verdict"] and found["verdict"]["findings"]:
+        out.print()
+        _findings(out, found)
+    out.print()
+    out.print(f"next: {found['next_step']}", soft_wrap=True)
+
+
+def _path(stages: Sequence[Document]) -> Text:
+    """`approval ✓ -> canary 1 % ✓ [5 %] 25 % -> promoted -> watch`."""
+    line = Text()
+    before = ""
+    for stage in stages:
+        name = stage["stage"]
+        if name == "canary":
+            line.append(" " if before == "canary" else " -> canary " if line else "canary ")
+            line.append_text(_mark(percent(stage["share_bp"]), stage["state"]))
+        else:
+            line.append(" -> " if line else "")
+            line.append_text(_mark(name, stage["state"]))
+        before = name
+    return line
+
+
+def _mark(name: str, state: str) -> Text:
+    match state:
+        case "done":
+            return Text(f"{name} ✓", style="green")
+        case "now":
+            return Text(f"[{name}]", style="bold cyan")
+        case "ended":
+            return Text(f"{name} ✗", style="red")
+        case _:
+            return Text(name, style="dim")
+
+
+def _standing(found: Document) -> dict[str, str | Text | None]:
+    phase, plan, ended = found["phase"], found["plan"], found["ended_at"]
+    canary = phase == "canary"
+    bound = {"shadow": "until", "canary": "at least until", "watch": "until"}.get(phase)
+    more = f", {bound} {moment(found['until'])}" if bound else ""
+    step = f", step {found['step']} of {found['steps']}" if canary else ""
+    then = "it waits at its last share" if plan["at_deadline"] == "wait" else "it is rolled back"
+    counted = f"{found['answered']:,} in this " + (f"step (at least {plan['min_requests']:,})" if canary else "phase")
+    return {
+        "phase": Text(phase.replace("_", " ") + step, style=_PHASE_STYLE.get(phase, "yellow")),
+        "answers now": f"{percent(found['share_bp'])} of the requests",
+        "ended" if ended else "since": moment(ended or found["since"]) + more + " UTC",
+        "requests": counted if found["answered"] else "",
+        "next look": f"{found['next_look_at'][:19].replace('T', ' ')} UTC" if found["next_look_at"] else "",
+        "deadline": f"{moment(found['deadline'])} UTC; without evidence {then}" if canary else "",
+        "promoted": f"{moment(found['promoted_at'])} UTC" if found["promoted_at"] else "",
+        "reason": _brief(found["reason"]) if phase == "watch" else found["reason"],
+    }
+
+
+_PHASE_STYLE = {"approval": "cyan", "shadow": "cyan", "canary": "cyan", "watch": "cyan", "done": "bold green"}
+
+
+def _approval(asked: Document | None) -> dict[str, str | Text | None]:
+    if asked is None:
+        return {}
+    if asked["decision"]:
+        word = {"approve": "approved", "reject": "rejected"}[asked["decision"]]
+        return {"approval": f"{word} by {who(asked['by'])}, {moment(asked['decided_at'])} UTC: {asked['reason']}"}
+    makers = [f"{who(each['who'])} ({each['why']})" for each in asked["excluded"]]
+    return {
+        "approval": f"asked for {moment(asked['asked_at'])}, to be given until {moment(asked['expires_at'])} UTC",
+        "not by": ", ".join(makers),
+        "artifact": f"sha256 {asked['artifact_sha256']}",
+        "report": f"sha256 {asked['report_sha256']}",
+    }
+
+
+_FINDINGS = {
+    "pass": ("✓ no worse", "green"),
+    "fail": ("✗ WORSE", "bold red"),
+    "insufficient_data": ("· not shown yet", "dim"),
+}
+
+
+def _findings(out: "Console", found: Document) -> None:
+    """What the arms are compared by. Numbers are percentage points, intervals hold at every look."""
+    champion = "target" if found["judged_against"] is None else f"n, version {found['judged_against']}"
+    rows = []
+    for each in found["verdict"]["findings"]:
+        word, style = _FINDINGS[each["outcome"]]
+        waited = "" if each["required"] else " (not waited for)"
+        rows.append(
+            (
+                each["metric"],
+                f"{each['candidate_n']:,}",
+                f"{each['champion_n']:,}" if found["judged_against"] is not None else _points(each["champion"]),
+                _difference(each),
+                Text(word + waited, style=style),
+            )
+        )
+    difference = "difference [interval], points"
+    _table(out, ("metric", f">n, version {found['version']}", f">{champion}", f">{difference}", "outcome"), rows)
+
+
+def _difference(finding: Document) -> str:
+    if finding["candidate"] is None or finding["champion"] is None:
+        return ""
+    if finding["difference"] is None:
+        return f"{100 * finding['candidate']:.2f} apart"
+    return "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * finding[part] for part in ("difference", "low", "high")))
+
+
+def _points(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"
+
+
+def rollout_ended(out: "Console", model: str, answer: Document) -> None:
+    """What ending by hand did, and what answers now."""
+    ended = answer["rollout"]
+    if not answer["changed"]:
+        out.print(f"{model}: nothing to end; no rollout is under way")
+    else:
+        out.print(f"{model}: the rollout of version {ended['version']} is ended")
+    if answer["serves"]:
+        out.print(f"now {shares(answer['serves'])}", soft_wrap=True)
+
+
+def to_decide(out: "Console", shown: Document) -> None:
+    """What an approver is about to decide about."""
+    facts: dict[str, str | Text | None] = {
+        "version": f"{shown['model']} {shown['number']}",
+        "status": _status(shown["status"]),
+        shown["metric"]: interval(shown),
+        "dataset": f"{shown['dataset']} {shown['dataset_version']}",
+        "created": f"{moment(shown['created_at'])} by {who(shown['created_by'])}",
+        "artifact": f"sha256 {shown['artifact_sha256']}",
+        "report": f"sha256 {shown['report_sha256']}",
+    }
+    _facts(out, facts)
+    out.print(f"read it: tidegate report {shown['model']} {shown['number']}", soft_wrap=True)
+
+
+def decided(out: "Console", answer: Document) -> None:
+    """What is recorded, and what comes of it."""
+    found = answer["rollout"]
+    asked = found["approval"]
+    approved = asked["decision"] == "approve"
+    again = "" if answer["changed"] else " (it was already)"
+    named = f"{found['model']} version {found['version']}"
+    out.print(f"{named}: {'approved' if approved else 'rejected'} by {who(asked['by'])}{again}", soft_wrap=True)
+    if approved:
+        out.print(f"follow it: tidegate rollout {found['model']} --run {found['run_id']} --follow", soft_wrap=True)
+
+
+# What is served
 
 
 def route_change(out: "Console", model: str, answer: Document) -> None:
@@ -231,7 +447,7 @@ def shares(found: Sequence[Document]) -> str:
     if len(found) == 1:
         return f"{named[0]} answers all requests"
     parts = zip(named, found, strict=True)
-    return ", ".join(f"{name} with {each['weight_bp'] / 100:g} %" for name, each in parts)
+    return ", ".join(f"{name} with {percent(each['weight_bp'])}" for name, each in parts)
 
 
 def served_at(out: "Console", model: str, found: Document) -> None:
@@ -245,7 +461,7 @@ def served_at(out: "Console", model: str, found: Document) -> None:
     rows = [
         (
             str(each["version"] or "fallback"),
-            f"{each['weight_bp'] / 100:g} %",
+            percent(each["weight_bp"]),
             moment(each["by"]["at"]),
             each["by"]["action"].replace("_", " "),
             who(each["by"]["actor"]),
@@ -276,19 +492,252 @@ def ledger(out: "Console", entries: Sequence[Document]) -> None:
         (
             moment(each["at"]),
             each["action"].replace("_", " "),
-            _step(each),
-            f"{each['weight_bp'] / 100:g} %",
+            _answering(each),
             who(each["actor"]),
-            each["reason"] + (f" (approved by {who(each['approved_by'])})" if each["approved_by"] else ""),
+            _brief(each["reason"]) + (f" (approved by {who(each['approved_by'])})" if each["approved_by"] else ""),
         )
         for each in entries
     ]
-    heads = ("when (UTC)", "action", "version", ">weight", "by", "why")
-    _table(out, heads, rows, none="nothing was ever served")
+    _table(out, ("when (UTC)", "action", "answers", "by", "why"), rows, none="nothing was ever served")
 
 
-def _step(entry: Document) -> str:
-    return f"{entry['previous_version'] or '-'} > {entry['version'] or 'fallback'}"
+def _answering(entry: Document) -> str:
+    """`2: 5 %, 1: 95 %`: which versions answer from an entry on, and how much of the requests."""
+    if entry["killed"]:
+        return "fallback: 100 %"
+    weight = entry["weight_bp"]
+    parts = [(entry["version"], weight), (entry["previous_version"], 10_000 - weight)]
+    return ", ".join(f"{version or 'fallback'}: {percent(part)}" for version, part in parts if part)
+
+
+# The watch
+
+_HEALTH = {  # the worst first
+    "needs_redesign": ("✗ NEEDS REDESIGN", "bold red"),
+    "drifted": ("✗ drifted", "yellow"),
+    "unknown": ("· not known", "dim"),
+    "steady": ("✓ steady", "green"),
+}
+
+
+def worst_first(line: Document) -> tuple[int, str]:
+    """The order of models on the page of all."""
+    return list(_HEALTH).index(line["health"]), line["model"]
+
+
+def status(out: "Console", found: Sequence[Document]) -> None:
+    """All models, one line each; then what is wrong with those that something is wrong with."""
+    rows = [
+        (
+            each["model"],
+            _health(each["health"]),
+            _serving(each),
+            _live(each["summary"]),
+            _rows(each["summary"]),
+            moment(each["since"]),
+            moment(each["looked_at"]) or "never",
+            _at_work(each),
+            each["owner"],
+        )
+        for each in found
+    ]
+    heads = ("model", "health", "serves", "live", ">rows", "since (UTC)", "last look", "under way", "owner")
+    _table(out, heads, rows, none="no models yet: tidegate model apply --help")
+    for each in found:
+        if each["health"] in {"needs_redesign", "drifted"}:
+            out.print()
+            out.print(Text.assemble(f"{each['model']}: ", _health(each["health"])))
+            _reasons(out, each["reasons"])
+            out.print(f"  look at it: tidegate drift {each['model']}", soft_wrap=True)
+
+
+def _health(health: str) -> Text:
+    word, style = _HEALTH[health]
+    return Text(word, style=style)
+
+
+def _serving(line: Document) -> str:
+    if line["killed"]:
+        return "fallback (killed)"
+    return f"version {line['version']}" if line["version"] else "nothing"
+
+
+def _live(summary: Document | None) -> str:
+    """The metric of the shortest window that has it; `expected` where it is told without labels."""
+    told = next((each for each in _summaries(summary) if each["live"]), None)
+    if told is None:
+        return ""
+    return f"{told['metric']} {interval(told['live'], decimals=3)}{'' if told['labels'] else ' expected'}"
+
+
+def _rows(summary: Document | None) -> str:
+    shortest = next(iter(_summaries(summary)), None)
+    return f"{shortest['rows']:,} in {shortest['hours']} h" if shortest else ""
+
+
+def _summaries(summary: Document | None) -> Sequence[Document]:
+    """A few numbers of each window, the shortest first."""
+    return sorted((summary or {}).get("windows", ()), key=lambda each: each["hours"])
+
+
+def _at_work(line: Document) -> str:
+    rollout = line["rollout"]
+    if rollout:
+        return f"{rollout['phase']} of version {rollout['version']}"
+    if line["held_back"]:
+        return "training held back"
+    return f"training soon ({line['retraining']})" if line["retraining"] else ""
+
+
+def spans(verdicts: Document | None) -> dict[int, Document]:
+    """What was found, by the window's hours, the shortest first."""
+    return {each["hours"]: each for each in sorted((verdicts or {}).get("windows", ()), key=lambda each: each["hours"])}
+
+
+def _shown(verdicts: Document | None, hours: int | None) -> Document | None:
+    """The window of so many hours; else the shortest one in which features could be judged, else the shortest."""
+    windows = spans(verdicts)
+    if hours is not None:
+        return windows[hours]
+    judged = (each for each in windows.values() if each["drift"]["features"]["outcome"] != "insufficient_data")
+    return next(judged, next(iter(windows.values()), None))
+
+
+def drift(out: "Console", found: Document, hours: int | None) -> None:
+    """One page of one model: how it stands, a window's verdicts, the features to blame, trainings, what follows."""
+    line, standing = found["model"], found["standing"]
+    since = f" since {moment(line['since'])} UTC" if line["since"] else ""
+    out.print(Text.assemble(f"{line['model']}, {_serving(line)}: ", _health(line["health"]), since))
+    _reasons(out, line["reasons"])
+    if standing:
+        _facts(out, _watched(found, hours))
+    window = _shown(found["verdicts"], hours)
+    if window:
+        out.print()
+        _verdicts(out, window)
+        for each in _distributions(window):
+            out.print()
+            _bars(out, each)
+    if standing and standing["attempts"]:
+        out.print()
+        _attempts(out, standing["attempts"])
+    out.print()
+    out.print(f"next: {found['next_step']}", soft_wrap=True)
+
+
+def _watched(found: Document, hours: int | None) -> dict[str, str | Text | None]:
+    standing, window = found["standing"], _shown(found["verdicts"], hours)
+    others = [f"{each} h" for each in spans(found["verdicts"]) if window and each != window["hours"]]
+    seen = standing["acknowledged_at"]
+    return {
+        "last look": f"{moment(standing['looked_at'])} UTC",
+        "window": f"{window['hours']} hours to {window['last']}, {window['rows']:,} predictions of the version"
+        if window
+        else "none is kept",
+        "also judged": f"{', '.join(others)} (--window HOURS)" if others else "",
+        "training": standing["held_back"] and f"held back: {standing['held_back']}",
+        "seen to": f"{moment(seen)} UTC by {who(standing['acknowledged_by'])}: {standing['acknowledged_because']}"
+        if seen
+        else "",
+    }
+
+
+_FOUND = {
+    "none": ("✓ none", "green"),
+    "within": ("✓ within", "green"),
+    "drifted": ("✗ DRIFTED", "bold red"),
+    "beyond": ("✗ BEYOND", "bold red"),
+    "insufficient_data": ("· too little data", "dim"),
+}
+
+
+def _verdicts(out: "Console", window: Document) -> None:
+    report = window["drift"]
+    lines = {
+        "features": report["features"],
+        "predictions": report["predictions"],
+        "data quality": report["quality"],
+        "volume": report["volume"],
+        "labels": report["target"],
+        "live quality": window["live"],
+        "estimated quality": window["expected"],
+        **{f"bias by {each['column']}": each for each in window["parity"]},
+    }
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, verdict in lines.items():
+        if verdict:
+            word, style = _FOUND.get(verdict["outcome"], (verdict["outcome"], ""))
+            table.add_row(Text(word, style=style), name, verdict["statement"])
+    out.print(table)
+
+
+def _distributions(window: Document) -> list[Distribution]:
+    """Of the features that weigh most in the verdict, or of those that moved most, as far as counts are kept."""
+    counts = window.get("counts") or {}
+    verdict = window["drift"]["features"]
+    told = {each["name"]: each["statement"] for each in verdict["findings"]}
+    found = [
+        distribution(name, told[name], **counts[name])
+        for name in verdict["responsible"] or tuple(counts)
+        if name in counts and name in told
+    ]
+    return [each for each in found if each]
+
+
+def _bars(out: "Console", found: Distribution) -> None:
+    widest = max(max(each.reference, each.now) for each in found.bars)
+    rows = [
+        (
+            each.cell,
+            *(
+                f"{bar(share, widest, BAR_WIDTH):<{BAR_WIDTH}} {100 * share:5.1f} %"
+                for share in (each.reference, each.now)
+            ),
+        )
+        for each in found.bars
+    ]
+    _table(out, (found.name, "reference", "now"), rows)
+
+
+def picture(found: Document, hours: int | None) -> str | None:
+    """The same features as a picture (SVG); None when no counts of them are kept."""
+    window = _shown(found["verdicts"], hours)
+    distributions = _distributions(window) if window else []
+    if not window or not distributions:
+        return None
+    line = found["model"]
+    title = f"{line['model']}, {_serving(line)}: {window['hours']} hours to {window['last']}"
+    return drawn(title, distributions)
+
+
+def _attempts(out: "Console", attempts: Sequence[Document]) -> None:
+    rows = [
+        (
+            each["run_id"],
+            each["trigger"],
+            moment(each["at"]),
+            Text(each["outcome"].replace("_", " "), style=_ENDED.get(each["outcome"], "")),
+            moment(each["ended_at"]),
+        )
+        for each in reversed(attempts)
+    ]
+    _table(out, ("run that the watch began", "because of", "began (UTC)", "outcome", "ended"), rows)
+
+
+_ENDED = {"under_way": "cyan", "promoted": "green", "turned_away": "yellow", "failed": "red"}
+
+
+def acknowledged(out: "Console", model: str, answer: Document) -> None:
+    """What is recorded, and what follows."""
+    if not answer["changed"]:
+        standing = answer["standing"]
+        health = _HEALTH[standing["health"]][0].split(" ", 1)[1] if standing else "not looked at yet"
+        out.print(f"{model}: nothing to acknowledge; it is {health}")
+        return
+    out.print(f"{model}: acknowledged; it is judged anew, by what it is asked from the next hour on", soft_wrap=True)
 
 
 def captures(out: "Console", found: Sequence[Document]) -> None:
@@ -362,10 +811,23 @@ def duration(start: str | None, end: str | None) -> str:
 
 
 def who(arn: str | None) -> str:
-    """The part of an ARN that people know: `Role/session`, `user/ana`."""
+    """The part of an ARN that people know: `Role/session`, `user/ana`, `release RUN_ID`, `the watch`."""
     if not arn or not arn.startswith("arn:"):
         return arn or ""
+    if ":states:" in arn and ":execution:" in arn:
+        *_, machine, name = arn.split(":")
+        return "the watch" if machine.endswith("-retrain") else f"release {name}"
     return arn.split(":", 5)[-1].removeprefix("assumed-role/")
+
+
+def _brief(text: str) -> str:
+    """The beginning of a long reason; --json has the whole."""
+    return shorten(text, SHOWN_REASON, placeholder=" ...")
+
+
+def percent(basis_points: int) -> str:
+    """`12.5 %`."""
+    return f"{basis_points / 100:g} %"
 
 
 def size(count: int) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 SCHEMA = 1
 MASK = "[masked]"
 HOUR = "%Y-%m-%d-%H"  # UTC; sorts as time does
+UNANSWERED = "unanswered"  # the reason of a request that neither a version nor the fallback could answer
 
 # What Firehose accepts: before base64, in one record; lines it takes apart again; records and bytes in one call.
 # docs.aws.amazon.com/firehose/latest/dev/limits.html and .../dynamic-partitioning-multirecord-deaggergation.html
@@ -32,23 +33,28 @@ class ShadowAnswer:
     predictions: Sequence[Mapping[str, Any]] = ()  # by row; empty when it failed
     latency_ms: float = 0.0
     error: str = ""
+    cold: bool = False  # its artifact had to be opened first
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
     """One request and its answer.
 
-    `version` is None when no model answered; `arm` is champion, candidate or fallback; `instances` are the inputs as
-    they were sent and `predictions` the answers, row by row, each with its `id`; `violations` are the business rules
-    that each row's score broke; `error` is the class of the fault for which the model's own answer was not used.
+    `version` is None when no model answered; `arm` is champion, candidate or fallback; `route` is the revision of the
+    route that was followed; with `cold` an artifact had to be opened first, so `latency_ms` says nothing about the
+    version; `instances` are the inputs as they were sent and `predictions` the answers, row by row, each with its `id`,
+    and nothing else when nobody could answer; `violations` are the business rules that each row's score broke; `error`
+    is the class of the fault for which the model's own answer was not used.
     """
 
     model: str
     version: int | None
     arm: str
     reason: str
+    route: int
     at: datetime
     latency_ms: float
+    cold: bool
     request_id: str
     instances: Sequence[Mapping[str, Any]]
     predictions: Sequence[Mapping[str, Any]]
@@ -109,9 +115,11 @@ def records(capture: Capture, policy: CapturePolicy) -> Iterator[dict[str, Any]]
             "version": capture.version,
             "arm": capture.arm,
             "reason": capture.reason,
+            "route": capture.route,
             "request_id": capture.request_id,
             "rows": len(capture.predictions),
             "latency_ms": round(capture.latency_ms, 3),
+            "cold": capture.cold,
             "inputs": _inputs(capture.instances[row], policy),
             **_outputs(prediction),
             "violations": list(capture.violations[row]) if capture.violations else [],
@@ -190,5 +198,10 @@ def _shadow(shadow: ShadowAnswer | None, row: int) -> dict[str, Any] | None:
     if shadow is None:
         return None
     answer = shadow.predictions[row] if shadow.predictions else {}
-    about = {"version": shadow.version, "latency_ms": round(shadow.latency_ms, 3), "error": shadow.error or None}
+    about = {
+        "version": shadow.version,
+        "latency_ms": round(shadow.latency_ms, 3),
+        "error": shadow.error or None,
+        "cold": shadow.cold,
+    }
     return about | _outputs(answer)

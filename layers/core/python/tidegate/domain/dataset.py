@@ -68,7 +68,11 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class DatasetVersion:
-    """One content of a dataset. `version` is `content_version` of its files."""
+    """One content of a dataset. `version` is `content_version` of its files.
+
+    One that was harvested has the files of its `base` and captured predictions besides. It is for the training that it
+    was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added.
+    """
 
     dataset: str
     version: str
@@ -82,6 +86,8 @@ class DatasetVersion:
     time_to: datetime | None = None
     duplicate_rows: int = 0
     problem: str = ""
+    base: str = ""
+    lineage: str = ""
 
     @property
     def types(self) -> Mapping[str, ColumnType]:

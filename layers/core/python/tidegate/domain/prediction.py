@@ -230,16 +230,17 @@ def routing_key(value: object, path: str) -> str | None:
     return str(value)
 
 
-def validate(contract: Contract, instances: Sequence[Any]) -> Inputs:
+def validate(contract: Contract, instances: Sequence[Any], also: frozenset[str] = frozenset()) -> Inputs:
     """Check instances against the contract and turn them into model inputs, column by column.
 
-    A column is accepted as a whole where it can be; only a column with a fault is looked at value by value.
+    A column is accepted as a whole where it can be; only a column with a fault is looked at value by value. Fields
+    named in `also` are passed over: another version that shares the requests knows them.
 
     Raises:
         RequestInvalidError: names every fault as `instances[3].carrier`, at most `MAX_FAULTS`, and the count of all.
     """
     found: list[_Found] = []
-    names = {feature.name for feature in contract.features}
+    names = also.union(feature.name for feature in contract.features)
     rows = [instance if isinstance(instance, dict) else {} for instance in instances]
     broken = {index for index, instance in enumerate(instances) if not isinstance(instance, dict)}
     found += [(index, -1, "", f"is {_named(instances[index])}, not an object", ()) for index in broken]

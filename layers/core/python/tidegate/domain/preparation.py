@@ -21,20 +21,21 @@ from tidegate.domain.datachecks import (
 )
 from tidegate.domain.dataset import ColumnType
 from tidegate.domain.prediction import FeatureContract
-from tidegate.domain.splits import Division, Interval, Rows, Split
+from tidegate.domain.splits import Division, Interval, Rolling, Rows, Split
 from tidegate.domain.table import Column, Table
 from tidegate.errors import DataCheckError, Fault
 
 
 @dataclass(frozen=True, slots=True)
 class SplitRule:
-    """How rows are divided; periods, when given, take the place of `holdout_fraction`."""
+    """How rows are divided; periods, fixed or rolling, take the place of `holdout_fraction`."""
 
     holdout_fraction: float
     validation_fraction: float
     seed: int
     train: Interval | None = None
     holdout: Interval | None = None
+    rolling: Rolling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,14 @@ class Excluded:
 class Prepared:
     """Rows that may be used (positions in the dataset version), and how they are divided (positions in `rows`).
 
-    `time` and `group` are columns of the whole dataset. `left_out` counts rows by reason, `copied` the holdout rows
-    that occur in training too, `strengths` how well each feature alone predicts the target.
+    `rule` is the one that was followed: rolling periods are fixed in it. `time` and `group` are columns of the whole
+    dataset. `left_out` counts rows by reason, `copied` the holdout rows that occur in training too, `strengths` how
+    well each feature alone predicts the target.
     """
 
     rows: Rows
     target: Target
+    rule: SplitRule
     split: Split
     time: Column | None
     group: Column | None
@@ -103,6 +106,7 @@ def prepare_rows(
     found.drop_missing_target()
     time = found.role("time", demands.time)
     group = found.role("group", demands.group)
+    rule = found.fix_periods(rule, time)
     found.keep_periods(rule, time)
     target = found.read_target()
     split = found.divide(rule, target, time, group)
@@ -118,7 +122,7 @@ def prepare_rows(
             next_step="correct the spec or the dataset; nothing was trained",
         )
     left_out = {**found.left_out, "straddling_groups": split.straddling}
-    return Prepared(found.rows, target, split, time, group, left_out, copied, strengths)
+    return Prepared(found.rows, target, rule, split, time, group, left_out, copied, strengths)
 
 
 @dataclass(slots=True)
@@ -157,6 +161,17 @@ class _Findings:
             self.faults.append(Fault(f"{role}.{name}", problem))
             self.rows = self.rows[~gaps[self.rows]]
         return column
+
+    def fix_periods(self, rule: SplitRule, time: Column | None) -> SplitRule:
+        """The rule with rolling periods counted back from the last row that is left."""
+        if rule.rolling is None or time is None or not len(self.rows):
+            return rule
+        moments = time[self.rows]
+        if problem := rule.rolling.shortage(moments):
+            self.faults.append(Fault("split.holdout_days", problem))
+            return rule
+        train, holdout = rule.rolling.periods(moments)
+        return replace(rule, train=train, holdout=holdout)
 
     def keep_periods(self, rule: SplitRule, time: Column | None) -> None:
         if time is not None and rule.train and rule.holdout:

@@ -38,6 +38,12 @@ class VersionStatus(StrEnum):
     CHAMPION = "champion"  # serves the model's requests
     RETIRED = "retired"  # served once, replaced since
     OVERTAKEN = "overtaken"  # passed against a champion that was replaced before it could serve; never served
+    WITHDRAWN = "withdrawn"  # passed the gate, but not its rollout; not served again
+
+    @property
+    def closed(self) -> bool:
+        """A closed version never serves, and its status never changes."""
+        return self in {VersionStatus.REJECTED, VersionStatus.OVERTAKEN, VersionStatus.WITHDRAWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,17 @@ RUN_FACTS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to change by a release what a model serves. One whose `until` is past keeps nobody out."""
+
+    model: str
+    run_id: str
+    holder: str
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """A trained model that went through the gate, with all that is needed to serve it and to answer for it."""
 
@@ -133,6 +150,14 @@ class Version:
     lock_hash: str
     code_version: str
     fallback: "FallbackRef | None" = None
+    needs_approval: bool = False  # its spec asks for a second pair of eyes before it serves
+    approved_by: str | None = None  # the IAM ARN of whoever approved it
+    features: tuple[str, ...] = ()  # the fields it is asked with
+
+    @property
+    def may_serve(self) -> bool:
+        """Whether nobody has to be asked any more."""
+        return not self.needs_approval or self.approved_by is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +187,7 @@ class CandidateRole(StrEnum):
     """Why a second version gets a share of the requests."""
 
     CANARY = "canary"  # on its way in, judged at each step
+    HOLDBACK = "holdback"  # the champion of before, kept warm while the new one is watched
     SPLIT = "split"  # a fixed A/B split, ended by people
 
 
@@ -169,9 +195,10 @@ class CandidateRole(StrEnum):
 class Route:
     """What answers a model's requests. `revision` counts its changes; every write names the one it replaces.
 
-    `candidate_bp` is the candidate's share in basis points (10,000 is all); `shadow` scores the same requests, its
-    answers go nowhere but into the capture; with `killed` the fallback answers everything. `ledger_head` is the hash of
-    the newest ledger entry, so that a change can chain the next one to it.
+    `candidate_bp` is the candidate's share in basis points (10,000 is all), and without a champion the fallback answers
+    the rest; `shadow` scores the same requests, its answers go nowhere but into the capture; with `killed` the fallback
+    answers everything. `ledger_head` is the hash of the newest ledger entry, so that a change can chain the next one to
+    it.
     """
 
     model: str
@@ -185,13 +212,18 @@ class Route:
     fallback: FallbackRef | None = None
     killed: bool = False
     ledger_head: str = ""
+    fields: tuple[str, ...] = ()  # that versions of this route were asked with; see `known_fields`
 
 
 class Action(StrEnum):
     """What a ledger entry says was done."""
 
     FALLBACK = "fallback"  # the rule of a newer run answers, since no version does
+    SHADOW = "shadow"  # a version scores the same requests, its answers go nowhere
+    CANARY = "canary"  # a version on its way in gets a share
+    WITHDRAW = "withdraw"  # a version on its way in leaves
     PROMOTE = "promote"  # a version became the champion
+    END_WATCH = "end_watch"  # the champion has proved itself: the holdback leaves
     ROLLBACK = "rollback"  # a version that has served is the champion again, alone
     KILL = "kill"  # the fallback answers everything
     RESUME = "resume"  # the champion answers again
@@ -221,11 +253,12 @@ class RouteChange:
 
 def shares(route: Route) -> tuple[Share, ...]:
     """Which versions answer, largest say first; a version of None is the fallback."""
-    if route.killed or route.champion is None:
+    if route.killed:
         return (Share(None, ALL_BP),)
+    champion = route.champion.version if route.champion else None
     if route.candidate is None or not route.candidate_bp:
-        return (Share(route.champion.version, ALL_BP),)
-    rest = Share(route.champion.version, ALL_BP - route.candidate_bp)
+        return (Share(champion, ALL_BP),)
+    rest = Share(champion, ALL_BP - route.candidate_bp)
     return (rest, Share(route.candidate.version, route.candidate_bp))
 
 
@@ -234,19 +267,20 @@ def one_step_back(route: Route | None) -> int | None:
     beside it, else the one that served before it."""
     if route is None or route.champion is None:
         return None
-    if route.candidate or route.shadow:
+    if route.shadow or (route.candidate and route.candidate_role is not CandidateRole.HOLDBACK):
         return route.champion.version
     return route.previous.version if route.previous else None
 
 
 def stand_in(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
-    """Decide whether the fallback of a version's run answers while the model has no champion; None when it has one, or
-    when the fallback is that of this or of a newer run. (Promotion brings a version's fallback with it.)"""
+    """Decide whether the fallback of a version's run answers while the model has no champion; None when it has one,
+    when a canary is under way, or when the fallback is that of this or of a newer run. (Promotion brings a version's
+    fallback with it.)"""
     current = route or Route(version.model, revision=0)
     ref, known = version.fallback, current.fallback
-    if ref is None or current.champion is not None or (known is not None and known.run_id >= ref.run_id):
+    if ref is None or current.champion or current.candidate or (known is not None and known.run_id >= ref.run_id):
         return None
-    changed = replace(current, fallback=ref)
+    changed = replace(current, fallback=ref, fields=known_fields(current, version))
     return _change(current, changed, Action.FALLBACK, cause, {}, version=None, previous_version=None, run_id=ref.run_id)
 
 
@@ -264,33 +298,143 @@ def overtaken(route: Route | None, version: Version, *, judged_against: int | No
     return f"it was judged when {before}, and {now} now: train again"
 
 
-def promote(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
-    """Decide how `version` becomes the champion; None when it already is (the request came twice).
-
-    Its fallback comes with it. A killed model stays killed: the new champion answers once people resume it.
+def shadow(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+    """Decide how `version` scores the same requests as the champion; None when it does.
 
     Raises:
-        ConflictError: the version was rejected by the gate or has already been replaced, or another one is on trial.
+        ConflictError: the version must not serve, or another one is on trial.
+    """
+    current = route or Route(version.model, revision=0)
+    if current.shadow and current.shadow.version == version.number:
+        return None
+    _demand_admitted(current, version)
+    champion = current.champion.version if current.champion else None
+    return _change(
+        current,
+        replace(current, shadow=Served.of(version), fields=known_fields(current, version)),
+        Action.SHADOW,
+        cause,
+        {version.number: VersionStatus.CANDIDATE},
+        version=champion,
+        previous_version=None,
+        run_id=version.run_id,
+    )
+
+
+def canary(route: Route | None, version: Version, share_bp: int, cause: Cause) -> RouteChange | None:
+    """Decide how `version`, on its way in, gets a share of the requests; None when it has just that.
+
+    Without a champion the fallback answers the rest; the version's own when the model has none yet.
+
+    Raises:
+        ConflictError: the version must not serve, or another one is on trial.
+    """
+    current = route or Route(version.model, revision=0)
+    if current.candidate and current.candidate.version == version.number and current.candidate_bp == share_bp:
+        return None
+    _demand_admitted(current, version)
+    champion = current.champion.version if current.champion else None
+    changed = replace(
+        _alone(current),
+        candidate=Served.of(version),
+        candidate_bp=share_bp,
+        candidate_role=CandidateRole.CANARY,
+        fallback=current.fallback or version.fallback,
+        fields=known_fields(current, version),
+    )
+    return _change(
+        current,
+        changed,
+        Action.CANARY,
+        cause,
+        {version.number: VersionStatus.CANDIDATE},
+        version=version.number,
+        previous_version=champion,
+        weight_bp=share_bp,
+        run_id=version.run_id,
+    )
+
+
+def withdraw(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+    """Decide how `version`, on its way in or shadowing, leaves; None when it is not on trial. What served before serves
+    all requests."""
+    if route is None or not _on_its_way_in(route, version.number):
+        return None
+    champion = route.champion.version if route.champion else None
+    return _change(
+        route,
+        _alone(route),
+        Action.WITHDRAW,
+        cause,
+        {version.number: VersionStatus.WITHDRAWN},
+        version=champion,
+        previous_version=version.number,
+        run_id=version.run_id,
+    )
+
+
+def end_watch(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+    """Decide how `version`, the champion, answers alone; None when nothing is held back beside it."""
+    if route is None or route.candidate is None or not watched(route, version.number):
+        return None
+    return _change(
+        route,
+        _alone(route),
+        Action.END_WATCH,
+        cause,
+        {route.candidate.version: VersionStatus.RETIRED},
+        version=version.number,
+        previous_version=route.candidate.version,
+        run_id=version.run_id,
+    )
+
+
+def step_back(route: Route, version: int, cause: Cause) -> RouteChange | None:
+    """Decide how the version held back beside `version` answers all requests again; None when nothing is.
+
+    Its fallback does not come with it: that of the newer version was measured on newer data.
+    """
+    if not watched(route, version) or route.candidate is None:
+        return None
+    back = route.candidate
+    changed = replace(_alone(route), champion=back, previous=None)
+    statuses = {back.version: VersionStatus.CHAMPION, version: VersionStatus.RETIRED}
+    return _change(route, changed, Action.ROLLBACK, cause, statuses, version=back.version, previous_version=version)
+
+
+def watched(route: Route, version: int) -> bool:
+    """Whether `version` is the champion with the one before it held back beside it."""
+    champion = route.champion
+    return champion is not None and champion.version == version and route.candidate_role is CandidateRole.HOLDBACK
+
+
+def promote(route: Route | None, version: Version, cause: Cause, *, holdback_bp: int = 0) -> RouteChange | None:
+    """Decide how `version` becomes the champion; None when it already is (the request came twice).
+
+    Its fallback comes with it. The champion of before keeps `holdback_bp` of the requests. A killed model stays killed:
+    the new champion answers once people resume it.
+
+    Raises:
+        ConflictError: the version must not serve, or another one is on trial.
     """
     current = route or Route(version.model, revision=0)
     if current.champion and current.champion.version == version.number:
         return None
-    if version.status not in {VersionStatus.ACCEPTED, VersionStatus.CANDIDATE}:
-        raise ConflictError(
-            f"{version.model} version {version.number} is {version.status}; only an accepted version can be promoted",
-            next_step=f"see `tidegate versions {version.model}`",
-        )
-    if current.candidate and current.candidate.version != version.number:
-        raise _on_trial(current, current.candidate)
+    _demand_admitted(current, version)
+    held = current.champion if holdback_bp and not current.killed else None
     changed = replace(
         _alone(current),
         champion=Served.of(version),
         previous=current.champion,
+        candidate=held,
+        candidate_bp=holdback_bp if held else 0,
+        candidate_role=CandidateRole.HOLDBACK if held else None,
         fallback=version.fallback or current.fallback,
+        fields=known_fields(current, version),
     )
     statuses = {version.number: VersionStatus.CHAMPION}
     if current.champion:
-        statuses[current.champion.version] = VersionStatus.RETIRED
+        statuses[current.champion.version] = VersionStatus.CANDIDATE if held else VersionStatus.RETIRED
     replaced = current.champion.version if current.champion else None
     return _change(
         current,
@@ -300,6 +444,7 @@ def promote(route: Route | None, version: Version, cause: Cause) -> RouteChange 
         statuses,
         version=version.number,
         previous_version=replaced,
+        weight_bp=ALL_BP - changed.candidate_bp,
         run_id=version.run_id,
     )
 
@@ -317,10 +462,11 @@ def rollback(route: Route | None, version: Version, cause: Cause) -> RouteChange
     trial = current.candidate or current.shadow
     if current.champion and current.champion.version == version.number and trial is None:
         return None
-    if version.status not in {VersionStatus.CHAMPION, VersionStatus.RETIRED, VersionStatus.CANDIDATE}:
+    served = {VersionStatus.CHAMPION, VersionStatus.RETIRED, VersionStatus.CANDIDATE}
+    if version.status not in served or _on_its_way_in(current, version.number):
         raise ConflictError(
-            f"{version.model} version {version.number} is {version.status} and has never served",
-            next_step=f"name one that has: `tidegate ledger {version.model}` lists them",
+            f"{version.model} version {version.number} is {version.status} and was never promoted",
+            next_step=f"name one that was: `tidegate ledger {version.model}` lists them",
         )
     stays = current.champion is not None and current.champion.version == version.number
     leaves = trial if stays else current.champion
@@ -329,6 +475,7 @@ def rollback(route: Route | None, version: Version, cause: Cause) -> RouteChange
         champion=Served.of(version),
         previous=current.previous if stays else None,
         fallback=version.fallback or current.fallback,
+        fields=known_fields(current, version),
     )
     statuses = _leaving(current) | {version.number: VersionStatus.CHAMPION}
     if current.champion and not stays:
@@ -360,7 +507,7 @@ def kill(route: Route | None, model: str, cause: Cause) -> RouteChange | None:
 
 
 def resume(route: Route | None, model: str, cause: Cause) -> RouteChange:
-    """Decide how the champion of a killed model answers again.
+    """Decide how the champion of a killed model answers again, beside a canary that began meanwhile.
 
     Raises:
         ConflictError: the model is not killed, or nothing was ever promoted.
@@ -371,8 +518,19 @@ def resume(route: Route | None, model: str, cause: Cause) -> RouteChange:
             f"{model} is not killed: {_said(current)}", next_step=f"see what happened: tidegate ledger {model}"
         )
     changed = replace(current, killed=False)
-    version = current.champion.version if current.champion else None
-    return _change(current, changed, Action.RESUME, cause, {}, version=version, previous_version=None)
+    champion = current.champion.version if current.champion else None
+    if current.candidate is None:
+        return _change(current, changed, Action.RESUME, cause, {}, version=champion, previous_version=None)
+    return _change(
+        current,
+        changed,
+        Action.RESUME,
+        cause,
+        {},
+        version=current.candidate.version,
+        previous_version=champion,
+        weight_bp=current.candidate_bp,
+    )
 
 
 def split(route: Route | None, version: Version, share_bp: int, cause: Cause) -> RouteChange | None:
@@ -401,14 +559,24 @@ def split(route: Route | None, version: Version, share_bp: int, cause: Cause) ->
         current.candidate.version != version.number or current.candidate_role is not CandidateRole.SPLIT
     ):
         raise _on_trial(current, current.candidate)
+    if current.shadow:
+        raise _on_trial(current, current.shadow)
     if current.candidate and current.candidate_bp == share_bp:
         return None
-    if version.status is VersionStatus.REJECTED:
+    if version.status.closed:
         raise ConflictError(
-            f"{model} version {version.number} was rejected by the gate",
+            f"{model} version {version.number} is {version.status}",
             next_step=f"read why: tidegate report {model} {version.number}",
         )
-    changed = replace(current, candidate=Served.of(version), candidate_bp=share_bp, candidate_role=CandidateRole.SPLIT)
+    if not version.may_serve:
+        raise _unapproved(version)
+    changed = replace(
+        current,
+        candidate=Served.of(version),
+        candidate_bp=share_bp,
+        candidate_role=CandidateRole.SPLIT,
+        fields=known_fields(current, version),
+    )
     return _change(
         current,
         changed,
@@ -478,13 +646,55 @@ def _change(
     return RouteChange(replace(changed, revision=entry.seq, ledger_head=entry.hash), entry, statuses)
 
 
+def known_fields(route: Route, version: Version) -> tuple[str, ...]:
+    """Fields of requests that no version of the route refuses, once `version` is part of it.
+
+    Callers send a new version's fields before it answers alone, and go on sending them when it is rolled back; a
+    version that does not know a field passes it over.
+    """
+    return tuple(sorted({*route.fields, *version.features}))
+
+
 def _alone(route: Route) -> Route:
     """The route without what is on trial."""
     return replace(route, candidate=None, candidate_bp=0, candidate_role=None, shadow=None)
 
 
 def _leaving(route: Route) -> dict[int, VersionStatus]:
-    return {route.candidate.version: VersionStatus.RETIRED} if route.candidate else {}
+    """Statuses of those on trial once they have left."""
+    leaving = {route.shadow.version: VersionStatus.WITHDRAWN} if route.shadow else {}
+    if route.candidate:
+        on_its_way_in = route.candidate_role is CandidateRole.CANARY
+        leaving[route.candidate.version] = VersionStatus.WITHDRAWN if on_its_way_in else VersionStatus.RETIRED
+    return leaving
+
+
+def _on_its_way_in(route: Route, version: int) -> bool:
+    if route.shadow and route.shadow.version == version:
+        return True
+    candidate = route.candidate
+    return candidate is not None and candidate.version == version and route.candidate_role is CandidateRole.CANARY
+
+
+def _demand_admitted(route: Route, version: Version) -> None:
+    """Raises ConflictError unless the version may take the next step on its way in."""
+    if version.status not in {VersionStatus.ACCEPTED, VersionStatus.CANDIDATE}:
+        raise ConflictError(
+            f"{version.model} version {version.number} is {version.status}; only an accepted version can be promoted",
+            next_step=f"see `tidegate versions {version.model}`",
+        )
+    if not version.may_serve:
+        raise _unapproved(version)
+    for other in (route.candidate, route.shadow):
+        if other and other.version != version.number:
+            raise _on_trial(route, other)
+
+
+def _unapproved(version: Version) -> ConflictError:
+    return ConflictError(
+        f"{version.model} version {version.number} needs an approval that it does not have",
+        next_step=f'an approver decides: tidegate approve {version.model} {version.number} --reason "..."',
+    )
 
 
 def _served(route: Route | None, model: str) -> Route:
@@ -501,10 +711,8 @@ def _said(route: Route) -> str:
 
 def _on_trial(route: Route, candidate: Served) -> ConflictError:
     model = route.model
-    out = f'end it first: tidegate split {model} --end --reason "..."'
-    if route.candidate_role is not CandidateRole.SPLIT:
-        out = f'wait for its release, or end it: tidegate rollback {model} --reason "..."'
-    return ConflictError(
-        f"{model} version {candidate.version} is on trial with {route.candidate_bp / 100:g} % ({route.candidate_role})",
-        next_step=out,
-    )
+    out = f'wait for its rollout, or end it: tidegate rollout {model} --end --reason "..."'
+    if route.candidate_role is CandidateRole.SPLIT:
+        out = f'end it first: tidegate split {model} --end --reason "..."'
+    how = f"with {route.candidate_bp / 100:g} % ({route.candidate_role})" if route.candidate else "as a shadow"
+    return ConflictError(f"{model} version {candidate.version} is on trial {how}", next_step=out)

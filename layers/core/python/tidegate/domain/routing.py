@@ -18,6 +18,7 @@ class Reason(StrEnum):
 
     CHAMPION = "champion"  # the version the route names
     CANDIDATE = "candidate"  # a version on its way in; the routing key fell into its share
+    HOLDBACK = "holdback"  # the champion of before, while the new one is watched; the key fell into its share
     SPLIT = "split"  # the second version of an A/B split; the routing key fell into its share
     PREVIOUS_GOOD = "previous_good"  # the champion's artifact could not be used
     FALLBACK = "fallback"  # no version could; `Why` says more
@@ -58,19 +59,28 @@ def bucket(model: str, key: str) -> int:
     return int.from_bytes(digest[:8]) * BUCKETS >> 64
 
 
+_REASONS = {
+    None: Reason.CANDIDATE,
+    CandidateRole.CANARY: Reason.CANDIDATE,
+    CandidateRole.HOLDBACK: Reason.HOLDBACK,
+    CandidateRole.SPLIT: Reason.SPLIT,
+}
+
+
 def choose(route: Route, key: str, kept: Served | None = None) -> tuple[Choice, ...]:
     """Versions in the order they are tried: the candidate when the key falls into its share, the champion, the one
-    before it, and what this process served last. None when the model is killed or has no champion.
+    before it, and what this process served last. None when the model is killed.
 
     A version that is tried and cannot be loaded with the bytes the registry recorded is passed over for the next one.
     What was served last counts only when it is older than the champion: a newer one was rolled back.
     """
-    if route.killed or route.champion is None:
+    if route.killed:
         return ()
     order: list[Choice] = []
     if route.candidate is not None and bucket(route.model, key) < route.candidate_bp:
-        reason = Reason.SPLIT if route.candidate_role is CandidateRole.SPLIT else Reason.CANDIDATE
-        order.append(Choice(route.candidate, reason, Arm.CANDIDATE))
+        order.append(Choice(route.candidate, _REASONS[route.candidate_role], Arm.CANDIDATE))
+    if route.champion is None:
+        return tuple(order)
     order.append(Choice(route.champion, Reason.CHAMPION))
     older = kept if kept is not None and kept.version < route.champion.version else None
     for served in (route.previous, older):

@@ -15,6 +15,7 @@ from tidegate.domain.table import ROW, Column, Table
 Rows = npt.NDArray[np.int64]  # positions, rising
 _HOLDOUT, _VALIDATION = 0, 1  # separate streams of chance from one seed
 _STRATA_OF_NUMBERS = 10
+_DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,37 @@ class Interval:
         """Mask of the moments inside."""
         inside: npt.NDArray[np.bool_] = (time >= self.start) & (time < self.end)
         return inside
+
+
+@dataclass(frozen=True, slots=True)
+class Rolling:
+    """Periods counted back from the last row: so many days held out, and so many before those to train on (None: all).
+
+    A day is 24 hours, and both may be fractions.
+    """
+
+    holdout_days: float
+    train_days: float | None = None
+
+    def shortage(self, time: Column) -> str:
+        """Why rows of these moments are too short a time; empty when they are not. The moments of a time column that
+        holds days lie one day less apart than there are days, so a lack of up to a day is none."""
+        spanned = float((time.max() - time.min()) / _DAY)
+        total = self.holdout_days + (self.train_days or 0.0)
+        if self.holdout_days <= spanned and total <= spanned + 1:
+            return ""
+        asked = f"{self.holdout_days:g} days to hold out"
+        if self.train_days is not None:
+            asked += f" and {self.train_days:g} to train on"
+        first, last = (np.datetime_as_string(moment, unit="m") for moment in (time.min(), time.max()))
+        return f"asks for {asked}, but the rows span {spanned:.4g} days ({first} to {last}); ask for fewer, or add data"
+
+    def periods(self, time: Column) -> tuple[Interval, Interval]:
+        """Training and holdout periods for moments without a `shortage`; the holdout ends just after the last one."""
+        end = time.max().astype("datetime64[us]") + np.timedelta64(1, "us")
+        start = end - _days(self.holdout_days)
+        begin = time.min() if self.train_days is None else start - _days(self.train_days)
+        return Interval(begin, start), Interval(start, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +160,10 @@ def training_rows(fit: Table, validation: Table) -> Table:
     """All training rows in the order of the dataset, however they were parted."""
     joined = Table({name: np.concatenate([fit[name], validation[name]]) for name in fit})
     return joined.take(np.argsort(joined[ROW], kind="stable"))
+
+
+def _days(days: float) -> np.timedelta64:
+    return np.timedelta64(round(days * 86_400_000_000), "us")
 
 
 def _cut(time: Column, fraction: float) -> np.datetime64:

@@ -7,7 +7,6 @@ that the same call repeated brings to its end.
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -18,28 +17,13 @@ from pydantic import ConfigDict, Field, model_validator
 from tidegate.domain.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, Exclusion, content_version
 from tidegate.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.ports import Catalog, Clock, DatasetFiles, Dispatcher
-from tidegate.steps.documents import Column, Document, Moment, Name, Sentence, Sha256, page, view
+from tidegate.steps.documents import Column, Document, Moment, Name, Said, Sentence, Sha256, page, view
 
 MAX_FILES = 200
 MAX_FILE_BYTES = 5 * 1024**3  # the most that one S3 PUT takes
 
 
-class _Said(Document):
-    """A document that people fill in: its faults are told in words, with the form that is expected."""
-
-    @classmethod
-    def _fault(cls, detail: Mapping[str, Any]) -> Fault:
-        fault, kind = super()._fault(detail), str(detail["type"])
-        if kind == "string_too_short":
-            return Fault(fault.path, f"is too short; give at least {detail['ctx']['min_length']} character(s)")
-        if kind == "string_too_long":
-            return Fault(fault.path, f"is too long; give at most {detail['ctx']['max_length']} characters")
-        if kind.startswith("datetime"):
-            return Fault(fault.path, f"{detail['input']!r} is no day or time; write 2013-02-08 or 2013-02-08T18:00")
-        return fault
-
-
-class DescribeDataset(_Said):
+class DescribeDataset(Said):
     """What people say of a dataset. `outcome` are columns known only after the fact: no model may use them."""
 
     origin: Sentence
@@ -75,7 +59,7 @@ class FileList(Document):
         return self
 
 
-class ExcludePeriod(_Said):
+class ExcludePeriod(Said):
     """A half-open period [from, to) that must not be trained or judged on, and why."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

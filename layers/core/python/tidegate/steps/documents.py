@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
-from tidegate.errors import Fault, RequestInvalidError
+from tidegate.errors import Fault, NotFoundError, RequestInvalidError
 
 PAGE = 500  # entries of one answer: Lambda hands on 6 MB, and an entry may have a few kB
 N = TypeVar("N", bound="_Named")
@@ -68,6 +68,21 @@ class Document(BaseModel):
                 return Fault(path, re.sub(r"^Value error, ", "", detail["msg"]))
 
 
+class Said(Document):
+    """A document that people fill in: its faults are told in words, with the form that is expected."""
+
+    @classmethod
+    def _fault(cls, detail: Mapping[str, Any]) -> Fault:
+        fault, kind = super()._fault(detail), str(detail["type"])
+        if kind == "string_too_short":
+            return Fault(fault.path, f"is too short; give at least {detail['ctx']['min_length']} character(s)")
+        if kind == "string_too_long":
+            return Fault(fault.path, f"is too long; give at most {detail['ctx']['max_length']} characters")
+        if kind.startswith("datetime"):
+            return Fault(fault.path, f"{detail['input']!r} is no day or time; write 2013-02-08 or 2013-02-08T18:00")
+        return fault
+
+
 def _json_type(value: object) -> str:
     names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     return names.get(type(value), "nothing" if value is None else type(value).__name__)
@@ -78,16 +93,27 @@ class _Named(Protocol):
     def name(self) -> str: ...
 
 
-def page(after: str | None, find: Callable[[str, int], list[N]]) -> tuple[list[N], str | None]:
-    """The `PAGE` things behind the name `after`, and the name behind which the next page begins; None at the end.
+def page(after: str | None, find: Callable[[str, int], list[N]], most: int | None = None) -> tuple[list[N], str | None]:
+    """The `most` (else `PAGE`) things behind the name `after`, and the name behind which the next page begins; None at
+    the end.
 
     Raises:
         RequestInvalidError: `after` is no name.
     """
     if after and not re.fullmatch(NAME, after):
         raise RequestInvalidError("a parameter is wrong", [Fault("after", f"{after[:80]!r} is no name")])
-    found = find(after or "", PAGE + 1)
-    return (found, None) if len(found) <= PAGE else (found[:PAGE], found[PAGE - 1].name)
+    most = most or PAGE
+    found = find(after or "", most + 1)
+    return (found, None) if len(found) <= most else (found[:most], found[most - 1].name)
+
+
+def version_number(model: str, text: str) -> int:
+    """The number of a version in an address. Raises NotFoundError for what is none."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise NotFoundError(
+            f"{model} has no version {text!r}; versions are numbers", next_step=f"see `tidegate versions {model}`"
+        )
+    return int(text)
 
 
 def view(value: Any) -> Any:  # noqa: PLR0911  one for each kind of value

@@ -1,6 +1,7 @@
 """Judge the fitted model on held-out rows, with the thing that will serve it, next to the baseline and the champion.
 
-The step only measures; `gate` decides. Every number goes to the run's evaluation.json.
+The step only measures; `gate` decides. Every number goes to the run's evaluation.json. What the version's live traffic
+will be compared with goes to its reference.json.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.baseline import FittedRule
+from tidegate.domain.capture import policy_of
 from tidegate.domain.evaluation import (
     CANDIDATE,
     Arm,
@@ -29,17 +31,21 @@ from tidegate.domain.evaluation import (
 )
 from tidegate.domain.fallback import Fallback
 from tidegate.domain.prediction import SCORES_OUTPUT, Contract, Inputs, Rulebook, answers
+from tidegate.domain.quality import LossByScore
+from tidegate.domain.reference import Reference, background, importances, profiled
 from tidegate.domain.release import Run
+from tidegate.domain.splits import training_rows
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Column, Table
 from tidegate.errors import ArtifactRejectedError, NotFoundError, TrainingFailedError
 from tidegate.messages import Evaluated, EvaluateTask, RunRef
 from tidegate.ports import Artifacts, Clock, Models, Routes, Runs, Scorer, ScorerLoader, Versions
-from tidegate.spec import METRICS_OF, ModelSpec
+from tidegate.spec import METRICS_OF, Metric, ModelSpec
 
 STAGE = "evaluate"
 WARM_UP_ROWS = 50
 TIMED_ROWS = 500
 _BLOCK_ROWS = 4096  # rows scored at a time: bounds what the runtime holds for one call
+SCORE_PARTS = 20  # of the holdout, by quantiles of the candidate's scores
 _BASELINE, _CHAMPION, _FALLBACK = "baseline", "champion", "fallback"
 
 
@@ -92,6 +98,7 @@ def evaluate(
         arms[_FALLBACK] = Arm(fallback.rule.scores(holdout), contract.threshold)
     if champion is not None and champion.arm is not None:
         arms[_CHAMPION] = champion.arm
+    seed = int(task.fitted.artifact_sha256[:16], 16)
     found = paired_bootstrap(
         spec.metric.value,
         holdout[TARGET],
@@ -99,10 +106,11 @@ def evaluate(
         cluster=None if spec.gate.resample_by == "row" else holdout[CLUSTER],
         resamples=spec.gate.resamples,
         confidence=spec.gate.confidence,
-        seed=int(task.fitted.artifact_sha256[:16], 16),
+        seed=seed,
         positive=contract.positive,
         also=[metric.value for metric in METRICS_OF[spec.task]],
     )
+    reference_sha256 = _WriteReference(ref, spec, scorer, seed, artifacts).of(holdout, scores, found.arms[CANDIDATE])
     evaluation = Evaluation(
         metric=spec.metric.value,
         higher_is_better=spec.metric.higher_is_better,
@@ -126,6 +134,8 @@ def evaluate(
         sections={
             "fallback": _fallback(fallback, found),
             "rules": _broken_rules(contract, holdout, {CANDIDATE: scores, _FALLBACK: fallback.rule.scores(holdout)}),
+            "scores": _spread(contract, scores, arms[_CHAMPION].scores if _CHAMPION in arms else None),
+            "reference": {"sha256": reference_sha256},
         },
     )
     document = json.dumps(evaluation.to_json(), sort_keys=True, allow_nan=False).encode()
@@ -139,6 +149,54 @@ def evaluate(
         champion_version=champion.version if champion else None,
         fallback_sha256=hashlib.sha256(fallback_bytes).hexdigest(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _WriteReference:
+    """Writes what the version's live traffic is compared with."""
+
+    ref: RunRef
+    spec: ModelSpec
+    scorer: Scorer
+    seed: int
+    artifacts: Artifacts
+
+    def of(self, holdout: Table, scores: Column, design: Estimate) -> str:
+        """Write reference and background; the SHA-256 of the reference."""
+        ref, spec, contract = self.ref, self.spec, self.scorer.contract
+        fit, validation = (Table.from_npz(self.artifacts.get(key)) for key in (ref.fit_key, ref.validation_key))
+        training = training_rows(fit, validation)
+        hidden = self._hidden()
+        layout, profile = profiled(contract, training, scores, hidden)
+        by_score = spec.metric in {Metric.MAE, Metric.RMSE}
+        shown = background(contract, training, hidden, self.seed)
+        reference = Reference(
+            layout=layout,
+            profile=profile,
+            importances=importances(
+                contract, spec.metric.value, holdout, lambda inputs: _score(self.scorer, inputs), seed=self.seed
+            ),
+            metric=spec.metric.value,
+            design=design,
+            loss_by_score=LossByScore.learn(spec.metric.value, holdout[TARGET], scores[:, 0]) if by_score else None,
+            task=contract.task,
+            classes=contract.classes,
+            positive=contract.positive,
+            threshold=contract.threshold,
+            confidence=spec.gate.confidence,
+            hidden=hidden,
+            background=ref.background_key,
+            background_sha256=self.artifacts.put(ref.background_key, shown.to_npz()),
+        )
+        document = json.dumps(reference.to_json(), sort_keys=True, allow_nan=False).encode()
+        return self.artifacts.put(ref.reference_key, document, content_type="application/json")
+
+    def _hidden(self) -> tuple[str, ...]:
+        """Features whose values captures hide: those that the spec masks or drops, and personal data it does not
+        keep."""
+        personal = json.loads(self.artifacts.get(self.ref.plan_key))["personal"]
+        policy = policy_of(self.spec.capture.model_dump(), personal)
+        return tuple(name for name in self.spec.feature_names if name in policy.mask | policy.drop)
 
 
 def _fallback(fallback: Fallback, found: Comparison) -> dict[str, Any]:
@@ -166,6 +224,35 @@ def _broken_rules(contract: Contract, holdout: Table, arms: dict[str, Column]) -
                 for name in hits:
                     broken[name][arm] += 1
     return {"holdout_rows": len(holdout), "rows": rows, "by_rule": list(broken.values())}
+
+
+def _spread(contract: Contract, candidate: Column, champion: Column | None) -> dict[str, Any]:
+    """Where a canary parts the scores, and how far apart those of candidate and champion lie on the same rows.
+
+    `edges` are the inner quantiles of the candidate's scores; equal ones count once. `distance` is the largest distance
+    between the two cumulative distributions at these edges, None without a champion to compare with.
+    """
+    ours = np.sort(_given(contract, candidate))
+    edges = np.unique(ours[-(-np.arange(1, SCORE_PARTS) * len(ours) // SCORE_PARTS) - 1])
+    distance = None
+    if champion is not None:
+        theirs = np.sort(_given(contract, champion))
+        shares = [np.searchsorted(scores, edges, side="right") / len(scores) for scores in (ours, theirs)]
+        distance = float(np.abs(shares[0] - shares[1]).max())
+    return {"edges": edges.tolist(), "distance": distance}
+
+
+def _given(contract: Contract, scores: Column) -> Column:
+    """What answers and captures call the score [rows], as `prediction.answers` writes it: the positive class's
+    probability, the value of a regression, the probability of the likeliest of many classes."""
+    match contract.task:
+        case "binary":
+            given = scores[:, contract.positive]
+        case "multiclass":
+            given = scores.max(axis=1)
+        case "regression":
+            given = scores[:, 0]
+    return given.astype(np.str_).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

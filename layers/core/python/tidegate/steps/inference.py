@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from tidegate.domain.capture import Capture, ShadowAnswer
+from tidegate.domain.capture import UNANSWERED, Capture, ShadowAnswer
 from tidegate.domain.fallback import Fallback
 from tidegate.domain.ids import RANDOM_BYTES, uuid7
 from tidegate.domain.prediction import Contract, PredictionRequest, Rulebook, answers, validate
@@ -34,12 +34,13 @@ from tidegate.steps.timelimit import TimeLimit
 T = TypeVar("T")
 STALE = timedelta(seconds=10)  # how long a route is served on after the registry failed, before it is asked again
 REFUSED = timedelta(seconds=60)  # a refused artifact is not looked at again before this
-UNANSWERED = timedelta(seconds=5)  # one that could not be fetched is not asked for again before this
+UNFETCHED = timedelta(seconds=5)  # one that could not be fetched is not asked for again before this
 MAX_ROUTES = 4_096
 FALLBACK_WEIGHT = 8  # bytes in memory for one of its document: a table of rates is text there and objects here
 SPARE_SECONDS = 0.25  # of the invocation, kept for the fallback and for what follows the answer
 SHADOW_SPARE_SECONDS = 1.0  # with less than this left, the shadow is passed over
 _UNUSABLE = (ArtifactRejectedError, NotFoundError, UnavailableError)
+_CHECKED = frozenset({Why.SCORING_FAILED, Why.TIMED_OUT, Why.RULE_VIOLATED})  # the instances kept a version's contract
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +71,25 @@ class _Refusal:
 
 @dataclass(frozen=True, slots=True)
 class _Missed:
-    """Why a version did not answer, and the fault if it was one."""
+    """Why a version did not answer, the fault if it was one, and the reason it would have answered for."""
 
     why: Why
     error: Exception | None = None
+    meant: Reason = Reason.CHAMPION
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """Answers by row and who gave them. `arm` is the side the request was assigned to; `error` is why it failed."""
+    """Answers by row and who gave them. `arm` is the side the request was assigned to, `missed` tells why the version
+    that was to answer did not; `fault` is what the caller is told when nobody could, and answers are empty then."""
 
     version: int | None
     reason: Reason
     arm: Arm
     answers: list[dict[str, Any]]
-    why: Why | None = None
-    error: Exception | None = None
+    missed: _Missed | None = None
     violations: Sequence[Sequence[str]] = ()
+    fault: Exception | None = None
 
 
 class Inference:
@@ -123,6 +126,7 @@ class Inference:
         self._served_last: dict[str, Served] = {}
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._refusals: dict[str, _Refusal] = {}
+        self._openings = 0  # objects fetched so far, to tell a request that had to wait for one
 
     def predict(
         self,
@@ -151,27 +155,37 @@ class Inference:
         ids = [uuid7(now, chance[RANDOM_BYTES * row : RANDOM_BYTES * (row + 1)]) for row in range(count)]
         route = self._served(model)
         key = ids[0] if request.routing_key is None else request.routing_key
+        openings = self._openings
         outcome = self._outcome(route, key, request.instances, remaining_seconds)
         latency_ms = 1e3 * (self._stopwatch() - started)
-        self._signals.count("Predictions", count)
+        cold = self._openings > openings
+        missed, fault = outcome.missed, outcome.fault
+        why = missed.why if missed else None
+        reason = UNANSWERED if fault else outcome.reason.value
+        error = missed.error if missed and missed.error else fault
         predictions = [{"id": each} | answer for each, answer in zip(ids, outcome.answers, strict=True)]
         self._captures.offer(
             Capture(
                 model=model,
                 version=outcome.version,
                 arm=outcome.arm.value,
-                reason=f"{outcome.reason}:{outcome.why}" if outcome.why else outcome.reason.value,
+                reason=f"{reason}:{why}" if why else reason,
+                route=route.revision,
                 at=now,
                 latency_ms=latency_ms,
+                cold=cold,
                 request_id=request_id,
-                instances=request.instances,
+                instances=[{}] * count if fault and why not in _CHECKED else request.instances,
                 predictions=predictions,
                 violations=outcome.violations,
-                error=type(outcome.error).__name__ if outcome.error else "",
-                shadow=self._shadow(route, request.instances, remaining_seconds),
+                error=type(error).__name__ if error else "",
+                shadow=None if fault else self._shadow(route, request.instances, remaining_seconds),
             )
         )
-        return _origin(model, outcome.version, outcome.reason, outcome.why) | {"predictions": predictions}
+        if fault:
+            raise fault
+        self._signals.count("Predictions", count)
+        return _origin(model, outcome.version, outcome.reason, missed) | {"predictions": predictions}
 
     def describe(self, model: str) -> dict[str, Any]:
         """What callers may know of a model: which version answers, why, and the contract of a request.
@@ -179,16 +193,17 @@ class Inference:
         While a second version has a share, it is the champion that is described. Raises as `predict` does.
         """
         route = self._served(model)
-        missed = _Missed(Why.KILLED if route.killed else Why.NO_VERSION)
+        missed = _none(route)
         for choice in self._choices(replace(route, candidate=None), ""):
             try:
                 contract = self._session(model, choice.served).scorer.contract
             except _UNUSABLE as error:
                 missed = _Missed(Why.NOT_LOADABLE, missed.error or error)
                 continue
-            return _origin(model, choice.served.version, choice.reason) | _public(contract)
+            late = missed if choice.reason is Reason.PREVIOUS_GOOD else None
+            return _origin(model, choice.served.version, choice.reason, late) | _public(contract)
         fallback = self._fallback(route, missed)
-        return _origin(model, None, Reason.FALLBACK, missed.why) | _public(fallback.contract)
+        return _origin(model, None, Reason.FALLBACK, missed) | _public(fallback.contract)
 
     def knows(self, model: str) -> bool:
         """Whether the model exists and is served, as far as this process has seen."""
@@ -198,11 +213,9 @@ class Inference:
     def _served(self, model: str) -> Route:
         """The route; raises NotFoundError or ConflictError when the model has none."""
         route = self._route(model)
-        if route is None or (route.champion is None and route.fallback is None):
+        if route is None or (route.champion is None and route.candidate is None and route.fallback is None):
             self._models.model(model)
-            raise ConflictError(
-                f"model {model!r} has no accepted version yet", next_step=f"train one: `tidegate train {model}`"
-            )
+            raise _no_version(model)
         return route
 
     def _choices(self, route: Route, key: str) -> tuple[Choice, ...]:
@@ -213,12 +226,10 @@ class Inference:
 
         A champion that fails is not followed by an earlier version: those are for artifacts that cannot be used.
         """
-        order = self._choices(route, key)
-        arm = order[0].arm if order else Arm.FALLBACK
         first: _Missed | None = None  # of the version that was to answer
         champion: _Missed | None = None
-        for choice in order:
-            missed, session, found = self._tried(route.model, choice, instances, remaining)
+        for choice in self._choices(route, key):
+            missed, session, found = self._tried(route, choice, instances, remaining)
             if missed is None and session is not None:
                 if choice.arm is Arm.CHAMPION:
                     self._served_last[route.model] = choice.served
@@ -231,43 +242,45 @@ class Inference:
                     outcome = self._by_fallback(route, instances, missed)
                     break
         else:
-            outcome = self._by_fallback(
-                route, instances, champion or _Missed(Why.KILLED if route.killed else Why.NO_VERSION)
-            )
+            outcome = self._by_fallback(route, instances, champion or first or _none(route))
         if first is None:
-            return replace(outcome, arm=arm)
-        if arm is Arm.CANDIDATE:
-            self._signals.count("CandidateErrors", why=first.why.value)
-        return replace(outcome, arm=arm, why=outcome.why or first.why, error=first.error)
+            return outcome
+        if first.meant is Reason.CHAMPION:
+            return replace(outcome, arm=Arm.CHAMPION, missed=first)
+        name = "HoldbackErrors" if first.meant is Reason.HOLDBACK else "CandidateErrors"
+        self._signals.count(name, why=first.why.value)
+        return replace(outcome, arm=Arm.CANDIDATE, missed=first)
 
     def _tried(
-        self, model: str, choice: Choice, instances: Sequence[Any], remaining: Callable[[], float]
+        self, route: Route, choice: Choice, instances: Sequence[Any], remaining: Callable[[], float]
     ) -> tuple[_Missed | None, _Session | None, list[dict[str, Any]]]:
         """What a version answers, or why it does not.
 
         Raises:
-            RequestInvalidError: the instances break the champion's contract. One that only the candidate refuses is
-                the candidate's fault: its users sent what is served well without it.
+            RequestInvalidError: the instances break the champion's contract, or without a champion the candidate's. One
+                that only the candidate refuses is the candidate's fault: its users sent what is served well without it.
         """
         try:
-            session = self._session(model, choice.served)
-            return None, session, self._scored(session.scorer, instances, remaining)
+            session = self._session(route.model, choice.served)
+            return None, session, self._scored(route, session.scorer, instances, remaining)
         except RequestInvalidError as error:
-            if choice.arm is not Arm.CANDIDATE:
+            if choice.arm is Arm.CHAMPION or route.champion is None:
                 raise
-            return _Missed(Why.CONTRACT_BROKEN, error), None, []
+            return _Missed(Why.CONTRACT_BROKEN, error, choice.reason), None, []
         except _UNUSABLE as error:
-            return _Missed(Why.NOT_LOADABLE, error), None, []
+            return _Missed(Why.NOT_LOADABLE, error, choice.reason), None, []
         except Exception as error:  # noqa: BLE001  whatever a model raises, its users get an answer
             said = str(error) if isinstance(error, TidegateError) else type(error).__name__
             self._signals.count("ModelFailures")
-            self._signals.warn("a version did not answer", model=model, version=choice.served.version, why=said)
-            timed_out = isinstance(error, ScoringTimeoutError)
-            return _Missed(Why.TIMED_OUT if timed_out else Why.SCORING_FAILED, error), None, []
+            self._signals.warn("a version did not answer", model=route.model, version=choice.served.version, why=said)
+            why = Why.TIMED_OUT if isinstance(error, ScoringTimeoutError) else Why.SCORING_FAILED
+            return _Missed(why, error, choice.reason), None, []
 
-    def _scored(self, scorer: Scorer, instances: Sequence[Any], remaining: Callable[[], float]) -> list[dict[str, Any]]:
+    def _scored(
+        self, route: Route, scorer: Scorer, instances: Sequence[Any], remaining: Callable[[], float]
+    ) -> list[dict[str, Any]]:
         """Answers by row, within the time there is."""
-        inputs = validate(scorer.contract, instances)
+        inputs = validate(scorer.contract, instances, frozenset(route.fields))
         seconds = min(self._scoring_seconds, remaining() - SPARE_SECONDS)
         try:
             scores = self._time_limit.call(lambda: scorer.score(inputs), seconds)
@@ -287,23 +300,43 @@ class Inference:
         rows = [row for row, names in enumerate(violations) if names]
         if not rows:
             return outcome
-        self._signals.count("RuleViolations", len(rows), arm=choice.arm.value)
+        arm = "holdback" if choice.reason is Reason.HOLDBACK else choice.arm.value
+        self._signals.count("RuleViolations", len(rows), arm=arm)
         names = ", ".join(sorted({name for row in rows for name in violations[row]}))
         broken = ModelFailedError(f"{route.model} gave an answer that breaks a business rule ({names})")
-        fallback = self._fallback(route, _Missed(Why.RULE_VIOLATED, broken))
-        for row, answer in zip(rows, fallback.answers([instances[row] for row in rows]), strict=True):
-            found[row] = answer | {"fallback": True, "rule": violations[row][0]}
-        self._signals.count("FallbackServed", len(rows), why=Why.RULE_VIOLATED.value)
+        missed = _Missed(Why.RULE_VIOLATED, broken, choice.reason)
+        instead, fault = self._stood_in(route, [instances[row] for row in rows], missed)
+        if fault:
+            return _Outcome(None, Reason.FALLBACK, choice.arm, [{}] * len(found), missed, violations, fault)
+        for row, answer in zip(rows, instead, strict=True):
+            found[row] = answer | {"rule": violations[row][0]}
         return replace(outcome, violations=violations)
 
     def _by_fallback(self, route: Route, instances: Sequence[Any], missed: _Missed) -> _Outcome:
-        """The fallback's answers; requests that no version has looked at are held against its own contract."""
-        fallback = self._fallback(route, missed)
-        if missed.why in {Why.KILLED, Why.NO_VERSION, Why.NOT_LOADABLE}:
-            validate(fallback.contract, instances)
-        found = [answer | {"fallback": True} for answer in fallback.answers(instances)]
+        """The fallback's answers to a whole request."""
+        found, fault = self._stood_in(route, instances, missed)
+        return _Outcome(None, Reason.FALLBACK, Arm.FALLBACK, found, missed, fault=fault)
+
+    def _stood_in(
+        self, route: Route, instances: Sequence[Any], missed: _Missed
+    ) -> tuple[list[dict[str, Any]], Exception | None]:
+        """The fallback's answers; empty ones, and what the caller is told, when it has none to give.
+
+        Raises:
+            RequestInvalidError: the instances, which no version has looked at, break the fallback's contract.
+            ConflictError: no version is to answer, and there is no fallback.
+        """
+        try:
+            fallback = self._fallback(route, missed)
+            if missed.why not in _CHECKED:
+                validate(fallback.contract, instances, frozenset(route.fields))
+            found = fallback.answers(instances)
+        except (RequestInvalidError, ConflictError):
+            raise
+        except Exception as fault:  # noqa: BLE001  whatever it is, the request is captured as unanswered
+            return [{}] * len(instances), fault
         self._signals.count("FallbackServed", len(found), why=missed.why.value)
-        return _Outcome(None, Reason.FALLBACK, Arm.FALLBACK, found, missed.why)
+        return [answer | {"fallback": True} for answer in found], None
 
     def _fallback(self, route: Route, missed: _Missed) -> Fallback:
         """The route's fallback; what the version missed by is raised when there is none that can be used."""
@@ -319,15 +352,16 @@ class Inference:
         """What the shadow says to the same request. It comes after the answer, and its failures are only counted."""
         if route.shadow is None or route.killed or remaining() < SHADOW_SPARE_SECONDS:
             return None
-        version, started = route.shadow.version, self._stopwatch()
+        version, openings, started = route.shadow.version, self._openings, self._stopwatch()
         found: list[dict[str, Any]] = []
         said = ""
         try:
-            found = self._scored(self._session(route.model, route.shadow).scorer, instances, remaining)
+            found = self._scored(route, self._session(route.model, route.shadow).scorer, instances, remaining)
         except Exception as error:  # noqa: BLE001  nothing of it reaches the caller
             said = type(error).__name__
             self._signals.count("ShadowErrors")
-        return ShadowAnswer(version, found, 1e3 * (self._stopwatch() - started), said)
+        latency_ms = 1e3 * (self._stopwatch() - started)
+        return ShadowAnswer(version, found, latency_ms, said, self._openings > openings)
 
     def _route(self, model: str) -> Route | None:
         now, known = self._clock.now(), self._known.get(model)
@@ -379,6 +413,7 @@ class Inference:
         now, refusal = self._clock.now(), self._refusals.get(key)
         if refusal and now < refusal.until:
             raise refusal.error
+        self._openings += 1
         try:
             data = self._artifacts.get_verified(key, sha256)
             made = open_(data)
@@ -389,7 +424,7 @@ class Inference:
             self._refuse(model, ref, error, "ArtifactRejected", now + REFUSED)
             raise
         except UnavailableError as error:
-            self._refuse(model, ref, error, "ArtifactUnavailable", now + UNANSWERED)
+            self._refuse(model, ref, error, "ArtifactUnavailable", now + UNFETCHED)
             raise
         self._refusals.pop(key, None)
         self._kept[sha256] = _Kept(made, weight * len(data))
@@ -418,15 +453,28 @@ def _contract(opened: Any) -> Contract:
     return contract
 
 
+def _none(route: Route) -> _Missed:
+    """Why no version is to answer."""
+    return _Missed(Why.KILLED if route.killed else Why.NO_VERSION)
+
+
+def _no_version(model: str) -> ConflictError:
+    return ConflictError(
+        f"model {model!r} has no accepted version yet", next_step=f"train one: `tidegate train {model}`"
+    )
+
+
 def _unanswered(model: str, missed: _Missed) -> Exception:
     """What a caller is told when neither a version nor the fallback can answer."""
     match missed.error:
+        case None if missed.why is Why.NO_VERSION:
+            return _no_version(model)
         case None if missed.why is Why.KILLED:
             step = f"the model's owner resumes it: `tidegate resume {model}`"
             return ConflictError(f"model {model!r} is switched off and has no fallback", next_step=step)
         case UnavailableError():
             return UnavailableError(f"the artifact of model {model!r} cannot be fetched now", next_step="try again")
-        case Exception() as error if missed.why not in {Why.KILLED, Why.NO_VERSION, Why.NOT_LOADABLE}:
+        case Exception() as error if missed.why in _CHECKED:
             return error
         case _:
             return ArtifactRejectedError(
@@ -437,7 +485,7 @@ def _unanswered(model: str, missed: _Missed) -> Exception:
 
 _DETAILS: Mapping[Why, str] = {
     Why.KILLED: "the model is switched off",
-    Why.NO_VERSION: "no version of the model is accepted yet",
+    Why.NO_VERSION: "no version of the model serves yet",
     Why.NOT_LOADABLE: "its artifact is not what the registry recorded, or cannot be fetched",
     Why.SCORING_FAILED: "it could not score this request",
     Why.TIMED_OUT: "it took longer than it may",
@@ -445,20 +493,23 @@ _DETAILS: Mapping[Why, str] = {
 }
 
 
-def _origin(model: str, version: int | None, reason: Reason, why: Why | None = None) -> dict[str, Any]:
+_MEANT: Mapping[Reason, str] = {
+    Reason.CANDIDATE: "the candidate",
+    Reason.HOLDBACK: "the version held back",
+    Reason.SPLIT: "the second version of the split",
+}
+
+
+def _origin(model: str, version: int | None, reason: Reason, missed: _Missed | None = None) -> dict[str, Any]:
     """Who answers and why; with a `detail` when it is not the version that was to."""
     origin: dict[str, Any] = {"model": model, "version": version, "reason": reason.value}
-    if reason is Reason.PREVIOUS_GOOD:
-        why = why or Why.NOT_LOADABLE
-    if why is None:
+    if missed is None:
         return origin
-    if reason is Reason.FALLBACK and why in {Why.KILLED, Why.NO_VERSION}:
-        detail = f"{_DETAILS[why]}; its fallback answers"
-    elif reason is Reason.CHAMPION:
-        detail = f"the candidate was to answer, but {_DETAILS[why]}"
+    if missed.why in {Why.KILLED, Why.NO_VERSION}:
+        detail = f"{_DETAILS[missed.why]}; its fallback answers"
     else:
-        detail = f"the champion was to answer, but {_DETAILS[why]}"
-    return origin | {"why": why.value, "detail": detail}
+        detail = f"{_MEANT.get(missed.meant, 'the champion')} was to answer, but {_DETAILS[missed.why]}"
+    return origin | {"why": missed.why.value, "detail": detail}
 
 
 def _public(contract: Contract) -> dict[str, Any]:

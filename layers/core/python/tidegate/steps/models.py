@@ -3,12 +3,14 @@
 from difflib import get_close_matches
 from typing import Any
 
+from tidegate.contracts import rollout_plan
 from tidegate.domain.dataset import ColumnType, Dataset, DatasetVersion
 from tidegate.domain.release import one_step_back, shares
 from tidegate.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
-from tidegate.ports import Artifacts, Catalog, Clock, Models, Routes, Versions
+from tidegate.ports import Artifacts, Catalog, Clock, Models, Rollouts, Routes, Versions
 from tidegate.spec import FeatureKind, ModelSpec
-from tidegate.steps.documents import page, view
+from tidegate.steps.approvals import under_way
+from tidegate.steps.documents import page, version_number, view
 
 MAX_SPEC_BYTES = 256 * 1024
 
@@ -30,15 +32,16 @@ def list_models(after: str | None = None, *, models: Models) -> dict[str, Any]:
     return {"models": view(found), "next": following}
 
 
-def show_model(name: str, *, models: Models, routes: Routes) -> dict[str, Any]:
-    """A model and what is served of it (`route` is null before the first promotion), and which version a rollback
-    returns to unless another is named. Raises NotFoundError."""
-    route = routes.route(name)
+def show_model(name: str, *, models: Models, routes: Routes, rollouts: Rollouts, clock: Clock) -> dict[str, Any]:
+    """A model and what is served of it (`route` is null before the first promotion), which version a rollback returns
+    to unless another is named, and the release that is under way. Raises NotFoundError."""
+    header, route = models.model(name), routes.route(name)
     return {
-        "model": view(models.model(name)),
+        "model": view(header),
         "route": view(route),
         "serves": view(shares(route)) if route else [],
         "rollback_to": one_step_back(route),
+        "under_way": under_way(name, route, rollouts=rollouts, now=clock.now()),
     }
 
 
@@ -46,7 +49,8 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
     """Check a spec and make it the model's current one; the same spec again changes nothing.
 
     Raises:
-        SpecInvalidError: every fault at once, those of the spec itself or those against the dataset it names.
+        SpecInvalidError: every fault at once, those of the spec itself, those of what it demands of a canary, or those
+            against the dataset it names.
         RequestInvalidError: the spec is for another model than the address says, or is too large.
     """
     spec = read_spec(text)
@@ -56,6 +60,7 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
             [Fault("name", f"{spec.name!r} is not the {name!r} of the address")],
             next_step=f"send it to /models/{spec.name}",
         )
+    rollout_plan(spec)
     warnings: list[str] = []
     checked: DatasetVersion | None = None
     try:
@@ -139,7 +144,7 @@ def list_versions(name: str, *, models: Models, versions: Versions) -> dict[str,
 
 def show_version(name: str, number: str, *, versions: Versions) -> dict[str, Any]:
     """One version. Raises NotFoundError."""
-    return {"version": view(versions.version(name, _number(name, number)))}
+    return {"version": view(versions.version(name, version_number(name, number)))}
 
 
 def read_report(name: str, number: str, *, versions: Versions, artifacts: Artifacts) -> bytes:
@@ -149,13 +154,5 @@ def read_report(name: str, number: str, *, versions: Versions, artifacts: Artifa
         NotFoundError: no such version.
         ArtifactRejectedError: somebody changed the stored report.
     """
-    version = versions.version(name, _number(name, number))
+    version = versions.version(name, version_number(name, number))
     return artifacts.get_verified(version.report_key, version.report_sha256)
-
-
-def _number(model: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise NotFoundError(
-            f"{model} has no version {text!r}; versions are numbers", next_step=f"see `tidegate versions {model}`"
-        )
-    return int(text)

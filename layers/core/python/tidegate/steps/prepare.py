@@ -18,7 +18,7 @@ from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Excl
 from tidegate.domain.fallback import Fallback
 from tidegate.domain.prediction import Contract, FeatureContract
 from tidegate.domain.preparation import Excluded, Prepared, SplitRule, columns_needed, prepare_rows, readable
-from tidegate.domain.splits import Interval, Rows, clusters, training_rows
+from tidegate.domain.splits import Interval, Rolling, Rows, clusters, training_rows
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
 from tidegate.errors import DatasetInvalidError, Fault
 from tidegate.messages import CandidateRef, Plan, RunRef
@@ -90,7 +90,7 @@ def prepare(
     rule = _fitted(spec.baseline, training, prepared)
     contract = _contract(spec, training, prepared.target)
     fallback = Fallback(contract, _fitted(spec.fallback, training, prepared) if spec.fallback else rule)
-    plan = _describe(version, prepared, contract)
+    plan = _describe(dataset, version, prepared, contract)
 
     artifacts.put(ref.fit_key, tables["fit"].to_npz())
     artifacts.put(ref.validation_key, tables["validation"].to_npz())
@@ -150,6 +150,7 @@ def _check(spec: ModelSpec, dataset: Dataset, frame: Frame, exclusions: Sequence
         seed=spec.seed,
         train=_interval(spec.split.train),
         holdout=_interval(spec.split.holdout),
+        rolling=Rolling(spec.split.holdout_days, spec.split.train_days) if spec.split.holdout_days else None,
     )
     periods = [Interval(_moment(exclusion.start), _moment(exclusion.end)) for exclusion in exclusions]
     excluded = Excluded(dataset.time or spec.time, periods)
@@ -227,15 +228,18 @@ def _contract(spec: ModelSpec, training: Table, target: Target) -> Contract:
     return serving_contract(spec, classes=target.classes, positive=target.positive, learned=learned)
 
 
-def _describe(version: DatasetVersion, prepared: Prepared, contract: Contract) -> dict[str, Any]:
-    """The plan as JSON: what was learned of the data, for the steps that fit and for the report."""
-    split = prepared.split
+def _describe(dataset: Dataset, version: DatasetVersion, prepared: Prepared, contract: Contract) -> dict[str, Any]:
+    """The plan as JSON: what was learned of the data, for the steps that follow and for the report. `split` holds the
+    periods that were asked for, `periods` the first and last rows in them."""
+    split, rule = prepared.split, prepared.rule
     parts = {"fit": split.fit, "validation": split.validation, "holdout": split.holdout}
     return {
         "dataset": version.dataset,
         "dataset_version": version.version,
         "dataset_rows": version.rows,
+        "personal": list(dataset.pii),
         "rows": {name: len(positions) for name, positions in parts.items()},
+        "split": {"train": _asked(rule.train), "holdout": _asked(rule.holdout)},
         "periods": {name: _period(prepared, positions) for name, positions in parts.items()},
         "left_out": dict(prepared.left_out),
         "copied_to_holdout": prepared.copied,
@@ -243,6 +247,12 @@ def _describe(version: DatasetVersion, prepared: Prepared, contract: Contract) -
         "strength_alone": dict(prepared.strengths),
         "contract": contract.to_json(),
     }
+
+
+def _asked(interval: Interval | None) -> list[str] | None:
+    """Half-open: from is in, to is out. To the microsecond, since a rolling holdout ends that much after its last
+    row."""
+    return [str(interval.start), str(interval.end)] if interval else None
 
 
 def _period(prepared: Prepared, positions: Rows) -> list[str] | None:

@@ -1,21 +1,33 @@
 """Turn a finished run into a registered version, accepted or rejected, and close the run with it."""
 
+from dataclasses import replace
+
 from tidegate.domain import release
 from tidegate.domain.release import Cause, FallbackRef, Route, RouteChange, Run, Version, VersionStatus
 from tidegate.errors import ConflictError
 from tidegate.messages import Registered, RegisterTask
-from tidegate.ports import Clock, Routes, Runs, Versions
+from tidegate.ports import Clock, Models, Rollouts, Routes, Runs, Versions
 from tidegate.steps.routes import decided
 
 STAGE = "register"
 REASON = "no version serves yet"
 
 
-def register(task: RegisterTask, *, runs: Runs, versions: Versions, routes: Routes, clock: Clock) -> Registered:
+def register(
+    task: RegisterTask,
+    *,
+    models: Models,
+    runs: Runs,
+    versions: Versions,
+    routes: Routes,
+    rollouts: Rollouts,
+    clock: Clock,
+) -> Registered:
     """Register once: a repeated call answers with the version the run got the first time.
 
     The run's fallback goes with the version. While the model has no champion it answers at once, also that of a
-    rejected run: a rule that was measured is better than no answer.
+    rejected run: a rule that was measured is better than no answer. A rejected run is the end of its release, so it
+    gives the model's lease back.
 
     Raises:
         NotFoundError: there is no such run.
@@ -31,13 +43,22 @@ def register(task: RegisterTask, *, runs: Runs, versions: Versions, routes: Rout
             "report": ref.report_key,
         }
         runs.note(ref.model, ref.run_id, STAGE, clock.now(), artifacts={**run.artifacts, **artifacts})
-    version = versions.register(_version(task, run, clock), at=clock.now())
+    spec = models.spec(ref.model, run.spec_digest)
+    wanted = replace(
+        _version(task, run, clock),
+        needs_approval=spec.release.approval == "required",
+        features=spec.feature_names,
+    )
+    version = versions.register(wanted, at=clock.now())
 
     def decision(route: Route | None) -> RouteChange | None:
         return release.stand_in(route, version, Cause(clock.now(), run.requested_by, REASON))
 
     decided(ref.model, decision, routes=routes)
-    return Registered(version=version.number, accepted=version.status is not VersionStatus.REJECTED)
+    accepted = version.status is not VersionStatus.REJECTED
+    if not accepted:
+        rollouts.free(ref.model, ref.run_id)
+    return Registered(version=version.number, accepted=accepted)
 
 
 def _version(task: RegisterTask, run: Run, clock: Clock) -> Version:

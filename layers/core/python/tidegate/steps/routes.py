@@ -9,9 +9,10 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from tidegate.domain import ledger, release
 from tidegate.domain.ledger import ALL_BP, Break, LedgerEntry
 from tidegate.domain.release import Cause, Route, RouteChange
-from tidegate.errors import ConflictError, Fault, LedgerBrokenError, RequestInvalidError, UnavailableError
+from tidegate.errors import Fault, LedgerBrokenError, RequestInvalidError, UnavailableError
 from tidegate.ports import Clock, Models, Routes, Versions
 from tidegate.steps.documents import Document, Moment, Sentence, view
+from tidegate.steps.races import twice
 
 VersionNumber = Annotated[int, Field(strict=True, ge=1, le=999_999)]
 _LOOKS = 3
@@ -50,26 +51,19 @@ def decided(
 ) -> tuple[Route, RouteChange | None]:
     """Decide on the present route and write; the route as it then is, and what was changed of it.
 
-    Who loses a race reads what the winner left and decides once more.
-
     Raises:
         ConflictError: the change is not allowed, or the race was lost twice.
     """
-    try:
-        return _once(model, decide, routes)
-    except ConflictError:
-        return _once(model, decide, routes)
 
+    def once() -> tuple[Route, RouteChange | None]:
+        route = routes.route(model)
+        change = decide(route)
+        if change is None:
+            return route or Route(model, revision=0), None
+        routes.change(change)
+        return change.route, change
 
-def _once(
-    model: str, decide: Callable[[Route | None], RouteChange | None], routes: Routes
-) -> tuple[Route, RouteChange | None]:
-    route = routes.route(model)
-    change = decide(route)
-    if change is None:
-        return route or Route(model, revision=0), None
-    routes.change(change)
-    return change.route, change
+    return twice(once)
 
 
 def roll_back(

@@ -1,10 +1,12 @@
 """The run half of the control API: start training runs exactly once, and look at them."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from tidegate.domain.dataset import DatasetStatus
 from tidegate.domain.ids import run_id
 from tidegate.domain.release import Run, RunStatus
 from tidegate.errors import Fault, NotFoundError, RequestInvalidError, UnavailableError
@@ -12,13 +14,17 @@ from tidegate.ports import Catalog, Clock, Models, Runs, Workflow
 from tidegate.steps.documents import Document, view
 
 MAX_RUNS_LISTED = 200
+# Longer than any training, its retries included; the rollout extends it, and whoever ends before that gives it back.
+TRAINING_LEASE = timedelta(hours=3)
 
 
 class StartRun(Document):
-    """`token` names the wish: however often it is sent, one run comes of it. `reason` goes into the run's record."""
+    """`token` names the wish: however often it is sent, one run comes of it. `reason` goes into the run's record.
+    `dataset_version` is the dataset's latest one when left out."""
 
     token: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
     reason: Annotated[str, Field(min_length=1, max_length=500)] = "manual"
+    dataset_version: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")] | None = None
 
 
 def start_run(
@@ -33,27 +39,21 @@ def start_run(
     clock: Clock,
     chance: Callable[[], str],
 ) -> dict[str, Any]:
-    """Record a run of the current spec and start its execution.
+    """Record a run of the current spec, take the model's lease for it and start its execution.
 
     The record comes first. When the start fails or this process dies in between, the same token sent again finds the
     record and starts it; without a token of the caller's one is made up, and the error tells it.
 
     Raises:
         NotFoundError: no such model.
-        RequestInvalidError: the model's dataset has no version that is ready.
+        RequestInvalidError: the model's dataset has no version that is ready, or the named one is not there or ready.
+        ConflictError: another release of the model is not over yet.
         UnavailableError: recorded but not started; repeat with the token.
     """
     spec = models.spec(model)
     now = clock.now()
     token = wish.token or chance()
-    try:
-        catalog.version(spec.dataset)
-    except NotFoundError:
-        raise RequestInvalidError(
-            f"{model} cannot be trained yet",
-            [Fault("dataset", f"{spec.dataset} has no version that is ready")],
-            next_step=f"tidegate data add {spec.dataset} FILE... (or wait: tidegate data show {spec.dataset})",
-        ) from None
+    _demand_ready(model, spec.dataset, wish.dataset_version, catalog)
     name = run_id(now, chance()[-6:])
     wanted = Run(
         model=model,
@@ -61,6 +61,7 @@ def start_run(
         status=RunStatus.REQUESTED,
         spec_digest=spec.digest,
         dataset=spec.dataset,
+        dataset_version=wish.dataset_version,
         requested_by=actor,
         requested_at=now,
         seed=spec.seed,
@@ -68,7 +69,7 @@ def start_run(
         token=token,
         execution=workflow.execution(name),
     )
-    run = runs.request(wanted)
+    run = runs.request(wanted, lease_until=now + TRAINING_LEASE)
     if run.status is RunStatus.REQUESTED:
         try:
             workflow.start(model, run.run_id)
@@ -78,6 +79,23 @@ def start_run(
                 next_step=f"repeat with the same token and it starts once: tidegate train {model} --token {token}",
             ) from error
     return {"run": view(run), "repeated": run.run_id != wanted.run_id}
+
+
+def _demand_ready(model: str, dataset: str, version: str | None, catalog: Catalog) -> None:
+    named = f"version {version}" if version else "version that is ready"
+    problem = f"{dataset} has no {named}"
+    try:
+        found = catalog.version(dataset, version)
+        if found.status is DatasetStatus.READY:
+            return
+        problem = f"{dataset} version {found.version} is {found.status}"
+    except NotFoundError:
+        pass
+    raise RequestInvalidError(
+        f"{model} cannot be trained yet",
+        [Fault("dataset", problem)],
+        next_step=f"tidegate data add {dataset} FILE... (or wait: tidegate data show {dataset})",
+    )
 
 
 def list_runs(model: str, limit: str | None, *, models: Models, runs: Runs) -> dict[str, Any]:

@@ -1,14 +1,16 @@
-"""Close a run whose execution ended by a fault, with a sentence that people understand."""
+"""Close a run whose execution ended by a fault, and end its rollout, with a sentence that people understand."""
 
 import json
 import re
 
-from tidegate.domain.release import RunError
+from tidegate.domain.release import RunError, RunStatus
 from tidegate.messages import Settled, SettleTask
-from tidegate.ports import Clock, Runs
+from tidegate.ports import Clock, Models, Rollouts, Routes, Runs, Versions
+from tidegate.steps.rollout import abandon
 
 ABORTED = "Aborted"  # somebody stopped the execution; Step Functions names no error
 TIMED_OUT = "States.Timeout"
+ROLLOUT = "rollout"  # the stage of a run that is closed as accepted
 _MAX_MESSAGE = 1_000
 _SENTENCES = {  # by what Lambda and Step Functions call it, not what our code raised
     "Sandbox.Timedout": "took longer than its function may",
@@ -27,18 +29,43 @@ _SENTENCES = {  # by what Lambda and Step Functions call it, not what our code r
 _REQUEST_ID = re.compile(r"^RequestId: \S+ (?:Error: )?")
 
 
-def settle(task: SettleTask, *, runs: Runs, clock: Clock) -> Settled:
-    """Close the run as FAILED unless it is final already; repeating it changes nothing.
+def settle(
+    task: SettleTask,
+    *,
+    models: Models,
+    runs: Runs,
+    versions: Versions,
+    routes: Routes,
+    rollouts: Rollouts,
+    clock: Clock,
+) -> Settled:
+    """Close the run as FAILED unless it is final already, end its rollout unless that is over, and give the model's
+    lease back; repeating it changes nothing.
 
-    A run that was registered stays what it is; the answer, and so the execution, still tells the fault that came after.
+    What served before the release serves all requests again; a version that was promoted already stays and serves them
+    alone. A run that was registered stays what it is; the answer, and so the execution, still tells the fault that came
+    after.
 
     Raises:
         NotFoundError: there is no such run.
+        ConflictError: others change what is served faster than it can be read.
     """
-    ref = task.run
-    stage = runs.run(ref.model, ref.run_id).stage
-    fault = explain(task.error, task.cause, stage)
-    run = runs.fail(ref.model, ref.run_id, fault, clock.now())
+    model, run_id = task.run.model, task.run.run_id
+    known = runs.run(model, run_id)
+    fault = explain(task.error, task.cause, ROLLOUT if known.status is RunStatus.ACCEPTED else known.stage)
+    run = runs.fail(model, run_id, fault, clock.now())
+    abandon(
+        model,
+        run_id,
+        fault.message,
+        clock.now(),
+        models=models,
+        runs=runs,
+        versions=versions,
+        routes=routes,
+        rollouts=rollouts,
+    )
+    rollouts.free(model, run_id)
     told = run.error or fault
     return Settled(status=run.status.value, error=told.name, message=told.message)
 

@@ -1,5 +1,7 @@
 """Does what its event says, so that one function serves all tests of the local cloud."""
 
+import calendar
+import datetime as dt
 import json
 import os
 import sys
@@ -57,6 +59,21 @@ def handler(event, context):
                 )
                 + "\n"
             )
+        case "hold":
+            sys.stdout.write(json.dumps({"held": event}) + "\n")
+        case "clock":
+            at = dt.datetime.now(dt.UTC)
+            return {
+                "time": time.time(),
+                "time_ns": time.time_ns() / 1e9,
+                "gmtime": calendar.timegm(time.gmtime()),
+                "now": at.timestamp(),
+                "naive": dt.datetime.now().timestamp(),  # noqa: DTZ005
+                "utcnow": dt.datetime.utcnow().replace(tzinfo=dt.UTC).timestamp(),  # noqa: DTZ003
+                "today": dt.datetime.today().timestamp(),  # noqa: DTZ002
+                "remaining_ms": context.get_remaining_time_in_millis(),
+                "is_datetime": isinstance(at + dt.timedelta(1), dt.datetime),
+            }
         case "exit":
             sys.stdout.flush()
             os._exit(3)

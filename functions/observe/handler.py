@@ -1,0 +1,87 @@
+"""Lambda `observe`: counts what models were asked, judges it and records how they stand.
+
+A model that cannot be looked at is logged and named in the answer; the others of its batch are looked at all the same.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from tidegate.aws.clock import SystemClock
+from tidegate.aws.objects import S3Artifacts
+from tidegate.aws.registry import DynamoRegistry
+from tidegate.aws.rollouts import DynamoRollouts
+from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts
+from tidegate.messages import Observed, ObserveTask
+from tidegate.settings import ObserveSettings
+from tidegate.steps.observe import observe
+from tidegate.telemetry import Meter, logger
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """The function's parts."""
+
+    registry: DynamoRegistry
+    rollouts: DynamoRollouts
+    artifacts: S3Artifacts
+    hours: S3Hours
+    verdicts: S3Verdicts
+    standings: DynamoStandings
+    meter: Meter
+
+
+@cache
+def wire() -> Wired:
+    """Parts on AWS, made at the first invocation and kept."""
+    settings = ObserveSettings.from_env()
+    return Wired(
+        registry=DynamoRegistry(settings.registry_table),
+        rollouts=DynamoRollouts(settings.registry_table),
+        artifacts=S3Artifacts(settings.artifacts_bucket),
+        hours=S3Hours(settings.captures_bucket),
+        verdicts=S3Verdicts(settings.captures_bucket),
+        standings=DynamoStandings(settings.registry_table),
+        meter=Meter("observe", stage=settings.stage),
+    )
+
+
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """ObserveTask in, Observed out."""
+    task, parts = ObserveTask.parse(event), wire()
+    failed = []
+    for model in task.models:
+        try:
+            _look(model, task.now, parts)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is this model's; the others are looked at
+            parts.meter.fault("not looked at", error, model=model)
+            failed.append(model)
+    return Observed(outcome="failed" if failed else "watched", failed=failed).to_json()
+
+
+def _look(model: str, now: datetime, parts: Wired) -> None:
+    looked = observe(
+        model,
+        now,
+        models=parts.registry,
+        runs=parts.registry,
+        versions=parts.registry,
+        routes=parts.registry,
+        rollouts=parts.rollouts,
+        artifacts=parts.artifacts,
+        hours=parts.hours,
+        verdicts=parts.verdicts,
+        standings=parts.standings,
+        clock=SystemClock(),
+    )
+    parts.meter.about(model)
+    for name, value in looked.metrics.items():
+        parts.meter.count(name, value)
+    parts.meter.flush()
+    standing = looked.standing
+    logger("observe").info(
+        "looked at", extra={"model": model, "health": standing.health.value, "reasons": list(standing.reasons)}
+    )

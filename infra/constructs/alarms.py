@@ -1,0 +1,105 @@
+"""Alarms: how each of them is made, whichever stack it stands in."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aws_cdk import Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+
+NAMESPACE = "Tidegate"
+MINUTE = 60
+FIVE_MINUTES = 300
+
+Dimensions = Mapping[str, str]
+
+
+class Alarms:
+    """The alarms of one stack, in the order in which they were made; all of them tell the same topic."""
+
+    def __init__(self, stack: Stack, *, prefix: str, topic_arn: str) -> None:
+        """
+        Args:
+            stack: the stack they stand in.
+            prefix: first part of their names.
+            topic_arn: who hears of them.
+        """
+        self._stack = stack
+        self._prefix = prefix
+        self._topic = topic_arn
+        self.made: list[cloudwatch.CfnAlarm] = []
+
+    def watch(
+        self,
+        name: str,
+        namespace: str,
+        metric: str,
+        dimensions: Dimensions,
+        meaning: str,
+        *,
+        statistic: str = "Sum",
+        threshold: float = 1,
+        periods: int = 1,
+        period: int = MINUTE,
+    ) -> cloudwatch.CfnAlarm:
+        """One metric, above or at a threshold for so many periods (seconds each) in a row."""
+        percentile = statistic.startswith("p")
+        return self._keep(
+            cloudwatch.CfnAlarm(
+                self._stack,
+                name,
+                **self._common(name, meaning, threshold, periods),
+                namespace=namespace,
+                metric_name=metric,
+                dimensions=[
+                    cloudwatch.CfnAlarm.DimensionProperty(name=key, value=value) for key, value in dimensions.items()
+                ],
+                period=period,
+                statistic=None if percentile else statistic,
+                extended_statistic=statistic if percentile else None,
+                # A percentile of a handful of calls says nothing.
+                evaluate_low_sample_count_percentile="ignore" if percentile else None,
+            )
+        )
+
+    def watch_class(self, name: str, metric: str, functions: Sequence[str], threshold: int, meaning: str) -> None:
+        """The sum of several functions' metric, so that a class of functions wakes people once."""
+        single = [
+            cloudwatch.CfnAlarm.MetricDataQueryProperty(
+                id=f"m{index}",
+                return_data=False,
+                metric_stat=cloudwatch.CfnAlarm.MetricStatProperty(
+                    metric=cloudwatch.CfnAlarm.MetricProperty(
+                        namespace="AWS/Lambda",
+                        metric_name=metric,
+                        dimensions=[cloudwatch.CfnAlarm.DimensionProperty(name="FunctionName", value=function)],
+                    ),
+                    period=FIVE_MINUTES,
+                    stat="Sum",
+                ),
+            )
+            for index, function in enumerate(functions)
+        ]
+        total = cloudwatch.CfnAlarm.MetricDataQueryProperty(
+            id="total", expression="SUM(FILL(METRICS(), 0))", label=metric, return_data=True
+        )
+        self._keep(
+            cloudwatch.CfnAlarm(
+                self._stack, name, **self._common(name, meaning, threshold, 1), metrics=[*single, total]
+            )
+        )
+
+    def _common(self, name: str, meaning: str, threshold: float, periods: int) -> dict[str, Any]:
+        return {
+            "alarm_name": f"{self._prefix}-{name}",
+            "alarm_description": meaning,
+            "comparison_operator": "GreaterThanOrEqualToThreshold",
+            "threshold": threshold,
+            "evaluation_periods": periods,
+            "treat_missing_data": "notBreaching",
+            "alarm_actions": [self._topic],
+            "ok_actions": [self._topic],
+        }
+
+    def _keep(self, alarm: cloudwatch.CfnAlarm) -> cloudwatch.CfnAlarm:
+        self.made.append(alarm)
+        return alarm

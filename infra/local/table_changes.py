@@ -1,0 +1,121 @@
+"""DynamoDB Streams: the record of what a request changed, kept once it has succeeded, one for each item.
+
+moto records while it writes: twice for an update that makes an item, also of a transaction that is rolled back and of a
+write that changes nothing, and it calls the functions that listen in the middle of the write. Here a request's changes
+wait for its answer, and `Streams` delivers them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.table import StreamRecord, StreamShard
+from moto.dynamodb.models.utilities import dynamo_json_dump
+
+
+class _Records(list[StreamRecord]):
+    """One list for a stream and for the copies moto makes of its table before every transaction."""
+
+    def __deepcopy__(self, _memo: object) -> _Records:
+        return self
+
+
+@dataclass(slots=True)
+class _Change:
+    shard: StreamShard
+    old: Any
+    new: Any
+
+    def record(self, now: datetime) -> StreamRecord | None:
+        """None when the item is what it was: a stream does not tell of such a write."""
+        if self.old is None and self.new is None:
+            return None
+        if self.old is not None and self.new is not None and _plain(self.old) == _plain(self.new):
+            return None
+        name = "INSERT" if self.old is None else "REMOVE" if self.new is None else "MODIFY"
+        table, shard = self.shard.table, self.shard
+        view = (table.stream_specification or {})["StreamViewType"]
+        number = shard.starting_sequence_number + len(shard.items)
+        made = StreamRecord(table, view, name, self.old, self.new, number)
+        made.record["eventVersion"] = "1.1"
+        made.record["dynamodb"]["ApproximateCreationDateTime"] = now.replace(microsecond=0, tzinfo=None)
+        return made
+
+
+class TableChanges:
+    """The streams of one account and region. `now` is the cloud's time; `on_change` is told after every commit."""
+
+    def __init__(self, account: str, region: str, now: Callable[[], datetime]) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        self._account = account
+        self._region = region
+        self._now = now
+        self._pending: dict[tuple[Any, ...], _Change] = {}
+
+    def replacements(self) -> Iterator[tuple[type, str, Callable[..., None]]]:
+        """(class, method, what takes its place) of moto's streams."""
+        original_init = StreamShard.__init__
+
+        def init(shard: StreamShard, *arguments: Any) -> None:
+            original_init(shard, *arguments)
+            shard.items = _Records()
+
+        def add(shard: StreamShard, old: Any, new: Any) -> None:
+            item = new if new is not None else old
+            key = (shard.table.name, item.hash_key, item.range_key)
+            self._pending.setdefault(key, _Change(shard, old, new)).new = new
+
+        yield StreamShard, "__init__", init
+        yield StreamShard, "add", add
+
+    def commit(self) -> None:
+        """The request has succeeded: its changes are in their streams."""
+        changes, self._pending = list(self._pending.values()), {}
+        for change in changes:
+            record = change.record(self._now())
+            if record is not None:
+                change.shard.items.append(record)
+        if changes:
+            self.on_change()
+
+    def discard(self) -> None:
+        """The request has failed: it has changed nothing."""
+        self._pending.clear()
+
+    def count(self, stream_arn: str) -> int:
+        """How many records a stream has had."""
+        return len(self._records(stream_arn))
+
+    def record(self, stream_arn: str, place: int) -> dict[str, Any]:
+        """The record at a place of a stream, as Lambda passes it to a function."""
+        record: Mapping[str, Any] = self._records(stream_arn)[place].to_json()
+        change = {**record["dynamodb"]}
+        at = change.pop("ApproximateCreationDateTime").replace(tzinfo=UTC)
+        return {
+            **{key: record[key] for key in ("eventID", "eventName", "eventVersion", "eventSource")},
+            "awsRegion": self._region,
+            "dynamodb": {"ApproximateCreationDateTime": at.timestamp(), **json.loads(dynamo_json_dump(change))},
+            "eventSourceARN": stream_arn,
+        }
+
+    def shard_id(self, stream_arn: str) -> str:
+        """A local stream has one shard."""
+        shard = self._shard(stream_arn)
+        return str(shard.id) if shard is not None else ""
+
+    def _records(self, stream_arn: str) -> list[StreamRecord]:
+        shard = self._shard(stream_arn)
+        return shard.items if shard is not None else []
+
+    def _shard(self, stream_arn: str) -> StreamShard | None:
+        table = dynamodb_backends[self._account][self._region].tables.get(stream_arn.split("/")[1])
+        return table.stream_shard if table is not None else None
+
+
+def _plain(item: Any) -> Any:
+    return json.loads(dynamo_json_dump(item.to_json()["Attributes"]))

@@ -1,0 +1,200 @@
+"""Watch stack: every hour the served models are judged by what they were asked, and what follows is begun."""
+
+from collections.abc import Sequence
+
+from aws_cdk import ArnFormat, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.constructs.alarms import NAMESPACE, Alarms
+from infra.constructs.capture_stream import CAPTURES
+from infra.constructs.permissions import Objects, allow, read_items
+from infra.constructs.platform_function import PlatformFunction
+from infra.constructs.retraining import Retraining
+from infra.constructs.sources import Sources
+from infra.constructs.state_machine import StateMachine
+from infra.release_machine import Step
+from infra.stacks.data import DataStack
+from infra.stacks.release import FEEDBACK, RUNS, ReleaseStack
+from infra.watch_machine import definition
+from tidegate.settings import ObserveSettings, SurveySettings
+
+PROFILES = "profiles/"
+VERDICTS = "verdicts/"
+SCHEDULE = "cron(10 * * * ? *)"  # ten minutes after the hour: its last captures are in S3 by then
+EVENT_AGE_SECONDS = 3000  # an execution that could not be started is left to the next hour
+SURVEY_MEMORY_MB = 512
+OBSERVE_MEMORY_MB = 1769
+HOUR = 3600
+
+
+class WatchStack(Stack):
+    """The functions of the watch, their state machine and its schedule, the alarms on what they find, retraining."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, data: DataStack, release: ReleaseStack, sources: Sources
+    ) -> None:
+        settings = sources.settings
+        super().__init__(
+            scope, construct_id, description=f"Tidegate {settings.stage}: drift, live quality and what follows"
+        )
+        self._settings = settings
+        self._data = data
+        self._release = release
+        self._sources = sources
+        self._layers = [sources.core_layer(self), sources.third_party_layer(self, "serving")]
+        self.survey = self._survey()
+        self.observe = self._observe()
+        self.functions = (self.survey, self.observe)
+        self.machine = self._state_machine()
+        self._every_hour()
+        self.alarms = Alarms(self, prefix=settings.prefix, topic_arn=data.alarms.topic_arn)
+        self._watch_the_watch()
+        self._watch_the_models()
+
+    def _survey(self) -> PlatformFunction:
+        captures = self._data.captures_bucket
+        return PlatformFunction(
+            self,
+            "survey",
+            sources=self._sources,
+            layers=self._layers,
+            environment=SurveySettings(
+                registry_table=self._data.registry.table_name, captures_bucket=captures.bucket_name
+            ),
+            permissions=[
+                read_items(self._data.registry.table_arn),
+                allow(["s3:ListBucket"], [captures.bucket_arn]),
+            ],
+            memory_mb=SURVEY_MEMORY_MB,
+            timeout_seconds=120,
+            description="Says which models the watch is to look at",
+        )
+
+    def _observe(self) -> PlatformFunction:
+        captures, artifacts = self._data.captures_bucket, self._data.artifacts_bucket
+        table = self._data.registry.table_arn
+        return PlatformFunction(
+            self,
+            "observe",
+            sources=self._sources,
+            layers=self._layers,
+            environment=ObserveSettings(
+                registry_table=self._data.registry.table_name,
+                artifacts_bucket=artifacts.bucket_name,
+                captures_bucket=captures.bucket_name,
+                stage=self._settings.stage,
+            ),
+            permissions=[read_items(table), _put_standings(table)],
+            objects=[
+                Objects(artifacts, RUNS, read=True),
+                Objects(captures, CAPTURES, read=True),
+                Objects(captures, FEEDBACK, read=True),
+                Objects(captures, PROFILES, read=True, write=True),
+                Objects(captures, VERDICTS, read=True, write=True),
+            ],
+            memory_mb=OBSERVE_MEMORY_MB,
+            timeout_seconds=300,
+            description="Counts what models were asked, judges it and records how they stand",
+        )
+
+    def _state_machine(self) -> StateMachine:
+        survey, observe = (Step(each.function.function_arn, each.timeout_seconds) for each in self.functions)
+        return StateMachine(
+            self,
+            "Machine",
+            name="watch",
+            definition=definition(survey, observe),
+            functions=[survey.arn, observe.arn],
+            settings=self._settings,
+        )
+
+    def _every_hour(self) -> None:
+        role = iam.Role(
+            self,
+            "ScheduleRole",
+            assumed_by=iam.ServicePrincipal("events.amazonaws.com"),
+            description=f"Starts the state machine {self._settings.prefix}-watch",
+            inline_policies={
+                "Permissions": iam.PolicyDocument(statements=[allow(["states:StartExecution"], [self.machine.arn])])
+            },
+        )
+        name = f"{self._settings.prefix}-watch"
+        events.CfnRule(
+            self,
+            "Schedule",
+            name=name,
+            description="Looks at every served model once an hour",
+            schedule_expression=SCHEDULE,
+            targets=[
+                events.CfnRule.TargetProperty(
+                    id="watch",
+                    arn=self.machine.arn,
+                    role_arn=role.role_arn,
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self._release.failures.queue_arn),
+                    retry_policy=events.CfnRule.RetryPolicyProperty(
+                        maximum_event_age_in_seconds=EVENT_AGE_SECONDS, maximum_retry_attempts=20
+                    ),
+                )
+            ],
+        )
+        # By its name: the queue's stack must not wait for this one, which waits for it.
+        rule = self.format_arn(
+            service="events", resource="rule", resource_name=name, arn_format=ArnFormat.SLASH_RESOURCE_NAME
+        )
+        undeliverable = allow(["sqs:SendMessage"], [self._release.failures.queue_arn])
+        undeliverable.add_principals(iam.ServicePrincipal("events.amazonaws.com"))
+        undeliverable.add_condition("ArnEquals", {"aws:SourceArn": rule})
+        self._release.failures.add_to_resource_policy(undeliverable)
+
+    def _watch_the_watch(self) -> None:
+        machine = {"StateMachineArn": self.machine.arn}
+        for metric, words in {
+            "ExecutionsFailed": "could not look at every model; the log of observe says at which, and why",
+            "ExecutionsTimedOut": "ran out of time: raise the concurrency in infra/watch_machine.py",
+        }.items():
+            name = f"watch-{metric.removeprefix('Executions').lower()}"
+            self.alarms.watch(name, "AWS/States", metric, machine, f"The hourly watch {words}.")
+        names: Sequence[str] = [function.function_name for function in self.functions]
+        self.alarms.watch_class(
+            "watch-errors", "Errors", names, 3, "survey or observe keep failing or time out; read their logs."
+        )
+
+    def _watch_the_models(self) -> None:
+        """Sums over models, each of which is told once an hour."""
+        own = {"service": self.observe.name, "stage": self._settings.stage}
+        self.alarms.watch(
+            "drifted",
+            NAMESPACE,
+            "Drifted",
+            own,
+            "A model's inputs, scores or quality have changed; `tidegate status` names it, `tidegate drift` says how.",
+            period=HOUR,
+        )
+        self.alarms.watch(
+            "needs-redesign",
+            NAMESPACE,
+            "NeedsRedesign",
+            own,
+            "Training again does not help a model; `tidegate status` names it. Its owner looks, then acknowledges.",
+            period=HOUR,
+        )
+        self.retraining = Retraining(
+            self,
+            "Retraining",
+            data=self._data,
+            release=self._release,
+            sources=self._sources,
+            layers=[self._layers[0], self._sources.third_party_layer(self, "training")],
+            alarms=self.alarms,
+            counted=own,
+        )
+
+
+def _put_standings(table_arn: str) -> iam.PolicyStatement:
+    """Put items of models; which of them, a key cannot say."""
+    statement = allow(["dynamodb:PutItem"], [table_arn])
+    statement.add_condition("ForAllValues:StringLike", {"dynamodb:LeadingKeys": ["MODEL#*"]})
+    statement.add_condition("Null", {"dynamodb:LeadingKeys": "false"})
+    return statement

@@ -1,0 +1,171 @@
+"""What the watch keeps: in the captures bucket the counted hours and the verdicts, in the registry how models stand.
+
+    profiles/model=<model>/hour=<hour>/version=<version>.json     an hour of a version, counted
+    verdicts/model=<model>/<hour of the look>.json                what a look found
+    registry, pk MODEL#<model>, sk WATCH                          domain.watch.Standing
+
+Documents are written whole under names that follow from what they say, so a repeated write changes nothing.
+"""
+
+import gzip
+import json
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+
+from tidegate.aws.captures import PREFIX as CAPTURES
+from tidegate.aws.clients import answering, s3
+from tidegate.aws.evidence import FEEDBACK
+from tidegate.aws.items import decode, encode
+from tidegate.aws.objects import S3Artifacts
+from tidegate.aws.table import RefusedError, Table, put
+from tidegate.domain.watch import Standing
+from tidegate.errors import ConflictError, NotFoundError
+from tidegate.ports import Sources
+
+WATCH = "WATCH"
+PROFILES = "profiles/"
+VERDICTS = "verdicts/"
+_THREADS = 8
+
+
+class DynamoStandings:
+    """ports.Standings."""
+
+    def __init__(self, table_name: str) -> None:
+        self._table = Table(table_name)
+
+    def standing(self, model: str) -> Standing | None:
+        """See ports.Standings."""
+        item = self._table.get(f"MODEL#{model}", WATCH)
+        return decode(Standing, item) if item else None
+
+    def save(self, standing: Standing) -> None:
+        """See ports.Standings. A write that is refused because of itself finds its own record and is done."""
+        pk, item = f"MODEL#{standing.model}", encode(standing)
+        if standing.revision == 1:
+            write = put(pk, WATCH, item, when="attribute_not_exists(#sk)")
+        else:
+            write = put(pk, WATCH, item, when="#revision = :before", before={"N": str(standing.revision - 1)})
+        try:
+            self._table.write(write)
+        except RefusedError:
+            if self.standing(standing.model) == standing:
+                return
+            raise ConflictError(
+                f"the standing of {standing.model} was changed by somebody else (revision {standing.revision} exists)",
+                next_step=f"see `tidegate drift {standing.model}` and decide again",
+            ) from None
+
+
+class S3Verdicts:
+    """ports.Verdicts."""
+
+    def __init__(self, bucket: str) -> None:
+        self._objects = S3Artifacts(bucket)
+
+    def write(self, model: str, hour: str, document: Mapping[str, Any]) -> str:
+        """See ports.Verdicts."""
+        key = f"{VERDICTS}model={model}/{hour}.json"
+        self._objects.put(key, _encoded(document), content_type="application/json")
+        return key
+
+    def read(self, key: str) -> dict[str, Any]:
+        """See ports.Verdicts."""
+        document: dict[str, Any] = json.loads(self._objects.get(key))
+        return document
+
+
+class S3Hours:
+    """ports.Hours. Captures and feedback are what Firehose writes: gzip, one record a line, never changed."""
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+        self._objects = S3Artifacts(bucket)
+
+    def asked(self, model: str, since: str) -> bool:
+        """See ports.Hours."""
+        folder = f"{CAPTURES}model={model}/hour="
+        with answering("S3"):
+            page = s3().list_objects_v2(Bucket=self._bucket, Prefix=folder, StartAfter=folder + since, MaxKeys=1)
+        return page["KeyCount"] > 0
+
+    def sources(self, model: str, first: str, last: str) -> dict[str, Sources]:
+        """See ports.Hours."""
+        captures = self._keys(CAPTURES, model, first, last)
+        feedback = self._keys(FEEDBACK, model, first, last)
+        return {hour: Sources(tuple(keys), tuple(feedback.get(hour, ()))) for hour, keys in captures.items()}
+
+    def outcomes(self, sources: Sources) -> dict[str, Any]:
+        """See ports.Hours."""
+        latest: dict[str, tuple[datetime, Any]] = {}
+        for lines in self._read(sources.feedback):
+            for line in lines:
+                record = json.loads(line)
+                reported = datetime.fromisoformat(record["time"])
+                known = latest.get(record["id"])
+                if known is None or reported >= known[0]:
+                    latest[record["id"]] = reported, record["outcome"]
+        return {prediction: outcome for prediction, (_, outcome) in latest.items()}
+
+    def lines(self, sources: Sources) -> Iterator[Iterable[bytes]]:
+        """See ports.Hours."""
+        return self._read(sources.captures)
+
+    def counted(self, model: str, version: int, hours: Collection[str]) -> dict[str, dict[str, Any]]:
+        """See ports.Hours."""
+
+        def read(hour: str) -> dict[str, Any] | None:
+            with suppress(NotFoundError):
+                document: dict[str, Any] = json.loads(self._objects.get(_profile_key(model, version, hour)))
+                return document
+            return None
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = zip(hours, pool.map(read, hours), strict=True)
+            return {hour: document for hour, document in found if document is not None}
+
+    def keep(self, model: str, version: int, hour: str, document: Mapping[str, Any]) -> None:
+        """See ports.Hours."""
+        self._objects.put(_profile_key(model, version, hour), _encoded(document), content_type="application/json")
+
+    def _keys(self, prefix: str, model: str, first: str, last: str) -> dict[str, list[str]]:
+        """Keys by hour; S3 lists them in order."""
+        folder = f"{prefix}model={model}/hour="
+        pages = s3().get_paginator("list_objects_v2")
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        with answering("S3"):
+            for page in pages.paginate(Bucket=self._bucket, Prefix=folder, StartAfter=folder + first):
+                for entry in page.get("Contents", []):
+                    hour = entry["Key"].removeprefix(folder).partition("/")[0]
+                    if hour > last:
+                        return found
+                    found[hour].append(entry["Key"])
+        return found
+
+    def _read(self, keys: Iterable[str]) -> Iterator[Iterable[bytes]]:
+        """Lines of each object, in order; the next few are fetched ahead, packed as they are."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            ahead: deque[Future[bytes]] = deque()
+            for key in keys:
+                ahead.append(pool.submit(self._objects.get, key))
+                if len(ahead) >= _THREADS:
+                    yield _unpacked(ahead.popleft())
+            while ahead:
+                yield _unpacked(ahead.popleft())
+
+
+def _profile_key(model: str, version: int, hour: str) -> str:
+    return f"{PROFILES}model={model}/hour={hour}/version={version}.json"
+
+
+def _encoded(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _unpacked(data: Future[bytes]) -> Iterable[bytes]:
+    return gzip.GzipFile(fileobj=BytesIO(data.result()))

@@ -1,0 +1,223 @@
+"""What follows from the verdicts on a served model: train again, ask people, or leave it alone.
+
+A model's standing is one record. Retraining is damped: a cooldown between two trainings that nobody asked for, at most
+so many within a while, none while a release is under way. And it is given up where it does not help: when candidates
+are turned away in a row, when drift persists after a promotion, or when the cause is one that training would only
+learn: a broken feed, new categories in masses, a target that is no longer what it was. Then people decide.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Trigger(StrEnum):
+    """What asks for a training."""
+
+    SCHEDULE = "schedule"
+    DRIFT = "drift"
+    QUALITY = "quality"
+
+
+class Health(StrEnum):
+    """How a model stands."""
+
+    UNKNOWN = "unknown"  # too little was seen to say
+    STEADY = "steady"
+    DRIFTED = "drifted"  # something changed; training again may help
+    NEEDS_REDESIGN = "needs_redesign"  # training again does not help: people have to look
+
+
+class Outcome(StrEnum):
+    """What became of a training that the watch started."""
+
+    UNDER_WAY = "under_way"
+    PROMOTED = "promoted"
+    TURNED_AWAY = "turned_away"  # by gate, approver or canary
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A training that the watch started."""
+
+    run_id: str
+    trigger: Trigger
+    at: datetime
+    outcome: Outcome = Outcome.UNDER_WAY
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Symptoms:
+    """What the verdicts on a version's windows say, in the words of this decision. Sentences tell why.
+
+    `unfixable` names causes that training would only learn. `window_from` is the start of the shortest window, and
+    `problem` says why nothing can be judged at all.
+    """
+
+    version: int | None
+    judged: bool  # at least one window had enough rows
+    drift: tuple[str, ...] = ()
+    quality: tuple[str, ...] = ()
+    unfixable: tuple[str, ...] = ()
+    window_from: datetime | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The spec's `watch` part, as far as it decides about training."""
+
+    retrain_on: frozenset[Trigger]
+    every: timedelta | None
+    cooldown: timedelta
+    at_most: int
+    within: timedelta
+    give_up_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A model's standing. `revision` counts its changes; every write names the one it replaces.
+
+    `attempts` are the latest trainings that the watch started, oldest first. `wanted` is the trigger of a training that
+    is due; whoever dispatches it clears it by recording the attempt. `last_trained_at` counts every accepted version.
+    """
+
+    model: str
+    revision: int
+    health: Health
+    since: datetime
+    looked_at: datetime
+    version: int | None = None
+    reasons: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    wanted: Trigger | None = None
+    held_back: str = ""  # why a wanted training does not start yet
+    last_trained_at: datetime | None = None
+    acknowledged_by: str = ""
+    acknowledged_at: datetime | None = None
+    acknowledged_because: str = ""
+    verdicts_key: str = ""  # S3 key of the whole verdict document
+    summary: Any = None  # a few numbers of it, for lists and dashboards
+
+
+KEPT_ATTEMPTS = 50
+
+
+def look(
+    before: Standing | None, symptoms: Symptoms, policy: Policy, *, model: str, under_way: bool, now: datetime
+) -> Standing:
+    """The standing after a look at the verdicts.
+
+    Args:
+        before: the last standing, its attempts' outcomes brought up to date by `settle`; None at the first look.
+        under_way: a release of the model holds the lease.
+    """
+    known = before or Standing(model, revision=0, health=Health.UNKNOWN, since=now, looked_at=now)
+    seen = replace(known, revision=known.revision + 1, looked_at=now, version=symptoms.version)
+    if known.health is Health.NEEDS_REDESIGN:  # until somebody acknowledges it
+        return replace(seen, wanted=None, held_back="")
+    given_up = _given_up(known, symptoms, policy)
+    if given_up:
+        return _stands(seen, known, Health.NEEDS_REDESIGN, given_up, now)
+    trigger, why = _trigger(known, symptoms, policy, now)
+    if symptoms.drift or symptoms.quality:
+        health = Health.DRIFTED
+    else:
+        health = Health.STEADY if symptoms.judged else Health.UNKNOWN
+    stands = _stands(seen, known, health, why or tuple(filter(None, [symptoms.problem])), now)
+    if trigger is None:
+        return stands
+    held_back = _held_back(known, policy, under_way=under_way, now=now)
+    return replace(stands, wanted=None if held_back else trigger, held_back=held_back)
+
+
+def started(standing: Standing, attempt: Attempt) -> Standing:
+    """The standing once a wanted training has begun."""
+    kept = (*standing.attempts, attempt)[-KEPT_ATTEMPTS:]
+    return replace(standing, revision=standing.revision + 1, wanted=None, held_back="", attempts=kept)
+
+
+def settle(standing: Standing, outcomes: Mapping[str, tuple[Outcome, datetime]]) -> Standing:
+    """The standing with what became of its attempts, by run; `revision` stays, since `look` counts it."""
+    settled = tuple(
+        replace(each, outcome=outcomes[each.run_id][0], ended_at=outcomes[each.run_id][1])
+        if each.outcome is Outcome.UNDER_WAY and each.run_id in outcomes
+        else each
+        for each in standing.attempts
+    )
+    return replace(standing, attempts=settled)
+
+
+def acknowledge(standing: Standing, *, by: str, reason: str, now: datetime) -> Standing:
+    """The standing after somebody has seen to it: the loop may try again, and earlier failures count no more."""
+    return replace(
+        standing,
+        revision=standing.revision + 1,
+        health=Health.UNKNOWN,
+        since=now,
+        reasons=(),
+        wanted=None,
+        held_back="",
+        acknowledged_by=by,
+        acknowledged_at=now,
+        acknowledged_because=reason,
+    )
+
+
+def _stands(seen: Standing, known: Standing, health: Health, reasons: Sequence[str], now: datetime) -> Standing:
+    since = known.since if health is known.health else now
+    return replace(seen, health=health, since=since, reasons=tuple(reasons), wanted=None, held_back="")
+
+
+def _given_up(known: Standing, symptoms: Symptoms, policy: Policy) -> tuple[str, ...]:
+    """Why training again would not help; empty when it may."""
+    if symptoms.unfixable:
+        return symptoms.unfixable
+    counted = [each for each in known.attempts if known.acknowledged_at is None or each.at > known.acknowledged_at]
+    ended = [each for each in counted if each.outcome is not Outcome.UNDER_WAY]
+    latest = ended[-policy.give_up_after :]
+    if len(latest) == policy.give_up_after and all(each.outcome is not Outcome.PROMOTED for each in latest):
+        runs = ", ".join(each.run_id for each in latest)
+        return (f"the last {policy.give_up_after} candidates were turned away: runs {runs}", *symptoms.drift)
+    last = ended[-1] if ended else None
+    persists = (
+        last is not None
+        and last.outcome is Outcome.PROMOTED
+        and last.ended_at is not None
+        and symptoms.window_from is not None
+        and symptoms.window_from >= last.ended_at
+    )
+    if persists and last is not None and (symptoms.drift or symptoms.quality):
+        return (f"it drifts still, though run {last.run_id} was promoted", *symptoms.drift, *symptoms.quality)
+    return ()
+
+
+def _trigger(
+    known: Standing, symptoms: Symptoms, policy: Policy, now: datetime
+) -> tuple[Trigger | None, tuple[str, ...]]:
+    why = (*symptoms.quality, *symptoms.drift)
+    if symptoms.quality and Trigger.QUALITY in policy.retrain_on:
+        return Trigger.QUALITY, why
+    if symptoms.drift and Trigger.DRIFT in policy.retrain_on:
+        return Trigger.DRIFT, why
+    every = policy.every if Trigger.SCHEDULE in policy.retrain_on else None
+    if every is not None and known.last_trained_at is not None and now >= known.last_trained_at + every:
+        return Trigger.SCHEDULE, (*why, f"it is trained every {every.total_seconds() / 86_400:g} days")
+    return None, why
+
+
+def _held_back(known: Standing, policy: Policy, *, under_way: bool, now: datetime) -> str:
+    """Why a training that is due does not start now; empty when it may."""
+    if under_way or any(each.outcome is Outcome.UNDER_WAY for each in known.attempts):
+        return "a release of the model is under way"
+    recent = [each for each in known.attempts if each.at > now - policy.within]
+    if recent and now < recent[-1].at + policy.cooldown:
+        return f"the last training began {recent[-1].at.isoformat()}; cooldown {policy.cooldown}"
+    if len(recent) >= policy.at_most:
+        return f"{len(recent)} trainings have begun within {policy.within}; at most {policy.at_most}"
+    return ""

@@ -1,0 +1,87 @@
+"""The world changes: the watch sees it, names the features, trains again on what was labelled since, or asks people."""
+
+from typing import Any
+
+import pandas as pd
+
+from tests.flows.conftest import House, instances_of
+from tests.flows.rollouts import DIRECT, SHALLOW
+from tests.flows.test_release_flow import wait_until
+
+ROWS = 800
+WATCHED: dict[str, Any] = {"windows_hours": [24], "cooldown_hours": 0, "give_up_after": 1}
+
+
+def ask(house: House, model: str, flights: pd.DataFrame, **said: Any) -> list[str]:
+    """Ask about so many flights, a hundred at a time; the ids of the predictions."""
+    names = [feature["name"] for feature in house.spec(model)["features"]]
+    instances = [instance | said for instance in instances_of(flights, names)]
+    ids = []
+    for start in range(0, len(instances), 100):
+        answer = house.client.predict(model, instances[start : start + 100])
+        ids += [prediction["id"] for prediction in answer["predictions"]]
+    return ids
+
+
+def tell(house: House, model: str, ids: list[str], flights: pd.DataFrame) -> None:
+    """What became of those flights."""
+    items = [{"id": each, "outcome": bool(late)} for each, late in zip(ids, flights["late"], strict=True)]
+    for start in range(0, len(items), 500):
+        assert house.client.feedback(model, items[start : start + 500])["accepted"] == len(items[start : start + 500])
+
+
+def watched(house: House, model: str) -> dict[str, Any]:
+    """The standing after the next hourly look."""
+    house.cloud.settle()
+    before = (house.client.watched(model)["standing"] or {}).get("looked_at", "")
+    house.cloud.advance(3_600)
+    wait_until(lambda: (house.client.watched(model)["standing"] or {}).get("looked_at", "") > before, 90)
+    standing: dict[str, Any] = house.client.watched(model)["standing"]
+    return standing
+
+
+def begun(house: House, model: str) -> dict[str, Any]:
+    """The training that the watch starts: its alarm fires, the labelled captures become a dataset version."""
+
+    def attempted() -> list[dict[str, Any]]:
+        house.cloud.advance(60)
+        attempts: list[dict[str, Any]] = house.client.watched(model)["standing"]["attempts"]
+        return attempts
+
+    wait_until(attempted, 120)
+    return attempted()[-1]
+
+
+def test_a_changed_season_is_seen_and_answered_with_a_training_on_labelled_captures(house: House) -> None:
+    model = "seasonal"
+    rolling = {"holdout_days": 31}
+    run = house.release(model, candidates=SHALLOW, release=DIRECT, watch=WATCHED, split=rolling)
+    assert run["status"] == "accepted", run
+    july = house.flights[house.flights["month"] == 7].sample(ROWS, random_state=7)
+    ids = ask(house, model, july)
+    tell(house, model, ids, july)
+    standing = watched(house, model)
+    assert standing["health"] == "drifted", standing
+    assert any("temp" in reason or "month" in reason for reason in standing["reasons"]), standing["reasons"]
+
+    attempt = begun(house, model)
+    assert attempt["trigger"] in {"drift", "quality"}
+    retrained = house.client.wait_for_run(model, attempt["run_id"], timeout_seconds=180)
+    assert retrained["status"] in {"accepted", "rejected"}, retrained
+    harvested = house.client.dataset_version("flights-sample", retrained["dataset_version"])
+    base = house.client.dataset_version("flights-sample")
+    assert harvested["base"] == base["version"]
+    assert harvested["rows"] == base["rows"] + ROWS
+
+
+def test_a_broken_feed_is_given_to_people_and_not_to_training(house: House) -> None:
+    model = "fed-badly"
+    assert house.release(model, candidates=SHALLOW, release=DIRECT, watch=WATCHED)["status"] == "accepted"
+    spring = house.flights[house.flights["month"] == 4].sample(ROWS, random_state=8)
+    ask(house, model, spring, temp=None, dewp=None, humid=None)
+    standing = watched(house, model)
+    assert standing["health"] == "needs_redesign", standing
+    assert any("temp" in reason for reason in standing["reasons"]), standing["reasons"]
+    assert not standing["attempts"]
+    assert house.client.acknowledge(model, "the weather station is back")["changed"]
+    assert house.client.watched(model)["standing"]["health"] == "unknown"

@@ -1,0 +1,138 @@
+"""How a change in the registry gets to people and systems, and what becomes of one that does not."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from infra.local.patterns import matches
+from tests.infra.synthesized import Deployment, Resource
+from tests.unit.test_announcement import DRIFT, ENTRY, RUN, STEADY, looked
+from tests.unit.test_rollout import ASKED, House
+from tidegate.aws.announcements import change_of
+from tidegate.aws.items import encode
+from tidegate.domain.announcement import announcement
+from tidegate.domain.release import CandidateRun, RunStatus
+
+
+def mapping(deployment: Deployment) -> Resource:
+    (found,) = deployment.resources("AWS::Lambda::EventSourceMapping")
+    return found
+
+
+def lets_through(deployment: Deployment, record: dict[str, Any]) -> bool:
+    filters = mapping(deployment).properties["FilterCriteria"]["Filters"]
+    return any(matches(json.loads(entry["Pattern"]), record) for entry in filters)
+
+
+def record(pk: str, sk: str, before: Any, after: Any) -> dict[str, Any]:
+    """A record of the stream."""
+    images = {"OldImage": before, "NewImage": after}
+    keys = {"pk": {"S": pk}, "sk": {"S": sk}}
+    kept = {name: keys | encode(image) for name, image in images.items() if image is not None}
+    return {"eventName": "MODIFY" if before else "INSERT", "dynamodb": {"Keys": keys, **kept}}
+
+
+def records() -> dict[str, dict[str, Any]]:
+    house = House(ASKED)
+    asked = house.begin()
+    house.decide()
+    model, candidate = "MODEL#trip-delay", "RUN#r-3#CANDIDATE#001"
+    fitted = CandidateRun(1, "sklearn.tree.DecisionTreeClassifier", {}, "roc_auc", 0.7, 1.0, 100)
+    return {
+        "entry": record("LEDGER#trip-delay", "0000000007", None, ENTRY),
+        "rollout": record(model, "ROLLOUT#r-3", None, asked),
+        "decision": record(model, "ROLLOUT#r-3", asked, house.at),
+        "requested": record(model, "RUN#r-3", None, RUN),
+        "step": record(model, "RUN#r-3", RUN, RUN),
+        "candidate": record(model, candidate, None, fitted),
+        "candidate again": record(model, candidate, fitted, fitted),
+        "route": record(model, "ROUTE", None, ENTRY),
+        "drift": record(model, "WATCH", STEADY, looked(STEADY, DRIFT)),
+        "drift at the first look": record(model, "WATCH", None, looked(None, DRIFT)),
+        **{
+            status.value: record(model, "RUN#r-3", RUN, replace(RUN, status=status))
+            for status in RunStatus
+            if status.final
+        },
+    }
+
+
+@pytest.mark.parametrize("what", records())
+def test_the_function_is_called_for_what_is_told_and_for_nothing_that_it_never_tells(
+    what: str, deployment: Deployment
+) -> None:
+    written = records()[what]
+    change = change_of(written)
+    assert lets_through(deployment, written) is (change is not None and announcement(change) is not None)
+
+
+def test_a_failing_change_is_tried_again_for_hours_and_then_kept_alone(deployment: Deployment) -> None:
+    found = mapping(deployment).properties
+    assert found["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert found["BatchSize"] == 1
+    assert 10 <= found["MaximumRetryAttempts"] <= 10_000
+    assert 3600 <= found["MaximumRecordAgeInSeconds"] < 86_400  # the stream itself forgets after a day
+    assert "Failures" in json.dumps(found["DestinationConfig"]["OnFailure"]["Destination"])
+    assert found["StartingPosition"] == "TRIM_HORIZON"
+
+
+def test_the_stream_has_what_was_before_and_what_is_after(deployment: Deployment) -> None:
+    (table,) = deployment.resources("AWS::DynamoDB::Table")
+    assert table.properties["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+
+
+def test_the_function_may_read_and_tell_and_nothing_else(deployment: Deployment) -> None:
+    (role,) = [role for role in deployment.resources("AWS::IAM::Role") if role.id.startswith("AnnounceRole")]
+    (policy,) = role.properties["Policies"]
+    allowed = {}
+    for statement in policy["PolicyDocument"]["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        allowed |= dict.fromkeys(actions, json.dumps(statement["Resource"]))
+    assert set(allowed) == {
+        "dynamodb:DescribeStream",
+        "dynamodb:GetItem",
+        "dynamodb:GetRecords",
+        "dynamodb:GetShardIterator",
+        "dynamodb:ListStreams",
+        "dynamodb:Query",
+        "events:PutEvents",
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "sns:Publish",
+        "sqs:SendMessage",
+        "xray:PutTelemetryRecords",
+        "xray:PutTraceSegments",
+    }
+    assert "event-bus/default" in allowed["events:PutEvents"]
+    assert "Releases" in allowed["sns:Publish"]
+    assert "StreamArn" in allowed["dynamodb:GetRecords"]
+    assert "Failures" in allowed["sqs:SendMessage"]
+
+
+def test_people_subscribe_to_a_topic_of_its_own_under_the_alarms_key(deployment: Deployment) -> None:
+    topics = {topic.id.removesuffix(topic.id[-8:]): topic for topic in deployment.resources("AWS::SNS::Topic")}
+    assert set(topics) == {"Alarms", "Releases"}
+    assert topics["Releases"].properties["TopicName"] == f"tidegate-{deployment.stage}-releases"
+    assert topics["Releases"].properties["KmsMasterKeyId"] == topics["Alarms"].properties["KmsMasterKeyId"]
+    subscribed = [
+        (subscription.properties["TopicArn"]["Ref"], subscription.properties["Endpoint"])
+        for subscription in deployment.resources("AWS::SNS::Subscription")
+    ]
+    mails = ["oncall@example.com"] if deployment.stage == "prod" else []
+    assert sorted(subscribed) == sorted((topic.id, mail) for topic in topics.values() for mail in mails)
+
+
+def test_late_announcements_and_a_failing_function_wake_people(deployment: Deployment) -> None:
+    alarms = {
+        alarm.properties["AlarmName"]: alarm.properties for alarm in deployment.resources("AWS::CloudWatch::Alarm")
+    }
+    name = f"tidegate-{deployment.stage}-announce"
+    late = alarms[f"tidegate-{deployment.stage}-announcements-late"]
+    assert (late["MetricName"], late["Threshold"], late["Statistic"]) == ("IteratorAge", 300_000, "Maximum")
+    assert late["Dimensions"] == [{"Name": "FunctionName", "Value": name}]
+    for kind in ("errors", "throttles"):
+        assert name in json.dumps(alarms[f"tidegate-{deployment.stage}-release-{kind}"]["Metrics"])
