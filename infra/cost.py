@@ -7,6 +7,7 @@ No free tier is deducted. Prices are AWS's list prices for us-east-1, without ta
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +22,11 @@ SOURCE = "AWS price pages, us-east-1"
 ALARM_METRICS = 54
 DASHBOARDS = 1
 KEYS = 1
+MEMORY_MB = {"feedback": 512, "survey": 512, "observe": 1769}
 
 SECONDS_A_MONTH = 30 * 86_400
+HOURS_A_MONTH = 30 * 24
+BATCH_MODELS = 25  # that the watch looks at in one call
 GB = 1024.0  # MB
 
 
@@ -79,14 +83,21 @@ class Line:
         return self.quantity * PRICES[self.price].usd / PRICES[self.price].per
 
 
-def idle() -> list[Line]:
-    """A month in which nothing happens."""
+def idle(settings: DeploymentSettings) -> list[Line]:
+    """A month in which nothing happens but the hourly watch, which finds no model."""
     return [
         Line("alarms", "alarm", ALARM_METRICS, "the first 10 of an account are free"),
         Line("dashboard", "dashboard", DASHBOARDS, "the first 3 of an account are free"),
         Line("key of the topics", "key", KEYS, "CloudWatch cannot publish under AWS's own"),
         Line("deployed code", "s3-storage", 0.15, "zipped layers in the CDK's bucket"),
         Line("datasets, models, registry", "s3-storage", 1, "for each GB you keep"),
+        Line("watch, state machine", "transition", 7 * HOURS_A_MONTH, "7 states each hour"),
+        Line(
+            "watch, survey",
+            f"lambda-{settings.architecture}",
+            HOURS_A_MONTH * MEMORY_MB["survey"] / GB,
+            f"1 s each hour at {MEMORY_MB['survey']} MB",
+        ),
     ]
 
 
@@ -146,6 +157,70 @@ def serving(predictions: int, models: int, settings: DeploymentSettings) -> list
     ]
 
 
+def feedback(outcomes: int, models: int, settings: DeploymentSettings) -> list[Line]:
+    """A month of outcomes, reported as `tidegate feedback` does, once they are all known.
+
+    Args:
+        outcomes: predictions of the month whose outcome is reported.
+        models: how many models they are for.
+        settings: architecture.
+    """
+    requests = math.ceil(outcomes / 500)
+    objects = min(outcomes, 2 * models * HOURS_A_MONTH)
+    gb = outcomes * 150 / 1e9
+    return [
+        Line("API", "http-api", requests, "one for 500 outcomes"),
+        Line(
+            "function",
+            f"lambda-{settings.architecture}",
+            requests * 0.1 * MEMORY_MB["feedback"] / GB,
+            f"0.1 s each at {MEMORY_MB['feedback']} MB",
+        ),
+        Line("taken in", "firehose", gb, "0.15 KB each, many in a record"),
+        Line("partitions", "firehose-partition", gb, "the same"),
+        Line("keys", "firehose-jq", outcomes * 0.001 / 3600, "1 ms each"),
+        Line("objects", "firehose-object", objects, "two for each model and hour of predictions"),
+        Line("writes", "s3-put", objects, "the same objects"),
+        Line("kept", "s3-storage", outcomes * 40 / 1e9, "0.04 KB each, gzipped; for each month kept"),
+        Line("metrics", "metric", 1 + models, "1 name, in all and for each model"),
+    ]
+
+
+def watch(models: int, settings: DeploymentSettings) -> list[Line]:
+    """A month of looking every hour at models that are asked all the time; beside what the watch costs when idle.
+
+    Args:
+        models: how many are asked.
+        settings: architecture.
+    """
+    looks = HOURS_A_MONTH * models
+    week = 7 * 24
+    return [
+        Line(
+            "observe",
+            f"lambda-{settings.architecture}",
+            looks * 10 * MEMORY_MB["observe"] / GB,
+            f"10 s for each look at a model, at {MEMORY_MB['observe']} MB",
+        ),
+        Line(
+            "state machine",
+            "transition",
+            HOURS_A_MONTH * math.ceil(models / BATCH_MODELS),
+            f"one each hour for {BATCH_MODELS} models",
+        ),
+        Line("lists", "s3-put", looks * (1 + week * 60 // 1_000 + 2), "a week of objects, 1,000 a page"),
+        Line("captures and feedback read", "s3-get", looks * (10 + 60 + 60 + 2), "an hour's objects, counted 3 times"),
+        Line("profiles read", "s3-get", looks * week, "a week of hours for each look"),
+        Line("profiles written", "s3-put", looks * 3, "hours counted: begun, full, with their outcomes"),
+        Line("verdicts written", "s3-put", looks, "one a look"),
+        Line("profiles, verdicts kept", "s3-storage", looks * 100_000 / 1e9, "0.1 MB a look; for each month kept"),
+        Line("registry, read", "dynamodb-read", looks * 20, "model, route, version, standing, rollout"),
+        Line("registry, written", "dynamodb-write", looks * 5, "how the model stands, 5 KB"),
+        Line("announcing", f"lambda-{settings.architecture}", looks * 0.05, "each write is looked at, 0.1 s at 512 MB"),
+        Line("metrics", "metric", 8 + 8 * models, "8 names, in all and for each model"),
+    ]
+
+
 def release(settings: DeploymentSettings) -> list[Line]:
     """One run of the release state machine: six candidates on some 100,000 rows, and the default rollout, which looks
     once a minute at a canary of 40 minutes and then 500 times in a day of watching."""
@@ -180,10 +255,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     settings = DeploymentSettings()
     tables = {
-        "a month idle": idle(),
+        "a month idle": idle(settings),
         f"{chosen.predictions:,} predictions a month, beside that": serving(
             chosen.predictions, chosen.models, settings
         ),
+        "an outcome reported for each of them": feedback(chosen.predictions, chosen.models, settings),
+        f"watching for a month, models asked: {chosen.models:,}": watch(chosen.models, settings),
         "one release run": release(settings),
     }
     if chosen.json:
@@ -193,8 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{title}")
         for line in lines:
             price = PRICES[line.price]
-            print(f"  {line.what:<27}{line.usd:>9.4f}  {line.quantity:>13,.2f} {price.unit:<22} {line.because}")
-        print(f"  {'total, USD':<27}{sum(line.usd for line in lines):>9.2f}")
+            print(f"  {line.what:<28}{line.usd:>9.4f}  {line.quantity:>13,.2f} {price.unit:<22} {line.because}")
+        print(f"  {'total, USD':<28}{sum(line.usd for line in lines):>9.2f}")
     print(f"\nprices: {SOURCE}, as of {PRICES_OF}; no free tier deducted")
     for price in PRICES.values():
         usd = f"{price.usd:.10f}".rstrip("0").rstrip(".")

@@ -74,9 +74,10 @@ def tried(
                 users.demand_that_all_were_answered()
                 time.sleep(0.1)
         cloud.settle()
-        with users.flowing():
+        with users.flowing(connections=1):
             following, unknown_at = look(cloud, client, rollout)
-            if following["phase"] == "rolled_back":
+        if following["phase"] == "rolled_back":
+            with users.flowing():
                 time.sleep(ROUTE_SECONDS)
         if not steps or steps[-1]["share_bp"] != rollout["share_bp"]:
             steps.append({"share_bp": rollout["share_bp"], "requests": 0})

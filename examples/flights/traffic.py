@@ -45,7 +45,7 @@ class Traffic:
             return [answer for answer in pool.map(lambda _: self._ask(), range(count)) if answer]
 
     @contextmanager
-    def flowing(self) -> Iterator[None]:
+    def flowing(self, connections: int = CONNECTIONS) -> Iterator[None]:
         """Users ask all the time, until the block ends."""
         over = threading.Event()
 
@@ -53,8 +53,8 @@ class Traffic:
             while not over.is_set():
                 self._ask()
 
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            asking = [pool.submit(go_on) for _ in range(CONNECTIONS)]
+        with ThreadPoolExecutor(connections) as pool:
+            asking = [pool.submit(go_on) for _ in range(connections)]
             try:
                 yield
             finally:

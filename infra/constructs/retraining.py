@@ -71,12 +71,12 @@ class Retraining(Construct):
                 registry_table=data.registry.table_name,
                 data_bucket=data.data_bucket.bucket_name,
                 captures_bucket=data.captures_bucket.bucket_name,
-                release_state_machine=release.machine.ref,
+                release_state_machine=release.machine.arn,
                 catalog_function=catalog.function_name,
             ),
             permissions=[
                 *write_items(data.registry.table_arn),
-                allow(["states:StartExecution"], [release.machine.ref]),
+                allow(["states:StartExecution"], [release.machine.arn]),
                 allow(["lambda:InvokeFunction"], [catalog.function_arn]),
             ],
             objects=[

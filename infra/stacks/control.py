@@ -53,13 +53,13 @@ class ControlStack(Stack):
                 artifacts_bucket=data.artifacts_bucket.bucket_name,
                 captures_bucket=data.captures_bucket.bucket_name,
                 stage=settings.stage,
-                release_state_machine=release.machine.ref,
+                release_state_machine=release.machine.arn,
                 catalog_function=catalog.function_name,
             ),
             permissions=[
                 *write_items(data.registry.table_arn),
                 append_to_ledger(data.registry.table_arn),
-                allow(["states:SendTaskSuccess", "states:StartExecution"], [release.machine.ref]),
+                allow(["states:SendTaskSuccess", "states:StartExecution"], [release.machine.arn]),
                 allow(["lambda:InvokeFunction"], [catalog.function_arn]),
             ],
             objects=[

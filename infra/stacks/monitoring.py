@@ -43,7 +43,7 @@ class MonitoringStack(Stack):
         steps = [function.function_name for function in release.functions.values()]
         announce = announcements.announce.function_name
         queue = {"QueueName": release.failures.queue_name}
-        machine = {"StateMachineArn": release.machine.ref}
+        machine = {"StateMachineArn": release.machine.arn}
         serving_api, control_api = {"ApiId": serving.api.api.ref}, {"ApiId": control.api.api.ref}
         own = {"service": "inference", "stage": settings.stage}
 

@@ -7,15 +7,15 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
-from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
 from infra.constructs.capture_stream import CAPTURES
-from infra.constructs.keeping import log_group, removal_policy
+from infra.constructs.keeping import removal_policy
 from infra.constructs.parameters import publish
-from infra.constructs.permissions import EVERY_RESOURCE, Objects, acknowledge, allow, append_to_ledger, write_items
+from infra.constructs.permissions import Objects, acknowledge, allow, append_to_ledger, write_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources, lock_hash
+from infra.constructs.state_machine import StateMachine
 from infra.release_machine import Step, definition
 from infra.stacks.data import DataStack
 from tidegate.settings import (
@@ -30,6 +30,7 @@ from tidegate.settings import (
 DATASETS = "datasets/"
 RUNS = "runs/"
 FEEDBACK = "feedback/"
+MACHINE = "release"
 DAY_SECONDS = 86_400
 
 
@@ -43,7 +44,6 @@ class ReleaseStack(Stack):
         )
         self._sources = sources
         self._data = data
-        self._machine_name = f"{settings.prefix}-release"
         core = sources.core_layer(self)
         self._serving = [core, sources.third_party_layer(self, "serving")]
         self._training = [core, sources.third_party_layer(self, "training")]
@@ -51,7 +51,7 @@ class ReleaseStack(Stack):
         self.functions = {function.name: function for function in self._functions()}
         self.machine = self._state_machine()
         self._settle_lost_runs()
-        publish(self, "StateMachine", "release-state-machine", self.machine.ref, settings)
+        publish(self, "StateMachine", "release-state-machine", self.machine.arn, settings)
 
     def _functions(self) -> Sequence[PlatformFunction]:
         settings = self._sources.settings
@@ -130,7 +130,7 @@ class ReleaseStack(Stack):
         machine = self.format_arn(
             service="states",
             resource="stateMachine",
-            resource_name=self._machine_name,
+            resource_name=f"{self._sources.settings.prefix}-{MACHINE}",
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         return self._step(
@@ -190,72 +190,20 @@ class ReleaseStack(Stack):
         acknowledge(queue, ["AwsSolutions-SQS3"], "this is the dead-letter queue; an alarm fires on its first message")
         return queue
 
-    def _state_machine(self) -> stepfunctions.CfnStateMachine:
+    def _state_machine(self) -> StateMachine:
         settings = self._sources.settings
         steps = {
             name: Step(function.function.function_arn, function.timeout_seconds)
             for name, function in self.functions.items()
             if name != "catalog"
         }
-        logs = log_group(self, "ReleaseLogs", f"/aws/vendedlogs/states/{settings.prefix}-release", settings)
-        role = iam.Role(
+        return StateMachine(
             self,
-            "ReleaseRole",
-            assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
-            description=f"What the state machine {settings.prefix}-release may do",
-            inline_policies={
-                "Permissions": iam.PolicyDocument(
-                    statements=[
-                        allow(["lambda:InvokeFunction"], [step.arn for step in steps.values()]),
-                        allow(
-                            [
-                                "logs:CreateLogDelivery",
-                                "logs:DeleteLogDelivery",
-                                "logs:DescribeLogGroups",
-                                "logs:DescribeResourcePolicies",
-                                "logs:GetLogDelivery",
-                                "logs:ListLogDeliveries",
-                                "logs:PutResourcePolicy",
-                                "logs:UpdateLogDelivery",
-                            ],
-                            ["*"],
-                        ),
-                        allow(
-                            [
-                                "xray:GetSamplingRules",
-                                "xray:GetSamplingTargets",
-                                "xray:PutTelemetryRecords",
-                                "xray:PutTraceSegments",
-                            ],
-                            ["*"],
-                        ),
-                    ]
-                )
-            },
-        )
-        acknowledge(role, [EVERY_RESOURCE], "X-Ray and CloudWatch Logs deliveries have no resources to name")
-        return stepfunctions.CfnStateMachine(
-            self,
-            "Release",
-            state_machine_name=self._machine_name,
-            state_machine_type="STANDARD",
-            role_arn=role.role_arn,
-            definition_string=self.to_json_string(
-                definition(steps, partition=self.partition, training_concurrency=settings.training_concurrency)
-            ),
-            # Every step is logged, but not its data: an error's cause may quote values of the dataset.
-            logging_configuration=stepfunctions.CfnStateMachine.LoggingConfigurationProperty(
-                level="ALL",
-                include_execution_data=False,
-                destinations=[
-                    stepfunctions.CfnStateMachine.LogDestinationProperty(
-                        cloud_watch_logs_log_group=stepfunctions.CfnStateMachine.CloudWatchLogsLogGroupProperty(
-                            log_group_arn=logs.attr_arn
-                        )
-                    )
-                ],
-            ),
-            tracing_configuration=stepfunctions.CfnStateMachine.TracingConfigurationProperty(enabled=True),
+            "Machine",
+            name=MACHINE,
+            definition=definition(steps, partition=self.partition, training_concurrency=settings.training_concurrency),
+            functions=[step.arn for step in steps.values()],
+            settings=settings,
         )
 
     def _settle_lost_runs(self) -> None:
@@ -271,7 +219,7 @@ class ReleaseStack(Stack):
                 "detail-type": ["Step Functions Execution Status Change"],
                 "detail": {
                     "status": ["ABORTED", "FAILED", "TIMED_OUT"],
-                    "stateMachineArn": [self.machine.ref],
+                    "stateMachineArn": [self.machine.arn],
                 },
             },
             targets=[

@@ -4,18 +4,24 @@ import copy
 import hashlib
 import io
 import os
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import fastparquet
 import pandas as pd
 import pytest
+import urllib3
 import yaml
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
-from examples.flights.build_dataset import OUTCOME, TIME, build
+from examples.flights.build_dataset import OUTCOME, TIME, flights
 from infra.app import build as synthesize
 from infra.local.cloud import LocalCloud
 from infra.settings import DeploymentSettings
@@ -24,6 +30,8 @@ from tidegate.cli.client import Client
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "flights"
 SAMPLE_ROWS = 24_000
+HTTP = urllib3.PoolManager(maxsize=8)
+SHALLOW = [{"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 4}}]
 
 
 @dataclass
@@ -34,6 +42,11 @@ class House:
     client: Client
     flights: pd.DataFrame
     specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def states(self) -> Any:
+        """A client of Step Functions."""
+        return self.cloud.client("stepfunctions")
 
     def register(self, name: str, content: bytes, **said: Any) -> dict[str, Any]:
         """Add one file to the catalog the way the command line does, and wait until it is read."""
@@ -53,10 +66,7 @@ class House:
         document |= {
             "name": model,
             "dataset": "flights-sample",
-            "candidates": [
-                {"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 6}},
-                {"estimator": "sklearn.linear_model.LogisticRegression", "parameters": {"C": 0.3}},
-            ],
+            "candidates": SHALLOW,
             "gate": {"margin": 0.005, "min_rows": 500, "resamples": 500},
             "release": {"steps": [], "watch_hours": 0},
             "targets": {"latency_p99_ms": 500},
@@ -68,6 +78,15 @@ class House:
         self.client.apply_model(model, yaml.safe_dump(self.spec(model, **changes)))
         run = self.client.start_run(model, token)["run"]
         return self.client.wait_for_run(model, run["run_id"], timeout_seconds=180)
+
+    def asked(self, path: str, body: bytes, **headers: str) -> urllib3.BaseHTTPResponse:
+        """The serving API's answer to one POST as it is: well signed, malformed or not, never sent again."""
+        url = self.client.serving_endpoint.url + path
+        keys = self.cloud.env()
+        credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
+        request = AWSRequest("POST", url, headers={"content-type": "application/json"} | headers, data=body)
+        SigV4Auth(credentials, "execute-api", LocalCloud.region).add_auth(request)
+        return HTTP.request("POST", url, body=body, headers=dict(request.headers.items()), retries=False)
 
     def instances(self, rows: pd.DataFrame, model: str) -> list[dict[str, Any]]:
         """Requests made of flights, with the fields that the served model asks for."""
@@ -81,6 +100,15 @@ def instances_of(rows: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
     return [
         {name: None if pd.isna(value) else value for name, value in row.items()} for row in plain.to_dict("records")
     ]
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """What the condition says once it says something."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+    return found
 
 
 class _Unclosed(io.BytesIO):
@@ -108,11 +136,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     os.environ.pop("AWS_PROFILE", None)
     with LocalCloud.start(Path(assembly), runtime_dir=runtime, state_dir=folder, tick=False) as cloud:
         client = Client.from_session(cloud.session(), "dev", endpoint_url=cloud.endpoint_url)
-        content = build()
-        flights = fastparquet.ParquetFile(io.BytesIO(content)).to_pandas()
-        house = House(cloud, client, flights)
-        spring = flights[flights["month"] <= 5].sample(SAMPLE_ROWS, random_state=1).sort_values("scheduled")
-        sample = house.register("flights-sample", to_parquet(spring), outcome=list(OUTCOME))
+        house = House(cloud, client, flights())
+        spring = house.flights[house.flights["month"] <= 5].sample(SAMPLE_ROWS, random_state=1)
+        sample = house.register("flights-sample", to_parquet(spring.sort_values("scheduled")), outcome=list(OUTCOME))
         assert sample["status"] == "ready", sample["problem"]
         yield house
 
@@ -123,3 +149,11 @@ def served_model(house: House) -> str:
     run = house.release("asked")
     assert run["status"] == "accepted", run
     return "asked"
+
+
+@pytest.fixture(scope="session")
+def approver(house: House) -> Client:
+    """Somebody with the approver's policy and nothing else."""
+    arn = house.cloud.client("ssm").get_parameter(Name="/tidegate/dev/approver-policy")["Parameter"]["Value"]
+    house.cloud.add_user("second-pair-of-eyes", [arn])
+    return Client.from_session(house.cloud.session("second-pair-of-eyes"), "dev", endpoint_url=house.cloud.endpoint_url)

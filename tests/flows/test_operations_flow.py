@@ -9,19 +9,17 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.flows.conftest import House
+from tests.flows.conftest import SHALLOW, House
+from tests.flows.rollouts import BOOSTED
 from tidegate.cli import exits
 from tidegate.cli.client import Client, NotAllowedError
 from tidegate.cli.main import main
-
-WEAK = [{"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 4}}]
-STRONG = [{"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "parameters": {"max_iter": 60}}]
 
 
 @pytest.fixture(scope="module")
 def model(house: House) -> str:
     """A model whose second version replaced its first."""
-    for candidates in (WEAK, STRONG):
+    for candidates in (SHALLOW, BOOSTED):
         assert house.release("operated", candidates=candidates)["status"] == "accepted"
     return "operated"
 
@@ -103,7 +101,7 @@ def test_a_role_may_do_its_job_and_is_told_whose_job_the_rest_is(house: House, m
     assert house.client.wait_for_run(model, run["run_id"], timeout_seconds=180)["status"] in {"accepted", "rejected"}
 
 
-@pytest.mark.parametrize("function", ["control", "promote", "register", "settle"])
+@pytest.mark.parametrize("function", ["control", "register", "rollout", "settle"])
 def test_no_function_may_rewrite_the_ledger(house: House, model: str, function: str) -> None:
     iam = house.cloud._clients.root("iam")
     role = next(

@@ -8,26 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from infra.local.cloud import LocalCloud
-from tests.flows.conftest import House, instances_of
-
-ROOT = Path(__file__).resolve().parents[2]
-HTTP = urllib3.PoolManager()
-
-
-def signed(house: House, method: str, path: str, body: bytes = b"", **headers: str) -> urllib3.BaseHTTPResponse:
-    """One request as it is, malformed or not, with a good signature."""
-    url = house.client.serving_endpoint.url + path
-    keys = house.cloud.env()
-    credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
-    request = AWSRequest(method, url, headers={"content-type": "application/json"} | headers, data=body)
-    SigV4Auth(credentials, "execute-api", LocalCloud.region).add_auth(request)
-    return HTTP.request(method, url, body=body, headers=dict(request.headers.items()), retries=False)
+from tests.flows.conftest import HTTP, House, instances_of
 
 
 def bucket(house: House) -> str:
@@ -73,7 +58,7 @@ def test_two_hundred_malformed_bodies_get_a_4xx_that_names_the_problem_and_never
     statuses: dict[int, int] = {}
     for _ in range(200):
         body = mutations(good, chance)
-        answer = signed(house, "POST", f"/models/{served_model}/predict", body)
+        answer = house.asked(f"/models/{served_model}/predict", body)
         statuses[answer.status] = statuses.get(answer.status, 0) + 1
         assert 400 <= answer.status < 500, (answer.status, answer.data, body[:600])
         assert answer.headers["content-type"] == "application/problem+json"
@@ -86,7 +71,7 @@ def test_two_hundred_malformed_bodies_get_a_4xx_that_names_the_problem_and_never
 
 def test_a_fault_names_instance_and_field(house: House, served_model: str, good: dict[str, Any]) -> None:
     body = {"instances": [good, good | {"hour": 99, "origin": "XXX"}, {"hour": 5}]}
-    answer = signed(house, "POST", f"/models/{served_model}/predict", json.dumps(body).encode())
+    answer = house.asked(f"/models/{served_model}/predict", json.dumps(body).encode())
     assert answer.status == 422
     paths = {fault["path"] for fault in json.loads(answer.data)["errors"]}
     assert {"instances[1].hour", "instances[1].origin", "instances[2].carrier"} <= paths
@@ -94,12 +79,12 @@ def test_a_fault_names_instance_and_field(house: House, served_model: str, good:
 
 def test_wrong_content_type_and_too_large_bodies_have_their_own_answers(house: House, served_model: str) -> None:
     path = f"/models/{served_model}/predict"
-    assert signed(house, "POST", path, b"{}", **{"content-type": "text/plain"}).status == 415
-    assert signed(house, "POST", path, b" " * 1_500_000).status == 413
+    assert house.asked(path, b"{}", **{"content-type": "text/plain"}).status == 415
+    assert house.asked(path, b" " * 1_500_000).status == 413
 
 
 def test_an_unknown_model_is_not_found(house: House) -> None:
-    assert signed(house, "POST", "/models/nobody/predict", b'{"instances": [{}]}').status == 404
+    assert house.asked("/models/nobody/predict", b'{"instances": [{}]}').status == 404
 
 
 def test_unsigned_and_wrongly_signed_requests_do_not_reach_the_function(house: House, served_model: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from infra import cost
 from infra.settings import DeploymentSettings
 from tests.infra.synthesized import Deployment
+from tidegate.steps.survey import BATCH_MODELS
 
 
 def test_the_idle_bill_counts_what_is_deployed(deployment: Deployment) -> None:
@@ -15,6 +16,23 @@ def test_the_idle_bill_counts_what_is_deployed(deployment: Deployment) -> None:
     assert watched == cost.ALARM_METRICS
     assert len(list(deployment.resources("AWS::CloudWatch::Dashboard"))) == cost.DASHBOARDS
     assert len(list(deployment.resources("AWS::KMS::Key"))) == cost.KEYS
+
+
+def test_the_watch_is_counted_as_it_is_deployed(deployment: Deployment) -> None:
+    deployed = {
+        function.properties["FunctionName"].rpartition("-")[2]: function.properties["MemorySize"]
+        for function in deployment.resources("AWS::Lambda::Function")
+        if "FunctionName" in function.properties
+    }
+    assert {name: deployed[name] for name in cost.MEMORY_MB} == cost.MEMORY_MB
+    assert cost.BATCH_MODELS == BATCH_MODELS
+
+
+def test_the_watch_of_a_model_is_counted_by_the_model_but_for_its_totals() -> None:
+    one, forty = ({line.what: line.quantity for line in cost.watch(n, DeploymentSettings())} for n in (1, 40))
+    assert forty["observe"] == 40 * one["observe"]
+    assert (one["state machine"], forty["state machine"]) == (720, 2 * 720)
+    assert (one["metrics"], forty["metrics"]) == (8 + 8, 8 + 40 * 8)
 
 
 def test_nothing_that_is_billed_by_the_hour_is_deployed_in_dev(deployments: dict[str, Deployment]) -> None:

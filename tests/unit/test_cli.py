@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -228,6 +229,19 @@ def test_datasets_are_listed_and_shown(run: Cli, server: Loopback) -> None:
     assert "departs_at" in run.out
     assert run("data", "list", "--json") == exits.OK
     assert [each["name"] for each in run.document["datasets"]] == ["flights"]
+
+
+def test_a_harvested_version_is_shown_with_its_base_and_lineage(run: Cli, server: Loopback) -> None:
+    base = server.world.with_dataset()
+    assert run("data", "show", "flights", base) == exits.OK
+    assert "lineage" not in run.out
+    sentence = f"version {base} and 120 labelled predictions of flight-delay"
+    harvested = replace(server.world.catalog.version("flights"), version="f" * 16, base=base, lineage=sentence)
+    server.world.catalog.add_version(harvested)
+    assert run("data", "show", "flights", harvested.version) == exits.OK
+    facts = [line.split(maxsplit=1) for line in run.out.splitlines()]
+    assert ["base", base] in facts
+    assert ["lineage", sentence] in facts
 
 
 # Models

@@ -80,6 +80,8 @@ def dataset_version(out: "Console", found: Document) -> None:
         "time": span(found["time_from"], found["time_to"]),
         "files": ", ".join(f"{file['name']} ({size(file['size'])})" for file in found["files"]),
         "added": f"{moment(found['added_at'])} by {who(found['added_by'])}",
+        "base": found["base"],
+        "lineage": found["lineage"],
     }
     _facts(out, facts)
     if found["columns"]:
