@@ -190,7 +190,7 @@ def test_a_fault_of_ours_is_logged_by_its_kind_and_trace_without_its_words(caplo
 
 
 def test_a_version_gets_its_share_and_leaves_for_what_captures_tell_of_it(
-    deployed: DynamoRegistry, capsys: pytest.CaptureFixture[str]
+    deployed: DynamoRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     released(deployed, "r-001", 0.0)
     ref, number = registered(deployed, "r-002", 1.0, steps=[50])
@@ -209,7 +209,6 @@ def test_a_version_gets_its_share_and_leaves_for_what_captures_tell_of_it(
     body = gzip.compress("\n".join(json.dumps(record) for record in recorded([*failed, *fine])).encode())
     key = f"{PREFIX}model={MODEL}/hour={hour_of(now)}/captures-1.gz"
     boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
-    capsys.readouterr()
     later = task | {"now": (now + timedelta(seconds=60)).isoformat()}
     moved = rollout.handler(later, CONTEXT)
     assert (moved["next"], moved["phase"], moved["serves"], moved["wait_seconds"]) == ("done", "rolled_back", False, 0)
@@ -218,7 +217,8 @@ def test_a_version_gets_its_share_and_leaves_for_what_captures_tell_of_it(
     route = deployed.route(MODEL)
     assert route is not None
     assert (route.candidate, route.champion and route.champion.version) == (None, 1)
-    assert lines(capsys)[-1]["moved"]["ledger_head"] == moved["ledger_head"] == route.ledger_head
+    assert vars(caplog.records[-1])["moved"] == moved
+    assert moved["ledger_head"] == route.ledger_head
     assert rollout.handler(later, CONTEXT) == moved
 
 

@@ -506,17 +506,16 @@ def kill(route: Route | None, model: str, cause: Cause) -> RouteChange | None:
     return _change(current, changed, Action.KILL, cause, _leaving(current), version=None, previous_version=replaced)
 
 
-def resume(route: Route | None, model: str, cause: Cause) -> RouteChange:
-    """Decide how the champion of a killed model answers again, beside a canary that began meanwhile.
+def resume(route: Route | None, model: str, cause: Cause) -> RouteChange | None:
+    """Decide how the champion of a killed model answers again, beside a canary that began meanwhile; None when the
+    model is not killed (the request came twice).
 
     Raises:
-        ConflictError: the model is not killed, or nothing was ever promoted.
+        ConflictError: nothing was ever promoted.
     """
     current = _served(route, model)
     if not current.killed:
-        raise ConflictError(
-            f"{model} is not killed: {_said(current)}", next_step=f"see what happened: tidegate ledger {model}"
-        )
+        return None
     changed = replace(current, killed=False)
     champion = current.champion.version if current.champion else None
     if current.candidate is None:
@@ -703,10 +702,6 @@ def _served(route: Route | None, model: str) -> Route:
             f"no version of {model} was ever promoted", next_step=f"train one: tidegate train {model} --wait"
         )
     return route
-
-
-def _said(route: Route) -> str:
-    return f"version {route.champion.version} serves" if route.champion else "it has no champion"
 
 
 def _on_trial(route: Route, candidate: Served) -> ConflictError:
