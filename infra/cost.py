@@ -19,8 +19,8 @@ PRICES_OF = "2025-12"
 SOURCE = "AWS price pages, us-east-1"
 
 # What the templates contain; a test counts them there.
-ALARM_METRICS = 54
-DASHBOARDS = 1
+ALARM_METRICS = 61
+DASHBOARDS = 2
 KEYS = 1
 MEMORY_MB = {"feedback": 512, "survey": 512, "observe": 1769}
 
@@ -38,6 +38,11 @@ class Price:
     per: float
     unit: str
     page: str
+
+    @property
+    def each(self) -> float:
+        """US dollars for one unit."""
+        return self.usd / self.per
 
 
 PRICES = {
@@ -80,7 +85,7 @@ class Line:
     @property
     def usd(self) -> float:
         """What the line costs."""
-        return self.quantity * PRICES[self.price].usd / PRICES[self.price].per
+        return self.quantity * PRICES[self.price].each
 
 
 def idle(settings: DeploymentSettings) -> list[Line]:
@@ -213,11 +218,18 @@ def watch(models: int, settings: DeploymentSettings) -> list[Line]:
         Line("profiles read", "s3-get", looks * week, "a week of hours for each look"),
         Line("profiles written", "s3-put", looks * 3, "hours counted: begun, full, with their outcomes"),
         Line("verdicts written", "s3-put", looks, "one a look"),
-        Line("profiles, verdicts kept", "s3-storage", looks * 100_000 / 1e9, "0.1 MB a look; for each month kept"),
+        Line("profiles, verdicts kept", "s3-storage", looks * 200_000 / 1e9, "0.2 MB a look; for each month kept"),
         Line("registry, read", "dynamodb-read", looks * 20, "model, route, version, standing, rollout"),
         Line("registry, written", "dynamodb-write", looks * 5, "how the model stands, 5 KB"),
         Line("announcing", f"lambda-{settings.architecture}", looks * 0.05, "each write is looked at, 0.1 s at 512 MB"),
-        Line("metrics", "metric", 8 + 8 * models, "8 names, in all and for each model"),
+        Line("metrics", "metric", 9 + 9 * models, "9 names, in all and for each model"),
+        Line("metrics of cost, quality", "metric", 6 * models, "4 + 2 names for each model"),
+        Line(
+            "metrics of versions, unit",
+            "metric",
+            4 + 8 * models,
+            "4 names: for a business unit, and for 2 versions a model",
+        ),
     ]
 
 
@@ -289,7 +301,7 @@ def _as_json(tables: dict[str, list[Line]]) -> dict[str, Any]:
                     "usd": round(line.usd, 6),
                     "quantity": line.quantity,
                     "unit": PRICES[line.price].unit,
-                    "unit_price_usd": PRICES[line.price].usd / PRICES[line.price].per,
+                    "unit_price_usd": PRICES[line.price].each,
                     "because": line.because,
                 }
                 for line in lines

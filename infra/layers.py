@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / ".build" / "layers"
-LAYERS = ("serving", "training")
+LAYERS = ("serving", "training", "plots")
 RUNTIME = "runtime"
 TARGETS = ("lambda-x86_64", "lambda-arm64", "local")
 LAMBDA_PYTHON = "3.13"
@@ -38,7 +38,7 @@ _NEWEST_GLIBC_MINOR, _OLDEST_GLIBC_MINOR = 34, 17  # Amazon Linux 2023 has glibc
 _DROPPED_FOLDERS = {"tests", "test", "include", "bin", "__pycache__"}
 _DROPPED_SUFFIXES = {".pyi", ".pyx", ".pxd", ".pxi", ".h", ".hpp", ".c", ".cc", ".cpp", ".proto", ".pyc", ".tp"}
 _KEPT_METADATA = {"METADATA", "entry_points.txt"}
-# Whole subpackages that neither serving nor training a model reaches; the smoke test below keeps this list honest.
+# Whole subpackages that no function reaches; the smoke test below keeps this list honest.
 _DROPPED_PARTS = (
     "onnxruntime/capi/libonnxruntime.so*",  # the Python module carries its own copy
     "onnxruntime/quantization",
@@ -52,6 +52,32 @@ _DROPPED_PARTS = (
     "sklearn/datasets/data",
     "sklearn/datasets/descr",
     "sklearn/datasets/images",
+    "matplotlib/mpl-data/fonts/afm",
+    "matplotlib/mpl-data/fonts/pdfcorefonts",
+    "matplotlib/mpl-data/fonts/ttf/cm*",  # DejaVu Sans measures all text; browsers draw it
+    "matplotlib/mpl-data/fonts/ttf/STIX*.ttf",
+    "matplotlib/mpl-data/fonts/ttf/DejaVuSans?*.ttf",
+    "matplotlib/mpl-data/fonts/ttf/DejaVuSerif*",
+    "matplotlib/mpl-data/images",
+    "matplotlib/mpl-data/plot_directive",
+    "matplotlib/mpl-data/sample_data",
+    "matplotlib/mpl-data/stylelib",
+    "matplotlib/backends/web_backend",
+    "matplotlib/backends/qt_editor",
+    "pylab.py",
+    "PIL/_avif*",
+    "PIL/_imagingtk*",
+    "PIL/_webp*",
+    "pillow.libs/libavif*",
+    "fontTools/varLib",
+    "fontTools/ufoLib",
+    "fontTools/voltLib",
+    "fontTools/designspaceLib",
+    "fontTools/feaLib",
+    "fontTools/mtiLib",
+    "fontTools/cu2qu",
+    "fontTools/qu2cu",
+    "share",
 )
 # Run with nothing else on the path, so that a pruned layer which cannot do its work is never handed on.
 _SMOKE = {
@@ -74,6 +100,19 @@ for model in (HistGradientBoostingClassifier(max_iter=2), make_pipeline(Standard
 with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
     fastparquet.write(file.name, pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]}))
     assert fastparquet.ParquetFile(file.name).to_pandas()["b"].tolist() == ["x", "y"]
+""",
+    "plots": """
+import io, jinja2, numpy, pydantic, yaml, aws_lambda_powertools.metrics, aws_lambda_powertools.logging
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+figure, out = Figure(layout="constrained"), io.BytesIO()
+axes = figure.add_subplot(title="a", xlabel="b")
+axes.plot([1, 2], [3, 4], label="c")
+axes.fill_between([1, 2], [2, 3], [4, 5])
+axes.legend()
+FigureCanvasSVG(figure).print_svg(out)
+assert b"</svg>" in out.getvalue()
+assert jinja2.Environment(autoescape=True).from_string("{{ a }}").render(a="<") == "&lt;"
 """,
     RUNTIME: "import awslambdaric, boto3; boto3.client('s3', region_name='us-east-1')",
 }

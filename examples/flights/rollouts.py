@@ -54,9 +54,12 @@ class Course:
 
 
 def tried(
-    cloud: "LocalCloud", client: "Client", users: Traffic, model: str, run_id: str, *, on_look: Callable[[str], None]
-) -> Course:
+    cloud: "LocalCloud", client: "Client", users: Traffic, model: str, run_id: str, *, on_look: Callable[[str], None],
+    enough: int = ENOUGH,
+) -> Course:  # fmt: skip
     """Let users ask, and evidence be looked at, until a canary is promoted or rolled back.
+
+    The last step goes on until the version has had `enough` requests.
 
     Raises:
         RuntimeError: a request was not answered, or there is no verdict after `MOST_LOOKS`.
@@ -67,7 +70,7 @@ def tried(
     for _ in range(MOST_LOOKS):
         sent, begun = users.sent, len(asked(users.answers, version))
         last = rollout["step"] == rollout["steps"]
-        goal = max(ENOUGH, begun + FURTHER) if last else begun + rollout["plan"]["min_requests"]
+        goal = max(enough, begun + FURTHER) if last else begun + rollout["plan"]["min_requests"]
         on_look(f"version {version} answers {rollout['share_bp'] / 100:g} % of the requests ...")
         with users.flowing():
             while users.sent - sent < FEWEST or len(asked(users.answers, version)) < goal:

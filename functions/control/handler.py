@@ -21,10 +21,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.aws.captures import S3CaptureReader
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.dispatch import LambdaDispatcher
+from tidegate.aws.lookup import S3CaptureLookup
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
-from tidegate.aws.watch import DynamoStandings, S3Verdicts
+from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts
 from tidegate.aws.workflow import StepFunctionsWorkflow
 from tidegate.errors import (
     ArtifactRejectedError,
@@ -39,22 +40,26 @@ from tidegate.errors import (
 )
 from tidegate.ports import (
     Artifacts,
+    CaptureLookup,
     CaptureReader,
     Catalog,
     Clock,
     DatasetFiles,
     Dispatcher,
+    Hours,
     Models,
     Rollouts,
     Routes,
     Runs,
+    Scorer,
+    ScorerLoader,
     Standings,
     Verdicts,
     Versions,
     Workflow,
 )
 from tidegate.settings import ControlSettings
-from tidegate.steps import approvals, captures, datasets, models, routes, runs, standings
+from tidegate.steps import approvals, captures, datasets, models, reproductions, routes, runs, standings
 from tidegate.steps.documents import Document
 from tidegate.telemetry import Meter, logger
 
@@ -62,6 +67,7 @@ RETRY_AFTER_SECONDS = 2
 _NAMES = {  # what a name in a path can be; anything else names nothing
     "dataset": re.compile(r"[a-z][a-z0-9-]{0,62}"),
     "model": re.compile(r"[a-z][a-z0-9-]{0,62}"),
+    "prediction": re.compile(r".+"),  # its step says what is wrong with one
     "run": re.compile(r"[A-Za-z0-9-]{1,80}"),
     "version": re.compile(r"[A-Za-z0-9]{1,64}"),
 }
@@ -80,6 +86,9 @@ class Ports:
     rollouts: Rollouts
     artifacts: Artifacts
     captures: CaptureReader
+    lookup: CaptureLookup
+    hours: Hours
+    load: ScorerLoader
     standings: Standings
     verdicts: Verdicts
     workflow: Workflow
@@ -87,6 +96,13 @@ class Ports:
     clock: Clock
     chance: Callable[[], str]
     meter: Meter
+
+
+def _load(onnx: bytes) -> Scorer:
+    """The runtime is imported by the first call that needs it: no other has to wait for it."""
+    from tidegate.ml.scoring import load
+
+    return load(onnx)
 
 
 @cache
@@ -104,6 +120,9 @@ def wire() -> Ports:
         rollouts=DynamoRollouts(settings.registry_table),
         artifacts=S3Artifacts(settings.artifacts_bucket),
         captures=S3CaptureReader(settings.captures_bucket),
+        lookup=S3CaptureLookup(settings.captures_bucket),
+        hours=S3Hours(settings.captures_bucket),
+        load=_load,
         standings=DynamoStandings(settings.registry_table),
         verdicts=S3Verdicts(settings.captures_bucket),
         workflow=StepFunctionsWorkflow(settings.release_state_machine),
@@ -230,6 +249,26 @@ def _show_run(call: Call, at: Ports) -> Answer:
     return HTTPStatus.OK, runs.show_run(call.path["model"], call.path["run"], runs=at.runs)
 
 
+def _start_reproduction(call: Call, at: Ports) -> Answer:
+    answer = reproductions.start_reproduction(
+        call.path["model"],
+        call.path["version"],
+        reproductions.StartReproduction.read(call.body if call.text else {}),
+        actor=call.actor,
+        versions=at.versions,
+        runs=at.runs,
+        workflow=at.workflow,
+        clock=at.clock,
+        chance=at.chance,
+    )
+    return HTTPStatus.OK if answer["repeated"] else HTTPStatus.ACCEPTED, answer
+
+
+def _show_reproduction(call: Call, at: Ports) -> Answer:
+    model, run = call.path["model"], call.path["run"]
+    return HTTPStatus.OK, reproductions.show_reproduction(model, run, runs=at.runs, artifacts=at.artifacts)
+
+
 def _list_versions(call: Call, at: Ports) -> Answer:
     return HTTPStatus.OK, models.list_versions(call.path["model"], models=at.models, versions=at.versions)
 
@@ -241,6 +280,11 @@ def _show_version(call: Call, at: Ports) -> Answer:
 def _read_report(call: Call, at: Ports) -> Answer:
     model, version = call.path["model"], call.path["version"]
     return HTTPStatus.OK, models.read_report(model, version, versions=at.versions, artifacts=at.artifacts)
+
+
+def _read_page(call: Call, at: Ports) -> Answer:
+    model, version = call.path["model"], call.path["version"]
+    return HTTPStatus.OK, models.read_page(model, version, versions=at.versions, artifacts=at.artifacts)
 
 
 def _decide(call: Call, at: Ports) -> Answer:
@@ -280,6 +324,25 @@ def _list_captures(call: Call, at: Ports) -> Answer:
         clock=at.clock,
     )
     return HTTPStatus.OK, answer
+
+
+def _explain(call: Call, at: Ports) -> Answer:
+    from tidegate.steps.explain import Explain  # with the arithmetic behind it, which no other call waits for
+
+    explained = Explain(
+        models=at.models,
+        catalog=at.catalog,
+        runs=at.runs,
+        versions=at.versions,
+        routes=at.routes,
+        rollouts=at.rollouts,
+        artifacts=at.artifacts,
+        captures=at.lookup,
+        hours=at.hours,
+        load=at.load,
+        clock=at.clock,
+    )
+    return HTTPStatus.OK, explained.prediction(call.path["prediction"], call.query.get("model"))
 
 
 def _show_ledger(call: Call, at: Ports) -> Answer:
@@ -366,14 +429,18 @@ ROUTES: Mapping[str, Callable[[Call, Ports], Answer]] = {
     "GET /models/{model}/runs": _list_runs,
     "POST /models/{model}/runs": _start_run,
     "GET /models/{model}/runs/{run}": _show_run,
+    "GET /models/{model}/runs/{run}/reproduction": _show_reproduction,
     "GET /models/{model}/versions": _list_versions,
     "GET /models/{model}/versions/{version}": _show_version,
     "GET /models/{model}/versions/{version}/report": _read_report,
+    "GET /models/{model}/versions/{version}/page": _read_page,
     "POST /models/{model}/versions/{version}/approval": _decide,
+    "POST /models/{model}/versions/{version}/reproduction": _start_reproduction,
     "GET /models/{model}/rollouts": _list_rollouts,
     "GET /models/{model}/rollouts/{run}": _show_rollout,
     "POST /models/{model}/rollout/end": _end_rollout,
     "GET /captures/{model}": _list_captures,
+    "GET /predictions/{prediction}": _explain,
     "GET /models/{model}/ledger": _show_ledger,
     "GET /models/{model}/ledger/verification": _verify_ledger,
     "POST /models/{model}/rollback": _roll_back,

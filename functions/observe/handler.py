@@ -15,6 +15,7 @@ from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts
+from tidegate.domain.costs import Prices
 from tidegate.messages import Observed, ObserveTask
 from tidegate.settings import ObserveSettings
 from tidegate.steps.observe import observe
@@ -32,6 +33,7 @@ class Wired:
     verdicts: S3Verdicts
     standings: DynamoStandings
     meter: Meter
+    prices: Prices
 
 
 @cache
@@ -46,6 +48,12 @@ def wire() -> Wired:
         verdicts=S3Verdicts(settings.captures_bucket),
         standings=DynamoStandings(settings.registry_table),
         meter=Meter("observe", stage=settings.stage),
+        prices=Prices(
+            gb_second=float(settings.gb_second_usd),
+            request=float(settings.request_usd),
+            gb_month=float(settings.gb_month_usd),
+            memory_mb=float(settings.inference_memory_mb),
+        ),
     )
 
 
@@ -76,11 +84,15 @@ def _look(model: str, now: datetime, parts: Wired) -> None:
         verdicts=parts.verdicts,
         standings=parts.standings,
         clock=SystemClock(),
+        prices=parts.prices,
     )
-    parts.meter.about(model)
+    if looked.own:
+        parts.meter.about(model)
     for name, value in looked.metrics.items():
         parts.meter.count(name, value)
     parts.meter.flush()
+    for dimensions, values in looked.apart:
+        parts.meter.tell(values, **dimensions)
     standing = looked.standing
     logger("observe").info(
         "looked at", extra={"model": model, "health": standing.health.value, "reasons": list(standing.reasons)}

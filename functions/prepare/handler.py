@@ -45,6 +45,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         clock=SystemClock(),
         code_version=settings.code_version,
         lock_hash=settings.lock_hash,
+        allowed_licences=settings.licences,
     )
     answer = plan.to_json()
     logger("prepare").info("prepared", extra={"run": run.to_json(), "plan": answer})

@@ -7,24 +7,35 @@ from aws_cdk import Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 NAMESPACE = "Tidegate"
+MODEL_IN_STATUS = "Model and owner: see `tidegate status`."
 MINUTE = 60
 FIVE_MINUTES = 300
 
 Dimensions = Mapping[str, str]
 
 
-class Alarms:
-    """The alarms of one stack, in the order in which they were made; all of them tell the same topic."""
+def model_on_dashboard(prefix: str) -> str:
+    """Whose an alarm is that counts over all models: the sentence for `Alarms.watch`."""
+    return f"Model: see the graphs by model on the dashboard {prefix}. Owner: see `tidegate status`."
 
-    def __init__(self, stack: Stack, *, prefix: str, topic_arn: str) -> None:
+
+class Alarms:
+    """The alarms of one stack, in the order in which they were made; all of them tell the same topic.
+
+    A description says what happened, whose it is, and at its end where the runbook is: `docs/PAGE.md#section`.
+    """
+
+    def __init__(self, stack: Stack, *, prefix: str, owner: str, topic_arn: str) -> None:
         """
         Args:
             stack: the stack they stand in.
             prefix: first part of their names.
+            owner: who answers for the deployment, and so for every alarm that is not a model's.
             topic_arn: who hears of them.
         """
         self._stack = stack
         self._prefix = prefix
+        self._owner = owner
         self._topic = topic_arn
         self.made: list[cloudwatch.CfnAlarm] = []
 
@@ -36,18 +47,24 @@ class Alarms:
         dimensions: Dimensions,
         meaning: str,
         *,
+        runbook: str,
+        whose: str = "",
         statistic: str = "Sum",
         threshold: float = 1,
         periods: int = 1,
         period: int = MINUTE,
     ) -> cloudwatch.CfnAlarm:
-        """One metric, above or at a threshold for so many periods (seconds each) in a row."""
+        """One metric, above or at a threshold for so many periods (seconds each) in a row.
+
+        `runbook` is page and section in docs/, `whose` the sentence that tells where model and owner are found; without
+        one it is the deployment's owner.
+        """
         percentile = statistic.startswith("p")
         return self._keep(
             cloudwatch.CfnAlarm(
                 self._stack,
                 name,
-                **self._common(name, meaning, threshold, periods),
+                **self._common(name, self._described(meaning, whose, runbook), threshold, periods),
                 namespace=namespace,
                 metric_name=metric,
                 dimensions=[
@@ -61,7 +78,9 @@ class Alarms:
             )
         )
 
-    def watch_class(self, name: str, metric: str, functions: Sequence[str], threshold: int, meaning: str) -> None:
+    def watch_class(
+        self, name: str, metric: str, functions: Sequence[str], threshold: int, meaning: str, *, runbook: str
+    ) -> None:
         """The sum of several functions' metric, so that a class of functions wakes people once."""
         single = [
             cloudwatch.CfnAlarm.MetricDataQueryProperty(
@@ -84,14 +103,20 @@ class Alarms:
         )
         self._keep(
             cloudwatch.CfnAlarm(
-                self._stack, name, **self._common(name, meaning, threshold, 1), metrics=[*single, total]
+                self._stack,
+                name,
+                **self._common(name, self._described(meaning, "", runbook), threshold, 1),
+                metrics=[*single, total],
             )
         )
 
-    def _common(self, name: str, meaning: str, threshold: float, periods: int) -> dict[str, Any]:
+    def _described(self, meaning: str, whose: str, runbook: str) -> str:
+        return f"{meaning} {whose or f'Owner: {self._owner}.'} Runbook: docs/{runbook}"
+
+    def _common(self, name: str, description: str, threshold: float, periods: int) -> dict[str, Any]:
         return {
             "alarm_name": f"{self._prefix}-{name}",
-            "alarm_description": meaning,
+            "alarm_description": description,
             "comparison_operator": "GreaterThanOrEqualToThreshold",
             "threshold": threshold,
             "evaluation_periods": periods,

@@ -54,6 +54,7 @@ CAPTURE_COLUMNS = {
     "request_id": "string",
     "rows": "int",
     "latency_ms": "double",
+    "billed_ms": "double",
     "cold": "boolean",
     "inputs": "map<string,string>",
     "label": "string",

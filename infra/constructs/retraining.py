@@ -16,7 +16,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.constructs.alarms import FIVE_MINUTES, NAMESPACE, Alarms, Dimensions
+from infra.constructs.alarms import FIVE_MINUTES, MODEL_IN_STATUS, NAMESPACE, Alarms, Dimensions
 from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.permissions import Objects, allow, write_items
 from infra.constructs.platform_function import PlatformFunction
@@ -29,6 +29,7 @@ from infra.stacks.release import DATASETS, DAY_SECONDS, FEEDBACK, ReleaseStack
 from tidegate.settings import RetrainSettings
 
 METRIC = "RetrainingWanted"
+NOT_STARTED = "watch.md#a-training-could-not-be-started"  # section of the runbook
 TIMEOUT_SECONDS = 900  # a harvest reads for up to eight minutes, then writes
 
 
@@ -102,7 +103,9 @@ class Retraining(Construct):
             NAMESPACE,
             METRIC,
             counted,
-            "A model drifted, and a training of it is being started; `tidegate status` says which and why.",
+            "A model is to be trained again, and the training is being started; `tidegate drift MODEL` says why.",
+            runbook="watch.md#a-training-is-due",
+            whose=MODEL_IN_STATUS,
         )
         self._start_on(str(wanted.alarm_name), settings.prefix)
         self._watch(alarms)
@@ -162,6 +165,7 @@ class Retraining(Construct):
                 metric,
                 machine,
                 f"A training that the watch wants {words}; the latest execution of {self.machine.name} says why.",
+                runbook=NOT_STARTED,
             )
         alarms.watch(
             "retrain-errors",
@@ -169,6 +173,7 @@ class Retraining(Construct):
             "Errors",
             {"FunctionName": self.retrain.function_name},
             "retrain keeps failing; read its log.",
+            runbook=NOT_STARTED,
             threshold=3,
             period=FIVE_MINUTES,
         )

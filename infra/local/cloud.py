@@ -26,6 +26,7 @@ from infra.local.alarms import Alarms
 from infra.local.assembly import Assembly, Stack, read_assembly
 from infra.local.clients import Clients, LocalSession
 from infra.local.clock import Clock
+from infra.local.dashboards import Dashboards
 from infra.local.delivery import Courier
 from infra.local.events import EventBus
 from infra.local.faults import Throttle
@@ -97,6 +98,7 @@ class LocalCloud:
         host: runs the functions.
         gateways: the HTTP APIs by name.
         clock: the cloud's time; move it with `advance`.
+        dashboards_url: where the CloudWatch dashboards are, as a web page.
         metrics: every data point.
         declared_only: resources that exist in name only, since nothing local stands behind their type.
     """
@@ -352,6 +354,9 @@ class LocalCloud:
         self._bridge = LambdaBridge(self._moto, self.host)
         self.bus.courier = courier
         self.alarms = Alarms(self._moto, self.clock, self.metrics, self.bus, courier)
+        dashboards = Dashboards(self._moto, self.metrics, self.clock.time)
+        closing.callback(dashboards.close)
+        self.dashboards_url = dashboards.url
         self._failed_events = FailedEvents(courier, self._role_of, self.clock.now)
         self._answer_calls(machines)
 

@@ -232,6 +232,11 @@ class MotoServer:
         """Every CloudWatch alarm."""
         return list(cloudwatch_backends[self.account][self.region].alarms.values())
 
+    def dashboards(self) -> Mapping[str, str]:
+        """The bodies of the CloudWatch dashboards, as JSON, by name."""
+        found = cloudwatch_backends[self.account][self.region].dashboards
+        return {name: str(found[name].body) for name in sorted(found)}
+
     def topics(self) -> Sequence[str]:
         """The ARNs of every SNS topic."""
         return list(sns_backends[self.account][self.region].topics)

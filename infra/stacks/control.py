@@ -14,7 +14,7 @@ from infra.constructs.signed_api import SignedApi
 from infra.constructs.sources import Sources
 from infra.settings import DeploymentSettings
 from infra.stacks.data import DataStack
-from infra.stacks.release import DATASETS, RUNS, ReleaseStack
+from infra.stacks.release import DATASETS, FEEDBACK, RUNS, ReleaseStack
 from infra.stacks.serving import ServingStack
 from infra.stacks.watch import VERDICTS
 from tidegate import roles
@@ -67,6 +67,7 @@ class ControlStack(Stack):
                 Objects(data.data_bucket, DATASETS, read=True, write=True),
                 Objects(data.artifacts_bucket, RUNS, read=True),
                 Objects(data.captures_bucket, CAPTURES, read=True),
+                Objects(data.captures_bucket, FEEDBACK, read=True),
                 Objects(data.captures_bucket, VERDICTS, read=True),
             ],
             memory_mb=settings.control_memory_mb,

@@ -1,13 +1,14 @@
-"""Monitoring stack: few alarms, each of them worth waking somebody for, and one dashboard."""
+"""Monitoring stack: few alarms, each of them worth waking somebody for, and two dashboards."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from aws_cdk import Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from infra.constructs.alarms import FIVE_MINUTES, MINUTE, NAMESPACE, Alarms, Dimensions
+from infra import dashboards
+from infra.constructs.alarms import FIVE_MINUTES, MINUTE, NAMESPACE, Alarms, model_on_dashboard
+from infra.constructs.platform_function import PlatformFunction
 from infra.settings import DeploymentSettings
 from infra.stacks.announcements import AnnouncementsStack
 from infra.stacks.control import ControlStack
@@ -17,7 +18,9 @@ from infra.stacks.serving import ServingStack
 from infra.stacks.watch import WatchStack
 
 CONTROL_P99_MS = 5_000
-WIDTH, HEIGHT = 8, 6  # of a graph; the dashboard is 24 wide
+# Sections of the runbook.
+CONTROL, REFUSED = "operations.md#the-control-api-fails-or-is-slow", "operations.md#lambda-refuses-calls"
+CAPTURES = "operations.md#captures-are-missing-or-late"
 
 
 class MonitoringStack(Stack):
@@ -36,16 +39,15 @@ class MonitoringStack(Stack):
         announcements: AnnouncementsStack,
         watch: WatchStack,
     ) -> None:
-        super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: alarms and dashboard")
-        self._prefix = settings.prefix
-        alarms = Alarms(self, prefix=settings.prefix, topic_arn=data.alarms.topic_arn)
+        super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: alarms and dashboards")
+        alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
         inference, api = serving.inference.function_name, control.control.function_name
         steps = [function.function_name for function in release.functions.values()]
         announce = announcements.announce.function_name
         queue = {"QueueName": release.failures.queue_name}
         machine = {"StateMachineArn": release.machine.arn}
-        serving_api, control_api = {"ApiId": serving.api.api.ref}, {"ApiId": control.api.api.ref}
         own = {"service": "inference", "stage": settings.stage}
+        whose = model_on_dashboard(settings.prefix)
 
         # What ends a release of inference's code stands in its own stack.
         alarms.watch(
@@ -54,6 +56,7 @@ class MonitoringStack(Stack):
             "Errors",
             {"FunctionName": api},
             "control crashes or times out; read its log.",
+            runbook=CONTROL,
         )
         alarms.watch(
             "control-latency",
@@ -61,6 +64,7 @@ class MonitoringStack(Stack):
             "Duration",
             {"FunctionName": api},
             f"One call of control in a hundred takes longer than {CONTROL_P99_MS} ms.",
+            runbook=CONTROL,
             statistic="p99",
             threshold=CONTROL_P99_MS,
             periods=3,
@@ -73,6 +77,7 @@ class MonitoringStack(Stack):
                 "Throttles",
                 {"FunctionName": function},
                 f"{name} is refused by Lambda: the account's concurrency is used up; ask AWS for more.",
+                runbook=REFUSED,
             )
         background = [*steps, announce]
         alarms.watch_class(
@@ -81,9 +86,15 @@ class MonitoringStack(Stack):
             background,
             3,
             "Steps of the release, or announce, keep failing; read their logs.",
+            runbook="operations.md#steps-of-a-release-keep-failing",
         )
         alarms.watch_class(
-            "release-throttles", "Throttles", background, 1, "The account's concurrency is used up; ask AWS for more."
+            "release-throttles",
+            "Throttles",
+            background,
+            1,
+            "Steps of the release are refused by Lambda: the account's concurrency is used up; ask AWS for more.",
+            runbook=REFUSED,
         )
         alarms.watch(
             "announcements-late",
@@ -91,6 +102,7 @@ class MonitoringStack(Stack):
             "IteratorAge",
             {"FunctionName": announce},
             "Changes of what is served are told over five minutes late, or not at all; read the log of announce.",
+            runbook="operations.md#when-something-was-not-announced",
             statistic="Maximum",
             threshold=FIVE_MINUTES * 1_000,
         )
@@ -100,6 +112,8 @@ class MonitoringStack(Stack):
             "Duration",
             {"FunctionName": release.functions["train"].function_name},
             "A fit took over 80 % of its time: raise training_timeout_seconds or training_memory_mb, or search less.",
+            runbook="operations.md#a-fit-nearly-ran-out-of-time",
+            whose="Model: see `tidegate runs MODEL`. Owner: see `tidegate status`.",
             statistic="Maximum",
             threshold=800 * release.functions["train"].timeout_seconds,
         )
@@ -107,8 +121,9 @@ class MonitoringStack(Stack):
             "control-api-5xx",
             "AWS/ApiGateway",
             "5xx",
-            control_api,
+            {"ApiId": control.api.api.ref},
             "The control API answers with server errors; read its access log and its function's log.",
+            runbook=CONTROL,
         )
         for metric, words in {
             "ExecutionsFailed": "failed",
@@ -121,6 +136,8 @@ class MonitoringStack(Stack):
                 metric,
                 machine,
                 f"A release {words}; `tidegate runs MODEL` names the run and the reason.",
+                runbook="operations.md#a-release-did-not-end",
+                whose="Model: see the input of the latest execution. Owner: see `tidegate status`.",
             )
         alarms.watch(
             "failed-events",
@@ -128,19 +145,33 @@ class MonitoringStack(Stack):
             "ApproximateNumberOfMessagesVisible",
             queue,
             "An event could not be handled; its message in the failures queue says which and why.",
+            runbook="operations.md#an-event-could-not-be-handled",
             statistic="Maximum",
         )
-        for metric, words in {
-            "ArtifactRejected": "A stored model is not what was registered; it is not served. Find out who wrote it.",
-            "CapturesDropped": "Predictions are answered but not captured; docs/captures.md says why that can be.",
-        }.items():
-            alarms.watch(f"inference-{_dashes(metric)}", NAMESPACE, metric, own, words)
+        alarms.watch(
+            "inference-artifact-rejected",
+            NAMESPACE,
+            "ArtifactRejected",
+            own,
+            "A stored model is not what was registered; it is not served. Find out who wrote it.",
+            runbook="operations.md#a-stored-model-is-not-what-was-registered",
+            whose=whose,
+        )
+        alarms.watch(
+            "inference-captures-dropped",
+            NAMESPACE,
+            "CapturesDropped",
+            own,
+            "Predictions are answered but not captured; docs/captures.md says why that can be.",
+            runbook=CAPTURES,
+        )
         alarms.watch(
             "inference-route-stale",
             NAMESPACE,
             "RouteStale",
             own,
             "Warning: routes could not be refreshed for three minutes; the last known ones serve on, without changes.",
+            runbook="operations.md#routes-are-stale",
             periods=3,
         )
         stream = {"DeliveryStreamName": serving.captures.stream.ref}
@@ -150,6 +181,7 @@ class MonitoringStack(Stack):
             "DeliveryToS3.DataFreshness",
             stream,
             "Captured predictions do not reach S3; the delivery stream's error log says why.",
+            runbook=CAPTURES,
             statistic="Maximum",
             threshold=15 * MINUTE,
         )
@@ -159,113 +191,35 @@ class MonitoringStack(Stack):
             "PartitionCountExceeded",
             stream,
             "More models are asked at once than Firehose has partitions for; their captures go to errors/.",
+            runbook=CAPTURES,
             statistic="Maximum",
         )
 
-        graphs = [
-            self._graph(
-                "Predictions", "Sum", [("AWS/ApiGateway", name, serving_api) for name in ("Count", "4xx", "5xx")]
-            ),
-            self._graph(
-                "Prediction latency (ms)",
-                "p99",
-                [
-                    ("AWS/ApiGateway", "Latency", serving_api),
-                    ("AWS/Lambda", "Duration", {"FunctionName": inference}),
-                ],
-                also="p50",
-            ),
-            self._graph(
-                "Inference faults",
-                "Sum",
-                [
-                    *(("AWS/Lambda", name, {"FunctionName": inference}) for name in ("Errors", "Throttles")),
-                    *(
-                        (NAMESPACE, name, own)
-                        for name in ("ServerErrors", "ArtifactRejected", "ArtifactUnavailable", "RouteStale")
-                    ),
-                ],
-            ),
-            self._graph(
-                "Releases",
-                "Sum",
-                [
-                    ("AWS/States", f"Executions{end}", machine)
-                    for end in ("Started", "Succeeded", "Failed", "TimedOut", "Aborted")
-                ],
-            ),
-            self._graph("Release time (ms)", "Maximum", [("AWS/States", "ExecutionTime", machine)], also="p50"),
-            self._graph("Step errors", "Sum", [("AWS/Lambda", "Errors", {"FunctionName": step}) for step in steps]),
-            self._graph(
-                "Step time (ms)", "Maximum", [("AWS/Lambda", "Duration", {"FunctionName": step}) for step in steps]
-            ),
-            self._graph(
-                "Control API", "Sum", [("AWS/ApiGateway", name, control_api) for name in ("Count", "4xx", "5xx")]
-            ),
-            self._graph(
-                "Events nobody could handle",
-                "Maximum",
-                [("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue)],
-            ),
-            self._graph(
-                "Models drifted, in need of people, to be trained",
-                "Sum",
-                [
-                    (NAMESPACE, name, {"service": "observe", "stage": settings.stage})
-                    for name in ("Drifted", "NeedsRedesign", "RetrainingWanted")
-                ],
-            ),
-            self._graph(
-                "Announcements behind (ms)", "Maximum", [("AWS/Lambda", "IteratorAge", {"FunctionName": announce})]
-            ),
-        ]
-        self._dashboard(graphs, [*serving.alarms.made, *watch.alarms.made, *alarms.made])
-
-    def _graph(
-        self, title: str, statistic: str, metrics: Sequence[tuple[str, str, Dimensions]], *, also: str = ""
-    ) -> dict[str, Any]:
-        lines = [
-            [namespace, metric, *(part for pair in dimensions.items() for part in pair), {"stat": stat}]
-            for stat in filter(None, (statistic, also))
-            for namespace, metric, dimensions in metrics
-        ]
-        return {
-            "title": title,
-            "view": "timeSeries",
-            "region": self.region,
-            "period": FIVE_MINUTES,
-            "metrics": lines,
-            "yAxis": {"left": {"min": 0}},
-        }
-
-    def _dashboard(self, graphs: Sequence[dict[str, Any]], watched: Sequence[cloudwatch.CfnAlarm]) -> None:
-        in_a_row = 24 // WIDTH
-        alarms = {
-            "type": "alarm",
-            "x": 0,
-            "y": 0,
-            "width": 24,
-            "height": 4,
-            "properties": {"title": "Alarms", "alarms": [alarm.attr_arn for alarm in watched]},
-        }
-        placed = [
-            {
-                "type": "metric",
-                "x": index % in_a_row * WIDTH,
-                "y": 4 + index // in_a_row * HEIGHT,
-                "width": WIDTH,
-                "height": HEIGHT,
-                "properties": graph,
-            }
-            for index, graph in enumerate(graphs)
-        ]
-        cloudwatch.CfnDashboard(
-            self,
-            "Dashboard",
-            dashboard_name=self._prefix,
-            dashboard_body=self.to_json_string({"start": "-PT24H", "widgets": [alarms, *placed]}),
+        watched = [*serving.alarms.made, *watch.alarms.made, *alarms.made]
+        others = [announcements.announce, serving.feedback, *watch.functions, watch.retraining.retrain]
+        parts = dashboards.Parts(
+            region=self.region,
+            stage=settings.stage,
+            serving_api=serving.api.api.ref,
+            control_api=control.api.api.ref,
+            inference=inference,
+            control=api,
+            announce=announce,
+            steps=_by_short_name(release.functions.values()),
+            functions=_by_short_name([*release.functions.values(), *others]),
+            release_machine=release.machine.arn,
+            watch_machine=watch.machine.arn,
+            retraining_machine=watch.retraining.machine.arn,
+            failures_queue=release.failures.queue_name,
+            alarms=[alarm.attr_arn for alarm in watched],
         )
+        self._dashboard("Dashboard", settings.prefix, dashboards.platform(parts))
+        of_a_model = dashboards.model(region=self.region, stage=settings.stage)
+        self._dashboard("ModelDashboard", f"{settings.prefix}-model", of_a_model)
+
+    def _dashboard(self, construct_id: str, name: str, body: dashboards.Body) -> None:
+        cloudwatch.CfnDashboard(self, construct_id, dashboard_name=name, dashboard_body=self.to_json_string(body))
 
 
-def _dashes(words: str) -> str:
-    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in words).lstrip("-")
+def _by_short_name(functions: Iterable[PlatformFunction]) -> dict[str, str]:
+    return {function.name: function.function_name for function in functions}

@@ -12,7 +12,7 @@ from constructs import Construct
 from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.keeping import removal_policy
 from infra.constructs.parameters import publish
-from infra.constructs.permissions import Objects, acknowledge, allow, append_to_ledger, write_items
+from infra.constructs.permissions import Objects, acknowledge, allow, append_to_ledger, read_items, write_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources, lock_hash
 from infra.constructs.state_machine import StateMachine
@@ -47,6 +47,7 @@ class ReleaseStack(Stack):
         core = sources.core_layer(self)
         self._serving = [core, sources.third_party_layer(self, "serving")]
         self._training = [core, sources.third_party_layer(self, "training")]
+        self._plots = [core, sources.third_party_layer(self, "plots")]
         self.failures = self._failure_queue()
         self.functions = {function.name: function for function in self._functions()}
         self.machine = self._state_machine()
@@ -90,6 +91,7 @@ class ReleaseStack(Stack):
                     artifacts_bucket=artifacts,
                     code_version=self._sources.code_version,
                     lock_hash=lock_hash(),
+                    allowed_licences=",".join(settings.allowed_licences),
                 ),
                 permissions=items,
                 objects=[datasets, new_runs],
@@ -111,8 +113,35 @@ class ReleaseStack(Stack):
             ),
             self._step("select", registry_only, items, "Chooses the best candidate of a run", seconds=60),
             self._step("evaluate", step, items, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
+            PlatformFunction(
+                self,
+                "examine",
+                sources=self._sources,
+                layers=self._training,
+                environment=step,
+                permissions=items,
+                objects=[runs],
+                memory_mb=settings.step_memory_mb,
+                timeout_seconds=900,
+                description="Looks at slices and groups of the holdout",
+            ),
+            self._step(
+                "reproduce", step, items, "Holds what was made again against its version", seconds=120, objects=[runs]
+            ),
             self._step("gate", step, items, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
             self._step("register", registry_only, with_ledger, "Registers the judged version", seconds=60),
+            PlatformFunction(
+                self,
+                "report",
+                sources=self._sources,
+                layers=self._plots,
+                environment=step,
+                permissions=[read_items(self._data.registry.table_arn)],
+                objects=[runs],
+                memory_mb=settings.step_memory_mb,
+                timeout_seconds=120,
+                description="Draws the page of a version",
+            ),
             self._rollout(with_ledger),
             self._step(
                 "settle",

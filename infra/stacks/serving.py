@@ -8,7 +8,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.constructs.alarms import MINUTE, NAMESPACE, Alarms
+from infra.constructs.alarms import MINUTE, NAMESPACE, Alarms, model_on_dashboard
 from infra.constructs.capture_stream import CAPTURED, REPORTED, RecordStream
 from infra.constructs.code_release import CodeRelease
 from infra.constructs.parameters import publish
@@ -28,6 +28,7 @@ INFERENCE_ROUTES = (
 )
 FEEDBACK_ROUTES = ("POST /feedback",)
 ROUTES = (*INFERENCE_ROUTES, *FEEDBACK_ROUTES)
+FAILING, OUTCOMES = "operations.md#predictions-fail", "operations.md#outcomes-are-late"  # sections of the runbook
 FEEDBACK_MEMORY_MB = 512
 FEEDBACK_TIMEOUT_SECONDS = 25  # all attempts at Firehose take 15, and the API waits 30
 
@@ -82,7 +83,7 @@ class ServingStack(Stack):
             provisioned_concurrent_executions=settings.provisioned_concurrency or None,
         )
         self.api = SignedApi(self, "Api", name="serving", routes=INFERENCE_ROUTES, target=self.live, settings=settings)
-        self.alarms = Alarms(self, prefix=settings.prefix, topic_arn=data.alarms.topic_arn)
+        self.alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
         CodeRelease(
             self,
             "CodeRelease",
@@ -128,6 +129,7 @@ class ServingStack(Stack):
             "Errors",
             {"FunctionName": self.feedback.function_name},
             "feedback crashes or times out; read its log.",
+            runbook=OUTCOMES,
         )
         stream = {"DeliveryStreamName": self.outcomes.stream.ref}
         self.alarms.watch(
@@ -136,6 +138,7 @@ class ServingStack(Stack):
             "DeliveryToS3.DataFreshness",
             stream,
             "Reported outcomes do not reach S3; the delivery stream's error log says why.",
+            runbook=OUTCOMES,
             statistic="Maximum",
             threshold=15 * MINUTE,
         )
@@ -145,6 +148,7 @@ class ServingStack(Stack):
             "PartitionCountExceeded",
             stream,
             "Outcomes of too many hours came at once and lie in errors/; report them again, slower.",
+            runbook=OUTCOMES,
             statistic="Maximum",
         )
 
@@ -156,6 +160,7 @@ class ServingStack(Stack):
         """
         function = self.inference.function_name
         own = {"service": "inference", "stage": settings.stage}
+        whose = model_on_dashboard(settings.prefix)
         return (
             self.alarms.watch(
                 "inference-errors",
@@ -163,6 +168,7 @@ class ServingStack(Stack):
                 "Errors",
                 {"FunctionName": function, "Resource": f"{function}:{self.live.alias_name}"},
                 "inference crashes or times out; read its log.",
+                runbook=FAILING,
             ),
             self.alarms.watch(
                 "inference-latency",
@@ -170,6 +176,8 @@ class ServingStack(Stack):
                 "Duration",
                 {"FunctionName": function},
                 f"One call of inference in a hundred takes longer than {settings.inference_p99_ms} ms.",
+                runbook="operations.md#predictions-are-slow",
+                whose=whose,
                 statistic="p99",
                 threshold=settings.inference_p99_ms,
                 periods=3,
@@ -180,6 +188,7 @@ class ServingStack(Stack):
                 "5xx",
                 {"ApiId": self.api.api.ref},
                 "The serving API answers with server errors; read its access log and its function's log.",
+                runbook=FAILING,
             ),
             self.alarms.watch(
                 "inference-server-errors",
@@ -187,6 +196,8 @@ class ServingStack(Stack):
                 "ServerErrors",
                 own,
                 "Predictions fail, or soon will, by our own fault; read the inference function's log.",
+                runbook=FAILING,
+                whose=whose,
             ),
             self.alarms.watch(
                 "inference-model-failures",
@@ -194,5 +205,7 @@ class ServingStack(Stack):
                 "ModelFailures",
                 own,
                 "A model raised, gave no number or took too long; its fallback answered. Read its log.",
+                runbook="operations.md#models-fail-behind-their-fallback",
+                whose=whose,
             ),
         )

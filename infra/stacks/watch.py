@@ -7,13 +7,14 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.constructs.alarms import NAMESPACE, Alarms
+from infra.constructs.alarms import MODEL_IN_STATUS, NAMESPACE, Alarms
 from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.permissions import Objects, allow, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.retraining import Retraining
 from infra.constructs.sources import Sources
 from infra.constructs.state_machine import StateMachine
+from infra.cost import PRICES
 from infra.release_machine import Step
 from infra.stacks.data import DataStack
 from infra.stacks.release import FEEDBACK, RUNS, ReleaseStack
@@ -27,6 +28,7 @@ EVENT_AGE_SECONDS = 3000  # an execution that could not be started is left to th
 SURVEY_MEMORY_MB = 512
 OBSERVE_MEMORY_MB = 1769
 HOUR = 3600
+NOT_LOOKED_AT = "watch.md#not-every-model-could-be-looked-at"  # section of the runbook
 
 
 class WatchStack(Stack):
@@ -49,7 +51,7 @@ class WatchStack(Stack):
         self.functions = (self.survey, self.observe)
         self.machine = self._state_machine()
         self._every_hour()
-        self.alarms = Alarms(self, prefix=settings.prefix, topic_arn=data.alarms.topic_arn)
+        self.alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
         self._watch_the_watch()
         self._watch_the_models()
 
@@ -85,6 +87,10 @@ class WatchStack(Stack):
                 artifacts_bucket=artifacts.bucket_name,
                 captures_bucket=captures.bucket_name,
                 stage=self._settings.stage,
+                inference_memory_mb=str(self._settings.inference_memory_mb),
+                gb_second_usd=str(PRICES[f"lambda-{self._settings.architecture}"].each),
+                request_usd=str(PRICES["lambda-requests"].each + PRICES["http-api"].each),
+                gb_month_usd=str(PRICES["s3-storage"].each),
             ),
             permissions=[read_items(table), _put_standings(table)],
             objects=[
@@ -155,10 +161,15 @@ class WatchStack(Stack):
             "ExecutionsTimedOut": "ran out of time: raise the concurrency in infra/watch_machine.py",
         }.items():
             name = f"watch-{metric.removeprefix('Executions').lower()}"
-            self.alarms.watch(name, "AWS/States", metric, machine, f"The hourly watch {words}.")
+            self.alarms.watch(name, "AWS/States", metric, machine, f"The hourly watch {words}.", runbook=NOT_LOOKED_AT)
         names: Sequence[str] = [function.function_name for function in self.functions]
         self.alarms.watch_class(
-            "watch-errors", "Errors", names, 3, "survey or observe keep failing or time out; read their logs."
+            "watch-errors",
+            "Errors",
+            names,
+            3,
+            "survey or observe keep failing or time out; read their logs.",
+            runbook=NOT_LOOKED_AT,
         )
 
     def _watch_the_models(self) -> None:
@@ -169,7 +180,9 @@ class WatchStack(Stack):
             NAMESPACE,
             "Drifted",
             own,
-            "A model's inputs, scores or quality have changed; `tidegate status` names it, `tidegate drift` says how.",
+            "A model's inputs, scores or quality have changed; `tidegate drift MODEL` says how.",
+            runbook="watch.md#a-model-has-drifted",
+            whose=MODEL_IN_STATUS,
             period=HOUR,
         )
         self.alarms.watch(
@@ -177,7 +190,19 @@ class WatchStack(Stack):
             NAMESPACE,
             "NeedsRedesign",
             own,
-            "Training again does not help a model; `tidegate status` names it. Its owner looks, then acknowledges.",
+            "Training again does not help a model; its owner looks, then acknowledges.",
+            runbook="watch.md#a-model-needs-redesign",
+            whose=MODEL_IN_STATUS,
+            period=HOUR,
+        )
+        self.alarms.watch(
+            "cost-spike",
+            NAMESPACE,
+            "CostSpike",
+            own,
+            "An hour of a model cost far more than usual; `tidegate cost` names it and says what grew.",
+            runbook="cost.md#an-hour-costs-far-more-than-usual",
+            whose=MODEL_IN_STATUS,
             period=HOUR,
         )
         self.retraining = Retraining(

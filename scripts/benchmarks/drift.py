@@ -13,6 +13,8 @@ column. It has no rule above columns, so a window's alarm is an alert of any col
 
 Every value comes from a lattice of 241 numbers or from eight categories, so a window is a multinomial draw and all
 distances are exact on it. Kolmogorov-Smirnov p-values are the asymptotic ones.
+
+How fast profiles are made is measured beside the peers themselves, see `speed`.
 """
 
 from collections import defaultdict
@@ -27,21 +29,23 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from scripts.benchmarks import speed
 from scripts.benchmarks.svg import Panel, chart
 from tidegate.domain.drift import DriftPolicy, Outcome, judge_features
 from tidegate.domain.prediction import Contract, FeatureContract
 from tidegate.domain.profile import OUTSIDE, ColumnLayout, Layout, Profile, reference
 from tidegate.domain.table import Table
 
-SUMMARY = "wrong and right drift alarms on simulated windows, beside Evidently's and NannyML's default rules"
+SUMMARY = "wrong and right drift alarms beside Evidently's and NannyML's default rules; how fast rows are counted"
 PLOT = Path(__file__).parents[2] / "docs" / "drift.svg"
 TOOLS = ("tidegate", "evidently", "nannyml")
 NAMES = {"tidegate": "Tidegate", "evidently": "Evidently's defaults", "nannyml": "NannyML's defaults"}
 REFERENCE_ROWS = 20_000
 SMALL_REFERENCE_ROWS = 1_000
 RUN_WINDOWS = 20
+_LARGER = (500, 5_000, 50_000)
 SHOWN_ROWS = 500  # in the plot
-_CLEAN_PER_REFERENCE = 25
+_CLEAN_PER_REFERENCE = 5  # windows beside one reference have its luck in common
 _RUNS_PER_REFERENCE = 10
 _LATTICE = np.linspace(-6, 6, 241)
 _CATEGORIES = 8
@@ -117,6 +121,10 @@ class Case:
                 moved[:, : self.features // 2] = 0.2
             case "single" | "single_important":
                 moved[:, 0] = 0.5
+            case "single_0.25":
+                moved[:, 0] = 0.25
+            case "single_0.1":
+                moved[:, 0] = 0.1
         return Truth(moved, self.kind == "single_important")
 
 
@@ -132,6 +140,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         for kind in ("sudden", "gradual", "single", "slight")
         for rows in (500, 5_000)
     ]
+    power += [Case(kind, rows, 10, runs, RUN_WINDOWS) for kind in ("single_0.25", "single_0.1") for rows in _LARGER]
     power += [Case(kind, 5_000, 100, many, RUN_WINDOWS) for kind in ("sudden", "gradual", "single", "single_important")]
     shown = Case("clean", SHOWN_ROWS, 10, runs, RUN_WINDOWS)
     with ProcessPoolExecutor() as pool:  # everything is handed out before the first answer is awaited
@@ -169,6 +178,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             for case in power
             for tool in TOOLS
         ],
+        **speed.run(quick=quick),
     }
 
 
@@ -202,6 +212,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
         ["drift", "features", "rows a window", *heads],
         [[kind, f"{count:,}", f"{rows:,}", *told] for (kind, count, rows), told in runs.items()],
     )
+    yield from speed.tables(figures)
 
 
 def _per_1000(called: Bools) -> float:
@@ -316,7 +327,7 @@ def _simulate(case: Case, runs: int, seed: int) -> Calls:
         _Column(feature, chance.multinomial(case.reference_rows, feature.shares(0.0)))
         for feature in features(case.features)
     ]
-    layout, trained = _reference(columns)
+    layout, trained = _reference(columns, chance)
     cells: list[npt.NDArray[np.int64]] = []
     called: dict[str, list[Bools]] = {"evidently": [], "nannyml": []}
     for index, column in enumerate(columns):
@@ -336,7 +347,7 @@ def _simulate(case: Case, runs: int, seed: int) -> Calls:
     return {tool: tuple(np.asarray(each).reshape(shape).T for each in calls) for tool, calls in found.items()}
 
 
-def _reference(columns: list[_Column]) -> tuple[Layout, Profile]:
+def _reference(columns: list[_Column], chance: np.random.Generator) -> tuple[Layout, Profile]:
     contract = Contract(
         model="simulated",
         task="regression",
@@ -346,7 +357,10 @@ def _reference(columns: list[_Column]) -> tuple[Layout, Profile]:
         ),
     )
     return reference(
-        contract, Table({each.feature.name: each.sample for each in columns}), score=np.zeros(1), target=np.zeros(1)
+        contract,
+        Table({each.feature.name: chance.permutation(each.sample) for each in columns}),  # in the order of time
+        score=np.zeros(1),
+        target=np.zeros(1),
     )
 
 

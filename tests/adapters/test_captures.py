@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,12 +19,13 @@ from tests.unit.test_evidence import asked as served
 from tests.unit.test_evidence import feedback, lines, rollout, sure
 from tidegate.aws.captures import PREFIX, DynamoCapturePolicies, FirehoseCaptures, S3CaptureReader
 from tidegate.aws.evidence import FEEDBACK, S3ArmsReader
+from tidegate.aws.lookup import S3CaptureLookup
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.domain.capture import Capture, CapturePolicy
 from tidegate.domain.dataset import Dataset
 from tidegate.domain.ids import uuid7
 from tidegate.domain.rollout import Evidence, Rollout
-from tidegate.errors import NotFoundError
+from tidegate.errors import NotFoundError, RequestInvalidError
 from tidegate.spec import ModelSpec
 
 AT = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
@@ -66,16 +68,20 @@ def keep(where: str, captures: Any) -> Callable[[Capture], None]:
         _partition_as_firehose_does()
 
     if where == "aws":
-        boto3.client("firehose").create_delivery_stream(
-            DeliveryStreamName=STREAM,
-            ExtendedS3DestinationConfiguration={
-                "RoleARN": "arn:aws:iam::123456789012:role/firehose",
-                "BucketARN": f"arn:aws:s3:::{BUCKET}",
-                "Prefix": "raw/",
-            },
-        )
+        _stream()
         return through_firehose
     return captures.offer  # type: ignore[no-any-return]
+
+
+def _stream() -> None:
+    boto3.client("firehose").create_delivery_stream(
+        DeliveryStreamName=STREAM,
+        ExtendedS3DestinationConfiguration={
+            "RoleARN": "arn:aws:iam::123456789012:role/firehose",
+            "BucketARN": f"arn:aws:s3:::{BUCKET}",
+            "Prefix": "raw/",
+        },
+    )
 
 
 def _partition_as_firehose_does() -> None:
@@ -100,6 +106,76 @@ def test_captures_come_back_by_model_and_hour_newest_first_and_each_once(
     assert len(captures.read("flight-delay", "2026-01-05-13", 10)) == 2
     assert captures.read("flight-delay", "2026-01-05-11", 10) == []
     assert len(captures.read("flight-delay", "2026-01-05-12", 3)) == 3
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_record_tells_what_the_delivery_before_it_took() -> None:
+    _stream()
+    log = FirehoseCaptures(STREAM, policies=Everything(), signals=Silent())
+    log.offer(asked(0))
+    started = time.monotonic()
+    log.deliver(5.0, 20.0)
+    took = 1e3 * (time.monotonic() - started)
+    log.offer(asked(1))
+    log.deliver(5.0, 30.0)
+    _partition_as_firehose_does()
+    second, _, first, _ = S3CaptureReader(BUCKET).read("flight-delay", "2026-01-05-12", 10)
+    assert first["billed_ms"] == pytest.approx(20.0)
+    assert 30.0 < second["billed_ms"] <= 30.0 + took
+
+
+# One of them
+
+
+@pytest.fixture
+def lookup(where: str, captures: Any) -> Any:
+    return captures if where == "memory" else S3CaptureLookup(BUCKET)
+
+
+def test_a_capture_is_found_by_its_id_in_the_hours_around_its_time(
+    lookup: Any, keep: Callable[[Capture], None]
+) -> None:
+    for one in (asked(0, 3), asked(45), asked(2, model="other")):
+        keep(one)
+    wanted = asked(0, 3).predictions[1]["id"]
+    hour = timedelta(hours=1)
+    found = lookup.find(["other", "flight-delay"], wanted, at=AT, reach=hour)
+    assert (found["id"], found["model"], found["hour"]) == (wanted, "flight-delay", "2026-01-05-12")
+    assert lookup.find(["flight-delay"], wanted, at=AT - hour, reach=hour) == found
+    assert lookup.find(["flight-delay"], wanted, at=AT + hour, reach=hour) == found
+    assert lookup.find(["flight-delay"], wanted, at=AT + 2 * hour, reach=hour) is None
+    assert lookup.find(["flight-delay"], wanted, at=AT - 2 * hour, reach=hour) is None
+    assert lookup.find(["other"], wanted, at=AT, reach=hour) is None
+    assert lookup.find([], wanted, at=AT, reach=hour) is None
+
+
+def put(begun: datetime, *found: dict[str, Any]) -> None:
+    """An object of captures as Firehose names and writes it."""
+    name = f"tidegate-dev-captures-1-{begun:%Y-%m-%d-%H-%M-%S}-5f0c1d2e-7b1a-4c3d-8e9f-0a1b2c3d4e5f.jsonl.gz"
+    data = gzip.compress(b"".join(json.dumps(record).encode() + b"\n" for record in found))
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{PREFIX}model=m/hour={begun:%Y-%m-%d-%H}/{name}", Body=data)
+
+
+def test_an_id_that_only_stands_in_another_record_s_inputs_is_not_found(aws: None) -> None:
+    put(AT, {"id": "a", "inputs": {"trip": "b"}}, {"id": "c", "inputs": {}})
+    lookup = S3CaptureLookup(BUCKET)
+    assert lookup.find(["m"], "b", at=AT, reach=timedelta(hours=1)) is None
+    assert lookup.find(["m"], "c", at=AT, reach=timedelta(hours=1)) == {"id": "c", "inputs": {}}
+
+
+def test_objects_begun_nearest_to_the_time_are_searched_first_and_no_more_than_a_search_may(
+    aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for minute in range(60):
+        put(AT.replace(minute=minute), {"id": f"id-{minute}"})
+    monkeypatch.setattr("tidegate.aws.lookup.MAX_SEARCHED_BYTES", 300)
+    lookup = S3CaptureLookup(BUCKET)
+    for minute in (3, 30, 58):
+        at = AT.replace(minute=minute)
+        assert lookup.find(["m"], f"id-{minute}", at=at, reach=timedelta(hours=1)) == {"id": f"id-{minute}"}
+    with pytest.raises(RequestInvalidError, match="more captures around its time") as caught:
+        lookup.find(["m"], "id-3", at=AT.replace(minute=50), reach=timedelta(hours=1))
+    assert "of 60 objects" in str(caught.value)
 
 
 def spec(**changes: Any) -> ModelSpec:

@@ -94,7 +94,7 @@ def with_model(registry: Any) -> Any:
     return registry
 
 
-def requested(registry: Any, run: Run, *, lease_until: datetime = AT) -> Run:
+def requested(registry: Any, run: Run, *, lease_until: datetime | None = AT) -> Run:
     """Request a run; its lease keeps nobody out unless the test says so."""
     recorded: Run = registry.request(run, lease_until=lease_until)
     return recorded
@@ -256,6 +256,16 @@ def test_a_second_run_is_told_who_holds_the_lease_since_when_and_until_when(regi
     assert [each.run_id for each in registry.runs("flight-delay")] == ["r-001"]
 
 
+def test_a_run_that_releases_nothing_neither_minds_nor_takes_a_lease(registry: Any) -> None:
+    until = AT + timedelta(hours=3)
+    assert requested(registry, a_run("r-000", token="again", reproduces=1), lease_until=None).reproduces == 1
+    assert requested(registry, a_run(), lease_until=until).run_id == "r-001"
+    requested(registry, a_run("r-002"), lease_until=None)
+    assert requested(registry, a_run("r-003", token="again"), lease_until=None).run_id == "r-000"
+    with pytest.raises(ConflictError, match="r-001"):
+        requested(registry, a_run("r-004"))
+
+
 def test_a_refused_request_leaves_its_token_free(registry: Any) -> None:
     later = AT + timedelta(hours=3)
     requested(registry, a_run(), lease_until=later)
@@ -363,6 +373,15 @@ def test_a_failed_run_says_why_and_stays_failed(registry: Any) -> None:
     assert (failed.status, failed.error, failed.ended_at) == (RunStatus.FAILED, error, AT)
     again = registry.fail("flight-delay", "r-001", RunError("Other", "later", "gate"), AT + timedelta(hours=1))
     assert again == failed == registry.run("flight-delay", "r-001")
+
+
+@pytest.mark.parametrize(("equal", "status"), [(True, RunStatus.REPRODUCED), (False, RunStatus.DIFFERS)])
+def test_a_comparison_closes_its_run_once(registry: Any, equal: bool, status: RunStatus) -> None:
+    requested(registry, a_run(reproduces=1), lease_until=None)
+    closed = registry.compared("flight-delay", "r-001", equal=equal, at=AT)
+    assert (closed.status, closed.ended_at, closed.version, closed.reproduces) == (status, AT, None, 1)
+    assert registry.compared("flight-delay", "r-001", equal=not equal, at=AT + timedelta(hours=1)) == closed
+    assert registry.fail("flight-delay", "r-001", RunError("Other", "later", "compare"), AT) == closed
 
 
 # Versions

@@ -218,6 +218,10 @@ def served(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegistr
         "ARTIFACTS_BUCKET": BUCKET,
         "CAPTURES_BUCKET": BUCKET,
         "STAGE": "test",
+        "INFERENCE_MEMORY_MB": "1024",
+        "GB_SECOND_USD": "1e-05",
+        "REQUEST_USD": "1e-06",
+        "GB_MONTH_USD": "0.023",
     }.items():
         monkeypatch.setenv(f"TIDEGATE_{name}", value)
     _cold()
@@ -250,10 +254,17 @@ def asked(rows: int, wind: float) -> None:
         Kept("aws").capture(MODEL, hour_of(at), f"part-{number}", lines[number::4])
 
 
-def metrics_of(printed: str) -> dict[frozenset[str], dict[str, Any]]:
-    """EMF lines, by the models they are about."""
+def parts_of(printed: str) -> set[tuple[str, ...]]:
+    """What EMF lines are of, beside service and stage."""
     found = [json.loads(line) for line in printed.splitlines() if "_aws" in line]
-    return {frozenset([line["model"]]): line for line in found}
+    return {tuple(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"][-1][2:]) for line in found}
+
+
+def of_model(printed: str) -> dict[str, Any]:
+    """The line whose numbers add up over models."""
+    lines = [json.loads(line) for line in printed.splitlines() if "_aws" in line]
+    (found,) = [line for line in lines if "Drifted" in line]
+    return dict(found)
 
 
 def test_a_drifting_model_is_found_counted_and_recorded(
@@ -269,11 +280,30 @@ def test_a_drifting_model_is_found_counted_and_recorded(
     standing = DynamoStandings(TABLE).standing(MODEL)
     assert standing is not None
     assert (standing.health, standing.version, standing.wanted) == (Health.DRIFTED, 1, Trigger.DRIFT)
-    assert S3Verdicts(BUCKET).read(standing.verdicts_key)["windows"][0]["rows"] == 1_000
-    (line,) = metrics_of(capsys.readouterr().out).values()
+    verdicts = S3Verdicts(BUCKET).read(standing.verdicts_key)
+    assert verdicts["windows"][0]["rows"] == 1_000
+    (spent,) = verdicts["cost"]["hours"].values()
+    assert spent["usage"] == {"1": [1_000, 1_000, 1_000, 0, 0]}
+    assert spent["bytes"] > 10_000
+    printed = capsys.readouterr().out
+    assert parts_of(printed) == {("model",), ("model", "feature"), ("business_unit",)}
+    line = of_model(printed)
     assert (line["Drifted"], line["RetrainingWanted"], line["Rows"]) == ([1.0], [1.0], [1_000.0])
     dimensions = [set(names) for names in line["_aws"]["CloudWatchMetrics"][0]["Dimensions"]]
     assert dimensions == [{"service", "stage"}, {"service", "stage", "model"}]
+
+
+def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
+    served: DynamoRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.apply(a_spec(features=FEATURES, watch={"own_metrics": False}), author="ann", at=LATER)
+    reference = json.dumps(World().reference().to_json()).encode()
+    S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
+    asked(1_000, wind=26)
+    observe.handler({"models": [MODEL], "now": LATER.isoformat()}, None)
+    printed = capsys.readouterr().out
+    assert of_model(printed)["Drifted"] == [1.0]
+    assert parts_of(printed) == {(), ("business_unit",)}
 
 
 def test_a_model_that_cannot_be_looked_at_is_named_and_the_others_are_looked_at(
@@ -285,5 +315,5 @@ def test_a_model_that_cannot_be_looked_at_is_named_and_the_others_are_looked_at(
     assert standing is not None
     assert standing.reasons == ("version 1 has no reference; train again",)
     assert "not looked at" in caplog.messages
-    (line,) = metrics_of(capsys.readouterr().out).values()
+    line = of_model(capsys.readouterr().out)
     assert (line["model"], line["Drifted"]) == (MODEL, [0.0])

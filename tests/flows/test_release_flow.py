@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from examples.flights.build_dataset import OUTCOME
 from tests.flows.conftest import SHALLOW, House, to_parquet, wait_until
 from tidegate.domain.prediction import Contract
 from tidegate.domain.table import Table
-from tidegate.errors import ConflictError, InvalidInputError, RequestInvalidError
+from tidegate.errors import ConflictError, InvalidInputError, NotFoundError, RequestInvalidError
 from tidegate.messages import RunRef
 from tidegate.ml.training import SklearnFitter
 from tidegate.spec import Candidate, ModelSpec
@@ -52,6 +53,26 @@ def test_a_first_model_is_trained_gated_registered_and_served_with_the_scores_of
     served = np.array([prediction["score"] for prediction in predictions])
     assert np.abs(served - expected).max() <= spec.gate.parity_tolerance
     assert report["evaluation"]["parity"]["max_difference"] <= spec.gate.parity_tolerance
+
+    page = drawn(house, "first", 1)
+    assert "<svg" in page
+    assert f"{report['evaluation']['candidate']['value']:.2f}" in page
+    again = house.client.reproduce("first", 1, "again")["run"]
+    assert house.client.wait_for_run("first", again["run_id"], timeout_seconds=120)["status"] == "reproduced"
+    assert house.client.reproduction("first", again["run_id"])["reproduction"]["equal"]
+
+
+def drawn(house: House, model: str, number: int) -> str:
+    """The page of a version, which is drawn once it is registered."""
+    pages: list[str] = []
+
+    def found() -> bool:
+        with suppress(NotFoundError):
+            pages.append(house.client.page(model, number))
+        return bool(pages)
+
+    wait_until(found, 60)
+    return pages[0]
 
 
 def sklearn_scores(house: House, run: dict[str, Any], spec: ModelSpec, rows: pd.DataFrame) -> Any:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pandas as pd
+import urllib3
 
 from tests.flows.conftest import House, instances_of
 from tests.flows.rollouts import DIRECT, SHALLOW
@@ -52,6 +53,35 @@ def begun(house: House, model: str) -> dict[str, Any]:
     return attempted()[-1]
 
 
+def explained(house: House, model: str, prediction: str) -> None:
+    """Where an answer came from is known, and its contributions add up to it."""
+    told = house.client.explain(prediction)
+    assert (told["model"]["name"], told["version"]["number"], told["again"]["same"]) == (model, 1, True), told
+    contributions = told["contributions"]
+    features = {each["name"] for each in contributions["features"]}
+    assert features == {feature["name"] for feature in house.spec(model)["features"]}
+    total = contributions["base"] + sum(each["value"] for each in contributions["features"])
+    assert abs(total - told["answer"]["score"]) < 1e-5, told
+
+
+def spent(house: House, model: str) -> None:
+    """What the requests took is known by version, and the prices beside it."""
+    cost = house.client.watched(model)["verdicts"]["cost"]
+    usage = [hour["usage"] for hour in cost["hours"].values()]
+    assert sum(by["1"][1] for by in usage if "1" in by) == ROWS, cost
+    assert sum(by["1"][0] for by in usage if "1" in by) == ROWS / 100, cost
+    assert all(by["1"][2] > 0 for by in usage if "1" in by), cost
+
+
+def pictured(house: House, model: str) -> None:
+    """The local page draws both dashboards from what was deployed and recorded."""
+    names = ("tidegate-dev", f"tidegate-dev-model?model={model}")
+    for name in names:
+        page = urllib3.request("GET", f"{house.cloud.dashboards_url}/dashboards/{name}", timeout=60).data.decode()
+        assert "<img" in page, page[:500]
+        assert name.partition("=")[2] in page
+
+
 def test_a_changed_season_is_seen_and_answered_with_a_training_on_labelled_captures(house: House) -> None:
     model = "seasonal"
     rolling = {"holdout_days": 31}
@@ -63,6 +93,9 @@ def test_a_changed_season_is_seen_and_answered_with_a_training_on_labelled_captu
     standing = watched(house, model)
     assert standing["health"] == "drifted", standing
     assert any("temp" in reason or "month" in reason for reason in standing["reasons"]), standing["reasons"]
+    explained(house, model, ids[0])
+    spent(house, model)
+    pictured(house, model)
 
     attempt = begun(house, model)
     assert attempt["trigger"] in {"drift", "quality"}

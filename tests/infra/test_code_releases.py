@@ -96,9 +96,3 @@ def test_stale_routes_have_an_alarm_and_errors_of_a_canary_have_none(deployment:
     watched = [alarm.properties.get("MetricName") for alarm in deployment.resources("AWS::CloudWatch::Alarm")]
     assert "RouteStale" in watched
     assert "CandidateErrors" not in watched  # the canary's judge decides about those
-
-
-def test_every_alarm_is_on_the_dashboard(deployment: Deployment) -> None:
-    body = json.dumps(only(deployment, "AWS::CloudWatch::Dashboard").properties["DashboardBody"])
-    for alarm in deployment.resources("AWS::CloudWatch::Alarm"):
-        assert alarm.id in body, alarm

@@ -22,8 +22,11 @@ SECONDS = {
     "train": 900,
     "select": 60,
     "evaluate": 900,
+    "reproduce": 120,
+    "examine": 900,
     "gate": 120,
     "register": 60,
+    "report": 120,
     "rollout": 120,
     "settle": 60,
 }
@@ -33,8 +36,11 @@ INPUTS = {
     "Select": messages.SelectTask,
     "Refit": messages.TrainTask,
     "Evaluate": messages.EvaluateTask,
+    "Compare": messages.ReproduceTask,
+    "Examine": messages.ExamineTask,
     "Gate": messages.GateTask,
     "Register": messages.RegisterTask,
+    "Report": messages.ReportTask,
     "RollOut": messages.RolloutTask,
     "Settle": messages.SettleTask,
 }
@@ -43,8 +49,11 @@ OUTPUTS = {
     "Select": ("$.selection", messages.Selection),
     "Refit": ("$.fitted", messages.Fitted),
     "Evaluate": ("$.evaluated", messages.Evaluated),
+    "Compare": ("$.reproduced", messages.Reproduced),
+    "Examine": ("$.examined", messages.Examined),
     "Gate": ("$.verdict", messages.Verdict),
     "Register": ("$.registered", messages.Registered),
+    "Report": ("$.drawn", messages.Drawn),
     "RollOut": ("$.rollout", messages.Moved),
     "Settle": ("$.settled", messages.Settled),
 }
@@ -87,7 +96,7 @@ def test_every_item_of_the_map_is_a_training_task() -> None:
 
 def test_every_path_that_is_read_was_written_by_somebody() -> None:
     written = {"$.model", "$.run_id", "$.run.model", "$.run.run_id", "$.run", "$.results", "$.candidate", "$.purpose"}
-    written |= {"$.fault.Error", "$.fault.Cause", "$.fault", "$.unsettled", "$.answered", "$.unanswered"}
+    written |= {"$.fault.Error", "$.fault.Cause", "$.fault", "$.unsettled", "$.answered", "$.unanswered", "$.undrawn"}
     for root, message in OUTPUTS.values():
         written |= {root} | {f"{root}.{field}" for field in message.model_fields}
     assert set(paths(STATES)) - written == set()
@@ -98,9 +107,16 @@ def test_an_answer_goes_under_its_own_name(state: str, output: tuple[str, type])
     assert STATES[state]["ResultPath"] == output[0]
 
 
-def test_every_fault_of_every_step_settles_the_run_and_fails_the_execution() -> None:
+def test_a_page_that_cannot_be_drawn_does_not_stop_the_release() -> None:
+    assert STATES["Register"]["Next"] == "Report"
+    (catch,) = STATES["Report"]["Catch"]
+    assert catch["ErrorEquals"] == ["States.ALL"]
+    assert catch["Next"] == STATES["Report"]["Next"] == "Accepted?"
+
+
+def test_every_fault_of_every_other_step_settles_the_run_and_fails_the_execution() -> None:
     for name, state in MACHINE["States"].items():
-        if state["Type"] in {"Task", "Map"} and name != "Settle":
+        if state["Type"] in {"Task", "Map"} and name not in {"Report", "Settle"}:
             catch = state["Catch"][-1]
             assert catch["ErrorEquals"] == ["States.ALL"], name
             assert catch["Next"] == "Settle", name
@@ -151,7 +167,7 @@ def test_only_tasks_and_maps_name_what_is_tried_again() -> None:
 
 def test_every_path_leads_to_an_end() -> None:
     ends = {name for name, state in MACHINE["States"].items() if state["Type"] in {"Succeed", "Fail"}}
-    assert ends == {"Promoted", "NotPromoted", "Rejected", "Failed", "Unsettled"}
+    assert ends == {"Compared", "Promoted", "NotPromoted", "Rejected", "Failed", "Unsettled"}
     for name in MACHINE["States"]:
         reached, new = set[str](), {name}
         while new:
@@ -167,6 +183,15 @@ def followers(state: dict[str, Any]) -> set[str]:
     """States that may come after this one."""
     listed = [state, *state.get("Catch", ()), *state.get("Choices", ())]
     return {each["Next"] for each in listed if "Next" in each} | ({state["Default"]} if "Default" in state else set())
+
+
+def test_what_is_made_again_is_compared_and_neither_gated_nor_registered() -> None:
+    assert STATES["Evaluate"]["Next"] == "Reproduction?"
+    choice = STATES["Reproduction?"]
+    assert choice["Choices"] == [{"Variable": "$.plan.reproduction", "BooleanEquals": True, "Next": "Compare"}]
+    assert choice["Default"] == "Examine"
+    assert "reproduction" in messages.Plan.model_fields
+    assert STATES[STATES["Compare"]["Next"]]["Type"] == "Succeed"
 
 
 def test_only_an_accepted_version_is_rolled_out() -> None:

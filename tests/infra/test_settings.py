@@ -4,6 +4,7 @@ import pytest
 
 from infra.settings import DeploymentSettings
 from tidegate.errors import InvalidInputError
+from tidegate.settings import PrepareSettings
 
 
 def faults_of(context: dict[str, object]) -> dict[str, str]:
@@ -63,3 +64,17 @@ def test_the_cdks_own_context_is_left_alone() -> None:
     DeploymentSettings.from_context(
         {"aws:cdk:enable-path-metadata": True, "@aws-cdk/core:x": True, "availability-zones:account=1": ["a"]}
     )
+
+
+def test_licences_are_a_list_of_names_without_commas() -> None:
+    assert DeploymentSettings.from_context({"allowed_licences": "CC0-1.0, MIT"}).allowed_licences == ("CC0-1.0", "MIT")
+    assert "holds a comma" in faults_of({"allowed_licences": ["CC0-1.0, MIT"]})["allowed_licences"]
+
+
+@pytest.mark.parametrize("allowed", [(), ("MIT",), ("CC0-1.0", "MIT")])
+def test_the_licences_of_the_deployment_reach_the_function(allowed: tuple[str, ...]) -> None:
+    about = dict.fromkeys(("registry_table", "data_bucket", "artifacts_bucket", "code_version", "lock_hash"), "x")
+    given = PrepareSettings(
+        **about, allowed_licences=",".join(DeploymentSettings(allowed_licences=allowed).allowed_licences)
+    )
+    assert PrepareSettings.from_env(given.to_env()).licences == allowed

@@ -8,7 +8,10 @@ from infra.release_machine import Step, definition
 from tests.infra.synthesized import Deployment
 
 REGIONS = ["us-east-1", "eu-west-1", "ap-southeast-2"]
-FUNCTIONS = ("prepare", "train", "select", "evaluate", "gate", "register", "rollout", "settle")
+FUNCTIONS = (
+    *("prepare", "train", "select", "evaluate", "reproduce", "examine"),
+    *("gate", "register", "report", "rollout", "settle"),
+)
 
 
 def test_cfn_lint_finds_nothing(deployment: Deployment) -> None:

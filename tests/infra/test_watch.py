@@ -15,6 +15,7 @@ from cfnlint.api import lint
 from moto import mock_aws
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 
+from infra.cost import PRICES
 from infra.release_machine import Step
 from infra.watch_machine import LONGEST_SECONDS, definition
 from tests.infra.synthesized import Deployment
@@ -219,6 +220,19 @@ def test_observe_writes_profiles_verdicts_and_standings_only(deployment: Deploym
     assert not fnmatchcase("LEDGER#flight-delay", key)
 
 
+def test_observe_knows_the_prices_of_the_function_that_serves(deployment: Deployment) -> None:
+    functions = {
+        each.properties.get("FunctionName"): each.properties for each in deployment.resources("AWS::Lambda::Function")
+    }
+    serves = functions[f"tidegate-{deployment.stage}-inference"]
+    told = functions[f"tidegate-{deployment.stage}-observe"]["Environment"]["Variables"]
+    assert float(told["TIDEGATE_INFERENCE_MEMORY_MB"]) == serves["MemorySize"]
+    (architecture,) = serves["Architectures"]
+    assert float(told["TIDEGATE_GB_SECOND_USD"]) == PRICES[f"lambda-{architecture}"].usd
+    assert float(told["TIDEGATE_REQUEST_USD"]) == pytest.approx(1.2e-6)
+    assert float(told["TIDEGATE_GB_MONTH_USD"]) == pytest.approx(0.023)
+
+
 @pytest.mark.parametrize(
     ("name", "metric"),
     [
@@ -226,6 +240,7 @@ def test_observe_writes_profiles_verdicts_and_standings_only(deployment: Deploym
         ("watch-timedout", "ExecutionsTimedOut"),
         ("drifted", "Drifted"),
         ("needs-redesign", "NeedsRedesign"),
+        ("cost-spike", "CostSpike"),
         ("retraining-wanted", "RetrainingWanted"),
     ],
 )

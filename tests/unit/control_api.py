@@ -19,6 +19,7 @@ from tests.fakes import (
     InMemoryCatalog,
     InMemoryDatasetFiles,
     InMemoryDispatcher,
+    InMemoryHours,
     InMemoryRegistry,
     InMemoryStandings,
     InMemoryVerdicts,
@@ -29,6 +30,7 @@ from tidegate.domain.dataset import ColumnProfile, ColumnType, DatasetStatus
 from tidegate.domain.release import CandidateRun, RunError, Version, VersionStatus
 from tidegate.domain.rollout import Evidence, Rollout
 from tidegate.messages import RolloutTask, RunRef
+from tidegate.ml.scoring import load
 from tidegate.steps import rollout
 from tidegate.telemetry import Meter
 
@@ -99,6 +101,7 @@ class World:
     files: Files = field(default_factory=Files)
     artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
     captures: InMemoryCaptures = field(default_factory=InMemoryCaptures)
+    hours: InMemoryHours = field(default_factory=InMemoryHours)
     standings: InMemoryStandings = field(default_factory=InMemoryStandings)
     verdicts: InMemoryVerdicts = field(default_factory=InMemoryVerdicts)
     workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
@@ -120,6 +123,9 @@ class World:
             rollouts=self.registry,
             artifacts=self.artifacts,
             captures=self.captures,
+            lookup=self.captures,
+            hours=self.hours,
+            load=load,
             standings=self.standings,
             verdicts=self.verdicts,
             workflow=self.workflow,

@@ -81,13 +81,12 @@ class House:
     files: InMemoryDatasetFiles = field(default_factory=InMemoryDatasetFiles)
     artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
     clock: FixedClock = field(default_factory=FixedClock)
+    allowed_licences: tuple[str, ...] = ()
 
     def describe(self, **said: Any) -> Dataset:
-        about: dict[str, Any] = {"pii": (), "outcome": (), "time": "at"}
+        about: dict[str, Any] = {"origin": "made up", "licence": "CC0-1.0", "pii": (), "outcome": (), "time": "at"}
         dataset = Dataset(
             name="trips",
-            origin="made up",
-            licence="CC0-1.0",
             owner="tests",
             registered_by="ana",
             registered_at=self.clock.now(),
@@ -148,6 +147,7 @@ class House:
             clock=self.clock,
             code_version="c0ffee",
             lock_hash="10cc",
+            allowed_licences=self.allowed_licences,
         )
 
 

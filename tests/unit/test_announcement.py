@@ -213,8 +213,14 @@ def test_words_of_people_stay_on_one_line_and_the_subject_keeps_to_sns():
 def test_a_run_is_told_once_it_is_over_and_once():
     for status in RunStatus:
         ended = replace(RUN, status=status, version=None if status is RunStatus.FAILED else 3)
-        assert (announcement(Change(RUN, ended)) is not None) is status.final
+        released = status.final and status not in {RunStatus.REPRODUCED, RunStatus.DIFFERS}
+        assert (announcement(Change(RUN, ended)) is not None) is released
         assert announcement(Change(ended, replace(ended, stage="later"))) is None or not status.final
+
+
+def test_making_a_version_again_is_no_news_to_those_who_did_not_ask_for_it():
+    for status in (RunStatus.REPRODUCED, RunStatus.DIFFERS, RunStatus.FAILED):
+        assert announcement(Change(RUN, replace(RUN, status=status, reproduces=2))) is None
 
 
 def test_a_rejected_run_brings_the_gates_reasons(registry):

@@ -66,6 +66,7 @@ def test_a_record_has_every_field_of_the_schema_and_null_where_there_is_nothing(
         "request_id": "request-1",
         "rows": 1,
         "latency_ms": 1.235,
+        "billed_ms": 1.235,
         "cold": False,
         "inputs": {"carrier": "UA", "hour": 7, "tailnum": "N1"},
         "label": True,
@@ -76,6 +77,14 @@ def test_a_record_has_every_field_of_the_schema_and_null_where_there_is_nothing(
         "shadow": None,
         "sample": 1.0,
     }
+
+
+def test_a_record_is_billed_what_its_version_and_the_shadow_took_at_least() -> None:
+    shadow = ShadowAnswer(version=4, latency_ms=30.0)
+    (unknown,) = records(capture(1, shadow=shadow), ALL)
+    assert unknown["billed_ms"] == unknown["latency_ms"]
+    (known,) = records(capture(1, shadow=shadow, billed_ms=50.0), ALL)
+    assert known["billed_ms"] == pytest.approx(20.0)
 
 
 def test_the_hour_is_that_of_utc() -> None:

@@ -111,6 +111,38 @@ def test_what_is_offered_is_delivered_once(house: House) -> None:
     assert (house.stream.calls, house.dropped) == (1, 0)
 
 
+def billed(house: House) -> list[float]:
+    return [record["billed_ms"] for record in house.stream.records]
+
+
+def test_a_record_tells_its_invocation_and_the_delivery_before_it(house: House) -> None:
+    house.stream.answers = [lambda _: house.sleep(0.03) or set(), lambda _: house.sleep(0.01) or set()]  # type: ignore[func-returns-value]
+    for handled_ms in (20.0, 25.0, 30.0):
+        house.log.offer(capture(2))
+        house.log.deliver(1.0, handled_ms)
+    assert billed(house) == pytest.approx([20, 20, 25 + 30, 25 + 30, 30 + 10, 30 + 10])
+
+
+def test_time_after_requests_without_a_capture_is_told_by_the_next_one(house: House) -> None:
+    house.stream.answers = [lambda _: house.sleep(0.03) or set()]  # type: ignore[func-returns-value]
+    house.log.offer(capture())
+    house.log.deliver(1.0, 20.0)
+    house.log.deliver(1.0, 5.0)  # a health check
+    house.log.offer(capture())
+    house.log.deliver(1.0, 25.0)
+    assert billed(house) == pytest.approx([20, 25 + 30])
+
+
+def test_captures_that_wait_keep_the_time_of_their_own_invocation(house: House) -> None:
+    house.stream.answers = [DENIED]
+    for handled_ms in (20.0, 25.0):
+        house.log.offer(capture())
+        house.log.deliver(1.0, handled_ms)
+    house.now += SULK_SECONDS
+    house.log.deliver(1.0)
+    assert billed(house) == pytest.approx([20, 25])
+
+
 def test_only_the_records_that_failed_are_sent_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidegate.domain.capture.MAX_RECORD_LINES", 1)
     house.stream.answers = [lambda _: {1, 2}, lambda data: {1}]

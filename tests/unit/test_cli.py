@@ -1,5 +1,6 @@
 """The command line against the real functions on a loopback port."""
 
+import io
 import json
 import os
 import subprocess
@@ -16,12 +17,13 @@ from typing import Any
 import boto3
 import pytest
 import yaml
+from rich.console import Console
 
-from tests.unit.control_api import World, spec_document, spec_text
+from tests.unit.control_api import World, report_document, spec_document, spec_text
 from tests.unit.loopback import Loopback, artifact, loopback
 from tests.unit.test_capture import capture
 from tidegate.cli import client as client_module
-from tidegate.cli import exits
+from tidegate.cli import exits, render
 from tidegate.cli.main import cli, main
 from tidegate.cli.tool import Group
 
@@ -328,8 +330,8 @@ def test_training_is_followed_to_an_accepted_version(run: Cli, server: Loopback)
     assert "flight-delay version 1: accepted  roc_auc 0.7512 [0.7401, 0.7618]" in run.out
     assert "it serves now" in run.out
     for line in (
-        "Prepare (1 of 8)",
-        "Train (2 of 8)",
+        "Prepare (1 of 9)",
+        "Train (2 of 9)",
         "candidate 1 LogisticRegression C=0.1  roc_auc 0.7000",
         "(2 of 2)",
     ):
@@ -453,6 +455,59 @@ def test_the_report_reads_the_verdict_line_by_line(run: Cli, trained: Loopback) 
         assert part in " ".join(run.out.split()), part
     assert run("report", "flight-delay", "1", "--json") == exits.OK
     assert run.document["verdict"]["accepted"] is True
+
+
+def test_the_page_of_a_version_is_written_to_a_file_and_opened(
+    run: Cli, trained: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("click.launch", opened.append)
+    assert run("report", "flight-delay", "--open") == exits.NOT_FOUND
+    assert "version 1 of flight-delay has no page" in run.err
+    (made,) = trained.world.registry.runs("flight-delay")
+    page = "<!DOCTYPE html><title>délai</title>"
+    trained.world.artifacts.put(f"runs/flight-delay/{made.run_id}/report.html", page.encode())
+    assert run("report", "flight-delay", "1", "--html", "page.html") == exits.OK
+    assert (tmp_path / "page.html").read_text("utf-8") == page
+    assert "written to page.html" in run.err
+    assert "flight-delay version 1: accepted" in run.out
+    assert opened == []
+    assert run("report", "flight-delay", "--open") == exits.OK
+    assert [Path(path).read_text("utf-8") for path in opened] == [page]
+    assert run("report", "flight-delay", "--html", "no/such/folder.html") == exits.INVALID
+
+
+def test_two_versions_stand_side_by_side(run: Cli, trained: Loopback, tmp_path: Path) -> None:
+    features = spec_document()["features"][:2]
+    (tmp_path / "second.yaml").write_text(spec_text(features=features, gate={"margin": 0.02}))
+    assert run("model", "apply", "second.yaml") == exits.OK
+    run("train", "flight-delay", "--token", "second")
+    newest, _ = trained.world.registry.runs("flight-delay")
+    trained.world.run_to_the_end(newest.run_id, accepted=False)
+    assert run("compare", "flight-delay", "1", "2") == exits.OK
+    for part in (
+        "flight-delay: version 1 (champion) and version 2 (rejected)",
+        "both were judged on the same rows",
+        "0.7512 [0.7412, 0.7612]",
+        "features removed distance",
+        "gate.margin 0.0 0.02",
+    ):
+        assert part in " ".join(run.out.split()), part
+    assert run("compare", "flight-delay", "1", "2", "--json") == exits.OK
+    assert run.document["features"] == {"added": [], "removed": ["distance"]}
+    assert run("compare", "flight-delay", "1", "7") == exits.NOT_FOUND
+
+
+def test_the_report_tells_what_was_noted_of_the_data() -> None:
+    found, written = report_document(), io.StringIO()
+    header = {"model": "flight-delay", "number": 1, "status": "accepted"}
+    out = Console(file=written, width=100)
+    render.report(out, found, header)
+    assert "Notes" not in written.getvalue()
+    notes = ["target.late: is distributed otherwise in the holdout", "split.train: 3 of 100 training rows repeat"]
+    found["lineage"]["notes"] = notes
+    render.report(out, found, header)
+    assert written.getvalue().endswith("\n".join(["Notes on the data", *notes, ""]))
 
 
 def test_a_tampered_report_is_not_shown(run: Cli, trained: Loopback) -> None:

@@ -536,7 +536,7 @@ def test_a_request_without_an_identity_is_refused(world: World) -> None:
 
 def test_every_route_answers_and_none_is_missing(world: World) -> None:
     world.with_model()
-    names = {"dataset": "flights", "model": "flight-delay", "version": "1", "run": "x"}
+    names = {"dataset": "flights", "model": "flight-delay", "version": "1", "run": "x", "prediction": "x"}
     for key in control.ROUTES:
         method, path = key.split(" ")
         answer = world.call(method, path.format(**names), {} if method != "GET" else None)

@@ -1,6 +1,7 @@
 """Data that a model must not be trained on is stopped, with every fault named."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,21 @@ import pytest
 
 from tidegate.domain.datachecks import (
     Demands,
+    Limits,
     Target,
     column_faults,
     copies,
     copy_faults,
+    duplicate_faults,
     leak_faults,
     read_target,
     split_faults,
+    target_faults,
+    terms_faults,
+    twin_faults,
     value_faults,
 )
-from tidegate.domain.dataset import ColumnType
+from tidegate.domain.dataset import ColumnType, Dataset
 from tidegate.domain.prediction import FeatureContract
 from tidegate.domain.splits import Split
 from tidegate.domain.table import Table
@@ -173,8 +179,11 @@ def test_copies_across_the_split_are_counted_and_refused_when_they_are_most() ->
     split = Split(np.arange(4), np.arange(4, 5), np.arange(5, 10), outside=0, straddling=0)
     hashes = np.array([1, 2, 3, 4, 5, 5, 1, 8, 9, 10], dtype=np.uint64)
     assert copies(hashes, split) == 2
-    assert copy_faults(2, split) == []
-    assert "3 of 5 holdout rows" in told(copy_faults(3, split))
+    assert copy_faults(0, split) == ([], [])
+    assert copy_faults(2, split) == ([], ["split.holdout: 2 of 5 holdout rows (40.00%) are copies of training rows"])
+    faults, notes = copy_faults(3, split)
+    assert "3 of 5 holdout rows" in told(faults)
+    assert not notes
 
 
 def honest(rows: int) -> tuple[list[FeatureContract], dict[str, Any], np.ndarray]:
@@ -246,3 +255,142 @@ def test_many_categories_gain_nothing_by_learning_rows_by_heart() -> None:
     columns["id"] = np.array([f"row {number}" for number in range(2_000)])
     found = leaks([*features, FeatureContract("id", "categorical")], columns, Target(signal))
     assert found == set()
+
+
+def test_features_that_are_equal_in_training_are_named_together() -> None:
+    columns: dict[str, Any] = {
+        "miles": np.array([1.0, np.nan, 3.0, 4.0]),
+        "stops": np.array([1.0, 2.0, 3.0, 4.0]),
+        "distance": np.array([1.0, np.nan, 3.0, 4.0]),
+        "line": np.array(["red", "blue", "", "red"]),
+        "route": np.array(["red", "blue", "", "red"], dtype="U40"),
+        "zero": np.zeros(4),
+        "nothing": np.zeros(4),
+    }
+    kinds = {name: "numeric" if column.dtype.kind == "f" else "categorical" for name, column in columns.items()}
+    features = [FeatureContract(name, kind) for name, kind in kinds.items()]  # type: ignore[arg-type]
+    distance, route = twin_faults(features, Table(columns))
+    assert str(distance).startswith("features.distance: equals features.miles in every training row")
+    assert str(route).startswith("features.route: equals features.line in every training row")
+
+
+def test_features_that_differ_late_are_no_twins() -> None:
+    one = CHANCE.normal(size=5_000)
+    other = one.copy()
+    other[-1] += 1
+    features = [FeatureContract("one", "numeric"), FeatureContract("other", "numeric")]
+    assert twin_faults(features, Table({"one": one, "other": other})) == []
+    assert len(twin_faults(features, Table({"one": one[:-1], "other": other[:-1]}))) == 1
+
+
+def halves(rows: int) -> Split:
+    return Split(np.arange(rows // 2 - 20), np.arange(rows // 2 - 20, rows // 2), np.arange(rows // 2, rows), 0, 0)
+
+
+def test_repeated_rows_are_noted_and_refused_beyond_the_limit() -> None:
+    hashes = np.arange(2_000, dtype=np.uint64)
+    assert duplicate_faults(hashes, halves(2_000), Limits()) == ([], [])
+    hashes[:100] = 7
+    assert duplicate_faults(hashes, halves(2_000), Limits()) == (
+        [],
+        ["split.train: 99 of 1,000 training rows (9.90%) repeat an earlier one in every column"],
+    )
+    hashes[:102] = 7
+    faults, notes = duplicate_faults(hashes, halves(2_000), Limits())
+    assert "101 of 1,000 training rows (10.10%)" in told(faults)
+    assert "more than checks.duplicate_rows_at_most, 10.00%" in told(faults)
+    assert not notes
+    assert duplicate_faults(hashes, halves(2_000), Limits(duplicate_rows=0.2))[0] == []
+
+
+def test_a_dataset_loaded_twice_is_refused() -> None:
+    hashes = np.repeat(np.arange(1_000, dtype=np.uint64), 2)
+    assert "(50.00%)" in told(duplicate_faults(hashes, halves(2_000), Limits())[0])
+
+
+def shares(before: float, now: float, rows: int = 4_000) -> Target:
+    half = rows // 2
+    return Target(
+        np.concatenate([np.arange(half) < before * half, np.arange(half) < now * half]).astype(int), (False, True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("now", "outcome"),
+    [(0.23, "neither"), (0.27, "neither"), (0.42, "note"), (0.14, "note"), (0.65, "fault")],
+)
+def test_a_target_that_moves_with_the_season_is_noted_and_another_target_refused(now: float, outcome: str) -> None:
+    faults, notes = target_faults("late", shares(0.24, now), halves(4_000), Limits())
+    assert ("fault" if faults else "note" if notes else "neither") == outcome
+    for sentence in (*map(str, faults), *notes):
+        assert sentence.startswith("target.late: is distributed otherwise in the holdout: ")
+        assert f"{now:.2%} of 2,000 holdout rows" in sentence or f"{1 - now:.2%} of 2,000 holdout rows" in sentence
+    if faults:
+        assert "more than watch.target_shift, 0.25" in told(faults)
+
+
+def test_a_higher_limit_lets_a_shifted_target_pass_with_a_note() -> None:
+    faults, notes = target_faults("late", shares(0.24, 0.65), halves(4_000), Limits(target_shift=0.5))
+    assert (faults, len(notes)) == ([], 1)
+
+
+def test_a_shifted_number_is_told_by_its_cell() -> None:
+    split = halves(4_000)
+    drawn = CHANCE.normal(size=4_000)
+    assert target_faults("delay", Target(drawn), split, Limits()) == ([], [])
+    drawn[split.holdout] += 2
+    faults, _ = target_faults("delay", Target(drawn), split, Limits())
+    assert "target.delay: is distributed otherwise in the holdout: 'above " in told(faults)
+
+
+def test_too_few_rows_are_not_compared() -> None:
+    assert target_faults("late", shares(0.1, 0.9, 180), halves(180), Limits()) == ([], [])
+    assert target_faults("late", shares(0.1, 0.9, 220), halves(220), Limits())[0]
+
+
+def test_targets_drawn_alike_are_hardly_ever_called_different() -> None:
+    split = halves(600)
+    drawn = [Target(CHANCE.choice(3, 600), ("a", "b", "c")) for _ in range(300)]
+    noted = [target_faults("kind", target, split, Limits()) for target in drawn]
+    assert not any(faults for faults, _ in noted)
+    assert sum(bool(notes) for _, notes in noted) <= 15
+
+
+def dataset(**said: Any) -> Dataset:
+    about: dict[str, Any] = {"origin": "made up", "licence": "CC0-1.0"}
+    return Dataset(
+        "flights", owner="o", pii=(), outcome=(), time=None, registered_by="a",
+        registered_at=datetime(2026, 1, 1, tzinfo=UTC), **about | said,
+    )  # fmt: skip
+
+
+def test_any_licence_will_do_when_none_is_named_but_one_has_to_be_told() -> None:
+    assert terms_faults(dataset(licence="house rules"), ()) == []
+    assert {fault.path for fault in terms_faults(dataset(licence=" ", origin=""), ())} == {"licence", "origin"}
+
+
+def test_a_licence_that_is_not_allowed_is_refused_with_those_that_are() -> None:
+    allowed = ("CC0-1.0", "MIT")
+    assert terms_faults(dataset(), allowed) == terms_faults(dataset(licence="mit"), allowed) == []
+    (fault,) = terms_faults(dataset(licence="CC-BY-NC-4.0"), allowed)
+    assert str(fault) == (
+        "licence: dataset flights is under 'CC-BY-NC-4.0', which this deployment does not train on "
+        "(allowed: CC0-1.0, MIT)"
+    )
+
+
+def test_of_personal_features_no_value_is_told() -> None:
+    mails = np.array(["ana@example.com", "bo@example.com"])
+    strict = FeatureContract("mail", "categorical", categories=("x",), unseen="reject")
+    number = FeatureContract("card", "numeric", minimum=0, maximum=5)
+    table = Table({"mail": mails, "card": np.array([4111111111111111.0, -77.0])})
+    same = Table({"mail": mails[:1], "card": np.array([4.5])})
+    rows = np.arange(2)
+    found = told(
+        value_faults([strict, number], table, rows, personal=["mail", "card"])
+        + value_faults([strict, number], same, rows[:1], personal=["mail", "card"])
+    )
+    assert found.count("are no listed category") == 2
+    assert "is the same in every training row" in found
+    for value in ("ana", "example", "4.1", "4.5", "77"):
+        assert value not in found

@@ -22,10 +22,13 @@ from tidegate.domain.reference import BACKGROUND_ROWS, Reference
 from tidegate.domain.release import CandidateRun, Cause, Run, RunStatus, Version, VersionStatus, promote
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
 from tidegate.errors import ArtifactRejectedError, ConflictError, DataCheckError, NotFoundError, TrainingFailedError
-from tidegate.messages import EvaluateTask, Fitted, GateTask, RunRef
+from tidegate.messages import EvaluateTask, ExamineTask, Fitted, GateTask, RunRef
+from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
+from tidegate.ml.slices import tree_leaves
 from tidegate.spec import ModelSpec
 from tidegate.steps.evaluate import TIMED_ROWS, _parity, _spread, evaluate
+from tidegate.steps.examine import examine
 from tidegate.steps.gate import gate
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -118,6 +121,7 @@ class World:
         tried = CandidateRun(0, "sklearn.linear_model.LogisticRegression", {"C": 1.0}, "roc_auc", 0.8, 0.1, 480)
         self.registry.note_candidate("delay", run_id, tried)
         self.artifacts.put(self.run.plan_key, json.dumps({"personal": list(personal)}).encode())
+        self.artifacts.put(self.run.environment_key, json.dumps({"python": "3.13.1"}).encode())
         self.artifacts.put(self.run.fit_key, training.take(training[ROW] % 4 != 0).to_npz())
         self.artifacts.put(self.run.validation_key, training.take(training[ROW] % 4 == 0).to_npz())
         self.artifacts.put(self.run.holdout_key, holdout.to_npz())
@@ -183,8 +187,25 @@ class World:
     def evaluation(self):
         return Evaluation.from_json(json.loads(self.artifacts.objects[self.run.evaluation_key]))
 
+    def examine(self):
+        return examine(
+            ExamineTask(run=self.run, fitted=self.fitted),
+            models=self.registry,
+            runs=self.registry,
+            versions=self.registry,
+            artifacts=self.artifacts,
+            search=tree_leaves,
+            groups=FairlearnGroups(),
+            clock=self.clock,
+        )
+
+    @property
+    def examination(self):
+        return json.loads(self.artifacts.objects[self.run.examination_key])
+
     def gate(self):
         evaluated = self.evaluate()
+        self.examine()
         return gate(
             GateTask(run=self.run, fitted=self.fitted, evaluated=evaluated),
             models=self.registry,
@@ -442,6 +463,7 @@ def test_a_good_first_version_passes_the_gate_and_the_report_holds_everything():
         "artifact_sha256": world.fitted.artifact_sha256,
         "artifact_key": world.run.artifact_key,
         "training_rows": 480,
+        "environment": {"python": "3.13.1"},
         "personal": [],
         "rows": {"fit": 400, "validation": 80},
         "requested_by": "arn:aws:iam::1:user/ann",
@@ -470,6 +492,7 @@ def test_targets_of_the_spec_become_checks():
 def test_gating_twice_writes_the_same_report():
     world = World().train(good_onnx())
     evaluated = world.evaluate()
+    world.examine()
     task = GateTask(run=world.run, fitted=world.fitted, evaluated=evaluated)
     ports = {"models": world.registry, "runs": world.registry, "artifacts": world.artifacts, "clock": world.clock}
     first = gate(task, **ports)

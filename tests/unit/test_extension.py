@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit.test_capture import capture
+from tests.unit.test_capture_log import Policies, Signals, Stream
+from tidegate.aws.captures import FirehoseCaptures
 from tidegate.aws.extension import SPARE_SECONDS, WORK_SECONDS, AfterResponse
 
 
@@ -85,7 +88,7 @@ def test_the_work_begins_when_the_handler_is_done_and_the_next_event_is_asked_fo
     steps: SimpleQueue[str] = SimpleQueue()
     finish = threading.Event()
 
-    def work(seconds: float) -> None:
+    def work(seconds: float, _handled_ms: float) -> None:
         assert 0 < seconds <= WORK_SECONDS
         steps.put("worked")
         finish.wait(5)
@@ -110,7 +113,7 @@ def test_work_that_fails_and_invocations_without_any_do_not_stop_it(api: Api) ->
     afterwards.begin()
     assert asked(api)
 
-    def broken(_seconds: float) -> None:
+    def broken(_seconds: float, _handled_ms: float) -> None:
         raise ValueError("no")
 
     afterwards.do(broken)
@@ -122,7 +125,7 @@ def test_work_that_fails_and_invocations_without_any_do_not_stop_it(api: Api) ->
 def test_a_handler_that_is_done_before_the_event_was_read_counts_all_the_same(api: Api) -> None:
     done = threading.Event()
     afterwards = AfterResponse.start("captures")
-    afterwards.do(lambda _: done.set())
+    afterwards.do(lambda *_: done.set())
     assert asked(api)
     afterwards.begin()
     api.invoke()
@@ -132,7 +135,7 @@ def test_a_handler_that_is_done_before_the_event_was_read_counts_all_the_same(ap
 def test_it_gets_no_time_beyond_the_deadline(api: Api) -> None:
     given: SimpleQueue[float] = SimpleQueue()
     afterwards = AfterResponse.start("captures")
-    afterwards.do(given.put)
+    afterwards.do(lambda seconds, _: given.put(seconds))
     assert asked(api)
     api.invoke(SPARE_SECONDS + 0.3)
     afterwards.begin()
@@ -148,12 +151,34 @@ def test_a_lost_connection_is_made_again(api: Api) -> None:
 
 def test_without_the_api_the_work_is_done_before_begin_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_LAMBDA_RUNTIME_API", raising=False)
-    given: list[float] = []
+    given: list[tuple[float, float]] = []
     afterwards = AfterResponse.start("captures")
-    afterwards.do(given.append)
+    afterwards.do(lambda *told: given.append(told))
     afterwards.begin()
     assert not afterwards.is_registered
-    assert given == [WORK_SECONDS]
+    assert given == [(WORK_SECONDS, 0.0)]
+
+
+def test_the_records_of_an_environment_tell_the_time_that_its_invocations_took(api: Api) -> None:
+    stream, sends = Stream(), 0.03
+    stream.answers = [lambda _: time.sleep(sends) or set()] * 3  # type: ignore[func-returns-value]
+    log = FirehoseCaptures("captures", policies=Policies(), signals=Signals(), client=lambda: stream)
+    afterwards = AfterResponse.start("captures")
+    afterwards.do(log.deliver)
+    assert asked(api)
+    took = []
+    for handler_seconds in (0.05, 0.02, 0.01):
+        started = time.monotonic()
+        api.invoke()
+        time.sleep(handler_seconds)
+        log.offer(capture(1))
+        afterwards.begin()
+        assert asked(api)  # the environment is free for the next one
+        took.append(1e3 * (time.monotonic() - started))
+    billed = [record["billed_ms"] for record in stream.records]
+    assert billed[0] >= 45
+    assert billed[1] >= 1e3 * (0.02 + sends) - 5
+    assert sum(billed) == pytest.approx(sum(took) - 1e3 * sends, rel=0.25)
 
 
 def test_an_api_that_refuses_or_is_not_there_is_no_reason_to_fail(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

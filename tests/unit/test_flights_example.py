@@ -11,15 +11,28 @@ import pytest
 
 from examples.flights.build_dataset import OUTCOME, TIME, build, flights
 from examples.flights.rollouts import answering, path_of, sentences
+from examples.flights.season import KNOTS_PER_MPH, LEARNED_UNTIL, Year, next_look
 from examples.flights.traffic import CONNECTIONS, Traffic, asked
 from tidegate.cli.client import Client
 from tidegate.contracts import feature_contracts, rollout_plan
-from tidegate.domain.datachecks import Target, leak_faults, value_faults
+from tidegate.domain.datachecks import (
+    Limits,
+    Target,
+    duplicate_faults,
+    leak_faults,
+    target_faults,
+    twin_faults,
+    value_faults,
+)
 from tidegate.domain.dataset import ColumnType
+from tidegate.domain.personal import MOST_TEXTS, search
+from tidegate.domain.splits import Split
+from tidegate.domain.units import known_values, strange
 from tidegate.ml.frames import PandasFrame, PandasReader
 from tidegate.spec import ModelSpec
 from tidegate.steps.prepare import expand
 
+VERSIONS = ("flight-delay", "flight-delay-v2", "flight-delay-v3", "flight-delay-v4")
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "flights"
 FEATURES = (
     "carrier", "origin", "dest", "distance", "hour", "weekday", "month",
@@ -66,13 +79,15 @@ def test_weather_is_that_of_the_scheduled_hour() -> None:
     assert (first["temp"], first["wind_dir"], first["arr_delay"], first["late"]) == (39.02, 260, 11, False)
 
 
-@pytest.mark.parametrize("name", ["flight-delay", "flight-delay-v2", "flight-delay-v3", "worse", "leaking"])
+@pytest.mark.parametrize("name", [*VERSIONS, "worse", "leaking"])
 def test_the_specs_are_versions_of_one_model(name: str) -> None:
     found, first = spec(name), spec("flight-delay")
     assert (found.name, found.dataset, found.target, found.seed) == ("flight-delay", "flights", "late", first.seed)
-    assert (found.split, found.gate, found.baseline) == (first.split, first.gate, first.baseline)
+    assert found.baseline == first.baseline
+    if name != "flight-delay-v4":
+        assert (found.split, found.gate) == (first.split, first.gate)
     assert found.feature_names == (*FEATURES[:7], "dep_delay", *FEATURES[7:]) if name == "leaking" else FEATURES
-    assert len(expand(found)) == {"flight-delay": 3, "flight-delay-v2": 2}.get(name, 1)
+    assert len(expand(found)) == {"flight-delay": 2}.get(name, 1)
 
 
 def test_all_of_the_year_keeps_the_contract(frame: PandasFrame) -> None:
@@ -98,7 +113,15 @@ def test_the_first_version_serves_at_once_and_later_ones_pass_a_canary_and_a_wat
     first, second, third = (rollout_plan(spec(f"flight-delay{each}")) for each in ("", "-v2", "-v3"))
     assert first.steps_bp == ()
     assert second == third
-    assert (second.steps_bp, second.bake_seconds, second.holdback_bp) == ((100, 500, 2_500, 5_000), 600, 500)
+    assert (second.steps_bp, second.bake_seconds, second.holdback_bp) == ((200, 1_000, 5_000), 600, 500)
+
+
+def test_only_the_fourth_version_can_learn_from_captures_and_all_are_watched_alike() -> None:
+    fixed = {name: spec(name).split.train is not None for name in VERSIONS}
+    assert fixed == {**dict.fromkeys(VERSIONS, True), "flight-delay-v4": False}
+    assert (
+        len({(each.psi, each.jensen_shannon, each.quality_margin) for each in (spec(n).watch for n in VERSIONS)}) == 1
+    )
 
 
 def test_the_third_version_takes_the_flights_it_is_judged_by_and_refuses_those_of_june(frame: PandasFrame) -> None:
@@ -108,6 +131,43 @@ def test_the_third_version_takes_the_flights_it_is_judged_by_and_refuses_those_o
     spring, june = table.take(months <= np.datetime64("2013-05")), table.take(months == np.datetime64("2013-06"))
     assert value_faults(features, spring, np.arange(len(spring["month"]))) == []
     assert {fault.path for fault in value_faults(features, june, np.arange(len(june["month"])))} == {"features.month"}
+
+
+# --- the year of the demo ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return flights()
+
+
+def test_what_the_watch_meets_was_not_learned(table: pd.DataFrame) -> None:
+    year = Year.of(table)
+    parts = (year.learned, year.clean, year.july, year.late_july, year.august)
+    assert sum(map(len, parts)) == len(set().union(*(part.index for part in parts)))
+    assert year.learned["scheduled"].max() < LEARNED_UNTIL <= year.july["scheduled"].min()
+    assert set(year.clean["month"]) == {1, 2, 3, 4}
+    assert year.july["scheduled"].is_monotonic_increasing
+    assert year.july["scheduled"].max() < year.late_july["scheduled"].min()
+
+
+def test_the_next_look_is_ten_minutes_past_the_hour() -> None:
+    ten_past = 3_600 * 10 + 600
+    assert next_look(ten_past - 1) == ten_past + 1
+    assert next_look(ten_past) == next_look(ten_past + 3_599) == ten_past + 3_601
+
+
+def test_no_month_of_the_year_looks_like_another_unit_but_knots_do(table: pd.DataFrame) -> None:
+    """The reference is what version 1 learns from; float32 and all."""
+    winter = table[table["month"] <= 4]
+    for name in ("temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "visib", "distance"):
+        known = known_values(winter[name].dropna().to_numpy(dtype=np.float64))
+        assert bool(known) == (name != "humid")  # made of temp and dewp, it takes ever new values
+        for month, those in table.groupby("month"):
+            assert strange(those[name].to_numpy(dtype=np.float64), known).mean() < 0.025, (name, month)
+    wind = table[table["month"] == 8]["wind_speed"].to_numpy(dtype=np.float64)
+    known = known_values(winter["wind_speed"].dropna().to_numpy(dtype=np.float64))
+    assert strange(KNOTS_PER_MPH * wind, known).mean() > 0.6
 
 
 # --- users and rollouts of the demo -----------------------------------------------------------------------------------
@@ -175,3 +235,22 @@ def test_a_ledgers_entry_tells_who_answers_since() -> None:
     assert told(2, 1, 500) == "2: 5 %, 1: 95 %"
     assert told(2, 1, 10_000) == "2: 100 %"
     assert told(None, None, 10_000) == "fallback: 100 %"
+
+
+def test_none_of_its_columns_looks_like_personal_data(frame: PandasFrame) -> None:
+    texts = [name for name, kind in frame.types.items() if kind in {ColumnType.TEXT, ColumnType.INTEGER}]
+    assert {"flight_id", "tailnum", "flight", "dep_time"} <= set(texts)
+    assert [finding for name in texts for finding in search(name, frame.distinct(name, MOST_TEXTS))] == []
+
+
+@pytest.mark.parametrize("name", ["flight-delay", "flight-delay-v2", "flight-delay-v3"])
+def test_its_rows_and_its_target_pass_the_checks(frame: PandasFrame, name: str) -> None:
+    wanted, hashes = spec(name), frame.row_hashes()
+    at, late = frame.table([TIME])[TIME], frame.table(["late"])["late"].astype(np.int64)
+    spring = np.flatnonzero(at < np.datetime64("2013-05-01"))
+    may = np.flatnonzero((at >= np.datetime64("2013-05-01")) & (at < np.datetime64("2013-06-01")))
+    split = Split(spring, np.empty(0, dtype=np.int64), may, 0, 0)
+    assert duplicate_faults(hashes, split, Limits()) == ([], [])
+    assert target_faults("late", Target(late, (False, True)), split, Limits()) == ([], [])
+    texts = {feature.name for feature in feature_contracts(wanted) if feature.kind == "categorical"}
+    assert twin_faults(feature_contracts(wanted), frame.table(FEATURES, as_text=texts).take(spring)) == []

@@ -151,3 +151,11 @@ def test_rows_that_agree_in_every_column_have_one_hash() -> None:
     assert hashes[0] == hashes[1]
     assert hashes[2] == hashes[3]
     assert len(set(hashes.tolist())) == 3
+
+
+def test_different_values_come_as_texts_from_all_over_the_column() -> None:
+    rows = "".join(f"{number},{'red' if number % 2 else ''}\n" for number in range(1_000))
+    frame = read(f"id,line\n{rows}{rows}".encode())
+    assert frame.distinct("line", 10) == ["red"]
+    assert frame.distinct("id", 1_000) == [str(number) for number in range(1_000)]
+    assert frame.distinct("id", 4) == ["0", "333", "666", "999"]

@@ -84,6 +84,11 @@ def test_a_good_candidate_is_accepted_and_every_check_says_so_in_a_sentence():
         ("artifact_size", PASS, "the artifact has 3 MiB of 100 MiB allowed"),
         ("fallback", NONE, "the fallback was not evaluated"),
         ("business_rules", NONE, "no business rules are declared"),
+        ("calibration", NONE, "there are no probabilities or intervals to judge"),
+        ("robustness", NONE, "no feature may be missing from a request"),
+        ("flips", NONE, "no sensitive columns are declared"),
+        ("slices", NONE, "no slices are declared"),
+        ("fairness", NONE, "no sensitive columns are declared"),
     ]
 
 
@@ -302,3 +307,199 @@ def test_a_verdict_is_plain_json():
         "high": 0.077,
         "limit": 0.0,
     }
+
+
+CALIBRATED = {
+    "ece": {"value": 0.012, "low": 0.008, "high": 0.021},
+    "brier": {"value": 0.17, "low": 0.168, "high": 0.172},
+}
+LOSSES = [
+    {"feature": "visib", "allowed": True, "drop": 0.021, "low": 0.018, "high": 0.024},
+    {"feature": "wind", "allowed": True, "drop": 0.004, "low": 0.001, "high": 0.007},
+    {"feature": "hour", "allowed": False},
+]
+FLIPS = [
+    {"column": "sex", "values": ["f", "m"], "rows": 900, "changed": {"value": 0.04, "low": 0.03, "high": 0.05}},
+    {"column": "member", "values": [0, 1], "rows": 900, "changed": {"value": 0.0, "low": 0.0, "high": 0.0}},
+    {"column": "age", "problem": "it is no feature of the model, so it cannot be changed"},
+]
+MEASURED = replace(GOOD, sections={"calibration": CALIBRATED, "robustness": {"missing": LOSSES}, "flips": FLIPS})
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "statement"),
+    [
+        (
+            "calibration",
+            "calibration_error",
+            0.012,
+            "the expected calibration error is 0.012 [0.008, 0.021], the Brier score 0.1700 [0.1680, 0.1720]",
+        ),
+        (
+            "robustness",
+            "robustness_loss",
+            0.021,
+            "without visib roc_auc is worse by 0.0210 [0.0180, 0.0240], the most of the 2 features that may be missing",
+        ),
+        (
+            "flips",
+            "flips",
+            0.04,
+            (
+                "sex alone changes 0.040 [0.030, 0.050] of the decisions; "
+                "member alone changes 0.000 [0.000, 0.000] of the decisions; "
+                "age: it is no feature of the model, so it cannot be changed"
+            ),
+        ),
+    ],
+)
+def test_a_limit_is_kept_by_the_value_and_the_sentence_tells_its_interval(name, field, value, statement):
+    told = check(MEASURED, name)
+    assert (told.outcome, told.statement, told.value) == (NONE, statement, value)
+    kept, missed = (check(MEASURED, name, replace(POLICY, **{field: limit})) for limit in (value, 0.99 * value))
+    assert (kept.outcome, kept.limit, missed.outcome) == (PASS, value, FAIL)
+    assert kept.statement.startswith(f"{statement} (at most {value:g} is allowed): the value")
+    assert missed.statement.endswith("the value, which is what counts, is above the limit")
+    few = replace(MEASURED, rows=100)
+    assert check(few, name, replace(POLICY, **{field: 1.0})).outcome is LITTLE
+
+
+def test_a_model_that_gives_no_score_without_a_feature_fails_where_a_limit_is_set():
+    silent = [{"feature": "gust", "allowed": True, "unscored": 28_128}, *LOSSES]
+    told = replace(GOOD, sections={"robustness": {"missing": silent}})
+    found = check(told, "robustness", replace(POLICY, robustness_loss=0.5))
+    assert found.outcome is FAIL
+    assert found.statement == "requests may leave out gust, and the model gives no score without it"
+    assert check(told, "robustness").outcome is NONE
+
+
+def test_the_coverage_of_a_regression_s_intervals_is_told():
+    interval = {"level": 0.9, "coverage": {"value": 0.894, "low": 0.884, "high": 0.904}, "width": 12.3456}
+    found = check(replace(LOSS, sections={"residuals": {"interval": interval}}), "calibration")
+    assert (found.outcome, found.value) == (NONE, 0.894)
+    assert found.statement == "intervals of 0.9 hold 0.894 [0.884, 0.904] of the outcomes; they are 12.35 wide"
+    assert check(replace(LOSS, sections={"residuals": {"interval": None}}), "calibration").value is None
+
+
+def a_slice(value, gain, **changes):
+    found = {"column": "carrier", "value": value, "rows": 1_234, "too_few": False, "lacking": "", "found": False}
+    metric, told = {"value": 0.71, "low": 0.68, "high": 0.74}, ("value", "low", "high")
+    return found | {"metric": metric, "gain_over_champion": gain and dict(zip(told, gain, strict=True))} | changes
+
+
+FEW = a_slice("HA", None, too_few=True, lacking="30 of 100 rows", metric=None)
+FOUND = {
+    "words": "carrier is EV and hour above 18.5",
+    "loss_over_rest": {"value": 0.12, "low": 0.05, "high": 0.19},
+    "confirmed": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("slices", "outcome", "statement"),
+    [
+        (
+            [a_slice("AA", (0.001, -0.02, 0.02)), a_slice("EV", (-0.01, -0.03, 0.01)), FEW],
+            PASS,
+            (
+                "not shown to be worse in any of 2 slices, least good on carrier EV (1,234 rows) roc_auc 0.710 "
+                "[0.680, 0.740] is 0.010 [-0.010, 0.030] below version 3 (the margin is 0.005; intervals for all "
+                "slices together); too little data to judge carrier HA (30 of 100 rows)"
+            ),
+        ),
+        (
+            [a_slice("AA", (0.001, -0.02, 0.02)), a_slice("EV", (-0.03, -0.05, -0.01))],
+            FAIL,
+            (
+                "worse in 1 of 2 slices on carrier EV (1,234 rows) roc_auc 0.710 [0.680, 0.740] is 0.030 [0.010, "
+                "0.050] below version 3 (the margin is 0.005; intervals for all slices together)"
+            ),
+        ),
+        ([a_slice("EV", (-0.02, -0.03, -0.005))], PASS, None),  # exactly the margin is allowed
+        (
+            [FEW],
+            LITTLE,
+            (
+                "no slice can be judged; too little data to judge carrier HA (30 of 100 rows); hold out more rows, or "
+                "declare coarser slices"
+            ),
+        ),
+    ],
+)
+def test_slices_are_held_against_the_champion(slices, outcome, statement):
+    found = check(replace(GOOD, sections={"slices": slices}), "slices")
+    assert found.outcome is outcome
+    assert statement is None or found.statement == statement
+    if outcome is FAIL:
+        assert (found.value, found.high, found.limit) == (-0.03, -0.01, -0.005)
+
+
+def test_a_loss_that_grows_in_a_slice_is_worse_too():
+    found = check(replace(LOSS, sections={"slices": [a_slice("EV", (-0.03, -0.05, -0.01))]}), "slices")
+    assert found.outcome is FAIL
+    assert "is 0.030 [0.010, 0.050] above version 3 (less is better)" in found.statement
+
+
+def test_found_slices_are_told_when_they_are_confirmed():
+    found = check(replace(GOOD, sections={"found": [FOUND, FOUND | {"confirmed": False}]}), "slices")
+    assert (found.outcome, found.statement) == (
+        NONE,
+        (
+            "no slices are declared; found to err more where carrier is EV and hour above 18.5 "
+            "(loss 0.12 [0.05, 0.19] above the rest)"
+        ),
+    )
+
+
+def test_without_a_champion_that_can_be_scored_the_worst_slice_is_told():
+    slices = [a_slice("AA", None, metric={"value": 0.8, "low": 0.7, "high": 0.9}), a_slice("EV", None)]
+    first = replace(GOOD, champion=None, gain_over_champion=None, sections={"slices": slices})
+    told = "of 2 slices roc_auc is worst on carrier EV (1,234 rows): 0.710 [0.680, 0.740]"
+    assert check(first, "slices").statement == f"no version serves yet; {told}"
+    odd = replace(first, champion=ChampionValue(3, None, "it is gone"))
+    assert check(odd, "slices").statement == f"version 3 could not be scored; {told}"
+    worst = replace(LOSS, champion=None, sections={"slices": slices})
+    assert "log_loss is worst on carrier AA" in check(worst, "slices").statement
+    assert {check(each, "slices").outcome for each in (first, odd, worst)} == {NONE}
+
+
+def a_difference(value, rate="positive_rate"):
+    ends = {"value": value, "low": value - 0.01, "high": value + 0.02}
+    return ends | {"rate": rate, "highest": "m", "lowest": "f", "compared": ["f", "m"]}
+
+
+@pytest.mark.parametrize(
+    ("parity", "opportunity", "outcome"),
+    [(0.1, 0.05, PASS), (0.101, 0.05, FAIL), (0.05, None, LITTLE), (0.2, None, FAIL), (None, None, LITTLE)],
+)
+def test_a_difference_between_groups_keeps_its_limit_by_its_value(parity, opportunity, outcome):
+    differences = {
+        "demographic_parity": parity and a_difference(parity),
+        "equal_opportunity": opportunity and a_difference(opportunity, "true_positive_rate"),
+        "equalized_odds": None,
+    }
+    policy = replace(POLICY, group_differences={"demographic_parity": 0.1, "equal_opportunity": 0.2})
+    found = check(replace(GOOD, sections={"fairness": {"sex": {"groups": [], **differences}}}), "fairness", policy)
+    assert found.outcome is outcome
+    assert ("cannot be judged: fewer than two groups have enough positive rows" in found.statement) is not bool(
+        opportunity
+    )
+    if parity:
+        assert (found.value, found.limit) == (parity, 0.1)
+
+
+def test_differences_without_a_limit_are_told():
+    differences = {
+        "demographic_parity": a_difference(0.12),
+        "equal_opportunity": None,
+        "equalized_odds": a_difference(0.3, "false_positive_rate"),
+    }
+    found = check(replace(GOOD, sections={"fairness": {"sex": {"groups": [], **differences}}}), "fairness")
+    assert (found.outcome, found.statement) == (
+        NONE,
+        (
+            "no limit is set: demographic parity of sex: the share of positive decisions is 0.120 [0.110, 0.140] "
+            "higher for m than for f; equalized odds of sex: the false positive rate is 0.300 [0.290, 0.320] higher "
+            "for m than for f"
+        ),
+    )

@@ -2,7 +2,9 @@ import re
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
-from tidegate.domain.ids import RANDOM_BYTES, run_id, uuid7
+import pytest
+
+from tidegate.domain.ids import RANDOM_BYTES, run_id, uuid7, uuid7_time
 
 AT = datetime(2026, 1, 5, 12, 30, 15, 123456, tzinfo=UTC)
 CHANCE = bytes(range(RANDOM_BYTES))
@@ -21,6 +23,25 @@ def test_ids_sort_by_time_down_to_the_microsecond():
         ids = [uuid7(at, chance) for at in times]
         assert ids == sorted(ids)
         assert len(set(ids)) == len(ids)
+
+
+def test_the_time_of_an_id_is_read_back_to_the_millisecond():
+    assert uuid7_time(uuid7(AT, CHANCE)) == AT.replace(microsecond=123000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "019b8e3a-9a00-4000-8000-000000000001",
+        "019B8E3A-9A00-7000-8000-000000000001",
+        "019b8e3a9a0070008000000000000001",
+        "ffffffff-ffff-7000-8000-000000000000",
+    ],
+)
+def test_what_is_no_such_id_has_no_time(text):
+    with pytest.raises(ValueError, match=r"UUID of version 7|no calendar"):
+        uuid7_time(text)
 
 
 def test_two_ids_of_one_moment_differ_by_chance_alone():

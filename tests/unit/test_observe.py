@@ -20,6 +20,7 @@ from tests.unit.releasing import spec
 from tests.unit.test_release import a_version
 from tidegate.contracts import serving_contract
 from tidegate.domain.capture import Capture, CapturePolicy, hour_of, records
+from tidegate.domain.costs import Prices
 from tidegate.domain.evaluation import Estimate, metric_value
 from tidegate.domain.hours import SAMPLE_ROWS, Hour, Sample, merged
 from tidegate.domain.profile import reference as profiled
@@ -37,6 +38,7 @@ NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 MODEL = "trip-delay"
 LINES = ["blue", "green", "red"]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+PRICES = Prices(gb_second=0.001, request=0.0, gb_month=0.0, memory_mb=1024)  # a second costs a tenth of a cent
 
 
 @dataclass
@@ -87,8 +89,15 @@ SPEC = spec(features=FEATURES, baseline=BASELINE)
 class House:
     """A model with a champion, and what it was asked."""
 
-    def __init__(self, *, reference: Reference | None = None, served: bool = True, **watch: Any) -> None:
-        self.spec = spec(features=FEATURES, baseline=BASELINE, watch=watch)
+    def __init__(
+        self,
+        *,
+        reference: Reference | None = None,
+        served: bool = True,
+        value: dict[str, Any] | None = None,
+        **watch: Any,
+    ) -> None:
+        self.spec = spec(features=FEATURES, baseline=BASELINE, watch=watch, value=value)
         self.registry, self.artifacts, self.clock = InMemoryRegistry(), InMemoryArtifacts(), FixedClock(NOW)
         self.hours, self.verdicts, self.standings = InMemoryHours(), InMemoryVerdicts(), InMemoryStandings()
         self.world, self.now = World(), NOW
@@ -171,6 +180,7 @@ class House:
             verdicts=self.verdicts,
             standings=self.standings,
             clock=self.clock,
+            prices=PRICES,
         )
 
     def verdict(self) -> dict[str, Any]:
@@ -596,3 +606,117 @@ def test_who_loses_a_race_looks_once_more_at_what_the_winner_left(monkeypatch: p
     monkeypatch.setattr(house.standings, "save", raced)
     standing = house.look().standing
     assert (standing.revision, standing.acknowledged_by) == (first.revision + 2, "ann")
+
+
+# Cost and value
+
+
+def told(looked: Looked, **dimensions: str) -> dict[str, float]:
+    (found,) = [values for each, values in looked.apart if each == dimensions]
+    return dict(found)
+
+
+def test_what_a_model_used_is_told_by_hour_version_and_business_unit() -> None:
+    house = House()
+    house.ask(600, change={"billed_ms": 20.0})
+    house.ask(200, change={"version": None, "arm": "fallback", "reason": "fallback:killed", "billed_ms": 5.0})
+    house.ask(100, ago=HOUR)
+    looked = house.look()
+    kept = house.verdict()["cost"]
+    assert kept["complete"] == hour_of(NOW - 2 * HOUR)
+    assert kept["hours"][kept["complete"]]["usage"] == {
+        "1": [600, 600, 12_000.0, 0, 0],
+        "fallback": [200, 200, 1_000.0, 0, 0],
+    }
+    whole = told(looked, model=MODEL)
+    assert (whole["Requests"], whole["BilledMs"]) == (800, 13_000)
+    assert whole["CostUSD"] == pytest.approx(0.013)
+    assert told(looked, business_unit=house.spec.business_unit)["CostUSD"] == pytest.approx(0.013)
+    assert told(looked, model=MODEL, version="1")["CostUSD"] == pytest.approx(0.012)
+    assert told(looked, model=MODEL, version="fallback")["Requests"] == 200
+    assert "ValueUSD" not in whole
+    summary = looked.standing.summary["cost"]
+    assert (summary["hour"], summary["requests"], summary["spike"]) == (kept["complete"], 800, "")
+
+
+def test_an_hour_in_which_nothing_was_asked_costs_nothing() -> None:
+    looked = House().look()
+    assert told(looked, model=MODEL)["CostUSD"] == 0.0
+    assert not [each for each, _ in looked.apart if "version" in each]
+
+
+def test_value_is_of_the_labelled_decisions_and_net_is_against_cost() -> None:
+    house = House(value={"correct": 2.0, "wrong": 5.0})
+    asked = house.ask(1_000)
+    labels = [record["label"] for record in asked[:10]]
+    house.report(asked[:10], [*labels[:8], *(not label for label in labels[8:])])
+    looked = house.look()
+    whole = told(looked, model=MODEL)
+    assert whole["ValueUSD"] == pytest.approx(8 * 2.0 - 2 * 5.0)
+    assert whole["NetUSDPer1000"] == pytest.approx(600 - whole["CostUSD"])
+    assert told(looked, model=MODEL, version="1")["ValueUSD"] == whole["ValueUSD"]
+
+
+def test_what_a_regression_gets_right_is_within_the_tolerance() -> None:
+    reference = House().world.reference(task="regression", classes=(), metric="rmse")
+    regression = {"task": "regression", "positive_class": None, "metric": "rmse"}
+    house = House(reference=reference)
+    house.spec = spec(
+        features=FEATURES,
+        baseline=BASELINE,
+        candidates=[{"estimator": "sklearn.linear_model.LinearRegression"}],
+        value={"correct": 1.0, "tolerance": 0.1},
+        **regression,
+    )
+    house.registry.apply(house.spec, author="ann", at=NOW)
+    asked = house.ask(20)
+    house.report(asked, [record["score"] + (0.05 if place < 15 else 0.5) for place, record in enumerate(asked)])
+    assert told(house.look(), model=MODEL)["ValueUSD"] == pytest.approx(15.0)
+
+
+def test_used_hours_are_carried_along_for_a_month() -> None:
+    house = House()
+    house.ask(100)
+    house.look()
+    name = hour_of(NOW - 2 * HOUR)
+    for days, kept in ((20, True), (30, True), (32, False)):
+        house.clock.at = NOW + days * DAY
+        house.look(NOW + days * DAY)
+        assert (name in house.verdict()["cost"]["hours"]) is kept
+
+
+def test_late_feedback_counts_once_however_often_it_is_looked() -> None:
+    house = House(value={"correct": 1.0})
+    asked = house.ask(100)
+    house.look()
+    house.report(asked[:5], [record["label"] for record in asked[:5]])
+    assert [told(house.look(), model=MODEL)["ValueUSD"] for _ in range(2)] == [5.0, 5.0]
+
+
+def test_an_hour_that_costs_far_more_than_usual_rings_once_looked_at() -> None:
+    house = House()
+    for days in (1, 2, 3):
+        house.ask(50, ago=2 * HOUR + days * DAY, change={"billed_ms": 100.0})
+    house.ask(50, change={"billed_ms": 100.0})
+    assert house.look().metrics["CostSpike"] == 0.0
+    house.ask(500, change={"billed_ms": 100.0})
+    looked = house.look()
+    assert looked.metrics["CostSpike"] == 1.0
+    assert "version 1 grew most; what grew: requests, 550 instead of 50" in looked.standing.summary["cost"]["spike"]
+
+
+def test_quality_is_told_beside_the_design_and_the_features_that_moved() -> None:
+    house = House()
+    house.ask(2_000, labelled=1.0, wind=26)
+    looked = house.look()
+    whole = told(looked, model=MODEL)
+    live = house.window()["live"]
+    assert (whole["LiveQuality"], whole["DesignQuality"]) == (live["live"]["value"], live["design"]["value"])
+    assert "ExpectedQuality" not in whole
+    assert told(looked, model=MODEL, feature="wind")["FeatureShift"] > 0.1
+    assert not [each for each, _ in looked.apart if each.get("feature") == "line"]
+    house = House()
+    house.ask(2_000)
+    whole = told(house.look(), model=MODEL)
+    assert whole["ExpectedQuality"] == pytest.approx(whole["DesignQuality"], abs=0.05)
+    assert "LiveQuality" not in whole

@@ -12,6 +12,7 @@ from tidegate.domain.prediction import (
     Contract,
     FeatureContract,
     OutputRule,
+    PredictionInterval,
     Rulebook,
     answers,
     parse_request,
@@ -56,6 +57,7 @@ def problem_of(**change):
         CONTRACT,
         Contract("m", "multiclass", (FeatureContract("x", "numeric"),), classes=("a", "b", "c"), threshold=0.4),
         Contract("m", "regression", (FeatureContract("x", "numeric"),)),
+        Contract("m", "regression", (FeatureContract("x", "numeric"),), interval=PredictionInterval(0.9, 2.5)),
     ],
 )
 def test_a_contract_survives_its_json(contract):
@@ -274,6 +276,14 @@ def test_of_several_classes_the_likeliest_is_the_label():
 def test_a_regression_answers_with_its_score_only():
     contract = Contract("m", "regression", CONTRACT.features)
     assert answers(contract, np.array([[1.5], [-2]], dtype=np.float32)) == [{"score": 1.5}, {"score": -2.0}]
+
+
+def test_a_regression_with_an_interval_answers_with_its_ends():
+    contract = Contract("m", "regression", CONTRACT.features, interval=PredictionInterval(0.9, 0.1))
+    assert answers(contract, np.array([[1.1], [-2]], dtype=np.float32)) == [
+        {"score": 1.1, "lower": 1.0, "upper": 1.2},
+        {"score": -2.0, "lower": -2.1, "upper": -1.9},
+    ]
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))

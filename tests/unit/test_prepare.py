@@ -199,6 +199,31 @@ def test_the_plan_holds_the_contract_with_the_categories_that_training_knew() ->
     assert [feature.name for feature in contract.numeric] == ["wind", "stops"]
 
 
+def test_the_plan_records_how_each_computed_feature_is_computed_and_what_it_learned_of_training_rows_alone() -> None:
+    house = house_with(trips())
+    computed = [
+        {"name": "gusty", "expression": "wind / (stops + 1)", "unit": "m/s"},
+        {"name": "usual", "expression": "group_rate(line, min_rows=30)"},
+    ]
+    ref = house.request(spec(split=PERIODS, computed=computed))
+    house.prepare(ref)
+    fit, validation, _ = tables(house, ref)
+    training = training_rows(fit, validation)
+    plan = plan_of(house, ref)
+    contract = Contract.from_json(plan["contract"])
+    (rates,) = contract.computed[1].rates
+    assert rates.overall == np.float32(training[TARGET].mean())
+    blue = training[TARGET][training["line"] == "blue"].mean()
+    assert dict(rates.groups)["blue",] == np.float32(blue)
+    assert [(each["name"], each["expression"]) for each in plan["computed"]] == [
+        ("gusty", "wind / (stops + 1)"),
+        ("usual", "group_rate(line, min_rows=30)"),
+    ]
+    assert plan["computed"][1]["learned"][0]["groups"] == 3
+    assert list(fit) == ["line", "wind", "stops", TARGET, CLUSTER, ROW]
+    assert not Fallback.from_bytes(house.artifacts.get(ref.fallback_key)).contract.computed
+
+
 def test_the_baseline_is_fitted_on_all_training_rows() -> None:
     house = house_with(trips())
     ref = house.request(spec())
@@ -388,3 +413,117 @@ def test_a_version_that_is_not_ready_is_refused() -> None:
     house.registry.note(ref.model, ref.run_id, "requested", house.clock.now(), dataset_version=waiting.version)
     with pytest.raises(DatasetInvalidError, match="is registering"):
         house.prepare(ref)
+
+
+def test_columns_that_judge_a_version_are_kept_in_the_holdout_alone() -> None:
+    columns = trips()
+    columns["weekend"] = [number % 7 > 4 for number in range(600)]
+    house = house_with(columns)
+    ref = house.request(spec(gate={"resample_by": "day", "slices": ["line", "delay", "weekend"]}, sensitive=["driver"]))
+    house.prepare(ref)
+    fit, validation, holdout = tables(house, ref)
+    assert list(fit) == list(validation) == ["line", "wind", "stops", TARGET, CLUSTER, ROW]
+    assert list(holdout) == ["line", "wind", "stops", "delay", "weekend", "driver", TARGET, CLUSTER, ROW]
+    assert holdout["driver"].tolist() == np.array(columns["driver"])[holdout[ROW]].tolist()
+    assert holdout["delay"].tolist() == np.array(columns["delay"])[holdout[ROW]].tolist()
+    assert set(holdout["weekend"].tolist()) == {"true", "false"}
+
+
+def test_a_column_to_judge_by_must_be_there_and_no_time() -> None:
+    house = house_with(trips() | {"seen": trips()["at"]})
+    told = refused(house, gate={"slices": ["lin"]}, sensitive=["seen"])
+    assert "gate.slices.lin: the files have no such column; did you mean line?" in told
+    assert "sensitive.seen: is a time column; put what matters of it (hour, weekday) into columns of their own" in told
+
+
+def with_contacts() -> dict[str, Any]:
+    columns = trips()
+    columns["contact"] = [f"passenger{number}@example.com" for number in range(600)]
+    columns["card"] = [4111111111111111 if number % 2 else 5500005555555559 for number in range(600)]
+    return columns
+
+
+def test_personal_data_that_nobody_declared_stops_the_training_without_telling_any() -> None:
+    told = refused(house_with(with_contacts()))
+    assert "pii.contact: 600 of 600 different values (100.00%) look like e-mail addresses" in told
+    assert "pii.card: 2 of 2 different values (100.00%) look like payment card numbers" in told
+    assert "dataset trips (--pii)" in told
+    for value in ("passenger", "example.com", "4111", "5500"):
+        assert value not in told
+
+
+def test_personal_data_that_is_declared_is_no_fault() -> None:
+    house = house_with(with_contacts(), pii=("contact", "card"))
+    ref = house.request(spec())
+    house.prepare(ref)
+    assert plan_of(house, ref)["notes"] == []
+
+
+def test_a_person_can_say_that_what_looks_personal_is_not_and_that_is_noted() -> None:
+    house = house_with(with_contacts(), pii=("card",))
+    ref = house.request(spec(checks={"not_personal": ["contact"]}))
+    house.prepare(ref)
+    (note,) = plan_of(house, ref)["notes"]
+    assert note.startswith("pii.contact: 600 of 600 different values")
+    assert "checks.not_personal.contct: the files have no such column; did you mean contact?" in refused(
+        house_with(with_contacts()), checks={"not_personal": ["contct"]}
+    )
+
+
+def test_a_suspected_feature_s_values_are_told_by_no_other_check() -> None:
+    mail = {"name": "contact", "kind": "categorical", "categories": ["none"], "unseen": "reject"}
+    features = [*spec().model_dump(mode="json")["features"], mail]
+    told = refused(house_with(with_contacts()), features=features)
+    assert "features.contact: 600 of 600 values (100.00%) are no listed category;" in told
+    assert "passenger" not in told
+
+
+def test_a_licence_that_the_deployment_does_not_allow_stops_the_training() -> None:
+    house = house_with(trips(), licence="CC-BY-NC-4.0")
+    house.allowed_licences = ("CC0-1.0", "MIT")
+    told = refused(house)
+    assert "licence: dataset trips is under 'CC-BY-NC-4.0', which this deployment does not train on" in told
+    assert "(allowed: CC0-1.0, MIT)" in told
+    house.describe(licence="cc0-1.0")
+    house.prepare(house.request(spec(), "run-2"))
+
+
+def test_faults_of_the_dataset_and_of_its_data_are_told_together() -> None:
+    columns = with_contacts() | {"wind_again": trips()["wind"]}
+    columns["wind"][3] = columns["wind_again"][3] = 999.0
+    house = house_with(columns, licence="secret", origin=" ")
+    house.allowed_licences = ("MIT",)
+    features = [*spec().model_dump(mode="json")["features"], {"name": "wind_again", "kind": "numeric"}]
+    told = refused(house, features=features, sensitive=["seat"], target="lat")
+    for word in (
+        "licence: ", "origin: ", "pii.contact", "pii.card", "sensitive.seat", "target.lat", "features.wind: 1 of 600",
+        "features.wind_again: equals features.wind in every training row",
+    ):  # fmt: skip
+        assert word in told
+
+
+def test_repeated_rows_are_noted_or_refused_as_the_spec_says() -> None:
+    columns = {name: [*values, *values[:60]] for name, values in trips().items()}
+    split = {"holdout_fraction": 0.2, "validation_fraction": 0.2}
+    house = house_with(columns)
+    ref = house.request(spec(time=None, split=split, gate={}))
+    house.prepare(ref)
+    repeated, copied = sorted(plan_of(house, ref)["notes"], reverse=True)
+    assert repeated.startswith("split.train: ")
+    assert repeated.endswith("repeat an earlier one in every column")
+    assert copied.startswith("split.holdout: ")
+    told = refused(house_with(columns), time=None, split=split, gate={}, checks={"duplicate_rows_at_most": 0})
+    assert "more than checks.duplicate_rows_at_most, 0.00%" in told
+
+
+def test_a_target_that_shifts_beyond_the_spec_s_limit_stops_the_training() -> None:
+    columns = trips()
+    columns["late"] = [late or at >= "2026-02-18" for late, at in zip(columns["late"], columns["at"], strict=True)]
+    told = refused(house_with(columns))
+    assert "target.late: is distributed otherwise in the holdout" in told
+    assert "more than watch.target_shift, 0.25" in told
+    house = house_with(columns)
+    ref = house.request(spec(watch={"target_shift": 0.9}))
+    house.prepare(ref)
+    (note,) = plan_of(house, ref)["notes"]
+    assert note.startswith("target.late: is distributed otherwise in the holdout")

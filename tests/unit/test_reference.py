@@ -1,4 +1,4 @@
-"""A reference is read back as it was written, and importances say what a model leans on."""
+"""A reference is read back as it was written."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 from tidegate.domain.evaluation import Estimate
 from tidegate.domain.prediction import Contract, FeatureContract, Inputs
 from tidegate.domain.quality import LossByScore
-from tidegate.domain.reference import Reference, background, importances, profiled
+from tidegate.domain.reference import Reference, background, profiled
 from tidegate.domain.table import TARGET, Column, Table
 
 CONTRACT = Contract(
@@ -74,52 +74,6 @@ def test_a_reference_is_read_back_as_it_was_written(written: Reference) -> None:
 def test_a_reference_of_another_schema_is_refused() -> None:
     with pytest.raises(ValueError, match="schema 2; this code reads 1"):
         Reference.from_json(reference().to_json() | {"schema": 2})
-
-
-def test_a_feature_is_as_important_as_the_error_without_it() -> None:
-    table = rows(5000)
-    found = importances(CONTRACT, "rmse", table, score, seed=3)
-    price = table["price"]
-    assert found["noise"] == 0
-    assert found["price"] == pytest.approx(3 * price.std() * np.sqrt(2), rel=0.03)  # of two independent draws
-    assert found["region"] == pytest.approx(np.sqrt(2), rel=0.03)
-
-
-def test_importances_are_those_of_the_seed_and_leave_the_holdout_alone() -> None:
-    table = rows()
-    before = table.to_npz()
-    found = importances(CONTRACT, "mae", table, score, seed=3)
-    assert importances(CONTRACT, "mae", table, score, seed=3) == found
-    assert importances(CONTRACT, "mae", table, score, seed=4) != found
-    assert table.to_npz() == before
-
-
-def test_a_feature_that_misleads_is_of_no_importance() -> None:
-    table = rows()
-    misled = Table({**table.columns, TARGET: -table[TARGET]})
-    assert importances(CONTRACT, "mae", misled, score, seed=3) == {"price": 0.0, "noise": 0.0, "region": 0.0}
-
-
-def test_a_large_holdout_is_drawn_from_and_many_features_share_the_work() -> None:
-    asked: list[int] = []
-
-    def counting(inputs: Inputs) -> Column:
-        asked.append(len(inputs.numeric))
-        return score(inputs)
-
-    importances(CONTRACT, "mae", rows(6000), counting, seed=3)
-    assert asked == [5000] * 10
-    asked.clear()
-    many = replace(CONTRACT, features=(*CONTRACT.features, *(FeatureContract(f"f{n}", "numeric") for n in range(97))))
-    table = rows(6000)
-    wide = Table({**table.columns, **{f"f{n}": table["noise"] for n in range(97)}})
-    importances(many, "mae", wide, counting, seed=3)
-    assert sum(asked) <= 1_003_333
-
-
-def test_rows_that_do_not_define_the_metric_give_no_importances() -> None:
-    constant = Table({**rows().columns, TARGET: np.ones(800)})
-    assert importances(CONTRACT, "r2", constant, score, seed=3) == {}
 
 
 def test_a_small_background_is_all_training_rows_in_their_order() -> None:

@@ -66,12 +66,8 @@ def served(number: int) -> Served:
     return Served(number, f"k{number}", f"a{number}")
 
 
-def test_three_states_of_a_run_are_final():
-    assert {status for status in RunStatus if status.final} == {
-        RunStatus.ACCEPTED,
-        RunStatus.REJECTED,
-        RunStatus.FAILED,
-    }
+def test_a_run_is_final_once_it_is_neither_requested_nor_running():
+    assert {status for status in RunStatus if not status.final} == {RunStatus.REQUESTED, RunStatus.RUNNING}
 
 
 def test_the_champion_answers_first_then_the_one_before_it_then_what_was_kept():

@@ -207,6 +207,73 @@ def test_every_fault_of_fallback_and_rules_is_named_with_its_place() -> None:
     ]
 
 
+COMPUTED = [
+    {"name": "log_distance", "expression": "log(distance)", "unit": "log miles"},
+    {"name": "far", "expression": "bucket(distance, 500, 1000) > 0 or carrier == 'UA'"},
+    {"name": "usual", "expression": "group_rate(carrier, far, min_rows=20) - 0.5"},
+    {"name": "both", "expression": "usual * log_distance"},
+]
+
+
+def test_computed_features_are_part_of_the_spec() -> None:
+    spec = ModelSpec.parse(spec_with(computed=COMPUTED))
+    assert ModelSpec.parse(json.loads(spec.canonical_json())) == spec
+    assert [each.name for each in spec.computed] == ["log_distance", "far", "usual", "both"]
+    assert spec.feature_names == ("carrier", "distance")
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("distnce + 1", "no value is called 'distnce'; did you mean distance? (at character 1)"),
+        ("1 + late", "no value is called 'late'"),
+        ("1 + next", "'next' is not computed yet: a computed feature uses those listed before it (at character 5)"),
+        ("this / 2", "'this' is not computed yet"),
+        ("carrier", "is a text, where a number is needed"),
+        ("carrier < 'UA'", "texts have no order in a computed feature"),
+        ("1 + 2", "looks at no feature"),
+        ("distance * 1e39", "is too large a number (at character 12)"),
+        ("bucket(distance, 1, 1.00000000001)", "the edges of a bucket rise; this one is not above 1 (at character 21)"),
+        ("bucket(distance)", "bucket takes a number and at least one edge"),
+        ("bucket(distance, distance)", "an edge of a bucket is a number (at character 18)"),
+        ("group_rate(distance + 1)", "groups by names; give the expression a name of its own first (at character 12)"),
+        ("group_rate(rate)", "'rate' is learned itself; group_rate cannot group by it (at character 12)"),
+        ("group_rate(carrier, min_rows=0)", "min_rows, a whole number"),
+        ("group_rate(carrier, smooth=9)", "group_rate takes names and min_rows"),
+        ("group_rate()", "group_rate takes 1 to 4 names"),
+    ],
+)
+def test_every_fault_of_a_computed_feature_is_told_with_its_place(expression: str, said: str) -> None:
+    computed = [
+        {"name": "rate", "expression": "group_rate(carrier)"},
+        {"name": "this", "expression": expression},
+        {"name": "next", "expression": "distance"},
+    ]
+    faults = faults_of(spec_with(computed=computed))
+    assert list(faults) == ["computed[1].expression"]
+    assert said in faults["computed[1].expression"]
+
+
+def test_the_name_of_a_computed_feature_is_its_own() -> None:
+    names = ["carrier", "late", "departs_at", "score", "label", "twice", "twice"]
+    faults = faults_of(spec_with(computed=[{"name": name, "expression": "distance"} for name in names]))
+    assert list(faults) == [f"computed[{index}].name" for index in (0, 1, 2, 3, 4, 6)]
+
+
+def test_a_group_rate_needs_one_rate_and_rules_know_none() -> None:
+    computed = [{"name": "usual", "expression": "group_rate(carrier)"}]
+    several = {"task": "multiclass", "metric": "accuracy", "baseline": {"kind": "prior"}}
+    assert list(faults_of(spec_with(computed=computed, **several))) == ["computed[0].expression"]
+    rules = [{"name": "calm", "require": "score < group_rate(carrier)"}]
+    assert "only a computed feature" in faults_of(spec_with(rules=rules))["rules[0].require"]
+
+
+def test_the_estimator_must_be_given_something() -> None:
+    features = [feature | {"estimator": False} for feature in VALID["features"]]
+    assert "estimator" in faults_of(spec_with(features=features))["features"]
+    assert ModelSpec.parse(spec_with(features=features, computed=COMPUTED)).features[0].estimator is False
+
+
 def test_a_fallback_has_to_fit_the_task_and_its_columns() -> None:
     assert "between 0 and 1" in faults_of(spec_with(fallback={"kind": "constant", "value": 2}))["fallback.value"]
     assert "not a feature" in faults_of(spec_with(fallback={"kind": "group_rate", "by": ["dest"]}))["fallback.by[0]"]
@@ -334,3 +401,85 @@ def test_the_json_schema_knows_the_choices_of_a_release() -> None:
     assert schema["ReleaseRules"]["properties"]["at_deadline"]["enum"] == ["roll_back", "wait"]
     assert schema["Compared"]["enum"] == [metric.value for metric in CanaryMetric]
     assert not schema["Demanded"]["additionalProperties"]
+
+
+REGRESSION = {
+    "task": "regression",
+    "metric": "rmse",
+    "candidates": [{"estimator": "sklearn.linear_model.LinearRegression"}],
+}
+
+
+def test_what_decisions_are_worth_is_declared_or_left_out() -> None:
+    assert ModelSpec.parse(VALID).value is None
+    declared = ModelSpec.parse(spec_with(value={"correct": 0.4, "wrong": 1.5})).value
+    assert declared is not None
+    assert (declared.correct, declared.wrong, declared.currency, declared.tolerance) == (0.4, 1.5, "USD", None)
+    assert ModelSpec.parse(spec_with(**REGRESSION, value={"correct": 1, "tolerance": 15})).value is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"value": {"correct": 1, "tolerance": 15}}, "value.tolerance"),
+        ({**REGRESSION, "value": {"correct": 1}}, "value.tolerance"),
+        ({**REGRESSION, "value": {"correct": 1, "tolerance": -1}}, "value.tolerance"),
+        ({"value": {"currency": "dollars"}}, "value.currency"),
+        ({"value": {"correct": float("inf")}}, "value.correct"),
+        ({"value": {"right": 1}}, "value.right"),
+    ],
+)
+def test_a_value_that_cannot_be_counted_is_refused(changes: dict[str, Any], path: str) -> None:
+    assert path in faults_of(spec_with(**changes))
+
+
+def test_columns_to_judge_by_are_named_once_and_make_groups() -> None:
+    spec = ModelSpec.parse(spec_with(sensitive=["region"], gate={"slices": ["carrier", "region"]}))
+    assert (spec.sensitive, spec.gate.slices) == (("region",), ("carrier", "region"))
+    faults = faults_of(spec_with(sensitive=["late", "a", "a"], gate={"slices": ["departs_at"]}))
+    assert faults == {
+        "sensitive[0]": "sensitive[0]: 'late' is the target column; it makes no groups",
+        "sensitive[2]": "sensitive[2]: 'a' is listed twice",
+        "gate.slices[0]": "gate.slices[0]: 'departs_at' is the time column; it makes no groups",
+    }
+
+
+def test_limits_of_fairness_need_groups_and_two_classes() -> None:
+    limits = {"demographic_parity": 0.1, "equal_opportunity": 0.1, "equalized_odds": 0.2, "flips_at_most": 0.01}
+    targets = {"governance": limits}
+    assert ModelSpec.parse(spec_with(targets=targets, sensitive=["region"])).targets.governance.equalized_odds == 0.2
+    assert set(faults_of(spec_with(targets=targets))) == {f"targets.governance.{name}" for name in limits}
+    many = spec_with(
+        targets=targets, sensitive=["region"], task="multiclass", metric="accuracy", baseline={"kind": "prior"}
+    )
+    assert set(faults_of(many)) == {f"targets.governance.{name}" for name in limits if name != "flips_at_most"}
+    assert set(faults_of(spec_with(targets={"governance": {"equalized_odds": 0}}, sensitive=["region"]))) == {
+        "targets.governance.equalized_odds"
+    }
+
+
+def test_a_threshold_is_a_probability_or_chosen_by_value() -> None:
+    assert ModelSpec.parse(VALID).decision.threshold == 0.5
+    assert ModelSpec.parse(spec_with(decision={"threshold": 1})).decision.threshold == 1
+    priced = {"threshold": "value", "false_positive": 1, "false_negative": 5}
+    assert ModelSpec.parse(spec_with(decision=priced, value={"wrong": 1})).decision.false_negative == 5
+    assert ModelSpec.parse(spec_with(**REGRESSION, interval=0.9)).interval == 0.9
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"decision": {"threshold": 1.5}}, "decision.threshold"),
+        ({"decision": {"threshold": "best"}}, "decision.threshold"),
+        ({"decision": {"threshold": True}}, "decision.threshold"),
+        ({"decision": {"threshold": "value"}}, "value"),
+        ({"decision": {"false_positive": 2}}, "value"),
+        ({**REGRESSION, "decision": {"threshold": 0.3}}, "decision.threshold"),
+        ({"interval": 0.9}, "interval"),
+        ({**REGRESSION, "interval": 1}, "interval"),
+        ({**REGRESSION, "targets": {"calibration_error_at_most": 0.1}}, "targets.calibration_error_at_most"),
+        ({"targets": {"robustness_loss_at_most": -1}}, "targets.robustness_loss_at_most"),
+    ],
+)
+def test_a_decision_that_cannot_be_made_is_refused(changes: dict[str, Any], path: str) -> None:
+    assert list(faults_of(spec_with(**changes))) == [path]

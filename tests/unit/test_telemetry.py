@@ -33,3 +33,13 @@ def test_nothing_of_one_invocation_is_told_again_in_the_next(capsys):
     _, apart = lines(capsys)
     assert "model" not in apart
     assert "FallbackServed" not in apart
+
+
+def test_what_is_told_of_some_dimensions_is_added_to_no_others(capsys):
+    meter = Meter("observe", stage="test")
+    meter.tell({"Requests": 3, "CostUSD": 0.5}, model="flight-delay", version="2")
+    (line,) = lines(capsys)
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Dimensions"] == [["service", "stage", "model", "version"]]
+    assert [each["Name"] for each in directive["Metrics"]] == ["Requests", "CostUSD"]
+    assert (line["Requests"], line["CostUSD"], line["version"]) == (3, 0.5, "2")

@@ -1,16 +1,20 @@
 """One candidate is fitted for the search, and the chosen one for good."""
 
+from typing import Any
+
 import pytest
 
 from tests.unit.releasing import House, house_with, spec, trips
 from tidegate.domain.evaluation import metric_value
-from tidegate.domain.prediction import SCORES_OUTPUT
+from tidegate.domain.fallback import Fallback
+from tidegate.domain.prediction import SCORES_OUTPUT, Contract
 from tidegate.domain.release import RunError
 from tidegate.domain.table import ROW, TARGET, Table
 from tidegate.errors import ConflictError, TrainingFailedError
 from tidegate.messages import CandidateRef, CandidateResult, Fitted, Plan, RunRef, TrainTask
 from tidegate.ml.scoring import load
 from tidegate.ml.training import SklearnFitter
+from tidegate.spec import ModelSpec
 from tidegate.steps.train import train
 
 
@@ -79,3 +83,60 @@ def test_nothing_is_fitted_for_a_run_that_is_over(prepared: tuple[House, RunRef,
     with pytest.raises(ConflictError):
         fit(house, TrainTask(run=ref, candidate=plan.candidates[0], purpose="final"))
     assert ref.artifact_key not in house.artifacts.objects
+
+
+def fit_for_good(house: House, ref: RunRef, candidate: CandidateRef) -> Contract:
+    """The contract inside the artifact."""
+    fitted = fit(house, TrainTask(run=ref, candidate=candidate, purpose="final"))
+    assert isinstance(fitted, Fitted)
+    return load(house.artifacts.get_verified(ref.artifact_key, fitted.artifact_sha256)).contract
+
+
+def test_a_threshold_by_value_is_chosen_on_the_validation_rows_and_shared_with_the_fallback() -> None:
+    thresholds = []
+    for number, missed in enumerate((1, 8)):
+        house = house_with(trips(4000))
+        decision = {"threshold": "value", "false_positive": 1, "false_negative": missed}
+        ref = house.request(spec(decision=decision, value={"wrong": 1}), run_id=f"run-{number}")
+        plan = house.prepare(ref)
+        contract = fit_for_good(house, ref, plan.candidates[0])
+        thresholds.append(contract.threshold)
+        kept = Fallback.from_bytes(house.artifacts.get(ref.fallback_key)).contract
+        assert kept.threshold == contract.threshold
+        assert fit_for_good(house, ref, plan.candidates[0]) == contract  # a retry
+    assert thresholds[0] == pytest.approx(1 / 2, abs=0.15)
+    assert thresholds[1] == pytest.approx(1 / 9, abs=0.08)
+
+
+def test_a_threshold_that_the_spec_names_is_the_contract_s() -> None:
+    house = house_with(trips())
+    ref = house.request(spec(decision={"threshold": 0.3}))
+    assert fit_for_good(house, ref, house.prepare(ref).candidates[0]).threshold == 0.3
+
+
+def regression(**changes: Any) -> ModelSpec:
+    ridge = [{"estimator": "sklearn.linear_model.Ridge"}]
+    return spec(task="regression", target="delay", metric="mae", candidates=ridge, **changes)
+
+
+def test_an_interval_is_as_wide_as_the_validation_residuals_say() -> None:
+    house = house_with(trips(12_000))
+    ref = house.request(regression(interval=0.9))
+    plan = house.prepare(ref)
+    contract = fit_for_good(house, ref, plan.candidates[0])
+    assert contract.interval is not None
+    assert contract.interval.level == 0.9
+    assert contract.interval.half_width == pytest.approx(1.645 * 8, rel=0.1)  # the noise of `trips`
+    holdout = Table.from_npz(house.artifacts.get(ref.holdout_key))
+    scores = load(house.artifacts.get(ref.artifact_key)).score(contract.inputs(holdout))[:, 0]
+    held = abs(scores - holdout[TARGET]) <= contract.interval.half_width
+    assert held.mean() == pytest.approx(0.9, abs=0.03)
+    assert Fallback.from_bytes(house.artifacts.get(ref.fallback_key)).contract.interval is None
+
+
+def test_too_few_validation_rows_for_an_interval_are_a_failure_with_a_next_step() -> None:
+    house = house_with(trips(300))
+    ref = house.request(regression(interval=0.99))
+    plan = house.prepare(ref)
+    with pytest.raises(TrainingFailedError, match=r"validation rows do not carry a 99 % interval; 99 do"):
+        fit(house, TrainTask(run=ref, candidate=plan.candidates[0], purpose="final"))

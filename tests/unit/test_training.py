@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from tidegate.contracts import serving_contract
+from tidegate.domain.evaluation import metric_value
 from tidegate.domain.prediction import CONTRACT_KEY, Contract
 from tidegate.domain.table import TARGET, Table
 from tidegate.errors import TrainingFailedError
@@ -175,6 +176,7 @@ def digests() -> list[str]:
     """SHA-256 of some artifacts; called in this process and in others."""
     chosen = [name for name in DIGESTED if f"sklearn.{name}" in ESTIMATORS_OF[Task.BINARY]]
     exported = [export(Task.BINARY, candidate(f"sklearn.{name}"))[0] for name in chosen]
+    exported.append(export(Task.BINARY, candidate(f"sklearn.{DIGESTED[0]}"), computed=COMPUTED)[0])
     return [hashlib.sha256(data).hexdigest() for data in exported]
 
 
@@ -227,20 +229,93 @@ def test_scores_that_onnx_cannot_hold_are_refused() -> None:
         FITTER.export(wanted, contract(wanted), chosen, huge, [huge])
 
 
-def test_the_validation_value_is_the_spec_s_metric_on_rows_not_fitted_on() -> None:
+def test_validation_scores_are_those_of_a_model_that_was_fitted_on_the_other_rows() -> None:
     wanted = spec(Task.BINARY)
     chosen = candidate("sklearn.linear_model.LogisticRegression")
     fit, validation = table(Task.BINARY, 600, seed=1), table(Task.BINARY, 400, seed=2)
-    value = FITTER.validation_value(wanted, contract(wanted), chosen, fit, validation)
-    assert 0.85 < value < 1
+
+    def value(trained: Table) -> float:
+        scores = FITTER.validation_scores(wanted, contract(wanted), chosen, trained, validation)
+        return metric_value("roc_auc", validation[TARGET], scores)
+
+    assert 0.85 < value(fit) < 1
     shuffled = Table({**fit.columns, TARGET: np.random.default_rng(0).permutation(fit[TARGET])})
-    assert FITTER.validation_value(wanted, contract(wanted), chosen, shuffled, validation) < value - 0.2
+    assert value(shuffled) < value(fit) - 0.2
 
 
 def test_a_class_that_the_rows_lack_is_a_failure_with_a_next_step() -> None:
     wanted = spec(Task.MULTICLASS)
     rows = table(Task.MULTICLASS, 300, seed=1)
     with pytest.raises(TrainingFailedError, match="2 of 3 classes"):
-        FITTER.validation_value(
+        FITTER.validation_scores(
             wanted, contract(wanted), candidate("sklearn.naive_bayes.GaussianNB"), rows.take(rows[TARGET] < 2), rows
         )
+
+
+COMPUTED: list[dict[str, Any]] = [
+    {"name": "ratio", "expression": "size / (count + 1)"},
+    {"name": "heavy", "expression": "size > 0.5 and colour == 'red'"},
+    {"name": "usual", "expression": "group_rate(colour, count, min_rows=5)"},
+    {"name": "surprise", "expression": "bucket(ratio, -1, 0, 1) * usual"},
+]
+
+
+@pytest.mark.parametrize(("task", "name"), [(task, name) for task, name in EVERY if task is not Task.MULTICLASS])
+def test_the_artifact_computes_what_the_estimator_was_fitted_on(task: Task, name: str) -> None:
+    data, reference, holdout, rules = export(task, candidate(name), computed=COMPUTED)
+    scorer = load(data)
+    scores = scorer.score(rules.inputs(holdout))
+    assert (np.abs(scores - reference) / np.maximum(1, np.abs(reference))).max() <= 1e-4
+    assert [each.expression for each in scorer.contract.computed] == [each["expression"] for each in COMPUTED]
+    assert scorer.contract.computed[2].rates[0].groups
+
+
+def test_computed_features_reach_the_estimator() -> None:
+    name = "sklearn.linear_model.LinearRegression"
+    rows = table(Task.REGRESSION, 400, seed=3)
+    answer = np.where(np.isnan(rows["size"] * rows["count"]), 0, rows["size"] * rows["count"])
+    rows = Table({**rows.columns, TARGET: answer})
+    plain, product = spec(Task.REGRESSION), [{"name": "product", "expression": "size * count"}]
+    wanted = spec(Task.REGRESSION, computed=product)
+    losses = [
+        np.abs(FITTER.export(each, contract(each), candidate(name), rows, [rows]).reference_scores[0][:, 0] - answer)
+        for each in (plain, wanted)
+    ]
+    assert np.median(losses[1]) < 0.1 * np.median(losses[0])
+
+
+@pytest.mark.parametrize("kept", [(), ("size",), ("colour",), ("size", "shape")])
+def test_a_feature_that_the_estimator_is_not_given_stays_an_input(kept: tuple[str, ...]) -> None:
+    features = [each | {"estimator": each["name"] in kept} for each in FEATURES]
+    chosen = candidate("sklearn.ensemble.HistGradientBoostingClassifier")
+    data, reference, holdout, rules = export(Task.BINARY, chosen, features=features, computed=COMPUTED)
+    graph = onnx.load_from_string(data).graph
+    assert [value.name for value in graph.input] == ["numeric", "categorical"]
+    scores = load(data).score(rules.inputs(holdout))
+    assert np.abs(scores - reference).max() <= 1e-4
+    changed = Table({**holdout.columns, "close": holdout["close"] + 1, "flag": 1 - holdout["flag"]})
+    np.testing.assert_array_equal(load(data).score(rules.inputs(changed)), scores)
+
+
+def test_a_model_may_stand_on_computed_features_of_texts_alone() -> None:
+    features = [each | {"estimator": False} for each in FEATURES if each["kind"] == "categorical"]
+    computed = [{"name": "usual", "expression": "group_rate(colour, shape, min_rows=5)"}]
+    chosen = candidate("sklearn.linear_model.LogisticRegression")
+    data, reference, holdout, rules = export(Task.BINARY, chosen, features=features, computed=computed)
+    assert [value.name for value in onnx.load_from_string(data).graph.input] == ["categorical"]
+    assert np.abs(load(data).score(rules.inputs(holdout)) - reference).max() <= 1e-4
+    assert len(np.unique(reference)) > 2
+
+
+def test_group_rates_are_learned_on_the_rows_that_are_fitted_on_alone() -> None:
+    wanted = spec(Task.BINARY, computed=[{"name": "usual", "expression": "group_rate(colour, min_rows=1)"}])
+    rows, holdout = table(Task.BINARY, 300, seed=1), table(Task.BINARY, 200, seed=2)
+    chosen = candidate("sklearn.linear_model.LogisticRegression")
+    first = FITTER.export(wanted, contract(wanted), chosen, rows, [holdout]).onnx
+    other = Table({**holdout.columns, TARGET: 1 - holdout[TARGET]})
+    assert FITTER.export(wanted, contract(wanted), chosen, rows, [other]).onnx == first
+    (rates,) = load(first).contract.computed[0].rates
+    red = rows[TARGET][rows["colour"] == "red"].mean()
+    assert dict(rates.groups)[("red",)] == np.float32(red)
+    scores = FITTER.validation_scores(wanted, contract(wanted), chosen, rows, holdout)
+    np.testing.assert_array_equal(FITTER.validation_scores(wanted, contract(wanted), chosen, rows, other), scores)

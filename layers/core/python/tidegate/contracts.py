@@ -5,10 +5,13 @@ from dataclasses import replace
 
 from tidegate.domain import canary
 from tidegate.domain.canary import DEMANDS
-from tidegate.domain.prediction import Contract, FeatureContract, Label, OutputRule
+from tidegate.domain.prediction import ComputedContract, Contract, FeatureContract, Label, OutputRule
 from tidegate.domain.rollout import AtDeadline, Plan
+from tidegate.domain.thresholds import Worth
 from tidegate.errors import Fault, SpecInvalidError
-from tidegate.spec import Compared, Demanded, FeatureKind, ModelSpec
+from tidegate.spec import Compared, Demanded, FeatureKind, ModelSpec, Task
+
+DEFAULT_THRESHOLD = 0.5
 
 
 def feature_contracts(
@@ -27,6 +30,7 @@ def feature_contracts(
             unseen=feature.unseen,
             missing=feature.missing,
             unit=feature.unit,
+            estimator=feature.estimator,
         )
         for feature in spec.features
     )
@@ -35,14 +39,33 @@ def feature_contracts(
 def serving_contract(
     spec: ModelSpec, *, classes: Sequence[Label], positive: int, learned: Mapping[str, Sequence[str]]
 ) -> Contract:
-    """The contract of a model trained under `spec`. `classes` is empty for a regression."""
+    """The contract of a model trained under `spec`. `classes` is empty for a regression.
+
+    A threshold that is chosen by value and the interval of a regression are measured once the candidate is known.
+    """
     return Contract(
         model=spec.name,
         task=spec.task.value,
         features=feature_contracts(spec, learned),
         classes=tuple(classes),
         positive=positive,
+        threshold=DEFAULT_THRESHOLD if spec.decision.threshold == "value" else spec.decision.threshold,
         rules=tuple(OutputRule(rule.name, rule.require, rule.when) for rule in spec.rules),
+        computed=tuple(
+            ComputedContract(each.name, each.expression, each.unit, each.description) for each in spec.computed
+        ),
+    )
+
+
+def worth(spec: ModelSpec) -> Worth | None:
+    """What decisions of a binary model are worth; None when the spec does not say."""
+    value, decision = spec.value, spec.decision
+    if value is None or spec.task is not Task.BINARY:
+        return None
+    return Worth(
+        right=value.correct,
+        false_positive=value.wrong if decision.false_positive is None else decision.false_positive,
+        false_negative=value.wrong if decision.false_negative is None else decision.false_negative,
     )
 
 

@@ -1,4 +1,4 @@
-"""A small language for rules that people write into a spec: arithmetic, comparisons and logic over named values.
+"""A small language that people write into a spec: arithmetic, comparisons and logic over named values.
 
     rule = compile_expression("0 <= score <= 1 and not (cancelled and label == true)", {"score": NUMBER, ...})
     rule.value({"score": 0.4, "cancelled": 0, "label": False})    # True
@@ -6,14 +6,18 @@
     or, and, not                              < <= > >= == !=, also chained: 0 <= score <= 1
     + - * / and parentheses                   numbers, 'texts', true, false
     min(a, b, ...) max(a, b, ...) abs(a) log(a) exp(a) is_missing(a)
+    bucket(a, 10, 20)                         how many of the edges are reached: 0 below 10, 1 from 10 on, 2 from 20 on
+    group_rate(a, b, min_rows=50)             the target's rate in a row's group; in computed features only
     name                                      a value; input("wind dir") for one whose name is no plain word
 
 Python's own grammar is parsed and a short list of its nodes is accepted; everything else is a fault that says where it
-stands. What is accepted becomes closures over the values: nothing is evaluated as code, and no attribute, subscript or
-other function can be reached.
+stands. What is accepted becomes a tree of `Node`: nothing is evaluated as code, and no attribute, subscript or other
+function can be reached. Three things compute from the tree: `Expression.value` one row, in Python's float64;
+`tidegate.domain.computed` columns, in float32; `tidegate.ml.graph` writes the ONNX that does as the columns do.
 
-A missing value (null, NaN or an empty text) makes missing whatever is computed from it, and so does a result that is no
-finite number (1 / 0, log(0)). Logic is Kleene's: `and` is false as soon as one side is, `or` is true as soon as one
+A missing value (null, NaN, an infinity or an empty text) makes missing whatever is computed from it, and so does a
+result that is no finite number (1 / 0, log(0)). Only `is_missing` and `group_rate`, to which what is missing is a group
+of its own, look at it. Logic is Kleene's: `and` is false as soon as one side is, `or` is true as soon as one
 side is, whatever the other; with neither, missing stays missing (Kleene 1952, "Introduction to Metamathematics",
 section 64). So an expression never raises: it is a value or it is missing.
 
@@ -24,14 +28,17 @@ import ast
 import difflib
 import math
 import operator
+import struct
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, assert_never
 
 MAX_LENGTH = 1_000  # characters of an expression
 MAX_DEPTH = 60  # operators within each other
+MAX_KEY_COLUMNS = 4  # of a group_rate
+MIN_ROWS = 50  # of a group whose own rate is used, unless a group_rate says otherwise
 _LISTED = 12  # names told to somebody who misspelt one
 
 Value = bool | int | float | str | None
@@ -67,6 +74,64 @@ class ExpressionError(ValueError):
         self.problems = tuple(problems)
 
 
+TYPE_OF_KIND: Mapping[str, Type] = {  # of a feature
+    "numeric": Type.NUMBER,
+    "integer": Type.NUMBER,
+    "boolean": Type.BOOLEAN,
+    "categorical": Type.TEXT,
+}
+
+
+class Op(StrEnum):
+    """What a piece of an expression does with its parts."""
+
+    CONSTANT = "constant"
+    NAME = "name"
+    NEGATIVE = "negative"
+    ADD = "+"
+    SUBTRACT = "-"
+    MULTIPLY = "*"
+    DIVIDE = "/"
+    MIN = "min"
+    MAX = "max"
+    ABS = "abs"
+    LOG = "log"
+    EXP = "exp"
+    BUCKET = "bucket"
+    EQUAL = "=="
+    NOT_EQUAL = "!="
+    LESS = "<"
+    LESS_OR_EQUAL = "<="
+    GREATER = ">"
+    GREATER_OR_EQUAL = ">="
+    NOT = "not"
+    AND = "and"
+    OR = "or"
+    IS_MISSING = "is_missing"
+    GROUP_RATE = "group_rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A checked piece of an expression.
+
+    `value` is a constant's value (None for an empty text), a name, or the fewest rows of a group_rate; `edges` are a
+    bucket's, rising.
+    """
+
+    op: Op
+    type: Type
+    parts: tuple["Node", ...] = ()
+    value: Value = None
+    edges: tuple[float, ...] = ()
+
+    def walk(self) -> Iterator["Node"]:
+        """This piece and all within it, in the order of the text."""
+        yield self
+        for part in self.parts:
+            yield from part.walk()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Expression:
     """A compiled expression. `names` are the values it looks at."""
@@ -74,7 +139,13 @@ class Expression:
     text: str
     type: Type
     names: frozenset[str]
+    tree: Node
     _compute: _Compiled
+
+    @property
+    def group_rates(self) -> tuple[Node, ...]:
+        """The look-ups of what is learned in training, in the order of the text."""
+        return tuple(node for node in self.tree.walk() if node.op is Op.GROUP_RATE)
 
     def value(self, values: Mapping[str, Any]) -> Value:
         """The value for these; None when it is missing. A name that is not among `values` is missing."""
@@ -82,12 +153,22 @@ class Expression:
         return found
 
 
-def compile_expression(text: str, names: Mapping[str, Type] | None = None, *, wanted: Type = Type.ANY) -> Expression:
+def compile_expression(
+    text: str,
+    names: Mapping[str, Type] | None = None,
+    *,
+    wanted: Type = Type.ANY,
+    groups: Collection[str] | None = None,
+    later: Collection[str] = (),
+) -> Expression:
     """Check an expression and compile it.
 
     Args:
         names: what may be named, and what it is; None takes any name (an expression that was checked before).
         wanted: what the expression has to be.
+        groups: the names that a group_rate may group by; None where there is nobody to learn one. See
+            `compile_computed`.
+        later: names that there are, but not yet.
 
     Raises:
         ExpressionError: with every fault, each with its place.
@@ -95,13 +176,32 @@ def compile_expression(text: str, names: Mapping[str, Type] | None = None, *, wa
     if len(text) > MAX_LENGTH:
         raise ExpressionError(text, [Problem(f"has {len(text)} characters; at most {MAX_LENGTH} are allowed")])
     tree = _parsed(text)
-    compiler = _Compiler(text, names)
-    type_, compute = compiler.compile(tree, 1)
-    if not compiler.problems and wanted is not Type.ANY and not _fits(type_, wanted):
-        compiler.problems.append(Problem(f"is {type_}, where {wanted} is needed"))
+    compiler = _Compiler(text, names, groups, later)
+    node = compiler.compile(tree, 1)
+    if not compiler.problems and wanted is not Type.ANY and not _fits(node.type, wanted):
+        compiler.problems.append(Problem(f"is {node.type}, where {wanted} is needed"))
     if compiler.problems:
         raise ExpressionError(text, sorted(compiler.problems, key=lambda problem: problem.position or 0))
-    return Expression(text, type_, frozenset(compiler.used), compute)
+    return Expression(text, node.type, frozenset(compiler.used), node, _closure(node))
+
+
+def compile_computed(
+    text: str, names: Mapping[str, Type] | None, groups: Collection[str], later: Collection[str] = ()
+) -> Expression:
+    """Compile the expression of a computed feature: a number or a boolean, in float32, of at least one name.
+
+    Args:
+        names: as for `compile_expression`.
+        groups: the names that a group_rate may group by: those that are not learned themselves.
+        later: the computed features that are listed later, and this one.
+
+    Raises:
+        ExpressionError: with every fault, each with its place.
+    """
+    expression = compile_expression(text, names, wanted=Type.NUMBER, groups=groups, later=later)
+    if not expression.names:
+        raise ExpressionError(text, [Problem("looks at no feature; a computed feature is computed from features")])
+    return expression
 
 
 def _parsed(text: str) -> ast.expr:
@@ -125,51 +225,56 @@ def _fits(type_: Type, wanted: Type) -> bool:
     return type_ is Type.BOOLEAN and wanted is Type.NUMBER
 
 
-# Stands for what is faulty, so that the rest is looked at too.
-_MISSING: tuple[Type, _Compiled] = (Type.ANY, lambda _: None)
+_FAULTY = Node(Op.CONSTANT, Type.ANY)  # stands for what is faulty, so that the rest is looked at too
 
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
+_ARITHMETIC: dict[type[ast.operator], Op] = {
+    ast.Add: Op.ADD,
+    ast.Sub: Op.SUBTRACT,
+    ast.Mult: Op.MULTIPLY,
+    ast.Div: Op.DIVIDE,
 }
-_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
+_COMPARISONS: dict[type[ast.cmpop], Op] = {
+    ast.Eq: Op.EQUAL,
+    ast.NotEq: Op.NOT_EQUAL,
+    ast.Lt: Op.LESS,
+    ast.LtE: Op.LESS_OR_EQUAL,
+    ast.Gt: Op.GREATER,
+    ast.GtE: Op.GREATER_OR_EQUAL,
 }
-_NUMERIC: dict[str, tuple[int, int | None, Callable[..., Any]]] = {  # fewest and most arguments
-    "min": (1, None, lambda *numbers: min(numbers)),
-    "max": (1, None, lambda *numbers: max(numbers)),
-    "abs": (1, 1, abs),
-    "log": (1, 1, math.log),
-    "exp": (1, 1, math.exp),
+_NUMERIC: dict[str, tuple[Op, int | None]] = {  # most arguments
+    "min": (Op.MIN, None),
+    "max": (Op.MAX, None),
+    "abs": (Op.ABS, 1),
+    "log": (Op.LOG, 1),
+    "exp": (Op.EXP, 1),
 }
-FUNCTIONS = (*_NUMERIC, "is_missing", "input")
+FUNCTIONS = (*_NUMERIC, "bucket", "group_rate", "is_missing", "input")
 _WORDS = {"true": True, "false": False}
 
 
 class _Compiler:
-    def __init__(self, text: str, names: Mapping[str, Type] | None) -> None:
+    def __init__(
+        self, text: str, names: Mapping[str, Type] | None, groups: Collection[str] | None, later: Collection[str]
+    ) -> None:
         self.problems: list[Problem] = []
         self.used: set[str] = set()
         self._indent = len(text) - len(text.lstrip())
         self._lines = text[self._indent :].splitlines(keepends=True)
         self._names = names
+        self._groups = groups
+        self._later = later
 
-    def compile(self, node: ast.expr, depth: int) -> tuple[Type, _Compiled]:  # noqa: PLR0911  one for each kind
-        """Type and closure of a node."""
+    def compile(self, node: ast.expr, depth: int) -> Node:  # noqa: PLR0911  one for each kind
+        """The checked tree of a node."""
         if depth > MAX_DEPTH:
             return self._fault(node, f"is nested more than {MAX_DEPTH} deep")
         match node:
             case ast.Constant():
                 return self._constant(node)
             case ast.Name():
-                return self._constant_word(node) if node.id in _WORDS else self._name(node, node.id)
+                if node.id in _WORDS:
+                    return Node(Op.CONSTANT, Type.BOOLEAN, value=_WORDS[node.id])
+                return self._name(node, node.id)
             case ast.UnaryOp():
                 return self._unary(node, depth)
             case ast.BinOp():
@@ -183,118 +288,155 @@ class _Compiler:
             case _:
                 return self._fault(node, f"{_spoken(node)} is not part of the language")
 
-    def _constant(self, node: ast.Constant) -> tuple[Type, _Compiled]:
+    def _constant(self, node: ast.Constant) -> Node:
         value = node.value
         if isinstance(value, bool):
-            return Type.BOOLEAN, lambda _: value
+            return Node(Op.CONSTANT, Type.BOOLEAN, value=value)
         if isinstance(value, str):
-            return Type.TEXT, lambda _: value or None
+            return Node(Op.CONSTANT, Type.TEXT, value=value or None)
         if isinstance(value, (int, float)):
             try:
-                number = float(value)
+                number = float(value) if self._groups is None else _as_float32(value)
             except OverflowError:
                 number = math.inf
             if math.isfinite(number):
-                return Type.NUMBER, lambda _: number
+                return Node(Op.CONSTANT, Type.NUMBER, value=number)
             return self._fault(node, "is too large a number")
         return self._fault(node, f"{_spoken(node)} is not part of the language")
 
-    @staticmethod
-    def _constant_word(node: ast.Name) -> tuple[Type, _Compiled]:
-        value = _WORDS[node.id]
-        return Type.BOOLEAN, lambda _: value
-
-    def _name(self, node: ast.expr, name: str) -> tuple[Type, _Compiled]:
+    def _name(self, node: ast.expr, name: str) -> Node:
         known = self._names
+        if known is not None and name not in known and name in self._later:
+            return self._fault(node, f"{name!r} is not computed yet: a computed feature uses those listed before it")
         if known is not None and name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
             said = f"no value is called {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
             return self._fault(node, said, tuple(near or sorted(known)[:_LISTED]))
         self.used.add(name)
-        return Type.ANY if known is None else known[name], _lookup(name)
+        return Node(Op.NAME, Type.ANY if known is None else known[name], value=name)
 
-    def _unary(self, node: ast.UnaryOp, depth: int) -> tuple[Type, _Compiled]:
-        type_, operand = self.compile(node.operand, depth + 1)
+    def _unary(self, node: ast.UnaryOp, depth: int) -> Node:
+        operand = self.compile(node.operand, depth + 1)
         match node.op:
             case ast.Not():
-                self._demand(node.operand, type_, Type.BOOLEAN, "`not`")
-                return Type.BOOLEAN, lambda values: _not(_truth(operand(values)))
+                self._demand(node.operand, operand, Type.BOOLEAN, "`not`")
+                return Node(Op.NOT, Type.BOOLEAN, (operand,))
             case ast.USub():
-                self._demand(node.operand, type_, Type.NUMBER, "`-`")
-                return Type.NUMBER, _numeric(operator.neg, [operand])
+                self._demand(node.operand, operand, Type.NUMBER, "`-`")
+                return Node(Op.NEGATIVE, Type.NUMBER, (operand,))
             case ast.UAdd():
-                self._demand(node.operand, type_, Type.NUMBER, "`+`")
-                return Type.NUMBER, _numeric(operator.pos, [operand])
+                self._demand(node.operand, operand, Type.NUMBER, "`+`")
+                return Node(Op.MAX, Type.NUMBER, (operand,))  # of one number: that number
             case _:
                 return self._fault(node, "`~` is not part of the language")
 
-    def _arithmetic(self, node: ast.BinOp, depth: int) -> tuple[Type, _Compiled]:
-        function = _ARITHMETIC.get(type(node.op))
+    def _arithmetic(self, node: ast.BinOp, depth: int) -> Node:
+        op = _ARITHMETIC.get(type(node.op))
         operands = []
         for side in (node.left, node.right):
-            type_, operand = self.compile(side, depth + 1)
-            self._demand(side, type_, Type.NUMBER, "arithmetic")
+            operand = self.compile(side, depth + 1)
+            self._demand(side, operand, Type.NUMBER, "arithmetic")
             operands.append(operand)
-        if function is None:
+        if op is None:
             return self._fault(node, f"{_spoken(node.op)} is not part of the language; of arithmetic, + - * / are")
-        return Type.NUMBER, _numeric(function, operands)
+        return Node(op, Type.NUMBER, tuple(operands))
 
-    def _comparison(self, node: ast.Compare, depth: int) -> tuple[Type, _Compiled]:
+    def _comparison(self, node: ast.Compare, depth: int) -> Node:
         sides = [node.left, *node.comparators]
         compiled = [self.compile(side, depth + 1) for side in sides]
         links = []
         for place, op in enumerate(node.ops):
-            compare = _COMPARISONS.get(type(op))
-            (left, first), (right, second) = compiled[place], compiled[place + 1]
-            if compare is None:
+            comparison = _COMPARISONS.get(type(op))
+            left, right = compiled[place], compiled[place + 1]
+            if comparison is None:
                 self._fault(node, f"{_spoken(op)} is not part of the language; of comparisons, < <= > >= == != are")
                 continue
-            if not (_fits(left, right) or _fits(right, left)):
-                self._fault(sides[place], f"{left} cannot be compared with {right}")
-            links.append(_compared(compare, first, second))
-        return Type.BOOLEAN, links[0] if len(links) == 1 else _all(links)
+            if not (_fits(left.type, right.type) or _fits(right.type, left.type)):
+                self._fault(sides[place], f"{left.type} cannot be compared with {right.type}")
+            elif self._groups is not None and left.type is Type.TEXT and comparison not in {Op.EQUAL, Op.NOT_EQUAL}:
+                self._fault(sides[place], "texts have no order in a computed feature; of comparisons, == and != do")
+            links.append(Node(comparison, Type.BOOLEAN, (left, right)))
+        return links[0] if len(links) == 1 else Node(Op.AND, Type.BOOLEAN, tuple(links))
 
-    def _logic(self, node: ast.BoolOp, depth: int) -> tuple[Type, _Compiled]:
-        word = "`and`" if isinstance(node.op, ast.And) else "`or`"
+    def _logic(self, node: ast.BoolOp, depth: int) -> Node:
+        op = Op.AND if isinstance(node.op, ast.And) else Op.OR
         parts = []
         for side in node.values:
-            type_, part = self.compile(side, depth + 1)
-            self._demand(side, type_, Type.BOOLEAN, word)
+            part = self.compile(side, depth + 1)
+            self._demand(side, part, Type.BOOLEAN, f"`{op}`")
             parts.append(part)
-        return Type.BOOLEAN, _all(parts) if isinstance(node.op, ast.And) else _any(parts)
+        return Node(op, Type.BOOLEAN, tuple(parts))
 
-    def _call(self, node: ast.Call, depth: int) -> tuple[Type, _Compiled]:  # noqa: PLR0911  one for each fault
+    def _call(self, node: ast.Call, depth: int) -> Node:  # noqa: PLR0911  one for each fault
         name = node.func.id if isinstance(node.func, ast.Name) else None
         if name not in FUNCTIONS:
             near = difflib.get_close_matches(name or "", FUNCTIONS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             return self._fault(node, f"{name or 'that'} is no function here{hint}", FUNCTIONS)
-        if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
+        plain = not any(isinstance(argument, ast.Starred) for argument in node.args)
+        if name == "group_rate" and plain:
+            return self._group_rate(node, depth)
+        if node.keywords or not plain:
             return self._fault(node, f"{name} takes plain arguments only")
         if name == "input":
             given = node.args[0] if len(node.args) == 1 else None
             if not isinstance(given, ast.Constant) or not isinstance(given.value, str):
                 return self._fault(node, 'input takes one name in quotes: input("wind dir")')
             return self._name(node, given.value)
-        compiled = [self.compile(argument, depth + 1) for argument in node.args]
-        operands = [operand for _, operand in compiled]
-        fewest, most, function = _NUMERIC.get(name, (1, 1, None))
-        if len(operands) < fewest or (most is not None and len(operands) > most):
+        parts = tuple(self.compile(argument, depth + 1) for argument in node.args)
+        if name == "bucket":
+            return self._bucket(node, parts)
+        op, most = _NUMERIC.get(name, (Op.IS_MISSING, 1))
+        if not parts or (most is not None and len(parts) > most):
             return self._fault(node, f"{name} takes {'one argument' if most else 'at least one argument'}")
-        if function is None:
-            only = operands[0]
-            return Type.BOOLEAN, lambda values: only(values) is None
-        for argument, (type_, _) in zip(node.args, compiled, strict=True):
-            self._demand(argument, type_, Type.NUMBER, name)
-        return Type.NUMBER, _numeric(function, operands)
+        if op is Op.IS_MISSING:
+            return Node(op, Type.BOOLEAN, parts)
+        for argument, part in zip(node.args, parts, strict=True):
+            self._demand(argument, part, Type.NUMBER, name)
+        return Node(op, Type.NUMBER, parts)
 
-    def _demand(self, node: ast.expr, type_: Type, wanted: Type, what: str) -> None:
-        if not _fits(type_, wanted):
-            self._fault(node, f"{what} needs {wanted}, this is {type_}")
+    def _bucket(self, node: ast.Call, parts: tuple[Node, ...]) -> Node:
+        if len(parts) < 2:
+            return self._fault(node, "bucket takes a number and at least one edge: bucket(distance, 500, 1000)")
+        self._demand(node.args[0], parts[0], Type.NUMBER, "bucket")
+        edges = [_number(part) for part in parts[1:]]
+        for argument, edge, before in zip(node.args[1:], edges, [None, *edges], strict=False):
+            if edge is None:
+                self._fault(argument, "an edge of a bucket is a number")
+            elif before is not None and edge <= before:
+                self._fault(argument, f"the edges of a bucket rise; this one is not above {before:g}")
+        return Node(Op.BUCKET, Type.NUMBER, parts[:1], edges=tuple(edge for edge in edges if edge is not None))
 
-    def _fault(self, node: ast.expr, message: str, allowed: tuple[str, ...] = ()) -> tuple[Type, _Compiled]:
+    def _group_rate(self, node: ast.Call, depth: int) -> Node:
+        if self._groups is None:
+            return self._fault(node, "group_rate is learned in training; only a computed feature may use it")
+        least = float(MIN_ROWS)
+        for keyword in node.keywords:
+            given = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+            if keyword.arg != "min_rows" or type(given) is not int or given < 1:
+                return self._fault(
+                    node, "group_rate takes names and min_rows, a whole number: group_rate(a, min_rows=9)"
+                )
+            least = float(given)
+        if not 1 <= len(node.args) <= MAX_KEY_COLUMNS:
+            return self._fault(node, f"group_rate takes 1 to {MAX_KEY_COLUMNS} names")
+        parts = tuple(self.compile(argument, depth + 1) for argument in node.args)
+        for argument, part in zip(node.args, parts, strict=True):
+            if part is _FAULTY:
+                continue
+            if part.op is not Op.NAME:
+                self._fault(argument, "group_rate groups by names; give the expression a name of its own first")
+            elif self._names is not None and part.value not in self._groups:
+                self._fault(argument, f"{part.value!r} is learned itself; group_rate cannot group by it")
+        return Node(Op.GROUP_RATE, Type.NUMBER, parts, value=least)
+
+    def _demand(self, node: ast.expr, found: Node, wanted: Type, what: str) -> None:
+        if not _fits(found.type, wanted):
+            self._fault(node, f"{what} needs {wanted}, this is {found.type}")
+
+    def _fault(self, node: ast.expr, message: str, allowed: tuple[str, ...] = ()) -> Node:
         self.problems.append(Problem(message, self._position(node), allowed))
-        return _MISSING
+        return _FAULTY
 
     def _position(self, node: ast.expr) -> int:
         """Python counts bytes within a line; people count characters."""
@@ -304,10 +446,77 @@ class _Compiler:
         return self._indent + sum(map(len, before)) + within + 1
 
 
+def _as_float32(number: float) -> float:
+    """Rounded to the nearest; raises OverflowError beyond the largest."""
+    rounded: float = struct.unpack("f", struct.pack("f", number))[0]
+    return rounded
+
+
+def _number(node: Node) -> float | None:
+    """The number that stands there, with its sign; None when something else does."""
+    if node.op is Op.NEGATIVE:
+        found = _number(node.parts[0])
+        return None if found is None else -found
+    return float(node.value or 0) if node.op is Op.CONSTANT and node.type is Type.NUMBER else None
+
+
+def _closure(node: Node) -> _Compiled:  # noqa: PLR0911  one for each kind
+    parts = [_closure(part) for part in node.parts]
+    match node.op:
+        case Op.CONSTANT:
+            value = node.value
+            return lambda _: value
+        case Op.NAME:
+            return _lookup(str(node.value))
+        case Op.AND:
+            return _all(parts)
+        case Op.OR:
+            return _any(parts)
+        case Op.NOT:
+            only = parts[0]
+            return lambda values: _not(_truth(only(values)))
+        case Op.IS_MISSING:
+            only = parts[0]
+            return lambda values: only(values) is None
+        case Op.BUCKET:
+            edges = node.edges
+            return _numeric(lambda number: sum(number >= edge for edge in edges), parts)
+        case Op.EQUAL | Op.NOT_EQUAL | Op.LESS | Op.LESS_OR_EQUAL | Op.GREATER | Op.GREATER_OR_EQUAL:
+            return _compared(_COMPUTED[node.op], *parts)
+        case Op.GROUP_RATE:
+            return lambda _: None  # it has no value before training
+        case Op.NEGATIVE | Op.ADD | Op.SUBTRACT | Op.MULTIPLY | Op.DIVIDE | Op.MIN | Op.MAX | Op.ABS | Op.LOG | Op.EXP:
+            return _numeric(_COMPUTED[node.op], parts)
+        case never:
+            assert_never(never)
+
+
+_COMPUTED: dict[Op, Callable[..., Any]] = {
+    Op.NEGATIVE: operator.neg,
+    Op.ADD: operator.add,
+    Op.SUBTRACT: operator.sub,
+    Op.MULTIPLY: operator.mul,
+    Op.DIVIDE: operator.truediv,
+    Op.MIN: lambda *numbers: min(numbers),
+    Op.MAX: lambda *numbers: max(numbers),
+    Op.ABS: abs,
+    Op.LOG: math.log,
+    Op.EXP: math.exp,
+    Op.EQUAL: operator.eq,
+    Op.NOT_EQUAL: operator.ne,
+    Op.LESS: operator.lt,
+    Op.LESS_OR_EQUAL: operator.le,
+    Op.GREATER: operator.gt,
+    Op.GREATER_OR_EQUAL: operator.ge,
+}
+
+
 def _lookup(name: str) -> _Compiled:
     def value(values: Mapping[str, Any]) -> Any:
         found = values.get(name)
-        return None if found is None or found == "" or found != found else found  # noqa: PLR0124  NaN
+        if isinstance(found, float):
+            return found if math.isfinite(found) else None
+        return None if found == "" else found
 
     return value
 

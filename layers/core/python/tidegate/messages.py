@@ -3,7 +3,9 @@
 Step Functions keeps one JSON document for an execution; each state adds its answer under its own name:
 
     {"run": {...}, "plan": {...}, "results": [...], "selection": {...}, "fitted": {...},
-     "evaluated": {...}, "verdict": {...}, "registered": {...}, "rollout": {...}}
+     "evaluated": {...}, "examined": {...}, "verdict": {...}, "registered": {...}, "drawn": {...}, "rollout": {...}}
+
+A run that makes a version again ends behind "evaluated" with "reproduced".
 
 A step receives only what it needs of it. Keys of a run's objects are made here and nowhere else.
 """
@@ -79,9 +81,19 @@ class RunRef(Message):
         return self.key("reference_scores.npz")
 
     @property
+    def holdout_scores_key(self) -> str:
+        """The served model's scores on the holdout, by row, and the champion's when it could be scored (npz Table)."""
+        return self.key("holdout_scores.npz")
+
+    @property
     def evaluation_key(self) -> str:
         """Every number of the evaluation (JSON)."""
         return self.key("evaluation.json")
+
+    @property
+    def examination_key(self) -> str:
+        """What slices and groups of the holdout show (JSON)."""
+        return self.key("examination.json")
 
     @property
     def reference_key(self) -> str:
@@ -98,6 +110,21 @@ class RunRef(Message):
         """Evaluation, verdict and lineage (JSON), kept with the version."""
         return self.key("report.json")
 
+    @property
+    def environment_key(self) -> str:
+        """What the model was fitted with (JSON): Python, machine, packages."""
+        return self.key("environment.json")
+
+    @property
+    def reproduction_key(self) -> str:
+        """What is equal and what differs, of a run that made a version again (JSON)."""
+        return self.key("reproduction.json")
+
+    @property
+    def page_key(self) -> str:
+        """The report as people read it (HTML)."""
+        return self.key("report.html")
+
 
 class CandidateRef(Message):
     """One point of the search: an estimator with its parameters written out."""
@@ -109,13 +136,15 @@ class CandidateRef(Message):
 
 
 class Plan(Message):
-    """Answer of `prepare`: what to try. The tables are in S3 under the run's keys."""
+    """Answer of `prepare`: what to try. The tables are in S3 under the run's keys. `reproduction` says that the run
+    makes a version again, and so ends with a comparison instead of a release."""
 
     dataset_version: str
     candidates: list[CandidateRef]
     train_rows: int
     validation_rows: int
     holdout_rows: int
+    reproduction: bool = False
 
 
 class TrainTask(Message):
@@ -179,6 +208,23 @@ class Evaluated(Message):
     fallback_sha256: str
 
 
+class ExamineTask(Message):
+    """Input of `examine`."""
+
+    run: RunRef
+    fitted: Fitted
+
+
+class Examined(Message):
+    """Answer of `examine`: how many declared slices there are and how many of them could be judged, how many slices
+    were found and confirmed, and how many sensitive columns were looked at; the rest is under `examination_key`."""
+
+    slices: int
+    judged: int
+    confirmed: int
+    sensitive: int
+
+
 class GateTask(Message):
     """Input of `gate`."""
 
@@ -195,6 +241,22 @@ class Verdict(Message):
     report_sha256: str
 
 
+class ReproduceTask(Message):
+    """Input of `reproduce`: hold what was made again against the version."""
+
+    run: RunRef
+    fitted: Fitted
+    evaluated: Evaluated
+
+
+class Reproduced(Message):
+    """Answer of `reproduce`; the rest is under `reproduction_key`."""
+
+    equal: bool
+    artifact_equal: bool
+    differences: int
+
+
 class RegisterTask(Message):
     """Input of `register`."""
 
@@ -209,6 +271,20 @@ class Registered(Message):
 
     version: int
     accepted: bool
+
+
+class ReportTask(Message):
+    """Input of `report`: draw the page of the version that the run became."""
+
+    run: RunRef
+    version: int
+
+
+class Drawn(Message):
+    """Answer of `report`: the page lies under the run's `page_key`."""
+
+    page_sha256: str
+    page_bytes: int
 
 
 class RolloutTask(Message):

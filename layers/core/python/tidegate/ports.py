@@ -6,7 +6,7 @@ may raise `UnavailableError` when a service does not answer in time; other error
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tidegate.domain.dataset import ColumnProfile, ColumnType, Dataset, DatasetVersion, Exclusion
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions th
     from tidegate.domain.capture import Capture, CapturePolicy
     from tidegate.domain.prediction import Contract, Inputs
     from tidegate.domain.rollout import Evidence, Rollout, Step
+    from tidegate.domain.slices import Path
     from tidegate.domain.table import Column, Table
     from tidegate.domain.watch import Standing
     from tidegate.spec import Candidate, ModelSpec
@@ -135,9 +136,9 @@ class Models(Protocol):
 class Runs(Protocol):
     """Training runs. A final run never changes again."""
 
-    def request(self, run: Run, *, lease_until: datetime) -> Run:
-        """Record a run and take the model's lease for it, in one transaction. With a token seen before, the run
-        recorded then comes back instead.
+    def request(self, run: Run, *, lease_until: datetime | None) -> Run:
+        """Record a run and take the model's lease for it, in one transaction; None for one that needs no lease. With a
+        token seen before, the run recorded then comes back instead.
 
         Raises:
             ConflictError: another release of the model holds the lease; the message says which, whose and until when.
@@ -166,6 +167,11 @@ class Runs(Protocol):
 
     def fail(self, model: str, run_id: str, error: RunError, at: datetime) -> Run:
         """Close the run as FAILED unless it is final already; returns it as it now is."""
+        ...
+
+    def compared(self, model: str, run_id: str, *, equal: bool, at: datetime) -> Run:
+        """Close a run that made a version again as REPRODUCED or DIFFERS unless it is final already; returns it as it
+        now is."""
         ...
 
 
@@ -300,6 +306,17 @@ class CaptureReader(Protocol):
         ...
 
 
+class CaptureLookup(Protocol):
+    """One captured prediction, for people who ask about it."""
+
+    def find(
+        self, models: Sequence[str], prediction_id: str, *, at: datetime, reach: timedelta
+    ) -> dict[str, Any] | None:
+        """Its record among those of these models in the hours that are within `reach` of the moment `at`; None when
+        there is none. Raises RequestInvalidError when there is more to look through than one search may."""
+        ...
+
+
 class Workflow(Protocol):
     """The release state machine."""
 
@@ -351,6 +368,10 @@ class Frame(Protocol):
     def table(self, columns: Iterable[str], *, as_text: Collection[str] = ()) -> "Table":
         """Columns as numpy arrays: numbers and booleans float64 (missing: NaN), texts (missing: ""), times
         datetime64[us] in UTC (missing: NaT). `as_text` columns become texts: 5 is "5", true is "true"."""
+        ...
+
+    def distinct(self, column: str, most: int) -> list[str]:
+        """The different values of a column as texts; when there are more than `most`, that many from all over it."""
         ...
 
 
@@ -414,10 +435,15 @@ class ExportedModel:
 class Fitter(Protocol):
     """scikit-learn and skl2onnx live behind this. Tables hold the contract's features and `table.TARGET`."""
 
-    def validation_value(
+    def environment(self) -> dict[str, Any]:
+        """What a fit depends on besides its inputs (JSON): `python`, `machine`, `libc`, `blas`, and the version of each
+        of the `packages` by name."""
+        ...
+
+    def validation_scores(
         self, spec: "ModelSpec", contract: "Contract", candidate: "Candidate", fit: "Table", validation: "Table"
-    ) -> float:
-        """Fit on `fit`, return the spec's metric on `validation`. Raises TrainingFailedError."""
+    ) -> "Column":
+        """Fit on `fit`, score `validation`: float64 [rows, classes] or [rows, 1]. Raises TrainingFailedError."""
         ...
 
     def export(
@@ -429,6 +455,55 @@ class Fitter(Protocol):
         score: Sequence["Table"],
     ) -> ExportedModel:
         """Fit on `train`, export ONNX with the contract inside. Raises TrainingFailedError."""
+        ...
+
+
+class SliceSearch(Protocol):
+    """Looks for parts of the rows that lose most (scikit-learn lives behind this)."""
+
+    def __call__(self, table: "Table", booleans: Collection[str], loss: "Column") -> "list[Path]":
+        """Parts of the table that together hold all its rows, each described by its conditions; none when it cannot be
+        parted. `booleans` names the features that are true or false, `loss` [rows] is what each row costs."""
+        ...
+
+
+class GroupMetrics(Protocol):
+    """Metrics by group of rows (fairlearn lives behind this). `group` [rows] holds codes, `positive` and `decided`
+    [rows] booleans: what was true, and what a binary model decided."""
+
+    def rates(self, positive: "Column", decided: "Column", group: "Column") -> Mapping[int, Mapping[str, float]]:
+        """Of each group: `positive_rate`, `true_positive_rate`, `false_positive_rate`, `accuracy`. A rate of no rows
+        is 0."""
+        ...
+
+    def means(self, target: "Column", predicted: "Column", group: "Column") -> Mapping[int, Mapping[str, float]]:
+        """Of each group: `mean_prediction`."""
+        ...
+
+    def difference(self, measure: str, positive: "Column", decided: "Column", group: "Column") -> float:
+        """`demographic_parity`, `equal_opportunity` or `equalized_odds` over all groups that occur."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """All that the page of a version is drawn from: what was stored when it was registered, and nothing that changes
+    later. `report` is the gate's; `exclusions` are those that the version was made with."""
+
+    version: Version
+    spec: "ModelSpec"
+    spec_author: str
+    dataset: Dataset
+    data: DatasetVersion
+    exclusions: tuple[Exclusion, ...]
+    report: Mapping[str, Any]
+
+
+class DrawPage(Protocol):
+    """Draws the page of a version (matplotlib and jinja2 live behind this)."""
+
+    def __call__(self, dossier: Dossier) -> str:
+        """One self-contained HTML document; the same dossier gives the same one."""
         ...
 
 
@@ -463,10 +538,11 @@ class Verdicts(Protocol):
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Keys of the objects that hold an hour's captures, and those of the feedback on its predictions. Objects are only
-    ever added: equal sources hold the same."""
+    ever added: equal sources hold the same. `stored_bytes` is what all of them take."""
 
     captures: tuple[str, ...] = ()
     feedback: tuple[str, ...] = ()
+    stored_bytes: int = 0
 
 
 class Hours(Protocol):

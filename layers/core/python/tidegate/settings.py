@@ -52,11 +52,17 @@ class PrepareSettings(Settings):
     artifacts_bucket: str
     code_version: str
     lock_hash: str
+    allowed_licences: str
+
+    @property
+    def licences(self) -> tuple[str, ...]:
+        """Licences that may be trained on; none when every licence may."""
+        return tuple(licence for licence in self.allowed_licences.split(",") if licence)
 
 
 @dataclass(frozen=True, slots=True)
 class StepSettings(Settings):
-    """functions/train, evaluate, gate: the registry and the run's artifacts."""
+    """functions/train, evaluate, reproduce, examine, gate, report: the registry and the run's artifacts."""
 
     registry_table: str
     artifacts_bucket: str
@@ -131,6 +137,10 @@ class ObserveSettings(Settings):
     artifacts_bucket: str
     captures_bucket: str
     stage: str
+    inference_memory_mb: str
+    gb_second_usd: str
+    request_usd: str
+    gb_month_usd: str
 
 
 @dataclass(frozen=True, slots=True)

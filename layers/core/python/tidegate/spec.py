@@ -29,7 +29,14 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tidegate.errors import Fault, SpecInvalidError
-from tidegate.expressions import MAX_LENGTH, ExpressionError, Type, compile_expression
+from tidegate.expressions import (
+    MAX_LENGTH,
+    TYPE_OF_KIND,
+    ExpressionError,
+    Type,
+    compile_computed,
+    compile_expression,
+)
 
 Scalar = bool | int | float | str
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -37,6 +44,7 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 ExpressionText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH)]
 MAX_CANDIDATES = 64
 MAX_RULES = 50
+MAX_COMPUTED = 200
 SCORE, LABEL = "score", "label"  # what rules call the answer
 
 
@@ -157,6 +165,10 @@ class Feature(_Part):
         "the target: the leakage check by strength lets it pass. An outcome column of the dataset is refused all "
         "the same.",
     )
+    estimator: bool = Field(
+        True,
+        description="false: the estimator is not given the value itself; computed features and rules may name it.",
+    )
     description: str = Field("", max_length=500)
 
     @model_validator(mode="after")
@@ -171,6 +183,16 @@ class Feature(_Part):
         if self.categories is not None and len(set(self.categories)) != len(self.categories):
             raise _fault("a category is listed twice")
         return self
+
+
+class ComputedFeature(_Part):
+    """A number that the model itself computes from its features, inside the ONNX file: training and serving share the
+    arithmetic."""
+
+    name: ColumnName
+    expression: ExpressionText = Field(description="Over the features, and the computed features listed before it.")
+    unit: str | None = Field(None, max_length=32, description="Unit of the number, for people.")
+    description: str = Field("", max_length=500)
 
 
 class Candidate(_Part):
@@ -319,6 +341,17 @@ class OutputRule(_Part):
     require: ExpressionText = Field(description="An answer for which this is false breaks the rule.")
 
 
+class DataChecks(_Part):
+    """How strictly data is checked before a model is trained on it (docs/data-checks.md)."""
+
+    duplicate_rows_at_most: float = Field(
+        0.1, ge=0, le=1, description="Share of the training rows that may repeat an earlier one in every column."
+    )
+    not_personal: tuple[ColumnName, ...] = Field(
+        (), description="Columns that look like personal data by pattern and, as a person says, are none."
+    )
+
+
 class GatePolicy(_Part):
     """What the gate demands beyond beating the baseline."""
 
@@ -334,6 +367,29 @@ class GatePolicy(_Part):
     parity_tolerance: float = Field(
         1e-4, gt=0, description="Largest allowed difference of scikit-learn and ONNX scores."
     )
+    slices: tuple[ColumnName, ...] = Field(
+        (),
+        max_length=10,
+        description="Columns by whose values (or quartiles) the version is judged apart; they need be no features.",
+    )
+
+
+class Governance(_Part):
+    """How differently groups may be treated, and how often a sensitive value alone may change an answer; each limit
+    given becomes a demand of the gate (docs/fairness.md)."""
+
+    demographic_parity: float | None = Field(
+        None, gt=0, lt=1, description="Largest difference between groups in the share of positive decisions."
+    )
+    equal_opportunity: float | None = Field(
+        None, gt=0, lt=1, description="Largest difference between groups in the true positive rate."
+    )
+    equalized_odds: float | None = Field(
+        None, gt=0, lt=1, description="Largest difference between groups in true or false positive rate."
+    )
+    flips_at_most: float | None = Field(
+        None, ge=0, lt=1, description="Largest share of rows whose label changes with the sensitive value alone."
+    )
 
 
 class Targets(_Part):
@@ -344,6 +400,13 @@ class Targets(_Part):
     latency_p99_ms: float = Field(50.0, gt=0, description="Single-row scoring.")
     artifact_mib: float = Field(100.0, gt=0)
     load_ms: float = Field(5_000.0, gt=0)
+    calibration_error_at_most: float | None = Field(
+        None, ge=0, lt=1, description="Of a classifier: expected calibration error on the holdout."
+    )
+    robustness_loss_at_most: float | None = Field(
+        None, ge=0, description="Loss of the metric when one feature is missing that may be, in units of the metric."
+    )
+    governance: Governance = Governance()
 
 
 class CaptureRules(_Part):
@@ -442,6 +505,48 @@ class WatchRules(_Part):
         le=1,
         description="Jensen-Shannon distance of the target's distribution that retraining cannot mend.",
     )
+    own_metrics: bool = Field(
+        True,
+        description="Whether the watch writes metrics of the model's own, for its dashboard, at 0.30 USD a month each. "
+        "Without them it still counts in the sums that alarms look at.",
+    )
+
+
+class ValueRules(_Part):
+    """What decisions are worth, so that cost has something to stand beside (docs/cost.md)."""
+
+    correct: float = Field(0.0, allow_inf_nan=False, description="What a right decision brings.")
+    wrong: float = Field(0.0, allow_inf_nan=False, description="What a wrong decision costs.")
+    currency: str = Field(
+        "USD", pattern=r"^[A-Z]{3}$", description="ISO 4217; cost is in USD, so only USD gives one number of the two."
+    )
+    tolerance: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="Regression only: how far off the outcome is still right."
+    )
+
+
+class Decision(_Part):
+    """From which score a binary model says yes (docs/evaluation.md)."""
+
+    threshold: float | Literal["value"] = Field(
+        0.5,
+        description="A probability, or `value`: the threshold whose decisions on the validation rows are worth most.",
+    )
+    false_positive: float | None = Field(
+        None, allow_inf_nan=False, description="What a wrong yes costs; value.wrong when left out."
+    )
+    false_negative: float | None = Field(
+        None, allow_inf_nan=False, description="What a wrong no costs; value.wrong when left out."
+    )
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _threshold_is_a_probability(cls, threshold: object) -> object:
+        if threshold == "value":
+            return threshold
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise _fault(f"{threshold!r} is neither a probability from 0 to 1 nor `value`")
+        return threshold
 
 
 class ModelSpec(_Part):
@@ -462,18 +567,28 @@ class ModelSpec(_Part):
     time: ColumnName | None = None
     group: ColumnName | None = None
     ids: tuple[ColumnName, ...] = ()
+    sensitive: tuple[ColumnName, ...] = Field(
+        (), max_length=8, description="Columns whose groups are compared for fairness; they need be no features."
+    )
     features: tuple[Feature, ...] = Field(min_length=1, max_length=500)
+    computed: tuple[ComputedFeature, ...] = Field((), max_length=MAX_COMPUTED)
     candidates: tuple[Candidate, ...] = Field(min_length=1, max_length=MAX_CANDIDATES)
     metric: Metric
     baseline: Rule
     fallback: FallbackRule | None = Field(None, description="Answers when no version can; the baseline if left out.")
     rules: tuple[OutputRule, ...] = Field((), max_length=MAX_RULES)
+    decision: Decision = Decision()
+    interval: float | None = Field(
+        None, ge=0.5, le=0.99, description="Regression only: answers carry an interval that so many outcomes lie in."
+    )
     split: Split = Split()
+    checks: DataChecks = DataChecks()
     gate: GatePolicy = GatePolicy()
     targets: Targets = Targets()
     capture: CaptureRules = CaptureRules()
     release: ReleaseRules = ReleaseRules()
     watch: WatchRules = WatchRules()
+    value: ValueRules | None = Field(None, description="What a right decision brings and a wrong one costs.")
     seed: int = Field(0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
@@ -588,7 +703,12 @@ def _fault_of(detail: ErrorDetails) -> Fault:
 
 
 _INVALID = object()
-_LISTS: Mapping[str, type[_Part]] = {"features": Feature, "candidates": Candidate, "rules": OutputRule}
+_LISTS: Mapping[str, type[_Part]] = {
+    "features": Feature,
+    "computed": ComputedFeature,
+    "candidates": Candidate,
+    "rules": OutputRule,
+}
 
 
 def _valid_parts(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -625,14 +745,19 @@ def _cross_faults(parts: Mapping[str, Any]) -> list[Fault]:
         _task_faults,
         _candidate_faults,
         _feature_faults,
+        _computed_faults,
         _column_faults,
         _baseline_faults,
         _fallback_faults,
         _output_rule_faults,
+        _decision_faults,
         _target_faults,
+        _judged_column_faults,
+        _governance_faults,
         _capture_faults,
         _release_faults,
         _watch_faults,
+        _value_faults,
     )
     return [fault for check in checks for fault in check(parts)]
 
@@ -671,6 +796,40 @@ def _feature_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault(path, f"{feature.name!r} is the {role} column; it cannot be a feature")
         if feature.name in parts.get("ids", ()):
             yield Fault(path, f"{feature.name!r} is an id column; it cannot be a feature")
+
+
+def _computed_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    computed: Mapping[int, ComputedFeature] = parts.get("computed", {})
+    features = parts.get("features", {}).values()
+    names, groups = _inputs(parts), {feature.name for feature in features}
+    seen: set[str] = set()
+    for index, each in computed.items():
+        path = f"computed[{index}].name"
+        roles = [role for role in ("target", "time", "group") if each.name == parts.get(role)]
+        if each.name in seen:
+            yield Fault(path, f"{each.name!r} is listed twice")
+        elif each.name in groups - seen:
+            yield Fault(path, f"{each.name!r} is a feature already")
+        elif roles or each.name in parts.get("ids", ()):
+            yield Fault(path, f"{each.name!r} is the {roles[0] if roles else 'id'} column; take another name")
+        elif each.name in {SCORE, LABEL}:
+            yield Fault(path, f"{each.name!r} is what rules call the answer; take another name")
+        seen.add(each.name)
+        try:
+            expression = compile_computed(each.expression, names, groups, {later.name for later in computed.values()})
+        except ExpressionError as error:
+            for problem in error.problems:
+                yield Fault(f"computed[{index}].expression", str(problem), problem.allowed)
+            names = None if names is None else names | {each.name: Type.ANY}
+            groups |= {each.name}
+            continue
+        if expression.group_rates and parts.get("task") is Task.MULTICLASS:
+            yield Fault(f"computed[{index}].expression", "group_rate does not fit task multiclass: which class's rate?")
+        names = None if names is None else names | {each.name: expression.type}
+        if not expression.group_rates:
+            groups |= {each.name}
+    if features and not computed and not any(feature.estimator for feature in features):
+        yield Fault("features", "leaves the estimator nothing: let one be true for `estimator`, or compute one")
 
 
 def _column_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -732,18 +891,10 @@ def _output_rule_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
                 yield from _expression_faults(f"rules[{index}].{field}", text, known, Type.BOOLEAN)
 
 
-_TYPES = {
-    FeatureKind.NUMERIC: Type.NUMBER,
-    FeatureKind.INTEGER: Type.NUMBER,
-    FeatureKind.BOOLEAN: Type.BOOLEAN,
-    FeatureKind.CATEGORICAL: Type.TEXT,
-}
-
-
 def _inputs(parts: Mapping[str, Any]) -> dict[str, Type] | None:
     """What expressions may name; None when no feature is right yet, so that not every name is called unknown."""
     features = parts.get("features", {}).values()
-    return {feature.name: _TYPES[feature.kind] for feature in features} or None
+    return {feature.name: TYPE_OF_KIND[feature.kind] for feature in features} or None
 
 
 def _expression_faults(path: str, text: str, names: Mapping[str, Type] | None, wanted: Type) -> Iterator[Fault]:
@@ -754,6 +905,19 @@ def _expression_faults(path: str, text: str, names: Mapping[str, Type] | None, w
             yield Fault(path, str(problem), problem.allowed)
 
 
+def _decision_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    task, decision = parts.get("task"), parts.get("decision")
+    if task and decision and task is not Task.BINARY:
+        for name in sorted(decision.model_fields_set):
+            yield Fault(f"decision.{name}", f"belongs to task binary; this spec's is {task}")
+    elif decision and decision != Decision() and "value" in parts:
+        priced = decision.false_positive is not None or decision.false_negative is not None
+        if parts["value"] is None and (priced or decision.threshold == "value"):
+            yield Fault("value", "is required when decision.threshold is `value`, or when decision prices an error")
+    if task and task is not Task.REGRESSION and parts.get("interval") is not None:
+        yield Fault("interval", f"belongs to task regression; this spec's is {task}")
+
+
 def _target_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     metric, targets = parts.get("metric"), parts.get("targets")
     if metric and targets:
@@ -761,6 +925,29 @@ def _target_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         right, wrong = bounds if metric.higher_is_better else bounds[::-1]
         if getattr(targets, wrong) is not None:
             yield Fault(f"targets.{wrong}", f"does not fit {metric}; use {right}")
+    if targets and targets.calibration_error_at_most is not None and parts.get("task") is Task.REGRESSION:
+        yield Fault("targets.calibration_error_at_most", "belongs to classifiers; a regression has no probabilities")
+
+
+def _judged_column_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    gate: GatePolicy | None = parts.get("gate")
+    for path, columns in (("sensitive", parts.get("sensitive", ())), ("gate.slices", gate.slices if gate else ())):
+        for index, column in enumerate(columns):
+            if column in columns[:index]:
+                yield Fault(f"{path}[{index}]", f"{column!r} is listed twice")
+            for role in ("target", "time"):
+                if column == parts.get(role):
+                    yield Fault(f"{path}[{index}]", f"{column!r} is the {role} column; it makes no groups")
+
+
+def _governance_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    targets: Targets | None = parts.get("targets")
+    limits = targets.governance.model_dump(exclude_none=True) if targets else {}
+    for name in limits:
+        if "sensitive" in parts and not parts["sensitive"]:
+            yield Fault(f"targets.governance.{name}", "needs groups to compare; name their columns under sensitive")
+        elif name != "flips_at_most" and parts.get("task") not in {None, Task.BINARY}:
+            yield Fault(f"targets.governance.{name}", f"belongs to task binary; this spec's is {parts['task']}")
 
 
 def _capture_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -802,3 +989,14 @@ def _watch_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(f"watch.sensitive[{index}]", f"{column!r} is not a feature", names)
     if rules.sensitive and parts.get("task") not in {None, Task.BINARY}:
         yield Fault("watch.sensitive", "is compared for task binary only")
+
+
+def _value_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    rules: ValueRules | None = parts.get("value")
+    task = parts.get("task")
+    if rules is None or task is None:
+        return
+    if task is Task.REGRESSION and rules.tolerance is None:
+        yield Fault("value.tolerance", "is required for task regression: how far off the outcome is still right")
+    if task is not Task.REGRESSION and rules.tolerance is not None:
+        yield Fault("value.tolerance", f"belongs to task regression; this spec's is {task}")

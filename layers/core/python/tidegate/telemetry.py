@@ -12,6 +12,7 @@ import json
 import os
 import time
 import traceback
+from collections.abc import Mapping
 from functools import cache
 
 from aws_lambda_powertools import Logger, Metrics
@@ -59,6 +60,10 @@ class Meter:
         if by:
             self._apart.append((name, value, by))
 
+    def tell(self, values: Mapping[str, float], **dimensions: str) -> None:
+        """Metrics of exactly these dimensions beside service and stage; added to no others. Written at once."""
+        _write_counts(values, [{"service": self._service, "stage": self._stage} | dimensions])
+
     def took(self, name: str, milliseconds: float) -> None:
         """Add a duration."""
         self._metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=milliseconds)
@@ -79,7 +84,7 @@ class Meter:
         about = {"service": self._service, "stage": self._stage}
         for name, value, by in self._apart:
             sets = [about | by] + ([about | {"model": self._model} | by] if self._model else [])
-            _write_count(name, value, sets)
+            _write_counts({name: value}, sets)
         self._apart.clear()
         self._model = ""
 
@@ -94,20 +99,20 @@ class Aside:
 
     def count(self, name: str, value: float = 1, **by: str) -> None:
         """See ports.Signals."""
-        _write_count(name, value, [self._dimensions | by])
+        _write_counts({name: value}, [self._dimensions | by])
 
     def warn(self, message: str, **facts: object) -> None:
         """See ports.Signals."""
         self._logger.warning(message, extra=facts)
 
 
-def _write_count(name: str, value: float, sets: list[dict[str, str]]) -> None:
-    """One metric as a line of embedded metric format, by each set of dimensions."""
+def _write_counts(values: Mapping[str, float], sets: list[dict[str, str]]) -> None:
+    """Metrics as a line of embedded metric format, by each set of dimensions."""
     directive = {
         "Namespace": NAMESPACE,
         "Dimensions": [list(dimensions) for dimensions in sets],
-        "Metrics": [{"Name": name, "Unit": "Count"}],
+        "Metrics": [{"Name": name, "Unit": "Count"} for name in values],
     }
     about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
-    values = {key: word for dimensions in sets for key, word in dimensions.items()}
-    print(json.dumps({"_aws": about, **values, name: value}), flush=True)  # noqa: T201
+    words = {key: word for dimensions in sets for key, word in dimensions.items()}
+    print(json.dumps({"_aws": about, **words, **values}), flush=True)  # noqa: T201

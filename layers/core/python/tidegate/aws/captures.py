@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -57,6 +57,8 @@ class FirehoseCaptures:
         self._unsent: list[Packed] = []
         self._known: dict[str, tuple[CapturePolicy, float]] = {}
         self._not_before = 0.0
+        self._offered = 0  # since the last response
+        self._owed_ms = 0.0  # spent after responses, and in no record yet
 
     def offer(self, capture: Capture) -> None:
         """See ports.CaptureLog. When the queue is full, this one is dropped and counted."""
@@ -66,15 +68,31 @@ class FirehoseCaptures:
                 self._dropped += rows
                 return
             self._waiting += rows
+            self._offered += 1
             self._queue.append(capture)
 
-    def deliver(self, seconds: float) -> None:
-        """Send what waits, within `seconds`; what Firehose does not take stays for the next time, up to a bound."""
-        if seconds > 0 and self._monotonic() >= self._not_before:
-            until = self._monotonic() + seconds
+    def deliver(self, seconds: float, handled_ms: float = 0.0) -> None:
+        """Send what waits, within `seconds`; what Firehose does not take stays for the next time, up to a bound.
+
+        The invocation has taken `handled_ms` so far. How long this delivery takes is known only after it: the record of
+        the next request tells that, so that the records of an environment together tell all of its time but the last.
+        """
+        started = self._monotonic()
+        self._bill(handled_ms)
+        if seconds > 0 and started >= self._not_before:
+            until = started + seconds
             self._unsent += self._encoded(self._taken(), until)
             self._send(until)
         self._report()
+        self._owed_ms += 1e3 * (self._monotonic() - started)
+
+    def _bill(self, handled_ms: float) -> None:
+        """The invocation's time is that of the request it answered: an environment has one at a time."""
+        with self._lock:
+            if self._offered:
+                self._queue[-1] = replace(self._queue[-1], billed_ms=handled_ms + self._owed_ms)
+                self._owed_ms = 0.0
+            self._offered = 0
 
     def _taken(self) -> list[Capture]:
         with self._lock:

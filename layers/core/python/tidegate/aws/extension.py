@@ -26,8 +26,9 @@ RESPONSE_SECONDS = 0.002  # the runtime needs the interpreter once more, to post
 WORK_SECONDS = 2.0  # after a response, whatever there is to do
 SPARE_SECONDS = 0.5  # before the function's deadline: past it Lambda ends the environment
 
-Work = Callable[[float], None]
-"""Gets the seconds it may take at most; what it raises is lost."""
+Work = Callable[[float, float], None]
+"""Gets the seconds it may take at most, and the milliseconds that the invocation has taken so far (0: not known); what
+it raises is lost."""
 
 
 class AfterResponse:
@@ -63,12 +64,12 @@ class AfterResponse:
         if self.is_registered:
             self._over.set()
         else:
-            self._act(WORK_SECONDS)
+            self._act(WORK_SECONDS, 0.0)
 
-    def _act(self, seconds: float) -> None:
+    def _act(self, seconds: float, handled_ms: float) -> None:
         if self._work is not None:
             with contextlib.suppress(Exception):
-                self._work(seconds)
+                self._work(seconds, handled_ms)
 
     def _run(self) -> None:
         connection = http.client.HTTPConnection(self._address)
@@ -79,10 +80,12 @@ class AfterResponse:
                 connection.close()
                 time.sleep(0.1)
                 continue
+            heard = time.monotonic()
             self._over.wait()
             self._over.clear()
             time.sleep(RESPONSE_SECONDS)
-            self._act(min(WORK_SECONDS, deadline - time.time() - SPARE_SECONDS))
+            seconds = min(WORK_SECONDS, deadline - time.time() - SPARE_SECONDS)
+            self._act(seconds, 1e3 * (time.monotonic() - heard))
 
 
 def _register(address: str, name: str) -> str:

@@ -129,12 +129,14 @@ class DynamoRegistry:
 
     # Runs
 
-    def request(self, run: Run, *, lease_until: datetime) -> Run:
+    def request(self, run: Run, *, lease_until: datetime | None) -> Run:
         """See ports.Runs. Token, run and lease are written together; whoever comes second reads what came first."""
         pk = f"MODEL#{run.model}"
         item = {name: value for name, value in encode(run).items() if name != "candidates"}
-        lease = Lease(run.model, run.run_id, holder=run.requested_by, since=run.requested_at, until=lease_until)
-        writes = [put(pk, f"RUN#{run.run_id}", item, when=_ABSENT), lease_write(lease, run.requested_at)]
+        writes = [put(pk, f"RUN#{run.run_id}", item, when=_ABSENT)]
+        if lease_until is not None:
+            lease = Lease(run.model, run.run_id, holder=run.requested_by, since=run.requested_at, until=lease_until)
+            writes.append(lease_write(lease, run.requested_at))
         token = f"TOKEN#{hashlib.sha256(run.token.encode()).hexdigest()}" if run.token is not None else ""
         if token:
             writes.append(put(pk, token, encode(_Token(run.run_id)), when=_ABSENT))
@@ -145,7 +147,7 @@ class DynamoRegistry:
             known = stored(self._table, _Token, pk, token) if token else None
             with suppress(NotFoundError):
                 return self.run(run.model, known.run_id if known else run.run_id)
-            if other is not None and other.until > run.requested_at:
+            if lease_until is not None and other is not None and other.until > run.requested_at:
                 raise held(other) from None
             raise UnavailableError(
                 f"another run of model {run.model} is being recorded at this moment", next_step="try again"
@@ -181,7 +183,14 @@ class DynamoRegistry:
 
     def fail(self, model: str, run_id: str, error: RunError, at: datetime) -> Run:
         """See ports.Runs."""
-        values = {"status": RunStatus.FAILED, "error": error, "ended_at": at}
+        return self._close(model, run_id, status=RunStatus.FAILED, error=error, ended_at=at)
+
+    def compared(self, model: str, run_id: str, *, equal: bool, at: datetime) -> Run:
+        """See ports.Runs."""
+        status = RunStatus.REPRODUCED if equal else RunStatus.DIFFERS
+        return self._close(model, run_id, status=status, ended_at=at)
+
+    def _close(self, model: str, run_id: str, **values: Any) -> Run:
         sets = {name: attribute(Run, name, value) for name, value in values.items()}
         with suppress(RefusedError):  # final already, perhaps by this very call; or no such run, which run() says
             self._table.write(update(f"MODEL#{model}", f"RUN#{run_id}", sets, when=_OPEN, **_OPEN_VALUES))

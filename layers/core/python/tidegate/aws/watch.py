@@ -7,15 +7,17 @@
 Documents are written whole under names that follow from what they say, so a repeated write changes nothing.
 """
 
-import gzip
 import json
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from io import BytesIO
-from typing import Any
+from gzip import GzipFile
+from io import BufferedReader, BytesIO, RawIOBase
+from typing import Any, cast
+
+import orjson
 
 from tidegate.aws.captures import PREFIX as CAPTURES
 from tidegate.aws.clients import answering, s3
@@ -31,6 +33,7 @@ WATCH = "WATCH"
 PROFILES = "profiles/"
 VERDICTS = "verdicts/"
 _THREADS = 8
+_UNPACKED_BYTES = 1 << 18  # of an object, at a time
 
 
 class DynamoStandings:
@@ -96,16 +99,23 @@ class S3Hours:
 
     def sources(self, model: str, first: str, last: str) -> dict[str, Sources]:
         """See ports.Hours."""
-        captures = self._keys(CAPTURES, model, first, last)
-        feedback = self._keys(FEEDBACK, model, first, last)
-        return {hour: Sources(tuple(keys), tuple(feedback.get(hour, ()))) for hour, keys in captures.items()}
+        captures = self._sizes(CAPTURES, model, first, last)
+        feedback = self._sizes(FEEDBACK, model, first, last)
+        return {
+            hour: Sources(
+                captures=tuple(sizes),
+                feedback=tuple(feedback[hour]),
+                stored_bytes=sum(sizes.values()) + sum(feedback[hour].values()),
+            )
+            for hour, sizes in captures.items()
+        }
 
     def outcomes(self, sources: Sources) -> dict[str, Any]:
         """See ports.Hours."""
         latest: dict[str, tuple[datetime, Any]] = {}
         for lines in self._read(sources.feedback):
             for line in lines:
-                record = json.loads(line)
+                record = orjson.loads(line)
                 reported = datetime.fromisoformat(record["time"])
                 known = latest.get(record["id"])
                 if known is None or reported >= known[0]:
@@ -133,18 +143,18 @@ class S3Hours:
         """See ports.Hours."""
         self._objects.put(_profile_key(model, version, hour), _encoded(document), content_type="application/json")
 
-    def _keys(self, prefix: str, model: str, first: str, last: str) -> dict[str, list[str]]:
-        """Keys by hour; S3 lists them in order."""
+    def _sizes(self, prefix: str, model: str, first: str, last: str) -> defaultdict[str, dict[str, int]]:
+        """Bytes by hour and key; S3 lists them in order."""
         folder = f"{prefix}model={model}/hour="
         pages = s3().get_paginator("list_objects_v2")
-        found: defaultdict[str, list[str]] = defaultdict(list)
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
         with answering("S3"):
             for page in pages.paginate(Bucket=self._bucket, Prefix=folder, StartAfter=folder + first):
                 for entry in page.get("Contents", []):
                     hour = entry["Key"].removeprefix(folder).partition("/")[0]
                     if hour > last:
                         return found
-                    found[hour].append(entry["Key"])
+                    found[hour][entry["Key"]] = entry["Size"]
         return found
 
     def _read(self, keys: Iterable[str]) -> Iterator[Iterable[bytes]]:
@@ -154,9 +164,9 @@ class S3Hours:
             for key in keys:
                 ahead.append(pool.submit(self._objects.get, key))
                 if len(ahead) >= _THREADS:
-                    yield _unpacked(ahead.popleft())
+                    yield unpacked(ahead.popleft().result())
             while ahead:
-                yield _unpacked(ahead.popleft())
+                yield unpacked(ahead.popleft().result())
 
 
 def _profile_key(model: str, version: int, hour: str) -> str:
@@ -167,5 +177,7 @@ def _encoded(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _unpacked(data: Future[bytes]) -> Iterable[bytes]:
-    return gzip.GzipFile(fileobj=BytesIO(data.result()))
+def unpacked(data: bytes) -> Iterable[bytes]:
+    """Lines of an object as Firehose writes it, unpacked as they are read."""
+    unpacking = GzipFile(fileobj=BytesIO(data))
+    return BufferedReader(cast("RawIOBase", unpacking), _UNPACKED_BYTES)

@@ -239,6 +239,15 @@ class Client:
         """One run."""
         return dict(self._control("GET", _path("models", model, "runs", run_id))["run"])
 
+    def reproduce(self, model: str, number: int, token: str) -> dict[str, Any]:
+        """Start making a version again, once for each token: {run, repeated}."""
+        path = _path("models", model, "versions", str(number), "reproduction")
+        return self._control("POST", path, {"token": token})
+
+    def reproduction(self, model: str, run_id: str) -> dict[str, Any]:
+        """What came of a run that made a version again: {run, reproduction}."""
+        return self._control("GET", _path("models", model, "runs", run_id, "reproduction"))
+
     def versions(self, model: str) -> list[dict[str, Any]]:
         """Newest first."""
         return list(self._control("GET", _path("models", model, "versions"))["versions"])
@@ -250,6 +259,10 @@ class Client:
     def report(self, model: str, number: int) -> dict[str, Any]:
         """The gate's report of a version."""
         return self._control("GET", _path("models", model, "versions", str(number), "report"))
+
+    def page(self, model: str, number: int) -> str:
+        """The page of a version, as HTML."""
+        return str(self._control("GET", _path("models", model, "versions", str(number), "page"))["html"])
 
     # On the way in
 
@@ -280,6 +293,11 @@ class Client:
     def captures(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
         """Captured predictions of an hour such as 2026-01-05-12 (UTC), newest first."""
         return list(self._control("GET", _path("captures", model, hour=hour, limit=str(limit)))["captures"])
+
+    def explain(self, prediction_id: str, model: str | None = None) -> dict[str, Any]:
+        """Why one prediction came out as it did. All models are searched for it unless one is named."""
+        query = {"model": model} if model else {}
+        return self._control("GET", _path("predictions", prediction_id, **query))
 
     def served_at(self, model: str, at: str) -> dict[str, Any]:
         """What served at a moment (ISO 8601): {at, served, entry}."""
@@ -386,7 +404,7 @@ class Client:
             run = self._steadily(partial(self.run, model, run_id))
             on_look(run)
             now = time.monotonic()
-            if run["status"] in {"rejected", "failed"}:
+            if run["status"] in {"rejected", "failed", "reproduced", "differs"}:
                 return run
             if run["status"] == "accepted":
                 begun_by = begun_by or now + ROLLOUT_SECONDS

@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 MEANING = {
     OK: "done; with `train --wait`: accepted, and on its way in",
-    FAILED: "the run failed, or Tidegate itself did",
+    FAILED: "the run failed, or Tidegate itself did; with `reproduce --wait`: what was made again differs",
     INVALID: "the command, a file, a spec or a dataset is wrong",
     REJECTED: "`train --wait`, `rollout`: the version was turned away, by the gate, by evidence or by people; `drift`: "
     "evidence speaks against what serves",

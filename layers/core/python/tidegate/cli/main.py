@@ -9,11 +9,14 @@ import click
 from tidegate import __version__
 from tidegate.cli import exits
 from tidegate.cli.captures import captures
+from tidegate.cli.cost import cost
 from tidegate.cli.data import data
+from tidegate.cli.explain import explain
 from tidegate.cli.feedback import feedback
 from tidegate.cli.model import model
 from tidegate.cli.predict import predict
-from tidegate.cli.release import report, runs, train, versions
+from tidegate.cli.release import compare, report, runs, train, versions
+from tidegate.cli.reproduce import reproduce
 from tidegate.cli.rollout import approve, reject, rollout
 from tidegate.cli.routes import kill, ledger, resume, rollback, split
 from tidegate.cli.tool import STATE_FILE, Group, Tool
@@ -40,9 +43,9 @@ def cli() -> None:
 
 
 for _command in (
-    *(data, model, train, runs, versions, report, approve, reject, rollout, predict),
-    *(rollback, kill, resume, split, ledger, captures, feedback),
-    *(status, drift, acknowledge),
+    *(data, model, train, runs, versions, report, compare, reproduce, approve, reject, rollout, predict),
+    *(rollback, kill, resume, split, ledger, captures, explain, feedback),
+    *(status, drift, acknowledge, cost),
 ):
     cli.add_command(_command)
 

@@ -18,7 +18,8 @@ from tidegate.cli.render import rollout_line
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-STAGES = ("prepare", "train", "select", "refit", "evaluate", "gate", "register", "rollout")
+STAGES = ("prepare", "train", "select", "refit", "evaluate", "examine", "gate", "register", "rollout")
+REPRODUCTION_STAGES = ("prepare", "train", "select", "refit", "evaluate", "compare")
 SHOWN_CANDIDATES = 8
 Look = Callable[[Mapping[str, Any]], None]
 
@@ -28,17 +29,25 @@ def planned_candidates(spec: Mapping[str, Any]) -> int:
     return sum(prod(len(values) for values in candidate["grid"].values()) for candidate in spec["candidates"])
 
 
+def stages_of(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """The stages that a run goes through."""
+    return STAGES if run.get("reproduces") is None else REPRODUCTION_STAGES
+
+
 def reached(run: Mapping[str, Any]) -> int:
-    """Index of the stage at work; len(STAGES) when all are done, -1 before the first."""
+    """Index of the stage at work; the number of stages when all are done, -1 before the first."""
+    stages = stages_of(run)
     match run["status"]:
         case "requested":
             return -1
+        case "reproduced" | "differs":
+            return len(stages)
         case "accepted" if run.get("rollout"):
             return len(STAGES)
         case "accepted" | "rejected":
             return STAGES.index("rollout")
         case _:
-            return STAGES.index(run["stage"]) if run["stage"] in STAGES else -1
+            return stages.index(run["stage"]) if run["stage"] in stages else -1
 
 
 def candidate_line(candidate: Mapping[str, Any]) -> str:
@@ -99,16 +108,16 @@ class _Lines(_Log):
         self._say(f"{model} run {run_id}")
 
     def look(self, run: Mapping[str, Any]) -> None:
-        at = reached(run)
+        at, stages = reached(run), stages_of(run)
         if at > self._stage and run["status"] == "running":
             self._stage = at
-            self._say(f"{STAGES[at].capitalize()} ({at + 1} of {len(STAGES)})")
+            self._say(f"{stages[at].capitalize()} ({at + 1} of {len(stages)})")
         for candidate in run["candidates"]:
             if candidate["index"] not in self._seen:
                 self._seen.add(candidate["index"])
                 self._say(f"  candidate {candidate_line(candidate)} ({len(self._seen)} of {self._planned})")
-        if run["status"] not in {"requested", "running"} and self._stage < len(STAGES):
-            self._stage = len(STAGES)
+        if run["status"] not in {"requested", "running"} and self._stage < len(stages):
+            self._stage = len(stages)
             self._say(run["status"])
 
 
@@ -128,7 +137,7 @@ class _Picture:
         run = self._run
         at, status = reached(run), run["status"]
         table = Table.grid(padding=(0, 1))
-        for index, stage in enumerate(STAGES):
+        for index, stage in enumerate(stages_of(run)):
             if stage == "rollout" and status == "rejected":
                 continue
             table.add_row(self._mark(index, at, status), Text(stage.capitalize()), self._detail(stage, run))

@@ -1,13 +1,18 @@
-"""The commands about runs and versions: train, runs, versions, report."""
+"""The commands about runs and versions: train, runs, versions, report, compare."""
 
+import tempfile
 import uuid
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool
-from tidegate.errors import NotFoundError
+from tidegate.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from tidegate.cli.comparison import Side
 
 
 @click.command(cls=Command, short_help="Train MODEL by its current spec.")
@@ -121,21 +126,73 @@ def versions(tool: Tool, model: str, version: int | None) -> None:
 @click.command(cls=Command, short_help="The gate's report of a version.")
 @click.argument("model")
 @click.argument("version", required=False, type=int)
+@click.option("--html", metavar="FILE", help="Write the version's page, with all pictures, into a file.")
+@click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @pass_tool
-def report(tool: Tool, model: str, version: int | None) -> None:
+def report(tool: Tool, model: str, version: int | None, html: str | None, show: bool) -> None:
     """The gate's report of VERSION (the newest unless given): verdict, evidence and lineage.
+
+    --html and --open fetch the page that was drawn when the version was registered: one file with pictures of all that
+    was measured, to read, print or hand on.
 
     \b
     Example:
       tidegate report flight-delay 1
+      tidegate report flight-delay --open
       tidegate report flight-delay --json > report.json
     """
     from tidegate.cli import render
 
-    if version is None:
-        latest = tool.client.model(model)["model"]["latest_version"]
-        if not latest:
-            raise NotFoundError(f"{model} has no version yet", next_step=f"tidegate train {model} --wait")
-        version = int(latest)
-    found, header = tool.client.report(model, version), tool.client.version(model, version)
+    number = _newest(tool, model) if version is None else version
+    found, header = tool.client.report(model, number), tool.client.version(model, number)
+    if html or show:
+        _keep_page(tool, model, number, html, show=show)
     tool.answer(found, lambda out: render.report(out, found, header))
+
+
+def _newest(tool: Tool, model: str) -> int:
+    latest = tool.client.model(model)["model"]["latest_version"]
+    if not latest:
+        raise NotFoundError(f"{model} has no version yet", next_step=f"tidegate train {model} --wait")
+    return int(latest)
+
+
+def _keep_page(tool: Tool, model: str, number: int, html: str | None, *, show: bool) -> None:
+    page = tool.client.page(model, number)
+    path = Path(html) if html else Path(tempfile.mkdtemp(prefix="tidegate-")) / f"{model}-{number}.html"
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from None
+    tool.say(f"written to {path}")
+    if show:
+        click.launch(str(path))
+
+
+@click.command(cls=Command, short_help="Two versions of MODEL side by side.")
+@click.argument("model")
+@click.argument("first", type=int)
+@click.argument("second", type=int)
+@pass_tool
+def compare(tool: Tool, model: str, first: int, second: int) -> None:
+    """Versions FIRST and SECOND of MODEL side by side: metrics with their intervals, checks of the gate, slices, data,
+    features and what else differs in their specs.
+
+    Each version was judged on its own holdout. When those are not the same rows, the comparison says so.
+
+    \b
+    Example:
+      tidegate compare flight-delay 1 2
+    """
+    from tidegate.cli import comparison
+
+    found = comparison.compared(_side(tool, model, first), _side(tool, model, second))
+    tool.answer(found, lambda out: comparison.render(out, found))
+
+
+def _side(tool: Tool, model: str, number: int) -> "Side":
+    from tidegate.cli.comparison import Side
+
+    version = tool.client.version(model, number)
+    spec = tool.client.spec(model, version["spec_digest"])["spec"]
+    return Side(version, tool.client.report(model, number), spec)

@@ -18,6 +18,7 @@ SHOWN_PREDICTIONS = 20
 SHOWN_REASON = 300  # characters
 BAR_WIDTH = 20  # characters
 _STYLE = {
+    "reproduced": "green", "differs": "yellow",
     "accepted": "green", "champion": "bold green", "ready": "green", "rejected": "yellow", "failed": "red",
     "running": "cyan", "candidate": "cyan", "requested": "cyan", "registering": "cyan", "retired": "dim",
     "overtaken": "yellow", "withdrawn": "yellow",
@@ -167,6 +168,7 @@ def run(out: "Console", found: Document) -> None:
         "stage": found["stage"] if found["status"] == "running" else "",
         "error": f"{error['name']} in {error['stage']}: {error['message']}" if error else "",
         "version": str(found["version"] or ""),
+        "reproduces": f"version {found['reproduces']}" if found.get("reproduces") else "",
         "requested": f"{moment(found['requested_at'])} by {who(found['requested_by'])} ({found['reason']})",
         "took": duration(found["started_at"], found["ended_at"]),
         "dataset": f"{found['dataset']} {found['dataset_version'] or ''}".rstrip(),
@@ -551,6 +553,62 @@ def status(out: "Console", found: Sequence[Document]) -> None:
             out.print(Text.assemble(f"{each['model']}: ", _health(each["health"])))
             _reasons(out, each["reasons"])
             out.print(f"  look at it: tidegate drift {each['model']}", soft_wrap=True)
+    for each in found:
+        spike = ((each["summary"] or {}).get("cost") or {}).get("spike")
+        if spike:
+            out.print()
+            _spike(out, each["model"], spike)
+            out.print(f"  look at it: tidegate cost {each['model']}", soft_wrap=True)
+
+
+def _spike(out: "Console", model: str, sentence: str) -> None:
+    out.print(Text.assemble(f"{model}: ", Text("✗ cost has risen", style="yellow")))
+    _reasons(out, [sentence])
+
+
+def costs(out: "Console", found: Document) -> None:
+    """The window, a line for each part, totals of business units, and what is missing to tell more."""
+    if found["last"]:
+        out.print(f"{found['days']} days to {found['last']} UTC, as of the last look; cost in USD, bytes for a month;")
+        out.print("value of the decisions whose outcome is known")
+        out.print()
+        _costs(out, found["lines"], [name for name in ("model", "version", "business_unit") if name in _first(found)])
+        if found["by"] != "unit" and found["lines"]:
+            out.print()
+            _costs(out, found["units"], ["business_unit"])
+    for name, sentence in found["spikes"].items():
+        out.print()
+        _spike(out, name, sentence)
+    if found["undeclared"] or found["unknown"]:
+        out.print()
+    for name in found["undeclared"]:
+        out.print(f"{name} has no value: declare `value` in the spec (docs/model-spec.md)", soft_wrap=True)
+    if found["unknown"]:
+        out.print(f"not looked at yet: {', '.join(found['unknown'])}", soft_wrap=True)
+
+
+def _first(found: Document) -> Document:
+    return next(iter(found["lines"]), {})
+
+
+def _costs(out: "Console", lines: Sequence[Document], names: Sequence[str]) -> None:
+    rows = [
+        (
+            *(each[name] for name in names),
+            f"{each['requests']:,.0f}",
+            f"{each['billed_ms'] / 1e3:,.1f} s",
+            size(round(each["stored_bytes"])),
+            f"{each['usd']:,.4f}",
+            f"{each['right']:,}",
+            f"{each['wrong']:,}",
+            "" if each["value"] is None else f"{each['value']:,.2f} {each['currency']}",
+            "" if each["net_usd_per_1000"] is None else f"{each['net_usd_per_1000']:,.2f} USD",
+        )
+        for each in lines
+    ]
+    heads = (">requests", ">billed", ">stored", ">cost", ">right", ">wrong", ">value", ">net of 1,000 decisions")
+    named = [name.replace("_", " ") for name in names]
+    _table(out, (*named, *heads), rows, none="nothing was asked in that time")
 
 
 def _health(health: str) -> Text:
@@ -938,10 +996,15 @@ def report(out: "Console", found: Document, header: Document) -> None:
     out.print()
     out.print(Text("Lineage", style="bold"))
     lineage = found["lineage"]
-    _facts(out, dict(_flat(lineage)))
+    _facts(out, dict(_flat({name: value for name, value in lineage.items() if name not in {"notes", "environment"}})))
     if lineage["candidates"]:
         out.print()
         _candidates(out, lineage["candidates"], lineage["selected"])
+    if lineage.get("notes"):
+        out.print()
+        out.print(Text("Notes on the data", style="bold"))
+        for note in lineage["notes"]:
+            out.print(Text(note))
 
 
 def _of(verdict: Document) -> str:

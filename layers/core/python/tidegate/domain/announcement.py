@@ -79,13 +79,18 @@ def announcement(change: Change) -> Announcement | None:
             return _of_entry(entry) if before is None else None
         case Run() as run:
             was_final = isinstance(before, Run) and before.status.final
-            return _of_run(run) if run.status.final and not was_final else None
+            return _of_run(run) if _ends_a_release(run) and not was_final else None
         case Rollout() as rollout:
             return _of_rollout(before if isinstance(before, Rollout) else None, rollout)
         case Standing() as standing:
             return _of_standing(before if isinstance(before, Standing) else None, standing)
         case never:
             assert_never(never)
+
+
+def _ends_a_release(run: Run) -> bool:
+    """A run that only makes a version again is told to whoever asked for it, and to nobody else."""
+    return run.reproduces is None and run.status in {RunStatus.ACCEPTED, RunStatus.REJECTED, RunStatus.FAILED}
 
 
 def subject(told: Announcement, *, stage: str) -> str:

@@ -59,7 +59,7 @@ class FittedRule:
             return self._computed(self._compiled, table, len(table) if rows is None else rows)
         if not self.groups:
             return np.repeat(overall, len(table) if rows is None else rows, axis=0)
-        code, keys = _groups([table[name] for name in self.by], self.texts)
+        code, keys = group_codes([table[name] for name in self.by], self.texts)
         return np.array([self.groups.get(key, self.overall) for key in keys])[code] if keys else overall[:0]
 
     def score(self, values: Mapping[str, Any]) -> tuple[float, ...]:
@@ -192,7 +192,7 @@ def _grouped(
         return FittedRule(kind, overall)
     columns = [table[name] for name in by]
     texts = tuple(column.dtype.kind not in "fiub" for column in columns)
-    code, keys = _groups(columns, texts)
+    code, keys = group_codes(columns, texts)
     present = np.bincount(code, minlength=len(keys))
     if latest is not None:
         newest, most = latest
@@ -225,8 +225,13 @@ def _shares(
     return counts, [tuple(row) for row in (sums / counts[:, None]).tolist()]
 
 
-def _groups(columns: Sequence[Column], texts: Sequence[bool]) -> tuple[npt.NDArray[np.intp], list[tuple[Value, ...]]]:
-    """Group of each row, and each group's key; columns are joined one at a time, so that codes stay small."""
+def group_codes(
+    columns: Sequence[Column], texts: Sequence[bool]
+) -> tuple[npt.NDArray[np.intp], list[tuple[Value, ...]]]:
+    """Group of each row, and each group's key; columns are joined one at a time, so that codes stay small.
+
+    Keys are in rising order by their parts, a missing number last.
+    """
     code = np.zeros(len(columns[0]), dtype=np.intp)
     first = np.zeros(min(1, len(code)), dtype=np.intp)
     for column in columns:

@@ -44,7 +44,8 @@ class Capture:
     route that was followed; with `cold` an artifact had to be opened first, so `latency_ms` says nothing about the
     version; `instances` are the inputs as they were sent and `predictions` the answers, row by row, each with its `id`,
     and nothing else when nobody could answer; `violations` are the business rules that each row's score broke; `error`
-    is the class of the fault for which the model's own answer was not used.
+    is the class of the fault for which the model's own answer was not used. `billed_ms` is the time of the function for
+    the request, as far as it is known when the record is written; 0: not at all.
     """
 
     model: str
@@ -61,6 +62,7 @@ class Capture:
     violations: Sequence[Sequence[str]] = ()
     error: str = ""
     shadow: ShadowAnswer | None = None
+    billed_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ def records(capture: Capture, policy: CapturePolicy) -> Iterator[dict[str, Any]]
             "request_id": capture.request_id,
             "rows": len(capture.predictions),
             "latency_ms": round(capture.latency_ms, 3),
+            "billed_ms": round(_billed_ms(capture), 3),
             "cold": capture.cold,
             "inputs": _inputs(capture.instances[row], policy),
             **_outputs(prediction),
@@ -192,6 +195,12 @@ def _inputs(instance: Mapping[str, Any], policy: CapturePolicy) -> dict[str, Any
 
 def _outputs(prediction: Mapping[str, Any]) -> dict[str, Any]:
     return {name: prediction.get(name) for name in ("label", "score", "probabilities")}
+
+
+def _billed_ms(capture: Capture) -> float:
+    """Without the shadow's time, which is its own version's; at least what is known to have been spent."""
+    shadow_ms = capture.shadow.latency_ms if capture.shadow else 0.0
+    return max(capture.billed_ms - shadow_ms, capture.latency_ms)
 
 
 def _shadow(shadow: ShadowAnswer | None, row: int) -> dict[str, Any] | None:

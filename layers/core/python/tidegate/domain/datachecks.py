@@ -2,19 +2,24 @@
 
     faults = column_faults(demands, types) + value_faults(demands.features, table) + leak_faults(...)
 
-A fault's path is a word of the spec and the column: `features.dep_delay`, `target.late`, `split.holdout`.
+A fault's path is a word of the spec and the column: `features.dep_delay`, `target.late`, `split.holdout`. What is worth
+knowing but stops nothing is a note: the same, as a sentence. docs/data-checks.md lists every check.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.domain.dataset import ColumnType
+from tidegate.domain import profile as profiles
+from tidegate.domain.dataset import ColumnType, Dataset
+from tidegate.domain.drift import ColumnFinding, DriftPolicy, Outcome, judge
+from tidegate.domain.personal import Finding
 from tidegate.domain.prediction import FeatureContract, Label
+from tidegate.domain.profile import ColumnLayout, Layout
 from tidegate.domain.splits import Split
 from tidegate.domain.table import RESERVED, Column, Table
 from tidegate.errors import Fault
@@ -26,6 +31,7 @@ Bools = npt.NDArray[np.bool_]
 FEWEST_FIT_ROWS = 50
 FEWEST_VALIDATION_ROWS = 10
 FEWEST_HOLDOUT_ROWS = 30
+FEWEST_COMPARED_ROWS = 100  # of training and of the holdout, to compare their targets
 MOST_CLASSES = 100
 _ID_SHARE = 0.5  # a categorical feature with more categories than half its rows names rows, it does not describe them
 _ID_ROWS = 100
@@ -37,8 +43,10 @@ SUSPICIOUS_AUC = 0.85
 SUSPICIOUS_R2 = 0.9
 PERFECT = 0.999
 _LEAK_ROWS = 100_000
+_GLANCE = 256
 _BINS = 64
 _SHRINK_ROWS = 10
+_APART = "remove copies, or add a column that tells rows apart"
 
 _TYPES_OF_KIND: Mapping[str, tuple[ColumnType, ...]] = {
     "numeric": (ColumnType.NUMBER, ColumnType.INTEGER),
@@ -59,7 +67,7 @@ class Demands:
     """What a spec asks of a dataset.
 
     `outcome` comes from the catalog: columns known only after the fact. `vouched` are features that a person says are
-    known in advance; nobody can vouch for an outcome column.
+    known in advance; nobody can vouch for an outcome column. No value of a `personal` feature is told.
     """
 
     dataset: str
@@ -72,6 +80,22 @@ class Demands:
     ids: tuple[str, ...] = ()
     outcome: tuple[str, ...] = ()
     vouched: tuple[str, ...] = ()
+    personal: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a note becomes a fault.
+
+    Attributes:
+        duplicate_rows: share of the training rows that may repeat an earlier one.
+        target_drift: what counts as a change of the target between training and holdout, and is noted.
+        target_shift: Jensen-Shannon distance up to which such a change stops nothing.
+    """
+
+    duplicate_rows: float = 0.1
+    target_drift: DriftPolicy = field(default_factory=lambda: DriftPolicy(min_rows=FEWEST_COMPARED_ROWS))
+    target_shift: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +167,73 @@ def unknown_role_faults(known: Iterable[str], roles: Iterable[tuple[str, str]]) 
     return faults
 
 
-def value_faults(features: Sequence[FeatureContract], table: Table, training: Column) -> list[Fault]:
-    """Values that break the features' own rules, in any row of `table`; `training` [rows] masks the training rows."""
-    faults: list[Fault] = []
-    for feature in features:
-        column = table[feature.name]
-        if feature.kind == "categorical":
-            faults += _category_faults(feature, column, training)
-        else:
-            faults += _number_faults(feature, column, training)
+def terms_faults(dataset: Dataset, allowed_licences: Collection[str]) -> list[Fault]:
+    """Origin and licence have to be there; the licence has to be one of those allowed, when any are named. Capitals do
+    not count (SPDX specification, annex on license expressions)."""
+    faults = []
+    if not dataset.origin.strip():
+        faults.append(Fault("origin", f"nobody has said where dataset {dataset.name} comes from; say it"))
+    licence = dataset.licence.strip()
+    if not licence:
+        problem = f"nobody has said under which licence dataset {dataset.name} may be used; say it"
+        faults.append(Fault("licence", problem, tuple(allowed_licences)))
+    elif allowed_licences and licence.lower() not in {each.lower() for each in allowed_licences}:
+        problem = f"dataset {dataset.name} is under {licence!r}, which this deployment does not train on"
+        faults.append(Fault("licence", problem, tuple(allowed_licences)))
     return faults
 
 
-def _number_faults(feature: FeatureContract, column: Column, training: Column) -> Iterator[Fault]:
+def personal_faults(dataset: str, findings: Iterable[Finding]) -> list[Fault]:
+    """Columns that look like personal data and are not declared as such."""
+    remedy = (
+        f"name the column as personal data of dataset {dataset} (--pii), or take it out; if it holds nothing of a "
+        "person, name it under checks.not_personal of the spec"
+    )
+    return [Fault(f"pii.{finding.column}", f"{finding}; {remedy}") for finding in findings]
+
+
+def value_faults(
+    features: Sequence[FeatureContract], table: Table, training: Column, *, personal: Collection[str] = ()
+) -> list[Fault]:
+    """Values that break the features' own rules, in any row of `table`; `training` [rows] masks the training rows. Of
+    `personal` features no value is told."""
+    faults: list[Fault] = []
+    for feature in features:
+        column, told = table[feature.name], feature.name not in personal
+        if feature.kind == "categorical":
+            faults += _category_faults(feature, column, training, told)
+        else:
+            faults += _number_faults(feature, column, training, told)
+    return faults
+
+
+def twin_faults(features: Sequence[FeatureContract], table: Table) -> list[Fault]:
+    """Features that are equal in every row of `table`, the training rows. Constant ones are not compared."""
+    faults = []
+    different: list[str] = []
+    for feature in features:
+        column = table[feature.name]
+        if _equal(column, np.broadcast_to(column[:1], column.shape)):
+            continue
+        twin = next((name for name in different if _equal(table[name], column)), None)
+        if twin is None:
+            different.append(feature.name)
+        else:
+            problem = f"equals features.{twin} in every training row: it tells a model nothing more; leave one out"
+            faults.append(Fault(f"features.{feature.name}", problem))
+    return faults
+
+
+def _equal(one: Column, other: Column) -> bool:
+    """Missing numbers are equal to each other. The first rows tell most columns apart."""
+    if (one.dtype.kind == "f") != (other.dtype.kind == "f"):
+        return False
+    alike = one.dtype.kind == "f"
+    few = slice(_GLANCE)
+    return np.array_equal(one[few], other[few], equal_nan=alike) and np.array_equal(one, other, equal_nan=alike)
+
+
+def _number_faults(feature: FeatureContract, column: Column, training: Column, told: bool) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     missing = np.isnan(column)
     yield from _missing_faults(feature, missing)
@@ -168,23 +246,24 @@ def _number_faults(feature: FeatureContract, column: Column, training: Column) -
     if feature.kind == "boolean" and (others := int((~np.isin(finite, (0, 1))).sum())):
         yield Fault(path, f"{_of(others, len(column))} are neither 0 nor 1, but the spec says boolean", ("integer",))
     if feature.minimum is not None and (below := finite[finite < feature.minimum]).size:
-        worst = f"the smallest is {below.min():g}"
-        yield Fault(path, f"{_of(len(below), len(column))} are below min {feature.minimum:g} ({worst})")
+        worst = f" (the smallest is {below.min():g})" if told else ""
+        yield Fault(path, f"{_of(len(below), len(column))} are below min {feature.minimum:g}{worst}")
     if feature.maximum is not None and (above := finite[finite > feature.maximum]).size:
-        worst = f"the largest is {above.max():g}"
-        yield Fault(path, f"{_of(len(above), len(column))} are above max {feature.maximum:g} ({worst})")
+        worst = f" (the largest is {above.max():g})" if told else ""
+        yield Fault(path, f"{_of(len(above), len(column))} are above max {feature.maximum:g}{worst}")
     seen = column[training]
     gaps = np.isnan(seen)
     if len(seen) and (gaps.all() or (not gaps.any() and seen.min() == seen.max())):
-        yield _constant(path, "missing" if gaps.all() else f"{seen[0]:g}")
+        yield _constant(path, "missing" if gaps.all() else f"{seen[0]:g}" if told else "the same")
 
 
-def _category_faults(feature: FeatureContract, column: Column, training: Column) -> Iterator[Fault]:
+def _category_faults(feature: FeatureContract, column: Column, training: Column, told: bool) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     yield from _missing_faults(feature, column == "")
     values, counts = np.unique(column[training], return_counts=True)
     if len(values) == 1:
-        yield _constant(path, repr(str(values[0])) if values[0] else "missing")
+        value = repr(str(values[0])) if told else "the same"
+        yield _constant(path, value if values[0] else "missing")
     rows = int(counts.sum())
     if rows >= _ID_ROWS and len(values) > _ID_SHARE * rows:
         yield Fault(
@@ -196,8 +275,8 @@ def _category_faults(feature: FeatureContract, column: Column, training: Column)
         present, counts = np.unique(column, return_counts=True)
         strange = ~np.isin(present, [*feature.categories, ""])
         if strange.any():
-            names = _listed([repr(str(value)) for value in present[strange]])
-            problem = f"{_of(int(counts[strange].sum()), len(column))} are no listed category ({names})"
+            names = f" ({_listed([repr(str(value)) for value in present[strange]])})" if told else ""
+            problem = f"{_of(int(counts[strange].sum()), len(column))} are no listed category{names}"
             yield Fault(path, f"{problem}; list them, or set unseen: allow")
 
 
@@ -288,17 +367,50 @@ def copies(hashes: Column, split: Split) -> int:
     return int(np.isin(hashes[split.holdout], hashes[split.training]).sum())
 
 
-def copy_faults(copied: int, split: Split) -> list[Fault]:
-    """Few copies are reported with the plan; a holdout made of them would only test the memory."""
+def copy_faults(copied: int, split: Split) -> tuple[list[Fault], list[str]]:
+    """Few copies are noted; a holdout made of them would only test the memory."""
+    told = f"{_of(copied, len(split.holdout), 'holdout rows')} are copies of training rows"
     if 2 * copied <= len(split.holdout):
-        return []
-    share = _of(copied, len(split.holdout), "holdout rows")
-    return [
-        Fault(
-            "split.holdout",
-            f"{share} are copies of training rows; remove copies, or add a column that tells rows apart",
-        )
-    ]
+        return [], [f"split.holdout: {told}"] if copied else []
+    return [Fault("split.holdout", f"{told}; {_APART}")], []
+
+
+def duplicate_faults(hashes: Column, split: Split, limits: Limits) -> tuple[list[Fault], list[str]]:
+    """Training rows that repeat an earlier one in every column of the dataset: each counts as often as it is there."""
+    rows = len(split.training)
+    repeated = rows - len(np.unique(hashes[split.training]))
+    told = f"{_of(repeated, rows, 'training rows')} repeat an earlier one in every column"
+    if repeated <= limits.duplicate_rows * rows:
+        return [], [f"split.train: {told}"] if repeated else []
+    most = f"more than checks.duplicate_rows_at_most, {limits.duplicate_rows:.2%}"
+    return [Fault("split.train", f"{told}, {most}; {_APART}")], []
+
+
+def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tuple[list[Fault], list[str]]:
+    """Whether the target is distributed otherwise in the holdout than in training; judged as live targets are, by
+    `drift.judge`. A season moves a class's share, so a change is noted, and a fault only beyond the limit."""
+    classes = tuple(str(label).lower() if isinstance(label, bool) else str(label) for label in target.classes)
+    training, holdout = target.values[split.training], target.values[split.holdout]
+    column = (
+        ColumnLayout(name, "categorical", categories=classes)
+        if classes
+        else ColumnLayout(name, "numeric", edges=profiles.quantile_edges(training))
+    )
+    layout = Layout(features=(), score=ColumnLayout("score", "numeric"), label=None, target=column)
+    before, now = (profiles.count(layout, Table({}), target=values) for values in (training, holdout))
+    (found,) = judge(layout, before, now, limits.target_drift).target.findings
+    if not isinstance(found, ColumnFinding) or found.outcome is not Outcome.DRIFTED:
+        return [], []
+    distance = found.jensen_shannon or 0.0
+    told = (
+        f"is distributed otherwise in the holdout: '{found.cell}' holds {found.cell_reference_share:.2%} of "
+        f"{found.reference_rows:,} training rows and {found.cell_share:.2%} of {found.rows:,} holdout rows "
+        f"(Jensen-Shannon distance {distance:.3f})"
+    )
+    if distance <= limits.target_shift:
+        return [], [f"target.{name}: {told}"]
+    remedy = "choose periods that are more alike, or, if the world is like that, raise it"
+    return [Fault(f"target.{name}", f"{told}, more than watch.target_shift, {limits.target_shift:g}; {remedy}")], []
 
 
 def leak_faults(

@@ -8,12 +8,15 @@ smaller sample are pooled with each other, neighbours first, into cells that hol
 strengthening the common chi-square tests", Biometrics 10:417-451, asks for five; adjusted p-values lie further out in
 the tail, where five are too few). When all of them together do not hold ten, their pool is compared with the rest by
 Fisher's exact test, beside the chi-square test of the other cells, and the smaller of the two p-values is doubled
-(Bonferroni): pooled with a frequent cell, a new value would drown in it. Pools follow the order of the cells and not
-their counts: with quantile edges the reference's counts are equal by construction, so the order of the totals would be
-that of the window's counts, and pooling by it would find drift in noise. Over the columns of one verdict the false
-discovery rate is held at `DriftPolicy.alpha` (Benjamini and Hochberg 1995, J. R. Stat. Soc. B 57:289-300): in a window
-without any drift, the chance that any column is called drifted is at most alpha, as far as the chi-square approximation
-goes.
+(Bonferroni): pooled with a frequent cell, a new value would drown in it. The reference has no rows beyond its own
+smallest and largest one, by construction and not by chance: rows of the window beyond both ends together are as many as
+those beyond the reference's second largest row alone (Tukey 1947, "Non-parametric estimation II. Statistically
+equivalent blocks", Ann. Math. Stat. 18:529-539), so Fisher's test counts one row of the reference among them. Pools
+follow the order of the cells and not their counts: with quantile edges the reference's counts are equal by
+construction, so the order of the totals would be that of the window's counts, and pooling by it would find drift in
+noise. Over the columns of one verdict the false discovery rate is held at `DriftPolicy.alpha` (Benjamini and Hochberg
+1995, J. R. Stat. Soc. B 57:289-300): in a window without any drift, the chance that any column is called drifted is at
+most alpha, as far as the chi-square approximation goes.
 
 Material: the population stability index (Jeffreys' divergence of the shares, natural logarithm) or the Jensen-Shannon
 distance (base 2, from 0 to 1; Lin 1991, IEEE Trans. Inf. Theory 37:145-151) exceeds its threshold. Both are taken from
@@ -28,19 +31,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.domain.profile import MASKED, MISSING, OUTSIDE, TYPE_FAULT, ColumnLayout, Counts, Layout, Profile
+from tidegate.domain.profile import (
+    MASKED,
+    MISSING,
+    OUTSIDE,
+    STRANGE,
+    TYPE_FAULT,
+    ColumnLayout,
+    Counts,
+    Layout,
+    Profile,
+)
 
 LEAST_EXPECTED = 10.0
+_ENDS = 2  # of a reference's range
 _MOST_RESPONSIBLE = 3
 _MAD_TO_DEVIATION = 1.4826  # of a normal distribution
-_FAULTS = {"missing": MISSING, "outside": OUTSIDE, "type_fault": TYPE_FAULT}
+_FAULTS = {"missing": MISSING, "outside": OUTSIDE, "type_fault": TYPE_FAULT, "strange": STRANGE}
 
 Floats = npt.NDArray[np.float64]
+Cell = TypeVar("Cell")
 
 
 class Outcome(StrEnum):
@@ -62,6 +77,7 @@ class DriftPolicy:
         min_rows: of the window and of the reference, in a column; with fewer it is not judged.
         importance: the features' verdict is DRIFTED when drifted features hold this share of the importance or more.
         fault_share: rise of the share of missing, unseen or out-of-range values or type faults that is material.
+        strange_share: rise of the share of numbers between known values that is; a season brings some of them.
         min_windows: earlier windows of the same length needed to say what traffic is usual.
         volume_change: change of traffic, as a share of the usual, that is material.
         volume_deviations: how many robust standard deviations from the usual are significant.
@@ -73,6 +89,7 @@ class DriftPolicy:
     min_rows: int = 500
     importance: float = 0.1
     fault_share: float = 0.01
+    strange_share: float = 0.1
     min_windows: int = 8
     volume_change: float = 0.5
     volume_deviations: float = 4.0
@@ -100,7 +117,8 @@ class ColumnFinding:
 
 @dataclass(frozen=True, slots=True)
 class FaultFinding:
-    """The share of one kind of fault (missing, outside, type_fault) in a feature; numbers as in `ColumnFinding`."""
+    """The share of one kind of fault (missing, outside, type_fault, strange) in a feature; numbers as in
+    `ColumnFinding`."""
 
     name: str
     fault: str
@@ -240,9 +258,15 @@ def judge_features(
 
 def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> Verdict:
     """Data quality: whether the share of missing values, of unseen categories or numbers out of the contract's range,
-    or of type faults has risen in any feature. Fisher's exact test, one-sided (Fisher 1934, "Statistical Methods for
-    Research Workers", 5th ed., section 21.02); adjusted over all features and faults together."""
-    keys = [(index, fault) for index in range(len(layout.features)) for fault in _FAULTS]
+    of type faults, or of numbers between the known ones (see `units`) has risen in any feature. Fisher's exact test,
+    one-sided (Fisher 1934, "Statistical Methods for Research Workers", 5th ed., section 21.02); adjusted over all
+    features and faults together."""
+    keys = [
+        (index, fault)
+        for index, column in enumerate(layout.features)
+        for fault in _FAULTS
+        if fault != "strange" or column.values
+    ]
     shares: dict[tuple[int, str], tuple[int, int, int, int]] = {}
     for index, fault in keys:
         before, now = reference.features[index], current.features[index]
@@ -326,8 +350,9 @@ def compare(reference: Sequence[int], current: Sequence[int]) -> Comparison:
         return Comparison(0.0, 0.0, 1.0)
     before_n, now_n = before.sum(), now.sum()
     if rare:
-        counts = int(now[0]), int(now_n), int(before[0]), int(before_n)
-        exact = 2 * min(rise_p_value(*counts), rise_p_value(*counts[2:], *counts[:2]))
+        risen, rows, known, reference_rows = int(now[0]), int(now_n), int(before[0]), int(before_n)
+        rise = rise_p_value(risen, rows, known + _ENDS - 1, reference_rows)
+        exact = 2 * min(rise, rise_p_value(known, reference_rows, risen, rows))
         p_value = min(2 * min(exact, _chi_square_p_value(before[1:], now[1:])), 1.0)
     else:
         p_value = _chi_square_p_value(before, now)
@@ -426,8 +451,14 @@ def _log_choose(n: int, k: int) -> float:
 
 
 def _seen(counts: Counts) -> Counts:
-    """The cells a distribution is judged by: values, out of range or unseen, and missing."""
+    """The cells of what could be looked at: values, out of range or unseen, and missing."""
     return counts[:TYPE_FAULT]
+
+
+def _compared(layout: ColumnLayout, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    """The cells a distribution is judged by: those that were seen, without the numbers between known values. The
+    reference has hardly any of them by construction, so some are no drift; `judge_faults` tells whether many are."""
+    return cells[:STRANGE] + cells[OUTSIDE:TYPE_FAULT] if layout.values else cells[:TYPE_FAULT]
 
 
 def _enough(reference: Counts, current: Counts, policy: DriftPolicy) -> bool:
@@ -451,7 +482,7 @@ def _columns(
 ) -> tuple[ColumnFinding, ...]:
     """All columns of one verdict; p-values are adjusted over those that can be judged."""
     compared = {
-        index: compare(_seen(reference[index]), _seen(current[index]))
+        index: compare(*(_compared(layouts[index], counts[index]) for counts in (reference, current)))
         for index in range(len(layouts))
         if _enough(reference[index], current[index], policy)
     }
@@ -478,7 +509,7 @@ def _column(
     compared: tuple[Comparison, float],
     policy: DriftPolicy,
 ) -> ColumnFinding:
-    before, now = (np.asarray(_seen(each), dtype=np.float64) for each in counts)
+    before, now = (np.asarray(_compared(layout, each), dtype=np.float64) for each in counts)
     found, q_value = compared
     rows, reference_rows = int(now.sum()), int(before.sum())
     before, now = before / reference_rows, now / rows
@@ -486,7 +517,7 @@ def _column(
     significant = q_value <= policy.alpha
     material = found.psi > policy.psi or found.jensen_shannon > policy.jensen_shannon
     distances = f"PSI {found.psi:.3f}, Jensen-Shannon distance {found.jensen_shannon:.3f}, adjusted {_p(q_value)}"
-    cell = layout.cell_names[moved]
+    cell = _compared(layout, layout.cell_names)[moved]
     moves = f"'{cell}' went from {100 * before[moved]:.1f} % to {100 * now[moved]:.1f} %"
     if significant and material:
         meaning = f"has drifted: {moves}"
@@ -520,11 +551,13 @@ def _fault(
 ) -> FaultFinding:
     events, rows, reference_events, reference_rows = numbers
     share, reference_share = events / rows, reference_events / reference_rows
-    risen = p_values[1] <= policy.alpha and share - reference_share >= policy.fault_share
+    material = policy.strange_share if fault == "strange" else policy.fault_share
+    risen = p_values[1] <= policy.alpha and share - reference_share >= material
     words = {
         "missing": "missing values",
         "outside": "unseen categories" if layout.kind == "categorical" else "values out of the allowed range",
         "type_fault": "values of a wrong type",
+        "strange": "values between all that training had, as in another unit or encoding,",
     }
     statement = (
         f"{layout.name} has {100 * share:.2f} % {words[fault]} of {rows:,} rows, against "

@@ -8,8 +8,8 @@ also for losses, where less is better.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from statistics import NormalDist
 from typing import Any, Protocol, Self
 
@@ -126,7 +126,7 @@ def paired_bootstrap(
     if math.isnan(whole[metric, CANDIDATE]):
         raise _undefined(metric, target, arms[CANDIDATE].scores)
 
-    replicates = _resample(prepared, clusters, resamples, seed)
+    replicates = _resample(prepared, clusters, resamples, seed, rows=len(target))
     tail = _tail(confidence, clusters)
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     drawn = replicates[metric, CANDIDATE]
@@ -145,6 +145,74 @@ def paired_bootstrap(
         clusters=clusters,
         undefined_resamples=int(np.isnan(drawn).sum()),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How rows are drawn again for an interval (see `paired_bootstrap`): the same draws for whatever is asked of them.
+
+    `cluster` holds any values [n]; with None every row is drawn by itself.
+    """
+
+    rows: int
+    cluster: Array | None = None
+    resamples: int = 2000
+    confidence: float = 0.95
+    seed: int = 0
+
+    def take(self, rows: Array) -> "Resampling":
+        """Of some of the rows only, by their positions."""
+        return replace(self, rows=len(rows), cluster=None if self.cluster is None else self.cluster[rows])
+
+    def mean(self, column: Array) -> Estimate:
+        """Mean of a column [n]."""
+        codes, clusters = self._clusters()
+        prepared = _summed(codes, [column], lambda sums: sums[:, 0] / sums[:, 1])
+        drawn = _resample({("", ""): prepared}, clusters, self.resamples, self.seed, rows=self.rows)
+        return self.estimate(_whole(prepared, clusters), drawn["", ""])
+
+    def sums(self, column: Array, part: Array) -> tuple[Floats, Floats]:
+        """What a column [n] sums up to over the rows of each part, and how many these are, in every resample:
+        [resamples, parts] each. `part` [n] holds any values; the answer has them in rising order."""
+        codes, clusters = self._clusters()
+        order = np.argsort(part, kind="stable")
+        starts = np.unique(part[order], return_index=True)[1]
+        rows, column = order if codes is None else codes[order], column[order]
+        sums, counts = (np.empty((self.resamples, len(starts))) for _ in range(2))
+        for place, weights in _draws(clusters, self.resamples, self.seed, rows=self.rows):
+            drawn = np.take(weights, rows, axis=1)
+            counts[place] = np.add.reduceat(drawn, starts, axis=1)
+            sums[place] = np.add.reduceat(drawn * column, starts, axis=1)
+        return sums, counts
+
+    def loss(self, metric: str, target: Array, whole: Arm, changed: Sequence[Arm], *, positive: int = 1) -> Estimate:
+        """How much worse the metric is for the changed arms, on average, than for the whole one; paired.
+
+        Raises:
+            DataCheckError: the rows do not define the metric.
+        """
+        codes, clusters = self._clusters()
+        prepared = {
+            (metric, str(place)): _PREPARE[metric](_Rows(target, arm, positive, codes))
+            for place, arm in enumerate([whole, *changed])
+        }
+        value, *others = (_whole(each, clusters) for each in prepared.values())
+        if math.isnan(value):
+            raise _undefined(metric, target, whole.scores)
+        drawn, *losses = _resample(prepared, clusters, self.resamples, self.seed, rows=self.rows).values()
+        sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+        return self.estimate(sign * (value - float(np.mean(others))), sign * (drawn - np.mean(losses, axis=0)))
+
+    def estimate(self, value: float, replicates: Floats) -> Estimate:
+        """With the percentile interval of the replicates."""
+        return _estimate(value, replicates, _tail(self.confidence, self._clusters()[1]))
+
+    def _clusters(self) -> tuple[Array | None, int]:
+        """Cluster code of each row, and how many there are."""
+        if self.cluster is None:
+            return None, self.rows
+        distinct, codes = np.unique(self.cluster, return_inverse=True)
+        return codes, len(distinct)
 
 
 class _Prepared(Protocol):
@@ -302,11 +370,15 @@ def _mean(rows: _Rows, column: Array) -> _Sums:
 
 
 def _sums(rows: _Rows, columns: Sequence[Array], combine: Callable[[Floats], Floats]) -> _Sums:
+    return _summed(rows.cluster, columns, combine)
+
+
+def _summed(cluster: Array | None, columns: Sequence[Array], combine: Callable[[Floats], Floats]) -> _Sums:
     """Sums of the columns by cluster, with the number of rows as a last column."""
-    each = [*columns, np.ones(len(rows.target))]
-    if rows.cluster is None:
+    each = [*columns, np.ones(len(columns[0]))]
+    if cluster is None:
         return _Sums(np.stack(each, axis=1).astype(np.float64), combine)
-    return _Sums(np.stack([np.bincount(rows.cluster, weights=column) for column in each], axis=1), combine)
+    return _Sums(np.stack([np.bincount(cluster, weights=column) for column in each], axis=1), combine)
 
 
 def _whole(prepared: _Prepared, clusters: int) -> float:
@@ -323,20 +395,27 @@ def _running(weights: Floats) -> Floats:
 
 
 def _resample(
-    prepared: Mapping[tuple[str, str], _Prepared], clusters: int, resamples: int, seed: int
+    prepared: Mapping[tuple[str, str], _Prepared], clusters: int, resamples: int, seed: int, *, rows: int
 ) -> dict[tuple[str, str], Floats]:
     """Replicates [resamples] of everything prepared, on the same draws."""
-    chance = np.random.default_rng(seed)
     replicates = {key: np.empty(resamples) for key in prepared}
-    block = max(1, min(resamples, _BLOCK_WEIGHTS // clusters))
+    for place, weights in _draws(clusters, resamples, seed, rows=rows):
+        for key, each in prepared.items():
+            replicates[key][place] = each.of(weights)
+    return replicates
+
+
+def _draws(clusters: int, resamples: int, seed: int, *, rows: int) -> Iterator[tuple[slice, Floats]]:
+    """How often each cluster is drawn, for a block of resamples at a time: their place, and weights [b, clusters].
+    Blocks are small enough to stay so when weights are spread over the rows."""
+    chance = np.random.default_rng(seed)
+    block = max(1, min(resamples, _BLOCK_WEIGHTS // rows))
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
         draws = chance.integers(0, clusters, size=(size, clusters))
         draws += np.arange(0, size * clusters, clusters)[:, None]
         weights = np.bincount(draws.ravel(), minlength=size * clusters).reshape(size, clusters).astype(np.float64)
-        for key, each in prepared.items():
-            replicates[key][start : start + size] = each.of(weights)
-    return replicates
+        yield slice(start, start + size), weights
 
 
 def _tail(confidence: float, clusters: int) -> float:
@@ -356,6 +435,16 @@ def _tail(confidence: float, clusters: int) -> float:
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
     )
     return normal.cdf(-t * math.sqrt((degrees + 1) / degrees))
+
+
+def simultaneous(estimate: Estimate, comparisons: int, *, confidence: float, clusters: int) -> Estimate:
+    """The interval, widened so that `comparisons` of its kind hold all together with the confidence that it has alone
+    (Bonferroni): each side grows as the normal's quantile does, since the far tails of few resamples are not known."""
+    quantile = NormalDist().inv_cdf
+    each = 1 - (1 - confidence) / max(comparisons, 1)
+    factor = quantile(_tail(each, clusters)) / quantile(_tail(confidence, clusters))
+    value = estimate.value
+    return Estimate(value, value - factor * (value - estimate.low), value + factor * (estimate.high - value))
 
 
 def _estimate(value: float, replicates: Floats, tail: float) -> Estimate:

@@ -4,12 +4,15 @@ Everything demanded must be shown: a check passes only when the unfavourable end
 point estimate alone never passes. With intervals at confidence 0.95 a candidate truly equal to the baseline passes
 `beats_baseline` in about 2.5 of 100 cases, and one truly worse than the champion by exactly the margin passes
 `not_worse_than_champion` as rarely (see `evaluation.paired_bootstrap`; `scripts/bench gate` shows it by simulation).
+Limits on calibration, robustness, fairness and flips describe a version and compare it with nothing: there the value
+counts, and the sentence tells its interval.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from itertools import product
 from typing import Any
 
 from tidegate.domain.evaluation import Estimate, Evaluation
@@ -20,6 +23,18 @@ MIN_CLUSTERS = (
 MAX_UNDEFINED_SHARE = 0.01  # leaving out more resamples than that would move the tails of 2.5 % it is judged by
 MIN_TAIL_RESAMPLES = 5  # fewer replicates beyond an end of the interval do not place that end
 _MIB = 1 << 20
+_LISTED = 5  # slices named in a sentence
+_MEASURES = ("demographic_parity", "equal_opportunity", "equalized_odds")
+_RATE = {
+    "positive_rate": "the share of positive decisions is",
+    "true_positive_rate": "the true positive rate is",
+    "false_positive_rate": "the false positive rate is",
+}
+_BASE = {
+    "demographic_parity": "enough rows",
+    "equal_opportunity": "enough positive rows",
+    "equalized_odds": "enough positive and negative rows",
+}
 
 
 class Outcome(StrEnum):
@@ -40,7 +55,8 @@ class Outcome(StrEnum):
 class Policy:
     """What the spec demands. `metric_target` is the least value for a metric where more is better, else the greatest.
 
-    `margin` is in units of the metric; `latency_p99_ms` is for a single row.
+    `margin` and `robustness_loss` are in units of the metric; `latency_p99_ms` is for a single row; `flips` is a share
+    of the rows; `group_differences` are the largest allowed ones, by measure (see `domain.fairness`).
     """
 
     margin: float
@@ -49,6 +65,10 @@ class Policy:
     load_ms: float
     artifact_mib: float
     metric_target: float | None = None
+    group_differences: Mapping[str, float] = field(default_factory=dict)
+    calibration_error: float | None = None
+    robustness_loss: float | None = None
+    flips: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +251,139 @@ def business_rules(evaluation: Evaluation, _: Policy) -> Check:
     return Check(name, Outcome.NOT_APPLICABLE, statement, value=share)
 
 
+def calibration(evaluation: Evaluation, policy: Policy) -> Check:
+    """How far probabilities lie from what comes true; of a regression, how many outcomes its intervals hold (told)."""
+    name, found = "calibration", evaluation.sections.get("calibration")
+    if found is not None:
+        error, brier = (Estimate(**found[part]) for part in ("ece", "brier"))
+        statement = f"the expected calibration error is {_interval(error)}, the Brier score {_interval(brier)}"
+        return _weighed(name, statement, error, evaluation, policy, limit=policy.calibration_error)
+    given = evaluation.sections.get("residuals", {}).get("interval")
+    if given is None:
+        return Check(name, Outcome.NOT_APPLICABLE, "there are no probabilities or intervals to judge")
+    share = Estimate(**given["coverage"])
+    statement = (
+        f"intervals of {given['level']:g} hold {_interval(share)} of the outcomes; they are {given['width']:.4g} wide"
+    )
+    return Check(name, Outcome.NOT_APPLICABLE, statement, share.value, share.low, share.high)
+
+
+def robustness(evaluation: Evaluation, policy: Policy) -> Check:
+    """What is lost when one feature is missing, of those that a request may leave out."""
+    name = "robustness"
+    found = [each for each in evaluation.sections.get("robustness", {}).get("missing", ()) if each["allowed"]]
+    if not found:
+        return Check(name, Outcome.NOT_APPLICABLE, "no feature may be missing from a request")
+    silent = [each["feature"] for each in found if "unscored" in each]
+    if silent:
+        outcome = Outcome.NOT_APPLICABLE if policy.robustness_loss is None else Outcome.FAIL
+        listed = ", ".join(silent)
+        return Check(name, outcome, f"requests may leave out {listed}, and the model gives no score without it")
+    worst = max(found, key=lambda each: float(each["drop"]))
+    loss = Estimate(worst["drop"], worst["low"], worst["high"])
+    statement = (
+        f"without {worst['feature']} {evaluation.metric} is worse by {_interval(loss)}, the most of the "
+        f"{len(found):,} features that may be missing"
+    )
+    return _weighed(name, statement, loss, evaluation, policy, limit=policy.robustness_loss)
+
+
+def flips(evaluation: Evaluation, policy: Policy) -> Check:
+    """Decisions that change when nothing but a sensitive feature does; the column with the most counts."""
+    name, found = "flips", evaluation.sections.get("flips", ())
+    changed = {each["column"]: Estimate(**each["changed"]) for each in found if "changed" in each}
+    sentences = [f"{column} alone changes {_interval(share)} of the decisions" for column, share in changed.items()]
+    sentences += [f"{each['column']}: {each['problem']}" for each in found if "problem" in each]
+    statement = "; ".join(sentences) or "no sensitive columns are declared"
+    if not changed:
+        return Check(name, Outcome.NOT_APPLICABLE, statement)
+    most = max(changed.values(), key=lambda share: share.value)
+    return _weighed(name, statement, most, evaluation, policy, limit=policy.flips)
+
+
+def slices(evaluation: Evaluation, policy: Policy) -> Check:
+    """No declared slice may be shown to be worse than the champion beyond the margin.
+
+    The whole holdout must show that a candidate is not worse; a slice, which has fewer rows, fails a candidate only by
+    showing that it is. The intervals hold for all slices together, so that a candidate that is worse nowhere fails here
+    in at most (1 - confidence) / 2 of all cases, however many slices there are.
+    """
+    name, champion = "slices", evaluation.champion
+    parts: list[dict[str, Any]] = evaluation.sections.get("slices", [])
+    found = _found_slices(evaluation)
+    if not parts:
+        return Check(name, Outcome.NOT_APPLICABLE, f"no slices are declared{found}")
+    judged = [part for part in parts if not part["too_few"]]
+    lacking = _too_few(parts)
+    if not judged:
+        statement = f"no slice can be judged{lacking}; hold out more rows, or declare coarser slices{found}"
+        return Check(name, Outcome.INSUFFICIENT_DATA, statement)
+    compared = [part for part in judged if part["gain_over_champion"] is not None]
+    if champion is None or not compared:
+        side = min if evaluation.higher_is_better else max
+        last = side(judged, key=lambda part: part["metric"]["value"])
+        why = f"version {champion.version} could not be scored" if champion else "no version serves yet"
+        worst = f"{evaluation.metric} is worst on {_place(last)}: {_interval(_estimate(last['metric']))}"
+        statement = f"{why}; of {len(judged):,} slices {worst}{lacking}{found}"
+        return Check(name, Outcome.NOT_APPLICABLE, statement)
+    allowed = f"the margin is {policy.margin:g}" if policy.margin else "no margin is allowed"
+    compared = sorted(compared, key=lambda part: part["gain_over_champion"]["high"])
+    worse = [part for part in compared if part["gain_over_champion"]["high"] < -policy.margin]
+    if worse:
+        outcome, shown, verdict = Outcome.FAIL, worse[:_LISTED], f"worse in {len(worse):,} of {len(compared):,} slices"
+    else:
+        outcome, shown = Outcome.PASS, compared[:1]
+        verdict = f"not shown to be worse in any of {len(compared):,} slices, least good"
+    told = "; ".join(
+        f"on {_place(part)} "
+        + _comparison(
+            replace(evaluation, candidate=_estimate(part["metric"])),
+            _estimate(part["gain_over_champion"]),
+            f"version {champion.version}",
+        )
+        for part in shown
+    )
+    statement = f"{verdict} {told} ({allowed}; intervals for all slices together){lacking}{found}"
+    return _judged(name, outcome, statement, _estimate(shown[0]["gain_over_champion"]), limit=-policy.margin)
+
+
+def fairness(evaluation: Evaluation, policy: Policy) -> Check:
+    """The differences between groups, each against its limit. The difference itself is compared, as laws and policies
+    speak of it; the interval says how sure it is."""
+    name, found = "fairness", evaluation.sections.get("fairness", {})
+    if not found:
+        return Check(name, Outcome.NOT_APPLICABLE, "no sensitive columns are declared")
+    limits = policy.group_differences
+    if not limits:
+        told = [
+            _group_difference(column, measure, groups[measure])
+            for column, groups in found.items()
+            for measure in _MEASURES
+            if groups[measure]
+        ]
+        listed = "; ".join(told) or f"see the groups of {', '.join(found)} in the report"
+        return Check(name, Outcome.NOT_APPLICABLE, f"no limit is set: {listed}")
+    demands = list(product(found, limits))
+    judged = [(column, measure) for column, measure in demands if found[column][measure]]
+    judged.sort(key=lambda each: found[each[0]][each[1]]["value"] / limits[each[1]], reverse=True)
+    gaps = [
+        f"{_words(measure)} of {column} cannot be judged: fewer than two groups have {_BASE[measure]}"
+        for column, measure in demands
+        if not found[column][measure]
+    ]
+    told = [
+        f"{_group_difference(column, measure, found[column][measure])}, {limits[measure]:g} is allowed"
+        for column, measure in judged
+    ]
+    statement = "; ".join([*told, *gaps])
+    if not judged:
+        return Check(name, Outcome.INSUFFICIENT_DATA, statement)
+    column, measure = judged[0]
+    most, limit = _estimate(found[column][measure]), limits[measure]
+    kept = Outcome.INSUFFICIENT_DATA if gaps else Outcome.PASS
+    return _judged(name, Outcome.FAIL if most.value > limit else kept, statement, most, limit=limit)
+
+
 CHECKS: tuple[Callable[[Evaluation, Policy], Check], ...] = (
     enough_rows,
     beats_baseline,
@@ -242,6 +395,11 @@ CHECKS: tuple[Callable[[Evaluation, Policy], Check], ...] = (
     artifact_size,
     fallback,
     business_rules,
+    calibration,
+    robustness,
+    flips,
+    slices,
+    fairness,
 )
 
 
@@ -279,6 +437,22 @@ def _limited(name: str, statement: str, value: float, limit: float) -> Check:
     return Check(name, Outcome.PASS if value <= limit else Outcome.FAIL, statement, value=value, limit=limit)
 
 
+def _weighed(
+    name: str, statement: str, found: Estimate, evaluation: Evaluation, policy: Policy, *, limit: float | None
+) -> Check:
+    """Against a limit that the value itself has to keep; its interval is told. Without a limit all is only told."""
+    if limit is None:
+        return Check(name, Outcome.NOT_APPLICABLE, statement, found.value, found.low, found.high)
+    statement += f" (at most {limit:g} is allowed)"
+    if _gaps(evaluation, policy):
+        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+    elif found.value <= limit:
+        outcome, verdict = Outcome.PASS, "the value, which is what counts, keeps the limit"
+    else:
+        outcome, verdict = Outcome.FAIL, "the value, which is what counts, is above the limit"
+    return _judged(name, outcome, _joined(statement, verdict), found, limit=limit)
+
+
 def _comparison(evaluation: Evaluation, gain: Estimate, rival: str) -> str:
     """ "roc_auc 0.742 [0.731, 0.753] is 0.066 [0.055, 0.077] above the baseline (prior)"."""
     subject = f"{evaluation.metric} {_interval(evaluation.candidate)}"
@@ -289,6 +463,45 @@ def _comparison(evaluation: Evaluation, gain: Estimate, rival: str) -> str:
     direction = "above" if ahead == evaluation.higher_is_better else "below"
     less = "" if evaluation.higher_is_better else " (less is better)"
     return f"{subject} is {_interval(shown)} {direction} {rival}{less}"
+
+
+def _place(part: Mapping[str, Any]) -> str:
+    """ "carrier EV (1,234 rows)"."""
+    return f"{part['column']} {part['value']} ({part['rows']:,} rows)"
+
+
+def _too_few(parts: Sequence[Mapping[str, Any]]) -> str:
+    few = [part for part in parts if part["too_few"]]
+    if not few:
+        return ""
+    listed = ", ".join(f"{part['column']} {part['value']} ({part['lacking']})" for part in few[:_LISTED])
+    more = f" and {len(few) - _LISTED:,} more" if len(few) > _LISTED else ""
+    return f"; too little data to judge {listed}{more}"
+
+
+def _found_slices(evaluation: Evaluation) -> str:
+    """Told, not judged: where outcomes are harder to foretell, every model loses more."""
+    confirmed = [part for part in evaluation.sections.get("found", []) if part["confirmed"]]
+    if not confirmed:
+        return ""
+    listed = ", ".join(
+        f"{part['words']} (loss {_interval(_estimate(part['loss_over_rest']))} above the rest)" for part in confirmed
+    )
+    return f"; found to err more where {listed}"
+
+
+def _group_difference(column: str, measure: str, difference: Mapping[str, Any]) -> str:
+    """ "equal opportunity of sex: the true positive rate is 0.120 [0.100, 0.140] higher for M than for F"."""
+    rate, high, low = _RATE[difference["rate"]], difference["highest"], difference["lowest"]
+    return f"{_words(measure)} of {column}: {rate} {_interval(_estimate(difference))} higher for {high} than for {low}"
+
+
+def _words(measure: str) -> str:
+    return measure.replace("_", " ")
+
+
+def _estimate(part: Mapping[str, Any]) -> Estimate:
+    return Estimate(part["value"], part["low"], part["high"])
 
 
 def _interval(estimate: Estimate) -> str:

@@ -4,35 +4,50 @@
     for lines in objects: counting.add(lines)
     hour = counting.hour(sources)
 
-Counts add up exactly. What cannot be counted in advance, the quality of answers, is kept as samples of numbers: scores,
-and scores beside outcomes, up to `SAMPLE_ROWS` an hour. No input is kept, and no id.
+Counts add up exactly; what was used adds up as floats do. What cannot be counted in advance, the quality of answers,
+is kept as samples of numbers: scores, and scores beside outcomes, up to `SAMPLE_ROWS` an hour. No input is kept, and no
+id.
 
 Counted is what the version answered by itself: not the fallback's answers, not requests that nobody could answer, and
-not answers in place of another version. Captures repeat records; each id counts once.
+not answers in place of another version. Only `Hour.usage` is of all answers, whoever gave them.
+
+Captures repeat records; each id counts once. Of ids that were counted, 64 bits of a keyed hash are remembered, eight
+bytes each: among a million ids, the chance that any is taken for another one is 3 in 100 million.
 """
 
+import gc
 import json
 import zlib
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import compress, islice
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
-from tidegate.domain.profile import ColumnLayout, Profile, captured
+from tidegate.domain.costs import FALLBACK, Usage
+from tidegate.domain.profile import Captures, ColumnLayout, Profile, columns
 from tidegate.domain.reference import Reference
 
-SCHEMA = 1
+SCHEMA = 2
 SAMPLE_ROWS = 2_000
-_CHUNK_ROWS = 2_000  # parsed and held at a time
+_CHUNK_ROWS = 256  # parsed and counted at a time: as many as stay in the processor's cache
+_LATEST_IDS = 1 << 13
+_MERGED = 4
+_FIELDS = (
+    *("id", "version", "reason", "violations", "rows", "sample", "billed_ms", "latency_ms", "shadow"),
+    *("score", "label", "probabilities"),
+)
 _NUMBERS = {int, float}
 _LARGEST = float(np.finfo(np.float64).max)
 
 Array = npt.NDArray[Any]
 Record = Mapping[str, Any]
+Answers = Mapping[str, Sequence[Any]]  # columns of captures
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,8 @@ class Hour:
         profile: of the version's own answers.
         answers: of all of them, `labelled` of those whose outcome is known.
         decisions: by sensitive column and group: decisions, and how many of them are positive.
+        usage: by version ("3") or "fallback", of all answers of the model; of captures that are a sample, as much as
+            they stand for. A version that answered in the shadow has the time of that, and no requests.
     """
 
     sources: str
@@ -67,6 +84,7 @@ class Hour:
     answers: Sample
     labelled: Sample
     decisions: Mapping[str, Mapping[str, tuple[int, int]]]
+    usage: Mapping[str, Usage]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; equal hours give equal documents."""
@@ -83,6 +101,7 @@ class Hour:
                 column: {group: list(counts) for group, counts in groups.items()}
                 for column, groups in self.decisions.items()
             },
+            "usage": {name: usage.to_json() for name, usage in self.usage.items()},
         }
 
     @classmethod
@@ -100,6 +119,7 @@ class Hour:
                 column: {group: (counts[0], counts[1]) for group, counts in groups.items()}
                 for column, groups in document["decisions"].items()
             },
+            usage={name: Usage.from_json(numbers) for name, numbers in document["usage"].items()},
         )
 
 
@@ -124,6 +144,7 @@ class Counting:
         outcomes: Mapping[str, Any],
         dropped: Collection[str] = (),
         sensitive: Collection[str] = (),
+        tolerance: float | None = None,
     ) -> None:
         """
         Args:
@@ -131,86 +152,121 @@ class Counting:
             outcomes: that have arrived, by prediction id.
             dropped: features that captures leave no trace of.
             sensitive: features by whose groups decisions are counted; of a binary model.
+            tolerance: of a regression, how far from its outcome an answer is right; without, none is right or wrong.
         """
         self._reference = reference
         self._version = version
         self._outcomes = outcomes
-        self._dropped = frozenset(dropped)
-        self._sensitive = [column for column in reference.layout.features if column.name in sensitive]
+        self._sensitive = [
+            column for column in reference.layout.features if column.name in sensitive and column.name not in dropped
+        ]
         self._places = {_class_name(label): place for place, label in enumerate(reference.classes)}
-        self._ids: set[str] = set()
-        self._predictions = 0.0
-        self._profile = Profile.empty(reference.layout)
+        self._tolerance = tolerance
+        self._ids = _Ids()
+        self._usage = _Usages()
+        self._captures = Captures(reference.layout, dropped=dropped)
+        self._fields, self._features = _keys((*_FIELDS, "inputs")), _keys(self._captures.names)
         self._answers, self._labelled = _Draw(), _Draw()
         self._decisions: dict[str, Counter[tuple[str, bool]]] = {column.name: Counter() for column in self._sensitive}
 
     def add(self, lines: Iterable[bytes]) -> None:
         """Count records, a line of JSON each."""
         waiting = iter(lines)
-        while chunk := list(islice(waiting, _CHUNK_ROWS)):
-            self._add(json.loads(b"[%s]" % b",".join(chunk)))  # at once: names of fields are then made only once
+        with _uncollected():
+            while chunk := list(islice(waiting, _CHUNK_ROWS)):
+                *fields, inputs = columns(_parsed(chunk), self._fields)
+                self._count([*fields, *columns(inputs, self._features)])
 
-    def _add(self, records: Iterable[Record]) -> None:
-        own = []
-        for record in records:
-            if record["id"] in self._ids:
+    def _count(self, values: list[Sequence[Any]]) -> None:
+        """Count columns: `_FIELDS`, then features."""
+        new = self._ids.new(values[0])
+        if new is not None:
+            values = [list(compress(each, new)) for each in values]
+        answers = dict(zip(_FIELDS, values, strict=False))
+        self._usage.add(answers)
+        if self._outcomes:
+            self._judge(answers)
+        own = self._own(answers)
+        if own is not None:
+            values = [list(compress(each, own)) for each in values]
+        self._count_own(dict(zip(_FIELDS, values, strict=False)), values[len(_FIELDS) :])
+
+    def _own(self, answers: Answers) -> list[bool] | None:
+        """Which answers are the version's own; None when all are."""
+        version, reasons = self._version, set(answers["reason"])
+        alone = {reason for reason in reasons if ":" not in reason}
+        if alone == reasons and set(answers["version"]) == {version} and not any(answers["violations"]):
+            return None
+        told = zip(answers["version"], answers["reason"], answers["violations"], strict=True)
+        return [by == version and reason in alone and not broken for by, reason, broken in told]
+
+    def _judge(self, answers: Answers) -> None:
+        """Decisions whose outcome is known, and tells whether they were right."""
+        for place in self._known(answers):
+            target = self._target(answers["id"][place])
+            label, score = answers["label"][place], answers["score"][place]
+            if target is None:
                 continue
-            self._ids.add(record["id"])
-            self._predictions += 1 / record["sample"]
-            if record["version"] == self._version and ":" not in record["reason"] and not record["violations"]:
-                own.append(record)
-        self._count(own)
+            if self._places:
+                if label is not None:
+                    self._usage.judge(answers, place, self._places.get(_class_name(label)) == target)
+            elif self._tolerance is not None and score is not None:
+                self._usage.judge(answers, place, bool(abs(score - target) <= self._tolerance))
+
+    def _known(self, answers: Answers) -> list[int]:
+        """Places of the answers whose outcome has arrived."""
+        return [place for place, name in enumerate(answers["id"]) if name in self._outcomes] if self._outcomes else []
 
     def hour(self, sources: str) -> Hour:
         """What was counted; `sources` is kept with it."""
         return Hour(
             sources=sources,
-            predictions=round(self._predictions),
-            profile=self._profile,
+            predictions=self._usage.predictions,
+            profile=self._captures.profile(),
             answers=self._answers.sample(labelled=False),
             labelled=self._labelled.sample(labelled=True),
             decisions={
                 column: {group: (counts[group, False] + yes, yes) for group, yes in _positives(counts).items()}
                 for column, counts in self._decisions.items()
             },
+            usage=self._usage.by_version(),
         )
 
-    def _count(self, records: Sequence[Record]) -> None:
-        labelled = [record for record in records if record["id"] in self._outcomes]
-        known = [self._outcomes[record["id"]] for record in labelled]
-        self._profile += captured(self._reference.layout, records, dropped=self._dropped, targets=known)
-        for place, record in zip(_places(records), records, strict=True):
-            if self._answers.takes(place):
-                self._answers.put(place, self._score(record), 0.0)
-        for place, record in zip(_places(labelled), labelled, strict=True):
-            self._label(place, record)
+    def _count_own(self, answers: Answers, inputs: Sequence[Sequence[Any]]) -> None:
+        ids, scores, labelled = answers["id"], answers["score"], self._known(answers)
+        self._captures.add(inputs, scores, answers["label"], [self._outcomes[ids[place]] for place in labelled])
+        for drawn, place in self._answers.taken(ids):
+            self._answers.put(drawn, self._score(answers, place), 0.0)
+        targets = {ids[place]: (place, self._target(ids[place])) for place in labelled}
+        for drawn, index in self._labelled.taken(
+            known := [name for name, (_, each) in targets.items() if each is not None]
+        ):
+            place, target = targets[known[index]]
+            self._labelled.put(drawn, self._score(answers, place), float(target or 0))
         for column in self._sensitive:
-            positive = [record["score"] >= self._reference.threshold for record in records]
-            groups = _groups(column, [(record["inputs"] or {}).get(column.name) for record in records])
+            groups = _groups(column, inputs[self._captures.names.index(column.name)])
+            counts = Counter(zip(groups, [score >= self._reference.threshold for score in scores], strict=True))
             self._decisions[column.name].update(
-                (group, yes) for group, yes in zip(groups, positive, strict=True) if group is not None
+                {(group, yes): number for (group, yes), number in counts.items() if group is not None}
             )
 
-    def _label(self, place: int, record: Record) -> None:
+    def _target(self, prediction: str) -> float | None:
         """An outcome that is no class of the version, or no number, is passed over; the profile counts it."""
-        outcome = self._outcomes[record["id"]]
+        outcome = self._outcomes[prediction]
         if self._places:
-            target = self._places.get(_class_name(outcome))
-        else:
-            target = outcome if type(outcome) in _NUMBERS and abs(outcome) <= _LARGEST else None
-        if target is not None and self._labelled.takes(place):
-            self._labelled.put(place, self._score(record), float(target))
+            return self._places.get(_class_name(outcome))
+        return float(outcome) if type(outcome) in _NUMBERS and abs(outcome) <= _LARGEST else None
 
-    def _score(self, record: Record) -> tuple[float, ...]:
+    def _score(self, answers: Answers, place: int) -> tuple[float, ...]:
         match self._reference.task:
             case "regression":
-                return (float(record["score"]),)
+                return (float(answers["score"][place]),)
             case "binary":
-                given = float(record["score"])
+                given = float(answers["score"][place])
                 ends = (given, 1 - given) if self._reference.positive == 0 else (1 - given, given)
                 return tuple(round(each, 6) for each in ends)
             case "multiclass":
-                probabilities = record["probabilities"]
+                probabilities = answers["probabilities"][place]
                 return tuple(round(probabilities[name], 6) for name in self._places)
 
 
@@ -222,10 +278,13 @@ class _Draw:
         self._kept: list[tuple[int, tuple[float, ...], float]] = []
         self._last: float = float("inf")
 
-    def takes(self, place: int) -> bool:
-        """Counts a row; whether it is kept."""
-        self._rows += 1
-        return place <= self._last
+    def taken(self, ids: Sequence[str]) -> list[tuple[int, int]]:
+        """Counts all, and returns those that may be kept: where they come in the draw, and in `ids`."""
+        self._rows += len(ids)
+        places = list(map(zlib.crc32, map(str.encode, ids)))
+        if self._last < min(places, default=0):
+            return []
+        return [(place, index) for index, place in enumerate(places) if place <= self._last]
 
     def put(self, place: int, score: tuple[float, ...], target: float) -> None:
         self._kept.append((place, score, target))
@@ -242,8 +301,110 @@ class _Draw:
         self._kept = sorted(self._kept)[:SAMPLE_ROWS]
 
 
-def _places(records: Sequence[Record]) -> list[int]:
-    return [zlib.crc32(record["id"].encode()) for record in records]
+class _Ids:
+    """Ids that were seen, as hashes: the latest in a set, those before them in sorted arrays. An array is merged with
+    the one before it unless that is far longer, so there are few, and each id is merged few times."""
+
+    def __init__(self) -> None:
+        self._latest: set[int] = set()
+        self._earlier: list[npt.NDArray[np.int64]] = []
+
+    def new(self, ids: Sequence[str]) -> list[bool] | None:
+        """Whether each id is new; of equal ones the first is. None when all are."""
+        hashes = list(map(hash, ids))
+        new = set(hashes) - self._latest
+        asked = np.sort(np.fromiter(new, dtype=np.int64, count=len(new)))
+        for known in self._earlier:
+            same = known.take(known.searchsorted(asked), mode="clip") == asked
+            new.difference_update(asked[same].tolist())
+        self._latest |= new
+        if len(self._latest) >= _LATEST_IDS:
+            self._store()
+        if len(new) == len(ids):
+            return None
+        first = dict(zip(reversed(hashes), range(len(ids) - 1, -1, -1), strict=True))
+        return [hashed in new and first[hashed] == place for place, hashed in enumerate(hashes)]
+
+    def _store(self) -> None:
+        added = np.sort(np.fromiter(self._latest, dtype=np.int64, count=len(self._latest)))
+        while self._earlier and len(self._earlier[-1]) <= _MERGED * len(added):
+            added = np.sort(np.concatenate([self._earlier.pop(), added]), kind="stable")  # two sorted runs: a merge
+        self._earlier.append(added)
+        self._latest = set()
+
+
+class _Usages:
+    """What all answers used, by version."""
+
+    def __init__(self) -> None:
+        self._sums: defaultdict[int | None, Usage] = defaultdict(Usage)
+        self._judged: Counter[tuple[int | None, float, bool]] = Counter()
+
+    @property
+    def predictions(self) -> int:
+        """Of all versions and the fallback."""
+        return round(sum(usage.predictions for usage in self._sums.values()))
+
+    def add(self, answers: Answers) -> None:
+        """Count answers, each of which stands for 1/`sample` rows of requests of `rows` rows."""
+        billed_ms: Sequence[float] = answers["billed_ms"]
+        if None in billed_ms:  # old captures tell the latency only
+            pairs = zip(billed_ms, answers["latency_ms"], strict=True)
+            billed_ms = [latency if billed is None else billed for billed, latency in pairs]
+        kinds = list(zip(answers["version"], answers["rows"], answers["sample"], strict=True))
+        several = set(kinds)
+        for version, rows, sample in several:
+            mine = billed_ms
+            if len(several) > 1:
+                mine = list(compress(billed_ms, [kind == (version, rows, sample) for kind in kinds]))
+            self._sums[version] += Usage(len(mine) / sample / rows, len(mine) / sample, sum(mine) / sample / rows)
+        if any(answers["shadow"]):
+            for shadow, (_, rows, sample) in zip(answers["shadow"], kinds, strict=True):
+                if shadow:
+                    self._sums[shadow["version"]] += Usage(billed_ms=shadow["latency_ms"] / sample / rows)
+
+    def judge(self, answers: Answers, place: int, right: bool) -> None:
+        """Count a decision whose outcome is known."""
+        self._judged[answers["version"][place], answers["sample"][place], right] += 1
+
+    def by_version(self) -> dict[str, Usage]:
+        """By name of version, in order."""
+        judged: Counter[tuple[int | None, bool]] = Counter()
+        for (version, sample, right), number in self._judged.items():
+            judged[version, right] += number / sample  # type: ignore[assignment]
+        return {
+            FALLBACK if version is None else str(version): replace(
+                usage, right=round(judged[version, True]), wrong=round(judged[version, False])
+            )
+            for version, usage in sorted(self._sums.items(), key=lambda pair: (pair[0] is None, pair[0]))
+        }
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection, which would look through all records again and again: JSON has no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _parsed(lines: Sequence[bytes]) -> list[Record]:
+    """At once: names of fields are then made only once. Whole numbers beyond 64 bits are for the standard library."""
+    text = b"[%s]" % b",".join(lines)
+    try:
+        found: list[Record] = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        found = json.loads(text)
+    return found
+
+
+def _keys(names: Sequence[str]) -> list[str]:
+    """The names as orjson makes them of a field's: the same objects each time, so that they are found at once."""
+    return list(orjson.loads(orjson.dumps(dict.fromkeys(names))))
 
 
 def _groups(column: ColumnLayout, values: Sequence[Any]) -> list[str | None]:
@@ -254,7 +415,8 @@ def _groups(column: ColumnLayout, values: Sequence[Any]) -> list[str | None]:
     if column.kind == "boolean":
         return [_class_name(value) if type(value) is bool else None for value in values]
     numbers = np.asarray([value if type(value) in _NUMBERS else np.nan for value in values], dtype=np.float64)
-    names: list[str | None] = [*column.cell_names[: len(column.edges) + 1], None, None, None, None]
+    ranges = column.cell_names[: len(column.edges) + 1]
+    names: list[str | None] = [*ranges, *[None] * (column.size - len(ranges))]
     return [names[cell] for cell in column.cells(numbers).tolist()]
 
 

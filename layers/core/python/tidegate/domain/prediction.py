@@ -39,6 +39,33 @@ class FeatureContract:
     unseen: Literal["allow", "reject"] = "allow"
     missing: Literal["allow", "reject"] = "reject"
     unit: str | None = None
+    estimator: bool = True  # given to the estimator as it is, not only to what is computed from it
+
+
+KeyPart = str | float | None  # of a group: a text ("" when missing), or a number (None when missing)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRates:
+    """What one group_rate learned: the rate (or mean) of the target in each group with at least `min_rows` rows, and
+    `overall` for every other one. Rates are float32 numbers, groups are in the order of their keys."""
+
+    by: tuple[str, ...]
+    min_rows: int
+    overall: float
+    groups: tuple[tuple[tuple[KeyPart, ...], float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedContract:
+    """A number that the model computes from its features, and how: the expression, and what its group_rates learned,
+    in the order of its text (empty before training)."""
+
+    name: str
+    expression: str
+    unit: str | None = None
+    description: str = ""
+    rates: tuple[GroupRates, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +75,14 @@ class OutputRule:
     name: str
     require: str
     when: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionInterval:
+    """Around each value of a regression: a share `level` of the outcomes is to lie within `half_width` of it."""
+
+    level: float
+    half_width: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +100,8 @@ class Contract:
     positive: int = 1
     threshold: float = 0.5
     rules: tuple[OutputRule, ...] = ()
+    computed: tuple[ComputedContract, ...] = ()
+    interval: PredictionInterval | None = None
 
     @property
     def numeric(self) -> tuple[FeatureContract, ...]:
@@ -103,12 +140,34 @@ class Contract:
                 for feature in document["features"]
             )
             rules = tuple(OutputRule(**rule) for rule in document.get("rules", ()))
-            rest = {name: _frozen(value) for name, value in document.items() if name not in {"features", "rules"}}
-            contract = cls(features=features, rules=rules, **rest)
+            computed = tuple(_computed(each) for each in document.get("computed", ()))
+            interval = document.get("interval")
+            parts = {"features", "rules", "computed", "interval"}
+            rest = {name: _frozen(value) for name, value in document.items() if name not in parts}
+            contract = cls(
+                features=features,
+                rules=rules,
+                computed=computed,
+                interval=None if interval is None else PredictionInterval(**interval),
+                **rest,
+            )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a serving contract: {error}") from None
         Rulebook.of(contract)
         return contract
+
+
+def _computed(document: Mapping[str, Any]) -> ComputedContract:
+    rates = tuple(
+        GroupRates(
+            tuple(rates["by"]),
+            rates["min_rows"],
+            rates["overall"],
+            tuple((tuple(key), rate) for key, rate in rates["groups"]),
+        )
+        for rates in document["rates"]
+    )
+    return ComputedContract(**{**document, "rates": rates})
 
 
 def _frozen(value: Any) -> Any:
@@ -263,7 +322,8 @@ def validate(contract: Contract, instances: Sequence[Any], also: frozenset[str] 
 
 
 def answers(contract: Contract, scores: npt.NDArray[np.float32]) -> list[dict[str, Any]]:
-    """What a caller gets for each row of `Scorer.score`: label, score and probabilities, or the score of a regression.
+    """What a caller gets for each row of `Scorer.score`: label, score and probabilities, or the score of a regression
+    with the ends of its interval, `lower` and `upper`, where the contract has one.
 
     Numbers are the shortest decimals that name the float32 the model gave.
 
@@ -272,9 +332,15 @@ def answers(contract: Contract, scores: npt.NDArray[np.float32]) -> list[dict[st
     """
     if not np.isfinite(scores).all():
         raise ModelFailedError(f"{contract.model} gave a score that is not a finite number")
-    rows = scores.astype(np.str_).astype(np.float64).tolist()
+    rows = _decimals(scores)
     if contract.task == "regression":
-        return [{"score": row[0]} for row in rows]
+        if contract.interval is None:
+            return [{"score": row[0]} for row in rows]
+        half = contract.interval.half_width
+        ends = _decimals((scores[:, :1].astype(np.float64) + np.array([-half, half])).astype(np.float32))
+        return [
+            {"score": row[0], "lower": lower, "upper": upper} for row, (lower, upper) in zip(rows, ends, strict=True)
+        ]
     names = [_label_name(label) for label in contract.classes]
     if contract.task == "multiclass":
         best = scores.argmax(axis=1).tolist()
@@ -290,6 +356,12 @@ def answers(contract: Contract, scores: npt.NDArray[np.float32]) -> list[dict[st
         }
         for row, (label, scored) in zip(rows, picked, strict=True)
     ]
+
+
+def _decimals(numbers: npt.NDArray[Any]) -> list[list[float]]:
+    """The shortest decimals that name the numbers [n, columns]."""
+    rows: list[list[float]] = numbers.astype(np.str_).astype(np.float64).tolist()
+    return rows
 
 
 _Found = tuple[int, int, str, str, tuple[str, ...]]  # instance, feature's place, field, problem, allowed

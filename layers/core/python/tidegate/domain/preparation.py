@@ -10,13 +10,17 @@ import numpy as np
 
 from tidegate.domain.datachecks import (
     Demands,
+    Limits,
     Target,
     column_faults,
     copies,
     copy_faults,
+    duplicate_faults,
     leak_faults,
     read_target,
     split_faults,
+    target_faults,
+    twin_faults,
     value_faults,
 )
 from tidegate.domain.dataset import ColumnType
@@ -52,7 +56,7 @@ class Prepared:
 
     `rule` is the one that was followed: rolling periods are fixed in it. `time` and `group` are columns of the whole
     dataset. `left_out` counts rows by reason, `copied` the holdout rows that occur in training too, `strengths` how
-    well each feature alone predicts the target.
+    well each feature alone predicts the target. `notes` are worth knowing and stop nothing.
     """
 
     rows: Rows
@@ -64,6 +68,7 @@ class Prepared:
     left_out: Mapping[str, int]
     copied: int
     strengths: Mapping[str, float]
+    notes: tuple[str, ...]
 
 
 def readable(feature: FeatureContract, types: Mapping[str, ColumnType]) -> bool:
@@ -89,6 +94,8 @@ def prepare_rows(
     types: Mapping[str, ColumnType],
     table: Table,
     hashes: Column,
+    limits: Limits,
+    known: Sequence[Fault] = (),
 ) -> Prepared:
     """Drop the rows that must not be used, check the rest, divide it.
 
@@ -96,12 +103,13 @@ def prepare_rows(
         types: of all columns of the dataset.
         table: the `columns_needed`, categorical features as texts.
         hashes: of whole rows.
+        known: faults found elsewhere, which are told with those that are found here.
 
     Raises:
         DataCheckError: with every fault; a check whose own columns are at fault is passed over.
     """
     found = _Findings(demands, types, table, np.arange(len(hashes), dtype=np.int64))
-    found.faults += column_faults(demands, types)
+    found.faults += [*known, *column_faults(demands, types)]
     found.exclude(excluded)
     found.drop_missing_target()
     time = found.role("time", demands.time)
@@ -114,7 +122,10 @@ def prepare_rows(
     copied = 0
     if target is not None and split is not None:
         copied = copies(hashes[found.rows], split)
-        found.faults += [*split_faults(split, target), *copy_faults(copied, split)]
+        found.faults += split_faults(split, target)
+        found.add(copy_faults(copied, split))
+        found.add(duplicate_faults(hashes[found.rows], split, limits))
+        found.add(target_faults(demands.target, target, split, limits))
     if found.faults or target is None or split is None:
         raise DataCheckError(
             f"{len(found.faults)} fault(s) in dataset {demands.dataset} for this spec",
@@ -122,19 +133,25 @@ def prepare_rows(
             next_step="correct the spec or the dataset; nothing was trained",
         )
     left_out = {**found.left_out, "straddling_groups": split.straddling}
-    return Prepared(found.rows, target, rule, split, time, group, left_out, copied, strengths)
+    return Prepared(found.rows, target, rule, split, time, group, left_out, copied, strengths, tuple(found.notes))
 
 
 @dataclass(slots=True)
 class _Findings:
-    """What is known so far: faults, and the rows that are left."""
+    """What is known so far: faults and notes, and the rows that are left."""
 
     demands: Demands
     types: Mapping[str, ColumnType]
     table: Table
     rows: Rows
     faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
+
+    def add(self, told: tuple[list[Fault], list[str]]) -> None:
+        faults, notes = told
+        self.faults += faults
+        self.notes += notes
 
     def exclude(self, excluded: Excluded) -> None:
         if not excluded.periods:
@@ -212,11 +229,13 @@ class _Findings:
         features = [feature for feature in features if readable(feature, self.types)]
         used = self.table.select(dict.fromkeys(feature.name for feature in features)).take(self.rows)
         training = np.arange(len(self.rows), dtype=np.int64) if split is None else split.training
-        self.faults += value_faults(features, used, training)
+        self.faults += value_faults(features, used, training, personal=self.demands.personal)
+        trained = used.take(training)
+        self.faults += twin_faults(features, trained)
         if target is None or not len(training):
             return {}
         answers = replace(target, values=target.values[training])
-        leaks, strengths = leak_faults(features, used.take(training), answers, vouched=self.demands.vouched)
+        leaks, strengths = leak_faults(features, trained, answers, vouched=self.demands.vouched)
         self.faults += [leak for leak in leaks if not self._faulty(leak.path)]  # an outcome column is named once
         return strengths
 

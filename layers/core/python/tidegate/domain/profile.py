@@ -15,11 +15,14 @@ merged exactly, and names that nobody declared may be personal data.
 
 import hashlib
 import json
+import marshal
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from operator import itemgetter
+from types import NoneType
 from typing import Any, Self
 
 import numpy as np
@@ -28,16 +31,23 @@ import numpy.typing as npt
 from tidegate.domain.capture import MASK
 from tidegate.domain.prediction import Contract, FeatureContract, Kind, Label
 from tidegate.domain.table import Column, Table
+from tidegate.domain.units import known_values, strange
 
-SCHEMA = 1
+SCHEMA = 2
 BINS = 10  # between the reference's smallest and largest value; what PSI thresholds are customarily set for
 MAX_CATEGORIES = 200
 
 # The last cells of every column, as places from the end; those before them are the values.
-OUTSIDE, MISSING, TYPE_FAULT, MASKED = range(-4, 0)
+STRANGE, OUTSIDE, MISSING, TYPE_FAULT, MASKED = range(-5, 0)  # STRANGE only where values are known
 _EXTRA = 4
 _MAX_NUMBER = float(np.finfo(np.float32).max)
 _LARGEST = float(np.finfo(np.float64).max)
+_BLOCK_ROWS = 1 << 14  # numbers counted at a time: they stay in the processor's cache
+_PACKED_CHARACTERS = 8  # of a text that is counted as one whole number
+_LATIN_1 = 256
+_WAITING_ROWS = 1 << 12
+_MARSHALLED = np.dtype([("type", "u1"), ("number", "<f8")])
+_MARSHAL_HEAD = 5  # bytes before the first value of a list or of a tuple
 
 Cells = npt.NDArray[np.int64]
 Counts = tuple[int, ...]
@@ -49,28 +59,32 @@ class ColumnLayout:
 
     Of a number with edges e0 < e1 < ... en: below the reference (up to e0), (e0, e1], ... (en-1, en], above it. Edges
     are float32, and numbers are compared as float32, which is what the model sees of them. Of a text: one cell for each
-    category. Four more cells follow. `OUTSIDE` holds numbers beyond the contract's range, or categories that are not
-    listed; then `MISSING`, `TYPE_FAULT` (a text for a number, a fraction for an integer ...) and `MASKED`.
+    category. More cells follow. `STRANGE`, of numbers whose `values` are known, holds what lies between them (see
+    `units`). `OUTSIDE` holds numbers beyond the contract's range, or categories that are not listed; then `MISSING`,
+    `TYPE_FAULT` (a text for a number, a fraction for an integer ...) and `MASKED`.
     """
 
     name: str
     kind: Kind
     edges: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
     minimum: float = -_MAX_NUMBER
     maximum: float = _MAX_NUMBER
 
     @property
     def size(self) -> int:
         """Number of cells."""
-        return (len(self.categories) if self.kind == "categorical" else len(self.edges) + 1) + _EXTRA
+        inner = len(self.categories) if self.kind == "categorical" else len(self.edges) + 1
+        return inner + bool(self.values) + _EXTRA
 
     @property
     def cell_names(self) -> tuple[str, ...]:
         """The cells, for people."""
         if self.kind == "categorical":
             return (*self.categories, "unseen categories", "missing", "type faults", "masked")
-        extra = ("out of the allowed range", "missing", "type faults", "masked")
+        between = ("between known values",) if self.values else ()
+        extra = (*between, "out of the allowed range", "missing", "type faults", "masked")
         if not self.edges:
             return ("any value", *extra)
         first = float(np.nextafter(np.float32(self.edges[0]), np.float32(np.inf)))  # the reference's smallest value
@@ -87,20 +101,45 @@ class ColumnLayout:
         with np.errstate(over="ignore"):  # what is too large for float32 is beyond every contract's range
             seen = numbers.astype(np.float32)
         cell = np.searchsorted(np.asarray(self.edges, dtype=np.float32), seen, side="left").astype(np.int64)
+        if self.values:
+            cell[strange(numbers, self.values)] = self.size + STRANGE
         cell[(numbers < self.minimum) | (numbers > self.maximum)] = self.size + OUTSIDE
         if self.kind == "integer":
             cell[np.isfinite(numbers) & (numbers != np.floor(numbers))] = self.size + TYPE_FAULT
         cell[np.isnan(numbers)] = self.size + MISSING
         return cell
 
+    def counts(self, numbers: npt.NDArray[np.float64]) -> Counts:
+        """Numbers [n] by cell, as `cells` has them; for each edge the numbers above it are counted."""
+        counts = np.zeros(self.size, dtype=np.int64)
+        edges = np.asarray(self.edges, dtype=np.float32)
+        for start in range(0, len(numbers), _BLOCK_ROWS):
+            block = numbers[start : start + _BLOCK_ROWS]
+            plain = (block >= self.minimum) & (block <= self.maximum)
+            if self.kind == "integer":
+                plain &= block == np.floor(block)
+            if self.values:
+                plain &= ~strange(block, self.values)
+            if not plain.all():
+                counts += np.bincount(self.cells(block[~plain]), minlength=self.size)
+                block = block[plain]
+            seen = block.astype(np.float32)
+            above = np.array([len(seen), *(int(np.count_nonzero(seen > edge)) for edge in edges), 0])
+            counts[: len(above) - 1] -= np.diff(above)
+        return tuple(counts.tolist())
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return asdict(self) | {"edges": list(self.edges), "categories": list(self.categories)}
+        return asdict(self) | {
+            "edges": list(self.edges),
+            "categories": list(self.categories),
+            "values": list(self.values),
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        lists = {"edges": tuple(document["edges"]), "categories": tuple(document["categories"])}
+        lists = {name: tuple(document[name]) for name in ("edges", "categories", "values")}
         return cls(**{**document, **lists})
 
 
@@ -286,22 +325,115 @@ def captured(
         dropped: features that captures leave no trace of; they count as masked, not as missing.
         targets: true labels (or values) that have arrived for some of the records.
     """
-    inputs = [record.get("inputs") or {} for record in records]
-    return Profile(
-        layout=layout.digest,
-        rows=len(records),
-        features=tuple(
-            (*(0,) * (column.size - 1), len(records))
-            if column.name in dropped
-            else _values(column, [row.get(column.name) for row in inputs])
-            for column in layout.features
-        ),
-        score=_values(layout.score, [record.get("score") for record in records]),
-        label=() if layout.label is None else _classes(layout.label, (record.get("label") for record in records)),
-        target=_classes(layout.target, targets)
-        if layout.target.kind == "categorical"
-        else _values(layout.target, list(targets)),
+    captures = Captures(layout, dropped=dropped)
+    captures.add(
+        columns([record.get("inputs") for record in records], captures.names),
+        [record.get("score") for record in records],
+        [record.get("label") for record in records],
+        targets,
     )
+    return captures.profile()
+
+
+def columns(rows: Sequence[Mapping[str, Any] | None], names: Sequence[str]) -> list[Sequence[Any]]:
+    """Values by name, None where a row lacks one."""
+    if rows and len(names) > 1:
+        with suppress(KeyError, TypeError):  # a row lacks a name, or is None
+            return list(zip(*map(itemgetter(*names), rows), strict=True))  # type: ignore[arg-type]
+    given = [row or {} for row in rows]
+    return [[row.get(name) for row in given] for name in names]
+
+
+class Captures:
+    """Counts capture records as they come, column by column. `names` are the features that are counted.
+
+    Few rows at a time stay in the processor's cache; what costs more a call than a row waits for more of them.
+    """
+
+    def __init__(self, layout: Layout, *, dropped: Collection[str] = frozenset()) -> None:
+        """See `captured`."""
+        kept = [column for column in layout.features if column.name not in dropped]
+        self._layout = layout
+        self._digest = layout.digest
+        self._numeric = [column for column in kept if column.kind in {"numeric", "integer"}]
+        self._others = [column for column in kept if column.kind in {"boolean", "categorical"}]
+        self.names = [column.name for column in (*self._numeric, *self._others)]
+        self._rows = 0
+        self._counts = {column.name: np.zeros(column.size, dtype=np.int64) for column in kept}
+        self._score = np.zeros(layout.score.size, dtype=np.int64)
+        self._label = np.zeros(0 if layout.label is None else layout.label.size, dtype=np.int64)
+        self._target = np.zeros(layout.target.size, dtype=np.int64)
+        self._waiting = np.empty((len(self._numeric) + 1, _WAITING_ROWS))
+        self._held = 0
+        self._texts: dict[str, Counter[str | None]] = {column.name: Counter() for column in self._others}
+
+    def add(
+        self,
+        inputs: Sequence[Sequence[Any]],
+        scores: Sequence[Any],
+        labels: Sequence[Any],
+        targets: Iterable[Label | None] = (),
+    ) -> None:
+        """Count the inputs, by feature in the order of `names`, and the other fields of as many records; see
+        `captured`."""
+        layout, rows = self._layout, len(scores)
+        self._rows += rows
+        if self._held + rows > _WAITING_ROWS:
+            self._count_waiting()
+        self._add_numbers([*inputs[: len(self._numeric)], scores], rows)
+        for column, values in zip(self._others, inputs[len(self._numeric) :], strict=True):
+            often = _often(values) if column.kind == "categorical" else None
+            if often is None:
+                self._counts[column.name] += _values(column, values)
+            else:
+                self._texts[column.name].update(often)
+        if layout.label is not None:
+            self._label += _classes(layout.label, labels)
+        known = list(targets)
+        if known:
+            counted = _classes if layout.target.kind == "categorical" else _values
+            self._target += counted(layout.target, known)
+
+    def profile(self) -> Profile:
+        """Of all records so far."""
+        self._count_waiting()
+        features = self._layout.features
+        return Profile(
+            layout=self._digest,
+            rows=self._rows,
+            features=tuple(
+                tuple(self._counts[column.name].tolist())
+                if column.name in self._counts
+                else (*(0,) * (column.size - 1), self._rows)
+                for column in features
+            ),
+            score=tuple(self._score.tolist()),
+            label=tuple(self._label.tolist()),
+            target=tuple(self._target.tolist()),
+        )
+
+    def _add_numbers(self, numeric: list[Sequence[Any]], rows: int) -> None:
+        """Columns of nothing but floats wait, all or none of them; the last one is of scores."""
+        numbers = _floats(numeric, rows) if rows <= _WAITING_ROWS else None
+        if numbers is None:
+            for (column, counts), values in zip(self._counted_numbers(), numeric, strict=True):
+                np.add(counts, _values(column, values), out=counts)
+        else:
+            self._waiting[:, self._held : self._held + rows] = numbers
+            self._held += rows
+
+    def _counted_numbers(self) -> list[tuple[ColumnLayout, Cells]]:
+        """Layout and counts of the columns of numbers, scores last."""
+        features = [(column, self._counts[column.name]) for column in self._numeric]
+        return [*features, (self._layout.score, self._score)]
+
+    def _count_waiting(self) -> None:
+        for (column, counts), numbers in zip(self._counted_numbers(), self._waiting[:, : self._held], strict=True):
+            np.add(counts, column.counts(numbers), out=counts)
+        self._held = 0
+        for column in self._others:
+            self._counts[column.name] += _categories(column, self._texts[column.name])
+            self._texts[column.name] = Counter()
 
 
 def quantile_edges(numbers: Column, bins: int = BINS) -> tuple[float, ...]:
@@ -328,15 +460,30 @@ def _layout(feature: FeatureContract, column: Column) -> ColumnLayout:
     low = -_MAX_NUMBER if feature.minimum is None else feature.minimum
     high = _MAX_NUMBER if feature.maximum is None else feature.maximum
     numbers = np.asarray([0.0, 1.0]) if feature.kind == "boolean" else column[(column >= low) & (column <= high)]
-    return ColumnLayout(feature.name, feature.kind, quantile_edges(numbers), minimum=low, maximum=high)
+    values = known_values(numbers) if feature.kind == "numeric" else ()
+    return ColumnLayout(feature.name, feature.kind, quantile_edges(numbers), (), values, low, high)
 
 
 def _column(layout: ColumnLayout, column: Column) -> Counts:
     if layout.kind == "categorical":
-        found, often = np.unique(column, return_counts=True)
-        return _texts(layout, zip(found.tolist(), often.tolist(), strict=True))
-    cells = layout.cells(np.asarray(column, dtype=np.float64))
-    return tuple(np.bincount(cells, minlength=layout.size).tolist())
+        return _texts(layout, _frequencies(column))
+    return layout.counts(np.asarray(column, dtype=np.float64))
+
+
+def _frequencies(column: Column) -> Iterable[tuple[str, int]]:
+    """How often each text comes. Short ones are packed into a whole number each, of which numpy sorts far more a
+    second than of texts."""
+    width = column.dtype.itemsize // np.dtype("U1").itemsize
+    if column.dtype.kind == "U" and 0 < width <= _PACKED_CHARACTERS:
+        characters = np.ascontiguousarray(column).view(np.uint32).reshape(-1, width)
+        if characters.max(initial=0) < _LATIN_1:
+            packed = np.zeros((len(column), _PACKED_CHARACTERS), dtype=np.uint8)
+            packed[:, :width] = characters
+            found, often = np.unique(packed.view(np.uint64).reshape(-1), return_counts=True)
+            texts = [text.decode("latin-1") for text in found.view(f"S{_PACKED_CHARACTERS}").tolist()]
+            return zip(texts, often.tolist(), strict=True)
+    found, often = np.unique(column, return_counts=True)
+    return zip(found.tolist(), often.tolist(), strict=True)
 
 
 def _codes(layout: ColumnLayout, codes: Column | None) -> Counts:
@@ -344,25 +491,54 @@ def _codes(layout: ColumnLayout, codes: Column | None) -> Counts:
     return tuple(np.bincount(given, minlength=layout.size).tolist())
 
 
-def _values(layout: ColumnLayout, values: list[Any]) -> Counts:
+def _values(layout: ColumnLayout, values: Sequence[Any]) -> Counts:
     """Counts of values as JSON gives them. Columns of nothing but what belongs there are counted as a whole."""
-    types = set(map(type, values)) - {type(None)}
-    if layout.kind == "categorical" and types <= {str}:
-        often = Counter(values)
-        masked, missing = often.pop(MASK, 0), often.pop(None, 0)
-        counts = list(_texts(layout, often.items()))
-        counts[MASKED] += masked
-        counts[MISSING] += missing
-        return tuple(counts)
-    if layout.kind in {"numeric", "integer"} and types <= {int, float}:
+    if layout.kind == "categorical":
+        often = _often(values)
+        return _mixed(layout, values) if often is None else _categories(layout, often)
+    numbers = _numbers(values, {bool, NoneType} if layout.kind == "boolean" else {int, float, NoneType})
+    return _mixed(layout, values) if numbers is None else _column(layout, numbers)
+
+
+def _numbers(values: Sequence[Any], types: set[type]) -> npt.NDArray[np.float64] | None:
+    """Values of these types as numbers, None as NaN; None when there are others."""
+    found = set(map(type, values))
+    if found <= types:
         with suppress(OverflowError):  # an integer beyond every float
-            numbers = np.asarray(values, dtype=np.float64)  # None becomes NaN
-            if np.count_nonzero(np.isnan(numbers)) == values.count(None):
-                return _column(layout, np.clip(numbers, -_LARGEST, _LARGEST))
-    return _mixed(layout, values)
+            numbers = np.fromiter(values, dtype=np.float64, count=len(values))
+            if np.count_nonzero(np.isnan(numbers)) == (values.count(None) if NoneType in found else 0):
+                return numbers
+    return None
 
 
-def _mixed(layout: ColumnLayout, values: list[Any]) -> Counts:
+def _floats(numeric: Sequence[Sequence[Any]], rows: int) -> npt.NDArray[np.float64] | None:
+    """Columns of as many rows as an array [columns, rows] when all values are floats, and none is NaN.
+
+    `marshal` writes a float as "g" and eight bytes (docs.python.org/3/library/marshal.html, version 2), so types and
+    numbers are read in one go, several times as fast as one by one. Whatever it writes of others is not that.
+    """
+    try:
+        data = marshal.dumps(list(numeric), 2)
+    except ValueError:  # nested too deeply
+        return None
+    column = np.dtype([("head", "V5"), ("values", _MARSHALLED, (rows,))])
+    if len(data) != _MARSHAL_HEAD + len(numeric) * column.itemsize:
+        return None
+    found = np.frombuffer(data, dtype=column, offset=_MARSHAL_HEAD)["values"]
+    numbers = found["number"]
+    return numbers if (found["type"] == ord("g")).all() and not np.isnan(numbers).any() else None
+
+
+def _often(values: Sequence[Any]) -> Counter[str | None] | None:
+    """How often each text comes; None when there is anything but texts."""
+    try:
+        often = Counter(values)
+    except TypeError:  # a list or an object cannot be counted
+        return None
+    return often if set(map(type, often)) <= {str, NoneType} else None
+
+
+def _mixed(layout: ColumnLayout, values: Sequence[Any]) -> Counts:
     """Counts of values of any types, one by one."""
     masked = sum(1 for value in values if type(value) is str and value == MASK)
     if layout.kind == "categorical":
@@ -382,8 +558,22 @@ def _mixed(layout: ColumnLayout, values: list[Any]) -> Counts:
     return tuple(counts)
 
 
-def _classes(layout: ColumnLayout, labels: Iterable[Any]) -> Counts:
-    return _values(layout, [None if label is None else _name(label) for label in labels])
+def _classes(layout: ColumnLayout, labels: Sequence[Any]) -> Counts:
+    types = set(map(type, labels)) - {NoneType}
+    if len(types) > 1 or types & {list, dict}:  # 1 and true are equal, but different classes
+        return _values(layout, [None if label is None else _name(label) for label in labels])
+    often: Counter[str | None] = Counter()
+    for label, number in Counter(labels).items():
+        often[None if label is None else _name(label)] += number
+    return _categories(layout, often)
+
+
+def _categories(layout: ColumnLayout, often: Counter[str | None]) -> Counts:
+    masked, missing = often.pop(MASK, 0), often.pop(None, 0)
+    counts = list(_texts(layout, ((text or "", number) for text, number in often.items())))
+    counts[MASKED] += masked
+    counts[MISSING] += missing
+    return tuple(counts)
 
 
 def _texts(layout: ColumnLayout, often: Iterable[tuple[str, int]]) -> Counts:

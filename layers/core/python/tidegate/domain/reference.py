@@ -5,25 +5,21 @@
 What captures hide (`hidden`) is not profiled here either: of such a feature is counted only whether a row has a value.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from tidegate.domain import profile as profiles
-from tidegate.domain.evaluation import HIGHER_IS_BETTER, Estimate, metric_value
-from tidegate.domain.prediction import Contract, Inputs, Label
+from tidegate.domain.evaluation import Estimate
+from tidegate.domain.prediction import Contract, Label
 from tidegate.domain.profile import Layout, Profile
 from tidegate.domain.quality import LossByScore
 from tidegate.domain.table import TARGET, Column, Table
-from tidegate.errors import DataCheckError
 
 SCHEMA = 1
 BACKGROUND_ROWS = 200
-IMPORTANCE_ROWS = 5_000  # of the holdout
-_MOST_SCORED = 1_000_000  # rows in all: keeps a slow model of hundreds of features to minutes
-_REPEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +107,8 @@ def profiled(contract: Contract, training: Table, scores: Column, hidden: Collec
     layout, profile = profiles.reference(contract, training, score=score, label=label, target=training[TARGET])
     if not hidden:
         return layout, profile
-    features = tuple(
-        replace(column, edges=(), categories=()) if column.name in hidden else column for column in layout.features
-    )
+    no_values: dict[str, Any] = {"edges": (), "categories": (), "values": ()}
+    features = tuple(replace(column, **no_values) if column.name in hidden else column for column in layout.features)
     layout = replace(layout, features=features)
     return layout, profiles.count(layout, training, score=score, label=label, target=training[TARGET])
 
@@ -122,48 +117,6 @@ def background(contract: Contract, training: Table, hidden: Collection[str], see
     """Up to `BACKGROUND_ROWS` training rows, drawn by the seed, of the features that are not hidden."""
     shown = training.select(feature.name for feature in contract.features if feature.name not in hidden)
     return shown.take(_draw(len(training), BACKGROUND_ROWS, np.random.default_rng(seed)))
-
-
-def importances(
-    contract: Contract,
-    metric: str,
-    holdout: Table,
-    score: Callable[[Inputs], Column],
-    *,
-    seed: int,
-) -> dict[str, float]:
-    """Permutation importance of each feature (Breiman 2001, "Random forests", Machine Learning 45:5-32): how much worse
-    the metric gets, on average over three shuffles of the feature, on up to `IMPORTANCE_ROWS` drawn rows of the
-    holdout (fewer beyond 66 features); a gain counts as 0. Empty when the drawn rows do not define the metric.
-
-    Args:
-        score: scores [n, classes] of inputs.
-    """
-    chance = np.random.default_rng(seed)
-    most = min(IMPORTANCE_ROWS, _MOST_SCORED // (_REPEATS * len(contract.features)))
-    drawn = holdout.take(_draw(len(holdout), most, chance))
-    inputs = contract.inputs(drawn)
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-
-    def value() -> float:
-        scores = score(inputs)
-        return metric_value(metric, drawn[TARGET], scores, positive=contract.positive, threshold=contract.threshold)
-
-    def loss(column: Column) -> float:
-        kept, found = column.copy(), []
-        for _ in range(_REPEATS):
-            column[:] = chance.permutation(kept)
-            found.append(sign * (whole - value()))
-        column[:] = kept
-        return max(float(np.mean(found)), 0.0)
-
-    try:
-        whole = value()
-        numeric = {each.name: loss(inputs.numeric[:, place]) for place, each in enumerate(contract.numeric)}
-        texts = {each.name: loss(inputs.categorical[:, place]) for place, each in enumerate(contract.categorical)}
-    except DataCheckError:
-        return {}
-    return numeric | texts
 
 
 def _draw(rows: int, most: int, chance: np.random.Generator) -> Column:

@@ -15,18 +15,20 @@ from tidegate.errors import ConflictError
 
 
 class RunStatus(StrEnum):
-    """Where a training run is. The last three are final."""
+    """Where a training run is. Those from ACCEPTED on are final."""
 
     REQUESTED = "requested"  # recorded, its execution not yet seen to start
     RUNNING = "running"  # a step is at work; `stage` says which
     ACCEPTED = "accepted"  # registered as a version that passed the gate
     REJECTED = "rejected"  # registered as a version that the gate turned away
     FAILED = "failed"  # ended by a fault; no version exists
+    REPRODUCED = "reproduced"  # made a version again: the same artifact, the same numbers
+    DIFFERS = "differs"  # made a version again, and not all is equal
 
     @property
     def final(self) -> bool:
         """A final run never changes again."""
-        return self in {RunStatus.ACCEPTED, RunStatus.REJECTED, RunStatus.FAILED}
+        return self not in {RunStatus.REQUESTED, RunStatus.RUNNING}
 
 
 class VersionStatus(StrEnum):
@@ -96,6 +98,7 @@ class Run:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     version: int | None = None
     error: RunError | None = None
+    reproduces: int | None = None  # the version that this run makes again; it registers none itself
 
 
 # What a step may note of a running run besides its stage; everything else of it has its own way to change.

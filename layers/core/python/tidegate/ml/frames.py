@@ -73,6 +73,12 @@ class PandasFrame:
         """See ports.Frame."""
         return Table({name: _array(self._data[name], self._types[name], name in as_text) for name in columns})
 
+    def distinct(self, column: str, most: int) -> list[str]:
+        """See ports.Frame."""
+        known = self._data[column].dropna().unique()
+        places = np.linspace(0, len(known) - 1, min(len(known), most)).astype(np.int64)
+        return [_text(value) for value in known[places]]
+
 
 class PandasReader:
     """ports.FrameReader."""

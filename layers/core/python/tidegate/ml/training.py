@@ -1,6 +1,7 @@
 """Candidates to fitted scikit-learn pipelines, and those to ONNX.
 
-The pipeline sees what serving will see: numbers rounded to float32, "" for a missing text. It is exported with the
+The pipeline sees what serving will see: numbers rounded to float32, "" for a missing text, and the computed features of
+`tidegate.domain.computed`, which the graph computes too, in front of the estimator. It is exported with the
 inputs `numeric` float32 [rows, k] and `categorical` text [rows, m] (one that has no columns is left out), the output
 `scores` float32 [rows, classes] (or [rows, 1]), and the contract in its metadata. The same spec, data and seed give the
 same bytes, whatever the machine's number of cores: every estimator that takes a random_state gets the spec's seed, sums
@@ -18,10 +19,12 @@ How features are encoded, by estimator:
 
 import importlib
 import json
+import platform
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import distributions
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,9 +34,9 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from tidegate.domain.evaluation import metric_value
+from tidegate.domain import computed
 from tidegate.domain.prediction import (
     CATEGORICAL_INPUT,
     CONTRACT_KEY,
@@ -41,8 +44,9 @@ from tidegate.domain.prediction import (
     SCORES_OUTPUT,
     Contract,
     FeatureContract,
+    Inputs,
 )
-from tidegate.domain.table import TARGET, Table
+from tidegate.domain.table import TARGET, Column, Table
 from tidegate.errors import TidegateError, TrainingFailedError
 from tidegate.ports import ExportedModel
 from tidegate.spec import Candidate, ModelSpec
@@ -50,8 +54,6 @@ from tidegate.spec import Candidate, ModelSpec
 if TYPE_CHECKING:
     import onnx
 
-# The newest that the pinned skl2onnx writes and onnxruntime reads; raised together with them.
-_OPSETS = {"": 21, "ai.onnx.ml": 3}
 _TREES = ("Tree", "Forest", "Boost", "Bagging")  # AdaBoost and bagging grow trees unless told otherwise
 _BY_POSITION = (*_TREES, "GaussianNB")
 _KEEPS_GAPS = ("HistGradientBoosting",)
@@ -63,28 +65,44 @@ _MISSING = ""
 class SklearnFitter:
     """ports.Fitter."""
 
-    def validation_value(
-        self, spec: ModelSpec, contract: Contract, candidate: Candidate, fit: Table, validation: Table
-    ) -> float:
+    def environment(self) -> dict[str, Any]:
         """See ports.Fitter."""
-        pipeline = _fit(spec, contract, candidate, fit)
-        scores = _scores(pipeline, contract, validation, candidate)
-        return metric_value(
-            spec.metric.value,
-            validation[TARGET],
-            scores,
-            positive=contract.positive,
-            threshold=contract.threshold,
-        )
+        loaded = {
+            " ".join(str(found.get(name) or "") for name in ("internal_api", "version", "architecture")).strip()
+            for found in threadpool_info()
+            if found["user_api"] == "blas"
+        }
+        return {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "libc": " ".join(platform.libc_ver()).strip(),
+            "blas": ", ".join(sorted(loaded)),
+            "packages": _packages(),
+        }
+
+    def validation_scores(
+        self, spec: ModelSpec, contract: Contract, candidate: Candidate, fit: Table, validation: Table
+    ) -> Column:
+        """See ports.Fitter."""
+        pipeline, contract = _fit(spec, contract, candidate, fit)
+        return _scores(pipeline, contract, validation, candidate)
 
     def export(
         self, spec: ModelSpec, contract: Contract, candidate: Candidate, train: Table, score: Sequence[Table]
     ) -> ExportedModel:
         """See ports.Fitter."""
-        pipeline = _fit(spec, contract, candidate, train)
+        pipeline, contract = _fit(spec, contract, candidate, train)
         scores = tuple(_scores(pipeline, contract, table, candidate) for table in score)
         with _blamed_on(candidate, "could not be exported to ONNX"):
             return ExportedModel(_to_onnx(pipeline, contract), scores)
+
+
+def _packages() -> dict[str, str]:
+    """Of two packages of one name the one that is imported: it comes first on the path."""
+    found: dict[str, str] = {}
+    for each in distributions():
+        found.setdefault(each.name.lower(), each.version)
+    return found
 
 
 def check_parameters(candidate: Candidate) -> None:
@@ -103,7 +121,7 @@ def check_parameters(candidate: Candidate) -> None:
 
 
 def build_pipeline(spec: ModelSpec, contract: Contract, candidate: Candidate) -> Pipeline:
-    """The unfitted pipeline over a frame of the contract's numeric columns, then the categorical ones."""
+    """The unfitted pipeline over a frame as `_frame` makes it: numbers, then texts."""
     check_parameters(candidate)
     cls = _estimator_class(candidate)
     estimator = cls(**candidate.parameters)
@@ -112,8 +130,9 @@ def build_pipeline(spec: ModelSpec, contract: Contract, candidate: Candidate) ->
     trees = any(mark in cls.__name__ for mark in _TREES)
     by_position = any(mark in cls.__name__ for mark in _BY_POSITION)
     ordinal = candidate.encode == "ordinal" or (candidate.encode == "auto" and by_position)
-    numeric = list(range(len(contract.numeric)))
-    categorical = list(range(len(numeric), len(contract.features)))
+    numbers, texts = _numbers(contract), _texts(contract)
+    numeric = list(range(numbers))
+    categorical = list(range(numbers, numbers + len(texts)))
     branches: list[tuple[str, Any, list[int]]] = []
     if numeric:
         steps: list[tuple[str, Any]] = []
@@ -123,7 +142,7 @@ def build_pipeline(spec: ModelSpec, contract: Contract, candidate: Candidate) ->
             steps.append(("scale", StandardScaler()))
         branches.append((NUMERIC_INPUT, Pipeline(steps) if steps else "passthrough", numeric))
     if categorical:
-        known = [_known(feature) for feature in contract.categorical]
+        known = [_known(feature) for feature in texts]
         branches.append((CATEGORICAL_INPUT, _ordinal(known) if ordinal else _one_hot(known), categorical))
     sparse = 0.3 if cls.__name__ in _SPARSE else 0.0
     return Pipeline([("features", ColumnTransformer(branches, sparse_threshold=sparse)), ("model", estimator)])
@@ -149,25 +168,39 @@ def _estimator_class(candidate: Candidate) -> Callable[..., Any]:
     return cls
 
 
-def _frame(contract: Contract, table: Table) -> pd.DataFrame:
-    inputs = contract.inputs(table)
+def _numbers(contract: Contract) -> int:
+    """How many numbers the estimator is given: of features, then the computed ones."""
+    return sum(feature.estimator for feature in contract.numeric) + len(contract.computed)
+
+
+def _texts(contract: Contract) -> list[FeatureContract]:
+    return [feature for feature in contract.categorical if feature.estimator]
+
+
+def _frame(contract: Contract, inputs: Inputs, matrix: computed.Matrix) -> pd.DataFrame:
+    """What the estimator is given; `matrix` holds the computed features [rows, computed features]."""
+    given = [place for place, feature in enumerate(contract.numeric) if feature.estimator]
     # Rounded as the served model's input is, then exact: both sides start from the same numbers.
-    columns: dict[str, Any] = {f"n{i}": inputs.numeric[:, i].astype(np.float64) for i in range(inputs.numeric.shape[1])}
-    for i in range(inputs.categorical.shape[1]):
-        columns[f"c{i}"] = pd.Series(inputs.categorical[:, i], dtype=object)
+    numbers = np.concatenate([inputs.numeric[:, given], matrix], axis=1).astype(np.float64)
+    columns: dict[str, Any] = {f"n{i}": numbers[:, i] for i in range(numbers.shape[1])}
+    for place, feature in enumerate(contract.categorical):
+        if feature.estimator:
+            columns[f"c{place}"] = pd.Series(inputs.categorical[:, place], dtype=object)
     return pd.DataFrame(columns)
 
 
-def _fit(spec: ModelSpec, contract: Contract, candidate: Candidate, table: Table) -> Pipeline:
+def _fit(spec: ModelSpec, contract: Contract, candidate: Candidate, table: Table) -> tuple[Pipeline, Contract]:
+    """The fitted pipeline, and the contract with what the computed features learned of these rows."""
+    contract, matrix = computed.learned(contract, table, seed=spec.seed)
     pipeline = build_pipeline(spec, contract, candidate)
     features, model = pipeline["features"], pipeline["model"]
-    frame = _frame(contract, table)
+    frame = _frame(contract, contract.inputs(table), matrix)
     with _blamed_on(candidate, "could not be fitted"), threadpool_limits(1):
         features.fit(frame)
-        if contract.numeric:
+        if _numbers(contract):
             _snap_numbers(features.named_transformers_[NUMERIC_INPUT])
         model.fit(features.transform(frame), table[TARGET])
-    return pipeline
+    return pipeline, contract
 
 
 def _snap_numbers(numeric: Any) -> None:
@@ -184,9 +217,11 @@ def _snap_numbers(numeric: Any) -> None:
 
 
 def _scores(pipeline: Pipeline, contract: Contract, table: Table, candidate: Candidate) -> npt.NDArray[np.float64]:
+    inputs = contract.inputs(table)
+    frame = _frame(contract, inputs, computed.columns(contract, inputs))
     with _blamed_on(candidate, "could not be scored"), threadpool_limits(1):
         predict = pipeline.predict_proba if contract.classes else pipeline.predict
-        scores = np.asarray(predict(_frame(contract, table)), dtype=np.float64).reshape(len(table), -1)
+        scores = np.asarray(predict(frame), dtype=np.float64).reshape(len(table), -1)
     if not (np.abs(scores) <= np.finfo(np.float32).max).all():
         raise TrainingFailedError(
             f"{_title(candidate)} gave scores that are no numbers, or beyond those that ONNX can hold (3e38)",
@@ -205,12 +240,15 @@ def _to_onnx(pipeline: Pipeline, contract: Contract) -> bytes:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
+    from tidegate.ml.graph import OPSETS, front_of
+
     _snap_thresholds(pipeline["model"])
+    front = front_of(contract)
     inputs: list[tuple[str, Any]] = []
-    if contract.numeric:
-        inputs.append((NUMERIC_INPUT, FloatTensorType([None, len(contract.numeric)])))
-    if contract.categorical:
-        inputs.append((CATEGORICAL_INPUT, StringTensorType([None, len(contract.categorical)])))
+    if front.numeric:
+        inputs.append((front.numeric, FloatTensorType([None, _numbers(contract)])))
+    if front.categorical:
+        inputs.append((front.categorical, StringTensorType([None, len(_texts(contract))])))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # skl2onnx writes truth values where protobuf wants 0 and 1
         model = convert_sklearn(
@@ -218,9 +256,10 @@ def _to_onnx(pipeline: Pipeline, contract: Contract) -> bytes:
             name="tidegate",
             initial_types=inputs,
             options={id(pipeline): {"zipmap": False}} if contract.classes else None,
-            target_opset=_OPSETS,
+            target_opset=OPSETS,
         )
     _keep_scores_only(model.graph, classes=len(contract.classes))
+    front.put_before(model)
     _name_in_order(model.graph, {name: name for name in (NUMERIC_INPUT, CATEGORICAL_INPUT, SCORES_OUTPUT)}, Counter())
     opsets = sorted((opset.domain, opset.version) for opset in model.opset_import)  # it comes from a set
     for opset, (domain, version) in zip(model.opset_import, opsets, strict=True):

@@ -9,7 +9,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,25 +27,29 @@ from tidegate.domain.evaluation import (
     Evaluation,
     LatencyMs,
     Parity,
+    Resampling,
     paired_bootstrap,
 )
 from tidegate.domain.fallback import Fallback
 from tidegate.domain.prediction import SCORES_OUTPUT, Contract, Inputs, Rulebook, answers
 from tidegate.domain.quality import LossByScore
-from tidegate.domain.reference import Reference, background, importances, profiled
+from tidegate.domain.reference import Reference, background, profiled
 from tidegate.domain.release import Run
 from tidegate.domain.splits import training_rows
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Column, Table
+from tidegate.domain.trial import Trial
 from tidegate.errors import ArtifactRejectedError, NotFoundError, TrainingFailedError
 from tidegate.messages import Evaluated, EvaluateTask, RunRef
 from tidegate.ports import Artifacts, Clock, Models, Routes, Runs, Scorer, ScorerLoader, Versions
 from tidegate.spec import METRICS_OF, Metric, ModelSpec
+from tidegate.steps.measure import Measure, resamples
 
 STAGE = "evaluate"
 WARM_UP_ROWS = 50
 TIMED_ROWS = 500
 _BLOCK_ROWS = 4096  # rows scored at a time: bounds what the runtime holds for one call
 SCORE_PARTS = 20  # of the holdout, by quantiles of the candidate's scores
+CHAMPION_SCORES = "champion_scores"  # of the holdout: columns in the order of the candidate's classes
 _BASELINE, _CHAMPION, _FALLBACK = "baseline", "champion", "fallback"
 
 
@@ -61,7 +65,8 @@ def evaluate(
     clock: Clock,
     stopwatch: Callable[[], float] = time.perf_counter,
 ) -> Evaluated:
-    """Score the holdout by candidate, baseline, fallback and champion; compare them; measure what serving will cost.
+    """Score the holdout by candidate, baseline, fallback and champion; compare them; measure what serving will cost. A
+    run that makes a version again knows no champion.
 
     The bootstrap is seeded by the artifact's hash: the same version always gets the same intervals, and nobody can draw
     again until they please.
@@ -90,7 +95,8 @@ def evaluate(
     scores = _score(scorer, inputs)
     _demand_finite(scores)
     rule = FittedRule.from_json(json.loads(artifacts.get(ref.baseline_key)))
-    champion = _FindChampion(models, runs, versions, routes, artifacts, load).on(holdout, run, spec, contract)
+    find = _FindChampion(models, runs, versions, routes, artifacts, load)
+    champion = find.on(holdout, run, spec, contract) if run.reproduces is None else None
     arms = {CANDIDATE: Arm(scores, contract.threshold), _BASELINE: Arm(rule.scores(holdout), contract.threshold)}
     fallback_bytes = artifacts.get(ref.fallback_key)
     fallback = Fallback.from_bytes(fallback_bytes)
@@ -98,19 +104,32 @@ def evaluate(
         arms[_FALLBACK] = Arm(fallback.rule.scores(holdout), contract.threshold)
     if champion is not None and champion.arm is not None:
         arms[_CHAMPION] = champion.arm
+    kept = {SCORES_OUTPUT: scores, ROW: holdout[ROW]}
+    if _CHAMPION in arms:
+        kept[CHAMPION_SCORES] = arms[_CHAMPION].scores
+    artifacts.put(ref.holdout_scores_key, Table(kept).to_npz())
     seed = int(task.fitted.artifact_sha256[:16], 16)
+    cluster = None if spec.gate.resample_by == "row" else holdout[CLUSTER]
     found = paired_bootstrap(
         spec.metric.value,
         holdout[TARGET],
         arms,
-        cluster=None if spec.gate.resample_by == "row" else holdout[CLUSTER],
+        cluster=cluster,
         resamples=spec.gate.resamples,
         confidence=spec.gate.confidence,
         seed=seed,
         positive=contract.positive,
         also=[metric.value for metric in METRICS_OF[spec.task]],
     )
-    reference_sha256 = _WriteReference(ref, spec, scorer, seed, artifacts).of(holdout, scores, found.arms[CANDIDATE])
+    training = training_rows(*(Table.from_npz(artifacts.get(key)) for key in (ref.fit_key, ref.validation_key)))
+    hidden = _hidden(spec, json.loads(artifacts.get(ref.plan_key))["personal"])
+    resampling = Resampling(len(holdout), cluster, resamples(spec), spec.gate.confidence, seed)
+    trial = Trial(contract, spec.metric.value, holdout, scores, lambda inputs: _score(scorer, inputs), resampling)
+    measure = Measure(spec, trial, training, hidden)
+    important = measure.importances()
+    reference_sha256 = _WriteReference(ref, spec, contract, training, hidden, seed, artifacts).of(
+        holdout, scores, found.arms[CANDIDATE], {name: max(each.value, 0.0) for name, each in important.items()}
+    )
     evaluation = Evaluation(
         metric=spec.metric.value,
         higher_is_better=spec.metric.higher_is_better,
@@ -136,6 +155,7 @@ def evaluate(
             "rules": _broken_rules(contract, holdout, {CANDIDATE: scores, _FALLBACK: fallback.rule.scores(holdout)}),
             "scores": _spread(contract, scores, arms[_CHAMPION].scores if _CHAMPION in arms else None),
             "reference": {"sha256": reference_sha256},
+            **measure.sections(important),
         },
     )
     document = json.dumps(evaluation.to_json(), sort_keys=True, allow_nan=False).encode()
@@ -157,25 +177,22 @@ class _WriteReference:
 
     ref: RunRef
     spec: ModelSpec
-    scorer: Scorer
+    contract: Contract
+    training: Table
+    hidden: tuple[str, ...]
     seed: int
     artifacts: Artifacts
 
-    def of(self, holdout: Table, scores: Column, design: Estimate) -> str:
+    def of(self, holdout: Table, scores: Column, design: Estimate, importances: dict[str, float]) -> str:
         """Write reference and background; the SHA-256 of the reference."""
-        ref, spec, contract = self.ref, self.spec, self.scorer.contract
-        fit, validation = (Table.from_npz(self.artifacts.get(key)) for key in (ref.fit_key, ref.validation_key))
-        training = training_rows(fit, validation)
-        hidden = self._hidden()
+        ref, spec, contract, training, hidden = self.ref, self.spec, self.contract, self.training, self.hidden
         layout, profile = profiled(contract, training, scores, hidden)
         by_score = spec.metric in {Metric.MAE, Metric.RMSE}
         shown = background(contract, training, hidden, self.seed)
         reference = Reference(
             layout=layout,
             profile=profile,
-            importances=importances(
-                contract, spec.metric.value, holdout, lambda inputs: _score(self.scorer, inputs), seed=self.seed
-            ),
+            importances=importances,
             metric=spec.metric.value,
             design=design,
             loss_by_score=LossByScore.learn(spec.metric.value, holdout[TARGET], scores[:, 0]) if by_score else None,
@@ -191,12 +208,11 @@ class _WriteReference:
         document = json.dumps(reference.to_json(), sort_keys=True, allow_nan=False).encode()
         return self.artifacts.put(ref.reference_key, document, content_type="application/json")
 
-    def _hidden(self) -> tuple[str, ...]:
-        """Features whose values captures hide: those that the spec masks or drops, and personal data it does not
-        keep."""
-        personal = json.loads(self.artifacts.get(self.ref.plan_key))["personal"]
-        policy = policy_of(self.spec.capture.model_dump(), personal)
-        return tuple(name for name in self.spec.feature_names if name in policy.mask | policy.drop)
+
+def _hidden(spec: ModelSpec, personal: Sequence[str]) -> tuple[str, ...]:
+    """Features whose values captures hide: those that the spec masks or drops, and personal data it does not keep."""
+    policy = policy_of(spec.capture.model_dump(), personal)
+    return tuple(name for name in spec.feature_names if name in policy.mask | policy.drop)
 
 
 def _fallback(fallback: Fallback, found: Comparison) -> dict[str, Any]:

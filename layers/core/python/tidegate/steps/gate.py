@@ -4,6 +4,7 @@ The report is made of stored facts only (no clock, no chance), so gating a run a
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from tidegate.domain.evaluation import Evaluation
@@ -22,7 +23,7 @@ def gate(task: GateTask, *, models: Models, runs: Runs, artifacts: Artifacts, cl
     """Hold the evaluation against the spec's demands; a rejection is an answer, not an error.
 
     Raises:
-        NotFoundError: the run was not evaluated.
+        NotFoundError: the run was not evaluated, or not examined.
         ConflictError: the run is final.
     """
     ref = task.run
@@ -30,6 +31,8 @@ def gate(task: GateTask, *, models: Models, runs: Runs, artifacts: Artifacts, cl
     run = runs.run(ref.model, ref.run_id)
     spec = models.spec(ref.model, run.spec_digest)
     evaluation = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
+    examination = json.loads(artifacts.get(ref.examination_key))
+    evaluation = replace(evaluation, sections={**evaluation.sections, **examination})
     verdict = decide(evaluation, policy_of(spec))
     report = {
         "format": REPORT_FORMAT,
@@ -40,7 +43,7 @@ def gate(task: GateTask, *, models: Models, runs: Runs, artifacts: Artifacts, cl
         "higher_is_better": evaluation.higher_is_better,
         "verdict": verdict.to_json(),
         "evaluation": evaluation.to_json(),
-        "lineage": _lineage(run, ref, task.fitted, _data(artifacts, ref)),
+        "lineage": lineage(run, task.fitted, artifacts),
     }
     data = json.dumps(report, sort_keys=True, allow_nan=False).encode()
     sha256 = artifacts.put(ref.report_key, data, content_type="application/json")
@@ -57,24 +60,23 @@ def policy_of(spec: ModelSpec) -> Policy:
         load_ms=targets.load_ms,
         artifact_mib=targets.artifact_mib,
         metric_target=targets.metric_at_least if spec.metric.higher_is_better else targets.metric_at_most,
+        group_differences=targets.governance.model_dump(exclude={"flips_at_most"}, exclude_none=True),
+        calibration_error=targets.calibration_error_at_most,
+        robustness_loss=targets.robustness_loss_at_most,
+        flips=targets.governance.flips_at_most,
     )
 
 
-def _data(artifacts: Artifacts, ref: RunRef) -> dict[str, Any]:
-    """What `prepare` wrote down of the data (rows and periods of each part, what was left out); nothing if it did not.
+def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:
+    """What a run's artifact was made of and with, and who asked for it.
 
-    The contract is not repeated, since the artifact carries it.
+    Of the data it tells what `prepare` wrote down (rows and periods of each part, what was left out); the contract is
+    not repeated, since the artifact carries it.
     """
-    try:
-        plan: dict[str, Any] = json.loads(artifacts.get(ref.plan_key))
-    except NotFoundError:
-        return {}
-    return {name: value for name, value in plan.items() if name != "contract"}
-
-
-def _lineage(run: Run, ref: RunRef, fitted: Fitted, data: dict[str, Any]) -> dict[str, Any]:
-    """What the version was made of and who asked for it."""
+    ref = RunRef(model=run.model, run_id=run.run_id)
+    data = {name: value for name, value in _noted(artifacts, ref.plan_key).items() if name != "contract"}
     return data | {
+        "environment": _noted(artifacts, ref.environment_key),
         "spec_digest": run.spec_digest,
         "dataset": run.dataset,
         "dataset_version": run.dataset_version,
@@ -90,6 +92,15 @@ def _lineage(run: Run, ref: RunRef, fitted: Fitted, data: dict[str, Any]) -> dic
         "requested_by": run.requested_by,
         "requested_at": run.requested_at.isoformat(),
     }
+
+
+def _noted(artifacts: Artifacts, key: str) -> dict[str, Any]:
+    """What a step wrote down; nothing if it did not."""
+    try:
+        found: dict[str, Any] = json.loads(artifacts.get(key))
+    except NotFoundError:
+        return {}
+    return found
 
 
 def _candidate(candidate: CandidateRun) -> dict[str, Any]:

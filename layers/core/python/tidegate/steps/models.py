@@ -7,6 +7,7 @@ from tidegate.contracts import rollout_plan
 from tidegate.domain.dataset import ColumnType, Dataset, DatasetVersion
 from tidegate.domain.release import one_step_back, shares
 from tidegate.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
+from tidegate.messages import RunRef
 from tidegate.ports import Artifacts, Catalog, Clock, Models, Rollouts, Routes, Versions
 from tidegate.spec import FeatureKind, ModelSpec
 from tidegate.steps.approvals import under_way
@@ -156,3 +157,21 @@ def read_report(name: str, number: str, *, versions: Versions, artifacts: Artifa
     """
     version = versions.version(name, version_number(name, number))
     return artifacts.get_verified(version.report_key, version.report_sha256)
+
+
+def read_page(name: str, number: str, *, versions: Versions, artifacts: Artifacts) -> dict[str, Any]:
+    """The page of a version, as HTML text.
+
+    Raises:
+        NotFoundError: no such version, or it has no page.
+    """
+    version = versions.version(name, version_number(name, number))
+    try:
+        page = artifacts.get(RunRef(model=name, run_id=version.run_id).page_key)
+    except NotFoundError:
+        raise NotFoundError(
+            f"version {version.number} of {name} has no page: it is drawn within a minute of registration, unless that "
+            "failed; versions that are older than pages are have none",
+            next_step=f"read the gate's report: tidegate report {name} {version.number}",
+        ) from None
+    return {"model": name, "version": version.number, "html": page.decode()}

@@ -10,14 +10,15 @@ added to it, and a look finds the same as the one before it, but for `looked_at`
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from tidegate.domain import drift, hours, quality, watch
+from tidegate.domain import costs, drift, hours, quality, watch
 from tidegate.domain.capture import HOUR, hour_of
+from tidegate.domain.costs import Bill, Prices, Spent
 from tidegate.domain.drift import DriftPolicy
 from tidegate.domain.hours import Counting, Hour
 from tidegate.domain.profile import Profile
@@ -49,6 +50,8 @@ from tidegate.steps.survey import REACH
 SCHEMA = 1
 SAMPLED_ROWS = 20_000  # answers by which quality is told, at most
 EARLIER_WINDOWS = 9  # by which is known what traffic is usual
+KEPT_COSTS = timedelta(days=31)
+NET_DAYS = 7  # over which value is set against cost
 MATURE = 0.8  # of the share of labels that there ever is
 _AGES_HOURS = (0, 1, 6, 24, 72, 168, 336, 720)
 _ONE_HOUR = timedelta(hours=1)
@@ -58,18 +61,26 @@ _ROLLED_OUT = {Phase.DONE: Outcome.PROMOTED, Phase.FAILED: Outcome.FAILED}
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look found, with its numbers for dashboards and alarms."""
+    """What a look found, with its numbers for dashboards and alarms.
+
+    `metrics` are of the model and add up over models; `apart` are those that do not, each with what it is of: model,
+    version, feature or business unit. `own` says whether the model has metrics of its own.
+    """
 
     standing: Standing
     metrics: Mapping[str, float]
+    apart: Sequence[tuple[Mapping[str, str], Mapping[str, float]]]
+    own: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """What the captures say. `volume` has the model's predictions by hour, as far back as is needed."""
+    """What the captures say. `volume` has the model's predictions by hour, as far back as is needed; `spent` what it
+    used in the hours that were counted."""
 
     symptoms: Symptoms
     volume: Mapping[str, int]
+    spent: Mapping[str, Spent] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
     maturity: Maturity | None = None
 
@@ -88,6 +99,7 @@ def observe(
     verdicts: Verdicts,
     standings: Standings,
     clock: Clock,
+    prices: Prices,
 ) -> Looked:
     """Judge the champion's windows by the current spec's `watch` rules and save the model's standing.
 
@@ -101,15 +113,17 @@ def observe(
         ConflictError: the standing was changed by others, twice.
     """
     spec = models.spec(model)
-    before = standings.standing(model)
-    seen = _Traffic(spec, hours, clock.now()).findings(
+    before, at = standings.standing(model), clock.now()
+    last = _last(before, verdicts)
+    seen = _Traffic(spec, hours, at).findings(
         _champion(model, routes, versions),
         artifacts,
         since=before.acknowledged_at if before else None,
-        volume=_volume(before, verdicts),
+        volume=last.get("volume", {}),
         now=now,
     )
-    key = verdicts.write(model, hour_of(now), _document(model, seen, now))
+    bill = _bill(spec, last, seen.spent, prices, at)
+    key = verdicts.write(model, hour_of(now), _document(model, seen, bill, now))
     trained = _trained(model, spec.watch, versions)
     lease = rollouts.lease(model)
     under_way = lease is not None and lease.until > now
@@ -119,12 +133,14 @@ def observe(
         if known is not None:
             known = _settled(replace(known, last_trained_at=trained), runs, rollouts)
         stands = watch.look(known, seen.symptoms, _policy(spec.watch), model=model, under_way=under_way, now=now)
-        stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen))
+        stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen, bill))
         standings.save(stands)
         return stands
 
     standing = twice(save)
-    return Looked(standing, _metrics(seen, standing))
+    own = spec.watch.own_metrics
+    apart = [each for each in _apart(spec, seen, bill) if own or "model" not in each[0]]
+    return Looked(standing, _metrics(seen, standing, bill), apart, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +166,8 @@ class _Traffic:
         reference = _reference(version, artifacts)
         if isinstance(reference, str):
             return _Findings(Symptoms(version.number, judged=False, problem=reference), volume)
-        counted = self._counted(version, reference, since)
+        listed = self._listed(version, since)
+        counted = self._counted(version, reference, listed)
         volume = dict(volume) | {name: hour.predictions for name, hour in counted.items()}
         spans = sorted(self.spec.watch.windows_hours)
         maturity = _maturity(counted, self.at)
@@ -166,14 +183,18 @@ class _Traffic:
             windows=windows,
             maturity=maturity,
             volume={name: count for name, count in sorted(volume.items()) if name >= oldest},
+            spent={name: Spent(hour.usage, listed[name].stored_bytes) for name, hour in counted.items()},
         )
 
-    def _counted(self, version: Version, reference: Reference, since: datetime | None) -> dict[str, Hour]:
-        """Hours of the longest window, by name; those that changed since they were counted are counted again."""
-        model, number = self.spec.name, version.number
+    def _listed(self, version: Version, since: datetime | None) -> Mapping[str, Sources]:
+        """Hours of the longest window, by name."""
         longest = timedelta(hours=max(self.spec.watch.windows_hours))
         first = max(self.at - longest, version.created_at - _ONE_HOUR, *([since + _ONE_HOUR] if since else []))
-        listed = self.hours.sources(model, hour_of(first), hour_of(self.at))
+        return self.hours.sources(self.spec.name, hour_of(first), hour_of(self.at))
+
+    def _counted(self, version: Version, reference: Reference, listed: Mapping[str, Sources]) -> dict[str, Hour]:
+        """Those hours; the ones that changed since they were counted are counted again."""
+        model, number = self.spec.name, version.number
         known = self.hours.counted(model, number, tuple(listed))
         reach = hour_of(self.at - REACH)
         found: dict[str, Hour] = {}
@@ -195,6 +216,7 @@ class _Traffic:
             outcomes=self.hours.outcomes(sources),
             dropped=self.spec.capture.drop,
             sensitive=self.spec.watch.sensitive if reference.task == "binary" else (),
+            tolerance=self._tolerance,
         )
         for lines in self.hours.lines(sources):
             counting.add(lines)
@@ -202,8 +224,13 @@ class _Traffic:
 
     def _mark(self, sources: Sources) -> str:
         """Names what an hour is counted from, and the rules by which."""
-        told = [sources.captures, sources.feedback, self.spec.capture.drop, self.spec.watch.sensitive]
+        rules = (self.spec.capture.drop, self.spec.watch.sensitive, self._tolerance)
+        told = [sources.captures, sources.feedback, *rules]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+
+    @property
+    def _tolerance(self) -> float | None:
+        return self.spec.value.tolerance if self.spec.value else None
 
     def _window(
         self,
@@ -253,14 +280,28 @@ def _reference(version: Version, artifacts: Artifacts) -> Reference | str:
         return f"the reference of version {version.number} cannot be read ({error}); train again"
 
 
-def _volume(standing: Standing | None, verdicts: Verdicts) -> dict[str, int]:
-    """Predictions by hour, as the last look knew them."""
+def _last(standing: Standing | None, verdicts: Verdicts) -> dict[str, Any]:
+    """The verdict of the last look."""
     if standing is None or not standing.verdicts_key:
         return {}
     try:
-        return dict(verdicts.read(standing.verdicts_key)["volume"])
+        return verdicts.read(standing.verdicts_key)
     except NotFoundError:  # expired
         return {}
+
+
+def _bill(spec: ModelSpec, last: Mapping[str, Any], counted: Mapping[str, Spent], prices: Prices, at: datetime) -> Bill:
+    """What the last look knew, with the hours that were counted now in place of what it had of them."""
+    known = last.get("cost", {}).get("hours", {})
+    spent = {name: Spent.from_json(each) for name, each in known.items()} | dict(counted)
+    oldest = hour_of(at - KEPT_COSTS)
+    return Bill(
+        hours={name: each for name, each in spent.items() if name >= oldest},
+        until=hour_of(at),
+        complete=costs.last_complete(at),
+        prices=prices,
+        declared=costs.Value(**spec.value.model_dump()) if spec.value else None,
+    )
 
 
 def _volumes(volume: Mapping[str, int], at: datetime, span: int) -> tuple[int, list[int]]:
@@ -336,7 +377,7 @@ def _parity(column: str, chosen: Sequence[Hour]) -> Parity:
     return quality.demographic_parity(column, groups, np.asarray(decisions, dtype=np.bool_))
 
 
-def _document(model: str, seen: _Findings, now: datetime) -> dict[str, Any]:
+def _document(model: str, seen: _Findings, bill: Bill, now: datetime) -> dict[str, Any]:
     """The whole verdict."""
     return {
         "schema": SCHEMA,
@@ -350,14 +391,25 @@ def _document(model: str, seen: _Findings, now: datetime) -> dict[str, Any]:
         "windows": [window.to_json() for window in seen.windows],
         "maturity": seen.maturity.to_json() if seen.maturity else None,
         "volume": dict(seen.volume),
+        "cost": bill.to_json(),
     }
 
 
-def _summary(seen: _Findings) -> dict[str, Any]:
-    return {"problem": seen.symptoms.problem, "windows": [window.summary for window in seen.windows]}
+def _summary(seen: _Findings, bill: Bill) -> dict[str, Any]:
+    spike = bill.spike
+    return {
+        "problem": seen.symptoms.problem,
+        "windows": [window.summary for window in seen.windows],
+        "cost": {
+            "hour": bill.complete,
+            "requests": round(bill.last.total.requests),
+            "usd": bill.last.usd(bill.prices),
+            "spike": spike.sentence if spike else "",
+        },
+    }
 
 
-def _metrics(seen: _Findings, standing: Standing) -> dict[str, float]:
+def _metrics(seen: _Findings, standing: Standing, bill: Bill) -> dict[str, float]:
     """Numbers by model. `QualityLoss` is how much worse the metric is than in the design phase, in its own units."""
     reports = [window.drift for window in seen.windows]
     gains = [told.gain for window in seen.windows for told in (window.live, window.expected) if told and told.gain]
@@ -373,8 +425,43 @@ def _metrics(seen: _Findings, standing: Standing) -> dict[str, float]:
         "DataQuality": any_drifted("quality"),
         "NeedsRedesign": float(standing.health is Health.NEEDS_REDESIGN),
         "RetrainingWanted": float(standing.wanted is not None),
+        "CostSpike": float(bill.spike is not None),
         **({"QualityLoss": max(-gain.value for gain in gains)} if gains else {}),
     }
+
+
+def _apart(spec: ModelSpec, seen: _Findings, bill: Bill) -> list[tuple[Mapping[str, str], Mapping[str, float]]]:
+    """Cost and value of the last complete hour; the quality of the champion; how far the features moved that are most
+    responsible for its drift."""
+    model = {"model": spec.name}
+    unit = {"business_unit": spec.business_unit.encode("ascii", "replace").decode()}  # all that a dimension may hold
+    whole = bill.metrics(bill.last)
+    net = bill.net_per_1000(costs.days_before(bill.complete, NET_DAYS))
+    told = whole | _qualities(seen.windows) | ({} if net is None else {"NetUSDPer1000": net})
+    versions = [(model | {"version": name}, bill.metrics(part)) for name, part in sorted(bill.last.parts.items())]
+    shifts = [(model | {"feature": name}, {"FeatureShift": shift}) for name, shift in _shifts(seen.windows).items()]
+    return [(model, told), *versions, (unit, whole), *shifts]
+
+
+def _qualities(windows: Sequence[Window]) -> dict[str, float]:
+    """Of the shortest window that tells each."""
+    told: dict[str, float] = {}
+    for window in reversed(windows):
+        told["DesignQuality"] = window.live.design.value
+        if window.live.live:
+            told["LiveQuality"] = window.live.live.value
+        if window.expected and window.expected.live:
+            told["ExpectedQuality"] = window.expected.live.value
+    return told
+
+
+def _shifts(windows: Sequence[Window]) -> dict[str, float]:
+    """Jensen-Shannon distance from training of the features that the shortest window with any names."""
+    verdict = next((window.drift.features for window in windows if window.drift.features.responsible), None)
+    if verdict is None:
+        return {}
+    moved = {each.name: each.jensen_shannon for each in verdict.findings if isinstance(each, drift.ColumnFinding)}
+    return {name: moved[name] or 0.0 for name in verdict.responsible}
 
 
 def _settled(standing: Standing, runs: Runs, rollouts: Rollouts) -> Standing:

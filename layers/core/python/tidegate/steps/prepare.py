@@ -5,21 +5,25 @@ What the run was made from (dataset version, exclusions, code, lock) is recorded
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
 import numpy as np
 
 from tidegate.contracts import feature_contracts, serving_contract
+from tidegate.domain import computed
 from tidegate.domain.baseline import FittedRule, fit_rule
-from tidegate.domain.datachecks import Demands, Target
-from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
+from tidegate.domain.datachecks import Demands, Limits, Target, personal_faults, terms_faults, unknown_role_faults
+from tidegate.domain.dataset import ColumnType, Dataset, DatasetStatus, DatasetVersion, Exclusion
 from tidegate.domain.fallback import Fallback
+from tidegate.domain.personal import LEAST_NUMBER, MOST_TEXTS, Finding, search
 from tidegate.domain.prediction import Contract, FeatureContract
 from tidegate.domain.preparation import Excluded, Prepared, SplitRule, columns_needed, prepare_rows, readable
+from tidegate.domain.release import Run
 from tidegate.domain.splits import Interval, Rolling, Rows, clusters, training_rows
-from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
+from tidegate.domain.table import CLUSTER, RESERVED, ROW, TARGET, Table
 from tidegate.errors import DatasetInvalidError, Fault
 from tidegate.messages import CandidateRef, Plan, RunRef
 from tidegate.ports import Artifacts, Catalog, Clock, DatasetFiles, Frame, FrameReader, Models, Routes, Runs, Versions
@@ -52,10 +56,13 @@ def prepare(
     clock: Clock,
     code_version: str,
     lock_hash: str,
+    allowed_licences: Collection[str] = (),
 ) -> Plan:
     """Write fit, validation and holdout tables, the fitted baseline, the fallback and the plan; answer what to try.
 
-    A retry uses the dataset version that the first attempt resolved, so it writes the same bytes again.
+    A retry uses the dataset version that the first attempt resolved, so it writes the same bytes again. A run that
+    makes a version again uses that version's data and exclusions, and tries the candidate that was chosen then. Without
+    `allowed_licences` every licence that is told will do.
 
     Raises:
         NotFoundError: the dataset, or a ready version of it, does not exist.
@@ -68,7 +75,7 @@ def prepare(
     spec = models.spec(ref.model, run.spec_digest)
     dataset = catalog.dataset(spec.dataset)
     version = _ready(catalog.version(spec.dataset, run.dataset_version))
-    exclusions = catalog.exclusions(spec.dataset)
+    exclusions = _exclusions(run, catalog)
     runs.note(
         ref.model,
         ref.run_id,
@@ -78,7 +85,7 @@ def prepare(
         exclusions=tuple(exclusion.exclusion_id for exclusion in exclusions),
     )
     frame = read_version(version, files, reader)
-    prepared = _check(spec, dataset, frame, exclusions)
+    prepared = _check(spec, dataset, frame, exclusions, allowed_licences)
     own = set(spec.feature_names)
     champion = [
         feature
@@ -89,7 +96,8 @@ def prepare(
     training = training_rows(tables["fit"], tables["validation"])
     rule = _fitted(spec.baseline, training, prepared)
     contract = _contract(spec, training, prepared.target)
-    fallback = Fallback(contract, _fitted(spec.fallback, training, prepared) if spec.fallback else rule)
+    asked = _fitted(spec.fallback, training, prepared) if spec.fallback else rule
+    fallback = Fallback(replace(contract, computed=()), asked)
     plan = _describe(dataset, version, prepared, contract)
 
     artifacts.put(ref.fit_key, tables["fit"].to_npz())
@@ -100,11 +108,18 @@ def prepare(
     artifacts.put(ref.plan_key, _json(plan), content_type="application/json")
     return Plan(
         dataset_version=version.version,
-        candidates=expand(spec),
+        candidates=[each for each in expand(spec) if run.reproduces is None or each.index == run.selected],
         train_rows=len(training),
         validation_rows=len(tables["validation"]),
         holdout_rows=len(tables["holdout"]),
+        reproduction=run.reproduces is not None,
     )
+
+
+def _exclusions(run: Run, catalog: Catalog) -> list[Exclusion]:
+    """All that there are; of a run that makes a version again, those that the version was made with."""
+    found = catalog.exclusions(run.dataset)
+    return found if run.reproduces is None else [each for each in found if each.exclusion_id in run.exclusions]
 
 
 def expand(spec: ModelSpec) -> list[CandidateRef]:
@@ -131,7 +146,17 @@ def _ready(version: DatasetVersion) -> DatasetVersion:
     )
 
 
-def _check(spec: ModelSpec, dataset: Dataset, frame: Frame, exclusions: Sequence[Exclusion]) -> Prepared:
+def _check(
+    spec: ModelSpec,
+    dataset: Dataset,
+    frame: Frame,
+    exclusions: Sequence[Exclusion],
+    allowed_licences: Collection[str],
+) -> Prepared:
+    """All checks, in this function and in `prepare_rows`; all faults at once."""
+    suspected = _suspected(dataset, frame)
+    vouched = set(spec.checks.not_personal)
+    personal = [finding for finding in suspected if finding.column not in vouched]
     demands = Demands(
         dataset=dataset.name,
         task=spec.task.value,
@@ -143,6 +168,7 @@ def _check(spec: ModelSpec, dataset: Dataset, frame: Frame, exclusions: Sequence
         ids=spec.ids,
         outcome=dataset.outcome,
         vouched=tuple(feature.name for feature in spec.features if feature.known_in_advance),
+        personal=(*dataset.pii, *(finding.column for finding in personal)),
     )
     rule = SplitRule(
         holdout_fraction=spec.split.holdout_fraction,
@@ -155,7 +181,47 @@ def _check(spec: ModelSpec, dataset: Dataset, frame: Frame, exclusions: Sequence
     periods = [Interval(_moment(exclusion.start), _moment(exclusion.end)) for exclusion in exclusions]
     excluded = Excluded(dataset.time or spec.time, periods)
     table = frame.table(columns_needed(demands, excluded, frame.types), as_text=_texts(demands.features))
-    return prepare_rows(demands, rule, excluded, types=frame.types, table=table, hashes=frame.row_hashes())
+    watch = spec.watch
+    limits = Limits(
+        duplicate_rows=spec.checks.duplicate_rows_at_most,
+        target_drift=replace(
+            Limits().target_drift, alpha=watch.alpha, psi=watch.psi, jensen_shannon=watch.jensen_shannon
+        ),
+        target_shift=watch.target_shift,
+    )
+    known = [
+        *terms_faults(dataset, allowed_licences),
+        *personal_faults(dataset.name, personal),
+        *unknown_role_faults(frame.types, [("checks.not_personal", name) for name in spec.checks.not_personal]),
+        *_judged_column_faults(spec, frame.types),
+    ]
+    prepared = prepare_rows(
+        demands,
+        rule,
+        excluded,
+        types=frame.types,
+        table=table,
+        hashes=frame.row_hashes(),
+        limits=limits,
+        known=known,
+    )
+    told = [f"pii.{each.column}: {each}; the spec says not_personal" for each in suspected if each.column in vouched]
+    return replace(prepared, notes=(*prepared.notes, *told))
+
+
+def _suspected(dataset: Dataset, frame: Frame) -> list[Finding]:
+    """Columns that look like personal data and are not declared as such, whether or not the spec uses them."""
+    return [
+        finding
+        for name, kind in frame.types.items()
+        if name not in dataset.pii
+        and (kind is ColumnType.TEXT or (kind is ColumnType.INTEGER and _largest(frame, name) >= LEAST_NUMBER))
+        for finding in search(name, frame.distinct(name, MOST_TEXTS))
+    ]
+
+
+def _largest(frame: Frame, column: str) -> float:
+    return float(np.nanmax(frame.table([column])[column]))
 
 
 def _texts(features: Sequence[FeatureContract]) -> set[str]:
@@ -181,8 +247,10 @@ def _champion_features(model: str, models: Models, versions: Versions, routes: R
 
 
 def _tables(spec: ModelSpec, frame: Frame, prepared: Prepared, champion: Sequence[FeatureContract]) -> dict[str, Table]:
-    """Fit, validation and holdout. Features that only the champion has come along, so that both can be scored."""
+    """Fit, validation and holdout. Features that only the champion has come along, so that both can be scored; so do,
+    in the holdout, the columns that it is judged by and that are no features."""
     features = [*feature_contracts(spec), *champion]
+    judged = _judged_columns(spec, frame, {feature.name for feature in features})
     columns = frame.table([feature.name for feature in features], as_text=_texts(features))
     cluster = clusters(prepared.rows, spec.gate.resample_by, group=prepared.group, time=prepared.time)
     split = prepared.split
@@ -191,8 +259,27 @@ def _tables(spec: ModelSpec, frame: Frame, prepared: Prepared, champion: Sequenc
     for name, positions in parts.items():
         rows = prepared.rows[positions]
         reserved = {TARGET: prepared.target.values[positions], CLUSTER: cluster[positions], ROW: rows}
-        tables[name] = Table({**columns.take(rows).columns, **reserved})
+        beside = judged.take(rows).columns if name == "holdout" else {}
+        tables[name] = Table({**columns.take(rows).columns, **beside, **reserved})
     return tables
+
+
+def _judged_columns(spec: ModelSpec, frame: Frame, features: set[str]) -> Table:
+    """Slice and sensitive columns that are no features; what is true or false as text."""
+    names = [name for name in dict.fromkeys((*spec.gate.slices, *spec.sensitive)) if name not in features]
+    return frame.table(names, as_text=[name for name in names if frame.types[name] is ColumnType.BOOLEAN])
+
+
+def _judged_column_faults(spec: ModelSpec, types: Mapping[str, ColumnType]) -> list[Fault]:
+    roles = [("gate.slices", name) for name in spec.gate.slices] + [("sensitive", name) for name in spec.sensitive]
+    faults = unknown_role_faults(types, roles)
+    for role, name in roles:
+        if types.get(name) is ColumnType.TIME:
+            told = "is a time column; put what matters of it (hour, weekday) into columns of their own"
+            faults.append(Fault(f"{role}.{name}", told))
+        if name in RESERVED:
+            faults.append(Fault(f"{role}.{name}", "is a name that Tidegate uses itself; rename the column"))
+    return faults
 
 
 def _fitted(rule: FallbackRule, training: Table, prepared: Prepared) -> FittedRule:
@@ -219,13 +306,14 @@ def _fitted(rule: FallbackRule, training: Table, prepared: Prepared) -> FittedRu
 
 
 def _contract(spec: ModelSpec, training: Table, target: Target) -> Contract:
-    """The contract with the categories that training knows."""
+    """The contract with the categories and the group rates that training knows."""
     learned = {
         feature.name: [str(value) for value in np.unique(training[feature.name]) if value != ""]
         for feature in feature_contracts(spec)
         if feature.kind == "categorical"
     }
-    return serving_contract(spec, classes=target.classes, positive=target.positive, learned=learned)
+    contract = serving_contract(spec, classes=target.classes, positive=target.positive, learned=learned)
+    return computed.learned(contract, training, seed=spec.seed)[0]
 
 
 def _describe(dataset: Dataset, version: DatasetVersion, prepared: Prepared, contract: Contract) -> dict[str, Any]:
@@ -243,8 +331,10 @@ def _describe(dataset: Dataset, version: DatasetVersion, prepared: Prepared, con
         "periods": {name: _period(prepared, positions) for name, positions in parts.items()},
         "left_out": dict(prepared.left_out),
         "copied_to_holdout": prepared.copied,
+        "notes": list(prepared.notes),
         "target": {name: _target(prepared.target, positions) for name, positions in parts.items()},
         "strength_alone": dict(prepared.strengths),
+        "computed": computed.described(contract),
         "contract": contract.to_json(),
     }
 

@@ -18,11 +18,14 @@ MAX_RUNS_LISTED = 200
 TRAINING_LEASE = timedelta(hours=3)
 
 
+Token = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+
+
 class StartRun(Document):
     """`token` names the wish: however often it is sent, one run comes of it. `reason` goes into the run's record.
     `dataset_version` is the dataset's latest one when left out."""
 
-    token: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
+    token: Token | None = None
     reason: Annotated[str, Field(min_length=1, max_length=500)] = "manual"
     dataset_version: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")] | None = None
 
@@ -70,13 +73,19 @@ def start_run(
         execution=workflow.execution(name),
     )
     run = runs.request(wanted, lease_until=now + TRAINING_LEASE)
+    return started(run, wanted, f"tidegate train {model} --token {token}", workflow=workflow)
+
+
+def started(run: Run, wanted: Run, command: str, *, workflow: Workflow) -> dict[str, Any]:
+    """Start what was recorded, which may be an earlier run with the same token. Raises UnavailableError, which tells
+    the command that starts it once."""
     if run.status is RunStatus.REQUESTED:
         try:
-            workflow.start(model, run.run_id)
+            workflow.start(run.model, run.run_id)
         except UnavailableError as error:
             raise UnavailableError(
-                f"run {run.run_id} of {model} is recorded but not started: {error.message}",
-                next_step=f"repeat with the same token and it starts once: tidegate train {model} --token {token}",
+                f"run {run.run_id} of {run.model} is recorded but not started: {error.message}",
+                next_step=f"repeat with the same token and it starts once: {command}",
             ) from error
     return {"run": view(run), "repeated": run.run_id != wanted.run_id}
 

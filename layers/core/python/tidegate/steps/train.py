@@ -3,15 +3,21 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from tidegate.domain.prediction import SCORES_OUTPUT, Contract
+from tidegate.contracts import worth
+from tidegate.domain.conformal import half_width, least_rows
+from tidegate.domain.evaluation import metric_value
+from tidegate.domain.fallback import Fallback
+from tidegate.domain.prediction import SCORES_OUTPUT, Contract, PredictionInterval
 from tidegate.domain.release import CandidateRun
 from tidegate.domain.splits import training_rows
-from tidegate.domain.table import ROW, Table
+from tidegate.domain.table import ROW, TARGET, Table
+from tidegate.domain.thresholds import best_threshold
 from tidegate.errors import TrainingFailedError
-from tidegate.messages import CandidateRef, CandidateResult, Fitted, TrainTask
+from tidegate.messages import CandidateRef, CandidateResult, Fitted, RunRef, TrainTask
 from tidegate.ports import Artifacts, Clock, Fitter, Models, Runs
-from tidegate.spec import Candidate
+from tidegate.spec import Candidate, ModelSpec
 
 STAGE = "train"
 REFIT_STAGE = "refit"
@@ -29,6 +35,9 @@ def train(
 ) -> CandidateResult | Fitted:
     """For `validate` the spec's metric on the validation rows; for `final` the artifact and its reference scores.
 
+    What the spec leaves to the validation rows, a threshold chosen by value or the width of an interval, is measured
+    before the export, by the candidate fitted on the fit rows alone, and goes into the artifact's contract.
+
     Raises:
         TrainingFailedError: the candidate cannot be fitted or exported; says which, with which parameters.
         DataCheckError: the validation rows do not define the metric.
@@ -45,12 +54,16 @@ def train(
     )
     try:
         if task.purpose == "final":
+            contract = _decided(spec, contract, candidate, fit=fit, validation=validation, fitter=fitter)
+            _decide_alike(ref, contract, artifacts)
             holdout = Table.from_npz(artifacts.get(ref.holdout_key))
             training = training_rows(fit, validation)
             started = stopwatch()
             exported = fitter.export(spec, contract, candidate, training, [holdout])
             seconds = stopwatch() - started
             (scores,) = exported.reference_scores
+            environment = json.dumps(fitter.environment(), sort_keys=True).encode()
+            artifacts.put(ref.environment_key, environment, content_type="application/json")
             artifacts.put(ref.reference_scores_key, Table({SCORES_OUTPUT: scores, ROW: holdout[ROW]}).to_npz())
             return Fitted(
                 artifact_sha256=artifacts.put(ref.artifact_key, exported.onnx),
@@ -59,7 +72,14 @@ def train(
                 rows=len(training),
             )
         started = stopwatch()
-        value = fitter.validation_value(spec, contract, candidate, fit, validation)
+        scores = fitter.validation_scores(spec, contract, candidate, fit, validation)
+        value = metric_value(
+            spec.metric.value,
+            validation[TARGET],
+            scores,
+            positive=contract.positive,
+            threshold=contract.threshold,
+        )
         seconds = stopwatch() - started
     except TrainingFailedError as error:
         problem = f"candidate {task.candidate.index}: {error.message}"
@@ -69,6 +89,38 @@ def train(
     )
     runs.note_candidate(ref.model, ref.run_id, _record(task.candidate, result))
     return result
+
+
+def _decided(
+    spec: ModelSpec, contract: Contract, candidate: Candidate, *, fit: Table, validation: Table, fitter: Fitter
+) -> Contract:
+    """The contract with its measured parts."""
+    declared = worth(spec) if spec.decision.threshold == "value" else None
+    if declared is None and spec.interval is None:
+        return contract
+    scores = fitter.validation_scores(spec, contract, candidate, fit, validation)
+    target = validation[TARGET]
+    if spec.interval is not None:
+        needed = least_rows(spec.interval)
+        if len(target) < needed:
+            raise TrainingFailedError(
+                f"{len(target)} validation rows do not carry a {100 * spec.interval:g} % interval; {needed} do",
+                next_step="set a lower interval, or a larger split.validation_fraction",
+            )
+        width = half_width(target, scores[:, 0], spec.interval)
+        contract = replace(contract, interval=PredictionInterval(spec.interval, width))
+    if declared is not None:
+        threshold = best_threshold(declared, target == contract.positive, scores[:, contract.positive])
+        contract = replace(contract, threshold=threshold)
+    return contract
+
+
+def _decide_alike(ref: RunRef, contract: Contract, artifacts: Artifacts) -> None:
+    """Give the fallback the threshold of the model whose place it takes."""
+    fallback = Fallback.from_bytes(artifacts.get(ref.fallback_key))
+    if fallback.contract.threshold != contract.threshold:
+        fallback = replace(fallback, contract=replace(fallback.contract, threshold=contract.threshold))
+        artifacts.put(ref.fallback_key, fallback.to_bytes(), content_type="application/json")
 
 
 def _record(candidate: CandidateRef, result: CandidateResult) -> CandidateRun:

@@ -1,0 +1,41 @@
+"""Lambda `examine`: looks at slices of the holdout, and at groups of people, where one number for all hides a fault."""
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from tidegate.aws.clock import SystemClock
+from tidegate.aws.objects import S3Artifacts
+from tidegate.aws.registry import DynamoRegistry
+from tidegate.messages import ExamineTask
+from tidegate.ml.fairness import FairlearnGroups
+from tidegate.ml.slices import tree_leaves
+from tidegate.settings import StepSettings
+from tidegate.steps.examine import examine
+from tidegate.telemetry import logger
+
+
+@cache
+def wire() -> tuple[DynamoRegistry, S3Artifacts]:
+    """Adapters on AWS, made at the first invocation and kept."""
+    settings = StepSettings.from_env()
+    return DynamoRegistry(settings.registry_table), S3Artifacts(settings.artifacts_bucket)
+
+
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """ExamineTask in, Examined out."""
+    task = ExamineTask.parse(event)
+    registry, artifacts = wire()
+    examined = examine(
+        task,
+        models=registry,
+        runs=registry,
+        versions=registry,
+        artifacts=artifacts,
+        search=tree_leaves,
+        groups=FairlearnGroups(),
+        clock=SystemClock(),
+    )
+    logger("examine").info("examined", extra={"run": task.run.to_json(), "examined": examined.to_json()})
+    return examined.to_json()

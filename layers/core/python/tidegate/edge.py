@@ -1,0 +1,103 @@
+"""Requests of an HTTP API (payload format 2.0) in, answers out, for the functions that applications call.
+
+Refusals are `application/problem+json` (RFC 9457). On the inference path: standard library only.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from tidegate.errors import (
+    ArtifactRejectedError,
+    ConflictError,
+    Fault,
+    NotFoundError,
+    RequestInvalidError,
+    TidegateError,
+    UnavailableError,
+)
+
+Event = dict[str, Any]
+
+RETRY_AFTER_SECONDS = 5
+_JSON = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\s*(?:;\s*charset=\"?utf-?8\"?\s*)?", re.IGNORECASE)
+
+
+def headers_of(event: Event) -> dict[str, str]:
+    """Headers by their names in lower case."""
+    return {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+
+
+def body_of(event: Event, headers: Mapping[str, str], limit: int, *, what: str) -> bytes:
+    """The body's bytes. `what` is sent by it, in the plural, for the refusal of one with more than `limit` bytes.
+
+    Raises:
+        RequestInvalidError: with status 400, 413 or 415.
+    """
+    content_type = headers.get("content-type", "application/json").strip()
+    if not _JSON.fullmatch(content_type):
+        raise RequestInvalidError(
+            "the body must be application/json in UTF-8",
+            [Fault("content-type", "is not JSON", ("application/json",))],
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        )
+    text = event.get("body") or ""
+    try:
+        body = base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
+    except (binascii.Error, ValueError):  # a half surrogate pair is a ValueError too
+        raise RequestInvalidError("the body cannot be decoded", status=HTTPStatus.BAD_REQUEST) from None
+    if len(body) > limit:
+        raise RequestInvalidError(
+            f"the body has {len(body)} bytes; at most {limit} are accepted",
+            status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            next_step=f"send fewer {what} in one request",
+        )
+    return body
+
+
+def answer(
+    status: HTTPStatus,
+    document: Mapping[str, Any],
+    content_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> Event:
+    """An answer that nobody keeps for later."""
+    return {
+        "statusCode": int(status),
+        "headers": {"content-type": content_type, "cache-control": "no-store", **(headers or {})},
+        "body": json.dumps(document, allow_nan=False, separators=(",", ":")),
+        "isBase64Encoded": False,
+    }
+
+
+def refusal(error: Exception, request_id: str, *, unavailable: str) -> Event:
+    """The answer to a request that failed. Words of errors that are not Tidegate's are not told to callers.
+
+    Args:
+        unavailable: what is told when another service does not answer.
+    """
+    problem: dict[str, Any] = {"detail": "something failed on our side"}
+    headers: dict[str, str] = {}
+    match error:
+        case RequestInvalidError():
+            status = HTTPStatus(error.status)
+            problem = {"detail": error.summary, "errors": [fault.to_json() for fault in error.faults]}
+        case NotFoundError():
+            status, problem = HTTPStatus.NOT_FOUND, {"detail": error.message}
+        case ConflictError():
+            status, problem = HTTPStatus.CONFLICT, {"detail": error.message}
+        case ArtifactRejectedError():
+            status, problem = HTTPStatus.SERVICE_UNAVAILABLE, {"detail": error.message}
+        case UnavailableError():
+            status, problem = HTTPStatus.SERVICE_UNAVAILABLE, {"detail": unavailable}
+            headers = {"retry-after": str(RETRY_AFTER_SECONDS)}
+        case _:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+    if isinstance(error, TidegateError) and error.next_step:
+        problem["next_step"] = error.next_step
+    about = {"type": "about:blank", "title": status.phrase, "status": int(status), "instance": f"urn:uuid:{request_id}"}
+    return answer(status, about | problem, "application/problem+json", headers)

@@ -1,0 +1,232 @@
+"""Sections of a page that tell how a version behaves: on slices, between groups, with faulty inputs, and by what."""
+
+from collections.abc import Sequence
+
+from tidegate.plots import pictures
+from tidegate.plots.blocks import Block, Figure, Note, Section, Table, not_measured
+from tidegate.plots.numbers import Document, interval, number, percent, read, words
+from tidegate.plots.pictures import Row, Words
+
+_DRAWN = 16  # rows of a picture; its table has them all
+_RATES = ("positive_rate", "true_positive_rate", "false_positive_rate")
+_DIFFERENCES = ("demographic_parity", "equal_opportunity", "equalized_odds")
+
+
+def slices(evaluation: Document) -> Section:
+    """Declared slices next to the champion, and slices that were found."""
+    key, title, sections = "slices", "Slices", evaluation["sections"]
+    declared: Sequence[Document] = sections.get("slices") or ()
+    found: Sequence[Document] = sections.get("found") or ()
+    if not declared and not found:
+        return not_measured(key, title, "no slices are declared (gate.slices), and none was found by search")
+    blocks: list[Block] = []
+    judged = [each for each in declared if each["metric"]]
+    judged.sort(key=lambda each: each["metric"]["value"], reverse=not evaluation["higher_is_better"])
+    if judged:
+        blocks.append(_judged(evaluation, judged))
+    lacking = [f"{_place(each)} ({each.get('lacking') or 'too few rows'})" for each in declared if not each["metric"]]
+    if lacking:
+        blocks.append(Note(f"Too little data to judge: {', '.join(lacking)}."))
+    if not declared:
+        blocks.append(Note("No slices are declared (gate.slices)."))
+    if found:
+        rows = [
+            [
+                each["words"],
+                number(each["rows"]),
+                interval(read(each["metric"])) if each["metric"] else "–",
+                interval(read(each["loss_over_rest"])),
+                "confirmed" if each["confirmed"] else "not confirmed",
+            ]
+            for each in found
+        ]
+        head = ("found by search", ">rows", f">{evaluation['metric']}", ">loss above the rest", "on other rows")
+        caption = "Where the model errs most, searched on one half of the holdout and measured on the other."
+        blocks.append(Table(head, rows, caption))
+    return Section(key, title, blocks, "One number for all rows can hide a fault in some of them.")
+
+
+def _judged(evaluation: Document, judged: Sequence[Document]) -> Figure:
+    metric, whole = evaluation["metric"], evaluation["candidate"]["value"]
+    worst = judged[0]
+    drawn = judged[:_DRAWN]
+    said = (
+        f"{metric} is worst on {_place(worst)}: {interval(read(worst['metric']))}; on all rows it is {number(whole)}."
+    )
+    svg = pictures.intervals(
+        [Row(_place(each), read(each["metric"])) for each in drawn],
+        Words("Slices", said),
+        label=metric,
+        line=whole,
+    )
+    more = f" The {len(drawn)} worst of {len(judged)} are drawn." if len(drawn) < len(judged) else ""
+    rows = [
+        [
+            _place(each),
+            number(each["rows"]),
+            interval(read(each["metric"])),
+            interval(read(each["gain_over_champion"])) if each["gain_over_champion"] else "–",
+        ]
+        for each in judged
+    ]
+    head = ("slice", ">rows", f">{metric}", ">gain over champion")
+    return Figure(svg, f"{said} The dashed line is the value on all rows.{more}", Table(head, rows))
+
+
+def _place(part: Document) -> str:
+    return f"{part['column']} {part['value']}"
+
+
+def fairness(evaluation: Document) -> Section:
+    """Groups of each sensitive column, the differences between them, and decisions that turn with the column alone."""
+    key, title, sections = "fairness", "Fairness", evaluation["sections"]
+    columns: Document = sections.get("fairness") or {}
+    flips: Sequence[Document] = sections.get("flips") or ()
+    if not columns and not flips:
+        return not_measured(key, title, "no sensitive columns are declared (sensitive)")
+    blocks: list[Block] = []
+    for column, found in columns.items():
+        blocks += _groups(column, found, evaluation["metric"])
+    if flips:
+        rows = [
+            [
+                each["column"],
+                interval(read(each["changed"])) if "changed" in each else "–",
+                number(each.get("rows")),
+                each.get("problem") or ", ".join(number(value) for value in each["values"]),
+            ]
+            for each in flips
+        ]
+        caption = "Share of rows whose decision changes when nothing but the column's value does."
+        blocks.append(Table(("column", ">decisions changed", ">rows", "values tried"), rows, caption))
+    return Section(key, title, blocks)
+
+
+def _groups(column: str, found: Document, metric: str) -> list[Block]:
+    groups = found["groups"]
+    shown = [rate for rate in _RATES if any(rate in group for group in groups)]
+    rest = [name for name in ("accuracy", "mean_prediction") if any(name in group for group in groups)]
+    head = (column, ">rows", *(f">{words(name)}" for name in (*shown, *rest)), f">{metric}")
+    rows = [
+        [
+            group["group"],
+            number(group["rows"]),
+            *(percent(group.get(rate)) for rate in shown),
+            *(number(group.get(name)) for name in rest),
+            number(group["metric"]),
+        ]
+        for group in groups
+    ]
+    table = Table(head, rows)
+    if not shown:
+        return [Table(head, rows, f"Groups of {column}")]
+    drawn = sorted(groups, key=lambda group: -group["rows"])[:_DRAWN]
+    told = "; ".join(_difference(measure, found[measure]) for measure in _DIFFERENCES if found.get(measure))
+    said = (
+        f"Differences between groups of {column}: {told}."
+        if told
+        else f"Groups of {column}; fewer than two have enough rows to be compared."
+    )
+    svg = pictures.rates(
+        [group["group"] for group in drawn],
+        [(words(rate), [group.get(rate) for group in drawn]) for rate in shown],
+        Words(f"Fairness by {column}", said),
+    )
+    return [Figure(svg, said, table)]
+
+
+def _difference(measure: str, found: Document) -> str:
+    between = f" ({found['highest']} above {found['lowest']})" if "highest" in found else ""
+    return f"{words(measure)} {interval(read(found))}{between}"
+
+
+def robustness(evaluation: Document) -> Section:
+    """What is lost when inputs are missing, inexact or extreme."""
+    key, title, found = "robustness", "Robustness", evaluation["sections"].get("robustness")
+    if not found:
+        return not_measured(key, title)
+    metric = evaluation["metric"]
+    blocks: list[Block] = []
+    missing: Sequence[Document] = found.get("missing") or ()
+    hurt = [each for each in missing if "drop" in each]
+    if hurt:
+        blocks.append(_missing(metric, hurt))
+    if found.get("noise"):
+        blocks.append(_noise(metric, found["noise"]))
+    silent = [each["feature"] for each in missing if "unscored" in each]
+    if silent:
+        blocks.append(Note(f"Without {', '.join(silent)} the model gives no score, though a request may leave it out."))
+    refused = [each["feature"] for each in missing if not each["allowed"]]
+    if refused:
+        blocks.append(Note(f"Requests without these are refused: {', '.join(refused)}."))
+    if found.get("worst_case"):
+        rows = [
+            [
+                each["feature"],
+                f"{number(each['from'])} to {number(each['to'])}",
+                number(each["mean_change"]),
+                number(each["largest_change"]),
+            ]
+            for each in found["worst_case"]
+        ]
+        caption = "How far one feature alone can move a score over the values that it may take."
+        blocks.append(Table(("feature", "values", ">mean change", ">largest change"), rows, caption))
+    return Section(key, title, blocks)
+
+
+def _missing(metric: str, hurt: Sequence[Document]) -> Figure:
+    worst = hurt[0]
+    said = f"Without {worst['feature']} {metric} is worse by {interval(read(worst, 'drop'))}, the most of {len(hurt)}."
+    rows = [Row(each["feature"], read(each, "drop")) for each in hurt]
+    svg = pictures.intervals(rows[:_DRAWN], Words("Missing features", said), label=f"loss of {metric}", line=0)
+    table = Table(("feature that is missing", f">loss of {metric}"), [[row.name, interval(row.found)] for row in rows])
+    return Figure(svg, f"One feature missing from every row. {said}", table)
+
+
+def _noise(metric: str, found: Sequence[Document]) -> Figure:
+    rows = [Row(f"{each['sd']:g} standard deviations", read(each, "drop")) for each in found]
+    said = f"All numbers off by a random error; at {rows[-1].name} {metric} is worse by {interval(rows[-1].found)}."
+    svg = pictures.intervals(rows, Words("Inexact numbers", said), label=f"loss of {metric}", line=0)
+    return Figure(svg, said, Table(("error", f">loss of {metric}"), [[row.name, interval(row.found)] for row in rows]))
+
+
+def explanations(evaluation: Document) -> Section:
+    """What the model leans on, and how its answer changes with it."""
+    key, title, sections = "explanations", "Explanations", evaluation["sections"]
+    important: Sequence[Document] = sections.get("importance") or ()
+    dependence: Sequence[Document] = sections.get("dependence") or ()
+    if not important and not dependence:
+        return not_measured(key, title)
+    blocks: list[Block] = [_importance(evaluation["metric"], important)] if important else []
+    blocks += [_dependence(each) for each in dependence if each["points"]]
+    return Section(key, title, blocks, "Importance and dependence describe the model, not what causes the outcome.")
+
+
+def _importance(metric: str, found: Sequence[Document]) -> Figure:
+    rows = [Row(each["feature"], read(each, "drop")) for each in found]
+    said = f"{rows[0].name} matters most: shuffled, {metric} is worse by {interval(rows[0].found)}."
+    svg = pictures.intervals(rows[:_DRAWN], Words("Importance of features", said), label=f"loss of {metric}", line=0)
+    more = f" The first {_DRAWN} of {len(rows)} are drawn." if len(rows) > _DRAWN else ""
+    table = Table(("feature", f">loss of {metric}"), [[row.name, interval(row.found)] for row in rows])
+    return Figure(svg, f"Loss when one feature is shuffled. {said}{more}", table)
+
+
+def _dependence(found: Document) -> Figure:
+    name, points = found["feature"], found["points"]
+    means = [read(point, "mean") for point in points]
+    low, high = min(points, key=lambda each: each["mean"]), max(points, key=lambda each: each["mean"])
+    score = f"score of {found['class']}" if "class" in found else "mean score"
+    said = (
+        f"{score.capitalize()} by {name}: least, {number(low['mean'])}, at {number(low['at'])}, "
+        f"most, {number(high['mean'])}, at {number(high['at'])}."
+    )
+    told = Words(f"Dependence on {name}", said)
+    if found["kind"] in {"numeric", "integer"}:
+        svg = pictures.band([point["at"] for point in points], means, told, label=name, up=score)
+    else:
+        rows = [Row(number(point["at"]), mean) for point, mean in zip(points, means, strict=True)]
+        svg = pictures.intervals(rows, told, label=score)
+    rows_told = [
+        [number(point["at"]), interval(mean), number(point["rows"])] for point, mean in zip(points, means, strict=True)
+    ]
+    return Figure(svg, said, Table((name, f">{score}", ">training rows"), rows_told))

@@ -1,0 +1,233 @@
+"""Pictures as SVG elements that stand in a page: vector, small, and told apart without colour too.
+
+Each takes plain numbers and the words that stand in for the picture. The same arguments give the same text. Text stays
+text, measured with DejaVu Sans and shown in the reader's own font, which is no wider.
+"""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from tidegate.domain.evaluation import Estimate
+
+# Okabe and Ito's colours, which colour-blind people can tell apart. Markers and dashes tell them apart in grey.
+BLUE, VERMILION, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7580"
+_LABEL_CHARACTERS = 24
+_WIDTH, _HEIGHT = 4.2, 2.9  # inches
+_STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#8a949e",
+    "axes.formatter.useoffset": False,
+    "axes.grid": True,
+    "axes.labelcolor": "#1f2933",
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "grid.color": "#e3e7eb",
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "none",
+    "text.color": "#1f2933",
+    "text.parse_math": False,
+    "xtick.color": "#1f2933",
+    "ytick.color": "#1f2933",
+}
+
+_TIDIED = tuple(
+    (re.compile(pattern, re.DOTALL), instead)
+    for pattern, instead in (
+        (r"<defs>\s*<style.*?</style>\s*</defs>", ""),
+        (r'<g id="[^"]*"/>', ""),
+        (r'<g id="[^"]*">', "<g>"),
+        (r' transform="rotate\(-0 [^"]*"', ""),
+        (r"font-family: [^;]*;", "font-family: system-ui, sans-serif;"),
+        (r"xlink:href", "href"),
+        (r"\s*\n\s*", "\n"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What stands in for a picture: its name, and what is to be seen in it."""
+
+    title: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A number with its interval; `told` sets it off from the others by colour and marker."""
+
+    name: str
+    found: Estimate
+    told: bool = True
+
+
+@dataclass(slots=True)
+class _Canvas:
+    figure: Figure
+    svg: str = ""
+
+    def axes(self, *, across: str, up: str = "") -> Axes:
+        return self.figure.add_subplot(xlabel=across, ylabel=up)
+
+
+@contextmanager
+def _canvas(words: Words, height: float = _HEIGHT) -> Iterator[_Canvas]:
+    style = _STYLE | {"svg.hashsalt": words.title}
+    with mpl.rc_context(style), warnings.catch_warnings():  # type: ignore[arg-type]
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        canvas = _Canvas(Figure(figsize=(_WIDTH, height), layout="constrained"))
+        yield canvas
+        out = io.BytesIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        FigureCanvasSVG(canvas.figure).print_svg(out, metadata=nothing)  # type: ignore[no-untyped-call]
+        canvas.svg = _embedded(out.getvalue().decode(), words)
+
+
+def _embedded(document: str, words: Words) -> str:
+    """The SVG element alone, with its words in it, and without anything that could touch the page around it."""
+    head, _, inside = document[document.index("<svg") :].partition(">")
+    viewbox = re.findall(r'viewBox="[^"]+"', head)[0]
+    for pattern, instead in _TIDIED:
+        inside = pattern.sub(instead, inside)
+    title, description = escape(words.title), escape(words.description)
+    named = f"<title>{title}</title><desc>{description}</desc>"
+    return f'<svg {viewbox} role="img" aria-label="{title}">{named}{inside.strip()}'
+
+
+def intervals(rows: Sequence[Row], words: Words, *, label: str, line: float | None = None) -> str:
+    """Numbers with their intervals, one below the other; a dashed `line` at what they are compared with."""
+    with _canvas(words, 0.62 + 0.25 * max(2, len(rows))) as canvas:
+        axes = canvas.axes(across=label)
+        for place, row in enumerate(rows):
+            colour, marker = (BLUE, "o") if row.told else (GREY, "D")
+            axes.plot([row.found.low, row.found.high], [place, place], color=colour, solid_capstyle="butt")
+            axes.plot([row.found.value], [place], color=colour, marker=marker, markersize=5)
+        if line is not None:
+            axes.axvline(line, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1)
+        _named(axes, [row.name for row in rows])
+        axes.xaxis.set_major_locator(_ticks())
+    return canvas.svg
+
+
+def rates(names: Sequence[str], series: Sequence[tuple[str, Sequence[float | None]]], words: Words) -> str:
+    """Several rates of each group, one group below the other."""
+    markers, colours = ("o", "s", "^"), (BLUE, GREEN, VERMILION)
+    with _canvas(words, 1.0 + 0.25 * max(2, len(names))) as canvas:
+        axes = canvas.axes(across="share of the rows")
+        for (name, values), marker, colour in zip(series, markers, colours, strict=False):
+            known = [(value, place) for place, value in enumerate(values) if value is not None]
+            across, up = [value for value, _ in known], [place for _, place in known]
+            axes.plot(across, up, marker, color=colour, label=name, markersize=5.5, markerfacecolor="none", mew=1.5)
+        _named(axes, names)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(_ticks())
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        canvas.figure.legend(loc="outside lower left", ncols=2, handletextpad=0.2, columnspacing=1)
+    return canvas.svg
+
+
+def curve(
+    points: Sequence[Sequence[float]], words: Words, *, across: str, up: str, chance: Sequence[Sequence[float]]
+) -> str:
+    """A curve in the unit square, and dashed what a model without skill would have."""
+    with _canvas(words) as canvas:
+        axes = canvas.axes(across=across, up=up)
+        axes.plot(*zip(*points, strict=True), color=BLUE, label="this version")
+        axes.plot(*zip(*chance, strict=True), color=GREY, linestyle=(0, (4, 2)), linewidth=1.2, label="without skill")
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+        axes.legend(loc="best")
+    return canvas.svg
+
+
+def reliability(
+    points: Sequence[tuple[float, Estimate]], words: Words, *, across: str = "mean score", up: str = "came true"
+) -> str:
+    """What came true against what was said, and dashed where the two are the same."""
+    with _canvas(words) as canvas:
+        axes = canvas.axes(across=across, up=up)
+        most = min(1.0, 0.01 + 1.05 * max(max(at, found.high) for at, found in points))
+        axes.plot([0, most], [0, most], color=GREY, linestyle=(0, (4, 2)), linewidth=1.2, label="perfectly calibrated")
+        for at, found in points:
+            axes.plot([at, at], [found.low, found.high], color=BLUE, linewidth=1.2)
+        axes.plot([at for at, _ in points], [found.value for _, found in points], "-o", color=BLUE, ms=4, lw=1)
+        axes.set(xlim=(0, most), ylim=(0, most))
+        axes.legend(loc="upper left")
+    return canvas.svg
+
+
+def histogram(edges: Sequence[float], counts: Sequence[int], words: Words, *, across: str) -> str:
+    """Rows by size of a number; a dashed line at zero."""
+    with _canvas(words) as canvas:
+        axes = canvas.axes(across=across, up="rows")
+        axes.stairs(counts, edges, fill=True, color=BLUE, alpha=0.35)
+        axes.stairs(counts, edges, color=BLUE, linewidth=1)
+        if edges[0] < 0 < edges[-1]:
+            axes.axvline(0, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1)
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return canvas.svg
+
+
+def band(
+    across: Sequence[float], found: Sequence[Estimate], words: Words, *, label: str, up: str, line: float | None = None
+) -> str:
+    """A number along another one, with its interval as a band."""
+    with _canvas(words) as canvas:
+        axes = canvas.axes(across=label, up=up)
+        axes.fill_between(
+            across, [each.low for each in found], [each.high for each in found], color=BLUE, alpha=0.2, lw=0
+        )
+        axes.plot(across, [each.value for each in found], "-o", color=BLUE, markersize=3.5)
+        if line is not None:
+            axes.axhline(line, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1)
+        axes.xaxis.set_major_locator(_ticks())
+    return canvas.svg
+
+
+def worth(points: Sequence[Sequence[float]], chosen: float, words: Words, *, up: str) -> str:
+    """What decisions are worth by threshold, and dashed the one that was chosen."""
+    with _canvas(words) as canvas:
+        axes = canvas.axes(across="threshold", up=up)
+        axes.plot(*zip(*points, strict=True), color=BLUE)
+        axes.axvline(chosen, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1, label=f"chosen: {chosen:.3g}")
+        axes.set_xlim(0, 1)
+        axes.legend(loc="best")
+    return canvas.svg
+
+
+def _ticks() -> MaxNLocator:
+    return MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+
+
+def _named(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    axes.set_ylim(max(2, len(names)) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+
+
+def _short(name: str) -> str:
+    """On one line, its beginning and its end."""
+    plain = " ".join(name.split())
+    if len(plain) <= _LABEL_CHARACTERS:
+        return plain
+    half = math.ceil(_LABEL_CHARACTERS / 2)
+    return f"{plain[:half]}…{plain[half + 1 - _LABEL_CHARACTERS :]}"

@@ -1,0 +1,294 @@
+"""Sections of a page that tell what a version is: verdict, data, features, what it takes, where it comes from."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from tidegate.domain.dataset import Exclusion
+from tidegate.plots import pictures
+from tidegate.plots.blocks import Block, Check, Checks, Facts, Figure, Note, Section, Table
+from tidegate.plots.numbers import Document, interval, moment, number, percent, period, person, read, size, words
+from tidegate.plots.pictures import Row, Words
+from tidegate.ports import Dossier
+from tidegate.spec import Feature
+
+OUTCOMES = {
+    "pass": "passed",
+    "fail": "failed",
+    "insufficient_data": "too little data",
+    "not_applicable": "told, not demanded",
+}
+_FIRST = ("fail", "insufficient_data", "pass", "not_applicable")
+_PARTS = {"fit": "training", "validation": "validation", "holdout": "holdout"}
+
+
+def verdict(dossier: Dossier) -> Section:
+    """Every check of the gate, what blocks first; and the metric beside those it was compared with."""
+    checks = sorted(dossier.report["verdict"]["checks"], key=lambda each: _FIRST.index(each["outcome"]))
+    told = [
+        Check(words(each["name"]), each["outcome"], OUTCOMES[each["outcome"]], each["statement"]) for each in checks
+    ]
+    counts = Counter(check.word for check in told)
+    lead = (
+        f"Of {len(told)} checks: {', '.join(f'{counts[word]} {word}' for word in OUTCOMES.values() if counts[word])}."
+    )
+    return Section("verdict", "Verdict of the gate", (_compared(dossier.report["evaluation"]), Checks(told)), lead)
+
+
+def _compared(evaluation: Document) -> Figure:
+    metric, champion = evaluation["metric"], evaluation["champion"]
+    arms = [("this version", evaluation["candidate"], True)]
+    if champion and champion["value"] is not None:
+        arms.append((f"champion: version {champion['version']}", champion, False))
+    fallback = evaluation["sections"].get("fallback")
+    arms.append(("baseline", evaluation["baseline"], False))
+    if fallback and fallback["rule"] != evaluation["baseline"]["rule"]:
+        arms.append(("fallback", fallback, False))
+    rows = [Row(name, read(found), told) for name, found, told in arms]
+    table = [[row.name, interval(row.found)] for row in rows]
+    for name, gain in evaluation["differences"].items():
+        if gain:
+            table.append([f"gain over {name}", interval(read(gain, "estimate"))])
+    table += [
+        [name, interval(read(found)) if found else "not defined on these rows"]
+        for name, found in evaluation["metrics"].items()
+        if name != metric
+    ]
+    better = "more" if evaluation["higher_is_better"] else "less"
+    caption = (
+        f"{metric} on {evaluation['rows']:,} held-out rows with intervals of {percent(evaluation['confidence'])}; "
+        f"{better} is better. The baseline is {evaluation['baseline']['rule']}."
+    )
+    said = "; ".join(f"{row.name} {interval(row.found)}" for row in rows)
+    svg = pictures.intervals(rows, Words(f"{metric} compared", said), label=metric)
+    return Figure(svg, caption, Table(("", f">{metric} and others"), table), unfolded=True)
+
+
+def data(dossier: Dossier) -> Section:
+    """Where the rows come from, which period, what was left out."""
+    dataset, version, lineage = dossier.dataset, dossier.data, dossier.report["lineage"]
+    facts = [
+        ("Dataset", f"{dataset.name}: {dataset.description}" if dataset.description else dataset.name),
+        ("Origin", dataset.origin),
+        ("Licence", dataset.licence),
+        ("Owner", dataset.owner),
+        ("Version", f"{version.version}, added {version.added_at:%Y-%m-%d %H:%M} by {person(version.added_by)}"),
+        (
+            "Content",
+            f"{version.rows:,} rows, {version.duplicate_rows:,} of them duplicates; {_files(len(version.files))}",
+        ),
+        ("Personal data", ", ".join(dataset.pii) or "none declared"),
+        ("Known only after the fact", ", ".join(dataset.outcome) or "none declared"),
+    ]
+    if version.lineage:
+        facts.append(("Made of", version.lineage))
+    blocks: list[Block] = [Facts(facts)]
+    if "rows" in lineage:
+        blocks.append(_parts(lineage))
+        blocks.append(Note(_left_out(lineage)))
+    blocks.append(_excluded(dossier.exclusions))
+    blocks += [Note(f"Noted of the data: {note}.") for note in lineage.get("notes", ())]
+    return Section("data", "Data", blocks)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
+
+
+def _parts(lineage: Document) -> Table:
+    rows = [
+        [name, number(lineage["rows"][part]), period(lineage["periods"][part]), _target(lineage["target"][part])]
+        for part, name in _PARTS.items()
+    ]
+    caption = (
+        "Candidates are fitted on training, chosen on validation; the version is fitted on both, judged on the holdout."
+    )
+    return Table(("part", ">rows", "first and last row", "target"), rows, caption)
+
+
+def _target(found: Document) -> str:
+    if "classes" in found:
+        total = sum(found["rows"]) or 1
+        pairs = zip(found["classes"], found["rows"], strict=True)
+        return ", ".join(f"{number(label)} {percent(rows / total)}" for label, rows in pairs)
+    return f"mean {number(found['mean'])}, {number(found['low'])} to {number(found['high'])}"
+
+
+def _left_out(lineage: Document) -> str:
+    left = ", ".join(f"{words(why)} {rows:,}" for why, rows in lineage["left_out"].items() if rows)
+    copied = lineage.get("copied_to_holdout", 0)
+    twins = f" {copied:,} rows of the holdout are copies of training rows." if copied else ""
+    return f"Rows left out: {left}.{twins}" if left else f"No rows were left out.{twins}"
+
+
+def _excluded(exclusions: Sequence[Exclusion]) -> Block:
+    if not exclusions:
+        return Note("No periods of the dataset are excluded.")
+    rows = [
+        [f"{each.start:%Y-%m-%d %H:%M} to {each.end:%Y-%m-%d %H:%M}", each.reason, person(each.author)]
+        for each in exclusions
+    ]
+    return Table(("excluded period", "reason", "by"), rows)
+
+
+def features(dossier: Dossier) -> Section:
+    """What the model is asked with, and what the data says of it."""
+    strengths = dossier.report["lineage"].get("strength_alone", {})
+    missing = {column.name: column.missing for column in dossier.data.columns}
+    rows = [
+        [
+            each.name,
+            f"{each.kind.value}{f', {each.unit}' if each.unit else ''}",
+            _allowed(each),
+            "yes" if each.missing == "allow" else "no",
+            percent(missing.get(each.name)),
+            number(strengths.get(each.name)),
+            each.description,
+        ]
+        for each in dossier.spec.features
+    ]
+    head = ("feature", "kind", "allowed", "may be missing", ">missing in data", ">strength alone", "meaning")
+    blocks: list[Block] = [Table(head, rows)]
+    if dossier.spec.computed:
+        computed = [[each.name, each.expression, each.unit or "", each.description] for each in dossier.spec.computed]
+        blocks.append(Table(("computed feature", "expression", "unit", "meaning"), computed))
+    lead = (
+        f"{len(rows):,} features. Strength alone says how well the feature by itself foretells the target in training."
+    )
+    return Section("features", "Features", blocks, lead)
+
+
+def _allowed(feature: Feature) -> str:
+    if feature.categories:
+        return ", ".join(feature.categories[:8]) + (", ..." if len(feature.categories) > 8 else "")
+    match feature.min, feature.max:
+        case None, None:
+            return "any known category" if feature.unseen == "reject" else "any"
+        case low, None:
+            return f"from {number(low)}"
+        case None, high:
+            return f"up to {number(high)}"
+        case low, high:
+            return f"{number(low)} to {number(high)}"
+
+
+def compute(dossier: Dossier) -> Section:
+    """What serving takes, and what training took."""
+    found, lineage = dossier.report["evaluation"], dossier.report["lineage"]
+    latency, parity = found["latency_ms"], found["parity"]
+    tried: Sequence[Document] = lineage.get("candidates", ())
+    differs = f"scores differ by at most {parity['max_difference']:.2g} from scikit-learn's on {parity['rows']:,} rows"
+    facts = [
+        ("One row", f"{number(latency['p50'])} ms half the time, {number(latency['p99'])} ms 99 times in 100"),
+        ("Loading", f"{number(found['load_ms'])} ms"),
+        ("Artifact", f"{size(found['artifact_bytes'])} of ONNX"),
+        ("Memory", f"{found['peak_memory_mib']:.0f} MiB at most while it was evaluated"),
+        ("Parity", f"{differs}; {parity['flips']:,} labels differ"),
+        ("Search", f"{len(tried):,} candidates, {number(sum(each['fit_seconds'] for each in tried))} s of fitting"),
+    ]
+    return Section("compute", "What it takes", (Facts(facts),))
+
+
+def lineage(dossier: Dossier) -> Section:
+    """What the version was made from, by whom, so that it can be made again."""
+    found, version = dossier.report["lineage"], dossier.version
+    facts = [
+        (
+            "Run",
+            f"{version.run_id}, asked for by {person(found['requested_by'])} at {moment(found['requested_at'])} UTC",
+        ),
+        ("Spec", f"sha256 {found['spec_digest']}, written by {person(dossier.spec_author)}"),
+        ("Dataset version", f"{found['dataset']} {found['dataset_version']}"),
+        ("Artifact", f"sha256 {version.artifact_sha256}"),
+        ("Gate report", f"sha256 {version.report_sha256}"),
+        ("Code", version.code_version),
+        ("Locked packages", f"sha256 {version.lock_hash}"),
+        ("Seed", str(found["seed"])),
+    ]
+    rows = [
+        [
+            each["estimator"].rsplit(".", 1)[-1] + (" (chosen)" if each["index"] == found["selected"] else ""),
+            ", ".join(f"{name}={number(value)}" for name, value in each["parameters"].items()),
+            number(each["value"]),
+            number(each["fit_seconds"]),
+        ]
+        for each in found["candidates"]
+    ]
+    metric = dossier.report["evaluation"]["metric"]
+    tried = Table(("candidate", "parameters", f">{metric} on validation", ">fit, s"), rows)
+    return Section("lineage", "Lineage", (Facts(facts), tried))
+
+
+def approvals(dossier: Dossier) -> Section:
+    """Who has to agree, how it would go out, and where to read what happened since."""
+    version, rules = dossier.version, dossier.spec.release
+    name = f"{version.model} {version.number}"
+    asked = (
+        f"a person has to agree within {rules.approval_hours:g} hours"
+        if version.needs_approval
+        else "none is asked for"
+    )
+    if dossier.report["verdict"]["accepted"]:
+        steps = ", ".join(f"{step:g} %" for step in rules.steps) or "at once"
+        shadow = f"{rules.shadow_minutes:g} minutes as a shadow, then " if rules.shadow_minutes else ""
+        way = f"{shadow}shares of the requests: {steps}; watched for {rules.watch_hours:g} hours"
+        facts = [("Approval", asked), ("Way to its users", way)]
+    else:
+        facts = [("Approval", "not asked for, since the gate rejected it"), ("Way to its users", "none")]
+    facts += [
+        ("Since then", f"tidegate rollout {version.model}; tidegate versions {name}; tidegate ledger {version.model}")
+    ]
+    lead = (
+        f"As of {version.created_at:%Y-%m-%d %H:%M} UTC, when it was registered; what came later is not on this page."
+    )
+    return Section("approvals", "Approvals and rollout", (Facts(facts),), lead)
+
+
+def card(dossier: Dossier, others: Sequence[Section]) -> Section:
+    """The fields of a model card (Mitchell et al. 2019, "Model Cards for Model Reporting", FAT*)."""
+    spec, version = dossier.spec, dossier.version
+    evaluation, lineage = dossier.report["evaluation"], dossier.report["lineage"]
+    periods = lineage.get("periods", {})
+    slices, sensitive = ", ".join(spec.gate.slices), ", ".join(spec.sensitive)
+    factors = "; ".join(filter(None, [slices and f"slices: {slices}", sensitive and f"groups: {sensitive}"]))
+    gaps = [section.title.lower() for section in others if not section.measured]
+    drawn = f"{evaluation['resamples']:,} resamples by {evaluation['resample_by']}"
+    facts = {
+        "Model details": f"{version.model} version {version.number}, a {spec.task.value} model of {spec.target}: "
+        f"{_chosen(lineage)}, served as ONNX; registered {version.created_at:%Y-%m-%d}",
+        "Owner": f"{spec.owner} ({spec.business_unit})",
+        "Intended use": spec.description or "not stated: the spec has no description",
+        "Factors": factors or "none declared: neither slices nor sensitive columns",
+        "Metrics": f"{evaluation['metric']} decides; measured are {', '.join(evaluation['metrics'])}. Intervals of "
+        f"{percent(evaluation['confidence'])} from {drawn}",
+        "Evaluation data": f"{evaluation['rows']:,} held-out rows of {version.dataset}, "
+        f"{period(periods.get('holdout'))}",
+        "Training data": f"{number(lineage.get('training_rows'))} rows of {version.dataset} {version.dataset_version}, "
+        f"from {period(periods.get('fit')).partition(' to ')[0]} on",
+        "Quantitative analyses": "the sections above, each number with its interval",
+        "Ethical considerations": _ethics(dossier),
+        "Caveats": f"not measured: {', '.join(gaps)}" if gaps else "no section of this page is without measurements",
+    }
+    lead = "The fields of Mitchell et al. 2019, “Model Cards for Model Reporting”, for those who audit."
+    return Section("card", "Model card", (Facts(list(facts.items())),), lead)
+
+
+def _chosen(lineage: Document) -> str:
+    chosen = [each for each in lineage.get("candidates", ()) if each["index"] == lineage.get("selected")]
+    return str(chosen[0]["estimator"]) if chosen else "estimator not recorded"
+
+
+def _ethics(dossier: Dossier) -> str:
+    return "; ".join(_concerns(dossier)) or "no personal data among the features, and no sensitive columns declared"
+
+
+def _concerns(dossier: Dossier) -> Iterator[str]:
+    spec = dossier.spec
+    used = [name for name in spec.feature_names if name in dossier.dataset.pii]
+    if used:
+        yield f"features that are personal data: {', '.join(used)}"
+    direct = [name for name in spec.feature_names if name in spec.sensitive]
+    if direct:
+        yield f"sensitive columns that the model reads: {', '.join(direct)}"
+    for check in dossier.report["verdict"]["checks"]:
+        if check["name"] in {"fairness", "flips"} and spec.sensitive:
+            yield f"{check['name']} ({OUTCOMES[check['outcome']]}): {check['statement']}"

@@ -1,0 +1,74 @@
+"""The function reproduce as it is wired on AWS (moto): records and objects come back as they were written."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from functions.reproduce import handler as reproduce
+from tests.adapters.conftest import BUCKET, TABLE
+from tests.adapters.test_registry import AT, a_run, a_spec, a_version, requested
+from tidegate.aws.objects import S3Artifacts
+from tidegate.aws.registry import DynamoRegistry
+from tidegate.domain.release import CandidateRun, RunStatus
+from tidegate.messages import Fitted, RunRef
+from tidegate.steps.gate import lineage
+
+CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
+MODEL = "flight-delay"
+ESTIMATE = {"value": 0.7512345678901234, "low": 0.74, "high": 0.1 + 0.2}
+EVALUATION = {"rows": 100, "metrics": {"roc_auc": ESTIMATE, "log_loss": None}, "baseline": ESTIMATE}
+FITTED = Fitted(artifact_sha256="a" * 64, artifact_bytes=1, fit_seconds=1.5, rows=400)
+FALLBACK = "f" * 64
+
+
+@pytest.fixture
+def registry(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegistry]:
+    """A model, and the function with nothing wired yet."""
+    monkeypatch.setenv("TIDEGATE_REGISTRY_TABLE", TABLE)
+    monkeypatch.setenv("TIDEGATE_ARTIFACTS_BUCKET", BUCKET)
+    reproduce.wire.cache_clear()
+    registry = DynamoRegistry(TABLE)
+    registry.apply(a_spec(), author="ann", at=AT)
+    yield registry
+    reproduce.wire.cache_clear()
+
+
+def trained(registry: DynamoRegistry, run_id: str, code: str, **facts: Any) -> RunRef:
+    """A run that was evaluated."""
+    ref = RunRef(model=MODEL, run_id=run_id)
+    requested(registry, a_run(run_id, **facts), lease_until=None)
+    registry.note(
+        MODEL, run_id, "select", AT, dataset_version="v1", lock_hash="l", code_version=code, selected=1, seed=7
+    )
+    fitted = CandidateRun(1, "sklearn.tree.X", {"max_depth": 3, "alpha": 0.1}, "roc_auc", 1 / 3, 1.0, 300)
+    registry.note_candidate(MODEL, run_id, fitted)
+    artifacts = S3Artifacts(BUCKET)
+    artifacts.put(ref.environment_key, json.dumps({"python": "3.13.1", "packages": {"numpy": "2.3.0"}}).encode())
+    artifacts.put(ref.evaluation_key, json.dumps(EVALUATION).encode())
+    return ref
+
+
+def test_a_run_that_makes_the_same_again_is_closed_as_reproduced(registry: DynamoRegistry) -> None:
+    artifacts = S3Artifacts(BUCKET)
+    first = trained(registry, "r-001", "old", exclusions=("e2", "e1"))
+    report = {"evaluation": EVALUATION, "lineage": lineage(registry.run(MODEL, "r-001"), FITTED, artifacts)}
+    version = replace(
+        a_version(),
+        report_key=first.report_key,
+        report_sha256=artifacts.put(first.report_key, json.dumps(report).encode()),
+    )
+    registry.register(version, at=AT)
+    ref = trained(registry, "r-002", "new", exclusions=("e1", "e2"), reproduces=1)
+    evaluated = {"metric": "roc_auc", "value": 0.7, "low": 0.6, "high": 0.8, "champion_version": None}
+    task = {"run": ref.to_json(), "fitted": FITTED.to_json(), "evaluated": evaluated | {"fallback_sha256": FALLBACK}}
+    for _ in range(2):
+        answer = reproduce.handler(task, CONTEXT)
+        assert answer == {"equal": True, "artifact_equal": True, "differences": 0}
+    run = registry.run(MODEL, "r-002")
+    assert (run.status, run.artifacts["reproduction"]) == (RunStatus.REPRODUCED, ref.reproduction_key)
+    document = json.loads(artifacts.get(ref.reproduction_key))
+    assert document["environment"]["differences"] == [{"what": "code", "recorded": "old", "found": "new"}]
