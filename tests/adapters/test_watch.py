@@ -178,6 +178,30 @@ def test_sources_name_the_hours_with_captures_and_grow_with_what_is_added(kept: 
     assert ids(kept.hours.lines(after["2026-01-05-10"])) == ["p-2026-01-05-10", "p2"]
 
 
+@pytest.mark.usefixtures("aws")
+def test_sources_tell_the_bytes_of_captures_and_feedback() -> None:
+    kept, hour = Kept("aws"), "2026-01-05-12"
+    kept.capture(MODEL, hour, "a", [{"id": "p1"}])
+    kept.capture(MODEL, hour, "b", [{"id": "p2"}])
+    kept.report(MODEL, hour, "f", [{"id": "p1", "time": AT.isoformat(), "outcome": 1}])
+    kept.capture(MODEL, "2026-01-05-13", "c", [{"id": "p3"}])
+    sources = kept.hours.sources(MODEL, hour, hour)[hour]
+    sizes = [len(S3Artifacts(BUCKET).get(key)) for key in (*sources.captures, *sources.feedback)]
+    assert sources.stored_bytes == sum(sizes) > 0
+
+
+@pytest.mark.usefixtures("aws")
+def test_objects_of_several_packed_parts_are_read_to_the_end() -> None:
+    parts = [
+        gzip.compress(b"".join(b'{"id":"p%d"}\n' % row for row in range(start, start + 40_000)))
+        for start in (0, 40_000)
+    ]
+    s3().put_object(Bucket=BUCKET, Key="captures/model=m/hour=2026-01-05-12/a.gz", Body=b"".join(parts))
+    hours = S3Hours(BUCKET)
+    found = ids(hours.lines(hours.sources("m", "2026-01-05-12", "2026-01-05-12")["2026-01-05-12"]))
+    assert found == [f"p{row}" for row in range(80_000)]
+
+
 def test_many_objects_are_read_in_their_order(kept: Kept) -> None:
     wanted = [f"p{number:02d}" for number in range(30)]
     for each in wanted:

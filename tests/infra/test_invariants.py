@@ -113,6 +113,23 @@ def test_only_actions_without_resources_are_allowed_on_every_resource(deployment
     assert "logs:PutLogEvents" not in unbound
 
 
+def test_what_is_allowed_is_allowed_on_arns(deployment: Deployment) -> None:
+    """A table's or a bucket's name in place of its ARN allows nothing, and only a call would tell."""
+    refs_that_are_arns = {"AWS::SNS::Topic", "AWS::StepFunctions::StateMachine"}
+    resources = [each for template in deployment.templates.values() for each in template["Resources"].items()]
+    for resource, statement in statements(deployment):
+        for name in filter(None, map(referred, listed(statement.get("Resource", [])))):
+            (kind,) = {each["Type"] for logical_id, each in resources if name.startswith(logical_id)}
+            assert kind in refs_that_are_arns, f"{resource}: {statement}"
+
+
+def referred(value: Any) -> str:
+    """The logical id that a `Ref`, here or through another stack's export, begins with; empty for anything else."""
+    if not isinstance(value, dict):
+        return ""
+    return str(value.get("Ref", "") or value.get("Fn::ImportValue", "").partition("ExportsOutputRef")[2])
+
+
 def test_no_policy_of_an_account_other_than_ours_or_of_everybody(deployment: Deployment) -> None:
     for resource, statement in statements(deployment):
         if statement["Effect"] == "Allow" and "Principal" in statement:

@@ -126,6 +126,31 @@ def test_a_new_value_that_fills_the_window_is_seen_though_it_is_rare_in_total():
     assert compare([200, 200, 4], [50_000, 49_000, 0]).p_value < 1e-6  # and one that vanished, in a small reference
 
 
+@pytest.mark.parametrize(
+    ("rows", "reference_rows", "beyond"), [(500, 1000, 4), (500, 1000, 7), (40, 60, 5), (5, 20, 1)]
+)
+def test_rows_beyond_the_references_range_are_as_likely_as_they_are_said_to_be(rows, reference_rows, beyond):
+    """Wherever all rows come from, each order of window and reference is as likely: so many arrangements of the window
+    have at least `beyond` rows before the reference's first or after its last one."""
+    exact = sum(
+        (inside + 1) * math.comb(reference_rows - 2 + rows - inside, rows - inside)
+        for inside in range(beyond, rows + 1)
+    ) / math.comb(rows + reference_rows, rows)
+    assert rise_p_value(beyond, rows, 1, reference_rows) == pytest.approx(exact, rel=1e-9)
+    found = compare([0, reference_rows, 0], [beyond, rows - beyond, 0])
+    assert found.p_value == pytest.approx(min(4 * exact, 1.0), rel=1e-9)
+
+
+def test_in_windows_without_drift_small_p_values_are_as_rare_as_they_should_be_beside_a_small_reference():
+    chance, small = np.random.default_rng(5), 0
+    for _ in range(1_500):
+        rows = np.sort(chance.random(1_000))
+        edges = [rows[0] - 1e-9, *rows[99::100]]
+        window = np.searchsorted(edges, chance.random(500), side="left")
+        small += compare([0, *[100] * 10, 0], np.bincount(window, minlength=12).tolist()).p_value <= 0.05
+    assert small / 1_500 < 0.06
+
+
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=12))
 def test_distances_and_p_values_are_finite_whatever_the_counts(cells):
     found = compare([before for before, _ in cells], [now for _, now in cells])

@@ -86,7 +86,7 @@ def test_a_good_candidate_is_accepted_and_every_check_says_so_in_a_sentence():
         ("business_rules", NONE, "no business rules are declared"),
         ("calibration", NONE, "there are no probabilities or intervals to judge"),
         ("robustness", NONE, "no feature may be missing from a request"),
-        ("flips", NONE, "no sensitive columns are declared"),
+        ("flips", NONE, "no sensitive column to change is declared"),
         ("slices", NONE, "no slices are declared"),
         ("fairness", NONE, "no sensitive columns are declared"),
     ]

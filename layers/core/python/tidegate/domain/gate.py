@@ -294,7 +294,7 @@ def flips(evaluation: Evaluation, policy: Policy) -> Check:
     changed = {each["column"]: Estimate(**each["changed"]) for each in found if "changed" in each}
     sentences = [f"{column} alone changes {_interval(share)} of the decisions" for column, share in changed.items()]
     sentences += [f"{each['column']}: {each['problem']}" for each in found if "problem" in each]
-    statement = "; ".join(sentences) or "no sensitive columns are declared"
+    statement = "; ".join(sentences) or "no sensitive column to change is declared"
     if not changed:
         return Check(name, Outcome.NOT_APPLICABLE, statement)
     most = max(changed.values(), key=lambda share: share.value)

@@ -46,6 +46,7 @@ _BLOCK_ROWS = 1 << 14  # numbers counted at a time: they stay in the processor's
 _PACKED_CHARACTERS = 8  # of a text that is counted as one whole number
 _LATIN_1 = 256
 _WAITING_ROWS = 1 << 12
+_NUMERIC_TYPES = {int, float, NoneType}
 _MARSHALLED = np.dtype([("type", "u1"), ("number", "<f8")])
 _MARSHAL_HEAD = 5  # bytes before the first value of a list or of a tuple
 
@@ -364,7 +365,8 @@ class Captures:
         self._label = np.zeros(0 if layout.label is None else layout.label.size, dtype=np.int64)
         self._target = np.zeros(layout.target.size, dtype=np.int64)
         self._waiting = np.empty((len(self._numeric) + 1, _WAITING_ROWS))
-        self._held = 0
+        self._held = 0  # columns of `_waiting`
+        self._uncounted = 0  # rows
         self._texts: dict[str, Counter[str | None]] = {column.name: Counter() for column in self._others}
 
     def add(
@@ -378,8 +380,10 @@ class Captures:
         `captured`."""
         layout, rows = self._layout, len(scores)
         self._rows += rows
-        if self._held + rows > _WAITING_ROWS:
+        self._uncounted += rows
+        if self._uncounted > _WAITING_ROWS:
             self._count_waiting()
+            self._uncounted = rows
         self._add_numbers([*inputs[: len(self._numeric)], scores], rows)
         for column, values in zip(self._others, inputs[len(self._numeric) :], strict=True):
             often = _often(values) if column.kind == "categorical" else None
@@ -413,9 +417,13 @@ class Captures:
         )
 
     def _add_numbers(self, numeric: list[Sequence[Any]], rows: int) -> None:
-        """Columns of nothing but floats wait, all or none of them; the last one is of scores."""
-        numbers = _floats(numeric, rows) if rows <= _WAITING_ROWS else None
+        """Columns of nothing but numbers and nulls wait, all or none of them; the last one is of scores."""
+        numbers = _floats(numeric, rows)
         if numbers is None:
+            each = [_numbers(values, _NUMERIC_TYPES) for values in numeric]
+            known = [column for column in each if column is not None]
+            numbers = np.stack(known) if len(known) == len(each) else None
+        if numbers is None or rows > _WAITING_ROWS:
             for (column, counts), values in zip(self._counted_numbers(), numeric, strict=True):
                 np.add(counts, _values(column, values), out=counts)
         else:
@@ -496,7 +504,7 @@ def _values(layout: ColumnLayout, values: Sequence[Any]) -> Counts:
     if layout.kind == "categorical":
         often = _often(values)
         return _mixed(layout, values) if often is None else _categories(layout, often)
-    numbers = _numbers(values, {bool, NoneType} if layout.kind == "boolean" else {int, float, NoneType})
+    numbers = _numbers(values, {bool, NoneType} if layout.kind == "boolean" else _NUMERIC_TYPES)
     return _mixed(layout, values) if numbers is None else _column(layout, numbers)
 
 
