@@ -23,7 +23,7 @@ from tests.unit.control_api import World, report_document, spec_document, spec_t
 from tests.unit.loopback import Loopback, artifact, loopback
 from tests.unit.test_capture import capture
 from tidegate.cli import client as client_module
-from tidegate.cli import exits, render
+from tidegate.cli import exits, reporting
 from tidegate.cli.main import cli, main
 from tidegate.cli.tool import Group
 
@@ -502,11 +502,11 @@ def test_the_report_tells_what_was_noted_of_the_data() -> None:
     found, written = report_document(), io.StringIO()
     header = {"model": "flight-delay", "number": 1, "status": "accepted"}
     out = Console(file=written, width=100)
-    render.report(out, found, header)
+    reporting.report(out, found, header)
     assert "Notes" not in written.getvalue()
     notes = ["target.late: is distributed otherwise in the holdout", "split.train: 3 of 100 training rows repeat"]
     found["lineage"]["notes"] = notes
-    render.report(out, found, header)
+    reporting.report(out, found, header)
     assert written.getvalue().endswith("\n".join(["Notes on the data", *notes, ""]))
 
 

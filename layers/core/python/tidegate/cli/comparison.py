@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from tidegate.cli.render import _OUTCOMES, _facts, _status, _table, interval
+from tidegate.cli.pieces import OUTCOMES, facts, interval, status, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,31 +114,31 @@ def render(out: "Console", found: Document) -> None:
     numbers = [f"version {each['number']}" for each in found["versions"]]
     title = Text(f"{found['model']}: ")
     for name, each, joint in zip(numbers, found["versions"], (" and ", ""), strict=True):
-        title.append_text(Text.assemble(f"{name} (", _status(each["status"]), f"){joint}"))
+        title.append_text(Text.assemble(f"{name} (", status(each["status"]), f"){joint}"))
     out.print(title)
     out.print(_comparable(found), soft_wrap=True)
     _heading(out, "Metrics")
     heads = tuple(f">{name}" for name in numbers)
-    _table(out, ("metric", *heads), _rows(found["metrics"]))
+    table(out, ("metric", *heads), _rows(found["metrics"]))
     _heading(out, "Gate")
     gate = [
         (each["name"].replace("_", " "), _outcome(each["first"]), _outcome(each["second"])) for each in found["gate"]
     ]
-    _table(out, ("check", *numbers), gate)
+    table(out, ("check", *numbers), gate)
     if found["slices"]:
         _heading(out, f"Slices by {' and '.join(dict.fromkeys(found['metric']))}")
-        _table(out, ("slice", *heads), _rows(found["slices"]))
+        table(out, ("slice", *heads), _rows(found["slices"]))
     _heading(out, "Data")
     first, second = (_told(each) for each in found["data"])
-    _table(out, ("", *numbers), [(name, first[name], second[name]) for name in first])
+    table(out, ("", *numbers), [(name, first[name], second[name]) for name in first])
     _heading(out, "Spec")
     if any(found["features"].values()):
-        _facts(out, {f"features {what}": ", ".join(names) for what, names in found["features"].items()})
+        facts(out, {f"features {what}": ", ".join(names) for what, names in found["features"].items()})
         out.print()
     told = {f"features.{name}" for names in found["features"].values() for name in names}
     changed = [each for each in found["spec"] if each["path"] not in told]
     rows = [(each["path"], _short(each["first"]), _short(each["second"])) for each in changed]
-    _table(out, ("field", *numbers), rows, none="nothing else differs" if found["spec"] else "the specs are the same")
+    table(out, ("field", *numbers), rows, none="nothing else differs" if found["spec"] else "the specs are the same")
 
 
 def _comparable(found: Document) -> str:
@@ -160,7 +160,7 @@ def _estimate(found: Document | None) -> str:
 
 
 def _outcome(check: Document | None) -> Text:
-    word, style = _OUTCOMES.get(check["outcome"], (check["outcome"], "")) if check else (_ABSENT, "dim")
+    word, style = OUTCOMES.get(check["outcome"], (check["outcome"], "")) if check else (_ABSENT, "dim")
     return Text(word, style=style)
 
 

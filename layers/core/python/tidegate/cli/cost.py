@@ -37,11 +37,11 @@ def cost(tool: Tool, model: str | None, days: int, by: str | None) -> None:
       tidegate cost
       tidegate cost flight-delay --days 30
     """
-    from tidegate.cli import render
+    from tidegate.cli import watching
 
     names = [model] if model else [each["model"] for each in tool.client.watch()]
     answer = _told([tool.client.watched(name) for name in names], days, by or ("version" if model else "model"))
-    tool.answer(answer, lambda out: render.costs(out, answer))
+    tool.answer(answer, lambda out: watching.costs(out, answer))
 
 
 def _told(found: Sequence[Document], days: int, by: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from tidegate.cli.distributions import bar
-from tidegate.cli.render import _facts, _table, _verdict, interval, moment, span, who
+from tidegate.cli.pieces import checks, facts, interval, moment, span, table, who
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,7 @@ BAR_WIDTH = 24  # characters
 
 def page(out: "Console", found: Document) -> None:
     """All that led to one prediction, the answer first."""
-    _facts(out, _answer(found))
+    facts(out, _answer(found))
     _heading(out, "Inputs and what they contributed" if found["contributions"] else "Inputs")
     _inputs(out, found)
     if found["why_not"]:
@@ -25,10 +25,10 @@ def page(out: "Console", found: Document) -> None:
     if found["version"] is None:
         return
     _heading(out, f"Version {found['version']['number']}")
-    _facts(out, _origin(found))
+    facts(out, _origin(found))
     _heading(out, "Gate")
     if found["gate"]:
-        _verdict(out, found["gate"]["checks"])
+        checks(out, found["gate"]["checks"])
     else:
         out.print("its report is not what the registry recorded, or not there")
 
@@ -96,7 +96,7 @@ def _inputs(out: "Console", found: Document) -> None:
         rows = [
             (each["name"], _cell(each), "" if each["used"] else "not an input of the model") for each in inputs.values()
         ]
-        _table(out, ("input", "value", ""), rows, none="none were kept")
+        table(out, ("input", "value", ""), rows, none="none were kept")
         return
     widest = max(abs(each["value"]) for each in parts["features"]) or 1.0
     drawn: list[tuple[str | Text, ...]] = []
@@ -105,7 +105,7 @@ def _inputs(out: "Console", found: Document) -> None:
         shown = Text(bar(abs(each["value"]), widest, BAR_WIDTH), style=colour)
         said = f"{each['value']:+.4f}" if each["value"] else "0"
         drawn.append((each["name"], _cell(inputs[each["name"]]), said, f"± {_half_width(each):.4f}", shown))
-    _table(out, ("input", "value", ">contribution", ">95 %", ""), drawn)
+    table(out, ("input", "value", ">contribution", ">95 %", ""), drawn)
     unused = [f"{name}={_cell(each)}" for name, each in inputs.items() if not each["used"]]
     if unused:
         out.print(f"sent besides, and no input of this version: {', '.join(unused)}", soft_wrap=True)

@@ -141,13 +141,13 @@ def report(tool: Tool, model: str, version: int | None, html: str | None, show: 
       tidegate report flight-delay --open
       tidegate report flight-delay --json > report.json
     """
-    from tidegate.cli import render
+    from tidegate.cli import reporting
 
     number = _newest(tool, model) if version is None else version
     found, header = tool.client.report(model, number), tool.client.version(model, number)
     if html or show:
         _keep_page(tool, model, number, html, show=show)
-    tool.answer(found, lambda out: render.report(out, found, header))
+    tool.answer(found, lambda out: reporting.report(out, found, header))
 
 
 def _newest(tool: Tool, model: str) -> int:

@@ -69,19 +69,19 @@ def show(out: "Console", found: Document) -> None:
     """The verdict, what differs, and in what the environment does."""
     from rich.text import Text
 
-    from tidegate.cli.render import _status, _table
+    from tidegate.cli.pieces import status, table
 
     compared, environment = found["compared"], found["environment"]
     artifact = next(each for each in compared if each["what"] == "artifact")
     different = [each for each in compared if not each["equal"]]
-    verdict = _status("reproduced" if found["equal"] else "differs")
+    verdict = status("reproduced" if found["equal"] else "differs")
     out.print(Text.assemble(f"{found['model']} version {found['version']}: ", verdict))
     same_file = f"the same ONNX file (sha256 {artifact['found']})"
     out.print(same_file if artifact["equal"] else "another ONNX file", soft_wrap=True)
     out.print("the same metrics and data" if found["equal"] else f"{len(different)} of {len(compared)} facts differ")
     if different:
         out.print()
-        _table(out, ("what", "recorded", "now"), _rows(different))
+        table(out, ("what", "recorded", "now"), _rows(different))
     out.print()
     if not environment["recorded"]:
         out.print("the version was made before packages were recorded: only code and lock are compared")
@@ -89,7 +89,7 @@ def show(out: "Console", found: Document) -> None:
         out.print("made with the same environment")
         return
     out.print("made with another environment:")
-    _table(out, ("what", "recorded", "now"), _rows(environment["differences"]))
+    table(out, ("what", "recorded", "now"), _rows(environment["differences"]))
 
 
 def _rows(found: Sequence[Document]) -> list[tuple[str, str, str]]:

@@ -21,10 +21,10 @@ def status(tool: Tool) -> None:
     Example:
       tidegate status
     """
-    from tidegate.cli import render
+    from tidegate.cli import watching
 
-    found = sorted(tool.client.watch(), key=render.worst_first)
-    tool.answer({"watch": found}, lambda out: render.status(out, found))
+    found = sorted(tool.client.watch(), key=watching.worst_first)
+    tool.answer({"watch": found}, lambda out: watching.status(out, found))
 
 
 @click.command(cls=Command, short_help="What was found in the traffic of MODEL.")
@@ -46,16 +46,16 @@ def drift(tool: Tool, model: str, window: int | None, plot: str | None, show: bo
       tidegate drift flight-delay
       tidegate drift flight-delay --window 168 --plot drift.svg
     """
-    from tidegate.cli import render
+    from tidegate.cli import watching
 
     found = tool.client.watched(model)
-    spans = render.spans(found["verdicts"])
+    spans = watching.spans(found["verdicts"])
     if window is not None and window not in spans:
         listed = ", ".join(map(str, spans)) or "none yet"
         raise NotFoundError(f"no window of {window} hours was judged", next_step=f"there are: {listed}")
     if plot or show:
-        _draw(tool, model, render.picture(found, window), plot, show=show)
-    tool.answer(found, lambda out: render.drift(out, found, window))
+        _draw(tool, model, watching.picture(found, window), plot, show=show)
+    tool.answer(found, lambda out: watching.drift(out, found, window))
     return exits.REJECTED if found["model"]["health"] in {"drifted", "needs_redesign"} else exits.OK
 
 
@@ -87,7 +87,7 @@ def acknowledge(tool: Tool, model: str, reason: str) -> None:
     Example:
       tidegate acknowledge flight-delay --reason "the weather feed is back, the gap is excluded"
     """
-    from tidegate.cli import render
+    from tidegate.cli import watching
 
     answer = tool.client.acknowledge(model, reason)
-    tool.answer(answer, lambda out: render.acknowledged(out, model, answer))
+    tool.answer(answer, lambda out: watching.acknowledged(out, model, answer))
