@@ -109,6 +109,17 @@ def test_captures_come_back_by_model_and_hour_newest_first_and_each_once(
 
 
 @pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("newest_in", ["a", "z"])
+def test_of_objects_written_in_the_same_second_any_may_hold_the_newest(newest_in: str) -> None:
+    for name, ids in {newest_in: ["id-3"], "m": ["id-1", "id-2"]}.items():
+        body = "\n".join(json.dumps({"id": each}) for each in ids).encode()
+        key = f"{PREFIX}model=flight-delay/hour=2026-01-05-12/captures-1-2026-01-05-12-00-00-{name}-0-0-0-0.gz"
+        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(body))
+    (newest,) = S3CaptureReader(BUCKET).read("flight-delay", "2026-01-05-12", 1)
+    assert newest["id"] == "id-3"
+
+
+@pytest.mark.usefixtures("aws")
 def test_a_record_tells_what_the_delivery_before_it_took() -> None:
     _stream()
     log = FirehoseCaptures(STREAM, policies=Everything(), signals=Silent())

@@ -176,7 +176,11 @@ def relapse(house: House, model: str, approver: Client) -> Relapse:
         traffic.demand_that_all_were_answered()
     assert house.cloud.settle()
     told = [letter for letter in house.cloud.notifications(RELEASES)[letters:] if model in letter["subject"]]
-    seen = [event for event in house.cloud.events_seen("tidegate")[events:] if event["detail"]["model"] == model]
+    seen = [
+        event
+        for event in house.cloud.events_seen("tidegate")[events:]
+        if event["detail"]["model"] == model and event["detail-type"] != "Tidegate Watch Changed"  # the hourly look's
+    ]
     return Relapse(run, rollout, told, seen)
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -222,12 +223,14 @@ class S3CaptureReader:
     def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
         """See ports.CaptureReader."""
         found: dict[str, dict[str, Any]] = {}
-        for key in sorted(self._keys(f"{PREFIX}model={model}/hour={hour}/"), key=_written, reverse=True):
-            with answering("S3"):
-                data = s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
-            for each in gzip.decompress(data).splitlines():
-                record = json.loads(each)
-                found.setdefault(record["id"], record)
+        newest_first = sorted(self._keys(f"{PREFIX}model={model}/hour={hour}/"), key=_written, reverse=True)
+        for _, together in groupby(newest_first, _written):  # of the same second, any may hold the newest
+            for key in together:
+                with answering("S3"):
+                    data = s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
+                for each in gzip.decompress(data).splitlines():
+                    record = json.loads(each)
+                    found.setdefault(record["id"], record)
             if len(found) >= limit:
                 break
         return sorted(found.values(), key=lambda record: str(record["id"]), reverse=True)[:limit]
