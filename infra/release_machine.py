@@ -17,7 +17,7 @@ LONGEST_SECONDS = 125 * 86_400
 TASK_SLACK_SECONDS = 10  # beyond the function's own time-out, which tells more
 
 # Faults that can pass, in groups with their own patience. Everything else fails the run at once.
-_LAMBDA: Definition = {
+LAMBDA_FAULTS: Definition = {
     "ErrorEquals": [
         "Lambda.ClientExecutionTimeoutException",
         "Lambda.ServiceException",
@@ -31,7 +31,7 @@ _LAMBDA: Definition = {
     "MaxDelaySeconds": 60,
     "JitterStrategy": "FULL",
 }
-_UNAVAILABLE: Definition = {
+UNAVAILABLE: Definition = {
     "ErrorEquals": [UnavailableError.__name__],
     "IntervalSeconds": 1,
     "MaxAttempts": 4,
@@ -45,11 +45,11 @@ _CRASHED: Definition = {
     "MaxAttempts": 1,
     "BackoffRate": 1,
 }
-_RETRIES = [_LAMBDA, _UNAVAILABLE, _CRASHED]
+_RETRIES = [LAMBDA_FAULTS, UNAVAILABLE, _CRASHED]
 # A rollout takes days, and a service's bad quarter of an hour must not end it. Ten tries take some 20 minutes, at most
 # 41: less than the hour by which the model's lease outlasts a look.
 _PATIENCE = {"IntervalSeconds": 5, "MaxAttempts": 10, "MaxDelaySeconds": 600}
-_PATIENT_RETRIES = [_LAMBDA | _PATIENCE, _UNAVAILABLE | _PATIENCE, _CRASHED]
+_PATIENT_RETRIES = [LAMBDA_FAULTS | _PATIENCE, UNAVAILABLE | _PATIENCE, _CRASHED]
 _CATCH: list[Definition] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "Settle"}]
 _RUN = {"run.$": "$.run"}
 

@@ -8,8 +8,7 @@ alarm tells; the next hour's looks at them again.
 
 from typing import Any
 
-from infra.release_machine import TASK_SLACK_SECONDS, Step
-from tidegate.errors import UnavailableError
+from infra.release_machine import LAMBDA_FAULTS, TASK_SLACK_SECONDS, UNAVAILABLE, Step
 
 Definition = dict[str, Any]
 
@@ -17,29 +16,7 @@ LONGEST_SECONDS = 50 * 60  # the next hour's has begun by then
 CONCURRENCY = 10  # batches looked at at once
 
 # Faults that pass within minutes; what lasts longer is for the next hour.
-_RETRIES: list[Definition] = [
-    {
-        "ErrorEquals": [
-            "Lambda.ClientExecutionTimeoutException",
-            "Lambda.ServiceException",
-            "Lambda.AWSLambdaException",
-            "Lambda.SdkClientException",
-            "Lambda.TooManyRequestsException",
-        ],
-        "IntervalSeconds": 2,
-        "MaxAttempts": 6,
-        "BackoffRate": 2,
-        "MaxDelaySeconds": 60,
-        "JitterStrategy": "FULL",
-    },
-    {
-        "ErrorEquals": [UnavailableError.__name__],
-        "IntervalSeconds": 1,
-        "MaxAttempts": 4,
-        "BackoffRate": 2,
-        "JitterStrategy": "FULL",
-    },
-]
+_RETRIES = [LAMBDA_FAULTS, UNAVAILABLE]
 _NOW = {"now.$": "$.now"}
 WATCHED, FAILED = "watched", "failed"  # what becomes of a batch; as messages.Observed calls it
 

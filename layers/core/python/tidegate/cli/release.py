@@ -1,15 +1,13 @@
 """The commands about runs and versions: train, runs, versions, report, compare."""
 
-import tempfile
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool
-from tidegate.errors import InvalidInputError, NotFoundError
+from tidegate.errors import NotFoundError
 
 if TYPE_CHECKING:
     from tidegate.cli.comparison import Side
@@ -146,7 +144,7 @@ def report(tool: Tool, model: str, version: int | None, html: str | None, show: 
     number = _newest(tool, model) if version is None else version
     found, header = tool.client.report(model, number), tool.client.version(model, number)
     if html or show:
-        _keep_page(tool, model, number, html, show=show)
+        tool.keep(tool.client.page(model, number), html, f"{model}-{number}.html", done="written to", show=show)
     tool.answer(found, lambda out: reporting.report(out, found, header))
 
 
@@ -155,18 +153,6 @@ def _newest(tool: Tool, model: str) -> int:
     if not latest:
         raise NotFoundError(f"{model} has no version yet", next_step=f"tidegate train {model} --wait")
     return int(latest)
-
-
-def _keep_page(tool: Tool, model: str, number: int, html: str | None, *, show: bool) -> None:
-    page = tool.client.page(model, number)
-    path = Path(html) if html else Path(tempfile.mkdtemp(prefix="tidegate-")) / f"{model}-{number}.html"
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from None
-    tool.say(f"written to {path}")
-    if show:
-        click.launch(str(path))
 
 
 @click.command(cls=Command, short_help="Two versions of MODEL side by side.")

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -83,6 +84,17 @@ class Tool:
             with self.out.capture() as told:
                 render(self.out)
             click.echo("\n".join(line.rstrip() for line in told.get().split("\n")), nl=False)
+
+    def keep(self, text: str, path: str | None, name: str, *, done: str, show: bool) -> None:
+        """Write a file, to `path` or as `name` into a new folder, say that it is `done`, and show it if asked."""
+        where = Path(path) if path else Path(tempfile.mkdtemp(prefix="tidegate-")) / name
+        try:
+            where.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InvalidInputError(f"{where} cannot be written: {error.strerror or error}") from None
+        self.say(f"{done} {where}")
+        if show:
+            click.launch(str(where))
 
     def repeated(self, text: str) -> str:
         """The text, its `tidegate` commands with the connection options that were typed: pasted, they go there too."""

@@ -1,13 +1,10 @@
 """The commands about how served models stand: status, drift, acknowledge."""
 
-import tempfile
-from pathlib import Path
-
 import click
 
 from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool
-from tidegate.errors import InvalidInputError, NotFoundError
+from tidegate.errors import NotFoundError
 
 
 @click.command(cls=Command, short_help="How all served models stand, on one page.")
@@ -63,14 +60,7 @@ def _draw(tool: Tool, model: str, picture: str | None, plot: str | None, *, show
     if picture is None:
         tool.say(f"nothing to draw: no distributions of {model} are kept")
         return
-    path = Path(plot) if plot else Path(tempfile.mkdtemp(prefix="tidegate-")) / f"{model}.svg"
-    try:
-        path.write_text(picture, encoding="utf-8")
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from None
-    tool.say(f"drawn into {path}")
-    if show:
-        click.launch(str(path))
+    tool.keep(picture, plot, f"{model}.svg", done="drawn into", show=show)
 
 
 @click.command(cls=Command, short_help="Say that you have seen to MODEL, which needs redesign.")
