@@ -19,7 +19,7 @@ PRICES_OF = "2025-12"
 SOURCE = "AWS price pages, us-east-1"
 
 # What the templates contain; a test counts them there.
-ALARM_METRICS = 61
+ALARM_METRICS = 62
 DASHBOARDS = 2
 KEYS = 1
 MEMORY_MB = {"feedback": 512, "survey": 512, "observe": 1769}
@@ -222,7 +222,8 @@ def watch(models: int, settings: DeploymentSettings) -> list[Line]:
         Line("registry, read", "dynamodb-read", looks * 20, "model, route, version, standing, rollout"),
         Line("registry, written", "dynamodb-write", looks * 5, "how the model stands, 5 KB"),
         Line("announcing", f"lambda-{settings.architecture}", looks * 0.05, "each write is looked at, 0.1 s at 512 MB"),
-        Line("metrics", "metric", 9 + 9 * models, "9 names, in all and for each model"),
+        Line("metrics", "metric", 10 + 10 * models, "10 names, in all and for each model"),
+        Line("metrics of targets", "metric", 6 * models, "3 names for each target, 2 targets a model"),
         Line("metrics of cost, quality", "metric", 6 * models, "4 + 2 names for each model"),
         Line(
             "metrics of versions, unit",

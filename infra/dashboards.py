@@ -12,6 +12,15 @@ from infra.constructs.alarms import FIVE_MINUTES, NAMESPACE, Dimensions
 HOUR = 3600  # how often the watch counts
 COLUMNS = 24
 CHOSEN = "__model__"  # stands for the chosen model, and can be no model's name
+# What a spec may demand of live traffic, and in which unit.
+TARGETS = {
+    "metric_at_least": "the model's metric",
+    "metric_at_most": "the model's metric",
+    "latency_p99_ms": "ms",
+    "availability_at_least": "share of requests",
+    "demographic_parity": "share of positive decisions",
+    "cost_per_1000_usd_at_most": "USD",
+}
 _RANGE = "-PT24H"
 
 Body = dict[str, Any]
@@ -225,6 +234,15 @@ def model(*, region: str, stage: str) -> Body:
             ],
         ),
     )
+    page.section("Targets")
+    page.graphs(
+        *(_against_limit(observe, name, unit) for name, unit in TARGETS.items()),
+        _graph(
+            "Targets missed",
+            "1: yes",
+            [observe.search("TargetMissed", "Maximum", by="target", of=CHOSEN, period=HOUR)],
+        ),
+    )
     page.section("Drift")
     page.graphs(
         _graph(
@@ -265,11 +283,11 @@ def model(*, region: str, stage: str) -> Body:
             True,
         ),
         _graph(
-            "Rule violations by arm, errors of the shadow",
+            "Rule violations by arm, unusual inputs, errors of the shadow",
             "rows",
             [
                 inference.search("RuleViolations", "Sum", by="arm", of=CHOSEN),
-                *_lines(NAMESPACE, ["ShadowErrors"], inference.of_chosen),
+                *_lines(NAMESPACE, ["Unusual", "ShadowErrors"], inference.of_chosen),
             ],
         ),
     )
@@ -392,6 +410,13 @@ def _graph(title: str, unit: str, lines: Lines, stacked: bool = False, *, floor:
         "metrics": lines,
         "yAxis": {"left": axis},
     }
+
+
+def _against_limit(observe: _Source, target: str, unit: str) -> Body:
+    """What was measured in the last 24 hours, and the limit that it is held against; empty where none is stated."""
+    dimensions = {**observe.of_chosen, "target": target}
+    lines = _lines(NAMESPACE, ["TargetMeasured", "TargetLimit"], dimensions, "Average", period=HOUR)
+    return _graph(f"Target {target}", unit, lines, floor=None)
 
 
 def _number(title: str, lines: Lines, *, whole: bool = True) -> Body:

@@ -20,7 +20,6 @@ from tidegate.domain.release import (
     RUN_FACTS,
     CandidateRun,
     Lease,
-    Route,
     RouteChange,
     Run,
     RunError,
@@ -29,6 +28,7 @@ from tidegate.domain.release import (
     VersionStatus,
 )
 from tidegate.domain.rollout import Evidence, Rollout, Step, VersionNote
+from tidegate.domain.route import Route
 from tidegate.domain.watch import Standing
 from tidegate.errors import ArtifactRejectedError, ConflictError, NotFoundError
 from tidegate.ports import ModelHeader, Sources

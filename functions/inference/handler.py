@@ -1,27 +1,32 @@
 """Predictions over HTTP (payload format 2.0). What it imports is the cold start, so it imports little.
 
-    POST /models/{model}/predict    {"instances": [{...}, ...]} -> model, version, reason, predictions
-                                    header x-tidegate-routing-key, or "routing_key" beside the instances: the same key
-                                    gets the same version while two of them share the requests
-    GET  /models/{model}            version and contract
-    GET  /health                    the function runs
+    POST /models/{model}/predict        {"instances": [{...}, ...]} -> model, version, reason, predictions
+                                        header x-tidegate-routing-key, or "routing_key" beside the instances: the same
+                                        key gets the same version while two of them share the requests
+    POST /models/{model}/invocations    the same in MLflow's scoring protocol
+    GET  /models/{model}                version and contract; as a document: .../openapi.json, as a page: .../docs
+    ANY  /v2...                         the same in the Open Inference Protocol
+    GET  /health                        the function runs
 
-Faults of the caller are 4xx `application/problem+json` (RFC 9457) that name instance and field.
+Faults of the caller are 4xx `application/problem+json` (RFC 9457) that name instance and field; under /v2 the same in
+the words of that protocol. Protocols only translate: every request is answered by `Inference.predict`.
 """
 
+import json
 import math
 import os
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from http import HTTPStatus
 from typing import Any
 
+from tidegate import __version__
 from tidegate.aws.extension import AfterResponse
 from tidegate.domain.prediction import PredictionRequest, parse_request, routing_key
-from tidegate.edge import Event, answer, body_of, headers_of, refusal
+from tidegate.edge import CSV, JSON, Event, answer, body_of, headers_of, media_type, refusal, text_answer
 from tidegate.errors import NotFoundError, RequestInvalidError
 from tidegate.ml.scoring import load
 from tidegate.settings import InferenceSettings
@@ -32,7 +37,11 @@ SESSIONS_SHARE = 0.2  # of the function's memory for artifacts; a loaded session
 UNAVAILABLE = "a service this one needs does not answer"
 ROUTING_KEY = "x-tidegate-routing-key"
 AFTERWARDS = AfterResponse.start("captures")
-_PATHS = re.compile(r"/(?P<health>health)|/models/(?P<model>[a-z][a-z0-9-]{0,62})(?P<predict>/predict)?")
+_PATHS = re.compile(
+    r"(?P<protocol>/v2)?/models/(?P<model>[a-z][a-z0-9-]{0,62})(?:/versions/(?P<version>[1-9][0-9]{0,8}))?"
+    r"(?P<verb>/[a-z.]+)?"
+)
+_PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +57,24 @@ class Wired:
 @cache
 def wire() -> Wired:
     """Parts on AWS, made at the first request that needs a model and kept."""
-    from tidegate.aws.captures import DynamoCapturePolicies, FirehoseCaptures
+    from tidegate.aws.capture_log import DynamoCapturePolicies, FirehoseCaptures
     from tidegate.aws.clock import SystemClock
-    from tidegate.aws.objects import S3Artifacts
-    from tidegate.aws.registry import DynamoRegistry
+    from tidegate.aws.serving import CaptureStream, ServingArtifacts, ServingRegistry, ServingTable
 
     settings = InferenceSettings.from_env()
-    registry = DynamoRegistry(settings.registry_table)
+    table = ServingTable(settings.registry_table)
+    registry = ServingRegistry(table)
     meter = Meter("inference", stage=settings.stage)
     captures = FirehoseCaptures(
-        settings.capture_stream,
-        policies=DynamoCapturePolicies(settings.registry_table),
+        CaptureStream(settings.capture_stream),
+        policies=DynamoCapturePolicies(table),
         signals=Aside("inference", stage=settings.stage),
     )
-    AFTERWARDS.do(captures.deliver)
     memory_mib = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024"))
     inference = Inference(
         routes=registry,
         models=registry,
-        artifacts=S3Artifacts(settings.artifacts_bucket),
+        artifacts=ServingArtifacts(settings.artifacts_bucket),
         load=load,
         clock=SystemClock(),
         signals=meter,
@@ -75,32 +83,53 @@ def wire() -> Wired:
         scoring_timeout_seconds=float(settings.scoring_timeout_ms) / 1e3,
         cache_bytes=int(memory_mib * 2**20 * SESSIONS_SHARE),
     )
+    AFTERWARDS.do(lambda *_: inference.refresh())
+    AFTERWARDS.do(captures.deliver)
     return Wired(inference, meter, int(settings.max_instances), int(settings.max_body_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request with all that answers it."""
+
+    event: Event
+    context: Any
+    parts: Wired
+    model: str = ""
+    version: int | None = None
+
+    @property
+    def request_id(self) -> str:
+        """Lambda's."""
+        return str(getattr(self.context, "aws_request_id", ""))
 
 
 def handler(event: Event, context: Any) -> Event:
     """One request of the HTTP API. What is captured of it leaves after the response."""
     try:
-        path = _PATHS.fullmatch(_path(event))
-        if path and path["health"] and _method(event) == "GET":
-            return answer(HTTPStatus.OK, {"status": "ok"})
-        return _serve(event, path, context, wire())
+        alone = ALONE.get(f"{_method(event)} {_path(event)}")
+        return alone() if alone else _serve(event, context, wire())
     finally:
         AFTERWARDS.begin()
 
 
-def _serve(event: Event, path: re.Match[str] | None, context: Any, parts: Wired) -> Event:
+def _serve(event: Event, context: Any, parts: Wired) -> Event:
     started, meter = time.perf_counter(), parts.meter
-    request_id = str(getattr(context, "aws_request_id", ""))
+    path = _PATHS.fullmatch(_path(event))
+    asked = Asked(event, context, parts)
+    if path:
+        asked = replace(asked, model=path["model"], version=int(path["version"]) if path["version"] else None)
     meter.count("Requests")
     try:
-        response = _routed(event, path, context, parts)
+        response = _operation(event, path)(asked)
     except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an answer that says so
-        response = refusal(error, request_id, unavailable=UNAVAILABLE)
+        response = refusal(error, asked.request_id, unavailable=UNAVAILABLE)
         if response["statusCode"] >= 500:
-            meter.fault("request failed", error, request_id=request_id)
-    if path and path["model"] and parts.inference.knows(path["model"]):
-        meter.about(path["model"])
+            meter.fault("request failed", error, request_id=asked.request_id)
+        if _path(event).startswith("/v2"):
+            response = _in_v2_words(response)
+    if asked.model and parts.inference.knows(asked.model):
+        meter.about(asked.model)
     if response["statusCode"] >= 500:
         meter.count("ServerErrors")
     elif response["statusCode"] >= 400:
@@ -110,26 +139,150 @@ def _serve(event: Event, path: re.Match[str] | None, context: Any, parts: Wired)
     return response
 
 
-def _routed(event: Event, path: re.Match[str] | None, context: Any, parts: Wired) -> Event:
-    if path is None:
-        raise NotFoundError(f"nothing is served at {_path(event)[:200]!r}")
-    wanted = "POST" if path["predict"] else "GET"
-    if _method(event) != wanted:
-        raise RequestInvalidError(f"use {wanted} here", status=HTTPStatus.METHOD_NOT_ALLOWED)
-    if not path["predict"]:
-        return answer(HTTPStatus.OK, parts.inference.describe(path["model"]))
-    headers = headers_of(event)
-    body = body_of(event, headers, parts.max_body_bytes, what="instances")
-    request = parse_request(body, max_instances=parts.max_instances)
+def _operation(event: Event, path: re.Match[str] | None) -> Callable[[Asked], Event]:
+    """What answers the request; raises NotFoundError, or RequestInvalidError (405) for a path with another method."""
+    place = _path(event)
+    if path:
+        version = "/versions/{version}" if path["version"] else ""
+        place = f"{path['protocol'] or ''}/models/{{model}}{version}{path['verb'] or ''}"
+    found = ROUTES.get(f"{_method(event)} {place}")
+    if found:
+        return found
+    for method in ("GET", "POST"):
+        if f"{method} {place}" in ROUTES or f"{method} {place}" in ALONE:
+            raise RequestInvalidError(f"use {method} here", status=HTTPStatus.METHOD_NOT_ALLOWED)
+    raise NotFoundError(f"nothing is served at {_path(event)[:200]!r}")
+
+
+def _body(asked: Asked, headers: Mapping[str, str], accepted: Sequence[str] = (JSON,)) -> bytes:
+    return body_of(asked.event, headers, asked.parts.max_body_bytes, what="instances", accepted=accepted)
+
+
+def _predicted(asked: Asked, headers: Mapping[str, str], request: PredictionRequest) -> dict[str, Any]:
+    """The one way to an answer, whatever the request was written in."""
     key = routing_key(headers.get(ROUTING_KEY) or None, ROUTING_KEY) or request.routing_key
-    predicted = parts.inference.predict(
-        path["model"],
-        PredictionRequest(request.instances, key),
+    return asked.parts.inference.predict(
+        asked.model,
+        PredictionRequest(request.instances, key, asked.version),
         os.urandom,
-        request_id=str(getattr(context, "aws_request_id", "")),
-        remaining_seconds=_remaining(context),
+        request_id=asked.request_id,
+        remaining_seconds=_remaining(asked.context),
     )
-    return answer(HTTPStatus.OK, predicted)
+
+
+def _predict(asked: Asked) -> Event:
+    headers = headers_of(asked.event)
+    request = parse_request(_body(asked, headers), max_instances=asked.parts.max_instances)
+    return answer(HTTPStatus.OK, _predicted(asked, headers, request))
+
+
+def _describe(asked: Asked) -> Event:
+    return answer(HTTPStatus.OK, asked.parts.inference.describe(asked.model))
+
+
+def _invocations(asked: Asked) -> Event:
+    from tidegate.domain import mlflow_protocol
+
+    headers, most = headers_of(asked.event), asked.parts.max_instances
+    body = _body(asked, headers, (JSON, CSV))
+    if media_type(headers, (JSON, CSV)) == JSON:
+        request = mlflow_protocol.read_request(body, max_instances=most)
+    else:
+        request = mlflow_protocol.read_csv(body, lambda: _kinds(asked), max_instances=most)
+    return answer(HTTPStatus.OK, mlflow_protocol.write_answer(_predicted(asked, headers, request)))
+
+
+def _kinds(asked: Asked) -> dict[str, str]:
+    features = asked.parts.inference.describe(asked.model)["features"]
+    return {feature["name"]: feature["kind"] for feature in features}
+
+
+def _infer(asked: Asked) -> Event:
+    from tidegate.domain import open_inference
+
+    headers = headers_of(asked.event)
+    if open_inference.BINARY_HEADER in headers:
+        raise RequestInvalidError(
+            "binary tensor data is not taken here",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            next_step="send the tensors as JSON: binary_data=False",
+        )
+    body, most = _body(asked, headers), asked.parts.max_instances
+    request, own_id, wanted = open_inference.read_request(body, max_instances=most)
+    return answer(HTTPStatus.OK, open_inference.write_answer(_predicted(asked, headers, request), own_id, wanted))
+
+
+def _metadata(asked: Asked) -> Event:
+    from tidegate.domain import open_inference
+
+    inference = asked.parts.inference
+    described = inference.describe(asked.model, asked.version)
+    return answer(HTTPStatus.OK, open_inference.metadata(asked.model, described, inference.serving(asked.model)))
+
+
+def _model_ready(asked: Asked) -> Event:
+    """A model is ready when its artifact is loaded, or its fallback."""
+    asked.parts.inference.describe(asked.model, asked.version)
+    return answer(HTTPStatus.OK, {"name": asked.model, "ready": True})
+
+
+def _server() -> Event:
+    from tidegate.domain import open_inference
+
+    return answer(HTTPStatus.OK, open_inference.server(__version__))
+
+
+def _document(asked: Asked) -> Event:
+    return answer(HTTPStatus.OK, _described(asked))
+
+
+def _page(asked: Asked) -> Event:
+    from tidegate.domain import openapi
+
+    return text_answer(HTTPStatus.OK, openapi.page(_described(asked)), "text/html; charset=utf-8", _PAGE_HEADERS)
+
+
+def _described(asked: Asked) -> dict[str, Any]:
+    """The OpenAPI document of a model, or of the API when no model is named."""
+    from tidegate.domain import openapi
+
+    most = asked.parts.max_instances
+    if not asked.model:
+        return openapi.document(__version__, most)
+    return openapi.document(__version__, most, asked.model, asked.parts.inference.describe(asked.model))
+
+
+def _in_v2_words(response: Event) -> Event:
+    from tidegate.domain import open_inference
+
+    kept = {name: value for name, value in response["headers"].items() if name == "retry-after"}
+    return answer(
+        HTTPStatus(response["statusCode"]), open_inference.refused(json.loads(response["body"])), headers=kept
+    )
+
+
+# What the function's parts are not needed for.
+ALONE: Mapping[str, Callable[[], Event]] = {
+    "GET /health": lambda: answer(HTTPStatus.OK, {"status": "ok"}),
+    "GET /v2": _server,
+    "GET /v2/health/live": lambda: answer(HTTPStatus.OK, {"live": True}),
+}
+ROUTES: Mapping[str, Callable[[Asked], Event]] = {
+    "POST /models/{model}/predict": _predict,
+    "GET /models/{model}": _describe,
+    "POST /models/{model}/invocations": _invocations,
+    "GET /models/{model}/openapi.json": _document,
+    "GET /models/{model}/docs": _page,
+    "GET /openapi.json": _document,
+    "GET /docs": _page,
+    "GET /v2/health/ready": lambda _: answer(HTTPStatus.OK, {"ready": True}),  # its parts are there
+    "GET /v2/models/{model}": _metadata,
+    "GET /v2/models/{model}/ready": _model_ready,
+    "POST /v2/models/{model}/infer": _infer,
+    "GET /v2/models/{model}/versions/{version}": _metadata,
+    "GET /v2/models/{model}/versions/{version}/ready": _model_ready,
+    "POST /v2/models/{model}/versions/{version}/infer": _infer,
+}
 
 
 def _remaining(context: Any) -> Callable[[], float]:

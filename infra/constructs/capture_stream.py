@@ -61,6 +61,8 @@ CAPTURE_COLUMNS = {
     "score": "double",
     "probabilities": "map<string,double>",
     "violations": "array<string>",
+    "unusual": "boolean",
+    "fallback": "boolean",
     "error": "string",
     "shadow": f"struct<version:int,latency_ms:double,error:string,cold:boolean,{_SCORES}>",
     "sample": "double",

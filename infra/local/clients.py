@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.loaders import Loader
 
 AssumeRole = Callable[[str, str], Mapping[str, str]]
 """(role ARN, session name) -> credentials as environment variables"""
@@ -27,11 +28,22 @@ _PATIENT = Config(
 )
 
 
+class _Models(Loader):
+    """botocore's descriptions of the services, read once by a process: reading them is most of what a client costs."""
+
+    _read: ClassVar[dict[Any, Any]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cache = self._read
+
+
 class LocalSession(boto3.Session):
     """A boto3 session whose clients go to the local cloud."""
 
     def __init__(self, endpoint_url: str, region: str, credentials: Mapping[str, str]) -> None:
         bare = botocore.session.Session(session_vars=_NO_FILES)
+        bare.register_component("data_loader", _Models())
         super().__init__(botocore_session=bare, region_name=region, **credentials)
         self._endpoint_url = endpoint_url
 

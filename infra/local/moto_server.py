@@ -12,8 +12,10 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -22,7 +24,7 @@ import moto.cloudformation.parsing as cloudformation
 from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda_simple.models import LambdaSimpleBackend, lambda_simple_backends
-from moto.cloudformation.models import cloudformation_backends
+from moto.cloudformation.models import Stack, cloudformation_backends
 from moto.cloudwatch.models import Alarm, cloudwatch_backends
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
@@ -30,8 +32,9 @@ from moto.core.model_instances import reset_model_data
 from moto.core.models import MockAWS
 from moto.events.models import Rule, events_backends
 from moto.iam.access_control import PermissionResult
+from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.exceptions import NotFoundException
-from moto.iam.models import iam_backends
+from moto.iam.models import AWSManagedPolicy, IAMBackend, iam_backends
 from moto.kms.models import kms_backends
 from moto.logs.models import logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -267,7 +270,8 @@ class MotoServer:
     def create_stack(self, name: str, template: str, tags: dict[str, str]) -> None:
         """Creates a stack at once. Not by the API, which would turn an error of a resource into a bare HTTP 500."""
         backend = cloudformation_backends[self.account][self.region]
-        backend.create_stack(name=name, template=template, parameters={}, tags=tags)
+        with patch.object(Stack, "parse_template", staticmethod(json.loads)):  # moto's own reads it as YAML: slowly
+            backend.create_stack(name=name, template=template, parameters={}, tags=tags)
 
     def state_machines(self) -> StepFunctionsParserBackend:
         """moto's interpreter of state machines."""
@@ -312,6 +316,7 @@ class MotoServer:
             (LambdaSimpleBackend, "invoke", invoked_by_name),
             (FakeBucket, "get_permission", undecided),
             (MockAWS, "start", refused),
+            (IAMBackend, "_init_aws_policies", _aws_policies),
             *self.changes.replacements(),
         ):
             self._undo.enter_context(patch.object(owner, name, replacement))
@@ -321,6 +326,17 @@ def _waits(body: str) -> bool:
     """A queue waits for the function's verdict; SNS, S3 and log subscriptions invoke asynchronously, as on AWS."""
     records = json.loads(body).get("Records") or [{}]
     return bool(records[0].get("eventSource") == "aws:sqs")
+
+
+def _aws_policies(backend: IAMBackend) -> list[AWSManagedPolicy]:
+    """The policies that AWS itself defines, built once by a process; that takes a second."""
+    return [copy(policy) for policy in _built_aws_policies(backend.account_id, backend.region_name)]
+
+
+@cache
+def _built_aws_policies(account: str, region: str) -> list[AWSManagedPolicy]:
+    policies = json.loads(aws_managed_policies_data)
+    return [AWSManagedPolicy.from_data(name, account, region, policy) for name, policy in policies.items()]
 
 
 def _policy_texts(holder: Any) -> Iterator[Any]:
@@ -343,8 +359,8 @@ def _forget_everything() -> None:
 def _type_table() -> Iterator[None]:
     """moto caches its table of CloudFormation types when first asked; ours have to be in it."""
     caches = (cloudformation.get_model_list, cloudformation.get_model_map, cloudformation.get_name_type_map)
-    for cache in caches:
-        cache.cache_clear()
+    for kept in caches:
+        kept.cache_clear()
     yield
 
 

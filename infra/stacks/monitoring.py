@@ -7,7 +7,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from infra import dashboards
-from infra.constructs.alarms import FIVE_MINUTES, MINUTE, NAMESPACE, Alarms, model_on_dashboard
+from infra.constructs.alarms import FIVE_MINUTES, MINUTE, MODEL_IN_STATUS, NAMESPACE, Alarms, model_on_dashboard
 from infra.constructs.platform_function import PlatformFunction
 from infra.settings import DeploymentSettings
 from infra.stacks.announcements import AnnouncementsStack
@@ -20,6 +20,7 @@ from infra.stacks.watch import WatchStack
 CONTROL_P99_MS = 5_000
 # Sections of the runbook.
 CONTROL, REFUSED = "operations.md#the-control-api-fails-or-is-slow", "operations.md#lambda-refuses-calls"
+HOUR = 3600  # how often the watch counts
 CAPTURES = "operations.md#captures-are-missing-or-late"
 
 
@@ -193,6 +194,17 @@ class MonitoringStack(Stack):
             "More models are asked at once than Firehose has partitions for; their captures go to errors/.",
             runbook=CAPTURES,
             statistic="Maximum",
+        )
+
+        alarms.watch(
+            "targets",
+            NAMESPACE,
+            "TargetsMissed",
+            {"service": watch.observe.name, "stage": settings.stage},
+            "A model's last 24 hours miss a target of its spec; `tidegate status` says which, and by how much.",
+            runbook="watch.md#a-target-is-missed",
+            whose=MODEL_IN_STATUS,
+            period=HOUR,
         )
 
         watched = [*serving.alarms.made, *watch.alarms.made, *alarms.made]

@@ -16,10 +16,12 @@ from infra.constructs.permissions import Objects, acknowledge, allow, append_to_
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources, lock_hash
 from infra.constructs.state_machine import StateMachine
+from infra.cost import PRICES
 from infra.release_machine import Step, definition
 from infra.stacks.data import DataStack
 from tidegate.settings import (
     CatalogSettings,
+    GateSettings,
     PrepareSettings,
     RegistrySettings,
     RolloutSettings,
@@ -60,6 +62,13 @@ class ReleaseStack(Stack):
         artifacts = self._data.artifacts_bucket.bucket_name
         data = self._data.data_bucket.bucket_name
         step = StepSettings(registry_table=table, artifacts_bucket=artifacts)
+        gate = GateSettings(
+            registry_table=table,
+            artifacts_bucket=artifacts,
+            inference_memory_mb=str(settings.inference_memory_mb),
+            gb_second_usd=str(PRICES[f"lambda-{settings.architecture}"].each),
+            request_usd=str(PRICES["lambda-requests"].each + PRICES["http-api"].each),
+        )
         registry_only = RegistrySettings(registry_table=table)
         items = write_items(self._data.registry.table_arn)
         with_ledger = [*items, append_to_ledger(self._data.registry.table_arn)]
@@ -128,7 +137,7 @@ class ReleaseStack(Stack):
             self._step(
                 "reproduce", step, items, "Holds what was made again against its version", seconds=120, objects=[runs]
             ),
-            self._step("gate", step, items, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
+            self._step("gate", gate, items, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
             self._step("register", registry_only, with_ledger, "Registers the judged version", seconds=60),
             PlatformFunction(
                 self,

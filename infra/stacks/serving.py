@@ -25,6 +25,20 @@ INFERENCE_ROUTES = (
     "POST /models/{model}/predict",
     "GET /models/{model}",
     "GET /health",
+    "POST /models/{model}/invocations",
+    "GET /openapi.json",
+    "GET /docs",
+    "GET /models/{model}/openapi.json",
+    "GET /models/{model}/docs",
+    "GET /v2",
+    "GET /v2/health/live",
+    "GET /v2/health/ready",
+    "GET /v2/models/{model}",
+    "GET /v2/models/{model}/ready",
+    "POST /v2/models/{model}/infer",
+    "GET /v2/models/{model}/versions/{version}",
+    "GET /v2/models/{model}/versions/{version}/ready",
+    "POST /v2/models/{model}/versions/{version}/infer",
 )
 FEEDBACK_ROUTES = ("POST /feedback",)
 ROUTES = (*INFERENCE_ROUTES, *FEEDBACK_ROUTES)

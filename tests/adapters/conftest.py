@@ -9,9 +9,10 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
+from moto.server import ThreadedMotoServer
 
 from tests.fakes import InMemoryArtifacts, InMemoryCatalog, InMemoryDatasetFiles, InMemoryRegistry, InMemoryWorkflow
-from tidegate.aws import clients
+from tidegate.aws import clients, serving
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
@@ -40,6 +41,30 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         )
         clients.s3().create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         yield
+
+
+@pytest.fixture(scope="package")
+def _server() -> Iterator[str]:
+    """moto's services over HTTP, with the stores of `aws`."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def over_http(aws: None, _server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For what calls AWS without botocore, which is where moto intercepts."""
+    services = (serving._dynamodb, serving._firehose, serving._s3)
+    for name in ("DYNAMODB", "FIREHOSE", "S3"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name}", _server)
+    for service in services:
+        service.cache_clear()
+    yield
+    for service in services:
+        service().close()
+        service.cache_clear()
 
 
 def _one_dynamodb_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def _queue(name: str) -> str:
 
 
 def _cold() -> None:
-    for kept in (announce.wire, clients.sns, clients.eventbridge, telemetry.logger, telemetry.metrics):
+    for kept in (announce.wire, clients.sns, clients.eventbridge, telemetry.logger):
         kept.cache_clear()
 
 

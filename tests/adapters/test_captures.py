@@ -17,10 +17,13 @@ from tests.unit.control_api import spec_document
 from tests.unit.test_capture import capture
 from tests.unit.test_evidence import asked as served
 from tests.unit.test_evidence import feedback, lines, rollout, sure
-from tidegate.aws.captures import PREFIX, DynamoCapturePolicies, FirehoseCaptures, S3CaptureReader
+from tidegate.aws.capture_log import DynamoCapturePolicies, FirehoseCaptures
+from tidegate.aws.captures import PREFIX, S3CaptureReader
 from tidegate.aws.evidence import FEEDBACK, S3ArmsReader
 from tidegate.aws.lookup import S3CaptureLookup
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
+from tidegate.aws.serving import CaptureStream
+from tidegate.aws.table import Table
 from tidegate.domain.capture import Capture, CapturePolicy
 from tidegate.domain.dataset import Dataset
 from tidegate.domain.ids import uuid7
@@ -58,16 +61,17 @@ def captures(where: str) -> Any:
 
 
 @pytest.fixture
-def keep(where: str, captures: Any) -> Callable[[Capture], None]:
+def keep(where: str, captures: Any, request: pytest.FixtureRequest) -> Callable[[Capture], None]:
     """Offer a capture and see it delivered."""
 
     def through_firehose(one: Capture) -> None:
-        log = FirehoseCaptures(STREAM, policies=Everything(), signals=Silent())
+        log = FirehoseCaptures(CaptureStream(STREAM), policies=Everything(), signals=Silent())
         log.offer(one)
         log.deliver(5.0)
         _partition_as_firehose_does()
 
     if where == "aws":
+        request.getfixturevalue("over_http")
         _stream()
         return through_firehose
     return captures.offer  # type: ignore[no-any-return]
@@ -119,10 +123,10 @@ def test_of_objects_written_in_the_same_second_any_may_hold_the_newest(newest_in
     assert newest["id"] == "id-3"
 
 
-@pytest.mark.usefixtures("aws")
+@pytest.mark.usefixtures("over_http")
 def test_a_record_tells_what_the_delivery_before_it_took() -> None:
     _stream()
-    log = FirehoseCaptures(STREAM, policies=Everything(), signals=Silent())
+    log = FirehoseCaptures(CaptureStream(STREAM), policies=Everything(), signals=Silent())
     log.offer(asked(0))
     started = time.monotonic()
     log.deliver(5.0, 20.0)
@@ -195,7 +199,7 @@ def spec(**changes: Any) -> ModelSpec:
 
 @pytest.fixture
 def policies(aws: None) -> DynamoCapturePolicies:
-    return DynamoCapturePolicies(TABLE)
+    return DynamoCapturePolicies(Table(TABLE))
 
 
 def test_the_policy_is_that_of_the_current_spec_and_of_its_dataset(policies: DynamoCapturePolicies) -> None:

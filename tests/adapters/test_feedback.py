@@ -122,7 +122,6 @@ def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _cold() -> None:
     function.wire.cache_clear()
     telemetry.logger.cache_clear()
-    telemetry.metrics.cache_clear()
 
 
 def post(*items: dict[str, Any], model: str = "flight-delay") -> tuple[int, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from tidegate.aws.clients import s3
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import Table
-from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts
+from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts, unpacked
 from tidegate.domain.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.domain.watch import Attempt, Health, Outcome, Standing, Trigger
 from tidegate.errors import ConflictError, NotFoundError
@@ -90,7 +90,7 @@ def kept(where: str) -> Kept:
 
 
 def ids(lines: Any) -> list[str]:
-    return [json.loads(line)["id"] for part in lines for line in part]
+    return [json.loads(line)["id"] for part in lines for block in part for line in block.splitlines()]
 
 
 def test_a_standing_comes_back_as_it_was_saved(standings: Any) -> None:
@@ -202,6 +202,26 @@ def test_objects_of_several_packed_parts_are_read_to_the_end() -> None:
     assert found == [f"p{row}" for row in range(80_000)]
 
 
+@pytest.mark.parametrize("last", [b"", b"\n"])
+def test_lines_come_whole_however_long_and_whether_or_not_the_last_one_ends(last: bytes) -> None:
+    lines = [b'{"id":"p%d","inputs":"%s"}' % (row, b"x" * (997 * row % 70_000)) for row in range(60)]
+    lines.insert(30, b'{"id":"long","inputs":"%s"}' % (b"x" * 900_000))
+    given = b"\n".join(lines) + last
+    parts = [gzip.compress(given[start : start + 300_000]) for start in range(0, len(given), 300_000)]
+    blocks = list(unpacked(b"".join(parts)))
+    assert 2 < len(blocks) < len(lines)
+    assert [line for block in blocks for line in block.splitlines()] == lines
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: data[: len(data) // 2], lambda data: b"{}\n" + data]
+)
+def test_an_object_that_is_damaged_is_not_taken_for_a_short_one(damage: Callable[[bytes], bytes]) -> None:
+    data = gzip.compress(b'{"id":"p1"}\n' * 100)
+    with pytest.raises((EOFError, OSError)):
+        list(unpacked(damage(data)))
+
+
 def test_many_objects_are_read_in_their_order(kept: Kept) -> None:
     wanted = [f"p{number:02d}" for number in range(30)]
     for each in wanted:
@@ -260,7 +280,6 @@ def _cold() -> None:
     for function in (observe, survey):
         function.wire.cache_clear()
     telemetry.logger.cache_clear()
-    telemetry.metrics.cache_clear()
 
 
 def asked(rows: int, wind: float) -> None:
@@ -310,7 +329,7 @@ def test_a_drifting_model_is_found_counted_and_recorded(
     assert spent["usage"] == {"1": [1_000, 1_000, 1_000, 0, 0]}
     assert spent["bytes"] > 10_000
     printed = capsys.readouterr().out
-    assert parts_of(printed) == {("model",), ("model", "feature"), ("business_unit",)}
+    assert parts_of(printed) == {("model",), ("model", "feature"), ("model", "target"), ("business_unit",)}
     line = of_model(printed)
     assert (line["Drifted"], line["RetrainingWanted"], line["Rows"]) == ([1.0], [1.0], [1_000.0])
     dimensions = [set(names) for names in line["_aws"]["CloudWatchMetrics"][0]["Dimensions"]]

@@ -102,10 +102,19 @@ def test_a_candidate_that_refuses_three_in_a_hundred_requests_is_rolled_back_wit
     assert house.client.version(model, run["version"])["status"] == "withdrawn"
 
 
-def test_a_candidate_that_takes_far_longer_than_the_champion_is_rolled_back(house: House, model: str) -> None:
+def test_a_candidate_that_takes_far_longer_than_the_champion_is_rolled_back(
+    house: House, model: str, approver: Client
+) -> None:
     laborious = " and ".join(["abs(score - 1 + 1) >= 0"] * 35)
     rules = [{"name": f"laborious-{number}", "require": laborious} for number in range(2)]
     run = started(house, model, QUICK, candidates=BOOSTED, rules=rules, targets={"latency_p99_ms": 15})
+    asked = house.client.rollout(model, run["run_id"])
+    assert asked["phase"] == "approval", asked
+    assert asked["approval"]["reasons"] == [
+        "a target was changed: targets.latency_p99_ms: at most 15 ms, was at most 500 ms"
+    ]
+    assert approver.decide(house.client.version(model, run["version"]), "approve", "users wait too long")["changed"]
+    waits(house, run, "WaitStateEntered")
     traffic = Traffic(house, model, june(house, model, rows=100))
     rollout = follow(house, traffic, run, per_look=40)
     assert rollout["phase"] == "rolled_back", rollout

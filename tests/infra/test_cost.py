@@ -32,7 +32,8 @@ def test_the_watch_of_a_model_is_counted_by_the_model_but_for_its_totals() -> No
     one, forty = ({line.what: line.quantity for line in cost.watch(n, DeploymentSettings())} for n in (1, 40))
     assert forty["observe"] == 40 * one["observe"]
     assert (one["state machine"], forty["state machine"]) == (720, 2 * 720)
-    assert (one["metrics"], forty["metrics"]) == (9 + 9, 9 + 40 * 9)
+    assert (one["metrics"], forty["metrics"]) == (10 + 10, 10 + 40 * 10)
+    assert (one["metrics of targets"], forty["metrics of targets"]) == (6, 40 * 6)
     assert (one["metrics of versions, unit"], forty["metrics of versions, unit"]) == (4 + 8, 4 + 40 * 8)
 
 

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-from infra.dashboards import CHOSEN
+from infra.dashboards import CHOSEN, TARGETS
 from tests.infra.synthesized import Deployment
+from tidegate.domain.targets import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "layers/core/python/tidegate"
 # Where each service counts what it counts.
 EMITTERS = {
-    "inference": (CORE / "steps/inference.py", CORE / "aws/captures.py", ROOT / "functions/inference/handler.py"),
+    "inference": (CORE / "steps/inference.py", CORE / "aws/capture_log.py", ROOT / "functions/inference/handler.py"),
     "observe": (CORE / "steps/observe.py", CORE / "domain/costs.py"),
     "feedback": (CORE / "steps/feedback.py",),
 }
@@ -95,6 +96,17 @@ def test_every_metric_that_is_shown_is_emitted(deployment: Deployment) -> None:
             assert f'"{name}"' in sources[dimensions["service"]], (dimensions["service"], name)
         else:
             assert name in AWS[namespace, tuple(dimensions)], (namespace, name, dimensions)
+
+
+def test_a_model_shows_each_target_of_live_traffic_beside_its_limit(deployment: Deployment) -> None:
+    assert set(TARGETS) == {kind.name for kind in KINDS if kind.live}
+    shown = [
+        (dimensions["target"], name)
+        for _, name, dimensions in metrics(bodies(deployment)[f"tidegate-{deployment.stage}-model"])
+        if "target" in dimensions
+    ]
+    wanted = {(target, name) for target in TARGETS for name in ("TargetMeasured", "TargetLimit")}
+    assert set(shown) == wanted | {("", "TargetMissed")}
 
 
 def test_the_model_is_chosen_from_those_that_were_asked(deployment: Deployment) -> None:

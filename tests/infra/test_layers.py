@@ -1,5 +1,6 @@
 """Layers: what the locks promise, what the builder does, and whether every function starts on what it is given."""
 
+import compileall
 import hashlib
 import re
 import shutil
@@ -60,9 +61,19 @@ def test_serving_cannot_load_a_pickled_estimator() -> None:
     assert "scikit-learn" not in versions(layers.lock_file("serving"))
 
 
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The core layer as it is deployed, without the command line; compiled once for all who start on it."""
+    folder = tmp_path_factory.mktemp("layer") / "core"
+    left_out = shutil.ignore_patterns("cli", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "layers" / "core" / "python", folder, ignore=left_out)
+    assert compileall.compile_dir(folder, quiet=1)
+    return folder
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_handler_starts_on_its_own_folder_its_layers_and_the_runtime_alone(
-    name: str, deployments: dict[str, Deployment], tmp_path: Path
+    name: str, deployments: dict[str, Deployment], core: Path
 ) -> None:
     (function,) = [
         resource
@@ -74,11 +85,6 @@ def test_a_handler_starts_on_its_own_folder_its_layers_and_the_runtime_alone(
         for layer in layers.LAYERS
         if any(reference["Ref"].startswith(f"{layer.capitalize()}Layer") for reference in function.properties["Layers"])
     ]
-    # The core layer as it is deployed: without the command line.
-    core = tmp_path / "core"
-    shutil.copytree(
-        ROOT / "layers" / "core" / "python", core, ignore=shutil.ignore_patterns("cli", "__pycache__", "*.egg-info")
-    )
     local = layers.BUILT / "local"
     path = [ROOT / "functions" / name, core, local / layer / "python", local / layers.RUNTIME]
     code = f"import sys; sys.path[:0] = {[str(place) for place in path]!r}\n{START}"

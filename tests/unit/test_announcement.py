@@ -289,6 +289,29 @@ def test_drift_is_told_with_what_follows_from_it():
     assert announcement(Change(drifted, watch.started(drifted, Attempt("r-9", Trigger.DRIFT, AT)))) is None
 
 
+MISSES = replace(STEADY, revision=5, summary={"missed": {"latency_p99_ms": "latency_p99_ms is to be at most 20 ms"}})
+
+
+def test_a_target_is_told_once_when_it_is_missed_and_again_when_all_are_met():
+    found = told(STEADY, MISSES)
+    assert (found.severity, found.title, found.for_people) == (Severity.WARNING, "misses latency_p99_ms", True)
+    letter = text(replace(found, owner="ops@example.org", business_unit="operations"), stage="prod")
+    assert letter.startswith("trip-delay: misses latency_p99_ms\n")
+    assert "Why: latency_p99_ms is to be at most 20 ms\n" in letter
+    assert "Version 3 goes on serving" in letter
+    assert "docs/watch.md#a-target-is-missed" in letter
+    assert "    tidegate --stage prod drift trip-delay\n" in letter
+    assert "Model of ops@example.org (operations)." in letter
+    assert announcement(Change(MISSES, replace(MISSES, revision=6))) is None
+    again = told(MISSES, replace(STEADY, revision=6, summary={"missed": {}}))
+    assert (again.severity, again.title) == (Severity.INFO, "meets its targets again")
+
+
+def test_a_target_that_is_missed_as_a_model_drifts_is_told_with_the_drift():
+    drifted = replace(looked(STEADY, DRIFT), summary=MISSES.summary)
+    assert told(STEADY, drifted).reasons == (*DRIFT.drift, "latency_p99_ms is to be at most 20 ms")
+
+
 def test_people_hear_that_it_is_steady_again_only_when_they_had_heard_of_something():
     drifted, acknowledged = (
         looked(STEADY, DRIFT),

@@ -73,6 +73,8 @@ def test_a_record_has_every_field_of_the_schema_and_null_where_there_is_nothing(
         "score": 0.75,
         "probabilities": {"true": 0.75, "false": 0.25},
         "violations": [],
+        "unusual": False,
+        "fallback": False,
         "error": None,
         "shadow": None,
         "sample": 1.0,

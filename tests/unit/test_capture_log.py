@@ -2,40 +2,37 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from tests.unit.test_capture import capture
-from tidegate.aws.captures import ATTEMPTS, MAX_WAITING, MAX_WAITING_BYTES, SULK_SECONDS, FirehoseCaptures
+from tidegate.aws.capture_log import ATTEMPTS, MAX_WAITING, MAX_WAITING_BYTES, SULK_SECONDS, FirehoseCaptures
+from tidegate.aws.signed import CallRefusedError
 from tidegate.domain.capture import MASK, CapturePolicy
 from tidegate.errors import NotFoundError, UnavailableError
 
 
 @dataclass
 class Stream:
-    """A Firehose client: takes records unless told to fail."""
+    """Takes records unless told to fail."""
 
+    name: str = "captures"
     answers: list[Callable[[list[bytes]], set[int]] | Exception] = field(default_factory=list)
     taken: list[bytes] = field(default_factory=list)
     calls: int = 0
 
-    def put_record_batch(self, DeliveryStreamName: str, Records: list[dict[str, bytes]]) -> dict[str, Any]:  # noqa: N803
+    def put(self, records: Sequence[bytes]) -> list[bool]:
         self.calls += 1
-        data = [record["Data"] for record in Records]
+        data = list(records)
         answer = self.answers.pop(0) if self.answers else lambda _: set()
         if isinstance(answer, Exception):
             raise answer
         failed = answer(data)
         self.taken += [each for number, each in enumerate(data) if number not in failed]
-        said = [
-            {"ErrorCode": "ServiceUnavailableException"} if number in failed else {"RecordId": "r"}
-            for number in range(len(data))
-        ]
-        return {"FailedPutCount": len(failed), "RequestResponses": said}
+        return [number not in failed for number in range(len(data))]
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -75,10 +72,9 @@ class House:
 
     def __post_init__(self) -> None:
         self.log = FirehoseCaptures(
-            "captures",
+            self.stream,
             policies=self.policies,
             signals=self.signals,
-            client=lambda: self.stream,
             monotonic=lambda: self.now,
             sleep=self.sleep,
         )
@@ -96,9 +92,9 @@ def house() -> House:
     return House()
 
 
-BUSY = ClientError({"Error": {"Code": "ServiceUnavailableException"}}, "PutRecordBatch")
-DENIED = ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutRecordBatch")
-LATE = ConnectTimeoutError(endpoint_url="https://firehose")
+BUSY = UnavailableError("firehose is busy: ServiceUnavailableException")
+DENIED = CallRefusedError("firehose", 400, "AccessDeniedException")
+LATE = UnavailableError("firehose did not answer: TimeoutError")
 
 
 def test_what_is_offered_is_delivered_once(house: House) -> None:

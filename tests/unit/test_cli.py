@@ -23,7 +23,7 @@ from tests.unit.control_api import World, report_document, spec_document, spec_t
 from tests.unit.loopback import Loopback, artifact, loopback
 from tests.unit.test_capture import capture
 from tidegate.cli import client as client_module
-from tidegate.cli import exits, reporting
+from tidegate.cli import exits, render, reporting
 from tidegate.cli.main import cli, main
 from tidegate.cli.tool import Group
 
@@ -496,6 +496,20 @@ def test_two_versions_stand_side_by_side(run: Cli, trained: Loopback, tmp_path: 
     assert run("compare", "flight-delay", "1", "2", "--json") == exits.OK
     assert run.document["features"] == {"added": [], "removed": ["distance"]}
     assert run("compare", "flight-delay", "1", "7") == exits.NOT_FOUND
+
+
+def test_predictions_have_the_columns_that_their_task_answers_with() -> None:
+    def shown(**answer: object) -> list[str]:
+        written = io.StringIO()
+        whole = {"model": "rent", "version": 1, "reason": "champion", "predictions": [{"id": "id-1"} | answer]}
+        render.predictions(Console(file=written, width=100), whole)
+        return [" ".join(line.split()) for line in written.getvalue().splitlines()[1:]]
+
+    assert shown(score=208.8, lower=109.7, upper=307.8) == [
+        "# score lower upper prediction id",
+        "1 208.8000 109.7000 307.8000 id-1",
+    ]
+    assert shown(label="yes", score=0.5) == ["# label score prediction id", "1 yes 0.5000 id-1"]
 
 
 def test_the_report_tells_what_was_noted_of_the_data() -> None:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import boto3
@@ -15,6 +16,7 @@ from tidegate.cli.client import ATTEMPTS, Client, NotAllowedError, PlatformError
 from tidegate.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from tidegate.steps import documents
 
+_session = cache(boto3.Session)  # a new one reads botocore's data again
 ONE = {"carrier": "UA", "hour": 7, "distance": 1400.5}
 
 
@@ -31,7 +33,7 @@ def pauses() -> list[float]:
 
 @pytest.fixture
 def client(server: Loopback, pauses: list[float]) -> Iterator[Client]:
-    session = boto3.Session(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET, region_name=REGION)
+    session = _session(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET, region_name=REGION)
     made = Client.from_session(session, endpoint_url=server.url)
     made._pause = pauses.append
     yield made

@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from tests.fakes import FixedClock, InMemoryArtifacts, InMemoryRegistry
 from tests.tiny_onnx import linear_onnx
 from tidegate.domain.baseline import fit_rule
+from tidegate.domain.costs import Prices
 from tidegate.domain.evaluation import Evaluation
 from tidegate.domain.fallback import Fallback
 from tidegate.domain.prediction import Contract, FeatureContract, OutputRule, answers
@@ -32,6 +33,7 @@ from tidegate.steps.examine import examine
 from tidegate.steps.gate import gate
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
+PRICES = Prices(gb_second=0.00002, request=0.0000012, gb_month=0.0, memory_mb=1024)
 ROWS = 600
 CONTRACT = Contract(
     "delay",
@@ -210,8 +212,10 @@ class World:
             GateTask(run=self.run, fitted=self.fitted, evaluated=evaluated),
             models=self.registry,
             runs=self.registry,
+            versions=self.registry,
             artifacts=self.artifacts,
             clock=self.clock,
+            prices=PRICES,
         )
 
     @property
@@ -431,7 +435,8 @@ def test_a_good_first_version_passes_the_gate_and_the_report_holds_everything():
     report = world.report
     assert verdict.report_sha256 == hashlib.sha256(world.artifacts.objects[world.run.report_key]).hexdigest()
     assert set(report) == {
-        *("format", "model", "run_id", "task", "metric", "higher_is_better", "verdict", "evaluation", "lineage")
+        *("format", "model", "run_id", "task", "metric", "higher_is_better", "verdict", "evaluation", "lineage"),
+        "target_changes",
     }
     assert (report["format"], report["model"], report["run_id"], report["task"]) == (1, "delay", "r2", "binary")
     assert report["verdict"]["accepted"] is True
@@ -489,12 +494,44 @@ def test_targets_of_the_spec_become_checks():
     assert {"metric_target", "artifact_size"} <= failed
 
 
+@pytest.mark.parametrize(("limit", "accepted"), [(1e-6, False), (1.0, True)])
+def test_what_a_thousand_predictions_would_cost_is_estimated_and_held_against_the_target(limit, accepted):
+    world = World().train(
+        good_onnx(), spec=spec_of(targets={"cost_per_1000_usd_at_most": limit, "latency_p99_ms": 900})
+    )
+    assert world.gate().accepted is accepted
+    (check,) = [each for each in world.report["verdict"]["checks"] if each["name"] == "cost"]
+    scoring = world.evaluation.latency_ms.p99 * PRICES.gb_second  # 1,000 requests at 1 GB
+    assert check["value"] == pytest.approx(scoring + 1_000 * PRICES.request)
+
+
+def test_a_target_that_is_not_the_champions_is_told_by_report_and_run_from_what_to_what():
+    world = World().serve(good_onnx(), spec=spec_of(targets={"metric_at_least": 0.7, "latency_p99_ms": 400}))
+    changed = spec_of(targets={"latency_p99_ms": 400, "availability_at_least": 0.999}, seed=5)
+    world.train(good_onnx(), spec=changed)
+    world.gate()
+    said = [
+        "targets.metric_at_least: none, was at least 0.7 (of roc_auc)",
+        "targets.availability_at_least: at least 0.999, was none",
+    ]
+    assert world.report["target_changes"] == said
+    assert list(world.registry.run("delay", "r2").target_changes) == said
+
+
+def test_a_spec_that_differs_in_all_but_its_targets_changes_none():
+    world = World().serve(good_onnx())
+    world.train(good_onnx(), spec=spec_of(seed=9, description="tuned", watch={"min_rows": 200}))
+    world.gate()
+    assert world.registry.run("delay", "r2").target_changes == ()
+
+
 def test_gating_twice_writes_the_same_report():
     world = World().train(good_onnx())
     evaluated = world.evaluate()
     world.examine()
     task = GateTask(run=world.run, fitted=world.fitted, evaluated=evaluated)
-    ports = {"models": world.registry, "runs": world.registry, "artifacts": world.artifacts, "clock": world.clock}
+    known = dict.fromkeys(("models", "runs", "versions"), world.registry)
+    ports = known | {"artifacts": world.artifacts, "clock": world.clock, "prices": PRICES}
     first = gate(task, **ports)
     world.clock.move(seconds=60)
     assert gate(task, **ports) == first
@@ -509,8 +546,10 @@ def test_a_run_that_was_not_evaluated_cannot_be_gated():
             GateTask(run=world.run, fitted=world.fitted, evaluated=evaluated),
             models=world.registry,
             runs=world.registry,
+            versions=world.registry,
             artifacts=world.artifacts,
             clock=world.clock,
+            prices=PRICES,
         )
 
 

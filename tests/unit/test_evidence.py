@@ -107,14 +107,14 @@ def test_a_version_that_did_not_answer_has_an_error_or_a_time_out_and_no_score(
     why: str, counted: dict[str, int]
 ) -> None:
     by_champion = asked(2, reason=f"champion:{why}", version=3, error="E")
-    assert candidate(by_champion) == ArmCounts(requests=1, scores=(0, 0, 0, 0), **counted)
+    assert candidate(by_champion) == ArmCounts(requests=1, unavailable=1, scores=(0, 0, 0, 0), **counted)
     by_fallback = asked(2, reason=f"fallback:{why}", version=None, error="E")
-    assert candidate(by_fallback) == ArmCounts(requests=1, fallbacks=1, scores=(0, 0, 0, 0), **counted)
+    assert candidate(by_fallback) == ArmCounts(requests=1, fallbacks=1, unavailable=1, scores=(0, 0, 0, 0), **counted)
 
 
 def test_a_champion_that_is_passed_over_for_the_version_before_it_has_an_error() -> None:
     (look,) = looks([asked(arm="champion", reason="previous_good:not_loadable", version=2)])
-    assert look.champion == ArmCounts(requests=1, errors=1, scores=(0, 0, 0, 0))
+    assert look.champion == ArmCounts(requests=1, errors=1, unavailable=1, scores=(0, 0, 0, 0))
     assert look.candidate == ArmCounts(scores=(0, 0, 0, 0))
 
 
@@ -125,7 +125,7 @@ def test_a_request_that_nobody_answered_is_an_error_and_neither_slow_nor_a_fallb
     why: str, more: dict[str, int]
 ) -> None:
     nobody = asked(reason=f"unanswered:{why}", version=None, latency_ms=900.0, predictions=[{"id": why}], error="E")
-    assert candidate(nobody) == ArmCounts(requests=1, errors=1, scores=(0, 0, 0, 0), **more)
+    assert candidate(nobody) == ArmCounts(requests=1, errors=1, unavailable=1, scores=(0, 0, 0, 0), **more)
 
 
 def test_a_broken_rule_counts_once_for_a_request_and_its_row_has_no_score() -> None:
@@ -133,9 +133,33 @@ def test_a_broken_rule_counts_once_for_a_request_and_its_row_has_no_score() -> N
     assert candidate(broke) == ArmCounts(requests=1, violations=1, scores=(1, 0, 0, 1))
 
 
+def guarded() -> Capture:
+    """A request whose second row the version's guard gave to the fallback."""
+    first, second = asked(2, scores=[0.1, 0.3]).predictions
+    marked = {"unusual": True, "fallback": True, "why": "unusual"}
+    return asked(2, predictions=[first, {**second, **marked}])
+
+
+def test_a_row_that_a_guard_gave_to_the_fallback_is_no_fallback_and_no_error_and_has_no_score() -> None:
+    assert candidate(guarded()) == ArmCounts(requests=1, scores=(1, 0, 0, 0))
+
+
+def test_an_unusual_row_that_the_version_answered_counts_as_any_other() -> None:
+    marked = asked(predictions=[{"id": "i", "score": 0.3, "unusual": True}])
+    assert candidate(marked) == candidate(asked(scores=[0.3]))
+
+
+def test_records_from_before_there_were_guards_count_as_before() -> None:
+    tally = Tally(rollout())
+    for record in lines([asked(scores=[0.3])]):
+        del record["unusual"], record["fallback"]
+        tally.add(record)
+    assert [look.candidate for look in tally.looks()] == [candidate(asked(scores=[0.3]))]
+
+
 def test_a_broken_rule_that_nobody_could_stand_in_for_is_a_violation_and_an_error() -> None:
     broke = asked(reason="unanswered:rule_violated", version=None, violations=[["a"]], predictions=[{"id": "i"}])
-    assert candidate(broke) == ArmCounts(requests=1, errors=1, violations=1, scores=(0, 0, 0, 0))
+    assert candidate(broke) == ArmCounts(requests=1, errors=1, unavailable=1, violations=1, scores=(0, 0, 0, 0))
 
 
 def test_a_rule_that_the_champion_broke_in_the_candidates_place_is_not_held_against_the_candidate() -> None:
@@ -271,8 +295,8 @@ def test_in_the_shadow_phase_the_shadow_is_compared_with_what_answered() -> None
         shadowed(ShadowAnswer(4, [{"score": 0.6}]), reason="fallback:timed_out", version=None),
     ]
     (look,) = looks(served, rollout(Phase.SHADOW))
-    assert look.candidate == ArmCounts(requests=5, errors=1, timeouts=1, slow=1, scores=(2, 0, 1, 1))
-    assert look.champion == ArmCounts(requests=5, timeouts=1, fallbacks=1, slow=1, scores=(0, 2, 3, 0))
+    assert look.candidate == ArmCounts(requests=5, errors=1, timeouts=1, unavailable=2, slow=1, scores=(2, 0, 1, 1))
+    assert look.champion == ArmCounts(requests=5, timeouts=1, fallbacks=1, unavailable=1, slow=1, scores=(0, 2, 3, 0))
 
 
 def test_a_request_that_the_shadow_was_not_asked_is_not_compared() -> None:
@@ -337,6 +361,12 @@ def test_only_answers_of_the_sides_own_version_have_a_loss() -> None:
         asked(route=4, **sure(true=0.8)),
     ]
     assert labelled(True, *others) == ()
+
+
+def test_what_the_guard_gave_to_the_fallback_has_a_loss_so_that_it_hides_no_rows() -> None:
+    (prediction,) = asked(**sure(true=0.8)).predictions
+    marked = asked(predictions=[{**prediction, "unusual": True, "fallback": True}])
+    assert labelled(True, marked) == labelled(True, asked(**sure(true=0.8)))
 
 
 def test_a_label_counts_once_and_for_its_side() -> None:

@@ -25,7 +25,8 @@ from tidegate.domain.fallback import Fallback
 from tidegate.domain.ids import uuid7
 from tidegate.domain.prediction import Contract, OutputRule, answers, validate
 from tidegate.domain.reference import Reference, profiled
-from tidegate.domain.release import FallbackRef, Version
+from tidegate.domain.release import Version
+from tidegate.domain.route import FallbackRef
 from tidegate.domain.table import TARGET, Table
 from tidegate.messages import RunRef
 from tidegate.ml.scoring import load
@@ -403,6 +404,18 @@ def test_of_an_answer_that_broke_a_rule_the_version_s_own_score_is_explained(
     assert found["contributions"]["score"] == found["again"]["score"] > 0.5
     other = told.explained(told.captured(reason="champion:rule_violated", violations=[[]]))
     assert (other["answer"]["by"], other["answer"]["because"]) == ("version", "version 1 was the champion")
+
+
+def test_an_unusual_input_that_the_guard_gave_to_the_fallback_is_told_as_such(with_fallback: Told) -> None:
+    told = with_fallback
+    told.release()
+    marks = {"unusual": True, "fallback": True}
+    found = told.explained(told.captured(reason="champion", answer={"label": False, "score": 0.2, **marks}))
+    assert (found["answer"]["by"], found["answer"]["rule"], found["version"]["number"]) == ("fallback", "prior", 1)
+    assert found["answer"]["because"] == (
+        "version 1 was the champion, but the input lies far from those of training, so the fallback answered"
+    )
+    assert (found["again"]["difference"], found["again"]["same"]) == (None, None)
 
 
 def test_a_request_that_nobody_answered_is_told_as_such(told: Told) -> None:

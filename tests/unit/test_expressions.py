@@ -16,6 +16,7 @@ NAMES = {
     "wind dir": Type.NUMBER,
     "score": Type.NUMBER,
     "label": Type.ANY,
+    "due": Type.TIME,
 }
 
 
@@ -124,7 +125,7 @@ def test_places_count_characters_also_behind_other_scripts_and_line_breaks():
         ("open('x')", "open is no function here"),
         ("__import__('os')", "__import__ is no function here"),
         ("mn(hour)", "did you mean min?"),
-        ("hour(1)", "hour is no function here"),
+        ("minute(1)", "minute is no function here"),
         ("min()", "min takes at least one argument"),
         ("log(hour, 2)", "log takes one argument"),
         ("is_missing()", "is_missing takes one argument"),

@@ -82,6 +82,7 @@ def test_a_good_candidate_is_accepted_and_every_check_says_so_in_a_sentence():
         ("latency_p99", PASS, "scoring one row takes 0.02 ms (p50) and 0.05 ms (p99) of 50 ms allowed"),
         ("load_time", PASS, "loading takes 12 ms of 5000 ms allowed"),
         ("artifact_size", PASS, "the artifact has 3 MiB of 100 MiB allowed"),
+        ("cost", NONE, "the cost was not estimated"),
         ("fallback", NONE, "the fallback was not evaluated"),
         ("business_rules", NONE, "no business rules are declared"),
         ("calibration", NONE, "there are no probabilities or intervals to judge"),
@@ -90,6 +91,14 @@ def test_a_good_candidate_is_accepted_and_every_check_says_so_in_a_sentence():
         ("slices", NONE, "no slices are declared"),
         ("fairness", NONE, "no sensitive columns are declared"),
     ]
+
+
+@pytest.mark.parametrize(("limit", "outcome"), [(None, NONE), (0.0013, PASS), (0.0012, FAIL)])
+def test_the_estimated_cost_is_told_and_held_against_its_target(limit, outcome):
+    given = replace(GOOD, sections={"cost": {"per_1000_usd": 0.00123, "memory_mb": 1769}})
+    found = check(given, "cost", replace(POLICY, cost_per_1000_usd=limit))
+    assert (found.outcome, found.value, found.limit) == (outcome, 0.00123, limit)
+    assert found.statement.startswith("1,000 predictions are estimated to cost 0.00123 USD: 0.05 ms of scoring each")
 
 
 def test_fallback_and_broken_rules_are_told_and_never_judged():
@@ -324,6 +333,11 @@ FLIPS = [
     {"column": "age", "problem": "it is no feature of the model, so it cannot be changed"},
 ]
 MEASURED = replace(GOOD, sections={"calibration": CALIBRATED, "robustness": {"missing": LOSSES}, "flips": FLIPS})
+
+
+def test_one_feature_that_may_be_missing_is_the_only_one():
+    told = replace(GOOD, sections={"robustness": {"missing": [each for each in LOSSES if each["allowed"]][:1]}})
+    assert check(told, "robustness").statement.endswith(", the only feature that may be missing")
 
 
 @pytest.mark.parametrize(

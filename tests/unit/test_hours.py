@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tidegate.domain import hours
 from tidegate.domain.capture import MASK
@@ -132,12 +134,13 @@ def test_inputs_that_lack_a_feature_or_are_not_there_are_missing() -> None:
 
 
 def test_each_id_counts_once_however_often_and_wherever_it_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hours, "_LATEST_IDS", 300)  # so that ids are stored and merged many times
+    monkeypatch.setattr(hours, "_BLOCK_BYTES", 50_000)  # so that ids are stored and merged many times
     made = [record(number) for number in range(6_000)]
     again = [made[int(place)] for place in np.random.default_rng(3).integers(0, 6_000, 6_000)]
     twice = [each for each in made[:600] for _ in (1, 2)]
-    assert counted([*twice, *made, *again]) == counted(made)
-    assert counted(made).profile.rows == counted(made).predictions == 6_000
+    once = counted(made)
+    assert counted([*twice, *made, *again]) == once
+    assert once.profile.rows == once.predictions == 6_000
 
 
 def test_of_a_record_that_differs_the_first_is_counted() -> None:
@@ -204,7 +207,7 @@ def test_an_hour_survives_json_and_an_older_one_is_refused() -> None:
     document = json.loads(json.dumps(found.to_json()))
     assert Hour.from_json(document) == found
     assert document["usage"] == {"3": [50, 50, 200.0, 0, 1]}
-    with pytest.raises(ValueError, match="schema 1"):
+    with pytest.raises(ValueError, match=f"schema {SCHEMA - 1}"):
         Hour.from_json(document | {"schema": SCHEMA - 1})
 
 
@@ -214,8 +217,121 @@ def test_groups_of_a_dropped_feature_are_not_counted() -> None:
     assert counted(made, sensitive=("line",), dropped=("line",)).decisions == {}
 
 
-def test_garbage_is_collected_again_after_a_record_that_cannot_be_read() -> None:
+@pytest.mark.parametrize("broken", [b'{"id": ', b'{"id": "p9"', b'{"id": "p9",}', b"p9", b'{"inputs": {"wind": 1.}}'])
+def test_a_line_that_is_no_json_stops_the_count_and_garbage_is_collected_again(broken: bytes) -> None:
     counting = Counting(REFERENCE, version=3, outcomes={})
     with pytest.raises(json.JSONDecodeError):
-        counting.add([b'{"id": '])
+        counting.add([json.dumps(record(1)).encode(), broken])
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("odd", [[], "", 0, [1], "text", 7])
+def test_inputs_that_are_no_object_are_missing_when_empty_and_stop_the_count_otherwise(odd: Any) -> None:
+    if odd:
+        with pytest.raises(AttributeError):
+            counted([record(1), record(2, inputs=odd)])
+    else:
+        assert counted([record(1), record(2, inputs=odd)]) == counted([record(1), record(2, inputs=None)])
+
+
+def test_only_lines_that_the_fast_parser_refuses_go_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = {"wind": MASK, "gusts": None, "hour": 2**64, "weekend": "yes", "line": ["AA"], "else": {"a": [1]}}
+    made = [
+        record(1),
+        record(2, inputs=odd),
+        record(3, inputs=None, label="late", shadow={"version": 5, "latency_ms": 1}),
+    ]
+    wanted = counted(made)
+    read: list[bytes] = []
+    slow = json.loads
+    monkeypatch.setattr(hours.json, "loads", lambda line: read.append(line) or slow(line))
+    assert counted(made) == wanted
+    assert read == []
+    assert counted([*made, record(4, inputs={"wind": 10**400})]).profile.rows == 4
+    assert len(read) == 4
+
+
+_ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.floats(),
+    st.integers(),
+    st.sampled_from([2**53 + 1, 2**63, 2**64, -(2**70), 10**30, 10**400, -(10**400)]),
+    st.sampled_from(["AA", "ZZ", "", "NaN", "Infinity", "3.5", "null", '\u00fc\n"', MASK]),
+    st.lists(st.one_of(st.integers(), st.text(max_size=3)), max_size=2),
+    st.dictionaries(st.sampled_from(["wind", "x"]), st.one_of(st.none(), st.integers()), max_size=2),
+)
+_INPUTS = st.one_of(
+    st.none(), st.dictionaries(st.sampled_from([*(feature.name for feature in FEATURES), "else"]), _ODD, max_size=6)
+)
+_SHADOW = {"version": 5, "latency_ms": 12, "error": None}
+
+
+@st.composite
+def odd_record(draw: st.DrawFn) -> dict[str, Any]:
+    """What may come as a record: fields that are not there or null, others that nobody knows, inputs of any kind."""
+    changes = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "version": st.sampled_from([3, 3.0, 4, None]),
+                "reason": st.sampled_from(["champion", "candidate", "champion:timed_out"]),
+                "violations": st.sampled_from([[], None, ["too_low"]]),
+                "sample": st.sampled_from([1, 0.5]),
+                "billed_ms": st.sampled_from([None, 4, 0.125]),
+                "shadow": st.sampled_from([None, _SHADOW]),
+                "score": st.one_of(st.floats(0, 1), st.integers(0, 1)),
+                "label": st.sampled_from([True, False, None, "true", 1, 2**64, "maybe"]),
+                "inputs": _INPUTS,
+                "else": _ODD,
+            },
+        )
+    )
+    made = record(draw(st.integers(0, 12)), **changes)
+    for name in draw(
+        st.sets(st.sampled_from(["billed_ms", "violations", "shadow", "label", "probabilities", "inputs"]))
+    ):
+        made.pop(name)
+    return made
+
+
+@settings(deadline=None, max_examples=60)
+@given(made=st.lists(odd_record(), max_size=12), data=st.data())
+def test_odd_records_count_as_their_values_do_however_they_are_read_and_wherever_blocks_end(
+    made: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    how: Any = {"outcomes": {"p1": True, "p2": "false"}, "sensitive": ("line", "weekend", "hour", "wind")}
+    found = counted(made, **how)
+    first = {each["id"]: each for each in reversed(made)}.values()
+    own = [each for each in first if each["version"] == 3 and ":" not in each["reason"] and not each.get("violations")]
+    targets = [how["outcomes"][each["id"]] for each in own if each["id"] in how["outcomes"]]
+    assert found.profile == captured(LAYOUT, own, targets=targets)
+    unreadable = [each | {"beyond": 10**400, "nan": float("nan")} for each in made]  # but by the standard library
+    assert counted(unreadable, **how) == found
+    counting = Counting(REFERENCE, version=3, **how)
+    whole = b"".join(json.dumps(each).encode() + b"\n" for each in made).splitlines(keepends=True)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(whole)), max_size=4)))
+    counting.add(b"".join(whole[start:end]) for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True))
+    assert counting.hour("from") == found
+
+
+@pytest.mark.parametrize("name", ["wind speed", "\u98a8", 'so-called "wind"', "wind\\speed", "wind\n", "class", "f0"])
+def test_a_feature_may_have_any_name(name: str) -> None:
+    contract = Contract("late", "binary", (FeatureContract(name, "numeric"),), classes=(False, True))
+    table = Table({name: TABLE["wind"]})
+    layout, trained = reference(contract, table, score=SCORES, label=(SCORES >= 0.5).astype(int), target=SCORES > 0.4)
+    made = [record(number, inputs={name: number / 10, "wind": 0.5}) for number in range(200)]
+    found = counted(made, of=replace(REFERENCE, layout=layout, profile=trained))
+    assert found.profile == captured(layout, made)
+    assert found.profile.features[0][MISSING] == 0
+
+
+def test_inputs_that_a_guard_gave_to_the_fallback_are_watched_or_it_would_hide_their_drift() -> None:
+    made = [record(number, unusual=number % 3 == 0, fallback=number % 3 == 0) for number in range(90)]
+    assert counted(made).profile == captured(LAYOUT, made)
+
+
+def test_an_hour_of_other_answers_only_has_usage_and_no_profile() -> None:
+    found = counted(record(number, version=4) for number in range(20))
+    assert (found.profile.rows, found.answers.rows, found.usage["4"].predictions) == (0, 0, 20)
+    assert counted([]).usage == {}

@@ -22,8 +22,9 @@ from tests.tiny_onnx import linear_onnx
 from tidegate.domain.baseline import fit_rule
 from tidegate.domain.capture import Capture, CapturePolicy, line, records
 from tidegate.domain.fallback import Fallback
+from tidegate.domain.guard import fit
 from tidegate.domain.prediction import Contract, FeatureContract, OutputRule
-from tidegate.domain.release import CandidateRole, FallbackRef, Route, Served
+from tidegate.domain.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.table import Table
 from tidegate.errors import NotFoundError, UnavailableError
 from tidegate.ml.scoring import load
@@ -508,6 +509,33 @@ def test_when_the_registry_fails_the_last_known_route_serves_on(house, fault):
     house.registry.down = None
     house.release(2, onnx(1.0))
     house.clock.move(seconds=STALE.total_seconds())
+    assert version_served() == (2, "champion")
+
+
+def test_with_steady_requests_routes_are_read_between_answers_and_never_before_one(house):
+    version_served()
+    asked = house.registry.asked
+    house.release(2, onnx(1.0))
+    for _ in range(10):
+        house.clock.move(seconds=1)
+        version_served()
+        assert house.registry.asked == asked
+        house.parts.inference.refresh()
+        asked = house.registry.asked
+    assert version_served() == (2, "champion")
+    assert house.registry.asked == 6
+
+
+def test_a_route_that_cannot_be_read_between_answers_is_read_before_the_next_one(house):
+    version_served()
+    house.clock.move(seconds=2)
+    version_served()
+    house.registry.down = UnavailableError("DynamoDB did not answer")
+    house.parts.inference.refresh()
+    house.registry.down = None
+    house.release(2, onnx(1.0))
+    assert version_served() == (1, "champion")
+    house.clock.move(seconds=1)
     assert version_served() == (2, "champion")
 
 
@@ -1138,9 +1166,119 @@ def test_the_cold_path_imports_no_more_than_it_must():
     )
     modules = set(run.stdout.split())
     packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
-    powertools = {"aws_lambda_powertools", "botocore", "jmespath", "typing_extensions"}
     installed = {name for name in packages if not name.startswith(("_", "site"))}
-    assert installed == powertools | {"functions", "numpy", "onnxruntime", "tidegate"}
-    # Powertools reads botocore's version, which costs 0.4 ms; its clients would cost 250.
-    assert {name for name in modules if name.startswith("botocore")} <= {"botocore"}
+    assert installed == {"functions", "numpy", "onnxruntime", "tidegate"}
     assert modules.isdisjoint({"tidegate.spec", "tidegate.messages", "tidegate.aws.registry"})
+
+
+# Unusual inputs
+
+
+FAR = {"distance": 4900, "carrier": "UA"}
+
+
+def watching(answer: str = "model", contract: Contract = CONTRACT) -> Contract:
+    """A contract with a guard that knows distances from 0 to 1000."""
+    chance = np.random.default_rng(0)
+    rows = Table({"distance": chance.uniform(0, 1000, 5_000), "carrier": chance.choice(["AA", "UA"], 5_000)})
+    return replace(contract, guard=fit(contract, contract.inputs(rows), share=0.001, answer=answer))
+
+
+def test_an_answer_to_an_unusual_input_says_so_and_only_that_one(house):
+    house.release(2, onnx(0.0, watching()))
+    status, body, _ = predict(GOOD, FAR)
+    assert (status, body["version"], body["reason"]) == (200, 2, "champion")
+    usual, unusual = body["predictions"]
+    assert set(usual) == {"id", "label", "score", "probabilities"}
+    assert unusual["unusual"] is True
+    assert set(unusual) == {*usual, "unusual"}
+    assert unusual["score"] == pytest.approx(1 / (1 + np.exp(-4.4)), abs=1e-6)  # the model's own
+    assert house.meter.counts["Unusual"] == 1
+    assert "FallbackServed" not in house.meter.counts
+    kept = list(records(house.captures.offered[-1], CapturePolicy()))
+    assert [(record["unusual"], record["fallback"]) for record in kept] == [(False, False), (True, False)]
+
+
+def test_nothing_is_marked_or_counted_when_all_is_as_usual(house):
+    house.release(2, onnx(0.0, watching()))
+    predict(GOOD)
+    assert "Unusual" not in house.meter.counts
+
+
+def test_by_spec_the_fallback_answers_an_unusual_input(house):
+    house.falls_back()
+    house.release(2, onnx(0.0, watching("fallback")))
+    status, body, _ = predict(GOOD, FAR)
+    assert (status, body["version"], body["reason"]) == (200, 2, "champion")
+    assert "why" not in body
+    usual, unusual = body["predictions"]
+    assert "fallback" not in usual
+    assert (unusual["score"], unusual["label"]) == (0.25, False)
+    assert (unusual["fallback"], unusual["why"], unusual["unusual"]) == (True, "unusual", True)
+    assert house.meter.counts["Unusual"] == house.meter.counts["FallbackServed:unusual"] == 1
+    capture = house.captures.offered[-1]
+    assert (capture.version, capture.arm, capture.reason, capture.error) == (2, "champion", "champion", "")
+    kept = list(records(capture, CapturePolicy()))
+    assert [(record["unusual"], record["fallback"]) for record in kept] == [(False, False), (True, True)]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_without_a_usable_fallback_the_model_answers_an_unusual_input_and_it_stays_marked(house, broken):
+    if broken:
+        house.falls_back()
+        house.artifacts.objects[house.registry._routes[MODEL].fallback.key] += b" "
+    house.release(2, onnx(0.0, watching("fallback")))
+    status, body, _ = predict(FAR)
+    assert (status, body["version"]) == (200, 2)
+    (only,) = body["predictions"]
+    assert only["unusual"] is True
+    assert "fallback" not in only
+    assert only["score"] > 0.9
+    assert house.meter.counts["Unusual"] == 1
+
+
+def test_rules_look_at_what_the_model_answered_and_the_mark_stays(house):
+    rules = (OutputRule("never-sure", "score < 0.9"),)
+    house.falls_back()
+    house.release(2, onnx(0.0, replace(watching(), rules=rules)))
+    (only,) = predict(FAR)[1]["predictions"]
+    assert (only["rule"], only["fallback"], only["unusual"]) == ("never-sure", True, True)
+    assert "why" not in only
+
+
+def test_rules_do_not_look_at_what_the_fallback_answered_for_the_guard(house):
+    rules = (OutputRule("never-sure", "score < 0.1"),)
+    house.falls_back()
+    house.release(2, onnx(0.0, replace(watching("fallback"), rules=rules)))
+    far, near = predict(FAR, GOOD)[1]["predictions"]
+    assert (far["why"], far["score"]) == ("unusual", 0.25)
+    assert "rule" not in far
+    assert near["rule"] == "never-sure"
+    assert house.captures.offered[-1].violations == [(), ("never-sure",)]
+
+
+def test_each_version_has_its_own_guard(house):
+    house.falls_back()
+    second(house, onnx(0.0, watching("fallback")))
+    assert "unusual" in predict(FAR)[1]["predictions"][0]
+    house.change(candidate=None, candidate_bp=0)
+    house.clock.move(seconds=3)
+    assert "unusual" not in predict(FAR)[1]["predictions"][0]
+
+
+def test_a_shadow_is_asked_itself_whatever_its_guard_says(house):
+    key = f"runs/{MODEL}/r-9/model.onnx"
+    house.falls_back()
+    house.change(shadow=Served(9, key, house.artifacts.put(key, onnx(0.0, watching("fallback")))))
+    (only,) = predict(FAR)[1]["predictions"]
+    shadow = house.captures.offered[-1].shadow
+    assert "unusual" not in only
+    assert shadow.predictions[0]["score"] > 0.9
+    assert "Unusual" not in house.meter.counts
+
+
+def test_an_artifact_whose_guard_is_not_its_contracts_is_refused(house):
+    guard = watching().guard
+    stray = replace(guard, numbers=(replace(guard.numbers[0], name="height"),))
+    house.release(2, onnx(0.0, replace(CONTRACT, guard=stray)))
+    assert version_served() == (1, "previous_good")

@@ -8,6 +8,7 @@ import pytest
 
 from tests.tiny_onnx import linear_onnx
 from tests.unit.test_evaluate import CONTRACT, EFFECTS, ROWS, World, flights, good_onnx, spec_of
+from tidegate.domain.guard import fit
 from tidegate.domain.prediction import Contract, PredictionInterval
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
 from tidegate.ml.scoring import load
@@ -49,6 +50,43 @@ def test_a_binary_model_has_these_sections_and_no_others():
     assert [each["feature"] for each in found["robustness"]["worst_case"]] == ["wind", "hour"]
     assert [each["feature"] for each in found["dependence"]] == ["wind", "hour", "carrier"]
     assert found["calibration"]["ece"]["value"] < 0.06
+
+
+def knowing_carriers():
+    carrier, *others = CONTRACT.features
+    return replace(CONTRACT, features=(replace(carrier, categories=("AA", "UA")), *others))
+
+
+def guarded_onnx(answer="model", share=0.01):
+    """A version whose guard has seen no strong winds."""
+    rows = flights(4000, seed=3)
+    calm = rows.take(abs(rows["wind"]) < 1.2)
+    contract = knowing_carriers()
+    return good_onnx(replace(contract, guard=fit(contract, contract.inputs(calm), share=share, answer=answer)))
+
+
+def test_a_guard_is_tried_on_the_holdout():
+    holdout = flights(3000, seed=12)
+    found = measured(guarded_onnx("fallback"), holdout=holdout)["guard"]
+    windy = abs(holdout["wind"]) > 1.2
+    assert (found["answer"], found["share"], found["holdout_rows"]) == ("fallback", 0.01, 3000)
+    assert 0.3 * windy.sum() < found["unusual_rows"] < 1.1 * windy.sum() + 0.01 * 3000
+    assert found["unusual"]["value"] == pytest.approx(found["unusual_rows"] / 3000)
+    assert found["features"][0]["feature"] == "wind"
+    assert found["features"][0]["share"] > 0.9
+    metric = found["metric"]
+    assert metric["unusual"]["value"] > metric["usual"]["value"] > 0.6  # strong winds tell most
+    assert metric["unusual_by_fallback"]["value"] < metric["unusual"]["low"]
+
+
+def test_of_too_few_unusual_rows_no_metric_is_told():
+    rows = flights()
+    contract = knowing_carriers()
+    guard = fit(contract, contract.inputs(rows), share=0.01, answer="model")
+    found = measured(good_onnx(replace(contract, guard=guard)))["guard"]
+    assert found["unusual_rows"] < 10
+    assert (found["metric"]["unusual"], found["metric"]["unusual_by_fallback"]) == (None, None)
+    assert found["metric"]["usual"]["value"] > 0.7
 
 
 def test_the_same_version_is_measured_the_same():

@@ -95,9 +95,12 @@ class House:
         reference: Reference | None = None,
         served: bool = True,
         value: dict[str, Any] | None = None,
+        targets: dict[str, Any] | None = None,
+        sensitive_columns: list[str] | None = None,
         **watch: Any,
     ) -> None:
-        self.spec = spec(features=FEATURES, baseline=BASELINE, watch=watch, value=value)
+        demanded = {"targets": targets or {}, "sensitive": sensitive_columns or []}
+        self.spec = spec(features=FEATURES, baseline=BASELINE, watch=watch, value=value, **demanded)
         self.registry, self.artifacts, self.clock = InMemoryRegistry(), InMemoryArtifacts(), FixedClock(NOW)
         self.hours, self.verdicts, self.standings = InMemoryHours(), InMemoryVerdicts(), InMemoryStandings()
         self.world, self.now = World(), NOW
@@ -316,6 +319,143 @@ def test_too_little_traffic_is_no_verdict() -> None:
     house = House()
     house.ask(99)
     assert house.look().standing.health is Health.UNKNOWN
+
+
+# Targets
+
+
+def held(house: House) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in house.verdict()["targets"]}
+
+
+def of_target(looked: Looked, name: str) -> dict[str, float]:
+    (found,) = [values for about, values in looked.apart if about.get("target") == name]
+    return dict(found)
+
+
+def test_traffic_that_keeps_every_target_misses_none() -> None:
+    governance = {"demographic_parity": 0.2}
+    wanted = {"metric_at_least": 0.7, "latency_p99_ms": 20, "availability_at_least": 0.99}
+    house = House(
+        targets={**wanted, "governance": governance, "cost_per_1000_usd_at_most": 0.01}, sensitive_columns=["line"]
+    )
+    house.ask(2_000, labelled=1.0)
+    looked = house.look()
+    assert {name: each["outcome"] for name, each in held(house).items()} == dict.fromkeys(
+        [*wanted, "demographic_parity", "cost_per_1000_usd_at_most"], "met"
+    )
+    assert looked.metrics["TargetsMissed"] == 0.0
+    assert looked.standing.summary["missed"] == {}
+    assert of_target(looked, "latency_p99_ms") == {
+        "TargetLimit": 20.0,
+        "TargetMissed": 0.0,
+        "TargetMeasured": pytest.approx(1.0, rel=0.05),
+    }
+
+
+def test_quality_below_the_target_is_missed_only_where_its_whole_interval_is() -> None:
+    def looked_at(limit: float) -> dict[str, Any]:
+        house = House(targets={"metric_at_least": limit})
+        house.ask(2_000, labelled=1.0)
+        house.look()
+        return held(house)["metric_at_least"]
+
+    found = looked_at(0.99)
+    assert found["outcome"] == "missed"
+    between = looked_at((found["measured"] + found["high"]) / 2)
+    assert between["outcome"] == "met"
+    assert "not shown to be missed" in between["statement"]
+
+
+def test_quality_without_labels_is_no_verdict_on_its_target() -> None:
+    house = House(targets={"metric_at_least": 0.99})
+    house.ask(2_000)
+    looked = house.look()
+    assert held(house)["metric_at_least"]["outcome"] == "insufficient_data"
+    assert of_target(looked, "metric_at_least") == {"TargetLimit": 0.99, "TargetMissed": 0.0}
+
+
+def test_slow_requests_miss_the_latency_target_but_for_those_that_had_to_open_an_artifact() -> None:
+    house = House(targets={"latency_p99_ms": 20})
+    house.ask(1_900)
+    house.ask(100, change={"latency_ms": 80.0, "cold": True})
+    house.look()
+    assert held(house)["latency_p99_ms"]["outcome"] == "met"
+    house.ask(100, change={"latency_ms": 80.0})
+    looked = house.look()
+    missed = held(house)["latency_p99_ms"]
+    assert (missed["outcome"], missed["measured"]) == ("missed", pytest.approx(80, rel=0.05))
+    assert missed["low"] > 20
+    assert looked.metrics["TargetsMissed"] == 1.0
+    assert looked.standing.health is Health.STEADY
+    assert "latency_p99_ms is to be at most 20 ms: missed" in looked.standing.summary["missed"]["latency_p99_ms"]
+
+
+def test_requests_that_others_answered_in_its_place_make_a_version_unavailable() -> None:
+    house = House(targets={"availability_at_least": 0.99})
+    house.ask(970)
+    house.ask(20, change={"version": None, "reason": "fallback:timed_out"})
+    house.ask(10, change={"version": None, "reason": "unanswered:scoring_failed", "error": "E"})
+    house.ask(100, change={"version": None, "arm": "fallback", "reason": "fallback:killed"})
+    house.look()
+    missed = held(house)["availability_at_least"]
+    assert (missed["outcome"], missed["measured"]) == ("missed", pytest.approx(0.97))
+
+
+def test_a_request_of_many_rows_is_one_request() -> None:
+    house = House(targets={"availability_at_least": 0.9})
+    house.ask(600)
+    rows = {
+        "instances": [{"wind": 20.0, "line": "red"}] * 300,
+        "predictions": [{"id": f"f{row}"} for row in range(300)],
+    }
+    house.ask(1, change={"version": None, "reason": "fallback:timed_out", **rows})
+    house.look()
+    assert held(house)["availability_at_least"]["measured"] == pytest.approx(600 / 601)
+
+
+def test_another_versions_requests_are_not_held_against_the_champion() -> None:
+    house = House(targets={"availability_at_least": 0.99, "latency_p99_ms": 20})
+    house.ask(600)
+    house.ask(300, change={"version": 7, "arm": "candidate", "reason": "candidate", "latency_ms": 500.0})
+    house.ask(300, change={"version": 7, "arm": "champion", "route": 0, "latency_ms": 500.0})
+    house.ask(300, change={"version": 1, "arm": "candidate", "reason": "champion:timed_out", "latency_ms": 500.0})
+    house.look()
+    assert {each["outcome"] for each in held(house).values()} == {"met"}
+    assert held(house)["availability_at_least"]["measured"] == 1.0
+
+
+def test_an_outage_of_all_requests_of_a_route_counts() -> None:
+    house = House(targets={"availability_at_least": 0.99})
+    house.ask(600, change={"version": None, "reason": "fallback:not_loadable", "route": 8})
+    house.look()
+    assert held(house)["availability_at_least"]["measured"] == 0.0
+
+
+def test_groups_of_a_target_are_compared_on_live_traffic_by_its_limit() -> None:
+    house = House(targets={"governance": {"demographic_parity": 0.05}}, sensitive_columns=["line", "region"])
+    house.ask(1_000, lines=["blue"])
+    house.ask(1_000, lines=["red"], wind=24)
+    house.look()
+    missed = held(house)["demographic_parity"]
+    assert missed["outcome"] == "missed"
+    assert "line, red against blue" in missed["statement"]
+    assert house.window()["parity"] == []
+
+
+def test_predictions_that_cost_more_than_the_target_miss_it() -> None:
+    house = House(targets={"cost_per_1000_usd_at_most": 0.0005})
+    house.ask(1_000)
+    looked = house.look()
+    assert held(house)["cost_per_1000_usd_at_most"]["measured"] == pytest.approx(0.001)
+    assert looked.metrics["TargetsMissed"] == 1.0
+
+
+def test_few_requests_are_no_verdict_on_any_target() -> None:
+    house = House(targets={"availability_at_least": 0.999, "cost_per_1000_usd_at_most": 1e-9})
+    house.ask(400, change={"latency_ms": 900.0, "version": None, "reason": "fallback:timed_out"})
+    assert house.look().metrics["TargetsMissed"] == 0.0
+    assert {each["outcome"] for each in held(house).values()} == {"insufficient_data"}
 
 
 # What cannot be judged

@@ -10,7 +10,8 @@ from tests.unit.loopback import Loopback
 from tests.unit.test_cli import Cli, run, server  # noqa: F401  fixtures
 from tidegate import roles
 from tidegate.cli import exits
-from tidegate.domain.release import CandidateRole, Cause, kill
+from tidegate.domain.release import Cause, kill
+from tidegate.domain.route import CandidateRole
 from tidegate.roles import Role, roles_for
 
 BO = "arn:aws:sts::123456789012:assumed-role/Operator/bo"

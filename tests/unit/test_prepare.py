@@ -12,7 +12,8 @@ from tidegate.domain.baseline import FittedRule
 from tidegate.domain.dataset import Exclusion
 from tidegate.domain.fallback import Fallback
 from tidegate.domain.prediction import Contract
-from tidegate.domain.release import Cause, Route, RunStatus, Served, Version, VersionStatus, promote
+from tidegate.domain.release import Cause, RunStatus, Version, VersionStatus, promote
+from tidegate.domain.route import Route, Served
 from tidegate.domain.splits import training_rows
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
 from tidegate.errors import DataCheckError, DatasetInvalidError, NotFoundError

@@ -4,7 +4,8 @@ import pytest
 
 from tests.fakes import FixedClock, InMemoryRegistry
 from tidegate.domain.ledger import verify
-from tidegate.domain.release import Cause, FallbackRef, Run, RunError, RunStatus, VersionStatus, promote
+from tidegate.domain.release import Cause, Run, RunError, RunStatus, VersionStatus, promote
+from tidegate.domain.route import FallbackRef
 from tidegate.errors import ConflictError, NotFoundError
 from tidegate.messages import Evaluated, Fitted, Registered, RegisterTask, RunRef, Verdict
 from tidegate.spec import ModelSpec, ReleaseRules
@@ -118,6 +119,16 @@ def test_a_version_needs_the_approval_that_the_spec_of_its_run_asks_for(approval
     version = registry.version("flight-delay", 1)
     assert version.needs_approval is (approval == "required")
     assert version.may_serve is (approval == "none")
+
+
+def test_a_changed_target_needs_an_approval_that_the_spec_does_not_ask_for():
+    registry = a_registry()
+    said = "targets.latency_p99_ms: at most 80 ms, was at most 50 ms"
+    registry.note("flight-delay", "r-001", "gate", AT, target_changes=(said,))
+    do(registry, a_task())
+    version = registry.version("flight-delay", 1)
+    assert (version.needs_approval, version.may_serve) == (True, False)
+    assert version.approval_reasons == (f"a target was changed: {said}",)
 
 
 @pytest.mark.parametrize("accepted", [True, False])

@@ -5,13 +5,9 @@ import pytest
 
 from tidegate.domain.ledger import Share
 from tidegate.domain.release import (
-    CandidateRole,
     Cause,
-    FallbackRef,
-    Route,
     RouteChange,
     RunStatus,
-    Served,
     Version,
     VersionStatus,
     canary,
@@ -31,6 +27,7 @@ from tidegate.domain.release import (
     watched,
     withdraw,
 )
+from tidegate.domain.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.routing import Choice, Reason, choose
 from tidegate.errors import ConflictError
 

@@ -13,6 +13,7 @@ import pytest
 from tests.fakes import InMemoryArtifacts
 from tests.unit.control_api import World, report_document
 from tests.unit.releasing import House, house_with, spec, trips
+from tidegate.domain.costs import Prices
 from tidegate.domain.dataset import Exclusion
 from tidegate.domain.evaluation import Estimate
 from tidegate.domain.release import Cause, promote
@@ -53,6 +54,8 @@ KNOWN_TAGS = {
     *("svg", "desc", "g", "path", "use", "defs", "text", "clippath", "rect"),
 }
 
+FREE = Prices(gb_second=0.0, request=0.0, gb_month=0.0, memory_mb=1024)
+
 
 def binary(**changes: Any) -> ModelSpec:
     """A spec under which everything is measured."""
@@ -85,7 +88,7 @@ def release(house: House, wanted: ModelSpec, run_id: str = "run-1") -> ReportTas
     others = kept | {"versions": house.registry}
     evaluated = evaluate(EvaluateTask(run=ref, fitted=fitted), **others, routes=house.registry, load=load)
     examine(ExamineTask(run=ref, fitted=fitted), **others, search=tree_leaves, groups=FairlearnGroups())
-    verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **kept)
+    verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **others, prices=FREE)
     task = RegisterTask(run=ref, fitted=fitted, evaluated=evaluated, verdict=verdict)
     registry = house.registry
     registered = register(task, **known, models=registry, versions=registry, routes=registry, rollouts=registry)
@@ -196,11 +199,18 @@ def test_the_page_tells_verdict_data_features_and_lineage(page: str, found: dict
         assert f"{rows:,}" in text, part
 
 
+def test_the_page_tells_what_the_input_guard_does_on_the_holdout(page: str, found: dict[str, Any]) -> None:
+    guard = found["evaluation"]["sections"]["guard"]
+    text = Read(page).text
+    assert f"The input guard marks {guard['unusual_rows']:,} of {guard['holdout_rows']:,} held-out rows" in text
+    assert "the model answers them." in text
+
+
 def test_the_verdict_comes_first(page: str) -> None:
     text = Read(page).text
     places = [
         text.index(part)
-        for part in ("accepted", "Of 15 checks", "Licence", "numeric, mph", "Expected calibration error")
+        for part in ("accepted", "Of 16 checks", "Licence", "numeric, mph", "Expected calibration error")
     ]
     assert places == sorted(places)
 

@@ -13,6 +13,7 @@ from tests.unit.loopback import Loopback
 from tests.unit.releasing import House, house_with, spec, to_csv, trips
 from tests.unit.test_cli import Cli, run, server, started  # noqa: F401  fixtures
 from tidegate.cli import exits
+from tidegate.domain.costs import Prices
 from tidegate.domain.dataset import Exclusion
 from tidegate.domain.release import Cause, Run, RunStatus, promote
 from tidegate.domain.table import Table
@@ -44,6 +45,7 @@ from tidegate.steps.select import select
 from tidegate.steps.train import train
 
 MODEL = "trip-delay"
+FREE = Prices(gb_second=0.0, request=0.0, gb_month=0.0, memory_mb=1024)
 SPEC = spec(gate={"resample_by": "row", "resamples": 200, "min_rows": 50, "margin": 0.2})
 
 
@@ -84,7 +86,7 @@ def released(house: House, *, known_environment: bool = True) -> RunRef:
     examine(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
     if not known_environment:
         del artifacts.objects[ref.environment_key]
-    verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **kept)
+    verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **kept, versions=registry, prices=FREE)
     done = RegisterTask(run=ref, fitted=fitted, evaluated=evaluated, verdict=verdict)
     del kept["artifacts"]
     register(done, **kept, versions=registry, routes=registry, rollouts=registry)

@@ -12,17 +12,9 @@ from tests.unit.test_release import a_version, served
 from tidegate.domain import canary, release, rollout
 from tidegate.domain.canary import DEMANDS, ArmCounts, Look, Metric, Policy
 from tidegate.domain.ledger import ALL_BP, LedgerEntry, served_at, verify
-from tidegate.domain.release import (
-    CandidateRole,
-    Cause,
-    FallbackRef,
-    Route,
-    RouteChange,
-    Version,
-    VersionStatus,
-    shares,
-)
+from tidegate.domain.release import Cause, RouteChange, Version, VersionStatus, shares
 from tidegate.domain.rollout import AtDeadline, Decision, Evidence, Phase, Plan, Rollout, Step
+from tidegate.domain.route import CandidateRole, FallbackRef, Route
 from tidegate.errors import ConflictError, ForbiddenError
 
 MODEL = "flight-delay"

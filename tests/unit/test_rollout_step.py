@@ -1,4 +1,5 @@
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -73,13 +74,20 @@ class Releases:
         return ModelSpec.parse(json.loads(SPEC.canonical_json()) | {"release": release})
 
     def registered(
-        self, run_id: str = "r-001", *, scores: dict[str, Any] | None = None, leased: bool = True, **release: Any
+        self,
+        run_id: str = "r-001",
+        *,
+        scores: dict[str, Any] | None = None,
+        leased: bool = True,
+        target_changes: tuple[str, ...] = (),
+        **release: Any,
     ) -> RolloutTask:
         """An accepted version. `leased`: its run holds the model's lease still."""
         spec = self.spec(release or AT_ONCE)
         self.registry.apply(spec, author=BOB, at=AT)
         until = self.clock.now() + timedelta(hours=3) if leased else self.clock.now()
         request(self.registry, run_id, spec, by=ANN, at=self.clock.now(), lease_until=until)
+        self.registry.note(MODEL, run_id, "gate", AT, target_changes=target_changes)
         ref = RunRef(model=MODEL, run_id=run_id)
         sections = {"scores": {"distance": 0.05, "edges": EDGES}} if scores is None else scores
         report = {"evaluation": {"sections": sections}}
@@ -249,6 +257,21 @@ def test_a_promoted_version_that_turns_out_worse_gives_way_to_the_one_held_back(
     moved = house.moved(task, WORSE, minutes=5)
     assert (moved.next, moved.phase, moved.serves) == ("done", "rolled_back", False)
     assert house.served() == (1, None, 0)
+
+
+def test_a_version_whose_targets_were_changed_waits_for_somebody_who_did_not_make_it():
+    house = Releases()
+    house.champion()
+    said = "gate.margin: at most 0.1 (of roc_auc), was at most 0 (of roc_auc)"
+    task = house.registered("r-002", target_changes=(said,), **CANARY)
+    assert house.moved(task).next == "approval"
+    asked = house.known(task).approval
+    assert asked.asked_because == (f"a target was changed: {said}",)
+    assert house.served() == (1, None, 0)
+    with pytest.raises(ForbiddenError, match="asked for the training"):
+        house.decided(task, Decision.APPROVE, by=ANN)
+    house.decided(task, Decision.APPROVE)
+    assert house.moved(task).phase == "canary"
 
 
 def test_what_the_holdout_says_of_the_scores_is_expected_of_the_canary():
@@ -582,6 +605,7 @@ def test_the_function_takes_a_step_or_asks_and_never_logs_the_token(monkeypatch,
     house = Releases()
     ports = function.Ports(house.registry, house.registry, house.artifacts, house.arms, house.workflow, house.clock)
     monkeypatch.setattr(function, "wire", lambda: ports)
+    monkeypatch.delitem(logging.root.manager.loggerDict, "rollout", raising=False)  # it writes where it first wrote
     telemetry.logger.cache_clear()
     task = house.registered(**APPROVAL)
     event = task.model_dump(mode="json") | {"now": "2026-01-05T12:00:00.000Z"}

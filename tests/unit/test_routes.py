@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.test_release import a_version, served
 from tidegate.domain.ledger import Share, verify
 from tidegate.domain.release import (
-    CandidateRole,
     Cause,
-    FallbackRef,
-    Route,
     RouteChange,
     Version,
     VersionStatus,
@@ -26,6 +23,7 @@ from tidegate.domain.release import (
     shares,
     split,
 )
+from tidegate.domain.route import CandidateRole, FallbackRef, Route
 from tidegate.errors import ConflictError
 
 MODEL = "flight-delay"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.release import CandidateRole, Route, Served
+from tidegate.domain.route import CandidateRole, Route, Served
 from tidegate.domain.routing import BUCKETS, Arm, Choice, Reason, bucket, choose
 
 ONE, TWO, THREE = (Served(number, f"key-{number}", str(number) * 64) for number in (1, 2, 3))

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,20 @@ def test_a_linear_model_s_contributions_are_its_terms_against_the_average_row() 
     assert found.values == pytest.approx([3 * (2 - 1 / 3), -2 * (1 - 1), 1.5 - (1.0 / 3)])
     assert found.errors == pytest.approx([0, 0, 0], abs=1e-9)
     assert (found.base, found.score) == pytest.approx((linear(background).mean(), linear(instance)[0]))
+
+
+def test_a_time_is_a_feature_like_the_others_after_the_texts() -> None:
+    hours = np.array([[3], [9], [21]], dtype=np.int64)
+    background = replace(inputs([[1.0], [2.0], [3.0]], [["UA"], ["DL"], [""]]), times=hours * 3600)
+    instance = replace(inputs([[4.0]], [["UA"]]), times=np.array([[20 * 3600]]))
+
+    def score(table: Inputs) -> Column:
+        effect = np.array([EFFECT[carrier] for carrier in table.categorical[:, 0]])
+        return 3.0 * table.numeric[:, 0] + effect + table.times[:, 0] // 3600
+
+    found = attribute(score, instance, background, seed=1, max_rows=2_000)
+    assert found.values == pytest.approx([6.0, 1.5 - 1 / 3, 9.0])
+    assert found.errors == pytest.approx([0, 0, 0], abs=1e-9)
 
 
 def test_with_interactions_they_lie_as_near_the_exact_ones_as_their_errors_say() -> None:

@@ -268,6 +268,84 @@ def test_a_group_rate_needs_one_rate_and_rules_know_none() -> None:
     assert "only a computed feature" in faults_of(spec_with(rules=rules))["rules[0].require"]
 
 
+TIMED: list[dict[str, Any]] = [
+    *VALID["features"],
+    {"name": "booked_at", "kind": "time", "missing": "allow"},
+    {"name": "departs_at", "kind": "time"},
+]
+AHEAD = {"name": "ahead", "expression": "bucket(days_between(departs_at, booked_at), 7, 30)"}
+
+
+def test_times_are_features_that_computed_features_rules_or_the_fallback_look_at() -> None:
+    spec = ModelSpec.parse(spec_with(features=TIMED, computed=[AHEAD]))
+    assert ModelSpec.parse(json.loads(spec.canonical_json())) == spec
+    by_rule = [{"name": "night", "when": "hour(booked_at) < 5", "require": "is_missing(departs_at) or score < 1"}]
+    assert ModelSpec.parse(spec_with(features=TIMED, rules=by_rule)).features[2].kind == "time"
+    fallback = {"kind": "arithmetic", "expression": "0.1 + 0.01 * month(booked_at) + 0.01 * weekday(departs_at)"}
+    assert ModelSpec.parse(spec_with(features=TIMED, fallback=fallback)).fallback is not None
+
+
+def test_a_time_that_nothing_looks_at_is_a_fault() -> None:
+    faults = faults_of(spec_with(features=TIMED, computed=[{"name": "late_hour", "expression": "hour(departs_at)"}]))
+    assert list(faults) == ["features[2].name"]
+    assert "'booked_at' does nothing: no computed feature and no rule takes its hour()" in faults["features[2].name"]
+
+
+def test_a_faulty_expression_does_not_make_its_times_seem_unused() -> None:
+    faults = faults_of(spec_with(features=TIMED, computed=[AHEAD | {"expression": "departs_at - booked_at"}]))
+    assert list(faults) == ["computed[0].expression"]
+
+
+def test_times_alone_give_the_estimator_nothing() -> None:
+    rules = [{"name": "night", "require": "hour(booked_at) < 5 or weekday(departs_at) > 2"}]
+    changes = {"features": TIMED[2:], "rules": rules, "baseline": {"kind": "prior"}}
+    assert "leaves the estimator nothing" in faults_of(spec_with(**changes))["features"]
+
+
+def test_a_time_makes_no_groups_and_has_no_limits() -> None:
+    faults = faults_of(
+        spec_with(
+            features=[*TIMED, {"name": "seen", "kind": "time", "min": 0}],
+            computed=[AHEAD],
+            baseline={"kind": "group_rate", "by": ["departs_at"]},
+            fallback={"kind": "moving_average", "by": ["booked_at"]},
+            sensitive=["booked_at"],
+            gate={"slices": ["booked_at"]},
+            watch={"sensitive": ["booked_at"]},
+        )
+    )
+    paths = {"baseline.by[0]", "fallback.by[0]", "gate.slices[0]", "sensitive[0]", "watch.sensitive[0]"}
+    assert set(faults) == {"features[4]", *paths}
+    assert all("is a time; it makes no groups" in faults[path] for path in paths)
+    assert "a time has no min and max" in faults["features[4]"]
+
+
+def test_the_column_that_rows_are_split_by_is_a_feature_only_as_a_time() -> None:
+    features = [*VALID["features"], {"name": "departs_at", "kind": "numeric"}]
+    assert "cannot be a feature but of kind time" in faults_of(spec_with(features=features))["features[2].name"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("departs_at", "is a time, where a number is needed"),
+        ("departs_at - booked_at", "arithmetic needs a number, this is a time; take hour, weekday, month"),
+        ("departs_at < booked_at", "a time is not compared; compare seconds_between(s, t)"),
+        ("distance == booked_at", "a time is not compared; compare seconds_between(s, t) or hour(t)"),
+        ("hour(distance)", "hour needs a time, this is a number (at character 6)"),
+        ("hour('2013-05-01')", "hour needs a time, this is a text"),
+        ("hour()", "hour takes one time"),
+        ("seconds_between(departs_at)", "seconds_between takes two times"),
+        ("group_rate(carrier, booked_at)", "a time makes no groups; compute hour(t), weekday(t) or such"),
+        ("min(booked_at)", "min needs a number, this is a time"),
+        ("bucket(booked_at, 3)", "bucket needs a number, this is a time"),
+    ],
+)
+def test_every_wrong_use_of_a_time_is_told(expression: str, said: str) -> None:
+    computed = [AHEAD, {"name": "this", "expression": expression}]
+    assert said in faults_of(spec_with(features=TIMED, computed=computed))["computed[1].expression"]
+
+
 def test_the_estimator_must_be_given_something() -> None:
     features = [feature | {"estimator": False} for feature in VALID["features"]]
     assert "estimator" in faults_of(spec_with(features=features))["features"]

@@ -19,6 +19,7 @@ from tidegate.domain.evaluation import Estimate
 from tidegate.domain.profile import Profile
 from tidegate.domain.quality import Outcome, Quality
 from tidegate.domain.symptoms import Window, moved
+from tidegate.domain.targets import KINDS, Held, Target, hold
 from tidegate.domain.watch import Attempt, Health, Policy, Standing, Symptoms, Trigger
 from tidegate.errors import ConflictError
 from tidegate.steps import standings
@@ -46,6 +47,14 @@ def a_window(hours: int, profile: Profile, live: Quality) -> Window:
     return Window(hours, "2026-01-04-12", "2026-01-05-12", profile.rows, profile.rows, drift, live, counts=counts)
 
 
+LATENCY, QUALITY = (
+    Target(next(kind for kind in KINDS if kind.name == name), limit, of)
+    for name, limit, of in (("latency_p99_ms", 20.0, ""), ("metric_at_least", 0.7, "roc_auc"))
+)
+HELD = (
+    hold(LATENCY, (35.0, 31.0, 38.0), rows=900, min_rows=500),
+    hold(QUALITY, (0.75, 0.74, 0.76), rows=900, min_rows=500),
+)
 DAY = a_window(24, window(2000, 5, shift={"x3": 1.0}), quality(Outcome.BEYOND, LIVE))
 EMPTY = a_window(24, window(100, 5), quality(Outcome.INSUFFICIENT_DATA, None))
 WEEK = a_window(168, window(5000, 6), quality(Outcome.INSUFFICIENT_DATA, None))
@@ -66,15 +75,27 @@ def serving(world: World) -> None:
 
 
 def look(
-    world: World, symptoms: Symptoms, *, model: str = MODEL, windows: tuple[Window, ...] = (DAY, WEEK)
+    world: World,
+    symptoms: Symptoms,
+    *,
+    model: str = MODEL,
+    windows: tuple[Window, ...] = (DAY, WEEK),
+    held: tuple[Held, ...] = (),
 ) -> Standing:
     """What the watch does each hour."""
     world.clock.move(hours=1)
     now = world.clock.now()
-    document = {"windows": [each.to_json() for each in windows]}
+    document = {
+        "windows": [each.to_json() for each in windows],
+        "targets": [each.to_json() for each in held],
+    }
     standing = watch.look(world.standings.standing(model), symptoms, POLICY, model=model, under_way=False, now=now)
     key = world.verdicts.write(model, f"{now:%Y-%m-%d-%H}", document)
-    summary = {"problem": "", "windows": [each.summary for each in windows]}
+    summary = {
+        "problem": "",
+        "windows": [each.summary for each in windows],
+        "missed": {each.target.name: each.sentence for each in held if each.missed},
+    }
     world.standings.save(replace(standing, verdicts_key=key, summary=summary))
     return world.standings.standing(model)
 
@@ -249,6 +270,21 @@ def test_status_has_the_worst_first_and_ends_with_0(run: Cli, stage: Loopback) -
     assert "tidegate drift alpha" not in run.out
     assert run("status", "--json") == exits.OK
     assert [each["model"] for each in run.document["watch"]] == [MODEL, "gamma", "beta", "alpha"]
+
+
+def test_missed_targets_are_said_in_words_by_status_and_shown_beside_the_others_by_drift(
+    run: Cli,  # noqa: F811
+    stage: Loopback,
+) -> None:
+    look(stage.world, FINE, held=HELD)
+    assert run("status") == exits.OK
+    said = "  - latency_p99_ms is to be at most 20 ms: missed, it is 35 [31, 38]\n"
+    assert f"{MODEL}: ✗ misses its targets\n{said}" in run.out
+    assert "metric_at_least" not in run.out
+    assert run("drift", MODEL) == exits.OK
+    lines = {line.split()[0]: " ".join(line.split()) for line in run.out.splitlines() if line}
+    assert lines["latency_p99_ms"] == "latency_p99_ms performance ✗ MISSED at most 20 35 [31, 38]"
+    assert lines["metric_at_least"] == "metric_at_least accuracy ✓ met at least 0.7 (roc_auc) 0.75 [0.74, 0.76]"
 
 
 def test_a_killed_model_does_not_look_served(run: Cli, stage: Loopback) -> None:  # noqa: F811

@@ -2,6 +2,9 @@
 
 import json
 
+from aws_lambda_powertools import Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
 from tidegate.telemetry import Meter
 
 
@@ -15,10 +18,10 @@ def test_a_count_with_dimensions_is_told_by_stage_and_by_model_and_in_the_total(
     meter.about("flight-delay")
     meter.flush()
     total, apart = lines(capsys)
-    assert total["FallbackServed"] == [3.0]
+    assert total["FallbackServed"] == [3]
     assert apart["FallbackServed"] == 3
     (directive,) = apart["_aws"]["CloudWatchMetrics"]
-    assert directive["Dimensions"] == [["service", "stage", "why"], ["service", "stage", "model", "why"]]
+    assert directive["Dimensions"] == [["stage", "service", "why"], ["stage", "service", "model", "why"]]
     assert (apart["model"], apart["why"], apart["stage"]) == ("flight-delay", "killed", "test")
 
 
@@ -40,6 +43,35 @@ def test_what_is_told_of_some_dimensions_is_added_to_no_others(capsys):
     meter.tell({"Requests": 3, "CostUSD": 0.5}, model="flight-delay", version="2")
     (line,) = lines(capsys)
     (directive,) = line["_aws"]["CloudWatchMetrics"]
-    assert directive["Dimensions"] == [["service", "stage", "model", "version"]]
+    assert directive["Dimensions"] == [["stage", "service", "model", "version"]]
     assert [each["Name"] for each in directive["Metrics"]] == ["Requests", "CostUSD"]
     assert (line["Requests"], line["CostUSD"], line["version"]) == (3, 0.5, "2")
+
+
+def test_an_invocations_metrics_are_a_line_as_powertools_writes_it(capsys):
+    peer = Metrics(namespace="Tidegate", service="inference")
+    peer.set_default_dimensions(stage="test")
+    peer.add_metric(name="Requests", unit=MetricUnit.Count, value=1)
+    for rows in (3, 2):
+        peer.add_metric(name="Predictions", unit=MetricUnit.Count, value=rows)
+    peer.add_metric(name="LatencyMs", unit=MetricUnit.Milliseconds, value=1.25)
+    peer.add_dimensions(service="inference", model="flight-delay")
+    peer.flush_metrics()
+    (theirs,) = lines(capsys)
+
+    meter = Meter("inference", stage="test")
+    meter.count("Requests")
+    for rows in (3, 2):
+        meter.count("Predictions", rows)
+    meter.took("LatencyMs", 1.25)
+    meter.about("flight-delay")
+    meter.flush()
+    (ours,) = lines(capsys)
+
+    assert abs(ours["_aws"].pop("Timestamp") - theirs["_aws"].pop("Timestamp")) < 10_000
+    assert ours == theirs
+
+
+def test_an_invocation_that_counted_nothing_writes_nothing(capsys):
+    Meter("inference", stage="test").flush()
+    assert lines(capsys) == []

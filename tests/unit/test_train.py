@@ -114,6 +114,20 @@ def test_a_threshold_that_the_spec_names_is_the_contract_s() -> None:
     assert fit_for_good(house, ref, house.prepare(ref).candidates[0]).threshold == 0.3
 
 
+def test_the_artifact_carries_a_guard_of_all_training_rows_unless_the_spec_wants_none() -> None:
+    house = house_with(trips(2_000))
+    ref = house.request(spec(guard={"share": 0.01, "answer": "fallback"}))
+    plan = house.prepare(ref)
+    guard = fit_for_good(house, ref, plan.candidates[0]).guard
+    assert guard is not None
+    assert (guard.share, guard.answer, guard.rows) == (0.01, "fallback", plan.train_rows)
+    assert [each.name for each in (*guard.numbers, *guard.texts)] == ["wind", "stops", "line"]
+    assert Fallback.from_bytes(house.artifacts.get(ref.fallback_key)).contract.guard is None
+    without = house_with(trips(2_000))
+    ref = without.request(spec(guard="none"))
+    assert fit_for_good(without, ref, without.prepare(ref).candidates[0]).guard is None
+
+
 def regression(**changes: Any) -> ModelSpec:
     ridge = [{"estimator": "sklearn.linear_model.Ridge"}]
     return spec(task="regression", target="delay", metric="mae", candidates=ridge, **changes)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tidegate.domain import canary
-from tidegate.domain.canary import DEMANDS
+from tidegate.domain import canary, targets
+from tidegate.domain.canary import DEMANDS, Demand, Metric
 from tidegate.domain.prediction import ComputedContract, Contract, FeatureContract, Label, OutputRule
 from tidegate.domain.rollout import AtDeadline, Plan
+from tidegate.domain.targets import Target
 from tidegate.domain.thresholds import Worth
 from tidegate.errors import Fault, SpecInvalidError
 from tidegate.spec import Compared, Demanded, FeatureKind, ModelSpec, Task
@@ -30,7 +31,7 @@ def feature_contracts(
             unseen=feature.unseen,
             missing=feature.missing,
             unit=feature.unit,
-            estimator=feature.estimator,
+            estimator=feature.estimator and feature.kind is not FeatureKind.TIME,
         )
         for feature in spec.features
     )
@@ -69,9 +70,16 @@ def worth(spec: ModelSpec) -> Worth | None:
     )
 
 
-def rollout_plan(spec: ModelSpec, *, score_distance: float = 0.0) -> Plan:
+def stated_targets(spec: ModelSpec) -> tuple[Target, ...]:
+    """What the spec demands, each target once."""
+    return targets.stated(spec.model_dump(mode="json"))
+
+
+def rollout_plan(spec: ModelSpec, *, score_distance: float = 0.0, needs_approval: bool = False) -> Plan:
     """How a version of this spec gets to its users.
 
+    A target that is about single requests is the target of its metric in the canary, unless `release.demands` says
+    otherwise. `needs_approval` says that a person has to agree whatever the spec's `release.approval` is.
     `score_distance` is how far apart the candidate's and the champion's scores lie on the holdout (largest distance of
     their cumulative distributions). It is expected, so live scores may differ by as much before they count as shifted.
 
@@ -82,7 +90,7 @@ def rollout_plan(spec: ModelSpec, *, score_distance: float = 0.0) -> Plan:
     rules = spec.release
     faults = []
     demands = []
-    for known in DEMANDS:
+    for known in _demands(spec):
         said = rules.demands.get(Compared(known.metric.value), Demanded())
         given = {name: value for name, value in said if value is not None}
         tolerance, margin = given.pop("tolerance", known.tolerance), given.pop("margin", known.margin)
@@ -101,7 +109,7 @@ def rollout_plan(spec: ModelSpec, *, score_distance: float = 0.0) -> Plan:
     if faults:
         raise SpecInvalidError("the canary's demands contradict themselves", faults)
     return Plan(
-        approval_seconds=None if rules.approval == "none" else rules.approval_hours * 3600,
+        approval_seconds=rules.approval_hours * 3600 if needs_approval or rules.approval == "required" else None,
         shadow_seconds=rules.shadow_minutes * 60,
         steps_bp=tuple(round(100 * step) for step in rules.steps),
         bake_seconds=rules.bake_minutes * 60,
@@ -114,3 +122,12 @@ def rollout_plan(spec: ModelSpec, *, score_distance: float = 0.0) -> Plan:
         slow_ms=spec.targets.latency_p99_ms,
         demands=canary.Policy(tuple(demands)),
     )
+
+
+def _demands(spec: ModelSpec) -> tuple[Demand, ...]:
+    """The default demands of a canary, with the spec's targets in them."""
+    shares = {target.kind.compared: target.tolerated_share for target in stated_targets(spec)}
+    unavailable = shares.pop(Metric.UNAVAILABLE, None)
+    demands = DEMANDS if unavailable is None else canary.available(DEMANDS, unavailable)
+    given = {metric: share for metric, share in shares.items() if share is not None}
+    return tuple(replace(each, target=given.get(each.metric, each.target)) for each in demands)

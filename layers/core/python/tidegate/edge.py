@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -24,7 +24,12 @@ from tidegate.errors import (
 Event = dict[str, Any]
 
 RETRY_AFTER_SECONDS = 5
-_JSON = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\s*(?:;\s*charset=\"?utf-?8\"?\s*)?", re.IGNORECASE)
+JSON, CSV = "application/json", "text/csv"
+_UTF8 = r"\s*(?:;\s*charset=\"?utf-?8\"?\s*)?"
+_MEDIA_TYPES = {
+    JSON: re.compile(rf"application/(?:[a-z0-9.+-]+\+)?json{_UTF8}", re.IGNORECASE),
+    CSV: re.compile(rf"text/csv{_UTF8}", re.IGNORECASE),
+}
 
 
 def headers_of(event: Event) -> dict[str, str]:
@@ -32,19 +37,26 @@ def headers_of(event: Event) -> dict[str, str]:
     return {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
 
 
-def body_of(event: Event, headers: Mapping[str, str], limit: int, *, what: str) -> bytes:
+def media_type(headers: Mapping[str, str], accepted: Sequence[str] = (JSON,)) -> str:
+    """Which of the accepted media types a body has; raises RequestInvalidError (415) when it has another one."""
+    content_type = headers.get("content-type", JSON).strip()
+    for each in accepted:
+        if _MEDIA_TYPES[each].fullmatch(content_type):
+            return each
+    wanted = " or ".join(accepted)
+    fault = Fault("content-type", "is another one", tuple(accepted))
+    raise RequestInvalidError(f"the body must be {wanted} in UTF-8", [fault], status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+
+
+def body_of(
+    event: Event, headers: Mapping[str, str], limit: int, *, what: str, accepted: Sequence[str] = (JSON,)
+) -> bytes:
     """The body's bytes. `what` is sent by it, in the plural, for the refusal of one with more than `limit` bytes.
 
     Raises:
         RequestInvalidError: with status 400, 413 or 415.
     """
-    content_type = headers.get("content-type", "application/json").strip()
-    if not _JSON.fullmatch(content_type):
-        raise RequestInvalidError(
-            "the body must be application/json in UTF-8",
-            [Fault("content-type", "is not JSON", ("application/json",))],
-            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        )
+    media_type(headers, accepted)
     text = event.get("body") or ""
     try:
         body = base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
@@ -62,14 +74,19 @@ def body_of(event: Event, headers: Mapping[str, str], limit: int, *, what: str) 
 def answer(
     status: HTTPStatus,
     document: Mapping[str, Any],
-    content_type: str = "application/json",
+    content_type: str = JSON,
     headers: Mapping[str, str] | None = None,
 ) -> Event:
     """An answer that nobody keeps for later."""
+    return text_answer(status, json.dumps(document, allow_nan=False, separators=(",", ":")), content_type, headers)
+
+
+def text_answer(status: HTTPStatus, text: str, content_type: str, headers: Mapping[str, str] | None = None) -> Event:
+    """The same with a text as it is."""
     return {
         "statusCode": int(status),
         "headers": {"content-type": content_type, "cache-control": "no-store", **(headers or {})},
-        "body": json.dumps(document, allow_nan=False, separators=(",", ":")),
+        "body": text,
         "isBase64Encoded": False,
     }
 

@@ -7,6 +7,9 @@
     + - * / and parentheses                   numbers, 'texts', true, false
     min(a, b, ...) max(a, b, ...) abs(a) log(a) exp(a) is_missing(a)
     bucket(a, 10, 20)                         how many of the edges are reached: 0 below 10, 1 from 10 on, 2 from 20 on
+    hour(t) weekday(t) month(t)               of a time in UTC: 0 to 23, Monday 0 to Sunday 6, 1 to 12,
+    day_of_year(t)                            1 to 366
+    seconds_between(s, t) days_between(s, t)  s less t
     group_rate(a, b, min_rows=50)             the target's rate in a row's group; in computed features only
     name                                      a value; input("wind dir") for one whose name is no plain word
 
@@ -25,13 +28,13 @@ Standard library only, since it is on the inference path.
 """
 
 import ast
-import difflib
 import math
 import operator
 import struct
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, assert_never
 
@@ -51,6 +54,7 @@ class Type(StrEnum):
     NUMBER = "a number"
     BOOLEAN = "a boolean"
     TEXT = "a text"
+    TIME = "a time"
     ANY = "anything"
 
 
@@ -79,6 +83,7 @@ TYPE_OF_KIND: Mapping[str, Type] = {  # of a feature
     "integer": Type.NUMBER,
     "boolean": Type.BOOLEAN,
     "categorical": Type.TEXT,
+    "time": Type.TIME,
 }
 
 
@@ -98,6 +103,12 @@ class Op(StrEnum):
     LOG = "log"
     EXP = "exp"
     BUCKET = "bucket"
+    HOUR = "hour"
+    WEEKDAY = "weekday"
+    MONTH = "month"
+    DAY_OF_YEAR = "day_of_year"
+    SECONDS_BETWEEN = "seconds_between"
+    DAYS_BETWEEN = "days_between"
     EQUAL = "=="
     NOT_EQUAL = "!="
     LESS = "<"
@@ -248,7 +259,15 @@ _NUMERIC: dict[str, tuple[Op, int | None]] = {  # most arguments
     "log": (Op.LOG, 1),
     "exp": (Op.EXP, 1),
 }
-FUNCTIONS = (*_NUMERIC, "bucket", "group_rate", "is_missing", "input")
+_OF_TIMES: dict[str, tuple[Op, int]] = {  # how many times it takes
+    "hour": (Op.HOUR, 1),
+    "weekday": (Op.WEEKDAY, 1),
+    "month": (Op.MONTH, 1),
+    "day_of_year": (Op.DAY_OF_YEAR, 1),
+    "seconds_between": (Op.SECONDS_BETWEEN, 2),
+    "days_between": (Op.DAYS_BETWEEN, 2),
+}
+FUNCTIONS = (*_NUMERIC, "bucket", "group_rate", "is_missing", *_OF_TIMES, "input")
 _WORDS = {"true": True, "false": False}
 
 
@@ -309,7 +328,7 @@ class _Compiler:
         if known is not None and name not in known and name in self._later:
             return self._fault(node, f"{name!r} is not computed yet: a computed feature uses those listed before it")
         if known is not None and name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+            near = _close(name, known, 3)
             said = f"no value is called {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
             return self._fault(node, said, tuple(near or sorted(known)[:_LISTED]))
         self.used.add(name)
@@ -351,7 +370,10 @@ class _Compiler:
             if comparison is None:
                 self._fault(node, f"{_spoken(op)} is not part of the language; of comparisons, < <= > >= == != are")
                 continue
-            if not (_fits(left.type, right.type) or _fits(right.type, left.type)):
+            if Type.TIME in {left.type, right.type}:
+                timed = sides[place + (left.type is not Type.TIME)]
+                self._fault(timed, "a time is not compared; compare seconds_between(s, t) or hour(t) with a number")
+            elif not (_fits(left.type, right.type) or _fits(right.type, left.type)):
                 self._fault(sides[place], f"{left.type} cannot be compared with {right.type}")
             elif self._groups is not None and left.type is Type.TEXT and comparison not in {Op.EQUAL, Op.NOT_EQUAL}:
                 self._fault(sides[place], "texts have no order in a computed feature; of comparisons, == and != do")
@@ -370,7 +392,7 @@ class _Compiler:
     def _call(self, node: ast.Call, depth: int) -> Node:  # noqa: PLR0911  one for each fault
         name = node.func.id if isinstance(node.func, ast.Name) else None
         if name not in FUNCTIONS:
-            near = difflib.get_close_matches(name or "", FUNCTIONS, n=1)
+            near = _close(name or "", FUNCTIONS, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             return self._fault(node, f"{name or 'that'} is no function here{hint}", FUNCTIONS)
         plain = not any(isinstance(argument, ast.Starred) for argument in node.args)
@@ -386,6 +408,8 @@ class _Compiler:
         parts = tuple(self.compile(argument, depth + 1) for argument in node.args)
         if name == "bucket":
             return self._bucket(node, parts)
+        if name in _OF_TIMES:
+            return self._of_times(node, name, parts)
         op, most = _NUMERIC.get(name, (Op.IS_MISSING, 1))
         if not parts or (most is not None and len(parts) > most):
             return self._fault(node, f"{name} takes {'one argument' if most else 'at least one argument'}")
@@ -407,6 +431,14 @@ class _Compiler:
                 self._fault(argument, f"the edges of a bucket rise; this one is not above {before:g}")
         return Node(Op.BUCKET, Type.NUMBER, parts[:1], edges=tuple(edge for edge in edges if edge is not None))
 
+    def _of_times(self, node: ast.Call, name: str, parts: tuple[Node, ...]) -> Node:
+        op, wanted = _OF_TIMES[name]
+        if len(parts) != wanted:
+            return self._fault(node, f"{name} takes {'one time' if wanted == 1 else 'two times'}")
+        for argument, part in zip(node.args, parts, strict=True):
+            self._demand(argument, part, Type.TIME, name)
+        return Node(op, Type.NUMBER, parts)
+
     def _group_rate(self, node: ast.Call, depth: int) -> Node:
         if self._groups is None:
             return self._fault(node, "group_rate is learned in training; only a computed feature may use it")
@@ -424,7 +456,9 @@ class _Compiler:
         for argument, part in zip(node.args, parts, strict=True):
             if part is _FAULTY:
                 continue
-            if part.op is not Op.NAME:
+            if part.type is Type.TIME:
+                self._fault(argument, "a time makes no groups; compute hour(t), weekday(t) or such under a name first")
+            elif part.op is not Op.NAME:
                 self._fault(argument, "group_rate groups by names; give the expression a name of its own first")
             elif self._names is not None and part.value not in self._groups:
                 self._fault(argument, f"{part.value!r} is learned itself; group_rate cannot group by it")
@@ -432,7 +466,8 @@ class _Compiler:
 
     def _demand(self, node: ast.expr, found: Node, wanted: Type, what: str) -> None:
         if not _fits(found.type, wanted):
-            self._fault(node, f"{what} needs {wanted}, this is {found.type}")
+            hint = f"; take {', '.join(_OF_TIMES)} of it" if found.type is Type.TIME else ""
+            self._fault(node, f"{what} needs {wanted}, this is {found.type}{hint}")
 
     def _fault(self, node: ast.expr, message: str, allowed: tuple[str, ...] = ()) -> Node:
         self.problems.append(Problem(message, self._position(node), allowed))
@@ -481,6 +516,8 @@ def _closure(node: Node) -> _Compiled:  # noqa: PLR0911  one for each kind
         case Op.BUCKET:
             edges = node.edges
             return _numeric(lambda number: sum(number >= edge for edge in edges), parts)
+        case Op.HOUR | Op.WEEKDAY | Op.MONTH | Op.DAY_OF_YEAR | Op.SECONDS_BETWEEN | Op.DAYS_BETWEEN:
+            return _numeric(_COMPUTED[node.op], [_moment(part) for part in parts])
         case Op.EQUAL | Op.NOT_EQUAL | Op.LESS | Op.LESS_OR_EQUAL | Op.GREATER | Op.GREATER_OR_EQUAL:
             return _compared(_COMPUTED[node.op], *parts)
         case Op.GROUP_RATE:
@@ -491,7 +528,67 @@ def _closure(node: Node) -> _Compiled:  # noqa: PLR0911  one for each kind
             assert_never(never)
 
 
+DAY = 86_400  # seconds
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_UNSAID = _EPOCH.replace(tzinfo=None)  # of times that do not say that they are UTC
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
+
+
+def seconds_of(text: str) -> int | None:
+    """Whole seconds from 1970-01-01 in UTC to a moment in ISO 8601, fractions floored; None when it is none, or is
+    before the year 1 or after 9999. A moment without an offset is one in UTC."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    since = at - (_EPOCH if at.tzinfo else _EPOCH_UNSAID)
+    seconds = since.days * DAY + since.seconds
+    return seconds if FIRST_SECOND <= seconds <= LAST_SECOND else None
+
+
+def hour(seconds: Any) -> Any:
+    """0 to 23. This and the three below take whatever has + - * // % of whole numbers, // rounding down: an int, a
+    column of int64, a value of an ONNX graph. So all three compute the same."""
+    return seconds % DAY // 3600
+
+
+def weekday(seconds: Any) -> Any:
+    """Monday 0 to Sunday 6."""
+    return (seconds // DAY + 3) % 7  # 1970-01-01 was a Thursday
+
+
+def month(seconds: Any) -> Any:
+    """1 to 12."""
+    return (_from_march(seconds)[1] + 2) % 12 + 1
+
+
+def day_of_year(seconds: Any) -> Any:
+    """1 to 366."""
+    year, place = _from_march(seconds)
+    before = year + (place + 2) // 12 - 1  # years that are over; January and February belong to the next one
+    return seconds // DAY + 719_163 - (before * 365 + before // 4 - before // 100 + before // 400)
+
+
+def _from_march(seconds: Any) -> tuple[Any, Any]:
+    """The year, as it were counted from March, and the month's place in it: March 0 to February 11.
+
+    civil_from_days of Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"
+    (howardhinnant.github.io/date_algorithms.html), in the proleptic Gregorian calendar.
+    """
+    days = seconds // DAY + 719_468  # since 0000-03-01
+    era, of_era = days // 146_097, days % 146_097
+    year = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (year * 365 + year // 4 - year // 100)
+    return year + era * 400, (of_year * 5 + 2) // 153
+
+
 _COMPUTED: dict[Op, Callable[..., Any]] = {
+    Op.HOUR: hour,
+    Op.WEEKDAY: weekday,
+    Op.MONTH: month,
+    Op.DAY_OF_YEAR: day_of_year,
+    Op.SECONDS_BETWEEN: operator.sub,
+    Op.DAYS_BETWEEN: lambda later, earlier: (later - earlier) / DAY,
     Op.NEGATIVE: operator.neg,
     Op.ADD: operator.add,
     Op.SUBTRACT: operator.sub,
@@ -519,6 +616,18 @@ def _lookup(name: str) -> _Compiled:
         return None if found == "" else found
 
     return value
+
+
+def _moment(operand: _Compiled) -> _Compiled:
+    """Seconds since 1970 of a time, which a request gives as text and a table as such seconds."""
+
+    def compute(values: Mapping[str, Any]) -> Any:
+        found = operand(values)
+        if isinstance(found, str):
+            return seconds_of(found)
+        return math.floor(found) if isinstance(found, int | float) else None
+
+    return compute
 
 
 def _numeric(function: Callable[..., Any], operands: Sequence[_Compiled]) -> _Compiled:
@@ -612,3 +721,9 @@ def _spoken(node: ast.AST) -> str:
         ast.Tuple: "a tuple",
     }
     return names.get(type(node), "that")
+
+
+def _close(name: str, known: Iterable[str], most: int) -> list[str]:
+    from difflib import get_close_matches  # for faults only: not worth its share of a cold start
+
+    return get_close_matches(name, list(known), n=most)

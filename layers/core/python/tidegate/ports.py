@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tidegate.domain.dataset import ColumnProfile, ColumnType, Dataset, DatasetVersion, Exclusion
 from tidegate.domain.ledger import LedgerEntry
-from tidegate.domain.release import CandidateRun, Lease, Route, RouteChange, Run, RunError, Version
+from tidegate.domain.release import CandidateRun, Lease, RouteChange, Run, RunError, Version
+from tidegate.domain.route import Route
 
 if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions that need neither
     from tidegate.domain.capture import Capture, CapturePolicy
@@ -109,15 +110,19 @@ class ModelHeader:
     latest_version: int = 0
 
 
-class Models(Protocol):
+class ModelNames(Protocol):
+    """Which models there are: what answering needs of `Models`."""
+
+    def model(self, name: str) -> ModelHeader:
+        """Raises NotFoundError."""
+        ...
+
+
+class Models(ModelNames, Protocol):
     """Models and every spec they ever had."""
 
     def apply(self, spec: "ModelSpec", *, author: str, at: datetime) -> bool:
         """Store the spec by digest and make it current; False when it already was."""
-        ...
-
-    def model(self, name: str) -> ModelHeader:
-        """Raises NotFoundError."""
         ...
 
     def models(self, *, after: str = "", limit: int | None = None) -> list[ModelHeader]:
@@ -194,12 +199,16 @@ class Versions(Protocol):
         ...
 
 
-class Routes(Protocol):
-    """What is served, and the ledger of every change of it."""
+class RouteReader(Protocol):
+    """What is served: what answering needs of `Routes`."""
 
     def route(self, model: str) -> Route | None:
         """None when nothing was ever promoted. Strongly consistent."""
         ...
+
+
+class Routes(RouteReader, Protocol):
+    """What is served, and the ledger of every change of it."""
 
     def change(self, change: RouteChange) -> None:
         """Write route, ledger entry and version states in one transaction; the same change again does nothing.
@@ -254,7 +263,15 @@ class ArmsReader(Protocol):
         ...
 
 
-class Artifacts(Protocol):
+class VerifiedArtifacts(Protocol):
+    """What answering needs of `Artifacts`."""
+
+    def get_verified(self, key: str, sha256: str) -> bytes:
+        """Raises NotFoundError, and ArtifactRejectedError when the bytes have another hash."""
+        ...
+
+
+class Artifacts(VerifiedArtifacts, Protocol):
     """Objects of runs and versions."""
 
     def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> str:
@@ -263,10 +280,6 @@ class Artifacts(Protocol):
 
     def get(self, key: str) -> bytes:
         """Raises NotFoundError."""
-        ...
-
-    def get_verified(self, key: str, sha256: str) -> bytes:
-        """Raises NotFoundError, and ArtifactRejectedError when the bytes have another hash."""
         ...
 
 
@@ -561,7 +574,7 @@ class Hours(Protocol):
         ...
 
     def lines(self, sources: Sources) -> Iterable[Iterable[bytes]]:
-        """Capture records as lines of JSON, object by object."""
+        """Capture records as lines of JSON, object by object; any number of whole lines together."""
         ...
 
     def counted(self, model: str, version: int, hours: Collection[str]) -> Mapping[str, dict[str, Any]]:

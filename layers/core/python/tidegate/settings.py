@@ -62,10 +62,21 @@ class PrepareSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class StepSettings(Settings):
-    """functions/train, evaluate, reproduce, examine, gate, report: the registry and the run's artifacts."""
+    """functions/train, evaluate, reproduce, examine, report: the registry and the run's artifacts."""
 
     registry_table: str
     artifacts_bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings(Settings):
+    """functions/gate: the registry, the run's artifacts, and what serving a request costs."""
+
+    registry_table: str
+    artifacts_bucket: str
+    inference_memory_mb: str
+    gb_second_usd: str
+    request_usd: str
 
 
 @dataclass(frozen=True, slots=True)

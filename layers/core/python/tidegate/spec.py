@@ -19,8 +19,10 @@ import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -144,6 +146,7 @@ class FeatureKind(StrEnum):
     INTEGER = "integer"
     BOOLEAN = "boolean"
     CATEGORICAL = "categorical"
+    TIME = "time"
 
 
 class Feature(_Part):
@@ -167,7 +170,8 @@ class Feature(_Part):
     )
     estimator: bool = Field(
         True,
-        description="false: the estimator is not given the value itself; computed features and rules may name it.",
+        description="false: the estimator is not given the value itself; computed features and rules may name it. "
+        "A time is never given to it.",
     )
     description: str = Field("", max_length=500)
 
@@ -176,6 +180,8 @@ class Feature(_Part):
         if self.kind is FeatureKind.CATEGORICAL:
             if self.min is not None or self.max is not None:
                 raise _fault("a categorical feature has categories, not min and max")
+        elif self.kind is FeatureKind.TIME and (self.min is not None or self.max is not None):
+            raise _fault("a time has no min and max")
         elif self.categories is not None:
             raise _fault(f"categories belong to a categorical feature; this one is {self.kind}")
         if self.min is not None and self.max is not None and self.min > self.max:
@@ -341,6 +347,34 @@ class OutputRule(_Part):
     require: ExpressionText = Field(description="An answer for which this is false breaks the rule.")
 
 
+class GuardRules(_Part):
+    """The input guard: which inputs are marked as unusual, and who answers them (docs/model-spec.md#input-guard)."""
+
+    share: float = Field(0.001, gt=0, le=0.1, description="Share of inputs like those of training that may be marked.")
+    answer: Literal["model", "fallback"] = Field(
+        "model", description="Who answers an unusual input; either way the answer says so."
+    )
+
+
+_GUARD_TAG = "guard rules"
+
+
+def _guard_tag(given: object) -> str | None:
+    if given == "none":
+        return "none"
+    return _GUARD_TAG if isinstance(given, dict | GuardRules) else None
+
+
+InputGuard = Annotated[
+    Annotated[Literal["none"], Tag("none")] | Annotated[GuardRules, Tag(_GUARD_TAG)],
+    Discriminator(
+        _guard_tag,
+        custom_error_type="guard",
+        custom_error_message="is neither `none` nor a mapping of share and answer",
+    ),
+]
+
+
 class DataChecks(_Part):
     """How strictly data is checked before a model is trained on it (docs/data-checks.md)."""
 
@@ -393,11 +427,20 @@ class Governance(_Part):
 
 
 class Targets(_Part):
-    """What the product needs; each one given becomes a check of the gate."""
+    """What the product needs; `domain/targets.py` says where each one given is checked: gate, canary, live traffic."""
 
     metric_at_least: float | None = Field(None, description="For metrics where more is better.")
     metric_at_most: float | None = Field(None, description="For losses and errors.")
-    latency_p99_ms: float = Field(50.0, gt=0, description="Single-row scoring.")
+    latency_p99_ms: float = Field(50.0, gt=0, description="Single-row scoring; of live traffic, each request.")
+    availability_at_least: float | None = Field(
+        None,
+        ge=0.5,
+        le=0.999999,
+        description="Share of requests that a version answers by itself: no error, no fallback.",
+    )
+    cost_per_1000_usd_at_most: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="US dollars that 1,000 predictions may cost."
+    )
     artifact_mib: float = Field(100.0, gt=0)
     load_ms: float = Field(5_000.0, gt=0)
     calibration_error_at_most: float | None = Field(
@@ -427,6 +470,7 @@ class Compared(StrEnum):
     FALLBACKS = "fallbacks"
     VIOLATIONS = "violations"
     SLOW = "slow"
+    UNAVAILABLE = "unavailable"
     SCORES = "scores"
     LOSS = "loss"
 
@@ -577,6 +621,7 @@ class ModelSpec(_Part):
     baseline: Rule
     fallback: FallbackRule | None = Field(None, description="Answers when no version can; the baseline if left out.")
     rules: tuple[OutputRule, ...] = Field((), max_length=MAX_RULES)
+    guard: InputGuard = Field(GuardRules(), description="Marks inputs far from those of training; `none`: none are.")
     decision: Decision = Decision()
     interval: float | None = Field(
         None, ge=0.5, le=0.99, description="Regression only: answers carry an interval that so many outcomes lie in."
@@ -669,7 +714,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in {*_RULE_KINDS, "[key]"}:  # pydantic names the union member and the key; people do not
+        elif part not in {*_RULE_KINDS, _GUARD_TAG, "[key]"}:  # pydantic names union members and keys; people do not
             path += f".{part}" if path else part
     return path
 
@@ -746,12 +791,14 @@ def _cross_faults(parts: Mapping[str, Any]) -> list[Fault]:
         _candidate_faults,
         _feature_faults,
         _computed_faults,
+        _time_faults,
         _column_faults,
         _baseline_faults,
         _fallback_faults,
         _output_rule_faults,
         _decision_faults,
         _target_faults,
+        _availability_faults,
         _judged_column_faults,
         _governance_faults,
         _capture_faults,
@@ -791,9 +838,10 @@ def _feature_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         if feature.name in seen:
             yield Fault(path, f"{feature.name!r} is listed twice")
         seen.add(feature.name)
-        for role in ("target", "time"):
-            if feature.name == parts.get(role):
-                yield Fault(path, f"{feature.name!r} is the {role} column; it cannot be a feature")
+        if feature.name == parts.get("target"):
+            yield Fault(path, f"{feature.name!r} is the target column; it cannot be a feature")
+        if feature.name == parts.get("time") and feature.kind is not FeatureKind.TIME:
+            yield Fault(path, f"{feature.name!r} is the time column; it cannot be a feature but of kind time")
         if feature.name in parts.get("ids", ()):
             yield Fault(path, f"{feature.name!r} is an id column; it cannot be a feature")
 
@@ -828,8 +876,39 @@ def _computed_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         names = None if names is None else names | {each.name: expression.type}
         if not expression.group_rates:
             groups |= {each.name}
-    if features and not computed and not any(feature.estimator for feature in features):
+    given = [feature for feature in features if feature.estimator and feature.kind is not FeatureKind.TIME]
+    if features and not computed and not given:
         yield Fault("features", "leaves the estimator nothing: let one be true for `estimator`, or compute one")
+
+
+def _time_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    """Times that nothing looks at, and times where groups are needed."""
+    times = {feature.name: index for index, feature in parts.get("features", {}).items() if feature.kind == "time"}
+    baseline, fallback = parts.get("baseline"), parts.get("fallback")
+    roles = {
+        "watch.sensitive": getattr(parts.get("watch"), "sensitive", ()),
+        "baseline.by": getattr(baseline, "by", ()),
+        "fallback.by": getattr(fallback, "by", ()),
+    }
+    for path, columns in roles.items():
+        for index, column in enumerate(columns):
+            if column in times:
+                yield Fault(f"{path}[{index}]", f"{column!r} is a time; it makes no groups")
+    texts = [each.expression for each in parts.get("computed", {}).values()]
+    texts += [text for rule in parts.get("rules", {}).values() for text in (rule.when, rule.require) if text]
+    texts += [fallback.expression] if isinstance(fallback, ArithmeticRule) else []
+    for name, index in times.items():
+        if not any(_looks_at(text, name) for text in texts):
+            problem = f"{name!r} does nothing: no computed feature and no rule takes its hour(), weekday() or such"
+            yield Fault(f"features[{index}].name", problem)
+
+
+def _looks_at(text: str, name: str) -> bool:
+    """Whether an expression names it; of a faulty one, which says so itself, whether it might."""
+    try:
+        return name in compile_expression(text, groups=()).names
+    except ExpressionError:
+        return name in text
 
 
 def _column_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -908,8 +987,10 @@ def _expression_faults(path: str, text: str, names: Mapping[str, Type] | None, w
 def _decision_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     task, decision = parts.get("task"), parts.get("decision")
     if task and decision and task is not Task.BINARY:
+        default = Decision()  # a stored spec has its defaults written out
         for name in sorted(decision.model_fields_set):
-            yield Fault(f"decision.{name}", f"belongs to task binary; this spec's is {task}")
+            if getattr(decision, name) != getattr(default, name):
+                yield Fault(f"decision.{name}", f"belongs to task binary; this spec's is {task}")
     elif decision and decision != Decision() and "value" in parts:
         priced = decision.false_positive is not None or decision.false_negative is not None
         if parts["value"] is None and (priced or decision.threshold == "value"):
@@ -929,8 +1010,30 @@ def _target_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault("targets.calibration_error_at_most", "belongs to classifiers; a regression has no probabilities")
 
 
+def _availability_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    """Demands of the canary that contradict what the targets say of the same requests."""
+    targets: Targets | None = parts.get("targets")
+    rules: ReleaseRules | None = parts.get("release")
+    if targets is None or rules is None:
+        return
+    path, wanted = "release.demands", targets.availability_at_least
+    if wanted is None:
+        if Compared.UNAVAILABLE in rules.demands:
+            yield Fault(f"{path}.unavailable", "goes with targets.availability_at_least; give both or neither")
+        return
+    left = round(1 - wanted, 9)
+    for compared in (Compared.ERRORS, Compared.TIMEOUTS, Compared.FALLBACKS, Compared.UNAVAILABLE):
+        target = rules.demands.get(compared, Demanded()).target
+        if target is not None and target > left:
+            problem = f"{target:g} is more than targets.availability_at_least ({wanted:g}) leaves, {left:g}"
+            yield Fault(f"{path}.{compared}.target", problem)
+    if rules.demands.get(Compared.UNAVAILABLE, Demanded()).required is False:
+        yield Fault(f"{path}.unavailable.required", "must not be false: targets.availability_at_least asks for it")
+
+
 def _judged_column_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     gate: GatePolicy | None = parts.get("gate")
+    times = {feature.name for feature in parts.get("features", {}).values() if feature.kind is FeatureKind.TIME}
     for path, columns in (("sensitive", parts.get("sensitive", ())), ("gate.slices", gate.slices if gate else ())):
         for index, column in enumerate(columns):
             if column in columns[:index]:
@@ -938,6 +1041,8 @@ def _judged_column_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
             for role in ("target", "time"):
                 if column == parts.get(role):
                     yield Fault(f"{path}[{index}]", f"{column!r} is the {role} column; it makes no groups")
+            if column in times - {parts.get("time")}:
+                yield Fault(f"{path}[{index}]", f"{column!r} is a time; it makes no groups")
 
 
 def _governance_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:

@@ -1,10 +1,12 @@
-"""Logs and metrics of every function, in one place: Powertools Logger and EMF metrics in namespace `Tidegate`.
+"""Logs and metrics of every function, in one place: Powertools' Logger, and EMF metrics in namespace `Tidegate`.
 
     logger("train").info("fitted", extra={"rows": 1200})
     meter = Meter("inference", stage="prod")
     meter.about("flight-delay"); meter.count("Requests"); meter.flush()
 
-Made on first use and kept. Inputs, rows and predictions are never logged. There is no tracing library: Lambda's own
+Inputs, rows and predictions are never logged. Metrics are written here rather than by Powertools, in the format it
+writes (a test compares the two): a line of them ends every prediction, and Powertools' takes as long as scoring does.
+For the same reason its Logger is loaded when there is something to log. There is no tracing library: Lambda's own
 active tracing needs none, and the X-Ray SDK costs more cold start than everything else together.
 """
 
@@ -12,29 +14,27 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from typing import TYPE_CHECKING
 
 from tidegate.errors import TidegateError
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger
 
 __all__ = ["NAMESPACE", "Aside", "Meter", "logger"]
 
 NAMESPACE = "Tidegate"
+COUNT, MILLISECONDS = "Count", "Milliseconds"
 
 
 @cache
-def logger(service: str) -> Logger:
-    """JSON lines on standard output; `service` is the function's name."""
+def logger(service: str) -> "Logger":
+    """JSON lines on standard output; `service` is the function's name. Made on first use and kept."""
+    from aws_lambda_powertools import Logger
+
     return Logger(service=service, level=os.environ.get("TIDEGATE_LOG_LEVEL", "INFO"))
-
-
-@cache
-def metrics(service: str) -> Metrics:
-    """Metrics as embedded metric format; flush with `flush_metrics()` at the end of an invocation."""
-    return Metrics(namespace=NAMESPACE, service=service)
 
 
 class Meter:
@@ -42,77 +42,84 @@ class Meter:
 
     def __init__(self, service: str, *, stage: str) -> None:
         self._service = service
-        self._metrics = metrics(service)
-        self._metrics.set_default_dimensions(stage=stage)
-        self._logger = logger(service)
-        self._stage = stage
+        self._about = {"stage": stage, "service": service}
         self._model = ""
+        self._units: dict[str, str] = {}
+        self._values: dict[str, list[float]] = {}
         self._apart: list[tuple[str, float, dict[str, str]]] = []
 
     def about(self, model: str) -> None:
         """The model of this invocation. Only one that exists: a name that callers make up must not become a metric."""
         self._model = model
-        self._metrics.add_dimensions(service=self._service, model=model)
 
     def count(self, name: str, value: float = 1, **by: str) -> None:
         """See ports.Signals. What has dimensions of its own becomes a line of its own, by service, stage and model."""
-        self._metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        self._add(name, COUNT, value)
         if by:
             self._apart.append((name, value, by))
 
     def tell(self, values: Mapping[str, float], **dimensions: str) -> None:
         """Metrics of exactly these dimensions beside service and stage; added to no others. Written at once."""
-        _write_counts(values, [{"service": self._service, "stage": self._stage} | dimensions])
+        _write(dict.fromkeys(values, COUNT), values, [self._about | dimensions])
 
     def took(self, name: str, milliseconds: float) -> None:
         """Add a duration."""
-        self._metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=milliseconds)
+        self._add(name, MILLISECONDS, milliseconds)
 
     def warn(self, message: str, **facts: object) -> None:
         """See ports.Signals."""
-        self._logger.warning(message, extra=facts)
+        logger(self._service).warning(message, extra=facts)
 
     def fault(self, message: str, error: BaseException, **facts: object) -> None:
         """Log a fault of ours with its trace. Words of errors that are not Tidegate's may quote inputs: left out."""
         said = str(error) if isinstance(error, TidegateError) else ""
         trace = traceback.format_tb(error.__traceback__)
-        self._logger.error(message, extra={"fault": type(error).__name__, "said": said, "trace": trace, **facts})
+        about = {"fault": type(error).__name__, "said": said, "trace": trace}
+        logger(self._service).error(message, extra=about | facts)
 
     def flush(self) -> None:
         """Write the metrics of this invocation."""
-        self._metrics.flush_metrics()
-        about = {"service": self._service, "stage": self._stage}
-        for name, value, by in self._apart:
-            sets = [about | by] + ([about | {"model": self._model} | by] if self._model else [])
-            _write_counts({name: value}, sets)
-        self._apart.clear()
-        self._model = ""
+        units, values, apart, model = self._units, self._values, self._apart, self._model
+        self._units, self._values, self._apart, self._model = {}, {}, [], ""
+        if values:
+            _write(units, values, self._sets(model, {}))
+        for name, value, by in apart:
+            _write({name: COUNT}, {name: value}, self._sets(model, by))
+
+    def _add(self, name: str, unit: str, value: float) -> None:
+        self._units[name] = unit
+        self._values.setdefault(name, []).append(float(value))
+
+    def _sets(self, model: str, by: dict[str, str]) -> list[dict[str, str]]:
+        about = self._about
+        return [about | by, about | {"model": model} | by] if model else [about | by]
 
 
 class Aside:
-    """ports.Signals for a thread beside the handler: Powertools' metrics belong to the invocation, so each count is a
+    """ports.Signals for a thread beside the handler: a Meter's metrics belong to the invocation, so each count is a
     line of its own, written at once."""
 
     def __init__(self, service: str, *, stage: str) -> None:
-        self._dimensions = {"service": service, "stage": stage}
-        self._logger = logger(service)
+        self._dimensions = {"stage": stage, "service": service}
+        self._service = service
 
     def count(self, name: str, value: float = 1, **by: str) -> None:
         """See ports.Signals."""
-        _write_counts({name: value}, [self._dimensions | by])
+        _write({name: COUNT}, {name: value}, [self._dimensions | by])
 
     def warn(self, message: str, **facts: object) -> None:
         """See ports.Signals."""
-        self._logger.warning(message, extra=facts)
+        logger(self._service).warning(message, extra=facts)
 
 
-def _write_counts(values: Mapping[str, float], sets: list[dict[str, str]]) -> None:
+def _write(units: Mapping[str, str], values: Mapping[str, float | Sequence[float]], sets: list[dict[str, str]]) -> None:
     """Metrics as a line of embedded metric format, by each set of dimensions."""
     directive = {
         "Namespace": NAMESPACE,
         "Dimensions": [list(dimensions) for dimensions in sets],
-        "Metrics": [{"Name": name, "Unit": "Count"} for name in values],
+        "Metrics": [{"Name": name, "Unit": unit} for name, unit in units.items()],
     }
     about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
     words = {key: word for dimensions in sets for key, word in dimensions.items()}
-    print(json.dumps({"_aws": about, **words, **values}), flush=True)  # noqa: T201
+    line = json.dumps({"_aws": about, **words, **values}, separators=(",", ":"))
+    print(line, flush=True)  # noqa: T201

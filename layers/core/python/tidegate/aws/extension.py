@@ -37,7 +37,7 @@ class AfterResponse:
     def __init__(self, address: str = "", identifier: str = "") -> None:
         self._address = address
         self._identifier = identifier
-        self._work: Work | None = None
+        self._work: list[Work] = []
         self._over = threading.Event()
 
     @classmethod
@@ -56,8 +56,8 @@ class AfterResponse:
         return bool(self._identifier)
 
     def do(self, work: Work) -> None:
-        """What to do after each response."""
-        self._work = work
+        """What to do after each response, after what was named before."""
+        self._work.append(work)
 
     def begin(self) -> None:
         """The handler is done. Never raises."""
@@ -67,9 +67,11 @@ class AfterResponse:
             self._act(WORK_SECONDS, 0.0)
 
     def _act(self, seconds: float, handled_ms: float) -> None:
-        if self._work is not None:
+        began = time.monotonic()
+        for work in self._work:
+            taken = time.monotonic() - began
             with contextlib.suppress(Exception):
-                self._work(seconds, handled_ms)
+                work(seconds - taken, handled_ms + 1e3 * taken if handled_ms else 0.0)
 
     def _run(self) -> None:
         connection = http.client.HTTPConnection(self._address)

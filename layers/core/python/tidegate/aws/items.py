@@ -18,11 +18,13 @@ from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
-
-from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tidegate.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from boto3.dynamodb.types import TypeSerializer
 
 T = TypeVar("T")
 Item = dict[str, Any]  # attribute names to DynamoDB attribute values
@@ -30,8 +32,6 @@ Item = dict[str, Any]  # attribute names to DynamoDB attribute values
 NULL = {"NULL": True}
 PACK_BYTES = 32 * 1024
 MAX_ITEM_BYTES = 400 * 1024 - 4 * 1024  # room for keys and names
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
 _known_hints: dict[Any, dict[str, Any]] = {}
 
 
@@ -66,13 +66,21 @@ def attribute(cls: type, name: str, value: Any) -> Any:
         text = json.dumps(plain, separators=(",", ":"), default=str)
         if len(text) > PACK_BYTES:
             return {"B": zlib.compress(text.encode())}
-    return _serialize(plain)
+    return _serializer().serialize(plain)
+
+
+@cache
+def _serializer() -> "TypeSerializer":
+    """boto3's, loaded when something is written: the inference function only reads, and does without boto3."""
+    from boto3.dynamodb.types import TypeSerializer
+
+    return TypeSerializer()
 
 
 def decode(cls: type[T], item: Mapping[str, Any]) -> T:
     """Read what `encode` wrote; attributes that are no fields are passed over, absent fields take their default."""
     hints = _hints(cls)
-    plain = {name: _unpacked(_deserialize(item[name])) for name in hints if name in item}
+    plain = {name: _unpacked(_deserialized(item[name])) for name in hints if name in item}
     built: T = _built(cls, plain)
     return built
 
@@ -84,10 +92,28 @@ def _hints(cls: Any) -> dict[str, Any]:
     return _known_hints[cls]
 
 
+def _deserialized(part: Mapping[str, Any]) -> Any:
+    """An attribute value as Python has it; numbers exact."""
+    ((kind, value),) = part.items()
+    match kind:
+        case "S" | "BOOL":
+            return value
+        case "N":
+            return Decimal(value)
+        case "L":
+            return [_deserialized(entry) for entry in value]
+        case "M":
+            return {name: _deserialized(entry) for name, entry in value.items()}
+        case "B":
+            return bytes(value)
+        case "NULL":
+            return None
+        case _:
+            raise TypeError(f"no rule to read an attribute of type {kind}")
+
+
 def _unpacked(value: Any) -> Any:
-    if isinstance(value, Binary):
-        return json.loads(zlib.decompress(value.value))  # type: ignore[attr-defined]  # the stubs lack `value`
-    return value
+    return json.loads(zlib.decompress(value)) if isinstance(value, bytes) else value
 
 
 def _plain(hint: Any, value: Any) -> Any:

@@ -6,7 +6,8 @@ from base64 import b64encode
 from botocore.exceptions import ClientError
 
 from tidegate.aws.clients import answering, code_of, s3
-from tidegate.errors import ArtifactRejectedError, NotFoundError
+from tidegate.aws.integrity import check
+from tidegate.errors import NotFoundError
 
 UPLOAD_SECONDS = 900
 OCTETS = "application/octet-stream"
@@ -31,12 +32,7 @@ class S3Artifacts:
     def get_verified(self, key: str, sha256: str) -> bytes:
         """See ports.Artifacts."""
         data = self.get(key)
-        found = hashlib.sha256(data).hexdigest()
-        if found != sha256:
-            raise ArtifactRejectedError(
-                f"s3://{self._bucket}/{key} has SHA-256 {found}, the registry recorded {sha256}",
-                next_step="find out who wrote to the bucket; restore the object's recorded version",
-            )
+        check(data, sha256, f"s3://{self._bucket}/{key}")
         return data
 
 

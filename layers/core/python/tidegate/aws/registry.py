@@ -35,7 +35,6 @@ from tidegate.domain.release import (
     RUN_FACTS,
     CandidateRun,
     Lease,
-    Route,
     RouteChange,
     Run,
     RunError,
@@ -43,6 +42,7 @@ from tidegate.domain.release import (
     Version,
     VersionStatus,
 )
+from tidegate.domain.route import Route
 from tidegate.errors import ConflictError, LedgerBrokenError, NotFoundError, UnavailableError
 from tidegate.ports import ModelHeader
 

@@ -14,10 +14,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from gzip import GzipFile
-from io import BufferedReader, BytesIO, RawIOBase
-from typing import Any, cast
+from io import BytesIO
+from itertools import chain
+from typing import Any
 
 import orjson
+from isal.igzip import IGzipFile
 
 from tidegate.aws.captures import PREFIX as CAPTURES
 from tidegate.aws.clients import answering, s3
@@ -114,7 +116,7 @@ class S3Hours:
         """See ports.Hours."""
         latest: dict[str, tuple[datetime, Any]] = {}
         for lines in self._read(sources.feedback):
-            for line in lines:
+            for line in chain.from_iterable(map(bytes.splitlines, lines)):
                 record = orjson.loads(line)
                 reported = datetime.fromisoformat(record["time"])
                 known = latest.get(record["id"])
@@ -158,7 +160,7 @@ class S3Hours:
         return found
 
     def _read(self, keys: Iterable[str]) -> Iterator[Iterable[bytes]]:
-        """Lines of each object, in order; the next few are fetched ahead, packed as they are."""
+        """Lines of each object, as `unpacked` has them; the next few objects are fetched ahead, packed as they are."""
         with ThreadPoolExecutor(_THREADS) as pool:
             ahead: deque[Future[bytes]] = deque()
             for key in keys:
@@ -177,7 +179,8 @@ def _encoded(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def unpacked(data: bytes) -> Iterable[bytes]:
-    """Lines of an object as Firehose writes it, unpacked as they are read."""
-    unpacking = GzipFile(fileobj=BytesIO(data))
-    return BufferedReader(cast("RawIOBase", unpacking), _UNPACKED_BYTES)
+def unpacked(data: bytes) -> Iterator[bytes]:
+    """Lines of an object as Firehose writes it, many whole ones at a time."""
+    unpacking: GzipFile = IGzipFile(fileobj=BytesIO(data))  # type: ignore[no-untyped-call]
+    while block := unpacking.read(_UNPACKED_BYTES):
+        yield block + unpacking.readline()

@@ -166,6 +166,7 @@ def run(out: "Console", found: Document) -> None:
         "dataset": f"{found['dataset']} {found['dataset_version'] or ''}".rstrip(),
         "excluded": ", ".join(found["exclusions"]),
         "spec": found["spec_digest"][:12],
+        "targets changed": "\n".join(found.get("target_changes") or ()),
         "code": found["code_version"],
         "lock": (found["lock_hash"] or "")[:12],
         "seed": str(found["seed"]),
@@ -206,6 +207,7 @@ def version(out: "Console", found: Document) -> None:
         "code": found["code_version"],
         "lock": found["lock_hash"][:12],
         "created": f"{show.moment(found['created_at'])} by {show.who(found['created_by'])}",
+        "needs approval": "\n".join(found.get("approval_reasons") or ()),
     }
     show.facts(out, facts)
     show.reasons(out, found["reasons"])
@@ -235,6 +237,7 @@ def outcome(out: "Console", found: Document, made: Document | None, rolled: Docu
     if rolled and not rolled["ended_at"]:
         out.print(f"follow it: tidegate rollout {name} --run {found['run_id']} --follow", soft_wrap=True)
         if rolled["phase"] == "approval":
+            show.reasons(out, made.get("approval_reasons") or ())
             out.print(f'an approver decides: tidegate approve {name} {made["number"]} --reason "..."', soft_wrap=True)
 
 
@@ -346,6 +349,7 @@ def _approval(asked: Document | None) -> dict[str, str | Text | None]:
     expires = show.moment(asked["expires_at"])
     return {
         "approval": f"asked for {show.moment(asked['asked_at'])}, to be given until {expires} UTC",
+        "because": "\n".join(asked.get("reasons") or ()),
         "not by": ", ".join(makers),
         "artifact": f"sha256 {asked['artifact_sha256']}",
         "report": f"sha256 {asked['report_sha256']}",
@@ -410,6 +414,7 @@ def to_decide(out: "Console", shown: Document) -> None:
         shown["metric"]: show.interval(shown),
         "dataset": f"{shown['dataset']} {shown['dataset_version']}",
         "created": f"{show.moment(shown['created_at'])} by {show.who(shown['created_by'])}",
+        "asked because": "\n".join(shown.get("approval_reasons") or ()),
         "artifact": f"sha256 {shown['artifact_sha256']}",
         "report": f"sha256 {shown['report_sha256']}",
     }
@@ -543,16 +548,17 @@ def predictions(out: "Console", whole: Document) -> None:
     if whole.get("detail"):
         out.print(whole["detail"], soft_wrap=True)
     found = whole["predictions"]
+    told = [name for name in ("label", "score", "lower", "upper") if any(name in each for each in found)]
     rows = [
         (
             str(at),
-            show.cell(each.get("label")),
-            show.cell(each.get("score")),
+            *(show.cell(each.get(name)) for name in told),
             str(each.get("prediction_id") or each.get("id", "")),
         )
         for at, each in enumerate(found[:SHOWN_PREDICTIONS], 1)
     ]
-    show.table(out, (">#", "label", ">score", "prediction id"), rows)
+    heads = (name if name == "label" else f">{name}" for name in told)
+    show.table(out, (">#", *heads, "prediction id"), rows)
     if len(found) > SHOWN_PREDICTIONS:
         out.print(f"and {len(found) - SHOWN_PREDICTIONS:,} more: --json has them all")
     broken = [each["rule"] for each in found if each.get("rule")]

@@ -53,6 +53,13 @@ def status(out: "Console", found: Sequence[Document]) -> None:
             show.reasons(out, each["reasons"])
             out.print(f"  look at it: tidegate drift {each['model']}", soft_wrap=True)
     for each in found:
+        missed = (each["summary"] or {}).get("missed")
+        if missed:
+            out.print()
+            out.print(Text.assemble(f"{each['model']}: ", Text("✗ misses its targets", style="yellow")))
+            show.reasons(out, list(missed.values()))
+            out.print(f"  look at it: tidegate drift {each['model']}", soft_wrap=True)
+    for each in found:
         spike = ((each["summary"] or {}).get("cost") or {}).get("spike")
         if spike:
             out.print()
@@ -177,6 +184,9 @@ def drift(out: "Console", found: Document, hours: int | None) -> None:
         for each in _distributions(window):
             out.print()
             _bars(out, each)
+    if (found["verdicts"] or {}).get("targets"):
+        out.print()
+        _targets(out, found["verdicts"]["targets"])
     if standing and standing["attempts"]:
         out.print()
         _attempts(out, standing["attempts"])
@@ -229,6 +239,35 @@ def _verdicts(out: "Console", window: Document) -> None:
             word, style = _FOUND.get(verdict["outcome"], (verdict["outcome"], ""))
             table.add_row(Text(word, style=style), name, verdict["statement"])
     out.print(table)
+
+
+_HELD = {
+    "met": ("✓ met", "green"),
+    "missed": ("✗ MISSED", "bold red"),
+    "insufficient_data": ("· too little data", "dim"),
+}
+
+
+def _targets(out: "Console", held: Sequence[Document]) -> None:
+    """The last 24 hours against each target that live traffic shows."""
+    rows = [
+        (
+            each["name"],
+            each["dimension"],
+            Text(*_HELD[each["outcome"]]),
+            f"{each['direction'].replace('_', ' ')} {each['limit']:g}{f' ({of})' if (of := each['of']) else ''}",
+            _measured(each),
+        )
+        for each in held
+    ]
+    show.table(out, ("target", "about", "last 24 h", "limit", "measured"), rows)
+
+
+def _measured(held: Document) -> str:
+    if held["measured"] is None:
+        return ""
+    ends = "" if held["low"] == held["high"] else f" [{held['low']:.4g}, {held['high']:.4g}]"
+    return f"{held['measured']:.4g}{ends}"
 
 
 def _distributions(window: Document) -> list[Distribution]:

@@ -5,6 +5,7 @@ happened: where a rollout's move and a ledger entry are written together, the en
 does not name it, and what ends before it touched the route are told by the rollout.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -245,8 +246,8 @@ def _asked(rollout: Rollout, asked: Approval) -> Announcement:
         severity=Severity.ACTION_NEEDED,
         title=f"{_named(rollout.version)} waits for approval",
         facts=f"It passed the gate. Without an approval until {until} it will not serve.",
-        reasons=("the model's spec asks for a second pair of eyes: somebody who did not make this version",),
-        advice="read its report, then decide",
+        reasons=asked.asked_because or ("the model's spec asks for a second pair of eyes",),
+        advice="read its report, then decide, if you did not make this version",
         commands=(f"report {named}", f'approve {named} --reason "..."', f'reject {named} --reason "..."'),
     )
 
@@ -331,7 +332,33 @@ def _of_standing(before: Standing | None, after: Standing) -> Announcement | Non
     if after.acknowledged_at and after.acknowledged_at != (before.acknowledged_at if before else None):
         return _acknowledged(after, after.acknowledged_at)
     known = before.health if before else Health.UNKNOWN
-    return _stands(before, after) if after.health is not known else None
+    return _stands(before, after) if after.health is not known else _of_targets(before, after)
+
+
+def _missed(standing: Standing | None) -> Mapping[str, str]:
+    """Sentences of the targets that traffic misses, by name."""
+    missed: Mapping[str, str] = ((standing.summary if standing else None) or {}).get("missed") or {}
+    return missed
+
+
+def _of_targets(before: Standing | None, after: Standing) -> Announcement | None:
+    """A target that is missed since this look, or all that are met again."""
+    was, now = _missed(before), _missed(after)
+    told = _of_watch(after, after.looked_at)
+    if set(now) - set(was):
+        return replace(
+            told,
+            severity=Severity.WARNING,
+            title=f"misses {', '.join(sorted(now))}",
+            facts=f"Its spec's targets are held against the last 24 hours of traffic. {_sentence(after.version)} "
+            "goes on serving: nothing follows by itself.",
+            reasons=tuple(now.values()),
+            advice="find out whether the version, its traffic or the target is to change "
+            "(docs/watch.md#a-target-is-missed)",
+        )
+    if was and not now:
+        return replace(told, title="meets its targets again", facts="None is shown to be missed any more.")
+    return None
 
 
 def _acknowledged(standing: Standing, at: datetime) -> Announcement:
@@ -346,7 +373,7 @@ def _acknowledged(standing: Standing, at: datetime) -> Announcement:
 
 def _stands(before: Standing | None, after: Standing) -> Announcement:
     """A health other than before. People are not told that traffic came or went, only what they were waiting for."""
-    told = replace(_of_watch(after, after.looked_at), reasons=after.reasons)
+    told = replace(_of_watch(after, after.looked_at), reasons=(*after.reasons, *_missed(after).values()))
     match after.health:
         case Health.NEEDS_REDESIGN:
             acknowledge = f'acknowledge {after.model} --reason "..."'
@@ -362,8 +389,8 @@ def _stands(before: Standing | None, after: Standing) -> Announcement:
         case Health.DRIFTED:
             trained = " It is trained again by itself." if after.wanted else ""
             follows = f" It is not trained yet: {after.held_back}." if after.held_back else trained
-            facts = f"{_named(after.version)} meets other traffic than it was made for, or answers it worse."
-            return replace(told, title="has drifted", facts=f"{facts[0].upper()}{facts[1:]}{follows}")
+            facts = f"{_sentence(after.version)} meets other traffic than it was made for, or answers it worse."
+            return replace(told, title="has drifted", facts=f"{facts}{follows}")
         case Health.STEADY:
             drifted = before is not None and before.health is Health.DRIFTED
             waited_for = drifted or (before is not None and before.since == before.acknowledged_at)
@@ -409,6 +436,12 @@ def _about(rollout: Rollout, event: Event, at: datetime) -> Announcement:
 
 def _named(version: int | None) -> str:
     return "the fallback" if version is None else f"version {version}"
+
+
+def _sentence(version: int | None) -> str:
+    """The name as a sentence begins with it."""
+    named = _named(version)
+    return f"{named[0].upper()}{named[1:]}"
 
 
 def _line(words: str) -> str:

@@ -56,6 +56,7 @@ class Metric(StrEnum):
     FALLBACKS = "fallbacks"  # share of requests answered by the fallback
     VIOLATIONS = "violations"  # share of answers that broke a business rule
     SLOW = "slow"  # share of requests that took longer than the latency target
+    UNAVAILABLE = "unavailable"  # share of requests that the version did not answer by itself, whatever the cause
     SCORES = "scores"  # largest distance between the two cumulative score distributions (Kolmogorov-Smirnov)
     LOSS = "loss"  # mean loss of labelled predictions, as a share of its bound
 
@@ -66,6 +67,7 @@ _WORDS: Mapping[Metric, tuple[str, str]] = {  # how it is called, and what it is
     Metric.FALLBACKS: ("fallback rate", "requests"),
     Metric.VIOLATIONS: ("rate of business-rule violations", "requests"),
     Metric.SLOW: ("share over the latency target", "requests"),
+    Metric.UNAVAILABLE: ("share not answered by the version", "requests"),
     Metric.SCORES: ("distance of score distributions", "scores"),
     Metric.LOSS: ("loss", "labels"),
 }
@@ -91,9 +93,10 @@ class ArmCounts:
     scores: tuple[int, ...] = ()
     losses: int = 0
     loss_millionths: int = 0
+    unavailable: int = 0
 
     def __post_init__(self) -> None:
-        parts = (self.errors, self.timeouts, self.fallbacks, self.violations, self.slow)
+        parts = (self.errors, self.timeouts, self.fallbacks, self.violations, self.slow, self.unavailable)
         if min(self.requests, *parts, *self.scores, self.losses, self.loss_millionths) < 0:
             raise ValueError(f"a count is negative: {self}")
         if max(parts) > self.requests or self.loss_millionths > self.losses * LOSS_UNIT:
@@ -115,6 +118,7 @@ class ArmCounts:
             Metric.FALLBACKS: self.fallbacks,
             Metric.VIOLATIONS: self.violations,
             Metric.SLOW: self.slow,
+            Metric.UNAVAILABLE: self.unavailable,
         }[metric]
 
     def to_json(self) -> dict[str, Any]:
@@ -141,6 +145,7 @@ class ArmCounts:
             scores=tuple(a + sign * b for a, b in zip(mine, theirs, strict=True)),
             losses=self.losses + sign * other.losses,
             loss_millionths=self.loss_millionths + sign * other.loss_millionths,
+            unavailable=self.unavailable + sign * other.unavailable,
         )
 
 
@@ -208,10 +213,27 @@ DEMANDS = (
     Demand(Metric.TIMEOUTS, tolerance=0.001, margin=0.01, alpha_share=0.1, target=0.01),
     Demand(Metric.FALLBACKS, tolerance=0.001, margin=0.01, alpha_share=0.1, target=0.02),
     Demand(Metric.VIOLATIONS, tolerance=0.001, margin=0.01, alpha_share=0.1, target=0.02),
-    Demand(Metric.SLOW, tolerance=0.002, margin=0.02, alpha_share=0.2, target=0.1),
+    Demand(Metric.SLOW, tolerance=0.002, margin=0.02, alpha_share=0.2, target=0.01),
     Demand(Metric.SCORES, tolerance=0.1, margin=0.25, alpha_share=0.1),
     Demand(Metric.LOSS, tolerance=0.01, margin=0.05, alpha_share=0.1, required=False),
 )
+_CAUSES = (Metric.ERRORS, Metric.TIMEOUTS, Metric.FALLBACKS)  # of a request that a version does not answer by itself
+
+
+def available(demands: Sequence[Demand], target: float) -> tuple[Demand, ...]:
+    """The demands with one more: that at most `target` of the requests are not answered by the version itself.
+
+    Its causes are held to the same target, as none of them may be more frequent than all together, and give it half of
+    their shares of alpha, so that the risk of a false rollback stays what it is.
+    """
+    parts = [demand for demand in demands if demand.metric in _CAUSES]
+    share = sum(demand.alpha_share for demand in parts) / 2
+    lowered = {
+        demand.metric: replace(demand, alpha_share=demand.alpha_share / 2, target=min(target, demand.target or target))
+        for demand in parts
+    }
+    whole = Demand(Metric.UNAVAILABLE, tolerance=0.001, margin=0.01, alpha_share=share, target=target)
+    return (*(lowered.get(demand.metric, demand) for demand in demands), whole)
 
 
 @dataclass(frozen=True, slots=True)

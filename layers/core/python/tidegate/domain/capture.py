@@ -126,6 +126,8 @@ def records(capture: Capture, policy: CapturePolicy) -> Iterator[dict[str, Any]]
             "inputs": _inputs(capture.instances[row], policy),
             **_outputs(prediction),
             "violations": list(capture.violations[row]) if capture.violations else [],
+            "unusual": prediction.get("unusual", False),
+            "fallback": prediction.get("fallback", False),
             "error": capture.error or None,
             "shadow": _shadow(capture.shadow, row),
             "sample": policy.sample,

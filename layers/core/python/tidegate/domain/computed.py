@@ -6,7 +6,8 @@
 
 Numbers are float32 with NaN for missing, truth values 0 and 1. Every operation rounds to float32, a result that is not
 finite becomes NaN, and logarithms and exponentials are taken in float64 and rounded once, so that numpy and onnxruntime
-agree on them (their float32 versions differ in the last bits).
+agree on them (their float32 versions differ in the last bits). Times are int64 seconds since 1970, `NO_TIME` for
+missing; what is computed of them is so in whole numbers and becomes float32 in the end.
 
 What a group_rate learns uses the target, so a row must not be fitted on a rate that its own target is part of. Each
 training row gets the rate of its group over the other folds of `FOLDS` (cross-fitting, as scikit-learn's TargetEncoder;
@@ -24,10 +25,22 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.domain.baseline import group_codes
-from tidegate.domain.prediction import ComputedContract, Contract, GroupRates, Inputs
+from tidegate.domain.prediction import NO_TIME, ComputedContract, Contract, GroupRates, Inputs
 from tidegate.domain.table import TARGET, Column, Table
 from tidegate.errors import DataCheckError, Fault
-from tidegate.expressions import TYPE_OF_KIND, Expression, Node, Op, Type, compile_computed
+from tidegate.expressions import (
+    DAY,
+    TYPE_OF_KIND,
+    Expression,
+    Node,
+    Op,
+    Type,
+    compile_computed,
+    day_of_year,
+    hour,
+    month,
+    weekday,
+)
 
 FOLDS = 5
 MAX_GROUPS = 10_000  # of one group_rate; they travel inside the artifact
@@ -118,7 +131,8 @@ def _inputs(contract: Contract, inputs: Inputs) -> dict[str, Column]:
     texts = {
         feature.name: inputs.categorical[:, place].astype(np.str_) for place, feature in enumerate(contract.categorical)
     }
-    return numbers | texts
+    times = {feature.name: inputs.times[:, place] for place, feature in enumerate(contract.times)}
+    return numbers | texts | times
 
 
 def _matrix(contract: Contract, known: Mapping[str, Column], rows: int) -> Matrix:
@@ -171,7 +185,8 @@ def _column(expression: Expression, known: Mapping[str, Column], rates: Sequence
 
 
 def _value(node: Node, known: Mapping[str, Column], rates: Iterator[Column]) -> Column:  # noqa: PLR0911, PLR0912  one for each kind
-    """float32 (or, of a text, str) [rows], or [1] of a constant. `rates` are those of the group_rates still to come."""
+    """float32 (of a text str, of a time int64) [rows], or [1] of a constant. `rates` are those of the group_rates still
+    to come."""
     if node.op is Op.GROUP_RATE:
         return next(rates)
     parts = [_value(part, known, rates) for part in node.parts]
@@ -198,6 +213,12 @@ def _value(node: Node, known: Mapping[str, Column], rates: Iterator[Column]) -> 
         case Op.BUCKET:
             reached = (parts[0][:, None] >= np.array(node.edges, dtype=np.float32)).sum(axis=1)
             return _unless(_missing(parts[0]), reached)
+        case Op.HOUR | Op.WEEKDAY | Op.MONTH | Op.DAY_OF_YEAR:
+            return _unless(_missing(parts[0]), CALENDAR[node.op](parts[0]))
+        case Op.SECONDS_BETWEEN | Op.DAYS_BETWEEN:
+            later, earlier = parts
+            between = (later - earlier).astype(np.float64)  # exact
+            return _unless(_missing(later) | _missing(earlier), between / (1 if node.op is Op.SECONDS_BETWEEN else DAY))
         case Op.IS_MISSING:
             return _missing(parts[0]).astype(np.float32)
         case Op.NOT:
@@ -211,6 +232,12 @@ def _value(node: Node, known: Mapping[str, Column], rates: Iterator[Column]) -> 
             return _unless(missing, _COMPARISONS[node.op](parts[0], parts[1]))
 
 
+CALENDAR: Mapping[Op, Callable[[Any], Any]] = {
+    Op.HOUR: hour,
+    Op.WEEKDAY: weekday,
+    Op.MONTH: month,
+    Op.DAY_OF_YEAR: day_of_year,
+}
 _ARITHMETIC = {Op.ADD: np.add, Op.SUBTRACT: np.subtract, Op.MULTIPLY: np.multiply, Op.DIVIDE: np.divide}
 _COMPARISONS = {
     Op.EQUAL: np.equal,
@@ -231,7 +258,13 @@ def _finite(column: Column) -> Column:
 
 
 def _missing(column: Column) -> Column:
-    missing: Column = column == "" if column.dtype.kind == "U" else np.isnan(column)
+    match column.dtype.kind:
+        case "U":
+            missing: Column = column == ""
+        case "i":
+            missing = column == NO_TIME
+        case _:
+            missing = np.isnan(column)
     return missing
 
 

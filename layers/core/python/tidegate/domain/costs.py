@@ -104,6 +104,11 @@ def cost(usage: Usage, stored_bytes: float, prices: Prices) -> Cost:
     )
 
 
+def per_1000(milliseconds: float, prices: Prices) -> float:
+    """What 1,000 requests cost that take so long each, in US dollars, without anything that is stored."""
+    return cost(Usage(requests=1e3, predictions=1e3, billed_ms=1e3 * milliseconds), 0, prices).total
+
+
 def value(usage: Usage, declared: Value) -> float:
     """Of the labelled decisions, in the declared currency."""
     return usage.right * declared.correct - usage.wrong * declared.wrong
@@ -256,6 +261,10 @@ class Bill:
     def since(self, first: str) -> Spent:
         """All from an hour on."""
         return summed([spent for hour, spent in self.hours.items() if hour >= first])
+
+    def between(self, first: str, last: str) -> Spent:
+        """All from an hour to another one, both with it."""
+        return summed([spent for hour, spent in self.hours.items() if first <= hour <= last])
 
     def net_per_1000(self, first: str) -> float | None:
         """See `net_per_1000`; of all from an hour on."""

@@ -23,6 +23,7 @@ from tidegate.domain.profile import ColumnLayout, Layout
 from tidegate.domain.splits import Split
 from tidegate.domain.table import RESERVED, Column, Table
 from tidegate.errors import Fault
+from tidegate.expressions import FIRST_SECOND, LAST_SECOND
 
 Task = Literal["binary", "multiclass", "regression"]
 Codes = npt.NDArray[np.int64]
@@ -53,12 +54,14 @@ _TYPES_OF_KIND: Mapping[str, tuple[ColumnType, ...]] = {
     "integer": (ColumnType.INTEGER, ColumnType.NUMBER),
     "boolean": (ColumnType.BOOLEAN, ColumnType.INTEGER, ColumnType.NUMBER),
     "categorical": (ColumnType.TEXT, ColumnType.INTEGER, ColumnType.BOOLEAN),
+    "time": (ColumnType.TIME,),
 }
 _KIND_OF_TYPE: Mapping[ColumnType, str] = {
     ColumnType.NUMBER: "numeric",
     ColumnType.INTEGER: "numeric",
     ColumnType.BOOLEAN: "boolean",
     ColumnType.TEXT: "categorical",
+    ColumnType.TIME: "time",
 }
 
 
@@ -148,8 +151,9 @@ def _feature_column_faults(demands: Demands, feature: FeatureContract, kind: Col
     if kind is None or kind in _TYPES_OF_KIND[feature.kind]:
         return
     if kind is ColumnType.TIME:
-        yield Fault(path, "is a time column; put what matters of it (hour, weekday) into columns of their own")
-    elif kind is ColumnType.NUMBER:
+        problem = "is a time column; declare it as one and compute what matters of it: hour(), weekday() or such"
+        yield Fault(path, problem, ("time",))
+    elif kind is ColumnType.NUMBER and feature.kind != "time":
         yield Fault(path, f"is {feature.kind} in the spec, but the column has fractions", ("numeric",))
     else:
         yield Fault(path, f"is {feature.kind} in the spec, but {kind} in the dataset", (_KIND_OF_TYPE[kind],))
@@ -202,6 +206,8 @@ def value_faults(
         column, told = table[feature.name], feature.name not in personal
         if feature.kind == "categorical":
             faults += _category_faults(feature, column, training, told)
+        elif feature.kind == "time":
+            faults += _time_faults(feature, column, training)
         else:
             faults += _number_faults(feature, column, training, told)
     return faults
@@ -255,6 +261,17 @@ def _number_faults(feature: FeatureContract, column: Column, training: Column, t
     gaps = np.isnan(seen)
     if len(seen) and (gaps.all() or (not gaps.any() and seen.min() == seen.max())):
         yield _constant(path, "missing" if gaps.all() else f"{seen[0]:g}" if told else "the same")
+
+
+def _time_faults(feature: FeatureContract, column: Column, training: Column) -> Iterator[Fault]:
+    path = f"features.{feature.name}"
+    yield from _missing_faults(feature, np.isnan(column))
+    if beyond := int(((column < FIRST_SECOND) | (column > LAST_SECOND)).sum()):
+        yield Fault(path, f"{_of(beyond, len(column))} are not of the years 1 to 9999; mend them")
+    seen = column[training]
+    gaps = np.isnan(seen)
+    if len(seen) and (gaps.all() or (not gaps.any() and seen.min() == seen.max())):
+        yield _constant(path, "missing" if gaps.all() else "the same")
 
 
 def _category_faults(feature: FeatureContract, column: Column, training: Column, told: bool) -> Iterator[Fault]:
@@ -426,8 +443,10 @@ def leak_faults(
     Strong alone is no proof: honest features can be. A leak stands out. Suspicious are features that are perfect
     (0.999), or strong and so far above the rest that their error is at most half of the next feature's; they may be
     several (a delay in minutes and the same in hours), but at most a quarter of all features. Features that are
-    `vouched` for are not suspected, and the others are not measured against them.
+    `vouched` for are not suspected, and the others are not measured against them. Times are left out: no model is given
+    one by itself.
     """
+    features = [feature for feature in features if feature.kind != "time"]
     if len(table) > _LEAK_ROWS:
         rows = np.linspace(0, len(table) - 1, _LEAK_ROWS).astype(np.int64)
         table, target = table.take(rows), Target(target.values[rows], target.classes, target.positive)

@@ -221,23 +221,25 @@ def judge_features(
     importances: Mapping[str, float] | None = None,
 ) -> Verdict:
     """Feature drift. The verdict is DRIFTED when the drifted features hold `policy.importance` or more of the
-    importance of all that could be judged: one important feature suffices, many unimportant ones add up."""
-    given = [max((importances or {}).get(column.name, 0.0), 0.0) for column in layout.features]
-    judged = [
-        _enough(reference.features[index], current.features[index], policy) for index in range(len(layout.features))
-    ]
+    importance of all that could be judged: one important feature suffices, many unimportant ones add up. Times are not
+    judged: later ones are always others."""
+    places = [index for index, column in enumerate(layout.features) if column.kind != "time"]
+    columns = [layout.features[index] for index in places]
+    before, now = ([profile.features[index] for index in places] for profile in (reference, current))
+    given = [max((importances or {}).get(column.name, 0.0), 0.0) for column in columns]
+    judged = [_enough(mine, theirs, policy) for mine, theirs in zip(before, now, strict=True)]
     if not sum(weight for weight, there in zip(given, judged, strict=True) if there):
         given = [1.0] * len(given)
     total = sum(weight for weight, there in zip(given, judged, strict=True) if there)
     weights = [weight / total if there else 0.0 for weight, there in zip(given, judged, strict=True)]
-    found = _columns(layout.features, reference.features, current.features, weights, policy)
+    found = _columns(columns, before, now, weights, policy)
     drifted = sorted(
         (finding for finding in found if finding.outcome is Outcome.DRIFTED),
         key=lambda finding: (finding.importance * (finding.jensen_shannon or 0.0), finding.jensen_shannon or 0.0),
         reverse=True,
     )
     if not any(judged):
-        statement = f"no feature can be judged: {found[0].statement}" if found else "the model has no features"
+        statement = f"no feature can be judged: {found[0].statement}" if found else "no feature is judged for drift"
         return Verdict(Outcome.INSUFFICIENT_DATA, statement, (), found)
     share = sum(finding.importance for finding in drifted)
     unjudged = len(judged) - sum(judged)

@@ -10,6 +10,11 @@ place. A request counts as seen when any of its rows was kept, also when capture
 from one tally to the next: the rows of a request that are spread over two count as two requests, and so does a record
 that is delivered twice. Within a tally each id counts once.
 
+A row that a version's input guard gave to the fallback is the version's deliberate answer: the guard is part of its
+contract, and its champion may have none. So it is no fallback and no error of that side, or guarding would count as
+failing. Its score is left out, since a rule's scores beside a model's would look like another distribution; its loss is
+counted, since that is what users got, and a guard must not hide the rows that a version is bad at.
+
 A record's side is its `arm`; what nobody but the fallback was to answer has none. Which side is the candidate depends
 on the phase. In CANARY it is the arm `candidate`. In WATCH it is the arm `champion`, the promoted version, next to the
 one held back. In SHADOW it is the `shadow` part of each record, next to what answered; requests without that part are
@@ -49,6 +54,7 @@ class _Side:
     timeouts: int = 0
     fallbacks: int = 0
     slow: int = 0
+    unavailable: int = 0
     scores: "array[float]" = field(default_factory=lambda: array("d"))
     losses: int = 0
     loss_millionths: int = 0
@@ -64,6 +70,7 @@ class _Side:
             scores=score_counts(self.scores, edges) if edges else (),
             losses=self.losses,
             loss_millionths=self.loss_millionths,
+            unavailable=self.unavailable,
         )
 
 
@@ -101,7 +108,7 @@ class Tally:
             self._count(own, record, reason, why)
         if record["violations"]:
             own.broke[request] |= why in _OWN
-        elif not why:
+        elif not why and not record.get("fallback"):
             own.scores.append(record["score"])
         if self._phase is Phase.SHADOW:
             self._add_shadow(pair.candidate, record["shadow"], first=first)
@@ -155,6 +162,7 @@ class Tally:
         side.timeouts += why == Why.TIMED_OUT
         side.fallbacks += record["version"] is None and not unanswered
         side.slow += not unanswered and self._is_slow(record)
+        side.unavailable += unanswered or record["version"] is None or why in _ERRORS or why == Why.TIMED_OUT
 
     def _add_shadow(self, side: _Side, shadow: Record, *, first: bool) -> None:
         error = shadow["error"]
@@ -164,6 +172,7 @@ class Tally:
             side.errors += error is not None and not timed_out
             side.timeouts += timed_out
             side.slow += error is None and self._is_slow(shadow)
+            side.unavailable += error is not None
         if error is None:
             side.scores.append(shadow["score"])
 

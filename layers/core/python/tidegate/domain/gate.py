@@ -69,6 +69,7 @@ class Policy:
     calibration_error: float | None = None
     robustness_loss: float | None = None
     flips: float | None = None
+    cost_per_1000_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,21 @@ def artifact_size(evaluation: Evaluation, policy: Policy) -> Check:
     return _limited("artifact_size", statement, size, policy.artifact_mib)
 
 
+def cost(evaluation: Evaluation, policy: Policy) -> Check:
+    """What 1,000 requests of one row would cost if each took as long as the slowest of a hundred to score."""
+    name, found, limit = "cost", evaluation.sections.get("cost"), policy.cost_per_1000_usd
+    if found is None:
+        return Check(name, Outcome.NOT_APPLICABLE, "the cost was not estimated")
+    usd = found["per_1000_usd"]
+    statement = (
+        f"1,000 predictions are estimated to cost {usd:.3g} USD: {evaluation.latency_ms.p99:.3g} ms of scoring each at "
+        f"{found['memory_mb']:g} MB, and the requests"
+    )
+    if limit is None:
+        return Check(name, Outcome.NOT_APPLICABLE, statement, value=usd)
+    return _limited(name, f"{statement} ({limit:g} USD is allowed)", usd, limit)
+
+
 def fallback(evaluation: Evaluation, _: Policy) -> Check:
     """What answers when no version can, on the same rows. Told, not judged: it is what people declared."""
     name, found = "fallback", evaluation.sections.get("fallback")
@@ -281,9 +297,9 @@ def robustness(evaluation: Evaluation, policy: Policy) -> Check:
         return Check(name, outcome, f"requests may leave out {listed}, and the model gives no score without it")
     worst = max(found, key=lambda each: float(each["drop"]))
     loss = Estimate(worst["drop"], worst["low"], worst["high"])
+    which = "the only feature" if len(found) == 1 else f"the most of the {len(found):,} features"
     statement = (
-        f"without {worst['feature']} {evaluation.metric} is worse by {_interval(loss)}, the most of the "
-        f"{len(found):,} features that may be missing"
+        f"without {worst['feature']} {evaluation.metric} is worse by {_interval(loss)}, {which} that may be missing"
     )
     return _weighed(name, statement, loss, evaluation, policy, limit=policy.robustness_loss)
 
@@ -393,6 +409,7 @@ CHECKS: tuple[Callable[[Evaluation, Policy], Check], ...] = (
     latency_p99,
     load_time,
     artifact_size,
+    cost,
     fallback,
     business_rules,
     calibration,

@@ -25,12 +25,15 @@ from tidegate.domain.dataset import ColumnType, Dataset, DatasetVersion, Exclusi
 from tidegate.domain.feedback import class_name
 from tidegate.domain.prediction import Contract, validate
 from tidegate.errors import RequestInvalidError
+from tidegate.expressions import seconds_of
 
 # What fits into the memory of the functions that write and read the rows: as float64, 320 MB.
 MAX_ROWS = 2_000_000
 MAX_CELLS = 40_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_MICROSECONDS = 1_000_000
+_NO_MOMENT = -(2**63)  # as numpy has it
 _TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -42,13 +45,14 @@ class LeftOut(StrEnum):
     MASKED = "with masked features"
     CONTRACT = "against the features' rules"
     OUTCOME = "with an outcome that the target does not have"
+    TIMELESS = "without the time that rows are split by"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How a capture becomes a row: the features' rules (`contract` needs no classes), the target, the columns that hold
     the moment, the type of every column, and which moments count: those later than `after` and not in `excluded`
-    ([start, end) each)."""
+    ([start, end) each). Where a column of the moment is a feature, it holds what was sent, and that counts too."""
 
     contract: Contract
     target: str
@@ -121,7 +125,7 @@ class Harvest:
         self.left_out: Counter[LeftOut] = Counter()
         self.cells: dict[str, Any] = {name: array("q") for name in recipe.times}
         for name in [*(feature.name for feature in recipe.contract.features), recipe.target]:
-            self.cells[name] = [] if recipe.types[name] is ColumnType.TEXT else array("d")
+            self.cells[name] = _empty(recipe.types[name])
         self._first = self._last = recipe.after
         self._sample = 1.0
 
@@ -137,8 +141,12 @@ class Harvest:
         if isinstance(row, LeftOut):
             self.left_out[row] += 1
             return
-        moment = (at - _EPOCH) // _MICROSECOND
-        for name, cell in (row | dict.fromkeys(self._recipe.times, moment)).items():
+        row = dict.fromkeys(self._recipe.times, (at - _EPOCH) // _MICROSECOND) | row
+        for name in self._recipe.times:
+            if unwanted := self._unwanted_cell(row[name]):
+                self.left_out[unwanted] += 1
+                return
+        for name, cell in row.items():
             self.cells[name].append(cell)
         self._first = min(self._first, at) if self.rows else at
         self._last = max(self._last, at)
@@ -165,6 +173,9 @@ class Harvest:
         if any(start <= at < end for start, end in self._recipe.excluded):
             return LeftOut.EXCLUDED
         return None
+
+    def _unwanted_cell(self, moment: int) -> LeftOut | None:
+        return LeftOut.TIMELESS if moment == _NO_MOMENT else self._unwanted(_EPOCH + moment * _MICROSECOND)
 
     def _row(self, record: Mapping[str, Any], outcome: Any) -> dict[str, Any] | LeftOut:
         recipe = self._recipe
@@ -193,10 +204,25 @@ class Harvest:
         return class_name(outcome) in (probabilities or {})
 
 
+def _empty(kind: ColumnType) -> Any:
+    match kind:
+        case ColumnType.TEXT:
+            return []
+        case ColumnType.TIME:
+            return array("q")
+        case _:
+            return array("d")
+
+
 def _cell(value: Any, kind: ColumnType) -> float | str | None:
     """A value as its column holds it. Raises ValueError when the column cannot hold it."""
     if kind is ColumnType.TEXT:
         return None if value is None or value == "" else sys.intern(class_name(value))
+    if kind is ColumnType.TIME:
+        moment = None if value is None else seconds_of(str(value))
+        if moment is None and value is not None:
+            raise ValueError(f"{kind} column")
+        return _NO_MOMENT if moment is None else moment * _MICROSECONDS
     if value is None or value == "":
         return math.nan
     if kind is ColumnType.BOOLEAN and class_name(value) in _TRUTH:

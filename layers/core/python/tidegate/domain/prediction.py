@@ -8,22 +8,26 @@ import heapq
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.domain.guard import Detector, Guard
 from tidegate.domain.table import Table
 from tidegate.errors import Fault, ModelFailedError, RequestInvalidError
-from tidegate.expressions import Expression, compile_expression
+from tidegate.expressions import Expression, compile_expression, seconds_of
 
 CONTRACT_KEY = "tidegate.contract"
 NUMERIC_INPUT = "numeric"  # float32 [rows, numeric features]; NaN is missing
 CATEGORICAL_INPUT = "categorical"  # text [rows, categorical features]; "" is missing
+TIMES_INPUT = "times"  # int64 [rows, time features], seconds since 1970-01-01 in UTC; NO_TIME is missing
 SCORES_OUTPUT = "scores"  # float32 [rows, classes] probabilities, or [rows, 1] values for regression
 
-Kind = Literal["numeric", "integer", "boolean", "categorical"]
+NO_TIME = int(np.iinfo(np.int64).min)
+
+Kind = Literal["numeric", "integer", "boolean", "categorical", "time"]
 Label = bool | int | float | str
 
 
@@ -102,16 +106,22 @@ class Contract:
     rules: tuple[OutputRule, ...] = ()
     computed: tuple[ComputedContract, ...] = ()
     interval: PredictionInterval | None = None
+    guard: Guard | None = None
 
     @property
     def numeric(self) -> tuple[FeatureContract, ...]:
         """Features of the numeric input, in column order."""
-        return tuple(feature for feature in self.features if feature.kind != "categorical")
+        return tuple(feature for feature in self.features if feature.kind not in {"categorical", "time"})
 
     @property
     def categorical(self) -> tuple[FeatureContract, ...]:
         """Features of the categorical input, in column order."""
         return tuple(feature for feature in self.features if feature.kind == "categorical")
+
+    @property
+    def times(self) -> tuple[FeatureContract, ...]:
+        """Features of the input of times, in column order."""
+        return tuple(feature for feature in self.features if feature.kind == "time")
 
     def inputs(self, table: Table) -> "Inputs":
         """Model inputs from named columns; raises KeyError for a column that is not there."""
@@ -121,7 +131,12 @@ class Contract:
             numeric[:, position] = table[feature.name]
         texts = [np.asarray(table[feature.name], dtype=np.str_) for feature in self.categorical]
         categorical = np.stack(texts, axis=1).astype(object) if texts else np.empty((rows, 0), dtype=object)
-        return Inputs(numeric, categorical)
+        times = np.empty((rows, len(self.times)), dtype=np.int64)
+        for position, feature in enumerate(self.times):
+            seconds = table[feature.name]
+            missing = np.isnan(seconds)
+            times[:, position] = np.where(missing, NO_TIME, np.where(missing, 0, seconds).astype(np.int64))
+        return Inputs(numeric, categorical, times)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, for the artifact's metadata."""
@@ -141,16 +156,18 @@ class Contract:
             )
             rules = tuple(OutputRule(**rule) for rule in document.get("rules", ()))
             computed = tuple(_computed(each) for each in document.get("computed", ()))
-            interval = document.get("interval")
-            parts = {"features", "rules", "computed", "interval"}
+            interval, guard = document.get("interval"), document.get("guard")
+            parts = {"features", "rules", "computed", "interval", "guard"}
             rest = {name: _frozen(value) for name, value in document.items() if name not in parts}
             contract = cls(
                 features=features,
                 rules=rules,
                 computed=computed,
                 interval=None if interval is None else PredictionInterval(**interval),
+                guard=None if guard is None else Guard.from_json(guard),
                 **rest,
             )
+            Detector.of(contract)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a serving contract: {error}") from None
         Rulebook.of(contract)
@@ -176,14 +193,15 @@ def _frozen(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The two tensors every Tidegate model takes; one with no columns is not passed to the session."""
+    """The tensors that Tidegate models take; one with no columns is not passed to the session."""
 
     numeric: npt.NDArray[np.float32]
     categorical: npt.NDArray[Any]
+    times: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 0), dtype=np.int64))
 
     def feed(self) -> dict[str, npt.NDArray[Any]]:
         """Arguments of `InferenceSession.run`."""
-        named = {NUMERIC_INPUT: self.numeric, CATEGORICAL_INPUT: self.categorical}
+        named = {NUMERIC_INPUT: self.numeric, CATEGORICAL_INPUT: self.categorical, TIMES_INPUT: self.times}
         return {name: value for name, value in named.items() if value.shape[1]}
 
 
@@ -224,6 +242,7 @@ MAX_KEY = 256  # characters of a routing key
 MAX_FAULTS = 50  # listed in one answer; all are counted
 MAX_TEXT = 1_024  # characters of a categorical value
 _MAX_LISTED = 40  # allowed categories named in one fault
+_TIME_EXAMPLE = 'like "2013-05-01T17:30:00Z", of the years 1 to 9999'
 _MAX_NUMBER = float(np.finfo(np.float32).max)
 _NOTHING = frozenset({type(None)})
 _NUMBERS = frozenset({int, float})  # by exact type: a JSON true is a bool, which Python counts among the ints
@@ -231,10 +250,12 @@ _NUMBERS = frozenset({int, float})  # by exact type: a JSON true is a bool, whic
 
 @dataclass(frozen=True, slots=True)
 class PredictionRequest:
-    """A request body: the instances, not yet checked against a contract, and the routing key if there is one."""
+    """A request body: the instances, not yet checked against a contract, the routing key if there is one, and the
+    version if the request names the one that is to answer."""
 
     instances: list[Any]
     routing_key: str | None = None
+    version: int | None = None
 
 
 def parse_request(body: bytes, *, max_instances: int) -> PredictionRequest:
@@ -243,16 +264,7 @@ def parse_request(body: bytes, *, max_instances: int) -> PredictionRequest:
     Raises:
         RequestInvalidError: 400 when the body is no JSON text in UTF-8, 422 when it is JSON of another shape.
     """
-    try:
-        document = json.loads(body.decode())
-    except UnicodeDecodeError as error:
-        raise RequestInvalidError(
-            "the body is not valid UTF-8", [Fault("", f"byte {error.start} cannot be decoded")], status=400
-        ) from None
-    except RecursionError:
-        raise RequestInvalidError("the body is nested too deeply", status=400) from None
-    except ValueError as error:
-        raise RequestInvalidError("the body is not valid JSON", [Fault("", str(error))], status=400) from None
+    document = read_json(body)
     if not isinstance(document, dict):
         raise _misshapen(Fault("", f"the body is {_named(document)}, not an object with a list `instances`"))
     unknown = [Fault(_shortened(name), "no such field", _FIELDS) for name in document if name not in _FIELDS]
@@ -263,14 +275,33 @@ def parse_request(body: bytes, *, max_instances: int) -> PredictionRequest:
     instances = document["instances"]
     if not isinstance(instances, list):
         raise _misshapen(Fault("instances", f"is {_named(instances)}, not a list"))
-    if not instances:
-        raise _misshapen(Fault("instances", "is empty; give at least one"))
-    if len(instances) > max_instances:
-        raise _misshapen(Fault("instances", f"holds {len(instances)}; at most {max_instances} in one request"))
+    demand_count(len(instances), max_instances)
     return PredictionRequest(instances, routing_key(document.get("routing_key"), "routing_key"))
 
 
 _FIELDS = ("instances", "routing_key")
+
+
+def read_json(body: bytes) -> Any:
+    """A body's JSON; raises RequestInvalidError (400) when it is no JSON text in UTF-8."""
+    try:
+        return json.loads(body.decode())
+    except UnicodeDecodeError as error:
+        raise RequestInvalidError(
+            "the body is not valid UTF-8", [Fault("", f"byte {error.start} cannot be decoded")], status=400
+        ) from None
+    except RecursionError:
+        raise RequestInvalidError("the body is nested too deeply", status=400) from None
+    except ValueError as error:
+        raise RequestInvalidError("the body is not valid JSON", [Fault("", str(error))], status=400) from None
+
+
+def demand_count(count: int, most: int, path: str = "instances") -> None:
+    """Raises RequestInvalidError unless a request has 1 to `most` instances."""
+    if not count:
+        raise _misshapen(Fault(path, "is empty; give at least one"))
+    if count > most:
+        raise _misshapen(Fault(path, f"holds {count}; at most {most} in one request"))
 
 
 def routing_key(value: object, path: str) -> str | None:
@@ -318,7 +349,11 @@ def validate(contract: Contract, instances: Sequence[Any], also: frozenset[str] 
         numeric[:, position] = [math.nan if value is None else value for value in columns[feature.name]]
     for position, feature in enumerate(contract.categorical):
         categorical[:, position] = ["" if value is None else value for value in columns[feature.name]]
-    return Inputs(numeric, categorical)
+    times = np.empty((len(rows), len(contract.times)), dtype=np.int64)
+    for position, feature in enumerate(contract.times):
+        seconds = [None if value is None else seconds_of(value) for value in columns[feature.name]]
+        times[:, position] = [NO_TIME if second is None else second for second in seconds]
+    return Inputs(numeric, categorical, times)
 
 
 def answers(contract: Contract, scores: npt.NDArray[np.float32]) -> list[dict[str, Any]]:
@@ -380,6 +415,8 @@ def _accepts(feature: FeatureContract, values: list[Any]) -> bool:
     match feature.kind:
         case "categorical":
             return kinds == {str} and all(_text_problem(feature, value) is None for value in set(values))
+        case "time":
+            return kinds == {str} and all(seconds_of(value) is not None for value in values)
         case "boolean":
             return kinds == {bool}
         case "numeric" | "integer":
@@ -419,6 +456,8 @@ def _problem(feature: FeatureContract, row: Mapping[str, Any]) -> tuple[str, tup
             fault = ("is null; the model needs a value" if feature.name in row else "is missing", ())
     elif feature.kind == "categorical":
         fault = _text_problem(feature, value)
+    elif feature.kind == "time":
+        fault = _time_problem(value)
     elif feature.kind == "boolean":
         if type(value) is not bool:
             fault = (f"is {_named(value)}, not true or false", ("true", "false"))
@@ -436,6 +475,12 @@ def _problem(feature: FeatureContract, row: Mapping[str, Any]) -> tuple[str, tup
         elif value > high:
             fault = (f"is above the maximum {high:g}{unit}", ())
     return fault
+
+
+def _time_problem(value: Any) -> tuple[str, tuple[str, ...]] | None:
+    if type(value) is not str:
+        return f"is {_named(value)}, not a time as text, {_TIME_EXAMPLE}", ()
+    return None if seconds_of(value) is not None else (f"is no time in ISO 8601, {_TIME_EXAMPLE}", ())
 
 
 def _text_problem(feature: FeatureContract, value: Any) -> tuple[str, tuple[str, ...]] | None:

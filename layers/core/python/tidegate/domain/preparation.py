@@ -26,7 +26,7 @@ from tidegate.domain.datachecks import (
 from tidegate.domain.dataset import ColumnType
 from tidegate.domain.prediction import FeatureContract
 from tidegate.domain.splits import Division, Interval, Rolling, Rows, Split
-from tidegate.domain.table import Column, Table
+from tidegate.domain.table import Column, Table, seconds
 from tidegate.errors import DataCheckError, Fault
 
 
@@ -76,6 +76,8 @@ def readable(feature: FeatureContract, types: Mapping[str, ColumnType]) -> bool:
     kind = types.get(feature.name)
     if feature.kind == "categorical":
         return kind not in {None, ColumnType.TIME}
+    if feature.kind == "time":
+        return kind is ColumnType.TIME
     return kind in {ColumnType.NUMBER, ColumnType.INTEGER, ColumnType.BOOLEAN}
 
 
@@ -227,7 +229,7 @@ class _Findings:
         """Values of the features, and leaks among them; the strength of each feature alone."""
         features = [feature for feature in self.demands.features if feature.name in self.table]
         features = [feature for feature in features if readable(feature, self.types)]
-        used = self.table.select(dict.fromkeys(feature.name for feature in features)).take(self.rows)
+        used = Table({feature.name: seconds(self.table[feature.name][self.rows]) for feature in features})
         training = np.arange(len(self.rows), dtype=np.int64) if split is None else split.training
         self.faults += value_faults(features, used, training, personal=self.demands.personal)
         trained = used.take(training)

@@ -21,7 +21,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from operator import itemgetter
 from types import NoneType
 from typing import Any, Self
 
@@ -32,6 +31,7 @@ from tidegate.domain.capture import MASK
 from tidegate.domain.prediction import Contract, FeatureContract, Kind, Label
 from tidegate.domain.table import Column, Table
 from tidegate.domain.units import known_values, strange
+from tidegate.expressions import seconds_of
 
 SCHEMA = 2
 BINS = 10  # between the reference's smallest and largest value; what PSI thresholds are customarily set for
@@ -62,7 +62,8 @@ class ColumnLayout:
     are float32, and numbers are compared as float32, which is what the model sees of them. Of a text: one cell for each
     category. More cells follow. `STRANGE`, of numbers whose `values` are known, holds what lies between them (see
     `units`). `OUTSIDE` holds numbers beyond the contract's range, or categories that are not listed; then `MISSING`,
-    `TYPE_FAULT` (a text for a number, a fraction for an integer ...) and `MASKED`.
+    `TYPE_FAULT` (a text for a number, a fraction for an integer ...) and `MASKED`. Of a time there is one cell for all
+    values, since the times of any later period are others.
     """
 
     name: str
@@ -327,22 +328,14 @@ def captured(
         targets: true labels (or values) that have arrived for some of the records.
     """
     captures = Captures(layout, dropped=dropped)
+    inputs = [record.get("inputs") or {} for record in records]
     captures.add(
-        columns([record.get("inputs") for record in records], captures.names),
+        [[each.get(name) for each in inputs] for name in captures.names],
         [record.get("score") for record in records],
         [record.get("label") for record in records],
         targets,
     )
     return captures.profile()
-
-
-def columns(rows: Sequence[Mapping[str, Any] | None], names: Sequence[str]) -> list[Sequence[Any]]:
-    """Values by name, None where a row lacks one."""
-    if rows and len(names) > 1:
-        with suppress(KeyError, TypeError):  # a row lacks a name, or is None
-            return list(zip(*map(itemgetter(*names), rows), strict=True))  # type: ignore[arg-type]
-    given = [row or {} for row in rows]
-    return [[row.get(name) for row in given] for name in names]
 
 
 class Captures:
@@ -357,7 +350,7 @@ class Captures:
         self._layout = layout
         self._digest = layout.digest
         self._numeric = [column for column in kept if column.kind in {"numeric", "integer"}]
-        self._others = [column for column in kept if column.kind in {"boolean", "categorical"}]
+        self._others = [column for column in kept if column.kind in {"boolean", "categorical", "time"}]
         self.names = [column.name for column in (*self._numeric, *self._others)]
         self._rows = 0
         self._counts = {column.name: np.zeros(column.size, dtype=np.int64) for column in kept}
@@ -465,6 +458,8 @@ def _layout(feature: FeatureContract, column: Column) -> ColumnLayout:
         frequent = [str(text) for text in found[np.argsort(-often, kind="stable")] if text]
         known = list(dict.fromkeys([*(feature.categories or ()), *frequent]))[:MAX_CATEGORIES]
         return ColumnLayout(feature.name, feature.kind, categories=tuple(sorted(known)))
+    if feature.kind == "time":
+        return ColumnLayout(feature.name, feature.kind)
     low = -_MAX_NUMBER if feature.minimum is None else feature.minimum
     high = _MAX_NUMBER if feature.maximum is None else feature.maximum
     numbers = np.asarray([0.0, 1.0]) if feature.kind == "boolean" else column[(column >= low) & (column <= high)]
@@ -504,6 +499,8 @@ def _values(layout: ColumnLayout, values: Sequence[Any]) -> Counts:
     if layout.kind == "categorical":
         often = _often(values)
         return _mixed(layout, values) if often is None else _categories(layout, often)
+    if layout.kind == "time":
+        return _times(layout, values)
     numbers = _numbers(values, {bool, NoneType} if layout.kind == "boolean" else _NUMERIC_TYPES)
     return _mixed(layout, values) if numbers is None else _column(layout, numbers)
 
@@ -564,6 +561,20 @@ def _mixed(layout: ColumnLayout, values: Sequence[Any]) -> Counts:
         counts[TYPE_FAULT] += len(values) - masked - missing - len(numbers)
     counts[MASKED] += masked
     return tuple(counts)
+
+
+def _times(layout: ColumnLayout, values: Sequence[Any]) -> Counts:
+    """Counts of what should be times as JSON gives them."""
+    cells = Counter(_time_cell(value) for value in values)
+    return tuple(cells[place] for place in (0, *range(1 - layout.size, 0)))
+
+
+def _time_cell(value: Any) -> int:
+    if value is None:
+        return MISSING
+    if value == MASK:
+        return MASKED
+    return 0 if type(value) is str and seconds_of(value) is not None else TYPE_FAULT
 
 
 def _classes(layout: ColumnLayout, labels: Sequence[Any]) -> Counts:

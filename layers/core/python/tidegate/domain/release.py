@@ -4,13 +4,14 @@ Plain frozen dataclasses: adapters store them, steps move them, nothing here tou
 aware UTC datetimes. A version number is a small integer per model, counted from 1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from tidegate.domain.ledger import ALL_BP, LedgerEntry, Share, chain
+from tidegate.domain.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.errors import ConflictError
 
 
@@ -98,6 +99,7 @@ class Run:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     version: int | None = None
     error: RunError | None = None
+    target_changes: tuple[str, ...] = ()  # its spec's targets against those of the champion's spec, in sentences
     reproduces: int | None = None  # the version that this run makes again; it registers none itself
 
 
@@ -113,6 +115,7 @@ RUN_FACTS = frozenset(
         "metrics",
         "seed",
         "selected",
+        "target_changes",
     }
 )
 
@@ -153,7 +156,8 @@ class Version:
     lock_hash: str
     code_version: str
     fallback: "FallbackRef | None" = None
-    needs_approval: bool = False  # its spec asks for a second pair of eyes before it serves
+    needs_approval: bool = False  # a second pair of eyes has to see it before it serves
+    approval_reasons: tuple[str, ...] = ()  # why, in sentences
     approved_by: str | None = None  # the IAM ARN of whoever approved it
     features: tuple[str, ...] = ()  # the fields it is asked with
 
@@ -161,61 +165,6 @@ class Version:
     def may_serve(self) -> bool:
         """Whether nobody has to be asked any more."""
         return not self.needs_approval or self.approved_by is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A version as the inference function needs it: which bytes, and the hash they must have."""
-
-    version: int
-    artifact_key: str
-    artifact_sha256: str
-
-    @classmethod
-    def of(cls, version: Version) -> "Served":
-        """The serving part of a registered version."""
-        return cls(version.number, version.artifact_key, version.artifact_sha256)
-
-
-@dataclass(frozen=True, slots=True)
-class FallbackRef:
-    """The non-ML rule of a run, as the inference function needs it: it answers when no version can."""
-
-    key: str
-    sha256: str
-    run_id: str
-
-
-class CandidateRole(StrEnum):
-    """Why a second version gets a share of the requests."""
-
-    CANARY = "canary"  # on its way in, judged at each step
-    HOLDBACK = "holdback"  # the champion of before, kept warm while the new one is watched
-    SPLIT = "split"  # a fixed A/B split, ended by people
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What answers a model's requests. `revision` counts its changes; every write names the one it replaces.
-
-    `candidate_bp` is the candidate's share in basis points (10,000 is all), and without a champion the fallback answers
-    the rest; `shadow` scores the same requests, its answers go nowhere but into the capture; with `killed` the fallback
-    answers everything. `ledger_head` is the hash of the newest ledger entry, so that a change can chain the next one to
-    it.
-    """
-
-    model: str
-    revision: int
-    champion: Served | None = None
-    previous: Served | None = None
-    candidate: Served | None = None
-    candidate_bp: int = 0
-    candidate_role: CandidateRole | None = None
-    shadow: Served | None = None
-    fallback: FallbackRef | None = None
-    killed: bool = False
-    ledger_head: str = ""
-    fields: tuple[str, ...] = ()  # that versions of this route were asked with; see `known_fields`
 
 
 class Action(StrEnum):
@@ -263,6 +212,19 @@ def shares(route: Route) -> tuple[Share, ...]:
         return (Share(champion, ALL_BP),)
     rest = Share(champion, ALL_BP - route.candidate_bp)
     return (rest, Share(route.candidate.version, route.candidate_bp))
+
+
+def approval_reasons(*, asked_for: bool, target_changes: Sequence[str]) -> tuple[str, ...]:
+    """Why somebody who did not make a version has to agree before it serves; empty when nobody has to.
+
+    Targets say what is good enough, so whoever makes versions must not move them alone.
+
+    Args:
+        asked_for: the spec's `release.approval` is `required`.
+        target_changes: how the spec's targets differ from those of the champion's spec; none for a first version.
+    """
+    asked = ("the model's spec asks for a second pair of eyes",) if asked_for else ()
+    return (*asked, *(f"a target was changed: {change}" for change in target_changes))
 
 
 def one_step_back(route: Route | None) -> int | None:

@@ -60,7 +60,9 @@ def worst_case(trial: Trial, training: Table, names: Sequence[str]) -> list[dict
     drawn = trial.draw(WORST_CASE_ROWS)
     found = []
     for feature in trial.contract.features:
-        if feature.name not in names or feature.kind == "categorical" or not len(present(training[feature.name])):
+        if feature.name not in names or feature.kind in {"categorical", "time"}:
+            continue
+        if not len(present(training[feature.name])):
             continue
         low, high = span(feature, training[feature.name])
         grid = np.unique(fitted(feature, np.linspace(low, high, GRID)))

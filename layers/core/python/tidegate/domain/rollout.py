@@ -18,7 +18,8 @@ from typing import Any
 
 from tidegate.domain import canary, release
 from tidegate.domain.canary import Look, Metric, Outcome
-from tidegate.domain.release import CandidateRole, Cause, Route, RouteChange, Version, VersionStatus
+from tidegate.domain.release import Cause, RouteChange, Version, VersionStatus
+from tidegate.domain.route import CandidateRole, Route
 from tidegate.errors import ConflictError, ForbiddenError
 
 MOST_LOOKS = 500  # of one phase: a longer phase is looked at less often
@@ -93,6 +94,7 @@ class Approval:
     artifact_sha256: str
     report_sha256: str
     excluded: Mapping[str, str]  # ARN of those who may not decide -> why
+    asked_because: tuple[str, ...] = ()
     token: str = ""
     decision: Decision | None = None
     by: str = ""
@@ -189,6 +191,7 @@ def begin(
         artifact_sha256=version.artifact_sha256,
         report_sha256=version.report_sha256,
         excluded=excluded,
+        asked_because=version.approval_reasons,
     )
     return _numbered(Step(replace(rollout, approval=asked)), now)
 
@@ -246,7 +249,7 @@ def decide(
     named = f"{rollout.model} version {rollout.version}"
     asked = rollout.approval
     if asked is None:
-        raise ConflictError(f"{named} needs no approval: its spec asks for none")
+        raise ConflictError(f"{named} needs no approval: its spec asks for none, and changes no target")
     for arn, why in asked.excluded.items():
         if same_person(arn, by):
             raise ForbiddenError(

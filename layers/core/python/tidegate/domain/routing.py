@@ -8,7 +8,8 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tidegate.domain.release import CandidateRole, Route, Served
+from tidegate.domain.route import CandidateRole, Route, Served
+from tidegate.errors import NotFoundError
 
 BUCKETS = 10_000  # one for each basis point
 
@@ -21,6 +22,7 @@ class Reason(StrEnum):
     HOLDBACK = "holdback"  # the champion of before, while the new one is watched; the key fell into its share
     SPLIT = "split"  # the second version of an A/B split; the routing key fell into its share
     PREVIOUS_GOOD = "previous_good"  # the champion's artifact could not be used
+    NAMED = "named"  # the request named the version
     FALLBACK = "fallback"  # no version could; `Why` says more
 
 
@@ -34,6 +36,7 @@ class Why(StrEnum):
     TIMED_OUT = "timed_out"  # the model took longer than it may
     CONTRACT_BROKEN = "contract_broken"  # the candidate refuses a request that the champion takes
     RULE_VIOLATED = "rule_violated"  # the answer broke a business rule
+    UNUSUAL = "unusual"  # the input lies far from those of training, and the spec wants the fallback to answer it
 
 
 class Arm(StrEnum):
@@ -41,6 +44,7 @@ class Arm(StrEnum):
 
     CHAMPION = "champion"
     CANDIDATE = "candidate"
+    NAMED = "named"  # neither side: the caller chose the version, so the two cannot be compared by it
     FALLBACK = "fallback"
 
 
@@ -87,3 +91,28 @@ def choose(route: Route, key: str, kept: Served | None = None) -> tuple[Choice, 
         if served is not None and all(served != choice.served for choice in order):
             order.append(Choice(served, Reason.PREVIOUS_GOOD))
     return tuple(order)
+
+
+def serving(route: Route) -> tuple[Served, ...]:
+    """The versions that answer requests now: the champion, and the candidate that has a share. None when killed."""
+    if route.killed:
+        return ()
+    sharing = route.candidate if route.candidate_bp else None
+    return tuple(served for served in (route.champion, sharing) if served is not None)
+
+
+def named(route: Route, version: int) -> tuple[Choice, ...]:
+    """The only choice of a request that names the version it wants.
+
+    Raises:
+        NotFoundError: that version does not serve now.
+    """
+    there = serving(route)
+    for served in there:
+        if served.version == version:
+            return (Choice(served, Reason.NAMED, Arm.NAMED),)
+    numbers = " and ".join(str(served.version) for served in there) or "none"
+    raise NotFoundError(
+        f"version {version} of model {route.model!r} does not serve now; these do: {numbers}",
+        next_step="ask one of them, or leave the version out",
+    )

@@ -28,7 +28,7 @@ class Attribution:
     Attributes:
         base: mean score of the background rows.
         score: of the instance.
-        values: contributions [features], numeric features first, in the order of `Inputs`.
+        values: contributions [features]: numeric, categorical and time features, as in `Inputs`.
         errors: their standard errors [features], from the draw of orders alone.
         background_rows: that the instance was held against.
         orders: of switching, in all.
@@ -62,7 +62,7 @@ def attribute(
         background: one row or more; with many features fewer of them are drawn.
         seed: of the draws.
     """
-    features = instance.numeric.shape[1] + instance.categorical.shape[1]
+    features = sum(part.shape[1] for part in (instance.numeric, instance.categorical, instance.times))
     chance = np.random.default_rng(seed)
     rows = min(max_rows, MAX_CELLS // features)
     pairs = max(2, rows // (2 * (features + 1)))
@@ -97,13 +97,18 @@ def _differs(instance: Inputs, background: Inputs) -> Column:
     """bool [background rows, features]; two missing numbers are the same."""
     missing = np.isnan(instance.numeric) & np.isnan(background.numeric)
     numeric = (instance.numeric != background.numeric) & ~missing
-    return np.concatenate([numeric, instance.categorical != background.categorical], axis=1).astype(np.bool_)
+    differs = [numeric, instance.categorical != background.categorical]
+    if instance.times.shape[1]:
+        differs.append(instance.times != background.times)
+    return np.concatenate(differs, axis=1).astype(np.bool_)
 
 
 def _mixed(instance: Inputs, background: Inputs, rows: Column, switched: Column) -> Inputs:
     """Background rows with the switched features [rows, features] from the instance."""
-    split = instance.numeric.shape[1]
+    numbers, texts = instance.numeric.shape[1], instance.categorical.shape[1]
+    numeric, categorical, times = np.split(switched, [numbers, numbers + texts], axis=1)
     return Inputs(
-        np.where(switched[:, :split], instance.numeric, background.numeric[rows]),
-        np.where(switched[:, split:], instance.categorical, background.categorical[rows]),
+        np.where(numeric, instance.numeric, background.numeric[rows]),
+        np.where(categorical, instance.categorical, background.categorical[rows]),
+        np.where(times, instance.times, background.times[rows]) if times.shape[1] else instance.times,
     )

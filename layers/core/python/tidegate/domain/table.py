@@ -1,7 +1,6 @@
 """Columns by name, as they travel between steps: numpy arrays in one .npz object, never a pickle."""
 
 import io
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,21 @@ ROW = "__row__"  # int64: position in the dataset version, files in the order of
 RESERVED = frozenset({TARGET, CLUSTER, ROW})
 
 
+def seconds(column: Column) -> Column:
+    """Of moments (datetime64) the whole seconds since 1970-01-01 as float64, fractions floored, NaN for missing; any
+    other column as it is."""
+    if column.dtype.kind != "M":
+        return column
+    microseconds = column.astype("datetime64[us]").view(np.int64)
+    return np.where(np.isnat(column), np.nan, (microseconds // 1_000_000).astype(np.float64))
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Equally long columns. Numbers are float64 with NaN for missing; texts are unicode arrays with "" for missing."""
+    """Equally long columns. Numbers are float64 with NaN for missing; texts are unicode arrays with "" for missing.
+
+    Time features are numbers too: whole seconds since 1970-01-01 in UTC, as `seconds` makes them.
+    """
 
     columns: Mapping[str, Column]
 
@@ -51,6 +62,8 @@ class Table:
 
     def to_npz(self) -> bytes:
         """One object for S3. The same columns give the same bytes: members carry no time stamp."""
+        import zipfile  # of the steps: the inference function, which holds no tables in S3, starts without it
+
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for name, column in self.columns.items():

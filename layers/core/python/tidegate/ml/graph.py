@@ -5,7 +5,8 @@
     front.put_before(model)
 
 Operation by operation what `tidegate.domain.computed` does by column; a property test compares the two on random
-expressions. A value is a tensor [rows, 1]: float32 with NaN for missing, or text with "" for missing.
+expressions. A value is a tensor [rows, 1]: float32 with NaN for missing, text with "" for missing, or int64 seconds
+with `NO_TIME` for missing.
 """
 
 import functools
@@ -17,9 +18,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tidegate.domain.computed import expressions
-from tidegate.domain.prediction import CATEGORICAL_INPUT, NUMERIC_INPUT, Contract, GroupRates, KeyPart
-from tidegate.expressions import Node, Op, Type
+from tidegate.domain.computed import CALENDAR, expressions
+from tidegate.domain.prediction import (
+    CATEGORICAL_INPUT,
+    NO_TIME,
+    NUMERIC_INPUT,
+    TIMES_INPUT,
+    Contract,
+    GroupRates,
+    KeyPart,
+)
+from tidegate.expressions import DAY, Node, Op, Type
 
 # The newest that the pinned skl2onnx writes and onnxruntime reads; raised together with them.
 OPSETS = {"": 21, "ai.onnx.ml": 3}
@@ -91,6 +100,7 @@ class _Builder:
         inputs = (
             (NUMERIC_INPUT, TensorProto.FLOAT, len(numeric)),
             (CATEGORICAL_INPUT, TensorProto.STRING, len(texts)),
+            (TIMES_INPUT, TensorProto.INT64, len(contract.times)),
         )
         taken = tuple(helper.make_tensor_value_info(name, kind, [None, width]) for name, kind, width in inputs if width)
         return Front(tuple(self._nodes), tuple(self._constants.values()), given, categorical, taken)
@@ -108,8 +118,11 @@ class _Builder:
         """The column of a feature or of a computed feature."""
         if name not in self._known:
             texts = [feature.name for feature in self._contract.categorical]
+            times = [feature.name for feature in self._contract.times]
             if name in texts:
                 self._known[name] = self._columns(CATEGORICAL_INPUT, [texts.index(name)])
+            elif name in times:
+                self._known[name] = self._columns(TIMES_INPUT, [times.index(name)])
             else:
                 numbers = [feature.name for feature in self._contract.numeric]
                 self._known[name] = self._finite(self._columns(NUMERIC_INPUT, [numbers.index(name)]))
@@ -146,6 +159,8 @@ class _Builder:
                 axes = self._constant(np.array([1], dtype=np.int64))
                 counted = self._node("ReduceSum", reached, axes, keepdims=1)
                 return self._unless(self._missing(node.parts[0], parts[0]), counted)
+            case Op.HOUR | Op.WEEKDAY | Op.MONTH | Op.DAY_OF_YEAR | Op.SECONDS_BETWEEN | Op.DAYS_BETWEEN:
+                return self._of_times(node, parts)
             case Op.IS_MISSING:
                 return self._float(self._missing(node.parts[0], parts[0]))
             case Op.NOT:
@@ -156,6 +171,17 @@ class _Builder:
                 return functools.reduce(self._or, parts)
             case _:
                 return self._comparison(node, parts)
+
+    def _of_times(self, node: Node, parts: Sequence[str]) -> str:
+        missing = [self._missing(part, value) for part, value in zip(node.parts, parts, strict=True)]
+        if node.op in CALENDAR:
+            known = self._float(CALENDAR[node.op](_Whole(self, parts[0])).value)
+        else:
+            exact = self._node("Cast", self._node("Sub", *parts), to=TensorProto.DOUBLE)
+            if node.op is Op.DAYS_BETWEEN:
+                exact = self._node("Div", exact, self._constant(np.array([[DAY]], dtype=np.float64)))
+            known = self._float(exact)
+        return self._unless(functools.reduce(functools.partial(self._node, "Or"), missing), known)
 
     def _comparison(self, node: Node, parts: Sequence[str]) -> str:
         if node.op is Op.NOT_EQUAL:
@@ -227,6 +253,8 @@ class _Builder:
     def _missing(self, node: Node, value: str) -> str:
         if node.type is Type.TEXT:
             return self._node("Equal", value, self._constant(np.array([[""]], dtype=object)))
+        if node.type is Type.TIME:
+            return self._node("Equal", value, self._constant(np.array([[NO_TIME]], dtype=np.int64)))
         return self._node("IsNaN", value)
 
     def _finite(self, value: str) -> str:
@@ -235,8 +263,8 @@ class _Builder:
     def _unless(self, missing: str, value: str) -> str:
         return self._node("Where", missing, self._number(np.nan), value)
 
-    def _float(self, truth: str) -> str:
-        return self._node("Cast", truth, to=TensorProto.FLOAT)
+    def _float(self, value: str) -> str:
+        return self._node("Cast", value, to=TensorProto.FLOAT)
 
     def _number(self, value: float) -> str:
         return self._constant(np.array([[value]], dtype=np.float32))
@@ -247,7 +275,42 @@ class _Builder:
             self._constants[key] = numpy_helper.from_array(array, name=f"front_constant{len(self._constants)}")
         return self._constants[key].name
 
+    def whole(self, op: str, left: str, right: str | int) -> str:
+        """Of whole numbers."""
+        if isinstance(right, int):
+            right = self._constant(np.array([[right]], dtype=np.int64))
+        return self._node(op, left, right)
+
     def _node(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         output = f"front_value{len(self._nodes)}"
         self._nodes.append(helper.make_node(op, inputs, [output], domain=domain, **attributes))
         return output
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """Whole numbers of a graph, int64 [rows, 1], with the arithmetic that the calendar in `tidegate.expressions` is
+    written in. ONNX's Mod takes the sign of the divisor, as Python's % does; its Div rounds towards 0, // rounds down.
+    """
+
+    builder: _Builder
+    value: str
+
+    def __add__(self, other: "_Whole | int") -> "_Whole":
+        return self._with("Add", other)
+
+    def __sub__(self, other: "_Whole | int") -> "_Whole":
+        return self._with("Sub", other)
+
+    def __mul__(self, other: int) -> "_Whole":
+        return self._with("Mul", other)
+
+    def __mod__(self, other: int) -> "_Whole":
+        return self._with("Mod", other)
+
+    def __floordiv__(self, other: int) -> "_Whole":
+        return (self - self % other)._with("Div", other)
+
+    def _with(self, op: str, other: "_Whole | int") -> "_Whole":
+        operand = other.value if isinstance(other, _Whole) else other
+        return _Whole(self.builder, self.builder.whole(op, self.value, operand))

@@ -17,6 +17,7 @@ from tidegate.domain.prediction import (
     CONTRACT_KEY,
     NUMERIC_INPUT,
     SCORES_OUTPUT,
+    TIMES_INPUT,
     Contract,
     Inputs,
 )
@@ -105,7 +106,11 @@ def _options() -> onnxruntime.SessionOptions:
 
 def _check_fit(session: onnxruntime.InferenceSession, contract: Contract) -> None:
     inputs = {each.name: each for each in session.get_inputs()}
-    widths = {NUMERIC_INPUT: len(contract.numeric), CATEGORICAL_INPUT: len(contract.categorical)}
+    widths = {
+        NUMERIC_INPUT: len(contract.numeric),
+        CATEGORICAL_INPUT: len(contract.categorical),
+        TIMES_INPUT: len(contract.times),
+    }
     expected = {name: width for name, width in widths.items() if width}
     if set(inputs) != set(expected):
         raise _rejected(f"the model takes {_listed(inputs)}, its contract feeds {_listed(expected)}")

@@ -2,11 +2,13 @@
 
 The pipeline sees what serving will see: numbers rounded to float32, "" for a missing text, and the computed features of
 `tidegate.domain.computed`, which the graph computes too, in front of the estimator. It is exported with the
-inputs `numeric` float32 [rows, k] and `categorical` text [rows, m] (one that has no columns is left out), the output
-`scores` float32 [rows, classes] (or [rows, 1]), and the contract in its metadata. The same spec, data and seed give the
-same bytes, whatever the machine's number of cores: every estimator that takes a random_state gets the spec's seed, sums
-are made by one thread (the order of additions changes the last bits), and nothing in the graph is named by chance. Only
-`n_jobs`, which splits work without changing it, uses more cores; so does the search, one function for each candidate.
+inputs `numeric` float32 [rows, k], `categorical` text [rows, m] and `times` int64 [rows, t] (one that has no columns is
+left out), the output `scores` float32 [rows, classes] (or [rows, 1]), and the contract in its metadata.
+
+The same spec, data and seed give the same bytes, whatever the machine's number of cores: every estimator that takes a
+random_state gets the spec's seed, sums are made by one thread (the order of additions changes the last bits), and
+nothing in the graph is named by chance. Only `n_jobs`, which splits work without changing it, uses more cores; so does
+the search, one function for each candidate.
 
 How features are encoded, by estimator:
 
@@ -42,6 +44,7 @@ from tidegate.domain.prediction import (
     CONTRACT_KEY,
     NUMERIC_INPUT,
     SCORES_OUTPUT,
+    TIMES_INPUT,
     Contract,
     FeatureContract,
     Inputs,
@@ -260,7 +263,8 @@ def _to_onnx(pipeline: Pipeline, contract: Contract) -> bytes:
         )
     _keep_scores_only(model.graph, classes=len(contract.classes))
     front.put_before(model)
-    _name_in_order(model.graph, {name: name for name in (NUMERIC_INPUT, CATEGORICAL_INPUT, SCORES_OUTPUT)}, Counter())
+    fixed = [NUMERIC_INPUT, CATEGORICAL_INPUT, SCORES_OUTPUT, *([TIMES_INPUT] if contract.times else [])]
+    _name_in_order(model.graph, {name: name for name in fixed}, Counter())
     opsets = sorted((opset.domain, opset.version) for opset in model.opset_import)  # it comes from a set
     for opset, (domain, version) in zip(model.opset_import, opsets, strict=True):
         opset.domain, opset.version = domain, version

@@ -159,6 +159,9 @@ def robustness(evaluation: Document) -> Section:
     refused = [each["feature"] for each in missing if not each["allowed"]]
     if refused:
         blocks.append(Note(f"Requests without these are refused: {', '.join(refused)}."))
+    guard = evaluation["sections"].get("guard")
+    if guard:
+        blocks.append(Note(_guarded(metric, guard)))
     if found.get("worst_case"):
         rows = [
             [
@@ -172,6 +175,20 @@ def robustness(evaluation: Document) -> Section:
         caption = "How far one feature alone can move a score over the values that it may take."
         blocks.append(Table(("feature", "values", ">mean change", ">largest change"), rows, caption))
     return Section(key, title, blocks)
+
+
+def _guarded(metric: str, guard: Document) -> str:
+    by = "the model answers them" if guard["answer"] == "model" else "the fallback answers them"
+    said = (
+        f"The input guard marks {guard['unusual_rows']:,} of {guard['holdout_rows']:,} held-out rows as unusual "
+        f"(share {interval(read(guard['unusual']))}; {guard['share']:g} of rows like those of training); {by}."
+    )
+    if guard["features"]:
+        named = ", ".join(f"{each['feature']} ({percent(each['share'])})" for each in guard["features"][:3])
+        said += f" What stands out in them most often: {named}."
+    where = {"unusual": "on them", "unusual_by_fallback": "on them by the fallback", "usual": "on the others"}
+    told = [f"{interval(read(found))} {where[name]}" for name, found in guard["metric"].items() if found]
+    return f"{said} {metric}: {', '.join(told)}." if told else said
 
 
 def _missing(metric: str, hurt: Sequence[Document]) -> Figure:

@@ -168,9 +168,11 @@ def reliability(
         axes.plot([0, most], [0, most], color=GREY, linestyle=(0, (4, 2)), linewidth=1.2, label="perfectly calibrated")
         for at, found in points:
             axes.plot([at, at], [found.low, found.high], color=BLUE, linewidth=1.2)
-        axes.plot([at for at, _ in points], [found.value for _, found in points], "-o", color=BLUE, ms=4, lw=1)
+        axes.plot(
+            [at for at, _ in points], [found.value for _, found in points], "-o", color=BLUE, ms=4, lw=1, clip_on=False
+        )
         axes.set(xlim=(0, most), ylim=(0, most))
-        axes.legend(loc="upper left")
+        axes.legend(loc="best")
     return canvas.svg
 
 

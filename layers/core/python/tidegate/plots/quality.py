@@ -66,7 +66,7 @@ def _thinned(points: list[list[float]], across: str, up: str) -> Table:
 def _residuals(found: Document) -> list[Block]:
     histogram, groups = found["histogram"], found["by_prediction"]
     edges, counts = histogram["edges"], histogram["counts"]
-    beyond = f"{histogram.get('below', 0):,} rows lie below and {histogram.get('above', 0):,} above what is shown."
+    beyond = f"Rows below what is shown: {histogram.get('below', 0):,}; above: {histogram.get('above', 0):,}."
     bars = [
         [f"{number(low)} to {number(high)}", number(rows)]
         for low, high, rows in zip(edges, edges[1:], counts, strict=False)

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tidegate.domain import release, rollout
-from tidegate.domain.release import Cause, Route, RouteChange, Version
+from tidegate.domain.release import Cause, RouteChange, Version
 from tidegate.domain.rollout import LEASE_SLACK, Approval, AtDeadline, Decision, Phase, Rollout, Step
+from tidegate.domain.route import Route
 from tidegate.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.ports import Artifacts, Clock, Models, Rollouts, Routes, Versions, Workflow
 from tidegate.steps.documents import Said, Sentence, Sha256, version_number, view
@@ -291,6 +292,7 @@ def _asked(approval: Approval) -> dict[str, Any]:
         "expires_at": view(approval.expires_at),
         "artifact_sha256": approval.artifact_sha256,
         "report_sha256": approval.report_sha256,
+        "reasons": list(approval.asked_because),
         "excluded": [{"who": arn, "why": why} for arn, why in approval.excluded.items()],
         "decision": view(approval.decision),
         "by": approval.by,

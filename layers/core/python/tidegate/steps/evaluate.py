@@ -42,7 +42,7 @@ from tidegate.errors import ArtifactRejectedError, NotFoundError, TrainingFailed
 from tidegate.messages import Evaluated, EvaluateTask, RunRef
 from tidegate.ports import Artifacts, Clock, Models, Routes, Runs, Scorer, ScorerLoader, Versions
 from tidegate.spec import METRICS_OF, Metric, ModelSpec
-from tidegate.steps.measure import Measure, resamples
+from tidegate.steps.measure import Measure, guarded, resamples
 
 STAGE = "evaluate"
 WARM_UP_ROWS = 50
@@ -127,6 +127,7 @@ def evaluate(
     trial = Trial(contract, spec.metric.value, holdout, scores, lambda inputs: _score(scorer, inputs), resampling)
     measure = Measure(spec, trial, training, hidden)
     important = measure.importances()
+    found_by_guard = guarded(trial, training, fallback.rule.scores(holdout))
     reference_sha256 = _WriteReference(ref, spec, contract, training, hidden, seed, artifacts).of(
         holdout, scores, found.arms[CANDIDATE], {name: max(each.value, 0.0) for name, each in important.items()}
     )
@@ -155,6 +156,7 @@ def evaluate(
             "rules": _broken_rules(contract, holdout, {CANDIDATE: scores, _FALLBACK: fallback.rule.scores(holdout)}),
             "scores": _spread(contract, scores, arms[_CHAMPION].scores if _CHAMPION in arms else None),
             "reference": {"sha256": reference_sha256},
+            **({"guard": found_by_guard} if found_by_guard else {}),
             **measure.sections(important),
         },
     )
@@ -343,7 +345,10 @@ def _mismatch(champion: Contract, candidate: Contract, holdout: Table) -> str:
     lacking = [feature.name for feature in champion.features if feature.name not in holdout]
     if lacking:
         return f"the holdout lacks {_listed(lacking)}, which it needs"
+    times = {feature.name: feature.kind == "time" for feature in candidate.features}
     for feature in champion.features:
+        if times.get(feature.name, feature.kind == "time") != (feature.kind == "time"):
+            return f"{feature.name} is {feature.kind} to it, but not to this one"
         is_text = holdout[feature.name].dtype.kind not in "fiub"
         if is_text != (feature.kind == "categorical"):
             return f"{feature.name} is {feature.kind} to it, but holds {'text' if is_text else 'numbers'} here"
@@ -361,7 +366,7 @@ def _score(scorer: Scorer, inputs: Inputs) -> Column:
 
 
 def _rows(inputs: Inputs, rows: slice) -> Inputs:
-    return Inputs(inputs.numeric[rows], inputs.categorical[rows])
+    return Inputs(inputs.numeric[rows], inputs.categorical[rows], inputs.times[rows])
 
 
 def _demand_finite(scores: Column) -> None:

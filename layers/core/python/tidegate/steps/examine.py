@@ -90,7 +90,8 @@ def examine(
     booleans = {feature.name for feature in spec.features if feature.kind is FeatureKind.BOOLEAN}
     partings = {name: part(holdout[name], boolean=name in booleans) for name in (*spec.gate.slices, *spec.sensitive)}
     slices = judge(judged, {name: partings[name] for name in spec.gate.slices})
-    found = _search(search, spec, holdout.select(spec.feature_names), booleans, judged)
+    searched = [feature.name for feature in spec.features if feature.kind is not FeatureKind.TIME]
+    found = _search(search, spec, holdout.select(searched), booleans, judged) if searched else []
     compare = _CompareGroups(groups, spec, judged)
     document = {
         "schema": SCHEMA,

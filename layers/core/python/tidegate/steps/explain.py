@@ -18,7 +18,8 @@ from tidegate.domain.fallback import Fallback
 from tidegate.domain.ids import uuid7_time
 from tidegate.domain.prediction import Contract, answers, validate
 from tidegate.domain.reference import Reference
-from tidegate.domain.release import Action, FallbackRef, Run, Version
+from tidegate.domain.release import Action, Run, Version
+from tidegate.domain.route import FallbackRef
 from tidegate.domain.routing import Reason, Why
 from tidegate.domain.shapley import MAX_ROWS, Z_95, attribute
 from tidegate.domain.table import Table
@@ -62,6 +63,7 @@ _REASONS: dict[str, str] = {
     "into its share",
     Reason.SPLIT: "version {0} was the second one of a split, and the routing key fell into its share",
     Reason.PREVIOUS_GOOD: "version {0} had served before the champion, whose artifact could not be used",
+    Reason.NAMED: "the request asked for version {0}",
     Reason.FALLBACK: "no version answered, so the fallback did",
     UNANSWERED: "neither a version nor the fallback could answer",
 }
@@ -297,10 +299,11 @@ class Explain:
 
 
 def _answered_by(record: Mapping[str, Any]) -> str:
-    """An answer that broke a business rule was replaced by the fallback's, row by row."""
+    """An answer that broke a business rule was replaced by the fallback's, row by row; so is one to an unusual input,
+    where the guard says so."""
     if record["reason"].partition(":")[0] == UNANSWERED:
         return "nobody"
-    return "fallback" if record["version"] is None or record["violations"] else "version"
+    return "fallback" if record["version"] is None or record["violations"] or record.get("fallback") else "version"
 
 
 def _in_words(record: Mapping[str, Any]) -> str:
@@ -309,6 +312,8 @@ def _in_words(record: Mapping[str, Any]) -> str:
     if record["violations"] and reason != UNANSWERED:
         rules = ", ".join(record["violations"])
         return f"{said}, but its answer broke a business rule ({rules}), so the fallback answered"
+    if record["version"] is not None and record.get("fallback"):
+        return f"{said}, but the input lies far from those of training, so the fallback answered"
     if why == Why.RULE_VIOLATED and record["version"] is not None:
         return said  # it was another row whose answer broke a rule
     return f"{said}: {_WHYS.get(why, why)}" if why else said
@@ -335,14 +340,14 @@ def _instance(contract: Contract, record: Mapping[str, Any]) -> Document:
 
 def _again(asked: Scorer | Fallback, record: Mapping[str, Any]) -> Document:
     """What comes out now, and how far it is from what was answered; of an answer of its own that was never given, since
-    it broke a business rule, nothing can be said."""
+    the fallback's took its place, nothing can be said."""
     instance = _instance(asked.contract, record)
     if isinstance(asked, Fallback):
         (answer,) = asked.answers([instance])
     else:
         (answer,) = answers(asked.contract, asked.score(validate(asked.contract, [instance])))
     score, given = answer["score"], record["score"]
-    known = given is not None and (isinstance(asked, Fallback) or not record["violations"])
+    known = given is not None and (isinstance(asked, Fallback) or _answered_by(record) == "version")
     difference = score - given if known else None
     same = None if difference is None else abs(difference) <= TOLERANCE * max(1.0, abs(given))
     return {"label": answer.get("label"), "score": score, "difference": difference, "same": same}
@@ -381,7 +386,7 @@ def _contributions(
     )
     if not np.isfinite(found.values).all():
         raise ModelFailedError("the version gives no finite number for some of the training rows that were kept")
-    ordered = [feature.name for feature in (*contract.numeric, *contract.categorical)]
+    ordered = [feature.name for feature in (*contract.numeric, *contract.categorical, *contract.times)]
     features = [
         {"name": name, "value": value, "error": error, "low": value - Z_95 * error, "high": value + Z_95 * error}
         for name, value, error in zip(ordered, found.values.tolist(), found.errors.tolist(), strict=True)

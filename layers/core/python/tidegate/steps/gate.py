@@ -7,20 +7,35 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from tidegate.domain.evaluation import Evaluation
+from tidegate.contracts import stated_targets
+from tidegate.domain import costs, targets
+from tidegate.domain.costs import Prices
+from tidegate.domain.evaluation import ChampionValue, Evaluation
 from tidegate.domain.gate import Policy, decide
 from tidegate.domain.release import CandidateRun, Run
 from tidegate.errors import NotFoundError
 from tidegate.messages import Fitted, GateTask, RunRef, Verdict
-from tidegate.ports import Artifacts, Clock, Models, Runs
+from tidegate.ports import Artifacts, Clock, Models, Runs, Versions
 from tidegate.spec import ModelSpec
 
 STAGE = "gate"
 REPORT_FORMAT = 1
 
 
-def gate(task: GateTask, *, models: Models, runs: Runs, artifacts: Artifacts, clock: Clock) -> Verdict:
+def gate(
+    task: GateTask,
+    *,
+    models: Models,
+    runs: Runs,
+    versions: Versions,
+    artifacts: Artifacts,
+    clock: Clock,
+    prices: Prices,
+) -> Verdict:
     """Hold the evaluation against the spec's demands; a rejection is an answer, not an error.
+
+    Where the spec's targets are not those of the champion's spec, report and run say which changed from what to what:
+    a second person has to agree to that.
 
     Raises:
         NotFoundError: the run was not evaluated, or not examined.
@@ -32,8 +47,11 @@ def gate(task: GateTask, *, models: Models, runs: Runs, artifacts: Artifacts, cl
     spec = models.spec(ref.model, run.spec_digest)
     evaluation = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
     examination = json.loads(artifacts.get(ref.examination_key))
-    evaluation = replace(evaluation, sections={**evaluation.sections, **examination})
+    cost = {"per_1000_usd": costs.per_1000(evaluation.latency_ms.p99, prices), "memory_mb": prices.memory_mb}
+    evaluation = replace(evaluation, sections={**evaluation.sections, **examination, "cost": cost})
     verdict = decide(evaluation, policy_of(spec))
+    changed = _changed(spec, evaluation.champion, models=models, versions=versions)
+    runs.note(ref.model, ref.run_id, STAGE, clock.now(), target_changes=changed)
     report = {
         "format": REPORT_FORMAT,
         "model": ref.model,
@@ -43,6 +61,7 @@ def gate(task: GateTask, *, models: Models, runs: Runs, artifacts: Artifacts, cl
         "higher_is_better": evaluation.higher_is_better,
         "verdict": verdict.to_json(),
         "evaluation": evaluation.to_json(),
+        "target_changes": list(changed),
         "lineage": lineage(run, task.fitted, artifacts),
     }
     data = json.dumps(report, sort_keys=True, allow_nan=False).encode()
@@ -52,19 +71,29 @@ def gate(task: GateTask, *, models: Models, runs: Runs, artifacts: Artifacts, cl
 
 def policy_of(spec: ModelSpec) -> Policy:
     """The demands of a spec, in the gate's words."""
-    targets = spec.targets
+    stated = stated_targets(spec)
+    limits = targets.limits(stated)
     return Policy(
-        margin=spec.gate.margin,
+        margin=limits["margin"],
         min_rows=spec.gate.min_rows,
-        latency_p99_ms=targets.latency_p99_ms,
-        load_ms=targets.load_ms,
-        artifact_mib=targets.artifact_mib,
-        metric_target=targets.metric_at_least if spec.metric.higher_is_better else targets.metric_at_most,
-        group_differences=targets.governance.model_dump(exclude={"flips_at_most"}, exclude_none=True),
-        calibration_error=targets.calibration_error_at_most,
-        robustness_loss=targets.robustness_loss_at_most,
-        flips=targets.governance.flips_at_most,
+        latency_p99_ms=limits["latency_p99_ms"],
+        load_ms=limits["load_ms"],
+        artifact_mib=limits["artifact_mib"],
+        metric_target=next((each.limit for each in stated if each.kind.check == "metric_target"), None),
+        group_differences={each.name: each.limit for each in stated if each.kind.check == "fairness"},
+        calibration_error=limits.get("calibration_error_at_most"),
+        robustness_loss=limits.get("robustness_loss_at_most"),
+        flips=limits.get("flips_at_most"),
+        cost_per_1000_usd=limits.get("cost_per_1000_usd_at_most"),
     )
+
+
+def _changed(spec: ModelSpec, champion: ChampionValue | None, *, models: Models, versions: Versions) -> tuple[str, ...]:
+    """Targets that differ from those of the champion that the version was compared with."""
+    if champion is None:
+        return ()
+    before = models.spec(spec.name, versions.version(spec.name, champion.version).spec_digest)
+    return tuple(each.sentence for each in targets.changes(stated_targets(before), stated_targets(spec)))
 
 
 def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:

@@ -87,12 +87,12 @@ def _gather(model: str, recipe: Recipe, captures: Hours, *, clock: Clock, until:
     sources = captures.sources(model, hour_of(recipe.after), hour_of(clock.now()))
     for hour in sorted((hour for hour in sources if sources[hour].feedback), reverse=True):
         outcomes = dict(captures.outcomes(sources[hour]))
-        for lines in captures.lines(sources[hour]):
+        for blocks in captures.lines(sources[hour]):
             if clock.now() >= until:
                 found.cut_short = True
             if found.cut_short:
                 return found
-            _take(lines, outcomes, found)
+            _take((line for block in blocks for line in block.splitlines()), outcomes, found)
     return found
 
 

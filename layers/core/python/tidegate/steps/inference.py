@@ -8,16 +8,18 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidegate.domain.capture import UNANSWERED, Capture, ShadowAnswer
 from tidegate.domain.fallback import Fallback
+from tidegate.domain.guard import Detector
 from tidegate.domain.ids import RANDOM_BYTES, uuid7
-from tidegate.domain.prediction import Contract, PredictionRequest, Rulebook, answers, validate
-from tidegate.domain.release import FallbackRef, Route, Served
-from tidegate.domain.routing import Arm, Choice, Reason, Why, choose
+from tidegate.domain.prediction import Contract, Inputs, PredictionRequest, Rulebook, answers, validate
+from tidegate.domain.route import FallbackRef, Route, Served
+from tidegate.domain.routing import Arm, Choice, Reason, Why, choose, named, serving
 from tidegate.errors import (
     ArtifactRejectedError,
     ConflictError,
@@ -28,8 +30,19 @@ from tidegate.errors import (
     TidegateError,
     UnavailableError,
 )
-from tidegate.ports import Artifacts, CaptureLog, Clock, Models, Routes, Scorer, ScorerLoader, Signals
 from tidegate.steps.timelimit import TimeLimit
+
+if TYPE_CHECKING:  # not worth their share of a cold start
+    from tidegate.ports import (
+        CaptureLog,
+        Clock,
+        ModelNames,
+        RouteReader,
+        Scorer,
+        ScorerLoader,
+        Signals,
+        VerifiedArtifacts,
+    )
 
 T = TypeVar("T")
 STALE = timedelta(seconds=10)  # how long a route is served on after the registry failed, before it is asked again
@@ -40,19 +53,24 @@ FALLBACK_WEIGHT = 8  # bytes in memory for one of its document: a table of rates
 SPARE_SECONDS = 0.25  # of the invocation, kept for the fallback and for what follows the answer
 SHADOW_SPARE_SECONDS = 1.0  # with less than this left, the shadow is passed over
 _UNUSABLE = (ArtifactRejectedError, NotFoundError, UnavailableError)
-_CHECKED = frozenset({Why.SCORING_FAILED, Why.TIMED_OUT, Why.RULE_VIOLATED})  # the instances kept a version's contract
+# The instances kept a version's contract.
+_CHECKED = frozenset({Why.SCORING_FAILED, Why.TIMED_OUT, Why.RULE_VIOLATED, Why.UNUSUAL})
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
+    """A route as it was read: from `due` on it is read again after a response, from `until` on before an answer."""
+
     route: Route | None
+    due: datetime
     until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    scorer: Scorer
+    scorer: "Scorer"
     rulebook: Rulebook
+    detector: Detector | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +116,13 @@ class Inference:
     def __init__(
         self,
         *,
-        routes: Routes,
-        models: Models,
-        artifacts: Artifacts,
-        load: ScorerLoader,
-        clock: Clock,
-        signals: Signals,
-        captures: CaptureLog,
+        routes: "RouteReader",
+        models: "ModelNames",
+        artifacts: "VerifiedArtifacts",
+        load: "ScorerLoader",
+        clock: "Clock",
+        signals: "Signals",
+        captures: "CaptureLog",
         route_ttl_seconds: float,
         scoring_timeout_seconds: float,
         cache_bytes: int,
@@ -123,6 +141,7 @@ class Inference:
         self._ttl = timedelta(seconds=route_ttl_seconds)
         self._cache_bytes = cache_bytes
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._due: set[str] = set()
         self._served_last: dict[str, Served] = {}
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._refusals: dict[str, _Refusal] = {}
@@ -143,7 +162,7 @@ class Inference:
 
         Raises:
             RequestInvalidError: the instances break the contract.
-            NotFoundError: there is no such model.
+            NotFoundError: there is no such model, or the version that the request names does not serve.
             ConflictError: the model has no accepted version, or is switched off, and has no fallback.
             ArtifactRejectedError: no version's artifact is what the registry recorded, and there is no fallback.
             UnavailableError: the registry or the artifacts cannot be reached, and nothing is known from before.
@@ -155,8 +174,9 @@ class Inference:
         ids = [uuid7(now, chance[RANDOM_BYTES * row : RANDOM_BYTES * (row + 1)]) for row in range(count)]
         route = self._served(model)
         key = ids[0] if request.routing_key is None else request.routing_key
+        choices = self._choices(route, key, request.version)
         openings = self._openings
-        outcome = self._outcome(route, key, request.instances, remaining_seconds)
+        outcome = self._outcome(route, choices, request.instances, remaining_seconds)
         latency_ms = 1e3 * (self._stopwatch() - started)
         cold = self._openings > openings
         missed, fault = outcome.missed, outcome.fault
@@ -187,14 +207,15 @@ class Inference:
         self._signals.count("Predictions", count)
         return _origin(model, outcome.version, outcome.reason, missed) | {"predictions": predictions}
 
-    def describe(self, model: str) -> dict[str, Any]:
+    def describe(self, model: str, version: int | None = None) -> dict[str, Any]:
         """What callers may know of a model: which version answers, why, and the contract of a request.
 
-        While a second version has a share, it is the champion that is described. Raises as `predict` does.
+        While a second version has a share, it is the champion that is described, unless `version` names the other one.
+        Raises as `predict` does.
         """
         route = self._served(model)
         missed = _none(route)
-        for choice in self._choices(replace(route, candidate=None), ""):
+        for choice in self._choices(route if version is not None else replace(route, candidate=None), "", version):
             try:
                 contract = self._session(model, choice.served).scorer.contract
             except _UNUSABLE as error:
@@ -204,6 +225,18 @@ class Inference:
             return _origin(model, choice.served.version, choice.reason, late) | _public(contract)
         fallback = self._fallback(route, missed)
         return _origin(model, None, Reason.FALLBACK, missed) | _public(fallback.contract)
+
+    def serving(self, model: str) -> list[int]:
+        """Numbers of the versions that a request may name. Raises as `predict` does."""
+        return [served.version for served in serving(self._served(model))]
+
+    def refresh(self) -> None:
+        """Read again the routes that were asked for in the second half of their time, so that no answer has to wait for
+        the registry while requests come steadily. What cannot be read is left to the next answer."""
+        due, self._due = self._due, set()
+        for model in due:
+            with suppress(Exception):
+                self._keep(model, self._routes.route(model), self._clock.now(), self._ttl)
 
     def knows(self, model: str) -> bool:
         """Whether the model exists and is served, as far as this process has seen."""
@@ -218,21 +251,26 @@ class Inference:
             raise _no_version(model)
         return route
 
-    def _choices(self, route: Route, key: str) -> tuple[Choice, ...]:
+    def _choices(self, route: Route, key: str, version: int | None) -> tuple[Choice, ...]:
+        if version is not None:
+            return named(route, version)
         return choose(route, key, self._served_last.get(route.model))
 
-    def _outcome(self, route: Route, key: str, instances: Sequence[Any], remaining: Callable[[], float]) -> _Outcome:
+    def _outcome(
+        self, route: Route, choices: Sequence[Choice], instances: Sequence[Any], remaining: Callable[[], float]
+    ) -> _Outcome:
         """The answers of the first version that can give them, else of the fallback.
 
         A champion that fails is not followed by an earlier version: those are for artifacts that cannot be used.
         """
         first: _Missed | None = None  # of the version that was to answer
         champion: _Missed | None = None
-        for choice in self._choices(route, key):
+        for choice in choices:
             missed, session, found = self._tried(route, choice, instances, remaining)
             if missed is None and session is not None:
                 if choice.arm is Arm.CHAMPION:
                     self._served_last[route.model] = choice.served
+                self._give_away(route, session.detector, instances, found)
                 outcome = self._within_rules(route, choice, session.rulebook, instances, found)
                 break
             first = first or missed
@@ -247,6 +285,8 @@ class Inference:
             return outcome
         if first.meant is Reason.CHAMPION:
             return replace(outcome, arm=Arm.CHAMPION, missed=first)
+        if first.meant is Reason.NAMED:
+            return replace(outcome, arm=Arm.NAMED, missed=first)
         name = "HoldbackErrors" if first.meant is Reason.HOLDBACK else "CandidateErrors"
         self._signals.count(name, why=first.why.value)
         return replace(outcome, arm=Arm.CANDIDATE, missed=first)
@@ -257,14 +297,16 @@ class Inference:
         """What a version answers, or why it does not.
 
         Raises:
-            RequestInvalidError: the instances break the champion's contract, or without a champion the candidate's. One
-                that only the candidate refuses is the candidate's fault: its users sent what is served well without it.
+            RequestInvalidError: the instances break the contract of the champion, of the version that is named, or
+                without a champion the candidate's. One that only the candidate refuses is the candidate's fault: its
+                users sent what is served well without it.
         """
         try:
             session = self._session(route.model, choice.served)
-            return None, session, self._scored(route, session.scorer, instances, remaining)
+            inputs, found = self._scored(route, session.scorer, instances, remaining)
+            return None, session, self._marked(session.detector, inputs, found)
         except RequestInvalidError as error:
-            if choice.arm is Arm.CHAMPION or route.champion is None:
+            if choice.arm is not Arm.CANDIDATE or route.champion is None:
                 raise
             return _Missed(Why.CONTRACT_BROKEN, error, choice.reason), None, []
         except _UNUSABLE as error:
@@ -277,9 +319,9 @@ class Inference:
             return _Missed(why, error, choice.reason), None, []
 
     def _scored(
-        self, route: Route, scorer: Scorer, instances: Sequence[Any], remaining: Callable[[], float]
-    ) -> list[dict[str, Any]]:
-        """Answers by row, within the time there is."""
+        self, route: Route, scorer: "Scorer", instances: Sequence[Any], remaining: Callable[[], float]
+    ) -> tuple[Inputs, list[dict[str, Any]]]:
+        """Inputs and answers by row, within the time there is."""
         inputs = validate(scorer.contract, instances, frozenset(route.fields))
         seconds = min(self._scoring_seconds, remaining() - SPARE_SECONDS)
         try:
@@ -287,16 +329,43 @@ class Inference:
         except ScoringTimeoutError:
             scorer.stop()
             raise
-        return answers(scorer.contract, scores)
+        return inputs, answers(scorer.contract, scores)
+
+    def _marked(self, detector: Detector | None, inputs: Inputs, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The answers, those to inputs that lie far from those of training marked."""
+        rows = detector.unusual(inputs) if detector else []
+        if rows:
+            self._signals.count("Unusual", len(rows))
+        for row in rows:
+            found[row]["unusual"] = True
+        return found
+
+    def _give_away(
+        self, route: Route, detector: Detector | None, instances: Sequence[Any], found: list[dict[str, Any]]
+    ) -> None:
+        """Where the guard wants it, replace the answers to unusual inputs by the fallback's. Without one that can be
+        used the version's own stay, marked: it has an answer, and nobody has a better one."""
+        if detector is None or detector.answer == "model":
+            return
+        rows = [row for row, answer in enumerate(found) if "unusual" in answer]
+        if not rows:
+            return
+        instead, fault = self._stood_in(route, [instances[row] for row in rows], _Missed(Why.UNUSUAL))
+        if fault is None:
+            for row, answer in zip(rows, instead, strict=True):
+                found[row] = answer | {"why": Why.UNUSUAL.value, "unusual": True}
 
     def _within_rules(
         self, route: Route, choice: Choice, rulebook: Rulebook, instances: Sequence[Any], found: list[dict[str, Any]]
     ) -> _Outcome:
-        """The version's answers, those that break a business rule replaced by the fallback's."""
+        """The answers, those of the version that break a business rule replaced by the fallback's."""
         outcome = _Outcome(choice.served.version, choice.reason, choice.arm, found)
         if not rulebook.rules:
             return outcome
-        violations = [rulebook.broken(each, answer) for each, answer in zip(instances, found, strict=True)]
+        violations = [
+            () if "fallback" in answer else rulebook.broken(each, answer)
+            for each, answer in zip(instances, found, strict=True)
+        ]
         rows = [row for row, names in enumerate(violations) if names]
         if not rows:
             return outcome
@@ -309,7 +378,8 @@ class Inference:
         if fault:
             return _Outcome(None, Reason.FALLBACK, choice.arm, [{}] * len(found), missed, violations, fault)
         for row, answer in zip(rows, instead, strict=True):
-            found[row] = answer | {"rule": violations[row][0]}
+            mark = {"unusual": True} if "unusual" in found[row] else {}
+            found[row] = answer | {"rule": violations[row][0]} | mark
         return replace(outcome, violations=violations)
 
     def _by_fallback(self, route: Route, instances: Sequence[Any], missed: _Missed) -> _Outcome:
@@ -356,7 +426,7 @@ class Inference:
         found: list[dict[str, Any]] = []
         said = ""
         try:
-            found = self._scored(route, self._session(route.model, route.shadow).scorer, instances, remaining)
+            _, found = self._scored(route, self._session(route.model, route.shadow).scorer, instances, remaining)
         except Exception as error:  # noqa: BLE001  nothing of it reaches the caller
             said = type(error).__name__
             self._signals.count("ShadowErrors")
@@ -366,6 +436,8 @@ class Inference:
     def _route(self, model: str) -> Route | None:
         now, known = self._clock.now(), self._known.get(model)
         if known and now < known.until:
+            if now >= known.due:
+                self._due.add(model)
             return known.route
         try:
             route = self._routes.route(model)
@@ -377,13 +449,13 @@ class Inference:
                 self._signals.count("ServerErrors")  # it will not pass by itself, so the alarm is to tell
             why = str(error) if isinstance(error, TidegateError) else type(error).__name__
             self._signals.warn("the registry does not answer; the last known route serves on", model=model, why=why)
-            self._keep(model, known.route, now + STALE)
+            self._keep(model, known.route, now, STALE)
             return known.route
-        self._keep(model, route, now + self._ttl)
+        self._keep(model, route, now, self._ttl)
         return route
 
-    def _keep(self, model: str, route: Route | None, until: datetime) -> None:
-        self._known[model] = _Known(route, until)
+    def _keep(self, model: str, route: Route | None, now: datetime, ttl: timedelta) -> None:
+        self._known[model] = _Known(route, now + ttl / 2, now + ttl)
         self._known.move_to_end(model)
         while len(self._known) > MAX_ROUTES:
             forgotten, _ = self._known.popitem(last=False)
@@ -394,7 +466,7 @@ class Inference:
 
         def opened(data: bytes) -> _Session:
             scorer = self._load(data)
-            return _Session(scorer, Rulebook.of(scorer.contract))
+            return _Session(scorer, Rulebook.of(scorer.contract), Detector.of(scorer.contract))
 
         return self._opened(model, served, opened)
 
@@ -497,6 +569,7 @@ _MEANT: Mapping[Reason, str] = {
     Reason.CANDIDATE: "the candidate",
     Reason.HOLDBACK: "the version held back",
     Reason.SPLIT: "the second version of the split",
+    Reason.NAMED: "the version that was asked for",
 }
 
 
@@ -532,4 +605,5 @@ def _public(contract: Contract) -> dict[str, Any]:
     ]
     rules = [{"name": rule.name, "when": rule.when, "require": rule.require} for rule in contract.rules]
     about = {"task": contract.task, "classes": list(contract.classes), "features": features}
-    return about | ({"rules": rules} if rules else {})
+    interval = {"interval": {"level": contract.interval.level}} if contract.interval else {}
+    return about | interval | ({"rules": rules} if rules else {})

@@ -4,30 +4,97 @@ Every part is a section of evaluation.json (docs/evaluation.md); one that does n
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from tidegate.contracts import DEFAULT_THRESHOLD, worth
 from tidegate.domain.calibration import calibration, curves
 from tidegate.domain.dependence import dependence
-from tidegate.domain.evaluation import Estimate
+from tidegate.domain.evaluation import CANDIDATE, Arm, Estimate, paired_bootstrap
 from tidegate.domain.flips import flips
+from tidegate.domain.guard import Detector
 from tidegate.domain.importance import importances
+from tidegate.domain.prediction import Contract
 from tidegate.domain.residuals import coverage, residuals
 from tidegate.domain.robustness import missing, noise, worst_case
-from tidegate.domain.table import TARGET, Table
+from tidegate.domain.table import TARGET, Column, Table
 from tidegate.domain.thresholds import curve
 from tidegate.domain.trial import Trial
+from tidegate.errors import DataCheckError
 from tidegate.spec import ModelSpec
 
 TOP_FEATURES = 6
+LEAST_UNUSUAL = 50  # rows that a metric is told of
+BLAMED_ROWS = 10_000
 
 
 def resamples(spec: ModelSpec) -> int:
     """How often rows are drawn for the intervals here: as few as put ten replicates beyond each end, since there are
     hundreds of intervals and none of them alone accepts a version."""
     return min(spec.gate.resamples, math.ceil(20 / (1 - spec.gate.confidence) - 1e-9))
+
+
+def guarded(trial: Trial, training: Table, fallback: Column) -> dict[str, Any]:
+    """What the input guard does on the holdout: how many rows it marks, for which features most, and the metric over
+    these rows, the fallback's too (its scores are `fallback`), and over the others. Empty without a guard."""
+    contract = trial.contract
+    detector, guard = Detector.of(contract), contract.guard
+    if detector is None or guard is None:
+        return {}
+    unusual = detector.scores(contract.inputs(trial.rows)) > guard.threshold
+    return {
+        "share": guard.share,
+        "answer": guard.answer,
+        "threshold": guard.threshold,
+        "holdout_rows": len(unusual),
+        "unusual_rows": int(unusual.sum()),
+        "unusual": asdict(trial.resampling.mean(unusual.astype(np.float64))),
+        "features": _blamed(detector, contract, trial.rows.take(unusual), training),
+        "metric": {
+            "unusual": _metric_over(trial, unusual, trial.scores),
+            "unusual_by_fallback": _metric_over(trial, unusual, fallback),
+            "usual": _metric_over(trial, ~unusual, trial.scores),
+        },
+    }
+
+
+def _blamed(detector: Detector, contract: Contract, unusual: Table, training: Table) -> list[dict[str, Any]]:
+    """For how many unusual rows each feature adds most to the score, above its mean in training; the most first."""
+    shown, usual = (detector.parts(contract.inputs(_spread(table, BLAMED_ROWS))) for table in (unusual, training))
+    most = Counter((shown - usual.mean(axis=0)).argmax(axis=1).tolist())
+    names = [feature.name for feature in (*contract.numeric, *contract.categorical)]
+    return [{"feature": names[place], "share": count / len(shown)} for place, count in most.most_common()]
+
+
+def _spread(table: Table, most: int) -> Table:
+    """At most so many of the rows, from all over the table."""
+    return table.take(np.unique(np.linspace(0, len(table) - 1, min(len(table), most)).astype(np.int64)))
+
+
+def _metric_over(trial: Trial, chosen: Column, scores: Column) -> dict[str, float] | None:
+    """None where the rows are too few, or do not define the metric."""
+    rows = chosen.nonzero()[0]
+    if len(rows) < LEAST_UNUSUAL:
+        return None
+    resampling = trial.resampling.take(rows)
+    try:
+        found = paired_bootstrap(
+            trial.metric,
+            trial.rows[TARGET][rows],
+            {CANDIDATE: Arm(scores[rows], trial.contract.threshold)},
+            cluster=resampling.cluster,
+            resamples=resampling.resamples,
+            confidence=resampling.confidence,
+            seed=resampling.seed,
+            positive=trial.contract.positive,
+        )
+    except DataCheckError:
+        return None
+    return asdict(found.arms[CANDIDATE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +124,7 @@ class Measure:
                 for name, each in important.items()
             ],
             "robustness": self._robustness(important),
-            "dependence": dependence(self.trial, self.training, self._shown(important)[:TOP_FEATURES]),
+            "dependence": dependence(self.trial, self.training, self._shown(important, "time")[:TOP_FEATURES]),
             "flips": self._flips(),
         }
         return {name: section for name, section in found.items() if section}
@@ -104,8 +171,7 @@ class Measure:
         )
 
     def _robustness(self, important: dict[str, Estimate]) -> dict[str, Any]:
-        kinds = {feature.name: feature.kind for feature in self.trial.contract.features}
-        numbers = [name for name in self._shown(important) if kinds[name] != "categorical"]
+        numbers = self._shown(important, "categorical", "time")
         return {
             "missing": missing(self.trial),
             "noise": noise(self.trial, self.training),
@@ -116,6 +182,7 @@ class Measure:
         tolerance = self.spec.value.tolerance if self.spec.value else None
         return flips(self.trial, self.training, self.spec.sensitive, tolerance)
 
-    def _shown(self, important: dict[str, Estimate]) -> list[str]:
-        """Features whose values may be told, the most important first."""
-        return [name for name in important if name not in self.hidden]
+    def _shown(self, important: dict[str, Estimate], *but: str) -> list[str]:
+        """Features whose values may be told, but those of these kinds, the most important first."""
+        left_out = {feature.name for feature in self.trial.contract.features if feature.kind in but}
+        return [name for name in important if name not in left_out.union(self.hidden)]

@@ -20,6 +20,7 @@ _UNFIT: dict[FeatureKind, frozenset[ColumnType]] = {
     FeatureKind.INTEGER: frozenset({ColumnType.TEXT, ColumnType.TIME}),
     FeatureKind.BOOLEAN: frozenset({ColumnType.TEXT, ColumnType.TIME}),
     FeatureKind.CATEGORICAL: frozenset({ColumnType.TIME}),
+    FeatureKind.TIME: frozenset(ColumnType) - {ColumnType.TIME},
 }
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.domain import costs, drift, hours, quality, watch
+from tidegate.contracts import stated_targets
+from tidegate.domain import costs, drift, hours, quality, targets, watch
 from tidegate.domain.capture import HOUR, hour_of
 from tidegate.domain.costs import Bill, Prices, Spent
 from tidegate.domain.drift import DriftPolicy
@@ -26,7 +27,9 @@ from tidegate.domain.quality import AgeGroup, Maturity, Parity, Quality
 from tidegate.domain.reference import Reference
 from tidegate.domain.release import RunStatus, Version, VersionStatus
 from tidegate.domain.rollout import Phase
+from tidegate.domain.service_level import ServiceLevel
 from tidegate.domain.symptoms import Window, moved, symptoms
+from tidegate.domain.targets import PERCENTILE, Held, Target
 from tidegate.domain.watch import Attempt, Health, Outcome, Standing, Symptoms, Trigger
 from tidegate.errors import NotFoundError
 from tidegate.messages import RunRef
@@ -52,6 +55,8 @@ SAMPLED_ROWS = 20_000  # answers by which quality is told, at most
 EARLIER_WINDOWS = 9  # by which is known what traffic is usual
 KEPT_COSTS = timedelta(days=31)
 NET_DAYS = 7  # over which value is set against cost
+TARGET_HOURS = 24  # that targets are held against
+PARITY_LIMIT = 0.1  # of groups that are watched and that no target names
 MATURE = 0.8  # of the share of labels that there ever is
 _AGES_HOURS = (0, 1, 6, 24, 72, 168, 336, 720)
 _ONE_HOUR = timedelta(hours=1)
@@ -76,13 +81,24 @@ class Looked:
 @dataclass(frozen=True, slots=True)
 class _Findings:
     """What the captures say. `volume` has the model's predictions by hour, as far back as is needed; `spent` what it
-    used in the hours that were counted."""
+    used in the hours that were counted, `day` has the version's own of the last day."""
 
     symptoms: Symptoms
     volume: Mapping[str, int]
     spent: Mapping[str, Spent] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
     maturity: Maturity | None = None
+    day: "_Day | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """What the targets are held against: of a version, over the last `TARGET_HOURS`."""
+
+    first: str
+    service: ServiceLevel
+    live: Quality
+    parity: tuple[Parity, ...]
 
 
 def observe(
@@ -123,7 +139,8 @@ def observe(
         now=now,
     )
     bill = _bill(spec, last, seen.spent, prices, at)
-    key = verdicts.write(model, hour_of(now), _document(model, seen, bill, now))
+    held = _held(spec, seen.day, bill)
+    key = verdicts.write(model, hour_of(now), _document(model, seen, bill, held, now))
     trained = _trained(model, spec.watch, versions)
     lease = rollouts.lease(model)
     under_way = lease is not None and lease.until > now
@@ -133,14 +150,14 @@ def observe(
         if known is not None:
             known = _settled(replace(known, last_trained_at=trained), runs, rollouts)
         stands = watch.look(known, seen.symptoms, _policy(spec.watch), model=model, under_way=under_way, now=now)
-        stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen, bill))
+        stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen, bill, held))
         standings.save(stands)
         return stands
 
     standing = twice(save)
     own = spec.watch.own_metrics
-    apart = [each for each in _apart(spec, seen, bill) if own or "model" not in each[0]]
-    return Looked(standing, _metrics(seen, standing, bill), apart, own)
+    apart = [each for each in (*_apart(spec, seen, bill), *_of_targets(model, held)) if own or "model" not in each[0]]
+    return Looked(standing, _metrics(seen, standing, bill, held), apart, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +199,7 @@ class _Traffic:
             ),
             windows=windows,
             maturity=maturity,
+            day=self._day(counted, reference, maturity, windows),
             volume={name: count for name, count in sorted(volume.items()) if name >= oldest},
             spent={name: Spent(hour.usage, listed[name].stored_bytes) for name, hour in counted.items()},
         )
@@ -215,7 +233,7 @@ class _Traffic:
             version=version,
             outcomes=self.hours.outcomes(sources),
             dropped=self.spec.capture.drop,
-            sensitive=self.spec.watch.sensitive if reference.task == "binary" else (),
+            sensitive=self._sensitive if reference.task == "binary" else (),
             tolerance=self._tolerance,
         )
         for lines in self.hours.lines(sources):
@@ -224,9 +242,32 @@ class _Traffic:
 
     def _mark(self, sources: Sources) -> str:
         """Names what an hour is counted from, and the rules by which."""
-        rules = (self.spec.capture.drop, self.spec.watch.sensitive, self._tolerance)
+        rules = (self.spec.capture.drop, self._sensitive, self._tolerance)
         told = [sources.captures, sources.feedback, *rules]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+
+    @property
+    def _sensitive(self) -> tuple[str, ...]:
+        """Features by whose groups decisions are counted: those to be watched, and those that a target compares."""
+        compared = self.spec.sensitive if self.spec.targets.governance.demographic_parity is not None else ()
+        asked = [name for name in compared if name in self.spec.feature_names]
+        return tuple(dict.fromkeys([*self.spec.watch.sensitive, *asked]))
+
+    def _day(
+        self, counted: Mapping[str, Hour], reference: Reference, maturity: Maturity, windows: Sequence[Window]
+    ) -> _Day:
+        first = hour_of(self.at - timedelta(hours=TARGET_HOURS))
+        chosen = {name: hour for name, hour in counted.items() if name >= first}
+        limit, rules = self.spec.targets.governance.demographic_parity, self.spec.watch
+        judged = next((window.live for window in windows if window.hours == TARGET_HOURS), None)
+        return _Day(
+            first=first,
+            service=sum((hour.service for hour in chosen.values()), ServiceLevel()),
+            live=judged or _live(reference, _mature(chosen, maturity, self.at), rules),
+            parity=tuple(
+                _parity(column, list(chosen.values()), limit) for column in self._sensitive if limit is not None
+            ),
+        )
 
     @property
     def _tolerance(self) -> float | None:
@@ -367,17 +408,55 @@ def _expected(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -
     return quality.expected_quality(reference.metric, scores, reference.design, **given)
 
 
-def _parity(column: str, chosen: Sequence[Hour]) -> Parity:
+def _parity(column: str, chosen: Sequence[Hour], limit: float = PARITY_LIMIT) -> Parity:
     groups: list[str] = []
     decisions: list[bool] = []
     for hour in chosen:
         for group, (rows, positive) in hour.decisions.get(column, {}).items():
             groups += [group] * rows
             decisions += [True] * positive + [False] * (rows - positive)
-    return quality.demographic_parity(column, groups, np.asarray(decisions, dtype=np.bool_))
+    return quality.demographic_parity(column, groups, np.asarray(decisions, dtype=np.bool_), limit=limit)
 
 
-def _document(model: str, seen: _Findings, bill: Bill, now: datetime) -> dict[str, Any]:
+def _held(spec: ModelSpec, day: _Day | None, bill: Bill) -> tuple[Held, ...]:
+    """The last day against each target that live traffic shows; nothing while no version can be judged."""
+    if day is None:
+        return ()
+    return tuple(_hold(each, spec.watch.min_rows, day, bill) for each in stated_targets(spec) if each.kind.live)
+
+
+def _hold(target: Target, min_rows: int, day: _Day, bill: Bill) -> Held:
+    service, live = day.service, day.live
+    match target.name:
+        case "latency_p99_ms":
+            found, rows = service.latency_ms(PERCENTILE), sum(service.latency.values())
+        case "availability_at_least":
+            found, rows = service.availability(), service.requests
+        case "cost_per_1000_usd_at_most":
+            spent = bill.between(day.first, bill.complete)
+            rows = spent.total.predictions
+            each = 1e3 * spent.usd(bill.prices) / rows if rows else 0.0
+            found = (each, each, each) if rows else None
+        case "demographic_parity":
+            return _hold_parity(target, min_rows, day.parity)
+        case _:
+            found = (live.live.value, live.live.low, live.live.high) if live.live and target.of == live.metric else None
+            rows = live.rows
+    return targets.hold(target, found, rows=rows, min_rows=min_rows)
+
+
+def _hold_parity(target: Target, min_rows: int, compared: Sequence[Parity]) -> Held:
+    """The column whose groups are furthest beyond the limit, by the end of the interval that counts."""
+    known = [(each.difference, each) for each in compared if each.difference is not None]
+    if not known:
+        return targets.hold(target, None, rows=0, min_rows=min_rows, note="of the features among the sensitive columns")
+    widest, worst = max(known, key=lambda pair: pair[0].low)
+    rows = sum(group.rows for group in worst.groups)
+    note = f"{worst.column}, {worst.high} against {worst.low}"
+    return targets.hold(target, (widest.value, widest.low, widest.high), rows=rows, min_rows=min_rows, note=note)
+
+
+def _document(model: str, seen: _Findings, bill: Bill, held: Sequence[Held], now: datetime) -> dict[str, Any]:
     """The whole verdict."""
     return {
         "schema": SCHEMA,
@@ -392,10 +471,11 @@ def _document(model: str, seen: _Findings, bill: Bill, now: datetime) -> dict[st
         "maturity": seen.maturity.to_json() if seen.maturity else None,
         "volume": dict(seen.volume),
         "cost": bill.to_json(),
+        "targets": [each.to_json() for each in held],
     }
 
 
-def _summary(seen: _Findings, bill: Bill) -> dict[str, Any]:
+def _summary(seen: _Findings, bill: Bill, held: Sequence[Held]) -> dict[str, Any]:
     spike = bill.spike
     return {
         "problem": seen.symptoms.problem,
@@ -406,10 +486,11 @@ def _summary(seen: _Findings, bill: Bill) -> dict[str, Any]:
             "usd": bill.last.usd(bill.prices),
             "spike": spike.sentence if spike else "",
         },
+        "missed": {each.target.name: each.sentence for each in held if each.missed},
     }
 
 
-def _metrics(seen: _Findings, standing: Standing, bill: Bill) -> dict[str, float]:
+def _metrics(seen: _Findings, standing: Standing, bill: Bill, held: Sequence[Held]) -> dict[str, float]:
     """Numbers by model. `QualityLoss` is how much worse the metric is than in the design phase, in its own units."""
     reports = [window.drift for window in seen.windows]
     gains = [told.gain for window in seen.windows for told in (window.live, window.expected) if told and told.gain]
@@ -426,6 +507,7 @@ def _metrics(seen: _Findings, standing: Standing, bill: Bill) -> dict[str, float
         "NeedsRedesign": float(standing.health is Health.NEEDS_REDESIGN),
         "RetrainingWanted": float(standing.wanted is not None),
         "CostSpike": float(bill.spike is not None),
+        "TargetsMissed": float(sum(each.missed for each in held)),
         **({"QualityLoss": max(-gain.value for gain in gains)} if gains else {}),
     }
 
@@ -441,6 +523,18 @@ def _apart(spec: ModelSpec, seen: _Findings, bill: Bill) -> list[tuple[Mapping[s
     versions = [(model | {"version": name}, bill.metrics(part)) for name, part in sorted(bill.last.parts.items())]
     shifts = [(model | {"feature": name}, {"FeatureShift": shift}) for name, shift in _shifts(seen.windows).items()]
     return [(model, told), *versions, (unit, whole), *shifts]
+
+
+def _of_targets(model: str, held: Sequence[Held]) -> list[tuple[Mapping[str, str], Mapping[str, float]]]:
+    """By target: what was measured, where anything was, its limit, and whether it is missed."""
+    return [
+        (
+            {"model": model, "target": each.target.name},
+            {"TargetLimit": each.target.limit, "TargetMissed": float(each.missed)}
+            | ({} if each.measured is None else {"TargetMeasured": each.measured}),
+        )
+        for each in held
+    ]
 
 
 def _qualities(windows: Sequence[Window]) -> dict[str, float]:

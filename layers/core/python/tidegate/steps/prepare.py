@@ -23,7 +23,7 @@ from tidegate.domain.prediction import Contract, FeatureContract
 from tidegate.domain.preparation import Excluded, Prepared, SplitRule, columns_needed, prepare_rows, readable
 from tidegate.domain.release import Run
 from tidegate.domain.splits import Interval, Rolling, Rows, clusters, training_rows
-from tidegate.domain.table import CLUSTER, RESERVED, ROW, TARGET, Table
+from tidegate.domain.table import CLUSTER, RESERVED, ROW, TARGET, Table, seconds
 from tidegate.errors import DatasetInvalidError, Fault
 from tidegate.messages import CandidateRef, Plan, RunRef
 from tidegate.ports import Artifacts, Catalog, Clock, DatasetFiles, Frame, FrameReader, Models, Routes, Runs, Versions
@@ -251,7 +251,8 @@ def _tables(spec: ModelSpec, frame: Frame, prepared: Prepared, champion: Sequenc
     in the holdout, the columns that it is judged by and that are no features."""
     features = [*feature_contracts(spec), *champion]
     judged = _judged_columns(spec, frame, {feature.name for feature in features})
-    columns = frame.table([feature.name for feature in features], as_text=_texts(features))
+    read = frame.table([feature.name for feature in features], as_text=_texts(features))
+    columns = Table({name: seconds(read[name]) for name in read})
     cluster = clusters(prepared.rows, spec.gate.resample_by, group=prepared.group, time=prepared.time)
     split = prepared.split
     parts = {"fit": split.fit, "validation": split.validation, "holdout": split.holdout}

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from tidegate.domain import release
-from tidegate.domain.release import Cause, FallbackRef, Route, RouteChange, Run, Version, VersionStatus
+from tidegate.domain.release import Cause, RouteChange, Run, Version, VersionStatus
+from tidegate.domain.route import FallbackRef, Route
 from tidegate.errors import ConflictError
 from tidegate.messages import Registered, RegisterTask
 from tidegate.ports import Clock, Models, Rollouts, Routes, Runs, Versions
@@ -44,9 +45,11 @@ def register(
         }
         runs.note(ref.model, ref.run_id, STAGE, clock.now(), artifacts={**run.artifacts, **artifacts})
     spec = models.spec(ref.model, run.spec_digest)
+    reasons = release.approval_reasons(asked_for=spec.release.approval == "required", target_changes=run.target_changes)
     wanted = replace(
         _version(task, run, clock),
-        needs_approval=spec.release.approval == "required",
+        needs_approval=bool(reasons),
+        approval_reasons=reasons,
         features=spec.feature_names,
     )
     version = versions.register(wanted, at=clock.now())

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from tidegate.contracts import rollout_plan
 from tidegate.domain import rollout
-from tidegate.domain.release import Route, Run, Version, VersionStatus
+from tidegate.domain.release import Run, Version, VersionStatus
 from tidegate.domain.rollout import Evidence, Phase, Rollout, Step
+from tidegate.domain.route import Route
 from tidegate.errors import ArtifactRejectedError, NotFoundError
 from tidegate.messages import AskApproval, Moved, RolloutTask
 from tidegate.ports import ArmsReader, Artifacts, Clock, Models, Rollouts, Routes, Runs, Versions, Workflow
@@ -52,7 +53,7 @@ def advance(
         scores = _expected_scores(version, artifacts)
         return rollout.begin(
             version,
-            rollout_plan(spec, score_distance=scores.get("distance") or 0.0),
+            rollout_plan(spec, score_distance=scores.get("distance") or 0.0, needs_approval=version.needs_approval),
             route=route,
             judged_against=judged_against,
             excluded=_makers(run, version, models.author(model, version.spec_digest)),

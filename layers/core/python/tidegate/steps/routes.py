@@ -8,7 +8,8 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from tidegate.domain import ledger, release
 from tidegate.domain.ledger import ALL_BP, Break, LedgerEntry
-from tidegate.domain.release import Cause, Route, RouteChange
+from tidegate.domain.release import Cause, RouteChange
+from tidegate.domain.route import Route
 from tidegate.errors import Fault, LedgerBrokenError, RequestInvalidError, UnavailableError
 from tidegate.ports import Clock, Models, Routes, Versions
 from tidegate.steps.documents import Document, Moment, Sentence, view

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tidegate.domain import watch
-from tidegate.domain.release import Route
+from tidegate.domain.route import Route
 from tidegate.domain.watch import Health, Outcome, Standing
 from tidegate.errors import NotFoundError
 from tidegate.ports import Clock, ModelHeader, Models, Rollouts, Routes, Standings, Verdicts

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tidegate.contracts import worth
+from tidegate.domain import guard
 from tidegate.domain.conformal import half_width, least_rows
 from tidegate.domain.evaluation import metric_value
 from tidegate.domain.fallback import Fallback
@@ -17,7 +18,7 @@ from tidegate.domain.thresholds import best_threshold
 from tidegate.errors import TrainingFailedError
 from tidegate.messages import CandidateRef, CandidateResult, Fitted, RunRef, TrainTask
 from tidegate.ports import Artifacts, Clock, Fitter, Models, Runs
-from tidegate.spec import Candidate, ModelSpec
+from tidegate.spec import Candidate, GuardRules, ModelSpec
 
 STAGE = "train"
 REFIT_STAGE = "refit"
@@ -36,7 +37,8 @@ def train(
     """For `validate` the spec's metric on the validation rows; for `final` the artifact and its reference scores.
 
     What the spec leaves to the validation rows, a threshold chosen by value or the width of an interval, is measured
-    before the export, by the candidate fitted on the fit rows alone, and goes into the artifact's contract.
+    before the export, by the candidate fitted on the fit rows alone, and goes into the artifact's contract. So does the
+    input guard, which is learned from all training rows.
 
     Raises:
         TrainingFailedError: the candidate cannot be fitted or exported; says which, with which parameters.
@@ -58,6 +60,7 @@ def train(
             _decide_alike(ref, contract, artifacts)
             holdout = Table.from_npz(artifacts.get(ref.holdout_key))
             training = training_rows(fit, validation)
+            contract = _guarded(spec, contract, training)
             started = stopwatch()
             exported = fitter.export(spec, contract, candidate, training, [holdout])
             seconds = stopwatch() - started
@@ -113,6 +116,15 @@ def _decided(
         threshold = best_threshold(declared, target == contract.positive, scores[:, contract.positive])
         contract = replace(contract, threshold=threshold)
     return contract
+
+
+def _guarded(spec: ModelSpec, contract: Contract, training: Table) -> Contract:
+    """The contract with its input guard. The fallback's has none: only a version's answer can be unusual."""
+    rules = spec.guard
+    if not isinstance(rules, GuardRules):
+        return contract
+    learned = guard.fit(contract, contract.inputs(training), share=rules.share, answer=rules.answer)
+    return replace(contract, guard=learned)
 
 
 def _decide_alike(ref: RunRef, contract: Contract, artifacts: Artifacts) -> None:

@@ -1,0 +1,221 @@
+"""Captured predictions on their way to S3: a bounded queue, then Firehose.
+
+Delivery is at least once: when the answer to a call is lost, its records are sent again. Readers tell copies by id.
+"""
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tidegate.aws.items import Item, decode
+from tidegate.domain.capture import UNKNOWN, Capture, CapturePolicy, Packed, batches, line, packed, policy_of, records
+from tidegate.errors import NotFoundError, UnavailableError
+
+if TYPE_CHECKING:
+    from tidegate.ports import CapturePolicies, Signals
+
+MAX_WAITING = 5_000  # predictions in the queue
+MAX_WAITING_BYTES = 8 * 1024 * 1024  # encoded, not yet accepted by Firehose
+POLICY_SECONDS = 60.0
+ATTEMPTS = 3
+PAUSE_SECONDS = (0.05, 0.2)  # between attempts; the records of one call fail by shard, so a short one helps
+SULK_SECONDS = 15.0  # after a delivery that failed: the next responses are not each followed by time-outs
+
+
+class Stream(Protocol):
+    """What takes records: `tidegate.aws.serving.CaptureStream`."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    def put(self, records: Sequence[bytes]) -> list[bool]:
+        """Whether each record is taken. UnavailableError: perhaps; any other fault: none is."""
+
+
+class Items(Protocol):
+    """Single items of the registry's table."""
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        """One item or None."""
+
+
+class FirehoseCaptures:
+    """ports.CaptureLog. `offer` is for the handler, `deliver` for the thread that works after the response."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        policies: "CapturePolicies",
+        signals: "Signals",
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._stream = stream
+        self._policies = policies
+        self._signals = signals
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._queue: deque[Capture] = deque()
+        self._waiting = 0
+        self._dropped = 0
+        self._unsent: list[Packed] = []
+        self._known: dict[str, tuple[CapturePolicy, float]] = {}
+        self._not_before = 0.0
+        self._offered = 0  # since the last response
+        self._owed_ms = 0.0  # spent after responses, and in no record yet
+
+    def offer(self, capture: Capture) -> None:
+        """See ports.CaptureLog. When the queue is full, this one is dropped and counted."""
+        rows = len(capture.predictions)
+        with self._lock:
+            if self._waiting + rows > MAX_WAITING:
+                self._dropped += rows
+                return
+            self._waiting += rows
+            self._offered += 1
+            self._queue.append(capture)
+
+    def deliver(self, seconds: float, handled_ms: float = 0.0) -> None:
+        """Send what waits, within `seconds`; what Firehose does not take stays for the next time, up to a bound.
+
+        The invocation has taken `handled_ms` so far. How long this delivery takes is known only after it: the record of
+        the next request tells that, so that the records of an environment together tell all of its time but the last.
+        """
+        started = self._monotonic()
+        self._bill(handled_ms)
+        if seconds > 0 and started >= self._not_before:
+            until = started + seconds
+            self._unsent += self._encoded(self._taken(), until)
+            self._send(until)
+        self._report()
+        self._owed_ms += 1e3 * (self._monotonic() - started)
+
+    def _bill(self, handled_ms: float) -> None:
+        """The invocation's time is that of the request it answered: an environment has one at a time."""
+        with self._lock:
+            if self._offered:
+                self._queue[-1] = replace(self._queue[-1], billed_ms=handled_ms + self._owed_ms)
+                self._owed_ms = 0.0
+            self._offered = 0
+
+    def _taken(self) -> list[Capture]:
+        with self._lock:
+            taken = list(self._queue)
+            self._queue.clear()
+            self._waiting = 0
+        return taken
+
+    def _encoded(self, captures: Sequence[Capture], until: float) -> list[Packed]:
+        lines: list[bytes] = []
+        for capture in captures:
+            try:
+                lines += [line(record) for record in records(capture, self._policy(capture.model, until))]
+            except Exception:  # noqa: BLE001  the request was answered all the same, and others wait behind this one
+                self._drop(len(capture.predictions))
+        found, too_long = packed(lines)
+        self._drop(too_long)
+        return found
+
+    def _policy(self, model: str, until: float) -> CapturePolicy:
+        """Kept for a minute. While it cannot be read, the last known one holds; with none known, inputs are hidden."""
+        now = self._monotonic()
+        policy, fresh_until = self._known.get(model, (UNKNOWN, 0.0))
+        if now >= fresh_until and now < until:
+            try:
+                policy = self._policies.policy(model)
+            except Exception as error:  # noqa: BLE001  whatever it is, nothing may be kept that is not known to be allowed
+                self._signals.warn("what may be captured cannot be read", model=model, why=type(error).__name__)
+            fresh_until = now + (POLICY_SECONDS if policy is not UNKNOWN else SULK_SECONDS)
+            self._known[model] = policy, fresh_until
+        return policy
+
+    def _send(self, until: float) -> None:
+        waiting, self._unsent = self._unsent, []
+        failed = False
+        for batch in batches(waiting):
+            left = batch if failed else self._put(batch, until)
+            failed = failed or bool(left)
+            self._keep(left)
+        if failed:
+            self._not_before = self._monotonic() + SULK_SECONDS
+
+    def _put(self, batch: list[Packed], until: float) -> list[Packed]:
+        """The records of a batch that Firehose has not taken."""
+        for attempt in range(ATTEMPTS):
+            try:
+                taken = self._stream.put([each.data for each in batch])
+                batch = [each for each, kept in zip(batch, taken, strict=True) if not kept]
+            except UnavailableError:
+                pass
+            except Exception as error:  # noqa: BLE001  whatever it is, what waits is tried again later
+                why = getattr(error, "code", type(error).__name__)
+                self._signals.warn("captures are refused", stream=self._stream.name, why=why)
+                return batch
+            if not batch or attempt == ATTEMPTS - 1 or self._monotonic() + PAUSE_SECONDS[attempt] >= until:
+                break
+            self._sleep(PAUSE_SECONDS[attempt])
+        return batch
+
+    def _keep(self, left: Sequence[Packed]) -> None:
+        size = sum(len(each.data) for each in self._unsent)
+        for each in left:
+            if size + len(each.data) > MAX_WAITING_BYTES:
+                self._drop(each.lines)
+            else:
+                self._unsent.append(each)
+                size += len(each.data)
+
+    def _drop(self, predictions: int) -> None:
+        with self._lock:
+            self._dropped += predictions
+
+    def _report(self) -> None:
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self._signals.count("CapturesDropped", dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    spec_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Personal:
+    pii: tuple[str, ...] = ()
+
+
+class DynamoCapturePolicies:
+    """ports.CapturePolicies from the registry's table: the current spec and its dataset, without a schema library."""
+
+    def __init__(self, table: Items) -> None:
+        self._table = table
+
+    def policy(self, model: str) -> CapturePolicy:
+        """See ports.CapturePolicies."""
+        digest = self._read(_Header, "MODELS", model).spec_digest
+        spec = json.loads(self._read(_Spec, f"MODEL#{model}", f"SPEC#{digest}").document)
+        personal: tuple[str, ...] = ()
+        with suppress(NotFoundError):  # a spec may come before its dataset
+            personal = self._read(_Personal, "DATASETS", spec["dataset"]).pii
+        return policy_of(spec.get("capture", {}), personal)
+
+    def _read(self, kind: Any, pk: str, sk: str) -> Any:
+        item = self._table.get(pk, sk)
+        if item is None:
+            raise NotFoundError(f"the registry has no {pk} {sk}")
+        return decode(kind, item)

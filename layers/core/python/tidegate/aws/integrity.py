@@ -1,0 +1,15 @@
+"""Bytes from a bucket are used when they are those that the registry recorded."""
+
+import hashlib
+
+from tidegate.errors import ArtifactRejectedError
+
+
+def check(data: bytes, sha256: str, address: str) -> None:
+    """Raises ArtifactRejectedError when the bytes at `address` have another SHA-256."""
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise ArtifactRejectedError(
+            f"{address} has SHA-256 {found}, the registry recorded {sha256}",
+            next_step="find out who wrote to the bucket; restore the object's recorded version",
+        )

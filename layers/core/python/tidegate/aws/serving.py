@@ -1,0 +1,104 @@
+"""What the inference function asks AWS for, without boto3: see `tidegate.aws.signed` for why."""
+
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from tidegate.aws.integrity import check
+from tidegate.aws.items import Item, decode
+from tidegate.aws.signed import Service
+from tidegate.domain.route import Route
+from tidegate.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from tidegate.ports import ModelHeader
+
+
+@cache
+def _dynamodb() -> Service:
+    return Service("dynamodb", connect=1, read=1.5)  # a prediction that waits for a route must not wait for long
+
+
+@cache
+def _s3() -> Service:
+    return Service("s3", connect=1, read=10)
+
+
+@cache
+def _firehose() -> Service:
+    return Service("firehose", connect=0.5, read=1, attempts=1)  # of a batch, only what failed is sent again
+
+
+class ServingTable:
+    """Consistent reads of single items of the registry's table."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        """One item or None; raises UnavailableError."""
+        key = {"pk": {"S": pk}, "sk": {"S": sk}}
+        wish = {"TableName": self._name, "Key": key, "ConsistentRead": True}
+        item = _dynamodb().ask("DynamoDB_20120810.GetItem", wish).get("Item")
+        return None if item is None else {name: _bytes(value) for name, value in item.items()}
+
+
+def _bytes(value: dict[str, Any]) -> dict[str, Any]:
+    """Bytes travel as base64; only whole attributes are bytes here, never parts of one."""
+    return {"B": b64decode(value["B"])} if "B" in value else value
+
+
+class ServingRegistry:
+    """ports.Routes and Models, as far as answering needs them."""
+
+    def __init__(self, table: ServingTable) -> None:
+        self._table = table
+
+    def route(self, model: str) -> Route | None:
+        """See ports.Routes."""
+        item = self._table.get(f"MODEL#{model}", "ROUTE")
+        return decode(Route, item) if item else None
+
+    def model(self, name: str) -> "ModelHeader":
+        """See ports.Models."""
+        item = self._table.get("MODELS", name)
+        if item is None:
+            raise NotFoundError(f"no model {name!r}", next_step="see `tidegate model list`")
+        from tidegate.ports import ModelHeader  # asked for only when a model has no route
+
+        return decode(ModelHeader, item)
+
+
+class ServingArtifacts:
+    """ports.Artifacts, as far as answering needs them."""
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+
+    def get_verified(self, key: str, sha256: str) -> bytes:
+        """See ports.Artifacts."""
+        data = _s3().fetch(self._bucket, key)
+        check(data, sha256, f"s3://{self._bucket}/{key}")
+        return data
+
+
+class CaptureStream:
+    """A Firehose stream: what takes records for captures."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def put(self, records: Sequence[bytes]) -> list[bool]:
+        """Whether the stream has taken each record.
+
+        Raises:
+            UnavailableError: no answer: whether it has taken them is not known.
+            CallRefusedError: it takes none.
+        """
+        wish = {
+            "DeliveryStreamName": self.name,
+            "Records": [{"Data": b64encode(each).decode()} for each in records],
+        }
+        answer = _firehose().ask("Firehose_20150804.PutRecordBatch", wish)
+        return ["ErrorCode" not in each for each in answer["RequestResponses"]]

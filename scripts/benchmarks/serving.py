@@ -1,0 +1,322 @@
+"""How long a prediction takes beside its model alone: warm, cold, in memory, over HTTP, and beside peers.
+
+The model is a forest of 100 trees on the 30 features of scikit-learn's breast cancer data, released through the local
+cloud like any other. `bare` is onnxruntime alone on the same artifact in the same process.
+"""
+
+import copy
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import fastparquet
+import numpy as np
+import pandas as pd
+import urllib3
+import yaml
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from sklearn.datasets import load_breast_cancer
+
+from infra.app import build as synthesize
+from infra.local.cloud import LocalCloud
+from infra.settings import DeploymentSettings
+from tidegate.cli.client import Client
+
+SUMMARY = "a prediction beside its model alone: warm, cold, in memory, over HTTP"
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "tumours"
+_LAYERS = ROOT / ".build" / "layers" / "local"
+_STARTS = 7
+_BARE = """
+import sys, time
+import numpy, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+session.run(None, {"numeric": numpy.zeros((1, 30), dtype=numpy.float32)})
+print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS")))
+"""
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """Microseconds, seconds, MiB, and their ratios."""
+    with _house() as house:
+        one, many = house.request(1), house.request(1000)
+        calls = 2_000 if quick else 20_000
+        warm = house.measured({"what": "warm", "request": one, "model": MODEL, "calls": calls})
+        thousand = house.measured({"what": "warm", "request": many, "model": MODEL, "calls": 100 if quick else 400})
+        cold = _cold(house, one, 3 if quick else _STARTS)
+        http = {str(number): _over_http(house, number, 2.0 if quick else 10.0) for number in (1, 8)}
+    handler, bare = warm["handler"], warm["bare"]
+    return {
+        "warm": warm,
+        "warm_1000": thousand,
+        "handler_over_ort": {
+            "p50": round(handler["p50_us"] / bare["p50_us"], 1),
+            "p99_over_p50": round(handler["p99_us"] / handler["p50_us"], 2),
+            "batch1000": round(
+                thousand["handler"]["p50_us"] / (thousand["bare"]["p50_us"] + thousand["parsed"]["p50_us"]), 2
+            ),
+        },
+        **cold,
+        "http": http,
+    }
+
+
+def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Warm, cold and memory, HTTP."""
+    rows = [("one instance", figures["warm"]), ("1,000 instances", figures["warm_1000"])]
+    yield (
+        "warm, inside the function's process (microseconds)",
+        ["request", "handler p50", "p99", "onnxruntime alone p50", "orjson alone p50"],
+        [[name, *(f"{each[part][share]:,.1f}" for part, share in _SHOWN)] for name, each in rows],
+    )
+    yield (
+        "start and memory",
+        ["what", "function", "onnxruntime alone", "ratio"],
+        [
+            [
+                "seconds from process start to the first answer",
+                f"{figures['cold_seconds']:.3f}",
+                f"{figures['minimum_seconds']:.3f}",
+                f"{figures['cold_over_minimum']:.2f}",
+            ],
+            [
+                "MiB resident after 1,000 requests",
+                f"{figures['memory_mib']:.0f}",
+                f"{figures['minimum_mib']:.0f}",
+                f"{figures['memory_over_minimum']:.2f}",
+            ],
+        ],
+    )
+    yield (
+        "over HTTP on the local cloud's gateway (milliseconds)",
+        ["connections", "p50", "p99", "requests a second"],
+        [
+            [number, f"{each['p50_ms']:.2f}", f"{each['p99_ms']:.2f}", f"{each['per_second']:,.0f}"]
+            for number, each in figures["http"].items()
+        ],
+    )
+
+
+_SHOWN = (("handler", "p50_us"), ("handler", "p99_us"), ("bare", "p50_us"), ("parsed", "p50_us"))
+
+
+@dataclass(frozen=True)
+class _House:
+    cloud: LocalCloud
+    client: Client
+    instances: Sequence[dict[str, float]]
+    artifact: Path
+
+    def request(self, rows: int) -> dict[str, Any]:
+        """A request of the HTTP API, as the function gets it."""
+        some = [self.instances[row % len(self.instances)] for row in range(rows)]
+        return {
+            "rawPath": f"/models/{MODEL}/predict",
+            "headers": {"content-type": "application/json"},
+            "requestContext": {"http": {"method": "POST"}, "stage": "$default"},
+            "body": json.dumps({"instances": some}),
+            "isBase64Encoded": False,
+        }
+
+    def host(self) -> Any:
+        """What runs the functions, and the inference function as it runs it."""
+        host = self.cloud.host
+        return host, host.config("tidegate-dev-inference")
+
+    def measured(self, event: dict[str, Any]) -> dict[str, Any]:
+        """What the probe finds in a process of the function."""
+        host, config = self.host()
+        with tempfile.TemporaryDirectory() as folder:
+            code = Path(folder)
+            for each in config.code_dir.iterdir():
+                (code / each.name).symlink_to(each)
+            (code / "serving_probe.py").write_text((Path(__file__).parent / "serving_probe.py").read_text())
+            limits = {"TIDEGATE_MAX_INSTANCES": "1000", "TIDEGATE_MAX_BODY_BYTES": "6000000"}
+            probe = replace(
+                config,
+                name="probe",
+                arn=config.arn + "-probe",
+                handler="serving_probe.handler",
+                code_dir=code,
+                timeout_s=300,
+                environment=config.environment | limits,
+            )
+            host.add(probe)
+            return _answer(host.invoke("probe", json.dumps(event).encode()))
+
+
+def _answer(invocation: Any) -> dict[str, Any]:
+    if not invocation.is_ok:
+        raise RuntimeError(f"the function failed: {invocation.payload[:500]!r}")
+    answer: dict[str, Any] = json.loads(invocation.payload)
+    return answer
+
+
+def _cold(house: _House, event: dict[str, Any], starts: int) -> dict[str, Any]:
+    """From process start to the first answer, each time in a new process; then memory after 1,000 requests. Bytecode is
+    there for both, and each of ours is followed by one of the bare ones."""
+    host, config = house.host()
+    fresh = replace(config, name="cold", arn=config.arn + "-cold")
+    ours: list[float] = []
+    bare: list[float] = []
+    memory: list[int] = []
+    for start in range(starts + 1):
+        host.add(fresh)
+        began = time.perf_counter()
+        answer = _answer(host.invoke("cold", json.dumps(event).encode()))
+        took = time.perf_counter() - began
+        if answer["statusCode"] != 200:
+            raise RuntimeError(f"the function answered {answer['statusCode']}: {answer['body']}")
+        began = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", _BARE, str(house.artifact)], check=True, capture_output=True, text=True
+        )
+        if start:  # the first one writes the bytecode
+            ours.append(took)
+            bare.append(time.perf_counter() - began)
+            memory.append(int(done.stdout))
+    for _ in range(1_000):
+        host.invoke("cold", json.dumps(event).encode())
+    idle = host._pools["cold"].idle  # noqa: SLF001  one, or two when one was still busy after its response
+    ours_kib = max(_rss_kib(each._process.pid) for each in idle)  # noqa: SLF001
+    return {
+        "cold_seconds": round(median(ours), 4),
+        "minimum_seconds": round(median(bare), 4),
+        "cold_over_minimum": round(median(ours) / median(bare), 2),
+        "memory_mib": round(ours_kib / 1024, 1),
+        "minimum_mib": round(median(memory) / 1024, 1),
+        "memory_over_minimum": round(ours_kib / median(memory), 2),
+    }
+
+
+def _rss_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+def _over_http(house: _House, connections: int, seconds: float) -> dict[str, float]:
+    """Each connection asks again as soon as it is answered, with a request that was signed once."""
+    url = f"{house.client.serving_endpoint.url}/models/{MODEL}/predict"
+    body = house.request(1)["body"]
+    keys = house.cloud.env()
+    credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
+    signed = AWSRequest("POST", url, headers={"content-type": "application/json"}, data=body)
+    SigV4Auth(credentials, "execute-api", LocalCloud.region).add_auth(signed)
+    headers = dict(signed.headers.items())
+    until = time.perf_counter() + seconds
+    took: list[float] = []
+
+    def ask() -> None:
+        pool = urllib3.PoolManager(maxsize=1)
+        mine: list[float] = []
+        while (began := time.perf_counter()) < until:
+            answer = pool.request("POST", url, body=body, headers=headers, retries=False)
+            mine.append(time.perf_counter() - began)
+            if answer.status != 200:
+                raise RuntimeError(f"the endpoint answered {answer.status}: {answer.data[:300]!r}")
+        took.extend(mine[len(mine) // 10 :])  # the first tenth warms up
+
+    threads = [threading.Thread(target=ask) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    milliseconds = 1e3 * np.asarray(took)
+    return {
+        "p50_ms": round(float(np.percentile(milliseconds, 50)), 3),
+        "p99_ms": round(float(np.percentile(milliseconds, 99)), 3),
+        "per_second": round(len(took) / 0.9 / seconds, 1),
+    }
+
+
+@contextmanager
+def _house() -> Iterator[_House]:
+    """A local cloud that serves the forest."""
+    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
+        work = Path(folder)
+        settings = DeploymentSettings(stage="dev", owner="bench", business_unit="bench")
+        assembly = synthesize(settings, outdir=work / "cdk.out", layers_target="local")
+        os.environ.pop("AWS_PROFILE", None)
+        with LocalCloud.start(Path(assembly), runtime_dir=_LAYERS / "runtime", state_dir=work, tick=False) as cloud:
+            client = Client.from_session(cloud.session(), "dev", endpoint_url=cloud.endpoint_url)
+            instances = _released(client)
+            artifact = work / "model.onnx"
+            artifact.write_bytes(_artifact(cloud, client))
+            yield _House(cloud, client, instances, artifact)
+
+
+def _released(client: Client) -> list[dict[str, float]]:
+    """Train and promote the forest; its instances."""
+    frame = load_breast_cancer(as_frame=True).frame
+    frame.columns = [name.replace(" ", "_") for name in frame.columns]
+    frame["target"] = frame["target"].astype(bool)
+    content = _parquet(frame)
+    entry = {"name": "tumours.parquet", "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    client.describe_dataset("tumours", {"origin": "scikit-learn", "licence": "CC-BY-4.0", "owner": "bench@example.com"})
+    (plan,) = client.plan_uploads("tumours", [entry])
+    client.upload(plan, lambda: io.BytesIO(content), len(content))
+    client.wait_for_dataset("tumours", client.add_dataset_version("tumours", [entry])["version"])
+    features = [name for name in frame.columns if name != "target"]
+    spec = copy.deepcopy(_SPEC) | {"features": [{"name": name, "kind": "numeric"} for name in features]}
+    client.apply_model(MODEL, yaml.safe_dump(spec))
+    run = client.wait_for_run(MODEL, client.start_run(MODEL, None)["run"]["run_id"], timeout_seconds=300)
+    if run["status"] != "accepted":
+        raise RuntimeError(f"the forest was not accepted: {run}")
+    return [{str(name): float(value) for name, value in row.items()} for row in frame[features].to_dict("records")]
+
+
+_SPEC: dict[str, Any] = {
+    "name": MODEL,
+    "owner": "bench@example.com",
+    "business_unit": "bench",
+    "task": "binary",
+    "dataset": "tumours",
+    "target": "target",
+    "positive_class": True,
+    "candidates": [{"estimator": "sklearn.ensemble.RandomForestClassifier", "parameters": {"n_estimators": 100}}],
+    "metric": "roc_auc",
+    "baseline": {"kind": "prior"},
+    "gate": {"min_rows": 50, "resamples": 200},
+    "targets": {"latency_p99_ms": 500},
+    "release": {"steps": [], "watch_hours": 0},
+    "seed": 7,
+}
+
+
+class _Unclosed(io.BytesIO):
+    def close(self) -> None:
+        """Stay readable: fastparquet closes what it has written."""
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = _Unclosed()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
+        fastparquet.write("frame", frame, write_index=False, open_with=lambda *_: buffer)
+    return buffer.getvalue()
+
+
+def _artifact(cloud: LocalCloud, client: Client) -> bytes:
+    """The served bytes."""
+    (version,) = client.versions(MODEL)
+    s3 = cloud.client("s3")
+    (bucket,) = (each["Name"] for each in s3.list_buckets()["Buckets"] if "artifacts" in each["Name"])
+    data: bytes = s3.get_object(Bucket=bucket, Key=version["artifact_key"])["Body"].read()
+    return data

@@ -1,0 +1,1 @@
+"""Tests. A package, since others install one of this name beside theirs."""
