@@ -180,6 +180,7 @@ class LambdaHost:
         pool = self._pool(name)
         with self._changed:
             busy = [environment for environment in self._busy if environment.config.name == pool.config.name]
+            self._stale.update(busy)  # one that is done by now would be given back before the signal has ended it
             idle, pool.idle = pool.idle, []
         killed = sum(environment.kill() for environment in [*busy, *idle])
         for environment in idle:
