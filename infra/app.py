@@ -12,6 +12,7 @@ from infra.constructs.sources import Sources
 from infra.layers import LayerError
 from infra.settings import DeploymentSettings
 from infra.stacks.announcements import AnnouncementsStack
+from infra.stacks.batch import BatchStack
 from infra.stacks.control import ControlStack
 from infra.stacks.data import DataStack
 from infra.stacks.monitoring import MonitoringStack
@@ -30,6 +31,7 @@ class Stacks:
     data: DataStack
     release: ReleaseStack
     serving: ServingStack
+    batch: BatchStack
     control: ControlStack
     announcements: AnnouncementsStack
     watch: WatchStack
@@ -52,7 +54,10 @@ def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> St
     data = DataStack(app, f"{name}-Data", settings=settings)
     release = ReleaseStack(app, f"{name}-Release", data=data, sources=sources)
     serving = ServingStack(app, f"{name}-Serving", data=data, sources=sources)
-    control = ControlStack(app, f"{name}-Control", data=data, release=release, serving=serving, sources=sources)
+    batch = BatchStack(app, f"{name}-Batch", data=data, sources=sources)
+    control = ControlStack(
+        app, f"{name}-Control", data=data, release=release, serving=serving, batch=batch, sources=sources
+    )
     announcements = AnnouncementsStack(
         app, f"{name}-Announcements", data=data, failures=release.failures, sources=sources
     )
@@ -64,6 +69,7 @@ def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> St
         data=data,
         release=release,
         serving=serving,
+        batch=batch,
         control=control,
         announcements=announcements,
         watch=watch,
@@ -75,7 +81,7 @@ def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> St
         "business-unit": settings.business_unit,
     }.items():
         Tags.of(app).add(key, value)
-    return Stacks(data, release, serving, control, announcements, watch, monitoring)
+    return Stacks(data, release, serving, batch, control, announcements, watch, monitoring)
 
 
 def build(settings: DeploymentSettings, *, outdir: Path, layers_target: str = "") -> Path:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / ".build" / "layers"
-LAYERS = ("serving", "training", "plots")
+LAYERS = ("serving", "training", "plots", "batch")
 RUNTIME = "runtime"
 TARGETS = ("lambda-x86_64", "lambda-arm64", "local")
 LAMBDA_PYTHON = "3.13"
@@ -113,6 +113,16 @@ axes.legend()
 FigureCanvasSVG(figure).print_svg(out)
 assert b"</svg>" in out.getvalue()
 assert jinja2.Environment(autoescape=True).from_string("{{ a }}").render(a="<") == "&lt;"
+""",
+    "batch": """
+import io, numpy, onnxruntime, orjson, pandas, fastparquet, pydantic
+import aws_lambda_powertools.metrics, aws_lambda_powertools.logging
+file = io.BytesIO()
+file.close = lambda: None
+table = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+fastparquet.write("a", table, open_with=lambda *_: file, compression="SNAPPY")
+assert fastparquet.ParquetFile(io.BytesIO(file.getvalue())).to_pandas()["b"].tolist() == ["x", "y"]
+assert pandas.read_csv(io.BytesIO(b"a,b\\n1,x\\n"))["a"].tolist() == [1]
 """,
     RUNTIME: "import awslambdaric, boto3; boto3.client('s3', region_name='us-east-1')",
 }

@@ -3,6 +3,7 @@
 They come from the CDK context: `cdk.json` holds what is shared, `-c name=value` on the command line wins over it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from tidegate.errors import Fault, InvalidInputError
 STAGES = ("dev", "staging", "prod")
 ARCHITECTURES = ("x86_64", "arm64")
 PYTHONS = ("3.13",)
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653)
 
 
@@ -44,6 +46,8 @@ class DeploymentSettings:
     training_memory_mb: int = 3008  # what a new account may use without asking
     training_timeout_seconds: int = 900
     training_concurrency: int = 10  # candidates fitted at once
+    batch_buckets: tuple[str, ...] = ()  # that batch predictions read and write besides batch/ in the data bucket
+    batch_concurrency: int = 10  # parts of a batch scored at once
     route_ttl_seconds: int = 3  # how stale a served route may be
     scoring_timeout_ms: int = 2_000  # a model that takes longer is answered for by the fallback
     max_instances: int = 100
@@ -147,6 +151,10 @@ def _licences(name: str, value: tuple[str, ...]) -> list[Fault]:
     return [Fault(name, f"{licence!r} holds a comma; give a list of SPDX ids") for licence in value if "," in licence]
 
 
+def _buckets(name: str, value: tuple[str, ...]) -> list[Fault]:
+    return [Fault(name, f"{each!r} is no bucket's name") for each in value if not _BUCKET.fullmatch(each)]
+
+
 _CHECKS: Mapping[str, _Check] = MappingProxyType(
     {
         "stage": _one_of(*STAGES),
@@ -169,6 +177,8 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "training_memory_mb": _between(1_024, 10_240),
         "training_timeout_seconds": _between(60, 900),
         "training_concurrency": _between(1, 40),
+        "batch_buckets": _buckets,
+        "batch_concurrency": _between(1, 1_000),
         "route_ttl_seconds": _between(0, 3_600),
         "scoring_timeout_ms": _between(10, 29_000),
         "max_instances": _between(1, 10_000),

@@ -18,6 +18,7 @@ from typing import Any
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from tidegate.aws.batch import S3BatchObjects, StepFunctionsBatches
 from tidegate.aws.captures import S3CaptureReader
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.dispatch import LambdaDispatcher
@@ -40,6 +41,8 @@ from tidegate.errors import (
 )
 from tidegate.ports import (
     Artifacts,
+    BatchObjects,
+    BatchRuns,
     CaptureLookup,
     CaptureReader,
     Catalog,
@@ -59,7 +62,7 @@ from tidegate.ports import (
     Workflow,
 )
 from tidegate.settings import ControlSettings
-from tidegate.steps import approvals, captures, datasets, models, reproductions, routes, runs, standings
+from tidegate.steps import approvals, batch, captures, datasets, models, reproductions, routes, runs, standings
 from tidegate.steps.documents import Document
 from tidegate.telemetry import Meter, logger
 
@@ -93,6 +96,9 @@ class Ports:
     verdicts: Verdicts
     workflow: Workflow
     dispatcher: Dispatcher
+    batch_objects: BatchObjects
+    batch_runs: BatchRuns
+    batch_places: tuple[str, ...]
     clock: Clock
     chance: Callable[[], str]
     meter: Meter
@@ -127,6 +133,9 @@ def wire() -> Ports:
         verdicts=S3Verdicts(settings.captures_bucket),
         workflow=StepFunctionsWorkflow(settings.release_state_machine),
         dispatcher=LambdaDispatcher(settings.catalog_function),
+        batch_objects=S3BatchObjects(),
+        batch_runs=StepFunctionsBatches(settings.batch_state_machine),
+        batch_places=settings.places,
         clock=SystemClock(),
         chance=lambda: secrets.token_hex(6),
         meter=Meter("control", stage=settings.stage),
@@ -402,6 +411,29 @@ def _acknowledge(call: Call, at: Ports) -> Answer:
     return HTTPStatus.OK, answer
 
 
+def _start_batch(call: Call, at: Ports) -> Answer:
+    answer = batch.start_batch(
+        call.path["model"],
+        batch.StartBatch.read(call.body),
+        actor=call.actor,
+        places=at.batch_places,
+        models=at.models,
+        routes=at.routes,
+        objects=at.batch_objects,
+        batches=at.batch_runs,
+        clock=at.clock,
+    )
+    about = answer["batch"]
+    logger("control").info("batch asked for", extra={"batch": about["batch_id"], "actor": call.actor})
+    return HTTPStatus.OK if about["status"] == "succeeded" else HTTPStatus.ACCEPTED, answer
+
+
+def _show_batch(call: Call, at: Ports) -> Answer:
+    model, output = call.path["model"], call.query.get("output")
+    answer = batch.show_batch(model, output, places=at.batch_places, objects=at.batch_objects, batches=at.batch_runs)
+    return HTTPStatus.OK, answer
+
+
 def _acted(call: Call, at: Ports, body: type[Document], act: Callable[..., dict[str, Any]], **more: object) -> Answer:
     """What people do to what is served. It is logged with its ledger entry: a copy that this function cannot change."""
     wish, model = body.read(call.body), call.path["model"]
@@ -450,6 +482,8 @@ ROUTES: Mapping[str, Callable[[Call, Ports], Answer]] = {
     "GET /watch": _list_standings,
     "GET /models/{model}/watch": _show_standing,
     "POST /models/{model}/acknowledge": _acknowledge,
+    "POST /batches/{model}": _start_batch,
+    "GET /batches/{model}": _show_batch,
 }
 
 app = APIGatewayHttpResolver()

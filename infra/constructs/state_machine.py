@@ -14,7 +14,8 @@ from infra.settings import DeploymentSettings
 
 
 class StateMachine(Construct):
-    """Traced; logs every step, but not its data; with a role that may call its functions and nothing else."""
+    """Traced; logs every step, but not its data; with a role that may call its functions, what `permissions` say, and
+    nothing else."""
 
     def __init__(
         self,
@@ -25,6 +26,7 @@ class StateMachine(Construct):
         definition: dict[str, Any],
         functions: Sequence[str],
         settings: DeploymentSettings,
+        permissions: Sequence[iam.PolicyStatement] = (),
     ) -> None:
         """
         Args:
@@ -34,6 +36,7 @@ class StateMachine(Construct):
             definition: in Amazon States Language, with tokens in it.
             functions: ARNs of the functions it calls.
             settings: prefix and log retention.
+            permissions: beyond calling its functions and writing its logs and traces.
         """
         super().__init__(scope, construct_id)
         stack, self.name = Stack.of(self), f"{settings.prefix}-{name}"
@@ -65,10 +68,12 @@ class StateMachine(Construct):
                         allow(["lambda:InvokeFunction"], functions),
                         allow(deliveries, ["*"]),
                         allow(traces, ["*"]),
+                        *permissions,
                     ]
                 )
             },
         )
+        self.role = role
         acknowledge(role, [EVERY_RESOURCE], "X-Ray and CloudWatch Logs deliveries have no resources to name")
         self.machine = stepfunctions.CfnStateMachine(
             self,

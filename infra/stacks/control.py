@@ -13,6 +13,7 @@ from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.signed_api import SignedApi
 from infra.constructs.sources import Sources
 from infra.settings import DeploymentSettings
+from infra.stacks.batch import BatchStack
 from infra.stacks.data import DataStack
 from infra.stacks.release import DATASETS, FEEDBACK, RUNS, ReleaseStack
 from infra.stacks.serving import ServingStack
@@ -37,6 +38,7 @@ class ControlStack(Stack):
         data: DataStack,
         release: ReleaseStack,
         serving: ServingStack,
+        batch: BatchStack,
         sources: Sources,
     ) -> None:
         settings = sources.settings
@@ -55,12 +57,15 @@ class ControlStack(Stack):
                 stage=settings.stage,
                 release_state_machine=release.machine.arn,
                 catalog_function=catalog.function_name,
+                batch_state_machine=batch.machine.arn,
+                batch_places=batch.places,
             ),
             permissions=[
                 *write_items(data.registry.table_arn),
                 append_to_ledger(data.registry.table_arn),
                 allow(["states:SendTaskSuccess", "states:StartExecution"], [release.machine.arn]),
                 allow(["lambda:InvokeFunction"], [catalog.function_arn]),
+                *batch.asking,
             ],
             objects=[
                 # An upload address carries the rights of whoever signed it: this function's.
@@ -74,6 +79,7 @@ class ControlStack(Stack):
             timeout_seconds=TIMEOUT_SECONDS,
             description="The API that people and pipelines use",
         )
+        acknowledge(self.control.role, batch.asking_findings, "a batch's own documents, wherever batches may write")
         self.api = SignedApi(
             self, "Api", name="control", routes=ROUTES, target=self.control.function, settings=settings
         )

@@ -11,6 +11,7 @@ from infra.constructs.alarms import FIVE_MINUTES, MINUTE, MODEL_IN_STATUS, NAMES
 from infra.constructs.platform_function import PlatformFunction
 from infra.settings import DeploymentSettings
 from infra.stacks.announcements import AnnouncementsStack
+from infra.stacks.batch import BatchStack
 from infra.stacks.control import ControlStack
 from infra.stacks.data import DataStack
 from infra.stacks.release import ReleaseStack
@@ -36,6 +37,7 @@ class MonitoringStack(Stack):
         data: DataStack,
         release: ReleaseStack,
         serving: ServingStack,
+        batch: BatchStack,
         control: ControlStack,
         announcements: AnnouncementsStack,
         watch: WatchStack,
@@ -207,8 +209,9 @@ class MonitoringStack(Stack):
             period=HOUR,
         )
 
-        watched = [*serving.alarms.made, *watch.alarms.made, *alarms.made]
+        watched = [*serving.alarms.made, *watch.alarms.made, *batch.alarms.made, *alarms.made]
         others = [announcements.announce, serving.feedback, *watch.functions, watch.retraining.retrain]
+        others += batch.functions
         parts = dashboards.Parts(
             region=self.region,
             stage=settings.stage,

@@ -12,7 +12,7 @@ from rich.table import Table
 from scripts.benchmarks.machine import machine
 
 # Each is a module here with SUMMARY, run(quick) -> figures, and tables(figures) -> [(title, headings, rows)].
-NAMES = ("bootstrap", "drift", "gate", "release", "serving")
+NAMES = ("batch", "bootstrap", "drift", "gate", "release", "serving")
 
 
 def main() -> int:

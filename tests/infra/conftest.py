@@ -18,6 +18,7 @@ STAGES = {
         code_version="test",
         alarm_emails=("oncall@example.com",),
         provisioned_concurrency=2,
+        batch_buckets=("lake-of-tests",),
     ),
 }
 

@@ -41,8 +41,11 @@ UNTAGGABLE = {
     "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
 }
-TRAINING = {"catalog", "examine", "prepare", "retrain", "train"}
-PLOTS = {"report"}
+LAYERS = {
+    "BatchLayer": {"batch", "score"},
+    "PlotsLayer": {"report"},
+    "TrainingLayer": {"catalog", "examine", "prepare", "retrain", "train"},
+}
 BACKGROUND = {"catalog", "settle"}
 
 
@@ -304,8 +307,9 @@ def test_every_function_logs_to_its_own_group_is_traced_and_has_two_layers(deplo
         assert function.properties["TracingConfig"] == {"Mode": "Active"}
         assert "ReservedConcurrentExecutions" not in function.properties
         name = function_name(function)
-        third_party = "TrainingLayer" if name in TRAINING else "PlotsLayer" if name in PLOTS else "ServingLayer"
-        core, other = (layer["Ref"] for layer in function.properties["Layers"])
+        third_party = next((layer for layer, names in LAYERS.items() if name in names), "ServingLayer")
+        layers = [layer["Ref"] for layer in function.properties["Layers"]]
+        core, other = sorted(layers, key=lambda layer: not layer.startswith("CoreLayer"))
         assert core.startswith("CoreLayer")
         assert other.startswith(third_party), function
 

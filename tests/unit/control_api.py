@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import yaml
 
 from functions.control import handler as control
+from tests.batch_fakes import InMemoryBatchObjects, InMemoryBatchRuns
 from tests.fakes import (
     FixedClock,
     InMemoryArtifacts,
@@ -106,6 +107,8 @@ class World:
     verdicts: InMemoryVerdicts = field(default_factory=InMemoryVerdicts)
     workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
     dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
+    batch_objects: InMemoryBatchObjects = field(default_factory=InMemoryBatchObjects)
+    batch_runs: InMemoryBatchRuns = field(default_factory=InMemoryBatchRuns)
     clock: FixedClock = field(default_factory=FixedClock)
     lock: Any = field(default_factory=threading.Lock)
     meter: Any = field(default_factory=lambda: Meter("control", stage="test"))
@@ -130,6 +133,9 @@ class World:
             verdicts=self.verdicts,
             workflow=self.workflow,
             dispatcher=self.dispatcher,
+            batch_objects=self.batch_objects,
+            batch_runs=self.batch_runs,
+            batch_places=("data/batch/",),
             clock=self.clock,
             chance=lambda: f"{next(self.chances):012x}",
             meter=self.meter,

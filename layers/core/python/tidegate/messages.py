@@ -14,6 +14,8 @@ from typing import Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from tidegate.domain.batch import Part
+
 
 class Message(BaseModel):
     """A payload that is checked when it is read: a wrong one is a deployment fault and must stop the execution."""
@@ -437,3 +439,76 @@ class TrainingStarted(Message):
     next: Literal["wait", "done"]
     run_id: str | None = None
     reason: str = ""
+
+
+class PlanCursor(Message):
+    """Where the planning of a batch goes on: in which object, at which of its bytes and rows; and what was found."""
+
+    source: int
+    position: int
+    first_row: int
+    parts: int
+    pages: int
+    rows: int
+
+
+class PlanTask(Message):
+    """First input of `batch`: find the parts of the batch that owns this output, from the cursor on."""
+
+    step: Literal["plan"]
+    output: str
+    cursor: PlanCursor
+
+
+class Planned(Message):
+    """Answer to `PlanTask`: come back with the cursor, or score the parts that this object in S3 lists."""
+
+    next: Literal["plan", "score"]
+    cursor: PlanCursor
+    bucket: str
+    key: str
+
+
+class ScoreTask(Message):
+    """Input of `score`: one part of the batch that owns this output."""
+
+    output: str
+    part: Part
+
+
+class PartScored(Message):
+    """Answer of `score`: rows written, and how many of them have faults. `kept`: it was there already."""
+
+    rows: int
+    faulty: int
+    kept: bool
+
+
+class NoteTask(Message):
+    """Second input of `batch`: a part could not be scored; keep why."""
+
+    step: Literal["note"]
+    output: str
+    part: int
+    error: str
+    cause: str
+
+
+class Noted(Message):
+    """Answer to `NoteTask`."""
+
+    part: int
+
+
+class FinishTask(Message):
+    """Last input of `batch`: are all rows there?"""
+
+    step: Literal["finish"]
+    output: str
+
+
+class Finished(Message):
+    """Answer to `FinishTask`: when they are not, why, in a sentence."""
+
+    complete: bool
+    reason: str

@@ -15,6 +15,7 @@ from tidegate.domain.release import CandidateRun, Lease, RouteChange, Run, RunEr
 from tidegate.domain.route import Route
 
 if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions that need neither
+    from tidegate.domain.batch import Address, Source
     from tidegate.domain.capture import Capture, CapturePolicy
     from tidegate.domain.prediction import Contract, Inputs
     from tidegate.domain.rollout import Evidence, Rollout, Step
@@ -583,4 +584,63 @@ class Hours(Protocol):
 
     def keep(self, model: str, version: int, hour: str, document: Mapping[str, Any]) -> None:
         """Store an hour's document in place of the one before."""
+        ...
+
+
+class BatchObjects(Protocol):
+    """What batches read and write, wherever they may. Addresses are checked before they come here."""
+
+    def sources(self, address: "Address", most: int) -> "list[Source]":
+        """The object of this address, or those under it as a folder, by key; empty ones, and those whose name or
+        whose folder's name begins with . or _, are passed over. At most `most` + 1 of them."""
+        ...
+
+    def read(self, address: "Address", etag: str, start: int, stop: int) -> bytes:
+        """Bytes of an object that still has this ETag. Raises NotFoundError, and ConflictError when it was changed."""
+        ...
+
+    def document(self, address: "Address") -> bytes:
+        """A whole object. Raises NotFoundError."""
+        ...
+
+    def create(self, address: "Address", data: bytes) -> bool:
+        """Write a JSON document where nothing is yet; False, and nothing is written, where something is."""
+        ...
+
+    def put(self, address: "Address", data: bytes, content_type: str, facts: Mapping[str, str]) -> None:
+        """Write an object that says these facts of itself."""
+        ...
+
+    def facts(self, address: "Address") -> Mapping[str, str] | None:
+        """What an object says of itself; None when there is none."""
+        ...
+
+    def names(self, folder: "Address", after: str) -> set[str]:
+        """Names of the objects directly in a folder that are behind the name `after`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One execution of the batch state machine. `status` as Step Functions calls it; `reason` of one that failed."""
+
+    number: int
+    status: str
+    reason: str = ""
+
+    @property
+    def running(self) -> bool:
+        """It is not over."""
+        return self.status == "RUNNING"
+
+
+class BatchRuns(Protocol):
+    """The batch state machine."""
+
+    def latest(self, batch_id: str) -> Attempt | None:
+        """The last attempt at a batch; None when there was none."""
+        ...
+
+    def start(self, batch_id: str, number: int, document: Mapping[str, Any]) -> None:
+        """Start an attempt; the same one again changes nothing."""
         ...

@@ -63,6 +63,8 @@ CONTROL: Mapping[str, frozenset[Role]] = MappingProxyType(
         "GET /watch": _ALL,
         "GET /models/{model}/watch": _ALL,
         "POST /models/{model}/acknowledge": _SCIENTIST | _OPERATOR,
+        "POST /batches/{model}": _SCIENTIST | _OPERATOR,
+        "GET /batches/{model}": _SCIENTIST | _OPERATOR,
     }
 )
 SERVING: Mapping[str, frozenset[Role]] = MappingProxyType(

@@ -121,6 +121,13 @@ class ControlSettings(Settings):
     stage: str
     release_state_machine: str
     catalog_function: str
+    batch_state_machine: str
+    batch_places: str
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where batches may read and write: buckets, or a bucket and a prefix."""
+        return tuple(self.batch_places.split(","))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +180,10 @@ class RetrainSettings(Settings):
     captures_bucket: str
     release_state_machine: str
     catalog_function: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings(Settings):
+    """functions/batch, score: what batches read and write lies where batches say; artifacts lie here."""
+
+    artifacts_bucket: str

@@ -361,6 +361,45 @@ class Client:
         """The serving API's health."""
         return self._serving("GET", "/health")
 
+    # Batches
+
+    def start_batch(self, model: str, input_: str, output: str, *, ids: Sequence[str] | None = None) -> dict[str, Any]:
+        """Score all rows of an object or a folder in S3 by the version that serves, or go on with it: {batch, resumed}.
+        The same wish may be sent any number of times."""
+        wish = {"input": input_, "output": output} | ({} if ids is None else {"ids": list(ids)})
+        return self._control("POST", _path("batches", model), wish)
+
+    def batch(self, model: str, output: str) -> dict[str, Any]:
+        """The batch that owns an output: its status, what is planned and done, and its totals at the end."""
+        return dict(self._control("GET", _path("batches", model, output=output))["batch"])
+
+    def wait_for_batch(
+        self,
+        model: str,
+        output: str,
+        *,
+        on_look: Callable[[dict[str, Any]], None] = lambda _: None,
+        timeout_seconds: float = 86_400,
+    ) -> dict[str, Any]:
+        """Look at a batch until it is over; `on_look` sees each look.
+
+        Raises:
+            UnavailableError: it is not over after `timeout_seconds`.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        for pause in _pauses(LONGEST_FOLLOW_PAUSE_SECONDS):
+            batch = self._steadily(partial(self.batch, model, output))
+            on_look(batch)
+            if batch["status"] != "running":
+                return batch
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"batch {batch['batch_id']} of {model} is not over after {timeout_seconds:.0f} s",
+                    next_step="it goes on by itself; the same command looks at it again",
+                )
+            self._pause(pause)
+        raise AssertionError("pauses never end")
+
     # Waiting
 
     def wait_for_dataset(self, name: str, version: str, *, timeout_seconds: float = 900) -> dict[str, Any]:

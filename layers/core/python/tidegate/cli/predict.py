@@ -1,4 +1,4 @@
-"""`tidegate predict`: score instances from a file or a pipe."""
+"""`tidegate predict`: score instances from a file or a pipe, or every row of files in S3."""
 
 import csv
 import io
@@ -6,13 +6,19 @@ import json
 import math
 import re
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool, reading
 from tidegate.errors import Fault, InvalidInputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ENOUGH_FAULTS = 50
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
@@ -20,21 +26,38 @@ _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 
 @click.command(cls=Command)
 @click.argument("model")
-@click.option("--input", "source", default="-", metavar="FILE", help="JSON, JSON lines or CSV; - is standard input.")
+@click.option(
+    "--input", "source", default="-", metavar="FILE", help="JSON, JSON lines or CSV; - is standard input; or s3://..."
+)
 @click.option("--batch", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Instances per request.")
+@click.option("--output", metavar="S3-FOLDER", help="Where the answers to the files at --input s3://... go.")
+@click.option("--id", "ids", multiple=True, metavar="COLUMN", help="Passed on to the output; else the spec's ids.")
+@click.option("--wait/--no-wait", default=True, help="Follow a batch in S3 to its end; the exit code tells it.")
 @pass_tool
-def predict(tool: Tool, model: str, source: str, batch: int) -> None:
+def predict(  # noqa: PLR0917  click passes options by name
+    tool: Tool, model: str, source: str, batch: int, output: str | None, ids: tuple[str, ...], wait: bool
+) -> int:
     """Score instances with the version that MODEL serves.
 
     The input is a JSON array of objects (or {"instances": [...]}, or one object, or one object a line) or CSV with a
     header row. CSV texts become numbers and booleans as the model's contract says; an empty one is missing. Either all
     instances are scored or their faults are told.
 
+    With --output both are in S3: every row of the CSV or Parquet files is scored by one version, the champion at the
+    start, and gets one row in the output, also one that has faults. Ctrl-C stops the looking, not the batch. The same
+    command again follows it, or goes on with what a failed one has left.
+
     \b
     Example:
       echo '{"carrier": "UA", "hour": 7, "distance": 1400}' | tidegate predict flight-delay
       tidegate predict flight-delay --input flights.csv --json
+      tidegate predict flight-delay --input s3://data/batch/may/ --output s3://data/batch/may-scored/
     """
+    if output is not None or source.startswith("s3://"):
+        if output is None or not source.startswith("s3://"):
+            raise InvalidInputError("a batch needs --input s3://... and --output s3://...")
+        return _in_s3(tool, model, source, output, list(ids) or None, wait=wait)
+
     from tidegate.cli import render
 
     text = _text(source)
@@ -52,6 +75,62 @@ def predict(tool: Tool, model: str, source: str, batch: int) -> None:
         raise refused[0] if len(refused) == 1 else _of_all(refused)
     whole = answers[0] | {"predictions": [each for answer in answers for each in answer["predictions"]]}
     tool.answer(whole, lambda out: render.predictions(out, whole))
+    return exits.OK
+
+
+def _in_s3(tool: Tool, model: str, source: str, output: str, ids: list[str] | None, *, wait: bool) -> int:
+    answer = tool.client.start_batch(model, source, output, ids=ids)
+    batch = answer["batch"]
+    if answer["resumed"]:
+        tool.say(f"going on with what is missing (attempt {batch['attempt']})")
+    if wait and batch["status"] == "running":
+        look = _Progress(tool)
+        try:
+            batch = tool.client.wait_for_batch(model, output, on_look=look.look)
+        except KeyboardInterrupt:
+            tool.say("the batch goes on; the same command follows it again")
+            raise
+    tool.answer(batch, lambda out: _tell(out, batch))
+    return exits.FAILED if batch["status"] == "failed" else exits.OK
+
+
+class _Progress:
+    """A line for each change: parts and rows done, and rows a second since the first look."""
+
+    def __init__(self, tool: Tool) -> None:
+        self._tool = tool
+        self._began = time.monotonic()
+        self._first: int | None = None
+        self._told = ""
+
+    def look(self, batch: Mapping[str, Any]) -> None:
+        done, planned = batch["done"], batch["planned"]
+        if planned is None:
+            line, speed = "looking for the parts of the input", ""
+        else:
+            self._first = done["rows"] if self._first is None else self._first
+            rate = (done["rows"] - self._first) / max(time.monotonic() - self._began, 1e-3)
+            line = f"{done['parts']:,} of {planned['parts']:,} parts, {done['rows']:,} of {planned['rows']:,} rows"
+            speed = f", {rate:,.0f} rows/s" if rate else ""
+        if line != self._told:
+            self._told = line
+            self._tool.say(f"[{time.monotonic() - self._began:6.1f} s] {line}{speed}")
+
+
+def _tell(out: "Console", batch: Mapping[str, Any]) -> None:
+    version = f"{batch['model']} version {batch['version']}"
+    match batch["status"]:
+        case "succeeded":
+            totals = batch["totals"]
+            out.print(f"{totals['rows']:,} rows scored by {version}: {batch['output']}", soft_wrap=True)
+            if totals["faulty"]:
+                where = f"{batch['output']}_errors/"
+                out.print(f"{totals['faulty']:,} of them have faults: {where}", soft_wrap=True)
+        case "failed":
+            out.print(f"the batch failed: {batch['reason']}", soft_wrap=True)
+            out.print("  next: the same command goes on with what is missing")
+        case _:
+            out.print(f"{version} scores {batch['input']}; the same command follows it", soft_wrap=True)
 
 
 def _of_the_whole(error: InvalidInputError, instances: list[Any], start: int, *, rows: bool) -> InvalidInputError:

@@ -1,0 +1,155 @@
+"""Batch stack: files of any size, scored part by part."""
+
+from collections.abc import Sequence
+
+from aws_cdk import ArnFormat, Stack
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.batch_machine import definition
+from infra.constructs.alarms import Alarms
+from infra.constructs.permissions import Objects, acknowledge, allow
+from infra.constructs.platform_function import PlatformFunction
+from infra.constructs.sources import Sources
+from infra.constructs.state_machine import StateMachine
+from infra.release_machine import Step
+from infra.stacks.data import DataStack
+from infra.stacks.release import RUNS
+from tidegate.settings import BatchSettings
+
+BATCH = "batch/"
+MACHINE = "batch"
+PARTS = "_tidegate/parts.json"
+TIMEOUT_SECONDS = 900
+FAILED = "batch.md#a-batch-failed"  # section of the runbook
+_KEYS = "object keys are people's to give; buckets and prefixes are named"
+
+
+class BatchStack(Stack):
+    """The functions that plan and score, their state machine and its alarms. What a batch reads and writes lies under
+    batch/ in the data bucket, and in the buckets of the setting `batch_buckets`."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, data: DataStack, sources: Sources) -> None:
+        settings = sources.settings
+        super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: predictions of whole files")
+        self._settings = settings
+        self._data = data
+        self._sources = sources
+        self._layers = [sources.core_layer(self), sources.third_party_layer(self, "batch")]
+        self.batch = self._function("batch", "Finds the parts of a batch, and sees that all rows are there")
+        self.score = self._function("score", "Scores one part of a batch")
+        self.functions = (self.batch, self.score)
+        self.machine = self._state_machine()
+        self.alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
+        self._alarms()
+
+    @property
+    def places(self) -> str:
+        """Where batches may read and write, as `ControlSettings` has it."""
+        return ",".join([f"{self._data.data_bucket.bucket_name}/{BATCH}", *self._settings.batch_buckets])
+
+    @property
+    def asking(self) -> Sequence[iam.PolicyStatement]:
+        """What the control API needs: to list inputs, to read and write a batch's own documents, to start and to look
+        at executions. It reads no rows."""
+        return [
+            allow(["s3:GetObject"], [*self._objects("*_tidegate/batch.json"), *self._objects("*_tidegate/parts.json")]),
+            allow(["s3:GetObject"], self._objects("*_SUCCESS.json")),
+            allow(["s3:PutObject"], self._objects("*_tidegate/batch.json")),
+            allow(["s3:ListBucket"], self._buckets()),
+            allow(["states:StartExecution"], [self.machine.arn]),
+            allow(["states:DescribeExecution"], [self._executions(":*")]),
+        ]
+
+    @property
+    def asking_findings(self) -> list[str]:
+        """What cdk-nag calls those objects and executions."""
+        return self._findings(["*_tidegate/batch.json", "*_tidegate/parts.json", "*_SUCCESS.json"], [":*"])
+
+    def _function(self, name: str, description: str) -> PlatformFunction:
+        function = PlatformFunction(
+            self,
+            name,
+            sources=self._sources,
+            layers=self._layers,
+            environment=BatchSettings(artifacts_bucket=self._data.artifacts_bucket.bucket_name),
+            permissions=[
+                allow(["s3:GetObject", "s3:PutObject"], self._objects("*")),
+                allow(["s3:ListBucket"], self._buckets()),
+            ],
+            objects=[Objects(self._data.artifacts_bucket, RUNS, read=True)],
+            memory_mb=self._settings.training_memory_mb,
+            timeout_seconds=TIMEOUT_SECONDS,
+            description=description,
+        )
+        acknowledge(function.role, self._findings(["*"]), _KEYS)
+        return function
+
+    def _state_machine(self) -> StateMachine:
+        batch, score = (Step(each.function.function_arn, each.timeout_seconds) for each in self.functions)
+        # By its name: the machine's own ARN would make machine and role wait for each other.
+        itself = self.format_arn(
+            service="states",
+            resource="stateMachine",
+            resource_name=f"{self._settings.prefix}-{MACHINE}",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        machine = StateMachine(
+            self,
+            "Machine",
+            name=MACHINE,
+            definition=definition(batch, score, partition=self.partition, concurrency=self._settings.batch_concurrency),
+            functions=[batch.arn, score.arn],
+            settings=self._settings,
+            permissions=[
+                allow(["s3:GetObject"], self._objects(f"*{PARTS}")),
+                # Each part of a distributed map is an execution of its own.
+                allow(["states:StartExecution"], [itself]),
+                allow(["states:DescribeExecution", "states:StopExecution"], [self._executions("/*")]),
+            ],
+        )
+        acknowledge(machine.role, self._findings([f"*{PARTS}"], ["/*"]), _KEYS)
+        return machine
+
+    def _objects(self, pattern: str) -> list[str]:
+        others = [f"arn:{self.partition}:s3:::{bucket}/{pattern}" for bucket in self._settings.batch_buckets]
+        return [f"{self._data.data_bucket.bucket_arn}/{BATCH}{pattern}", *others]
+
+    def _buckets(self) -> list[str]:
+        others = [f"arn:{self.partition}:s3:::{bucket}" for bucket in self._settings.batch_buckets]
+        return [self._data.data_bucket.bucket_arn, *others]
+
+    def _executions(self, behind: str) -> str:
+        return self.format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{self._settings.prefix}-{MACHINE}{behind}",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+
+    def _findings(self, patterns: Sequence[str], executions: Sequence[str] = ()) -> list[str]:
+        bucket = Stack.of(self._data.data_bucket).resolve(self._data.data_bucket.bucket_arn)["Fn::GetAtt"][0]
+        own = [f"<{bucket}.Arn>/{BATCH}{pattern}" for pattern in patterns]
+        others = [
+            f"arn:<AWS::Partition>:s3:::{name}/{pattern}"
+            for name in self._settings.batch_buckets
+            for pattern in patterns
+        ]
+        where = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution"
+        ran = [f"{where}:{self._settings.prefix}-{MACHINE}{behind}" for behind in executions]
+        return [f"AwsSolutions-IAM5[Resource::{each}]" for each in sorted([*own, *others, *ran])]
+
+    def _alarms(self) -> None:
+        machine = {"StateMachineArn": self.machine.arn}
+        for metric, words in {
+            "ExecutionsFailed": "failed; run its command again to see why and to go on",
+            "ExecutionsTimedOut": "took over seven days; run its command again, with a higher batch_concurrency",
+        }.items():
+            name = f"batch-{metric.removeprefix('Executions').lower()}"
+            self.alarms.watch(name, "AWS/States", metric, machine, f"A batch of predictions {words}.", runbook=FAILED)
+        names = [function.function_name for function in self.functions]
+        for metric, threshold, words in (
+            ("Errors", 10, "batch or score keep failing or time out; read their logs."),
+            ("Throttles", 1, "score is refused by Lambda: lower batch_concurrency, or ask AWS for more."),
+        ):
+            self.alarms.watch_class(f"batch-{metric.lower()}", metric, names, threshold, words, runbook=FAILED)
