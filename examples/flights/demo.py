@@ -220,7 +220,9 @@ def ask(scene: Scene) -> tuple[dict[str, Any], Sequence[Answer]]:
         users.demand_that_all_were_answered()
         shares = Counter(answer.document["version"] for answer in answers)
         by = ", ".join(f"{count} by version {version}" for version, count in shares.most_common())
+        unusual = sum("unusual" in answer.document["predictions"][0] for answer in answers)
         tell(f"{len(answers):,} signed requests, one flight of June each: {by}")
+        tell(f"the guard marks {unusual:,} as unlike the flights of training, which ended in April")
     with scene.story.step("compare") as tell:
         equal = sum(scores_equal(scene, version, answers) for version in shares)
         if equal != REQUESTS:

@@ -12,13 +12,14 @@ Faults of the caller are 4xx `application/problem+json` (RFC 9457) that name ins
 the words of that protocol. Protocols only translate: every request is answered by `Inference.predict`.
 """
 
+import gc
 import json
 import math
 import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -64,7 +65,7 @@ def wire() -> Wired:
     settings = InferenceSettings.from_env()
     table = ServingTable(settings.registry_table)
     registry = ServingRegistry(table)
-    meter = Meter("inference", stage=settings.stage)
+    meter = Meter("inference", stage=settings.stage, holds=AFTERWARDS.is_registered)
     captures = FirehoseCaptures(
         CaptureStream(settings.capture_stream),
         policies=DynamoCapturePolicies(table),
@@ -83,8 +84,10 @@ def wire() -> Wired:
         scoring_timeout_seconds=float(settings.scoring_timeout_ms) / 1e3,
         cache_bytes=int(memory_mib * 2**20 * SESSIONS_SHARE),
     )
+    AFTERWARDS.do(lambda *_: meter.write())
     AFTERWARDS.do(lambda *_: inference.refresh())
     AFTERWARDS.do(captures.deliver)
+    gc.freeze()  # what is loaded stays: looking through it for garbage would take some requests ten milliseconds
     return Wired(inference, meter, int(settings.max_instances), int(settings.max_body_bytes))
 
 
@@ -116,9 +119,8 @@ def handler(event: Event, context: Any) -> Event:
 def _serve(event: Event, context: Any, parts: Wired) -> Event:
     started, meter = time.perf_counter(), parts.meter
     path = _PATHS.fullmatch(_path(event))
-    asked = Asked(event, context, parts)
-    if path:
-        asked = replace(asked, model=path["model"], version=int(path["version"]) if path["version"] else None)
+    model, version = path.group("model", "version") if path else ("", None)
+    asked = Asked(event, context, parts, model, int(version) if version else None)
     meter.count("Requests")
     try:
         response = _operation(event, path)(asked)

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,6 +36,7 @@ from sklearn.datasets import load_breast_cancer
 from infra.app import build as synthesize
 from infra.local.cloud import LocalCloud
 from infra.settings import DeploymentSettings
+from scripts.benchmarks import serving_peers
 from tidegate.cli.client import Client
 
 SUMMARY = "a prediction beside its model alone: warm, cold, in memory, over HTTP"
@@ -54,7 +56,7 @@ print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.st
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Microseconds, seconds, MiB, and their ratios."""
+    """Microseconds, seconds, MiB, and their ratios. A full run also writes the plot to docs."""
     with _house() as house:
         one, many = house.request(1), house.request(1000)
         calls = 2_000 if quick else 20_000
@@ -62,6 +64,9 @@ def run(*, quick: bool) -> dict[str, Any]:
         thousand = house.measured({"what": "warm", "request": many, "model": MODEL, "calls": 100 if quick else 400})
         cold = _cold(house, one, 3 if quick else _STARTS)
         http = {str(number): _over_http(house, number, 2.0 if quick else 10.0) for number in (1, 8)}
+        peers = [*_as_peers(house, cold, quick=quick), *serving_peers.measured(house.artifact, quick=quick)]
+    if not quick:
+        serving_peers.PLOT.write_text(serving_peers.plot(peers), encoding="utf-8")
     handler, bare = warm["handler"], warm["bare"]
     return {
         "warm": warm,
@@ -75,11 +80,12 @@ def run(*, quick: bool) -> dict[str, Any]:
         },
         **cold,
         "http": http,
+        "peers": peers,
     }
 
 
 def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Warm, cold and memory, HTTP."""
+    """Warm, cold and memory, HTTP, peers."""
     rows = [("one instance", figures["warm"]), ("1,000 instances", figures["warm_1000"])]
     yield (
         "warm, inside the function's process (microseconds)",
@@ -112,6 +118,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
             for number, each in figures["http"].items()
         ],
     )
+    yield serving_peers.table(figures["peers"])
 
 
 _SHOWN = (("handler", "p50_us"), ("handler", "p99_us"), ("bare", "p50_us"), ("parsed", "p50_us"))
@@ -246,12 +253,34 @@ def _over_http(house: _House, connections: int, seconds: float) -> dict[str, flo
     }
 
 
+def _as_peers(house: _House, cold: dict[str, Any], *, quick: bool) -> list[dict[str, Any]]:
+    """Our rows among the peers', by the peers' client; start and memory are the function's without the gateway. The
+    second row is what the gateway and the function take for an answer without a model."""
+    keys = house.cloud.env()
+    credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
+    asks = {
+        serving_peers.OURS: ("POST", f"/models/{MODEL}/predict", house.request(1)["body"].encode()),
+        "GET /health there, without a model": ("GET", "/health", b""),
+    }
+    found = [
+        {"peer": name}
+        | serving_peers.through_gateway(
+            house.client.serving_endpoint.url, credentials, LocalCloud.region, each, quick=quick
+        )
+        for name, each in asks.items()
+    ]
+    found[0] |= {"version": metadata.version("tidegate"), **{key: cold[key] for key in ("cold_seconds", "memory_mib")}}
+    return found
+
+
 @contextmanager
 def _house() -> Iterator[_House]:
     """A local cloud that serves the forest."""
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         work = Path(folder)
-        settings = DeploymentSettings(stage="dev", owner="bench", business_unit="bench")
+        settings = DeploymentSettings(
+            stage="dev", owner="bench", business_unit="bench", throttle_rate=10_000, throttle_burst=5_000
+        )
         assembly = synthesize(settings, outdir=work / "cdk.out", layers_target="local")
         os.environ.pop("AWS_PROFILE", None)
         with LocalCloud.start(Path(assembly), runtime_dir=_LAYERS / "runtime", state_dir=work, tick=False) as cloud:

@@ -267,6 +267,15 @@ def test_a_spec_is_applied_shown_and_given_back_as_yaml(run: Cli, server: Loopba
     assert run.document["models"][0]["changed"] is False
 
 
+def test_a_model_is_shown_with_what_it_computes(run: Cli, server: Loopback) -> None:
+    server.world.with_dataset()
+    computed = [{"name": "evening", "expression": "hour - 17", "unit": "hours"}]
+    Path("flight.yaml").write_text(spec_text(computed=computed))
+    assert run("model", "apply", "flight.yaml") == exits.OK
+    assert run("model", "show", "flight-delay") == exits.OK
+    assert "computed feature expression unit evening hour - 17 hours" in " ".join(run.out.split())
+
+
 def test_every_fault_of_every_spec_has_its_line_and_nothing_is_sent(run: Cli, server: Loopback) -> None:
     Path("good.yaml").write_text(spec_text())
     Path("bad.yaml").write_text(spec_text(metric="rmse", owner=None))
@@ -510,6 +519,13 @@ def test_predictions_have_the_columns_that_their_task_answers_with() -> None:
         "1 208.8000 109.7000 307.8000 id-1",
     ]
     assert shown(label="yes", score=0.5) == ["# label score prediction id", "1 yes 0.5000 id-1"]
+    assert shown(label="yes", score=0.5, unusual=True) == [
+        "# label score unusual prediction id",
+        "1 yes 0.5000 yes id-1",
+        "1 unusual: far from the rows of training",
+    ]
+    by_fallback = shown(label="no", score=0.2, unusual=True, fallback=True, why="unusual")
+    assert by_fallback[-1] == "1 unusual: far from the rows of training; 1 of them are the fallback's"
 
 
 def test_the_report_tells_what_was_noted_of_the_data() -> None:
@@ -522,6 +538,61 @@ def test_the_report_tells_what_was_noted_of_the_data() -> None:
     found["lineage"]["notes"] = notes
     reporting.report(out, found, header)
     assert written.getvalue().endswith("\n".join(["Notes on the data", *notes, ""]))
+
+
+def told(document: dict[str, Any]) -> str:
+    written = io.StringIO()
+    header = {"model": "flight-delay", "number": 1, "status": "accepted"}
+    reporting.report(Console(file=written, width=100), document, header)
+    return " ".join(written.getvalue().split())
+
+
+def test_the_report_leaves_out_what_there_is_not() -> None:
+    found = report_document()
+    nothing = {"fit": None, "validation": None, "holdout": None}
+    found["lineage"] |= {"periods": nothing, "split": {"train": None, "holdout": None}}
+    text = told(found)
+    assert not {"periods", "split"} & set(text.split())
+    found["lineage"] |= {"periods": nothing | {"holdout": ["2026-01-01T00:00:00", "2026-01-31T23:00:00"]}}
+    assert "periods holdout 2026-01-01T00:00:00, 2026-01-31T23:00:00" in told(found)
+
+
+def test_the_report_tells_targets_and_features_by_name() -> None:
+    found = report_document()
+    found["lineage"] |= {
+        "target": {
+            "fit": {"classes": [False, True], "rows": [1_700, 300]},
+            "holdout": {"mean": 5, "low": 1, "high": 9},
+        },
+        "strength_alone": {"wind_speed": 0.61},
+        "computed": [
+            {"name": "gust_share", "expression": "gust / wind_speed", "unit": "mph", "description": "", "learned": []},
+            {
+                "name": "late_there",
+                "expression": "group_rate(dest)",
+                "unit": None,
+                "description": "",
+                "learned": [{"by": ["dest"], "min_rows": 30, "groups": 103, "overall": 0.2}],
+            },
+        ],
+    }
+    text = told(found)
+    for part in (
+        "target, fit False 1,700, True 300",
+        "target, holdout mean 5, 1 to 9",
+        "strength alone wind_speed 0.6100",
+        "gust_share gust / wind_speed mph",
+        "late_there group_rate(dest) 103 rates by dest",
+    ):
+        assert part in text, part
+
+
+def test_the_report_of_a_regression_compares_values_and_flips_no_labels() -> None:
+    found = report_document()
+    assert "scores differ by at most 2.1e-07 (tolerance 0.0001), 0 of 28,243 labels flip" in told(found)
+    found["evaluation"]["parity"]["flips"] = None
+    assert "values differ by at most 2.1e-07 (tolerance 0.0001) on 28,243 rows" in told(found)
+    assert "flip" not in told(found).partition("parity values")[2].partition("latency")[0]
 
 
 def test_a_tampered_report_is_not_shown(run: Cli, trained: Loopback) -> None:

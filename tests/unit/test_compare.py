@@ -94,3 +94,14 @@ def test_slices_checks_and_metrics_that_one_side_lacks_are_dashes() -> None:
     text = told(found)
     for part in ("carrier EV – 0.5000 [0.4000, 0.6000]", "slices – FAIL", "beats baseline pass –", "log_loss – –"):
         assert part in text, part
+
+
+def test_periods_are_left_out_where_neither_version_has_any() -> None:
+    timeless = report_document()
+    timeless["lineage"] |= {"periods": {"fit": None, "holdout": None}}
+    assert "period" not in told(compared(side(1, report=timeless), side(2, report=timeless)))
+    timed = report_document()
+    timed["lineage"] |= {"periods": {"holdout": ["2026-01-01T00:00:00", "2026-01-31T23:00:00"]}}
+    text = told(compared(side(1, report=timeless), side(2, report=timed)))
+    assert "holdout period – 2026-01-01 00:00 .. 2026-01-31 23:00" in text
+    assert "fit period" not in text

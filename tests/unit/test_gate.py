@@ -291,6 +291,15 @@ def test_flipped_labels_within_the_tolerance_are_counted_but_do_not_block(flips,
     assert found.statement.endswith(told)
 
 
+def test_parity_of_a_regression_compares_values_and_knows_no_labels():
+    found = check(replace(GOOD, parity=Parity(177, 3e-7, 1e-4, None)), "parity")
+    assert found.outcome is PASS
+    assert found.statement == (
+        "ONNX and scikit-learn values differ by at most 3e-07 on 177 rows (tolerance 0.0001; values beyond 1 are "
+        "compared by the share of them)"
+    )
+
+
 def test_large_numbers_are_written_without_needless_decimals():
     evaluation = replace(
         LOSS,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from tidegate.domain.ids import RANDOM_BYTES, run_id, uuid7, uuid7_time
+from tidegate.domain.ids import RANDOM_BYTES, run_id, uuid7, uuid7_time, uuid7s
 
 AT = datetime(2026, 1, 5, 12, 30, 15, 123456, tzinfo=UTC)
 CHANCE = bytes(range(RANDOM_BYTES))
@@ -15,6 +15,16 @@ def test_a_prediction_id_is_a_uuid_of_version_7_with_its_time_inside():
     assert made.version == 7
     assert made.variant == uuid.RFC_4122
     assert made.int >> 80 == int(AT.timestamp() * 1000)
+
+
+def test_ids_of_one_moment_are_those_of_their_randomness():
+    chance = bytes(range(100, 100 + 5 * RANDOM_BYTES))
+    each = [chance[start : start + RANDOM_BYTES] for start in range(0, len(chance), RANDOM_BYTES)]
+    assert uuid7s(AT, chance) == [uuid7(AT, part) for part in each]
+    assert [uuid.UUID(one).int & ((1 << 62) - 1) for one in uuid7s(AT, chance)] == [
+        int.from_bytes(part) & ((1 << 62) - 1) for part in each
+    ]
+    assert uuid7s(AT, b"") == []
 
 
 def test_ids_sort_by_time_down_to_the_microsecond():

@@ -13,7 +13,7 @@ from tidegate.domain.prediction import Contract, PredictionInterval
 from tidegate.domain.table import CLUSTER, ROW, TARGET, Table
 from tidegate.ml.scoring import load
 
-SECTIONS = {"calibration", "curves", "threshold", "importance", "robustness", "dependence"}
+SECTIONS = {"calibration", "confusion", "curves", "threshold", "importance", "robustness", "dependence"}
 OTHERS = {"fallback", "rules", "scores", "reference"}
 
 
@@ -125,6 +125,16 @@ def test_a_threshold_is_told_with_what_decisions_are_worth_at_it():
         "value": 0.25,
         "chosen_by": "spec",
     }
+
+
+def test_confusion_is_counted_at_the_threshold():
+    found = measured(good_onnx(replace(CONTRACT, threshold=0.25)))["confusion"]
+    holdout = flights()
+    late, said = holdout[TARGET] == 1, load(good_onnx()).score(CONTRACT.inputs(holdout))[:, 1] >= 0.25
+    assert found["classes"] == [False, True]
+    assert found["counts"] == [[int((true & answer).sum()) for answer in (~said, said)] for true in (~late, late)]
+    assert found["recall"][1]["value"] == pytest.approx(said[late].mean())
+    assert found["precision"][1]["value"] == pytest.approx(late[said].mean())
 
 
 def test_days_are_drawn_whole_for_every_interval():

@@ -14,6 +14,7 @@ from tidegate.domain.prediction import (
     OutputRule,
     PredictionInterval,
     Rulebook,
+    Validator,
     answers,
     parse_request,
     validate,
@@ -106,6 +107,52 @@ def test_a_body_of_another_shape_is_the_callers_fault_and_says_where(body, statu
 
 def test_a_body_of_the_right_shape_is_handed_on_unchecked():
     assert parse_request(b'{"instances": [{"a": NaN}, 3]}', max_instances=2).instances[1] == 3
+
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(-(2**70), 2**70) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(documents, st.booleans())
+def test_a_body_is_read_as_the_standard_library_reads_it(document, escaped):
+    text = json.dumps(document, ensure_ascii=escaped)
+    try:
+        body = text.encode()
+    except UnicodeEncodeError:
+        return
+    assert repr(prediction.read_json(body)) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1, "b": 2, "a": 3}',
+        '"\\ud800"',
+        "[-0, -0.0, 1E5, 0e1, 1e400, -1e400, NaN, -Infinity]",
+        "[18446744073709551615, 18446744073709551616, -9223372036854775808, -9223372036854775809]",
+        "[0.1234567890123456789012345, 123456789012345678901234567890.5]",
+        ' {"a": [1.0, 1, true, null]} \n',
+    ],
+)
+def test_odd_json_is_read_as_the_standard_library_reads_it(text):
+    assert repr(prediction.read_json(text.encode())) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1,]", "[01]", "[1] 2", '{"a" 1}', '"\t"', "\ufeff[]", "nul", "[" * 2_000])
+def test_a_fault_is_told_in_the_standard_librarys_words(text):
+    try:
+        json.loads(text)
+    except RecursionError:
+        faults = ()
+    except ValueError as error:
+        faults = (str(error),)
+    with pytest.raises(RequestInvalidError) as caught:
+        prediction.read_json(text.encode())
+    assert tuple(fault.problem for fault in caught.value.faults) == faults
 
 
 # Instances
@@ -243,6 +290,74 @@ values = st.one_of(
 )
 
 
+TIMED = replace(
+    CONTRACT,
+    features=(
+        *CONTRACT.features,
+        FeatureContract("at", "time"),
+        FeatureContract("sold", "time", missing="allow"),
+        FeatureContract("paid", "boolean", missing="allow"),
+        FeatureContract("stops", "integer", missing="allow"),
+    ),
+)
+FULL = GOOD | {"at": "2013-05-01T17:30:00Z", "sold": None, "paid": True, "stops": 2}
+moments = st.sampled_from(["2013-05-01", "2013-05-01T17:30:00.9+02:00", "0001-01-01T00:00:00+01:00", "noon"])
+edges = st.sampled_from([2**53, 2**53 + 1, -(2**63), 2**64 + 1, 10**39, 10**400, -0.0, 1e16, 3.5e38, 5000, 23.0])
+fields = st.sampled_from([*(feature.name for feature in TIMED.features), "gust", "else"])
+
+
+def judged(check, instances, also):
+    """What a check says: the three tensors, or the faults."""
+    try:
+        inputs = check(instances, also)
+    except RequestInvalidError as error:
+        return error.summary, error.faults
+    bits = inputs.numeric.view(np.uint32).tolist()
+    return inputs.numeric.shape, bits, inputs.categorical.shape, inputs.categorical.tolist(), inputs.times.tolist()
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.dictionaries(fields, values | moments | edges, max_size=2), min_size=1, max_size=4),
+    st.booleans(),
+    st.sets(st.sampled_from([feature.name for feature in TIMED.features]), max_size=2),
+)
+def test_at_once_the_same_instances_are_accepted_as_value_by_value_and_become_the_same_bits(changes, shared, left_out):
+    whole = [{name: value for name, value in (FULL | change).items() if name not in left_out} for change in changes]
+    also = frozenset({"gust"} if shared else ())
+    found = judged(Validator(TIMED).inputs, whole, also)
+    assert found == judged(lambda *given: prediction._by_feature(TIMED, *given), whole, also)
+    known = {feature.name for feature in TIMED.features} | also
+    sound = all(row.keys() <= known for row in whole) and all(
+        prediction._problem(feature, row) is None for row in whole for feature in TIMED.features
+    )
+    assert sound == (found[0] == (len(whole), 6))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"wind": None, "sold": "2013-04-01", "paid": None, "stops": None, "dest": None},
+        {"distance": 0, "hour": 8.0, "dest": ""},
+        {"wind": ...},
+        {"gust": 3},
+    ],
+)
+def test_what_keeps_the_contract_is_not_looked_at_value_by_value(change, monkeypatch):
+    monkeypatch.setattr(prediction, "_by_feature", lambda *_: pytest.fail("was looked at"))
+    row = {name: value for name, value in (FULL | change).items() if value is not ...}
+    inputs = validate(TIMED, [FULL, row], frozenset({"gust"}))
+    assert (len(inputs.numeric), len(inputs.categorical), len(inputs.times)) == (2, 2, 2)
+
+
+def test_whole_numbers_beyond_a_float64_are_judged_exactly():
+    contract = Contract("m", "regression", (FeatureContract("x", "integer", maximum=2.0**53),))
+    assert validate(contract, [{"x": 2**53}]).numeric[0, 0] == 2.0**53
+    (fault,) = refused({"x": 2**53 + 1}, contract=contract).faults
+    assert fault.problem.startswith("is above the maximum")
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(CONTRACT.features), st.lists(values, min_size=1, max_size=6))
 def test_a_column_is_accepted_exactly_when_each_of_its_values_is(feature, column):
@@ -292,6 +407,14 @@ def test_scores_are_written_so_that_the_same_float32_is_read_back(numbers):
     written = json.loads(json.dumps(answers(Contract("m", "regression", ()), scores)))
     np.testing.assert_array_equal(np.array([row["score"] for row in written], dtype=np.float32), scores[:, 0])
     assert all(len(repr(row["score"])) <= 14 for row in written)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
+def test_scores_are_the_decimals_that_numpy_writes(numbers):
+    scores = np.array(numbers, dtype=np.float32)[:, None]
+    written = [row["score"] for row in answers(Contract("m", "regression", ()), scores)]
+    assert list(map(repr, written)) == [repr(float(str(score))) for score in scores[:, 0]]
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf])

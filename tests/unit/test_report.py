@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 from tests.fakes import InMemoryArtifacts
 from tests.unit.control_api import World, report_document
 from tests.unit.releasing import House, house_with, spec, trips
+from tidegate.domain.confusion import confusion
 from tidegate.domain.costs import Prices
 from tidegate.domain.dataset import Exclusion
-from tidegate.domain.evaluation import Estimate
+from tidegate.domain.evaluation import Estimate, Resampling
 from tidegate.domain.release import Cause, promote
 from tidegate.errors import ArtifactRejectedError, NotFoundError
 from tidegate.messages import (
@@ -32,11 +34,12 @@ from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
 from tidegate.ml.training import SklearnFitter
-from tidegate.plots import numbers, pictures
+from tidegate.plots import conduct, numbers, pictures, quality
+from tidegate.plots.blocks import Matrix, Table
 from tidegate.plots.page import draw
 from tidegate.plots.pictures import Row, Words
 from tidegate.ports import Dossier
-from tidegate.spec import ModelSpec
+from tidegate.spec import ModelSpec, Task
 from tidegate.steps.evaluate import evaluate
 from tidegate.steps.examine import examine
 from tidegate.steps.gate import gate
@@ -193,6 +196,7 @@ def test_the_page_tells_verdict_data_features_and_lineage(page: str, found: dict
         "champion: version 1", found["lineage"]["spec_digest"], found["lineage"]["artifact_sha256"], "c0ffee", "10cc",
         "LogisticRegression (chosen)", "wind", "numeric, mph", "line blue", "EUR for 1,000 decisions",
         "tidegate rollout trip-delay", "As of 2026-01-05 12:00 UTC", "equal opportunity", "true positive rate",
+        "the latest rows by at", "USD for 1,000 requests at 1,024 MB", "scikit-learn 1.", "skl2onnx 1.",
     ):  # fmt: skip
         assert part in text, part
     for part, rows in found["lineage"]["rows"].items():
@@ -279,10 +283,13 @@ def test_a_regression_has_residuals_and_no_threshold() -> None:
     for part in (
         "Residuals by size of the prediction",
         "Intervals of 90 % hold",
+        "values differ by at most",
+        "foretells the target in training (R2, 0 without skill",
         "gives no probabilities",
         "less is better",
     ):
         assert part in text, part
+    assert not re.search(r"labels? (differ|flip)|changes? (its|their) label", text)
     assert "not measured" not in text.partition("Model card")[2].partition("flips")[0]
 
 
@@ -294,9 +301,103 @@ def test_a_model_of_several_classes_is_told_too() -> None:
         features=[{"name": "wind", "kind": "numeric"}, {"name": "stops", "kind": "numeric"}],
         gate={"resample_by": "row", "resamples": 400, "slices": ["stops"]},
     )  # fmt: skip
-    text = Read(drawn(house, release(house, wanted))).text
+    task = release(house, wanted)
+    text = Read(drawn(house, task)).text
     for part in ("Several classes have no single curve", "Expected calibration error", "Score of "):
         assert part in text, part
+    found = json.loads(house.artifacts.objects[task.run.report_key])["evaluation"]["sections"]["confusion"]
+    assert found["classes"] == ["blue", "green", "red"]
+    for name, line, recall in zip(found["classes"], found["counts"], found["recall"], strict=True):
+        told = " ".join(f"{rows} {100 * rows / sum(line):.0f} %" if rows else "0" for rows in line)
+        assert f"{name} {told}" in text
+        assert f"{name} {sum(line)} {numbers.interval(numbers.read(recall))}" in text
+    for precision in filter(None, found["precision"]):
+        assert numbers.interval(numbers.read(precision)) in text
+    never = [name for name, each in zip(found["classes"], found["precision"], strict=True) if not each]
+    assert ("No rows: " + ", ".join(never) in text) == bool(never)
+
+
+def test_decisions_of_a_binary_model_are_counted_by_what_is_true(page: str, found: dict[str, Any]) -> None:
+    text = Read(page).text
+    (right, alarms), (missed, hits) = found["evaluation"]["sections"]["confusion"]["counts"]
+    first, second = (f"{rows} {100 * rows / (right + alarms):.0f} %" for rows in (right, alarms))
+    assert f"is / answered false true false {first} {second} true {missed} " in text
+    assert right + alarms + missed + hits == found["evaluation"]["rows"]
+
+
+def confused(classes: int, rows: Sequence[Sequence[int]]) -> str:
+    names = [f"c{number}" for number in range(classes)]
+    measured = confusion(*np.asarray(rows).T, classes, Resampling(len(rows)))
+    section = quality.decisions({"sections": {"confusion": {"classes": names} | measured}}, Task.MULTICLASS)
+    table = section.blocks[1]
+    assert isinstance(table, Table | Matrix)
+    return f"{table.kind}: {table.caption} {table.rows if isinstance(table, Table) else ''}"
+
+
+def test_the_commonest_confusion_is_said_and_of_many_classes_nothing_else() -> None:
+    assert confused(3, [(0, 0), (1, 2), (1, 2), (2, 0)]).endswith("Most often c1 is taken for c2: 2 of 2 rows, 100 %. ")
+    assert confused(3, [(0, 0), (1, 1)]).endswith("No row is answered wrongly. ")
+    many = [(each, each) for each in range(30)] + [(4, 5), (4, 5), (7, 8)]
+    rows = [["c4", "c5", "2", "66.7 %"], ["c7", "c8", "1", "50 %"]]
+    assert confused(30, many) == f"table: The commonest of 2 confusions among 30 classes. {rows}"
+
+
+def test_a_page_without_a_time_column_says_how_rows_were_held_out_and_no_period() -> None:
+    house = house_with(trips(1_000), time=None)
+    text = Read(drawn(house, release(house, binary(time=None)))).text
+    held_out = "rows drawn by chance (seed 5), stratified by late"
+    assert f"Held out {held_out}" in text
+    assert f"200 held-out rows of trips; {held_out}" in text
+    assert "first and last row" not in text
+    assert "from – on" not in text
+    grouped = house_with(trips(1_000), time=None)
+    by_driver = binary(time=None, group="driver", sensitive=[])
+    assert "Held out whole groups of driver drawn by chance" in Read(drawn(grouped, release(grouped, by_driver))).text
+
+
+def test_a_found_slice_of_too_few_days_says_so() -> None:
+    estimate = {"value": 0.2, "low": 0.1, "high": 0.3}
+    found = {"words": "fog", "rows": 300, "metric": None, "loss_over_rest": estimate, "confirmed": False}
+    evaluation = {
+        "metric": "roc_auc",
+        "higher_is_better": True,
+        "sections": {"found": [found | {"lacking": "3 of 10 days or groups"}, found]},
+    }
+    _, table = conduct.slices(evaluation).blocks
+    assert isinstance(table, Table)
+    assert [row[-1] for row in table.rows] == ["not confirmed: 3 of 10 days or groups", "not confirmed"]
+
+
+def test_what_is_true_or_false_is_not_called_one_or_zero() -> None:
+    columns = trips(1_000)
+    columns["holiday"] = [number % 3 == 0 for number in range(1_000)]
+    columns["late"] = [late != (number % 9 == 0) for number, late in enumerate(columns["late"])]
+    features = [{"name": "wind", "kind": "numeric"}, {"name": "holiday", "kind": "boolean"}]
+    house = house_with(columns)
+    rules, baseline = {"resample_by": "row", "resamples": 400}, {"kind": "prior"}
+    wanted = binary(features=features, sensitive=["holiday"], gate=rules, baseline=baseline)
+    text = Read(drawn(house, release(house, wanted))).text
+    assert "false, true" in text.partition("values tried")[2]
+    assert "holiday false to true" in text
+    assert re.search(r"Mean score by holiday: least, [\d.]+, at (true|false), most, [\d.]+, at (true|false)\.", text)
+
+
+@pytest.mark.parametrize("champion", [False, True], ids=["nobody", "the champion"])
+def test_what_is_true_or_false_is_called_so_though_only_the_champion_reads_it(champion: bool) -> None:
+    columns = trips(3_000)
+    columns["holiday"] = np.random.default_rng(1).choice([True, False], 3_000).tolist()
+    house = house_with(columns)
+    features = binary().model_dump(mode="json", exclude_none=True)["features"]
+    if champion:
+        first = binary(features=[*features, {"name": "holiday", "kind": "boolean"}])
+        version = house.registry.version("trip-delay", release(house, first, "run-0").version)
+        cause = Cause(house.clock.now(), "ana", "first")
+        house.registry.change(promote(house.registry.route("trip-delay"), version, cause))
+    rules = {"resample_by": "row", "resamples": 400, "slices": ["holiday"], "min_rows": 100}
+    task = release(house, binary(sensitive=["holiday"], gate=rules))
+    found = json.loads(house.artifacts.objects[task.run.examination_key])
+    assert {each["value"] for each in found["slices"]} == {"true", "false"}
+    assert {each["group"] for each in found["fairness"]["holiday"]["groups"]} == {"true", "false"}
 
 
 def registered(world: World, *, accepted: bool = True) -> ReportTask:

@@ -257,6 +257,22 @@ def test_without_a_real_slice_one_is_seldom_confirmed(clustered):
     assert sum(bool(found) for found in runs) > 150  # there was something to be wrong about
 
 
+def test_a_slice_of_a_few_bad_days_is_told_and_not_confirmed():
+    rows = 4_000
+    day = np.arange(rows) // 100
+    fog = np.isin(day, [3, 4, 12, 13, 20, 21, 30, 31]).astype(float)
+    target = np.where(fog > 0, np.arange(rows) % 2, 1)
+    judged = judged_rows(target, np.full(rows, 0.8), cluster=day, resamples=200)
+    loss = row_loss("binary", target, judged.arms[CANDIDATE].scores)
+    foggy = [(Condition("fog", ">", 0.5),)]
+    (found,) = confirm(foggy, Table({"fog": fog}), loss, judged)
+    assert found.loss_over_rest.low > 0
+    assert not found.confirmed
+    assert found.to_json()["lacking"] == "8 of 10 days or groups"
+    (found,) = confirm(foggy, Table({"fog": fog}), loss, judged_rows(target, np.full(rows, 0.8), resamples=200))
+    assert found.confirmed
+
+
 def test_a_planted_slice_is_found_and_named():
     for seed in range(10):
         confirmed = [each for each in searched(seed, planted=True, rows=8_000) if each.confirmed]

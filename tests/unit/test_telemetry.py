@@ -5,7 +5,7 @@ import json
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from tidegate.telemetry import Meter
+from tidegate.telemetry import MAX_HELD, Meter
 
 
 def lines(capsys):
@@ -75,3 +75,23 @@ def test_an_invocations_metrics_are_a_line_as_powertools_writes_it(capsys):
 def test_an_invocation_that_counted_nothing_writes_nothing(capsys):
     Meter("inference", stage="test").flush()
     assert lines(capsys) == []
+
+
+def test_lines_that_are_held_are_written_when_asked_for_and_in_order(capsys):
+    meter = Meter("inference", stage="test", holds=True)
+    for rows in (3, 2):
+        meter.count("Predictions", rows, why="killed")
+        meter.flush()
+    assert lines(capsys) == []
+    meter.write()
+    assert [line["Predictions"] for line in lines(capsys)] == [[3], 3, [2], 2]
+    meter.write()
+    assert lines(capsys) == []
+
+
+def test_lines_that_nobody_asks_for_are_written_all_the_same(capsys):
+    meter = Meter("inference", stage="test", holds=True)
+    for _ in range(MAX_HELD + 1):
+        meter.count("Requests")
+        meter.flush()
+    assert len(lines(capsys)) == MAX_HELD + 1

@@ -1,6 +1,6 @@
 """Requests of an HTTP API (payload format 2.0) in, answers out, for the functions that applications call.
 
-Refusals are `application/problem+json` (RFC 9457). On the inference path: standard library only.
+Refusals are `application/problem+json` (RFC 9457). On the inference path: standard library and orjson only.
 """
 
 import base64
@@ -8,8 +8,11 @@ import binascii
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
+
+import orjson
 
 from tidegate.errors import (
     ArtifactRejectedError,
@@ -78,7 +81,17 @@ def answer(
     headers: Mapping[str, str] | None = None,
 ) -> Event:
     """An answer that nobody keeps for later."""
-    return text_answer(status, json.dumps(document, allow_nan=False, separators=(",", ":")), content_type, headers)
+    return text_answer(status, _json(document), content_type, headers)
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    """Raises ValueError for a number that JSON has not: orjson writes null for it, so whatever has a null is written by
+    the standard library, as is what orjson refuses (whole numbers of more than 64 bits, half surrogate pairs)."""
+    with suppress(TypeError):
+        text = orjson.dumps(document)
+        if b"null" not in text:
+            return text.decode()
+    return json.dumps(document, allow_nan=False, separators=(",", ":"))
 
 
 def text_answer(status: HTTPStatus, text: str, content_type: str, headers: Mapping[str, str] | None = None) -> Event:

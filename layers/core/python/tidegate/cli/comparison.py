@@ -130,7 +130,8 @@ def render(out: "Console", found: Document) -> None:
         table(out, ("slice", *heads), _rows(found["slices"]))
     _heading(out, "Data")
     first, second = (_told(each) for each in found["data"])
-    table(out, ("", *numbers), [(name, first[name], second[name]) for name in first])
+    known = [name for name in first if {first[name], second[name]} != {_ABSENT}]
+    table(out, ("", *numbers), [(name, first[name], second[name]) for name in known])
     _heading(out, "Spec")
     if any(found["features"].values()):
         facts(out, {f"features {what}": ", ".join(names) for what, names in found["features"].items()})

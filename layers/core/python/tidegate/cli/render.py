@@ -122,6 +122,10 @@ def model(out: "Console", whole: Document) -> None:
         (each["name"], each["kind"], each["unit"] or "", _allowed(each), each["missing"]) for each in spec["features"]
     ]
     show.table(out, ("feature", "kind", "unit", "allowed", "missing"), rows)
+    if spec.get("computed"):
+        out.print()
+        computed = [(each["name"], each["expression"], each["unit"] or "") for each in spec["computed"]]
+        show.table(out, ("computed feature", "expression", "unit"), computed)
 
 
 def _under_way(found: Document) -> str:
@@ -549,18 +553,25 @@ def predictions(out: "Console", whole: Document) -> None:
         out.print(whole["detail"], soft_wrap=True)
     found = whole["predictions"]
     told = [name for name in ("label", "score", "lower", "upper") if any(name in each for each in found)]
+    unusual = [each for each in found if each.get("unusual")]
+    marked = ("unusual",) if unusual else ()
     rows = [
         (
             str(at),
             *(show.cell(each.get(name)) for name in told),
+            *("yes" if each.get(name) else "" for name in marked),
             str(each.get("prediction_id") or each.get("id", "")),
         )
         for at, each in enumerate(found[:SHOWN_PREDICTIONS], 1)
     ]
     heads = (name if name == "label" else f">{name}" for name in told)
-    show.table(out, (">#", *heads, "prediction id"), rows)
+    show.table(out, (">#", *heads, *marked, "prediction id"), rows)
     if len(found) > SHOWN_PREDICTIONS:
         out.print(f"and {len(found) - SHOWN_PREDICTIONS:,} more: --json has them all")
+    if unusual:
+        by_fallback = sum(each.get("why") == "unusual" for each in unusual)
+        answered = f"; {by_fallback:,} of them are the fallback's" if by_fallback else ""
+        out.print(f"{len(unusual):,} unusual: far from the rows of training{answered}", soft_wrap=True)
     broken = [each["rule"] for each in found if each.get("rule")]
     if broken:
         rules = ", ".join(sorted(set(broken)))

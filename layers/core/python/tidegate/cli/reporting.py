@@ -30,9 +30,14 @@ def report(out: "Console", found: Document, header: Document) -> None:
     out.print()
     out.print(Text("Lineage", style="bold"))
     lineage = found["lineage"]
-    show.facts(
-        out, dict(_flat({name: value for name, value in lineage.items() if name not in {"notes", "environment"}}))
-    )
+    plain = {name: value for name, value in lineage.items() if name not in _TOLD_APART}
+    show.facts(out, dict(_flat(plain)) | _by_name(lineage))
+    if lineage.get("computed"):
+        out.print()
+        rows = [(each["name"], each["expression"], each["unit"] or "", _learned(each)) for each in lineage["computed"]]
+        columns = 4 if any(learned for *_, learned in rows) else 3
+        heads = ("computed feature", "expression", "unit", "learned")
+        show.table(out, heads[:columns], [row[:columns] for row in rows])
     if lineage["candidates"]:
         out.print()
         candidates(out, lineage["candidates"], lineage["selected"])
@@ -41,6 +46,29 @@ def report(out: "Console", found: Document, header: Document) -> None:
         out.print(Text("Notes on the data", style="bold"))
         for note in lineage["notes"]:
             out.print(Text(note))
+
+
+_STRONGEST = 12
+_TOLD_APART = frozenset({"computed", "environment", "notes", "strength_alone", "target"})
+
+
+def _by_name(lineage: Document) -> dict[str, str]:
+    """What is told of the target in each part, and of each feature: their names stay as they are."""
+    told = {f"target, {part}": _target(found) for part, found in lineage.get("target", {}).items()}
+    strengths = sorted(lineage.get("strength_alone", {}).items(), key=lambda each: -each[1])
+    named = [f"{name} {show.cell(value)}" for name, value in strengths[:_STRONGEST]]
+    more = [f"{len(strengths) - _STRONGEST} weaker ones"] if len(strengths) > _STRONGEST else []
+    return told | {"strength alone": ", ".join([*named, *more])}
+
+
+def _target(found: Document) -> str:
+    if "classes" not in found:
+        return f"mean {found['mean']:.6g}, {found['low']:.6g} to {found['high']:.6g}"
+    return ", ".join(f"{label} {rows:,}" for label, rows in zip(found["classes"], found["rows"], strict=True))
+
+
+def _learned(computed: Document) -> str:
+    return ", ".join(f"{each['groups']:,} rates by {', '.join(each['by'])}" for each in computed["learned"])
 
 
 def _of(verdict: Document) -> str:
@@ -65,19 +93,26 @@ def _evidence(out: "Console", found: Document) -> None:
     ]
     show.table(out, (metric, f">value [{found['confidence']:.0%} interval]"), rows)
     out.print()
-    parity, latency = found["parity"], found["latency_ms"]
+    latency = found["latency_ms"]
     by = "" if found["resample_by"] == "row" else f" in {found['clusters']:,} {found['resample_by']}s"
     show.facts(
         out,
         {
             "holdout": f"{found['rows']:,} rows{by}, {found['resamples']:,} resamples by {found['resample_by']}",
-            "parity": f"scores differ by at most {parity['max_difference']:.1e} (tolerance {parity['tolerance']:g}), "
-            f"{parity['flips']:,} of {parity['rows']:,} labels flip",
+            "parity": _parity(found["parity"]),
             "latency": f"{latency['p50']:.3g} ms p50, {latency['p99']:.3g} ms p99 for one row",
             "load": f"{found['load_ms']:.3g} ms, artifact {show.size(found['artifact_bytes'])}, "
             f"peak memory {found['peak_memory_mib']:.0f} MiB",
         },
     )
+
+
+def _parity(found: Document) -> str:
+    """A regression has no labels that could flip: its values are compared."""
+    differ = f"differ by at most {found['max_difference']:.1e} (tolerance {found['tolerance']:g})"
+    if found["flips"] is None:
+        return f"values {differ} on {found['rows']:,} rows"
+    return f"scores {differ}, {found['flips']:,} of {found['rows']:,} labels flip"
 
 
 def _short(text: str) -> str:
@@ -86,14 +121,16 @@ def _short(text: str) -> str:
 
 
 def _flat(document: Document, prefix: str = "") -> Iterable[tuple[str, str]]:
-    """Names and values of nested JSON: a group of plain values on one line, lists of records left to their tables."""
+    """Names and values of nested JSON: a group of plain values on one line, lists of records left to their tables, and
+    nothing of what there is not."""
     for key, value in document.items():
         name = prefix + key.replace("_", " ")
         if isinstance(value, Mapping):
-            if any(isinstance(item, Mapping | list) for item in value.values()):
-                yield from _flat(value, "" if name == "plan" else f"{name} ")
+            known = {part: item for part, item in value.items() if item is not None}
+            if any(isinstance(item, Mapping | list) for item in known.values()):
+                yield from _flat(known, "" if name == "plan" else f"{name} ")
             else:
-                yield name, ", ".join(f"{part.replace('_', ' ')} {show.cell(item)}" for part, item in value.items())
+                yield name, ", ".join(f"{part.replace('_', ' ')} {show.cell(item)}" for part, item in known.items())
         elif isinstance(value, list):
             if not any(isinstance(item, Mapping) for item in value):
                 yield name, ", ".join(str(item) for item in value)

@@ -499,13 +499,13 @@ class Parity:
     """How far the exported model is from scikit-learn's on the same rows.
 
     Differences are absolute, and relative for values beyond 1 (regression): |a - b| / max(1, |b|). `flips` counts rows
-    on which the two give different labels.
+    on which the two give different labels; None for a regression, which gives none.
     """
 
     rows: int
     max_difference: float
     tolerance: float
-    flips: int
+    flips: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,13 +193,17 @@ def parity(evaluation: Evaluation, _: Policy) -> Check:
     a score that is a tie in one arithmetic may lie a rounding error beside the threshold in the other."""
     found = evaluation.parity
     within = found.max_difference <= found.tolerance
-    flips = {0: "no row changes its label", 1: "1 row changes its label"}.get(
-        found.flips, f"{found.flips:,} rows change their label"
-    )
-    statement = (
-        f"ONNX and scikit-learn scores differ by at most {found.max_difference:.2g} on {found.rows:,} rows "
-        f"(tolerance {found.tolerance:g}); {flips}"
-    )
+    what = "values" if found.flips is None else "scores"
+    differ = f"ONNX and scikit-learn {what} differ by at most {found.max_difference:.2g} on {found.rows:,} rows"
+    match found.flips:
+        case None:
+            statement = f"{differ} (tolerance {found.tolerance:g}; values beyond 1 are compared by the share of them)"
+        case 0:
+            statement = f"{differ} (tolerance {found.tolerance:g}); no row changes its label"
+        case 1:
+            statement = f"{differ} (tolerance {found.tolerance:g}); 1 row changes its label"
+        case flips:
+            statement = f"{differ} (tolerance {found.tolerance:g}); {flips:,} rows change their label"
     outcome = Outcome.PASS if within else Outcome.FAIL
     return Check("parity", outcome, statement, value=found.max_difference, limit=found.tolerance)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 RANDOM_BYTES = 8
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # two bits of it are the variant's
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -14,11 +15,19 @@ def uuid7(at: datetime, randomness: bytes) -> str:
 
     `randomness` is `RANDOM_BYTES` long.
     """
+    return uuid7s(at, randomness[:RANDOM_BYTES])[0]
+
+
+def uuid7s(at: datetime, randomness: bytes) -> list[str]:
+    """One for each `RANDOM_BYTES` of `randomness`, all of one moment."""
     milliseconds, microseconds = divmod((at - _EPOCH) // _MICROSECOND, 1000)
-    fraction = (microseconds << 12) // 1000
-    tail = int.from_bytes(randomness[:RANDOM_BYTES]) & ((1 << 62) - 1)
-    digits = f"{milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | tail:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    first, fraction = f"{milliseconds:012x}", (microseconds << 12) // 1000
+    head = f"{first[:8]}-{first[8:]}-7{fraction:03x}-"
+    digits = randomness.hex()
+    return [
+        f"{head}{_VARIANT[digits[start]]}{digits[start + 1 : start + 4]}-{digits[start + 4 : start + 16]}"
+        for start in range(0, len(digits), 2 * RANDOM_BYTES)
+    ]
 
 
 def uuid7_time(text: str) -> datetime:

@@ -1,18 +1,23 @@
 """The serving contract: what a request may hold, how it becomes the model's inputs, and what an answer says.
 
 The contract travels inside the ONNX file (metadata key `CONTRACT_KEY`), so that one SHA-256 covers the arithmetic and
-the rules around it. This module is on the inference path: standard library and numpy only, columns instead of rows.
+the rules around it. This module is on the inference path: standard library, numpy and orjson only, columns instead of
+rows.
 """
 
 import heapq
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from tidegate.domain.guard import Detector, Guard
 from tidegate.domain.table import Table
@@ -244,8 +249,12 @@ MAX_TEXT = 1_024  # characters of a categorical value
 _MAX_LISTED = 40  # allowed categories named in one fault
 _TIME_EXAMPLE = 'like "2013-05-01T17:30:00Z", of the years 1 to 9999'
 _MAX_NUMBER = float(np.finfo(np.float32).max)
+_EXACT = 2.0**53 - 1  # no other whole number becomes the same float64 as one up to here
 _NOTHING = frozenset({type(None)})
 _NUMBERS = frozenset({int, float})  # by exact type: a JSON true is a bool, which Python counts among the ints
+_TEXTS = frozenset({str})
+_NUMBERS_OR_NOTHING, _TEXTS_OR_NOTHING = _NUMBERS | _NOTHING, _TEXTS | _NOTHING
+_FLAGS_OR_NOTHING = frozenset({bool}) | _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +291,20 @@ def parse_request(body: bytes, *, max_instances: int) -> PredictionRequest:
 _FIELDS = ("instances", "routing_key")
 
 
+_DIGITS = bytes(ord("0") if chr(code).isdigit() and code < 128 else ord(" ") for code in range(256))
+_LONG = b"0" * 19  # digits: only of so many is an integer that orjson, which has 64 bits for one, reads as a float
+
+
 def read_json(body: bytes) -> Any:
-    """A body's JSON; raises RequestInvalidError (400) when it is no JSON text in UTF-8."""
+    """A body's JSON as the standard library reads it. orjson reads it first; what that refuses (a NaN, half a surrogate
+    pair, a fault) is the standard library's.
+
+    Raises:
+        RequestInvalidError: 400 when the body is no JSON text in UTF-8.
+    """
+    if _LONG not in body.translate(_DIGITS):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(body)
     try:
         return json.loads(body.decode())
     except UnicodeDecodeError as error:
@@ -323,12 +344,150 @@ def routing_key(value: object, path: str) -> str | None:
 def validate(contract: Contract, instances: Sequence[Any], also: frozenset[str] = frozenset()) -> Inputs:
     """Check instances against the contract and turn them into model inputs, column by column.
 
-    A column is accepted as a whole where it can be; only a column with a fault is looked at value by value. Fields
-    named in `also` are passed over: another version that shares the requests knows them.
+    Fields named in `also` are passed over: another version that shares the requests knows them.
 
     Raises:
         RequestInvalidError: names every fault as `instances[3].carrier`, at most `MAX_FAULTS`, and the count of all.
     """
+    validator = _PREPARED.get(id(contract))
+    if validator is None:
+        if len(_PREPARED) >= _MOST_PREPARED:
+            _PREPARED.clear()
+        validator = _PREPARED[id(contract)] = Validator(contract)
+    return validator.inputs(instances, also)
+
+
+class Validator:
+    """`validate` with all prepared that depends on the contract alone, for who keeps it beside the contract.
+
+    Instances that keep the contract are nearly always accepted at once: every value is pulled out once, and types,
+    bounds and texts are looked at for whole columns. What is not accepted so is looked at feature by feature, which
+    finds the faults there are; it also accepts what the arrays cannot judge exactly, numbers beyond `_EXACT`.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        numeric = contract.numeric
+        numbers = [place for place, feature in enumerate(numeric) if feature.kind != "boolean"]
+        flags = [place for place, feature in enumerate(numeric) if feature.kind == "boolean"]
+        order = [*numbers, *flags]
+        ordered = [numeric[place] for place in order]
+        bounds = [_bounds(feature) if feature.kind != "boolean" else (0.0, 1.0) for feature in ordered]
+        self._contract = contract
+        self._names = tuple(feature.name for feature in (*ordered, *contract.categorical, *contract.times))
+        self._known = frozenset(self._names)
+        self._pull = _puller(self._names)
+        self._numbers, self._numeric = len(numbers), len(order)
+        self._places = np.argsort(order) if flags else None
+        self._low = np.array([max(low, -_EXACT) for low, _ in bounds], dtype=np.float64)[:, None]
+        self._high = np.array([min(high, _EXACT) for _, high in bounds], dtype=np.float64)[:, None]
+        self._whole = [place for place, feature in enumerate(ordered) if feature.kind == "integer"]
+        self._missing = np.array([feature.missing == "allow" for feature in ordered], dtype=np.bool_)[:, None]
+        self._texts = tuple((feature, _unproblematic(feature)) for feature in contract.categorical)
+
+    def inputs(self, instances: Sequence[Any], also: frozenset[str] = frozenset()) -> Inputs:
+        """Model inputs; see `validate`."""
+        inputs = self._at_once(instances, also)
+        return _by_feature(self._contract, instances, also) if inputs is None else inputs
+
+    def _at_once(self, instances: Sequence[Any], also: frozenset[str]) -> Inputs | None:
+        """None when a value may break the contract."""
+        if set(map(type, instances)) != {dict}:
+            return None
+        try:
+            pulled = list(map(self._pull, instances))
+            no_others = sum(map(len, instances)) == len(instances) * len(self._names)
+        except KeyError:
+            pulled, no_others = [tuple(map(instance.get, self._names)) for instance in instances], False
+        if not no_others and not all(map((self._known | also).issuperset, instances)):
+            return None
+        columns = list(zip(*pulled, strict=True))
+        numeric = self._numbers_of(columns[: self._numeric], len(instances))
+        if numeric is None:
+            return None
+        split = self._numeric + len(self._texts)
+        categorical = self._texts_of(columns[self._numeric : split], len(instances))
+        if categorical is None:
+            return None
+        times = _times_of(self._contract.times, columns[split:], len(instances))
+        return None if times is None else Inputs(numeric, categorical, times)
+
+    def _numbers_of(self, columns: list[tuple[Any, ...]], rows: int) -> npt.NDArray[np.float32] | None:
+        numbers = set(map(type, chain.from_iterable(columns[: self._numbers])))
+        flags = set(map(type, chain.from_iterable(columns[self._numbers :])))
+        if not (numbers <= _NUMBERS_OR_NOTHING and flags <= _FLAGS_OR_NOTHING):
+            return None
+        try:
+            found = np.fromiter(chain.from_iterable(columns), np.float64, rows * len(columns))
+        except OverflowError:
+            return None
+        found = found.reshape(len(columns), rows)
+        fits = (self._low <= found) & (found <= self._high)
+        if not fits.all():
+            absent = np.isnan(found)
+            if sum(column.count(None) for column in columns) != np.count_nonzero(absent):
+                return None  # a NaN, or no number beyond the bounds
+            if not (fits | (absent & self._missing)).all():
+                return None
+        if self._whole and float in numbers:
+            whole = found[self._whole]
+            if (whole % 1 > 0).any():
+                return None
+        placed = found if self._places is None else found[self._places]
+        return placed.T.astype(np.float32, order="C")
+
+    def _texts_of(self, columns: list[tuple[Any, ...]], rows: int) -> npt.NDArray[Any] | None:
+        if not columns:
+            return np.empty((rows, 0), dtype=np.object_)
+        kinds = set(map(type, chain.from_iterable(columns)))
+        if not kinds <= _TEXTS_OR_NOTHING:
+            return None
+        for (feature, known), column in zip(self._texts, columns, strict=True):
+            for text in set(column) - known:
+                if text is None or _text_problem(feature, text) is not None:
+                    return None
+        texts = chain.from_iterable(columns)
+        filled = texts if kinds == {str} else ("" if text is None else text for text in texts)
+        found = np.fromiter(filled, np.object_, rows * len(columns))
+        return np.ascontiguousarray(found.reshape(len(columns), rows).T)
+
+
+_MOST_PREPARED = 64
+_PREPARED: dict[int, Validator] = {}  # by the identity of contracts, which they keep alive: hashing one takes long
+
+
+def _puller(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """What takes the values of these names out of an instance, in their order."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda instance: tuple([instance[name] for name in names])
+
+
+def _unproblematic(feature: FeatureContract) -> frozenset[str | None]:
+    """Values of which it is known beforehand that the feature takes them."""
+    nothing = (None,) if feature.missing == "allow" else ()
+    any_text = replace(feature, unseen="allow")  # they are known: no need to look each one up among all
+    texts = (text for text in feature.categories or () if _text_problem(any_text, text) is None)
+    return frozenset((*nothing, *texts))
+
+
+def _times_of(
+    features: Sequence[FeatureContract], columns: list[tuple[Any, ...]], rows: int
+) -> npt.NDArray[np.int64] | None:
+    times = np.empty((rows, len(features)), dtype=np.int64)
+    for place, (feature, column) in enumerate(zip(features, columns, strict=True)):
+        kinds = set(map(type, column))
+        if not kinds <= (_TEXTS_OR_NOTHING if feature.missing == "allow" else _TEXTS):
+            return None
+        moments = [NO_TIME if text is None else seconds_of(text) for text in column]
+        seconds = [moment for moment in moments if moment is not None]
+        if len(seconds) < rows:
+            return None
+        times[:, place] = seconds
+    return times
+
+
+def _by_feature(contract: Contract, instances: Sequence[Any], also: frozenset[str]) -> Inputs:
+    """`validate`, one feature after the other; only one with a fault is looked at value by value."""
     found: list[_Found] = []
     names = also.union(feature.name for feature in contract.features)
     rows = [instance if isinstance(instance, dict) else {} for instance in instances]
@@ -346,7 +505,7 @@ def validate(contract: Contract, instances: Sequence[Any], also: frozenset[str] 
     numeric = np.empty((len(rows), len(contract.numeric)), dtype=np.float32)
     categorical = np.empty((len(rows), len(contract.categorical)), dtype=object)
     for position, feature in enumerate(contract.numeric):
-        numeric[:, position] = [math.nan if value is None else value for value in columns[feature.name]]
+        numeric[:, position] = np.array(columns[feature.name], dtype=np.float64)  # None becomes NaN
     for position, feature in enumerate(contract.categorical):
         categorical[:, position] = ["" if value is None else value for value in columns[feature.name]]
     times = np.empty((len(rows), len(contract.times)), dtype=np.int64)
@@ -378,24 +537,24 @@ def answers(contract: Contract, scores: npt.NDArray[np.float32]) -> list[dict[st
         ]
     names = [_label_name(label) for label in contract.classes]
     if contract.task == "multiclass":
-        best = scores.argmax(axis=1).tolist()
-        picked = [(position, position) for position in best]
+        scored = scores.argmax(axis=1).tolist()
+        labels = [contract.classes[position] for position in scored]
     else:
-        decided = (scores[:, contract.positive] >= np.float32(contract.threshold)).tolist()
-        picked = [(contract.positive if yes else 1 - contract.positive, contract.positive) for yes in decided]
+        scored = [contract.positive] * len(rows)
+        words = contract.classes[1 - contract.positive], contract.classes[contract.positive]
+        labels = [words[yes] for yes in (scores[:, contract.positive] >= np.float32(contract.threshold)).tolist()]
+    # The widths of names and rows are one, as the artifact was checked when it was loaded.
     return [
-        {
-            "label": contract.classes[label],
-            "score": row[scored],
-            "probabilities": dict(zip(names, row, strict=True)),
-        }
-        for row, (label, scored) in zip(rows, picked, strict=True)
+        {"label": label, "score": row[place], "probabilities": dict(zip(names, row))}  # noqa: B905
+        for row, label, place in zip(rows, labels, scored, strict=True)
     ]
 
 
 def _decimals(numbers: npt.NDArray[Any]) -> list[list[float]]:
-    """The shortest decimals that name the numbers [n, columns]."""
-    rows: list[list[float]] = numbers.astype(np.str_).astype(np.float64).tolist()
+    """The shortest decimals that name the numbers [n, columns]; a float64 is its own."""
+    rows: list[list[float]] = numbers.tolist()
+    if numbers.dtype == np.float32:
+        rows = orjson.loads(orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY))
     return rows
 
 

@@ -299,17 +299,18 @@ def worst(paths: Sequence[Path], table: Table, loss: Floats) -> list[Path]:
 @dataclass(frozen=True, slots=True)
 class FoundSlice:
     """A part that a search named, on the rows that it was not named by. It is confirmed when its rows are shown to
-    cost more than the others."""
+    cost more than the others. `too_few` says what is lacking to show that; empty when nothing is."""
 
     path: Path
     rows: int
     metric: Estimate | None
     loss_over_rest: Estimate
+    too_few: str = ""
 
     @property
     def confirmed(self) -> bool:
-        """Whether the whole interval lies above 0."""
-        return self.loss_over_rest.low > 0
+        """Whether the whole interval lies above 0, and says enough."""
+        return not self.too_few and self.loss_over_rest.low > 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -320,6 +321,7 @@ class FoundSlice:
             "metric": plain(self.metric),
             "loss_over_rest": plain(self.loss_over_rest),
             "confirmed": self.confirmed,
+            "lacking": self.too_few,
         }
 
 
@@ -327,7 +329,8 @@ def confirm(paths: Sequence[Path], table: Table, loss: Floats, judged: Judged) -
     """Measure slices on rows that did not name them.
 
     `loss_over_rest` is the mean loss within less that of all other rows. Its intervals hold for all slices together
-    (Bonferroni), so that without any real slice one is confirmed in at most (1 - confidence) / 2 of all versions.
+    (Bonferroni), so that without any real slice one is confirmed in at most (1 - confidence) / 2 of all versions. A
+    slice on a few bad days is told and not confirmed: the next such day may be a good one.
 
     Args:
         table: features of the confirming rows; `loss` and `judged` are of the same rows.
@@ -344,9 +347,13 @@ def confirm(paths: Sequence[Path], table: Table, loss: Floats, judged: Judged) -
     found = []
     for path, held in enough:
         sums, counts = each.sums(loss, held)
-        without, within = np.divide(sums, counts).T
+        with np.errstate(invalid="ignore"):  # a resample may draw no day of the slice
+            without, within = np.divide(sums, counts).T
         value = float(loss[held].mean() - loss[~held].mean())
-        found.append(FoundSlice(path, int(held.sum()), _metric(judged, held), each.estimate(value, within - without)))
+        units = min(clusters_of(drawn, np.flatnonzero(part)) for part in (held, ~held))
+        too_few = "" if units >= MIN_HALF_CLUSTERS else f"{units:,} of {MIN_HALF_CLUSTERS} days or groups"
+        over_rest = each.estimate(value, within - without)
+        found.append(FoundSlice(path, int(held.sum()), _metric(judged, held), over_rest, too_few))
     return found
 
 

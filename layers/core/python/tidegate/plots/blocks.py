@@ -16,6 +16,27 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """A count with its share of the row's, which is shaded by it; `right` says whether it counts hits."""
+
+    count: str
+    told: str
+    share: float
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Counts by two names: `rows` down, `columns` across."""
+
+    kind: ClassVar[str] = "matrix"
+    corner: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Names with their values."""
 
@@ -62,7 +83,7 @@ class Checks:
     checks: Sequence[Check]
 
 
-Block = Table | Facts | Note | Figure | Checks
+Block = Table | Matrix | Facts | Note | Figure | Checks
 
 
 @dataclass(frozen=True, slots=True)

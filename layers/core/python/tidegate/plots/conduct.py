@@ -1,6 +1,6 @@
 """Sections of a page that tell how a version behaves: on slices, between groups, with faulty inputs, and by what."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tidegate.plots import pictures
 from tidegate.plots.blocks import Block, Figure, Note, Section, Table, not_measured
@@ -36,7 +36,7 @@ def slices(evaluation: Document) -> Section:
                 number(each["rows"]),
                 interval(read(each["metric"])) if each["metric"] else "–",
                 interval(read(each["loss_over_rest"])),
-                "confirmed" if each["confirmed"] else "not confirmed",
+                "confirmed" if each["confirmed"] else "not confirmed" + _because(each),
             ]
             for each in found
         ]
@@ -44,6 +44,10 @@ def slices(evaluation: Document) -> Section:
         caption = "Where the model errs most, searched on one half of the holdout and measured on the other."
         blocks.append(Table(head, rows, caption))
     return Section(key, title, blocks, "One number for all rows can hide a fault in some of them.")
+
+
+def _because(found: Document) -> str:
+    return f": {found['lacking']}" if found.get("lacking") else ""
 
 
 def _judged(evaluation: Document, judged: Sequence[Document]) -> Figure:
@@ -77,8 +81,9 @@ def _place(part: Document) -> str:
     return f"{part['column']} {part['value']}"
 
 
-def fairness(evaluation: Document) -> Section:
-    """Groups of each sensitive column, the differences between them, and decisions that turn with the column alone."""
+def fairness(evaluation: Document, booleans: Collection[str]) -> Section:
+    """Groups of each sensitive column, the differences between them, and decisions that turn with the column alone.
+    `booleans` are the features that are true or false."""
     key, title, sections = "fairness", "Fairness", evaluation["sections"]
     columns: Document = sections.get("fairness") or {}
     flips: Sequence[Document] = sections.get("flips") or ()
@@ -93,7 +98,7 @@ def fairness(evaluation: Document) -> Section:
                 each["column"],
                 interval(read(each["changed"])) if "changed" in each else "–",
                 number(each.get("rows")),
-                each.get("problem") or ", ".join(number(value) for value in each["values"]),
+                each.get("problem") or ", ".join(_value(value, each["column"] in booleans) for value in each["values"]),
             ]
             for each in flips
         ]
@@ -122,11 +127,14 @@ def _groups(column: str, found: Document, metric: str) -> list[Block]:
         return [Table(head, rows, f"Groups of {column}")]
     drawn = sorted(groups, key=lambda group: -group["rows"])[:_DRAWN]
     told = "; ".join(_difference(measure, found[measure]) for measure in _DIFFERENCES if found.get(measure))
+    lacking = ", ".join(words(measure) for measure in _DIFFERENCES if not found.get(measure))
     said = (
         f"Differences between groups of {column}: {told}."
         if told
         else f"Groups of {column}; fewer than two have enough rows to be compared."
     )
+    if told and lacking:
+        said += f" Not compared, since fewer than two groups have enough rows for it: {lacking}."
     svg = pictures.rates(
         [group["group"] for group in drawn],
         [(words(rate), [group.get(rate) for group in drawn]) for rate in shown],
@@ -140,7 +148,12 @@ def _difference(measure: str, found: Document) -> str:
     return f"{words(measure)} {interval(read(found))}{between}"
 
 
-def robustness(evaluation: Document) -> Section:
+def _value(value: object, boolean: bool) -> str:
+    """Of a feature; a truth value is a number to the model."""
+    return number(bool(value) if boolean else value)
+
+
+def robustness(evaluation: Document, booleans: Collection[str]) -> Section:
     """What is lost when inputs are missing, inexact or extreme."""
     key, title, found = "robustness", "Robustness", evaluation["sections"].get("robustness")
     if not found:
@@ -166,7 +179,7 @@ def robustness(evaluation: Document) -> Section:
         rows = [
             [
                 each["feature"],
-                f"{number(each['from'])} to {number(each['to'])}",
+                " to ".join(_value(each[end], each["feature"] in booleans) for end in ("from", "to")),
                 number(each["mean_change"]),
                 number(each["largest_change"]),
             ]
@@ -193,7 +206,8 @@ def _guarded(metric: str, guard: Document) -> str:
 
 def _missing(metric: str, hurt: Sequence[Document]) -> Figure:
     worst = hurt[0]
-    said = f"Without {worst['feature']} {metric} is worse by {interval(read(worst, 'drop'))}, the most of {len(hurt)}."
+    of = f"the most of {len(hurt)}" if len(hurt) > 1 else "the only one that may be missing"
+    said = f"Without {worst['feature']} {metric} is worse by {interval(read(worst, 'drop'))}, {of}."
     rows = [Row(each["feature"], read(each, "drop")) for each in hurt]
     svg = pictures.intervals(rows[:_DRAWN], Words("Missing features", said), label=f"loss of {metric}", line=0)
     table = Table(("feature that is missing", f">loss of {metric}"), [[row.name, interval(row.found)] for row in rows])
@@ -233,17 +247,19 @@ def _dependence(found: Document) -> Figure:
     means = [read(point, "mean") for point in points]
     low, high = min(points, key=lambda each: each["mean"]), max(points, key=lambda each: each["mean"])
     score = f"score of {found['class']}" if "class" in found else "mean score"
+    boolean = found["kind"] == "boolean"
     said = (
-        f"{score.capitalize()} by {name}: least, {number(low['mean'])}, at {number(low['at'])}, "
-        f"most, {number(high['mean'])}, at {number(high['at'])}."
+        f"{score[0].upper()}{score[1:]} by {name}: least, {number(low['mean'])}, at {_value(low['at'], boolean)}, "
+        f"most, {number(high['mean'])}, at {_value(high['at'], boolean)}."
     )
     told = Words(f"Dependence on {name}", said)
     if found["kind"] in {"numeric", "integer"}:
         svg = pictures.band([point["at"] for point in points], means, told, label=name, up=score)
     else:
-        rows = [Row(number(point["at"]), mean) for point, mean in zip(points, means, strict=True)]
+        rows = [Row(_value(point["at"], boolean), mean) for point, mean in zip(points, means, strict=True)]
         svg = pictures.intervals(rows, told, label=score)
     rows_told = [
-        [number(point["at"]), interval(mean), number(point["rows"])] for point, mean in zip(points, means, strict=True)
+        [_value(point["at"], boolean), interval(mean), number(point["rows"])]
+        for point, mean in zip(points, means, strict=True)
     ]
     return Figure(svg, said, Table((name, f">{score}", ">training rows"), rows_told))

@@ -8,20 +8,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from tidegate.plots import conduct, quality, record
 from tidegate.plots.numbers import interval, read
 from tidegate.ports import Dossier
+from tidegate.spec import FeatureKind
 
 
 def draw(dossier: Dossier) -> str:
     """The page as HTML. The same dossier gives the same text; parts that were not measured are said to be missing."""
     evaluation, task = dossier.report["evaluation"], dossier.spec.task
+    booleans = {feature.name for feature in dossier.spec.features if feature.kind is FeatureKind.BOOLEAN}
     judged = (
         record.data(dossier),
         record.features(dossier),
         quality.performance(evaluation, task),
         quality.calibration(evaluation, task),
-        quality.threshold(evaluation, task),
+        quality.decisions(evaluation, task),
         conduct.slices(evaluation),
-        conduct.fairness(evaluation),
-        conduct.robustness(evaluation),
+        conduct.fairness(evaluation, booleans),
+        conduct.robustness(evaluation, booleans),
         conduct.explanations(evaluation),
         record.compute(dossier),
         record.lineage(dossier),

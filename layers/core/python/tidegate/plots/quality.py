@@ -1,10 +1,10 @@
-"""Sections of a page that tell how good a version is: curves or residuals, calibration, the threshold."""
+"""Sections of a page that tell how good a version is: curves or residuals, calibration, decisions."""
 
 from tidegate.domain.evaluation import Estimate
 from tidegate.plots import pictures
-from tidegate.plots.blocks import Block, Facts, Figure, Note, Section, Table, not_measured
+from tidegate.plots.blocks import Block, Cell, Facts, Figure, Matrix, Note, Section, Table, not_measured
 from tidegate.plots.numbers import Document, interval, number, percent, read
-from tidegate.plots.pictures import Words
+from tidegate.plots.pictures import Row, Words
 from tidegate.spec import Task
 
 _CHOSEN = {
@@ -13,18 +13,95 @@ _CHOSEN = {
     "value": "chosen on validation rows by what decisions are worth",
 }
 _LISTED_POINTS = 11
+_DRAWN_CLASSES = 16
+_MATRIX_CLASSES = 20
+_LISTED_CONFUSIONS = 20
 
 
 def performance(evaluation: Document, task: Task) -> Section:
-    """ROC and precision-recall curves of a binary model, residuals of a regression."""
+    """ROC and precision-recall curves of a binary model, recall and precision by class, residuals of a regression."""
     key, title, sections = "performance", "Performance", evaluation["sections"]
     if sections.get("curves"):
         return Section(key, title, (_roc(evaluation), _precision(evaluation)))
     if sections.get("residuals"):
         return Section(key, title, _residuals(sections["residuals"]), "A residual is the outcome less the prediction.")
-    if task is Task.MULTICLASS:
-        return Section(key, title, (Note("Several classes have no single curve; see the metrics of the verdict."),))
+    if task is Task.MULTICLASS and sections.get("confusion"):
+        found = sections["confusion"]
+        blocks = (_by_class(found, "recall"), _by_class(found, "precision"))
+        return Section(key, title, blocks, "Several classes have no single curve, so each is told by itself.")
     return not_measured(key, title)
+
+
+_MEANING = {
+    "recall": "Recall: of the rows that are of a class, the share that is answered with it.",
+    "precision": "Precision: of the rows that are answered with a class, the share that is of it.",
+}
+
+
+def _by_class(found: Document, share: str) -> Figure:
+    """One of the two shares for each class, the worst first."""
+    counts = found["counts"]
+    rows = [sum(line) for line in (counts if share == "recall" else zip(*counts, strict=True))]
+    known = [
+        (Row(number(label), read(each)), count)
+        for label, each, count in zip(found["classes"], found[share], rows, strict=True)
+        if each
+    ]
+    known.sort(key=lambda each: each[0].found.value)
+    lacking = [number(label) for label, each in zip(found["classes"], found[share], strict=True) if not each]
+    worst = known[0][0]
+    said = f"Least, {interval(worst.found)}, for {worst.name}."
+    if lacking:
+        said += f" No rows: {', '.join(lacking)}."
+    drawn = [row for row, _ in known[:_DRAWN_CLASSES]]
+    more = f" The {len(drawn)} least of {len(known)} are drawn." if len(drawn) < len(known) else ""
+    svg = pictures.intervals(drawn, Words(f"{share.capitalize()} by class", said), label=share)
+    counted = "rows of it" if share == "recall" else "answers of it"
+    table = Table(
+        ("class", f">{counted}", f">{share}"), [[row.name, number(count), interval(row.found)] for row, count in known]
+    )
+    return Figure(svg, f"{_MEANING[share]} {said}{more}", table)
+
+
+def _confusion(found: Document) -> Matrix | Table:
+    """The whole table, or of very many classes what is confused most often."""
+    names, counts = [number(label) for label in found["classes"]], found["counts"]
+    mistakes = sorted(
+        (
+            (rows, sum(line), names[true], names[answer])
+            for true, line in enumerate(counts)
+            for answer, rows in enumerate(line)
+            if rows and answer != true
+        ),
+        key=lambda each: -each[0],
+    )
+    if len(names) > _MATRIX_CLASSES:
+        lines = [
+            [true, answer, number(rows), percent(rows / of)] for rows, of, true, answer in mistakes[:_LISTED_CONFUSIONS]
+        ]
+        head = ("what is true", "what is answered", ">rows", ">share of the true class")
+        return Table(head, lines, f"The commonest of {len(mistakes):,} confusions among {len(names)} classes.")
+    most = "No row is answered wrongly."
+    if mistakes:
+        rows, of, true, answer = mistakes[0]
+        most = f"Most often {true} is taken for {answer}: {rows:,} of {of:,} rows, {percent(rows / of)}."
+    caption = f"Held-out rows by what is true (down) and what is answered (across), with the share of the line. {most}"
+    matrix = [
+        (
+            name,
+            [
+                Cell(
+                    number(rows),
+                    f"{100 * rows / sum(line):.0f} %" if rows else "",
+                    rows / max(1, sum(line)),
+                    true == answer,
+                )
+                for answer, rows in enumerate(line)
+            ],
+        )
+        for true, (name, line) in enumerate(zip(names, counts, strict=True))
+    ]
+    return Matrix("is / answered", names, matrix, caption)
 
 
 def _roc(evaluation: Document) -> Figure:
@@ -97,11 +174,6 @@ def _residuals(found: Document) -> list[Block]:
             Table(("prediction", ">rows", ">mean", ">5 %", ">median", ">95 %"), rows),
         ),
     ]
-    given = found.get("interval")
-    if given:
-        share, level = interval(read(given["coverage"])), percent(given["level"])
-        text = f"Intervals of {level} hold {share} of the outcomes; they are {number(given['width'])} wide."
-        blocks.append(Note(text))
     return blocks
 
 
@@ -112,7 +184,7 @@ def calibration(evaluation: Document, task: Task) -> Section:
     """Whether probabilities are what they say."""
     key, title, found = "calibration", "Calibration", evaluation["sections"].get("calibration")
     if task is Task.REGRESSION:
-        return Section(key, title, (Note("A regression gives no probabilities that could be calibrated."),))
+        return Section(key, title, (Note(_coverage(evaluation["sections"].get("residuals", {}).get("interval"))),))
     if not found:
         return not_measured(key, title)
     points = [
@@ -139,17 +211,46 @@ def calibration(evaluation: Document, task: Task) -> Section:
     return Section(key, title, (Figure(svg, said, table), facts), lead)
 
 
-def threshold(evaluation: Document, task: Task) -> Section:
-    """From which score the model says yes, and what that is worth."""
-    key, title, found = "threshold", "Decisions", evaluation["sections"].get("threshold")
-    if task is not Task.BINARY:
-        return Section(key, title, (Note("Only a binary model has a threshold from which it says yes."),))
-    if not found:
+def _coverage(given: Document | None) -> str:
+    """Of a regression: whether its intervals hold what they promise."""
+    said = "A regression gives no probabilities that could be calibrated"
+    if not given:
+        return f"{said}, and intervals are not asked for (interval)."
+    share, level = interval(read(given["coverage"])), percent(given["level"])
+    return f"{said}. Intervals of {level} hold {share} of the outcomes; they are {number(given['width'])} wide."
+
+
+def decisions(evaluation: Document, task: Task) -> Section:
+    """What is answered where: the threshold of a binary model and its worth, and what is confused with what."""
+    key, title = "decisions", "Decisions"
+    found, confused = (evaluation["sections"].get(name) for name in ("threshold", "confusion"))
+    if task is Task.REGRESSION:
+        return Section(key, title, (Note("A regression answers with a number and decides nothing."),))
+    if not found and not confused:
         return not_measured(key, title)
+    blocks: list[Block] = _worth(found) if found else [Note("The class with the highest probability is answered.")]
+    if confused:
+        blocks.append(_confusion(confused))
+        if task is Task.BINARY:
+            blocks.append(_shares(confused))
+    return Section(key, title, blocks)
+
+
+def _shares(found: Document) -> Table:
+    """Recall and precision of both classes."""
+    rows = [
+        [number(label), *(interval(read(each)) if each else "–" for each in shares)]
+        for label, *shares in zip(found["classes"], found["recall"], found["precision"], strict=True)
+    ]
+    caption = " ".join(_MEANING.values())
+    return Table(("class", ">recall", ">precision"), rows, caption)
+
+
+def _worth(found: Document) -> list[Block]:
     value, chosen = found["value"], _CHOSEN.get(found["chosen_by"], found["chosen_by"])
     facts = [("Threshold", f"{value:.4g}, {chosen}")]
     if "value_per_1000" not in found:
-        return Section(key, title, (Facts(facts), Note("What decisions are worth is not declared (value).")))
+        return [Facts(facts), Note("What decisions are worth is not declared (value).")]
     unit = f"{found['currency']} for 1,000 decisions"
     facts.append(("Worth", f"{interval(read(found['value_per_1000']))} {unit}"))
     facts.append(("Worth at 0.5", f"{interval(read(found['at_default']))} {unit}"))
@@ -158,4 +259,4 @@ def threshold(evaluation: Document, task: Task) -> Section:
     said = f"Worth of 1,000 decisions by threshold; on these rows the most, {number(best[1])}, at {best[0]:.2f}."
     svg = pictures.worth(points, value, Words("Worth by threshold", said), up=f"{found['currency']} for 1,000")
     rows = [[f"{at:.2f}", number(amount)] for at, amount in points[::10]]
-    return Section(key, title, (Figure(svg, said, Table((">threshold", f">{unit}"), rows)), Facts(facts)))
+    return [Figure(svg, said, Table((">threshold", f">{unit}"), rows)), Facts(facts)]

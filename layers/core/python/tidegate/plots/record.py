@@ -9,7 +9,7 @@ from tidegate.plots.blocks import Block, Check, Checks, Facts, Figure, Note, Sec
 from tidegate.plots.numbers import Document, interval, moment, number, percent, period, person, read, size, words
 from tidegate.plots.pictures import Row, Words
 from tidegate.ports import Dossier
-from tidegate.spec import Feature
+from tidegate.spec import Feature, ModelSpec, Task
 
 OUTCOMES = {
     "pass": "passed",
@@ -78,6 +78,7 @@ def data(dossier: Dossier) -> Section:
         ),
         ("Personal data", ", ".join(dataset.pii) or "none declared"),
         ("Known only after the fact", ", ".join(dataset.outcome) or "none declared"),
+        ("Held out", _held_out(dossier.spec)),
     ]
     if version.lineage:
         facts.append(("Made of", version.lineage))
@@ -94,15 +95,28 @@ def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
 
 
+def _held_out(spec: ModelSpec) -> str:
+    whole = f"whole groups of {spec.group}" if spec.group else ""
+    if spec.time:
+        return f"the latest rows by {spec.time}{whole and f', {whole}'}"
+    return f"{whole or 'rows'} drawn by chance (seed {spec.seed}){'' if whole else f', stratified by {spec.target}'}"
+
+
 def _parts(lineage: Document) -> Table:
+    timed = any(lineage["periods"].values())
     rows = [
-        [name, number(lineage["rows"][part]), period(lineage["periods"][part]), _target(lineage["target"][part])]
+        [
+            name,
+            number(lineage["rows"][part]),
+            *([period(lineage["periods"][part])] if timed else []),
+            _target(lineage["target"][part]),
+        ]
         for part, name in _PARTS.items()
     ]
     caption = (
         "Candidates are fitted on training, chosen on validation; the version is fitted on both, judged on the holdout."
     )
-    return Table(("part", ">rows", "first and last row", "target"), rows, caption)
+    return Table(("part", ">rows", *(["first and last row"] if timed else []), "target"), rows, caption)
 
 
 def _target(found: Document) -> str:
@@ -147,14 +161,34 @@ def features(dossier: Dossier) -> Section:
         for each in dossier.spec.features
     ]
     head = ("feature", "kind", "allowed", "may be missing", ">missing in data", ">strength alone", "meaning")
-    blocks: list[Block] = [Table(head, rows)]
-    if dossier.spec.computed:
-        computed = [[each.name, each.expression, each.unit or "", each.description] for each in dossier.spec.computed]
-        blocks.append(Table(("computed feature", "expression", "unit", "meaning"), computed))
+    blocks: list[Block] = [_filled(head, rows)]
+    computed: Sequence[Document] = dossier.report["lineage"].get("computed") or ()
+    if computed:
+        lines = [
+            [each["name"], each["expression"], each["unit"] or "", _learned(each), each["description"]]
+            for each in computed
+        ]
+        caption = "Computed inside the model from the features above; requests do not send them."
+        blocks.append(_filled(("computed feature", "expression", "unit", "learned", "meaning"), lines, caption))
+    measure = "R2, 0 without" if dossier.spec.task is Task.REGRESSION else "AUC, 0.5 without"
     lead = (
-        f"{len(rows):,} features. Strength alone says how well the feature by itself foretells the target in training."
+        f"{len(rows):,} features. Strength alone says how well the feature by itself foretells the target in training "
+        f"({measure} skill, 1 at best)."
     )
     return Section("features", "Features", blocks, lead)
+
+
+def _filled(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> Table:
+    """Without columns that say nothing in any row."""
+    kept = [place for place in range(len(head)) if any(row[place] for row in rows)]
+    return Table([head[place] for place in kept], [[row[place] for place in kept] for row in rows], caption)
+
+
+def _learned(computed: Document) -> str:
+    return "; ".join(
+        f"{each['groups']:,} rates by {', '.join(each['by'])}, overall {number(each['overall'])}"
+        for each in computed["learned"]
+    )
 
 
 def _allowed(feature: Feature) -> str:
@@ -176,15 +210,23 @@ def compute(dossier: Dossier) -> Section:
     found, lineage = dossier.report["evaluation"], dossier.report["lineage"]
     latency, parity = found["latency_ms"], found["parity"]
     tried: Sequence[Document] = lineage.get("candidates", ())
-    differs = f"scores differ by at most {parity['max_difference']:.2g} from scikit-learn's on {parity['rows']:,} rows"
+    flips = "" if parity["flips"] is None else f"; {parity['flips']:,} labels differ"
+    differs = "values" if parity["flips"] is None else "scores"
+    differs += (
+        f" differ by at most {parity['max_difference']:.2g} from scikit-learn's on {parity['rows']:,} rows{flips}"
+    )
+    cost = found["sections"].get("cost")
     facts = [
         ("One row", f"{number(latency['p50'])} ms half the time, {number(latency['p99'])} ms 99 times in 100"),
         ("Loading", f"{number(found['load_ms'])} ms"),
         ("Artifact", f"{size(found['artifact_bytes'])} of ONNX"),
         ("Memory", f"{found['peak_memory_mib']:.0f} MiB at most while it was evaluated"),
-        ("Parity", f"{differs}; {parity['flips']:,} labels differ"),
+        ("Parity", differs),
         ("Search", f"{len(tried):,} candidates, {number(sum(each['fit_seconds'] for each in tried))} s of fitting"),
     ]
+    if cost:
+        told = f"{cost['per_1000_usd']:.3g} USD for 1,000 requests at {cost['memory_mb']:,} MB, by an estimate"
+        facts.append(("Cost", told))
     return Section("compute", "What it takes", (Facts(facts),))
 
 
@@ -202,6 +244,7 @@ def lineage(dossier: Dossier) -> Section:
         ("Gate report", f"sha256 {version.report_sha256}"),
         ("Code", version.code_version),
         ("Locked packages", f"sha256 {version.lock_hash}"),
+        ("Made with", _environment(found.get("environment") or {})),
         ("Seed", str(found["seed"])),
     ]
     rows = [
@@ -218,6 +261,15 @@ def lineage(dossier: Dossier) -> Section:
     return Section("lineage", "Lineage", (Facts(facts), tried))
 
 
+def _environment(found: Document) -> str:
+    """The parts that numbers depend on most; the gate's report has all."""
+    if not found:
+        return "not recorded"
+    packages = found.get("packages", {})
+    named = [f"{name} {packages[name]}" for name in ("scikit-learn", "numpy", "skl2onnx") if name in packages]
+    return f"Python {found['python']}, {', '.join(named)}, on {found['machine']}"
+
+
 def approvals(dossier: Dossier) -> Section:
     """Who has to agree, how it would go out, and where to read what happened since."""
     version, rules = dossier.version, dossier.spec.release
@@ -228,9 +280,10 @@ def approvals(dossier: Dossier) -> Section:
         else "none is asked for"
     )
     if dossier.report["verdict"]["accepted"]:
-        steps = ", ".join(f"{step:g} %" for step in rules.steps) or "at once"
+        steps = ", ".join(f"{step:g} %" for step in rules.steps)
         shadow = f"{rules.shadow_minutes:g} minutes as a shadow, then " if rules.shadow_minutes else ""
-        way = f"{shadow}shares of the requests: {steps}; watched for {rules.watch_hours:g} hours"
+        shares = f"shares of the requests: {steps}" if steps else "all requests at once"
+        way = f"{shadow}{shares}; watched for {rules.watch_hours:g} hours"
         facts = [("Approval", asked), ("Way to its users", way)]
     else:
         facts = [("Approval", "not asked for, since the gate rejected it"), ("Way to its users", "none")]
@@ -260,10 +313,10 @@ def card(dossier: Dossier, others: Sequence[Section]) -> Section:
         "Factors": factors or "none declared: neither slices nor sensitive columns",
         "Metrics": f"{evaluation['metric']} decides; measured are {', '.join(evaluation['metrics'])}. Intervals of "
         f"{percent(evaluation['confidence'])} from {drawn}",
-        "Evaluation data": f"{evaluation['rows']:,} held-out rows of {version.dataset}, "
-        f"{period(periods.get('holdout'))}",
-        "Training data": f"{number(lineage.get('training_rows'))} rows of {version.dataset} {version.dataset_version}, "
-        f"from {period(periods.get('fit')).partition(' to ')[0]} on",
+        "Evaluation data": f"{evaluation['rows']:,} held-out rows of {version.dataset}"
+        + (f", {period(periods['holdout'])}" if periods.get("holdout") else f"; {_held_out(spec)}"),
+        "Training data": f"{number(lineage.get('training_rows'))} rows of {version.dataset} {version.dataset_version}"
+        + (f", from {moment(periods['fit'][0])} on" if periods.get("fit") else ""),
         "Quantitative analyses": "the sections above, each number with its interval",
         "Ethical considerations": _ethics(dossier),
         "Caveats": f"not measured: {', '.join(gaps)}" if gaps else "no section of this page is without measurements",

@@ -405,15 +405,14 @@ def _parity(scores: Column, reference: bytes, contract: Contract, tolerance: flo
     expected = Table.from_npz(reference)[SCORES_OUTPUT]
     served = scores.astype(np.float64)
     difference = np.abs(served - expected) / np.maximum(1.0, np.abs(expected))
+    flips: int | None = None
     match contract.task:
         case "binary":
             column = contract.positive
-            flipped = (served[:, column] >= contract.threshold) != (expected[:, column] >= contract.threshold)
+            flips = int(((served >= contract.threshold) != (expected >= contract.threshold))[:, column].sum())
         case "multiclass":
-            flipped = served.argmax(axis=1) != expected.argmax(axis=1)
-        case "regression":
-            flipped = np.zeros(len(served), dtype=np.bool_)
-    return Parity(len(served), float(difference.max(initial=0.0)), tolerance, int(flipped.sum()))
+            flips = int((served.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    return Parity(len(served), float(difference.max(initial=0.0)), tolerance, flips)
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, float]:

@@ -87,8 +87,11 @@ def examine(
         min_rows=max(LEAST_ROWS, spec.gate.min_rows // 5),
         positive=reference.positive,
     )
-    booleans = {feature.name for feature in spec.features if feature.kind is FeatureKind.BOOLEAN}
-    partings = {name: part(holdout[name], boolean=name in booleans) for name in (*spec.gate.slices, *spec.sensitive)}
+    booleans = _booleans(spec)
+    champions = _booleans(_champion_spec(ref, models, versions, artifacts)).difference(spec.feature_names)
+    partings = {
+        name: part(holdout[name], boolean=name in booleans | champions) for name in (*spec.gate.slices, *spec.sensitive)
+    }
     slices = judge(judged, {name: partings[name] for name in spec.gate.slices})
     searched = [feature.name for feature in spec.features if feature.kind is not FeatureKind.TIME]
     found = _search(search, spec, holdout.select(searched), booleans, judged) if searched else []
@@ -114,6 +117,16 @@ def examine(
         confirmed=sum(each.confirmed for each in found),
         sensitive=len(spec.sensitive),
     )
+
+
+def _booleans(spec: ModelSpec | None) -> set[str]:
+    return {feature.name for feature in spec.features if feature.kind is FeatureKind.BOOLEAN} if spec else set()
+
+
+def _champion_spec(ref: RunRef, models: Models, versions: Versions, artifacts: Artifacts) -> ModelSpec | None:
+    """Of the version that this one was compared with."""
+    champion = json.loads(artifacts.get(ref.evaluation_key))["champion"]
+    return champion and models.spec(ref.model, versions.version(ref.model, champion["version"]).spec_digest)
 
 
 def _reference(artifacts: Artifacts, ref: RunRef) -> Reference:

@@ -1,7 +1,7 @@
 """Serve a model: which version answers, its verified artifact, the answer, and the fallback where there is none.
 
-On the inference path: standard library and numpy only. What is kept between requests is bounded: routes by time and
-number, sessions and fallbacks by bytes, refused artifacts by time.
+On the inference path: standard library, numpy and orjson only. What is kept between requests is bounded: routes by time
+and number, sessions and fallbacks by bytes, refused artifacts by time.
 """
 
 import math
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tidegate.domain.capture import UNANSWERED, Capture, ShadowAnswer
 from tidegate.domain.fallback import Fallback
 from tidegate.domain.guard import Detector
-from tidegate.domain.ids import RANDOM_BYTES, uuid7
-from tidegate.domain.prediction import Contract, Inputs, PredictionRequest, Rulebook, answers, validate
+from tidegate.domain.ids import RANDOM_BYTES, uuid7s
+from tidegate.domain.prediction import Contract, Inputs, PredictionRequest, Rulebook, Validator, answers, validate
 from tidegate.domain.route import FallbackRef, Route, Served
 from tidegate.domain.routing import Arm, Choice, Reason, Why, choose, named, serving
 from tidegate.errors import (
@@ -30,7 +30,7 @@ from tidegate.errors import (
     TidegateError,
     UnavailableError,
 )
-from tidegate.steps.timelimit import TimeLimit
+from tidegate.steps.timelimit import Pace, TimeLimit
 
 if TYPE_CHECKING:  # not worth their share of a cold start
     from tidegate.ports import (
@@ -69,8 +69,10 @@ class _Known:
 @dataclass(frozen=True, slots=True)
 class _Session:
     scorer: "Scorer"
+    validator: Validator
     rulebook: Rulebook
     detector: Detector | None
+    pace: Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +172,7 @@ class Inference:
         """
         started = self._stopwatch()
         now, count = self._clock.now(), len(request.instances)
-        chance = randomness(RANDOM_BYTES * count)
-        ids = [uuid7(now, chance[RANDOM_BYTES * row : RANDOM_BYTES * (row + 1)]) for row in range(count)]
+        ids = uuid7s(now, randomness(RANDOM_BYTES * count))
         route = self._served(model)
         key = ids[0] if request.routing_key is None else request.routing_key
         choices = self._choices(route, key, request.version)
@@ -303,7 +304,7 @@ class Inference:
         """
         try:
             session = self._session(route.model, choice.served)
-            inputs, found = self._scored(route, session.scorer, instances, remaining)
+            inputs, found = self._scored(route, session, instances, remaining)
             return None, session, self._marked(session.detector, inputs, found)
         except RequestInvalidError as error:
             if choice.arm is not Arm.CANDIDATE or route.champion is None:
@@ -319,13 +320,14 @@ class Inference:
             return _Missed(why, error, choice.reason), None, []
 
     def _scored(
-        self, route: Route, scorer: "Scorer", instances: Sequence[Any], remaining: Callable[[], float]
+        self, route: Route, session: _Session, instances: Sequence[Any], remaining: Callable[[], float]
     ) -> tuple[Inputs, list[dict[str, Any]]]:
         """Inputs and answers by row, within the time there is."""
-        inputs = validate(scorer.contract, instances, frozenset(route.fields))
+        scorer = session.scorer
+        inputs = session.validator.inputs(instances, frozenset(route.fields))
         seconds = min(self._scoring_seconds, remaining() - SPARE_SECONDS)
         try:
-            scores = self._time_limit.call(lambda: scorer.score(inputs), seconds)
+            scores = self._time_limit.call(lambda: scorer.score(inputs), seconds, session.pace, len(instances))
         except ScoringTimeoutError:
             scorer.stop()
             raise
@@ -426,7 +428,7 @@ class Inference:
         found: list[dict[str, Any]] = []
         said = ""
         try:
-            _, found = self._scored(route, self._session(route.model, route.shadow).scorer, instances, remaining)
+            _, found = self._scored(route, self._session(route.model, route.shadow), instances, remaining)
         except Exception as error:  # noqa: BLE001  nothing of it reaches the caller
             said = type(error).__name__
             self._signals.count("ShadowErrors")
@@ -466,7 +468,8 @@ class Inference:
 
         def opened(data: bytes) -> _Session:
             scorer = self._load(data)
-            return _Session(scorer, Rulebook.of(scorer.contract), Detector.of(scorer.contract))
+            contract = scorer.contract
+            return _Session(scorer, Validator(contract), Rulebook.of(contract), Detector.of(contract), Pace())
 
         return self._opened(model, served, opened)
 

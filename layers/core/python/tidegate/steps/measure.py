@@ -13,6 +13,7 @@ import numpy as np
 
 from tidegate.contracts import DEFAULT_THRESHOLD, worth
 from tidegate.domain.calibration import calibration, curves
+from tidegate.domain.confusion import confusion
 from tidegate.domain.dependence import dependence
 from tidegate.domain.evaluation import CANDIDATE, Arm, Estimate, paired_bootstrap
 from tidegate.domain.flips import flips
@@ -140,14 +141,24 @@ class Measure:
                     "calibration": calibration(event, score, trial.resampling),
                     "curves": curves(event, score),
                     "threshold": self._threshold(),
+                    "confusion": self._confusion(),
                 }
             case "multiclass":
                 decided = scores.argmax(axis=1)
-                return {"calibration": calibration(decided == target, scores.max(axis=1), trial.resampling)}
+                return {
+                    "calibration": calibration(decided == target, scores.max(axis=1), trial.resampling),
+                    "confusion": self._confusion(),
+                }
             case "regression":
                 given = contract.interval
                 interval = given and coverage(target, scores[:, 0], given.level, given.half_width, trial.resampling)
                 return {"residuals": residuals(target, scores[:, 0]) | {"interval": interval}}
+
+    def _confusion(self) -> dict[str, Any]:
+        """At the decision threshold of a binary model; else the likeliest class is the answer."""
+        trial, classes = self.trial, self.trial.contract.classes
+        decided = trial.decisions(trial.scores)
+        return {"classes": list(classes)} | confusion(trial.rows[TARGET], decided, len(classes), trial.resampling)
 
     def _threshold(self) -> dict[str, Any]:
         """The threshold, who chose it and, where decisions have a worth, what 1,000 of them are worth at it, at the

@@ -2,10 +2,14 @@
 
 Arithmetic in C cannot be interrupted from Python, and onnxruntime looks at its stop flag only between operators, of
 which a model may have one. Waiting is what can end, so the wait is what is bounded: a call that runs over is left to
-itself, its thread goes away when it is done, and the next call gets a new one. It costs about 10 µs a call.
+itself, its thread goes away when it is done, and the next call gets a new one.
+
+Two changes of threads take several times as long as a small model. So a call whose like has lately been far faster than
+it has to be is made by the caller itself; docs/adr/0011-short-calls-are-made-by-their-caller.md weighs that.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -14,6 +18,32 @@ from tidegate.errors import ScoringTimeoutError
 
 T = TypeVar("T")
 MAX_ABANDONED = 4  # calls left to themselves; with so many of them at work nothing new is begun
+KNOWN_CALLS = 20  # made beside the caller before one is made by it
+MARGIN = 20.0  # times as long as the slowest of late is what a call by its caller may take
+_FORGETTING = 0.99  # a stall of the machine is forgotten after some hundred calls
+
+
+class Pace:
+    """How long the calls of one kind take that differ in their rows: for `TimeLimit.call`."""
+
+    __slots__ = ("_calls", "_most_rows", "_slowest")
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is known any more."""
+        self._calls, self._most_rows, self._slowest = 0, 0, 0.0
+
+    def is_short(self, rows: int, seconds: float) -> bool:
+        """Whether a call is known to be done well within `seconds`."""
+        return self._calls >= KNOWN_CALLS and rows <= self._most_rows and self._slowest * MARGIN <= seconds
+
+    def note(self, rows: int, seconds: float) -> None:
+        """A call took so long."""
+        self._calls += 1
+        self._most_rows = max(self._most_rows, rows)
+        self._slowest = max(seconds, self._slowest * _FORGETTING)
 
 
 class TimeLimit:
@@ -24,12 +54,29 @@ class TimeLimit:
         self._worker: _Worker | None = None
         self._abandoned: set[_Worker] = set()
 
-    def call(self, function: Callable[[], T], seconds: float) -> T:
+    def call(self, function: Callable[[], T], seconds: float, pace: Pace | None = None, rows: int = 1) -> T:
         """What the function returns or raises.
+
+        With the pace of such calls, one that is known to be short is made in this thread. Should it take longer than
+        `seconds` all the same, its answer is returned late, and the calls after it are made beside again.
 
         Raises:
             ScoringTimeoutError: it did not end within `seconds`, or too many others before it have not ended yet.
         """
+        pace = pace or Pace()
+        began = time.perf_counter()
+        try:
+            found = function() if pace.is_short(rows, seconds) else self._beside(function, seconds)
+        except ScoringTimeoutError:
+            pace.forget()
+            raise
+        took = time.perf_counter() - began
+        pace.note(rows, took)
+        if took > seconds:
+            pace.forget()
+        return found
+
+    def _beside(self, function: Callable[[], T], seconds: float) -> T:
         with self._lock:
             self._abandoned = {worker for worker in self._abandoned if worker.is_alive()}
             full = len(self._abandoned) >= MAX_ABANDONED
