@@ -294,10 +294,9 @@ class _Draw:
     def taken(self, ids: Sequence[str]) -> list[tuple[int, int]]:
         """Counts all, and returns those that may be kept: where they come in the draw, and in `ids`."""
         self._rows += len(ids)
-        places = list(map(zlib.crc32, map(str.encode, ids)))
-        if self._last < min(places, default=0):
-            return []
-        return [(place, index) for index, place in enumerate(places) if place <= self._last]
+        places = np.fromiter(map(zlib.crc32, map(str.encode, ids)), dtype=np.int64, count=len(ids))
+        first = np.flatnonzero(places <= self._last)
+        return list(zip(places[first].tolist(), first.tolist(), strict=True))
 
     def put(self, place: int, score: tuple[float, ...], target: float) -> None:
         self._kept.append((place, score, target))

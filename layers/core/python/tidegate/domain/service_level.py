@@ -7,13 +7,14 @@ Latencies are counted in bins of a fixed width on a logarithmic scale, so that l
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from tidegate.domain.capture import UNANSWERED
 from tidegate.domain.routing import Arm
@@ -21,7 +22,8 @@ from tidegate.domain.routing import Arm
 _GROWTH = 1.05  # width of a bin: a quantile is known to 5 %
 _LEAST_MS = 0.01
 _LOG_GROWTH = math.log(_GROWTH)
-_UNTIMED = -(1 << 20)
+_FIRST = math.floor(math.log(_LEAST_MS) / _LOG_GROWTH)
+_BINS = 400  # up to 50 minutes, more than a function may take
 _FIELDS = ("route", "arm", "version", "reason", "rows", "cold")
 
 Triple = tuple[float, float, float]
@@ -95,7 +97,7 @@ class _Arm:
     requests: float = 0.0
     failed: float = 0.0
     version: int | None = None
-    latency: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
+    latency: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(_BINS))
 
 
 class ServiceCounting:
@@ -107,20 +109,22 @@ class ServiceCounting:
 
     def add(self, answers: Mapping[str, Sequence[Any]]) -> None:
         """Count answers, given as columns of their capture records."""
-        found = {name: answers[name] for name in _FIELDS} | {"latency_ms": _bins(answers["latency_ms"])}
-        for kind, count in Counter(zip(*found.values(), strict=True)).items():
-            route, arm, version, reason, rows, cold, place = kind
+        kinds = list(zip(*(answers[name] for name in _FIELDS), strict=True))
+        bins, several = _bins(answers["latency_ms"]), set(kinds)
+        for kind in several:
+            route, arm, version, reason, rows, cold = kind
             if arm not in {Arm.CHAMPION, Arm.CANDIDATE}:
                 continue
-            requests = count / rows
+            mine = bins if len(several) == 1 else bins[[each == kind for each in kinds]]
+            requests = len(mine) / rows
             counted = self._arms.setdefault((route, arm), _Arm())
             counted.requests += requests
             if ":" in reason or reason == UNANSWERED:
                 counted.failed += requests
             elif version is not None:
                 counted.version = version
-            if place != _UNTIMED and not cold:
-                counted.latency[place] += requests
+            if not cold:
+                counted.latency += np.bincount(mine, minlength=_BINS + 1)[:_BINS] / rows
 
     def level(self) -> ServiceLevel:
         """Of the version, the model's champion by now. A revision's champion that answered nothing by itself is taken
@@ -129,7 +133,7 @@ class ServiceCounting:
         for (_, name), arm in self._arms.items():
             outage = arm.version is None and name == Arm.CHAMPION
             if outage or arm.version == self._version:
-                level += ServiceLevel(arm.requests, arm.requests - arm.failed, dict(arm.latency))
+                level += ServiceLevel(arm.requests, arm.requests - arm.failed, _latency(arm.latency))
         return level
 
 
@@ -137,11 +141,15 @@ def _around(quantile: float, half: float) -> Triple:
     return quantile, quantile - half, quantile + half
 
 
-def _bins(milliseconds: Sequence[float | None]) -> list[int]:
+def _bins(milliseconds: Sequence[float | None]) -> npt.NDArray[np.int64]:
+    """Places among `_BINS`; that number for a request whose time is not known."""
     given = np.asarray(milliseconds, dtype=np.float64)
-    places = np.floor(np.log(np.maximum(given, _LEAST_MS)) / _LOG_GROWTH)
-    found: list[int] = np.where(np.isnan(given), _UNTIMED, places).astype(np.int64).tolist()
-    return found
+    places = np.floor(np.log(np.maximum(given, _LEAST_MS)) / _LOG_GROWTH) - _FIRST
+    return np.where(np.isnan(given), _BINS, np.minimum(places, _BINS - 1)).astype(np.int64)
+
+
+def _latency(counts: npt.NDArray[np.float64]) -> dict[int, float]:
+    return {int(place) + _FIRST: float(counts[place]) for place in np.flatnonzero(counts)}
 
 
 def _start(place: int) -> float:
