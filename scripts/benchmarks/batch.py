@@ -5,7 +5,6 @@ replacement. The bare loop runs a session over tensors that are ready, in blocks
 by part, in one thread; the seconds are those of the processor. What S3 and the network take is in neither.
 """
 
-import io
 import time
 import warnings
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from tidegate.domain.csv_records import CsvCutter, records
 from tidegate.domain.prediction import SCORES_OUTPUT, Contract, FeatureContract, Inputs
 from tidegate.domain.table import TARGET, Table
 from tidegate.ml import batches
+from tidegate.ml.frames import Unclosed
 from tidegate.ml.scoring import load
 from tidegate.ml.training import SklearnFitter
 from tidegate.spec import ModelSpec
@@ -142,15 +142,10 @@ def _bare_seconds(session: onnxruntime.InferenceSession, contract: Contract, fra
     return time.process_time() - began
 
 
-class _Unclosed(io.BytesIO):
-    def close(self) -> None:
-        pass
-
-
 def _file(kind: Format, frame: pd.DataFrame) -> bytes:
     if kind == "csv":
         return frame.to_csv(index=False).encode()
-    buffer = _Unclosed()
+    buffer = Unclosed()
     texts = [name for name in frame.columns if str(frame[name].dtype) == "str"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas

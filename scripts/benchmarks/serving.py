@@ -38,6 +38,7 @@ from infra.local.cloud import LocalCloud
 from infra.settings import DeploymentSettings
 from scripts.benchmarks import serving_peers
 from tidegate.cli.client import Client
+from tidegate.ml.frames import Unclosed
 
 SUMMARY = "a prediction beside its model alone: warm, cold, in memory, over HTTP"
 ROOT = Path(__file__).resolve().parents[2]
@@ -329,13 +330,8 @@ _SPEC: dict[str, Any] = {
 }
 
 
-class _Unclosed(io.BytesIO):
-    def close(self) -> None:
-        """Stay readable: fastparquet closes what it has written."""
-
-
 def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = _Unclosed()
+    buffer = Unclosed()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
         fastparquet.write("frame", frame, write_index=False, open_with=lambda *_: buffer)

@@ -26,6 +26,7 @@ from infra.app import build as synthesize
 from infra.local.cloud import LocalCloud
 from infra.settings import DeploymentSettings
 from tidegate.cli.client import Client
+from tidegate.ml.frames import Unclosed
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "flights"
@@ -111,15 +112,10 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     return found
 
 
-class _Unclosed(io.BytesIO):
-    def close(self) -> None:
-        """Stay readable: fastparquet closes what it has written."""
-
-
 def to_parquet(frame: pd.DataFrame) -> bytes:
     """One Parquet file, as an exporting colleague would write it."""
     text = [name for name in frame.columns if str(frame[name].dtype) in {"str", "string", "category"}]
-    buffer = _Unclosed()
+    buffer = Unclosed()
     plain = frame.reset_index(drop=True).astype(dict.fromkeys(text, object))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas

@@ -26,6 +26,7 @@ from tidegate.domain.csv_records import BOM, records
 from tidegate.domain.prediction import Contract, FeatureContract
 from tidegate.domain.table import Column
 from tidegate.errors import DatasetInvalidError, Fault
+from tidegate.ml.frames import Unclosed
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>")
 HEADER_BYTES = 1 << 16
@@ -297,7 +298,7 @@ def write(kind: Format, first_row: int, rows: Rows, found: Answers, contract: Co
         lines = map(",".join, zip(*map(_fields, columns.values()), strict=True))
         return "\n".join([",".join(_quoted(list(columns))), *lines, ""]).encode(errors="backslashreplace")
     frame = pd.DataFrame(columns, index=pd.RangeIndex(rows.count))
-    file = _Unclosed()
+    file = Unclosed()
     texts = {name: "utf8" for name, column in columns.items() if column.dtype == object}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -364,11 +365,6 @@ def _seen(given: Given | None, row: int) -> str:
     value = None if given is None else given.value(row, "")
     text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 200 else text[:197] + "..."
-
-
-class _Unclosed(io.BytesIO):
-    def close(self) -> None:
-        pass
 
 
 def _columns(first_row: int, rows: Rows, found: Answers, contract: Contract) -> dict[str, pd.Series]:

@@ -117,17 +117,17 @@ class ParquetWriter:
         """See ports.FrameWriter."""
         columns = {name: _column(cells[name], kind) for name, kind in types.items() if name in cells}
         nothing = pd.Series(np.full(rows, np.nan))
-        file = _Unclosed()
+        file = Unclosed()
         frame = pd.DataFrame({name: columns.get(name, nothing) for name in types}, index=pd.RangeIndex(rows))
         write("memory", frame, open_with=lambda _path, _mode: file, compression="SNAPPY", write_index=False)
         return file.getvalue()
 
 
-class _Unclosed(io.BytesIO):
-    """A file whose bytes can still be had when its writer has closed it."""
+class Unclosed(io.BytesIO):
+    """A file whose bytes can still be had when its writer has closed it, as fastparquet does."""
 
     def close(self) -> None:
-        pass
+        """Stay readable."""
 
 
 def _column(cells: Sequence[Any], kind: ColumnType) -> pd.Series:
