@@ -13,7 +13,8 @@ from tidegate.errors import Fault, InvalidInputError
 
 STAGES = ("dev", "staging", "prod")
 ARCHITECTURES = ("x86_64", "arm64")
-PYTHONS = ("3.13",)
+PYTHONS = ("3.13",)  # SnapStart needs 3.12 or later
+_TRUTHS = MappingProxyType({"true": True, "false": False})
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653)
 
@@ -41,6 +42,7 @@ class DeploymentSettings:
     inference_timeout_seconds: int = 10
     inference_p99_ms: int = 1_000  # above it, an alarm
     provisioned_concurrency: int = 0
+    snap_start: bool = False  # new environments of inference resume a snapshot of its start
     control_memory_mb: int = 1024
     step_memory_mb: int = 1769
     training_memory_mb: int = 3008  # what a new account may use without asking
@@ -70,6 +72,8 @@ class DeploymentSettings:
             InvalidInputError: with one fault for each wrong setting.
         """
         faults = [fault for name, check in _CHECKS.items() for fault in check(name, getattr(self, name))]
+        if self.snap_start and self.provisioned_concurrency:
+            faults.append(Fault("snap_start", "does not go with provisioned_concurrency: set one of them"))
         if faults:
             raise InvalidInputError(
                 "deployment settings",
@@ -95,7 +99,12 @@ class DeploymentSettings:
             if name not in known:
                 continue
             default = known[name].default
-            if isinstance(default, int):
+            if isinstance(default, bool):
+                if str(given).strip().lower() not in _TRUTHS:
+                    faults.append(Fault(name, f"{given!r} is not possible", tuple(_TRUTHS)))
+                    continue
+                values[name] = _TRUTHS[str(given).strip().lower()]
+            elif isinstance(default, int):
                 if isinstance(given, bool) or not str(given).strip().lstrip("-").isdigit():
                     faults.append(Fault(name, f"{given!r} is not a whole number"))
                     continue

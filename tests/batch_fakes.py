@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.domain.batch import Address, Source, folder, hidden
+from tidegate.domain.batch_ledger import BatchEntry, Head, follow
 from tidegate.errors import ConflictError, NotFoundError
 from tidegate.ports import Attempt
 
@@ -78,6 +79,25 @@ class InMemoryBatchRuns:
     def end(self, batch_id: str, status: str, reason: str = "") -> None:
         """What Step Functions does."""
         self.attempts[batch_id][-1] = Attempt(len(self.attempts[batch_id]), status, reason)
+
+
+@dataclass
+class InMemoryBatchLedger:
+    """ports.BatchLedger."""
+
+    chains: dict[str, list[BatchEntry]] = field(default_factory=dict)
+
+    def append(self, entry: BatchEntry) -> None:
+        known = self.chains.setdefault(entry.model, [])
+        if entry.key not in {each.key for each in known}:
+            known.append(follow(entry, self.head(entry.model)))
+
+    def head(self, model: str) -> Head:
+        known = self.chains.get(model)
+        return Head(known[-1].seq, known[-1].hash) if known else Head()
+
+    def entries(self, model: str) -> list[BatchEntry]:
+        return list(self.chains.get(model, []))
 
 
 def _etag(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""How the tests are spread over processes."""
+"""How the tests are spread over processes, and how hypothesis runs."""
 
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,6 +10,16 @@ TOGETHER = {"tests/infra", "tests/local"}
 
 APART = {"tests/flows/test_release_flow.py"}
 """Files of long tests that share nothing: one by one, to whichever process has room."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A busy machine is no fault of what is tested."""
+    if not config.pluginmanager.hasplugin("hypothesispytest"):
+        return
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("tidegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("tidegate")
 
 
 @pytest.hookimpl(optionalhook=True)

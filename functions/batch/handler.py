@@ -8,6 +8,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate.aws.batch import S3BatchObjects
+from tidegate.aws.batch_ledger import DynamoBatchLedger
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.objects import S3Artifacts
 from tidegate.messages import FinishTask, Message, NoteTask, PlanTask
@@ -24,12 +25,14 @@ class Wired:
 
     artifacts: S3Artifacts
     objects: S3BatchObjects
+    ledger: DynamoBatchLedger
 
 
 @cache
 def wire() -> Wired:
     """Adapters on AWS, made at the first invocation and kept."""
-    return Wired(S3Artifacts(BatchSettings.from_env().artifacts_bucket), S3BatchObjects())
+    settings = BatchSettings.from_env()
+    return Wired(S3Artifacts(settings.artifacts_bucket), S3BatchObjects(), DynamoBatchLedger(settings.registry_table))
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -53,4 +56,4 @@ def _answer(event: dict[str, Any], at: Wired, remaining_seconds: Callable[[], fl
         case "note":
             return note(NoteTask.parse(event), objects=at.objects)
         case _:
-            return finish(FinishTask.parse(event), objects=at.objects, clock=SystemClock())
+            return finish(FinishTask.parse(event), objects=at.objects, ledger=at.ledger, clock=SystemClock())

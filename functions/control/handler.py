@@ -19,6 +19,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate.aws.batch import S3BatchObjects, StepFunctionsBatches
+from tidegate.aws.batch_ledger import DynamoBatchLedger
 from tidegate.aws.captures import S3CaptureReader
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.dispatch import LambdaDispatcher
@@ -41,6 +42,7 @@ from tidegate.errors import (
 )
 from tidegate.ports import (
     Artifacts,
+    BatchLedger,
     BatchObjects,
     BatchRuns,
     CaptureLookup,
@@ -98,6 +100,7 @@ class Ports:
     dispatcher: Dispatcher
     batch_objects: BatchObjects
     batch_runs: BatchRuns
+    batch_ledger: BatchLedger
     batch_places: tuple[str, ...]
     clock: Clock
     chance: Callable[[], str]
@@ -135,6 +138,7 @@ def wire() -> Ports:
         dispatcher=LambdaDispatcher(settings.catalog_function),
         batch_objects=S3BatchObjects(),
         batch_runs=StepFunctionsBatches(settings.batch_state_machine),
+        batch_ledger=DynamoBatchLedger(settings.registry_table),
         batch_places=settings.places,
         clock=SystemClock(),
         chance=lambda: secrets.token_hex(6),
@@ -355,12 +359,15 @@ def _explain(call: Call, at: Ports) -> Answer:
 
 
 def _show_ledger(call: Call, at: Ports) -> Answer:
-    moment = call.query.get("at")
-    return HTTPStatus.OK, routes.show_ledger(call.path["model"], moment, models=at.models, routes=at.routes)
+    model, moment = call.path["model"], call.query.get("at")
+    shown = routes.show_ledger(model, moment, models=at.models, routes=at.routes)
+    return HTTPStatus.OK, shown if moment else shown | {"batches": batch.show_acts(model, ledger=at.batch_ledger)}
 
 
 def _verify_ledger(call: Call, at: Ports) -> Answer:
-    return HTTPStatus.OK, routes.verify_ledger(call.path["model"], models=at.models, routes=at.routes)
+    model = call.path["model"]
+    found = routes.verify_ledger(model, models=at.models, routes=at.routes)
+    return HTTPStatus.OK, found | {"batches": batch.verify_acts(model, ledger=at.batch_ledger)}
 
 
 def _roll_back(call: Call, at: Ports) -> Answer:
@@ -421,6 +428,7 @@ def _start_batch(call: Call, at: Ports) -> Answer:
         routes=at.routes,
         objects=at.batch_objects,
         batches=at.batch_runs,
+        ledger=at.batch_ledger,
         clock=at.clock,
     )
     about = answer["batch"]

@@ -34,7 +34,7 @@ from tidegate.settings import InferenceSettings
 from tidegate.steps.inference import Inference
 from tidegate.telemetry import Aside, Meter
 
-SESSIONS_SHARE = 0.2  # of the function's memory for artifacts; a loaded session takes about twice its artifact
+SESSIONS_SHARE = 0.5  # of the function's memory for what is kept open; the rest is for Python, and for opening a model
 UNAVAILABLE = "a service this one needs does not answer"
 ROUTING_KEY = "x-tidegate-routing-key"
 AFTERWARDS = AfterResponse.start("captures")

@@ -10,7 +10,7 @@ from tidegate.aws.objects import S3Artifacts
 from tidegate.messages import ScoreTask
 from tidegate.ml import batches
 from tidegate.ml.scoring import load
-from tidegate.settings import BatchSettings
+from tidegate.settings import ScoreSettings
 from tidegate.steps.batch_work import Opened, score_part
 from tidegate.telemetry import logger
 
@@ -18,7 +18,7 @@ from tidegate.telemetry import logger
 @cache
 def wire() -> tuple[S3BatchObjects, Opened]:
     """Adapters on AWS, made at the first invocation and kept, with the model of the last part."""
-    return S3BatchObjects(), Opened(S3Artifacts(BatchSettings.from_env().artifacts_bucket), load)
+    return S3BatchObjects(), Opened(S3Artifacts(ScoreSettings.from_env().artifacts_bucket), load)
 
 
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:

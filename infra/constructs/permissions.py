@@ -12,6 +12,7 @@ _READ = ("dynamodb:GetItem", "dynamodb:Query")
 _WRITE = ("dynamodb:PutItem", "dynamodb:UpdateItem")  # transactions are made of these
 CHANGING_KEYS = ("MODELS", "MODEL#*", "DATASETS", "DATASET#*")
 LEDGER_KEYS = ("LEDGER#*",)
+BATCH_LEDGER_KEYS = ("BATCHES#*",)
 EVERY_RESOURCE = "AwsSolutions-IAM5[Resource::*]"
 RUNTIME_AGE = "AwsSolutions-L1"
 
@@ -41,6 +42,11 @@ def write_items(table_arn: str) -> list[iam.PolicyStatement]:
 def append_to_ledger(table_arn: str) -> iam.PolicyStatement:
     """Put entries into the ledger; nobody may update or delete one."""
     return _on_keys(["dynamodb:PutItem"], table_arn, LEDGER_KEYS)
+
+
+def append_to_batches(table_arn: str) -> iam.PolicyStatement:
+    """Put entries into the ledger of batches, and look at its newest; nobody may update or delete one."""
+    return _on_keys(["dynamodb:GetItem", "dynamodb:PutItem"], table_arn, BATCH_LEDGER_KEYS)
 
 
 def _on_keys(actions: Sequence[str], table_arn: str, keys: Sequence[str]) -> iam.PolicyStatement:

@@ -33,6 +33,7 @@ class PlatformFunction(Construct):
         timeout_seconds: int,
         description: str,
         failures: sqs.IQueue | None = None,
+        snap_start: bool = False,
     ) -> None:
         """
         Args:
@@ -47,6 +48,7 @@ class PlatformFunction(Construct):
             timeout_seconds: at most 900.
             description: one sentence for the console.
             failures: for a function that is invoked asynchronously, where events go that it could not handle.
+            snap_start: new environments of its published versions resume a snapshot of one that has started.
         """
         super().__init__(scope, name.capitalize())
         settings = sources.settings
@@ -85,6 +87,7 @@ class PlatformFunction(Construct):
             role=self.role.without_policy_updates(),
             tracing=lambda_.Tracing.ACTIVE,
             environment=environment.to_env(),
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
         )
         resource = cast("lambda_.CfnFunction", self.function.node.default_child)
         resource.logging_config = lambda_.CfnFunction.LoggingConfigProperty(log_group=self.log_group.ref)

@@ -85,7 +85,7 @@ def lock_hash() -> str:
 
 def runtime(settings: DeploymentSettings) -> lambda_.Runtime:
     """The Lambda runtime of every function."""
-    return lambda_.Runtime(f"python{settings.python}", lambda_.RuntimeFamily.PYTHON)
+    return lambda_.Runtime(f"python{settings.python}", lambda_.RuntimeFamily.PYTHON, supports_snap_start=True)
 
 
 def architecture(settings: DeploymentSettings) -> lambda_.Architecture:

@@ -35,6 +35,8 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import StateTaskLambda
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function import timestamp as wait_until
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.seconds import Seconds
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.seconds_path import SecondsPath
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
@@ -167,9 +169,6 @@ class StateMachines:
         def terminated(communication: BaseExecutionWorkerCommunication) -> None:
             machines._ended(communication.execution)
 
-        def wait(_function: WaitFunction, env: Any, wait_seconds: float) -> None:
-            machines._clock.wait(float(wait_seconds), env.is_running)
-
         original_error = StateTaskLambda._from_error  # noqa: SLF001
 
         def lambda_error(task: StateTaskLambda, env: Any, ex: Exception) -> FailureEvent:
@@ -180,7 +179,6 @@ class StateMachines:
             (Execution, "start", started),
             (Execution, "stop", stop),
             (BaseExecutionWorkerCommunication, "terminated", terminated),
-            (WaitFunction, "_wait_interval", wait),
             (StateTaskLambda, "_from_error", lambda_error),
         ):
             undo.enter_context(patch.object(owner, name, replacement))
@@ -190,7 +188,7 @@ class StateMachines:
     def _rewire_time(self) -> None:
         """Everything but a function at work goes by the cloud's clock."""
         clock, undo = self._clock, self._undo
-        retrying = threading.local()
+        retrying, published = threading.local(), threading.local()
 
         original_retry = RetrierDecl._eval_body  # noqa: SLF001
 
@@ -200,6 +198,16 @@ class StateMachines:
 
         def sleep(seconds: float) -> None:
             clock.wait(float(seconds), retrying.env.is_running)
+
+        def stamp() -> dt.datetime:
+            published.at = clock.now()
+            return cast("dt.datetime", published.at)
+
+        def wait(function: WaitFunction, env: Any, wait_seconds: float) -> None:
+            """From when the state was entered: who has seen that in the history may move the clock at once."""
+            from_entry = isinstance(function, (Seconds, SecondsPath))  # a Timestamp's seconds count from now already
+            passed_s = (clock.now() - published.at).total_seconds() if from_entry else 0.0
+            clock.wait(wait_seconds - passed_s, env.is_running)
 
         original_environment = ExecutionWorker._get_evaluation_environment  # noqa: SLF001
 
@@ -218,7 +226,8 @@ class StateMachines:
             (retrier_decl, "time", SimpleNamespace(sleep=sleep)),
             (ExecutionWorker, "_get_evaluation_environment", environment),
             (interpreter_state, "StateData", entered),
-            (EventManager, "_get_current_timestamp", staticmethod(clock.now)),
+            (EventManager, "_get_current_timestamp", staticmethod(stamp)),
+            (WaitFunction, "_wait_interval", wait),
             (wait_until, "datetime", SimpleNamespace(datetime=utc)),
         ):
             undo.enter_context(patch.object(owner, name, replacement))

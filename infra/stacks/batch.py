@@ -8,14 +8,14 @@ from constructs import Construct
 
 from infra.batch_machine import definition
 from infra.constructs.alarms import Alarms
-from infra.constructs.permissions import Objects, acknowledge, allow
+from infra.constructs.permissions import Objects, acknowledge, allow, append_to_batches
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
 from infra.constructs.state_machine import StateMachine
 from infra.release_machine import Step
 from infra.stacks.data import DataStack
 from infra.stacks.release import RUNS
-from tidegate.settings import BatchSettings
+from tidegate.settings import BatchSettings, ScoreSettings, Settings
 
 BATCH = "batch/"
 MACHINE = "batch"
@@ -36,8 +36,14 @@ class BatchStack(Stack):
         self._data = data
         self._sources = sources
         self._layers = [sources.core_layer(self), sources.third_party_layer(self, "batch")]
-        self.batch = self._function("batch", "Finds the parts of a batch, and sees that all rows are there")
-        self.score = self._function("score", "Scores one part of a batch")
+        artifacts, table = data.artifacts_bucket.bucket_name, data.registry
+        self.batch = self._function(
+            "batch",
+            "Finds the parts of a batch, and sees that all rows are there",
+            BatchSettings(registry_table=table.table_name, artifacts_bucket=artifacts),
+            [append_to_batches(table.table_arn)],
+        )
+        self.score = self._function("score", "Scores one part of a batch", ScoreSettings(artifacts_bucket=artifacts))
         self.functions = (self.batch, self.score)
         self.machine = self._state_machine()
         self.alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
@@ -51,8 +57,9 @@ class BatchStack(Stack):
     @property
     def asking(self) -> Sequence[iam.PolicyStatement]:
         """What the control API needs: to list inputs, to read and write a batch's own documents, to start and to look
-        at executions. It reads no rows."""
+        at executions, and to record what was asked for. It reads no rows."""
         return [
+            append_to_batches(self._data.registry.table_arn),
             allow(["s3:GetObject"], [*self._objects("*_tidegate/batch.json"), *self._objects("*_tidegate/parts.json")]),
             allow(["s3:GetObject"], self._objects("*_SUCCESS.json")),
             allow(["s3:PutObject"], self._objects("*_tidegate/batch.json")),
@@ -66,16 +73,19 @@ class BatchStack(Stack):
         """What cdk-nag calls those objects and executions."""
         return self._findings(["*_tidegate/batch.json", "*_tidegate/parts.json", "*_SUCCESS.json"], [":*"])
 
-    def _function(self, name: str, description: str) -> PlatformFunction:
+    def _function(
+        self, name: str, description: str, environment: Settings, permissions: Sequence[iam.PolicyStatement] = ()
+    ) -> PlatformFunction:
         function = PlatformFunction(
             self,
             name,
             sources=self._sources,
             layers=self._layers,
-            environment=BatchSettings(artifacts_bucket=self._data.artifacts_bucket.bucket_name),
+            environment=environment,
             permissions=[
                 allow(["s3:GetObject", "s3:PutObject"], self._objects("*")),
                 allow(["s3:ListBucket"], self._buckets()),
+                *permissions,
             ],
             objects=[Objects(self._data.artifacts_bucket, RUNS, read=True)],
             memory_mb=self._settings.training_memory_mb,

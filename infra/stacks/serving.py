@@ -87,6 +87,7 @@ class ServingStack(Stack):
             memory_mb=settings.inference_memory_mb,
             timeout_seconds=settings.inference_timeout_seconds,
             description="Routes, validates and scores prediction requests",
+            snap_start=settings.snap_start,
         )
         self.live = lambda_.Alias(
             self,

@@ -12,10 +12,9 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -24,12 +23,8 @@ from statistics import median
 from typing import Any
 
 import fastparquet
-import numpy as np
 import pandas as pd
-import urllib3
 import yaml
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from sklearn.datasets import load_breast_cancer
 
@@ -58,14 +53,15 @@ print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.st
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Microseconds, seconds, MiB, and their ratios. A full run also writes the plot to docs."""
-    with _house() as house:
+    with serving_house() as house:
         one, many = house.request(1), house.request(1000)
         calls = 2_000 if quick else 20_000
-        warm = house.measured({"what": "warm", "request": one, "model": MODEL, "calls": calls})
-        thousand = house.measured({"what": "warm", "request": many, "model": MODEL, "calls": 100 if quick else 400})
+        warm = house.measured({"request": one, "model": MODEL, "calls": calls, "in_a_row": 500})
+        few = 100 if quick else 400
+        thousand = house.measured({"request": many, "model": MODEL, "calls": few, "in_a_row": 4})
         cold = _cold(house, one, 3 if quick else _STARTS)
-        http = {str(number): _over_http(house, number, 2.0 if quick else 10.0) for number in (1, 8)}
-        peers = [*_as_peers(house, cold, quick=quick), *serving_peers.measured(house.artifact, quick=quick)]
+        gateway = _over_http(house, cold, quick=quick)
+        peers = [*gateway, *serving_peers.measured(house.artifact, quick=quick)]
     if not quick:
         serving_peers.PLOT.write_text(serving_peers.plot(peers), encoding="utf-8")
     handler, bare = warm["handler"], warm["bare"]
@@ -80,7 +76,6 @@ def run(*, quick: bool) -> dict[str, Any]:
             ),
         },
         **cold,
-        "http": http,
         "peers": peers,
     }
 
@@ -90,7 +85,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
     rows = [("one instance", figures["warm"]), ("1,000 instances", figures["warm_1000"])]
     yield (
         "warm, inside the function's process (microseconds)",
-        ["request", "handler p50", "p99", "onnxruntime alone p50", "orjson alone p50"],
+        ["request", "handler p50", "p99", "p50 as on Lambda", "p99", "onnxruntime alone p50", "orjson alone p50"],
         [[name, *(f"{each[part][share]:,.1f}" for part, share in _SHOWN)] for name, each in rows],
     )
     yield (
@@ -111,22 +106,23 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
             ],
         ],
     )
-    yield (
-        "over HTTP on the local cloud's gateway (milliseconds)",
-        ["connections", "p50", "p99", "requests a second"],
-        [
-            [number, f"{each['p50_ms']:.2f}", f"{each['p99_ms']:.2f}", f"{each['per_second']:,.0f}"]
-            for number, each in figures["http"].items()
-        ],
-    )
     yield serving_peers.table(figures["peers"])
 
 
-_SHOWN = (("handler", "p50_us"), ("handler", "p99_us"), ("bare", "p50_us"), ("parsed", "p50_us"))
+_SHOWN = (
+    ("handler", "p50_us"),
+    ("handler", "p99_us"),
+    ("followed", "p50_us"),
+    ("followed", "p99_us"),
+    ("bare", "p50_us"),
+    ("parsed", "p50_us"),
+)
 
 
 @dataclass(frozen=True)
-class _House:
+class House:
+    """The local cloud that serves the forest, and instances to ask with."""
+
     cloud: LocalCloud
     client: Client
     instances: Sequence[dict[str, float]]
@@ -150,24 +146,36 @@ class _House:
 
     def measured(self, event: dict[str, Any]) -> dict[str, Any]:
         """What the probe finds in a process of the function."""
+        with self.probe("serving_probe") as ask:
+            return ask(event)
+
+    @contextmanager
+    def probe(self, module: str) -> Iterator[Callable[..., dict[str, Any]]]:
+        """Asks a module from here that is put beside the function's own: each time in a new process of the function,
+        or with `anew=False` in one that is warm."""
         host, config = self.host()
         with tempfile.TemporaryDirectory() as folder:
             code = Path(folder)
             for each in config.code_dir.iterdir():
                 (code / each.name).symlink_to(each)
-            (code / "serving_probe.py").write_text((Path(__file__).parent / "serving_probe.py").read_text())
+            (code / f"{module}.py").write_text((Path(__file__).parent / f"{module}.py").read_text())
             limits = {"TIDEGATE_MAX_INSTANCES": "1000", "TIDEGATE_MAX_BODY_BYTES": "6000000"}
             probe = replace(
                 config,
                 name="probe",
                 arn=config.arn + "-probe",
-                handler="serving_probe.handler",
+                handler=f"{module}.handler",
                 code_dir=code,
                 timeout_s=300,
                 environment=config.environment | limits,
             )
-            host.add(probe)
-            return _answer(host.invoke("probe", json.dumps(event).encode()))
+
+            def ask(event: dict[str, Any], *, anew: bool = True) -> dict[str, Any]:
+                if anew:
+                    host.add(probe)
+                return _answer(host.invoke("probe", json.dumps(event).encode()))
+
+            yield ask
 
 
 def _answer(invocation: Any) -> dict[str, Any]:
@@ -177,7 +185,7 @@ def _answer(invocation: Any) -> dict[str, Any]:
     return answer
 
 
-def _cold(house: _House, event: dict[str, Any], starts: int) -> dict[str, Any]:
+def _cold(house: House, event: dict[str, Any], starts: int) -> dict[str, Any]:
     """From process start to the first answer, each time in a new process; then memory after 1,000 requests. Bytecode is
     there for both, and each of ours is followed by one of the bare ones."""
     host, config = house.host()
@@ -219,63 +227,26 @@ def _rss_kib(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
-def _over_http(house: _House, connections: int, seconds: float) -> dict[str, float]:
-    """Each connection asks again as soon as it is answered, with a request that was signed once."""
-    url = f"{house.client.serving_endpoint.url}/models/{MODEL}/predict"
-    body = house.request(1)["body"]
-    keys = house.cloud.env()
-    credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
-    signed = AWSRequest("POST", url, headers={"content-type": "application/json"}, data=body)
-    SigV4Auth(credentials, "execute-api", LocalCloud.region).add_auth(signed)
-    headers = dict(signed.headers.items())
-    until = time.perf_counter() + seconds
-    took: list[float] = []
-
-    def ask() -> None:
-        pool = urllib3.PoolManager(maxsize=1)
-        mine: list[float] = []
-        while (began := time.perf_counter()) < until:
-            answer = pool.request("POST", url, body=body, headers=headers, retries=False)
-            mine.append(time.perf_counter() - began)
-            if answer.status != 200:
-                raise RuntimeError(f"the endpoint answered {answer.status}: {answer.data[:300]!r}")
-        took.extend(mine[len(mine) // 10 :])  # the first tenth warms up
-
-    threads = [threading.Thread(target=ask) for _ in range(connections)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    milliseconds = 1e3 * np.asarray(took)
-    return {
-        "p50_ms": round(float(np.percentile(milliseconds, 50)), 3),
-        "p99_ms": round(float(np.percentile(milliseconds, 99)), 3),
-        "per_second": round(len(took) / 0.9 / seconds, 1),
-    }
-
-
-def _as_peers(house: _House, cold: dict[str, Any], *, quick: bool) -> list[dict[str, Any]]:
+def _over_http(house: House, cold: dict[str, Any], *, quick: bool) -> list[dict[str, Any]]:
     """Our rows among the peers', by the peers' client; start and memory are the function's without the gateway. The
-    second row is what the gateway and the function take for an answer without a model."""
+    second row is the gateway's own share: what it and the function take for an answer without a model."""
     keys = house.cloud.env()
     credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
     asks = {
         serving_peers.OURS: ("POST", f"/models/{MODEL}/predict", house.request(1)["body"].encode()),
-        "GET /health there, without a model": ("GET", "/health", b""),
+        serving_peers.GATEWAY: ("GET", "/health", b""),
     }
+    url, region = house.client.serving_endpoint.url, LocalCloud.region
     found = [
-        {"peer": name}
-        | serving_peers.through_gateway(
-            house.client.serving_endpoint.url, credentials, LocalCloud.region, each, quick=quick
-        )
-        for name, each in asks.items()
+        {"peer": name} | serving_peers.through_gateway(url, credentials, region, ask, quick=quick)
+        for name, ask in asks.items()
     ]
     found[0] |= {"version": metadata.version("tidegate"), **{key: cold[key] for key in ("cold_seconds", "memory_mib")}}
     return found
 
 
 @contextmanager
-def _house() -> Iterator[_House]:
+def serving_house() -> Iterator[House]:
     """A local cloud that serves the forest."""
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         work = Path(folder)
@@ -289,7 +260,7 @@ def _house() -> Iterator[_House]:
             instances = _released(client)
             artifact = work / "model.onnx"
             artifact.write_bytes(_artifact(cloud, client))
-            yield _House(cloud, client, instances, artifact)
+            yield House(cloud, client, instances, artifact)
 
 
 def _released(client: Client) -> list[dict[str, float]]:

@@ -31,6 +31,7 @@ from tidegate.ml.frames import Unclosed
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "flights"
 SAMPLE_ROWS = 24_000
+LOOK_S = 0.3
 HTTP = urllib3.PoolManager(maxsize=8)
 SHALLOW = [{"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 4}}]
 
@@ -78,7 +79,12 @@ class House:
         """Apply a spec, train it and wait; returns the run."""
         self.client.apply_model(model, yaml.safe_dump(self.spec(model, **changes)))
         run = self.client.start_run(model, token)["run"]
-        return self.client.wait_for_run(model, run["run_id"], timeout_seconds=180)
+        return self.over(model, run["run_id"])
+
+    def over(self, model: str, run_id: str, seconds: float = 180) -> dict[str, Any]:
+        """A run once it is over, looked at more often than somebody at a terminal would."""
+        wait_until(lambda: self.client.run(model, run_id)["status"] != "running", seconds, every=LOOK_S)
+        return self.client.wait_for_run(model, run_id, timeout_seconds=seconds)
 
     def asked(self, path: str, body: bytes, **headers: str) -> urllib3.BaseHTTPResponse:
         """The serving API's answer to one POST as it is: well signed, malformed or not, never sent again."""
@@ -103,12 +109,12 @@ def instances_of(rows: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 60, *, every: float = 0.05) -> Any:
     """What the condition says once it says something."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
+        time.sleep(every)
     return found
 
 

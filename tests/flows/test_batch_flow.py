@@ -1,6 +1,7 @@
 """Whole files through the deployed batch machine: a row for each row, whatever is in them, whatever dies meanwhile."""
 
 import csv
+import hashlib
 import io
 import time
 from typing import Any
@@ -85,6 +86,13 @@ def test_every_row_of_a_folder_is_answered_as_a_request_is_also_after_parts_were
     kept = {name for name in before if name.startswith("part-")}
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     assert not house.client.start_batch(served_model, source, output)["resumed"]
+    acts = house.client.acts(served_model)["batches"]
+    assert [(act["action"], act["attempt"], act["rows"]) for act in acts if act["output"] == output] == [
+        ("batch_start", 1, None), ("batch_resume", 2, None), ("batch_complete", None, ROWS + 1),
+    ]  # fmt: skip
+    success = hashlib.sha256(get(house, bucket, "batch/june-scored/_SUCCESS.json")).hexdigest()
+    assert success in {act["success_sha256"] for act in acts}
+    assert house.client.verify_ledger(served_model)["batches"]["intact"]
 
     found = rows_in(house, bucket, "batch/june-scored/")
     assert len(found) == ROWS + 1

@@ -143,7 +143,7 @@ def trained(house: House, spec: str) -> dict[str, Any]:
     model = yaml.safe_load(spec)["name"]
     house.client.apply_model(model, spec)
     run = house.client.start_run(model, None)["run"]
-    return house.client.wait_for_run(model, run["run_id"], timeout_seconds=120)
+    return house.over(model, run["run_id"])
 
 
 def released(house: House, builder: ModuleType, name: str, **about: Any) -> Example:

@@ -98,7 +98,7 @@ def test_a_role_may_do_its_job_and_is_told_whose_job_the_rest_is(house: House, m
     with pytest.raises(NotAllowedError, match="needs the role scientist or operator"):
         client(house, "a-viewer").predict(model, [{}])
     run = client(house, "a-scientist").start_run(model)["run"]
-    assert house.client.wait_for_run(model, run["run_id"], timeout_seconds=180)["status"] in {"accepted", "rejected"}
+    assert house.over(model, run["run_id"])["status"] in {"accepted", "rejected"}
 
 
 @pytest.mark.parametrize("function", ["control", "register", "rollout", "settle"])

@@ -58,7 +58,7 @@ def test_a_first_model_is_trained_gated_registered_and_served_with_the_scores_of
     assert "<svg" in page
     assert f"{report['evaluation']['candidate']['value']:.2f}" in page
     again = house.client.reproduce("first", 1, "again")["run"]
-    assert house.client.wait_for_run("first", again["run_id"], timeout_seconds=120)["status"] == "reproduced"
+    assert house.over("first", again["run_id"])["status"] == "reproduced"
     assert house.client.reproduction("first", again["run_id"])["reproduction"]["equal"]
 
 
@@ -148,7 +148,7 @@ def test_of_two_releases_of_a_model_at_once_one_is_told_to_wait(house: House) ->
     (run,) = begun
     assert len(refused) == 2
     assert all(run["run_id"] in message for message in refused)
-    run = house.client.wait_for_run("contested", run["run_id"], timeout_seconds=180)
+    run = house.over("contested", run["run_id"])
     assert run["status"] == "accepted"
     assert [each["status"] for each in house.client.versions("contested")] == ["champion"]
     assert [entry["version"] for entry in house.client.ledger("contested")] == [None, 1]
@@ -173,7 +173,7 @@ def test_the_same_start_token_twice_runs_once(house: House) -> None:
     for thread in threads:
         thread.join()
     assert len({answer["run"]["run_id"] for answer in answers}) == 1
-    run = house.client.wait_for_run("tokened", answers[0]["run"]["run_id"])
+    run = house.over("tokened", answers[0]["run"]["run_id"])
     assert run["status"] == "accepted"
     assert house.client.start_run("tokened", "nightly")["run"]["run_id"] == run["run_id"]
     assert len(house.client.runs("tokened")) == 1
@@ -186,7 +186,7 @@ def test_a_function_killed_in_the_middle_of_training_is_tried_again_and_leaves_o
     run = house.client.start_run("survivor")["run"]
     wait_until(lambda: house.client.run("survivor", run["run_id"])["stage"] == "train")
     house.cloud.kill("tidegate-dev-train")
-    run = house.client.wait_for_run("survivor", run["run_id"], timeout_seconds=180)
+    run = house.over("survivor", run["run_id"])
     assert run["status"] == "accepted", run
     assert [version["number"] for version in house.client.versions("survivor")] == [1]
     assert len(run["candidates"]) == 2
@@ -208,7 +208,7 @@ def test_a_leaking_column_that_nobody_declared_is_stopped_by_the_data_check(hous
     document = house.spec("hindsight", dataset="undeclared")
     document["features"].append({"name": "arr_delay", "kind": "numeric"})
     house.client.apply_model("hindsight", yaml.safe_dump(document))
-    run = house.client.wait_for_run("hindsight", house.client.start_run("hindsight")["run"]["run_id"])
+    run = house.over("hindsight", house.client.start_run("hindsight")["run"]["run_id"])
     assert run["status"] == "failed"
     assert run["error"]["name"] == "DataCheckError"
     assert "arr_delay" in run["error"]["message"]
@@ -223,7 +223,7 @@ def test_every_fault_of_the_data_is_named_at_once(house: House) -> None:
     features["temp"]["missing"] = "reject"
     document["features"].append({"name": "flight", "kind": "categorical"})
     house.client.apply_model("picky", yaml.safe_dump(document))
-    run = house.client.wait_for_run("picky", house.client.start_run("picky")["run"]["run_id"])
+    run = house.over("picky", house.client.start_run("picky")["run"]["run_id"])
     assert run["status"] == "failed"
     for name in ("distance", "hour", "temp"):
         assert name in run["error"]["message"], run["error"]

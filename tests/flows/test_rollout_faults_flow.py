@@ -163,7 +163,7 @@ def test_a_second_release_of_a_model_is_told_who_holds_the_first(house: House, t
     assert actions(house, MODEL)[-2:] == ["canary", "withdraw"]
     second = house.client.start_run(MODEL)["run"]
     assert second["run_id"] != run["run_id"]
-    second = house.client.wait_for_run(MODEL, second["run_id"])
+    second = house.over(MODEL, second["run_id"])
     house.client.end_rollout(MODEL, "it has shown that it could start")
     assert serves_alone(house, MODEL, champion)
 

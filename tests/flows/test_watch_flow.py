@@ -99,7 +99,7 @@ def test_a_changed_season_is_seen_and_answered_with_a_training_on_labelled_captu
 
     attempt = begun(house, model)
     assert attempt["trigger"] in {"drift", "quality"}
-    retrained = house.client.wait_for_run(model, attempt["run_id"], timeout_seconds=180)
+    retrained = house.over(model, attempt["run_id"])
     assert retrained["status"] in {"accepted", "rejected"}, retrained
     harvested = house.client.dataset_version("flights-sample", retrained["dataset_version"])
     base = house.client.dataset_version("flights-sample")

@@ -92,8 +92,17 @@ def test_batches_write_under_their_prefix_and_in_the_buckets_of_the_setting(depl
         assert len(own) == 1
         assert len(written) == 1 + len(others)
         assert all(any(f":s3:::{bucket}/*" in each for each in written) for bucket in others)
-        actions = {action.split(":")[0] for entry in role(deployment, name, "-Batch") for action in entry["Action"]}
-        assert "dynamodb" not in actions
+
+
+def test_of_the_registry_a_batch_may_touch_its_own_ledger_only(deployment: Deployment) -> None:
+    for name, stack, wanted in (
+        ("BatchRole", "-Batch", {"dynamodb:GetItem", "dynamodb:PutItem"}),
+        ("ScoreRole", "-Batch", set()),
+    ):
+        found = [each for each in role(deployment, name, stack) if str(each["Action"]).count("dynamodb:")]
+        assert {action for each in found for action in each["Action"]} == wanted
+        for each in found:
+            assert each["Condition"]["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["BATCHES#*"]}
 
 
 def test_the_control_api_reads_and_writes_no_rows(deployment: Deployment) -> None:

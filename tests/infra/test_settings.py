@@ -56,6 +56,26 @@ def test_every_wrong_value_is_named_at_once_with_what_is_possible() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [("true", True), ("True ", True), ("false", False), (True, True), (False, False)]
+)
+def test_snap_start_is_true_or_false(given: object, meant: bool) -> None:
+    assert DeploymentSettings.from_context({"snap_start": given}).snap_start is meant
+
+
+@pytest.mark.parametrize("given", ["yes", "1", "", 1, None])
+def test_what_is_neither_true_nor_false_is_refused(given: object) -> None:
+    assert faults_of({"snap_start": given})["snap_start"].endswith("is not possible (allowed: true, false)")
+
+
+def test_snap_start_and_provisioned_concurrency_exclude_each_other() -> None:
+    assert faults_of({"snap_start": "true", "provisioned_concurrency": "2"}) == {
+        "snap_start": "snap_start: does not go with provisioned_concurrency: set one of them"
+    }
+    assert DeploymentSettings(snap_start=True, provisioned_concurrency=0).snap_start
+    assert DeploymentSettings(provisioned_concurrency=2).snap_start is False
+
+
 def test_a_mistyped_name_is_not_ignored() -> None:
     assert "stage" in faults_of({"stge": "prod"})["stge"]
 

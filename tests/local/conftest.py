@@ -47,7 +47,7 @@ def clean(cloud: LocalCloud) -> LocalCloud:
     return cloud
 
 
-def eventually(look: Callable[[], Any], timeout_s: float = 5.0) -> Any:
+def eventually(look: Callable[[], Any], timeout_s: float = 20.0) -> Any:
     """What `look` gives once that is something, or its last answer when time is up."""
     deadline = time.monotonic() + timeout_s
     while not (found := look()) and time.monotonic() < deadline:

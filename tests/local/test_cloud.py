@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -14,18 +13,19 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.seconds_path import SecondsPath
 
 from infra.local.cloud import LocalCloud
 from tests.local.conftest import eventually
 
 
-def run(cloud: LocalCloud, body: dict[str, Any], machine: str = "MachineArn", timeout_s: float = 10) -> dict[str, Any]:
+def run(cloud: LocalCloud, body: dict[str, Any], machine: str = "MachineArn", timeout_s: float = 20) -> dict[str, Any]:
     states = cloud.client("stepfunctions")
     started = states.start_execution(stateMachineArn=cloud.outputs[machine], input=json.dumps(body))
     return finished(cloud, started["executionArn"], timeout_s)
 
 
-def finished(cloud: LocalCloud, arn: str, timeout_s: float = 10) -> dict[str, Any]:
+def finished(cloud: LocalCloud, arn: str, timeout_s: float = 20) -> dict[str, Any]:
     states = cloud.client("stepfunctions")
 
     def look() -> dict[str, Any] | None:
@@ -35,6 +35,12 @@ def finished(cloud: LocalCloud, arn: str, timeout_s: float = 10) -> dict[str, An
     found = eventually(look, timeout_s)
     assert found, "the execution is still running"
     return found
+
+
+def reached(cloud: LocalCloud, arn: str, event: str) -> bool:
+    """Whether this becomes the last thing that the execution did."""
+    states = cloud.client("stepfunctions")
+    return bool(eventually(lambda: states.get_execution_history(executionArn=arn)["events"][-1]["type"] == event))
 
 
 def call(cloud: LocalCloud, event: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -129,9 +135,24 @@ def test_one_name_and_input_is_one_execution_and_the_same_name_later_is_refused(
 def test_a_wait_state_ends_when_the_clock_is_moved_past_it(cloud: LocalCloud) -> None:
     states = cloud.client("stepfunctions")
     started = states.start_execution(stateMachineArn=cloud.outputs["MachineArn"], input='{"wait": 7200}')
-    time.sleep(0.3)
+    assert reached(cloud, started["executionArn"], "WaitStateEntered")
+    cloud.advance(7100)
     assert states.describe_execution(executionArn=started["executionArn"])["status"] == "RUNNING"
-    cloud.advance(7200)
+    cloud.advance(100)
+    assert finished(cloud, started["executionArn"])["status"] == "SUCCEEDED"
+
+
+def test_a_wait_counts_from_when_its_state_was_entered(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has seen in the history that it waits may move the clock, however slow the interpreter's thread is."""
+    original = SecondsPath._get_wait_seconds
+
+    def slow(function: SecondsPath, env: Any) -> int:
+        cloud.advance(7200)
+        return original(function, env)
+
+    monkeypatch.setattr(SecondsPath, "_get_wait_seconds", slow)
+    states = cloud.client("stepfunctions")
+    started = states.start_execution(stateMachineArn=cloud.outputs["MachineArn"], input='{"wait": 7200}')
     assert finished(cloud, started["executionArn"])["status"] == "SUCCEEDED"
 
 

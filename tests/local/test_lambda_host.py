@@ -145,7 +145,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def eventually(condition: Callable[[], object], within_s: float = 5.0) -> bool:
+def eventually(condition: Callable[[], object], within_s: float = 20.0) -> bool:
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:

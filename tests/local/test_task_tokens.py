@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from infra.local.cloud import LocalCloud
 from tests.local.conftest import eventually
-from tests.local.test_cloud import finished, run
+from tests.local.test_cloud import finished, reached, run
 
 
 def begin(cloud: LocalCloud, machine: str = "WaitingArn", limit: int = 3600) -> str:
@@ -74,7 +74,8 @@ def test_each_attempt_has_a_token_and_waits_before_it_by_the_clouds_clock(cloud:
     first = held(cloud, execution)["token"]
     states = cloud.client("stepfunctions")
     states.send_task_failure(taskToken=first, error="AgainError")
-    time.sleep(0.2)
+    assert reached(cloud, execution, "TaskFailed")
+    time.sleep(0.2)  # it has failed; now the wait before the next attempt begins
     cloud.advance(3600)
     second = held(cloud, execution, attempt=1)["token"]
     assert first != second
@@ -100,7 +101,7 @@ def test_a_task_times_out_when_the_clock_passes_its_limit(cloud: LocalCloud) -> 
     assert status(cloud, execution) == "RUNNING"
     cloud.advance(600)
     assert refused(cloud, token) == "TaskTimedOut"
-    done = json.loads(finished(cloud, execution, 1)["output"])
+    done = json.loads(finished(cloud, execution)["output"])
     assert (done["late"], done["failure"]["Error"]) == ({"yes": True}, "States.Timeout")
 
 
@@ -112,7 +113,7 @@ def test_heartbeats_keep_a_task_alive_by_the_clouds_clock(cloud: LocalCloud) -> 
         cloud.client("stepfunctions").send_task_heartbeat(taskToken=token)
     assert status(cloud, execution) == "RUNNING"
     cloud.advance(600)
-    done = finished(cloud, execution, 1)
+    done = finished(cloud, execution)
     assert (done["status"], done["error"]) == ("FAILED", "States.Timeout")
 
 
@@ -127,7 +128,7 @@ def test_the_token_of_a_stopped_execution_is_worth_nothing_and_its_threads_end(c
     def interpreting() -> list[str]:
         return [one.name for one in set(threading.enumerate()) - before if one.name.startswith("Thread-")]
 
-    assert eventually(lambda: not interpreting(), 2.0), interpreting()
+    assert eventually(lambda: not interpreting()), interpreting()
 
 
 def test_only_who_may_answers_a_task_of_that_state_machine(cloud: LocalCloud) -> None:

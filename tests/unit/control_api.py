@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import yaml
 
 from functions.control import handler as control
-from tests.batch_fakes import InMemoryBatchObjects, InMemoryBatchRuns
+from tests.batch_fakes import InMemoryBatchLedger, InMemoryBatchObjects, InMemoryBatchRuns
 from tests.fakes import (
     FixedClock,
     InMemoryArtifacts,
@@ -109,6 +109,7 @@ class World:
     dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
     batch_objects: InMemoryBatchObjects = field(default_factory=InMemoryBatchObjects)
     batch_runs: InMemoryBatchRuns = field(default_factory=InMemoryBatchRuns)
+    batch_ledger: InMemoryBatchLedger = field(default_factory=InMemoryBatchLedger)
     clock: FixedClock = field(default_factory=FixedClock)
     lock: Any = field(default_factory=threading.Lock)
     meter: Any = field(default_factory=lambda: Meter("control", stage="test"))
@@ -135,6 +136,7 @@ class World:
             dispatcher=self.dispatcher,
             batch_objects=self.batch_objects,
             batch_runs=self.batch_runs,
+            batch_ledger=self.batch_ledger,
             batch_places=("data/batch/",),
             clock=self.clock,
             chance=lambda: f"{next(self.chances):012x}",

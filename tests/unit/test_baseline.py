@@ -134,7 +134,7 @@ def test_a_rule_that_cannot_be_fitted_says_why(kind, problem):
         fit_rule(kind, table=FLIGHTS, target=rows, classes=LABELS)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["", "a", "b", "é"]), st.sampled_from([np.nan, -1.0, 0.0, 2.5]), st.integers(0, 2)),

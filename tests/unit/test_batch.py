@@ -1,15 +1,19 @@
 """A batch from the wish to the totals, without a cloud: what is planned, kept, missing and refused."""
 
+import hashlib
 import json
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.batch_fakes import InMemoryBatchObjects, InMemoryBatchRuns
+from tests.batch_fakes import InMemoryBatchLedger, InMemoryBatchObjects, InMemoryBatchRuns
 from tests.fakes import FixedClock, InMemoryArtifacts
 from tests.unit.test_batch_rows import CONTRACT, Scorer, fallback_of
 from tidegate.domain import csv_records
 from tidegate.domain.batch import Address
+from tidegate.domain.batch_ledger import Act, BatchEntry, verify
 from tidegate.domain.route import FallbackRef, Route, Served
 from tidegate.errors import ConflictError, DatasetInvalidError, InvalidInputError, NotFoundError
 from tidegate.messages import FinishTask, NoteTask, PlanCursor, PlanTask, ScoreTask
@@ -33,6 +37,7 @@ class World:
 
     def __init__(self) -> None:
         self.objects, self.runs, self.artifacts = InMemoryBatchObjects(), InMemoryBatchRuns(), InMemoryArtifacts()
+        self.ledger = InMemoryBatchLedger()
         sha256 = self.artifacts.put("runs/m/1/model.onnx", b"onnx")
         rule = self.artifacts.put("runs/m/1/fallback.json", fallback_of(CONTRACT).to_bytes())
         fallback = FallbackRef("runs/m/1/fallback.json", rule, "1")
@@ -62,6 +67,7 @@ class World:
             routes=self,  # type: ignore[arg-type]
             objects=self.objects,
             batches=self.runs,
+            ledger=self.ledger,
             clock=FixedClock(),
         )
 
@@ -98,7 +104,9 @@ class World:
         return score_part(task, objects=self.objects, files=batches, opened=opened)
 
     def finish(self) -> Any:
-        return finish(FinishTask(step="finish", output=OUTPUT), objects=self.objects, clock=FixedClock())
+        return finish(
+            FinishTask(step="finish", output=OUTPUT), objects=self.objects, ledger=self.ledger, clock=FixedClock()
+        )
 
 
 @pytest.fixture
@@ -260,3 +268,81 @@ def test_a_quote_that_is_never_closed_is_found_with_its_row(world: World, monkey
     world.start()
     with pytest.raises(DatasetInvalidError, match=r"a\.csv: row 2: a quote is not closed"):
         world.plan()
+
+
+def test_the_ledger_says_who_had_what_scored_by_what_and_what_came_of_it(world: World) -> None:
+    batch_id = world.start()["batch"]["batch_id"]
+    assert world.start()["batch"]["attempt"] == 1
+    world.runs.end(batch_id, "FAILED", "no reason")
+    world.start()
+    for part in world.plan():
+        world.score(part)
+    assert world.finish().complete
+    assert world.start()["batch"]["status"] == "succeeded"
+    entries = world.ledger.entries("delay")
+    assert [(entry.action, entry.attempt, entry.rows) for entry in entries] == [
+        ("batch_start", 1, None),
+        ("batch_resume", 2, None),
+        ("batch_complete", None, 10),
+    ]
+    assert {(entry.actor, entry.version, entry.input, entry.output, entry.objects) for entry in entries} == {
+        ("ana", 3, INPUT, OUTPUT, 2)
+    }
+    success = world.objects.document(HOME / "_SUCCESS.json")
+    assert entries[-1].success_sha256 == hashlib.sha256(success).hexdigest()
+    assert verify("delay", entries, world.ledger.head("delay").hash) is None
+
+
+def test_an_end_that_comes_twice_keeps_the_totals_that_the_ledger_has(world: World) -> None:
+    world.start()
+    for part in world.plan():
+        world.score(part)
+    world.finish()
+    written = world.objects.document(HOME / "_SUCCESS.json")
+    task = FinishTask(step="finish", output=OUTPUT)
+    later = FixedClock(FixedClock().now() + timedelta(hours=1))
+    finish(task, objects=world.objects, ledger=world.ledger, clock=later)
+    assert world.objects.document(HOME / "_SUCCESS.json") == written
+    assert len(world.ledger.entries("delay")) == 2
+
+
+def test_an_end_that_went_unrecorded_is_recorded_by_the_next_call(world: World) -> None:
+    world.start()
+    for part in world.plan():
+        world.score(part)
+    kept, world.ledger = world.ledger, InMemoryBatchLedger()
+    world.finish()
+    ended, world.ledger = world.ledger.entries("delay")[-1], kept
+    world.start()
+    assert world.ledger.entries("delay")[-1].success_sha256 == ended.success_sha256
+
+
+def test_totals_of_somebody_else_are_not_taken_for_those_of_the_batch(world: World) -> None:
+    world.objects.put(HOME / "_SUCCESS.json", b'{"rows": 7}', "application/json", {})
+    assert world.start()["batch"]["status"] == "running"
+    for part in world.plan():
+        world.score(part)
+    assert world.finish().complete
+    assert world.show()["totals"]["rows"] == 10
+
+
+OTHERS = {
+    "model": "other", "seq": 9, "at": datetime(2020, 1, 1, tzinfo=UTC), "actor": "mallory", "action": Act.RESUME,
+    "batch_id": "b", "version": 77, "artifact_sha256": "f" * 64, "input": "s3://x/", "output": "s3://y/", "objects": 99,
+    "attempt": 8, "rows": 1, "faulty": 1, "success_sha256": "e" * 64, "previous_hash": "0" * 64, "hash": "f" * 64,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(BatchEntry)])
+def test_no_part_of_an_entry_can_be_changed_unseen(world: World, name: str) -> None:
+    world.start()
+    world.start(output="s3://data/batch/other/")
+    first, second = world.ledger.entries("delay")
+    head = world.ledger.head("delay").hash
+    assert verify("delay", [first, second], head) is None
+    broken = verify("delay", [replace(first, **{name: OTHERS[name]}), second], head)
+    assert broken is not None
+    assert broken.seq == 1
+    cut = verify("delay", [first], head)
+    assert cut is not None
+    assert "the record of the newest batch entry names a newer entry" in cut.problem

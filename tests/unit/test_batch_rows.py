@@ -90,7 +90,7 @@ VALUES = {
 INSTANCES = st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(INSTANCES)
 def test_a_row_of_csv_is_refused_and_answered_as_a_request_with_it(instances: list[dict[str, Any]]) -> None:
     frame = pd.DataFrame(instances, dtype=object).assign(id=range(len(instances)))
@@ -110,7 +110,7 @@ def test_a_row_of_csv_is_refused_and_answered_as_a_request_with_it(instances: li
         assert CONTRACT.classes[found.label[at]] is expected["label"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(INSTANCES)
 def test_no_row_that_a_contract_refuses_goes_unsuspected(instances: list[dict[str, Any]]) -> None:
     rows = read(pd.DataFrame(instances, dtype=object).to_csv(index=False).encode(), ids=())

@@ -237,7 +237,7 @@ def test_counts_add_exactly_in_any_order_and_subtract_again(one, other, third):
     assert one + ArmCounts() == one
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(looks=st.lists(st.builds(Look, arms(), arms()), max_size=3), scale=st.sampled_from([1, 1000]))
 def test_any_counts_give_finite_numbers_and_a_statement(looks, scale):
     policy = replace(POLICY, demands=DEMANDS[:1] + DEMANDS[5:])
@@ -248,7 +248,7 @@ def test_any_counts_give_finite_numbers_and_a_statement(looks, scale):
             assert found.statement
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     before=st.lists(st.builds(Look, arms(), arms()), max_size=2),
     champion=arms(),

@@ -1,7 +1,7 @@
 """`tidegate predict --output`: a batch from the command line, against the real control function on a loopback port."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -44,14 +44,30 @@ def test_a_batch_is_started_and_told_where_it_goes(run: Cli, asked: Loopback) ->
 
 def test_a_batch_that_is_done_tells_its_totals_and_its_faults(run: Cli, asked: Loopback) -> None:  # noqa: F811
     assert run(*BATCH, "--no-wait") == exits.OK
-    planned(asked)
-    totals = b'{"parts": 1, "rows": 1, "faulty": 1}'
+    ended = {"batch_id": planned(asked), "ended_at": "2026-01-05T13:00:00+00:00"}
+    totals = json.dumps({"parts": 1, "rows": 1, "faulty": 1, **ended}).encode()
     asked.world.batch_objects.put(success_of(HOME), totals, "application/json", {})
     assert run(*BATCH) == exits.OK
     assert run.out.splitlines() == [
         "1 rows scored by flight-delay version 3: s3://data/batch/out/",
         "1 of them have faults: s3://data/batch/out/_errors/",
     ]
+    assert run("ledger", "flight-delay") == exits.OK
+    lines = [line for line in run.out.splitlines() if " batch " in line]
+    assert [" ".join(line.split()) for line in lines] == [
+        "2026-01-05 12:00 batch start 3: 1 object DataScientist/ana s3://data/batch/in/ to s3://data/batch/out/",
+        "2026-01-05 13:00 batch complete 3: 1 row DataScientist/ana s3://data/batch/out/, 1 with faults",
+    ]
+    assert run("ledger", "verify", "flight-delay") == exits.OK
+    assert "flight-delay: the ledger of batches is intact, 2 entries" in run.out
+
+
+def test_a_batch_that_was_struck_out_of_the_ledger_is_missed(run: Cli, asked: Loopback) -> None:  # noqa: F811
+    assert run(*BATCH, "--no-wait") == exits.OK
+    chain = asked.world.batch_ledger.chains["flight-delay"]
+    chain[0] = replace(chain[0], output="s3://data/batch/elsewhere/")
+    assert run("ledger", "verify", "flight-delay") == exits.BROKEN
+    assert "the ledger of batches is BROKEN at entry 1" in run.out
 
 
 def test_a_failed_batch_says_why_and_the_same_command_goes_on(

@@ -117,7 +117,7 @@ def expressions(*, exact: bool = False) -> st.SearchStrategy[str]:
     return (number | truth).filter(named)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(expressions(), min_size=1, max_size=4), rows(FLOATS))
 def test_the_graph_computes_what_numpy_computes(texts: list[str], values: list[tuple[Any, ...]]) -> None:
     wanted, given_rows = contract(*texts), table(values)
@@ -127,7 +127,7 @@ def test_the_graph_computes_what_numpy_computes(texts: list[str], values: list[t
     assert not np.isinf(ours).any()
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(expressions(exact=True), rows(st.integers(-3, 3).map(float) | st.just(NAN) | st.just(np.inf)))
 def test_columns_mean_what_the_language_means_row_by_row(text: str, values: list[tuple[Any, ...]]) -> None:
     wanted, given_rows = contract(text), table(values)

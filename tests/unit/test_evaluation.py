@@ -61,7 +61,7 @@ def test_the_metrics_are_those_of_the_spec_with_the_same_direction():
 
 
 @pytest.mark.parametrize("metric", METRICS_OF[Task.BINARY])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(binary())
 def test_binary_metrics_equal_those_of_scikit_learn_with_ties(metric, case):
     target, scores = case
@@ -69,7 +69,7 @@ def test_binary_metrics_equal_those_of_scikit_learn_with_ties(metric, case):
 
 
 @pytest.mark.parametrize("metric", METRICS_OF[Task.MULTICLASS])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 50), st.integers(3, 5), st.integers(0, 2**32 - 1))
 def test_multiclass_metrics_equal_those_of_scikit_learn(metric, rows, classes, seed):
     chance = np.random.default_rng(seed)
@@ -79,7 +79,7 @@ def test_multiclass_metrics_equal_those_of_scikit_learn(metric, rows, classes, s
 
 
 @pytest.mark.parametrize("metric", METRICS_OF[Task.REGRESSION])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 50), st.sampled_from([0.0, 1.0, 5000.0]), st.integers(0, 2**32 - 1))
 def test_regression_metrics_equal_those_of_scikit_learn(metric, rows, offset, seed):
     chance = np.random.default_rng(seed)

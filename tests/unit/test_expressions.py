@@ -192,7 +192,7 @@ def tried(text):
         return None, error.problems
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @example("{}.__class__", {})
 @example("min(label, 'a')", {"label": "7"})
 @given(
@@ -227,7 +227,7 @@ def numbers():
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(numbers(), st.integers(-5, 5), st.integers(-5, 5))
 def test_arithmetic_agrees_with_pythons(text, hour, wind):
     expected = eval(text, {"__builtins__": {"min": min, "max": max, "abs": abs}}, {"hour": hour, "wind": wind})  # noqa: S307

@@ -29,7 +29,7 @@ def decisions(rows=4_000, seed=0, *, groups=3, chosen=(0.3, 0.4, 0.5), sizes=Non
     return Decisions(positive, decided, group, groups)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(0, 10**6), st.integers(2, 6))
 def test_the_counted_differences_and_rates_are_fairlearns(seed, groups):
     chance = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from examples.flights.build_dataset import OUTCOME, TIME, build, flights
+from examples.flights.build_dataset import OUTCOME, TIME, build, flights, parquet
 from examples.flights.rollouts import answering, path_of, sentences
 from examples.flights.season import KNOTS_PER_MPH, LEARNED_UNTIL, Year, next_look
 from examples.flights.traffic import CONNECTIONS, Traffic, asked
@@ -45,8 +45,13 @@ def spec(name: str) -> ModelSpec:
 
 
 @pytest.fixture(scope="module")
-def content() -> bytes:
-    return build()
+def table() -> pd.DataFrame:
+    return flights()
+
+
+@pytest.fixture(scope="module")
+def content(table: pd.DataFrame) -> bytes:
+    return parquet(table)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +77,7 @@ def test_may_has_the_rows_that_the_holdout_is_known_for(frame: PandasFrame) -> N
     assert int((days == np.datetime64("2013-05")).sum()) == 28_128
 
 
-def test_weather_is_that_of_the_scheduled_hour() -> None:
-    table = flights()
+def test_weather_is_that_of_the_scheduled_hour(table: pd.DataFrame) -> None:
     first = table[table["flight_id"] == "UA1545EWR20130101"].iloc[0]
     assert (first["scheduled"], first["hour"], first["weekday"]) == (pd.Timestamp("2013-01-01T05:15"), 5, 1)
     assert (first["temp"], first["wind_dir"], first["arr_delay"], first["late"]) == (39.02, 260, 11, False)
@@ -134,11 +138,6 @@ def test_the_third_version_takes_the_flights_it_is_judged_by_and_refuses_those_o
 
 
 # --- the year of the demo ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def table() -> pd.DataFrame:
-    return flights()
 
 
 def test_what_the_watch_meets_was_not_learned(table: pd.DataFrame) -> None:

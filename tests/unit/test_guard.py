@@ -101,6 +101,17 @@ def test_what_training_had_or_nearly_had_is_not(near: dict[str, Any]) -> None:
     assert not flagged(**near)
 
 
+def test_texts_that_are_scored_by_value_give_the_same_marks_as_those_scored_row_by_row() -> None:
+    columns = rows(2_000, seed=3)
+    columns["wind"][::50] = 90.0
+    columns["carrier"] = np.where(np.arange(2_000) % 40 == 0, "ZZ", columns["carrier"])
+    given = inputs(columns)
+    values, codes = np.unique(given.categorical[:, 0].astype(np.str_), return_inverse=True)
+    found = WATCH.unusual_of(given.numeric, [WATCH.text_scores(0, values.tolist())[codes]])
+    assert found.tolist() == WATCH.unusual(given)
+    assert len(found) >= 40
+
+
 def test_several_rare_values_together_are_flagged_though_none_of_them_is_alone() -> None:
     rare: dict[str, Any] = {"wind": 15.5, "fare": 1_000.0, "holiday": 1.0, "carrier": "WN", "gust": 37.0}
     assert not any(flagged(**{name: value}) for name, value in rare.items())
@@ -257,7 +268,7 @@ def test_parts_add_up_to_the_score_and_tell_which_feature_it_is() -> None:
     assert names[int(parts[0].argmax())] == "fare"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(

@@ -5,9 +5,11 @@ import json
 import random
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,10 +28,10 @@ from tidegate.domain.guard import fit
 from tidegate.domain.prediction import Contract, FeatureContract, OutputRule
 from tidegate.domain.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.table import Table
-from tidegate.errors import NotFoundError, UnavailableError
+from tidegate.errors import ArtifactRejectedError, NotFoundError, UnavailableError
 from tidegate.ml.scoring import load
 from tidegate.settings import InferenceSettings
-from tidegate.steps.inference import REFUSED, STALE, Inference
+from tidegate.steps.inference import MEMORY_PER_BYTE, REFUSED, SESSION_BYTES, STALE, Inference
 
 MODEL = "flight-delay"
 CONTRACT = Contract(
@@ -540,6 +542,47 @@ def test_a_route_that_cannot_be_read_between_answers_is_read_before_the_next_one
     assert version_served() == (2, "champion")
 
 
+def between_answers(house):
+    """The route is read again after an answer."""
+    house.clock.move(seconds=2)
+    version_served()
+    house.parts.inference.refresh()
+
+
+def test_what_is_new_in_a_route_is_opened_between_answers_and_not_while_one_waits(house):
+    version_served()
+    house.release(2, onnx(1.0))
+    house.change(candidate=house.registry._routes[MODEL].previous, candidate_bp=1)
+    between_answers(house)
+    house.artifacts.down = True
+    assert version_served() == (2, "champion")
+
+
+def test_the_fallback_is_there_when_a_rollback_comes_while_artifacts_cannot_be_fetched(house):
+    house.falls_back()
+    house.release(2, onnx(1.0))
+    version_served()
+    between_answers(house)
+    house.artifacts.down = True
+    house.change(champion=house.registry._routes[MODEL].previous, previous=None)
+    house.clock.move(seconds=3)
+    status, answer, _ = predict(GOOD)
+    assert (status, answer["reason"], answer["why"]) == (200, "fallback", "not_loadable")
+
+
+def test_a_version_that_cannot_be_opened_between_answers_keeps_neither_the_fallback_nor_the_next_answer(house):
+    house.falls_back()
+    version_served()
+    house.release(2, onnx(1.0))
+    house.tamper(2, b"something else")
+    between_answers(house)
+    house.artifacts.down = True
+    assert version_served() == (1, "previous_good")
+    house.change(killed=True)
+    house.clock.move(seconds=3)
+    assert predict(GOOD)[1]["why"] == "killed"
+
+
 def test_when_the_registry_fails_and_nothing_is_known_the_answer_is_503_with_a_time_to_retry(house):
     house.registry.down = UnavailableError("DynamoDB did not answer")
     answer = predict(GOOD)
@@ -548,15 +591,89 @@ def test_when_the_registry_fails_and_nothing_is_known_the_answer_is_503_with_a_t
 
 
 def test_sessions_are_kept_up_to_a_number_of_bytes_the_least_used_goes_first(house):
-    sizes = [len(onnx(0.0, Contract(name, "binary", CONTRACT.features, (False, True)))) for name in ("aa", "bb", "cc")]
-    house.cache_bytes = sum(sizes[:2])
-    house.restart()
-    for name in ("aa", "bb", "cc"):
-        house.release(1, onnx(0.0, Contract(name, "binary", CONTRACT.features, (False, True))), model=name)
+    several(house, "aa", "bb", "cc", room_for=2)
     for name in ("aa", "bb", "aa", "cc", "aa", "bb"):
         assert predict(GOOD, model=name)[0] == 200
     read = [key.split("/")[1] for key in house.artifacts.reads]
     assert read == ["aa", "bb", "cc", "bb"]
+    assert house.meter.counts["ArtifactEvicted"] == 2
+
+
+def several(house: House, *names: str, room_for: int) -> None:
+    """A model of each name, of one size in memory, and a function that has room for so many of them."""
+    made = {name: onnx(0.0, Contract(name, "binary", CONTRACT.features, (False, True))) for name in names}
+    size = SESSION_BYTES + MEMORY_PER_BYTE * len(made[names[0]])
+    house.cache_bytes = room_for * size
+    house.restart()
+    for name, data in made.items():
+        house.release(1, data, model=name)
+
+
+def test_while_there_is_room_nothing_is_read_or_opened_twice(house):
+    several(house, "aa", "bb", "cc", room_for=3)
+    for name in ("aa", "bb", "cc") * 3:
+        assert predict(GOOD, model=name)[0] == 200
+    assert len(house.artifacts.reads) == 3
+    assert "ArtifactEvicted" not in house.meter.counts
+
+
+def test_a_model_larger_than_the_room_is_kept_as_long_as_nobody_asks_for_another(house):
+    several(house, "aa", "bb", room_for=0)
+    for name in ("aa", "aa", "bb", "bb", "aa"):
+        assert predict(GOOD, model=name)[0] == 200
+    assert [key.split("/")[1] for key in house.artifacts.reads] == ["aa", "bb", "aa"]
+
+
+def test_what_had_to_go_is_not_opened_again_between_answers_while_its_route_stays(house):
+    several(house, "aa", "bb", room_for=1)
+    for name in ("aa", "bb"):
+        predict(GOOD, model=name)
+    house.clock.move(seconds=2)
+    for name in ("aa", "bb"):
+        predict(GOOD, model=name)
+    reads = len(house.artifacts.reads)
+    house.parts.inference.refresh()
+    assert len(house.artifacts.reads) == reads
+
+
+class Held(Artifacts):
+    """Artifacts that are not handed out before somebody lets them go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.free = threading.Event(), threading.Event()
+
+    def get(self, key: str) -> bytes:
+        self.asked.set()
+        assert self.free.wait(10)
+        return super().get(key)
+
+
+@pytest.mark.parametrize("tampered", [False, True])
+def test_those_who_ask_for_a_cold_model_at_once_wait_for_one_read_and_one_session(tampered):
+    sessions = []
+    house = House(artifacts=Held(), load=lambda data: sessions.append(1) or load(data))
+    house.release(1, onnx(0.0))
+    if tampered:
+        house.tamper(1, b"evil")
+    with ThreadPoolExecutor(16) as pool:
+        first = pool.submit(house.parts.inference.describe, MODEL)
+        assert house.artifacts.asked.wait(10)
+        others = [pool.submit(house.parts.inference.describe, MODEL) for _ in range(15)]
+        house.artifacts.free.set()
+        if tampered:
+            assert {type(each.exception(10)) for each in (first, *others)} == {ArtifactRejectedError}
+            assert house.meter.counts["ArtifactRejected"] == 1
+        else:
+            assert {each.result(10)["version"] for each in (first, *others)} == {1}
+            assert len(sessions) == 1
+    assert len(house.artifacts.reads) == 1
+
+
+def test_bytes_that_were_opened_for_one_model_do_not_answer_for_another(house):
+    version_served()
+    house.registry._routes["other"] = replace(house.registry._routes[MODEL], model="other")
+    problem(predict(GOOD, model="other"), 503)
 
 
 def test_an_unknown_model_is_not_known_because_the_registry_was_asked(house):
@@ -1186,6 +1303,7 @@ BUDGET = {  # what may be imported from here; each has to be worth its share of 
     "tidegate.settings",
     "tidegate.steps",
     "tidegate.steps.inference",
+    "tidegate.steps.opened",
     "tidegate.steps.timelimit",
     "tidegate.telemetry",
 }

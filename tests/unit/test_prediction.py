@@ -116,7 +116,7 @@ documents = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(documents, st.booleans())
 def test_a_body_is_read_as_the_standard_library_reads_it(document, escaped):
     text = json.dumps(document, ensure_ascii=escaped)
@@ -316,7 +316,7 @@ def judged(check, instances, also):
     return inputs.numeric.shape, bits, inputs.categorical.shape, inputs.categorical.tolist(), inputs.times.tolist()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(st.dictionaries(fields, values | moments | edges, max_size=2), min_size=1, max_size=4),
     st.booleans(),
@@ -358,7 +358,7 @@ def test_whole_numbers_beyond_a_float64_are_judged_exactly():
     assert fault.problem.startswith("is above the maximum")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(CONTRACT.features), st.lists(values, min_size=1, max_size=6))
 def test_a_column_is_accepted_exactly_when_each_of_its_values_is(feature, column):
     each = [prediction._problem(feature, {feature.name: value}) is None for value in column]

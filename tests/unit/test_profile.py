@@ -6,7 +6,7 @@ from functools import reduce
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.capture import MASK
@@ -225,7 +225,6 @@ _RECORDS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(records=_RECORDS, data=st.data())
 def test_any_partition_of_the_rows_added_in_any_order_gives_the_same_profile_byte_for_byte(records, data):
     parts = [[] for _ in range(data.draw(st.integers(1, 5)))]

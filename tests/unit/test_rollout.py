@@ -845,7 +845,7 @@ EVENTS = st.lists(
 
 
 @pytest.mark.usefixtures("_decisions_only")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PLANS, st.booleans(), EVENTS)
 def test_whatever_comes_in_whatever_order_nothing_is_lost_and_all_of_it_is_told(plan, new_model, events):
     house = House(plan, new_model=new_model)
@@ -939,7 +939,7 @@ def told(house: House) -> None:
 
 @pytest.mark.usefixtures("_decisions_only")
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 40), st.integers(0, 4_000)), min_size=1, max_size=10))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_candidate_never_gets_a_larger_share_in_the_look_that_speaks_against_it(arms):
     house = House(replace(PLAN, steps_bp=(100, 500, 2_500, 5_000), bake_seconds=0, min_requests=1))
     house.begin()

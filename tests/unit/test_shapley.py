@@ -144,7 +144,7 @@ def test_an_instance_like_every_background_row_costs_one_row_an_order_and_contri
 numbers = st.floats(-5, 5, width=32)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     x=st.lists(numbers, min_size=4, max_size=4),
     rows=st.lists(st.lists(numbers, min_size=4, max_size=4), min_size=1, max_size=6),

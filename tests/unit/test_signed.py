@@ -15,7 +15,8 @@ from botocore.awsrequest import AWSRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.aws.signed import CallRefusedError, Credentials, Service, signed
+from tidegate.aws import signed as module
+from tidegate.aws.signed import RENEW_SECONDS, CallRefusedError, Credentials, Lease, Service, signed
 from tidegate.errors import NotFoundError, UnavailableError
 
 AT = 1_790_000_000.0
@@ -65,7 +66,14 @@ def answering(answers: Callable[[int], Answer | None]) -> Iterator[tuple[str, li
 
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length") or 0)
-            asked.append({"path": self.path, "from": self.client_address, "body": self.rfile.read(length)})
+            asked.append(
+                {
+                    "path": self.path,
+                    "from": self.client_address,
+                    "headers": {name.lower(): value for name, value in self.headers.items()},
+                    "body": self.rfile.read(length),
+                }
+            )
             said = answers(len(asked) - 1)
             self.close_connection = said is None
             if said is not None:
@@ -188,8 +196,6 @@ def test_a_service_that_says_nothing_is_unavailable_within_its_time(environment:
 def test_without_credentials_in_the_environment_botocore_is_asked(
     environment: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    from tidegate.aws import signed as module
-
     with answering(lambda _: (200, "{}")) as (url, asked):
         environment(url)
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -200,4 +206,109 @@ def test_without_credentials_in_the_environment_botocore_is_asked(
         with service() as tables:
             assert tables.ask("t", {}) == {}
     module._found_by_botocore.cache_clear()
+    assert len(asked) == 1
+
+
+def granted(number: int, ends: float = AT + 3_600) -> Answer:
+    """What the endpoint of an environment says, as AWS writes it."""
+    expiration = dt.datetime.fromtimestamp(ends, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    said = {"AccessKeyId": f"key-{number}", "SecretAccessKey": "s", "Token": "t", "Expiration": expiration}
+    return 200, json.dumps(said)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = AT
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def lease(clock: Clock) -> Lease:
+    return Lease(clock=clock, sleep=lambda _: None)
+
+
+def test_under_snapstart_the_endpoint_of_the_environment_is_asked(
+    environment: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = time.time() + 3_600
+    with answering(lambda number: granted(number, ends) if number == 0 else (200, "{}")) as (url, asked):
+        environment(url)
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{url}/2021-04-23/credentials")
+        monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "a secret of the environment")
+        monkeypatch.setattr(module, "_LEASE", Lease())
+        with service() as tables:
+            tables.ask("t", {})
+            tables.ask("t", {})
+    lent, *calls = asked
+    assert (lent["path"], lent["headers"]["authorization"]) == (
+        "/2021-04-23/credentials",
+        "a secret of the environment",
+    )
+    assert [each["headers"]["x-amz-security-token"] for each in calls] == ["t", "t"]
+    assert all("Credential=key-0/" in each["headers"]["authorization"] for each in calls)
+
+
+def test_keys_in_the_environment_variables_win_over_its_endpoint(
+    environment: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment("http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "x")
+    assert module.credentials().access_key == "A"
+
+
+def test_leased_credentials_are_renewed_before_they_end(clock: Clock) -> None:
+    with answering(lambda number: granted(number, AT + 3_600 * (1 + number))) as (url, asked):
+        leased = lease(clock)
+        assert [leased.now(url, "x").access_key for _ in range(3)] == ["key-0"] * 3
+        clock.now = AT + 3_600 - RENEW_SECONDS
+        assert leased.now(url, "x").access_key == "key-0"
+        clock.now += 1
+        assert [leased.now(url, "x").access_key for _ in range(3)] == ["key-1"] * 3
+    assert len(asked) == 2
+
+
+def test_credentials_of_a_snapshot_that_have_ended_are_never_used(clock: Clock) -> None:
+    with answering(lambda number: granted(number, clock.now + 3_600)) as (url, _):
+        leased = lease(clock)
+        leased.now(url, "x")
+        clock.now += 7 * 86_400
+        assert leased.now(url, "x").access_key == "key-1"
+
+
+def test_while_the_endpoint_says_nothing_the_last_ones_serve_until_their_end(clock: Clock) -> None:
+    with answering(lambda number: granted(number) if number == 0 else (500, "")) as (url, asked):
+        leased = lease(clock)
+        leased.now(url, "x")
+        clock.now = AT + 3_599
+        assert leased.now(url, "x").access_key == "key-0"
+        assert len(asked) == 2
+        clock.now = AT + 3_600
+        with pytest.raises(UnavailableError, match="hands out no credentials"):
+            leased.now(url, "x")
+
+
+@pytest.mark.parametrize("said", [(200, "no JSON"), (200, '{"AccessKeyId": "k"}'), (200, "[]"), (403, "{}"), None])
+def test_an_endpoint_that_stumbles_is_asked_again(clock: Clock, said: Answer | None) -> None:
+    with answering(lambda number: said if number < 2 else granted(number)) as (url, asked):
+        assert lease(clock).now(url, "x").access_key == "key-2"
+    assert len(asked) == 3
+
+
+def test_threads_that_need_credentials_at_once_ask_once(clock: Clock) -> None:
+    with answering(granted) as (url, asked):
+        leased = lease(clock)
+        threads = [threading.Thread(target=leased.now, args=(url, "x")) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert len(asked) == 1

@@ -93,7 +93,7 @@ def test_rolling_days_have_24_hours_and_may_be_fractions() -> None:
     assert np.flatnonzero(train.contains(time)).tolist() == list(range(58, 88))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     minutes=st.lists(st.integers(0, 200_000), min_size=1, max_size=60),
     holdout_days=st.floats(0.001, 200),
@@ -156,7 +156,7 @@ def test_groups_that_go_on_all_the_time_are_shared_out_and_both_sides_keep_some(
     assert time[split.training].max() < time[split.holdout].min()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     data=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=120),
     timed=st.booleans(),

@@ -101,7 +101,7 @@ def by_python(due: datetime | None, sent: datetime | None) -> list[float]:
     return [*parts, float(np.float32(between)), float(np.float32(between / 86_400))]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @example([(datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)), (None, None)])
 @example([(datetime(1969, 12, 31, 23, 59, 59, 500_000, UTC), None)])
 @given(st.lists(st.tuples(st.none() | moments(), st.none() | moments()), min_size=1, max_size=12))
@@ -116,7 +116,7 @@ def test_training_the_graph_and_pythons_calendar_agree_on_all_times(
     np.testing.assert_array_equal(validate(CONTRACT, as_sent(pairs)).times, inputs.times)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.none() | moments(), st.none() | moments())
 def test_a_rule_sees_of_a_request_what_the_columns_hold(due: datetime | None, sent: datetime | None) -> None:
     table, (instance,) = as_table([(due, sent)]), as_sent([(due, sent)])

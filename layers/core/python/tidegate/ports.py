@@ -16,6 +16,7 @@ from tidegate.domain.route import Route
 
 if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions that need neither
     from tidegate.domain.batch import Address, Source
+    from tidegate.domain.batch_ledger import BatchEntry, Head
     from tidegate.domain.capture import Capture, CapturePolicy
     from tidegate.domain.prediction import Contract, Inputs
     from tidegate.domain.rollout import Evidence, Rollout, Step
@@ -643,4 +644,24 @@ class BatchRuns(Protocol):
 
     def start(self, batch_id: str, number: int, document: Mapping[str, Any]) -> None:
         """Start an attempt; the same one again changes nothing."""
+        ...
+
+
+class BatchLedger(Protocol):
+    """What was done about batches, by model: one chain of entries each, which nobody rewrites."""
+
+    def append(self, entry: "BatchEntry") -> None:
+        """Chain an entry to the newest one; one whose `key` is recorded already changes nothing.
+
+        Raises:
+            UnavailableError: too many at once; that passes.
+        """
+        ...
+
+    def head(self, model: str) -> "Head":
+        """The newest entry's number and hash. Strongly consistent."""
+        ...
+
+    def entries(self, model: str) -> "list[BatchEntry]":
+        """In order, oldest first. Raises LedgerBrokenError for an entry that cannot even be read."""
         ...

@@ -184,6 +184,14 @@ class RetrainSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings(Settings):
-    """functions/batch, score: what batches read and write lies where batches say; artifacts lie here."""
+    """functions/batch: plans batches and records their ends. What they read and write lies where they say."""
+
+    registry_table: str
+    artifacts_bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSettings(Settings):
+    """functions/score: scores parts of batches, which lie where batches say; artifacts lie here."""
 
     artifacts_bucket: str

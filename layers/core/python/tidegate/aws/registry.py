@@ -10,6 +10,7 @@
     MODEL#{model}    ROLLOUT#{run}           how the run's version gets in (tidegate.aws.rollouts)
     MODEL#{model}    LEASE                   which run may change by its release what is served, and until when
     LEDGER#{model}   0000000001              one change of the route; never rewritten
+    BATCHES#{model}  ENTRY#0000000001        one act about a batch; never rewritten (tidegate.aws.batch_ledger)
     DATASETS         {dataset}               what people say of a dataset, and its latest version
     DATASET#{name}   VERSION#{version}       one content of it
     DATASET#{name}   EXCLUSION#{id}          a period not to be used

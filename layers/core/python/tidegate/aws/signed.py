@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -29,6 +30,8 @@ from tidegate.errors import NotFoundError, UnavailableError
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.05  # before the second attempt at most; twice as long before the next
+LEASE_SECONDS = 1.0  # for the endpoint inside the environment to connect, and to answer
+RENEW_SECONDS = 300.0  # before leased credentials end
 _PASSING = ("Throttl", "Unavailable", "Internal", "SlowDown", "RequestTimeout", "Exceeded", "TooManyRequests")
 _MISSING = frozenset({403, 404})  # S3 hides a missing key from those who may not list
 
@@ -52,8 +55,8 @@ class Credentials:
 
 
 def credentials() -> Credentials:
-    """Those that Lambda puts into the environment; where there are none (SnapStart, a host that is no Lambda), those
-    that botocore finds.
+    """Those that Lambda puts into the environment variables; with SnapStart, those that its endpoint inside the
+    environment hands out; on a host that is no Lambda, those that botocore finds.
 
     Raises:
         UnavailableError: there are none.
@@ -61,11 +64,78 @@ def credentials() -> Credentials:
     access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if access and secret:
         return Credentials(access, secret, os.environ.get("AWS_SESSION_TOKEN", ""))
+    url, token = (os.environ.get(f"AWS_CONTAINER_{name}") for name in ("CREDENTIALS_FULL_URI", "AUTHORIZATION_TOKEN"))
+    if url and token:
+        return _LEASE.now(url, token)
     found = _found_by_botocore()
     if found is None:
         raise UnavailableError("there are no AWS credentials", next_step="give the function its role")
     frozen = found.get_frozen_credentials()
     return Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
+
+
+class Lease:
+    """Credentials from an endpoint inside the environment, which a snapshot of it must not hold: asked for at the first
+    call, and again five minutes before they end. While the endpoint does not answer, those serve that have not ended.
+    Safe to use from several threads.
+
+    docs.aws.amazon.com/lambda/latest/dg/snapstart-activate.html#snapstart-credentials
+    docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._held: Credentials | None = None
+        self._ends = 0.0
+
+    def now(self, url: str, token: str) -> Credentials:
+        """Credentials that have not ended.
+
+        Raises:
+            UnavailableError: the endpoint hands out none.
+        """
+        with self._lock:
+            left = self._ends - self._clock()
+            if self._held is None or left < RENEW_SECONDS:
+                renewed = self._asked(url, token, attempts=1 if self._held and left > 0 else ATTEMPTS)
+                if renewed is not None:
+                    self._held, self._ends = renewed
+                elif left <= 0:
+                    self._held = None
+            if self._held is None:
+                raise UnavailableError("the environment hands out no credentials", next_step="try again")
+            return self._held
+
+    def _asked(self, url: str, token: str, attempts: int) -> tuple[Credentials, float] | None:
+        for attempt in range(attempts):
+            if attempt:
+                self._sleep(PAUSE_SECONDS)
+            try:
+                found = json.loads(_got(url, {"authorization": token}))
+                granted = Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["Token"])
+                return granted, datetime.fromisoformat(found["Expiration"]).timestamp()
+            except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+                continue
+        return None
+
+
+_LEASE = Lease()
+
+
+def _got(url: str, headers: Mapping[str, str]) -> bytes:
+    parts = urlsplit(url)
+    connection = _new_connection(parts.scheme, parts.netloc)
+    connection.timeout = LEASE_SECONDS
+    try:
+        connection.request("GET", parts.path, headers=dict(headers))
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise http.client.HTTPException(f"the endpoint answered {answer.status}")
+        return answer.read()
+    finally:
+        connection.close()
 
 
 @cache
@@ -246,8 +316,12 @@ class Service:
             if idle:
                 found = idle.pop()
                 return found, found.sock is not None
-        kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-        return kind(host), False
+        return _new_connection(scheme, host), False
+
+
+def _new_connection(scheme: str, host: str) -> http.client.HTTPConnection:
+    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+    return kind(host)
 
 
 def _code(answer: bytes) -> str:

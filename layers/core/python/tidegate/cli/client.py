@@ -286,9 +286,13 @@ class Client:
 
     # What is served
 
+    def acts(self, model: str) -> dict[str, Any]:
+        """All that the ledger has: {entries: changes of what is served, batches: what was scored in files}."""
+        return self._control("GET", _path("models", model, "ledger"))
+
     def ledger(self, model: str) -> list[dict[str, Any]]:
         """Every change of what is served, oldest first."""
-        return list(self._control("GET", _path("models", model, "ledger"))["entries"])
+        return list(self.acts(model)["entries"])
 
     def captures(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
         """Captured predictions of an hour such as 2026-01-05-12 (UTC), newest first."""
@@ -304,7 +308,7 @@ class Client:
         return self._control("GET", _path("models", model, "ledger", at=at))
 
     def verify_ledger(self, model: str) -> dict[str, Any]:
-        """Whether the ledger's chain holds: {intact, entries, head, break}."""
+        """Whether the ledger's chain holds: {intact, entries, head, break}, and under `batches` the same of theirs."""
         return self._control("GET", _path("models", model, "ledger", "verification"))
 
     def rollback(self, model: str, to: int, reason: str) -> dict[str, Any]:

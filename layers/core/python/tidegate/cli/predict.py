@@ -55,7 +55,10 @@ def predict(  # noqa: PLR0917  click passes options by name
     """
     if output is not None or source.startswith("s3://"):
         if output is None or not source.startswith("s3://"):
-            raise InvalidInputError("a batch needs --input s3://... and --output s3://...")
+            raise InvalidInputError(
+                "a batch needs --input s3://... and --output s3://...",
+                next_step="copy the file to S3 first, or leave --output out to have it scored over HTTP",
+            )
         return _in_s3(tool, model, source, output, list(ids) or None, wait=wait)
 
     from tidegate.cli import render
@@ -83,6 +86,8 @@ def _in_s3(tool: Tool, model: str, source: str, output: str, ids: list[str] | No
     batch = answer["batch"]
     if answer["resumed"]:
         tool.say(f"going on with what is missing (attempt {batch['attempt']})")
+    if batch["status"] == "succeeded":
+        tool.say("there is nothing left to do: every row is there")
     if wait and batch["status"] == "running":
         look = _Progress(tool)
         try:
@@ -128,7 +133,8 @@ def _tell(out: "Console", batch: Mapping[str, Any]) -> None:
                 out.print(f"{totals['faulty']:,} of them have faults: {where}", soft_wrap=True)
         case "failed":
             out.print(f"the batch failed: {batch['reason']}", soft_wrap=True)
-            out.print("  next: the same command goes on with what is missing")
+            mended = "with a mended input give another --output; " if batch["planned"] is None else ""
+            out.print(f"  next: {mended}the same command goes on with what is missing", soft_wrap=True)
         case _:
             out.print(f"{version} scores {batch['input']}; the same command follows it", soft_wrap=True)
 

@@ -1,6 +1,7 @@
 """What people read of datasets, models, runs, versions and releases, from the API's JSON."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -489,29 +490,46 @@ def served_at(out: "Console", model: str, found: Document) -> None:
 
 
 def verification(out: "Console", model: str, found: Document) -> None:
-    """Whether the chain holds, and where it breaks."""
-    if found["intact"]:
-        out.print(f"{model}: the ledger is intact, {found['entries']:,} entries, head {found['head'] or 'none'}")
-        return
-    out.print(Text(f"{model}: the ledger is BROKEN at entry {found['break']['seq']}", style="bold red"))
-    out.print(found["break"]["problem"])
-    out.print("what to do: docs/operations.md, `When the chain is broken`")
+    """Whether the chains hold, and where they break."""
+    for name, chain in (("ledger", found), ("ledger of batches", found["batches"])):
+        if chain["intact"] and (chain["entries"] or chain is found):
+            out.print(f"{model}: the {name} is intact, {chain['entries']:,} entries, head {chain['head'] or 'none'}")
+        elif not chain["intact"]:
+            out.print(Text(f"{model}: the {name} is BROKEN at entry {chain['break']['seq']}", style="bold red"))
+            out.print(chain["break"]["problem"])
+            out.print("what to do: docs/operations.md, `When the chain is broken`")
 
 
-def ledger(out: "Console", entries: Sequence[Document]) -> None:
-    """Every change of what is served, oldest first."""
+def ledger(out: "Console", acts: Document) -> None:
+    """Every change of what is served, and every batch, oldest first."""
     rows = [
         (
             show.moment(each["at"]),
             each["action"].replace("_", " "),
-            _answering(each),
+            _scored(each) if "batch_id" in each else _answering(each),
             show.who(each["actor"]),
-            show.brief(each["reason"])
-            + (f" (approved by {show.who(each['approved_by'])})" if each["approved_by"] else ""),
+            _batch(each) if "batch_id" in each else _why(each),
         )
-        for each in entries
+        for each in sorted([*acts["entries"], *acts["batches"]], key=lambda each: datetime.fromisoformat(each["at"]))
     ]
     show.table(out, ("when (UTC)", "action", "answers", "by", "why"), rows, none="nothing was ever served")
+
+
+def _why(entry: Document) -> str:
+    approved = f" (approved by {show.who(entry['approved_by'])})" if entry["approved_by"] else ""
+    return show.brief(entry["reason"]) + approved
+
+
+def _scored(entry: Document) -> str:
+    """`2: 1,000 rows`: which version answers a batch, and how much of it."""
+    many, what = (entry["objects"], "object") if entry["rows"] is None else (entry["rows"], "row")
+    return f"{entry['version']}: {many:,} {what}{'' if many == 1 else 's'}"
+
+
+def _batch(entry: Document) -> str:
+    if entry["rows"] is None:
+        return f"{entry['input']} to {entry['output']}"
+    return f"{entry['output']}, {entry['faulty']:,} with faults"
 
 
 def _answering(entry: Document) -> str:

@@ -128,7 +128,8 @@ def ledger() -> None:
 @click.option("--at", metavar="TIME", help="Tell what served then instead: a day or time, UTC unless it has a zone.")
 @pass_tool
 def show(tool: Tool, model: str, at: str | None) -> None:
-    """Every change of what MODEL serves, oldest first; with --at, what served at that time, and by whose word.
+    """Every change of what MODEL serves, and every batch that it scored, oldest first; with --at, what served at that
+    time, and by whose word.
 
     \b
     Example:
@@ -137,8 +138,8 @@ def show(tool: Tool, model: str, at: str | None) -> None:
     from tidegate.cli import render
 
     if at is None:
-        entries = tool.client.ledger(model)
-        tool.answer({"entries": entries}, lambda out: render.ledger(out, entries))
+        acts = tool.client.acts(model)
+        tool.answer(acts, lambda out: render.ledger(out, acts))
         return
     found = tool.client.served_at(model, at)
     tool.answer(found, lambda out: render.served_at(out, model, found))
@@ -158,4 +159,4 @@ def verify(tool: Tool, model: str) -> int:
 
     found = tool.client.verify_ledger(model)
     tool.answer(found, lambda out: render.verification(out, model, found))
-    return exits.OK if found["intact"] else exits.BROKEN
+    return exits.OK if found["intact"] and found["batches"]["intact"] else exits.BROKEN

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.domain.guard import Detector, Floats
 from tidegate.domain.prediction import MAX_TEXT, Contract, FeatureContract, Inputs, Rulebook, validate
 from tidegate.domain.table import Column
 from tidegate.errors import Fault, RequestInvalidError
@@ -169,6 +170,18 @@ def inputs(contract: Contract, rows: Rows, kept: Column) -> Inputs:
         if given is not None and given.codes is not None and given.texts is not None:
             categorical[:, position] = np.append(given.texts, "")[given.codes[kept]]
     return Inputs(numeric, categorical)
+
+
+def text_scores(contract: Contract, rows: Rows, detector: Detector) -> list[Floats]:
+    """What each text column adds to the guard's score of each row; every value is looked up once."""
+    found = []
+    for place, feature in enumerate(contract.categorical):
+        given = rows.given.get(feature.name)
+        if given is None or given.codes is None or given.texts is None:
+            found.append(np.repeat(detector.text_scores(place, [""]), rows.count))
+        else:
+            found.append(detector.text_scores(place, [*given.texts, ""])[given.codes])
+    return found
 
 
 def faults_of(contract: Contract, rows: Rows, row: int) -> tuple[Fault, ...]:

@@ -29,7 +29,7 @@ Time features are passed over: new ones are always later than training. On the i
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
@@ -287,6 +287,23 @@ class Detector:
         unusual: list[int] = rows[scores > self.threshold].tolist()
         return unusual
 
+    def unusual_of(self, numeric: npt.NDArray[np.float32], texts: Sequence[Floats]) -> npt.NDArray[np.int64]:
+        """`unusual` of rows whose texts are scored already, each column once: `text_scores` by row."""
+        found = np.add.reduce(self.marked.take(self._cells(numeric)), axis=1)
+        if texts:
+            found += reduce(add, texts)
+        rows: npt.NDArray[np.int64] = (found > self.threshold).nonzero()[0]
+        if not len(rows):
+            return rows
+        parts = np.column_stack([self._numbers(numeric[rows]), *(column[rows] for column in texts)])
+        above: npt.NDArray[np.int64] = rows[parts.sum(axis=1) > self.threshold]
+        return above
+
+    def text_scores(self, place: int, texts: Iterable[str]) -> Floats:
+        """Scores of values of the text column at this place."""
+        scores = self.texts[place]
+        return np.array([scores[text] for text in texts])
+
     def scores(self, inputs: "Inputs") -> Floats:
         """Scores [n] of any number of inputs."""
         starts = range(0, max(1, len(inputs.numeric)), _BLOCK_ROWS)
@@ -299,10 +316,13 @@ class Detector:
         return self._parts(inputs.numeric, inputs.categorical)
 
     def _parts(self, numeric: npt.NDArray[np.float32], categorical: npt.NDArray[Any]) -> Floats:
+        return np.column_stack([self._numbers(numeric), *map(list, self._texts(categorical))])
+
+    def _numbers(self, numeric: npt.NDArray[np.float32]) -> Floats:
         below, above = (self.low - numeric) / self.reach[0], (numeric - self.high) / self.reach[1]
         over = np.fmax(np.fmax(below, above), 0.0)  # fmax: NaN is missing, and not outside
-        numbers = self.table.take(self._cells(numeric)) + self.steepness * over * (over + 2)
-        return np.column_stack([numbers, *map(list, self._texts(categorical))])
+        scores: Floats = self.table.take(self._cells(numeric)) + self.steepness * over * (over + 2)
+        return scores
 
     def _cells(self, numeric: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """Places in the tables."""

@@ -9,8 +9,9 @@ every entry and the route. For that, heads are written to logs and answers, wher
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import Field, asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any, ClassVar, Protocol
 
 GENESIS = ""
 ALL_BP = 10_000  # all requests, in basis points
@@ -65,7 +66,38 @@ class Standing:
     approved_by: str | None
 
 
-def digest(entry: LedgerEntry) -> str:
+class Link(Protocol):
+    """An entry of a chain: a dataclass with these fields."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def model(self) -> str:
+        """Whose chain it is in."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """Its place, from 1."""
+        ...
+
+    @property
+    def at(self) -> datetime:
+        """When it was done."""
+        ...
+
+    @property
+    def previous_hash(self) -> str:
+        """Of the entry before."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """Its own."""
+        ...
+
+
+def digest(entry: Link) -> str:
     """The hash (hex) that the entry must have."""
     plain = {**asdict(entry), "at": entry.at.astimezone(UTC).isoformat()}
     del plain["hash"]
@@ -78,8 +110,8 @@ def chain(entry: LedgerEntry, head: str) -> LedgerEntry:
     return replace(linked, hash=digest(linked))
 
 
-def verify(model: str, entries: Sequence[LedgerEntry], head: str) -> Break | None:
-    """The first place where the ledger of a model is not one unbroken chain that ends at the route's `head`."""
+def verify(model: str, entries: Sequence[Link], head: str, keeper: str = "the route") -> Break | None:
+    """The first place where the ledger of a model is not one unbroken chain that ends at the keeper's `head`."""
     previous = GENESIS
     for seq, entry in enumerate(entries, 1):
         problem = ""
@@ -98,8 +130,8 @@ def verify(model: str, entries: Sequence[LedgerEntry], head: str) -> Break | Non
         return None
     known = next((entry.seq for entry in entries if entry.hash == head), 0)
     if known or head == GENESIS:
-        return Break(known + 1, f"the route ends at entry {known}: this one was added without a change of the route")
-    return Break(len(entries) + 1, "the route names a newer entry: entries were cut off the end or all were replaced")
+        return Break(known + 1, f"{keeper} ends at entry {known}: this one was added without a change of {keeper}")
+    return Break(len(entries) + 1, f"{keeper} names a newer entry: entries were cut off the end or all were replaced")
 
 
 def entry_at(entries: Sequence[LedgerEntry], moment: datetime) -> LedgerEntry | None:

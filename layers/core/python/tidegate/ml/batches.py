@@ -326,7 +326,7 @@ def _fields(column: pd.Series) -> list[str]:
     values = column.tolist()
     if column.dtype == np.int64:
         return list(map(str, values))
-    if all(value is None for value in values):
+    if values.count(None) == len(values):
         return [""] * len(values)
     try:
         return _quoted(values)

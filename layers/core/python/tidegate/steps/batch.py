@@ -23,12 +23,15 @@ from tidegate.domain.batch import (
     record_of,
     success_of,
 )
+from tidegate.domain.batch_ledger import begun, completed, verify
+from tidegate.domain.ledger import Break
 from tidegate.domain.route import Route
-from tidegate.errors import ConflictError, Fault, InvalidInputError, NotFoundError
-from tidegate.ports import Attempt, BatchObjects, BatchRuns, Clock, Models, Routes
-from tidegate.steps.documents import Column, Document
+from tidegate.errors import ConflictError, Fault, InvalidInputError, LedgerBrokenError, NotFoundError, UnavailableError
+from tidegate.ports import Attempt, BatchLedger, BatchObjects, BatchRuns, Clock, Models, Routes
+from tidegate.steps.documents import Column, Document, view
 
 _FIRST = {"source": 0, "position": 0, "first_row": 1, "parts": 0, "pages": 0, "rows": 0}
+_LOOKS = 3
 
 
 class StartBatch(Document):
@@ -50,6 +53,7 @@ def start_batch(
     routes: Routes,
     objects: BatchObjects,
     batches: BatchRuns,
+    ledger: BatchLedger,
     clock: Clock,
 ) -> dict[str, Any]:
     """Record what is asked for in the output itself, and start scoring; of an output that this batch owns already, go
@@ -59,6 +63,7 @@ def start_batch(
         NotFoundError: no such model.
         InvalidInputError: input or output are no addresses, lie elsewhere than they may, or hold nothing to score.
         ConflictError: nothing serves, or the output belongs to another batch.
+        UnavailableError: too many batches of the model are being recorded at once.
     """
     spec = models.spec(model)
     home, asked = _home(wish.output, places), _allowed(wish.input, "input", places)
@@ -67,7 +72,8 @@ def start_batch(
     sources = tuple(objects.sources(asked, MAX_SOURCES))
     if not sources:
         raise InvalidInputError(
-            "there is nothing to score", [Fault("input", f"no object at {asked}, or only empty ones")]
+            "there is nothing to score",
+            [Fault("input", f"no object at {asked}, or only ones that are empty or whose names begin with _ or .")],
         )
     if len(sources) > MAX_SOURCES:
         raise InvalidInputError("the input is too wide", [Fault("input", f"more than {MAX_SOURCES:,} objects")])
@@ -89,10 +95,13 @@ def start_batch(
         batch = recorded(home, objects)
         _demand_same(batch, wanted)
     latest = batches.latest(batch.batch_id)
-    complete = _totals(home, objects) is not None
-    resumed = latest is not None and not latest.running and not complete
-    if not complete and (latest is None or not latest.running):
+    success = success_in(batch, objects)
+    resumed = latest is not None and not latest.running and success is None
+    if success is not None:
+        ledger.append(completed(batch, success))  # in case that whoever finished it died before this
+    elif latest is None or not latest.running:
         number = latest.number + 1 if latest else 1
+        ledger.append(begun(batch, number, actor=actor, at=clock.now()))
         batches.start(batch.batch_id, number, {"output": batch.output, "cursor": _FIRST})
         latest = Attempt(number, "RUNNING")
     return _shown(batch, latest, objects) | {"resumed": resumed}
@@ -128,7 +137,7 @@ def _allowed(text: str, path: str, places: Sequence[str]) -> Address:
                     path, f"{address} is in none of the places for batches", tuple(f"s3://{place}" for place in places)
                 )
             ],
-            next_step="copy it there, or have the bucket added to the deployment setting batch_buckets",
+            next_step=f"give an {path} there, or have the bucket added to the deployment setting batch_buckets",
         )
     return address
 
@@ -204,12 +213,41 @@ def recorded(home: Address, objects: BatchObjects) -> Batch:
         ) from None
 
 
-def _totals(home: Address, objects: BatchObjects) -> dict[str, Any] | None:
+def success_in(batch: Batch, objects: BatchObjects) -> bytes | None:
+    """The totals of a batch as they stand in its output; None before all is done."""
     try:
-        found: dict[str, Any] = json.loads(objects.document(success_of(home)))
-    except NotFoundError:
+        found = objects.document(success_of(batch.home))
+        ours = json.loads(found)["batch_id"] == batch.batch_id
+    except (NotFoundError, ValueError, KeyError, TypeError):  # nothing, or something else by this name
         return None
+    return found if ours else None
+
+
+def show_acts(model: str, *, ledger: BatchLedger) -> list[dict[str, Any]]:
+    """What was done about batches of a model, oldest first."""
+    found: list[dict[str, Any]] = view(ledger.entries(model))
     return found
+
+
+def verify_acts(model: str, *, ledger: BatchLedger) -> dict[str, Any]:
+    """Whether those entries are one unbroken chain up to its head, and where it breaks first if not.
+
+    Raises:
+        UnavailableError: it grows faster than it can be read.
+    """
+    for _ in range(_LOOKS):
+        head = ledger.head(model)
+        try:
+            entries = ledger.entries(model)
+        except LedgerBrokenError as error:
+            broken = Break(error.seq, error.message)
+            return {"intact": False, "entries": 0, "head": head.hash, "break": view(broken)}
+        if ledger.head(model) == head:
+            found = verify(model, entries, head.hash)
+            return {"intact": found is None, "entries": len(entries), "head": head.hash, "break": view(found)}
+    raise UnavailableError(
+        f"batches of {model} are being recorded; their ledger was not at rest", next_step="try again"
+    )
 
 
 def _shown(batch: Batch, latest: Attempt | None, objects: BatchObjects) -> dict[str, Any]:
@@ -224,8 +262,9 @@ def _shown(batch: Batch, latest: Attempt | None, objects: BatchObjects) -> dict[
         "started_at": batch.started_at,
         "attempt": latest.number if latest else 0,
     }
-    totals = _totals(batch.home, objects)
-    if totals is not None:
+    success = success_in(batch, objects)
+    if success is not None:
+        totals = json.loads(success)
         done = {"parts": totals["parts"], "rows": totals["rows"]}
         return {"batch": about | {"status": "succeeded", "planned": done, "done": done, "totals": totals, "reason": ""}}
     status = "running" if latest is None or latest.running else "failed"

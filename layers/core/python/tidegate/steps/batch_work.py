@@ -22,7 +22,18 @@ from tidegate.domain.batch import (
     row_group_parts,
     success_of,
 )
-from tidegate.domain.batch_rows import Answers, Rows, broken_rules, faults_of, fill, forget, inputs, suspects
+from tidegate.domain.batch_ledger import completed
+from tidegate.domain.batch_rows import (
+    Answers,
+    Rows,
+    broken_rules,
+    faults_of,
+    fill,
+    forget,
+    inputs,
+    suspects,
+    text_scores,
+)
 from tidegate.domain.csv_records import CsvCutter, Records, records
 from tidegate.domain.fallback import Fallback
 from tidegate.domain.guard import Detector
@@ -40,8 +51,8 @@ from tidegate.messages import (
     PlanTask,
     ScoreTask,
 )
-from tidegate.ports import Artifacts, BatchObjects, Clock, Scorer, ScorerLoader
-from tidegate.steps.batch import counted, encoded, parts_in, recorded
+from tidegate.ports import Artifacts, BatchLedger, BatchObjects, Clock, Scorer, ScorerLoader
+from tidegate.steps.batch import counted, encoded, parts_in, recorded, success_in
 
 BLOCK_ROWS = 8_192  # scored at once: what a block takes of memory does not depend on the part
 SCAN_BYTES = 16 << 20  # of CSV, fetched at once to find where its records end
@@ -202,8 +213,7 @@ def _demand_columns(batch: Batch, contract: Contract, source: Source, columns: S
     if lacking:
         where = f"s3://{batch.bucket}/{source.key}"
         raise DatasetInvalidError(
-            f"{where} lacks columns that {batch.model} needs",
-            [Fault(name, "is not there", tuple(columns[:50])) for name in lacking],
+            f"{where} lacks columns that {batch.model} needs: {', '.join(lacking)}; it has {', '.join(columns[:50])}",
             next_step="name the columns as the model's spec does",
         )
 
@@ -286,12 +296,13 @@ def answer_rows(version: Answering, rows: Rows) -> Answers:
     good = np.ones(rows.count, dtype=bool)
     good[list(found.faults)] = False
     kept = np.flatnonzero(good)
+    texts = text_scores(contract, rows, version.detector) if version.detector else []
     for start in range(0, len(kept), BLOCK_ROWS):
         block = kept[start : start + BLOCK_ROWS]
         given = inputs(contract, rows, block)
         lost = fill(contract, found, block, version.scorer.score(given))
         _stand_in(version, rows, found, lost.tolist(), "gave no finite number")
-        _mark(version, rows, found, block, given)
+        _mark(version, rows, found, block, given, texts=[column[block] for column in texts])
         answered = block[~found.fallback[block]].tolist() if version.rulebook.rules else []
         for row, names in broken_rules(contract, version.rulebook, rows, found, answered).items():
             found.rule[row] = names[0]
@@ -299,16 +310,20 @@ def answer_rows(version: Answering, rows: Rows) -> Answers:
     return found
 
 
-def _mark(version: Answering, rows: Rows, found: Answers, block: Column, given: Inputs) -> None:
+def _mark(
+    version: Answering, rows: Rows, found: Answers, block: Column, given: Inputs, *, texts: Sequence[Column]
+) -> None:
     """Mark the rows that lie far from those of training, and let the fallback answer them where the guard wants it and
-    there is one."""
+    there is one. `texts` are the block's rows of `text_scores`."""
     if version.detector is None:
         return
-    places = [row for row in block[version.detector.unusual(given)].tolist() if row not in found.faults]
-    places = [row for row in places if not found.fallback[row]]
+    places = block[version.detector.unusual_of(given.numeric, texts)]
+    places = places[~found.fallback[places]]
+    if found.faults:
+        places = places[[row not in found.faults for row in places.tolist()]]
     found.unusual[places] = True
     if version.detector.answer == "fallback" and version.fallback is not None:
-        for row in places:
+        for row in places.tolist():
             scores = np.array([version.fallback.rule.score(rows.instance(version.scorer.contract, row))])
             if np.isfinite(scores).all():
                 fill(version.scorer.contract, found, np.array([row]), scores)
@@ -346,8 +361,12 @@ def _said(cause: str) -> str:
         return cause[:1_000]
 
 
-def finish(task: FinishTask, *, objects: BatchObjects, clock: Clock) -> Finished:
-    """Look at the output of every part; when all are there, and with all their rows, write the totals."""
+def finish(task: FinishTask, *, objects: BatchObjects, ledger: BatchLedger, clock: Clock) -> Finished:
+    """Look at the output of every part; when all are there, and with all their rows, write the totals and record them.
+
+    Raises:
+        UnavailableError: too many batches of the model are being recorded at once.
+    """
     home = Address.parse(task.output, "output")
     batch, parts = recorded(home, objects), parts_in(objects.document(parts_of(home)))
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -367,8 +386,18 @@ def finish(task: FinishTask, *, objects: BatchObjects, clock: Clock) -> Finished
         "started_at": batch.started_at,
         "ended_at": clock.now().isoformat(),
     }
-    objects.put(success_of(home), encoded(totals), _JSON, {})
+    ledger.append(completed(batch, _settled(batch, encoded(totals), objects)))
     return Finished(complete=True, reason="")
+
+
+def _settled(batch: Batch, totals: bytes, objects: BatchObjects) -> bytes:
+    """The totals as they stand: those that were written first, so that their hash stays what the ledger says."""
+    if objects.create(success_of(batch.home), totals):
+        return totals
+    known = success_in(batch, objects)
+    if known is None:
+        objects.put(success_of(batch.home), totals, _JSON, {})
+    return known or totals
 
 
 def _why(batch: Batch, missing: Sequence[Part], parts: int, objects: BatchObjects) -> str:

@@ -30,6 +30,7 @@ from tidegate.errors import (
     TidegateError,
     UnavailableError,
 )
+from tidegate.steps.opened import Opened
 from tidegate.steps.timelimit import Pace, TimeLimit
 
 if TYPE_CHECKING:  # not worth their share of a cold start
@@ -49,7 +50,10 @@ STALE = timedelta(seconds=10)  # how long a route is served on after the registr
 REFUSED = timedelta(seconds=60)  # a refused artifact is not looked at again before this
 UNFETCHED = timedelta(seconds=5)  # one that could not be fetched is not asked for again before this
 MAX_ROUTES = 4_096
-FALLBACK_WEIGHT = 8  # bytes in memory for one of its document: a table of rates is text there and objects here
+# What is opened counts for the memory it takes, by measurement (docs/serving.md): so much for each byte of its object,
+# and for a session so much more, whatever its size.
+MEMORY_PER_BYTE = 8
+SESSION_BYTES = 128 * 2**10
 SPARE_SECONDS = 0.25  # of the invocation, kept for the fallback and for what follows the answer
 SHADOW_SPARE_SECONDS = 1.0  # with less than this left, the shadow is passed over
 _UNUSABLE = (ArtifactRejectedError, NotFoundError, UnavailableError)
@@ -73,14 +77,6 @@ class _Session:
     rulebook: Rulebook
     detector: Detector | None
     pace: Pace
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """Something opened from an object, and what it counts for."""
-
-    opened: Any
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +137,10 @@ class Inference:
         self._time_limit = TimeLimit()
         self._scoring_seconds = scoring_timeout_seconds
         self._ttl = timedelta(seconds=route_ttl_seconds)
-        self._cache_bytes = cache_bytes
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._due: set[str] = set()
         self._served_last: dict[str, Served] = {}
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: Opened[Any] = Opened(cache_bytes, evicted=lambda number: signals.count("ArtifactEvicted", number))
         self._refusals: dict[str, _Refusal] = {}
         self._openings = 0  # objects fetched so far, to tell a request that had to wait for one
 
@@ -232,12 +227,24 @@ class Inference:
         return [served.version for served in serving(self._served(model))]
 
     def refresh(self) -> None:
-        """Read again the routes that were asked for in the second half of their time, so that no answer has to wait for
-        the registry while requests come steadily. What cannot be read is left to the next answer."""
+        """Read again the routes that were asked for in the second half of their time, and open what is new in them, so
+        that no answer has to wait for registry or artifacts while requests come steadily. The fallback is opened too:
+        it is there when the artifacts are not. What cannot be read is left to the next answer."""
         due, self._due = self._due, set()
         for model in due:
             with suppress(Exception):
-                self._keep(model, self._routes.route(model), self._clock.now(), self._ttl)
+                route, known = self._routes.route(model), self._known.get(model)
+                self._keep(model, route, self._clock.now(), self._ttl)
+                if route is not None:
+                    self._open_ahead(route, is_new=known is None or known.route != route)
+
+    def _open_ahead(self, route: Route, *, is_new: bool) -> None:
+        versions = (route.champion, route.candidate, route.shadow) if is_new else ()
+        for served in filter(None, versions):
+            with suppress(*_UNUSABLE):  # counted and told where it was refused
+                self._session(route.model, served)
+        if route.fallback is not None:
+            self._fallback(route, _none(route))
 
     def knows(self, model: str) -> bool:
         """Whether the model exists and is served, as far as this process has seen."""
@@ -415,9 +422,13 @@ class Inference:
         ref = route.fallback
         if ref is not None:
             try:
-                return self._opened(route.model, ref, Fallback.from_bytes, FALLBACK_WEIGHT)
+                made: Fallback = self._kept.get(
+                    (route.model, ref.sha256), lambda: self._made(route.model, ref, Fallback.from_bytes, 0)
+                )
             except _UNUSABLE as error:
                 missed = _Missed(missed.why, missed.error or error)
+            else:
+                return made
         raise _unanswered(route.model, missed)
 
     def _shadow(self, route: Route, instances: Sequence[Any], remaining: Callable[[], float]) -> ShadowAnswer | None:
@@ -465,30 +476,26 @@ class Inference:
 
     def _session(self, model: str, served: Served) -> _Session:
         """The loaded artifact; bytes that are not what the registry recorded never become a session."""
+        made: _Session = self._kept.get(
+            (model, served.artifact_sha256), lambda: self._made(model, served, self._session_of, SESSION_BYTES)
+        )
+        return made
 
-        def opened(data: bytes) -> _Session:
-            scorer = self._load(data)
-            contract = scorer.contract
-            return _Session(scorer, Validator(contract), Rulebook.of(contract), Detector.of(contract), Pace())
+    def _session_of(self, data: bytes) -> _Session:
+        scorer = self._load(data)
+        contract = scorer.contract
+        return _Session(scorer, Validator(contract), Rulebook.of(contract), Detector.of(contract), Pace())
 
-        return self._opened(model, served, opened)
-
-    def _opened(self, model: str, ref: Served | FallbackRef, open_: Callable[[bytes], T], weight: int = 1) -> T:
-        """What is made of a verified object, kept by its hash. `weight` is bytes in memory for one of its bytes.
+    def _made(self, model: str, ref: Served | FallbackRef, open_: Callable[[bytes], T], memory: int) -> tuple[T, int]:
+        """What is made of a verified object, and what it counts for: `memory`, and so much for each of its bytes.
 
         Raises:
             ArtifactRejectedError, NotFoundError, UnavailableError: and again for a while, without asking.
         """
         key, sha256 = _object(ref)
-        kept = self._kept.get(sha256)
-        if kept is not None:
-            self._kept.move_to_end(sha256)
-            known: T = kept.opened
-            return known
         now, refusal = self._clock.now(), self._refusals.get(key)
         if refusal and now < refusal.until:
             raise refusal.error
-        self._openings += 1
         try:
             data = self._artifacts.get_verified(key, sha256)
             made = open_(data)
@@ -501,17 +508,16 @@ class Inference:
         except UnavailableError as error:
             self._refuse(model, ref, error, "ArtifactUnavailable", now + UNFETCHED)
             raise
+        finally:
+            self._openings += 1  # at the end, so that those who waited for it see it move
         self._refusals.pop(key, None)
-        self._kept[sha256] = _Kept(made, weight * len(data))
-        while sum(kept.size for kept in self._kept.values()) > self._cache_bytes and len(self._kept) > 1:
-            self._kept.popitem(last=False)
-        return made
+        return made, memory + MEMORY_PER_BYTE * len(data)
 
     def _refuse(
         self, model: str, ref: Served | FallbackRef, error: TidegateError, metric: str, until: datetime
     ) -> None:
         now, (key, _) = self._clock.now(), _object(ref)
-        self._refusals = {key: refusal for key, refusal in self._refusals.items() if now < refusal.until}
+        self._refusals = {key: refusal for key, refusal in list(self._refusals.items()) if now < refusal.until}
         self._refusals[key] = _Refusal(error, until)
         self._signals.count(metric)
         version = ref.version if isinstance(ref, Served) else None

@@ -1,0 +1,80 @@
+"""The ledger of batches in the registry's table.
+
+    pk               sk                    what
+    BATCHES#{model}  ENTRY#0000000001      one act; never rewritten
+    BATCHES#{model}  ACT#{key of the act}  says that it was recorded
+    BATCHES#{model}  HEAD                  number and hash of the newest entry
+
+The prefix is its own, so that the functions of batches may write here and nowhere else.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+from tidegate.aws.items import Item, attribute, decode, encode
+from tidegate.aws.table import RefusedError, Table, put
+from tidegate.domain.batch_ledger import BatchEntry, Head, follow
+from tidegate.errors import LedgerBrokenError, UnavailableError
+
+_ABSENT = "attribute_not_exists(#sk)"
+_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    seq: int
+
+
+class DynamoBatchLedger:
+    """ports.BatchLedger. Entry, act and head are one transaction, which whoever comes second decides again."""
+
+    def __init__(self, table_name: str) -> None:
+        self._table = Table(table_name)
+
+    def append(self, entry: BatchEntry) -> None:
+        """See ports.BatchLedger."""
+        pk, act = f"BATCHES#{entry.model}", f"ACT#{entry.key}"
+        for _ in range(_ATTEMPTS):
+            if self._table.get(pk, act) is not None:
+                return
+            head = self.head(entry.model)
+            linked = follow(entry, head)
+            try:
+                self._table.write(
+                    put(pk, f"ENTRY#{linked.seq:010d}", encode(linked), when=_ABSENT),
+                    put(pk, act, encode(_Recorded(linked.seq)), when=_ABSENT),
+                    put(
+                        pk,
+                        "HEAD",
+                        encode(Head(linked.seq, linked.hash)),
+                        when=f"{_ABSENT} OR #hash = :replaced",
+                        replaced=attribute(Head, "hash", head.hash),
+                    ),
+                )
+            except RefusedError:
+                continue
+            return
+        raise UnavailableError(
+            f"the batch of {entry.model} could not be recorded: others are recording theirs", next_step="try again"
+        )
+
+    def head(self, model: str) -> Head:
+        """See ports.BatchLedger."""
+        found = self._table.get(f"BATCHES#{model}", "HEAD")
+        return decode(Head, found) if found else Head()
+
+    def entries(self, model: str) -> list[BatchEntry]:
+        """See ports.BatchLedger."""
+        items = self._table.query(f"BATCHES#{model}", "ENTRY#")
+        return [_entry(model, seq, item) for seq, item in enumerate(items, 1)]
+
+
+def _entry(model: str, seq: int, item: Item) -> BatchEntry:
+    try:
+        return decode(BatchEntry, item)
+    except (ArithmeticError, AttributeError, TypeError, ValueError, zlib.error) as error:
+        raise LedgerBrokenError(
+            f"entry {seq} of the batches of {model} cannot be read: it was not Tidegate that wrote it so",
+            seq=seq,
+            next_step="compare it with a backup of the table: docs/operations.md",
+        ) from error

@@ -1,0 +1,81 @@
+"""The ledger of batches: in memory as in DynamoDB (moto)."""
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.adapters.conftest import TABLE
+from tests.batch_fakes import InMemoryBatchLedger
+from tidegate.aws.batch_ledger import DynamoBatchLedger
+from tidegate.aws.table import Table, put
+from tidegate.domain.batch_ledger import Act, BatchEntry, Head, verify
+from tidegate.errors import LedgerBrokenError
+from tidegate.ports import BatchLedger
+
+START = BatchEntry(
+    model="delay",
+    seq=0,
+    at=datetime(2026, 1, 5, 12, tzinfo=UTC),
+    actor="arn:aws:iam::123456789012:user/ana",
+    action=Act.START,
+    batch_id="b1",
+    version=3,
+    artifact_sha256="a" * 64,
+    input="s3://data/in/",
+    output="s3://data/out/",
+    objects=2,
+    attempt=1,
+)
+END = replace(START, action=Act.COMPLETE, attempt=None, rows=10, faulty=1, success_sha256="e" * 64)
+
+
+@pytest.fixture(params=["memory", "aws"])
+def ledger(request: pytest.FixtureRequest, aws: None) -> BatchLedger:
+    return InMemoryBatchLedger() if request.param == "memory" else DynamoBatchLedger(TABLE)
+
+
+def test_acts_become_one_chain_for_each_model(ledger: BatchLedger) -> None:
+    assert (ledger.head("delay"), ledger.entries("delay")) == (Head(), [])
+    for entry in (START, END, replace(START, batch_id="b2"), replace(START, model="price")):
+        ledger.append(entry)
+    found = ledger.entries("delay")
+    assert [(entry.seq, entry.batch_id, entry.action, entry.rows) for entry in found] == [
+        (1, "b1", Act.START, None),
+        (2, "b1", Act.COMPLETE, 10),
+        (3, "b2", Act.START, None),
+    ]
+    assert ledger.head("delay") == Head(3, found[-1].hash)
+    assert verify("delay", found, found[-1].hash) is None
+    assert [entry.seq for entry in ledger.entries("price")] == [1]
+
+
+def test_an_act_that_comes_again_is_recorded_once_whoever_brings_it(ledger: BatchLedger) -> None:
+    ledger.append(START)
+    before = ledger.entries("delay")
+    ledger.append(replace(START, actor="arn:aws:iam::123456789012:user/eve"))
+    assert ledger.entries("delay") == before
+    ledger.append(replace(START, action=Act.RESUME, attempt=2))
+    assert len(ledger.entries("delay")) == 2
+
+
+def test_those_who_record_at_once_lose_nothing(aws: None) -> None:
+    entries = [replace(START, batch_id=f"b{number}") for number in range(4)]
+    threads = [threading.Thread(target=DynamoBatchLedger(TABLE).append, args=(entry,)) for entry in entries * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ledger = DynamoBatchLedger(TABLE)
+    found = ledger.entries("delay")
+    assert sorted(entry.batch_id for entry in found) == ["b0", "b1", "b2", "b3"]
+    assert verify("delay", found, ledger.head("delay").hash) is None
+
+
+def test_an_entry_that_cannot_be_read_is_named(aws: None) -> None:
+    ledger = DynamoBatchLedger(TABLE)
+    ledger.append(START)
+    Table(TABLE).write(put("BATCHES#delay", "ENTRY#0000000002", {"seq": {"S": "what"}}))
+    with pytest.raises(LedgerBrokenError, match="entry 2 of the batches of delay cannot be read"):
+        ledger.entries("delay")
