@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["NAMESPACE", "Aside", "Meter", "logger"]
 
 NAMESPACE = "Tidegate"
-MAX_HELD = 100  # lines
+MAX_HELD = 1_000  # lines
 COUNT, MILLISECONDS = "Count", "Milliseconds"
 
 
