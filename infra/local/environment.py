@@ -22,12 +22,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from infra.local.functions import FunctionConfig
-from infra.local.process_memory import peak_kb, session_kb
+from infra.local.process_memory import Sessions, peak_kb
 from infra.local.reaper import Reaper
 from infra.local.runtime_api import Call, RuntimeApi
 from infra.local.skewed_clock import write_shim
@@ -54,6 +54,7 @@ class Machine:
     state_dir: Path
     reaper: Reaper
     bytecode_dir: Path | None = None
+    sessions: Sessions = field(default_factory=lambda: Sessions(_TREE_LOOK_S))
 
 
 class Verdict(enum.Enum):
@@ -392,7 +393,7 @@ class Environment:
         self._peak_kb = max(self._peak_kb, peak_kb(self._process.pid))
         if now >= self._next_tree_look:
             self._next_tree_look = now + _TREE_LOOK_S
-            self._peak_kb = max(self._peak_kb, session_kb(self._process.pid))
+            self._peak_kb = max(self._peak_kb, self._machine.sessions.kb(self._process.pid))
         return self._peak_kb > self.config.memory_mb * 1024
 
     def _abort(self, verdict: Verdict, request_id: str) -> Outcome:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 _PEAK = re.compile(rb"VmHWM:\s+(\d+)")
@@ -19,18 +24,33 @@ def peak_kb(pid: int) -> int:
     return int(found[1]) if found else 0
 
 
-def session_kb(session: int) -> int:
-    """What all processes of a session (the process that leads it and its descendants) hold resident now, in KiB."""
-    total = 0
-    try:
-        processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    except OSError:
-        return 0
-    for process in processes:
-        try:
-            fields = (process / "stat").read_bytes().rpartition(b")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session:
-            total += int(fields[21]) * _PAGE_KB
-    return total
+class Sessions:
+    """What the processes of each session (the one that leads it and its descendants) hold resident, in KiB. One look
+    at all processes serves everybody who asks within `fresh_s`; safe to use from several threads."""
+
+    def __init__(self, fresh_s: float) -> None:
+        self._fresh_s = fresh_s
+        self._lock = threading.Lock()
+        self._until = 0.0
+        self._held: Mapping[int, int] = {}
+
+    def kb(self, session: int) -> int:
+        """Of one session."""
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._held = _resident_kb()
+                self._until = time.monotonic() + self._fresh_s
+            return self._held.get(session, 0)
+
+
+def _resident_kb() -> Mapping[int, int]:
+    """By session."""
+    found: dict[int, int] = defaultdict(int)
+    with contextlib.suppress(OSError), os.scandir("/proc") as entries:
+        for entry in entries:
+            if not entry.name.isdigit():
+                continue
+            with contextlib.suppress(OSError), open(f"/proc/{entry.name}/stat", "rb", buffering=0) as stat:  # noqa: PTH123
+                fields = stat.read().rpartition(b")")[2].split()
+                found[int(fields[3])] += int(fields[21]) * _PAGE_KB
+    return found

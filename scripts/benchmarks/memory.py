@@ -53,7 +53,7 @@ class Work:
         init_ms: from process start to the handler: Python and imports.
         first_ms: the first request: route, artifact, session, answer.
         resident_mib: at most, with one small model open.
-        sessions_share: of the function's memory for artifacts; open they take about twice as much.
+        sessions_share: of the function's memory for what is kept open.
     """
 
     answer_ms: float
@@ -190,8 +190,8 @@ def gb_ms(price: Price, memory_mb: int) -> float:
 
 
 def fits(work: Work, memory_mb: int) -> bool:
-    """Whether what is resident leaves room for all artifacts that the function would keep open."""
-    return work.resident_mib <= (1 - 2 * work.sessions_share) * memory_mb
+    """Whether what is resident leaves room for all that the function would keep open."""
+    return work.resident_mib <= (1 - work.sessions_share) * memory_mb
 
 
 def cheapest(curve: Sequence[Mapping[str, Any]], measure: str, limit_ms: float) -> int | None:

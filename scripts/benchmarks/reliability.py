@@ -234,7 +234,9 @@ class _Conductor:
             time.sleep(max(began + lasting[name] - time.monotonic(), 0))
             with tally.lock:
                 counts = f"{tally.requests[name]:,} requests, {tally.wrong} wrong, {len(tally.failures)} 5xx so far"
-            _say(f"{name}: {time.monotonic() - began:.0f} s, {counts}")
+            with self.house.cloud.host._changed:  # noqa: SLF001
+                processes = len(self.house.environments())
+            _say(f"{name}: {time.monotonic() - began:.0f} s, {processes} processes, {counts}")
 
     def _settled(self) -> None:
         """The route changes no more: only what it names serves."""

@@ -19,7 +19,7 @@ WORK = Work(
     init_ms=300.0,
     first_ms=30.0,
     resident_mib=150.0,
-    sessions_share=0.2,
+    sessions_share=0.5,
 )
 CURVE = [memory.point(WORK, size) for size in SIZES_MB]
 
@@ -53,8 +53,8 @@ def test_more_memory_never_answers_later(size: int) -> None:
 
 
 def test_a_function_fits_when_there_is_room_for_its_artifacts_too() -> None:
-    assert memory.fits(WORK, 250)
-    assert not memory.fits(WORK, 249)
+    assert memory.fits(WORK, 300)
+    assert not memory.fits(WORK, 299)
 
 
 def test_the_cheapest_size_is_one_that_fits_and_keeps_to_the_limit() -> None:
