@@ -85,8 +85,8 @@ def wire() -> Wired:
         cache_bytes=int(memory_mib * 2**20 * SESSIONS_SHARE),
     )
     AFTERWARDS.do(lambda *_: meter.write())
-    AFTERWARDS.do(lambda *_: inference.refresh())
-    AFTERWARDS.do(captures.deliver)
+    AFTERWARDS.do(captures.deliver)  # before the next, which may have to wait for what captures do not need
+    AFTERWARDS.do(lambda seconds, _: captures.owe(inference.refresh(seconds)))
     gc.freeze()  # what is loaded stays: looking through it for garbage would take some requests ten milliseconds
     return Wired(inference, meter, int(settings.max_instances), int(settings.max_body_bytes))
 

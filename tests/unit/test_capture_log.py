@@ -129,6 +129,15 @@ def test_time_after_requests_without_a_capture_is_told_by_the_next_one(house: Ho
     assert billed(house) == pytest.approx([20, 25 + 30])
 
 
+def test_what_follows_a_delivery_is_told_by_the_next_request_too(house: House) -> None:
+    house.log.offer(capture())
+    house.log.deliver(1.0, 20.0)
+    house.log.owe(0.04)
+    house.log.offer(capture())
+    house.log.deliver(1.0, 25.0)
+    assert billed(house) == pytest.approx([20, 25 + 40])
+
+
 def test_captures_that_wait_keep_the_time_of_their_own_invocation(house: House) -> None:
     house.stream.answers = [DENIED]
     for handled_ms in (20.0, 25.0):

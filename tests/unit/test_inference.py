@@ -542,6 +542,15 @@ def test_a_route_that_cannot_be_read_between_answers_is_read_before_the_next_one
     assert version_served() == (2, "champion")
 
 
+def test_between_answers_nothing_is_begun_when_there_is_no_time_left(house):
+    version_served()
+    house.clock.move(seconds=2)
+    version_served()
+    asked = house.registry.asked
+    house.parts.inference.refresh(0)
+    assert house.registry.asked == asked
+
+
 def between_answers(house):
     """The route is read again after an answer."""
     house.clock.move(seconds=2)

@@ -98,6 +98,10 @@ class FirehoseCaptures:
         self._report()
         self._owed_ms += 1e3 * (self._monotonic() - started)
 
+    def owe(self, seconds: float) -> None:
+        """So much was spent after a response beside delivery: the record of the next request tells it."""
+        self._owed_ms += 1e3 * seconds
+
     def _bill(self, handled_ms: float) -> None:
         """The invocation's time is that of the request it answered: an environment has one at a time."""
         with self._lock:

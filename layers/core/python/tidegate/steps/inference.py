@@ -226,17 +226,22 @@ class Inference:
         """Numbers of the versions that a request may name. Raises as `predict` does."""
         return [served.version for served in serving(self._served(model))]
 
-    def refresh(self) -> None:
+    def refresh(self, seconds: float = math.inf) -> float:
         """Read again the routes that were asked for in the second half of their time, and open what is new in them, so
         that no answer has to wait for registry or artifacts while requests come steadily. The fallback is opened too:
-        it is there when the artifacts are not. What cannot be read is left to the next answer."""
+        it is there when the artifacts are not. What cannot be read, or is not begun within `seconds`, is left to the
+        next answer. Returns the seconds it took."""
+        started = self._stopwatch()
         due, self._due = self._due, set()
         for model in due:
+            if self._stopwatch() - started >= seconds:
+                break
             with suppress(Exception):
                 route, known = self._routes.route(model), self._known.get(model)
                 self._keep(model, route, self._clock.now(), self._ttl)
-                if route is not None:
+                if route is not None and self._stopwatch() - started < seconds:
                     self._open_ahead(route, is_new=known is None or known.route != route)
+        return self._stopwatch() - started
 
     def _open_ahead(self, route: Route, *, is_new: bool) -> None:
         versions = (route.champion, route.candidate, route.shadow) if is_new else ()
