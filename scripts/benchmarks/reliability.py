@@ -5,18 +5,13 @@ The model tells breast tumours apart by six numbers. What is promised: no wrong 
 killed process was at work on, no lost capture but what a killed process had not sent yet, and memory that stays flat.
 """
 
-import copy
 import gzip
-import hashlib
-import io
 import json
 import os
 import random
 import sys
-import tempfile
 import threading
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,26 +20,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import fastparquet
 import numpy as np
 import onnxruntime
-import pandas as pd
 import yaml
-from sklearn.datasets import load_breast_cancer
 
-from infra.app import build as synthesize
 from infra.local.cloud import LocalCloud
 from infra.local.environment import Environment
-from infra.settings import DeploymentSettings
+from scripts.benchmarks import tumours
 from scripts.benchmarks.reliability_checks import Memory, Truth, timetable, unexplained
 from scripts.benchmarks.reliability_load import MOST_ROWS, Stage, Tally, Target, load
+from scripts.benchmarks.tumours import MODEL
 from tidegate.aws.signed import Credentials
 from tidegate.cli.client import Client
-from tidegate.ml.frames import Unclosed
 
 SUMMARY = "ten minutes of load with faults: wrong answers, 5xx, lost captures, memory"
-ROOT = Path(__file__).resolve().parents[2]
-MODEL = "tumours"
 FUNCTION = "tidegate-dev-inference"
 SECONDS, QUICK_SECONDS = 600, 90
 CONNECTIONS = 8
@@ -72,22 +61,11 @@ _CANARY: dict[str, Any] = {
     "demands": dict.fromkeys(("errors", "timeouts", "fallbacks", "violations"), _RATE)
     | {"slow": {"margin": 0.3, "target": 0.3}, "scores": {"margin": 0.5}},
 }
-_SPEC: dict[str, Any] = {
-    "name": MODEL,
-    "owner": "bench@example.com",
-    "business_unit": "bench",
-    "task": "binary",
-    "dataset": "tumours",
-    "target": "target",
-    "positive_class": True,
+_SPEC = tumours.SPEC | {
     "features": [{"name": name, "kind": "numeric"} for name in _FEATURES],
-    "metric": "roc_auc",
-    "baseline": {"kind": "prior"},
     "fallback": {"kind": "arithmetic", "expression": _FALLBACK},
-    "gate": {"margin": 0.05, "min_rows": 50, "resamples": 200},
-    "targets": {"latency_p99_ms": 500},
+    "gate": tumours.SPEC["gate"] | {"margin": 0.05},
     "watch": {"retrain_on": []},  # the instances asked for are few, and come again and again: that is drift
-    "seed": 7,
 }
 
 
@@ -413,7 +391,7 @@ class _House:
 
     def trained(self, candidate: dict[str, Any], release: dict[str, Any]) -> str:
         """A run that the gate has accepted."""
-        spec = copy.deepcopy(_SPEC) | {"candidates": [candidate], "release": release}
+        spec = _SPEC | {"candidates": [candidate], "release": release}
         self.client.apply_model(MODEL, yaml.safe_dump(spec))
         run = self.client.wait_for_run(MODEL, self.client.start_run(MODEL)["run"]["run_id"], timeout_seconds=300)
         if run["status"] != "accepted":
@@ -465,44 +443,15 @@ def _scored(artifact: bytes, rows: list[dict[str, float]]) -> Any:
 @contextmanager
 def _house() -> Iterator[_House]:
     """Two versions of the model are released; the second one serves."""
-    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
-        settings = DeploymentSettings(
-            stage="dev", owner="bench", business_unit="bench", throttle_rate=10_000, throttle_burst=5_000
-        )
-        assembly = synthesize(settings, outdir=Path(folder) / "cdk.out", layers_target="local")
-        os.environ.pop("AWS_PROFILE", None)
-        runtime = ROOT / ".build" / "layers" / "local" / "runtime"
-        with LocalCloud.start(Path(assembly), runtime_dir=runtime, state_dir=Path(folder), tick=False) as cloud:
-            client = Client.from_session(cloud.session(), "dev", endpoint_url=cloud.endpoint_url)
-            house = _House(cloud, client, _registered(client))
-            for candidate in (_FIRST, _SECOND):
-                house.trained(candidate, {"steps": [], "watch_hours": 0})
-            house.learn()
-            _say(f"versions {sorted(house.truth)} are released")
-            yield house
-
-
-def _registered(client: Client) -> list[dict[str, float]]:
-    """Put the data into the catalog; the instances that are asked for."""
-    frame = load_breast_cancer(as_frame=True).frame
-    frame.columns = [name.replace(" ", "_") for name in frame.columns]
-    frame = frame[[*_FEATURES, "target"]].astype({"target": bool})
-    content = _parquet(frame)
-    entry = {"name": "tumours.parquet", "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    client.describe_dataset("tumours", {"origin": "scikit-learn", "licence": "CC-BY-4.0", "owner": "bench@example.com"})
-    (plan,) = client.plan_uploads("tumours", [entry])
-    client.upload(plan, lambda: io.BytesIO(content), len(content))
-    client.wait_for_dataset("tumours", client.add_dataset_version("tumours", [entry])["version"])
-    some = frame[list(_FEATURES)].sample(200, random_state=1)
-    return [{str(name): float(value) for name, value in row.items()} for row in some.to_dict("records")]
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = Unclosed()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
-        fastparquet.write("frame", frame, write_index=False, open_with=lambda *_: buffer)
-    return buffer.getvalue()
+    with tumours.local_cloud() as (cloud, client, _):
+        frame = tumours.measurements()[[*_FEATURES, "target"]]
+        tumours.register(client, frame)
+        house = _House(cloud, client, tumours.instances(frame[list(_FEATURES)].sample(200, random_state=1)))
+        for candidate in (_FIRST, _SECOND):
+            house.trained(candidate, {"steps": [], "watch_hours": 0})
+        house.learn()
+        _say(f"versions {sorted(house.truth)} are released")
+        yield house
 
 
 # --- what was found ---------------------------------------------------------------------------------------------------

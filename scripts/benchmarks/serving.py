@@ -4,16 +4,11 @@ The model is a forest of 100 trees on the 30 features of scikit-learn's breast c
 cloud like any other. `bare` is onnxruntime alone on the same artifact in the same process.
 """
 
-import copy
-import hashlib
-import io
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,23 +17,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import fastparquet
-import pandas as pd
 import yaml
 from botocore.credentials import Credentials
-from sklearn.datasets import load_breast_cancer
 
-from infra.app import build as synthesize
 from infra.local.cloud import LocalCloud
-from infra.settings import DeploymentSettings
-from scripts.benchmarks import serving_peers
+from scripts.benchmarks import serving_peers, tumours
+from scripts.benchmarks.tumours import MODEL
 from tidegate.cli.client import Client
-from tidegate.ml.frames import Unclosed
 
 SUMMARY = "a prediction beside its model alone: warm, cold, in memory, over HTTP"
-ROOT = Path(__file__).resolve().parents[2]
-MODEL = "tumours"
-_LAYERS = ROOT / ".build" / "layers" / "local"
 _STARTS = 7
 _BARE = """
 import sys, time
@@ -248,65 +235,28 @@ def _over_http(house: House, cold: dict[str, Any], *, quick: bool) -> list[dict[
 @contextmanager
 def serving_house() -> Iterator[House]:
     """A local cloud that serves the forest."""
-    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
-        work = Path(folder)
-        settings = DeploymentSettings(
-            stage="dev", owner="bench", business_unit="bench", throttle_rate=10_000, throttle_burst=5_000
-        )
-        assembly = synthesize(settings, outdir=work / "cdk.out", layers_target="local")
-        os.environ.pop("AWS_PROFILE", None)
-        with LocalCloud.start(Path(assembly), runtime_dir=_LAYERS / "runtime", state_dir=work, tick=False) as cloud:
-            client = Client.from_session(cloud.session(), "dev", endpoint_url=cloud.endpoint_url)
-            instances = _released(client)
-            artifact = work / "model.onnx"
-            artifact.write_bytes(_artifact(cloud, client))
-            yield House(cloud, client, instances, artifact)
+    with tumours.local_cloud() as (cloud, client, work):
+        instances = _released(client)
+        artifact = work / "model.onnx"
+        artifact.write_bytes(_artifact(cloud, client))
+        yield House(cloud, client, instances, artifact)
 
 
 def _released(client: Client) -> list[dict[str, float]]:
     """Train and promote the forest; its instances."""
-    frame = load_breast_cancer(as_frame=True).frame
-    frame.columns = [name.replace(" ", "_") for name in frame.columns]
-    frame["target"] = frame["target"].astype(bool)
-    content = _parquet(frame)
-    entry = {"name": "tumours.parquet", "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    client.describe_dataset("tumours", {"origin": "scikit-learn", "licence": "CC-BY-4.0", "owner": "bench@example.com"})
-    (plan,) = client.plan_uploads("tumours", [entry])
-    client.upload(plan, lambda: io.BytesIO(content), len(content))
-    client.wait_for_dataset("tumours", client.add_dataset_version("tumours", [entry])["version"])
+    frame = tumours.measurements()
+    tumours.register(client, frame)
     features = [name for name in frame.columns if name != "target"]
-    spec = copy.deepcopy(_SPEC) | {"features": [{"name": name, "kind": "numeric"} for name in features]}
+    spec = tumours.SPEC | {
+        "features": [{"name": name, "kind": "numeric"} for name in features],
+        "candidates": [{"estimator": "sklearn.ensemble.RandomForestClassifier", "parameters": {"n_estimators": 100}}],
+        "release": {"steps": [], "watch_hours": 0},
+    }
     client.apply_model(MODEL, yaml.safe_dump(spec))
     run = client.wait_for_run(MODEL, client.start_run(MODEL, None)["run"]["run_id"], timeout_seconds=300)
     if run["status"] != "accepted":
         raise RuntimeError(f"the forest was not accepted: {run}")
-    return [{str(name): float(value) for name, value in row.items()} for row in frame[features].to_dict("records")]
-
-
-_SPEC: dict[str, Any] = {
-    "name": MODEL,
-    "owner": "bench@example.com",
-    "business_unit": "bench",
-    "task": "binary",
-    "dataset": "tumours",
-    "target": "target",
-    "positive_class": True,
-    "candidates": [{"estimator": "sklearn.ensemble.RandomForestClassifier", "parameters": {"n_estimators": 100}}],
-    "metric": "roc_auc",
-    "baseline": {"kind": "prior"},
-    "gate": {"min_rows": 50, "resamples": 200},
-    "targets": {"latency_p99_ms": 500},
-    "release": {"steps": [], "watch_hours": 0},
-    "seed": 7,
-}
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = Unclosed()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
-        fastparquet.write("frame", frame, write_index=False, open_with=lambda *_: buffer)
-    return buffer.getvalue()
+    return tumours.instances(frame[features])
 
 
 def _artifact(cloud: LocalCloud, client: Client) -> bytes:
