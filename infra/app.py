@@ -19,7 +19,7 @@ from infra.stacks.monitoring import MonitoringStack
 from infra.stacks.release import ReleaseStack
 from infra.stacks.serving import ServingStack
 from infra.stacks.watch import WatchStack
-from tidegate.errors import InvalidInputError
+from tidegate.kernel.errors import InvalidInputError
 
 ROOT = Path(__file__).resolve().parents[1]
 

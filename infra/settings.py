@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, Self
 
-from tidegate.errors import Fault, InvalidInputError
+from tidegate.kernel.errors import Fault, InvalidInputError
 
 STAGES = ("dev", "staging", "prod")
 ARCHITECTURES = ("x86_64", "arm64")

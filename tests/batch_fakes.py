@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.domain.batch import Address, Source, folder, hidden
-from tidegate.domain.batch_ledger import BatchEntry, Head, follow
-from tidegate.errors import ConflictError, NotFoundError
-from tidegate.ports import Attempt
+from tidegate.domain.batch.batch import Source
+from tidegate.domain.batch.batch_ledger import BatchEntry, Head, follow
+from tidegate.kernel.address import Address, folder, hidden
+from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.ports.batch import Attempt
 
 
 @dataclass

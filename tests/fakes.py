@@ -12,27 +12,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from tidegate.domain.canary import Look
-from tidegate.domain.capture import Capture, CapturePolicy, hour_of, line, records
-from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
-from tidegate.domain.ledger import LedgerEntry
-from tidegate.domain.release import (
-    RUN_FACTS,
-    CandidateRun,
-    Lease,
-    RouteChange,
-    Run,
-    RunError,
-    RunStatus,
-    Version,
-    VersionStatus,
-)
-from tidegate.domain.rollout import Evidence, Rollout, Step, VersionNote
-from tidegate.domain.route import Route
-from tidegate.domain.watch import Standing
-from tidegate.errors import ArtifactRejectedError, ConflictError, NotFoundError
-from tidegate.ports import ModelHeader, Sources
-from tidegate.spec import ModelSpec
+from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
+from tidegate.domain.monitoring.health import Standing
+from tidegate.domain.registry.ledger import LedgerEntry
+from tidegate.domain.registry.route import Route
+from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
+from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.domain.rollout.canary import Look
+from tidegate.domain.rollout.changes import RouteChange
+from tidegate.domain.rollout.rollout import Evidence, Rollout, Step, VersionNote
+from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, line, records
+from tidegate.kernel.errors import ArtifactRejectedError, ConflictError, NotFoundError
+from tidegate.ports.monitoring import Sources
+from tidegate.ports.registry import ModelHeader
+from tidegate.spec.model import ModelSpec
 
 T = TypeVar("T")
 

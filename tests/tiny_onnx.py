@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from tidegate.domain.prediction import CATEGORICAL_INPUT, CONTRACT_KEY, NUMERIC_INPUT, SCORES_OUTPUT, Contract
+from tidegate.domain.serving.contract import CATEGORICAL_INPUT, CONTRACT_KEY, NUMERIC_INPUT, SCORES_OUTPUT, Contract
 
 
 def linear_onnx(

@@ -44,7 +44,7 @@ from examples.flights.scene import (
 from examples.flights.traffic import Answer
 from infra.local.cloud import LocalCloud
 from tidegate.cli.client import Client
-from tidegate.domain.symptoms import FLOOD
+from tidegate.domain.monitoring.findings import FLOOD
 
 FLIGHTS = WORK / "flights.parquet"
 UNSEEN = "its spec limits month to 1 to 5; the gate's rows are flights of May, its users ask about June"

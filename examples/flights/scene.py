@@ -22,7 +22,7 @@ from rich.status import Status
 
 from examples.flights.traffic import Traffic
 from tidegate.cli.client import Client
-from tidegate.domain.prediction import validate
+from tidegate.domain.serving.prediction import validate
 from tidegate.ml.scoring import load
 
 if TYPE_CHECKING:

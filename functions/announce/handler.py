@@ -12,8 +12,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate.aws.announcements import EventBridgeEvents, SnsLetters, change_of
 from tidegate.aws.registry import DynamoRegistry
-from tidegate.settings import AnnounceSettings
-from tidegate.steps.announce import announce
+from tidegate.kernel.settings import AnnounceSettings
+from tidegate.steps.notifications.announce import announce
 from tidegate.telemetry import Meter, logger
 
 

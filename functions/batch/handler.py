@@ -11,11 +11,11 @@ from tidegate.aws.batch import S3BatchObjects
 from tidegate.aws.batch_ledger import DynamoBatchLedger
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.objects import S3Artifacts
+from tidegate.kernel.settings import BatchSettings
 from tidegate.messages import FinishTask, Message, NoteTask, PlanTask
 from tidegate.ml import batches
 from tidegate.ml.scoring import load
-from tidegate.settings import BatchSettings
-from tidegate.steps.batch_work import finish, note, plan
+from tidegate.steps.batch.work import finish, note, plan
 from tidegate.telemetry import logger
 
 

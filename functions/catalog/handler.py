@@ -7,10 +7,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog
+from tidegate.kernel.settings import CatalogSettings
 from tidegate.messages import RegisterDataset
 from tidegate.ml.frames import PandasReader
-from tidegate.settings import CatalogSettings
-from tidegate.steps.catalog import catalog
+from tidegate.steps.data.catalog import catalog
 from tidegate.telemetry import logger
 
 

@@ -1,6 +1,6 @@
 """The control API: datasets, models, runs, versions, rollouts and what is served, for people and pipelines.
 
-An HTTP API (payload 2.0) behind IAM: `tidegate.roles` says who may call what.
+An HTTP API (payload 2.0) behind IAM: `tidegate.kernel.roles` says who may call what.
 
 Every answer is JSON; every refusal is `application/problem+json` with all faults in `errors` and a `next_step`. Each
 call may be repeated: the same wish sent twice is granted once, so a lost answer costs nothing.
@@ -29,7 +29,7 @@ from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts
 from tidegate.aws.workflow import StepFunctionsWorkflow
-from tidegate.errors import (
+from tidegate.kernel.errors import (
     ArtifactRejectedError,
     ConflictError,
     ForbiddenError,
@@ -40,32 +40,22 @@ from tidegate.errors import (
     TidegateError,
     UnavailableError,
 )
-from tidegate.ports import (
-    Artifacts,
-    BatchLedger,
-    BatchObjects,
-    BatchRuns,
-    CaptureLookup,
-    CaptureReader,
-    Catalog,
-    Clock,
-    DatasetFiles,
-    Dispatcher,
-    Hours,
-    Models,
-    Rollouts,
-    Routes,
-    Runs,
-    Scorer,
-    ScorerLoader,
-    Standings,
-    Verdicts,
-    Versions,
-    Workflow,
-)
-from tidegate.settings import ControlSettings
-from tidegate.steps import approvals, batch, captures, datasets, models, reproductions, routes, runs, standings
-from tidegate.steps.documents import Document
+from tidegate.kernel.settings import ControlSettings
+from tidegate.ports.batch import BatchLedger, BatchObjects, BatchRuns
+from tidegate.ports.data import Catalog, DatasetFiles
+from tidegate.ports.monitoring import Hours, Standings, Verdicts
+from tidegate.ports.platform import Clock, Dispatcher
+from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions, Workflow
+from tidegate.ports.rollout import Rollouts
+from tidegate.ports.serving import CaptureLookup, CaptureReader, Scorer, ScorerLoader
+from tidegate.steps.batch import batch
+from tidegate.steps.data import datasets
+from tidegate.steps.evaluation import reproductions
+from tidegate.steps.monitoring import health
+from tidegate.steps.registry import models, runs
+from tidegate.steps.requests import Document
+from tidegate.steps.rollout import approvals, routes
+from tidegate.steps.serving import captures
 from tidegate.telemetry import Meter, logger
 
 RETRY_AFTER_SECONDS = 2
@@ -340,7 +330,9 @@ def _list_captures(call: Call, at: Ports) -> Answer:
 
 
 def _explain(call: Call, at: Ports) -> Answer:
-    from tidegate.steps.explain import Explain  # with the arithmetic behind it, which no other call waits for
+    from tidegate.steps.evaluation.explain import (
+        Explain,  # with the arithmetic behind it, which no other call waits for
+    )
 
     explained = Explain(
         models=at.models,
@@ -392,7 +384,7 @@ def _end_rollout(call: Call, at: Ports) -> Answer:
 
 
 def _list_standings(call: Call, at: Ports) -> Answer:
-    answer = standings.list_standings(
+    answer = health.list_standings(
         call.query.get("after"),
         models=at.models,
         routes=at.routes,
@@ -404,15 +396,15 @@ def _list_standings(call: Call, at: Ports) -> Answer:
 
 
 def _show_standing(call: Call, at: Ports) -> Answer:
-    answer = standings.show_standing(
+    answer = health.show_standing(
         call.path["model"], models=at.models, routes=at.routes, standings=at.standings, verdicts=at.verdicts
     )
     return HTTPStatus.OK, answer
 
 
 def _acknowledge(call: Call, at: Ports) -> Answer:
-    wish = standings.Acknowledge.read(call.body)
-    answer = standings.acknowledge(
+    wish = health.Acknowledge.read(call.body)
+    answer = health.acknowledge(
         call.path["model"], wish, actor=call.actor, models=at.models, standings=at.standings, clock=at.clock
     )
     return HTTPStatus.OK, answer
@@ -451,7 +443,7 @@ def _acted(call: Call, at: Ports, body: type[Document], act: Callable[..., dict[
     return HTTPStatus.OK, answer
 
 
-# Route keys as API Gateway writes them. The stack deploys those of `tidegate.roles`: a test holds the two equal.
+# Route keys as API Gateway writes them. The stack deploys those of `tidegate.kernel.roles`: a test holds the two equal.
 ROUTES: Mapping[str, Callable[[Call, Ports], Answer]] = {
     "GET /datasets": _list_datasets,
     "GET /datasets/{dataset}": _show_dataset,

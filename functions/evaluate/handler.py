@@ -8,10 +8,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
+from tidegate.kernel.settings import StepSettings
 from tidegate.messages import EvaluateTask
 from tidegate.ml.scoring import load
-from tidegate.settings import StepSettings
-from tidegate.steps.evaluate import evaluate
+from tidegate.steps.evaluation.evaluate import evaluate
 from tidegate.telemetry import logger
 
 

@@ -8,11 +8,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
+from tidegate.kernel.settings import StepSettings
 from tidegate.messages import ExamineTask
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.slices import tree_leaves
-from tidegate.settings import StepSettings
-from tidegate.steps.examine import examine
+from tidegate.steps.evaluation.slices_and_groups import examine
 from tidegate.telemetry import logger
 
 

@@ -12,9 +12,9 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any
 
-from tidegate.edge import Event, answer, body_of, headers_of, refusal
-from tidegate.settings import FeedbackSettings
-from tidegate.steps.feedback import Intake
+from tidegate.formats.http_api import Event, answer, body_of, headers_of, refusal
+from tidegate.kernel.settings import FeedbackSettings
+from tidegate.steps.serving.feedback import Intake
 from tidegate.telemetry import Meter
 
 UNAVAILABLE = "not all of it could be kept; send all of it again: that does no harm"

@@ -8,10 +8,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
-from tidegate.domain.costs import Prices
+from tidegate.domain.monitoring.costs import Prices
+from tidegate.kernel.settings import GateSettings
 from tidegate.messages import GateTask
-from tidegate.settings import GateSettings
-from tidegate.steps.gate import gate
+from tidegate.steps.evaluation.gate import gate
 from tidegate.telemetry import logger
 
 

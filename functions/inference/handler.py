@@ -26,12 +26,12 @@ from typing import Any
 
 from tidegate import __version__
 from tidegate.aws.extension import AfterResponse
-from tidegate.domain.prediction import PredictionRequest, parse_request, routing_key
-from tidegate.edge import CSV, JSON, Event, answer, body_of, headers_of, media_type, refusal, text_answer
-from tidegate.errors import NotFoundError, RequestInvalidError
+from tidegate.domain.serving.prediction import PredictionRequest, parse_request, routing_key
+from tidegate.formats.http_api import CSV, JSON, Event, answer, body_of, headers_of, media_type, refusal, text_answer
+from tidegate.kernel.errors import NotFoundError, RequestInvalidError
+from tidegate.kernel.settings import InferenceSettings
 from tidegate.ml.scoring import load
-from tidegate.settings import InferenceSettings
-from tidegate.steps.inference import Inference
+from tidegate.steps.serving.inference import Inference
 from tidegate.telemetry import Aside, Meter
 
 SESSIONS_SHARE = 0.5  # of the function's memory for what is kept open; the rest is for Python, and for opening a model
@@ -183,7 +183,7 @@ def _describe(asked: Asked) -> Event:
 
 
 def _invocations(asked: Asked) -> Event:
-    from tidegate.domain import mlflow_protocol
+    from tidegate.formats import mlflow_protocol
 
     headers, most = headers_of(asked.event), asked.parts.max_instances
     body = _body(asked, headers, (JSON, CSV))
@@ -200,7 +200,7 @@ def _kinds(asked: Asked) -> dict[str, str]:
 
 
 def _infer(asked: Asked) -> Event:
-    from tidegate.domain import open_inference
+    from tidegate.formats import open_inference
 
     headers = headers_of(asked.event)
     if open_inference.BINARY_HEADER in headers:
@@ -215,7 +215,7 @@ def _infer(asked: Asked) -> Event:
 
 
 def _metadata(asked: Asked) -> Event:
-    from tidegate.domain import open_inference
+    from tidegate.formats import open_inference
 
     inference = asked.parts.inference
     described = inference.describe(asked.model, asked.version)
@@ -229,7 +229,7 @@ def _model_ready(asked: Asked) -> Event:
 
 
 def _server() -> Event:
-    from tidegate.domain import open_inference
+    from tidegate.formats import open_inference
 
     return answer(HTTPStatus.OK, open_inference.server(__version__))
 
@@ -239,14 +239,14 @@ def _document(asked: Asked) -> Event:
 
 
 def _page(asked: Asked) -> Event:
-    from tidegate.domain import openapi
+    from tidegate.formats import openapi_page
 
-    return text_answer(HTTPStatus.OK, openapi.page(_described(asked)), "text/html; charset=utf-8", _PAGE_HEADERS)
+    return text_answer(HTTPStatus.OK, openapi_page.page(_described(asked)), "text/html; charset=utf-8", _PAGE_HEADERS)
 
 
 def _described(asked: Asked) -> dict[str, Any]:
     """The OpenAPI document of a model, or of the API when no model is named."""
-    from tidegate.domain import openapi
+    from tidegate.formats import openapi
 
     most = asked.parts.max_instances
     if not asked.model:
@@ -255,7 +255,7 @@ def _described(asked: Asked) -> dict[str, Any]:
 
 
 def _in_v2_words(response: Event) -> Event:
-    from tidegate.domain import open_inference
+    from tidegate.formats import open_inference
 
     kept = {name: value for name, value in response["headers"].items() if name == "retry-after"}
     return answer(

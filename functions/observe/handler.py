@@ -15,10 +15,10 @@ from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts
-from tidegate.domain.costs import Prices
+from tidegate.domain.monitoring.costs import Prices
+from tidegate.kernel.settings import ObserveSettings
 from tidegate.messages import Observed, ObserveTask
-from tidegate.settings import ObserveSettings
-from tidegate.steps.observe import observe
+from tidegate.steps.monitoring.monitor import observe
 from tidegate.telemetry import Meter, logger
 
 

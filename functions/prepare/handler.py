@@ -8,10 +8,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
+from tidegate.kernel.settings import PrepareSettings
 from tidegate.messages import RunRef
 from tidegate.ml.frames import PandasReader
-from tidegate.settings import PrepareSettings
-from tidegate.steps.prepare import prepare
+from tidegate.steps.data.prepare import prepare
 from tidegate.telemetry import logger
 
 

@@ -8,9 +8,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
+from tidegate.kernel.settings import RegistrySettings
 from tidegate.messages import RegisterTask
-from tidegate.settings import RegistrySettings
-from tidegate.steps.register import register
+from tidegate.steps.evaluation.register import register
 from tidegate.telemetry import logger
 
 

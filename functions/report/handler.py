@@ -7,10 +7,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
+from tidegate.kernel.settings import StepSettings
 from tidegate.messages import ReportTask
 from tidegate.plots.page import draw
-from tidegate.settings import StepSettings
-from tidegate.steps.report import report
+from tidegate.steps.evaluation.report import report
 from tidegate.telemetry import logger
 
 

@@ -8,9 +8,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
+from tidegate.kernel.settings import StepSettings
 from tidegate.messages import ReproduceTask
-from tidegate.settings import StepSettings
-from tidegate.steps.reproduce import reproduce
+from tidegate.steps.evaluation.reproduce import reproduce
 from tidegate.telemetry import logger
 
 

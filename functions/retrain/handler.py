@@ -17,12 +17,15 @@ from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.watch import DynamoStandings, S3Hours
 from tidegate.aws.workflow import StepFunctionsWorkflow
+from tidegate.kernel.settings import RetrainSettings
 from tidegate.messages import FindWanted, HarvestTask, Message, StartTraining
 from tidegate.ml.frames import ParquetWriter
-from tidegate.ports import Catalog, Clock, DatasetFiles, Dispatcher, Hours, Models, Runs, Standings, Workflow
-from tidegate.settings import RetrainSettings
-from tidegate.steps.harvest import harvest
-from tidegate.steps.retrain import find_wanted, start
+from tidegate.ports.data import Catalog, DatasetFiles
+from tidegate.ports.monitoring import Hours, Standings
+from tidegate.ports.platform import Clock, Dispatcher
+from tidegate.ports.registry import Models, Runs, Workflow
+from tidegate.steps.monitoring.labelled_dataset import harvest
+from tidegate.steps.monitoring.retrain import find_wanted, start
 from tidegate.telemetry import logger
 
 

@@ -15,10 +15,10 @@ from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.aws.workflow import StepFunctionsWorkflow
+from tidegate.kernel.settings import RolloutSettings
 from tidegate.messages import AskApproval, RolloutTask
-from tidegate.ports import Workflow
-from tidegate.settings import RolloutSettings
-from tidegate.steps.rollout import advance, ask
+from tidegate.ports.registry import Workflow
+from tidegate.steps.rollout.rollout import advance, ask
 from tidegate.telemetry import logger
 
 

@@ -7,11 +7,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate.aws.batch import S3BatchObjects
 from tidegate.aws.objects import S3Artifacts
+from tidegate.kernel.settings import ScoreSettings
 from tidegate.messages import ScoreTask
 from tidegate.ml import batches
 from tidegate.ml.scoring import load
-from tidegate.settings import ScoreSettings
-from tidegate.steps.batch_work import Opened, score_part
+from tidegate.steps.batch.work import Opened, score_part
 from tidegate.telemetry import logger
 
 

@@ -7,9 +7,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.registry import DynamoRegistry
+from tidegate.kernel.settings import RegistrySettings
 from tidegate.messages import SelectTask
-from tidegate.settings import RegistrySettings
-from tidegate.steps.select import select
+from tidegate.steps.training.select import select
 from tidegate.telemetry import logger
 
 

@@ -13,9 +13,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
+from tidegate.kernel.settings import RegistrySettings
 from tidegate.messages import RunRef, SettleTask
-from tidegate.settings import RegistrySettings
-from tidegate.steps.settle import ABORTED, TIMED_OUT, settle
+from tidegate.steps.rollout.close_failed import ABORTED, TIMED_OUT, settle
 from tidegate.telemetry import logger
 
 STATUS_CHANGE = "Step Functions Execution Status Change"

@@ -8,9 +8,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.watch import S3Hours
+from tidegate.kernel.settings import SurveySettings
 from tidegate.messages import SurveyTask
-from tidegate.settings import SurveySettings
-from tidegate.steps.survey import survey
+from tidegate.steps.monitoring.due import survey
 from tidegate.telemetry import logger
 
 

@@ -8,10 +8,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
+from tidegate.kernel.settings import StepSettings
 from tidegate.messages import TrainTask
 from tidegate.ml.training import SklearnFitter
-from tidegate.settings import StepSettings
-from tidegate.steps.train import train
+from tidegate.steps.training.train import train
 from tidegate.telemetry import logger
 
 

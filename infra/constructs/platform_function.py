@@ -12,7 +12,7 @@ from constructs import Construct
 from infra.constructs.keeping import log_group
 from infra.constructs.permissions import EVERY_RESOURCE, RUNTIME_AGE, Objects, acknowledge, allow
 from infra.constructs.sources import Sources, architecture, runtime
-from tidegate.settings import Settings
+from tidegate.kernel.settings import Settings
 
 
 class PlatformFunction(Construct):

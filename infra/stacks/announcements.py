@@ -11,7 +11,7 @@ from infra.constructs.permissions import allow, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
 from infra.stacks.data import DataStack
-from tidegate.settings import AnnounceSettings
+from tidegate.kernel.settings import AnnounceSettings
 
 MEMORY_MB = 512
 TIMEOUT_SECONDS = 60  # longer than all attempts at both services, so that none is cut off and told twice

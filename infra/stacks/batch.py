@@ -6,16 +6,16 @@ from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.batch_machine import definition
 from infra.constructs.alarms import Alarms
 from infra.constructs.permissions import Objects, acknowledge, allow, append_to_batches
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
 from infra.constructs.state_machine import StateMachine
-from infra.release_machine import Step
+from infra.machines.batch_machine import definition
+from infra.machines.release_machine import Step
 from infra.stacks.data import DataStack
 from infra.stacks.release import RUNS
-from tidegate.settings import BatchSettings, ScoreSettings, Settings
+from tidegate.kernel.settings import BatchSettings, ScoreSettings, Settings
 
 BATCH = "batch/"
 MACHINE = "batch"

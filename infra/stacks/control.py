@@ -18,9 +18,9 @@ from infra.stacks.data import DataStack
 from infra.stacks.release import DATASETS, FEEDBACK, RUNS, ReleaseStack
 from infra.stacks.serving import ServingStack
 from infra.stacks.watch import VERDICTS
-from tidegate import roles
-from tidegate.roles import Role
-from tidegate.settings import ControlSettings
+from tidegate.kernel import roles
+from tidegate.kernel.roles import Role
+from tidegate.kernel.settings import ControlSettings
 
 # Listed one by one, so that each role's policy can name exactly those of its job.
 ROUTES = tuple(roles.CONTROL)

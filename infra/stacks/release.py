@@ -17,9 +17,9 @@ from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources, lock_hash
 from infra.constructs.state_machine import StateMachine
 from infra.cost import PRICES
-from infra.release_machine import Step, definition
+from infra.machines.release_machine import Step, definition
 from infra.stacks.data import DataStack
-from tidegate.settings import (
+from tidegate.kernel.settings import (
     CatalogSettings,
     GateSettings,
     PrepareSettings,

@@ -19,7 +19,7 @@ from infra.constructs.sources import Sources
 from infra.settings import DeploymentSettings
 from infra.stacks.data import DataStack
 from infra.stacks.release import RUNS
-from tidegate.settings import FeedbackSettings, InferenceSettings
+from tidegate.kernel.settings import FeedbackSettings, InferenceSettings
 
 INFERENCE_ROUTES = (
     "POST /models/{model}/predict",

@@ -11,15 +11,15 @@ from infra.constructs.alarms import MODEL_IN_STATUS, NAMESPACE, Alarms
 from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.permissions import Objects, allow, read_items
 from infra.constructs.platform_function import PlatformFunction
-from infra.constructs.retraining import Retraining
 from infra.constructs.sources import Sources
 from infra.constructs.state_machine import StateMachine
 from infra.cost import PRICES
-from infra.release_machine import Step
+from infra.machines.release_machine import Step
+from infra.machines.watch_machine import definition
 from infra.stacks.data import DataStack
 from infra.stacks.release import FEEDBACK, RUNS, ReleaseStack
-from infra.watch_machine import definition
-from tidegate.settings import ObserveSettings, SurveySettings
+from infra.stacks.retraining import Retraining
+from tidegate.kernel.settings import ObserveSettings, SurveySettings
 
 PROFILES = "profiles/"
 VERDICTS = "verdicts/"
@@ -158,7 +158,7 @@ class WatchStack(Stack):
         machine = {"StateMachineArn": self.machine.arn}
         for metric, words in {
             "ExecutionsFailed": "could not look at every model; the log of observe says at which, and why",
-            "ExecutionsTimedOut": "ran out of time: raise the concurrency in infra/watch_machine.py",
+            "ExecutionsTimedOut": "ran out of time: raise the concurrency in infra/machines/watch_machine.py",
         }.items():
             name = f"watch-{metric.removeprefix('Executions').lower()}"
             self.alarms.watch(name, "AWS/States", metric, machine, f"The hourly watch {words}.", runbook=NOT_LOOKED_AT)

@@ -20,17 +20,17 @@ import yaml
 
 from examples.flights.build_dataset import flights
 from examples.flights.scene import HERE
-from tidegate.domain import guard
-from tidegate.domain.batch import Format, Part, Source, row_group_parts
-from tidegate.domain.csv_records import CsvCutter, records
-from tidegate.domain.prediction import SCORES_OUTPUT, Contract, FeatureContract, Inputs
-from tidegate.domain.table import TARGET, Table
+from tidegate.domain.batch.batch import Format, Part, Source, row_group_parts
+from tidegate.domain.serving import guard
+from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, FeatureContract, Inputs
+from tidegate.formats.csv_records import CsvCutter, records
+from tidegate.kernel.table import TARGET, Table
 from tidegate.ml import batches
 from tidegate.ml.frames import Unclosed
 from tidegate.ml.scoring import load
 from tidegate.ml.training import SklearnFitter
-from tidegate.spec import ModelSpec
-from tidegate.steps.batch_work import BLOCK_ROWS, Answering, answer_rows
+from tidegate.spec.model import ModelSpec
+from tidegate.steps.batch.work import BLOCK_ROWS, Answering, answer_rows
 
 SUMMARY = "rows a second of a core in batch predictions, beside the bare onnxruntime"
 PART_ROWS = 100_000

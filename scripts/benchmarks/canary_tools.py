@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scripts.benchmarks.streams import WEIGHTS, ArmStream, Array, Floats, Streams
-from tidegate.domain.canary import (
+from tidegate.domain.rollout.canary import (
     Metric,
     Policy,
     evidence_scores_agree,

@@ -31,10 +31,10 @@ from scipy import stats
 
 from scripts.benchmarks import speed
 from scripts.benchmarks.svg import Panel, chart
-from tidegate.domain.drift import DriftPolicy, Outcome, judge_features
-from tidegate.domain.prediction import Contract, FeatureContract
-from tidegate.domain.profile import OUTSIDE, ColumnLayout, Layout, Profile, reference
-from tidegate.domain.table import Table
+from tidegate.domain.profiles.drift import DriftPolicy, Outcome, judge_features
+from tidegate.domain.profiles.profile import OUTSIDE, ColumnLayout, Layout, Profile, reference
+from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.kernel.table import Table
 
 SUMMARY = "wrong and right drift alarms beside Evidently's and NannyML's default rules; how fast rows are counted"
 PLOT = Path(__file__).parents[2] / "docs" / "drift.svg"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scripts.benchmarks.holdouts import simulate
-from tidegate.domain.evaluation import (
+from tidegate.domain.evaluation.evaluation import (
     CANDIDATE,
     BaselineValue,
     ChampionValue,
@@ -22,7 +22,7 @@ from tidegate.domain.evaluation import (
     Parity,
     paired_bootstrap,
 )
-from tidegate.domain.gate import Outcome, Policy, not_worse_than_champion
+from tidegate.domain.evaluation.gate import Outcome, Policy, not_worse_than_champion
 
 SUMMARY = "wrong and right verdicts of the gate on simulated holdouts, beside a point comparison"
 CHAMPION_AUC = 0.74

@@ -28,11 +28,11 @@ import onnx
 
 from functions.inference.handler import SESSIONS_SHARE
 from infra.settings import DeploymentSettings
-from tidegate.domain import guard
-from tidegate.domain.prediction import CONTRACT_KEY, Contract, FeatureContract
-from tidegate.domain.table import TARGET, Table
+from tidegate.domain.serving import guard
+from tidegate.domain.serving.contract import CONTRACT_KEY, Contract, FeatureContract
+from tidegate.kernel.table import TARGET, Table
 from tidegate.ml.training import SklearnFitter
-from tidegate.spec import ModelSpec
+from tidegate.spec.model import ModelSpec
 
 SUMMARY = "a thousand small models in one function: memory, hits, misses, many asking for one"
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,11 +19,11 @@ import numpy as np
 
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.serving import ServingArtifacts
-from tidegate.domain.prediction import PredictionRequest
-from tidegate.domain.route import Route, Served
+from tidegate.domain.registry.route import Route, Served
+from tidegate.domain.serving.prediction import PredictionRequest
 from tidegate.ml import scoring
-from tidegate.steps.inference import Inference
-from tidegate.steps.timelimit import TimeLimit
+from tidegate.steps.serving.inference import Inference
+from tidegate.steps.serving.timelimit import TimeLimit
 
 T = TypeVar("T")
 _FOREVER = 1e9  # seconds

@@ -23,7 +23,7 @@ from scripts.benchmarks.streams import (
     simulate,
 )
 from scripts.benchmarks.svg import Panel, chart
-from tidegate.domain.canary import DEMANDS, Metric, Policy
+from tidegate.domain.rollout.canary import DEMANDS, Metric, Policy
 
 SUMMARY = "wrong and right rollbacks of simulated canaries, beside fixed thresholds and a Mann-Whitney check"
 PLOT = Path(__file__).parents[2] / "docs" / "canary.svg"

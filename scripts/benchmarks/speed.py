@@ -26,19 +26,21 @@ import orjson
 from scripts.benchmarks import peers
 from tidegate.aws.capture_log import FirehoseCaptures
 from tidegate.aws.watch import unpacked
-from tidegate.domain.capture import Capture, CapturePolicy, line, records
-from tidegate.domain.drift import DriftPolicy, judge_features
-from tidegate.domain.evaluation import Estimate
-from tidegate.domain.hours import Counting
-from tidegate.domain.ids import RANDOM_BYTES, uuid7
-from tidegate.domain.prediction import Contract, FeatureContract, Inputs, PredictionRequest
-from tidegate.domain.profile import Layout, Profile, count, reference
-from tidegate.domain.reference import Reference
-from tidegate.domain.route import Route, Served
-from tidegate.domain.table import Column, Table
-from tidegate.errors import NotFoundError
-from tidegate.ports import CaptureLog, ModelHeader
-from tidegate.steps.inference import Inference
+from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.monitoring.hours import Counting
+from tidegate.domain.monitoring.reference import Reference
+from tidegate.domain.profiles.drift import DriftPolicy, judge_features
+from tidegate.domain.profiles.profile import Layout, Profile, count, reference
+from tidegate.domain.registry.route import Route, Served
+from tidegate.domain.serving.capture import Capture, CapturePolicy, line, records
+from tidegate.domain.serving.contract import Contract, FeatureContract, Inputs
+from tidegate.domain.serving.prediction import PredictionRequest
+from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.ids import RANDOM_BYTES, uuid7
+from tidegate.kernel.table import Column, Table
+from tidegate.ports.registry import ModelHeader
+from tidegate.ports.serving import CaptureLog
+from tidegate.steps.serving.inference import Inference
 
 NUMBERS, TEXTS = 15, 5
 NAMES = [f"x{index}" for index in range(NUMBERS)] + [f"c{index}" for index in range(TEXTS)]

@@ -18,17 +18,17 @@ from botocore.stub import Stubber
 from functions.announce import handler as announce
 from tests.adapters.conftest import TABLE
 from tests.adapters.test_registry import AT, a_run, a_spec
-from tests.unit.test_announcement import ENTRY
-from tests.unit.test_rollout import ASKED, House
+from tests.unit.notifications.test_announcement import ENTRY
+from tests.unit.rollout.test_rollout import ASKED, House
 from tidegate import telemetry
 from tidegate.aws import clients
 from tidegate.aws.announcements import EventBridgeEvents, change_of
 from tidegate.aws.items import PACK_BYTES, encode
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import Table, put
-from tidegate.domain.announcement import Change
-from tidegate.domain.release import RunError
-from tidegate.errors import UnavailableError
+from tidegate.domain.notifications.announcement import Change
+from tidegate.domain.registry.run import RunError
+from tidegate.kernel.errors import UnavailableError
 
 CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 MODEL = "flight-delay"

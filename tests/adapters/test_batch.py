@@ -9,9 +9,9 @@ from tests.adapters.conftest import BUCKET
 from tests.batch_fakes import InMemoryBatchObjects
 from tidegate.aws import clients
 from tidegate.aws.batch import S3BatchObjects, StepFunctionsBatches
-from tidegate.domain.batch import Address
-from tidegate.errors import ConflictError, InvalidInputError, NotFoundError
-from tidegate.ports import Attempt, BatchObjects
+from tidegate.kernel.address import Address
+from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError
+from tidegate.ports.batch import Attempt, BatchObjects
 
 HERE = Address(BUCKET, "batch/")
 

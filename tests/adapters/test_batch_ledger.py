@@ -10,9 +10,9 @@ from tests.adapters.conftest import TABLE
 from tests.batch_fakes import InMemoryBatchLedger
 from tidegate.aws.batch_ledger import DynamoBatchLedger
 from tidegate.aws.table import Table, put
-from tidegate.domain.batch_ledger import Act, BatchEntry, Head, verify
-from tidegate.errors import LedgerBrokenError
-from tidegate.ports import BatchLedger
+from tidegate.domain.batch.batch_ledger import Act, BatchEntry, Head, verify
+from tidegate.kernel.errors import LedgerBrokenError
+from tidegate.ports.batch import BatchLedger
 
 START = BatchEntry(
     model="delay",

@@ -14,9 +14,9 @@ import pytest
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.fakes import FixedClock, InMemoryCaptures
 from tests.unit.control_api import spec_document
-from tests.unit.test_capture import capture
-from tests.unit.test_evidence import asked as served
-from tests.unit.test_evidence import feedback, lines, rollout, sure
+from tests.unit.rollout.test_evidence import asked as served
+from tests.unit.rollout.test_evidence import feedback, lines, rollout, sure
+from tests.unit.serving.test_capture import capture
 from tidegate.aws.capture_log import DynamoCapturePolicies, FirehoseCaptures
 from tidegate.aws.captures import PREFIX, S3CaptureReader
 from tidegate.aws.evidence import FEEDBACK, S3ArmsReader
@@ -24,12 +24,12 @@ from tidegate.aws.lookup import S3CaptureLookup
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.serving import CaptureStream
 from tidegate.aws.table import Table
-from tidegate.domain.capture import Capture, CapturePolicy
-from tidegate.domain.dataset import Dataset
-from tidegate.domain.ids import uuid7
-from tidegate.domain.rollout import Evidence, Rollout
-from tidegate.errors import NotFoundError, RequestInvalidError
-from tidegate.spec import ModelSpec
+from tidegate.domain.data.dataset import Dataset
+from tidegate.domain.rollout.rollout import Evidence, Rollout
+from tidegate.domain.serving.capture import Capture, CapturePolicy
+from tidegate.kernel.errors import NotFoundError, RequestInvalidError
+from tidegate.kernel.ids import uuid7
+from tidegate.spec.model import ModelSpec
 
 AT = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
 STREAM = "captures"

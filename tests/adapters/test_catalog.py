@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.domain.dataset import (
+from tidegate.domain.data.dataset import (
     ColumnProfile,
     ColumnType,
     DataFile,
@@ -15,7 +15,7 @@ from tidegate.domain.dataset import (
     DatasetVersion,
     Exclusion,
 )
-from tidegate.errors import ConflictError, NotFoundError
+from tidegate.kernel.errors import ConflictError, NotFoundError
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 DATASET = Dataset(

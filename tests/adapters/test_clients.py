@@ -18,7 +18,7 @@ from tidegate.aws.clients import answering
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
-from tidegate.errors import UnavailableError
+from tidegate.kernel.errors import UnavailableError
 
 
 @pytest.fixture

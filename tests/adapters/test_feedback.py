@@ -16,8 +16,8 @@ from tests.adapters.test_registry import a_spec
 from tidegate import telemetry
 from tidegate.aws.feedback import PAUSE_SECONDS, FirehoseFeedback
 from tidegate.aws.registry import DynamoRegistry
-from tidegate.domain.ids import uuid7
-from tidegate.errors import UnavailableError
+from tidegate.kernel.errors import UnavailableError
+from tidegate.kernel.ids import uuid7
 
 STREAM = "tidegate-test-feedback"
 CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")

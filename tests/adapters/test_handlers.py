@@ -18,8 +18,8 @@ from functions.settle import handler as settle
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import AT, a_run, a_spec, promoted, requested
 from tests.tiny_onnx import linear_onnx
-from tests.unit.test_evidence import asked as captured
-from tests.unit.test_evidence import lines as recorded
+from tests.unit.rollout.test_evidence import asked as captured
+from tests.unit.rollout.test_evidence import lines as recorded
 from tidegate import telemetry
 from tidegate.aws.captures import PREFIX
 from tidegate.aws.dispatch import LambdaDispatcher
@@ -27,13 +27,13 @@ from tidegate.aws.extension import AfterResponse
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
-from tidegate.domain.baseline import fit_rule
-from tidegate.domain.capture import hour_of
-from tidegate.domain.fallback import Fallback
-from tidegate.domain.prediction import Contract, FeatureContract
-from tidegate.domain.release import VersionStatus
-from tidegate.domain.rollout import Decision, decide
-from tidegate.domain.table import Table
+from tidegate.domain.registry.version import VersionStatus
+from tidegate.domain.rollout.rollout import Decision, decide
+from tidegate.domain.serving.baseline import fit_rule
+from tidegate.domain.serving.capture import hour_of
+from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.domain.serving.fallback import Fallback
+from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 
 CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from tests.adapters.conftest import BUCKET
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
 from tidegate.aws.workflow import StepFunctionsWorkflow
-from tidegate.errors import ArtifactRejectedError, NotFoundError, UnavailableError
+from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError, UnavailableError
 
 SHA = hashlib.sha256(b"model").hexdigest()
 

@@ -12,23 +12,13 @@ from tests.adapters.conftest import TABLE
 from tidegate.aws import clients
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import RefusedError
-from tidegate.domain.ledger import verify
-from tidegate.domain.release import (
-    CandidateRun,
-    Cause,
-    Run,
-    RunError,
-    RunStatus,
-    Version,
-    VersionStatus,
-    kill,
-    promote,
-    rollback,
-    split,
-)
-from tidegate.errors import ConflictError, NotFoundError, UnavailableError
-from tidegate.spec import ModelSpec
-from tidegate.steps.routes import verify_ledger
+from tidegate.domain.registry.ledger import Cause, verify
+from tidegate.domain.registry.run import CandidateRun, Run, RunError, RunStatus
+from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.domain.rollout.changes import kill, promote, rollback, split
+from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
+from tidegate.spec.model import ModelSpec
+from tidegate.steps.rollout.routes import verify_ledger
 
 AT = datetime(2026, 1, 5, 12, 30, 15, 123456, tzinfo=UTC)
 

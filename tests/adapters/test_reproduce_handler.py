@@ -13,9 +13,9 @@ from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import AT, a_run, a_spec, a_version, requested
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
-from tidegate.domain.release import CandidateRun, RunStatus
+from tidegate.domain.registry.run import CandidateRun, RunStatus
 from tidegate.messages import Fitted, RunRef
-from tidegate.steps.gate import lineage
+from tidegate.steps.evaluation.gate import lineage
 
 CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 MODEL = "flight-delay"

@@ -21,23 +21,23 @@ from moto.awslambda_simple.models import LambdaSimpleBackend
 
 from functions.catalog import handler as catalog_handler
 from functions.retrain import handler as retrain
-from infra import retraining_machine
-from infra.release_machine import Step
+from infra.machines import retraining_machine
+from infra.machines.release_machine import Step
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_catalog import DATASET, READY
+from tests.unit.monitoring.test_labelled_dataset import record
+from tests.unit.monitoring.test_retrain import standing
 from tests.unit.releasing import spec, to_csv, trips
-from tests.unit.test_harvest import record
-from tests.unit.test_retrain import standing
 from tidegate import telemetry
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.watch import DynamoStandings
-from tidegate.domain.capture import line
-from tidegate.domain.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
-from tidegate.domain.watch import Outcome, Standing, Trigger
+from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
+from tidegate.domain.monitoring.health import Outcome, Standing, Trigger
+from tidegate.domain.serving.capture import line
 from tidegate.messages import RegisterDataset
 from tidegate.ml.frames import PandasReader
-from tidegate.steps.catalog import catalog as register
+from tidegate.steps.data.catalog import catalog as register
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ACCOUNT = "123456789012"
@@ -223,7 +223,7 @@ def test_a_model_whose_training_cannot_start_stops_no_other_and_fails_the_execut
 def test_a_dataset_that_is_never_read_holds_its_training_back_and_no_other(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidegate.steps.harvest.REGISTERING", timedelta(seconds=2))
+    monkeypatch.setattr("tidegate.steps.monitoring.labelled_dataset.REGISTERING", timedelta(seconds=2))
     deployed.lost.append("trip-delay")
     assert deployed.run()["status"] == "SUCCEEDED"
     assert "is still registering" in deployed.standing("trip-delay").held_back

@@ -15,11 +15,11 @@ from tidegate.aws.items import MAX_ITEM_BYTES, encode
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.aws.table import Table
-from tidegate.contracts import rollout_plan
-from tidegate.domain.canary import ArmCounts, Look, judge
-from tidegate.domain.ledger import verify
-from tidegate.domain.release import Cause, Version, VersionStatus, kill
-from tidegate.domain.rollout import (
+from tidegate.domain.registry.ledger import Cause, verify
+from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.domain.rollout.canary import ArmCounts, Look, judge
+from tidegate.domain.rollout.changes import kill
+from tidegate.domain.rollout.rollout import (
     MOST_LOOKS,
     Decision,
     Evidence,
@@ -32,7 +32,8 @@ from tidegate.domain.rollout import (
     decide,
     stop,
 )
-from tidegate.errors import ConflictError
+from tidegate.domain.training.contracts import rollout_plan
+from tidegate.kernel.errors import ConflictError
 
 MODEL = "flight-delay"
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:release:r"

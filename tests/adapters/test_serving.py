@@ -15,8 +15,8 @@ from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.serving import CaptureStream, ServingArtifacts, ServingRegistry, ServingTable
 from tidegate.aws.signed import CallRefusedError
 from tidegate.aws.table import Table, put
-from tidegate.domain.route import CandidateRole, FallbackRef, Route, Served
-from tidegate.errors import ArtifactRejectedError, NotFoundError
+from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
+from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError
 
 pytestmark = pytest.mark.usefixtures("over_http")
 ROUTE = Route(

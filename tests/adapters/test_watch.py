@@ -14,18 +14,18 @@ from functions.survey import handler as survey
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import a_spec, at_once, promoted, registered
 from tests.fakes import InMemoryHours, InMemoryStandings, InMemoryVerdicts
-from tests.unit.test_observe import FEATURES, World
+from tests.unit.monitoring.test_monitor import FEATURES, World
 from tidegate import telemetry
 from tidegate.aws.clients import s3
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import Table
 from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts, unpacked
-from tidegate.domain.capture import Capture, CapturePolicy, hour_of, records
-from tidegate.domain.watch import Attempt, Health, Outcome, Standing, Trigger
-from tidegate.errors import ConflictError, NotFoundError
+from tidegate.domain.monitoring.health import Attempt, Health, Outcome, Standing, Trigger
+from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
+from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.messages import RunRef
-from tidegate.ports import Sources
+from tidegate.ports.monitoring import Sources
 
 AT = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 LATER = AT + timedelta(days=1)

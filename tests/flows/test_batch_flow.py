@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.flows.conftest import House, instances_of, to_parquet
-from tidegate.errors import ConflictError, InvalidInputError
+from tidegate.kernel.errors import ConflictError, InvalidInputError
 
 ROWS = 20_000
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.flows.conftest import House
-from tidegate.domain.capture import MASK
+from tidegate.domain.serving.capture import MASK
 
 MODEL = "captured"
 ASKED = 100

@@ -18,9 +18,10 @@ from examples.diabetes import build_dataset as diabetes
 from examples.digits import build_dataset as digits
 from examples.mortgage import build_dataset as mortgage
 from tests.flows.conftest import ROOT, House, instances_of, wait_until
-from tidegate.domain.prediction import SCORES_OUTPUT, answers, validate
-from tidegate.domain.table import ROW, Table
-from tidegate.errors import NotFoundError
+from tidegate.domain.serving.contract import SCORES_OUTPUT
+from tidegate.domain.serving.prediction import answers, validate
+from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.table import ROW, Table
 from tidegate.messages import RunRef
 from tidegate.ml.scoring import OnnxScorer, load
 

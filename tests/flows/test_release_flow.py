@@ -12,12 +12,13 @@ import yaml
 
 from examples.flights.build_dataset import OUTCOME
 from tests.flows.conftest import SHALLOW, House, to_parquet, wait_until
-from tidegate.domain.prediction import Contract
-from tidegate.domain.table import Table
-from tidegate.errors import ConflictError, InvalidInputError, NotFoundError, RequestInvalidError
+from tidegate.domain.serving.contract import Contract
+from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError, RequestInvalidError
+from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.ml.training import SklearnFitter
-from tidegate.spec import Candidate, ModelSpec
+from tidegate.spec.model import ModelSpec
+from tidegate.spec.training import Candidate
 
 
 def artifact(house: House, key: str) -> bytes:

@@ -25,7 +25,7 @@ from tests.flows.rollouts import (
     waits,
 )
 from tidegate.cli.client import Client, PlatformError
-from tidegate.errors import ConflictError, ForbiddenError
+from tidegate.kernel.errors import ConflictError, ForbiddenError
 
 ASKED = {**QUICK, "approval": "required", "approval_hours": 2}
 CHANGED = [{"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "parameters": {"max_iter": 30}}]

@@ -8,12 +8,12 @@ import pytest
 
 from infra.local.patterns import matches
 from tests.infra.synthesized import Deployment, Resource
-from tests.unit.test_announcement import DRIFT, ENTRY, RUN, STEADY, looked
-from tests.unit.test_rollout import ASKED, House
+from tests.unit.notifications.test_announcement import DRIFT, ENTRY, RUN, STEADY, looked
+from tests.unit.rollout.test_rollout import ASKED, House
 from tidegate.aws.announcements import change_of
 from tidegate.aws.items import encode
-from tidegate.domain.announcement import announcement
-from tidegate.domain.release import CandidateRun, RunStatus
+from tidegate.domain.notifications.announcement import announcement
+from tidegate.domain.registry.run import CandidateRun, RunStatus
 
 
 def mapping(deployment: Deployment) -> Resource:

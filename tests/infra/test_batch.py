@@ -7,11 +7,12 @@ from typing import Any
 
 from cfnlint.api import lint
 
-from infra.batch_machine import definition
-from infra.release_machine import Step
+from infra.machines.batch_machine import definition
+from infra.machines.release_machine import Step
 from tests.infra.synthesized import Deployment
-from tidegate import errors, messages
-from tidegate.domain.batch import MAX_PARTS
+from tidegate import messages
+from tidegate.domain.batch.batch import MAX_PARTS
+from tidegate.kernel import errors
 
 BATCH, SCORE = (Step(f"arn:aws:lambda:eu-west-1:123456789012:function:{name}", 900) for name in ("batch", "score"))
 MACHINE = definition(BATCH, SCORE, partition="aws", concurrency=10)

@@ -7,7 +7,7 @@ import pytest
 from infra import cost
 from infra.settings import DeploymentSettings
 from tests.infra.synthesized import Deployment
-from tidegate.steps.survey import BATCH_MODELS
+from tidegate.steps.monitoring.due import BATCH_MODELS
 
 
 def test_the_idle_bill_counts_what_is_deployed(deployment: Deployment) -> None:

@@ -12,15 +12,19 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 
 from infra.dashboards import CHOSEN, TARGETS
 from tests.infra.synthesized import Deployment
-from tidegate.domain.targets import KINDS
+from tidegate.domain.evaluation.targets import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "layers/core/python/tidegate"
 # Where each service counts what it counts.
 EMITTERS = {
-    "inference": (CORE / "steps/inference.py", CORE / "aws/capture_log.py", ROOT / "functions/inference/handler.py"),
-    "observe": (CORE / "steps/observe.py", CORE / "domain/costs.py"),
-    "feedback": (CORE / "steps/feedback.py",),
+    "inference": (
+        CORE / "steps/serving/inference.py",
+        CORE / "aws/capture_log.py",
+        ROOT / "functions/inference/handler.py",
+    ),
+    "observe": (CORE / "steps/monitoring/monitor.py", CORE / "domain/monitoring/costs.py"),
+    "feedback": (CORE / "steps/serving/feedback.py",),
 }
 # From the services' own lists of metrics and dimensions.
 AWS = {

@@ -5,10 +5,10 @@ from typing import Any
 
 from infra.stacks import serving
 from tests.infra.synthesized import Deployment, Resource
-from tests.unit.test_feedback import item, kept
-from tidegate import roles
-from tidegate.roles import Role
-from tidegate.settings import FeedbackSettings
+from tests.unit.serving.test_feedback import item, kept
+from tidegate.kernel import roles
+from tidegate.kernel.roles import Role
+from tidegate.kernel.settings import FeedbackSettings
 
 
 def stream(deployment: Deployment) -> Resource:

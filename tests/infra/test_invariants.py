@@ -11,9 +11,9 @@ import pytest
 
 from infra.stacks import control, serving
 from tests.infra.synthesized import Deployment, Resource
-from tests.unit.test_capture import capture
-from tidegate import roles
-from tidegate.domain.capture import CapturePolicy, records
+from tests.unit.serving.test_capture import capture
+from tidegate.domain.serving.capture import CapturePolicy, records
+from tidegate.kernel import roles
 
 ROOT = Path(__file__).resolve().parents[2]
 STATEFUL = (

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from infra.release_machine import LONGEST_SECONDS, Step, definition
+from infra.machines.release_machine import LONGEST_SECONDS, Step, definition
 from tests.adapters.test_registry import a_spec
 from tests.infra.synthesized import Deployment
-from tidegate import errors, messages, spec
-from tidegate.contracts import rollout_plan
-from tidegate.domain.rollout import LEASE_SLACK, AtDeadline, Phase, Rollout, wait_seconds
+from tidegate import messages
+from tidegate.domain.rollout.rollout import LEASE_SLACK, AtDeadline, Phase, Rollout, wait_seconds
+from tidegate.domain.training.contracts import rollout_plan
+from tidegate.kernel import errors
+from tidegate.spec import training
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -323,7 +325,7 @@ def test_the_longest_execution_stays_within_what_step_functions_keeps_of_one(rel
         + canary(rollout, lasts)
         + looks(replace(rollout, phase=Phase.WATCH), plan.watch_seconds)
     )
-    events = looked * EVENTS_OF_A_LOOK + spec.MAX_CANDIDATES * EVENTS_OF_A_FIT
+    events = looked * EVENTS_OF_A_LOOK + training.MAX_CANDIDATES * EVENTS_OF_A_FIT
     assert events < 0.9 * MOST_EVENTS  # the rest is for what is tried again
 
 
@@ -331,5 +333,5 @@ def test_an_execution_lasts_as_long_as_any_rollout_may() -> None:
     plan = rolling_out(LONGEST).plan
     assert plan.approval_seconds is not None
     rollout = plan.approval_seconds + plan.shadow_seconds + plan.deadline_seconds + plan.watch_seconds
-    training = sum(SECONDS.values()) + 900 * spec.MAX_CANDIDATES
-    assert rollout + training < MACHINE["TimeoutSeconds"] == LONGEST_SECONDS < MOST_EXECUTION_SECONDS
+    fits = sum(SECONDS.values()) + 900 * training.MAX_CANDIDATES
+    assert rollout + fits < MACHINE["TimeoutSeconds"] == LONGEST_SECONDS < MOST_EXECUTION_SECONDS

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from infra.local.patterns import matches
-from infra.release_machine import Step
-from infra.retraining_machine import AT_ONCE, LONGEST_SECONDS, POLL_SECONDS, definition
+from infra.machines.release_machine import Step
+from infra.machines.retraining_machine import AT_ONCE, LONGEST_SECONDS, POLL_SECONDS, definition
 from tests.infra.synthesized import Deployment, Resource
-from tidegate import errors, messages
-from tidegate.steps.harvest import READING, REGISTERING
-from tidegate.steps.retrain import MOST_AT_ONCE
+from tidegate import messages
+from tidegate.kernel import errors
+from tidegate.steps.monitoring.labelled_dataset import READING, REGISTERING
+from tidegate.steps.monitoring.retrain import MOST_AT_ONCE
 
 MACHINE = definition(Step("retrain", 900))
 ONE: dict[str, dict[str, Any]] = MACHINE["States"]["EachModel"]["ItemProcessor"]["States"]

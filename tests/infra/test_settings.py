@@ -3,8 +3,8 @@
 import pytest
 
 from infra.settings import DeploymentSettings
-from tidegate.errors import InvalidInputError
-from tidegate.settings import PrepareSettings
+from tidegate.kernel.errors import InvalidInputError
+from tidegate.kernel.settings import PrepareSettings
 
 
 def faults_of(context: dict[str, object]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import json
 
 from cfnlint.api import lint
 
-from infra.release_machine import Step, definition
+from infra.machines.release_machine import Step, definition
 from tests.infra.synthesized import Deployment
 
 REGIONS = ["us-east-1", "eu-west-1", "ap-southeast-2"]

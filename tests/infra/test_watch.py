@@ -16,10 +16,11 @@ from moto import mock_aws
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 
 from infra.cost import PRICES
-from infra.release_machine import Step
-from infra.watch_machine import LONGEST_SECONDS, definition
+from infra.machines.release_machine import Step
+from infra.machines.watch_machine import LONGEST_SECONDS, definition
 from tests.infra.synthesized import Deployment
-from tidegate import errors, messages
+from tidegate import messages
+from tidegate.kernel import errors
 
 SURVEY, OBSERVE = (
     Step(f"arn:aws:lambda:eu-west-1:123456789012:function:{name}", seconds)

@@ -26,13 +26,14 @@ from tests.fakes import (
     InMemoryVerdicts,
     InMemoryWorkflow,
 )
-from tidegate.domain.canary import Look
-from tidegate.domain.dataset import ColumnProfile, ColumnType, DatasetStatus
-from tidegate.domain.release import CandidateRun, RunError, Version, VersionStatus
-from tidegate.domain.rollout import Evidence, Rollout
+from tidegate.domain.data.dataset import ColumnProfile, ColumnType, DatasetStatus
+from tidegate.domain.registry.run import CandidateRun, RunError
+from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.domain.rollout.canary import Look
+from tidegate.domain.rollout.rollout import Evidence, Rollout
 from tidegate.messages import RolloutTask, RunRef
 from tidegate.ml.scoring import load
-from tidegate.steps import rollout
+from tidegate.steps.rollout import rollout
 from tidegate.telemetry import Meter
 
 ANA = "arn:aws:sts::123456789012:assumed-role/DataScientist/ana"

@@ -24,9 +24,9 @@ from functions.control import handler as control
 from functions.inference import handler as serving
 from tests.tiny_onnx import linear_onnx
 from tests.unit.control_api import ANA, Answer, Context, World, event, wired
-from tidegate.domain.prediction import Contract, FeatureContract
+from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.ml.scoring import load
-from tidegate.steps.inference import Inference
+from tidegate.steps.serving.inference import Inference
 
 ACCESS_KEY, SECRET = "AKIALOOPBACK", "loopback-secret"
 REGION = "eu-west-1"

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from tests.fakes import FixedClock, InMemoryArtifacts, InMemoryCatalog, InMemoryDatasetFiles, InMemoryRegistry
-from tidegate.domain.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
-from tidegate.domain.release import Run, RunStatus
+from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
+from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.messages import Plan, RegisterDataset, RunRef
 from tidegate.ml.frames import PandasReader
-from tidegate.spec import ModelSpec
-from tidegate.steps.catalog import catalog
-from tidegate.steps.prepare import prepare
+from tidegate.spec.model import ModelSpec
+from tidegate.steps.data.catalog import catalog
+from tidegate.steps.data.prepare import prepare
 
 ROWS = 600
 

@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.canary import Metric as CanaryMetric
-from tidegate.errors import SpecInvalidError
-from tidegate.spec import ESTIMATORS_OF, METRICS_OF, Compared, ModelSpec, Task, json_schema
+from tidegate.domain.rollout.canary import Metric as CanaryMetric
+from tidegate.kernel.errors import SpecInvalidError
+from tidegate.spec.gate import METRICS_OF
+from tidegate.spec.model import ModelSpec, json_schema
+from tidegate.spec.part import Task
+from tidegate.spec.release import Compared
+from tidegate.spec.training import ESTIMATORS_OF
 
 VALID: dict[str, Any] = {
     "name": "flight-delay",

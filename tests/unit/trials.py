@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.domain.evaluation import Resampling
-from tidegate.domain.prediction import Contract, FeatureContract, Inputs
-from tidegate.domain.table import TARGET, Column, Table
-from tidegate.domain.trial import Trial
+from tidegate.domain.evaluation.evaluation import Resampling
+from tidegate.domain.evaluation.probe import Trial
+from tidegate.domain.serving.contract import Contract, FeatureContract, Inputs
+from tidegate.kernel.table import TARGET, Column, Table
 
 EFFECT = {"north": 1.0, "south": -1.0, "": 0.0}
 FEATURES = (

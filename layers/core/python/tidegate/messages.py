@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from tidegate.domain.batch import Part
+from tidegate.domain.batch.batch import Part
 
 
 class Message(BaseModel):

@@ -21,7 +21,7 @@ from contextlib import suppress
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from tidegate.errors import TidegateError
+from tidegate.kernel.errors import TidegateError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger

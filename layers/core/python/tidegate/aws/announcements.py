@@ -8,12 +8,12 @@ from typing import Any
 
 from tidegate.aws.clients import answering, eventbridge, sns
 from tidegate.aws.items import Item, decode
-from tidegate.domain.announcement import Change
-from tidegate.domain.ledger import LedgerEntry
-from tidegate.domain.release import Run
-from tidegate.domain.rollout import Rollout
-from tidegate.domain.watch import Standing
-from tidegate.errors import UnavailableError
+from tidegate.domain.monitoring.health import Standing
+from tidegate.domain.notifications.announcement import Change
+from tidegate.domain.registry.ledger import LedgerEntry
+from tidegate.domain.registry.run import Run
+from tidegate.domain.rollout.rollout import Rollout
+from tidegate.kernel.errors import UnavailableError
 
 SOURCE = "tidegate"
 

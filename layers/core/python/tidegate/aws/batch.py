@@ -10,9 +10,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tidegate.aws.clients import answering, code_of, s3, step_functions
-from tidegate.domain.batch import Address, Source, folder, hidden
-from tidegate.errors import ConflictError, InvalidInputError, NotFoundError
-from tidegate.ports import Attempt
+from tidegate.domain.batch.batch import Source
+from tidegate.kernel.address import Address, folder, hidden
+from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError
+from tidegate.ports.batch import Attempt
 
 _MISSING = frozenset({"NoSuchKey", "403", "404", "AccessDenied"})
 _CHANGED = frozenset({"412", "PreconditionFailed", "ConditionalRequestConflict"})

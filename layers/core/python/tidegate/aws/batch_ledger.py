@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from tidegate.aws.items import Item, attribute, decode, encode
 from tidegate.aws.table import RefusedError, Table, put
-from tidegate.domain.batch_ledger import BatchEntry, Head, follow
-from tidegate.errors import LedgerBrokenError, UnavailableError
+from tidegate.domain.batch.batch_ledger import BatchEntry, Head, follow
+from tidegate.kernel.errors import LedgerBrokenError, UnavailableError
 
 _ABSENT = "attribute_not_exists(#sk)"
 _ATTEMPTS = 8

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tidegate.aws.items import Item, decode
-from tidegate.domain.capture import UNKNOWN, Capture, CapturePolicy, Packed, batches, line, packed, policy_of, records
-from tidegate.errors import NotFoundError, UnavailableError
+from tidegate.domain.serving.capture import UNKNOWN, Capture, CapturePolicy, line, policy_of, records
+from tidegate.formats.firehose import Packed, batches, packed
+from tidegate.kernel.errors import NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
-    from tidegate.ports import CapturePolicies, Signals
+    from tidegate.ports.platform import Signals
+    from tidegate.ports.serving import CapturePolicies
 
 MAX_WAITING = 5_000  # predictions in the queue
 MAX_WAITING_BYTES = 8 * 1024 * 1024  # encoded, not yet accepted by Firehose

@@ -13,10 +13,10 @@ from io import BytesIO
 
 from tidegate.aws.captures import PREFIX
 from tidegate.aws.clients import answering, s3
-from tidegate.domain.capture import hour_of
-from tidegate.domain.evidence import Labels, Tally
-from tidegate.domain.rollout import MOST_LOOKS, Evidence, Rollout
-from tidegate.ports import Clock
+from tidegate.domain.rollout.evidence import Labels, Tally
+from tidegate.domain.rollout.rollout import MOST_LOOKS, Evidence, Rollout
+from tidegate.domain.serving.capture import hour_of
+from tidegate.ports.platform import Clock
 
 FEEDBACK = "feedback/"
 REACH = timedelta(hours=2)  # beyond the time between two looks: for late deliveries, and for clocks that differ

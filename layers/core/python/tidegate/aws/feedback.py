@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tidegate.aws.clients import answering, firehose
-from tidegate.domain.capture import Packed, batches, packed
-from tidegate.errors import UnavailableError
+from tidegate.formats.firehose import Packed, batches, packed
+from tidegate.kernel.errors import UnavailableError
 
 PAUSE_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0)  # between attempts; the caller's API call may last 30 s
 

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from tidegate.errors import ArtifactRejectedError
+from tidegate.kernel.errors import ArtifactRejectedError
 
 
 def check(data: bytes, sha256: str, address: str) -> None:

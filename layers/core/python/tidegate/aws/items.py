@@ -21,7 +21,7 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from tidegate.errors import InvalidInputError
+from tidegate.kernel.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from boto3.dynamodb.types import TypeSerializer

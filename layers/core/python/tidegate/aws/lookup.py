@@ -12,8 +12,8 @@ from typing import Any
 
 from tidegate.aws.captures import PREFIX
 from tidegate.aws.clients import answering, s3
-from tidegate.domain.capture import hour_of
-from tidegate.errors import Fault, RequestInvalidError
+from tidegate.domain.serving.capture import hour_of
+from tidegate.kernel.errors import Fault, RequestInvalidError
 
 MAX_SEARCHED_BYTES = 64 * 1024 * 1024  # packed: some 600,000 predictions
 _THREADS = 4  # each unpacks in Python, so more of them would only hold more in memory

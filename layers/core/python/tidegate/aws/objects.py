@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from tidegate.aws.clients import answering, code_of, s3
 from tidegate.aws.integrity import check
-from tidegate.errors import NotFoundError
+from tidegate.kernel.errors import NotFoundError
 
 UPLOAD_SECONDS = 900
 OCTETS = "application/octet-stream"

@@ -30,26 +30,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidegate.aws.items import attribute, decode, encode
 from tidegate.aws.table import RefusedError, Table, Write, put, update
-from tidegate.domain.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
-from tidegate.domain.ledger import LedgerEntry
-from tidegate.domain.release import (
-    RUN_FACTS,
-    CandidateRun,
-    Lease,
-    RouteChange,
-    Run,
-    RunError,
-    RunStatus,
-    Version,
-    VersionStatus,
-)
-from tidegate.domain.route import Route
-from tidegate.errors import ConflictError, LedgerBrokenError, NotFoundError, UnavailableError
-from tidegate.ports import ModelHeader
+from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
+from tidegate.domain.registry.ledger import LedgerEntry
+from tidegate.domain.registry.route import Route
+from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
+from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.domain.rollout.changes import RouteChange
+from tidegate.kernel.errors import ConflictError, LedgerBrokenError, NotFoundError, UnavailableError
+from tidegate.ports.registry import ModelHeader
 
 if TYPE_CHECKING:  # the inference function's path stays short, and without pydantic
-    from tidegate.domain.rollout import Rollout
-    from tidegate.spec import ModelSpec
+    from tidegate.domain.rollout.rollout import Rollout
+    from tidegate.spec.model import ModelSpec
 
 T = TypeVar("T")
 LEASE = "LEASE"
@@ -115,7 +107,7 @@ class DynamoRegistry:
 
     def spec(self, model: str, digest: str | None = None) -> "ModelSpec":
         """See ports.Models."""
-        from tidegate.spec import ModelSpec
+        from tidegate.spec.model import ModelSpec
 
         wanted = digest or self.model(model).spec_digest
         return ModelSpec.model_validate_json(self._stored_spec(model, wanted).document)

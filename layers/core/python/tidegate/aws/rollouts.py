@@ -18,9 +18,10 @@ from tidegate.aws.registry import (
     version_write,
 )
 from tidegate.aws.table import RefusedError, Table, Write, update
-from tidegate.domain.release import Lease, Version
-from tidegate.domain.rollout import Rollout, Step, VersionNote
-from tidegate.errors import ConflictError
+from tidegate.domain.registry.run import Lease
+from tidegate.domain.registry.version import Version
+from tidegate.domain.rollout.rollout import Rollout, Step, VersionNote
+from tidegate.kernel.errors import ConflictError
 
 _FREED = datetime.fromtimestamp(0, UTC)  # nobody may delete, so a lease that is given back ended long ago
 

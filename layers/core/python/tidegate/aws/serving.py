@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from tidegate.aws.integrity import check
 from tidegate.aws.items import Item, decode
 from tidegate.aws.signed import Service
-from tidegate.domain.route import Route
-from tidegate.errors import NotFoundError
+from tidegate.domain.registry.route import Route
+from tidegate.kernel.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from tidegate.ports import ModelHeader
+    from tidegate.ports.registry import ModelHeader
 
 
 @cache
@@ -65,7 +65,7 @@ class ServingRegistry:
         item = self._table.get("MODELS", name)
         if item is None:
             raise NotFoundError(f"no model {name!r}", next_step="see `tidegate model list`")
-        from tidegate.ports import ModelHeader  # asked for only when a model has no route
+        from tidegate.ports.registry import ModelHeader
 
         return decode(ModelHeader, item)
 

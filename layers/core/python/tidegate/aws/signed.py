@@ -26,7 +26,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from tidegate.errors import NotFoundError, UnavailableError
+from tidegate.kernel.errors import NotFoundError, UnavailableError
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.05  # before the second attempt at most; twice as long before the next

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from tidegate.aws.clients import answering, code_of, dynamodb
 from tidegate.aws.items import NULL, Item
-from tidegate.errors import UnavailableError
+from tidegate.kernel.errors import UnavailableError
 
 Write = dict[str, dict[str, Any]]  # as one entry of TransactItems
 

@@ -27,9 +27,9 @@ from tidegate.aws.evidence import FEEDBACK
 from tidegate.aws.items import decode, encode
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.table import RefusedError, Table, put
-from tidegate.domain.watch import Standing
-from tidegate.errors import ConflictError, NotFoundError
-from tidegate.ports import Sources
+from tidegate.domain.monitoring.health import Standing
+from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.ports.monitoring import Sources
 
 WATCH = "WATCH"
 PROFILES = "profiles/"

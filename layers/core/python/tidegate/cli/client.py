@@ -36,8 +36,9 @@ from botocore.httpsession import get_cert_path
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
-from tidegate import __version__, roles
-from tidegate.errors import (
+from tidegate import __version__
+from tidegate.kernel import roles
+from tidegate.kernel.errors import (
     ConflictError,
     Fault,
     ForbiddenError,
@@ -47,7 +48,7 @@ from tidegate.errors import (
     TidegateError,
     UnavailableError,
 )
-from tidegate.roles import Role, roles_for
+from tidegate.kernel.roles import Role, roles_for
 
 if TYPE_CHECKING:
     import boto3

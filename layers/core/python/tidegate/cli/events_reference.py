@@ -14,9 +14,9 @@ from typing import Any
 
 import click
 
-from tidegate.domain.announcement import Announcement, Change, announcement, subject, text
-from tidegate.domain.ledger import GENESIS, LedgerEntry, chain
-from tidegate.steps.announce import DETAILS, detail
+from tidegate.domain.notifications.announcement import Announcement, Change, announcement, subject, text
+from tidegate.domain.registry.ledger import GENESIS, LedgerEntry, chain
+from tidegate.steps.notifications.announce import DETAILS, detail
 
 _INTRODUCTION = """\
 # What Tidegate tells people and other systems

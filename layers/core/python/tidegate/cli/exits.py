@@ -1,6 +1,6 @@
 """Exit codes of the command line: an interface, so scripts and pipelines may branch on them."""
 
-from tidegate.errors import (
+from tidegate.kernel.errors import (
     ConflictError,
     ForbiddenError,
     InvalidInputError,

@@ -8,20 +8,24 @@ import click
 
 from tidegate import __version__
 from tidegate.cli import exits
-from tidegate.cli.captures import captures
-from tidegate.cli.cost import cost
-from tidegate.cli.data import data
-from tidegate.cli.explain import explain
-from tidegate.cli.feedback import feedback
-from tidegate.cli.model import model
-from tidegate.cli.predict import predict
-from tidegate.cli.release import compare, report, runs, train, versions
-from tidegate.cli.reproduce import reproduce
-from tidegate.cli.rollout import approve, reject, rollout
-from tidegate.cli.routes import kill, ledger, resume, rollback, split
+from tidegate.cli.commands.captures import captures
+from tidegate.cli.commands.compare import compare
+from tidegate.cli.commands.cost import cost
+from tidegate.cli.commands.data import data
+from tidegate.cli.commands.explain import explain
+from tidegate.cli.commands.feedback import feedback
+from tidegate.cli.commands.health import acknowledge, drift, status
+from tidegate.cli.commands.model import model
+from tidegate.cli.commands.predict import predict
+from tidegate.cli.commands.report import report
+from tidegate.cli.commands.reproduce import reproduce
+from tidegate.cli.commands.rollout import approve, reject, rollout
+from tidegate.cli.commands.routes import kill, ledger, resume, rollback, split
+from tidegate.cli.commands.runs import runs
+from tidegate.cli.commands.train import train
+from tidegate.cli.commands.versions import versions
 from tidegate.cli.tool import STATE_FILE, Group, Tool
-from tidegate.cli.watch import acknowledge, drift, status
-from tidegate.errors import InvalidInputError, TidegateError
+from tidegate.kernel.errors import InvalidInputError, TidegateError
 
 
 @click.group(cls=Group, root=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tidegate.errors import InvalidInputError, NotFoundError, TidegateError
+from tidegate.kernel.errors import InvalidInputError, NotFoundError, TidegateError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -20,12 +20,12 @@ import pandas as pd
 from fastparquet import ParquetFile
 from fastparquet import write as write_parquet
 
-from tidegate.domain.batch import Format, Part, Source
-from tidegate.domain.batch_rows import Answers, Given, Rows
-from tidegate.domain.csv_records import BOM, records
-from tidegate.domain.prediction import Contract, FeatureContract
-from tidegate.domain.table import Column
-from tidegate.errors import DatasetInvalidError, Fault
+from tidegate.domain.batch.batch import Format, Part, Source
+from tidegate.domain.batch.rows import Answers, Given, Rows
+from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.formats.csv_records import BOM, records
+from tidegate.kernel.errors import DatasetInvalidError, Fault
+from tidegate.kernel.table import Column
 from tidegate.ml.frames import Unclosed
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>")

@@ -15,7 +15,7 @@ from fairlearn.metrics import (
 )
 from sklearn.metrics import accuracy_score
 
-from tidegate.domain.fairness import (
+from tidegate.domain.evaluation.fairness import (
     DEMOGRAPHIC_PARITY,
     EQUAL_OPPORTUNITY,
     EQUALIZED_ODDS,
@@ -23,7 +23,7 @@ from tidegate.domain.fairness import (
     POSITIVE_RATE,
     TRUE_POSITIVE_RATE,
 )
-from tidegate.domain.table import Column
+from tidegate.kernel.table import Column
 
 _RATES = {
     POSITIVE_RATE: selection_rate,

@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 from fastparquet import ParquetFile, write
 
-from tidegate.domain.dataset import ColumnProfile, ColumnType
-from tidegate.domain.table import Column, Table
-from tidegate.errors import DatasetInvalidError, Fault
+from tidegate.domain.data.dataset import ColumnProfile, ColumnType
+from tidegate.kernel.errors import DatasetInvalidError, Fault
+from tidegate.kernel.table import Column, Table
 
 MAX_COLUMNS = 600  # a version's profile is one registry item
 _TOP = 5

@@ -4,7 +4,7 @@
     front.numeric, front.categorical    # what the estimator's part of the graph starts from
     front.put_before(model)
 
-Operation by operation what `tidegate.domain.computed` does by column; a property test compares the two on random
+Operation by operation what `domain/serving/computed.py` does by column; a property test compares the two on random
 expressions. A value is a tensor [rows, 1]: float32 with NaN for missing, text with "" for missing, or int64 seconds
 with `NO_TIME` for missing.
 """
@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tidegate.domain.computed import CALENDAR, expressions
-from tidegate.domain.prediction import (
+from tidegate.domain.serving.computed import CALENDAR, expressions
+from tidegate.domain.serving.contract import (
     CATEGORICAL_INPUT,
     NO_TIME,
     NUMERIC_INPUT,
@@ -28,7 +28,8 @@ from tidegate.domain.prediction import (
     GroupRates,
     KeyPart,
 )
-from tidegate.expressions import DAY, Node, Op, Type
+from tidegate.kernel.expressions.language import Node, Op, Type
+from tidegate.kernel.expressions.times import DAY
 
 # The newest that the pinned skl2onnx writes and onnxruntime reads; raised together with them.
 OPSETS = {"": 21, "ai.onnx.ml": 3}
@@ -289,9 +290,9 @@ class _Builder:
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """Whole numbers of a graph, int64 [rows, 1], with the arithmetic that the calendar in `tidegate.expressions` is
-    written in. ONNX's Mod takes the sign of the divisor, as Python's % does; its Div rounds towards 0, // rounds down.
-    """
+    """Whole numbers of a graph, int64 [rows, 1], with the arithmetic of the calendar in `kernel/expressions`.
+
+    ONNX's Mod takes the sign of the divisor, as Python's % does; its Div rounds towards 0, // rounds down."""
 
     builder: _Builder
     value: str

@@ -12,7 +12,7 @@ from typing import Any
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-from tidegate.domain.prediction import (
+from tidegate.domain.serving.contract import (
     CATEGORICAL_INPUT,
     CONTRACT_KEY,
     NUMERIC_INPUT,
@@ -21,8 +21,8 @@ from tidegate.domain.prediction import (
     Contract,
     Inputs,
 )
-from tidegate.domain.table import Column
-from tidegate.errors import ArtifactRejectedError
+from tidegate.kernel.errors import ArtifactRejectedError
+from tidegate.kernel.table import Column
 
 _FATAL = 4  # every fault of the runtime is also raised, so its log would only say it twice
 _UNREADABLE = (

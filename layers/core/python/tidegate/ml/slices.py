@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.tree import DecisionTreeRegressor
 
-from tidegate.domain.slices import MAX_CATEGORIES, Condition, Path, shortened
-from tidegate.domain.table import Column, Table
+from tidegate.domain.evaluation.slices import MAX_CATEGORIES, Condition, Path, shortened
+from tidegate.kernel.table import Column, Table
 
 DEPTH = 3
 LEAST_LEAF_ROWS = 200

@@ -1,7 +1,7 @@
 """Candidates to fitted scikit-learn pipelines, and those to ONNX.
 
 The pipeline sees what serving will see: numbers rounded to float32, "" for a missing text, and the computed features of
-`tidegate.domain.computed`, which the graph computes too, in front of the estimator. It is exported with the
+`tidegate.domain.serving.computed`, which the graph computes too, in front of the estimator. It is exported with the
 inputs `numeric` float32 [rows, k], `categorical` text [rows, m] and `times` int64 [rows, t] (one that has no columns is
 left out), the output `scores` float32 [rows, classes] (or [rows, 1]), and the contract in its metadata.
 
@@ -38,8 +38,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from tidegate.domain import computed
-from tidegate.domain.prediction import (
+from tidegate.domain.serving import computed
+from tidegate.domain.serving.contract import (
     CATEGORICAL_INPUT,
     CONTRACT_KEY,
     NUMERIC_INPUT,
@@ -49,10 +49,11 @@ from tidegate.domain.prediction import (
     FeatureContract,
     Inputs,
 )
-from tidegate.domain.table import TARGET, Column, Table
-from tidegate.errors import TidegateError, TrainingFailedError
-from tidegate.ports import ExportedModel
-from tidegate.spec import Candidate, ModelSpec
+from tidegate.kernel.errors import TidegateError, TrainingFailedError
+from tidegate.kernel.table import TARGET, Column, Table
+from tidegate.ports.training import ExportedModel
+from tidegate.spec.model import ModelSpec
+from tidegate.spec.training import Candidate
 
 if TYPE_CHECKING:
     import onnx

@@ -7,8 +7,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from tidegate.plots import conduct, quality, record
 from tidegate.plots.numbers import interval, read
-from tidegate.ports import Dossier
-from tidegate.spec import FeatureKind
+from tidegate.ports.evaluation import Dossier
+from tidegate.spec.features import FeatureKind
 
 
 def draw(dossier: Dossier) -> str:

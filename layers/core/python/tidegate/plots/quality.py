@@ -1,11 +1,11 @@
 """Sections of a page that tell how good a version is: curves or residuals, calibration, decisions."""
 
-from tidegate.domain.evaluation import Estimate
+from tidegate.domain.evaluation.evaluation import Estimate
 from tidegate.plots import pictures
 from tidegate.plots.blocks import Block, Cell, Facts, Figure, Matrix, Note, Section, Table, not_measured
 from tidegate.plots.numbers import Document, interval, number, percent, read
 from tidegate.plots.pictures import Row, Words
-from tidegate.spec import Task
+from tidegate.spec.part import Task
 
 _CHOSEN = {
     "default": "the default",

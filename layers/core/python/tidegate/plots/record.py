@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from tidegate.domain.dataset import Exclusion
+from tidegate.domain.data.dataset import Exclusion
 from tidegate.plots import pictures
 from tidegate.plots.blocks import Block, Check, Checks, Facts, Figure, Note, Section, Table
 from tidegate.plots.numbers import Document, interval, moment, number, percent, period, person, read, size, words
 from tidegate.plots.pictures import Row, Words
-from tidegate.ports import Dossier
-from tidegate.spec import Feature, ModelSpec, Task
+from tidegate.ports.evaluation import Dossier
+from tidegate.spec.features import Feature
+from tidegate.spec.model import ModelSpec
+from tidegate.spec.part import Task
 
 OUTCOMES = {
     "pass": "passed",

@@ -1,0 +1,96 @@
+"""Batch predictions in Amazon States Language: find the parts, score them at once, and see that all rows are there.
+
+    Plan (again while there is more to look through) -> Score (a distributed map over the parts) -> Finish
+
+A part that fails stops no other one. When there was any, the execution fails at its end, and the next attempt scores
+what is missing.
+"""
+
+from typing import Any
+
+from infra.machines.release_machine import Step, task
+
+Definition = dict[str, Any]
+
+LONGEST_SECONDS = 7 * 86_400
+_OUTPUT = {"output.$": "$.output"}
+
+
+def definition(batch: Step, score: Step, *, partition: str, concurrency: int) -> Definition:
+    """The state machine.
+
+    Args:
+        batch: plans, notes failures and finishes.
+        score: scores one part.
+        partition: of the region, such as aws.
+        concurrency: parts scored at once.
+    """
+    states: Definition = {
+        "Plan": {
+            **task(batch, {**_OUTPUT, "step": "plan", "cursor.$": "$.cursor"}, "$.planned"),
+            "Next": "Planned?",
+        },
+        "Planned?": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.planned.next", "StringEquals": "plan", "Next": "PlanOn"}],
+            "Default": "Score",
+        },
+        "PlanOn": {"Type": "Pass", "Parameters": {**_OUTPUT, "cursor.$": "$.planned.cursor"}, "Next": "Plan"},
+        "Score": {
+            "Type": "Map",
+            "Label": "Parts",
+            "ItemReader": {
+                "Resource": f"arn:{partition}:states:::s3:getObject",
+                "ReaderConfig": {"InputType": "JSON"},
+                "Parameters": {"Bucket.$": "$.planned.bucket", "Key.$": "$.planned.key"},
+            },
+            "MaxConcurrency": concurrency,
+            "ItemSelector": {**_OUTPUT, "part.$": "$$.Map.Item.Value"},
+            "ItemProcessor": _one_part(batch, score),
+            "ResultPath": "$.outcomes",
+            "Next": "Finish",
+        },
+        "Finish": {**task(batch, {**_OUTPUT, "step": "finish"}, "$.finished"), "Next": "Complete?"},
+        "Complete?": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.finished.complete", "BooleanEquals": True, "Next": "Complete"}],
+            "Default": "PartsFailed",
+        },
+        "Complete": {"Type": "Succeed"},
+        "PartsFailed": {"Type": "Fail", "Error": "PartsFailed", "CausePath": "$.finished.reason"},
+    }
+    return {
+        "Comment": "Every row of a file or a folder, scored by one version.",
+        "StartAt": "Plan",
+        "TimeoutSeconds": LONGEST_SECONDS,
+        "States": states,
+    }
+
+
+def _one_part(batch: Step, score: Step) -> Definition:
+    """A number is all that comes of it: the outcomes of all parts must fit into one document."""
+    noted = {
+        **_OUTPUT,
+        "step": "note",
+        "part.$": "$.part.number",
+        "error.$": "$.fault.Error",
+        "cause.$": "$.fault.Cause",
+    }
+    return {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "ScorePart",
+        "States": {
+            "ScorePart": {
+                **task(score, {**_OUTPUT, "part.$": "$.part"}, "$.scored"),
+                "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "NotePart"}],
+                "Next": "Scored",
+            },
+            "NotePart": {
+                **task(batch, noted, "$.noted"),
+                "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.unnoted", "Next": "NotScored"}],
+                "Next": "NotScored",
+            },
+            "Scored": {"Type": "Pass", "Result": 1, "End": True},
+            "NotScored": {"Type": "Pass", "Result": 0, "End": True},
+        },
+    }

@@ -1,0 +1,249 @@
+"""The release state machine in Amazon States Language: what happens, in which order, and what is tried again.
+
+The document that travels through it is described in tidegate/messages.py: each state adds its answer under its own
+name, and a function receives only what it needs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.kernel.errors import UnavailableError
+
+Definition = dict[str, Any]
+
+# Approval, shadow, canary and watch may each last 30 days (spec/release.py); training and the gate have the rest.
+LONGEST_SECONDS = 125 * 86_400
+TASK_SLACK_SECONDS = 10  # beyond the function's own time-out, which tells more
+
+# Faults that can pass, in groups with their own patience. Everything else fails the run at once.
+LAMBDA_FAULTS: Definition = {
+    "ErrorEquals": [
+        "Lambda.ClientExecutionTimeoutException",
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.TooManyRequestsException",
+    ],
+    "IntervalSeconds": 2,
+    "MaxAttempts": 6,
+    "BackoffRate": 2,
+    "MaxDelaySeconds": 60,
+    "JitterStrategy": "FULL",
+}
+UNAVAILABLE: Definition = {
+    "ErrorEquals": [UnavailableError.__name__],
+    "IntervalSeconds": 1,
+    "MaxAttempts": 4,
+    "BackoffRate": 2,
+    "JitterStrategy": "FULL",
+}
+# A killed process: once more, since a crash by its own input would only repeat itself.
+_CRASHED: Definition = {
+    "ErrorEquals": ["Runtime.ExitError"],
+    "IntervalSeconds": 1,
+    "MaxAttempts": 1,
+    "BackoffRate": 1,
+}
+_RETRIES = [LAMBDA_FAULTS, UNAVAILABLE, _CRASHED]
+# A rollout takes days, and a service's bad quarter of an hour must not end it. Ten tries take some 20 minutes, at most
+# 41: less than the hour by which the model's lease outlasts a look.
+_PATIENCE = {"IntervalSeconds": 5, "MaxAttempts": 10, "MaxDelaySeconds": 600}
+_PATIENT_RETRIES = [LAMBDA_FAULTS | _PATIENCE, UNAVAILABLE | _PATIENCE, _CRASHED]
+_CATCH: list[Definition] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "Settle"}]
+_RUN = {"run.$": "$.run"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A function that the state machine calls."""
+
+    arn: str
+    timeout_seconds: int
+
+
+def definition(steps: Mapping[str, Step], *, partition: str, training_concurrency: int) -> Definition:
+    """The state machine.
+
+    Args:
+        steps: functions by name (prepare, train, select, evaluate, reproduce, examine, gate, register, report,
+            rollout, settle).
+        partition: of the region, such as aws.
+        training_concurrency: candidates fitted at once.
+    """
+    fit = task(steps["train"], {"run.$": "$.run", "candidate.$": "$.candidate", "purpose.$": "$.purpose"})
+    states: Definition = {
+        "Begin": {
+            "Type": "Pass",
+            "Comment": "The execution's input is the run; everything else is added beside it.",
+            "Parameters": {"run": {"model.$": "$.model", "run_id.$": "$.run_id"}},
+            "Next": "Prepare",
+        },
+        "Prepare": {
+            **task(steps["prepare"], {"model.$": "$.run.model", "run_id.$": "$.run.run_id"}, "$.plan"),
+            "Catch": _CATCH,
+            "Next": "Train",
+        },
+        "Train": {
+            "Type": "Map",
+            "ItemsPath": "$.plan.candidates",
+            "MaxConcurrency": training_concurrency,
+            "ItemSelector": {**_RUN, "candidate.$": "$$.Map.Item.Value", "purpose": "validate"},
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "INLINE"},
+                "StartAt": "Fit",
+                "States": {"Fit": {**fit, "End": True}},
+            },
+            "ResultPath": "$.results",
+            "Catch": _CATCH,
+            "Next": "Select",
+        },
+        "Select": {
+            **task(
+                steps["select"],
+                {**_RUN, "candidates.$": "$.plan.candidates", "results.$": "$.results"},
+                "$.selection",
+            ),
+            "Catch": _CATCH,
+            "Next": "Refit",
+        },
+        "Refit": {
+            **task(steps["train"], {**_RUN, "candidate.$": "$.selection.candidate", "purpose": "final"}, "$.fitted"),
+            "Catch": _CATCH,
+            "Next": "Evaluate",
+        },
+        "Evaluate": {
+            **task(steps["evaluate"], {**_RUN, "fitted.$": "$.fitted"}, "$.evaluated"),
+            "Catch": _CATCH,
+            "Next": "Reproduction?",
+        },
+        "Reproduction?": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.plan.reproduction", "BooleanEquals": True, "Next": "Compare"}],
+            "Default": "Examine",
+        },
+        "Compare": {
+            **task(
+                steps["reproduce"],
+                {**_RUN, "fitted.$": "$.fitted", "evaluated.$": "$.evaluated"},
+                "$.reproduced",
+            ),
+            "Comment": "The run made a version again: what is equal ends it, and what differs as well.",
+            "Catch": _CATCH,
+            "Next": "Compared",
+        },
+        "Compared": {"Type": "Succeed", "Comment": "Whether all is equal is in the run's record."},
+        "Examine": {
+            **task(steps["examine"], {**_RUN, "fitted.$": "$.fitted"}, "$.examined"),
+            "Catch": _CATCH,
+            "Next": "Gate",
+        },
+        "Gate": {
+            **task(
+                steps["gate"],
+                {**_RUN, "fitted.$": "$.fitted", "evaluated.$": "$.evaluated"},
+                "$.verdict",
+            ),
+            "Catch": _CATCH,
+            "Next": "Register",
+        },
+        "Register": {
+            **task(
+                steps["register"],
+                {**_RUN, "fitted.$": "$.fitted", "evaluated.$": "$.evaluated", "verdict.$": "$.verdict"},
+                "$.registered",
+            ),
+            "Catch": _CATCH,
+            "Next": "Report",
+        },
+        "Report": {
+            **task(steps["report"], {**_RUN, "version.$": "$.registered.version"}, "$.drawn"),
+            "Comment": "Draws the version's page, also a rejected one's; a release does not fail for the want of it.",
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.undrawn", "Next": "Accepted?"}],
+            "Next": "Accepted?",
+        },
+        "Accepted?": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.registered.accepted", "BooleanEquals": True, "Next": "RollOut"}],
+            "Default": "Rejected",
+        },
+        "RollOut": {
+            **task(
+                steps["rollout"],
+                {
+                    **_RUN,
+                    "version.$": "$.registered.version",
+                    "champion_version.$": "$.evaluated.champion_version",
+                    "now.$": "$$.State.EnteredTime",
+                },
+                "$.rollout",
+                retries=_PATIENT_RETRIES,
+            ),
+            "Comment": "One step of the rollout, which may be to stay; it says when to come back.",
+            "Catch": _CATCH,
+            "Next": "Next?",
+        },
+        "Next?": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.rollout.next", "StringEquals": "approval", "Next": "AwaitApproval"},
+                {"Variable": "$.rollout.next", "StringEquals": "wait", "Next": "Wait"},
+                {"Variable": "$.rollout.serves", "BooleanEquals": True, "Next": "Promoted"},
+            ],
+            "Default": "NotPromoted",
+        },
+        "AwaitApproval": {
+            "Type": "Task",
+            "Comment": "The function keeps the token; an approver's decision sends it back.",
+            "Resource": f"arn:{partition}:states:::lambda:invoke.waitForTaskToken",
+            "Parameters": {"FunctionName": steps["rollout"].arn, "Payload": {**_RUN, "token.$": "$$.Task.Token"}},
+            "ResultPath": "$.answered",
+            "TimeoutSecondsPath": "$.rollout.wait_seconds",
+            "Retry": _PATIENT_RETRIES,
+            "Catch": [{"ErrorEquals": ["States.Timeout"], "ResultPath": "$.unanswered", "Next": "RollOut"}, *_CATCH],
+            "Next": "RollOut",
+        },
+        "Wait": {"Type": "Wait", "SecondsPath": "$.rollout.wait_seconds", "Next": "RollOut"},
+        "Promoted": {"Type": "Succeed"},
+        "NotPromoted": {
+            "Type": "Succeed",
+            "Comment": "Turned down, overtaken, or worse than what serves: the rollout says which.",
+        },
+        "Rejected": {"Type": "Succeed", "Comment": "The gate did its work: a version turned away is no failure."},
+        "Settle": {
+            **task(
+                steps["settle"],
+                {**_RUN, "error.$": "$.fault.Error", "cause.$": "$.fault.Cause"},
+                "$.settled",
+            ),
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.unsettled", "Next": "Unsettled"}],
+            "Next": "Failed",
+        },
+        "Failed": {"Type": "Fail", "ErrorPath": "$.settled.error", "CausePath": "$.settled.message"},
+        "Unsettled": {
+            "Type": "Fail",
+            "Comment": "The event rule on failed executions calls settle once more.",
+            "ErrorPath": "$.fault.Error",
+            "CausePath": "$.fault.Cause",
+        },
+    }
+    return {
+        "Comment": "From a dataset to a served model, or to the reasons why not.",
+        "StartAt": "Begin",
+        "TimeoutSeconds": LONGEST_SECONDS,
+        "States": states,
+    }
+
+
+def task(
+    step: Step, parameters: Mapping[str, Any], result_path: str = "", *, retries: list[Definition] = _RETRIES
+) -> Definition:
+    """Call a function. Its ARN as the resource makes its answer the result as it is, without an envelope."""
+    task: Definition = {
+        "Type": "Task",
+        "Resource": step.arn,
+        "Parameters": dict(parameters),
+        "TimeoutSeconds": step.timeout_seconds + TASK_SLACK_SECONDS,
+        "Retry": retries,
+    }
+    return {**task, "ResultPath": result_path} if result_path else task

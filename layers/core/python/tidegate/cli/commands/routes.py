@@ -1,0 +1,162 @@
+"""The commands about what is served: rollback, kill, resume, split and the ledger."""
+
+from typing import Any
+
+import click
+
+from tidegate.cli import exits
+from tidegate.cli.tool import Command, Group, Tool, pass_tool
+from tidegate.kernel.errors import ConflictError, InvalidInputError
+
+_reason = click.option("--reason", metavar="TEXT", required=True, help="Why; goes into the ledger with your name.")
+
+
+@click.command(cls=Command, short_help="Return to a version that has served.")
+@click.argument("model")
+@click.option("--to", metavar="N", type=click.IntRange(1), help="The version; unless given, one step back.")
+@_reason
+@pass_tool
+def rollback(tool: Tool, model: str, to: int | None, reason: str) -> None:
+    """Let a version of MODEL that has served answer all requests again. Running functions follow within seconds.
+
+    One step back is the champion alone, when another version is on trial beside it, and the version before the
+    champion otherwise. A killed model stays killed: resume it afterwards.
+
+    \b
+    Example:
+      tidegate rollback flight-delay --reason "late flights scored as early"
+      tidegate rollback flight-delay --to 3 --reason "last one that was right"
+    """
+    if to is None:
+        to = tool.client.model(model)["rollback_to"]
+        if to is None:
+            raise ConflictError(
+                f"{model} has no version to go one step back to",
+                next_step=f"name one that has served (tidegate ledger {model}) with --to, or kill it",
+            )
+    _tell(tool, model, tool.client.rollback(model, to, reason))
+
+
+@click.command(cls=Command, short_help="Let the fallback answer everything.")
+@click.argument("model")
+@_reason
+@pass_tool
+def kill(tool: Tool, model: str, reason: str) -> None:
+    """Put MODEL on its fallback, the rule without ML, until somebody resumes it. Canaries and splits end.
+
+    \b
+    Example:
+      tidegate kill flight-delay --reason "weather feed is down"
+    """
+    _tell(tool, model, tool.client.kill(model, reason))
+
+
+@click.command(cls=Command, short_help="Let the champion of a killed MODEL answer again.")
+@click.argument("model")
+@_reason
+@pass_tool
+def resume(tool: Tool, model: str, reason: str) -> None:
+    """Let the champion of a killed MODEL answer again, with all requests.
+
+    \b
+    Example:
+      tidegate resume flight-delay --reason "weather feed is back"
+    """
+    _tell(tool, model, tool.client.resume(model, reason))
+
+
+@click.command(cls=Command, short_help="Give a second version a fixed share.")
+@click.argument("model")
+@click.option("--to", metavar="N", type=click.IntRange(1), help="The version that gets the share.")
+@click.option(
+    "--percent",
+    metavar="P",
+    type=click.FloatRange(0.01, 99.99),
+    help="Its share of the requests, 0.01 to 99.99, in steps of 0.01.",
+)
+@click.option("--end", is_flag=True, help="Let the champion answer alone again.")
+@_reason
+@pass_tool
+def split(tool: Tool, model: str, to: int | None, percent: float | None, end: bool, reason: str) -> None:  # noqa: PLR0917  click passes options by name
+    """Compare two versions of MODEL (A/B): --to gets --percent of the requests, the champion the rest, until --end.
+
+    Each routing key stays with its version; a larger share moves keys from the champion to the other one only. To keep
+    the other one in the end, roll back to it: it has served.
+
+    \b
+    Example:
+      tidegate split flight-delay --to 4 --percent 20 --reason "fewer calls?"
+      tidegate split flight-delay --end --reason "two weeks are over"
+    """
+    if end and to is None and percent is None:
+        _tell(tool, model, tool.client.end_split(model, reason))
+    elif not end and to is not None and percent is not None:
+        _tell(tool, model, tool.client.split(model, to, round(percent * 100), reason))
+    else:
+        raise InvalidInputError("give either --to and --percent, or --end", next_step="see `tidegate split --help`")
+
+
+def _tell(tool: Tool, model: str, answer: dict[str, Any]) -> None:
+    from tidegate.cli.pages import routes as routes_page
+
+    tool.answer(answer, lambda out: routes_page.route_change(out, model, answer))
+
+
+class _Ledger(Group):
+    """`ledger MODEL` is `ledger show MODEL`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the word in when no subcommand and no --help is among them."""
+        known = {*self.commands, *ctx.help_option_names}
+        return super().parse_args(ctx, args if known.intersection(args) or not args else ["show", *args])
+
+
+@click.group(cls=_Ledger, short_help="Every change of what MODEL serves, and its proof.")
+def ledger() -> None:
+    """Every change of what a model serves: who, when, which version, at what weight, why, approved by whom.
+
+    \b
+    Example:
+      tidegate ledger flight-delay
+      tidegate ledger flight-delay --at 2026-01-05T12:00
+      tidegate ledger verify flight-delay
+    """
+
+
+@ledger.command(short_help="The entries, or what served at a time (the word `show` may be left out).")
+@click.argument("model")
+@click.option("--at", metavar="TIME", help="Tell what served then instead: a day or time, UTC unless it has a zone.")
+@pass_tool
+def show(tool: Tool, model: str, at: str | None) -> None:
+    """Every change of what MODEL serves, and every batch that it scored, oldest first; with --at, what served at that
+    time, and by whose word.
+
+    \b
+    Example:
+      tidegate ledger flight-delay --at 2026-01-05T12:00
+    """
+    from tidegate.cli.pages import routes as routes_page
+
+    if at is None:
+        acts = tool.client.acts(model)
+        tool.answer(acts, lambda out: routes_page.ledger(out, acts))
+        return
+    found = tool.client.served_at(model, at)
+    tool.answer(found, lambda out: routes_page.served_at(out, model, found))
+
+
+@ledger.command(short_help="Prove that the ledger is what was written.")
+@click.argument("model")
+@pass_tool
+def verify(tool: Tool, model: str) -> int:
+    """Prove that nobody changed, added or removed an entry of MODEL's ledger: exit code 0, or 8 and the first place.
+
+    \b
+    Example:
+      tidegate ledger verify flight-delay
+    """
+    from tidegate.cli.pages import routes as routes_page
+
+    found = tool.client.verify_ledger(model)
+    tool.answer(found, lambda out: routes_page.verification(out, model, found))
+    return exits.OK if found["intact"] and found["batches"]["intact"] else exits.BROKEN

@@ -1,0 +1,75 @@
+"""The command that trains."""
+
+import uuid
+from typing import Any
+
+import click
+
+from tidegate.cli import exits
+from tidegate.cli.tool import Command, Tool, pass_tool
+
+
+@click.command(cls=Command, short_help="Train MODEL by its current spec.")
+@click.argument("model")
+@click.option("--token", metavar="TEXT", help="Names this wish: however often it is sent, one run comes of it.")
+@click.option("--reason", metavar="TEXT", help="Goes into the run's record.")
+@click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code tells it.")
+@click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
+@pass_tool
+def train(  # noqa: PLR0917  click passes options by name
+    tool: Tool, model: str, token: str | None, reason: str | None, wait: bool, timeout: int
+) -> int:
+    """Train MODEL by its current spec: the release state machine, from data to a version on its way to its users.
+
+    A model has one release at a time; while another is under way this one is refused (exit code 7). With --wait the
+    exit code is 0 when the version was accepted and its rollout began, 3 when the gate rejected it, 7 when another
+    version became the champion meanwhile, 1 when the run failed. Ctrl-C stops the looking, not the run.
+
+    \b
+    Example:
+      tidegate train flight-delay --wait
+      tidegate train flight-delay --token nightly-2026-01-05 --reason schedule
+    """
+    from tidegate.cli.pages import progress
+    from tidegate.cli.pages import runs as runs_page
+
+    answer = tool.client.start_run(model, token or f"cli-{uuid.uuid4().hex}", reason)
+    run = answer["run"]
+    if answer["repeated"] and token:
+        tool.say(f"token {token} was sent before; this is its run")
+    if not wait:
+
+        def started(out: Any) -> None:
+            out.print(f"{model}: run {run['run_id']} is {run['status']}")
+            out.print(f"follow it: tidegate train {model} --token {run['token']} --wait", soft_wrap=True)
+            out.print(f"look at it: tidegate runs {model} {run['run_id']}", soft_wrap=True)
+
+        tool.answer(answer, started)
+        return exits.OK
+
+    planned = progress.planned_candidates(tool.client.spec(model, run["spec_digest"])["spec"])
+    try:
+        with progress.watching(tool.err, model, run["run_id"], planned) as look:
+            run = tool.client.wait_for_run(model, run["run_id"], on_look=look, timeout_seconds=timeout)
+    except KeyboardInterrupt:
+        tool.say(f"the run goes on; follow it again: tidegate train {model} --token {run['token']} --wait")
+        raise
+    rollout = run.pop("rollout", None)
+    version = tool.client.version(model, run["version"]) if run["version"] is not None else None
+    outcome = {"run": run, "version": version, "rollout": rollout, "repeated": answer["repeated"]}
+    tool.answer(outcome, lambda out: runs_page.outcome(out, run, version, rollout))
+    match run["status"], rollout:
+        case "accepted", None:
+            tool.say(f"error: version {run['version']} was accepted, but its rollout did not begin")
+            tool.say("  next: look at the executions of the release state machine, then train again")
+            return exits.FAILED
+        case "accepted", {"phase": "overtaken"}:
+            tool.say(f"error: version {run['version']} passed the gate, but does not serve: it was overtaken")
+            tool.say(f"  next: tidegate train {model} --wait")
+            return exits.CONFLICT
+        case "accepted", {"phase": phase, "ended_at": ended} if phase == "done" or ended is None:
+            return exits.OK
+        case "accepted" | "rejected", _:
+            return exits.REJECTED
+        case _:
+            return exits.FAILED

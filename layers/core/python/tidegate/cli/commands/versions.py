@@ -1,0 +1,26 @@
+"""The command about versions."""
+
+import click
+
+from tidegate.cli.tool import Command, Tool, pass_tool
+
+
+@click.command(cls=Command, short_help="Versions of MODEL, or one of them.")
+@click.argument("model")
+@click.argument("version", required=False, type=int)
+@pass_tool
+def versions(tool: Tool, model: str, version: int | None) -> None:
+    """Versions of MODEL, newest first, or one VERSION.
+
+    \b
+    Example:
+      tidegate versions flight-delay 1
+    """
+    from tidegate.cli.pages import versions as versions_page
+
+    if version is not None:
+        found = tool.client.version(model, version)
+        tool.answer({"version": found}, lambda out: versions_page.version(out, found))
+        return
+    listed = tool.client.versions(model)
+    tool.answer({"versions": listed}, lambda out: versions_page.versions(out, listed))

@@ -1,0 +1,87 @@
+"""What people read of datasets."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tidegate.cli.pages import pieces as show
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Document = Mapping[str, Any]
+
+
+def datasets(out: "Console", found: Sequence[Document]) -> None:
+    """One line for each dataset."""
+    rows = [(each["name"], each["latest"] or "none ready", each["owner"], each["licence"]) for each in found]
+    show.table(
+        out, ("dataset", "latest version", "owner", "licence"), rows, none="no datasets yet: tidegate data add --help"
+    )
+
+
+def dataset(out: "Console", whole: Document) -> None:
+    """What is said of a dataset, its versions and its excluded periods."""
+    said = whole["dataset"]
+    facts = {
+        "dataset": said["name"],
+        "description": said["description"],
+        "origin": said["origin"],
+        "licence": said["licence"],
+        "owner": said["owner"],
+        "time column": said["time"],
+        "outcome": ", ".join(said["outcome"]),
+        "personal data": ", ".join(said["pii"]),
+        "registered": f"{show.moment(said['registered_at'])} by {show.who(said['registered_by'])}",
+    }
+    show.facts(out, facts)
+    out.print()
+    rows = [
+        (
+            each["version"] + (" *" if each["version"] == said["latest"] else ""),
+            show.status(each["status"]),
+            f"{each['rows']:,}" if each["rows"] else "",
+            show.span(each["time_from"], each["time_to"]),
+            show.moment(each["added_at"]),
+        )
+        for each in whole["versions"]
+    ]
+    show.table(out, ("version", "status", ">rows", "rows from .. to", "added"), rows, none="no versions")
+    for each in whole["versions"]:
+        if each["problem"]:
+            out.print(f"{each['version']} failed: {each['problem']}")
+    if whole["exclusions"]:
+        out.print()
+        lines = [
+            (show.span(each["start"], each["end"]), each["reason"], show.who(each["author"]))
+            for each in whole["exclusions"]
+        ]
+        show.table(out, ("excluded", "reason", "by"), lines)
+
+
+def dataset_version(out: "Console", found: Document) -> None:
+    """A version with the profile of each column."""
+    facts = {
+        "dataset": f"{found['dataset']} {found['version']}",
+        "status": show.status(found["status"]),
+        "problem": found["problem"],
+        "rows": f"{found['rows']:,} ({found['duplicate_rows']:,} duplicates)",
+        "time": show.span(found["time_from"], found["time_to"]),
+        "files": ", ".join(f"{file['name']} ({show.size(file['size'])})" for file in found["files"]),
+        "added": f"{show.moment(found['added_at'])} by {show.who(found['added_by'])}",
+        "base": found["base"],
+        "lineage": found["lineage"],
+    }
+    show.facts(out, facts)
+    if found["columns"]:
+        out.print()
+        rows = [
+            (each["name"], each["type"], f"{each['missing']:.1%}", f"{each['distinct']:,}", _range(each))
+            for each in found["columns"]
+        ]
+        show.table(out, ("column", "type", ">missing", ">distinct", "range or commonest"), rows)
+
+
+def _range(column: Document) -> str:
+    if column["low"] is not None and column["high"] is not None:
+        return f"{column['low']:g} .. {column['high']:g}"
+    return ", ".join(f"{value} ({count:,})" for value, count in column["top"][:3])

@@ -1,0 +1,286 @@
+"""What people read of the health of served models: all on one page, one with its verdicts."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from tidegate.cli.pages import pieces as show
+from tidegate.cli.pages.distributions import Distribution, bar, distribution
+from tidegate.cli.pages.distributions import picture as drawn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Document = Mapping[str, Any]
+BAR_WIDTH = 20  # characters
+_HEALTH = {  # the worst first
+    "needs_redesign": ("✗ NEEDS REDESIGN", "bold red"),
+    "drifted": ("✗ drifted", "yellow"),
+    "unknown": ("· not known", "dim"),
+    "steady": ("✓ steady", "green"),
+}
+
+
+def worst_first(line: Document) -> tuple[int, str]:
+    """The order of models on the page of all."""
+    return list(_HEALTH).index(line["health"]), line["model"]
+
+
+def status(out: "Console", found: Sequence[Document]) -> None:
+    """All models, one line each; then what is wrong with those that something is wrong with."""
+    rows = [
+        (
+            each["model"],
+            _health(each["health"]),
+            _serving(each),
+            _live(each["summary"]),
+            _rows(each["summary"]),
+            show.moment(each["since"]),
+            show.moment(each["looked_at"]) or "never",
+            _at_work(each),
+            each["owner"],
+        )
+        for each in found
+    ]
+    heads = ("model", "health", "serves", "live", ">rows", "since (UTC)", "last look", "under way", "owner")
+    show.table(out, heads, rows, none="no models yet: tidegate model apply --help")
+    for each in found:
+        if each["health"] in {"needs_redesign", "drifted"}:
+            out.print()
+            out.print(Text.assemble(f"{each['model']}: ", _health(each["health"])))
+            show.reasons(out, each["reasons"])
+            out.print(f"  look at it: tidegate drift {each['model']}", soft_wrap=True)
+    for each in found:
+        missed = (each["summary"] or {}).get("missed")
+        if missed:
+            out.print()
+            out.print(Text.assemble(f"{each['model']}: ", Text("✗ misses its targets", style="yellow")))
+            show.reasons(out, list(missed.values()))
+            out.print(f"  look at it: tidegate drift {each['model']}", soft_wrap=True)
+    for each in found:
+        spike = ((each["summary"] or {}).get("cost") or {}).get("spike")
+        if spike:
+            out.print()
+            warn_of_spike(out, each["model"], spike)
+            out.print(f"  look at it: tidegate cost {each['model']}", soft_wrap=True)
+
+
+def _health(health: str) -> Text:
+    word, style = _HEALTH[health]
+    return Text(word, style=style)
+
+
+def _serving(line: Document) -> str:
+    if line["killed"]:
+        return "fallback (killed)"
+    return f"version {line['version']}" if line["version"] else "nothing"
+
+
+def _live(summary: Document | None) -> str:
+    """The metric of the shortest window that has it; `expected` where it is told without labels."""
+    told = next((each for each in _summaries(summary) if each["live"]), None)
+    if told is None:
+        return ""
+    return f"{told['metric']} {show.interval(told['live'], decimals=3)}{'' if told['labels'] else ' expected'}"
+
+
+def _rows(summary: Document | None) -> str:
+    shortest = next(iter(_summaries(summary)), None)
+    return f"{shortest['rows']:,} in {shortest['hours']} h" if shortest else ""
+
+
+def _summaries(summary: Document | None) -> Sequence[Document]:
+    """A few numbers of each window, the shortest first."""
+    return sorted((summary or {}).get("windows", ()), key=lambda each: each["hours"])
+
+
+def _at_work(line: Document) -> str:
+    rollout = line["rollout"]
+    if rollout:
+        return f"{rollout['phase']} of version {rollout['version']}"
+    if line["held_back"]:
+        return "training held back"
+    return f"training soon ({line['retraining']})" if line["retraining"] else ""
+
+
+def spans(verdicts: Document | None) -> dict[int, Document]:
+    """What was found, by the window's hours, the shortest first."""
+    return {each["hours"]: each for each in sorted((verdicts or {}).get("windows", ()), key=lambda each: each["hours"])}
+
+
+def _shown(verdicts: Document | None, hours: int | None) -> Document | None:
+    """The window of so many hours; else the shortest one in which features could be judged, else the shortest."""
+    windows = spans(verdicts)
+    if hours is not None:
+        return windows[hours]
+    judged = (each for each in windows.values() if each["drift"]["features"]["outcome"] != "insufficient_data")
+    return next(judged, next(iter(windows.values()), None))
+
+
+def drift(out: "Console", found: Document, hours: int | None) -> None:
+    """One page of one model: how it stands, a window's verdicts, the features to blame, trainings, what follows."""
+    line, standing = found["model"], found["standing"]
+    since = f" since {show.moment(line['since'])} UTC" if line["since"] else ""
+    out.print(Text.assemble(f"{line['model']}, {_serving(line)}: ", _health(line["health"]), since))
+    show.reasons(out, line["reasons"])
+    if standing:
+        show.facts(out, _watched(found, hours))
+    window = _shown(found["verdicts"], hours)
+    if window:
+        out.print()
+        _verdicts(out, window)
+        for each in _distributions(window):
+            out.print()
+            _bars(out, each)
+    if (found["verdicts"] or {}).get("targets"):
+        out.print()
+        _targets(out, found["verdicts"]["targets"])
+    if standing and standing["attempts"]:
+        out.print()
+        _attempts(out, standing["attempts"])
+    out.print()
+    out.print(f"next: {found['next_step']}", soft_wrap=True)
+
+
+def _watched(found: Document, hours: int | None) -> dict[str, str | Text | None]:
+    standing, window = found["standing"], _shown(found["verdicts"], hours)
+    others = [f"{each} h" for each in spans(found["verdicts"]) if window and each != window["hours"]]
+    seen, acknowledged_by = standing["acknowledged_at"], show.who(standing["acknowledged_by"])
+    return {
+        "last look": f"{show.moment(standing['looked_at'])} UTC",
+        "window": f"{window['hours']} hours to {window['last']}, {window['rows']:,} predictions of the version"
+        if window
+        else "none is kept",
+        "also judged": f"{', '.join(others)} (--window HOURS)" if others else "",
+        "training": standing["held_back"] and f"held back: {standing['held_back']}",
+        "seen to": f"{show.moment(seen)} UTC by {acknowledged_by}: {standing['acknowledged_because']}" if seen else "",
+    }
+
+
+_FOUND = {
+    "none": ("✓ none", "green"),
+    "within": ("✓ within", "green"),
+    "drifted": ("✗ DRIFTED", "bold red"),
+    "beyond": ("✗ BEYOND", "bold red"),
+    "insufficient_data": ("· too little data", "dim"),
+}
+
+
+def _verdicts(out: "Console", window: Document) -> None:
+    report = window["drift"]
+    lines = {
+        "features": report["features"],
+        "predictions": report["predictions"],
+        "data quality": report["quality"],
+        "volume": report["volume"],
+        "labels": report["target"],
+        "live quality": window["live"],
+        "estimated quality": window["expected"],
+        **{f"bias by {each['column']}": each for each in window["parity"]},
+    }
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, verdict in lines.items():
+        if verdict:
+            word, style = _FOUND.get(verdict["outcome"], (verdict["outcome"], ""))
+            table.add_row(Text(word, style=style), name, verdict["statement"])
+    out.print(table)
+
+
+_HELD = {
+    "met": ("✓ met", "green"),
+    "missed": ("✗ MISSED", "bold red"),
+    "insufficient_data": ("· too little data", "dim"),
+}
+
+
+def _targets(out: "Console", held: Sequence[Document]) -> None:
+    """The last 24 hours against each target that live traffic shows."""
+    rows = [
+        (
+            each["name"],
+            each["dimension"],
+            Text(*_HELD[each["outcome"]]),
+            f"{each['direction'].replace('_', ' ')} {each['limit']:g}{f' ({of})' if (of := each['of']) else ''}",
+            _measured(each),
+        )
+        for each in held
+    ]
+    show.table(out, ("target", "about", "last 24 h", "limit", "measured"), rows)
+
+
+def _measured(held: Document) -> str:
+    if held["measured"] is None:
+        return ""
+    ends = "" if held["low"] == held["high"] else f" [{held['low']:.4g}, {held['high']:.4g}]"
+    return f"{held['measured']:.4g}{ends}"
+
+
+def _distributions(window: Document) -> list[Distribution]:
+    """Of the features that weigh most in the verdict, or of those that moved most, as far as counts are kept."""
+    counts = window.get("counts") or {}
+    verdict = window["drift"]["features"]
+    told = {each["name"]: each["statement"] for each in verdict["findings"]}
+    found = [
+        distribution(name, told[name], **counts[name])
+        for name in verdict["responsible"] or tuple(counts)
+        if name in counts and name in told
+    ]
+    return [each for each in found if each]
+
+
+def _bars(out: "Console", found: Distribution) -> None:
+    widest = max(max(each.reference, each.now) for each in found.bars)
+    rows = [
+        (
+            each.cell,
+            *(
+                f"{bar(share, widest, BAR_WIDTH):<{BAR_WIDTH}} {100 * share:5.1f} %"
+                for share in (each.reference, each.now)
+            ),
+        )
+        for each in found.bars
+    ]
+    show.table(out, (found.name, "reference", "now"), rows)
+
+
+def picture(found: Document, hours: int | None) -> str | None:
+    """The same features as a picture (SVG); None when no counts of them are kept."""
+    window = _shown(found["verdicts"], hours)
+    distributions = _distributions(window) if window else []
+    if not window or not distributions:
+        return None
+    line = found["model"]
+    title = f"{line['model']}, {_serving(line)}: {window['hours']} hours to {window['last']}"
+    return drawn(title, distributions)
+
+
+def _attempts(out: "Console", attempts: Sequence[Document]) -> None:
+    rows = [
+        (
+            each["run_id"],
+            each["trigger"],
+            show.moment(each["at"]),
+            Text(each["outcome"].replace("_", " "), style=_ENDED.get(each["outcome"], "")),
+            show.moment(each["ended_at"]),
+        )
+        for each in reversed(attempts)
+    ]
+    show.table(out, ("run that the watch began", "because of", "began (UTC)", "outcome", "ended"), rows)
+
+
+_ENDED = {"under_way": "cyan", "promoted": "green", "turned_away": "yellow", "failed": "red"}
+
+
+def acknowledged(out: "Console", model: str, answer: Document) -> None:
+    """What is recorded, and what follows."""
+    if not answer["changed"]:
+        standing = answer["standing"]
+        health = _HEALTH[standing["health"]][0].split(" ", 1)[1] if standing else "not looked at yet"
+        out.print(f"{model}: nothing to acknowledge; it is {health}")
+        return
+    out.print(f"{model}: acknowledged; it is judged anew, by what it is asked from the next hour on", soft_wrap=True)

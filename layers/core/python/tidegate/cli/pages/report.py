@@ -1,0 +1,138 @@
+"""The gate's report, for people, from the API's JSON."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from tidegate.cli.pages import pieces as show
+from tidegate.cli.pages.runs import candidates
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Document = Mapping[str, Any]
+
+
+def report(out: "Console", found: Document, header: Document) -> None:
+    """The gate's report: verdict line by line, then the evidence, then what the version was made of."""
+    verdict, evaluation = found["verdict"], found["evaluation"]
+    said = Text.assemble(f"{header['model']} version {header['number']}: ", show.status(_of(verdict)))
+    if header["status"] not in {"accepted", "rejected"}:
+        said.append_text(Text.assemble(", now ", show.status(header["status"])))
+    out.print(said)
+    out.print()
+    out.print(Text("Verdict", style="bold"))
+    show.checks(out, verdict["checks"])
+    out.print()
+    out.print(Text("Evidence", style="bold"))
+    _evidence(out, evaluation)
+    out.print()
+    out.print(Text("Lineage", style="bold"))
+    lineage = found["lineage"]
+    plain = {name: value for name, value in lineage.items() if name not in _TOLD_APART}
+    show.facts(out, dict(_flat(plain)) | _by_name(lineage))
+    if lineage.get("computed"):
+        out.print()
+        rows = [(each["name"], each["expression"], each["unit"] or "", _learned(each)) for each in lineage["computed"]]
+        columns = 4 if any(learned for *_, learned in rows) else 3
+        heads = ("computed feature", "expression", "unit", "learned")
+        show.table(out, heads[:columns], [row[:columns] for row in rows])
+    if lineage["candidates"]:
+        out.print()
+        candidates(out, lineage["candidates"], lineage["selected"])
+    if lineage.get("notes"):
+        out.print()
+        out.print(Text("Notes on the data", style="bold"))
+        for note in lineage["notes"]:
+            out.print(Text(note))
+
+
+_STRONGEST = 12
+_TOLD_APART = frozenset({"computed", "environment", "notes", "strength_alone", "target"})
+
+
+def _by_name(lineage: Document) -> dict[str, str]:
+    """What is told of the target in each part, and of each feature: their names stay as they are."""
+    told = {f"target, {part}": _target(found) for part, found in lineage.get("target", {}).items()}
+    strengths = sorted(lineage.get("strength_alone", {}).items(), key=lambda each: -each[1])
+    named = [f"{name} {show.cell(value)}" for name, value in strengths[:_STRONGEST]]
+    more = [f"{len(strengths) - _STRONGEST} weaker ones"] if len(strengths) > _STRONGEST else []
+    return told | {"strength alone": ", ".join([*named, *more])}
+
+
+def _target(found: Document) -> str:
+    if "classes" not in found:
+        return f"mean {found['mean']:.6g}, {found['low']:.6g} to {found['high']:.6g}"
+    return ", ".join(f"{label} {rows:,}" for label, rows in zip(found["classes"], found["rows"], strict=True))
+
+
+def _learned(computed: Document) -> str:
+    return ", ".join(f"{each['groups']:,} rates by {', '.join(each['by'])}" for each in computed["learned"])
+
+
+def _of(verdict: Document) -> str:
+    return "accepted" if verdict["accepted"] else "rejected"
+
+
+def _evidence(out: "Console", found: Document) -> None:
+    metric, gains = found["metric"], found["differences"]
+    rows: list[tuple[str, str]] = [("this version", show.interval(found["candidate"]))]
+    rows.append((f"baseline: {found['baseline']['rule']}", show.interval(found["baseline"])))
+    champion = found["champion"]
+    if champion:
+        rows.append((f"champion: version {champion['version']}", show.interval(champion)))
+    for name in ("baseline", "champion"):
+        if gains.get(name):
+            gain = gains[name]
+            rows.append((f"gain over {name}", show.interval({**gain, "value": gain["estimate"]})))
+    rows += [
+        (name, show.interval(each) if each else "not defined here")
+        for name, each in found["metrics"].items()
+        if name != metric
+    ]
+    show.table(out, (metric, f">value [{found['confidence']:.0%} interval]"), rows)
+    out.print()
+    latency = found["latency_ms"]
+    by = "" if found["resample_by"] == "row" else f" in {found['clusters']:,} {found['resample_by']}s"
+    show.facts(
+        out,
+        {
+            "holdout": f"{found['rows']:,} rows{by}, {found['resamples']:,} resamples by {found['resample_by']}",
+            "parity": _parity(found["parity"]),
+            "latency": f"{latency['p50']:.3g} ms p50, {latency['p99']:.3g} ms p99 for one row",
+            "load": f"{found['load_ms']:.3g} ms, artifact {show.size(found['artifact_bytes'])}, "
+            f"peak memory {found['peak_memory_mib']:.0f} MiB",
+        },
+    )
+
+
+def _parity(found: Document) -> str:
+    """A regression has no labels that could flip: its values are compared."""
+    differ = f"differ by at most {found['max_difference']:.1e} (tolerance {found['tolerance']:g})"
+    if found["flips"] is None:
+        return f"values {differ} on {found['rows']:,} rows"
+    return f"scores {differ}, {found['flips']:,} of {found['rows']:,} labels flip"
+
+
+def _short(text: str) -> str:
+    """A SHA-256 by its beginning; --json has the whole."""
+    return f"{text[:16]}..." if len(text) == 64 and set(text) <= set("0123456789abcdef") else show.who(text)
+
+
+def _flat(document: Document, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Names and values of nested JSON: a group of plain values on one line, lists of records left to their tables, and
+    nothing of what there is not."""
+    for key, value in document.items():
+        name = prefix + key.replace("_", " ")
+        if isinstance(value, Mapping):
+            known = {part: item for part, item in value.items() if item is not None}
+            if any(isinstance(item, Mapping | list) for item in known.values()):
+                yield from _flat(known, "" if name == "plan" else f"{name} ")
+            else:
+                yield name, ", ".join(f"{part.replace('_', ' ')} {show.cell(item)}" for part, item in known.items())
+        elif isinstance(value, list):
+            if not any(isinstance(item, Mapping) for item in value):
+                yield name, ", ".join(str(item) for item in value)
+        elif name != "selected":
+            yield name, "" if value is None else _short(str(value))

@@ -1,0 +1,532 @@
+"""What data must be like before a model is trained on it; checks answer with faults, so that all are told at once.
+
+    faults = column_faults(demands, types) + value_faults(demands.features, table) + leak_faults(...)
+
+A fault's path is a word of the spec and the column: `features.dep_delay`, `target.late`, `split.holdout`. What is worth
+knowing but stops nothing is a note: the same, as a sentence. docs/data-checks.md lists every check.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.domain.data.dataset import ColumnType, Dataset
+from tidegate.domain.data.personal import Finding
+from tidegate.domain.data.splits import Split
+from tidegate.domain.profiles import profile as profiles
+from tidegate.domain.profiles.drift import ColumnFinding, DriftPolicy, Outcome, judge
+from tidegate.domain.profiles.profile import ColumnLayout, Layout
+from tidegate.domain.serving.contract import FeatureContract, Label
+from tidegate.kernel.errors import Fault
+from tidegate.kernel.expressions.times import FIRST_SECOND, LAST_SECOND
+from tidegate.kernel.table import RESERVED, Column, Table
+
+Task = Literal["binary", "multiclass", "regression"]
+Codes = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+FEWEST_FIT_ROWS = 50
+FEWEST_VALIDATION_ROWS = 10
+FEWEST_HOLDOUT_ROWS = 30
+FEWEST_COMPARED_ROWS = 100  # of training and of the holdout, to compare their targets
+MOST_CLASSES = 100
+_ID_SHARE = 0.5  # a categorical feature with more categories than half its rows names rows, it does not describe them
+_ID_ROWS = 100
+_SHOWN = 5
+
+# Suspicion begins here: on flights, dep_delay alone ranks late arrivals with AUC 0.89 and the best honest feature with
+# 0.65, so an AUC of 0.85 separates the two; explained variance comes higher for honest features (yesterday's value).
+SUSPICIOUS_AUC = 0.85
+SUSPICIOUS_R2 = 0.9
+PERFECT = 0.999
+_LEAK_ROWS = 100_000
+_GLANCE = 256
+_BINS = 64
+_SHRINK_ROWS = 10
+_APART = "remove copies, or add a column that tells rows apart"
+
+_TYPES_OF_KIND: Mapping[str, tuple[ColumnType, ...]] = {
+    "numeric": (ColumnType.NUMBER, ColumnType.INTEGER),
+    "integer": (ColumnType.INTEGER, ColumnType.NUMBER),
+    "boolean": (ColumnType.BOOLEAN, ColumnType.INTEGER, ColumnType.NUMBER),
+    "categorical": (ColumnType.TEXT, ColumnType.INTEGER, ColumnType.BOOLEAN),
+    "time": (ColumnType.TIME,),
+}
+_KIND_OF_TYPE: Mapping[ColumnType, str] = {
+    ColumnType.NUMBER: "numeric",
+    ColumnType.INTEGER: "numeric",
+    ColumnType.BOOLEAN: "boolean",
+    ColumnType.TEXT: "categorical",
+    ColumnType.TIME: "time",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a spec asks of a dataset.
+
+    `outcome` comes from the catalog: columns known only after the fact. `vouched` are features that a person says are
+    known in advance; nobody can vouch for an outcome column. No value of a `personal` feature is told.
+    """
+
+    dataset: str
+    task: Task
+    target: str
+    features: tuple[FeatureContract, ...]
+    positive_class: Label | None = None
+    time: str | None = None
+    group: str | None = None
+    ids: tuple[str, ...] = ()
+    outcome: tuple[str, ...] = ()
+    vouched: tuple[str, ...] = ()
+    personal: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a note becomes a fault.
+
+    Attributes:
+        duplicate_rows: share of the training rows that may repeat an earlier one.
+        target_drift: what counts as a change of the target between training and holdout, and is noted.
+        target_shift: Jensen-Shannon distance up to which such a change stops nothing.
+    """
+
+    duplicate_rows: float = 0.1
+    target_drift: DriftPolicy = field(default_factory=lambda: DriftPolicy(min_rows=FEWEST_COMPARED_ROWS))
+    target_shift: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The answers: class codes [rows] (positions in `classes`), or float64 numbers [rows] when there are no classes."""
+
+    values: Column
+    classes: tuple[Label, ...] = ()
+    positive: int = 1
+
+
+def column_faults(demands: Demands, types: Mapping[str, ColumnType]) -> list[Fault]:
+    """Columns that are not there, have a type that does not fit, or must not be used."""
+    faults = []
+    wanted = [("target", demands.target)]
+    wanted += [("time", demands.time)] if demands.time else []
+    wanted += [("group", demands.group)] if demands.group else []
+    wanted += [("ids", column) for column in demands.ids]
+    wanted += [("features", feature.name) for feature in demands.features]
+    for role, column in wanted:
+        if column not in types:
+            near = get_close_matches(column, types, n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            faults.append(Fault(f"{role}.{column}", f"dataset {demands.dataset} has no such column{hint}"))
+    if demands.time and types.get(demands.time, ColumnType.TIME) is not ColumnType.TIME:
+        faults.append(Fault(f"time.{demands.time}", f"is a {types[demands.time]} column; times are needed"))
+    if demands.task == "regression" and types.get(demands.target) not in {
+        None,
+        ColumnType.NUMBER,
+        ColumnType.INTEGER,
+    }:
+        faults.append(
+            Fault(f"target.{demands.target}", f"is a {types[demands.target]} column; regression needs numbers")
+        )
+    for feature in demands.features:
+        faults += _feature_column_faults(demands, feature, types.get(feature.name))
+    return faults
+
+
+def _feature_column_faults(demands: Demands, feature: FeatureContract, kind: ColumnType | None) -> Iterator[Fault]:
+    path = f"features.{feature.name}"
+    if feature.name in RESERVED:
+        yield Fault(path, "is a name that Tidegate uses itself; rename the column")
+    if feature.name in demands.outcome:
+        yield Fault(
+            path,
+            f"is an outcome column of dataset {demands.dataset}: it is known only after the fact, when there is "
+            "nothing left to predict; leave it out",
+        )
+    if kind is None or kind in _TYPES_OF_KIND[feature.kind]:
+        return
+    if kind is ColumnType.TIME:
+        problem = "is a time column; declare it as one and compute what matters of it: hour(), weekday() or such"
+        yield Fault(path, problem, ("time",))
+    elif kind is ColumnType.NUMBER and feature.kind != "time":
+        yield Fault(path, f"is {feature.kind} in the spec, but the column has fractions", ("numeric",))
+    else:
+        yield Fault(path, f"is {feature.kind} in the spec, but {kind} in the dataset", (_KIND_OF_TYPE[kind],))
+
+
+def unknown_role_faults(known: Iterable[str], roles: Iterable[tuple[str, str]]) -> list[Fault]:
+    """Columns that people name for a dataset and that are not in it: a misspelt outcome column protects nothing."""
+    names = list(known)
+    faults = []
+    for role, column in roles:
+        if column not in names:
+            near = get_close_matches(column, names, n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            faults.append(Fault(f"{role}.{column}", f"the files have no such column{hint}"))
+    return faults
+
+
+def terms_faults(dataset: Dataset, allowed_licences: Collection[str]) -> list[Fault]:
+    """Origin and licence have to be there; the licence has to be one of those allowed, when any are named. Capitals do
+    not count (SPDX specification, annex on license expressions)."""
+    faults = []
+    if not dataset.origin.strip():
+        faults.append(Fault("origin", f"nobody has said where dataset {dataset.name} comes from; say it"))
+    licence = dataset.licence.strip()
+    if not licence:
+        problem = f"nobody has said under which licence dataset {dataset.name} may be used; say it"
+        faults.append(Fault("licence", problem, tuple(allowed_licences)))
+    elif allowed_licences and licence.lower() not in {each.lower() for each in allowed_licences}:
+        problem = f"dataset {dataset.name} is under {licence!r}, which this deployment does not train on"
+        faults.append(Fault("licence", problem, tuple(allowed_licences)))
+    return faults
+
+
+def personal_faults(dataset: str, findings: Iterable[Finding]) -> list[Fault]:
+    """Columns that look like personal data and are not declared as such."""
+    remedy = (
+        f"name the column as personal data of dataset {dataset} (--pii), or take it out; if it holds nothing of a "
+        "person, name it under checks.not_personal of the spec"
+    )
+    return [Fault(f"pii.{finding.column}", f"{finding}; {remedy}") for finding in findings]
+
+
+def value_faults(
+    features: Sequence[FeatureContract], table: Table, training: Column, *, personal: Collection[str] = ()
+) -> list[Fault]:
+    """Values that break the features' own rules, in any row of `table`; `training` [rows] masks the training rows. Of
+    `personal` features no value is told."""
+    faults: list[Fault] = []
+    for feature in features:
+        column, told = table[feature.name], feature.name not in personal
+        if feature.kind == "categorical":
+            faults += _category_faults(feature, column, training, told)
+        elif feature.kind == "time":
+            faults += _time_faults(feature, column, training)
+        else:
+            faults += _number_faults(feature, column, training, told)
+    return faults
+
+
+def twin_faults(features: Sequence[FeatureContract], table: Table) -> list[Fault]:
+    """Features that are equal in every row of `table`, the training rows. Constant ones are not compared."""
+    faults = []
+    different: list[str] = []
+    for feature in features:
+        column = table[feature.name]
+        if _equal(column, np.broadcast_to(column[:1], column.shape)):
+            continue
+        twin = next((name for name in different if _equal(table[name], column)), None)
+        if twin is None:
+            different.append(feature.name)
+        else:
+            problem = f"equals features.{twin} in every training row: it tells a model nothing more; leave one out"
+            faults.append(Fault(f"features.{feature.name}", problem))
+    return faults
+
+
+def _equal(one: Column, other: Column) -> bool:
+    """Missing numbers are equal to each other. The first rows tell most columns apart."""
+    if (one.dtype.kind == "f") != (other.dtype.kind == "f"):
+        return False
+    alike = one.dtype.kind == "f"
+    few = slice(_GLANCE)
+    return np.array_equal(one[few], other[few], equal_nan=alike) and np.array_equal(one, other, equal_nan=alike)
+
+
+def _number_faults(feature: FeatureContract, column: Column, training: Column, told: bool) -> Iterator[Fault]:
+    path = f"features.{feature.name}"
+    missing = np.isnan(column)
+    yield from _missing_faults(feature, missing)
+    known = column[~missing]
+    finite = known[np.isfinite(known)]
+    if len(finite) < len(known):
+        yield Fault(path, f"{_of(len(known) - len(finite), len(column))} are infinite; make them missing or mend them")
+    if feature.kind == "integer" and (fractions := int((finite % 1 != 0).sum())):
+        yield Fault(path, f"{_of(fractions, len(column))} have fractions, but the spec says integer", ("numeric",))
+    if feature.kind == "boolean" and (others := int((~np.isin(finite, (0, 1))).sum())):
+        yield Fault(path, f"{_of(others, len(column))} are neither 0 nor 1, but the spec says boolean", ("integer",))
+    if feature.minimum is not None and (below := finite[finite < feature.minimum]).size:
+        worst = f" (the smallest is {below.min():g})" if told else ""
+        yield Fault(path, f"{_of(len(below), len(column))} are below min {feature.minimum:g}{worst}")
+    if feature.maximum is not None and (above := finite[finite > feature.maximum]).size:
+        worst = f" (the largest is {above.max():g})" if told else ""
+        yield Fault(path, f"{_of(len(above), len(column))} are above max {feature.maximum:g}{worst}")
+    seen = column[training]
+    gaps = np.isnan(seen)
+    if len(seen) and (gaps.all() or (not gaps.any() and seen.min() == seen.max())):
+        yield _constant(path, "missing" if gaps.all() else f"{seen[0]:g}" if told else "the same")
+
+
+def _time_faults(feature: FeatureContract, column: Column, training: Column) -> Iterator[Fault]:
+    path = f"features.{feature.name}"
+    yield from _missing_faults(feature, np.isnan(column))
+    if beyond := int(((column < FIRST_SECOND) | (column > LAST_SECOND)).sum()):
+        yield Fault(path, f"{_of(beyond, len(column))} are not of the years 1 to 9999; mend them")
+    seen = column[training]
+    gaps = np.isnan(seen)
+    if len(seen) and (gaps.all() or (not gaps.any() and seen.min() == seen.max())):
+        yield _constant(path, "missing" if gaps.all() else "the same")
+
+
+def _category_faults(feature: FeatureContract, column: Column, training: Column, told: bool) -> Iterator[Fault]:
+    path = f"features.{feature.name}"
+    yield from _missing_faults(feature, column == "")
+    values, counts = np.unique(column[training], return_counts=True)
+    if len(values) == 1:
+        value = repr(str(values[0])) if told else "the same"
+        yield _constant(path, value if values[0] else "missing")
+    rows = int(counts.sum())
+    if rows >= _ID_ROWS and len(values) > _ID_SHARE * rows:
+        yield Fault(
+            path,
+            f"{len(values):,} categories in {rows:,} training rows: it names rows, and a model would learn "
+            "them by heart; leave it out, or list it under ids",
+        )
+    if feature.unseen == "reject" and feature.categories is not None:
+        present, counts = np.unique(column, return_counts=True)
+        strange = ~np.isin(present, [*feature.categories, ""])
+        if strange.any():
+            names = f" ({_listed([repr(str(value)) for value in present[strange]])})" if told else ""
+            problem = f"{_of(int(counts[strange].sum()), len(column))} are no listed category{names}"
+            yield Fault(path, f"{problem}; list them, or set unseen: allow")
+
+
+def _missing_faults(feature: FeatureContract, missing: Column) -> Iterator[Fault]:
+    if feature.missing == "reject" and missing.any():
+        problem = f"{_of(int(missing.sum()), len(missing))} are missing, which the spec rejects"
+        yield Fault(f"features.{feature.name}", f"{problem}; set missing: allow, or fill them in")
+
+
+def _constant(path: str, value: str) -> Fault:
+    return Fault(path, f"is {value} in every training row: it tells a model nothing; leave it out")
+
+
+def read_target(demands: Demands, column: Column, kind: ColumnType) -> tuple[Target | None, list[Fault]]:
+    """The target's values as a model learns them, or why they do not fit the task. `column` has no missing values."""
+    path = f"target.{demands.target}"
+    if demands.task == "regression":
+        faults = []
+        if not np.isfinite(column).all():
+            faults.append(Fault(path, f"{_of(int((~np.isfinite(column)).sum()), len(column))} are infinite"))
+        elif len(column) and column.min() == column.max():
+            faults.append(Fault(path, f"is {column[0]:g} in every row; there is nothing to predict"))
+        return (None, faults) if faults else (Target(column.astype(np.float64)), [])
+    if kind is ColumnType.TIME:
+        return None, [Fault(path, f"is a time column; {demands.task} needs classes")]
+    values, codes = np.unique(column, return_inverse=True)
+    if len(values) > MOST_CLASSES:
+        hint = "" if kind is ColumnType.TEXT else "; is this task: regression?"
+        return None, [Fault(path, f"has {len(values):,} different values, too many for classes{hint}")]
+    classes = tuple(_label(value, kind) for value in values)
+    positive, faults = _positive(demands, classes, kind) if demands.task == "binary" else (1, [])
+    if len(classes) < 2 or (demands.task == "binary" and len(classes) > 2):
+        needed = "exactly two" if demands.task == "binary" else "at least two"
+        names = _listed([repr(label) for label in classes])
+        problem = f"has {len(classes)} classes in these rows ({names}); task {demands.task} needs {needed}"
+        return None, [Fault(path, problem), *faults]
+    return (None if faults else Target(codes.astype(np.int64), classes, positive)), faults
+
+
+def _positive(demands: Demands, classes: tuple[Label, ...], kind: ColumnType) -> tuple[int, list[Fault]]:
+    allowed = tuple(str(label).lower() if isinstance(label, bool) else str(label) for label in classes)
+    if demands.positive_class is None:
+        if kind is ColumnType.TEXT:
+            return 1, [
+                Fault("positive_class", "is required for a text target: which class is the score about?", allowed)
+            ]
+        return 1, []  # of false and true, 0 and 1: the greater
+    if demands.positive_class in classes:
+        return classes.index(demands.positive_class), []
+    return 1, [Fault("positive_class", f"{demands.positive_class!r} is no class of {demands.target}", allowed)]
+
+
+def _label(value: float | str, kind: ColumnType) -> Label:
+    if kind is ColumnType.TEXT:
+        return str(value)
+    if kind is ColumnType.BOOLEAN:
+        return bool(value)
+    number = float(value)
+    return int(number) if number.is_integer() else number
+
+
+def split_faults(split: Split, target: Target) -> list[Fault]:
+    """Too few rows to fit, to choose or to judge at all, or a class that no fitted row has.
+
+    The floors are those below which a number means nothing; how large a holdout the verdict needs, the gate decides.
+    """
+    faults = []
+    parts = (
+        ("split.train", "fit", split.fit, FEWEST_FIT_ROWS),
+        ("split.validation_fraction", "validate", split.validation, FEWEST_VALIDATION_ROWS),
+        ("split.holdout", "judge", split.holdout, FEWEST_HOLDOUT_ROWS),
+    )
+    for path, verb, rows, fewest in parts:
+        if len(rows) < fewest:
+            why = f"; {split.straddling:,} rows were left out to keep groups apart" if split.straddling else ""
+            why += f"; {split.outside:,} rows lie outside the periods" if split.outside else ""
+            faults.append(Fault(path, f"leaves {len(rows):,} rows to {verb}; at least {fewest} are needed{why}"))
+    if target.classes and len(split.fit) >= FEWEST_FIT_ROWS:
+        counts = np.bincount(target.values[split.fit], minlength=len(target.classes))
+        lacking = [repr(label) for label, count in zip(target.classes, counts, strict=True) if count == 0]
+        if lacking:
+            faults.append(Fault("split.train", f"no row to fit is of class {_listed(lacking)}"))
+    return faults
+
+
+def copies(hashes: Column, split: Split) -> int:
+    """How many holdout rows occur in training too, equal in every column of the dataset."""
+    return int(np.isin(hashes[split.holdout], hashes[split.training]).sum())
+
+
+def copy_faults(copied: int, split: Split) -> tuple[list[Fault], list[str]]:
+    """Few copies are noted; a holdout made of them would only test the memory."""
+    told = f"{_of(copied, len(split.holdout), 'holdout rows')} are copies of training rows"
+    if 2 * copied <= len(split.holdout):
+        return [], [f"split.holdout: {told}"] if copied else []
+    return [Fault("split.holdout", f"{told}; {_APART}")], []
+
+
+def duplicate_faults(hashes: Column, split: Split, limits: Limits) -> tuple[list[Fault], list[str]]:
+    """Training rows that repeat an earlier one in every column of the dataset: each counts as often as it is there."""
+    rows = len(split.training)
+    repeated = rows - len(np.unique(hashes[split.training]))
+    told = f"{_of(repeated, rows, 'training rows')} repeat an earlier one in every column"
+    if repeated <= limits.duplicate_rows * rows:
+        return [], [f"split.train: {told}"] if repeated else []
+    most = f"more than checks.duplicate_rows_at_most, {limits.duplicate_rows:.2%}"
+    return [Fault("split.train", f"{told}, {most}; {_APART}")], []
+
+
+def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tuple[list[Fault], list[str]]:
+    """Whether the target is distributed otherwise in the holdout than in training; judged as live targets are, by
+    `drift.judge`. A season moves a class's share, so a change is noted, and a fault only beyond the limit."""
+    classes = tuple(str(label).lower() if isinstance(label, bool) else str(label) for label in target.classes)
+    training, holdout = target.values[split.training], target.values[split.holdout]
+    column = (
+        ColumnLayout(name, "categorical", categories=classes)
+        if classes
+        else ColumnLayout(name, "numeric", edges=profiles.quantile_edges(training))
+    )
+    layout = Layout(features=(), score=ColumnLayout("score", "numeric"), label=None, target=column)
+    before, now = (profiles.count(layout, Table({}), target=values) for values in (training, holdout))
+    (found,) = judge(layout, before, now, limits.target_drift).target.findings
+    if not isinstance(found, ColumnFinding) or found.outcome is not Outcome.DRIFTED:
+        return [], []
+    distance = found.jensen_shannon or 0.0
+    told = (
+        f"is distributed otherwise in the holdout: '{found.cell}' holds {found.cell_reference_share:.2%} of "
+        f"{found.reference_rows:,} training rows and {found.cell_share:.2%} of {found.rows:,} holdout rows "
+        f"(Jensen-Shannon distance {distance:.3f})"
+    )
+    if distance <= limits.target_shift:
+        return [], [f"target.{name}: {told}"]
+    remedy = "choose periods that are more alike, or, if the world is like that, raise it"
+    return [Fault(f"target.{name}", f"{told}, more than watch.target_shift, {limits.target_shift:g}; {remedy}")], []
+
+
+def leak_faults(
+    features: Sequence[FeatureContract], table: Table, target: Target, *, vouched: Collection[str] = ()
+) -> tuple[list[Fault], dict[str, float]]:
+    """Features that know too much, and the strength of every feature alone. `table` holds training rows only.
+
+    Strength is how well a feature alone predicts the target on rows it was not fitted on: AUC (one class against the
+    rest, averaged), or R2 for a number. Numbers are cut into up to 64 bins of equal size and categories are taken as
+    they are; the target's mean in a bin, learned on one half of the rows, predicts the other half. So the measure sees
+    any shape, also gaps, and a column with many categories gains nothing from learning rows by heart.
+
+    Strong alone is no proof: honest features can be. A leak stands out. Suspicious are features that are perfect
+    (0.999), or strong and so far above the rest that their error is at most half of the next feature's; they may be
+    several (a delay in minutes and the same in hours), but at most a quarter of all features. Features that are
+    `vouched` for are not suspected, and the others are not measured against them. Times are left out: no model is given
+    one by itself.
+    """
+    features = [feature for feature in features if feature.kind != "time"]
+    if len(table) > _LEAK_ROWS:
+        rows = np.linspace(0, len(table) - 1, _LEAK_ROWS).astype(np.int64)
+        table, target = table.take(rows), Target(target.values[rows], target.classes, target.positive)
+    strengths = {feature.name: _strength(table[feature.name], target) for feature in features}
+    ranked = sorted(strengths.keys() - set(vouched), key=lambda name: (-strengths[name], name))
+    suspicious = SUSPICIOUS_AUC if target.classes else SUSPICIOUS_R2
+    nothing = 0.5 if target.classes else 0.0
+    found = sum(strengths[name] >= PERFECT for name in ranked)
+    for count in range(1, min(len(ranked), max(1, len(strengths) // 4)) + 1):
+        last = strengths[ranked[count - 1]]
+        following = strengths[ranked[count]] if count < len(ranked) else nothing
+        if last >= suspicious and 2 * (1 - last) <= 1 - following:
+            found = max(found, count)
+    measure = "AUC" if target.classes else "R2"
+    faults = [
+        Fault(
+            f"features.{name}",
+            f"alone predicts the target almost perfectly ({measure} {strengths[name]:.3f}): it is probably known only "
+            "after the fact; leave it out, and name it as an outcome column of the dataset (or, if it truly is known "
+            "before, say known_in_advance: true)",
+        )
+        for name in ranked[:found]
+    ]
+    return faults, strengths
+
+
+def _strength(column: Column, target: Target) -> float:
+    groups = _bins(column)
+    if not target.classes:
+        return _r2(target.values, _cross_means(groups, target.values))
+    positives = [target.positive] if len(target.classes) == 2 else range(len(target.classes))
+    areas = [
+        _area((hits := target.values == code), _cross_means(groups, hits.astype(np.float64))) for code in positives
+    ]
+    return float(np.mean([area for area in areas if not np.isnan(area)] or [0.5]))
+
+
+def _bins(column: Column) -> Codes:
+    if column.dtype.kind != "f":
+        codes: Codes = np.unique(column, return_inverse=True)[1].astype(np.int64)
+        return codes
+    known = column[np.isfinite(column)]
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(known) else np.empty(0)
+    groups = np.searchsorted(edges, column, side="left").astype(np.int64)
+    groups[np.isnan(column)] = _BINS
+    return groups
+
+
+def _cross_means(groups: Codes, values: Column) -> Column:
+    """For each row the mean of its group over the rows of the other half, drawn towards the overall mean."""
+    predicted = np.empty(len(values))
+    half = np.arange(len(values)) % 2
+    size = int(groups.max()) + 1 if len(groups) else 0
+    for fold in (0, 1):
+        learn, guess = half != fold, half == fold
+        overall = values[learn].mean() if learn.any() else 0.0
+        sums = np.bincount(groups[learn], weights=values[learn], minlength=size)
+        counts = np.bincount(groups[learn], minlength=size)
+        predicted[guess] = ((sums + _SHRINK_ROWS * overall) / (counts + _SHRINK_ROWS))[groups[guess]]
+    return predicted
+
+
+def _area(positive: Bools, score: Column) -> float:
+    """Area under the ROC curve by ranks, ties at their middle; NaN when there is one class only."""
+    _, codes, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[codes]
+    hits = int(positive.sum())
+    pairs = hits * (len(positive) - hits)
+    return float((ranks[positive].sum() - hits * (hits + 1) / 2) / pairs) if pairs else float("nan")
+
+
+def _r2(values: Column, predicted: Column) -> float:
+    total = float(((values - values.mean()) ** 2).sum()) if len(values) else 0.0
+    return max(0.0, 1 - float(((values - predicted) ** 2).sum()) / total) if total else 0.0
+
+
+def _of(count: int, rows: int, what: str = "values") -> str:
+    return f"{count:,} of {rows:,} {what} ({count / max(rows, 1):.2%})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,539 @@
+"""The gate: from an evaluation and a policy to a verdict that says, check by check, what was demanded and found.
+
+Everything demanded must be shown: a check passes only when the unfavourable end of its interval meets the limit, so a
+point estimate alone never passes. With intervals at confidence 0.95 a candidate truly equal to the baseline passes
+`beats_baseline` in about 2.5 of 100 cases, and one truly worse than the champion by exactly the margin passes
+`not_worse_than_champion` as rarely (see `evaluation.paired_bootstrap`; `scripts/bench gate` shows it by simulation).
+Limits on calibration, robustness, fairness and flips describe a version and compare it with nothing: there the value
+counts, and the sentence tells its interval.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from itertools import product
+from typing import Any
+
+from tidegate.domain.evaluation.evaluation import Estimate, Evaluation
+
+MIN_CLUSTERS = (
+    20  # an interval from fewer clusters is a guess (Cameron, Gelbach and Miller 2008, R. E. Stat. 90:414-427)
+)
+MAX_UNDEFINED_SHARE = 0.01  # leaving out more resamples than that would move the tails of 2.5 % it is judged by
+MIN_TAIL_RESAMPLES = 5  # fewer replicates beyond an end of the interval do not place that end
+_MIB = 1 << 20
+_LISTED = 5  # slices named in a sentence
+_MEASURES = ("demographic_parity", "equal_opportunity", "equalized_odds")
+_RATE = {
+    "positive_rate": "the share of positive decisions is",
+    "true_positive_rate": "the true positive rate is",
+    "false_positive_rate": "the false positive rate is",
+}
+_BASE = {
+    "demographic_parity": "enough rows",
+    "equal_opportunity": "enough positive rows",
+    "equalized_odds": "enough positive and negative rows",
+}
+
+
+class Outcome(StrEnum):
+    """What a check can say."""
+
+    PASS = "pass"  # noqa: S105  an outcome, no password
+    FAIL = "fail"
+    INSUFFICIENT_DATA = "insufficient_data"  # cannot be judged; never a pass
+    NOT_APPLICABLE = "not_applicable"  # nothing was demanded
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a version with such an outcome is rejected."""
+        return self in {Outcome.FAIL, Outcome.INSUFFICIENT_DATA}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the spec demands. `metric_target` is the least value for a metric where more is better, else the greatest.
+
+    `margin` and `robustness_loss` are in units of the metric; `latency_p99_ms` is for a single row; `flips` is a share
+    of the rows; `group_differences` are the largest allowed ones, by measure (see `domain.fairness`).
+    """
+
+    margin: float
+    min_rows: int
+    latency_p99_ms: float
+    load_ms: float
+    artifact_mib: float
+    metric_target: float | None = None
+    group_differences: Mapping[str, float] = field(default_factory=dict)
+    calibration_error: float | None = None
+    robustness_loss: float | None = None
+    flips: float | None = None
+    cost_per_1000_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One demand and what was found. `value` with `low` and `high` is what was compared with `limit`."""
+
+    name: str
+    outcome: Outcome
+    statement: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The gate's answer."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """True when no check failed and none had too little data."""
+        return not any(check.outcome.blocks for check in self.checks)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the version is rejected, in sentences; empty when it is accepted."""
+        return tuple(check.statement for check in self.checks if check.outcome.blocks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, as reports carry it."""
+        return {
+            "accepted": self.accepted,
+            "checks": [asdict(check) | {"outcome": check.outcome.value} for check in self.checks],
+            "reasons": list(self.reasons),
+        }
+
+
+def decide(evaluation: Evaluation, policy: Policy) -> Verdict:
+    """Hold every check of `CHECKS` against the evaluation."""
+    return Verdict(tuple(check(evaluation, policy) for check in CHECKS))
+
+
+def enough_rows(evaluation: Evaluation, policy: Policy) -> Check:
+    """Whether the holdout can carry a verdict at all: rows, clusters, resamples that define the metric."""
+    gaps = _gaps(evaluation, policy)
+    outcome = Outcome.INSUFFICIENT_DATA if gaps else Outcome.PASS
+    drawn = "" if evaluation.resample_by == "row" else f" in {evaluation.clusters:,} {evaluation.resample_by}s"
+    enough = f"the holdout has {evaluation.rows:,} rows{drawn}; at least {policy.min_rows:,} rows are needed"
+    statement = "; ".join(gaps) or enough
+    return Check("enough_rows", outcome, statement, value=evaluation.rows, limit=policy.min_rows)
+
+
+def beats_baseline(evaluation: Evaluation, policy: Policy) -> Check:
+    """The candidate must be shown to be better than a rule without learning."""
+    gain = evaluation.gain_over_baseline
+    statement = _comparison(evaluation, gain, f"the baseline ({evaluation.baseline.rule})")
+    if _gaps(evaluation, policy):
+        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+    elif gain.low > 0:
+        outcome, verdict = Outcome.PASS, ""
+    elif gain.high < 0:
+        outcome, verdict = Outcome.FAIL, "it is worse than a rule without learning"
+    else:
+        outcome, verdict = Outcome.FAIL, "it is not shown to be better than a rule without learning"
+    return _judged("beats_baseline", outcome, _joined(statement, verdict), gain, limit=0.0)
+
+
+def not_worse_than_champion(evaluation: Evaluation, policy: Policy) -> Check:
+    """The candidate must be shown not to be worse than what serves now by more than the margin."""
+    name, champion, gain = "not_worse_than_champion", evaluation.champion, evaluation.gain_over_champion
+    if champion is None:
+        return Check(name, Outcome.NOT_APPLICABLE, "no version serves yet")
+    rival = f"version {champion.version}"
+    if gain is None:
+        statement = f"{rival} serves and could not be scored on this holdout: {champion.problem}"
+        return Check(name, Outcome.FAIL, statement, limit=-policy.margin)
+    statement = _comparison(evaluation, gain, rival)
+    if champion.seen_rows:
+        statement += f" ({champion.seen_rows:,} of the {evaluation.rows:,} rows were in that version's training data)"
+    allowed = f"the margin is {policy.margin:g}" if policy.margin else "no margin is allowed"
+    if _gaps(evaluation, policy):
+        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+    elif gain.low > -policy.margin:
+        outcome, verdict = Outcome.PASS, allowed if gain.low <= 0 else ""
+    elif gain.high < -policy.margin:
+        outcome, verdict = Outcome.FAIL, f"it is worse; {allowed}"
+    elif gain.low < 0:
+        outcome, verdict = Outcome.FAIL, f"it may be worse by {_plain(-gain.low, gain)}; {allowed}"
+    else:
+        outcome, verdict = Outcome.FAIL, f"it is not shown to be better; {allowed}"
+    return _judged(name, outcome, _joined(statement, verdict), gain, limit=-policy.margin)
+
+
+def metric_target(evaluation: Evaluation, policy: Policy) -> Check:
+    """The unfavourable end of the metric's interval must reach the target, since the holdout is only a sample."""
+    name, found, target = "metric_target", evaluation.candidate, policy.metric_target
+    if target is None:
+        return Check(name, Outcome.NOT_APPLICABLE, f"no target is set for {evaluation.metric}")
+    if evaluation.higher_is_better:
+        end, side, best, reached, bound = found.low, "lower", found.high, found.low >= target, "at least"
+    else:
+        end, side, best, reached, bound = found.high, "upper", found.low, found.high <= target, "at most"
+    missed = best < target if evaluation.higher_is_better else best > target
+    statement = f"{evaluation.metric} {_interval(found)} is to be {bound} {target:g}"
+    if _gaps(evaluation, policy):
+        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+    elif reached:
+        outcome, verdict = Outcome.PASS, f"the {side} end of the interval, the one that counts, reaches it"
+    elif missed:
+        outcome, verdict = Outcome.FAIL, "the whole interval misses it"
+    else:
+        outcome, verdict = Outcome.FAIL, f"the {side} end, {_plain(end, found)}, does not reach it, so it is not shown"
+    return _judged(name, outcome, _joined(statement, verdict), found, limit=target)
+
+
+def parity(evaluation: Evaluation, _: Policy) -> Check:
+    """What serves must score as what was trained. Rows whose label flips within the tolerance are told, not judged:
+    a score that is a tie in one arithmetic may lie a rounding error beside the threshold in the other."""
+    found = evaluation.parity
+    within = found.max_difference <= found.tolerance
+    what = "values" if found.flips is None else "scores"
+    differ = f"ONNX and scikit-learn {what} differ by at most {found.max_difference:.2g} on {found.rows:,} rows"
+    match found.flips:
+        case None:
+            statement = f"{differ} (tolerance {found.tolerance:g}; values beyond 1 are compared by the share of them)"
+        case 0:
+            statement = f"{differ} (tolerance {found.tolerance:g}); no row changes its label"
+        case 1:
+            statement = f"{differ} (tolerance {found.tolerance:g}); 1 row changes its label"
+        case flips:
+            statement = f"{differ} (tolerance {found.tolerance:g}); {flips:,} rows change their label"
+    outcome = Outcome.PASS if within else Outcome.FAIL
+    return Check("parity", outcome, statement, value=found.max_difference, limit=found.tolerance)
+
+
+def latency_p99(evaluation: Evaluation, policy: Policy) -> Check:
+    """Single-row scoring time."""
+    found, limit = evaluation.latency_ms, policy.latency_p99_ms
+    statement = f"scoring one row takes {found.p50:.3g} ms (p50) and {found.p99:.3g} ms (p99) of {limit:g} ms allowed"
+    return _limited("latency_p99", statement, found.p99, limit)
+
+
+def load_time(evaluation: Evaluation, policy: Policy) -> Check:
+    """Time from bytes to a session that can score; a cold start pays it."""
+    statement = f"loading takes {evaluation.load_ms:.3g} ms of {policy.load_ms:g} ms allowed"
+    return _limited("load_time", statement, evaluation.load_ms, policy.load_ms)
+
+
+def artifact_size(evaluation: Evaluation, policy: Policy) -> Check:
+    """Size of the artifact in MiB."""
+    size = evaluation.artifact_bytes / _MIB
+    statement = f"the artifact has {size:.3g} MiB of {policy.artifact_mib:g} MiB allowed"
+    return _limited("artifact_size", statement, size, policy.artifact_mib)
+
+
+def cost(evaluation: Evaluation, policy: Policy) -> Check:
+    """What 1,000 requests of one row would cost if each took as long as the slowest of a hundred to score."""
+    name, found, limit = "cost", evaluation.sections.get("cost"), policy.cost_per_1000_usd
+    if found is None:
+        return Check(name, Outcome.NOT_APPLICABLE, "the cost was not estimated")
+    usd = found["per_1000_usd"]
+    statement = (
+        f"1,000 predictions are estimated to cost {usd:.3g} USD: {evaluation.latency_ms.p99:.3g} ms of scoring each at "
+        f"{found['memory_mb']:g} MB, and the requests"
+    )
+    if limit is None:
+        return Check(name, Outcome.NOT_APPLICABLE, statement, value=usd)
+    return _limited(name, f"{statement} ({limit:g} USD is allowed)", usd, limit)
+
+
+def fallback(evaluation: Evaluation, _: Policy) -> Check:
+    """What answers when no version can, on the same rows. Told, not judged: it is what people declared."""
+    name, found = "fallback", evaluation.sections.get("fallback")
+    if found is None:
+        return Check(name, Outcome.NOT_APPLICABLE, "the fallback was not evaluated")
+    estimate, gain = (Estimate(part["value"], part["low"], part["high"]) for part in (found, found["gain"]))
+    statement = (
+        f"when no version can answer, {found['rule']} does: {evaluation.metric} {_interval(estimate)}; "
+        f"the candidate gains {_interval(gain)} over it"
+    )
+    return Check(name, Outcome.NOT_APPLICABLE, statement, estimate.value, estimate.low, estimate.high)
+
+
+def business_rules(evaluation: Evaluation, _: Policy) -> Check:
+    """Share of the candidate's answers that the fallback would replace. Told, not judged: serving replaces them."""
+    name, found = "business_rules", evaluation.sections.get("rules")
+    if found is None or not found["by_rule"]:
+        return Check(name, Outcome.NOT_APPLICABLE, "no business rules are declared")
+    rows, total = found["rows"]["candidate"], found["holdout_rows"]
+    share = rows / total if total else 0.0
+    listed = ", ".join(f"{rule['name']} {rule['candidate']:,}" for rule in found["by_rule"] if rule["candidate"])
+    statement = f"{rows:,} of {total:,} answers ({100 * share:.3g} %) break a business rule"
+    statement += f" ({listed}); the fallback answers in their place" if rows else ""
+    if found["rows"]["fallback"]:
+        statement += f"; the fallback itself would break one on {found['rows']['fallback']:,} rows"
+    return Check(name, Outcome.NOT_APPLICABLE, statement, value=share)
+
+
+def calibration(evaluation: Evaluation, policy: Policy) -> Check:
+    """How far probabilities lie from what comes true; of a regression, how many outcomes its intervals hold (told)."""
+    name, found = "calibration", evaluation.sections.get("calibration")
+    if found is not None:
+        error, brier = (Estimate(**found[part]) for part in ("ece", "brier"))
+        statement = f"the expected calibration error is {_interval(error)}, the Brier score {_interval(brier)}"
+        return _weighed(name, statement, error, evaluation, policy, limit=policy.calibration_error)
+    given = evaluation.sections.get("residuals", {}).get("interval")
+    if given is None:
+        return Check(name, Outcome.NOT_APPLICABLE, "there are no probabilities or intervals to judge")
+    share = Estimate(**given["coverage"])
+    statement = (
+        f"intervals of {given['level']:g} hold {_interval(share)} of the outcomes; they are {given['width']:.4g} wide"
+    )
+    return Check(name, Outcome.NOT_APPLICABLE, statement, share.value, share.low, share.high)
+
+
+def robustness(evaluation: Evaluation, policy: Policy) -> Check:
+    """What is lost when one feature is missing, of those that a request may leave out."""
+    name = "robustness"
+    found = [each for each in evaluation.sections.get("robustness", {}).get("missing", ()) if each["allowed"]]
+    if not found:
+        return Check(name, Outcome.NOT_APPLICABLE, "no feature may be missing from a request")
+    silent = [each["feature"] for each in found if "unscored" in each]
+    if silent:
+        outcome = Outcome.NOT_APPLICABLE if policy.robustness_loss is None else Outcome.FAIL
+        listed = ", ".join(silent)
+        return Check(name, outcome, f"requests may leave out {listed}, and the model gives no score without it")
+    worst = max(found, key=lambda each: float(each["drop"]))
+    loss = Estimate(worst["drop"], worst["low"], worst["high"])
+    which = "the only feature" if len(found) == 1 else f"the most of the {len(found):,} features"
+    statement = (
+        f"without {worst['feature']} {evaluation.metric} is worse by {_interval(loss)}, {which} that may be missing"
+    )
+    return _weighed(name, statement, loss, evaluation, policy, limit=policy.robustness_loss)
+
+
+def flips(evaluation: Evaluation, policy: Policy) -> Check:
+    """Decisions that change when nothing but a sensitive feature does; the column with the most counts."""
+    name, found = "flips", evaluation.sections.get("flips", ())
+    changed = {each["column"]: Estimate(**each["changed"]) for each in found if "changed" in each}
+    sentences = [f"{column} alone changes {_interval(share)} of the decisions" for column, share in changed.items()]
+    sentences += [f"{each['column']}: {each['problem']}" for each in found if "problem" in each]
+    statement = "; ".join(sentences) or "no sensitive column to change is declared"
+    if not changed:
+        return Check(name, Outcome.NOT_APPLICABLE, statement)
+    most = max(changed.values(), key=lambda share: share.value)
+    return _weighed(name, statement, most, evaluation, policy, limit=policy.flips)
+
+
+def slices(evaluation: Evaluation, policy: Policy) -> Check:
+    """No declared slice may be shown to be worse than the champion beyond the margin.
+
+    The whole holdout must show that a candidate is not worse; a slice, which has fewer rows, fails a candidate only by
+    showing that it is. The intervals hold for all slices together, so that a candidate that is worse nowhere fails here
+    in at most (1 - confidence) / 2 of all cases, however many slices there are.
+    """
+    name, champion = "slices", evaluation.champion
+    parts: list[dict[str, Any]] = evaluation.sections.get("slices", [])
+    found = _found_slices(evaluation)
+    if not parts:
+        return Check(name, Outcome.NOT_APPLICABLE, f"no slices are declared{found}")
+    judged = [part for part in parts if not part["too_few"]]
+    lacking = _too_few(parts)
+    if not judged:
+        statement = f"no slice can be judged{lacking}; hold out more rows, or declare coarser slices{found}"
+        return Check(name, Outcome.INSUFFICIENT_DATA, statement)
+    compared = [part for part in judged if part["gain_over_champion"] is not None]
+    if champion is None or not compared:
+        side = min if evaluation.higher_is_better else max
+        last = side(judged, key=lambda part: part["metric"]["value"])
+        why = f"version {champion.version} could not be scored" if champion else "no version serves yet"
+        worst = f"{evaluation.metric} is worst on {_place(last)}: {_interval(_estimate(last['metric']))}"
+        statement = f"{why}; of {len(judged):,} slices {worst}{lacking}{found}"
+        return Check(name, Outcome.NOT_APPLICABLE, statement)
+    allowed = f"the margin is {policy.margin:g}" if policy.margin else "no margin is allowed"
+    compared = sorted(compared, key=lambda part: part["gain_over_champion"]["high"])
+    worse = [part for part in compared if part["gain_over_champion"]["high"] < -policy.margin]
+    if worse:
+        outcome, shown, verdict = Outcome.FAIL, worse[:_LISTED], f"worse in {len(worse):,} of {len(compared):,} slices"
+    else:
+        outcome, shown = Outcome.PASS, compared[:1]
+        verdict = f"not shown to be worse in any of {len(compared):,} slices, least good"
+    told = "; ".join(
+        f"on {_place(part)} "
+        + _comparison(
+            replace(evaluation, candidate=_estimate(part["metric"])),
+            _estimate(part["gain_over_champion"]),
+            f"version {champion.version}",
+        )
+        for part in shown
+    )
+    statement = f"{verdict} {told} ({allowed}; intervals for all slices together){lacking}{found}"
+    return _judged(name, outcome, statement, _estimate(shown[0]["gain_over_champion"]), limit=-policy.margin)
+
+
+def fairness(evaluation: Evaluation, policy: Policy) -> Check:
+    """The differences between groups, each against its limit. The difference itself is compared, as laws and policies
+    speak of it; the interval says how sure it is."""
+    name, found = "fairness", evaluation.sections.get("fairness", {})
+    if not found:
+        return Check(name, Outcome.NOT_APPLICABLE, "no sensitive columns are declared")
+    limits = policy.group_differences
+    if not limits:
+        told = [
+            _group_difference(column, measure, groups[measure])
+            for column, groups in found.items()
+            for measure in _MEASURES
+            if groups[measure]
+        ]
+        listed = "; ".join(told) or f"see the groups of {', '.join(found)} in the report"
+        return Check(name, Outcome.NOT_APPLICABLE, f"no limit is set: {listed}")
+    demands = list(product(found, limits))
+    judged = [(column, measure) for column, measure in demands if found[column][measure]]
+    judged.sort(key=lambda each: found[each[0]][each[1]]["value"] / limits[each[1]], reverse=True)
+    gaps = [
+        f"{_words(measure)} of {column} cannot be judged: fewer than two groups have {_BASE[measure]}"
+        for column, measure in demands
+        if not found[column][measure]
+    ]
+    told = [
+        f"{_group_difference(column, measure, found[column][measure])}, {limits[measure]:g} is allowed"
+        for column, measure in judged
+    ]
+    statement = "; ".join([*told, *gaps])
+    if not judged:
+        return Check(name, Outcome.INSUFFICIENT_DATA, statement)
+    column, measure = judged[0]
+    most, limit = _estimate(found[column][measure]), limits[measure]
+    kept = Outcome.INSUFFICIENT_DATA if gaps else Outcome.PASS
+    return _judged(name, Outcome.FAIL if most.value > limit else kept, statement, most, limit=limit)
+
+
+CHECKS: tuple[Callable[[Evaluation, Policy], Check], ...] = (
+    enough_rows,
+    beats_baseline,
+    not_worse_than_champion,
+    metric_target,
+    parity,
+    latency_p99,
+    load_time,
+    artifact_size,
+    cost,
+    fallback,
+    business_rules,
+    calibration,
+    robustness,
+    flips,
+    slices,
+    fairness,
+)
+
+
+def _gaps(evaluation: Evaluation, policy: Policy) -> list[str]:
+    """What the evidence lacks to be judged by, in sentences."""
+    gaps = []
+    if evaluation.rows < policy.min_rows:
+        gaps.append(f"the holdout has {evaluation.rows:,} rows; at least {policy.min_rows:,} are needed")
+    if evaluation.clusters < MIN_CLUSTERS:
+        unit = evaluation.resample_by
+        gaps.append(f"the holdout has {evaluation.clusters:,} {unit}s; at least {MIN_CLUSTERS} are needed")
+    if evaluation.undefined_resamples > MAX_UNDEFINED_SHARE * evaluation.resamples:
+        gaps.append(
+            f"{evaluation.metric} was undefined in {evaluation.undefined_resamples:,} of {evaluation.resamples:,} "
+            f"resamples; the holdout has too few rows of a class (or too little variety)"
+        )
+    needed = math.ceil(2 * MIN_TAIL_RESAMPLES / (1 - evaluation.confidence) - 1e-9)
+    if evaluation.resamples < needed:
+        gaps.append(
+            f"{evaluation.resamples:,} resamples do not carry a {100 * evaluation.confidence:g} % interval; "
+            f"set gate.resamples to {needed:,} or more"
+        )
+    return gaps
+
+
+def _judged(name: str, outcome: Outcome, sentence: str, found: Estimate, *, limit: float) -> Check:
+    return Check(name, outcome, sentence, found.value, found.low, found.high, limit)
+
+
+def _joined(statement: str, verdict: str) -> str:
+    return f"{statement}: {verdict}" if verdict else statement
+
+
+def _limited(name: str, statement: str, value: float, limit: float) -> Check:
+    return Check(name, Outcome.PASS if value <= limit else Outcome.FAIL, statement, value=value, limit=limit)
+
+
+def _weighed(
+    name: str, statement: str, found: Estimate, evaluation: Evaluation, policy: Policy, *, limit: float | None
+) -> Check:
+    """Against a limit that the value itself has to keep; its interval is told. Without a limit all is only told."""
+    if limit is None:
+        return Check(name, Outcome.NOT_APPLICABLE, statement, found.value, found.low, found.high)
+    statement += f" (at most {limit:g} is allowed)"
+    if _gaps(evaluation, policy):
+        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+    elif found.value <= limit:
+        outcome, verdict = Outcome.PASS, "the value, which is what counts, keeps the limit"
+    else:
+        outcome, verdict = Outcome.FAIL, "the value, which is what counts, is above the limit"
+    return _judged(name, outcome, _joined(statement, verdict), found, limit=limit)
+
+
+def _comparison(evaluation: Evaluation, gain: Estimate, rival: str) -> str:
+    """ "roc_auc 0.742 [0.731, 0.753] is 0.066 [0.055, 0.077] above the baseline (prior)"."""
+    subject = f"{evaluation.metric} {_interval(evaluation.candidate)}"
+    if gain.low == gain.value == gain.high == 0:
+        return f"{subject} is the same as that of {rival}"
+    ahead = gain.value >= 0
+    shown = gain if ahead else Estimate(-gain.value, -gain.high, -gain.low)
+    direction = "above" if ahead == evaluation.higher_is_better else "below"
+    less = "" if evaluation.higher_is_better else " (less is better)"
+    return f"{subject} is {_interval(shown)} {direction} {rival}{less}"
+
+
+def _place(part: Mapping[str, Any]) -> str:
+    """ "carrier EV (1,234 rows)"."""
+    return f"{part['column']} {part['value']} ({part['rows']:,} rows)"
+
+
+def _too_few(parts: Sequence[Mapping[str, Any]]) -> str:
+    few = [part for part in parts if part["too_few"]]
+    if not few:
+        return ""
+    listed = ", ".join(f"{part['column']} {part['value']} ({part['lacking']})" for part in few[:_LISTED])
+    more = f" and {len(few) - _LISTED:,} more" if len(few) > _LISTED else ""
+    return f"; too little data to judge {listed}{more}"
+
+
+def _found_slices(evaluation: Evaluation) -> str:
+    """Told, not judged: where outcomes are harder to foretell, every model loses more."""
+    confirmed = [part for part in evaluation.sections.get("found", []) if part["confirmed"]]
+    if not confirmed:
+        return ""
+    listed = ", ".join(
+        f"{part['words']} (loss {_interval(_estimate(part['loss_over_rest']))} above the rest)" for part in confirmed
+    )
+    return f"; found to err more where {listed}"
+
+
+def _group_difference(column: str, measure: str, difference: Mapping[str, Any]) -> str:
+    """ "equal opportunity of sex: the true positive rate is 0.120 [0.100, 0.140] higher for M than for F"."""
+    rate, high, low = _RATE[difference["rate"]], difference["highest"], difference["lowest"]
+    return f"{_words(measure)} of {column}: {rate} {_interval(_estimate(difference))} higher for {high} than for {low}"
+
+
+def _words(measure: str) -> str:
+    return measure.replace("_", " ")
+
+
+def _estimate(part: Mapping[str, Any]) -> Estimate:
+    return Estimate(part["value"], part["low"], part["high"])
+
+
+def _interval(estimate: Estimate) -> str:
+    value, low, high = (_plain(part, estimate) for part in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _plain(number: float, estimate: Estimate) -> str:
+    """As many decimals as the interval is sure of, and enough to tell its ends from zero."""
+    width = estimate.high - estimate.low
+    decimals = 3 if width <= 0 else min(6, max(0, 1 - math.floor(math.log10(width))))
+    while decimals < 6 and any(end != 0 and round(end, decimals) == 0 for end in (estimate.low, estimate.high)):
+        decimals += 1
+    return f"{round(number, decimals) + 0.0:,.{decimals}f}"

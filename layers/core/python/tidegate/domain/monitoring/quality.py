@@ -1,0 +1,475 @@
+"""Live quality: the metric where labels have arrived, what it is expected to be where they have not, and bias.
+
+Every number has an interval and is held against one from the design phase. What is judged is the difference of the two,
+with an interval made of both (`difference`): a wide live interval alone does not condemn, nor does a lucky holdout.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from itertools import combinations
+from statistics import NormalDist
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.domain.evaluation.evaluation import (
+    CANDIDATE,
+    HIGHER_IS_BETTER,
+    Arm,
+    Estimate,
+    metric_value,
+    paired_bootstrap,
+)
+from tidegate.domain.evaluation.gate import MAX_UNDEFINED_SHARE, MIN_CLUSTERS
+from tidegate.domain.profiles.profile import quantile_edges
+from tidegate.domain.serving.capture import MASK
+from tidegate.kernel.errors import DataCheckError
+
+NO_CONCEPT_DRIFT = "assumes that the same inputs still have the same outcomes (no concept drift)"
+_SIMULATIONS = 200  # a standard deviation is then known to 5 %
+_SIMULATED_ROWS = 20_000
+_BIN_ROWS = 50  # holdout rows in a bin of scores, at least
+_MOST_BINS = 20
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+
+
+class Outcome(StrEnum):
+    """What was found."""
+
+    WITHIN = "within"  # not shown to be beyond what was promised
+    BEYOND = "beyond"
+    INSUFFICIENT_DATA = "insufficient_data"
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A metric on live traffic beside its design-phase value. `gain` is live minus design, positive when better; None
+    where nothing could be computed. `assumption` is empty where labels were used."""
+
+    metric: str
+    outcome: Outcome
+    statement: str
+    rows: int
+    design: Estimate
+    live: Estimate | None = None
+    gain: Estimate | None = None
+    assumption: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+def difference(one: Estimate, other: Estimate) -> Estimate:
+    """Interval of the difference of two independent estimates, from theirs, at the same confidence; they need not be
+    symmetric (Zou and Donner 2008, "Construction of confidence limits about effect measures", Statistics in Medicine
+    27:1693-1702)."""
+    value = one.value - other.value
+    return Estimate(
+        value,
+        value - math.hypot(one.value - one.low, other.high - other.value),
+        value + math.hypot(one.high - one.value, other.value - other.low),
+    )
+
+
+def live_quality(
+    metric: str,
+    target: Array,
+    scores: Array,
+    design: Estimate,
+    *,
+    margin: float = 0.0,
+    min_rows: int = 500,
+    cluster: Array | None = None,
+    positive: int = 1,
+    threshold: float = 0.5,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Quality:
+    """The metric of labelled predictions, with a bootstrap interval (see `evaluation.paired_bootstrap`).
+
+    BEYOND when the metric is shown to be worse than in the design phase by more than `margin`: a model that is not is
+    called so in about (1 - confidence) / 2 of windows. Pass rows whose labels are mature only (see `maturity`): those
+    labelled first are seldom like the others.
+
+    Args:
+        target: as in `metric_value` [n].
+        scores: as in `metric_value` [n, classes].
+        design: value and interval on the gate's holdout, at the same confidence.
+        cluster: rows of one value share their luck (a day, a group) [n].
+    """
+    rows = len(target)
+    clusters = rows if cluster is None else len(np.unique(cluster))
+    if rows < min_rows or clusters < MIN_CLUSTERS:
+        short = f"{rows:,} labelled predictions" if rows < min_rows else f"labels of {clusters} days or groups"
+        needed = min_rows if rows < min_rows else MIN_CLUSTERS
+        statement = f"{metric}: {short}; at least {needed:,} are needed"
+        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design)
+    arms = {CANDIDATE: Arm(np.asarray(scores), threshold)}
+    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed, "positive": positive}
+    try:
+        found = paired_bootstrap(metric, np.asarray(target), arms, cluster=cluster, **options)
+    except DataCheckError as error:
+        return Quality(metric, Outcome.INSUFFICIENT_DATA, error.message, rows, design)
+    if found.undefined_resamples > MAX_UNDEFINED_SHARE * resamples:
+        statement = f"{metric}: the labels of {rows:,} predictions have too few rows of a class for an interval"
+        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design)
+    source = f"{rows:,} labelled predictions"
+    return _held_against(metric, found.arms[CANDIDATE], design, margin=margin, rows=rows, source=source)
+
+
+def expected_quality(
+    metric: str,
+    probabilities: Array,
+    design: Estimate,
+    *,
+    margin: float = 0.0,
+    min_rows: int = 500,
+    positive: int = 1,
+    threshold: float = 0.5,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Quality:
+    """What a classifier's metric is expected to be, from its own probabilities, without any label.
+
+    Confidence-based performance estimation (Kivimäki et al. 2025, "Performance estimation in binary classification
+    using calibrated confidence", arXiv:2505.05295; NannyML's CBPE): a row of probability p counts as p of a positive
+    and 1 - p of a negative, which gives the expected confusion matrix at every threshold. Right only for calibrated
+    probabilities, and while the same inputs have the same outcomes. The interval has the spread of the metric over
+    drawn rows and labels drawn for them; beyond 20,000 rows it is taken from as many and scaled.
+
+    Args:
+        metric: accuracy, log_loss, brier, roc_auc or average_precision; the first two for any number of classes.
+        probabilities: of every row [n, classes].
+
+    Raises:
+        ValueError: the metric cannot be expected from probabilities.
+    """
+    if metric not in _EXPECTED:
+        raise ValueError(f"{metric} cannot be expected from probabilities; one of {', '.join(_EXPECTED)}")
+    rows = len(probabilities)
+    if rows < min_rows:
+        statement = f"{metric}: {rows:,} predictions; at least {min_rows:,} are needed"
+        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+    given = np.asarray(probabilities, dtype=np.float64)
+    value = _EXPECTED[metric](given, positive, threshold)
+    spread = _spread_of(metric, given, positive, threshold, seed)
+    if math.isnan(value) or math.isnan(spread):
+        statement = f"{metric}: the probabilities expect rows of one class only"
+        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+    live = _around(value, spread, confidence)
+    source = f"expected from the probabilities of {rows:,} predictions without labels"
+    told = {"source": source, "assumption": NO_CONCEPT_DRIFT}
+    return _held_against(metric, live, design, margin=margin, rows=rows, **told)
+
+
+@dataclass(frozen=True, slots=True)
+class LossByScore:
+    """What a regression's loss was on the holdout, by bins of its score: rows, mean and variance of the loss in each.
+
+    Direct loss estimation (NannyML's DLE learns the loss with a boosted tree over all features) with the smallest model
+    that can be served: a step function of the score. It sees that live scores lie where the model errs more; a change
+    of the inputs that leaves the scores alone it does not see.
+    """
+
+    metric: str
+    edges: tuple[float, ...]
+    rows: tuple[int, ...]
+    mean: tuple[float, ...]
+    variance: tuple[float, ...]
+
+    @classmethod
+    def learn(cls, metric: str, target: Array, score: Array) -> Self:
+        """From the holdout: numbers and scores [n]. `metric` is mae or rmse.
+
+        Raises:
+            ValueError: another metric, or no rows.
+        """
+        if metric not in {"mae", "rmse"} or not len(target):
+            raise ValueError(
+                f"losses are learned for mae and rmse, from at least one row; not {metric} of {len(target)}"
+            )
+        error = np.abs(np.asarray(score, dtype=np.float64) - target)
+        loss = error if metric == "mae" else error**2
+        bins = max(1, min(_MOST_BINS, len(loss) // _BIN_ROWS))
+        edges = quantile_edges(score, bins)[1:-1]
+        bin_of = _bin(score, edges)
+        rows = np.bincount(bin_of)
+        mean = np.bincount(bin_of, loss) / rows
+        variance = np.maximum(np.bincount(bin_of, loss**2) / rows - mean**2, 0.0)
+        return cls(metric, edges, tuple(rows.tolist()), tuple(mean.tolist()), tuple(variance.tolist()))
+
+    def expected(
+        self, score: Array, design: Estimate, *, margin: float = 0.0, min_rows: int = 500, confidence: float = 0.95
+    ) -> Quality:
+        """What the metric is expected to be on rows of these scores [n]. The interval has the spread of live rows and
+        that of the bins' means; it is normal for the mean loss, and its ends' roots for rmse."""
+        rows = len(score)
+        if rows < min_rows:
+            statement = f"{self.metric}: {rows:,} predictions; at least {min_rows:,} are needed"
+            return Quality(self.metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+        mean, variance = np.asarray(self.mean), np.asarray(self.variance)
+        share = np.bincount(_bin(score, self.edges), minlength=len(mean)) / rows
+        value = float(share @ mean)
+        sampling = float(share @ (variance + (mean - value) ** 2)) / rows
+        learning = float((share**2) @ (variance / np.maximum(np.asarray(self.rows) - 1, 1)))
+        live = _around(value, math.sqrt(sampling + learning), confidence)
+        if self.metric == "rmse":
+            live = Estimate(*(math.sqrt(max(end, 0.0)) for end in (live.value, live.low, live.high)))
+        source = f"expected from the scores of {rows:,} predictions without labels"
+        told = {"source": source, "assumption": NO_CONCEPT_DRIFT}
+        return _held_against(self.metric, live, design, margin=margin, rows=rows, **told)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {name: list(part) if isinstance(part, tuple) else part for name, part in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        parts = {name: tuple(part) for name, part in document.items() if name != "metric"}
+        return cls(metric=document["metric"], **parts)
+
+
+@dataclass(frozen=True, slots=True)
+class AgeGroup:
+    """Predictions from `from_hours` to below `to_hours` old (None: any older), and how many have a label."""
+
+    from_hours: float
+    to_hours: float | None
+    predictions: int
+    labelled: int
+
+    @property
+    def share(self) -> float | None:
+        """Share that is labelled; None without predictions."""
+        return self.labelled / self.predictions if self.predictions else None
+
+
+@dataclass(frozen=True, slots=True)
+class Maturity:
+    """How many predictions are labelled, by age from young to old."""
+
+    groups: tuple[AgeGroup, ...]
+
+    def mature_after_hours(self, share: float = 0.8) -> float | None:
+        """The age from which on every group has at least this share labelled; None when there is none."""
+        mature = None
+        for group in reversed(self.groups):
+            if group.share is None:
+                continue
+            if group.share < share:
+                break
+            mature = group.from_hours
+        return mature
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"groups": [asdict(group) | {"share": group.share} for group in self.groups]}
+
+
+def maturity(age_hours: Array, labelled: Array, limits: Sequence[float] = (1, 6, 24, 72, 168, 336, 720)) -> Maturity:
+    """Label maturity of predictions: their ages in hours [n], whether each has a label [n], and where groups end."""
+    group_of = np.searchsorted(np.asarray(limits, dtype=np.float64), age_hours, side="right")
+    predictions = np.bincount(group_of, minlength=len(limits) + 1)
+    known = np.bincount(group_of[np.asarray(labelled, dtype=bool)], minlength=len(limits) + 1)
+    starts = (0.0, *(float(limit) for limit in limits))
+    parts = zip(starts, (*starts[1:], None), predictions.tolist(), known.tolist(), strict=True)
+    return Maturity(tuple(AgeGroup(*part) for part in parts))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRate:
+    """Share of positive decisions in one group, with Wilson's interval at the audit's confidence; None below the floor
+    of rows."""
+
+    group: str
+    rows: int
+    positive: int
+    rate: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Demographic parity of decisions by one sensitive column. `difference` is between the groups `high` and `low`."""
+
+    column: str
+    outcome: Outcome
+    statement: str
+    limit: float
+    groups: tuple[GroupRate, ...]
+    left_out: int
+    high: str | None = None
+    low: str | None = None
+    difference: Estimate | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+def demographic_parity(
+    column: str,
+    groups: Sequence[str | None],
+    decisions: Array,
+    *,
+    limit: float = 0.1,
+    min_rows: int = 100,
+    confidence: float = 0.95,
+) -> Parity:
+    """Whether shares of positive decisions differ between groups by more than `limit`.
+
+    Intervals of rates are Wilson's (1927), those of differences Newcombe's hybrid of them (1998, "Interval estimation
+    for the difference between independent proportions", Statistics in Medicine 17:873-890). All pairs of groups are
+    compared and the confidence holds for all together (Bonferroni), so looking for the worst pair is allowed for: with
+    no pair beyond the limit, one is called so in at most 1 - confidence of windows.
+
+    Args:
+        groups: of each decision [n]; None and masked values are left out and counted.
+        decisions: whether each is positive [n].
+        min_rows: groups with fewer are listed and not compared.
+    """
+    known = [(group, bool(yes)) for group, yes in zip(groups, decisions, strict=True) if group not in {None, MASK}]
+    left_out = len(groups) - len(known)
+    names = np.asarray([group for group, _ in known], dtype=np.str_)
+    distinct, place = np.unique(names, return_inverse=True)
+    rows = np.bincount(place, minlength=len(distinct))
+    positive = np.bincount(place, [yes for _, yes in known], minlength=len(distinct)).astype(np.int64)
+    enough = int((rows >= min_rows).sum())
+    error = (1 - confidence) / max(enough * (enough - 1) // 2, 1)
+    found = tuple(
+        GroupRate(str(name), int(n), int(yes), _wilson(int(yes), int(n), 1 - error) if n >= min_rows else None)
+        for name, n, yes in zip(distinct, rows, positive, strict=True)
+    )
+    compared = [(group.group, group.rate) for group in found if group.rate is not None]
+    if len(compared) < 2:
+        masked = f"; {left_out:,} values are missing or masked" if left_out else ""
+        statement = (
+            f"{column}: {len(compared)} of {len(found)} groups have {min_rows:,} decisions or more; at least 2 are "
+            f"needed{masked}"
+        )
+        return Parity(column, Outcome.INSUFFICIENT_DATA, statement, limit, found, left_out)
+    pairs = [
+        (one, other, difference(rate, other_rate))
+        if rate.value >= other_rate.value
+        else (other, one, difference(other_rate, rate))
+        for (one, rate), (other, other_rate) in combinations(compared, 2)
+    ]
+    high, low, widest = max(pairs, key=lambda pair: (pair[2].low > limit, pair[2].value))
+    beyond = widest.low > limit
+    meaning = "more" if beyond else "not shown to be more"
+    statement = (
+        f"{column}: positive decisions are {100 * widest.value:.1f} points [{100 * widest.low:.1f}, "
+        f"{100 * widest.high:.1f}] more frequent for {high} than for {low}, {meaning} than the {100 * limit:g} allowed"
+    )
+    outcome = Outcome.BEYOND if beyond else Outcome.WITHIN
+    return Parity(column, outcome, statement, limit, found, left_out, high, low, widest)
+
+
+def _held_against(
+    metric: str, live: Estimate, design: Estimate, *, margin: float, rows: int, source: str, assumption: str = ""
+) -> Quality:
+    gain = difference(live, design) if HIGHER_IS_BETTER[metric] else difference(design, live)
+    worse = gain.high < -margin
+    allowed = f" by more than {margin:g}" if margin else ""
+    meaning = f"worse{allowed}" if worse else f"not shown to be worse{allowed}"
+    statement = (
+        f"{metric} {_interval(live)} ({source}), {_interval(design)} in the design phase: {meaning}"
+        f"{f'; {assumption}' if assumption else ''}"
+    )
+    outcome = Outcome.BEYOND if worse else Outcome.WITHIN
+    return Quality(metric, outcome, statement, rows, design, live, gain, assumption)
+
+
+def _bin(score: Array, edges: Sequence[float]) -> Array:
+    """Bin of each score, compared as float32 like the edges."""
+    return np.searchsorted(np.asarray(edges, dtype=np.float32), np.asarray(score, dtype=np.float32), side="left")
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.4g} [{estimate.low:.4g}, {estimate.high:.4g}]"
+
+
+def _around(value: float, spread: float, confidence: float) -> Estimate:
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    return Estimate(value, value - z * spread, value + z * spread)
+
+
+def _wilson(events: int, n: int, confidence: float) -> Estimate:
+    """Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22:209-212."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    rate = events / n
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return Estimate(rate, min(centre - half, rate), max(centre + half, rate))
+
+
+def _spread_of(metric: str, probabilities: Floats, positive: int, threshold: float, seed: int) -> float:
+    """Standard deviation of the metric over drawn rows, each with a label drawn from its probabilities; NaN when most
+    draws hold one class only."""
+    chance = np.random.default_rng(seed)
+    rows = min(len(probabilities), _SIMULATED_ROWS)
+    running = np.cumsum(probabilities, axis=1)
+    values = []
+    for _ in range(_SIMULATIONS):
+        drawn = chance.integers(0, len(probabilities), rows)
+        label = (chance.random(rows)[:, None] * running[drawn, -1:] >= running[drawn, :-1]).sum(axis=1)
+        try:
+            values.append(metric_value(metric, label, probabilities[drawn], positive=positive, threshold=threshold))
+        except DataCheckError:  # one class only
+            continue
+    if len(values) < _SIMULATIONS / 2:
+        return math.nan
+    return float(np.std(values, ddof=1)) * math.sqrt(rows / len(probabilities))
+
+
+def _expected_accuracy(probabilities: Floats, positive: int, threshold: float) -> float:
+    if probabilities.shape[1] == 2:
+        chance = probabilities[:, positive]
+        return float(np.where(chance >= threshold, chance, 1 - chance).mean())
+    return float(probabilities.max(axis=1).mean())
+
+
+def _expected_log_loss(probabilities: Floats, _: int, __: float) -> float:
+    edge = float(np.finfo(np.float64).eps)
+    return float(-(probabilities * np.log(np.clip(probabilities, edge, 1 - edge))).sum(axis=1).mean())
+
+
+def _expected_brier(probabilities: Floats, positive: int, _: float) -> float:
+    chance = probabilities[:, positive]
+    return float((chance * (1 - chance)).mean())
+
+
+def _expected_roc_auc(probabilities: Floats, positive: int, _: float) -> float:
+    """Share of (positive, negative) pairs in the right order, each row being both in part; ties count half."""
+    hits, misses = _by_score(probabilities[:, positive])
+    pairs = hits.sum() * misses.sum()
+    return float((hits * (np.cumsum(misses) - misses / 2)).sum() / pairs) if pairs else math.nan
+
+
+def _expected_average_precision(probabilities: Floats, positive: int, _: float) -> float:
+    hits, misses = (each[::-1] for each in _by_score(probabilities[:, positive]))
+    total = hits.sum()
+    precision = np.cumsum(hits) / np.cumsum(hits + misses)
+    return float((hits * precision).sum() / total) if total and misses.sum() else math.nan
+
+
+def _by_score(chance: Floats) -> tuple[Floats, Floats]:
+    """Expected positives and negatives at each distinct score, by rising score."""
+    score, rows = np.unique(chance, return_counts=True)
+    return score * rows, (1 - score) * rows
+
+
+_EXPECTED: Mapping[str, Callable[[Floats, int, float], float]] = {
+    "accuracy": _expected_accuracy,
+    "log_loss": _expected_log_loss,
+    "brier": _expected_brier,
+    "roc_auc": _expected_roc_auc,
+    "average_precision": _expected_average_precision,
+}

@@ -1,0 +1,195 @@
+"""The ledger: every change of what a model serves, one entry each, chained by hashes so that a later edit shows.
+
+An entry's `hash` is the SHA-256 of its canonical JSON: all fields but the hash itself, among them `previous_hash`, with
+sorted keys, no spaces, ASCII only and the time in UTC. The first entry follows `GENESIS`. The route keeps the newest
+hash, so entries that were cut off the end are missed too. What no chain can show: that somebody who may write rewrote
+every entry and the route. For that, heads are written to logs and answers, where they can be compared.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import Field, asdict, dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+GENESIS = ""
+ALL_BP = 10_000  # all requests, in basis points
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One change of what is served: who, when, which version, at what weight, why, approved by whom.
+
+    From this entry on `version` (None: the fallback) answers `weight_bp` basis points of the requests and
+    `previous_version` the rest, if there is one. While `killed` the fallback answers all of them.
+    """
+
+    model: str
+    seq: int
+    at: datetime
+    actor: str
+    action: str
+    version: int | None
+    previous_version: int | None
+    weight_bp: int
+    reason: str
+    killed: bool = False
+    run_id: str | None = None
+    approved_by: str | None = None
+    previous_hash: str = GENESIS
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A version (None: the fallback) and its part of the requests."""
+
+    version: int | None
+    weight_bp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Where a ledger is not what was written, and what is wrong there."""
+
+    seq: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A share at some moment, with the entry that gave it and whoever approved that version last."""
+
+    share: Share
+    entry: LedgerEntry
+    approved_by: str | None
+
+
+class Link(Protocol):
+    """An entry of a chain: a dataclass with these fields."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def model(self) -> str:
+        """Whose chain it is in."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """Its place, from 1."""
+        ...
+
+    @property
+    def at(self) -> datetime:
+        """When it was done."""
+        ...
+
+    @property
+    def previous_hash(self) -> str:
+        """Of the entry before."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """Its own."""
+        ...
+
+
+def digest(entry: Link) -> str:
+    """The hash (hex) that the entry must have."""
+    plain = {**asdict(entry), "at": entry.at.astimezone(UTC).isoformat()}
+    del plain["hash"]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def chain(entry: LedgerEntry, head: str) -> LedgerEntry:
+    """The entry as it follows the one whose hash is `head` (`GENESIS` for the first)."""
+    linked = replace(entry, previous_hash=head)
+    return replace(linked, hash=digest(linked))
+
+
+def verify(model: str, entries: Sequence[Link], head: str, keeper: str = "the route") -> Break | None:
+    """The first place where the ledger of a model is not one unbroken chain that ends at the keeper's `head`."""
+    previous = GENESIS
+    for seq, entry in enumerate(entries, 1):
+        problem = ""
+        if entry.seq != seq:
+            problem = f"entry {seq} is missing; entry {entry.seq} follows"
+        elif entry.hash != digest(entry):
+            problem = "its content is not what its hash was made of: it was changed"
+        elif entry.model != model:
+            problem = f"it is an entry of {entry.model}"
+        elif entry.previous_hash != previous:
+            problem = "it does not follow the entry before it: one of the two was replaced"
+        if problem:
+            return Break(seq, problem)
+        previous = entry.hash
+    if previous == head:
+        return None
+    known = next((entry.seq for entry in entries if entry.hash == head), 0)
+    if known or head == GENESIS:
+        return Break(known + 1, f"{keeper} ends at entry {known}: this one was added without a change of {keeper}")
+    return Break(len(entries) + 1, f"{keeper} names a newer entry: entries were cut off the end or all were replaced")
+
+
+def entry_at(entries: Sequence[LedgerEntry], moment: datetime) -> LedgerEntry | None:
+    """The entry in force at a moment; None before the first."""
+    return next((entry for entry in reversed(entries) if entry.at <= moment), None)
+
+
+def served_at(entries: Sequence[LedgerEntry], moment: datetime) -> tuple[Standing, ...]:
+    """What answered at a moment, and by which entry; empty before the first promotion."""
+    current = entry_at(entries, moment)
+    if current is None:
+        return ()
+    return tuple(_standing(share, entries[: entries.index(current) + 1], current) for share in _shares(current))
+
+
+def _shares(entry: LedgerEntry) -> tuple[Share, ...]:
+    if entry.killed:
+        return (Share(None, ALL_BP),)
+    rest = Share(entry.previous_version, ALL_BP - entry.weight_bp)
+    return tuple(share for share in (Share(entry.version, entry.weight_bp), rest) if share.weight_bp)
+
+
+def _standing(share: Share, entries: Sequence[LedgerEntry], current: LedgerEntry) -> Standing:
+    """Entries up to the current one; the fallback answers by the kill in force, a version by what last named it."""
+    if share.version is None:
+        killing = current
+        for entry in reversed(entries):
+            if not entry.killed:
+                break
+            killing = entry
+        return Standing(share, killing, killing.approved_by)
+    named = [entry for entry in entries if entry.version == share.version]
+    approvals = [entry.approved_by for entry in named if entry.approved_by]
+    return Standing(share, named[-1] if named else current, approvals[-1] if approvals else None)
+
+
+class Action(StrEnum):
+    """What a ledger entry says was done."""
+
+    FALLBACK = "fallback"  # the rule of a newer run answers, since no version does
+    SHADOW = "shadow"  # a version scores the same requests, its answers go nowhere
+    CANARY = "canary"  # a version on its way in gets a share
+    WITHDRAW = "withdraw"  # a version on its way in leaves
+    PROMOTE = "promote"  # a version became the champion
+    END_WATCH = "end_watch"  # the champion has proved itself: the holdback leaves
+    ROLLBACK = "rollback"  # a version that has served is the champion again, alone
+    KILL = "kill"  # the fallback answers everything
+    RESUME = "resume"  # the champion answers again
+    SPLIT = "split"  # a second version gets a fixed share
+    END_SPLIT = "end_split"  # the champion answers alone again
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who changes what is served, when and why; `actor` and `approved_by` are IAM ARNs."""
+
+    at: datetime
+    actor: str
+    reason: str
+    approved_by: str | None = None

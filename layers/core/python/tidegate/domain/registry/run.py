@@ -1,0 +1,109 @@
+"""A training run, from the request on, and the lease that it holds on its model.
+
+Plain frozen dataclasses: adapters store them, steps move them. Times are aware UTC datetimes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class RunStatus(StrEnum):
+    """Where a training run is. Those from ACCEPTED on are final."""
+
+    REQUESTED = "requested"  # recorded, its execution not yet seen to start
+    RUNNING = "running"  # a step is at work; `stage` says which
+    ACCEPTED = "accepted"  # registered as a version that passed the gate
+    REJECTED = "rejected"  # registered as a version that the gate turned away
+    FAILED = "failed"  # ended by a fault; no version exists
+    REPRODUCED = "reproduced"  # made a version again: the same artifact, the same numbers
+    DIFFERS = "differs"  # made a version again, and not all is equal
+
+    @property
+    def final(self) -> bool:
+        """A final run never changes again."""
+        return self not in {RunStatus.REQUESTED, RunStatus.RUNNING}
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run failed: the error's class name and a sentence for people."""
+
+    name: str
+    message: str
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRun:
+    """One fitted candidate: what was tried and how it scored on the validation rows."""
+
+    index: int
+    estimator: str
+    parameters: Mapping[str, Any]
+    metric: str
+    value: float
+    fit_seconds: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pass through the release state machine, recorded from the request on, also when it fails."""
+
+    model: str
+    run_id: str
+    status: RunStatus
+    spec_digest: str
+    dataset: str
+    requested_by: str
+    requested_at: datetime
+    seed: int
+    stage: str = "requested"
+    reason: str = "manual"
+    token: str | None = None
+    execution: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    dataset_version: str | None = None
+    exclusions: tuple[str, ...] = ()
+    code_version: str | None = None
+    lock_hash: str | None = None
+    candidates: tuple[CandidateRun, ...] = ()
+    selected: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    version: int | None = None
+    error: RunError | None = None
+    target_changes: tuple[str, ...] = ()  # its spec's targets against those of the champion's spec, in sentences
+    reproduces: int | None = None  # the version that this run makes again; it registers none itself
+
+
+# What a step may note of a running run besides its stage; everything else of it has its own way to change.
+RUN_FACTS = frozenset(
+    {
+        "artifacts",
+        "code_version",
+        "dataset_version",
+        "exclusions",
+        "execution",
+        "lock_hash",
+        "metrics",
+        "seed",
+        "selected",
+        "target_changes",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to change by a release what a model serves. One whose `until` is past keeps nobody out."""
+
+    model: str
+    run_id: str
+    holder: str
+    since: datetime
+    until: datetime

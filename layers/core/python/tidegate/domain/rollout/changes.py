@@ -1,0 +1,484 @@
+"""Which change of what is served is allowed, and what must be written together with it.
+
+Pure decisions on a route: nothing here touches a clock or a service.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tidegate.domain.registry.ledger import ALL_BP, Action, Cause, LedgerEntry, Share, chain
+from tidegate.domain.registry.route import CandidateRole, Route, Served
+from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.kernel.errors import ConflictError
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChange:
+    """A changed route with everything that must be written together with it: its ledger entry, and the new status of
+    each version (by number) whose status changes with it."""
+
+    route: Route
+    entry: LedgerEntry
+    statuses: Mapping[int, VersionStatus]
+
+
+def shares(route: Route) -> tuple[Share, ...]:
+    """Which versions answer, largest say first; a version of None is the fallback."""
+    if route.killed:
+        return (Share(None, ALL_BP),)
+    champion = route.champion.version if route.champion else None
+    if route.candidate is None or not route.candidate_bp:
+        return (Share(champion, ALL_BP),)
+    rest = Share(champion, ALL_BP - route.candidate_bp)
+    return (rest, Share(route.candidate.version, route.candidate_bp))
+
+
+def one_step_back(route: Route | None) -> int | None:
+    """The version that a rollback returns to when nobody names one: the champion, when another version is on trial
+    beside it, else the one that served before it."""
+    if route is None or route.champion is None:
+        return None
+    if route.shadow or (route.candidate and route.candidate_role is not CandidateRole.HOLDBACK):
+        return route.champion.version
+    return route.previous.version if route.previous else None
+
+
+def stand_in(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+    """Decide whether the fallback of a version's run answers while the model has no champion; None when it has one,
+    when a canary is under way, or when the fallback is that of this or of a newer run. (Promotion brings a version's
+    fallback with it.)"""
+    current = route or Route(version.model, revision=0)
+    ref, known = version.fallback, current.fallback
+    if ref is None or current.champion or current.candidate or (known is not None and known.run_id >= ref.run_id):
+        return None
+    changed = replace(current, fallback=ref, fields=known_fields(current, version))
+    return _change(current, changed, Action.FALLBACK, cause, {}, version=None, previous_version=None, run_id=ref.run_id)
+
+
+def overtaken(route: Route | None, version: Version, *, judged_against: int | None) -> str:
+    """Why an accepted version must not serve after all; empty when nothing speaks against it.
+
+    `judged_against` is the champion that the gate compared it with. When another one serves by now, nobody knows
+    whether the version is better than that one.
+    """
+    champion = route.champion.version if route and route.champion else None
+    if version.status is not VersionStatus.ACCEPTED or champion in {judged_against, version.number}:
+        return ""
+    before = "nothing served" if judged_against is None else f"version {judged_against} served"
+    now = "nothing serves" if champion is None else f"version {champion} serves"
+    return f"it was judged when {before}, and {now} now: train again"
+
+
+def shadow(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+    """Decide how `version` scores the same requests as the champion; None when it does.
+
+    Raises:
+        ConflictError: the version must not serve, or another one is on trial.
+    """
+    current = route or Route(version.model, revision=0)
+    if current.shadow and current.shadow.version == version.number:
+        return None
+    _demand_admitted(current, version)
+    champion = current.champion.version if current.champion else None
+    return _change(
+        current,
+        replace(current, shadow=version.served, fields=known_fields(current, version)),
+        Action.SHADOW,
+        cause,
+        {version.number: VersionStatus.CANDIDATE},
+        version=champion,
+        previous_version=None,
+        run_id=version.run_id,
+    )
+
+
+def canary(route: Route | None, version: Version, share_bp: int, cause: Cause) -> RouteChange | None:
+    """Decide how `version`, on its way in, gets a share of the requests; None when it has just that.
+
+    Without a champion the fallback answers the rest; the version's own when the model has none yet.
+
+    Raises:
+        ConflictError: the version must not serve, or another one is on trial.
+    """
+    current = route or Route(version.model, revision=0)
+    if current.candidate and current.candidate.version == version.number and current.candidate_bp == share_bp:
+        return None
+    _demand_admitted(current, version)
+    champion = current.champion.version if current.champion else None
+    changed = replace(
+        _alone(current),
+        candidate=version.served,
+        candidate_bp=share_bp,
+        candidate_role=CandidateRole.CANARY,
+        fallback=current.fallback or version.fallback,
+        fields=known_fields(current, version),
+    )
+    return _change(
+        current,
+        changed,
+        Action.CANARY,
+        cause,
+        {version.number: VersionStatus.CANDIDATE},
+        version=version.number,
+        previous_version=champion,
+        weight_bp=share_bp,
+        run_id=version.run_id,
+    )
+
+
+def withdraw(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+    """Decide how `version`, on its way in or shadowing, leaves; None when it is not on trial. What served before serves
+    all requests."""
+    if route is None or not _on_its_way_in(route, version.number):
+        return None
+    champion = route.champion.version if route.champion else None
+    return _change(
+        route,
+        _alone(route),
+        Action.WITHDRAW,
+        cause,
+        {version.number: VersionStatus.WITHDRAWN},
+        version=champion,
+        previous_version=version.number,
+        run_id=version.run_id,
+    )
+
+
+def end_watch(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+    """Decide how `version`, the champion, answers alone; None when nothing is held back beside it."""
+    if route is None or route.candidate is None or not watched(route, version.number):
+        return None
+    return _change(
+        route,
+        _alone(route),
+        Action.END_WATCH,
+        cause,
+        {route.candidate.version: VersionStatus.RETIRED},
+        version=version.number,
+        previous_version=route.candidate.version,
+        run_id=version.run_id,
+    )
+
+
+def step_back(route: Route, version: int, cause: Cause) -> RouteChange | None:
+    """Decide how the version held back beside `version` answers all requests again; None when nothing is.
+
+    Its fallback does not come with it: that of the newer version was measured on newer data.
+    """
+    if not watched(route, version) or route.candidate is None:
+        return None
+    back = route.candidate
+    changed = replace(_alone(route), champion=back, previous=None)
+    statuses = {back.version: VersionStatus.CHAMPION, version: VersionStatus.RETIRED}
+    return _change(route, changed, Action.ROLLBACK, cause, statuses, version=back.version, previous_version=version)
+
+
+def watched(route: Route, version: int) -> bool:
+    """Whether `version` is the champion with the one before it held back beside it."""
+    champion = route.champion
+    return champion is not None and champion.version == version and route.candidate_role is CandidateRole.HOLDBACK
+
+
+def promote(route: Route | None, version: Version, cause: Cause, *, holdback_bp: int = 0) -> RouteChange | None:
+    """Decide how `version` becomes the champion; None when it already is (the request came twice).
+
+    Its fallback comes with it. The champion of before keeps `holdback_bp` of the requests. A killed model stays killed:
+    the new champion answers once people resume it.
+
+    Raises:
+        ConflictError: the version must not serve, or another one is on trial.
+    """
+    current = route or Route(version.model, revision=0)
+    if current.champion and current.champion.version == version.number:
+        return None
+    _demand_admitted(current, version)
+    held = current.champion if holdback_bp and not current.killed else None
+    changed = replace(
+        _alone(current),
+        champion=version.served,
+        previous=current.champion,
+        candidate=held,
+        candidate_bp=holdback_bp if held else 0,
+        candidate_role=CandidateRole.HOLDBACK if held else None,
+        fallback=version.fallback or current.fallback,
+        fields=known_fields(current, version),
+    )
+    statuses = {version.number: VersionStatus.CHAMPION}
+    if current.champion:
+        statuses[current.champion.version] = VersionStatus.CANDIDATE if held else VersionStatus.RETIRED
+    replaced = current.champion.version if current.champion else None
+    return _change(
+        current,
+        changed,
+        Action.PROMOTE,
+        cause,
+        statuses,
+        version=version.number,
+        previous_version=replaced,
+        weight_bp=ALL_BP - changed.candidate_bp,
+        run_id=version.run_id,
+    )
+
+
+def rollback(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+    """Decide how `version`, which has served, answers all requests again; None when it does so already.
+
+    Its fallback comes with it. Whatever is on trial beside the champion leaves. The replaced champion does not become
+    `previous`: it is not to answer when `version` cannot. A killed model stays killed.
+
+    Raises:
+        ConflictError: nothing was ever promoted, or the version has never served.
+    """
+    current = _served(route, version.model)
+    trial = current.candidate or current.shadow
+    if current.champion and current.champion.version == version.number and trial is None:
+        return None
+    served = {VersionStatus.CHAMPION, VersionStatus.RETIRED, VersionStatus.CANDIDATE}
+    if version.status not in served or _on_its_way_in(current, version.number):
+        raise ConflictError(
+            f"{version.model} version {version.number} is {version.status} and was never promoted",
+            next_step=f"name one that was: `tidegate ledger {version.model}` lists them",
+        )
+    stays = current.champion is not None and current.champion.version == version.number
+    leaves = trial if stays else current.champion
+    changed = replace(
+        _alone(current),
+        champion=version.served,
+        previous=current.previous if stays else None,
+        fallback=version.fallback or current.fallback,
+        fields=known_fields(current, version),
+    )
+    statuses = _leaving(current) | {version.number: VersionStatus.CHAMPION}
+    if current.champion and not stays:
+        statuses[current.champion.version] = VersionStatus.RETIRED
+    return _change(
+        current,
+        changed,
+        Action.ROLLBACK,
+        cause,
+        statuses,
+        version=version.number,
+        previous_version=leaves.version if leaves else None,
+        run_id=version.run_id,
+    )
+
+
+def kill(route: Route | None, model: str, cause: Cause) -> RouteChange | None:
+    """Decide how the fallback answers everything; None when it does so by an earlier kill. Trials end.
+
+    Raises:
+        ConflictError: nothing was ever promoted.
+    """
+    current = _served(route, model)
+    if current.killed:
+        return None
+    changed = replace(_alone(current), killed=True)
+    replaced = current.champion.version if current.champion else None
+    return _change(current, changed, Action.KILL, cause, _leaving(current), version=None, previous_version=replaced)
+
+
+def resume(route: Route | None, model: str, cause: Cause) -> RouteChange | None:
+    """Decide how the champion of a killed model answers again, beside a canary that began meanwhile; None when the
+    model is not killed (the request came twice).
+
+    Raises:
+        ConflictError: nothing was ever promoted.
+    """
+    current = _served(route, model)
+    if not current.killed:
+        return None
+    changed = replace(current, killed=False)
+    champion = current.champion.version if current.champion else None
+    if current.candidate is None:
+        return _change(current, changed, Action.RESUME, cause, {}, version=champion, previous_version=None)
+    return _change(
+        current,
+        changed,
+        Action.RESUME,
+        cause,
+        {},
+        version=current.candidate.version,
+        previous_version=champion,
+        weight_bp=current.candidate_bp,
+    )
+
+
+def split(route: Route | None, version: Version, share_bp: int, cause: Cause) -> RouteChange | None:
+    """Decide how `version` gets a fixed share of the requests, in basis points; None when it has just that.
+
+    Raises:
+        ValueError: the share is not between 1 and 9,999.
+        ConflictError: the model is killed or has no champion, the version is rejected or the champion itself, or
+            another one is on trial.
+    """
+    if not 0 < share_bp < ALL_BP:
+        raise ValueError(f"a share has 1 to {ALL_BP - 1} basis points, not {share_bp}")
+    model = version.model
+    current = _served(route, model)
+    if current.killed:
+        raise ConflictError(
+            f"{model} is killed: the fallback answers everything",
+            next_step=f'resume it first: tidegate resume {model} --reason "..."',
+        )
+    if current.champion is None or current.champion.version == version.number:
+        what = f"{model} version {version.number} is the champion" if current.champion else f"{model} has no champion"
+        raise ConflictError(
+            f"{what}; a split needs a champion and another version", next_step=f"see `tidegate versions {model}`"
+        )
+    if current.candidate and (
+        current.candidate.version != version.number or current.candidate_role is not CandidateRole.SPLIT
+    ):
+        raise _on_trial(current, current.candidate)
+    if current.shadow:
+        raise _on_trial(current, current.shadow)
+    if current.candidate and current.candidate_bp == share_bp:
+        return None
+    if version.status.closed:
+        raise ConflictError(
+            f"{model} version {version.number} is {version.status}",
+            next_step=f"read why: tidegate report {model} {version.number}",
+        )
+    if not version.may_serve:
+        raise _unapproved(version)
+    changed = replace(
+        current,
+        candidate=version.served,
+        candidate_bp=share_bp,
+        candidate_role=CandidateRole.SPLIT,
+        fields=known_fields(current, version),
+    )
+    return _change(
+        current,
+        changed,
+        Action.SPLIT,
+        cause,
+        {version.number: VersionStatus.CANDIDATE},
+        version=version.number,
+        previous_version=current.champion.version,
+        weight_bp=share_bp,
+        run_id=version.run_id,
+    )
+
+
+def end_split(route: Route | None, model: str, cause: Cause) -> RouteChange | None:
+    """Decide how the champion answers alone after a split; None when nothing is split.
+
+    Raises:
+        ConflictError: the candidate is the canary of a release, or nothing was ever promoted.
+    """
+    current = _served(route, model)
+    if current.candidate is None or current.champion is None:
+        return None
+    if current.candidate_role is not CandidateRole.SPLIT:
+        raise _on_trial(current, current.candidate)
+    changed = replace(current, candidate=None, candidate_bp=0, candidate_role=None)
+    return _change(
+        current,
+        changed,
+        Action.END_SPLIT,
+        cause,
+        {current.candidate.version: VersionStatus.RETIRED},
+        version=current.champion.version,
+        previous_version=current.candidate.version,
+    )
+
+
+def _change(
+    current: Route,
+    changed: Route,
+    action: Action,
+    cause: Cause,
+    statuses: Mapping[int, VersionStatus],
+    *,
+    version: int | None,
+    previous_version: int | None,
+    weight_bp: int = ALL_BP,
+    run_id: str | None = None,
+) -> RouteChange:
+    """The next revision with its entry chained to the ledger."""
+    entry = chain(
+        LedgerEntry(
+            model=current.model,
+            seq=current.revision + 1,
+            at=cause.at,
+            actor=cause.actor,
+            action=action.value,
+            version=version,
+            previous_version=previous_version,
+            weight_bp=0 if changed.killed and version is not None else weight_bp,
+            reason=cause.reason,
+            killed=changed.killed,
+            run_id=run_id,
+            approved_by=cause.approved_by,
+        ),
+        current.ledger_head,
+    )
+    return RouteChange(replace(changed, revision=entry.seq, ledger_head=entry.hash), entry, statuses)
+
+
+def known_fields(route: Route, version: Version) -> tuple[str, ...]:
+    """Fields of requests that no version of the route refuses, once `version` is part of it.
+
+    Callers send a new version's fields before it answers alone, and go on sending them when it is rolled back; a
+    version that does not know a field passes it over.
+    """
+    return tuple(sorted({*route.fields, *version.features}))
+
+
+def _alone(route: Route) -> Route:
+    """The route without what is on trial."""
+    return replace(route, candidate=None, candidate_bp=0, candidate_role=None, shadow=None)
+
+
+def _leaving(route: Route) -> dict[int, VersionStatus]:
+    """Statuses of those on trial once they have left."""
+    leaving = {route.shadow.version: VersionStatus.WITHDRAWN} if route.shadow else {}
+    if route.candidate:
+        on_its_way_in = route.candidate_role is CandidateRole.CANARY
+        leaving[route.candidate.version] = VersionStatus.WITHDRAWN if on_its_way_in else VersionStatus.RETIRED
+    return leaving
+
+
+def _on_its_way_in(route: Route, version: int) -> bool:
+    if route.shadow and route.shadow.version == version:
+        return True
+    candidate = route.candidate
+    return candidate is not None and candidate.version == version and route.candidate_role is CandidateRole.CANARY
+
+
+def _demand_admitted(route: Route, version: Version) -> None:
+    """Raises ConflictError unless the version may take the next step on its way in."""
+    if version.status not in {VersionStatus.ACCEPTED, VersionStatus.CANDIDATE}:
+        raise ConflictError(
+            f"{version.model} version {version.number} is {version.status}; only an accepted version can be promoted",
+            next_step=f"see `tidegate versions {version.model}`",
+        )
+    if not version.may_serve:
+        raise _unapproved(version)
+    for other in (route.candidate, route.shadow):
+        if other and other.version != version.number:
+            raise _on_trial(route, other)
+
+
+def _unapproved(version: Version) -> ConflictError:
+    return ConflictError(
+        f"{version.model} version {version.number} needs an approval that it does not have",
+        next_step=f'an approver decides: tidegate approve {version.model} {version.number} --reason "..."',
+    )
+
+
+def _served(route: Route | None, model: str) -> Route:
+    if route is None:
+        raise ConflictError(
+            f"no version of {model} was ever promoted", next_step=f"train one: tidegate train {model} --wait"
+        )
+    return route
+
+
+def _on_trial(route: Route, candidate: Served) -> ConflictError:
+    model = route.model
+    out = f'wait for its rollout, or end it: tidegate rollout {model} --end --reason "..."'
+    if route.candidate_role is CandidateRole.SPLIT:
+        out = f'end it first: tidegate split {model} --end --reason "..."'
+    how = f"with {route.candidate_bp / 100:g} % ({route.candidate_role})" if route.candidate else "as a shadow"
+    return ConflictError(f"{model} version {candidate.version} is on trial {how}", next_step=out)

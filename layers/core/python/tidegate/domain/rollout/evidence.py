@@ -1,0 +1,254 @@
+"""From capture records (docs/captures.md) to what both arms of a rollout did: a `canary.Look` per route revision.
+
+    tally = Tally(rollout)
+    for record in records: tally.add(record)
+    tally.looks()
+
+What is counted over requests is counted once for each `request_id`, whatever number of rows it has; scores and losses
+are counted by row, and only where the side's own version gave the answer, not another version or the fallback in its
+place. A request counts as seen when any of its rows was kept, also when captures are a sample. Nothing is remembered
+from one tally to the next: the rows of a request that are spread over two count as two requests, and so does a record
+that is delivered twice. Within a tally each id counts once.
+
+A row that a version's input guard gave to the fallback is the version's deliberate answer: the guard is part of its
+contract, and its champion may have none. So it is no fallback and no error of that side, or guarding would count as
+failing. Its score is left out, since a rule's scores beside a model's would look like another distribution; its loss is
+counted, since that is what users got, and a guard must not hide the rows that a version is bad at.
+
+A record's side is its `arm`; what nobody but the fallback was to answer has none. Which side is the candidate depends
+on the phase. In CANARY it is the arm `candidate`. In WATCH it is the arm `champion`, the promoted version, next to the
+one held back. In SHADOW it is the `shadow` part of each record, next to what answered; requests without that part are
+not compared, and a shadow breaks no business rules, since none are applied to it.
+"""
+
+import math
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from tidegate.domain.rollout.canary import ArmCounts, Look, loss_millionths, score_counts
+from tidegate.domain.rollout.rollout import Phase, Rollout
+from tidegate.domain.serving.capture import UNANSWERED
+from tidegate.domain.serving.feedback import class_name
+from tidegate.domain.serving.routing import Arm, Why
+from tidegate.kernel.errors import ScoringTimeoutError
+
+# How long labels wait for the capture of their prediction, which Firehose holds back for about a minute.
+CAPTURED_WITHIN = timedelta(minutes=10)
+_ERRORS = frozenset({Why.SCORING_FAILED, Why.NOT_LOADABLE, Why.CONTRACT_BROKEN})
+_JOINED = ("id", "route", "arm", "reason", "violations", "score", "probabilities", "shadow")  # what `Tally.label` needs
+_OWN = frozenset({"", Why.RULE_VIOLATED})  # the rule was broken by the side's own version, not by another in its place
+
+Record = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Side:
+    """Counts of one side, as they grow. `broke` has its requests, and whether a row of each broke a rule."""
+
+    broke: dict[str, bool] = field(default_factory=dict)
+    requests: int = 0
+    errors: int = 0
+    timeouts: int = 0
+    fallbacks: int = 0
+    slow: int = 0
+    unavailable: int = 0
+    scores: "array[float]" = field(default_factory=lambda: array("d"))
+    losses: int = 0
+    loss_millionths: int = 0
+
+    def counts(self, edges: Sequence[float]) -> ArmCounts:
+        return ArmCounts(
+            requests=self.requests,
+            errors=self.errors,
+            timeouts=self.timeouts,
+            fallbacks=self.fallbacks,
+            violations=sum(self.broke.values()),
+            slow=self.slow,
+            scores=score_counts(self.scores, edges) if edges else (),
+            losses=self.losses,
+            loss_millionths=self.loss_millionths,
+            unavailable=self.unavailable,
+        )
+
+
+@dataclass(slots=True)
+class _Pair:
+    candidate: _Side = field(default_factory=_Side)
+    champion: _Side = field(default_factory=_Side)
+
+
+class Tally:
+    """Counts what was served under a rollout's route revisions, record by record. Other records change nothing."""
+
+    def __init__(self, rollout: Rollout) -> None:
+        self._phase = rollout.phase
+        self._slow_ms = rollout.plan.slow_ms
+        self._edges = rollout.score_edges
+        self._pairs: dict[int | None, _Pair] = {revision: _Pair() for revision in sorted(rollout.route_revisions)}
+        self._ids: set[str] = set()
+        self._labelled: set[str] = set()
+
+    def add(self, record: Record) -> None:
+        """Count a record; one with the id of another that was counted is a copy of it."""
+        pair = self._pairs.get(record.get("route"))
+        if pair is None or record["id"] in self._ids:
+            return
+        self._ids.add(record["id"])
+        own = self._side(pair, record)
+        if own is None:
+            return
+        request = record["request_id"] or record["id"]
+        reason, _, why = record["reason"].partition(":")
+        first = request not in own.broke
+        if first:
+            own.broke[request] = False
+            self._count(own, record, reason, why)
+        if record["violations"]:
+            own.broke[request] |= why in _OWN
+        elif not why and not record.get("fallback"):
+            own.scores.append(record["score"])
+        if self._phase is Phase.SHADOW:
+            self._add_shadow(pair.candidate, record["shadow"], first=first)
+
+    def label(self, record: Record, outcome: Any) -> None:
+        """Count the loss of a captured prediction whose outcome is known by now; of one id only once.
+
+        The loss of a classification is (1 - p)^2, p being the probability that was given to the true class: the Brier
+        score's term for that class (Brier 1950, Monthly Weather Review 78:1-3), bounded by 1. That of a regression is
+        the absolute error as a share of the distance between the outermost score edges, at most 1; without such a
+        distance there is none. An outcome that is no class of the version, or no number, is passed over.
+        """
+        pair = self._pairs.get(record.get("route"))
+        if pair is None or record["id"] in self._labelled:
+            return
+        self._labelled.add(record["id"])
+        own = self._side(pair, record)
+        if own is None:
+            return
+        if not record["violations"] and ":" not in record["reason"]:
+            self._add_loss(own, record, outcome)
+        if self._phase is Phase.SHADOW and record["shadow"]["error"] is None:
+            self._add_loss(pair.candidate, record["shadow"], outcome)
+
+    def looks(self) -> tuple[Look, ...]:
+        """One for each revision under which anything was counted, in their order."""
+        return tuple(
+            Look(pair.candidate.counts(self._edges), pair.champion.counts(self._edges))
+            for pair in self._pairs.values()
+            if any(side.requests or side.losses for side in (pair.candidate, pair.champion))
+        )
+
+    def _side(self, pair: _Pair, record: Record) -> _Side | None:
+        """The side of what answered; None when the record is not compared."""
+        arm = record["arm"]
+        if arm not in {Arm.CHAMPION, Arm.CANDIDATE}:
+            return None
+        match self._phase:
+            case Phase.SHADOW:
+                return pair.champion if record["shadow"] else None
+            case Phase.WATCH:
+                return pair.candidate if arm == Arm.CHAMPION else pair.champion
+            case _:
+                return pair.candidate if arm == Arm.CANDIDATE else pair.champion
+
+    def _count(self, side: _Side, record: Record, reason: str, why: str) -> None:
+        """A request, by its first row: the other rows say the same."""
+        unanswered = reason == UNANSWERED
+        side.requests += 1
+        side.errors += unanswered or why in _ERRORS
+        side.timeouts += why == Why.TIMED_OUT
+        side.fallbacks += record["version"] is None and not unanswered
+        side.slow += not unanswered and self._is_slow(record)
+        side.unavailable += unanswered or record["version"] is None or why in _ERRORS or why == Why.TIMED_OUT
+
+    def _add_shadow(self, side: _Side, shadow: Record, *, first: bool) -> None:
+        error = shadow["error"]
+        if first:
+            timed_out = error == ScoringTimeoutError.__name__
+            side.requests += 1
+            side.errors += error is not None and not timed_out
+            side.timeouts += timed_out
+            side.slow += error is None and self._is_slow(shadow)
+            side.unavailable += error is not None
+        if error is None:
+            side.scores.append(shadow["score"])
+
+    def _is_slow(self, answer: Record) -> bool:
+        return not answer["cold"] and answer["latency_ms"] > self._slow_ms
+
+    def _add_loss(self, side: _Side, answer: Record, outcome: Any) -> None:
+        loss = self._loss(answer, outcome)
+        if loss is not None:
+            side.losses += 1
+            side.loss_millionths += loss_millionths(loss, 1.0)
+
+    def _loss(self, answer: Record, outcome: Any) -> float | None:
+        """In [0, 1] for a classification; above 1 where a regression is off by more than its bound."""
+        if answer["probabilities"]:
+            given: float | None = answer["probabilities"].get(class_name(outcome))
+            return None if given is None else (1 - given) ** 2
+        bound = self._edges[-1] - self._edges[0] if self._edges else 0.0
+        if not bound or type(outcome) not in {int, float} or not math.isfinite(outcome):
+            return None
+        return float(abs(answer["score"] - outcome) / bound)
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    id: str
+    time: datetime
+    reported: datetime
+    outcome: Any
+
+
+class Labels:
+    """Outcomes that were reported for predictions, to be joined with the captures of these.
+
+    Where labels come from (an object of feedback) is settled, and then never read again, as a whole: when a capture was
+    found for each of its labels, or none will come any more.
+    """
+
+    def __init__(self) -> None:
+        self._by_source: dict[str, list[_Label]] = {}
+        self._captured: dict[str, Record | None] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._captured)
+
+    def __contains__(self, prediction_id: str) -> bool:
+        """Whether a prediction has a label."""
+        return prediction_id in self._captured
+
+    def report(self, source: str, feedback: Record) -> None:
+        """Take a label, as the record of feedback that it came in."""
+        time, reported = (datetime.fromisoformat(feedback[name]) for name in ("time", "reported"))
+        label = _Label(feedback["id"], time, reported, feedback["outcome"])
+        self._by_source.setdefault(source, []).append(label)
+        self._captured.setdefault(label.id, None)
+
+    def found(self, record: Record) -> None:
+        """Take the capture record of a labelled prediction."""
+        self._captured[record["id"]] = {name: record.get(name) for name in _JOINED}
+
+    def settle(self, tally: Tally, now: datetime) -> frozenset[str]:
+        """Count the labels of all settled sources, of several for one prediction the latest; returns the other sources,
+        which are to be read again."""
+        settled = [source for source, labels in self._by_source.items() if self._is_settled(labels, now)]
+        latest: dict[str, _Label] = {}
+        for source in settled:
+            for label in self._by_source[source]:
+                known = latest.get(label.id)
+                if known is None or (label.time, label.reported) >= (known.time, known.reported):
+                    latest[label.id] = label
+        for label in latest.values():
+            record = self._captured[label.id]
+            if record is not None:
+                tally.label(record, label.outcome)
+        return frozenset(self._by_source).difference(settled)
+
+    def _is_settled(self, labels: Sequence[_Label], now: datetime) -> bool:
+        return all(self._captured[label.id] is not None or now - label.reported > CAPTURED_WITHIN for label in labels)

@@ -1,0 +1,57 @@
+"""What answers when no version can: the spec's rule without learning, with all that is needed to take a request.
+
+It is one JSON document of a run, pinned by its SHA-256 like an artifact. The contract in it is that of the run's model,
+so that a request to a model without a version is checked as every other one is.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tidegate.domain.serving.baseline import FittedRule
+from tidegate.domain.serving.contract import Contract
+from tidegate.domain.serving.prediction import answers
+from tidegate.kernel.errors import ArtifactRejectedError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A fitted rule and the contract of its requests."""
+
+    contract: Contract
+    rule: FittedRule
+
+    def answers(self, instances: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """An answer for each instance, of the same shape as a model's; the instances keep a contract already.
+
+        Raises:
+            ModelFailedError: the rule gives no finite number.
+        """
+        return answers(self.contract, np.array([self.rule.score(instance) for instance in instances]))
+
+    def to_bytes(self) -> bytes:
+        """The document; the same fallback gives the same bytes."""
+        document = {"format": FORMAT, "contract": self.contract.to_json(), "rule": self.rule.to_json()}
+        return json.dumps(document, sort_keys=True, allow_nan=False).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Fallback":
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            ArtifactRejectedError: it is something else.
+        """
+        try:
+            document = json.loads(data)
+            if document["format"] != FORMAT:
+                raise ValueError(f"format {document['format']!r} is not known here")
+            return cls(Contract.from_json(document["contract"]), FittedRule.from_json(document["rule"]))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactRejectedError(
+                f"the fallback cannot be read ({error})", next_step="start a run; only its own step writes fallbacks"
+            ) from None

@@ -1,0 +1,239 @@
+"""What became of predictions: what a report of outcomes may hold, and the record that is kept of each.
+
+A record keeps the outcome as it was reported. Whoever compares it with `probabilities` spells it by `class_name`.
+Standard library only: the function that takes reports starts quickly.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tidegate.domain.serving.capture import hour_of
+from tidegate.kernel.errors import Fault, RequestInvalidError
+
+SCHEMA = 1
+MAX_ITEMS = 500  # in one report
+MAX_FAULTS = 50  # listed in one answer; all are counted
+MAX_TEXT = 1_024  # characters of an outcome
+AHEAD = timedelta(minutes=15)  # for clocks that differ
+OLDEST = timedelta(days=400)  # of a prediction
+REGRESSION = "regression"
+FIELDS = ("id", "model", "outcome", "time")
+_REPORT_FIELDS = ("feedback", "model")
+_MODEL = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")  # a lone number would be taken for a day
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A request body: items that are not yet checked, and the model of those that name none.
+
+    `listed` says whether the items stood in a list; faults of one that stood alone are named by its fields.
+    """
+
+    items: Sequence[Any]
+    model: Any = None
+    listed: bool = True
+
+    @property
+    def models(self) -> frozenset[str]:
+        """Models that the items may be of: every name that can be one."""
+        given = [self.model, *(item.get("model") for item in self.items if isinstance(item, dict))]
+        return frozenset(name for name in given if isinstance(name, str) and _MODEL.fullmatch(name))
+
+
+class _WrongError(Exception):
+    """A value that a field cannot hold; the message says why."""
+
+
+def parse_report(body: bytes) -> Report:
+    """Read a request body: `{"feedback": [{...}, ...], "model": "..."}`, or one item alone.
+
+    Raises:
+        RequestInvalidError: 400 when the body is no JSON text in UTF-8, 422 when it is JSON of another shape.
+    """
+    try:
+        document = json.loads(body.decode())
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        why = str(error) if isinstance(error, json.JSONDecodeError) else "it is not UTF-8, or nested too deeply"
+        raise RequestInvalidError("the body is not valid JSON", [Fault("", why)], status=400) from None
+    if not isinstance(document, dict):
+        raise _misshapen(Fault("", f"the body is {_named(document)}, not an object with a list `feedback`"))
+    if "feedback" not in document:
+        return Report([document], listed=False)
+    unknown = [Fault(name[:128], "no such field", _REPORT_FIELDS) for name in document if name not in _REPORT_FIELDS]
+    if unknown:
+        raise _misshapen(*unknown[:MAX_FAULTS])
+    items = document["feedback"]
+    if not isinstance(items, list):
+        raise _misshapen(Fault("feedback", f"is {_named(items)}, not a list"))
+    if not items:
+        raise _misshapen(Fault("feedback", "is empty; give at least one"))
+    if len(items) > MAX_ITEMS:
+        raise _misshapen(Fault("feedback", f"holds {len(items)}; at most {MAX_ITEMS} in one request"))
+    return Report(items, document.get("model"))
+
+
+def records(report: Report, tasks: Mapping[str, str], now: datetime) -> list[dict[str, Any]]:
+    """One record for each item, in order: `schema`, `id`, `model`, `hour` (of the prediction), `time` (when the outcome
+    became known), `reported` (now) and `outcome`.
+
+    Args:
+        report: what came in.
+        tasks: the task of each of its models that exists.
+        now: aware UTC.
+
+    Raises:
+        RequestInvalidError: names every fault as `feedback[3].id`, at most `MAX_FAULTS`, and the count of all.
+    """
+    found: list[dict[str, Any]] = []
+    faults: list[Fault] = []
+    told: dict[tuple[str, str, str], tuple[str, str]] = {}
+    shared_problem = _model_problem(report.model, tasks) if report.model is not None else ""
+    if shared_problem:
+        faults.append(Fault("model", shared_problem))
+    for at, item in enumerate(report.items):
+        place = f"feedback[{at}]" if report.listed else ""
+        record, wrong = _record(item, report.model, tasks, now)
+        faults += [Fault(".".join(filter(None, (place, fault.path))), fault.problem, fault.allowed) for fault in wrong]
+        if wrong or shared_problem:
+            continue
+        name = class_name(record["outcome"])
+        first, said = told.setdefault((record["model"], record["id"], record["time"]), (place, name))
+        if said != name:
+            faults.append(Fault(f"{place}.id", f"has another outcome in {first}; give each its `time`, or keep one"))
+        found.append(record)
+    if faults:
+        listed = f"; the first {MAX_FAULTS} are listed" if len(faults) > MAX_FAULTS else ""
+        raise RequestInvalidError(f"{len(faults)} fault(s) in the feedback{listed}", faults[:MAX_FAULTS])
+    return found
+
+
+def class_name(outcome: Any) -> str:
+    """The class that an outcome means, as `probabilities` spells it: true is "true", 3 and 3.0 are "3"."""
+    if isinstance(outcome, bool):
+        return str(outcome).lower()
+    return str(int(outcome)) if isinstance(outcome, float) and outcome.is_integer() else str(outcome)
+
+
+def _record(item: Any, shared: Any, tasks: Mapping[str, str], now: datetime) -> tuple[dict[str, Any], list[Fault]]:
+    """The record of an item, or its faults by field. Of a model that all items share, the fault is not the item's."""
+    if not isinstance(item, dict):
+        return {}, [Fault("", f"is {_named(item)}, not an object")]
+    faults = [Fault(name[:128], "no such field", FIELDS) for name in item if name not in FIELDS]
+    model = item.get("model", shared)
+    if "model" in item or shared is None:
+        problem = _model_problem(model, tasks)
+        faults += [Fault("model", problem)] if problem else []
+    task = tasks.get(model, "") if isinstance(model, str) else ""
+    values: dict[str, Any] = {}
+    readers: dict[str, Callable[[], Any]] = {
+        "id": lambda: _prediction(item, now),
+        "time": lambda: _time(item, now),
+        "outcome": lambda: _outcome(item, task),
+    }
+    for name, read in readers.items():
+        try:
+            values[name] = read()
+        except _WrongError as wrong:
+            faults.append(Fault(name, str(wrong)))
+    if faults:
+        return {}, faults
+    prediction, at = values["id"]
+    return {
+        "schema": SCHEMA,
+        "id": prediction,
+        "model": model,
+        "hour": hour_of(at),
+        "time": _text(values["time"]),
+        "reported": _text(now),
+        "outcome": values["outcome"],
+    }, []
+
+
+def _model_problem(model: Any, tasks: Mapping[str, str]) -> str:
+    if model is None:
+        return "is missing: name the model here, or once beside `feedback`"
+    if not isinstance(model, str) or not _MODEL.fullmatch(model):
+        return "is no name of a model"
+    return "" if model in tasks else f"there is no model {model!r}"
+
+
+def _prediction(item: Mapping[str, Any], now: datetime) -> tuple[str, datetime]:
+    """The id of a prediction as captures have it, and when it was made: its first 48 bits (RFC 9562)."""
+    given = item.get("id")
+    if given is None:
+        raise _WrongError("is missing: give the id that came with the prediction")
+    text = given.lower() if isinstance(given, str) else ""
+    if not _UUID7.fullmatch(text):
+        raise _WrongError("is no id of a prediction: those are UUIDs of version 7")
+    since_epoch = int(text[:8] + text[9:13], 16)
+    if since_epoch > (now + AHEAD - _EPOCH) / _MILLISECOND:
+        raise _WrongError("is of a time to come: no prediction has had it yet")
+    if since_epoch < (now - OLDEST - _EPOCH) / _MILLISECOND:
+        raise _WrongError(f"is of a prediction older than {OLDEST.days} days")
+    return text, _EPOCH + since_epoch * _MILLISECOND
+
+
+def _time(item: Mapping[str, Any], now: datetime) -> datetime:
+    given = item.get("time")
+    if given is None:
+        return now
+    try:
+        moment = datetime.fromisoformat(given if isinstance(given, str) and _DAY.match(given) else "")
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _WrongError("is no day or time; write 2026-01-05T18:00:00Z, or leave it out for now") from None
+    if moment > now + AHEAD:
+        raise _WrongError("is still to come: an outcome is reported when it is known")
+    return moment
+
+
+def _outcome(item: Mapping[str, Any], task: str) -> bool | float | str:
+    if "outcome" not in item:
+        raise _WrongError("is missing")
+    given = item["outcome"]
+    if given is None:
+        raise _WrongError("is null; report an outcome when it is known")
+    if isinstance(given, str) and task != REGRESSION:
+        problem = _text_problem(given)
+        if problem:
+            raise _WrongError(problem)
+        return given
+    if isinstance(given, int | float) and (task != REGRESSION or not isinstance(given, bool)):
+        if not abs(given) <= sys.float_info.max:  # NaN is not
+            raise _WrongError("is not a finite number")
+        return given
+    wanted = "a regression's is a number" if task == REGRESSION else "give a boolean, a number or a text"
+    raise _WrongError(f"is {_named(given)}; {wanted}")
+
+
+def _text_problem(text: str) -> str:
+    if not text:
+        return "is empty; report an outcome when it is known"
+    if len(text) > MAX_TEXT:
+        return f"is longer than {MAX_TEXT} characters"
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        return "holds a character that is not valid text"
+    return ""
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _named(value: object) -> str:
+    """The JSON type of a value, with its article."""
+    names = {bool: "a boolean", dict: "an object", float: "a number", int: "a number", list: "a list", str: "a text"}
+    return names.get(type(value), "null")
+
+
+def _misshapen(*faults: Fault) -> RequestInvalidError:
+    return RequestInvalidError("the request has another shape than feedback needs", faults)

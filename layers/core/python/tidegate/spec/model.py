@@ -1,0 +1,221 @@
+"""ModelSpec: the one file a data scientist writes.
+
+    spec = ModelSpec.parse_yaml(Path("flight-delay.yaml").read_text())
+
+Everything about a model that people decide is here; everything else is measured. The spec is content-addressed: its
+`digest` names it in the registry, so a version always points at exactly the text it was trained from.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import (
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from tidegate.kernel.errors import Fault, SpecInvalidError
+from tidegate.spec.checks import cross_faults
+from tidegate.spec.data import DataChecks, Split
+from tidegate.spec.features import MAX_COMPUTED, ComputedFeature, Feature
+from tidegate.spec.gate import GatePolicy, Metric
+from tidegate.spec.monitoring import WatchRules
+from tidegate.spec.part import ColumnName, ModelName, Scalar, Section, Task
+from tidegate.spec.release import ReleaseRules
+from tidegate.spec.rules import MAX_RULES, RULE_KINDS, FallbackRule, OutputRule, Rule
+from tidegate.spec.serving import GUARD_TAG, CaptureRules, GuardRules, InputGuard
+from tidegate.spec.targets import Decision, Targets, ValueRules
+from tidegate.spec.training import MAX_CANDIDATES, Candidate
+
+
+class ModelSpec(Section):
+    """A model as people declare it. See docs/model-spec.md for a page with examples."""
+
+    name: ModelName
+    owner: str = Field(
+        min_length=3, max_length=200, description="Who answers for the model: an e-mail address or team."
+    )
+    business_unit: str = Field(
+        min_length=1, max_length=100, description="Who pays; becomes a tag and a metric dimension."
+    )
+    description: str = Field("", max_length=2_000)
+    task: Task
+    dataset: ModelName = Field(description="Name in the data catalog.")
+    target: ColumnName
+    positive_class: Scalar | None = Field(None, description="Binary only: the class whose probability is the score.")
+    time: ColumnName | None = None
+    group: ColumnName | None = None
+    ids: tuple[ColumnName, ...] = ()
+    sensitive: tuple[ColumnName, ...] = Field(
+        (), max_length=8, description="Columns whose groups are compared for fairness; they need be no features."
+    )
+    features: tuple[Feature, ...] = Field(min_length=1, max_length=500)
+    computed: tuple[ComputedFeature, ...] = Field((), max_length=MAX_COMPUTED)
+    candidates: tuple[Candidate, ...] = Field(min_length=1, max_length=MAX_CANDIDATES)
+    metric: Metric
+    baseline: Rule
+    fallback: FallbackRule | None = Field(None, description="Answers when no version can; the baseline if left out.")
+    rules: tuple[OutputRule, ...] = Field((), max_length=MAX_RULES)
+    guard: InputGuard = Field(GuardRules(), description="Marks inputs far from those of training; `none`: none are.")
+    decision: Decision = Decision()
+    interval: float | None = Field(
+        None, ge=0.5, le=0.99, description="Regression only: answers carry an interval that so many outcomes lie in."
+    )
+    split: Split = Split()
+    checks: DataChecks = DataChecks()
+    gate: GatePolicy = GatePolicy()
+    targets: Targets = Targets()
+    capture: CaptureRules = CaptureRules()
+    release: ReleaseRules = ReleaseRules()
+    watch: WatchRules = WatchRules()
+    value: ValueRules | None = Field(None, description="What a right decision brings and a wrong one costs.")
+    seed: int = Field(0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        parts = {name: getattr(self, name) for name in ModelSpec.model_fields}
+        parts |= {name: dict(enumerate(parts[name])) for name in _LISTS}
+        faults = cross_faults(parts)
+        if faults:
+            listed = "; ".join(str(fault) for fault in faults)
+            raise PydanticCustomError("cross_field", "{faults}", {"faults": listed})
+        return self
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names in the order of the spec."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the canonical JSON: the spec's identity."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+    def canonical_json(self) -> str:
+        """One byte sequence for one meaning: sorted keys, no spaces, defaults written out."""
+        document = self.model_dump(mode="json", by_alias=True)
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def parse_yaml(cls, text: str) -> Self:
+        """Read a spec from YAML (of which JSON is a part).
+
+        Raises:
+            SpecInvalidError: with every fault, each with its path and, where it is a choice, the allowed values.
+        """
+        try:
+            document = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SpecInvalidError("the spec is not valid YAML", [Fault("", " ".join(str(error).split()))]) from None
+        except RecursionError:
+            raise SpecInvalidError("the spec is not usable YAML", [Fault("", "it is nested too deeply")]) from None
+        return cls.parse(document)
+
+    @classmethod
+    def parse(cls, document: object) -> Self:
+        """Like `parse_yaml`, from an already decoded document."""
+        if not isinstance(document, dict):
+            raise SpecInvalidError(
+                "a spec is a mapping of names to values", [Fault("", f"got {type(document).__name__}")]
+            )
+        try:
+            spec = cls.model_validate(document)
+            spec.canonical_json()
+        except ValidationError as error:
+            details = [detail for detail in error.errors() if detail["type"] != "cross_field"]
+            faults = [_fault_of(detail) for detail in details if not _only_echoes(detail, details)]
+            faults += cross_faults(_valid_parts(document))
+            noun = "fault" if len(faults) == 1 else "faults"
+            raise SpecInvalidError(f"{len(faults)} {noun} in the spec", faults) from None
+        except (RecursionError, ValueError):
+            fault = Fault("", "it is nested too deeply, refers to itself, or holds a value that JSON cannot")
+            raise SpecInvalidError("the spec cannot be stored", [fault]) from None
+        return spec
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a spec file, for editors and pipelines."""
+    schema = ModelSpec.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Tidegate model spec"} | schema
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part not in {*RULE_KINDS, GUARD_TAG, "[key]"}:  # pydantic names union members and keys; people do not
+            path += f".{part}" if path else part
+    return path
+
+
+def _only_echoes(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """Pydantic calls a list too short when its items are wrong; the items' own faults say it better."""
+    place = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        other["loc"][: len(place)] == place and len(other["loc"]) > len(place) for other in details
+    )
+
+
+def _fault_of(detail: ErrorDetails) -> Fault:
+    context = detail.get("ctx", {})
+    path = _path(detail["loc"])
+    match detail["type"]:
+        case "enum" | "literal_error" | "union_tag_invalid":
+            listed = str(context.get("expected") or context.get("expected_tags") or "")
+            got = detail["input"].get("kind") if isinstance(detail["input"], dict) else detail["input"]
+            return Fault(path, f"{got!r} is not one of the choices", tuple(re.findall(r"'([^']*)'", listed)))
+        case "extra_forbidden":
+            return Fault(path, "no such field; see `tidegate model schema`")
+        case "missing":
+            return Fault(path, "is required")
+        case "union_tag_not_found":
+            return Fault(f"{path}.kind", "is required", RULE_KINDS if path == "fallback" else RULE_KINDS[:3])
+        case "string_pattern_mismatch":
+            return Fault(path, f"{detail['input']!r} must match {context['pattern']}")
+        case _:
+            return Fault(path, detail["msg"])
+
+
+_INVALID = object()
+_LISTS: Mapping[str, type[Section]] = {
+    "features": Feature,
+    "computed": ComputedFeature,
+    "candidates": Candidate,
+    "rules": OutputRule,
+}
+
+
+def _valid_parts(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a faulty document that are right by themselves, so that what they imply can still be checked:
+    people mend a spec in one go when a typo in one place does not hide a fault in another. Of lists, the right items
+    stay under their index."""
+    parts: dict[str, Any] = {}
+    for name, field in ModelSpec.model_fields.items():
+        if name in _LISTS:
+            item: TypeAdapter[Any] = TypeAdapter(_LISTS[name])
+            listed = document.get(name)
+            tried = enumerate(listed if isinstance(listed, list) else [])
+            parts[name] = {index: part for index, raw in tried if (part := _valid(item, raw)) is not _INVALID}
+        elif name in document:
+            annotated: Any = Annotated[field.annotation, field]
+            part = _valid(TypeAdapter(annotated), document[name])
+            if part is not _INVALID:
+                parts[name] = part
+        elif not field.is_required():
+            parts[name] = field.get_default(call_default_factory=True)
+    return parts
+
+
+def _valid(adapter: TypeAdapter[Any], value: object) -> Any:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
+        return _INVALID

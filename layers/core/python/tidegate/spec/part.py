@@ -1,0 +1,35 @@
+"""The strict pydantic base of every section, and the words that sections share."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
+
+from tidegate.kernel.expressions.language import MAX_LENGTH
+
+Scalar = bool | int | float | str
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+ExpressionText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH)]
+
+
+class Task(StrEnum):
+    """What is predicted: one of two classes, one of several, or a number."""
+
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+    REGRESSION = "regression"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def spec_fault(problem: str) -> PydanticCustomError:
+    # Pydantic treats the message as a template, so braces in it are passed as a value.
+    return PydanticCustomError("spec", "{problem}", {"problem": problem})

@@ -1,0 +1,307 @@
+"""Batch predictions as people ask for them: start one, or go on with it, and look at how far it is.
+
+Of one version: the champion when the batch was asked for. Asking for the same again goes on with what is missing.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from tidegate.domain.batch.batch import (
+    MAX_SOURCES,
+    Batch,
+    Format,
+    Part,
+    Source,
+    format_of,
+    identity,
+    parts_of,
+    record_of,
+    success_of,
+)
+from tidegate.domain.batch.batch_ledger import begun, completed, verify
+from tidegate.domain.registry.ledger import Break
+from tidegate.domain.registry.route import Route
+from tidegate.kernel.address import Address, folder
+from tidegate.kernel.errors import (
+    ConflictError,
+    Fault,
+    InvalidInputError,
+    LedgerBrokenError,
+    NotFoundError,
+    UnavailableError,
+)
+from tidegate.ports.batch import Attempt, BatchLedger, BatchObjects, BatchRuns
+from tidegate.ports.platform import Clock
+from tidegate.ports.registry import Models, Routes
+from tidegate.steps.requests import Column, Document, view
+
+_FIRST = {"source": 0, "position": 0, "first_row": 1, "parts": 0, "pages": 0, "rows": 0}
+_LOOKS = 3
+
+
+class StartBatch(Document):
+    """`input` is an object or a folder of CSV or Parquet, `output` a folder; `ids` are columns to pass on, those of the
+    model's spec when left out."""
+
+    input: Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+    output: Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+    ids: Annotated[tuple[Column, ...], Field(max_length=20)] | None = None
+
+
+def start_batch(
+    model: str,
+    wish: StartBatch,
+    *,
+    actor: str,
+    places: Sequence[str],
+    models: Models,
+    routes: Routes,
+    objects: BatchObjects,
+    batches: BatchRuns,
+    ledger: BatchLedger,
+    clock: Clock,
+) -> dict[str, Any]:
+    """Record what is asked for in the output itself, and start scoring; of an output that this batch owns already, go
+    on with what is missing, by the version it began with.
+
+    Raises:
+        NotFoundError: no such model.
+        InvalidInputError: input or output are no addresses, lie elsewhere than they may, or hold nothing to score.
+        ConflictError: nothing serves, or the output belongs to another batch.
+        UnavailableError: too many batches of the model are being recorded at once.
+    """
+    spec = models.spec(model)
+    home, asked = _home(wish.output, places), _allowed(wish.input, "input", places)
+    if home.key.startswith(folder(asked).key) and home.bucket == asked.bucket:
+        raise InvalidInputError("the output lies in the input", [Fault("output", f"{home} is under {asked}")])
+    sources = tuple(objects.sources(asked, MAX_SOURCES))
+    if not sources:
+        raise InvalidInputError(
+            "there is nothing to score",
+            [Fault("input", f"no object at {asked}, or only ones that are empty or whose names begin with _ or .")],
+        )
+    if len(sources) > MAX_SOURCES:
+        raise InvalidInputError("the input is too wide", [Fault("input", f"more than {MAX_SOURCES:,} objects")])
+    ids = tuple(spec.ids) if wish.ids is None else wish.ids
+    kind = format_of(sources)
+    wanted = _pinned(
+        _serving(model, routes),
+        asked=asked,
+        home=home,
+        kind=kind,
+        ids=ids,
+        sources=sources,
+        actor=actor,
+        at=clock.now().isoformat(),
+    )
+    if objects.create(record_of(home), encoded(wanted.to_json())):
+        batch = wanted
+    else:
+        batch = recorded(home, objects)
+        _demand_same(batch, wanted)
+    latest = batches.latest(batch.batch_id)
+    success = success_in(batch, objects)
+    resumed = latest is not None and not latest.running and success is None
+    if success is not None:
+        ledger.append(completed(batch, success))  # in case that whoever finished it died before this
+    elif latest is None or not latest.running:
+        number = latest.number + 1 if latest else 1
+        ledger.append(begun(batch, number, actor=actor, at=clock.now()))
+        batches.start(batch.batch_id, number, {"output": batch.output, "cursor": _FIRST})
+        latest = Attempt(number, "RUNNING")
+    return _shown(batch, latest, objects) | {"resumed": resumed}
+
+
+def show_batch(
+    model: str, output: str | None, *, places: Sequence[str], objects: BatchObjects, batches: BatchRuns
+) -> dict[str, Any]:
+    """How far the batch is that owns an output.
+
+    Raises:
+        InvalidInputError: the output is no address, or lies elsewhere than it may.
+        NotFoundError: it belongs to no batch of the model.
+    """
+    home = _home(output or "", places)
+    batch = recorded(home, objects)
+    if batch.model != model:
+        raise NotFoundError(f"{home} is the output of a batch of model {batch.model!r}, not of {model!r}")
+    return _shown(batch, batches.latest(batch.batch_id), objects)
+
+
+def _home(output: str, places: Sequence[str]) -> Address:
+    return folder(_allowed(output, "output", places))
+
+
+def _allowed(text: str, path: str, places: Sequence[str]) -> Address:
+    address = Address.parse(text, path)
+    if not address.within(places):
+        raise InvalidInputError(
+            "batches may not go there",
+            [
+                Fault(
+                    path, f"{address} is in none of the places for batches", tuple(f"s3://{place}" for place in places)
+                )
+            ],
+            next_step=f"give an {path} there, or have the bucket added to the deployment setting batch_buckets",
+        )
+    return address
+
+
+def _serving(model: str, routes: Routes) -> Route:
+    route = routes.route(model)
+    if route is None or route.champion is None:
+        raise ConflictError(f"model {model!r} has no version that serves", next_step=f"tidegate train {model}")
+    if route.killed:
+        raise ConflictError(
+            f"model {model!r} is switched off", next_step=f"its owner resumes it: tidegate resume {model}"
+        )
+    return route
+
+
+def _pinned(
+    route: Route,
+    *,
+    asked: Address,
+    home: Address,
+    kind: Format,
+    ids: tuple[str, ...],
+    sources: tuple[Source, ...],
+    actor: str,
+    at: str,
+) -> Batch:
+    served, fallback = route.champion, route.fallback
+    assert served is not None  # noqa: S101  _serving has seen to it
+    return Batch(
+        batch_id=identity(route.model, served.version, sources, str(home), ids),
+        model=route.model,
+        version=served.version,
+        artifact_key=served.artifact_key,
+        artifact_sha256=served.artifact_sha256,
+        fallback_key=fallback.key if fallback else None,
+        fallback_sha256=fallback.sha256 if fallback else None,
+        input=str(asked),
+        output=str(home),
+        format=kind,
+        ids=ids,
+        sources=sources,
+        started_by=actor,
+        started_at=at,
+    )
+
+
+def _demand_same(batch: Batch, wanted: Batch) -> None:
+    """The version may be another one by now: a batch is finished by the one that began it."""
+    differs = [
+        Fault(name, f"is {getattr(wanted, name)!s}, it was {getattr(batch, name)!s}")
+        for name in ("model", "input", "ids")
+        if getattr(wanted, name) != getattr(batch, name)
+    ]
+    if not differs and wanted.sources != batch.sources:
+        before, now = set(batch.sources), set(wanted.sources)
+        keys = sorted({source.key for source in before ^ now})
+        differs = [Fault("input", f"{key} was changed, added or removed") for key in keys[:5]]
+    if differs:
+        listed = "; ".join(map(str, differs))
+        raise ConflictError(
+            f"{batch.output} belongs to a batch begun at {batch.started_at}, which asked for something else: {listed}",
+            next_step="give another --output",
+        )
+
+
+def recorded(home: Address, objects: BatchObjects) -> Batch:
+    """The batch that owns an output. Raises NotFoundError."""
+    try:
+        return Batch.from_json(json.loads(objects.document(record_of(home))))
+    except NotFoundError:
+        raise NotFoundError(
+            f"{home} is the output of no batch", next_step="start it: tidegate predict --help"
+        ) from None
+
+
+def success_in(batch: Batch, objects: BatchObjects) -> bytes | None:
+    """The totals of a batch as they stand in its output; None before all is done."""
+    try:
+        found = objects.document(success_of(batch.home))
+        ours = json.loads(found)["batch_id"] == batch.batch_id
+    except (NotFoundError, ValueError, KeyError, TypeError):  # nothing, or something else by this name
+        return None
+    return found if ours else None
+
+
+def show_acts(model: str, *, ledger: BatchLedger) -> list[dict[str, Any]]:
+    """What was done about batches of a model, oldest first."""
+    found: list[dict[str, Any]] = view(ledger.entries(model))
+    return found
+
+
+def verify_acts(model: str, *, ledger: BatchLedger) -> dict[str, Any]:
+    """Whether those entries are one unbroken chain up to its head, and where it breaks first if not.
+
+    Raises:
+        UnavailableError: it grows faster than it can be read.
+    """
+    for _ in range(_LOOKS):
+        head = ledger.head(model)
+        try:
+            entries = ledger.entries(model)
+        except LedgerBrokenError as error:
+            broken = Break(error.seq, error.message)
+            return {"intact": False, "entries": 0, "head": head.hash, "break": view(broken)}
+        if ledger.head(model) == head:
+            found = verify(model, entries, head.hash)
+            return {"intact": found is None, "entries": len(entries), "head": head.hash, "break": view(found)}
+    raise UnavailableError(
+        f"batches of {model} are being recorded; their ledger was not at rest", next_step="try again"
+    )
+
+
+def _shown(batch: Batch, latest: Attempt | None, objects: BatchObjects) -> dict[str, Any]:
+    about = {
+        "batch_id": batch.batch_id,
+        "model": batch.model,
+        "version": batch.version,
+        "input": batch.input,
+        "output": batch.output,
+        "format": batch.format,
+        "started_by": batch.started_by,
+        "started_at": batch.started_at,
+        "attempt": latest.number if latest else 0,
+    }
+    success = success_in(batch, objects)
+    if success is not None:
+        totals = json.loads(success)
+        done = {"parts": totals["parts"], "rows": totals["rows"]}
+        return {"batch": about | {"status": "succeeded", "planned": done, "done": done, "totals": totals, "reason": ""}}
+    status = "running" if latest is None or latest.running else "failed"
+    reason = "" if latest is None or latest.running else latest.reason or latest.status.lower()
+    planned, done = _progress(batch, objects)
+    return {"batch": about | {"status": status, "planned": planned, "done": done, "totals": None, "reason": reason}}
+
+
+def _progress(batch: Batch, objects: BatchObjects) -> tuple[dict[str, int] | None, dict[str, int]]:
+    """Parts and rows that there are to score, once that is known, and those that are scored."""
+    try:
+        parts = parts_in(objects.document(parts_of(batch.home)))
+    except NotFoundError:
+        return None, {"parts": 0, "rows": 0}
+    names = objects.names(batch.home, "part-")
+    scored = [part for part in parts if f"{part.name}.{batch.format}" in names]
+    return counted(parts), counted(scored)
+
+
+def counted(parts: Sequence[Part]) -> dict[str, int]:
+    """How many parts, and rows in them."""
+    return {"parts": len(parts), "rows": sum(part.rows for part in parts)}
+
+
+def parts_in(data: bytes) -> list[Part]:
+    """Read a list of parts."""
+    return [Part(**part) for part in json.loads(data)]
+
+
+def encoded(document: object) -> bytes:
+    """JSON without spaces."""
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -1,0 +1,106 @@
+"""Register a dataset version: read its uploaded files, check that they are one table, and record schema and quality.
+
+A version ends READY with everything recorded, or FAILED with a sentence that says why; nothing of it is recorded in
+between, so a call that dies leaves a version that the same call repeated brings to its end.
+"""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+
+from tidegate.domain.data.checks import unknown_role_faults
+from tidegate.domain.data.dataset import ColumnType, DataFile, Dataset, DatasetStatus, DatasetVersion
+from tidegate.kernel.errors import DatasetInvalidError, Fault, InvalidInputError, NotFoundError, UnavailableError
+from tidegate.messages import RegisterDataset
+from tidegate.ports.data import Catalog, DatasetFiles, Frame, FrameReader
+
+MAX_FAULTS_TOLD = 20
+
+
+def catalog(task: RegisterDataset, *, catalog: Catalog, files: DatasetFiles, reader: FrameReader) -> DatasetVersion:
+    """Bring a version that is being registered to READY or FAILED; one that is READY already is left as it is.
+
+    Raises:
+        NotFoundError: no such dataset or version.
+        UnavailableError: a service did not answer; calling again goes on.
+    """
+    version = catalog.version(task.dataset, task.version)
+    if version.status is DatasetStatus.READY:
+        return version
+    dataset = catalog.dataset(task.dataset)
+    try:
+        finished = _read(dataset, version, files, reader)
+    except InvalidInputError as error:
+        finished = replace(version, status=DatasetStatus.FAILED, problem=_sentence(error))
+    except UnavailableError:
+        raise
+    except Exception as error:
+        problem = f"reading the files failed unexpectedly ({type(error).__name__}: {error}); add them again, and if "
+        problem += "that does not help, look into the log of function catalog"
+        catalog.finish_version(replace(version, status=DatasetStatus.FAILED, problem=problem))
+        raise
+    catalog.finish_version(finished)
+    return catalog.version(task.dataset, task.version)
+
+
+def read_version(version: DatasetVersion, files: DatasetFiles, reader: FrameReader) -> Frame:
+    """The table of a dataset version; files go in the order of their hashes, so that a version has one order of rows.
+
+    Raises:
+        DatasetInvalidError: a file is not there or has other bytes, or the files do not make one table.
+    """
+    ordered = sorted(version.files, key=lambda file: file.sha256)
+    faults: list[Fault] = []
+    contents: dict[str, bytes] = {}
+    for file in ordered:
+        try:
+            data = files.read(file.key)
+        except NotFoundError:
+            faults.append(Fault(file.name, "was not uploaded"))
+            continue
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            faults.append(Fault(file.name, f"has other bytes than were announced (SHA-256 {file.sha256[:12]}...)"))
+            continue
+        contents[_label(file, ordered)] = data
+    if faults:
+        raise DatasetInvalidError("the files cannot be used", faults, next_step="upload them again")
+    return reader.read(contents)
+
+
+def _read(dataset: Dataset, version: DatasetVersion, files: DatasetFiles, reader: FrameReader) -> DatasetVersion:
+    frame = read_version(version, files, reader)
+    roles = [("pii", column) for column in dataset.pii] + [("outcome", column) for column in dataset.outcome]
+    roles += [("time", dataset.time)] if dataset.time else []
+    faults = unknown_role_faults(frame.types, roles)
+    if dataset.time and frame.types.get(dataset.time, ColumnType.TIME) is not ColumnType.TIME:
+        problem = f"is a {frame.types[dataset.time]} column; write times as 2013-05-31T18:00:00"
+        faults.append(Fault(f"time.{dataset.time}", problem))
+    if faults:
+        next_step = f"correct the files, or what is said of dataset {dataset.name}, and add them again"
+        raise DatasetInvalidError(
+            "the columns are not those that the dataset is described with", faults, next_step=next_step
+        )
+    period = frame.period(dataset.time) if dataset.time else None
+    return replace(
+        version,
+        status=DatasetStatus.READY,
+        rows=len(frame),
+        columns=frame.profiles(private=dataset.pii),
+        time_from=period[0] if period else None,
+        time_to=period[1] if period else None,
+        duplicate_rows=len(frame) - len(np.unique(frame.row_hashes())),
+        problem="",
+    )
+
+
+def _label(file: DataFile, files: list[DataFile]) -> str:
+    """The name people know the file by; two of one name are told apart by their hash."""
+    return file.name if [other.name for other in files].count(file.name) == 1 else f"{file.name} ({file.sha256[:8]})"
+
+
+def _sentence(error: InvalidInputError) -> str:
+    told = "; ".join(str(fault) for fault in error.faults[:MAX_FAULTS_TOLD])
+    more = len(error.faults) - MAX_FAULTS_TOLD
+    told += f"; and {more} more" if more > 0 else ""
+    return f"{error.summary}: {told}" + (f". Next: {error.next_step}" if error.next_step else "")

@@ -1,0 +1,258 @@
+"""The data half of the control API: describe a dataset, upload its files, register versions, exclude periods.
+
+Registration of a version reads and profiles the files, which takes a while: it is recorded here as REGISTERING and
+handed to `functions/catalog`. The record is written before the hand-over, so a crash between the two leaves something
+that the same call repeated brings to its end.
+"""
+
+import base64
+import hashlib
+from dataclasses import replace
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, Exclusion, content_version
+from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
+from tidegate.ports.data import Catalog, DatasetFiles
+from tidegate.ports.platform import Clock, Dispatcher
+from tidegate.steps.requests import Column, Document, Moment, Name, Said, Sentence, Sha256, page, view
+
+MAX_FILES = 200
+MAX_FILE_BYTES = 5 * 1024**3  # the most that one S3 PUT takes
+
+
+class DescribeDataset(Said):
+    """What people say of a dataset. `outcome` are columns known only after the fact: no model may use them."""
+
+    origin: Sentence
+    licence: Annotated[str, Field(min_length=1, max_length=200)]
+    owner: Annotated[str, Field(min_length=3, max_length=200)]
+    pii: tuple[Column, ...] = ()
+    outcome: tuple[Column, ...] = ()
+    time: Column | None = None
+    description: Annotated[str, Field(max_length=2_000)] = ""
+
+
+class FileEntry(Document):
+    """One file of a dataset version, known by its content."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/\\\x00-\x1f]+$")]
+    sha256: Sha256
+    size: Annotated[int, Field(gt=0, le=MAX_FILE_BYTES, strict=True)]
+
+
+class FileList(Document):
+    """The files of a dataset version; their order and names do not count towards its identity."""
+
+    files: tuple[FileEntry, ...]
+
+    @model_validator(mode="after")
+    def _each_content_once(self) -> Self:
+        if not 1 <= len(self.files) <= MAX_FILES:
+            raise ValueError(f"a version has 1 to {MAX_FILES} files; these are {len(self.files)}")
+        hashes = [file.sha256 for file in self.files]
+        twice = [file.name for index, file in enumerate(self.files) if file.sha256 in hashes[:index]]
+        if twice:
+            raise ValueError(f"the same content is listed twice: {', '.join(twice)}")
+        return self
+
+
+class ExcludePeriod(Said):
+    """A half-open period [from, to) that must not be trained or judged on, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: Moment = Field(alias="from")
+    end: Moment = Field(alias="to")
+    reason: Sentence
+
+    @model_validator(mode="after")
+    def _runs_forward(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError(f"'from' ({self.start.isoformat()}) must lie before 'to' ({self.end.isoformat()})")
+        return self
+
+
+class _Named(Document):
+    dataset: Name
+
+
+def list_datasets(after: str | None = None, *, catalog: Catalog) -> dict[str, Any]:
+    """Datasets by name, as many as one answer takes; `next` is what to give as `after` for more, null at the end.
+
+    Raises:
+        RequestInvalidError: `after` is no name.
+    """
+    found, following = page(after, lambda behind, limit: catalog.datasets(after=behind, limit=limit))
+    return {"datasets": view(found), "next": following}
+
+
+def show_dataset(name: str, *, catalog: Catalog) -> dict[str, Any]:
+    """What is said of a dataset. Raises NotFoundError."""
+    return {"dataset": view(catalog.dataset(name))}
+
+
+def describe_dataset(name: str, wish: DescribeDataset, *, actor: str, catalog: Catalog, clock: Clock) -> dict[str, Any]:
+    """Create a dataset or replace what is said of it; the same words again change nothing.
+
+    `warnings` names columns that its latest version does not have: a misspelt outcome column protects nothing.
+    """
+    _Named.read({"dataset": name})
+    try:
+        before = catalog.dataset(name)
+    except NotFoundError:
+        before = None
+    described = Dataset(
+        name=name,
+        origin=wish.origin,
+        licence=wish.licence,
+        owner=wish.owner,
+        pii=wish.pii,
+        outcome=wish.outcome,
+        time=wish.time,
+        registered_by=before.registered_by if before else actor,
+        registered_at=before.registered_at if before else clock.now(),
+        latest=before.latest if before else None,
+        description=wish.description,
+    )
+    changed = described != before
+    if changed:
+        described = replace(described, registered_by=actor, registered_at=clock.now())
+        catalog.put_dataset(described)
+    answer = {"dataset": view(described), "created": before is None, "changed": changed}
+    return answer | {"warnings": _unknown_columns(described, catalog)}
+
+
+def plan_uploads(name: str, wish: FileList, *, catalog: Catalog, files: DatasetFiles) -> dict[str, Any]:
+    """Where to send each file; one that is `present` already need not be sent. Raises NotFoundError."""
+    catalog.dataset(name)
+    plan = []
+    for file in wish.files:
+        present = files.exists(files.key(name, file.sha256))
+        checksum = base64.b64encode(bytes.fromhex(file.sha256)).decode()
+        plan.append(
+            {
+                "name": file.name,
+                "sha256": file.sha256,
+                "present": present,
+                "url": None if present else files.upload_url(name, file.sha256, file.size),
+                "headers": {} if present else {"x-amz-checksum-sha256": checksum},
+            }
+        )
+    return {"files": plan}
+
+
+def add_version(
+    name: str,
+    wish: FileList,
+    *,
+    actor: str,
+    catalog: Catalog,
+    files: DatasetFiles,
+    dispatcher: Dispatcher,
+    clock: Clock,
+) -> dict[str, Any]:
+    """Record a version of uploaded files and have it registered; the same content again changes nothing.
+
+    Raises:
+        NotFoundError: no such dataset.
+        RequestInvalidError: files that were not uploaded yet, all of them named.
+    """
+    dataset = catalog.dataset(name)
+    missing = [
+        Fault(f"files[{index}]", f"{file.name} has not been uploaded")
+        for index, file in enumerate(wish.files)
+        if not files.exists(files.key(name, file.sha256))
+    ]
+    if missing:
+        raise RequestInvalidError(
+            f"{len(missing)} file(s) are not there", missing, next_step="upload them, then register again"
+        )
+    version = DatasetVersion(
+        dataset=name,
+        version=content_version(file.sha256 for file in wish.files),
+        status=DatasetStatus.REGISTERING,
+        files=tuple(DataFile(f.name, f.sha256, f.size, files.key(name, f.sha256)) for f in wish.files),
+        added_by=actor,
+        added_at=clock.now(),
+    )
+    changed = catalog.add_version(version)
+    if changed:
+        dispatcher.register_dataset(name, version.version)
+    else:
+        version = catalog.version(name, version.version)
+    warnings = [] if changed else _unknown_columns(dataset, catalog)
+    return {"version": version.version, "status": version.status.value, "changed": changed, "warnings": warnings}
+
+
+def list_versions(name: str, *, catalog: Catalog) -> dict[str, Any]:
+    """Versions of a dataset, newest first, without their columns. Raises NotFoundError."""
+    catalog.dataset(name)
+    summaries = []
+    for version in catalog.versions(name):
+        document = view(version)
+        columns, stored = document.pop("columns"), document.pop("files")
+        summaries.append(document | {"column_count": len(columns), "file_count": len(stored)})
+    return {"versions": summaries}
+
+
+def show_version(name: str, version: str, *, catalog: Catalog) -> dict[str, Any]:
+    """One version with schema and quality profile; `latest` is the newest ready one. Raises NotFoundError."""
+    return {"version": view(catalog.version(name, None if version == "latest" else version))}
+
+
+def list_exclusions(name: str, *, catalog: Catalog) -> dict[str, Any]:
+    """Excluded periods, by start. Raises NotFoundError."""
+    catalog.dataset(name)
+    return {"exclusions": view(catalog.exclusions(name))}
+
+
+def exclude_period(name: str, wish: ExcludePeriod, *, actor: str, catalog: Catalog, clock: Clock) -> dict[str, Any]:
+    """Exclude a period from training and judging; the same period, reason and author again change nothing.
+
+    Raises:
+        NotFoundError: no such dataset.
+        RequestInvalidError: the dataset has no time column, so no row would ever be excluded.
+    """
+    if catalog.dataset(name).time is None:
+        raise RequestInvalidError(
+            f"dataset {name} has no time column, so no row would be excluded",
+            next_step=f"name it first: tidegate data add {name} ... --time COLUMN",
+        )
+    exclusion = Exclusion(
+        dataset=name,
+        exclusion_id=_exclusion_id(name, wish.start, wish.end, wish.reason, actor),
+        start=wish.start,
+        end=wish.end,
+        reason=wish.reason,
+        author=actor,
+        at=clock.now(),
+    )
+    known = {before.exclusion_id: before for before in catalog.exclusions(name)}
+    if exclusion.exclusion_id in known:
+        return {"exclusion": view(known[exclusion.exclusion_id]), "changed": False}
+    catalog.exclude(exclusion)
+    return {"exclusion": view(exclusion), "changed": True}
+
+
+def _exclusion_id(dataset: str, start: datetime, end: datetime, reason: str, author: str) -> str:
+    joined = "\n".join([dataset, start.isoformat(), end.isoformat(), reason, author])
+    return hashlib.sha256(joined.encode()).hexdigest()[:12]
+
+
+def _unknown_columns(dataset: Dataset, catalog: Catalog) -> list[str]:
+    if dataset.latest is None:
+        return []
+    names = list(catalog.version(dataset.name).types)
+    said = [("pii", column) for column in dataset.pii] + [("outcome", column) for column in dataset.outcome]
+    said += [("time", dataset.time)] if dataset.time else []
+    warnings = []
+    for role, column in said:
+        if column not in names:
+            near = get_close_matches(column, names, n=3)
+            hint = f"; near: {', '.join(near)}" if near else ""
+            warnings.append(f"{role} column {column!r} is not in version {dataset.latest}{hint}")
+    return warnings

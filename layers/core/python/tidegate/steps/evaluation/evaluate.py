@@ -1,0 +1,429 @@
+"""Judge the fitted model on held-out rows, with the thing that will serve it, next to the baseline and the champion.
+
+The step only measures; `gate` decides. Every number goes to the run's evaluation.json. What the version's live traffic
+will be compared with goes to its reference.json.
+"""
+
+import hashlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tidegate.domain.data.splits import training_rows
+from tidegate.domain.evaluation.evaluation import (
+    CANDIDATE,
+    Arm,
+    BaselineValue,
+    ChampionValue,
+    Comparison,
+    Estimate,
+    Evaluation,
+    LatencyMs,
+    Parity,
+    Resampling,
+    paired_bootstrap,
+)
+from tidegate.domain.evaluation.probe import Trial
+from tidegate.domain.monitoring.quality import LossByScore
+from tidegate.domain.monitoring.reference import Reference, background, profiled
+from tidegate.domain.registry.run import Run
+from tidegate.domain.serving.baseline import FittedRule
+from tidegate.domain.serving.capture import policy_of
+from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, Inputs, Rulebook
+from tidegate.domain.serving.fallback import Fallback
+from tidegate.domain.serving.prediction import answers
+from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError, TrainingFailedError
+from tidegate.kernel.table import CLUSTER, ROW, TARGET, Column, Table
+from tidegate.messages import Evaluated, EvaluateTask, RunRef
+from tidegate.ports.platform import Clock
+from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
+from tidegate.ports.serving import Scorer, ScorerLoader
+from tidegate.spec.gate import METRICS_OF, Metric
+from tidegate.spec.model import ModelSpec
+from tidegate.steps.evaluation.measure import Measure, guarded, resamples
+
+STAGE = "evaluate"
+WARM_UP_ROWS = 50
+TIMED_ROWS = 500
+_BLOCK_ROWS = 4096  # rows scored at a time: bounds what the runtime holds for one call
+SCORE_PARTS = 20  # of the holdout, by quantiles of the candidate's scores
+CHAMPION_SCORES = "champion_scores"  # of the holdout: columns in the order of the candidate's classes
+_BASELINE, _CHAMPION, _FALLBACK = "baseline", "champion", "fallback"
+
+
+def evaluate(
+    task: EvaluateTask,
+    *,
+    models: Models,
+    runs: Runs,
+    versions: Versions,
+    routes: Routes,
+    artifacts: Artifacts,
+    load: ScorerLoader,
+    clock: Clock,
+    stopwatch: Callable[[], float] = time.perf_counter,
+) -> Evaluated:
+    """Score the holdout by candidate, baseline, fallback and champion; compare them; measure what serving will cost. A
+    run that makes a version again knows no champion.
+
+    The bootstrap is seeded by the artifact's hash: the same version always gets the same intervals, and nobody can draw
+    again until they please.
+
+    Raises:
+        ArtifactRejectedError: the candidate's bytes are not those that were trained, or no Tidegate model.
+        DataCheckError: the holdout does not define the metric (one class only, say).
+        TrainingFailedError: the candidate gives scores that are no finite numbers.
+        ConflictError: the run is final.
+    """
+    ref = task.run
+    runs.note(ref.model, ref.run_id, STAGE, clock.now())
+    run = runs.run(ref.model, ref.run_id)
+    spec = models.spec(ref.model, run.spec_digest)
+    holdout = Table.from_npz(artifacts.get(ref.holdout_key))
+    onnx = artifacts.get_verified(ref.artifact_key, task.fitted.artifact_sha256)
+
+    started = stopwatch()
+    scorer = load(onnx)
+    load_ms = 1e3 * (stopwatch() - started)
+    contract = scorer.contract
+    inputs = contract.inputs(holdout)
+    latency = _latency(scorer, inputs, stopwatch)
+    peak_memory_mib = _peak_memory_mib()
+
+    scores = _score(scorer, inputs)
+    _demand_finite(scores)
+    rule = FittedRule.from_json(json.loads(artifacts.get(ref.baseline_key)))
+    find = _FindChampion(models, runs, versions, routes, artifacts, load)
+    champion = find.on(holdout, run, spec, contract) if run.reproduces is None else None
+    arms = {CANDIDATE: Arm(scores, contract.threshold), _BASELINE: Arm(rule.scores(holdout), contract.threshold)}
+    fallback_bytes = artifacts.get(ref.fallback_key)
+    fallback = Fallback.from_bytes(fallback_bytes)
+    if fallback.rule != rule:
+        arms[_FALLBACK] = Arm(fallback.rule.scores(holdout), contract.threshold)
+    if champion is not None and champion.arm is not None:
+        arms[_CHAMPION] = champion.arm
+    kept = {SCORES_OUTPUT: scores, ROW: holdout[ROW]}
+    if _CHAMPION in arms:
+        kept[CHAMPION_SCORES] = arms[_CHAMPION].scores
+    artifacts.put(ref.holdout_scores_key, Table(kept).to_npz())
+    seed = int(task.fitted.artifact_sha256[:16], 16)
+    cluster = None if spec.gate.resample_by == "row" else holdout[CLUSTER]
+    found = paired_bootstrap(
+        spec.metric.value,
+        holdout[TARGET],
+        arms,
+        cluster=cluster,
+        resamples=spec.gate.resamples,
+        confidence=spec.gate.confidence,
+        seed=seed,
+        positive=contract.positive,
+        also=[metric.value for metric in METRICS_OF[spec.task]],
+    )
+    training = training_rows(*(Table.from_npz(artifacts.get(key)) for key in (ref.fit_key, ref.validation_key)))
+    hidden = _hidden(spec, json.loads(artifacts.get(ref.plan_key))["personal"])
+    resampling = Resampling(len(holdout), cluster, resamples(spec), spec.gate.confidence, seed)
+    trial = Trial(contract, spec.metric.value, holdout, scores, lambda inputs: _score(scorer, inputs), resampling)
+    measure = Measure(spec, trial, training, hidden)
+    important = measure.importances()
+    found_by_guard = guarded(trial, training, fallback.rule.scores(holdout))
+    reference_sha256 = _WriteReference(ref, spec, contract, training, hidden, seed, artifacts).of(
+        holdout, scores, found.arms[CANDIDATE], {name: max(each.value, 0.0) for name, each in important.items()}
+    )
+    evaluation = Evaluation(
+        metric=spec.metric.value,
+        higher_is_better=spec.metric.higher_is_better,
+        confidence=spec.gate.confidence,
+        resamples=spec.gate.resamples,
+        undefined_resamples=found.undefined_resamples,
+        resample_by=spec.gate.resample_by,
+        rows=len(holdout),
+        clusters=found.clusters,
+        candidate=found.arms[CANDIDATE],
+        baseline=BaselineValue(rule.title, found.arms[_BASELINE]),
+        champion=champion.value(found.arms.get(_CHAMPION)) if champion else None,
+        gain_over_baseline=found.gains[_BASELINE],
+        gain_over_champion=found.gains.get(_CHAMPION),
+        metrics=found.metrics,
+        parity=_parity(scores, artifacts.get(ref.reference_scores_key), contract, spec.gate.parity_tolerance),
+        latency_ms=latency,
+        load_ms=load_ms,
+        artifact_bytes=len(onnx),
+        peak_memory_mib=peak_memory_mib,
+        sections={
+            "fallback": _fallback(fallback, found),
+            "rules": _broken_rules(contract, holdout, {CANDIDATE: scores, _FALLBACK: fallback.rule.scores(holdout)}),
+            "scores": _spread(contract, scores, arms[_CHAMPION].scores if _CHAMPION in arms else None),
+            "reference": {"sha256": reference_sha256},
+            **({"guard": found_by_guard} if found_by_guard else {}),
+            **measure.sections(important),
+        },
+    )
+    document = json.dumps(evaluation.to_json(), sort_keys=True, allow_nan=False).encode()
+    artifacts.put(ref.evaluation_key, document, content_type="application/json")
+    runs.note(ref.model, ref.run_id, STAGE, clock.now(), metrics=_metrics(evaluation))
+    return Evaluated(
+        metric=evaluation.metric,
+        value=evaluation.candidate.value,
+        low=evaluation.candidate.low,
+        high=evaluation.candidate.high,
+        champion_version=champion.version if champion else None,
+        fallback_sha256=hashlib.sha256(fallback_bytes).hexdigest(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _WriteReference:
+    """Writes what the version's live traffic is compared with."""
+
+    ref: RunRef
+    spec: ModelSpec
+    contract: Contract
+    training: Table
+    hidden: tuple[str, ...]
+    seed: int
+    artifacts: Artifacts
+
+    def of(self, holdout: Table, scores: Column, design: Estimate, importances: dict[str, float]) -> str:
+        """Write reference and background; the SHA-256 of the reference."""
+        ref, spec, contract, training, hidden = self.ref, self.spec, self.contract, self.training, self.hidden
+        layout, profile = profiled(contract, training, scores, hidden)
+        by_score = spec.metric in {Metric.MAE, Metric.RMSE}
+        shown = background(contract, training, hidden, self.seed)
+        reference = Reference(
+            layout=layout,
+            profile=profile,
+            importances=importances,
+            metric=spec.metric.value,
+            design=design,
+            loss_by_score=LossByScore.learn(spec.metric.value, holdout[TARGET], scores[:, 0]) if by_score else None,
+            task=contract.task,
+            classes=contract.classes,
+            positive=contract.positive,
+            threshold=contract.threshold,
+            confidence=spec.gate.confidence,
+            hidden=hidden,
+            background=ref.background_key,
+            background_sha256=self.artifacts.put(ref.background_key, shown.to_npz()),
+        )
+        document = json.dumps(reference.to_json(), sort_keys=True, allow_nan=False).encode()
+        return self.artifacts.put(ref.reference_key, document, content_type="application/json")
+
+
+def _hidden(spec: ModelSpec, personal: Sequence[str]) -> tuple[str, ...]:
+    """Features whose values captures hide: those that the spec masks or drops, and personal data it does not keep."""
+    policy = policy_of(spec.capture.model_dump(), personal)
+    return tuple(name for name in spec.feature_names if name in policy.mask | policy.drop)
+
+
+def _fallback(fallback: Fallback, found: Comparison) -> dict[str, Any]:
+    """The fallback on the holdout, and what the candidate gains over it."""
+    arm = _FALLBACK if _FALLBACK in found.arms else _BASELINE
+    return {"rule": fallback.rule.title, **asdict(found.arms[arm]), "gain": asdict(found.gains[arm])}
+
+
+def _broken_rules(contract: Contract, holdout: Table, arms: dict[str, Column]) -> dict[str, Any]:
+    """How many holdout rows would break each business rule, by who answers."""
+    rulebook = Rulebook.of(contract)
+    broken: dict[str, dict[str, Any]] = {
+        name: dict.fromkeys(arms, 0) | {"name": name, "when": when and when.text, "require": require.text}
+        for name, when, require in rulebook.rules
+    }
+    rows = dict.fromkeys(arms, 0)
+    if broken:
+        names = [feature.name for feature in contract.features]
+        columns = [holdout[name].tolist() for name in names]
+        instances = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        for arm, scores in arms.items():
+            for instance, answer in zip(instances, answers(contract, scores), strict=True):
+                hits = rulebook.broken(instance, answer)
+                rows[arm] += bool(hits)
+                for name in hits:
+                    broken[name][arm] += 1
+    return {"holdout_rows": len(holdout), "rows": rows, "by_rule": list(broken.values())}
+
+
+def _spread(contract: Contract, candidate: Column, champion: Column | None) -> dict[str, Any]:
+    """Where a canary parts the scores, and how far apart those of candidate and champion lie on the same rows.
+
+    `edges` are the inner quantiles of the candidate's scores; equal ones count once. `distance` is the largest distance
+    between the two cumulative distributions at these edges, None without a champion to compare with.
+    """
+    ours = np.sort(_given(contract, candidate))
+    edges = np.unique(ours[-(-np.arange(1, SCORE_PARTS) * len(ours) // SCORE_PARTS) - 1])
+    distance = None
+    if champion is not None:
+        theirs = np.sort(_given(contract, champion))
+        shares = [np.searchsorted(scores, edges, side="right") / len(scores) for scores in (ours, theirs)]
+        distance = float(np.abs(shares[0] - shares[1]).max())
+    return {"edges": edges.tolist(), "distance": distance}
+
+
+def _given(contract: Contract, scores: Column) -> Column:
+    """What answers and captures call the score [rows], as `prediction.answers` writes it: the positive class's
+    probability, the value of a regression, the probability of the likeliest of many classes."""
+    match contract.task:
+        case "binary":
+            given = scores[:, contract.positive]
+        case "multiclass":
+            given = scores.max(axis=1)
+        case "regression":
+            given = scores[:, 0]
+    return given.astype(np.str_).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Champion:
+    """The champion as the comparison needs it: its arm, or why it has none."""
+
+    version: int
+    arm: Arm | None = None
+    problem: str = ""
+    seen_rows: int | None = None
+
+    def value(self, estimate: Estimate | None) -> ChampionValue:
+        return ChampionValue(self.version, estimate, self.problem, self.seen_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _FindChampion:
+    """Looks up what serves now and scores it on the candidate's holdout."""
+
+    models: Models
+    runs: Runs
+    versions: Versions
+    routes: Routes
+    artifacts: Artifacts
+    load: ScorerLoader
+
+    def on(self, holdout: Table, run: Run, spec: ModelSpec, contract: Contract) -> _Champion | None:
+        """None when nothing serves."""
+        route = self.routes.route(run.model)
+        if route is None or route.champion is None:
+            return None
+        served = route.champion
+        version = self.versions.version(run.model, served.version)
+        target = self.models.spec(run.model, version.spec_digest).target
+        if target != spec.target:
+            return _Champion(served.version, problem=f"it predicts {target}, this one {spec.target}")
+        try:
+            scorer = self.load(self.artifacts.get_verified(served.artifact_key, served.artifact_sha256))
+        except (ArtifactRejectedError, NotFoundError) as error:
+            return _Champion(served.version, problem=f"its artifact cannot be used: {error.message}")
+        problem = _mismatch(scorer.contract, contract, holdout)
+        if problem:
+            return _Champion(served.version, problem=problem)
+        scores = _score(scorer, scorer.contract.inputs(holdout))
+        if not np.isfinite(scores).all():
+            return _Champion(served.version, problem="it gives scores that are no finite numbers")
+        labels = [repr(label) for label in scorer.contract.classes]
+        order = [labels.index(repr(label)) for label in contract.classes] or [0]
+        seen_rows = self._seen_rows(holdout, run, version.run_id)
+        return _Champion(served.version, Arm(scores[:, order], scorer.contract.threshold), seen_rows=seen_rows)
+
+    def _seen_rows(self, holdout: Table, run: Run, trained_by: str) -> int | None:
+        """Holdout rows that the champion was trained on; None when it was trained on other data."""
+        if self.runs.run(run.model, trained_by).dataset_version != run.dataset_version:
+            return None
+        champion = RunRef(model=run.model, run_id=trained_by)
+        try:
+            parts = [
+                Table.from_npz(self.artifacts.get(key))[ROW] for key in (champion.fit_key, champion.validation_key)
+            ]
+        except NotFoundError:  # its tables have expired
+            return None
+        return int(np.isin(holdout[ROW], np.concatenate(parts)).sum())
+
+
+def _mismatch(champion: Contract, candidate: Contract, holdout: Table) -> str:
+    """Why the champion cannot be scored on these rows; empty when it can."""
+    if champion.task != candidate.task:
+        return f"its task is {champion.task}, this one's {candidate.task}"
+    if sorted(map(repr, champion.classes)) != sorted(map(repr, candidate.classes)):
+        return f"its classes are {_listed(champion.classes)}, this one's {_listed(candidate.classes)}"
+    lacking = [feature.name for feature in champion.features if feature.name not in holdout]
+    if lacking:
+        return f"the holdout lacks {_listed(lacking)}, which it needs"
+    times = {feature.name: feature.kind == "time" for feature in candidate.features}
+    for feature in champion.features:
+        if times.get(feature.name, feature.kind == "time") != (feature.kind == "time"):
+            return f"{feature.name} is {feature.kind} to it, but not to this one"
+        is_text = holdout[feature.name].dtype.kind not in "fiub"
+        if is_text != (feature.kind == "categorical"):
+            return f"{feature.name} is {feature.kind} to it, but holds {'text' if is_text else 'numbers'} here"
+    return ""
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(str(name) for name in names) or "none"
+
+
+def _score(scorer: Scorer, inputs: Inputs) -> Column:
+    """All rows, in blocks; float32 [rows, classes] or [rows, 1]."""
+    starts = range(0, max(1, len(inputs.numeric)), _BLOCK_ROWS)
+    return np.concatenate([scorer.score(_rows(inputs, slice(start, start + _BLOCK_ROWS))) for start in starts])
+
+
+def _rows(inputs: Inputs, rows: slice) -> Inputs:
+    return Inputs(inputs.numeric[rows], inputs.categorical[rows], inputs.times[rows])
+
+
+def _demand_finite(scores: Column) -> None:
+    bad = int((~np.isfinite(scores)).any(axis=1).sum())
+    if bad:
+        raise TrainingFailedError(
+            f"the exported model gives no finite number for {bad:,} of {len(scores):,} holdout rows",
+            next_step="check the estimator's parameters, or choose another candidate",
+        )
+
+
+def _latency(scorer: Scorer, inputs: Inputs, stopwatch: Callable[[], float]) -> LatencyMs:
+    """Each of `TIMED_ROWS` rows from all over the holdout by itself, after a warm-up."""
+    spread = np.linspace(0, len(inputs.numeric) - 1, WARM_UP_ROWS + TIMED_ROWS).astype(int)
+    spread = np.random.default_rng(0).permutation(spread)
+    singles = [_rows(inputs, slice(row, row + 1)) for row in spread.tolist()]
+    for single in singles[:WARM_UP_ROWS]:
+        scorer.score(single)
+    elapsed = []
+    for single in singles[WARM_UP_ROWS:]:
+        started = stopwatch()
+        scorer.score(single)
+        elapsed.append(1e3 * (stopwatch() - started))
+    p50, p99 = np.quantile(elapsed, [0.5, 0.99])
+    return LatencyMs(float(p50), float(p99), len(elapsed))
+
+
+def _peak_memory_mib() -> float:
+    """Largest resident size of this process so far: runtime, libraries, holdout and the loaded model. In a process that
+    has evaluated before it is that of the larger evaluation; never less than what serving needs."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def _parity(scores: Column, reference: bytes, contract: Contract, tolerance: float) -> Parity:
+    expected = Table.from_npz(reference)[SCORES_OUTPUT]
+    served = scores.astype(np.float64)
+    difference = np.abs(served - expected) / np.maximum(1.0, np.abs(expected))
+    flips: int | None = None
+    match contract.task:
+        case "binary":
+            column = contract.positive
+            flips = int(((served >= contract.threshold) != (expected >= contract.threshold))[:, column].sum())
+        case "multiclass":
+            flips = int((served.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    return Parity(len(served), float(difference.max(initial=0.0)), tolerance, flips)
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, float]:
+    """What the run's record shows without opening the evaluation."""
+    values = {name: estimate.value for name, estimate in evaluation.metrics.items() if estimate is not None}
+    return values | {
+        "latency_p50_ms": evaluation.latency_ms.p50,
+        "latency_p99_ms": evaluation.latency_ms.p99,
+        "load_ms": evaluation.load_ms,
+    }

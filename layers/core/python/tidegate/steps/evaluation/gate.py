@@ -1,0 +1,146 @@
+"""Decide on the evaluation, and keep everything that led to the verdict in one report.
+
+The report is made of stored facts only (no clock, no chance), so gating a run again gives the same bytes.
+"""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from tidegate.domain.evaluation import targets
+from tidegate.domain.evaluation.evaluation import ChampionValue, Evaluation
+from tidegate.domain.evaluation.gate import Policy, decide
+from tidegate.domain.monitoring import costs
+from tidegate.domain.monitoring.costs import Prices
+from tidegate.domain.registry.run import CandidateRun, Run
+from tidegate.domain.training.contracts import stated_targets
+from tidegate.kernel.errors import NotFoundError
+from tidegate.messages import Fitted, GateTask, RunRef, Verdict
+from tidegate.ports.platform import Clock
+from tidegate.ports.registry import Artifacts, Models, Runs, Versions
+from tidegate.spec.model import ModelSpec
+
+STAGE = "gate"
+REPORT_FORMAT = 1
+
+
+def gate(
+    task: GateTask,
+    *,
+    models: Models,
+    runs: Runs,
+    versions: Versions,
+    artifacts: Artifacts,
+    clock: Clock,
+    prices: Prices,
+) -> Verdict:
+    """Hold the evaluation against the spec's demands; a rejection is an answer, not an error.
+
+    Where the spec's targets are not those of the champion's spec, report and run say which changed from what to what:
+    a second person has to agree to that.
+
+    Raises:
+        NotFoundError: the run was not evaluated, or not examined.
+        ConflictError: the run is final.
+    """
+    ref = task.run
+    runs.note(ref.model, ref.run_id, STAGE, clock.now())
+    run = runs.run(ref.model, ref.run_id)
+    spec = models.spec(ref.model, run.spec_digest)
+    evaluation = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
+    examination = json.loads(artifacts.get(ref.examination_key))
+    cost = {"per_1000_usd": costs.per_1000(evaluation.latency_ms.p99, prices), "memory_mb": prices.memory_mb}
+    evaluation = replace(evaluation, sections={**evaluation.sections, **examination, "cost": cost})
+    verdict = decide(evaluation, policy_of(spec))
+    changed = _changed(spec, evaluation.champion, models=models, versions=versions)
+    runs.note(ref.model, ref.run_id, STAGE, clock.now(), target_changes=changed)
+    report = {
+        "format": REPORT_FORMAT,
+        "model": ref.model,
+        "run_id": ref.run_id,
+        "task": spec.task.value,
+        "metric": evaluation.metric,
+        "higher_is_better": evaluation.higher_is_better,
+        "verdict": verdict.to_json(),
+        "evaluation": evaluation.to_json(),
+        "target_changes": list(changed),
+        "lineage": lineage(run, task.fitted, artifacts),
+    }
+    data = json.dumps(report, sort_keys=True, allow_nan=False).encode()
+    sha256 = artifacts.put(ref.report_key, data, content_type="application/json")
+    return Verdict(accepted=verdict.accepted, reasons=list(verdict.reasons), report_sha256=sha256)
+
+
+def policy_of(spec: ModelSpec) -> Policy:
+    """The demands of a spec, in the gate's words."""
+    stated = stated_targets(spec)
+    limits = targets.limits(stated)
+    return Policy(
+        margin=limits["margin"],
+        min_rows=spec.gate.min_rows,
+        latency_p99_ms=limits["latency_p99_ms"],
+        load_ms=limits["load_ms"],
+        artifact_mib=limits["artifact_mib"],
+        metric_target=next((each.limit for each in stated if each.kind.check == "metric_target"), None),
+        group_differences={each.name: each.limit for each in stated if each.kind.check == "fairness"},
+        calibration_error=limits.get("calibration_error_at_most"),
+        robustness_loss=limits.get("robustness_loss_at_most"),
+        flips=limits.get("flips_at_most"),
+        cost_per_1000_usd=limits.get("cost_per_1000_usd_at_most"),
+    )
+
+
+def _changed(spec: ModelSpec, champion: ChampionValue | None, *, models: Models, versions: Versions) -> tuple[str, ...]:
+    """Targets that differ from those of the champion that the version was compared with."""
+    if champion is None:
+        return ()
+    before = models.spec(spec.name, versions.version(spec.name, champion.version).spec_digest)
+    return tuple(each.sentence for each in targets.changes(stated_targets(before), stated_targets(spec)))
+
+
+def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:
+    """What a run's artifact was made of and with, and who asked for it.
+
+    Of the data it tells what `prepare` wrote down (rows and periods of each part, what was left out); the contract is
+    not repeated, since the artifact carries it.
+    """
+    ref = RunRef(model=run.model, run_id=run.run_id)
+    data = {name: value for name, value in _noted(artifacts, ref.plan_key).items() if name != "contract"}
+    return data | {
+        "environment": _noted(artifacts, ref.environment_key),
+        "spec_digest": run.spec_digest,
+        "dataset": run.dataset,
+        "dataset_version": run.dataset_version,
+        "exclusions": list(run.exclusions),
+        "seed": run.seed,
+        "code_version": run.code_version,
+        "lock_hash": run.lock_hash,
+        "candidates": [_candidate(candidate) for candidate in run.candidates],
+        "selected": run.selected,
+        "artifact_sha256": fitted.artifact_sha256,
+        "artifact_key": ref.artifact_key,
+        "training_rows": fitted.rows,
+        "requested_by": run.requested_by,
+        "requested_at": run.requested_at.isoformat(),
+    }
+
+
+def _noted(artifacts: Artifacts, key: str) -> dict[str, Any]:
+    """What a step wrote down; nothing if it did not."""
+    try:
+        found: dict[str, Any] = json.loads(artifacts.get(key))
+    except NotFoundError:
+        return {}
+    return found
+
+
+def _candidate(candidate: CandidateRun) -> dict[str, Any]:
+    return {
+        "index": candidate.index,
+        "estimator": candidate.estimator,
+        "parameters": dict(candidate.parameters),
+        "metric": candidate.metric,
+        "value": candidate.value,
+        "fit_seconds": candidate.fit_seconds,
+        "rows": candidate.rows,
+    }

@@ -1,0 +1,135 @@
+"""How served models stand, for people: all of them on one page, one with its verdicts, and seeing to one."""
+
+from typing import Any
+
+from tidegate.domain.monitoring import health
+from tidegate.domain.monitoring.health import Health, Outcome, Standing
+from tidegate.domain.registry.route import Route
+from tidegate.kernel.errors import NotFoundError
+from tidegate.ports.monitoring import Standings, Verdicts
+from tidegate.ports.platform import Clock
+from tidegate.ports.registry import ModelHeader, Models, Routes
+from tidegate.ports.rollout import Rollouts
+from tidegate.steps.conflicts import twice
+from tidegate.steps.requests import Said, Sentence, page, view
+from tidegate.steps.rollout.approvals import under_way
+
+MODELS_ON_A_PAGE = 50  # each is read by four keys, one after the other
+
+
+class Acknowledge(Said):
+    """Body of an acknowledgement."""
+
+    reason: Sentence
+
+
+def list_standings(
+    after: str | None = None,
+    *,
+    models: Models,
+    routes: Routes,
+    rollouts: Rollouts,
+    standings: Standings,
+    clock: Clock,
+) -> dict[str, Any]:
+    """Models by name with what serves, how it stands and what is under way; `next` is what to give as `after` for more,
+    null at the end.
+
+    Raises:
+        RequestInvalidError: `after` is no name.
+    """
+    headers, following = page(after, lambda behind, limit: models.models(after=behind, limit=limit), MODELS_ON_A_PAGE)
+    now = clock.now()
+    found = []
+    for header in headers:
+        route = routes.route(header.name)
+        release = under_way(header.name, route, rollouts=rollouts, now=now)
+        found.append(_line(header, route, standings.standing(header.name)) | {"rollout": release["rollout"]})
+    return {"watch": found, "next": following}
+
+
+def show_standing(
+    model: str, *, models: Models, routes: Routes, standings: Standings, verdicts: Verdicts
+) -> dict[str, Any]:
+    """One model's line, its whole standing (null before the first look), the verdicts it rests on (null when they are
+    kept no longer) and what follows. Raises NotFoundError."""
+    header, route = models.model(model), routes.route(model)
+    standing = standings.standing(model)
+    return {
+        "model": _line(header, route, standing),
+        "standing": view(standing),
+        "verdicts": _read(standing, verdicts),
+        "next_step": _next_step(model, route, standing),
+    }
+
+
+def acknowledge(
+    model: str, wish: Acknowledge, *, actor: str, models: Models, standings: Standings, clock: Clock
+) -> dict[str, Any]:
+    """Somebody has seen to a model that needs redesign: the next look judges it anew. Any other is left as it is.
+
+    Raises:
+        NotFoundError: no such model.
+        ConflictError: the standing was changed by others, twice.
+    """
+    models.model(model)
+
+    def acknowledged() -> dict[str, Any]:
+        standing = standings.standing(model)
+        if standing is None or standing.health is not Health.NEEDS_REDESIGN:
+            return {"changed": False, "standing": view(standing)}
+        seen = health.acknowledge(standing, by=actor, reason=wish.reason, now=clock.now())
+        standings.save(seen)
+        return {"changed": True, "standing": view(seen)}
+
+    return twice(acknowledged)
+
+
+# Views
+
+
+def _line(header: ModelHeader, route: Route | None, standing: Standing | None) -> dict[str, Any]:
+    """A model in short. `version` is the champion; `health` and what follows are of the last look."""
+    return {
+        "model": header.name,
+        "owner": header.owner,
+        "business_unit": header.business_unit,
+        "version": route.champion.version if route and route.champion else None,
+        "killed": route.killed if route else False,
+        "health": (standing.health if standing else Health.UNKNOWN).value,
+        "since": view(standing.since) if standing else None,
+        "reasons": list(standing.reasons) if standing else [],
+        "looked_at": view(standing.looked_at) if standing else None,
+        "retraining": view(standing.wanted) if standing else None,
+        "held_back": standing.held_back if standing else "",
+        "summary": view(standing.summary) if standing else None,
+    }
+
+
+def _read(standing: Standing | None, verdicts: Verdicts) -> dict[str, Any] | None:
+    if standing is None or not standing.verdicts_key:
+        return None
+    try:
+        return verdicts.read(standing.verdicts_key)
+    except NotFoundError:
+        return None
+
+
+def _next_step(model: str, route: Route | None, standing: Standing | None) -> str:  # noqa: PLR0911
+    """What follows by itself, or what people may do about it, in a sentence."""
+    if route is None or route.champion is None:
+        return f"nothing serves yet: tidegate train {model} --wait"
+    if standing is None:
+        return "nothing: it is looked at within the hour after it is asked something"
+    if standing.health is Health.NEEDS_REDESIGN:
+        return f'find the cause and mend it, then: tidegate acknowledge {model} --reason "..."'
+    at_work = next((each for each in standing.attempts if each.outcome is Outcome.UNDER_WAY), None)
+    if at_work:
+        return f"run {at_work.run_id} is under way: tidegate runs {model} {at_work.run_id}"
+    if standing.held_back:
+        return f"a training is due and waits: {standing.held_back}"
+    if standing.wanted:
+        return f"a training starts soon, because of {standing.wanted}"
+    if standing.health is Health.DRIFTED:
+        return f"nothing by itself: the spec's watch.retrain_on does not ask for it; by hand: tidegate train {model}"
+    return "nothing: it is looked at again by itself"

@@ -1,0 +1,605 @@
+"""Look at a served model: count what it was asked, judge it against its reference, and record what follows.
+
+Two clocks. Captures are named by the clocks of the functions that answered, so windows end with this function's own
+clock. What is damped, kept up and given up goes by the state machine's time `now`, as everything about trainings does.
+
+Nothing depends on how often or when a look is repeated: an hour is counted again only when captures or feedback were
+added to it, and a look finds the same as the one before it, but for `looked_at`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from tidegate.domain.evaluation import targets
+from tidegate.domain.evaluation.targets import PERCENTILE, Held, Target
+from tidegate.domain.monitoring import costs, health, hours, quality
+from tidegate.domain.monitoring.costs import Bill, Prices, Spent
+from tidegate.domain.monitoring.findings import Window, moved, symptoms
+from tidegate.domain.monitoring.health import Attempt, Health, Outcome, Standing, Symptoms, Trigger
+from tidegate.domain.monitoring.hours import Counting, Hour
+from tidegate.domain.monitoring.quality import AgeGroup, Maturity, Parity, Quality
+from tidegate.domain.monitoring.reference import Reference
+from tidegate.domain.profiles import drift
+from tidegate.domain.profiles.drift import DriftPolicy
+from tidegate.domain.profiles.profile import Profile
+from tidegate.domain.registry.run import RunStatus
+from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.domain.rollout.rollout import Phase
+from tidegate.domain.serving.capture import HOUR, hour_of
+from tidegate.domain.serving.service_level import ServiceLevel
+from tidegate.domain.training.contracts import stated_targets
+from tidegate.kernel.errors import NotFoundError
+from tidegate.messages import RunRef
+from tidegate.ports.monitoring import Hours, Sources, Standings, Verdicts
+from tidegate.ports.platform import Clock
+from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
+from tidegate.ports.rollout import Rollouts
+from tidegate.spec.model import ModelSpec
+from tidegate.spec.monitoring import WatchRules
+from tidegate.steps.conflicts import twice
+from tidegate.steps.monitoring.due import REACH
+
+SCHEMA = 1
+SAMPLED_ROWS = 20_000  # answers by which quality is told, at most
+EARLIER_WINDOWS = 9  # by which is known what traffic is usual
+KEPT_COSTS = timedelta(days=31)
+NET_DAYS = 7  # over which value is set against cost
+TARGET_HOURS = 24  # that targets are held against
+PARITY_LIMIT = 0.1  # of groups that are watched and that no target names
+MATURE = 0.8  # of the share of labels that there ever is
+_AGES_HOURS = (0, 1, 6, 24, 72, 168, 336, 720)
+_ONE_HOUR = timedelta(hours=1)
+_ENDED = {RunStatus.FAILED: Outcome.FAILED, RunStatus.REJECTED: Outcome.TURNED_AWAY}
+_ROLLED_OUT = {Phase.DONE: Outcome.PROMOTED, Phase.FAILED: Outcome.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look found, with its numbers for dashboards and alarms.
+
+    `metrics` are of the model and add up over models; `apart` are those that do not, each with what it is of: model,
+    version, feature or business unit. `own` says whether the model has metrics of its own.
+    """
+
+    standing: Standing
+    metrics: Mapping[str, float]
+    apart: Sequence[tuple[Mapping[str, str], Mapping[str, float]]]
+    own: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What the captures say. `volume` has the model's predictions by hour, as far back as is needed; `spent` what it
+    used in the hours that were counted, `day` has the version's own of the last day."""
+
+    symptoms: Symptoms
+    volume: Mapping[str, int]
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    windows: tuple[Window, ...] = ()
+    maturity: Maturity | None = None
+    day: "_Day | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """What the targets are held against: of a version, over the last `TARGET_HOURS`."""
+
+    first: str
+    service: ServiceLevel
+    live: Quality
+    parity: tuple[Parity, ...]
+
+
+def observe(
+    model: str,
+    now: datetime,
+    *,
+    models: Models,
+    runs: Runs,
+    versions: Versions,
+    routes: Routes,
+    rollouts: Rollouts,
+    artifacts: Artifacts,
+    hours: Hours,
+    verdicts: Verdicts,
+    standings: Standings,
+    clock: Clock,
+    prices: Prices,
+) -> Looked:
+    """Judge the champion's windows by the current spec's `watch` rules and save the model's standing.
+
+    Captures are judged by the hour: a window is its full hours and the present one so far. It begins at the earliest
+    with the champion's version, and after the hour in which somebody saw to the model: what was seen to is not held
+    against it again. Hours of the last eight days are counted when something was added to them; older ones stay as they
+    were counted.
+
+    Raises:
+        NotFoundError: no such model.
+        ConflictError: the standing was changed by others, twice.
+    """
+    spec = models.spec(model)
+    before, at = standings.standing(model), clock.now()
+    last = _last(before, verdicts)
+    seen = _Traffic(spec, hours, at).findings(
+        _champion(model, routes, versions),
+        artifacts,
+        since=before.acknowledged_at if before else None,
+        volume=last.get("volume", {}),
+        now=now,
+    )
+    bill = _bill(spec, last, seen.spent, prices, at)
+    held = _held(spec, seen.day, bill)
+    key = verdicts.write(model, hour_of(now), _document(model, seen, bill, held, now))
+    trained = _trained(model, spec.watch, versions)
+    lease = rollouts.lease(model)
+    under_way = lease is not None and lease.until > now
+
+    def save() -> Standing:
+        known = standings.standing(model)
+        if known is not None:
+            known = _settled(replace(known, last_trained_at=trained), runs, rollouts)
+        stands = health.look(known, seen.symptoms, _policy(spec.watch), model=model, under_way=under_way, now=now)
+        stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen, bill, held))
+        standings.save(stands)
+        return stands
+
+    standing = twice(save)
+    own = spec.watch.own_metrics
+    apart = [each for each in (*_apart(spec, seen, bill), *_of_targets(model, held)) if own or "model" not in each[0]]
+    return Looked(standing, _metrics(seen, standing, bill, held), apart, own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    """A model's captures as they are at a moment of this function's clock."""
+
+    spec: ModelSpec
+    hours: Hours
+    at: datetime
+
+    def findings(
+        self,
+        version: Version | None,
+        artifacts: Artifacts,
+        *,
+        since: datetime | None,
+        volume: Mapping[str, int],
+        now: datetime,
+    ) -> _Findings:
+        """All windows of a version, judged; or why they cannot be."""
+        if version is None:
+            return _Findings(Symptoms(None, judged=False, problem="no version serves"), volume)
+        reference = _reference(version, artifacts)
+        if isinstance(reference, str):
+            return _Findings(Symptoms(version.number, judged=False, problem=reference), volume)
+        listed = self._listed(version, since)
+        counted = self._counted(version, reference, listed)
+        volume = dict(volume) | {name: hour.predictions for name, hour in counted.items()}
+        spans = sorted(self.spec.watch.windows_hours)
+        maturity = _maturity(counted, self.at)
+        windows = tuple(self._window(span, counted, reference, maturity, volume) for span in spans)
+        oldest = hour_of(self.at - (EARLIER_WINDOWS + 1) * timedelta(hours=spans[-1]))
+        return _Findings(
+            symptoms=symptoms(
+                version.number,
+                windows,
+                target_shift=self.spec.watch.target_shift,
+                window_from=now - timedelta(hours=spans[0]),
+            ),
+            windows=windows,
+            maturity=maturity,
+            day=self._day(counted, reference, maturity, windows),
+            volume={name: count for name, count in sorted(volume.items()) if name >= oldest},
+            spent={name: Spent(hour.usage, listed[name].stored_bytes) for name, hour in counted.items()},
+        )
+
+    def _listed(self, version: Version, since: datetime | None) -> Mapping[str, Sources]:
+        """Hours of the longest window, by name."""
+        longest = timedelta(hours=max(self.spec.watch.windows_hours))
+        first = max(self.at - longest, version.created_at - _ONE_HOUR, *([since + _ONE_HOUR] if since else []))
+        return self.hours.sources(self.spec.name, hour_of(first), hour_of(self.at))
+
+    def _counted(self, version: Version, reference: Reference, listed: Mapping[str, Sources]) -> dict[str, Hour]:
+        """Those hours; the ones that changed since they were counted are counted again."""
+        model, number = self.spec.name, version.number
+        known = self.hours.counted(model, number, tuple(listed))
+        reach = hour_of(self.at - REACH)
+        found: dict[str, Hour] = {}
+        for name, sources in listed.items():
+            document, mark = known.get(name), self._mark(sources)
+            if document and (document["schema"], document["layout"]) != (hours.SCHEMA, reference.layout.digest):
+                document = None
+            if document and (document["sources"] == mark or name < reach):
+                found[name] = Hour.from_json(document)
+            elif name >= reach:
+                found[name] = self._count(sources, mark, number, reference)
+                self.hours.keep(model, number, name, found[name].to_json())
+        return found
+
+    def _count(self, sources: Sources, mark: str, version: int, reference: Reference) -> Hour:
+        counting = Counting(
+            reference,
+            version=version,
+            outcomes=self.hours.outcomes(sources),
+            dropped=self.spec.capture.drop,
+            sensitive=self._sensitive if reference.task == "binary" else (),
+            tolerance=self._tolerance,
+        )
+        for lines in self.hours.lines(sources):
+            counting.add(lines)
+        return counting.hour(mark)
+
+    def _mark(self, sources: Sources) -> str:
+        """Names what an hour is counted from, and the rules by which."""
+        rules = (self.spec.capture.drop, self._sensitive, self._tolerance)
+        told = [sources.captures, sources.feedback, *rules]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+
+    @property
+    def _sensitive(self) -> tuple[str, ...]:
+        """Features by whose groups decisions are counted: those to be watched, and those that a target compares."""
+        compared = self.spec.sensitive if self.spec.targets.governance.demographic_parity is not None else ()
+        asked = [name for name in compared if name in self.spec.feature_names]
+        return tuple(dict.fromkeys([*self.spec.watch.sensitive, *asked]))
+
+    def _day(
+        self, counted: Mapping[str, Hour], reference: Reference, maturity: Maturity, windows: Sequence[Window]
+    ) -> _Day:
+        first = hour_of(self.at - timedelta(hours=TARGET_HOURS))
+        chosen = {name: hour for name, hour in counted.items() if name >= first}
+        limit, rules = self.spec.targets.governance.demographic_parity, self.spec.watch
+        judged = next((window.live for window in windows if window.hours == TARGET_HOURS), None)
+        return _Day(
+            first=first,
+            service=sum((hour.service for hour in chosen.values()), ServiceLevel()),
+            live=judged or _live(reference, _mature(chosen, maturity, self.at), rules),
+            parity=tuple(
+                _parity(column, list(chosen.values()), limit) for column in self._sensitive if limit is not None
+            ),
+        )
+
+    @property
+    def _tolerance(self) -> float | None:
+        return self.spec.value.tolerance if self.spec.value else None
+
+    def _window(
+        self,
+        span: int,
+        counted: Mapping[str, Hour],
+        reference: Reference,
+        maturity: Maturity,
+        volume: Mapping[str, int],
+    ) -> Window:
+        rules = self.spec.watch
+        policy = DriftPolicy(rules.alpha, rules.psi, rules.jensen_shannon, rules.min_rows)
+        first = hour_of(self.at - timedelta(hours=span))
+        chosen = {name: hour for name, hour in counted.items() if name >= first}
+        profile = sum((hour.profile for hour in chosen.values()), Profile.empty(reference.layout))
+        report = drift.judge(reference.layout, reference.profile, profile, policy, importances=reference.importances)
+        predictions, usual = _volumes(volume, self.at, span)
+        live = _live(reference, _mature(chosen, maturity, self.at), rules)
+        return Window(
+            hours=span,
+            first=first,
+            last=hour_of(self.at),
+            rows=profile.rows,
+            predictions=predictions,
+            drift=replace(report, volume=drift.judge_volume(predictions, usual, policy)),
+            live=live,
+            expected=_expected(reference, list(chosen.values()), rules) if live.live is None else None,
+            parity=tuple(_parity(column, list(chosen.values())) for column in rules.sensitive),
+            counts=moved(reference.layout, reference.profile, profile, report.features),
+        )
+
+
+def _champion(model: str, routes: Routes, versions: Versions) -> Version | None:
+    route = routes.route(model)
+    if route is None or route.champion is None:
+        return None
+    return versions.version(model, route.champion.version)
+
+
+def _reference(version: Version, artifacts: Artifacts) -> Reference | str:
+    """The version's reference, or why there is none."""
+    key = RunRef(model=version.model, run_id=version.run_id).reference_key
+    try:
+        return Reference.from_json(json.loads(artifacts.get(key)))
+    except NotFoundError:
+        return f"version {version.number} has no reference; train again"
+    except ValueError as error:
+        return f"the reference of version {version.number} cannot be read ({error}); train again"
+
+
+def _last(standing: Standing | None, verdicts: Verdicts) -> dict[str, Any]:
+    """The verdict of the last look."""
+    if standing is None or not standing.verdicts_key:
+        return {}
+    try:
+        return verdicts.read(standing.verdicts_key)
+    except NotFoundError:  # expired
+        return {}
+
+
+def _bill(spec: ModelSpec, last: Mapping[str, Any], counted: Mapping[str, Spent], prices: Prices, at: datetime) -> Bill:
+    """What the last look knew, with the hours that were counted now in place of what it had of them."""
+    known = last.get("cost", {}).get("hours", {})
+    spent = {name: Spent.from_json(each) for name, each in known.items()} | dict(counted)
+    oldest = hour_of(at - KEPT_COSTS)
+    return Bill(
+        hours={name: each for name, each in spent.items() if name >= oldest},
+        until=hour_of(at),
+        complete=costs.last_complete(at),
+        prices=prices,
+        declared=costs.Value(**spec.value.model_dump()) if spec.value else None,
+    )
+
+
+def _volumes(volume: Mapping[str, int], at: datetime, span: int) -> tuple[int, list[int]]:
+    """Predictions in the last `span` full hours, and in each earlier window that lies behind the first known hour."""
+    counts = {_moment(name): count for name, count in volume.items()}
+    present, length = at.replace(minute=0, second=0, microsecond=0), timedelta(hours=span)
+    first = min(counts, default=present)
+
+    def since(start: datetime) -> int:
+        return sum(count for moment, count in counts.items() if start <= moment < start + length)
+
+    earlier = [present - number * length for number in range(2, EARLIER_WINDOWS + 2)]
+    return since(present - length), [since(start) for start in earlier if start >= first]
+
+
+def _maturity(counted: Mapping[str, Hour], at: datetime) -> Maturity:
+    """How many answers are labelled, by the age of their hour."""
+    ages = {name: _age_hours(name, at) for name in counted}
+    groups = []
+    for low, high in zip(_AGES_HOURS, (*_AGES_HOURS[1:], None), strict=True):
+        those = [counted[name] for name, age in ages.items() if age >= low and (high is None or age < high)]
+        predictions, labelled = sum(hour.answers.rows for hour in those), sum(hour.labelled.rows for hour in those)
+        groups.append(AgeGroup(low, high, predictions, labelled))
+    return Maturity(tuple(groups))
+
+
+def _mature(chosen: Mapping[str, Hour], maturity: Maturity, at: datetime) -> list[Hour]:
+    """Hours whose labels have come, as far as they come at all: older than the age from which on the share that is
+    labelled is nearly the largest there is."""
+    most = max((group.share or 0.0 for group in maturity.groups), default=0.0)
+    after = maturity.mature_after_hours(MATURE * most) if most else None
+    return [] if after is None else [hour for name, hour in chosen.items() if _age_hours(name, at) >= after]
+
+
+def _live(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Quality:
+    targets, scores = hours.merged([hour.labelled for hour in chosen], SAMPLED_ROWS)
+    return quality.live_quality(
+        reference.metric,
+        targets if reference.task == "regression" else targets.astype(np.int64),
+        scores,
+        reference.design,
+        margin=rules.quality_margin,
+        min_rows=rules.min_rows,
+        positive=reference.positive,
+        threshold=reference.threshold,
+        confidence=reference.confidence,
+    )
+
+
+def _expected(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Quality | None:
+    """Without labels; None for a regression whose metric cannot be expected."""
+    _, scores = hours.merged([hour.answers for hour in chosen], SAMPLED_ROWS)
+    given: dict[str, Any] = {
+        "margin": rules.quality_margin,
+        "min_rows": rules.min_rows,
+        "confidence": reference.confidence,
+    }
+    if reference.task == "regression":
+        if reference.loss_by_score is None:
+            return None
+        return reference.loss_by_score.expected(scores.reshape(-1), reference.design, **given)
+    given |= {"positive": reference.positive, "threshold": reference.threshold}
+    return quality.expected_quality(reference.metric, scores, reference.design, **given)
+
+
+def _parity(column: str, chosen: Sequence[Hour], limit: float = PARITY_LIMIT) -> Parity:
+    groups: list[str] = []
+    decisions: list[bool] = []
+    for hour in chosen:
+        for group, (rows, positive) in hour.decisions.get(column, {}).items():
+            groups += [group] * rows
+            decisions += [True] * positive + [False] * (rows - positive)
+    return quality.demographic_parity(column, groups, np.asarray(decisions, dtype=np.bool_), limit=limit)
+
+
+def _held(spec: ModelSpec, day: _Day | None, bill: Bill) -> tuple[Held, ...]:
+    """The last day against each target that live traffic shows; nothing while no version can be judged."""
+    if day is None:
+        return ()
+    return tuple(_hold(each, spec.watch.min_rows, day, bill) for each in stated_targets(spec) if each.kind.live)
+
+
+def _hold(target: Target, min_rows: int, day: _Day, bill: Bill) -> Held:
+    service, live = day.service, day.live
+    match target.name:
+        case "latency_p99_ms":
+            found, rows = service.latency_ms(PERCENTILE), sum(service.latency.values())
+        case "availability_at_least":
+            found, rows = service.availability(), service.requests
+        case "cost_per_1000_usd_at_most":
+            spent = bill.between(day.first, bill.complete)
+            rows = spent.total.predictions
+            each = 1e3 * spent.usd(bill.prices) / rows if rows else 0.0
+            found = (each, each, each) if rows else None
+        case "demographic_parity":
+            return _hold_parity(target, min_rows, day.parity)
+        case _:
+            found = (live.live.value, live.live.low, live.live.high) if live.live and target.of == live.metric else None
+            rows = live.rows
+    return targets.hold(target, found, rows=rows, min_rows=min_rows)
+
+
+def _hold_parity(target: Target, min_rows: int, compared: Sequence[Parity]) -> Held:
+    """The column whose groups are furthest beyond the limit, by the end of the interval that counts."""
+    known = [(each.difference, each) for each in compared if each.difference is not None]
+    if not known:
+        return targets.hold(target, None, rows=0, min_rows=min_rows, note="of the features among the sensitive columns")
+    widest, worst = max(known, key=lambda pair: pair[0].low)
+    rows = sum(group.rows for group in worst.groups)
+    note = f"{worst.column}, {worst.high} against {worst.low}"
+    return targets.hold(target, (widest.value, widest.low, widest.high), rows=rows, min_rows=min_rows, note=note)
+
+
+def _document(model: str, seen: _Findings, bill: Bill, held: Sequence[Held], now: datetime) -> dict[str, Any]:
+    """The whole verdict."""
+    return {
+        "schema": SCHEMA,
+        "model": model,
+        "version": seen.symptoms.version,
+        "at": now.isoformat(),
+        "problem": seen.symptoms.problem,
+        "drift": list(seen.symptoms.drift),
+        "quality": list(seen.symptoms.quality),
+        "unfixable": list(seen.symptoms.unfixable),
+        "windows": [window.to_json() for window in seen.windows],
+        "maturity": seen.maturity.to_json() if seen.maturity else None,
+        "volume": dict(seen.volume),
+        "cost": bill.to_json(),
+        "targets": [each.to_json() for each in held],
+    }
+
+
+def _summary(seen: _Findings, bill: Bill, held: Sequence[Held]) -> dict[str, Any]:
+    spike = bill.spike
+    return {
+        "problem": seen.symptoms.problem,
+        "windows": [window.summary for window in seen.windows],
+        "cost": {
+            "hour": bill.complete,
+            "requests": round(bill.last.total.requests),
+            "usd": bill.last.usd(bill.prices),
+            "spike": spike.sentence if spike else "",
+        },
+        "missed": {each.target.name: each.sentence for each in held if each.missed},
+    }
+
+
+def _metrics(seen: _Findings, standing: Standing, bill: Bill, held: Sequence[Held]) -> dict[str, float]:
+    """Numbers by model. `QualityLoss` is how much worse the metric is than in the design phase, in its own units."""
+    reports = [window.drift for window in seen.windows]
+    gains = [told.gain for window in seen.windows for told in (window.live, window.expected) if told and told.gain]
+
+    def any_drifted(verdict: str) -> float:
+        return float(any(verdict in report.drifted for report in reports))
+
+    return {
+        "Rows": float(seen.windows[0].rows if seen.windows else 0),
+        "Drifted": float(bool(seen.symptoms.drift or seen.symptoms.quality)),
+        "FeatureDrift": any_drifted("features"),
+        "PredictionDrift": any_drifted("predictions"),
+        "DataQuality": any_drifted("quality"),
+        "NeedsRedesign": float(standing.health is Health.NEEDS_REDESIGN),
+        "RetrainingWanted": float(standing.wanted is not None),
+        "CostSpike": float(bill.spike is not None),
+        "TargetsMissed": float(sum(each.missed for each in held)),
+        **({"QualityLoss": max(-gain.value for gain in gains)} if gains else {}),
+    }
+
+
+def _apart(spec: ModelSpec, seen: _Findings, bill: Bill) -> list[tuple[Mapping[str, str], Mapping[str, float]]]:
+    """Cost and value of the last complete hour; the quality of the champion; how far the features moved that are most
+    responsible for its drift."""
+    model = {"model": spec.name}
+    unit = {"business_unit": spec.business_unit.encode("ascii", "replace").decode()}  # all that a dimension may hold
+    whole = bill.metrics(bill.last)
+    net = bill.net_per_1000(costs.days_before(bill.complete, NET_DAYS))
+    told = whole | _qualities(seen.windows) | ({} if net is None else {"NetUSDPer1000": net})
+    versions = [(model | {"version": name}, bill.metrics(part)) for name, part in sorted(bill.last.parts.items())]
+    shifts = [(model | {"feature": name}, {"FeatureShift": shift}) for name, shift in _shifts(seen.windows).items()]
+    return [(model, told), *versions, (unit, whole), *shifts]
+
+
+def _of_targets(model: str, held: Sequence[Held]) -> list[tuple[Mapping[str, str], Mapping[str, float]]]:
+    """By target: what was measured, where anything was, its limit, and whether it is missed."""
+    return [
+        (
+            {"model": model, "target": each.target.name},
+            {"TargetLimit": each.target.limit, "TargetMissed": float(each.missed)}
+            | ({} if each.measured is None else {"TargetMeasured": each.measured}),
+        )
+        for each in held
+    ]
+
+
+def _qualities(windows: Sequence[Window]) -> dict[str, float]:
+    """Of the shortest window that tells each."""
+    told: dict[str, float] = {}
+    for window in reversed(windows):
+        told["DesignQuality"] = window.live.design.value
+        if window.live.live:
+            told["LiveQuality"] = window.live.live.value
+        if window.expected and window.expected.live:
+            told["ExpectedQuality"] = window.expected.live.value
+    return told
+
+
+def _shifts(windows: Sequence[Window]) -> dict[str, float]:
+    """Jensen-Shannon distance from training of the features that the shortest window with any names."""
+    verdict = next((window.drift.features for window in windows if window.drift.features.responsible), None)
+    if verdict is None:
+        return {}
+    moved = {each.name: each.jensen_shannon for each in verdict.findings if isinstance(each, drift.ColumnFinding)}
+    return {name: moved[name] or 0.0 for name in verdict.responsible}
+
+
+def _settled(standing: Standing, runs: Runs, rollouts: Rollouts) -> Standing:
+    """The standing with what became of trainings that were under way."""
+    open_ = [each for each in standing.attempts if each.outcome is Outcome.UNDER_WAY]
+    ended = {each.run_id: _ended(standing.model, each, runs, rollouts) for each in open_}
+    return health.settle(standing, {run_id: end for run_id, end in ended.items() if end is not None})
+
+
+def _ended(model: str, attempt: Attempt, runs: Runs, rollouts: Rollouts) -> tuple[Outcome, datetime] | None:
+    """What became of a training, and when; None while it is under way, which it is until its rollout is over."""
+    try:
+        run = runs.run(model, attempt.run_id)
+    except NotFoundError:
+        return Outcome.FAILED, attempt.at
+    ended_at = run.ended_at or attempt.at
+    if run.status in _ENDED:
+        return _ENDED[run.status], ended_at
+    rollout = rollouts.rollout(model, attempt.run_id)
+    if rollout is None or not rollout.phase.final:
+        return None
+    outcome = _ROLLED_OUT.get(rollout.phase, Outcome.TURNED_AWAY)
+    promoted_at = rollout.promoted_at if outcome is Outcome.PROMOTED else None
+    return outcome, promoted_at or rollout.ended_at or ended_at
+
+
+def _trained(model: str, rules: WatchRules, versions: Versions) -> datetime | None:
+    """When the newest version was accepted; asked only where a schedule needs it."""
+    if Trigger.SCHEDULE.value not in rules.retrain_on:
+        return None
+    accepted = (each.created_at for each in versions.versions(model) if each.status is not VersionStatus.REJECTED)
+    return max(accepted, default=None)
+
+
+def _policy(rules: WatchRules) -> health.Policy:
+    return health.Policy(
+        retrain_on=frozenset(map(Trigger, rules.retrain_on)),
+        every=None if rules.every_days is None else timedelta(days=rules.every_days),
+        cooldown=timedelta(hours=rules.cooldown_hours),
+        at_most=rules.at_most,
+        within=timedelta(days=rules.within_days),
+        give_up_after=rules.give_up_after,
+    )
+
+
+def _moment(name: str) -> datetime:
+    return datetime.strptime(name, HOUR).replace(tzinfo=UTC)
+
+
+def _age_hours(name: str, at: datetime) -> float:
+    """Age of the youngest answer of an hour."""
+    return max((at - _moment(name) - _ONE_HOUR) / _ONE_HOUR, 0.0)

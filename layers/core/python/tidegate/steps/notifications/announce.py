@@ -1,0 +1,238 @@
+"""Tell people and other systems what changed in the registry. docs/events.md is the page of what systems get."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Literal, Protocol
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from tidegate.domain.monitoring.health import Health, Standing, Trigger
+from tidegate.domain.notifications.announcement import (
+    Announcement,
+    Change,
+    Event,
+    Severity,
+    announcement,
+    subject,
+    text,
+)
+from tidegate.domain.registry.ledger import Action, LedgerEntry
+from tidegate.domain.registry.run import Run, RunStatus
+from tidegate.domain.rollout.rollout import Approval, Decision, Phase, Rollout
+from tidegate.messages import Message
+from tidegate.ports.registry import Models, Versions
+
+
+class Detail(Message):
+    """What every event's detail has. New fields may come; `schema` changes when the meaning of one does."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    schema_version: Literal[1] = Field(default=1, serialization_alias="schema", description="version of this format")
+    id: str = Field(description="the same when the same event comes again")
+    at: AwareDatetime = Field(description="when it happened")
+    stage: str = Field(description="of the deployment")
+    model: str
+    owner: str = Field(description="of the model")
+    business_unit: str = Field(description="of the model's owner")
+    version: int | None = Field(description="which it is about; null: the fallback, or none yet")
+    run_id: str | None = Field(description="the training run that the version came from")
+    severity: Severity = Field(description="what it asks of people")
+    title: str = Field(description="what happened, to go on after the model's name")
+    reasons: list[str] = Field(description="why, in sentences")
+    commands: list[str] = Field(description="what to type behind `tidegate`")
+
+
+class RouteChanged(Detail):
+    """What is served changed: an entry of the ledger. `version` answers `weight_bp` basis points of the requests, and
+    `previous_version` the rest, if there is one; while `killed` the fallback answers all."""
+
+    revision: int = Field(description="of the route; also the entry's number in the ledger")
+    action: Action
+    previous_version: int | None
+    weight_bp: int
+    killed: bool
+    actor: str = Field(description="ARN of whoever did it; that of the execution for steps of a rollout")
+    approved_by: str | None = Field(description="ARN of whoever approved the version")
+    ledger_hash: str = Field(description="of the entry, to compare with the ledger later")
+
+
+class RolloutMoved(Detail):
+    """A version on its way in entered another phase; when that changed what is served, `Tidegate Route Changed` comes
+    too."""
+
+    revision: int = Field(description="of the rollout's record; orders the events of one rollout")
+    phase: Phase
+    previous_phase: Phase | None = Field(description="null: the rollout began")
+    final: bool = Field(description="whether the rollout is over")
+
+
+class ApprovalRequested(Detail):
+    """A version waits for somebody who did not make it."""
+
+    expires_at: AwareDatetime = Field(description="without an approval until then it does not serve")
+    artifact_sha256: str = Field(description="what the approval is for")
+    report_sha256: str = Field(description="what the approver reads")
+
+
+class ApprovalDecided(Detail):
+    """An approver decided about exactly these bytes and this report."""
+
+    decision: Decision
+    actor: str = Field(description="ARN of the approver")
+    artifact_sha256: str
+    report_sha256: str
+
+
+class RunEnded(Detail):
+    """A training run came to its end: with a version that passed the gate, with one that did not, or by a fault."""
+
+    status: Literal[RunStatus.ACCEPTED, RunStatus.REJECTED, RunStatus.FAILED]
+    actor: str = Field(description="ARN of whoever asked for the run")
+    dataset: str
+    dataset_version: str | None
+    error: str | None = Field(description="the fault's name; its words are in the registry alone")
+
+
+class WatchChanged(Detail):
+    """How a served model stands changed: it drifted, training again would not help it, somebody acknowledged that, or
+    nothing is found any more. `version` is the one whose traffic was judged."""
+
+    revision: int = Field(description="of the standing; orders the events of one model's watch")
+    health: Health
+    previous_health: Health | None = Field(description="null: it was never looked at before")
+    retraining: Trigger | None = Field(description="what starts a training now; null: none is due, or it is held back")
+    held_back: str = Field(description="why a training that is due does not start yet; empty if none is")
+    actor: str | None = Field(description="ARN of whoever acknowledged it; null for a look")
+
+
+DETAILS: Mapping[Event, type[Detail]] = MappingProxyType(
+    {
+        Event.ROUTE_CHANGED: RouteChanged,
+        Event.ROLLOUT_MOVED: RolloutMoved,
+        Event.APPROVAL_REQUESTED: ApprovalRequested,
+        Event.APPROVAL_DECIDED: ApprovalDecided,
+        Event.RUN_ENDED: RunEnded,
+        Event.WATCH_CHANGED: WatchChanged,
+    }
+)
+
+
+class Letters(Protocol):
+    """Messages to people, who subscribe by attributes."""
+
+    def send(self, subject: str, text: str, attributes: Mapping[str, str]) -> None:
+        """Hand over one message; sent again, it comes again."""
+        ...
+
+
+class Events(Protocol):
+    """Events to other systems."""
+
+    def put(self, detail_type: str, detail: Mapping[str, Any], at: datetime) -> None:
+        """Hand over one event; put again, it comes again."""
+        ...
+
+
+def announce(
+    change: Change, *, stage: str, models: Models, versions: Versions, letters: Letters, events: Events
+) -> Announcement | None:
+    """Tell what a change means, at least once; None when there is nothing to tell.
+
+    People come last: what fails before is tried again, and they cannot drop what comes twice.
+
+    Raises:
+        NotFoundError: the registry does not have the model, or the version that the run made.
+        UnavailableError: not all of it may have been told; tell it again.
+    """
+    found = announcement(change)
+    if found is None:
+        return None
+    header = models.model(found.model)
+    told = replace(found, owner=header.owner, business_unit=header.business_unit)
+    if isinstance(change.after, Run) and change.after.status is RunStatus.REJECTED and told.version is not None:
+        told = replace(told, reasons=versions.version(told.model, told.version).reasons)
+    events.put(told.event, detail(change, told, stage=stage).to_json(), told.at)
+    if told.for_people:
+        letters.send(subject(told, stage=stage), text(told, stage=stage), _attributes(told))
+    return told
+
+
+def detail(change: Change, told: Announcement, *, stage: str) -> Detail:
+    """The event's detail."""
+    common = {
+        "id": told.id,
+        "at": told.at,
+        "stage": stage,
+        "model": told.model,
+        "owner": told.owner,
+        "business_unit": told.business_unit,
+        "version": told.version,
+        "run_id": told.run_id,
+        "severity": told.severity,
+        "title": told.title,
+        "reasons": told.reasons,
+        "commands": told.commands,
+    }
+    return DETAILS[told.event].parse(common | _particulars(change, told))
+
+
+def _particulars(change: Change, told: Announcement) -> dict[str, Any]:
+    """What only this kind of event has."""
+    match change.after:
+        case LedgerEntry() as entry:
+            return {
+                "revision": entry.seq,
+                "action": entry.action,
+                "previous_version": entry.previous_version,
+                "weight_bp": entry.weight_bp,
+                "killed": entry.killed,
+                "actor": entry.actor,
+                "approved_by": entry.approved_by,
+                "ledger_hash": entry.hash,
+            }
+        case Run() as run:
+            return {
+                "status": run.status,
+                "actor": run.requested_by,
+                "dataset": run.dataset,
+                "dataset_version": run.dataset_version,
+                "error": run.error.name if run.error else None,
+            }
+        case Rollout(approval=Approval() as asked) if told.event is Event.APPROVAL_REQUESTED:
+            return {"expires_at": asked.expires_at, **_seen(asked)}
+        case Rollout(approval=Approval() as asked) if told.event is Event.APPROVAL_DECIDED:
+            return {"decision": asked.decision, "actor": asked.by, **_seen(asked)}
+        case Rollout() as rollout:
+            before = change.before.phase if isinstance(change.before, Rollout) else None
+            return {
+                "revision": rollout.revision,
+                "phase": rollout.phase,
+                "previous_phase": before,
+                "final": rollout.phase.final,
+            }
+        case Standing() as standing:
+            return {
+                "revision": standing.revision,
+                "health": standing.health,
+                "previous_health": change.before.health if isinstance(change.before, Standing) else None,
+                "retraining": standing.wanted,
+                "held_back": standing.held_back,
+                "actor": told.actor or None,
+            }
+
+
+def _seen(asked: Approval) -> dict[str, str]:
+    return {"artifact_sha256": asked.artifact_sha256, "report_sha256": asked.report_sha256}
+
+
+def _attributes(told: Announcement) -> dict[str, str]:
+    return {
+        "model": told.model,
+        "owner": told.owner,
+        "business_unit": told.business_unit,
+        "event": told.event,
+        "severity": told.severity,
+    }

@@ -1,0 +1,182 @@
+"""The model half of the control API: apply a spec after checking it against the catalog, and look at what there is."""
+
+from difflib import get_close_matches
+from typing import Any
+
+from tidegate.domain.data.dataset import ColumnType, Dataset, DatasetVersion
+from tidegate.domain.rollout.changes import one_step_back, shares
+from tidegate.domain.training.contracts import rollout_plan
+from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
+from tidegate.messages import RunRef
+from tidegate.ports.data import Catalog
+from tidegate.ports.platform import Clock
+from tidegate.ports.registry import Artifacts, Models, Routes, Versions
+from tidegate.ports.rollout import Rollouts
+from tidegate.spec.features import FeatureKind
+from tidegate.spec.model import ModelSpec
+from tidegate.steps.requests import page, version_number, view
+from tidegate.steps.rollout.approvals import under_way
+
+MAX_SPEC_BYTES = 256 * 1024
+
+_UNFIT: dict[FeatureKind, frozenset[ColumnType]] = {
+    FeatureKind.NUMERIC: frozenset({ColumnType.TEXT, ColumnType.TIME}),
+    FeatureKind.INTEGER: frozenset({ColumnType.TEXT, ColumnType.TIME}),
+    FeatureKind.BOOLEAN: frozenset({ColumnType.TEXT, ColumnType.TIME}),
+    FeatureKind.CATEGORICAL: frozenset({ColumnType.TIME}),
+    FeatureKind.TIME: frozenset(ColumnType) - {ColumnType.TIME},
+}
+
+
+def list_models(after: str | None = None, *, models: Models) -> dict[str, Any]:
+    """Models by name, as many as one answer takes; `next` is what to give as `after` for more, null at the end.
+
+    Raises:
+        RequestInvalidError: `after` is no name.
+    """
+    found, following = page(after, lambda behind, limit: models.models(after=behind, limit=limit))
+    return {"models": view(found), "next": following}
+
+
+def show_model(name: str, *, models: Models, routes: Routes, rollouts: Rollouts, clock: Clock) -> dict[str, Any]:
+    """A model and what is served of it (`route` is null before the first promotion), which version a rollback returns
+    to unless another is named, and the release that is under way. Raises NotFoundError."""
+    header, route = models.model(name), routes.route(name)
+    return {
+        "model": view(header),
+        "route": view(route),
+        "serves": view(shares(route)) if route else [],
+        "rollback_to": one_step_back(route),
+        "under_way": under_way(name, route, rollouts=rollouts, now=clock.now()),
+    }
+
+
+def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Catalog, clock: Clock) -> dict[str, Any]:
+    """Check a spec and make it the model's current one; the same spec again changes nothing.
+
+    Raises:
+        SpecInvalidError: every fault at once, those of the spec itself, those of what it demands of a canary, or those
+            against the dataset it names.
+        RequestInvalidError: the spec is for another model than the address says, or is too large.
+    """
+    spec = read_spec(text)
+    if spec.name != name:
+        raise RequestInvalidError(
+            "the spec is for another model",
+            [Fault("name", f"{spec.name!r} is not the {name!r} of the address")],
+            next_step=f"send it to /models/{spec.name}",
+        )
+    rollout_plan(spec)
+    warnings: list[str] = []
+    checked: DatasetVersion | None = None
+    try:
+        dataset = catalog.dataset(spec.dataset)
+        checked = catalog.version(spec.dataset) if dataset.latest else None
+    except NotFoundError:
+        warnings.append(f"dataset {spec.dataset} is not registered yet, so its columns were not checked")
+    else:
+        faults = catalog_faults(spec, dataset, checked)
+        if faults:
+            raise SpecInvalidError(
+                f"{len(faults)} fault(s) against dataset {spec.dataset}",
+                faults,
+                next_step=f"see its columns: tidegate data show {spec.dataset} latest",
+            )
+        if checked is None:
+            warnings.append(f"dataset {spec.dataset} has no ready version yet, so its columns were not checked")
+        warnings += [f"feature {n!r} is personal data (PII)" for n in spec.feature_names if n in dataset.pii]
+    changed = models.apply(spec, author=actor, at=clock.now())
+    return {
+        "model": name,
+        "digest": spec.digest,
+        "changed": changed,
+        "checked_against": checked.version if checked else None,
+        "warnings": warnings,
+    }
+
+
+def read_spec(text: str) -> ModelSpec:
+    """A spec from YAML or JSON text, whatever the text does.
+
+    Raises:
+        SpecInvalidError: with every fault.
+        RequestInvalidError: more than `MAX_SPEC_BYTES`.
+    """
+    if len(text.encode()) > MAX_SPEC_BYTES:
+        raise RequestInvalidError(f"a spec has at most {MAX_SPEC_BYTES // 1024} KiB", status=413)
+    return ModelSpec.parse_yaml(text)
+
+
+def catalog_faults(spec: ModelSpec, dataset: Dataset, version: DatasetVersion | None) -> list[Fault]:
+    """Where a spec does not fit its dataset: leaking features, unknown columns with near names, wrong types."""
+    faults = [
+        Fault(
+            f"features[{index}].name",
+            f"{feature.name!r} is an outcome column of dataset {dataset.name}, known only after the fact: leakage",
+        )
+        for index, feature in enumerate(spec.features)
+        if feature.name in dataset.outcome
+    ]
+    if version is None:
+        return faults
+    types = version.types
+    used: list[tuple[str, str | None]] = [("target", spec.target), ("time", spec.time), ("group", spec.group)]
+    used += [(f"ids[{index}]", name) for index, name in enumerate(spec.ids)]
+    used += [(f"features[{index}].name", feature.name) for index, feature in enumerate(spec.features)]
+    for path, name in used:
+        if name is not None and name not in types:
+            near = tuple(get_close_matches(name, list(types), n=3))
+            hint = f"; near: {', '.join(near)}" if near else ""
+            where = f"dataset {dataset.name} version {version.version}"
+            faults.append(Fault(path, f"{name!r} is not a column of {where}{hint}"))
+    for index, feature in enumerate(spec.features):
+        if feature.name in types and types[feature.name] in _UNFIT[feature.kind]:
+            problem = f"{feature.name!r} holds {types[feature.name]} in the dataset; it cannot be {feature.kind}"
+            faults.append(Fault(f"features[{index}].kind", problem))
+    return faults
+
+
+def show_spec(name: str, digest: str | None, *, models: Models) -> dict[str, Any]:
+    """The current spec, or the one with that digest. Raises NotFoundError."""
+    spec = models.spec(name, digest)
+    return {"digest": spec.digest, "spec": spec.model_dump(mode="json", by_alias=True)}
+
+
+def list_versions(name: str, *, models: Models, versions: Versions) -> dict[str, Any]:
+    """Versions, newest first. Raises NotFoundError."""
+    models.model(name)
+    return {"versions": view(versions.versions(name))}
+
+
+def show_version(name: str, number: str, *, versions: Versions) -> dict[str, Any]:
+    """One version. Raises NotFoundError."""
+    return {"version": view(versions.version(name, version_number(name, number)))}
+
+
+def read_report(name: str, number: str, *, versions: Versions, artifacts: Artifacts) -> bytes:
+    """The gate's report of a version, byte for byte as it was stored.
+
+    Raises:
+        NotFoundError: no such version.
+        ArtifactRejectedError: somebody changed the stored report.
+    """
+    version = versions.version(name, version_number(name, number))
+    return artifacts.get_verified(version.report_key, version.report_sha256)
+
+
+def read_page(name: str, number: str, *, versions: Versions, artifacts: Artifacts) -> dict[str, Any]:
+    """The page of a version, as HTML text.
+
+    Raises:
+        NotFoundError: no such version, or it has no page.
+    """
+    version = versions.version(name, version_number(name, number))
+    try:
+        page = artifacts.get(RunRef(model=name, run_id=version.run_id).page_key)
+    except NotFoundError:
+        raise NotFoundError(
+            f"version {version.number} of {name} has no page: it is drawn within a minute of registration, unless that "
+            "failed; versions that are older than pages are have none",
+            next_step=f"read the gate's report: tidegate report {name} {version.number}",
+        ) from None
+    return {"model": name, "version": version.number, "html": page.decode()}

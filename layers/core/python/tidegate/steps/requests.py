@@ -1,0 +1,135 @@
+"""JSON in and out of the control API: request documents that name every fault, and views of the domain's nouns."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import Annotated, Any, Protocol, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+
+from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
+
+PAGE = 500  # entries of one answer: Lambda hands on 6 MB, and an entry may have a few kB
+N = TypeVar("N", bound="_Named")
+NAME = r"^[a-z][a-z0-9-]{0,62}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500)]
+Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _midnight(value: object) -> object:
+    return datetime(value.year, value.month, value.day, tzinfo=UTC) if type(value) is date else value
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Moment = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(_in_utc)]
+"""A time or a day (its midnight); without a zone it is UTC."""
+
+
+class Document(BaseModel):
+    """A request body. Unknown fields are refused, so that a misspelt option is not silently ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def read(cls, body: object) -> Self:
+        """Check a decoded body.
+
+        Raises:
+            RequestInvalidError: with every fault and its path.
+        """
+        if not isinstance(body, dict):
+            raise RequestInvalidError("the body must be a JSON object", [Fault("", f"got {_json_type(body)}")])
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            faults = [cls._fault(dict(detail)) for detail in error.errors(include_url=False)]
+            raise RequestInvalidError(f"{len(faults)} fault(s) in the request", faults) from None
+
+    @classmethod
+    def _fault(cls, detail: Mapping[str, Any]) -> Fault:
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+        match detail["type"]:
+            case "extra_forbidden":
+                names = tuple(field.alias or name for name, field in cls.model_fields.items())
+                return Fault(path, "no such field", names if len(detail["loc"]) == 1 else ())
+            case "missing":
+                return Fault(path, "is required")
+            case "string_pattern_mismatch":
+                return Fault(path, f"{detail['input']!r} must match {detail['ctx']['pattern']}")
+            case _:
+                return Fault(path, re.sub(r"^Value error, ", "", detail["msg"]))
+
+
+class Said(Document):
+    """A document that people fill in: its faults are told in words, with the form that is expected."""
+
+    @classmethod
+    def _fault(cls, detail: Mapping[str, Any]) -> Fault:
+        fault, kind = super()._fault(detail), str(detail["type"])
+        if kind == "string_too_short":
+            return Fault(fault.path, f"is too short; give at least {detail['ctx']['min_length']} character(s)")
+        if kind == "string_too_long":
+            return Fault(fault.path, f"is too long; give at most {detail['ctx']['max_length']} characters")
+        if kind.startswith("datetime"):
+            return Fault(fault.path, f"{detail['input']!r} is no day or time; write 2013-02-08 or 2013-02-08T18:00")
+        return fault
+
+
+def _json_type(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "nothing" if value is None else type(value).__name__)
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+def page(after: str | None, find: Callable[[str, int], list[N]], most: int | None = None) -> tuple[list[N], str | None]:
+    """The `most` (else `PAGE`) things behind the name `after`, and the name behind which the next page begins; None at
+    the end.
+
+    Raises:
+        RequestInvalidError: `after` is no name.
+    """
+    if after and not re.fullmatch(NAME, after):
+        raise RequestInvalidError("a parameter is wrong", [Fault("after", f"{after[:80]!r} is no name")])
+    most = most or PAGE
+    found = find(after or "", most + 1)
+    return (found, None) if len(found) <= most else (found[:most], found[most - 1].name)
+
+
+def version_number(model: str, text: str) -> int:
+    """The number of a version in an address. Raises NotFoundError for what is none."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise NotFoundError(
+            f"{model} has no version {text!r}; versions are numbers", next_step=f"see `tidegate versions {model}`"
+        )
+    return int(text)
+
+
+def view(value: Any) -> Any:  # noqa: PLR0911  one for each kind of value
+    """A domain value as plain JSON: dataclasses by field name, times in ISO 8601, a number that is none as null."""
+    match value:
+        case Enum():
+            return value.value
+        case datetime():
+            return value.isoformat()
+        case Mapping():
+            return {str(key): view(item) for key, item in value.items()}
+        case list() | tuple():
+            return [view(item) for item in value]
+        case float() if not math.isfinite(value):
+            return None
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {field.name: view(getattr(value, field.name)) for field in fields(value)}
+        case _:
+            return value

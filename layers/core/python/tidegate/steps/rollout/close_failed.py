@@ -1,0 +1,96 @@
+"""Close a run whose execution ended by a fault, and end its rollout, with a sentence that people understand."""
+
+import json
+import re
+
+from tidegate.domain.registry.run import RunError, RunStatus
+from tidegate.messages import Settled, SettleTask
+from tidegate.ports.platform import Clock
+from tidegate.ports.registry import Models, Routes, Runs, Versions
+from tidegate.ports.rollout import Rollouts
+from tidegate.steps.rollout.rollout import abandon
+
+ABORTED = "Aborted"  # somebody stopped the execution; Step Functions names no error
+TIMED_OUT = "States.Timeout"
+ROLLOUT = "rollout"  # the stage of a run that is closed as accepted
+_MAX_MESSAGE = 1_000
+_SENTENCES = {  # by what Lambda and Step Functions call it, not what our code raised
+    "Sandbox.Timedout": "took longer than its function may",
+    "Lambda.Timeout": "took longer than its function may",
+    TIMED_OUT: "took longer than it may",
+    "Runtime.ExitError": "ended without an answer: its process crashed",
+    "Runtime.OutOfMemory": "needed more memory than its function has",
+    "Lambda.Unknown": "ended without an answer: its process crashed or was stopped",
+    "Runtime.ImportModuleError": "could not start: its code does not load",
+    "States.DataLimitExceeded": "answered with more data than a step may hand on",
+    "States.Permissions": "was not allowed to run",
+    "States.Runtime": "could not be run as its state machine describes",
+    "Lambda.TooManyRequestsException": "found no free function for too long",
+    ABORTED: "was stopped by somebody",
+}
+_REQUEST_ID = re.compile(r"^RequestId: \S+ (?:Error: )?")
+
+
+def settle(
+    task: SettleTask,
+    *,
+    models: Models,
+    runs: Runs,
+    versions: Versions,
+    routes: Routes,
+    rollouts: Rollouts,
+    clock: Clock,
+) -> Settled:
+    """Close the run as FAILED unless it is final already, end its rollout unless that is over, and give the model's
+    lease back; repeating it changes nothing.
+
+    What served before the release serves all requests again; a version that was promoted already stays and serves them
+    alone. A run that was registered stays what it is; the answer, and so the execution, still tells the fault that came
+    after.
+
+    Raises:
+        NotFoundError: there is no such run.
+        ConflictError: others change what is served faster than it can be read.
+    """
+    model, run_id = task.run.model, task.run.run_id
+    known = runs.run(model, run_id)
+    fault = explain(task.error, task.cause, ROLLOUT if known.status is RunStatus.ACCEPTED else known.stage)
+    run = runs.fail(model, run_id, fault, clock.now())
+    abandon(
+        model,
+        run_id,
+        fault.message,
+        clock.now(),
+        models=models,
+        runs=runs,
+        versions=versions,
+        routes=routes,
+        rollouts=rollouts,
+    )
+    rollouts.free(model, run_id)
+    told = run.error or fault
+    return Settled(status=run.status.value, error=told.name, message=told.message)
+
+
+def explain(error: str, cause: str, stage: str) -> RunError:
+    """What went wrong, for people: from the error's name and the cause that Step Functions hands on.
+
+    The cause of a failed function is JSON with `errorType` and `errorMessage`; otherwise it is text or empty.
+    """
+    name, said = error or "Unknown", cause.strip()
+    try:
+        document = json.loads(cause)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        said = str(document.get("errorMessage") or "").strip()
+        named = str(document.get("errorType") or "")
+        if named and (name in {"Unknown", "States.TaskFailed"} or named in _SENTENCES):
+            name = named
+    said = _REQUEST_ID.sub("", said)
+    if "signal: killed" in said:
+        name = "Runtime.OutOfMemory"
+    sentence = said or "no cause was given"
+    if name in _SENTENCES:
+        sentence = f"step {stage} {_SENTENCES[name]}" + (f" ({said})" if said else "")
+    return RunError(name=name, message=sentence[:_MAX_MESSAGE], stage=stage)

@@ -1,0 +1,151 @@
+"""Fit one candidate: to compare it on the validation rows, or, once chosen, for good on all training rows."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from tidegate.domain.data.splits import training_rows
+from tidegate.domain.evaluation.evaluation import metric_value
+from tidegate.domain.registry.run import CandidateRun
+from tidegate.domain.serving import guard
+from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, PredictionInterval
+from tidegate.domain.serving.fallback import Fallback
+from tidegate.domain.training.conformal import half_width, least_rows
+from tidegate.domain.training.contracts import worth
+from tidegate.domain.training.thresholds import best_threshold
+from tidegate.kernel.errors import TrainingFailedError
+from tidegate.kernel.table import ROW, TARGET, Table
+from tidegate.messages import CandidateRef, CandidateResult, Fitted, RunRef, TrainTask
+from tidegate.ports.platform import Clock
+from tidegate.ports.registry import Artifacts, Models, Runs
+from tidegate.ports.training import Fitter
+from tidegate.spec.model import ModelSpec
+from tidegate.spec.serving import GuardRules
+from tidegate.spec.training import Candidate
+
+STAGE = "train"
+REFIT_STAGE = "refit"
+
+
+def train(
+    task: TrainTask,
+    *,
+    models: Models,
+    runs: Runs,
+    artifacts: Artifacts,
+    fitter: Fitter,
+    clock: Clock,
+    stopwatch: Callable[[], float] = time.perf_counter,
+) -> CandidateResult | Fitted:
+    """For `validate` the spec's metric on the validation rows; for `final` the artifact and its reference scores.
+
+    What the spec leaves to the validation rows, a threshold chosen by value or the width of an interval, is measured
+    before the export, by the candidate fitted on the fit rows alone, and goes into the artifact's contract. So does the
+    input guard, which is learned from all training rows.
+
+    Raises:
+        TrainingFailedError: the candidate cannot be fitted or exported; says which, with which parameters.
+        DataCheckError: the validation rows do not define the metric.
+        ConflictError: the run is final.
+    """
+    ref = task.run
+    runs.note(ref.model, ref.run_id, STAGE if task.purpose == "validate" else REFIT_STAGE, clock.now())
+    spec = models.spec(ref.model, runs.run(ref.model, ref.run_id).spec_digest)
+    contract = Contract.from_json(json.loads(artifacts.get(ref.plan_key))["contract"])
+    fit = Table.from_npz(artifacts.get(ref.fit_key))
+    validation = Table.from_npz(artifacts.get(ref.validation_key))
+    candidate = Candidate(
+        estimator=task.candidate.estimator, parameters=task.candidate.parameters, encode=task.candidate.encode
+    )
+    try:
+        if task.purpose == "final":
+            contract = _decided(spec, contract, candidate, fit=fit, validation=validation, fitter=fitter)
+            _decide_alike(ref, contract, artifacts)
+            holdout = Table.from_npz(artifacts.get(ref.holdout_key))
+            training = training_rows(fit, validation)
+            contract = _guarded(spec, contract, training)
+            started = stopwatch()
+            exported = fitter.export(spec, contract, candidate, training, [holdout])
+            seconds = stopwatch() - started
+            (scores,) = exported.reference_scores
+            environment = json.dumps(fitter.environment(), sort_keys=True).encode()
+            artifacts.put(ref.environment_key, environment, content_type="application/json")
+            artifacts.put(ref.reference_scores_key, Table({SCORES_OUTPUT: scores, ROW: holdout[ROW]}).to_npz())
+            return Fitted(
+                artifact_sha256=artifacts.put(ref.artifact_key, exported.onnx),
+                artifact_bytes=len(exported.onnx),
+                fit_seconds=seconds,
+                rows=len(training),
+            )
+        started = stopwatch()
+        scores = fitter.validation_scores(spec, contract, candidate, fit, validation)
+        value = metric_value(
+            spec.metric.value,
+            validation[TARGET],
+            scores,
+            positive=contract.positive,
+            threshold=contract.threshold,
+        )
+        seconds = stopwatch() - started
+    except TrainingFailedError as error:
+        problem = f"candidate {task.candidate.index}: {error.message}"
+        raise TrainingFailedError(problem, next_step=error.next_step) from error
+    result = CandidateResult(
+        index=task.candidate.index, metric=spec.metric.value, value=value, fit_seconds=seconds, rows=len(fit)
+    )
+    runs.note_candidate(ref.model, ref.run_id, _record(task.candidate, result))
+    return result
+
+
+def _decided(
+    spec: ModelSpec, contract: Contract, candidate: Candidate, *, fit: Table, validation: Table, fitter: Fitter
+) -> Contract:
+    """The contract with its measured parts."""
+    declared = worth(spec) if spec.decision.threshold == "value" else None
+    if declared is None and spec.interval is None:
+        return contract
+    scores = fitter.validation_scores(spec, contract, candidate, fit, validation)
+    target = validation[TARGET]
+    if spec.interval is not None:
+        needed = least_rows(spec.interval)
+        if len(target) < needed:
+            raise TrainingFailedError(
+                f"{len(target)} validation rows do not carry a {100 * spec.interval:g} % interval; {needed} do",
+                next_step="set a lower interval, or a larger split.validation_fraction",
+            )
+        width = half_width(target, scores[:, 0], spec.interval)
+        contract = replace(contract, interval=PredictionInterval(spec.interval, width))
+    if declared is not None:
+        threshold = best_threshold(declared, target == contract.positive, scores[:, contract.positive])
+        contract = replace(contract, threshold=threshold)
+    return contract
+
+
+def _guarded(spec: ModelSpec, contract: Contract, training: Table) -> Contract:
+    """The contract with its input guard. The fallback's has none: only a version's answer can be unusual."""
+    rules = spec.guard
+    if not isinstance(rules, GuardRules):
+        return contract
+    learned = guard.fit(contract, contract.inputs(training), share=rules.share, answer=rules.answer)
+    return replace(contract, guard=learned)
+
+
+def _decide_alike(ref: RunRef, contract: Contract, artifacts: Artifacts) -> None:
+    """Give the fallback the threshold of the model whose place it takes."""
+    fallback = Fallback.from_bytes(artifacts.get(ref.fallback_key))
+    if fallback.contract.threshold != contract.threshold:
+        fallback = replace(fallback, contract=replace(fallback.contract, threshold=contract.threshold))
+        artifacts.put(ref.fallback_key, fallback.to_bytes(), content_type="application/json")
+
+
+def _record(candidate: CandidateRef, result: CandidateResult) -> CandidateRun:
+    return CandidateRun(
+        index=result.index,
+        estimator=candidate.estimator,
+        parameters=candidate.parameters,
+        metric=result.metric,
+        value=result.value,
+        fit_seconds=result.fit_seconds,
+        rows=result.rows,
+    )

@@ -1,0 +1,348 @@
+"""A batch from the wish to the totals, without a cloud: what is planned, kept, missing and refused."""
+
+import hashlib
+import json
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.batch_fakes import InMemoryBatchLedger, InMemoryBatchObjects, InMemoryBatchRuns
+from tests.fakes import FixedClock, InMemoryArtifacts
+from tests.unit.batch.test_rows import CONTRACT, Scorer, fallback_of
+from tidegate.domain.batch.batch_ledger import Act, BatchEntry, verify
+from tidegate.domain.registry.route import FallbackRef, Route, Served
+from tidegate.formats import csv_records
+from tidegate.kernel.address import Address
+from tidegate.kernel.errors import ConflictError, DatasetInvalidError, InvalidInputError, NotFoundError
+from tidegate.messages import FinishTask, NoteTask, PlanCursor, PlanTask, ScoreTask
+from tidegate.ml import batches
+from tidegate.steps.batch import work
+from tidegate.steps.batch.batch import StartBatch, show_batch, start_batch
+from tidegate.steps.batch.work import Opened, finish, note, plan, score_part
+
+PLACES = ("data/batch/", "other")
+INPUT, OUTPUT = "s3://data/batch/in/", "s3://data/batch/out/"
+HOME = Address.parse(OUTPUT, "output")
+LINES = [f"{at},{at * 10},{at % 24},EWR" for at in range(1, 11)]
+
+
+class Spec:
+    ids = ("id",)
+
+
+class World:
+    """Objects, executions and one model that serves."""
+
+    def __init__(self) -> None:
+        self.objects, self.runs, self.artifacts = InMemoryBatchObjects(), InMemoryBatchRuns(), InMemoryArtifacts()
+        self.ledger = InMemoryBatchLedger()
+        sha256 = self.artifacts.put("runs/m/1/model.onnx", b"onnx")
+        rule = self.artifacts.put("runs/m/1/fallback.json", fallback_of(CONTRACT).to_bytes())
+        fallback = FallbackRef("runs/m/1/fallback.json", rule, "1")
+        self.known: Route | None = Route(
+            "delay", 1, champion=Served(3, "runs/m/1/model.onnx", sha256), fallback=fallback
+        )
+        self.upload("a.csv", LINES[:6])
+        self.upload("b.csv", LINES[6:])
+
+    def upload(self, name: str, lines: list[str], header: str = "id,distance,hour,origin") -> None:
+        self.objects.upload(INPUT + name, "\n".join([header, *lines, ""]).encode())
+
+    def spec(self, _model: str, _digest: str | None = None) -> Any:
+        return Spec()
+
+    def route(self, _model: str) -> Route | None:
+        return self.known
+
+    def start(self, **changes: Any) -> dict[str, Any]:
+        wish = StartBatch.read({"input": INPUT, "output": OUTPUT} | changes)
+        return start_batch(
+            "delay",
+            wish,
+            actor="ana",
+            places=PLACES,
+            models=self,  # type: ignore[arg-type]
+            routes=self,  # type: ignore[arg-type]
+            objects=self.objects,
+            batches=self.runs,
+            ledger=self.ledger,
+            clock=FixedClock(),
+        )
+
+    def show(self, model: str = "delay") -> dict[str, Any]:
+        shown = show_batch(model, OUTPUT, places=PLACES, objects=self.objects, batches=self.runs)
+        return dict(shown["batch"])
+
+    def plan(self, seconds: float = 900) -> list[dict[str, Any]]:
+        cursor = PlanCursor.model_validate(self.runs.inputs[-1]["cursor"])
+        for _ in range(100):
+            answer = plan(
+                PlanTask(step="plan", output=OUTPUT, cursor=cursor),
+                objects=self.objects,
+                files=batches,
+                artifacts=self.artifacts,
+                load=lambda _onnx: Scorer(CONTRACT),
+                remaining_seconds=self.seconds(seconds),
+            )
+            if answer.next == "score":
+                found: list[dict[str, Any]] = json.loads(self.objects.document(Address(answer.bucket, answer.key)))
+                return found
+            cursor = answer.cursor
+        raise AssertionError("planning never ends")
+
+    @staticmethod
+    def seconds(first: float) -> Any:
+        """Enough for one look at the clock, and then too little, when `first` is small."""
+        left = iter([900.0, *[first] * 100])
+        return lambda: next(left)
+
+    def score(self, part: dict[str, Any]) -> Any:
+        task = ScoreTask.parse({"output": OUTPUT, "part": part})
+        opened = Opened(self.artifacts, lambda _onnx: Scorer(CONTRACT))
+        return score_part(task, objects=self.objects, files=batches, opened=opened)
+
+    def finish(self) -> Any:
+        return finish(
+            FinishTask(step="finish", output=OUTPUT), objects=self.objects, ledger=self.ledger, clock=FixedClock()
+        )
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(csv_records, "PART_ROWS", 4)
+    return World()
+
+
+def test_a_folder_becomes_parts_rows_and_totals(world: World) -> None:
+    begun = world.start()
+    assert (begun["batch"]["status"], begun["batch"]["version"], begun["resumed"]) == ("running", 3, False)
+    parts = world.plan()
+    assert [(part["key"], part["first_row"], part["rows"]) for part in parts] == [
+        ("batch/in/a.csv", 1, 4),
+        ("batch/in/a.csv", 5, 2),
+        ("batch/in/b.csv", 1, 4),
+    ]
+    assert world.score(parts[0]).to_json() == {"rows": 4, "faulty": 0, "kept": False}
+    assert world.show()["done"] == {"parts": 1, "rows": 4}
+    assert world.show()["planned"] == {"parts": 3, "rows": 10}
+    for part in parts[1:]:
+        world.score(part)
+    assert world.finish().complete
+    shown = world.show()
+    assert (shown["status"], shown["totals"]["rows"], shown["totals"]["faulty"]) == ("succeeded", 10, 0)
+    texts = [world.objects.document(HOME / f"part-{number:06d}.csv").decode() for number in (1, 2, 3)]
+    assert [line.split(",")[1] for text in texts for line in text.splitlines()[1:]] == [str(at) for at in range(1, 11)]
+
+
+def test_planning_that_runs_out_of_time_goes_on_where_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "SCAN_BYTES", 20)
+    world.start()
+    at_once = world.plan()
+    other = World()
+    other.start()
+    assert other.plan(seconds=1) == at_once
+    assert len([name for name in other.objects.stored if "/plan/" in name]) > 2
+
+
+def test_a_part_that_is_there_is_kept_and_one_that_says_something_else_is_not(world: World) -> None:
+    world.start()
+    (first, *_) = world.plan()
+    world.score(first)
+    assert world.score(first).kept
+    world.objects.put(HOME / "part-000001.csv", b"somebody else's", "text/csv", {"batch": "another"})
+    assert not world.score(first).kept
+
+
+def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_wish_goes_on(world: World) -> None:
+    batch_id = world.start()["batch"]["batch_id"]
+    parts = world.plan()
+    world.score(parts[0])
+    cause = json.dumps({"errorMessage": "RequestId: 1 Error: Runtime exited", "errorType": "Runtime.ExitError"})
+    noted = NoteTask(step="note", output=OUTPUT, part=2, error="Runtime.ExitError", cause=cause)
+    note(noted, objects=world.objects)
+    ended = world.finish()
+    assert not ended.complete
+    assert ended.reason == (
+        "2 of 3 parts were not scored; part 2 (s3://data/batch/in/a.csv rows 5 to 6): "
+        "Runtime.ExitError: RequestId: 1 Error: Runtime exited"
+    )
+    world.runs.end(batch_id, "FAILED", ended.reason)
+    assert (world.show()["status"], world.show()["reason"]) == ("failed", ended.reason)
+
+    served = Served(4, "runs/m/2/model.onnx", "f" * 64)
+    world.known = Route("delay", 2, champion=served)
+    again = world.start()
+    assert again["resumed"]
+    assert (again["batch"]["version"], again["batch"]["attempt"]) == (3, 2)
+    for part in world.plan():
+        world.score(part)
+    assert world.finish().complete
+    assert world.start()["batch"]["status"] == "succeeded"
+    assert len(world.runs.attempts[batch_id]) == 2
+
+
+def test_the_same_wish_twice_is_one_execution(world: World) -> None:
+    world.start()
+    assert world.start()["batch"]["attempt"] == 1
+    assert len(world.runs.inputs) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ids": ["hour"]}, "ids: is"),
+        ({"input": "s3://data/batch/in/a.csv"}, "input: is"),
+    ],
+)
+def test_an_output_is_not_given_to_another_wish(world: World, changes: dict[str, Any], words: str) -> None:
+    world.start()
+    with pytest.raises(ConflictError, match=words):
+        world.start(**changes)
+
+
+def test_an_input_that_was_changed_is_another_wish_and_stops_a_part(world: World) -> None:
+    world.start()
+    (first, *_) = world.plan()
+    world.upload("a.csv", LINES[:2])
+    with pytest.raises(ConflictError, match=r"a\.csv was changed, added or removed"):
+        world.start()
+    with pytest.raises(ConflictError, match=r"a\.csv was changed after the batch had begun"):
+        world.score(first)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"input": "data/in"}, "is not like s3://bucket/folder/"),
+        ({"input": "s3://data/datasets/x.csv"}, "in none of the places"),
+        ({"input": "s3://others/x.csv"}, "in none of the places"),
+        ({"output": "s3://data/runs/"}, "in none of the places"),
+        ({"output": INPUT + "deeper/"}, "the output lies in the input"),
+        ({"input": "s3://data/batch/nothing/"}, "there is nothing to score"),
+    ],
+)
+def test_a_wish_that_cannot_be_granted_says_what_is_wrong(world: World, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInputError, match=words):
+        world.start(**changes)
+    assert not world.runs.inputs
+
+
+def test_formats_are_not_mixed(world: World) -> None:
+    world.objects.upload(INPUT + "c.parquet", b"PAR1")
+    with pytest.raises(InvalidInputError, match="the input mixes formats"):
+        world.start()
+    world.objects.upload(INPUT + "d.gz", b"x")
+    with pytest.raises(InvalidInputError, match=r"neither \.csv nor \.parquet"):
+        world.start()
+
+
+def test_a_model_that_serves_nothing_answers_no_batch(world: World) -> None:
+    world.known = None
+    with pytest.raises(ConflictError, match="has no version that serves"):
+        world.start()
+    world.known = Route("delay", 1, champion=Served(3, "k", "s"), killed=True)
+    with pytest.raises(ConflictError, match="switched off"):
+        world.start()
+
+
+def test_an_output_without_a_batch_or_of_another_model_is_not_found(world: World) -> None:
+    with pytest.raises(NotFoundError, match="is the output of no batch"):
+        world.show()
+    world.start()
+    with pytest.raises(NotFoundError, match="of a batch of model 'delay'"):
+        world.show("price")
+
+
+def test_a_file_without_a_needed_column_is_named_with_the_column(world: World) -> None:
+    world.upload("b.csv", ["1,2"], header="id,hour")
+    world.start()
+    with pytest.raises(DatasetInvalidError, match=r"in/b\.csv lacks columns .*distance.*origin"):
+        world.plan()
+
+
+def test_a_quote_that_is_never_closed_is_found_with_its_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "MAX_RECORD_BYTES", 30)
+    world.upload("a.csv", ["1,10,1,EWR", '2,20,2,"EWR', *LINES])
+    world.start()
+    with pytest.raises(DatasetInvalidError, match=r"a\.csv: row 2: a quote is not closed"):
+        world.plan()
+
+
+def test_the_ledger_says_who_had_what_scored_by_what_and_what_came_of_it(world: World) -> None:
+    batch_id = world.start()["batch"]["batch_id"]
+    assert world.start()["batch"]["attempt"] == 1
+    world.runs.end(batch_id, "FAILED", "no reason")
+    world.start()
+    for part in world.plan():
+        world.score(part)
+    assert world.finish().complete
+    assert world.start()["batch"]["status"] == "succeeded"
+    entries = world.ledger.entries("delay")
+    assert [(entry.action, entry.attempt, entry.rows) for entry in entries] == [
+        ("batch_start", 1, None),
+        ("batch_resume", 2, None),
+        ("batch_complete", None, 10),
+    ]
+    assert {(entry.actor, entry.version, entry.input, entry.output, entry.objects) for entry in entries} == {
+        ("ana", 3, INPUT, OUTPUT, 2)
+    }
+    success = world.objects.document(HOME / "_SUCCESS.json")
+    assert entries[-1].success_sha256 == hashlib.sha256(success).hexdigest()
+    assert verify("delay", entries, world.ledger.head("delay").hash) is None
+
+
+def test_an_end_that_comes_twice_keeps_the_totals_that_the_ledger_has(world: World) -> None:
+    world.start()
+    for part in world.plan():
+        world.score(part)
+    world.finish()
+    written = world.objects.document(HOME / "_SUCCESS.json")
+    task = FinishTask(step="finish", output=OUTPUT)
+    later = FixedClock(FixedClock().now() + timedelta(hours=1))
+    finish(task, objects=world.objects, ledger=world.ledger, clock=later)
+    assert world.objects.document(HOME / "_SUCCESS.json") == written
+    assert len(world.ledger.entries("delay")) == 2
+
+
+def test_an_end_that_went_unrecorded_is_recorded_by_the_next_call(world: World) -> None:
+    world.start()
+    for part in world.plan():
+        world.score(part)
+    kept, world.ledger = world.ledger, InMemoryBatchLedger()
+    world.finish()
+    ended, world.ledger = world.ledger.entries("delay")[-1], kept
+    world.start()
+    assert world.ledger.entries("delay")[-1].success_sha256 == ended.success_sha256
+
+
+def test_totals_of_somebody_else_are_not_taken_for_those_of_the_batch(world: World) -> None:
+    world.objects.put(HOME / "_SUCCESS.json", b'{"rows": 7}', "application/json", {})
+    assert world.start()["batch"]["status"] == "running"
+    for part in world.plan():
+        world.score(part)
+    assert world.finish().complete
+    assert world.show()["totals"]["rows"] == 10
+
+
+OTHERS = {
+    "model": "other", "seq": 9, "at": datetime(2020, 1, 1, tzinfo=UTC), "actor": "mallory", "action": Act.RESUME,
+    "batch_id": "b", "version": 77, "artifact_sha256": "f" * 64, "input": "s3://x/", "output": "s3://y/", "objects": 99,
+    "attempt": 8, "rows": 1, "faulty": 1, "success_sha256": "e" * 64, "previous_hash": "0" * 64, "hash": "f" * 64,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(BatchEntry)])
+def test_no_part_of_an_entry_can_be_changed_unseen(world: World, name: str) -> None:
+    world.start()
+    world.start(output="s3://data/batch/other/")
+    first, second = world.ledger.entries("delay")
+    head = world.ledger.head("delay").hash
+    assert verify("delay", [first, second], head) is None
+    broken = verify("delay", [replace(first, **{name: OTHERS[name]}), second], head)
+    assert broken is not None
+    assert broken.seq == 1
+    cut = verify("delay", [first], head)
+    assert cut is not None
+    assert "the record of the newest batch entry names a newer entry" in cut.problem

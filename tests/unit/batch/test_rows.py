@@ -1,0 +1,254 @@
+"""A row of a file is taken, refused and answered as a request with it would be, whatever format the file has."""
+
+import io
+import math
+from dataclasses import replace
+from typing import Any
+
+import fastparquet
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidegate.domain.batch.batch import Part
+from tidegate.domain.batch.rows import Rows, inputs, suspects
+from tidegate.domain.serving import guard
+from tidegate.domain.serving.baseline import FittedRule
+from tidegate.domain.serving.contract import (
+    Contract,
+    FeatureContract,
+    GuardAnswer,
+    Inputs,
+    OutputRule,
+    PredictionInterval,
+)
+from tidegate.domain.serving.fallback import Fallback
+from tidegate.domain.serving.prediction import answers, validate
+from tidegate.kernel.errors import RequestInvalidError
+from tidegate.kernel.table import Column
+from tidegate.ml import batches
+from tidegate.steps.batch.work import Answering, answer_rows
+
+FEATURES = (
+    FeatureContract("distance", "numeric", minimum=0, maximum=6_000, unit="miles"),
+    FeatureContract("hour", "integer", minimum=0, maximum=23),
+    FeatureContract("temp", "numeric", missing="allow"),
+    FeatureContract("cancelled", "boolean", missing="allow"),
+    FeatureContract("origin", "categorical", categories=("EWR", "JFK"), unseen="reject"),
+    FeatureContract("dest", "categorical", missing="allow"),
+)
+CONTRACT = Contract("delay", "binary", FEATURES, classes=(False, True), threshold=0.4)
+
+
+class Scorer:
+    """Scores by arithmetic, so that every input shows in the answer."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+
+    def score(self, inputs: Inputs) -> Column:
+        numbers = np.nan_to_num(inputs.numeric, nan=-1).sum(axis=1) / 7_000
+        letters = [sum(map(len, row)) for row in inputs.categorical]
+        yes = ((numbers + np.array(letters) / 100) % 1).astype(np.float32)
+        if self.contract.task == "regression":
+            return yes[:, None]
+        return np.stack([1 - yes, yes], axis=1)
+
+    def stop(self) -> None:
+        """Never too slow."""
+
+
+def answering(contract: Contract = CONTRACT, fallback: Fallback | None = None) -> Answering:
+    return Answering.of(Scorer(contract), fallback)
+
+
+def read(text: bytes, contract: Contract = CONTRACT, ids: tuple[str, ...] = ("id",)) -> Rows:
+    start, rows = text.index(b"\n") + 1, text.count(b"\n") - 1
+    part = Part(1, "a.csv", "e", start, len(text), 1, rows)
+    return batches.rows_of("csv", part, len(text), contract, ids=ids, fetch=lambda a, b: text[a:b])
+
+
+def read_parquet(frame: pd.DataFrame, contract: Contract = CONTRACT) -> Rows:
+    buffer = io.BytesIO()
+    buffer.close = lambda: None  # type: ignore[method-assign]
+    fastparquet.write("a", frame, write_index=False, open_with=lambda *_: buffer)
+    data = buffer.getvalue()
+    part = Part(1, "a.parquet", "e", 0, 1, 1, len(frame))
+    return batches.rows_of("parquet", part, len(data), contract, ids=["id"], fetch=lambda a, b: data[a:b])
+
+
+VALUES = {
+    "distance": st.one_of(st.none(), st.floats(-10, 7_000), st.just("far"), st.just(math.inf)),
+    "hour": st.one_of(st.none(), st.integers(-2, 26), st.just(7.5)),
+    "temp": st.one_of(st.none(), st.floats(allow_nan=False, width=32)),
+    "cancelled": st.one_of(st.none(), st.booleans(), st.just("perhaps")),
+    "origin": st.sampled_from(["EWR", "JFK", "LGA", "", None]),
+    "dest": st.sampled_from(["ORD", "x" * 1_100, "", None, "é"]),
+}
+INSTANCES = st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=12)
+
+
+@settings(max_examples=60)
+@given(INSTANCES)
+def test_a_row_of_csv_is_refused_and_answered_as_a_request_with_it(instances: list[dict[str, Any]]) -> None:
+    frame = pd.DataFrame(instances, dtype=object).assign(id=range(len(instances)))
+    rows = read(frame.to_csv(index=False).encode())
+    found = answer_rows(answering(), rows)
+    for at, instance in enumerate(instances):
+        asked = {name: None if value == "" else value for name, value in instance.items()}
+        try:
+            (expected,) = answers(CONTRACT, Scorer(CONTRACT).score(validate(CONTRACT, [asked])))
+        except RequestInvalidError as error:
+            paths = {fault.path.removeprefix("instances[0].") for fault in error.faults}
+            assert {fault.path for fault in found.faults[at]} == paths
+            assert math.isnan(found.score[at])
+            continue
+        assert at not in found.faults
+        assert float(str(found.score[at])) == pytest.approx(expected["score"], abs=1e-6)
+        assert CONTRACT.classes[found.label[at]] is expected["label"]
+
+
+@settings(max_examples=60)
+@given(INSTANCES)
+def test_no_row_that_a_contract_refuses_goes_unsuspected(instances: list[dict[str, Any]]) -> None:
+    rows = read(pd.DataFrame(instances, dtype=object).to_csv(index=False).encode(), ids=())
+    suspected = suspects(CONTRACT, rows)
+    for at in range(rows.count):
+        try:
+            validate(CONTRACT, [rows.instance(CONTRACT, at)])
+        except RequestInvalidError:
+            assert suspected[at]
+
+
+def test_typed_columns_of_parquet_are_what_they_are() -> None:
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b", "c"],
+            "distance": [100, 200, 9_000],
+            "hour": [1.0, 2.0, np.nan],
+            "temp": [1.5, np.nan, 2.5],
+            "cancelled": [True, False, True],
+            "origin": ["EWR", "JFK", None],
+            "dest": [60_614, 60_615, 60_616],
+            "other": [1, 2, 3],
+        }
+    )
+    rows = read_parquet(frame)
+    assert rows.instance(CONTRACT, 1) == {
+        "distance": 200.0, "hour": 2.0, "temp": None, "cancelled": False, "origin": "JFK", "dest": "60615",
+    }  # fmt: skip
+    found = answer_rows(answering(), rows)
+    assert {at: [fault.path for fault in faults] for at, faults in found.faults.items()} == {
+        2: ["distance", "hour", "origin"]
+    }
+    assert list(rows.ids["id"]) == ["a", "b", "c"]
+
+
+def test_a_line_with_another_number_of_fields_is_one_bad_row_among_good_ones() -> None:
+    text = b'id,distance,hour,origin\n007,1,2,EWR\n1,2\nNA,5,6,JFK\n"x,y",1,2,EWR,9\n'
+    rows = read(text)
+    found = answer_rows(answering(), rows)
+    assert {at: str(faults[0]) for at, faults in found.faults.items()} == {
+        1: "has 2 fields, the header has 4",
+        3: "has 5 fields, the header has 4",
+    }
+    assert rows.ids["id"].tolist() == ["007", None, "NA", None]
+
+
+def fallback_of(contract: Contract) -> Fallback:
+    return Fallback(contract, FittedRule("prior", (0.75, 0.25)))
+
+
+def test_an_answer_that_breaks_a_rule_is_the_fallbacks_and_says_which_rule() -> None:
+    rule = OutputRule("never_sure_of_short_ones", "score < 0.02", when="distance < 100")
+    contract = replace(CONTRACT, rules=(rule,))
+    rows = read(b"id,distance,hour,origin\n1,50,20,EWR\n2,5000,20,EWR\n", contract)
+    found = answer_rows(answering(contract, fallback_of(contract)), rows)
+    assert found.fallback.tolist() == [True, False]
+    assert found.rule == {0: "never_sure_of_short_ones"}
+    assert found.score[0] == np.float32(0.25)
+    without = answer_rows(answering(contract), rows)
+    assert list(without.faults) == [0]
+    assert math.isnan(without.score[0])
+
+
+def test_a_score_that_is_no_number_is_the_fallbacks_or_a_fault() -> None:
+    class Broken(Scorer):
+        def score(self, inputs: Inputs) -> Column:
+            scores = super().score(inputs)
+            scores[0] = np.nan
+            return scores
+
+    rows = read(b"id,distance,hour,origin\n1,50,20,EWR\n2,5000,20,EWR\n")
+    helped = answer_rows(Answering.of(Broken(CONTRACT), fallback_of(CONTRACT)), rows)
+    assert helped.fallback.tolist() == [True, False]
+    assert not helped.faults
+    assert list(answer_rows(Answering.of(Broken(CONTRACT), None), rows).faults) == [0]
+
+
+def test_the_output_has_a_row_for_each_row_in_csv_and_in_parquet() -> None:
+    text = b"id,row,distance,hour,origin\na,x,50,20,EWR\nb,y,-1,20,EWR\n"
+    rows = read(text, ids=("id", "row"))
+    found = answer_rows(answering(), rows)
+    said = batches.write("csv", 11, rows, found, CONTRACT).decode().splitlines()
+    assert said[0] == "row,id,input_row,score,label,probability_false,probability_true,fallback,rule,error".replace(
+        "score,label", "label,score"
+    )
+    assert said[1].startswith("11,a,x,false,0.0")
+    assert said[2] == "12,b,y,,,,,,,distance: is below the minimum 0 miles"
+    data = batches.write("parquet", 11, rows, found, CONTRACT)
+    frame = fastparquet.ParquetFile(io.BytesIO(data)).to_pandas()
+    assert frame["row"].tolist() == [11, 12]
+    assert frame["score"].dtype == np.float32
+    assert pd.isna(frame["label"][1])
+    assert batches.write_faults(11, rows, found).decode().splitlines()[1:] == [
+        "12,b,y,distance,-1,is below the minimum 0 miles"
+    ]
+
+
+def test_a_regression_has_the_ends_of_its_interval() -> None:
+    contract = replace(CONTRACT, task="regression", classes=(), interval=PredictionInterval(0.9, 2.0))
+    rows = read(b"id,distance,hour,origin\na,50,20,EWR\n")
+    found = answer_rows(answering(contract), rows)
+    (expected,) = answers(contract, Scorer(contract).score(validate(contract, [rows.instance(contract, 0)])))
+    assert (float(str(found.lower[0])), float(str(found.upper[0]))) == (expected["lower"], expected["upper"])
+
+
+def guarded(answer: GuardAnswer) -> Contract:
+    """Trained on short flights at noon."""
+    text = "id,distance,hour,origin\n" + "".join(f"{at},{at % 90},{11 + at % 3},EWR\n" for at in range(400))
+    rows = read(text.encode())
+    given = inputs(CONTRACT, rows, np.arange(rows.count))
+    return replace(CONTRACT, guard=guard.fit(CONTRACT, given, share=0.01, answer=answer))
+
+
+@pytest.mark.parametrize("answer", ["model", "fallback"])
+def test_a_row_far_from_those_of_training_is_marked_as_in_serving(answer: GuardAnswer) -> None:
+    contract = guarded(answer)
+    rows = read(b"id,distance,hour,origin\na,50,12,EWR\nb,5900,3,JFK\nc,-1,3,JFK\n", contract)
+    found = answer_rows(answering(contract, fallback_of(contract)), rows)
+    assert found.unusual.tolist() == [False, True, False]
+    assert found.fallback.tolist() == [False, answer == "fallback", False]
+    said = batches.write("csv", 1, rows, found, contract).decode().splitlines()
+    column = said[0].split(",").index("unusual")
+    assert [line.split(",")[column] for line in said[1:]] == ["false", "true", ""]
+
+
+def test_times_are_checked_and_reach_the_model() -> None:
+    contract = replace(CONTRACT, features=(*FEATURES, FeatureContract("leaves", "time")))
+    text = b"id,distance,hour,origin,leaves\n1,5,6,EWR,2013-05-01T17:30:00Z\n2,5,6,EWR,soon\n3,5,6,EWR,\n"
+    rows = read(text, contract)
+    assert inputs(contract, rows, np.array([0])).times.tolist() == [[1_367_429_400]]
+    faults = answer_rows(answering(contract), rows).faults
+    assert {at: [fault.path for fault in found] for at, found in faults.items()} == {1: ["leaves"], 2: ["leaves"]}
+
+
+def test_bytes_that_are_no_text_make_one_faulty_row() -> None:
+    rows = read(b"id,distance,hour,origin,dest\n1,50,20,EWR,ORD\n2,50,20,EWR,\xff\n")
+    found = answer_rows(answering(), rows)
+    assert {at: str(faults[0]) for at, faults in found.faults.items()} == {
+        1: "dest: holds a character that is not valid text"
+    }
+    assert b"\\udcff" in batches.write_faults(1, rows, found)

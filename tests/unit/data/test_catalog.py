@@ -1,0 +1,137 @@
+"""A dataset version ends READY with all that is known of it, or FAILED with a sentence that helps."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.unit.releasing import House, to_csv, trips
+from tidegate.domain.data.dataset import ColumnType, DatasetStatus
+from tidegate.kernel.errors import NotFoundError, UnavailableError
+from tidegate.messages import RegisterDataset
+from tidegate.ml.frames import PandasReader
+from tidegate.steps.data.catalog import catalog
+
+
+@pytest.fixture
+def house() -> House:
+    made = House()
+    made.describe(pii=("driver",), outcome=("delay",))
+    return made
+
+
+def test_a_registered_version_knows_its_schema_rows_time_and_quality(house: House) -> None:
+    columns = trips(100)
+    columns["wind"][0] = None
+    for values in columns.values():
+        values.append(values[-1])  # the last row twice
+    ready = house.register(house.upload(to_csv(columns)))
+    assert (ready.status, ready.rows, ready.duplicate_rows, ready.problem) == (DatasetStatus.READY, 101, 1, "")
+    assert ready.types["at"] is ColumnType.TIME
+    assert (ready.time_from, ready.time_to) == (
+        datetime.fromisoformat(columns["at"][0]).replace(tzinfo=UTC),
+        datetime.fromisoformat(columns["at"][-1]).replace(tzinfo=UTC),
+    )
+    profile = {column.name: column for column in ready.columns}
+    assert profile["wind"].missing == pytest.approx(1 / 101)
+    assert profile["line"].distinct == 3
+    assert profile["driver"].top == ()
+    assert house.catalog.dataset("trips").latest == ready.version
+
+
+def test_registering_twice_changes_nothing(house: House) -> None:
+    version = house.upload(to_csv(trips(50)))
+    first = house.register(version)
+    house.files.objects.clear()
+    assert house.register(version) == first
+
+
+def test_the_order_of_files_does_not_change_the_table(house: House) -> None:
+    one, two = to_csv(trips(40, seed=1)), to_csv(trips(40, seed=2))
+    there, back = house.upload(one, two), house.upload(two, one)
+    assert there.version == back.version
+    assert house.register(back).rows == 80
+
+
+def test_every_column_that_people_name_must_be_there(house: House) -> None:
+    house.describe(pii=("drivr",), outcome=("delay", "arrival"), time="att")
+    failed = house.register(house.upload(to_csv(trips(30))))
+    assert failed.status is DatasetStatus.FAILED
+    for word in ("pii.drivr", "did you mean driver?", "outcome.arrival", "time.att", "add them again"):
+        assert word in failed.problem
+    assert failed.columns == ()
+    assert house.catalog.dataset("trips").latest is None
+
+
+def test_a_time_column_must_hold_times(house: House) -> None:
+    house.describe(time="line")
+    assert "time.line: is a text column" in house.register(house.upload(to_csv(trips(30)))).problem
+
+
+def test_bytes_that_were_changed_after_the_upload_are_refused(house: House) -> None:
+    version = house.upload(to_csv(trips(30)))
+    house.files.objects[version.files[0].key] += b"T1,,,,,,,\n"
+    failed = house.register(version)
+    assert failed.status is DatasetStatus.FAILED
+    assert "part0.csv: has other bytes than were announced" in failed.problem
+
+
+def test_a_file_that_never_came_is_named(house: House) -> None:
+    version = house.upload(to_csv(trips(30)))
+    house.files.objects.clear()
+    assert "part0.csv: was not uploaded" in house.register(version).problem
+
+
+def test_a_failed_version_can_be_brought_to_its_end_later(house: House) -> None:
+    content = to_csv(trips(30))
+    version = house.upload(content)
+    house.files.objects.clear()
+    assert house.register(version).status is DatasetStatus.FAILED
+    house.files.upload("trips", content)
+    assert house.register(version).status is DatasetStatus.READY
+
+
+def test_a_service_that_does_not_answer_leaves_the_version_as_it_was(house: House) -> None:
+    version = house.upload(to_csv(trips(30)))
+
+    class Slow(type(house.files)):  # type: ignore[misc]
+        def read(self, key: str) -> bytes:
+            raise UnavailableError("S3 did not answer")
+
+    with pytest.raises(UnavailableError):
+        catalog(
+            RegisterDataset(dataset="trips", version=version.version),
+            catalog=house.catalog,
+            files=Slow(),
+            reader=PandasReader(),
+        )
+    assert house.catalog.version("trips", version.version).status is DatasetStatus.REGISTERING
+
+
+def test_a_fault_of_ours_is_recorded_and_raised(house: House) -> None:
+    version = house.upload(to_csv(trips(30)))
+
+    class Broken:
+        def read(self, files: Any) -> Any:
+            raise ZeroDivisionError("one over none")
+
+    with pytest.raises(ZeroDivisionError):
+        catalog(
+            RegisterDataset(dataset="trips", version=version.version),
+            catalog=house.catalog,
+            files=house.files,
+            reader=Broken(),
+        )
+    failed = house.catalog.version("trips", version.version)
+    assert failed.status is DatasetStatus.FAILED
+    assert "ZeroDivisionError" in failed.problem
+
+
+def test_an_unknown_version_is_not_found(house: House) -> None:
+    with pytest.raises(NotFoundError):
+        catalog(
+            RegisterDataset(dataset="trips", version="0" * 16),
+            catalog=house.catalog,
+            files=house.files,
+            reader=PandasReader(),
+        )

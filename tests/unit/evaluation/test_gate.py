@@ -1,0 +1,528 @@
+"""The verdict, case by case."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tidegate.domain.evaluation.evaluation import (
+    BaselineValue,
+    ChampionValue,
+    Estimate,
+    Evaluation,
+    LatencyMs,
+    Parity,
+)
+from tidegate.domain.evaluation.gate import CHECKS, Outcome, Policy, decide
+
+PASS, FAIL = Outcome.PASS, Outcome.FAIL
+LITTLE, NONE = Outcome.INSUFFICIENT_DATA, Outcome.NOT_APPLICABLE
+
+POLICY = Policy(margin=0.005, min_rows=500, latency_p99_ms=50, load_ms=5000, artifact_mib=100)
+GOOD = Evaluation(
+    metric="roc_auc",
+    higher_is_better=True,
+    confidence=0.95,
+    resamples=2000,
+    undefined_resamples=0,
+    resample_by="row",
+    rows=28_128,
+    clusters=28_128,
+    candidate=Estimate(0.742, 0.731, 0.753),
+    baseline=BaselineValue("group_rate by carrier, hour", Estimate(0.676, 0.665, 0.687)),
+    champion=ChampionValue(3, Estimate(0.74, 0.729, 0.751), seen_rows=0),
+    gain_over_baseline=Estimate(0.066, 0.055, 0.077),
+    gain_over_champion=Estimate(0.002, -0.001, 0.0051),
+    metrics={},
+    parity=Parity(28_128, 1.2e-7, 1e-4, 0),
+    latency_ms=LatencyMs(0.02, 0.05, 500),
+    load_ms=12.0,
+    artifact_bytes=3 << 20,
+    peak_memory_mib=95.0,
+)
+LOSS = replace(
+    GOOD,
+    metric="log_loss",
+    higher_is_better=False,
+    candidate=Estimate(0.41, 0.4, 0.42),
+    gain_over_baseline=Estimate(0.03, 0.02, 0.04),
+    gain_over_champion=Estimate(0.01, 0.004, 0.016),
+)
+
+
+def check(evaluation, name, policy=POLICY):
+    return next(each for each in decide(evaluation, policy).checks if each.name == name)
+
+
+def test_a_good_candidate_is_accepted_and_every_check_says_so_in_a_sentence():
+    verdict = decide(GOOD, POLICY)
+    assert verdict.accepted
+    assert verdict.reasons == ()
+    assert [(each.name, each.outcome, each.statement) for each in verdict.checks] == [
+        ("enough_rows", PASS, "the holdout has 28,128 rows; at least 500 rows are needed"),
+        (
+            "beats_baseline",
+            PASS,
+            "roc_auc 0.742 [0.731, 0.753] is 0.066 [0.055, 0.077] above the baseline (group_rate by carrier, hour)",
+        ),
+        (
+            "not_worse_than_champion",
+            PASS,
+            "roc_auc 0.742 [0.731, 0.753] is 0.0020 [-0.0010, 0.0051] above version 3: the margin is 0.005",
+        ),
+        ("metric_target", NONE, "no target is set for roc_auc"),
+        (
+            "parity",
+            PASS,
+            (
+                "ONNX and scikit-learn scores differ by at most 1.2e-07 on 28,128 rows (tolerance 0.0001); "
+                "no row changes its label"
+            ),
+        ),
+        ("latency_p99", PASS, "scoring one row takes 0.02 ms (p50) and 0.05 ms (p99) of 50 ms allowed"),
+        ("load_time", PASS, "loading takes 12 ms of 5000 ms allowed"),
+        ("artifact_size", PASS, "the artifact has 3 MiB of 100 MiB allowed"),
+        ("cost", NONE, "the cost was not estimated"),
+        ("fallback", NONE, "the fallback was not evaluated"),
+        ("business_rules", NONE, "no business rules are declared"),
+        ("calibration", NONE, "there are no probabilities or intervals to judge"),
+        ("robustness", NONE, "no feature may be missing from a request"),
+        ("flips", NONE, "no sensitive column to change is declared"),
+        ("slices", NONE, "no slices are declared"),
+        ("fairness", NONE, "no sensitive columns are declared"),
+    ]
+
+
+@pytest.mark.parametrize(("limit", "outcome"), [(None, NONE), (0.0013, PASS), (0.0012, FAIL)])
+def test_the_estimated_cost_is_told_and_held_against_its_target(limit, outcome):
+    given = replace(GOOD, sections={"cost": {"per_1000_usd": 0.00123, "memory_mb": 1769}})
+    found = check(given, "cost", replace(POLICY, cost_per_1000_usd=limit))
+    assert (found.outcome, found.value, found.limit) == (outcome, 0.00123, limit)
+    assert found.statement.startswith("1,000 predictions are estimated to cost 0.00123 USD: 0.05 ms of scoring each")
+
+
+def test_fallback_and_broken_rules_are_told_and_never_judged():
+    fallback = {"rule": "constant", "value": 0.5, "low": 0.49, "high": 0.51}
+    rules = {
+        "holdout_rows": 28_128,
+        "rows": {"candidate": 2_813, "fallback": 7},
+        "by_rule": [
+            {"name": "in-range", "when": None, "require": "score <= 0.9", "candidate": 2_813, "fallback": 7},
+            {"name": "other", "when": None, "require": "score >= 0", "candidate": 0, "fallback": 0},
+        ],
+    }
+    gain = {"value": 0.24, "low": 0.23, "high": 0.25}
+    told = replace(GOOD, sections={"fallback": fallback | {"gain": gain}, "rules": rules})
+    assert decide(told, POLICY).accepted
+    assert check(told, "fallback").statement == (
+        "when no version can answer, constant does: roc_auc 0.500 [0.490, 0.510]; "
+        "the candidate gains 0.240 [0.230, 0.250] over it"
+    )
+    assert check(told, "business_rules").statement == (
+        "2,813 of 28,128 answers (10 %) break a business rule (in-range 2,813); the fallback answers in their place; "
+        "the fallback itself would break one on 7 rows"
+    )
+    assert check(told, "business_rules").value == pytest.approx(0.1, abs=1e-4)
+    assert {check(told, name).outcome for name in ("fallback", "business_rules")} == {NONE}
+
+
+def test_the_list_of_checks_is_closed_and_each_is_named_as_its_function():
+    assert [each.name for each in decide(GOOD, POLICY).checks] == [each.__name__ for each in CHECKS]
+
+
+@pytest.mark.parametrize(
+    ("gain", "outcome", "ending"),
+    [
+        (
+            Estimate(0.066, 0.0001, 0.13),
+            PASS,
+            "is 0.0660 [0.0001, 0.1300] above the baseline (group_rate by carrier, hour)",
+        ),
+        (Estimate(0.066, 0.0, 0.13), FAIL, "it is not shown to be better than a rule without learning"),
+        (Estimate(0.066, -0.001, 0.13), FAIL, "it is not shown to be better than a rule without learning"),
+        (Estimate(-0.03, -0.04, -0.02), FAIL, ": it is worse than a rule without learning"),
+    ],
+)
+def test_the_whole_interval_of_the_gain_over_the_baseline_must_lie_above_zero(gain, outcome, ending):
+    found = check(replace(GOOD, gain_over_baseline=gain), "beats_baseline")
+    assert found.outcome is outcome
+    assert found.statement.endswith(ending)
+    assert (found.value, found.low, found.high, found.limit) == (gain.value, gain.low, gain.high, 0)
+
+
+@pytest.mark.parametrize(
+    ("gain", "margin", "outcome", "ending"),
+    [
+        (Estimate(0.01, 0.002, 0.018), 0.0, PASS, "is 0.010 [0.002, 0.018] above version 3"),
+        (Estimate(0.0, -0.004, 0.004), 0.005, PASS, "above version 3: the margin is 0.005"),
+        (Estimate(0.0, -0.005, 0.005), 0.005, FAIL, "it may be worse by 0.005; the margin is 0.005"),
+        (
+            Estimate(0.001, -0.003, 0.005),
+            0.0,
+            FAIL,
+            "may be worse by 0.0030; no margin is allowed",
+        ),
+        (
+            Estimate(-0.02, -0.03, -0.01),
+            0.005,
+            FAIL,
+            "is 0.020 [0.010, 0.030] below version 3: it is worse; the margin is 0.005",
+        ),
+        (
+            Estimate(0.0, 0.0, 0.0),
+            0.0,
+            FAIL,
+            "is the same as that of version 3: it is not shown to be better; no margin is allowed",
+        ),
+        (Estimate(0.0, 0.0, 0.0), 0.005, PASS, "is the same as that of version 3: the margin is 0.005"),
+    ],
+)
+def test_the_gain_over_the_champion_is_held_against_the_margin(gain, margin, outcome, ending):
+    found = check(replace(GOOD, gain_over_champion=gain), "not_worse_than_champion", replace(POLICY, margin=margin))
+    assert found.outcome is outcome
+    assert found.statement.endswith(ending)
+    assert found.limit == -margin
+
+
+def test_the_first_version_has_no_champion_to_be_held_against():
+    found = check(replace(GOOD, champion=None, gain_over_champion=None), "not_worse_than_champion")
+    assert found.outcome is NONE
+    assert decide(replace(GOOD, champion=None, gain_over_champion=None), POLICY).accepted
+
+
+def test_a_champion_that_cannot_be_scored_blocks_and_the_reason_is_told():
+    champion = ChampionValue(3, None, "the holdout lacks its column wind_speed")
+    verdict = decide(replace(GOOD, champion=champion, gain_over_champion=None), POLICY)
+    assert not verdict.accepted
+    assert verdict.reasons == (
+        "version 3 serves and could not be scored on this holdout: the holdout lacks its column wind_speed",
+    )
+
+
+def test_rows_that_the_champion_was_trained_on_are_told():
+    found = check(replace(GOOD, champion=replace(GOOD.champion, seen_rows=1200)), "not_worse_than_champion")
+    assert "(1,200 of the 28,128 rows were in that version's training data)" in found.statement
+
+
+def test_for_a_loss_better_is_below():
+    verdict = decide(LOSS, POLICY)
+    assert verdict.accepted
+    assert verdict.checks[1].statement == (
+        "log_loss 0.410 [0.400, 0.420] is 0.030 [0.020, 0.040] below the baseline (group_rate by carrier, hour)"
+        " (less is better)"
+    )
+    worse = check(replace(LOSS, gain_over_baseline=Estimate(-0.03, -0.04, -0.02)), "beats_baseline")
+    assert "is 0.030 [0.020, 0.040] above the baseline" in worse.statement
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "target", "outcome", "ending"),
+    [
+        (GOOD, 0.731, PASS, "the lower end of the interval, the one that counts, reaches it"),
+        (GOOD, 0.74, FAIL, "is to be at least 0.74: the lower end, 0.731, does not reach it, so it is not shown"),
+        (GOOD, 0.76, FAIL, "the whole interval misses it"),
+        (LOSS, 0.42, PASS, "is to be at most 0.42: the upper end of the interval, the one that counts, reaches it"),
+        (LOSS, 0.415, FAIL, "the upper end, 0.420, does not reach it, so it is not shown"),
+        (LOSS, 0.39, FAIL, "the whole interval misses it"),
+    ],
+)
+def test_the_unfavourable_end_of_the_interval_must_reach_the_target(evaluation, target, outcome, ending):
+    found = check(evaluation, "metric_target", replace(POLICY, metric_target=target))
+    assert found.outcome is outcome
+    assert found.statement.endswith(ending)
+
+
+@pytest.mark.parametrize(
+    ("change", "statement"),
+    [
+        ({"rows": 312, "clusters": 312}, "the holdout has 312 rows; at least 500 are needed"),
+        ({"resample_by": "day", "clusters": 12}, "the holdout has 12 days; at least 20 are needed"),
+        (
+            {"undefined_resamples": 21},
+            (
+                "roc_auc was undefined in 21 of 2,000 resamples; "
+                "the holdout has too few rows of a class (or too little variety)"
+            ),
+        ),
+        (
+            {"confidence": 0.999},
+            "2,000 resamples do not carry a 99.9 % interval; set gate.resamples to 10,000 or more",
+        ),
+    ],
+)
+def test_too_little_evidence_is_neither_a_pass_nor_a_blame(change, statement):
+    verdict = decide(replace(GOOD, **change), replace(POLICY, metric_target=0.7))
+    outcomes = {each.name: each.outcome for each in verdict.checks}
+    assert verdict.checks[0].statement == statement
+    assert not verdict.accepted
+    assert {name for name, outcome in outcomes.items() if outcome is LITTLE} == {
+        "enough_rows",
+        "beats_baseline",
+        "not_worse_than_champion",
+        "metric_target",
+    }
+    assert FAIL not in outcomes.values()
+
+
+def test_the_least_resamples_a_spec_may_ask_for_carry_the_default_interval():
+    assert check(replace(GOOD, resamples=200), "enough_rows").outcome is PASS
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        ({"parity": Parity(100, 2e-4, 1e-4, 3)}, "parity"),
+        ({"latency_ms": LatencyMs(20, 50.1, 500)}, "latency_p99"),
+        ({"load_ms": 5000.1}, "load_time"),
+        ({"artifact_bytes": (100 << 20) + 1}, "artifact_size"),
+    ],
+)
+def test_each_computational_limit_blocks_by_itself(change, failed):
+    verdict = decide(replace(GOOD, **change), POLICY)
+    assert [each.name for each in verdict.checks if each.outcome is FAIL] == [failed]
+    assert not verdict.accepted
+    assert len(verdict.reasons) == 1
+
+
+@pytest.mark.parametrize(("flips", "told"), [(1, "1 row changes its label"), (1500, "1,500 rows change their label")])
+def test_flipped_labels_within_the_tolerance_are_counted_but_do_not_block(flips, told):
+    found = check(replace(GOOD, parity=Parity(28_128, 1e-7, 1e-4, flips)), "parity")
+    assert found.outcome is PASS
+    assert found.statement.endswith(told)
+
+
+def test_parity_of_a_regression_compares_values_and_knows_no_labels():
+    found = check(replace(GOOD, parity=Parity(177, 3e-7, 1e-4, None)), "parity")
+    assert found.outcome is PASS
+    assert found.statement == (
+        "ONNX and scikit-learn values differ by at most 3e-07 on 177 rows (tolerance 0.0001; values beyond 1 are "
+        "compared by the share of them)"
+    )
+
+
+def test_large_numbers_are_written_without_needless_decimals():
+    evaluation = replace(
+        LOSS,
+        metric="rmse",
+        candidate=Estimate(12345.678, 12000.1, 12700.9),
+        gain_over_baseline=Estimate(1500.5, 1200.4, 1800.6),
+    )
+    assert check(evaluation, "beats_baseline").statement.startswith(
+        "rmse 12,346 [12,000, 12,701] is 1,500 [1,200, 1,801] below the baseline"
+    )
+
+
+def test_a_verdict_is_plain_json():
+    document = json.loads(json.dumps(decide(GOOD, POLICY).to_json(), allow_nan=False))
+    assert document["accepted"] is True
+    assert document["reasons"] == []
+    assert document["checks"][1] == {
+        "name": "beats_baseline",
+        "outcome": "pass",
+        "statement": decide(GOOD, POLICY).checks[1].statement,
+        "value": 0.066,
+        "low": 0.055,
+        "high": 0.077,
+        "limit": 0.0,
+    }
+
+
+CALIBRATED = {
+    "ece": {"value": 0.012, "low": 0.008, "high": 0.021},
+    "brier": {"value": 0.17, "low": 0.168, "high": 0.172},
+}
+LOSSES = [
+    {"feature": "visib", "allowed": True, "drop": 0.021, "low": 0.018, "high": 0.024},
+    {"feature": "wind", "allowed": True, "drop": 0.004, "low": 0.001, "high": 0.007},
+    {"feature": "hour", "allowed": False},
+]
+FLIPS = [
+    {"column": "sex", "values": ["f", "m"], "rows": 900, "changed": {"value": 0.04, "low": 0.03, "high": 0.05}},
+    {"column": "member", "values": [0, 1], "rows": 900, "changed": {"value": 0.0, "low": 0.0, "high": 0.0}},
+    {"column": "age", "problem": "it is no feature of the model, so it cannot be changed"},
+]
+MEASURED = replace(GOOD, sections={"calibration": CALIBRATED, "robustness": {"missing": LOSSES}, "flips": FLIPS})
+
+
+def test_one_feature_that_may_be_missing_is_the_only_one():
+    told = replace(GOOD, sections={"robustness": {"missing": [each for each in LOSSES if each["allowed"]][:1]}})
+    assert check(told, "robustness").statement.endswith(", the only feature that may be missing")
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "statement"),
+    [
+        (
+            "calibration",
+            "calibration_error",
+            0.012,
+            "the expected calibration error is 0.012 [0.008, 0.021], the Brier score 0.1700 [0.1680, 0.1720]",
+        ),
+        (
+            "robustness",
+            "robustness_loss",
+            0.021,
+            "without visib roc_auc is worse by 0.0210 [0.0180, 0.0240], the most of the 2 features that may be missing",
+        ),
+        (
+            "flips",
+            "flips",
+            0.04,
+            (
+                "sex alone changes 0.040 [0.030, 0.050] of the decisions; "
+                "member alone changes 0.000 [0.000, 0.000] of the decisions; "
+                "age: it is no feature of the model, so it cannot be changed"
+            ),
+        ),
+    ],
+)
+def test_a_limit_is_kept_by_the_value_and_the_sentence_tells_its_interval(name, field, value, statement):
+    told = check(MEASURED, name)
+    assert (told.outcome, told.statement, told.value) == (NONE, statement, value)
+    kept, missed = (check(MEASURED, name, replace(POLICY, **{field: limit})) for limit in (value, 0.99 * value))
+    assert (kept.outcome, kept.limit, missed.outcome) == (PASS, value, FAIL)
+    assert kept.statement.startswith(f"{statement} (at most {value:g} is allowed): the value")
+    assert missed.statement.endswith("the value, which is what counts, is above the limit")
+    few = replace(MEASURED, rows=100)
+    assert check(few, name, replace(POLICY, **{field: 1.0})).outcome is LITTLE
+
+
+def test_a_model_that_gives_no_score_without_a_feature_fails_where_a_limit_is_set():
+    silent = [{"feature": "gust", "allowed": True, "unscored": 28_128}, *LOSSES]
+    told = replace(GOOD, sections={"robustness": {"missing": silent}})
+    found = check(told, "robustness", replace(POLICY, robustness_loss=0.5))
+    assert found.outcome is FAIL
+    assert found.statement == "requests may leave out gust, and the model gives no score without it"
+    assert check(told, "robustness").outcome is NONE
+
+
+def test_the_coverage_of_a_regression_s_intervals_is_told():
+    interval = {"level": 0.9, "coverage": {"value": 0.894, "low": 0.884, "high": 0.904}, "width": 12.3456}
+    found = check(replace(LOSS, sections={"residuals": {"interval": interval}}), "calibration")
+    assert (found.outcome, found.value) == (NONE, 0.894)
+    assert found.statement == "intervals of 0.9 hold 0.894 [0.884, 0.904] of the outcomes; they are 12.35 wide"
+    assert check(replace(LOSS, sections={"residuals": {"interval": None}}), "calibration").value is None
+
+
+def a_slice(value, gain, **changes):
+    found = {"column": "carrier", "value": value, "rows": 1_234, "too_few": False, "lacking": "", "found": False}
+    metric, told = {"value": 0.71, "low": 0.68, "high": 0.74}, ("value", "low", "high")
+    return found | {"metric": metric, "gain_over_champion": gain and dict(zip(told, gain, strict=True))} | changes
+
+
+FEW = a_slice("HA", None, too_few=True, lacking="30 of 100 rows", metric=None)
+FOUND = {
+    "words": "carrier is EV and hour above 18.5",
+    "loss_over_rest": {"value": 0.12, "low": 0.05, "high": 0.19},
+    "confirmed": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("slices", "outcome", "statement"),
+    [
+        (
+            [a_slice("AA", (0.001, -0.02, 0.02)), a_slice("EV", (-0.01, -0.03, 0.01)), FEW],
+            PASS,
+            (
+                "not shown to be worse in any of 2 slices, least good on carrier EV (1,234 rows) roc_auc 0.710 "
+                "[0.680, 0.740] is 0.010 [-0.010, 0.030] below version 3 (the margin is 0.005; intervals for all "
+                "slices together); too little data to judge carrier HA (30 of 100 rows)"
+            ),
+        ),
+        (
+            [a_slice("AA", (0.001, -0.02, 0.02)), a_slice("EV", (-0.03, -0.05, -0.01))],
+            FAIL,
+            (
+                "worse in 1 of 2 slices on carrier EV (1,234 rows) roc_auc 0.710 [0.680, 0.740] is 0.030 [0.010, "
+                "0.050] below version 3 (the margin is 0.005; intervals for all slices together)"
+            ),
+        ),
+        ([a_slice("EV", (-0.02, -0.03, -0.005))], PASS, None),  # exactly the margin is allowed
+        (
+            [FEW],
+            LITTLE,
+            (
+                "no slice can be judged; too little data to judge carrier HA (30 of 100 rows); hold out more rows, or "
+                "declare coarser slices"
+            ),
+        ),
+    ],
+)
+def test_slices_are_held_against_the_champion(slices, outcome, statement):
+    found = check(replace(GOOD, sections={"slices": slices}), "slices")
+    assert found.outcome is outcome
+    assert statement is None or found.statement == statement
+    if outcome is FAIL:
+        assert (found.value, found.high, found.limit) == (-0.03, -0.01, -0.005)
+
+
+def test_a_loss_that_grows_in_a_slice_is_worse_too():
+    found = check(replace(LOSS, sections={"slices": [a_slice("EV", (-0.03, -0.05, -0.01))]}), "slices")
+    assert found.outcome is FAIL
+    assert "is 0.030 [0.010, 0.050] above version 3 (less is better)" in found.statement
+
+
+def test_found_slices_are_told_when_they_are_confirmed():
+    found = check(replace(GOOD, sections={"found": [FOUND, FOUND | {"confirmed": False}]}), "slices")
+    assert (found.outcome, found.statement) == (
+        NONE,
+        (
+            "no slices are declared; found to err more where carrier is EV and hour above 18.5 "
+            "(loss 0.12 [0.05, 0.19] above the rest)"
+        ),
+    )
+
+
+def test_without_a_champion_that_can_be_scored_the_worst_slice_is_told():
+    slices = [a_slice("AA", None, metric={"value": 0.8, "low": 0.7, "high": 0.9}), a_slice("EV", None)]
+    first = replace(GOOD, champion=None, gain_over_champion=None, sections={"slices": slices})
+    told = "of 2 slices roc_auc is worst on carrier EV (1,234 rows): 0.710 [0.680, 0.740]"
+    assert check(first, "slices").statement == f"no version serves yet; {told}"
+    odd = replace(first, champion=ChampionValue(3, None, "it is gone"))
+    assert check(odd, "slices").statement == f"version 3 could not be scored; {told}"
+    worst = replace(LOSS, champion=None, sections={"slices": slices})
+    assert "log_loss is worst on carrier AA" in check(worst, "slices").statement
+    assert {check(each, "slices").outcome for each in (first, odd, worst)} == {NONE}
+
+
+def a_difference(value, rate="positive_rate"):
+    ends = {"value": value, "low": value - 0.01, "high": value + 0.02}
+    return ends | {"rate": rate, "highest": "m", "lowest": "f", "compared": ["f", "m"]}
+
+
+@pytest.mark.parametrize(
+    ("parity", "opportunity", "outcome"),
+    [(0.1, 0.05, PASS), (0.101, 0.05, FAIL), (0.05, None, LITTLE), (0.2, None, FAIL), (None, None, LITTLE)],
+)
+def test_a_difference_between_groups_keeps_its_limit_by_its_value(parity, opportunity, outcome):
+    differences = {
+        "demographic_parity": parity and a_difference(parity),
+        "equal_opportunity": opportunity and a_difference(opportunity, "true_positive_rate"),
+        "equalized_odds": None,
+    }
+    policy = replace(POLICY, group_differences={"demographic_parity": 0.1, "equal_opportunity": 0.2})
+    found = check(replace(GOOD, sections={"fairness": {"sex": {"groups": [], **differences}}}), "fairness", policy)
+    assert found.outcome is outcome
+    assert ("cannot be judged: fewer than two groups have enough positive rows" in found.statement) is not bool(
+        opportunity
+    )
+    if parity:
+        assert (found.value, found.limit) == (parity, 0.1)
+
+
+def test_differences_without_a_limit_are_told():
+    differences = {
+        "demographic_parity": a_difference(0.12),
+        "equal_opportunity": None,
+        "equalized_odds": a_difference(0.3, "false_positive_rate"),
+    }
+    found = check(replace(GOOD, sections={"fairness": {"sex": {"groups": [], **differences}}}), "fairness")
+    assert (found.outcome, found.statement) == (
+        NONE,
+        (
+            "no limit is set: demographic parity of sex: the share of positive decisions is 0.120 [0.110, 0.140] "
+            "higher for m than for f; equalized odds of sex: the false positive rate is 0.300 [0.290, 0.320] higher "
+            "for m than for f"
+        ),
+    )

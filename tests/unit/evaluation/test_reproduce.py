@@ -1,0 +1,342 @@
+"""A version is made again from what was recorded with it, and compared to the last bit."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.fakes import InMemoryWorkflow
+from tests.unit.cli.test_commands import Cli, run, server, started  # noqa: F401  fixtures
+from tests.unit.control_api import World
+from tests.unit.loopback import Loopback
+from tests.unit.releasing import House, house_with, spec, to_csv, trips
+from tidegate.cli import exits
+from tidegate.domain.data.dataset import Exclusion
+from tidegate.domain.monitoring.costs import Prices
+from tidegate.domain.registry.ledger import Cause
+from tidegate.domain.registry.run import Run, RunStatus
+from tidegate.domain.rollout.changes import promote
+from tidegate.kernel.errors import ArtifactRejectedError, ConflictError, DataCheckError
+from tidegate.kernel.table import Table
+from tidegate.messages import (
+    Evaluated,
+    EvaluateTask,
+    ExamineTask,
+    Fitted,
+    GateTask,
+    RegisterTask,
+    Reproduced,
+    ReproduceTask,
+    RunRef,
+    SelectTask,
+    TrainTask,
+)
+from tidegate.ml.fairness import FairlearnGroups
+from tidegate.ml.scoring import load
+from tidegate.ml.slices import tree_leaves
+from tidegate.ml.training import SklearnFitter
+from tidegate.steps.evaluation.evaluate import evaluate
+from tidegate.steps.evaluation.gate import gate
+from tidegate.steps.evaluation.register import register
+from tidegate.steps.evaluation.reproduce import reproduce
+from tidegate.steps.evaluation.reproductions import StartReproduction, start_reproduction
+from tidegate.steps.evaluation.slices_and_groups import examine
+from tidegate.steps.training.select import select
+from tidegate.steps.training.train import train
+
+MODEL = "trip-delay"
+FREE = Prices(gb_second=0.0, request=0.0, gb_month=0.0, memory_mb=1024)
+SPEC = spec(gate={"resample_by": "row", "resamples": 200, "min_rows": 50, "margin": 0.2})
+
+
+class NewerFitter(SklearnFitter):
+    """The same estimators out of packages that say they are others."""
+
+    def environment(self) -> dict[str, Any]:
+        found = super().environment()
+        packages = {**found["packages"], "scikit-learn": "99.0", "brand-new": "1.0"}
+        del packages["skl2onnx"]
+        return {**found, "python": "3.99.1", "packages": packages}
+
+
+def made(
+    house: House, ref: RunRef, fitter: SklearnFitter, between: Callable[[], None] = lambda: None
+) -> tuple[Fitted, Evaluated]:
+    """All steps from `prepare` to `evaluate`, for real."""
+    known: dict[str, Any] = {"runs": house.registry, "clock": house.clock}
+    kept = known | {"models": house.registry, "artifacts": house.artifacts}
+    plan = house.prepare(ref)
+    between()
+    fit = kept | {"fitter": fitter}
+    results = [train(TrainTask(run=ref, candidate=each, purpose="validate"), **fit) for each in plan.candidates]
+    chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=results), **known).candidate
+    fitted = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)
+    others = {"versions": house.registry, "routes": house.registry, "load": load}
+    assert isinstance(fitted, Fitted)
+    return fitted, evaluate(EvaluateTask(run=ref, fitted=fitted), **kept, **others)
+
+
+def released(house: House, *, known_environment: bool = True) -> RunRef:
+    """A first version."""
+    ref = house.request(SPEC)
+    registry, artifacts = house.registry, house.artifacts
+    kept: dict[str, Any] = {"models": registry, "runs": registry, "artifacts": artifacts, "clock": house.clock}
+    fitted, evaluated = made(house, ref, SklearnFitter())
+    task = ExamineTask(run=ref, fitted=fitted)
+    examine(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
+    if not known_environment:
+        del artifacts.objects[ref.environment_key]
+    verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **kept, versions=registry, prices=FREE)
+    done = RegisterTask(run=ref, fitted=fitted, evaluated=evaluated, verdict=verdict)
+    del kept["artifacts"]
+    register(done, **kept, versions=registry, routes=registry, rollouts=registry)
+    return ref
+
+
+def asked(house: House, token: str = "again", number: str = "1") -> Run:  # noqa: S107  no password
+    answer = start_reproduction(
+        MODEL,
+        number,
+        StartReproduction(token=token),
+        actor="olga",
+        versions=house.registry,
+        runs=house.registry,
+        workflow=InMemoryWorkflow(),
+        clock=house.clock,
+        chance=lambda: f"{len(house.registry.runs(MODEL)):012x}",
+    )
+    return house.registry.run(MODEL, answer["run"]["run_id"])
+
+
+def again(
+    house: House, fitter: SklearnFitter | None = None, between: Callable[[RunRef], None] = lambda _: None
+) -> tuple[ReproduceTask, Reproduced]:
+    """Make version 1 again, to the end."""
+    ref = RunRef(model=MODEL, run_id=asked(house).run_id)
+    fitted, evaluated = made(house, ref, fitter or SklearnFitter(), lambda: between(ref))
+    task = ReproduceTask(run=ref, fitted=fitted, evaluated=evaluated)
+    return task, compare(house, task)
+
+
+def compare(house: House, task: ReproduceTask) -> Reproduced:
+    registry = house.registry
+    return reproduce(task, runs=registry, versions=registry, artifacts=house.artifacts, clock=house.clock)
+
+
+def document(house: House, ref: RunRef) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(house.artifacts.get(ref.reproduction_key))
+    return found
+
+
+@pytest.fixture
+def house() -> House:
+    house = house_with(trips())
+    exclude(house, "strike", day=3)
+    return house
+
+
+def exclude(house: House, name: str, *, day: int) -> None:
+    start = datetime(2026, 1, day, tzinfo=UTC)
+    house.catalog.exclude(Exclusion("trips", name, start, start + timedelta(days=1), name, "ana", house.clock.now()))
+
+
+def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: House) -> None:
+    first = released(house)
+    registry = house.registry
+    registry.change(promote(registry.route(MODEL), registry.version(MODEL, 1), Cause(house.clock.now(), "ana", "good")))
+    changed = {"seed": 6, "features": [{"name": "wind", "kind": "numeric"}], "baseline": {"kind": "prior"}}
+    registry.apply(spec(**changed), author="ana", at=house.clock.now())
+    house.register(house.upload(to_csv(trips(seed=1))))
+    exclude(house, "flood", day=20)
+    house.clock.move(days=400)
+    before = registry.route(MODEL), registry.versions(MODEL), registry.lease(MODEL)
+    task, answer = again(house)
+    assert answer == Reproduced(equal=True, artifact_equal=True, differences=0)
+    done = registry.run(MODEL, task.run.run_id)
+    assert (done.status, done.stage, done.reproduces) == (RunStatus.REPRODUCED, "compare", 1)
+    assert (done.version, done.exclusions, done.ended_at) == (None, ("strike",), house.clock.now())
+    assert (registry.route(MODEL), registry.versions(MODEL), registry.lease(MODEL)) == before
+    found = document(house, task.run)
+    assert found["recorded_run_id"] == first.run_id
+    assert found["environment"] == {"recorded": True, "differences": []}
+    told = {each["what"]: each["recorded"] for each in found["compared"]}
+    assert told["artifact"] == registry.version(MODEL, 1).artifact_sha256
+    assert told["roc_auc"] == registry.version(MODEL, 1).value
+    assert {"fallback", "roc_auc low", "baseline", "validation", "training rows", "dataset"} <= set(told)
+
+
+def test_only_the_candidate_that_was_chosen_is_fitted_again(house: House) -> None:
+    first = released(house)
+    task, _ = again(house)
+    chosen = house.registry.run(MODEL, first.run_id).selected
+    assert [each.index for each in house.registry.run(MODEL, task.run.run_id).candidates] == [chosen]
+
+
+def test_another_environment_is_told_package_by_package_and_is_no_difference_of_the_version(house: House) -> None:
+    released(house)
+    task, answer = again(house, NewerFitter())
+    assert answer.equal
+    here = SklearnFitter().environment()
+    differences = document(house, task.run)["environment"]["differences"]
+    assert {each["what"]: (each["recorded"], each["found"]) for each in differences} == {
+        "python": (here["python"], "3.99.1"),
+        "package scikit-learn": (here["packages"]["scikit-learn"], "99.0"),
+        "package skl2onnx": (here["packages"]["skl2onnx"], None),
+        "package brand-new": (None, "1.0"),
+    }
+
+
+def test_what_comes_out_otherwise_is_named(house: House) -> None:
+    def lose_rows(ref: RunRef) -> None:
+        fit = Table.from_npz(house.artifacts.get(ref.fit_key))
+        house.artifacts.put(ref.fit_key, fit.take(list(range(len(fit) - 40))).to_npz())
+
+    released(house)
+    task, answer = again(house, between=lose_rows)
+    assert not answer.equal
+    assert not answer.artifact_equal
+    assert house.registry.run(MODEL, task.run.run_id).status is RunStatus.DIFFERS
+    found = {each["what"]: each for each in document(house, task.run)["compared"]}
+    assert {name for name in ("artifact", "roc_auc", "training rows") if found[name]["equal"]} == set()
+    assert found["training rows"]["recorded"] - found["training rows"]["found"] == 40
+    assert {name for name in ("dataset", "seed", "spec", "baseline") if not found[name]["equal"]} == set()
+
+
+def test_comparing_again_changes_nothing(house: House) -> None:
+    released(house)
+    task, answer = again(house)
+    before = house.registry.run(MODEL, task.run.run_id), document(house, task.run)
+    house.clock.move(hours=1)
+    assert compare(house, task) == answer
+    assert (house.registry.run(MODEL, task.run.run_id), document(house, task.run)) == before
+
+
+def test_a_version_older_than_recorded_environments_is_compared_by_code_and_lock(house: House) -> None:
+    released(house, known_environment=False)
+    task, answer = again(house)
+    assert answer.equal
+    assert document(house, task.run)["environment"] == {"recorded": False, "differences": []}
+
+
+def test_a_changed_report_is_no_witness(house: House) -> None:
+    first = released(house)
+    house.artifacts.put(first.report_key, b"{}")
+    with pytest.raises(ArtifactRejectedError):
+        again(house)
+
+
+def test_a_run_of_its_own_has_nothing_to_be_compared_with(house: House) -> None:
+    ref = released(house)
+    task, _ = again(house)
+    with pytest.raises(ConflictError, match="reproduces no version"):
+        compare(house, task.model_copy(update={"run": ref}))
+
+
+def test_what_was_declared_an_outcome_since_is_not_trained_on_again(house: House) -> None:
+    released(house)
+    house.describe(outcome=("wind",))
+    with pytest.raises(DataCheckError, match="wind"):
+        again(house)
+
+
+def test_a_release_under_way_does_not_hinder_it_and_one_wish_is_one_run(house: House) -> None:
+    released(house)
+    registry, now = house.registry, house.clock.now()
+    other = Run(MODEL, "r-2", RunStatus.REQUESTED, SPEC.digest, "trips", "ben", now, seed=5)
+    registry.request(other, lease_until=now + timedelta(hours=3))
+    first, second = asked(house), asked(house)
+    assert first.run_id == second.run_id
+    assert asked(house, token="another").run_id != first.run_id
+    lease = registry.lease(MODEL)
+    assert lease is not None
+    assert lease.run_id == "r-2"
+
+
+# The API and the command line
+
+
+def begun(world: World) -> str:
+    """A model with a version; the path that makes it again."""
+    world.with_model()
+    run_id = world.call("POST", "/models/flight-delay/runs").body["run"]["run_id"]
+    world.run_to_the_end(run_id)
+    return "/models/flight-delay/versions/1/reproduction"
+
+
+def finished(world: World, run_id: str, *, equal: bool = True, recorded: bool = True) -> None:
+    """What the step does in the end."""
+    ref, other = RunRef(model="flight-delay", run_id=run_id), "a" * 64 if equal else "b" * 64
+    value = {"what": "roc_auc", "recorded": 0.75, "found": 0.75 if equal else 0.7500000000000001, "equal": equal}
+    package = {"what": "package scikit-learn", "recorded": "1.7.0", "found": "1.8.0"}
+    found = {
+        "model": "flight-delay",
+        "version": 1,
+        "equal": equal,
+        "compared": [{"what": "artifact", "recorded": "a" * 64, "found": other, "equal": equal}, value],
+        "environment": {"recorded": recorded, "differences": [] if equal else [package]},
+    }
+    world.artifacts.put(ref.reproduction_key, json.dumps(found).encode())
+    world.registry.compared("flight-delay", run_id, equal=equal, at=world.clock.now())
+
+
+def test_the_api_starts_it_once_and_tells_what_came_of_it() -> None:
+    world = World()
+    path = begun(world)
+    answer = world.call("POST", path, {"token": "audit"})
+    run_id = answer.body["run"]["run_id"]
+    assert (answer.status, answer.body["run"]["reproduces"], answer.body["run"]["selected"]) == (202, 1, 1)
+    assert world.workflow.started[-1] == ("flight-delay", run_id)
+    assert world.call("POST", path, {"token": "audit"}).status == 200
+    seen = f"/models/flight-delay/runs/{run_id}/reproduction"
+    early = world.call("GET", seen)
+    assert (early.status, "requested" in early.body["detail"]) == (404, True)
+    finished(world, run_id)
+    assert world.call("GET", seen).body["reproduction"]["equal"] is True
+
+
+@pytest.mark.parametrize("number", ["2", "one"])
+def test_what_is_no_version_cannot_be_made_again(number: str) -> None:
+    world = World()
+    begun(world)
+    assert world.call("POST", f"/models/flight-delay/versions/{number}/reproduction").status == 404
+
+
+def test_the_same_version_is_told_in_two_lines_and_by_exit_code_0(run: Cli, server: Loopback) -> None:  # noqa: F811
+    begun(server.world)
+    started(server, lambda run_id: finished(server.world, run_id))
+    assert run("reproduce", "flight-delay", "1", "--wait") == exits.OK
+    assert "flight-delay version 1: reproduced" in run.out
+    assert f"the same ONNX file (sha256 {'a' * 64})" in run.out
+    assert "the same metrics and data" in run.out
+    assert "made with the same environment" in run.out
+    assert "reproduced" in run.err
+
+
+def test_what_differs_is_told_in_full_and_by_exit_code_1(run: Cli, server: Loopback) -> None:  # noqa: F811
+    begun(server.world)
+    started(server, lambda run_id: finished(server.world, run_id, equal=False, recorded=False))
+    assert run("reproduce", "flight-delay", "1", "--wait") == exits.FAILED
+    for told in ("another ONNX file", "2 of 2 facts differ", "0.7500000000000001", "package scikit-learn", "1.8.0"):
+        assert told in run.out
+    assert "only code and lock are compared" in run.out
+    assert run("reproduce", "flight-delay", "1", "--wait", "--json") == exits.FAILED
+    assert run.document["reproduction"]["equal"] is False
+
+
+def test_a_run_that_fails_says_why(run: Cli, server: Loopback) -> None:  # noqa: F811
+    begun(server.world)
+    started(server, server.world.run_fails)
+    assert run("reproduce", "flight-delay", "1", "--wait") == exits.FAILED
+    assert "DataCheckError: column late has one value only" in run.out
+
+
+def test_without_waiting_it_says_how_to_follow(run: Cli, server: Loopback) -> None:  # noqa: F811
+    begun(server.world)
+    assert run("reproduce", "flight-delay", "1", "--token", "audit") == exits.OK
+    assert "is requested" in run.out
+    assert "reproduce flight-delay 1 --token audit --wait" in run.out
+    assert run("runs", "flight-delay", "--json") == exits.OK
+    assert run("runs", "flight-delay", run.document["runs"][0]["run_id"]) == exits.OK
+    assert "version 1" in run.out

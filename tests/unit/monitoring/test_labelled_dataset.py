@@ -1,0 +1,462 @@
+"""From captured predictions with known outcomes to a version of the dataset that their model is trained on."""
+
+import math
+from array import array
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fakes import FixedClock, InMemoryDispatcher, InMemoryHours
+from tests.unit.releasing import House, house_with, spec, trips
+from tidegate.domain.data.dataset import ColumnType, DatasetStatus, DatasetVersion, Exclusion
+from tidegate.domain.monitoring import labelled_dataset as domain
+from tidegate.domain.monitoring.labelled_dataset import Harvest, LeftOut, Recipe, obstacle
+from tidegate.domain.serving.capture import MASK, CapturePolicy, hour_of
+from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.kernel.ids import uuid7
+from tidegate.messages import Harvested
+from tidegate.ml.frames import PandasReader, ParquetWriter
+from tidegate.spec.model import ModelSpec
+from tidegate.steps.data.catalog import read_version
+from tidegate.steps.monitoring.labelled_dataset import FIXED_PERIODS, harvest
+
+END = datetime(2026, 3, 1, 8, tzinfo=UTC)  # after the last trip
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+FEATURES = (
+    FeatureContract("line", "categorical", missing="allow"),
+    FeatureContract("wind", "numeric", minimum=-50, maximum=150),
+    FeatureContract("stops", "integer"),
+)
+TYPES = {
+    "trip": ColumnType.TEXT,
+    "at": ColumnType.TIME,
+    "line": ColumnType.TEXT,
+    "wind": ColumnType.NUMBER,
+    "stops": ColumnType.INTEGER,
+    "late": ColumnType.BOOLEAN,
+}
+RECIPE = Recipe(Contract("trip-delay", "binary", FEATURES), "late", frozenset({"at"}), TYPES, END)
+GOOD = {"line": "red", "wind": 12.5, "stops": 7}
+
+
+def record(at: datetime = NOW, number: int = 0, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": uuid7(at, number.to_bytes(8)),
+        "model": "trip-delay",
+        "hour": hour_of(at),
+        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "inputs": GOOD,
+        "probabilities": {"false": 0.25, "true": 0.75},
+        "sample": 1.0,
+    } | changes
+
+
+def taken(*pairs: tuple[dict[str, Any], Any], recipe: Recipe = RECIPE) -> Harvest:
+    found = Harvest(recipe)
+    for each, outcome in pairs:
+        found.take(each, outcome)
+    return found
+
+
+def given_inputs(**changes: Any) -> dict[str, Any]:
+    return record(inputs=GOOD | changes)
+
+
+# Rows
+
+
+def test_a_labelled_prediction_becomes_a_row_of_features_target_and_moment() -> None:
+    found = taken((record(), True), (record(inputs=GOOD | {"line": None, "stops": 8.0}), False))
+    assert found.rows == 2
+    assert {name: list(cells) for name, cells in found.cells.items()} == {
+        "at": [NOW.timestamp() * 1e6] * 2,
+        "line": ["red", None],
+        "wind": [12.5, 12.5],
+        "stops": [7.0, 8.0],
+        "late": [1.0, 0.0],
+    }
+    assert not found.left_out
+
+
+def test_the_fallbacks_predictions_are_rows_too() -> None:
+    assert taken((record(version=None, arm="fallback", reason="fallback:killed"), True)).rows == 1
+
+
+@pytest.mark.parametrize(
+    ("each", "outcome", "why"),
+    [
+        (record(END), True, LeftOut.EARLIER),
+        (record(END - timedelta(days=1)), True, LeftOut.EARLIER),
+        (given_inputs(line=MASK), True, LeftOut.MASKED),
+        (given_inputs(wind=MASK), True, LeftOut.MASKED),
+        (given_inputs(wind=151), True, LeftOut.CONTRACT),
+        (given_inputs(wind=None), True, LeftOut.CONTRACT),
+        (given_inputs(wind="12"), True, LeftOut.CONTRACT),
+        (given_inputs(stops=7.5), True, LeftOut.CONTRACT),
+        (record(inputs={}), True, LeftOut.CONTRACT),
+        (record(), None, LeftOut.OUTCOME),
+        (record(), "yes", LeftOut.OUTCOME),
+        (record(), 1, LeftOut.OUTCOME),
+        (record(), 10**400, LeftOut.OUTCOME),
+        (record(probabilities=None), True, LeftOut.OUTCOME),
+    ],
+)
+def test_what_training_would_refuse_is_left_out_and_counted(each: dict[str, Any], outcome: Any, why: LeftOut) -> None:
+    found = taken((each, outcome), (record(), False))
+    assert (found.rows, dict(found.left_out)) == (1, {why: 1})
+
+
+def test_excluded_periods_are_half_open() -> None:
+    recipe = replace(RECIPE, excluded=((NOW, NOW + timedelta(hours=1)),))
+    inside, before, after = record(), record(NOW - timedelta(milliseconds=1)), record(NOW + timedelta(hours=1))
+    found = taken((inside, True), (before, True), (after, True), recipe=recipe)
+    assert (found.rows, dict(found.left_out)) == (2, {LeftOut.EXCLUDED: 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "cell"),
+    [
+        (ColumnType.BOOLEAN, "true", 1.0),
+        (ColumnType.INTEGER, 3, 3.0),
+        (ColumnType.INTEGER, "3", 3.0),
+        (ColumnType.NUMBER, 3.0, 3.0),
+        (ColumnType.TEXT, 3, "3"),
+        (ColumnType.TEXT, "a b", "a b"),
+    ],
+)
+def test_a_class_is_written_as_its_column_holds_it(kind: ColumnType, outcome: Any, cell: Any) -> None:
+    recipe = replace(RECIPE, types=TYPES | {"late": kind})
+    found = taken((record(probabilities={"3": 0.5, "true": 0.25, "a b": 0.25}), outcome), recipe=recipe)
+    assert list(found.cells["late"]) == [cell]
+
+
+def test_a_regression_takes_finite_numbers_only() -> None:
+    recipe = replace(
+        RECIPE, contract=replace(RECIPE.contract, task="regression"), types=TYPES | {"late": ColumnType.INTEGER}
+    )
+    outcomes: list[Any] = [3, 2.5, "3", True, math.nan, math.inf, 10**400, None]
+    found = taken(*((record(probabilities=None), outcome) for outcome in outcomes), recipe=recipe)
+    assert list(found.cells["late"]) == [3.0, 2.5]
+    assert found.left_out[LeftOut.OUTCOME] == 6
+
+
+def test_numbers_that_name_categories_are_written_as_numbers() -> None:
+    recipe = replace(RECIPE, types=TYPES | {"line": ColumnType.INTEGER})
+    found = taken(*((given_inputs(line=text), True) for text in ("5", "-5", "05", "5.0", "red", "")), recipe=recipe)
+    assert [str(cell) for cell in found.cells["line"]] == ["5.0", "-5.0", "nan"]
+    assert found.left_out == {LeftOut.CONTRACT: 3}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["line", "wind", "stops", "other"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    ),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.sampled_from(ColumnType),
+)
+def test_whatever_comes_is_a_whole_row_or_counted(inputs: dict[str, Any], outcome: Any, kind: ColumnType) -> None:
+    recipe = replace(RECIPE, types=TYPES | {"late": kind})
+    found = taken((record(inputs=inputs, probabilities={str(outcome): 1.0}), outcome), recipe=recipe)
+    assert found.rows + found.left_out.total() == 1
+    assert {len(cells) for cells in found.cells.values()} == {found.rows}
+    frame_types = {name: kind for name, kind in recipe.types.items() if name in found.cells}
+    if found.rows and not (kind is ColumnType.TEXT and outcome):
+        read = PandasReader().read({"a": ParquetWriter().write(1, frame_types, found.cells)})
+        assert len(read) == 1
+
+
+def test_there_is_a_bound_and_wide_rows_come_to_it_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RECIPE.most_rows == 2_000_000
+    features = tuple(FeatureContract(f"f{number}", "numeric") for number in range(498))
+    assert replace(RECIPE, contract=replace(RECIPE.contract, features=features)).most_rows == 80_000
+    monkeypatch.setattr(domain, "MAX_ROWS", 2)
+    found = taken((record(), True), (record(), True))
+    assert found.full
+
+
+def test_the_lineage_tells_rows_period_sample_and_what_is_missing() -> None:
+    found = taken(
+        (record(NOW - timedelta(hours=3), sample=0.1), True), (record(), False), (record(), "what"), (record(), None)
+    )
+    assert found.told("trip-delay", "abc") == (
+        "version abc and 2 labelled predictions of trip-delay from 2026-03-10T09:00+00:00 to 2026-03-10T12:00+00:00, "
+        "of which captures keep a sample of 10.000%; left out: 2 with an outcome that the target does not have"
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "group", "types", "said"),
+    [
+        (CapturePolicy(), None, TYPES, ""),
+        (CapturePolicy(mask=frozenset({"trip"}), drop=frozenset({"at"})), None, TYPES, ""),
+        (CapturePolicy(), "line", TYPES, ""),
+        (CapturePolicy(mask=frozenset({"wind"})), None, TYPES, "captures hide what the model needs: wind"),
+        (CapturePolicy(drop=frozenset({"line"})), None, TYPES, "captures hide what the model needs: line"),
+        (CapturePolicy(), "trip", TYPES, "captures do not tell the group of a row (trip), since it is no feature"),
+        (
+            CapturePolicy(),
+            None,
+            {name: kind for name, kind in TYPES.items() if name not in {"late", "at"}},
+            "the dataset has no column late, at",
+        ),
+    ],
+)
+def test_captures_that_lack_what_training_needs_cannot_be_used(
+    policy: CapturePolicy, group: str | None, types: dict[str, ColumnType], said: str
+) -> None:
+    assert obstacle(replace(RECIPE, types=types), group=group, policy=policy) == said
+
+
+# The file
+
+
+def test_a_written_file_is_read_with_its_types_and_is_the_same_each_time() -> None:
+    nan = math.nan
+    types = {
+        "text": ColumnType.TEXT,
+        "number": ColumnType.NUMBER,
+        "integer": ColumnType.INTEGER,
+        "gaps": ColumnType.INTEGER,
+        "truth": ColumnType.BOOLEAN,
+        "at": ColumnType.TIME,
+        "none": ColumnType.TEXT,
+    }
+    cells = {
+        "text": ["a", None],
+        "number": array("d", [1.5, nan]),
+        "integer": array("d", [1, 2]),
+        "gaps": array("d", [nan, 2]),
+        "truth": array("d", [1, nan]),
+        "at": array("q", [1_767_225_600_123_000, 0]),
+    }
+    data = ParquetWriter().write(2, types, cells)
+    assert data == ParquetWriter().write(2, types, cells)
+    frame = PandasReader().read({"a": data})
+    assert dict(frame.types) == types | {"none": ColumnType.NUMBER}  # nothing in it fits every type
+    table = frame.table(types)
+    assert table["text"].tolist() == ["a", ""]
+    assert [table[name].tolist() for name in ("integer", "none")] == [[1, 2], pytest.approx([nan, nan], nan_ok=True)]
+    assert table["gaps"].tolist() == pytest.approx([nan, 2], nan_ok=True)
+    assert table["truth"].tolist() == pytest.approx([1, nan], nan_ok=True)
+    assert str(table["at"][0]) == "2026-01-01T00:00:00.123000"
+
+
+def test_fractions_in_a_column_of_whole_numbers_make_it_one_of_numbers() -> None:
+    data = ParquetWriter().write(2, {"stops": ColumnType.INTEGER}, {"stops": array("d", [1, 2.5])})
+    frame = PandasReader().read({"base.csv": b"stops\n7\n", "captures": data})
+    assert frame.types == {"stops": ColumnType.NUMBER}
+    assert frame.table(["stops"])["stops"].tolist() == [7, 1, 2.5]
+
+
+# The step
+
+
+@dataclass
+class Field:
+    """A dataset of trips until March 2026, its model, and what the model was asked and told since."""
+
+    house: House = field(default_factory=lambda: house_with(trips()))
+    hours: InMemoryHours = field(default_factory=InMemoryHours)
+    dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
+    wanted: ModelSpec = field(default_factory=spec)
+
+    def __post_init__(self) -> None:
+        self.house.clock.at = NOW
+        self.house.registry.apply(self.wanted, author="ana", at=NOW)
+
+    @property
+    def base(self) -> DatasetVersion:
+        return self.house.catalog.version("trips")
+
+    def serve(self, *records: dict[str, Any], outcome: Any = True) -> None:
+        self.hours.capture(records)
+        for each in records:
+            self.report(each, outcome)
+
+    def report(self, each: dict[str, Any], outcome: Any, at: datetime = NOW) -> None:
+        label = {"id": each["id"], "time": at.isoformat(), "outcome": outcome}
+        self.hours.report("trip-delay", each["hour"], [label])
+
+    def harvest(self) -> Harvested:
+        return harvest(
+            "trip-delay",
+            models=self.house.registry,
+            catalog=self.house.catalog,
+            files=self.house.files,
+            captures=self.hours,
+            writer=ParquetWriter(),
+            dispatcher=self.dispatcher,
+            clock=self.house.clock,
+        )
+
+    def registered(self, harvested: Harvested) -> DatasetVersion:
+        return self.house.register(self.house.catalog.version("trips", harvested.dataset_version))
+
+
+def some(count: int, at: datetime = NOW) -> list[dict[str, Any]]:
+    inputs = [{"line": "blue", "wind": float(number), "stops": number % 30} for number in range(count)]
+    return [record(at - timedelta(minutes=number), number, inputs=inputs[number]) for number in range(count)]
+
+
+def test_the_harvest_is_the_base_and_one_file_of_labelled_captures() -> None:
+    place = Field()
+    place.serve(*some(70))
+    place.hours.capture([record(number=1000)])  # without a label
+    base, harvested = place.base, place.harvest()
+    version = place.registered(harvested)
+    assert (version.status, version.base, version.added_by) == (DatasetStatus.READY, base.version, "tidegate:watch")
+    assert version.files[:-1] == base.files
+    assert version.rows == base.rows + 70
+    assert version.time_to == NOW.replace(tzinfo=UTC)
+    assert {name: version.types[name] for name in base.types} == dict(base.types)
+    assert harvested.note == version.lineage
+    assert "and 70 labelled predictions of trip-delay" in version.lineage
+    assert place.dispatcher.dispatched == [("trips", version.version)]
+    frame = read_version(version, place.house.files, PandasReader())
+    table = frame.table(["trip", "wind", "late"])
+    mine = table["trip"] == ""
+    assert mine.sum() == 70
+    assert sorted(table["wind"][mine]) == list(map(float, range(70)))
+    assert set(table["late"][mine]) == {1.0}
+
+
+def test_a_harvested_version_is_not_what_other_trainings_get() -> None:
+    place = Field()
+    place.serve(*some(3))
+    base = place.base
+    place.registered(place.harvest())
+    assert place.base == base
+
+
+def test_a_later_harvest_starts_from_the_same_base_and_has_everything_since() -> None:
+    place = Field()
+    place.serve(*some(3, NOW - timedelta(hours=5)))
+    first = place.registered(place.harvest())
+    place.serve(*some(2))
+    second = place.registered(place.harvest())
+    assert (second.base, second.rows) == (first.base, first.rows + 2)
+
+
+def test_the_same_captures_make_the_same_version_once() -> None:
+    place = Field()
+    place.serve(*some(3))
+    first, again = place.harvest(), place.harvest()
+    assert first.dataset_version == again.dataset_version
+    place.registered(first)
+    assert place.harvest().dataset_version == first.dataset_version
+    assert len(place.dispatcher.dispatched) == 2  # the second time it was not registered yet
+
+
+def test_a_prediction_captured_twice_is_one_row_with_the_outcome_reported_last() -> None:
+    place = Field()
+    (each,) = some(1)
+    place.serve(each, outcome=True)
+    place.hours.capture([each])
+    place.report(each, False, NOW + timedelta(minutes=1))
+    version = place.registered(place.harvest())
+    assert version.rows == place.base.rows + 1
+    table = read_version(version, place.house.files, PandasReader()).table(["trip", "late"])
+    assert list(table["late"][table["trip"] == ""]) == [0.0]
+
+
+def test_excluded_periods_of_the_dataset_are_not_harvested() -> None:
+    place = Field()
+    place.serve(*some(2))
+    start = NOW - timedelta(seconds=1)
+    place.house.catalog.exclude(Exclusion("trips", "e", start, NOW + timedelta(hours=1), "feed was broken", "ana", NOW))
+    harvested = place.harvest()
+    assert "1 labelled" in harvested.note
+    assert "left out: 1 in excluded periods" in harvested.note
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"capture": {"mask": ["wind"]}}, "no captures are added: captures hide what the model needs: wind"),
+        ({"group": "driver"}, "no captures are added: captures do not tell the group of a row (driver), since it"),
+        (
+            {
+                "split": {
+                    "train": {"from": "2026-01-01", "to": "2026-02-01"},
+                    "holdout": {"from": "2026-02-01", "to": "2026-03-01"},
+                }
+            },
+            f"no captures are added: {FIXED_PERIODS}",
+        ),
+    ],
+)
+def test_without_usable_captures_the_base_is_trained_on_and_the_note_says_why(
+    changes: dict[str, Any], said: str
+) -> None:
+    place = Field(wanted=spec(**changes))
+    place.serve(*some(3))
+    harvested = place.harvest()
+    assert harvested.dataset_version == place.base.version
+    assert harvested.note.startswith(said)
+    assert place.hours.read == []
+
+
+def test_personal_features_are_masked_so_captures_cannot_be_used() -> None:
+    place = Field(house=house_with(trips(), pii=("line",)))
+    assert "hide what the model needs: line" in place.harvest().note
+
+
+def test_with_nothing_new_the_base_is_trained_on() -> None:
+    place = Field()
+    place.serve(record(END - timedelta(days=3)), outcome=True)
+    assert place.harvest().dataset_version == place.base.version
+    place.serve(record(), outcome="sometimes")
+    harvested = place.harvest()
+    assert harvested.dataset_version == place.base.version
+    assert harvested.note == (
+        f"no labelled prediction is newer than version {place.base.version}; "
+        "left out: 1 with an outcome that the target does not have"
+    )
+
+
+def test_the_newest_come_first_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domain, "MAX_ROWS", 3)
+    place = Field()
+    for hours in range(4):
+        place.serve(*some(2, NOW - timedelta(hours=hours)))
+    version = place.registered(place.harvest())
+    assert version.rows == place.base.rows + 3
+    assert version.time_to == NOW
+    assert "the newest 3 labelled" in version.lineage
+
+
+def test_when_the_time_is_up_what_was_read_by_then_is_taken() -> None:
+    class Passing(FixedClock):
+        def now(self) -> datetime:
+            self.at += timedelta(minutes=2)
+            return self.at
+
+    place = Field()
+    for hours in range(12):
+        place.serve(*some(1, NOW - timedelta(hours=hours)))
+    place.house.clock = Passing(NOW)
+    harvested = place.harvest()
+    rows = place.registered(harvested).rows - place.base.rows
+    assert 0 < rows < 12
+    assert f"the newest {rows} labelled" in harvested.note
+    assert harvested.until > place.house.clock.at
+
+
+def test_a_dataset_without_time_takes_what_came_after_its_registration() -> None:
+    house = house_with(trips(), time=None)
+    place = Field(house=house, wanted=spec(time=None, gate={}))
+    registered_at = place.base.added_at
+    place.serve(record(registered_at - timedelta(hours=1)), record(registered_at + timedelta(hours=1)))
+    assert "1 labelled" in place.harvest().note
+
+
+def test_a_record_is_read_only_when_it_has_a_label() -> None:
+    place = Field()
+    place.serve(*some(1))
+    place.hours.capture([{"id": "no label", "model": "trip-delay", "hour": hour_of(NOW)}])  # not even a whole record
+    assert "1 labelled" in place.harvest().note

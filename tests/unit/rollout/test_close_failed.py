@@ -1,0 +1,176 @@
+import json
+from datetime import timedelta
+
+import pytest
+
+from functions.settle import handler as function
+from tests.fakes import FixedClock, InMemoryRegistry
+from tests.unit.evaluation.test_register import AT, REF, SPEC, a_registry, a_task, do, request
+from tidegate.domain.registry.run import RunStatus
+from tidegate.domain.registry.version import VersionStatus
+from tidegate.domain.rollout.rollout import Phase
+from tidegate.kernel.errors import NotFoundError
+from tidegate.messages import RunRef, Settled, SettleTask
+from tidegate.steps.rollout.close_failed import explain, settle
+
+
+def cause(message: str, kind: str) -> str:
+    return json.dumps({"errorMessage": message, "errorType": kind, "requestId": "1", "stackTrace": []})
+
+
+def settled_in(registry: InMemoryRegistry, task: SettleTask) -> Settled:
+    return settle(
+        task,
+        models=registry,
+        runs=registry,
+        versions=registry,
+        routes=registry,
+        rollouts=registry,
+        clock=FixedClock(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "name", "message"),
+    [
+        (
+            "DataCheckError",
+            cause("3 fault(s): dep_delay: known only afterwards", "DataCheckError"),
+            "DataCheckError",
+            "3 fault(s): dep_delay: known only afterwards",
+        ),
+        (
+            "Sandbox.Timedout",
+            cause("RequestId: 4d1c Error: Task timed out after 3.00 seconds", "Sandbox.Timedout"),
+            "Sandbox.Timedout",
+            "step train took longer than its function may (Task timed out after 3.00 seconds)",
+        ),
+        (
+            "Runtime.ExitError",
+            cause("RequestId: 4d1c Error: Runtime exited with error: exit status 1", "Runtime.ExitError"),
+            "Runtime.ExitError",
+            "step train ended without an answer: its process crashed (Runtime exited with error: exit status 1)",
+        ),
+        (
+            "Runtime.ExitError",
+            cause("RequestId: 4d1c Error: Runtime exited with error: signal: killed", "Runtime.ExitError"),
+            "Runtime.OutOfMemory",
+            "step train needed more memory than its function has (Runtime exited with error: signal: killed)",
+        ),
+        ("States.Timeout", "", "States.Timeout", "step train took longer than it may"),
+        (
+            "States.TaskFailed",
+            cause("RequestId: 4d1c Error: Task timed out after 3.00 seconds", "Sandbox.Timedout"),
+            "Sandbox.Timedout",
+            "step train took longer than its function may (Task timed out after 3.00 seconds)",
+        ),
+        ("Aborted", "", "Aborted", "step train was stopped by somebody"),
+        ("Aborted", "wrong spec", "Aborted", "step train was stopped by somebody (wrong spec)"),
+        ("", "", "Unknown", "no cause was given"),
+        ("States.BranchFailed", "a plain sentence", "States.BranchFailed", "a plain sentence"),
+        ("KeyError", "[1, 2]", "KeyError", "[1, 2]"),
+    ],
+)
+def test_what_step_functions_says_becomes_a_sentence_for_people(error, said, name, message):
+    told = explain(error, said, "train")
+    assert (told.name, told.message, told.stage) == (name, message, "train")
+
+
+def test_a_very_long_cause_is_cut():
+    assert len(explain("KeyError", "x" * 100_000, "train").message) == 1_000
+
+
+def test_a_run_is_closed_with_the_stage_it_reached_and_stays_closed():
+    registry = a_registry()
+    registry.note(REF.model, REF.run_id, "train", AT)
+    task = SettleTask(run=REF, error="TrainingFailedError", cause=cause("did not fit", "TrainingFailedError"))
+    settled = settled_in(registry, task)
+    assert (settled.status, settled.error, settled.message) == ("failed", "TrainingFailedError", "did not fit")
+    run = registry.run(REF.model, REF.run_id)
+    assert run.error is not None
+    assert run.error.stage == "train"
+    assert settled_in(registry, SettleTask(run=REF, error="Aborted", cause="")) == settled
+
+
+def test_a_registered_run_stays_what_it_is_and_the_execution_tells_what_came_after():
+    registry = a_registry()
+    do(registry, a_task())
+    task = SettleTask(run=REF, error="ConflictError", cause=cause("the race was lost twice", "ConflictError"))
+    settled = settled_in(registry, task)
+    assert (settled.status, settled.error) == ("accepted", "ConflictError")
+    assert settled.message == "the race was lost twice"
+    assert registry.run(REF.model, REF.run_id).error is None
+
+
+def test_the_fault_of_an_accepted_run_is_its_rollouts_and_withdraws_the_version():
+    registry = a_registry()
+    do(registry, a_task())
+    settled = settled_in(registry, SettleTask(run=REF, error="Aborted", cause=""))
+    assert settled.message == "step rollout was stopped by somebody"
+    version = registry.version(REF.model, 1)
+    assert (version.status, version.reasons) == (VersionStatus.WITHDRAWN, (settled.message,))
+    rollout = registry.rollout(REF.model, REF.run_id)
+    assert (rollout.phase, rollout.reason) == (Phase.FAILED, settled.message)
+    assert settled_in(registry, SettleTask(run=REF, error="Aborted", cause="")) == settled
+    assert registry.rollout(REF.model, REF.run_id) == rollout
+
+
+def test_a_rejected_run_keeps_its_version_and_its_stage():
+    registry = a_registry()
+    do(registry, a_task(accepted=False))
+    settled = settled_in(registry, SettleTask(run=REF, error="Aborted", cause=""))
+    assert settled.message == "step register was stopped by somebody"
+    assert registry.version(REF.model, 1).status is VersionStatus.REJECTED
+    assert registry.rollouts(REF.model) == []
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_the_lease_is_given_back_and_that_of_another_run_is_left_alone(registered):
+    registry = InMemoryRegistry()
+    registry.apply(SPEC, author="ann", at=AT)
+    request(registry, "r-001", lease_until=AT + timedelta(hours=3))
+    if registered:
+        do(registry, a_task())
+    task = SettleTask(run=REF, error="Aborted", cause="")
+    settled_in(registry, task)
+    assert registry.lease(REF.model).until < AT
+    request(registry, "r-002", lease_until=AT + timedelta(hours=3))
+    settled_in(registry, task)
+    lease = registry.lease(REF.model)
+    assert (lease.run_id, lease.until) == ("r-002", AT + timedelta(hours=3))
+
+
+def test_a_run_nobody_knows_is_not_found():
+    task = SettleTask(run=RunRef(model="ghost", run_id="r-1"), error="A", cause="")
+    with pytest.raises(NotFoundError):
+        settled_in(a_registry(), task)
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "name"),
+    [
+        ("ABORTED", {}, "Aborted"),
+        ("TIMED_OUT", {"error": None, "cause": None}, "States.Timeout"),
+        ("FAILED", {"error": "DataCheckError", "cause": "leaks"}, "DataCheckError"),
+        ("FAILED", {}, "Unknown"),
+    ],
+)
+def test_an_execution_that_ended_badly_closes_its_run(monkeypatch, status, told, name):
+    registry = a_registry()
+    monkeypatch.setattr(function, "wire", lambda: (registry, registry))
+    event = {
+        "source": "aws.states",
+        "detail-type": "Step Functions Execution Status Change",
+        "detail": {"name": REF.run_id, "status": status, "input": json.dumps(REF.to_json())} | told,
+    }
+    answer = function.handler(event, None)
+    assert (answer["status"], answer["error"]) == ("failed", name)
+    assert registry.run(REF.model, REF.run_id).status is RunStatus.FAILED
+    assert function.handler(event, None) == answer
+
+
+def test_the_state_machines_own_catch_closes_its_run(monkeypatch):
+    registry = a_registry()
+    monkeypatch.setattr(function, "wire", lambda: (registry, registry))
+    task = {"run": REF.to_json(), "error": "States.Timeout", "cause": ""}
+    assert function.handler(task, None)["error"] == "States.Timeout"

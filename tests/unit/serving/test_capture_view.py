@@ -1,0 +1,89 @@
+"""Looking at captures through the control API, what a spec may say of them, and the metric that counts lost ones."""
+
+import json
+from typing import Any
+
+import pytest
+
+from infra.local.logs import embedded_metrics
+from tests.unit.control_api import World, spec_document
+from tests.unit.serving.test_capture import AT, capture
+from tidegate.kernel.errors import SpecInvalidError
+from tidegate.spec.model import ModelSpec
+from tidegate.telemetry import Aside
+
+PATH = "/captures/flight-delay"
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.with_model()
+    made.captures.offer(capture(3))
+    made.captures.offer(capture(2, model="other"))
+    return made
+
+
+def test_an_hour_of_captures_is_listed_newest_first(world: World) -> None:
+    body = world.call("GET", f"{PATH}?hour=2026-01-05-23&limit=2").body
+    assert (body["model"], body["hour"]) == ("flight-delay", "2026-01-05-23")
+    assert [record["id"] for record in body["captures"]] == ["id-2", "id-1"]
+    assert body["captures"][0]["inputs"] == {"carrier": "UA", "hour": 7, "tailnum": "N1"}
+
+
+def test_without_an_hour_it_is_the_present_one(world: World) -> None:
+    assert world.call("GET", PATH).body == {"model": "flight-delay", "hour": "2026-01-05-12", "captures": []}
+    world.clock.at = AT
+    assert len(world.call("GET", PATH).body["captures"]) == 3
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["hour=2026-01-05", "hour=2026-1-5-1", "hour=2026-01-05-24", "hour=..%2F", "limit=0", "limit=201", "limit=x"],
+)
+def test_a_wrong_hour_or_limit_is_refused_by_name(world: World, query: str) -> None:
+    answer = world.call("GET", f"{PATH}?{query}")
+    assert answer.status == 422
+    (fault,) = answer.faults
+    assert fault.startswith(query.partition("=")[0])
+
+
+def test_an_unknown_model_has_none(world: World) -> None:
+    assert world.call("GET", "/captures/nobody").status == 404
+
+
+# The spec
+
+
+def test_a_spec_that_says_nothing_keeps_everything() -> None:
+    rules = ModelSpec.parse(spec_document()).capture
+    assert (rules.sample, rules.mask, rules.drop, rules.keep) == (1.0, (), (), ())
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "problem"),
+    [
+        ({"sample": 1.5}, "capture.sample", "less than or equal to 1"),
+        ({"mask": ["colour"]}, "capture.mask[0]", "not a feature"),
+        ({"mask": ["hour"], "drop": ["carrier", "hour"]}, "capture.drop[1]", "listed in mask already"),
+        ({"hide": ["hour"]}, "capture.hide", "no such field"),
+    ],
+)
+def test_a_faulty_capture_part_is_refused_with_its_place(rules: dict[str, Any], path: str, problem: str) -> None:
+    with pytest.raises(SpecInvalidError) as caught:
+        ModelSpec.parse(spec_document(capture=rules))
+    (fault,) = caught.value.faults
+    assert fault.path == path
+    assert problem in str(fault)
+
+
+# The metric
+
+
+def test_a_lost_capture_is_a_metric_that_the_alarm_watches(capsys: pytest.CaptureFixture[str]) -> None:
+    Aside("inference", stage="dev").count("CapturesDropped", 3)
+    (line,) = capsys.readouterr().out.splitlines()
+    (found,) = embedded_metrics(line)
+    assert (found.namespace, found.name, list(found.values)) == ("Tidegate", "CapturesDropped", [3.0])
+    assert found.dimensions == {"service": "inference", "stage": "dev"}
+    assert json.loads(line)["CapturesDropped"] == 3

@@ -1,0 +1,161 @@
+"""Files become typed columns: the same five types from CSV, gzipped CSV and Parquet, and words if they do not."""
+
+import gzip
+import io
+from datetime import UTC, datetime
+
+import fastparquet
+import numpy as np
+import pandas as pd
+import pytest
+
+from tidegate.domain.data.dataset import ColumnType
+from tidegate.kernel.errors import DatasetInvalidError
+from tidegate.ml.frames import PandasFrame, PandasReader
+
+CSV = b"""when,carrier,miles,seats,ok,note
+2013-01-01T05:15:00,UA,1400.5,10,true,plain
+2013-01-02T06:00:00,AA,,20,,"with, comma"
+2013-01-03T07:30:00,UA,1089.0,30,false,
+"""
+
+
+def read(*contents: bytes) -> PandasFrame:
+    return PandasReader().read({f"file{number}": content for number, content in enumerate(contents)})
+
+
+def problem(*contents: bytes) -> str:
+    with pytest.raises(DatasetInvalidError) as caught:
+        read(*contents)
+    assert caught.value.faults
+    return str(caught.value)
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    buffer.close = lambda: None  # type: ignore[method-assign]  # fastparquet closes what it has written
+    fastparquet.write("x", frame, compression="ZSTD", write_index=False, open_with=lambda *_: buffer)
+    return buffer.getvalue()
+
+
+def test_columns_of_a_csv_get_their_types() -> None:
+    assert dict(read(CSV).types) == {
+        "when": ColumnType.TIME,
+        "carrier": ColumnType.TEXT,
+        "miles": ColumnType.NUMBER,
+        "seats": ColumnType.INTEGER,
+        "ok": ColumnType.BOOLEAN,
+        "note": ColumnType.TEXT,
+    }
+
+
+def test_a_gzipped_csv_is_the_same_table() -> None:
+    plain, zipped = read(CSV), read(gzip.compress(CSV))
+    assert plain.types == zipped.types
+    assert plain.row_hashes().tolist() == zipped.row_hashes().tolist()
+
+
+def test_parquet_gives_the_same_types_and_values() -> None:
+    frame = pd.DataFrame(
+        {
+            "when": pd.to_datetime(["2013-01-01T05:15", "2013-01-02T06:00", None]),
+            "carrier": pd.Series(["UA", None, "AA"], dtype=object),
+            "origin": pd.Categorical(["EWR", "JFK", "EWR"]),
+            "miles": [1400.5, np.nan, 1089.0],
+            "seats": pd.array([10, None, 30], dtype="Int64"),
+            "ok": pd.array([True, None, False], dtype="boolean"),
+        }
+    )
+    found = read(parquet(frame))
+    assert [kind.value for kind in found.types.values()] == ["time", "text", "text", "number", "integer", "boolean"]
+    table = found.table(found.types)
+    assert table["carrier"].tolist() == ["UA", "", "AA"]
+    assert table["origin"].tolist() == ["EWR", "JFK", "EWR"]
+    assert table["seats"].tolist() == pytest.approx([10, np.nan, 30], nan_ok=True)
+    assert table["ok"].tolist() == pytest.approx([1, np.nan, 0], nan_ok=True)
+    assert np.isnat(table["when"]).tolist() == [False, False, True]
+
+
+def test_times_with_a_zone_become_utc() -> None:
+    frame = read(b"at\n2013-05-31T23:00:00-04:00\n2013-06-01T00:30:00Z\n")
+    assert frame.period("at") == (datetime(2013, 6, 1, 0, 30, tzinfo=UTC), datetime(2013, 6, 1, 3, tzinfo=UTC))
+
+
+def test_a_text_column_with_one_value_that_is_no_moment_stays_text() -> None:
+    assert read(b"at\n2013-05-31\nsoon\n").types["at"] is ColumnType.TEXT
+
+
+def test_whole_numbers_with_gaps_are_integers_again() -> None:
+    frame = read(b"n,m\n1,1.5\n,\n3,2\n")
+    assert frame.types == {"n": ColumnType.INTEGER, "m": ColumnType.NUMBER}
+
+
+def test_as_text_writes_values_as_json_does() -> None:
+    table = read(b"n,ok\n5,True\n,False\n").table(["n", "ok"], as_text={"n", "ok"})
+    assert table["n"].tolist() == ["5", ""]
+    assert table["ok"].tolist() == ["true", "false"]
+
+
+def test_several_files_become_one_table_and_types_widen() -> None:
+    frame = read(b"a,b,c\n1,x,\n", b"c,b,a\n7,y,2.5\n")
+    assert frame.types == {"a": ColumnType.NUMBER, "b": ColumnType.TEXT, "c": ColumnType.INTEGER}
+    assert frame.table(["a", "b", "c"])["a"].tolist() == [1.0, 2.5]
+
+
+def test_files_whose_columns_differ_are_refused_with_every_difference() -> None:
+    told = problem(b"a,b\n1,2\n", b"a,c\nx,2\n")
+    assert "file1: b" in told
+    assert "file1: c" in told
+    assert "file1: a: holds text values here and integer values in file0" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"a,b\n", "has no rows"),
+        (b"a,a\n1,2\n", "is there twice"),
+        (b",a\n0,1\n", "column 1 has no name"),
+        (b"a;b\n1;2\n", "separate its values by commas"),
+        (b"a,b\n1,2\n3,4,5\n", "not readable as CSV"),
+        (b"a,b\n1,2,3\n", "more values than its 2 columns"),
+        (b"a\n\xff\xfe\n", "not UTF-8"),
+        (b"\x00\x01\x02", "neither CSV"),
+        (b"PK\x03\x04rest", "ZIP"),
+        (b"\x1f\x8bbroken", "not a whole gzip"),
+        (b"PAR1garbagePAR1", "not a readable Parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(content: bytes, words: str) -> None:
+    told = problem(content)
+    assert words in told
+    assert "file0" in told
+
+
+def test_no_value_of_a_private_column_is_told() -> None:
+    frame = read(b"mail,age\na@x.org,30\na@x.org,40\nb@x.org,50\n")
+    mail, age = frame.profiles(private={"mail", "age"})
+    assert (mail.top, mail.distinct) == ((), 2)
+    assert (age.low, age.high, age.mean) == (None, None, None)
+
+
+def test_a_profile_counts_what_is_missing_distinct_and_frequent() -> None:
+    frame = read(b"c,n\nx,1\nx,2\ny,\n,inf\n")
+    category, number = frame.profiles()
+    assert (category.missing, category.distinct, category.top) == (0.25, 2, (("x", 2),))
+    assert (number.missing, number.low, number.high, number.mean) == (0.25, 1.0, 2.0, 1.5)
+
+
+def test_rows_that_agree_in_every_column_have_one_hash() -> None:
+    hashes = read(b"a,b\n1,x\n1,x\n1,\n1,\n2,x\n").row_hashes()
+    assert hashes[0] == hashes[1]
+    assert hashes[2] == hashes[3]
+    assert len(set(hashes.tolist())) == 3
+
+
+def test_different_values_come_as_texts_from_all_over_the_column() -> None:
+    rows = "".join(f"{number},{'red' if number % 2 else ''}\n" for number in range(1_000))
+    frame = read(f"id,line\n{rows}{rows}".encode())
+    assert frame.distinct("line", 10) == ["red"]
+    assert frame.distinct("id", 1_000) == [str(number) for number in range(1_000)]
+    assert frame.distinct("id", 4) == ["0", "333", "666", "999"]
