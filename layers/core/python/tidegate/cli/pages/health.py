@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidegate.cli.pages import pieces as show
+from tidegate.cli.pages.cost import warn_of_spike
 from tidegate.cli.pages.distributions import Distribution, bar, distribution
 from tidegate.cli.pages.distributions import picture as drawn
 
