@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from tidegate.cli.pages.pieces import OUTCOMES, facts, interval, status, table
+from tidegate.cli.pages.pieces import OUTCOMES, Document, facts, interval, status, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Document = Mapping[str, Any]
 _ABSENT = "–"
 _NAMED = ("features", "computed", "rules")  # lists of the spec whose entries have names
 

@@ -1,14 +1,13 @@
 """What people read of datasets."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tidegate.cli.pages import pieces as show
+from tidegate.cli.pages.pieces import Document
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-Document = Mapping[str, Any]
 
 
 def datasets(out: "Console", found: Sequence[Document]) -> None:

@@ -1,17 +1,15 @@
 """What people read about one prediction, from the API's JSON."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from tidegate.cli.pages.distributions import bar
-from tidegate.cli.pages.pieces import checks, facts, interval, moment, span, table, who
+from tidegate.cli.pages.pieces import Document, checks, facts, interval, moment, span, table, who
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Document = Mapping[str, Any]
 BAR_WIDTH = 24  # characters
 
 

@@ -1,7 +1,7 @@
 """What people read of the health of served models: all on one page, one with its verdicts."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -10,11 +10,11 @@ from tidegate.cli.pages import pieces as show
 from tidegate.cli.pages.cost import warn_of_spike
 from tidegate.cli.pages.distributions import Distribution, bar, distribution
 from tidegate.cli.pages.distributions import picture as drawn
+from tidegate.cli.pages.pieces import Document
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Document = Mapping[str, Any]
 BAR_WIDTH = 20  # characters
 _HEALTH = {  # the worst first
     "needs_redesign": ("✗ NEEDS REDESIGN", "bold red"),

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tidegate.cli.pages import pieces as show
+from tidegate.cli.pages.pieces import Document
 
 if TYPE_CHECKING:
     from rich.console import Console
-from tidegate.cli.pages.data import Document
 from tidegate.cli.pages.rollout import rollout_line
 from tidegate.cli.pages.routes import shares
 

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from tidegate.cli.pages import pieces as show
+from tidegate.cli.pages.pieces import Document
 
 if TYPE_CHECKING:
     from rich.console import Console
-from tidegate.cli.pages.data import Document
 
 SHOWN_PREDICTIONS = 20
 

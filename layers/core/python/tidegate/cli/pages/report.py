@@ -1,17 +1,16 @@
 """The gate's report, for people, from the API's JSON."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from tidegate.cli.pages import pieces as show
+from tidegate.cli.pages.pieces import Document
 from tidegate.cli.pages.runs import candidates
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-Document = Mapping[str, Any]
 
 
 def report(out: "Console", found: Document, header: Document) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from tidegate.cli.pages import pieces as show
+from tidegate.cli.pages.pieces import Document
 
 if TYPE_CHECKING:
     from rich.console import Console
-from tidegate.cli.pages.data import Document
 from tidegate.cli.pages.rollout import rollout_line
 
 
