@@ -85,13 +85,15 @@ def test_every_command_in_the_pages_exists_with_its_options() -> None:
     for name, line in typed():
         words = [{"--local": "--local=file"}.get(word, word) for word in shlex.split(line, comments=True)[1:]]
         command: click.Command = cli
-        context = click.Context(cli, info_name="tidegate")
+        context = click.Context(cli, info_name="tidegate", **cli.context_settings)
         try:
             while isinstance(command, click.Group):
                 if command.name == "ledger" and not set(command.commands) & set(words):
                     words = ["show", *words]  # the one word that may be left out
                 rest = command.make_parser(context).parse_args(words)[1]
-                called, command, words = command.resolve_command(context, rest)
+                called, found, words = command.resolve_command(context, rest)
+                assert found
+                command = found
                 context = click.Context(command, info_name=called, parent=context)
             command.make_parser(context).parse_args(words)
         except click.UsageError as error:
