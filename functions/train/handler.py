@@ -10,7 +10,7 @@ from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.kernel.settings import StepSettings
 from tidegate.messages import TrainTask
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.steps.training.train import train
 from tidegate.telemetry import logger
 
@@ -26,9 +26,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """TrainTask in; CandidateResult out for `validate`, Fitted for `final`."""
     task = TrainTask.parse(event)
     registry, artifacts = wire()
-    trained = train(
-        task, models=registry, runs=registry, artifacts=artifacts, fitter=SklearnFitter(), clock=SystemClock()
-    )
+    trained = train(task, models=registry, runs=registry, artifacts=artifacts, fitter=OnnxFitter(), clock=SystemClock())
     facts = {"run": task.run.to_json(), "candidate": task.candidate.to_json(), "purpose": task.purpose}
     logger("train").info("trained", extra={**facts, "trained": trained.to_json()})
     return trained.to_json()
