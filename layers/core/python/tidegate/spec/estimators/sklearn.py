@@ -76,14 +76,14 @@ ESTIMATORS: tuple[Estimator, ...] = (
     ),
     _tree_classifier(
         "ensemble.GradientBoostingClassifier",
-        "Boosted trees with exact splits; slow beyond some 10,000 rows.",
+        "Boosted trees with exact splits; slow beyond about 10,000 rows.",
         "ccp_alpha criterion init learning_rate loss max_depth max_features max_leaf_nodes "
         "min_impurity_decrease min_samples_leaf min_samples_split min_weight_fraction_leaf n_estimators "
         "n_iter_no_change random_state subsample tol validation_fraction verbose warm_start",
     ),
     _tree_regressor(
         "ensemble.GradientBoostingRegressor",
-        "Boosted trees with exact splits; slow beyond some 10,000 rows.",
+        "Boosted trees with exact splits; slow beyond about 10,000 rows.",
         "alpha ccp_alpha criterion init learning_rate loss max_depth max_features max_leaf_nodes "
         "min_impurity_decrease min_samples_leaf min_samples_split min_weight_fraction_leaf n_estimators "
         "n_iter_no_change random_state subsample tol validation_fraction verbose warm_start",
@@ -187,7 +187,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
     ),
     _regressor(
         "linear_model.QuantileRegressor",
-        "Linear regression of a quantile, the median unless told otherwise.",
+        "Linear regression of a quantile, the median by default.",
         "alpha fit_intercept quantile solver solver_options",
     ),
     _regressor(
