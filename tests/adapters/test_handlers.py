@@ -18,7 +18,6 @@ from functions.settle import handler as settle
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import AT, a_run, a_spec, promoted, requested
 from tests.context import CONTEXT
-from tests.tiny_onnx import linear_onnx
 from tests.unit.rollout.test_evidence import asked as captured
 from tests.unit.rollout.test_evidence import lines as recorded
 from tidegate import telemetry, wiring
@@ -36,6 +35,7 @@ from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
+from tidegate.testing.models import linear_onnx
 
 MODEL = "flight-delay"
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:release"

@@ -8,14 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.fakes import (
-    FixedClock,
-    InMemoryArtifacts,
-    InMemoryHours,
-    InMemoryRegistry,
-    InMemoryStandings,
-    InMemoryVerdicts,
-)
 from tests.unit.registry.test_release import a_version
 from tests.unit.releasing import spec
 from tidegate.domain.evaluation.evaluation import Estimate, metric_value
@@ -36,6 +28,9 @@ from tidegate.kernel.errors import ConflictError
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.steps.monitoring.monitor import Looked, observe
+from tidegate.testing.monitoring import InMemoryHours, InMemoryStandings, InMemoryVerdicts
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 MODEL = "trip-delay"

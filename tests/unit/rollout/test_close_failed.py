@@ -6,7 +6,6 @@ import pytest
 
 from functions.settle import handler as function
 from tests.context import CONTEXT
-from tests.fakes import FixedClock, InMemoryRegistry
 from tests.unit.evaluation.test_register import AT, REF, SPEC, a_registry, a_task, do, request
 from tidegate import wiring
 from tidegate.domain.registry.run import RunStatus
@@ -15,6 +14,8 @@ from tidegate.domain.rollout.rollout import Phase
 from tidegate.kernel.errors import NotFoundError
 from tidegate.messages import RunRef, Settled, SettleTask
 from tidegate.steps.rollout.close_failed import explain, settle
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryRegistry
 
 
 def cause(message: str, kind: str) -> str:
@@ -165,9 +166,7 @@ def _wired(monkeypatch, registry):
 )
 def test_an_execution_that_ended_badly_closes_its_run(monkeypatch, status, told, name):
     registry = a_registry()
-    monkeypatch.setattr(
-        wiring, "of", lambda _: SimpleNamespace(registry=registry, rollouts=registry, clock=FixedClock())
-    )
+    _wired(monkeypatch, registry)
     event = {
         "source": "aws.states",
         "detail-type": "Step Functions Execution Status Change",
@@ -181,8 +180,6 @@ def test_an_execution_that_ended_badly_closes_its_run(monkeypatch, status, told,
 
 def test_the_state_machines_own_catch_closes_its_run(monkeypatch):
     registry = a_registry()
-    monkeypatch.setattr(
-        wiring, "of", lambda _: SimpleNamespace(registry=registry, rollouts=registry, clock=FixedClock())
-    )
+    _wired(monkeypatch, registry)
     task = {"run": REF.to_json(), "error": "States.Timeout", "cause": ""}
     assert function.handler(task, CONTEXT)["error"] == "States.Timeout"
