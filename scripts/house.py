@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WIDTH, SIDE, GAP, ROW = 980, 250, 10, 54
 ABOUT = {
     "functions": "one Lambda each: parse, wire, one step, serialise",
+    "testing": "fakes, for users' tests too",
     "telemetry": "logs and metrics",
     "aws": "adapters, one a port",
     "ml": "learning libraries",
