@@ -107,7 +107,14 @@ def platform(parts: Parts) -> Body:
                 *_lines("AWS/Lambda", ["Errors", "Throttles"], {"FunctionName": parts.inference}),
                 *_lines(
                     NAMESPACE,
-                    ["ServerErrors", "ArtifactRejected", "ArtifactUnavailable", "RouteStale", "CapturesDropped"],
+                    [
+                        "ServerErrors",
+                        "ArtifactRejected",
+                        "NewerArtifact",
+                        "ArtifactUnavailable",
+                        "RouteStale",
+                        "CapturesDropped",
+                    ],
                     inference.own,
                 ),
             ],

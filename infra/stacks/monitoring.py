@@ -160,6 +160,16 @@ class MonitoringStack(Stack):
             runbook="operations.md#a-stored-model-is-not-what-was-registered",
             whose=whose,
         )
+        # Not among those that end a release of code: what mends it is such a release.
+        alarms.watch(
+            "inference-artifact-newer-than-code",
+            NAMESPACE,
+            "NewerArtifact",
+            own,
+            "A route, model or fallback was written by newer code, which this code cannot read: deploy that code again.",
+            runbook="operations.md#what-is-served-needs-newer-code",
+            whose=whose,
+        )
         alarms.watch(
             "inference-captures-dropped",
             NAMESPACE,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.data.splits import training_rows
+from tidegate.domain.evaluation.documents import PLAN
 from tidegate.domain.evaluation.evaluation import (
     CANDIDATE,
     Arm,
@@ -126,7 +127,7 @@ def evaluate(
         also=[metric.value for metric in METRICS_OF[spec.task]],
     )
     training = training_rows(*(Table.from_npz(artifacts.get(key)) for key in (ref.fit_key, ref.validation_key)))
-    hidden = _hidden(spec, json.loads(artifacts.get(ref.plan_key))["personal"])
+    hidden = _hidden(spec, PLAN.read(artifacts.get(ref.plan_key))["personal"])
     resampling = Resampling(len(holdout), cluster, resamples(spec), spec.gate.confidence, seed)
     trial = Trial(contract, spec.metric.value, holdout, scores, lambda inputs: _score(scorer, inputs), resampling)
     measure = Measure(spec, trial, training, hidden)

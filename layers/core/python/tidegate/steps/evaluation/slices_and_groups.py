@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.domain.evaluation.documents import EVALUATION, EXAMINATION
 from tidegate.domain.evaluation.evaluation import CANDIDATE, Arm, Resampling, metric_value
 from tidegate.domain.evaluation.fairness import (
     FALSE_POSITIVE_RATE,
@@ -50,7 +51,6 @@ from tidegate.spec.part import Task
 from tidegate.steps.evaluation.evaluate import CHAMPION_SCORES
 
 STAGE = "examine"
-SCHEMA = 1
 MAX_RESAMPLES = 1000  # enough to see how wide an interval is; `slices.judge` does not read far tails off them
 
 
@@ -102,7 +102,7 @@ def examine(
     found = _search(search, spec, holdout.select(searched), booleans, judged) if searched else []
     compare = _CompareGroups(groups, spec, judged)
     document = {
-        "schema": SCHEMA,
+        "schema": EXAMINATION.schema,
         "slices": [each.to_json() for each in slices],
         "slice_rule": {
             "min_rows": judged.min_rows,
@@ -130,7 +130,7 @@ def _booleans(spec: ModelSpec | None) -> set[str]:
 
 def _champion_spec(ref: RunRef, models: Models, versions: Versions, artifacts: Artifacts) -> ModelSpec | None:
     """Of the version that this one was compared with."""
-    champion = json.loads(artifacts.get(ref.evaluation_key))["champion"]
+    champion = EVALUATION.read(artifacts.get(ref.evaluation_key))["champion"]
     return champion and models.spec(ref.model, versions.version(ref.model, champion["version"]).spec_digest)
 
 
@@ -147,7 +147,7 @@ def _arms(
     if CHAMPION_SCORES in kept:
         threshold = reference.threshold
         if spec.metric is Metric.ACCURACY and spec.task is Task.BINARY:
-            number = json.loads(artifacts.get(ref.evaluation_key))["champion"]["version"]
+            number = EVALUATION.read(artifacts.get(ref.evaluation_key))["champion"]["version"]
             champion = RunRef(model=ref.model, run_id=versions.version(ref.model, number).run_id)
             threshold = _reference(artifacts, champion).threshold
         arms[CHAMPION] = Arm(kept[CHAMPION_SCORES], threshold)
