@@ -166,7 +166,7 @@ class MonitoringStack(Stack):
             NAMESPACE,
             "NewerArtifact",
             own,
-            "A route, model or fallback was written by newer code, which this code cannot read: deploy that code again.",
+            "Newer code wrote a route, model or fallback that this code cannot read: deploy the newer code again.",
             runbook="operations.md#what-is-served-needs-newer-code",
             whose=whose,
         )
