@@ -18,7 +18,7 @@ from tests.fakes import (
 )
 from tests.unit.registry.test_release import a_version
 from tests.unit.releasing import spec
-from tidegate.domain.evaluation.evaluation import Estimate, metric_value
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.monitoring.health import Attempt, Health, Outcome, Standing, Trigger, acknowledge, started
 from tidegate.domain.monitoring.hours import SAMPLE_ROWS, Hour, Sample, merged
@@ -33,6 +33,7 @@ from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.domain.training.contracts import serving_contract
 from tidegate.kernel.errors import ConflictError
+from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.steps.monitoring.monitor import Looked, observe
@@ -68,7 +69,7 @@ class World:
         label, target = (rows["score"] >= 0.5).astype(int), rows["late"].astype(int)
         table = Table({"wind": rows["wind"], "line": rows["line"]})
         layout, profile = profiled(contract, table, score=rows["score"], label=label, target=target)
-        value = metric_value("roc_auc", target, np.stack([1 - rows["score"], rows["score"]], axis=1))
+        value = find("roc_auc").value(target, np.stack([1 - rows["score"], rows["score"]], axis=1))
         made = Reference(
             layout=layout,
             profile=profile,
