@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Resampling, paired_bootstrap
 from tidegate.domain.evaluation.estimate import Estimate
-from tidegate.domain.evaluation.gate import Outcome, Policy, decide
 from tidegate.domain.evaluation.slices import CHAMPION, Judged, judge, part
 from tidegate.domain.monitoring import quality
 from tidegate.domain.monitoring.quality import NO_CONCEPT_DRIFT, LossByScore, expected_quality, live_quality
