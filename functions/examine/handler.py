@@ -1,13 +1,10 @@
 """Lambda `examine`: looks at slices of the holdout, and at groups of people, where one number for all hides a fault."""
 
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from tidegate.aws.clock import SystemClock
-from tidegate.aws.objects import S3Artifacts
-from tidegate.aws.registry import DynamoRegistry
+from tidegate import wiring
 from tidegate.kernel.settings import StepSettings
 from tidegate.messages import ExamineTask
 from tidegate.ml.fairness import FairlearnGroups
@@ -16,26 +13,20 @@ from tidegate.steps.evaluation.slices_and_groups import examine
 from tidegate.telemetry import logger
 
 
-@cache
-def wire() -> tuple[DynamoRegistry, S3Artifacts]:
-    """Adapters on AWS, made at the first invocation and kept."""
-    settings = StepSettings.from_env()
-    return DynamoRegistry(settings.registry_table), S3Artifacts(settings.artifacts_bucket)
-
-
+@logger("examine").inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """ExamineTask in, Examined out."""
     task = ExamineTask.parse(event)
-    registry, artifacts = wire()
+    at = wiring.of(StepSettings)
     examined = examine(
         task,
-        models=registry,
-        runs=registry,
-        versions=registry,
-        artifacts=artifacts,
+        models=at.registry,
+        runs=at.registry,
+        versions=at.registry,
+        artifacts=at.artifacts,
         search=tree_leaves,
         groups=FairlearnGroups(),
-        clock=SystemClock(),
+        clock=at.clock,
     )
     logger("examine").info("examined", extra={"run": task.run.to_json(), "examined": examined.to_json()})
     return examined.to_json()

@@ -5,14 +5,11 @@ timed out as a whole, failed in Settle itself. Both may come for one run; the se
 """
 
 import json
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from tidegate.aws.clock import SystemClock
-from tidegate.aws.registry import DynamoRegistry
-from tidegate.aws.rollouts import DynamoRollouts
+from tidegate import wiring
 from tidegate.kernel.settings import RegistrySettings
 from tidegate.messages import RunRef, SettleTask
 from tidegate.steps.rollout.close_failed import ABORTED, TIMED_OUT, settle
@@ -21,25 +18,19 @@ from tidegate.telemetry import logger
 STATUS_CHANGE = "Step Functions Execution Status Change"
 
 
-@cache
-def wire() -> tuple[DynamoRegistry, DynamoRollouts]:
-    """Adapters on AWS, made at the first invocation and kept."""
-    table = RegistrySettings.from_env().registry_table
-    return DynamoRegistry(table), DynamoRollouts(table)
-
-
+@logger("settle").inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """SettleTask or an EventBridge event in, Settled out."""
     task = _of_status_change(event["detail"]) if event.get("detail-type") == STATUS_CHANGE else SettleTask.parse(event)
-    registry, rollouts = wire()
+    at = wiring.of(RegistrySettings)
     settled = settle(
         task,
-        models=registry,
-        runs=registry,
-        versions=registry,
-        routes=registry,
-        rollouts=rollouts,
-        clock=SystemClock(),
+        models=at.registry,
+        runs=at.registry,
+        versions=at.registry,
+        routes=at.registry,
+        rollouts=at.rollouts,
+        clock=at.clock,
     )
     logger("settle").info("settled", extra={"run": task.run.to_json(), "settled": settled.to_json()})
     return settled.to_json()

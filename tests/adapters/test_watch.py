@@ -13,9 +13,9 @@ from functions.observe import handler as observe
 from functions.survey import handler as survey
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import a_spec, at_once, promoted, registered
-from tests.fakes import InMemoryHours, InMemoryStandings, InMemoryVerdicts
+from tests.context import CONTEXT
 from tests.unit.monitoring.test_monitor import FEATURES, World
-from tidegate import telemetry
+from tidegate import telemetry, wiring
 from tidegate.aws.clients import s3
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
@@ -26,6 +26,7 @@ from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, rec
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.messages import RunRef
 from tidegate.ports.monitoring import Sources
+from tidegate.testing.monitoring import InMemoryHours, InMemoryStandings, InMemoryVerdicts
 
 AT = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 LATER = AT + timedelta(days=1)
@@ -277,8 +278,7 @@ def served(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegistr
 
 
 def _cold() -> None:
-    for function in (observe, survey):
-        function.wire.cache_clear()
+    wiring.forget()
     telemetry.logger.cache_clear()
 
 
@@ -316,9 +316,9 @@ def test_a_drifting_model_is_found_counted_and_recorded(
     reference = json.dumps(World().reference().to_json()).encode()
     S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
     asked(1_000, wind=26)
-    surveyed = survey.handler({"after": "", "now": LATER.isoformat()}, None)
+    surveyed = survey.handler({"after": "", "now": LATER.isoformat()}, CONTEXT)
     assert surveyed == {"batches": [{"models": [MODEL]}], "after": ""}
-    answer = observe.handler({"models": [MODEL], "now": LATER.isoformat()}, None)
+    answer = observe.handler({"models": [MODEL], "now": LATER.isoformat()}, CONTEXT)
     assert answer == {"outcome": "watched", "failed": []}
     standing = DynamoStandings(TABLE).standing(MODEL)
     assert standing is not None
@@ -343,7 +343,7 @@ def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
     reference = json.dumps(World().reference().to_json()).encode()
     S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
     asked(1_000, wind=26)
-    observe.handler({"models": [MODEL], "now": LATER.isoformat()}, None)
+    observe.handler({"models": [MODEL], "now": LATER.isoformat()}, CONTEXT)
     printed = capsys.readouterr().out
     assert of_model(printed)["Drifted"] == [1.0]
     assert parts_of(printed) == {(), ("business_unit",)}
@@ -352,7 +352,7 @@ def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
 def test_a_model_that_cannot_be_looked_at_is_named_and_the_others_are_looked_at(
     served: DynamoRegistry, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = observe.handler({"models": ["no-such", MODEL], "now": LATER.isoformat()}, None)
+    answer = observe.handler({"models": ["no-such", MODEL], "now": LATER.isoformat()}, CONTEXT)
     assert answer == {"outcome": "failed", "failed": ["no-such"]}
     standing = DynamoStandings(TABLE).standing(MODEL)
     assert standing is not None

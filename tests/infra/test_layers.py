@@ -3,34 +3,53 @@
 import compileall
 import hashlib
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from aws_cdk import Stack
 
 from infra import layers
+from infra.app import new_app
+from infra.constructs import sources
+from infra.constructs.sources import Sources
+from infra.settings import DeploymentSettings
 from tests.infra.synthesized import Deployment
 
 ROOT = Path(__file__).resolve().parents[2]
-# Imports the handler, then everything that it and our library import only when they are called.
+# Imports the handler, then everything that it and our library import only when they are called. Of the wiring that is
+# what builds the parts that the function asks for.
 START = """
 import ast, importlib, pathlib
 import handler
 assert callable(handler.handler)
-done = set()
+done, parts = set(), set()
+def look(function):
+    for node in ast.walk(function):
+        if isinstance(node, ast.Import):
+            [importlib.import_module(alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            importlib.import_module(node.module)
+def tree(name):
+    return ast.parse(pathlib.Path(sys.modules[name].__file__).read_text("utf-8"))
+def attributes(of):
+    return {node.attr for node in ast.walk(of) if isinstance(node, ast.Attribute)}
 while left := {name for name in sys.modules if name.partition(".")[0] in {"handler", "tidegate"}} - done:
-    for name in left:
-        done.add(name)
-        for function in ast.walk(ast.parse(pathlib.Path(sys.modules[name].__file__).read_text("utf-8"))):
+    for name in left - {"tidegate.wiring"}:
+        if name == "handler" or name.startswith("tidegate.control"):
+            parts |= attributes(tree(name))
+        for function in ast.walk(tree(name)):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                for node in ast.walk(function):
-                    if isinstance(node, ast.Import):
-                        [importlib.import_module(alias.name) for alias in node.names]
-                    elif isinstance(node, ast.ImportFrom):
-                        importlib.import_module(node.module)
+                look(function)
+    done |= left
+    if "tidegate.wiring" in done:
+        built = {f.name: f for f in ast.walk(tree("tidegate.wiring")) if isinstance(f, ast.FunctionDef)}
+        for name in parts & built.keys():
+            parts |= attributes(built[name])
+        for name in parts & built.keys():
+            look(built[name])
 assert "boto3" in sys.modules
 """
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
@@ -63,12 +82,35 @@ def test_serving_cannot_load_a_pickled_estimator() -> None:
 
 @pytest.fixture(scope="module")
 def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The core layer as it is deployed, without the command line; compiled once for all who start on it."""
-    folder = tmp_path_factory.mktemp("layer") / "core"
-    left_out = shutil.ignore_patterns("cli", "__pycache__", "*.egg-info")
-    shutil.copytree(ROOT / "layers" / "core" / "python", folder, ignore=left_out)
-    assert compileall.compile_dir(folder, quiet=1)
-    return folder
+    """The core layer as it is deployed; compiled once for all who start on it."""
+    folder = tmp_path_factory.mktemp("assembly")
+    app = new_app(folder, {})
+    Sources(DeploymentSettings(), "local").core_layer(Stack(app, "Core"))
+    app.synth()
+    (asset,) = (each for each in folder.glob("asset.*") if each.is_dir())
+    assert compileall.compile_dir(asset, quiet=1)
+    return asset / "python"
+
+
+def test_the_core_layer_is_the_library_without_what_no_function_imports(core: Path) -> None:
+    library = ROOT / "layers" / "core" / "python"
+    deployed, developed = ({file.relative_to(root) for file in root.rglob("*.py")} for root in (core, library))
+    left_out = {file.parts[1] for file in developed - deployed}
+    assert left_out == {"cli", "testing"}
+    assert not {file for file in deployed if file.parts[1] in left_out}
+
+
+def test_the_version_of_the_code_is_that_of_what_is_deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "core" / "python" / "tidegate"
+    for folder in ("cli", "testing", "steps"):
+        (library / folder).mkdir(parents=True)
+    for name, value in {"ROOT": tmp_path, "CORE": tmp_path / "core", "FUNCTIONS": tmp_path / "functions"}.items():
+        monkeypatch.setattr(sources, name, value)
+    versions = [Sources(DeploymentSettings(), "local").code_version]
+    for folder in ("cli", "testing", "steps"):
+        (library / folder / "new.py").write_text("")
+        versions.append(Sources(DeploymentSettings(), "local").code_version)
+    assert versions[0] == versions[1] == versions[2] != versions[3]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

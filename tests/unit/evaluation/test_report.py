@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.fakes import InMemoryArtifacts
 from tests.unit.control_api import World, report_document
 from tests.unit.releasing import House, house_with, spec, trips
 from tidegate.domain.data.dataset import Exclusion
@@ -35,7 +34,7 @@ from tidegate.messages import (
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.plots import conduct, numbers, pictures, quality
 from tidegate.plots.blocks import Matrix, Table
 from tidegate.plots.page import draw
@@ -50,6 +49,7 @@ from tidegate.steps.evaluation.report import CONTENT_TYPE, report
 from tidegate.steps.evaluation.slices_and_groups import examine
 from tidegate.steps.training.select import select
 from tidegate.steps.training.train import train
+from tidegate.testing.registry import InMemoryArtifacts
 
 LOGISTIC = [{"estimator": "sklearn.linear_model.LogisticRegression"}]
 HOSTILE = "<img src=x onerror=alert(1)>$x^2$ & \"'"
@@ -87,7 +87,7 @@ def release(house: House, wanted: ModelSpec, run_id: str = "run-1") -> ReportTas
     kept = known | {"models": house.registry, "artifacts": house.artifacts}
     ref = house.request(wanted, run_id)
     plan = house.prepare(ref)
-    fit = kept | {"fitter": SklearnFitter()}
+    fit = kept | {"fitter": OnnxFitter()}
     results = [train(TrainTask(run=ref, candidate=each, purpose="validate"), **fit) for each in plan.candidates]
     chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=results), **known).candidate
     fitted = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)

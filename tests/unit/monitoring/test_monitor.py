@@ -8,14 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.fakes import (
-    FixedClock,
-    InMemoryArtifacts,
-    InMemoryHours,
-    InMemoryRegistry,
-    InMemoryStandings,
-    InMemoryVerdicts,
-)
 from tests.unit.registry.test_release import a_version
 from tests.unit.releasing import spec
 from tidegate.domain.evaluation.estimate import Estimate
@@ -37,6 +29,9 @@ from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.steps.monitoring.monitor import Looked, observe
+from tidegate.testing.monitoring import InMemoryHours, InMemoryStandings, InMemoryVerdicts
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 MODEL = "trip-delay"
@@ -478,6 +473,36 @@ def test_a_version_without_a_reference_says_what_to_do() -> None:
     standing = house.look().standing
     assert (standing.health, standing.version) == (Health.UNKNOWN, 1)
     assert standing.reasons == ("version 1 has no reference; train again",)
+
+
+def test_what_newer_code_wrote_stops_the_monitoring_of_its_model_with_a_sentence() -> None:
+    house = House()
+    house.ask(600)
+    key = RunRef(model=MODEL, run_id="r-1").reference_key
+    kept = house.artifacts.objects[key]
+    house.artifacts.put(key, json.dumps(json.loads(kept) | {"schema": 2}).encode())
+    (reason,) = house.look().standing.reasons
+    assert reason.startswith("version 1: the reference has schema 2, which newer code wrote")
+    assert reason.endswith("; deploy the newer code again, or train the model again")
+    house.artifacts.put(key, kept)
+    house.hours.capture([house.ask(1)[0] | {"id": "newer", "schema": 2}], key="newer")
+    standing = house.look().standing
+    assert standing.health is Health.UNKNOWN
+    assert standing.reasons == (
+        "the capture record has schema 2, which newer code wrote; this code reads up to 1; deploy the newer code again",
+    )
+
+
+def test_an_hour_that_newer_code_counted_is_counted_again() -> None:
+    house = House()
+    house.ask(600)
+    house.look()
+    kept = dict(house.hours.documents)
+    house.hours.documents |= {
+        name: json.dumps(json.loads(document) | {"schema": 4, "profile": "in words"}) for name, document in kept.items()
+    }
+    assert house.look().metrics["Rows"] == 600.0
+    assert house.hours.documents == kept
 
 
 # What is counted

@@ -3,14 +3,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from functions.rollout import handler as function
-from tests.fakes import FixedClock, InMemoryArms, InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
+from tests.context import CONTEXT
 from tests.unit.evaluation.test_register import AT, SPEC, a_task, do, request
-from tidegate import telemetry
+from tidegate import telemetry, wiring
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout import rollout
@@ -21,6 +22,9 @@ from tidegate.kernel.errors import ConflictError, ForbiddenError, NotFoundError,
 from tidegate.messages import AskApproval, Moved, RolloutTask, RunRef
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.rollout.rollout import abandon, advance, ask
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
+from tidegate.testing.rollout import InMemoryArms
 
 MODEL = "flight-delay"
 AT_ONCE = {"steps": [], "watch_hours": 0}
@@ -604,15 +608,22 @@ def test_who_abandons_loses_a_race_once():
 
 def test_the_function_takes_a_step_or_asks_and_never_logs_the_token(monkeypatch, capsys):
     house = Releases()
-    ports = function.Ports(house.registry, house.registry, house.artifacts, house.arms, house.workflow, house.clock)
-    monkeypatch.setattr(function, "wire", lambda: ports)
+    parts = SimpleNamespace(
+        registry=house.registry,
+        rollouts=house.registry,
+        artifacts=house.artifacts,
+        arms=house.arms,
+        workflow=house.workflow,
+        clock=house.clock,
+    )
+    monkeypatch.setattr(wiring, "of", lambda _: parts)
     monkeypatch.delitem(logging.root.manager.loggerDict, "rollout", raising=False)  # it writes where it first wrote
     telemetry.logger.cache_clear()
     task = house.registered(**APPROVAL)
     event = task.model_dump(mode="json") | {"now": "2026-01-05T12:00:00.000Z"}
-    moved = function.handler(event, None)
+    moved = function.handler(event, CONTEXT)
     assert (moved["next"], moved["wait_seconds"]) == ("approval", 7_200)
-    assert function.handler({"run": task.run.to_json(), "token": "s3cret"}, None) == {}
+    assert function.handler({"run": task.run.to_json(), "token": "s3cret"}, CONTEXT) == {}
     assert house.known(task).approval.token == "s3cret"
     logged = capsys.readouterr().out
     assert '"moved"' in logged

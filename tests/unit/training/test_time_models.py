@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.fakes import InMemoryDispatcher, InMemoryHours
 from tests.unit.releasing import house_with, spec, trips
 from tidegate.domain.data.dataset import ColumnType
 from tidegate.domain.monitoring.labelled_dataset import LeftOut
@@ -27,7 +26,7 @@ from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.frames import PandasReader, ParquetWriter
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.data.catalog import read_version
 from tidegate.steps.evaluation.evaluate import _mismatch, evaluate
@@ -36,6 +35,8 @@ from tidegate.steps.evaluation.gate import lineage
 from tidegate.steps.evaluation.slices_and_groups import examine
 from tidegate.steps.monitoring.labelled_dataset import harvest
 from tidegate.steps.training.train import train
+from tidegate.testing.monitoring import InMemoryHours
+from tidegate.testing.platform import InMemoryDispatcher
 
 FEATURES: list[dict[str, Any]] = [
     {"name": "line", "kind": "categorical"},
@@ -85,7 +86,7 @@ class Trained:
         ports: dict[str, Any] = {"runs": self.house.registry, "artifacts": self.house.artifacts}
         ports |= {"models": self.house.registry, "clock": self.house.clock}
         task = TrainTask(run=self.ref, candidate=plan.candidates[0], purpose="final")
-        fitted = train(task, fitter=SklearnFitter(), **ports)
+        fitted = train(task, fitter=OnnxFitter(), **ports)
         assert isinstance(fitted, Fitted)
         ports |= {"versions": self.house.registry}
         evaluate(EvaluateTask(run=self.ref, fitted=fitted), routes=self.house.registry, load=load, **ports)

@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tidegate.aws.items import attribute, decode, encode
 from tidegate.aws.table import RefusedError, Table, Write, put, update
@@ -36,6 +36,7 @@ from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import RouteChange
+from tidegate.kernel.documents import SPEC, StoredForm
 from tidegate.kernel.errors import ConflictError, LedgerBrokenError, NotFoundError, UnavailableError
 from tidegate.ports.registry import ModelHeader
 
@@ -54,6 +55,8 @@ _REGISTER_ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True)
 class _StoredSpec:
+    FORM: ClassVar = SPEC
+
     digest: str
     document: str
     author: str
@@ -62,6 +65,8 @@ class _StoredSpec:
 
 @dataclass(frozen=True, slots=True)
 class _Token:
+    FORM: ClassVar = StoredForm("token of a run")
+
     run_id: str
 
 

@@ -1,0 +1,124 @@
+"""The tables of docs/ that say what a registry holds, written from the registries themselves.
+
+    python -m tidegate.cli.tables docs
+
+A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`, on whichever page; a test holds them equal to
+this.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from tidegate.kernel.metrics.metric import FromLosses, FromProbabilities, Metric
+from tidegate.kernel.metrics.registry import METRICS
+from tidegate.spec.estimators.estimator import Probabilities
+from tidegate.spec.estimators.registry import ESTIMATORS
+from tidegate.spec.part import Task
+
+_BETWEEN = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_PROBABILITIES = {
+    Probabilities.NONE: "–",
+    Probabilities.SOUND: "sound",
+    Probabilities.DISTORTED: "distorted",
+}
+
+
+def table(*columns: str, rows: Iterable[Iterable[str]]) -> str:
+    """Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def _estimators() -> str:
+    return table(
+        "estimator",
+        "for",
+        "numbers",
+        "categories",
+        "missing numbers",
+        "probabilities",
+        "what it is",
+        rows=(
+            (
+                f"`{each.name}`",
+                "regression" if Task.REGRESSION in each.tasks else "classes",
+                "standardised" if each.scaled else "as they are",
+                "one-hot" if each.encoding == "onehot" else "ordinal",
+                "as they are" if each.keeps_gaps else "median",
+                _PROBABILITIES[each.probabilities],
+                each.words,
+            )
+            for each in ESTIMATORS.values()
+        ),
+    )
+
+
+def _metrics() -> str:
+    return table(
+        "metric",
+        "for",
+        "better is",
+        "range",
+        "undefined when",
+        "without labels",
+        "what it says",
+        rows=(
+            (
+                f"`{each.name}`",
+                ", ".join(each.tasks),
+                "more" if each.more_is_better else "less",
+                _range(each),
+                each.undefined.words,
+                _WITHOUT_LABELS[type(each.unlabelled)],
+                each.sentence + _parameters(each),
+            )
+            for each in METRICS.values()
+        ),
+    )
+
+
+_WITHOUT_LABELS: Mapping[type, str] = {
+    FromProbabilities: "expected from the probabilities",
+    FromLosses: "expected from the scores",
+    type(None): "unknown",
+}
+
+
+def _range(metric: Metric) -> str:
+    worst = "" if metric.worst is None else f"{metric.worst:g}"
+    low, high = (worst, f"{metric.perfect:g}") if metric.more_is_better else (f"{metric.perfect:g}", worst)
+    return f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}"
+
+
+def _parameters(metric: Metric) -> str:
+    return "".join(
+        f" `{each.name}`: {each.meaning[0].lower()}{each.meaning[1:-1]}, {each.least:g} to {each.most:g} "
+        f"(default {each.default:g})."
+        for each in metric.parameters
+    )
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "estimators": _estimators,
+    "metrics": _metrics,
+}
+
+
+def filled(page: str) -> str:
+    """The page with each of its tables written again. Raises KeyError for one that nobody writes."""
+    return _BETWEEN.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", page)
+
+
+def main(folder: str) -> None:
+    """Write the tables of every page in a folder again."""
+    for page in sorted(Path(folder).glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if filled(text) != text:
+            page.write_text(filled(text), encoding="utf-8")
+            print(page)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
