@@ -406,7 +406,7 @@ def test_a_regression_is_judged_by_its_errors_and_large_values_are_held_to_relat
     world = World().train(onnx, holdout=holdout, spec=spec, classes="", reference=exact[:, None])
     evaluated = world.evaluate()
     assert evaluated.value == pytest.approx(np.abs(noise).mean(), abs=0.01)
-    assert set(world.evaluation.metrics) == {"rmse", "mae", "r2"}
+    assert set(world.evaluation.metrics) == {"rmse", "mae", "mape", "r2"}
     assert world.evaluation.gain_over_baseline.low > 0
     assert world.evaluation.parity.flips is None
     assert world.evaluation.parity.max_difference < 1e-5  # float32 is off by up to 0.004 at 100,000

@@ -225,7 +225,7 @@ def test_learned_losses_survive_json_and_few_or_equal_scores():
     constant = LossByScore.learn("mae", np.asarray([1.0, 3.0]), np.asarray([2.0, 2.0]))
     assert constant.mean == (1.0,)
     assert constant.expected(np.full(600, 9.0), Estimate(1, 1, 1)).live.value == 1.0
-    with pytest.raises(ValueError, match="not r2 of 2"):
+    with pytest.raises(ValueError, match="r2 is not made of losses"):
         LossByScore.learn("r2", np.ones(2), np.ones(2))
 
 
