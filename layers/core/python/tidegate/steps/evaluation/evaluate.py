@@ -16,26 +16,10 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.data.splits import training_rows
-<<<<<<< HEAD
-from tidegate.domain.evaluation.documents import PLAN
-from tidegate.domain.evaluation.evaluation import (
-    CANDIDATE,
-    Arm,
-    BaselineValue,
-    ChampionValue,
-    Comparison,
-    Estimate,
-    Evaluation,
-    LatencyMs,
-    Parity,
-    Resampling,
-    paired_bootstrap,
-)
-=======
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Comparison, Resampling, paired_bootstrap
+from tidegate.domain.evaluation.documents import PLAN
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
->>>>>>> main
 from tidegate.domain.evaluation.probe import Trial
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import Reference, background, profiled

@@ -10,12 +10,8 @@ from typing import Any
 
 import numpy as np
 
-<<<<<<< HEAD
-from tidegate.domain.evaluation.documents import EVALUATION, EXAMINATION
-from tidegate.domain.evaluation.evaluation import CANDIDATE, Arm, Resampling, metric_value
-=======
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, MIN_CLUSTERS, Arm, Resampling
->>>>>>> main
+from tidegate.domain.evaluation.documents import EVALUATION, EXAMINATION
 from tidegate.domain.evaluation.fairness import (
     FALSE_POSITIVE_RATE,
     MIN_GROUP_ROWS,
@@ -150,13 +146,8 @@ def _arms(
     arms = {CANDIDATE: Arm(kept[SCORES_OUTPUT], reference.threshold)}
     if CHAMPION_SCORES in kept:
         threshold = reference.threshold
-<<<<<<< HEAD
-        if spec.metric is Metric.ACCURACY and spec.task is Task.BINARY:
-            number = EVALUATION.read(artifacts.get(ref.evaluation_key))["champion"]["version"]
-=======
         if spec.metric.decides and spec.task is Task.BINARY:
-            number = json.loads(artifacts.get(ref.evaluation_key))["champion"]["version"]
->>>>>>> main
+            number = EVALUATION.read(artifacts.get(ref.evaluation_key))["champion"]["version"]
             champion = RunRef(model=ref.model, run_id=versions.version(ref.model, number).run_id)
             threshold = _reference(artifacts, champion).threshold
         arms[CHAMPION] = Arm(kept[CHAMPION_SCORES], threshold)
