@@ -15,9 +15,9 @@ from tidegate.domain.serving.contract import Contract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.training.contracts import serving_contract
 from tidegate.domain.training.rules import fitted
+from tidegate.kernel.metrics.registry import of_task
 from tidegate.kernel.table import Table
 from tidegate.spec.estimators.registry import estimators_of
-from tidegate.spec.gate import METRICS_OF
 from tidegate.spec.model import ModelSpec, json_schema
 from tidegate.spec.part import Task
 from tidegate.spec.rules.registry import RULES, FallbackRule, kind_of, kinds
@@ -55,7 +55,7 @@ def document(task: Task, **changes: Any) -> dict[str, Any]:
             {"name": "hour", "kind": "integer", "missing": "allow"},
         ],
         "candidates": [{"estimator": estimators_of(task)[0]}],
-        "metric": METRICS_OF[task][0],
+        "metric": of_task(task)[0].name,
         "baseline": {"kind": "prior"},
     } | changes
 

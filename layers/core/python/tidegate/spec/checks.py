@@ -6,9 +6,11 @@ from typing import Any
 from tidegate.kernel.errors import Fault
 from tidegate.kernel.expressions.compile import compile_computed, compile_expression
 from tidegate.kernel.expressions.language import TYPE_OF_KIND, ExpressionError, Type
+from tidegate.kernel.metrics.metric import Metric
+from tidegate.kernel.metrics.registry import of_task
 from tidegate.spec.estimators.registry import estimators_of
 from tidegate.spec.features import ComputedFeature, FeatureKind
-from tidegate.spec.gate import METRICS_OF, GatePolicy
+from tidegate.spec.gate import GatePolicy
 from tidegate.spec.monitoring import WatchRules
 from tidegate.spec.output_rules import OutputRule
 from tidegate.spec.part import Task
@@ -60,9 +62,12 @@ def parameter_faults(candidates: Mapping[int, Candidate]) -> list[Fault]:
 
 
 def _task_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
-    task, metric = parts.get("task"), parts.get("metric")
-    if task and metric and metric not in METRICS_OF[task]:
-        yield Fault("metric", f"{metric} does not fit task {task}", METRICS_OF[task])
+    task: Task | None = parts.get("task")
+    metric: Metric | None = parts.get("metric")
+    if task and metric and task.value not in metric.tasks:
+        yield Fault(
+            "metric", f"{metric.name} does not fit task {task}", tuple(each.name for each in of_task(task.value))
+        )
     if task and task is not Task.BINARY and parts.get("positive_class") is not None:
         yield Fault("positive_class", f"belongs to task binary; this spec's is {task}")
 
@@ -241,12 +246,13 @@ def _decision_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _target_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
-    metric, targets = parts.get("metric"), parts.get("targets")
+    metric: Metric | None = parts.get("metric")
+    targets: Targets | None = parts.get("targets")
     if metric and targets:
         bounds = ["metric_at_least", "metric_at_most"]
-        right, wrong = bounds if metric.higher_is_better else bounds[::-1]
+        right, wrong = bounds if metric.more_is_better else bounds[::-1]
         if getattr(targets, wrong) is not None:
-            yield Fault(f"targets.{wrong}", f"does not fit {metric}; use {right}")
+            yield Fault(f"targets.{wrong}", f"does not fit {metric.name}; use {right}")
     if targets and targets.calibration_error_at_most is not None and parts.get("task") is Task.REGRESSION:
         yield Fault("targets.calibration_error_at_most", "belongs to classifiers; a regression has no probabilities")
 

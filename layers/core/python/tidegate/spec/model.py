@@ -25,7 +25,7 @@ from tidegate.kernel.errors import Fault, SpecInvalidError
 from tidegate.spec.checks import cross_faults, parameter_faults
 from tidegate.spec.data import DataChecks, Split
 from tidegate.spec.features import MAX_COMPUTED, ComputedFeature, Feature
-from tidegate.spec.gate import GatePolicy, Metric
+from tidegate.spec.gate import ChosenMetric, GatePolicy
 from tidegate.spec.monitoring import WatchRules
 from tidegate.spec.output_rules import MAX_RULES, OutputRule
 from tidegate.spec.part import ColumnName, ModelName, Scalar, Section, Task
@@ -61,7 +61,7 @@ class ModelSpec(Section):
     features: tuple[Feature, ...] = Field(min_length=1, max_length=500)
     computed: tuple[ComputedFeature, ...] = Field((), max_length=MAX_COMPUTED)
     candidates: tuple[Candidate, ...] = Field(min_length=1, max_length=MAX_CANDIDATES)
-    metric: Metric
+    metric: ChosenMetric = Field(description="What it is judged by: a name, or a mapping of `name` and parameters.")
     baseline: BaselineRule
     fallback: FallbackRule | None = Field(None, description="Answers when no version can; the baseline if left out.")
     rules: tuple[OutputRule, ...] = Field((), max_length=MAX_RULES)
