@@ -19,10 +19,11 @@ from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.run import CandidateRun, Run, RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import promote
-from tidegate.domain.serving.baseline import fit_rule
+from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract, FeatureContract, OutputRule
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.prediction import answers
+from tidegate.domain.training.rules import fitted
 from tidegate.kernel.errors import (
     ArtifactRejectedError,
     ConflictError,
@@ -37,6 +38,9 @@ from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
 from tidegate.spec.model import ModelSpec
+from tidegate.spec.rules.group_rate import GroupRateRule
+from tidegate.spec.rules.registry import RULES, kind_of
+from tidegate.spec.rules.rule import Place
 from tidegate.steps.evaluation.evaluate import TIMED_ROWS, _parity, _spread, evaluate
 from tidegate.steps.evaluation.gate import gate
 from tidegate.steps.evaluation.slices_and_groups import examine
@@ -53,6 +57,7 @@ CONTRACT = Contract(
     (FeatureContract("carrier", "categorical"), FeatureContract("wind", "numeric"), FeatureContract("hour", "integer")),
     classes=(False, True),
 )
+BY_CARRIER = GroupRateRule(kind="group_rate", by=("carrier",), min_rows=1)
 EFFECTS = {"UA": -0.5, "AA": 0.5}
 
 
@@ -122,6 +127,7 @@ class World:
         contract=None,
         personal=(),
         training=None,
+        baseline=BY_CARRIER,
     ):
         holdout = holdout or flights()
         training = training or holdout
@@ -140,7 +146,7 @@ class World:
         self.artifacts.put(self.run.validation_key, training.take(training[ROW] % 4 == 0).to_npz())
         self.artifacts.put(self.run.holdout_key, holdout.to_npz())
         target = holdout[TARGET]
-        rule = fit_rule("group_rate", by=["carrier"], min_rows=1, table=holdout, target=target, classes=classes)
+        rule = fitted(baseline, table=holdout, target=target, classes=classes)
         self.artifacts.put(self.run.baseline_key, json.dumps(rule.to_json()).encode())
         fallback = Fallback(contract or CONTRACT, fallback or rule)
         self.artifacts.put(self.run.fallback_key, fallback.to_bytes())
@@ -237,6 +243,15 @@ class World:
     @property
     def report(self):
         return json.loads(self.artifacts.objects[self.run.report_key])
+
+
+@pytest.mark.parametrize("rule", [each for each in RULES if Place.BASELINE in each.tasks], ids=kind_of)
+def test_a_version_is_measured_against_whichever_rule_is_the_baseline(rule):
+    found = World().train(good_onnx(), baseline=rule.model_validate(rule.example))
+    found.evaluate()
+    assert found.evaluation.baseline.rule.startswith(kind_of(rule))
+    assert 0.5 <= found.evaluation.baseline.estimate.value < found.evaluation.candidate.value
+    assert found.evaluation.gain_over_baseline.low > 0
 
 
 def test_the_first_version_is_measured_against_the_baseline_on_the_holdout():
@@ -609,7 +624,7 @@ def test_the_share_of_answers_that_break_a_rule_is_in_the_report():
 
 
 def constant(value):
-    return fit_rule("constant", value=value, table=flights(), target=flights()[TARGET], classes=(False, True))
+    return FittedRule("constant", (1 - value, value))
 
 
 # What a canary will compare scores by
