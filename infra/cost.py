@@ -219,7 +219,7 @@ def watch(models: int, settings: DeploymentSettings) -> list[Line]:
         Line("profiles written", "s3-put", looks * 3, "hours counted: begun, full, with their outcomes"),
         Line("verdicts written", "s3-put", looks, "one a look"),
         Line("profiles, verdicts kept", "s3-storage", looks * 200_000 / 1e9, "0.2 MB a look; for each month kept"),
-        Line("registry, read", "dynamodb-read", looks * 20, "model, route, version, standing, rollout"),
+        Line("registry, read", "dynamodb-read", looks * 20, "model, route, version, health, rollout"),
         Line("registry, written", "dynamodb-write", looks * 5, "how the model stands, 5 KB"),
         Line("announcing", f"lambda-{settings.architecture}", looks * 0.05, "each write is looked at, 0.1 s at 512 MB"),
         Line("metrics", "metric", 10 + 10 * models, "10 names, in all and for each model"),

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
-from tidegate.domain.monitoring.health import Standing
+from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
@@ -478,21 +478,21 @@ class InMemoryCaptures:
 
 
 @dataclass
-class InMemoryStandings:
-    """ports.Standings; `saved` has every revision."""
+class InMemoryHealthRecords:
+    """ports.HealthRecords; `saved` has every revision."""
 
-    saved: list[Standing] = field(default_factory=list)
+    saved: list[HealthRecord] = field(default_factory=list)
 
-    def standing(self, model: str) -> Standing | None:
+    def record(self, model: str) -> HealthRecord | None:
         return next((each for each in reversed(self.saved) if each.model == model), None)
 
-    def save(self, standing: Standing) -> None:
-        known = self.standing(standing.model)
-        if known == standing:
+    def save(self, record: HealthRecord) -> None:
+        known = self.record(record.model)
+        if known == record:
             return
-        if (known.revision if known else 0) != standing.revision - 1:
-            raise ConflictError(f"the standing of {standing.model} was changed by somebody else")
-        self.saved.append(standing)
+        if (known.revision if known else 0) != record.revision - 1:
+            raise ConflictError(f"the health of {record.model} was changed by somebody else")
+        self.saved.append(record)
 
 
 @dataclass

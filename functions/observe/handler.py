@@ -14,7 +14,7 @@ from tidegate.aws.clock import SystemClock
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
-from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts
+from tidegate.aws.watch import DynamoHealthRecords, S3Hours, S3Verdicts
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.kernel.settings import ObserveSettings
 from tidegate.messages import Observed, ObserveTask
@@ -31,7 +31,7 @@ class Wired:
     artifacts: S3Artifacts
     hours: S3Hours
     verdicts: S3Verdicts
-    standings: DynamoStandings
+    health_records: DynamoHealthRecords
     meter: Meter
     prices: Prices
 
@@ -46,7 +46,7 @@ def wire() -> Wired:
         artifacts=S3Artifacts(settings.artifacts_bucket),
         hours=S3Hours(settings.captures_bucket),
         verdicts=S3Verdicts(settings.captures_bucket),
-        standings=DynamoStandings(settings.registry_table),
+        health_records=DynamoHealthRecords(settings.registry_table),
         meter=Meter("observe", stage=settings.stage),
         prices=Prices(
             gb_second=float(settings.gb_second_usd),
@@ -82,7 +82,7 @@ def _look(model: str, now: datetime, parts: Wired) -> None:
         artifacts=parts.artifacts,
         hours=parts.hours,
         verdicts=parts.verdicts,
-        standings=parts.standings,
+        health_records=parts.health_records,
         clock=SystemClock(),
         prices=parts.prices,
     )
@@ -93,7 +93,7 @@ def _look(model: str, now: datetime, parts: Wired) -> None:
     parts.meter.flush()
     for dimensions, values in looked.apart:
         parts.meter.tell(values, **dimensions)
-    standing = looked.standing
+    record = looked.record
     logger("observe").info(
-        "looked at", extra={"model": model, "health": standing.health.value, "reasons": list(standing.reasons)}
+        "looked at", extra={"model": model, "health": record.health.value, "reasons": list(record.reasons)}
     )

@@ -15,13 +15,13 @@ from tidegate.aws.clock import SystemClock
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
-from tidegate.aws.watch import DynamoStandings, S3Hours
+from tidegate.aws.watch import DynamoHealthRecords, S3Hours
 from tidegate.aws.workflow import StepFunctionsWorkflow
 from tidegate.kernel.settings import RetrainSettings
 from tidegate.messages import FindWanted, HarvestTask, Message, StartTraining
 from tidegate.ml.frames import ParquetWriter
 from tidegate.ports.data import Catalog, DatasetFiles
-from tidegate.ports.monitoring import Hours, Standings
+from tidegate.ports.monitoring import HealthRecords, Hours
 from tidegate.ports.platform import Clock, Dispatcher
 from tidegate.ports.registry import Models, Runs, Workflow
 from tidegate.steps.monitoring.labelled_dataset import harvest
@@ -36,7 +36,7 @@ class Ports:
     models: Models
     runs: Runs
     catalog: Catalog
-    standings: Standings
+    health_records: HealthRecords
     files: DatasetFiles
     captures: Hours
     dispatcher: Dispatcher
@@ -53,7 +53,7 @@ def wire() -> Ports:
         models=registry,
         runs=registry,
         catalog=DynamoCatalog(settings.registry_table),
-        standings=DynamoStandings(settings.registry_table),
+        health_records=DynamoHealthRecords(settings.registry_table),
         files=S3DatasetFiles(settings.data_bucket),
         captures=S3Hours(settings.captures_bucket),
         dispatcher=LambdaDispatcher(settings.catalog_function),
@@ -72,7 +72,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 def _answer(event: dict[str, Any], at: Ports) -> Message:
     match event["step"]:
         case "find":
-            return find_wanted(FindWanted.parse(event).of.model, models=at.models, standings=at.standings)
+            return find_wanted(FindWanted.parse(event).of.model, models=at.models, health_records=at.health_records)
         case "harvest":
             return harvest(
                 HarvestTask.parse(event).model,
@@ -90,7 +90,7 @@ def _answer(event: dict[str, Any], at: Ports) -> Message:
                 models=at.models,
                 catalog=at.catalog,
                 runs=at.runs,
-                standings=at.standings,
+                health_records=at.health_records,
                 workflow=at.workflow,
                 clock=at.clock,
                 chance=lambda: secrets.token_hex(6),

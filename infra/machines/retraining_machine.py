@@ -45,7 +45,7 @@ def definition(retrain: Step) -> Definition:
         "Wait": {"Type": "Wait", "Seconds": POLL_SECONDS, "Next": "Start"},
         "Dealt with": {
             "Type": "Pass",
-            "Comment": "Started, or held back: the model's standing says why.",
+            "Comment": "Started, or held back: the model's health record says why.",
             "Result": {"outcome": "dealt with"},
             "End": True,
         },

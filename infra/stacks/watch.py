@@ -92,7 +92,7 @@ class WatchStack(Stack):
                 request_usd=str(PRICES["lambda-requests"].each + PRICES["http-api"].each),
                 gb_month_usd=str(PRICES["s3-storage"].each),
             ),
-            permissions=[read_items(table), _put_standings(table)],
+            permissions=[read_items(table), _put_health_records(table)],
             objects=[
                 Objects(artifacts, RUNS, read=True),
                 Objects(captures, CAPTURES, read=True),
@@ -217,7 +217,7 @@ class WatchStack(Stack):
         )
 
 
-def _put_standings(table_arn: str) -> iam.PolicyStatement:
+def _put_health_records(table_arn: str) -> iam.PolicyStatement:
     """Put items of models; which of them, a key cannot say."""
     statement = allow(["dynamodb:PutItem"], [table_arn])
     statement.add_condition("ForAllValues:StringLike", {"dynamodb:LeadingKeys": ["MODEL#*"]})

@@ -200,7 +200,7 @@ def test_survey_reads_keys_and_no_captures(deployment: Deployment) -> None:
     assert set(actions(deployment, "SurveyRole")) == OWN | {"dynamodb:GetItem", "dynamodb:Query", "s3:ListBucket"}
 
 
-def test_observe_writes_profiles_verdicts_and_standings_only(deployment: Deployment) -> None:
+def test_observe_writes_profiles_verdicts_and_health_records_only(deployment: Deployment) -> None:
     allowed = actions(deployment, "ObserveRole")
     reads = {"dynamodb:GetItem", "dynamodb:Query", "s3:GetObject", "s3:ListBucket"}
     assert set(allowed) == OWN | reads | {"dynamodb:PutItem", "s3:PutObject"}

@@ -20,9 +20,9 @@ from tests.fakes import (
     InMemoryCatalog,
     InMemoryDatasetFiles,
     InMemoryDispatcher,
+    InMemoryHealthRecords,
     InMemoryHours,
     InMemoryRegistry,
-    InMemoryStandings,
     InMemoryVerdicts,
     InMemoryWorkflow,
 )
@@ -104,7 +104,7 @@ class World:
     artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
     captures: InMemoryCaptures = field(default_factory=InMemoryCaptures)
     hours: InMemoryHours = field(default_factory=InMemoryHours)
-    standings: InMemoryStandings = field(default_factory=InMemoryStandings)
+    health_records: InMemoryHealthRecords = field(default_factory=InMemoryHealthRecords)
     verdicts: InMemoryVerdicts = field(default_factory=InMemoryVerdicts)
     workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
     dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
@@ -131,7 +131,7 @@ class World:
             lookup=self.captures,
             hours=self.hours,
             load=load,
-            standings=self.standings,
+            health_records=self.health_records,
             verdicts=self.verdicts,
             workflow=self.workflow,
             dispatcher=self.dispatcher,
