@@ -18,13 +18,13 @@ from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.watch import DynamoHealthRecords, S3Hours
 from tidegate.aws.workflow import StepFunctionsWorkflow
 from tidegate.kernel.settings import RetrainSettings
-from tidegate.messages import FindWanted, HarvestTask, Message, StartTraining
+from tidegate.messages import FindWanted, LabelledDatasetTask, Message, StartTraining
 from tidegate.ml.frames import ParquetWriter
 from tidegate.ports.data import Catalog, DatasetFiles
 from tidegate.ports.monitoring import HealthRecords, Hours
 from tidegate.ports.platform import Clock, Dispatcher
 from tidegate.ports.registry import Models, Runs, Workflow
-from tidegate.steps.monitoring.labelled_dataset import harvest
+from tidegate.steps.monitoring.labelled_dataset import labelled_dataset
 from tidegate.steps.monitoring.retrain import find_wanted, start
 from tidegate.telemetry import logger
 
@@ -63,7 +63,8 @@ def wire() -> Ports:
 
 
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """FindWanted in, WantedTrainings out; HarvestTask in, Harvested out; StartTraining in, TrainingStarted out."""
+    """FindWanted in, WantedTrainings out; LabelledDatasetTask in, LabelledDataset out; StartTraining in,
+    TrainingStarted out."""
     answer = _answer(event, wire()).to_json()
     logger("retrain").info(event["step"], extra={"of": event.get("model"), "answer": answer})
     return answer
@@ -73,9 +74,9 @@ def _answer(event: dict[str, Any], at: Ports) -> Message:
     match event["step"]:
         case "find":
             return find_wanted(FindWanted.parse(event).of.model, models=at.models, health_records=at.health_records)
-        case "harvest":
-            return harvest(
-                HarvestTask.parse(event).model,
+        case "labelled_dataset":
+            return labelled_dataset(
+                LabelledDatasetTask.parse(event).model,
                 models=at.models,
                 catalog=at.catalog,
                 files=at.files,

@@ -1,5 +1,5 @@
-"""From a health record that wants a training to a started run, as it is wired on AWS: the state machine is interpreted by
-moto, and its tasks are the real handlers of `retrain` and `catalog` on moto's table and buckets."""
+"""From a health record that wants a training to a started run, as it is wired on AWS: the state machine is interpreted
+by moto, and its tasks are the real handlers of `retrain` and `catalog` on moto's table and buckets."""
 
 import gzip
 import hashlib
@@ -26,7 +26,7 @@ from infra.machines.release_machine import Step
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_catalog import DATASET, READY
 from tests.unit.monitoring.test_labelled_dataset import record
-from tests.unit.monitoring.test_retrain import record
+from tests.unit.monitoring.test_retrain import record as health_record
 from tests.unit.releasing import spec, to_csv, trips
 from tidegate import telemetry
 from tidegate.aws.objects import S3DatasetFiles
@@ -153,7 +153,7 @@ def _house(machine: str) -> Deployed:
     health_records = DynamoHealthRecords(TABLE)
     for name, rows in ROWS.items():
         registry.apply(spec(name=name), author="ana", at=NOW)
-        health_records.save(record(at=NOW, model=name))
+        health_records.save(health_record(at=NOW, model=name))
         serve(name, rows)
     return Deployed(registry, datasets, health_records, machine, base, [])
 
@@ -233,14 +233,14 @@ def test_a_dataset_that_is_never_read_holds_its_training_back_and_no_other(
 # What the ports promise besides, in memory and on AWS
 
 
-def test_a_harvested_version_is_stored_whole_and_does_not_become_the_latest(catalog: Any) -> None:
+def test_a_version_with_labelled_captures_is_stored_whole_and_does_not_become_the_latest(catalog: Any) -> None:
     catalog.put_dataset(DATASET)
     catalog.finish_version(READY)
-    harvested = replace(READY, version="fedcba9876543210", base=READY.version, lineage="40 labelled predictions")
-    assert catalog.add_version(harvested) is True
-    catalog.finish_version(harvested)
-    catalog.finish_version(harvested)
-    assert catalog.version("flights", harvested.version) == harvested
+    labelled = replace(READY, version="fedcba9876543210", base=READY.version, lineage="40 labelled predictions")
+    assert catalog.add_version(labelled) is True
+    catalog.finish_version(labelled)
+    catalog.finish_version(labelled)
+    assert catalog.version("flights", labelled.version) == labelled
     assert catalog.version("flights") == READY
 
 

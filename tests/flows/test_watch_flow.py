@@ -101,10 +101,10 @@ def test_a_changed_season_is_seen_and_answered_with_a_training_on_labelled_captu
     assert attempt["trigger"] in {"drift", "quality"}
     retrained = house.over(model, attempt["run_id"])
     assert retrained["status"] in {"accepted", "rejected"}, retrained
-    harvested = house.client.dataset_version("flights-sample", retrained["dataset_version"])
+    labelled = house.client.dataset_version("flights-sample", retrained["dataset_version"])
     base = house.client.dataset_version("flights-sample")
-    assert harvested["base"] == base["version"]
-    assert harvested["rows"] == base["rows"] + ROWS
+    assert labelled["base"] == base["version"]
+    assert labelled["rows"] == base["rows"] + ROWS
 
 
 def test_a_broken_feed_is_given_to_people_and_not_to_training(house: House) -> None:

@@ -33,14 +33,14 @@ from tidegate.kernel.errors import (
     TrainingFailedError,
 )
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
-from tidegate.messages import EvaluateTask, ExamineTask, Fitted, GateTask, RunRef
+from tidegate.messages import EvaluateTask, Fitted, GateTask, RunRef, SlicesAndGroupsTask
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.evaluation.evaluate import TIMED_ROWS, _parity, _spread, evaluate
 from tidegate.steps.evaluation.gate import gate
-from tidegate.steps.evaluation.slices_and_groups import examine
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 PRICES = Prices(gb_second=0.00002, request=0.0000012, gb_month=0.0, memory_mb=1024)
@@ -199,9 +199,9 @@ class World:
     def evaluation(self):
         return Evaluation.from_json(json.loads(self.artifacts.objects[self.run.evaluation_key]))
 
-    def examine(self):
-        return examine(
-            ExamineTask(run=self.run, fitted=self.fitted),
+    def slices_and_groups(self):
+        return slices_and_groups(
+            SlicesAndGroupsTask(run=self.run, fitted=self.fitted),
             models=self.registry,
             runs=self.registry,
             versions=self.registry,
@@ -212,12 +212,12 @@ class World:
         )
 
     @property
-    def examination(self):
-        return json.loads(self.artifacts.objects[self.run.examination_key])
+    def parts(self):
+        return json.loads(self.artifacts.objects[self.run.slices_and_groups_key])
 
     def gate(self):
         evaluated = self.evaluate()
-        self.examine()
+        self.slices_and_groups()
         return gate(
             GateTask(run=self.run, fitted=self.fitted, evaluated=evaluated),
             models=self.registry,
@@ -538,7 +538,7 @@ def test_a_spec_that_differs_in_all_but_its_targets_changes_none():
 def test_gating_twice_writes_the_same_report():
     world = World().train(good_onnx())
     evaluated = world.evaluate()
-    world.examine()
+    world.slices_and_groups()
     task = GateTask(run=world.run, fitted=world.fitted, evaluated=evaluated)
     known = dict.fromkeys(("models", "runs", "versions"), world.registry)
     ports = known | {"artifacts": world.artifacts, "clock": world.clock, "prices": PRICES}

@@ -23,7 +23,6 @@ from tidegate.kernel.table import Table
 from tidegate.messages import (
     Evaluated,
     EvaluateTask,
-    ExamineTask,
     Fitted,
     GateTask,
     RegisterTask,
@@ -31,6 +30,7 @@ from tidegate.messages import (
     ReproduceTask,
     RunRef,
     SelectTask,
+    SlicesAndGroupsTask,
     TrainTask,
 )
 from tidegate.ml.fairness import FairlearnGroups
@@ -42,7 +42,7 @@ from tidegate.steps.evaluation.gate import gate
 from tidegate.steps.evaluation.register import register
 from tidegate.steps.evaluation.reproduce import reproduce
 from tidegate.steps.evaluation.reproductions import StartReproduction, start_reproduction
-from tidegate.steps.evaluation.slices_and_groups import examine
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.training.select import select
 from tidegate.steps.training.train import train
 
@@ -84,8 +84,8 @@ def released(house: House, *, known_environment: bool = True) -> RunRef:
     registry, artifacts = house.registry, house.artifacts
     kept: dict[str, Any] = {"models": registry, "runs": registry, "artifacts": artifacts, "clock": house.clock}
     fitted, evaluated = made(house, ref, SklearnFitter())
-    task = ExamineTask(run=ref, fitted=fitted)
-    examine(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
+    task = SlicesAndGroupsTask(run=ref, fitted=fitted)
+    slices_and_groups(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
     if not known_environment:
         del artifacts.objects[ref.environment_key]
     verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **kept, versions=registry, prices=FREE)

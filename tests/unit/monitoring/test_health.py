@@ -17,8 +17,8 @@ from tidegate.domain.monitoring.health import (
     Trigger,
     acknowledge,
     look,
-    settle,
     started,
+    with_outcomes,
 )
 
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
@@ -165,9 +165,9 @@ def test_a_training_that_began_is_remembered_and_no_longer_wanted() -> None:
     assert [len(begun.attempts), begun.attempts[0].run_id] == [KEPT_ATTEMPTS, "r-2"]
 
 
-def test_what_became_of_a_training_is_settled_once() -> None:
+def test_what_became_of_a_training_is_noted_once() -> None:
     known = record(attempt(1), attempt(2, Outcome.UNDER_WAY), attempt(3, Outcome.UNDER_WAY))
-    settled = settle(known, {"r-1": (Outcome.FAILED, NOW), "r-2": (Outcome.TURNED_AWAY, NOW)})
+    settled = with_outcomes(known, {"r-1": (Outcome.FAILED, NOW), "r-2": (Outcome.TURNED_AWAY, NOW)})
     assert [each.outcome for each in settled.attempts] == [Outcome.PROMOTED, Outcome.TURNED_AWAY, Outcome.UNDER_WAY]
     assert settled.attempts[1].ended_at == NOW
     assert settled.revision == known.revision

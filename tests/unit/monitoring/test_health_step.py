@@ -138,7 +138,7 @@ def test_many_models_come_page_by_page(world: World, monkeypatch: pytest.MonkeyP
     assert world.call("GET", "/watch?after=No!").status == 422
 
 
-def test_a_model_is_shown_with_its_whole_health_record_and_the_verdicts_it_rests_on(world: World) -> None:
+def test_a_model_is_shown_with_its_whole_health_and_the_verdicts_it_rests_on(world: World) -> None:
     look(world, DRIFT)
     shown = world.call("GET", f"/models/{MODEL}/watch").body
     assert (shown["model"]["model"], shown["health"]["health"]) == (MODEL, "drifted")
@@ -353,7 +353,7 @@ def test_trainings_of_the_watch_are_listed_newest_first(run: Cli, stage: Loopbac
         attempt = Attempt(f"r-{number}", Trigger.DRIFT, stage.world.clock.now())
         began = health.started(record, attempt)
         ended = {attempt.run_id: (health.Outcome.TURNED_AWAY, stage.world.clock.now())}
-        stage.world.health_records.save(health.settle(began, ended))
+        stage.world.health_records.save(health.with_outcomes(began, ended))
     run("drift", MODEL)
     listed = [line.split()[0] for line in run.out.splitlines() if line.startswith("r-")]
     assert listed == ["r-2", "r-1"]

@@ -35,7 +35,7 @@ from tidegate.domain.training.contracts import serving_contract
 from tidegate.kernel.errors import ConflictError
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
-from tidegate.steps.monitoring.monitor import Looked, observe
+from tidegate.steps.monitoring.monitor import Looked, monitor
 
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 MODEL = "trip-delay"
@@ -173,7 +173,7 @@ class House:
         self.hours.report(MODEL, made[0]["hour"], said)
 
     def look(self, now: datetime | None = None) -> Looked:
-        return observe(
+        return monitor(
             MODEL,
             now or self.now,
             models=self.registry,

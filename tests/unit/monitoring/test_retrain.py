@@ -13,7 +13,7 @@ from tidegate.domain.data.dataset import DatasetStatus
 from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Trigger
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.kernel.errors import ConflictError, NotFoundError, RequestInvalidError, UnavailableError
-from tidegate.messages import Harvested, StartTraining, TrainingStarted, WantedTraining
+from tidegate.messages import LabelledDataset, StartTraining, TrainingStarted, WantedTraining
 from tidegate.ports.monitoring import HealthRecords
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.monitoring import retrain
@@ -63,9 +63,9 @@ class Watch:
     def task(self, **changes: Any) -> StartTraining:
         (found,) = self.find(MODEL)
         version = self.house.catalog.version("trips").version
-        harvested = Harvested(dataset_version=version, note="all of it", until=self.now + timedelta(minutes=20))
+        labelled = LabelledDataset(dataset_version=version, note="all of it", until=self.now + timedelta(minutes=20))
         return StartTraining(
-            step="start", model=MODEL, token=found.token, actor=ACTOR, harvested=harvested.model_copy(update=changes)
+            step="start", model=MODEL, token=found.token, actor=ACTOR, labelled=labelled.model_copy(update=changes)
         )
 
     def start(self, task: StartTraining) -> TrainingStarted:

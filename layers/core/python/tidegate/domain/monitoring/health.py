@@ -1,6 +1,6 @@
 """What follows from the verdicts on a served model: train again, ask people, or leave it alone.
 
-A model's health record is one record. Retraining is damped: a cooldown between two trainings that nobody asked for, at most
+A model's health is one record. Retraining is damped: a cooldown between two trainings that nobody asked for, at most
 so many within a while, none while a release is under way. And it is given up where it does not help: when candidates
 are turned away in a row, when drift persists after a promotion, or when the cause is one that training would only
 learn: a broken feed, new categories in masses, a target that is no longer what it was. Then people decide.
@@ -114,7 +114,7 @@ def look(
     """The health record after a look at the verdicts.
 
     Args:
-        before: the last record, its attempts' outcomes brought up to date by `settle`; None at the first look.
+        before: the last record, its attempts' outcomes brought up to date by `with_outcomes`; None at the first look.
         under_way: a release of the model holds the lease.
     """
     known = before or HealthRecord(model, revision=0, health=Health.UNKNOWN, since=now, looked_at=now)
@@ -142,15 +142,15 @@ def started(record: HealthRecord, attempt: Attempt) -> HealthRecord:
     return replace(record, revision=record.revision + 1, wanted=None, held_back="", attempts=kept)
 
 
-def settle(record: HealthRecord, outcomes: Mapping[str, tuple[Outcome, datetime]]) -> HealthRecord:
+def with_outcomes(record: HealthRecord, outcomes: Mapping[str, tuple[Outcome, datetime]]) -> HealthRecord:
     """The health record with what became of its attempts, by run; `revision` stays, since `look` counts it."""
-    settled = tuple(
+    known = tuple(
         replace(each, outcome=outcomes[each.run_id][0], ended_at=outcomes[each.run_id][1])
         if each.outcome is Outcome.UNDER_WAY and each.run_id in outcomes
         else each
         for each in record.attempts
     )
-    return replace(record, attempts=settled)
+    return replace(record, attempts=known)
 
 
 def acknowledge(record: HealthRecord, *, by: str, reason: str, now: datetime) -> HealthRecord:

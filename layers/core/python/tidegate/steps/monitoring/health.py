@@ -51,8 +51,8 @@ def list_health(
 def show_health(
     model: str, *, models: Models, routes: Routes, health_records: HealthRecords, verdicts: Verdicts
 ) -> dict[str, Any]:
-    """One model's line, its whole health record (null before the first look), the verdicts it rests on (null when they are
-    kept no longer) and what follows. Raises NotFoundError."""
+    """One model's line, its whole health record (null before the first look), the verdicts it rests on (null when they
+    are kept no longer) and what follows. Raises NotFoundError."""
     header, route = models.model(model), routes.route(model)
     record = health_records.record(model)
     return {

@@ -96,7 +96,7 @@ class _Day:
     parity: tuple[Parity, ...]
 
 
-def observe(
+def monitor(
     model: str,
     now: datetime,
     *,
@@ -143,7 +143,7 @@ def observe(
     def save() -> HealthRecord:
         known = health_records.record(model)
         if known is not None:
-            known = _settled(replace(known, last_trained_at=trained), runs, rollouts)
+            known = _with_outcomes(replace(known, last_trained_at=trained), runs, rollouts)
         stands = health.look(known, seen.findings, _policy(spec.watch), model=model, under_way=under_way, now=now)
         stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen, bill, held))
         health_records.save(stands)
@@ -553,11 +553,11 @@ def _shifts(windows: Sequence[Window]) -> dict[str, float]:
     return {name: moved[name] or 0.0 for name in verdict.responsible}
 
 
-def _settled(record: HealthRecord, runs: Runs, rollouts: Rollouts) -> HealthRecord:
+def _with_outcomes(record: HealthRecord, runs: Runs, rollouts: Rollouts) -> HealthRecord:
     """The health record with what became of trainings that were under way."""
     open_ = [each for each in record.attempts if each.outcome is Outcome.UNDER_WAY]
     ended = {each.run_id: _ended(record.model, each, runs, rollouts) for each in open_}
-    return health.settle(record, {run_id: end for run_id, end in ended.items() if end is not None})
+    return health.with_outcomes(record, {run_id: end for run_id, end in ended.items() if end is not None})
 
 
 def _ended(model: str, attempt: Attempt, runs: Runs, rollouts: Rollouts) -> tuple[Outcome, datetime] | None:

@@ -60,23 +60,23 @@ def start(
         ConflictError: others change the health record faster than it can be read.
         UnavailableError: a service did not answer; calling again goes on.
     """
-    model, harvested = task.model, task.harvested
+    model, labelled = task.model, task.labelled
     spec = models.spec(model)
     run = next((run for run in runs.runs(model, _LATEST_RUNS) if run.token == task.token), None)
     if run is None:
         record = health_records.record(model)
         if record is None or record.wanted is None:
             return TrainingStarted(next="done", reason="it is wanted no more")
-        version = catalog.version(spec.dataset, harvested.dataset_version)
-        if version.status is DatasetStatus.REGISTERING and clock.now() < harvested.until:
+        version = catalog.version(spec.dataset, labelled.dataset_version)
+        if version.status is DatasetStatus.REGISTERING and clock.now() < labelled.until:
             return TrainingStarted(next="wait")
         hindrance = FIXED_PERIODS if spec.split.train else _unready(version)
         if hindrance:
             return _hold_back(model, hindrance, health_records)
-        reason = _reason(record, record.wanted, harvested.note)
+        reason = _reason(record, record.wanted, labelled.note)
     else:
         reason = run.reason
-    wish = StartRun(token=task.token, reason=reason, dataset_version=harvested.dataset_version)
+    wish = StartRun(token=task.token, reason=reason, dataset_version=labelled.dataset_version)
     try:
         answer = start_run(
             model,

@@ -1,4 +1,5 @@
-"""Lambda `examine`: looks at slices of the holdout, and at groups of people, where one number for all hides a fault."""
+"""Lambda `slices_and_groups`: looks at slices of the holdout, and at groups of people, where one number for all hides a
+fault."""
 
 from functools import cache
 from typing import Any
@@ -9,10 +10,10 @@ from tidegate.aws.clock import SystemClock
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.kernel.settings import StepSettings
-from tidegate.messages import ExamineTask
+from tidegate.messages import SlicesAndGroupsTask
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.slices import tree_leaves
-from tidegate.steps.evaluation.slices_and_groups import examine
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.telemetry import logger
 
 
@@ -24,10 +25,10 @@ def wire() -> tuple[DynamoRegistry, S3Artifacts]:
 
 
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """ExamineTask in, Examined out."""
-    task = ExamineTask.parse(event)
+    """SlicesAndGroupsTask in, SlicesAndGroups out."""
+    task = SlicesAndGroupsTask.parse(event)
     registry, artifacts = wire()
-    examined = examine(
+    measured = slices_and_groups(
         task,
         models=registry,
         runs=registry,
@@ -37,5 +38,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         groups=FairlearnGroups(),
         clock=SystemClock(),
     )
-    logger("examine").info("examined", extra={"run": task.run.to_json(), "examined": examined.to_json()})
-    return examined.to_json()
+    logger("slices_and_groups").info(
+        "measured", extra={"run": task.run.to_json(), "slices_and_groups": measured.to_json()}
+    )
+    return measured.to_json()

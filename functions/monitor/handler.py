@@ -1,4 +1,4 @@
-"""Lambda `observe`: counts what models were asked, judges it and records how they stand.
+"""Lambda `monitor`: counts what models were asked, judges it and records how they stand.
 
 A model that cannot be looked at is logged and named in the answer; the others of its batch are looked at all the same.
 """
@@ -16,9 +16,9 @@ from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.aws.watch import DynamoHealthRecords, S3Hours, S3Verdicts
 from tidegate.domain.monitoring.costs import Prices
-from tidegate.kernel.settings import ObserveSettings
-from tidegate.messages import Observed, ObserveTask
-from tidegate.steps.monitoring.monitor import observe
+from tidegate.kernel.settings import MonitorSettings
+from tidegate.messages import Monitored, MonitorTask
+from tidegate.steps.monitoring.monitor import monitor
 from tidegate.telemetry import Meter, logger
 
 
@@ -39,7 +39,7 @@ class Wired:
 @cache
 def wire() -> Wired:
     """Parts on AWS, made at the first invocation and kept."""
-    settings = ObserveSettings.from_env()
+    settings = MonitorSettings.from_env()
     return Wired(
         registry=DynamoRegistry(settings.registry_table),
         rollouts=DynamoRollouts(settings.registry_table),
@@ -47,7 +47,7 @@ def wire() -> Wired:
         hours=S3Hours(settings.captures_bucket),
         verdicts=S3Verdicts(settings.captures_bucket),
         health_records=DynamoHealthRecords(settings.registry_table),
-        meter=Meter("observe", stage=settings.stage),
+        meter=Meter("monitor", stage=settings.stage),
         prices=Prices(
             gb_second=float(settings.gb_second_usd),
             request=float(settings.request_usd),
@@ -58,8 +58,8 @@ def wire() -> Wired:
 
 
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """ObserveTask in, Observed out."""
-    task, parts = ObserveTask.parse(event), wire()
+    """MonitorTask in, Monitored out."""
+    task, parts = MonitorTask.parse(event), wire()
     failed = []
     for model in task.models:
         try:
@@ -67,11 +67,11 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001  whatever it is, it is this model's; the others are looked at
             parts.meter.fault("not looked at", error, model=model)
             failed.append(model)
-    return Observed(outcome="failed" if failed else "watched", failed=failed).to_json()
+    return Monitored(outcome="failed" if failed else "monitored", failed=failed).to_json()
 
 
 def _look(model: str, now: datetime, parts: Wired) -> None:
-    looked = observe(
+    looked = monitor(
         model,
         now,
         models=parts.registry,
@@ -94,6 +94,6 @@ def _look(model: str, now: datetime, parts: Wired) -> None:
     for dimensions, values in looked.apart:
         parts.meter.tell(values, **dimensions)
     record = looked.record
-    logger("observe").info(
+    logger("monitor").info(
         "looked at", extra={"model": model, "health": record.health.value, "reasons": list(record.reasons)}
     )
