@@ -15,7 +15,8 @@ from infra.settings import DeploymentSettings
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ROOT / "functions"
 CORE = ROOT / "layers" / "core"
-EXCLUDED = ("**/__pycache__", "**/*.egg-info", "python/tidegate/cli")
+NOT_DEPLOYED = ("cli", "testing")  # folders of our library that no function imports
+EXCLUDED = ("**/__pycache__", "**/*.egg-info", *(f"python/tidegate/{name}" for name in NOT_DEPLOYED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Sources:
         digest = hashlib.sha256()
         for folder in (CORE / "python" / "tidegate", FUNCTIONS):
             for file in sorted(folder.rglob("*.py")):
-                if "cli" not in file.relative_to(folder).parts[:1]:
+                if file.relative_to(folder).parts[0] not in NOT_DEPLOYED:
                     digest.update(f"{file.relative_to(ROOT).as_posix()}\0".encode() + file.read_bytes() + b"\0")
         return f"src-{digest.hexdigest()[:12]}"
 

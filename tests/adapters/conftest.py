@@ -11,12 +11,13 @@ from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
 from moto.server import ThreadedMotoServer
 
-from tests.fakes import InMemoryArtifacts, InMemoryCatalog, InMemoryDatasetFiles, InMemoryRegistry, InMemoryWorkflow
 from tidegate.aws import clients, serving
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.aws.workflow import StepFunctionsWorkflow
+from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
 
 TABLE, BUCKET = "registry", "tidegate-test"
 

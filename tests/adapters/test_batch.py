@@ -6,12 +6,12 @@ import boto3
 import pytest
 
 from tests.adapters.conftest import BUCKET
-from tests.batch_fakes import InMemoryBatchObjects
 from tidegate.aws import clients
 from tidegate.aws.batch import S3BatchObjects, StepFunctionsBatches
 from tidegate.kernel.address import Address
 from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from tidegate.ports.batch import Attempt, BatchObjects
+from tidegate.testing.batch import InMemoryBatchObjects
 
 HERE = Address(BUCKET, "batch/")
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.adapters.conftest import TABLE
-from tests.batch_fakes import InMemoryBatchLedger
 from tidegate.aws.batch_ledger import DynamoBatchLedger
 from tidegate.aws.table import Table, put
 from tidegate.domain.batch.batch_ledger import Act, BatchEntry, Head, verify
 from tidegate.kernel.errors import LedgerBrokenError
 from tidegate.ports.batch import BatchLedger
+from tidegate.testing.batch import InMemoryBatchLedger
 
 START = BatchEntry(
     model="delay",

@@ -12,7 +12,6 @@ import boto3
 import pytest
 
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.fakes import FixedClock, InMemoryCaptures
 from tests.unit.control_api import spec_document
 from tests.unit.rollout.test_evidence import asked as served
 from tests.unit.rollout.test_evidence import feedback, lines, rollout, sure
@@ -30,6 +29,8 @@ from tidegate.domain.serving.capture import Capture, CapturePolicy
 from tidegate.kernel.errors import NotFoundError, RequestInvalidError
 from tidegate.kernel.ids import uuid7
 from tidegate.spec.model import ModelSpec
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.serving import InMemoryCaptures
 
 AT = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
 STREAM = "captures"

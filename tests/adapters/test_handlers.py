@@ -17,7 +17,6 @@ from functions.register import handler as register
 from functions.rollout import handler as rollout
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import AT, a_run, a_spec, promoted, requested
-from tests.tiny_onnx import linear_onnx
 from tests.unit.rollout.test_evidence import asked as captured
 from tests.unit.rollout.test_evidence import lines as recorded
 from tidegate import telemetry
@@ -35,6 +34,7 @@ from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
+from tidegate.testing.models import linear_onnx
 
 CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 MODEL = "flight-delay"

@@ -10,7 +10,6 @@ import pytest
 
 from tests.adapters.conftest import TABLE
 from tests.adapters.test_registry import AT, a_run, a_spec, at_once, promoted, registered, requested
-from tests.fakes import InMemoryArms
 from tidegate.aws.items import MAX_ITEM_BYTES, encode
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
@@ -34,6 +33,7 @@ from tidegate.domain.rollout.rollout import (
 )
 from tidegate.domain.training.contracts import rollout_plan
 from tidegate.kernel.errors import ConflictError
+from tidegate.testing.rollout import InMemoryArms
 
 MODEL = "flight-delay"
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:release:r"

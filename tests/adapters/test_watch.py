@@ -13,7 +13,6 @@ from functions.due import handler as due
 from functions.monitor import handler as monitor
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import a_spec, at_once, promoted, registered
-from tests.fakes import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
 from tests.unit.monitoring.test_monitor import FEATURES, World
 from tidegate import telemetry
 from tidegate.aws.clients import s3
@@ -26,6 +25,7 @@ from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, rec
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.messages import RunRef
 from tidegate.ports.monitoring import Sources
+from tidegate.testing.monitoring import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
 
 AT = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 LATER = AT + timedelta(days=1)

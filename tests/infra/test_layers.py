@@ -3,15 +3,19 @@
 import compileall
 import hashlib
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from aws_cdk import Stack
 
 from infra import layers
+from infra.app import new_app
+from infra.constructs import sources
+from infra.constructs.sources import Sources
+from infra.settings import DeploymentSettings
 from tests.infra.synthesized import Deployment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,12 +67,35 @@ def test_serving_cannot_load_a_pickled_estimator() -> None:
 
 @pytest.fixture(scope="module")
 def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The core layer as it is deployed, without the command line; compiled once for all who start on it."""
-    folder = tmp_path_factory.mktemp("layer") / "core"
-    left_out = shutil.ignore_patterns("cli", "__pycache__", "*.egg-info")
-    shutil.copytree(ROOT / "layers" / "core" / "python", folder, ignore=left_out)
-    assert compileall.compile_dir(folder, quiet=1)
-    return folder
+    """The core layer as it is deployed; compiled once for all who start on it."""
+    folder = tmp_path_factory.mktemp("assembly")
+    app = new_app(folder, {})
+    Sources(DeploymentSettings(), "local").core_layer(Stack(app, "Core"))
+    app.synth()
+    (asset,) = (each for each in folder.glob("asset.*") if each.is_dir())
+    assert compileall.compile_dir(asset, quiet=1)
+    return asset / "python"
+
+
+def test_the_core_layer_is_the_library_without_what_no_function_imports(core: Path) -> None:
+    library = ROOT / "layers" / "core" / "python"
+    deployed, developed = ({file.relative_to(root) for file in root.rglob("*.py")} for root in (core, library))
+    left_out = {file.parts[1] for file in developed - deployed}
+    assert left_out == {"cli", "testing"}
+    assert not {file for file in deployed if file.parts[1] in left_out}
+
+
+def test_the_version_of_the_code_is_that_of_what_is_deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "core" / "python" / "tidegate"
+    for folder in ("cli", "testing", "steps"):
+        (library / folder).mkdir(parents=True)
+    for name, value in {"ROOT": tmp_path, "CORE": tmp_path / "core", "FUNCTIONS": tmp_path / "functions"}.items():
+        monkeypatch.setattr(sources, name, value)
+    versions = [Sources(DeploymentSettings(), "local").code_version]
+    for folder in ("cli", "testing", "steps"):
+        (library / folder / "new.py").write_text("")
+        versions.append(Sources(DeploymentSettings(), "local").code_version)
+    assert versions[0] == versions[1] == versions[2] != versions[3]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

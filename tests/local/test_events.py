@@ -184,6 +184,10 @@ def at(text: str) -> float:
         ("cron(0 0 1 * ? *)", "2026-01-15T00:00:00", "2026-02-01T00:00:00"),
         ("cron(0 0 L * ? *)", "2026-02-01T00:00:00", "2026-02-28T00:00:00"),
         ("cron(0 12 ? * TUE#2 *)", "2026-01-01T00:00:00", "2026-01-13T12:00:00"),
+        ("cron(0 12 ? * 6L *)", "2026-01-01T00:00:00", "2026-01-30T12:00:00"),
+        ("cron(0 12 ? * L *)", "2026-01-01T00:00:00", "2026-01-03T12:00:00"),
+        ("cron(0 12 ? * 2/3 *)", "2026-01-03T13:00:00", "2026-01-05T12:00:00"),
+        ("cron(0 0 1 1 ? 2028)", "2026-01-15T00:00:00", "2028-01-01T00:00:00"),
         ("at(2026-03-01T10:00:00)", "2026-01-01T00:00:00", "2026-03-01T10:00:00"),
     ],
 )
@@ -201,7 +205,17 @@ def test_a_moment_that_has_passed_never_comes() -> None:
 
 
 @pytest.mark.parametrize(
-    "expression", ["every hour", "rate(0 minutes)", "rate(2 weeks)", "cron(0 0 * *)", "cron(99 0 * * ? *)"]
+    "expression",
+    [
+        "every hour",
+        "rate(0 minutes)",
+        "rate(2 weeks)",
+        "cron(0 0 * *)",
+        "cron(99 0 * * ? *)",
+        "cron(0 0 ? * 0 *)",
+        "cron(0 0 ? * 8 *)",
+        "cron(0 0 * * ? soon)",
+    ],
 )
 def test_an_expression_that_is_none_is_refused(expression: str) -> None:
     with pytest.raises(ScheduleError):

@@ -12,20 +12,6 @@ from urllib.parse import parse_qsl, urlsplit
 import yaml
 
 from functions.control import handler as control
-from tests.batch_fakes import InMemoryBatchLedger, InMemoryBatchObjects, InMemoryBatchRuns
-from tests.fakes import (
-    FixedClock,
-    InMemoryArtifacts,
-    InMemoryCaptures,
-    InMemoryCatalog,
-    InMemoryDatasetFiles,
-    InMemoryDispatcher,
-    InMemoryHealthRecords,
-    InMemoryHours,
-    InMemoryRegistry,
-    InMemoryVerdicts,
-    InMemoryWorkflow,
-)
 from tidegate.domain.data.dataset import ColumnProfile, ColumnType, DatasetStatus
 from tidegate.domain.registry.run import CandidateRun, RunError
 from tidegate.domain.registry.version import Version, VersionStatus
@@ -35,6 +21,12 @@ from tidegate.messages import RolloutTask, RunRef
 from tidegate.ml.scoring import load
 from tidegate.steps.rollout import rollout
 from tidegate.telemetry import Meter
+from tidegate.testing.batch import InMemoryBatchLedger, InMemoryBatchObjects, InMemoryBatchRuns
+from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
+from tidegate.testing.monitoring import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
+from tidegate.testing.platform import FixedClock, InMemoryDispatcher
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
+from tidegate.testing.serving import InMemoryCaptures
 
 ANA = "arn:aws:sts::123456789012:assumed-role/DataScientist/ana"
 COLUMNS = {

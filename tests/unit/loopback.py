@@ -22,11 +22,11 @@ from botocore.credentials import Credentials
 
 from functions.control import handler as control
 from functions.inference import handler as serving
-from tests.tiny_onnx import linear_onnx
 from tests.unit.control_api import ANA, Answer, Context, World, event, wired
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
+from tidegate.testing.models import linear_onnx
 
 ACCESS_KEY, SECRET = "AKIALOOPBACK", "loopback-secret"
 REGION = "eu-west-1"

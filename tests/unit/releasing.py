@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tests.fakes import FixedClock, InMemoryArtifacts, InMemoryCatalog, InMemoryDatasetFiles, InMemoryRegistry
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.messages import Plan, RegisterDataset, RunRef
@@ -15,6 +14,9 @@ from tidegate.ml.frames import PandasReader
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.data.catalog import catalog
 from tidegate.steps.data.prepare import prepare
+from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 ROWS = 600
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.batch_fakes import InMemoryBatchLedger, InMemoryBatchObjects, InMemoryBatchRuns
-from tests.fakes import FixedClock, InMemoryArtifacts
 from tests.unit.batch.test_rows import CONTRACT, Scorer, fallback_of
 from tidegate.domain.batch.batch_ledger import Act, BatchEntry, verify
 from tidegate.domain.registry.route import FallbackRef, Route, Served
@@ -21,6 +19,9 @@ from tidegate.ml import batches
 from tidegate.steps.batch import work
 from tidegate.steps.batch.batch import StartBatch, show_batch, start_batch
 from tidegate.steps.batch.work import Opened, finish, note, plan, score_part
+from tidegate.testing.batch import InMemoryBatchLedger, InMemoryBatchObjects, InMemoryBatchRuns
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryArtifacts
 
 PLACES = ("data/batch/", "other")
 INPUT, OUTPUT = "s3://data/batch/in/", "s3://data/batch/out/"

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from tests.fakes import FixedClock, InMemoryArtifacts, InMemoryRegistry
-from tests.tiny_onnx import linear_onnx
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.monitoring.quality import LossByScore
@@ -41,6 +39,9 @@ from tidegate.spec.model import ModelSpec
 from tidegate.steps.evaluation.evaluate import TIMED_ROWS, _parity, _spread, evaluate
 from tidegate.steps.evaluation.gate import gate
 from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
+from tidegate.testing.models import linear_onnx
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 PRICES = Prices(gb_second=0.00002, request=0.0000012, gb_month=0.0, memory_mb=1024)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tiny_onnx import linear_onnx
 from tests.unit import control_api
 from tests.unit.cli.test_commands import Cli, run, server  # noqa: F401  fixtures
 from tests.unit.control_api import Answer, World, report_document, spec_text
@@ -32,6 +31,7 @@ from tidegate.kernel.roles import CONTROL, Role, roles_for
 from tidegate.kernel.table import TARGET, Table
 from tidegate.messages import RunRef
 from tidegate.ml.scoring import load
+from tidegate.testing.models import linear_onnx
 
 MODEL = "flight-delay"
 ROWS = 40

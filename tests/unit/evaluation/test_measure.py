@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.tiny_onnx import linear_onnx
 from tests.unit.evaluation.test_evaluate import CONTRACT, EFFECTS, ROWS, World, flights, good_onnx, spec_of
 from tidegate.domain.serving.contract import Contract, PredictionInterval
 from tidegate.domain.serving.guard import fit
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
 from tidegate.ml.scoring import load
+from tidegate.testing.models import linear_onnx
 
 SECTIONS = {"calibration", "confusion", "curves", "threshold", "importance", "robustness", "dependence"}
 OTHERS = {"fallback", "rules", "scores", "reference"}

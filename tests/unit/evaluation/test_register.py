@@ -2,7 +2,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.fakes import FixedClock, InMemoryRegistry
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.route import FallbackRef
 from tidegate.domain.registry.run import Run, RunError, RunStatus
@@ -13,6 +12,8 @@ from tidegate.messages import Evaluated, Fitted, Registered, RegisterTask, RunRe
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.release import ReleaseRules
 from tidegate.steps.evaluation.register import register
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryRegistry
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 REF = RunRef(model="flight-delay", run_id="r-001")

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.fakes import InMemoryArtifacts
 from tests.unit.control_api import World, report_document
 from tests.unit.releasing import House, house_with, spec, trips
 from tidegate.domain.data.dataset import Exclusion
@@ -49,6 +48,7 @@ from tidegate.steps.evaluation.report import CONTENT_TYPE, report
 from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.training.select import select
 from tidegate.steps.training.train import train
+from tidegate.testing.registry import InMemoryArtifacts
 
 LOGISTIC = [{"estimator": "sklearn.linear_model.LogisticRegression"}]
 HOSTILE = "<img src=x onerror=alert(1)>$x^2$ & \"'"

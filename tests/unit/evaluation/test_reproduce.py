@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import InMemoryWorkflow
 from tests.unit.cli.test_commands import Cli, run, server, started  # noqa: F401  fixtures
 from tests.unit.control_api import World
 from tests.unit.loopback import Loopback
@@ -45,6 +44,7 @@ from tidegate.steps.evaluation.reproductions import StartReproduction, start_rep
 from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.training.select import select
 from tidegate.steps.training.train import train
+from tidegate.testing.registry import InMemoryWorkflow
 
 MODEL = "trip-delay"
 FREE = Prices(gb_second=0.0, request=0.0, gb_month=0.0, memory_mb=1024)

@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import helper
 
-from tests.tiny_onnx import linear_onnx
 from tidegate.domain.serving.contract import CONTRACT_KEY, Contract, FeatureContract
 from tidegate.kernel.errors import ArtifactRejectedError
 from tidegate.kernel.table import Table
 from tidegate.ml.scoring import load
+from tidegate.testing.models import linear_onnx
 
 DISTANCE = FeatureContract("distance", "numeric")
 CARRIER = FeatureContract("carrier", "categorical")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 
-from tests.tiny_onnx import linear_onnx
 from tests.unit.evaluation.test_evaluate import CONTRACT, EFFECTS, World, flights, good_onnx, spec_of
 from tidegate.domain.serving.contract import Contract
 from tidegate.kernel.errors import NotFoundError
 from tidegate.kernel.table import TARGET, Table
 from tidegate.ml.scoring import load
+from tidegate.testing.models import linear_onnx
 
 SLICED = {"resamples": 300, "margin": 0.02, "min_rows": 500, "slices": ["carrier", "hour", "region"]}
 

@@ -16,8 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.inference import handler as function
-from tests.fakes import FixedClock, InMemoryArtifacts, InMemoryRegistry
-from tests.tiny_onnx import linear_onnx
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.serving.baseline import fit_rule
 from tidegate.domain.serving.capture import Capture
@@ -28,6 +26,9 @@ from tidegate.kernel.errors import RequestInvalidError
 from tidegate.kernel.table import Table
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
+from tidegate.testing.models import linear_onnx
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 MODEL = "flight-delay"
 CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FixedClock, InMemoryHours, InMemoryRegistry
 from tests.unit.releasing import spec
 from tidegate.domain.serving.capture import hour_of
 from tidegate.messages import DueModels, DueTask
 from tidegate.steps.monitoring import due
+from tidegate.testing.monitoring import InMemoryHours
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryRegistry
 
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import FixedClock, InMemoryDispatcher, InMemoryHours
 from tests.unit.releasing import House, house_with, spec, trips
 from tidegate.domain.data.dataset import ColumnType, DatasetStatus, DatasetVersion, Exclusion
 from tidegate.domain.monitoring import labelled_dataset as domain
@@ -23,6 +22,8 @@ from tidegate.ml.frames import PandasReader, ParquetWriter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.data.catalog import read_version
 from tidegate.steps.monitoring.labelled_dataset import FIXED_PERIODS, labelled_dataset
+from tidegate.testing.monitoring import InMemoryHours
+from tidegate.testing.platform import FixedClock, InMemoryDispatcher
 
 END = datetime(2026, 3, 1, 8, tzinfo=UTC)  # after the last trip
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -8,14 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.fakes import (
-    FixedClock,
-    InMemoryArtifacts,
-    InMemoryHealthRecords,
-    InMemoryHours,
-    InMemoryRegistry,
-    InMemoryVerdicts,
-)
 from tests.unit.registry.test_release import a_version
 from tests.unit.releasing import spec
 from tidegate.domain.evaluation.evaluation import Estimate, metric_value
@@ -36,6 +28,9 @@ from tidegate.kernel.errors import ConflictError
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.steps.monitoring.monitor import Looked, monitor
+from tidegate.testing.monitoring import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 MODEL = "trip-delay"
@@ -477,6 +472,36 @@ def test_a_version_without_a_reference_says_what_to_do() -> None:
     record = house.look().record
     assert (record.health, record.version) == (Health.UNKNOWN, 1)
     assert record.reasons == ("version 1 has no reference; train again",)
+
+
+def test_what_newer_code_wrote_stops_the_monitoring_of_its_model_with_a_sentence() -> None:
+    house = House()
+    house.ask(600)
+    key = RunRef(model=MODEL, run_id="r-1").reference_key
+    kept = house.artifacts.objects[key]
+    house.artifacts.put(key, json.dumps(json.loads(kept) | {"schema": 2}).encode())
+    (reason,) = house.look().record.reasons
+    assert reason.startswith("version 1: the reference has schema 2, which newer code wrote")
+    assert reason.endswith("; deploy the newer code again, or train the model again")
+    house.artifacts.put(key, kept)
+    house.hours.capture([house.ask(1)[0] | {"id": "newer", "schema": 2}], key="newer")
+    record = house.look().record
+    assert record.health is Health.UNKNOWN
+    assert record.reasons == (
+        "the capture record has schema 2, which newer code wrote; this code reads up to 1; deploy the newer code again",
+    )
+
+
+def test_an_hour_that_newer_code_counted_is_counted_again() -> None:
+    house = House()
+    house.ask(600)
+    house.look()
+    kept = dict(house.hours.documents)
+    house.hours.documents |= {
+        name: json.dumps(json.loads(document) | {"schema": 4, "profile": "in words"}) for name, document in kept.items()
+    }
+    assert house.look().metrics["Rows"] == 600.0
+    assert house.hours.documents == kept
 
 
 # What is counted

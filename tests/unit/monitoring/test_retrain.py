@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import InMemoryHealthRecords, InMemoryWorkflow
 from tests.unit.releasing import House, house_with, spec, to_csv, trips
 from tidegate.domain.data.dataset import DatasetStatus
 from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Trigger
@@ -20,6 +19,8 @@ from tidegate.steps.monitoring import retrain
 from tidegate.steps.monitoring.labelled_dataset import FIXED_PERIODS
 from tidegate.steps.monitoring.retrain import find_wanted, start
 from tidegate.steps.registry.runs import StartRun, start_run
+from tidegate.testing.monitoring import InMemoryHealthRecords
+from tidegate.testing.registry import InMemoryWorkflow
 
 ACTOR = "arn:aws:states:eu-west-1:123456789012:execution:tidegate-dev-retrain:e-1"
 MODEL = "trip-delay"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import InMemoryRegistry
 from tests.unit.registry.test_release import a_version
 from tests.unit.releasing import spec
 from tests.unit.rollout.test_rollout import ASKED, BY_HAND, EVE, PLAN, SHOWN_BAD, SHOWN_FINE, House
@@ -31,6 +30,7 @@ from tidegate.domain.rollout import changes, rollout
 from tidegate.domain.rollout.rollout import Decision, Phase
 from tidegate.kernel.errors import NotFoundError, UnavailableError
 from tidegate.steps.notifications.announce import DETAILS, announce, detail
+from tidegate.testing.registry import InMemoryRegistry
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -25,6 +25,7 @@ from tidegate.domain.profiles.profile import (
 )
 from tidegate.domain.serving.capture import MASK
 from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.kernel.errors import NewerDocumentError
 from tidegate.kernel.table import Table
 
 CONTRACT = Contract(
@@ -262,9 +263,9 @@ def test_layout_and_profile_survive_json():
 
 
 @pytest.mark.parametrize("kind", [Layout, Profile])
-def test_another_schema_is_refused(kind):
+def test_a_newer_schema_is_refused(kind):
     document = (LAYOUT if kind is Layout else TRAINED).to_json() | {"schema": 9}
-    with pytest.raises(ValueError, match="schema 9"):
+    with pytest.raises(NewerDocumentError, match="schema 9"):
         kind.from_json(document)
 
 

@@ -4,7 +4,6 @@ from datetime import timedelta
 import pytest
 
 from functions.close_failed import handler as function
-from tests.fakes import FixedClock, InMemoryRegistry
 from tests.unit.evaluation.test_register import AT, REF, SPEC, a_registry, a_task, do, request
 from tidegate.domain.registry.run import RunStatus
 from tidegate.domain.registry.version import VersionStatus
@@ -12,6 +11,8 @@ from tidegate.domain.rollout.rollout import Phase
 from tidegate.kernel.errors import NotFoundError
 from tidegate.messages import ClosedRun, CloseFailedTask, RunRef
 from tidegate.steps.rollout.close_failed import close_failed, explain
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryRegistry
 
 
 def cause(message: str, kind: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from functions.rollout import handler as function
-from tests.fakes import FixedClock, InMemoryArms, InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
 from tests.unit.evaluation.test_register import AT, SPEC, a_task, do, request
 from tidegate import telemetry
 from tidegate.domain.registry.ledger import Cause, verify
@@ -21,6 +20,9 @@ from tidegate.kernel.errors import ConflictError, ForbiddenError, NotFoundError,
 from tidegate.messages import AskApproval, Moved, RolloutTask, RunRef
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.rollout.rollout import abandon, advance, ask
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
+from tidegate.testing.rollout import InMemoryArms
 
 MODEL = "flight-delay"
 AT_ONCE = {"steps": [], "watch_hours": 0}

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.feedback import handler as function
-from tests.fakes import FixedClock, InMemoryRegistry
 from tests.unit.cli.test_commands import Cli, run  # noqa: F401  a fixture
 from tests.unit.control_api import Context, spec_document
 from tests.unit.rollout.test_evidence import asked, lines, rollout, sure
@@ -27,6 +26,8 @@ from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, Un
 from tidegate.kernel.ids import uuid7
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.serving.feedback import KNOWN, Intake
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryRegistry
 
 NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
 TASKS = {"flight-delay": "binary", "airline": "multiclass", "arrival": "regression"}

@@ -19,8 +19,6 @@ import numpy as np
 import pytest
 
 from functions.inference import handler as function
-from tests.fakes import FixedClock, InMemoryArtifacts, InMemoryRegistry
-from tests.tiny_onnx import linear_onnx
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.serving.baseline import fit_rule
 from tidegate.domain.serving.capture import Capture, CapturePolicy, line, records
@@ -32,6 +30,9 @@ from tidegate.kernel.settings import InferenceSettings
 from tidegate.kernel.table import Table
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import MEMORY_PER_BYTE, REFUSED, SESSION_BYTES, STALE, Inference
+from tidegate.testing.models import linear_onnx
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 MODEL = "flight-delay"
 CONTRACT = Contract(
@@ -1309,6 +1310,7 @@ BUDGET = {  # what may be imported from here; each has to be worth its share of 
     "tidegate.formats.firehose",
     "tidegate.formats.http_api",
     "tidegate.kernel",
+    "tidegate.kernel.documents",
     "tidegate.kernel.errors",
     "tidegate.kernel.expressions",
     "tidegate.kernel.expressions.check",

@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.fakes import InMemoryDispatcher, InMemoryHours
 from tests.unit.releasing import house_with, spec, trips
 from tidegate.domain.data.dataset import ColumnType
 from tidegate.domain.monitoring.labelled_dataset import LeftOut
@@ -36,6 +35,8 @@ from tidegate.steps.evaluation.gate import lineage
 from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.monitoring.labelled_dataset import labelled_dataset
 from tidegate.steps.training.train import train
+from tidegate.testing.monitoring import InMemoryHours
+from tidegate.testing.platform import InMemoryDispatcher
 
 FEATURES: list[dict[str, Any]] = [
     {"name": "line", "kind": "categorical"},

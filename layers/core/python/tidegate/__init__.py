@@ -1,3 +1,3 @@
 """Tidegate: models reach users by evidence, and leave by themselves when they should not have."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from tidegate.aws.items import Item, decode
 from tidegate.domain.serving.capture import UNKNOWN, Capture, CapturePolicy, line, policy_of, records
 from tidegate.formats.firehose import Packed, batches, packed
+from tidegate.kernel.documents import DATASET, MODEL, SPEC
 from tidegate.kernel.errors import NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
@@ -192,16 +193,22 @@ class FirehoseCaptures:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
+    FORM: ClassVar = MODEL
+
     spec_digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Spec:
+    FORM: ClassVar = SPEC
+
     document: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Personal:
+    FORM: ClassVar = DATASET
+
     pii: tuple[str, ...] = ()
 
 

@@ -23,10 +23,10 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tidegate.aws.items import attribute, decode, encode
 from tidegate.aws.table import RefusedError, Table, Write, put, update
@@ -36,6 +36,7 @@ from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import RouteChange
+from tidegate.kernel.documents import SPEC, StoredForm
 from tidegate.kernel.errors import ConflictError, LedgerBrokenError, NotFoundError, UnavailableError
 from tidegate.ports.registry import ModelHeader
 
@@ -54,6 +55,8 @@ _REGISTER_ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True)
 class _StoredSpec:
+    FORM: ClassVar = SPEC
+
     digest: str
     document: str
     author: str
@@ -62,6 +65,8 @@ class _StoredSpec:
 
 @dataclass(frozen=True, slots=True)
 class _Token:
+    FORM: ClassVar = StoredForm("token of a run")
+
     run_id: str
 
 
@@ -283,9 +288,9 @@ class DynamoCatalog:
     def put_dataset(self, dataset: Dataset) -> None:
         """See ports.Catalog."""
         sets = {
-            name: attribute(Dataset, name, getattr(dataset, name))
-            for name in Dataset.__dataclass_fields__
-            if name != "latest"
+            each.name: attribute(Dataset, each.name, getattr(dataset, each.name))
+            for each in fields(Dataset)
+            if each.name != "latest"
         }
         self._table.write(update("DATASETS", dataset.name, sets))
 

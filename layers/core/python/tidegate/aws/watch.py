@@ -28,6 +28,7 @@ from tidegate.aws.items import decode, encode
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.table import RefusedError, Table, put
 from tidegate.domain.monitoring.health import HealthRecord
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.ports.monitoring import Sources
 
@@ -117,7 +118,7 @@ class S3Hours:
         latest: dict[str, tuple[datetime, Any]] = {}
         for lines in self._read(sources.feedback):
             for line in chain.from_iterable(map(bytes.splitlines, lines)):
-                record = orjson.loads(line)
+                record = FEEDBACK_RECORD.current(orjson.loads(line))
                 reported = datetime.fromisoformat(record["time"])
                 known = latest.get(record["id"])
                 if known is None or reported >= known[0]:

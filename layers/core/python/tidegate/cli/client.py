@@ -11,7 +11,6 @@ client may be used by several threads at once.
 
 import json
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -33,7 +32,14 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 from botocore.httpsession import get_cert_path
-from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError, SSLError
+from urllib3.exceptions import (
+    HTTPError,
+    LocationParseError,
+    MaxRetryError,
+    NewConnectionError,
+    ProtocolError,
+    SSLError,
+)
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from tidegate import __version__
@@ -51,8 +57,11 @@ from tidegate.kernel.errors import (
 from tidegate.kernel.roles import Role, roles_for
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     import boto3
     from botocore.credentials import Credentials
+    from urllib3.connectionpool import ConnectionPool
 
 SERVICE = "execute-api"
 ATTEMPTS = 4
@@ -164,22 +173,11 @@ class Client:
         return list(self._control("POST", _path("datasets", name, "uploads"), {"files": list(files)})["files"])
 
     def upload(self, plan: Mapping[str, Any], open_file: Callable[[], IO[bytes]], size: int) -> None:
-        """Send one file where `plan_uploads` said; `open_file` is called again for each attempt."""
+        """Send one file where `plan_uploads` said; `open_file` opens it."""
         headers = {**plan["headers"], "Content-Length": str(size)}
-
-        def send() -> urllib3.BaseHTTPResponse:
-            with open_file() as file:
-                return self._pool(plan["url"]).request(
-                    "PUT",
-                    plan["url"],
-                    body=file,
-                    headers=headers,
-                    retries=False,
-                    redirect=False,
-                    timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=UPLOAD_READ_SECONDS),
-                )
-
-        answer = self._repeat(send, "the bucket", _base(plan["url"]))
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=UPLOAD_READ_SECONDS)
+        with open_file() as file:
+            answer = self._ask("the bucket", "PUT", plan["url"], body=file, headers=headers, timeout=timeout)
         if answer.status not in {200, 204}:
             raise PlatformError(
                 f"{plan['name']} was not taken by the bucket: HTTP {answer.status} {_s3_code(answer.data)}".rstrip(),
@@ -527,17 +525,31 @@ class Client:
         elif body is not None:
             data, headers["Content-Type"] = _json(body), "application/json"
 
-        def send() -> urllib3.BaseHTTPResponse:
-            # Signed for each attempt: a signature is good for five minutes and credentials may have been renewed.
-            with aws_faults():
-                request = AWSRequest(method, url, headers=dict(headers), data=data)
-                SigV4Auth(self._credentials.get_frozen_credentials(), SERVICE, endpoint.region).add_auth(request)
-            return self._pool(url).request(
-                method, url, body=data, headers=dict(request.headers.items()), retries=False, redirect=False
-            )
-
-        answer = self._repeat(send, f"the {endpoint.name}", _base(url))
+        with aws_faults():
+            request = AWSRequest(method, url, headers=headers, data=data)
+            # All attempts together last less than the five minutes that a signature is good for.
+            SigV4Auth(self._credentials.get_frozen_credentials(), SERVICE, endpoint.region).add_auth(request)
+        answer = self._ask(f"the {endpoint.name}", method, url, body=data, headers=dict(request.headers.items()))
         return _decoded(answer, endpoint, roles_for(endpoint.routes, method, path))
+
+    def _ask(self, who: str, method: str, url: str, **request: Any) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._pool(url).request(method, url, retries=_RETRIES, redirect=False, **request)
+        except (HTTPError, LocationParseError) as error:
+            match error.reason if isinstance(error, MaxRetryError) else error:
+                case SSLError() as reason:
+                    why = f"TLS failed: {reason}"
+                case HTTPTimeoutError():
+                    why = "it did not answer in time"
+                case NewConnectionError() | ProtocolError():
+                    why = "it does not accept connections"
+                case reason:
+                    why = str(reason)
+            parts = urlsplit(url)
+            raise UnavailableError(
+                f"{who} at {parts.scheme}://{parts.netloc} cannot be reached: {why}",
+                next_step="check the network and the region; for a local cloud, that it is up (scripts/demo --serve)",
+            ) from error
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         return self._proxied if _proxy_of(url) else self._direct
@@ -551,30 +563,38 @@ class Client:
         proxy = getproxies()["https"]
         return urllib3.ProxyManager(proxy, maxsize=self._connections, timeout=_TIMEOUT, ca_certs=_ca_certs())
 
-    def _repeat(self, send: Callable[[], urllib3.BaseHTTPResponse], who: str, where: str) -> urllib3.BaseHTTPResponse:
-        """Send up to `ATTEMPTS` times while the connection is lost or the answer is 429 or 503."""
-        for attempt in range(1, ATTEMPTS + 1):
-            last = attempt == ATTEMPTS
-            try:
-                answer = send()
-            except (NewConnectionError, ProtocolError) as error:
-                if last:
-                    raise _unreachable(who, where, "it does not accept connections", error) from error
-                wait = _backoff(attempt)
-            except SSLError as error:
-                raise _unreachable(who, where, f"TLS failed: {error}", error) from error
-            except HTTPTimeoutError as error:
-                raise _unreachable(who, where, "it did not answer in time", error) from error
-            except (HTTPError, LocationParseError) as error:
-                raise _unreachable(who, where, str(error), error) from error
-            else:
-                if last or answer.status not in {429, 503}:
-                    return answer
-                wait = _wanted_pause(answer.headers.get("Retry-After")) or _backoff(attempt)
-            self._pause(min(wait, LONGEST_PAUSE_SECONDS))
-        raise AssertionError("the last attempt returns or raises")
+
+class _Retry(urllib3.Retry):
+    """Asks again while the connection fails or the answer is 429 or 503. A call that got no answer in time is not
+    repeated: whoever waited for half a minute is told."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: "ConnectionPool | None" = None,
+        _stacktrace: "TracebackType | None" = None,
+    ) -> Self:
+        if isinstance(error, HTTPTimeoutError):
+            raise error
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
+_RETRIES = _Retry(
+    total=ATTEMPTS - 1,
+    other=0,  # TLS
+    redirect=0,
+    allowed_methods=None,  # every call of Tidegate may be repeated
+    status_forcelist={429, 503},
+    raise_on_redirect=False,
+    raise_on_status=False,
+    backoff_factor=0.2,
+    backoff_jitter=0.2,
+    backoff_max=LONGEST_PAUSE_SECONDS,
+    retry_after_max=int(LONGEST_PAUSE_SECONDS),
+)
 _TIMEOUT = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
 
 
@@ -601,32 +621,11 @@ def _path(*parts: str, **query: str) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def _base(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 def _pauses(longest: float = 2.0) -> Iterator[float]:
     pause = 0.3
     while True:
         yield pause
         pause = min(pause * 1.15, longest)
-
-
-def _backoff(attempt: int) -> float:
-    return 0.2 * float(2**attempt) * (0.5 + random.random() / 2)  # noqa: S311  spread, not secrecy
-
-
-def _wanted_pause(header: str | None) -> float | None:
-    return float(header) if header and header.isascii() and header.isdigit() else None
-
-
-def _unreachable(who: str, where: str, why: str, error: Exception) -> UnavailableError:
-    del error
-    return UnavailableError(
-        f"{who} at {where} cannot be reached: {why}",
-        next_step="check the network and the region; for a local cloud, that it is up (scripts/demo --serve)",
-    )
 
 
 def _decoded(answer: urllib3.BaseHTTPResponse, endpoint: Endpoint, wanted: Sequence[Role]) -> dict[str, Any]:

@@ -81,25 +81,29 @@ class Row:
 
 
 @dataclass(slots=True)
-class _Canvas:
+class Canvas:
+    """A figure, and what became of it."""
+
     figure: Figure
     svg: str = ""
 
     def axes(self, *, across: str, up: str = "") -> Axes:
+        """One pair of axes that fills it."""
         return self.figure.add_subplot(xlabel=across, ylabel=up)
 
 
 @contextmanager
-def _canvas(words: Words, height: float = _HEIGHT) -> Iterator[_Canvas]:
+def canvas(words: Words, height: float = _HEIGHT, width: float = _WIDTH) -> Iterator[Canvas]:
+    """A figure to draw on, of this size in inches; its `svg` is there once the block has ended."""
     style = _STYLE | {"svg.hashsalt": words.title}
     with mpl.rc_context(style), warnings.catch_warnings():  # type: ignore[arg-type]
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        canvas = _Canvas(Figure(figsize=(_WIDTH, height), layout="constrained"))
-        yield canvas
+        drawn = Canvas(Figure(figsize=(width, height), layout="constrained"))
+        yield drawn
         out = io.BytesIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        FigureCanvasSVG(canvas.figure).print_svg(out, metadata=nothing)  # type: ignore[no-untyped-call]
-        canvas.svg = _embedded(out.getvalue().decode(), words)
+        FigureCanvasSVG(drawn.figure).print_svg(out, metadata=nothing)  # type: ignore[no-untyped-call]
+        drawn.svg = _embedded(out.getvalue().decode(), words)
 
 
 def _embedded(document: str, words: Words) -> str:
@@ -115,8 +119,8 @@ def _embedded(document: str, words: Words) -> str:
 
 def intervals(rows: Sequence[Row], words: Words, *, label: str, line: float | None = None) -> str:
     """Numbers with their intervals, one below the other; a dashed `line` at what they are compared with."""
-    with _canvas(words, 0.62 + 0.25 * max(2, len(rows))) as canvas:
-        axes = canvas.axes(across=label)
+    with canvas(words, 0.62 + 0.25 * max(2, len(rows))) as drawn:
+        axes = drawn.axes(across=label)
         for place, row in enumerate(rows):
             colour, marker = (BLUE, "o") if row.told else (GREY, "D")
             axes.plot([row.found.low, row.found.high], [place, place], color=colour, solid_capstyle="butt")
@@ -125,14 +129,14 @@ def intervals(rows: Sequence[Row], words: Words, *, label: str, line: float | No
             axes.axvline(line, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1)
         _named(axes, [row.name for row in rows])
         axes.xaxis.set_major_locator(_ticks())
-    return canvas.svg
+    return drawn.svg
 
 
 def rates(names: Sequence[str], series: Sequence[tuple[str, Sequence[float | None]]], words: Words) -> str:
     """Several rates of each group, one group below the other."""
     markers, colours = ("o", "s", "^"), (BLUE, GREEN, VERMILION)
-    with _canvas(words, 1.0 + 0.25 * max(2, len(names))) as canvas:
-        axes = canvas.axes(across="share of the rows")
+    with canvas(words, 1.0 + 0.25 * max(2, len(names))) as drawn:
+        axes = drawn.axes(across="share of the rows")
         for (name, values), marker, colour in zip(series, markers, colours, strict=False):
             known = [(value, place) for place, value in enumerate(values) if value is not None]
             across, up = [value for value, _ in known], [place for _, place in known]
@@ -141,29 +145,29 @@ def rates(names: Sequence[str], series: Sequence[tuple[str, Sequence[float | Non
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(_ticks())
         axes.xaxis.set_major_formatter(PercentFormatter(1))
-        canvas.figure.legend(loc="outside lower left", ncols=2, handletextpad=0.2, columnspacing=1)
-    return canvas.svg
+        drawn.figure.legend(loc="outside lower left", ncols=2, handletextpad=0.2, columnspacing=1)
+    return drawn.svg
 
 
 def curve(
     points: Sequence[Sequence[float]], words: Words, *, across: str, up: str, chance: Sequence[Sequence[float]]
 ) -> str:
     """A curve in the unit square, and dashed what a model without skill would have."""
-    with _canvas(words) as canvas:
-        axes = canvas.axes(across=across, up=up)
+    with canvas(words) as drawn:
+        axes = drawn.axes(across=across, up=up)
         axes.plot(*zip(*points, strict=True), color=BLUE, label="this version")
         axes.plot(*zip(*chance, strict=True), color=GREY, linestyle=(0, (4, 2)), linewidth=1.2, label="without skill")
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
         axes.legend(loc="best")
-    return canvas.svg
+    return drawn.svg
 
 
 def reliability(
     points: Sequence[tuple[float, Estimate]], words: Words, *, across: str = "mean score", up: str = "came true"
 ) -> str:
     """What came true against what was said, and dashed where the two are the same."""
-    with _canvas(words) as canvas:
-        axes = canvas.axes(across=across, up=up)
+    with canvas(words) as drawn:
+        axes = drawn.axes(across=across, up=up)
         most = min(1.0, 0.01 + 1.05 * max(max(at, found.high) for at, found in points))
         axes.plot([0, most], [0, most], color=GREY, linestyle=(0, (4, 2)), linewidth=1.2, label="perfectly calibrated")
         for at, found in points:
@@ -173,27 +177,27 @@ def reliability(
         )
         axes.set(xlim=(0, most), ylim=(0, most))
         axes.legend(loc="best")
-    return canvas.svg
+    return drawn.svg
 
 
 def histogram(edges: Sequence[float], counts: Sequence[int], words: Words, *, across: str) -> str:
     """Rows by size of a number; a dashed line at zero."""
-    with _canvas(words) as canvas:
-        axes = canvas.axes(across=across, up="rows")
+    with canvas(words) as drawn:
+        axes = drawn.axes(across=across, up="rows")
         axes.stairs(counts, edges, fill=True, color=BLUE, alpha=0.35)
         axes.stairs(counts, edges, color=BLUE, linewidth=1)
         if edges[0] < 0 < edges[-1]:
             axes.axvline(0, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    return canvas.svg
+    return drawn.svg
 
 
 def band(
     across: Sequence[float], found: Sequence[Estimate], words: Words, *, label: str, up: str, line: float | None = None
 ) -> str:
     """A number along another one, with its interval as a band."""
-    with _canvas(words) as canvas:
-        axes = canvas.axes(across=label, up=up)
+    with canvas(words) as drawn:
+        axes = drawn.axes(across=label, up=up)
         axes.fill_between(
             across, [each.low for each in found], [each.high for each in found], color=BLUE, alpha=0.2, lw=0
         )
@@ -201,18 +205,18 @@ def band(
         if line is not None:
             axes.axhline(line, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1)
         axes.xaxis.set_major_locator(_ticks())
-    return canvas.svg
+    return drawn.svg
 
 
 def worth(points: Sequence[Sequence[float]], chosen: float, words: Words, *, up: str) -> str:
     """What decisions are worth by threshold, and dashed the one that was chosen."""
-    with _canvas(words) as canvas:
-        axes = canvas.axes(across="threshold", up=up)
+    with canvas(words) as drawn:
+        axes = drawn.axes(across="threshold", up=up)
         axes.plot(*zip(*points, strict=True), color=BLUE)
         axes.axvline(chosen, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1, label=f"chosen: {chosen:.3g}")
         axes.set_xlim(0, 1)
         axes.legend(loc="best")
-    return canvas.svg
+    return drawn.svg
 
 
 def _ticks() -> MaxNLocator:

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 
 from tidegate.domain.batch.batch import Batch
 from tidegate.domain.registry import ledger
 from tidegate.domain.registry.ledger import GENESIS, Break
+from tidegate.kernel.documents import StoredForm
 
 
 class Act(StrEnum):
@@ -31,6 +33,8 @@ class BatchEntry:
     A start and a resumption have the number of their attempt; a completion has the rows, those of them with faults, and
     the SHA-256 of the output's `_SUCCESS.json`.
     """
+
+    FORM: ClassVar = StoredForm("batch ledger entry")
 
     model: str
     seq: int
@@ -59,6 +63,8 @@ class BatchEntry:
 @dataclass(frozen=True, slots=True)
 class Head:
     """Number and hash of the newest entry."""
+
+    FORM: ClassVar = StoredForm("head of the batch ledger")
 
     seq: int = 0
     hash: str = GENESIS

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
+
+from tidegate.kernel.documents import StoredForm
 
 
 class Trigger(StrEnum):
@@ -86,6 +88,8 @@ class HealthRecord:
     `attempts` are the latest trainings that the watch started, oldest first. `wanted` is the trigger of a training that
     is due; whoever dispatches it clears it by recording the attempt. `last_trained_at` counts every accepted version.
     """
+
+    FORM: ClassVar = StoredForm("health of a model")
 
     model: str
     revision: int

@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +35,10 @@ from msgspec.structs import astuple
 from tidegate.domain.monitoring.costs import FALLBACK, Usage
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.profile import Captures, ColumnLayout, Profile
+from tidegate.domain.serving.capture import CAPTURE_RECORD
 from tidegate.domain.serving.service_level import ServiceCounting, ServiceLevel
+from tidegate.kernel.documents import StoredForm
 
-SCHEMA = 3
 SAMPLE_ROWS = 2_000
 _BLOCK_BYTES = 1 << 18  # of JSON, parsed and counted at a time: as many rows as stay in the processor's cache
 _MERGED = 4
@@ -67,6 +68,16 @@ class Sample:
     targets: tuple[float, ...] = ()
 
 
+def _without_usage(hour: Record) -> Record:
+    """Schema 2 tells what answers used; of an hour of schema 1 nothing is known of that."""
+    return {**hour, "usage": {}}
+
+
+def _without_service(hour: Record) -> Record:
+    """Schema 3 tells the service level; of an hour of schema 2 nothing is known of that."""
+    return {**hour, "service": ServiceLevel().to_json()}
+
+
 @dataclass(frozen=True, slots=True)
 class Hour:
     """An hour of a version.
@@ -83,6 +94,8 @@ class Hour:
         service: of the requests that the version was to answer, as many as were captured.
     """
 
+    FORM: ClassVar = StoredForm("counted hour", upgrades=(_without_usage, _without_service), renew="delete it")
+
     sources: str
     predictions: int
     profile: Profile
@@ -95,7 +108,7 @@ class Hour:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; equal hours give equal documents."""
         return {
-            "schema": SCHEMA,
+            **self.FORM.mark(),
             "layout": self.profile.layout,
             "sources": self.sources,
             "predictions": self.predictions,
@@ -113,9 +126,8 @@ class Hour:
 
     @classmethod
     def from_json(cls, document: Record) -> Self:
-        """Read what `to_json` wrote; raises ValueError for another schema."""
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"the hour has schema {document['schema']}; this code reads {SCHEMA}")
+        """Read what `to_json` wrote; raises NewerDocumentError."""
+        document = cls.FORM.current(document)
         return cls(
             sources=document["sources"],
             predictions=document["predictions"],
@@ -429,7 +441,11 @@ class _Parser:
             gc=False,
         )
         self._record = defstruct(
-            "Record", [*((name, Any, None) for name in fields), ("inputs", self._inputs | None, None)], gc=False
+            "Record",
+            [*((name, Any, None) for name in fields), ("inputs", self._inputs | None, None)],
+            gc=False,
+            tag_field=CAPTURE_RECORD.field,
+            tag=CAPTURE_RECORD.schema,
         )
         self._decoder = Decoder(self._record)
         self._no_inputs = self._inputs()
@@ -444,13 +460,13 @@ class _Parser:
 
     def _records(self, block: bytes) -> list[Any]:
         if self._plain:
-            with suppress(DecodeError):  # a broken line, or a number beyond every float
+            with suppress(DecodeError):  # a broken line, one of another form, or a number beyond every float
                 return self._decoder.decode_lines(block)
         return [self._read(line) for line in block.split(b"\n") if line]
 
     def _read(self, line: bytes) -> Any:
         """What only the standard library reads, also when a feature's name has to be escaped."""
-        given = json.loads(line)
+        given = CAPTURE_RECORD.read(line)
         inputs = given.get("inputs") or {}
         return self._record(*map(given.get, self._fields), self._inputs(*map(inputs.get, self._features)))
 

@@ -7,7 +7,7 @@ What captures hide (`hidden`) is not profiled here either: of such a feature is 
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.profiles import profile as profiles
 from tidegate.domain.profiles.profile import Layout, Profile
 from tidegate.domain.serving.contract import Contract, Label
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.table import TARGET, Column, Table
 
-SCHEMA = 1
 BACKGROUND_ROWS = 200
 
 
@@ -38,6 +38,8 @@ class Reference:
         background: S3 key of some training rows (npz Table) of all other features, for explanations.
     """
 
+    FORM: ClassVar = StoredForm("reference", renew="train the model again")
+
     layout: Layout
     profile: Profile
     importances: Mapping[str, float]
@@ -56,7 +58,7 @@ class Reference:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
-            "schema": SCHEMA,
+            "schema": self.FORM.schema,
             "layout": self.layout.to_json(),
             "profile": self.profile.to_json(),
             "importances": dict(self.importances),
@@ -73,13 +75,13 @@ class Reference:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote; raises ValueError for another schema."""
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"the reference has schema {document['schema']}; this code reads {SCHEMA}")
+        """Read what `to_json` wrote; raises NewerDocumentError."""
+        document = cls.FORM.current(document)
         design, loss = document["design"], document["loss_by_score"]
+        layout, profile = Layout.from_json(document["layout"]), Profile.from_json(document["profile"])
         return cls(
-            layout=Layout.from_json(document["layout"]),
-            profile=Profile.from_json(document["profile"]),
+            layout=layout,
+            profile=replace(profile, layout=layout.digest),  # a layout of an older form had another one
             importances=dict(document["importances"]),
             metric=design["metric"],
             design=Estimate(design["value"], design["low"], design["high"]),

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
+from tidegate.kernel.documents import StoredForm
+
 GENESIS = ""
 ALL_BP = 10_000  # all requests, in basis points
 
@@ -25,6 +27,8 @@ class LedgerEntry:
     From this entry on `version` (None: the fallback) answers `weight_bp` basis points of the requests and
     `previous_version` the rest, if there is one. While `killed` the fallback answers all of them.
     """
+
+    FORM: ClassVar = StoredForm("ledger entry")
 
     model: str
     seq: int

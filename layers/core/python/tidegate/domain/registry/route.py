@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
+
+from tidegate.kernel.documents import StoredForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Route:
     answers everything. `ledger_head` is the hash of the newest ledger entry, so that a change can chain the next one to
     it.
     """
+
+    FORM: ClassVar = StoredForm("route")
 
     model: str
     revision: int

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 
 from tidegate.domain.registry.route import FallbackRef, Served
+from tidegate.kernel.documents import StoredForm
 
 
 class VersionStatus(StrEnum):
@@ -28,6 +30,8 @@ class VersionStatus(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Version:
     """A trained model that went through the gate, with all that is needed to serve it and to answer for it."""
+
+    FORM: ClassVar = StoredForm("version")
 
     model: str
     number: int

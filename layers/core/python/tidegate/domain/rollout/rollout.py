@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.route import CandidateRole, Route
@@ -22,6 +22,7 @@ from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import canary, changes
 from tidegate.domain.rollout.canary import Look, Metric, Outcome
 from tidegate.domain.rollout.changes import RouteChange
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import ConflictError, ForbiddenError
 
 MOST_LOOKS = 500  # of one phase: a longer phase is looked at less often
@@ -112,6 +113,8 @@ class Rollout:
     revisions under which the present phase served: captures name theirs, so evidence is theirs alone. `fetched` names
     what of the captures was counted already. `actor` is the execution's ARN.
     """
+
+    FORM: ClassVar = StoredForm("rollout")
 
     model: str
     run_id: str

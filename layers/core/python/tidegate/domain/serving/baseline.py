@@ -8,11 +8,12 @@ dictionary look-up, with the same numbers.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.expressions.compile import Expression, compile_expression
 from tidegate.kernel.table import Column, Table
 
@@ -28,6 +29,8 @@ class FittedRule:
     only the groups with enough rows; every other one, seen or not, gets `overall`. An `expression` gives the
     probability of the class at `positive`, cut to 0..1, or the value of a regression; where it has none, `overall`.
     """
+
+    FORM: ClassVar = StoredForm("baseline rule", renew="train the model again")
 
     kind: Kind
     overall: tuple[float, ...]
@@ -92,6 +95,7 @@ class FittedRule:
         groups = self.groups or {}
         listed = [[list(key), list(groups[key])] for key in sorted(groups, key=_order)]
         return {
+            **self.FORM.mark(),
             "kind": self.kind,
             "overall": list(self.overall),
             "by": list(self.by),
@@ -103,7 +107,8 @@ class FittedRule:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote; raises NewerDocumentError."""
+        document = cls.FORM.current(document)
         return cls(
             kind=document["kind"],
             overall=tuple(document["overall"]),

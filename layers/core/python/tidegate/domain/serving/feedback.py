@@ -13,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidegate.domain.serving.capture import hour_of
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import Fault, RequestInvalidError
 
-SCHEMA = 1
+FEEDBACK_RECORD = StoredForm("feedback record")
 MAX_ITEMS = 500  # in one report
 MAX_FAULTS = 50  # listed in one answer; all are counted
 MAX_TEXT = 1_024  # characters of an outcome
@@ -148,7 +149,7 @@ def _record(item: Any, shared: Any, tasks: Mapping[str, str], now: datetime) -> 
         return {}, faults
     prediction, at = values["id"]
     return {
-        "schema": SCHEMA,
+        "schema": FEEDBACK_RECORD.schema,
         "id": prediction,
         "model": model,
         "hour": hour_of(at),

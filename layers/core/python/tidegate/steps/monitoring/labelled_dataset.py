@@ -4,7 +4,6 @@ Each labelled dataset starts from the dataset's latest version, which people reg
 same captures and feedback make the same file and the same version, so gathering again changes nothing.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ from typing import Any
 
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
 from tidegate.domain.monitoring.labelled_dataset import LabelledRows, Recipe, obstacle
-from tidegate.domain.serving.capture import hour_of, policy_of
+from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of, policy_of
 from tidegate.domain.serving.contract import Contract
 from tidegate.domain.training.contracts import feature_contracts
 from tidegate.messages import LabelledDataset
@@ -108,4 +107,4 @@ def _take(lines: Iterable[bytes], outcomes: dict[str, Any], found: LabelledRows)
         if found.full:
             found.cut_short = True
             return
-        found.take(json.loads(line), outcomes.pop(named[1].decode()))
+        found.take(CAPTURE_RECORD.read(line), outcomes.pop(named[1].decode()))

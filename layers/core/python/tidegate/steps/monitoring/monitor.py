@@ -34,7 +34,7 @@ from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.serving.capture import HOUR, hour_of
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.domain.training.contracts import stated_targets
-from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.errors import NewerDocumentError, NotFoundError
 from tidegate.messages import RunRef
 from tidegate.ports.monitoring import HealthRecords, Hours, Sources, Verdicts
 from tidegate.ports.platform import Clock
@@ -179,7 +179,10 @@ class _Traffic:
         if isinstance(reference, str):
             return _Seen(Findings(version.number, judged=False, problem=reference), volume)
         listed = self._listed(version, since)
-        counted = self._counted(version, reference, listed)
+        try:
+            counted = self._counted(version, reference, listed)
+        except NewerDocumentError as error:
+            return _Seen(Findings(version.number, judged=False, problem=_sentence(error)), volume)
         volume = dict(volume) | {name: hour.predictions for name, hour in counted.items()}
         spans = sorted(self.spec.watch.windows_hours)
         maturity = _maturity(counted, self.at)
@@ -206,16 +209,21 @@ class _Traffic:
         return self.hours.sources(self.spec.name, hour_of(first), hour_of(self.at))
 
     def _counted(self, version: Version, reference: Reference, listed: Mapping[str, Sources]) -> dict[str, Hour]:
-        """Those hours; the ones that changed since they were counted are counted again."""
+        """Those hours; the ones that changed since they were counted, or were counted by other code, are counted again.
+
+        Raises:
+            NewerDocumentError: captures, feedback or an hour that cannot be counted again were written by newer code.
+        """
         model, number = self.spec.name, version.number
         known = self.hours.counted(model, number, tuple(listed))
         reach = hour_of(self.at - REACH)
         found: dict[str, Hour] = {}
         for name, sources in listed.items():
             document, mark = known.get(name), self._mark(sources)
-            if document and (document["schema"], document["layout"]) != (hours.SCHEMA, reference.layout.digest):
+            if document and document["layout"] != reference.layout.digest:
                 document = None
-            if document and (document["sources"] == mark or name < reach):
+            current = document is not None and Hour.FORM.is_current(document) and document["sources"] == mark
+            if document and (current or name < reach):
                 found[name] = Hour.from_json(document)
             elif name >= reach:
                 found[name] = self._count(sources, mark, number, reference)
@@ -312,8 +320,14 @@ def _reference(version: Version, artifacts: Artifacts) -> Reference | str:
         return Reference.from_json(json.loads(artifacts.get(key)))
     except NotFoundError:
         return f"version {version.number} has no reference; train again"
+    except NewerDocumentError as error:
+        return f"version {version.number}: {_sentence(error)}"
     except ValueError as error:
         return f"the reference of version {version.number} cannot be read ({error}); train again"
+
+
+def _sentence(error: NewerDocumentError) -> str:
+    return f"{error.message}; {error.next_step}"
 
 
 def _last(record: HealthRecord | None, verdicts: Verdicts) -> dict[str, Any]:

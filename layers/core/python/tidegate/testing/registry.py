@@ -1,47 +1,21 @@
-"""In-memory ports. They pass the same contract suite (tests/adapters) as the adapters on AWS, so tests may trust them.
-
-registry, catalog = InMemoryRegistry(), InMemoryCatalog()
-artifacts, clock = InMemoryArtifacts(), FixedClock()
-"""
+"""Models, runs, versions, what is served, and the files of each."""
 
 import hashlib
-import json
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Any
 
-from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
-from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
-from tidegate.domain.rollout.canary import Look
 from tidegate.domain.rollout.changes import RouteChange
-from tidegate.domain.rollout.rollout import Evidence, Rollout, Step, VersionNote
-from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, line, records
-from tidegate.kernel.errors import ArtifactRejectedError, ConflictError, NotFoundError
-from tidegate.ports.monitoring import Sources
+from tidegate.domain.rollout.rollout import Rollout, Step, VersionNote
+from tidegate.kernel.errors import ArtifactRejectedError, ConflictError
 from tidegate.ports.registry import ModelHeader
 from tidegate.spec.model import ModelSpec
-
-T = TypeVar("T")
-
-
-@dataclass
-class FixedClock:
-    """A clock that stands still until it is moved."""
-
-    at: datetime = datetime(2026, 1, 5, 12, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.at
-
-    def move(self, **delta: float) -> None:
-        """`clock.move(seconds=5)`."""
-        self.at += timedelta(**delta)
+from tidegate.testing.found import found
 
 
 class InMemoryRegistry:
@@ -83,17 +57,17 @@ class InMemoryRegistry:
             return True
 
     def model(self, name: str) -> ModelHeader:
-        return _found(self._headers.get(name), f"model {name}")
+        return found(self._headers.get(name), f"model {name}")
 
     def models(self, *, after: str = "", limit: int | None = None) -> list[ModelHeader]:
         return [self._headers[name] for name in sorted(self._headers) if name > after][:limit]
 
     def spec(self, model: str, digest: str | None = None) -> ModelSpec:
         wanted = digest or self.model(model).spec_digest
-        return _found(self._specs.get((model, wanted)), f"spec {wanted} of model {model}")
+        return found(self._specs.get((model, wanted)), f"spec {wanted} of model {model}")
 
     def author(self, model: str, digest: str) -> str:
-        return _found(self._authors.get((model, digest)), f"spec {digest} of model {model}")
+        return found(self._authors.get((model, digest)), f"spec {digest} of model {model}")
 
     # Runs
 
@@ -115,7 +89,7 @@ class InMemoryRegistry:
             return self.run(run.model, run.run_id)
 
     def run(self, model: str, run_id: str) -> Run:
-        run = _found(self._runs.get((model, run_id)), f"run {run_id} of model {model}")
+        run = found(self._runs.get((model, run_id)), f"run {run_id} of model {model}")
         candidates = self._candidates.get((model, run_id), {})
         return replace(run, candidates=tuple(candidates[index] for index in sorted(candidates)))
 
@@ -176,7 +150,7 @@ class InMemoryRegistry:
             return numbered
 
     def version(self, model: str, number: int) -> Version:
-        return _found(self._versions.get((model, number)), f"version {number} of model {model}")
+        return found(self._versions.get((model, number)), f"version {number} of model {model}")
 
     def versions(self, model: str) -> list[Version]:
         numbers = sorted((number for name, number in self._versions if name == model), reverse=True)
@@ -279,64 +253,6 @@ class InMemoryRegistry:
         return {number: replace(changed.get(number) or self._open(rollout.model, number), **facts)}
 
 
-class InMemoryCatalog:
-    """ports.Catalog."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._datasets: dict[str, Dataset] = {}
-        self._versions: dict[tuple[str, str], DatasetVersion] = {}
-        self._exclusions: dict[tuple[str, str], Exclusion] = {}
-
-    def put_dataset(self, dataset: Dataset) -> None:
-        with self._lock:
-            known = self._datasets.get(dataset.name)
-            self._datasets[dataset.name] = replace(dataset, latest=known.latest if known else None)
-
-    def dataset(self, name: str) -> Dataset:
-        return _found(self._datasets.get(name), f"dataset {name}")
-
-    def datasets(self, *, after: str = "", limit: int | None = None) -> list[Dataset]:
-        return [self._datasets[name] for name in sorted(self._datasets) if name > after][:limit]
-
-    def add_version(self, version: DatasetVersion) -> bool:
-        with self._lock:
-            known = self._versions.get((version.dataset, version.version))
-            if known and known.status is DatasetStatus.READY:
-                return False
-            self._versions[version.dataset, version.version] = version
-            return True
-
-    def finish_version(self, version: DatasetVersion) -> None:
-        with self._lock:
-            dataset = self.dataset(version.dataset)
-            known = self._versions.get((version.dataset, version.version))
-            if known and known.status is DatasetStatus.READY:
-                return
-            self._versions[version.dataset, version.version] = version
-            if version.status is DatasetStatus.READY and not version.base:
-                self._datasets[dataset.name] = replace(dataset, latest=version.version)
-
-    def version(self, dataset: str, version: str | None = None) -> DatasetVersion:
-        wanted = version or _found(self.dataset(dataset).latest, f"a ready version of dataset {dataset}")
-        return _found(self._versions.get((dataset, wanted)), f"version {wanted} of dataset {dataset}")
-
-    def versions(self, dataset: str) -> list[DatasetVersion]:
-        mine = [version for (name, _), version in self._versions.items() if name == dataset]
-        return sorted(mine, key=lambda version: (version.added_at, version.version), reverse=True)
-
-    def exclude(self, exclusion: Exclusion) -> None:
-        with self._lock:
-            self.dataset(exclusion.dataset)
-            known = self._exclusions.setdefault((exclusion.dataset, exclusion.exclusion_id), exclusion)
-            if known != exclusion:
-                raise ConflictError(f"exclusion {exclusion.exclusion_id} of {exclusion.dataset} exists already")
-
-    def exclusions(self, dataset: str) -> list[Exclusion]:
-        mine = [exclusion for (name, _), exclusion in self._exclusions.items() if name == dataset]
-        return sorted(mine, key=lambda exclusion: (exclusion.start, exclusion.exclusion_id))
-
-
 @dataclass
 class InMemoryArtifacts:
     """ports.Artifacts; `objects` is open for tests that tamper with one."""
@@ -350,41 +266,13 @@ class InMemoryArtifacts:
 
     def get(self, key: str) -> bytes:
         self.reads.append(key)
-        return _found(self.objects.get(key), f"object {key}")
+        return found(self.objects.get(key), f"object {key}")
 
     def get_verified(self, key: str, sha256: str) -> bytes:
         data = self.get(key)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ArtifactRejectedError(f"{key} does not have the SHA-256 the registry recorded")
         return data
-
-
-@dataclass
-class InMemoryDatasetFiles:
-    """ports.DatasetFiles; `objects` by key."""
-
-    objects: dict[str, bytes] = field(default_factory=dict)
-
-    def upload_url(self, dataset: str, sha256: str, size: int) -> str:
-        return f"memory://{self.key(dataset, sha256)}?size={size}"
-
-    def key(self, dataset: str, sha256: str) -> str:
-        return f"datasets/{dataset}/{sha256}"
-
-    def exists(self, key: str) -> bool:
-        return key in self.objects
-
-    def read(self, key: str) -> bytes:
-        return _found(self.objects.get(key), f"object {key}")
-
-    def put(self, dataset: str, data: bytes) -> str:
-        return self.upload(dataset, data)
-
-    def upload(self, dataset: str, data: bytes) -> str:
-        """What a caller does with the presigned URL; returns the SHA-256."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        self.objects[self.key(dataset, sha256)] = data
-        return sha256
 
 
 @dataclass
@@ -403,173 +291,3 @@ class InMemoryWorkflow:
 
     def resume(self, token: str) -> None:
         self.resumed.append(token)
-
-
-@dataclass
-class InMemoryArms:
-    """ports.ArmsReader; `served` holds captures as tests feed them: under which revision of the route, and what both
-    arms did."""
-
-    served: list[tuple[int, Look]] = field(default_factory=list)
-
-    def feed(self, revision: int, look: Look) -> None:
-        self.served.append((revision, look))
-
-    def since_last_look(self, rollout: Rollout) -> Evidence:
-        known = len(rollout.fetched.get("served", ()))
-        looks: dict[int, Look] = {}
-        for revision, look in self.served[known:]:
-            if revision in rollout.route_revisions:
-                looks[revision] = looks[revision] + look if revision in looks else look
-        return Evidence(tuple(looks.values()), {"served": tuple(map(str, range(len(self.served))))})
-
-
-@dataclass
-class InMemoryDispatcher:
-    """ports.Dispatcher; `on_register` lets a test do the work at once."""
-
-    dispatched: list[tuple[str, str]] = field(default_factory=list)
-    on_register: Callable[[str, str], None] | None = None
-
-    def register_dataset(self, dataset: str, version: str) -> None:
-        self.dispatched.append((dataset, version))
-        if self.on_register:
-            self.on_register(dataset, version)
-
-
-def _found(value: T | None, what: str) -> T:
-    if value is None:
-        raise NotFoundError(f"no {what}")
-    return value
-
-
-class InMemoryCaptures:
-    """ports.CaptureLog, CaptureReader and CaptureLookup: what was offered, and what becomes of it under a policy."""
-
-    def __init__(self, policy: CapturePolicy | None = None) -> None:
-        self.offered: list[Capture] = []
-        self._policy = policy or CapturePolicy()
-
-    def offer(self, capture: Capture) -> None:
-        self.offered.append(capture)
-
-    def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
-        found = {
-            record["id"]: record
-            for capture in self.offered
-            if capture.model == model
-            for record in records(capture, self._policy)
-            if record["hour"] == hour
-        }
-        return [found[each] for each in sorted(found, reverse=True)][:limit]
-
-    def find(
-        self, models: Sequence[str], prediction_id: str, *, at: datetime, reach: timedelta
-    ) -> dict[str, Any] | None:
-        first, last = hour_of(at - reach), hour_of(at + reach)
-        found = (
-            record
-            for capture in self.offered
-            if capture.model in models
-            for record in records(capture, self._policy)
-            if record["id"] == prediction_id and first <= record["hour"] <= last
-        )
-        return next(found, None)
-
-
-@dataclass
-class InMemoryHealthRecords:
-    """ports.HealthRecords; `saved` has every revision."""
-
-    saved: list[HealthRecord] = field(default_factory=list)
-
-    def record(self, model: str) -> HealthRecord | None:
-        return next((each for each in reversed(self.saved) if each.model == model), None)
-
-    def save(self, record: HealthRecord) -> None:
-        known = self.record(record.model)
-        if known == record:
-            return
-        if (known.revision if known else 0) != record.revision - 1:
-            raise ConflictError(f"the health of {record.model} was changed by somebody else")
-        self.saved.append(record)
-
-
-@dataclass
-class InMemoryVerdicts:
-    """ports.Verdicts; documents by key, as JSON keeps them."""
-
-    documents: dict[str, str] = field(default_factory=dict)
-
-    def write(self, model: str, hour: str, document: Mapping[str, Any]) -> str:
-        key = f"verdicts/model={model}/{hour}.json"
-        self.documents[key] = json.dumps(document, allow_nan=False)
-        return key
-
-    def read(self, key: str) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(_found(self.documents.get(key), f"object {key}"))
-        return document
-
-
-@dataclass
-class InMemoryHours:
-    """ports.Hours; what was captured and reported, by (model, hour) and object, and what was counted of it."""
-
-    captures: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
-    feedback: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
-    documents: dict[tuple[str, int, str], str] = field(default_factory=dict)
-    read: list[str] = field(default_factory=list)
-
-    def capture(self, records: Iterable[Mapping[str, Any]], *, key: str = "") -> None:
-        """An object of captures for each hour; `key` names it."""
-        self._add(self.captures, [dict(record) for record in records], key or f"captures-{len(self.captures)}")
-
-    def report(self, model: str, hour: str, records: Iterable[Mapping[str, Any]], *, key: str = "") -> None:
-        """An object of feedback on predictions of an hour."""
-        added = [dict(record) | {"model": model, "hour": hour} for record in records]
-        self._add(self.feedback, added, key or f"feedback-{sum(map(len, self.feedback.values()))}")
-
-    def asked(self, model: str, since: str) -> bool:
-        return any(name == model and hour >= since for name, hour in self.captures)
-
-    def sources(self, model: str, first: str, last: str) -> dict[str, Sources]:
-        hours = sorted(hour for name, hour in self.captures if name == model and first <= hour <= last)
-        return {
-            hour: Sources(
-                tuple(sorted(self.captures[model, hour])), tuple(sorted(self.feedback.get((model, hour), {})))
-            )
-            for hour in hours
-        }
-
-    def outcomes(self, sources: Sources) -> dict[str, Any]:
-        reported = self._objects(self.feedback)
-        records = [record for key in sources.feedback for record in reported[key]]
-        by_time = sorted(records, key=lambda record: datetime.fromisoformat(record["time"]))
-        return {record["id"]: record["outcome"] for record in by_time}
-
-    def lines(self, sources: Sources) -> Iterator[Iterable[bytes]]:
-        captured = self._objects(self.captures)
-        for key in sources.captures:
-            self.read.append(key)
-            yield [line(record) for record in captured[key]]
-
-    def counted(self, model: str, version: int, hours: Collection[str]) -> dict[str, dict[str, Any]]:
-        keys = {hour: (model, version, hour) for hour in hours}
-        return {hour: json.loads(self.documents[key]) for hour, key in keys.items() if key in self.documents}
-
-    def keep(self, model: str, version: int, hour: str, document: Mapping[str, Any]) -> None:
-        self.documents[model, version, hour] = json.dumps(document, allow_nan=False)
-
-    @staticmethod
-    def _add(
-        objects: dict[tuple[str, str], dict[str, list[dict[str, Any]]]], records: list[dict[str, Any]], key: str
-    ) -> None:
-        for record in records:
-            place = objects.setdefault((record["model"], record["hour"]), {})
-            place.setdefault(f"{record['model']}/{record['hour']}/{key}", []).append(record)
-
-    @staticmethod
-    def _objects(
-        objects: dict[tuple[str, str], dict[str, list[dict[str, Any]]]],
-    ) -> dict[str, list[dict[str, Any]]]:
-        return {key: records for named in objects.values() for key, records in named.items()}

@@ -1,0 +1,41 @@
+"""What is kept of each prediction."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
+
+
+class InMemoryCaptures:
+    """ports.CaptureLog, CaptureReader and CaptureLookup: what was offered, and what becomes of it under a policy."""
+
+    def __init__(self, policy: CapturePolicy | None = None) -> None:
+        self.offered: list[Capture] = []
+        self._policy = policy or CapturePolicy()
+
+    def offer(self, capture: Capture) -> None:
+        self.offered.append(capture)
+
+    def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
+        found = {
+            record["id"]: record
+            for capture in self.offered
+            if capture.model == model
+            for record in records(capture, self._policy)
+            if record["hour"] == hour
+        }
+        return [found[each] for each in sorted(found, reverse=True)][:limit]
+
+    def find(
+        self, models: Sequence[str], prediction_id: str, *, at: datetime, reach: timedelta
+    ) -> dict[str, Any] | None:
+        first, last = hour_of(at - reach), hour_of(at + reach)
+        found = (
+            record
+            for capture in self.offered
+            if capture.model in models
+            for record in records(capture, self._policy)
+            if record["id"] == prediction_id and first <= record["hour"] <= last
+        )
+        return next(found, None)

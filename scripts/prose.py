@@ -1,0 +1,106 @@
+"""Lints the English of the documentation: proselint's checks, the words of scripts/words.toml, and long sentences.
+
+Code and links are not read. Usage: python scripts/prose.py [FILE...]      (without a file: all pages)
+"""
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from proselint.checks import __register__ as standard
+from proselint.config import DEFAULT, Config
+from proselint.registry import CheckRegistry
+from proselint.registry.checks import Check, CheckFlags, CheckResult, Padding, types
+from proselint.registry.checks.engine import Fancy
+from proselint.tools import LintFile
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST_WORDS = 45  # of a sentence; beyond that a reader has lost its beginning
+# Checks of proselint that do not fit, each with its reason.
+OFF = {
+    "typography.symbols": "Markdown sources keep straight quotes and three dots",
+    "typography.diacritical_marks": "to resume is a verb here",
+}
+# Pages that keep old words.
+HISTORY = {"CHANGELOG.md": "says what was renamed from what"}
+CODE = re.compile(
+    r"^(?P<fence>```|~~~).*?^(?P=fence)|^(?:    |\t).*?$|`[^`]*`|(?<=\])\([^)]*\)|<[^>]+>|https?://\S+|^[|\-: ]+$",
+    re.MULTILINE | re.DOTALL,
+)
+SENTENCE_END = re.compile(r"[.!?:;|]\s+|[.!?:;|]$|\n\s*\n|\n(?=\s*(?:[-*]|\d+\.)\s)|^#.*$", re.MULTILINE)
+
+
+def pages() -> list[Path]:
+    """Everything that people read."""
+    found = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("examples/*/*.md"),
+        *ROOT.glob(".github/**/*.md"),
+    ]
+    return sorted(found)
+
+
+def blanked(text: str) -> str:
+    """`text` with everything that is not prose replaced by dots of the same length."""
+    return CODE.sub(lambda match: re.sub(r"[^\n]", "·", match[0]), text)
+
+
+def long_sentences(text: str, check: Check) -> Iterator[CheckResult]:
+    """Sentences of more than MOST_WORDS words."""
+    begin = 0
+    for end in [*(match.end() for match in SENTENCE_END.finditer(text)), len(text)]:
+        words = re.findall(r"[A-Za-z][\w'-]*", text[begin:end])
+        if len(words) > MOST_WORDS:
+            start = begin + len(text[begin:end]) - len(text[begin:end].lstrip())
+            message = f"A sentence of {len(words)} words; {MOST_WORDS} are enough."
+            yield CheckResult(span=(start, end), check_path=check.path, message=message, replacements=None)
+        begin = end
+
+
+@cache
+def register() -> None:
+    """Put our checks beside proselint's."""
+    registry = CheckRegistry()
+    registry.register_many(standard)
+    for section, words in tomllib.loads((ROOT / "scripts/words.toml").read_text("utf-8")).items():
+        registry.register(
+            Check(
+                check_type=types.PreferredForms(
+                    items={pattern.replace(" ", r"\s+"): advice for pattern, advice in words.items()},
+                    padding=Padding.WORDS_IN_TEXT,
+                ),
+                engine=Fancy(),
+                path=f"tidegate.{section}",
+                message="Say: {}; not '{}'.",
+                flags=CheckFlags(allow_quotes=True),
+            )
+        )
+    registry.register(Check(check_type=long_sentences, path="tidegate.length", flags=CheckFlags(allow_quotes=True)))
+
+
+def findings(name: str, text: str) -> Iterator[str]:
+    """What there is to say of a page, a line each: where, what, and which check says so."""
+    register()
+    # The first key that fits decides, so the narrow ones come first.
+    off = [*OFF, *(["tidegate.decided"] if name in HISTORY else [])]
+    checks = {**dict.fromkeys(off, False), "tidegate": True, **DEFAULT["checks"]}
+    for result in LintFile(name, blanked(text)).lint(Config(max_errors=1000, checks=checks)):
+        line, column = result.pos
+        said = " ".join(result.check_result.message.split())
+        yield f"{name}:{line}:{column} {said} [{result.check_result.check_path}]"
+
+
+def main() -> int:
+    """Print every finding; whether there are any is the exit code."""
+    paths = [Path(name).resolve() for name in sys.argv[1:]] or pages()
+    found = [line for path in paths for line in findings(str(path.relative_to(ROOT)), path.read_text("utf-8"))]
+    print(*found, sep="\n", end="\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
