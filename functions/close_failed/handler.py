@@ -5,14 +5,11 @@ timed out as a whole, failed in CloseFailed itself. Both may come for one run; t
 """
 
 import json
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from tidegate.aws.clock import SystemClock
-from tidegate.aws.registry import DynamoRegistry
-from tidegate.aws.rollouts import DynamoRollouts
+from tidegate import wiring
 from tidegate.kernel.settings import RegistrySettings
 from tidegate.messages import CloseFailedTask, RunRef
 from tidegate.steps.rollout.close_failed import ABORTED, TIMED_OUT, close_failed
@@ -21,13 +18,7 @@ from tidegate.telemetry import logger
 STATUS_CHANGE = "Step Functions Execution Status Change"
 
 
-@cache
-def wire() -> tuple[DynamoRegistry, DynamoRollouts]:
-    """Adapters on AWS, made at the first invocation and kept."""
-    table = RegistrySettings.from_env().registry_table
-    return DynamoRegistry(table), DynamoRollouts(table)
-
-
+@logger("close_failed").inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """CloseFailedTask or an EventBridge event in, ClosedRun out."""
     task = (
@@ -35,15 +26,15 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         if event.get("detail-type") == STATUS_CHANGE
         else CloseFailedTask.parse(event)
     )
-    registry, rollouts = wire()
+    at = wiring.of(RegistrySettings)
     closed = close_failed(
         task,
-        models=registry,
-        runs=registry,
-        versions=registry,
-        routes=registry,
-        rollouts=rollouts,
-        clock=SystemClock(),
+        models=at.registry,
+        runs=at.registry,
+        versions=at.registry,
+        routes=at.registry,
+        rollouts=at.rollouts,
+        clock=at.clock,
     )
     logger("close_failed").info("closed", extra={"run": task.run.to_json(), "closed": closed.to_json()})
     return closed.to_json()

@@ -1,14 +1,11 @@
 """Lambda `slices_and_groups`: looks at slices of the holdout, and at groups of people, where one number for all hides a
 fault."""
 
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from tidegate.aws.clock import SystemClock
-from tidegate.aws.objects import S3Artifacts
-from tidegate.aws.registry import DynamoRegistry
+from tidegate import wiring
 from tidegate.kernel.settings import StepSettings
 from tidegate.messages import SlicesAndGroupsTask
 from tidegate.ml.fairness import FairlearnGroups
@@ -17,26 +14,20 @@ from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.telemetry import logger
 
 
-@cache
-def wire() -> tuple[DynamoRegistry, S3Artifacts]:
-    """Adapters on AWS, made at the first invocation and kept."""
-    settings = StepSettings.from_env()
-    return DynamoRegistry(settings.registry_table), S3Artifacts(settings.artifacts_bucket)
-
-
+@logger("slices_and_groups").inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """SlicesAndGroupsTask in, SlicesAndGroups out."""
     task = SlicesAndGroupsTask.parse(event)
-    registry, artifacts = wire()
+    at = wiring.of(StepSettings)
     measured = slices_and_groups(
         task,
-        models=registry,
-        runs=registry,
-        versions=registry,
-        artifacts=artifacts,
+        models=at.registry,
+        runs=at.registry,
+        versions=at.registry,
+        artifacts=at.artifacts,
         search=tree_leaves,
         groups=FairlearnGroups(),
-        clock=SystemClock(),
+        clock=at.clock,
     )
     logger("slices_and_groups").info(
         "measured", extra={"run": task.run.to_json(), "slices_and_groups": measured.to_json()}

@@ -7,7 +7,6 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -18,9 +17,10 @@ from botocore.stub import Stubber
 from functions.announce import handler as announce
 from tests.adapters.conftest import TABLE
 from tests.adapters.test_registry import AT, a_run, a_spec
+from tests.context import CONTEXT
 from tests.unit.notifications.test_announcement import ENTRY
 from tests.unit.rollout.test_rollout import ASKED, House
-from tidegate import telemetry
+from tidegate import telemetry, wiring
 from tidegate.aws import clients
 from tidegate.aws.announcements import EventBridgeEvents, change_of
 from tidegate.aws.items import PACK_BYTES, encode
@@ -30,7 +30,6 @@ from tidegate.domain.notifications.announcement import Change
 from tidegate.domain.registry.run import RunError
 from tidegate.kernel.errors import UnavailableError
 
-CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 MODEL = "flight-delay"
 KILL = replace(ENTRY, model=MODEL, action="kill", version=None)
 Read = Callable[[], list[dict[str, Any]]]
@@ -66,7 +65,8 @@ def _queue(name: str) -> str:
 
 
 def _cold() -> None:
-    for kept in (announce.wire, clients.sns, clients.eventbridge, telemetry.logger):
+    wiring.forget()
+    for kept in (clients.sns, clients.eventbridge, telemetry.logger):
         kept.cache_clear()
 
 

@@ -17,9 +17,10 @@ from functions.register import handler as register
 from functions.rollout import handler as rollout
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import AT, a_run, a_spec, promoted, requested
+from tests.context import CONTEXT
 from tests.unit.rollout.test_evidence import asked as captured
 from tests.unit.rollout.test_evidence import lines as recorded
-from tidegate import telemetry
+from tidegate import telemetry, wiring
 from tidegate.aws.captures import PREFIX
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.extension import AfterResponse
@@ -36,7 +37,6 @@ from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.testing.models import linear_onnx
 
-CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 MODEL = "flight-delay"
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:release"
 EVE = "arn:aws:iam::123456789012:user/eve"
@@ -69,8 +69,8 @@ def deployed(over_http: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dynam
 
 
 def _cold() -> None:
-    for function in (inference, register, rollout, close_failed):
-        function.wire.cache_clear()
+    wiring.forget()
+    inference.wire.cache_clear()
     telemetry.logger.cache_clear()
 
 

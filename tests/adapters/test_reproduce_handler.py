@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,13 +10,14 @@ import pytest
 from functions.reproduce import handler as reproduce
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import AT, a_run, a_spec, a_version, requested
+from tests.context import CONTEXT
+from tidegate import wiring
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.domain.registry.run import CandidateRun, RunStatus
 from tidegate.messages import Fitted, RunRef
 from tidegate.steps.evaluation.gate import lineage
 
-CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 MODEL = "flight-delay"
 ESTIMATE = {"value": 0.7512345678901234, "low": 0.74, "high": 0.1 + 0.2}
 EVALUATION = {"rows": 100, "metrics": {"roc_auc": ESTIMATE, "log_loss": None}, "baseline": ESTIMATE}
@@ -30,11 +30,11 @@ def registry(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegis
     """A model, and the function with nothing wired yet."""
     monkeypatch.setenv("TIDEGATE_REGISTRY_TABLE", TABLE)
     monkeypatch.setenv("TIDEGATE_ARTIFACTS_BUCKET", BUCKET)
-    reproduce.wire.cache_clear()
+    wiring.forget()
     registry = DynamoRegistry(TABLE)
     registry.apply(a_spec(), author="ann", at=AT)
     yield registry
-    reproduce.wire.cache_clear()
+    wiring.forget()
 
 
 def trained(registry: DynamoRegistry, run_id: str, code: str, **facts: Any) -> RunRef:

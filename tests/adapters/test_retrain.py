@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -25,10 +24,11 @@ from infra.machines import retraining_machine
 from infra.machines.release_machine import Step
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_catalog import DATASET, READY
+from tests.context import CONTEXT
 from tests.unit.monitoring.test_labelled_dataset import record
 from tests.unit.monitoring.test_retrain import record as health_record
 from tests.unit.releasing import spec, to_csv, trips
-from tidegate import telemetry
+from tidegate import telemetry, wiring
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.watch import DynamoHealthRecords
@@ -41,7 +41,6 @@ from tidegate.steps.data.catalog import catalog as register
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ACCOUNT = "123456789012"
-CONTEXT = SimpleNamespace()
 ROWS = {"trip-delay": 40, "trip-other": 50}  # labelled captures of each model
 
 
@@ -111,8 +110,7 @@ def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
 
 
 def _cold() -> None:
-    retrain.wire.cache_clear()
-    catalog_handler.wire.cache_clear()
+    wiring.forget()
     telemetry.logger.cache_clear()
 
 

@@ -13,8 +13,9 @@ from functions.due import handler as due
 from functions.monitor import handler as monitor
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import a_spec, at_once, promoted, registered
+from tests.context import CONTEXT
 from tests.unit.monitoring.test_monitor import FEATURES, World
-from tidegate import telemetry
+from tidegate import telemetry, wiring
 from tidegate.aws.clients import s3
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
@@ -277,8 +278,7 @@ def served(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegistr
 
 
 def _cold() -> None:
-    for function in (monitor, due):
-        function.wire.cache_clear()
+    wiring.forget()
     telemetry.logger.cache_clear()
 
 
@@ -316,9 +316,9 @@ def test_a_drifting_model_is_found_counted_and_recorded(
     reference = json.dumps(World().reference().to_json()).encode()
     S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
     asked(1_000, wind=26)
-    found = due.handler({"after": "", "now": LATER.isoformat()}, None)
+    found = due.handler({"after": "", "now": LATER.isoformat()}, CONTEXT)
     assert found == {"batches": [{"models": [MODEL]}], "after": ""}
-    answer = monitor.handler({"models": [MODEL], "now": LATER.isoformat()}, None)
+    answer = monitor.handler({"models": [MODEL], "now": LATER.isoformat()}, CONTEXT)
     assert answer == {"outcome": "monitored", "failed": []}
     record = DynamoHealthRecords(TABLE).record(MODEL)
     assert record is not None
@@ -343,7 +343,7 @@ def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
     reference = json.dumps(World().reference().to_json()).encode()
     S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
     asked(1_000, wind=26)
-    monitor.handler({"models": [MODEL], "now": LATER.isoformat()}, None)
+    monitor.handler({"models": [MODEL], "now": LATER.isoformat()}, CONTEXT)
     printed = capsys.readouterr().out
     assert of_model(printed)["Drifted"] == [1.0]
     assert parts_of(printed) == {(), ("business_unit",)}
@@ -352,7 +352,7 @@ def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
 def test_a_model_that_cannot_be_looked_at_is_named_and_the_others_are_looked_at(
     served: DynamoRegistry, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = monitor.handler({"models": ["no-such", MODEL], "now": LATER.isoformat()}, None)
+    answer = monitor.handler({"models": ["no-such", MODEL], "now": LATER.isoformat()}, CONTEXT)
     assert answer == {"outcome": "failed", "failed": ["no-such"]}
     record = DynamoHealthRecords(TABLE).record(MODEL)
     assert record is not None

@@ -1,10 +1,13 @@
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from functions.close_failed import handler as function
+from tests.context import CONTEXT
 from tests.unit.evaluation.test_register import AT, REF, SPEC, a_registry, a_task, do, request
+from tidegate import wiring
 from tidegate.domain.registry.run import RunStatus
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.rollout import Phase
@@ -147,6 +150,11 @@ def test_a_run_nobody_knows_is_not_found():
         closed_in(a_registry(), task)
 
 
+def _wired(monkeypatch, registry):
+    parts = SimpleNamespace(registry=registry, rollouts=registry, clock=FixedClock())
+    monkeypatch.setattr(wiring, "of", lambda _: parts)
+
+
 @pytest.mark.parametrize(
     ("status", "told", "name"),
     [
@@ -158,20 +166,20 @@ def test_a_run_nobody_knows_is_not_found():
 )
 def test_an_execution_that_ended_badly_closes_its_run(monkeypatch, status, told, name):
     registry = a_registry()
-    monkeypatch.setattr(function, "wire", lambda: (registry, registry))
+    _wired(monkeypatch, registry)
     event = {
         "source": "aws.states",
         "detail-type": "Step Functions Execution Status Change",
         "detail": {"name": REF.run_id, "status": status, "input": json.dumps(REF.to_json())} | told,
     }
-    answer = function.handler(event, None)
+    answer = function.handler(event, CONTEXT)
     assert (answer["status"], answer["error"]) == ("failed", name)
     assert registry.run(REF.model, REF.run_id).status is RunStatus.FAILED
-    assert function.handler(event, None) == answer
+    assert function.handler(event, CONTEXT) == answer
 
 
 def test_the_state_machines_own_catch_closes_its_run(monkeypatch):
     registry = a_registry()
-    monkeypatch.setattr(function, "wire", lambda: (registry, registry))
+    _wired(monkeypatch, registry)
     task = {"run": REF.to_json(), "error": "States.Timeout", "cause": ""}
-    assert function.handler(task, None)["error"] == "States.Timeout"
+    assert function.handler(task, CONTEXT)["error"] == "States.Timeout"

@@ -3,13 +3,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from functions.rollout import handler as function
+from tests.context import CONTEXT
 from tests.unit.evaluation.test_register import AT, SPEC, a_task, do, request
-from tidegate import telemetry
+from tidegate import telemetry, wiring
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout import rollout
@@ -606,15 +608,22 @@ def test_who_abandons_loses_a_race_once():
 
 def test_the_function_takes_a_step_or_asks_and_never_logs_the_token(monkeypatch, capsys):
     house = Releases()
-    ports = function.Ports(house.registry, house.registry, house.artifacts, house.arms, house.workflow, house.clock)
-    monkeypatch.setattr(function, "wire", lambda: ports)
+    parts = SimpleNamespace(
+        registry=house.registry,
+        rollouts=house.registry,
+        artifacts=house.artifacts,
+        arms=house.arms,
+        workflow=house.workflow,
+        clock=house.clock,
+    )
+    monkeypatch.setattr(wiring, "of", lambda _: parts)
     monkeypatch.delitem(logging.root.manager.loggerDict, "rollout", raising=False)  # it writes where it first wrote
     telemetry.logger.cache_clear()
     task = house.registered(**APPROVAL)
     event = task.model_dump(mode="json") | {"now": "2026-01-05T12:00:00.000Z"}
-    moved = function.handler(event, None)
+    moved = function.handler(event, CONTEXT)
     assert (moved["next"], moved["wait_seconds"]) == ("approval", 7_200)
-    assert function.handler({"run": task.run.to_json(), "token": "s3cret"}, None) == {}
+    assert function.handler({"run": task.run.to_json(), "token": "s3cret"}, CONTEXT) == {}
     assert house.known(task).approval.token == "s3cret"
     logged = capsys.readouterr().out
     assert '"moved"' in logged

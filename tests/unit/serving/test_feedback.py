@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.unit.cli.test_commands import Cli, run  # noqa: F401  a fixture
 from tests.unit.control_api import Context, spec_document
 from tests.unit.rollout.test_evidence import asked, lines, rollout, sure
 from tests.unit.rollout.test_evidence import feedback as label
+from tidegate import wiring
 from tidegate.cli import exits
 from tidegate.cli.client import Client
 from tidegate.cli.commands import feedback as command
@@ -24,6 +26,7 @@ from tidegate.domain.rollout.evidence import CAPTURED_WITHIN, Labels, Tally
 from tidegate.domain.serving.feedback import MAX_FAULTS, MAX_ITEMS, Report, class_name, parse_report, records
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.kernel.ids import uuid7
+from tidegate.kernel.settings import FeedbackSettings
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.serving.feedback import KNOWN, Intake
 from tidegate.testing.platform import FixedClock
@@ -257,7 +260,9 @@ class House:
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> House:
     made = House()
-    monkeypatch.setattr(function, "wire", lambda: function.Wired(made.intake, made.meter, 10_000))  # type: ignore[arg-type]
+    settings = FeedbackSettings("table", "stream", "test", max_body_bytes="10000")
+    parts = SimpleNamespace(intake=made.intake, meter=made.meter, settings=settings)
+    monkeypatch.setattr(wiring, "of", lambda _: parts)
     return made
 
 

@@ -7,7 +7,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import ClassVar, Self
 
 _PREFIX = "TIDEGATE_"
 
@@ -114,6 +114,7 @@ class InferenceSettings(Settings):
 class ControlSettings(Settings):
     """functions/control: the API people and pipelines use."""
 
+    service: ClassVar[str] = "control"  # its metrics and logs are by this name
     registry_table: str
     data_bucket: str
     artifacts_bucket: str
@@ -134,6 +135,7 @@ class ControlSettings(Settings):
 class AnnounceSettings(Settings):
     """functions/announce: tells people and other systems what changed in the registry."""
 
+    service: ClassVar[str] = "announce"  # its metrics and logs are by this name
     registry_table: str
     releases_topic: str
     stage: str
@@ -151,6 +153,7 @@ class DueSettings(Settings):
 class MonitorSettings(Settings):
     """functions/monitor: counts what models were asked, judges it and records how they stand."""
 
+    service: ClassVar[str] = "monitor"  # its metrics and logs are by this name
     registry_table: str
     artifacts_bucket: str
     captures_bucket: str
@@ -165,6 +168,7 @@ class MonitorSettings(Settings):
 class FeedbackSettings(Settings):
     """functions/feedback: keeps what became of predictions."""
 
+    service: ClassVar[str] = "feedback"  # its metrics and logs are by this name
     registry_table: str
     feedback_stream: str
     stage: str
