@@ -20,7 +20,7 @@ import pytest
 
 from functions.inference import handler as function
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
-from tidegate.domain.serving.baseline import fit_rule
+from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import Capture, CapturePolicy, line, records
 from tidegate.domain.serving.contract import Contract, FeatureContract, OutputRule
 from tidegate.domain.serving.fallback import Fallback
@@ -170,7 +170,7 @@ class House:
 
     def falls_back(self, rate: float = 0.25) -> None:
         """A run was registered: its fallback stands by."""
-        rule = fit_rule("constant", value=rate, table=Table({}), target=np.zeros(0), classes=(False, True))
+        rule = FittedRule("constant", (1 - rate, rate))
         key = f"runs/{MODEL}/r-0/fallback.json"
         sha256 = self.artifacts.put(key, Fallback(CONTRACT, rule).to_bytes())
         self.change(fallback=FallbackRef(key, sha256, "r-0"))

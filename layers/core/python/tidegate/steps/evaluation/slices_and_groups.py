@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import CANDIDATE, Arm, Resampling, metric_value
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, MIN_CLUSTERS, Arm, Resampling
 from tidegate.domain.evaluation.fairness import (
     FALSE_POSITIVE_RATE,
     MIN_GROUP_ROWS,
@@ -18,7 +18,6 @@ from tidegate.domain.evaluation.fairness import (
     TRUE_POSITIVE_RATE,
     Decisions,
 )
-from tidegate.domain.evaluation.gate import MIN_CLUSTERS
 from tidegate.domain.evaluation.slices import (
     CHAMPION,
     LEAST_ROWS,
@@ -38,13 +37,13 @@ from tidegate.domain.evaluation.slices import (
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.serving.contract import SCORES_OUTPUT
 from tidegate.kernel.errors import DataCheckError
+from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.table import CLUSTER, TARGET, Column, Table
 from tidegate.messages import RunRef, SlicesAndGroups, SlicesAndGroupsTask
 from tidegate.ports.evaluation import GroupMetrics, SliceSearch
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Runs, Versions
 from tidegate.spec.features import FeatureKind
-from tidegate.spec.gate import Metric
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
 from tidegate.steps.evaluation.evaluate import CHAMPION_SCORES
@@ -79,7 +78,7 @@ def slices_and_groups(
     holdout = Table.from_npz(artifacts.get(ref.holdout_key))
     reference = _reference(artifacts, ref)
     judged = Judged(
-        metric=spec.metric.value,
+        metric=spec.metric.text,
         target=holdout[TARGET],
         arms=_arms(ref, spec, reference, versions, artifacts),
         resampling=Resampling(
@@ -141,12 +140,13 @@ def _reference(artifacts: Artifacts, ref: RunRef) -> Reference:
 def _arms(
     ref: RunRef, spec: ModelSpec, reference: Reference, versions: Versions, artifacts: Artifacts
 ) -> dict[str, Arm]:
-    """What `evaluate` kept of both models' scores. Only accuracy needs the champion's own threshold."""
+    """What `evaluate` kept of both models' scores. The champion's own threshold is read where the
+    metric looks at decisions."""
     kept = Table.from_npz(artifacts.get(ref.holdout_scores_key))
     arms = {CANDIDATE: Arm(kept[SCORES_OUTPUT], reference.threshold)}
     if CHAMPION_SCORES in kept:
         threshold = reference.threshold
-        if spec.metric is Metric.ACCURACY and spec.task is Task.BINARY:
+        if spec.metric.decides and spec.task is Task.BINARY:
             number = json.loads(artifacts.get(ref.evaluation_key))["champion"]["version"]
             champion = RunRef(model=ref.model, run_id=versions.version(ref.model, number).run_id)
             threshold = _reference(artifacts, champion).threshold
@@ -200,8 +200,7 @@ class _CompareGroups:
     def _metric(self, rows: Column) -> float | None:
         arm, positive = self.judged.arms[CANDIDATE], self.judged.positive
         try:
-            return metric_value(
-                self.judged.metric,
+            return find(self.judged.metric).value(
                 self.judged.target[rows],
                 arm.scores[rows],
                 positive=positive,

@@ -35,6 +35,8 @@ from tidegate.domain.serving.capture import HOUR, hour_of
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.domain.training.contracts import stated_targets
 from tidegate.kernel.errors import NewerDocumentError, NotFoundError
+from tidegate.kernel.metrics.metric import FromProbabilities
+from tidegate.kernel.metrics.registry import find
 from tidegate.messages import RunRef
 from tidegate.ports.monitoring import HealthRecords, Hours, Sources, Verdicts
 from tidegate.ports.platform import Clock
@@ -402,7 +404,7 @@ def _live(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Qu
 
 
 def _expected(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Quality | None:
-    """Without labels; None for a regression whose metric cannot be expected."""
+    """Without labels; None for a metric that cannot be expected."""
     _, scores = hours.merged([hour.answers for hour in chosen], SAMPLED_ROWS)
     given: dict[str, Any] = {
         "margin": rules.quality_margin,
@@ -413,6 +415,8 @@ def _expected(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -
         if reference.loss_by_score is None:
             return None
         return reference.loss_by_score.expected(scores.reshape(-1), reference.design, **given)
+    if not isinstance(find(reference.metric).unlabelled, FromProbabilities):
+        return None
     given |= {"positive": reference.positive, "threshold": reference.threshold}
     return quality.expected_quality(reference.metric, scores, reference.design, **given)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tidegate.domain.data.splits import training_rows
-from tidegate.domain.evaluation.evaluation import metric_value
 from tidegate.domain.registry.run import CandidateRun
 from tidegate.domain.serving import guard
 from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, PredictionInterval
@@ -80,8 +79,7 @@ def train(
             )
         started = stopwatch()
         scores = fitter.validation_scores(spec, contract, candidate, fit, validation)
-        value = metric_value(
-            spec.metric.value,
+        value = spec.metric.value(
             validation[TARGET],
             scores,
             positive=contract.positive,
@@ -92,7 +90,7 @@ def train(
         problem = f"candidate {task.candidate.index}: {error.message}"
         raise TrainingFailedError(problem, next_step=error.next_step) from error
     result = CandidateResult(
-        index=task.candidate.index, metric=spec.metric.value, value=value, fit_seconds=seconds, rows=len(fit)
+        index=task.candidate.index, metric=spec.metric.text, value=value, fit_seconds=seconds, rows=len(fit)
     )
     runs.note_candidate(ref.model, ref.run_id, _record(task.candidate, result))
     return result
