@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tests.adapters.conftest import TABLE
-from tests.adapters.test_registry import AT, a_run, a_spec, at_once, promoted, registered, requested
+from tests.builders.registry import AT, a_run, promoted, registered, requested
+from tests.builders.specs import a_spec
+from tests.builders.threads import at_once
 from tidegate.aws.items import MAX_ITEM_BYTES, encode
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts

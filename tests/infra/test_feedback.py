@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from infra.stacks import serving
+from tests.builders.feedback import item, kept
 from tests.infra.synthesized import Deployment, Resource
-from tests.unit.serving.test_feedback import item, kept
 from tidegate.kernel import roles
 from tidegate.kernel.roles import Role
 from tidegate.kernel.settings import FeedbackSettings

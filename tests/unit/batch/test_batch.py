@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.builders.batch import CONTRACT, Scorer, fallback_of
 from tests.documents.forms import hold
-from tests.unit.batch.test_rows import CONTRACT, Scorer, fallback_of
 from tidegate.domain.batch.batch import TOTALS, Batch, record_of
 from tidegate.domain.batch.batch_ledger import Act, BatchEntry, verify
 from tidegate.domain.registry.route import FallbackRef, Route, Served

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.releasing import House, to_csv, trips
+from tests.builders.release import House
+from tests.builders.tables import to_csv, trips
 from tidegate.domain.data.dataset import ColumnType, DatasetStatus
 from tidegate.kernel.errors import NotFoundError, UnavailableError
 from tidegate.messages import RegisterDataset

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.control_api import World, report_document
-from tests.unit.releasing import House, house_with, spec, trips
+from tests.builders.control_api import World
+from tests.builders.release import House, house_with
+from tests.builders.reports import report_document
+from tests.builders.specs import spec
+from tests.builders.tables import trips
 from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.confusion import confusion

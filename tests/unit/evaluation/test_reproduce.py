@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from tests.builders.command_line import Cli, started
+from tests.builders.control_api import World
+from tests.builders.loopback import Loopback
+from tests.builders.release import House, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import to_csv, trips
 from tests.documents.forms import hold
-from tests.unit.cli.test_commands import Cli, run, server, started  # noqa: F401  fixtures
-from tests.unit.control_api import World
-from tests.unit.loopback import Loopback
-from tests.unit.releasing import House, house_with, spec, to_csv, trips
 from tidegate.cli import exits
 from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, EXAMINATION, PLAN, REPORT, REPRODUCTION
@@ -327,7 +329,7 @@ def test_what_is_no_version_cannot_be_made_again(number: str) -> None:
     assert world.call("POST", f"/models/flight-delay/versions/{number}/reproduction").status == 404
 
 
-def test_the_same_version_is_told_in_two_lines_and_by_exit_code_0(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_the_same_version_is_told_in_two_lines_and_by_exit_code_0(run: Cli, server: Loopback) -> None:
     begun(server.world)
     started(server, lambda run_id: finished(server.world, run_id))
     assert run("reproduce", "flight-delay", "1", "--wait") == exits.OK
@@ -338,7 +340,7 @@ def test_the_same_version_is_told_in_two_lines_and_by_exit_code_0(run: Cli, serv
     assert "reproduced" in run.err
 
 
-def test_what_differs_is_told_in_full_and_by_exit_code_1(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_what_differs_is_told_in_full_and_by_exit_code_1(run: Cli, server: Loopback) -> None:
     begun(server.world)
     started(server, lambda run_id: finished(server.world, run_id, equal=False, recorded=False))
     assert run("reproduce", "flight-delay", "1", "--wait") == exits.FAILED
@@ -349,14 +351,14 @@ def test_what_differs_is_told_in_full_and_by_exit_code_1(run: Cli, server: Loopb
     assert run.document["reproduction"]["equal"] is False
 
 
-def test_a_run_that_fails_says_why(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_a_run_that_fails_says_why(run: Cli, server: Loopback) -> None:
     begun(server.world)
     started(server, server.world.run_fails)
     assert run("reproduce", "flight-delay", "1", "--wait") == exits.FAILED
     assert "DataCheckError: column late has one value only" in run.out
 
 
-def test_without_waiting_it_says_how_to_follow(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_without_waiting_it_says_how_to_follow(run: Cli, server: Loopback) -> None:
     begun(server.world)
     assert run("reproduce", "flight-delay", "1", "--token", "audit") == exits.OK
     assert "is requested" in run.out

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.releasing import spec
+from tests.builders.specs import spec
 from tidegate.domain.serving.capture import hour_of
 from tidegate.messages import DueModels, DueTask
 from tidegate.steps.monitoring import due

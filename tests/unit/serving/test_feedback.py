@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.feedback import handler as function
+from tests.builders.captures import asked, lines, rollout, sure
+from tests.builders.captures import feedback as label
+from tests.builders.command_line import Cli
+from tests.builders.control_api import Context
+from tests.builders.feedback import NOW, TASKS, item, kept, prediction
+from tests.builders.specs import spec_document
 from tests.documents.forms import hold
-from tests.unit.cli.test_commands import Cli, run  # noqa: F401  a fixture
-from tests.unit.control_api import Context, spec_document
-from tests.unit.rollout.test_evidence import asked, lines, rollout, sure
-from tests.unit.rollout.test_evidence import feedback as label
 from tidegate import wiring
 from tidegate.cli import exits
 from tidegate.cli.client import Client
@@ -40,22 +42,6 @@ from tidegate.spec.model import ModelSpec
 from tidegate.steps.serving.feedback import KNOWN, Intake
 from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryRegistry
-
-NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
-TASKS = {"flight-delay": "binary", "airline": "multiclass", "arrival": "regression"}
-
-
-def prediction(minutes: float = -60, of: int = 0) -> str:
-    """The id of a prediction made so long after now."""
-    return uuid7(NOW + timedelta(minutes=minutes), bytes([of] * 8))
-
-
-def item(outcome: Any = True, **more: Any) -> dict[str, Any]:
-    return {"id": prediction(), "outcome": outcome} | more
-
-
-def kept(*items: Any, model: Any = "flight-delay") -> list[dict[str, Any]]:
-    return records(Report(items, model), TASKS, NOW)
 
 
 def refused(*items: Any, model: Any = "flight-delay", listed: bool = True) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.unit.releasing import House, spec
+from tests.builders.release import House
+from tests.builders.specs import spec
 from tidegate.kernel.errors import TrainingFailedError
 from tidegate.messages import CandidateRef, CandidateResult, Selection, SelectTask
 from tidegate.steps.training.select import select

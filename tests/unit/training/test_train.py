@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.releasing import House, house_with, spec, trips
+from tests.builders.release import House, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import trips
 from tidegate.domain.registry.run import RunError
 from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract
 from tidegate.domain.serving.fallback import Fallback

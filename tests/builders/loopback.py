@@ -22,7 +22,8 @@ from botocore.credentials import Credentials
 
 from functions.control import handler as control
 from functions.inference import handler as serving
-from tests.unit.control_api import ANA, Answer, Context, World, event, wired
+from tests.builders.control_api import Answer, Context, World, event, wired
+from tests.builders.reports import ANA
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
