@@ -1,0 +1,33 @@
+"""The health of models, and that somebody has seen to one."""
+
+from http import HTTPStatus
+
+from tidegate.control.call import Answer, At, Call, reads
+from tidegate.steps.monitoring import health
+
+
+def list_health(call: Call, at: At) -> Answer:
+    answer = health.list_standings(
+        call.query.get("after"),
+        models=at.registry,
+        routes=at.registry,
+        rollouts=at.rollouts,
+        standings=at.standings,
+        clock=at.clock,
+    )
+    return HTTPStatus.OK, answer
+
+
+def show_health(call: Call, at: At) -> Answer:
+    answer = health.show_standing(
+        call.path["model"], models=at.registry, routes=at.registry, standings=at.standings, verdicts=at.verdicts
+    )
+    return HTTPStatus.OK, answer
+
+
+@reads(health.Acknowledge)
+def acknowledge(call: Call, at: At, request: health.Acknowledge) -> Answer:
+    answer = health.acknowledge(
+        call.path["model"], request, actor=call.actor, models=at.registry, standings=at.standings, clock=at.clock
+    )
+    return HTTPStatus.OK, answer
