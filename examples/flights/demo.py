@@ -46,6 +46,7 @@ from infra.local.cloud import LocalCloud
 from tidegate.cli.client import Client
 from tidegate.domain.monitoring.findings import FLOOD
 
+STARTER = "examples/diabetes/diabetes.yaml"
 FLIGHTS = WORK / "flights.parquet"
 UNSEEN = "its spec limits month to 1 to 5; the gate's rows are flights of May, its users ask about June"
 REQUESTS = 1_000
@@ -455,9 +456,20 @@ def _interval(numbers: dict[str, Any] | None, middle: str) -> str:
     return f"{numbers[middle]:.3f} [{numbers['low']:.3f}, {numbers['high']:.3f}]"
 
 
-def print_further(out: Console, serving: bool) -> None:
-    """What to type next."""
-    out.print("\n[bold]Look further[/bold]" + ("" if serving else " (with `scripts/demo --serve` running)"))
+def print_next(out: Console) -> None:
+    """Three things to do once the demo is over; each works when pasted."""
+    out.print("\n[bold]Next[/bold]")
+    for command, why in (
+        ("scripts/demo --serve", "the same, left running: ask the model, look at its dashboards and its records"),
+        (f".venv/bin/tidegate model check {STARTER}", "a short spec to begin your own from, checked without a cloud"),
+        ("scripts/bench serving --quick", "what a prediction takes beside its model alone, in two minutes"),
+    ):
+        out.print(f"  {command}\n    {why}", highlight=False, soft_wrap=True)
+
+
+def print_further(out: Console) -> None:
+    """What to type while the cloud is up."""
+    out.print("\n[bold]Look further[/bold]")
     for words in (
         f"report {MODEL} 2",
         f"rollout {MODEL}",
@@ -519,7 +531,10 @@ def main() -> int:
     try:
         summary = run(story, clouds)
         print_summary(out, summary)
-        print_further(out, wishes.serve)
+        if wishes.serve:
+            print_further(out)
+        else:
+            print_next(out)
         if wishes.json:
             print(json.dumps(summary), flush=True)
         if wishes.serve:

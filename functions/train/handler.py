@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate import wiring
 from tidegate.kernel.settings import StepSettings
 from tidegate.messages import TrainTask
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.steps.training.train import train
 from tidegate.telemetry import logger
 
@@ -18,7 +18,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     task = TrainTask.parse(event)
     at = wiring.of(StepSettings)
     trained = train(
-        task, models=at.registry, runs=at.registry, artifacts=at.artifacts, fitter=SklearnFitter(), clock=at.clock
+        task, models=at.registry, runs=at.registry, artifacts=at.artifacts, fitter=OnnxFitter(), clock=at.clock
     )
     facts = {"run": task.run.to_json(), "candidate": task.candidate.to_json(), "purpose": task.purpose}
     logger("train").info("trained", extra={**facts, "trained": trained.to_json()})

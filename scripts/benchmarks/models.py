@@ -31,7 +31,7 @@ from infra.settings import DeploymentSettings
 from tidegate.domain.serving import guard
 from tidegate.domain.serving.contract import CONTRACT_KEY, Contract, FeatureContract
 from tidegate.kernel.table import TARGET, Table
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 
 SUMMARY = "a thousand small models in one function: memory, hits, misses, many asking for one"
@@ -224,7 +224,7 @@ def _trained(kind: _Kind, *, rows: int) -> bytes:
     (candidate,) = spec.candidates
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a network that has not converged is as large as one that has
-        return SklearnFitter().export(spec, replace(contract, guard=learned), candidate, table, []).onnx
+        return OnnxFitter().export(spec, replace(contract, guard=learned), candidate, table, []).onnx
 
 
 def _instance(kind: _Kind) -> dict[str, Any]:

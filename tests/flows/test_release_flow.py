@@ -16,7 +16,7 @@ from tidegate.domain.serving.contract import Contract
 from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError, RequestInvalidError
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.training import Candidate
 
@@ -87,7 +87,7 @@ def sklearn_scores(house: House, run: dict[str, Any], spec: ModelSpec, rows: pd.
     columns |= {
         feature.name: rows[feature.name].astype(str).to_numpy(dtype=np.str_) for feature in contract.categorical
     }
-    exported = SklearnFitter().export(spec, contract, candidate, training, [Table(columns)])
+    exported = OnnxFitter().export(spec, contract, candidate, training, [Table(columns)])
     return exported.reference_scores[0][:, contract.positive]
 
 

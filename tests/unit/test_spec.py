@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from tidegate.domain.rollout.canary import Metric as CanaryMetric
 from tidegate.kernel.errors import SpecInvalidError
+from tidegate.spec.estimators.registry import ESTIMATORS, estimators_of
 from tidegate.spec.gate import METRICS_OF
 from tidegate.spec.model import ModelSpec, json_schema
 from tidegate.spec.part import Task
 from tidegate.spec.release import Compared
-from tidegate.spec.training import ESTIMATORS_OF
 
 VALID: dict[str, Any] = {
     "name": "flight-delay",
@@ -170,10 +170,27 @@ def test_the_json_schema_names_every_field() -> None:
     assert schema["$schema"].startswith("https://json-schema.org/")
 
 
-def test_each_task_has_metrics_and_estimators_under_sklearn() -> None:
+def test_each_task_has_metrics_and_estimators() -> None:
     for task in Task:
         assert METRICS_OF[task]
-        assert all(name.startswith("sklearn.") for name in ESTIMATORS_OF[task])
+        assert estimators_of(task)
+
+
+def test_the_schema_lists_every_estimator_with_a_sentence() -> None:
+    choice = json_schema()["$defs"]["Candidate"]["properties"]["estimator"]
+    assert choice["enum"] == list(ESTIMATORS)
+    assert choice["enumDescriptions"] == [each.words for each in ESTIMATORS.values()]
+
+
+def test_parameters_that_the_estimator_lacks_are_faults_of_a_new_spec_and_stored_ones_are_still_read() -> None:
+    tree = {"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_dept": 3}, "grid": {"deep": [1]}}
+    document = spec_with(candidates=[tree])
+    faults = faults_of(document)
+    assert set(faults) == {"candidates[0].parameters.max_dept", "candidates[0].grid.deep"}
+    assert "DecisionTreeClassifier has no such parameter" in faults["candidates[0].parameters.max_dept"]
+    assert "max_depth" in faults["candidates[0].grid.deep"]
+    assert set(faults_of(document | {"owner": ""})) == {*faults, "owner"}
+    assert ModelSpec.model_validate_json(json.dumps(document, default=str)).candidates[0].parameters == {"max_dept": 3}
 
 
 RULE = {"name": "in-range", "require": "0 <= score <= 1"}

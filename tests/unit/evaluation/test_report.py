@@ -33,7 +33,7 @@ from tidegate.messages import (
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.plots import conduct, numbers, pictures, quality
 from tidegate.plots.blocks import Matrix, Table
 from tidegate.plots.page import draw
@@ -86,7 +86,7 @@ def release(house: House, wanted: ModelSpec, run_id: str = "run-1") -> ReportTas
     kept = known | {"models": house.registry, "artifacts": house.artifacts}
     ref = house.request(wanted, run_id)
     plan = house.prepare(ref)
-    fit = kept | {"fitter": SklearnFitter()}
+    fit = kept | {"fitter": OnnxFitter()}
     results = [train(TrainTask(run=ref, candidate=each, purpose="validate"), **fit) for each in plan.candidates]
     chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=results), **known).candidate
     fitted = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)

@@ -35,7 +35,7 @@ from tidegate.messages import (
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.steps.evaluation.evaluate import evaluate
 from tidegate.steps.evaluation.gate import gate
 from tidegate.steps.evaluation.register import register
@@ -51,7 +51,7 @@ FREE = Prices(gb_second=0.0, request=0.0, gb_month=0.0, memory_mb=1024)
 SPEC = spec(gate={"resample_by": "row", "resamples": 200, "min_rows": 50, "margin": 0.2})
 
 
-class NewerFitter(SklearnFitter):
+class NewerFitter(OnnxFitter):
     """The same estimators out of packages that say they are others."""
 
     def environment(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class NewerFitter(SklearnFitter):
 
 
 def made(
-    house: House, ref: RunRef, fitter: SklearnFitter, between: Callable[[], None] = lambda: None
+    house: House, ref: RunRef, fitter: OnnxFitter, between: Callable[[], None] = lambda: None
 ) -> tuple[Fitted, Evaluated]:
     """All steps from `prepare` to `evaluate`, for real."""
     known: dict[str, Any] = {"runs": house.registry, "clock": house.clock}
@@ -83,7 +83,7 @@ def released(house: House, *, known_environment: bool = True) -> RunRef:
     ref = house.request(SPEC)
     registry, artifacts = house.registry, house.artifacts
     kept: dict[str, Any] = {"models": registry, "runs": registry, "artifacts": artifacts, "clock": house.clock}
-    fitted, evaluated = made(house, ref, SklearnFitter())
+    fitted, evaluated = made(house, ref, OnnxFitter())
     task = ExamineTask(run=ref, fitted=fitted)
     examine(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
     if not known_environment:
@@ -111,11 +111,11 @@ def asked(house: House, token: str = "again", number: str = "1") -> Run:  # noqa
 
 
 def again(
-    house: House, fitter: SklearnFitter | None = None, between: Callable[[RunRef], None] = lambda _: None
+    house: House, fitter: OnnxFitter | None = None, between: Callable[[RunRef], None] = lambda _: None
 ) -> tuple[ReproduceTask, Reproduced]:
     """Make version 1 again, to the end."""
     ref = RunRef(model=MODEL, run_id=asked(house).run_id)
-    fitted, evaluated = made(house, ref, fitter or SklearnFitter(), lambda: between(ref))
+    fitted, evaluated = made(house, ref, fitter or OnnxFitter(), lambda: between(ref))
     task = ReproduceTask(run=ref, fitted=fitted, evaluated=evaluated)
     return task, compare(house, task)
 
@@ -178,7 +178,7 @@ def test_another_environment_is_told_package_by_package_and_is_no_difference_of_
     released(house)
     task, answer = again(house, NewerFitter())
     assert answer.equal
-    here = SklearnFitter().environment()
+    here = OnnxFitter().environment()
     differences = document(house, task.run)["environment"]["differences"]
     assert {each["what"]: (each["recorded"], each["found"]) for each in differences} == {
         "python": (here["python"], "3.99.1"),

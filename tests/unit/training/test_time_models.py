@@ -26,7 +26,7 @@ from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.frames import PandasReader, ParquetWriter
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.data.catalog import read_version
 from tidegate.steps.evaluation.evaluate import _mismatch, evaluate
@@ -86,7 +86,7 @@ class Trained:
         ports: dict[str, Any] = {"runs": self.house.registry, "artifacts": self.house.artifacts}
         ports |= {"models": self.house.registry, "clock": self.house.clock}
         task = TrainTask(run=self.ref, candidate=plan.candidates[0], purpose="final")
-        fitted = train(task, fitter=SklearnFitter(), **ports)
+        fitted = train(task, fitter=OnnxFitter(), **ports)
         assert isinstance(fitted, Fitted)
         ports |= {"versions": self.house.registry}
         evaluate(EvaluateTask(run=self.ref, fitted=fitted), routes=self.house.registry, load=load, **ports)

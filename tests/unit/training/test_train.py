@@ -13,7 +13,7 @@ from tidegate.kernel.errors import ConflictError, TrainingFailedError
 from tidegate.kernel.table import ROW, TARGET, Table
 from tidegate.messages import CandidateRef, CandidateResult, Fitted, Plan, RunRef, TrainTask
 from tidegate.ml.scoring import load
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.training.train import train
 
@@ -31,7 +31,7 @@ def fit(house: House, task: TrainTask) -> CandidateResult | Fitted:
         models=house.registry,
         runs=house.registry,
         artifacts=house.artifacts,
-        fitter=SklearnFitter(),
+        fitter=OnnxFitter(),
         clock=house.clock,
         stopwatch=iter([10.0, 12.5]).__next__,
     )

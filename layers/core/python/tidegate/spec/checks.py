@@ -6,6 +6,7 @@ from typing import Any
 from tidegate.kernel.errors import Fault
 from tidegate.kernel.expressions.compile import compile_computed, compile_expression
 from tidegate.kernel.expressions.language import TYPE_OF_KIND, ExpressionError, Type
+from tidegate.spec.estimators.registry import estimators_of
 from tidegate.spec.features import ComputedFeature, FeatureKind
 from tidegate.spec.gate import METRICS_OF, GatePolicy
 from tidegate.spec.monitoring import WatchRules
@@ -14,7 +15,7 @@ from tidegate.spec.release import Compared, Demanded, ReleaseRules
 from tidegate.spec.rules import ArithmeticRule, ConstantRule, GroupRateRule, MovingAverageRule, OutputRule, PriorRule
 from tidegate.spec.serving import CaptureRules
 from tidegate.spec.targets import Decision, Targets, ValueRules
-from tidegate.spec.training import ESTIMATORS_OF, MAX_CANDIDATES, Candidate
+from tidegate.spec.training import MAX_CANDIDATES, Candidate
 
 SCORE, LABEL = "score", "label"  # what rules call the answer
 
@@ -44,6 +45,19 @@ def cross_faults(parts: Mapping[str, Any]) -> list[Fault]:
     return [fault for check in checks for fault in check(parts)]
 
 
+def parameter_faults(candidates: Mapping[int, Candidate]) -> list[Fault]:
+    """Parameters that estimators do not have. Of new specs only: a stored one may name what an older library had."""
+    return [
+        Fault(
+            f"candidates[{index}].{'parameters' if name in candidate.parameters else 'grid'}.{name}",
+            f"{candidate.facts.title} has no such parameter",
+            candidate.facts.parameter_names,
+        )
+        for index, candidate in candidates.items()
+        for name in candidate.unknown_parameters
+    ]
+
+
 def _task_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     task, metric = parts.get("task"), parts.get("metric")
     if task and metric and metric not in METRICS_OF[task]:
@@ -56,9 +70,9 @@ def _candidate_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     candidates: Mapping[int, Candidate] = parts.get("candidates", {})
     task = parts.get("task")
     for index, candidate in candidates.items():
-        if task and candidate.estimator not in ESTIMATORS_OF[task]:
+        if task and task not in candidate.facts.tasks:
             problem = f"{candidate.estimator!r} does not fit task {task}"
-            yield Fault(f"candidates[{index}].estimator", problem, ESTIMATORS_OF[task])
+            yield Fault(f"candidates[{index}].estimator", problem, estimators_of(task))
         for name in sorted(set(candidate.parameters) & set(candidate.grid)):
             yield Fault(f"candidates[{index}].grid.{name}", "is also a fixed parameter; keep one")
     total = sum(candidate.size for candidate in candidates.values())

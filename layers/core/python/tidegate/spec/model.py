@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tidegate.kernel.errors import Fault, SpecInvalidError
-from tidegate.spec.checks import cross_faults
+from tidegate.spec.checks import cross_faults, parameter_faults
 from tidegate.spec.data import DataChecks, Split
 from tidegate.spec.features import MAX_COMPUTED, ComputedFeature, Feature
 from tidegate.spec.gate import GatePolicy, Metric
@@ -131,13 +131,21 @@ class ModelSpec(Section):
         except ValidationError as error:
             details = [detail for detail in error.errors() if detail["type"] != "cross_field"]
             faults = [_fault_of(detail) for detail in details if not _only_echoes(detail, details)]
-            faults += cross_faults(_valid_parts(document))
-            noun = "fault" if len(faults) == 1 else "faults"
-            raise SpecInvalidError(f"{len(faults)} {noun} in the spec", faults) from None
+            parts = _valid_parts(document)
+            faults += cross_faults(parts) + parameter_faults(parts["candidates"])
+            raise _invalid(faults) from None
         except (RecursionError, ValueError):
             fault = Fault("", "it is nested too deeply, refers to itself, or holds a value that JSON cannot")
             raise SpecInvalidError("the spec cannot be stored", [fault]) from None
+        unknown = parameter_faults(dict(enumerate(spec.candidates)))
+        if unknown:
+            raise _invalid(unknown)
         return spec
+
+
+def _invalid(faults: Sequence[Fault]) -> SpecInvalidError:
+    noun = "fault" if len(faults) == 1 else "faults"
+    return SpecInvalidError(f"{len(faults)} {noun} in the spec", faults)
 
 
 def json_schema() -> dict[str, Any]:
