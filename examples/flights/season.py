@@ -18,7 +18,8 @@ import pandas as pd
 from examples.flights.build_dataset import DATASET
 from examples.flights.rollouts import Course, tried
 from examples.flights.scene import HERE, MODEL, ROOT, WORK, Scene
-from tidegate.domain.evaluation.evaluation import CANDIDATE, Arm, Estimate, paired_bootstrap
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, paired_bootstrap
+from tidegate.domain.evaluation.estimate import Estimate
 
 LEARNED_UNTIL = pd.Timestamp("2013-06-01")  # what has happened when the demo begins
 CLEAN = 2_000  # flights of the months that are trained on, kept out of the dataset

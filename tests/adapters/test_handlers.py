@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
-import numpy as np
 import pytest
 
 from functions.inference import handler as inference
@@ -29,11 +28,10 @@ from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.rollout import Decision, decide
-from tidegate.domain.serving.baseline import fit_rule
+from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import hour_of
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
-from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.testing.models import linear_onnx
 
@@ -82,7 +80,7 @@ def registered(registry: DynamoRegistry, run_id: str, bias: float, **release: An
     registry.note(ref.model, run_id, "prepare", AT, dataset_version="v1", lock_hash="l", code_version="c")
     artifacts = S3Artifacts(BUCKET)
     sha256 = artifacts.put(ref.artifact_key, linear_onnx(CONTRACT, [0.001], bias=bias))
-    rule = fit_rule("constant", value=0.25, table=Table({}), target=np.zeros(0), classes=(False, True))
+    rule = FittedRule("constant", (0.75, 0.25))
     fallback = artifacts.put(ref.fallback_key, Fallback(CONTRACT, rule).to_bytes())
     report = artifacts.put(ref.report_key, b'{"evaluation": {"sections": {}}}')
     answer = register.handler(

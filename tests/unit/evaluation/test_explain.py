@@ -17,7 +17,7 @@ from tests.unit.loopback import CONTRACT, Loopback, artifact
 from tests.unit.rollout.test_approvals import CY, waiting
 from tests.unit.rollout.test_approvals import answer as decide
 from tidegate.cli import exits
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.reference import Reference, profiled
 from tidegate.domain.registry.route import FallbackRef
 from tidegate.domain.registry.version import Version

@@ -14,8 +14,9 @@ import pytest
 from tests.unit.control_api import World, report_document
 from tests.unit.releasing import House, house_with, spec, trips
 from tidegate.domain.data.dataset import Exclusion
+from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.confusion import confusion
-from tidegate.domain.evaluation.evaluation import Estimate, Resampling
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.rollout.changes import promote

@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 from tests.unit.evaluation.test_evaluate import CONTRACT, EFFECTS, World, flights, good_onnx, spec_of
 from tidegate.domain.serving.contract import Contract
 from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.metrics.registry import of_task
 from tidegate.kernel.table import TARGET, Table
 from tidegate.ml.scoring import load
 from tidegate.testing.models import linear_onnx
@@ -116,18 +117,20 @@ def test_without_a_champion_slices_are_told_and_without_enough_rows_the_gate_say
     assert "region north (60 of 100 rows); hold out more rows" in check(world, "slices")["statement"]
 
 
-def test_accuracy_of_a_slice_is_taken_at_each_versions_own_threshold():
-    world = World().serve(good_onnx(), spec=spec_of(metric="accuracy"))
+@pytest.mark.parametrize("metric", [each for each in of_task("binary") if each.decides], ids=lambda each: each.text)
+def test_what_looks_at_decisions_is_taken_at_each_versions_own_threshold(metric):
+    world = World().serve(good_onnx(), spec=spec_of(metric=metric.to_json()))
     served = world.run
-    world = examined(world, metric="accuracy", gate=SLICED | {"slices": ["sex"]})
+    world = examined(world, metric=metric.to_json(), gate=SLICED | {"slices": ["sex"]})
     world.evaluate()
     document = json.loads(world.artifacts.objects[world.run.reference_key])
     world.artifacts.put(served.reference_key, json.dumps(document | {"threshold": 0.9}).encode())
     world.examine()
     holdout = judged_flights()
     women = holdout["sex"] == "f"
-    scores, late = load(good_onnx()).score(CONTRACT.inputs(holdout))[women, 1], holdout[TARGET][women]
-    gain = accuracy_score(late, scores >= 0.5) - accuracy_score(late, scores >= 0.9)
+    scores, late = load(good_onnx()).score(CONTRACT.inputs(holdout))[women], holdout[TARGET][women]
+    gain = metric.value(late, scores) - metric.value(late, scores, threshold=0.9)
+    assert gain
     assert slice_of(world, "sex", "f")["gain_over_champion"]["value"] == pytest.approx(gain)
 
 

@@ -14,7 +14,7 @@ from tests.unit.loopback import Loopback
 from tests.unit.profiles.test_drift import LAYOUT, REFERENCE, report, window
 from tidegate.cli import exits
 from tidegate.cli.pages.distributions import MOST_BARS, bar, distribution, picture
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.targets import KINDS, Held, Target, hold
 from tidegate.domain.monitoring import health
 from tidegate.domain.monitoring.findings import Window, moved

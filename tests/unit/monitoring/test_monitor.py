@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.documents.forms import hold
 from tests.unit.registry.test_release import a_version
 from tests.unit.releasing import spec
-from tidegate.domain.evaluation.evaluation import Estimate, metric_value
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.costs import Prices
+from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import Attempt, Health, Outcome, Standing, Trigger, acknowledge, started
 from tidegate.domain.monitoring.hours import SAMPLE_ROWS, Hour, Sample, merged
 from tidegate.domain.monitoring.quality import LossByScore
@@ -25,6 +27,8 @@ from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.domain.training.contracts import serving_contract
 from tidegate.kernel.errors import ConflictError
+from tidegate.kernel.metrics.metric import FromLosses, Metric
+from tidegate.kernel.metrics.registry import find, of_task
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.steps.monitoring.monitor import Looked, observe
@@ -63,7 +67,7 @@ class World:
         label, target = (rows["score"] >= 0.5).astype(int), rows["late"].astype(int)
         table = Table({"wind": rows["wind"], "line": rows["line"]})
         layout, profile = profiled(contract, table, score=rows["score"], label=label, target=target)
-        value = metric_value("roc_auc", target, np.stack([1 - rows["score"], rows["score"]], axis=1))
+        value = find("roc_auc").value(target, np.stack([1 - rows["score"], rows["score"]], axis=1))
         made = Reference(
             layout=layout,
             profile=profile,
@@ -253,6 +257,45 @@ def test_a_regression_is_expected_by_its_loss_at_such_scores() -> None:
     house.look()
     assert house.window()["expected"]["metric"] == "mae"
     assert house.window()["expected"]["outcome"] == "beyond"
+
+
+@pytest.mark.parametrize("metric", [each.text for each in of_task("binary")])
+@pytest.mark.parametrize("labelled", [1.0, 0.0])
+def test_every_metric_is_looked_at_with_labels_and_without(metric: str, labelled: float) -> None:
+    reference = World().reference(metric=metric, design=Estimate(0.7, 0.6, 0.8))
+    house = House(reference=reference)
+    house.ask(600, labelled=labelled)
+    house.look()
+    window = house.window()
+    told = window["live"] if labelled else window["expected"]
+    assert told["metric"] == metric
+    assert told["outcome"] in {"within", "beyond"}
+    assert metric in told["statement"]
+
+
+def test_a_metric_that_cannot_be_expected_is_told_by_labels_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = replace(find("f1"), unlabelled=None)
+    monkeypatch.setattr("tidegate.steps.monitoring.monitor.find", lambda _: unknown)
+    house = House(reference=World().reference(metric="f1"))
+    house.ask(600)
+    house.look()
+    assert house.window()["expected"] is None
+    assert house.window()["live"]["outcome"] == "insufficient_data"
+
+
+@pytest.mark.parametrize("metric", of_task("regression"), ids=lambda metric: metric.text)
+def test_every_metric_of_a_regression_is_expected_by_loss_or_not_told(metric: Metric) -> None:
+    reference = regression()
+    expectable = isinstance(metric.unlabelled, FromLosses)
+    chance = np.random.default_rng(3)
+    score = chance.uniform(0.1, 1, 1_000)
+    losses = LossByScore.learn(metric.text, score + 0.1, score) if expectable else None
+    house = House(reference=replace(reference, metric=metric.text, loss_by_score=losses))
+    house.ask(600)
+    house.look()
+    assert house.window()["live"]["metric"] == metric.text
+    expected = house.window()["expected"]
+    assert expected is None if not expectable else expected["metric"] == metric.text
 
 
 def regression() -> Reference:
@@ -502,6 +545,15 @@ def test_an_hour_that_newer_code_counted_is_counted_again() -> None:
     }
     assert house.look().metrics["Rows"] == 600.0
     assert house.hours.documents == kept
+
+
+def test_verdict_and_counted_hour_keep_their_form() -> None:
+    house = House(sensitive_columns=["line"], targets={"availability_at_least": 0.99})
+    house.ask(20, labelled=0.5)
+    house.look()
+    hold(VERDICT, house.verdict())
+    (hour,) = house.hours.documents.values()
+    hold(Hour.FORM, json.loads(hour))
 
 
 # What is counted

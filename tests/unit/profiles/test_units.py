@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring import quality
 from tidegate.domain.monitoring.findings import FLOOD, Window, symptoms
 from tidegate.domain.monitoring.quality import Quality

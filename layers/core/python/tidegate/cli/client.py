@@ -43,6 +43,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from tidegate import __version__
+from tidegate.domain.evaluation.documents import REPORT
 from tidegate.kernel import routes
 from tidegate.kernel.errors import (
     ConflictError,
@@ -256,7 +257,7 @@ class Client:
 
     def report(self, model: str, number: int) -> dict[str, Any]:
         """The gate's report of a version."""
-        return self._control("versions.read_report", model, str(number))
+        return dict(REPORT.current(self._control("versions.read_report", model, str(number))))
 
     def page(self, model: str, number: int) -> str:
         """The page of a version, as HTML."""

@@ -12,6 +12,7 @@ from tidegate.kernel.errors import (
     ForbiddenError,
     InvalidInputError,
     LedgerBrokenError,
+    NewerDocumentError,
     NotFoundError,
     RequestInvalidError,
     UnavailableError,
@@ -42,7 +43,7 @@ def refusal(error: Exception, request_id: str) -> Response[str]:  # noqa: PLR091
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             status = HTTPStatus.SERVICE_UNAVAILABLE
             return problem(request_id, status, error.message, next_step=next_step, headers=headers)
-        case ArtifactRejectedError() | LedgerBrokenError():
+        case ArtifactRejectedError() | LedgerBrokenError() | NewerDocumentError():
             changed = "somebody changed it after it was stored; train the model again"
             return _broken(request_id, error, error.message, error.next_step or changed)
         case _:

@@ -20,7 +20,7 @@ from tidegate.domain.evaluation import targets
 from tidegate.domain.evaluation.targets import PERCENTILE, Held, Target
 from tidegate.domain.monitoring import costs, health, hours, quality
 from tidegate.domain.monitoring.costs import Bill, Prices, Spent
-from tidegate.domain.monitoring.findings import Window, moved, symptoms
+from tidegate.domain.monitoring.findings import VERDICT, Window, moved, symptoms
 from tidegate.domain.monitoring.health import Attempt, Health, Outcome, Standing, Symptoms, Trigger
 from tidegate.domain.monitoring.hours import Counting, Hour
 from tidegate.domain.monitoring.quality import AgeGroup, Maturity, Parity, Quality
@@ -35,6 +35,8 @@ from tidegate.domain.serving.capture import HOUR, hour_of
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.domain.training.contracts import stated_targets
 from tidegate.kernel.errors import NewerDocumentError, NotFoundError
+from tidegate.kernel.metrics.metric import FromProbabilities
+from tidegate.kernel.metrics.registry import find
 from tidegate.messages import RunRef
 from tidegate.ports.monitoring import Hours, Sources, Standings, Verdicts
 from tidegate.ports.platform import Clock
@@ -45,7 +47,6 @@ from tidegate.spec.monitoring import WatchRules
 from tidegate.steps.conflicts import twice
 from tidegate.steps.monitoring.due import REACH
 
-SCHEMA = 1
 SAMPLED_ROWS = 20_000  # answers by which quality is told, at most
 EARLIER_WINDOWS = 9  # by which is known what traffic is usual
 KEPT_COSTS = timedelta(days=31)
@@ -402,7 +403,7 @@ def _live(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Qu
 
 
 def _expected(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Quality | None:
-    """Without labels; None for a regression whose metric cannot be expected."""
+    """Without labels; None for a metric that cannot be expected."""
     _, scores = hours.merged([hour.answers for hour in chosen], SAMPLED_ROWS)
     given: dict[str, Any] = {
         "margin": rules.quality_margin,
@@ -413,6 +414,8 @@ def _expected(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -
         if reference.loss_by_score is None:
             return None
         return reference.loss_by_score.expected(scores.reshape(-1), reference.design, **given)
+    if not isinstance(find(reference.metric).unlabelled, FromProbabilities):
+        return None
     given |= {"positive": reference.positive, "threshold": reference.threshold}
     return quality.expected_quality(reference.metric, scores, reference.design, **given)
 
@@ -468,7 +471,7 @@ def _hold_parity(target: Target, min_rows: int, compared: Sequence[Parity]) -> H
 def _document(model: str, seen: _Findings, bill: Bill, held: Sequence[Held], now: datetime) -> dict[str, Any]:
     """The whole verdict."""
     return {
-        "schema": SCHEMA,
+        "schema": VERDICT.schema,
         "model": model,
         "version": seen.symptoms.version,
         "at": now.isoformat(),
