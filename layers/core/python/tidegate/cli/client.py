@@ -342,11 +342,11 @@ class Client:
         return self._all("health.list_health", "watch")
 
     def watched(self, model: str) -> dict[str, Any]:
-        """{model, standing, verdicts, next_step}: how one stands, and all that was found."""
+        """{model, health, verdicts, next_step}: how one stands, and all that was found."""
         return self._control("health.show_health", model)
 
     def acknowledge(self, model: str, reason: str) -> dict[str, Any]:
-        """Say that somebody has seen to a model that needs redesign: {changed, standing}."""
+        """Say that somebody has seen to a model that needs redesign: {changed, health}."""
         return self._control("health.acknowledge", model, body={"reason": reason})
 
     # Serving

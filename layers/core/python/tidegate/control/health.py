@@ -7,20 +7,24 @@ from tidegate.steps.monitoring import health
 
 
 def list_health(call: Call, at: At) -> Answer:
-    answer = health.list_standings(
+    answer = health.list_health(
         call.query.get("after"),
         models=at.registry,
         routes=at.registry,
         rollouts=at.rollouts,
-        standings=at.standings,
+        health_records=at.health_records,
         clock=at.clock,
     )
     return HTTPStatus.OK, answer
 
 
 def show_health(call: Call, at: At) -> Answer:
-    answer = health.show_standing(
-        call.path["model"], models=at.registry, routes=at.registry, standings=at.standings, verdicts=at.verdicts
+    answer = health.show_health(
+        call.path["model"],
+        models=at.registry,
+        routes=at.registry,
+        health_records=at.health_records,
+        verdicts=at.verdicts,
     )
     return HTTPStatus.OK, answer
 
@@ -28,6 +32,11 @@ def show_health(call: Call, at: At) -> Answer:
 @reads(health.Acknowledge)
 def acknowledge(call: Call, at: At, request: health.Acknowledge) -> Answer:
     answer = health.acknowledge(
-        call.path["model"], request, actor=call.actor, models=at.registry, standings=at.standings, clock=at.clock
+        call.path["model"],
+        request,
+        actor=call.actor,
+        models=at.registry,
+        health_records=at.health_records,
+        clock=at.clock,
     )
     return HTTPStatus.OK, answer
