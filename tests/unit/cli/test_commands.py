@@ -21,6 +21,7 @@ from tests.builders.command_line import Cli, started
 from tests.builders.loopback import Loopback
 from tests.builders.reports import report_document
 from tests.builders.specs import spec_document, spec_text
+from tests.context import CONTEXT
 from tidegate.cli import client as client_module
 from tidegate.cli import exits
 from tidegate.cli.main import cli
@@ -799,7 +800,7 @@ def test_a_missing_permission_is_not_allowed(run: Cli, server: Loopback) -> None
 def test_a_fault_of_the_platform_is_exit_code_1(run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.world.catalog, "datasets", lambda: 1 / 0)
     assert run("data", "list") == exits.FAILED
-    assert "request 5f0c1d2e-request" in run.err
+    assert f"request {CONTEXT.aws_request_id}" in run.err
 
 
 def test_a_fault_of_the_command_itself_is_one_line_too(run: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
