@@ -21,7 +21,7 @@ from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 
 @dataclass
-class House:
+class ReleaseHouse:
     """Ports in memory, and the calls that a release begins with."""
 
     registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
@@ -99,9 +99,9 @@ class House:
         )
 
 
-def house_with(columns: dict[str, Any], **said: Any) -> House:
+def house_with(columns: dict[str, Any], **said: Any) -> ReleaseHouse:
     """A house whose dataset of these columns is ready."""
-    house = House()
+    house = ReleaseHouse()
     house.describe(**said)
     ready = house.register(house.upload(to_csv(columns)))
     assert ready.status is DatasetStatus.READY, ready.problem

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.builders.registry import a_version
-from tests.builders.release import House, house_with
+from tests.builders.release import ReleaseHouse, house_with
 from tests.builders.specs import spec
 from tests.builders.tables import to_csv, trips
 from tidegate.domain.data.dataset import Exclusion
@@ -34,19 +34,19 @@ PERIODS = {
 }
 
 
-def tables(house: House, ref: RunRef) -> tuple[Table, Table, Table]:
+def tables(house: ReleaseHouse, ref: RunRef) -> tuple[Table, Table, Table]:
     fit, validation, holdout = (
         Table.from_npz(house.artifacts.get(key)) for key in (ref.fit_key, ref.validation_key, ref.holdout_key)
     )
     return fit, validation, holdout
 
 
-def plan_of(house: House, ref: RunRef) -> dict[str, Any]:
+def plan_of(house: ReleaseHouse, ref: RunRef) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(house.artifacts.get(ref.plan_key))
     return document
 
 
-def refused(house: House, **changes: Any) -> str:
+def refused(house: ReleaseHouse, **changes: Any) -> str:
     with pytest.raises(DataCheckError) as caught:
         house.prepare(house.request(spec(**changes)))
     assert caught.value.next_step

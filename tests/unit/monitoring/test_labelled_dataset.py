@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders.labels import GOOD, NOW, record
-from tests.builders.release import House, house_with
+from tests.builders.release import ReleaseHouse, house_with
 from tests.builders.specs import spec
 from tests.builders.tables import trips
 from tidegate.domain.data.dataset import ColumnType, DatasetStatus, DatasetVersion, Exclusion
@@ -249,7 +249,7 @@ def test_fractions_in_a_column_of_whole_numbers_make_it_one_of_numbers() -> None
 class Field:
     """A dataset of trips until March 2026, its model, and what the model was asked and told since."""
 
-    house: House = field(default_factory=lambda: house_with(trips()))
+    house: ReleaseHouse = field(default_factory=lambda: house_with(trips()))
     hours: InMemoryHours = field(default_factory=InMemoryHours)
     dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
     wanted: ModelSpec = field(default_factory=spec)

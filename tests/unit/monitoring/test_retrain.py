@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders.health import TRIP_MODEL, health_record
-from tests.builders.release import House, house_with
+from tests.builders.release import ReleaseHouse, house_with
 from tests.builders.specs import spec
 from tests.builders.tables import to_csv, trips
 from tidegate.domain.data.dataset import DatasetStatus
@@ -32,7 +32,7 @@ ACTOR = "arn:aws:states:eu-west-1:123456789012:execution:tidegate-dev-retrain:e-
 class Watch:
     """A model whose health record wants a training, and its dataset."""
 
-    house: House = field(default_factory=lambda: house_with(trips()))
+    house: ReleaseHouse = field(default_factory=lambda: house_with(trips()))
     health_records: HealthRecords = field(default_factory=InMemoryHealthRecords)
     workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
     wanted: ModelSpec = field(default_factory=spec)
