@@ -193,19 +193,27 @@ def model(*, region: str, stage: str) -> Body:
     """
     inference, observe, feedback = (_Source(name, stage) for name in ("inference", "observe", "feedback"))
     page = _Page(region)
-    share = "100 * FILL(fallback, 0) / predictions"
-    fallback = _lines(NAMESPACE, ["FallbackServed"], inference.of_chosen)
-    predictions = _lines(NAMESPACE, ["Predictions"], inference.of_chosen)
     live = _lines(NAMESPACE, ["LiveQuality"], observe.of_chosen, "Average", period=HOUR)
     page.text(f"# {CHOSEN}\n`tidegate status` says who owns it and how it stands, `tidegate drift {CHOSEN}` why.", 2)
     page.numbers(
         _number("Requests", _lines(NAMESPACE, ["Requests"], inference.of_chosen)),
         _number("Latency p99 (ms)", _lines(NAMESPACE, ["LatencyMs"], inference.of_chosen, "p99")),
-        _number("By the fallback (%)", _reckoned("by the fallback", share, fallback=fallback, predictions=predictions)),
+        _number("By the fallback (%)", _share_of_fallback(inference)),
         _number("Live quality, latest", live, whole=False),
         _number("Outcomes reported", _lines(NAMESPACE, ["Feedback"], feedback.of_chosen)),
         _number("Cost (USD)", _lines(NAMESPACE, ["CostUSD"], observe.of_chosen)),
     )
+    _quality(page, inference, observe, feedback)
+    _targets(page, observe)
+    _drift(page, observe)
+    _arms(page, inference, observe)
+    _fallback(page, inference)
+    _traffic(page, inference, observe)
+    _cost(page, observe)
+    return page.body() | {"variables": [_variable(inference)]}
+
+
+def _quality(page: "_Page", inference: _Source, observe: _Source, feedback: _Source) -> None:
     page.section("Quality")
     page.graphs(
         _graph(
@@ -235,6 +243,9 @@ def model(*, region: str, stage: str) -> Body:
             ],
         ),
     )
+
+
+def _targets(page: "_Page", observe: _Source) -> None:
     page.section("Targets")
     page.graphs(
         *(_against_limit(observe, name, unit) for name, unit in TARGETS.items()),
@@ -244,6 +255,9 @@ def model(*, region: str, stage: str) -> Body:
             [observe.search("TargetMissed", "Maximum", by="target", of=CHOSEN, period=HOUR)],
         ),
     )
+
+
+def _drift(page: "_Page", observe: _Source) -> None:
     page.section("Drift")
     page.graphs(
         _graph(
@@ -266,6 +280,9 @@ def model(*, region: str, stage: str) -> Body:
             ),
         ),
     )
+
+
+def _arms(page: "_Page", inference: _Source, observe: _Source) -> None:
     page.section("Arms")
     page.graphs(
         _graph(
@@ -292,6 +309,9 @@ def model(*, region: str, stage: str) -> Body:
             ],
         ),
     )
+
+
+def _fallback(page: "_Page", inference: _Source) -> None:
     page.section("Fallback")
     page.graphs(
         _graph(
@@ -303,7 +323,7 @@ def model(*, region: str, stage: str) -> Body:
         _graph(
             "Share answered by the fallback",
             "%",
-            _reckoned("by the fallback", share, fallback=fallback, predictions=predictions),
+            _share_of_fallback(inference),
         ),
         _graph(
             "Faults",
@@ -311,6 +331,9 @@ def model(*, region: str, stage: str) -> Body:
             _lines(NAMESPACE, ["ModelFailures", "ServerErrors", "ClientErrors"], inference.of_chosen),
         ),
     )
+
+
+def _traffic(page: "_Page", inference: _Source, observe: _Source) -> None:
     page.section("Traffic and latency")
     page.graphs(
         _graph(
@@ -326,6 +349,9 @@ def model(*, region: str, stage: str) -> Body:
         ),
         _graph("Rows that were judged", "rows", _lines(NAMESPACE, ["Rows"], observe.of_chosen, "Maximum", period=HOUR)),
     )
+
+
+def _cost(page: "_Page", observe: _Source) -> None:
     page.section("Cost")
     page.graphs(
         _graph(
@@ -359,7 +385,13 @@ def model(*, region: str, stage: str) -> Body:
             _lines(NAMESPACE, ["CostSpike"], observe.of_chosen, "Maximum", period=HOUR),
         ),
     )
-    return page.body() | {"variables": [_variable(inference)]}
+
+
+def _share_of_fallback(inference: _Source) -> Lines:
+    fallback = _lines(NAMESPACE, ["FallbackServed"], inference.of_chosen)
+    predictions = _lines(NAMESPACE, ["Predictions"], inference.of_chosen)
+    share = "100 * FILL(fallback, 0) / predictions"
+    return _reckoned("by the fallback", share, fallback=fallback, predictions=predictions)
 
 
 class _Page:
