@@ -50,7 +50,7 @@ _RETRIES = [LAMBDA_FAULTS, UNAVAILABLE, _CRASHED]
 # 41: less than the hour by which the model's lease outlasts a look.
 _PATIENCE = {"IntervalSeconds": 5, "MaxAttempts": 10, "MaxDelaySeconds": 600}
 _PATIENT_RETRIES = [LAMBDA_FAULTS | _PATIENCE, UNAVAILABLE | _PATIENCE, _CRASHED]
-_CATCH: list[Definition] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "Settle"}]
+_CATCH: list[Definition] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "CloseFailed"}]
 _RUN = {"run.$": "$.run"}
 
 
@@ -66,8 +66,8 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
     """The state machine.
 
     Args:
-        steps: functions by name (prepare, train, select, evaluate, reproduce, examine, gate, register, report,
-            rollout, settle).
+        steps: functions by name (prepare, train, select, evaluate, reproduce, slices_and_groups, gate, register,
+            report, rollout, close_failed).
         partition: of the region, such as aws.
         training_concurrency: candidates fitted at once.
     """
@@ -143,7 +143,7 @@ def _compare(steps: Mapping[str, Step]) -> Definition:
         "Reproduction?": {
             "Type": "Choice",
             "Choices": [{"Variable": "$.plan.reproduction", "BooleanEquals": True, "Next": "Compare"}],
-            "Default": "Examine",
+            "Default": "SlicesAndGroups",
         },
         "Compare": {
             **task(
@@ -162,8 +162,8 @@ def _compare(steps: Mapping[str, Step]) -> Definition:
 def _judge(steps: Mapping[str, Step]) -> Definition:
     """What the gate says of the version, and what people get to see of it."""
     return {
-        "Examine": {
-            **task(steps["examine"], {**_RUN, "fitted.$": "$.fitted"}, "$.examined"),
+        "SlicesAndGroups": {
+            **task(steps["slices_and_groups"], {**_RUN, "fitted.$": "$.fitted"}, "$.slices_and_groups"),
             "Catch": _CATCH,
             "Next": "Gate",
         },
@@ -251,19 +251,19 @@ def _roll_out(steps: Mapping[str, Step], partition: str) -> Definition:
 def _fail(steps: Mapping[str, Step]) -> Definition:
     """What is done about a run that failed."""
     return {
-        "Settle": {
+        "CloseFailed": {
             **task(
-                steps["settle"],
+                steps["close_failed"],
                 {**_RUN, "error.$": "$.fault.Error", "cause.$": "$.fault.Cause"},
-                "$.settled",
+                "$.closed",
             ),
-            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.unsettled", "Next": "Unsettled"}],
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.not_closed", "Next": "NotClosed"}],
             "Next": "Failed",
         },
-        "Failed": {"Type": "Fail", "ErrorPath": "$.settled.error", "CausePath": "$.settled.message"},
-        "Unsettled": {
+        "Failed": {"Type": "Fail", "ErrorPath": "$.closed.error", "CausePath": "$.closed.message"},
+        "NotClosed": {
             "Type": "Fail",
-            "Comment": "The event rule on failed executions calls settle once more.",
+            "Comment": "The event rule on failed executions calls close_failed once more.",
             "ErrorPath": "$.fault.Error",
             "CausePath": "$.fault.Cause",
         },

@@ -254,7 +254,7 @@ class MonitoringStack(Stack):
             "targets",
             NAMESPACE,
             "TargetsMissed",
-            {"service": watch.observe.name, "stage": settings.stage},
+            {"service": watch.monitor.name, "stage": settings.stage},
             "A model's last 24 hours miss a target of its spec; `tidegate status` says which, and by how much.",
             runbook="watch.md#a-target-is-missed",
             whose=MODEL_IN_STATUS,

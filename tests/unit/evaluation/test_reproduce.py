@@ -29,7 +29,6 @@ from tidegate.kernel.table import Table
 from tidegate.messages import (
     Evaluated,
     EvaluateTask,
-    ExamineTask,
     Fitted,
     GateTask,
     RegisterTask,
@@ -37,6 +36,7 @@ from tidegate.messages import (
     ReproduceTask,
     RunRef,
     SelectTask,
+    SlicesAndGroupsTask,
     TrainTask,
 )
 from tidegate.ml.fairness import FairlearnGroups
@@ -48,7 +48,7 @@ from tidegate.steps.evaluation.gate import gate
 from tidegate.steps.evaluation.register import register
 from tidegate.steps.evaluation.reproduce import reproduce
 from tidegate.steps.evaluation.reproductions import StartReproduction, start_reproduction
-from tidegate.steps.evaluation.slices_and_groups import examine
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.training.select import select
 from tidegate.steps.training.train import train
 from tidegate.testing.registry import InMemoryWorkflow
@@ -91,8 +91,8 @@ def released(house: House, *, known_environment: bool = True) -> RunRef:
     registry, artifacts = house.registry, house.artifacts
     kept: dict[str, Any] = {"models": registry, "runs": registry, "artifacts": artifacts, "clock": house.clock}
     fitted, evaluated = made(house, ref, OnnxFitter())
-    task = ExamineTask(run=ref, fitted=fitted)
-    examine(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
+    task = SlicesAndGroupsTask(run=ref, fitted=fitted)
+    slices_and_groups(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
     if not known_environment:
         del artifacts.objects[ref.environment_key]
     verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **kept, versions=registry, prices=FREE)
@@ -176,7 +176,7 @@ def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: 
         PLAN: first.plan_key,
         ENVIRONMENT: first.environment_key,
         EVALUATION: first.evaluation_key,
-        EXAMINATION: first.examination_key,
+        EXAMINATION: first.slices_and_groups_key,
         REPORT: first.report_key,
         REPRODUCTION: task.run.reproduction_key,
         FittedRule.FORM: first.baseline_key,

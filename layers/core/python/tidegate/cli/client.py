@@ -340,11 +340,11 @@ class Client:
         return self._all("watch")
 
     def watched(self, model: str) -> dict[str, Any]:
-        """{model, standing, verdicts, next_step}: how one stands, and all that was found."""
+        """{model, health, verdicts, next_step}: how one stands, and all that was found."""
         return self._control("GET", _path("models", model, "watch"))
 
     def acknowledge(self, model: str, reason: str) -> dict[str, Any]:
-        """Say that somebody has seen to a model that needs redesign: {changed, standing}."""
+        """Say that somebody has seen to a model that needs redesign: {changed, health}."""
         return self._control("POST", _path("models", model, "acknowledge"), {"reason": reason})
 
     # Serving
@@ -601,7 +601,7 @@ _TIMEOUT = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
 
 
 def _ca_certs() -> str:
-    return os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(True))
+    return os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(verify=True))
 
 
 def _proxy_of(url: str) -> bool:

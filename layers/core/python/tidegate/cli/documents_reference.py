@@ -19,7 +19,7 @@ from tidegate.domain.data.dataset import Dataset, DatasetVersion, Exclusion
 from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, EXAMINATION, PLAN, REPRODUCTION, read_report
 from tidegate.domain.evaluation.documents import REPORT as GATE_REPORT
 from tidegate.domain.monitoring.findings import VERDICT
-from tidegate.domain.monitoring.health import Standing
+from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.monitoring.hours import Hour
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.profile import Layout, Profile
@@ -100,7 +100,7 @@ DOCUMENTS = (
     _item(Rollout, "registry, `ROLLOUT#`"),
     _item(Lease, "registry, `LEASE`"),
     _item(LedgerEntry, "registry, `LEDGER#`"),
-    _item(Standing, "registry, `WATCH`"),
+    _item(HealthRecord, "registry, `WATCH`"),
     _item(Dataset, "registry, `DATASETS`"),
     _item(DatasetVersion, "registry, `DATASET#`, `VERSION#`"),
     _item(Exclusion, "registry, `DATASET#`, `EXCLUSION#`"),

@@ -41,7 +41,7 @@ def gate(
     a second person has to agree to that.
 
     Raises:
-        NotFoundError: the run was not evaluated, or not examined.
+        NotFoundError: the run was not evaluated, or its slices and groups were not measured.
         ConflictError: the run is final.
     """
     ref = task.run
@@ -49,9 +49,9 @@ def gate(
     run = runs.run(ref.model, ref.run_id)
     spec = models.spec(ref.model, run.spec_digest)
     evaluation = Evaluation.from_json(EVALUATION.read(artifacts.get(ref.evaluation_key)))
-    examination = EXAMINATION.read(artifacts.get(ref.examination_key))
+    slices_and_groups = EXAMINATION.read(artifacts.get(ref.slices_and_groups_key))
     cost = {"per_1000_usd": costs.per_1000(evaluation.latency_ms.p99, prices), "memory_mb": prices.memory_mb}
-    evaluation = replace(evaluation, sections={**evaluation.sections, **examination, "cost": cost})
+    evaluation = replace(evaluation, sections={**evaluation.sections, **slices_and_groups, "cost": cost})
     verdict = decide(evaluation, policy_of(spec))
     changed = _changed(spec, evaluation.champion, models=models, versions=versions)
     runs.note(ref.model, ref.run_id, STAGE, clock.now(), target_changes=changed)
