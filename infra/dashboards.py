@@ -22,6 +22,7 @@ TARGETS = {
     "cost_per_1000_usd_at_most": "USD",
 }
 _RANGE = "-PT24H"
+_REFUSED = ("ArtifactRejected", "NewerArtifact", "ArtifactUnavailable")
 
 Body = dict[str, Any]
 Lines = list[list[Any]]
@@ -107,7 +108,7 @@ def platform(parts: Parts) -> Body:
                 *_lines("AWS/Lambda", ["Errors", "Throttles"], {"FunctionName": parts.inference}),
                 *_lines(
                     NAMESPACE,
-                    ["ServerErrors", "ArtifactRejected", "ArtifactUnavailable", "RouteStale", "CapturesDropped"],
+                    ["ServerErrors", *_REFUSED, "RouteStale", "CapturesDropped"],
                     inference.own,
                 ),
             ],

@@ -35,6 +35,7 @@ from tidegate.kernel.errors import (
     ForbiddenError,
     InvalidInputError,
     LedgerBrokenError,
+    NewerDocumentError,
     NotFoundError,
     RequestInvalidError,
     TidegateError,
@@ -547,7 +548,7 @@ def _refused(error: TidegateError) -> Response[str]:  # noqa: PLR0911  one for e
             next_step = error.next_step or "try again in a moment"
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             return _problem(HTTPStatus.SERVICE_UNAVAILABLE, error.message, next_step=next_step, headers=headers)
-        case ArtifactRejectedError() | LedgerBrokenError():
+        case ArtifactRejectedError() | LedgerBrokenError() | NewerDocumentError():
             changed = "somebody changed it after it was stored; train the model again"
             return _broken(error, error.message, error.next_step or changed)
         case _:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.documents.forms import hold
 from tests.unit.registry.test_release import a_version
 from tests.unit.releasing import spec
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.costs import Prices
+from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Outcome, Trigger, acknowledge, started
 from tidegate.domain.monitoring.hours import SAMPLE_ROWS, Hour, Sample, merged
 from tidegate.domain.monitoring.quality import LossByScore
@@ -543,6 +545,15 @@ def test_an_hour_that_newer_code_counted_is_counted_again() -> None:
     }
     assert house.look().metrics["Rows"] == 600.0
     assert house.hours.documents == kept
+
+
+def test_verdict_and_counted_hour_keep_their_form() -> None:
+    house = House(sensitive_columns=["line"], targets={"availability_at_least": 0.99})
+    house.ask(20, labelled=0.5)
+    house.look()
+    hold(VERDICT, house.verdict())
+    (hour,) = house.hours.documents.values()
+    hold(Hour.FORM, json.loads(hour))
 
 
 # What is counted

@@ -27,6 +27,7 @@ from tidegate.aws.evidence import FEEDBACK
 from tidegate.aws.items import decode, encode
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.table import RefusedError, Table, put
+from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.kernel.errors import ConflictError, NotFoundError
@@ -82,7 +83,7 @@ class S3Verdicts:
 
     def read(self, key: str) -> dict[str, Any]:
         """See ports.Verdicts."""
-        document: dict[str, Any] = json.loads(self._objects.get(key))
+        document: dict[str, Any] = VERDICT.read(self._objects.get(key))
         return document
 
 

@@ -43,6 +43,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from tidegate import __version__
+from tidegate.domain.evaluation.documents import REPORT
 from tidegate.kernel import roles
 from tidegate.kernel.errors import (
     ConflictError,
@@ -257,7 +258,8 @@ class Client:
 
     def report(self, model: str, number: int) -> dict[str, Any]:
         """The gate's report of a version."""
-        return self._control("GET", _path("models", model, "versions", str(number), "report"))
+        report = self._control("GET", _path("models", model, "versions", str(number), "report"))
+        return dict(REPORT.current(report))
 
     def page(self, model: str, number: int) -> str:
         """The page of a version, as HTML."""

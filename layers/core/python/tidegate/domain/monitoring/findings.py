@@ -17,7 +17,9 @@ from tidegate.domain.monitoring.health import Findings
 from tidegate.domain.monitoring.quality import Parity, Quality
 from tidegate.domain.profiles.drift import ColumnFinding, FaultFinding, Outcome, Report, Verdict
 from tidegate.domain.profiles.profile import Layout, Profile
+from tidegate.kernel.documents import StoredForm
 
+VERDICT = StoredForm("verdict of monitoring")
 FLOOD = 0.1  # rise of the share of rows with a fault
 _MOST_SENTENCES = 6  # of a kind; the verdict document has all
 _MOST_COUNTED = 3

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, MIN_CLUSTERS, Arm, Resampling
+from tidegate.domain.evaluation.documents import EVALUATION, SLICES_AND_GROUPS
 from tidegate.domain.evaluation.fairness import (
     FALSE_POSITIVE_RATE,
     MIN_GROUP_ROWS,
@@ -49,7 +50,6 @@ from tidegate.spec.part import Task
 from tidegate.steps.evaluation.evaluate import CHAMPION_SCORES
 
 STAGE = "slices_and_groups"
-SCHEMA = 1
 MAX_RESAMPLES = 1000  # enough to see how wide an interval is; `slices.judge` does not read far tails off them
 
 
@@ -101,7 +101,7 @@ def slices_and_groups(
     found = _search(search, spec, holdout.select(searched), booleans, judged) if searched else []
     compare = _CompareGroups(groups, spec, judged)
     document = {
-        "schema": SCHEMA,
+        "schema": SLICES_AND_GROUPS.schema,
         "slices": [each.to_json() for each in slices],
         "slice_rule": {
             "min_rows": judged.min_rows,
@@ -129,7 +129,7 @@ def _booleans(spec: ModelSpec | None) -> set[str]:
 
 def _champion_spec(ref: RunRef, models: Models, versions: Versions, artifacts: Artifacts) -> ModelSpec | None:
     """Of the version that this one was compared with."""
-    champion = json.loads(artifacts.get(ref.evaluation_key))["champion"]
+    champion = EVALUATION.read(artifacts.get(ref.evaluation_key))["champion"]
     return champion and models.spec(ref.model, versions.version(ref.model, champion["version"]).spec_digest)
 
 
@@ -147,7 +147,7 @@ def _arms(
     if CHAMPION_SCORES in kept:
         threshold = reference.threshold
         if spec.metric.decides and spec.task is Task.BINARY:
-            number = json.loads(artifacts.get(ref.evaluation_key))["champion"]["version"]
+            number = EVALUATION.read(artifacts.get(ref.evaluation_key))["champion"]["version"]
             champion = RunRef(model=ref.model, run_id=versions.version(ref.model, number).run_id)
             threshold = _reference(artifacts, champion).threshold
         arms[CHAMPION] = Arm(kept[CHAMPION_SCORES], threshold)

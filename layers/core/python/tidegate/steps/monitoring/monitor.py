@@ -20,7 +20,7 @@ from tidegate.domain.evaluation import targets
 from tidegate.domain.evaluation.targets import PERCENTILE, Held, Target
 from tidegate.domain.monitoring import costs, health, hours, quality
 from tidegate.domain.monitoring.costs import Bill, Prices, Spent
-from tidegate.domain.monitoring.findings import Window, findings, moved
+from tidegate.domain.monitoring.findings import VERDICT, Window, findings, moved
 from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Outcome, Trigger
 from tidegate.domain.monitoring.hours import Counting, Hour
 from tidegate.domain.monitoring.quality import AgeGroup, Maturity, Parity, Quality
@@ -47,7 +47,6 @@ from tidegate.spec.monitoring import WatchRules
 from tidegate.steps.conflicts import twice
 from tidegate.steps.monitoring.due import REACH
 
-SCHEMA = 1
 SAMPLED_ROWS = 20_000  # answers by which quality is told, at most
 EARLIER_WINDOWS = 9  # by which is known what traffic is usual
 KEPT_COSTS = timedelta(days=31)
@@ -472,7 +471,7 @@ def _hold_parity(target: Target, min_rows: int, compared: Sequence[Parity]) -> H
 def _document(model: str, seen: _Seen, bill: Bill, held: Sequence[Held], now: datetime) -> dict[str, Any]:
     """The whole verdict."""
     return {
-        "schema": SCHEMA,
+        "schema": VERDICT.schema,
         "model": model,
         "version": seen.findings.version,
         "at": now.isoformat(),
