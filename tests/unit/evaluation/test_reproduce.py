@@ -16,7 +16,7 @@ from tests.builders.tables import to_csv, trips
 from tests.documents.forms import hold
 from tidegate.cli import exits
 from tidegate.domain.data.dataset import Exclusion
-from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, EXAMINATION, PLAN, REPORT, REPRODUCTION
+from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, PLAN, REPORT, REPRODUCTION, SLICES_AND_GROUPS
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.profile import Layout, Profile
@@ -178,7 +178,7 @@ def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: 
         PLAN: first.plan_key,
         ENVIRONMENT: first.environment_key,
         EVALUATION: first.evaluation_key,
-        EXAMINATION: first.slices_and_groups_key,
+        SLICES_AND_GROUPS: first.slices_and_groups_key,
         REPORT: first.report_key,
         REPRODUCTION: task.run.reproduction_key,
         FittedRule.FORM: first.baseline_key,
