@@ -24,10 +24,10 @@ from tidegate.aws.captures import S3CaptureReader
 from tidegate.aws.clock import SystemClock
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.lookup import S3CaptureLookup
+from tidegate.aws.monitoring import DynamoHealthRecords, S3Hours, S3Verdicts
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
-from tidegate.aws.watch import DynamoHealthRecords, S3Hours, S3Verdicts
 from tidegate.aws.workflow import StepFunctionsWorkflow
 from tidegate.kernel.errors import (
     ArtifactRejectedError,
@@ -480,8 +480,8 @@ ROUTES: Mapping[str, Callable[[Call, Ports], Answer]] = {
     "POST /models/{model}/kill": _kill,
     "POST /models/{model}/resume": _resume,
     "POST /models/{model}/split": _split,
-    "GET /watch": _list_health,
-    "GET /models/{model}/watch": _show_health,
+    "GET /health": _list_health,
+    "GET /models/{model}/health": _show_health,
     "POST /models/{model}/acknowledge": _acknowledge,
     "POST /batches/{model}": _start_batch,
     "GET /batches/{model}": _show_batch,

@@ -29,9 +29,9 @@ from tests.unit.monitoring.test_labelled_dataset import record
 from tests.unit.monitoring.test_retrain import record as health_record
 from tests.unit.releasing import spec, to_csv, trips
 from tidegate import telemetry, wiring
+from tidegate.aws.monitoring import DynamoHealthRecords
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
-from tidegate.aws.watch import DynamoHealthRecords
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
 from tidegate.domain.monitoring.health import HealthRecord, Outcome, Trigger
 from tidegate.domain.serving.capture import line

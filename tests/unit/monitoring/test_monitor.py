@@ -99,10 +99,10 @@ class House:
         value: dict[str, Any] | None = None,
         targets: dict[str, Any] | None = None,
         sensitive_columns: list[str] | None = None,
-        **watch: Any,
+        **monitoring: Any,
     ) -> None:
         demanded = {"targets": targets or {}, "sensitive": sensitive_columns or []}
-        self.spec = spec(features=FEATURES, baseline=BASELINE, watch=watch, value=value, **demanded)
+        self.spec = spec(features=FEATURES, baseline=BASELINE, monitoring=monitoring, value=value, **demanded)
         self.registry, self.artifacts, self.clock = InMemoryRegistry(), InMemoryArtifacts(), FixedClock(NOW)
         self.hours, self.verdicts, self.health_records = InMemoryHours(), InMemoryVerdicts(), InMemoryHealthRecords()
         self.world, self.now = World(), NOW
@@ -779,7 +779,7 @@ def test_a_candidate_that_the_gate_turned_away_is_known_as_such() -> None:
     ("phase", "outcome"),
     [
         (Phase.CANARY, Outcome.UNDER_WAY),
-        (Phase.WATCH, Outcome.UNDER_WAY),
+        (Phase.PROBATION, Outcome.UNDER_WAY),
         (Phase.DONE, Outcome.PROMOTED),
         (Phase.ROLLED_BACK, Outcome.TURNED_AWAY),
         (Phase.FAILED, Outcome.FAILED),

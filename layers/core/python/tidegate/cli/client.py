@@ -333,15 +333,15 @@ class Client:
         """Let the champion answer alone again: {changed, route, serves, entry}."""
         return self._control("POST", _path("models", model, "split"), {"end": True, "reason": reason})
 
-    # The watch
+    # Monitoring
 
-    def watch(self) -> list[dict[str, Any]]:
+    def models_health(self) -> list[dict[str, Any]]:
         """How all models stand, in short, by name."""
-        return self._all("watch")
+        return self._all("health")
 
-    def watched(self, model: str) -> dict[str, Any]:
+    def model_health(self, model: str) -> dict[str, Any]:
         """{model, health, verdicts, next_step}: how one stands, and all that was found."""
-        return self._control("GET", _path("models", model, "watch"))
+        return self._control("GET", _path("models", model, "health"))
 
     def acknowledge(self, model: str, reason: str) -> dict[str, Any]:
         """Say that somebody has seen to a model that needs redesign: {changed, health}."""

@@ -53,7 +53,7 @@ def reproduce(  # noqa: PLR0917  click passes options by name
         return exits.OK
 
     try:
-        with progress.watching(tool.err, model, run["run_id"], 1) as look:
+        with progress.following(tool.err, model, run["run_id"], 1) as look:
             run = tool.client.wait_for_run(model, run["run_id"], on_look=look, timeout_seconds=timeout)
     except KeyboardInterrupt:
         tool.say(f"the run goes on; follow it again: {again}")

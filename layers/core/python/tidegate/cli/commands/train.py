@@ -49,7 +49,7 @@ def train(  # noqa: PLR0917  click passes options by name
 
     planned = progress.planned_candidates(tool.client.spec(model, run["spec_digest"])["spec"])
     try:
-        with progress.watching(tool.err, model, run["run_id"], planned) as look:
+        with progress.following(tool.err, model, run["run_id"], planned) as look:
             run = tool.client.wait_for_run(model, run["run_id"], on_look=look, timeout_seconds=timeout)
     except KeyboardInterrupt:
         tool.say(f"the run goes on; follow it again: tidegate train {model} --token {run['token']} --wait")
