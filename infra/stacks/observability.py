@@ -43,17 +43,42 @@ class ObservabilityStack(Stack):
         monitoring: MonitoringStack,
     ) -> None:
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: alarms and dashboards")
-        alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
-        inference, api = serving.inference.function_name, control.control.function_name
-        steps = [function.function_name for function in release.functions.values()]
-        announce = announcements.announce.function_name
-        queue = {"QueueName": release.failures.queue_name}
-        machine = {"StateMachineArn": release.machine.arn}
-        own = {"service": "inference", "stage": settings.stage}
-        whose = model_on_dashboard(settings.prefix)
+        self._alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
+        self._alarm_on_answering_functions(serving, control)
+        self._alarm_on_background(release, announcements)
+        self._alarm_on_control_api(control)
+        self._alarm_on_releases(release)
+        self._alarm_on_what_is_served(settings)
+        self._alarm_on_captures(serving)
+        self._alarm_on_targets(settings, monitoring)
 
-        # What ends a release of inference's code stands in its own stack.
-        alarms.add(
+        alarmed = [*serving.alarms.made, *monitoring.alarms.made, *batch.alarms.made, *self._alarms.made]
+        others = [announcements.announce, serving.feedback, *monitoring.functions, monitoring.retraining.retrain]
+        others += batch.functions
+        parts = dashboards.Parts(
+            region=self.region,
+            stage=settings.stage,
+            serving_api=serving.api.api.ref,
+            control_api=control.api.api.ref,
+            inference=serving.inference.function_name,
+            control=control.control.function_name,
+            announce=announcements.announce.function_name,
+            steps=_by_short_name(release.functions.values()),
+            functions=_by_short_name([*release.functions.values(), *others]),
+            release_machine=release.machine.arn,
+            monitoring_machine=monitoring.machine.arn,
+            retraining_machine=monitoring.retraining.machine.arn,
+            failures_queue=release.failures.queue_name,
+            alarms=[alarm.attr_arn for alarm in alarmed],
+        )
+        self._dashboard("Dashboard", settings.prefix, dashboards.platform(parts))
+        of_a_model = dashboards.model(region=self.region, stage=settings.stage)
+        self._dashboard("ModelDashboard", f"{settings.prefix}-model", of_a_model)
+
+    def _alarm_on_answering_functions(self, serving: ServingStack, control: ControlStack) -> None:
+        """What ends a release of inference's code stands in its own stack."""
+        inference, api = serving.inference.function_name, control.control.function_name
+        self._alarms.add(
             "control-errors",
             "AWS/Lambda",
             "Errors",
@@ -61,7 +86,7 @@ class ObservabilityStack(Stack):
             "control crashes or times out; read its log.",
             runbook=CONTROL,
         )
-        alarms.add(
+        self._alarms.add(
             "control-latency",
             "AWS/Lambda",
             "Duration",
@@ -74,7 +99,7 @@ class ObservabilityStack(Stack):
             period=FIVE_MINUTES,
         )
         for name, function in {"inference": inference, "control": api}.items():
-            alarms.add(
+            self._alarms.add(
                 f"{name}-throttles",
                 "AWS/Lambda",
                 "Throttles",
@@ -82,8 +107,12 @@ class ObservabilityStack(Stack):
                 f"{name} is refused by Lambda: the account's concurrency is used up; ask AWS for more.",
                 runbook=REFUSED,
             )
-        background = [*steps, announce]
-        alarms.add_class(
+
+    def _alarm_on_background(self, release: ReleaseStack, announcements: AnnouncementsStack) -> None:
+        """Functions that nobody waits for."""
+        announce = announcements.announce.function_name
+        background = [*(function.function_name for function in release.functions.values()), announce]
+        self._alarms.add_class(
             "release-errors",
             "Errors",
             background,
@@ -91,7 +120,7 @@ class ObservabilityStack(Stack):
             "Steps of the release, or announce, keep failing; read their logs.",
             runbook="operations.md#steps-of-a-release-keep-failing",
         )
-        alarms.add_class(
+        self._alarms.add_class(
             "release-throttles",
             "Throttles",
             background,
@@ -99,7 +128,7 @@ class ObservabilityStack(Stack):
             "Steps of the release are refused by Lambda: the account's concurrency is used up; ask AWS for more.",
             runbook=REFUSED,
         )
-        alarms.add(
+        self._alarms.add(
             "announcements-late",
             "AWS/Lambda",
             "IteratorAge",
@@ -109,7 +138,7 @@ class ObservabilityStack(Stack):
             statistic="Maximum",
             threshold=FIVE_MINUTES * 1_000,
         )
-        alarms.add(
+        self._alarms.add(
             "training-near-timeout",
             "AWS/Lambda",
             "Duration",
@@ -120,7 +149,9 @@ class ObservabilityStack(Stack):
             statistic="Maximum",
             threshold=800 * release.functions["train"].timeout_seconds,
         )
-        alarms.add(
+
+    def _alarm_on_control_api(self, control: ControlStack) -> None:
+        self._alarms.add(
             "control-api-5xx",
             "AWS/ApiGateway",
             "5xx",
@@ -128,30 +159,38 @@ class ObservabilityStack(Stack):
             "The control API answers with server errors; read its access log and its function's log.",
             runbook=CONTROL,
         )
+
+    def _alarm_on_releases(self, release: ReleaseStack) -> None:
+        """Executions that ended badly, and events that nobody could handle."""
         for metric, words in {
             "ExecutionsFailed": "failed",
             "ExecutionsTimedOut": "ran out of time",
             "ExecutionsAborted": "was stopped by somebody",
         }.items():
-            alarms.add(
+            self._alarms.add(
                 f"release-{metric.removeprefix('Executions').lower()}",
                 "AWS/States",
                 metric,
-                machine,
+                {"StateMachineArn": release.machine.arn},
                 f"A release {words}; `tidegate runs MODEL` names the run and the reason.",
                 runbook="operations.md#a-release-did-not-end",
                 whose="Model: see the input of the latest execution. Owner: see `tidegate status`.",
             )
-        alarms.add(
+        self._alarms.add(
             "failed-events",
             "AWS/SQS",
             "ApproximateNumberOfMessagesVisible",
-            queue,
+            {"QueueName": release.failures.queue_name},
             "An event could not be handled; its message in the failures queue says which and why.",
             runbook="operations.md#an-event-could-not-be-handled",
             statistic="Maximum",
         )
-        alarms.add(
+
+    def _alarm_on_what_is_served(self, settings: DeploymentSettings) -> None:
+        """Inference's own words: what it refuses to serve, cannot keep, or serves on without knowing."""
+        own = {"service": "inference", "stage": settings.stage}
+        whose = model_on_dashboard(settings.prefix)
+        self._alarms.add(
             "inference-artifact-rejected",
             NAMESPACE,
             "ArtifactRejected",
@@ -161,7 +200,7 @@ class ObservabilityStack(Stack):
             whose=whose,
         )
         # Not among those that end a release of code: what mends it is such a release.
-        alarms.add(
+        self._alarms.add(
             "inference-artifact-newer-than-code",
             NAMESPACE,
             "NewerArtifact",
@@ -170,7 +209,7 @@ class ObservabilityStack(Stack):
             runbook="operations.md#what-is-served-needs-newer-code",
             whose=whose,
         )
-        alarms.add(
+        self._alarms.add(
             "inference-captures-dropped",
             NAMESPACE,
             "CapturesDropped",
@@ -178,7 +217,7 @@ class ObservabilityStack(Stack):
             "Predictions are answered but not captured; docs/captures.md says why that can be.",
             runbook=CAPTURES,
         )
-        alarms.add(
+        self._alarms.add(
             "inference-route-stale",
             NAMESPACE,
             "RouteStale",
@@ -187,8 +226,10 @@ class ObservabilityStack(Stack):
             runbook="operations.md#routes-are-stale",
             periods=3,
         )
+
+    def _alarm_on_captures(self, serving: ServingStack) -> None:
         stream = {"DeliveryStreamName": serving.captures.stream.ref}
-        alarms.add(
+        self._alarms.add(
             "captures-late",
             "AWS/Firehose",
             "DeliveryToS3.DataFreshness",
@@ -198,7 +239,7 @@ class ObservabilityStack(Stack):
             statistic="Maximum",
             threshold=15 * MINUTE,
         )
-        alarms.add(
+        self._alarms.add(
             "captures-partitions",
             "AWS/Firehose",
             "PartitionCountExceeded",
@@ -208,7 +249,8 @@ class ObservabilityStack(Stack):
             statistic="Maximum",
         )
 
-        alarms.add(
+    def _alarm_on_targets(self, settings: DeploymentSettings, monitoring: MonitoringStack) -> None:
+        self._alarms.add(
             "targets",
             NAMESPACE,
             "TargetsMissed",
@@ -218,29 +260,6 @@ class ObservabilityStack(Stack):
             whose=MODEL_IN_STATUS,
             period=HOUR,
         )
-
-        alarmed = [*serving.alarms.made, *monitoring.alarms.made, *batch.alarms.made, *alarms.made]
-        others = [announcements.announce, serving.feedback, *monitoring.functions, monitoring.retraining.retrain]
-        others += batch.functions
-        parts = dashboards.Parts(
-            region=self.region,
-            stage=settings.stage,
-            serving_api=serving.api.api.ref,
-            control_api=control.api.api.ref,
-            inference=inference,
-            control=api,
-            announce=announce,
-            steps=_by_short_name(release.functions.values()),
-            functions=_by_short_name([*release.functions.values(), *others]),
-            release_machine=release.machine.arn,
-            monitoring_machine=monitoring.machine.arn,
-            retraining_machine=monitoring.retraining.machine.arn,
-            failures_queue=release.failures.queue_name,
-            alarms=[alarm.attr_arn for alarm in alarmed],
-        )
-        self._dashboard("Dashboard", settings.prefix, dashboards.platform(parts))
-        of_a_model = dashboards.model(region=self.region, stage=settings.stage)
-        self._dashboard("ModelDashboard", f"{settings.prefix}-model", of_a_model)
 
     def _dashboard(self, construct_id: str, name: str, body: dashboards.Body) -> None:
         cloudwatch.CfnDashboard(self, construct_id, dashboard_name=name, dashboard_body=self.to_json_string(body))
