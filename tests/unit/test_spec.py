@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.builders.specs import faults_of
 
+from tests.builders.specs import faults_of
 from tidegate.domain.rollout.canary import Metric as CanaryMetric
 from tidegate.kernel.errors import SpecInvalidError
 from tidegate.kernel.metrics.registry import of_task
