@@ -11,8 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, SIDE, GAP, ROW = 980, 250, 10, 54
 ABOUT = {
-    "functions": "one Lambda each: parse, wire, one step, serialise",
+    "functions": "one Lambda each: parse, wire, step, serialise",
     "testing": "fakes, for users' tests too",
+    "wiring": "builds what a function needs",
     "telemetry": "logs and metrics",
     "aws": "adapters, one a port",
     "ml": "learning libraries",

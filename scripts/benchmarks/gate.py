@@ -12,16 +12,8 @@ from typing import Any
 import numpy as np
 
 from scripts.benchmarks.holdouts import simulate
-from tidegate.domain.evaluation.evaluation import (
-    CANDIDATE,
-    BaselineValue,
-    ChampionValue,
-    Comparison,
-    Evaluation,
-    LatencyMs,
-    Parity,
-    paired_bootstrap,
-)
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, Comparison, paired_bootstrap
+from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.gate import Outcome, Policy, not_worse_than_champion
 
 SUMMARY = "wrong and right verdicts of the gate on simulated holdouts, beside a point comparison"

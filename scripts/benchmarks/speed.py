@@ -26,7 +26,7 @@ import orjson
 from scripts.benchmarks import peers
 from tidegate.aws.capture_log import FirehoseCaptures
 from tidegate.aws.watch import unpacked
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.hours import Counting
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.drift import DriftPolicy, judge_features

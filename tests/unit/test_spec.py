@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tidegate.domain.rollout.canary import Metric as CanaryMetric
 from tidegate.kernel.errors import SpecInvalidError
+from tidegate.kernel.metrics.registry import of_task
 from tidegate.spec.estimators.registry import ESTIMATORS, estimators_of
-from tidegate.spec.gate import METRICS_OF
 from tidegate.spec.model import ModelSpec, json_schema
 from tidegate.spec.part import Task
 from tidegate.spec.release import Compared
@@ -172,7 +172,7 @@ def test_the_json_schema_names_every_field() -> None:
 
 def test_each_task_has_metrics_and_estimators() -> None:
     for task in Task:
-        assert METRICS_OF[task]
+        assert of_task(task)
         assert estimators_of(task)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import Resampling
+from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.probe import Trial
 from tidegate.domain.serving.contract import Contract, FeatureContract, Inputs
 from tidegate.kernel.table import TARGET, Column, Table

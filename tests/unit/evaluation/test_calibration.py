@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
+from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.calibration import BINS, CURVE_POINTS, calibration, curves, wilson
-from tidegate.domain.evaluation.evaluation import Resampling
 
 
 def scored(rows: int, seed: int = 0, stretch: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
+from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.calibration import wilson
 from tidegate.domain.evaluation.confusion import confusion
-from tidegate.domain.evaluation.evaluation import Resampling
 
 
 def answered(rows: int = 500, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from fairlearn.metrics import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.domain.evaluation.evaluation import Resampling
+from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.fairness import MIN_GROUP_ROWS, RATES_OF, Decisions
 from tidegate.ml.fairness import FairlearnGroups
 

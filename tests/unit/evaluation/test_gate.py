@@ -5,14 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.domain.evaluation.evaluation import (
-    BaselineValue,
-    ChampionValue,
-    Estimate,
-    Evaluation,
-    LatencyMs,
-    Parity,
-)
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.gate import CHECKS, Outcome, Policy, decide
 
 PASS, FAIL = Outcome.PASS, Outcome.FAIL
@@ -240,8 +234,8 @@ def test_the_unfavourable_end_of_the_interval_must_reach_the_target(evaluation, 
         (
             {"undefined_resamples": 21},
             (
-                "roc_auc was undefined in 21 of 2,000 resamples; "
-                "the holdout has too few rows of a class (or too little variety)"
+                "roc_auc was undefined in 21 of 2,000 resamples "
+                "(undefined when all rows are of one class); hold out more rows"
             ),
         ),
         (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tidegate.domain.evaluation.evaluation import Resampling
+from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.residuals import GROUPS, HISTOGRAM_BINS, coverage, residuals
 from tidegate.domain.training.conformal import half_width, least_rows
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tidegate.domain.evaluation.evaluation import CANDIDATE, Arm, Estimate, Resampling, simultaneous
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Resampling, simultaneous
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.slices import (
     CHAMPION,
     MAX_CATEGORIES,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring import hours
 from tidegate.domain.monitoring.costs import Usage
 from tidegate.domain.monitoring.hours import Counting, Hour

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import auc, average_precision_score, log_loss, roc_auc_score
 
-from tidegate.domain.evaluation.evaluation import Estimate, metric_value
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.quality import (
     NO_CONCEPT_DRIFT,
     LossByScore,
@@ -18,6 +18,7 @@ from tidegate.domain.monitoring.quality import (
     live_quality,
     maturity,
 )
+from tidegate.kernel.metrics.registry import find
 
 WITHIN, BEYOND, LITTLE = Outcome.WITHIN, Outcome.BEYOND, Outcome.INSUFFICIENT_DATA
 DESIGN = Estimate(0.75, 0.73, 0.77)
@@ -33,7 +34,7 @@ def calibrated(rows, seed, *, centre=0.0):
 
 def design_of(metric, seed=77, rows=40_000):
     probabilities, target = calibrated(rows, seed)
-    value = metric_value(metric, target, probabilities)
+    value = find(metric).value(target, probabilities)
     return Estimate(value, value - 0.01, value + 0.01)
 
 
@@ -48,7 +49,7 @@ def test_a_model_that_does_as_designed_stays_within(metric):
     probabilities, target = calibrated(3000, 1)
     found = live_quality(metric, target, probabilities, design_of(metric))
     assert found.outcome is WITHIN
-    assert found.live.low <= metric_value(metric, target, probabilities) <= found.live.high
+    assert found.live.low <= find(metric).value(target, probabilities) <= found.live.high
     assert "not shown to be worse" in found.statement
 
 
@@ -106,7 +107,7 @@ def test_a_model_as_good_as_designed_is_condemned_no_more_often_than_stated():
 def test_what_is_expected_without_labels_is_what_labels_then_show(metric):
     probabilities, target = calibrated(20_000, 5, centre=0.5)
     found = expected_quality(metric, probabilities, design_of(metric), margin=0.2)
-    assert found.live.low <= metric_value(metric, target, probabilities) <= found.live.high
+    assert found.live.low <= find(metric).value(target, probabilities) <= found.live.high
     assert found.assumption == NO_CONCEPT_DRIFT
     assert found.statement.endswith(NO_CONCEPT_DRIFT)
 
@@ -153,7 +154,7 @@ def test_any_number_of_classes_is_expected_by_the_best_one():
     found = expected_quality("accuracy", probabilities, Estimate(0.6, 0.55, 0.65))
     assert found.live.value == pytest.approx(probabilities.max(axis=1).mean())
     target = np.asarray([chance.choice(3, p=row) for row in probabilities])
-    assert found.live.low <= metric_value("accuracy", target, probabilities) <= found.live.high
+    assert found.live.low <= find("accuracy").value(target, probabilities) <= found.live.high
 
 
 def test_the_interval_without_labels_holds_what_labels_show_as_often_as_it_says():
@@ -161,7 +162,7 @@ def test_the_interval_without_labels_holds_what_labels_show_as_often_as_it_says(
     for seed in range(60):
         probabilities, target = calibrated(600, seed)
         live = expected_quality("roc_auc", probabilities, DESIGN, seed=seed).live
-        held += live.low <= metric_value("roc_auc", target, probabilities) <= live.high
+        held += live.low <= find("roc_auc").value(target, probabilities) <= live.high
     assert held >= 60 * 0.95 - 3 * np.sqrt(60 * 0.95 * 0.05)
 
 
@@ -177,12 +178,12 @@ def test_harder_rows_are_expected_to_be_worse_without_a_single_label():
 
 def test_what_cannot_be_expected_is_refused_or_told():
     probabilities, _ = calibrated(600, 1)
-    with pytest.raises(ValueError, match="rmse cannot be expected from probabilities; one of accuracy, log_loss"):
+    with pytest.raises(ValueError, match="rmse cannot be expected from probabilities"):
         expected_quality("rmse", probabilities, DESIGN)
     assert expected_quality("brier", probabilities[:10], DESIGN).outcome is LITTLE
     certain = np.tile([1.0, 0.0], (600, 1))
     assert expected_quality("roc_auc", certain, DESIGN).statement == (
-        "roc_auc: the probabilities expect rows of one class only"
+        "roc_auc: by the probabilities it is not defined on these rows (all rows are of one class)"
     )
 
 
@@ -196,13 +197,13 @@ def errors_grow(rows, seed, low, high):
 def test_a_regressions_loss_is_expected_from_where_its_scores_lie(metric):
     score, target = errors_grow(5000, 1, 10, 100)
     losses = LossByScore.learn(metric, target, score)
-    holdout = metric_value(metric, target, score[:, None])
+    holdout = find(metric).value(target, score[:, None])
     design = Estimate(holdout, 0.97 * holdout, 1.03 * holdout)
     for low, high, outcome in ((10, 100, WITHIN), (70, 100, BEYOND), (10, 30, WITHIN)):
         live_score, live_target = errors_grow(3000, 2, low, high)
         found = losses.expected(live_score, design)
         assert found.outcome is outcome
-        assert found.live.value == pytest.approx(metric_value(metric, live_target, live_score[:, None]), rel=0.12)
+        assert found.live.value == pytest.approx(find(metric).value(live_target, live_score[:, None]), rel=0.12)
         assert found.statement.endswith(NO_CONCEPT_DRIFT)
     assert losses.expected(live_score[:10], design).outcome is LITTLE
 
@@ -213,7 +214,7 @@ def test_the_interval_of_an_expected_loss_holds_the_metric_as_often_as_it_says()
         losses = LossByScore.learn("mae", *errors_grow(2000, seed, 10, 100)[::-1])
         score, target = errors_grow(800, seed + 1000, 10, 100)
         live = losses.expected(score, Estimate(4, 3, 5)).live
-        held += live.low <= metric_value("mae", target, score[:, None]) <= live.high
+        held += live.low <= find("mae").value(target, score[:, None]) <= live.high
     assert held >= 200 * 0.95 - 3 * np.sqrt(200 * 0.95 * 0.05)
 
 
@@ -224,7 +225,7 @@ def test_learned_losses_survive_json_and_few_or_equal_scores():
     constant = LossByScore.learn("mae", np.asarray([1.0, 3.0]), np.asarray([2.0, 2.0]))
     assert constant.mean == (1.0,)
     assert constant.expected(np.full(600, 9.0), Estimate(1, 1, 1)).live.value == 1.0
-    with pytest.raises(ValueError, match="not r2 of 2"):
+    with pytest.raises(ValueError, match="r2 is not made of losses"):
         LossByScore.learn("r2", np.ones(2), np.ones(2))
 
 

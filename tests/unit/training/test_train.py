@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from tests.unit.releasing import House, house_with, spec, trips
-from tidegate.domain.evaluation.evaluation import metric_value
 from tidegate.domain.registry.run import RunError
 from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.kernel.errors import ConflictError, TrainingFailedError
+from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.table import ROW, TARGET, Table
 from tidegate.messages import CandidateRef, CandidateResult, Fitted, Plan, RunRef, TrainTask
 from tidegate.ml.scoring import load
@@ -61,7 +61,7 @@ def test_the_final_fit_takes_all_training_rows_and_keeps_reference_scores(prepar
     reference = Table.from_npz(house.artifacts.get(ref.reference_scores_key))
     assert reference[ROW].tolist() == holdout[ROW].tolist()
     assert abs(scorer.score(scorer.contract.inputs(holdout)) - reference[SCORES_OUTPUT]).max() <= 1e-4
-    assert metric_value("roc_auc", holdout[TARGET], reference[SCORES_OUTPUT]) > 0.7
+    assert find("roc_auc").value(holdout[TARGET], reference[SCORES_OUTPUT]) > 0.7
 
 
 def test_fitting_for_good_again_gives_the_same_artifact(prepared: tuple[House, RunRef, Plan]) -> None:

@@ -12,17 +12,16 @@ import numpy as np
 import onnx
 import pytest
 
-from tidegate.domain.evaluation.evaluation import metric_value
 from tidegate.domain.serving.contract import CONTRACT_KEY, Contract
 from tidegate.domain.training.contracts import serving_contract
 from tidegate.kernel.errors import TrainingFailedError
+from tidegate.kernel.metrics.registry import find, of_task
 from tidegate.kernel.table import TARGET, Table
 from tidegate.ml.frameworks.framework import estimator_class
 from tidegate.ml.scoring import load
 from tidegate.ml.training import OnnxFitter, _model
 from tidegate.spec.estimators.estimator import Probabilities
 from tidegate.spec.estimators.registry import ESTIMATORS, estimators_of
-from tidegate.spec.gate import METRICS_OF
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
 from tidegate.spec.training import Candidate
@@ -77,7 +76,7 @@ def spec(task: Task, **changes: Any) -> ModelSpec:
         "target": "answer",
         "features": FEATURES,
         "candidates": [{"estimator": estimators_of(task)[0]}],
-        "metric": METRICS_OF[task][0],
+        "metric": of_task(task)[0].name,
         "baseline": {"kind": "prior"},
         "seed": 11,
     }
@@ -258,7 +257,7 @@ def test_validation_scores_are_those_of_a_model_that_was_fitted_on_the_other_row
 
     def value(trained: Table) -> float:
         scores = FITTER.validation_scores(wanted, contract(wanted), chosen, trained, validation)
-        return metric_value("roc_auc", validation[TARGET], scores)
+        return find("roc_auc").value(validation[TARGET], scores)
 
     assert 0.85 < value(fit) < 1
     shuffled = Table({**fit.columns, TARGET: np.random.default_rng(0).permutation(fit[TARGET])})

@@ -10,10 +10,17 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from tidegate.kernel.metrics.metric import FromLosses, FromProbabilities, Metric
+from tidegate.kernel.metrics.registry import METRICS
 from tidegate.spec.estimators.estimator import Probabilities
 from tidegate.spec.estimators.registry import ESTIMATORS
 from tidegate.spec.part import Task
+from tidegate.spec.rules.registry import RULES, kind_of
+from tidegate.spec.rules.rule import Place
 
 _BETWEEN = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _PROBABILITIES = {
@@ -53,8 +60,80 @@ def _estimators() -> str:
     )
 
 
+def _rules() -> str:
+    return table(
+        "kind",
+        "answer",
+        "as the baseline of",
+        "as the fallback of",
+        "for example",
+        rows=(
+            (
+                f"`{kind_of(each)}`",
+                " ".join((each.__doc__ or "").split()) + (" Needs `time`." if each.needs_time else ""),
+                ", ".join(each.tasks.get(Place.BASELINE, ())) or "–",
+                ", ".join(each.tasks.get(Place.FALLBACK, ())) or "–",
+                f"`{_yaml(each.example)}`",
+            )
+            for each in RULES
+        ),
+    )
+
+
+def _yaml(document: Mapping[str, Any]) -> str:
+    text = yaml.safe_dump(dict(document), default_flow_style=True, sort_keys=False, width=1000)
+    return text.strip()
+
+
+def _metrics() -> str:
+    return table(
+        "metric",
+        "for",
+        "better is",
+        "range",
+        "undefined when",
+        "without labels",
+        "what it says",
+        rows=(
+            (
+                f"`{each.name}`",
+                ", ".join(each.tasks),
+                "more" if each.more_is_better else "less",
+                _range(each),
+                each.undefined.words,
+                _WITHOUT_LABELS[type(each.unlabelled)],
+                each.sentence + _parameters(each),
+            )
+            for each in METRICS.values()
+        ),
+    )
+
+
+_WITHOUT_LABELS: Mapping[type, str] = {
+    FromProbabilities: "expected from the probabilities",
+    FromLosses: "expected from the scores",
+    type(None): "unknown",
+}
+
+
+def _range(metric: Metric) -> str:
+    worst = "" if metric.worst is None else f"{metric.worst:g}"
+    low, high = (worst, f"{metric.perfect:g}") if metric.more_is_better else (f"{metric.perfect:g}", worst)
+    return f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}"
+
+
+def _parameters(metric: Metric) -> str:
+    return "".join(
+        f" `{each.name}`: {each.meaning[0].lower()}{each.meaning[1:-1]}, {each.least:g} to {each.most:g} "
+        f"(default {each.default:g})."
+        for each in metric.parameters
+    )
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "estimators": _estimators,
+    "rules": _rules,
+    "metrics": _metrics,
 }
 
 

@@ -1,6 +1,6 @@
 """Sections of a page that tell how good a version is: curves or residuals, calibration, decisions."""
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.plots import pictures
 from tidegate.plots.blocks import Block, Cell, Facts, Figure, Matrix, Note, Section, Table, not_measured
 from tidegate.plots.numbers import Document, interval, number, percent, read

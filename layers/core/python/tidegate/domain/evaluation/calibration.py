@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.domain.evaluation.evaluation import Estimate, Floats, Resampling
+from tidegate.domain.evaluation.bootstrap import Resampling
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.kernel.metrics.metric import Floats
 from tidegate.kernel.table import Column
 
 BINS = 15  # as Guo et al. 2017, "On calibration of modern neural networks", ICML

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.calibration import wilson
-from tidegate.domain.evaluation.evaluation import Resampling
 from tidegate.kernel.table import Column
 
 

@@ -15,12 +15,11 @@ from enum import StrEnum
 from itertools import product
 from typing import Any
 
-from tidegate.domain.evaluation.evaluation import Estimate, Evaluation
+from tidegate.domain.evaluation.bootstrap import MAX_UNDEFINED_SHARE, MIN_CLUSTERS
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.kernel.metrics.registry import find
 
-MIN_CLUSTERS = (
-    20  # an interval from fewer clusters is a guess (Cameron, Gelbach and Miller 2008, R. E. Stat. 90:414-427)
-)
-MAX_UNDEFINED_SHARE = 0.01  # leaving out more resamples than that would move the tails of 2.5 % it is judged by
 MIN_TAIL_RESAMPLES = 5  # fewer replicates beyond an end of the interval do not place that end
 _MIB = 1 << 20
 _LISTED = 5  # slices named in a sentence
@@ -435,7 +434,7 @@ def _gaps(evaluation: Evaluation, policy: Policy) -> list[str]:
     if evaluation.undefined_resamples > MAX_UNDEFINED_SHARE * evaluation.resamples:
         gaps.append(
             f"{evaluation.metric} was undefined in {evaluation.undefined_resamples:,} of {evaluation.resamples:,} "
-            f"resamples; the holdout has too few rows of a class (or too little variety)"
+            f"resamples (undefined when {find(evaluation.metric).undefined.words}); hold out more rows"
         )
     needed = math.ceil(2 * MIN_TAIL_RESAMPLES / (1 - evaluation.confidence) - 1e-9)
     if evaluation.resamples < needed:

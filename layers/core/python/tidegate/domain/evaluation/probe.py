@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import Arm, Estimate, Resampling
+from tidegate.domain.evaluation.bootstrap import Arm, Resampling
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.serving.contract import Contract, Inputs
 from tidegate.kernel.table import TARGET, Column, Table
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import Floats, Resampling
+from tidegate.domain.evaluation.bootstrap import Resampling
+from tidegate.kernel.metrics.metric import Floats
 from tidegate.kernel.table import Column
 
 HISTOGRAM_BINS = 40

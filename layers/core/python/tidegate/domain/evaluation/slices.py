@@ -12,19 +12,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import (
+from tidegate.domain.evaluation.bootstrap import (
     CANDIDATE,
+    MAX_UNDEFINED_SHARE,
+    MIN_CLUSTERS,
     Arm,
-    Array,
     Comparison,
-    Estimate,
-    Floats,
     Resampling,
     paired_bootstrap,
     simultaneous,
 )
-from tidegate.domain.evaluation.gate import MAX_UNDEFINED_SHARE, MIN_CLUSTERS
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.kernel.errors import DataCheckError
+from tidegate.kernel.metrics.metric import Array, Floats
 from tidegate.kernel.table import Column, Table
 
 MAX_CATEGORIES = 20  # of a column, by rows; the rest are taken together

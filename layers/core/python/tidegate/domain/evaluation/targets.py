@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from tidegate.domain.rollout.canary import Metric
+from tidegate.kernel.metrics.registry import choose
 
 
 class Dimension(StrEnum):
@@ -144,7 +145,7 @@ def stated(spec: Mapping[str, Any]) -> tuple[Target, ...]:
     """The targets of a spec, given as its JSON document."""
     subjects = {
         Of.NOTHING: "",
-        Of.METRIC: spec["metric"],
+        Of.METRIC: choose(spec["metric"]).text,
         Of.GROUPS: ", ".join(sorted(spec["sensitive"])),
     }
     found = ((kind, _at(spec, kind.path)) for kind in KINDS)

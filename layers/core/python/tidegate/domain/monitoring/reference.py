@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.profiles import profile as profiles
 from tidegate.domain.profiles.profile import Layout, Profile
@@ -31,7 +31,7 @@ class Reference:
         importances: how much worse `metric` gets on the holdout when the feature is shuffled, never below 0; empty when
             that is not defined.
         design: `metric` on the holdout, with its interval at `confidence`.
-        loss_by_score: of a regression judged by mae or rmse.
+        loss_by_score: of a regression judged by the mean of a loss.
         classes: in the order of the probabilities, `positive` being the place of the one whose probability is the score
             and `threshold` the score from which it is the answer.
         hidden: features whose values captures hide.

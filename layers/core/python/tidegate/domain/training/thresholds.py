@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import Floats
+from tidegate.kernel.metrics.metric import Floats
 from tidegate.kernel.table import Column
 
 _CURVE = np.linspace(0, 1, 101)

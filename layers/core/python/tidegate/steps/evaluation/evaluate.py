@@ -16,19 +16,10 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.data.splits import training_rows
-from tidegate.domain.evaluation.evaluation import (
-    CANDIDATE,
-    Arm,
-    BaselineValue,
-    ChampionValue,
-    Comparison,
-    Estimate,
-    Evaluation,
-    LatencyMs,
-    Parity,
-    Resampling,
-    paired_bootstrap,
-)
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Comparison, Resampling, paired_bootstrap
+from tidegate.domain.evaluation.documents import PLAN
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.probe import Trial
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import Reference, background, profiled
@@ -39,12 +30,13 @@ from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, Inputs, Ru
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.prediction import answers
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError, TrainingFailedError
+from tidegate.kernel.metrics.metric import FromLosses
+from tidegate.kernel.metrics.registry import of_task
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Column, Table
 from tidegate.messages import Evaluated, EvaluateTask, RunRef
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
 from tidegate.ports.serving import Scorer, ScorerLoader
-from tidegate.spec.gate import METRICS_OF, Metric
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.evaluation.measure import Measure, guarded, resamples
 
@@ -115,7 +107,7 @@ def evaluate(
     seed = int(task.fitted.artifact_sha256[:16], 16)
     cluster = None if spec.gate.resample_by == "row" else holdout[CLUSTER]
     found = paired_bootstrap(
-        spec.metric.value,
+        spec.metric.text,
         holdout[TARGET],
         arms,
         cluster=cluster,
@@ -123,12 +115,12 @@ def evaluate(
         confidence=spec.gate.confidence,
         seed=seed,
         positive=contract.positive,
-        also=[metric.value for metric in METRICS_OF[spec.task]],
+        also=also_measured(spec),
     )
     training = training_rows(*(Table.from_npz(artifacts.get(key)) for key in (ref.fit_key, ref.validation_key)))
-    hidden = _hidden(spec, json.loads(artifacts.get(ref.plan_key))["personal"])
+    hidden = _hidden(spec, PLAN.read(artifacts.get(ref.plan_key))["personal"])
     resampling = Resampling(len(holdout), cluster, resamples(spec), spec.gate.confidence, seed)
-    trial = Trial(contract, spec.metric.value, holdout, scores, lambda inputs: _score(scorer, inputs), resampling)
+    trial = Trial(contract, spec.metric.text, holdout, scores, lambda inputs: _score(scorer, inputs), resampling)
     measure = Measure(spec, trial, training, hidden)
     important = measure.importances()
     found_by_guard = guarded(trial, training, fallback.rule.scores(holdout))
@@ -136,8 +128,8 @@ def evaluate(
         holdout, scores, found.arms[CANDIDATE], {name: max(each.value, 0.0) for name, each in important.items()}
     )
     evaluation = Evaluation(
-        metric=spec.metric.value,
-        higher_is_better=spec.metric.higher_is_better,
+        metric=spec.metric.text,
+        higher_is_better=spec.metric.more_is_better,
         confidence=spec.gate.confidence,
         resamples=spec.gate.resamples,
         undefined_resamples=found.undefined_resamples,
@@ -177,6 +169,14 @@ def evaluate(
     )
 
 
+def also_measured(spec: ModelSpec) -> list[str]:
+    """What is measured of the candidate besides: all metrics of its task but those that take parameters, which say
+    something only once somebody has chosen them; the spec's own is among them in any case."""
+    own, others = spec.metric, of_task(spec.task.value)
+    found = [each.text for each in others if not each.parameters or each.name == own.name]
+    return [own.text if name == own.name else name for name in found] if own.parameters else found
+
+
 @dataclass(frozen=True, slots=True)
 class _WriteReference:
     """Writes what the version's live traffic is compared with."""
@@ -193,15 +193,15 @@ class _WriteReference:
         """Write reference and background; the SHA-256 of the reference."""
         ref, spec, contract, training, hidden = self.ref, self.spec, self.contract, self.training, self.hidden
         layout, profile = profiled(contract, training, scores, hidden)
-        by_score = spec.metric in {Metric.MAE, Metric.RMSE}
+        by_score = isinstance(spec.metric.unlabelled, FromLosses)
         shown = background(contract, training, hidden, self.seed)
         reference = Reference(
             layout=layout,
             profile=profile,
             importances=importances,
-            metric=spec.metric.value,
+            metric=spec.metric.text,
             design=design,
-            loss_by_score=LossByScore.learn(spec.metric.value, holdout[TARGET], scores[:, 0]) if by_score else None,
+            loss_by_score=LossByScore.learn(spec.metric.text, holdout[TARGET], scores[:, 0]) if by_score else None,
             task=contract.task,
             classes=contract.classes,
             positive=contract.positive,

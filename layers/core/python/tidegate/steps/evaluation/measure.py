@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, paired_bootstrap
 from tidegate.domain.evaluation.calibration import calibration, curves
 from tidegate.domain.evaluation.confusion import confusion
 from tidegate.domain.evaluation.dependence import dependence
-from tidegate.domain.evaluation.evaluation import CANDIDATE, Arm, Estimate, paired_bootstrap
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.flips import flips
 from tidegate.domain.evaluation.importance import importances
 from tidegate.domain.evaluation.probe import Trial
