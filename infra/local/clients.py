@@ -116,7 +116,9 @@ class Clients:
     def _sent(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         """In place of botocore's sending."""
         url = urlsplit(request.url)
-        body = request.body.read() if hasattr(request.body, "read") else request.body or b""
+        body = request.body or b""
+        if not isinstance(body, (str, bytes, bytearray)):
+            body = body.read()
         headers = {name.lower(): _text(value) for name, value in request.headers.items()}
         answer = self._answer(
             Request(
@@ -128,7 +130,7 @@ class Clients:
             )
         )
         raw = urllib3.HTTPResponse(io.BytesIO(answer.body), answer.headers, answer.status, preload_content=False)
-        return AWSResponse(request.url, answer.status, raw.headers, raw)
+        return AWSResponse(request.url, answer.status, dict(answer.headers), raw)  # type: ignore[arg-type]
 
 
 def _text(value: str | bytes) -> str:
