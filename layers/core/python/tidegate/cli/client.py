@@ -335,13 +335,13 @@ class Client:
         """Let the champion answer alone again: {changed, route, serves, entry}."""
         return self._control("served.split", model, body={"end": True, "reason": reason})
 
-    # The watch
+    # Monitoring
 
-    def watch(self) -> list[dict[str, Any]]:
+    def models_health(self) -> list[dict[str, Any]]:
         """How all models stand, in short, by name."""
-        return self._all("health.list_health", "watch")
+        return self._all("health.list_health", "health")
 
-    def watched(self, model: str) -> dict[str, Any]:
+    def model_health(self, model: str) -> dict[str, Any]:
         """{model, health, verdicts, next_step}: how one stands, and all that was found."""
         return self._control("health.show_health", model)
 
@@ -605,7 +605,7 @@ _TIMEOUT = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
 
 
 def _ca_certs() -> str:
-    return os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(True))
+    return os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(verify=True))
 
 
 def _proxy_of(url: str) -> bool:
