@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.constructs.alarms import FIVE_MINUTES, NAMESPACE, Dimensions
+from tidegate.kernel.drift.registry import COMPARED
 
 HOUR = 3600  # how often the watch counts
 COLUMNS = 24
@@ -247,7 +248,7 @@ def model(*, region: str, stage: str) -> Body:
     page.graphs(
         _graph(
             "Drift by feature, of the most responsible",
-            "Jensen-Shannon distance",
+            COMPARED.label,
             [observe.search("FeatureShift", "Maximum", by="feature", of=CHOSEN, period=HOUR)],
         ),
         _graph(

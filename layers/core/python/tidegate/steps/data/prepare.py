@@ -180,9 +180,7 @@ def _check(
     watch = spec.watch
     limits = Limits(
         duplicate_rows=spec.checks.duplicate_rows_at_most,
-        target_drift=replace(
-            Limits().target_drift, alpha=watch.alpha, psi=watch.psi, jensen_shannon=watch.jensen_shannon
-        ),
+        target_drift=replace(Limits().target_drift, alpha=watch.alpha, thresholds=watch.thresholds),
         target_shift=watch.target_shift,
     )
     known = [
