@@ -23,6 +23,7 @@ TARGETS = {
     "cost_per_1000_usd_at_most": "USD",
 }
 _RANGE = "-PT24H"
+_REFUSED = ("ArtifactRejected", "NewerArtifact", "ArtifactUnavailable")
 
 Body = dict[str, Any]
 Lines = list[list[Any]]
@@ -74,11 +75,11 @@ class _Source:
 
 def platform(parts: Parts) -> Body:
     """Traffic, errors, latency, cost, drift and releases of everything, with every alarm on top."""
-    inference, observe = _Source("inference", parts.stage), _Source("observe", parts.stage)
+    inference, monitor = _Source("inference", parts.stage), _Source("monitor", parts.stage)
     feedback = _Source("feedback", parts.stage)
     api, control = {"ApiId": parts.serving_api}, {"ApiId": parts.control_api}
     releases = {"StateMachineArn": parts.release_machine}
-    cost = _search(["service", "stage", "model"], {"MetricName": "CostUSD", **observe.own}, "Sum", HOUR)
+    cost = _search(["service", "stage", "model"], {"MetricName": "CostUSD", **monitor.own}, "Sum", HOUR)
     page = _Page(parts.region)
     page.alarms("Alarms", parts.alarms)
     page.numbers(
@@ -108,7 +109,7 @@ def platform(parts: Parts) -> Body:
                 *_lines("AWS/Lambda", ["Errors", "Throttles"], {"FunctionName": parts.inference}),
                 *_lines(
                     NAMESPACE,
-                    ["ServerErrors", "ArtifactRejected", "ArtifactUnavailable", "RouteStale", "CapturesDropped"],
+                    ["ServerErrors", *_REFUSED, "RouteStale", "CapturesDropped"],
                     inference.own,
                 ),
             ],
@@ -139,17 +140,17 @@ def platform(parts: Parts) -> Body:
     )
     page.section("Cost")
     page.graphs(
-        _graph("Cost by model", "USD an hour", [observe.search("CostUSD", "Sum", by="model", period=HOUR)], True),
+        _graph("Cost by model", "USD an hour", [monitor.search("CostUSD", "Sum", by="model", period=HOUR)], True),
         _graph(
             "Cost by business unit",
             "USD an hour",
-            [observe.search("CostUSD", "Sum", by="business_unit", period=HOUR)],
+            [monitor.search("CostUSD", "Sum", by="business_unit", period=HOUR)],
             True,
         ),
         _graph(
             "Value by model, where declared",
             "USD an hour",
-            [observe.search("ValueUSD", "Sum", by="model", period=HOUR)],
+            [monitor.search("ValueUSD", "Sum", by="model", period=HOUR)],
             floor=None,
         ),
     )
@@ -158,13 +159,13 @@ def platform(parts: Parts) -> Body:
         _graph(
             "Models drifted, in need of people, to be trained",
             "models",
-            _lines(NAMESPACE, ["Drifted", "NeedsRedesign", "RetrainingWanted"], observe.own, period=HOUR),
+            _lines(NAMESPACE, ["Drifted", "NeedsRedesign", "RetrainingWanted"], monitor.own, period=HOUR),
         ),
-        _graph("Drifted, by model", "drifted", [observe.search("Drifted", "Maximum", by="model", period=HOUR)], True),
+        _graph("Drifted, by model", "drifted", [monitor.search("Drifted", "Maximum", by="model", period=HOUR)], True),
         _graph(
             "Quality lost since design, by model",
             "units of the metric",
-            [observe.search("QualityLoss", "Maximum", by="model", period=HOUR)],
+            [monitor.search("QualityLoss", "Maximum", by="model", period=HOUR)],
             floor=None,
         ),
     )
@@ -191,12 +192,12 @@ def model(*, region: str, stage: str) -> Body:
     Models are found by their metrics, so none is named when the dashboard is deployed. The variable is of the kind that
     replaces text, since search expressions name the model too.
     """
-    inference, observe, feedback = (_Source(name, stage) for name in ("inference", "observe", "feedback"))
+    inference, monitor, feedback = (_Source(name, stage) for name in ("inference", "monitor", "feedback"))
     page = _Page(region)
     share = "100 * FILL(fallback, 0) / predictions"
     fallback = _lines(NAMESPACE, ["FallbackServed"], inference.of_chosen)
     predictions = _lines(NAMESPACE, ["Predictions"], inference.of_chosen)
-    live = _lines(NAMESPACE, ["LiveQuality"], observe.of_chosen, "Average", period=HOUR)
+    live = _lines(NAMESPACE, ["LiveQuality"], monitor.of_chosen, "Average", period=HOUR)
     page.text(f"# {CHOSEN}\n`tidegate status` says who owns it and how it stands, `tidegate drift {CHOSEN}` why.", 2)
     page.numbers(
         _number("Requests", _lines(NAMESPACE, ["Requests"], inference.of_chosen)),
@@ -204,7 +205,7 @@ def model(*, region: str, stage: str) -> Body:
         _number("By the fallback (%)", _reckoned("by the fallback", share, fallback=fallback, predictions=predictions)),
         _number("Live quality, latest", live, whole=False),
         _number("Outcomes reported", _lines(NAMESPACE, ["Feedback"], feedback.of_chosen)),
-        _number("Cost (USD)", _lines(NAMESPACE, ["CostUSD"], observe.of_chosen)),
+        _number("Cost (USD)", _lines(NAMESPACE, ["CostUSD"], monitor.of_chosen)),
     )
     page.section("Quality")
     page.graphs(
@@ -214,7 +215,7 @@ def model(*, region: str, stage: str) -> Body:
             _lines(
                 NAMESPACE,
                 ["LiveQuality", "ExpectedQuality", "DesignQuality"],
-                observe.of_chosen,
+                monitor.of_chosen,
                 "Average",
                 period=HOUR,
             ),
@@ -223,7 +224,7 @@ def model(*, region: str, stage: str) -> Body:
         _graph(
             "Quality lost since design",
             "units of the metric",
-            _lines(NAMESPACE, ["QualityLoss"], observe.of_chosen, "Maximum", period=HOUR),
+            _lines(NAMESPACE, ["QualityLoss"], monitor.of_chosen, "Maximum", period=HOUR),
             floor=None,
         ),
         _graph(
@@ -237,11 +238,11 @@ def model(*, region: str, stage: str) -> Body:
     )
     page.section("Targets")
     page.graphs(
-        *(_against_limit(observe, name, unit) for name, unit in TARGETS.items()),
+        *(_against_limit(monitor, name, unit) for name, unit in TARGETS.items()),
         _graph(
             "Targets missed",
             "1: yes",
-            [observe.search("TargetMissed", "Maximum", by="target", of=CHOSEN, period=HOUR)],
+            [monitor.search("TargetMissed", "Maximum", by="target", of=CHOSEN, period=HOUR)],
         ),
     )
     page.section("Drift")
@@ -249,20 +250,20 @@ def model(*, region: str, stage: str) -> Body:
         _graph(
             "Drift by feature, of the most responsible",
             COMPARED.label,
-            [observe.search("FeatureShift", "Maximum", by="feature", of=CHOSEN, period=HOUR)],
+            [monitor.search("FeatureShift", "Maximum", by="feature", of=CHOSEN, period=HOUR)],
         ),
         _graph(
             "What has drifted",
             "1: yes",
             _lines(
-                NAMESPACE, ["FeatureDrift", "PredictionDrift", "DataQuality"], observe.of_chosen, "Maximum", period=HOUR
+                NAMESPACE, ["FeatureDrift", "PredictionDrift", "DataQuality"], monitor.of_chosen, "Maximum", period=HOUR
             ),
         ),
         _graph(
             "What follows",
             "1: yes",
             _lines(
-                NAMESPACE, ["Drifted", "RetrainingWanted", "NeedsRedesign"], observe.of_chosen, "Maximum", period=HOUR
+                NAMESPACE, ["Drifted", "RetrainingWanted", "NeedsRedesign"], monitor.of_chosen, "Maximum", period=HOUR
             ),
         ),
     )
@@ -271,7 +272,7 @@ def model(*, region: str, stage: str) -> Body:
         _graph(
             "Requests by version",
             "requests an hour",
-            [observe.search("Requests", "Sum", by="version", of=CHOSEN, period=HOUR)],
+            [monitor.search("Requests", "Sum", by="version", of=CHOSEN, period=HOUR)],
             True,
         ),
         _graph(
@@ -324,39 +325,39 @@ def model(*, region: str, stage: str) -> Body:
                 *_lines(NAMESPACE, ["LatencyMs"], inference.of_chosen, "p99"),
             ],
         ),
-        _graph("Rows that were judged", "rows", _lines(NAMESPACE, ["Rows"], observe.of_chosen, "Maximum", period=HOUR)),
+        _graph("Rows that were judged", "rows", _lines(NAMESPACE, ["Rows"], monitor.of_chosen, "Maximum", period=HOUR)),
     )
     page.section("Cost")
     page.graphs(
         _graph(
             "Cost by version",
             "USD an hour",
-            [observe.search("CostUSD", "Sum", by="version", of=CHOSEN, period=HOUR)],
+            [monitor.search("CostUSD", "Sum", by="version", of=CHOSEN, period=HOUR)],
             True,
         ),
         _graph(
             "Cost, and value where declared",
             "USD an hour",
-            _lines(NAMESPACE, ["CostUSD", "ValueUSD"], observe.of_chosen, period=HOUR),
+            _lines(NAMESPACE, ["CostUSD", "ValueUSD"], monitor.of_chosen, period=HOUR),
             floor=None,
         ),
         _graph(
             "Value less cost, per 1,000 predictions",
             "USD",
-            _lines(NAMESPACE, ["NetUSDPer1000"], observe.of_chosen, "Average", period=HOUR),
+            _lines(NAMESPACE, ["NetUSDPer1000"], monitor.of_chosen, "Average", period=HOUR),
             floor=None,
         ),
         _graph(
             "Time billed by version",
             "ms an hour",
-            [observe.search("BilledMs", "Sum", by="version", of=CHOSEN, period=HOUR)],
+            [monitor.search("BilledMs", "Sum", by="version", of=CHOSEN, period=HOUR)],
             True,
         ),
-        _graph("Stored", "bytes an hour", _lines(NAMESPACE, ["StoredBytes"], observe.of_chosen, period=HOUR)),
+        _graph("Stored", "bytes an hour", _lines(NAMESPACE, ["StoredBytes"], monitor.of_chosen, period=HOUR)),
         _graph(
             "Hours that cost far more than usual",
             "1: yes",
-            _lines(NAMESPACE, ["CostSpike"], observe.of_chosen, "Maximum", period=HOUR),
+            _lines(NAMESPACE, ["CostSpike"], monitor.of_chosen, "Maximum", period=HOUR),
         ),
     )
     return page.body() | {"variables": [_variable(inference)]}
@@ -413,9 +414,9 @@ def _graph(title: str, unit: str, lines: Lines, stacked: bool = False, *, floor:
     }
 
 
-def _against_limit(observe: _Source, target: str, unit: str) -> Body:
+def _against_limit(monitor: _Source, target: str, unit: str) -> Body:
     """What was measured in the last 24 hours, and the limit that it is held against; empty where none is stated."""
-    dimensions = {**observe.of_chosen, "target": target}
+    dimensions = {**monitor.of_chosen, "target": target}
     lines = _lines(NAMESPACE, ["TargetMeasured", "TargetLimit"], dimensions, "Average", period=HOUR)
     return _graph(f"Target {target}", unit, lines, floor=None)
 

@@ -27,7 +27,7 @@ from tidegate.aws.lookup import S3CaptureLookup
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
-from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts
+from tidegate.aws.watch import DynamoHealthRecords, S3Hours, S3Verdicts
 from tidegate.aws.workflow import StepFunctionsWorkflow
 from tidegate.kernel.errors import (
     ArtifactRejectedError,
@@ -35,6 +35,7 @@ from tidegate.kernel.errors import (
     ForbiddenError,
     InvalidInputError,
     LedgerBrokenError,
+    NewerDocumentError,
     NotFoundError,
     RequestInvalidError,
     TidegateError,
@@ -43,7 +44,7 @@ from tidegate.kernel.errors import (
 from tidegate.kernel.settings import ControlSettings
 from tidegate.ports.batch import BatchLedger, BatchObjects, BatchRuns
 from tidegate.ports.data import Catalog, DatasetFiles
-from tidegate.ports.monitoring import Hours, Standings, Verdicts
+from tidegate.ports.monitoring import HealthRecords, Hours, Verdicts
 from tidegate.ports.platform import Clock, Dispatcher
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions, Workflow
 from tidegate.ports.rollout import Rollouts
@@ -84,7 +85,7 @@ class Ports:
     lookup: CaptureLookup
     hours: Hours
     load: ScorerLoader
-    standings: Standings
+    health_records: HealthRecords
     verdicts: Verdicts
     workflow: Workflow
     dispatcher: Dispatcher
@@ -122,7 +123,7 @@ def wire() -> Ports:
         lookup=S3CaptureLookup(settings.captures_bucket),
         hours=S3Hours(settings.captures_bucket),
         load=_load,
-        standings=DynamoStandings(settings.registry_table),
+        health_records=DynamoHealthRecords(settings.registry_table),
         verdicts=S3Verdicts(settings.captures_bucket),
         workflow=StepFunctionsWorkflow(settings.release_state_machine),
         dispatcher=LambdaDispatcher(settings.catalog_function),
@@ -383,21 +384,21 @@ def _end_rollout(call: Call, at: Ports) -> Answer:
     return _acted(call, at, approvals.EndRollout, approvals.end, **more)
 
 
-def _list_standings(call: Call, at: Ports) -> Answer:
-    answer = health.list_standings(
+def _list_health(call: Call, at: Ports) -> Answer:
+    answer = health.list_health(
         call.query.get("after"),
         models=at.models,
         routes=at.routes,
         rollouts=at.rollouts,
-        standings=at.standings,
+        health_records=at.health_records,
         clock=at.clock,
     )
     return HTTPStatus.OK, answer
 
 
-def _show_standing(call: Call, at: Ports) -> Answer:
-    answer = health.show_standing(
-        call.path["model"], models=at.models, routes=at.routes, standings=at.standings, verdicts=at.verdicts
+def _show_health(call: Call, at: Ports) -> Answer:
+    answer = health.show_health(
+        call.path["model"], models=at.models, routes=at.routes, health_records=at.health_records, verdicts=at.verdicts
     )
     return HTTPStatus.OK, answer
 
@@ -405,7 +406,7 @@ def _show_standing(call: Call, at: Ports) -> Answer:
 def _acknowledge(call: Call, at: Ports) -> Answer:
     wish = health.Acknowledge.read(call.body)
     answer = health.acknowledge(
-        call.path["model"], wish, actor=call.actor, models=at.models, standings=at.standings, clock=at.clock
+        call.path["model"], wish, actor=call.actor, models=at.models, health_records=at.health_records, clock=at.clock
     )
     return HTTPStatus.OK, answer
 
@@ -479,8 +480,8 @@ ROUTES: Mapping[str, Callable[[Call, Ports], Answer]] = {
     "POST /models/{model}/kill": _kill,
     "POST /models/{model}/resume": _resume,
     "POST /models/{model}/split": _split,
-    "GET /watch": _list_standings,
-    "GET /models/{model}/watch": _show_standing,
+    "GET /watch": _list_health,
+    "GET /models/{model}/watch": _show_health,
     "POST /models/{model}/acknowledge": _acknowledge,
     "POST /batches/{model}": _start_batch,
     "GET /batches/{model}": _show_batch,
@@ -547,7 +548,7 @@ def _refused(error: TidegateError) -> Response[str]:  # noqa: PLR0911  one for e
             next_step = error.next_step or "try again in a moment"
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             return _problem(HTTPStatus.SERVICE_UNAVAILABLE, error.message, next_step=next_step, headers=headers)
-        case ArtifactRejectedError() | LedgerBrokenError():
+        case ArtifactRejectedError() | LedgerBrokenError() | NewerDocumentError():
             changed = "somebody changed it after it was stored; train the model again"
             return _broken(error, error.message, error.next_step or changed)
         case _:

@@ -50,7 +50,7 @@ _RETRIES = [LAMBDA_FAULTS, UNAVAILABLE, _CRASHED]
 # 41: less than the hour by which the model's lease outlasts a look.
 _PATIENCE = {"IntervalSeconds": 5, "MaxAttempts": 10, "MaxDelaySeconds": 600}
 _PATIENT_RETRIES = [LAMBDA_FAULTS | _PATIENCE, UNAVAILABLE | _PATIENCE, _CRASHED]
-_CATCH: list[Definition] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "Settle"}]
+_CATCH: list[Definition] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "CloseFailed"}]
 _RUN = {"run.$": "$.run"}
 
 
@@ -66,8 +66,8 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
     """The state machine.
 
     Args:
-        steps: functions by name (prepare, train, select, evaluate, reproduce, examine, gate, register, report,
-            rollout, settle).
+        steps: functions by name (prepare, train, select, evaluate, reproduce, slices_and_groups, gate, register,
+            report, rollout, close_failed).
         partition: of the region, such as aws.
         training_concurrency: candidates fitted at once.
     """
@@ -120,7 +120,7 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
         "Reproduction?": {
             "Type": "Choice",
             "Choices": [{"Variable": "$.plan.reproduction", "BooleanEquals": True, "Next": "Compare"}],
-            "Default": "Examine",
+            "Default": "SlicesAndGroups",
         },
         "Compare": {
             **task(
@@ -133,8 +133,8 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
             "Next": "Compared",
         },
         "Compared": {"Type": "Succeed", "Comment": "Whether all is equal is in the run's record."},
-        "Examine": {
-            **task(steps["examine"], {**_RUN, "fitted.$": "$.fitted"}, "$.examined"),
+        "SlicesAndGroups": {
+            **task(steps["slices_and_groups"], {**_RUN, "fitted.$": "$.fitted"}, "$.slices_and_groups"),
             "Catch": _CATCH,
             "Next": "Gate",
         },
@@ -210,19 +210,19 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
             "Comment": "Turned down, overtaken, or worse than what serves: the rollout says which.",
         },
         "Rejected": {"Type": "Succeed", "Comment": "The gate did its work: a version turned away is no failure."},
-        "Settle": {
+        "CloseFailed": {
             **task(
-                steps["settle"],
+                steps["close_failed"],
                 {**_RUN, "error.$": "$.fault.Error", "cause.$": "$.fault.Cause"},
-                "$.settled",
+                "$.closed",
             ),
-            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.unsettled", "Next": "Unsettled"}],
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.not_closed", "Next": "NotClosed"}],
             "Next": "Failed",
         },
-        "Failed": {"Type": "Fail", "ErrorPath": "$.settled.error", "CausePath": "$.settled.message"},
-        "Unsettled": {
+        "Failed": {"Type": "Fail", "ErrorPath": "$.closed.error", "CausePath": "$.closed.message"},
+        "NotClosed": {
             "Type": "Fail",
-            "Comment": "The event rule on failed executions calls settle once more.",
+            "Comment": "The event rule on failed executions calls close_failed once more.",
             "ErrorPath": "$.fault.Error",
             "CausePath": "$.fault.Cause",
         },

@@ -160,6 +160,16 @@ class MonitoringStack(Stack):
             runbook="operations.md#a-stored-model-is-not-what-was-registered",
             whose=whose,
         )
+        # Not among those that end a release of code: what mends it is such a release.
+        alarms.watch(
+            "inference-artifact-newer-than-code",
+            NAMESPACE,
+            "NewerArtifact",
+            own,
+            "Newer code wrote a route, model or fallback that this code cannot read: deploy the newer code again.",
+            runbook="operations.md#what-is-served-needs-newer-code",
+            whose=whose,
+        )
         alarms.watch(
             "inference-captures-dropped",
             NAMESPACE,
@@ -202,7 +212,7 @@ class MonitoringStack(Stack):
             "targets",
             NAMESPACE,
             "TargetsMissed",
-            {"service": watch.observe.name, "stage": settings.stage},
+            {"service": watch.monitor.name, "stage": settings.stage},
             "A model's last 24 hours miss a target of its spec; `tidegate status` says which, and by how much.",
             runbook="watch.md#a-target-is-missed",
             whose=MODEL_IN_STATUS,

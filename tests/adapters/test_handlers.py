@@ -1,4 +1,4 @@
-"""The functions register, rollout, settle and inference as they are wired on AWS (moto), from event to answer."""
+"""The functions register, rollout, close_failed and inference as they are wired on AWS (moto), from event to answer."""
 
 import gzip
 import json
@@ -10,10 +10,10 @@ from typing import Any
 import boto3
 import pytest
 
+from functions.close_failed import handler as close_failed
 from functions.inference import handler as inference
 from functions.register import handler as register
 from functions.rollout import handler as rollout
-from functions.settle import handler as settle
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import AT, a_run, a_spec, promoted, requested
 from tests.context import CONTEXT
@@ -254,7 +254,7 @@ def test_a_stopped_execution_closes_its_run(deployed: DynamoRegistry) -> None:
         "detail-type": "Step Functions Execution Status Change",
         "detail": {"status": "ABORTED", "input": '{"model": "flight-delay", "run_id": "r-001"}'},
     }
-    assert settle.handler(event, CONTEXT)["message"] == "step train was stopped by somebody"
+    assert close_failed.handler(event, CONTEXT)["message"] == "step train was stopped by somebody"
     assert deployed.run("flight-delay", "r-001").error is not None
 
 

@@ -44,9 +44,9 @@ UNTAGGABLE = {
 LAYERS = {
     "BatchLayer": {"batch", "score"},
     "PlotsLayer": {"report"},
-    "TrainingLayer": {"catalog", "examine", "prepare", "retrain", "train"},
+    "TrainingLayer": {"catalog", "slices_and_groups", "prepare", "retrain", "train"},
 }
-BACKGROUND = {"catalog", "settle"}
+BACKGROUND = {"catalog", "close_failed"}
 
 
 def statements(deployment: Deployment) -> Iterator[tuple[Resource, dict[str, Any]]]:
@@ -193,7 +193,7 @@ def test_the_ledger_takes_new_entries_and_nothing_else(deployment: Deployment) -
         if any(fnmatchcase("LEDGER#flight-delay", key) for key in keys):
             assert (writes, keys) == ({"dynamodb:PutItem"}, ["LEDGER#*"]), resource
             writers.add(resource.id.split("Role")[0])
-    assert writers == {"Control", "Register", "Rollout", "Settle"}
+    assert writers == {"Control", "Register", "Rollout", "CloseFailed"}
 
 
 def test_a_rollout_reads_artifacts_captures_and_feedback_and_writes_none_of_them(deployment: Deployment) -> None:

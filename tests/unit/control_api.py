@@ -23,7 +23,7 @@ from tidegate.steps.rollout import rollout
 from tidegate.telemetry import Meter
 from tidegate.testing.batch import InMemoryBatchLedger, InMemoryBatchObjects, InMemoryBatchRuns
 from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
-from tidegate.testing.monitoring import InMemoryHours, InMemoryStandings, InMemoryVerdicts
+from tidegate.testing.monitoring import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
 from tidegate.testing.platform import FixedClock, InMemoryDispatcher
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
 from tidegate.testing.serving import InMemoryCaptures
@@ -96,7 +96,7 @@ class World:
     artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
     captures: InMemoryCaptures = field(default_factory=InMemoryCaptures)
     hours: InMemoryHours = field(default_factory=InMemoryHours)
-    standings: InMemoryStandings = field(default_factory=InMemoryStandings)
+    health_records: InMemoryHealthRecords = field(default_factory=InMemoryHealthRecords)
     verdicts: InMemoryVerdicts = field(default_factory=InMemoryVerdicts)
     workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
     dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
@@ -123,7 +123,7 @@ class World:
             lookup=self.captures,
             hours=self.hours,
             load=load,
-            standings=self.standings,
+            health_records=self.health_records,
             verdicts=self.verdicts,
             workflow=self.workflow,
             dispatcher=self.dispatcher,

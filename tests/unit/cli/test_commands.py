@@ -236,14 +236,14 @@ def test_datasets_are_listed_and_shown(run: Cli, server: Loopback) -> None:
     assert [each["name"] for each in run.document["datasets"]] == ["flights"]
 
 
-def test_a_harvested_version_is_shown_with_its_base_and_lineage(run: Cli, server: Loopback) -> None:
+def test_a_version_with_labelled_captures_is_shown_with_its_base_and_lineage(run: Cli, server: Loopback) -> None:
     base = server.world.with_dataset()
     assert run("data", "show", "flights", base) == exits.OK
     assert "lineage" not in run.out
     sentence = f"version {base} and 120 labelled predictions of flight-delay"
-    harvested = replace(server.world.catalog.version("flights"), version="f" * 16, base=base, lineage=sentence)
-    server.world.catalog.add_version(harvested)
-    assert run("data", "show", "flights", harvested.version) == exits.OK
+    labelled = replace(server.world.catalog.version("flights"), version="f" * 16, base=base, lineage=sentence)
+    server.world.catalog.add_version(labelled)
+    assert run("data", "show", "flights", labelled.version) == exits.OK
     facts = [line.split(maxsplit=1) for line in run.out.splitlines()]
     assert ["base", base] in facts
     assert ["lineage", sentence] in facts

@@ -33,7 +33,7 @@ from tidegate.kernel.errors import (
 )
 from tidegate.kernel.metrics.registry import of_task
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
-from tidegate.messages import EvaluateTask, ExamineTask, Fitted, GateTask, RunRef
+from tidegate.messages import EvaluateTask, Fitted, GateTask, RunRef, SlicesAndGroupsTask
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
@@ -43,7 +43,7 @@ from tidegate.spec.rules.registry import RULES, kind_of
 from tidegate.spec.rules.rule import Place
 from tidegate.steps.evaluation.evaluate import TIMED_ROWS, _parity, _spread, evaluate
 from tidegate.steps.evaluation.gate import gate
-from tidegate.steps.evaluation.slices_and_groups import examine
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.testing.models import linear_onnx
 from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
@@ -207,9 +207,9 @@ class World:
     def evaluation(self):
         return Evaluation.from_json(json.loads(self.artifacts.objects[self.run.evaluation_key]))
 
-    def examine(self):
-        return examine(
-            ExamineTask(run=self.run, fitted=self.fitted),
+    def slices_and_groups(self):
+        return slices_and_groups(
+            SlicesAndGroupsTask(run=self.run, fitted=self.fitted),
             models=self.registry,
             runs=self.registry,
             versions=self.registry,
@@ -220,12 +220,12 @@ class World:
         )
 
     @property
-    def examination(self):
-        return json.loads(self.artifacts.objects[self.run.examination_key])
+    def parts(self):
+        return json.loads(self.artifacts.objects[self.run.slices_and_groups_key])
 
     def gate(self):
         evaluated = self.evaluate()
-        self.examine()
+        self.slices_and_groups()
         return gate(
             GateTask(run=self.run, fitted=self.fitted, evaluated=evaluated),
             models=self.registry,
@@ -555,7 +555,7 @@ def test_a_spec_that_differs_in_all_but_its_targets_changes_none():
 def test_gating_twice_writes_the_same_report():
     world = World().train(good_onnx())
     evaluated = world.evaluate()
-    world.examine()
+    world.slices_and_groups()
     task = GateTask(run=world.run, fitted=world.fitted, evaluated=evaluated)
     known = dict.fromkeys(("models", "runs", "versions"), world.registry)
     ports = known | {"artifacts": world.artifacts, "clock": world.clock, "prices": PRICES}

@@ -73,7 +73,7 @@ def test_what_features_are_compared_by_is_bounded_and_registered() -> None:
 @every_distance
 def test_the_spec_has_the_threshold_of_a_distance_and_its_words(distance: Distance) -> None:
     assert WatchRules().thresholds[distance.name] == distance.threshold == DriftPolicy().thresholds[distance.name]
-    field = json_schema()["$defs"]["WatchRules"]["properties"][distance.name]
+    field = json_schema()["$defs"][WatchRules.__name__]["properties"][distance.name]
     assert field["default"] == distance.threshold
     assert field["exclusiveMinimum"] == 0
     assert distance.label in field["description"]

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.feedback import handler as function
+from tests.documents.forms import hold
 from tests.unit.cli.test_commands import Cli, run  # noqa: F401  a fixture
 from tests.unit.control_api import Context, spec_document
 from tests.unit.rollout.test_evidence import asked, lines, rollout, sure
@@ -23,7 +24,15 @@ from tidegate.cli.client import Client
 from tidegate.cli.commands import feedback as command
 from tidegate.cli.tool import Tool
 from tidegate.domain.rollout.evidence import CAPTURED_WITHIN, Labels, Tally
-from tidegate.domain.serving.feedback import MAX_FAULTS, MAX_ITEMS, Report, class_name, parse_report, records
+from tidegate.domain.serving.feedback import (
+    FEEDBACK_RECORD,
+    MAX_FAULTS,
+    MAX_ITEMS,
+    Report,
+    class_name,
+    parse_report,
+    records,
+)
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.kernel.ids import uuid7
 from tidegate.kernel.settings import FeedbackSettings
@@ -70,6 +79,7 @@ def test_a_record_lies_with_the_hour_of_its_prediction_and_has_the_outcome_as_it
         "reported": "2026-01-05T12:30:00.000Z",
         "outcome": True,
     }
+    hold(FEEDBACK_RECORD, record)
 
 
 def test_without_a_time_an_outcome_is_known_now_and_ids_are_spelt_as_captures_spell_them() -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
     from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
     from tidegate.aws.rollouts import DynamoRollouts
-    from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts
+    from tidegate.aws.watch import DynamoHealthRecords, S3Hours, S3Verdicts
     from tidegate.aws.workflow import StepFunctionsWorkflow
     from tidegate.domain.monitoring.costs import Prices
     from tidegate.steps.batch.work import Opened
@@ -177,11 +177,11 @@ class Wiring(Generic[S_co]):
         return DynamoRollouts(self.settings.registry_table)
 
     @kept
-    def standings(self: "Wiring[Table]") -> "DynamoStandings":
-        """ports.Standings."""
-        from tidegate.aws.watch import DynamoStandings
+    def health_records(self: "Wiring[Table]") -> "DynamoHealthRecords":
+        """ports.HealthRecords."""
+        from tidegate.aws.watch import DynamoHealthRecords
 
-        return DynamoStandings(self.settings.registry_table)
+        return DynamoHealthRecords(self.settings.registry_table)
 
     @kept
     def batch_ledger(self: "Wiring[Table]") -> "DynamoBatchLedger":

@@ -43,6 +43,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from tidegate import __version__
+from tidegate.domain.evaluation.documents import REPORT
 from tidegate.kernel import roles
 from tidegate.kernel.errors import (
     ConflictError,
@@ -257,7 +258,8 @@ class Client:
 
     def report(self, model: str, number: int) -> dict[str, Any]:
         """The gate's report of a version."""
-        return self._control("GET", _path("models", model, "versions", str(number), "report"))
+        report = self._control("GET", _path("models", model, "versions", str(number), "report"))
+        return dict(REPORT.current(report))
 
     def page(self, model: str, number: int) -> str:
         """The page of a version, as HTML."""
@@ -338,11 +340,11 @@ class Client:
         return self._all("watch")
 
     def watched(self, model: str) -> dict[str, Any]:
-        """{model, standing, verdicts, next_step}: how one stands, and all that was found."""
+        """{model, health, verdicts, next_step}: how one stands, and all that was found."""
         return self._control("GET", _path("models", model, "watch"))
 
     def acknowledge(self, model: str, reason: str) -> dict[str, Any]:
-        """Say that somebody has seen to a model that needs redesign: {changed, standing}."""
+        """Say that somebody has seen to a model that needs redesign: {changed, health}."""
         return self._control("POST", _path("models", model, "acknowledge"), {"reason": reason})
 
     # Serving

@@ -17,6 +17,7 @@ import numpy as np
 
 from tidegate.domain.data.splits import training_rows
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Comparison, Resampling, paired_bootstrap
+from tidegate.domain.evaluation.documents import PLAN
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.probe import Trial
@@ -117,7 +118,7 @@ def evaluate(
         also=also_measured(spec),
     )
     training = training_rows(*(Table.from_npz(artifacts.get(key)) for key in (ref.fit_key, ref.validation_key)))
-    hidden = _hidden(spec, json.loads(artifacts.get(ref.plan_key))["personal"])
+    hidden = _hidden(spec, PLAN.read(artifacts.get(ref.plan_key))["personal"])
     resampling = Resampling(len(holdout), cluster, resamples(spec), spec.gate.confidence, seed)
     trial = Trial(contract, spec.metric.text, holdout, scores, lambda inputs: _score(scorer, inputs), resampling)
     measure = Measure(spec, trial, training, hidden)

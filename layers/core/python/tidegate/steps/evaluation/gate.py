@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from tidegate.domain.evaluation import targets
+from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, EXAMINATION, PLAN, REPORT
 from tidegate.domain.evaluation.evaluation import ChampionValue, Evaluation
 from tidegate.domain.evaluation.gate import Policy, decide
 from tidegate.domain.monitoring import costs
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.run import CandidateRun, Run
 from tidegate.domain.training.contracts import stated_targets
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import NotFoundError
 from tidegate.messages import Fitted, GateTask, RunRef, Verdict
 from tidegate.ports.platform import Clock
@@ -21,7 +23,6 @@ from tidegate.ports.registry import Artifacts, Models, Runs, Versions
 from tidegate.spec.model import ModelSpec
 
 STAGE = "gate"
-REPORT_FORMAT = 1
 
 
 def gate(
@@ -40,22 +41,22 @@ def gate(
     a second person has to agree to that.
 
     Raises:
-        NotFoundError: the run was not evaluated, or not examined.
+        NotFoundError: the run was not evaluated, or its slices and groups were not measured.
         ConflictError: the run is final.
     """
     ref = task.run
     runs.note(ref.model, ref.run_id, STAGE, clock.now())
     run = runs.run(ref.model, ref.run_id)
     spec = models.spec(ref.model, run.spec_digest)
-    evaluation = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
-    examination = json.loads(artifacts.get(ref.examination_key))
+    evaluation = Evaluation.from_json(EVALUATION.read(artifacts.get(ref.evaluation_key)))
+    slices_and_groups = EXAMINATION.read(artifacts.get(ref.slices_and_groups_key))
     cost = {"per_1000_usd": costs.per_1000(evaluation.latency_ms.p99, prices), "memory_mb": prices.memory_mb}
-    evaluation = replace(evaluation, sections={**evaluation.sections, **examination, "cost": cost})
+    evaluation = replace(evaluation, sections={**evaluation.sections, **slices_and_groups, "cost": cost})
     verdict = decide(evaluation, policy_of(spec))
     changed = _changed(spec, evaluation.champion, models=models, versions=versions)
     runs.note(ref.model, ref.run_id, STAGE, clock.now(), target_changes=changed)
     report = {
-        "format": REPORT_FORMAT,
+        "format": REPORT.schema,
         "model": ref.model,
         "run_id": ref.run_id,
         "task": spec.task.value,
@@ -105,9 +106,9 @@ def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:
     not repeated, since the artifact carries it.
     """
     ref = RunRef(model=run.model, run_id=run.run_id)
-    data = {name: value for name, value in _noted(artifacts, ref.plan_key).items() if name != "contract"}
+    data = {name: value for name, value in _noted(artifacts, ref.plan_key, PLAN).items() if name != "contract"}
     return data | {
-        "environment": _noted(artifacts, ref.environment_key),
+        "environment": _noted(artifacts, ref.environment_key, ENVIRONMENT),
         "spec_digest": run.spec_digest,
         "dataset": run.dataset,
         "dataset_version": run.dataset_version,
@@ -125,10 +126,10 @@ def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:
     }
 
 
-def _noted(artifacts: Artifacts, key: str) -> dict[str, Any]:
+def _noted(artifacts: Artifacts, key: str, form: StoredForm) -> dict[str, Any]:
     """What a step wrote down; nothing if it did not."""
     try:
-        found: dict[str, Any] = json.loads(artifacts.get(key))
+        found: dict[str, Any] = form.read(artifacts.get(key))
     except NotFoundError:
         return {}
     return found

@@ -4,8 +4,7 @@ The page tells what was known when the version was registered: no clock, nothing
 again gives the same bytes.
 """
 
-import json
-
+from tidegate.domain.evaluation.documents import read_report
 from tidegate.messages import Drawn, ReportTask
 from tidegate.ports.data import Catalog
 from tidegate.ports.evaluation import Dossier, DrawPage
@@ -31,7 +30,7 @@ def report(
     """
     ref = task.run
     version = versions.version(ref.model, task.version)
-    found = json.loads(artifacts.get_verified(version.report_key, version.report_sha256))
+    found = read_report(artifacts.get_verified(version.report_key, version.report_sha256))
     excluded = set(found["lineage"]["exclusions"])
     dossier = Dossier(
         version=version,

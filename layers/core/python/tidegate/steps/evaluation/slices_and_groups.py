@@ -1,6 +1,6 @@
 """Look at parts of the holdout where one number for all rows hides a fault: slices, and groups of people.
 
-The step only measures; `gate` decides. Every number goes to the run's examination.json.
+The step only measures; `gate` decides. Every number goes to the run's slices_and_groups.json.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, MIN_CLUSTERS, Arm, Resampling
+from tidegate.domain.evaluation.documents import EVALUATION, EXAMINATION
 from tidegate.domain.evaluation.fairness import (
     FALSE_POSITIVE_RATE,
     MIN_GROUP_ROWS,
@@ -39,7 +40,7 @@ from tidegate.domain.serving.contract import SCORES_OUTPUT
 from tidegate.kernel.errors import DataCheckError
 from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.table import CLUSTER, TARGET, Column, Table
-from tidegate.messages import Examined, ExamineTask, RunRef
+from tidegate.messages import RunRef, SlicesAndGroups, SlicesAndGroupsTask
 from tidegate.ports.evaluation import GroupMetrics, SliceSearch
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Runs, Versions
@@ -48,13 +49,12 @@ from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
 from tidegate.steps.evaluation.evaluate import CHAMPION_SCORES
 
-STAGE = "examine"
-SCHEMA = 1
+STAGE = "slices_and_groups"
 MAX_RESAMPLES = 1000  # enough to see how wide an interval is; `slices.judge` does not read far tails off them
 
 
-def examine(
-    task: ExamineTask,
+def slices_and_groups(
+    task: SlicesAndGroupsTask,
     *,
     models: Models,
     runs: Runs,
@@ -63,7 +63,7 @@ def examine(
     search: SliceSearch,
     groups: GroupMetrics,
     clock: Clock,
-) -> Examined:
+) -> SlicesAndGroups:
     """Judge the declared slices, search for others, compare the groups of the sensitive columns.
 
     Chance is seeded by the artifact's hash, as in `evaluate`.
@@ -101,7 +101,7 @@ def examine(
     found = _search(search, spec, holdout.select(searched), booleans, judged) if searched else []
     compare = _CompareGroups(groups, spec, judged)
     document = {
-        "schema": SCHEMA,
+        "schema": EXAMINATION.schema,
         "slices": [each.to_json() for each in slices],
         "slice_rule": {
             "min_rows": judged.min_rows,
@@ -114,8 +114,8 @@ def examine(
         "fairness_rule": {"min_rows": MIN_GROUP_ROWS, "confidence": spec.gate.confidence},
     }
     data = json.dumps(document, sort_keys=True, allow_nan=False).encode()
-    artifacts.put(ref.examination_key, data, content_type="application/json")
-    return Examined(
+    artifacts.put(ref.slices_and_groups_key, data, content_type="application/json")
+    return SlicesAndGroups(
         slices=len(slices),
         judged=sum(not each.too_few for each in slices),
         confirmed=sum(each.confirmed for each in found),
@@ -129,7 +129,7 @@ def _booleans(spec: ModelSpec | None) -> set[str]:
 
 def _champion_spec(ref: RunRef, models: Models, versions: Versions, artifacts: Artifacts) -> ModelSpec | None:
     """Of the version that this one was compared with."""
-    champion = json.loads(artifacts.get(ref.evaluation_key))["champion"]
+    champion = EVALUATION.read(artifacts.get(ref.evaluation_key))["champion"]
     return champion and models.spec(ref.model, versions.version(ref.model, champion["version"]).spec_digest)
 
 
@@ -147,7 +147,7 @@ def _arms(
     if CHAMPION_SCORES in kept:
         threshold = reference.threshold
         if spec.metric.decides and spec.task is Task.BINARY:
-            number = json.loads(artifacts.get(ref.evaluation_key))["champion"]["version"]
+            number = EVALUATION.read(artifacts.get(ref.evaluation_key))["champion"]["version"]
             champion = RunRef(model=ref.model, run_id=versions.version(ref.model, number).run_id)
             threshold = _reference(artifacts, champion).threshold
         arms[CHAMPION] = Arm(kept[CHAMPION_SCORES], threshold)

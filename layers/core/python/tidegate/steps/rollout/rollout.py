@@ -3,11 +3,11 @@
 Nothing is kept between two calls but the record, so that a call may come twice, late, or from another process.
 """
 
-import json
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
+from tidegate.domain.evaluation.documents import read_report
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import Run
 from tidegate.domain.registry.version import Version, VersionStatus
@@ -196,7 +196,7 @@ def _problem(version: Version, known: Rollout | None, artifacts: Artifacts) -> s
 def _expected_scores(version: Version, artifacts: Artifacts) -> dict[str, Any]:
     """How the holdout's scores lie (section `scores` of the report's evaluation): how far the candidate's are from the
     champion's, and the edges of the bins that they are counted in. Empty when the evaluation did not look."""
-    report = json.loads(artifacts.get_verified(version.report_key, version.report_sha256))
+    report = read_report(artifacts.get_verified(version.report_key, version.report_sha256))
     scores: dict[str, Any] = report["evaluation"]["sections"].get("scores") or {}
     return scores
 

@@ -1,4 +1,4 @@
-"""Lambda `observe`: counts what models were asked, judges it and records how they stand.
+"""Lambda `monitor`: counts what models were asked, judges it and records how they stand.
 
 A model that cannot be looked at is logged and named in the answer; the others of its batch are looked at all the same.
 """
@@ -9,16 +9,16 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate import wiring
-from tidegate.kernel.settings import ObserveSettings
-from tidegate.messages import Observed, ObserveTask
-from tidegate.steps.monitoring.monitor import observe
+from tidegate.kernel.settings import MonitorSettings
+from tidegate.messages import Monitored, MonitorTask
+from tidegate.steps.monitoring.monitor import monitor
 from tidegate.telemetry import logger
 
 
-@logger("observe").inject_lambda_context
+@logger("monitor").inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """ObserveTask in, Observed out."""
-    task, at = ObserveTask.parse(event), wiring.of(ObserveSettings)
+    """MonitorTask in, Monitored out."""
+    task, at = MonitorTask.parse(event), wiring.of(MonitorSettings)
     failed = []
     for model in task.models:
         try:
@@ -26,11 +26,11 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001  whatever it is, it is this model's; the others are looked at
             at.meter.fault("not looked at", error, model=model)
             failed.append(model)
-    return Observed(outcome="failed" if failed else "watched", failed=failed).to_json()
+    return Monitored(outcome="failed" if failed else "monitored", failed=failed).to_json()
 
 
-def _look(model: str, now: datetime, at: wiring.Wiring[ObserveSettings]) -> None:
-    looked = observe(
+def _look(model: str, now: datetime, at: wiring.Wiring[MonitorSettings]) -> None:
+    looked = monitor(
         model,
         now,
         models=at.registry,
@@ -41,7 +41,7 @@ def _look(model: str, now: datetime, at: wiring.Wiring[ObserveSettings]) -> None
         artifacts=at.artifacts,
         hours=at.hours,
         verdicts=at.verdicts,
-        standings=at.standings,
+        health_records=at.health_records,
         clock=at.clock,
         prices=at.prices,
     )
@@ -52,7 +52,7 @@ def _look(model: str, now: datetime, at: wiring.Wiring[ObserveSettings]) -> None
     at.meter.flush()
     for dimensions, values in looked.apart:
         at.meter.tell(values, **dimensions)
-    standing = looked.standing
-    logger("observe").info(
-        "looked at", extra={"model": model, "health": standing.health.value, "reasons": list(standing.reasons)}
+    record = looked.record
+    logger("monitor").info(
+        "looked at", extra={"model": model, "health": record.health.value, "reasons": list(record.reasons)}
     )

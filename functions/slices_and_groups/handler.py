@@ -1,4 +1,5 @@
-"""Lambda `examine`: looks at slices of the holdout, and at groups of people, where one number for all hides a fault."""
+"""Lambda `slices_and_groups`: looks at slices of the holdout, and at groups of people, where one number for all hides a
+fault."""
 
 from typing import Any
 
@@ -6,19 +7,19 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate import wiring
 from tidegate.kernel.settings import StepSettings
-from tidegate.messages import ExamineTask
+from tidegate.messages import SlicesAndGroupsTask
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.slices import tree_leaves
-from tidegate.steps.evaluation.slices_and_groups import examine
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.telemetry import logger
 
 
-@logger("examine").inject_lambda_context
+@logger("slices_and_groups").inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """ExamineTask in, Examined out."""
-    task = ExamineTask.parse(event)
+    """SlicesAndGroupsTask in, SlicesAndGroups out."""
+    task = SlicesAndGroupsTask.parse(event)
     at = wiring.of(StepSettings)
-    examined = examine(
+    measured = slices_and_groups(
         task,
         models=at.registry,
         runs=at.registry,
@@ -28,5 +29,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         groups=FairlearnGroups(),
         clock=at.clock,
     )
-    logger("examine").info("examined", extra={"run": task.run.to_json(), "examined": examined.to_json()})
-    return examined.to_json()
+    logger("slices_and_groups").info(
+        "measured", extra={"run": task.run.to_json(), "slices_and_groups": measured.to_json()}
+    )
+    return measured.to_json()
