@@ -20,6 +20,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from tests.context import CONTEXT
 from tests.unit.control_api import World, report_document, spec_document, spec_text
 from tests.unit.loopback import Loopback, artifact, loopback
 from tests.unit.serving.test_capture import capture
@@ -862,7 +863,7 @@ def test_a_missing_permission_is_not_allowed(run: Cli, server: Loopback) -> None
 def test_a_fault_of_the_platform_is_exit_code_1(run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.world.catalog, "datasets", lambda: 1 / 0)
     assert run("data", "list") == exits.FAILED
-    assert "request 5f0c1d2e-request" in run.err
+    assert f"request {CONTEXT.aws_request_id}" in run.err
 
 
 def test_a_fault_of_the_command_itself_is_one_line_too(run: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

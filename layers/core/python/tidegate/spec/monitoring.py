@@ -52,7 +52,7 @@ class WatchRules(DriftThresholds):
         description=f"{COMPARED.label} of the target's distribution that training again cannot follow.",
     )
     own_metrics: bool = Field(
-        True,
+        default=True,
         description="Whether the watch writes metrics of the model's own, for its dashboard, at 0.30 USD a month each. "
         "Without them it still counts in the sums that alarms look at.",
     )
