@@ -17,7 +17,7 @@ from tidegate.kernel.drift.statistic import Distance, Rise
 from tidegate.kernel.drift.volume import VOLUME
 from tidegate.kernel.table import Table
 from tidegate.spec.model import json_schema
-from tidegate.spec.monitoring import WatchRules
+from tidegate.spec.monitoring import MonitoringRules
 
 COUNTS = st.lists(st.integers(1, 5_000), min_size=2, max_size=12)
 every_distance = pytest.mark.parametrize("distance", DISTANCES.values(), ids=DISTANCES)
@@ -72,13 +72,13 @@ def test_what_features_are_compared_by_is_bounded_and_registered() -> None:
 
 @every_distance
 def test_the_spec_has_the_threshold_of_a_distance_and_its_words(distance: Distance) -> None:
-    assert WatchRules().thresholds[distance.name] == distance.threshold == DriftPolicy().thresholds[distance.name]
-    field = json_schema()["$defs"][WatchRules.__name__]["properties"][distance.name]
+    assert MonitoringRules().thresholds[distance.name] == distance.threshold == DriftPolicy().thresholds[distance.name]
+    field = json_schema()["$defs"][MonitoringRules.__name__]["properties"][distance.name]
     assert field["default"] == distance.threshold
     assert field["exclusiveMinimum"] == 0
     assert distance.label in field["description"]
-    rules = WatchRules.model_validate({distance.name: 0.5})
-    assert rules.thresholds == WatchRules().thresholds | {distance.name: 0.5}
+    rules = MonitoringRules.model_validate({distance.name: 0.5})
+    assert rules.thresholds == MonitoringRules().thresholds | {distance.name: 0.5}
 
 
 CONTRACT = Contract(

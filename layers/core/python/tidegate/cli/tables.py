@@ -146,7 +146,7 @@ def _drift_statistics() -> str:
                     f"`{each.name}`",
                     "each distribution",
                     "chi-square test",
-                    f"beyond `watch.{each.name}`, {each.threshold:g} by default",
+                    f"beyond `monitoring.{each.name}`, {each.threshold:g} by default",
                     each.sentence,
                 )
                 for each in DISTANCES.values()
