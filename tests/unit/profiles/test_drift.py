@@ -310,6 +310,7 @@ def test_a_report_is_plain_json():
     assert document["features"]["findings"][3]["cell"].startswith("above")
 
 
+@pytest.mark.simulation
 def test_windows_without_drift_are_called_drifted_no_more_often_than_promised():
     chance = np.random.default_rng(11)
     names = [f"x{index}" for index in range(FEATURES - 1)]
