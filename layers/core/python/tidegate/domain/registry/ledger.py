@@ -181,12 +181,17 @@ class Action(StrEnum):
     CANARY = "canary"  # a version on its way in gets a share
     WITHDRAW = "withdraw"  # a version on its way in leaves
     PROMOTE = "promote"  # a version became the champion
-    END_WATCH = "end_watch"  # the champion has proved itself: the holdback leaves
+    END_PROBATION = "end_probation"  # the champion has proved itself: the holdback leaves
     ROLLBACK = "rollback"  # a version that has served is the champion again, alone
     KILL = "kill"  # the fallback answers everything
     RESUME = "resume"  # the champion answers again
     SPLIT = "split"  # a second version gets a fixed share
     END_SPLIT = "end_split"  # the champion answers alone again
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Action | None":
+        """What entries from before 0.2.0 say; they stay as they were written."""
+        return {"end_probation": Action.END_PROBATION}.get(str(value))
 
 
 @dataclass(frozen=True, slots=True)
