@@ -113,8 +113,15 @@ def platform(parts: Parts) -> Body:
                 ),
             ],
         ),
-        _graph("Model failures by model", "failures", [inference.search("ModelFailures", "Sum", by="model")], True),
-        _graph("Answers by fallbacks, by reason", "rows", [inference.search("FallbackServed", "Sum", by="why")], True),
+        _graph(
+            "Model failures by model", "failures", [inference.search("ModelFailures", "Sum", by="model")], stacked=True
+        ),
+        _graph(
+            "Answers by fallbacks, by reason",
+            "rows",
+            [inference.search("FallbackServed", "Sum", by="why")],
+            stacked=True,
+        ),
         _graph("Requests to the control API", "requests", _lines("AWS/ApiGateway", ["Count", "4xx", "5xx"], control)),
         _graph("Errors of functions in the background", "errors", _functions("Errors", parts.functions, "Sum")),
         _graph(
@@ -139,12 +146,14 @@ def platform(parts: Parts) -> Body:
     )
     page.section("Cost")
     page.graphs(
-        _graph("Cost by model", "USD an hour", [monitor.search("CostUSD", "Sum", by="model", period=HOUR)], True),
+        _graph(
+            "Cost by model", "USD an hour", [monitor.search("CostUSD", "Sum", by="model", period=HOUR)], stacked=True
+        ),
         _graph(
             "Cost by business unit",
             "USD an hour",
             [monitor.search("CostUSD", "Sum", by="business_unit", period=HOUR)],
-            True,
+            stacked=True,
         ),
         _graph(
             "Value by model, where declared",
@@ -160,7 +169,12 @@ def platform(parts: Parts) -> Body:
             "models",
             _lines(NAMESPACE, ["Drifted", "NeedsRedesign", "RetrainingWanted"], monitor.own, period=HOUR),
         ),
-        _graph("Drifted, by model", "drifted", [monitor.search("Drifted", "Maximum", by="model", period=HOUR)], True),
+        _graph(
+            "Drifted, by model",
+            "drifted",
+            [monitor.search("Drifted", "Maximum", by="model", period=HOUR)],
+            stacked=True,
+        ),
         _graph(
             "Quality lost since design, by model",
             "units of the metric",
@@ -193,19 +207,27 @@ def model(*, region: str, stage: str) -> Body:
     """
     inference, monitor, feedback = (_Source(name, stage) for name in ("inference", "monitor", "feedback"))
     page = _Page(region)
-    share = "100 * FILL(fallback, 0) / predictions"
-    fallback = _lines(NAMESPACE, ["FallbackServed"], inference.of_chosen)
-    predictions = _lines(NAMESPACE, ["Predictions"], inference.of_chosen)
     live = _lines(NAMESPACE, ["LiveQuality"], monitor.of_chosen, "Average", period=HOUR)
     page.text(f"# {CHOSEN}\n`tidegate status` says who owns it and how it stands, `tidegate drift {CHOSEN}` why.", 2)
     page.numbers(
         _number("Requests", _lines(NAMESPACE, ["Requests"], inference.of_chosen)),
         _number("Latency p99 (ms)", _lines(NAMESPACE, ["LatencyMs"], inference.of_chosen, "p99")),
-        _number("By the fallback (%)", _reckoned("by the fallback", share, fallback=fallback, predictions=predictions)),
+        _number("By the fallback (%)", _share_of_fallback(inference)),
         _number("Live quality, latest", live, whole=False),
         _number("Outcomes reported", _lines(NAMESPACE, ["Feedback"], feedback.of_chosen)),
         _number("Cost (USD)", _lines(NAMESPACE, ["CostUSD"], monitor.of_chosen)),
     )
+    _quality(page, inference, monitor, feedback)
+    _targets(page, monitor)
+    _drift(page, monitor)
+    _arms(page, inference, monitor)
+    _fallback(page, inference)
+    _traffic(page, inference, monitor)
+    _cost(page, monitor)
+    return page.body() | {"variables": [_variable(inference)]}
+
+
+def _quality(page: "_Page", inference: _Source, monitor: _Source, feedback: _Source) -> None:
     page.section("Quality")
     page.graphs(
         _graph(
@@ -235,6 +257,9 @@ def model(*, region: str, stage: str) -> Body:
             ],
         ),
     )
+
+
+def _targets(page: "_Page", monitor: _Source) -> None:
     page.section("Targets")
     page.graphs(
         *(_against_limit(monitor, name, unit) for name, unit in TARGETS.items()),
@@ -244,6 +269,9 @@ def model(*, region: str, stage: str) -> Body:
             [monitor.search("TargetMissed", "Maximum", by="target", of=CHOSEN, period=HOUR)],
         ),
     )
+
+
+def _drift(page: "_Page", monitor: _Source) -> None:
     page.section("Drift")
     page.graphs(
         _graph(
@@ -266,13 +294,16 @@ def model(*, region: str, stage: str) -> Body:
             ),
         ),
     )
+
+
+def _arms(page: "_Page", inference: _Source, monitor: _Source) -> None:
     page.section("Arms")
     page.graphs(
         _graph(
             "Requests by version",
             "requests an hour",
             [monitor.search("Requests", "Sum", by="version", of=CHOSEN, period=HOUR)],
-            True,
+            stacked=True,
         ),
         _graph(
             "Errors of candidate and holdback, by reason",
@@ -281,7 +312,7 @@ def model(*, region: str, stage: str) -> Body:
                 _named(inference.search(f"{arm}Errors", "Sum", by="why", of=CHOSEN), f"{arm.lower()}: ")
                 for arm in ("Candidate", "Holdback")
             ],
-            True,
+            stacked=True,
         ),
         _graph(
             "Rule violations by arm, unusual inputs, errors of the shadow",
@@ -292,18 +323,21 @@ def model(*, region: str, stage: str) -> Body:
             ],
         ),
     )
+
+
+def _fallback(page: "_Page", inference: _Source) -> None:
     page.section("Fallback")
     page.graphs(
         _graph(
             "Answers by the fallback, by reason",
             "rows",
             [inference.search("FallbackServed", "Sum", by="why", of=CHOSEN)],
-            True,
+            stacked=True,
         ),
         _graph(
             "Share answered by the fallback",
             "%",
-            _reckoned("by the fallback", share, fallback=fallback, predictions=predictions),
+            _share_of_fallback(inference),
         ),
         _graph(
             "Faults",
@@ -311,6 +345,9 @@ def model(*, region: str, stage: str) -> Body:
             _lines(NAMESPACE, ["ModelFailures", "ServerErrors", "ClientErrors"], inference.of_chosen),
         ),
     )
+
+
+def _traffic(page: "_Page", inference: _Source, monitor: _Source) -> None:
     page.section("Traffic and latency")
     page.graphs(
         _graph(
@@ -326,13 +363,16 @@ def model(*, region: str, stage: str) -> Body:
         ),
         _graph("Rows that were judged", "rows", _lines(NAMESPACE, ["Rows"], monitor.of_chosen, "Maximum", period=HOUR)),
     )
+
+
+def _cost(page: "_Page", monitor: _Source) -> None:
     page.section("Cost")
     page.graphs(
         _graph(
             "Cost by version",
             "USD an hour",
             [monitor.search("CostUSD", "Sum", by="version", of=CHOSEN, period=HOUR)],
-            True,
+            stacked=True,
         ),
         _graph(
             "Cost, and value where declared",
@@ -350,7 +390,7 @@ def model(*, region: str, stage: str) -> Body:
             "Time billed by version",
             "ms an hour",
             [monitor.search("BilledMs", "Sum", by="version", of=CHOSEN, period=HOUR)],
-            True,
+            stacked=True,
         ),
         _graph("Stored", "bytes an hour", _lines(NAMESPACE, ["StoredBytes"], monitor.of_chosen, period=HOUR)),
         _graph(
@@ -359,7 +399,13 @@ def model(*, region: str, stage: str) -> Body:
             _lines(NAMESPACE, ["CostSpike"], monitor.of_chosen, "Maximum", period=HOUR),
         ),
     )
-    return page.body() | {"variables": [_variable(inference)]}
+
+
+def _share_of_fallback(inference: _Source) -> Lines:
+    fallback = _lines(NAMESPACE, ["FallbackServed"], inference.of_chosen)
+    predictions = _lines(NAMESPACE, ["Predictions"], inference.of_chosen)
+    share = "100 * FILL(fallback, 0) / predictions"
+    return _reckoned("by the fallback", share, fallback=fallback, predictions=predictions)
 
 
 class _Page:
@@ -400,7 +446,7 @@ class _Page:
         self._y += height
 
 
-def _graph(title: str, unit: str, lines: Lines, stacked: bool = False, *, floor: int | None = 0) -> Body:
+def _graph(title: str, unit: str, lines: Lines, *, stacked: bool = False, floor: int | None = 0) -> Body:
     """Lines over time; `floor` is where the axis begins."""
     axis = {"label": unit, "showUnits": False} | ({} if floor is None else {"min": floor})
     return {

@@ -71,8 +71,25 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
         partition: of the region, such as aws.
         training_concurrency: candidates fitted at once.
     """
-    fit = task(steps["train"], {"run.$": "$.run", "candidate.$": "$.candidate", "purpose.$": "$.purpose"})
     states: Definition = {
+        **_train(steps, training_concurrency),
+        **_compare(steps),
+        **_judge(steps),
+        **_roll_out(steps, partition),
+        **_fail(steps),
+    }
+    return {
+        "Comment": "From a dataset to a served model, or to the reasons why not.",
+        "StartAt": "Begin",
+        "TimeoutSeconds": LONGEST_SECONDS,
+        "States": states,
+    }
+
+
+def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
+    """From the data to a fitted version, evaluated."""
+    fit = task(steps["train"], {"run.$": "$.run", "candidate.$": "$.candidate", "purpose.$": "$.purpose"})
+    return {
         "Begin": {
             "Type": "Pass",
             "Comment": "The execution's input is the run; everything else is added beside it.",
@@ -117,6 +134,12 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
             "Catch": _CATCH,
             "Next": "Reproduction?",
         },
+    }
+
+
+def _compare(steps: Mapping[str, Step]) -> Definition:
+    """A run that made a version again ends with what is equal and what differs."""
+    return {
         "Reproduction?": {
             "Type": "Choice",
             "Choices": [{"Variable": "$.plan.reproduction", "BooleanEquals": True, "Next": "Compare"}],
@@ -133,6 +156,12 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
             "Next": "Compared",
         },
         "Compared": {"Type": "Succeed", "Comment": "Whether all is equal is in the run's record."},
+    }
+
+
+def _judge(steps: Mapping[str, Step]) -> Definition:
+    """What the gate says of the version, and what people get to see of it."""
+    return {
         "SlicesAndGroups": {
             **task(steps["slices_and_groups"], {**_RUN, "fitted.$": "$.fitted"}, "$.slices_and_groups"),
             "Catch": _CATCH,
@@ -167,6 +196,12 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
             "Choices": [{"Variable": "$.registered.accepted", "BooleanEquals": True, "Next": "RollOut"}],
             "Default": "Rejected",
         },
+    }
+
+
+def _roll_out(steps: Mapping[str, Step], partition: str) -> Definition:
+    """The accepted version gets in step by step, unless people or evidence are against it."""
+    return {
         "RollOut": {
             **task(
                 steps["rollout"],
@@ -210,6 +245,12 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
             "Comment": "Turned down, overtaken, or worse than what serves: the rollout says which.",
         },
         "Rejected": {"Type": "Succeed", "Comment": "The gate did its work: a version turned away is no failure."},
+    }
+
+
+def _fail(steps: Mapping[str, Step]) -> Definition:
+    """What is done about a run that failed."""
+    return {
         "CloseFailed": {
             **task(
                 steps["close_failed"],
@@ -226,12 +267,6 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
             "ErrorPath": "$.fault.Error",
             "CausePath": "$.fault.Cause",
         },
-    }
-    return {
-        "Comment": "From a dataset to a served model, or to the reasons why not.",
-        "StartAt": "Begin",
-        "TimeoutSeconds": LONGEST_SECONDS,
-        "States": states,
     }
 
 

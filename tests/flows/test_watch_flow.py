@@ -5,9 +5,8 @@ from typing import Any
 import pandas as pd
 import urllib3
 
-from tests.flows.conftest import House, instances_of
+from tests.flows.conftest import House, instances_of, wait_until
 from tests.flows.rollouts import DIRECT, SHALLOW
-from tests.flows.test_release_flow import wait_until
 
 ROWS = 800
 WATCHED: dict[str, Any] = {"windows_hours": [24], "cooldown_hours": 0, "give_up_after": 1}

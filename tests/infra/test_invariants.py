@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from infra.stacks import serving
+from tests.builders.captures import capture
 from tests.infra.synthesized import Deployment, Resource
-from tests.unit.serving.test_capture import capture
 from tidegate.domain.serving.capture import CapturePolicy, records
 from tidegate.kernel import roles
 from tidegate.kernel.routes import CONTROL, SERVING

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.machines.release_machine import LONGEST_SECONDS, Step, definition
-from tests.adapters.test_registry import a_spec
+from tests.builders.specs import a_spec
 from tests.infra.synthesized import Deployment
 from tidegate import messages
 from tidegate.domain.rollout.rollout import LEASE_SLACK, AtDeadline, Phase, Rollout, wait_seconds

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.specs import faults_of
 from tidegate.domain.rollout.canary import Metric as CanaryMetric
 from tidegate.kernel.errors import SpecInvalidError
 from tidegate.kernel.metrics.registry import of_task
@@ -38,12 +39,6 @@ VALID: dict[str, Any] = {
 
 def spec_with(**changes: Any) -> dict[str, Any]:
     return copy.deepcopy(VALID) | changes
-
-
-def faults_of(document: object) -> dict[str, str]:
-    with pytest.raises(SpecInvalidError) as caught:
-        ModelSpec.parse(document)
-    return {fault.path: str(fault) for fault in caught.value.faults}
 
 
 def test_a_valid_spec_survives_a_round_trip_through_its_canonical_json() -> None:

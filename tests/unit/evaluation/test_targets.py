@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.releasing import spec
+from tests.builders.specs import spec
 from tidegate.domain.evaluation import gate
 from tidegate.domain.evaluation.targets import KINDS, Dimension, Target, changes, hold, limits, stated
 from tidegate.domain.rollout.canary import ArmCounts, Look, Metric, Outcome, judge_alone

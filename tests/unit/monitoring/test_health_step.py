@@ -2,49 +2,30 @@
 
 import re
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.unit.cli.test_commands import Cli, run, server  # noqa: F401  fixtures
-from tests.unit.control_api import ANA, World, spec_text
-from tests.unit.loopback import Loopback
-from tests.unit.profiles.test_drift import LAYOUT, REFERENCE, report, window
+from tests.builders.command_line import Cli
+from tests.builders.control_api import World
+from tests.builders.health import DAY, FINE, MODEL, POLICY, WEEK, a_window, look, quality, serving
+from tests.builders.loopback import Loopback
+from tests.builders.profiles import window
+from tests.builders.reports import ANA
+from tests.builders.specs import spec_text
 from tidegate.cli import exits
 from tidegate.cli.pages.distributions import MOST_BARS, bar, distribution, picture
-from tidegate.domain.evaluation.estimate import Estimate
-from tidegate.domain.evaluation.targets import KINDS, Held, Target, hold
+from tidegate.domain.evaluation.targets import KINDS, Target, hold
 from tidegate.domain.monitoring import health
-from tidegate.domain.monitoring.findings import Window, moved
-from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Policy, Trigger
-from tidegate.domain.monitoring.quality import Outcome, Quality
-from tidegate.domain.profiles.profile import Profile
+from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Trigger
+from tidegate.domain.monitoring.quality import Outcome
 from tidegate.kernel.errors import ConflictError
 from tidegate.steps.monitoring import health as pages
 
-MODEL = "flight-delay"
-HOUR = timedelta(hours=1)
 REASON = {"reason": "the feed is mended"}
-POLICY = Policy(
-    frozenset({Trigger.DRIFT}), every=None, cooldown=24 * HOUR, at_most=3, within=168 * HOUR, give_up_after=2
-)
 DRIFT = Findings(1, judged=True, drift=("last 24 h: 1 of 10 features has drifted",))
 BROKEN = Findings(1, judged=True, unfixable=("last 24 h: 90 % of x0 is missing",))
-FINE = Findings(1, judged=True)
-DESIGN = Estimate(0.75, 0.74, 0.76)
-LIVE = Estimate(0.70, 0.69, 0.71)
-
-
-def quality(outcome: Outcome, live: Estimate | None) -> Quality:
-    return Quality("roc_auc", outcome, f"roc_auc is {outcome}", 900, DESIGN, live)
-
-
-def a_window(hours: int, profile: Profile, live: Quality) -> Window:
-    drift = report(profile)
-    counts = moved(LAYOUT, REFERENCE, profile, drift.features)
-    return Window(hours, "2026-01-04-12", "2026-01-05-12", profile.rows, profile.rows, drift, live, counts=counts)
 
 
 LATENCY, QUALITY = (
@@ -55,9 +36,7 @@ HELD = (
     hold(LATENCY, (35.0, 31.0, 38.0), rows=900, min_rows=500),
     hold(QUALITY, (0.75, 0.74, 0.76), rows=900, min_rows=500),
 )
-DAY = a_window(24, window(2000, 5, shift={"x3": 1.0}), quality(Outcome.BEYOND, LIVE))
 EMPTY = a_window(24, window(100, 5), quality(Outcome.INSUFFICIENT_DATA, None))
-WEEK = a_window(168, window(5000, 6), quality(Outcome.INSUFFICIENT_DATA, None))
 
 
 @pytest.fixture
@@ -65,39 +44,6 @@ def world() -> World:
     made = World()
     serving(made)
     return made
-
-
-def serving(world: World) -> None:
-    """A model whose first version serves."""
-    world.with_model()
-    started = world.call("POST", f"/models/{MODEL}/runs", {"token": "first"})
-    world.run_to_the_end(started.body["run"]["run_id"])
-
-
-def look(
-    world: World,
-    findings: Findings,
-    *,
-    model: str = MODEL,
-    windows: tuple[Window, ...] = (DAY, WEEK),
-    held: tuple[Held, ...] = (),
-) -> HealthRecord:
-    """What the watch does each hour."""
-    world.clock.move(hours=1)
-    now = world.clock.now()
-    document = {
-        "windows": [each.to_json() for each in windows],
-        "targets": [each.to_json() for each in held],
-    }
-    record = health.look(world.health_records.record(model), findings, POLICY, model=model, under_way=False, now=now)
-    key = world.verdicts.write(model, f"{now:%Y-%m-%d-%H}", document)
-    summary = {
-        "problem": "",
-        "windows": [each.summary for each in windows],
-        "missed": {each.target.name: each.sentence for each in held if each.missed},
-    }
-    world.health_records.save(replace(record, verdicts_key=key, summary=summary))
-    return world.health_records.record(model)
 
 
 def next_step(world: World) -> str:
@@ -242,13 +188,13 @@ def test_a_model_that_serves_nothing_is_trained_first() -> None:
 
 
 @pytest.fixture
-def stage(server: Loopback) -> Loopback:  # noqa: F811
+def stage(server: Loopback) -> Loopback:
     """A loopback stage with a model that serves."""
     serving(server.world)
     return server
 
 
-def test_status_has_the_worst_first_and_ends_with_0(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_status_has_the_worst_first_and_ends_with_0(run: Cli, stage: Loopback) -> None:
     for name in ("alpha", "beta", "gamma"):
         stage.world.call("PUT", f"/models/{name}", spec_text(name=name))
     look(stage.world, FINE, model="alpha")
@@ -273,7 +219,7 @@ def test_status_has_the_worst_first_and_ends_with_0(run: Cli, stage: Loopback) -
 
 
 def test_missed_targets_are_said_in_words_by_status_and_shown_beside_the_others_by_drift(
-    run: Cli,  # noqa: F811
+    run: Cli,
     stage: Loopback,
 ) -> None:
     look(stage.world, FINE, held=HELD)
@@ -287,18 +233,18 @@ def test_missed_targets_are_said_in_words_by_status_and_shown_beside_the_others_
     assert lines["metric_at_least"] == "metric_at_least accuracy ✓ met at least 0.7 (roc_auc) 0.75 [0.74, 0.76]"
 
 
-def test_a_killed_model_does_not_look_served(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_killed_model_does_not_look_served(run: Cli, stage: Loopback) -> None:
     stage.world.call("POST", f"/models/{MODEL}/kill", {"reason": "it answers nonsense"})
     run("status")
     assert "fallback (killed)" in run.out
 
 
-def test_without_models_status_says_how_to_begin(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_without_models_status_says_how_to_begin(run: Cli, server: Loopback) -> None:
     assert run("status") == exits.OK
     assert run.out == "no models yet: tidegate model apply --help\n"
 
 
-def test_drift_tells_each_verdict_the_features_to_blame_and_what_follows(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_drift_tells_each_verdict_the_features_to_blame_and_what_follows(run: Cli, stage: Loopback) -> None:
     look(stage.world, DRIFT)
     assert run("drift", MODEL) == exits.REJECTED
     assert run.out.startswith(f"{MODEL}, version 1: ✗ drifted since ")
@@ -315,7 +261,7 @@ def test_drift_tells_each_verdict_the_features_to_blame_and_what_follows(run: Cl
     assert "also judged  168 h (--window HOURS)" in run.out
 
 
-def test_another_window_is_shown_when_it_is_asked_for(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_another_window_is_shown_when_it_is_asked_for(run: Cli, stage: Loopback) -> None:
     look(stage.world, FINE)
     assert run("drift", MODEL, "--window", "168") == exits.OK
     assert "168 hours to 2026-01-05-12, 5,000 predictions of the version" in run.out
@@ -324,7 +270,7 @@ def test_another_window_is_shown_when_it_is_asked_for(run: Cli, stage: Loopback)
     assert "there are: 24, 168" in run.err
 
 
-def test_of_itself_the_shortest_window_that_could_be_judged_is_shown(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_of_itself_the_shortest_window_that_could_be_judged_is_shown(run: Cli, stage: Loopback) -> None:
     look(stage.world, FINE, windows=(EMPTY, WEEK))
     run("drift", MODEL)
     assert "168 hours" in run.out
@@ -332,7 +278,7 @@ def test_of_itself_the_shortest_window_that_could_be_judged_is_shown(run: Cli, s
 
 @pytest.mark.parametrize(("findings", "code"), [(FINE, exits.OK), (DRIFT, exits.REJECTED), (BROKEN, exits.REJECTED)])
 def test_pipelines_branch_on_how_a_model_stands(
-    run: Cli,  # noqa: F811
+    run: Cli,
     stage: Loopback,
     findings: Findings,
     code: int,
@@ -342,12 +288,12 @@ def test_pipelines_branch_on_how_a_model_stands(
     assert run.document["health"]["model"] == MODEL
 
 
-def test_a_model_that_was_never_looked_at_is_not_known(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_model_that_was_never_looked_at_is_not_known(run: Cli, stage: Loopback) -> None:
     assert run("drift", MODEL) == exits.OK
     assert run.out.startswith(f"{MODEL}, version 1: · not known\n\nnext: nothing: it is looked at within the hour")
 
 
-def test_trainings_of_the_watch_are_listed_newest_first(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_trainings_of_the_watch_are_listed_newest_first(run: Cli, stage: Loopback) -> None:
     for number in (1, 2):
         record = look(stage.world, DRIFT)
         attempt = Attempt(f"r-{number}", Trigger.DRIFT, stage.world.clock.now())
@@ -361,7 +307,7 @@ def test_trainings_of_the_watch_are_listed_newest_first(run: Cli, stage: Loopbac
 
 
 def test_the_features_to_blame_are_drawn_for_a_browser(
-    run: Cli,  # noqa: F811
+    run: Cli,
     stage: Loopback,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -376,20 +322,20 @@ def test_the_features_to_blame_are_drawn_for_a_browser(
     assert "x3" in texts
 
 
-def test_without_distributions_there_is_no_picture(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_without_distributions_there_is_no_picture(run: Cli, stage: Loopback) -> None:
     look(stage.world, FINE, windows=(EMPTY,))
     assert run("drift", MODEL, "--plot", "drift.svg") == exits.OK
     assert "nothing to draw" in run.err
     assert not Path("drift.svg").exists()
 
 
-def test_a_picture_that_cannot_be_written_is_a_fault(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_picture_that_cannot_be_written_is_a_fault(run: Cli, stage: Loopback) -> None:
     look(stage.world, DRIFT)
     assert run("drift", MODEL, "--plot", "no/such/folder.svg") == exits.INVALID
     assert "no/such/folder.svg cannot be written" in run.err
 
 
-def test_acknowledging_is_told_with_what_follows_and_twice_changes_nothing(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_acknowledging_is_told_with_what_follows_and_twice_changes_nothing(run: Cli, stage: Loopback) -> None:
     look(stage.world, BROKEN)
     assert run("acknowledge", MODEL, "--reason", "the feed is mended") == exits.OK
     assert run.out.startswith(f"{MODEL}: acknowledged; it is judged anew")
@@ -399,12 +345,12 @@ def test_acknowledging_is_told_with_what_follows_and_twice_changes_nothing(run: 
     assert "by DataScientist/ana: the feed is mended" in run.out
 
 
-def test_acknowledging_needs_a_reason(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_acknowledging_needs_a_reason(run: Cli, stage: Loopback) -> None:
     assert run("acknowledge", MODEL) == exits.INVALID
     assert stage.requests == []
 
 
-def test_a_training_that_the_watch_began_names_the_watch(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_training_that_the_watch_began_names_the_watch(run: Cli, stage: Loopback) -> None:
     actor = "arn:aws:states:eu-west-1:123456789012:execution:tidegate-dev-retrain:0b1c"
     stage.world.call("POST", f"/models/{MODEL}/runs", {"token": "watch-4", "reason": "drift: of x3"}, actor=actor)
     run("runs", MODEL)

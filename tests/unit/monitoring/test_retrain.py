@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.releasing import House, house_with, spec, to_csv, trips
+from tests.builders.health import TRIP_MODEL, health_record
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import to_csv, trips
 from tidegate.domain.data.dataset import DatasetStatus
-from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Trigger
+from tidegate.domain.monitoring.health import Attempt, HealthRecord, Trigger
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.kernel.errors import ConflictError, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.messages import LabelledDataset, StartTraining, TrainingStarted, WantedTraining
@@ -23,50 +26,44 @@ from tidegate.testing.monitoring import InMemoryHealthRecords
 from tidegate.testing.registry import InMemoryWorkflow
 
 ACTOR = "arn:aws:states:eu-west-1:123456789012:execution:tidegate-dev-retrain:e-1"
-MODEL = "trip-delay"
-
-
-def record(revision: int = 1, *, at: datetime, model: str = MODEL, **more: Any) -> HealthRecord:
-    about: dict[str, Any] = {"wanted": Trigger.QUALITY, "reasons": ("roc_auc fell from 0.8 to 0.6", "wind drifted")}
-    return HealthRecord(model, revision, Health.DRIFTED, since=at, looked_at=at, **about | more)
 
 
 @dataclass
 class Watch:
     """A model whose health record wants a training, and its dataset."""
 
-    house: House = field(default_factory=lambda: house_with(trips()))
+    house: ReleaseHouse = field(default_factory=lambda: house_with(trips()))
     health_records: HealthRecords = field(default_factory=InMemoryHealthRecords)
     workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
     wanted: ModelSpec = field(default_factory=spec)
 
     def __post_init__(self) -> None:
         self.house.registry.apply(self.wanted, author="ana", at=self.now)
-        self.health_records.save(record(at=self.now))
+        self.health_records.save(health_record(at=self.now))
 
     @property
     def now(self) -> datetime:
         return self.house.clock.now()
 
     @property
-    def record(self) -> HealthRecord:
-        found = self.health_records.record(MODEL)
+    def health_record(self) -> HealthRecord:
+        found = self.health_records.record(TRIP_MODEL)
         assert found is not None
         return found
 
     @property
     def runs(self) -> list[Run]:
-        return self.house.registry.runs(MODEL)
+        return self.house.registry.runs(TRIP_MODEL)
 
     def find(self, model: str | None = None) -> list[WantedTraining]:
         return find_wanted(model, models=self.house.registry, health_records=self.health_records).wanted
 
     def task(self, **changes: Any) -> StartTraining:
-        (found,) = self.find(MODEL)
+        (found,) = self.find(TRIP_MODEL)
         version = self.house.catalog.version("trips").version
         labelled = LabelledDataset(dataset_version=version, note="all of it", until=self.now + timedelta(minutes=20))
         return StartTraining(
-            step="start", model=MODEL, token=found.token, actor=ACTOR, labelled=labelled.model_copy(update=changes)
+            step="start", model=TRIP_MODEL, token=found.token, actor=ACTOR, labelled=labelled.model_copy(update=changes)
         )
 
     def start(self, task: StartTraining) -> TrainingStarted:
@@ -89,7 +86,7 @@ class Watch:
 
     def by_hand(self) -> str:
         given = {name: port for name, port in self.ports().items() if name != "health_records"}
-        answer = start_run(MODEL, StartRun(), actor="ana", **given | {"chance": lambda: "012345"})
+        answer = start_run(TRIP_MODEL, StartRun(), actor="ana", **given | {"chance": lambda: "012345"})
         return str(answer["run"]["run_id"])
 
 
@@ -100,9 +97,9 @@ def test_only_wanted_trainings_are_found_and_those_held_back_before_come_last() 
     watch = Watch()
     for name, about in {"a-calm": {"wanted": None}, "b-held": {"held_back": "a release"}, "c-due": {}}.items():
         watch.house.registry.apply(spec(name=name), author="ana", at=watch.now)
-        watch.health_records.save(record(at=watch.now, model=name, **about))
+        watch.health_records.save(health_record(at=watch.now, model=name, **about))
     watch.house.registry.apply(spec(name="d-never-seen"), author="ana", at=watch.now)
-    assert [each.model for each in watch.find()] == ["c-due", MODEL, "b-held"]
+    assert [each.model for each in watch.find()] == ["c-due", TRIP_MODEL, "b-held"]
     assert watch.find("a-calm") == []
     with pytest.raises(NotFoundError):
         watch.find("nobody")
@@ -112,14 +109,14 @@ def test_one_execution_has_so_many_and_the_rest_wait(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(retrain, "MOST_AT_ONCE", 1)
     watch = Watch()
     watch.house.registry.apply(spec(name="another"), author="ana", at=watch.now)
-    watch.health_records.save(record(at=watch.now, model="another"))
+    watch.health_records.save(health_record(at=watch.now, model="another"))
     assert len(watch.find()) == 1
 
 
 def test_each_wish_has_a_token_of_its_own() -> None:
     watch = Watch()
     (first,) = watch.find()
-    watch.health_records.save(record(2, at=watch.now))
+    watch.health_records.save(health_record(2, at=watch.now))
     (second,) = watch.find()
     assert first.token != second.token
 
@@ -137,7 +134,7 @@ def test_a_wanted_training_becomes_a_run_with_its_reason_its_data_and_an_attempt
     assert (run.requested_by, run.dataset_version) == (ACTOR, older)
     assert older != watch.house.catalog.version("trips").version
     assert run.reason == "quality: roc_auc fell from 0.8 to 0.6; wind drifted; data: older rows"
-    assert watch.workflow.started == [(MODEL, run.run_id)]
+    assert watch.workflow.started == [(TRIP_MODEL, run.run_id)]
     assert watch.record.wanted is None
     assert watch.record.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
 
@@ -186,7 +183,7 @@ def test_a_run_that_was_recorded_but_not_started_is_started_by_the_next_call() -
     assert watch.record.attempts == ()
     watch.workflow = working
     answer = watch.start(task)
-    assert working.started == [(MODEL, answer.run_id)]
+    assert working.started == [(TRIP_MODEL, answer.run_id)]
     assert len(watch.runs) == len(watch.record.attempts) == 1
 
 
@@ -195,7 +192,7 @@ def test_a_finished_run_of_the_same_wish_is_not_started_again() -> None:
     task = watch.task()
     run_id = watch.start(task).run_id
     assert run_id is not None
-    watch.house.registry.note(MODEL, run_id, "prepare", watch.now)
+    watch.house.registry.note(TRIP_MODEL, run_id, "prepare", watch.now)
     assert watch.start(task).run_id == run_id
     assert watch.runs[0].status is RunStatus.RUNNING
     assert len(watch.workflow.started) == 1
@@ -204,7 +201,7 @@ def test_a_finished_run_of_the_same_wish_is_not_started_again() -> None:
 def test_a_wish_that_is_gone_starts_nothing() -> None:
     watch = Watch()
     task = watch.task()
-    watch.health_records.save(record(2, at=watch.now, wanted=None))
+    watch.health_records.save(health_record(2, at=watch.now, wanted=None))
     assert watch.start(task) == TrainingStarted(next="done", reason="it is wanted no more")
     assert watch.runs == []
 
@@ -220,7 +217,7 @@ def test_a_version_that_registers_is_waited_for() -> None:
 
 def test_a_long_reason_is_cut_and_keeps_the_trigger_and_the_data() -> None:
     watch = Watch()
-    watch.health_records.save(record(2, at=watch.now, reasons=("x" * 900,)))
+    watch.health_records.save(health_record(2, at=watch.now, reasons=("x" * 900,)))
     watch.start(watch.task(note="y" * 900))
     (run,) = watch.runs
     assert len(run.reason) == 500
@@ -288,7 +285,7 @@ def test_who_loses_a_race_for_the_health_record_adds_to_what_the_winner_left() -
         def save(self, changed: HealthRecord) -> None:
             if changed.attempts and self.races:
                 self.races -= 1
-                super().save(record(2, at=changed.looked_at, reasons=("another look",)))
+                super().save(health_record(2, at=changed.looked_at, reasons=("another look",)))
             super().save(changed)
 
     watch = Watch(health_records=Raced())
@@ -320,7 +317,7 @@ def test_a_run_may_name_its_dataset_version_if_it_is_ready() -> None:
         "0" * 16: "trips has no version 0000000000000000",
     }.items():
         with pytest.raises(RequestInvalidError, match=said):
-            start_run(MODEL, StartRun(dataset_version=named), actor="ana", **given)
+            start_run(TRIP_MODEL, StartRun(dataset_version=named), actor="ana", **given)
     with pytest.raises(RequestInvalidError, match="dataset_version"):
         StartRun.read({"dataset_version": "latest"})
     assert watch.runs == []

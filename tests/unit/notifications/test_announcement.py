@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.registry.test_release import a_version
-from tests.unit.releasing import spec
-from tests.unit.rollout.test_rollout import ASKED, BY_HAND, EVE, PLAN, SHOWN_BAD, SHOWN_FINE, House
+from tests.builders.notifications import AT, DRIFT, ENTRY, RUN, STEADY, looked
+from tests.builders.registry import numbered
+from tests.builders.rollouts import ASKED, BY_HAND, EVE, PLAN, SHOWN_BAD, SHOWN_FINE, OneRelease
+from tests.builders.specs import spec
 from tidegate.cli.events_reference import page
 from tidegate.domain.monitoring import health
-from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Trigger
+from tidegate.domain.monitoring.health import Attempt, Findings, Trigger
 from tidegate.domain.notifications.announcement import (
     Announcement,
     Change,
@@ -23,8 +24,8 @@ from tidegate.domain.notifications.announcement import (
     subject,
     text,
 )
-from tidegate.domain.registry.ledger import ALL_BP, Action, LedgerEntry
-from tidegate.domain.registry.run import Run, RunError, RunStatus
+from tidegate.domain.registry.ledger import ALL_BP, Action
+from tidegate.domain.registry.run import RunError, RunStatus
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout import changes, rollout
 from tidegate.domain.rollout.rollout import Decision, Phase
@@ -32,11 +33,7 @@ from tidegate.kernel.errors import NotFoundError, UnavailableError
 from tidegate.steps.notifications.announce import DETAILS, announce, detail
 from tidegate.testing.registry import InMemoryRegistry
 
-AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "events.md"
-ENTRY = LedgerEntry("trip-delay", 7, AT, "olga", "promote", 3, 2, ALL_BP, "better", run_id="r-3", approved_by="eve")
-RUN = Run("trip-delay", "r-3", RunStatus.RUNNING, "d", "trips", "ann", AT, seed=1, dataset_version="v", stage="gate")
 
 
 def told(before: Any, after: Any) -> Announcement:
@@ -78,7 +75,7 @@ def tell(change: Change, registry: InMemoryRegistry, heard: Heard) -> Announceme
 # Releases from their beginning to their end: what each write tells
 
 
-class Watched(House):
+class Watched(OneRelease):
     """A release whose every write is announced as the registry's stream would have it."""
 
     def after(self, write: Callable[[], Any]) -> tuple[list[str], list[str]]:
@@ -238,7 +235,7 @@ def test_a_rejected_run_brings_the_gates_reasons(registry):
     why = ("roc_auc 0.71 is 0.03 below the champion", "calibration is off")
     asked = registry.request(replace(RUN, status=RunStatus.REQUESTED), lease_until=AT)
     registry.note(asked.model, asked.run_id, "gate", AT)
-    turned_away = replace(a_version(1, VersionStatus.REJECTED), model="trip-delay", run_id="r-3", reasons=why)
+    turned_away = replace(numbered(1, VersionStatus.REJECTED), model="trip-delay", run_id="r-3", reasons=why)
     registry.register(turned_away, at=AT)
     found = tell(Change(RUN, registry.run("trip-delay", "r-3")), registry, heard)
     assert (found.severity, found.commands) == (Severity.WARNING, ("report trip-delay 1",))
@@ -259,19 +256,9 @@ def test_the_words_of_a_fault_that_may_quote_data_reach_nobody(registry):
 
 # The watch
 
-STEADY = HealthRecord("trip-delay", 4, Health.STEADY, since=AT, looked_at=AT, version=3)
-WATCHED = health.Policy(
-    frozenset({Trigger.DRIFT}), every=None, cooldown=DAY, at_most=3, within=7 * DAY, give_up_after=2
-)
-DRIFT = Findings(3, judged=True, drift=("2 of 10 features have drifted",))
 BROKEN = Findings(3, judged=True, unfixable=("90 % of carrier is missing",))
 FINE = Findings(3, judged=True)
 UNSEEN = Findings(3, judged=False)
-
-
-def looked(before: HealthRecord | None, findings: Findings, hours: int = 1) -> HealthRecord:
-    at = before.looked_at if before else AT
-    return health.look(before, findings, WATCHED, model="trip-delay", under_way=False, now=at + timedelta(hours=hours))
 
 
 def test_a_model_that_needs_redesign_asks_its_people_with_the_evidence_and_what_to_type():
@@ -403,7 +390,7 @@ def test_an_event_says_all_that_the_entry_says_and_is_the_same_when_it_comes_aga
 
 
 def test_every_transition_has_an_id_of_its_own():
-    house = House(ASKED)
+    house = OneRelease(ASKED)
     steps = [house.begin()]
     house.decide()
     steps += [house.at, house.later(1)]
@@ -439,7 +426,7 @@ def test_a_change_of_a_model_that_is_not_there_is_not_passed_over(registry):
 
 
 def test_each_kind_of_event_has_its_own_detail():
-    house = House(ASKED)
+    house = OneRelease(ASKED)
     house.begin()
     asked = Change(None, house.at)
     house.decide()

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.test_commands import Cli, run, server, started  # noqa: F401  fixtures
-from tests.unit.control_api import ANA, Answer, World, spec_text
-from tests.unit.loopback import Loopback
+from tests.builders.approvals import CY, PATH, RULES, TOKEN, answer, on_its_way, waiting
+from tests.builders.command_line import Cli, started
+from tests.builders.control_api import Answer, World
+from tests.builders.loopback import Loopback
+from tests.builders.reports import ANA
+from tests.builders.specs import spec_text
 from tidegate.cli import client as client_module
 from tidegate.cli import exits
 from tidegate.domain.rollout.canary import ArmCounts, Look
@@ -19,40 +22,6 @@ from tidegate.messages import AskApproval, RunRef
 from tidegate.steps.rollout import rollout as rollout_step
 
 BO = "arn:aws:sts::123456789012:assumed-role/Operator/bo"
-CY = "arn:aws:sts::123456789012:assumed-role/Approver/cy"
-PATH = "/models/flight-delay"
-TOKEN = "token-that-wakes-the-execution"
-RULES = {"approval": "required", "shadow_minutes": 30, "watch_hours": 24}
-
-
-def on_its_way(world: World, **rules: Any) -> str:
-    """A model that version 1 serves and whose version 2 has come as far as its rules let it; returns its run."""
-    world.with_model()
-    for text in (spec_text(), spec_text(release=rules)):
-        assert world.call("PUT", PATH, text).status == 200
-        run_id = str(world.call("POST", f"{PATH}/runs").body["run"]["run_id"])
-        world.run_to_the_end(run_id)
-        world.clock.move(hours=1)
-    return run_id
-
-
-def waiting(world: World) -> str:
-    """... and waits for an approver."""
-    run_id = on_its_way(world, **RULES)
-    asked = AskApproval(run=RunRef(model="flight-delay", run_id=run_id), token=TOKEN)
-    rollout_step.ask(asked, rollouts=world.registry, workflow=world.workflow, clock=world.clock)
-    return run_id
-
-
-def answer(world: World, decision: str = "approve", *, actor: str = CY, **changes: Any) -> Answer:
-    version = world.registry.version("flight-delay", 2)
-    wish = {
-        "decision": decision,
-        "reason": "better on every airport",
-        "artifact_sha256": version.artifact_sha256,
-        "report_sha256": version.report_sha256,
-    }
-    return world.call("POST", f"{PATH}/versions/2/approval", wish | changes, actor=actor)
 
 
 def shown(world: World, run_id: str) -> dict[str, Any]:
@@ -412,13 +381,13 @@ def test_only_an_approver_decides_and_only_an_operator_ends() -> None:
 
 
 @pytest.fixture
-def stage(server: Loopback) -> Loopback:  # noqa: F811
+def stage(server: Loopback) -> Loopback:
     server.actor = CY
     return server
 
 
 def test_a_page_says_where_a_canary_is_and_what_speaks_for_it(
-    run: Cli,  # noqa: F811
+    run: Cli,
     stage: Loopback,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -449,7 +418,7 @@ def test_a_page_says_where_a_canary_is_and_what_speaks_for_it(
     assert run.document["rollout"]["share_bp"] == 500
 
 
-def test_a_page_says_who_may_approve_until_when(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_page_says_who_may_approve_until_when(run: Cli, stage: Loopback) -> None:
     waiting(stage.world)
     assert run("rollout", "flight-delay") == exits.OK
     for part in (
@@ -463,7 +432,7 @@ def test_a_page_says_who_may_approve_until_when(run: Cli, stage: Loopback) -> No
     assert "approval: waits for an approver" in run.out
 
 
-def test_a_version_that_did_not_get_in_has_the_exit_code_of_a_rejection(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_version_that_did_not_get_in_has_the_exit_code_of_a_rejection(run: Cli, stage: Loopback) -> None:
     run_id = on_its_way(stage.world, steps=[1, 5])
     stage.world.advance(run_id, look(1_000, errors=300))
     for how in ((), ("--follow",), ("--follow", "--until", "promoted"), ("--json",)):
@@ -474,7 +443,7 @@ def test_a_version_that_did_not_get_in_has_the_exit_code_of_a_rejection(run: Cli
     assert "rolled back: error rate 30.00 %" in run.err
 
 
-def test_following_tells_each_change_once_and_ends_with_the_promotion(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_following_tells_each_change_once_and_ends_with_the_promotion(run: Cli, stage: Loopback) -> None:
     world = stage.world
     run_id = on_its_way(world, steps=[1, 50])
     looks = iter([look(3_000), look(3_000)])
@@ -503,7 +472,7 @@ def test_following_tells_each_change_once_and_ends_with_the_promotion(run: Cli, 
 
 
 def test_ctrl_c_stops_the_following_and_tells_how_to_go_on(
-    run: Cli,  # noqa: F811
+    run: Cli,
     stage: Loopback,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -517,14 +486,14 @@ def test_ctrl_c_stops_the_following_and_tells_how_to_go_on(
     assert f"tidegate rollout flight-delay --run {run_id} --follow" in run.err
 
 
-def test_a_model_without_a_rollout_says_how_to_get_one(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_model_without_a_rollout_says_how_to_get_one(run: Cli, stage: Loopback) -> None:
     stage.world.with_model()
     assert run("rollout", "flight-delay") == exits.NOT_FOUND
     assert "tidegate train flight-delay --wait" in run.err
     assert run("rollout", "flight-delay", "--run", "nope") == exits.NOT_FOUND
 
 
-def test_an_approver_sees_what_is_approved_and_approves_just_that(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_an_approver_sees_what_is_approved_and_approves_just_that(run: Cli, stage: Loopback) -> None:
     waiting(stage.world)
     version = stage.world.registry.version("flight-delay", 2)
     assert run("approve", "flight-delay", "2", "--reason", "better on every airport") == exits.OK
@@ -545,7 +514,7 @@ def test_an_approver_sees_what_is_approved_and_approves_just_that(run: Cli, stag
 
 
 def test_at_a_terminal_an_approver_is_asked_once_more(
-    run: Cli,  # noqa: F811
+    run: Cli,
     stage: Loopback,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -572,7 +541,7 @@ def test_at_a_terminal_an_approver_is_asked_once_more(
     assert run("reject", "flight-delay", "2", "--reason", "no data of the new terminal", "--yes") == exits.OK
 
 
-def test_who_made_a_version_is_told_why_they_may_not_approve_it(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_who_made_a_version_is_told_why_they_may_not_approve_it(run: Cli, stage: Loopback) -> None:
     waiting(stage.world)
     stage.actor = ANA
     assert run("approve", "flight-delay", "2", "--reason", "I like it") == exits.NOT_ALLOWED
@@ -583,7 +552,7 @@ def test_who_made_a_version_is_told_why_they_may_not_approve_it(run: Cli, stage:
     assert "needs the role operator" in run.err
 
 
-def test_a_rollout_is_ended_by_hand(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_rollout_is_ended_by_hand(run: Cli, stage: Loopback) -> None:
     on_its_way(stage.world, steps=[10])
     stage.actor = BO
     assert run("rollout", "flight-delay", "--end", "--reason", "holidays") == exits.OK
@@ -604,14 +573,14 @@ def test_a_rollout_is_ended_by_hand(run: Cli, stage: Loopback) -> None:  # noqa:
         ["--until", "promoted"],
     ],
 )
-def test_options_that_contradict_each_other_do_nothing(run: Cli, stage: Loopback, options: list[str]) -> None:  # noqa: F811
+def test_options_that_contradict_each_other_do_nothing(run: Cli, stage: Loopback, options: list[str]) -> None:
     on_its_way(stage.world, steps=[10])
     before = len(stage.requests)
     assert run("rollout", "flight-delay", *options) == exits.INVALID
     assert len(stage.requests) == before
 
 
-def test_training_ends_with_the_rollout_and_the_command_to_follow_it(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_training_ends_with_the_rollout_and_the_command_to_follow_it(run: Cli, stage: Loopback) -> None:
     stage.world.with_model()
     stage.world.call("PUT", PATH, spec_text(release=RULES))
     started(stage, stage.world.run_to_the_end)
@@ -626,7 +595,7 @@ def test_training_ends_with_the_rollout_and_the_command_to_follow_it(run: Cli, s
     assert made.run_id in run.err
 
 
-def test_the_ledger_reads_from_the_first_share_to_the_end(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_the_ledger_reads_from_the_first_share_to_the_end(run: Cli, stage: Loopback) -> None:
     world = stage.world
     run_id = waiting(world)
     answer(world)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from functions.rollout import handler as function
+from tests.builders.release import AT, SPEC, a_task, do, request
 from tests.context import CONTEXT
-from tests.unit.evaluation.test_register import AT, SPEC, a_task, do, request
 from tidegate import telemetry, wiring
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.version import VersionStatus

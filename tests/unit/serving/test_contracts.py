@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.releasing import spec
+from tests.builders.specs import spec
 from tidegate.domain.rollout.canary import DEMANDS, Metric, Policy
 from tidegate.domain.rollout.rollout import AtDeadline
 from tidegate.domain.training.contracts import feature_contracts, rollout_plan, serving_contract

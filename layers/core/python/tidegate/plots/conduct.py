@@ -98,7 +98,8 @@ def fairness(evaluation: Document, booleans: Collection[str]) -> Section:
                 each["column"],
                 interval(read(each["changed"])) if "changed" in each else "–",
                 number(each.get("rows")),
-                each.get("problem") or ", ".join(_value(value, each["column"] in booleans) for value in each["values"]),
+                each.get("problem")
+                or ", ".join(_value(value, boolean=each["column"] in booleans) for value in each["values"]),
             ]
             for each in flips
         ]
@@ -148,7 +149,7 @@ def _difference(measure: str, found: Document) -> str:
     return f"{words(measure)} {interval(read(found))}{between}"
 
 
-def _value(value: object, boolean: bool) -> str:
+def _value(value: object, *, boolean: bool) -> str:
     """Of a feature; a truth value is a number to the model."""
     return number(bool(value) if boolean else value)
 
@@ -179,7 +180,7 @@ def robustness(evaluation: Document, booleans: Collection[str]) -> Section:
         rows = [
             [
                 each["feature"],
-                " to ".join(_value(each[end], each["feature"] in booleans) for end in ("from", "to")),
+                " to ".join(_value(each[end], boolean=each["feature"] in booleans) for end in ("from", "to")),
                 number(each["mean_change"]),
                 number(each["largest_change"]),
             ]
@@ -248,18 +249,16 @@ def _dependence(found: Document) -> Figure:
     low, high = min(points, key=lambda each: each["mean"]), max(points, key=lambda each: each["mean"])
     score = f"score of {found['class']}" if "class" in found else "mean score"
     boolean = found["kind"] == "boolean"
-    said = (
-        f"{score[0].upper()}{score[1:]} by {name}: least, {number(low['mean'])}, at {_value(low['at'], boolean)}, "
-        f"most, {number(high['mean'])}, at {_value(high['at'], boolean)}."
-    )
+    least, most = (f"{number(each['mean'])}, at {_value(each['at'], boolean=boolean)}" for each in (low, high))
+    said = f"{score[0].upper()}{score[1:]} by {name}: least, {least}, most, {most}."
     told = Words(f"Dependence on {name}", said)
     if found["kind"] in {"numeric", "integer"}:
         svg = pictures.band([point["at"] for point in points], means, told, label=name, up=score)
     else:
-        rows = [Row(_value(point["at"], boolean), mean) for point, mean in zip(points, means, strict=True)]
+        rows = [Row(_value(point["at"], boolean=boolean), mean) for point, mean in zip(points, means, strict=True)]
         svg = pictures.intervals(rows, told, label=score)
     rows_told = [
-        [_value(point["at"], boolean), interval(mean), number(point["rows"])]
+        [_value(point["at"], boolean=boolean), interval(mean), number(point["rows"])]
         for point, mean in zip(points, means, strict=True)
     ]
     return Figure(svg, said, Table((name, f">{score}", ">training rows"), rows_told))

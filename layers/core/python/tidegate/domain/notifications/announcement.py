@@ -160,7 +160,7 @@ def _of_entry(entry: LedgerEntry) -> Announcement:
     )
 
 
-def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911, PLR0912  one for each action
+def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: C901, PLR0911, PLR0912  one for each action
     """Severity, title and facts of an entry."""
     serves, before = _named(entry.version), _named(entry.previous_version)
     share = f"{entry.weight_bp / 100:g} %"

@@ -71,7 +71,7 @@ class FittedRule:
         if not self.groups:
             return self.overall
         parts = zip(self.by, self.texts, strict=True)
-        return self.groups.get(tuple(_part(values.get(name), text) for name, text in parts), self.overall)
+        return self.groups.get(tuple(_part(values.get(name), text=text) for name, text in parts), self.overall)
 
     def _computed(self, compiled: Expression, table: Table, rows: int) -> npt.NDArray[np.float64]:
         names = sorted(compiled.names)
@@ -132,12 +132,13 @@ def group_codes(
         distinct, inverse = np.unique(column, return_inverse=True)
         _, first, code = np.unique(code * len(distinct) + inverse, return_index=True, return_inverse=True)
     parts = [
-        [_part(value, text) for value in column[first].tolist()] for column, text in zip(columns, texts, strict=True)
+        [_part(value, text=text) for value in column[first].tolist()]
+        for column, text in zip(columns, texts, strict=True)
     ]
     return code, list(zip(*parts, strict=True))
 
 
-def _part(value: Any, text: bool) -> Value:
+def _part(value: Any, *, text: bool) -> Value:
     if text:
         return "" if value is None else str(value)
     return None if value is None or math.isnan(value) else float(value) + 0.0  # -0.0 and 0.0 are one group

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tidegate.domain.evaluation import targets
-from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, EXAMINATION, PLAN, REPORT
+from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, PLAN, REPORT, SLICES_AND_GROUPS
 from tidegate.domain.evaluation.evaluation import ChampionValue, Evaluation
 from tidegate.domain.evaluation.gate import Policy, decide
 from tidegate.domain.monitoring import costs
@@ -49,7 +49,7 @@ def gate(
     run = runs.run(ref.model, ref.run_id)
     spec = models.spec(ref.model, run.spec_digest)
     evaluation = Evaluation.from_json(EVALUATION.read(artifacts.get(ref.evaluation_key)))
-    slices_and_groups = EXAMINATION.read(artifacts.get(ref.slices_and_groups_key))
+    slices_and_groups = SLICES_AND_GROUPS.read(artifacts.get(ref.slices_and_groups_key))
     cost = {"per_1000_usd": costs.per_1000(evaluation.latency_ms.p99, prices), "memory_mb": prices.memory_mb}
     evaluation = replace(evaluation, sections={**evaluation.sections, **slices_and_groups, "cost": cost})
     verdict = decide(evaluation, policy_of(spec))

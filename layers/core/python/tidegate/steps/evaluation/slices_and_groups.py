@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, MIN_CLUSTERS, Arm, Resampling
-from tidegate.domain.evaluation.documents import EVALUATION, EXAMINATION
+from tidegate.domain.evaluation.documents import EVALUATION, SLICES_AND_GROUPS
 from tidegate.domain.evaluation.fairness import (
     FALSE_POSITIVE_RATE,
     MIN_GROUP_ROWS,
@@ -101,7 +101,7 @@ def slices_and_groups(
     found = _search(search, spec, holdout.select(searched), booleans, judged) if searched else []
     compare = _CompareGroups(groups, spec, judged)
     document = {
-        "schema": EXAMINATION.schema,
+        "schema": SLICES_AND_GROUPS.schema,
         "slices": [each.to_json() for each in slices],
         "slice_rule": {
             "min_rows": judged.min_rows,
