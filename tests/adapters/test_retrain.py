@@ -30,9 +30,9 @@ from tests.builders.specs import spec
 from tests.builders.tables import to_csv, trips
 from tests.context import CONTEXT
 from tidegate import telemetry, wiring
+from tidegate.aws.monitoring import DynamoHealthRecords
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
-from tidegate.aws.watch import DynamoHealthRecords
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
 from tidegate.domain.monitoring.health import HealthRecord, Outcome, Trigger
 from tidegate.domain.serving.capture import line

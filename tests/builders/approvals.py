@@ -11,7 +11,7 @@ from tidegate.steps.rollout import rollout as rollout_step
 CY = "arn:aws:sts::123456789012:assumed-role/Approver/cy"
 PATH = "/models/flight-delay"
 TOKEN = "token-that-wakes-the-execution"
-RULES = {"approval": "required", "shadow_minutes": 30, "watch_hours": 24}
+RULES = {"approval": "required", "shadow_minutes": 30, "probation_hours": 24}
 
 
 def on_its_way(world: World, **rules: Any) -> str:

@@ -56,7 +56,7 @@ def rollout(
         look_seconds=60,
         deadline_seconds=86_400,
         at_deadline=AtDeadline.ROLL_BACK,
-        watch_seconds=86_400,
+        probation_seconds=86_400,
         holdback_bp=500,
         slow_ms=SLOW_MS,
         demands=canary.Policy(),

@@ -1,4 +1,4 @@
-"""Looks at a served model, as its standing keeps them."""
+"""Looks at a served model, as its record keeps them."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -54,7 +54,7 @@ def look(
     windows: tuple[Window, ...] = (DAY, WEEK),
     held: tuple[Held, ...] = (),
 ) -> HealthRecord:
-    """What the watch does each hour."""
+    """What monitoring does each hour."""
     world.clock.move(hours=1)
     now = world.clock.now()
     document = {

@@ -90,10 +90,10 @@ class Monitored:
         value: dict[str, Any] | None = None,
         targets: dict[str, Any] | None = None,
         sensitive_columns: list[str] | None = None,
-        **watch: Any,
+        **monitoring: Any,
     ) -> None:
         demanded = {"targets": targets or {}, "sensitive": sensitive_columns or []}
-        self.spec = spec(features=FEATURES, baseline=BASELINE, watch=watch, value=value, **demanded)
+        self.spec = spec(features=FEATURES, baseline=BASELINE, monitoring=monitoring, value=value, **demanded)
         self.registry, self.artifacts, self.clock = InMemoryRegistry(), InMemoryArtifacts(), FixedClock(NOW)
         self.hours, self.verdicts, self.health_records = InMemoryHours(), InMemoryVerdicts(), InMemoryHealthRecords()
         self.world, self.now = Traffic(), NOW

@@ -28,7 +28,7 @@ PLAN = Plan(
     look_seconds=60,
     deadline_seconds=6 * 3600,
     at_deadline=AtDeadline.ROLL_BACK,
-    watch_seconds=3600,
+    probation_seconds=3600,
     holdback_bp=500,
     slow_ms=50,
     demands=ONLY_ERRORS,
@@ -126,9 +126,9 @@ class OneRelease:
     def by_hand(self, action, *arguments) -> None:
         self.change(action(self.route, *arguments, replace(BY_HAND, at=self.now)))
 
-    def until_watched(self) -> Rollout:
+    def until_monitored(self) -> Rollout:
         self.begin()
-        while self.at.phase is not Phase.WATCH:
+        while self.at.phase is not Phase.PROBATION:
             self.later(10, SHOWN_FINE)
         return self.at
 

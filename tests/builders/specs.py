@@ -54,7 +54,7 @@ def spec_document(**changes: Any) -> dict[str, Any]:
         "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression", "grid": {"C": [0.1, 1.0]}}],
         "metric": "roc_auc",
         "baseline": {"kind": "group_rate", "by": ["carrier"]},
-        "release": {"steps": [], "watch_hours": 0},
+        "release": {"steps": [], "probation_hours": 0},
     }
     return {key: value for key, value in (document | changes).items() if value is not None}
 

@@ -184,7 +184,7 @@ def test_the_addresses_are_looked_up_once(server: Loopback, client: Client, monk
         client.health()
 
 
-def test_a_run_is_watched_until_its_version_serves(server: Loopback, client: Client, pauses: list[float]) -> None:
+def test_a_run_is_followed_until_its_version_serves(server: Loopback, client: Client, pauses: list[float]) -> None:
     server.world.with_model()
     run = client.start_run("flight-delay")["run"]
     looks = itertools.count()
@@ -201,7 +201,7 @@ def test_a_run_is_watched_until_its_version_serves(server: Loopback, client: Cli
     assert len(pauses) == 2
 
 
-def test_a_watch_outlasts_an_outage(server: Loopback, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_following_outlasts_an_outage(server: Loopback, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     server.world.with_model()
     run = client.start_run("flight-delay")["run"]
     server.world.run_to_the_end(run["run_id"], accepted=False)

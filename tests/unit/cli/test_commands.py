@@ -861,8 +861,8 @@ def test_progress_on_a_terminal_ticks_the_stages_off() -> None:
     look = {"status": "running", "stage": "select", "candidates": [], "dataset_version": "0123", "selected": None}
     candidate = {"index": 0, "estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 3},
                  "metric": "roc_auc", "value": 0.71, "fit_seconds": 1.25}  # fmt: skip
-    with progress.watching(console, "flight-delay", "run-1", 2) as watch:
-        watch(look | {"candidates": [candidate]})
+    with progress.following(console, "flight-delay", "run-1", 2) as look_at:
+        look_at(look | {"candidates": [candidate]})
     shown = screen.getvalue()
     assert shown.count("✓") >= 2
     begun = {"phase": "canary", "version": 1, "share_bp": 100, "step": 1, "steps": 4, "outcome": None}

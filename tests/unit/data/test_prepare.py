@@ -547,9 +547,9 @@ def test_a_target_that_shifts_beyond_the_spec_s_limit_stops_the_training() -> No
     columns["late"] = [late or at >= "2026-02-18" for late, at in zip(columns["late"], columns["at"], strict=True)]
     told = refused(house_with(columns))
     assert "target.late: is distributed otherwise in the holdout" in told
-    assert "more than watch.target_shift, 0.25" in told
+    assert "more than monitoring.target_shift, 0.25" in told
     house = house_with(columns)
-    ref = house.request(spec(watch={"target_shift": 0.9}))
+    ref = house.request(spec(monitoring={"target_shift": 0.9}))
     house.prepare(ref)
     (note,) = plan_of(house, ref)["notes"]
     assert note.startswith("target.late: is distributed otherwise in the holdout")

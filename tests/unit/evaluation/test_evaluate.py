@@ -336,7 +336,7 @@ def test_a_target_that_is_not_the_champions_is_told_by_report_and_run_from_what_
 
 def test_a_spec_that_differs_in_all_but_its_targets_changes_none():
     world = TrainedRun().serve(good_onnx())
-    world.train(good_onnx(), spec=spec_of(seed=9, description="tuned", watch={"min_rows": 200}))
+    world.train(good_onnx(), spec=spec_of(seed=9, description="tuned", monitoring={"min_rows": 200}))
     world.gate()
     assert world.registry.run("delay", "r2").target_changes == ()
 

@@ -1,4 +1,4 @@
-"""The table of targets: one place that gate, canary, watch and dashboards read."""
+"""The table of targets: one place that gate, canary, monitoring and dashboards read."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which models the watch looks at."""
+"""Which models are due."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -47,7 +47,7 @@ def world() -> World:
 
 
 def next_step(world: World) -> str:
-    return str(world.call("GET", f"/models/{MODEL}/watch").body["next_step"])
+    return str(world.call("GET", f"/models/{MODEL}/health").body["next_step"])
 
 
 # The API
@@ -56,7 +56,7 @@ def next_step(world: World) -> str:
 def test_one_page_has_every_model_with_what_serves_how_it_stands_and_what_is_under_way(world: World) -> None:
     world.call("PUT", "/models/demand", spec_text(name="demand", owner="dora@example.com"))
     record = look(world, DRIFT)
-    demand, flights = world.call("GET", "/watch").body["watch"]
+    demand, flights = world.call("GET", "/health").body["health"]
     assert demand | {"model": "demand", "owner": "dora@example.com", "version": None, "health": "unknown"} == demand
     assert (demand["looked_at"], demand["summary"], demand["rollout"]) == (None, None, None)
     assert (flights["version"], flights["killed"], flights["health"]) == (1, False, "drifted")
@@ -69,7 +69,7 @@ def test_a_rollout_under_way_is_on_the_page(world: World) -> None:
     world.call("PUT", f"/models/{MODEL}", spec_text(release={"steps": [5], "approval": "required"}))
     started = world.call("POST", f"/models/{MODEL}/runs", {"token": "second"})
     world.run_to_the_end(started.body["run"]["run_id"])
-    (line,) = world.call("GET", "/watch").body["watch"]
+    (line,) = world.call("GET", "/health").body["health"]
     assert (line["version"], line["rollout"]["version"], line["rollout"]["phase"]) == (1, 2, "approval")
 
 
@@ -77,16 +77,16 @@ def test_many_models_come_page_by_page(world: World, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(pages, "MODELS_ON_A_PAGE", 2)
     for name in ("alpha", "beta"):
         world.call("PUT", f"/models/{name}", spec_text(name=name))
-    first = world.call("GET", "/watch").body
-    assert ([each["model"] for each in first["watch"]], first["next"]) == (["alpha", "beta"], "beta")
-    last = world.call("GET", "/watch?after=beta").body
-    assert ([each["model"] for each in last["watch"]], last["next"]) == ([MODEL], None)
-    assert world.call("GET", "/watch?after=No!").status == 422
+    first = world.call("GET", "/health").body
+    assert ([each["model"] for each in first["health"]], first["next"]) == (["alpha", "beta"], "beta")
+    last = world.call("GET", "/health?after=beta").body
+    assert ([each["model"] for each in last["health"]], last["next"]) == ([MODEL], None)
+    assert world.call("GET", "/health?after=No!").status == 422
 
 
 def test_a_model_is_shown_with_its_whole_health_and_the_verdicts_it_rests_on(world: World) -> None:
     look(world, DRIFT)
-    shown = world.call("GET", f"/models/{MODEL}/watch").body
+    shown = world.call("GET", f"/models/{MODEL}/health").body
     assert (shown["model"]["model"], shown["health"]["health"]) == (MODEL, "drifted")
     assert [each["hours"] for each in shown["verdicts"]["windows"]] == [24, 168]
 
@@ -94,17 +94,17 @@ def test_a_model_is_shown_with_its_whole_health_and_the_verdicts_it_rests_on(wor
 def test_verdicts_that_are_kept_no_longer_are_left_out(world: World) -> None:
     look(world, FINE)
     world.verdicts.documents.clear()
-    shown = world.call("GET", f"/models/{MODEL}/watch")
+    shown = world.call("GET", f"/models/{MODEL}/health")
     assert (shown.status, shown.body["verdicts"]) == (200, None)
 
 
 def test_a_model_that_was_never_looked_at_has_no_health_and_nothing_to_acknowledge(world: World) -> None:
-    shown = world.call("GET", f"/models/{MODEL}/watch").body
+    shown = world.call("GET", f"/models/{MODEL}/health").body
     assert (shown["health"], shown["verdicts"], shown["model"]["health"]) == (None, None, "unknown")
     assert not world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body["changed"]
 
 
-@pytest.mark.parametrize(("method", "name"), [("GET", "watch"), ("POST", "acknowledge")])
+@pytest.mark.parametrize(("method", "name"), [("GET", "health"), ("POST", "acknowledge")])
 def test_a_model_that_is_not_there_does_not_stand(world: World, method: str, name: str) -> None:
     assert world.call(method, f"/models/nobody/{name}", REASON if method == "POST" else None).status == 404
 
@@ -151,7 +151,7 @@ def test_a_look_at_the_same_moment_does_not_lose_an_acknowledgement(
         monkeypatch.setattr(world.health_records, "save", save)
         known = world.health_records.record(MODEL)
         save(health.look(known, BROKEN, POLICY, model=MODEL, under_way=False, now=world.clock.now()))
-        raise ConflictError("the watch was faster")
+        raise ConflictError("monitoring was faster")
 
     monkeypatch.setattr(world.health_records, "save", look_first)
     assert world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body["changed"]
@@ -175,7 +175,7 @@ def test_what_follows_is_said_in_a_sentence(world: World) -> None:
 
 def test_drift_that_the_spec_does_not_train_for_is_left_to_people(world: World) -> None:
     look(world, replace(DRIFT, drift=(), quality=("last 24 h: roc_auc is worse",)))
-    assert "watch.retrain_on" in next_step(world)
+    assert "monitoring.retrain_on" in next_step(world)
 
 
 def test_a_model_that_serves_nothing_is_trained_first() -> None:
@@ -215,7 +215,7 @@ def test_status_has_the_worst_first_and_ends_with_0(run: Cli, stage: Loopback) -
     assert "tidegate drift gamma" in run.out
     assert "tidegate drift alpha" not in run.out
     assert run("status", "--json") == exits.OK
-    assert [each["model"] for each in run.document["watch"]] == [MODEL, "gamma", "beta", "alpha"]
+    assert [each["model"] for each in run.document["health"]] == [MODEL, "gamma", "beta", "alpha"]
 
 
 def test_missed_targets_are_said_in_words_by_status_and_shown_beside_the_others_by_drift(
@@ -293,7 +293,7 @@ def test_a_model_that_was_never_looked_at_is_not_known(run: Cli, stage: Loopback
     assert run.out.startswith(f"{MODEL}, version 1: · not known\n\nnext: nothing: it is looked at within the hour")
 
 
-def test_trainings_of_the_watch_are_listed_newest_first(run: Cli, stage: Loopback) -> None:
+def test_trainings_of_monitoring_are_listed_newest_first(run: Cli, stage: Loopback) -> None:
     for number in (1, 2):
         record = look(stage.world, DRIFT)
         attempt = Attempt(f"r-{number}", Trigger.DRIFT, stage.world.clock.now())
@@ -350,11 +350,11 @@ def test_acknowledging_needs_a_reason(run: Cli, stage: Loopback) -> None:
     assert stage.requests == []
 
 
-def test_a_training_that_the_watch_began_names_the_watch(run: Cli, stage: Loopback) -> None:
+def test_a_training_that_monitoring_began_names_monitoring(run: Cli, stage: Loopback) -> None:
     actor = "arn:aws:states:eu-west-1:123456789012:execution:tidegate-dev-retrain:0b1c"
-    stage.world.call("POST", f"/models/{MODEL}/runs", {"token": "watch-4", "reason": "drift: of x3"}, actor=actor)
+    stage.world.call("POST", f"/models/{MODEL}/runs", {"token": "monitoring-4", "reason": "drift: of x3"}, actor=actor)
     run("runs", MODEL)
-    assert re.search(r"the watch +drift: of x3", run.out)
+    assert re.search(r"monitoring +drift: of x3", run.out)
 
 
 # Distributions

@@ -298,7 +298,11 @@ def test_the_labelled_dataset_is_the_base_and_one_file_of_labelled_captures() ->
     place.hours.capture([record(number=1000)])  # without a label
     base, labelled = place.base, place.labelled_dataset()
     version = place.registered(labelled)
-    assert (version.status, version.base, version.added_by) == (DatasetStatus.READY, base.version, "tidegate:watch")
+    assert (version.status, version.base, version.added_by) == (
+        DatasetStatus.READY,
+        base.version,
+        "tidegate:monitoring",
+    )
     assert version.files[:-1] == base.files
     assert version.rows == base.rows + 70
     assert version.time_to == NOW.replace(tzinfo=UTC)

@@ -610,7 +610,7 @@ def test_a_candidate_that_the_gate_turned_away_is_known_as_such() -> None:
     ("phase", "outcome"),
     [
         (Phase.CANARY, Outcome.UNDER_WAY),
-        (Phase.WATCH, Outcome.UNDER_WAY),
+        (Phase.PROBATION, Outcome.UNDER_WAY),
         (Phase.DONE, Outcome.PROMOTED),
         (Phase.ROLLED_BACK, Outcome.TURNED_AWAY),
         (Phase.FAILED, Outcome.FAILED),

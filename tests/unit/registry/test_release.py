@@ -10,9 +10,10 @@ from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.changes import (
     RouteChange,
     canary,
+    end_probation,
     end_split,
-    end_watch,
     kill,
+    on_probation,
     one_step_back,
     overtaken,
     promote,
@@ -23,7 +24,6 @@ from tidegate.domain.rollout.changes import (
     split,
     stand_in,
     step_back,
-    watched,
     withdraw,
 )
 from tidegate.domain.serving.routing import Choice, Reason, choose
@@ -58,7 +58,7 @@ KILLED = replace(SERVING, killed=True)
 SHADOWED = replace(SERVING, shadow=served(3))
 CANARY = replace(SERVING, candidate=served(3), candidate_bp=100, candidate_role=CandidateRole.CANARY)
 SPLIT = replace(CANARY, candidate_role=CandidateRole.SPLIT)
-WATCHED = Route(
+ON_PROBATION = Route(
     "flight-delay",
     4,
     champion=served(2),
@@ -158,7 +158,7 @@ def test_a_version_that_leaves_gives_all_back(route):
     )
 
 
-@pytest.mark.parametrize("route", [None, SERVING, SPLIT, WATCHED])
+@pytest.mark.parametrize("route", [None, SERVING, SPLIT, ON_PROBATION])
 def test_what_is_not_on_its_way_in_cannot_leave(route):
     for number in (1, 2, 3):
         assert withdraw(route, numbered(number, CANDIDATE), CAUSE) is None
@@ -174,7 +174,7 @@ def test_what_is_not_on_its_way_in_cannot_leave(route):
         (replace(SPLIT, candidate=served(4)), numbered(3), "version 4 is on trial with 1 % .split"),
         (replace(CANARY, candidate=served(4)), numbered(3), "version 4 is on trial with 1 % .canary"),
         (replace(SHADOWED, shadow=served(4)), numbered(3), "version 4 is on trial as a shadow"),
-        (WATCHED, numbered(3), "version 1 is on trial with 5 % .holdback"),
+        (ON_PROBATION, numbered(3), "version 1 is on trial with 5 % .holdback"),
     ],
 )
 def test_a_version_that_must_not_serve_or_is_not_alone_gets_no_further(route, version, said):
@@ -207,36 +207,38 @@ def test_nothing_is_held_back_where_nothing_answered(route):
     assert change.entry.weight_bp == (0 if route else 10_000)
 
 
-def test_a_version_is_watched_while_the_one_before_it_is_held_back():
-    assert watched(WATCHED, 2)
-    assert not any(watched(route, version) for route, version in ((WATCHED, 1), (SPLIT, 2), (CANARY, 2), (SERVING, 2)))
+def test_a_version_is_on_probation_while_the_one_before_it_is_held_back():
+    assert on_probation(ON_PROBATION, 2)
+    assert not any(
+        on_probation(route, version) for route, version in ((ON_PROBATION, 1), (SPLIT, 2), (CANARY, 2), (SERVING, 2))
+    )
 
 
-def test_after_its_watch_a_version_answers_alone():
-    change = made(end_watch(WATCHED, numbered(2, CHAMPION), replace(CAUSE, approved_by="eve")))
+def test_after_its_probation_a_version_answers_alone():
+    change = made(end_probation(ON_PROBATION, numbered(2, CHAMPION), replace(CAUSE, approved_by="eve")))
     assert change.route == alone(replace(SERVING, previous=served(1)), change)
     assert (told(change), change.statuses, change.entry.approved_by) == (
-        ("end_watch", 2, 1, 10_000),
+        ("end_probation", 2, 1, 10_000),
         {1: RETIRED},
         "eve",
     )
     for route in (None, SERVING, SPLIT, CANARY):
-        assert end_watch(route, numbered(2, CHAMPION), CAUSE) is None
+        assert end_probation(route, numbered(2, CHAMPION), CAUSE) is None
 
 
-def test_one_step_back_out_of_a_watch_is_the_version_held_back():
-    assert one_step_back(WATCHED) == 1
+def test_one_step_back_out_of_probation_is_the_version_held_back():
+    assert one_step_back(ON_PROBATION) == 1
     assert one_step_back(SHADOWED) == one_step_back(CANARY) == 2
-    change = made(step_back(WATCHED, 2, CAUSE))
+    change = made(step_back(ON_PROBATION, 2, CAUSE))
     assert change.route == alone(Route("flight-delay", 4, champion=served(1)), change)
     assert (told(change), change.statuses) == (("rollback", 1, 2, 10_000), {1: CHAMPION, 2: RETIRED})
-    assert step_back(SERVING, 2, CAUSE) is step_back(WATCHED, 1, CAUSE) is None
+    assert step_back(SERVING, 2, CAUSE) is step_back(ON_PROBATION, 1, CAUSE) is None
 
 
-def test_people_may_roll_back_out_of_a_watch_either_way():
-    back = made(rollback(WATCHED, numbered(1, CANDIDATE), CAUSE))
+def test_people_may_roll_back_out_of_probation_either_way():
+    back = made(rollback(ON_PROBATION, numbered(1, CANDIDATE), CAUSE))
     assert (shares(back.route), back.statuses) == ((Share(1, 10_000),), {1: CHAMPION, 2: RETIRED})
-    stay = made(rollback(WATCHED, numbered(2, CHAMPION), CAUSE))
+    stay = made(rollback(ON_PROBATION, numbered(2, CHAMPION), CAUSE))
     assert (shares(stay.route), stay.statuses) == ((Share(2, 10_000),), {1: RETIRED, 2: CHAMPION})
 
 
@@ -256,7 +258,7 @@ def test_a_kill_and_a_rollback_close_a_version_on_its_way_in(route):
     assert further.statuses == {1: CHAMPION, 2: RETIRED, 3: WITHDRAWN}
 
 
-@pytest.mark.parametrize("route", [SPLIT, WATCHED])
+@pytest.mark.parametrize("route", [SPLIT, ON_PROBATION])
 def test_a_kill_retires_what_has_served_before(route):
     assert made(kill(route, "flight-delay", CAUSE)).statuses == {route.candidate.version: RETIRED}
 
@@ -295,7 +297,7 @@ def test_a_closed_version_gets_no_split(status):
         split(SERVING, numbered(3, status), 100, CAUSE)
 
 
-@pytest.mark.parametrize("route", [CANARY, SHADOWED, WATCHED])
+@pytest.mark.parametrize("route", [CANARY, SHADOWED, ON_PROBATION])
 def test_people_do_not_split_beside_a_release(route):
     with pytest.raises(ConflictError, match="is on trial") as caught:
         split(route, numbered(4), 100, CAUSE)
@@ -329,7 +331,7 @@ def test_who_joins_a_route_brings_the_fields_it_is_asked_with_and_takes_none_awa
 def test_who_leaves_a_route_leaves_its_fields_behind_for_callers_go_on_sending_them():
     fields = ("carrier", "distance", "wind")
     shadowed, on_its_way_in, divided, held, killed = (
-        replace(route, fields=fields) for route in (SHADOWED, CANARY, SPLIT, WATCHED, KILLED)
+        replace(route, fields=fields) for route in (SHADOWED, CANARY, SPLIT, ON_PROBATION, KILLED)
     )
     older = replace(numbered(1, RETIRED), features=("distance",))
     left = (
@@ -339,7 +341,7 @@ def test_who_leaves_a_route_leaves_its_fields_behind_for_callers_go_on_sending_t
         kill(on_its_way_in, "flight-delay", CAUSE),
         end_split(divided, "flight-delay", CAUSE),
         step_back(held, 2, CAUSE),
-        end_watch(held, numbered(2, CHAMPION), CAUSE),
+        end_probation(held, numbered(2, CHAMPION), CAUSE),
         resume(killed, "flight-delay", CAUSE),
     )
     assert {made(change).route.fields for change in left} == {fields}

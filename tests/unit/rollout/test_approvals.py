@@ -1,4 +1,4 @@
-"""Approving, rejecting, ending and watching a version on its way in: through the control API and by the command."""
+"""Approving, rejecting, ending and following a version on its way in: through the control API and by the command."""
 
 import io
 import sys
@@ -193,11 +193,11 @@ def test_an_answer_that_is_not_one_is_refused_with_its_fault(world: World, chang
 # Where a rollout is
 
 
-def test_a_rollout_is_followed_from_approval_to_the_end_of_its_watch(world: World) -> None:
+def test_a_rollout_is_followed_from_approval_to_the_end_of_its_probation(world: World) -> None:
     run_id = waiting(world)
     found = shown(world, run_id)
     assert marks(found) == (
-        "approval:now shadow:ahead canary:ahead canary:ahead canary:ahead canary:ahead promoted:ahead watch:ahead"
+        "approval:now shadow:ahead canary:ahead canary:ahead canary:ahead canary:ahead promoted:ahead probation:ahead"
     )
     assert found["approval"]["excluded"] == [{"who": ANA, "why": "asked for the training and wrote its spec"}]
     assert found["until"] == found["approval"]["expires_at"]
@@ -219,8 +219,8 @@ def test_a_rollout_is_followed_from_approval_to_the_end_of_its_watch(world: Worl
     world.clock.move(minutes=30)
     world.advance(run_id, look(1_500))
     found = shown(world, run_id)
-    assert (found["phase"], found["share_bp"]) == ("watch", 9_500)
-    assert marks(found).endswith("promoted:done watch:now")
+    assert (found["phase"], found["share_bp"]) == ("probation", 9_500)
+    assert marks(found).endswith("promoted:done probation:now")
     world.clock.move(hours=24)
     world.advance(run_id)
     found = shown(world, run_id)
@@ -235,13 +235,13 @@ def test_a_rollback_is_shown_where_it_happened_with_its_evidence(world: World) -
     world.advance(run_id, look(1_000, errors=300))
     found = shown(world, run_id)
     assert (found["phase"], found["outcome"], found["share_bp"]) == ("rolled_back", "fail", 0)
-    assert marks(found) == "canary:ended canary:ahead promoted:ahead watch:ahead"
+    assert marks(found) == "canary:ended canary:ahead promoted:ahead probation:ahead"
     assert "error rate 30.00 %" in found["reason"]
     assert "tidegate train flight-delay --wait" in found["next_step"]
 
 
-def test_a_version_that_is_promoted_at_once_was_never_watched(world: World) -> None:
-    run_id = on_its_way(world, steps=[], watch_hours=0)
+def test_a_version_that_is_promoted_at_once_was_never_on_probation(world: World) -> None:
+    run_id = on_its_way(world, steps=[], probation_hours=0)
     found = shown(world, run_id)
     assert (marks(found), found["step"], found["verdict"]) == ("promoted:done", None, None)
 
@@ -317,9 +317,9 @@ def test_an_approval_that_is_no_longer_wanted_is_ended_and_the_execution_woken(w
     assert answer(world).status == 409
 
 
-def test_a_watch_that_is_ended_leaves_the_promoted_version_alone(world: World) -> None:
+def test_a_probation_that_is_ended_leaves_the_promoted_version_alone(world: World) -> None:
     run_id = on_its_way(world, steps=[])
-    assert shown(world, run_id)["phase"] == "watch"
+    assert shown(world, run_id)["phase"] == "probation"
     ended = world.call("POST", f"{PATH}/rollout/end", {"reason": "seen enough"}, actor=BO).body
     assert ended["serves"] == [{"version": 2, "weight_bp": 10_000}]
     assert world.registry.version("flight-delay", 2).status == "champion"
@@ -399,7 +399,7 @@ def test_a_page_says_where_a_canary_is_and_what_speaks_for_it(
     said = run.out
     for part in (
         f"flight-delay version 2, run {run_id}",
-        "canary 1 % ✓ [5 %] 25 % -> promoted -> watch",
+        "canary 1 % ✓ [5 %] 25 % -> promoted -> probation",
         "canary, step 2 of 3",
         "5 % of the requests",
         "requests     400 in this step (at least 10)",
@@ -422,7 +422,7 @@ def test_a_page_says_who_may_approve_until_when(run: Cli, stage: Loopback) -> No
     waiting(stage.world)
     assert run("rollout", "flight-delay") == exits.OK
     for part in (
-        "[approval] -> shadow -> canary 1 % 5 % 25 % 50 % -> promoted -> watch",
+        "[approval] -> shadow -> canary 1 % 5 % 25 % 50 % -> promoted -> probation",
         "to be given until 2026-01-08 13:00 UTC",
         "DataScientist/ana (asked for the training and wrote its spec)",
         'tidegate approve flight-delay 2 --reason "..."',
@@ -438,7 +438,7 @@ def test_a_version_that_did_not_get_in_has_the_exit_code_of_a_rejection(run: Cli
     for how in ((), ("--follow",), ("--follow", "--until", "promoted"), ("--json",)):
         assert run("rollout", "flight-delay", *how) == exits.REJECTED
     assert run("rollout", "flight-delay", "--follow") == exits.REJECTED
-    assert "canary 1 % ✗ 5 % -> promoted -> watch" in run.out
+    assert "canary 1 % ✗ 5 % -> promoted -> probation" in run.out
     assert "✗ WORSE" in run.out
     assert "rolled back: error rate 30.00 %" in run.err
 
@@ -458,17 +458,17 @@ def test_following_tells_each_change_once_and_ends_with_the_promotion(run: Cli, 
     plain = world.answer
     world.answer = moved  # type: ignore[method-assign]
     assert run("rollout", "flight-delay", "--follow", "--until", "promoted", "--json") == exits.OK
-    assert (run.document["rollout"]["phase"], run.document["rollout"]["promoted_at"] is None) == ("watch", False)
+    assert (run.document["rollout"]["phase"], run.document["rollout"]["promoted_at"] is None) == ("probation", False)
     lines = [line.partition("] ")[2] for line in run.err.splitlines()]
     assert lines == [
         "canary: version 2 answers 1 %, step 1 of 2",
         "canary: version 2 answers 50 %, step 2 of 2; shown to be no worse",
-        "watch: version 2 is promoted and answers 95 %",
+        "probation: version 2 is promoted and answers 95 %",
     ]
     world.clock.move(hours=24)
     world.advance(run_id)
     assert run("rollout", "flight-delay", "--follow") == exits.OK
-    assert "promoted ✓ -> watch ✓" in run.out
+    assert "promoted ✓ -> probation ✓" in run.out
 
 
 def test_ctrl_c_stops_the_following_and_tells_how_to_go_on(
@@ -615,7 +615,7 @@ def test_the_ledger_reads_from_the_first_share_to_the_end(run: Cli, stage: Loopb
         "canary 2: 25 %, 1: 75 %",
         "canary 2: 50 %, 1: 50 %",
         "promote 2: 95 %, 1: 5 %",
-        "end watch 2: 100 %",
+        "end probation 2: 100 %",
     ]
     assert all(f"release {run_id}" in line for line in lines[1:])
     assert "(approved by Approver/cy)" in lines[-1]

@@ -199,16 +199,16 @@ def test_in_a_canary_the_arms_are_what_they_are_called() -> None:
     assert (look.candidate.requests, look.champion.requests) == (2, 1)
 
 
-def test_in_the_watch_the_promoted_version_is_the_candidate_and_the_one_held_back_the_champion() -> None:
+def test_on_probation_the_promoted_version_is_the_candidate_and_the_one_held_back_the_champion() -> None:
     served = [asked(arm="champion", reason="champion:timed_out"), asked(reason="holdback"), asked(reason="holdback")]
-    (look,) = looks(served, rollout(Phase.WATCH))
+    (look,) = looks(served, rollout(Phase.PROBATION))
     assert (look.candidate.requests, look.candidate.timeouts) == (1, 1)
     assert (look.champion.requests, look.champion.timeouts) == (2, 0)
 
 
 def test_what_only_the_fallback_was_to_answer_has_no_side() -> None:
     nobodys = [asked(arm="fallback", reason="fallback:no_version", version=None)]
-    for phase in (Phase.CANARY, Phase.WATCH, Phase.SHADOW):
+    for phase in (Phase.CANARY, Phase.PROBATION, Phase.SHADOW):
         assert looks(nobodys, rollout(phase)) == ()
 
 
@@ -309,7 +309,7 @@ def test_what_the_guard_gave_to_the_fallback_has_a_loss_so_that_it_hides_no_rows
 
 def test_a_label_counts_once_and_for_its_side() -> None:
     once = asked(arm="champion", reason="champion", **sure(true=0.5))
-    (look,) = labelled(True, once, once, of=rollout(Phase.WATCH))
+    (look,) = labelled(True, once, once, of=rollout(Phase.PROBATION))
     assert (look.candidate.losses, look.champion.losses) == (1, 0)
 
 

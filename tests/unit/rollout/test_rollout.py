@@ -44,31 +44,31 @@ def plain(route: Route | None) -> Route:
     return replace(route or Route(MODEL, 0), revision=0, ledger_head="", fallback=None)
 
 
-def test_a_version_gets_larger_shares_step_by_step_is_promoted_watched_and_then_serves_alone():
+def test_a_version_gets_larger_shares_step_by_step_is_promoted_on_probation_and_then_serves_alone():
     house = OneRelease()
     assert (house.begin().phase, house.route.candidate, house.route.candidate_bp) == (Phase.CANARY, served(3), 100)
     assert house.version.status is VersionStatus.CANDIDATE
     assert house.later(9, SHOWN_FINE).step == 0  # not baked
     assert (house.later(1).step, house.route.candidate_bp) == (1, 2_500)
     assert house.last.reason == "canary step 2 of 2, 25 %: nothing against it in 5,000 requests"
-    assert house.later(10, SHOWN_FINE).phase is Phase.WATCH
+    assert house.later(10, SHOWN_FINE).phase is Phase.PROBATION
     assert (house.route.champion, house.route.candidate, house.route.candidate_bp) == (served(3), served(2), 500)
     assert house.at.reason.startswith("passed its canary: error rate")
-    assert house.later(59, SHOWN_FINE).phase is Phase.WATCH
-    assert (house.later(1).phase, house.at.reason) == (Phase.DONE, "nothing spoke against it in 1 hours of watching")
+    assert house.later(59, SHOWN_FINE).phase is Phase.PROBATION
+    assert (house.later(1).phase, house.at.reason) == (Phase.DONE, "nothing spoke against it in 1 hours on probation")
     assert house.route.candidate is None
     assert [(number, version.status) for number, version in house.versions.items()] == [
         (1, VersionStatus.RETIRED),
         (2, VersionStatus.RETIRED),
         (3, VersionStatus.CHAMPION),
     ]
-    assert [entry.action for entry in house.entries[2:]] == ["canary", "canary", "promote", "end_watch"]
+    assert [entry.action for entry in house.entries[2:]] == ["canary", "canary", "promote", "end_probation"]
     assert {entry.actor for entry in house.entries[2:]} == {ACTOR}
     assert verify(MODEL, house.entries, house.route.ledger_head) is None
 
 
 def test_a_final_rollout_never_moves_again():
-    house = OneRelease(replace(PLAN, steps_bp=(), watch_seconds=0))
+    house = OneRelease(replace(PLAN, steps_bp=(), probation_seconds=0))
     done = house.begin()
     assert (done.phase, done.ended_at, rollout.wait_seconds(done, house.now)) == (Phase.DONE, START, 0)
     with pytest.raises(ConflictError, match="is over: done"):
@@ -78,9 +78,9 @@ def test_a_final_rollout_never_moves_again():
 
 
 @pytest.mark.parametrize("seconds", [0, 3600])
-def test_without_steps_it_is_promoted_at_once_and_watched_if_the_plan_says_so(seconds):
-    house = OneRelease(replace(PLAN, steps_bp=(), watch_seconds=seconds))
-    assert house.begin().phase is (Phase.WATCH if seconds else Phase.DONE)
+def test_without_steps_it_is_promoted_at_once_and_on_probation_if_the_plan_says_so(seconds):
+    house = OneRelease(replace(PLAN, steps_bp=(), probation_seconds=seconds))
+    assert house.begin().phase is (Phase.PROBATION if seconds else Phase.DONE)
     assert (house.route.champion, house.at.promoted_at) == (served(3), START)
     assert house.last.reason == "accepted by the gate"
     assert shares(house.route)[0].weight_bp == (9_500 if seconds else ALL_BP)
@@ -114,7 +114,7 @@ def test_an_approved_version_goes_on_and_every_entry_that_says_it_serves_says_wh
         ("canary", 3, EVE),
         ("canary", 3, EVE),
         ("promote", 3, EVE),
-        ("end_watch", 3, EVE),
+        ("end_probation", 3, EVE),
     ]
 
 
@@ -267,7 +267,7 @@ def test_without_a_champion_there_is_nothing_to_shadow():
 def test_without_steps_a_shadow_is_promoted_when_its_time_is_over():
     house = OneRelease(replace(SHADOWED, steps_bp=()))
     house.begin()
-    assert (house.later(30).phase, house.route.champion) == (Phase.WATCH, served(3))
+    assert (house.later(30).phase, house.route.champion) == (Phase.PROBATION, served(3))
 
 
 def test_people_cannot_split_the_requests_under_a_running_shadow():
@@ -317,7 +317,7 @@ def test_the_last_step_too_is_baked_and_answers_before_a_promotion():
     house.begin()
     house.later(10, SHOWN_FINE)
     assert house.later(20).phase is Phase.CANARY  # passed on what it did before, and nobody asks it now
-    assert house.later(1, look(10)).phase is Phase.WATCH
+    assert house.later(1, look(10)).phase is Phase.PROBATION
 
 
 @pytest.mark.parametrize("minutes", [1, 10, 600])
@@ -375,7 +375,7 @@ def test_at_the_deadline_a_canary_that_has_passed_is_promoted_and_one_that_got_n
     house = OneRelease()
     house.begin()
     house.later(10, LITTLE)
-    assert house.later(6 * 60, SHOWN_FINE).phase is Phase.WATCH
+    assert house.later(6 * 60, SHOWN_FINE).phase is Phase.PROBATION
     house = OneRelease()
     house.begin()
     house.later(10, SHOWN_FINE)
@@ -388,7 +388,7 @@ def test_one_that_may_wait_goes_on_after_the_deadline():
     house.begin()
     assert house.later(7 * 60, LITTLE).step == 1
     assert house.later(48 * 60).phase is Phase.CANARY
-    assert house.later(1, SHOWN_FINE).phase is Phase.WATCH
+    assert house.later(1, SHOWN_FINE).phase is Phase.PROBATION
 
 
 def test_an_artifact_that_changes_under_a_canary_ends_it():
@@ -441,7 +441,7 @@ def test_a_first_version_after_a_model_of_only_a_fallback_is_judged_alone_too():
 
 def test_the_version_held_back_answers_again_when_the_promoted_one_is_shown_to_be_worse():
     house = OneRelease()
-    house.until_watched()
+    house.until_monitored()
     assert (house.at.looks, house.at.verdict, house.at.route_revisions) == ((), None, (house.route.revision,))
     assert house.later(5, SHOWN_BAD).phase is Phase.ROLLED_BACK
     assert (house.route.champion, house.route.previous, shares(house.route)[0].weight_bp) == (served(2), None, ALL_BP)
@@ -449,23 +449,23 @@ def test_the_version_held_back_answers_again_when_the_promoted_one_is_shown_to_b
     assert (house.versions[2].status, house.version.status) == (VersionStatus.CHAMPION, VersionStatus.RETIRED)
 
 
-def test_the_watch_blames_the_promoted_version_not_the_one_held_back():
+def test_probation_blames_the_promoted_version_not_the_one_held_back():
     house = OneRelease()
-    house.until_watched()
+    house.until_monitored()
     bad_holdback = look(5_000, 25, champion=500, champion_errors=100)
     assert house.later(60, bad_holdback).phase is Phase.DONE
     assert house.route.champion == served(3)
 
 
-def test_a_watch_without_requests_ends_with_the_promoted_version():
+def test_a_probation_without_requests_ends_with_the_promoted_version():
     house = OneRelease()
-    house.until_watched()
+    house.until_monitored()
     assert house.later(60).phase is Phase.DONE
 
 
-def test_a_broken_artifact_ends_the_watch_with_the_version_before():
+def test_a_broken_artifact_ends_probation_with_the_version_before():
     house = OneRelease()
-    house.until_watched()
+    house.until_monitored()
     assert house.later(1, problem="its artifact is another one").phase is Phase.ROLLED_BACK
     assert house.route.champion == served(2)
 
@@ -495,9 +495,9 @@ def test_what_people_do_to_a_trial_ends_its_rollout_and_stays_as_they_made_it(pl
 
 
 @pytest.mark.parametrize("action", [kill_it, roll_back_to(1), roll_back_to(2), roll_back_to(3)])
-def test_what_people_do_to_a_watched_version_ends_its_rollout_too(action):
+def test_what_people_do_to_a_version_on_probation_ends_its_rollout_too(action):
     house = OneRelease()
-    house.until_watched()
+    house.until_monitored()
     action(house)
     left = house.route
     assert (house.later(1, SHOWN_BAD).phase, house.route) == (Phase.STOPPED, left)
@@ -505,10 +505,10 @@ def test_what_people_do_to_a_watched_version_ends_its_rollout_too(action):
 
 @pytest.mark.parametrize("end", ["stop", "abandon"])
 @pytest.mark.parametrize("action", [kill_it, roll_back_to(1), roll_back_to(2)])
-@pytest.mark.parametrize("phase", [Phase.CANARY, Phase.WATCH])
+@pytest.mark.parametrize("phase", [Phase.CANARY, Phase.PROBATION])
 def test_a_rollout_that_people_have_overruled_can_still_be_ended(end, action, phase):
     house = OneRelease()
-    house.begin() if phase is Phase.CANARY else house.until_watched()
+    house.begin() if phase is Phase.CANARY else house.until_monitored()
     action(house)
     left = house.route
     ended(house, end)
@@ -606,11 +606,11 @@ def test_a_rollout_ended_before_its_promotion_leaves_what_was_served_before(end,
 
 
 @pytest.mark.parametrize(("end", "phase"), [("stop", Phase.STOPPED), ("abandon", Phase.FAILED)])
-def test_a_rollout_ended_in_its_watch_leaves_the_promoted_version_alone(end, phase):
+def test_a_rollout_ended_in_its_probation_leaves_the_promoted_version_alone(end, phase):
     house = OneRelease(ASKED)
     house.begin()
     house.decide()
-    while house.later(10, SHOWN_FINE).phase is not Phase.WATCH:
+    while house.later(10, SHOWN_FINE).phase is not Phase.PROBATION:
         pass
     ended(house, end)
     assert (house.at.phase, house.route.champion, house.route.candidate) == (phase, served(3), None)
@@ -637,7 +637,7 @@ def test_scores_are_compared_where_it_is_known_how_they_lie_and_not_demanded_els
     other = OneRelease(replace(PLAN, demands=Policy()))
     assert Metric.SCORES not in {demand.metric for demand in other.begin().plan.demands.demands}
     other.later(10, SHOWN_FINE)
-    assert other.later(10, SHOWN_FINE).phase is Phase.WATCH
+    assert other.later(10, SHOWN_FINE).phase is Phase.PROBATION
 
 
 # Time
@@ -660,7 +660,7 @@ def test_an_approval_is_waited_for_until_it_expires():
 
 
 @pytest.mark.parametrize(
-    "plan", [replace(SHADOWED, shadow_seconds=30 * 86_400), replace(PLAN, watch_seconds=30 * 86_400)]
+    "plan", [replace(SHADOWED, shadow_seconds=30 * 86_400), replace(PLAN, probation_seconds=30 * 86_400)]
 )
 def test_a_month_is_looked_at_hundreds_of_times_not_a_million(plan):
     house = OneRelease(replace(plan, look_seconds=1, steps_bp=()))
@@ -711,7 +711,7 @@ PLANS = st.builds(
     steps_bp=st.sampled_from([(), (1_000,), (100, 2_500), (100, 500, 9_999)]),
     bake_seconds=st.sampled_from([0, 600]),
     at_deadline=st.sampled_from(AtDeadline),
-    watch_seconds=st.sampled_from([0, 3600]),
+    probation_seconds=st.sampled_from([0, 3600]),
     deadline_seconds=st.sampled_from([3600.0, 6 * 3600.0]),
 )
 HANDS = (
@@ -818,7 +818,7 @@ def told(house: OneRelease) -> None:
     if route.candidate_role is CandidateRole.CANARY:
         assert (route.candidate_bp, at.phase) == (at.plan.steps_bp[at.step], Phase.CANARY)
     if route.candidate_role is CandidateRole.HOLDBACK:
-        assert (route.candidate_bp, at.phase) == (at.plan.holdback_bp, Phase.WATCH)
+        assert (route.candidate_bp, at.phase) == (at.plan.holdback_bp, Phase.PROBATION)
     if at.phase.final:
         assert route.shadow is None
         assert route.candidate_role in {None, CandidateRole.SPLIT}
@@ -842,7 +842,7 @@ def test_a_candidate_never_gets_a_larger_share_in_the_look_that_speaks_against_i
         house.later(10, found)
         assert house.route.candidate_bp <= (0 if failed else max(share, 5_000))
         if house.at.phase is not Phase.CANARY:
-            assert failed or house.at.phase is Phase.WATCH
+            assert failed or house.at.phase is Phase.PROBATION
             break
 
 
@@ -855,7 +855,7 @@ def simulated(chance: np.random.Generator, errors: float, champion_errors: float
     house.begin()
     while not house.at.phase.final:
         share = house.route.candidate_bp / ALL_BP
-        ours = int(chance.binomial(12_000, 1 - share if house.at.phase is Phase.WATCH else share))
+        ours = int(chance.binomial(12_000, 1 - share if house.at.phase is Phase.PROBATION else share))
         theirs = 12_000 - ours
         arms = (chance.binomial(n, rate) for n, rate in ((ours, errors), (theirs, champion_errors)))
         house.later(15, look(ours, int(next(arms)), champion=theirs, champion_errors=int(next(arms))))

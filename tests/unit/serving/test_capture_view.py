@@ -81,7 +81,7 @@ def test_a_faulty_capture_part_is_refused_with_its_place(rules: dict[str, Any], 
 # The metric
 
 
-def test_a_lost_capture_is_a_metric_that_the_alarm_watches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lost_capture_is_a_metric_that_the_alarm_counts(capsys: pytest.CaptureFixture[str]) -> None:
     Aside("inference", stage="dev").count("CapturesDropped", 3)
     (line,) = capsys.readouterr().out.splitlines()
     (found,) = embedded_metrics(line)

@@ -1226,7 +1226,7 @@ def test_the_cold_path_imports_no_more_than_it_must():
 FAR = {"distance": 4900, "carrier": "UA"}
 
 
-def watching(answer: str = "model", contract: Contract = CONTRACT) -> Contract:
+def detecting(answer: str = "model", contract: Contract = CONTRACT) -> Contract:
     """A contract with a guard that knows distances from 0 to 1000."""
     chance = np.random.default_rng(0)
     rows = Table({"distance": chance.uniform(0, 1000, 5_000), "carrier": chance.choice(["AA", "UA"], 5_000)})
@@ -1234,7 +1234,7 @@ def watching(answer: str = "model", contract: Contract = CONTRACT) -> Contract:
 
 
 def test_an_answer_to_an_unusual_input_says_so_and_only_that_one(house):
-    house.release(2, onnx(0.0, watching()))
+    house.release(2, onnx(0.0, detecting()))
     status, body, _ = predict(GOOD, FAR)
     assert (status, body["version"], body["reason"]) == (200, 2, "champion")
     usual, unusual = body["predictions"]
@@ -1249,14 +1249,14 @@ def test_an_answer_to_an_unusual_input_says_so_and_only_that_one(house):
 
 
 def test_nothing_is_marked_or_counted_when_all_is_as_usual(house):
-    house.release(2, onnx(0.0, watching()))
+    house.release(2, onnx(0.0, detecting()))
     predict(GOOD)
     assert "Unusual" not in house.meter.counts
 
 
 def test_by_spec_the_fallback_answers_an_unusual_input(house):
     house.falls_back()
-    house.release(2, onnx(0.0, watching("fallback")))
+    house.release(2, onnx(0.0, detecting("fallback")))
     status, body, _ = predict(GOOD, FAR)
     assert (status, body["version"], body["reason"]) == (200, 2, "champion")
     assert "why" not in body
@@ -1276,7 +1276,7 @@ def test_without_a_usable_fallback_the_model_answers_an_unusual_input_and_it_sta
     if broken:
         house.falls_back()
         house.artifacts.objects[house.registry._routes[MODEL].fallback.key] += b" "
-    house.release(2, onnx(0.0, watching("fallback")))
+    house.release(2, onnx(0.0, detecting("fallback")))
     status, body, _ = predict(FAR)
     assert (status, body["version"]) == (200, 2)
     (only,) = body["predictions"]
@@ -1289,7 +1289,7 @@ def test_without_a_usable_fallback_the_model_answers_an_unusual_input_and_it_sta
 def test_rules_look_at_what_the_model_answered_and_the_mark_stays(house):
     rules = (OutputRule("never-sure", "score < 0.9"),)
     house.falls_back()
-    house.release(2, onnx(0.0, replace(watching(), rules=rules)))
+    house.release(2, onnx(0.0, replace(detecting(), rules=rules)))
     (only,) = predict(FAR)[1]["predictions"]
     assert (only["rule"], only["fallback"], only["unusual"]) == ("never-sure", True, True)
     assert "why" not in only
@@ -1298,7 +1298,7 @@ def test_rules_look_at_what_the_model_answered_and_the_mark_stays(house):
 def test_rules_do_not_look_at_what_the_fallback_answered_for_the_guard(house):
     rules = (OutputRule("never-sure", "score < 0.1"),)
     house.falls_back()
-    house.release(2, onnx(0.0, replace(watching("fallback"), rules=rules)))
+    house.release(2, onnx(0.0, replace(detecting("fallback"), rules=rules)))
     far, near = predict(FAR, GOOD)[1]["predictions"]
     assert (far["why"], far["score"]) == ("unusual", 0.25)
     assert "rule" not in far
@@ -1308,7 +1308,7 @@ def test_rules_do_not_look_at_what_the_fallback_answered_for_the_guard(house):
 
 def test_each_version_has_its_own_guard(house):
     house.falls_back()
-    second(house, onnx(0.0, watching("fallback")))
+    second(house, onnx(0.0, detecting("fallback")))
     assert "unusual" in predict(FAR)[1]["predictions"][0]
     house.change(candidate=None, candidate_bp=0)
     house.clock.move(seconds=3)
@@ -1318,7 +1318,7 @@ def test_each_version_has_its_own_guard(house):
 def test_a_shadow_is_asked_itself_whatever_its_guard_says(house):
     key = f"runs/{MODEL}/r-9/model.onnx"
     house.falls_back()
-    house.change(shadow=Served(9, key, house.artifacts.put(key, onnx(0.0, watching("fallback")))))
+    house.change(shadow=Served(9, key, house.artifacts.put(key, onnx(0.0, detecting("fallback")))))
     (only,) = predict(FAR)[1]["predictions"]
     shadow = house.captures.offered[-1].shadow
     assert "unusual" not in only
@@ -1327,7 +1327,7 @@ def test_a_shadow_is_asked_itself_whatever_its_guard_says(house):
 
 
 def test_an_artifact_whose_guard_is_not_its_contracts_is_refused(house):
-    guard = watching().guard
+    guard = detecting().guard
     stray = replace(guard, numbers=(replace(guard.numbers[0], name="height"),))
     house.release(2, onnx(0.0, replace(CONTRACT, guard=stray)))
     assert version_served() == (1, "previous_good")

@@ -1,4 +1,4 @@
-"""A model whose features are times: prepared, trained, judged, served, explained, watched and labelled."""
+"""A model whose features are times: prepared, trained, judged, served, explained, monitored and labelled."""
 
 import json
 from datetime import UTC, datetime, timedelta

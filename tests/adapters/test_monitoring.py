@@ -19,10 +19,10 @@ from tests.builders.threads import at_once
 from tests.context import CONTEXT
 from tidegate import telemetry, wiring
 from tidegate.aws.clients import s3
+from tidegate.aws.monitoring import DynamoHealthRecords, S3Hours, S3Verdicts, unpacked
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import Table
-from tidegate.aws.watch import DynamoHealthRecords, S3Hours, S3Verdicts, unpacked
 from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Outcome, Trigger
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.kernel.errors import ConflictError, NotFoundError
@@ -341,7 +341,7 @@ def test_a_drifting_model_is_found_counted_and_recorded(
 def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
     served: DynamoRegistry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    served.apply(a_spec(features=FEATURES, watch={"own_metrics": False}), author="ann", at=LATER)
+    served.apply(a_spec(features=FEATURES, monitoring={"own_metrics": False}), author="ann", at=LATER)
     reference = json.dumps(Traffic().reference().to_json()).encode()
     S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
     asked(1_000, wind=26)
