@@ -862,6 +862,7 @@ def simulated(chance: np.random.Generator, errors: float, champion_errors: float
     return house
 
 
+@pytest.mark.simulation
 @pytest.mark.usefixtures("_decisions_only")
 def test_of_300_versions_as_good_as_the_champion_at_most_one_in_twenty_is_rolled_back():
     chance = np.random.default_rng(20260105)
