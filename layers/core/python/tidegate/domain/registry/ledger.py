@@ -191,7 +191,7 @@ class Action(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> "Action | None":
         """What entries from before 0.2.0 say; they stay as they were written."""
-        return {"end_probation": Action.END_PROBATION}.get(str(value))
+        return {"end_watch": Action.END_PROBATION}.get(str(value))
 
 
 @dataclass(frozen=True, slots=True)
