@@ -46,7 +46,7 @@ class Monitoring:
         return self.house.clock.now()
 
     @property
-    def record(self) -> HealthRecord:
+    def health_record(self) -> HealthRecord:
         found = self.health_records.record(TRIP_MODEL)
         assert found is not None
         return found
