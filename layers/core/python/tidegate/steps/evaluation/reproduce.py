@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.evaluation.reproduction import Compared, compared, made, made_with
 from tidegate.domain.registry.run import Run
 from tidegate.domain.registry.version import Version
@@ -38,8 +39,10 @@ def reproduce(task: ReproduceTask, *, runs: Runs, versions: Versions, artifacts:
     report = json.loads(artifacts.get_verified(version.report_key, version.report_sha256))
     before = report["lineage"]
     now = lineage(run, task.fitted, artifacts)
-    recorded = made(report["evaluation"], before)
-    found = made(json.loads(artifacts.get(ref.evaluation_key)), now)
+    then = Evaluation.from_json(report["evaluation"])
+    again = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
+    both = set(then.metrics).intersection(again.metrics)
+    recorded, found = made(then, before, both), made(again, now, both)
     if version.fallback is not None:
         recorded["fallback"], found["fallback"] = version.fallback.sha256, task.evaluated.fallback_sha256
     results = compared(recorded, found)
