@@ -6,6 +6,7 @@ import pytest
 
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
+from tidegate.domain.evaluation.sections import Sections, Slice
 
 EVALUATION = Evaluation(
     metric="roc_auc",
@@ -27,7 +28,7 @@ EVALUATION = Evaluation(
     load_ms=5.0,
     artifact_bytes=1000,
     peak_memory_mib=90.0,
-    sections={"slices": [{"name": "carrier=UA"}]},
+    sections=Sections(slices=(Slice("carrier", "UA", 30, too_few=True, lacking="30 of 100 rows"),)),
 )
 
 
