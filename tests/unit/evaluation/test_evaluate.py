@@ -636,7 +636,7 @@ def test_the_edges_part_the_candidates_scores_into_twentieths():
     section = world.evaluation.sections.scores
     edges = section.edges
     assert len(edges) == 19
-    assert edges == sorted(edges)
+    assert list(edges) == sorted(edges)
     assert cumulative(told(by_wind()), edges) == pytest.approx(np.arange(1, 20) / 20, abs=1 / ROWS)
     assert set(edges) <= set(told(by_wind()))
     assert section.distance is None
@@ -645,7 +645,9 @@ def test_the_edges_part_the_candidates_scores_into_twentieths():
 def test_equal_scores_share_an_edge():
     world = World().train(linear_onnx(CONTRACT, [0.0, 0.0], effects=EFFECTS))
     world.evaluate()
-    assert world.evaluation.sections.scores.edges == sorted({*told(linear_onnx(CONTRACT, [0.0, 0.0], effects=EFFECTS))})
+    assert list(world.evaluation.sections.scores.edges) == sorted(
+        {*told(linear_onnx(CONTRACT, [0.0, 0.0], effects=EFFECTS))}
+    )
 
 
 def test_the_distance_is_between_the_scores_of_candidate_and_champion_on_the_same_rows():

@@ -135,7 +135,12 @@ def evaluate(
         gain_over_baseline=found.gains[_BASELINE],
         gain_over_champion=found.gains.get(_CHAMPION),
         metrics=found.metrics,
-        parity=_parity(candidate, artifacts.get(ref.reference_scores_key), spec.gate.parity_tolerance),
+        parity=_parity(
+            candidate.scores,
+            artifacts.get(ref.reference_scores_key),
+            candidate.contract,
+            spec.gate.parity_tolerance,
+        ),
         latency_ms=candidate.latency_ms,
         load_ms=candidate.load_ms,
         artifact_bytes=len(onnx),
@@ -486,9 +491,9 @@ def _peak_memory_mib() -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def _parity(candidate: _Candidate, reference: bytes, tolerance: float) -> Parity:
+def _parity(scores: Column, reference: bytes, contract: Contract, tolerance: float) -> Parity:
     expected = Table.from_npz(reference)[SCORES_OUTPUT]
-    contract, served = candidate.contract, candidate.scores.astype(np.float64)
+    served = scores.astype(np.float64)
     difference = np.abs(served - expected) / np.maximum(1.0, np.abs(expected))
     flips: int | None = None
     match contract.task:
