@@ -22,7 +22,7 @@ SOURCE = "AWS price pages, us-east-1"
 ALARM_METRICS = 68
 DASHBOARDS = 2
 KEYS = 1
-MEMORY_MB = {"feedback": 512, "survey": 512, "observe": 1769}
+MEMORY_MB = {"feedback": 512, "due": 512, "monitor": 1769}
 
 SECONDS_A_MONTH = 30 * 86_400
 HOURS_A_MONTH = 30 * 24
@@ -98,10 +98,10 @@ def idle(settings: DeploymentSettings) -> list[Line]:
         Line("datasets, models, registry", "s3-storage", 1, "for each GB you keep"),
         Line("watch, state machine", "transition", 7 * HOURS_A_MONTH, "7 states each hour"),
         Line(
-            "watch, survey",
+            "watch, due",
             f"lambda-{settings.architecture}",
-            HOURS_A_MONTH * MEMORY_MB["survey"] / GB,
-            f"1 s each hour at {MEMORY_MB['survey']} MB",
+            HOURS_A_MONTH * MEMORY_MB["due"] / GB,
+            f"1 s each hour at {MEMORY_MB['due']} MB",
         ),
     ]
 
@@ -202,10 +202,10 @@ def watch(models: int, settings: DeploymentSettings) -> list[Line]:
     week = 7 * 24
     return [
         Line(
-            "observe",
+            "monitor",
             f"lambda-{settings.architecture}",
-            looks * 10 * MEMORY_MB["observe"] / GB,
-            f"10 s for each look at a model, at {MEMORY_MB['observe']} MB",
+            looks * 10 * MEMORY_MB["monitor"] / GB,
+            f"10 s for each look at a model, at {MEMORY_MB['monitor']} MB",
         ),
         Line(
             "state machine",
@@ -219,7 +219,7 @@ def watch(models: int, settings: DeploymentSettings) -> list[Line]:
         Line("profiles written", "s3-put", looks * 3, "hours counted: begun, full, with their outcomes"),
         Line("verdicts written", "s3-put", looks, "one a look"),
         Line("profiles, verdicts kept", "s3-storage", looks * 200_000 / 1e9, "0.2 MB a look; for each month kept"),
-        Line("registry, read", "dynamodb-read", looks * 20, "model, route, version, standing, rollout"),
+        Line("registry, read", "dynamodb-read", looks * 20, "model, route, version, health, rollout"),
         Line("registry, written", "dynamodb-write", looks * 5, "how the model stands, 5 KB"),
         Line("announcing", f"lambda-{settings.architecture}", looks * 0.05, "each write is looked at, 0.1 s at 512 MB"),
         Line("metrics", "metric", 10 + 10 * models, "10 names, in all and for each model"),

@@ -106,13 +106,13 @@ def next_look(now: float) -> float:
 def found(document: Document) -> Document:
     """What the summary says of a look."""
     window = document["verdicts"]["windows"][0]
-    report, standing = window["drift"], document["standing"]
+    report, record = window["drift"], document["health"]
     drifted = [each for each in report["features"]["findings"] if each["outcome"] == "drifted"]
     faults = [each for each in report["quality"]["findings"] if each["outcome"] == "drifted"]
     told = window["live"]
     return {
         "version": document["verdicts"]["version"],
-        "health": standing["health"],
+        "health": record["health"],
         "rows": window["rows"],
         "outcomes": told["rows"],
         "features": {
@@ -135,8 +135,8 @@ def found(document: Document) -> Document:
             "live": told["live"],
             "design": told["design"],
         },
-        "reasons": standing["reasons"],
-        "held_back": standing["held_back"],
+        "reasons": record["reasons"],
+        "held_back": record["held_back"],
     }
 
 
@@ -150,7 +150,7 @@ def trained_by_itself(scene: Scene) -> Document:
 
     def attempts() -> Any:
         cloud.advance(20)
-        return scene.client.watched(MODEL)["standing"]["attempts"]
+        return scene.client.watched(MODEL)["health"]["attempts"]
 
     _wait(attempts, TRAINING_SECONDS, "no training began")
     run_id = attempts()[-1]["run_id"]
@@ -188,7 +188,7 @@ def june(scene: Scene, ids: Sequence[str], late: Sequence[bool]) -> Document:
     with scene.story.step("June") as tell:
         report_outcomes(scene, "june", ids, late)
         told = found(looked(scene))
-        if scene.client.watched(MODEL)["standing"]["wanted"]:
+        if scene.client.watched(MODEL)["health"]["wanted"]:
             told["held_back"] = _held_back(scene)
         tell(f"outcomes of {len(ids):,} flights: {_in_short(told)}")
     return told
@@ -272,13 +272,13 @@ def knots(scene: Scene, year: Year) -> Document:
         tell(f"{BROKEN:,} flights with wind in knots: {_in_short(told)}")
         if told["health"] == "needs_redesign":
             answer = scene.tidegate("acknowledge", MODEL, "--reason", "the wind feed sends mph again")
-            told["acknowledged"] = answer["standing"]["health"]
+            told["acknowledged"] = answer["health"]["health"]
     return told
 
 
 def _looked_at(scene: Scene) -> str:
-    standing = scene.client.watched(MODEL)["standing"]
-    return str(standing["looked_at"]) if standing else ""
+    record = scene.client.watched(MODEL)["health"]
+    return str(record["looked_at"]) if record else ""
 
 
 def _held_back(scene: Scene) -> str:
@@ -286,7 +286,7 @@ def _held_back(scene: Scene) -> str:
 
     def why() -> str:
         scene.cloud.advance(20)
-        return str(scene.client.watched(MODEL)["standing"]["held_back"])
+        return str(scene.client.watched(MODEL)["health"]["held_back"])
 
     _wait(why, TRAINING_SECONDS, "the training was not held back")
     scene.cloud.advance(180)

@@ -556,8 +556,8 @@ class LocalCloud:
     def _put_event(self, bus: str, event: Mapping[str, Any]) -> None:
         self.bus.route(bus, event)
 
-    def _invoked_from_inside(self, name_or_arn: str, event: bytes, wait: bool) -> tuple[bytes, str | None]:
-        return self._bridge.invoked_from_inside(name_or_arn, event, wait)
+    def _invoked_from_inside(self, name_or_arn: str, event: bytes, *, wait: bool) -> tuple[bytes, str | None]:
+        return self._bridge.invoked_from_inside(name_or_arn, event, wait=wait)
 
     def _failed_event(self, config: FunctionConfig, payload: bytes, invocation: Invocation) -> None:
         self._failed_events.take(config, payload, invocation)

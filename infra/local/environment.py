@@ -200,7 +200,7 @@ class Environment:
         self._peak_kb = max(self._peak_kb, peak_kb(self._process.pid))
         if self._peak_kb > self.config.memory_mb * 1024:
             return self._abort(Verdict.OUT_OF_MEMORY, request_id)
-        return Outcome(answer.payload, answer.is_error, True, self._duration_ms)
+        return Outcome(answer.payload, is_error=answer.is_error, usable=True, duration_ms=self._duration_ms)
 
     def fail_to_start(self, request_id: str, payload: bytes, *, duration_ms: float) -> Outcome:
         """Reports an invocation that never reached the handler because the environment could not be initialised."""
@@ -208,7 +208,7 @@ class Environment:
         self._duration_ms = duration_ms
         kind = json.loads(payload)["errorType"]
         self._status = "timeout" if kind == "Sandbox.Timedout" else f"error\tError Type: {kind}"
-        return Outcome(payload, True, False, duration_ms)
+        return Outcome(payload, is_error=True, usable=False, duration_ms=duration_ms)
 
     def fail_after_exit(self, request_id: str) -> Outcome:
         """Reports an invocation whose environment ended between its init and its first event."""
@@ -408,7 +408,7 @@ class Environment:
             out_of_memory = verdict is Verdict.OUT_OF_MEMORY
             self._status = f"error\tError Type: {'Runtime.OutOfMemory' if out_of_memory else kind}"
             self._emit(json.loads(payload)["errorMessage"])
-        return Outcome(payload, True, False, self._duration_ms)
+        return Outcome(payload, is_error=True, usable=False, duration_ms=self._duration_ms)
 
     def _init_failure(self, verdict: Verdict, request_id: str, limit_s: float) -> bytes:
         if self._api.init_error is None:

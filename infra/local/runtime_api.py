@@ -69,7 +69,7 @@ class RuntimeApi:
         self.init_error: bytes | None = None
         self.extension_error: str | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.setblocking(False)
+        self._listener.settimeout(0)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
@@ -222,7 +222,7 @@ class _Connection:
     _closed: bool = False
 
     def __post_init__(self) -> None:
-        self._socket.setblocking(False)
+        self._socket.settimeout(0)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._selector.register(self._socket, selectors.EVENT_READ, self._ready)
 

@@ -1,6 +1,6 @@
 """The watch in Amazon States Language: every hour, all served models, page by page and batch by batch.
 
-    Survey -> Observe (Map over batches; of one that fails, each model alone) -> more? -> Survey ...
+    DueModels -> Monitor (Map over batches; of one that fails, each model alone) -> more? -> DueModels ...
 
 A model that cannot be looked at stops no other one. When there was any, the execution fails at its end, so that an
 alarm tells; the next hour's looks at them again.
@@ -18,10 +18,10 @@ CONCURRENCY = 10  # batches looked at at once
 # Faults that pass within minutes; what lasts longer is for the next hour.
 _RETRIES = [LAMBDA_FAULTS, UNAVAILABLE]
 _NOW = {"now.$": "$.now"}
-WATCHED, FAILED = "watched", "failed"  # what becomes of a batch; as messages.Observed calls it
+MONITORED, FAILED = "monitored", "failed"  # what becomes of a batch; as messages.Monitored calls it
 
 
-def definition(survey: Step, observe: Step) -> Definition:
+def definition(due: Step, monitor: Step) -> Definition:
     """The state machine."""
     alone = {
         "Type": "Map",
@@ -29,19 +29,19 @@ def definition(survey: Step, observe: Step) -> Definition:
         "ItemsPath": "$.models",
         "MaxConcurrency": 1,
         "ItemSelector": {**_NOW, "models.$": "States.Array($$.Map.Item.Value)"},
-        "ItemProcessor": _inline("ObserveOne", {"ObserveOne": _looks(observe, "Missed"), "Missed": _ends(FAILED)}),
+        "ItemProcessor": _inline("MonitorOne", {"MonitorOne": _looks(monitor, "Missed"), "Missed": _ends(FAILED)}),
         "ResultPath": "$.outcomes",
         "Next": "AnyMissed",
     }
     batch = _inline(
-        "ObserveBatch",
+        "MonitorBatch",
         {
-            "ObserveBatch": _looks(observe, "OneByOne"),
+            "MonitorBatch": _looks(monitor, "OneByOne"),
             "OneByOne": alone,
             "AnyMissed": _any_failed("AllLookedAt?"),
             "AllLookedAt?": _choice("$.failed", "BatchFailed", "BatchWatched"),
             "BatchFailed": _ends(FAILED),
-            "BatchWatched": _ends(WATCHED),
+            "BatchWatched": _ends(MONITORED),
         },
     )
     states: Definition = {
@@ -49,14 +49,14 @@ def definition(survey: Step, observe: Step) -> Definition:
             "Type": "Pass",
             "Comment": "One time for the whole watch; trainings are damped by it.",
             "Parameters": {"now.$": "$$.State.EnteredTime", "after": "", "missed": False},
-            "Next": "Survey",
+            "Next": "DueModels",
         },
-        "Survey": {
-            **_task(survey, {**_NOW, "after.$": "$.after"}),
+        "DueModels": {
+            **_task(due, {**_NOW, "after.$": "$.after"}),
             "ResultPath": "$.page",
-            "Next": "Observe",
+            "Next": "Monitor",
         },
-        "Observe": {
+        "Monitor": {
             "Type": "Map",
             "ItemsPath": "$.page.batches",
             "MaxConcurrency": CONCURRENCY,
@@ -79,13 +79,13 @@ def definition(survey: Step, observe: Step) -> Definition:
         "NextPage": {
             "Type": "Pass",
             "Parameters": {**_NOW, "after.$": "$.page.after", "missed.$": "$.missed"},
-            "Next": "Survey",
+            "Next": "DueModels",
         },
         "Watched": {"Type": "Succeed"},
         "SomeMissed": {
             "Type": "Fail",
             "Error": "NotLookedAt",
-            "Cause": "some models could not be looked at; the log of observe says which, and why",
+            "Cause": "some models could not be looked at; the log of monitor says which, and why",
         },
     }
     return {
@@ -96,10 +96,10 @@ def definition(survey: Step, observe: Step) -> Definition:
     }
 
 
-def _looks(observe: Step, when_it_fails: str) -> Definition:
+def _looks(monitor: Step, when_it_fails: str) -> Definition:
     """Look at models. The outcome is all that goes on; a function that dies leaves its input to what follows."""
     return {
-        **_task(observe, {**_NOW, "models.$": "$.models"}),
+        **_task(monitor, {**_NOW, "models.$": "$.models"}),
         "OutputPath": "$.outcome",
         "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": when_it_fails}],
         "End": True,

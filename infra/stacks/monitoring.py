@@ -43,17 +43,42 @@ class MonitoringStack(Stack):
         watch: WatchStack,
     ) -> None:
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: alarms and dashboards")
-        alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
-        inference, api = serving.inference.function_name, control.control.function_name
-        steps = [function.function_name for function in release.functions.values()]
-        announce = announcements.announce.function_name
-        queue = {"QueueName": release.failures.queue_name}
-        machine = {"StateMachineArn": release.machine.arn}
-        own = {"service": "inference", "stage": settings.stage}
-        whose = model_on_dashboard(settings.prefix)
+        self._alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
+        self._watch_answering_functions(serving, control)
+        self._watch_background(release, announcements)
+        self._watch_control_api(control)
+        self._watch_releases(release)
+        self._watch_what_is_served(settings)
+        self._watch_captures(serving)
+        self._watch_targets(settings, watch)
 
-        # What ends a release of inference's code stands in its own stack.
-        alarms.watch(
+        watched = [*serving.alarms.made, *watch.alarms.made, *batch.alarms.made, *self._alarms.made]
+        others = [announcements.announce, serving.feedback, *watch.functions, watch.retraining.retrain]
+        others += batch.functions
+        parts = dashboards.Parts(
+            region=self.region,
+            stage=settings.stage,
+            serving_api=serving.api.api.ref,
+            control_api=control.api.api.ref,
+            inference=serving.inference.function_name,
+            control=control.control.function_name,
+            announce=announcements.announce.function_name,
+            steps=_by_short_name(release.functions.values()),
+            functions=_by_short_name([*release.functions.values(), *others]),
+            release_machine=release.machine.arn,
+            watch_machine=watch.machine.arn,
+            retraining_machine=watch.retraining.machine.arn,
+            failures_queue=release.failures.queue_name,
+            alarms=[alarm.attr_arn for alarm in watched],
+        )
+        self._dashboard("Dashboard", settings.prefix, dashboards.platform(parts))
+        of_a_model = dashboards.model(region=self.region, stage=settings.stage)
+        self._dashboard("ModelDashboard", f"{settings.prefix}-model", of_a_model)
+
+    def _watch_answering_functions(self, serving: ServingStack, control: ControlStack) -> None:
+        """What ends a release of inference's code stands in its own stack."""
+        inference, api = serving.inference.function_name, control.control.function_name
+        self._alarms.watch(
             "control-errors",
             "AWS/Lambda",
             "Errors",
@@ -61,7 +86,7 @@ class MonitoringStack(Stack):
             "control crashes or times out; read its log.",
             runbook=CONTROL,
         )
-        alarms.watch(
+        self._alarms.watch(
             "control-latency",
             "AWS/Lambda",
             "Duration",
@@ -74,7 +99,7 @@ class MonitoringStack(Stack):
             period=FIVE_MINUTES,
         )
         for name, function in {"inference": inference, "control": api}.items():
-            alarms.watch(
+            self._alarms.watch(
                 f"{name}-throttles",
                 "AWS/Lambda",
                 "Throttles",
@@ -82,8 +107,12 @@ class MonitoringStack(Stack):
                 f"{name} is refused by Lambda: the account's concurrency is used up; ask AWS for more.",
                 runbook=REFUSED,
             )
-        background = [*steps, announce]
-        alarms.watch_class(
+
+    def _watch_background(self, release: ReleaseStack, announcements: AnnouncementsStack) -> None:
+        """Functions that nobody waits for."""
+        announce = announcements.announce.function_name
+        background = [*(function.function_name for function in release.functions.values()), announce]
+        self._alarms.watch_class(
             "release-errors",
             "Errors",
             background,
@@ -91,7 +120,7 @@ class MonitoringStack(Stack):
             "Steps of the release, or announce, keep failing; read their logs.",
             runbook="operations.md#steps-of-a-release-keep-failing",
         )
-        alarms.watch_class(
+        self._alarms.watch_class(
             "release-throttles",
             "Throttles",
             background,
@@ -99,7 +128,7 @@ class MonitoringStack(Stack):
             "Steps of the release are refused by Lambda: the account's concurrency is used up; ask AWS for more.",
             runbook=REFUSED,
         )
-        alarms.watch(
+        self._alarms.watch(
             "announcements-late",
             "AWS/Lambda",
             "IteratorAge",
@@ -109,7 +138,7 @@ class MonitoringStack(Stack):
             statistic="Maximum",
             threshold=FIVE_MINUTES * 1_000,
         )
-        alarms.watch(
+        self._alarms.watch(
             "training-near-timeout",
             "AWS/Lambda",
             "Duration",
@@ -120,7 +149,9 @@ class MonitoringStack(Stack):
             statistic="Maximum",
             threshold=800 * release.functions["train"].timeout_seconds,
         )
-        alarms.watch(
+
+    def _watch_control_api(self, control: ControlStack) -> None:
+        self._alarms.watch(
             "control-api-5xx",
             "AWS/ApiGateway",
             "5xx",
@@ -128,30 +159,38 @@ class MonitoringStack(Stack):
             "The control API answers with server errors; read its access log and its function's log.",
             runbook=CONTROL,
         )
+
+    def _watch_releases(self, release: ReleaseStack) -> None:
+        """Executions that ended badly, and events that nobody could handle."""
         for metric, words in {
             "ExecutionsFailed": "failed",
             "ExecutionsTimedOut": "ran out of time",
             "ExecutionsAborted": "was stopped by somebody",
         }.items():
-            alarms.watch(
+            self._alarms.watch(
                 f"release-{metric.removeprefix('Executions').lower()}",
                 "AWS/States",
                 metric,
-                machine,
+                {"StateMachineArn": release.machine.arn},
                 f"A release {words}; `tidegate runs MODEL` names the run and the reason.",
                 runbook="operations.md#a-release-did-not-end",
                 whose="Model: see the input of the latest execution. Owner: see `tidegate status`.",
             )
-        alarms.watch(
+        self._alarms.watch(
             "failed-events",
             "AWS/SQS",
             "ApproximateNumberOfMessagesVisible",
-            queue,
+            {"QueueName": release.failures.queue_name},
             "An event could not be handled; its message in the failures queue says which and why.",
             runbook="operations.md#an-event-could-not-be-handled",
             statistic="Maximum",
         )
-        alarms.watch(
+
+    def _watch_what_is_served(self, settings: DeploymentSettings) -> None:
+        """Inference's own words: what it refuses to serve, cannot keep, or serves on without knowing."""
+        own = {"service": "inference", "stage": settings.stage}
+        whose = model_on_dashboard(settings.prefix)
+        self._alarms.watch(
             "inference-artifact-rejected",
             NAMESPACE,
             "ArtifactRejected",
@@ -160,7 +199,17 @@ class MonitoringStack(Stack):
             runbook="operations.md#a-stored-model-is-not-what-was-registered",
             whose=whose,
         )
-        alarms.watch(
+        # Not among those that end a release of code: what mends it is such a release.
+        self._alarms.watch(
+            "inference-artifact-newer-than-code",
+            NAMESPACE,
+            "NewerArtifact",
+            own,
+            "Newer code wrote a route, model or fallback that this code cannot read: deploy the newer code again.",
+            runbook="operations.md#what-is-served-needs-newer-code",
+            whose=whose,
+        )
+        self._alarms.watch(
             "inference-captures-dropped",
             NAMESPACE,
             "CapturesDropped",
@@ -168,7 +217,7 @@ class MonitoringStack(Stack):
             "Predictions are answered but not captured; docs/captures.md says why that can be.",
             runbook=CAPTURES,
         )
-        alarms.watch(
+        self._alarms.watch(
             "inference-route-stale",
             NAMESPACE,
             "RouteStale",
@@ -177,8 +226,10 @@ class MonitoringStack(Stack):
             runbook="operations.md#routes-are-stale",
             periods=3,
         )
+
+    def _watch_captures(self, serving: ServingStack) -> None:
         stream = {"DeliveryStreamName": serving.captures.stream.ref}
-        alarms.watch(
+        self._alarms.watch(
             "captures-late",
             "AWS/Firehose",
             "DeliveryToS3.DataFreshness",
@@ -188,7 +239,7 @@ class MonitoringStack(Stack):
             statistic="Maximum",
             threshold=15 * MINUTE,
         )
-        alarms.watch(
+        self._alarms.watch(
             "captures-partitions",
             "AWS/Firehose",
             "PartitionCountExceeded",
@@ -198,39 +249,17 @@ class MonitoringStack(Stack):
             statistic="Maximum",
         )
 
-        alarms.watch(
+    def _watch_targets(self, settings: DeploymentSettings, watch: WatchStack) -> None:
+        self._alarms.watch(
             "targets",
             NAMESPACE,
             "TargetsMissed",
-            {"service": watch.observe.name, "stage": settings.stage},
+            {"service": watch.monitor.name, "stage": settings.stage},
             "A model's last 24 hours miss a target of its spec; `tidegate status` says which, and by how much.",
             runbook="watch.md#a-target-is-missed",
             whose=MODEL_IN_STATUS,
             period=HOUR,
         )
-
-        watched = [*serving.alarms.made, *watch.alarms.made, *batch.alarms.made, *alarms.made]
-        others = [announcements.announce, serving.feedback, *watch.functions, watch.retraining.retrain]
-        others += batch.functions
-        parts = dashboards.Parts(
-            region=self.region,
-            stage=settings.stage,
-            serving_api=serving.api.api.ref,
-            control_api=control.api.api.ref,
-            inference=inference,
-            control=api,
-            announce=announce,
-            steps=_by_short_name(release.functions.values()),
-            functions=_by_short_name([*release.functions.values(), *others]),
-            release_machine=release.machine.arn,
-            watch_machine=watch.machine.arn,
-            retraining_machine=watch.retraining.machine.arn,
-            failures_queue=release.failures.queue_name,
-            alarms=[alarm.attr_arn for alarm in watched],
-        )
-        self._dashboard("Dashboard", settings.prefix, dashboards.platform(parts))
-        of_a_model = dashboards.model(region=self.region, stage=settings.stage)
-        self._dashboard("ModelDashboard", f"{settings.prefix}-model", of_a_model)
 
     def _dashboard(self, construct_id: str, name: str, body: dashboards.Body) -> None:
         cloudwatch.CfnDashboard(self, construct_id, dashboard_name=name, dashboard_body=self.to_json_string(body))

@@ -1,12 +1,13 @@
 """Retraining: what starts the trainings that the watch wants.
 
 The watch counts `RetrainingWanted` at the end of each look, which is every hour. An alarm on that count goes off, and
-the change of its state, an event, starts a state machine that deals with every model whose standing wants a training.
+the change of its state, an event, starts a state machine that deals with every model whose health record wants a
+training.
 
 An alarm that stays where it is tells nothing more. So it looks at single minutes, and at those without data as quiet
 ones: it is back within minutes, long before the next look, and each look that leaves a training wanted sets it off
 anew. Nothing is lost when a model comes to want one while the alarm is still on, or when a training could not start:
-the standing stays as it is, and at the latest the next hour's event finds it.
+the health record stays as it is, and at the latest the next hour's event finds it.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from tidegate.kernel.settings import RetrainSettings
 
 METRIC = "RetrainingWanted"
 NOT_STARTED = "watch.md#a-training-could-not-be-started"  # section of the runbook
-TIMEOUT_SECONDS = 900  # a harvest reads for up to eight minutes, then writes
+TIMEOUT_SECONDS = 900  # gathering captures takes up to eight minutes, then writes
 
 
 class Retraining(Construct):
@@ -111,7 +112,8 @@ class Retraining(Construct):
         self._watch(alarms)
 
     def _start_on(self, alarm: str, prefix: str) -> None:
-        """The machine begins when the alarm goes off; it begins with no input, since the standings say everything."""
+        """The machine begins when the alarm goes off; it begins with no input, since the health records say
+        everything."""
         role = iam.Role(
             self,
             "EventsRole",

@@ -19,28 +19,11 @@ from infra.constructs.sources import Sources
 from infra.settings import DeploymentSettings
 from infra.stacks.data import DataStack
 from infra.stacks.release import RUNS
+from tidegate.kernel import routes
 from tidegate.kernel.settings import FeedbackSettings, InferenceSettings
 
-INFERENCE_ROUTES = (
-    "POST /models/{model}/predict",
-    "GET /models/{model}",
-    "GET /health",
-    "POST /models/{model}/invocations",
-    "GET /openapi.json",
-    "GET /docs",
-    "GET /models/{model}/openapi.json",
-    "GET /models/{model}/docs",
-    "GET /v2",
-    "GET /v2/health/live",
-    "GET /v2/health/ready",
-    "GET /v2/models/{model}",
-    "GET /v2/models/{model}/ready",
-    "POST /v2/models/{model}/infer",
-    "GET /v2/models/{model}/versions/{version}",
-    "GET /v2/models/{model}/versions/{version}/ready",
-    "POST /v2/models/{model}/versions/{version}/infer",
-)
-FEEDBACK_ROUTES = ("POST /feedback",)
+FEEDBACK_ROUTES = (routes.SERVING["feedback"].key,)
+INFERENCE_ROUTES = tuple(route.key for route in routes.SERVING.values() if route.key not in FEEDBACK_ROUTES)
 ROUTES = (*INFERENCE_ROUTES, *FEEDBACK_ROUTES)
 FAILING, OUTCOMES = "operations.md#predictions-fail", "operations.md#outcomes-are-late"  # sections of the runbook
 FEEDBACK_MEMORY_MB = 512

@@ -19,14 +19,14 @@ from infra.machines.watch_machine import definition
 from infra.stacks.data import DataStack
 from infra.stacks.release import FEEDBACK, RUNS, ReleaseStack
 from infra.stacks.retraining import Retraining
-from tidegate.kernel.settings import ObserveSettings, SurveySettings
+from tidegate.kernel.settings import DueSettings, MonitorSettings
 
 PROFILES = "profiles/"
 VERDICTS = "verdicts/"
 SCHEDULE = "cron(10 * * * ? *)"  # ten minutes after the hour: its last captures are in S3 by then
 EVENT_AGE_SECONDS = 3000  # an execution that could not be started is left to the next hour
-SURVEY_MEMORY_MB = 512
-OBSERVE_MEMORY_MB = 1769
+DUE_MEMORY_MB = 512
+MONITOR_MEMORY_MB = 1769
 HOUR = 3600
 NOT_LOOKED_AT = "watch.md#not-every-model-could-be-looked-at"  # section of the runbook
 
@@ -46,43 +46,43 @@ class WatchStack(Stack):
         self._release = release
         self._sources = sources
         self._layers = [sources.core_layer(self), sources.third_party_layer(self, "serving")]
-        self.survey = self._survey()
-        self.observe = self._observe()
-        self.functions = (self.survey, self.observe)
+        self.due = self._due()
+        self.monitor = self._monitor()
+        self.functions = (self.due, self.monitor)
         self.machine = self._state_machine()
         self._every_hour()
         self.alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
         self._watch_the_watch()
         self._watch_the_models()
 
-    def _survey(self) -> PlatformFunction:
+    def _due(self) -> PlatformFunction:
         captures = self._data.captures_bucket
         return PlatformFunction(
             self,
-            "survey",
+            "due",
             sources=self._sources,
             layers=self._layers,
-            environment=SurveySettings(
+            environment=DueSettings(
                 registry_table=self._data.registry.table_name, captures_bucket=captures.bucket_name
             ),
             permissions=[
                 read_items(self._data.registry.table_arn),
                 allow(["s3:ListBucket"], [captures.bucket_arn]),
             ],
-            memory_mb=SURVEY_MEMORY_MB,
+            memory_mb=DUE_MEMORY_MB,
             timeout_seconds=120,
             description="Says which models the watch is to look at",
         )
 
-    def _observe(self) -> PlatformFunction:
+    def _monitor(self) -> PlatformFunction:
         captures, artifacts = self._data.captures_bucket, self._data.artifacts_bucket
         table = self._data.registry.table_arn
         return PlatformFunction(
             self,
-            "observe",
+            "monitor",
             sources=self._sources,
             layers=self._layers,
-            environment=ObserveSettings(
+            environment=MonitorSettings(
                 registry_table=self._data.registry.table_name,
                 artifacts_bucket=artifacts.bucket_name,
                 captures_bucket=captures.bucket_name,
@@ -92,7 +92,7 @@ class WatchStack(Stack):
                 request_usd=str(PRICES["lambda-requests"].each + PRICES["http-api"].each),
                 gb_month_usd=str(PRICES["s3-storage"].each),
             ),
-            permissions=[read_items(table), _put_standings(table)],
+            permissions=[read_items(table), _put_health_records(table)],
             objects=[
                 Objects(artifacts, RUNS, read=True),
                 Objects(captures, CAPTURES, read=True),
@@ -100,19 +100,19 @@ class WatchStack(Stack):
                 Objects(captures, PROFILES, read=True, write=True),
                 Objects(captures, VERDICTS, read=True, write=True),
             ],
-            memory_mb=OBSERVE_MEMORY_MB,
+            memory_mb=MONITOR_MEMORY_MB,
             timeout_seconds=300,
             description="Counts what models were asked, judges it and records how they stand",
         )
 
     def _state_machine(self) -> StateMachine:
-        survey, observe = (Step(each.function.function_arn, each.timeout_seconds) for each in self.functions)
+        due, monitor = (Step(each.function.function_arn, each.timeout_seconds) for each in self.functions)
         return StateMachine(
             self,
             "Machine",
             name="watch",
-            definition=definition(survey, observe),
-            functions=[survey.arn, observe.arn],
+            definition=definition(due, monitor),
+            functions=[due.arn, monitor.arn],
             settings=self._settings,
         )
 
@@ -157,7 +157,7 @@ class WatchStack(Stack):
     def _watch_the_watch(self) -> None:
         machine = {"StateMachineArn": self.machine.arn}
         for metric, words in {
-            "ExecutionsFailed": "could not look at every model; the log of observe says at which, and why",
+            "ExecutionsFailed": "could not look at every model; the log of monitor says at which, and why",
             "ExecutionsTimedOut": "ran out of time: raise the concurrency in infra/machines/watch_machine.py",
         }.items():
             name = f"watch-{metric.removeprefix('Executions').lower()}"
@@ -168,13 +168,13 @@ class WatchStack(Stack):
             "Errors",
             names,
             3,
-            "survey or observe keep failing or time out; read their logs.",
+            "due or monitor keep failing or time out; read their logs.",
             runbook=NOT_LOOKED_AT,
         )
 
     def _watch_the_models(self) -> None:
         """Sums over models, each of which is told once an hour."""
-        own = {"service": self.observe.name, "stage": self._settings.stage}
+        own = {"service": self.monitor.name, "stage": self._settings.stage}
         self.alarms.watch(
             "drifted",
             NAMESPACE,
@@ -217,7 +217,7 @@ class WatchStack(Stack):
         )
 
 
-def _put_standings(table_arn: str) -> iam.PolicyStatement:
+def _put_health_records(table_arn: str) -> iam.PolicyStatement:
     """Put items of models; which of them, a key cannot say."""
     statement = allow(["dynamodb:PutItem"], [table_arn])
     statement.add_condition("ForAllValues:StringLike", {"dynamodb:LeadingKeys": ["MODEL#*"]})

@@ -1,4 +1,4 @@
-"""The functions register, rollout, settle and inference as they are wired on AWS (moto), from event to answer."""
+"""The functions register, rollout, close_failed and inference as they are wired on AWS (moto), from event to answer."""
 
 import gzip
 import json
@@ -8,13 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
-import numpy as np
 import pytest
 
+from functions.close_failed import handler as close_failed
 from functions.inference import handler as inference
 from functions.register import handler as register
 from functions.rollout import handler as rollout
-from functions.settle import handler as settle
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import AT, a_run, a_spec, promoted, requested
 from tests.context import CONTEXT
@@ -29,11 +28,10 @@ from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.rollout import Decision, decide
-from tidegate.domain.serving.baseline import fit_rule
+from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import hour_of
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
-from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.testing.models import linear_onnx
 
@@ -82,7 +80,7 @@ def registered(registry: DynamoRegistry, run_id: str, bias: float, **release: An
     registry.note(ref.model, run_id, "prepare", AT, dataset_version="v1", lock_hash="l", code_version="c")
     artifacts = S3Artifacts(BUCKET)
     sha256 = artifacts.put(ref.artifact_key, linear_onnx(CONTRACT, [0.001], bias=bias))
-    rule = fit_rule("constant", value=0.25, table=Table({}), target=np.zeros(0), classes=(False, True))
+    rule = FittedRule("constant", (0.75, 0.25))
     fallback = artifacts.put(ref.fallback_key, Fallback(CONTRACT, rule).to_bytes())
     report = artifacts.put(ref.report_key, b'{"evaluation": {"sections": {}}}')
     answer = register.handler(
@@ -256,7 +254,7 @@ def test_a_stopped_execution_closes_its_run(deployed: DynamoRegistry) -> None:
         "detail-type": "Step Functions Execution Status Change",
         "detail": {"status": "ABORTED", "input": '{"model": "flight-delay", "run_id": "r-001"}'},
     }
-    assert settle.handler(event, CONTEXT)["message"] == "step train was stopped by somebody"
+    assert close_failed.handler(event, CONTEXT)["message"] == "step train was stopped by somebody"
     assert deployed.run("flight-delay", "r-001").error is not None
 
 

@@ -1,4 +1,4 @@
-"""What ports.Standings, Verdicts and Hours promise, held against the fakes and against DynamoDB and S3 (moto)."""
+"""What ports.HealthRecords, Verdicts and Hours promise, held against the fakes and against DynamoDB and S3 (moto)."""
 
 import gzip
 import json
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from functions.observe import handler as observe
-from functions.survey import handler as survey
+from functions.due import handler as due
+from functions.monitor import handler as monitor
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.adapters.test_registry import a_spec, at_once, promoted, registered
 from tests.context import CONTEXT
@@ -20,18 +20,18 @@ from tidegate.aws.clients import s3
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import Table
-from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts, unpacked
-from tidegate.domain.monitoring.health import Attempt, Health, Outcome, Standing, Trigger
+from tidegate.aws.watch import DynamoHealthRecords, S3Hours, S3Verdicts, unpacked
+from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Outcome, Trigger
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.messages import RunRef
 from tidegate.ports.monitoring import Sources
-from tidegate.testing.monitoring import InMemoryHours, InMemoryStandings, InMemoryVerdicts
+from tidegate.testing.monitoring import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
 
 AT = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 LATER = AT + timedelta(days=1)
 MODEL = "flight-delay"
-FIRST = Standing(
+FIRST = HealthRecord(
     MODEL,
     revision=1,
     health=Health.DRIFTED,
@@ -51,8 +51,8 @@ FIRST = Standing(
 
 
 @pytest.fixture
-def standings(where: str) -> Any:
-    return InMemoryStandings() if where == "memory" else DynamoStandings(TABLE)
+def health_records(where: str) -> Any:
+    return InMemoryHealthRecords() if where == "memory" else DynamoHealthRecords(TABLE)
 
 
 @pytest.fixture
@@ -94,38 +94,38 @@ def ids(lines: Any) -> list[str]:
     return [json.loads(line)["id"] for part in lines for block in part for line in block.splitlines()]
 
 
-def test_a_standing_comes_back_as_it_was_saved(standings: Any) -> None:
-    assert standings.standing(MODEL) is None
-    standings.save(FIRST)
-    assert standings.standing(MODEL) == FIRST
-    assert standings.standing("other") is None
+def test_a_health_record_comes_back_as_it_was_saved(health_records: Any) -> None:
+    assert health_records.record(MODEL) is None
+    health_records.save(FIRST)
+    assert health_records.record(MODEL) == FIRST
+    assert health_records.record("other") is None
 
 
-def test_each_revision_replaces_the_one_before_it_and_the_same_again_does_nothing(standings: Any) -> None:
-    standings.save(FIRST)
-    standings.save(FIRST)
+def test_each_revision_replaces_the_one_before_it_and_the_same_again_does_nothing(health_records: Any) -> None:
+    health_records.save(FIRST)
+    health_records.save(FIRST)
     second = replace(FIRST, revision=2, health=Health.STEADY, wanted=None, summary=None)
-    standings.save(second)
-    standings.save(second)
-    assert standings.standing(MODEL) == second
+    health_records.save(second)
+    health_records.save(second)
+    assert health_records.record(MODEL) == second
 
 
 @pytest.mark.parametrize("revision", [1, 2, 4])
-def test_a_standing_decided_on_another_one_is_refused(revision: int, standings: Any) -> None:
-    standings.save(FIRST)
+def test_a_health_record_decided_on_another_one_is_refused(revision: int, health_records: Any) -> None:
+    health_records.save(FIRST)
     second = replace(FIRST, revision=2)
-    standings.save(second)
-    with pytest.raises(ConflictError, match="the standing of flight-delay was changed"):
-        standings.save(replace(FIRST, revision=revision, health=Health.STEADY))
-    assert standings.standing(MODEL) == second
+    health_records.save(second)
+    with pytest.raises(ConflictError, match="the health of flight-delay was changed"):
+        health_records.save(replace(FIRST, revision=revision, health=Health.STEADY))
+    assert health_records.record(MODEL) == second
 
 
-def test_of_two_racing_standings_one_wins(standings: Any) -> None:
-    standings.save(FIRST)
+def test_of_two_racing_health_records_one_wins(health_records: Any) -> None:
+    health_records.save(FIRST)
     racing = [replace(FIRST, revision=2, held_back=each) for each in ("one", "two")]
-    outcomes = at_once(*(lambda s=each: standings.save(s) for each in racing))
+    outcomes = at_once(*(lambda s=each: health_records.save(s) for each in racing))
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ConflictError", "NoneType"]
-    assert standings.standing(MODEL) == racing[outcomes.index(None)]
+    assert health_records.record(MODEL) == racing[outcomes.index(None)]
 
 
 @pytest.mark.usefixtures("aws")
@@ -137,9 +137,9 @@ def test_a_write_whose_answer_was_lost_is_found_to_be_done(monkeypatch: pytest.M
         send(self, writes)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Table, "_send", twice)
-    standings = DynamoStandings(TABLE)
-    standings.save(FIRST)
-    assert standings.standing(MODEL) == FIRST
+    health_records = DynamoHealthRecords(TABLE)
+    health_records.save(FIRST)
+    assert health_records.record(MODEL) == FIRST
 
 
 def test_verdicts_of_the_same_hour_replace_each_other(verdicts: Any) -> None:
@@ -316,14 +316,14 @@ def test_a_drifting_model_is_found_counted_and_recorded(
     reference = json.dumps(World().reference().to_json()).encode()
     S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
     asked(1_000, wind=26)
-    surveyed = survey.handler({"after": "", "now": LATER.isoformat()}, CONTEXT)
-    assert surveyed == {"batches": [{"models": [MODEL]}], "after": ""}
-    answer = observe.handler({"models": [MODEL], "now": LATER.isoformat()}, CONTEXT)
-    assert answer == {"outcome": "watched", "failed": []}
-    standing = DynamoStandings(TABLE).standing(MODEL)
-    assert standing is not None
-    assert (standing.health, standing.version, standing.wanted) == (Health.DRIFTED, 1, Trigger.DRIFT)
-    verdicts = S3Verdicts(BUCKET).read(standing.verdicts_key)
+    found = due.handler({"after": "", "now": LATER.isoformat()}, CONTEXT)
+    assert found == {"batches": [{"models": [MODEL]}], "after": ""}
+    answer = monitor.handler({"models": [MODEL], "now": LATER.isoformat()}, CONTEXT)
+    assert answer == {"outcome": "monitored", "failed": []}
+    record = DynamoHealthRecords(TABLE).record(MODEL)
+    assert record is not None
+    assert (record.health, record.version, record.wanted) == (Health.DRIFTED, 1, Trigger.DRIFT)
+    verdicts = S3Verdicts(BUCKET).read(record.verdicts_key)
     assert verdicts["windows"][0]["rows"] == 1_000
     (spent,) = verdicts["cost"]["hours"].values()
     assert spent["usage"] == {"1": [1_000, 1_000, 1_000, 0, 0]}
@@ -343,7 +343,7 @@ def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
     reference = json.dumps(World().reference().to_json()).encode()
     S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
     asked(1_000, wind=26)
-    observe.handler({"models": [MODEL], "now": LATER.isoformat()}, CONTEXT)
+    monitor.handler({"models": [MODEL], "now": LATER.isoformat()}, CONTEXT)
     printed = capsys.readouterr().out
     assert of_model(printed)["Drifted"] == [1.0]
     assert parts_of(printed) == {(), ("business_unit",)}
@@ -352,11 +352,11 @@ def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
 def test_a_model_that_cannot_be_looked_at_is_named_and_the_others_are_looked_at(
     served: DynamoRegistry, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = observe.handler({"models": ["no-such", MODEL], "now": LATER.isoformat()}, CONTEXT)
+    answer = monitor.handler({"models": ["no-such", MODEL], "now": LATER.isoformat()}, CONTEXT)
     assert answer == {"outcome": "failed", "failed": ["no-such"]}
-    standing = DynamoStandings(TABLE).standing(MODEL)
-    assert standing is not None
-    assert standing.reasons == ("version 1 has no reference; train again",)
+    record = DynamoHealthRecords(TABLE).record(MODEL)
+    assert record is not None
+    assert record.reasons == ("version 1 has no reference; train again",)
     assert "not looked at" in caplog.messages
     line = of_model(capsys.readouterr().out)
     assert (line["model"], line["Drifted"]) == (MODEL, [0.0])

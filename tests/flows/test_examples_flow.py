@@ -45,7 +45,7 @@ class Example:
 
     @cached_property
     def report(self) -> dict[str, Any]:
-        """The gate's report, with what was examined."""
+        """The gate's report, with its slices and groups."""
         return self.house.client.report(self.model, self.run["version"])
 
     @property

@@ -101,7 +101,7 @@ def test_a_role_may_do_its_job_and_is_told_whose_job_the_rest_is(house: House, m
     assert house.over(model, run["run_id"])["status"] in {"accepted", "rejected"}
 
 
-@pytest.mark.parametrize("function", ["control", "register", "rollout", "settle"])
+@pytest.mark.parametrize("function", ["control", "register", "rollout", "close_failed"])
 def test_no_function_may_rewrite_the_ledger(house: House, model: str, function: str) -> None:
     iam = house.cloud._clients.root("iam")
     role = next(

@@ -32,13 +32,13 @@ def tell(house: House, model: str, ids: list[str], flights: pd.DataFrame) -> Non
 
 
 def watched(house: House, model: str) -> dict[str, Any]:
-    """The standing after the next hourly look."""
+    """The health record after the next hourly look."""
     house.cloud.settle()
-    before = (house.client.watched(model)["standing"] or {}).get("looked_at", "")
+    before = (house.client.watched(model)["health"] or {}).get("looked_at", "")
     house.cloud.advance(3_600)
-    wait_until(lambda: (house.client.watched(model)["standing"] or {}).get("looked_at", "") > before, 90)
-    standing: dict[str, Any] = house.client.watched(model)["standing"]
-    return standing
+    wait_until(lambda: (house.client.watched(model)["health"] or {}).get("looked_at", "") > before, 90)
+    record: dict[str, Any] = house.client.watched(model)["health"]
+    return record
 
 
 def begun(house: House, model: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def begun(house: House, model: str) -> dict[str, Any]:
 
     def attempted() -> list[dict[str, Any]]:
         house.cloud.advance(60)
-        attempts: list[dict[str, Any]] = house.client.watched(model)["standing"]["attempts"]
+        attempts: list[dict[str, Any]] = house.client.watched(model)["health"]["attempts"]
         return attempts
 
     wait_until(attempted, 120)
@@ -90,9 +90,9 @@ def test_a_changed_season_is_seen_and_answered_with_a_training_on_labelled_captu
     july = house.flights[house.flights["month"] == 7].sample(ROWS, random_state=7)
     ids = ask(house, model, july)
     tell(house, model, ids, july)
-    standing = watched(house, model)
-    assert standing["health"] == "drifted", standing
-    assert any("temp" in reason or "month" in reason for reason in standing["reasons"]), standing["reasons"]
+    record = watched(house, model)
+    assert record["health"] == "drifted", record
+    assert any("temp" in reason or "month" in reason for reason in record["reasons"]), record["reasons"]
     explained(house, model, ids[0])
     spent(house, model)
     pictured(house, model)
@@ -101,10 +101,10 @@ def test_a_changed_season_is_seen_and_answered_with_a_training_on_labelled_captu
     assert attempt["trigger"] in {"drift", "quality"}
     retrained = house.over(model, attempt["run_id"])
     assert retrained["status"] in {"accepted", "rejected"}, retrained
-    harvested = house.client.dataset_version("flights-sample", retrained["dataset_version"])
+    labelled = house.client.dataset_version("flights-sample", retrained["dataset_version"])
     base = house.client.dataset_version("flights-sample")
-    assert harvested["base"] == base["version"]
-    assert harvested["rows"] == base["rows"] + ROWS
+    assert labelled["base"] == base["version"]
+    assert labelled["rows"] == base["rows"] + ROWS
 
 
 def test_a_broken_feed_is_given_to_people_and_not_to_training(house: House) -> None:
@@ -112,9 +112,9 @@ def test_a_broken_feed_is_given_to_people_and_not_to_training(house: House) -> N
     assert house.release(model, candidates=SHALLOW, release=DIRECT, watch=WATCHED)["status"] == "accepted"
     spring = house.flights[house.flights["month"] == 4].sample(ROWS, random_state=8)
     ask(house, model, spring, temp=None, dewp=None, humid=None)
-    standing = watched(house, model)
-    assert standing["health"] == "needs_redesign", standing
-    assert any("temp" in reason for reason in standing["reasons"]), standing["reasons"]
-    assert not standing["attempts"]
+    record = watched(house, model)
+    assert record["health"] == "needs_redesign", record
+    assert any("temp" in reason for reason in record["reasons"]), record["reasons"]
+    assert not record["attempts"]
     assert house.client.acknowledge(model, "the weather station is back")["changed"]
-    assert house.client.watched(model)["standing"]["health"] == "unknown"
+    assert house.client.watched(model)["health"]["health"] == "unknown"

@@ -94,5 +94,5 @@ def test_no_alarm_is_made_twice(deployment: Deployment) -> None:
 
 def test_stale_routes_have_an_alarm_and_errors_of_a_canary_have_none(deployment: Deployment) -> None:
     watched = [alarm.properties.get("MetricName") for alarm in deployment.resources("AWS::CloudWatch::Alarm")]
-    assert "RouteStale" in watched
+    assert {"RouteStale", "ArtifactRejected", "NewerArtifact"} <= set(watched)
     assert "CandidateErrors" not in watched  # the canary's judge decides about those

@@ -30,7 +30,7 @@ def test_the_watch_is_counted_as_it_is_deployed(deployment: Deployment) -> None:
 
 def test_the_watch_of_a_model_is_counted_by_the_model_but_for_its_totals() -> None:
     one, forty = ({line.what: line.quantity for line in cost.watch(n, DeploymentSettings())} for n in (1, 40))
-    assert forty["observe"] == 40 * one["observe"]
+    assert forty["monitor"] == 40 * one["monitor"]
     assert (one["state machine"], forty["state machine"]) == (720, 2 * 720)
     assert (one["metrics"], forty["metrics"]) == (10 + 10, 10 + 40 * 10)
     assert (one["metrics of targets"], forty["metrics of targets"]) == (6, 40 * 6)

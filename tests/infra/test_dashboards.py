@@ -23,7 +23,7 @@ EMITTERS = {
         CORE / "aws/capture_log.py",
         ROOT / "functions/inference/handler.py",
     ),
-    "observe": (CORE / "steps/monitoring/monitor.py", CORE / "domain/monitoring/costs.py"),
+    "monitor": (CORE / "steps/monitoring/monitor.py", CORE / "domain/monitoring/costs.py"),
     "feedback": (CORE / "steps/serving/feedback.py",),
 }
 # From the services' own lists of metrics and dimensions.

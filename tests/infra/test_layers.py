@@ -25,6 +25,9 @@ START = """
 import ast, importlib, pathlib
 import handler
 assert callable(handler.handler)
+if "tidegate.control.call" in sys.modules:
+    from tidegate.kernel.routes import CONTROL
+    [sys.modules["tidegate.control.call"].resource(route) for route in CONTROL.values()]
 done, parts = set(), set()
 def look(function):
     for node in ast.walk(function):

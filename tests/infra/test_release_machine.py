@@ -25,12 +25,12 @@ SECONDS = {
     "select": 60,
     "evaluate": 900,
     "reproduce": 120,
-    "examine": 900,
+    "slices_and_groups": 900,
     "gate": 120,
     "register": 60,
     "report": 120,
     "rollout": 120,
-    "settle": 60,
+    "close_failed": 60,
 }
 INPUTS = {
     "Prepare": messages.RunRef,
@@ -39,12 +39,12 @@ INPUTS = {
     "Refit": messages.TrainTask,
     "Evaluate": messages.EvaluateTask,
     "Compare": messages.ReproduceTask,
-    "Examine": messages.ExamineTask,
+    "SlicesAndGroups": messages.SlicesAndGroupsTask,
     "Gate": messages.GateTask,
     "Register": messages.RegisterTask,
     "Report": messages.ReportTask,
     "RollOut": messages.RolloutTask,
-    "Settle": messages.SettleTask,
+    "CloseFailed": messages.CloseFailedTask,
 }
 OUTPUTS = {
     "Prepare": ("$.plan", messages.Plan),
@@ -52,12 +52,12 @@ OUTPUTS = {
     "Refit": ("$.fitted", messages.Fitted),
     "Evaluate": ("$.evaluated", messages.Evaluated),
     "Compare": ("$.reproduced", messages.Reproduced),
-    "Examine": ("$.examined", messages.Examined),
+    "SlicesAndGroups": ("$.slices_and_groups", messages.SlicesAndGroups),
     "Gate": ("$.verdict", messages.Verdict),
     "Register": ("$.registered", messages.Registered),
     "Report": ("$.drawn", messages.Drawn),
     "RollOut": ("$.rollout", messages.Moved),
-    "Settle": ("$.settled", messages.Settled),
+    "CloseFailed": ("$.closed", messages.ClosedRun),
 }
 STEPS = {name: Step(name, seconds) for name, seconds in SECONDS.items()}
 MACHINE = definition(STEPS, partition="aws", training_concurrency=4)
@@ -98,7 +98,7 @@ def test_every_item_of_the_map_is_a_training_task() -> None:
 
 def test_every_path_that_is_read_was_written_by_somebody() -> None:
     written = {"$.model", "$.run_id", "$.run.model", "$.run.run_id", "$.run", "$.results", "$.candidate", "$.purpose"}
-    written |= {"$.fault.Error", "$.fault.Cause", "$.fault", "$.unsettled", "$.answered", "$.unanswered", "$.undrawn"}
+    written |= {"$.fault.Error", "$.fault.Cause", "$.fault", "$.not_closed", "$.answered", "$.unanswered", "$.undrawn"}
     for root, message in OUTPUTS.values():
         written |= {root} | {f"{root}.{field}" for field in message.model_fields}
     assert set(paths(STATES)) - written == set()
@@ -116,14 +116,14 @@ def test_a_page_that_cannot_be_drawn_does_not_stop_the_release() -> None:
     assert catch["Next"] == STATES["Report"]["Next"] == "Accepted?"
 
 
-def test_every_fault_of_every_other_step_settles_the_run_and_fails_the_execution() -> None:
+def test_every_fault_of_every_other_step_closes_the_run_and_fails_the_execution() -> None:
     for name, state in MACHINE["States"].items():
-        if state["Type"] in {"Task", "Map"} and name not in {"Report", "Settle"}:
+        if state["Type"] in {"Task", "Map"} and name not in {"Report", "CloseFailed"}:
             catch = state["Catch"][-1]
             assert catch["ErrorEquals"] == ["States.ALL"], name
-            assert catch["Next"] == "Settle", name
-    assert STATES["Settle"]["Next"] == "Failed"
-    assert STATES[STATES["Settle"]["Catch"][0]["Next"]]["Type"] == "Fail"
+            assert catch["Next"] == "CloseFailed", name
+    assert STATES["CloseFailed"]["Next"] == "Failed"
+    assert STATES[STATES["CloseFailed"]["Catch"][0]["Next"]]["Type"] == "Fail"
 
 
 def test_only_faults_that_can_pass_are_tried_again() -> None:
@@ -169,7 +169,7 @@ def test_only_tasks_and_maps_name_what_is_tried_again() -> None:
 
 def test_every_path_leads_to_an_end() -> None:
     ends = {name for name, state in MACHINE["States"].items() if state["Type"] in {"Succeed", "Fail"}}
-    assert ends == {"Compared", "Promoted", "NotPromoted", "Rejected", "Failed", "Unsettled"}
+    assert ends == {"Compared", "Promoted", "NotPromoted", "Rejected", "Failed", "NotClosed"}
     for name in MACHINE["States"]:
         reached, new = set[str](), {name}
         while new:
@@ -191,7 +191,7 @@ def test_what_is_made_again_is_compared_and_neither_gated_nor_registered() -> No
     assert STATES["Evaluate"]["Next"] == "Reproduction?"
     choice = STATES["Reproduction?"]
     assert choice["Choices"] == [{"Variable": "$.plan.reproduction", "BooleanEquals": True, "Next": "Compare"}]
-    assert choice["Default"] == "Examine"
+    assert choice["Default"] == "SlicesAndGroups"
     assert "reproduction" in messages.Plan.model_fields
     assert STATES[STATES["Compare"]["Next"]]["Type"] == "Succeed"
 

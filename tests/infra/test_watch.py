@@ -22,11 +22,11 @@ from tests.infra.synthesized import Deployment
 from tidegate import messages
 from tidegate.kernel import errors
 
-SURVEY, OBSERVE = (
+DUE, MONITOR = (
     Step(f"arn:aws:lambda:eu-west-1:123456789012:function:{name}", seconds)
-    for name, seconds in (("survey", 120), ("observe", 300))
+    for name, seconds in (("due", 120), ("monitor", 300))
 )
-MACHINE = definition(SURVEY, OBSERVE)
+MACHINE = definition(DUE, MONITOR)
 
 
 def states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -42,7 +42,7 @@ TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task
 
 
 def test_a_function_receives_all_fields_of_its_message_and_no_others() -> None:
-    fields = {"Survey": messages.SurveyTask, "ObserveBatch": messages.ObserveTask, "ObserveOne": messages.ObserveTask}
+    fields = {"DueModels": messages.DueTask, "MonitorBatch": messages.MonitorTask, "MonitorOne": messages.MonitorTask}
     assert set(fields) == set(TASKS)
     for name, message in fields.items():
         assert {key.removesuffix(".$") for key in TASKS[name]["Parameters"]} == set(message.model_fields)
@@ -52,13 +52,13 @@ def test_only_faults_that_can_pass_are_tried_again_and_every_task_outlasts_its_f
     for name, state in TASKS.items():
         retried = {error for retry in state["Retry"] for error in retry["ErrorEquals"]}
         assert {error for error in retried if not error.startswith("Lambda.")} == {errors.UnavailableError.__name__}
-        assert state["TimeoutSeconds"] == (130 if name == "Survey" else 310)
+        assert state["TimeoutSeconds"] == (130 if name == "DueModels" else 310)
 
 
 def test_a_fault_of_any_look_is_caught() -> None:
-    for name in ("ObserveBatch", "ObserveOne"):
+    for name in ("MonitorBatch", "MonitorOne"):
         assert TASKS[name]["Catch"][0]["ErrorEquals"] == ["States.ALL"]
-    assert "Catch" not in TASKS["Survey"]
+    assert "Catch" not in TASKS["DueModels"]
 
 
 def test_one_watch_is_over_before_the_next_hours_begins() -> None:
@@ -77,7 +77,7 @@ def test_cfn_lint_finds_nothing_in_the_state_machine() -> None:
 
 
 class Functions:
-    """Lambda as the machine's interpreter calls it: survey answers from `pages`, observe looks."""
+    """Lambda as the machine's interpreter calls it: due answers from `pages`, monitor looks."""
 
     def __init__(self, pages: dict[str, tuple[list[list[str]], str]]) -> None:
         self.pages = pages
@@ -88,27 +88,27 @@ class Functions:
 
     def invoke(self, **call: Any) -> dict[str, Any]:
         payload = json.loads(call["Payload"])
-        survey = call["FunctionName"] == SURVEY.arn
-        answer = self.survey(payload) if survey else self.observe(payload)
+        due = call["FunctionName"] == DUE.arn
+        answer = self.due(payload) if due else self.monitor(payload)
         if answer is None:
             fault = {"errorType": "Runtime.ExitError", "errorMessage": "signal: killed"}
             return {"FunctionError": "Unhandled", "Payload": BytesIO(json.dumps(fault).encode())}
         return {"Payload": BytesIO(json.dumps(answer.to_json()).encode())}
 
-    def survey(self, payload: dict[str, Any]) -> messages.Message:
-        task = messages.SurveyTask.parse(payload)
+    def due(self, payload: dict[str, Any]) -> messages.Message:
+        task = messages.DueTask.parse(payload)
         self.times.add(task.now)
         batches, after = self.pages[task.after]
-        return messages.Surveyed(batches=[messages.WatchBatch(models=models) for models in batches], after=after)
+        return messages.DueModels(batches=[messages.WatchBatch(models=models) for models in batches], after=after)
 
-    def observe(self, payload: dict[str, Any]) -> messages.Message | None:
-        task = messages.ObserveTask.parse(payload)
+    def monitor(self, payload: dict[str, Any]) -> messages.Message | None:
+        task = messages.MonitorTask.parse(payload)
         self.times.add(task.now)
         self.looked.append(task.models)
         if self.crashing & set(task.models):
             return None
         failed = sorted(self.failing & set(task.models))
-        return messages.Observed(outcome="failed" if failed else "watched", failed=failed)
+        return messages.Monitored(outcome="failed" if failed else "monitored", failed=failed)
 
 
 def executed(functions: Functions) -> tuple[str, str]:
@@ -159,8 +159,8 @@ def test_a_model_that_could_not_be_looked_at_fails_the_execution_at_its_end() ->
 
 def test_a_batch_that_goes_well_model_by_model_is_no_failure() -> None:
     functions = Functions({"": ([["a", "b"]], "")})
-    observe = functions.observe
-    functions.observe = lambda payload: None if len(payload["models"]) > 1 else observe(payload)  # type: ignore[method-assign]
+    monitor = functions.monitor
+    functions.monitor = lambda payload: None if len(payload["models"]) > 1 else monitor(payload)  # type: ignore[method-assign]
     assert executed(functions) == ("SUCCEEDED", "")
     assert functions.looked == [["a"], ["b"]]
 
@@ -196,12 +196,12 @@ def actions(deployment: Deployment, role: str) -> dict[str, str]:
 OWN = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 
 
-def test_survey_reads_keys_and_no_captures(deployment: Deployment) -> None:
-    assert set(actions(deployment, "SurveyRole")) == OWN | {"dynamodb:GetItem", "dynamodb:Query", "s3:ListBucket"}
+def test_due_reads_keys_and_no_captures(deployment: Deployment) -> None:
+    assert set(actions(deployment, "DueRole")) == OWN | {"dynamodb:GetItem", "dynamodb:Query", "s3:ListBucket"}
 
 
-def test_observe_writes_profiles_verdicts_and_standings_only(deployment: Deployment) -> None:
-    allowed = actions(deployment, "ObserveRole")
+def test_monitor_writes_profiles_verdicts_and_health_records_only(deployment: Deployment) -> None:
+    allowed = actions(deployment, "MonitorRole")
     reads = {"dynamodb:GetItem", "dynamodb:Query", "s3:GetObject", "s3:ListBucket"}
     assert set(allowed) == OWN | reads | {"dynamodb:PutItem", "s3:PutObject"}
     written = [
@@ -210,7 +210,7 @@ def test_observe_writes_profiles_verdicts_and_standings_only(deployment: Deploym
         if f"/{prefix}/*" in allowed["s3:PutObject"]
     ]
     assert written == ["profiles", "verdicts"]
-    (role,) = [each for each in deployment.resources("AWS::IAM::Role") if each.id.startswith("ObserveRole")]
+    (role,) = [each for each in deployment.resources("AWS::IAM::Role") if each.id.startswith("MonitorRole")]
     (put,) = [
         statement
         for statement in role.properties["Policies"][0]["PolicyDocument"]["Statement"]
@@ -221,12 +221,12 @@ def test_observe_writes_profiles_verdicts_and_standings_only(deployment: Deploym
     assert not fnmatchcase("LEDGER#flight-delay", key)
 
 
-def test_observe_knows_the_prices_of_the_function_that_serves(deployment: Deployment) -> None:
+def test_monitor_knows_the_prices_of_the_function_that_serves(deployment: Deployment) -> None:
     functions = {
         each.properties.get("FunctionName"): each.properties for each in deployment.resources("AWS::Lambda::Function")
     }
     serves = functions[f"tidegate-{deployment.stage}-inference"]
-    told = functions[f"tidegate-{deployment.stage}-observe"]["Environment"]["Variables"]
+    told = functions[f"tidegate-{deployment.stage}-monitor"]["Environment"]["Variables"]
     assert float(told["TIDEGATE_INFERENCE_MEMORY_MB"]) == serves["MemorySize"]
     (architecture,) = serves["Architectures"]
     assert float(told["TIDEGATE_GB_SECOND_USD"]) == PRICES[f"lambda-{architecture}"].usd
@@ -253,6 +253,6 @@ def test_people_hear_of_what_the_watch_finds_and_of_its_own_faults(
     assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == (metric, "Sum", 1)
     if alarm["Namespace"] == "Tidegate":
         assert {each["Name"]: each["Value"] for each in alarm["Dimensions"]} == {
-            "service": "observe",
+            "service": "monitor",
             "stage": deployment.stage,
         }

@@ -6,24 +6,27 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import pytest
 import yaml
 
 from functions.control import handler as control
+from tests.context import CONTEXT
+from tidegate import wiring
 from tidegate.domain.data.dataset import ColumnProfile, ColumnType, DatasetStatus
 from tidegate.domain.registry.run import CandidateRun, RunError
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.canary import Look
 from tidegate.domain.rollout.rollout import Evidence, Rollout
 from tidegate.messages import RolloutTask, RunRef
-from tidegate.ml.scoring import load
 from tidegate.steps.rollout import rollout
 from tidegate.telemetry import Meter
 from tidegate.testing.batch import InMemoryBatchLedger, InMemoryBatchObjects, InMemoryBatchRuns
 from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
-from tidegate.testing.monitoring import InMemoryHours, InMemoryStandings, InMemoryVerdicts
+from tidegate.testing.monitoring import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
 from tidegate.testing.platform import FixedClock, InMemoryDispatcher
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
 from tidegate.testing.serving import InMemoryCaptures
@@ -96,7 +99,7 @@ class World:
     artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
     captures: InMemoryCaptures = field(default_factory=InMemoryCaptures)
     hours: InMemoryHours = field(default_factory=InMemoryHours)
-    standings: InMemoryStandings = field(default_factory=InMemoryStandings)
+    health_records: InMemoryHealthRecords = field(default_factory=InMemoryHealthRecords)
     verdicts: InMemoryVerdicts = field(default_factory=InMemoryVerdicts)
     workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
     dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
@@ -107,34 +110,19 @@ class World:
     lock: Any = field(default_factory=threading.Lock)
     meter: Any = field(default_factory=lambda: Meter("control", stage="test"))
     artifact: bytes = b"onnx"
+    settings: Any = field(default_factory=lambda: SimpleNamespace(places=("data/batch/",)))
     chances: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def ports(self) -> control.Ports:
-        return control.Ports(
-            catalog=self.catalog,
-            files=self.files,
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            routes=self.registry,
-            rollouts=self.registry,
-            artifacts=self.artifacts,
-            captures=self.captures,
-            lookup=self.captures,
-            hours=self.hours,
-            load=load,
-            standings=self.standings,
-            verdicts=self.verdicts,
-            workflow=self.workflow,
-            dispatcher=self.dispatcher,
-            batch_objects=self.batch_objects,
-            batch_runs=self.batch_runs,
-            batch_ledger=self.batch_ledger,
-            batch_places=("data/batch/",),
-            clock=self.clock,
-            chance=lambda: f"{next(self.chances):012x}",
-            meter=self.meter,
-        )
+    @property
+    def rollouts(self) -> InMemoryRegistry:
+        return self.registry
+
+    @property
+    def lookup(self) -> InMemoryCaptures:
+        return self.captures
+
+    def chance(self) -> str:
+        return f"{next(self.chances):012x}"
 
     def call(self, method: str, path: str, body: Any = None, *, actor: str = ANA) -> "Answer":
         return self.send(event(method, path, body, actor=actor))
@@ -146,7 +134,7 @@ class World:
     def answer(self, request: dict[str, Any]) -> "Answer":
         """Like `send`, inside `wired`. The function serves one request at a time, as a Lambda environment does."""
         with self.lock:
-            return Answer(control.handler(request, Context()))
+            return Answer(control.handler(request, CONTEXT))
 
     # What other functions would have done
 
@@ -273,19 +261,9 @@ class Arms:
 @contextmanager
 def wired(world: World) -> Iterator[None]:
     """The control function over this world instead of AWS."""
-    real = control.wire
-    control.wire = world.ports  # type: ignore[assignment]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiring, "of", lambda _: world)
         yield
-    finally:
-        control.wire = real
-
-
-class Context:
-    """The part of a Lambda context that the function reads."""
-
-    aws_request_id = "5f0c1d2e-request"
-    function_name = "tidegate-dev-control"
 
 
 @dataclass

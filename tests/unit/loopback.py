@@ -5,6 +5,7 @@ Signatures are computed again with the caller's secret, so a request that is not
 
 import hashlib
 import json
+import logging
 import threading
 from base64 import b64decode
 from collections import deque
@@ -20,9 +21,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from functions.control import handler as control
 from functions.inference import handler as serving
-from tests.unit.control_api import ANA, Answer, Context, World, event, wired
+from tests.context import CONTEXT
+from tests.unit.control_api import ANA, Answer, World, event, wired
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
@@ -113,7 +114,7 @@ def _serving(world: World) -> Iterator[None]:
     parts = serving.Wired(inference, meter, max_instances=100, max_body_bytes=1_000_000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving, "wire", lambda: parts)
-        patch.setattr(control, "logger", lambda _: meter)
+        patch.setattr(logging.getLogger("control"), "disabled", True)
         patch.setattr(world, "meter", meter)
         yield
 
@@ -185,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         request = event(self.command, f"/{path}", body.decode() if body else None, actor=self.loopback.actor)
         request["headers"] |= {name.lower(): value for name, value in self.headers.items()}
         served = api == "serving"
-        answer = Answer(serving.handler(request, Context())) if served else self.loopback.world.answer(request)
+        answer = Answer(serving.handler(request, CONTEXT)) if served else self.loopback.world.answer(request)
         self._send(answer.status, answer.raw["body"].encode(), answer.raw["headers"])
 
     def _signed(self, body: bytes) -> bool:

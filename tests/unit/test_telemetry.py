@@ -39,7 +39,7 @@ def test_nothing_of_one_invocation_is_told_again_in_the_next(capsys):
 
 
 def test_what_is_told_of_some_dimensions_is_added_to_no_others(capsys):
-    meter = Meter("observe", stage="test")
+    meter = Meter("monitor", stage="test")
     meter.tell({"Requests": 3, "CostUSD": 0.5}, model="flight-delay", version="2")
     (line,) = lines(capsys)
     (directive,) = line["_aws"]["CloudWatchMetrics"]

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.documents.forms import hold
 from tests.unit.batch.test_rows import CONTRACT, Scorer, fallback_of
+from tidegate.domain.batch.batch import TOTALS, Batch, record_of
 from tidegate.domain.batch.batch_ledger import Act, BatchEntry, verify
 from tidegate.domain.registry.route import FallbackRef, Route, Served
 from tidegate.formats import csv_records
@@ -291,6 +293,8 @@ def test_the_ledger_says_who_had_what_scored_by_what_and_what_came_of_it(world: 
     }
     success = world.objects.document(HOME / "_SUCCESS.json")
     assert entries[-1].success_sha256 == hashlib.sha256(success).hexdigest()
+    hold(TOTALS, success)
+    hold(Batch.FORM, world.objects.document(record_of(HOME)))
     assert verify("delay", entries, world.ledger.head("delay").hash) is None
 
 

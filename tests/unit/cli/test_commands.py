@@ -20,6 +20,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from tests.context import CONTEXT
 from tests.unit.control_api import World, report_document, spec_document, spec_text
 from tests.unit.loopback import Loopback, artifact, loopback
 from tests.unit.serving.test_capture import capture
@@ -236,14 +237,14 @@ def test_datasets_are_listed_and_shown(run: Cli, server: Loopback) -> None:
     assert [each["name"] for each in run.document["datasets"]] == ["flights"]
 
 
-def test_a_harvested_version_is_shown_with_its_base_and_lineage(run: Cli, server: Loopback) -> None:
+def test_a_version_with_labelled_captures_is_shown_with_its_base_and_lineage(run: Cli, server: Loopback) -> None:
     base = server.world.with_dataset()
     assert run("data", "show", "flights", base) == exits.OK
     assert "lineage" not in run.out
     sentence = f"version {base} and 120 labelled predictions of flight-delay"
-    harvested = replace(server.world.catalog.version("flights"), version="f" * 16, base=base, lineage=sentence)
-    server.world.catalog.add_version(harvested)
-    assert run("data", "show", "flights", harvested.version) == exits.OK
+    labelled = replace(server.world.catalog.version("flights"), version="f" * 16, base=base, lineage=sentence)
+    server.world.catalog.add_version(labelled)
+    assert run("data", "show", "flights", labelled.version) == exits.OK
     facts = [line.split(maxsplit=1) for line in run.out.splitlines()]
     assert ["base", base] in facts
     assert ["lineage", sentence] in facts
@@ -862,7 +863,7 @@ def test_a_missing_permission_is_not_allowed(run: Cli, server: Loopback) -> None
 def test_a_fault_of_the_platform_is_exit_code_1(run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.world.catalog, "datasets", lambda: 1 / 0)
     assert run("data", "list") == exits.FAILED
-    assert "request 5f0c1d2e-request" in run.err
+    assert f"request {CONTEXT.aws_request_id}" in run.err
 
 
 def test_a_fault_of_the_command_itself_is_one_line_too(run: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,13 +35,13 @@ def billed(stage: Loopback, model: str = MODEL, declared: Value | None = Value(0
         DOLLAR_A_SECOND,
         declared,
     )
-    standing = look(stage.world, FINE, model=model)
+    record = look(stage.world, FINE, model=model)
     found = bill.spike
-    document = stage.world.verdicts.read(standing.verdicts_key) | {"cost": bill.to_json()}
+    document = stage.world.verdicts.read(record.verdicts_key) | {"cost": bill.to_json()}
     key = stage.world.verdicts.write(model, LATEST, document)
-    summary = standing.summary | {"cost": {"spike": found.sentence if found else ""}}
+    summary = record.summary | {"cost": {"spike": found.sentence if found else ""}}
     changes = {"verdicts_key": key, "summary": summary}
-    stage.world.standings.save(replace(standing, revision=standing.revision + 1, **changes))
+    stage.world.health_records.save(replace(record, revision=record.revision + 1, **changes))
     return bill
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from functions.control import handler as control
+from tests.context import CONTEXT
 from tests.unit.control_api import ANA, DESCRIPTION, World, event, spec_document, spec_text
 from tidegate.domain.registry.run import RunStatus
 from tidegate.kernel.errors import ConflictError, UnavailableError
+from tidegate.kernel.routes import CONTROL
 from tidegate.steps import requests
 
 
@@ -504,7 +505,7 @@ def test_an_unexpected_fault_is_a_500_that_does_not_tell_its_inside(
     answer = world.call("GET", "/datasets")
     assert answer.status == 500
     assert "secret-name" not in answer.raw["body"]
-    assert answer.body["instance"] == "urn:uuid:5f0c1d2e-request"
+    assert answer.body["instance"] == f"urn:uuid:{CONTEXT.aws_request_id}"
     assert "secret-name" in caplog.text
     assert '"ServerErrors"' in capsys.readouterr().out
 
@@ -537,7 +538,7 @@ def test_a_request_without_an_identity_is_refused(world: World) -> None:
 def test_every_route_answers_and_none_is_missing(world: World) -> None:
     world.with_model()
     names = {"dataset": "flights", "model": "flight-delay", "version": "1", "run": "x", "prediction": "x"}
-    for key in control.ROUTES:
+    for key in (route.key for route in CONTROL.values()):
         method, path = key.split(" ")
         answer = world.call(method, path.format(**names), {} if method != "GET" else None)
         assert answer.body.get("detail") != "no such route", key

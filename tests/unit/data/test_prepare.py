@@ -18,9 +18,12 @@ from tidegate.domain.rollout.changes import promote
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract
 from tidegate.domain.serving.fallback import Fallback
+from tidegate.domain.training.rules import fitted
 from tidegate.kernel.errors import DataCheckError, DatasetInvalidError, NotFoundError
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
 from tidegate.messages import RunRef
+from tidegate.spec.rules.registry import RULES, kind_of
+from tidegate.spec.rules.rule import Place, Rule
 from tidegate.steps.data.prepare import expand
 
 PERIODS = {
@@ -245,6 +248,28 @@ def test_the_fallback_is_fitted_on_all_training_rows_and_is_the_baseline_when_no
     fallback = Fallback.from_bytes(house.artifacts.get(ref.fallback_key))
     assert fallback.contract == Contract.from_json(plan_of(house, ref)["contract"])
     assert fallback.rule == FittedRule.from_json(json.loads(house.artifacts.get(ref.baseline_key)))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=kind_of)
+def test_every_rule_is_learned_of_the_training_rows(rule: type[Rule]) -> None:
+    chance = np.random.default_rng(3)
+    hours = chance.integers(0, 24, 600)
+    columns = trips() | {"carrier": np.where(hours < 12, "AA", "UA").tolist(), "hour": hours.tolist()}
+    features = [{"name": "carrier", "kind": "categorical"}, {"name": "hour", "kind": "integer"}]
+    house = house_with(columns)
+    places = {place.value: dict(rule.example) for place in rule.tasks}
+    ref = house.request(spec(**{"baseline": {"kind": "prior"}, "features": features} | places))
+    house.prepare(ref)
+    training = training_rows(*tables(house, ref)[:2])
+    served = Fallback.from_bytes(house.artifacts.get(ref.fallback_key)).rule
+    assert served.kind == kind_of(rule)
+    order = np.array(columns["at"], dtype="datetime64[s]")[training[ROW]]
+    wanted = fitted(
+        rule.model_validate(rule.example), table=training, target=training[TARGET], classes=(False, True), order=order
+    )
+    assert served == wanted
+    if Place.BASELINE in rule.tasks:
+        assert FittedRule.from_json(json.loads(house.artifacts.get(ref.baseline_key))) == wanted
 
 
 def test_a_moving_average_takes_the_latest_training_rows_by_time() -> None:

@@ -20,10 +20,11 @@ from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.run import CandidateRun, Run, RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import promote
-from tidegate.domain.serving.baseline import fit_rule
+from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract, FeatureContract, OutputRule
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.prediction import answers
+from tidegate.domain.training.rules import fitted
 from tidegate.kernel.errors import (
     ArtifactRejectedError,
     ConflictError,
@@ -33,14 +34,17 @@ from tidegate.kernel.errors import (
 )
 from tidegate.kernel.metrics.registry import of_task
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
-from tidegate.messages import EvaluateTask, ExamineTask, Fitted, GateTask, RunRef
+from tidegate.messages import EvaluateTask, Fitted, GateTask, RunRef, SlicesAndGroupsTask
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
 from tidegate.spec.model import ModelSpec
+from tidegate.spec.rules.group_rate import GroupRateRule
+from tidegate.spec.rules.registry import RULES, kind_of
+from tidegate.spec.rules.rule import Place
 from tidegate.steps.evaluation.evaluate import TIMED_ROWS, _parity, _spread, evaluate
 from tidegate.steps.evaluation.gate import gate
-from tidegate.steps.evaluation.slices_and_groups import examine
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.testing.models import linear_onnx
 from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
@@ -54,6 +58,7 @@ CONTRACT = Contract(
     (FeatureContract("carrier", "categorical"), FeatureContract("wind", "numeric"), FeatureContract("hour", "integer")),
     classes=(False, True),
 )
+BY_CARRIER = GroupRateRule(kind="group_rate", by=("carrier",), min_rows=1)
 EFFECTS = {"UA": -0.5, "AA": 0.5}
 
 
@@ -123,6 +128,7 @@ class World:
         contract=None,
         personal=(),
         training=None,
+        baseline=BY_CARRIER,
     ):
         holdout = holdout or flights()
         training = training or holdout
@@ -141,7 +147,7 @@ class World:
         self.artifacts.put(self.run.validation_key, training.take(training[ROW] % 4 == 0).to_npz())
         self.artifacts.put(self.run.holdout_key, holdout.to_npz())
         target = holdout[TARGET]
-        rule = fit_rule("group_rate", by=["carrier"], min_rows=1, table=holdout, target=target, classes=classes)
+        rule = fitted(baseline, table=holdout, target=target, classes=classes)
         self.artifacts.put(self.run.baseline_key, json.dumps(rule.to_json()).encode())
         fallback = Fallback(contract or CONTRACT, fallback or rule)
         self.artifacts.put(self.run.fallback_key, fallback.to_bytes())
@@ -202,9 +208,9 @@ class World:
     def evaluation(self):
         return Evaluation.from_json(json.loads(self.artifacts.objects[self.run.evaluation_key]))
 
-    def examine(self):
-        return examine(
-            ExamineTask(run=self.run, fitted=self.fitted),
+    def slices_and_groups(self):
+        return slices_and_groups(
+            SlicesAndGroupsTask(run=self.run, fitted=self.fitted),
             models=self.registry,
             runs=self.registry,
             versions=self.registry,
@@ -215,12 +221,12 @@ class World:
         )
 
     @property
-    def examination(self):
-        return json.loads(self.artifacts.objects[self.run.examination_key])
+    def parts(self):
+        return json.loads(self.artifacts.objects[self.run.slices_and_groups_key])
 
     def gate(self):
         evaluated = self.evaluate()
-        self.examine()
+        self.slices_and_groups()
         return gate(
             GateTask(run=self.run, fitted=self.fitted, evaluated=evaluated),
             models=self.registry,
@@ -238,6 +244,15 @@ class World:
     @property
     def report(self):
         return json.loads(self.artifacts.objects[self.run.report_key])
+
+
+@pytest.mark.parametrize("rule", [each for each in RULES if Place.BASELINE in each.tasks], ids=kind_of)
+def test_a_version_is_measured_against_whichever_rule_is_the_baseline(rule):
+    found = World().train(good_onnx(), baseline=rule.model_validate(rule.example))
+    found.evaluate()
+    assert found.evaluation.baseline.rule.startswith(kind_of(rule))
+    assert 0.5 <= found.evaluation.baseline.estimate.value < found.evaluation.candidate.value
+    assert found.evaluation.gain_over_baseline.low > 0
 
 
 def test_the_first_version_is_measured_against_the_baseline_on_the_holdout():
@@ -541,7 +556,7 @@ def test_a_spec_that_differs_in_all_but_its_targets_changes_none():
 def test_gating_twice_writes_the_same_report():
     world = World().train(good_onnx())
     evaluated = world.evaluate()
-    world.examine()
+    world.slices_and_groups()
     task = GateTask(run=world.run, fitted=world.fitted, evaluated=evaluated)
     known = dict.fromkeys(("models", "runs", "versions"), world.registry)
     ports = known | {"artifacts": world.artifacts, "clock": world.clock, "prices": PRICES}
@@ -610,7 +625,7 @@ def test_the_share_of_answers_that_break_a_rule_is_in_the_report():
 
 
 def constant(value):
-    return fit_rule("constant", value=value, table=flights(), target=flights()[TARGET], classes=(False, True))
+    return FittedRule("constant", (1 - value, value))
 
 
 # What a canary will compare scores by

@@ -27,7 +27,8 @@ from tidegate.domain.serving.contract import Contract, OutputRule
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.prediction import answers, validate
 from tidegate.kernel.ids import uuid7
-from tidegate.kernel.roles import CONTROL, Role, roles_for
+from tidegate.kernel.roles import Role
+from tidegate.kernel.routes import CONTROL
 from tidegate.kernel.table import TARGET, Table
 from tidegate.messages import RunRef
 from tidegate.ml.scoring import load
@@ -472,7 +473,7 @@ def test_an_id_of_a_time_to_come_is_refused(told: Told) -> None:
 
 
 def test_those_who_see_captures_may_ask() -> None:
-    assert roles_for(CONTROL, "GET", "/predictions/x?model=m") == (Role.SCIENTIST, Role.OPERATOR)
+    assert CONTROL["predictions.explain"].roles == {Role.SCIENTIST, Role.OPERATOR}
 
 
 # The command

@@ -25,12 +25,12 @@ from tidegate.domain.rollout.changes import promote
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError
 from tidegate.messages import (
     EvaluateTask,
-    ExamineTask,
     GateTask,
     RegisterTask,
     ReportTask,
     RunRef,
     SelectTask,
+    SlicesAndGroupsTask,
     TrainTask,
 )
 from tidegate.ml.fairness import FairlearnGroups
@@ -48,7 +48,7 @@ from tidegate.steps.evaluation.evaluate import evaluate
 from tidegate.steps.evaluation.gate import gate
 from tidegate.steps.evaluation.register import register
 from tidegate.steps.evaluation.report import CONTENT_TYPE, report
-from tidegate.steps.evaluation.slices_and_groups import examine
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.training.select import select
 from tidegate.steps.training.train import train
 from tidegate.testing.registry import InMemoryArtifacts
@@ -95,7 +95,9 @@ def release(house: House, wanted: ModelSpec, run_id: str = "run-1") -> ReportTas
     fitted = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)
     others = kept | {"versions": house.registry}
     evaluated = evaluate(EvaluateTask(run=ref, fitted=fitted), **others, routes=house.registry, load=load)
-    examine(ExamineTask(run=ref, fitted=fitted), **others, search=tree_leaves, groups=FairlearnGroups())
+    slices_and_groups(
+        SlicesAndGroupsTask(run=ref, fitted=fitted), **others, search=tree_leaves, groups=FairlearnGroups()
+    )
     verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **others, prices=FREE)
     task = RegisterTask(run=ref, fitted=fitted, evaluated=evaluated, verdict=verdict)
     registry = house.registry
@@ -400,7 +402,7 @@ def test_what_is_true_or_false_is_called_so_though_only_the_champion_reads_it(ch
         house.registry.change(promote(house.registry.route("trip-delay"), version, cause))
     rules = {"resample_by": "row", "resamples": 400, "slices": ["holiday"], "min_rows": 100}
     task = release(house, binary(sensitive=["holiday"], gate=rules))
-    found = json.loads(house.artifacts.objects[task.run.examination_key])
+    found = json.loads(house.artifacts.objects[task.run.slices_and_groups_key])
     assert {each["value"] for each in found["slices"]} == {"true", "false"}
     assert {each["group"] for each in found["fairness"]["holiday"]["groups"]} == {"true", "false"}
 

@@ -7,22 +7,28 @@ from typing import Any
 
 import pytest
 
+from tests.documents.forms import hold
 from tests.unit.cli.test_commands import Cli, run, server, started  # noqa: F401  fixtures
 from tests.unit.control_api import World
 from tests.unit.loopback import Loopback
 from tests.unit.releasing import House, house_with, spec, to_csv, trips
 from tidegate.cli import exits
 from tidegate.domain.data.dataset import Exclusion
+from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, EXAMINATION, PLAN, REPORT, REPRODUCTION
 from tidegate.domain.monitoring.costs import Prices
+from tidegate.domain.monitoring.reference import Reference
+from tidegate.domain.profiles.profile import Layout, Profile
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.domain.rollout.changes import promote
+from tidegate.domain.serving.baseline import FittedRule
+from tidegate.domain.serving.contract import Contract
+from tidegate.domain.serving.fallback import Fallback
 from tidegate.kernel.errors import ArtifactRejectedError, ConflictError, DataCheckError
 from tidegate.kernel.table import Table
 from tidegate.messages import (
     Evaluated,
     EvaluateTask,
-    ExamineTask,
     Fitted,
     GateTask,
     RegisterTask,
@@ -30,6 +36,7 @@ from tidegate.messages import (
     ReproduceTask,
     RunRef,
     SelectTask,
+    SlicesAndGroupsTask,
     TrainTask,
 )
 from tidegate.ml.fairness import FairlearnGroups
@@ -41,7 +48,7 @@ from tidegate.steps.evaluation.gate import gate
 from tidegate.steps.evaluation.register import register
 from tidegate.steps.evaluation.reproduce import reproduce
 from tidegate.steps.evaluation.reproductions import StartReproduction, start_reproduction
-from tidegate.steps.evaluation.slices_and_groups import examine
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.training.select import select
 from tidegate.steps.training.train import train
 from tidegate.testing.registry import InMemoryWorkflow
@@ -84,8 +91,8 @@ def released(house: House, *, known_environment: bool = True) -> RunRef:
     registry, artifacts = house.registry, house.artifacts
     kept: dict[str, Any] = {"models": registry, "runs": registry, "artifacts": artifacts, "clock": house.clock}
     fitted, evaluated = made(house, ref, OnnxFitter())
-    task = ExamineTask(run=ref, fitted=fitted)
-    examine(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
+    task = SlicesAndGroupsTask(run=ref, fitted=fitted)
+    slices_and_groups(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
     if not known_environment:
         del artifacts.objects[ref.environment_key]
     verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **kept, versions=registry, prices=FREE)
@@ -165,6 +172,23 @@ def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: 
     assert told["artifact"] == registry.version(MODEL, 1).artifact_sha256
     assert told["roc_auc"] == registry.version(MODEL, 1).value
     assert {"fallback", "roc_auc low", "baseline", "validation", "training rows", "dataset"} <= set(told)
+    written = {
+        PLAN: first.plan_key,
+        ENVIRONMENT: first.environment_key,
+        EVALUATION: first.evaluation_key,
+        EXAMINATION: first.slices_and_groups_key,
+        REPORT: first.report_key,
+        REPRODUCTION: task.run.reproduction_key,
+        FittedRule.FORM: first.baseline_key,
+        Fallback.FORM: first.fallback_key,
+        Reference.FORM: first.reference_key,
+    }
+    for form, key in written.items():
+        hold(form, house.artifacts.get(key))
+    reference = Reference.from_json(json.loads(house.artifacts.get(first.reference_key)))
+    hold(Layout.FORM, reference.layout.to_json())
+    hold(Profile.FORM, reference.profile.to_json())
+    hold(Contract.FORM, load(house.artifacts.get(first.artifact_key)).contract.to_json())
 
 
 def test_only_the_candidate_that_was_chosen_is_fitted_again(house: House) -> None:

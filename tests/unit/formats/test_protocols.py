@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 
 from functions.inference import handler as function
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
-from tidegate.domain.serving.baseline import fit_rule
+from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import Capture
 from tidegate.domain.serving.contract import Contract, FeatureContract, PredictionInterval
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.formats import mlflow_protocol, open_inference, openapi, openapi_page
 from tidegate.kernel.errors import RequestInvalidError
-from tidegate.kernel.table import Table
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
 from tidegate.testing.models import linear_onnx
@@ -101,7 +100,7 @@ class House:
         self.registry._routes[MODEL] = Route(MODEL, (before.revision if before else 0) + 1, **parts)
 
     def fallback(self) -> FallbackRef:
-        rule = fit_rule("constant", value=0.25, table=Table({}), target=np.zeros(0), classes=(False, True))
+        rule = FittedRule("constant", (0.75, 0.25))
         key = f"runs/{MODEL}/r-0/fallback.json"
         return FallbackRef(key, self.artifacts.put(key, Fallback(BINARY, rule).to_bytes()), "r-0")
 

@@ -18,7 +18,7 @@ from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.targets import KINDS, Held, Target, hold
 from tidegate.domain.monitoring import health
 from tidegate.domain.monitoring.findings import Window, moved
-from tidegate.domain.monitoring.health import Attempt, Health, Policy, Standing, Symptoms, Trigger
+from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Policy, Trigger
 from tidegate.domain.monitoring.quality import Outcome, Quality
 from tidegate.domain.profiles.profile import Profile
 from tidegate.kernel.errors import ConflictError
@@ -30,9 +30,9 @@ REASON = {"reason": "the feed is mended"}
 POLICY = Policy(
     frozenset({Trigger.DRIFT}), every=None, cooldown=24 * HOUR, at_most=3, within=168 * HOUR, give_up_after=2
 )
-DRIFT = Symptoms(1, judged=True, drift=("last 24 h: 1 of 10 features has drifted",))
-BROKEN = Symptoms(1, judged=True, unfixable=("last 24 h: 90 % of x0 is missing",))
-FINE = Symptoms(1, judged=True)
+DRIFT = Findings(1, judged=True, drift=("last 24 h: 1 of 10 features has drifted",))
+BROKEN = Findings(1, judged=True, unfixable=("last 24 h: 90 % of x0 is missing",))
+FINE = Findings(1, judged=True)
 DESIGN = Estimate(0.75, 0.74, 0.76)
 LIVE = Estimate(0.70, 0.69, 0.71)
 
@@ -76,12 +76,12 @@ def serving(world: World) -> None:
 
 def look(
     world: World,
-    symptoms: Symptoms,
+    findings: Findings,
     *,
     model: str = MODEL,
     windows: tuple[Window, ...] = (DAY, WEEK),
     held: tuple[Held, ...] = (),
-) -> Standing:
+) -> HealthRecord:
     """What the watch does each hour."""
     world.clock.move(hours=1)
     now = world.clock.now()
@@ -89,15 +89,15 @@ def look(
         "windows": [each.to_json() for each in windows],
         "targets": [each.to_json() for each in held],
     }
-    standing = health.look(world.standings.standing(model), symptoms, POLICY, model=model, under_way=False, now=now)
+    record = health.look(world.health_records.record(model), findings, POLICY, model=model, under_way=False, now=now)
     key = world.verdicts.write(model, f"{now:%Y-%m-%d-%H}", document)
     summary = {
         "problem": "",
         "windows": [each.summary for each in windows],
         "missed": {each.target.name: each.sentence for each in held if each.missed},
     }
-    world.standings.save(replace(standing, verdicts_key=key, summary=summary))
-    return world.standings.standing(model)
+    world.health_records.save(replace(record, verdicts_key=key, summary=summary))
+    return world.health_records.record(model)
 
 
 def next_step(world: World) -> str:
@@ -109,12 +109,12 @@ def next_step(world: World) -> str:
 
 def test_one_page_has_every_model_with_what_serves_how_it_stands_and_what_is_under_way(world: World) -> None:
     world.call("PUT", "/models/demand", spec_text(name="demand", owner="dora@example.com"))
-    standing = look(world, DRIFT)
+    record = look(world, DRIFT)
     demand, flights = world.call("GET", "/watch").body["watch"]
     assert demand | {"model": "demand", "owner": "dora@example.com", "version": None, "health": "unknown"} == demand
     assert (demand["looked_at"], demand["summary"], demand["rollout"]) == (None, None, None)
     assert (flights["version"], flights["killed"], flights["health"]) == (1, False, "drifted")
-    assert flights["since"] == flights["looked_at"] == standing.looked_at.isoformat()
+    assert flights["since"] == flights["looked_at"] == record.looked_at.isoformat()
     assert (flights["reasons"], flights["retraining"]) == (list(DRIFT.drift), "drift")
     assert flights["summary"]["windows"][0]["live"] == {"value": 0.7, "low": 0.69, "high": 0.71}
 
@@ -138,10 +138,10 @@ def test_many_models_come_page_by_page(world: World, monkeypatch: pytest.MonkeyP
     assert world.call("GET", "/watch?after=No!").status == 422
 
 
-def test_a_model_is_shown_with_its_whole_standing_and_the_verdicts_it_rests_on(world: World) -> None:
+def test_a_model_is_shown_with_its_whole_health_and_the_verdicts_it_rests_on(world: World) -> None:
     look(world, DRIFT)
     shown = world.call("GET", f"/models/{MODEL}/watch").body
-    assert (shown["model"]["model"], shown["standing"]["health"]) == (MODEL, "drifted")
+    assert (shown["model"]["model"], shown["health"]["health"]) == (MODEL, "drifted")
     assert [each["hours"] for each in shown["verdicts"]["windows"]] == [24, 168]
 
 
@@ -152,9 +152,9 @@ def test_verdicts_that_are_kept_no_longer_are_left_out(world: World) -> None:
     assert (shown.status, shown.body["verdicts"]) == (200, None)
 
 
-def test_a_model_that_was_never_looked_at_has_no_standing_and_nothing_to_acknowledge(world: World) -> None:
+def test_a_model_that_was_never_looked_at_has_no_health_and_nothing_to_acknowledge(world: World) -> None:
     shown = world.call("GET", f"/models/{MODEL}/watch").body
-    assert (shown["standing"], shown["verdicts"], shown["model"]["health"]) == (None, None, "unknown")
+    assert (shown["health"], shown["verdicts"], shown["model"]["health"]) == (None, None, "unknown")
     assert not world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body["changed"]
 
 
@@ -167,7 +167,7 @@ def test_an_acknowledgement_keeps_who_when_and_why_and_lets_the_loop_go_on(world
     look(world, BROKEN)
     answer = world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body
     assert answer["changed"]
-    seen = world.standings.standing(MODEL)
+    seen = world.health_records.record(MODEL)
     assert (seen.health, seen.acknowledged_by, seen.acknowledged_because) == (Health.UNKNOWN, ANA, REASON["reason"])
     assert seen.acknowledged_at == world.clock.now()
     assert look(world, DRIFT).wanted is Trigger.DRIFT
@@ -176,17 +176,17 @@ def test_an_acknowledgement_keeps_who_when_and_why_and_lets_the_loop_go_on(world
 def test_the_same_acknowledgement_again_changes_nothing(world: World) -> None:
     look(world, BROKEN)
     world.call("POST", f"/models/{MODEL}/acknowledge", REASON)
-    before = world.standings.standing(MODEL)
+    before = world.health_records.record(MODEL)
     again = world.call("POST", f"/models/{MODEL}/acknowledge", {"reason": "really"}, actor="arn:aws:iam::1:user/bo")
     assert (again.status, again.body["changed"]) == (200, False)
-    assert world.standings.standing(MODEL) == before
+    assert world.health_records.record(MODEL) == before
 
 
-@pytest.mark.parametrize("symptoms", [DRIFT, FINE])
-def test_only_what_needs_redesign_is_acknowledged(world: World, symptoms: Symptoms) -> None:
-    before = look(world, symptoms)
+@pytest.mark.parametrize("findings", [DRIFT, FINE])
+def test_only_what_needs_redesign_is_acknowledged(world: World, findings: Findings) -> None:
+    before = look(world, findings)
     assert not world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body["changed"]
-    assert world.standings.standing(MODEL) == before
+    assert world.health_records.record(MODEL) == before
 
 
 def test_an_acknowledgement_without_a_reason_is_refused(world: World) -> None:
@@ -199,17 +199,17 @@ def test_a_look_at_the_same_moment_does_not_lose_an_acknowledgement(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look(world, BROKEN)
-    save = world.standings.save
+    save = world.health_records.save
 
-    def look_first(_: Standing) -> None:
-        monkeypatch.setattr(world.standings, "save", save)
-        known = world.standings.standing(MODEL)
+    def look_first(_: HealthRecord) -> None:
+        monkeypatch.setattr(world.health_records, "save", save)
+        known = world.health_records.record(MODEL)
         save(health.look(known, BROKEN, POLICY, model=MODEL, under_way=False, now=world.clock.now()))
         raise ConflictError("the watch was faster")
 
-    monkeypatch.setattr(world.standings, "save", look_first)
+    monkeypatch.setattr(world.health_records, "save", look_first)
     assert world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body["changed"]
-    assert world.standings.standing(MODEL).acknowledged_because == REASON["reason"]
+    assert world.health_records.record(MODEL).acknowledged_because == REASON["reason"]
 
 
 def test_what_follows_is_said_in_a_sentence(world: World) -> None:
@@ -218,10 +218,10 @@ def test_what_follows_is_said_in_a_sentence(world: World) -> None:
     assert next_step(world).startswith("nothing: it is looked at again")
     drifted = look(world, DRIFT)
     assert next_step(world) == "a training starts soon, because of drift"
-    world.standings.save(replace(drifted, revision=drifted.revision + 1, held_back="its split has fixed periods"))
+    world.health_records.save(replace(drifted, revision=drifted.revision + 1, held_back="its split has fixed periods"))
     assert next_step(world) == "a training is due and waits: its split has fixed periods"
     drifted = look(world, DRIFT)
-    world.standings.save(health.started(drifted, Attempt("r-7", Trigger.DRIFT, world.clock.now())))
+    world.health_records.save(health.started(drifted, Attempt("r-7", Trigger.DRIFT, world.clock.now())))
     assert next_step(world) == f"run r-7 is under way: tidegate runs {MODEL} r-7"
     look(world, BROKEN)
     assert f"tidegate acknowledge {MODEL}" in next_step(world)
@@ -330,16 +330,16 @@ def test_of_itself_the_shortest_window_that_could_be_judged_is_shown(run: Cli, s
     assert "168 hours" in run.out
 
 
-@pytest.mark.parametrize(("symptoms", "code"), [(FINE, exits.OK), (DRIFT, exits.REJECTED), (BROKEN, exits.REJECTED)])
+@pytest.mark.parametrize(("findings", "code"), [(FINE, exits.OK), (DRIFT, exits.REJECTED), (BROKEN, exits.REJECTED)])
 def test_pipelines_branch_on_how_a_model_stands(
     run: Cli,  # noqa: F811
     stage: Loopback,
-    symptoms: Symptoms,
+    findings: Findings,
     code: int,
 ) -> None:
-    look(stage.world, symptoms)
+    look(stage.world, findings)
     assert run("drift", MODEL, "--json") == code
-    assert run.document["standing"]["model"] == MODEL
+    assert run.document["health"]["model"] == MODEL
 
 
 def test_a_model_that_was_never_looked_at_is_not_known(run: Cli, stage: Loopback) -> None:  # noqa: F811
@@ -349,11 +349,11 @@ def test_a_model_that_was_never_looked_at_is_not_known(run: Cli, stage: Loopback
 
 def test_trainings_of_the_watch_are_listed_newest_first(run: Cli, stage: Loopback) -> None:  # noqa: F811
     for number in (1, 2):
-        standing = look(stage.world, DRIFT)
+        record = look(stage.world, DRIFT)
         attempt = Attempt(f"r-{number}", Trigger.DRIFT, stage.world.clock.now())
-        began = health.started(standing, attempt)
+        began = health.started(record, attempt)
         ended = {attempt.run_id: (health.Outcome.TURNED_AWAY, stage.world.clock.now())}
-        stage.world.standings.save(health.settle(began, ended))
+        stage.world.health_records.save(health.with_outcomes(began, ended))
     run("drift", MODEL)
     listed = [line.split()[0] for line in run.out.splitlines() if line.startswith("r-")]
     assert listed == ["r-2", "r-1"]

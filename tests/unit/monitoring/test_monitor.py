@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.documents.forms import hold
 from tests.unit.registry.test_release import a_version
 from tests.unit.releasing import spec
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.costs import Prices
-from tidegate.domain.monitoring.health import Attempt, Health, Outcome, Standing, Trigger, acknowledge, started
+from tidegate.domain.monitoring.findings import VERDICT
+from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Outcome, Trigger, acknowledge, started
 from tidegate.domain.monitoring.hours import SAMPLE_ROWS, Hour, Sample, merged
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import Reference
@@ -29,8 +31,8 @@ from tidegate.kernel.metrics.metric import FromLosses, Metric
 from tidegate.kernel.metrics.registry import find, of_task
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
-from tidegate.steps.monitoring.monitor import Looked, observe
-from tidegate.testing.monitoring import InMemoryHours, InMemoryStandings, InMemoryVerdicts
+from tidegate.steps.monitoring.monitor import Looked, monitor
+from tidegate.testing.monitoring import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
 from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
@@ -102,7 +104,7 @@ class House:
         demanded = {"targets": targets or {}, "sensitive": sensitive_columns or []}
         self.spec = spec(features=FEATURES, baseline=BASELINE, watch=watch, value=value, **demanded)
         self.registry, self.artifacts, self.clock = InMemoryRegistry(), InMemoryArtifacts(), FixedClock(NOW)
-        self.hours, self.verdicts, self.standings = InMemoryHours(), InMemoryVerdicts(), InMemoryStandings()
+        self.hours, self.verdicts, self.health_records = InMemoryHours(), InMemoryVerdicts(), InMemoryHealthRecords()
         self.world, self.now = World(), NOW
         self.registry.apply(self.spec, author="ann", at=NOW - 30 * DAY)
         if served:
@@ -170,7 +172,7 @@ class House:
         self.hours.report(MODEL, made[0]["hour"], said)
 
     def look(self, now: datetime | None = None) -> Looked:
-        return observe(
+        return monitor(
             MODEL,
             now or self.now,
             models=self.registry,
@@ -181,15 +183,15 @@ class House:
             artifacts=self.artifacts,
             hours=self.hours,
             verdicts=self.verdicts,
-            standings=self.standings,
+            health_records=self.health_records,
             clock=self.clock,
             prices=PRICES,
         )
 
     def verdict(self) -> dict[str, Any]:
-        standing = self.standings.standing(MODEL)
-        assert standing is not None
-        return self.verdicts.read(standing.verdicts_key)
+        record = self.health_records.record(MODEL)
+        assert record is not None
+        return self.verdicts.read(record.verdicts_key)
 
     def window(self, hours: int = 24) -> dict[str, Any]:
         (found,) = [window for window in self.verdict()["windows"] if window["hours"] == hours]
@@ -206,9 +208,9 @@ def test_a_model_whose_world_is_as_it_was_stands_steady() -> None:
     house = House()
     house.ask(2_000, labelled=1.0)
     looked = house.look()
-    standing = looked.standing
-    assert (standing.health, standing.version, standing.wanted, standing.reasons) == (Health.STEADY, 1, None, ())
-    (day, week) = standing.summary["windows"]
+    record = looked.record
+    assert (record.health, record.version, record.wanted, record.reasons) == (Health.STEADY, 1, None, ())
+    (day, week) = record.summary["windows"]
     assert (day["hours"], week["hours"], day["rows"]) == (24, 168, 2_000)
     assert (day["features"], day["scores"], day["data_quality"], day["target"]) == ("none",) * 4
     assert (day["quality"], day["labels"], day["metric"]) == ("within", True, "roc_auc")
@@ -220,10 +222,10 @@ def test_a_changed_feature_is_named_and_a_training_is_wanted() -> None:
     house = House()
     house.ask(2_000, wind=26)
     looked = house.look()
-    assert (looked.standing.health, looked.standing.wanted) == (Health.DRIFTED, Trigger.DRIFT)
-    assert looked.standing.summary["windows"][0]["responsible"] == ["wind"]
-    assert "most responsible: wind" in looked.standing.reasons[0]
-    assert looked.standing.reasons[0].startswith("last 24 h: ")
+    assert (looked.record.health, looked.record.wanted) == (Health.DRIFTED, Trigger.DRIFT)
+    assert looked.record.summary["windows"][0]["responsible"] == ["wind"]
+    assert "most responsible: wind" in looked.record.reasons[0]
+    assert looked.record.reasons[0].startswith("last 24 h: ")
     told = {name: looked.metrics[name] for name in ("Drifted", "FeatureDrift", "PredictionDrift", "RetrainingWanted")}
     assert set(told.values()) == {1.0}
 
@@ -231,11 +233,11 @@ def test_a_changed_feature_is_named_and_a_training_is_wanted() -> None:
 def test_lost_quality_is_seen_by_its_labels_where_the_inputs_are_as_they_were() -> None:
     house = House()
     house.ask(2_000, labelled=1.0, flip=0.4)
-    standing = house.look().standing
-    assert (standing.health, standing.wanted) == (Health.DRIFTED, Trigger.QUALITY)
+    record = house.look().record
+    assert (record.health, record.wanted) == (Health.DRIFTED, Trigger.QUALITY)
     assert house.window()["live"]["outcome"] == "beyond"
     assert house.window()["expected"] is None
-    assert "labelled predictions" in standing.reasons[0]
+    assert "labelled predictions" in record.reasons[0]
 
 
 def test_quality_is_expected_from_probabilities_where_there_are_no_labels() -> None:
@@ -246,7 +248,7 @@ def test_quality_is_expected_from_probabilities_where_there_are_no_labels() -> N
     assert window["live"]["outcome"] == "insufficient_data"
     assert window["expected"]["outcome"] == "within"
     assert "no concept drift" in window["expected"]["assumption"]
-    assert looked.standing.summary["windows"][0]["labels"] is False
+    assert looked.record.summary["windows"][0]["labels"] is False
 
 
 def test_a_regression_is_expected_by_its_loss_at_such_scores() -> None:
@@ -321,8 +323,8 @@ def test_what_training_would_only_learn_is_for_people(asked: dict[str, Any], nam
     house = House()
     house.ask(2_000, **asked)
     looked = house.look()
-    assert (looked.standing.health, looked.standing.wanted) == (Health.NEEDS_REDESIGN, None)
-    assert any(named in reason for reason in looked.standing.reasons)
+    assert (looked.record.health, looked.record.wanted) == (Health.NEEDS_REDESIGN, None)
+    assert any(named in reason for reason in looked.record.reasons)
     assert looked.metrics["NeedsRedesign"] == looked.metrics["DataQuality"] == 1.0
 
 
@@ -332,16 +334,16 @@ def test_a_few_more_missing_values_are_told_and_people_are_left_alone() -> None:
     house.ask(100, instance={"wind": None})
     looked = house.look()
     assert looked.metrics["DataQuality"] == 1.0
-    assert looked.standing.health is not Health.NEEDS_REDESIGN
+    assert looked.record.health is not Health.NEEDS_REDESIGN
 
 
 def test_a_target_that_is_no_longer_what_it_was_is_for_people() -> None:
     house = House(target_shift=0.2)
     made = house.ask(2_000)
     house.report(made, [True] * 2_000)
-    standing = house.look().standing
-    assert standing.health is Health.NEEDS_REDESIGN
-    assert standing.reasons[0].startswith("last 24 h: target has drifted")
+    record = house.look().record
+    assert record.health is Health.NEEDS_REDESIGN
+    assert record.reasons[0].startswith("last 24 h: target has drifted")
 
 
 def test_groups_that_get_positive_decisions_unalike_are_told() -> None:
@@ -357,7 +359,7 @@ def test_groups_that_get_positive_decisions_unalike_are_told() -> None:
 def test_too_little_traffic_is_no_verdict() -> None:
     house = House()
     house.ask(99)
-    assert house.look().standing.health is Health.UNKNOWN
+    assert house.look().record.health is Health.UNKNOWN
 
 
 # Targets
@@ -384,7 +386,7 @@ def test_traffic_that_keeps_every_target_misses_none() -> None:
         [*wanted, "demographic_parity", "cost_per_1000_usd_at_most"], "met"
     )
     assert looked.metrics["TargetsMissed"] == 0.0
-    assert looked.standing.summary["missed"] == {}
+    assert looked.record.summary["missed"] == {}
     assert of_target(looked, "latency_p99_ms") == {
         "TargetLimit": 20.0,
         "TargetMissed": 0.0,
@@ -426,8 +428,8 @@ def test_slow_requests_miss_the_latency_target_but_for_those_that_had_to_open_an
     assert (missed["outcome"], missed["measured"]) == ("missed", pytest.approx(80, rel=0.05))
     assert missed["low"] > 20
     assert looked.metrics["TargetsMissed"] == 1.0
-    assert looked.standing.health is Health.STEADY
-    assert "latency_p99_ms is to be at most 20 ms: missed" in looked.standing.summary["missed"]["latency_p99_ms"]
+    assert looked.record.health is Health.STEADY
+    assert "latency_p99_ms is to be at most 20 ms: missed" in looked.record.summary["missed"]["latency_p99_ms"]
 
 
 def test_requests_that_others_answered_in_its_place_make_a_version_unavailable() -> None:
@@ -502,17 +504,17 @@ def test_few_requests_are_no_verdict_on_any_target() -> None:
 
 def test_a_model_that_nothing_serves_says_so() -> None:
     looked = House(served=False).look()
-    assert (looked.standing.health, looked.standing.version) == (Health.UNKNOWN, None)
-    assert looked.standing.reasons == ("no version serves",)
+    assert (looked.record.health, looked.record.version) == (Health.UNKNOWN, None)
+    assert looked.record.reasons == ("no version serves",)
 
 
 def test_a_version_without_a_reference_says_what_to_do() -> None:
     house = House()
     del house.artifacts.objects[RunRef(model=MODEL, run_id="r-1").reference_key]
     house.ask(2_000, wind=40)
-    standing = house.look().standing
-    assert (standing.health, standing.version) == (Health.UNKNOWN, 1)
-    assert standing.reasons == ("version 1 has no reference; train again",)
+    record = house.look().record
+    assert (record.health, record.version) == (Health.UNKNOWN, 1)
+    assert record.reasons == ("version 1 has no reference; train again",)
 
 
 def test_what_newer_code_wrote_stops_the_monitoring_of_its_model_with_a_sentence() -> None:
@@ -521,14 +523,14 @@ def test_what_newer_code_wrote_stops_the_monitoring_of_its_model_with_a_sentence
     key = RunRef(model=MODEL, run_id="r-1").reference_key
     kept = house.artifacts.objects[key]
     house.artifacts.put(key, json.dumps(json.loads(kept) | {"schema": 2}).encode())
-    (reason,) = house.look().standing.reasons
+    (reason,) = house.look().record.reasons
     assert reason.startswith("version 1: the reference has schema 2, which newer code wrote")
     assert reason.endswith("; deploy the newer code again, or train the model again")
     house.artifacts.put(key, kept)
     house.hours.capture([house.ask(1)[0] | {"id": "newer", "schema": 2}], key="newer")
-    standing = house.look().standing
-    assert standing.health is Health.UNKNOWN
-    assert standing.reasons == (
+    record = house.look().record
+    assert record.health is Health.UNKNOWN
+    assert record.reasons == (
         "the capture record has schema 2, which newer code wrote; this code reads up to 1; deploy the newer code again",
     )
 
@@ -543,6 +545,15 @@ def test_an_hour_that_newer_code_counted_is_counted_again() -> None:
     }
     assert house.look().metrics["Rows"] == 600.0
     assert house.hours.documents == kept
+
+
+def test_verdict_and_counted_hour_keep_their_form() -> None:
+    house = House(sensitive_columns=["line"], targets={"availability_at_least": 0.99})
+    house.ask(20, labelled=0.5)
+    house.look()
+    hold(VERDICT, house.verdict())
+    (hour,) = house.hours.documents.values()
+    hold(Hour.FORM, json.loads(hour))
 
 
 # What is counted
@@ -585,7 +596,7 @@ def test_windows_end_with_the_functions_clock_whatever_the_machines_time_is() ->
     house = House()
     house.ask(700)
     looked = house.look(NOW + 10 * DAY)
-    assert looked.standing.looked_at == NOW + 10 * DAY
+    assert looked.record.looked_at == NOW + 10 * DAY
     assert house.window()["rows"] == 700
 
 
@@ -595,8 +606,8 @@ def test_dropped_columns_are_masked_and_not_missing() -> None:
     house.registry.apply(house.spec, author="ann", at=NOW)
     for_all = [record | {"inputs": {"wind": record["inputs"]["wind"]}} for record in house.ask(1_000, ago=30 * DAY)]
     house.hours.capture([record | {"hour": hour_of(NOW - 2 * HOUR)} for record in for_all], key="shown")
-    standing = house.look().standing
-    assert standing.health is Health.STEADY
+    record = house.look().record
+    assert record.health is Health.STEADY
     assert "line is masked" in json.dumps(house.window()["drift"])
 
 
@@ -683,13 +694,13 @@ def test_unusual_traffic_is_told_against_earlier_windows_also_of_another_version
     house = House(windows_hours=[24])
     for day in range(10):
         house.ask(100)
-        told = house.look(NOW + day * DAY).standing.summary["windows"][0]["volume"]
+        told = house.look(NOW + day * DAY).record.summary["windows"][0]["volume"]
         assert told == ("insufficient_data" if day < 9 else "none")
         house.clock.move(days=1)
     house.serve("r-2", house.world.reference(), at=house.clock.now() - DAY)
     house.ask(500, change={"version": 2})
-    standing = house.look(NOW + 10 * DAY).standing
-    assert (standing.version, standing.summary["windows"][0]["volume"]) == (2, "drifted")
+    record = house.look(NOW + 10 * DAY).record
+    assert (record.version, record.summary["windows"][0]["volume"]) == (2, "drifted")
 
 
 # What follows
@@ -698,9 +709,9 @@ def test_unusual_traffic_is_told_against_earlier_windows_also_of_another_version
 def test_the_same_look_again_changes_nothing_but_when_it_looked() -> None:
     house = House()
     house.ask(2_000, wind=26, labelled=0.5)
-    first = house.look().standing
+    first = house.look().record
     documents = dict(house.hours.documents)
-    again = house.look().standing
+    again = house.look().record
     assert again == replace(first, revision=first.revision + 1)
     assert house.hours.documents == documents
     assert len(house.verdicts.documents) == 1
@@ -713,8 +724,8 @@ def test_a_new_version_is_judged_by_its_own_traffic() -> None:
     house.serve("r-2", house.world.reference(), at=NOW)
     house.clock.move(hours=1)
     house.ask(1_000, ago=timedelta(0), change={"version": 2})
-    standing = house.look(NOW + HOUR).standing
-    assert (standing.version, standing.health) == (2, Health.STEADY)
+    record = house.look(NOW + HOUR).record
+    assert (record.version, record.health) == (2, Health.STEADY)
     assert house.window()["rows"] == 1_000
 
 
@@ -722,28 +733,28 @@ def test_what_was_seen_to_is_not_held_against_the_model_again() -> None:
     house = House()
     house.ask(2_000, instance={"wind": None})
     house.look()
-    broken = house.standings.standing(MODEL)
+    broken = house.health_records.record(MODEL)
     assert broken is not None
-    house.standings.save(acknowledge(broken, by="ann", reason="the feed is mended", now=NOW))
-    assert house.look(NOW + HOUR).standing.health is Health.UNKNOWN
+    house.health_records.save(acknowledge(broken, by="ann", reason="the feed is mended", now=NOW))
+    assert house.look(NOW + HOUR).record.health is Health.UNKNOWN
     house.clock.move(hours=2)
     house.ask(1_000, ago=HOUR)
-    assert house.look(NOW + 2 * HOUR).standing.health is Health.STEADY
+    assert house.look(NOW + 2 * HOUR).record.health is Health.STEADY
 
 
-def under_way(house: House, run_id: str = "r-9") -> Standing:
-    """The look's standing with a training that has begun since."""
+def under_way(house: House, run_id: str = "r-9") -> HealthRecord:
+    """The look's health record with a training that has begun since."""
     house.request(run_id)
-    house.standings.save(started(house.look().standing, Attempt(run_id, Trigger.DRIFT, NOW)))
-    return house.look(NOW + HOUR).standing
+    house.health_records.save(started(house.look().record, Attempt(run_id, Trigger.DRIFT, NOW)))
+    return house.look(NOW + HOUR).record
 
 
 def test_a_training_under_way_is_waited_for() -> None:
     house = House()
     house.ask(600, wind=26)
-    standing = under_way(house)
-    assert standing.attempts[-1].outcome is Outcome.UNDER_WAY
-    assert (standing.wanted, standing.held_back) == (None, "a release of the model is under way")
+    record = under_way(house)
+    assert record.attempts[-1].outcome is Outcome.UNDER_WAY
+    assert (record.wanted, record.held_back) == (None, "a release of the model is under way")
 
 
 def test_a_training_that_failed_is_known_as_such() -> None:
@@ -751,7 +762,7 @@ def test_a_training_that_failed_is_known_as_such() -> None:
     house.ask(600, wind=26)
     under_way(house)
     house.registry.fail(MODEL, "r-9", RunError("Fault", "it broke", "train"), NOW + HOUR)
-    (attempt,) = house.look(NOW + 2 * HOUR).standing.attempts
+    (attempt,) = house.look(NOW + 2 * HOUR).record.attempts
     assert (attempt.outcome, attempt.ended_at) == (Outcome.FAILED, NOW + HOUR)
 
 
@@ -761,7 +772,7 @@ def test_a_candidate_that_the_gate_turned_away_is_known_as_such() -> None:
     under_way(house)
     turned_away = replace(a_version(0, VersionStatus.REJECTED), model=MODEL, run_id="r-9")
     house.registry.register(turned_away, at=NOW + HOUR)
-    assert house.look(NOW + 2 * HOUR).standing.attempts[-1].outcome is Outcome.TURNED_AWAY
+    assert house.look(NOW + 2 * HOUR).record.attempts[-1].outcome is Outcome.TURNED_AWAY
 
 
 @pytest.mark.parametrize(
@@ -787,7 +798,7 @@ def test_a_rollout_decides_what_became_of_a_training(phase: Phase, outcome: Outc
     house.registry._rollouts[MODEL, "r-9"] = replace(
         begun, model=MODEL, run_id="r-9", phase=phase, promoted_at=NOW + HOUR, **final
     )
-    attempt = house.look(NOW + 3 * HOUR).standing.attempts[-1]
+    attempt = house.look(NOW + 3 * HOUR).record.attempts[-1]
     assert attempt.outcome is outcome
     ended = {Outcome.UNDER_WAY: None, Outcome.PROMOTED: NOW + HOUR}
     assert attempt.ended_at == ended.get(outcome, NOW + 2 * HOUR)
@@ -795,26 +806,26 @@ def test_a_rollout_decides_what_became_of_a_training(phase: Phase, outcome: Outc
 
 def test_a_schedule_counts_from_the_newest_accepted_version() -> None:
     house = House(retrain_on=["schedule"], every_days=20)
-    assert house.look(NOW - HOUR).standing.wanted is None
-    standing = house.look(NOW).standing
-    assert (standing.last_trained_at, standing.wanted) == (NOW - 20 * DAY, Trigger.SCHEDULE)
+    assert house.look(NOW - HOUR).record.wanted is None
+    record = house.look(NOW).record
+    assert (record.last_trained_at, record.wanted) == (NOW - 20 * DAY, Trigger.SCHEDULE)
 
 
 def test_who_loses_a_race_looks_once_more_at_what_the_winner_left(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House()
-    first = house.look().standing
-    save, lost = house.standings.save, []
+    first = house.look().record
+    save, lost = house.health_records.save, []
 
-    def raced(standing: Standing) -> None:
+    def raced(record: HealthRecord) -> None:
         if not lost:
-            lost.append(standing)
+            lost.append(record)
             save(replace(first, revision=first.revision + 1, acknowledged_by="ann"))
             raise ConflictError("somebody was faster")
-        save(standing)
+        save(record)
 
-    monkeypatch.setattr(house.standings, "save", raced)
-    standing = house.look().standing
-    assert (standing.revision, standing.acknowledged_by) == (first.revision + 2, "ann")
+    monkeypatch.setattr(house.health_records, "save", raced)
+    record = house.look().record
+    assert (record.revision, record.acknowledged_by) == (first.revision + 2, "ann")
 
 
 # Cost and value
@@ -844,7 +855,7 @@ def test_what_a_model_used_is_told_by_hour_version_and_business_unit() -> None:
     assert told(looked, model=MODEL, version="1")["CostUSD"] == pytest.approx(0.012)
     assert told(looked, model=MODEL, version="fallback")["Requests"] == 200
     assert "ValueUSD" not in whole
-    summary = looked.standing.summary["cost"]
+    summary = looked.record.summary["cost"]
     assert (summary["hour"], summary["requests"], summary["spike"]) == (kept["complete"], 800, "")
 
 
@@ -911,7 +922,7 @@ def test_an_hour_that_costs_far_more_than_usual_rings_once_looked_at() -> None:
     house.ask(500, change={"billed_ms": 100.0})
     looked = house.look()
     assert looked.metrics["CostSpike"] == 1.0
-    assert "version 1 grew most; what grew: requests, 550 instead of 50" in looked.standing.summary["cost"]["spike"]
+    assert "version 1 grew most; what grew: requests, 550 instead of 50" in looked.record.summary["cost"]["spike"]
 
 
 def test_quality_is_told_beside_the_design_and_the_features_that_moved() -> None:

@@ -9,48 +9,48 @@ import pytest
 
 from tests.unit.releasing import House, house_with, spec, to_csv, trips
 from tidegate.domain.data.dataset import DatasetStatus
-from tidegate.domain.monitoring.health import Attempt, Health, Standing, Trigger
+from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Trigger
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.kernel.errors import ConflictError, NotFoundError, RequestInvalidError, UnavailableError
-from tidegate.messages import Harvested, StartTraining, TrainingStarted, WantedTraining
-from tidegate.ports.monitoring import Standings
+from tidegate.messages import LabelledDataset, StartTraining, TrainingStarted, WantedTraining
+from tidegate.ports.monitoring import HealthRecords
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.monitoring import retrain
 from tidegate.steps.monitoring.labelled_dataset import FIXED_PERIODS
 from tidegate.steps.monitoring.retrain import find_wanted, start
 from tidegate.steps.registry.runs import StartRun, start_run
-from tidegate.testing.monitoring import InMemoryStandings
+from tidegate.testing.monitoring import InMemoryHealthRecords
 from tidegate.testing.registry import InMemoryWorkflow
 
 ACTOR = "arn:aws:states:eu-west-1:123456789012:execution:tidegate-dev-retrain:e-1"
 MODEL = "trip-delay"
 
 
-def standing(revision: int = 1, *, at: datetime, model: str = MODEL, **more: Any) -> Standing:
+def record(revision: int = 1, *, at: datetime, model: str = MODEL, **more: Any) -> HealthRecord:
     about: dict[str, Any] = {"wanted": Trigger.QUALITY, "reasons": ("roc_auc fell from 0.8 to 0.6", "wind drifted")}
-    return Standing(model, revision, Health.DRIFTED, since=at, looked_at=at, **about | more)
+    return HealthRecord(model, revision, Health.DRIFTED, since=at, looked_at=at, **about | more)
 
 
 @dataclass
 class Watch:
-    """A model whose standing wants a training, and its dataset."""
+    """A model whose health record wants a training, and its dataset."""
 
     house: House = field(default_factory=lambda: house_with(trips()))
-    standings: Standings = field(default_factory=InMemoryStandings)
+    health_records: HealthRecords = field(default_factory=InMemoryHealthRecords)
     workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
     wanted: ModelSpec = field(default_factory=spec)
 
     def __post_init__(self) -> None:
         self.house.registry.apply(self.wanted, author="ana", at=self.now)
-        self.standings.save(standing(at=self.now))
+        self.health_records.save(record(at=self.now))
 
     @property
     def now(self) -> datetime:
         return self.house.clock.now()
 
     @property
-    def standing(self) -> Standing:
-        found = self.standings.standing(MODEL)
+    def record(self) -> HealthRecord:
+        found = self.health_records.record(MODEL)
         assert found is not None
         return found
 
@@ -59,14 +59,14 @@ class Watch:
         return self.house.registry.runs(MODEL)
 
     def find(self, model: str | None = None) -> list[WantedTraining]:
-        return find_wanted(model, models=self.house.registry, standings=self.standings).wanted
+        return find_wanted(model, models=self.house.registry, health_records=self.health_records).wanted
 
     def task(self, **changes: Any) -> StartTraining:
         (found,) = self.find(MODEL)
         version = self.house.catalog.version("trips").version
-        harvested = Harvested(dataset_version=version, note="all of it", until=self.now + timedelta(minutes=20))
+        labelled = LabelledDataset(dataset_version=version, note="all of it", until=self.now + timedelta(minutes=20))
         return StartTraining(
-            step="start", model=MODEL, token=found.token, actor=ACTOR, harvested=harvested.model_copy(update=changes)
+            step="start", model=MODEL, token=found.token, actor=ACTOR, labelled=labelled.model_copy(update=changes)
         )
 
     def start(self, task: StartTraining) -> TrainingStarted:
@@ -77,7 +77,7 @@ class Watch:
             "models": self.house.registry,
             "catalog": self.house.catalog,
             "runs": self.house.registry,
-            "standings": self.standings,
+            "health_records": self.health_records,
             "workflow": self.workflow,
             "clock": self.house.clock,
             "chance": lambda: "abcdef",
@@ -88,7 +88,7 @@ class Watch:
         return self.house.upload(to_csv(trips(100, seed=1))).version
 
     def by_hand(self) -> str:
-        given = {name: port for name, port in self.ports().items() if name != "standings"}
+        given = {name: port for name, port in self.ports().items() if name != "health_records"}
         answer = start_run(MODEL, StartRun(), actor="ana", **given | {"chance": lambda: "012345"})
         return str(answer["run"]["run_id"])
 
@@ -100,7 +100,7 @@ def test_only_wanted_trainings_are_found_and_those_held_back_before_come_last() 
     watch = Watch()
     for name, about in {"a-calm": {"wanted": None}, "b-held": {"held_back": "a release"}, "c-due": {}}.items():
         watch.house.registry.apply(spec(name=name), author="ana", at=watch.now)
-        watch.standings.save(standing(at=watch.now, model=name, **about))
+        watch.health_records.save(record(at=watch.now, model=name, **about))
     watch.house.registry.apply(spec(name="d-never-seen"), author="ana", at=watch.now)
     assert [each.model for each in watch.find()] == ["c-due", MODEL, "b-held"]
     assert watch.find("a-calm") == []
@@ -112,14 +112,14 @@ def test_one_execution_has_so_many_and_the_rest_wait(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(retrain, "MOST_AT_ONCE", 1)
     watch = Watch()
     watch.house.registry.apply(spec(name="another"), author="ana", at=watch.now)
-    watch.standings.save(standing(at=watch.now, model="another"))
+    watch.health_records.save(record(at=watch.now, model="another"))
     assert len(watch.find()) == 1
 
 
 def test_each_wish_has_a_token_of_its_own() -> None:
     watch = Watch()
     (first,) = watch.find()
-    watch.standings.save(standing(2, at=watch.now))
+    watch.health_records.save(record(2, at=watch.now))
     (second,) = watch.find()
     assert first.token != second.token
 
@@ -138,8 +138,8 @@ def test_a_wanted_training_becomes_a_run_with_its_reason_its_data_and_an_attempt
     assert older != watch.house.catalog.version("trips").version
     assert run.reason == "quality: roc_auc fell from 0.8 to 0.6; wind drifted; data: older rows"
     assert watch.workflow.started == [(MODEL, run.run_id)]
-    assert watch.standing.wanted is None
-    assert watch.standing.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
+    assert watch.record.wanted is None
+    assert watch.record.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
 
 
 def test_the_named_dataset_version_is_the_one_that_is_prepared() -> None:
@@ -156,21 +156,21 @@ def test_a_repeated_call_starts_nothing_more() -> None:
     watch = Watch()
     task = watch.task()
     assert watch.start(task) == watch.start(task)
-    assert len(watch.runs) == len(watch.workflow.started) == len(watch.standing.attempts) == 1
+    assert len(watch.runs) == len(watch.workflow.started) == len(watch.record.attempts) == 1
 
 
 def test_a_call_that_died_before_it_recorded_the_run_is_mended_by_the_next_even_after_a_look() -> None:
     watch = Watch()
     task = watch.task()
-    before = watch.standing
+    before = watch.record
     watch.start(task)
     look = replace(before, revision=2, wanted=None, held_back="a release of the model is under way")
-    watch.standings = InMemoryStandings([before, look])
+    watch.health_records = InMemoryHealthRecords([before, look])
     watch.house.clock.move(minutes=1)
     answer = watch.start(task)
     (run,) = watch.runs
     assert answer.run_id == run.run_id
-    assert watch.standing.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
+    assert watch.record.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
 
 
 def test_a_run_that_was_recorded_but_not_started_is_started_by_the_next_call() -> None:
@@ -183,11 +183,11 @@ def test_a_run_that_was_recorded_but_not_started_is_started_by_the_next_call() -
     watch.workflow = Failing()
     with pytest.raises(UnavailableError):
         watch.start(task)
-    assert watch.standing.attempts == ()
+    assert watch.record.attempts == ()
     watch.workflow = working
     answer = watch.start(task)
     assert working.started == [(MODEL, answer.run_id)]
-    assert len(watch.runs) == len(watch.standing.attempts) == 1
+    assert len(watch.runs) == len(watch.record.attempts) == 1
 
 
 def test_a_finished_run_of_the_same_wish_is_not_started_again() -> None:
@@ -204,7 +204,7 @@ def test_a_finished_run_of_the_same_wish_is_not_started_again() -> None:
 def test_a_wish_that_is_gone_starts_nothing() -> None:
     watch = Watch()
     task = watch.task()
-    watch.standings.save(standing(2, at=watch.now, wanted=None))
+    watch.health_records.save(record(2, at=watch.now, wanted=None))
     assert watch.start(task) == TrainingStarted(next="done", reason="it is wanted no more")
     assert watch.runs == []
 
@@ -220,7 +220,7 @@ def test_a_version_that_registers_is_waited_for() -> None:
 
 def test_a_long_reason_is_cut_and_keeps_the_trigger_and_the_data() -> None:
     watch = Watch()
-    watch.standings.save(standing(2, at=watch.now, reasons=("x" * 900,)))
+    watch.health_records.save(record(2, at=watch.now, reasons=("x" * 900,)))
     watch.start(watch.task(note="y" * 900))
     (run,) = watch.runs
     assert len(run.reason) == 500
@@ -256,7 +256,7 @@ def test_without_its_data_the_training_stays_wanted_and_says_why(
     assert answer.next == "done"
     assert answer.run_id is None
     assert said in answer.reason
-    assert (watch.standing.wanted, watch.standing.held_back) == (Trigger.QUALITY, answer.reason)
+    assert (watch.record.wanted, watch.record.held_back) == (Trigger.QUALITY, answer.reason)
     assert watch.runs == []
 
 
@@ -267,7 +267,7 @@ def test_fixed_periods_are_not_trained_again() -> None:
     }
     watch = Watch(wanted=spec(split=periods))
     watch.start(watch.task())
-    assert watch.standing.held_back == FIXED_PERIODS
+    assert watch.record.held_back == FIXED_PERIODS
     assert watch.runs == []
 
 
@@ -275,36 +275,36 @@ def test_while_another_release_holds_the_lease_the_training_waits_and_says_so_on
     watch = Watch()
     other = watch.by_hand()
     answer = watch.start(watch.task())
-    assert f"run {other} of ana has the release of trip-delay" in watch.standing.held_back
-    assert (watch.standing.wanted, watch.standing.revision, answer.next) == (Trigger.QUALITY, 2, "done")
+    assert f"run {other} of ana has the release of trip-delay" in watch.record.held_back
+    assert (watch.record.wanted, watch.record.revision, answer.next) == (Trigger.QUALITY, 2, "done")
     watch.start(watch.task())
-    assert watch.standing.revision == 2
+    assert watch.record.revision == 2
 
 
-def test_who_loses_a_race_for_the_standing_adds_to_what_the_winner_left() -> None:
-    class Raced(InMemoryStandings):
+def test_who_loses_a_race_for_the_health_record_adds_to_what_the_winner_left() -> None:
+    class Raced(InMemoryHealthRecords):
         races = 1
 
-        def save(self, changed: Standing) -> None:
+        def save(self, changed: HealthRecord) -> None:
             if changed.attempts and self.races:
                 self.races -= 1
-                super().save(standing(2, at=changed.looked_at, reasons=("another look",)))
+                super().save(record(2, at=changed.looked_at, reasons=("another look",)))
             super().save(changed)
 
-    watch = Watch(standings=Raced())
+    watch = Watch(health_records=Raced())
     watch.start(watch.task())
-    assert (watch.standing.revision, watch.standing.reasons) == (3, ("another look",))
-    assert len(watch.standing.attempts) == 1
+    assert (watch.record.revision, watch.record.reasons) == (3, ("another look",))
+    assert len(watch.record.attempts) == 1
 
 
 def test_a_race_lost_twice_is_told() -> None:
-    class Raced(InMemoryStandings):
-        def save(self, changed: Standing) -> None:
+    class Raced(InMemoryHealthRecords):
+        def save(self, changed: HealthRecord) -> None:
             if changed.attempts:
                 raise ConflictError("changed by somebody else")
             super().save(changed)
 
-    watch = Watch(standings=Raced())
+    watch = Watch(health_records=Raced())
     with pytest.raises(ConflictError):
         watch.start(watch.task())
 
@@ -314,7 +314,7 @@ def test_a_race_lost_twice_is_told() -> None:
 
 def test_a_run_may_name_its_dataset_version_if_it_is_ready() -> None:
     watch = Watch()
-    given = {name: port for name, port in watch.ports().items() if name != "standings"}
+    given = {name: port for name, port in watch.ports().items() if name != "health_records"}
     for named, said in {
         watch.registering(): "is registering",
         "0" * 16: "trips has no version 0000000000000000",

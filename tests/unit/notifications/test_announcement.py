@@ -13,7 +13,7 @@ from tests.unit.releasing import spec
 from tests.unit.rollout.test_rollout import ASKED, BY_HAND, EVE, PLAN, SHOWN_BAD, SHOWN_FINE, House
 from tidegate.cli.events_reference import page
 from tidegate.domain.monitoring import health
-from tidegate.domain.monitoring.health import Attempt, Health, Standing, Symptoms, Trigger
+from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Trigger
 from tidegate.domain.notifications.announcement import (
     Announcement,
     Change,
@@ -259,19 +259,19 @@ def test_the_words_of_a_fault_that_may_quote_data_reach_nobody(registry):
 
 # The watch
 
-STEADY = Standing("trip-delay", 4, Health.STEADY, since=AT, looked_at=AT, version=3)
+STEADY = HealthRecord("trip-delay", 4, Health.STEADY, since=AT, looked_at=AT, version=3)
 WATCHED = health.Policy(
     frozenset({Trigger.DRIFT}), every=None, cooldown=DAY, at_most=3, within=7 * DAY, give_up_after=2
 )
-DRIFT = Symptoms(3, judged=True, drift=("2 of 10 features have drifted",))
-BROKEN = Symptoms(3, judged=True, unfixable=("90 % of carrier is missing",))
-FINE = Symptoms(3, judged=True)
-UNSEEN = Symptoms(3, judged=False)
+DRIFT = Findings(3, judged=True, drift=("2 of 10 features have drifted",))
+BROKEN = Findings(3, judged=True, unfixable=("90 % of carrier is missing",))
+FINE = Findings(3, judged=True)
+UNSEEN = Findings(3, judged=False)
 
 
-def looked(before: Standing | None, symptoms: Symptoms, hours: int = 1) -> Standing:
+def looked(before: HealthRecord | None, findings: Findings, hours: int = 1) -> HealthRecord:
     at = before.looked_at if before else AT
-    return health.look(before, symptoms, WATCHED, model="trip-delay", under_way=False, now=at + timedelta(hours=hours))
+    return health.look(before, findings, WATCHED, model="trip-delay", under_way=False, now=at + timedelta(hours=hours))
 
 
 def test_a_model_that_needs_redesign_asks_its_people_with_the_evidence_and_what_to_type():
@@ -286,9 +286,9 @@ def test_a_model_that_needs_redesign_asks_its_people_with_the_evidence_and_what_
 
 
 def test_looks_that_find_the_same_tell_nobody_anything():
-    for symptoms in (FINE, DRIFT, BROKEN):
-        first = looked(STEADY, symptoms)
-        assert announcement(Change(first, looked(first, symptoms))) is None
+    for findings in (FINE, DRIFT, BROKEN):
+        first = looked(STEADY, findings)
+        assert announcement(Change(first, looked(first, findings))) is None
 
 
 def test_drift_is_told_with_what_follows_from_it():

@@ -7,7 +7,7 @@ import pytest
 
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring import quality
-from tidegate.domain.monitoring.findings import FLOOD, Window, symptoms
+from tidegate.domain.monitoring.findings import FLOOD, Window, findings
 from tidegate.domain.monitoring.quality import Quality
 from tidegate.domain.profiles.drift import DriftPolicy, Outcome, judge, judge_faults
 from tidegate.domain.profiles.profile import count, reference
@@ -63,7 +63,7 @@ def test_another_unit_is_given_to_people_and_not_to_training() -> None:
     report = judge(layout, profile, count(layout, Table({"wind": knots(2_000, 10, 2)})), DriftPolicy())
     unknown = Quality("roc_auc", quality.Outcome.INSUFFICIENT_DATA, "no labels", 0, Estimate(0.7, 0.6, 0.8))
     window = Window(24, "2026-07-01T00", "2026-07-01T23", 2_000, 2_000, report, unknown)
-    found = symptoms(1, [window], target_shift=0.25, window_from=datetime(2026, 7, 1, tzinfo=UTC))
+    found = findings(1, [window], target_shift=0.25, window_from=datetime(2026, 7, 1, tzinfo=UTC))
     assert len(found.unfixable) == 1
     assert "wind has" in found.unfixable[0]
     assert found.unfixable[0].endswith("mend the feed")

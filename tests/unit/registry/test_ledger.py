@@ -130,7 +130,7 @@ def test_entries_in_another_order_are_found(order):
     ],
 )
 def test_the_ledger_says_what_served_at_any_moment(hours, shares):
-    assert [standing.share for standing in served_at(STORY, AT + timedelta(hours=hours))] == shares
+    assert [serving.share for serving in served_at(STORY, AT + timedelta(hours=hours))] == shares
 
 
 def test_the_ledger_says_by_whose_word_a_version_served():
@@ -140,10 +140,10 @@ def test_the_ledger_says_by_whose_word_a_version_served():
 
 
 def test_a_fallback_serves_since_the_kill_whatever_was_done_meanwhile():
-    (standing,) = served_at(STORY, AT + timedelta(hours=5.5))
-    assert (standing.entry.seq, standing.entry.action) == (4, "kill")
+    (serving,) = served_at(STORY, AT + timedelta(hours=5.5))
+    assert (serving.entry.seq, serving.entry.action) == (4, "kill")
 
 
 def test_clocks_that_disagree_do_not_hide_the_later_entry():
     entries = a_ledger({}, {"at": AT})
-    assert [standing.share.version for standing in served_at(entries, AT + timedelta(minutes=1))] == [2]
+    assert [serving.share.version for serving in served_at(entries, AT + timedelta(minutes=1))] == [2]

@@ -12,9 +12,9 @@ from tests.unit.loopback import Loopback
 from tidegate.cli import client as client_module
 from tidegate.cli import exits
 from tidegate.domain.rollout.canary import ArmCounts, Look
-from tidegate.kernel import roles
 from tidegate.kernel.errors import ConflictError, UnavailableError
-from tidegate.kernel.roles import Role, roles_for
+from tidegate.kernel.roles import Role
+from tidegate.kernel.routes import CONTROL
 from tidegate.messages import AskApproval, RunRef
 from tidegate.steps.rollout import rollout as rollout_step
 
@@ -401,11 +401,11 @@ def test_demands_that_contradict_the_defaults_are_refused_when_the_spec_is_appli
 
 
 def test_only_an_approver_decides_and_only_an_operator_ends() -> None:
-    assert roles_for(roles.CONTROL, "POST", f"{PATH}/versions/2/approval") == (Role.APPROVER,)
-    assert roles_for(roles.CONTROL, "POST", f"{PATH}/rollout/end") == (Role.OPERATOR,)
-    made = [route for route, allowed in roles.CONTROL.items() if Role.APPROVER in allowed and "GET" not in route]
-    assert made == ["POST /models/{model}/versions/{version}/approval"]
-    assert Role.VIEWER in roles_for(roles.CONTROL, "GET", f"{PATH}/rollouts/run-1")
+    assert CONTROL["versions.decide"].roles == {Role.APPROVER}
+    assert CONTROL["rollouts.end_rollout"].roles == {Role.OPERATOR}
+    made = [name for name, route in CONTROL.items() if Role.APPROVER in route.roles and route.method != "GET"]
+    assert made == ["versions.decide"]
+    assert Role.VIEWER in CONTROL["rollouts.show_rollout"].roles
 
 
 # The commands

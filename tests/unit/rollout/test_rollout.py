@@ -919,8 +919,8 @@ def told(house: House) -> None:
     serving = {(share.version, share.weight_bp) for share in shares(route)}
     entry = house.entries[-1]
     said = {
-        (standing.share.version, standing.share.weight_bp)
-        for standing in served_at([*house.entries[:-1], replace(entry, at=house.now)], house.now)
+        (serving.share.version, serving.share.weight_bp)
+        for serving in served_at([*house.entries[:-1], replace(entry, at=house.now)], house.now)
     }
     assert said == serving
     if route.candidate_role is CandidateRole.CANARY:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.documents.forms import hold
 from tidegate.domain.serving.capture import (
+    CAPTURE_RECORD,
     MASK,
     UNANSWERED,
     UNKNOWN,
@@ -81,6 +83,7 @@ def test_a_record_has_every_field_of_the_schema_and_null_where_there_is_nothing(
         "shadow": None,
         "sample": 1.0,
     }
+    hold(CAPTURE_RECORD, record)
 
 
 def test_a_record_is_billed_what_its_version_and_the_shadow_took_at_least() -> None:

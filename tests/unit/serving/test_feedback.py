@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.feedback import handler as function
+from tests.context import CONTEXT
+from tests.documents.forms import hold
 from tests.unit.cli.test_commands import Cli, run  # noqa: F401  a fixture
-from tests.unit.control_api import Context, spec_document
+from tests.unit.control_api import spec_document
 from tests.unit.rollout.test_evidence import asked, lines, rollout, sure
 from tests.unit.rollout.test_evidence import feedback as label
 from tidegate import wiring
@@ -23,7 +25,15 @@ from tidegate.cli.client import Client
 from tidegate.cli.commands import feedback as command
 from tidegate.cli.tool import Tool
 from tidegate.domain.rollout.evidence import CAPTURED_WITHIN, Labels, Tally
-from tidegate.domain.serving.feedback import MAX_FAULTS, MAX_ITEMS, Report, class_name, parse_report, records
+from tidegate.domain.serving.feedback import (
+    FEEDBACK_RECORD,
+    MAX_FAULTS,
+    MAX_ITEMS,
+    Report,
+    class_name,
+    parse_report,
+    records,
+)
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.kernel.ids import uuid7
 from tidegate.kernel.settings import FeedbackSettings
@@ -70,6 +80,7 @@ def test_a_record_lies_with_the_hour_of_its_prediction_and_has_the_outcome_as_it
         "reported": "2026-01-05T12:30:00.000Z",
         "outcome": True,
     }
+    hold(FEEDBACK_RECORD, record)
 
 
 def test_without_a_time_an_outcome_is_known_now_and_ids_are_spelt_as_captures_spell_them() -> None:
@@ -254,7 +265,7 @@ class House:
     def post(self, body: Any, **headers: str) -> dict[str, Any]:
         text = body if isinstance(body, str) else json.dumps(body)
         event = {"headers": {"Content-Type": "application/json"} | headers, "body": text, "isBase64Encoded": False}
-        return function.handler(event, Context())
+        return function.handler(event, CONTEXT)
 
 
 @pytest.fixture
@@ -321,7 +332,7 @@ def test_a_body_that_cannot_be_read_has_the_status_that_says_why(
 
 def test_a_body_in_base64_is_read(house: House) -> None:
     body = base64.b64encode(json.dumps(item(model="flight-delay")).encode()).decode()
-    assert function.handler({"body": body, "isBase64Encoded": True}, Context())["statusCode"] == 200
+    assert function.handler({"body": body, "isBase64Encoded": True}, CONTEXT)["statusCode"] == 200
 
 
 def test_a_model_is_looked_up_once_a_minute_and_one_that_is_not_there_each_time(house: House) -> None:
@@ -402,9 +413,9 @@ def write(name: str, *rows: str) -> str:
 
 def test_the_client_sends_model_and_items(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr(Client, "_serving", lambda _, *call: sent.append(call) or {"accepted": 1})
+    monkeypatch.setattr(Client, "_serving", lambda _, *call, body: sent.append((*call, body)) or {"accepted": 1})
     assert Client.feedback(Client.__new__(Client), "m", ({"id": "x"},)) == {"accepted": 1}
-    assert sent == [("POST", "/feedback", {"model": "m", "feedback": [{"id": "x"}]})]
+    assert sent == [("feedback", {"model": "m", "feedback": [{"id": "x"}]})]
 
 
 def test_csv_is_reported_with_booleans_and_texts_and_without_what_is_not_known_yet(api: Api) -> None:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,12 +20,12 @@ import pytest
 
 from functions.inference import handler as function
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
-from tidegate.domain.serving.baseline import fit_rule
+from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import Capture, CapturePolicy, line, records
 from tidegate.domain.serving.contract import Contract, FeatureContract, OutputRule
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.guard import fit
-from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError, UnavailableError
+from tidegate.kernel.errors import ArtifactRejectedError, NewerDocumentError, NotFoundError, UnavailableError
 from tidegate.kernel.settings import InferenceSettings
 from tidegate.kernel.table import Table
 from tidegate.ml.scoring import load
@@ -170,7 +170,7 @@ class House:
 
     def falls_back(self, rate: float = 0.25) -> None:
         """A run was registered: its fallback stands by."""
-        rule = fit_rule("constant", value=rate, table=Table({}), target=np.zeros(0), classes=(False, True))
+        rule = FittedRule("constant", (1 - rate, rate))
         key = f"runs/{MODEL}/r-0/fallback.json"
         sha256 = self.artifacts.put(key, Fallback(CONTRACT, rule).to_bytes())
         self.change(fallback=FallbackRef(key, sha256, "r-0"))
@@ -488,6 +488,57 @@ def test_an_artifact_that_was_deleted_counts_as_refused(house):
     del house.artifacts.objects[f"runs/{MODEL}/r-1/model.onnx"]
     problem(predict(GOOD), 503)
     assert house.meter.counts["ArtifactRejected"] == 1
+
+
+class NewerContract(Contract):
+    """As code that comes later may write it."""
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"schema": 2, "calibration": {"method": "isotonic"}}
+
+
+def newer_onnx(bias: float) -> bytes:
+    return onnx(bias, NewerContract(**{each.name: getattr(CONTRACT, each.name) for each in fields(CONTRACT)}))
+
+
+def test_an_artifact_that_newer_code_wrote_is_counted_apart_and_the_previous_version_serves(house):
+    house.release(2, newer_onnx(1.0))
+    status, body, _ = predict(GOOD)
+    assert (status, body["version"], body["reason"], body["why"]) == (200, 1, "previous_good", "not_loadable")
+    assert "needs newer code" in body["detail"]
+    assert house.meter.counts["NewerArtifact"] == 1
+    assert "ArtifactRejected" not in house.meter.counts
+    assert "the serving contract has schema 2, which newer code wrote" in house.meter.said[-1]
+
+
+def test_a_fallback_that_newer_code_wrote_is_counted_apart(house):
+    house.falls_back()
+    ref = house.registry._routes[MODEL].fallback
+    newer = json.dumps(json.loads(house.artifacts.objects[ref.key]) | {"format": 2}).encode()
+    house.change(champion=None, fallback=replace(ref, sha256=house.artifacts.put(ref.key, newer)))
+    refused = problem(predict(GOOD), 503)
+    assert refused["detail"].startswith("the fallback has schema 2, which newer code wrote")
+    assert refused["next_step"].startswith("deploy the newer code again")
+    assert house.meter.counts["NewerArtifact"] == 1
+
+
+def test_without_a_version_that_this_code_reads_the_answer_says_to_deploy_the_newer_code(house):
+    house.release(2, newer_onnx(1.0))
+    house.change(previous=None)
+    assert problem(predict(GOOD), 503)["next_step"].startswith("deploy the newer code again")
+    house.falls_back()
+    house.clock.move(seconds=3)
+    assert version_served() == (None, "fallback")
+
+
+def test_a_route_that_newer_code_wrote_leaves_the_last_known_one_in_place(house):
+    version_served()
+    house.registry.down = NewerDocumentError("the route has schema 2", next_step="deploy the newer code again")
+    house.clock.move(seconds=3)
+    assert version_served() == (1, "champion")
+    house.restart()
+    assert problem(predict(GOOD), 503)["detail"] == "the route has schema 2"
+    assert house.meter.counts["NewerArtifact"] == 2
 
 
 def test_artifacts_out_of_reach_are_503_and_tried_again_soon(house):

@@ -1,4 +1,4 @@
-"""A model whose features are times: prepared, trained, judged, served, explained, watched and harvested."""
+"""A model whose features are times: prepared, trained, judged, served, explained, watched and labelled."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from tidegate.domain.serving.prediction import answers, validate
 from tidegate.kernel.errors import ArtifactRejectedError, DataCheckError
 from tidegate.kernel.ids import uuid7
 from tidegate.kernel.table import Table
-from tidegate.messages import EvaluateTask, ExamineTask, Fitted, RunRef, TrainTask
+from tidegate.messages import EvaluateTask, Fitted, RunRef, SlicesAndGroupsTask, TrainTask
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.frames import PandasReader, ParquetWriter
 from tidegate.ml.scoring import load
@@ -32,8 +32,8 @@ from tidegate.steps.data.catalog import read_version
 from tidegate.steps.evaluation.evaluate import _mismatch, evaluate
 from tidegate.steps.evaluation.explain import _contributions
 from tidegate.steps.evaluation.gate import lineage
-from tidegate.steps.evaluation.slices_and_groups import examine
-from tidegate.steps.monitoring.labelled_dataset import harvest
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
+from tidegate.steps.monitoring.labelled_dataset import labelled_dataset
 from tidegate.steps.training.train import train
 from tidegate.testing.monitoring import InMemoryHours
 from tidegate.testing.platform import InMemoryDispatcher
@@ -90,7 +90,9 @@ class Trained:
         assert isinstance(fitted, Fitted)
         ports |= {"versions": self.house.registry}
         evaluate(EvaluateTask(run=self.ref, fitted=fitted), routes=self.house.registry, load=load, **ports)
-        examine(ExamineTask(run=self.ref, fitted=fitted), search=tree_leaves, groups=FairlearnGroups(), **ports)
+        slices_and_groups(
+            SlicesAndGroupsTask(run=self.ref, fitted=fitted), search=tree_leaves, groups=FairlearnGroups(), **ports
+        )
         run = self.house.registry.run(self.ref.model, self.ref.run_id)
         self.lineage = lineage(run, fitted, self.house.artifacts)
 
@@ -168,7 +170,7 @@ def test_the_evaluation_measures_times_where_that_means_something(trained: Train
     assert sections["robustness"]["missing"][0]["drop"] > 0.05
     assert [each["feature"] for each in sections["robustness"]["worst_case"]] == ["wind"]
     assert sections["rules"]["by_rule"][0]["name"] == "night-is-calm"
-    found = trained.document(trained.ref.examination_key)["found"]
+    found = trained.document(trained.ref.slices_and_groups_key)["found"]
     assert not any(step[0] in {"at", "due"} for each in found for step in each["path"])
 
 
@@ -290,7 +292,7 @@ def test_a_champion_to_which_a_column_was_no_time_is_not_compared() -> None:
     assert _mismatch(timed, timed, holdout) == _mismatch(timed, Contract("m", "regression", ()), holdout) == ""
 
 
-# Harvest
+# LabelledRows
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -324,7 +326,7 @@ def test_labelled_captures_come_back_as_rows_with_the_times_that_were_sent() -> 
         label = {"id": each["id"], "time": NOW.isoformat(), "outcome": True}
         hours.report("trip-delay", each["hour"], [label])
     base = house.catalog.version("trips")
-    harvested = harvest(
+    labelled = labelled_dataset(
         "trip-delay",
         models=house.registry,
         catalog=house.catalog,
@@ -334,11 +336,11 @@ def test_labelled_captures_come_back_as_rows_with_the_times_that_were_sent() -> 
         dispatcher=dispatcher,
         clock=house.clock,
     )
-    version = house.register(house.catalog.version("trips", harvested.dataset_version))
+    version = house.register(house.catalog.version("trips", labelled.dataset_version))
     assert version.rows == base.rows + 2
     assert version.types["due"] is version.types["at"] is ColumnType.TIME
-    assert f"1 {LeftOut.CONTRACT}" in harvested.note
-    assert f"1 {LeftOut.EARLIER}" in harvested.note
+    assert f"1 {LeftOut.CONTRACT}" in labelled.note
+    assert f"1 {LeftOut.EARLIER}" in labelled.note
     table = read_version(version, house.files, PandasReader()).table(["trip", "at", "due"])
     mine = table["trip"] == ""
     assert [str(each) for each in table["at"][mine]] == ["2026-03-09T06:00:00.000000"] * 2

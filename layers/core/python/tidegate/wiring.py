@@ -9,9 +9,8 @@ the place of `of`; whoever needs a cold start calls `forget`. Inference builds i
 for what is imported here.
 """
 
-import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import tidegate.aws.clients  # noqa: F401  boto3 is every function's, and start-up has the most processor there is
 from tidegate.aws.clock import SystemClock
@@ -19,6 +18,8 @@ from tidegate.kernel.settings import Settings
 from tidegate.telemetry import Meter
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from tidegate.aws.announcements import EventBridgeEvents, SnsLetters
     from tidegate.aws.batch import S3BatchObjects, StepFunctionsBatches
     from tidegate.aws.batch_ledger import DynamoBatchLedger
@@ -29,11 +30,89 @@ if TYPE_CHECKING:
     from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
     from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
     from tidegate.aws.rollouts import DynamoRollouts
-    from tidegate.aws.watch import DynamoStandings, S3Hours, S3Verdicts
+    from tidegate.aws.watch import DynamoHealthRecords, S3Hours, S3Verdicts
     from tidegate.aws.workflow import StepFunctionsWorkflow
     from tidegate.domain.monitoring.costs import Prices
     from tidegate.steps.batch.work import Opened
     from tidegate.steps.serving.feedback import Intake
+
+    # What settings have to name for a part; classes of protocols are not free to make, and only the type checker asks.
+
+    class Table(Protocol):
+        """Settings that name the registry's table."""
+
+        @property
+        def registry_table(self) -> str: ...
+
+    class Data(Protocol):
+        """Settings that name the bucket of datasets."""
+
+        @property
+        def data_bucket(self) -> str: ...
+
+    class ArtifactStore(Protocol):
+        """Settings that name the bucket of what runs make."""
+
+        @property
+        def artifacts_bucket(self) -> str: ...
+
+    class CaptureStore(Protocol):
+        """Settings that name the bucket of captures, feedback and what monitoring makes of them."""
+
+        @property
+        def captures_bucket(self) -> str: ...
+
+    class ReleaseMachine(Protocol):
+        """Settings that name the state machine of releases."""
+
+        @property
+        def release_state_machine(self) -> str: ...
+
+    class BatchMachine(Protocol):
+        """Settings that name the state machine of batches."""
+
+        @property
+        def batch_state_machine(self) -> str: ...
+
+    class CatalogFunction(Protocol):
+        """Settings that name the function that registers datasets."""
+
+        @property
+        def catalog_function(self) -> str: ...
+
+    class Topic(Protocol):
+        """Settings that name the topic of messages to people."""
+
+        @property
+        def releases_topic(self) -> str: ...
+
+    class FeedbackStream(Protocol):
+        """Settings that name the stream of outcomes."""
+
+        @property
+        def feedback_stream(self) -> str: ...
+
+    class Priced(Protocol):
+        """Settings that say what serving costs."""
+
+        @property
+        def inference_memory_mb(self) -> str: ...
+        @property
+        def gb_second_usd(self) -> str: ...
+        @property
+        def request_usd(self) -> str: ...
+
+    class Measured(Protocol):
+        """Settings of a function that has metrics: by its own name and the stage."""
+
+        @property
+        def service(self) -> str: ...
+        @property
+        def stage(self) -> str: ...
+
+    class FeedbackPlaces(Table, FeedbackStream, Measured, Protocol):
+        """Settings of what takes outcomes in."""
+
 
 S_co = TypeVar("S_co", covariant=True)
 S = TypeVar("S", bound=Settings)
@@ -57,93 +136,6 @@ class kept(Generic[At_contra, Part]):  # noqa: N801  read as a word before what 
         return part
 
 
-class Table(Protocol):
-    """Settings that name the registry's table."""
-
-    @property
-    def registry_table(self) -> str: ...
-
-
-class Data(Protocol):
-    """Settings that name the bucket of datasets."""
-
-    @property
-    def data_bucket(self) -> str: ...
-
-
-class ArtifactStore(Protocol):
-    """Settings that name the bucket of what runs make."""
-
-    @property
-    def artifacts_bucket(self) -> str: ...
-
-
-class CaptureStore(Protocol):
-    """Settings that name the bucket of captures, feedback and what monitoring makes of them."""
-
-    @property
-    def captures_bucket(self) -> str: ...
-
-
-class ReleaseMachine(Protocol):
-    """Settings that name the state machine of releases."""
-
-    @property
-    def release_state_machine(self) -> str: ...
-
-
-class BatchMachine(Protocol):
-    """Settings that name the state machine of batches."""
-
-    @property
-    def batch_state_machine(self) -> str: ...
-
-
-class CatalogFunction(Protocol):
-    """Settings that name the function that registers datasets."""
-
-    @property
-    def catalog_function(self) -> str: ...
-
-
-class Topic(Protocol):
-    """Settings that name the topic of messages to people."""
-
-    @property
-    def releases_topic(self) -> str: ...
-
-
-class FeedbackStream(Protocol):
-    """Settings that name the stream of outcomes."""
-
-    @property
-    def feedback_stream(self) -> str: ...
-
-
-class Priced(Protocol):
-    """Settings that say what serving costs."""
-
-    @property
-    def inference_memory_mb(self) -> str: ...
-    @property
-    def gb_second_usd(self) -> str: ...
-    @property
-    def request_usd(self) -> str: ...
-
-
-class Measured(Protocol):
-    """Settings of a function that has metrics: by its own name and the stage."""
-
-    @property
-    def service(self) -> str: ...
-    @property
-    def stage(self) -> str: ...
-
-
-class FeedbackPlaces(Table, FeedbackStream, Measured, Protocol):
-    """Settings of what takes outcomes in."""
-
-
 class Wiring(Generic[S_co]):
     """The parts of one function, by its settings."""
 
@@ -153,6 +145,8 @@ class Wiring(Generic[S_co]):
 
     def chance(self) -> str:
         """Twelve hexadecimal digits that nobody can foresee."""
+        import secrets
+
         return secrets.token_hex(6)
 
     @kept
@@ -177,11 +171,11 @@ class Wiring(Generic[S_co]):
         return DynamoRollouts(self.settings.registry_table)
 
     @kept
-    def standings(self: "Wiring[Table]") -> "DynamoStandings":
-        """ports.Standings."""
-        from tidegate.aws.watch import DynamoStandings
+    def health_records(self: "Wiring[Table]") -> "DynamoHealthRecords":
+        """ports.HealthRecords."""
+        from tidegate.aws.watch import DynamoHealthRecords
 
-        return DynamoStandings(self.settings.registry_table)
+        return DynamoHealthRecords(self.settings.registry_table)
 
     @kept
     def batch_ledger(self: "Wiring[Table]") -> "DynamoBatchLedger":

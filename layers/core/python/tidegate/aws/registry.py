@@ -23,7 +23,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -288,9 +288,9 @@ class DynamoCatalog:
     def put_dataset(self, dataset: Dataset) -> None:
         """See ports.Catalog."""
         sets = {
-            name: attribute(Dataset, name, getattr(dataset, name))
-            for name in Dataset.__dataclass_fields__
-            if name != "latest"
+            each.name: attribute(Dataset, each.name, getattr(dataset, each.name))
+            for each in fields(Dataset)
+            if each.name != "latest"
         }
         self._table.write(update("DATASETS", dataset.name, sets))
 

@@ -2,7 +2,7 @@
 
     profiles/model=<model>/hour=<hour>/version=<version>.json     an hour of a version, counted
     verdicts/model=<model>/<hour of the look>.json                what a look found
-    registry, pk MODEL#<model>, sk WATCH                          domain.watch.Standing
+    registry, pk MODEL#<model>, sk WATCH                          domain.monitoring.health.HealthRecord
 
 Documents are written whole under names that follow from what they say, so a repeated write changes nothing.
 """
@@ -27,7 +27,8 @@ from tidegate.aws.evidence import FEEDBACK
 from tidegate.aws.items import decode, encode
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.table import RefusedError, Table, put
-from tidegate.domain.monitoring.health import Standing
+from tidegate.domain.monitoring.findings import VERDICT
+from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.ports.monitoring import Sources
@@ -39,32 +40,32 @@ _THREADS = 8
 _UNPACKED_BYTES = 1 << 18  # of an object, at a time
 
 
-class DynamoStandings:
-    """ports.Standings."""
+class DynamoHealthRecords:
+    """ports.HealthRecords."""
 
     def __init__(self, table_name: str) -> None:
         self._table = Table(table_name)
 
-    def standing(self, model: str) -> Standing | None:
-        """See ports.Standings."""
+    def record(self, model: str) -> HealthRecord | None:
+        """See ports.HealthRecords."""
         item = self._table.get(f"MODEL#{model}", WATCH)
-        return decode(Standing, item) if item else None
+        return decode(HealthRecord, item) if item else None
 
-    def save(self, standing: Standing) -> None:
-        """See ports.Standings. A write that is refused because of itself finds its own record and is done."""
-        pk, item = f"MODEL#{standing.model}", encode(standing)
-        if standing.revision == 1:
+    def save(self, record: HealthRecord) -> None:
+        """See ports.HealthRecords. A write that is refused because of itself finds its own record and is done."""
+        pk, item = f"MODEL#{record.model}", encode(record)
+        if record.revision == 1:
             write = put(pk, WATCH, item, when="attribute_not_exists(#sk)")
         else:
-            write = put(pk, WATCH, item, when="#revision = :before", before={"N": str(standing.revision - 1)})
+            write = put(pk, WATCH, item, when="#revision = :before", before={"N": str(record.revision - 1)})
         try:
             self._table.write(write)
         except RefusedError:
-            if self.standing(standing.model) == standing:
+            if self.record(record.model) == record:
                 return
             raise ConflictError(
-                f"the standing of {standing.model} was changed by somebody else (revision {standing.revision} exists)",
-                next_step=f"see `tidegate drift {standing.model}` and decide again",
+                f"the health of {record.model} was changed by somebody else (revision {record.revision} exists)",
+                next_step=f"see `tidegate drift {record.model}` and decide again",
             ) from None
 
 
@@ -82,7 +83,7 @@ class S3Verdicts:
 
     def read(self, key: str) -> dict[str, Any]:
         """See ports.Verdicts."""
-        document: dict[str, Any] = json.loads(self._objects.get(key))
+        document: dict[str, Any] = VERDICT.read(self._objects.get(key))
         return document
 
 

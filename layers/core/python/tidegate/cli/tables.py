@@ -11,6 +11,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.kernel.metrics.metric import FromLosses, FromProbabilities, Metric
@@ -19,6 +22,8 @@ from tidegate.kernel.typed import json_schema
 from tidegate.spec.estimators.estimator import Probabilities
 from tidegate.spec.estimators.registry import ESTIMATORS
 from tidegate.spec.part import Task
+from tidegate.spec.rules.registry import RULES, kind_of
+from tidegate.spec.rules.rule import Place
 
 _BETWEEN = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _PROBABILITIES = {
@@ -56,6 +61,31 @@ def _estimators() -> str:
             for each in ESTIMATORS.values()
         ),
     )
+
+
+def _rules() -> str:
+    return table(
+        "kind",
+        "answer",
+        "as the baseline of",
+        "as the fallback of",
+        "for example",
+        rows=(
+            (
+                f"`{kind_of(each)}`",
+                " ".join((each.__doc__ or "").split()) + (" Needs `time`." if each.needs_time else ""),
+                ", ".join(each.tasks.get(Place.BASELINE, ())) or "–",
+                ", ".join(each.tasks.get(Place.FALLBACK, ())) or "–",
+                f"`{_yaml(each.example)}`",
+            )
+            for each in RULES
+        ),
+    )
+
+
+def _yaml(document: Mapping[str, Any]) -> str:
+    text = yaml.safe_dump(dict(document), default_flow_style=True, sort_keys=False, width=1000)
+    return text.strip()
 
 
 def _metrics() -> str:
@@ -105,6 +135,7 @@ def _parameters(metric: Metric) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "estimators": _estimators,
+    "rules": _rules,
     "metrics": _metrics,
 }
 

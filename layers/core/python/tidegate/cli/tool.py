@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import InvalidInputError, NotFoundError, TidegateError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tidegate.cli.client import Client
 
 STATE_FILE = ".tidegate/local.json"
+STATE = StoredForm("state file of the local cloud", renew="start the local cloud again")
 DEFAULT_STAGE = "dev"
 _UNFOLDED = 10_000  # columns
 _HINT = re.compile(r"(?<![\w./-])tidegate (?=[a-z])(?![a-z -]*--help)")
@@ -189,7 +191,7 @@ class LocalState:
         path = _upwards(Path(name)) if name == STATE_FILE else Path(name)
         start = "start the local cloud first: scripts/demo --serve"
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = STATE.read(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise NotFoundError(f"there is no local cloud here: {name} does not exist", next_step=start) from None
         except (OSError, ValueError) as error:

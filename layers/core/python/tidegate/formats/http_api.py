@@ -18,6 +18,7 @@ from tidegate.kernel.errors import (
     ArtifactRejectedError,
     ConflictError,
     Fault,
+    NewerDocumentError,
     NotFoundError,
     RequestInvalidError,
     TidegateError,
@@ -120,7 +121,7 @@ def refusal(error: Exception, request_id: str, *, unavailable: str) -> Event:
             status, problem = HTTPStatus.NOT_FOUND, {"detail": error.message}
         case ConflictError():
             status, problem = HTTPStatus.CONFLICT, {"detail": error.message}
-        case ArtifactRejectedError():
+        case ArtifactRejectedError() | NewerDocumentError():
             status, problem = HTTPStatus.SERVICE_UNAVAILABLE, {"detail": error.message}
         case UnavailableError():
             status, problem = HTTPStatus.SERVICE_UNAVAILABLE, {"detail": unavailable}

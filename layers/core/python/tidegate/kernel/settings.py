@@ -62,7 +62,7 @@ class PrepareSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class StepSettings(Settings):
-    """functions/train, evaluate, reproduce, examine, report: the registry and the run's artifacts."""
+    """functions/train, evaluate, reproduce, slices_and_groups, report: the registry and the run's artifacts."""
 
     registry_table: str
     artifacts_bucket: str
@@ -81,7 +81,7 @@ class GateSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings(Settings):
-    """functions/select, register, settle: the registry alone."""
+    """functions/select, register, close_failed: the registry alone."""
 
     registry_table: str
 
@@ -142,18 +142,18 @@ class AnnounceSettings(Settings):
 
 
 @dataclass(frozen=True, slots=True)
-class SurveySettings(Settings):
-    """functions/survey: says which models the watch is to look at."""
+class DueSettings(Settings):
+    """functions/due: says which models the watch is to look at."""
 
     registry_table: str
     captures_bucket: str
 
 
 @dataclass(frozen=True, slots=True)
-class ObserveSettings(Settings):
-    """functions/observe: counts what models were asked, judges it and records how they stand."""
+class MonitorSettings(Settings):
+    """functions/monitor: counts what models were asked, judges it and records how they stand."""
 
-    service: ClassVar[str] = "observe"  # its metrics and logs are by this name
+    service: ClassVar[str] = "monitor"  # its metrics and logs are by this name
     registry_table: str
     artifacts_bucket: str
     captures_bucket: str

@@ -109,7 +109,8 @@ def fairness(evaluation: Evaluation, booleans: Collection[str]) -> Section:
                 each.column,
                 interval(each.changed) if each.changed else "–",
                 number(each.rows),
-                each.problem or ", ".join(_value(value, each.column in booleans) for value in each.values or ()),
+                each.problem
+                or ", ".join(_value(value, boolean=each.column in booleans) for value in each.values or ()),
             ]
             for each in flips
         ]
@@ -170,7 +171,7 @@ def _difference(measure: str, found: GroupDifference) -> str:
     return f"{words(measure)} {interval(found.estimate)} ({found.highest} above {found.lowest})"
 
 
-def _value(value: object, boolean: bool) -> str:
+def _value(value: object, *, boolean: bool) -> str:
     """Of a feature; a truth value is a number to the model."""
     return number(bool(value) if boolean else value)
 
@@ -201,7 +202,7 @@ def robustness(evaluation: Evaluation, booleans: Collection[str]) -> Section:
         rows = [
             [
                 each.feature,
-                " to ".join(_value(end, each.feature in booleans) for end in (each.lowest, each.highest)),
+                " to ".join(_value(end, boolean=each.feature in booleans) for end in (each.lowest, each.highest)),
                 number(each.mean_change),
                 number(each.largest_change),
             ]
@@ -273,18 +274,16 @@ def _dependence(found: Dependence) -> Figure:
     low, high = min(points, key=lambda each: each.mean.value), max(points, key=lambda each: each.mean.value)
     score = f"score of {found.class_name}" if found.class_name is not None else "mean score"
     boolean = found.kind == "boolean"
-    said = (
-        f"{score[0].upper()}{score[1:]} by {name}: least, {number(low.mean.value)}, at {_value(low.at, boolean)}, "
-        f"most, {number(high.mean.value)}, at {_value(high.at, boolean)}."
-    )
+    least, most = (f"{number(each.mean.value)}, at {_value(each.at, boolean=boolean)}" for each in (low, high))
+    said = f"{score[0].upper()}{score[1:]} by {name}: least, {least}, most, {most}."
     told = Words(f"Dependence on {name}", said)
     if found.kind in {"numeric", "integer"}:
         svg = pictures.band([float(point.at) for point in points], means, told, label=name, up=score)
     else:
-        rows = [Row(_value(point.at, boolean), mean) for point, mean in zip(points, means, strict=True)]
+        rows = [Row(_value(point.at, boolean=boolean), mean) for point, mean in zip(points, means, strict=True)]
         svg = pictures.intervals(rows, told, label=score)
     rows_told = [
-        [_value(point.at, boolean), interval(mean), number(point.rows)]
+        [_value(point.at, boolean=boolean), interval(mean), number(point.rows)]
         for point, mean in zip(points, means, strict=True)
     ]
     return Figure(svg, said, Table((name, f">{score}", ">training rows"), rows_told))

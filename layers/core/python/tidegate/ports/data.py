@@ -30,7 +30,7 @@ class Catalog(Protocol):
         ...
 
     def finish_version(self, version: DatasetVersion) -> None:
-        """Record the outcome; a READY one becomes the dataset's latest, unless it was harvested. Idempotent."""
+        """Record the outcome; a READY one becomes the dataset's latest, unless it has labelled captures. Idempotent."""
         ...
 
     def version(self, dataset: str, version: str | None = None) -> DatasetVersion:

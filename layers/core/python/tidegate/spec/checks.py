@@ -12,9 +12,11 @@ from tidegate.spec.estimators.registry import estimators_of
 from tidegate.spec.features import ComputedFeature, FeatureKind
 from tidegate.spec.gate import GatePolicy
 from tidegate.spec.monitoring import WatchRules
+from tidegate.spec.output_rules import OutputRule
 from tidegate.spec.part import Task
 from tidegate.spec.release import Compared, Demanded, ReleaseRules
-from tidegate.spec.rules import ArithmeticRule, ConstantRule, GroupRateRule, MovingAverageRule, OutputRule, PriorRule
+from tidegate.spec.rules.registry import kinds
+from tidegate.spec.rules.rule import Place, Rule
 from tidegate.spec.serving import CaptureRules
 from tidegate.spec.targets import Decision, Targets, ValueRules
 from tidegate.spec.training import MAX_CANDIDATES, Candidate
@@ -31,8 +33,7 @@ def cross_faults(parts: Mapping[str, Any]) -> list[Fault]:
         _computed_faults,
         _time_faults,
         _column_faults,
-        _baseline_faults,
-        _fallback_faults,
+        _rule_faults,
         _output_rule_faults,
         _decision_faults,
         _target_faults,
@@ -138,19 +139,18 @@ def _computed_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
 def _time_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     """Times that nothing looks at, and times where groups are needed."""
     times = {feature.name: index for index, feature in parts.get("features", {}).items() if feature.kind == "time"}
-    baseline, fallback = parts.get("baseline"), parts.get("fallback")
+    rules = _rules(parts)
     roles = {
         "watch.sensitive": getattr(parts.get("watch"), "sensitive", ()),
-        "baseline.by": getattr(baseline, "by", ()),
-        "fallback.by": getattr(fallback, "by", ()),
     }
+    roles |= {f"{place}.by": rule.groups for place, rule in rules.items()}
     for path, columns in roles.items():
         for index, column in enumerate(columns):
             if column in times:
                 yield Fault(f"{path}[{index}]", f"{column!r} is a time; it makes no groups")
     texts = [each.expression for each in parts.get("computed", {}).values()]
     texts += [text for rule in parts.get("rules", {}).values() for text in (rule.when, rule.require) if text]
-    texts += [fallback.expression] if isinstance(fallback, ArithmeticRule) else []
+    texts += [rule.computes for rule in rules.values() if rule.computes]
     for name, index in times.items():
         if not any(_looks_at(text, name) for text in texts):
             problem = f"{name!r} does nothing: no computed feature and no rule takes its hour(), weekday() or such"
@@ -175,33 +175,25 @@ def _column_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault("time", "is required when gate.resample_by is day")
 
 
-def _baseline_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
-    baseline, task = parts.get("baseline"), parts.get("task")
-    if baseline and task is Task.MULTICLASS and not isinstance(baseline, PriorRule):
-        yield Fault("baseline.kind", f"{baseline.kind} does not fit task multiclass", ("prior",))
-    yield from _rule_faults("baseline", baseline, parts)
-
-
-def _fallback_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
-    fallback, task = parts.get("fallback"), parts.get("task")
-    if isinstance(fallback, ConstantRule | ArithmeticRule) and task is Task.MULTICLASS:
-        counted = ("prior", "group_rate", "moving_average")
-        yield Fault("fallback.kind", f"{fallback.kind} does not fit task multiclass", counted)
-    if isinstance(fallback, MovingAverageRule) and "time" in parts and parts["time"] is None:
-        yield Fault("time", "is required when fallback.kind is moving_average")
-    if isinstance(fallback, ArithmeticRule):
-        yield from _expression_faults("fallback.expression", fallback.expression, _inputs(parts), Type.NUMBER)
-    yield from _rule_faults("fallback", fallback, parts)
-
-
-def _rule_faults(path: str, rule: Any, parts: Mapping[str, Any]) -> Iterator[Fault]:
-    if isinstance(rule, ConstantRule) and parts.get("task") is Task.BINARY and not 0 <= rule.value <= 1:
-        yield Fault(f"{path}.value", "a probability lies between 0 and 1")
-    if isinstance(rule, GroupRateRule | MovingAverageRule):
-        names = tuple(feature.name for feature in parts.get("features", {}).values())
-        for index, column in enumerate(rule.by):
+def _rule_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    task = parts.get("task")
+    names = tuple(feature.name for feature in parts.get("features", {}).values())
+    for place, rule in _rules(parts).items():
+        if task and task not in rule.tasks[place]:
+            yield Fault(f"{place}.kind", f"{rule.kind} does not fit task {task}", kinds(place, task))
+        if rule.needs_time and "time" in parts and parts["time"] is None:
+            yield Fault("time", f"is required when {place}.kind is {rule.kind}")
+        for field, problem in rule.problems(task):
+            yield Fault(f"{place}.{field}", problem)
+        for index, column in enumerate(rule.groups):
             if names and column not in names:
-                yield Fault(f"{path}.by[{index}]", f"{column!r} is not a feature", names)
+                yield Fault(f"{place}.by[{index}]", f"{column!r} is not a feature", names)
+        if rule.computes is not None:
+            yield from _expression_faults(f"{place}.expression", rule.computes, _inputs(parts), Type.NUMBER)
+
+
+def _rules(parts: Mapping[str, Any]) -> dict[Place, Rule]:
+    return {place: rule for place in Place if (rule := parts.get(place)) is not None}
 
 
 def _output_rule_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from tidegate.kernel.metrics.metric import Metric, Parameter
 from tidegate.kernel.metrics.registry import METRICS, choose
-from tidegate.spec.part import ColumnName, Section, spec_fault
+from tidegate.spec.part import ColumnName, Section, described, spec_fault
 
 
 def _metric(stated: object) -> Metric:
@@ -41,7 +41,7 @@ def _metric_schema() -> dict[str, Any]:
         for metric in METRICS.values()
         if metric.parameters
     ]
-    return {"title": "Metric", "anyOf": [{"enum": list(METRICS)}, *mappings]}
+    return {"title": "Metric", "anyOf": [described({name: each.sentence for name, each in METRICS.items()}), *mappings]}
 
 
 def _number(parameter: Parameter) -> dict[str, Any]:

@@ -27,9 +27,11 @@ from tidegate.spec.data import DataChecks, Split
 from tidegate.spec.features import MAX_COMPUTED, ComputedFeature, Feature
 from tidegate.spec.gate import ChosenMetric, GatePolicy
 from tidegate.spec.monitoring import WatchRules
+from tidegate.spec.output_rules import MAX_RULES, OutputRule
 from tidegate.spec.part import ColumnName, ModelName, Scalar, Section, Task
 from tidegate.spec.release import ReleaseRules
-from tidegate.spec.rules import MAX_RULES, RULE_KINDS, FallbackRule, OutputRule, Rule
+from tidegate.spec.rules.registry import BaselineRule, FallbackRule, kinds
+from tidegate.spec.rules.rule import Place
 from tidegate.spec.serving import GUARD_TAG, CaptureRules, GuardRules, InputGuard
 from tidegate.spec.targets import Decision, Targets, ValueRules
 from tidegate.spec.training import MAX_CANDIDATES, Candidate
@@ -60,7 +62,7 @@ class ModelSpec(Section):
     computed: tuple[ComputedFeature, ...] = Field((), max_length=MAX_COMPUTED)
     candidates: tuple[Candidate, ...] = Field(min_length=1, max_length=MAX_CANDIDATES)
     metric: ChosenMetric = Field(description="What it is judged by: a name, or a mapping of `name` and parameters.")
-    baseline: Rule
+    baseline: BaselineRule
     fallback: FallbackRule | None = Field(None, description="Answers when no version can; the baseline if left out.")
     rules: tuple[OutputRule, ...] = Field((), max_length=MAX_RULES)
     guard: InputGuard = Field(GuardRules(), description="Marks inputs far from those of training; `none`: none are.")
@@ -159,7 +161,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in {*RULE_KINDS, GUARD_TAG, "[key]"}:  # pydantic names union members and keys; people do not
+        elif part not in {*kinds(), GUARD_TAG, "[key]"}:  # pydantic names union members and keys; people do not
             path += f".{part}" if path else part
     return path
 
@@ -185,7 +187,7 @@ def _fault_of(detail: ErrorDetails) -> Fault:
         case "missing":
             return Fault(path, "is required")
         case "union_tag_not_found":
-            return Fault(f"{path}.kind", "is required", RULE_KINDS if path == "fallback" else RULE_KINDS[:3])
+            return Fault(f"{path}.kind", "is required", kinds(Place(path)))
         case "string_pattern_mismatch":
             return Fault(path, f"{detail['input']!r} must match {context['pattern']}")
         case _:

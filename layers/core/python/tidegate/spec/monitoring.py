@@ -38,7 +38,7 @@ class WatchRules(Section):
         description="Jensen-Shannon distance of the target's distribution that retraining cannot mend.",
     )
     own_metrics: bool = Field(
-        True,
+        default=True,
         description="Whether the watch writes metrics of the model's own, for its dashboard, at 0.30 USD a month each. "
         "Without them it still counts in the sums that alarms look at.",
     )

@@ -51,10 +51,11 @@ def data() -> None:
 @click.option("--description", metavar="TEXT", help="A sentence for people.")
 @click.option("--wait/--no-wait", default=True, help="Wait until the files are read and profiled (default).")
 @pass_tool
-def add(  # noqa: PLR0917  click passes options by name
+def add(
     tool: Tool,
     name: str,
     files: tuple[str, ...],
+    *,
     origin: str | None,
     licence: str | None,
     owner: str | None,

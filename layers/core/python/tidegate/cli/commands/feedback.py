@@ -51,8 +51,8 @@ class _Row:
 @click.option("--outcome-column", default="outcome", show_default=True, metavar="COL", help="Has what became of it.")
 @click.option("--time-column", metavar="COL", help="Says when that was known: `time` unless given; without it, now.")
 @pass_tool
-def feedback(  # noqa: PLR0917  click passes options by name
-    tool: Tool, file: str, model: str, id_column: str, outcome_column: str, time_column: str | None
+def feedback(
+    tool: Tool, file: str, *, model: str, id_column: str, outcome_column: str, time_column: str | None
 ) -> None:
     """Report what became of predictions. FILE is CSV with a header row, or JSON objects, one a line; - is standard
     input.

@@ -32,7 +32,7 @@ def status(tool: Tool) -> None:
 @click.option("--plot", metavar="FILE.svg", help="Draw the distributions of the features that moved most into a file.")
 @click.option("--open", "show", is_flag=True, help="Draw them and open the picture.")
 @pass_tool
-def drift(tool: Tool, model: str, window: int | None, plot: str | None, show: bool) -> int:
+def drift(tool: Tool, model: str, *, window: int | None, plot: str | None, show: bool) -> int:
     """What the last look found in the traffic of MODEL: drift of features and predictions, data quality, how good its
     answers were, whom they favour; and what follows from it. docs/watch.md explains all of it.
 

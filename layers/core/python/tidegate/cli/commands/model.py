@@ -82,7 +82,7 @@ def list_(tool: Tool) -> None:
 @click.argument("name")
 @click.option("--spec", "as_spec", is_flag=True, help="Print the current spec as YAML, ready to edit and apply.")
 @pass_tool
-def show(tool: Tool, name: str, as_spec: bool) -> None:
+def show(tool: Tool, name: str, *, as_spec: bool) -> None:
     """A model: who answers for it, its features, and what is served.
 
     \b

@@ -34,8 +34,8 @@ _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 @click.option("--id", "ids", multiple=True, metavar="COLUMN", help="Passed on to the output; else the spec's ids.")
 @click.option("--wait/--no-wait", default=True, help="Follow a batch in S3 to its end; the exit code tells it.")
 @pass_tool
-def predict(  # noqa: PLR0917  click passes options by name
-    tool: Tool, model: str, source: str, batch: int, output: str | None, ids: tuple[str, ...], wait: bool
+def predict(
+    tool: Tool, model: str, source: str, *, batch: int, output: str | None, ids: tuple[str, ...], wait: bool
 ) -> int:
     """Score instances with the version that MODEL serves.
 

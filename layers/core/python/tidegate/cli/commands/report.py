@@ -12,7 +12,7 @@ from tidegate.kernel.errors import NotFoundError
 @click.option("--html", metavar="FILE", help="Write the version's page, with all pictures, into a file.")
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @pass_tool
-def report(tool: Tool, model: str, version: int | None, html: str | None, show: bool) -> None:
+def report(tool: Tool, model: str, version: int | None, *, html: str | None, show: bool) -> None:
     """The gate's report of VERSION (the newest unless given): verdict, evidence and lineage.
 
     --html and --open fetch the page that was drawn when the version was registered: one file with pictures of all that

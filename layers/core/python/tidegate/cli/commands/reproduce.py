@@ -23,9 +23,7 @@ Document = Mapping[str, Any]
 @click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code tells it.")
 @click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
 @pass_tool
-def reproduce(  # noqa: PLR0917  click passes options by name
-    tool: Tool, model: str, version: int, token: str | None, wait: bool, timeout: int
-) -> int:
+def reproduce(tool: Tool, model: str, version: int, *, token: str | None, wait: bool, timeout: int) -> int:
     """Make VERSION of MODEL again from what was recorded with it (spec, dataset version, exclusions, seed, chosen
     candidate) and compare: the ONNX file by its hash, every metric to its last bit, and what it was made with.
 

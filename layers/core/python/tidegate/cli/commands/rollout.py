@@ -22,8 +22,8 @@ from tidegate.kernel.errors import InvalidInputError, NotFoundError
 @click.option("--end", is_flag=True, help="End the rollout that is under way: the champion answers alone.")
 @click.option("--reason", metavar="TEXT", help="Why it is ended; goes into the ledger with your name.")
 @pass_tool
-def rollout(  # noqa: PLR0917  click passes options by name
-    tool: Tool, model: str, run_id: str | None, follow: bool, until: str | None, end: bool, reason: str | None
+def rollout(
+    tool: Tool, model: str, run_id: str | None, *, follow: bool, until: str | None, end: bool, reason: str | None
 ) -> int:
     """Where a version of MODEL is on its way in: approval, shadow, canary, promotion, watch; and what speaks for it.
 
@@ -81,7 +81,7 @@ _yes = click.option("--yes", is_flag=True, help="Do not ask again at a terminal.
 @_reason
 @_yes
 @pass_tool
-def approve(tool: Tool, model: str, version: int, reason: str, yes: bool) -> None:
+def approve(tool: Tool, model: str, version: int, *, reason: str, yes: bool) -> None:
     """Approve VERSION of MODEL, which waits for it: its rollout goes on. Whoever made the version may not.
 
     The approval holds for exactly the artifact and the report that are shown.
@@ -100,7 +100,7 @@ def approve(tool: Tool, model: str, version: int, reason: str, yes: bool) -> Non
 @_reason
 @_yes
 @pass_tool
-def reject(tool: Tool, model: str, version: int, reason: str, yes: bool) -> None:
+def reject(tool: Tool, model: str, version: int, *, reason: str, yes: bool) -> None:
     """Reject VERSION of MODEL, which waits for approval: it never serves. Whoever made the version may not.
 
     \b

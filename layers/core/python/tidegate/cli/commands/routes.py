@@ -77,7 +77,7 @@ def resume(tool: Tool, model: str, reason: str) -> None:
 @click.option("--end", is_flag=True, help="Let the champion answer alone again.")
 @_reason
 @pass_tool
-def split(tool: Tool, model: str, to: int | None, percent: float | None, end: bool, reason: str) -> None:  # noqa: PLR0917  click passes options by name
+def split(tool: Tool, model: str, *, to: int | None, percent: float | None, end: bool, reason: str) -> None:
     """Compare two versions of MODEL (A/B): --to gets --percent of the requests, the champion the rest, until --end.
 
     Each routing key stays with its version; a larger share moves keys from the champion to the other one only. To keep

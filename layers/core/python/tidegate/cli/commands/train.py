@@ -16,9 +16,7 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 @click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code tells it.")
 @click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
 @pass_tool
-def train(  # noqa: PLR0917  click passes options by name
-    tool: Tool, model: str, token: str | None, reason: str | None, wait: bool, timeout: int
-) -> int:
+def train(tool: Tool, model: str, *, token: str | None, reason: str | None, wait: bool, timeout: int) -> int:
     """Train MODEL by its current spec: the release state machine, from data to a version on its way to its users.
 
     A model has one release at a time; while another is under way this one is refused (exit code 7). With --wait the

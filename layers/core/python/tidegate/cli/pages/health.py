@@ -122,11 +122,11 @@ def _shown(verdicts: Document | None, hours: int | None) -> Document | None:
 
 def drift(out: "Console", found: Document, hours: int | None) -> None:
     """One page of one model: how it stands, a window's verdicts, the features to blame, trainings, what follows."""
-    line, standing = found["model"], found["standing"]
+    line, record = found["model"], found["health"]
     since = f" since {show.moment(line['since'])} UTC" if line["since"] else ""
     out.print(Text.assemble(f"{line['model']}, {_serving(line)}: ", _health(line["health"]), since))
     show.reasons(out, line["reasons"])
-    if standing:
+    if record:
         show.facts(out, _watched(found, hours))
     window = _shown(found["verdicts"], hours)
     if window:
@@ -138,25 +138,25 @@ def drift(out: "Console", found: Document, hours: int | None) -> None:
     if (found["verdicts"] or {}).get("targets"):
         out.print()
         _targets(out, found["verdicts"]["targets"])
-    if standing and standing["attempts"]:
+    if record and record["attempts"]:
         out.print()
-        _attempts(out, standing["attempts"])
+        _attempts(out, record["attempts"])
     out.print()
     out.print(f"next: {found['next_step']}", soft_wrap=True)
 
 
 def _watched(found: Document, hours: int | None) -> dict[str, str | Text | None]:
-    standing, window = found["standing"], _shown(found["verdicts"], hours)
+    record, window = found["health"], _shown(found["verdicts"], hours)
     others = [f"{each} h" for each in spans(found["verdicts"]) if window and each != window["hours"]]
-    seen, acknowledged_by = standing["acknowledged_at"], show.who(standing["acknowledged_by"])
+    seen, acknowledged_by = record["acknowledged_at"], show.who(record["acknowledged_by"])
     return {
-        "last look": f"{show.moment(standing['looked_at'])} UTC",
+        "last look": f"{show.moment(record['looked_at'])} UTC",
         "window": f"{window['hours']} hours to {window['last']}, {window['rows']:,} predictions of the version"
         if window
         else "none is kept",
         "also judged": f"{', '.join(others)} (--window HOURS)" if others else "",
-        "training": standing["held_back"] and f"held back: {standing['held_back']}",
-        "seen to": f"{show.moment(seen)} UTC by {acknowledged_by}: {standing['acknowledged_because']}" if seen else "",
+        "training": record["held_back"] and f"held back: {record['held_back']}",
+        "seen to": f"{show.moment(seen)} UTC by {acknowledged_by}: {record['acknowledged_because']}" if seen else "",
     }
 
 
@@ -280,8 +280,8 @@ _ENDED = {"under_way": "cyan", "promoted": "green", "turned_away": "yellow", "fa
 def acknowledged(out: "Console", model: str, answer: Document) -> None:
     """What is recorded, and what follows."""
     if not answer["changed"]:
-        standing = answer["standing"]
-        health = _HEALTH[standing["health"]][0].split(" ", 1)[1] if standing else "not looked at yet"
+        record = answer["health"]
+        health = _HEALTH[record["health"]][0].split(" ", 1)[1] if record else "not looked at yet"
         out.print(f"{model}: nothing to acknowledge; it is {health}")
         return
     out.print(f"{model}: acknowledged; it is judged anew, by what it is asked from the next hour on", soft_wrap=True)

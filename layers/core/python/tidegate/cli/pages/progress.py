@@ -18,7 +18,7 @@ from tidegate.cli.pages.rollout import rollout_line
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-STAGES = ("prepare", "train", "select", "refit", "evaluate", "examine", "gate", "register", "rollout")
+STAGES = ("prepare", "train", "select", "refit", "evaluate", "slices_and_groups", "gate", "register", "rollout")
 REPRODUCTION_STAGES = ("prepare", "train", "select", "refit", "evaluate", "compare")
 SHOWN_CANDIDATES = 8
 Look = Callable[[Mapping[str, Any]], None]

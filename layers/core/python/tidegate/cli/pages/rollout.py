@@ -49,7 +49,7 @@ def rollout(out: "Console", found: Document) -> None:
     out.print(f"{found['model']} version {found['version']}, run {found['run_id']}")
     out.print(_path(found["path"]))
     out.print()
-    show.facts(out, _standing(found) | _approval(found["approval"]))
+    show.facts(out, _facts(found) | _approval(found["approval"]))
     if found["verdict"] and found["verdict"]["findings"]:
         out.print()
         _findings(out, found)
@@ -85,7 +85,7 @@ def _mark(name: str, state: str) -> Text:
             return Text(name, style="dim")
 
 
-def _standing(found: Document) -> dict[str, str | Text | None]:
+def _facts(found: Document) -> dict[str, str | Text | None]:
     phase, plan, ended = found["phase"], found["plan"], found["ended_at"]
     canary = phase == "canary"
     bound = {"shadow": "until", "canary": "at least until", "watch": "until"}.get(phase)

@@ -5,14 +5,13 @@ batch changes nothing that is served, and its functions may write here and nowhe
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
-from tidegate.domain.batch.batch import Batch
+from tidegate.domain.batch.batch import TOTALS, Batch
 from tidegate.domain.registry import ledger
 from tidegate.domain.registry.ledger import GENESIS, Break
 from tidegate.kernel.documents import StoredForm
@@ -78,7 +77,7 @@ def begun(batch: Batch, attempt: int, *, actor: str, at: datetime) -> BatchEntry
 
 def completed(batch: Batch, success: bytes) -> BatchEntry:
     """The end of a batch, before it is chained: all of it follows from the batch and its `_SUCCESS.json`."""
-    totals = json.loads(success)
+    totals = TOTALS.read(success)
     return replace(
         _entry(batch, Act.COMPLETE, batch.started_by, datetime.fromisoformat(totals["ended_at"])),
         rows=totals["rows"],

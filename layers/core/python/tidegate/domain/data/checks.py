@@ -205,11 +205,11 @@ def value_faults(
     for feature in features:
         column, told = table[feature.name], feature.name not in personal
         if feature.kind == "categorical":
-            faults += _category_faults(feature, column, training, told)
+            faults += _category_faults(feature, column, training, told=told)
         elif feature.kind == "time":
             faults += _time_faults(feature, column, training)
         else:
-            faults += _number_faults(feature, column, training, told)
+            faults += _number_faults(feature, column, training, told=told)
     return faults
 
 
@@ -239,7 +239,7 @@ def _equal(one: Column, other: Column) -> bool:
     return np.array_equal(one[few], other[few], equal_nan=alike) and np.array_equal(one, other, equal_nan=alike)
 
 
-def _number_faults(feature: FeatureContract, column: Column, training: Column, told: bool) -> Iterator[Fault]:
+def _number_faults(feature: FeatureContract, column: Column, training: Column, *, told: bool) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     missing = np.isnan(column)
     yield from _missing_faults(feature, missing)
@@ -274,7 +274,7 @@ def _time_faults(feature: FeatureContract, column: Column, training: Column) -> 
         yield _constant(path, "missing" if gaps.all() else "the same")
 
 
-def _category_faults(feature: FeatureContract, column: Column, training: Column, told: bool) -> Iterator[Fault]:
+def _category_faults(feature: FeatureContract, column: Column, training: Column, *, told: bool) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     yield from _missing_faults(feature, column == "")
     values, counts = np.unique(column[training], return_counts=True)

@@ -75,8 +75,8 @@ class Dataset:
 class DatasetVersion:
     """One content of a dataset. `version` is `content_version` of its files.
 
-    One that was harvested has the files of its `base` and captured predictions besides. It is for the training that it
-    was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added.
+    One with labelled captures has the files of its `base` and captured predictions besides. It is for the training that
+    it was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added.
     """
 
     FORM: ClassVar = StoredForm("dataset version")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self
 
+from tidegate.domain.evaluation.documents import EVALUATION
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.sections import Sections
-from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.typed import Stored, from_json, to_json
 
 _GAIN = {"value": "estimate"}
@@ -62,7 +62,7 @@ class Evaluation:
     """Every number the gate decides on. `metrics` holds all of the task's metrics; None where the rows define none. A
     check that decides on a section joins `gate.CHECKS`."""
 
-    FORM: ClassVar = StoredForm("evaluation", renew="train the model again")
+    FORM: ClassVar = EVALUATION
 
     metric: str
     higher_is_better: bool

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
+from tidegate.domain.evaluation.documents import REPORT
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.evaluation.gate import Check, Outcome, Verdict
 from tidegate.domain.evaluation.sections import Sections
-from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.typed import from_json
 
 Document = Mapping[str, Any]
-FORM = StoredForm("gate report", renew="train the model again", field="format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +21,6 @@ class GateReport:
         target_changes: targets that differ from the champion's, in sentences.
         lineage: what the run's artifact was made of and with, and who asked for it.
     """
-
-    FORM: ClassVar = FORM
 
     model: str
     run_id: str
@@ -36,7 +33,7 @@ class GateReport:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
-            FORM.field: FORM.schema,
+            REPORT.field: REPORT.schema,
             "model": self.model,
             "run_id": self.run_id,
             "task": self.task,
@@ -51,7 +48,7 @@ class GateReport:
     @classmethod
     def from_json(cls, document: Document) -> Self:
         """Read what `to_json` wrote. Raises as `StoredForm.current` does."""
-        given = FORM.current(document)
+        given = REPORT.current(document)
         checks = (from_json(Check, each | {"outcome": Outcome(each["outcome"])}) for each in given["verdict"]["checks"])
         return cls(
             model=given["model"],
@@ -65,5 +62,5 @@ class GateReport:
 
 
 def sections_of(report: Document) -> Sections:
-    """Only the sections of a stored report. Raises as `StoredForm.current` does."""
-    return from_json(Sections, Evaluation.FORM.current(FORM.current(report)["evaluation"])["sections"])
+    """Only the sections of a report in its current form (`documents.read_report`)."""
+    return from_json(Sections, report["evaluation"]["sections"])

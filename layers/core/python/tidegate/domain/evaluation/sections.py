@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+from tidegate.domain.evaluation.documents import EXAMINATION
 from tidegate.domain.evaluation.estimate import Estimate
-from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.typed import Stored, from_json, to_json
 
 Scalar = bool | int | float | str
@@ -411,7 +411,7 @@ class Sections:
 class Examination:
     """Slices and groups, as the step that looks at them writes them; the gate makes sections of them."""
 
-    FORM: ClassVar = StoredForm("examination of slices and groups", renew="train the model again")
+    FORM: ClassVar = EXAMINATION
 
     slices: tuple[Slice, ...]
     slice_rule: SliceRule

@@ -58,7 +58,7 @@ def part(column: Column, *, boolean: bool = False) -> Parting:
     else:
         numbers = column.astype(np.float64)
         absent = np.isnan(numbers)
-        codes, labels = _by_number(numbers, absent, boolean)
+        codes, labels = _by_number(numbers, absent, boolean=boolean)
     if absent.any():
         codes[absent], labels = len(labels), (*labels, MISSING)
     return Parting(codes, labels)
@@ -74,7 +74,7 @@ def _by_category(column: Column) -> tuple[Array, tuple[str, ...]]:
     return code_of[place], labels if len(shown) == len(known) else (*labels, OTHER)
 
 
-def _by_number(numbers: Floats, absent: Array, boolean: bool) -> tuple[Array, tuple[str, ...]]:
+def _by_number(numbers: Floats, absent: Array, *, boolean: bool) -> tuple[Array, tuple[str, ...]]:
     known = numbers[~absent]
     values = np.unique(known)
     if boolean or len(values) <= _DISTINCT_NUMBERS:

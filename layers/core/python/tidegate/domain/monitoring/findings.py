@@ -13,11 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from tidegate.domain.monitoring import quality
-from tidegate.domain.monitoring.health import Symptoms
+from tidegate.domain.monitoring.health import Findings
 from tidegate.domain.monitoring.quality import Parity, Quality
 from tidegate.domain.profiles.drift import ColumnFinding, FaultFinding, Outcome, Report, Verdict
 from tidegate.domain.profiles.profile import Layout, Profile
+from tidegate.kernel.documents import StoredForm
 
+VERDICT = StoredForm("verdict of monitoring")
 FLOOD = 0.1  # rise of the share of rows with a fault
 _MOST_SENTENCES = 6  # of a kind; the verdict document has all
 _MOST_COUNTED = 3
@@ -67,9 +69,9 @@ class Window:
         }
 
 
-def symptoms(version: int, windows: Sequence[Window], *, target_shift: float, window_from: datetime) -> Symptoms:
+def findings(version: int, windows: Sequence[Window], *, target_shift: float, window_from: datetime) -> Findings:
     """What windows, shortest first, say; of several that say the same of the same thing the shortest is quoted."""
-    return Symptoms(
+    return Findings(
         version=version,
         judged=any(window.drift.features.outcome is not Outcome.INSUFFICIENT_DATA for window in windows),
         drift=_quoted(windows, _drifted),

@@ -233,9 +233,9 @@ class Counting:
                 continue
             if self._places:
                 if label is not None:
-                    self._usage.judge(answers, place, self._places.get(_class_name(label)) == target)
+                    self._usage.judge(answers, place, right=self._places.get(_class_name(label)) == target)
             elif self._tolerance is not None and score is not None:
-                self._usage.judge(answers, place, bool(abs(score - target) <= self._tolerance))
+                self._usage.judge(answers, place, right=bool(abs(score - target) <= self._tolerance))
 
     def _known(self, answers: Answers) -> list[int]:
         """Places of the answers whose outcome has arrived."""
@@ -383,7 +383,7 @@ class _Usages:
                 if shadow:
                     self._sums[shadow["version"]] += Usage(billed_ms=shadow["latency_ms"] / sample / rows)
 
-    def judge(self, answers: Answers, place: int, right: bool) -> None:
+    def judge(self, answers: Answers, place: int, *, right: bool) -> None:
         """Count a decision whose outcome is known."""
         self._judged[answers["version"][place], answers["sample"][place], right] += 1
 

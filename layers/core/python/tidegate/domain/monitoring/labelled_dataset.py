@@ -1,8 +1,8 @@
 """From captured predictions whose outcome is known by now to new rows of the dataset that their model is trained on.
 
-    harvest = Harvest(recipe)
-    for record in records: harvest.take(record, outcome)
-    harvest.rows, harvest.cells, harvest.told()
+    labelled = LabelledRows(recipe)
+    for record in records: labelled.take(record, outcome)
+    labelled.rows, labelled.cells, labelled.told()
 
 A capture knows the model's features and the moment; the outcome is the target. All other columns of the dataset stay
 empty. Who answered does not matter, since the label counts, not the answer: the fallback's predictions are rows too.
@@ -108,7 +108,7 @@ def obstacle(recipe: Recipe, *, group: str | None, policy: CapturePolicy) -> str
     return ""
 
 
-class Harvest:
+class LabelledRows:
     """Rows as they are gathered, by column: numbers, truth values as 0 and 1, and texts, NaN or None where there is
     nothing; moments as microseconds since 1970.
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import assert_never
 
-from tidegate.domain.monitoring.health import Health, Standing
+from tidegate.domain.monitoring.health import Health, HealthRecord
 from tidegate.domain.registry.ledger import ALL_BP, Action, LedgerEntry
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.domain.rollout.rollout import Approval, Decision, Phase, Rollout
@@ -42,8 +42,8 @@ class Severity(StrEnum):
 class Change:
     """One record of the registry, before (None: it is new) and after."""
 
-    before: LedgerEntry | Run | Rollout | Standing | None
-    after: LedgerEntry | Run | Rollout | Standing
+    before: LedgerEntry | Run | Rollout | HealthRecord | None
+    after: LedgerEntry | Run | Rollout | HealthRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ def announcement(change: Change) -> Announcement | None:
             return _of_run(run) if _ends_a_release(run) and not was_final else None
         case Rollout() as rollout:
             return _of_rollout(before if isinstance(before, Rollout) else None, rollout)
-        case Standing() as standing:
-            return _of_standing(before if isinstance(before, Standing) else None, standing)
+        case HealthRecord() as record:
+            return _of_health(before if isinstance(before, HealthRecord) else None, record)
         case never:
             assert_never(never)
 
@@ -160,7 +160,7 @@ def _of_entry(entry: LedgerEntry) -> Announcement:
     )
 
 
-def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911, PLR0912  one for each action
+def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: C901, PLR0911, PLR0912  one for each action
     """Severity, title and facts of an entry."""
     serves, before = _named(entry.version), _named(entry.previous_version)
     share = f"{entry.weight_bp / 100:g} %"
@@ -328,20 +328,20 @@ def _phase_words(rollout: Rollout) -> tuple[Severity, str, str]:  # noqa: PLR091
             assert_never(never)
 
 
-def _of_standing(before: Standing | None, after: Standing) -> Announcement | None:
+def _of_health(before: HealthRecord | None, after: HealthRecord) -> Announcement | None:
     if after.acknowledged_at and after.acknowledged_at != (before.acknowledged_at if before else None):
         return _acknowledged(after, after.acknowledged_at)
     known = before.health if before else Health.UNKNOWN
     return _stands(before, after) if after.health is not known else _of_targets(before, after)
 
 
-def _missed(standing: Standing | None) -> Mapping[str, str]:
+def _missed(record: HealthRecord | None) -> Mapping[str, str]:
     """Sentences of the targets that traffic misses, by name."""
-    missed: Mapping[str, str] = ((standing.summary if standing else None) or {}).get("missed") or {}
+    missed: Mapping[str, str] = ((record.summary if record else None) or {}).get("missed") or {}
     return missed
 
 
-def _of_targets(before: Standing | None, after: Standing) -> Announcement | None:
+def _of_targets(before: HealthRecord | None, after: HealthRecord) -> Announcement | None:
     """A target that is missed since this look, or all that are met again."""
     was, now = _missed(before), _missed(after)
     told = _of_watch(after, after.looked_at)
@@ -361,17 +361,17 @@ def _of_targets(before: Standing | None, after: Standing) -> Announcement | None
     return None
 
 
-def _acknowledged(standing: Standing, at: datetime) -> Announcement:
+def _acknowledged(record: HealthRecord, at: datetime) -> Announcement:
     return replace(
-        _of_watch(standing, at),
+        _of_watch(record, at),
         title="somebody has seen to it",
         facts="It is judged anew at the next look, and may be trained by itself again.",
-        reasons=(standing.acknowledged_because,),
-        actor=standing.acknowledged_by,
+        reasons=(record.acknowledged_because,),
+        actor=record.acknowledged_by,
     )
 
 
-def _stands(before: Standing | None, after: Standing) -> Announcement:
+def _stands(before: HealthRecord | None, after: HealthRecord) -> Announcement:
     """A health other than before. People are not told that traffic came or went, only what they were waiting for."""
     told = replace(_of_watch(after, after.looked_at), reasons=(*after.reasons, *_missed(after).values()))
     match after.health:
@@ -402,19 +402,19 @@ def _stands(before: Standing | None, after: Standing) -> Announcement:
             assert_never(never)
 
 
-def _of_watch(standing: Standing, at: datetime) -> Announcement:
+def _of_watch(record: HealthRecord, at: datetime) -> Announcement:
     return Announcement(
-        id=f"{standing.model}/watch/{standing.revision}",
+        id=f"{record.model}/watch/{record.revision}",
         event=Event.WATCH_CHANGED,
         at=at,
-        model=standing.model,
-        version=standing.version,
+        model=record.model,
+        version=record.version,
         run_id=None,
         severity=Severity.INFO,
         title="",
         facts="",
         advice="nothing; to see what was found:",
-        commands=(f"drift {standing.model}",),
+        commands=(f"drift {record.model}",),
     )
 
 

@@ -63,7 +63,7 @@ class Break:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Serving:
     """A share at some moment, with the entry that gave it and whoever approved that version last."""
 
     share: Share
@@ -144,12 +144,12 @@ def entry_at(entries: Sequence[LedgerEntry], moment: datetime) -> LedgerEntry | 
     return next((entry for entry in reversed(entries) if entry.at <= moment), None)
 
 
-def served_at(entries: Sequence[LedgerEntry], moment: datetime) -> tuple[Standing, ...]:
+def served_at(entries: Sequence[LedgerEntry], moment: datetime) -> tuple[Serving, ...]:
     """What answered at a moment, and by which entry; empty before the first promotion."""
     current = entry_at(entries, moment)
     if current is None:
         return ()
-    return tuple(_standing(share, entries[: entries.index(current) + 1], current) for share in _shares(current))
+    return tuple(_serving(share, entries[: entries.index(current) + 1], current) for share in _shares(current))
 
 
 def _shares(entry: LedgerEntry) -> tuple[Share, ...]:
@@ -159,7 +159,7 @@ def _shares(entry: LedgerEntry) -> tuple[Share, ...]:
     return tuple(share for share in (Share(entry.version, entry.weight_bp), rest) if share.weight_bp)
 
 
-def _standing(share: Share, entries: Sequence[LedgerEntry], current: LedgerEntry) -> Standing:
+def _serving(share: Share, entries: Sequence[LedgerEntry], current: LedgerEntry) -> Serving:
     """Entries up to the current one; the fallback answers by the kill in force, a version by what last named it."""
     if share.version is None:
         killing = current
@@ -167,10 +167,10 @@ def _standing(share: Share, entries: Sequence[LedgerEntry], current: LedgerEntry
             if not entry.killed:
                 break
             killing = entry
-        return Standing(share, killing, killing.approved_by)
+        return Serving(share, killing, killing.approved_by)
     named = [entry for entry in entries if entry.version == share.version]
     approvals = [entry.approved_by for entry in named if entry.approved_by]
-    return Standing(share, named[-1] if named else current, approvals[-1] if approvals else None)
+    return Serving(share, named[-1] if named else current, approvals[-1] if approvals else None)
 
 
 class Action(StrEnum):

@@ -174,7 +174,7 @@ def _column(expression: Expression, known: Mapping[str, Column], rates: Sequence
     return np.broadcast_to(column, rows)
 
 
-def _value(node: Node, known: Mapping[str, Column], rates: Iterator[Column]) -> Column:  # noqa: PLR0911, PLR0912  one for each kind
+def _value(node: Node, known: Mapping[str, Column], rates: Iterator[Column]) -> Column:  # noqa: C901, PLR0911, PLR0912  one for each kind
     """float32 (of a text str, of a time int64) [rows], or [1] of a constant. `rates` are those of the group_rates still
     to come."""
     if node.op is Op.GROUP_RATE:

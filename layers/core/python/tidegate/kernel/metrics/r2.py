@@ -20,7 +20,7 @@ def _form(rows: Rows) -> Prepared:
 METRIC = Metric(
     name="r2",
     label="coefficient of determination",
-    sentence="Share of the target's variance that is foretold; 0 for its mean, below 0 for worse than that.",
+    sentence="Share of the target's variance that is predicted; 0 for its mean, below 0 for worse than that.",
     tasks=("regression",),
     more_is_better=True,
     perfect=1.0,

@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints
 
 from tidegate.domain.batch.batch import (
     MAX_SOURCES,
+    TOTALS,
     Batch,
     Format,
     Part,
@@ -225,7 +226,7 @@ def success_in(batch: Batch, objects: BatchObjects) -> bytes | None:
     """The totals of a batch as they stand in its output; None before all is done."""
     try:
         found = objects.document(success_of(batch.home))
-        ours = json.loads(found)["batch_id"] == batch.batch_id
+        ours = TOTALS.read(found)["batch_id"] == batch.batch_id
     except (NotFoundError, ValueError, KeyError, TypeError):  # nothing, or something else by this name
         return None
     return found if ours else None
@@ -272,7 +273,7 @@ def _shown(batch: Batch, latest: Attempt | None, objects: BatchObjects) -> dict[
     }
     success = success_in(batch, objects)
     if success is not None:
-        totals = json.loads(success)
+        totals = TOTALS.read(success)
         done = {"parts": totals["parts"], "rows": totals["rows"]}
         return {"batch": about | {"status": "succeeded", "planned": done, "done": done, "totals": totals, "reason": ""}}
     status = "running" if latest is None or latest.running else "failed"

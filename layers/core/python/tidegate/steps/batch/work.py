@@ -121,9 +121,9 @@ def plan(
     found: list[Part] = []
     at = _Place(cursor.source, cursor.position, cursor.first_row)
     while at.source < len(batch.sources) and remaining_seconds() > SPARE_SECONDS:
-        survey = _Survey(batch, contract, at, files, _fetch(batch, batch.sources[at.source], objects))
+        planning = _Planning(batch, contract, at, files, _fetch(batch, batch.sources[at.source], objects))
         number = cursor.parts + len(found) + 1
-        made, at = survey.csv(number, remaining_seconds) if batch.format == "csv" else survey.parquet(number)
+        made, at = planning.csv(number, remaining_seconds) if batch.format == "csv" else planning.parquet(number)
         found += made
         if cursor.parts + len(found) > MAX_PARTS:
             raise InvalidInputError(f"the input makes more than {MAX_PARTS:,} parts", next_step="split it over batches")
@@ -160,7 +160,7 @@ def _fetch(batch: Batch, source: Source, objects: BatchObjects) -> Fetch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Survey:
+class _Planning:
     """Looks through one object of the input, from a place on: the parts, numbered from a number on, and the place where
     to go on."""
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,11 @@ from tidegate.domain.data.preparation import Excluded, Prepared, SplitRule, colu
 from tidegate.domain.data.splits import Interval, Rolling, Rows, clusters, training_rows
 from tidegate.domain.registry.run import Run
 from tidegate.domain.serving import computed
-from tidegate.domain.serving.baseline import FittedRule, fit_rule
+from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.training.contracts import feature_contracts, serving_contract
+from tidegate.domain.training.rules import fitted
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.table import CLUSTER, RESERVED, ROW, TARGET, Table, seconds
 from tidegate.messages import CandidateRef, Plan, RunRef
@@ -31,7 +32,7 @@ from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
 from tidegate.spec.data import Period
 from tidegate.spec.model import ModelSpec
-from tidegate.spec.rules import ArithmeticRule, ConstantRule, FallbackRule, GroupRateRule, MovingAverageRule, PriorRule
+from tidegate.spec.rules.rule import Rule
 from tidegate.steps.data.catalog import read_version
 
 STAGE = "prepare"
@@ -278,26 +279,16 @@ def _judged_column_faults(spec: ModelSpec, types: Mapping[str, ColumnType]) -> l
     return faults
 
 
-def _fitted(rule: FallbackRule, training: Table, prepared: Prepared) -> FittedRule:
+def _fitted(rule: Rule, training: Table, prepared: Prepared) -> FittedRule:
     """A rule of the spec on all training rows."""
-    asked: dict[str, Any]
-    match rule:
-        case ConstantRule():
-            asked = {"value": rule.value}
-        case PriorRule():
-            asked = {}
-        case GroupRateRule():
-            asked = {"by": rule.by, "min_rows": rule.min_rows}
-        case MovingAverageRule():
-            order = None if prepared.time is None else prepared.time[training[ROW]]
-            asked = {"by": rule.by, "min_rows": rule.min_rows, "rows": rule.rows, "order": order}
-        case ArithmeticRule():
-            asked = {"expression": rule.expression}
-        case never:
-            assert_never(never)
     target = prepared.target
-    return fit_rule(
-        rule.kind, table=training, target=training[TARGET], classes=target.classes, positive=target.positive, **asked
+    return fitted(
+        rule,
+        table=training,
+        target=training[TARGET],
+        classes=target.classes,
+        positive=target.positive,
+        order=None if prepared.time is None else prepared.time[training[ROW]],
     )
 
 

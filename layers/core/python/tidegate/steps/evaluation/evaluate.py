@@ -17,6 +17,7 @@ import numpy as np
 
 from tidegate.domain.data.splits import training_rows
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Comparison, Resampling, paired_bootstrap
+from tidegate.domain.evaluation.documents import PLAN
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.probe import Trial
@@ -241,7 +242,7 @@ def _sections(
     """Whatever is told besides the metric. Writes the reference on the way, which has some of the same numbers."""
     contract, holdout = trial.contract, trial.rows
     training = training_rows(*(Table.from_npz(artifacts.get(key)) for key in (ref.fit_key, ref.validation_key)))
-    hidden = _hidden(spec, json.loads(artifacts.get(ref.plan_key))["personal"])
+    hidden = _hidden(spec, PLAN.read(artifacts.get(ref.plan_key))["personal"])
     measure = Measure(spec, trial, training, hidden)
     important = measure.importances()
     by_fallback = rules.fallback.rule.scores(holdout)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.domain.evaluation.documents import read_report
 from tidegate.domain.evaluation.report import sections_of
 from tidegate.domain.evaluation.shapley import MAX_ROWS, Z_95, attribute
 from tidegate.domain.monitoring.reference import Reference
@@ -30,6 +31,7 @@ from tidegate.kernel.errors import (
     Fault,
     InvalidInputError,
     ModelFailedError,
+    NewerDocumentError,
     NotFoundError,
     RequestInvalidError,
 )
@@ -50,7 +52,7 @@ AHEAD = timedelta(minutes=15)  # likewise
 MOST_MODELS = 500  # searched when none is named
 TOLERANCE = 1e-6  # of a score, relative from 1 on: rows that are scored together may differ in the last digits
 SCORING_MS = 5_000.0  # of the rows for one explanation, by the latency that was measured at evaluation
-_UNUSABLE = (ArtifactRejectedError, InvalidInputError, ModelFailedError, NotFoundError)
+_UNUSABLE = (ArtifactRejectedError, InvalidInputError, ModelFailedError, NewerDocumentError, NotFoundError)
 
 _REASONS: dict[str, str] = {
     Reason.CHAMPION: "version {0} was the champion",
@@ -245,7 +247,7 @@ class Explain:
     def _report(self, version: Version) -> Document | None:
         """The gate's report; None when it is not what the registry recorded."""
         try:
-            report: Document = json.loads(self.artifacts.get_verified(version.report_key, version.report_sha256))
+            report: Document = read_report(self.artifacts.get_verified(version.report_key, version.report_sha256))
         except _UNUSABLE:
             return None
         return report

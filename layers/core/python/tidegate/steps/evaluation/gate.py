@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tidegate.domain.evaluation import targets
+from tidegate.domain.evaluation.documents import ENVIRONMENT, PLAN
 from tidegate.domain.evaluation.evaluation import ChampionValue, Evaluation
 from tidegate.domain.evaluation.gate import Policy, decide
 from tidegate.domain.evaluation.report import GateReport
@@ -16,6 +17,7 @@ from tidegate.domain.monitoring import costs
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.run import CandidateRun, Run
 from tidegate.domain.training.contracts import stated_targets
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import NotFoundError
 from tidegate.messages import Fitted, GateTask, RunRef, Verdict
 from tidegate.ports.platform import Clock
@@ -41,7 +43,7 @@ def gate(
     a second person has to agree to that.
 
     Raises:
-        NotFoundError: the run was not evaluated, or not examined.
+        NotFoundError: the run was not evaluated, or its slices and groups were not measured.
         ConflictError: the run is final.
     """
     ref = task.run
@@ -49,7 +51,7 @@ def gate(
     run = runs.run(ref.model, ref.run_id)
     spec = models.spec(ref.model, run.spec_digest)
     evaluation = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
-    examination = Examination.from_json(json.loads(artifacts.get(ref.examination_key)))
+    examination = Examination.from_json(json.loads(artifacts.get(ref.slices_and_groups_key)))
     cost = Cost(costs.per_1000(evaluation.latency_ms.p99, prices), prices.memory_mb)
     evaluation = replace(evaluation, sections=replace(examination.among(evaluation.sections), cost=cost))
     verdict = decide(evaluation, policy_of(spec))
@@ -103,9 +105,9 @@ def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:
     not repeated, since the artifact carries it.
     """
     ref = RunRef(model=run.model, run_id=run.run_id)
-    data = {name: value for name, value in _noted(artifacts, ref.plan_key).items() if name != "contract"}
+    data = {name: value for name, value in _noted(artifacts, ref.plan_key, PLAN).items() if name != "contract"}
     return data | {
-        "environment": _noted(artifacts, ref.environment_key),
+        "environment": _noted(artifacts, ref.environment_key, ENVIRONMENT),
         "spec_digest": run.spec_digest,
         "dataset": run.dataset,
         "dataset_version": run.dataset_version,
@@ -123,10 +125,10 @@ def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:
     }
 
 
-def _noted(artifacts: Artifacts, key: str) -> dict[str, Any]:
+def _noted(artifacts: Artifacts, key: str, form: StoredForm) -> dict[str, Any]:
     """What a step wrote down; nothing if it did not."""
     try:
-        found: dict[str, Any] = json.loads(artifacts.get(key))
+        found: dict[str, Any] = form.read(artifacts.get(key))
     except NotFoundError:
         return {}
     return found

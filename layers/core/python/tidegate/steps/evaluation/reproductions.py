@@ -1,9 +1,9 @@
 """The part of the control API that makes a version again: start it, and read what came of it."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
+from tidegate.domain.evaluation.documents import REPRODUCTION
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.kernel.ids import run_id
@@ -85,5 +85,5 @@ def show_reproduction(model: str, run: str, *, runs: Runs, artifacts: Artifacts)
             f"run {run} of {model} has compared nothing; it is {found.status}",
             next_step=f"look at it: tidegate runs {model} {run}",
         )
-    comparison = json.loads(artifacts.get(RunRef(model=model, run_id=run).reproduction_key))
+    comparison = REPRODUCTION.read(artifacts.get(RunRef(model=model, run_id=run).reproduction_key))
     return {"run": view(found), "reproduction": comparison}

@@ -1,6 +1,6 @@
 """Look at parts of the holdout where one number for all rows hides a fault: slices, and groups of people.
 
-The step only measures; `gate` decides. Every number goes to the run's examination.json.
+The step only measures; `gate` decides. Every number goes to the run's slices_and_groups.json.
 """
 
 import json
@@ -51,7 +51,7 @@ from tidegate.domain.serving.contract import SCORES_OUTPUT
 from tidegate.kernel.errors import DataCheckError
 from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.table import CLUSTER, TARGET, Column, Table
-from tidegate.messages import Examined, ExamineTask, RunRef
+from tidegate.messages import RunRef, SlicesAndGroups, SlicesAndGroupsTask
 from tidegate.ports.evaluation import GroupMetrics, SliceSearch
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Runs, Versions
@@ -60,12 +60,12 @@ from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
 from tidegate.steps.evaluation.evaluate import CHAMPION_SCORES
 
-STAGE = "examine"
+STAGE = "slices_and_groups"
 MAX_RESAMPLES = 1000  # enough to see how wide an interval is; `slices.judge` does not read far tails off them
 
 
-def examine(
-    task: ExamineTask,
+def slices_and_groups(
+    task: SlicesAndGroupsTask,
     *,
     models: Models,
     runs: Runs,
@@ -74,7 +74,7 @@ def examine(
     search: SliceSearch,
     groups: GroupMetrics,
     clock: Clock,
-) -> Examined:
+) -> SlicesAndGroups:
     """Judge the declared slices, search for others, compare the groups of the sensitive columns.
 
     Chance is seeded by the artifact's hash, as in `evaluate`.
@@ -124,8 +124,8 @@ def examine(
         fairness_rule=FairnessRule(MIN_GROUP_ROWS, spec.gate.confidence),
     )
     data = json.dumps(examination.to_json(), sort_keys=True, allow_nan=False).encode()
-    artifacts.put(ref.examination_key, data, content_type="application/json")
-    return Examined(
+    artifacts.put(ref.slices_and_groups_key, data, content_type="application/json")
+    return SlicesAndGroups(
         slices=len(slices),
         judged=sum(not each.too_few for each in slices),
         confirmed=sum(each.confirmed for each in found),

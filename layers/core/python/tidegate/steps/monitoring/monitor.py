@@ -20,8 +20,8 @@ from tidegate.domain.evaluation import targets
 from tidegate.domain.evaluation.targets import PERCENTILE, Held, Target
 from tidegate.domain.monitoring import costs, health, hours, quality
 from tidegate.domain.monitoring.costs import Bill, Prices, Spent
-from tidegate.domain.monitoring.findings import Window, moved, symptoms
-from tidegate.domain.monitoring.health import Attempt, Health, Outcome, Standing, Symptoms, Trigger
+from tidegate.domain.monitoring.findings import VERDICT, Window, findings, moved
+from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Outcome, Trigger
 from tidegate.domain.monitoring.hours import Counting, Hour
 from tidegate.domain.monitoring.quality import AgeGroup, Maturity, Parity, Quality
 from tidegate.domain.monitoring.reference import Reference
@@ -38,7 +38,7 @@ from tidegate.kernel.errors import NewerDocumentError, NotFoundError
 from tidegate.kernel.metrics.metric import FromProbabilities
 from tidegate.kernel.metrics.registry import find
 from tidegate.messages import RunRef
-from tidegate.ports.monitoring import Hours, Sources, Standings, Verdicts
+from tidegate.ports.monitoring import HealthRecords, Hours, Sources, Verdicts
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
 from tidegate.ports.rollout import Rollouts
@@ -47,7 +47,6 @@ from tidegate.spec.monitoring import WatchRules
 from tidegate.steps.conflicts import twice
 from tidegate.steps.monitoring.due import REACH
 
-SCHEMA = 1
 SAMPLED_ROWS = 20_000  # answers by which quality is told, at most
 EARLIER_WINDOWS = 9  # by which is known what traffic is usual
 KEPT_COSTS = timedelta(days=31)
@@ -69,18 +68,18 @@ class Looked:
     version, feature or business unit. `own` says whether the model has metrics of its own.
     """
 
-    standing: Standing
+    record: HealthRecord
     metrics: Mapping[str, float]
     apart: Sequence[tuple[Mapping[str, str], Mapping[str, float]]]
     own: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class _Findings:
+class _Seen:
     """What the captures say. `volume` has the model's predictions by hour, as far back as is needed; `spent` what it
     used in the hours that were counted, `day` has the version's own of the last day."""
 
-    symptoms: Symptoms
+    findings: Findings
     volume: Mapping[str, int]
     spent: Mapping[str, Spent] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
@@ -98,7 +97,7 @@ class _Day:
     parity: tuple[Parity, ...]
 
 
-def observe(
+def monitor(
     model: str,
     now: datetime,
     *,
@@ -110,11 +109,11 @@ def observe(
     artifacts: Artifacts,
     hours: Hours,
     verdicts: Verdicts,
-    standings: Standings,
+    health_records: HealthRecords,
     clock: Clock,
     prices: Prices,
 ) -> Looked:
-    """Judge the champion's windows by the current spec's `watch` rules and save the model's standing.
+    """Judge the champion's windows by the current spec's `watch` rules and save the model's health record.
 
     Captures are judged by the hour: a window is its full hours and the present one so far. It begins at the earliest
     with the champion's version, and after the hour in which somebody saw to the model: what was seen to is not held
@@ -123,10 +122,10 @@ def observe(
 
     Raises:
         NotFoundError: no such model.
-        ConflictError: the standing was changed by others, twice.
+        ConflictError: the health record was changed by others, twice.
     """
     spec = models.spec(model)
-    before, at = standings.standing(model), clock.now()
+    before, at = health_records.record(model), clock.now()
     last = _last(before, verdicts)
     seen = _Traffic(spec, hours, at).findings(
         _champion(model, routes, versions),
@@ -142,19 +141,19 @@ def observe(
     lease = rollouts.lease(model)
     under_way = lease is not None and lease.until > now
 
-    def save() -> Standing:
-        known = standings.standing(model)
+    def save() -> HealthRecord:
+        known = health_records.record(model)
         if known is not None:
-            known = _settled(replace(known, last_trained_at=trained), runs, rollouts)
-        stands = health.look(known, seen.symptoms, _policy(spec.watch), model=model, under_way=under_way, now=now)
+            known = _with_outcomes(replace(known, last_trained_at=trained), runs, rollouts)
+        stands = health.look(known, seen.findings, _policy(spec.watch), model=model, under_way=under_way, now=now)
         stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen, bill, held))
-        standings.save(stands)
+        health_records.save(stands)
         return stands
 
-    standing = twice(save)
+    record = twice(save)
     own = spec.watch.own_metrics
     apart = [each for each in (*_apart(spec, seen, bill), *_of_targets(model, held)) if own or "model" not in each[0]]
-    return Looked(standing, _metrics(seen, standing, bill, held), apart, own)
+    return Looked(record, _metrics(seen, record, bill, held), apart, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,25 +172,25 @@ class _Traffic:
         since: datetime | None,
         volume: Mapping[str, int],
         now: datetime,
-    ) -> _Findings:
+    ) -> _Seen:
         """All windows of a version, judged; or why they cannot be."""
         if version is None:
-            return _Findings(Symptoms(None, judged=False, problem="no version serves"), volume)
+            return _Seen(Findings(None, judged=False, problem="no version serves"), volume)
         reference = _reference(version, artifacts)
         if isinstance(reference, str):
-            return _Findings(Symptoms(version.number, judged=False, problem=reference), volume)
+            return _Seen(Findings(version.number, judged=False, problem=reference), volume)
         listed = self._listed(version, since)
         try:
             counted = self._counted(version, reference, listed)
         except NewerDocumentError as error:
-            return _Findings(Symptoms(version.number, judged=False, problem=_sentence(error)), volume)
+            return _Seen(Findings(version.number, judged=False, problem=_sentence(error)), volume)
         volume = dict(volume) | {name: hour.predictions for name, hour in counted.items()}
         spans = sorted(self.spec.watch.windows_hours)
         maturity = _maturity(counted, self.at)
         windows = tuple(self._window(span, counted, reference, maturity, volume) for span in spans)
         oldest = hour_of(self.at - (EARLIER_WINDOWS + 1) * timedelta(hours=spans[-1]))
-        return _Findings(
-            symptoms=symptoms(
+        return _Seen(
+            findings=findings(
                 version.number,
                 windows,
                 target_shift=self.spec.watch.target_shift,
@@ -332,12 +331,12 @@ def _sentence(error: NewerDocumentError) -> str:
     return f"{error.message}; {error.next_step}"
 
 
-def _last(standing: Standing | None, verdicts: Verdicts) -> dict[str, Any]:
+def _last(record: HealthRecord | None, verdicts: Verdicts) -> dict[str, Any]:
     """The verdict of the last look."""
-    if standing is None or not standing.verdicts_key:
+    if record is None or not record.verdicts_key:
         return {}
     try:
-        return verdicts.read(standing.verdicts_key)
+        return verdicts.read(record.verdicts_key)
     except NotFoundError:  # expired
         return {}
 
@@ -469,17 +468,17 @@ def _hold_parity(target: Target, min_rows: int, compared: Sequence[Parity]) -> H
     return targets.hold(target, (widest.value, widest.low, widest.high), rows=rows, min_rows=min_rows, note=note)
 
 
-def _document(model: str, seen: _Findings, bill: Bill, held: Sequence[Held], now: datetime) -> dict[str, Any]:
+def _document(model: str, seen: _Seen, bill: Bill, held: Sequence[Held], now: datetime) -> dict[str, Any]:
     """The whole verdict."""
     return {
-        "schema": SCHEMA,
+        "schema": VERDICT.schema,
         "model": model,
-        "version": seen.symptoms.version,
+        "version": seen.findings.version,
         "at": now.isoformat(),
-        "problem": seen.symptoms.problem,
-        "drift": list(seen.symptoms.drift),
-        "quality": list(seen.symptoms.quality),
-        "unfixable": list(seen.symptoms.unfixable),
+        "problem": seen.findings.problem,
+        "drift": list(seen.findings.drift),
+        "quality": list(seen.findings.quality),
+        "unfixable": list(seen.findings.unfixable),
         "windows": [window.to_json() for window in seen.windows],
         "maturity": seen.maturity.to_json() if seen.maturity else None,
         "volume": dict(seen.volume),
@@ -488,10 +487,10 @@ def _document(model: str, seen: _Findings, bill: Bill, held: Sequence[Held], now
     }
 
 
-def _summary(seen: _Findings, bill: Bill, held: Sequence[Held]) -> dict[str, Any]:
+def _summary(seen: _Seen, bill: Bill, held: Sequence[Held]) -> dict[str, Any]:
     spike = bill.spike
     return {
-        "problem": seen.symptoms.problem,
+        "problem": seen.findings.problem,
         "windows": [window.summary for window in seen.windows],
         "cost": {
             "hour": bill.complete,
@@ -503,7 +502,7 @@ def _summary(seen: _Findings, bill: Bill, held: Sequence[Held]) -> dict[str, Any
     }
 
 
-def _metrics(seen: _Findings, standing: Standing, bill: Bill, held: Sequence[Held]) -> dict[str, float]:
+def _metrics(seen: _Seen, record: HealthRecord, bill: Bill, held: Sequence[Held]) -> dict[str, float]:
     """Numbers by model. `QualityLoss` is how much worse the metric is than in the design phase, in its own units."""
     reports = [window.drift for window in seen.windows]
     gains = [told.gain for window in seen.windows for told in (window.live, window.expected) if told and told.gain]
@@ -513,19 +512,19 @@ def _metrics(seen: _Findings, standing: Standing, bill: Bill, held: Sequence[Hel
 
     return {
         "Rows": float(seen.windows[0].rows if seen.windows else 0),
-        "Drifted": float(bool(seen.symptoms.drift or seen.symptoms.quality)),
+        "Drifted": float(bool(seen.findings.drift or seen.findings.quality)),
         "FeatureDrift": any_drifted("features"),
         "PredictionDrift": any_drifted("predictions"),
         "DataQuality": any_drifted("quality"),
-        "NeedsRedesign": float(standing.health is Health.NEEDS_REDESIGN),
-        "RetrainingWanted": float(standing.wanted is not None),
+        "NeedsRedesign": float(record.health is Health.NEEDS_REDESIGN),
+        "RetrainingWanted": float(record.wanted is not None),
         "CostSpike": float(bill.spike is not None),
         "TargetsMissed": float(sum(each.missed for each in held)),
         **({"QualityLoss": max(-gain.value for gain in gains)} if gains else {}),
     }
 
 
-def _apart(spec: ModelSpec, seen: _Findings, bill: Bill) -> list[tuple[Mapping[str, str], Mapping[str, float]]]:
+def _apart(spec: ModelSpec, seen: _Seen, bill: Bill) -> list[tuple[Mapping[str, str], Mapping[str, float]]]:
     """Cost and value of the last complete hour; the quality of the champion; how far the features moved that are most
     responsible for its drift."""
     model = {"model": spec.name}
@@ -571,11 +570,11 @@ def _shifts(windows: Sequence[Window]) -> dict[str, float]:
     return {name: moved[name] or 0.0 for name in verdict.responsible}
 
 
-def _settled(standing: Standing, runs: Runs, rollouts: Rollouts) -> Standing:
-    """The standing with what became of trainings that were under way."""
-    open_ = [each for each in standing.attempts if each.outcome is Outcome.UNDER_WAY]
-    ended = {each.run_id: _ended(standing.model, each, runs, rollouts) for each in open_}
-    return health.settle(standing, {run_id: end for run_id, end in ended.items() if end is not None})
+def _with_outcomes(record: HealthRecord, runs: Runs, rollouts: Rollouts) -> HealthRecord:
+    """The health record with what became of trainings that were under way."""
+    open_ = [each for each in record.attempts if each.outcome is Outcome.UNDER_WAY]
+    ended = {each.run_id: _ended(record.model, each, runs, rollouts) for each in open_}
+    return health.with_outcomes(record, {run_id: end for run_id, end in ended.items() if end is not None})
 
 
 def _ended(model: str, attempt: Attempt, runs: Runs, rollouts: Rollouts) -> tuple[Outcome, datetime] | None:

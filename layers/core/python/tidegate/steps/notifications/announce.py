@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from tidegate.domain.monitoring.health import Health, Standing, Trigger
+from tidegate.domain.monitoring.health import Health, HealthRecord, Trigger
 from tidegate.domain.notifications.announcement import (
     Announcement,
     Change,
@@ -100,7 +100,7 @@ class WatchChanged(Detail):
     """How a served model stands changed: it drifted, training again would not help it, somebody acknowledged that, or
     nothing is found any more. `version` is the one whose traffic was judged."""
 
-    revision: int = Field(description="of the standing; orders the events of one model's watch")
+    revision: int = Field(description="of the health record; orders the events of one model's watch")
     health: Health
     previous_health: Health | None = Field(description="null: it was never looked at before")
     retraining: Trigger | None = Field(description="what starts a training now; null: none is due, or it is held back")
@@ -213,13 +213,13 @@ def _particulars(change: Change, told: Announcement) -> dict[str, Any]:
                 "previous_phase": before,
                 "final": rollout.phase.final,
             }
-        case Standing() as standing:
+        case HealthRecord() as record:
             return {
-                "revision": standing.revision,
-                "health": standing.health,
-                "previous_health": change.before.health if isinstance(change.before, Standing) else None,
-                "retraining": standing.wanted,
-                "held_back": standing.held_back,
+                "revision": record.revision,
+                "health": record.health,
+                "previous_health": change.before.health if isinstance(change.before, HealthRecord) else None,
+                "retraining": record.wanted,
+                "held_back": record.held_back,
                 "actor": told.actor or None,
             }
 

@@ -305,7 +305,7 @@ def _asked(approval: Approval) -> dict[str, Any]:
     }
 
 
-def _next_step(found: Rollout) -> str:  # noqa: PLR0911  one for each phase
+def _next_step(found: Rollout) -> str:  # noqa: C901, PLR0911  one for each phase
     """What people may do about it, in a sentence."""
     model, number = found.model, found.version
     end_it = f'tidegate rollout {model} --end --reason "..."'

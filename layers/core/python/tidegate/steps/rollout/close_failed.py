@@ -4,7 +4,7 @@ import json
 import re
 
 from tidegate.domain.registry.run import RunError, RunStatus
-from tidegate.messages import Settled, SettleTask
+from tidegate.messages import ClosedRun, CloseFailedTask
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, Routes, Runs, Versions
 from tidegate.ports.rollout import Rollouts
@@ -31,8 +31,8 @@ _SENTENCES = {  # by what Lambda and Step Functions call it, not what our code r
 _REQUEST_ID = re.compile(r"^RequestId: \S+ (?:Error: )?")
 
 
-def settle(
-    task: SettleTask,
+def close_failed(
+    task: CloseFailedTask,
     *,
     models: Models,
     runs: Runs,
@@ -40,7 +40,7 @@ def settle(
     routes: Routes,
     rollouts: Rollouts,
     clock: Clock,
-) -> Settled:
+) -> ClosedRun:
     """Close the run as FAILED unless it is final already, end its rollout unless that is over, and give the model's
     lease back; repeating it changes nothing.
 
@@ -69,7 +69,7 @@ def settle(
     )
     rollouts.free(model, run_id)
     told = run.error or fault
-    return Settled(status=run.status.value, error=told.name, message=told.message)
+    return ClosedRun(status=run.status.value, error=told.name, message=told.message)
 
 
 def explain(error: str, cause: str, stage: str) -> RunError:

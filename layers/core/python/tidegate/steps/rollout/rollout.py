@@ -3,11 +3,11 @@
 Nothing is kept between two calls but the record, so that a call may come twice, late, or from another process.
 """
 
-import json
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
+from tidegate.domain.evaluation.documents import read_report
 from tidegate.domain.evaluation.report import sections_of
 from tidegate.domain.evaluation.sections import Scores
 from tidegate.domain.registry.route import Route
@@ -200,7 +200,7 @@ def _problem(version: Version, known: Rollout | None, artifacts: Artifacts) -> s
 def _expected_scores(version: Version, artifacts: Artifacts) -> Scores | None:
     """How the holdout's scores lie (section `scores` of the report's evaluation): how far the candidate's are from the
     champion's, and the edges of the bins that they are counted in. None when the evaluation did not look."""
-    return sections_of(json.loads(artifacts.get_verified(version.report_key, version.report_sha256))).scores
+    return sections_of(read_report(artifacts.get_verified(version.report_key, version.report_sha256))).scores
 
 
 def _makers(run: Run, version: Version, author: str) -> dict[str, str]:

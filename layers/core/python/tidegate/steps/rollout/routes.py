@@ -136,8 +136,8 @@ def show_ledger(model: str, at: str | None, *, models: Models, routes: Routes) -
         "at": view(moment),
         "entry": view(ledger.entry_at(entries, moment)),
         "served": [
-            view(standing.share) | {"by": view(standing.entry), "approved_by": standing.approved_by}
-            for standing in ledger.served_at(entries, moment)
+            view(serving.share) | {"by": view(serving.entry), "approved_by": serving.approved_by}
+            for serving in ledger.served_at(entries, moment)
         ],
     }
 

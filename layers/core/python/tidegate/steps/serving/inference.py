@@ -24,6 +24,7 @@ from tidegate.kernel.errors import (
     ArtifactRejectedError,
     ConflictError,
     ModelFailedError,
+    NewerDocumentError,
     NotFoundError,
     RequestInvalidError,
     ScoringTimeoutError,
@@ -48,9 +49,10 @@ MAX_ROUTES = 4_096
 # and for a session so much more, whatever its size.
 MEMORY_PER_BYTE = 8
 SESSION_BYTES = 128 * 2**10
+NEWER = "NewerArtifact"  # counts what newer code wrote and this code cannot read, as after a rollback of code
 SPARE_SECONDS = 0.25  # of the invocation, kept for the fallback and for what follows the answer
 SHADOW_SPARE_SECONDS = 1.0  # with less than this left, the shadow is passed over
-_UNUSABLE = (ArtifactRejectedError, NotFoundError, UnavailableError)
+_UNUSABLE = (ArtifactRejectedError, NewerDocumentError, NotFoundError, UnavailableError)
 # The instances kept a version's contract.
 _CHECKED = frozenset({Why.SCORING_FAILED, Why.TIMED_OUT, Why.RULE_VIOLATED, Why.UNUSUAL})
 
@@ -156,6 +158,7 @@ class Inference:
             NotFoundError: there is no such model, or the version that the request names does not serve.
             ConflictError: the model has no accepted version, or is switched off, and has no fallback.
             ArtifactRejectedError: no version's artifact is what the registry recorded, and there is no fallback.
+            NewerDocumentError: the route, or what it names, was written by newer code, and nothing else can answer.
             UnavailableError: the registry or the artifacts cannot be reached, and nothing is known from before.
             ModelFailedError: the model gave a score that is no number, and there is no fallback.
         """
@@ -454,6 +457,8 @@ class Inference:
         try:
             route = self._routes.route(model)
         except Exception as error:  # also one that never passes, a lost permission say: what served yesterday still can
+            if isinstance(error, NewerDocumentError):
+                self._signals.count(NEWER)
             if known is None or known.route is None:
                 raise
             self._signals.count("RouteStale")
@@ -489,7 +494,8 @@ class Inference:
         """What is made of a verified object, and what it counts for: `memory`, and so much for each of its bytes.
 
         Raises:
-            ArtifactRejectedError, NotFoundError, UnavailableError: and again for a while, without asking.
+            ArtifactRejectedError, NewerDocumentError, NotFoundError, UnavailableError: and again for a while, without
+                asking.
         """
         key, sha256 = _object(ref)
         now, refusal = self._clock.now(), self._refusals.get(key)
@@ -501,6 +507,9 @@ class Inference:
             holds = _contract(made).model
             if holds != model:
                 raise ArtifactRejectedError(f"{key} holds model {holds!r}, not {model!r}")
+        except NewerDocumentError as error:
+            self._refuse(model, ref, error, NEWER, now + REFUSED)
+            raise
         except (ArtifactRejectedError, NotFoundError) as error:
             self._refuse(model, ref, error, "ArtifactRejected", now + REFUSED)
             raise
@@ -552,6 +561,8 @@ def _unanswered(model: str, missed: _Missed) -> Exception:
         case None if missed.why is Why.KILLED:
             step = f"the model's owner resumes it: `tidegate resume {model}`"
             return ConflictError(f"model {model!r} is switched off and has no fallback", next_step=step)
+        case NewerDocumentError() as error:
+            return error
         case UnavailableError():
             return UnavailableError(f"the artifact of model {model!r} cannot be fetched now", next_step="try again")
         case Exception() as error if missed.why in _CHECKED:
@@ -566,7 +577,7 @@ def _unanswered(model: str, missed: _Missed) -> Exception:
 _DETAILS: Mapping[Why, str] = {
     Why.KILLED: "the model is switched off",
     Why.NO_VERSION: "no version of the model serves yet",
-    Why.NOT_LOADABLE: "its artifact is not what the registry recorded, or cannot be fetched",
+    Why.NOT_LOADABLE: "its artifact is not what the registry recorded, needs newer code, or cannot be fetched",
     Why.SCORING_FAILED: "it could not score this request",
     Why.TIMED_OUT: "it took longer than it may",
     Why.CONTRACT_BROKEN: "it refuses a request that the champion takes",
