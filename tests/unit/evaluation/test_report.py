@@ -18,6 +18,7 @@ from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.confusion import confusion
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.domain.evaluation.report import GateReport
 from tidegate.domain.evaluation.sections import FoundSlice, Sections
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.ledger import Cause
@@ -489,7 +490,7 @@ def test_hostile_names_stay_text(house: House, task: ReportTask, found: dict[str
         dataset=replace(house.catalog.dataset("trips"), description=HOSTILE, origin=HOSTILE, pii=(HOSTILE,)),
         data=house.catalog.version("trips"),
         exclusions=(),
-        report=renamed(found, names),
+        report=GateReport.from_json(renamed(found, names)),
     )
     read = Read(draw(dossier))
     assert set(read.tags) <= KNOWN_TAGS

@@ -405,6 +405,7 @@ class Sections:
     found: Annotated[tuple[FoundSlice, ...] | None, _OMIT] = None
     fairness: Annotated[Mapping[str, Fairness] | None, _OMIT] = None
     fairness_rule: Annotated[FairnessRule | None, _OMIT] = None
+    schema: Annotated[int | None, _OMIT] = None  # of the document that slices and groups come from
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,4 +431,5 @@ class Examination:
 
     def among(self, sections: Sections) -> Sections:
         """The sections with these."""
-        return replace(sections, **{each.name: getattr(self, each.name) for each in fields(self)})
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(sections, schema=self.FORM.schema, **found)
