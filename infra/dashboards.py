@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.constructs.alarms import FIVE_MINUTES, NAMESPACE, Dimensions
 
-HOUR = 3600  # how often the watch counts
+HOUR = 3600  # how often monitoring counts
 COLUMNS = 24
 CHOSEN = "__model__"  # stands for the chosen model, and can be no model's name
 # What a spec may demand of live traffic, and in which unit.
@@ -43,7 +43,7 @@ class Parts:
     steps: Mapping[str, str]
     functions: Mapping[str, str]
     release_machine: str  # this and the next two: ARNs
-    watch_machine: str
+    monitoring_machine: str
     retraining_machine: str
     failures_queue: str
     alarms: Sequence[str]  # their ARNs
@@ -193,8 +193,8 @@ def platform(parts: Parts) -> Body:
             "ms",
             _lines("AWS/Lambda", ["IteratorAge"], {"FunctionName": parts.announce}, "Maximum"),
         ),
-        _graph("Looks of the watch", "runs", _executions(parts.watch_machine)),
-        _graph("Trainings begun by the watch", "runs", _executions(parts.retraining_machine)),
+        _graph("Looks at models", "runs", _executions(parts.monitoring_machine)),
+        _graph("Trainings started by monitoring", "runs", _executions(parts.retraining_machine)),
     )
     return page.body()
 

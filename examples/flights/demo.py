@@ -27,7 +27,7 @@ from rich.table import Table as Grid
 
 from examples.flights import season
 from examples.flights.build_dataset import DATASET, OUTCOME, TIME, flights, parquet
-from examples.flights.rollouts import Course, answering, path_of, sentences, tried, watched
+from examples.flights.rollouts import Course, after_probation, answering, path_of, sentences, tried
 from examples.flights.scene import (
     HERE,
     MODEL,
@@ -107,9 +107,9 @@ def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
     clean = season.clean_weeks(scene, year)
 
     second = release(story, tidegate, 2, "flight-delay-v2.yaml")
-    promoted = try_out(scene, second, "watch")
+    promoted = try_out(scene, second, "probation")
     requests, answers = ask(scene)
-    after = watch(scene, second)
+    after = probation(scene, second)
     third = release(story, tidegate, 3, "flight-delay-v3.yaml")
     refused = try_out(scene, third, "rolled_back")
     told = the_year_goes_on(scene, year, clean, answers)
@@ -122,7 +122,7 @@ def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
         "versions": [summarised(report, versions[report["version"]]) for report in (first, second, third)],
         "rollouts": [
             course_of(client.rollout(MODEL, first["run_id"])),
-            course_of(promoted.rollout, promoted) | {"phase": after["phase"], "watched": after["reason"]},
+            course_of(promoted.rollout, promoted) | {"phase": after["phase"], "probation": after["reason"]},
             course_of(refused.rollout, refused),
         ],
         "requests": requests,
@@ -147,7 +147,7 @@ def provision(story: Story) -> LocalCloud:
 def the_year_goes_on(
     scene: Scene, year: season.Year, clean: dict[str, Any], answers: Sequence[Answer]
 ) -> dict[str, Any]:
-    """June, July, what the watch does about it, and a broken feed."""
+    """June, July, what monitoring does about it, and a broken feed."""
     late = scene.flights["late"].to_numpy(dtype=bool)
     ids = [answer.document["predictions"][0]["id"] for answer in answers]
     june = season.june(scene, ids, [late[answer.instance] for answer in answers])
@@ -254,10 +254,10 @@ def scores_equal(scene: Scene, number: int, answers: Sequence[Answer]) -> int:
     return int((np.abs(served - expected) <= PARITY).sum())
 
 
-def watch(scene: Scene, report: dict[str, Any]) -> dict[str, Any]:
-    """Let the watch of a promoted version end; the rollout as it is then."""
-    with scene.story.step(f"watch {report['version']}") as tell:
-        rollout = watched(scene.cloud, scene.client, MODEL, report["run_id"])
+def probation(scene: Scene, report: dict[str, Any]) -> dict[str, Any]:
+    """Let the probation of a promoted version end; the rollout as it is then."""
+    with scene.story.step(f"probation {report['version']}") as tell:
+        rollout = after_probation(scene.cloud, scene.client, MODEL, report["run_id"])
         if rollout["phase"] != "done":
             raise RuntimeError(f"it is {rollout['phase']}: {rollout['reason']}")
         tell(f"{rollout['reason']} (by the moved clock)")
@@ -348,7 +348,7 @@ def print_canary(out: Console, rollout: dict[str, Any]) -> None:
     told = f"users sent {sent:,} requests; {answered:,} were answered with 200"
     if promoted:
         _print_marked(out, "–", told)
-        _print_marked(out, "–", f"{rollout['watched']}, with 5 % of the requests left to the version before it")
+        _print_marked(out, "–", f"{rollout['probation']}, with 5 % of the requests left to the version before it")
     else:
         _print_marked(out, "–", f"{told}: what it refused, the champion answered")
         back = rollout["seconds_to_champion"]
@@ -359,7 +359,7 @@ def print_requests(out: Console, requests: dict[str, Any]) -> None:
     """The flights of June: how fast they were answered, and how well."""
     right, on_time = requests["labels_right"] / requests["ok"], 1 - requests["late"] / requests["ok"]
     by = ", ".join(f"{count} by version {number}" for number, count in requests["by_version"].items())
-    out.print(f"\n[bold]Requests[/bold] (June, unseen, while version {requests['version']} was watched)")
+    out.print(f"\n[bold]Requests[/bold] (June, unseen, while version {requests['version']} was on probation)")
     out.print(
         f"  {requests['ok']:,} of {requests['sent']:,} answered, p50 {requests['p50_ms']}, p99 {requests['p99_ms']} ms"
         f"\n  {by}"
@@ -370,7 +370,7 @@ def print_requests(out: Console, requests: dict[str, Any]) -> None:
 
 
 def print_season(out: Console, told: dict[str, Any]) -> None:
-    """What the watch found in the course of the year, and what followed."""
+    """What monitoring found in the course of the year, and what followed."""
     out.print("\n[bold]The year goes on[/bold]")
     for name, key in (("Unseen flights of January to April", "clean"), ("June", "june"), ("July, 1 to 24", "july")):
         print_look(out, name, told[key])
@@ -407,7 +407,7 @@ def print_season(out: Console, told: dict[str, Any]) -> None:
 
 
 def print_look(out: Console, name: str, look: dict[str, Any]) -> None:
-    """A look of the watch: how the model stands, and by what."""
+    """A look at the model: how the model stands, and by what."""
     steady = look["health"] == "steady"
     health = look["health"].replace("_", " ")
     _print_marked(

@@ -1,7 +1,7 @@
-"""The year goes on: clean weeks, June, July, a training that the watch starts by itself, and a broken feed.
+"""The year goes on: clean weeks, June, July, a training that monitoring starts by itself, and a broken feed.
 
 Flights are replayed as requests of a hundred, their outcomes are reported as feedback, and the local cloud's clock is
-moved to the next hourly look of the watch. What it finds is told as it is found.
+moved to the next hourly look. What it finds is told as it is found.
 """
 
 import csv
@@ -31,7 +31,7 @@ KNOTS_PER_MPH = 0.868976
 BATCH = 100  # instances in a request
 CONNECTIONS = 2
 ENOUGH = 330  # answers by which a version is shown to be no worse, with the wider margins of the fourth spec
-LOOK_MINUTE = 10  # of each hour, in which the watch looks
+LOOK_MINUTE = 10  # of each hour, in which monitoring looks
 LOOK_SECONDS = 60.0  # of real time
 TRAINING_SECONDS = 120.0
 SEED = 7
@@ -84,7 +84,7 @@ def report_outcomes(scene: Scene, name: str, ids: Sequence[str], late: Sequence[
 
 
 def looked(scene: Scene) -> Document:
-    """What the next hourly look of the watch finds: `tidegate drift`.
+    """What the next hourly look finds: `tidegate drift`.
 
     Raises:
         RuntimeError: no look was taken in `LOOK_SECONDS`.
@@ -98,7 +98,7 @@ def looked(scene: Scene) -> Document:
 
 
 def next_look(now: float) -> float:
-    """Just after the next moment (seconds since 1970) in which the watch looks."""
+    """Just after the next moment (seconds since 1970) in which monitoring looks."""
     minute = 60.0 * LOOK_MINUTE
     return ((now - minute) // 3_600 + 1) * 3_600 + minute + 1
 
@@ -150,11 +150,11 @@ def trained_by_itself(scene: Scene) -> Document:
 
     def attempts() -> Any:
         cloud.advance(20)
-        return scene.client.watched(MODEL)["health"]["attempts"]
+        return scene.client.model_health(MODEL)["health"]["attempts"]
 
     _wait(attempts, TRAINING_SECONDS, "no training began")
     run_id = attempts()[-1]["run_id"]
-    scene.story.at("the watch has started a training ...")
+    scene.story.at("monitoring has started a training ...")
     return scene.client.wait_for_run(MODEL, run_id, timeout_seconds=TRAINING_SECONDS)
 
 
@@ -188,14 +188,14 @@ def june(scene: Scene, ids: Sequence[str], late: Sequence[bool]) -> Document:
     with scene.story.step("June") as tell:
         report_outcomes(scene, "june", ids, late)
         told = found(looked(scene))
-        if scene.client.watched(MODEL)["health"]["wanted"]:
+        if scene.client.model_health(MODEL)["health"]["wanted"]:
             told["held_back"] = _held_back(scene)
         tell(f"outcomes of {len(ids):,} flights: {_in_short(told)}")
     return told
 
 
 def july(scene: Scene, year: Year) -> Document:
-    """The season changes; what the watch says of it."""
+    """The season changes; what monitoring says of it."""
     with scene.story.step("July") as tell:
         scene.tidegate("model", "apply", str((HERE / "flight-delay-v4.yaml").relative_to(ROOT)))
         report_outcomes(scene, "july", replay(scene, year.july), year.july["late"].tolist())
@@ -277,7 +277,7 @@ def knots(scene: Scene, year: Year) -> Document:
 
 
 def _looked_at(scene: Scene) -> str:
-    record = scene.client.watched(MODEL)["health"]
+    record = scene.client.model_health(MODEL)["health"]
     return str(record["looked_at"]) if record else ""
 
 
@@ -286,7 +286,7 @@ def _held_back(scene: Scene) -> str:
 
     def why() -> str:
         scene.cloud.advance(20)
-        return str(scene.client.watched(MODEL)["health"]["held_back"])
+        return str(scene.client.model_health(MODEL)["health"]["held_back"])
 
     _wait(why, TRAINING_SECONDS, "the training was not held back")
     scene.cloud.advance(180)

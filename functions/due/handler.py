@@ -1,4 +1,4 @@
-"""Lambda `due`: says which models the watch is to look at in this hour."""
+"""Lambda `due`: says which models are due in this hour."""
 
 from typing import Any
 

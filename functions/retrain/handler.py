@@ -1,4 +1,4 @@
-"""Lambda `retrain`: starts the trainings that the watch wants, on datasets that have what happened since.
+"""Lambda `retrain`: starts the trainings that monitoring wants, on datasets that have what happened since.
 
 The retraining machine calls it: once to find them, and for each of them to gather its data and, when those are
 registered, to start the run.

@@ -15,7 +15,7 @@ Dimensions = Mapping[str, str]
 
 
 def model_on_dashboard(prefix: str) -> str:
-    """Whose an alarm is that counts over all models: the sentence for `Alarms.watch`."""
+    """Whose an alarm is that counts over all models: the sentence for `Alarms.add`."""
     return f"Model: see the graphs by model on the dashboard {prefix}. Owner: see `tidegate status`."
 
 
@@ -39,7 +39,7 @@ class Alarms:
         self._topic = topic_arn
         self.made: list[cloudwatch.CfnAlarm] = []
 
-    def watch(
+    def add(
         self,
         name: str,
         namespace: str,
@@ -78,7 +78,7 @@ class Alarms:
             )
         )
 
-    def watch_class(
+    def add_class(
         self, name: str, metric: str, functions: Sequence[str], threshold: int, meaning: str, *, runbook: str
     ) -> None:
         """The sum of several functions' metric, so that a class of functions wakes people once."""

@@ -322,7 +322,9 @@ class LocalCloud:
         self._door = FrontDoor(self._moto)
         closing.callback(self._door.close)
         self.endpoint_url = self._door.url
-        self._clients = Clients(self.endpoint_url, REGION, self._door.root_credentials, self._moto.assume_role)
+        self._clients = Clients(
+            self.endpoint_url, REGION, self._door.root_credentials, self._moto.assume_role, self._door.answer
+        )
         closing.callback(self._clients.close)
         self.metrics = Metrics(self.clock.time, self._moto.put_metrics)
         self.logs = Logs(self._moto.put_log_lines, self.metrics, lambda: self.clock.offset_s)

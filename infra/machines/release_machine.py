@@ -12,7 +12,7 @@ from tidegate.kernel.errors import UnavailableError
 
 Definition = dict[str, Any]
 
-# Approval, shadow, canary and watch may each last 30 days (spec/release.py); training and the gate have the rest.
+# Approval, shadow, canary and probation may each last 30 days (spec/release.py); training and the gate have the rest.
 LONGEST_SECONDS = 125 * 86_400
 TASK_SLACK_SECONDS = 10  # beyond the function's own time-out, which tells more
 

@@ -1,4 +1,5 @@
-"""The retraining state machine in Amazon States Language: find the trainings that the watch wants, and start each once.
+"""The retraining state machine in Amazon States Language: find the trainings that monitoring wants, and start each
+once.
 
 Its input is empty, or names one model; a model whose training cannot be started keeps no other one from starting.
 """
@@ -84,7 +85,7 @@ def definition(retrain: Step) -> Definition:
         "Done": {"Type": "Succeed"},
     }
     return {
-        "Comment": "Starts the trainings that the watch wants.",
+        "Comment": "Starts the trainings that monitoring wants.",
         "StartAt": "Find",
         "TimeoutSeconds": LONGEST_SECONDS,
         "States": states,

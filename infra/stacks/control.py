@@ -15,9 +15,9 @@ from infra.constructs.sources import Sources
 from infra.settings import DeploymentSettings
 from infra.stacks.batch import BatchStack
 from infra.stacks.data import DataStack
+from infra.stacks.monitoring import VERDICTS
 from infra.stacks.release import DATASETS, FEEDBACK, RUNS, ReleaseStack
 from infra.stacks.serving import ServingStack
-from infra.stacks.watch import VERDICTS
 from tidegate.kernel import routes
 from tidegate.kernel.roles import Role
 from tidegate.kernel.routes import Route

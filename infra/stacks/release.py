@@ -215,7 +215,7 @@ class ReleaseStack(Stack):
         )
 
     def _failure_queue(self) -> sqs.Queue:
-        """Where every event ends that no function could handle; an alarm watches it."""
+        """Where every event ends that no function could handle; an alarm says so."""
         queue = sqs.Queue(
             self,
             "Failures",

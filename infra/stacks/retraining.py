@@ -1,6 +1,6 @@
-"""Retraining: what starts the trainings that the watch wants.
+"""Retraining: what starts the trainings that monitoring wants.
 
-The watch counts `RetrainingWanted` at the end of each look, which is every hour. An alarm on that count goes off, and
+Monitoring counts `RetrainingWanted` at the end of each look, which is every hour. An alarm on that count goes off, and
 the change of its state, an event, starts a state machine that deals with every model whose health record wants a
 training.
 
@@ -30,7 +30,7 @@ from infra.stacks.release import DATASETS, DAY_SECONDS, FEEDBACK, ReleaseStack
 from tidegate.kernel.settings import RetrainSettings
 
 METRIC = "RetrainingWanted"
-NOT_STARTED = "watch.md#a-training-could-not-be-started"  # section of the runbook
+NOT_STARTED = "monitoring.md#a-training-could-not-be-started"  # section of the runbook
 TIMEOUT_SECONDS = 900  # gathering captures takes up to eight minutes, then writes
 
 
@@ -58,7 +58,7 @@ class Retraining(Construct):
             sources: where the code lies.
             layers: core, then training, since the function writes Parquet.
             alarms: of the stack.
-            counted: dimensions under which the watch counts `RetrainingWanted` over all models.
+            counted: dimensions under which monitoring counts `RetrainingWanted` over all models.
         """
         super().__init__(scope, construct_id)
         settings = sources.settings
@@ -88,7 +88,7 @@ class Retraining(Construct):
             ],
             memory_mb=settings.training_memory_mb,
             timeout_seconds=TIMEOUT_SECONDS,
-            description="Makes datasets of captures, and starts the trainings that the watch wants",
+            description="Makes datasets of captures, and starts the trainings that monitoring wants",
         )
         function = self.retrain.function.function_arn
         self.machine = StateMachine(
@@ -99,17 +99,17 @@ class Retraining(Construct):
             functions=[function],
             settings=settings,
         )
-        wanted = alarms.watch(
+        wanted = alarms.add(
             "retraining-wanted",
             NAMESPACE,
             METRIC,
             counted,
             "A model is to be trained again, and the training is being started; `tidegate drift MODEL` says why.",
-            runbook="watch.md#a-training-is-due",
+            runbook="monitoring.md#a-training-is-due",
             whose=MODEL_IN_STATUS,
         )
         self._start_on(str(wanted.alarm_name), settings.prefix)
-        self._watch(alarms)
+        self._alarm_on_faults(alarms)
 
     def _start_on(self, alarm: str, prefix: str) -> None:
         """The machine begins when the alarm goes off; it begins with no input, since the health records say
@@ -129,7 +129,7 @@ class Retraining(Construct):
             self,
             "Wanted",
             name=name,
-            description="The watch wants a training",
+            description="Monitoring wants a training",
             event_pattern={
                 "source": ["aws.cloudwatch"],
                 "detail-type": ["CloudWatch Alarm State Change"],
@@ -155,21 +155,21 @@ class Retraining(Construct):
         undeliverable.add_condition("ArnEquals", {"aws:SourceArn": rule})
         failures.add_to_resource_policy(undeliverable)
 
-    def _watch(self, alarms: Alarms) -> None:
+    def _alarm_on_faults(self, alarms: Alarms) -> None:
         machine = {"StateMachineArn": self.machine.arn}
         for metric, words in {
             "ExecutionsFailed": "could not be started",
             "ExecutionsTimedOut": "was not started in time",
         }.items():
-            alarms.watch(
+            alarms.add(
                 f"retraining-{metric.removeprefix('Executions').lower()}",
                 "AWS/States",
                 metric,
                 machine,
-                f"A training that the watch wants {words}; the latest execution of {self.machine.name} says why.",
+                f"A training that monitoring wants {words}; the latest execution of {self.machine.name} says why.",
                 runbook=NOT_STARTED,
             )
-        alarms.watch(
+        alarms.add(
             "retrain-errors",
             "AWS/Lambda",
             "Errors",

@@ -121,7 +121,7 @@ class ServingStack(Stack):
 
     def _feedback_alarms(self) -> None:
         """None of them ends a release of inference's code."""
-        self.alarms.watch(
+        self.alarms.add(
             "feedback-errors",
             "AWS/Lambda",
             "Errors",
@@ -130,7 +130,7 @@ class ServingStack(Stack):
             runbook=OUTCOMES,
         )
         stream = {"DeliveryStreamName": self.outcomes.stream.ref}
-        self.alarms.watch(
+        self.alarms.add(
             "feedback-late",
             "AWS/Firehose",
             "DeliveryToS3.DataFreshness",
@@ -140,7 +140,7 @@ class ServingStack(Stack):
             statistic="Maximum",
             threshold=15 * MINUTE,
         )
-        self.alarms.watch(
+        self.alarms.add(
             "feedback-partitions",
             "AWS/Firehose",
             "PartitionCountExceeded",
@@ -160,7 +160,7 @@ class ServingStack(Stack):
         own = {"service": "inference", "stage": settings.stage}
         whose = model_on_dashboard(settings.prefix)
         return (
-            self.alarms.watch(
+            self.alarms.add(
                 "inference-errors",
                 "AWS/Lambda",
                 "Errors",
@@ -168,7 +168,7 @@ class ServingStack(Stack):
                 "inference crashes or times out; read its log.",
                 runbook=FAILING,
             ),
-            self.alarms.watch(
+            self.alarms.add(
                 "inference-latency",
                 "AWS/Lambda",
                 "Duration",
@@ -180,7 +180,7 @@ class ServingStack(Stack):
                 threshold=settings.inference_p99_ms,
                 periods=3,
             ),
-            self.alarms.watch(
+            self.alarms.add(
                 "serving-api-5xx",
                 "AWS/ApiGateway",
                 "5xx",
@@ -188,7 +188,7 @@ class ServingStack(Stack):
                 "The serving API answers with server errors; read its access log and its function's log.",
                 runbook=FAILING,
             ),
-            self.alarms.watch(
+            self.alarms.add(
                 "inference-server-errors",
                 NAMESPACE,
                 "ServerErrors",
@@ -197,7 +197,7 @@ class ServingStack(Stack):
                 runbook=FAILING,
                 whose=whose,
             ),
-            self.alarms.watch(
+            self.alarms.add(
                 "inference-model-failures",
                 NAMESPACE,
                 "ModelFailures",

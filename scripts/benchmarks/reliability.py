@@ -57,7 +57,7 @@ _CANARY: dict[str, Any] = {
     "bake_minutes": 1,
     "look_seconds": 60,
     "deadline_hours": 2,
-    "watch_hours": 0,
+    "probation_hours": 0,
     "demands": dict.fromkeys(("errors", "timeouts", "fallbacks", "violations"), _RATE)
     | {"slow": {"margin": 0.3, "target": 0.3}, "scores": {"margin": 0.5}},
 }
@@ -65,7 +65,7 @@ _SPEC = tumours.SPEC | {
     "features": [{"name": name, "kind": "numeric"} for name in _FEATURES],
     "fallback": {"kind": "arithmetic", "expression": _FALLBACK},
     "gate": tumours.SPEC["gate"] | {"margin": 0.05},
-    "watch": {"retrain_on": []},  # the instances asked for are few, and come again and again: that is drift
+    "monitoring": {"retrain_on": []},  # the instances asked for are few, and come again and again: that is drift
 }
 
 
@@ -448,7 +448,7 @@ def _house() -> Iterator[_House]:
         tumours.register(client, frame)
         house = _House(cloud, client, tumours.instances(frame[list(_FEATURES)].sample(200, random_state=1)))
         for candidate in (_FIRST, _SECOND):
-            house.trained(candidate, {"steps": [], "watch_hours": 0})
+            house.trained(candidate, {"steps": [], "probation_hours": 0})
         house.learn()
         _say(f"versions {sorted(house.truth)} are released")
         yield house

@@ -25,7 +25,7 @@ import orjson
 
 from scripts.benchmarks import peers
 from tidegate.aws.capture_log import FirehoseCaptures
-from tidegate.aws.watch import unpacked
+from tidegate.aws.monitoring import unpacked
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.hours import Counting
 from tidegate.domain.monitoring.reference import Reference

@@ -16,10 +16,11 @@ from botocore.stub import Stubber
 
 from functions.announce import handler as announce
 from tests.adapters.conftest import TABLE
-from tests.adapters.test_registry import AT, a_run, a_spec
+from tests.builders.notifications import ENTRY
+from tests.builders.registry import AT, a_run
+from tests.builders.rollouts import ASKED, OneRelease
+from tests.builders.specs import a_spec
 from tests.context import CONTEXT
-from tests.unit.notifications.test_announcement import ENTRY
-from tests.unit.rollout.test_rollout import ASKED, House
 from tidegate import telemetry, wiring
 from tidegate.aws import clients
 from tidegate.aws.announcements import EventBridgeEvents, change_of
@@ -112,7 +113,7 @@ def told(records: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
 
 def test_what_is_written_is_told(registry: DynamoRegistry, changes: Read) -> None:
     registry.fail(MODEL, _requested(registry).run_id, RunError("TrainingFailedError", "it says", "train"), AT)
-    house = House(ASKED)
+    house = OneRelease(ASKED)
     house.begin()
     stored("ROLLOUT#r-3", house.at)
     house.decide()
@@ -151,7 +152,7 @@ def test_a_message_and_an_event_arrive_as_they_were_made(registry: DynamoRegistr
 
 def test_a_packed_record_is_read_as_it_was_written(registry: DynamoRegistry, changes: Read) -> None:
     """A rollout with so many looks that they are stored compressed."""
-    house = House()
+    house = OneRelease()
     house.begin()
     large = replace(house.at, fetched={str(hour): tuple(f"object-{n}" for n in range(500)) for hour in range(20)})
     assert max(len(part.get("B", b"")) for part in encode(large).values()) > 0, f"less than {PACK_BYTES} bytes"

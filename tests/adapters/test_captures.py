@@ -12,10 +12,9 @@ import boto3
 import pytest
 
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.unit.control_api import spec_document
-from tests.unit.rollout.test_evidence import asked as served
-from tests.unit.rollout.test_evidence import feedback, lines, rollout, sure
-from tests.unit.serving.test_capture import capture
+from tests.builders.captures import asked as served
+from tests.builders.captures import capture, feedback, lines, rollout, sure
+from tests.builders.specs import spec_document
 from tidegate.aws.capture_log import DynamoCapturePolicies, FirehoseCaptures
 from tidegate.aws.captures import PREFIX, S3CaptureReader
 from tidegate.aws.evidence import FEEDBACK, S3ArmsReader

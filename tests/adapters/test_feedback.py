@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from functions.feedback import handler as function
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.adapters.test_registry import a_spec
+from tests.builders.specs import a_spec
 from tests.context import CONTEXT
 from tidegate import telemetry, wiring
 from tidegate.aws.feedback import PAUSE_SECONDS, FirehoseFeedback

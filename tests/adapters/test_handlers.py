@@ -15,10 +15,11 @@ from functions.inference import handler as inference
 from functions.register import handler as register
 from functions.rollout import handler as rollout
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.adapters.test_registry import AT, a_run, a_spec, promoted, requested
+from tests.builders.captures import asked as captured
+from tests.builders.captures import lines as recorded
+from tests.builders.registry import AT, a_run, promoted, requested
+from tests.builders.specs import a_spec
 from tests.context import CONTEXT
-from tests.unit.rollout.test_evidence import asked as captured
-from tests.unit.rollout.test_evidence import lines as recorded
 from tidegate import telemetry, wiring
 from tidegate.aws.captures import PREFIX
 from tidegate.aws.dispatch import LambdaDispatcher

@@ -1,125 +1,30 @@
 """What ports.Models, Runs, Versions and Routes promise, held against the fake and against DynamoDB (moto)."""
 
-import threading
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.adapters.conftest import TABLE
+from tests.builders.registry import AT, a_run, a_version, promoted, registered, requested
+from tests.builders.specs import a_spec
+from tests.builders.threads import at_once
 from tidegate.aws import clients
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import RefusedError
 from tidegate.domain.registry.ledger import Cause, verify
-from tidegate.domain.registry.run import CandidateRun, Run, RunError, RunStatus
-from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.domain.registry.run import CandidateRun, RunError, RunStatus
+from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.changes import kill, promote, rollback, split
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
-from tidegate.spec.model import ModelSpec
 from tidegate.steps.rollout.routes import verify_ledger
-
-AT = datetime(2026, 1, 5, 12, 30, 15, 123456, tzinfo=UTC)
-
-
-def a_spec(**changes: Any) -> ModelSpec:
-    document = {
-        "name": "flight-delay",
-        "owner": "ops@example.org",
-        "business_unit": "ops",
-        "task": "binary",
-        "dataset": "flights",
-        "target": "late",
-        "features": [{"name": "distance", "kind": "numeric"}],
-        "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression"}],
-        "metric": "roc_auc",
-        "baseline": {"kind": "prior"},
-    }
-    return ModelSpec.parse(document | changes)
-
-
-def a_run(run_id: str = "r-001", **changes: Any) -> Run:
-    run = Run(
-        model="flight-delay",
-        run_id=run_id,
-        status=RunStatus.REQUESTED,
-        spec_digest="d" * 64,
-        dataset="flights",
-        requested_by="ann",
-        requested_at=AT,
-        seed=4_294_967_295,
-    )
-    return replace(run, **changes)
-
-
-def a_version(run_id: str = "r-001", status: VersionStatus = VersionStatus.ACCEPTED) -> Version:
-    return Version(
-        model="flight-delay",
-        number=0,
-        status=status,
-        run_id=run_id,
-        spec_digest="d" * 64,
-        dataset="flights",
-        dataset_version="0123456789abcdef",
-        artifact_key=f"runs/flight-delay/{run_id}/model.onnx",
-        artifact_sha256="a" * 64,
-        report_key=f"runs/flight-delay/{run_id}/report.json",
-        report_sha256="b" * 64,
-        metric="roc_auc",
-        value=0.7123456789012345,
-        low=0.7,
-        high=0.72,
-        reasons=("is better", "enough"),
-        created_at=AT,
-        created_by="ann",
-        lock_hash="l" * 64,
-        code_version="1.2.3",
-    )
 
 
 @pytest.fixture
 def with_model(registry: Any) -> Any:
     registry.apply(a_spec(), author="ann", at=AT)
     return registry
-
-
-def requested(registry: Any, run: Run, *, lease_until: datetime | None = AT) -> Run:
-    """Request a run; its lease keeps nobody out unless the test says so."""
-    recorded: Run = registry.request(run, lease_until=lease_until)
-    return recorded
-
-
-def registered(registry: Any, run_id: str, status: VersionStatus = VersionStatus.ACCEPTED) -> Version:
-    requested(registry, a_run(run_id))
-    version: Version = registry.register(a_version(run_id, status), at=AT)
-    return version
-
-
-def promoted(registry: Any, version: Version) -> None:
-    change = promote(registry.route(version.model), version, Cause(AT, "ann", "gate passed"))
-    assert change is not None
-    registry.change(change)
-
-
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Run the calls in threads that start together; what each returned or raised."""
-    barrier = threading.Barrier(len(calls))
-    outcomes: list[Any] = [None] * len(calls)
-
-    def run(position: int) -> None:
-        barrier.wait()
-        try:
-            outcomes[position] = calls[position]()
-        except Exception as error:  # noqa: BLE001  the error is what the test looks at
-            outcomes[position] = error
-
-    threads = [threading.Thread(target=run, args=(position,)) for position in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes
 
 
 # Models

@@ -9,7 +9,8 @@ import pytest
 
 from functions.reproduce import handler as reproduce
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.adapters.test_registry import AT, a_run, a_spec, a_version, requested
+from tests.builders.registry import AT, a_run, a_version, requested
+from tests.builders.specs import a_spec
 from tests.context import CONTEXT
 from tidegate import wiring
 from tidegate.aws.objects import S3Artifacts

@@ -23,15 +23,16 @@ from functions.retrain import handler as retrain
 from infra.machines import retraining_machine
 from infra.machines.release_machine import Step
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.adapters.test_catalog import DATASET, READY
+from tests.builders.data import DATASET, READY
+from tests.builders.health import health_record
+from tests.builders.labels import record
+from tests.builders.specs import spec
+from tests.builders.tables import to_csv, trips
 from tests.context import CONTEXT
-from tests.unit.monitoring.test_labelled_dataset import record
-from tests.unit.monitoring.test_retrain import record as health_record
-from tests.unit.releasing import spec, to_csv, trips
 from tidegate import telemetry, wiring
+from tidegate.aws.monitoring import DynamoHealthRecords
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
-from tidegate.aws.watch import DynamoHealthRecords
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
 from tidegate.domain.monitoring.health import HealthRecord, Outcome, Trigger
 from tidegate.domain.serving.capture import line

@@ -70,7 +70,7 @@ class House:
             "dataset": "flights-sample",
             "candidates": SHALLOW,
             "gate": {"margin": 0.005, "min_rows": 500, "resamples": 500},
-            "release": {"steps": [], "watch_hours": 0},
+            "release": {"steps": [], "probation_hours": 0},
             "targets": {"latency_p99_ms": 500},
         }
         return document | changes

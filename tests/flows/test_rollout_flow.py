@@ -44,17 +44,17 @@ def model(house: House) -> str:
 def test_a_candidate_that_is_better_in_every_respect_gets_in_step_by_step(house: House) -> None:
     model = "rising"
     champion_of(house, model)
-    rules = {**HALF, "steps": [20, 50], "watch_hours": 0.02, "holdback": 10, "shadow_minutes": 1}
+    rules = {**HALF, "steps": [20, 50], "probation_hours": 0.02, "holdback": 10, "shadow_minutes": 1}
     run = started(house, model, rules, candidates=BOOSTED)
     traffic = Traffic(house, model, june(house, model))
     rollout = follow(house, traffic, run, per_look=50, until=lambda rollout: rollout["share_bp"] == 5_000)
     rollout = follow(house, traffic, run, per_look=400, until=lambda rollout: rollout["phase"] != "canary")
-    assert rollout["phase"] == "watch", rollout
+    assert rollout["phase"] == "probation", rollout
     rollout = follow(house, traffic, run, per_look=50)
     assert rollout["phase"] == "done", rollout
     traffic.demand_that_all_were_answered()
     assert {"champion", "candidate", "holdback"} <= set(traffic.reasons)
-    assert actions(house, model) == ["fallback", "promote", "shadow", "canary", "canary", "promote", "end_watch"]
+    assert actions(house, model) == ["fallback", "promote", "shadow", "canary", "canary", "promote", "end_probation"]
     weights = [entry["weight_bp"] for entry in house.client.ledger(model)]
     assert weights[3:] == [2_000, 5_000, 9_000, 10_000]
     assert serves_alone(house, model, 2)
@@ -161,7 +161,7 @@ def test_a_kill_in_the_middle_of_a_canary_ends_it(house: House, model: str) -> N
 
 
 class Relapse(NamedTuple):
-    """A release that was approved, promoted, and turned bad while it was watched."""
+    """A release that was approved, promoted, and turned bad while it was on probation."""
 
     run: dict[str, Any]
     rollout: dict[str, Any]
@@ -172,13 +172,13 @@ class Relapse(NamedTuple):
 @pytest.fixture(scope="module")
 def relapse(house: House, model: str, approver: Client) -> Relapse:
     letters, events = len(house.cloud.notifications(RELEASES)), len(house.cloud.events_seen("tidegate"))
-    rules = {**QUICK, "approval": "required", "watch_hours": 1, "holdback": 30}
+    rules = {**QUICK, "approval": "required", "probation_hours": 1, "holdback": 30}
     run = started(house, model, rules, candidates=BOOSTED)
     approver.decide(house.client.version(model, run["version"]), "approve", "read the report")
     waits(house, run, "WaitStateEntered")
     good = Traffic(house, model, june(house, model))
     rollout = follow(house, good, run, until=lambda rollout: rollout["phase"] != "canary")
-    assert rollout["phase"] == "watch", rollout
+    assert rollout["phase"] == "probation", rollout
     bad = Traffic(house, model, june(house, model, **BROKEN_STATION))
     rollout = follow(house, bad, run, per_look=100)
     for traffic in (good, bad):
@@ -188,12 +188,12 @@ def relapse(house: House, model: str, approver: Client) -> Relapse:
     seen = [
         event
         for event in house.cloud.events_seen("tidegate")[events:]
-        if event["detail"]["model"] == model and event["detail-type"] != "Tidegate Watch Changed"  # the hourly look's
+        if event["detail"]["model"] == model and event["detail-type"] != "Tidegate Health Changed"  # the hourly look's
     ]
     return Relapse(run, rollout, told, seen)
 
 
-def test_a_promoted_version_that_turns_bad_while_it_is_watched_gives_way_to_the_one_before(
+def test_a_promoted_version_that_turns_bad_while_it_is_on_probation_gives_way_to_the_one_before(
     house: House, model: str, relapse: Relapse
 ) -> None:
     assert relapse.rollout["phase"] == "rolled_back", relapse.rollout

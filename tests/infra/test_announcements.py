@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from infra.local.patterns import matches
+from tests.builders.notifications import DRIFT, ENTRY, RUN, STEADY, looked
+from tests.builders.rollouts import ASKED, OneRelease
 from tests.infra.synthesized import Deployment, Resource
-from tests.unit.notifications.test_announcement import DRIFT, ENTRY, RUN, STEADY, looked
-from tests.unit.rollout.test_rollout import ASKED, House
 from tidegate.aws.announcements import change_of
 from tidegate.aws.items import encode
 from tidegate.domain.notifications.announcement import announcement
@@ -35,7 +35,7 @@ def record(pk: str, sk: str, before: Any, after: Any) -> dict[str, Any]:
 
 
 def records() -> dict[str, dict[str, Any]]:
-    house = House(ASKED)
+    house = OneRelease(ASKED)
     asked = house.begin()
     house.decide()
     model, candidate = "MODEL#trip-delay", "RUN#r-3#CANDIDATE#001"

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+from tests.builders.feedback import item, kept
 from tests.infra.synthesized import Deployment, Resource
-from tests.unit.serving.test_feedback import item, kept
 from tidegate.kernel.roles import Role
 from tidegate.kernel.routes import SERVING
 from tidegate.kernel.settings import FeedbackSettings

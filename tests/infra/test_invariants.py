@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from infra.stacks import serving
+from tests.builders.captures import capture
 from tests.infra.synthesized import Deployment, Resource
-from tests.unit.serving.test_capture import capture
 from tidegate.domain.serving.capture import CapturePolicy, records
 from tidegate.kernel import roles
 from tidegate.kernel.routes import CONTROL, SERVING
@@ -255,14 +255,14 @@ def test_every_queue_is_encrypted_and_refuses_plain_http(deployment: Deployment)
 
 
 def test_every_queue_has_an_alarm(deployment: Deployment) -> None:
-    watched = {
+    alarmed = {
         json.dumps(dimension["Value"])
         for alarm in deployment.resources("AWS::CloudWatch::Alarm")
         for dimension in alarm.properties.get("Dimensions", [])
         if dimension["Name"] == "QueueName"
     }
     for queue in deployment.resources("AWS::SQS::Queue"):
-        assert any(queue.id in name for name in watched), queue
+        assert any(queue.id in name for name in alarmed), queue
 
 
 def test_every_topic_is_encrypted_under_a_rotated_key_and_refuses_plain_http(deployment: Deployment) -> None:
@@ -411,21 +411,21 @@ def test_every_alarm_tells_somebody(deployment: Deployment) -> None:
     ],
 )
 def test_there_is_an_alarm_on(metric: str, deployment: Deployment) -> None:
-    watched = set()
+    alarmed = set()
     for alarm in deployment.resources("AWS::CloudWatch::Alarm"):
-        watched.add(alarm.properties.get("MetricName"))
-        watched |= {
+        alarmed.add(alarm.properties.get("MetricName"))
+        alarmed |= {
             query["MetricStat"]["Metric"]["MetricName"]
             for query in alarm.properties.get("Metrics", [])
             if "MetricStat" in query
         }
-    assert metric in watched
+    assert metric in alarmed
 
 
-def test_the_errors_of_every_function_are_watched(deployment: Deployment) -> None:
-    watched = json.dumps([alarm.properties for alarm in deployment.resources("AWS::CloudWatch::Alarm")])
+def test_the_errors_of_every_function_have_an_alarm(deployment: Deployment) -> None:
+    alarmed = json.dumps([alarm.properties for alarm in deployment.resources("AWS::CloudWatch::Alarm")])
     for function in deployment.resources("AWS::Lambda::Function"):
-        assert function.id in watched or function.properties["FunctionName"] in watched, function
+        assert function.id in alarmed or function.properties["FunctionName"] in alarmed, function
 
 
 def test_every_resource_that_can_be_tagged_is(deployment: Deployment) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.machines.release_machine import LONGEST_SECONDS, Step, definition
-from tests.adapters.test_registry import a_spec
+from tests.builders.specs import a_spec
 from tests.infra.synthesized import Deployment
 from tidegate import messages
 from tidegate.domain.rollout.rollout import LEASE_SLACK, AtDeadline, Phase, Rollout, wait_seconds
@@ -270,7 +270,7 @@ LONGEST: dict[str, Any] = {  # as long as a spec may ask for, and as often as po
     "shadow_minutes": 43_200,
     "steps": list(range(1, 21)),
     "deadline_hours": 720,
-    "watch_hours": 720,
+    "probation_hours": 720,
     "look_seconds": 1,
 }
 
@@ -323,7 +323,7 @@ def test_the_longest_execution_stays_within_what_step_functions_keeps_of_one(rel
     looked = (
         looks(rollout, plan.shadow_seconds)
         + canary(rollout, lasts)
-        + looks(replace(rollout, phase=Phase.WATCH), plan.watch_seconds)
+        + looks(replace(rollout, phase=Phase.PROBATION), plan.probation_seconds)
     )
     events = looked * EVENTS_OF_A_LOOK + training.MAX_CANDIDATES * EVENTS_OF_A_FIT
     assert events < 0.9 * MOST_EVENTS  # the rest is for what is tried again
@@ -332,6 +332,6 @@ def test_the_longest_execution_stays_within_what_step_functions_keeps_of_one(rel
 def test_an_execution_lasts_as_long_as_any_rollout_may() -> None:
     plan = rolling_out(LONGEST).plan
     assert plan.approval_seconds is not None
-    rollout = plan.approval_seconds + plan.shadow_seconds + plan.deadline_seconds + plan.watch_seconds
+    rollout = plan.approval_seconds + plan.shadow_seconds + plan.deadline_seconds + plan.probation_seconds
     fits = sum(SECONDS.values()) + 900 * training.MAX_CANDIDATES
     assert rollout + fits < MACHINE["TimeoutSeconds"] == LONGEST_SECONDS < MOST_EXECUTION_SECONDS

@@ -1,4 +1,4 @@
-"""An alarm starts the trainings that the watch wants; what goes wrong with one is seen and stops no other."""
+"""An alarm starts the trainings that monitoring wants; what goes wrong with one is seen and stops no other."""
 
 import json
 from collections.abc import Iterator

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from infra.local.cloud import LocalCloud
 from infra.local.skewed_clock import write_shim
-from tests.local.test_cloud import call
+from tests.local.calls import call
 
 IMPATIENT = Config(retries={"total_max_attempts": 1})
 CALLS = [

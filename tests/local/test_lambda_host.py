@@ -349,7 +349,7 @@ def test_what_a_function_printed_before_it_crashed_is_in_the_log(lambdas: Lambda
     assert "\nleaving\n" in lambdas.call(name, {"exit": 1}).log_tail
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is watched through /proc")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read through /proc")
 @pytest.mark.parametrize("event", [{"allocate_mb": 200}, {"child_mb": 200}])
 def test_a_process_tree_that_outgrows_its_memory_is_killed(lambdas: Lambdas, event: dict[str, int]) -> None:
     name = lambdas.add("greedy", memory_mb=128)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.specs import faults_of
 from tidegate.domain.rollout.canary import Metric as CanaryMetric
 from tidegate.kernel.errors import SpecInvalidError
 from tidegate.kernel.metrics.registry import of_task
@@ -40,12 +41,6 @@ def spec_with(**changes: Any) -> dict[str, Any]:
     return copy.deepcopy(VALID) | changes
 
 
-def faults_of(document: object) -> dict[str, str]:
-    with pytest.raises(SpecInvalidError) as caught:
-        ModelSpec.parse(document)
-    return {fault.path: str(fault) for fault in caught.value.faults}
-
-
 def test_a_valid_spec_survives_a_round_trip_through_its_canonical_json() -> None:
     spec = ModelSpec.parse(VALID)
     assert ModelSpec.parse(json.loads(spec.canonical_json())) == spec
@@ -59,6 +54,18 @@ def test_the_digest_names_the_meaning_not_the_spelling() -> None:
 
 def test_writing_a_default_out_does_not_change_the_digest() -> None:
     assert ModelSpec.parse(spec_with(seed=0)).digest == ModelSpec.parse(VALID).digest
+
+
+def test_a_spec_in_the_old_words_means_the_same() -> None:
+    old = spec_with(watch={"min_rows": 200}, release={"watch_hours": 2})
+    new = spec_with(monitoring={"min_rows": 200}, release={"probation_hours": 2})
+    assert ModelSpec.parse(old) == ModelSpec.parse(new)
+    assert (ModelSpec.parse(old).monitoring.min_rows, ModelSpec.parse(old).release.probation_hours) == (200, 2)
+
+
+def test_a_setting_under_its_old_and_its_new_name_is_a_fault() -> None:
+    both = spec_with(watch={}, monitoring={}, release={"watch_hours": 2, "probation_hours": 2})
+    assert set(faults_of(both)) == {"watch", "release.watch_hours"}
 
 
 def test_dates_without_a_zone_mean_utc() -> None:
@@ -332,10 +339,10 @@ def test_a_time_makes_no_groups_and_has_no_limits() -> None:
             fallback={"kind": "moving_average", "by": ["booked_at"]},
             sensitive=["booked_at"],
             gate={"slices": ["booked_at"]},
-            watch={"sensitive": ["booked_at"]},
+            monitoring={"sensitive": ["booked_at"]},
         )
     )
-    paths = {"baseline.by[0]", "fallback.by[0]", "gate.slices[0]", "sensitive[0]", "watch.sensitive[0]"}
+    paths = {"baseline.by[0]", "fallback.by[0]", "gate.slices[0]", "sensitive[0]", "monitoring.sensitive[0]"}
     assert set(faults) == {"features[4]", *paths}
     assert all("is a time; it makes no groups" in faults[path] for path in paths)
     assert "a time has no min and max" in faults["features[4]"]
@@ -401,7 +408,7 @@ def test_a_regression_has_no_label_and_no_feature_may_be_called_as_the_answer_is
 def test_a_spec_that_says_nothing_of_its_release_gets_a_careful_one() -> None:
     rules = ModelSpec.parse(VALID).release
     assert (rules.approval, rules.shadow_minutes, rules.steps) == ("none", 0, (1, 5, 25, 50))
-    assert (rules.deadline_hours, rules.at_deadline, rules.watch_hours, rules.holdback) == (24, "roll_back", 24, 5)
+    assert (rules.deadline_hours, rules.at_deadline, rules.probation_hours, rules.holdback) == (24, "roll_back", 24, 5)
     assert rules.demands == {}
 
 
@@ -416,7 +423,7 @@ def test_a_release_survives_a_round_trip_with_all_its_fields() -> None:
         "look_seconds": 120,
         "deadline_hours": 48,
         "at_deadline": "wait",
-        "watch_hours": 0,
+        "probation_hours": 0,
         "holdback": 1,
         "demands": {"errors": {"tolerance": 0.002, "margin": 0.005, "target": 0.02}, "slow": {"required": False}},
     }
@@ -437,7 +444,7 @@ def test_every_fault_of_a_release_is_named_at_once_with_its_place() -> None:
         "look_seconds": 0.5,
         "deadline_hours": 721,
         "at_deadline": "promote",
-        "watch_hours": float("nan"),
+        "probation_hours": float("nan"),
         "holdback": 51,
         "demands": {
             "eror": {},
@@ -459,7 +466,7 @@ def test_every_fault_of_a_release_is_named_at_once_with_its_place() -> None:
             "look_seconds",
             "deadline_hours",
             "at_deadline",
-            "watch_hours",
+            "probation_hours",
             "holdback",
             "demands.eror",
             "demands.errors",

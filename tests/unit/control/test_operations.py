@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.test_commands import Cli, run, server  # noqa: F401  fixtures
-from tests.unit.control_api import ANA, World
-from tests.unit.loopback import Loopback
+from tests.builders.command_line import Cli
+from tests.builders.control_api import World
+from tests.builders.loopback import Loopback
+from tests.builders.reports import ANA
 from tidegate.cli import exits
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.route import CandidateRole
@@ -185,12 +186,12 @@ def test_a_ledger_that_changes_while_it_is_read_is_not_called_broken(
 
 
 @pytest.fixture
-def stage(server: Loopback) -> Loopback:  # noqa: F811
+def stage(server: Loopback) -> Loopback:
     released(server.world)
     return server
 
 
-def test_a_rollback_goes_one_step_back_and_says_what_serves_now(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_rollback_goes_one_step_back_and_says_what_serves_now(run: Cli, stage: Loopback) -> None:
     assert run("rollback", "flight-delay", "--reason", "scores too low") == exits.OK
     assert run.out == "flight-delay: rollback; now version 1 answers all requests\n"
     entry = stage.world.registry.ledger("flight-delay")[-1]
@@ -201,7 +202,7 @@ def test_a_rollback_goes_one_step_back_and_says_what_serves_now(run: Cli, stage:
     assert run.document["serves"] == [{"version": 2, "weight_bp": 10_000}]
 
 
-def test_a_rollback_takes_a_canary_out_first(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_rollback_takes_a_canary_out_first(run: Cli, stage: Loopback) -> None:
     registry = stage.world.registry
     route = registry.route("flight-delay")
     assert route
@@ -214,7 +215,7 @@ def test_a_rollback_takes_a_canary_out_first(run: Cli, stage: Loopback) -> None:
     assert "now version 2 answers all requests" in run.out
 
 
-def test_a_model_is_killed_and_resumed(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_model_is_killed_and_resumed(run: Cli, stage: Loopback) -> None:
     assert run("kill", "flight-delay", "--reason", "feed is down") == exits.OK
     assert "now the fallback answers all requests" in run.out
     assert 'version 2 waits: tidegate resume flight-delay --reason "..."' in run.out
@@ -227,7 +228,7 @@ def test_a_model_is_killed_and_resumed(run: Cli, stage: Loopback) -> None:  # no
     assert "now version 2 answers all requests" in run.out
 
 
-def test_a_split_has_a_share_in_percent_and_an_end(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_split_has_a_share_in_percent_and_an_end(run: Cli, stage: Loopback) -> None:
     assert run("split", "flight-delay", "--to", "1", "--percent", "12.5", "--reason", "compare") == exits.OK
     assert "now version 2 with 87.5 %, version 1 with 12.5 %" in run.out
     assert run("split", "flight-delay", "--end", "--reason", "seen enough") == exits.OK
@@ -247,12 +248,12 @@ def test_a_split_has_a_share_in_percent_and_an_end(run: Cli, stage: Loopback) ->
         "ledger verify",
     ],
 )
-def test_a_command_that_does_not_say_enough_changes_nothing(run: Cli, stage: Loopback, command: str) -> None:  # noqa: F811
+def test_a_command_that_does_not_say_enough_changes_nothing(run: Cli, stage: Loopback, command: str) -> None:
     assert run(*command.split()) in {exits.INVALID, exits.OK}
     assert len(stage.world.registry.ledger("flight-delay")) == 2
 
 
-def test_the_ledger_is_shown_for_now_for_then_and_proved(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_the_ledger_is_shown_for_now_for_then_and_proved(run: Cli, stage: Loopback) -> None:
     run("kill", "flight-delay", "--reason", "feed is down")
     for command in ("ledger flight-delay", "ledger show flight-delay", "--json ledger flight-delay"):
         assert run(*command.split()) == exits.OK
@@ -277,7 +278,7 @@ def test_the_ledger_is_shown_for_now_for_then_and_proved(run: Cli, stage: Loopba
 # Roles
 
 
-def test_a_denied_call_says_which_role_it_needs(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_denied_call_says_which_role_it_needs(run: Cli, stage: Loopback) -> None:
     stage.fail(403, {"message": "Forbidden"})
     assert run("kill", "flight-delay", "--reason", "feed is down", "--json") == exits.NOT_ALLOWED
     assert "needs the role operator" in run.document["error"]["message"]

@@ -326,7 +326,7 @@ def test_a_target_that_moves_with_the_season_is_noted_and_another_target_refused
         assert sentence.startswith("target.late: is distributed otherwise in the holdout: ")
         assert f"{now:.2%} of 2,000 holdout rows" in sentence or f"{1 - now:.2%} of 2,000 holdout rows" in sentence
     if faults:
-        assert "more than watch.target_shift, 0.25" in told(faults)
+        assert "more than monitoring.target_shift, 0.25" in told(faults)
 
 
 def test_a_higher_limit_lets_a_shifted_target_pass_with_a_note() -> None:

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.releasing import House, house_with, spec, to_csv, trips
+from tests.builders.registry import a_version
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import to_csv, trips
 from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.data.splits import training_rows
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import RunStatus
-from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import promote
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract
@@ -32,19 +34,19 @@ PERIODS = {
 }
 
 
-def tables(house: House, ref: RunRef) -> tuple[Table, Table, Table]:
+def tables(house: ReleaseHouse, ref: RunRef) -> tuple[Table, Table, Table]:
     fit, validation, holdout = (
         Table.from_npz(house.artifacts.get(key)) for key in (ref.fit_key, ref.validation_key, ref.holdout_key)
     )
     return fit, validation, holdout
 
 
-def plan_of(house: House, ref: RunRef) -> dict[str, Any]:
+def plan_of(house: ReleaseHouse, ref: RunRef) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(house.artifacts.get(ref.plan_key))
     return document
 
 
-def refused(house: House, **changes: Any) -> str:
+def refused(house: ReleaseHouse, **changes: Any) -> str:
     with pytest.raises(DataCheckError) as caught:
         house.prepare(house.request(spec(**changes)))
     assert caught.value.next_step
@@ -327,12 +329,7 @@ def test_features_that_only_the_champion_has_come_along() -> None:
         baseline={"kind": "prior"},
     )
     ref = house.request(old, "run-0")
-    version = Version(
-        model=ref.model, number=0, status=VersionStatus.ACCEPTED, run_id="run-0", spec_digest=old.digest,
-        dataset="trips", dataset_version="v", artifact_key="k", artifact_sha256="s", report_key="r", report_sha256="s",
-        metric="roc_auc", value=0.7, low=0.6, high=0.8, reasons=(), created_at=house.clock.now(), created_by="ana",
-        lock_hash="l", code_version="c",
-    )  # fmt: skip
+    version = a_version(ref.run_id, model=ref.model, spec_digest=old.digest, dataset="trips")
     stored = house.registry.register(version, at=house.clock.now())
     promotion = promote(None, stored, Cause(house.clock.now(), "ana", "first"))
     assert promotion is not None
@@ -550,9 +547,9 @@ def test_a_target_that_shifts_beyond_the_spec_s_limit_stops_the_training() -> No
     columns["late"] = [late or at >= "2026-02-18" for late, at in zip(columns["late"], columns["at"], strict=True)]
     told = refused(house_with(columns))
     assert "target.late: is distributed otherwise in the holdout" in told
-    assert "more than watch.target_shift, 0.25" in told
+    assert "more than monitoring.target_shift, 0.25" in told
     house = house_with(columns)
-    ref = house.request(spec(watch={"target_shift": 0.9}))
+    ref = house.request(spec(monitoring={"target_shift": 0.9}))
     house.prepare(ref)
     (note,) = plan_of(house, ref)["notes"]
     assert note.startswith("target.late: is distributed otherwise in the holdout")

@@ -95,6 +95,7 @@ def coverage(metric, simulate, truth, simulations, **options):
     return held / simulations, above / simulations
 
 
+@pytest.mark.simulation
 def test_intervals_of_an_auc_difference_cover_as_often_as_they_say():
     """400 holdouts on which two arms are truly equal; the standard error of a share of .95 is then .011."""
 
@@ -106,6 +107,7 @@ def test_intervals_of_an_auc_difference_cover_as_often_as_they_say():
     assert above <= 0.05  # 2.5 in a hundred is what the docstring promises; .05 is three standard errors away
 
 
+@pytest.mark.simulation
 def test_intervals_stay_honest_when_the_rows_of_a_day_share_their_luck():
     """24 days with a luck of their own: rows as units are far too sure of themselves, days are not."""
 

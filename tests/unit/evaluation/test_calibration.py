@@ -44,6 +44,7 @@ def test_the_correction_takes_off_most_of_the_error_that_chance_makes() -> None:
     assert sum(each.ece.low == 0 for each in found) >= 17
 
 
+@pytest.mark.simulation
 def test_the_interval_holds_the_true_error_of_an_overconfident_model() -> None:
     event, score = scored(100_000, seed=99, stretch=2.0)
     truth = calibration(event, score, Resampling(100_000, resamples=2)).ece_uncorrected

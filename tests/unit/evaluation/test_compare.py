@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.unit.control_api import report_document, spec_document
+from tests.builders.reports import report_document
+from tests.builders.specs import spec_document
 from tidegate.cli.pages.compare import Side, compared, render
 from tidegate.spec.model import ModelSpec
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit import control_api
-from tests.unit.cli.test_commands import Cli, run, server  # noqa: F401  fixtures
-from tests.unit.control_api import Answer, World, report_document, spec_text
-from tests.unit.loopback import CONTRACT, Loopback, artifact
-from tests.unit.rollout.test_approvals import CY, waiting
-from tests.unit.rollout.test_approvals import answer as decide
+from tests.builders import control_api
+from tests.builders.approvals import CY, waiting
+from tests.builders.approvals import answer as decide
+from tests.builders.command_line import Cli
+from tests.builders.control_api import Answer, World
+from tests.builders.loopback import CONTRACT, Loopback, artifact
+from tests.builders.reports import report_document
+from tests.builders.specs import spec_text
 from tidegate.cli import exits
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.reference import Reference, profiled
@@ -480,14 +482,14 @@ def test_those_who_see_captures_may_ask() -> None:
 
 
 @pytest.fixture
-def page(run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Told:  # noqa: F811  fixtures
+def page(run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Told:
     server.world.with_model()
     told = Told(monkeypatch, server.world)
     told.release(exclude=True)
     return told
 
 
-def test_the_page_has_the_answer_its_origin_and_the_largest_contribution_first(run: Cli, page: Told) -> None:  # noqa: F811
+def test_the_page_has_the_answer_its_origin_and_the_largest_contribution_first(run: Cli, page: Told) -> None:
     prediction_id = page.captured(INSTANCE | {"gate": "B12"})
     assert run("explain", prediction_id) == exits.OK
     said = " ".join(run.out.split())
@@ -512,14 +514,14 @@ def test_the_page_has_the_answer_its_origin_and_the_largest_contribution_first(r
     assert run.document == page.explained(prediction_id)
 
 
-def test_the_page_says_why_there_are_no_contributions(run: Cli, page: Told) -> None:  # noqa: F811
+def test_the_page_says_why_there_are_no_contributions(run: Cli, page: Told) -> None:
     page.world.captures._policy = CapturePolicy(mask=frozenset({"carrier"}))
     assert run("explain", page.captured()) == exits.OK
     assert "no contributions: the capture hides carrier" in run.out
     assert ["carrier", "hidden"] in [line.split() for line in run.out.splitlines()]
 
 
-def test_the_page_of_an_unknown_id_is_an_error_with_a_next_step(run: Cli, page: Told) -> None:  # noqa: F811
+def test_the_page_of_an_unknown_id_is_an_error_with_a_next_step(run: Cli, page: Told) -> None:
     assert run("explain", uuid7(page.world.clock.now(), bytes(8))) == exits.NOT_FOUND
     assert "was not captured: searched flight-delay" in run.err
     assert "next: captures arrive within a few minutes" in run.err

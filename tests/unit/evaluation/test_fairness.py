@@ -67,6 +67,7 @@ def test_the_difference_names_the_groups_that_are_furthest_apart_and_the_rate():
     assert found.estimate.low > 0.2
 
 
+@pytest.mark.simulation
 def test_the_interval_holds_the_true_difference():
     """Two groups 0.10 apart, by row and by clusters that share their luck."""
     for clustered in (False, True):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.evaluation.test_evaluate import CONTRACT, EFFECTS, ROWS, World, flights, good_onnx, spec_of
+from tests.builders.evaluation import CONTRACT, EFFECTS, ROWS, TrainedRun, flights, good_onnx, spec_of
 from tidegate.domain.evaluation.sections import Threshold
 from tidegate.domain.serving.contract import Contract, PredictionInterval
 from tidegate.domain.serving.guard import fit
@@ -19,7 +19,7 @@ OTHERS = {"fallback", "rules", "scores", "reference"}
 
 
 def measured(onnx=None, **options):
-    world = World().train(onnx or good_onnx(), **options)
+    world = TrainedRun().train(onnx or good_onnx(), **options)
     world.evaluate()
     return world.evaluation.sections
 
@@ -27,7 +27,7 @@ def measured(onnx=None, **options):
 def test_holdout_scores_are_kept_by_row_with_those_of_the_champion():
     turned = replace(CONTRACT, classes=(True, False), positive=0)
     negated = {name: -effect for name, effect in EFFECTS.items()}
-    world = World().serve(linear_onnx(turned, [-1.0, -0.1], effects=negated, bias=1.5)).train(good_onnx())
+    world = TrainedRun().serve(linear_onnx(turned, [-1.0, -0.1], effects=negated, bias=1.5)).train(good_onnx())
     world.evaluate()
     kept = Table.from_npz(world.artifacts.get(world.run.holdout_scores_key))
     holdout = flights()
@@ -36,7 +36,7 @@ def test_holdout_scores_are_kept_by_row_with_those_of_the_champion():
     assert (kept["scores"] == load(good_onnx()).score(CONTRACT.inputs(holdout))).all()
     same = load(linear_onnx(CONTRACT, [1.0, 0.1], effects=EFFECTS, bias=-1.5)).score(CONTRACT.inputs(holdout))
     assert kept["champion_scores"] == pytest.approx(same, abs=1e-6)
-    alone = World().train(good_onnx())
+    alone = TrainedRun().train(good_onnx())
     alone.evaluate()
     assert "champion_scores" not in Table.from_npz(alone.artifacts.get(alone.run.holdout_scores_key))
 
@@ -184,7 +184,7 @@ def test_what_the_spec_demands_of_them_becomes_checks_of_the_gate():
         "robustness_loss_at_most": 0.00001,
         "governance": {"flips_at_most": 0.0001},
     }
-    world = World().train(good_onnx(gaps), spec=spec_of(sensitive=["carrier"], targets=demanding))
+    world = TrainedRun().train(good_onnx(gaps), spec=spec_of(sensitive=["carrier"], targets=demanding))
     assert not world.gate().accepted
     checks = {check["name"]: check["outcome"] for check in world.report["verdict"]["checks"]}
     assert [checks[name] for name in ("calibration", "robustness", "flips")] == ["pass", "fail", "fail"]

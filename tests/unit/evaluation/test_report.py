@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.control_api import World, report_document
-from tests.unit.releasing import House, house_with, spec, trips
+from tests.builders.control_api import World
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.reports import report_document
+from tests.builders.specs import spec
+from tests.builders.tables import trips
 from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.confusion import confusion
@@ -84,7 +87,7 @@ def binary(**changes: Any) -> ModelSpec:
     return spec(**everything | changes)
 
 
-def release(house: House, wanted: ModelSpec, run_id: str = "run-1") -> ReportTask:
+def release(house: ReleaseHouse, wanted: ModelSpec, run_id: str = "run-1") -> ReportTask:
     """All steps up to `register`, for real."""
     known: dict[str, Any] = {"runs": house.registry, "clock": house.clock}
     kept = known | {"models": house.registry, "artifacts": house.artifacts}
@@ -106,7 +109,7 @@ def release(house: House, wanted: ModelSpec, run_id: str = "run-1") -> ReportTas
     return ReportTask(run=ref, version=registered.version)
 
 
-def drawn(house: House, task: ReportTask) -> str:
+def drawn(house: ReleaseHouse, task: ReportTask) -> str:
     """The page, by the step."""
     registry = house.registry
     report(task, models=registry, versions=registry, catalog=house.catalog, artifacts=house.artifacts, draw=draw)
@@ -148,7 +151,7 @@ class Read(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def house() -> House:
+def house() -> ReleaseHouse:
     made = house_with(trips(3_000), pii=("driver",), description="Trips of a bus company")
     day = made.clock.now().replace(month=1, day=3)
     made.catalog.exclude(Exclusion("trips", "e1", day, day.replace(day=4), "strike", "ana", made.clock.now()))
@@ -156,7 +159,7 @@ def house() -> House:
 
 
 @pytest.fixture(scope="module")
-def task(house: House) -> ReportTask:
+def task(house: ReleaseHouse) -> ReportTask:
     """The second version, judged against a first."""
     first = release(house, binary(), "run-0")
     version = house.registry.version("trip-delay", first.version)
@@ -167,12 +170,12 @@ def task(house: House) -> ReportTask:
 
 
 @pytest.fixture(scope="module")
-def page(house: House, task: ReportTask) -> str:
+def page(house: ReleaseHouse, task: ReportTask) -> str:
     return drawn(house, task)
 
 
 @pytest.fixture(scope="module")
-def found(house: House, task: ReportTask) -> dict[str, Any]:
+def found(house: ReleaseHouse, task: ReportTask) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(house.artifacts.objects[task.run.report_key])
     return document
 
@@ -250,12 +253,12 @@ def test_every_picture_has_words_and_numbers(page: str) -> None:
     assert {name for name, count in Counter(made).items() if count > 1} == set()
 
 
-def test_the_same_version_is_drawn_the_same(house: House, task: ReportTask, page: str) -> None:
+def test_the_same_version_is_drawn_the_same(house: ReleaseHouse, task: ReportTask, page: str) -> None:
     assert drawn(house, task) == page
 
 
 def test_a_page_says_what_was_known_at_registration_and_not_what_came_later(
-    house: House, task: ReportTask, page: str
+    house: ReleaseHouse, task: ReportTask, page: str
 ) -> None:
     """Else a second drawing, of a repeated step, would tell another story."""
     version = house.registry.version("trip-delay", task.version)
@@ -452,7 +455,7 @@ def test_a_tampered_gate_report_is_not_drawn() -> None:
         tell(world, task.model_copy(update={"version": 7}))
 
 
-def test_the_page_is_stored_as_html(house: House, task: ReportTask) -> None:
+def test_the_page_is_stored_as_html(house: ReleaseHouse, task: ReportTask) -> None:
     types = []
 
     class Artifacts(InMemoryArtifacts):
@@ -478,7 +481,7 @@ def renamed(document: Any, names: dict[str, str]) -> Any:
     return document
 
 
-def test_hostile_names_stay_text(house: House, task: ReportTask, found: dict[str, Any]) -> None:
+def test_hostile_names_stay_text(house: ReleaseHouse, task: ReportTask, found: dict[str, Any]) -> None:
     version = house.registry.version("trip-delay", task.version)
     known = house.registry.spec("trip-delay", version.spec_digest).model_dump(mode="json", by_alias=True)
     names = {"wind": HOSTILE, "blue": f"</svg></title><script>{'x' * 300}\n", "green": "緑の線 🚌", "D1": "</style>"}

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from tests.builders.command_line import Cli, started
+from tests.builders.control_api import World
+from tests.builders.loopback import Loopback
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import to_csv, trips
 from tests.documents.forms import hold
-from tests.unit.cli.test_commands import Cli, run, server, started  # noqa: F401  fixtures
-from tests.unit.control_api import World
-from tests.unit.loopback import Loopback
-from tests.unit.releasing import House, house_with, spec, to_csv, trips
 from tidegate.cli import exits
 from tidegate.domain.data.dataset import Exclusion
-from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, EXAMINATION, PLAN, REPORT, REPRODUCTION
+from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, PLAN, REPORT, REPRODUCTION, SLICES_AND_GROUPS
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.profile import Layout, Profile
@@ -69,7 +71,7 @@ class NewerFitter(OnnxFitter):
 
 
 def made(
-    house: House, ref: RunRef, fitter: OnnxFitter, between: Callable[[], None] = lambda: None
+    house: ReleaseHouse, ref: RunRef, fitter: OnnxFitter, between: Callable[[], None] = lambda: None
 ) -> tuple[Fitted, Evaluated]:
     """All steps from `prepare` to `evaluate`, for real."""
     known: dict[str, Any] = {"runs": house.registry, "clock": house.clock}
@@ -85,7 +87,7 @@ def made(
     return fitted, evaluate(EvaluateTask(run=ref, fitted=fitted), **kept, **others)
 
 
-def released(house: House, *, known_environment: bool = True) -> RunRef:
+def released(house: ReleaseHouse, *, known_environment: bool = True) -> RunRef:
     """A first version."""
     ref = house.request(SPEC)
     registry, artifacts = house.registry, house.artifacts
@@ -102,7 +104,7 @@ def released(house: House, *, known_environment: bool = True) -> RunRef:
     return ref
 
 
-def asked(house: House, token: str = "again", number: str = "1") -> Run:  # noqa: S107  no password
+def asked(house: ReleaseHouse, token: str = "again", number: str = "1") -> Run:  # noqa: S107  no password
     answer = start_reproduction(
         MODEL,
         number,
@@ -118,7 +120,7 @@ def asked(house: House, token: str = "again", number: str = "1") -> Run:  # noqa
 
 
 def again(
-    house: House, fitter: OnnxFitter | None = None, between: Callable[[RunRef], None] = lambda _: None
+    house: ReleaseHouse, fitter: OnnxFitter | None = None, between: Callable[[RunRef], None] = lambda _: None
 ) -> tuple[ReproduceTask, Reproduced]:
     """Make version 1 again, to the end."""
     ref = RunRef(model=MODEL, run_id=asked(house).run_id)
@@ -127,29 +129,29 @@ def again(
     return task, compare(house, task)
 
 
-def compare(house: House, task: ReproduceTask) -> Reproduced:
+def compare(house: ReleaseHouse, task: ReproduceTask) -> Reproduced:
     registry = house.registry
     return reproduce(task, runs=registry, versions=registry, artifacts=house.artifacts, clock=house.clock)
 
 
-def document(house: House, ref: RunRef) -> dict[str, Any]:
+def document(house: ReleaseHouse, ref: RunRef) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(house.artifacts.get(ref.reproduction_key))
     return found
 
 
 @pytest.fixture
-def house() -> House:
+def house() -> ReleaseHouse:
     house = house_with(trips())
     exclude(house, "strike", day=3)
     return house
 
 
-def exclude(house: House, name: str, *, day: int) -> None:
+def exclude(house: ReleaseHouse, name: str, *, day: int) -> None:
     start = datetime(2026, 1, day, tzinfo=UTC)
     house.catalog.exclude(Exclusion("trips", name, start, start + timedelta(days=1), name, "ana", house.clock.now()))
 
 
-def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: House) -> None:
+def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: ReleaseHouse) -> None:
     first = released(house)
     registry = house.registry
     registry.change(promote(registry.route(MODEL), registry.version(MODEL, 1), Cause(house.clock.now(), "ana", "good")))
@@ -176,7 +178,7 @@ def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: 
         PLAN: first.plan_key,
         ENVIRONMENT: first.environment_key,
         EVALUATION: first.evaluation_key,
-        EXAMINATION: first.slices_and_groups_key,
+        SLICES_AND_GROUPS: first.slices_and_groups_key,
         REPORT: first.report_key,
         REPRODUCTION: task.run.reproduction_key,
         FittedRule.FORM: first.baseline_key,
@@ -191,14 +193,16 @@ def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: 
     hold(Contract.FORM, load(house.artifacts.get(first.artifact_key)).contract.to_json())
 
 
-def test_only_the_candidate_that_was_chosen_is_fitted_again(house: House) -> None:
+def test_only_the_candidate_that_was_chosen_is_fitted_again(house: ReleaseHouse) -> None:
     first = released(house)
     task, _ = again(house)
     chosen = house.registry.run(MODEL, first.run_id).selected
     assert [each.index for each in house.registry.run(MODEL, task.run.run_id).candidates] == [chosen]
 
 
-def test_another_environment_is_told_package_by_package_and_is_no_difference_of_the_version(house: House) -> None:
+def test_another_environment_is_told_package_by_package_and_is_no_difference_of_the_version(
+    house: ReleaseHouse,
+) -> None:
     released(house)
     task, answer = again(house, NewerFitter())
     assert answer.equal
@@ -212,7 +216,7 @@ def test_another_environment_is_told_package_by_package_and_is_no_difference_of_
     }
 
 
-def test_what_comes_out_otherwise_is_named(house: House) -> None:
+def test_what_comes_out_otherwise_is_named(house: ReleaseHouse) -> None:
     def lose_rows(ref: RunRef) -> None:
         fit = Table.from_npz(house.artifacts.get(ref.fit_key))
         house.artifacts.put(ref.fit_key, fit.take(list(range(len(fit) - 40))).to_npz())
@@ -228,7 +232,7 @@ def test_what_comes_out_otherwise_is_named(house: House) -> None:
     assert {name for name in ("dataset", "seed", "spec", "baseline") if not found[name]["equal"]} == set()
 
 
-def test_comparing_again_changes_nothing(house: House) -> None:
+def test_comparing_again_changes_nothing(house: ReleaseHouse) -> None:
     released(house)
     task, answer = again(house)
     before = house.registry.run(MODEL, task.run.run_id), document(house, task.run)
@@ -237,35 +241,35 @@ def test_comparing_again_changes_nothing(house: House) -> None:
     assert (house.registry.run(MODEL, task.run.run_id), document(house, task.run)) == before
 
 
-def test_a_version_older_than_recorded_environments_is_compared_by_code_and_lock(house: House) -> None:
+def test_a_version_older_than_recorded_environments_is_compared_by_code_and_lock(house: ReleaseHouse) -> None:
     released(house, known_environment=False)
     task, answer = again(house)
     assert answer.equal
     assert document(house, task.run)["environment"] == {"recorded": False, "differences": []}
 
 
-def test_a_changed_report_is_no_witness(house: House) -> None:
+def test_a_changed_report_is_no_witness(house: ReleaseHouse) -> None:
     first = released(house)
     house.artifacts.put(first.report_key, b"{}")
     with pytest.raises(ArtifactRejectedError):
         again(house)
 
 
-def test_a_run_of_its_own_has_nothing_to_be_compared_with(house: House) -> None:
+def test_a_run_of_its_own_has_nothing_to_be_compared_with(house: ReleaseHouse) -> None:
     ref = released(house)
     task, _ = again(house)
     with pytest.raises(ConflictError, match="reproduces no version"):
         compare(house, task.model_copy(update={"run": ref}))
 
 
-def test_what_was_declared_an_outcome_since_is_not_trained_on_again(house: House) -> None:
+def test_what_was_declared_an_outcome_since_is_not_trained_on_again(house: ReleaseHouse) -> None:
     released(house)
     house.describe(outcome=("wind",))
     with pytest.raises(DataCheckError, match="wind"):
         again(house)
 
 
-def test_a_release_under_way_does_not_hinder_it_and_one_wish_is_one_run(house: House) -> None:
+def test_a_release_under_way_does_not_hinder_it_and_one_wish_is_one_run(house: ReleaseHouse) -> None:
     released(house)
     registry, now = house.registry, house.clock.now()
     other = Run(MODEL, "r-2", RunStatus.REQUESTED, SPEC.digest, "trips", "ben", now, seed=5)
@@ -327,7 +331,7 @@ def test_what_is_no_version_cannot_be_made_again(number: str) -> None:
     assert world.call("POST", f"/models/flight-delay/versions/{number}/reproduction").status == 404
 
 
-def test_the_same_version_is_told_in_two_lines_and_by_exit_code_0(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_the_same_version_is_told_in_two_lines_and_by_exit_code_0(run: Cli, server: Loopback) -> None:
     begun(server.world)
     started(server, lambda run_id: finished(server.world, run_id))
     assert run("reproduce", "flight-delay", "1", "--wait") == exits.OK
@@ -338,7 +342,7 @@ def test_the_same_version_is_told_in_two_lines_and_by_exit_code_0(run: Cli, serv
     assert "reproduced" in run.err
 
 
-def test_what_differs_is_told_in_full_and_by_exit_code_1(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_what_differs_is_told_in_full_and_by_exit_code_1(run: Cli, server: Loopback) -> None:
     begun(server.world)
     started(server, lambda run_id: finished(server.world, run_id, equal=False, recorded=False))
     assert run("reproduce", "flight-delay", "1", "--wait") == exits.FAILED
@@ -349,14 +353,14 @@ def test_what_differs_is_told_in_full_and_by_exit_code_1(run: Cli, server: Loopb
     assert run.document["reproduction"]["equal"] is False
 
 
-def test_a_run_that_fails_says_why(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_a_run_that_fails_says_why(run: Cli, server: Loopback) -> None:
     begun(server.world)
     started(server, server.world.run_fails)
     assert run("reproduce", "flight-delay", "1", "--wait") == exits.FAILED
     assert "DataCheckError: column late has one value only" in run.out
 
 
-def test_without_waiting_it_says_how_to_follow(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_without_waiting_it_says_how_to_follow(run: Cli, server: Loopback) -> None:
     begun(server.world)
     assert run("reproduce", "flight-delay", "1", "--token", "audit") == exits.OK
     assert "is requested" in run.out

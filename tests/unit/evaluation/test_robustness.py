@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.trials import FEATURES, RETURNS, SALES, other_rows, probability, returned, rows, trial, value
+from tests.builders.trials import FEATURES, RETURNS, SALES, other_rows, probability, returned, rows, trial, value
 from tidegate.domain.evaluation.dependence import dependence
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.flips import flips

@@ -131,6 +131,7 @@ def test_more_slices_make_each_interval_wider():
     assert few.low < simultaneous(alone, 10, confidence=0.95, clusters=10**9).low
 
 
+@pytest.mark.simulation
 def test_a_candidate_that_is_worse_nowhere_is_seldom_called_worse_in_any_of_many_slices():
     """Family-wise error at 0.95: 2.5 % expected; 12 of 200 would be beyond three standard errors."""
     wrong = alone = 0
@@ -251,6 +252,7 @@ def searched(seed, *, planted, clustered=False, rows=3_000):
     return confirm(paths, table.take(second), loss[second], judged.take(second))
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("clustered", [False, True])
 def test_without_a_real_slice_one_is_seldom_confirmed(clustered):
     """At most 2.5 % of runs by design; 12 of 200 would be beyond three standard errors, and beyond 5 %."""

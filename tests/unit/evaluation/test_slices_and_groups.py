@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 
-from tests.unit.evaluation.test_evaluate import CONTRACT, EFFECTS, World, flights, good_onnx, spec_of
+from tests.builders.evaluation import CONTRACT, EFFECTS, TrainedRun, flights, good_onnx, spec_of
 from tidegate.domain.serving.contract import Contract
 from tidegate.kernel.errors import NotFoundError
 from tidegate.kernel.metrics.registry import of_task
@@ -26,7 +26,7 @@ def judged_flights(rows=3_000, seed=11):
 
 
 def measured(world=None, *, onnx=None, holdout=None, **changes):
-    world = world or World()
+    world = world or TrainedRun()
     onnx = onnx or good_onnx()
     holdout = holdout or judged_flights()
     scores = load(onnx).score(CONTRACT.inputs(holdout)).astype(np.float64)
@@ -84,7 +84,7 @@ def test_a_candidate_that_is_worse_in_one_slice_is_rejected_however_good_it_is_o
     target[small] = 1 - target[small]
     holdout = Table({**holdout.columns, TARGET: target})
     champion = linear_onnx(CONTRACT, [0.0, 0.1], effects=EFFECTS)
-    world = measured(World().serve(champion), holdout=holdout, gate=SLICED)
+    world = measured(TrainedRun().serve(champion), holdout=holdout, gate=SLICED)
     assert not world.gate().accepted
     assert check(world, "not_worse_than_champion")["outcome"] == "pass"
     found = check(world, "slices")
@@ -97,7 +97,7 @@ def test_a_candidate_that_is_worse_in_one_slice_is_rejected_however_good_it_is_o
 
 
 def test_a_slice_may_be_as_bad_as_the_champions_and_too_few_rows_are_told():
-    world = measured(World().serve(good_onnx()), gate=SLICED)
+    world = measured(TrainedRun().serve(good_onnx()), gate=SLICED)
     assert world.gate().accepted
     found = check(world, "slices")
     assert found["outcome"] == "pass"
@@ -119,7 +119,7 @@ def test_without_a_champion_slices_are_told_and_without_enough_rows_the_gate_say
 
 @pytest.mark.parametrize("metric", [each for each in of_task("binary") if each.decides], ids=lambda each: each.text)
 def test_what_looks_at_decisions_is_taken_at_each_versions_own_threshold(metric):
-    world = World().serve(good_onnx(), spec=spec_of(metric=metric.to_json()))
+    world = TrainedRun().serve(good_onnx(), spec=spec_of(metric=metric.to_json()))
     served = world.run
     world = measured(world, metric=metric.to_json(), gate=SLICED | {"slices": ["sex"]})
     world.evaluate()
@@ -253,7 +253,7 @@ def test_groups_of_a_regression_have_a_mean_and_a_metric_and_no_differences():
     holdout = Table({**holdout.columns, TARGET: predicted + np.random.default_rng(1).normal(size=len(holdout))})
     ridge = [{"estimator": "sklearn.linear_model.Ridge"}]
     spec = spec_of(task="regression", metric="mae", candidates=ridge, sensitive=["sex"], gate=SLICED)
-    world = World().train(onnx, holdout=holdout, spec=spec, classes="", reference=predicted[:, None])
+    world = TrainedRun().train(onnx, holdout=holdout, spec=spec, classes="", reference=predicted[:, None])
     world.gate()
     found = world.parts["fairness"]["sex"]
     women = holdout["sex"] == "f"

@@ -1,10 +1,10 @@
-"""The table of targets: one place that gate, canary, watch and dashboards read."""
+"""The table of targets: one place that gate, canary, monitoring and dashboards read."""
 
 from typing import Any
 
 import pytest
 
-from tests.unit.releasing import spec
+from tests.builders.specs import spec
 from tidegate.domain.evaluation import gate
 from tidegate.domain.evaluation.targets import KINDS, Dimension, Target, changes, hold, limits, stated
 from tidegate.domain.rollout.canary import ArmCounts, Look, Metric, Outcome, judge_alone

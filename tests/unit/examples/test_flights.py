@@ -113,18 +113,19 @@ def test_the_delay_at_departure_is_caught_without_being_declared(frame: PandasFr
     assert max(value for name, value in strengths.items() if name != "dep_delay") < 0.7
 
 
-def test_the_first_version_serves_at_once_and_later_ones_pass_a_canary_and_a_watch() -> None:
+def test_the_first_version_serves_at_once_and_later_ones_pass_a_canary_and_a_probation() -> None:
     first, second, third = (rollout_plan(spec(f"flight-delay{each}")) for each in ("", "-v2", "-v3"))
     assert first.steps_bp == ()
     assert second == third
     assert (second.steps_bp, second.bake_seconds, second.holdback_bp) == ((200, 1_000, 5_000), 600, 500)
 
 
-def test_only_the_fourth_version_can_learn_from_captures_and_all_are_watched_alike() -> None:
+def test_only_the_fourth_version_can_learn_from_captures_and_all_are_monitored_alike() -> None:
     fixed = {name: spec(name).split.train is not None for name in VERSIONS}
     assert fixed == {**dict.fromkeys(VERSIONS, True), "flight-delay-v4": False}
     assert (
-        len({(each.psi, each.jensen_shannon, each.quality_margin) for each in (spec(n).watch for n in VERSIONS)}) == 1
+        len({(each.psi, each.jensen_shannon, each.quality_margin) for each in (spec(n).monitoring for n in VERSIONS)})
+        == 1
     )
 
 
@@ -140,7 +141,7 @@ def test_the_third_version_takes_the_flights_it_is_judged_by_and_refuses_those_o
 # --- the year of the demo ---------------------------------------------------------------------------------------------
 
 
-def test_what_the_watch_meets_was_not_learned(table: pd.DataFrame) -> None:
+def test_what_monitoring_meets_was_not_learned(table: pd.DataFrame) -> None:
     year = Year.of(table)
     parts = (year.learned, year.clean, year.july, year.late_july, year.august)
     assert sum(map(len, parts)) == len(set().union(*(part.index for part in parts)))

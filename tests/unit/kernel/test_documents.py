@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import types
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from tests.documents.forms import FOLDER, frozen, hold
 from tidegate.aws.items import encode
 from tidegate.cli.documents_reference import DOCUMENTS, Stored, table
 from tidegate.domain.monitoring.reference import Reference
+from tidegate.domain.registry.ledger import Action
 from tidegate.kernel.documents import DATASET, MODEL, SPEC, StoredForm
 from tidegate.kernel.errors import NewerDocumentError
 from tidegate.kernel.table import Table
@@ -73,20 +75,57 @@ def test_records_of_the_registry_keep_their_form(stored: Stored) -> None:
     hold(stored.form, encode(filled(stored.item)))
 
 
-def filled(hint: Any, name: str = "") -> Any:
-    """A value of a type, with something in every field."""
+@pytest.mark.parametrize("stored", [each for each in DOCUMENTS if each.item], ids=kinds)
+def test_every_value_of_an_enumeration_that_was_ever_stored_is_read(stored: Stored) -> None:
+    assert stored.item is not None
+    known = [json.dumps(item) for file in frozen_values(stored) for item in json.loads(file.read_text("utf-8"))]
+    for item in known:
+        stored.read(item.encode())
+    turns = max(map(len, _enumerations(stored.item)), default=0)
+    today = {json.dumps(encode(filled(stored.item, turn=turn))) for turn in range(turns)}
+    file = FOLDER / stored.folder / f"values-{stored.form.schema}.json"
+    if os.environ.get("UPDATE_DOCUMENTS") and today and not file.exists():
+        file.write_text("[\n" + ",\n".join(sorted(today)) + "\n]\n", "utf-8")
+    frozen_now = file.read_text("utf-8") if file.exists() else ""
+    new = [value for value in _values(stored.item) if f'"S": "{value}"' not in frozen_now]
+    assert not new, f"older code cannot read {', '.join(new)}: that is a new schema; see {FOLDER / 'forms.py'}"
+
+
+def test_every_action_that_a_ledger_ever_had_is_read() -> None:
+    stored = "fallback shadow canary withdraw promote end_probation rollback kill resume split end_split"
+    assert all(Action(each) for each in stored.split())
+
+
+def frozen_values(stored: Stored) -> list[Path]:
+    return sorted((FOLDER / stored.folder).glob("values-*.json"))
+
+
+def _values(hint: Any) -> set[str]:
+    return {str(value) for each in _enumerations(hint) for value in each}
+
+
+def _enumerations(hint: Any) -> set[type[Enum]]:
+    """Those within a type."""
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return {hint}
+    parts = [*get_args(hint), *(get_type_hints(hint).values() if is_dataclass(hint) else ())]
+    return {found for part in parts for found in _enumerations(part)}
+
+
+def filled(hint: Any, name: str = "", *, turn: int = 0) -> Any:
+    """A value of a type, with something in every field; of an enumeration, the one whose turn it is."""
     if get_origin(hint) in {Union, types.UnionType}:
         hint = next(each for each in get_args(hint) if each is not type(None))
     if is_dataclass(hint):
         hints = get_type_hints(hint)
-        return hint(**{each.name: filled(hints[each.name], each.name) for each in fields(hint)})  # type: ignore[operator]
+        return hint(**{each.name: filled(hints[each.name], each.name, turn=turn) for each in fields(hint)})  # type: ignore[operator]
     if get_origin(hint) is tuple:
         members = get_args(hint)
-        return tuple(filled(each, name) for each in members if each is not Ellipsis)
+        return tuple(filled(each, name, turn=turn) for each in members if each is not Ellipsis)
     if get_origin(hint) is Mapping:
-        return {"key": filled(get_args(hint)[1], name)}
+        return {"key": filled(get_args(hint)[1], name, turn=turn)}
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return next(iter(hint))
+        return list(hint)[turn % len(hint)]
     return {datetime: AT, str: name, bool: True, int: 3, float: 1 / (1 + len(name)), Any: {"any": 1.5}}[hint]
 
 

@@ -1,4 +1,4 @@
-"""Which models the watch looks at."""
+"""Which models are due."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.releasing import spec
+from tests.builders.specs import spec
 from tidegate.domain.serving.capture import hour_of
 from tidegate.messages import DueModels, DueTask
 from tidegate.steps.monitoring import due
@@ -17,7 +17,7 @@ from tidegate.testing.registry import InMemoryRegistry
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 
 
-class House:
+class Models:
     """Models a, b, ... each with a version; what they were asked is told by `asked`."""
 
     def __init__(self, *names: str) -> None:
@@ -35,7 +35,7 @@ class House:
 
 
 def test_models_that_were_asked_within_eight_days_are_looked_at() -> None:
-    house = House("a", "b", "c")
+    house = Models("a", "b", "c")
     house.asked("a")
     house.asked("b", timedelta(days=8))
     house.asked("c", timedelta(days=8, hours=1))
@@ -44,13 +44,13 @@ def test_models_that_were_asked_within_eight_days_are_looked_at() -> None:
 
 
 def test_what_was_asked_ends_with_the_functions_clock_and_not_with_the_machines() -> None:
-    house = House("a")
+    house = Models("a")
     house.asked("a")
     assert house.due(days=30).batches[0].models == ["a"]
 
 
 def test_models_without_traffic_are_looked_at_once_a_day() -> None:
-    house = House("a", "b")
+    house = Models("a", "b")
     house.asked("b")
     hours = [house.due(hours=hour).batches for hour in range(24)]
     assert [len(batches[0].models) for batches in hours].count(2) == 1
@@ -58,7 +58,7 @@ def test_models_without_traffic_are_looked_at_once_a_day() -> None:
 
 
 def test_models_without_a_version_are_left_alone() -> None:
-    house = House("a")
+    house = Models("a")
     house.registry._headers["a"] = replace(house.registry.model("a"), latest_version=0)
     house.asked("a")
     assert house.due().batches == []
@@ -67,7 +67,7 @@ def test_models_without_a_version_are_left_alone() -> None:
 def test_many_models_come_in_batches_and_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(due, "BATCH_MODELS", 2)
     monkeypatch.setattr(due, "PAGE_MODELS", 3)
-    house = House("a", "b", "c", "d", "e")
+    house = Models("a", "b", "c", "d", "e")
     for name in "abcde":
         house.asked(name)
     first = house.due()

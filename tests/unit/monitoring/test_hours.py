@@ -337,7 +337,7 @@ def test_a_feature_may_have_any_name(name: str) -> None:
     assert found.profile.features[0][MISSING] == 0
 
 
-def test_inputs_that_a_guard_gave_to_the_fallback_are_watched_or_it_would_hide_their_drift() -> None:
+def test_inputs_that_a_guard_gave_to_the_fallback_are_monitored_or_it_would_hide_their_drift() -> None:
     made = [record(number, unusual=number % 3 == 0, fallback=number % 3 == 0) for number in range(90)]
     assert counted(made).profile == captured(LAYOUT, made)
 

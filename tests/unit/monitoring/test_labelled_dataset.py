@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.releasing import House, house_with, spec, trips
+from tests.builders.labels import GOOD, NOW, record
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import trips
 from tidegate.domain.data.dataset import ColumnType, DatasetStatus, DatasetVersion, Exclusion
 from tidegate.domain.monitoring import labelled_dataset as domain
 from tidegate.domain.monitoring.labelled_dataset import LabelledRows, LeftOut, Recipe, obstacle
 from tidegate.domain.serving.capture import MASK, CapturePolicy, hour_of
 from tidegate.domain.serving.contract import Contract, FeatureContract
-from tidegate.kernel.ids import uuid7
 from tidegate.messages import LabelledDataset
 from tidegate.ml.frames import PandasReader, ParquetWriter
 from tidegate.spec.model import ModelSpec
@@ -26,7 +28,6 @@ from tidegate.testing.monitoring import InMemoryHours
 from tidegate.testing.platform import FixedClock, InMemoryDispatcher
 
 END = datetime(2026, 3, 1, 8, tzinfo=UTC)  # after the last trip
-NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 FEATURES = (
     FeatureContract("line", "categorical", missing="allow"),
     FeatureContract("wind", "numeric", minimum=-50, maximum=150),
@@ -41,19 +42,6 @@ TYPES = {
     "late": ColumnType.BOOLEAN,
 }
 RECIPE = Recipe(Contract("trip-delay", "binary", FEATURES), "late", frozenset({"at"}), TYPES, END)
-GOOD = {"line": "red", "wind": 12.5, "stops": 7}
-
-
-def record(at: datetime = NOW, number: int = 0, **changes: Any) -> dict[str, Any]:
-    return {
-        "id": uuid7(at, number.to_bytes(8)),
-        "model": "trip-delay",
-        "hour": hour_of(at),
-        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "inputs": GOOD,
-        "probabilities": {"false": 0.25, "true": 0.75},
-        "sample": 1.0,
-    } | changes
 
 
 def taken(*pairs: tuple[dict[str, Any], Any], recipe: Recipe = RECIPE) -> LabelledRows:
@@ -261,7 +249,7 @@ def test_fractions_in_a_column_of_whole_numbers_make_it_one_of_numbers() -> None
 class Field:
     """A dataset of trips until March 2026, its model, and what the model was asked and told since."""
 
-    house: House = field(default_factory=lambda: house_with(trips()))
+    house: ReleaseHouse = field(default_factory=lambda: house_with(trips()))
     hours: InMemoryHours = field(default_factory=InMemoryHours)
     dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
     wanted: ModelSpec = field(default_factory=spec)
@@ -310,7 +298,11 @@ def test_the_labelled_dataset_is_the_base_and_one_file_of_labelled_captures() ->
     place.hours.capture([record(number=1000)])  # without a label
     base, labelled = place.base, place.labelled_dataset()
     version = place.registered(labelled)
-    assert (version.status, version.base, version.added_by) == (DatasetStatus.READY, base.version, "tidegate:watch")
+    assert (version.status, version.base, version.added_by) == (
+        DatasetStatus.READY,
+        base.version,
+        "tidegate:monitoring",
+    )
     assert version.files[:-1] == base.files
     assert version.rows == base.rows + 70
     assert version.time_to == NOW.replace(tzinfo=UTC)

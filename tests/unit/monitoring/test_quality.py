@@ -87,6 +87,7 @@ def test_a_metric_is_not_judged_by_few_labels_few_days_or_one_class():
     assert one_class.statement == "roc_auc is not defined on these rows: target: all 600 rows are of one class"
 
 
+@pytest.mark.simulation
 def test_a_model_as_good_as_designed_is_condemned_no_more_often_than_stated():
     chance = np.random.default_rng(4)
     condemned = 0
@@ -157,6 +158,7 @@ def test_any_number_of_classes_is_expected_by_the_best_one():
     assert found.live.low <= find("accuracy").value(target, probabilities) <= found.live.high
 
 
+@pytest.mark.simulation
 def test_the_interval_without_labels_holds_what_labels_show_as_often_as_it_says():
     held = 0
     for seed in range(60):
@@ -208,6 +210,7 @@ def test_a_regressions_loss_is_expected_from_where_its_scores_lie(metric):
     assert losses.expected(live_score[:10], design).outcome is LITTLE
 
 
+@pytest.mark.simulation
 def test_the_interval_of_an_expected_loss_holds_the_metric_as_often_as_it_says():
     held = 0
     for seed in range(200):
@@ -279,6 +282,7 @@ def test_groups_that_are_masked_or_few_are_not_judged():
     )
 
 
+@pytest.mark.simulation
 def test_the_worst_of_many_equal_groups_is_called_unfair_no_more_often_than_stated():
     chance = np.random.default_rng(12)
     groups = np.repeat([f"g{index}" for index in range(8)], 200)

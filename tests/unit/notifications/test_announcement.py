@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.registry.test_release import a_version
-from tests.unit.releasing import spec
-from tests.unit.rollout.test_rollout import ASKED, BY_HAND, EVE, PLAN, SHOWN_BAD, SHOWN_FINE, House
+from tests.builders.notifications import AT, DRIFT, ENTRY, RUN, STEADY, looked
+from tests.builders.registry import numbered
+from tests.builders.rollouts import ASKED, BY_HAND, EVE, PLAN, SHOWN_BAD, SHOWN_FINE, OneRelease
+from tests.builders.specs import spec
 from tidegate.cli.events_reference import page
 from tidegate.domain.monitoring import health
-from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Trigger
+from tidegate.domain.monitoring.health import Attempt, Findings, Trigger
 from tidegate.domain.notifications.announcement import (
     Announcement,
     Change,
@@ -23,8 +24,8 @@ from tidegate.domain.notifications.announcement import (
     subject,
     text,
 )
-from tidegate.domain.registry.ledger import ALL_BP, Action, LedgerEntry
-from tidegate.domain.registry.run import Run, RunError, RunStatus
+from tidegate.domain.registry.ledger import ALL_BP, Action
+from tidegate.domain.registry.run import RunError, RunStatus
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout import changes, rollout
 from tidegate.domain.rollout.rollout import Decision, Phase
@@ -32,11 +33,7 @@ from tidegate.kernel.errors import NotFoundError, UnavailableError
 from tidegate.steps.notifications.announce import DETAILS, announce, detail
 from tidegate.testing.registry import InMemoryRegistry
 
-AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "events.md"
-ENTRY = LedgerEntry("trip-delay", 7, AT, "olga", "promote", 3, 2, ALL_BP, "better", run_id="r-3", approved_by="eve")
-RUN = Run("trip-delay", "r-3", RunStatus.RUNNING, "d", "trips", "ann", AT, seed=1, dataset_version="v", stage="gate")
 
 
 def told(before: Any, after: Any) -> Announcement:
@@ -78,7 +75,7 @@ def tell(change: Change, registry: InMemoryRegistry, heard: Heard) -> Announceme
 # Releases from their beginning to their end: what each write tells
 
 
-class Watched(House):
+class Announced(OneRelease):
     """A release whose every write is announced as the registry's stream would have it."""
 
     def after(self, write: Callable[[], Any]) -> tuple[list[str], list[str]]:
@@ -96,7 +93,7 @@ ROUTE, MOVED = "Route Changed", "Rollout Moved"
 
 
 def test_of_a_release_that_succeeds_people_get_one_message_for_each_thing_that_happens():
-    house = Watched(replace(ASKED, shadow_seconds=600))
+    house = Announced(replace(ASKED, shadow_seconds=600))
     assert house.after(house.begin) == (["version 3 waits for approval"], ["Approval Requested"])
     assert house.after(house.decide) == (["version 3 was approved"], ["Approval Decided"])
     assert house.after(lambda: house.later(1)) == (["version 3 is in the shadow"], [ROUTE, MOVED])
@@ -108,7 +105,7 @@ def test_of_a_release_that_succeeds_people_get_one_message_for_each_thing_that_h
 
 
 def test_a_token_that_is_noted_tells_nobody_anything():
-    house = Watched(ASKED)
+    house = Announced(ASKED)
     house.begin()
     noted = replace(house.at, revision=2, approval=replace(house.at.approval, token="secret"))
     assert announcement(Change(house.at, noted)) is None
@@ -121,10 +118,10 @@ def test_a_token_that_is_noted_tells_nobody_anything():
         (replace(PLAN, steps_bp=()), "back to version 2"),
         (replace(PLAN, shadow_seconds=600), "version 3 was taken back"),
     ],
-    ids=["canary", "watch", "shadow"],
+    ids=["canary", "probation", "shadow"],
 )
 def test_a_version_that_evidence_speaks_against_is_told_by_the_ledger_alone(plan, title):
-    house = Watched(plan)
+    house = Announced(plan)
     house.begin()
     assert house.after(lambda: house.later(1, SHOWN_BAD)) == ([title], [ROUTE, MOVED])
     assert house.at.phase is Phase.ROLLED_BACK
@@ -133,7 +130,7 @@ def test_a_version_that_evidence_speaks_against_is_told_by_the_ledger_alone(plan
 
 
 def test_a_rejection_is_told_when_it_is_given_and_not_again_when_the_rollout_ends():
-    house = Watched(ASKED)
+    house = Announced(ASKED)
     house.begin()
     people, _ = house.after(lambda: house.decide(Decision.REJECT, reason="the data is old"))
     assert people == ["version 3 was rejected by its approver"]
@@ -158,7 +155,7 @@ def test_a_rejection_is_told_when_it_is_given_and_not_again_when_the_rollout_end
     ],
 )
 def test_what_ends_before_anything_was_served_is_told_by_the_rollout(end, title):
-    house = Watched(ASKED)
+    house = Announced(ASKED)
     house.begin()
     assert house.after(lambda: end(house)) == ([title], [MOVED])
     last = told(replace(house.at, phase=Phase.APPROVAL), house.at)
@@ -167,12 +164,12 @@ def test_what_ends_before_anything_was_served_is_told_by_the_rollout(end, title)
 
 
 def test_a_version_that_was_overtaken_is_told_though_its_rollout_never_began():
-    house = Watched()
+    house = Announced()
     assert house.after(lambda: house.begin(judged_against=1)) == (["version 3 was overtaken"], [MOVED])
 
 
 def test_what_an_operator_does_by_hand_is_told_once_though_it_ends_a_rollout():
-    house = Watched()
+    house = Announced()
     house.begin()
     people, systems = house.after(lambda: house.by_hand(changes.rollback, house.versions[2]))
     assert (people, systems) == (["back to version 2"], [ROUTE])
@@ -199,9 +196,9 @@ def test_a_change_of_a_killed_model_says_that_the_fallback_answers(action):
     assert "the fallback answers everything" in told(None, replace(ENTRY, action=action.value, killed=True)).facts
 
 
-def test_a_promotion_says_which_share_it_answers_while_it_is_watched():
+def test_a_promotion_says_which_share_it_answers_while_it_is_on_probation():
     assert told(None, replace(ENTRY, weight_bp=9_500)).facts == (
-        "It answers 95 % of the requests. The rest goes to version 2 while it is watched."
+        "It answers 95 % of the requests. The rest goes to version 2 while it is on probation."
     )
     assert told(None, replace(ENTRY, previous_version=None)).facts == "It takes the place of the fallback."
 
@@ -238,7 +235,7 @@ def test_a_rejected_run_brings_the_gates_reasons(registry):
     why = ("roc_auc 0.71 is 0.03 below the champion", "calibration is off")
     asked = registry.request(replace(RUN, status=RunStatus.REQUESTED), lease_until=AT)
     registry.note(asked.model, asked.run_id, "gate", AT)
-    turned_away = replace(a_version(1, VersionStatus.REJECTED), model="trip-delay", run_id="r-3", reasons=why)
+    turned_away = replace(numbered(1, VersionStatus.REJECTED), model="trip-delay", run_id="r-3", reasons=why)
     registry.register(turned_away, at=AT)
     found = tell(Change(RUN, registry.run("trip-delay", "r-3")), registry, heard)
     assert (found.severity, found.commands) == (Severity.WARNING, ("report trip-delay 1",))
@@ -257,21 +254,11 @@ def test_the_words_of_a_fault_that_may_quote_data_reach_nobody(registry):
     assert heard.events[0][1]["error"] == "DataCheckError"
 
 
-# The watch
+# Monitoring
 
-STEADY = HealthRecord("trip-delay", 4, Health.STEADY, since=AT, looked_at=AT, version=3)
-WATCHED = health.Policy(
-    frozenset({Trigger.DRIFT}), every=None, cooldown=DAY, at_most=3, within=7 * DAY, give_up_after=2
-)
-DRIFT = Findings(3, judged=True, drift=("2 of 10 features have drifted",))
 BROKEN = Findings(3, judged=True, unfixable=("90 % of carrier is missing",))
 FINE = Findings(3, judged=True)
 UNSEEN = Findings(3, judged=False)
-
-
-def looked(before: HealthRecord | None, findings: Findings, hours: int = 1) -> HealthRecord:
-    at = before.looked_at if before else AT
-    return health.look(before, findings, WATCHED, model="trip-delay", under_way=False, now=at + timedelta(hours=hours))
 
 
 def test_a_model_that_needs_redesign_asks_its_people_with_the_evidence_and_what_to_type():
@@ -282,7 +269,7 @@ def test_a_model_that_needs_redesign_asks_its_people_with_the_evidence_and_what_
     assert "Why: 90 % of carrier is missing\n" in letter
     assert "    tidegate --stage prod drift trip-delay\n" in letter
     assert '    tidegate --stage prod acknowledge trip-delay --reason "..."\n' in letter
-    assert found.id == f"trip-delay/watch/{after.revision}"
+    assert found.id == f"trip-delay/health/{after.revision}"
 
 
 def test_looks_that_find_the_same_tell_nobody_anything():
@@ -311,7 +298,7 @@ def test_a_target_is_told_once_when_it_is_missed_and_again_when_all_are_met():
     assert letter.startswith("trip-delay: misses latency_p99_ms\n")
     assert "Why: latency_p99_ms is to be at most 20 ms\n" in letter
     assert "Version 3 goes on serving" in letter
-    assert "docs/watch.md#a-target-is-missed" in letter
+    assert "docs/monitoring.md#a-target-is-missed" in letter
     assert "    tidegate --stage prod drift trip-delay\n" in letter
     assert "Model of ops@example.org (operations)." in letter
     assert announcement(Change(MISSES, replace(MISSES, revision=6))) is None
@@ -338,7 +325,7 @@ def test_people_hear_that_it_is_steady_again_only_when_they_had_heard_of_somethi
 
 def test_that_traffic_went_is_told_to_systems_alone():
     found = told(STEADY, looked(STEADY, UNSEEN))
-    assert (found.event, found.for_people) == (Event.WATCH_CHANGED, False)
+    assert (found.event, found.for_people) == (Event.HEALTH_CHANGED, False)
 
 
 def test_an_acknowledgement_is_told_once_with_who_and_why():
@@ -350,11 +337,11 @@ def test_an_acknowledgement_is_told_once_with_who_and_why():
     assert announcement(Change(seen, looked(seen, UNSEEN))) is None
 
 
-def test_an_event_of_the_watch_says_how_it_stood_and_stands(registry):
+def test_an_event_of_monitoring_says_how_it_stood_and_stands(registry):
     heard = Heard()
     tell(Change(STEADY, looked(STEADY, DRIFT)), registry, heard)
     ((kind, document, at),) = heard.events
-    assert (kind, at) == (Event.WATCH_CHANGED, AT + timedelta(hours=1))
+    assert (kind, at) == (Event.HEALTH_CHANGED, AT + timedelta(hours=1))
     said = ("health", "previous_health", "retraining", "held_back", "actor", "revision", "version", "run_id")
     assert [document[name] for name in said] == ["drifted", "steady", "drift", "", None, 5, 3, None]
     assert document["reasons"] == ["2 of 10 features have drifted"]
@@ -403,7 +390,7 @@ def test_an_event_says_all_that_the_entry_says_and_is_the_same_when_it_comes_aga
 
 
 def test_every_transition_has_an_id_of_its_own():
-    house = House(ASKED)
+    house = OneRelease(ASKED)
     steps = [house.begin()]
     house.decide()
     steps += [house.at, house.later(1)]
@@ -439,7 +426,7 @@ def test_a_change_of_a_model_that_is_not_there_is_not_passed_over(registry):
 
 
 def test_each_kind_of_event_has_its_own_detail():
-    house = House(ASKED)
+    house = OneRelease(ASKED)
     house.begin()
     asked = Change(None, house.at)
     house.decide()

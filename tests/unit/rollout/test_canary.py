@@ -120,7 +120,7 @@ def test_the_order_of_looks_does_not_matter():
     )
 
 
-def test_the_watch_after_promotion_compares_the_other_way_round():
+def test_probation_compares_the_other_way_round():
     looks = [Look(candidate=arm(9500, errors=300), champion=arm(500, errors=2))]
     assert judge(looks, POLICY).outcome is FAIL
 

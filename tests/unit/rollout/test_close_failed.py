@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from functions.close_failed import handler as function
+from tests.builders.release import AT, REF, SPEC, a_registry, a_task, do, request
 from tests.context import CONTEXT
-from tests.unit.evaluation.test_register import AT, REF, SPEC, a_registry, a_task, do, request
 from tidegate import wiring
 from tidegate.domain.registry.run import RunStatus
 from tidegate.domain.registry.version import VersionStatus

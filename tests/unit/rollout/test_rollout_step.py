@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from functions.rollout import handler as function
+from tests.builders.release import AT, SPEC, a_task, do, request
 from tests.context import CONTEXT
-from tests.unit.evaluation.test_register import AT, SPEC, a_task, do, request
 from tidegate import telemetry, wiring
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.version import VersionStatus
@@ -27,8 +27,8 @@ from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMem
 from tidegate.testing.rollout import InMemoryArms
 
 MODEL = "flight-delay"
-AT_ONCE = {"steps": [], "watch_hours": 0}
-CANARY = {"steps": [5, 50], "bake_minutes": 10, "min_requests": 10, "watch_hours": 1, "deadline_hours": 1}
+AT_ONCE = {"steps": [], "probation_hours": 0}
+CANARY = {"steps": [5, 50], "bake_minutes": 10, "min_requests": 10, "probation_hours": 1, "deadline_hours": 1}
 EDGES = [0.25, 0.5, 0.75]
 ANN, EVE, BOB = (f"arn:aws:iam::123456789012:user/{name}" for name in ("ann", "eve", "bob"))
 
@@ -211,7 +211,7 @@ def test_a_version_without_steps_is_promoted_at_once_and_the_ledger_says_by_whic
     assert house.moved(task, hours=1) == moved
 
 
-def test_a_canary_climbs_its_steps_is_promoted_on_evidence_and_watched_to_the_end():
+def test_a_canary_climbs_its_steps_is_promoted_on_evidence_and_on_probation_to_the_end():
     house = Releases()
     house.champion()
     task = house.registered("r-002", **CANARY)
@@ -223,7 +223,7 @@ def test_a_canary_climbs_its_steps_is_promoted_on_evidence_and_watched_to_the_en
     house.moved(task, minutes=9)
     assert house.served() == (1, 2, 5_000)
     promoted = house.moved(task, ALIKE, minutes=10)
-    assert (promoted.next, promoted.phase, promoted.serves) == ("wait", "watch", True)
+    assert (promoted.next, promoted.phase, promoted.serves) == ("wait", "probation", True)
     assert house.served() == (2, 1, 500)
     over = house.moved(task, Look(arm(950), arm(50)), hours=1)
     assert (over.next, over.phase, over.serves, over.wait_seconds) == ("done", "done", True, 0)
@@ -257,7 +257,7 @@ def test_a_worse_candidate_is_rolled_back_and_the_execution_ends_without_it():
 
 def test_a_promoted_version_that_turns_out_worse_gives_way_to_the_one_held_back():
     house = Releases()
-    task = house.challenger(steps=[], watch_hours=1)
+    task = house.challenger(steps=[], probation_hours=1)
     assert house.served() == (2, 1, 500)
     moved = house.moved(task, WORSE, minutes=5)
     assert (moved.next, moved.phase, moved.serves) == ("done", "rolled_back", False)
@@ -435,11 +435,11 @@ def test_a_version_that_names_other_bytes_than_those_that_were_approved_never_se
     assert house.moved(task).reason.startswith("its record was changed after approval was asked for")
 
 
-def test_a_promoted_version_is_watched_by_its_answers_not_by_its_stored_bytes():
+def test_a_promoted_version_is_on_probation_by_its_answers_not_by_its_stored_bytes():
     house = Releases()
-    task = house.challenger(steps=[], watch_hours=1)
+    task = house.challenger(steps=[], probation_hours=1)
     house.artifacts.objects.clear()
-    assert house.moved(task, minutes=5).phase == "watch"
+    assert house.moved(task, minutes=5).phase == "probation"
 
 
 class OutOfReach(InMemoryArtifacts):
@@ -569,9 +569,9 @@ def test_a_fault_leaves_the_champion_alone_and_gives_the_lease_back():
     assert house.moved(task).next == "done"
 
 
-def test_after_a_fault_of_its_watch_a_promoted_version_serves_alone():
+def test_after_a_fault_in_its_probation_a_promoted_version_serves_alone():
     house = Releases()
-    task = house.challenger(steps=[], watch_hours=1)
+    task = house.challenger(steps=[], probation_hours=1)
     house.abandoned(task)
     assert house.served() == (2, None, 0)
     assert house.status(2) is VersionStatus.CHAMPION

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.serving.test_capture import capture
-from tests.unit.serving.test_capture_log import Policies, Signals, Stream
+from tests.builders.captures import capture
+from tests.builders.firehose import Policies, Signals, Stream
 from tidegate.aws.capture_log import FirehoseCaptures
 from tidegate.aws.extension import SPARE_SECONDS, WORK_SECONDS, AfterResponse
 

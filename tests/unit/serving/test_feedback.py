@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.feedback import handler as function
+from tests.builders.captures import asked, lines, rollout, sure
+from tests.builders.captures import feedback as label
+from tests.builders.command_line import Cli
+from tests.builders.feedback import NOW, TASKS, item, kept, prediction
+from tests.builders.specs import spec_document
 from tests.context import CONTEXT
 from tests.documents.forms import hold
-from tests.unit.cli.test_commands import Cli, run  # noqa: F401  a fixture
-from tests.unit.control_api import spec_document
-from tests.unit.rollout.test_evidence import asked, lines, rollout, sure
-from tests.unit.rollout.test_evidence import feedback as label
 from tidegate import wiring
 from tidegate.cli import exits
 from tidegate.cli.client import Client
@@ -41,22 +42,6 @@ from tidegate.spec.model import ModelSpec
 from tidegate.steps.serving.feedback import KNOWN, Intake
 from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryRegistry
-
-NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
-TASKS = {"flight-delay": "binary", "airline": "multiclass", "arrival": "regression"}
-
-
-def prediction(minutes: float = -60, of: int = 0) -> str:
-    """The id of a prediction made so long after now."""
-    return uuid7(NOW + timedelta(minutes=minutes), bytes([of] * 8))
-
-
-def item(outcome: Any = True, **more: Any) -> dict[str, Any]:
-    return {"id": prediction(), "outcome": outcome} | more
-
-
-def kept(*items: Any, model: Any = "flight-delay") -> list[dict[str, Any]]:
-    return records(Report(items, model), TASKS, NOW)
 
 
 def refused(*items: Any, model: Any = "flight-delay", listed: bool = True) -> dict[str, str]:
@@ -254,7 +239,7 @@ class Registry(InMemoryRegistry):
         return super().model(name)
 
 
-class House:
+class FeedbackFunction:
     """The function over a registry with one model."""
 
     def __init__(self) -> None:
@@ -269,27 +254,27 @@ class House:
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> House:
-    made = House()
+def house(monkeypatch: pytest.MonkeyPatch) -> FeedbackFunction:
+    made = FeedbackFunction()
     settings = FeedbackSettings("table", "stream", "test", max_body_bytes="10000")
     parts = SimpleNamespace(intake=made.intake, meter=made.meter, settings=settings)
     monkeypatch.setattr(wiring, "of", lambda _: parts)
     return made
 
 
-def test_what_is_accepted_is_kept_and_counted_by_model(house: House) -> None:
+def test_what_is_accepted_is_kept_and_counted_by_model(house: FeedbackFunction) -> None:
     answer = house.post({"model": "flight-delay", "feedback": [item(True), item(False, id=prediction(of=1))]})
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 2})
     assert [record["outcome"] for record in house.log.records] == [True, False]
     assert house.meter.counts == [("Feedback", 2, {"model": "flight-delay"})]
 
 
-def test_one_item_alone_is_accepted(house: House) -> None:
+def test_one_item_alone_is_accepted(house: FeedbackFunction) -> None:
     assert house.post(item(model="flight-delay"))["statusCode"] == 200
     assert len(house.log.records) == 1
 
 
-def test_of_a_request_with_a_fault_nothing_is_kept(house: House) -> None:
+def test_of_a_request_with_a_fault_nothing_is_kept(house: FeedbackFunction) -> None:
     answer = house.post({"model": "flight-delay", "feedback": [item(), item(None)]})
     problem = json.loads(answer["body"])
     assert (answer["statusCode"], answer["headers"]["content-type"]) == (422, "application/problem+json")
@@ -297,7 +282,7 @@ def test_of_a_request_with_a_fault_nothing_is_kept(house: House) -> None:
     assert (house.log.records, house.meter.counts, house.meter.faults) == ([], [], [])
 
 
-def test_what_could_not_be_kept_is_to_be_sent_again_and_is_not_counted(house: House) -> None:
+def test_what_could_not_be_kept_is_to_be_sent_again_and_is_not_counted(house: FeedbackFunction) -> None:
     house.log.is_away = True
     answer = house.post(item("s3cr3t", model="flight-delay"))
     problem = json.loads(answer["body"])
@@ -307,7 +292,9 @@ def test_what_could_not_be_kept_is_to_be_sent_again_and_is_not_counted(house: Ho
     assert "s3cr3t" not in house.meter.faults[0]
 
 
-def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it(
+    house: FeedbackFunction, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(house.log, "keep", lambda _: 1 / 0)
     answer = house.post(item("s3cr3t", model="flight-delay"))
     assert answer["statusCode"] == 500
@@ -325,17 +312,17 @@ def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it(house: House, monkeypa
     ],
 )
 def test_a_body_that_cannot_be_read_has_the_status_that_says_why(
-    house: House, body: str, headers: dict[str, str], status: int
+    house: FeedbackFunction, body: str, headers: dict[str, str], status: int
 ) -> None:
     assert house.post(body, **headers)["statusCode"] == status
 
 
-def test_a_body_in_base64_is_read(house: House) -> None:
+def test_a_body_in_base64_is_read(house: FeedbackFunction) -> None:
     body = base64.b64encode(json.dumps(item(model="flight-delay")).encode()).decode()
     assert function.handler({"body": body, "isBase64Encoded": True}, CONTEXT)["statusCode"] == 200
 
 
-def test_a_model_is_looked_up_once_a_minute_and_one_that_is_not_there_each_time(house: House) -> None:
+def test_a_model_is_looked_up_once_a_minute_and_one_that_is_not_there_each_time(house: FeedbackFunction) -> None:
     def status(model: str) -> int:
         return int(house.post(item(model=model))["statusCode"])
 
@@ -375,7 +362,7 @@ def test_an_outcome_that_was_known_long_ago_waits_for_its_capture_from_when_it_w
 class Api:
     """The API as the command sees it, over the function itself."""
 
-    def __init__(self, house: House, tool: Cli) -> None:
+    def __init__(self, house: FeedbackFunction, tool: Cli) -> None:
         self.house = house
         self.run = tool
         self.task = "binary"
@@ -399,7 +386,7 @@ class Api:
 
 
 @pytest.fixture
-def api(house: House, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Api:
+def api(house: FeedbackFunction, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Api:
     made = Api(house, request.getfixturevalue("run"))
     monkeypatch.setattr(Tool, "client", made)
     monkeypatch.setattr(command.time, "sleep", made.waited.append)

@@ -6,11 +6,9 @@ import random
 import subprocess
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,169 +17,36 @@ import numpy as np
 import pytest
 
 from functions.inference import handler as function
+from tests.builders.serving import (
+    CANDIDATE,
+    CONTRACT,
+    GOOD,
+    MODEL,
+    Artifacts,
+    Serving,
+    breaks,
+    fail,
+    onnx,
+    second,
+    slow,
+)
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
-from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import Capture, CapturePolicy, line, records
 from tidegate.domain.serving.contract import Contract, FeatureContract, OutputRule
-from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.guard import fit
 from tidegate.kernel.errors import ArtifactRejectedError, NewerDocumentError, NotFoundError, UnavailableError
 from tidegate.kernel.settings import InferenceSettings
 from tidegate.kernel.table import Table
 from tidegate.ml.scoring import load
-from tidegate.steps.serving.inference import MEMORY_PER_BYTE, REFUSED, SESSION_BYTES, STALE, Inference
+from tidegate.steps.serving.inference import MEMORY_PER_BYTE, REFUSED, SESSION_BYTES, STALE
 from tidegate.testing.models import linear_onnx
-from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
-MODEL = "flight-delay"
-CONTRACT = Contract(
-    model=MODEL,
-    task="binary",
-    features=(
-        FeatureContract("distance", "numeric", minimum=0, maximum=5000, unit="miles"),
-        FeatureContract("carrier", "categorical", categories=("AA", "UA"), unseen="reject"),
-    ),
-    classes=(False, True),
-)
-GOOD = {"distance": 100, "carrier": "UA"}
 CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
-
-
-def onnx(bias: float, contract: Contract = CONTRACT) -> bytes:
-    return linear_onnx(contract, [0.001], effects={"AA": 0.5, "UA": -0.5}, bias=bias)
-
-
-class Registry(InMemoryRegistry):
-    """A registry that can stop answering, and counts how often it is asked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.down: Exception | None = None
-        self.asked = 0
-
-    def route(self, model: str) -> Route | None:
-        self.asked += 1
-        if self.down:
-            raise self.down
-        return super().route(model)
-
-    def model(self, name: str) -> Any:
-        if name == "unreleased":
-            return object()
-        return super().model(name)
-
-
-class Artifacts(InMemoryArtifacts):
-    """Artifacts that can stop answering."""
-
-    down = False
-
-    def get(self, key: str) -> bytes:
-        if self.down:
-            raise UnavailableError("S3 did not answer")
-        return super().get(key)
-
-
-@dataclass
-class Meter:
-    """What the function would have logged and measured."""
-
-    counts: dict[str, float] = field(default_factory=dict)
-    models: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    flushed: int = 0
-
-    def about(self, model: str) -> None:
-        self.models.append(model)
-
-    def count(self, name: str, value: float = 1, **by: str) -> None:
-        self.counts[name] = self.counts.get(name, 0) + value
-        for dimension in by.values():
-            self.counts[f"{name}:{dimension}"] = self.counts.get(f"{name}:{dimension}", 0) + value
-
-    def took(self, name: str, milliseconds: float) -> None:
-        self.count(name, milliseconds)
-
-    def warn(self, message: str, **facts: object) -> None:
-        self.said.append(f"{message} {facts}")
-
-    def fault(self, message: str, error: BaseException, **facts: object) -> None:
-        self.said.append(f"{message} {type(error).__name__} {facts}")
-
-    def flush(self) -> None:
-        self.flushed += 1
-
-
-@dataclass
-class Captures:
-    """ports.CaptureLog."""
-
-    offered: list[Capture] = field(default_factory=list)
-
-    def offer(self, capture: Capture) -> None:
-        self.offered.append(capture)
-
-
-@dataclass
-class House:
-    """The function with everything around it."""
-
-    registry: Registry = field(default_factory=Registry)
-    artifacts: Artifacts = field(default_factory=Artifacts)
-    clock: FixedClock = field(default_factory=FixedClock)
-    meter: Meter = field(default_factory=Meter)
-    captures: Captures = field(default_factory=Captures)
-    cache_bytes: int = 2**20
-    timeout_seconds: float = 5.0
-    load: Callable[[bytes], Any] = load
-
-    def __post_init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        """A cold start: nothing is kept."""
-        inference = Inference(
-            routes=self.registry,
-            models=self.registry,
-            artifacts=self.artifacts,
-            load=self.load,
-            clock=self.clock,
-            signals=self.meter,
-            captures=self.captures,
-            route_ttl_seconds=3,
-            scoring_timeout_seconds=self.timeout_seconds,
-            cache_bytes=self.cache_bytes,
-        )
-        self.parts = function.Wired(inference, self.meter, max_instances=5, max_body_bytes=2_000)
-
-    def release(self, version: int, data: bytes, model: str = MODEL) -> None:
-        key = f"runs/{model}/r-{version}/model.onnx"
-        served = Served(version, key, self.artifacts.put(key, data))
-        before = self.registry._routes.get(model)
-        revision = before.revision + 1 if before else 1
-        fallback = before.fallback if before else None
-        previous = before.champion if before else None
-        self.registry._routes[model] = Route(model, revision, served, previous, fallback=fallback)
-
-    def change(self, **changes: Any) -> None:
-        route = self.registry._routes[MODEL]
-        self.registry._routes[MODEL] = replace(route, revision=route.revision + 1, **changes)
-
-    def falls_back(self, rate: float = 0.25) -> None:
-        """A run was registered: its fallback stands by."""
-        rule = FittedRule("constant", (1 - rate, rate))
-        key = f"runs/{MODEL}/r-0/fallback.json"
-        sha256 = self.artifacts.put(key, Fallback(CONTRACT, rule).to_bytes())
-        self.change(fallback=FallbackRef(key, sha256, "r-0"))
-
-    def tamper(self, version: int, data: bytes) -> None:
-        self.artifacts.objects[f"runs/{MODEL}/r-{version}/model.onnx"] = data
 
 
 @pytest.fixture
 def house(monkeypatch):
-    house = House()
+    house = Serving()
     house.release(1, onnx(0.0))
     monkeypatch.setattr(function, "wire", lambda: house.parts)
     return house
@@ -660,7 +525,7 @@ def test_sessions_are_kept_up_to_a_number_of_bytes_the_least_used_goes_first(hou
     assert house.meter.counts["ArtifactEvicted"] == 2
 
 
-def several(house: House, *names: str, room_for: int) -> None:
+def several(house: Serving, *names: str, room_for: int) -> None:
     """A model of each name, of one size in memory, and a function that has room for so many of them."""
     made = {name: onnx(0.0, Contract(name, "binary", CONTRACT.features, (False, True))) for name in names}
     size = SESSION_BYTES + MEMORY_PER_BYTE * len(made[names[0]])
@@ -713,7 +578,7 @@ class Held(Artifacts):
 @pytest.mark.parametrize("tampered", [False, True])
 def test_those_who_ask_for_a_cold_model_at_once_wait_for_one_read_and_one_session(tampered):
     sessions = []
-    house = House(artifacts=Held(), load=lambda data: sessions.append(1) or load(data))
+    house = Serving(artifacts=Held(), load=lambda data: sessions.append(1) or load(data))
     house.release(1, onnx(0.0))
     if tampered:
         house.tamper(1, b"evil")
@@ -744,17 +609,6 @@ def test_an_unknown_model_is_not_known_because_the_registry_was_asked(house):
 
 
 # Two versions at once
-
-
-CANDIDATE = 2
-
-
-def second(house: House, data: bytes, *, share_bp: int = 10_000, role: CandidateRole = CandidateRole.CANARY) -> None:
-    """Version 2 gets a share beside version 1."""
-    key = f"runs/{MODEL}/r-2/model.onnx"
-    house.change(
-        candidate=Served(CANDIDATE, key, house.artifacts.put(key, data)), candidate_bp=share_bp, candidate_role=role
-    )
 
 
 def keyed(key: Any, *, header: bool = False) -> tuple[int, str]:
@@ -788,38 +642,8 @@ def test_a_routing_key_of_another_kind_is_the_callers_fault(house, key):
     assert problem(answer, 422)["errors"][0]["path"] == "routing_key"
 
 
-class Broken:
-    """A scorer that does something else than score."""
-
-    def __init__(self, contract: Contract, act: Callable[[], Any]) -> None:
-        self.contract, self._act = contract, act
-        self.stopped = False
-
-    def score(self, inputs: Any) -> Any:
-        return self._act()
-
-    def stop(self) -> None:
-        self.stopped = True
-
-
-def fail() -> None:
-    raise RuntimeError("could not handle 'UA'")
-
-
 def not_a_number() -> Any:
     return np.array([[np.nan, np.nan]], dtype=np.float32)
-
-
-def slow() -> Any:
-    time.sleep(0.3)
-    return np.array([[0.5, 0.5]], dtype=np.float32)
-
-
-def breaks(house: House, data: bytes, act: Callable[[], Any]) -> None:
-    """Whoever loads these bytes gets a scorer that acts so."""
-    house.load = lambda given: Broken(CONTRACT, act) if given == data else load(given)
-    house.timeout_seconds = 0.1 if act is slow else 5.0
-    house.restart()
 
 
 @pytest.mark.parametrize(
@@ -929,7 +753,7 @@ def test_a_version_that_was_rolled_back_does_not_come_back_when_the_champion_can
 # The first version on its way in, and the last one on its way out
 
 
-def first_release(house: House, data: bytes, *, share_bp: int = 10_000) -> None:
+def first_release(house: Serving, data: bytes, *, share_bp: int = 10_000) -> None:
     """Version 2 gets a share, and nothing serves beside it."""
     second(house, data, share_bp=share_bp)
     house.change(champion=None, previous=None)
@@ -1034,7 +858,7 @@ def test_a_capture_names_the_revision_of_the_route(house):
     assert [capture.route for capture in house.captures.offered] == [known - 1, known - 1, known]
 
 
-def colds(house: House) -> list[bool]:
+def colds(house: Serving) -> list[bool]:
     return [capture.cold for capture in house.captures.offered]
 
 
@@ -1066,7 +890,7 @@ def test_opening_the_shadow_makes_only_the_shadow_cold(house):
     assert [capture.shadow.cold for capture in house.captures.offered[1:]] == [True, False]
 
 
-def unanswered(house: House) -> Capture:
+def unanswered(house: Serving) -> Capture:
     """The capture of a request that nobody could answer; it can be written."""
     (capture,) = house.captures.offered
     assert capture.version is None
@@ -1136,7 +960,7 @@ def test_a_request_that_is_refused_is_not_captured(house):
 # Shadow
 
 
-def shadowed(house: House, data: bytes) -> None:
+def shadowed(house: Serving, data: bytes) -> None:
     key = f"runs/{MODEL}/r-9/model.onnx"
     house.change(shadow=Served(9, key, house.artifacts.put(key, data)))
 
@@ -1281,7 +1105,7 @@ RULES = (
 )
 
 
-def ruled(house: House, bias: float = 2.0) -> None:
+def ruled(house: Serving, bias: float = 2.0) -> None:
     contract = replace(CONTRACT, rules=RULES)
     house.falls_back()
     house.release(2, onnx(bias, contract))
@@ -1402,7 +1226,7 @@ def test_the_cold_path_imports_no_more_than_it_must():
 FAR = {"distance": 4900, "carrier": "UA"}
 
 
-def watching(answer: str = "model", contract: Contract = CONTRACT) -> Contract:
+def detecting(answer: str = "model", contract: Contract = CONTRACT) -> Contract:
     """A contract with a guard that knows distances from 0 to 1000."""
     chance = np.random.default_rng(0)
     rows = Table({"distance": chance.uniform(0, 1000, 5_000), "carrier": chance.choice(["AA", "UA"], 5_000)})
@@ -1410,7 +1234,7 @@ def watching(answer: str = "model", contract: Contract = CONTRACT) -> Contract:
 
 
 def test_an_answer_to_an_unusual_input_says_so_and_only_that_one(house):
-    house.release(2, onnx(0.0, watching()))
+    house.release(2, onnx(0.0, detecting()))
     status, body, _ = predict(GOOD, FAR)
     assert (status, body["version"], body["reason"]) == (200, 2, "champion")
     usual, unusual = body["predictions"]
@@ -1425,14 +1249,14 @@ def test_an_answer_to_an_unusual_input_says_so_and_only_that_one(house):
 
 
 def test_nothing_is_marked_or_counted_when_all_is_as_usual(house):
-    house.release(2, onnx(0.0, watching()))
+    house.release(2, onnx(0.0, detecting()))
     predict(GOOD)
     assert "Unusual" not in house.meter.counts
 
 
 def test_by_spec_the_fallback_answers_an_unusual_input(house):
     house.falls_back()
-    house.release(2, onnx(0.0, watching("fallback")))
+    house.release(2, onnx(0.0, detecting("fallback")))
     status, body, _ = predict(GOOD, FAR)
     assert (status, body["version"], body["reason"]) == (200, 2, "champion")
     assert "why" not in body
@@ -1452,7 +1276,7 @@ def test_without_a_usable_fallback_the_model_answers_an_unusual_input_and_it_sta
     if broken:
         house.falls_back()
         house.artifacts.objects[house.registry._routes[MODEL].fallback.key] += b" "
-    house.release(2, onnx(0.0, watching("fallback")))
+    house.release(2, onnx(0.0, detecting("fallback")))
     status, body, _ = predict(FAR)
     assert (status, body["version"]) == (200, 2)
     (only,) = body["predictions"]
@@ -1465,7 +1289,7 @@ def test_without_a_usable_fallback_the_model_answers_an_unusual_input_and_it_sta
 def test_rules_look_at_what_the_model_answered_and_the_mark_stays(house):
     rules = (OutputRule("never-sure", "score < 0.9"),)
     house.falls_back()
-    house.release(2, onnx(0.0, replace(watching(), rules=rules)))
+    house.release(2, onnx(0.0, replace(detecting(), rules=rules)))
     (only,) = predict(FAR)[1]["predictions"]
     assert (only["rule"], only["fallback"], only["unusual"]) == ("never-sure", True, True)
     assert "why" not in only
@@ -1474,7 +1298,7 @@ def test_rules_look_at_what_the_model_answered_and_the_mark_stays(house):
 def test_rules_do_not_look_at_what_the_fallback_answered_for_the_guard(house):
     rules = (OutputRule("never-sure", "score < 0.1"),)
     house.falls_back()
-    house.release(2, onnx(0.0, replace(watching("fallback"), rules=rules)))
+    house.release(2, onnx(0.0, replace(detecting("fallback"), rules=rules)))
     far, near = predict(FAR, GOOD)[1]["predictions"]
     assert (far["why"], far["score"]) == ("unusual", 0.25)
     assert "rule" not in far
@@ -1484,7 +1308,7 @@ def test_rules_do_not_look_at_what_the_fallback_answered_for_the_guard(house):
 
 def test_each_version_has_its_own_guard(house):
     house.falls_back()
-    second(house, onnx(0.0, watching("fallback")))
+    second(house, onnx(0.0, detecting("fallback")))
     assert "unusual" in predict(FAR)[1]["predictions"][0]
     house.change(candidate=None, candidate_bp=0)
     house.clock.move(seconds=3)
@@ -1494,7 +1318,7 @@ def test_each_version_has_its_own_guard(house):
 def test_a_shadow_is_asked_itself_whatever_its_guard_says(house):
     key = f"runs/{MODEL}/r-9/model.onnx"
     house.falls_back()
-    house.change(shadow=Served(9, key, house.artifacts.put(key, onnx(0.0, watching("fallback")))))
+    house.change(shadow=Served(9, key, house.artifacts.put(key, onnx(0.0, detecting("fallback")))))
     (only,) = predict(FAR)[1]["predictions"]
     shadow = house.captures.offered[-1].shadow
     assert "unusual" not in only
@@ -1503,7 +1327,7 @@ def test_a_shadow_is_asked_itself_whatever_its_guard_says(house):
 
 
 def test_an_artifact_whose_guard_is_not_its_contracts_is_refused(house):
-    guard = watching().guard
+    guard = detecting().guard
     stray = replace(guard, numbers=(replace(guard.numbers[0], name="height"),))
     house.release(2, onnx(0.0, replace(CONTRACT, guard=stray)))
     assert version_served() == (1, "previous_good")

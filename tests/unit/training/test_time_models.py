@@ -1,4 +1,4 @@
-"""A model whose features are times: prepared, trained, judged, served, explained, watched and labelled."""
+"""A model whose features are times: prepared, trained, judged, served, explained, monitored and labelled."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.unit.releasing import house_with, spec, trips
+from tests.builders.release import house_with
+from tests.builders.specs import spec
+from tests.builders.tables import trips
 from tidegate.domain.data.dataset import ColumnType
 from tidegate.domain.monitoring.labelled_dataset import LeftOut
 from tidegate.domain.monitoring.reference import Reference

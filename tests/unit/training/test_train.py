@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.releasing import House, house_with, spec, trips
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import trips
 from tidegate.domain.registry.run import RunError
 from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract
 from tidegate.domain.serving.fallback import Fallback
@@ -19,13 +21,13 @@ from tidegate.steps.training.train import train
 
 
 @pytest.fixture
-def prepared() -> tuple[House, RunRef, Plan]:
+def prepared() -> tuple[ReleaseHouse, RunRef, Plan]:
     house = house_with(trips())
     ref = house.request(spec())
     return house, ref, house.prepare(ref)
 
 
-def fit(house: House, task: TrainTask) -> CandidateResult | Fitted:
+def fit(house: ReleaseHouse, task: TrainTask) -> CandidateResult | Fitted:
     return train(
         task,
         models=house.registry,
@@ -37,7 +39,7 @@ def fit(house: House, task: TrainTask) -> CandidateResult | Fitted:
     )
 
 
-def test_a_candidate_is_judged_on_the_validation_rows_and_recorded(prepared: tuple[House, RunRef, Plan]) -> None:
+def test_a_candidate_is_judged_on_the_validation_rows_and_recorded(prepared: tuple[ReleaseHouse, RunRef, Plan]) -> None:
     house, ref, plan = prepared
     result = fit(house, TrainTask(run=ref, candidate=plan.candidates[1], purpose="validate"))
     assert isinstance(result, CandidateResult)
@@ -50,7 +52,9 @@ def test_a_candidate_is_judged_on_the_validation_rows_and_recorded(prepared: tup
     assert ref.artifact_key not in house.artifacts.objects
 
 
-def test_the_final_fit_takes_all_training_rows_and_keeps_reference_scores(prepared: tuple[House, RunRef, Plan]) -> None:
+def test_the_final_fit_takes_all_training_rows_and_keeps_reference_scores(
+    prepared: tuple[ReleaseHouse, RunRef, Plan],
+) -> None:
     house, ref, plan = prepared
     fitted = fit(house, TrainTask(run=ref, candidate=plan.candidates[0], purpose="final"))
     assert isinstance(fitted, Fitted)
@@ -64,20 +68,20 @@ def test_the_final_fit_takes_all_training_rows_and_keeps_reference_scores(prepar
     assert find("roc_auc").value(holdout[TARGET], reference[SCORES_OUTPUT]) > 0.7
 
 
-def test_fitting_for_good_again_gives_the_same_artifact(prepared: tuple[House, RunRef, Plan]) -> None:
+def test_fitting_for_good_again_gives_the_same_artifact(prepared: tuple[ReleaseHouse, RunRef, Plan]) -> None:
     house, ref, plan = prepared
     task = TrainTask(run=ref, candidate=plan.candidates[2], purpose="final")
     assert fit(house, task) == fit(house, task)
 
 
-def test_a_candidate_that_fails_is_named_by_its_number(prepared: tuple[House, RunRef, Plan]) -> None:
+def test_a_candidate_that_fails_is_named_by_its_number(prepared: tuple[ReleaseHouse, RunRef, Plan]) -> None:
     house, ref, _ = prepared
     wrong = CandidateRef(index=7, estimator="sklearn.tree.DecisionTreeClassifier", parameters={"depth": 3})
     with pytest.raises(TrainingFailedError, match=r"candidate 7: DecisionTreeClassifier\(depth=3\) has no parameter"):
         fit(house, TrainTask(run=ref, candidate=wrong, purpose="validate"))
 
 
-def test_nothing_is_fitted_for_a_run_that_is_over(prepared: tuple[House, RunRef, Plan]) -> None:
+def test_nothing_is_fitted_for_a_run_that_is_over(prepared: tuple[ReleaseHouse, RunRef, Plan]) -> None:
     house, ref, plan = prepared
     house.registry.fail(ref.model, ref.run_id, RunError("Stopped", "by hand", "train"), house.clock.now())
     with pytest.raises(ConflictError):
@@ -85,7 +89,7 @@ def test_nothing_is_fitted_for_a_run_that_is_over(prepared: tuple[House, RunRef,
     assert ref.artifact_key not in house.artifacts.objects
 
 
-def fit_for_good(house: House, ref: RunRef, candidate: CandidateRef) -> Contract:
+def fit_for_good(house: ReleaseHouse, ref: RunRef, candidate: CandidateRef) -> Contract:
     """The contract inside the artifact."""
     fitted = fit(house, TrainTask(run=ref, candidate=candidate, purpose="final"))
     assert isinstance(fitted, Fitted)

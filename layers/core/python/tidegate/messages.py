@@ -347,14 +347,14 @@ class RegisterDataset(Message):
 
 
 class DueTask(Message):
-    """Input of `due`: which models the watch is to look at, from the one behind the name `after` on. `now` is the
+    """Input of `due`: which models are due, from the one behind the name `after` on. `now` is the
     state machine's time."""
 
     after: str
     now: AwareDatetime
 
 
-class WatchBatch(Message):
+class ModelBatch(Message):
     """Models that one call of `monitor` looks at."""
 
     models: list[str]
@@ -363,7 +363,7 @@ class WatchBatch(Message):
 class DueModels(Message):
     """Answer of `due`. `after` is where to go on; empty at the end."""
 
-    batches: list[WatchBatch]
+    batches: list[ModelBatch]
     after: str
 
 
@@ -388,7 +388,7 @@ class OneModel(Message):
 
 
 class FindWanted(Message):
-    """First input of `retrain`: which trainings does the watch want? `of` is the execution's input: a model's name, to
+    """First input of `retrain`: which trainings does monitoring want? `of` is the execution's input: a model's name, to
     look at this one only, or nothing."""
 
     step: Literal["find"]
@@ -396,7 +396,7 @@ class FindWanted(Message):
 
 
 class WantedTraining(Message):
-    """One training that the watch wants. `token` names the wish, so that one run comes of it."""
+    """One training that monitoring wants. `token` names the wish, so that one run comes of it."""
 
     model: str
     token: str

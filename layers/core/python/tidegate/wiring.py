@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from tidegate.aws.dispatch import LambdaDispatcher
     from tidegate.aws.evidence import S3ArmsReader
     from tidegate.aws.lookup import S3CaptureLookup
+    from tidegate.aws.monitoring import DynamoHealthRecords, S3Hours, S3Verdicts
     from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
     from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
     from tidegate.aws.rollouts import DynamoRollouts
-    from tidegate.aws.watch import DynamoHealthRecords, S3Hours, S3Verdicts
     from tidegate.aws.workflow import StepFunctionsWorkflow
     from tidegate.domain.monitoring.costs import Prices
     from tidegate.steps.batch.work import Opened
@@ -173,7 +173,7 @@ class Wiring(Generic[S_co]):
     @kept
     def health_records(self: "Wiring[Table]") -> "DynamoHealthRecords":
         """ports.HealthRecords."""
-        from tidegate.aws.watch import DynamoHealthRecords
+        from tidegate.aws.monitoring import DynamoHealthRecords
 
         return DynamoHealthRecords(self.settings.registry_table)
 
@@ -215,14 +215,14 @@ class Wiring(Generic[S_co]):
     @kept
     def hours(self: "Wiring[CaptureStore]") -> "S3Hours":
         """ports.Hours."""
-        from tidegate.aws.watch import S3Hours
+        from tidegate.aws.monitoring import S3Hours
 
         return S3Hours(self.settings.captures_bucket)
 
     @kept
     def verdicts(self: "Wiring[CaptureStore]") -> "S3Verdicts":
         """ports.Verdicts."""
-        from tidegate.aws.watch import S3Verdicts
+        from tidegate.aws.monitoring import S3Verdicts
 
         return S3Verdicts(self.settings.captures_bucket)
 

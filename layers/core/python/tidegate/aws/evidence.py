@@ -117,7 +117,7 @@ class S3ArmsReader:
 def _pause(rollout: Rollout) -> timedelta:
     """The longest time between two looks."""
     plan = rollout.plan
-    longest = max(plan.shadow_seconds, plan.deadline_seconds, plan.watch_seconds)
+    longest = max(plan.shadow_seconds, plan.deadline_seconds, plan.probation_seconds)
     return timedelta(seconds=max(plan.look_seconds, longest / MOST_LOOKS))
 
 

@@ -20,6 +20,7 @@ twice: an append that finds its own record is done, a transaction that finds its
 """
 
 import hashlib
+import json
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -115,7 +116,7 @@ class DynamoRegistry:
         from tidegate.spec.model import ModelSpec
 
         wanted = digest or self.model(model).spec_digest
-        return ModelSpec.model_validate_json(self._stored_spec(model, wanted).document)
+        return ModelSpec.parse(json.loads(self._stored_spec(model, wanted).document))
 
     def author(self, model: str, digest: str) -> str:
         """See ports.Models."""

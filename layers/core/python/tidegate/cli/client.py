@@ -335,13 +335,13 @@ class Client:
         """Let the champion answer alone again: {changed, route, serves, entry}."""
         return self._control("served.split", model, body={"end": True, "reason": reason})
 
-    # The watch
+    # Monitoring
 
-    def watch(self) -> list[dict[str, Any]]:
+    def models_health(self) -> list[dict[str, Any]]:
         """How all models stand, in short, by name."""
-        return self._all("health.list_health", "watch")
+        return self._all("health.list_health", "health")
 
-    def watched(self, model: str) -> dict[str, Any]:
+    def model_health(self, model: str) -> dict[str, Any]:
         """{model, health, verdicts, next_step}: how one stands, and all that was found."""
         return self._control("health.show_health", model)
 

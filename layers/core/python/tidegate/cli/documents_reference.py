@@ -16,7 +16,14 @@ from tidegate.cli.tool import STATE
 from tidegate.domain.batch.batch import TOTALS, Batch
 from tidegate.domain.batch.batch_ledger import BatchEntry, Head
 from tidegate.domain.data.dataset import Dataset, DatasetVersion, Exclusion
-from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, EXAMINATION, PLAN, REPRODUCTION, read_report
+from tidegate.domain.evaluation.documents import (
+    ENVIRONMENT,
+    EVALUATION,
+    PLAN,
+    REPRODUCTION,
+    SLICES_AND_GROUPS,
+    read_report,
+)
 from tidegate.domain.evaluation.documents import REPORT as GATE_REPORT
 from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import HealthRecord
@@ -78,7 +85,7 @@ DOCUMENTS = (
     Stored(PLAN, _RUN, PLAN.read),
     Stored(ENVIRONMENT, _RUN, ENVIRONMENT.read),
     Stored(EVALUATION, f"{_RUN}; in the gate report", EVALUATION.read),
-    Stored(EXAMINATION, _RUN, EXAMINATION.read),
+    Stored(SLICES_AND_GROUPS, _RUN, SLICES_AND_GROUPS.read),
     Stored(GATE_REPORT, _RUN, read_report),
     Stored(REPRODUCTION, _RUN, REPRODUCTION.read),
     _json(Reference, _RUN),

@@ -32,13 +32,13 @@ was recorded is told, also when whoever recorded it died right afterwards.
 | `Tidegate Approval Requested` | a version waits for an approver | yes |
 | `Tidegate Approval Decided` | an approver decided | yes |
 | `Tidegate Run Ended` | a training run was accepted, rejected, or failed | yes |
-| `Tidegate Watch Changed` | a served model drifted, needs redesign, was seen to, or is steady | yes |
+| `Tidegate Health Changed` | a served model drifted, needs redesign, was seen to, or is steady | yes |
 
 A promotion is a changed route and a moved rollout: systems get both, people one message.
 
 **At least once.** An event may come again, with the same `id`: drop what you have seen. Events of one model may
-overtake each other; `at` orders them, and `revision` orders those of one ledger, rollout or watch. What cannot be told
-is tried again for hours, and then its place in the stream goes to the failures queue, which has an alarm
+overtake each other; `at` orders them, and `revision` orders those of one ledger, rollout or model's health. What cannot
+be told is tried again for hours, and then its place in the stream goes to the failures queue, which has an alarm
 ([operations.md](operations.md#when-something-was-not-announced)).
 
 **What is in them.** Names, numbers, hashes, the ARNs of those who acted and the reasons they gave. Of a drift: how

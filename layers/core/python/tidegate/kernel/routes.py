@@ -150,8 +150,8 @@ CONTROL = _table(
     Route("served.kill", "POST /models/{model}/kill", _OPERATOR, "Let the fallback answer every request."),
     Route("served.resume", "POST /models/{model}/resume", _OPERATOR, "Let the champion of a killed model serve again."),
     Route("served.split", "POST /models/{model}/split", _OPERATOR, "Give a version a fixed share, or end that."),
-    Route("health.list_health", "GET /watch", _ALL, "List the health of all models, page by page."),
-    Route("health.show_health", "GET /models/{model}/watch", _ALL, "Show a model's health and its findings."),
+    Route("health.list_health", "GET /health", _ALL, "List the health of all models, page by page."),
+    Route("health.show_health", "GET /models/{model}/health", _ALL, "Show a model's health and its findings."),
     Route(
         "health.acknowledge",
         "POST /models/{model}/acknowledge",

@@ -143,7 +143,7 @@ class AnnounceSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class DueSettings(Settings):
-    """functions/due: says which models the watch is to look at."""
+    """functions/due: says which models are due."""
 
     registry_table: str
     captures_bucket: str
@@ -177,7 +177,7 @@ class FeedbackSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class RetrainSettings(Settings):
-    """functions/retrain: makes datasets of captures, and starts the trainings that the watch wants."""
+    """functions/retrain: makes datasets of captures, and starts the trainings that monitoring wants."""
 
     registry_table: str
     data_bucket: str

@@ -19,6 +19,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import distributions
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ class OnnxFitter:
             "machine": platform.machine(),
             "libc": " ".join(platform.libc_ver()).strip(),
             "blas": ", ".join(sorted(loaded)),
-            "packages": _packages(),
+            "packages": dict(_packages()),
         }
 
     def validation_scores(
@@ -88,8 +89,9 @@ class OnnxFitter:
             return ExportedModel(_to_onnx(pipeline, contract, candidate), scores)
 
 
+@cache
 def _packages() -> dict[str, str]:
-    """Of two packages of one name the one that is imported: it comes first on the path."""
+    """Read once by a process. Of two packages of one name the one that is imported: it comes first on the path."""
     found: dict[str, str] = {}
     for each in distributions():
         found.setdefault(each.name.lower(), each.version)

@@ -282,7 +282,7 @@ def approvals(dossier: Dossier) -> Section:
         steps = ", ".join(f"{step:g} %" for step in rules.steps)
         shadow = f"{rules.shadow_minutes:g} minutes as a shadow, then " if rules.shadow_minutes else ""
         shares = f"shares of the requests: {steps}" if steps else "all requests at once"
-        way = f"{shadow}{shares}; watched for {rules.watch_hours:g} hours"
+        way = f"{shadow}{shares}; on probation for {rules.probation_hours:g} hours"
         facts = [("Approval", asked), ("Way to its users", way)]
     else:
         facts = [("Approval", "not asked for, since the gate rejected it"), ("Way to its users", "none")]

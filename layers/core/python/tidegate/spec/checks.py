@@ -11,7 +11,7 @@ from tidegate.kernel.metrics.registry import of_task
 from tidegate.spec.estimators.registry import estimators_of
 from tidegate.spec.features import ComputedFeature, FeatureKind
 from tidegate.spec.gate import GatePolicy
-from tidegate.spec.monitoring import WatchRules
+from tidegate.spec.monitoring import MonitoringRules
 from tidegate.spec.output_rules import OutputRule
 from tidegate.spec.part import Task
 from tidegate.spec.release import Compared, Demanded, ReleaseRules
@@ -42,7 +42,7 @@ def cross_faults(parts: Mapping[str, Any]) -> list[Fault]:
         _governance_faults,
         _capture_faults,
         _release_faults,
-        _watch_faults,
+        _monitoring_faults,
         _value_faults,
     )
     return [fault for check in checks for fault in check(parts)]
@@ -141,7 +141,7 @@ def _time_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     times = {feature.name: index for index, feature in parts.get("features", {}).items() if feature.kind == "time"}
     rules = _rules(parts)
     roles = {
-        "watch.sensitive": getattr(parts.get("watch"), "sensitive", ()),
+        "monitoring.sensitive": getattr(parts.get("monitoring"), "sensitive", ()),
     }
     roles |= {f"{place}.by": rule.groups for place, rule in rules.items()}
     for path, columns in roles.items():
@@ -329,18 +329,18 @@ def _release_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault("release.demands.scores.target", "scores are compared with those of a champion only; leave it out")
 
 
-def _watch_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
-    rules: WatchRules | None = parts.get("watch")
+def _monitoring_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    rules: MonitoringRules | None = parts.get("monitoring")
     if rules is None:
         return
     if ("schedule" in rules.retrain_on) != (rules.every_days is not None):
-        yield Fault("watch.every_days", "goes with `schedule` in watch.retrain_on; give both or neither")
+        yield Fault("monitoring.every_days", "goes with `schedule` in monitoring.retrain_on; give both or neither")
     names = tuple(feature.name for feature in parts.get("features", {}).values())
     for index, column in enumerate(rules.sensitive):
         if names and column not in names:
-            yield Fault(f"watch.sensitive[{index}]", f"{column!r} is not a feature", names)
+            yield Fault(f"monitoring.sensitive[{index}]", f"{column!r} is not a feature", names)
     if rules.sensitive and parts.get("task") not in {None, Task.BINARY}:
-        yield Fault("watch.sensitive", "is compared for task binary only")
+        yield Fault("monitoring.sensitive", "is compared for task binary only")
 
 
 def _value_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:

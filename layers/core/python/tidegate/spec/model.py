@@ -26,7 +26,7 @@ from tidegate.spec.checks import cross_faults, parameter_faults
 from tidegate.spec.data import DataChecks, Split
 from tidegate.spec.features import MAX_COMPUTED, ComputedFeature, Feature
 from tidegate.spec.gate import ChosenMetric, GatePolicy
-from tidegate.spec.monitoring import WatchRules
+from tidegate.spec.monitoring import MonitoringRules
 from tidegate.spec.output_rules import MAX_RULES, OutputRule
 from tidegate.spec.part import ColumnName, ModelName, Scalar, Section, Task
 from tidegate.spec.release import ReleaseRules
@@ -76,7 +76,7 @@ class ModelSpec(Section):
     targets: Targets = Targets()
     capture: CaptureRules = CaptureRules()
     release: ReleaseRules = ReleaseRules()
-    watch: WatchRules = WatchRules()
+    monitoring: MonitoringRules = MonitoringRules()
     value: ValueRules | None = Field(None, description="What a right decision brings and a wrong one costs.")
     seed: int = Field(0, ge=0, lt=2**32)
 
@@ -127,6 +127,7 @@ class ModelSpec(Section):
             raise SpecInvalidError(
                 "a spec is a mapping of names to values", [Fault("", f"got {type(document).__name__}")]
             )
+        document = _respelled(document)
         try:
             spec = cls.model_validate(document)
             spec.canonical_json()
@@ -148,6 +149,25 @@ class ModelSpec(Section):
 def _invalid(faults: Sequence[Fault]) -> SpecInvalidError:
     noun = "fault" if len(faults) == 1 else "faults"
     return SpecInvalidError(f"{len(faults)} {noun} in the spec", faults)
+
+
+def _respelled(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec in today's words: specs from before 0.2.0 say `watch` for `monitoring` and `release.watch_hours` for
+    `release.probation_hours`. Raises SpecInvalidError for one that gives a thing under both names."""
+    respelled, faults = _renamed(document, "watch", "monitoring", "")
+    release = respelled.get("release")
+    if isinstance(release, dict):
+        respelled["release"], more = _renamed(release, "watch_hours", "probation_hours", "release.")
+        faults += more
+    if faults:
+        raise SpecInvalidError("the spec gives a setting twice", faults)
+    return respelled
+
+
+def _renamed(section: Mapping[str, Any], old: str, new: str, where: str) -> tuple[dict[str, Any], list[Fault]]:
+    if old in section and new in section:
+        return dict(section), [Fault(f"{where}{old}", f"is the old name of `{where}{new}`; keep that one only")]
+    return {new if name == old else name: value for name, value in section.items()}, []
 
 
 def json_schema() -> dict[str, Any]:

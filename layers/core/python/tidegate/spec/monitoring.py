@@ -9,8 +9,8 @@ from pydantic import (
 from tidegate.spec.part import ColumnName, Section
 
 
-class WatchRules(Section):
-    """How a served model is watched, and what is done when the world changes (docs/watch.md)."""
+class MonitoringRules(Section):
+    """How a served model is monitored, and what is done when the world changes (docs/monitoring.md)."""
 
     windows_hours: tuple[int, ...] = Field((24, 168), min_length=1, max_length=4, description="Spans judged, in hours.")
     min_rows: int = Field(500, ge=100, description="A window with fewer rows is too little data.")
@@ -39,6 +39,6 @@ class WatchRules(Section):
     )
     own_metrics: bool = Field(
         default=True,
-        description="Whether the watch writes metrics of the model's own, for its dashboard, at 0.30 USD a month each. "
+        description="Whether the model has metrics of its own, for its dashboard, at 0.30 USD a month each. "
         "Without them it still counts in the sums that alarms look at.",
     )

@@ -58,7 +58,9 @@ class ReleaseRules(Section):
     at_deadline: Literal["roll_back", "wait"] = Field(
         "roll_back", description="... is rolled back, or waits at its last share."
     )
-    watch_hours: float = Field(24, ge=0, le=720, description="How long a promoted version is watched; 0: not at all.")
+    probation_hours: float = Field(
+        24, ge=0, le=720, description="How long a promoted version is on probation; 0: not at all."
+    )
     holdback: float = Field(5, ge=0.01, le=50, description="Percent of requests the old version keeps meanwhile.")
     demands: dict[Compared, Demanded] = Field(default_factory=dict)
 

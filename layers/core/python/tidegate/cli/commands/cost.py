@@ -39,8 +39,8 @@ def cost(tool: Tool, model: str | None, days: int, by: str | None) -> None:
     """
     from tidegate.cli.pages import cost as cost_page
 
-    names = [model] if model else [each["model"] for each in tool.client.watch()]
-    answer = _told([tool.client.watched(name) for name in names], days, by or ("version" if model else "model"))
+    names = [model] if model else [each["model"] for each in tool.client.models_health()]
+    answer = _told([tool.client.model_health(name) for name in names], days, by or ("version" if model else "model"))
     tool.answer(answer, lambda out: cost_page.costs(out, answer))
 
 

@@ -239,7 +239,7 @@ def _by_option() -> Iterator[None]:
 
 def _entry(path: Path, progress: "Progress | None") -> dict[str, Any]:
     size = path.stat().st_size
-    with reading(str(path)), _watched(path, "hashing", size, progress) as file:
+    with reading(str(path)), _shown(path, "hashing", size, progress) as file:
         sha256 = hashlib.sha256()
         while block := file.read(1 << 20):
             sha256.update(block)
@@ -250,10 +250,10 @@ def _send(tool: Tool, path: Path, entry: dict[str, Any], planned: dict[str, Any]
     if progress is None:
         tool.say(f"sending {path.name} ({entry['size']:,} bytes)")
     with reading(str(path)):
-        tool.client.upload(planned, lambda: _watched(path, "sending", entry["size"], progress), entry["size"])
+        tool.client.upload(planned, lambda: _shown(path, "sending", entry["size"], progress), entry["size"])
 
 
-def _watched(path: Path, doing: str, size: int, progress: "Progress | None") -> IO[bytes]:
+def _shown(path: Path, doing: str, size: int, progress: "Progress | None") -> IO[bytes]:
     if progress is None:
         return path.open("rb")
     return progress.open(path, "rb", description=f"{doing} {path.name}", total=size)

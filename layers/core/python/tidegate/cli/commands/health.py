@@ -20,8 +20,8 @@ def status(tool: Tool) -> None:
     """
     from tidegate.cli.pages import health as health_page
 
-    found = sorted(tool.client.watch(), key=health_page.worst_first)
-    tool.answer({"watch": found}, lambda out: health_page.status(out, found))
+    found = sorted(tool.client.models_health(), key=health_page.worst_first)
+    tool.answer({"health": found}, lambda out: health_page.status(out, found))
 
 
 @click.command(cls=Command, short_help="What was found in the traffic of MODEL.")
@@ -34,7 +34,7 @@ def status(tool: Tool) -> None:
 @pass_tool
 def drift(tool: Tool, model: str, *, window: int | None, plot: str | None, show: bool) -> int:
     """What the last look found in the traffic of MODEL: drift of features and predictions, data quality, how good its
-    answers were, whom they favour; and what follows from it. docs/watch.md explains all of it.
+    answers were, whom they favour; and what follows from it. docs/monitoring.md explains all of it.
 
     The exit code is 3 when the model has drifted or needs redesign, as a whole and whatever the window.
 
@@ -45,7 +45,7 @@ def drift(tool: Tool, model: str, *, window: int | None, plot: str | None, show:
     """
     from tidegate.cli.pages import health as health_page
 
-    found = tool.client.watched(model)
+    found = tool.client.model_health(model)
     spans = health_page.spans(found["verdicts"])
     if window is not None and window not in spans:
         listed = ", ".join(map(str, spans)) or "none yet"

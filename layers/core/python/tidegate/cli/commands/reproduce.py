@@ -51,7 +51,7 @@ def reproduce(tool: Tool, model: str, version: int, *, token: str | None, wait: 
         return exits.OK
 
     try:
-        with progress.watching(tool.err, model, run["run_id"], 1) as look:
+        with progress.following(tool.err, model, run["run_id"], 1) as look:
             run = tool.client.wait_for_run(model, run["run_id"], on_look=look, timeout_seconds=timeout)
     except KeyboardInterrupt:
         tool.say(f"the run goes on; follow it again: {again}")

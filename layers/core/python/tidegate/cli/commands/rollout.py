@@ -17,7 +17,7 @@ from tidegate.kernel.errors import InvalidInputError, NotFoundError
 @click.option(
     "--until",
     type=click.Choice(["promoted", "end"]),
-    help="What --follow waits for: the promotion, or the end of the watch behind it (default).",
+    help="What --follow waits for: the promotion, or the end of the probation behind it (default).",
 )
 @click.option("--end", is_flag=True, help="End the rollout that is under way: the champion answers alone.")
 @click.option("--reason", metavar="TEXT", help="Why it is ended; goes into the ledger with your name.")
@@ -25,7 +25,8 @@ from tidegate.kernel.errors import InvalidInputError, NotFoundError
 def rollout(
     tool: Tool, model: str, run_id: str | None, *, follow: bool, until: str | None, end: bool, reason: str | None
 ) -> int:
-    """Where a version of MODEL is on its way in: approval, shadow, canary, promotion, watch; and what speaks for it.
+    """Where a version of MODEL is on its way in: approval, shadow, canary, promotion, probation; and what speaks for
+    it.
 
     The exit code is 3 when it did not get in: rolled back, rejected, expired, overtaken, stopped or failed.
 

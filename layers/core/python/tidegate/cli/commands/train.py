@@ -47,7 +47,7 @@ def train(tool: Tool, model: str, *, token: str | None, reason: str | None, wait
 
     planned = progress.planned_candidates(tool.client.spec(model, run["spec_digest"])["spec"])
     try:
-        with progress.watching(tool.err, model, run["run_id"], planned) as look:
+        with progress.following(tool.err, model, run["run_id"], planned) as look:
             run = tool.client.wait_for_run(model, run["run_id"], on_look=look, timeout_seconds=timeout)
     except KeyboardInterrupt:
         tool.say(f"the run goes on; follow it again: tidegate train {model} --token {run['token']} --wait")

@@ -127,7 +127,7 @@ def drift(out: "Console", found: Document, hours: int | None) -> None:
     out.print(Text.assemble(f"{line['model']}, {_serving(line)}: ", _health(line["health"]), since))
     show.reasons(out, line["reasons"])
     if record:
-        show.facts(out, _watched(found, hours))
+        show.facts(out, _looked(found, hours))
     window = _shown(found["verdicts"], hours)
     if window:
         out.print()
@@ -145,7 +145,7 @@ def drift(out: "Console", found: Document, hours: int | None) -> None:
     out.print(f"next: {found['next_step']}", soft_wrap=True)
 
 
-def _watched(found: Document, hours: int | None) -> dict[str, str | Text | None]:
+def _looked(found: Document, hours: int | None) -> dict[str, str | Text | None]:
     record, window = found["health"], _shown(found["verdicts"], hours)
     others = [f"{each} h" for each in spans(found["verdicts"]) if window and each != window["hours"]]
     seen, acknowledged_by = record["acknowledged_at"], show.who(record["acknowledged_by"])
@@ -271,7 +271,7 @@ def _attempts(out: "Console", attempts: Sequence[Document]) -> None:
         )
         for each in reversed(attempts)
     ]
-    show.table(out, ("run that the watch began", "because of", "began (UTC)", "outcome", "ended"), rows)
+    show.table(out, ("run that monitoring started", "because of", "began (UTC)", "outcome", "ended"), rows)
 
 
 _ENDED = {"under_way": "cyan", "promoted": "green", "turned_away": "yellow", "failed": "red"}

@@ -61,7 +61,7 @@ def candidate_line(candidate: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def watching(console: "Console", model: str, run_id: str, planned: int) -> Iterator[Look]:
+def following(console: "Console", model: str, run_id: str, planned: int) -> Iterator[Look]:
     """A function that takes each look at the run."""
     if console.is_terminal:
         picture = _Picture(model, run_id, planned)

@@ -427,7 +427,9 @@ def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tu
     if distance <= limits.target_shift:
         return [], [f"target.{name}: {told}"]
     remedy = "choose periods that are more alike, or, if the world is like that, raise it"
-    return [Fault(f"target.{name}", f"{told}, more than watch.target_shift, {limits.target_shift:g}; {remedy}")], []
+    return [
+        Fault(f"target.{name}", f"{told}, more than monitoring.target_shift, {limits.target_shift:g}; {remedy}")
+    ], []
 
 
 def leak_faults(

@@ -9,7 +9,7 @@ _RENEW = "train the model again"
 PLAN = StoredForm("plan of a run", renew=_RENEW)
 ENVIRONMENT = StoredForm("environment of a run", renew=_RENEW)
 EVALUATION = StoredForm("evaluation", renew=_RENEW)
-EXAMINATION = StoredForm("examination of slices and groups", renew=_RENEW)
+SLICES_AND_GROUPS = StoredForm("slices and groups", renew=_RENEW)
 REPORT = StoredForm("gate report", renew=_RENEW, field="format")
 REPRODUCTION = StoredForm("comparison with a reproduced version", renew="reproduce the version again", field="format")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from tidegate.domain.evaluation.documents import EXAMINATION
+from tidegate.domain.evaluation.documents import SLICES_AND_GROUPS
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.kernel.typed import Stored, from_json, to_json
 
@@ -409,10 +409,10 @@ class Sections:
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class HoldoutParts:
     """Slices and groups, as the step that looks at them writes them; the gate makes sections of them."""
 
-    FORM: ClassVar = EXAMINATION
+    FORM: ClassVar = SLICES_AND_GROUPS
 
     slices: tuple[Slice, ...]
     slice_rule: SliceRule

@@ -4,7 +4,7 @@
     changes(stated(champion), stated(spec))  # what a second person has to agree to
 
 The gate makes a check of each target that can be measured before traffic, the canary a demand of each that its arms can
-be held against, the watch a verdict, metrics and an alarm of each that live traffic shows. All of them read `KINDS`.
+be held against, monitoring a verdict, metrics and an alarm of each that live traffic shows. All of them read `KINDS`.
 """
 
 import math
@@ -52,7 +52,7 @@ class Of(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One that a spec can have; `path` is where in the spec. Of where it is checked: `check` is the gate's check,
-    `compared` the canary's metric (None: none), `live` whether the watch holds traffic against it."""
+    `compared` the canary's metric (None: none), `live` whether monitoring holds traffic against it."""
 
     path: str
     dimension: Dimension

@@ -1,10 +1,11 @@
-"""From the verdicts on a version's windows to what the watch decides by: what drifts, what got worse, and what training
-would only learn.
+"""From the verdicts on a version's windows to what monitoring decides by: what drifts, what got worse, and what
+training would only learn.
 
 Unfixable, so that people have to look, are faults of the feed (missing values, unseen categories, values out of the
 allowed range, numbers between all known ones, as of another unit: `FLOOD` of the rows more than in training; any rise
 of values of a wrong type that counts as drift) and a target that is no longer distributed as it was, beyond the spec's
-`watch.target_shift`. A model that learned from such rows would be right about the fault, and wrong about the world.
+`monitoring.target_shift`. A model that learned from such rows would be right about the fault, and wrong about the
+world.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -33,7 +33,7 @@ class Health(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of a training that the watch started."""
+    """What became of a training that monitoring started."""
 
     UNDER_WAY = "under_way"
     PROMOTED = "promoted"
@@ -43,7 +43,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A training that the watch started."""
+    """A training that monitoring started."""
 
     run_id: str
     trigger: Trigger
@@ -71,7 +71,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The spec's `watch` part, as far as it decides about training."""
+    """The spec's `monitoring` part, as far as it decides about training."""
 
     retrain_on: frozenset[Trigger]
     every: timedelta | None
@@ -85,8 +85,9 @@ class Policy:
 class HealthRecord:
     """A model's health record. `revision` counts its changes; every write names the one it replaces.
 
-    `attempts` are the latest trainings that the watch started, oldest first. `wanted` is the trigger of a training that
-    is due; whoever dispatches it clears it by recording the attempt. `last_trained_at` counts every accepted version.
+    `attempts` are the latest trainings that monitoring started, oldest first. `wanted` is the trigger of a training
+    that is due; whoever dispatches it clears it by recording the attempt. `last_trained_at` counts every accepted
+    version.
     """
 
     FORM: ClassVar = StoredForm("health of a model")

@@ -1,4 +1,5 @@
-"""The reference of a version: what its rows, scores and quality were at training, for all that is watched later.
+"""The reference of a version: what its rows, scores and quality were at training, for all that monitoring compares
+later.
 
     reference = Reference.from_json(json.loads(artifacts.get(ref.reference_key)))
 

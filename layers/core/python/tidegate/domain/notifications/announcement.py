@@ -27,7 +27,7 @@ class Event(StrEnum):
     APPROVAL_REQUESTED = "Tidegate Approval Requested"
     APPROVAL_DECIDED = "Tidegate Approval Decided"
     RUN_ENDED = "Tidegate Run Ended"
-    WATCH_CHANGED = "Tidegate Watch Changed"
+    HEALTH_CHANGED = "Tidegate Health Changed"
 
 
 class Severity(StrEnum):
@@ -127,7 +127,7 @@ def _of_entry(entry: LedgerEntry) -> Announcement:
     severity, title, facts = _words(entry)
     advice, commands = "nothing, if you know why", (f"model show {entry.model}",)
     match Action(entry.action):
-        case Action.CANARY | Action.PROMOTE | Action.END_WATCH:
+        case Action.CANARY | Action.PROMOTE | Action.END_PROBATION:
             advice, commands = "nothing; to see how it goes:", (f"rollout {entry.model}",)
         case Action.WITHDRAW:
             advice, commands = "read why; train again if it is still wanted", (f"rollout {entry.model}",)
@@ -174,12 +174,12 @@ def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: C901, PLR0
         case Action.WITHDRAW:
             return Severity.WARNING, f"{before} was taken back", f"All requests go to {serves}."
         case Action.PROMOTE if entry.weight_bp < ALL_BP and not entry.killed:
-            rest = f"The rest goes to {before} while it is watched."
+            rest = f"The rest goes to {before} while it is on probation."
             return Severity.INFO, f"{serves} is promoted", f"It answers {share} of the requests. {rest}"
         case Action.PROMOTE:
             return Severity.INFO, f"{serves} is promoted", f"It takes the place of {before}."
-        case Action.END_WATCH:
-            return Severity.INFO, f"{serves} answers all requests", f"The watch is over, {before} left."
+        case Action.END_PROBATION:
+            return Severity.INFO, f"{serves} answers all requests", f"Its probation is over: {before} left."
         case Action.ROLLBACK:
             return Severity.WARNING, f"back to {serves}", f"All requests go to it; {before} left."
         case Action.KILL:
@@ -308,8 +308,12 @@ def _phase_words(rollout: Rollout) -> tuple[Severity, str, str]:  # noqa: PLR091
             return Severity.INFO, f"{named} is in the shadow", facts
         case Phase.CANARY:
             return Severity.INFO, f"{named} is in its canary", "It answers a share of the requests."
-        case Phase.WATCH:
-            return Severity.INFO, f"{named} is watched", "It is promoted; the version before it keeps a small share."
+        case Phase.PROBATION:
+            return (
+                Severity.INFO,
+                f"{named} is on probation",
+                "It is promoted; the version before it keeps a small share.",
+            )
         case Phase.DONE:
             return Severity.INFO, f"the rollout of {named} is done", "It is promoted."
         case Phase.ROLLED_BACK:
@@ -344,7 +348,7 @@ def _missed(record: HealthRecord | None) -> Mapping[str, str]:
 def _of_targets(before: HealthRecord | None, after: HealthRecord) -> Announcement | None:
     """A target that is missed since this look, or all that are met again."""
     was, now = _missed(before), _missed(after)
-    told = _of_watch(after, after.looked_at)
+    told = _of_record(after, after.looked_at)
     if set(now) - set(was):
         return replace(
             told,
@@ -354,7 +358,7 @@ def _of_targets(before: HealthRecord | None, after: HealthRecord) -> Announcemen
             "goes on serving: nothing follows by itself.",
             reasons=tuple(now.values()),
             advice="find out whether the version, its traffic or the target is to change "
-            "(docs/watch.md#a-target-is-missed)",
+            "(docs/monitoring.md#a-target-is-missed)",
         )
     if was and not now:
         return replace(told, title="meets its targets again", facts="None is shown to be missed any more.")
@@ -363,7 +367,7 @@ def _of_targets(before: HealthRecord | None, after: HealthRecord) -> Announcemen
 
 def _acknowledged(record: HealthRecord, at: datetime) -> Announcement:
     return replace(
-        _of_watch(record, at),
+        _of_record(record, at),
         title="somebody has seen to it",
         facts="It is judged anew at the next look, and may be trained by itself again.",
         reasons=(record.acknowledged_because,),
@@ -373,7 +377,7 @@ def _acknowledged(record: HealthRecord, at: datetime) -> Announcement:
 
 def _stands(before: HealthRecord | None, after: HealthRecord) -> Announcement:
     """A health other than before. People are not told that traffic came or went, only what they were waiting for."""
-    told = replace(_of_watch(after, after.looked_at), reasons=(*after.reasons, *_missed(after).values()))
+    told = replace(_of_record(after, after.looked_at), reasons=(*after.reasons, *_missed(after).values()))
     match after.health:
         case Health.NEEDS_REDESIGN:
             acknowledge = f'acknowledge {after.model} --reason "..."'
@@ -383,7 +387,7 @@ def _stands(before: HealthRecord | None, after: HealthRecord) -> Announcement:
                 title="needs redesign",
                 facts="Training again does not help, so it is not trained by itself until somebody acknowledges this. "
                 "What is served does not change.",
-                advice="find the cause and mend it (docs/watch.md), then acknowledge it",
+                advice="find the cause and mend it (docs/monitoring.md), then acknowledge it",
                 commands=(*told.commands, acknowledge),
             )
         case Health.DRIFTED:
@@ -402,10 +406,10 @@ def _stands(before: HealthRecord | None, after: HealthRecord) -> Announcement:
             assert_never(never)
 
 
-def _of_watch(record: HealthRecord, at: datetime) -> Announcement:
+def _of_record(record: HealthRecord, at: datetime) -> Announcement:
     return Announcement(
-        id=f"{record.model}/watch/{record.revision}",
-        event=Event.WATCH_CHANGED,
+        id=f"{record.model}/health/{record.revision}",
+        event=Event.HEALTH_CHANGED,
         at=at,
         model=record.model,
         version=record.version,

@@ -181,7 +181,7 @@ class Action(StrEnum):
     CANARY = "canary"  # a version on its way in gets a share
     WITHDRAW = "withdraw"  # a version on its way in leaves
     PROMOTE = "promote"  # a version became the champion
-    END_WATCH = "end_watch"  # the champion has proved itself: the holdback leaves
+    END_PROBATION = "end_probation"  # the champion has proved itself: the holdback leaves
     ROLLBACK = "rollback"  # a version that has served is the champion again, alone
     KILL = "kill"  # the fallback answers everything
     RESUME = "resume"  # the champion answers again

@@ -29,7 +29,7 @@ class CandidateRole(StrEnum):
     """Why a second version gets a share of the requests."""
 
     CANARY = "canary"  # on its way in, judged at each step
-    HOLDBACK = "holdback"  # the champion of before, kept warm while the new one is watched
+    HOLDBACK = "holdback"  # the champion of before, kept warm while the new one is on probation
     SPLIT = "split"  # a fixed A/B split, ended by people
 
 

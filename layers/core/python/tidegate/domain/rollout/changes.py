@@ -144,14 +144,14 @@ def withdraw(route: Route | None, version: Version, cause: Cause) -> RouteChange
     )
 
 
-def end_watch(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+def end_probation(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
     """Decide how `version`, the champion, answers alone; None when nothing is held back beside it."""
-    if route is None or route.candidate is None or not watched(route, version.number):
+    if route is None or route.candidate is None or not on_probation(route, version.number):
         return None
     return _change(
         route,
         _alone(route),
-        Action.END_WATCH,
+        Action.END_PROBATION,
         cause,
         {route.candidate.version: VersionStatus.RETIRED},
         version=version.number,
@@ -165,7 +165,7 @@ def step_back(route: Route, version: int, cause: Cause) -> RouteChange | None:
 
     Its fallback does not come with it: that of the newer version was measured on newer data.
     """
-    if not watched(route, version) or route.candidate is None:
+    if not on_probation(route, version) or route.candidate is None:
         return None
     back = route.candidate
     changed = replace(_alone(route), champion=back, previous=None)
@@ -173,7 +173,7 @@ def step_back(route: Route, version: int, cause: Cause) -> RouteChange | None:
     return _change(route, changed, Action.ROLLBACK, cause, statuses, version=back.version, previous_version=version)
 
 
-def watched(route: Route, version: int) -> bool:
+def on_probation(route: Route, version: int) -> bool:
     """Whether `version` is the champion with the one before it held back beside it."""
     champion = route.champion
     return champion is not None and champion.version == version and route.candidate_role is CandidateRole.HOLDBACK

@@ -1,6 +1,6 @@
-"""The second half of a release, as decisions: approval, shadow, canary, promotion, watch.
+"""The second half of a release, as decisions: approval, shadow, canary, promotion, probation.
 
-    approval -> shadow -> canary 1 %, 5 %, 25 %, 50 % -> promotion -> watch -> done
+    approval -> shadow -> canary 1 %, 5 %, 25 %, 50 % -> promotion -> probation -> done
     (if asked)  (if asked)      each step baked and judged              judged the other way round
 
 A rollout is one record. `advance` is asked again and again, with the time, the route and what both arms did since it
@@ -22,7 +22,7 @@ from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import canary, changes
 from tidegate.domain.rollout.canary import Look, Metric, Outcome
 from tidegate.domain.rollout.changes import RouteChange
-from tidegate.kernel.documents import StoredForm
+from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.errors import ConflictError, ForbiddenError
 
 MOST_LOOKS = 500  # of one phase: a longer phase is looked at less often
@@ -38,8 +38,8 @@ class Phase(StrEnum):
     APPROVAL = "approval"  # waits for a second pair of eyes
     SHADOW = "shadow"  # scores the same requests, its answers go nowhere
     CANARY = "canary"  # answers a share of the requests
-    WATCH = "watch"  # promoted; the version before it keeps a small share
-    DONE = "done"  # promoted and watched to the end
+    PROBATION = "probation"  # promoted; the version before it keeps a small share
+    DONE = "done"  # promoted, and its probation is over
     ROLLED_BACK = "rolled_back"  # evidence spoke against it, or none came in time
     REJECTED = "rejected"  # an approver said no
     EXPIRED = "expired"  # no approver said anything in time
@@ -50,7 +50,7 @@ class Phase(StrEnum):
     @property
     def final(self) -> bool:
         """A final rollout never changes again."""
-        return self not in {Phase.APPROVAL, Phase.SHADOW, Phase.CANARY, Phase.WATCH}
+        return self not in {Phase.APPROVAL, Phase.SHADOW, Phase.CANARY, Phase.PROBATION}
 
 
 class AtDeadline(StrEnum):
@@ -79,7 +79,7 @@ class Plan:
     look_seconds: float
     deadline_seconds: float  # of the whole canary
     at_deadline: AtDeadline
-    watch_seconds: float
+    probation_seconds: float
     holdback_bp: int
     slow_ms: float
     demands: canary.Policy
@@ -105,6 +105,17 @@ class Approval:
     decided_at: datetime | None = None
 
 
+def _with_probation(document: Document) -> Document:
+    """Schema 2 of schema 1, which called probation the watch."""
+    plan = dict(document["plan"])
+    phase = document["phase"]
+    return {
+        **document,
+        "phase": Phase.PROBATION.value if phase == "watch" else phase,
+        "plan": plan | {"probation_seconds": plan.pop("watch_seconds")},
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """One version on its way in. `revision` counts its changes; every write names the one it replaces.
@@ -114,7 +125,7 @@ class Rollout:
     what of the captures was counted already. `actor` is the execution's ARN.
     """
 
-    FORM: ClassVar = StoredForm("rollout")
+    FORM: ClassVar = StoredForm("rollout", upgrades=(_with_probation,))
 
     model: str
     run_id: str
@@ -228,8 +239,8 @@ def advance(
             step = _asked(looked, route, version, now, problem)
         case Phase.SHADOW | Phase.CANARY:
             step = _tried(looked, route, version, now, problem)
-        case Phase.WATCH:
-            step = _watched(looked, route, version, now, problem)
+        case Phase.PROBATION:
+            step = _on_probation(looked, route, version, now, problem)
         case _:
             raise ConflictError(f"the rollout of {rollout.model} version {rollout.version} is over: {rollout.phase}")
     return _numbered(step, now)
@@ -310,8 +321,8 @@ def wait_seconds(rollout: Rollout, now: datetime) -> int:
             lasts, at_most = plan.bake_seconds, plan.deadline_seconds
             if rollout.deadline and now > rollout.deadline:
                 at_most = LATE * (at_most + (now - rollout.deadline).total_seconds())
-        case Phase.WATCH:
-            lasts, at_most = plan.watch_seconds, plan.watch_seconds
+        case Phase.PROBATION:
+            lasts, at_most = plan.probation_seconds, plan.probation_seconds
         case _:
             return 0
     interval = max(plan.look_seconds, at_most / MOST_LOOKS)
@@ -392,17 +403,17 @@ def _next_share(
     return Step(rollout)
 
 
-def _watched(rollout: Rollout, route: Route | None, version: Version, now: datetime, problem: str) -> Step:
-    if route is None or not changes.watched(route, rollout.version):
+def _on_probation(rollout: Rollout, route: Route | None, version: Version, now: datetime, problem: str) -> Step:
+    if route is None or not changes.on_probation(route, rollout.version):
         return Step(_final(rollout, Phase.STOPPED, _BY_HAND, now))
     judged, verdict = _judged(rollout)
     if problem or verdict.outcome is Outcome.FAIL:
         return _returned(judged, route, _cause(judged, now, problem or "; ".join(verdict.reasons)))
-    if now < rollout.since + timedelta(seconds=rollout.plan.watch_seconds):
+    if now < rollout.since + timedelta(seconds=rollout.plan.probation_seconds):
         return Step(judged)
-    hours = f"{rollout.plan.watch_seconds / 3600:g} hours"
-    cause = _cause(judged, now, f"nothing spoke against it in {hours} of watching", version)
-    return Step(_final(judged, Phase.DONE, cause.reason, now), changes.end_watch(route, version, cause))
+    hours = f"{rollout.plan.probation_seconds / 3600:g} hours"
+    cause = _cause(judged, now, f"nothing spoke against it in {hours} on probation", version)
+    return Step(_final(judged, Phase.DONE, cause.reason, now), changes.end_probation(route, version, cause))
 
 
 def _enter(rollout: Rollout, route: Route | None, version: Version, now: datetime) -> Step:
@@ -446,16 +457,16 @@ def _canary(rollout: Rollout, step: int, route: Route | None, version: Version, 
 
 
 def _promoted(rollout: Rollout, route: Route | None, version: Version, now: datetime, why: str) -> Step:
-    """Promotion, and the watch when there is a version to hold back."""
-    watch = rollout.plan.watch_seconds > 0 and rollout.plan.holdback_bp > 0
+    """Promotion, and probation when there is a version to hold back."""
+    probation = rollout.plan.probation_seconds > 0 and rollout.plan.holdback_bp > 0
     cause = _cause(rollout, now, why, version)
-    change = changes.promote(route, version, cause, holdback_bp=rollout.plan.holdback_bp if watch else 0)
+    change = changes.promote(route, version, cause, holdback_bp=rollout.plan.holdback_bp if probation else 0)
     after = change.route if change else route
-    if after is None or not changes.watched(after, version.number):
+    if after is None or not changes.on_probation(after, version.number):
         return Step(replace(_final(rollout, Phase.DONE, why, now), promoted_at=now), change)
     begun = replace(
         rollout,
-        phase=Phase.WATCH,
+        phase=Phase.PROBATION,
         since=now,
         promoted_at=now,
         reason=why,
@@ -475,8 +486,8 @@ def _returned(rollout: Rollout, route: Route, cause: Cause) -> Step:
 
 def _left(rollout: Rollout, phase: Phase, route: Route | None, version: Version, cause: Cause) -> Step:
     """The version leaves; one that is promoted already serves alone."""
-    if rollout.phase is Phase.WATCH:
-        change = changes.end_watch(route, version, replace(cause, approved_by=version.approved_by))
+    if rollout.phase is Phase.PROBATION:
+        change = changes.end_probation(route, version, replace(cause, approved_by=version.approved_by))
         return Step(_final(rollout, phase, cause.reason, cause.at), change)
     change = changes.withdraw(route, version, cause)
     if change is None:

@@ -177,13 +177,13 @@ def _check(
     periods = [Interval(_moment(exclusion.start), _moment(exclusion.end)) for exclusion in exclusions]
     excluded = Excluded(dataset.time or spec.time, periods)
     table = frame.table(columns_needed(demands, excluded, frame.types), as_text=_texts(demands.features))
-    watch = spec.watch
+    monitoring = spec.monitoring
     limits = Limits(
         duplicate_rows=spec.checks.duplicate_rows_at_most,
         target_drift=replace(
-            Limits().target_drift, alpha=watch.alpha, psi=watch.psi, jensen_shannon=watch.jensen_shannon
+            Limits().target_drift, alpha=monitoring.alpha, psi=monitoring.psi, jensen_shannon=monitoring.jensen_shannon
         ),
-        target_shift=watch.target_shift,
+        target_shift=monitoring.target_shift,
     )
     known = [
         *terms_faults(dataset, allowed_licences),

@@ -12,7 +12,7 @@ from tidegate.domain.evaluation.documents import ENVIRONMENT, PLAN
 from tidegate.domain.evaluation.evaluation import ChampionValue, Evaluation
 from tidegate.domain.evaluation.gate import Policy, decide
 from tidegate.domain.evaluation.report import GateReport
-from tidegate.domain.evaluation.sections import Cost, Examination
+from tidegate.domain.evaluation.sections import Cost, HoldoutParts
 from tidegate.domain.monitoring import costs
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.run import CandidateRun, Run
@@ -51,9 +51,9 @@ def gate(
     run = runs.run(ref.model, ref.run_id)
     spec = models.spec(ref.model, run.spec_digest)
     evaluation = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
-    examination = Examination.from_json(json.loads(artifacts.get(ref.slices_and_groups_key)))
+    parts = HoldoutParts.from_json(json.loads(artifacts.get(ref.slices_and_groups_key)))
     cost = Cost(costs.per_1000(evaluation.latency_ms.p99, prices), prices.memory_mb)
-    evaluation = replace(evaluation, sections=replace(examination.among(evaluation.sections), cost=cost))
+    evaluation = replace(evaluation, sections=replace(parts.among(evaluation.sections), cost=cost))
     verdict = decide(evaluation, policy_of(spec))
     changed = _changed(spec, evaluation.champion, models=models, versions=versions)
     runs.note(ref.model, ref.run_id, STAGE, clock.now(), target_changes=changed)

@@ -22,11 +22,11 @@ from tidegate.domain.evaluation.fairness import (
     Decisions,
 )
 from tidegate.domain.evaluation.sections import (
-    Examination,
     Fairness,
     FairnessRule,
     Group,
     GroupDifference,
+    HoldoutParts,
     Rates,
     SliceRule,
 )
@@ -111,7 +111,7 @@ def slices_and_groups(
     searched = [feature.name for feature in spec.features if feature.kind is not FeatureKind.TIME]
     found = _search(search, spec, holdout.select(searched), booleans, judged) if searched else []
     compare = _CompareGroups(groups, spec, judged)
-    examination = Examination(
+    parts = HoldoutParts(
         slices=tuple(slices),
         slice_rule=SliceRule(
             min_rows=judged.min_rows,
@@ -123,7 +123,7 @@ def slices_and_groups(
         fairness={name: compare.by(partings[name]) for name in spec.sensitive},
         fairness_rule=FairnessRule(MIN_GROUP_ROWS, spec.gate.confidence),
     )
-    data = json.dumps(examination.to_json(), sort_keys=True, allow_nan=False).encode()
+    data = json.dumps(parts.to_json(), sort_keys=True, allow_nan=False).encode()
     artifacts.put(ref.slices_and_groups_key, data, content_type="application/json")
     return SlicesAndGroups(
         slices=len(slices),

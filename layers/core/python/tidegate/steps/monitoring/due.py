@@ -1,11 +1,11 @@
-"""Which models the watch is to look at in this hour."""
+"""Which models are due in this hour."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from tidegate.domain.serving.capture import hour_of
-from tidegate.messages import DueModels, DueTask, WatchBatch
+from tidegate.messages import DueModels, DueTask, ModelBatch
 from tidegate.ports.monitoring import Hours
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import ModelHeader, Models
@@ -33,7 +33,7 @@ def due_models(task: DueTask, *, models: Models, hours: Hours, clock: Clock) -> 
     served = [header.name for header in headers if header.latest_version]
     if task.now.hour != IDLE_HOUR:
         served = _only(served, lambda model: hours.asked(model, since))
-    batches = [WatchBatch(models=served[start : start + BATCH_MODELS]) for start in range(0, len(served), BATCH_MODELS)]
+    batches = [ModelBatch(models=served[start : start + BATCH_MODELS]) for start in range(0, len(served), BATCH_MODELS)]
     return DueModels(batches=batches, after=_following(headers))
 
 

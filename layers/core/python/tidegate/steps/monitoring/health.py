@@ -45,7 +45,7 @@ def list_health(
         route = routes.route(header.name)
         release = under_way(header.name, route, rollouts=rollouts, now=now)
         found.append(_line(header, route, health_records.record(header.name)) | {"rollout": release["rollout"]})
-    return {"watch": found, "next": following}
+    return {"health": found, "next": following}
 
 
 def show_health(
@@ -131,5 +131,7 @@ def _next_step(model: str, route: Route | None, record: HealthRecord | None) -> 
     if record.wanted:
         return f"a training starts soon, because of {record.wanted}"
     if record.health is Health.DRIFTED:
-        return f"nothing by itself: the spec's watch.retrain_on does not ask for it; by hand: tidegate train {model}"
+        return (
+            f"nothing by itself: the spec's monitoring.retrain_on does not ask for it; by hand: tidegate train {model}"
+        )
     return "nothing: it is looked at again by itself"

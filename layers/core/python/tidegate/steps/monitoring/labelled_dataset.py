@@ -21,7 +21,7 @@ from tidegate.ports.platform import Clock, Dispatcher
 from tidegate.ports.registry import Models
 from tidegate.spec.model import ModelSpec
 
-ADDED_BY = "tidegate:watch"
+ADDED_BY = "tidegate:monitoring"
 READING = timedelta(minutes=8)  # of a function's fifteen; the rest is for writing
 REGISTERING = timedelta(minutes=20)  # how long the catalog may take
 FIXED_PERIODS = "its split has fixed periods, which new data would not change; use holdout_days"

@@ -43,7 +43,7 @@ from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
 from tidegate.ports.rollout import Rollouts
 from tidegate.spec.model import ModelSpec
-from tidegate.spec.monitoring import WatchRules
+from tidegate.spec.monitoring import MonitoringRules
 from tidegate.steps.conflicts import twice
 from tidegate.steps.monitoring.due import REACH
 
@@ -52,7 +52,7 @@ EARLIER_WINDOWS = 9  # by which is known what traffic is usual
 KEPT_COSTS = timedelta(days=31)
 NET_DAYS = 7  # over which value is set against cost
 TARGET_HOURS = 24  # that targets are held against
-PARITY_LIMIT = 0.1  # of groups that are watched and that no target names
+PARITY_LIMIT = 0.1  # of groups that are monitored and that no target names
 MATURE = 0.8  # of the share of labels that there ever is
 _AGES_HOURS = (0, 1, 6, 24, 72, 168, 336, 720)
 _ONE_HOUR = timedelta(hours=1)
@@ -113,7 +113,7 @@ def monitor(
     clock: Clock,
     prices: Prices,
 ) -> Looked:
-    """Judge the champion's windows by the current spec's `watch` rules and save the model's health record.
+    """Judge the champion's windows by the current spec's `monitoring` rules and save the model's health record.
 
     Captures are judged by the hour: a window is its full hours and the present one so far. It begins at the earliest
     with the champion's version, and after the hour in which somebody saw to the model: what was seen to is not held
@@ -137,7 +137,7 @@ def monitor(
     bill = _bill(spec, last, seen.spent, prices, at)
     held = _held(spec, seen.day, bill)
     key = verdicts.write(model, hour_of(now), _document(model, seen, bill, held, now))
-    trained = _trained(model, spec.watch, versions)
+    trained = _trained(model, spec.monitoring, versions)
     lease = rollouts.lease(model)
     under_way = lease is not None and lease.until > now
 
@@ -145,13 +145,13 @@ def monitor(
         known = health_records.record(model)
         if known is not None:
             known = _with_outcomes(replace(known, last_trained_at=trained), runs, rollouts)
-        stands = health.look(known, seen.findings, _policy(spec.watch), model=model, under_way=under_way, now=now)
+        stands = health.look(known, seen.findings, _policy(spec.monitoring), model=model, under_way=under_way, now=now)
         stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen, bill, held))
         health_records.save(stands)
         return stands
 
     record = twice(save)
-    own = spec.watch.own_metrics
+    own = spec.monitoring.own_metrics
     apart = [each for each in (*_apart(spec, seen, bill), *_of_targets(model, held)) if own or "model" not in each[0]]
     return Looked(record, _metrics(seen, record, bill, held), apart, own)
 
@@ -185,7 +185,7 @@ class _Traffic:
         except NewerDocumentError as error:
             return _Seen(Findings(version.number, judged=False, problem=_sentence(error)), volume)
         volume = dict(volume) | {name: hour.predictions for name, hour in counted.items()}
-        spans = sorted(self.spec.watch.windows_hours)
+        spans = sorted(self.spec.monitoring.windows_hours)
         maturity = _maturity(counted, self.at)
         windows = tuple(self._window(span, counted, reference, maturity, volume) for span in spans)
         oldest = hour_of(self.at - (EARLIER_WINDOWS + 1) * timedelta(hours=spans[-1]))
@@ -193,7 +193,7 @@ class _Traffic:
             findings=findings(
                 version.number,
                 windows,
-                target_shift=self.spec.watch.target_shift,
+                target_shift=self.spec.monitoring.target_shift,
                 window_from=now - timedelta(hours=spans[0]),
             ),
             windows=windows,
@@ -205,7 +205,7 @@ class _Traffic:
 
     def _listed(self, version: Version, since: datetime | None) -> Mapping[str, Sources]:
         """Hours of the longest window, by name."""
-        longest = timedelta(hours=max(self.spec.watch.windows_hours))
+        longest = timedelta(hours=max(self.spec.monitoring.windows_hours))
         first = max(self.at - longest, version.created_at - _ONE_HOUR, *([since + _ONE_HOUR] if since else []))
         return self.hours.sources(self.spec.name, hour_of(first), hour_of(self.at))
 
@@ -252,17 +252,17 @@ class _Traffic:
 
     @property
     def _sensitive(self) -> tuple[str, ...]:
-        """Features by whose groups decisions are counted: those to be watched, and those that a target compares."""
+        """Features by whose groups decisions are counted: those to be monitored, and those that a target compares."""
         compared = self.spec.sensitive if self.spec.targets.governance.demographic_parity is not None else ()
         asked = [name for name in compared if name in self.spec.feature_names]
-        return tuple(dict.fromkeys([*self.spec.watch.sensitive, *asked]))
+        return tuple(dict.fromkeys([*self.spec.monitoring.sensitive, *asked]))
 
     def _day(
         self, counted: Mapping[str, Hour], reference: Reference, maturity: Maturity, windows: Sequence[Window]
     ) -> _Day:
         first = hour_of(self.at - timedelta(hours=TARGET_HOURS))
         chosen = {name: hour for name, hour in counted.items() if name >= first}
-        limit, rules = self.spec.targets.governance.demographic_parity, self.spec.watch
+        limit, rules = self.spec.targets.governance.demographic_parity, self.spec.monitoring
         judged = next((window.live for window in windows if window.hours == TARGET_HOURS), None)
         return _Day(
             first=first,
@@ -285,7 +285,7 @@ class _Traffic:
         maturity: Maturity,
         volume: Mapping[str, int],
     ) -> Window:
-        rules = self.spec.watch
+        rules = self.spec.monitoring
         policy = DriftPolicy(rules.alpha, rules.psi, rules.jensen_shannon, rules.min_rows)
         first = hour_of(self.at - timedelta(hours=span))
         chosen = {name: hour for name, hour in counted.items() if name >= first}
@@ -387,7 +387,7 @@ def _mature(chosen: Mapping[str, Hour], maturity: Maturity, at: datetime) -> lis
     return [] if after is None else [hour for name, hour in chosen.items() if _age_hours(name, at) >= after]
 
 
-def _live(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Quality:
+def _live(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) -> Quality:
     targets, scores = hours.merged([hour.labelled for hour in chosen], SAMPLED_ROWS)
     return quality.live_quality(
         reference.metric,
@@ -402,7 +402,7 @@ def _live(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Qu
     )
 
 
-def _expected(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Quality | None:
+def _expected(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) -> Quality | None:
     """Without labels; None for a metric that cannot be expected."""
     _, scores = hours.merged([hour.answers for hour in chosen], SAMPLED_ROWS)
     given: dict[str, Any] = {
@@ -434,7 +434,7 @@ def _held(spec: ModelSpec, day: _Day | None, bill: Bill) -> tuple[Held, ...]:
     """The last day against each target that live traffic shows; nothing while no version can be judged."""
     if day is None:
         return ()
-    return tuple(_hold(each, spec.watch.min_rows, day, bill) for each in stated_targets(spec) if each.kind.live)
+    return tuple(_hold(each, spec.monitoring.min_rows, day, bill) for each in stated_targets(spec) if each.kind.live)
 
 
 def _hold(target: Target, min_rows: int, day: _Day, bill: Bill) -> Held:
@@ -594,7 +594,7 @@ def _ended(model: str, attempt: Attempt, runs: Runs, rollouts: Rollouts) -> tupl
     return outcome, promoted_at or rollout.ended_at or ended_at
 
 
-def _trained(model: str, rules: WatchRules, versions: Versions) -> datetime | None:
+def _trained(model: str, rules: MonitoringRules, versions: Versions) -> datetime | None:
     """When the newest version was accepted; asked only where a schedule needs it."""
     if Trigger.SCHEDULE.value not in rules.retrain_on:
         return None
@@ -602,7 +602,7 @@ def _trained(model: str, rules: WatchRules, versions: Versions) -> datetime | No
     return max(accepted, default=None)
 
 
-def _policy(rules: WatchRules) -> health.Policy:
+def _policy(rules: MonitoringRules) -> health.Policy:
     return health.Policy(
         retrain_on=frozenset(map(Trigger, rules.retrain_on)),
         every=None if rules.every_days is None else timedelta(days=rules.every_days),

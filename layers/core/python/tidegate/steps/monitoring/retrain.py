@@ -1,4 +1,4 @@
-"""Start the trainings that the watch wants: each once, on data that has what happened since.
+"""Start the trainings that monitoring wants: each once, on data that has what happened since.
 
 A training that cannot start now stays wanted; its health record says why, and the next look decides anew.
 """
@@ -95,7 +95,7 @@ def start(
 
 
 def _token(record: HealthRecord) -> str:
-    return f"watch-{record.revision}-{record.looked_at:%Y%m%dT%H%M%S}"
+    return f"monitoring-{record.revision}-{record.looked_at:%Y%m%dT%H%M%S}"
 
 
 def _unready(version: DatasetVersion) -> str:

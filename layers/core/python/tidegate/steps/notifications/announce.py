@@ -96,11 +96,11 @@ class RunEnded(Detail):
     error: str | None = Field(description="the fault's name; its words are in the registry alone")
 
 
-class WatchChanged(Detail):
+class HealthChanged(Detail):
     """How a served model stands changed: it drifted, training again would not help it, somebody acknowledged that, or
     nothing is found any more. `version` is the one whose traffic was judged."""
 
-    revision: int = Field(description="of the health record; orders the events of one model's watch")
+    revision: int = Field(description="of the health record; orders the events of one model's health")
     health: Health
     previous_health: Health | None = Field(description="null: it was never looked at before")
     retraining: Trigger | None = Field(description="what starts a training now; null: none is due, or it is held back")
@@ -115,7 +115,7 @@ DETAILS: Mapping[Event, type[Detail]] = MappingProxyType(
         Event.APPROVAL_REQUESTED: ApprovalRequested,
         Event.APPROVAL_DECIDED: ApprovalDecided,
         Event.RUN_ENDED: RunEnded,
-        Event.WATCH_CHANGED: WatchChanged,
+        Event.HEALTH_CHANGED: HealthChanged,
     }
 )
 

@@ -139,7 +139,7 @@ def catalog_faults(spec: ModelSpec, dataset: Dataset, version: DatasetVersion | 
 def show_spec(name: str, digest: str | None, *, models: Models) -> dict[str, Any]:
     """The current spec, or the one with that digest. Raises NotFoundError."""
     spec = models.spec(name, digest)
-    return {"digest": spec.digest, "spec": spec.model_dump(mode="json", by_alias=True)}
+    return {"digest": digest or models.model(name).spec_digest, "spec": spec.model_dump(mode="json", by_alias=True)}
 
 
 def list_versions(name: str, *, models: Models, versions: Versions) -> dict[str, Any]:

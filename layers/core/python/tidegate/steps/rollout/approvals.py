@@ -245,15 +245,15 @@ def _path(found: Rollout) -> Iterator[dict[str, Any]]:
 
 def _stages(found: Rollout) -> list[tuple[str, int | None]]:
     plan, compared = found.plan, found.judged_against is not None
-    watched = compared and plan.watch_seconds > 0 and plan.holdback_bp > 0
+    on_probation = compared and plan.probation_seconds > 0 and plan.holdback_bp > 0
     if found.promoted_at:
-        watched = found.phase is not Phase.DONE or found.ended_at != found.promoted_at
+        on_probation = found.phase is not Phase.DONE or found.ended_at != found.promoted_at
     stages: list[tuple[str, int | None]] = []
     stages += [("approval", None)] if plan.approval_seconds is not None else []
     stages += [("shadow", None)] if plan.shadow_seconds and compared else []
     stages += [("canary", share) for share in plan.steps_bp]
     stages += [("promoted", None)]
-    return stages + ([("watch", None)] if watched else [])
+    return stages + ([("probation", None)] if on_probation else [])
 
 
 def _at(found: Rollout, names: list[str]) -> int:
@@ -261,7 +261,7 @@ def _at(found: Rollout, names: list[str]) -> int:
     if found.phase is Phase.DONE:
         return len(names)
     if found.promoted_at:
-        return names.index("watch")
+        return names.index("probation")
     if found.deadline:
         return names.index("canary") + found.step
     if found.phase is Phase.SHADOW:
@@ -279,15 +279,15 @@ def _until(found: Rollout) -> datetime | None:
             return found.since + timedelta(seconds=plan.shadow_seconds)
         case Phase.CANARY:
             return found.since + timedelta(seconds=plan.bake_seconds)
-        case Phase.WATCH:
-            return found.since + timedelta(seconds=plan.watch_seconds)
+        case Phase.PROBATION:
+            return found.since + timedelta(seconds=plan.probation_seconds)
         case _:
             return None
 
 
 def _next_look(found: Rollout) -> datetime | None:
     """The lease lasts until then, and some slack."""
-    return found.lease_until - LEASE_SLACK if found.phase in {Phase.SHADOW, Phase.CANARY, Phase.WATCH} else None
+    return found.lease_until - LEASE_SLACK if found.phase in {Phase.SHADOW, Phase.CANARY, Phase.PROBATION} else None
 
 
 def _asked(approval: Approval) -> dict[str, Any]:
@@ -321,7 +321,7 @@ def _next_step(found: Rollout) -> str:  # noqa: C901, PLR0911  one for each phas
             return f"nothing: at its last share it waits for evidence as long as it takes; to end it by hand: {end_it}"
         case Phase.CANARY:
             return f"nothing: it goes on by itself; to end it by hand: {end_it}"
-        case Phase.WATCH:
+        case Phase.PROBATION:
             return f'nothing: it goes on by itself; to step back by hand: tidegate rollback {model} --reason "..."'
         case Phase.DONE:
             return f"nothing: see what it serves: tidegate model show {model}"

@@ -76,7 +76,7 @@ def advance(
             return _moved(known, route, now)
         version = versions.version(model, task.version)
         held = _held_by_another(model, run_id, now, rollouts)
-        promoted = known is not None and known.phase is Phase.WATCH
+        promoted = known is not None and known.phase is Phase.PROBATION
         problem = "" if held or promoted else _problem(version, known, artifacts)
         if known is None:
             step = first(route, version, held, problem)

@@ -1,4 +1,4 @@
-"""The watch in Amazon States Language: every hour, all served models, page by page and batch by batch.
+"""Monitoring in Amazon States Language: every hour, all served models, page by page and batch by batch.
 
     DueModels -> Monitor (Map over batches; of one that fails, each model alone) -> more? -> DueModels ...
 
@@ -39,15 +39,15 @@ def definition(due: Step, monitor: Step) -> Definition:
             "MonitorBatch": _looks(monitor, "OneByOne"),
             "OneByOne": alone,
             "AnyMissed": _any_failed("AllLookedAt?"),
-            "AllLookedAt?": _choice("$.failed", "BatchFailed", "BatchWatched"),
+            "AllLookedAt?": _choice("$.failed", "BatchFailed", "BatchMonitored"),
             "BatchFailed": _ends(FAILED),
-            "BatchWatched": _ends(MONITORED),
+            "BatchMonitored": _ends(MONITORED),
         },
     )
     states: Definition = {
         "Begin": {
             "Type": "Pass",
-            "Comment": "One time for the whole watch; trainings are damped by it.",
+            "Comment": "One time for all models; trainings are damped by it.",
             "Parameters": {"now.$": "$$.State.EnteredTime", "after": "", "missed": False},
             "Next": "DueModels",
         },
@@ -74,14 +74,14 @@ def definition(due: Step, monitor: Step) -> Definition:
                 {"Not": {"Variable": "$.page.after", "StringEquals": ""}, "Next": "NextPage"},
                 {"Variable": "$.missed", "BooleanEquals": True, "Next": "SomeMissed"},
             ],
-            "Default": "Watched",
+            "Default": "Monitored",
         },
         "NextPage": {
             "Type": "Pass",
             "Parameters": {**_NOW, "after.$": "$.page.after", "missed.$": "$.missed"},
             "Next": "DueModels",
         },
-        "Watched": {"Type": "Succeed"},
+        "Monitored": {"Type": "Succeed"},
         "SomeMissed": {
             "Type": "Fail",
             "Error": "NotLookedAt",

@@ -1,4 +1,4 @@
-"""What the watch keeps: in the captures bucket the counted hours and the verdicts, in the registry how models stand.
+"""What monitoring keeps: in the captures bucket the counted hours and the verdicts, in the registry how models stand.
 
     profiles/model=<model>/hour=<hour>/version=<version>.json     an hour of a version, counted
     verdicts/model=<model>/<hour of the look>.json                what a look found
@@ -33,7 +33,7 @@ from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.ports.monitoring import Sources
 
-WATCH = "WATCH"
+HEALTH = "WATCH"  # stored under this key since before it was called health
 PROFILES = "profiles/"
 VERDICTS = "verdicts/"
 _THREADS = 8
@@ -48,16 +48,16 @@ class DynamoHealthRecords:
 
     def record(self, model: str) -> HealthRecord | None:
         """See ports.HealthRecords."""
-        item = self._table.get(f"MODEL#{model}", WATCH)
+        item = self._table.get(f"MODEL#{model}", HEALTH)
         return decode(HealthRecord, item) if item else None
 
     def save(self, record: HealthRecord) -> None:
         """See ports.HealthRecords. A write that is refused because of itself finds its own record and is done."""
         pk, item = f"MODEL#{record.model}", encode(record)
         if record.revision == 1:
-            write = put(pk, WATCH, item, when="attribute_not_exists(#sk)")
+            write = put(pk, HEALTH, item, when="attribute_not_exists(#sk)")
         else:
-            write = put(pk, WATCH, item, when="#revision = :before", before={"N": str(record.revision - 1)})
+            write = put(pk, HEALTH, item, when="#revision = :before", before={"N": str(record.revision - 1)})
         try:
             self._table.write(write)
         except RefusedError:

@@ -1,16 +1,16 @@
-"""The world changes: the watch sees it, names the features, trains again on what was labelled since, or asks people."""
+"""The world changes: monitoring sees it, names the features, trains again on what was labelled since, or asks
+people."""
 
 from typing import Any
 
 import pandas as pd
 import urllib3
 
-from tests.flows.conftest import House, instances_of
+from tests.flows.conftest import House, instances_of, wait_until
 from tests.flows.rollouts import DIRECT, SHALLOW
-from tests.flows.test_release_flow import wait_until
 
 ROWS = 800
-WATCHED: dict[str, Any] = {"windows_hours": [24], "cooldown_hours": 0, "give_up_after": 1}
+RULES: dict[str, Any] = {"windows_hours": [24], "cooldown_hours": 0, "give_up_after": 1}
 
 
 def ask(house: House, model: str, flights: pd.DataFrame, **said: Any) -> list[str]:
@@ -31,22 +31,22 @@ def tell(house: House, model: str, ids: list[str], flights: pd.DataFrame) -> Non
         assert house.client.feedback(model, items[start : start + 500])["accepted"] == len(items[start : start + 500])
 
 
-def watched(house: House, model: str) -> dict[str, Any]:
+def monitored(house: House, model: str) -> dict[str, Any]:
     """The health record after the next hourly look."""
     house.cloud.settle()
-    before = (house.client.watched(model)["health"] or {}).get("looked_at", "")
+    before = (house.client.model_health(model)["health"] or {}).get("looked_at", "")
     house.cloud.advance(3_600)
-    wait_until(lambda: (house.client.watched(model)["health"] or {}).get("looked_at", "") > before, 90)
-    record: dict[str, Any] = house.client.watched(model)["health"]
+    wait_until(lambda: (house.client.model_health(model)["health"] or {}).get("looked_at", "") > before, 90)
+    record: dict[str, Any] = house.client.model_health(model)["health"]
     return record
 
 
 def begun(house: House, model: str) -> dict[str, Any]:
-    """The training that the watch starts: its alarm fires, the labelled captures become a dataset version."""
+    """The training that monitoring starts: its alarm fires, the labelled captures become a dataset version."""
 
     def attempted() -> list[dict[str, Any]]:
         house.cloud.advance(60)
-        attempts: list[dict[str, Any]] = house.client.watched(model)["health"]["attempts"]
+        attempts: list[dict[str, Any]] = house.client.model_health(model)["health"]["attempts"]
         return attempts
 
     wait_until(attempted, 120)
@@ -66,7 +66,7 @@ def explained(house: House, model: str, prediction: str) -> None:
 
 def spent(house: House, model: str) -> None:
     """What the requests took is known by version, and the prices beside it."""
-    cost = house.client.watched(model)["verdicts"]["cost"]
+    cost = house.client.model_health(model)["verdicts"]["cost"]
     usage = [hour["usage"] for hour in cost["hours"].values()]
     assert sum(by["1"][1] for by in usage if "1" in by) == ROWS, cost
     assert sum(by["1"][0] for by in usage if "1" in by) == ROWS / 100, cost
@@ -85,12 +85,12 @@ def pictured(house: House, model: str) -> None:
 def test_a_changed_season_is_seen_and_answered_with_a_training_on_labelled_captures(house: House) -> None:
     model = "seasonal"
     rolling = {"holdout_days": 31}
-    run = house.release(model, candidates=SHALLOW, release=DIRECT, watch=WATCHED, split=rolling)
+    run = house.release(model, candidates=SHALLOW, release=DIRECT, monitoring=RULES, split=rolling)
     assert run["status"] == "accepted", run
     july = house.flights[house.flights["month"] == 7].sample(ROWS, random_state=7)
     ids = ask(house, model, july)
     tell(house, model, ids, july)
-    record = watched(house, model)
+    record = monitored(house, model)
     assert record["health"] == "drifted", record
     assert any("temp" in reason or "month" in reason for reason in record["reasons"]), record["reasons"]
     explained(house, model, ids[0])
@@ -109,12 +109,12 @@ def test_a_changed_season_is_seen_and_answered_with_a_training_on_labelled_captu
 
 def test_a_broken_feed_is_given_to_people_and_not_to_training(house: House) -> None:
     model = "fed-badly"
-    assert house.release(model, candidates=SHALLOW, release=DIRECT, watch=WATCHED)["status"] == "accepted"
+    assert house.release(model, candidates=SHALLOW, release=DIRECT, monitoring=RULES)["status"] == "accepted"
     spring = house.flights[house.flights["month"] == 4].sample(ROWS, random_state=8)
     ask(house, model, spring, temp=None, dewp=None, humid=None)
-    record = watched(house, model)
+    record = monitored(house, model)
     assert record["health"] == "needs_redesign", record
     assert any("temp" in reason for reason in record["reasons"]), record["reasons"]
     assert not record["attempts"]
     assert house.client.acknowledge(model, "the weather station is back")["changed"]
-    assert house.client.watched(model)["health"]["health"] == "unknown"
+    assert house.client.model_health(model)["health"]["health"] == "unknown"

@@ -12,15 +12,17 @@ import pytest
 from functions.due import handler as due
 from functions.monitor import handler as monitor
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.adapters.test_registry import a_spec, at_once, promoted, registered
+from tests.builders.monitoring import FEATURES, Traffic
+from tests.builders.registry import promoted, registered
+from tests.builders.specs import a_spec
+from tests.builders.threads import at_once
 from tests.context import CONTEXT
-from tests.unit.monitoring.test_monitor import FEATURES, World
 from tidegate import telemetry, wiring
 from tidegate.aws.clients import s3
+from tidegate.aws.monitoring import DynamoHealthRecords, S3Hours, S3Verdicts, unpacked
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import Table
-from tidegate.aws.watch import DynamoHealthRecords, S3Hours, S3Verdicts, unpacked
 from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Outcome, Trigger
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.kernel.errors import ConflictError, NotFoundError
@@ -284,7 +286,7 @@ def _cold() -> None:
 
 def asked(rows: int, wind: float) -> None:
     """Captures of this hour, in as many objects as Firehose may make of them."""
-    made, at = World().rows(rows, wind=wind), datetime.now(UTC)
+    made, at = Traffic().rows(rows, wind=wind), datetime.now(UTC)
     lines = []
     for place in range(rows):
         score = float(made["score"][place])
@@ -313,7 +315,7 @@ def of_model(printed: str) -> dict[str, Any]:
 def test_a_drifting_model_is_found_counted_and_recorded(
     served: DynamoRegistry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reference = json.dumps(World().reference().to_json()).encode()
+    reference = json.dumps(Traffic().reference().to_json()).encode()
     S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
     asked(1_000, wind=26)
     found = due.handler({"after": "", "now": LATER.isoformat()}, CONTEXT)
@@ -339,8 +341,8 @@ def test_a_drifting_model_is_found_counted_and_recorded(
 def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
     served: DynamoRegistry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    served.apply(a_spec(features=FEATURES, watch={"own_metrics": False}), author="ann", at=LATER)
-    reference = json.dumps(World().reference().to_json()).encode()
+    served.apply(a_spec(features=FEATURES, monitoring={"own_metrics": False}), author="ann", at=LATER)
+    reference = json.dumps(Traffic().reference().to_json()).encode()
     S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
     asked(1_000, wind=26)
     monitor.handler({"models": [MODEL], "now": LATER.isoformat()}, CONTEXT)

@@ -1,81 +1,27 @@
-"""A small dataset and a run of a model over it, on in-memory ports: what the tests of the first steps start from."""
+"""A release from its dataset to its registered version."""
 
-import csv
-import io
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
+from tests.builders.registry import a_run
+from tests.builders.specs import a_spec
+from tests.builders.tables import to_csv
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
 from tidegate.domain.registry.run import Run, RunStatus
-from tidegate.messages import Plan, RegisterDataset, RunRef
+from tidegate.messages import Evaluated, Fitted, Plan, RegisterDataset, Registered, RegisterTask, RunRef, Verdict
 from tidegate.ml.frames import PandasReader
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.data.catalog import catalog
 from tidegate.steps.data.prepare import prepare
+from tidegate.steps.evaluation.register import register
 from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
 from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
-ROWS = 600
-
-
-def trips(rows: int = ROWS, *, seed: int = 0) -> dict[str, Any]:
-    """Columns of a table of trips: 60 days from 2026-01-01, late when the weather is bad and the line is slow."""
-    chance = np.random.default_rng(seed)
-    day = np.sort(chance.integers(0, 60, rows))
-    wind, line = chance.normal(20, 8, rows).round(2), chance.choice(["blue", "green", "red"], rows)
-    signal = (wind - 20) / 8 + (line == "red") + chance.normal(size=rows) * 0.8
-    return {
-        "trip": [f"T{number}" for number in range(rows)],
-        "at": [str(np.datetime64("2026-01-01T08:00:00") + np.timedelta64(int(offset), "D")) for offset in day],
-        "line": line.tolist(),
-        "driver": chance.choice([f"D{number}" for number in range(40)], rows).tolist(),
-        "wind": wind.tolist(),
-        "stops": chance.integers(3, 30, rows).tolist(),
-        "delay": (signal * 10).round(1).tolist(),
-        "late": (signal > 0.5).tolist(),
-    }
-
-
-def to_csv(columns: dict[str, Any]) -> bytes:
-    """None becomes an empty field."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue().encode()
-
-
-def spec(**changes: Any) -> ModelSpec:
-    document: dict[str, Any] = {
-        "name": "trip-delay",
-        "owner": "tests@example.com",
-        "business_unit": "tests",
-        "task": "binary",
-        "dataset": "trips",
-        "target": "late",
-        "time": "at",
-        "features": [
-            {"name": "line", "kind": "categorical"},
-            {"name": "wind", "kind": "numeric", "unit": "mph", "min": -50, "max": 150},
-            {"name": "stops", "kind": "integer"},
-        ],
-        "candidates": [
-            {"estimator": "sklearn.linear_model.LogisticRegression", "grid": {"C": [1.0, 0.1]}},
-            {"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 3}},
-        ],
-        "metric": "roc_auc",
-        "baseline": {"kind": "group_rate", "by": ["line"], "min_rows": 5},
-        "gate": {"resample_by": "day"},
-        "seed": 5,
-    }
-    return ModelSpec.parse(document | changes)
-
 
 @dataclass
-class House:
+class ReleaseHouse:
     """Ports in memory, and the calls that a release begins with."""
 
     registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
@@ -153,10 +99,61 @@ class House:
         )
 
 
-def house_with(columns: dict[str, Any], **said: Any) -> House:
+def house_with(columns: dict[str, Any], **said: Any) -> ReleaseHouse:
     """A house whose dataset of these columns is ready."""
-    house = House()
+    house = ReleaseHouse()
     house.describe(**said)
     ready = house.register(house.upload(to_csv(columns)))
     assert ready.status is DatasetStatus.READY, ready.problem
     return house
+
+
+AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
+REF = RunRef(model="flight-delay", run_id="r-001")
+SPEC = a_spec()
+
+
+def a_task(*, accepted: bool = True, ref: RunRef = REF) -> RegisterTask:
+    return RegisterTask(
+        run=ref,
+        fitted=Fitted(artifact_sha256="a" * 64, artifact_bytes=1000, fit_seconds=2.5, rows=900),
+        evaluated=Evaluated(
+            metric="roc_auc", value=0.71, low=0.7, high=0.72, champion_version=None, fallback_sha256="f" * 64
+        ),
+        verdict=Verdict(accepted=accepted, reasons=[] if accepted else ["worse than the rule"], report_sha256="b" * 64),
+    )
+
+
+def a_registry(run_id: str = "r-001") -> InMemoryRegistry:
+    registry = InMemoryRegistry()
+    registry.apply(SPEC, author="ann", at=AT)
+    request(registry, run_id)
+    return registry
+
+
+def request(
+    registry: InMemoryRegistry,
+    run_id: str,
+    spec: ModelSpec = SPEC,
+    *,
+    by: str = "ann",
+    at: datetime = AT,
+    lease_until: datetime = AT,
+) -> None:
+    """A run that says what it is made of; it has no lease unless asked for."""
+    run = a_run(run_id, spec_digest=spec.digest, requested_by=by, requested_at=at, seed=7)
+    registry.request(run, lease_until=lease_until)
+    made = {"dataset_version": "v1", "lock_hash": "l", "code_version": "c", "artifacts": {"x": "y"}}
+    registry.note("flight-delay", run_id, "prepare", AT, **made)
+
+
+def do(registry: InMemoryRegistry, task: RegisterTask) -> Registered:
+    return register(
+        task,
+        models=registry,
+        runs=registry,
+        versions=registry,
+        routes=registry,
+        rollouts=registry,
+        clock=FixedClock(),
+    )

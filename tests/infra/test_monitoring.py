@@ -1,4 +1,4 @@
-"""The watch runs every hour, a model that fails stops no other one, and people hear of both."""
+"""Monitoring runs every hour, a model that fails stops no other one, and people hear of both."""
 
 import json
 import time
@@ -16,8 +16,8 @@ from moto import mock_aws
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 
 from infra.cost import PRICES
+from infra.machines.monitoring_machine import LONGEST_SECONDS, definition
 from infra.machines.release_machine import Step
-from infra.machines.watch_machine import LONGEST_SECONDS, definition
 from tests.infra.synthesized import Deployment
 from tidegate import messages
 from tidegate.kernel import errors
@@ -61,7 +61,7 @@ def test_a_fault_of_any_look_is_caught() -> None:
     assert "Catch" not in TASKS["DueModels"]
 
 
-def test_one_watch_is_over_before_the_next_hours_begins() -> None:
+def test_one_look_is_over_before_the_next_hours_begins() -> None:
     assert MACHINE["TimeoutSeconds"] == LONGEST_SECONDS < 3600
 
 
@@ -69,11 +69,13 @@ def test_cfn_lint_finds_nothing_in_the_state_machine() -> None:
     machine = {
         "Type": "AWS::StepFunctions::StateMachine",
         "Properties": {
-            "RoleArn": "arn:aws:iam::123456789012:role/watch",
+            "RoleArn": "arn:aws:iam::123456789012:role/monitoring",
             "DefinitionString": json.dumps(MACHINE),
         },
     }
-    assert [str(match) for match in lint(json.dumps({"Resources": {"Watch": machine}}), regions=["eu-west-1"])] == []
+    assert [
+        str(match) for match in lint(json.dumps({"Resources": {"Monitoring": machine}}), regions=["eu-west-1"])
+    ] == []
 
 
 class Functions:
@@ -99,7 +101,7 @@ class Functions:
         task = messages.DueTask.parse(payload)
         self.times.add(task.now)
         batches, after = self.pages[task.after]
-        return messages.DueModels(batches=[messages.WatchBatch(models=models) for models in batches], after=after)
+        return messages.DueModels(batches=[messages.ModelBatch(models=models) for models in batches], after=after)
 
     def monitor(self, payload: dict[str, Any]) -> messages.Message | None:
         task = messages.MonitorTask.parse(payload)
@@ -118,8 +120,8 @@ def executed(functions: Functions) -> tuple[str, str]:
         patch.object(lambda_eval_utils, "boto_client_for", lambda **_: functions),
     ):
         client = boto3.client("stepfunctions", "eu-west-1", aws_access_key_id="test", aws_secret_access_key="test")
-        role = "arn:aws:iam::123456789012:role/watch"
-        machine = client.create_state_machine(name="watch", definition=json.dumps(MACHINE), roleArn=role)
+        role = "arn:aws:iam::123456789012:role/monitoring"
+        machine = client.create_state_machine(name="monitoring", definition=json.dumps(MACHINE), roleArn=role)
         arn = client.start_execution(stateMachineArn=machine["stateMachineArn"], name="hour")["executionArn"]
         until = time.monotonic() + 30
         while (found := client.describe_execution(executionArn=arn))["status"] == "RUNNING":
@@ -165,13 +167,13 @@ def test_a_batch_that_goes_well_model_by_model_is_no_failure() -> None:
     assert functions.looked == [["a"], ["b"]]
 
 
-def test_the_watch_runs_at_ten_past_every_hour_and_what_cannot_start_is_kept(deployment: Deployment) -> None:
+def test_monitoring_runs_at_ten_past_every_hour_and_what_cannot_start_is_kept(deployment: Deployment) -> None:
     (rule,) = [rule for rule in deployment.resources("AWS::Events::Rule") if rule.properties.get("ScheduleExpression")]
     assert rule.properties["ScheduleExpression"] == "cron(10 * * * ? *)"
     (target,) = rule.properties["Targets"]
     assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] < 3600
     assert "Failures" in json.dumps(target["DeadLetterConfig"])
-    name = f"tidegate-{deployment.stage}-watch"
+    name = f"tidegate-{deployment.stage}-monitoring"
     allowed = [
         statement
         for policy in deployment.resources("AWS::SQS::QueuePolicy")
@@ -237,15 +239,15 @@ def test_monitor_knows_the_prices_of_the_function_that_serves(deployment: Deploy
 @pytest.mark.parametrize(
     ("name", "metric"),
     [
-        ("watch-failed", "ExecutionsFailed"),
-        ("watch-timedout", "ExecutionsTimedOut"),
+        ("monitoring-failed", "ExecutionsFailed"),
+        ("monitoring-timedout", "ExecutionsTimedOut"),
         ("drifted", "Drifted"),
         ("needs-redesign", "NeedsRedesign"),
         ("cost-spike", "CostSpike"),
         ("retraining-wanted", "RetrainingWanted"),
     ],
 )
-def test_people_hear_of_what_the_watch_finds_and_of_its_own_faults(
+def test_people_hear_of_what_monitoring_finds_and_of_its_own_faults(
     name: str, metric: str, deployment: Deployment
 ) -> None:
     alarms = {each.properties["AlarmName"]: each.properties for each in deployment.resources("AWS::CloudWatch::Alarm")}

@@ -22,8 +22,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from functions.inference import handler as serving
+from tests.builders.control_api import Answer, World, event, wired
+from tests.builders.reports import ANA
 from tests.context import CONTEXT
-from tests.unit.control_api import ANA, Answer, World, event, wired
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
