@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.constructs.alarms import FIVE_MINUTES, NAMESPACE, Dimensions
+from tidegate.kernel.drift.registry import COMPARED
 
 HOUR = 3600  # how often monitoring counts
 COLUMNS = 24
@@ -276,7 +277,7 @@ def _drift(page: "_Page", monitor: _Source) -> None:
     page.graphs(
         _graph(
             "Drift by feature, of the most responsible",
-            "Jensen-Shannon distance",
+            COMPARED.label,
             [monitor.search("FeatureShift", "Maximum", by="feature", of=CHOSEN, period=HOUR)],
         ),
         _graph(

@@ -13,6 +13,7 @@ WIDTH, SIDE, GAP, ROW = 980, 250, 10, 54
 ABOUT = {
     "functions": "one Lambda each: parse, wire, step, serialise",
     "testing": "fakes, for users' tests too",
+    "control": "the control API, a module for each resource",
     "wiring": "builds what a function needs",
     "telemetry": "logs and metrics",
     "aws": "adapters, one a port",
@@ -35,7 +36,7 @@ ASIDE = (
         "may import every layer on the left",
         "is never deployed",
     ),
-    ("infra", "the CDK app", "stacks/, machines/, constructs/", "", "imports settings, roles, spec and errors"),
+    ("infra", "the CDK app", "stacks/, machines/, constructs/", "", "imports settings, routes, spec and errors"),
     ("infra.local", "the local cloud", "", "knows AWS, and nothing of Tidegate"),
 )
 

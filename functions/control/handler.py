@@ -4,7 +4,7 @@ An HTTP API (payload 2.0) behind IAM. Its routes are those of `tidegate.kernel.r
 for each resource that answers them.
 
 Every answer is JSON; every refusal is `application/problem+json` with all faults in `errors` and a `next_step`. Each
-call may be repeated: the same wish sent twice is granted once, so a lost answer costs nothing.
+call may be repeated: the same request sent twice is carried out once, so a lost answer costs nothing.
 """
 
 import json

@@ -1,17 +1,21 @@
 """The table of routes: what answers them, and that the client has a method for each."""
 
 import inspect
+import json
 import pkgutil
 import re
 from importlib import import_module
+from pathlib import Path
 
 import pytest
+import schemathesis
 
 import tidegate.control
-from tidegate.cli import client
+from tidegate.cli import api_reference, client
 from tidegate.control.call import Reading, resource
 from tidegate.kernel.routes import CONTROL, SERVING, Route
 
+DOCS = Path(__file__).parents[3] / "docs"
 RESOURCES = sorted({name.partition(".")[0] for name in CONTROL})
 
 
@@ -56,3 +60,28 @@ def test_an_address_is_quoted_and_wants_all_its_names() -> None:
     for wrong in (["m"], ["m", "1", "2"]):
         with pytest.raises(ValueError, match="zip"):
             route.address(*wrong)
+
+
+def test_a_route_names_the_parameters_that_its_resource_reads() -> None:
+    for name in RESOURCES:
+        read = re.findall(r'query\.get\("(\w+)"\)', inspect.getsource(import_module(f"tidegate.control.{name}")))
+        told = [each for route in CONTROL.values() if route.name.startswith(f"{name}.") for each in route.query]
+        assert sorted(read) == sorted(told), name
+
+
+def test_the_page_and_the_document_are_written_from_the_table() -> None:
+    again = "write them again: see tidegate/cli/api_reference.py"
+    assert (DOCS / "api.md").read_text("utf-8") == api_reference.page(), again
+    assert json.loads((DOCS / "openapi-control.json").read_text("utf-8")) == api_reference.document(), again
+
+
+def test_the_document_is_an_openapi_document_with_every_operation_and_every_body() -> None:
+    document = api_reference.document()
+    operations = [found.ok() for found in schemathesis.openapi.from_dict(document).get_all_operations()]
+    assert {(each.method.upper(), each.path) for each in operations} == {
+        (route.method, route.path) for route in CONTROL.values()
+    }
+    (start,) = [each for each in operations if each.label == "POST /models/{model}/runs"]
+    assert not start.body[0].is_required
+    named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
+    assert named <= document["components"]["schemas"].keys()

@@ -16,13 +16,13 @@ from tests.builders.approvals import answer as decide
 from tests.builders.command_line import Cli
 from tests.builders.control_api import Answer, World
 from tests.builders.loopback import CONTRACT, Loopback, artifact
+from tests.builders.registry import a_version
 from tests.builders.reports import report_document
 from tests.builders.specs import spec_text
 from tidegate.cli import exits
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.reference import Reference, profiled
 from tidegate.domain.registry.route import FallbackRef
-from tidegate.domain.registry.version import Version
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import Capture, CapturePolicy
 from tidegate.domain.serving.contract import Contract, OutputRule
@@ -353,7 +353,7 @@ def with_fallback(told: Told, monkeypatch: pytest.MonkeyPatch) -> Told:
     rule = Fallback(told.contract, FittedRule("prior", (0.8, 0.2)))
     sha256 = told.world.artifacts.put("runs/flight-delay/run/fallback.json", rule.to_bytes())
     ref = FallbackRef("runs/flight-delay/run/fallback.json", sha256, "run")
-    monkeypatch.setattr(control_api, "Version", partial(Version, fallback=ref))
+    monkeypatch.setattr(control_api, "a_version", partial(a_version, fallback=ref))
     return told
 
 
@@ -383,7 +383,7 @@ def test_the_fallback_is_that_of_the_route_at_the_time(with_fallback: Told, monk
     newer = Fallback(told.contract, FittedRule("constant", (0.4, 0.6)))
     sha256 = told.world.artifacts.put("runs/flight-delay/newer/fallback.json", newer.to_bytes())
     ref = FallbackRef("runs/flight-delay/newer/fallback.json", sha256, "newer")
-    monkeypatch.setattr(control_api, "Version", partial(Version, fallback=ref))
+    monkeypatch.setattr(control_api, "a_version", partial(a_version, fallback=ref))
     told.release()
     after = told.captured(**answered)
     assert told.explained(before)["answer"]["rule"] == "prior"

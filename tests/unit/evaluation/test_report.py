@@ -25,19 +25,9 @@ from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.rollout.changes import promote
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError
 from tidegate.messages import (
-    EvaluateTask,
-    GateTask,
-    RegisterTask,
     ReportTask,
     RunRef,
-    SelectTask,
-    SlicesAndGroupsTask,
-    TrainTask,
 )
-from tidegate.ml.fairness import FairlearnGroups
-from tidegate.ml.scoring import load
-from tidegate.ml.slices import tree_leaves
-from tidegate.ml.training import OnnxFitter
 from tidegate.plots import conduct, numbers, pictures, quality
 from tidegate.plots.blocks import Matrix, Table
 from tidegate.plots.page import draw
@@ -45,13 +35,7 @@ from tidegate.plots.pictures import Row, Words
 from tidegate.ports.evaluation import Dossier
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
-from tidegate.steps.evaluation.evaluate import evaluate
-from tidegate.steps.evaluation.gate import gate
-from tidegate.steps.evaluation.register import register
 from tidegate.steps.evaluation.report import CONTENT_TYPE, report
-from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
-from tidegate.steps.training.select import select
-from tidegate.steps.training.train import train
 from tidegate.testing.registry import InMemoryArtifacts
 
 LOGISTIC = [{"estimator": "sklearn.linear_model.LogisticRegression"}]
@@ -86,24 +70,8 @@ def binary(**changes: Any) -> ModelSpec:
 
 def release(house: ReleaseHouse, wanted: ModelSpec, run_id: str = "run-1") -> ReportTask:
     """All steps up to `register`, for real."""
-    known: dict[str, Any] = {"runs": house.registry, "clock": house.clock}
-    kept = known | {"models": house.registry, "artifacts": house.artifacts}
-    ref = house.request(wanted, run_id)
-    plan = house.prepare(ref)
-    fit = kept | {"fitter": OnnxFitter()}
-    results = [train(TrainTask(run=ref, candidate=each, purpose="validate"), **fit) for each in plan.candidates]
-    chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=results), **known).candidate
-    fitted = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)
-    others = kept | {"versions": house.registry}
-    evaluated = evaluate(EvaluateTask(run=ref, fitted=fitted), **others, routes=house.registry, load=load)
-    slices_and_groups(
-        SlicesAndGroupsTask(run=ref, fitted=fitted), **others, search=tree_leaves, groups=FairlearnGroups()
-    )
-    verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **others, prices=FREE)
-    task = RegisterTask(run=ref, fitted=fitted, evaluated=evaluated, verdict=verdict)
-    registry = house.registry
-    registered = register(task, **known, models=registry, versions=registry, routes=registry, rollouts=registry)
-    return ReportTask(run=ref, version=registered.version)
+    released = house.release(wanted, run_id)
+    return ReportTask(run=released.run, version=released.version.number)
 
 
 def drawn(house: ReleaseHouse, task: ReportTask) -> str:

@@ -92,7 +92,7 @@ def test_every_value_of_an_enumeration_that_was_ever_stored_is_read(stored: Stor
 
 
 def test_every_action_that_a_ledger_ever_had_is_read() -> None:
-    stored = "fallback shadow canary withdraw promote end_probation rollback kill resume split end_split"
+    stored = "fallback shadow canary withdraw promote end_watch end_probation rollback kill resume split end_split"
     assert all(Action(each) for each in stored.split())
 
 

@@ -365,7 +365,7 @@ def test_counts_are_kept_of_the_features_to_blame_or_else_of_those_that_moved_mo
     assert len(WEEK.counts) == 3
     assert sum(DAY.counts["x3"]["now"]) == 2000
     assert len(DAY.counts["x3"]["cells"]) == len(DAY.counts["x3"]["reference"]) == len(DAY.counts["x3"]["now"])
-    distances = {each.name: each.jensen_shannon for each in WEEK.drift.features.findings}
+    distances = {each.name: each.distance for each in WEEK.drift.features.findings}
     assert min(distances[name] for name in WEEK.counts) >= sorted(distances.values())[-3]
     assert EMPTY.counts == {}
 

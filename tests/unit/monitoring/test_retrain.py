@@ -46,7 +46,7 @@ class Monitoring:
         return self.house.clock.now()
 
     @property
-    def health_record(self) -> HealthRecord:
+    def record(self) -> HealthRecord:
         found = self.health_records.record(TRIP_MODEL)
         assert found is not None
         return found
@@ -135,8 +135,8 @@ def test_a_wanted_training_becomes_a_run_with_its_reason_its_data_and_an_attempt
     assert older != place.house.catalog.version("trips").version
     assert run.reason == "quality: roc_auc fell from 0.8 to 0.6; wind drifted; data: older rows"
     assert place.workflow.started == [(TRIP_MODEL, run.run_id)]
-    assert place.record.wanted is None
-    assert place.record.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
+    assert place.health_record.wanted is None
+    assert place.health_record.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
 
 
 def test_the_named_dataset_version_is_the_one_that_is_prepared() -> None:
@@ -153,13 +153,13 @@ def test_a_repeated_call_starts_nothing_more() -> None:
     place = Monitoring()
     task = place.task()
     assert place.start(task) == place.start(task)
-    assert len(place.runs) == len(place.workflow.started) == len(place.record.attempts) == 1
+    assert len(place.runs) == len(place.workflow.started) == len(place.health_record.attempts) == 1
 
 
 def test_a_call_that_died_before_it_recorded_the_run_is_mended_by_the_next_even_after_a_look() -> None:
     place = Monitoring()
     task = place.task()
-    before = place.record
+    before = place.health_record
     place.start(task)
     look = replace(before, revision=2, wanted=None, held_back="a release of the model is under way")
     place.health_records = InMemoryHealthRecords([before, look])
@@ -167,7 +167,7 @@ def test_a_call_that_died_before_it_recorded_the_run_is_mended_by_the_next_even_
     answer = place.start(task)
     (run,) = place.runs
     assert answer.run_id == run.run_id
-    assert place.record.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
+    assert place.health_record.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
 
 
 def test_a_run_that_was_recorded_but_not_started_is_started_by_the_next_call() -> None:
@@ -180,11 +180,11 @@ def test_a_run_that_was_recorded_but_not_started_is_started_by_the_next_call() -
     place.workflow = Failing()
     with pytest.raises(UnavailableError):
         place.start(task)
-    assert place.record.attempts == ()
+    assert place.health_record.attempts == ()
     place.workflow = working
     answer = place.start(task)
     assert working.started == [(TRIP_MODEL, answer.run_id)]
-    assert len(place.runs) == len(place.record.attempts) == 1
+    assert len(place.runs) == len(place.health_record.attempts) == 1
 
 
 def test_a_finished_run_of_the_same_wish_is_not_started_again() -> None:
@@ -253,7 +253,7 @@ def test_without_its_data_the_training_stays_wanted_and_says_why(
     assert answer.next == "done"
     assert answer.run_id is None
     assert said in answer.reason
-    assert (place.record.wanted, place.record.held_back) == (Trigger.QUALITY, answer.reason)
+    assert (place.health_record.wanted, place.health_record.held_back) == (Trigger.QUALITY, answer.reason)
     assert place.runs == []
 
 
@@ -264,7 +264,7 @@ def test_fixed_periods_are_not_trained_again() -> None:
     }
     place = Monitoring(wanted=spec(split=periods))
     place.start(place.task())
-    assert place.record.held_back == FIXED_PERIODS
+    assert place.health_record.held_back == FIXED_PERIODS
     assert place.runs == []
 
 
@@ -272,10 +272,10 @@ def test_while_another_release_holds_the_lease_the_training_waits_and_says_so_on
     place = Monitoring()
     other = place.by_hand()
     answer = place.start(place.task())
-    assert f"run {other} of ana has the release of trip-delay" in place.record.held_back
-    assert (place.record.wanted, place.record.revision, answer.next) == (Trigger.QUALITY, 2, "done")
+    assert f"run {other} of ana has the release of trip-delay" in place.health_record.held_back
+    assert (place.health_record.wanted, place.health_record.revision, answer.next) == (Trigger.QUALITY, 2, "done")
     place.start(place.task())
-    assert place.record.revision == 2
+    assert place.health_record.revision == 2
 
 
 def test_who_loses_a_race_for_the_health_record_adds_to_what_the_winner_left() -> None:
@@ -290,8 +290,8 @@ def test_who_loses_a_race_for_the_health_record_adds_to_what_the_winner_left() -
 
     place = Monitoring(health_records=Raced())
     place.start(place.task())
-    assert (place.record.revision, place.record.reasons) == (3, ("another look",))
-    assert len(place.record.attempts) == 1
+    assert (place.health_record.revision, place.health_record.reasons) == (3, ("another look",))
+    assert len(place.health_record.attempts) == 1
 
 
 def test_a_race_lost_twice_is_told() -> None:

@@ -14,14 +14,12 @@ from tests.builders.profiles import CONTRACT, FEATURES, LAYOUT, POLICY, REFERENC
 from tidegate.domain.profiles.drift import (
     DriftPolicy,
     Outcome,
-    adjust,
-    chi_square_tail,
     compare,
     judge,
     judge_volume,
-    rise_p_value,
 )
 from tidegate.domain.profiles.profile import captured, count, reference
+from tidegate.domain.profiles.significance import adjust, chi_square_tail, rise_p_value
 
 NONE, DRIFTED, LITTLE = Outcome.NONE, Outcome.DRIFTED, Outcome.INSUFFICIENT_DATA
 
@@ -52,9 +50,9 @@ def test_with_enough_rows_in_every_cell_test_and_distance_are_the_textbooks():
     before, now = [500, 300, 200, 90], [60, 25, 30, 20]
     found = compare(before, now)
     assert found.p_value == pytest.approx(stats.chi2_contingency([before, now], correction=False)[1])
-    assert found.jensen_shannon == pytest.approx(distance.jensenshannon(before, now, base=2))
+    assert found.distances["jensen_shannon"] == pytest.approx(distance.jensenshannon(before, now, base=2))
     p, q = np.asarray(before) / sum(before), np.asarray(now) / sum(now)
-    assert found.psi == pytest.approx(float(((q - p) * np.log(q / p)).sum()), rel=0.05)
+    assert found.distances["psi"] == pytest.approx(float(((q - p) * np.log(q / p)).sum()), rel=0.05)
 
 
 def test_rare_cells_are_pooled_until_ten_rows_are_expected():
@@ -80,8 +78,8 @@ def test_a_new_value_that_fills_the_window_is_seen_though_it_is_rare_in_total():
     for before in ([50_000, 49_000, 0], [50_000, 49_000, 20]):
         found = compare(before, [200, 200, 100])
         assert found.p_value < 1e-20
-        assert found.jensen_shannon > 0.1
-        assert math.isfinite(found.psi)
+        assert found.distances["jensen_shannon"] > 0.1
+        assert math.isfinite(found.distances["psi"])
     assert compare([200, 200, 4], [50_000, 49_000, 0]).p_value < 1e-6  # and one that vanished, in a small reference
 
 
@@ -113,8 +111,8 @@ def test_in_windows_without_drift_small_p_values_are_as_rare_as_they_should_be_b
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=12))
 def test_distances_and_p_values_are_finite_whatever_the_counts(cells):
     found = compare([before for before, _ in cells], [now for _, now in cells])
-    assert 0 <= found.psi < math.inf
-    assert 0 <= found.jensen_shannon <= 1
+    assert 0 <= found.distances["psi"] < math.inf
+    assert 0 <= found.distances["jensen_shannon"] <= 1
     assert 0 <= found.p_value <= 1
 
 
@@ -136,7 +134,7 @@ def test_an_important_feature_that_moves_is_drift_of_the_model_and_is_named():
     )
     column = next(finding for finding in found.findings if finding.name == "x3")
     assert column.outcome is DRIFTED
-    assert column.q_value < 0.001 < POLICY.psi < column.psi
+    assert column.q_value < 0.001 < POLICY.thresholds["psi"] < column.distances["psi"]
     assert column.statement.startswith("x3 has drifted: 'above ")
     assert column.cell_share > column.cell_reference_share
 
@@ -172,7 +170,7 @@ def test_a_large_distance_that_chance_explains_is_no_drift():
     policy = DriftPolicy(min_rows=50)
     found = [report(window(60, seed), policy=policy).features for seed in range(40)]
     columns_found = [finding for each in found for finding in each.findings]
-    assert np.mean([finding.jensen_shannon > policy.jensen_shannon for finding in columns_found]) > 0.3
+    assert np.mean([finding.distance > policy.thresholds["jensen_shannon"] for finding in columns_found]) > 0.3
     assert sum(each.outcome is DRIFTED for each in found) <= 5
 
 
@@ -277,11 +275,11 @@ def test_a_target_that_moves_is_label_shift_and_without_labels_it_is_not_judged(
     ],
 )
 def test_traffic_is_held_against_what_is_usual(rows, usual, outcome):
-    assert judge_volume(rows, usual, POLICY).outcome is outcome
+    assert judge_volume(rows, usual).outcome is outcome
 
 
 def test_no_traffic_at_all_is_said_in_its_own_sentence():
-    known, unknown = judge_volume(0, [1000] * 8, POLICY), judge_volume(0, [], POLICY)
+    known, unknown = judge_volume(0, [1000] * 8), judge_volume(0, [])
     assert known.statement == (
         "no predictions in this window; the median of 8 earlier windows is 1,000, and 500 to 1,500 is usual"
     )

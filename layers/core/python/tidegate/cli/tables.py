@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from tidegate.kernel.drift.registry import DISTANCES, RISES
+from tidegate.kernel.drift.volume import VOLUME
 from tidegate.kernel.metrics.metric import FromLosses, FromProbabilities, Metric
 from tidegate.kernel.metrics.registry import METRICS
 from tidegate.spec.estimators.estimator import Probabilities
@@ -130,10 +132,45 @@ def _parameters(metric: Metric) -> str:
     )
 
 
+def _drift_statistics() -> str:
+    test = "Fisher's exact test, one-sided"
+    return table(
+        "statistic",
+        "of",
+        "significant by",
+        "material",
+        "what it is",
+        rows=(
+            *(
+                (
+                    f"`{each.name}`",
+                    "each distribution",
+                    "chi-square test",
+                    f"beyond `monitoring.{each.name}`, {each.threshold:g} by default",
+                    each.sentence,
+                )
+                for each in DISTANCES.values()
+            ),
+            *(
+                (f"`{each.name}`", "each feature", test, f"{100 * each.threshold:g} % more of the rows", each.sentence)
+                for each in RISES.values()
+            ),
+            (
+                f"`{VOLUME.name}`",
+                "the traffic",
+                f"{VOLUME.deviations:g} robust standard deviations, {VOLUME.least_windows} earlier windows needed",
+                f"{100 * VOLUME.threshold:g} % of the median",
+                VOLUME.sentence,
+            ),
+        ),
+    )
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "estimators": _estimators,
     "rules": _rules,
     "metrics": _metrics,
+    "drift-statistics": _drift_statistics,
 }
 
 

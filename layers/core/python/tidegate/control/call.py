@@ -22,12 +22,12 @@ Answer = tuple[HTTPStatus, dict[str, Any] | bytes]
 D = TypeVar("D", bound=Document)
 Resource = Callable[["Call", At], Answer]
 
-_NAMES = {  # what a name in a path can be; anything else names nothing
-    "dataset": re.compile(r"[a-z][a-z0-9-]{0,62}"),
-    "model": re.compile(r"[a-z][a-z0-9-]{0,62}"),
-    "prediction": re.compile(r".+"),  # its step says what is wrong with one
-    "run": re.compile(r"[A-Za-z0-9-]{1,80}"),
-    "version": re.compile(r"[A-Za-z0-9]{1,64}"),
+NAMES = {  # what a name in a path can be; anything else names nothing
+    "dataset": "[a-z][a-z0-9-]{0,62}",
+    "model": "[a-z][a-z0-9-]{0,62}",
+    "prediction": ".+",  # its step says what is wrong with one
+    "run": "[A-Za-z0-9-]{1,80}",
+    "version": "[A-Za-z0-9]{1,64}",
 }
 
 
@@ -60,7 +60,7 @@ class Call:
         except ValueError:
             raise RequestInvalidError("the body is not UTF-8 text", status=HTTPStatus.BAD_REQUEST) from None
         for kind, name in path.items():  # a PUT makes a name, and its step says what is wrong with it
-            if event.http_method != "PUT" and not _NAMES[kind].fullmatch(name):
+            if event.http_method != "PUT" and not re.fullmatch(NAMES[kind], name):
                 raise NotFoundError(
                     f"there is no {kind} {name!r}",
                     next_step="names have lower-case letters, digits and dashes, and begin with a letter",

@@ -25,13 +25,15 @@ class Route:
     """One route.
 
     `name` is unique in its API: for the control API the module in `tidegate.control` and the function in it. `key` is
-    what API Gateway calls the route, e.g. `GET /models/{model}`. `words` say what a call does, in one sentence.
+    what API Gateway calls the route, e.g. `GET /models/{model}`. `words` say what a call does, in one sentence. `query`
+    are the parameters that may stand behind the path.
     """
 
     name: str
     key: str
     roles: frozenset[Role]
     words: str
+    query: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
@@ -65,7 +67,7 @@ def _table(*routes: Route) -> Mapping[str, Route]:
 
 # By name, in the order in which they are deployed.
 CONTROL = _table(
-    Route("datasets.list_datasets", "GET /datasets", _ALL, "List datasets by name, page by page."),
+    Route("datasets.list_datasets", "GET /datasets", _ALL, "List datasets by name, page by page.", ("after",)),
     Route("datasets.show_dataset", "GET /datasets/{dataset}", _ALL, "Show a dataset's description."),
     Route("datasets.describe_dataset", "PUT /datasets/{dataset}", _SCIENTIST, "Create or replace a description."),
     Route(
@@ -94,11 +96,17 @@ CONTROL = _table(
         _SCIENTIST,
         "Exclude a period from training and evaluation.",
     ),
-    Route("models.list_models", "GET /models", _ALL, "List models by name, page by page."),
+    Route("models.list_models", "GET /models", _ALL, "List models by name, page by page.", ("after",)),
     Route("models.show_model", "GET /models/{model}", _ALL, "Show a model and what is served of it."),
     Route("models.apply_model", "PUT /models/{model}", _SCIENTIST, "Make a spec (YAML or JSON) the current one."),
-    Route("models.show_spec", "GET /models/{model}/spec", _ALL, "Show the current spec, or the one with a digest."),
-    Route("runs.list_runs", "GET /models/{model}/runs", _ALL, "List runs, newest first."),
+    Route(
+        "models.show_spec",
+        "GET /models/{model}/spec",
+        _ALL,
+        "Show the current spec, or the one with a digest.",
+        ("digest",),
+    ),
+    Route("runs.list_runs", "GET /models/{model}/runs", _ALL, "List runs, newest first.", ("limit",)),
     Route("runs.start_run", "POST /models/{model}/runs", _SCIENTIST, "Start a run, once for each token."),
     Route("runs.show_run", "GET /models/{model}/runs/{run}", _ALL, "Show a run."),
     Route(
@@ -137,9 +145,27 @@ CONTROL = _table(
     Route("rollouts.show_rollout", "GET /models/{model}/rollouts/{run}", _ALL, "Show a run's rollout."),
     Route("rollouts.end_rollout", "POST /models/{model}/rollout/end", _OPERATOR, "End the rollout under way."),
     # Not under /models/{model}, which viewers may GET: the * of an IAM policy does not stop at a slash.
-    Route("captures.list_captures", "GET /captures/{model}", _TAKES_PART, "List captured predictions of an hour."),
-    Route("predictions.explain", "GET /predictions/{prediction}", _TAKES_PART, "Explain a captured prediction."),
-    Route("served.show_ledger", "GET /models/{model}/ledger", _ALL, "Show the ledger, or what served at a moment."),
+    Route(
+        "captures.list_captures",
+        "GET /captures/{model}",
+        _TAKES_PART,
+        "List captured predictions of an hour.",
+        ("hour", "limit"),
+    ),
+    Route(
+        "predictions.explain",
+        "GET /predictions/{prediction}",
+        _TAKES_PART,
+        "Explain a captured prediction.",
+        ("model",),
+    ),
+    Route(
+        "served.show_ledger",
+        "GET /models/{model}/ledger",
+        _ALL,
+        "Show the ledger, or what served at a moment.",
+        ("at",),
+    ),
     Route(
         "served.verify_ledger",
         "GET /models/{model}/ledger/verification",
@@ -150,7 +176,7 @@ CONTROL = _table(
     Route("served.kill", "POST /models/{model}/kill", _OPERATOR, "Let the fallback answer every request."),
     Route("served.resume", "POST /models/{model}/resume", _OPERATOR, "Let the champion of a killed model serve again."),
     Route("served.split", "POST /models/{model}/split", _OPERATOR, "Give a version a fixed share, or end that."),
-    Route("health.list_health", "GET /health", _ALL, "List the health of all models, page by page."),
+    Route("health.list_health", "GET /health", _ALL, "List the health of all models, page by page.", ("after",)),
     Route("health.show_health", "GET /models/{model}/health", _ALL, "Show a model's health and its findings."),
     Route(
         "health.acknowledge",
@@ -159,7 +185,7 @@ CONTROL = _table(
         "Record that somebody has seen to a model that needs redesign.",
     ),
     Route("batches.start_batch", "POST /batches/{model}", _TAKES_PART, "Score files in S3, or resume a batch."),
-    Route("batches.show_batch", "GET /batches/{model}", _TAKES_PART, "Show the batch of an output."),
+    Route("batches.show_batch", "GET /batches/{model}", _TAKES_PART, "Show the batch of an output.", ("output",)),
 )
 
 SERVING = _table(

@@ -1,22 +1,36 @@
 """How a served model is monitored, and what starts a training."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import (
     Field,
+    create_model,
 )
 
+from tidegate.kernel.drift.registry import COMPARED, DISTANCES
 from tidegate.spec.part import ColumnName, Section
 
+MATERIAL = "a change that is significant is drift beyond this."
 
-class MonitoringRules(Section):
+if TYPE_CHECKING:
+    DriftThresholds = Section
+else:  # a field for each registered distance
+    DriftThresholds = create_model(
+        "DriftThresholds",
+        __base__=Section,
+        **{
+            name: (float, Field(each.threshold, gt=0, lt=each.most, description=f"{each.label}: {MATERIAL}"))
+            for name, each in DISTANCES.items()
+        },
+    )
+
+
+class MonitoringRules(DriftThresholds):
     """How a served model is monitored, and what is done when the world changes (docs/monitoring.md)."""
 
     windows_hours: tuple[int, ...] = Field((24, 168), min_length=1, max_length=4, description="Spans judged, in hours.")
     min_rows: int = Field(500, ge=100, description="A window with fewer rows is too little data.")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="Share of clean windows that may be called drifted.")
-    psi: float = Field(0.2, gt=0, description="Population stability index from which a change is material.")
-    jensen_shannon: float = Field(0.1, gt=0, lt=1, description="Jensen-Shannon distance from which it is.")
     quality_margin: float = Field(
         0.0, ge=0, description="How much worse than at the gate live quality may be, in units of the metric."
     )
@@ -35,10 +49,15 @@ class MonitoringRules(Section):
         0.25,
         gt=0,
         le=1,
-        description="Jensen-Shannon distance of the target's distribution that retraining cannot mend.",
+        description=f"{COMPARED.label} of the target's distribution that training again cannot follow.",
     )
     own_metrics: bool = Field(
         default=True,
         description="Whether the model has metrics of its own, for its dashboard, at 0.30 USD a month each. "
         "Without them it still counts in the sums that alarms look at.",
     )
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """By the name of a registered distance, from which size a change is material."""
+        return {name: getattr(self, name) for name in DISTANCES}

@@ -21,6 +21,7 @@ from tidegate.domain.profiles import profile as profiles
 from tidegate.domain.profiles.drift import ColumnFinding, DriftPolicy, Outcome, judge
 from tidegate.domain.profiles.profile import ColumnLayout, Layout
 from tidegate.domain.serving.contract import FeatureContract, Label
+from tidegate.kernel.drift.registry import COMPARED
 from tidegate.kernel.errors import Fault
 from tidegate.kernel.expressions.times import FIRST_SECOND, LAST_SECOND
 from tidegate.kernel.table import RESERVED, Column, Table
@@ -93,7 +94,7 @@ class Limits:
     Attributes:
         duplicate_rows: share of the training rows that may repeat an earlier one.
         target_drift: what counts as a change of the target between training and holdout, and is noted.
-        target_shift: Jensen-Shannon distance up to which such a change stops nothing.
+        target_shift: distance up to which such a change stops nothing.
     """
 
     duplicate_rows: float = 0.1
@@ -418,11 +419,11 @@ def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tu
     (found,) = judge(layout, before, now, limits.target_drift).target.findings
     if not isinstance(found, ColumnFinding) or found.outcome is not Outcome.DRIFTED:
         return [], []
-    distance = found.jensen_shannon or 0.0
+    distance = found.distance or 0.0
     told = (
         f"is distributed otherwise in the holdout: '{found.cell}' holds {found.cell_reference_share:.2%} of "
         f"{found.reference_rows:,} training rows and {found.cell_share:.2%} of {found.rows:,} holdout rows "
-        f"(Jensen-Shannon distance {distance:.3f})"
+        f"({COMPARED.label} {distance:.3f})"
     )
     if distance <= limits.target_shift:
         return [], [f"target.{name}: {told}"]

@@ -2,8 +2,8 @@
 training would only learn.
 
 Unfixable, so that people have to look, are faults of the feed (missing values, unseen categories, values out of the
-allowed range, numbers between all known ones, as of another unit: `FLOOD` of the rows more than in training; any rise
-of values of a wrong type that counts as drift) and a target that is no longer distributed as it was, beyond the spec's
+allowed range, numbers between all known ones, as of another unit; values of a wrong type), from the rise on that each
+of them is registered with (`kernel.drift`), and a target that is no longer distributed as it was, beyond the spec's
 `monitoring.target_shift`. A model that learned from such rows would be right about the fault, and wrong about the
 world.
 """
@@ -19,9 +19,9 @@ from tidegate.domain.monitoring.quality import Parity, Quality
 from tidegate.domain.profiles.drift import ColumnFinding, FaultFinding, Outcome, Report, Verdict
 from tidegate.domain.profiles.profile import Layout, Profile
 from tidegate.kernel.documents import StoredForm
+from tidegate.kernel.drift.registry import RISES
 
 VERDICT = StoredForm("verdict of monitoring")
-FLOOD = 0.1  # rise of the share of rows with a fault
 _MOST_SENTENCES = 6  # of a kind; the verdict document has all
 _MOST_COUNTED = 3
 
@@ -45,7 +45,7 @@ class Window:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return asdict(self)
+        return asdict(self) | {"drift": self.drift.to_json()}
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def findings(version: int, windows: Sequence[Window], *, target_shift: float, wi
 def moved(layout: Layout, reference: Profile, current: Profile, features: Verdict) -> dict[str, Any]:
     """Of the features responsible for a verdict, or else of those that moved most: the names of their cells, and the
     rows in each, in training and now."""
-    distances = {each.name: each.jensen_shannon for each in features.findings if isinstance(each, ColumnFinding)}
+    distances = {each.name: each.distance for each in features.findings if isinstance(each, ColumnFinding)}
     judged = [name for name, distance in distances.items() if distance is not None]
     most = sorted(judged, key=lambda name: distances[name] or 0.0, reverse=True)
     wanted = (features.responsible or most)[:_MOST_COUNTED]
@@ -123,10 +123,10 @@ def _unfixable(window: Window, target_shift: float) -> Said:
     for fault in window.drift.quality.findings:
         if isinstance(fault, FaultFinding) and fault.outcome is Outcome.DRIFTED:
             rise = (fault.share or 0.0) - (fault.reference_share or 0.0)
-            if fault.fault == "type_fault" or rise >= FLOOD:
+            if rise >= RISES[fault.fault].unfixable:
                 yield f"{fault.name} {fault.fault}", f"{fault.statement}: training would only learn it; mend the feed"
     for shift in window.drift.target.findings:
         if not isinstance(shift, ColumnFinding) or shift.outcome is not Outcome.DRIFTED:
             continue
-        if (shift.jensen_shannon or 0.0) > target_shift:
+        if (shift.distance or 0.0) > target_shift:
             yield "target", f"{shift.statement}: more than the {target_shift:g} that training can follow"

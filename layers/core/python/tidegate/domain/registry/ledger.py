@@ -188,6 +188,11 @@ class Action(StrEnum):
     SPLIT = "split"  # a second version gets a fixed share
     END_SPLIT = "end_split"  # the champion answers alone again
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Action | None":
+        """What entries from before 0.2.0 say; they stay as they were written."""
+        return {"end_watch": Action.END_PROBATION}.get(str(value))
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:

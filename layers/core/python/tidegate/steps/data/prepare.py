@@ -180,9 +180,7 @@ def _check(
     monitoring = spec.monitoring
     limits = Limits(
         duplicate_rows=spec.checks.duplicate_rows_at_most,
-        target_drift=replace(
-            Limits().target_drift, alpha=monitoring.alpha, psi=monitoring.psi, jensen_shannon=monitoring.jensen_shannon
-        ),
+        target_drift=replace(Limits().target_drift, alpha=monitoring.alpha, thresholds=monitoring.thresholds),
         target_shift=monitoring.target_shift,
     )
     known = [

@@ -286,7 +286,7 @@ class _Traffic:
         volume: Mapping[str, int],
     ) -> Window:
         rules = self.spec.monitoring
-        policy = DriftPolicy(rules.alpha, rules.psi, rules.jensen_shannon, rules.min_rows)
+        policy = DriftPolicy(rules.alpha, rules.thresholds, rules.min_rows)
         first = hour_of(self.at - timedelta(hours=span))
         chosen = {name: hour for name, hour in counted.items() if name >= first}
         profile = sum((hour.profile for hour in chosen.values()), Profile.empty(reference.layout))
@@ -299,7 +299,7 @@ class _Traffic:
             last=hour_of(self.at),
             rows=profile.rows,
             predictions=predictions,
-            drift=replace(report, volume=drift.judge_volume(predictions, usual, policy)),
+            drift=replace(report, volume=drift.judge_volume(predictions, usual)),
             live=live,
             expected=_expected(reference, list(chosen.values()), rules) if live.live is None else None,
             parity=tuple(_parity(column, list(chosen.values())) for column in rules.sensitive),
@@ -562,11 +562,11 @@ def _qualities(windows: Sequence[Window]) -> dict[str, float]:
 
 
 def _shifts(windows: Sequence[Window]) -> dict[str, float]:
-    """Jensen-Shannon distance from training of the features that the shortest window with any names."""
+    """Distance from training of the features that the shortest window with any names."""
     verdict = next((window.drift.features for window in windows if window.drift.features.responsible), None)
     if verdict is None:
         return {}
-    moved = {each.name: each.jensen_shannon for each in verdict.findings if isinstance(each, drift.ColumnFinding)}
+    moved = {each.name: each.distance for each in verdict.findings if isinstance(each, drift.ColumnFinding)}
     return {name: moved[name] or 0.0 for name in verdict.responsible}
 
 
