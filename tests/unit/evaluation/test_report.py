@@ -20,6 +20,9 @@ from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.confusion import confusion
 from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.domain.evaluation.report import GateReport
+from tidegate.domain.evaluation.sections import FoundSlice, Sections
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.rollout.changes import promote
@@ -287,9 +290,9 @@ def test_a_model_of_several_classes_is_told_too() -> None:
     for name, line, recall in zip(found["classes"], found["counts"], found["recall"], strict=True):
         told = " ".join(f"{rows} {100 * rows / sum(line):.0f} %" if rows else "0" for rows in line)
         assert f"{name} {told}" in text
-        assert f"{name} {sum(line)} {numbers.interval(numbers.read(recall))}" in text
+        assert f"{name} {sum(line)} {numbers.interval(Estimate(**recall))}" in text
     for precision in filter(None, found["precision"]):
-        assert numbers.interval(numbers.read(precision)) in text
+        assert numbers.interval(Estimate(**precision)) in text
     never = [name for name, each in zip(found["classes"], found["precision"], strict=True) if not each]
     assert ("No rows: " + ", ".join(never) in text) == bool(never)
 
@@ -302,10 +305,14 @@ def test_decisions_of_a_binary_model_are_counted_by_what_is_true(page: str, foun
     assert right + alarms + missed + hits == found["evaluation"]["rows"]
 
 
+def evaluation() -> Evaluation:
+    return Evaluation.from_json(report_document()["evaluation"])
+
+
 def confused(classes: int, rows: Sequence[Sequence[int]]) -> str:
     names = [f"c{number}" for number in range(classes)]
-    measured = confusion(*np.asarray(rows).T, classes, Resampling(len(rows)))
-    section = quality.decisions({"sections": {"confusion": {"classes": names} | measured}}, Task.MULTICLASS)
+    measured = confusion(*np.asarray(rows).T, names, Resampling(len(rows)))
+    section = quality.decisions(replace(evaluation(), sections=Sections(confusion=measured)), Task.MULTICLASS)
     table = section.blocks[1]
     assert isinstance(table, Table | Matrix)
     return f"{table.kind}: {table.caption} {table.rows if isinstance(table, Table) else ''}"
@@ -333,14 +340,9 @@ def test_a_page_without_a_time_column_says_how_rows_were_held_out_and_no_period(
 
 
 def test_a_found_slice_of_too_few_days_says_so() -> None:
-    estimate = {"value": 0.2, "low": 0.1, "high": 0.3}
-    found = {"words": "fog", "rows": 300, "metric": None, "loss_over_rest": estimate, "confirmed": False}
-    evaluation = {
-        "metric": "roc_auc",
-        "higher_is_better": True,
-        "sections": {"found": [found | {"lacking": "3 of 10 days or groups"}, found]},
-    }
-    _, table = conduct.slices(evaluation).blocks
+    found = FoundSlice((), "fog", 300, None, Estimate(0.2, 0.1, 0.3), confirmed=False)
+    told = Sections(found=(replace(found, lacking="3 of 10 days or groups"), found))
+    _, table = conduct.slices(replace(evaluation(), sections=told)).blocks
     assert isinstance(table, Table)
     assert [row[-1] for row in table.rows] == ["not confirmed: 3 of 10 days or groups", "not confirmed"]
 
@@ -459,7 +461,7 @@ def test_hostile_names_stay_text(house: ReleaseHouse, task: ReportTask, found: d
         dataset=replace(house.catalog.dataset("trips"), description=HOSTILE, origin=HOSTILE, pii=(HOSTILE,)),
         data=house.catalog.version("trips"),
         exclusions=(),
-        report=renamed(found, names),
+        report=GateReport.from_json(renamed(found, names)),
     )
     read = Read(draw(dossier))
     assert set(read.tags) <= KNOWN_TAGS
