@@ -505,3 +505,22 @@ def test_a_picture_of_one_row_or_of_one_point_can_be_drawn() -> None:
         assert svg.startswith("<svg viewBox=")
         assert svg.endswith("</svg>")
         assert not np.char.count(svg, "nan")
+
+
+@pytest.mark.parametrize("most", [0.03, 1.0, 14_000.0, 3e9])
+@pytest.mark.parametrize("names", [["a"], ["a long name of a category", "b", "c"]])
+def test_labels_have_the_room_that_matplotlib_would_give_them(most: float, names: list[str]) -> None:
+    with pictures.canvas(Words("t", "d")) as drawn:
+        axes = drawn.axes(across="across", up="up")
+        axes.plot([0, most, -most / 3], [0, most, most / 7])
+        if len(names) > 1:
+            axes.set_yticks([0, most / 2, most], names)
+        drawn.figure.legend(["line"], loc="lower left")
+        drawn.arrange()
+        ours = axes.get_position().get_points() * [302.4, 208.8]  # points
+        drawn.figure.set_layout_engine("constrained")
+        drawn.figure.legends[0].remove()
+        drawn.figure.legend(["line"], loc="outside lower left")
+        drawn.figure.draw_without_rendering()
+        theirs = axes.get_position().get_points() * [302.4, 208.8]
+    assert ours == pytest.approx(theirs, abs=6)
