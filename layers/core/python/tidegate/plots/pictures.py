@@ -267,7 +267,7 @@ def _tick_labels(axis: Axis) -> list[tuple[float, str]]:
     low, high = axis.get_view_interval()
     places = axis.get_majorticklocs()
     along = [(float((place - low) / (high - low))) for place in places]
-    named = zip(along, axis.get_major_formatter().format_ticks(places), strict=True)
+    named = zip(along, axis.get_major_formatter().format_ticks(list(places)), strict=True)
     return [(at, text) for at, text in named if -1e-9 <= at <= 1 + 1e-9] or [(0.5, "")]
 
 
