@@ -60,7 +60,7 @@ owner's models, is this filter policy:
 | --- | --- |
 | `info` | nothing |
 | `action_needed` | a decision that somebody waits for |
-| `warning` | a look: something ended otherwise than hoped, or was taken back |
+| `warning` | a look: something ended otherwise than hoped, or was rolled back |
 """
 _EVENTS = """\
 ## Events to other systems
