@@ -44,7 +44,7 @@ from examples.flights.scene import (
 from examples.flights.traffic import Answer
 from infra.local.cloud import LocalCloud
 from tidegate.cli.client import Client
-from tidegate.domain.monitoring.findings import FLOOD
+from tidegate.kernel.drift.registry import RISES
 
 STARTER = "examples/diabetes/diabetes.yaml"
 FLIGHTS = WORK / "flights.parquet"
@@ -430,7 +430,7 @@ def print_look(out: Console, name: str, look: dict[str, Any]) -> None:
 
 def _fault(fault: dict[str, Any]) -> str:
     """What data quality names; what training may go on with is marked."""
-    noted = fault["share"] - fault["reference_share"] < FLOOD
+    noted = fault["share"] - fault["reference_share"] < RISES[fault["fault"]].unfixable
     return f"{'noted: ' if noted else ''}{fault['statement']}"
 
 

@@ -18,7 +18,7 @@ How fast profiles are made is measured beside the peers themselves, see `speed`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -251,11 +251,16 @@ class _Pending:
         """All answers, [runs, windows] by case and tool."""
         return {
             case: {
-                tool: tuple(np.concatenate([part.result()[tool][which] for part in parts]) for which in (0, 1))
+                tool: _pair(np.concatenate([part.result()[tool][which] for part in parts]) for which in (0, 1))
                 for tool in TOOLS
             }
             for case, parts in self.parts.items()
         }
+
+
+def _pair(calls: Iterable[Bools]) -> tuple[Bools, Bools]:
+    first, second = calls
+    return first, second
 
 
 @dataclass(frozen=True)
@@ -267,7 +272,7 @@ class _Column:
 
     @cached_property
     def shares(self) -> Floats:
-        return self.before / self.before.sum()
+        return np.asarray(self.before / self.before.sum())
 
     @cached_property
     def deviation(self) -> float:
@@ -287,7 +292,7 @@ class _Column:
         current = now / rows
         if reference_rows > 1000:
             if self.feature.categorical:
-                return _jensen_shannon(self.shares, current) * np.sqrt(np.log(2)) >= 0.1
+                return np.asarray(_jensen_shannon(self.shares, current) * np.sqrt(np.log(2)) >= 0.1)
             gaps = np.abs(np.cumsum(current - self.shares, axis=1))[:, :-1]
             return np.asarray(gaps @ np.diff(self.feature.values) / max(self.deviation, 0.001) >= 0.1)
         if self.feature.categorical:
@@ -344,7 +349,7 @@ def _simulate(case: Case, runs: int, seed: int) -> Calls:
         "nannyml": (alert > 0, alert > 0),
     }
     shape = (case.windows, runs)
-    return {tool: tuple(np.asarray(each).reshape(shape).T for each in calls) for tool, calls in found.items()}
+    return {tool: _pair(np.asarray(each).reshape(shape).T for each in calls) for tool, calls in found.items()}
 
 
 def _reference(columns: list[_Column], chance: np.random.Generator) -> tuple[Layout, Profile]:

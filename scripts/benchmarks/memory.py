@@ -72,7 +72,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     work = _measured(quick=quick)
     curve = [point(work, size) for size in SIZES_MB]
     limits = (float(settings.inference_p99_ms), STRICT_MS)
-    targets = [
+    targets: list[dict[str, Any]] = [
         {"target_ms": limit, "warm_mb": cheapest(curve, "p99_ms", limit), "cold_mb": cheapest(curve, "cold_ms", limit)}
         for limit in limits
     ]
@@ -297,8 +297,8 @@ def _one_by_one(ask: Callable[..., dict[str, Any]], asked: dict[str, Any], calls
         found = ask(asked, anew=number == 0)
         seen[found["pid"]].append(found)
     took = []
-    for found in seen.values():
-        warm = found[UNTIL_FAST:]
+    for answers in seen.values():
+        warm = answers[UNTIL_FAST:]
         for this, following in pairwise(warm):
             answer = following["mine_ms"] - this["mine_ms"]
             took.append((answer, following["used_ms"] - this["used_ms"] - answer))

@@ -16,6 +16,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -176,7 +177,7 @@ def _counted(trained: Reference, objects: Sequence[bytes], rows: int) -> dict[st
         "captures_rows_per_s": round(rows / min(each for each, _ in rounds)),
         "captures_parsed_rows_per_s": round(rows / min(each for _, each in rounds)),
         "captures_peak_mib": [
-            {"rows": rows * len(those) // len(objects), "mib": _peak_mib(lambda those=those: counted(those))}
+            {"rows": rows * len(those) // len(objects), "mib": _peak_mib(partial(counted, those))}
             for those in (objects[: len(objects) // 4], objects)
         ],
     }
@@ -192,7 +193,8 @@ def _profiled(layout: Layout, trained: Profile, reference_rows: Table, rows: Tab
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npz"
         parts = {"reference": reference_rows, "current": rows}
-        np.savez(path, **{f"{part}/{name}": table[name] for part, table in parts.items() for name in NAMES})
+        arrays: dict[str, Any] = {f"{part}/{name}": table[name] for part, table in parts.items() for name in NAMES}
+        np.savez(path, **arrays)
         for tool in PEERS:
             told[tool] = {"error": missing} if missing else peers.asked("drift", tool, str(path))
             if "seconds" in told[tool]:

@@ -1,102 +1,36 @@
 """A release from its dataset to its registered version."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from tests.builders.registry import a_run
 from tests.builders.specs import a_spec
 from tests.builders.tables import to_csv
-from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
-from tidegate.domain.registry.run import Run, RunStatus
-from tidegate.messages import Evaluated, Fitted, Plan, RegisterDataset, Registered, RegisterTask, RunRef, Verdict
-from tidegate.ml.frames import PandasReader
+from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion
+from tidegate.messages import Evaluated, Fitted, Registered, RegisterTask, RunRef, Verdict
 from tidegate.spec.model import ModelSpec
-from tidegate.steps.data.catalog import catalog
-from tidegate.steps.data.prepare import prepare
 from tidegate.steps.evaluation.register import register
-from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
+from tidegate.testing.deployment import InMemoryDeployment
 from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
+from tidegate.testing.registry import InMemoryRegistry
 
 
 @dataclass
-class ReleaseHouse:
-    """Ports in memory, and the calls that a release begins with."""
+class ReleaseHouse(InMemoryDeployment):
+    """A deployment whose one dataset is trips."""
 
-    registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
-    catalog: InMemoryCatalog = field(default_factory=InMemoryCatalog)
-    files: InMemoryDatasetFiles = field(default_factory=InMemoryDatasetFiles)
-    artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
-    clock: FixedClock = field(default_factory=FixedClock)
-    allowed_licences: tuple[str, ...] = ()
+    actor: str = "ana"
 
     def describe(self, **said: Any) -> Dataset:
-        about: dict[str, Any] = {"origin": "made up", "licence": "CC0-1.0", "pii": (), "outcome": (), "time": "at"}
-        dataset = Dataset(
-            name="trips",
-            owner="tests",
-            registered_by="ana",
-            registered_at=self.clock.now(),
-            **about | said,
-        )
-        self.catalog.put_dataset(dataset)
-        return dataset
+        return self.describe_dataset("trips", **{"origin": "made up", "time": "at"} | said)
 
     def upload(self, *contents: bytes) -> DatasetVersion:
         """A version that waits to be registered."""
-        hashes = [self.files.upload("trips", content) for content in contents]
-        version = DatasetVersion(
-            dataset="trips",
-            version=content_version(hashes),
-            status=DatasetStatus.REGISTERING,
-            files=tuple(
-                DataFile(f"part{number}.csv", sha256, len(content), self.files.key("trips", sha256))
-                for number, (sha256, content) in enumerate(zip(hashes, contents, strict=True))
-            ),
-            added_by="ana",
-            added_at=self.clock.now(),
-        )
-        self.catalog.add_version(version)
-        return version
+        return self.upload_dataset("trips", *contents)
 
     def register(self, version: DatasetVersion) -> DatasetVersion:
-        task = RegisterDataset(dataset=version.dataset, version=version.version)
-        return catalog(task, catalog=self.catalog, files=self.files, reader=PandasReader())
-
-    def request(self, wanted: ModelSpec, run_id: str = "run-1") -> RunRef:
-        self.registry.apply(wanted, author="ana", at=self.clock.now())
-        self.registry.request(
-            Run(
-                model=wanted.name,
-                run_id=run_id,
-                status=RunStatus.REQUESTED,
-                spec_digest=wanted.digest,
-                dataset=wanted.dataset,
-                requested_by="ana",
-                requested_at=self.clock.now(),
-                seed=wanted.seed,
-            ),
-            lease_until=self.clock.now(),
-        )
-        return RunRef(model=wanted.name, run_id=run_id)
-
-    def prepare(self, ref: RunRef) -> Plan:
-        return prepare(
-            ref,
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            routes=self.registry,
-            catalog=self.catalog,
-            files=self.files,
-            reader=PandasReader(),
-            artifacts=self.artifacts,
-            clock=self.clock,
-            code_version="c0ffee",
-            lock_hash="10cc",
-            allowed_licences=self.allowed_licences,
-        )
+        return self.register_dataset(version)
 
 
 def house_with(columns: dict[str, Any], **said: Any) -> ReleaseHouse:

@@ -21,6 +21,11 @@ def report_document(*, accepted: bool = True) -> dict[str, Any]:
         {"name": "not_worse_than_champion", "outcome": "not_applicable", "statement": "no version serves yet"},
     ]
     return {
+        "format": 1,
+        "model": "flight-delay",
+        "run_id": "run-1",
+        "task": "binary",
+        "target_changes": [],
         "evaluation": {
             "metric": "roc_auc",
             "higher_is_better": True,

@@ -17,7 +17,7 @@ from tidegate.kernel.errors import UnavailableError
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
 from tidegate.testing.models import linear_onnx
-from tidegate.testing.platform import FixedClock
+from tidegate.testing.platform import FixedClock, RecordedSignals
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 MODEL = "flight-delay"
@@ -69,27 +69,17 @@ class Artifacts(InMemoryArtifacts):
 
 
 @dataclass
-class Meter:
+class Meter(RecordedSignals):
     """What the function would have logged and measured."""
 
-    counts: dict[str, float] = field(default_factory=dict)
     models: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
     flushed: int = 0
 
     def about(self, model: str) -> None:
         self.models.append(model)
 
-    def count(self, name: str, value: float = 1, **by: str) -> None:
-        self.counts[name] = self.counts.get(name, 0) + value
-        for dimension in by.values():
-            self.counts[f"{name}:{dimension}"] = self.counts.get(f"{name}:{dimension}", 0) + value
-
     def took(self, name: str, milliseconds: float) -> None:
         self.count(name, milliseconds)
-
-    def warn(self, message: str, **facts: object) -> None:
-        self.said.append(f"{message} {facts}")
 
     def fault(self, message: str, error: BaseException, **facts: object) -> None:
         self.said.append(f"{message} {type(error).__name__} {facts}")

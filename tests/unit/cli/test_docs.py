@@ -6,7 +6,7 @@ import pytest
 
 from tidegate.cli import exits
 from tidegate.cli.reference import page
-from tidegate.cli.tables import TABLES, filled
+from tidegate.cli.tables import TABLES, filled, schemas
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 PAGE = DOCS / "cli.md"
@@ -25,6 +25,11 @@ def test_every_exit_code_is_told() -> None:
 def test_the_tables_of_a_page_are_what_the_registries_hold(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text == filled(text), "write it again: python -m tidegate.cli.tables docs"
+
+
+def test_the_schemas_are_those_of_the_documents() -> None:
+    found = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "schemas").glob("*.json")}
+    assert found == schemas(), "write them again: python -m tidegate.cli.tables docs"
 
 
 def test_every_table_stands_on_a_page() -> None:

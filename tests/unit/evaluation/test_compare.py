@@ -82,8 +82,8 @@ def test_another_dataset_or_period_is_another_holdout() -> None:
 def test_slices_checks_and_metrics_that_one_side_lacks_are_dashes() -> None:
     estimate = {"value": 0.5, "low": 0.4, "high": 0.6}
     slices = [
-        {"column": "carrier", "value": "EV", "metric": estimate},
-        {"column": "carrier", "value": "HA", "metric": None},
+        {"column": "carrier", "value": "EV", "rows": 900, "too_few": False, "metric": estimate},
+        {"column": "carrier", "value": "HA", "rows": 9, "too_few": True, "metric": None},
     ]
     report = changed(sections={"slices": slices}, metrics={"roc_auc": estimate, "accuracy": estimate})
     report["verdict"]["checks"] = [{"name": "slices", "outcome": "fail", "statement": "worse"}]

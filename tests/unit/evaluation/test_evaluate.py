@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from tests.builders.evaluation import AT, CONTRACT, EFFECTS, PRICES, ROWS, TrainedRun, flights, good_onnx, spec_of
+from tidegate.domain.evaluation.sections import BrokenRows
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import BACKGROUND_ROWS
 from tidegate.domain.profiles.profile import MISSING, OUTSIDE, captured
@@ -375,17 +376,17 @@ def test_a_run_that_was_not_evaluated_cannot_be_gated():
 def test_the_fallback_is_evaluated_like_a_model_and_pinned_by_its_hash():
     world = TrainedRun().train(good_onnx(), fallback=constant(0.3))
     evaluated = world.evaluate()
-    section = world.evaluation.sections["fallback"]
-    assert (section["rule"], section["value"]) == ("constant", 0.5)
-    assert section["gain"]["low"] > 0
+    section = world.evaluation.sections.fallback
+    assert (section.rule, section.estimate.value) == ("constant", 0.5)
+    assert section.gain.low > 0
     assert evaluated.fallback_sha256 == hashlib.sha256(world.artifacts.get(world.run.fallback_key)).hexdigest()
 
 
 def test_a_fallback_that_is_the_baseline_has_its_numbers():
     world = TrainedRun().train(good_onnx())
     world.evaluate()
-    section, baseline = world.evaluation.sections["fallback"], world.evaluation.baseline
-    assert (section["rule"], section["value"], section["low"]) == (
+    section, baseline = world.evaluation.sections.fallback, world.evaluation.baseline
+    assert (section.rule, section.estimate.value, section.estimate.low) == (
         baseline.rule,
         baseline.estimate.value,
         baseline.estimate.low,
@@ -401,15 +402,15 @@ def test_the_share_of_answers_that_break_a_rule_is_in_the_report():
     contract = replace(CONTRACT, rules=rules)
     world = TrainedRun().train(good_onnx(contract), fallback=constant(0.3), contract=contract)
     world.evaluate()
-    section = world.evaluation.sections["rules"]
+    section = world.evaluation.sections.rules
     holdout = flights()
     scores = load(good_onnx()).score(CONTRACT.inputs(holdout))[:, 1]
     calm = (holdout["wind"] < 0) & (holdout["carrier"] == "UA") & (scores >= 0.5)
     assert calm.any()
-    assert [rule["candidate"] for rule in section["by_rule"]] == [calm.sum(), ROWS, 0]
-    assert [rule["fallback"] for rule in section["by_rule"]] == [0, ROWS, 0]
-    assert section["rows"] == {"candidate": ROWS, "fallback": ROWS}
-    assert section["holdout_rows"] == ROWS
+    assert [rule.candidate for rule in section.by_rule] == [calm.sum(), ROWS, 0]
+    assert [rule.fallback for rule in section.by_rule] == [0, ROWS, 0]
+    assert section.rows == BrokenRows(candidate=ROWS, fallback=ROWS)
+    assert section.holdout_rows == ROWS
 
 
 def constant(value):
@@ -436,19 +437,19 @@ def cumulative(scores, edges):
 def test_the_edges_part_the_candidates_scores_into_twentieths():
     world = TrainedRun().train(by_wind())
     world.evaluate()
-    section = world.evaluation.sections["scores"]
-    edges = section["edges"]
+    section = world.evaluation.sections.scores
+    edges = section.edges
     assert len(edges) == 19
-    assert edges == sorted(edges)
+    assert list(edges) == sorted(edges)
     assert cumulative(told(by_wind()), edges) == pytest.approx(np.arange(1, 20) / 20, abs=1 / ROWS)
     assert set(edges) <= set(told(by_wind()))
-    assert section["distance"] is None
+    assert section.distance is None
 
 
 def test_equal_scores_share_an_edge():
     world = TrainedRun().train(linear_onnx(CONTRACT, [0.0, 0.0], effects=EFFECTS))
     world.evaluate()
-    assert world.evaluation.sections["scores"]["edges"] == sorted(
+    assert list(world.evaluation.sections.scores.edges) == sorted(
         {*told(linear_onnx(CONTRACT, [0.0, 0.0], effects=EFFECTS))}
     )
 
@@ -456,10 +457,10 @@ def test_equal_scores_share_an_edge():
 def test_the_distance_is_between_the_scores_of_candidate_and_champion_on_the_same_rows():
     world = TrainedRun().serve(by_wind()).train(by_wind(shift=1.0))
     world.evaluate()
-    section = world.evaluation.sections["scores"]
-    ours, theirs = (cumulative(told(onnx), section["edges"]) for onnx in (by_wind(shift=1.0), by_wind()))
-    assert section["distance"] == pytest.approx(np.abs(ours - theirs).max(), abs=1e-12)
-    assert section["distance"] > 0.1
+    section = world.evaluation.sections.scores
+    ours, theirs = (cumulative(told(onnx), section.edges) for onnx in (by_wind(shift=1.0), by_wind()))
+    assert section.distance == pytest.approx(np.abs(ours - theirs).max(), abs=1e-12)
+    assert section.distance > 0.1
 
 
 def test_a_champion_with_the_same_scores_is_at_no_distance_in_whatever_order_its_classes_are():
@@ -467,13 +468,13 @@ def test_a_champion_with_the_same_scores_is_at_no_distance_in_whatever_order_its
     negated = {name: -effect for name, effect in EFFECTS.items()}
     world = TrainedRun().serve(linear_onnx(turned, [-2.0, -0.1], effects=negated, bias=1.5)).train(good_onnx())
     world.evaluate()
-    assert world.evaluation.sections["scores"]["distance"] == pytest.approx(0, abs=0.01)
+    assert world.evaluation.sections.scores.distance == pytest.approx(0, abs=0.01)
 
 
 def test_a_champion_that_cannot_be_scored_is_at_no_known_distance():
     world = TrainedRun().serve(good_onnx(with_feature("gust", "numeric"))).train(good_onnx())
     world.evaluate()
-    assert world.evaluation.sections["scores"]["distance"] is None
+    assert world.evaluation.sections.scores.distance is None
 
 
 def test_a_regression_is_parted_by_its_values():
@@ -486,7 +487,7 @@ def test_a_regression_is_parted_by_its_values():
     reference = told(onnx, contract, holdout)[:, None]
     world = TrainedRun().train(onnx, holdout=holdout, spec=spec, classes="", reference=reference)
     world.evaluate()
-    edges = world.evaluation.sections["scores"]["edges"]
+    edges = world.evaluation.sections.scores.edges
     assert cumulative(told(onnx, contract, holdout), edges) == pytest.approx(np.arange(1, 20) / 20, abs=1 / ROWS)
 
 
@@ -496,8 +497,8 @@ def test_many_classes_are_parted_by_the_probability_of_the_likeliest():
     flat = np.full((400, 3), 1 / 3, dtype=np.float32)
     section = _spread(contract, scores, flat)
     tops = np.array([each["score"] for each in answers(contract, scores)])
-    assert cumulative(tops, section["edges"]) == pytest.approx(np.arange(1, 20) / 20, abs=1 / 400)
-    assert section["distance"] == 0.95
+    assert cumulative(tops, section.edges) == pytest.approx(np.arange(1, 20) / 20, abs=1 / 400)
+    assert section.distance == 0.95
 
 
 # What live traffic will be compared with

@@ -1,11 +1,16 @@
 """An evaluation keeps its stored form."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
+from tidegate.domain.evaluation.sections import Sections, Slice
+from tidegate.kernel.errors import NewerDocumentError
 
 EVALUATION = Evaluation(
     metric="roc_auc",
@@ -27,7 +32,7 @@ EVALUATION = Evaluation(
     load_ms=5.0,
     artifact_bytes=1000,
     peak_memory_mib=90.0,
-    sections={"slices": [{"name": "carrier=UA"}]},
+    sections=Sections(slices=(Slice("carrier", "UA", 30, too_few=True, lacking="30 of 100 rows"),)),
 )
 
 
@@ -54,3 +59,15 @@ def test_the_json_of_an_evaluation_calls_gains_differences_and_keeps_an_arm_flat
         "high": 0.74,
     }
     assert document["differences"]["champion"] == {"estimate": 0.01, "low": 0.0, "high": 0.02}
+
+
+def test_its_stored_form_is_that_of_the_published_schema():
+    schema = json.loads((Path(__file__).parents[3] / "docs/schemas/evaluation.json").read_text())
+    jsonschema.validate(EVALUATION.to_json(), schema)
+    with pytest.raises(jsonschema.ValidationError, match="rows"):
+        jsonschema.validate(EVALUATION.to_json() | {"rows": "many"}, schema)
+
+
+def test_one_of_newer_code_is_refused():
+    with pytest.raises(NewerDocumentError, match="the evaluation has schema 2"):
+        Evaluation.from_json(EVALUATION.to_json() | {"schema": 2})

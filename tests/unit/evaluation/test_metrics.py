@@ -10,6 +10,8 @@ When you add a metric:
 """
 
 import importlib
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,13 @@ import pytest
 import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from tidegate.cli.pages import report as pages
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Resampling, paired_bootstrap
 from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
+from tidegate.domain.evaluation.gate import Outcome, Policy, decide
 from tidegate.domain.evaluation.slices import CHAMPION, Judged, judge, part
 from tidegate.domain.monitoring import quality
 from tidegate.domain.monitoring.quality import NO_CONCEPT_DRIFT, LossByScore, expected_quality, live_quality
@@ -27,6 +33,7 @@ from tidegate.kernel.errors import DataCheckError, SpecInvalidError
 from tidegate.kernel.metrics import registry
 from tidegate.kernel.metrics.metric import FromLosses, FromProbabilities, Rows, whole
 from tidegate.kernel.metrics.registry import METRICS, choose, find, of_task
+from tidegate.plots import record
 from tidegate.spec.model import ModelSpec, json_schema
 from tidegate.spec.part import Task
 
@@ -376,7 +383,7 @@ def test_a_spec_refuses_it_for_other_tasks_and_with_wrong_parameters(metric):
 
 def test_the_json_schema_names_every_metric_and_parameter():
     names, *mappings = json_schema()["properties"]["metric"]["anyOf"]
-    assert names == {"enum": list(METRICS)}
+    assert names["enum"] == list(METRICS)
     shown = {each["properties"].pop("name")["const"]: set(each["properties"]) for each in mappings}
     assert shown == {
         name: {each.name for each in metric.parameters} for name, metric in METRICS.items() if metric.parameters
@@ -453,3 +460,62 @@ def test_without_labels_it_is_what_labels_then_show_or_is_not_told(metric, task)
     assert found.live.value == pytest.approx(value, rel=0.1)
     assert found.outcome is quality.Outcome.WITHIN
     assert found.assumption == NO_CONCEPT_DRIFT
+
+
+def evaluated(metric, task, seed=14):
+    """An evaluation in which a good candidate is compared with a poor champion, and the other way round."""
+    target, good, poor = arms_of(task, 1_200, seed)
+    for arms in ({CANDIDATE: Arm(good), "other": Arm(poor)}, {CANDIDATE: Arm(poor), "other": Arm(good)}):
+        found = paired_bootstrap(metric.text, target, arms, resamples=200, also=[metric.text])
+        yield Evaluation(
+            metric=metric.text,
+            higher_is_better=metric.more_is_better,
+            confidence=0.95,
+            resamples=200,
+            undefined_resamples=found.undefined_resamples,
+            resample_by="row",
+            rows=len(target),
+            clusters=found.clusters,
+            candidate=found.arms[CANDIDATE],
+            baseline=BaselineValue("prior", found.arms["other"]),
+            champion=ChampionValue(1, found.arms["other"]),
+            gain_over_baseline=found.gains["other"],
+            gain_over_champion=found.gains["other"],
+            metrics=found.metrics,
+            parity=Parity(len(target), 0.0, 1e-4, 0),
+            latency_ms=LatencyMs(0.1, 0.2, 500),
+            load_ms=1.0,
+            artifact_bytes=1_000,
+            peak_memory_mib=90.0,
+        )
+
+
+@every_case
+def test_the_gate_takes_the_better_and_refuses_the_worse(metric, task):
+    policy = Policy(margin=0.0, min_rows=100, latency_p99_ms=50, load_ms=5_000, artifact_mib=100)
+    better, worse = (decide(each, policy) for each in evaluated(metric, task))
+    assert better.accepted
+    compared = {each.name: each for each in worse.checks if each.name in {"beats_baseline", "not_worse_than_champion"}}
+    assert {each.outcome for each in compared.values()} == {Outcome.FAIL}
+    for each in (*compared.values(), better.checks[1]):
+        assert each.statement.startswith(metric.text)
+        assert ("(less is better)" in each.statement) is not metric.more_is_better
+    good, poor = evaluated(metric, task)
+    halfway = (good.candidate.value + poor.candidate.value) / 2
+    reached, missed = (decide(each, replace(policy, metric_target=halfway)).checks[3] for each in (good, poor))
+    assert (reached.name, reached.outcome, missed.outcome) == ("metric_target", Outcome.PASS, Outcome.FAIL)
+
+
+@every_case
+def test_page_and_command_line_show_it(metric, task):
+    good, _ = evaluated(metric, task)
+    assert Evaluation.from_json(good.to_json()) == good
+    figure = record._compared(good)
+    assert metric.sentence in figure.caption
+    assert f"{'more' if metric.more_is_better else 'less'} is better" in figure.caption
+    assert f"{metric.text} on 1,200 held-out rows" in figure.caption
+    out = Console(file=StringIO(), width=200)
+    pages._evidence(out, good)
+    shown = out.file.getvalue()
+    assert metric.text in shown
+    assert f"{good.candidate.value:.4f}" in shown

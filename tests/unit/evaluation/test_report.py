@@ -20,24 +20,17 @@ from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.confusion import confusion
 from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.domain.evaluation.report import GateReport
+from tidegate.domain.evaluation.sections import FoundSlice, Sections
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.rollout.changes import promote
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError
 from tidegate.messages import (
-    EvaluateTask,
-    GateTask,
-    RegisterTask,
     ReportTask,
     RunRef,
-    SelectTask,
-    SlicesAndGroupsTask,
-    TrainTask,
 )
-from tidegate.ml.fairness import FairlearnGroups
-from tidegate.ml.scoring import load
-from tidegate.ml.slices import tree_leaves
-from tidegate.ml.training import OnnxFitter
 from tidegate.plots import conduct, numbers, pictures, quality
 from tidegate.plots.blocks import Matrix, Table
 from tidegate.plots.page import draw
@@ -45,13 +38,7 @@ from tidegate.plots.pictures import Row, Words
 from tidegate.ports.evaluation import Dossier
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
-from tidegate.steps.evaluation.evaluate import evaluate
-from tidegate.steps.evaluation.gate import gate
-from tidegate.steps.evaluation.register import register
 from tidegate.steps.evaluation.report import CONTENT_TYPE, report
-from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
-from tidegate.steps.training.select import select
-from tidegate.steps.training.train import train
 from tidegate.testing.registry import InMemoryArtifacts
 
 LOGISTIC = [{"estimator": "sklearn.linear_model.LogisticRegression"}]
@@ -86,24 +73,8 @@ def binary(**changes: Any) -> ModelSpec:
 
 def release(house: ReleaseHouse, wanted: ModelSpec, run_id: str = "run-1") -> ReportTask:
     """All steps up to `register`, for real."""
-    known: dict[str, Any] = {"runs": house.registry, "clock": house.clock}
-    kept = known | {"models": house.registry, "artifacts": house.artifacts}
-    ref = house.request(wanted, run_id)
-    plan = house.prepare(ref)
-    fit = kept | {"fitter": OnnxFitter()}
-    results = [train(TrainTask(run=ref, candidate=each, purpose="validate"), **fit) for each in plan.candidates]
-    chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=results), **known).candidate
-    fitted = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)
-    others = kept | {"versions": house.registry}
-    evaluated = evaluate(EvaluateTask(run=ref, fitted=fitted), **others, routes=house.registry, load=load)
-    slices_and_groups(
-        SlicesAndGroupsTask(run=ref, fitted=fitted), **others, search=tree_leaves, groups=FairlearnGroups()
-    )
-    verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **others, prices=FREE)
-    task = RegisterTask(run=ref, fitted=fitted, evaluated=evaluated, verdict=verdict)
-    registry = house.registry
-    registered = register(task, **known, models=registry, versions=registry, routes=registry, rollouts=registry)
-    return ReportTask(run=ref, version=registered.version)
+    released = house.release(wanted, run_id)
+    return ReportTask(run=released.run, version=released.version.number)
 
 
 def drawn(house: ReleaseHouse, task: ReportTask) -> str:
@@ -319,9 +290,9 @@ def test_a_model_of_several_classes_is_told_too() -> None:
     for name, line, recall in zip(found["classes"], found["counts"], found["recall"], strict=True):
         told = " ".join(f"{rows} {100 * rows / sum(line):.0f} %" if rows else "0" for rows in line)
         assert f"{name} {told}" in text
-        assert f"{name} {sum(line)} {numbers.interval(numbers.read(recall))}" in text
+        assert f"{name} {sum(line)} {numbers.interval(Estimate(**recall))}" in text
     for precision in filter(None, found["precision"]):
-        assert numbers.interval(numbers.read(precision)) in text
+        assert numbers.interval(Estimate(**precision)) in text
     never = [name for name, each in zip(found["classes"], found["precision"], strict=True) if not each]
     assert ("No rows: " + ", ".join(never) in text) == bool(never)
 
@@ -334,10 +305,14 @@ def test_decisions_of_a_binary_model_are_counted_by_what_is_true(page: str, foun
     assert right + alarms + missed + hits == found["evaluation"]["rows"]
 
 
+def evaluation() -> Evaluation:
+    return Evaluation.from_json(report_document()["evaluation"])
+
+
 def confused(classes: int, rows: Sequence[Sequence[int]]) -> str:
     names = [f"c{number}" for number in range(classes)]
-    measured = confusion(*np.asarray(rows).T, classes, Resampling(len(rows)))
-    section = quality.decisions({"sections": {"confusion": {"classes": names} | measured}}, Task.MULTICLASS)
+    measured = confusion(*np.asarray(rows).T, names, Resampling(len(rows)))
+    section = quality.decisions(replace(evaluation(), sections=Sections(confusion=measured)), Task.MULTICLASS)
     table = section.blocks[1]
     assert isinstance(table, Table | Matrix)
     return f"{table.kind}: {table.caption} {table.rows if isinstance(table, Table) else ''}"
@@ -365,14 +340,9 @@ def test_a_page_without_a_time_column_says_how_rows_were_held_out_and_no_period(
 
 
 def test_a_found_slice_of_too_few_days_says_so() -> None:
-    estimate = {"value": 0.2, "low": 0.1, "high": 0.3}
-    found = {"words": "fog", "rows": 300, "metric": None, "loss_over_rest": estimate, "confirmed": False}
-    evaluation = {
-        "metric": "roc_auc",
-        "higher_is_better": True,
-        "sections": {"found": [found | {"lacking": "3 of 10 days or groups"}, found]},
-    }
-    _, table = conduct.slices(evaluation).blocks
+    found = FoundSlice((), "fog", 300, None, Estimate(0.2, 0.1, 0.3), confirmed=False)
+    told = Sections(found=(replace(found, lacking="3 of 10 days or groups"), found))
+    _, table = conduct.slices(replace(evaluation(), sections=told)).blocks
     assert isinstance(table, Table)
     assert [row[-1] for row in table.rows] == ["not confirmed: 3 of 10 days or groups", "not confirmed"]
 
@@ -491,7 +461,7 @@ def test_hostile_names_stay_text(house: ReleaseHouse, task: ReportTask, found: d
         dataset=replace(house.catalog.dataset("trips"), description=HOSTILE, origin=HOSTILE, pii=(HOSTILE,)),
         data=house.catalog.version("trips"),
         exclusions=(),
-        report=renamed(found, names),
+        report=GateReport.from_json(renamed(found, names)),
     )
     read = Read(draw(dossier))
     assert set(read.tags) <= KNOWN_TAGS

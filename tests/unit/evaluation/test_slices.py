@@ -20,6 +20,7 @@ from tidegate.domain.evaluation.slices import (
     worst,
 )
 from tidegate.kernel.table import Table
+from tidegate.kernel.typed import to_json
 from tidegate.ml.slices import DEPTH, LEAST_LEAF_ROWS, tree_leaves
 
 NAN = float("nan")
@@ -108,15 +109,15 @@ def test_a_slice_says_what_it_has_too_little_of():
     target[40:240] = 1
     days = np.arange(len(target)) // 100  # OO flies on three days
     found = judge(judged_rows(target, candidate, champion), {"carrier": part(carrier)})
-    assert {each.value: each.too_few for each in found}["HA"] == "40 of 100 rows"
+    assert {each.value: each.lacking for each in found}["HA"] == "40 of 100 rows"
     ranked = judge(judged_rows(target, candidate, champion, metric="roc_auc"), {"carrier": part(carrier)})
-    assert {each.value: each.too_few for each in ranked}[
+    assert {each.value: each.lacking for each in ranked}[
         "OO"
     ] == "roc_auc is not defined: all 200 rows are of one class"
     by_day = judge(judged_rows(target, candidate, champion, cluster=days), {"carrier": part(carrier)})
     lacking = {each.value: each for each in by_day}["OO"]
-    assert lacking.too_few == "3 of 20 days or groups"
-    assert lacking.to_json()["too_few"] is True
+    assert lacking.lacking == "3 of 20 days or groups"
+    assert lacking.too_few
     assert lacking.metric is lacking.gain_over_champion is None
 
 
@@ -271,7 +272,7 @@ def test_a_slice_of_a_few_bad_days_is_told_and_not_confirmed():
     (found,) = confirm(foggy, Table({"fog": fog}), loss, judged)
     assert found.loss_over_rest.low > 0
     assert not found.confirmed
-    assert found.to_json()["lacking"] == "8 of 10 days or groups"
+    assert found.told.lacking == "8 of 10 days or groups"
     (found,) = confirm(foggy, Table({"fog": fog}), loss, judged_rows(target, np.full(rows, 0.8), resamples=200))
     assert found.confirmed
 
@@ -280,7 +281,7 @@ def test_a_planted_slice_is_found_and_named():
     for seed in range(10):
         confirmed = [each for each in searched(seed, planted=True, rows=8_000) if each.confirmed]
         assert confirmed, seed
-        said = confirmed[0].to_json()
+        said = to_json(confirmed[0].told)
         assert "carrier is EV" in said["words"], seed
         (above,) = [value for feature, operator, value in said["path"] if (feature, operator) == ("hour", ">")]
         assert 17 <= above <= 20, seed

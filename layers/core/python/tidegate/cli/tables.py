@@ -2,10 +2,11 @@
 
     python -m tidegate.cli.tables docs
 
-A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`, on whichever page; a test holds them equal to
-this.
+A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`, on whichever page. The same command writes
+the JSON Schemas of stored documents to `docs/schemas/`. A test holds both equal to this.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -14,10 +15,12 @@ from typing import Any
 
 import yaml
 
+from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.kernel.drift.registry import DISTANCES, RISES
 from tidegate.kernel.drift.volume import VOLUME
 from tidegate.kernel.metrics.metric import FromLosses, FromProbabilities, Metric
 from tidegate.kernel.metrics.registry import METRICS
+from tidegate.kernel.typed import json_schema
 from tidegate.spec.estimators.estimator import Probabilities
 from tidegate.spec.estimators.registry import ESTIMATORS
 from tidegate.spec.part import Task
@@ -174,18 +177,27 @@ TABLES: Mapping[str, Callable[[], str]] = {
 }
 
 
+def schemas() -> dict[str, str]:
+    """JSON Schemas by the name of their file."""
+    return {"evaluation.json": json.dumps(json_schema(Evaluation), indent=2) + "\n"}
+
+
 def filled(page: str) -> str:
     """The page with each of its tables written again. Raises KeyError for one that nobody writes."""
     return _BETWEEN.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", page)
 
 
 def main(folder: str) -> None:
-    """Write the tables of every page in a folder again."""
+    """Write the tables of every page in a folder again, and the schemas."""
     for page in sorted(Path(folder).glob("*.md")):
         text = page.read_text(encoding="utf-8")
         if filled(text) != text:
             page.write_text(filled(text), encoding="utf-8")
             print(page)  # noqa: T201
+    for name, schema in schemas().items():
+        path = Path(folder, "schemas", name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(schema, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,6 @@ from tidegate.domain.evaluation.estimate import Estimate
 Document = Mapping[str, Any]
 
 
-def read(document: Document, value: str = "value") -> Estimate:
-    """An estimate out of JSON; `value` names the field with its middle."""
-    return Estimate(float(document[value]), float(document["low"]), float(document["high"]))
-
-
 def interval(found: Estimate) -> str:
     """ "0.742 [0.731, 0.753]": as many decimals as the interval is sure of."""
     width = found.high - found.low

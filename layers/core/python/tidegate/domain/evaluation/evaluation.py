@@ -1,10 +1,15 @@
-"""What an evaluation says of a version: every number the gate decides on."""
+"""An evaluation: every number the gate decides on, typed, and as it is stored."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Self
 
+from tidegate.domain.evaluation.documents import EVALUATION
 from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.sections import Sections
+from tidegate.kernel.typed import Stored, from_json, to_json
+
+_GAIN = {"value": "estimate"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +17,7 @@ class BaselineValue:
     """The non-ML rule, named for people ("group_rate by carrier, hour"), on the holdout."""
 
     rule: str
-    estimate: Estimate
+    estimate: Annotated[Estimate, Stored(flat={})]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class ChampionValue:
     """
 
     version: int
-    estimate: Estimate | None
+    estimate: Annotated[Estimate | None, Stored(flat={})]
     problem: str = ""
     seen_rows: int | None = None
 
@@ -54,11 +59,10 @@ class LatencyMs:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Every number the gate decides on. `metrics` holds all of the task's metrics; None where the rows define none.
+    """Every number the gate decides on. `metrics` holds all of the task's metrics; None where the rows define none. A
+    check that decides on a section joins `gate.CHECKS`."""
 
-    `sections` is where later parts of an evaluation go (slices, fairness, calibration, explanations), each under its
-    own name and as plain JSON; a check that decides on one joins `gate.CHECKS`.
-    """
+    FORM: ClassVar = EVALUATION
 
     metric: str
     higher_is_better: bool
@@ -71,60 +75,21 @@ class Evaluation:
     candidate: Estimate
     baseline: BaselineValue
     champion: ChampionValue | None
-    gain_over_baseline: Estimate
-    gain_over_champion: Estimate | None
+    gain_over_baseline: Annotated[Estimate, Stored(name="differences.baseline", keys=_GAIN)]
+    gain_over_champion: Annotated[Estimate | None, Stored(name="differences.champion", keys=_GAIN)]
     metrics: Mapping[str, Estimate | None]
     parity: Parity
     latency_ms: LatencyMs
     load_ms: float
     artifact_bytes: int
     peak_memory_mib: float
-    sections: Mapping[str, Any] = field(default_factory=dict)
+    sections: Sections = field(default_factory=Sections)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; an arm's estimate lies beside its other fields, gains are called differences."""
-        document = asdict(self)
-        for name in ("baseline", "champion"):
-            if document[name] is not None:
-                document[name] |= document[name].pop("estimate") or {"value": None, "low": None, "high": None}
-        gains = {name: document.pop(f"gain_over_{name}") for name in ("baseline", "champion")}
-        document["differences"] = {
-            name: gain and {"estimate": gain["value"], "low": gain["low"], "high": gain["high"]}
-            for name, gain in gains.items()
-        }
-        return document
+        return {**to_json(self), **self.FORM.mark()}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
-        given = dict(document)
-        differences = given.pop("differences")
-        champion = given.pop("champion")
-        baseline = given.pop("baseline")
-        return cls(
-            **given
-            | {
-                "candidate": Estimate(**given["candidate"]),
-                "baseline": BaselineValue(baseline["rule"], _read_estimate(baseline)),
-                "champion": champion
-                and ChampionValue(
-                    champion["version"],
-                    None if champion["value"] is None else _read_estimate(champion),
-                    champion["problem"],
-                    champion["seen_rows"],
-                ),
-                "gain_over_baseline": _read_gain(differences["baseline"]),
-                "gain_over_champion": differences["champion"] and _read_gain(differences["champion"]),
-                "metrics": {name: each and Estimate(**each) for name, each in given["metrics"].items()},
-                "parity": Parity(**given["parity"]),
-                "latency_ms": LatencyMs(**given["latency_ms"]),
-            }
-        )
-
-
-def _read_estimate(document: Mapping[str, Any]) -> Estimate:
-    return Estimate(document["value"], document["low"], document["high"])
-
-
-def _read_gain(document: Mapping[str, Any]) -> Estimate:
-    return Estimate(document["estimate"], document["low"], document["high"])
+        """Read what `to_json` wrote. Raises as `StoredForm.current` does."""
+        return from_json(cls, cls.FORM.current(document))

@@ -18,6 +18,7 @@ from typing import Any
 from tidegate.domain.evaluation.bootstrap import MAX_UNDEFINED_SHARE, MIN_CLUSTERS
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.domain.evaluation.sections import GroupDifference, Slice
 from tidegate.kernel.metrics.registry import find
 
 MIN_TAIL_RESAMPLES = 5  # fewer replicates beyond an end of the interval do not place that end
@@ -229,13 +230,13 @@ def artifact_size(evaluation: Evaluation, policy: Policy) -> Check:
 
 def cost(evaluation: Evaluation, policy: Policy) -> Check:
     """What 1,000 requests of one row would cost if each took as long as the slowest of a hundred to score."""
-    name, found, limit = "cost", evaluation.sections.get("cost"), policy.cost_per_1000_usd
+    name, found, limit = "cost", evaluation.sections.cost, policy.cost_per_1000_usd
     if found is None:
         return Check(name, Outcome.NOT_APPLICABLE, "the cost was not estimated")
-    usd = found["per_1000_usd"]
+    usd = found.per_1000_usd
     statement = (
         f"1,000 predictions are estimated to cost {usd:.3g} USD: {evaluation.latency_ms.p99:.3g} ms of scoring each at "
-        f"{found['memory_mb']:g} MB, and the requests"
+        f"{found.memory_mb:g} MB, and the requests"
     )
     if limit is None:
         return Check(name, Outcome.NOT_APPLICABLE, statement, value=usd)
@@ -244,75 +245,73 @@ def cost(evaluation: Evaluation, policy: Policy) -> Check:
 
 def fallback(evaluation: Evaluation, _: Policy) -> Check:
     """What answers when no version can, on the same rows. Told, not judged: it is what people declared."""
-    name, found = "fallback", evaluation.sections.get("fallback")
+    name, found = "fallback", evaluation.sections.fallback
     if found is None:
         return Check(name, Outcome.NOT_APPLICABLE, "the fallback was not evaluated")
-    estimate, gain = (Estimate(part["value"], part["low"], part["high"]) for part in (found, found["gain"]))
+    estimate = found.estimate
     statement = (
-        f"when no version can answer, {found['rule']} does: {evaluation.metric} {_interval(estimate)}; "
-        f"the candidate gains {_interval(gain)} over it"
+        f"when no version can answer, {found.rule} does: {evaluation.metric} {_interval(estimate)}; "
+        f"the candidate gains {_interval(found.gain)} over it"
     )
     return Check(name, Outcome.NOT_APPLICABLE, statement, estimate.value, estimate.low, estimate.high)
 
 
 def business_rules(evaluation: Evaluation, _: Policy) -> Check:
     """Share of the candidate's answers that the fallback would replace. Told, not judged: serving replaces them."""
-    name, found = "business_rules", evaluation.sections.get("rules")
-    if found is None or not found["by_rule"]:
+    name, found = "business_rules", evaluation.sections.rules
+    if found is None or not found.by_rule:
         return Check(name, Outcome.NOT_APPLICABLE, "no business rules are declared")
-    rows, total = found["rows"]["candidate"], found["holdout_rows"]
+    rows, total = found.rows.candidate, found.holdout_rows
     share = rows / total if total else 0.0
-    listed = ", ".join(f"{rule['name']} {rule['candidate']:,}" for rule in found["by_rule"] if rule["candidate"])
+    listed = ", ".join(f"{rule.name} {rule.candidate:,}" for rule in found.by_rule if rule.candidate)
     statement = f"{rows:,} of {total:,} answers ({100 * share:.3g} %) break a business rule"
     statement += f" ({listed}); the fallback answers in their place" if rows else ""
-    if found["rows"]["fallback"]:
-        statement += f"; the fallback itself would break one on {found['rows']['fallback']:,} rows"
+    if found.rows.fallback:
+        statement += f"; the fallback itself would break one on {found.rows.fallback:,} rows"
     return Check(name, Outcome.NOT_APPLICABLE, statement, value=share)
 
 
 def calibration(evaluation: Evaluation, policy: Policy) -> Check:
     """How far probabilities lie from what comes true; of a regression, how many outcomes its intervals hold (told)."""
-    name, found = "calibration", evaluation.sections.get("calibration")
+    name, found = "calibration", evaluation.sections.calibration
     if found is not None:
-        error, brier = (Estimate(**found[part]) for part in ("ece", "brier"))
-        statement = f"the expected calibration error is {_interval(error)}, the Brier score {_interval(brier)}"
-        return _weighed(name, statement, error, evaluation, policy, limit=policy.calibration_error)
-    given = evaluation.sections.get("residuals", {}).get("interval")
+        statement = (
+            f"the expected calibration error is {_interval(found.ece)}, the Brier score {_interval(found.brier)}"
+        )
+        return _weighed(name, statement, found.ece, evaluation, policy, limit=policy.calibration_error)
+    residuals = evaluation.sections.residuals
+    given = residuals.interval if residuals else None
     if given is None:
         return Check(name, Outcome.NOT_APPLICABLE, "there are no probabilities or intervals to judge")
-    share = Estimate(**given["coverage"])
-    statement = (
-        f"intervals of {given['level']:g} hold {_interval(share)} of the outcomes; they are {given['width']:.4g} wide"
-    )
+    share = given.coverage
+    statement = f"intervals of {given.level:g} hold {_interval(share)} of the outcomes; they are {given.width:.4g} wide"
     return Check(name, Outcome.NOT_APPLICABLE, statement, share.value, share.low, share.high)
 
 
 def robustness(evaluation: Evaluation, policy: Policy) -> Check:
     """What is lost when one feature is missing, of those that a request may leave out."""
     name = "robustness"
-    found = [each for each in evaluation.sections.get("robustness", {}).get("missing", ()) if each["allowed"]]
+    measured = evaluation.sections.robustness
+    found = [each for each in measured.missing if each.allowed] if measured else []
     if not found:
         return Check(name, Outcome.NOT_APPLICABLE, "no feature may be missing from a request")
-    silent = [each["feature"] for each in found if "unscored" in each]
+    silent = [each.feature for each in found if each.unscored]
     if silent:
         outcome = Outcome.NOT_APPLICABLE if policy.robustness_loss is None else Outcome.FAIL
         listed = ", ".join(silent)
         return Check(name, outcome, f"requests may leave out {listed}, and the model gives no score without it")
-    worst = max(found, key=lambda each: float(each["drop"]))
-    loss = Estimate(worst["drop"], worst["low"], worst["high"])
+    loss, worst = max(((each.loss, each.feature) for each in found if each.loss), key=lambda each: each[0].value)
     which = "the only feature" if len(found) == 1 else f"the most of the {len(found):,} features"
-    statement = (
-        f"without {worst['feature']} {evaluation.metric} is worse by {_interval(loss)}, {which} that may be missing"
-    )
+    statement = f"without {worst} {evaluation.metric} is worse by {_interval(loss)}, {which} that may be missing"
     return _weighed(name, statement, loss, evaluation, policy, limit=policy.robustness_loss)
 
 
 def flips(evaluation: Evaluation, policy: Policy) -> Check:
     """Decisions that change when nothing but a sensitive feature does; the column with the most counts."""
-    name, found = "flips", evaluation.sections.get("flips", ())
-    changed = {each["column"]: Estimate(**each["changed"]) for each in found if "changed" in each}
+    name, found = "flips", evaluation.sections.flips
+    changed = {each.column: each.changed for each in found if each.changed}
     sentences = [f"{column} alone changes {_interval(share)} of the decisions" for column, share in changed.items()]
-    sentences += [f"{each['column']}: {each['problem']}" for each in found if "problem" in each]
+    sentences += [f"{each.column}: {each.problem}" for each in found if each.problem]
     statement = "; ".join(sentences) or "no sensitive column to change is declared"
     if not changed:
         return Check(name, Outcome.NOT_APPLICABLE, statement)
@@ -328,77 +327,73 @@ def slices(evaluation: Evaluation, policy: Policy) -> Check:
     in at most (1 - confidence) / 2 of all cases, however many slices there are.
     """
     name, champion = "slices", evaluation.champion
-    parts: list[dict[str, Any]] = evaluation.sections.get("slices", [])
+    parts = evaluation.sections.slices
     found = _found_slices(evaluation)
     if not parts:
         return Check(name, Outcome.NOT_APPLICABLE, f"no slices are declared{found}")
-    judged = [part for part in parts if not part["too_few"]]
+    judged = [(part, part.metric) for part in parts if part.metric and not part.too_few]
     lacking = _too_few(parts)
     if not judged:
         statement = f"no slice can be judged{lacking}; hold out more rows, or declare coarser slices{found}"
         return Check(name, Outcome.INSUFFICIENT_DATA, statement)
-    compared = [part for part in judged if part["gain_over_champion"] is not None]
+    compared = [(part, metric, part.gain_over_champion) for part, metric in judged if part.gain_over_champion]
     if champion is None or not compared:
         side = min if evaluation.higher_is_better else max
-        last = side(judged, key=lambda part: part["metric"]["value"])
+        last, found_there = side(judged, key=lambda each: each[1].value)
         why = f"version {champion.version} could not be scored" if champion else "no version serves yet"
-        worst = f"{evaluation.metric} is worst on {_place(last)}: {_interval(_estimate(last['metric']))}"
+        worst = f"{evaluation.metric} is worst on {_place(last)}: {_interval(found_there)}"
         statement = f"{why}; of {len(judged):,} slices {worst}{lacking}{found}"
         return Check(name, Outcome.NOT_APPLICABLE, statement)
     allowed = f"the margin is {policy.margin:g}" if policy.margin else "no margin is allowed"
-    compared = sorted(compared, key=lambda part: part["gain_over_champion"]["high"])
-    worse = [part for part in compared if part["gain_over_champion"]["high"] < -policy.margin]
+    compared.sort(key=lambda each: each[2].high)
+    worse = [each for each in compared if each[2].high < -policy.margin]
     if worse:
         outcome, shown, verdict = Outcome.FAIL, worse[:_LISTED], f"worse in {len(worse):,} of {len(compared):,} slices"
     else:
         outcome, shown = Outcome.PASS, compared[:1]
         verdict = f"not shown to be worse in any of {len(compared):,} slices, least good"
     told = "; ".join(
-        f"on {_place(part)} "
-        + _comparison(
-            replace(evaluation, candidate=_estimate(part["metric"])),
-            _estimate(part["gain_over_champion"]),
-            f"version {champion.version}",
-        )
-        for part in shown
+        f"on {_place(part)} " + _comparison(replace(evaluation, candidate=metric), gain, f"version {champion.version}")
+        for part, metric, gain in shown
     )
     statement = f"{verdict} {told} ({allowed}; intervals for all slices together){lacking}{found}"
-    return _judged(name, outcome, statement, _estimate(shown[0]["gain_over_champion"]), limit=-policy.margin)
+    return _judged(name, outcome, statement, shown[0][2], limit=-policy.margin)
 
 
 def fairness(evaluation: Evaluation, policy: Policy) -> Check:
     """The differences between groups, each against its limit. The difference itself is compared, as laws and policies
     speak of it; the interval says how sure it is."""
-    name, found = "fairness", evaluation.sections.get("fairness", {})
+    name, found = "fairness", evaluation.sections.fairness
     if not found:
         return Check(name, Outcome.NOT_APPLICABLE, "no sensitive columns are declared")
     limits = policy.group_differences
     if not limits:
         told = [
-            _group_difference(column, measure, groups[measure])
+            _group_difference(column, measure, difference)
             for column, groups in found.items()
             for measure in _MEASURES
-            if groups[measure]
+            if (difference := groups.difference(measure))
         ]
         listed = "; ".join(told) or f"see the groups of {', '.join(found)} in the report"
         return Check(name, Outcome.NOT_APPLICABLE, f"no limit is set: {listed}")
     demands = list(product(found, limits))
-    judged = [(column, measure) for column, measure in demands if found[column][measure]]
-    judged.sort(key=lambda each: found[each[0]][each[1]]["value"] / limits[each[1]], reverse=True)
+    known = [(column, measure, found[column].difference(measure)) for column, measure in demands]
+    judged = [(column, measure, difference) for column, measure, difference in known if difference]
+    judged.sort(key=lambda each: each[2].estimate.value / limits[each[1]], reverse=True)
     gaps = [
         f"{_words(measure)} of {column} cannot be judged: fewer than two groups have {_BASE[measure]}"
-        for column, measure in demands
-        if not found[column][measure]
+        for column, measure, difference in known
+        if not difference
     ]
     told = [
-        f"{_group_difference(column, measure, found[column][measure])}, {limits[measure]:g} is allowed"
-        for column, measure in judged
+        f"{_group_difference(column, measure, difference)}, {limits[measure]:g} is allowed"
+        for column, measure, difference in judged
     ]
     statement = "; ".join([*told, *gaps])
     if not judged:
         return Check(name, Outcome.INSUFFICIENT_DATA, statement)
-    column, measure = judged[0]
-    most, limit = _estimate(found[column][measure]), limits[measure]
+    _, measure, furthest = judged[0]
+    most, limit = furthest.estimate, limits[measure]
     kept = Outcome.INSUFFICIENT_DATA if gaps else Outcome.PASS
     return _judged(name, Outcome.FAIL if most.value > limit else kept, statement, most, limit=limit)
 
@@ -485,43 +480,37 @@ def _comparison(evaluation: Evaluation, gain: Estimate, rival: str) -> str:
     return f"{subject} is {_interval(shown)} {direction} {rival}{less}"
 
 
-def _place(part: Mapping[str, Any]) -> str:
+def _place(part: Slice) -> str:
     """ "carrier EV (1,234 rows)"."""
-    return f"{part['column']} {part['value']} ({part['rows']:,} rows)"
+    return f"{part.column} {part.value} ({part.rows:,} rows)"
 
 
-def _too_few(parts: Sequence[Mapping[str, Any]]) -> str:
-    few = [part for part in parts if part["too_few"]]
+def _too_few(parts: Sequence[Slice]) -> str:
+    few = [part for part in parts if part.too_few]
     if not few:
         return ""
-    listed = ", ".join(f"{part['column']} {part['value']} ({part['lacking']})" for part in few[:_LISTED])
+    listed = ", ".join(f"{part.column} {part.value} ({part.lacking})" for part in few[:_LISTED])
     more = f" and {len(few) - _LISTED:,} more" if len(few) > _LISTED else ""
     return f"; too little data to judge {listed}{more}"
 
 
 def _found_slices(evaluation: Evaluation) -> str:
     """Told, not judged: where outcomes are harder to foretell, every model loses more."""
-    confirmed = [part for part in evaluation.sections.get("found", []) if part["confirmed"]]
+    confirmed = [part for part in evaluation.sections.found or () if part.confirmed]
     if not confirmed:
         return ""
-    listed = ", ".join(
-        f"{part['words']} (loss {_interval(_estimate(part['loss_over_rest']))} above the rest)" for part in confirmed
-    )
+    listed = ", ".join(f"{part.words} (loss {_interval(part.loss_over_rest)} above the rest)" for part in confirmed)
     return f"; found to err more where {listed}"
 
 
-def _group_difference(column: str, measure: str, difference: Mapping[str, Any]) -> str:
+def _group_difference(column: str, measure: str, difference: GroupDifference) -> str:
     """ "equal opportunity of sex: the true positive rate is 0.120 [0.100, 0.140] higher for M than for F"."""
-    rate, high, low = _RATE[difference["rate"]], difference["highest"], difference["lowest"]
-    return f"{_words(measure)} of {column}: {rate} {_interval(_estimate(difference))} higher for {high} than for {low}"
+    rate, high, low = _RATE[difference.rate], difference.highest, difference.lowest
+    return f"{_words(measure)} of {column}: {rate} {_interval(difference.estimate)} higher for {high} than for {low}"
 
 
 def _words(measure: str) -> str:
     return measure.replace("_", " ")
-
-
-def _estimate(part: Mapping[str, Any]) -> Estimate:
-    return Estimate(part["value"], part["low"], part["high"])
 
 
 def _interval(estimate: Estimate) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.evaluation.documents import read_report
+from tidegate.domain.evaluation.report import sections_of
 from tidegate.domain.evaluation.shapley import MAX_ROWS, Z_95, attribute
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.registry.ledger import Action, LedgerEntry
@@ -237,11 +238,11 @@ class Explain:
         Raises:
             NotFoundError, ArtifactRejectedError: they are not there, or not what they were.
         """
-        pinned = report["evaluation"]["sections"].get("reference")
+        pinned = sections_of(report).reference
         if pinned is None:
             raise NotFoundError("no training rows are kept of this version to hold its contributions against")
         key = RunRef(model=version.model, run_id=version.run_id).reference_key
-        document = json.loads(self.artifacts.get_verified(key, pinned["sha256"]))
+        document = json.loads(self.artifacts.get_verified(key, pinned.sha256))
         try:
             reference = Reference.from_json(document)
         except ValueError as error:

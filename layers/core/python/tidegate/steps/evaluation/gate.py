@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from tidegate.domain.evaluation import targets
-from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, PLAN, REPORT, SLICES_AND_GROUPS
+from tidegate.domain.evaluation.documents import ENVIRONMENT, PLAN
 from tidegate.domain.evaluation.evaluation import ChampionValue, Evaluation
 from tidegate.domain.evaluation.gate import Policy, decide
+from tidegate.domain.evaluation.report import GateReport
+from tidegate.domain.evaluation.sections import Cost, HoldoutParts
 from tidegate.domain.monitoring import costs
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.run import CandidateRun, Run
@@ -48,26 +50,23 @@ def gate(
     runs.note(ref.model, ref.run_id, STAGE, clock.now())
     run = runs.run(ref.model, ref.run_id)
     spec = models.spec(ref.model, run.spec_digest)
-    evaluation = Evaluation.from_json(EVALUATION.read(artifacts.get(ref.evaluation_key)))
-    slices_and_groups = SLICES_AND_GROUPS.read(artifacts.get(ref.slices_and_groups_key))
-    cost = {"per_1000_usd": costs.per_1000(evaluation.latency_ms.p99, prices), "memory_mb": prices.memory_mb}
-    evaluation = replace(evaluation, sections={**evaluation.sections, **slices_and_groups, "cost": cost})
+    evaluation = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
+    parts = HoldoutParts.from_json(json.loads(artifacts.get(ref.slices_and_groups_key)))
+    cost = Cost(costs.per_1000(evaluation.latency_ms.p99, prices), prices.memory_mb)
+    evaluation = replace(evaluation, sections=replace(parts.among(evaluation.sections), cost=cost))
     verdict = decide(evaluation, policy_of(spec))
     changed = _changed(spec, evaluation.champion, models=models, versions=versions)
     runs.note(ref.model, ref.run_id, STAGE, clock.now(), target_changes=changed)
-    report = {
-        "format": REPORT.schema,
-        "model": ref.model,
-        "run_id": ref.run_id,
-        "task": spec.task.value,
-        "metric": evaluation.metric,
-        "higher_is_better": evaluation.higher_is_better,
-        "verdict": verdict.to_json(),
-        "evaluation": evaluation.to_json(),
-        "target_changes": list(changed),
-        "lineage": lineage(run, task.fitted, artifacts),
-    }
-    data = json.dumps(report, sort_keys=True, allow_nan=False).encode()
+    report = GateReport(
+        model=ref.model,
+        run_id=ref.run_id,
+        task=spec.task.value,
+        verdict=verdict,
+        evaluation=evaluation,
+        target_changes=changed,
+        lineage=lineage(run, task.fitted, artifacts),
+    )
+    data = json.dumps(report.to_json(), sort_keys=True, allow_nan=False).encode()
     sha256 = artifacts.put(ref.report_key, data, content_type="application/json")
     return Verdict(accepted=verdict.accepted, reasons=list(verdict.reasons), report_sha256=sha256)
 

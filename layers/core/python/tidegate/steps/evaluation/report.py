@@ -4,7 +4,9 @@ The page tells what was known when the version was registered: no clock, nothing
 again gives the same bytes.
 """
 
-from tidegate.domain.evaluation.documents import read_report
+import json
+
+from tidegate.domain.evaluation.report import GateReport
 from tidegate.messages import Drawn, ReportTask
 from tidegate.ports.data import Catalog
 from tidegate.ports.evaluation import Dossier, DrawPage
@@ -30,8 +32,8 @@ def report(
     """
     ref = task.run
     version = versions.version(ref.model, task.version)
-    found = read_report(artifacts.get_verified(version.report_key, version.report_sha256))
-    excluded = set(found["lineage"]["exclusions"])
+    found = GateReport.from_json(json.loads(artifacts.get_verified(version.report_key, version.report_sha256)))
+    excluded = set(found.lineage["exclusions"])
     dossier = Dossier(
         version=version,
         spec=models.spec(ref.model, version.spec_digest),
