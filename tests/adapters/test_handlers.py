@@ -211,7 +211,7 @@ def test_a_version_gets_its_share_and_leaves_for_what_captures_tell_of_it(
     moved = rollout.handler(later, CONTEXT)
     assert (moved["next"], moved["phase"], moved["serves"], moved["wait_seconds"]) == ("done", "rolled_back", False, 0)
     assert "error rate 100.00 % of 200 requests" in moved["reason"]
-    assert deployed.version(MODEL, number).status is VersionStatus.WITHDRAWN
+    assert deployed.version(MODEL, number).status is VersionStatus.ROLLED_BACK
     route = deployed.route(MODEL)
     assert route is not None
     assert (route.candidate, route.champion and route.champion.version) == (None, 1)

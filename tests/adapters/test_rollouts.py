@@ -222,7 +222,7 @@ def test_of_two_racing_steps_one_wins_and_nothing_of_the_other_is_written(house:
     stopped = outcomes[1] is None
     won = stopping if stopped else going_on
     assert house.stored == won.rollout
-    assert house.version.status is (VersionStatus.WITHDRAWN if stopped else VersionStatus.CANDIDATE)
+    assert house.version.status is (VersionStatus.ROLLED_BACK if stopped else VersionStatus.CANDIDATE)
     assert house.registry.ledger(MODEL)[2:] == ([won.change.entry] if won.change else [])
 
 
@@ -264,7 +264,7 @@ def test_the_ledger_that_steps_wrote_is_one_chain(house: RolloutPorts) -> None:
     house.rollouts.save(house.next(look(1_000)), now=LATER)
     house.rollouts.save(house.stop(), now=LATER)
     entries = house.registry.ledger(MODEL)
-    assert [entry.action for entry in entries] == ["promote", "canary", "canary", "withdraw"]
+    assert [entry.action for entry in entries] == ["promote", "canary", "canary", "rollback"]
     assert verify(MODEL, entries, house.registry.route(MODEL).ledger_head) is None
 
 
@@ -382,7 +382,7 @@ def test_a_rejection_writes_no_more_than_the_record(house: RolloutPorts) -> None
     assert house.version == before
     house.rollouts.save(house.next(), now=LATER)
     assert (house.version.status, house.version.reasons) == (
-        VersionStatus.WITHDRAWN,
+        VersionStatus.ROLLED_BACK,
         (f"rejected by {EVE}: I looked at it",),
     )
 
@@ -393,7 +393,7 @@ def test_a_version_that_leaves_the_route_says_why(house: RolloutPorts) -> None:
     assert step.change is not None
     assert step.note is not None
     house.rollouts.save(step, now=LATER)
-    assert (house.version.status, house.version.reasons) == (VersionStatus.WITHDRAWN, ("too slow at the gate",))
+    assert (house.version.status, house.version.reasons) == (VersionStatus.ROLLED_BACK, ("too slow at the gate",))
     assert house.registry.route(MODEL).candidate is None
 
 
@@ -416,7 +416,7 @@ def test_a_closed_version_cannot_be_brought_in(house: RolloutPorts, status: Vers
 
 
 def test_a_closed_version_cannot_be_approved(house: RolloutPorts) -> None:
-    closed = registered(house.registry, "r-003", VersionStatus.WITHDRAWN)
+    closed = registered(house.registry, "r-003", VersionStatus.ROLLED_BACK)
     step = replace(house.begin(closed, approval="required"), note=VersionNote(approved_by=EVE))
     with pytest.raises(ConflictError, match="version 3 is closed"):
         house.rollouts.save(step, now=AT)
@@ -429,19 +429,19 @@ def test_a_version_that_is_not_there_cannot_be_brought_in(house: RolloutPorts) -
     assert house.rollouts.rollout(MODEL, "r-009") is None
 
 
-def test_the_rollout_of_a_version_that_people_withdrew_still_ends_and_leaves_the_version_as_it_is(
+def test_the_rollout_of_a_version_that_people_rolled_back_still_ends_and_leaves_the_version_as_it_is(
     house: RolloutPorts,
 ) -> None:
     house.begun()
     change = kill(house.registry.route(MODEL), MODEL, Cause(LATER, ANN, "feed is down"))
     assert change is not None
     house.registry.change(change)
-    withdrawn = house.version
-    assert withdrawn.status is VersionStatus.WITHDRAWN
+    closed = house.version
+    assert closed.status is VersionStatus.ROLLED_BACK
     step = replace(house.stop(), note=VersionNote(VersionStatus.OVERTAKEN, "a later story"))
     house.rollouts.save(step, now=LATER)
     assert house.stored.phase.final
-    assert house.version == withdrawn
+    assert house.version == closed
 
 
 def test_the_fake_arms_tell_what_was_served_once_and_by_revision(house: RolloutPorts) -> None:

@@ -100,8 +100,8 @@ def test_a_version_that_its_approver_rejects_never_serves(house: House, approver
     run = started(house, MODEL, ASKED, candidates=BOOSTED)
     approver.decide(house.client.version(MODEL, run["version"]), "reject", "the holdout is too short")
     assert ended(house, run)["phase"] == "rejected"
-    assert house.client.version(MODEL, run["version"])["status"] == "withdrawn"
-    with pytest.raises(ConflictError, match="withdrawn"):
+    assert house.client.version(MODEL, run["version"])["status"] == "rolled_back"
+    with pytest.raises(ConflictError, match="rolled_back"):
         house.client.split(MODEL, run["version"], 1_000, "but I like it")
     assert serves_alone(house, MODEL, champion)
     assert actions(house, MODEL) == before
@@ -128,7 +128,7 @@ def test_an_artifact_that_is_changed_after_its_approval_does_not_get_in(
     rollout = follow(house, traffic, run)
     assert rollout["phase"] == "rolled_back", rollout
     assert "artifact" in rollout["reason"]
-    assert actions(house, MODEL)[-2:] == ["canary", "withdraw"]
+    assert actions(house, MODEL)[-2:] == ["canary", "rollback"]
     assert serves_alone(house, MODEL, champion)
 
 
@@ -160,7 +160,7 @@ def test_a_second_release_of_a_model_is_told_who_holds_the_first(house: House, t
     assert "developer" in str(caught.value)
     traffic.send(20)
     assert house.client.end_rollout(MODEL, "make way")["changed"]
-    assert actions(house, MODEL)[-2:] == ["canary", "withdraw"]
+    assert actions(house, MODEL)[-2:] == ["canary", "rollback"]
     second = house.client.start_run(MODEL)["run"]
     assert second["run_id"] != run["run_id"]
     second = house.over(MODEL, second["run_id"])
@@ -182,7 +182,7 @@ def test_a_state_machine_that_is_stopped_in_the_middle_of_a_step_leaves_the_cham
     assert rollout["phase"] == "failed"
     assert house.cloud.settle()  # the function that was at work has found out
     assert house.client.rollout(MODEL, run["run_id"]) == rollout
-    assert actions(house, MODEL)[-2:] == ["canary", "withdraw"]
+    assert actions(house, MODEL)[-2:] == ["canary", "rollback"]
     assert serves_alone(house, MODEL, champion)
     assert house.client.model(MODEL)["under_way"] == {"rollout": None, "lease": None}
 

@@ -98,8 +98,8 @@ def test_a_candidate_that_refuses_three_in_a_hundred_requests_is_rolled_back_wit
     served = {version for at, version in traffic.answered if at > began + SECONDS_TO_SAFETY}
     assert served == {1}, "the candidate answered for too long after the verdict could be known"
     traffic.demand_that_all_were_answered()
-    assert actions(house, model)[-2:] == ["canary", "withdraw"]
-    assert house.client.version(model, run["version"])["status"] == "withdrawn"
+    assert actions(house, model)[-2:] == ["canary", "rollback"]
+    assert house.client.version(model, run["version"])["status"] == "rolled_back"
 
 
 def test_a_candidate_that_takes_far_longer_than_the_champion_is_rolled_back(
@@ -122,7 +122,7 @@ def test_a_candidate_that_takes_far_longer_than_the_champion_is_rolled_back(
     (slow,) = [finding for finding in rollout["verdict"]["findings"] if finding["metric"] == "slow"]
     assert slow["candidate"] > slow["champion"]
     traffic.demand_that_all_were_answered()
-    assert actions(house, model)[-2:] == ["canary", "withdraw"]
+    assert actions(house, model)[-2:] == ["canary", "rollback"]
     assert serves_alone(house, model, 1)
 
 
@@ -133,7 +133,7 @@ def test_a_candidate_whose_scores_are_not_those_of_the_holdout_is_rolled_back(ho
     assert rollout["phase"] == "rolled_back", rollout
     assert "score distributions" in rollout["reason"]
     traffic.demand_that_all_were_answered()
-    assert actions(house, model)[-2:] == ["canary", "withdraw"]
+    assert actions(house, model)[-2:] == ["canary", "rollback"]
     assert serves_alone(house, model, 1)
 
 
@@ -143,7 +143,7 @@ def test_a_candidate_without_traffic_is_neither_promoted_nor_blamed(house: House
     assert rollout["phase"] == "rolled_back"
     assert "no evidence" in rollout["reason"]
     assert {finding["outcome"] for finding in rollout["verdict"]["findings"]} == {"insufficient_data"}
-    assert actions(house, model)[-2:] == ["canary", "withdraw"]
+    assert actions(house, model)[-2:] == ["canary", "rollback"]
     assert serves_alone(house, model, 1)
 
 
@@ -153,7 +153,7 @@ def test_a_kill_in_the_middle_of_a_canary_ends_it(house: House, model: str) -> N
     traffic.send(20)
     house.client.kill(model, "the weather feed is down")
     assert follow(house, traffic, run, per_look=20)["phase"] == "stopped"
-    assert house.client.version(model, run["version"])["status"] == "withdrawn"
+    assert house.client.version(model, run["version"])["status"] == "rolled_back"
     house.client.resume(model, "it is back")
     traffic.demand_that_all_were_answered()
     assert actions(house, model)[-3:] == ["canary", "kill", "resume"]

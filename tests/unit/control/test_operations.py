@@ -191,7 +191,7 @@ def stage(server: Loopback) -> Loopback:
     return server
 
 
-def test_a_rollback_goes_one_step_back_and_says_what_serves_now(run: Cli, stage: Loopback) -> None:
+def test_a_rollback_goes_to_the_version_before_and_says_what_serves_now(run: Cli, stage: Loopback) -> None:
     assert run("rollback", "flight-delay", "--reason", "scores too low") == exits.OK
     assert run.out == "flight-delay: rollback; now version 1 answers all requests\n"
     entry = stage.world.registry.ledger("flight-delay")[-1]

@@ -114,9 +114,9 @@ def test_a_token_that_is_noted_tells_nobody_anything():
 @pytest.mark.parametrize(
     ("plan", "title"),
     [
-        (PLAN, "version 3 was taken back"),
-        (replace(PLAN, steps_bp=()), "back to version 2"),
-        (replace(PLAN, shadow_seconds=600), "version 3 was taken back"),
+        (PLAN, "version 3 was rolled back"),
+        (replace(PLAN, steps_bp=()), "version 3 was rolled back"),
+        (replace(PLAN, shadow_seconds=600), "version 3 was rolled back"),
     ],
     ids=["canary", "probation", "shadow"],
 )
@@ -172,7 +172,7 @@ def test_what_an_operator_does_by_hand_is_told_once_though_it_ends_a_rollout():
     house = Announced()
     house.begin()
     people, systems = house.after(lambda: house.by_hand(changes.rollback, house.versions[2]))
-    assert (people, systems) == (["back to version 2"], [ROUTE])
+    assert (people, systems) == (["version 3 was rolled back"], [ROUTE])
     assert house.after(lambda: house.later(1)) == ([], [MOVED])
     assert house.at.phase is Phase.STOPPED
 

@@ -1,13 +1,25 @@
 """The chain of a ledger, what breaks it, and what it says of a moment."""
 
+import json
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.registry.ledger import GENESIS, LedgerEntry, Share, chain, digest, served_at, verify
+from tidegate.domain.registry.ledger import (
+    GENESIS,
+    Action,
+    LedgerEntry,
+    RollbackCause,
+    Share,
+    chain,
+    digest,
+    served_at,
+    verify,
+)
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 ANN, EVE = "arn:aws:iam::123456789012:user/ann", "arn:aws:iam::123456789012:user/eve"
@@ -58,7 +70,23 @@ def test_a_hash_depends_on_nothing_but_the_content():
     assert digest(elsewhere) == digest(STORY[0])
 
 
+OLD_CHAIN = Path(__file__).with_name("old_chain.json")  # as the code before 0.2.0 wrote it
+
+
+def test_a_ledger_from_before_entries_had_causes_verifies_bit_by_bit_and_goes_on():
+    written = json.loads(OLD_CHAIN.read_text("utf-8"))
+    old = [LedgerEntry(**{**each, "at": datetime.fromisoformat(each["at"])}) for each in written]
+    assert {each.action for each in old} >= {"withdraw", "end_watch"}
+    assert verify("flight-delay", old, old[-1].hash) is None
+    assert [Action(each.action) for each in old[2:5]] == [Action.ROLLBACK, Action.PROMOTE, Action.END_PROBATION]
+    new = chain(replace(old[-1], seq=7, cause=RollbackCause.EVIDENCE.value), old[-1].hash)
+    assert verify("flight-delay", [*old, new], new.hash) is None
+    assert verify("flight-delay", [*old, replace(new, cause="hand")], new.hash) is not None
+    assert verify("flight-delay", [*old, replace(new, cause=None)], new.hash) is not None
+
+
 OTHERS = {
+    "cause": "hand",
     "model": "other",
     "seq": 99,
     "at": AT,

@@ -14,17 +14,17 @@ from tidegate.domain.rollout.changes import (
     end_split,
     kill,
     on_probation,
-    one_step_back,
     overtaken,
     promote,
     resume,
+    roll_back_promotion,
+    roll_back_trial,
     rollback,
+    rollback_target,
     shadow,
     shares,
     split,
     stand_in,
-    step_back,
-    withdraw,
 )
 from tidegate.domain.serving.routing import Choice, Reason, choose
 from tidegate.kernel.errors import ConflictError
@@ -69,12 +69,12 @@ ON_PROBATION = Route(
     ledger_head="h4",
 )
 CAUSE = Cause(NOON, "arn:aws:iam::123456789012:user/ann", "because")
-ACCEPTED, CANDIDATE, CHAMPION, RETIRED, WITHDRAWN = (
+ACCEPTED, CANDIDATE, CHAMPION, RETIRED, ROLLED_BACK = (
     VersionStatus.ACCEPTED,
     VersionStatus.CANDIDATE,
     VersionStatus.CHAMPION,
     VersionStatus.RETIRED,
-    VersionStatus.WITHDRAWN,
+    VersionStatus.ROLLED_BACK,
 )
 RULE = FallbackRef("runs/flight-delay/r-3/fallback.json", "f3", "r-3")
 
@@ -94,11 +94,11 @@ def told(change: RouteChange) -> tuple[str, int | None, int | None, int]:
     return (entry.action, entry.version, entry.previous_version, entry.weight_bp)
 
 
-def test_a_closed_version_was_turned_away_overtaken_or_withdrawn():
+def test_a_closed_version_was_turned_away_overtaken_or_rolled_back():
     assert {status for status in VersionStatus if status.closed} == {
         VersionStatus.REJECTED,
         VersionStatus.OVERTAKEN,
-        WITHDRAWN,
+        ROLLED_BACK,
     }
 
 
@@ -138,9 +138,9 @@ def test_without_a_champion_the_fallback_answers_what_the_canary_does_not(route)
     assert shares(change.route) == (Share(None, 9_900), Share(3, 100))
     assert change.route.fallback == RULE
     assert told(change) == ("canary", 3, None, 100)
-    left = made(withdraw(change.route, numbered(3, CANDIDATE), CAUSE))
+    left = made(roll_back_trial(change.route, numbered(3, CANDIDATE), CAUSE))
     assert shares(left.route) == (Share(None, 10_000),)
-    assert (told(left), left.route.fallback) == (("withdraw", None, 3, 10_000), RULE)
+    assert (told(left), left.route.fallback) == (("rollback", None, 3, 10_000), RULE)
 
 
 def test_a_canary_keeps_the_fallback_that_answers_already():
@@ -150,25 +150,25 @@ def test_a_canary_keeps_the_fallback_that_answers_already():
 
 @pytest.mark.parametrize("route", [SHADOWED, CANARY, replace(SHADOWED, killed=True)])
 def test_a_version_that_leaves_gives_all_back(route):
-    change = made(withdraw(route, numbered(3, CANDIDATE), CAUSE))
+    change = made(roll_back_trial(route, numbered(3, CANDIDATE), CAUSE))
     assert change.route == alone(replace(SERVING, killed=route.killed), change)
     assert (told(change), change.statuses) == (
-        ("withdraw", 2, 3, 0 if route.killed else 10_000),
-        {3: WITHDRAWN},
+        ("rollback", 2, 3, 0 if route.killed else 10_000),
+        {3: ROLLED_BACK},
     )
 
 
 @pytest.mark.parametrize("route", [None, SERVING, SPLIT, ON_PROBATION])
 def test_what_is_not_on_its_way_in_cannot_leave(route):
     for number in (1, 2, 3):
-        assert withdraw(route, numbered(number, CANDIDATE), CAUSE) is None
+        assert roll_back_trial(route, numbered(number, CANDIDATE), CAUSE) is None
 
 
 @pytest.mark.parametrize(
     ("route", "version", "said"),
     [
         (SERVING, numbered(3, VersionStatus.REJECTED), "is rejected"),
-        (SERVING, numbered(3, WITHDRAWN), "is withdrawn"),
+        (SERVING, numbered(3, ROLLED_BACK), "is rolled_back"),
         (SERVING, numbered(3, RETIRED), "is retired"),
         (SERVING, replace(numbered(3), needs_approval=True), "needs an approval"),
         (replace(SPLIT, candidate=served(4)), numbered(3), "version 4 is on trial with 1 % .split"),
@@ -226,13 +226,13 @@ def test_after_its_probation_a_version_answers_alone():
         assert end_probation(route, numbered(2, CHAMPION), CAUSE) is None
 
 
-def test_one_step_back_out_of_probation_is_the_version_held_back():
-    assert one_step_back(ON_PROBATION) == 1
-    assert one_step_back(SHADOWED) == one_step_back(CANARY) == 2
-    change = made(step_back(ON_PROBATION, 2, CAUSE))
+def test_the_rollback_target_out_of_probation_is_the_version_held_back():
+    assert rollback_target(ON_PROBATION) == 1
+    assert rollback_target(SHADOWED) == rollback_target(CANARY) == 2
+    change = made(roll_back_promotion(ON_PROBATION, 2, CAUSE))
     assert change.route == alone(Route("flight-delay", 4, champion=served(1)), change)
     assert (told(change), change.statuses) == (("rollback", 1, 2, 10_000), {1: CHAMPION, 2: RETIRED})
-    assert step_back(SERVING, 2, CAUSE) is step_back(ON_PROBATION, 1, CAUSE) is None
+    assert roll_back_promotion(SERVING, 2, CAUSE) is roll_back_promotion(ON_PROBATION, 1, CAUSE) is None
 
 
 def test_people_may_roll_back_out_of_probation_either_way():
@@ -251,11 +251,11 @@ def test_a_version_on_its_way_in_is_no_place_to_roll_back_to(route):
 @pytest.mark.parametrize("route", [CANARY, SHADOWED])
 def test_a_kill_and_a_rollback_close_a_version_on_its_way_in(route):
     killed = made(kill(route, "flight-delay", CAUSE))
-    assert (killed.route, killed.statuses) == (alone(KILLED, killed), {3: WITHDRAWN})
+    assert (killed.route, killed.statuses) == (alone(KILLED, killed), {3: ROLLED_BACK})
     back = made(rollback(route, numbered(2, CHAMPION), CAUSE))
-    assert (back.route, back.statuses) == (alone(SERVING, back), {2: CHAMPION, 3: WITHDRAWN})
+    assert (back.route, back.statuses) == (alone(SERVING, back), {2: CHAMPION, 3: ROLLED_BACK})
     further = made(rollback(route, numbered(1, RETIRED), CAUSE))
-    assert further.statuses == {1: CHAMPION, 2: RETIRED, 3: WITHDRAWN}
+    assert further.statuses == {1: CHAMPION, 2: RETIRED, 3: ROLLED_BACK}
 
 
 @pytest.mark.parametrize("route", [SPLIT, ON_PROBATION])
@@ -266,7 +266,7 @@ def test_a_kill_retires_what_has_served_before(route):
 def test_a_model_without_a_champion_can_be_killed_and_its_canary_ends():
     only = Route("flight-delay", 4, candidate=served(3), candidate_bp=100, candidate_role=CandidateRole.CANARY)
     change = made(kill(only, "flight-delay", CAUSE))
-    assert (shares(change.route), change.statuses) == ((Share(None, 10_000),), {3: WITHDRAWN})
+    assert (shares(change.route), change.statuses) == ((Share(None, 10_000),), {3: ROLLED_BACK})
 
 
 def test_a_resumption_tells_of_the_canary_that_began_while_the_model_was_killed():
@@ -335,12 +335,12 @@ def test_who_leaves_a_route_leaves_its_fields_behind_for_callers_go_on_sending_t
     )
     older = replace(numbered(1, RETIRED), features=("distance",))
     left = (
-        withdraw(shadowed, numbered(3, CANDIDATE), CAUSE),
-        withdraw(on_its_way_in, numbered(3, CANDIDATE), CAUSE),
+        roll_back_trial(shadowed, numbered(3, CANDIDATE), CAUSE),
+        roll_back_trial(on_its_way_in, numbered(3, CANDIDATE), CAUSE),
         rollback(on_its_way_in, older, CAUSE),
         kill(on_its_way_in, "flight-delay", CAUSE),
         end_split(divided, "flight-delay", CAUSE),
-        step_back(held, 2, CAUSE),
+        roll_back_promotion(held, 2, CAUSE),
         end_probation(held, numbered(2, CHAMPION), CAUSE),
         resume(killed, "flight-delay", CAUSE),
     )

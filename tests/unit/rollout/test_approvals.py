@@ -68,7 +68,7 @@ def test_a_rejected_version_never_serves(world: World) -> None:
     found = shown(world, run_id)
     assert (found["phase"], marks(found).split()[0]) == ("rejected", "approval:ended")
     assert "better on every airport" in found["reason"]
-    assert world.registry.version("flight-delay", 2).status == "withdrawn"
+    assert world.registry.version("flight-delay", 2).status == "rolled_back"
 
 
 @pytest.mark.parametrize("actor", [ANA, "arn:aws:sts::123456789012:assumed-role/Approver/ana"])
@@ -299,10 +299,10 @@ def test_a_canary_that_is_ended_leaves_and_the_entry_is_logged(world: World, cap
     ended = world.call("POST", f"{PATH}/rollout/end", {"reason": "holidays"}, actor=BO).body
     assert (ended["changed"], ended["serves"]) == (True, [{"version": 1, "weight_bp": 10_000}])
     entry = world.registry.ledger("flight-delay")[-1]
-    assert (entry.action, entry.actor, entry.reason) == ("withdraw", BO, "holidays")
+    assert (entry.action, entry.cause, entry.actor, entry.reason) == ("rollback", "hand", BO, "holidays")
     assert ended["entry"]["hash"] == entry.hash
     assert [record.ledger_entry["hash"] for record in caplog.records if hasattr(record, "ledger_entry")] == [entry.hash]
-    assert world.registry.version("flight-delay", 2).status == "withdrawn"
+    assert world.registry.version("flight-delay", 2).status == "rolled_back"
     again = world.call("POST", f"{PATH}/rollout/end", {"reason": "holidays"}, actor=BO)
     assert (again.status, again.body["changed"], again.body["entry"]) == (200, False, None)
     assert world.registry.ledger("flight-delay")[-1] == entry

@@ -106,13 +106,13 @@ def test_a_registered_run_stays_what_it_is_and_the_execution_tells_what_came_aft
     assert registry.run(REF.model, REF.run_id).error is None
 
 
-def test_the_fault_of_an_accepted_run_is_its_rollouts_and_withdraws_the_version():
+def test_the_fault_of_an_accepted_run_is_its_rollouts_and_rolls_the_version_back():
     registry = a_registry()
     do(registry, a_task())
     closed = closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause=""))
     assert closed.message == "step rollout was stopped by somebody"
     version = registry.version(REF.model, 1)
-    assert (version.status, version.reasons) == (VersionStatus.WITHDRAWN, (closed.message,))
+    assert (version.status, version.reasons) == (VersionStatus.ROLLED_BACK, (closed.message,))
     rollout = registry.rollout(REF.model, REF.run_id)
     assert (rollout.phase, rollout.reason) == (Phase.FAILED, closed.message)
     assert closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause="")) == closed

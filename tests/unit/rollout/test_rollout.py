@@ -132,7 +132,7 @@ def test_a_rejected_version_never_serves_and_is_not_noted_as_approved():
     house.begin()
     assert house.decide(Decision.REJECT, reason="the data is old").note is None
     assert (house.later(1).phase, house.at.reason) == (Phase.REJECTED, f"rejected by {EVE}: the data is old")
-    assert (house.route, house.version.status, house.version.approved_by) == (before, VersionStatus.WITHDRAWN, None)
+    assert (house.route, house.version.status, house.version.approved_by) == (before, VersionStatus.ROLLED_BACK, None)
 
 
 def test_an_approval_that_nobody_gives_expires():
@@ -142,7 +142,7 @@ def test_an_approval_that_nobody_gives_expires():
     with pytest.raises(ConflictError, match="could be given until 2026-01-06"):
         house.decide(now=START + timedelta(hours=24))
     assert (house.later(1).phase, house.at.reason) == (Phase.EXPIRED, "nobody approved it within 24 hours")
-    assert house.version.status is VersionStatus.WITHDRAWN
+    assert house.version.status is VersionStatus.ROLLED_BACK
     with pytest.raises(ConflictError, match="waits for no approval any more: nobody approved it") as caught:
         house.decide()
     assert "tidegate train" in caught.value.next_step
@@ -229,7 +229,7 @@ def test_bytes_that_are_not_those_that_were_approved_never_serve(decided):
     if decided:
         house.decide()
     assert house.later(1, problem="its artifact is another one").phase is Phase.ROLLED_BACK
-    assert (house.route, house.version.status) == (before, VersionStatus.WITHDRAWN)
+    assert (house.route, house.version.status) == (before, VersionStatus.ROLLED_BACK)
     assert house.at.reason == "its artifact is another one"
 
 
@@ -255,7 +255,7 @@ def test_a_shadow_that_is_shown_to_be_worse_never_answers_anybody():
     before = plain(house.route)
     house.begin()
     assert house.later(5, SHOWN_BAD).phase is Phase.ROLLED_BACK
-    assert (plain(house.route), house.version.status) == (before, VersionStatus.WITHDRAWN)
+    assert (plain(house.route), house.version.status) == (before, VersionStatus.ROLLED_BACK)
     assert "worse by more than the 0.1 points tolerated" in house.at.reason
 
 
@@ -329,8 +329,9 @@ def test_a_candidate_that_is_shown_to_be_worse_leaves_at_once_at_any_step(minute
     for _ in range(step):
         house.later(10, LITTLE)
     assert house.later(minutes, SHOWN_BAD).phase is Phase.ROLLED_BACK
-    assert (plain(house.route), house.version.status) == (before, VersionStatus.WITHDRAWN)
-    assert (house.last.action, house.last.version, house.last.previous_version) == ("withdraw", 2, 3)
+    assert (plain(house.route), house.version.status) == (before, VersionStatus.ROLLED_BACK)
+    assert (house.last.action, house.last.version, house.last.previous_version) == ("rollback", 2, 3)
+    assert house.last.cause == "evidence"
     assert house.last.reason == house.at.reason != ""
     assert house.last.approved_by is None  # it names the champion
 
@@ -361,14 +362,14 @@ def test_a_canary_that_proves_nothing_in_time_is_rolled_back_for_want_of_evidenc
     assert house.later(6 * 60 - 1).phase is Phase.CANARY
     assert house.later(1).phase is Phase.ROLLED_BACK
     assert house.at.reason.startswith("no evidence within 6 hours: error rate: the candidate has no requests yet")
-    assert (plain(house.route), house.version.status) == (before, VersionStatus.WITHDRAWN)
+    assert (plain(house.route), house.version.status) == (before, VersionStatus.ROLLED_BACK)
 
 
 def test_at_the_deadline_no_larger_share_is_given_though_the_step_is_done():
     house = OneRelease()
     house.begin()
     house.later(6 * 60, LITTLE)
-    assert (house.at.phase, house.last.action) == (Phase.ROLLED_BACK, "withdraw")
+    assert (house.at.phase, house.last.action, house.last.cause) == (Phase.ROLLED_BACK, "rollback", "deadline")
 
 
 def test_at_the_deadline_a_canary_that_has_passed_is_promoted_and_one_that_got_no_further_says_so():
@@ -396,6 +397,7 @@ def test_an_artifact_that_changes_under_a_canary_ends_it():
     house.begin()
     house.later(1, SHOWN_FINE, problem="its artifact is another one")
     assert (house.at.phase, house.at.reason) == (Phase.ROLLED_BACK, "its artifact is another one")
+    assert house.last.cause == "artifact"
     assert house.route.candidate is None
 
 
@@ -446,6 +448,7 @@ def test_the_version_held_back_answers_again_when_the_promoted_one_is_shown_to_b
     assert house.later(5, SHOWN_BAD).phase is Phase.ROLLED_BACK
     assert (house.route.champion, house.route.previous, shares(house.route)[0].weight_bp) == (served(2), None, ALL_BP)
     assert (house.last.action, house.last.version, house.last.previous_version) == ("rollback", 2, 3)
+    assert house.last.cause == "evidence"
     assert (house.versions[2].status, house.version.status) == (VersionStatus.CHAMPION, VersionStatus.RETIRED)
 
 
@@ -491,7 +494,7 @@ def test_what_people_do_to_a_trial_ends_its_rollout_and_stays_as_they_made_it(pl
     left = house.route
     assert (house.later(1, SHOWN_BAD).phase, house.route) == (Phase.STOPPED, left)
     assert house.at.reason == "somebody changed by hand what is served"
-    assert house.version.status is VersionStatus.WITHDRAWN
+    assert house.version.status is VersionStatus.ROLLED_BACK
 
 
 @pytest.mark.parametrize("action", [kill_it, roll_back_to(1), roll_back_to(2), roll_back_to(3)])
@@ -577,7 +580,7 @@ def test_a_split_of_two_other_versions_is_not_ended_by_a_release_that_then_fails
         house.later(1)
     assert "tidegate split flight-delay --end" in caught.value.next_step
     ended(house, "abandon")
-    assert (house.route, house.version.status) == (split, VersionStatus.WITHDRAWN)
+    assert (house.route, house.version.status) == (split, VersionStatus.ROLLED_BACK)
 
 
 def ended(house: OneRelease, how: str) -> None:
@@ -599,7 +602,7 @@ def test_a_rollout_ended_before_its_promotion_leaves_what_was_served_before(end,
     if reach == "second step":
         house.later(10, LITTLE)
     ended(house, end)
-    assert (house.at.phase, plain(house.route), house.version.status) == (phase, before, VersionStatus.WITHDRAWN)
+    assert (house.at.phase, plain(house.route), house.version.status) == (phase, before, VersionStatus.ROLLED_BACK)
     assert house.at.reason == ("I know better" if end == "stop" else "step rollout took too long")
     if reach == "second step":
         assert house.last.actor == (BY_HAND.actor if end == "stop" else ACTOR)
@@ -622,7 +625,7 @@ def test_a_rollout_ended_in_its_probation_leaves_the_promoted_version_alone(end,
 def test_a_version_that_may_not_even_begin_is_closed_with_the_reason(phase):
     house = OneRelease()
     house.write(rollout.decline(house.version, PLAN, phase, "too late", judged_against=2, actor=ACTOR, now=house.now))
-    closed = VersionStatus.OVERTAKEN if phase is Phase.OVERTAKEN else VersionStatus.WITHDRAWN
+    closed = VersionStatus.OVERTAKEN if phase is Phase.OVERTAKEN else VersionStatus.ROLLED_BACK
     assert (house.at.phase, house.at.reason, house.version.status) == (phase, "too late", closed)
 
 

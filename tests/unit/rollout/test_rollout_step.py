@@ -251,7 +251,7 @@ def test_a_worse_candidate_is_rolled_back_and_the_execution_ends_without_it():
     assert (moved.next, moved.phase, moved.serves) == ("done", "rolled_back", False)
     assert moved.reason.startswith("error rate 20.00 %")
     assert house.served() == (1, None, 0)
-    assert house.status(2) is VersionStatus.WITHDRAWN
+    assert house.status(2) is VersionStatus.ROLLED_BACK
     assert house.registry.lease(MODEL).until < AT
 
 
@@ -332,17 +332,17 @@ def test_who_wrote_the_spec_and_asked_for_the_training_hears_both():
     assert house.known(task).approval.excluded == {ANN: "asked for the training and wrote its spec"}
 
 
-def test_a_rejected_version_is_withdrawn():
+def test_a_rejected_version_is_rolled_back():
     house = Releases()
     house.moved(task := house.registered(**APPROVAL))
     house.decided(task, Decision.REJECT)
     moved = house.moved(task)
     assert (moved.next, moved.phase, moved.serves) == ("done", "rejected", False)
     assert moved.reason == f"rejected by {EVE}: looks right"
-    assert house.status(1) is VersionStatus.WITHDRAWN
+    assert house.status(1) is VersionStatus.ROLLED_BACK
 
 
-def test_without_an_answer_in_time_the_version_is_withdrawn():
+def test_without_an_answer_in_time_the_version_is_rolled_back():
     house = Releases()
     house.moved(task := house.registered(**APPROVAL))
     moved = house.moved(task, hours=2)
@@ -422,7 +422,7 @@ def test_bytes_that_are_not_those_that_were_registered_never_serve(until, releas
     assert (moved.next, moved.phase, moved.serves) == ("done", "rolled_back", False)
     assert moved.reason.startswith(f"its {what} is not the one that was registered: ")
     assert house.served() == (1, None, 0)
-    assert house.status(2) is VersionStatus.WITHDRAWN
+    assert house.status(2) is VersionStatus.ROLLED_BACK
     assert house.registry.version(MODEL, 2).reasons in {(), (moved.reason,)}
 
 
@@ -560,7 +560,7 @@ def test_a_fault_leaves_the_champion_alone_and_gives_the_lease_back():
     house.abandoned(task)
     assert house.known(task).phase is Phase.FAILED
     assert house.served() == (1, None, 0)
-    assert house.status(2) is VersionStatus.WITHDRAWN
+    assert house.status(2) is VersionStatus.ROLLED_BACK
     assert house.registry.lease(MODEL).until < AT
     assert house.registry.ledger(MODEL)[-1].reason == "step rollout ended"
     known = house.known(task)
@@ -577,12 +577,12 @@ def test_after_a_fault_in_its_probation_a_promoted_version_serves_alone():
     assert house.status(2) is VersionStatus.CHAMPION
 
 
-def test_an_accepted_version_whose_rollout_never_began_is_withdrawn():
+def test_an_accepted_version_whose_rollout_never_began_is_rolled_back():
     house = Releases()
     task = house.registered()
     house.abandoned(task, "step rollout was stopped by somebody")
     version = house.registry.version(MODEL, 1)
-    assert (version.status, version.reasons) == (VersionStatus.WITHDRAWN, ("step rollout was stopped by somebody",))
+    assert (version.status, version.reasons) == (VersionStatus.ROLLED_BACK, ("step rollout was stopped by somebody",))
     assert house.known(task).phase is Phase.FAILED
     assert house.moved(task).next == "done"
 

@@ -15,10 +15,10 @@ from tidegate.domain.rollout.changes import (
     RouteChange,
     end_split,
     kill,
-    one_step_back,
     promote,
     resume,
     rollback,
+    rollback_target,
     shares,
     split,
 )
@@ -27,13 +27,13 @@ from tidegate.kernel.errors import ConflictError
 MODEL = "flight-delay"
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 CAUSE = Cause(AT, "arn:aws:iam::123456789012:user/ann", "because")
-ACCEPTED, CANDIDATE, CHAMPION, REJECTED, RETIRED, WITHDRAWN = (
+ACCEPTED, CANDIDATE, CHAMPION, REJECTED, RETIRED, ROLLED_BACK = (
     VersionStatus.ACCEPTED,
     VersionStatus.CANDIDATE,
     VersionStatus.CHAMPION,
     VersionStatus.REJECTED,
     VersionStatus.RETIRED,
-    VersionStatus.WITHDRAWN,
+    VersionStatus.ROLLED_BACK,
 )
 SERVING = Route(MODEL, 4, champion=served(2), previous=served(1), ledger_head="h4")
 SPLIT = replace(SERVING, candidate=served(3), candidate_bp=2_000, candidate_role=CandidateRole.SPLIT)
@@ -92,7 +92,7 @@ def test_a_rollback_returns_to_what_served_and_the_bad_one_does_not_stand_by():
     assert change.statuses == {1: CHAMPION, 2: RETIRED}
 
 
-@pytest.mark.parametrize(("route", "left"), [(SPLIT, RETIRED), (CANARY, WITHDRAWN)])
+@pytest.mark.parametrize(("route", "left"), [(SPLIT, RETIRED), (CANARY, ROLLED_BACK)])
 def test_a_rollback_to_the_champion_ends_what_is_on_trial_beside_it(route, left):
     change = made(rollback(route, numbered(2, CHAMPION), CAUSE))
     assert change.route == replace(SERVING, revision=5, ledger_head=change.entry.hash)
@@ -122,14 +122,14 @@ def test_there_is_no_rollback_to_a_version_that_was_never_promoted(status):
     assert "tidegate ledger flight-delay" in caught.value.next_step
 
 
-def test_one_step_back_is_the_champion_while_something_is_on_trial_and_its_predecessor_otherwise():
-    assert one_step_back(SERVING) == 1
-    assert one_step_back(SPLIT) == one_step_back(CANARY) == 2
-    assert one_step_back(replace(SERVING, previous=None)) is None
-    assert one_step_back(Route(MODEL, 1)) is one_step_back(None) is None
+def test_the_rollback_target_is_the_champion_while_something_is_on_trial_and_its_predecessor_otherwise():
+    assert rollback_target(SERVING) == 1
+    assert rollback_target(SPLIT) == rollback_target(CANARY) == 2
+    assert rollback_target(replace(SERVING, previous=None)) is None
+    assert rollback_target(Route(MODEL, 1)) is rollback_target(None) is None
 
 
-@pytest.mark.parametrize(("route", "statuses"), [(SERVING, {}), (SPLIT, {3: RETIRED}), (CANARY, {3: WITHDRAWN})])
+@pytest.mark.parametrize(("route", "statuses"), [(SERVING, {}), (SPLIT, {3: RETIRED}), (CANARY, {3: ROLLED_BACK})])
 def test_a_kill_puts_everything_on_the_fallback_and_ends_trials(route, statuses):
     change = made(kill(route, MODEL, CAUSE))
     assert change.route == replace(SERVING, revision=5, killed=True, ledger_head=change.entry.hash)

@@ -13,13 +13,13 @@ _reason = click.option("--reason", metavar="TEXT", required=True, help="Why; goe
 
 @click.command(cls=Command, short_help="Return to a version that has served.")
 @click.argument("model")
-@click.option("--to", metavar="N", type=click.IntRange(1), help="The version; unless given, one step back.")
+@click.option("--to", metavar="N", type=click.IntRange(1), help="The version; unless given, the one before.")
 @_reason
 @pass_tool
 def rollback(tool: Tool, model: str, to: int | None, reason: str) -> None:
     """Let a version of MODEL that has served answer all requests again. Running functions follow within seconds.
 
-    One step back is the champion alone, when another version is on trial beside it, and the version before the
+    Without --to it is the champion alone, when another version is on trial beside it, and the version before the
     champion otherwise. A killed model stays killed: resume it afterwards.
 
     \b
@@ -31,7 +31,7 @@ def rollback(tool: Tool, model: str, to: int | None, reason: str) -> None:
         to = tool.client.model(model)["rollback_to"]
         if to is None:
             raise ConflictError(
-                f"{model} has no version to go one step back to",
+                f"{model} has no version to roll back to",
                 next_step=f"name one that has served (tidegate ledger {model}) with --to, or kill it",
             )
     _tell(tool, model, tool.client.rollback(model, to, reason))

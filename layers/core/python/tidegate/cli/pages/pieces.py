@@ -16,7 +16,7 @@ _STYLE = {
     "reproduced": "green", "differs": "yellow",
     "accepted": "green", "champion": "bold green", "ready": "green", "rejected": "yellow", "failed": "red",
     "running": "cyan", "candidate": "cyan", "requested": "cyan", "registering": "cyan", "retired": "dim",
-    "overtaken": "yellow", "withdrawn": "yellow",
+    "overtaken": "yellow", "rolled_back": "yellow",
 }  # fmt: skip
 OUTCOMES = {
     "pass": ("pass", "green"),

@@ -129,8 +129,6 @@ def _of_entry(entry: LedgerEntry) -> Announcement:
     match Action(entry.action):
         case Action.CANARY | Action.PROMOTE | Action.END_PROBATION:
             advice, commands = "nothing; to see how it goes:", (f"rollout {entry.model}",)
-        case Action.WITHDRAW:
-            advice, commands = "read why; train again if it is still wanted", (f"rollout {entry.model}",)
         case Action.ROLLBACK:
             advice, commands = "find out what was wrong with the version that left", (f"rollout {entry.model}",)
         case Action.KILL:
@@ -160,7 +158,7 @@ def _of_entry(entry: LedgerEntry) -> Announcement:
     )
 
 
-def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: C901, PLR0911, PLR0912  one for each action
+def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911  one for each action
     """Severity, title and facts of an entry."""
     serves, before = _named(entry.version), _named(entry.previous_version)
     share = f"{entry.weight_bp / 100:g} %"
@@ -171,8 +169,6 @@ def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: C901, PLR0
             return Severity.INFO, "a version is in the shadow", f"It is that of run {entry.run_id}; {serves} serves."
         case Action.CANARY:
             return Severity.INFO, f"{serves} answers {share} of the requests", f"The rest goes to {before}."
-        case Action.WITHDRAW:
-            return Severity.WARNING, f"{before} was taken back", f"All requests go to {serves}."
         case Action.PROMOTE if entry.weight_bp < ALL_BP and not entry.killed:
             rest = f"The rest goes to {before} while it is on probation."
             return Severity.INFO, f"{serves} is promoted", f"It answers {share} of the requests. {rest}"
@@ -181,7 +177,8 @@ def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: C901, PLR0
         case Action.END_PROBATION:
             return Severity.INFO, f"{serves} answers all requests", f"Its probation is over: {before} left."
         case Action.ROLLBACK:
-            return Severity.WARNING, f"back to {serves}", f"All requests go to it; {before} left."
+            left = f"{before} was rolled back" if entry.previous_version else f"rolled back to {serves}"
+            return Severity.WARNING, left, f"All requests go to {serves}."
         case Action.KILL:
             return Severity.WARNING, "killed", "The fallback answers everything."
         case Action.RESUME:

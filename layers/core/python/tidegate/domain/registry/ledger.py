@@ -25,10 +25,11 @@ class LedgerEntry:
     """One change of what is served: who, when, which version, at what weight, why, approved by whom.
 
     From this entry on `version` (None: the fallback) answers `weight_bp` basis points of the requests and
-    `previous_version` the rest, if there is one. While `killed` the fallback answers all of them.
+    `previous_version` the rest, if there is one. While `killed` the fallback answers all of them. `cause` says why a
+    rollback happened (`RollbackCause`); other entries, and those from before 0.2.0, have none.
     """
 
-    FORM: ClassVar = StoredForm("ledger entry")
+    FORM: ClassVar = StoredForm("ledger entry", upgrades=(dict,))  # schema 2 has causes
 
     model: str
     seq: int
@@ -44,6 +45,7 @@ class LedgerEntry:
     approved_by: str | None = None
     previous_hash: str = GENESIS
     hash: str = ""
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,11 @@ class Link(Protocol):
 
 
 def digest(entry: Link) -> str:
-    """The hash (hex) that the entry must have."""
+    """The hash (hex) that the entry must have. An absent cause is left out, as entries had none before 0.2.0."""
     plain = {**asdict(entry), "at": entry.at.astimezone(UTC).isoformat()}
     del plain["hash"]
+    if plain.get("cause", "") is None:
+        del plain["cause"]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -179,10 +183,9 @@ class Action(StrEnum):
     FALLBACK = "fallback"  # the rule of a newer run answers, since no version does
     SHADOW = "shadow"  # a version scores the same requests, its answers go nowhere
     CANARY = "canary"  # a version on its way in gets a share
-    WITHDRAW = "withdraw"  # a version on its way in leaves
     PROMOTE = "promote"  # a version became the champion
     END_PROBATION = "end_probation"  # the champion has proved itself: the holdback leaves
-    ROLLBACK = "rollback"  # a version that has served is the champion again, alone
+    ROLLBACK = "rollback"  # a version leaves; the one that served before answers all requests
     KILL = "kill"  # the fallback answers everything
     RESUME = "resume"  # the champion answers again
     SPLIT = "split"  # a second version gets a fixed share
@@ -191,14 +194,26 @@ class Action(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> "Action | None":
         """What entries from before 0.2.0 say; they stay as they were written."""
-        return {"end_watch": Action.END_PROBATION}.get(str(value))
+        return {"withdraw": Action.ROLLBACK, "end_watch": Action.END_PROBATION}.get(str(value))
+
+
+class RollbackCause(StrEnum):
+    """Why a version was rolled back."""
+
+    EVIDENCE = "evidence"  # it was shown to be worse
+    DEADLINE = "deadline"  # no evidence came in time
+    ARTIFACT = "artifact"  # its artifact must not be served
+    FAULT = "fault"  # the release itself failed
+    HAND = "hand"  # somebody did it
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Who changes what is served, when and why; `actor` and `approved_by` are IAM ARNs."""
+    """Who changes what is served, when and why; `actor` and `approved_by` are IAM ARNs. `rollback` counts for
+    rollbacks only."""
 
     at: datetime
     actor: str
     reason: str
     approved_by: str | None = None
+    rollback: RollbackCause = RollbackCause.HAND

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from tidegate.domain.registry.ledger import Cause
+from tidegate.domain.registry.ledger import Cause, RollbackCause
 from tidegate.domain.registry.route import CandidateRole, Route
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import canary, changes
@@ -218,7 +218,7 @@ def decline(
     """The first and last step of a version that does not even get to the first phase: it never serves.
 
     Args:
-        phase: the final one that says why: OVERTAKEN, or anything else for a version that is withdrawn.
+        phase: the final one that says why: OVERTAKEN, or anything else for a version that is rolled back.
         judged_against: as in `begin`; None too when it is not known.
     """
     return _numbered(_ended(_new(version, plan, judged_against, actor, now), phase, reason, version, now), now)
@@ -305,7 +305,8 @@ def abandon(rollout: Rollout, *, route: Route | None, version: Version, fault: s
     """End a rollout that a fault of the release has ended: the champion serves alone. Of a final one, itself."""
     if rollout.phase.final:
         return Step(rollout)
-    return _numbered(_left(rollout, Phase.FAILED, route, version, _cause(rollout, now, fault)), now)
+    cause = replace(_cause(rollout, now, fault), rollback=RollbackCause.FAULT)
+    return _numbered(_left(rollout, Phase.FAILED, route, version, cause), now)
 
 
 def wait_seconds(rollout: Rollout, now: datetime) -> int:
@@ -379,7 +380,7 @@ def _tried(rollout: Rollout, route: Route | None, version: Version, now: datetim
     judged, verdict = _judged(_following(rollout, route))
     if problem or verdict.outcome is Outcome.FAIL:
         why = problem or "; ".join(verdict.reasons)
-        return _left(judged, Phase.ROLLED_BACK, route, version, _cause(judged, now, why))
+        return _left(judged, Phase.ROLLED_BACK, route, version, _blamed(judged, now, why, problem))
     if rollout.phase is Phase.SHADOW:
         baked = now >= rollout.since + timedelta(seconds=rollout.plan.shadow_seconds)
         return _canary(judged, 0, route, version, now) if baked else Step(judged)
@@ -397,7 +398,8 @@ def _next_share(
     if rollout.deadline and now >= rollout.deadline and plan.at_deadline is AtDeadline.ROLL_BACK:
         lacking = "too few requests" if verdict.outcome is Outcome.PASS else "no evidence"
         why = f"{lacking} within {plan.deadline_seconds / 3600:g} hours: {'; '.join(verdict.reasons)}"
-        return _left(rollout, Phase.ROLLED_BACK, route, version, _cause(rollout, now, why))
+        cause = replace(_cause(rollout, now, why), rollback=RollbackCause.DEADLINE)
+        return _left(rollout, Phase.ROLLED_BACK, route, version, cause)
     if baked and not last:
         return _canary(rollout, rollout.step + 1, route, version, now)
     return Step(rollout)
@@ -408,7 +410,8 @@ def _on_probation(rollout: Rollout, route: Route | None, version: Version, now: 
         return Step(_final(rollout, Phase.STOPPED, _BY_HAND, now))
     judged, verdict = _judged(rollout)
     if problem or verdict.outcome is Outcome.FAIL:
-        return _returned(judged, route, _cause(judged, now, problem or "; ".join(verdict.reasons)))
+        why = problem or "; ".join(verdict.reasons)
+        return _returned(judged, route, _blamed(judged, now, why, problem))
     if now < rollout.since + timedelta(seconds=rollout.plan.probation_seconds):
         return Step(judged)
     hours = f"{rollout.plan.probation_seconds / 3600:g} hours"
@@ -480,7 +483,7 @@ def _promoted(rollout: Rollout, route: Route | None, version: Version, now: date
 
 def _returned(rollout: Rollout, route: Route, cause: Cause) -> Step:
     """Back to the version that was held back."""
-    change = changes.step_back(route, rollout.version, cause)
+    change = changes.roll_back_promotion(route, rollout.version, cause)
     return Step(_final(rollout, Phase.ROLLED_BACK, cause.reason, cause.at), change)
 
 
@@ -489,16 +492,16 @@ def _left(rollout: Rollout, phase: Phase, route: Route | None, version: Version,
     if rollout.phase is Phase.PROBATION:
         change = changes.end_probation(route, version, replace(cause, approved_by=version.approved_by))
         return Step(_final(rollout, phase, cause.reason, cause.at), change)
-    change = changes.withdraw(route, version, cause)
+    change = changes.roll_back_trial(route, version, cause)
     if change is None:
         return _ended(rollout, phase, cause.reason, version, cause.at)
-    withdrawn = VersionNote(VersionStatus.WITHDRAWN, cause.reason)
-    return Step(_final(rollout, phase, cause.reason, cause.at), change, withdrawn)
+    closed = VersionNote(VersionStatus.ROLLED_BACK, cause.reason)
+    return Step(_final(rollout, phase, cause.reason, cause.at), change, closed)
 
 
 def _ended(rollout: Rollout, phase: Phase, reason: str, version: Version, now: datetime) -> Step:
     """Over, and not on trial. The version is closed unless it is already, or people have put it to use by hand."""
-    status = VersionStatus.OVERTAKEN if phase is Phase.OVERTAKEN else VersionStatus.WITHDRAWN
+    status = VersionStatus.OVERTAKEN if phase is Phase.OVERTAKEN else VersionStatus.ROLLED_BACK
     note = VersionNote(status, reason) if version.status is VersionStatus.ACCEPTED else None
     return Step(_final(rollout, phase, reason, now), note=note)
 
@@ -533,6 +536,12 @@ def _following(rollout: Rollout, route: Route | None) -> Rollout:
 
 def _cause(rollout: Rollout, now: datetime, reason: str, version: Version | None = None) -> Cause:
     return Cause(now, rollout.actor, reason, version.approved_by if version else None)
+
+
+def _blamed(rollout: Rollout, now: datetime, why: str, problem: str) -> Cause:
+    """The cause of a rollback that the version itself is to blame for: its artifact (`problem`), or the evidence."""
+    blamed = RollbackCause.ARTIFACT if problem else RollbackCause.EVIDENCE
+    return replace(_cause(rollout, now, why), rollback=blamed)
 
 
 def _revision(route: Route | None, change: RouteChange | None) -> int:

@@ -17,7 +17,7 @@ from tidegate.domain.evaluation.documents import read_report
 from tidegate.domain.evaluation.report import sections_of
 from tidegate.domain.evaluation.shapley import MAX_ROWS, Z_95, attribute
 from tidegate.domain.monitoring.reference import Reference
-from tidegate.domain.registry.ledger import Action
+from tidegate.domain.registry.ledger import Action, LedgerEntry
 from tidegate.domain.registry.route import FallbackRef
 from tidegate.domain.registry.run import Run
 from tidegate.domain.registry.version import Version
@@ -170,12 +170,19 @@ class Explain:
             action = Action(entry.action)
             if action not in {Action.FALLBACK, Action.PROMOTE, Action.ROLLBACK, Action.CANARY}:
                 continue
+            if action is Action.ROLLBACK and not self._returns(model, entry):
+                continue
             number = entry.version or self.runs.run(model, entry.run_id).version
             ref = self.versions.version(model, number).fallback if number else None
             if ref and action is not Action.CANARY:
                 return ref
             canary = ref or canary
         return canary
+
+    def _returns(self, model: str, entry: LedgerEntry) -> bool:
+        """Whether people rolled back to a version, and not one on its way in that left: an entry has the run of the
+        version that it is about."""
+        return entry.version is not None and self.versions.version(model, entry.version).run_id == entry.run_id
 
     # What comes out again
 

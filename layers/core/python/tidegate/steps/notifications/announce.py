@@ -18,7 +18,7 @@ from tidegate.domain.notifications.announcement import (
     subject,
     text,
 )
-from tidegate.domain.registry.ledger import Action, LedgerEntry
+from tidegate.domain.registry.ledger import Action, LedgerEntry, RollbackCause
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.domain.rollout.rollout import Approval, Decision, Phase, Rollout
 from tidegate.messages import Message
@@ -51,6 +51,7 @@ class RouteChanged(Detail):
 
     revision: int = Field(description="of the route; also the entry's number in the ledger")
     action: Action
+    cause: RollbackCause | None = Field(description="why a version was rolled back; null for every other action")
     previous_version: int | None
     weight_bp: int
     killed: bool
@@ -186,6 +187,7 @@ def _particulars(change: Change, told: Announcement) -> dict[str, Any]:
             return {
                 "revision": entry.seq,
                 "action": entry.action,
+                "cause": entry.cause,
                 "previous_version": entry.previous_version,
                 "weight_bp": entry.weight_bp,
                 "killed": entry.killed,

@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from tidegate.domain.data.dataset import ColumnType, Dataset, DatasetVersion
-from tidegate.domain.rollout.changes import one_step_back, shares
+from tidegate.domain.rollout.changes import rollback_target, shares
 from tidegate.domain.training.contracts import rollout_plan
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
 from tidegate.messages import RunRef
@@ -46,7 +46,7 @@ def show_model(name: str, *, models: Models, routes: Routes, rollouts: Rollouts,
         "model": view(header),
         "route": view(route),
         "serves": view(shares(route)) if route else [],
-        "rollback_to": one_step_back(route),
+        "rollback_to": rollback_target(route),
         "under_way": under_way(name, route, rollouts=rollouts, now=clock.now()),
     }
 

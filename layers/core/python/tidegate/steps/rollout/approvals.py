@@ -322,7 +322,7 @@ def _next_step(found: Rollout) -> str:  # noqa: C901, PLR0911  one for each phas
         case Phase.CANARY:
             return f"nothing: it goes on by itself; to end it by hand: {end_it}"
         case Phase.PROBATION:
-            return f'nothing: it goes on by itself; to step back by hand: tidegate rollback {model} --reason "..."'
+            return f'nothing: it goes on by itself; to roll back by hand: tidegate rollback {model} --reason "..."'
         case Phase.DONE:
             return f"nothing: see what it serves: tidegate model show {model}"
         case Phase.ROLLED_BACK:

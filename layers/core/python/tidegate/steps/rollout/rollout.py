@@ -128,7 +128,7 @@ def abandon(
     routes: Routes,
     rollouts: Rollouts,
 ) -> None:
-    """End what a fault of the release has ended: the champion serves alone, a version on its way in is withdrawn.
+    """End what a fault of the release has ended: the champion serves alone, a version on its way in is rolled back.
 
     Also an accepted version that had no rollout yet: nobody would ever take it further. A rollout that is over stays as
     it is, and a run without an accepted version has nothing to end.
