@@ -252,7 +252,7 @@ class _Conductor:
             time.sleep(seconds * 2 / 3)
 
     def _corrupt(self, seconds: float) -> None:
-        """New processes start while the champion's artifact has other bytes than the registry recorded."""
+        """New processes start while the champion's artifact does not match the SHA-256 in the registry."""
         key = self._champion["artifact_key"]
         excused = self.stage.excused("not_loadable", REFUSED_SECONDS + SPARE_SECONDS)
         with excused, self.house.overwritten(key), self._scaled_out():

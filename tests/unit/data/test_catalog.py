@@ -74,7 +74,7 @@ def test_bytes_that_were_changed_after_the_upload_are_refused(house: ReleaseHous
     house.files.objects[version.files[0].key] += b"T1,,,,,,,\n"
     failed = house.register(version)
     assert failed.status is DatasetStatus.FAILED
-    assert "part0.csv: has other bytes than were announced" in failed.problem
+    assert "part0.csv: does not match the announced SHA-256" in failed.problem
 
 
 def test_a_file_that_never_came_is_named(house: ReleaseHouse) -> None:

@@ -438,7 +438,7 @@ def test_a_first_version_after_a_model_of_only_a_fallback_is_judged_alone_too():
     assert house.route.fallback == house.version.fallback
 
 
-# Watch
+# Probation
 
 
 def test_the_version_held_back_answers_again_when_the_promoted_one_is_shown_to_be_worse():

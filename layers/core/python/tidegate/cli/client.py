@@ -688,10 +688,10 @@ def _not_allowed(said: str, endpoint: Endpoint, wanted: Sequence[Role]) -> NotAl
         )
     if not wanted:
         next_step = f"ask for execute-api:Invoke on {endpoint.url}, or use another --profile"
-        return NotAllowedError(f"the {endpoint.name} does not let you: {said}", next_step=next_step)
+        return NotAllowedError(f"access denied by the {endpoint.name}: {said}", next_step=next_step)
     parameters = " or ".join(f"/tidegate/<stage>/{role}-policy" for role in wanted)
     return NotAllowedError(
-        f"the {endpoint.name} does not let you: {said}; this needs the role {' or '.join(wanted)}",
+        f"access denied by the {endpoint.name}: {said}; this needs the role {' or '.join(wanted)}",
         next_step=f"have its policy attached (ARN in SSM parameter {parameters}), or use another --profile",
     )
 

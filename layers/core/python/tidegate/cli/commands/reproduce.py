@@ -19,7 +19,7 @@ Document = Mapping[str, Any]
 @click.command(cls=Command, short_help="Make a VERSION of MODEL again and compare.")
 @click.argument("model")
 @click.argument("version", type=int)
-@click.option("--token", metavar="TEXT", help="Names this wish: however often it is sent, one run comes of it.")
+@click.option("--token", metavar="TEXT", help="Idempotency token: sent again, it starts no second run.")
 @click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code tells it.")
 @click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
 @pass_tool

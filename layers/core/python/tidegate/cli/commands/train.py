@@ -11,7 +11,7 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 
 @click.command(cls=Command, short_help="Train MODEL by its current spec.")
 @click.argument("model")
-@click.option("--token", metavar="TEXT", help="Names this wish: however often it is sent, one run comes of it.")
+@click.option("--token", metavar="TEXT", help="Idempotency token: sent again, it starts no second run.")
 @click.option("--reason", metavar="TEXT", help="Goes into the run's record.")
 @click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code tells it.")
 @click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")

@@ -48,7 +48,7 @@ def read_version(version: DatasetVersion, files: DatasetFiles, reader: FrameRead
     """The table of a dataset version; files go in the order of their hashes, so that a version has one order of rows.
 
     Raises:
-        DatasetInvalidError: a file is not there or has other bytes, or the files do not make one table.
+        DatasetInvalidError: a file is not there or does not match its SHA-256, or the files do not make one table.
     """
     ordered = sorted(version.files, key=lambda file: file.sha256)
     faults: list[Fault] = []
@@ -60,7 +60,7 @@ def read_version(version: DatasetVersion, files: DatasetFiles, reader: FrameRead
             faults.append(Fault(file.name, "was not uploaded"))
             continue
         if hashlib.sha256(data).hexdigest() != file.sha256:
-            faults.append(Fault(file.name, f"has other bytes than were announced (SHA-256 {file.sha256[:12]}...)"))
+            faults.append(Fault(file.name, f"does not match the announced SHA-256 {file.sha256[:12]}..."))
             continue
         contents[_label(file, ordered)] = data
     if faults:
