@@ -350,7 +350,7 @@ def test_a_time_makes_no_groups_and_has_no_limits() -> None:
 
 def test_the_column_that_rows_are_split_by_is_a_feature_only_as_a_time() -> None:
     features = [*VALID["features"], {"name": "departs_at", "kind": "numeric"}]
-    assert "cannot be a feature but of kind time" in faults_of(spec_with(features=features))["features[2].name"]
+    assert "can only be a feature of kind time" in faults_of(spec_with(features=features))["features[2].name"]
 
 
 @pytest.mark.parametrize(
@@ -492,7 +492,7 @@ def test_a_release_without_steps_is_one_without_a_canary() -> None:
 
 def test_a_canary_needs_time_to_bake_all_its_steps() -> None:
     late = faults_of(spec_with(metric="mae", release={"bake_minutes": 60, "deadline_hours": 3.9}))
-    assert late["release.deadline_hours"].endswith("3.9 hours are over before 4 steps have baked (4 hours)")
+    assert late["release.deadline_hours"].endswith("3.9 hours are too few: 4 steps bake for 4 hours")
     assert "metric" in late
     ModelSpec.parse(spec_with(release={"bake_minutes": 60, "deadline_hours": 4}))
 

@@ -50,7 +50,7 @@ def test_a_batch_that_is_done_tells_its_totals_and_its_faults(run: Cli, asked: L
     asked.world.batch_objects.put(success_of(HOME), totals, "application/json", {})
     assert run(*BATCH) == exits.OK
     assert run.out.splitlines() == [
-        "1 rows scored by flight-delay version 3: s3://data/batch/out/",
+        "1 row scored by flight-delay version 3: s3://data/batch/out/",
         "1 of them have faults: s3://data/batch/out/_errors/",
     ]
     assert run("ledger", "flight-delay") == exits.OK
@@ -87,7 +87,7 @@ def test_a_failed_batch_says_why_and_the_same_command_goes_on(
 
     monkeypatch.setattr(runs, "start", fails_again)
     assert run(*BATCH) == exits.FAILED
-    assert "going on with what is missing (attempt 2)" in run.err
+    assert "resuming with the missing parts (attempt 2)" in run.err
     assert "0 of 1 parts, 0 of 1 rows" in run.err
     assert "the batch failed: 1 of 1 parts were not scored" in run.out
 

@@ -413,7 +413,7 @@ def test_a_dataset_whose_every_row_is_excluded_says_so() -> None:
 def test_missing_times_are_a_fault() -> None:
     columns = trips()
     columns["at"][0] = None
-    assert "time.at: is missing in 1 rows" in refused(house_with(columns))
+    assert "time.at: is missing in 1 row" in refused(house_with(columns))
 
 
 def test_a_regression_has_no_classes() -> None:

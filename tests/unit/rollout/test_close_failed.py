@@ -39,9 +39,9 @@ def closed_in(registry: InMemoryRegistry, task: CloseFailedTask) -> ClosedRun:
     [
         (
             "DataCheckError",
-            cause("3 fault(s): dep_delay: known only afterwards", "DataCheckError"),
+            cause("3 faults: dep_delay: known only afterwards", "DataCheckError"),
             "DataCheckError",
-            "3 fault(s): dep_delay: known only afterwards",
+            "3 faults: dep_delay: known only afterwards",
         ),
         (
             "Sandbox.Timedout",

@@ -55,7 +55,7 @@ def test_a_version_gets_larger_shares_step_by_step_is_promoted_on_probation_and_
     assert (house.route.champion, house.route.candidate, house.route.candidate_bp) == (served(3), served(2), 500)
     assert house.at.reason.startswith("passed its canary: error rate")
     assert house.later(59, SHOWN_FINE).phase is Phase.PROBATION
-    assert (house.later(1).phase, house.at.reason) == (Phase.DONE, "nothing spoke against it in 1 hours on probation")
+    assert (house.later(1).phase, house.at.reason) == (Phase.DONE, "nothing spoke against it in 1 hour on probation")
     assert house.route.candidate is None
     assert [(number, version.status) for number, version in house.versions.items()] == [
         (1, VersionStatus.RETIRED),

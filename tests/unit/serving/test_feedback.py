@@ -410,7 +410,7 @@ def test_csv_is_reported_with_booleans_and_texts_and_without_what_is_not_known_y
     rows = (f"{ids[0]},True,x", f"{ids[1]},FALSE,x", f"{ids[2]},007,x", f'{ids[3]},"a,b",x', f"{ids[4]},,x")
     file = write("labels.csv", "id,outcome,other", *rows)
     assert api.run("feedback", file, "--model", "flight-delay") == exits.OK
-    assert api.run.out == "flight-delay: 4 outcome(s) accepted; 1 line(s) without an outcome were passed over\n"
+    assert api.run.out == "flight-delay: 4 outcomes accepted; skipped 1 line without an outcome\n"
     found = {record["id"]: record["outcome"] for record in api.house.log.records}
     assert [found.get(each) for each in ids] == [True, False, "007", "a,b", None]
 
@@ -489,7 +489,7 @@ def test_predictions_of_many_hours_are_sent_no_faster_than_firehose_can_part_the
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (("id,label", "x,1"), "outcome: is no column of the header (allowed: id, label)"),
+        (("id,label", "x,1"), "outcome: is not a column of the header (allowed: id, label)"),
         (("id,outcome", "x,1,2"), "line 2: has another number of fields"),
         (("id,outcome", 'x,"1"2'), "neither JSON lines nor CSV"),
         (("id,outcome", "x,"), "no line of labels has an outcome in 'outcome'"),

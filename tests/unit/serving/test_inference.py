@@ -1186,6 +1186,7 @@ BUDGET = {  # what may be imported from here; each has to be worth its share of 
     "tidegate.formats.http_api",
     "tidegate.kernel",
     "tidegate.kernel.documents",
+    "tidegate.kernel.english",
     "tidegate.kernel.errors",
     "tidegate.kernel.expressions",
     "tidegate.kernel.expressions.check",

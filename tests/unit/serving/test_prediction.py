@@ -256,7 +256,7 @@ def test_an_instance_that_is_no_object_is_one_fault(instance):
 
 def test_fifty_faults_are_listed_in_order_of_instances_and_all_are_counted():
     error = refused(*[{"carrier": 1, "distance": "x", "hour": 1.5, "holiday": 0}] * 30)
-    assert error.summary == "120 fault(s) in the instances; the first 50 are listed"
+    assert error.summary == "120 faults in the instances; the first 50 are listed"
     assert [fault.path for fault in error.faults[:5]] == [
         "instances[0].carrier",
         "instances[0].distance",

@@ -181,8 +181,8 @@ class Client:
             answer = self._ask("the bucket", "PUT", plan["url"], body=file, headers=headers, timeout=timeout)
         if answer.status not in {200, 204}:
             raise PlatformError(
-                f"{plan['name']} was not taken by the bucket: HTTP {answer.status} {_s3_code(answer.data)}".rstrip(),
-                next_step="was the file changed meanwhile? Then add it again",
+                f"{plan['name']} was refused by the bucket: HTTP {answer.status} {_s3_code(answer.data)}".rstrip(),
+                next_step="check whether the file changed during the upload, then add it again",
             )
 
     def add_dataset_version(self, name: str, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -402,7 +402,7 @@ class Client:
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     f"batch {batch['batch_id']} of {model} is not over after {timeout_seconds:.0f} s",
-                    next_step="it goes on by itself; the same command looks at it again",
+                    next_step="it continues by itself; run the same command to look again",
                 )
             self._pause(pause)
         raise AssertionError("pauses never end")
@@ -423,7 +423,7 @@ class Client:
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     f"{name} {version} is still being registered after {timeout_seconds:.0f} s",
-                    next_step=f"it goes on by itself: tidegate data show {name} {version}",
+                    next_step=f"it continues by itself; to look again: tidegate data show {name} {version}",
                 )
             self._pause(pause)
         raise AssertionError("pauses never end")
@@ -461,7 +461,7 @@ class Client:
             elif now > deadline:
                 raise UnavailableError(
                     f"run {run_id} of {model} is {run['status']} ({run['stage']}) after {timeout_seconds:.0f} s",
-                    next_step=f"it goes on by itself: tidegate runs {model} {run_id}",
+                    next_step=f"it continues by itself; to look again: tidegate runs {model} {run_id}",
                 )
             self._pause(pause)
         raise AssertionError("pauses never end")
@@ -618,7 +618,7 @@ def _json(body: object) -> bytes:
         return json.dumps(body, allow_nan=False).encode()
     except ValueError as error:
         raise InvalidInputError(
-            f"this cannot be sent as JSON: {error}", next_step="say null for a missing value"
+            f"this cannot be sent as JSON: {error}", next_step="use null for a missing value"
         ) from None
 
 
@@ -758,7 +758,7 @@ def _aws_refusal(error: ClientError) -> TidegateError:
         return NotAllowedError(f"AWS does not accept the credentials: {said}", next_step="check the --profile")
     if "AccessDenied" in code or code == "UnauthorizedOperation":
         return NotAllowedError(
-            f"AWS refused to tell where the APIs are: {said}",
+            f"access denied to the addresses of the APIs: {said}",
             next_step="ask for ssm:GetParameter on /tidegate/*, or use another --profile",
         )
     return UnavailableError(f"AWS answered {code}: {said}", next_step="try again later")

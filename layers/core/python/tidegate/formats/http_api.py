@@ -68,7 +68,7 @@ def body_of(
         raise RequestInvalidError("the body cannot be decoded", status=HTTPStatus.BAD_REQUEST) from None
     if len(body) > limit:
         raise RequestInvalidError(
-            f"the body has {len(body)} bytes; at most {limit} are accepted",
+            f"the body has {len(body):,} bytes; at most {limit:,} are accepted",
             status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             next_step=f"send fewer {what} in one request",
         )

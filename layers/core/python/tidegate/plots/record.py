@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.kernel import english
 from tidegate.kernel.metrics.registry import find
 from tidegate.plots import pictures
 from tidegate.plots.blocks import Block, Check, Checks, Facts, Figure, Note, Section, Table
@@ -67,6 +68,7 @@ def _compared(evaluation: Evaluation) -> Figure:
 def data(dossier: Dossier) -> Section:
     """Where the rows come from, which period, what was left out."""
     dataset, version, lineage = dossier.dataset, dossier.data, dossier.report.lineage
+    files = english.count(len(version.files), "file")
     facts = [
         ("Dataset", f"{dataset.name}: {dataset.description}" if dataset.description else dataset.name),
         ("Origin", dataset.origin),
@@ -75,7 +77,7 @@ def data(dossier: Dossier) -> Section:
         ("Version", f"{version.version}, added {version.added_at:%Y-%m-%d %H:%M} by {person(version.added_by)}"),
         (
             "Content",
-            f"{version.rows:,} rows, {version.duplicate_rows:,} of them duplicates; {_files(len(version.files))}",
+            f"{version.rows:,} rows, {version.duplicate_rows:,} of them duplicates; {files}",
         ),
         ("Personal data", ", ".join(dataset.pii) or "none declared"),
         ("Known only after the fact", ", ".join(dataset.outcome) or "none declared"),
@@ -90,10 +92,6 @@ def data(dossier: Dossier) -> Section:
     blocks.append(_excluded(dossier.exclusions))
     blocks += [Note(f"Noted of the data: {note}.") for note in lineage.get("notes", ())]
     return Section("data", "Data", blocks)
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"
 
 
 def _held_out(spec: ModelSpec) -> str:

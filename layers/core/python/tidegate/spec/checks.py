@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault
 from tidegate.kernel.expressions.compile import compile_computed, compile_expression
 from tidegate.kernel.expressions.language import TYPE_OF_KIND, ExpressionError, Type
@@ -69,7 +70,7 @@ def _task_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
             "metric", f"{metric.name} does not fit task {task}", tuple(each.name for each in of_task(task.value))
         )
     if task and task is not Task.BINARY and parts.get("positive_class") is not None:
-        yield Fault("positive_class", f"belongs to task binary; this spec's is {task}")
+        yield Fault("positive_class", f"applies to task binary only, not to {task}")
 
 
 def _candidate_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -96,7 +97,7 @@ def _feature_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         if feature.name == parts.get("target"):
             yield Fault(path, f"{feature.name!r} is the target column; it cannot be a feature")
         if feature.name == parts.get("time") and feature.kind is not FeatureKind.TIME:
-            yield Fault(path, f"{feature.name!r} is the time column; it cannot be a feature but of kind time")
+            yield Fault(path, f"{feature.name!r} is the time column; it can only be a feature of kind time")
         if feature.name in parts.get("ids", ()):
             yield Fault(path, f"{feature.name!r} is an id column; it cannot be a feature")
 
@@ -112,11 +113,11 @@ def _computed_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         if each.name in seen:
             yield Fault(path, f"{each.name!r} is listed twice")
         elif each.name in groups - seen:
-            yield Fault(path, f"{each.name!r} is a feature already")
+            yield Fault(path, f"{each.name!r} is already a feature")
         elif roles or each.name in parts.get("ids", ()):
-            yield Fault(path, f"{each.name!r} is the {roles[0] if roles else 'id'} column; take another name")
+            yield Fault(path, f"{each.name!r} is the {roles[0] if roles else 'id'} column; choose another name")
         elif each.name in {SCORE, LABEL}:
-            yield Fault(path, f"{each.name!r} is what rules call the answer; take another name")
+            yield Fault(path, f"{each.name!r} is reserved for the answer in rules; choose another name")
         seen.add(each.name)
         try:
             expression = compile_computed(each.expression, names, groups, {later.name for later in computed.values()})
@@ -133,7 +134,7 @@ def _computed_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
             groups |= {each.name}
     given = [feature for feature in features if feature.estimator and feature.kind is not FeatureKind.TIME]
     if features and not computed and not given:
-        yield Fault("features", "leaves the estimator nothing: let one be true for `estimator`, or compute one")
+        yield Fault("features", "leaves the estimator no feature; set `estimator: true` on one, or compute one")
 
 
 def _time_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -147,7 +148,7 @@ def _time_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     for path, columns in roles.items():
         for index, column in enumerate(columns):
             if column in times:
-                yield Fault(f"{path}[{index}]", f"{column!r} is a time; it makes no groups")
+                yield Fault(f"{path}[{index}]", f"{column!r} is a time; it cannot form groups")
     texts = [each.expression for each in parts.get("computed", {}).values()]
     texts += [text for rule in parts.get("rules", {}).values() for text in (rule.when, rule.require) if text]
     texts += [rule.computes for rule in rules.values() if rule.computes]
@@ -203,7 +204,9 @@ def _output_rule_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     values = _inputs(parts)
     for index, feature in parts.get("features", {}).items():
         if feature.name in {SCORE, LABEL}:
-            yield Fault(f"features[{index}].name", f"{feature.name!r} is what rules call the answer; rename it")
+            yield Fault(
+                f"features[{index}].name", f"{feature.name!r} is reserved for the answer in rules; rename the feature"
+            )
     outputs = {SCORE: Type.NUMBER} | ({} if parts.get("task") is Task.REGRESSION else {LABEL: Type.ANY})
     seen: set[str] = set()
     for index, rule in rules.items():
@@ -236,13 +239,13 @@ def _decision_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         default = Decision()  # a stored spec has its defaults written out
         for name in sorted(decision.model_fields_set):
             if getattr(decision, name) != getattr(default, name):
-                yield Fault(f"decision.{name}", f"belongs to task binary; this spec's is {task}")
+                yield Fault(f"decision.{name}", f"applies to task binary only, not to {task}")
     elif decision and decision != Decision() and "value" in parts:
         priced = decision.false_positive is not None or decision.false_negative is not None
         if parts["value"] is None and (priced or decision.threshold == "value"):
             yield Fault("value", "is required when decision.threshold is `value`, or when decision prices an error")
     if task and task is not Task.REGRESSION and parts.get("interval") is not None:
-        yield Fault("interval", f"belongs to task regression; this spec's is {task}")
+        yield Fault("interval", f"applies to task regression only, not to {task}")
 
 
 def _target_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -254,7 +257,7 @@ def _target_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         if getattr(targets, wrong) is not None:
             yield Fault(f"targets.{wrong}", f"does not fit {metric.name}; use {right}")
     if targets and targets.calibration_error_at_most is not None and parts.get("task") is Task.REGRESSION:
-        yield Fault("targets.calibration_error_at_most", "belongs to classifiers; a regression has no probabilities")
+        yield Fault("targets.calibration_error_at_most", "is for classifiers; a regression has no probabilities")
 
 
 def _availability_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -287,9 +290,9 @@ def _judged_column_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault(f"{path}[{index}]", f"{column!r} is listed twice")
             for role in ("target", "time"):
                 if column == parts.get(role):
-                    yield Fault(f"{path}[{index}]", f"{column!r} is the {role} column; it makes no groups")
+                    yield Fault(f"{path}[{index}]", f"{column!r} is the {role} column; it cannot form groups")
             if column in times - {parts.get("time")}:
-                yield Fault(f"{path}[{index}]", f"{column!r} is a time; it makes no groups")
+                yield Fault(f"{path}[{index}]", f"{column!r} is a time; it cannot form groups")
 
 
 def _governance_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -299,7 +302,7 @@ def _governance_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         if "sensitive" in parts and not parts["sensitive"]:
             yield Fault(f"targets.governance.{name}", "needs groups to compare; name their columns under sensitive")
         elif name != "flips_at_most" and parts.get("task") not in {None, Task.BINARY}:
-            yield Fault(f"targets.governance.{name}", f"belongs to task binary; this spec's is {parts['task']}")
+            yield Fault(f"targets.governance.{name}", f"applies to task binary only, not to {parts['task']}")
 
 
 def _capture_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -311,7 +314,9 @@ def _capture_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
             if names and column not in names:
                 yield Fault(f"capture.{part}[{index}]", f"{column!r} is not a feature", names)
             if column in named:
-                yield Fault(f"capture.{part}[{index}]", f"{column!r} is listed in {named[column]} already; say it once")
+                yield Fault(
+                    f"capture.{part}[{index}]", f"{column!r} is already listed in {named[column]}; list it once"
+                )
             named.setdefault(column, part)
 
 
@@ -321,12 +326,11 @@ def _release_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         return
     baked = rules.bake_minutes * len(rules.steps) / 60
     if rules.steps and rules.deadline_hours < baked:
-        problem = (
-            f"{rules.deadline_hours:g} hours are over before {len(rules.steps)} steps have baked ({baked:g} hours)"
-        )
+        left, steps = english.count(rules.deadline_hours, "hour"), english.count(len(rules.steps), "step")
+        problem = f"{left} are too few: {steps} bake for {english.count(baked, 'hour')}"
         yield Fault("release.deadline_hours", problem)
     if rules.demands.get(Compared.SCORES, Demanded()).target is not None:
-        yield Fault("release.demands.scores.target", "scores are compared with those of a champion only; leave it out")
+        yield Fault("release.demands.scores.target", "scores are only compared with a champion's; remove it")
 
 
 def _monitoring_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -351,4 +355,4 @@ def _value_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     if task is Task.REGRESSION and rules.tolerance is None:
         yield Fault("value.tolerance", "is required for task regression: how far off the outcome is still right")
     if task is not Task.REGRESSION and rules.tolerance is not None:
-        yield Fault("value.tolerance", f"belongs to task regression; this spec's is {task}")
+        yield Fault("value.tolerance", f"applies to task regression only, not to {task}")

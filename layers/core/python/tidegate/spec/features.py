@@ -28,7 +28,7 @@ class Feature(Section):
 
     name: ColumnName
     kind: FeatureKind
-    unit: str | None = Field(None, max_length=32, description="Unit of a number, for people: 'mph', 'degF', 'miles'.")
+    unit: str | None = Field(None, max_length=32, description="Unit of a number, as shown: 'mph', 'degF', 'miles'.")
     min: float | None = Field(None, description="Smallest allowed value (inclusive).")
     max: float | None = Field(None, description="Largest allowed value (inclusive).")
     categories: tuple[str, ...] | None = Field(None, description="Allowed values; learned from training when left out.")

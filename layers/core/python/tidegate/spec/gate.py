@@ -77,5 +77,5 @@ class GatePolicy(Section):
     slices: tuple[ColumnName, ...] = Field(
         (),
         max_length=10,
-        description="Columns by whose values (or quartiles) the version is judged apart; they need be no features.",
+        description="Columns whose values (or quartiles) form slices of the holdout; they need not be features.",
     )

@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, SpecInvalidError
 from tidegate.spec.checks import cross_faults, parameter_faults
 from tidegate.spec.data import DataChecks, Split
@@ -41,11 +42,9 @@ class ModelSpec(Section):
     """A model as people declare it. See docs/model-spec.md for a page with examples."""
 
     name: ModelName
-    owner: str = Field(
-        min_length=3, max_length=200, description="Who answers for the model: an e-mail address or team."
-    )
+    owner: str = Field(min_length=3, max_length=200, description="Owner of the model: an e-mail address or a team.")
     business_unit: str = Field(
-        min_length=1, max_length=100, description="Who pays; becomes a tag and a metric dimension."
+        min_length=1, max_length=100, description="Who pays for the model. Becomes a tag and a metric dimension."
     )
     description: str = Field("", max_length=2_000)
     task: Task
@@ -56,12 +55,12 @@ class ModelSpec(Section):
     group: ColumnName | None = None
     ids: tuple[ColumnName, ...] = ()
     sensitive: tuple[ColumnName, ...] = Field(
-        (), max_length=8, description="Columns whose groups are compared for fairness; they need be no features."
+        (), max_length=8, description="Columns whose groups are compared for fairness; they need not be features."
     )
     features: tuple[Feature, ...] = Field(min_length=1, max_length=500)
     computed: tuple[ComputedFeature, ...] = Field((), max_length=MAX_COMPUTED)
     candidates: tuple[Candidate, ...] = Field(min_length=1, max_length=MAX_CANDIDATES)
-    metric: ChosenMetric = Field(description="What it is judged by: a name, or a mapping of `name` and parameters.")
+    metric: ChosenMetric = Field(description="The deciding metric: a name, or a mapping of `name` and parameters.")
     baseline: BaselineRule
     fallback: FallbackRule | None = Field(None, description="Answers when no version can; the baseline if left out.")
     rules: tuple[OutputRule, ...] = Field((), max_length=MAX_RULES)
@@ -77,7 +76,7 @@ class ModelSpec(Section):
     capture: CaptureRules = CaptureRules()
     release: ReleaseRules = ReleaseRules()
     monitoring: MonitoringRules = MonitoringRules()
-    value: ValueRules | None = Field(None, description="What a right decision brings and a wrong one costs.")
+    value: ValueRules | None = Field(None, description="What a right decision earns and a wrong one costs.")
     seed: int = Field(0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
@@ -138,7 +137,7 @@ class ModelSpec(Section):
             faults += cross_faults(parts) + parameter_faults(parts["candidates"])
             raise _invalid(faults) from None
         except (RecursionError, ValueError):
-            fault = Fault("", "it is nested too deeply, refers to itself, or holds a value that JSON cannot")
+            fault = Fault("", "it is nested too deeply, refers to itself, or holds a value that JSON cannot represent")
             raise SpecInvalidError("the spec cannot be stored", [fault]) from None
         unknown = parameter_faults(dict(enumerate(spec.candidates)))
         if unknown:
@@ -147,8 +146,7 @@ class ModelSpec(Section):
 
 
 def _invalid(faults: Sequence[Fault]) -> SpecInvalidError:
-    noun = "fault" if len(faults) == 1 else "faults"
-    return SpecInvalidError(f"{len(faults)} {noun} in the spec", faults)
+    return SpecInvalidError(f"{english.count(len(faults), 'fault')} in the spec", faults)
 
 
 def _respelled(document: Mapping[str, Any]) -> dict[str, Any]:

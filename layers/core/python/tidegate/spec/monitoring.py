@@ -28,23 +28,25 @@ else:  # a field for each registered distance
 class MonitoringRules(DriftThresholds):
     """How a served model is monitored, and what is done when the world changes (docs/monitoring.md)."""
 
-    windows_hours: tuple[int, ...] = Field((24, 168), min_length=1, max_length=4, description="Spans judged, in hours.")
+    windows_hours: tuple[int, ...] = Field(
+        (24, 168), min_length=1, max_length=4, description="Windows to judge, in hours."
+    )
     min_rows: int = Field(500, ge=100, description="A window with fewer rows is too little data.")
-    alpha: float = Field(0.05, gt=0, lt=0.5, description="Share of clean windows that may be called drifted.")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="Largest share of false alarms among windows without drift.")
     quality_margin: float = Field(
         0.0, ge=0, description="How much worse than at the gate live quality may be, in units of the metric."
     )
     sensitive: tuple[ColumnName, ...] = Field(
-        (), max_length=4, description="Features whose groups should get positive decisions alike; binary only."
+        (), max_length=4, description="Features whose groups should get positive decisions equally often; binary only."
     )
     retrain_on: tuple[Literal["schedule", "drift", "quality"], ...] = Field(
-        ("drift", "quality"), description="What starts a training by itself; none: people do."
+        ("drift", "quality"), description="What starts a training automatically. Empty: nothing does."
     )
     every_days: float | None = Field(None, gt=0, le=365, description="How often, when `schedule` is listed.")
-    cooldown_hours: float = Field(24, ge=0, description="Between two trainings that were started by themselves.")
-    at_most: int = Field(3, ge=1, le=100, description="Such trainings within `within_days`.")
+    cooldown_hours: float = Field(24, ge=0, description="Minimum time between two automatic trainings.")
+    at_most: int = Field(3, ge=1, le=100, description="Maximum number of automatic trainings within `within_days`.")
     within_days: float = Field(7, gt=0, le=365)
-    give_up_after: int = Field(2, ge=1, le=20, description="Candidates turned away in a row; then people are asked.")
+    give_up_after: int = Field(2, ge=1, le=20, description="Rejected candidates in a row before people are asked.")
     target_shift: float = Field(
         0.25,
         gt=0,

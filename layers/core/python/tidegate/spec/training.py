@@ -44,7 +44,7 @@ class Candidate(Section):
                 json.dumps(value, allow_nan=False)
             except (TypeError, ValueError, RecursionError):
                 raise spec_fault(
-                    f"parameter {name} holds a value that JSON cannot (a date, NaN, infinity ...)"
+                    f"parameter {name} holds a value that JSON cannot represent (a date, NaN, infinity ...)"
                 ) from None
         return values
 

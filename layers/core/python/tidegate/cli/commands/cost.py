@@ -15,7 +15,7 @@ _PARTS = {"model": ("model",), "version": ("model", "version"), "unit": ("busine
 KEPT_DAYS = 31
 
 
-@click.command(cls=Command, short_help="What models cost, and what their answers were worth.")
+@click.command(cls=Command, short_help="Show what models cost and what their answers were worth.")
 @click.argument("model", required=False)
 @click.option("--days", type=click.IntRange(1, KEPT_DAYS), default=7, show_default=True, help="How far back.")
 @click.option(

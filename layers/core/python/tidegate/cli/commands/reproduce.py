@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 
 
-@click.command(cls=Command, short_help="Make a VERSION of MODEL again and compare.")
+@click.command(cls=Command, short_help="Train VERSION of MODEL again and compare the result.")
 @click.argument("model")
 @click.argument("version", type=int)
 @click.option("--token", metavar="TEXT", help="Idempotency token: sent again, it starts no second run.")
-@click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code tells it.")
+@click.option("--wait", is_flag=True, help="Follow the run to its end. The exit code shows the result.")
 @click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
 @pass_tool
 def reproduce(tool: Tool, model: str, version: int, *, token: str | None, wait: bool, timeout: int) -> int:

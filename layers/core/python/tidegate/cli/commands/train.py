@@ -9,11 +9,11 @@ from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool
 
 
-@click.command(cls=Command, short_help="Train MODEL by its current spec.")
+@click.command(cls=Command, short_help="Train MODEL with its current spec.")
 @click.argument("model")
 @click.option("--token", metavar="TEXT", help="Idempotency token: sent again, it starts no second run.")
-@click.option("--reason", metavar="TEXT", help="Goes into the run's record.")
-@click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code tells it.")
+@click.option("--reason", metavar="TEXT", help="Stored in the run's record.")
+@click.option("--wait", is_flag=True, help="Follow the run to its end. The exit code shows the result.")
 @click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
 @pass_tool
 def train(tool: Tool, model: str, *, token: str | None, reason: str | None, wait: bool, timeout: int) -> int:
@@ -34,7 +34,7 @@ def train(tool: Tool, model: str, *, token: str | None, reason: str | None, wait
     answer = tool.client.start_run(model, token or f"cli-{uuid.uuid4().hex}", reason)
     run = answer["run"]
     if answer["repeated"] and token:
-        tool.say(f"token {token} was sent before; this is its run")
+        tool.say(f"token {token} was used before; this is its run")
     if not wait:
 
         def started(out: Any) -> None:
@@ -58,11 +58,11 @@ def train(tool: Tool, model: str, *, token: str | None, reason: str | None, wait
     tool.answer(outcome, lambda out: runs_page.outcome(out, run, version, rollout))
     match run["status"], rollout:
         case "accepted", None:
-            tool.say(f"error: version {run['version']} was accepted, but its rollout did not begin")
+            tool.say(f"error: version {run['version']} was accepted, but its rollout did not start")
             tool.say("  next: look at the executions of the release state machine, then train again")
             return exits.FAILED
         case "accepted", {"phase": "overtaken"}:
-            tool.say(f"error: version {run['version']} passed the gate, but does not serve: it was overtaken")
+            tool.say(f"error: version {run['version']} passed the gate but does not serve: a newer version overtook it")
             tool.say(f"  next: tidegate train {model} --wait")
             return exits.CONFLICT
         case "accepted", {"phase": phase, "ended_at": ended} if phase == "done" or ended is None:

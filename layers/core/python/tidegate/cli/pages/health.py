@@ -11,6 +11,7 @@ from tidegate.cli.pages.cost import warn_of_spike
 from tidegate.cli.pages.distributions import Distribution, bar, distribution
 from tidegate.cli.pages.distributions import picture as drawn
 from tidegate.cli.pages.pieces import Document
+from tidegate.kernel import english
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -151,7 +152,8 @@ def _looked(found: Document, hours: int | None) -> dict[str, str | Text | None]:
     seen, acknowledged_by = record["acknowledged_at"], show.who(record["acknowledged_by"])
     return {
         "last look": f"{show.moment(record['looked_at'])} UTC",
-        "window": f"{window['hours']} hours to {window['last']}, {window['rows']:,} predictions of the version"
+        "window": f"{english.count(window['hours'], 'hour')} to {window['last']}, "
+        f"{english.count(window['rows'], 'prediction')} of the version"
         if window
         else "none is kept",
         "also judged": f"{', '.join(others)} (--window HOURS)" if others else "",
@@ -256,7 +258,7 @@ def picture(found: Document, hours: int | None) -> str | None:
     if not window or not distributions:
         return None
     line = found["model"]
-    title = f"{line['model']}, {_serving(line)}: {window['hours']} hours to {window['last']}"
+    title = f"{line['model']}, {_serving(line)}: {english.count(window['hours'], 'hour')} to {window['last']}"
     return drawn(title, distributions)
 
 

@@ -21,6 +21,7 @@ from tidegate.domain.profiles import profile as profiles
 from tidegate.domain.profiles.drift import ColumnFinding, DriftPolicy, Outcome, judge
 from tidegate.domain.profiles.profile import ColumnLayout, Layout
 from tidegate.domain.serving.contract import FeatureContract, Label
+from tidegate.kernel import english
 from tidegate.kernel.drift.registry import COMPARED
 from tidegate.kernel.errors import Fault
 from tidegate.kernel.expressions.times import FIRST_SECOND, LAST_SECOND
@@ -369,9 +370,17 @@ def split_faults(split: Split, target: Target) -> list[Fault]:
     )
     for path, verb, rows, fewest in parts:
         if len(rows) < fewest:
-            why = f"; {split.straddling:,} rows were left out to keep groups apart" if split.straddling else ""
-            why += f"; {split.outside:,} rows lie outside the periods" if split.outside else ""
-            faults.append(Fault(path, f"leaves {len(rows):,} rows to {verb}; at least {fewest} are needed{why}"))
+            why = (
+                f"; {english.count(split.straddling, 'row was', 'rows were')} left out to keep groups apart"
+                if split.straddling
+                else ""
+            )
+            why += (
+                f"; {english.count(split.outside, 'row lies', 'rows lie')} outside the periods" if split.outside else ""
+            )
+            faults.append(
+                Fault(path, f"leaves {english.count(len(rows), 'row')} to {verb}; at least {fewest} are needed{why}")
+            )
     if target.classes and len(split.fit) >= FEWEST_FIT_ROWS:
         counts = np.bincount(target.values[split.fit], minlength=len(target.classes))
         lacking = [repr(label) for label, count in zip(target.classes, counts, strict=True) if count == 0]

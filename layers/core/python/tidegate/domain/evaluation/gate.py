@@ -19,6 +19,7 @@ from tidegate.domain.evaluation.bootstrap import MAX_UNDEFINED_SHARE, MIN_CLUSTE
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.evaluation.sections import GroupDifference, Slice
+from tidegate.kernel import english
 from tidegate.kernel.metrics.registry import find
 
 MIN_TAIL_RESAMPLES = 5  # fewer replicates beyond an end of the interval do not place that end
@@ -120,7 +121,9 @@ def enough_rows(evaluation: Evaluation, policy: Policy) -> Check:
     gaps = _gaps(evaluation, policy)
     outcome = Outcome.INSUFFICIENT_DATA if gaps else Outcome.PASS
     drawn = "" if evaluation.resample_by == "row" else f" in {evaluation.clusters:,} {evaluation.resample_by}s"
-    enough = f"the holdout has {evaluation.rows:,} rows{drawn}; at least {policy.min_rows:,} rows are needed"
+    enough = (
+        f"the holdout has {english.count(evaluation.rows, 'row')}{drawn}; at least {policy.min_rows:,} rows are needed"
+    )
     statement = "; ".join(gaps) or enough
     return Check("enough_rows", outcome, statement, value=evaluation.rows, limit=policy.min_rows)
 
@@ -203,7 +206,8 @@ def parity(evaluation: Evaluation, _: Policy) -> Check:
         case 1:
             statement = f"{differ} (tolerance {found.tolerance:g}); 1 row changes its label"
         case flips:
-            statement = f"{differ} (tolerance {found.tolerance:g}); {flips:,} rows change their label"
+            changed = english.count(flips, "row changes its", "rows change their")
+            statement = f"{differ} (tolerance {found.tolerance:g}); {changed} label"
     outcome = Outcome.PASS if within else Outcome.FAIL
     return Check("parity", outcome, statement, value=found.max_difference, limit=found.tolerance)
 
@@ -267,7 +271,7 @@ def business_rules(evaluation: Evaluation, _: Policy) -> Check:
     statement = f"{rows:,} of {total:,} answers ({100 * share:.3g} %) break a business rule"
     statement += f" ({listed}); the fallback answers in their place" if rows else ""
     if found.rows.fallback:
-        statement += f"; the fallback itself would break one on {found.rows.fallback:,} rows"
+        statement += f"; the fallback itself would break one on {english.count(found.rows.fallback, 'row')}"
     return Check(name, Outcome.NOT_APPLICABLE, statement, value=share)
 
 
@@ -422,7 +426,7 @@ def _gaps(evaluation: Evaluation, policy: Policy) -> list[str]:
     """What the evidence lacks to be judged by, in sentences."""
     gaps = []
     if evaluation.rows < policy.min_rows:
-        gaps.append(f"the holdout has {evaluation.rows:,} rows; at least {policy.min_rows:,} are needed")
+        gaps.append(f"the holdout has {english.count(evaluation.rows, 'row')}; at least {policy.min_rows:,} are needed")
     if evaluation.clusters < MIN_CLUSTERS:
         unit = evaluation.resample_by
         gaps.append(f"the holdout has {evaluation.clusters:,} {unit}s; at least {MIN_CLUSTERS} are needed")
@@ -482,7 +486,7 @@ def _comparison(evaluation: Evaluation, gain: Estimate, rival: str) -> str:
 
 def _place(part: Slice) -> str:
     """ "carrier EV (1,234 rows)"."""
-    return f"{part.column} {part.value} ({part.rows:,} rows)"
+    return f"{part.column} {part.value} ({english.count(part.rows, 'row')})"
 
 
 def _too_few(parts: Sequence[Slice]) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from tidegate.kernel import english
 from tidegate.kernel.documents import StoredForm
 
 
@@ -214,7 +215,7 @@ def _trigger(
         return Trigger.DRIFT, why
     every = policy.every if Trigger.SCHEDULE in policy.retrain_on else None
     if every is not None and known.last_trained_at is not None and now >= known.last_trained_at + every:
-        return Trigger.SCHEDULE, (*why, f"it is trained every {every.total_seconds() / 86_400:g} days")
+        return Trigger.SCHEDULE, (*why, f"it is trained every {english.count(every.total_seconds() / 86_400, 'day')}")
     return None, why
 
 

@@ -18,6 +18,7 @@ from tidegate.domain.evaluation.bootstrap import CANDIDATE, MAX_UNDEFINED_SHARE,
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.profiles.profile import quantile_edges
 from tidegate.domain.serving.capture import MASK
+from tidegate.kernel import english
 from tidegate.kernel.errors import DataCheckError
 from tidegate.kernel.metrics.metric import Array, FromLosses, Metric, Probabilities
 from tidegate.kernel.metrics.registry import find
@@ -98,7 +99,9 @@ def live_quality(
     rows = len(target)
     clusters = rows if cluster is None else len(np.unique(cluster))
     if rows < min_rows or clusters < MIN_CLUSTERS:
-        short = f"{rows:,} labelled predictions" if rows < min_rows else f"labels of {clusters} days or groups"
+        short = (
+            english.count(rows, "labelled prediction") if rows < min_rows else f"labels of {clusters} days or groups"
+        )
         needed = min_rows if rows < min_rows else MIN_CLUSTERS
         statement = f"{metric}: {short}; at least {needed:,} are needed"
         return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design)
@@ -149,7 +152,7 @@ def expected_quality(
     said = Probabilities(np.asarray(probabilities, dtype=np.float64), positive, threshold)
     value = known.expected(said) if rows else math.nan
     if rows < min_rows:
-        statement = f"{metric}: {rows:,} predictions; at least {min_rows:,} are needed"
+        statement = f"{metric}: {english.count(rows, 'prediction')}; at least {min_rows:,} are needed"
         return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
     spread = _spread_of(known, said, seed)
     if math.isnan(value) or math.isnan(spread):
@@ -203,7 +206,7 @@ class LossByScore:
         that of the bins' means; it is normal for the mean loss, and its ends are carried over to the metric."""
         rows = len(score)
         if rows < min_rows:
-            statement = f"{self.metric}: {rows:,} predictions; at least {min_rows:,} are needed"
+            statement = f"{self.metric}: {english.count(rows, 'prediction')}; at least {min_rows:,} are needed"
             return Quality(self.metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
         mean, variance = np.asarray(self.mean), np.asarray(self.variance)
         share = np.bincount(_bin(score, self.edges), minlength=len(mean)) / rows

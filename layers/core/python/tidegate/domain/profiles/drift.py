@@ -28,6 +28,7 @@ from tidegate.domain.profiles.profile import (
     Profile,
 )
 from tidegate.domain.profiles.significance import adjust, change_p_value, pooled, rise_p_value
+from tidegate.kernel import english
 from tidegate.kernel.drift.registry import COMPARED, DISTANCES, RISES
 from tidegate.kernel.drift.statistic import Rise
 from tidegate.kernel.drift.volume import VOLUME
@@ -231,7 +232,7 @@ def judge_features(
     beyond = share >= policy.importance - 1e-9
     side = "at least" if beyond else "less than"
     statement = (
-        f"{len(drifted)} of {sum(judged)} features {'has' if len(drifted) == 1 else 'have'} drifted, with "
+        f"{len(drifted)} of {sum(judged)} features {english.noun(len(drifted), 'has', 'have')} drifted, with "
         f"{100 * share:.3g} % of the importance, {side} the {100 * policy.importance:g} % that count as drift of the "
         f"model; most responsible: {', '.join(responsible)}{left_out}"
     )
@@ -293,11 +294,13 @@ def judge_volume(rows: int, usual_rows: Sequence[int]) -> Verdict:
     windows = len(usual_rows)
     none = "no predictions in this window"
     if windows < VOLUME.least_windows:
-        before = f"what is usual is not known: {windows} earlier windows, {VOLUME.least_windows} are needed"
-        told = f"{none}; {before}" if rows == 0 else f"{rows:,} predictions; {before}"
+        before = (
+            f"what is usual is not known: {english.count(windows, 'earlier window')}, {VOLUME.least_windows} are needed"
+        )
+        told = f"{none}; {before}" if rows == 0 else f"{english.count(rows, 'prediction')}; {before}"
         return _volume(VolumeFinding("rows", Outcome.INSUFFICIENT_DATA, told, rows, windows))
     usual, low, high = VOLUME.usual(usual_rows)
-    told = f"{none}" if rows == 0 else f"{rows:,} predictions"
+    told = f"{none}" if rows == 0 else english.count(rows, "prediction")
     told += f"; the median of {windows} earlier windows is {usual:,.0f}, and {low:,.0f} to {high:,.0f} is usual"
     outcome = Outcome.DRIFTED if VOLUME.unusual(rows, usual_rows) else Outcome.NONE
     return _volume(VolumeFinding("rows", outcome, told, rows, windows, usual, low, high))
@@ -341,7 +344,7 @@ def _why_not(name: str, reference: Counts, current: Counts, policy: DriftPolicy)
         # Missing values are not masked, so what is left would seem to be missing far too often.
         return f"{name} is masked in {current[MASKED]:,} of {sum(current):,} rows, so it is not judged"
     have, whose = min((sum(_seen(current)), "the window"), (sum(_seen(reference)), "the reference"))
-    return f"{name} has {have:,} rows in {whose}; at least {policy.min_rows:,} are needed"
+    return f"{name} has {english.count(have, 'row')} in {whose}; at least {policy.min_rows:,} are needed"
 
 
 def _columns(

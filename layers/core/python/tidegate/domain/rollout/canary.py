@@ -27,6 +27,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.kernel import english
+
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[Any]
 
@@ -667,5 +669,5 @@ def _percent(share: float) -> str:
 
 
 def _points(share: float) -> str:
-    shown = f"{round(100 * share, 2):g}"
-    return f"{shown} point" if shown in {"1", "-1"} else f"{shown} points"
+    points = round(100 * share, 2)
+    return f"{points:g} {english.noun(abs(points), 'point')}"

@@ -22,6 +22,7 @@ from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import canary, changes
 from tidegate.domain.rollout.canary import Look, Metric, Outcome
 from tidegate.domain.rollout.changes import RouteChange
+from tidegate.kernel import english
 from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.errors import ConflictError, ForbiddenError
 
@@ -369,7 +370,7 @@ def _asked(rollout: Rollout, route: Route | None, version: Version, now: datetim
         return _ended(rollout, Phase.REJECTED, f"rejected by {asked.by}: {asked.reason}", version, now)
     if now >= asked.expires_at:
         hours = (asked.expires_at - asked.asked_at).total_seconds() / 3600
-        return _ended(rollout, Phase.EXPIRED, f"nobody approved it within {hours:g} hours", version, now)
+        return _ended(rollout, Phase.EXPIRED, f"nobody approved it within {english.count(hours, 'hour')}", version, now)
     return Step(rollout)
 
 
@@ -397,7 +398,7 @@ def _next_share(
         return _promoted(rollout, route, version, now, f"passed its canary: {'; '.join(verdict.reasons)}")
     if rollout.deadline and now >= rollout.deadline and plan.at_deadline is AtDeadline.ROLL_BACK:
         lacking = "too few requests" if verdict.outcome is Outcome.PASS else "no evidence"
-        why = f"{lacking} within {plan.deadline_seconds / 3600:g} hours: {'; '.join(verdict.reasons)}"
+        why = f"{lacking} within {english.count(plan.deadline_seconds / 3600, 'hour')}: {'; '.join(verdict.reasons)}"
         cause = replace(_cause(rollout, now, why), rollback=RollbackCause.DEADLINE)
         return _left(rollout, Phase.ROLLED_BACK, route, version, cause)
     if baked and not last:
@@ -414,7 +415,7 @@ def _on_probation(rollout: Rollout, route: Route | None, version: Version, now: 
         return _returned(judged, route, _blamed(judged, now, why, problem))
     if now < rollout.since + timedelta(seconds=rollout.plan.probation_seconds):
         return Step(judged)
-    hours = f"{rollout.plan.probation_seconds / 3600:g} hours"
+    hours = english.count(rollout.plan.probation_seconds / 3600, "hour")
     cause = _cause(judged, now, f"nothing spoke against it in {hours} on probation", version)
     return Step(_final(judged, Phase.DONE, cause.reason, now), changes.end_probation(route, version, cause))
 
@@ -441,7 +442,7 @@ def _canary(rollout: Rollout, step: int, route: Route | None, version: Version, 
         return _promoted(rollout, route, version, now, "accepted by the gate")
     share = plan.steps_bp[step]
     seen = sum(look.candidate.requests for look in rollout.looks)
-    found = f"nothing against it in {seen:,} requests" if seen else "accepted by the gate"
+    found = f"nothing against it in {english.count(seen, 'request')}" if seen else "accepted by the gate"
     cause = _cause(rollout, now, f"canary step {step + 1} of {len(plan.steps_bp)}, {share / 100:g} %: {found}", version)
     change = changes.canary(route, version, share, cause)
     first = rollout.phase is not Phase.CANARY

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidegate.domain.serving.capture import hour_of
+from tidegate.kernel import english
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import Fault, RequestInvalidError
 
@@ -113,7 +114,7 @@ def records(report: Report, tasks: Mapping[str, str], now: datetime) -> list[dic
         found.append(record)
     if faults:
         listed = f"; the first {MAX_FAULTS} are listed" if len(faults) > MAX_FAULTS else ""
-        raise RequestInvalidError(f"{len(faults)} fault(s) in the feedback{listed}", faults[:MAX_FAULTS])
+        raise RequestInvalidError(f"{english.count(len(faults), 'fault')} in the feedback{listed}", faults[:MAX_FAULTS])
     return found
 
 

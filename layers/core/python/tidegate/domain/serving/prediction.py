@@ -20,6 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from tidegate.domain.serving.contract import NO_TIME, Contract, FeatureContract, Inputs, Label
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, ModelFailedError, RequestInvalidError
 from tidegate.kernel.expressions.times import seconds_of
 
@@ -483,4 +484,4 @@ def _refused(found: list[_Found]) -> RequestInvalidError:
         for index, _, name, problem, allowed in first
     ]
     listed = f"; the first {MAX_FAULTS} are listed" if len(found) > MAX_FAULTS else ""
-    return RequestInvalidError(f"{len(found)} fault(s) in the instances{listed}", faults)
+    return RequestInvalidError(f"{english.count(len(found), 'fault')} in the instances{listed}", faults)

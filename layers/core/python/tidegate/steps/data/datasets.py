@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, Exclusion, content_version
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.ports.data import Catalog, DatasetFiles
 from tidegate.ports.platform import Clock, Dispatcher
@@ -169,7 +170,9 @@ def add_version(
     ]
     if missing:
         raise RequestInvalidError(
-            f"{len(missing)} file(s) are not there", missing, next_step="upload them, then register again"
+            f"{english.count(len(missing), 'file is', 'files are')} missing from the bucket",
+            missing,
+            next_step="upload them, then register again",
         )
     version = DatasetVersion(
         dataset=name,

@@ -6,6 +6,7 @@ from typing import Any
 from tidegate.domain.data.dataset import ColumnType, Dataset, DatasetVersion
 from tidegate.domain.rollout.changes import rollback_target, shares
 from tidegate.domain.training.contracts import rollout_plan
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
 from tidegate.messages import RunRef
 from tidegate.ports.data import Catalog
@@ -78,7 +79,7 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
         faults = catalog_faults(spec, dataset, checked)
         if faults:
             raise SpecInvalidError(
-                f"{len(faults)} fault(s) against dataset {spec.dataset}",
+                f"{english.count(len(faults), 'fault')} against dataset {spec.dataset}",
                 faults,
                 next_step=f"see its columns: tidegate data show {spec.dataset} latest",
             )
