@@ -6,6 +6,7 @@ A difference is always a *gain*: positive means the candidate is better, also fo
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -21,6 +22,7 @@ MIN_CLUSTERS = (
 )
 MAX_UNDEFINED_SHARE = 0.01  # leaving out more resamples than that would move the tails of 2.5 % it is judged by
 _BLOCK_WEIGHTS = 1 << 15  # weights held at a time: 256 KiB, so that a block stays in the processor's cache
+_MOST_KEPT = 1 << 21  # draws that are kept for the next who asks: 2 MiB while no count is above 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +193,30 @@ def _resample(
 def _draws(clusters: int, resamples: int, seed: int, *, rows: int) -> Iterator[tuple[slice, Floats]]:
     """How often each cluster is drawn, for a block of resamples at a time: their place, and weights [b, clusters].
     Blocks are small enough to stay so when weights are spread over the rows."""
-    chance = np.random.default_rng(seed)
     block = max(1, min(resamples, _BLOCK_WEIGHTS // rows))
+    if clusters * resamples <= _MOST_KEPT:
+        kept = _kept(clusters, resamples, seed)
+        for start in range(0, resamples, block):
+            yield slice(start, start + block), kept[start : start + block].astype(np.float64)
+        return
+    chance = np.random.default_rng(seed)
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
-        draws = chance.integers(0, clusters, size=(size, clusters))
-        draws += np.arange(0, size * clusters, clusters)[:, None]
-        weights = np.bincount(draws.ravel(), minlength=size * clusters).reshape(size, clusters).astype(np.float64)
-        yield slice(start, start + size), weights
+        yield slice(start, start + size), _counted(chance, clusters, size).astype(np.float64)
+
+
+@lru_cache(maxsize=4)
+def _kept(clusters: int, resamples: int, seed: int) -> Array:
+    """The draws [resamples, clusters], kept since one evaluation asks for the same ones a hundred times."""
+    counts = _counted(np.random.default_rng(seed), clusters, resamples)
+    return counts.astype(np.min_scalar_type(counts.max()))
+
+
+def _counted(chance: np.random.Generator, clusters: int, resamples: int) -> Array:
+    """How often each cluster is drawn [resamples, clusters]; many at once give the same as few at a time."""
+    draws = chance.integers(0, clusters, size=(resamples, clusters))
+    draws += np.arange(0, resamples * clusters, clusters)[:, None]
+    return np.bincount(draws.ravel(), minlength=resamples * clusters).reshape(resamples, clusters)
 
 
 def _tail(confidence: float, clusters: int) -> float:
