@@ -145,23 +145,23 @@ class Resampling:
             sums[place] = np.add.reduceat(drawn * column, starts, axis=1)
         return sums, counts
 
-    def loss(self, metric: str, target: Array, own: Arm, changed: Sequence[Arm], *, positive: int = 1) -> Estimate:
-        """How much worse the metric is for the changed arms, on average, than for the own one; paired.
+    def losses(self, metric: str, target: Array, own: Arm, *, positive: int = 1) -> "Losses":
+        """To ask how much worse the metric is for other arms than for this one; paired.
 
         Raises:
             DataCheckError: the rows do not define the metric.
         """
-        codes, clusters = self._clusters()
-        prepared = {
-            (metric, str(place)): _prepared(find(metric), target, arm, positive, codes)
-            for place, arm in enumerate([own, *changed])
-        }
-        value, *others = (whole(each, clusters) for each in prepared.values())
+        value, drawn = self.replicates(metric, target, own, positive)
         if math.isnan(value):
             raise find(metric).not_defined(target, own.scores, positive)
-        drawn, *losses = _resample(prepared, clusters, self.resamples, self.seed, rows=self.rows).values()
-        sign = find(metric).sign
-        return self.estimate(sign * (value - float(np.mean(others))), sign * (drawn - np.mean(losses, axis=0)))
+        return Losses(self, metric, target, positive, value, drawn)
+
+    def replicates(self, metric: str, target: Array, arm: Arm, positive: int) -> tuple[float, Floats]:
+        """Value of an arm, and its replicates."""
+        codes, clusters = self._clusters()
+        prepared = _prepared(find(metric), target, arm, positive, codes)
+        drawn = _resample({("", ""): prepared}, clusters, self.resamples, self.seed, rows=self.rows)
+        return whole(prepared, clusters), drawn["", ""]
 
     def estimate(self, value: float, replicates: Floats) -> Estimate:
         """With the percentile interval of the replicates."""
@@ -173,6 +173,26 @@ class Resampling:
             return None, self.rows
         distinct, codes = np.unique(self.cluster, return_inverse=True)
         return codes, len(distinct)
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """An arm's value and replicates, drawn once, that other arms are held against (see `Resampling.losses`)."""
+
+    resampling: Resampling
+    metric: str
+    target: Array
+    positive: int
+    value: float
+    drawn: Floats
+
+    def of(self, changed: Sequence[Arm]) -> Estimate:
+        """How much worse the metric is for the changed arms, on average."""
+        found = [self.resampling.replicates(self.metric, self.target, arm, self.positive) for arm in changed]
+        others, losses = [value for value, _ in found], [drawn for _, drawn in found]
+        sign = find(self.metric).sign
+        value = sign * (self.value - float(np.mean(others)))
+        return self.resampling.estimate(value, sign * (self.drawn - np.mean(losses, axis=0)))
 
 
 def _prepared(metric: Metric, target: Array, arm: Arm, positive: int, cluster: Array | None) -> Prepared:

@@ -17,6 +17,7 @@ from tidegate.kernel.metrics.metric import (
 )
 from tidegate.kernel.metrics.weighted import running
 
+_ROWS_OF_A_LEVEL = 8  # from which on, on average, summing by score pays
 _LEVELS = 2048  # distinct scores at a time: keeps memory from growing with rows times clusters
 
 
@@ -45,6 +46,26 @@ class _Area:
 
 
 @dataclass(frozen=True, slots=True)
+class _AreaByLevel:
+    """The same of scores that take few values: rows are summed by score and class first. Whole and half numbers are
+    exact, so it gives the very same value."""
+
+    rows: Array  # cluster of each row, by class (negatives first), then by score
+    starts: Array  # of each of the two classes' scores in them
+    negatives: int  # how many of these are of negatives
+    below: Array  # for each score of positives: how many scores of negatives are less, and no more
+    upto: Array
+
+    def of(self, weights: Floats) -> Floats:
+        sums = np.add.reduceat(np.take(weights, self.rows, axis=1), self.starts, axis=1)
+        positive, negative = sums[:, self.negatives :], running(sums[:, : self.negatives])
+        beaten = (np.take(negative, self.below, axis=1) + np.take(negative, self.upto, axis=1)) / 2
+        pairs = negative[:, -1] * positive.sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.einsum("ij,ij->i", positive, beaten) / pairs)
+
+
+@dataclass(frozen=True, slots=True)
 class _AreaByCluster:
     """The same of few clusters: pairs are counted once for each two of them, so that resamples do not pass over rows.
     Whole and half numbers are exact, so it gives the very same value."""
@@ -63,9 +84,24 @@ def _prepare(rows: Rows) -> Prepared:
         return _by_cluster(rows.score, rows.is_positive, rows.cluster, clusters)
     order = np.argsort(rows.score, kind="stable")
     score, is_positive, cluster = rows.score[order], rows.is_positive[order], rows.unit[order]
+    if 0 < is_positive.sum() < len(score) and len(np.unique(score)) <= len(score) // _ROWS_OF_A_LEVEL:
+        return _by_level(score, is_positive, cluster)
     below = np.searchsorted(score[~is_positive], score[is_positive], "left")
     upto = np.searchsorted(score[~is_positive], score[is_positive], "right")
     return _Area(cluster[is_positive], cluster[~is_positive], below, upto, bool((below != upto).any()))
+
+
+def _by_level(score: Floats, is_positive: Array, cluster: Array) -> _AreaByLevel:
+    """Of rows by rising score."""
+    beaten, first = np.unique(score[~is_positive], return_index=True)
+    levels, start = np.unique(score[is_positive], return_index=True)
+    return _AreaByLevel(
+        rows=np.concatenate([cluster[~is_positive], cluster[is_positive]]),
+        starts=np.concatenate([first, start + int((~is_positive).sum())]),
+        negatives=len(beaten),
+        below=np.searchsorted(beaten, levels, "left"),
+        upto=np.searchsorted(beaten, levels, "right"),
+    )
 
 
 def _most(rows: int) -> int:
