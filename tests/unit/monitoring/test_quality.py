@@ -11,7 +11,7 @@ from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.quality import (
     NO_CONCEPT_DRIFT,
     LossByScore,
-    Outcome,
+    QualityOutcome,
     demographic_parity,
     difference,
     expected_quality,
@@ -20,7 +20,7 @@ from tidegate.domain.monitoring.quality import (
 )
 from tidegate.kernel.metrics.registry import find
 
-WITHIN, BEYOND, LITTLE = Outcome.WITHIN, Outcome.BEYOND, Outcome.INSUFFICIENT_DATA
+WITHIN, BEYOND, LITTLE = QualityOutcome.WITHIN, QualityOutcome.BEYOND, QualityOutcome.INSUFFICIENT_DATA
 DESIGN = Estimate(0.75, 0.73, 0.77)
 METRICS = ("accuracy", "log_loss", "brier", "roc_auc", "average_precision")
 

@@ -30,7 +30,7 @@ _BIN_ROWS = 50  # holdout rows in a bin of scores, at least
 _MOST_BINS = 20
 
 
-class Outcome(StrEnum):
+class QualityOutcome(StrEnum):
     """What was found."""
 
     WITHIN = "within"  # not shown to be beyond what was promised
@@ -44,7 +44,7 @@ class Quality:
     where nothing could be computed. `assumption` is empty where labels were used."""
 
     metric: str
-    outcome: Outcome
+    outcome: QualityOutcome
     statement: str
     rows: int
     design: Estimate
@@ -104,19 +104,19 @@ def live_quality(
         )
         needed = min_rows if rows < min_rows else MIN_CLUSTERS
         statement = f"{metric}: {short}; at least {needed:,} are needed"
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design)
     arms = {CANDIDATE: Arm(np.asarray(scores), threshold)}
     options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed, "positive": positive}
     try:
         found = paired_bootstrap(metric, np.asarray(target), arms, cluster=cluster, **options)
     except DataCheckError as error:
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, error.message, rows, design)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, error.message, rows, design)
     if found.undefined_resamples > MAX_UNDEFINED_SHARE * resamples:
         statement = (
             f"{metric}: {rows:,} labelled predictions carry no interval: it is undefined in "
             f"{found.undefined_resamples:,} of {resamples:,} resamples (when {find(metric).undefined.words})"
         )
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design)
     source = f"{rows:,} labelled predictions"
     return _held_against(metric, found.arms[CANDIDATE], design, margin=margin, rows=rows, source=source)
 
@@ -153,11 +153,11 @@ def expected_quality(
     value = known.expected(said) if rows else math.nan
     if rows < min_rows:
         statement = f"{metric}: {english.count(rows, 'prediction')}; at least {min_rows:,} are needed"
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
     spread = _spread_of(known, said, seed)
     if math.isnan(value) or math.isnan(spread):
         statement = f"{metric}: by the probabilities it is not defined on these rows ({known.undefined.words})"
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
     live = _around(value, spread, confidence)
     source = f"expected from the probabilities of {rows:,} predictions without labels"
     told = {"source": source, "assumption": NO_CONCEPT_DRIFT}
@@ -207,7 +207,9 @@ class LossByScore:
         rows = len(score)
         if rows < min_rows:
             statement = f"{self.metric}: {english.count(rows, 'prediction')}; at least {min_rows:,} are needed"
-            return Quality(self.metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+            return Quality(
+                self.metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT
+            )
         mean, variance = np.asarray(self.mean), np.asarray(self.variance)
         share = np.bincount(_bin(score, self.edges), minlength=len(mean)) / rows
         value = float(share @ mean)
@@ -294,7 +296,7 @@ class Parity:
     """Demographic parity of decisions by one sensitive column. `difference` is between the groups `high` and `low`."""
 
     column: str
-    outcome: Outcome
+    outcome: QualityOutcome
     statement: str
     limit: float
     groups: tuple[GroupRate, ...]
@@ -348,7 +350,7 @@ def demographic_parity(
             f"{column}: {len(compared)} of {len(found)} groups have {min_rows:,} decisions or more; at least 2 are "
             f"needed{masked}"
         )
-        return Parity(column, Outcome.INSUFFICIENT_DATA, statement, limit, found, left_out)
+        return Parity(column, QualityOutcome.INSUFFICIENT_DATA, statement, limit, found, left_out)
     pairs = [
         (one, other, difference(rate, other_rate))
         if rate.value >= other_rate.value
@@ -362,7 +364,7 @@ def demographic_parity(
         f"{column}: positive decisions are {100 * widest.value:.1f} points [{100 * widest.low:.1f}, "
         f"{100 * widest.high:.1f}] more frequent for {high} than for {low}, {meaning} than the {100 * limit:g} allowed"
     )
-    outcome = Outcome.BEYOND if beyond else Outcome.WITHIN
+    outcome = QualityOutcome.BEYOND if beyond else QualityOutcome.WITHIN
     return Parity(column, outcome, statement, limit, found, left_out, high, low, widest)
 
 
@@ -377,7 +379,7 @@ def _held_against(
         f"{metric} {_interval(live)} ({source}), {_interval(design)} in the design phase: {meaning}"
         f"{f'; {assumption}' if assumption else ''}"
     )
-    outcome = Outcome.BEYOND if worse else Outcome.WITHIN
+    outcome = QualityOutcome.BEYOND if worse else QualityOutcome.WITHIN
     return Quality(metric, outcome, statement, rows, design, live, gain, assumption)
 
 
