@@ -77,21 +77,21 @@ def test_an_approval_is_given_by_somebody_else_once_and_for_what_they_saw(
     with pytest.raises(ForbiddenError, match="asked for the training"):
         house.client.decide(version, "approve", "I trained it, so it is good")
     earlier = house.client.version(MODEL, champion)
-    with pytest.raises(ConflictError, match="not what you looked at"):
+    with pytest.raises(ConflictError, match="changed since you looked at it"):
         approver.decide({**version, "report_sha256": earlier["report_sha256"]}, "approve", "fine, as the one before")
     with pytest.raises(ConflictError, match="approval"):
         house.client.split(MODEL, run["version"], 1_000, "around the approval")
 
     assert approver.decide(version, "approve", "read the report")["changed"]
     assert not approver.decide(version, "approve", "read the report")["changed"]
-    with pytest.raises(ConflictError, match="decided already"):
+    with pytest.raises(ConflictError, match="already decided"):
         approver.decide(version, "reject", "on second thoughts")
     waits(house, run, "WaitStateEntered")
     assert follow(house, traffic, run)["phase"] == "done"
     entries = [entry for entry in house.client.ledger(MODEL) if entry["version"] == run["version"]]
     assert [entry["action"] for entry in entries] == ["canary", "promote"]
     assert all(entry["approved_by"].endswith("user/second-pair-of-eyes") for entry in entries)
-    with pytest.raises(ConflictError, match="decided already"):  # the approval is used up
+    with pytest.raises(ConflictError, match="already decided"):  # the approval is used up
         approver.decide(version, "reject", "much later")
 
 
@@ -112,7 +112,7 @@ def test_an_approval_that_nobody_gives_expires(house: House, approver: Client, c
     waits(house, run, "TaskSubmitted")
     house.cloud.advance(2 * 3_600 + 60)
     assert ended(house, run)["phase"] == "expired"
-    with pytest.raises(ConflictError, match="waits for no approval any more"):
+    with pytest.raises(ConflictError, match="no longer waits for approval"):
         approver.decide(house.client.version(MODEL, run["version"]), "approve", "better late than never")
     assert serves_alone(house, MODEL, champion)
 

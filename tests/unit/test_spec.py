@@ -327,7 +327,7 @@ def test_a_faulty_expression_does_not_make_its_times_seem_unused() -> None:
 def test_times_alone_give_the_estimator_nothing() -> None:
     rules = [{"name": "night", "require": "hour(booked_at) < 5 or weekday(departs_at) > 2"}]
     changes = {"features": TIMED[2:], "rules": rules, "baseline": {"kind": "prior"}}
-    assert "leaves the estimator nothing" in faults_of(spec_with(**changes))["features"]
+    assert "leaves the estimator no feature" in faults_of(spec_with(**changes))["features"]
 
 
 def test_a_time_makes_no_groups_and_has_no_limits() -> None:
@@ -344,7 +344,7 @@ def test_a_time_makes_no_groups_and_has_no_limits() -> None:
     )
     paths = {"baseline.by[0]", "fallback.by[0]", "gate.slices[0]", "sensitive[0]", "monitoring.sensitive[0]"}
     assert set(faults) == {"features[4]", *paths}
-    assert all("is a time; it makes no groups" in faults[path] for path in paths)
+    assert all("is a time; it cannot form groups" in faults[path] for path in paths)
     assert "a time has no min and max" in faults["features[4]"]
 
 
@@ -544,9 +544,9 @@ def test_columns_to_judge_by_are_named_once_and_make_groups() -> None:
     assert (spec.sensitive, spec.gate.slices) == (("region",), ("carrier", "region"))
     faults = faults_of(spec_with(sensitive=["late", "a", "a"], gate={"slices": ["departs_at"]}))
     assert faults == {
-        "sensitive[0]": "sensitive[0]: 'late' is the target column; it makes no groups",
+        "sensitive[0]": "sensitive[0]: 'late' is the target column; it cannot form groups",
         "sensitive[2]": "sensitive[2]: 'a' is listed twice",
-        "gate.slices[0]": "gate.slices[0]: 'departs_at' is the time column; it makes no groups",
+        "gate.slices[0]": "gate.slices[0]: 'departs_at' is the time column; it cannot form groups",
     }
 
 

@@ -220,12 +220,12 @@ def test_an_input_that_was_changed_is_another_wish_and_stops_a_part(world: Batch
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"input": "data/in"}, "is not like s3://bucket/folder/"),
-        ({"input": "s3://data/datasets/x.csv"}, "in none of the places"),
-        ({"input": "s3://others/x.csv"}, "in none of the places"),
-        ({"output": "s3://data/runs/"}, "in none of the places"),
-        ({"output": INPUT + "deeper/"}, "the output lies in the input"),
-        ({"input": "s3://data/batch/nothing/"}, "there is nothing to score"),
+        ({"input": "data/in"}, "does not have the form s3://bucket/folder/"),
+        ({"input": "s3://data/datasets/x.csv"}, "outside the places"),
+        ({"input": "s3://others/x.csv"}, "outside the places"),
+        ({"output": "s3://data/runs/"}, "outside the places"),
+        ({"output": INPUT + "deeper/"}, "the output folder is inside the input folder"),
+        ({"input": "s3://data/batch/nothing/"}, "the input has nothing to score"),
     ],
 )
 def test_a_wish_that_cannot_be_granted_says_what_is_wrong(
@@ -247,7 +247,7 @@ def test_formats_are_not_mixed(world: BatchWorld) -> None:
 
 def test_a_model_that_serves_nothing_answers_no_batch(world: BatchWorld) -> None:
     world.known = None
-    with pytest.raises(ConflictError, match="has no version that serves"):
+    with pytest.raises(ConflictError, match="serves no version"):
         world.start()
     world.known = Route("delay", 1, champion=Served(3, "k", "s"), killed=True)
     with pytest.raises(ConflictError, match="switched off"):
@@ -255,7 +255,7 @@ def test_a_model_that_serves_nothing_answers_no_batch(world: BatchWorld) -> None
 
 
 def test_an_output_without_a_batch_or_of_another_model_is_not_found(world: BatchWorld) -> None:
-    with pytest.raises(NotFoundError, match="is the output of no batch"):
+    with pytest.raises(NotFoundError, match="is not the output of a batch"):
         world.show()
     world.start()
     with pytest.raises(NotFoundError, match="of a batch of model 'delay'"):

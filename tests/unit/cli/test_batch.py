@@ -100,4 +100,4 @@ def test_a_batch_needs_both_addresses(run: Cli, asked: Loopback, given: tuple[st
 
 def test_another_output_than_batches_may_have_is_refused(run: Cli, asked: Loopback) -> None:
     assert run("predict", "flight-delay", "--input", INPUT, "--output", "s3://data/runs/") == exits.INVALID
-    assert "s3://data/runs/ is in none of the places for batches" in run.err
+    assert "s3://data/runs/ is outside the places for batches" in run.err

@@ -290,7 +290,7 @@ def test_training_is_followed_to_an_accepted_version(run: Cli, server: Loopback)
 
     assert run("train", "flight-delay", "--token", "nightly", "--wait", "--json") == exits.OK
     assert (run.document["repeated"], run.document["version"]["number"]) == (True, 1)
-    assert "token nightly was sent before" in run.err
+    assert "token nightly was used before" in run.err
     assert len(server.world.workflow.started) == 1
 
 
@@ -319,7 +319,7 @@ def test_a_version_that_was_accepted_and_whose_rollout_does_not_begin_is_a_failu
     server.world.with_model()
     started(server, server.world.run_to_the_end)
     assert run("train", "flight-delay", "--wait") == exits.FAILED
-    assert "its rollout did not begin" in run.err
+    assert "its rollout did not start" in run.err
 
 
 def test_a_version_that_was_overtaken_ends_the_waiting_with_its_reason(run: Cli, server: Loopback) -> None:
@@ -475,7 +475,7 @@ def test_the_report_tells_what_was_noted_of_the_data() -> None:
     out = Console(file=written, width=100)
     report.report(out, found, header)
     assert "Notes" not in written.getvalue()
-    notes = ["target.late: is distributed otherwise in the holdout", "split.train: 3 of 100 training rows repeat"]
+    notes = ["target.late: has a different distribution in the holdout", "split.train: 3 of 100 training rows repeat"]
     found["lineage"]["notes"] = notes
     report.report(out, found, header)
     assert written.getvalue().endswith("\n".join(["Notes on the data", *notes, ""]))
@@ -635,8 +635,8 @@ def test_faults_of_type_and_range_are_told_together_wherever_they_are_in_the_fil
         ("carrier,hour,distance\n", "holds no instance"),
         ("carrier,hour,distance\nUA,seven,1\n", "row 1.hour: 'seven' is a text, not a number"),
         ("carrier,hour,distance\nUA,7,nan\n", "row 1.distance: 'nan' is a text, not a number"),
-        ("carrier,hour,distance\nUA,7\n", "row 1: has another number of fields"),
-        ("carrier,hour,distance\nUA,7,1,2\n", "row 1: has another number of fields"),
+        ("carrier,hour,distance\nUA,7\n", "row 1: has a different number of fields"),
+        ("carrier,hour,distance\nUA,7,1,2\n", "row 1: has a different number of fields"),
         ("carrier,hour,distance\n,7,1\n", "row 1.carrier: is null"),
         ("carrier,colour\nUA,red\n", "colour"),
     ],

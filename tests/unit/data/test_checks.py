@@ -90,7 +90,7 @@ def test_a_column_must_fit_the_declared_kind(kind: Any, column: ColumnType, fits
 
 def test_a_reserved_name_is_refused() -> None:
     found = column_faults(demands(FeatureContract("__target__", "numeric")), {"__target__": NUMBER, "late": BOOLEAN})
-    assert "uses itself" in told(found)
+    assert "reserved name" in told(found)
 
 
 def test_values_outside_the_range_are_counted_with_the_worst() -> None:
@@ -152,7 +152,7 @@ def test_classes_keep_their_own_type() -> None:
 
 def test_the_positive_class_must_exist_and_a_text_target_must_name_it() -> None:
     _, unknown = read_target(demands(positive_class="late"), np.array(["yes", "no"]), TEXT)
-    assert "'late' is no class of late (allowed: no, yes)" in told(unknown)
+    assert "'late' is not a class of late (allowed: no, yes)" in told(unknown)
     _, unnamed = read_target(demands(), np.array(["yes", "no"]), TEXT)
     assert "positive_class: is required" in told(unnamed)
 
@@ -172,7 +172,7 @@ def test_too_few_rows_and_a_class_without_rows_are_named() -> None:
     found = told(split_faults(split, target))
     assert "split.validation_fraction: leaves 5 rows" in found
     assert "7 rows lie outside the periods" in found
-    assert "no row to fit is of class 'late'" in found
+    assert "the rows to fit have none of class 'late'" in found
 
 
 def test_copies_across_the_split_are_counted_and_refused_when_they_are_most() -> None:
@@ -323,7 +323,7 @@ def test_a_target_that_moves_with_the_season_is_noted_and_another_target_refused
     faults, notes = target_faults("late", shares(0.24, now), halves(4_000), Limits())
     assert ("fault" if faults else "note" if notes else "neither") == outcome
     for sentence in (*map(str, faults), *notes):
-        assert sentence.startswith("target.late: is distributed otherwise in the holdout: ")
+        assert sentence.startswith("target.late: has a different distribution in the holdout: ")
         assert f"{now:.2%} of 2,000 holdout rows" in sentence or f"{1 - now:.2%} of 2,000 holdout rows" in sentence
     if faults:
         assert "more than monitoring.target_shift, 0.25" in told(faults)
@@ -340,7 +340,7 @@ def test_a_shifted_number_is_told_by_its_cell() -> None:
     assert target_faults("delay", Target(drawn), split, Limits()) == ([], [])
     drawn[split.holdout] += 2
     faults, _ = target_faults("delay", Target(drawn), split, Limits())
-    assert "target.delay: is distributed otherwise in the holdout: 'above " in told(faults)
+    assert "target.delay: has a different distribution in the holdout: 'above " in told(faults)
 
 
 def test_too_few_rows_are_not_compared() -> None:
@@ -390,7 +390,7 @@ def test_of_personal_features_no_value_is_told() -> None:
         value_faults([strict, number], table, rows, personal=["mail", "card"])
         + value_faults([strict, number], same, rows[:1], personal=["mail", "card"])
     )
-    assert found.count("are no listed category") == 2
+    assert found.count("are not a listed category") == 2
     assert "is the same in every training row" in found
     for value in ("ana", "example", "4.1", "4.5", "77"):
         assert value not in found

@@ -459,7 +459,7 @@ def test_a_column_to_judge_by_must_be_there_and_no_time() -> None:
     house = house_with(trips() | {"seen": trips()["at"]})
     told = refused(house, gate={"slices": ["lin"]}, sensitive=["seen"])
     assert "gate.slices.lin: the files have no such column; did you mean line?" in told
-    assert "sensitive.seen: is a time column; put what matters of it (hour, weekday) into columns of their own" in told
+    assert "sensitive.seen: is a time column; add columns for what matters of it (hour, weekday)" in told
 
 
 def with_contacts() -> dict[str, Any]:
@@ -500,7 +500,7 @@ def test_a_suspected_feature_s_values_are_told_by_no_other_check() -> None:
     mail = {"name": "contact", "kind": "categorical", "categories": ["none"], "unseen": "reject"}
     features = [*spec().model_dump(mode="json")["features"], mail]
     told = refused(house_with(with_contacts()), features=features)
-    assert "features.contact: 600 of 600 values (100.00%) are no listed category;" in told
+    assert "features.contact: 600 of 600 values (100.00%) are not a listed category;" in told
     assert "passenger" not in told
 
 
@@ -546,10 +546,10 @@ def test_a_target_that_shifts_beyond_the_spec_s_limit_stops_the_training() -> No
     columns = trips()
     columns["late"] = [late or at >= "2026-02-18" for late, at in zip(columns["late"], columns["at"], strict=True)]
     told = refused(house_with(columns))
-    assert "target.late: is distributed otherwise in the holdout" in told
+    assert "target.late: has a different distribution in the holdout" in told
     assert "more than monitoring.target_shift, 0.25" in told
     house = house_with(columns)
     ref = house.request(spec(monitoring={"target_shift": 0.9}))
     house.prepare(ref)
     (note,) = plan_of(house, ref)["notes"]
-    assert note.startswith("target.late: is distributed otherwise in the holdout")
+    assert note.startswith("target.late: has a different distribution in the holdout")

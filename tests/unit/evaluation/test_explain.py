@@ -466,7 +466,7 @@ def test_among_too_many_models_one_must_be_named(told: Told, monkeypatch: pytest
 def test_what_is_no_id_of_a_prediction_is_refused(told: Told, wrong: str) -> None:
     answer = told.ask(wrong)
     assert answer.status == 422
-    assert "UUIDs of version 7" in answer.faults[0]
+    assert "UUID of version 7" in answer.faults[0]
 
 
 def test_an_id_of_a_time_to_come_is_refused(told: Told) -> None:

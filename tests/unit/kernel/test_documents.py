@@ -167,7 +167,7 @@ def test_a_number_that_no_code_writes_is_no_document(number: Any) -> None:
 
 @pytest.mark.parametrize("text", ["[]", "1", "null", '"a"'])
 def test_what_is_no_object_is_no_document(text: str) -> None:
-    with pytest.raises(ValueError, match="the thing is no object"):
+    with pytest.raises(ValueError, match="the thing is not an object"):
         Changed.FORM.read(text)
 
 

@@ -97,14 +97,14 @@ def test_what_one_approver_decided_no_other_answer_changes(world: World, decisio
     answer(world)
     other = answer(world, decision, actor=actor)
     assert other.status == 409
-    assert "decided already" in other.body["detail"]
+    assert "already decided" in other.body["detail"]
 
 
 def test_an_approval_holds_for_what_was_looked_at_alone(world: World) -> None:
     run_id = waiting(world)
     for name in ("artifact_sha256", "report_sha256"):
         other = answer(world, **{name: "0" * 64})
-        assert (other.status, "is not what you looked at" in other.body["detail"]) == (409, True)
+        assert (other.status, "changed since you looked at it" in other.body["detail"]) == (409, True)
     assert shown(world, run_id)["approval"]["decision"] is None
 
 
@@ -123,7 +123,7 @@ def test_an_approval_that_comes_too_late_is_refused(world: World) -> None:
     world.clock.move(hours=72)
     late = answer(world)
     assert late.status == 409
-    assert "waits for no approval any more" in late.body["detail"]
+    assert "no longer waits for approval" in late.body["detail"]
 
 
 def test_a_version_that_nobody_is_asked_about_is_not_decided_about(world: World) -> None:
@@ -136,7 +136,7 @@ def test_a_version_that_nobody_is_asked_about_is_not_decided_about(world: World)
     refused = world.call("POST", f"{PATH}/versions/{turned_away.number}/approval", wish, actor=CY)
     assert (refused.status, refused.body["detail"]) == (
         409,
-        "flight-delay version 3 waits for no approval: it is rejected",
+        "flight-delay version 3 does not wait for approval: it is rejected",
     )
     assert world.call("POST", f"{PATH}/versions/9/approval", wish, actor=CY).status == 404
 
@@ -406,7 +406,7 @@ def test_a_page_says_where_a_canary_is_and_what_speaks_for_it(
         "2026-01-06 13:00 UTC; without evidence it is rolled back",
         "errors",
         "1,900",
-        "next: nothing: it goes on by itself",
+        "next: nothing: it continues by itself",
     ):
         assert part in said, part
     assert "no worse" in said
@@ -546,7 +546,7 @@ def test_who_made_a_version_is_told_why_they_may_not_approve_it(run: Cli, stage:
     stage.actor = ANA
     assert run("approve", "flight-delay", "2", "--reason", "I like it") == exits.NOT_ALLOWED
     assert "you asked for the training" in run.err
-    assert "next: another approver has to look at it" in run.err
+    assert "next: ask another approver" in run.err
     stage.fail(403, {"message": "Forbidden"})
     assert run("rollout", "flight-delay", "--end", "--reason", "because") == exits.NOT_ALLOWED
     assert "needs the role operator" in run.err

@@ -109,8 +109,8 @@ def test_booleans_are_classes_of_their_own() -> None:
         ({"id": 7}, "id", "version 7"),
         ({"id": "0b1f7f0e-6d0c-4d5a-9c6e-000000000001"}, "id", "version 7"),
         ({"id": prediction() + "\n"}, "id", "version 7"),
-        ({"id": prediction(16)}, "id", "to come"),
-        ({"id": "ffffffff-ffff-7fff-bfff-ffffffffffff"}, "id", "to come"),
+        ({"id": prediction(16)}, "id", "from the future"),
+        ({"id": "ffffffff-ffff-7fff-bfff-ffffffffffff"}, "id", "from the future"),
         ({"id": prediction(-401 * 1440)}, "id", "400 days"),
         ({"outcome": None}, "outcome", "null"),
         ({"outcome": ""}, "outcome", "empty"),
@@ -120,14 +120,14 @@ def test_booleans_are_classes_of_their_own() -> None:
         ({"outcome": 10**400}, "outcome", "finite"),
         ({"outcome": "x" * 1025}, "outcome", "longer"),
         ({"outcome": "\ud800"}, "outcome", "valid text"),
-        ({"time": "yesterday"}, "time", "no day or time"),
-        ({"time": 20260105}, "time", "no day or time"),
-        ({"time": "20260105"}, "time", "no day or time"),
-        ({"time": "0001-01-01T00:00:00+10:00"}, "time", "no day or time"),
-        ({"time": "2026-01-05T12:46Z"}, "time", "still to come"),
+        ({"time": "yesterday"}, "time", "not a day or time"),
+        ({"time": 20260105}, "time", "not a day or time"),
+        ({"time": "20260105"}, "time", "not a day or time"),
+        ({"time": "0001-01-01T00:00:00+10:00"}, "time", "not a day or time"),
+        ({"time": "2026-01-05T12:46Z"}, "time", "in the future"),
         ({"model": "nobody"}, "model", "no model 'nobody'"),
-        ({"model": "No Name"}, "model", "no name"),
-        ({"model": 3}, "model", "no name"),
+        ({"model": "No Name"}, "model", "not the name"),
+        ({"model": 3}, "model", "not the name"),
         ({"note": "x"}, "note", "no such field"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_shared_model_that_does_not_exist_is_one_fault() -> None:
 
 
 def test_faults_beyond_fifty_are_counted_and_not_listed() -> None:
-    with pytest.raises(RequestInvalidError, match=r"^500 fault\(s\) in the feedback; the first 50 are listed") as told:
+    with pytest.raises(RequestInvalidError, match=r"^500 faults in the feedback; the first 50 are listed") as told:
         kept(*[item(None)] * MAX_ITEMS)
     assert len(told.value.faults) == MAX_FAULTS
 
@@ -442,8 +442,8 @@ def test_a_regressions_outcomes_are_numbers_and_others_are_named_by_line_before_
     api.task = "regression"
     file = write("y.csv", "id,outcome", *(f"{prediction(of=at)},{text}" for at, text in enumerate(("1.5", "x", "nan"))))
     assert api.run("feedback", file, "--model", "flight-delay") == exits.INVALID
-    assert "line 3.outcome: 'x' is no number" in api.run.err
-    assert "line 4.outcome: 'nan' is no number" in api.run.err
+    assert "line 3.outcome: 'x' is not a number" in api.run.err
+    assert "line 4.outcome: 'nan' is not a number" in api.run.err
     assert api.batches == []
 
 
@@ -490,7 +490,7 @@ def test_predictions_of_many_hours_are_sent_no_faster_than_firehose_can_part_the
     ("rows", "said"),
     [
         (("id,label", "x,1"), "outcome: is not a column of the header (allowed: id, label)"),
-        (("id,outcome", "x,1,2"), "line 2: has another number of fields"),
+        (("id,outcome", "x,1,2"), "line 2: has a different number of fields"),
         (("id,outcome", 'x,"1"2'), "neither JSON lines nor CSV"),
         (("id,outcome", "x,"), "no line of labels has an outcome in 'outcome'"),
         (('{"id": "x"}',), "no line of labels has an outcome in 'outcome'"),
@@ -512,7 +512,7 @@ def test_a_file_that_cannot_be_read_is_told_by_line_and_nothing_is_sent(
 def test_a_time_column_that_was_named_must_be_there(api: Api) -> None:
     file = write("labels.csv", "id,outcome", f"{prediction()},1")
     assert api.run("feedback", file, "--model", "flight-delay", "--time-column", "when") == exits.INVALID
-    assert "when: is no column" in api.run.err
+    assert "when: is not a column" in api.run.err
 
 
 def test_an_unknown_model_and_a_missing_file_are_told_in_a_line(api: Api) -> None:

@@ -219,7 +219,7 @@ def test_the_known_categories_are_told_when_they_are_few():
     assert problem_of(carrier="ZZ").allowed == ("AA", "UA")
     many = FeatureContract("c", "categorical", categories=tuple(map(str, range(500))), unseen="reject")
     (fault,) = refused({"c": "x"}, contract=Contract("m", "regression", (many,))).faults
-    assert (fault.problem, fault.allowed) == ("is none of the 500 known categories", ())
+    assert (fault.problem, fault.allowed) == ("is not one of the 500 known categories", ())
 
 
 def test_missing_and_unknown_fields_are_both_named():

@@ -60,7 +60,7 @@ class StoredForm:
         try:
             number = document.get(self.field, 1)
         except AttributeError:
-            raise ValueError(f"the {self.name} is no object") from None
+            raise ValueError(f"the {self.name} is not an object") from None
         for upgrade in self.missing(number):
             document = upgrade(document)
         return document

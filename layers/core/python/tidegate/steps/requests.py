@@ -84,7 +84,7 @@ class Said(Document):
                 fault.path, f"is too long; give at most {english.count(detail['ctx']['max_length'], 'character')}"
             )
         if kind.startswith("datetime"):
-            return Fault(fault.path, f"{detail['input']!r} is no day or time; write 2013-02-08 or 2013-02-08T18:00")
+            return Fault(fault.path, f"{detail['input']!r} is not a day or time; write 2013-02-08 or 2013-02-08T18:00")
         return fault
 
 

@@ -62,7 +62,7 @@ def train(tool: Tool, model: str, *, token: str | None, reason: str | None, wait
             tool.say("  next: look at the executions of the release state machine, then train again")
             return exits.FAILED
         case "accepted", {"phase": "overtaken"}:
-            tool.say(f"error: version {run['version']} passed the gate but does not serve: a newer version overtook it")
+            tool.say(f"error: version {run['version']} passed the gate but does not serve: it was overtaken")
             tool.say(f"  next: tidegate train {model} --wait")
             return exits.CONFLICT
         case "accepted", {"phase": phase, "ended_at": ended} if phase == "done" or ended is None:

@@ -143,7 +143,7 @@ def column_faults(demands: Demands, types: Mapping[str, ColumnType]) -> list[Fau
 def _feature_column_faults(demands: Demands, feature: FeatureContract, kind: ColumnType | None) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     if feature.name in RESERVED:
-        yield Fault(path, "is a name that Tidegate uses itself; rename the column")
+        yield Fault(path, "is a reserved name; rename the column")
     if feature.name in demands.outcome:
         yield Fault(
             path,
@@ -178,10 +178,10 @@ def terms_faults(dataset: Dataset, allowed_licences: Collection[str]) -> list[Fa
     not count (SPDX specification, annex on license expressions)."""
     faults = []
     if not dataset.origin.strip():
-        faults.append(Fault("origin", f"nobody has said where dataset {dataset.name} comes from; say it"))
+        faults.append(Fault("origin", f"dataset {dataset.name} has no origin; give it"))
     licence = dataset.licence.strip()
     if not licence:
-        problem = f"nobody has said under which licence dataset {dataset.name} may be used; say it"
+        problem = f"dataset {dataset.name} has no licence; give it"
         faults.append(Fault("licence", problem, tuple(allowed_licences)))
     elif allowed_licences and licence.lower() not in {each.lower() for each in allowed_licences}:
         problem = f"dataset {dataset.name} is under {licence!r}, which this deployment does not train on"
@@ -227,7 +227,7 @@ def twin_faults(features: Sequence[FeatureContract], table: Table) -> list[Fault
         if twin is None:
             different.append(feature.name)
         else:
-            problem = f"equals features.{twin} in every training row: it tells a model nothing more; leave one out"
+            problem = f"equals features.{twin} in every training row: a model learns nothing more from it; remove one"
             faults.append(Fault(f"features.{feature.name}", problem))
     return faults
 
@@ -248,7 +248,9 @@ def _number_faults(feature: FeatureContract, column: Column, training: Column, *
     known = column[~missing]
     finite = known[np.isfinite(known)]
     if len(finite) < len(known):
-        yield Fault(path, f"{_of(len(known) - len(finite), len(column))} are infinite; make them missing or mend them")
+        yield Fault(
+            path, f"{_of(len(known) - len(finite), len(column))} are infinite; correct them or leave them empty"
+        )
     if feature.kind == "integer" and (fractions := int((finite % 1 != 0).sum())):
         yield Fault(path, f"{_of(fractions, len(column))} have fractions, but the spec says integer", ("numeric",))
     if feature.kind == "boolean" and (others := int((~np.isin(finite, (0, 1))).sum())):
@@ -269,7 +271,7 @@ def _time_faults(feature: FeatureContract, column: Column, training: Column) -> 
     path = f"features.{feature.name}"
     yield from _missing_faults(feature, np.isnan(column))
     if beyond := int(((column < FIRST_SECOND) | (column > LAST_SECOND)).sum()):
-        yield Fault(path, f"{_of(beyond, len(column))} are not of the years 1 to 9999; mend them")
+        yield Fault(path, f"{_of(beyond, len(column))} are not in the years 1 to 9999; correct them")
     seen = column[training]
     gaps = np.isnan(seen)
     if len(seen) and (gaps.all() or (not gaps.any() and seen.min() == seen.max())):
@@ -295,7 +297,7 @@ def _category_faults(feature: FeatureContract, column: Column, training: Column,
         strange = ~np.isin(present, [*feature.categories, ""])
         if strange.any():
             names = f" ({_listed([repr(str(value)) for value in present[strange]])})" if told else ""
-            problem = f"{_of(int(counts[strange].sum()), len(column))} are no listed category{names}"
+            problem = f"{_of(int(counts[strange].sum()), len(column))} are not a listed category{names}"
             yield Fault(path, f"{problem}; list them, or set unseen: allow")
 
 
@@ -306,7 +308,7 @@ def _missing_faults(feature: FeatureContract, missing: Column) -> Iterator[Fault
 
 
 def _constant(path: str, value: str) -> Fault:
-    return Fault(path, f"is {value} in every training row: it tells a model nothing; leave it out")
+    return Fault(path, f"is {value} in every training row: a model learns nothing from it; remove it")
 
 
 def read_target(demands: Demands, column: Column, kind: ColumnType) -> tuple[Target | None, list[Fault]]:
@@ -345,7 +347,7 @@ def _positive(demands: Demands, classes: tuple[Label, ...], kind: ColumnType) ->
         return 1, []  # of false and true, 0 and 1: the greater
     if demands.positive_class in classes:
         return classes.index(demands.positive_class), []
-    return 1, [Fault("positive_class", f"{demands.positive_class!r} is no class of {demands.target}", allowed)]
+    return 1, [Fault("positive_class", f"{demands.positive_class!r} is not a class of {demands.target}", allowed)]
 
 
 def _label(value: float | str, kind: ColumnType) -> Label:
@@ -385,7 +387,7 @@ def split_faults(split: Split, target: Target) -> list[Fault]:
         counts = np.bincount(target.values[split.fit], minlength=len(target.classes))
         lacking = [repr(label) for label, count in zip(target.classes, counts, strict=True) if count == 0]
         if lacking:
-            faults.append(Fault("split.train", f"no row to fit is of class {_listed(lacking)}"))
+            faults.append(Fault("split.train", f"the rows to fit have none of class {_listed(lacking)}"))
     return faults
 
 
@@ -414,7 +416,7 @@ def duplicate_faults(hashes: Column, split: Split, limits: Limits) -> tuple[list
 
 
 def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tuple[list[Fault], list[str]]:
-    """Whether the target is distributed otherwise in the holdout than in training; judged as live targets are, by
+    """Whether the target has a different distribution in the holdout than in training; judged as live targets are, by
     `drift.judge`. A season moves a class's share, so a change is noted, and a fault only beyond the limit."""
     classes = tuple(str(label).lower() if isinstance(label, bool) else str(label) for label in target.classes)
     training, holdout = target.values[split.training], target.values[split.holdout]
@@ -430,7 +432,7 @@ def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tu
         return [], []
     distance = found.distance or 0.0
     told = (
-        f"is distributed otherwise in the holdout: '{found.cell}' holds {found.cell_reference_share:.2%} of "
+        f"has a different distribution in the holdout: '{found.cell}' holds {found.cell_reference_share:.2%} of "
         f"{found.reference_rows:,} training rows and {found.cell_share:.2%} of {found.rows:,} holdout rows "
         f"({COMPARED.label} {distance:.3f})"
     )

@@ -237,7 +237,7 @@ def rollback(route: Route | None, version: Version, cause: Cause) -> RouteChange
     if version.status not in served or _on_its_way_in(current, version.number):
         raise ConflictError(
             f"{version.model} version {version.number} is {version.status} and was never promoted",
-            next_step=f"name one that was: `tidegate ledger {version.model}` lists them",
+            next_step=f"name a promoted one: `tidegate ledger {version.model}` lists them",
         )
     stays = current.champion is not None and current.champion.version == version.number
     leaves = trial if stays else current.champion

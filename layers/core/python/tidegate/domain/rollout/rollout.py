@@ -266,27 +266,25 @@ def decide(
     named = f"{rollout.model} version {rollout.version}"
     asked = rollout.approval
     if asked is None:
-        raise ConflictError(f"{named} needs no approval: its spec asks for none, and changes no target")
+        raise ConflictError(f"{named} needs no approval: its spec does not ask for one and changes no target")
     for arn, why in asked.excluded.items():
         if same_person(arn, by):
-            raise ForbiddenError(
-                f"you may not decide about {named}: you {why}", next_step="another approver has to look at it"
-            )
+            raise ForbiddenError(f"you cannot decide about {named} because you {why}", next_step="ask another approver")
     if (artifact_sha256, report_sha256) != (asked.artifact_sha256, asked.report_sha256):
         raise ConflictError(
-            f"{named} is not what you looked at: its artifact or its report has another SHA-256",
+            f"{named} changed since you looked at it: its artifact or report has a different SHA-256",
             next_step=f"read its report: tidegate report {rollout.model} {rollout.version}",
         )
     if asked.decision is not None:
         if asked.decision is decision and asked.by == by:
             return None
         raise ConflictError(
-            f"{named} is decided already: {asked.decision} by {asked.by}, {asked.reason}",
+            f"{named} is already decided: {asked.decision} by {asked.by}, {asked.reason}",
             next_step=f"see where it is: tidegate rollout {rollout.model}",
         )
     if rollout.phase is not Phase.APPROVAL or now >= asked.expires_at:
         raise ConflictError(
-            f"{named} waits for no approval any more: "
+            f"{named} no longer waits for approval: "
             + (rollout.reason or f"it could be given until {asked.expires_at.isoformat()}"),
             next_step=f"train it again: tidegate train {rollout.model}",
         )

@@ -164,7 +164,7 @@ def _model_problem(model: Any, tasks: Mapping[str, str]) -> str:
     if model is None:
         return "is missing: name the model here, or once beside `feedback`"
     if not isinstance(model, str) or not _MODEL.fullmatch(model):
-        return "is no name of a model"
+        return "is not the name of a model"
     return "" if model in tasks else f"there is no model {model!r}"
 
 
@@ -175,10 +175,10 @@ def _prediction(item: Mapping[str, Any], now: datetime) -> tuple[str, datetime]:
         raise _WrongError("is missing: give the id that came with the prediction")
     text = given.lower() if isinstance(given, str) else ""
     if not _UUID7.fullmatch(text):
-        raise _WrongError("is no id of a prediction: those are UUIDs of version 7")
+        raise _WrongError("is not the id of a prediction (a UUID of version 7)")
     since_epoch = int(text[:8] + text[9:13], 16)
     if since_epoch > (now + AHEAD - _EPOCH) / _MILLISECOND:
-        raise _WrongError("is of a time to come: no prediction has had it yet")
+        raise _WrongError("is from the future: no prediction has this id yet")
     if since_epoch < (now - OLDEST - _EPOCH) / _MILLISECOND:
         raise _WrongError(f"is of a prediction older than {OLDEST.days} days")
     return text, _EPOCH + since_epoch * _MILLISECOND
@@ -192,9 +192,9 @@ def _time(item: Mapping[str, Any], now: datetime) -> datetime:
         moment = datetime.fromisoformat(given if isinstance(given, str) and _DAY.match(given) else "")
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _WrongError("is no day or time; write 2026-01-05T18:00:00Z, or leave it out for now") from None
+        raise _WrongError("is not a day or time; write 2026-01-05T18:00:00Z, or leave it out for now") from None
     if moment > now + AHEAD:
-        raise _WrongError("is still to come: an outcome is reported when it is known")
+        raise _WrongError("is in the future; report an outcome when it is known")
     return moment
 
 
@@ -238,4 +238,4 @@ def _named(value: object) -> str:
 
 
 def _misshapen(*faults: Fault) -> RequestInvalidError:
-    return RequestInvalidError("the request has another shape than feedback needs", faults)
+    return RequestInvalidError("the request does not have the form of feedback", faults)

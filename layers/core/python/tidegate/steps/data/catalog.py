@@ -37,7 +37,7 @@ def catalog(task: RegisterDataset, *, catalog: Catalog, files: DatasetFiles, rea
         raise
     except Exception as error:
         problem = f"reading the files failed unexpectedly ({type(error).__name__}: {error}); add them again, and if "
-        problem += "that does not help, look into the log of function catalog"
+        problem += "that does not help, read the log of function catalog"
         catalog.finish_version(replace(version, status=DatasetStatus.FAILED, problem=problem))
         raise
     catalog.finish_version(finished)
@@ -77,9 +77,9 @@ def _read(dataset: Dataset, version: DatasetVersion, files: DatasetFiles, reader
         problem = f"is a {frame.types[dataset.time]} column; write times as 2013-05-31T18:00:00"
         faults.append(Fault(f"time.{dataset.time}", problem))
     if faults:
-        next_step = f"correct the files, or what is said of dataset {dataset.name}, and add them again"
+        next_step = f"correct the files or the description of dataset {dataset.name}, then add the files again"
         raise DatasetInvalidError(
-            "the columns are not those that the dataset is described with", faults, next_step=next_step
+            "the columns do not match the description of the dataset", faults, next_step=next_step
         )
     period = frame.period(dataset.time) if dataset.time else None
     return replace(

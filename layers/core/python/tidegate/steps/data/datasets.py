@@ -53,7 +53,7 @@ class FileList(Document):
     @model_validator(mode="after")
     def _each_content_once(self) -> Self:
         if not 1 <= len(self.files) <= MAX_FILES:
-            raise ValueError(f"a version has 1 to {MAX_FILES} files; these are {len(self.files)}")
+            raise ValueError(f"give 1 to {MAX_FILES} files; got {len(self.files)}")
         hashes = [file.sha256 for file in self.files]
         twice = [file.name for index, file in enumerate(self.files) if file.sha256 in hashes[:index]]
         if twice:

@@ -270,10 +270,10 @@ def _judged_column_faults(spec: ModelSpec, types: Mapping[str, ColumnType]) -> l
     faults = unknown_role_faults(types, roles)
     for role, name in roles:
         if types.get(name) is ColumnType.TIME:
-            told = "is a time column; put what matters of it (hour, weekday) into columns of their own"
+            told = "is a time column; add columns for what matters of it (hour, weekday)"
             faults.append(Fault(f"{role}.{name}", told))
         if name in RESERVED:
-            faults.append(Fault(f"{role}.{name}", "is a name that Tidegate uses itself; rename the column"))
+            faults.append(Fault(f"{role}.{name}", "is a reserved name; rename the column"))
     return faults
 
 

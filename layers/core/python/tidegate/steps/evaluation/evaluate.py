@@ -464,7 +464,7 @@ def _demand_finite(scores: Column) -> None:
     bad = int((~np.isfinite(scores)).any(axis=1).sum())
     if bad:
         raise TrainingFailedError(
-            f"the exported model gives no finite number for {bad:,} of {len(scores):,} holdout rows",
+            f"the exported model gives no finite score for {bad:,} of {len(scores):,} holdout rows",
             next_step="check the estimator's parameters, or choose another candidate",
         )
 

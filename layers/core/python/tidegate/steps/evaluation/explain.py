@@ -128,9 +128,9 @@ class Explain:
         except ValueError:
             at = None
         if at is None or at > self.clock.now() + AHEAD:
-            problem = "is no id of a prediction: those are UUIDs of version 7" if at is None else "is of a time to come"
+            problem = "is not the id of a prediction (a UUID of version 7)" if at is None else "is from the future"
             raise RequestInvalidError(
-                "there can be no such prediction",
+                "this prediction cannot exist",
                 [Fault("prediction", f"{prediction_id[:80]!r} {problem}")],
                 next_step="give the `id` that came with the answer; `tidegate captures MODEL` lists some",
             )
@@ -144,7 +144,7 @@ class Explain:
         found = self.models.models(limit=MOST_MODELS + 1)
         if len(found) > MOST_MODELS:
             fault = Fault("model", f"is required: there are more than {MOST_MODELS} models to search")
-            raise RequestInvalidError("a parameter is missing", [fault], next_step="name it: --model MODEL")
+            raise RequestInvalidError("a parameter is missing", [fault], next_step="give --model MODEL")
         return [header.name for header in found]
 
     def _outcome(self, record: Mapping[str, Any]) -> Any:
@@ -414,5 +414,5 @@ def _not_captured(prediction_id: str, names: Sequence[str], first: str, last: st
     return NotFoundError(
         f"prediction {prediction_id} was not captured: searched {listed or 'no model'}, hours {first} to {last} (UTC)",
         next_step="captures arrive within a few minutes, so ask again; a spec may keep a share of them only "
-        "(capture.sample), and they expire (capture_retention_days). Is it of another model or stage?",
+        "(capture.sample), and they expire (capture_retention_days). Check the model and the stage.",
     )

@@ -104,7 +104,7 @@ def read_spec(text: str) -> ModelSpec:
         RequestInvalidError: more than `MAX_SPEC_BYTES`.
     """
     if len(text.encode()) > MAX_SPEC_BYTES:
-        raise RequestInvalidError(f"a spec has at most {MAX_SPEC_BYTES // 1024} KiB", status=413)
+        raise RequestInvalidError(f"a spec can have at most {MAX_SPEC_BYTES // 1024} KiB", status=413)
     return ModelSpec.parse_yaml(text)
 
 

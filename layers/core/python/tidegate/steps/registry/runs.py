@@ -87,7 +87,7 @@ def started(run: Run, wanted: Run, command: str, *, workflow: Workflow) -> dict[
         except UnavailableError as error:
             raise UnavailableError(
                 f"run {run.run_id} of {run.model} is recorded but not started: {error.message}",
-                next_step=f"repeat with the same token and it starts once: {command}",
+                next_step=f"repeat the request with the same idempotency token; the run starts once: {command}",
             ) from error
     return {"run": view(run), "repeated": run.run_id != wanted.run_id}
 

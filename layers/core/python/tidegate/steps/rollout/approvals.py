@@ -45,7 +45,7 @@ def show_rollout(model: str, run: str, *, rollouts: Rollouts, routes: Routes) ->
     found = rollouts.rollout(model, run)
     if found is None:
         raise NotFoundError(
-            f"run {run} of {model} has no rollout, or none yet",
+            f"run {run} of {model} has no rollout yet",
             next_step=f"look at the run: tidegate runs {model} {run}",
         )
     return {"rollout": _whole(found, routes.route(model))}
@@ -101,7 +101,7 @@ def _decided(
     found = rollouts.rollout(version.model, version.run_id)
     if found is None:
         raise ConflictError(
-            f"{version.model} version {version.number} waits for no approval: it is {version.status}",
+            f"{version.model} version {version.number} does not wait for approval: it is {version.status}",
             next_step=f"see `tidegate versions {version.model} {version.number}`",
         )
     now = clock.now()
@@ -179,8 +179,8 @@ def _wake(found: Rollout, workflow: Workflow) -> None:
         workflow.resume(found.approval.token)
     except UnavailableError as error:
         raise UnavailableError(
-            f"it is recorded, but the release does not know of it yet: {error.message}",
-            next_step="say the same again: what is recorded stays, and the release is woken",
+            f"the decision is recorded, but the release has not received it yet: {error.message}",
+            next_step="repeat the same command: it keeps the decision and resumes the release",
         ) from error
 
 
@@ -312,26 +312,26 @@ def _next_step(found: Rollout) -> str:  # noqa: C901, PLR0911  one for each phas
     again = f"tidegate train {model} --wait"
     match found.phase:
         case Phase.APPROVAL if found.approval and found.approval.decision:
-            return "nothing: it is decided, and the release goes on in a moment"
+            return "nothing: the decision is made, and the release continues in a moment"
         case Phase.APPROVAL:
             return f'an approver reads its report and decides: tidegate approve {model} {number} --reason "..."'
         case Phase.SHADOW:
-            return f"nothing: it goes on by itself; to end it by hand: {end_it}"
+            return f"nothing: it continues by itself; to end it by hand: {end_it}"
         case Phase.CANARY if found.plan.at_deadline is AtDeadline.WAIT:
             return f"nothing: at its last share it waits for evidence as long as it takes; to end it by hand: {end_it}"
         case Phase.CANARY:
-            return f"nothing: it goes on by itself; to end it by hand: {end_it}"
+            return f"nothing: it continues by itself; to end it by hand: {end_it}"
         case Phase.PROBATION:
-            return f'nothing: it goes on by itself; to roll back by hand: tidegate rollback {model} --reason "..."'
+            return f'nothing: it continues by itself; to roll back by hand: tidegate rollback {model} --reason "..."'
         case Phase.DONE:
             return f"nothing: see what it serves: tidegate model show {model}"
         case Phase.ROLLED_BACK:
-            return f"mend what the reason names, then train again: {again}"
+            return f"correct what the reason names, then train again: {again}"
         case Phase.REJECTED:
-            return f"mend what the approver names, then train again: {again}"
+            return f"correct what the approver names, then train again: {again}"
         case Phase.EXPIRED:
-            return f"train again, and have an approver look in time: {again}"
+            return f"train again, and have it approved in time: {again}"
         case Phase.OVERTAKEN | Phase.STOPPED:
-            return f"train again when it is wanted: {again}"
+            return f"train again if you still want it: {again}"
         case Phase.FAILED:
             return f"look at the run's execution (tidegate runs {model} {found.run_id}), then train again: {again}"

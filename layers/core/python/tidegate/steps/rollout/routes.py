@@ -167,7 +167,7 @@ def _at_rest(model: str, routes: Routes) -> tuple[str, list[LedgerEntry]]:
         entries = routes.ledger(model)
         if routes.route(model) == before:
             return before.ledger_head if before else ledger.GENESIS, entries
-    raise UnavailableError(f"what {model} serves is being changed; its ledger was not at rest", next_step="try again")
+    raise UnavailableError(f"the ledger of {model} changed while it was read", next_step="try again")
 
 
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
@@ -178,6 +178,6 @@ def _moment(text: str) -> datetime:
         return _MOMENT.validate_python(text)
     except (ValidationError, OverflowError):
         raise RequestInvalidError(
-            "that is no time",
+            "not a time",
             [Fault("at", f"{text!r} is not ISO 8601, such as 2026-01-05 or 2026-01-05T12:00:00Z")],
         ) from None

@@ -564,13 +564,15 @@ def _unanswered(model: str, missed: _Missed) -> Exception:
         case NewerDocumentError() as error:
             return error
         case UnavailableError():
-            return UnavailableError(f"the artifact of model {model!r} cannot be fetched now", next_step="try again")
+            return UnavailableError(
+                f"the artifact of model {model!r} cannot be fetched at the moment", next_step="try again"
+            )
         case Exception() as error if missed.why in _CHECKED:
             return error
         case _:
             return ArtifactRejectedError(
-                f"model {model!r} has no artifact that is what the registry recorded",
-                next_step="the model's owner is told by an alarm; a new release mends it",
+                f"model {model!r} has no artifact that matches its SHA-256 in the registry",
+                next_step="an alarm notifies the model's owner; a new release fixes it",
             )
 
 
@@ -580,7 +582,7 @@ _DETAILS: Mapping[Why, str] = {
     Why.NOT_LOADABLE: "its artifact is not what the registry recorded, needs newer code, or cannot be fetched",
     Why.SCORING_FAILED: "it could not score this request",
     Why.TIMED_OUT: "it took longer than it may",
-    Why.CONTRACT_BROKEN: "it refuses a request that the champion takes",
+    Why.CONTRACT_BROKEN: "it refuses a request that the champion accepts",
 }
 
 
