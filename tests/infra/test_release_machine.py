@@ -53,7 +53,7 @@ OUTPUTS = {
     "Evaluate": ("$.evaluated", messages.Evaluated),
     "Compare": ("$.reproduced", messages.Reproduced),
     "SlicesAndGroups": ("$.slices_and_groups", messages.SlicesAndGroups),
-    "Gate": ("$.verdict", messages.Verdict),
+    "Gate": ("$.verdict", messages.GateDecided),
     "Register": ("$.registered", messages.Registered),
     "Report": ("$.drawn", messages.Drawn),
     "RollOut": ("$.rollout", messages.Moved),

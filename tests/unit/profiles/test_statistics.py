@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tidegate.domain.monitoring.findings import RISES as JUDGED
 from tidegate.domain.profiles import profile
-from tidegate.domain.profiles.drift import DriftPolicy, Outcome, Report, judge
+from tidegate.domain.profiles.drift import DriftOutcome, DriftPolicy, Report, judge
 from tidegate.domain.profiles.profile import Layout, Profile, count, reference
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.kernel.drift.registry import COMPARED, DISTANCES, RISES
@@ -112,11 +112,11 @@ def test_a_column_drifts_by_one_distance_alone_and_its_report_says_how_far(dista
     policy = DriftPolicy(thresholds=others | {distance.name: distance.threshold})
     report: Report = judge(layout, known, live, policy)
     (size, colour) = report.features.findings
-    assert (size.outcome, colour.outcome) == (Outcome.DRIFTED, Outcome.NONE)
+    assert (size.outcome, colour.outcome) == (DriftOutcome.DRIFTED, DriftOutcome.NONE)
     assert f"{distance.label} {size.distances[distance.name]:.3f}" in size.statement
     document = report.to_json()["features"]["findings"][0]
     assert document[distance.name] == size.distances[distance.name]
-    assert judge(layout, known, live, DriftPolicy(thresholds=others)).features.outcome is Outcome.NONE
+    assert judge(layout, known, live, DriftPolicy(thresholds=others)).features.outcome is DriftOutcome.NONE
 
 
 def with_faults(rise: Rise, share: float) -> tuple[Layout, Profile, Profile]:
@@ -134,7 +134,7 @@ def with_faults(rise: Rise, share: float) -> tuple[Layout, Profile, Profile]:
 def test_a_rise_is_drift_from_its_threshold_on_and_only_in_its_own_name(rise: Rise) -> None:
     def risen(share: float) -> list[str]:
         quality = judge(*with_faults(rise, share), DriftPolicy()).quality
-        return [finding.fault for finding in quality.findings if finding.outcome is Outcome.DRIFTED]
+        return [finding.fault for finding in quality.findings if finding.outcome is DriftOutcome.DRIFTED]
 
     assert risen(0) == risen(rise.threshold / 2) == []
     assert risen(2 * rise.threshold) == risen(0.5) == [rise.name]

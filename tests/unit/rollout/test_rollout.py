@@ -774,7 +774,7 @@ def failing(house: OneRelease, looks: list[Look]) -> bool:
     if house.at.phase is Phase.APPROVAL:
         return False
     judge = canary.judge_alone if house.at.judged_against is None else canary.judge
-    return judge(house.at.looks + tuple(looks), house.at.plan.demands).outcome is canary.Outcome.FAIL
+    return judge(house.at.looks + tuple(looks), house.at.plan.demands).outcome is canary.CanaryOutcome.FAIL
 
 
 def try_by_hand(house: OneRelease, event: str) -> None:
