@@ -521,27 +521,27 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--serve", action="store_true", help="leave endpoint and dashboards up; print where they are")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON object on the last line of stdout")
-    wishes = parser.parse_args()
+    options = parser.parse_args()
     os.environ.pop("AWS_PROFILE", None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     error_out = Console(stderr=True)
-    out = error_out if wishes.json else Console()
+    out = error_out if options.json else Console()
     story = Story(error_out)
     clouds: list[LocalCloud] = []
     try:
         summary = run(story, clouds)
         print_summary(out, summary)
-        if wishes.serve:
+        if options.serve:
             print_further(out)
         else:
             print_next(out)
-        if wishes.json:
+        if options.json:
             print(json.dumps(summary), flush=True)
-        if wishes.serve:
+        if options.serve:
             serve(out, clouds[0])
     except DemoError as error:
         error_out.print(f"demo failed at {error}", style="red", highlight=False, soft_wrap=True)
-        if wishes.json:
+        if options.json:
             print(json.dumps({"error": {"step": error.step, "reason": error.reason}}), flush=True)
         return 1
     except KeyboardInterrupt:

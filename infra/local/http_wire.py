@@ -54,8 +54,8 @@ class Request:
     @property
     def keep_alive(self) -> bool:
         """Whether the client means to use this connection again."""
-        wish = (self.header("connection") or "").lower()
-        return "keep-alive" in wish if self.version == "HTTP/1.0" else "close" not in wish
+        directive = (self.header("connection") or "").lower()
+        return "keep-alive" in directive if self.version == "HTTP/1.0" else "close" not in directive
 
 
 class RequestReader:

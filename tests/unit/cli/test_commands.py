@@ -812,8 +812,8 @@ def test_a_fault_of_the_command_itself_is_one_line_too(run: Cli, monkeypatch: py
 def test_a_conflict_has_its_own_exit_code(run: Cli, server: Loopback) -> None:
     server.world.with_dataset()
     server.fail(409, {"detail": "somebody else changed it", "errors": [], "next_step": "read it again"})
-    wish = ["--from", "2013-02-08", "--to", "2013-02-10", "--reason", "blizzard"]
-    assert run("data", "exclude", "flights", *wish) == exits.CONFLICT
+    period = ["--from", "2013-02-08", "--to", "2013-02-10", "--reason", "blizzard"]
+    assert run("data", "exclude", "flights", *period) == exits.CONFLICT
 
 
 # The command as a whole

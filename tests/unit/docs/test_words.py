@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 GIVEN_UP = re.compile(
     r"withdr[ae]w|step_back|steps? back\b|harvest|symptom|\bstandings?\b|SettleTask|ExamineTask|SurveyTask|ObserveTask"
-    r"|\bWatchRules|WatchStack|end_watch|watch_(?:hours|seconds)|\bthe watch\b|\bwatch:|\bWATCH\b|names this wish"
+    r"|\bWatchRules|WatchStack|end_watch|watch_(?:hours|seconds)|\bthe watch\b|\bwatch:|\bWATCH\b|wish"
     r"|does not let you|has other bytes",
     re.IGNORECASE,
 )

@@ -269,7 +269,7 @@ def test_what_was_declared_an_outcome_since_is_not_trained_on_again(house: Relea
         again(house)
 
 
-def test_a_release_under_way_does_not_hinder_it_and_one_wish_is_one_run(house: ReleaseHouse) -> None:
+def test_a_release_under_way_does_not_hinder_it_and_one_token_is_one_run(house: ReleaseHouse) -> None:
     released(house)
     registry, now = house.registry, house.clock.now()
     other = Run(MODEL, "r-2", RunStatus.REQUESTED, SPEC.digest, "trips", "ben", now, seed=5)

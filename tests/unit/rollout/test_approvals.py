@@ -132,13 +132,13 @@ def test_a_version_that_nobody_is_asked_about_is_not_decided_about(world: World)
     assert world.call("POST", f"{PATH}/rollout/end", {"reason": "make room"}, actor=BO).body["changed"]
     run_id = world.call("POST", f"{PATH}/runs").body["run"]["run_id"]
     turned_away = world.run_to_the_end(run_id, accepted=False)
-    wish = {"decision": "approve", "reason": "because", "artifact_sha256": "0" * 64, "report_sha256": "0" * 64}
-    refused = world.call("POST", f"{PATH}/versions/{turned_away.number}/approval", wish, actor=CY)
+    body = {"decision": "approve", "reason": "because", "artifact_sha256": "0" * 64, "report_sha256": "0" * 64}
+    refused = world.call("POST", f"{PATH}/versions/{turned_away.number}/approval", body, actor=CY)
     assert (refused.status, refused.body["detail"]) == (
         409,
         "flight-delay version 3 waits for no approval: it is rejected",
     )
-    assert world.call("POST", f"{PATH}/versions/9/approval", wish, actor=CY).status == 404
+    assert world.call("POST", f"{PATH}/versions/9/approval", body, actor=CY).status == 404
 
 
 def test_who_loses_the_race_with_the_release_decides_once_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

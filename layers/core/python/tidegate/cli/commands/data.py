@@ -217,10 +217,10 @@ def _describe(tool: Tool, name: str, said: dict[str, Any]) -> None:
             faults = [Fault(f"--{field}", "is required for a new dataset") for field in missing]
             raise InvalidInputError(f"dataset {name} is new", faults) from None
         known = {}
-    wish = {field: known[field] for field in fields if field in known} | said
-    if any(known.get(field) != wish[field] for field in wish):
+    description = {field: known[field] for field in fields if field in known} | said
+    if any(known.get(field) != description[field] for field in description):
         with _by_option():
-            warnings = tool.client.describe_dataset(name, wish)["warnings"]
+            warnings = tool.client.describe_dataset(name, description)["warnings"]
         tool.warn(warnings)
 
 

@@ -76,11 +76,11 @@ def start(
         reason = _reason(record, record.wanted, labelled.note)
     else:
         reason = run.reason
-    wish = StartRun(token=task.token, reason=reason, dataset_version=labelled.dataset_version)
+    body = StartRun(token=task.token, reason=reason, dataset_version=labelled.dataset_version)
     try:
         answer = start_run(
             model,
-            wish,
+            body,
             actor=task.actor,
             models=models,
             catalog=catalog,

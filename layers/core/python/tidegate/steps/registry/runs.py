@@ -24,7 +24,7 @@ Token = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 
 
 class StartRun(Document):
-    """`token` names the wish: however often it is sent, one run comes of it. `reason` goes into the run's record.
+    """`token` is the idempotency token: however often it is sent, one run starts. `reason` goes into the run's record.
     `dataset_version` is the dataset's latest one when left out."""
 
     token: Token | None = None
@@ -34,7 +34,7 @@ class StartRun(Document):
 
 def start_run(
     model: str,
-    wish: StartRun,
+    body: StartRun,
     *,
     actor: str,
     models: Models,
@@ -57,8 +57,8 @@ def start_run(
     """
     spec = models.spec(model)
     now = clock.now()
-    token = wish.token or chance()
-    _demand_ready(model, spec.dataset, wish.dataset_version, catalog)
+    token = body.token or chance()
+    _demand_ready(model, spec.dataset, body.dataset_version, catalog)
     name = run_id(now, chance()[-6:])
     wanted = Run(
         model=model,
@@ -66,11 +66,11 @@ def start_run(
         status=RunStatus.REQUESTED,
         spec_digest=spec.digest,
         dataset=spec.dataset,
-        dataset_version=wish.dataset_version,
+        dataset_version=body.dataset_version,
         requested_by=actor,
         requested_at=now,
         seed=spec.seed,
-        reason=wish.reason,
+        reason=body.reason,
         token=token,
         execution=workflow.execution(name),
     )
