@@ -54,18 +54,18 @@ class Story:
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
         """One step; what is told within it stands behind its tick and its seconds."""
-        told: list[str] = []
+        shown: list[str] = []
         begun = time.monotonic()
         try:
             with self._console.status(f"{name} ...") as self._status:
-                yield told.append
+                yield shown.append
         except Exception as error:
             self._print(f"[red]✘[/red] {name}")
             raise DemoError(name, str(error) or type(error).__name__) from error
         finally:
             self._status = None
         head = f"{name:<10} {time.monotonic() - begun:5.1f} s  "
-        first, *rest = wrapped("; ".join(told), self._console.width, indent=2 + len(head))
+        first, *rest = wrapped("; ".join(shown), self._console.width, indent=2 + len(head))
         self._print(f"[green]✔[/green] {head}{escape(first)}", *map(escape, rest))
 
     def at(self, line: str) -> None:

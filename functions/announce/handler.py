@@ -37,16 +37,16 @@ class InOrder(BatchProcessor):
 @logger("announce").inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Records of the stream in; which one could not be told out."""
-    return process_partial_response(event, _tell, InOrder(), context)
+    return process_partial_response(event, _announce, InOrder(), context)
 
 
-def _tell(record: DynamoDBRecord) -> None:
+def _announce(record: DynamoDBRecord) -> None:
     at, raw = wiring.of(AnnounceSettings), record.raw_event
     try:
         change = change_of(raw)
         if change is None:
             return
-        told = announce(
+        announced = announce(
             change,
             stage=at.settings.stage,
             models=at.registry,
@@ -58,5 +58,7 @@ def _tell(record: DynamoDBRecord) -> None:
         number = raw["dynamodb"]["SequenceNumber"]
         at.meter.fault("not announced", error, keys=raw["dynamodb"]["Keys"], sequence_number=number)
         raise
-    if told:
-        logger("announce").info("announced", extra={"id": told.id, "event": told.event, "people": told.for_people})
+    if announced:
+        logger("announce").info(
+            "announced", extra={"id": announced.id, "event": announced.event, "people": announced.for_people}
+        )

@@ -35,11 +35,11 @@ class Reaper:
 
     def watch(self, process_group: int) -> None:
         """Puts a process group on the list."""
-        self._tell(f"+{process_group}\n")
+        self._send(f"+{process_group}\n")
 
     def release(self, process_group: int) -> None:
         """Takes it off again; to be called before its number can be given to another process."""
-        self._tell(f"-{process_group}\n")
+        self._send(f"-{process_group}\n")
 
     def close(self) -> None:
         """Ends the reaper, which ends what is still on its list."""
@@ -47,7 +47,7 @@ class Reaper:
             self._list.close()
         self._process.wait()
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         with self._lock, contextlib.suppress(OSError, ValueError):
             self._list.write(line.encode())
             self._list.flush()

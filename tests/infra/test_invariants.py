@@ -387,7 +387,7 @@ def test_prod_keeps_what_is_stateful_and_dev_destroys_it(deployment: Deployment)
         assert kept == expected, resource
 
 
-def test_every_alarm_tells_somebody(deployment: Deployment) -> None:
+def test_every_alarm_notifies_somebody(deployment: Deployment) -> None:
     alarms = list(deployment.resources("AWS::CloudWatch::Alarm"))
     assert alarms
     for alarm in alarms:

@@ -410,7 +410,7 @@ def test_a_crash_between_record_and_start_heals_when_the_token_comes_again(
     assert len(world.registry.runs("flight-delay")) == 1
 
 
-def test_a_start_that_fails_without_a_token_tells_the_one_that_was_made_up(
+def test_a_start_that_fails_without_a_token_shows_the_one_that_was_made_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.with_model()
@@ -494,7 +494,7 @@ def test_a_conflict_is_a_409_with_a_next_step(world: World, monkeypatch: pytest.
     assert answer.body["next_step"]
 
 
-def test_an_unexpected_fault_is_a_500_that_does_not_tell_its_inside(
+def test_an_unexpected_fault_is_a_500_that_does_not_show_its_inside(
     world: World,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

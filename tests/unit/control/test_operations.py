@@ -120,7 +120,7 @@ def test_a_request_without_a_reason_or_with_a_wrong_value_is_refused(world: Worl
         ("split", {"end": True, "reason": "because"}),
     ],
 )
-def test_a_model_that_never_served_and_one_that_is_not_there_are_told_apart(path: str, body: object) -> None:
+def test_a_model_that_never_served_and_one_that_is_not_there_are_distinguished(path: str, body: object) -> None:
     world = World()
     assert world.call("POST", f"{PATH}/{path}", body).status == 404
     world.with_model()
@@ -129,7 +129,7 @@ def test_a_model_that_never_served_and_one_that_is_not_there_are_told_apart(path
     assert answer.body["detail"]
 
 
-def test_what_served_is_told_for_any_moment(world: World) -> None:
+def test_what_served_is_reported_for_any_moment(world: World) -> None:
     world.call("POST", f"{PATH}/split", {"to": 1, "weight_bp": 2_000, "reason": "compare"}, actor=BO)
     assert world.call("GET", f"{PATH}/ledger?at=2026-01-05").body["served"] == []
     then = world.call("GET", f"{PATH}/ledger?at=2026-01-05T13:30").body

@@ -47,7 +47,7 @@ def test_of_few_values_one_in_a_hundred_suffices() -> None:
     assert not search("desk", [*(f"desk {number}" for number in range(100)), "desk@example.com"])
 
 
-def test_a_finding_tells_column_kind_and_share_and_no_value() -> None:
+def test_a_finding_shows_column_kind_and_share_and_no_value() -> None:
     (finding,) = search("contact", [*MAILS, "none"])
     assert finding.column == "contact"
     assert str(finding) == "3 of 4 different values (75.00%) look like e-mail addresses"

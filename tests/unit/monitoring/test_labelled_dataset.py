@@ -168,11 +168,11 @@ def test_there_is_a_bound_and_wide_rows_come_to_it_sooner(monkeypatch: pytest.Mo
     assert found.full
 
 
-def test_the_lineage_tells_rows_period_sample_and_what_is_missing() -> None:
+def test_the_lineage_shows_rows_period_sample_and_what_is_missing() -> None:
     found = taken(
         (record(NOW - timedelta(hours=3), sample=0.1), True), (record(), False), (record(), "what"), (record(), None)
     )
-    assert found.told("trip-delay", "abc") == (
+    assert found.sentence("trip-delay", "abc") == (
         "version abc and 2 labelled predictions of trip-delay from 2026-03-10T09:00+00:00 to 2026-03-10T12:00+00:00, "
         "of which captures keep a sample of 10.000%; left out: 2 with an outcome that the target does not have"
     )

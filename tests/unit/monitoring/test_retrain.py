@@ -294,7 +294,7 @@ def test_who_loses_a_race_for_the_health_record_adds_to_what_the_winner_left() -
     assert len(place.health_record.attempts) == 1
 
 
-def test_a_race_lost_twice_is_told() -> None:
+def test_a_race_lost_twice_is_reported() -> None:
     class Raced(InMemoryHealthRecords):
         def save(self, changed: HealthRecord) -> None:
             if changed.attempts:

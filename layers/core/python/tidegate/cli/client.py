@@ -668,8 +668,8 @@ def _fault(  # noqa: PLR0911  one for each status
         case _:
             request = str(problem.get("instance", "")).removeprefix("urn:uuid:")
             where = f"the log of the {endpoint.name}'s function"
-            told = next_step or (f"look for request {request} in {where}" if request else f"look at {where}")
-            return PlatformError(f"the {endpoint.name} failed: {said}", next_step=told)
+            advice = next_step or (f"look for request {request} in {where}" if request else f"look at {where}")
+            return PlatformError(f"the {endpoint.name} failed: {said}", next_step=advice)
 
 
 def _read_fault(entry: Mapping[str, Any]) -> Fault:

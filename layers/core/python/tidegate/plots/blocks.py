@@ -20,7 +20,7 @@ class Cell:
     """A count with its share of the row's, which is shaded by it; `right` says whether it counts hits."""
 
     count: str
-    told: str
+    shown: str
     share: float
     right: bool
 

@@ -79,11 +79,11 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A number with its interval; `told` sets it off from the others by colour and marker."""
+    """A number with its interval; `highlighted` sets it off from the others by colour and marker."""
 
     name: str
     found: Estimate
-    told: bool = True
+    highlighted: bool = True
 
 
 @dataclass(slots=True)
@@ -140,7 +140,7 @@ def intervals(rows: Sequence[Row], words: Words, *, label: str, line: float | No
     with canvas(words, 0.62 + 0.25 * max(2, len(rows))) as drawn:
         axes = drawn.axes(across=label)
         for place, row in enumerate(rows):
-            colour, marker = (BLUE, "o") if row.told else (GREY, "D")
+            colour, marker = (BLUE, "o") if row.highlighted else (GREY, "D")
             axes.plot([row.found.low, row.found.high], [place, place], color=colour, solid_capstyle="butt")
             axes.plot([row.found.value], [place], color=colour, marker=marker, markersize=5)
         if line is not None:

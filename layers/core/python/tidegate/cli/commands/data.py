@@ -104,10 +104,10 @@ def add(
         found = tool.client.wait_for_dataset(name, answer["version"])
         answer |= {key: found[key] for key in ("status", "rows", "time_from", "time_to", "duplicate_rows", "problem")}
         if found["status"] == "failed":
-            problem, *told = found["problem"].rsplit(". Next: ", 1)
+            problem, *advice = found["problem"].rsplit(". Next: ", 1)
             raise InvalidInputError(
                 f"{name} {answer['version']} was not accepted: {problem}",
-                next_step=told[0] if told else "mend the files or what is said of them, and add again",
+                next_step=advice[0] if advice else "mend the files or what is said of them, and add again",
             )
 
     def render(out: Any) -> None:

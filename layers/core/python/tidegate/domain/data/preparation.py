@@ -150,8 +150,8 @@ class _Findings:
     notes: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
 
-    def add(self, told: tuple[list[Fault], list[str]]) -> None:
-        faults, notes = told
+    def add(self, found: tuple[list[Fault], list[str]]) -> None:
+        faults, notes = found
         self.faults += faults
         self.notes += notes
 

@@ -359,11 +359,11 @@ def slices(evaluation: Evaluation, policy: Policy) -> Check:
     else:
         outcome, shown = CheckOutcome.PASS, compared[:1]
         verdict = f"not shown to be worse in any of {len(compared):,} slices, least good"
-    told = "; ".join(
+    details = "; ".join(
         f"on {_place(part)} " + _comparison(replace(evaluation, candidate=metric), gain, f"version {champion.version}")
         for part, metric, gain in shown
     )
-    statement = f"{verdict} {told} ({allowed}; intervals for all slices together){lacking}{found}"
+    statement = f"{verdict} {details} ({allowed}; intervals for all slices together){lacking}{found}"
     return _judged(name, outcome, statement, shown[0][2], limit=-policy.margin)
 
 
@@ -375,13 +375,13 @@ def fairness(evaluation: Evaluation, policy: Policy) -> Check:
         return Check(name, CheckOutcome.NOT_APPLICABLE, "no sensitive columns are declared")
     limits = policy.group_differences
     if not limits:
-        told = [
+        details = [
             _group_difference(column, measure, difference)
             for column, groups in found.items()
             for measure in _MEASURES
             if (difference := groups.difference(measure))
         ]
-        listed = "; ".join(told) or f"see the groups of {', '.join(found)} in the report"
+        listed = "; ".join(details) or f"see the groups of {', '.join(found)} in the report"
         return Check(name, CheckOutcome.NOT_APPLICABLE, f"no limit is set: {listed}")
     demands = list(product(found, limits))
     known = [(column, measure, found[column].difference(measure)) for column, measure in demands]
@@ -392,11 +392,11 @@ def fairness(evaluation: Evaluation, policy: Policy) -> Check:
         for column, measure, difference in known
         if not difference
     ]
-    told = [
+    details = [
         f"{_group_difference(column, measure, difference)}, {limits[measure]:g} is allowed"
         for column, measure, difference in judged
     ]
-    statement = "; ".join([*told, *gaps])
+    statement = "; ".join([*details, *gaps])
     if not judged:
         return Check(name, CheckOutcome.INSUFFICIENT_DATA, statement)
     _, measure, furthest = judged[0]

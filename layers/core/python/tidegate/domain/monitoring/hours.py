@@ -221,8 +221,8 @@ class Counting:
         alone = {reason for reason in reasons if ":" not in reason}
         if alone == reasons and set(answers["version"]) == {version} and not any(answers["violations"]):
             return None
-        told = zip(answers["version"], answers["reason"], answers["violations"], strict=True)
-        return [by == version and reason in alone and not broken for by, reason, broken in told]
+        rows = zip(answers["version"], answers["reason"], answers["violations"], strict=True)
+        return [by == version and reason in alone and not broken for by, reason, broken in rows]
 
     def _judge(self, answers: Answers) -> None:
         """Decisions whose outcome is known, and tells whether they were right."""
@@ -343,9 +343,9 @@ class _Ids:
             self._store(found)
         if len(found) == len(ids):
             return None
-        told = np.zeros(len(ids), dtype=np.bool_)
-        told[places] = True
-        return told.tolist()
+        known = np.zeros(len(ids), dtype=np.bool_)
+        known[places] = True
+        return known.tolist()
 
     def _store(self, added: npt.NDArray[np.int64]) -> None:
         while self._seen and len(self._seen[-1]) <= _MERGED * len(added):

@@ -15,7 +15,7 @@ from tidegate.kernel.errors import DatasetInvalidError, Fault, InvalidInputError
 from tidegate.messages import RegisterDataset
 from tidegate.ports.data import Catalog, DatasetFiles, Frame, FrameReader
 
-MAX_FAULTS_TOLD = 20
+MAX_FAULTS_SHOWN = 20
 
 
 def catalog(task: RegisterDataset, *, catalog: Catalog, files: DatasetFiles, reader: FrameReader) -> DatasetVersion:
@@ -100,7 +100,7 @@ def _label(file: DataFile, files: list[DataFile]) -> str:
 
 
 def _sentence(error: InvalidInputError) -> str:
-    told = "; ".join(str(fault) for fault in error.faults[:MAX_FAULTS_TOLD])
-    more = len(error.faults) - MAX_FAULTS_TOLD
-    told += f"; and {more} more" if more > 0 else ""
-    return f"{error.summary}: {told}" + (f". Next: {error.next_step}" if error.next_step else "")
+    shown = "; ".join(str(fault) for fault in error.faults[:MAX_FAULTS_SHOWN])
+    more = len(error.faults) - MAX_FAULTS_SHOWN
+    shown += f"; and {more} more" if more > 0 else ""
+    return f"{error.summary}: {shown}" + (f". Next: {error.next_step}" if error.next_step else "")

@@ -68,8 +68,8 @@ def close_failed(
         rollouts=rollouts,
     )
     rollouts.free(model, run_id)
-    told = run.error or fault
-    return ClosedRun(status=run.status.value, error=told.name, message=told.message)
+    recorded = run.error or fault
+    return ClosedRun(status=run.status.value, error=recorded.name, message=recorded.message)
 
 
 def explain(error: str, cause: str, stage: str) -> RunError:
