@@ -1,4 +1,4 @@
-"""What the demo is told with: its steps, the commands that it types, and what every part of it needs."""
+"""What the demo runs with: its steps, the commands that it types, and what every part of it needs."""
 
 import json
 import shlex
@@ -44,7 +44,7 @@ class DemoError(Exception):
 
 
 class Story:
-    """What happens, told while it happens: one line for each step, with a spinner that says what it is at."""
+    """What happens, reported while it happens: one line for each step, with a spinner that says what it is at."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -53,7 +53,7 @@ class Story:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
-        """One step; what is told within it stands behind its tick and its seconds."""
+        """One step; what is said within it stands behind its tick and its seconds."""
         shown: list[str] = []
         begun = time.monotonic()
         try:

@@ -1,7 +1,7 @@
 """The year goes on: clean weeks, June, July, a training that monitoring starts by itself, and a broken feed.
 
 Flights are replayed as requests of a hundred, their outcomes are reported as feedback, and the local cloud's clock is
-moved to the next hourly look. What it finds is told as it is found.
+moved to the next hourly look. What it finds is reported as it is found.
 """
 
 import csv
@@ -73,7 +73,7 @@ def replay(scene: Scene, flights: pd.DataFrame, **scaled: float) -> list[str]:
 
 
 def report_outcomes(scene: Scene, name: str, ids: Sequence[str], late: Sequence[bool]) -> None:
-    """Tell what became of predictions, by the command that a person has for it."""
+    """Report what became of predictions, by the command that a person has for it."""
     path = WORK / f"{name}.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

@@ -77,7 +77,7 @@ class RequestReader:
         return self._head is None and not self._buffer
 
     def take_continue(self) -> bool:
-        """True, once per request, when the client holds its body back until it is told `100 Continue`."""
+        """True, once per request, when the client holds its body back until it gets `100 Continue`."""
         wanted, self._continue_wanted = self._continue_wanted, False
         return wanted and self._head is not None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 class Reaper:
-    """The parent's end: tell it what runs, tell it what ended."""
+    """The parent's end: report what runs, report what ended."""
 
     def __init__(self, python: Path, *folders: Path) -> None:
         self._lock = threading.Lock()

@@ -141,7 +141,7 @@ def test_cards_among_ids_of_as_many_digits_are_found() -> None:
 
 
 def _luhn(number: str) -> bool:
-    """As the standard tells it, digit by digit from the right."""
+    """As the standard says it, digit by digit from the right."""
     total = 0
     for place, digit in enumerate(reversed(number)):
         value = int(digit) * (2 if place % 2 else 1)

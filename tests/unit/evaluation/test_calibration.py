@@ -1,4 +1,4 @@
-"""Calibrated scores are told from overconfident ones, by numbers that keep their promises."""
+"""Calibrated scores are distinguished from overconfident ones, by numbers that keep their promises."""
 
 from itertools import pairwise
 

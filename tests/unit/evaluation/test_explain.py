@@ -260,7 +260,7 @@ def test_an_outcome_that_was_reported_is_shown(noted: Reported) -> None:
     assert noted.explained(prediction_id)["outcome"] is False
 
 
-# What cannot be told
+# What cannot be explained
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ def test_each_computational_limit_blocks_by_itself(change, failed):
     assert len(verdict.reasons) == 1
 
 
-@pytest.mark.parametrize(("flips", "told"), [(1, "1 row changes its label"), (1500, "1,500 rows change their label")])
+@pytest.mark.parametrize(("flips", "said"), [(1, "1 row changes its label"), (1500, "1,500 rows change their label")])
 def test_flipped_labels_within_the_tolerance_are_counted_but_do_not_block(flips, said):
     found = check(replace(GOOD, parity=Parity(28_128, 1e-7, 1e-4, flips)), "parity")
     assert found.outcome is PASS

@@ -1,4 +1,4 @@
-"""What an evaluation tells of a version besides its metric, on a run whose objects are real."""
+"""What an evaluation reports of a version besides its metric, on a run whose objects are real."""
 
 from dataclasses import replace
 
@@ -76,7 +76,7 @@ def test_a_guard_is_tried_on_the_holdout():
     assert found.features[0].feature == "wind"
     assert found.features[0].share > 0.9
     metric = found.metric
-    assert metric.unusual.value > metric.usual.value > 0.6  # strong winds tell most
+    assert metric.unusual.value > metric.usual.value > 0.6  # strong winds matter most
     assert metric.unusual_by_fallback.value < metric.unusual.low
 
 

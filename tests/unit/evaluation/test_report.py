@@ -1,4 +1,4 @@
-"""The page of a version: what it tells, that it can hurt nobody, and that a gap in what was measured is told."""
+"""The page of a version: what it shows, that it can hurt nobody, and that a gap in what was measured is shown."""
 
 import json
 import re
@@ -228,7 +228,7 @@ def test_the_same_version_is_drawn_the_same(house: ReleaseHouse, task: ReportTas
 def test_a_page_says_what_was_known_at_registration_and_not_what_came_later(
     house: ReleaseHouse, task: ReportTask, page: str
 ) -> None:
-    """Else a second drawing, of a repeated step, would tell another story."""
+    """Else a second drawing, of a repeated step, would show another picture."""
     version = house.registry.version("trip-delay", task.version)
     house.registry.change(
         promote(house.registry.route("trip-delay"), version, Cause(house.clock.now(), "ana", "by hand"))
@@ -471,7 +471,7 @@ def test_hostile_names_stay_text(house: ReleaseHouse, task: ReportTask, found: d
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "said"),
     [
         (Estimate(0.75123, 0.70391, 0.78288), "0.751 [0.704, 0.783]"),
         (Estimate(323.4, 233.1, 395.2), "323 [233, 395]"),
@@ -485,7 +485,7 @@ def test_an_interval_has_as_many_decimals_as_it_is_sure_of(found: Estimate, said
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "said"),
     [(None, "–"), (True, "true"), (1234, "1,234"), (3.0, "3"), (0.123456, "0.1235"), (-5432.1, "-5,432"), ("a", "a")],
 )
 def test_a_number_is_short(value: object, said: str) -> None:

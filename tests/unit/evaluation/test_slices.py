@@ -75,7 +75,7 @@ def test_few_numbers_and_booleans_are_parted_by_value():
 
 
 def a_holdout(rows=6_000, seed=0, worse_in=None):
-    """A champion that knows the truth, and a candidate that is as good but where it is told to be worse."""
+    """A champion that knows the truth, and a candidate that is as good but where it is made to be worse."""
     chance = np.random.default_rng(seed)
     truth = chance.uniform(0.05, 0.95, rows)
     target = (chance.random(rows) < truth).astype(np.int64)

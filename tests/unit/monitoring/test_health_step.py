@@ -391,7 +391,7 @@ def test_a_bar_is_as_long_as_its_share() -> None:
 
 
 def test_names_out_of_data_cannot_break_a_picture() -> None:
-    found = distribution("<x>", 'a "told" & <b>', ["<script>\x00\x1b", "b"], [1, 1], [1, 1])
+    found = distribution("<x>", 'a "said" & <b>', ["<script>\x00\x1b", "b"], [1, 1], [1, 1])
     assert found is not None
     root = ET.fromstring(picture("t & <t>", [found]))  # noqa: S314  our own text
     assert "<script>  " in [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]

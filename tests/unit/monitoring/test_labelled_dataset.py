@@ -247,7 +247,7 @@ def test_fractions_in_a_column_of_whole_numbers_make_it_one_of_numbers() -> None
 
 @dataclass
 class Field:
-    """A dataset of trips until March 2026, its model, and what the model was asked and told since."""
+    """A dataset of trips until March 2026, its model, and what the model was asked since, with what came true."""
 
     house: ReleaseHouse = field(default_factory=lambda: house_with(trips()))
     hours: InMemoryHours = field(default_factory=InMemoryHours)

@@ -72,14 +72,14 @@ def announce_to(change: Change, registry: InMemoryRegistry, heard: Heard) -> Ann
     return announce(change, stage="prod", models=registry, versions=registry, letters=heard, events=heard)
 
 
-# Releases from their beginning to their end: what each write tells
+# Releases from their beginning to their end: what each write announces
 
 
 class Announced(OneRelease):
     """A release whose every write is announced as the registry's stream would have it."""
 
     def after(self, write: Callable[[], Any]) -> tuple[list[str], list[str]]:
-        """What people and what systems are told of a write."""
+        """What people and what systems learn of a write."""
         before, known = self.rollout, len(self.entries)
         write()
         changes = [Change(None, entry) for entry in self.entries[known:]]
@@ -347,7 +347,7 @@ def test_an_event_of_monitoring_says_how_it_stood_and_stands(registry):
     assert document["reasons"] == ["2 of 10 features have drifted"]
 
 
-# Telling it
+# Announcing it
 
 
 def test_subscribers_can_choose_by_model_owner_unit_event_and_severity(registry):

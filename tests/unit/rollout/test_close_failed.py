@@ -156,7 +156,7 @@ def _wired(monkeypatch, registry):
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "name"),
+    ("status", "shown", "name"),
     [
         ("ABORTED", {}, "Aborted"),
         ("TIMED_OUT", {"error": None, "cause": None}, "States.Timeout"),

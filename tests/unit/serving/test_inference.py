@@ -845,7 +845,7 @@ def test_when_candidate_and_champion_fail_the_capture_says_what_the_candidate_di
     assert house.meter.counts["FallbackServed:scoring_failed"] == 1
 
 
-# What captures tell of a request
+# What captures say of a request
 
 
 def test_a_capture_names_the_revision_of_the_route(house):

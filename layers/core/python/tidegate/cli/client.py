@@ -572,7 +572,7 @@ class Client:
 
 class _Retry(urllib3.Retry):
     """Asks again while the connection fails or the answer is 429 or 503. A call that got no answer in time is not
-    repeated: whoever waited for half a minute is told."""
+    repeated: whoever waited for half a minute gets an answer."""
 
     def increment(
         self,

@@ -116,7 +116,7 @@ class Tool:
             self.say(f"warning: {warning}")
 
     def refuse(self, error: TidegateError, code: int) -> int:
-        """Tell a fault: every fault on a line of its own, then what to do; in JSON too when that was asked for."""
+        """Report a fault: every fault on a line of its own, then what to do; in JSON too when that was asked for."""
         summary = error.summary if isinstance(error, InvalidInputError) else error.message
         faults = error.faults if isinstance(error, InvalidInputError) else ()
         if self.as_json:
@@ -257,7 +257,7 @@ class Command(click.Command):
         self.params += global_options(root=False)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Where the hidden options are told."""
+        """Where the hidden options are shown."""
         formatter.write_paragraph()
         formatter.write_text("--profile, --region, --stage, --local and --json: see `tidegate --help`.")
 

@@ -97,7 +97,7 @@ class Section:
 
     @property
     def measured(self) -> bool:
-        """False when all it tells is that nothing is known."""
+        """False when all it says is that nothing is known."""
         return any(not (isinstance(block, Note) and block.gap) for block in self.blocks)
 
 

@@ -1,4 +1,4 @@
-"""Sections of a page that tell how a version behaves: on slices, between groups, with faulty inputs, and by what."""
+"""Sections of a page that show how a version behaves: on slices, between groups, with faulty inputs, and by what."""
 
 from collections.abc import Collection, Sequence
 

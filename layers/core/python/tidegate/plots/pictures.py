@@ -1,4 +1,4 @@
-"""Pictures as SVG elements that stand in a page: vector, small, and told apart without colour too.
+"""Pictures as SVG elements that stand in a page: vector, small, and distinguishable without colour too.
 
 Each takes plain numbers and the words that stand in for the picture. The same arguments give the same text. Text stays
 text, measured with DejaVu Sans and shown in the reader's own font, which is no wider.
@@ -26,7 +26,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tidegate.domain.evaluation.estimate import Estimate
 
-# Okabe and Ito's colours, which colour-blind people can tell apart. Markers and dashes tell them apart in grey.
+# Okabe and Ito's colours, which colour-blind people can distinguish. Markers and dashes distinguish them in grey.
 BLUE, VERMILION, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7580"
 _LABEL_CHARACTERS = 24
 _WIDTH, _HEIGHT = 4.2, 2.9  # inches

@@ -1,4 +1,4 @@
-"""Sections of a page that tell how good a version is: curves or residuals, calibration, decisions."""
+"""Sections of a page that show how good a version is: curves or residuals, calibration, decisions."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Sections of a page that tell what a version is: verdict, data, features, what it takes, where it comes from."""
+"""Sections of a page that show what a version is: verdict, data, features, what it takes, where it comes from."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -30,7 +30,7 @@ def cost(tool: Tool, model: str | None, days: int, by: str | None) -> None:
 
     \b
     Net per 1,000 decisions is the value of those whose outcome is known less the cost of all, each for a thousand. The
-    line of the fallback tells what rules alone brought, on the requests that they answered.
+    line of the fallback shows what rules alone brought, on the requests that they answered.
 
     \b
     Example:

@@ -41,7 +41,7 @@ def predict(
 
     The input is a JSON array of objects (or {"instances": [...]}, or one object, or one object a line) or CSV with a
     header row. CSV texts become numbers and booleans as the model's contract says; an empty one is missing. Either all
-    instances are scored or their faults are told.
+    instances are scored or their faults are reported.
 
     With --output both are in S3: every row of the CSV or Parquet files is scored by one version, the champion at the
     start, and gets one row in the output, also one that has faults. Ctrl-C stops the looking, not the batch. The same

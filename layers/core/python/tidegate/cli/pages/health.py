@@ -80,7 +80,7 @@ def _serving(line: Document) -> str:
 
 
 def _live(summary: Document | None) -> str:
-    """The metric of the shortest window that has it; `expected` where it is told without labels."""
+    """The metric of the shortest window that has it; `expected` where it is shown without labels."""
     shown = next((each for each in _summaries(summary) if each["live"]), None)
     if shown is None:
         return ""

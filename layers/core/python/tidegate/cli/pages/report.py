@@ -55,7 +55,7 @@ _SHOWN_APART = frozenset({"computed", "environment", "notes", "strength_alone", 
 
 
 def _by_name(lineage: Document) -> dict[str, str]:
-    """What is told of the target in each part, and of each feature: their names stay as they are."""
+    """What is shown of the target in each part, and of each feature: their names stay as they are."""
     shown = {f"target, {part}": _target(found) for part, found in lineage.get("target", {}).items()}
     strengths = sorted(lineage.get("strength_alone", {}).items(), key=lambda each: -each[1])
     named = [f"{name} {show.cell(value)}" for name, value in strengths[:_STRONGEST]]

@@ -1,4 +1,4 @@
-"""What data must be like before a model is trained on it; checks answer with faults, so that all are told at once.
+"""What data must be like before a model is trained on it; checks answer with faults, so that all are reported at once.
 
     faults = column_faults(demands, types) + value_faults(demands.features, table) + leak_faults(...)
 
@@ -71,7 +71,7 @@ class Demands:
     """What a spec asks of a dataset.
 
     `outcome` comes from the catalog: columns known only after the fact. `vouched` are features that a person says are
-    known in advance; nobody can vouch for an outcome column. No value of a `personal` feature is told.
+    known in advance; nobody can vouch for an outcome column. No value of a `personal` feature is shown.
     """
 
     dataset: str
@@ -201,7 +201,7 @@ def value_faults(
     features: Sequence[FeatureContract], table: Table, training: Column, *, personal: Collection[str] = ()
 ) -> list[Fault]:
     """Values that break the features' own rules, in any row of `table`; `training` [rows] masks the training rows. Of
-    `personal` features no value is told."""
+    `personal` features no value is shown."""
     faults: list[Fault] = []
     for feature in features:
         column, shown = table[feature.name], feature.name not in personal
@@ -232,7 +232,7 @@ def twin_faults(features: Sequence[FeatureContract], table: Table) -> list[Fault
 
 
 def _equal(one: Column, other: Column) -> bool:
-    """Missing numbers are equal to each other. The first rows tell most columns apart."""
+    """Missing numbers are equal to each other. The first rows distinguish most columns."""
     if (one.dtype.kind == "f") != (other.dtype.kind == "f"):
         return False
     alike = one.dtype.kind == "f"

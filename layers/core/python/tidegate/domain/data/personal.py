@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 MOST_TEXTS = 20_000
-LEAST_NUMBER = 10**13  # of whole numbers only cards can be told, and those have 14 digits or more
+LEAST_NUMBER = 10**13  # of whole numbers only cards can be recognised, and those have 14 digits or more
 LEAST_SHARE = 0.01
 LEAST_HITS = 5
 _READ = 1_000  # characters of a text

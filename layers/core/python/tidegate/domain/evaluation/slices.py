@@ -310,7 +310,7 @@ def confirm(paths: Sequence[Path], table: Table, loss: Floats, judged: Judged) -
 
     `loss_over_rest` is the mean loss within less that of all other rows. Its intervals hold for all slices together
     (Bonferroni), so that without any real slice one is confirmed in at most (1 - confidence) / 2 of all versions. A
-    slice on a few bad days is told and not confirmed: the next such day may be a good one.
+    slice on a few bad days is shown and not confirmed: the next such day may be a good one.
 
     Args:
         table: features of the confirming rows; `loss` and `judged` are of the same rows.

@@ -29,8 +29,8 @@ _MOST_COUNTED = 3
 @dataclass(frozen=True, slots=True)
 class Window:
     """All verdicts on the last so many hours. `rows` are the version's own answers, `predictions` all of the model's in
-    the full hours. `expected` is told only where labels are too few for `live`. `counts` are of the features that moved
-    most, for people to see."""
+    the full hours. `expected` is reported only where labels are too few for `live`. `counts` are of the features that
+    moved most, for people to see."""
 
     hours: int
     first: str

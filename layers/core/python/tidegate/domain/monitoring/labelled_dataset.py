@@ -2,7 +2,7 @@
 
     labelled = LabelledRows(recipe)
     for record in records: labelled.take(record, outcome)
-    labelled.rows, labelled.cells, labelled.told()
+    labelled.rows, labelled.cells, labelled.sentence()
 
 A capture knows the model's features and the moment; the outcome is the target. All other columns of the dataset stay
 empty. Who answered does not matter, since the label counts, not the answer: the fallback's predictions are rows too.

@@ -1,8 +1,8 @@
-"""What people and other systems are told of a change in the registry.
+"""What people and other systems learn of a change in the registry.
 
 Every transition becomes one announcement, which systems get as an event. People get one message of each thing that
-happened: where a rollout's move and a ledger entry are written together, the entry tells them. A shadow, whose entry
-does not name it, and what ends before it touched the route are told by the rollout.
+happened: where a rollout's move and a ledger entry are written together, the entry announces them. A shadow, whose
+entry does not name it, and what ends before it touched the route are announced by the rollout.
 """
 
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def announcement(change: Change) -> Announcement | None:
 
 
 def _ends_a_release(run: Run) -> bool:
-    """A run that only makes a version again is told to whoever asked for it, and to nobody else."""
+    """A run that only makes a version again is reported to whoever asked for it, and to nobody else."""
     return run.reproduces is None and run.status in {RunStatus.ACCEPTED, RunStatus.REJECTED, RunStatus.FAILED}
 
 
@@ -373,7 +373,7 @@ def _acknowledged(record: HealthRecord, at: datetime) -> Announcement:
 
 
 def _stands(before: HealthRecord | None, after: HealthRecord) -> Announcement:
-    """A health other than before. People are not told that traffic came or went, only what they were waiting for."""
+    """A health other than before. People hear nothing of traffic that came or went, only what they were waiting for."""
     notice = replace(_of_record(after, after.looked_at), reasons=(*after.reasons, *_missed(after).values()))
     match after.health:
         case Health.NEEDS_REDESIGN:

@@ -328,7 +328,7 @@ def _seen(counts: Counts) -> Counts:
 
 def _compared(layout: ColumnLayout, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
     """The cells a distribution is judged by: those that were seen, without the numbers between known values. The
-    reference has hardly any of them by construction, so some are no drift; `judge_faults` tells whether many are."""
+    reference has hardly any of them by construction, so some are no drift; `judge_faults` says whether many are."""
     return cells[:STRANGE] + cells[OUTSIDE:TYPE_FAULT] if layout.values else cells[:TYPE_FAULT]
 
 

@@ -95,7 +95,7 @@ def _read(dataset: Dataset, version: DatasetVersion, files: DatasetFiles, reader
 
 
 def _label(file: DataFile, files: list[DataFile]) -> str:
-    """The name people know the file by; two of one name are told apart by their hash."""
+    """The name people know the file by; two of one name are distinguished by their hash."""
     return file.name if [other.name for other in files].count(file.name) == 1 else f"{file.name} ({file.sha256[:8]})"
 
 

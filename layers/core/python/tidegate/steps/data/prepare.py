@@ -58,7 +58,7 @@ def prepare(
 
     A retry uses the dataset version that the first attempt resolved, so it writes the same bytes again. A run that
     makes a version again uses that version's data and exclusions, and tries the candidate that was chosen then. Without
-    `allowed_licences` every licence that is told will do.
+    `allowed_licences` every licence that is named will do.
 
     Raises:
         NotFoundError: the dataset, or a ready version of it, does not exist.

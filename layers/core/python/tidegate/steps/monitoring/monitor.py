@@ -47,7 +47,7 @@ from tidegate.spec.monitoring import MonitoringRules
 from tidegate.steps.conflicts import twice
 from tidegate.steps.monitoring.due import REACH
 
-SAMPLED_ROWS = 20_000  # answers by which quality is told, at most
+SAMPLED_ROWS = 20_000  # answers by which quality is measured, at most
 EARLIER_WINDOWS = 9  # by which is known what traffic is usual
 KEPT_COSTS = timedelta(days=31)
 NET_DAYS = 7  # over which value is set against cost
@@ -550,7 +550,7 @@ def _of_targets(model: str, held: Sequence[Held]) -> list[tuple[Mapping[str, str
 
 
 def _qualities(windows: Sequence[Window]) -> dict[str, float]:
-    """Of the shortest window that tells each."""
+    """Of the shortest window that has each."""
     measured: dict[str, float] = {}
     for window in reversed(windows):
         measured["DesignQuality"] = window.live.design.value

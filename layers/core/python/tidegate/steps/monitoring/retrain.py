@@ -52,7 +52,7 @@ def start(
 ) -> TrainingStarted:
     """Start a wanted training once its dataset version is ready, and record it in the model's health record.
 
-    The token tells a repeated call which run it has started, also when it died before it could record it.
+    The token shows a repeated call which run it has started, also when it died before it could record it.
 
     Raises:
         NotFoundError: no such model, or dataset version.

@@ -1,4 +1,4 @@
-"""Tell people and other systems what changed in the registry. docs/events.md is the page of what systems get."""
+"""Notify people and other systems of what changed in the registry. docs/events.md is the page of what systems get."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -140,13 +140,13 @@ class Events(Protocol):
 def announce(
     change: Change, *, stage: str, models: Models, versions: Versions, letters: Letters, events: Events
 ) -> Announcement | None:
-    """Tell what a change means, at least once; None when there is nothing to tell.
+    """Announce what a change means, at least once; None when there is nothing to announce.
 
     People come last: what fails before is tried again, and they cannot drop what comes twice.
 
     Raises:
         NotFoundError: the registry does not have the model, or the version that the run made.
-        UnavailableError: not all of it may have been told; tell it again.
+        UnavailableError: not all of it may have been announced; announce it again.
     """
     found = announcement(change)
     if found is None:

@@ -47,7 +47,7 @@ def start_run(
     """Record a run of the current spec, take the model's lease for it and start its execution.
 
     The record comes first. When the start fails or this process dies in between, the same token sent again finds the
-    record and starts it; without a token of the caller's one is made up, and the error tells it.
+    record and starts it; without a token of the caller's one is made up, and the error names it.
 
     Raises:
         NotFoundError: no such model.
@@ -79,7 +79,7 @@ def start_run(
 
 
 def started(run: Run, wanted: Run, command: str, *, workflow: Workflow) -> dict[str, Any]:
-    """Start what was recorded, which may be an earlier run with the same token. Raises UnavailableError, which tells
+    """Start what was recorded, which may be an earlier run with the same token. Raises UnavailableError, which names
     the command that starts it once."""
     if run.status is RunStatus.REQUESTED:
         try:

@@ -45,8 +45,8 @@ def close_failed(
     lease back; repeating it changes nothing.
 
     What served before the release serves all requests again; a version that was promoted already stays and serves them
-    alone. A run that was registered stays what it is; the answer, and so the execution, still tells the fault that came
-    after.
+    alone. A run that was registered stays what it is; the answer, and so the execution, still reports the fault that
+    came after.
 
     Raises:
         NotFoundError: there is no such run.
