@@ -519,3 +519,24 @@ def test_page_and_command_line_show_it(metric, task):
     shown = out.file.getvalue()
     assert metric.text in shown
     assert f"{good.candidate.value:.4f}" in shown
+
+
+@pytest.mark.parametrize("clusters", [None, 12, 300])
+@pytest.mark.parametrize("decimals", [1, 3, 9])
+def test_an_area_is_the_very_same_however_its_rows_are_summed(clusters: int | None, decimals: int) -> None:
+    chance = np.random.default_rng(decimals)
+    target = chance.integers(0, 2, 900)
+    score = np.round((chance.random(900) + target / 3) / 2, decimals)
+    cluster = (
+        None if clusters is None else np.concatenate([np.arange(clusters), chance.integers(0, clusters, 900)])[:900]
+    )
+    drawn = chance.poisson(1, (7, clusters or 900)).astype(np.float64)
+    found = find("roc_auc").prepare(Rows(target, np.stack([1 - score, score], axis=1), cluster=cluster)).of(drawn)
+
+    weights = drawn if cluster is None else drawn[:, cluster]
+    positive, negative = weights[:, target == 1], weights[:, target == 0]
+    ahead = np.sign(score[target == 1][:, None] - score[target == 0]) / 2 + 0.5
+    right = np.einsum("bi,ij,bj->b", positive, ahead, negative)
+    assert found.tolist() == (right / (positive.sum(axis=1) * negative.sum(axis=1))).tolist()
+    nothing = find("roc_auc").prepare(Rows(np.ones(900, int), np.stack([1 - score, score], axis=1), cluster=cluster))
+    assert np.isnan(nothing.of(drawn)).all()
