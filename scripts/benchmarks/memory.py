@@ -21,7 +21,6 @@ import numpy as np
 
 from infra.cost import GB, PRICES, PRICES_OF, SECONDS_A_MONTH, Price
 from infra.settings import DeploymentSettings
-from scripts.benchmarks.serving import serving_house
 from scripts.benchmarks.svg import bars
 
 SUMMARY = "memory sizes of the inference function: milliseconds and dollars, from measured processor time"
@@ -269,6 +268,8 @@ def plot(curve: Sequence[Mapping[str, Any]], chosen_mb: int | None) -> str:
 
 
 def _measured(*, quick: bool) -> Work:
+    from scripts.benchmarks.serving import serving_house  # and with it a cloud, which nobody needs who only computes
+
     calls = 300 if quick else 2_000
     with serving_house() as house, house.probe("memory_probe") as ask:
         one, hundred = ({"request": house.request(rows)} for rows in (1, 100))

@@ -339,7 +339,7 @@ def test_a_spec_for_another_model_is_refused(world: World) -> None:
         "",
         "a: [1, 2",
         "just a sentence",
-        "[" * 20_000,
+        "[" * 600,
         "&a [*a]",
         spec_text() + "description: &d {a: *d}\n",
         spec_text(candidates=[{"estimator": "sklearn.linear_model.LogisticRegression"}]).replace(
