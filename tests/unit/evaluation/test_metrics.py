@@ -216,7 +216,8 @@ def test_the_positive_class_may_be_the_first_and_the_threshold_another():
     for metric in of_task(BINARY):
         if metric.decides:
             assert metric.value(target, scores, positive=0, threshold=0.25) == metric.perfect
-            assert metric.value(target, scores, positive=0) != metric.perfect
+            others = [metric.value(target, scores, positive=0, threshold=each) for each in (0.5, 0.05)]
+            assert others != [metric.perfect] * 2, "the threshold of the model does not matter to it"
         else:
             mirrored = metric.value(1 - target, scores[:, ::-1], positive=1)
             assert metric.value(target, scores, positive=0, threshold=0.25) == pytest.approx(mirrored)
@@ -274,7 +275,9 @@ def test_small_samples_are_off_only_where_it_says_so(metric, task):
     found = prepared.of(weights)
     found = found[~np.isnan(found)]
     off = abs(found.mean() - whole(prepared, 60)) / (found.std() / np.sqrt(len(found)))
-    assert off > 4 if metric.finite_sample_bias else off < 4
+    assert (off > 4) == metric.finite_sample_bias, (
+        f"its mean over samples of 8 rows is {off:.1f} standard errors off; from 4 on, state finite_sample_bias=True"
+    )
 
 
 # Where it is undefined
@@ -299,7 +302,8 @@ def test_it_is_undefined_where_it_says_so_whatever_a_model_answers(metric, task,
     for wrong in (0.0, 0.5, 1.0):
         scores = scores_of(task, target, chance, wrong)
         if not said:
-            assert np.isfinite(metric.value(target, scores))
+            found = whole(metric.prepare(Rows(target, scores)), len(target))
+            assert np.isfinite(found), f"undefined, but its `undefined` ({metric.undefined.words}) does not say so"
             continue
         with pytest.raises(DataCheckError, match="is not defined on these rows") as caught:
             metric.value(target, scores)
