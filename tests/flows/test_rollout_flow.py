@@ -215,7 +215,7 @@ def test_people_and_other_systems_are_notified_of_each_step_of_a_release_once(mo
         f"version {version} was approved",
         f"version {version} answers 50 % of the requests",
         f"version {version} is promoted",
-        "back to version 1",
+        f"version {version} was rolled back",
     ]
     asking = relapse.shown[1]
     assert asking["attributes"]["severity"] == "action_needed"
