@@ -5,7 +5,7 @@ with an interval made of both (`difference`): a wide live interval alone does no
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import combinations
@@ -20,7 +20,7 @@ from tidegate.domain.profiles.profile import quantile_edges
 from tidegate.domain.serving.capture import MASK
 from tidegate.kernel import english
 from tidegate.kernel.errors import DataCheckError
-from tidegate.kernel.metrics.metric import Array, FromLosses, Metric, Probabilities
+from tidegate.kernel.metrics.metric import Array, FromLosses, Metric, Probabilities, Rows
 from tidegate.kernel.metrics.registry import find
 
 NO_CONCEPT_DRIFT = "assumes that the same inputs still have the same outcomes (no concept drift)"
@@ -160,8 +160,8 @@ def expected_quality(
         return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
     live = _around(value, spread, confidence)
     source = f"expected from the probabilities of {rows:,} predictions without labels"
-    told = {"source": source, "assumption": NO_CONCEPT_DRIFT}
-    return _held_against(metric, live, design, margin=margin, rows=rows, **told)
+    basis = {"source": source, "assumption": NO_CONCEPT_DRIFT}
+    return _held_against(metric, live, design, margin=margin, rows=rows, **basis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +219,8 @@ class LossByScore:
         of_mean = _losses(self.metric).of_mean
         live = Estimate(*(of_mean(end) for end in (live.value, live.low, live.high)))
         source = f"expected from the scores of {rows:,} predictions without labels"
-        told = {"source": source, "assumption": NO_CONCEPT_DRIFT}
-        return _held_against(self.metric, live, design, margin=margin, rows=rows, **told)
+        basis = {"source": source, "assumption": NO_CONCEPT_DRIFT}
+        return _held_against(self.metric, live, design, margin=margin, rows=rows, **basis)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -419,15 +419,38 @@ def _spread_of(metric: Metric, said: Probabilities, seed: int) -> float:
     chance, probabilities = np.random.default_rng(seed), said.given
     rows = min(len(probabilities), _SIMULATED_ROWS)
     running = np.cumsum(probabilities, axis=1)
+    value = _value_by_rows(metric, said) if rows < len(probabilities) else _value_by_weights(metric, said)
     values = []
     for _ in range(_SIMULATIONS):
         drawn = chance.integers(0, len(probabilities), rows)
         label = (chance.random(rows)[:, None] * running[drawn, -1:] >= running[drawn, :-1]).sum(axis=1)
-        try:
-            value = metric.value(label, probabilities[drawn], positive=said.positive, threshold=said.threshold)
-        except DataCheckError:  # one class only, say
-            continue
-        values.append(value)
-    if len(values) < _SIMULATIONS / 2:
+        values.append(value(drawn, label))
+    known = [each for each in values if not math.isnan(each)]
+    if len(known) < _SIMULATIONS / 2:
         return math.nan
-    return float(np.std(values, ddof=1)) * math.sqrt(rows / len(probabilities))
+    return float(np.std(known, ddof=1)) * math.sqrt(rows / len(probabilities))
+
+
+def _value_by_rows(metric: Metric, said: Probabilities) -> Callable[[Array, Array], float]:
+    """The metric of drawn rows with drawn labels; NaN where it is not defined (one class only, say)."""
+
+    def value(drawn: Array, label: Array) -> float:
+        try:
+            return metric.value(label, said.given[drawn], positive=said.positive, threshold=said.threshold)
+        except DataCheckError:
+            return math.nan
+
+    return value
+
+
+def _value_by_weights(metric: Metric, said: Probabilities) -> Callable[[Array, Array], float]:
+    """The same, by how often each row is drawn with each label: all of them are prepared once, sorted and all."""
+    rows, classes = said.given.shape
+    label = np.tile(np.arange(classes), rows)
+    prepared = metric.prepare(Rows(label, np.repeat(said.given, classes, axis=0), said.positive, said.threshold))
+
+    def value(drawn: Array, label: Array) -> float:
+        weights = np.bincount(drawn * classes + label, minlength=rows * classes).astype(np.float64)
+        return float(prepared.of(weights[None])[0])
+
+    return value
