@@ -315,14 +315,14 @@ def test_it_is_undefined_where_it_says_so_whatever_a_model_answers(metric, task,
 def test_the_reasons_are_those_of_the_metric():
     ones, numbers = np.ones(3, dtype=int), np.array([0.0, 0.0, 3.0])
     binary, column = np.full((3, 2), 0.5), np.ones((3, 1))
-    told = {
+    reported = {
         "roc_auc": (ones, binary, "all 3 rows are of one class"),
         "f1": (1 - ones, binary, "none of the 3 rows is of the positive class"),
         "balanced_accuracy": (ones, binary, "all 3 rows are of one class"),
         "r2": (np.full(3, 7.0), column, "the target is 7 in all 3 rows"),
         "mape": (numbers, column, "the target is 0 in 2 of 3 rows"),
     }
-    for name, (target, scores, reason) in told.items():
+    for name, (target, scores, reason) in reported.items():
         with pytest.raises(DataCheckError, match=reason):
             find(name).value(target, scores)
 
@@ -442,7 +442,7 @@ def calibrated(task, chance, rows):
 
 
 @every_case
-def test_without_labels_it_is_what_labels_then_show_or_is_not_told(metric, task):
+def test_without_labels_it_is_what_labels_then_show_or_is_not_reported(metric, task):
     chance = np.random.default_rng(13)
     scores, target = calibrated(task, chance, 4_000)
     value = metric.value(target, scores)
