@@ -13,7 +13,7 @@ from tidegate.telemetry import logger
 
 @logger("gate").inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """GateTask in, Verdict out."""
+    """GateTask in, GateDecided out."""
     task = GateTask.parse(event)
     at = wiring.of(GateSettings)
     verdict = gate(

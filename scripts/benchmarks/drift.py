@@ -31,7 +31,7 @@ from scipy import stats
 
 from scripts.benchmarks import speed
 from scripts.benchmarks.svg import Panel, chart
-from tidegate.domain.profiles.drift import DriftPolicy, Outcome, judge_features
+from tidegate.domain.profiles.drift import DriftOutcome, DriftPolicy, judge_features
 from tidegate.domain.profiles.profile import OUTSIDE, ColumnLayout, Layout, Profile, reference
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.kernel.table import Table
@@ -387,7 +387,7 @@ def _tidegate(
         )
         importances = weights if truth.one_important else None
         verdict = judge_features(layout, trained, profile, DriftPolicy(), importances)
-        alarms.append(verdict.outcome is Outcome.DRIFTED)
+        alarms.append(verdict.outcome is DriftOutcome.DRIFTED)
         any_feature.append(bool(verdict.responsible))
     return alarms, any_feature
 

@@ -23,7 +23,7 @@ from tidegate.aws.monitoring import DynamoHealthRecords, S3Hours, S3Verdicts, un
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import Table
-from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Outcome, Trigger
+from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, TrainingOutcome, Trigger
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.messages import RunRef
@@ -42,7 +42,7 @@ FIRST = HealthRecord(
     version=3,
     reasons=("wind has drifted",),
     attempts=(
-        Attempt("r-1", Trigger.DRIFT, AT, Outcome.PROMOTED, AT + timedelta(hours=1)),
+        Attempt("r-1", Trigger.DRIFT, AT, TrainingOutcome.PROMOTED, AT + timedelta(hours=1)),
         Attempt("r-2", Trigger.QUALITY, AT),
     ),
     wanted=Trigger.SCHEDULE,

@@ -34,7 +34,7 @@ from tidegate.aws.monitoring import DynamoHealthRecords
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
-from tidegate.domain.monitoring.health import HealthRecord, Outcome, Trigger
+from tidegate.domain.monitoring.health import HealthRecord, TrainingOutcome, Trigger
 from tidegate.domain.serving.capture import line
 from tidegate.messages import RegisterDataset
 from tidegate.ml.frames import PandasReader
@@ -191,7 +191,11 @@ def test_each_wanted_training_is_started_on_the_dataset_and_what_was_captured_si
         after = deployed.record(model)
         assert after.wanted is None
         (attempt,) = after.attempts
-        assert (attempt.run_id, attempt.trigger, attempt.outcome) == (run.run_id, Trigger.QUALITY, Outcome.UNDER_WAY)
+        assert (attempt.run_id, attempt.trigger, attempt.outcome) == (
+            run.run_id,
+            Trigger.QUALITY,
+            TrainingOutcome.UNDER_WAY,
+        )
         assert run.execution is not None
         boto3.client("stepfunctions").describe_execution(executionArn=run.execution)
     assert deployed.catalog.dataset("trips").latest == deployed.base.version

@@ -13,7 +13,7 @@ from tidegate.domain.evaluation.targets import Held
 from tidegate.domain.monitoring import health
 from tidegate.domain.monitoring.findings import Window, moved
 from tidegate.domain.monitoring.health import Findings, Health, HealthRecord, Policy, Trigger
-from tidegate.domain.monitoring.quality import Outcome, Quality
+from tidegate.domain.monitoring.quality import Quality, QualityOutcome
 from tidegate.domain.profiles.profile import Profile
 
 MODEL = "flight-delay"
@@ -26,7 +26,7 @@ DESIGN = Estimate(0.75, 0.74, 0.76)
 LIVE = Estimate(0.70, 0.69, 0.71)
 
 
-def quality(outcome: Outcome, live: Estimate | None) -> Quality:
+def quality(outcome: QualityOutcome, live: Estimate | None) -> Quality:
     return Quality("roc_auc", outcome, f"roc_auc is {outcome}", 900, DESIGN, live)
 
 
@@ -36,8 +36,8 @@ def a_window(hours: int, profile: Profile, live: Quality) -> Window:
     return Window(hours, "2026-01-04-12", "2026-01-05-12", profile.rows, profile.rows, drift, live, counts=counts)
 
 
-DAY = a_window(24, window(2000, 5, shift={"x3": 1.0}), quality(Outcome.BEYOND, LIVE))
-WEEK = a_window(168, window(5000, 6), quality(Outcome.INSUFFICIENT_DATA, None))
+DAY = a_window(24, window(2000, 5, shift={"x3": 1.0}), quality(QualityOutcome.BEYOND, LIVE))
+WEEK = a_window(168, window(5000, 6), quality(QualityOutcome.INSUFFICIENT_DATA, None))
 
 
 def serving(world: World) -> None:

@@ -3,7 +3,6 @@
 Signatures are computed again with the caller's secret, so a request that is not signed as it was sent gets a 403.
 """
 
-from typing import cast
 import hashlib
 import json
 import logging

@@ -8,7 +8,7 @@ from tests.builders.registry import a_run
 from tests.builders.specs import a_spec
 from tests.builders.tables import to_csv
 from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion
-from tidegate.messages import Evaluated, Fitted, Registered, RegisterTask, RunRef, Verdict
+from tidegate.messages import Evaluated, Fitted, GateDecided, Registered, RegisterTask, RunRef
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.evaluation.register import register
 from tidegate.testing.deployment import InMemoryDeployment
@@ -54,7 +54,9 @@ def a_task(*, accepted: bool = True, ref: RunRef = REF) -> RegisterTask:
         evaluated=Evaluated(
             metric="roc_auc", value=0.71, low=0.7, high=0.72, champion_version=None, fallback_sha256="f" * 64
         ),
-        verdict=Verdict(accepted=accepted, reasons=[] if accepted else ["worse than the rule"], report_sha256="b" * 64),
+        verdict=GateDecided(
+            accepted=accepted, reasons=[] if accepted else ["worse than the rule"], report_sha256="b" * 64
+        ),
     )
 
 

@@ -6,7 +6,7 @@ ANA = "arn:aws:sts::123456789012:assumed-role/DataScientist/ana"
 
 
 def report_document(*, accepted: bool = True) -> dict[str, Any]:
-    """A gate report in the shape of `Evaluation.to_json` and `Verdict.to_json`."""
+    """A gate report in the shape of `Evaluation.to_json` and `GateVerdict.to_json`."""
 
     def estimate(value: float) -> dict[str, float]:
         return {"value": value, "low": value - 0.01, "high": value + 0.01}

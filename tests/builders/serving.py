@@ -1,6 +1,5 @@
 """The inference function on in-memory ports and real ONNX artifacts."""
 
-from typing import cast
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

@@ -54,7 +54,7 @@ OUTPUTS: dict[str, tuple[str, type[BaseModel]]] = {
     "Evaluate": ("$.evaluated", messages.Evaluated),
     "Compare": ("$.reproduced", messages.Reproduced),
     "SlicesAndGroups": ("$.slices_and_groups", messages.SlicesAndGroups),
-    "Gate": ("$.verdict", messages.Verdict),
+    "Gate": ("$.verdict", messages.GateDecided),
     "Register": ("$.registered", messages.Registered),
     "Report": ("$.drawn", messages.Drawn),
     "RollOut": ("$.rollout", messages.Moved),

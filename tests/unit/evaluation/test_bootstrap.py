@@ -5,7 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tidegate.domain.evaluation.bootstrap import Arm, paired_bootstrap
+from tidegate.domain.evaluation import bootstrap
+from tidegate.domain.evaluation.bootstrap import Arm, Resampling, paired_bootstrap
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.kernel.errors import DataCheckError
 
@@ -126,3 +127,11 @@ def test_intervals_stay_honest_when_the_rows_of_a_day_share_their_luck():
     assert 0.915 <= held <= 0.98
     assert above <= 0.05
     assert coverage("mae", by_row, 0.0, 100, resamples=200)[0] < 0.7
+
+
+def test_draws_that_are_kept_are_those_that_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(3)
+    resampling, column = Resampling(rows=997, resamples=211, seed=5), chance.random(997)
+    kept = resampling.mean(column)
+    monkeypatch.setattr(bootstrap, "_MOST_KEPT", 0)
+    assert resampling.mean(column) == kept

@@ -9,12 +9,12 @@ import pytest
 from tests.builders.present import present
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
-from tidegate.domain.evaluation.gate import CHECKS, Outcome, Policy, decide
+from tidegate.domain.evaluation.gate import CHECKS, CheckOutcome, Policy, decide
 from tidegate.domain.evaluation.sections import Sections
 from tidegate.kernel.typed import from_json
 
-PASS, FAIL = Outcome.PASS, Outcome.FAIL
-LITTLE, NONE = Outcome.INSUFFICIENT_DATA, Outcome.NOT_APPLICABLE
+PASS, FAIL = CheckOutcome.PASS, CheckOutcome.FAIL
+LITTLE, NONE = CheckOutcome.INSUFFICIENT_DATA, CheckOutcome.NOT_APPLICABLE
 
 POLICY = Policy(margin=0.005, min_rows=500, latency_p99_ms=50, load_ms=5000, artifact_mib=100)
 GOOD = Evaluation(

@@ -27,7 +27,7 @@ from tidegate.cli.pages import report as pages
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Resampling, paired_bootstrap
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
-from tidegate.domain.evaluation.gate import Outcome, Policy, decide
+from tidegate.domain.evaluation.gate import CheckOutcome, Policy, decide
 from tidegate.domain.evaluation.slices import CHAMPION, Judged, judge, part
 from tidegate.domain.monitoring import quality
 from tidegate.domain.monitoring.quality import NO_CONCEPT_DRIFT, LossByScore, expected_quality, live_quality
@@ -307,7 +307,7 @@ def test_it_is_undefined_where_it_says_so_whatever_a_model_answers(metric, task,
             metric.value(target, scores)
         assert caught.value.faults[0].problem == said
         live = live_quality(metric.text, target, scores, Estimate(0.5, 0.4, 0.6), min_rows=10)
-        assert live.outcome is quality.Outcome.INSUFFICIENT_DATA
+        assert live.outcome is quality.QualityOutcome.INSUFFICIENT_DATA
 
 
 def test_the_reasons_are_those_of_the_metric():
@@ -422,9 +422,9 @@ def test_live_traffic_is_judged_by_labels(metric, task):
     target, good, poor = arms_of(task, 1_500, 12)
     value = metric.value(target, good)
     design = Estimate(value, value - 0.02 * abs(value), value + 0.02 * abs(value))
-    assert live_quality(metric.text, target, good, design, resamples=200).outcome is quality.Outcome.WITHIN
+    assert live_quality(metric.text, target, good, design, resamples=200).outcome is quality.QualityOutcome.WITHIN
     worse = live_quality(metric.text, target, poor, design, resamples=200)
-    assert worse.outcome is quality.Outcome.BEYOND
+    assert worse.outcome is quality.QualityOutcome.BEYOND
     assert present(worse.gain).high < 0
     assert worse.statement.startswith(metric.text)
 
@@ -460,7 +460,7 @@ def test_without_labels_it_is_what_labels_then_show_or_is_not_told(metric, task)
             return
     assert present(found.live).low <= present(found.live).value <= present(found.live).high
     assert present(found.live).value == pytest.approx(value, rel=0.1)
-    assert found.outcome is quality.Outcome.WITHIN
+    assert found.outcome is quality.QualityOutcome.WITHIN
     assert found.assumption == NO_CONCEPT_DRIFT
 
 
@@ -498,14 +498,14 @@ def test_the_gate_takes_the_better_and_refuses_the_worse(metric, task):
     better, worse = (decide(each, policy) for each in evaluated(metric, task))
     assert better.accepted
     compared = {each.name: each for each in worse.checks if each.name in {"beats_baseline", "not_worse_than_champion"}}
-    assert {each.outcome for each in compared.values()} == {Outcome.FAIL}
+    assert {each.outcome for each in compared.values()} == {CheckOutcome.FAIL}
     for each in (*compared.values(), better.checks[1]):
         assert each.statement.startswith(metric.text)
         assert ("(less is better)" in each.statement) is not metric.more_is_better
     good, poor = evaluated(metric, task)
     halfway = (good.candidate.value + poor.candidate.value) / 2
     reached, missed = (decide(each, replace(policy, metric_target=halfway)).checks[3] for each in (good, poor))
-    assert (reached.name, reached.outcome, missed.outcome) == ("metric_target", Outcome.PASS, Outcome.FAIL)
+    assert (reached.name, reached.outcome, missed.outcome) == ("metric_target", CheckOutcome.PASS, CheckOutcome.FAIL)
 
 
 @every_case
@@ -522,3 +522,24 @@ def test_page_and_command_line_show_it(metric, task):
     shown = screen.getvalue()
     assert metric.text in shown
     assert f"{good.candidate.value:.4f}" in shown
+
+
+@pytest.mark.parametrize("clusters", [None, 12, 300])
+@pytest.mark.parametrize("decimals", [1, 3, 9])
+def test_an_area_is_the_very_same_however_its_rows_are_summed(clusters: int | None, decimals: int) -> None:
+    chance = np.random.default_rng(decimals)
+    target = chance.integers(0, 2, 900)
+    score = np.round((chance.random(900) + target / 3) / 2, decimals)
+    cluster = (
+        None if clusters is None else np.concatenate([np.arange(clusters), chance.integers(0, clusters, 900)])[:900]
+    )
+    drawn = chance.poisson(1, (7, clusters or 900)).astype(np.float64)
+    found = find("roc_auc").prepare(Rows(target, np.stack([1 - score, score], axis=1), cluster=cluster)).of(drawn)
+
+    weights = drawn if cluster is None else drawn[:, cluster]
+    positive, negative = weights[:, target == 1], weights[:, target == 0]
+    ahead = np.sign(score[target == 1][:, None] - score[target == 0]) / 2 + 0.5
+    right = np.einsum("bi,ij,bj->b", positive, ahead, negative)
+    assert found.tolist() == (right / (positive.sum(axis=1) * negative.sum(axis=1))).tolist()
+    nothing = find("roc_auc").prepare(Rows(np.ones(900, int), np.stack([1 - score, score], axis=1), cluster=cluster))
+    assert np.isnan(nothing.of(drawn)).all()

@@ -7,7 +7,7 @@ import pytest
 from tests.builders.specs import spec
 from tidegate.domain.evaluation import gate
 from tidegate.domain.evaluation.targets import KINDS, Dimension, Target, changes, hold, limits, stated
-from tidegate.domain.rollout.canary import ArmCounts, Look, Metric, Outcome, judge_alone
+from tidegate.domain.rollout.canary import ArmCounts, CanaryOutcome, Look, Metric, judge_alone
 from tidegate.domain.training.contracts import rollout_plan, stated_targets
 from tidegate.kernel.errors import SpecInvalidError
 from tidegate.spec.data import Governance
@@ -82,8 +82,8 @@ def test_no_availability_is_demanded_where_none_is_stated() -> None:
     assert Metric.UNAVAILABLE not in {each.metric for each in rollout_plan(spec()).demands.demands}
 
 
-@pytest.mark.parametrize(("unavailable", "outcome"), [(0, Outcome.PASS), (60, Outcome.FAIL)])
-def test_a_first_version_is_held_against_the_stated_availability(unavailable: int, outcome: Outcome) -> None:
+@pytest.mark.parametrize(("unavailable", "outcome"), [(0, CanaryOutcome.PASS), (60, CanaryOutcome.FAIL)])
+def test_a_first_version_is_held_against_the_stated_availability(unavailable: int, outcome: CanaryOutcome) -> None:
     policy = rollout_plan(spec(targets={"availability_at_least": 0.99})).demands
     looks = [Look(ArmCounts(1_000, unavailable=unavailable)) for _ in range(3)]
     (found,) = [each for each in judge_alone(looks, policy).findings if each.metric is Metric.UNAVAILABLE]

@@ -1,6 +1,5 @@
 """The inference function spoken to in other protocols: on in-memory ports and real ONNX artifacts."""
 
-from typing import cast
 import base64
 import contextlib
 import json

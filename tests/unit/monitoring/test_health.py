@@ -12,8 +12,8 @@ from tidegate.domain.monitoring.health import (
     Findings,
     Health,
     HealthRecord,
-    Outcome,
     Policy,
+    TrainingOutcome,
     Trigger,
     acknowledge,
     look,
@@ -45,9 +45,11 @@ def looked(
     return look(before, findings, policy, **given | more)
 
 
-def attempt(number: int = 1, outcome: Outcome = Outcome.PROMOTED, *, ago: timedelta = 3 * DAY) -> Attempt:
+def attempt(
+    number: int = 1, outcome: TrainingOutcome = TrainingOutcome.PROMOTED, *, ago: timedelta = 3 * DAY
+) -> Attempt:
     at = NOW - ago
-    ended = None if outcome is Outcome.UNDER_WAY else at + HOUR
+    ended = None if outcome is TrainingOutcome.UNDER_WAY else at + HOUR
     return Attempt(f"r-{number}", Trigger.DRIFT, at, outcome, ended)
 
 
@@ -101,12 +103,12 @@ def test_a_schedule_asks_when_its_time_has_come() -> None:
 
 
 def test_no_training_starts_while_a_release_is_under_way() -> None:
-    for found in (looked(record(), under_way=True), looked(record(attempt(outcome=Outcome.UNDER_WAY)))):
+    for found in (looked(record(), under_way=True), looked(record(attempt(outcome=TrainingOutcome.UNDER_WAY)))):
         assert (found.wanted, found.held_back) == (None, "a release of the model is under way")
 
 
 def test_a_cooldown_holds_the_next_training_back() -> None:
-    known = record(attempt(outcome=Outcome.TURNED_AWAY, ago=DAY - HOUR))
+    known = record(attempt(outcome=TrainingOutcome.TURNED_AWAY, ago=DAY - HOUR))
     found = looked(known)
     assert found.wanted is None
     assert "cooldown" in found.held_back
@@ -114,15 +116,15 @@ def test_a_cooldown_holds_the_next_training_back() -> None:
 
 
 def test_only_so_many_trainings_start_within_a_while() -> None:
-    ended = [attempt(1, Outcome.TURNED_AWAY, ago=7 * DAY), attempt(2, ago=5 * DAY), attempt(3, ago=4 * DAY)]
-    known = record(*ended, attempt(4, Outcome.TURNED_AWAY, ago=2 * DAY))
+    ended = [attempt(1, TrainingOutcome.TURNED_AWAY, ago=7 * DAY), attempt(2, ago=5 * DAY), attempt(3, ago=4 * DAY)]
+    known = record(*ended, attempt(4, TrainingOutcome.TURNED_AWAY, ago=2 * DAY))
     findings = replace(DRIFTED, window_from=NOW - 6 * DAY)
     assert looked(known, findings).held_back.startswith("3 trainings have begun within 7 days")
     assert looked(known, findings, now=NOW + 2 * DAY + HOUR).wanted is Trigger.DRIFT
 
 
 def test_candidates_turned_away_in_a_row_end_the_loop() -> None:
-    one, two = (attempt(number, Outcome.TURNED_AWAY) for number in (1, 2))
+    one, two = (attempt(number, TrainingOutcome.TURNED_AWAY) for number in (1, 2))
     assert looked(record(one)).health is Health.DRIFTED
     found = looked(record(one, two))
     assert (found.health, found.wanted) == (Health.NEEDS_REDESIGN, None)
@@ -150,24 +152,28 @@ def test_a_model_in_need_of_people_stays_so_until_somebody_has_seen_to_it() -> N
 
 
 def test_failures_before_an_acknowledgement_count_no_more() -> None:
-    turned_away = [attempt(number, Outcome.TURNED_AWAY) for number in (1, 2)]
+    turned_away = [attempt(number, TrainingOutcome.TURNED_AWAY) for number in (1, 2)]
     known = record(*turned_away, acknowledged_at=NOW - DAY)
     assert looked(known).health is Health.DRIFTED
 
 
 def test_a_training_that_began_is_remembered_and_no_longer_wanted() -> None:
     wanted = looked(record())
-    begun = started(wanted, attempt(1, Outcome.UNDER_WAY, ago=timedelta(0)))
+    begun = started(wanted, attempt(1, TrainingOutcome.UNDER_WAY, ago=timedelta(0)))
     assert (begun.revision, begun.wanted) == (wanted.revision + 1, None)
     assert begun.attempts[-1].run_id == "r-1"
     for number in range(KEPT_ATTEMPTS):
-        begun = started(begun, attempt(number + 2, Outcome.UNDER_WAY))
+        begun = started(begun, attempt(number + 2, TrainingOutcome.UNDER_WAY))
     assert [len(begun.attempts), begun.attempts[0].run_id] == [KEPT_ATTEMPTS, "r-2"]
 
 
 def test_what_became_of_a_training_is_noted_once() -> None:
-    known = record(attempt(1), attempt(2, Outcome.UNDER_WAY), attempt(3, Outcome.UNDER_WAY))
-    settled = with_outcomes(known, {"r-1": (Outcome.FAILED, NOW), "r-2": (Outcome.TURNED_AWAY, NOW)})
-    assert [each.outcome for each in settled.attempts] == [Outcome.PROMOTED, Outcome.TURNED_AWAY, Outcome.UNDER_WAY]
+    known = record(attempt(1), attempt(2, TrainingOutcome.UNDER_WAY), attempt(3, TrainingOutcome.UNDER_WAY))
+    settled = with_outcomes(known, {"r-1": (TrainingOutcome.FAILED, NOW), "r-2": (TrainingOutcome.TURNED_AWAY, NOW)})
+    assert [each.outcome for each in settled.attempts] == [
+        TrainingOutcome.PROMOTED,
+        TrainingOutcome.TURNED_AWAY,
+        TrainingOutcome.UNDER_WAY,
+    ]
     assert settled.attempts[1].ended_at == NOW
     assert settled.revision == known.revision

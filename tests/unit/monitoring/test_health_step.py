@@ -20,7 +20,7 @@ from tidegate.cli.pages.distributions import MOST_BARS, bar, distribution, pictu
 from tidegate.domain.evaluation.targets import KINDS, Target, hold
 from tidegate.domain.monitoring import health
 from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Trigger
-from tidegate.domain.monitoring.quality import Outcome
+from tidegate.domain.monitoring.quality import QualityOutcome
 from tidegate.domain.profiles.drift import ColumnFinding
 from tidegate.kernel.errors import ConflictError
 from tidegate.steps.monitoring import health as pages
@@ -38,7 +38,7 @@ HELD = (
     hold(LATENCY, (35.0, 31.0, 38.0), rows=900, min_rows=500),
     hold(QUALITY, (0.75, 0.74, 0.76), rows=900, min_rows=500),
 )
-EMPTY = a_window(24, window(100, 5), quality(Outcome.INSUFFICIENT_DATA, None))
+EMPTY = a_window(24, window(100, 5), quality(QualityOutcome.INSUFFICIENT_DATA, None))
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_trainings_of_monitoring_are_listed_newest_first(run: Cli, stage: Loopba
         record = look(stage.world, DRIFT)
         attempt = Attempt(f"r-{number}", Trigger.DRIFT, stage.world.clock.now())
         began = health.started(record, attempt)
-        ended = {attempt.run_id: (health.Outcome.TURNED_AWAY, stage.world.clock.now())}
+        ended = {attempt.run_id: (health.TrainingOutcome.TURNED_AWAY, stage.world.clock.now())}
         stage.world.health_records.save(health.with_outcomes(began, ended))
     run("drift", MODEL)
     listed = [line.split()[0] for line in run.out.splitlines() if line.startswith("r-")]

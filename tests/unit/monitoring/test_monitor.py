@@ -15,7 +15,15 @@ from tests.builders.specs import spec
 from tests.documents.forms import hold
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.findings import VERDICT
-from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Outcome, Trigger, acknowledge, started
+from tidegate.domain.monitoring.health import (
+    Attempt,
+    Health,
+    HealthRecord,
+    TrainingOutcome,
+    Trigger,
+    acknowledge,
+    started,
+)
 from tidegate.domain.monitoring.hours import SAMPLE_ROWS, Hour, Sample, merged
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import Reference
@@ -584,7 +592,7 @@ def test_a_training_under_way_is_waited_for() -> None:
     house = Monitored()
     house.ask(600, wind=26)
     record = under_way(house)
-    assert record.attempts[-1].outcome is Outcome.UNDER_WAY
+    assert record.attempts[-1].outcome is TrainingOutcome.UNDER_WAY
     assert (record.wanted, record.held_back) == (None, "a release of the model is under way")
 
 
@@ -594,7 +602,7 @@ def test_a_training_that_failed_is_known_as_such() -> None:
     under_way(house)
     house.registry.fail(MODEL, "r-9", RunError("Fault", "it broke", "train"), NOW + HOUR)
     (attempt,) = house.look(NOW + 2 * HOUR).record.attempts
-    assert (attempt.outcome, attempt.ended_at) == (Outcome.FAILED, NOW + HOUR)
+    assert (attempt.outcome, attempt.ended_at) == (TrainingOutcome.FAILED, NOW + HOUR)
 
 
 def test_a_candidate_that_the_gate_turned_away_is_known_as_such() -> None:
@@ -603,20 +611,20 @@ def test_a_candidate_that_the_gate_turned_away_is_known_as_such() -> None:
     under_way(house)
     turned_away = replace(numbered(0, VersionStatus.REJECTED), model=MODEL, run_id="r-9")
     house.registry.register(turned_away, at=NOW + HOUR)
-    assert house.look(NOW + 2 * HOUR).record.attempts[-1].outcome is Outcome.TURNED_AWAY
+    assert house.look(NOW + 2 * HOUR).record.attempts[-1].outcome is TrainingOutcome.TURNED_AWAY
 
 
 @pytest.mark.parametrize(
     ("phase", "outcome"),
     [
-        (Phase.CANARY, Outcome.UNDER_WAY),
-        (Phase.PROBATION, Outcome.UNDER_WAY),
-        (Phase.DONE, Outcome.PROMOTED),
-        (Phase.ROLLED_BACK, Outcome.TURNED_AWAY),
-        (Phase.FAILED, Outcome.FAILED),
+        (Phase.CANARY, TrainingOutcome.UNDER_WAY),
+        (Phase.PROBATION, TrainingOutcome.UNDER_WAY),
+        (Phase.DONE, TrainingOutcome.PROMOTED),
+        (Phase.ROLLED_BACK, TrainingOutcome.TURNED_AWAY),
+        (Phase.FAILED, TrainingOutcome.FAILED),
     ],
 )
-def test_a_rollout_decides_what_became_of_a_training(phase: Phase, outcome: Outcome) -> None:
+def test_a_rollout_decides_what_became_of_a_training(phase: Phase, outcome: TrainingOutcome) -> None:
     house = Monitored()
     house.ask(600, wind=26)
     under_way(house)
@@ -628,7 +636,7 @@ def test_a_rollout_decides_what_became_of_a_training(phase: Phase, outcome: Outc
     )
     attempt = house.look(NOW + 3 * HOUR).record.attempts[-1]
     assert attempt.outcome is outcome
-    ended = {Outcome.UNDER_WAY: None, Outcome.PROMOTED: NOW + HOUR}
+    ended = {TrainingOutcome.UNDER_WAY: None, TrainingOutcome.PROMOTED: NOW + HOUR}
     assert attempt.ended_at == ended.get(outcome, NOW + 2 * HOUR)
 
 

@@ -1,6 +1,7 @@
 """Live quality with labels, expected quality without, and bias: values, intervals, and how often they are wrong."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -9,19 +10,21 @@ from sklearn.metrics import auc, average_precision_score, log_loss, roc_auc_scor
 
 from tests.builders.present import present
 from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.monitoring import quality
 from tidegate.domain.monitoring.quality import (
     NO_CONCEPT_DRIFT,
     LossByScore,
-    Outcome,
+    QualityOutcome,
     demographic_parity,
     difference,
     expected_quality,
     live_quality,
     maturity,
 )
+from tidegate.kernel.metrics.metric import Probabilities
 from tidegate.kernel.metrics.registry import find
 
-WITHIN, BEYOND, LITTLE = Outcome.WITHIN, Outcome.BEYOND, Outcome.INSUFFICIENT_DATA
+WITHIN, BEYOND, LITTLE = QualityOutcome.WITHIN, QualityOutcome.BEYOND, QualityOutcome.INSUFFICIENT_DATA
 DESIGN = Estimate(0.75, 0.73, 0.77)
 METRICS = ("accuracy", "log_loss", "brier", "roc_auc", "average_precision")
 
@@ -300,3 +303,15 @@ def test_the_worst_of_many_equal_groups_is_called_unfair_no_more_often_than_stat
         for _ in range(300)
     )
     assert called <= 300 * 0.05 + 3 * np.sqrt(300 * 0.05 * 0.95)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision", "log_loss", "f1", "balanced_accuracy"])
+def test_drawn_labels_spread_as_wide_by_weights_as_row_by_row(metric: str) -> None:
+    said = Probabilities(np.random.default_rng(6).dirichlet([1, 1], 800), positive=1, threshold=0.4)
+    chance = np.random.default_rng(7)
+    drawn, label = chance.integers(0, 800, 800), chance.integers(0, 2, 800)
+    ways = [way(find(metric), said) for way in (quality._value_by_rows, quality._value_by_weights)]
+    rows, weights = (value(drawn, label) for value in ways)
+    assert weights == pytest.approx(rows, rel=1e-12)
+    if metric == "roc_auc":
+        assert all(math.isnan(value(drawn, 0 * label)) for value in ways)

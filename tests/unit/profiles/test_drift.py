@@ -13,9 +13,9 @@ from scipy.spatial import distance
 
 from tests.builders.profiles import CONTRACT, FEATURES, LAYOUT, POLICY, REFERENCE, answers, columns, report, window
 from tidegate.domain.profiles.drift import (
+    DriftOutcome,
     DriftPolicy,
     FaultFinding,
-    Outcome,
     compare,
     judge,
     judge_volume,
@@ -23,7 +23,7 @@ from tidegate.domain.profiles.drift import (
 from tidegate.domain.profiles.profile import captured, count, reference
 from tidegate.domain.profiles.significance import adjust, chi_square_tail, rise_p_value
 
-NONE, DRIFTED, LITTLE = Outcome.NONE, Outcome.DRIFTED, Outcome.INSUFFICIENT_DATA
+NONE, DRIFTED, LITTLE = DriftOutcome.NONE, DriftOutcome.DRIFTED, DriftOutcome.INSUFFICIENT_DATA
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 10, 11, 199, 1000])

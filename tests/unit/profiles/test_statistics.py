@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tidegate.domain.monitoring import findings
 from tidegate.domain.profiles import profile
-from tidegate.domain.profiles.drift import ColumnFinding, DriftPolicy, FaultFinding, Outcome, Report, judge
+from tidegate.domain.profiles.drift import ColumnFinding, DriftOutcome, DriftPolicy, FaultFinding, Report, judge
 from tidegate.domain.profiles.profile import Layout, Profile, count, reference
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.kernel.drift.registry import COMPARED, DISTANCES, RISES
@@ -113,11 +113,11 @@ def test_a_column_drifts_by_one_distance_alone_and_its_report_says_how_far(dista
     report: Report = judge(layout, known, live, policy)
     (size, colour) = report.features.findings
     assert isinstance(size, ColumnFinding)
-    assert (size.outcome, colour.outcome) == (Outcome.DRIFTED, Outcome.NONE)
+    assert (size.outcome, colour.outcome) == (DriftOutcome.DRIFTED, DriftOutcome.NONE)
     assert f"{distance.label} {size.distances[distance.name]:.3f}" in size.statement
     document = report.to_json()["features"]["findings"][0]
     assert document[distance.name] == size.distances[distance.name]
-    assert judge(layout, known, live, DriftPolicy(thresholds=others)).features.outcome is Outcome.NONE
+    assert judge(layout, known, live, DriftPolicy(thresholds=others)).features.outcome is DriftOutcome.NONE
 
 
 def with_faults(rise: Rise, share: float) -> tuple[Layout, Profile, Profile]:
@@ -138,7 +138,7 @@ def test_a_rise_is_drift_from_its_threshold_on_and_only_in_its_own_name(rise: Ri
         return [
             finding.fault
             for finding in quality.findings
-            if isinstance(finding, FaultFinding) and finding.outcome is Outcome.DRIFTED
+            if isinstance(finding, FaultFinding) and finding.outcome is DriftOutcome.DRIFTED
         ]
 
     assert risen(0) == risen(rise.threshold / 2) == []

@@ -13,10 +13,10 @@ from tidegate.domain.rollout.canary import (
     DEMANDS,
     LOSS_UNIT,
     ArmCounts,
+    CanaryOutcome,
     Demand,
     Look,
     Metric,
-    Outcome,
     Policy,
     evidence_of_rate,
     evidence_scores_agree,
@@ -28,7 +28,7 @@ from tidegate.domain.rollout.canary import (
     score_counts,
 )
 
-PASS, FAIL, LITTLE = Outcome.PASS, Outcome.FAIL, Outcome.INSUFFICIENT_DATA
+PASS, FAIL, LITTLE = CanaryOutcome.PASS, CanaryOutcome.FAIL, CanaryOutcome.INSUFFICIENT_DATA
 POLICY = Policy()
 RANK = {FAIL: 0, LITTLE: 1, PASS: 2}
 

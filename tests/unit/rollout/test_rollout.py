@@ -201,9 +201,6 @@ def test_people_are_told_apart_by_their_own_name_not_by_their_role(one, other, s
 @pytest.mark.parametrize("other", ["artifact_sha256", "report_sha256"])
 def test_an_approval_holds_for_exactly_what_was_looked_at(other):
     changed: dict[str, Any] = {other: "something else"}
-    changed: dict[str, Any] = {other: "something else"}
-    changed: dict[str, Any] = {other: "something else"}
-    changed: dict[str, Any] = {other: "something else"}
     house = OneRelease(ASKED)
     house.begin()
     with pytest.raises(ConflictError, match="not what you looked at"):
@@ -789,7 +786,7 @@ def failing(house: OneRelease, looks: list[Look]) -> bool:
     if house.at.phase is Phase.APPROVAL:
         return False
     judge = canary.judge_alone if house.at.judged_against is None else canary.judge
-    return judge(house.at.looks + tuple(looks), house.at.plan.demands).outcome is canary.Outcome.FAIL
+    return judge(house.at.looks + tuple(looks), house.at.plan.demands).outcome is canary.CanaryOutcome.FAIL
 
 
 def try_by_hand(house: OneRelease, event: str) -> None:

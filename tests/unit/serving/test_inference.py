@@ -1,6 +1,5 @@
 """The inference function: its handler on in-memory ports and real ONNX artifacts."""
 
-from typing import Literal
 import base64
 import json
 import random

@@ -179,15 +179,6 @@ def test_many_threads_leave_the_sum_of_what_is_kept():
     def opened_as(key: int) -> tuple[tuple[int, int], int]:
         return (key, key), key + 1
 
-    def opened_as(key: int) -> tuple[tuple[int, int], int]:
-        return (key, key), key + 1
-
-    def opened_as(key: int) -> tuple[tuple[int, int], int]:
-        return (key, key), key + 1
-
-    def opened_as(key: int) -> tuple[tuple[int, int], int]:
-        return (key, key), key + 1
-
     def ask(seed: int) -> None:
         start.wait(SECONDS)
         for turn in range(2_000):

@@ -237,7 +237,7 @@ class GateTask(Message):
     evaluated: Evaluated
 
 
-class Verdict(Message):
+class GateDecided(Message):
     """Answer of `gate`. `reasons` says, in sentences, why it was rejected (empty when accepted)."""
 
     accepted: bool
@@ -267,7 +267,7 @@ class RegisterTask(Message):
     run: RunRef
     fitted: Fitted
     evaluated: Evaluated
-    verdict: Verdict
+    verdict: GateDecided
 
 
 class Registered(Message):

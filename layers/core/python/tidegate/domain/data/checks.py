@@ -18,7 +18,7 @@ from tidegate.domain.data.dataset import ColumnType, Dataset
 from tidegate.domain.data.personal import Finding
 from tidegate.domain.data.splits import Split
 from tidegate.domain.profiles import profile as profiles
-from tidegate.domain.profiles.drift import ColumnFinding, DriftPolicy, Outcome, judge
+from tidegate.domain.profiles.drift import ColumnFinding, DriftOutcome, DriftPolicy, judge
 from tidegate.domain.profiles.profile import ColumnLayout, Layout
 from tidegate.domain.serving.contract import FeatureContract, Label
 from tidegate.kernel.drift.registry import COMPARED
@@ -417,7 +417,7 @@ def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tu
     layout = Layout(features=(), score=ColumnLayout("score", "numeric"), label=None, target=column)
     before, now = (profiles.count(layout, Table({}), target=values) for values in (training, holdout))
     (found,) = judge(layout, before, now, limits.target_drift).target.findings
-    if not isinstance(found, ColumnFinding) or found.outcome is not Outcome.DRIFTED:
+    if not isinstance(found, ColumnFinding) or found.outcome is not DriftOutcome.DRIFTED:
         return [], []
     distance = found.distance or 0.0
     told = (

@@ -6,6 +6,7 @@ A difference is always a *gain*: positive means the candidate is better, also fo
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -21,6 +22,7 @@ MIN_CLUSTERS = (
 )
 MAX_UNDEFINED_SHARE = 0.01  # leaving out more resamples than that would move the tails of 2.5 % it is judged by
 _BLOCK_WEIGHTS = 1 << 15  # weights held at a time: 256 KiB, so that a block stays in the processor's cache
+_MOST_KEPT = 1 << 21  # draws that are kept for the next who asks: 2 MiB while no count is above 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,23 +145,23 @@ class Resampling:
             sums[place] = np.add.reduceat(drawn * column, starts, axis=1)
         return sums, counts
 
-    def loss(self, metric: str, target: Array, own: Arm, changed: Sequence[Arm], *, positive: int = 1) -> Estimate:
-        """How much worse the metric is for the changed arms, on average, than for the own one; paired.
+    def losses(self, metric: str, target: Array, own: Arm, *, positive: int = 1) -> "Losses":
+        """To ask how much worse the metric is for other arms than for this one; paired.
 
         Raises:
             DataCheckError: the rows do not define the metric.
         """
-        codes, clusters = self._clusters()
-        prepared = {
-            (metric, str(place)): _prepared(find(metric), target, arm, positive, codes)
-            for place, arm in enumerate([own, *changed])
-        }
-        value, *others = (whole(each, clusters) for each in prepared.values())
+        value, drawn = self.replicates(metric, target, own, positive)
         if math.isnan(value):
             raise find(metric).not_defined(target, own.scores, positive)
-        drawn, *losses = _resample(prepared, clusters, self.resamples, self.seed, rows=self.rows).values()
-        sign = find(metric).sign
-        return self.estimate(sign * (value - float(np.mean(others))), sign * (drawn - np.mean(losses, axis=0)))
+        return Losses(self, metric, target, positive, value, drawn)
+
+    def replicates(self, metric: str, target: Array, arm: Arm, positive: int) -> tuple[float, Floats]:
+        """Value of an arm, and its replicates."""
+        codes, clusters = self._clusters()
+        prepared = _prepared(find(metric), target, arm, positive, codes)
+        drawn = _resample({("", ""): prepared}, clusters, self.resamples, self.seed, rows=self.rows)
+        return whole(prepared, clusters), drawn["", ""]
 
     def estimate(self, value: float, replicates: Floats) -> Estimate:
         """With the percentile interval of the replicates."""
@@ -171,6 +173,26 @@ class Resampling:
             return None, self.rows
         distinct, codes = np.unique(self.cluster, return_inverse=True)
         return codes, len(distinct)
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """An arm's value and replicates, drawn once, that other arms are held against (see `Resampling.losses`)."""
+
+    resampling: Resampling
+    metric: str
+    target: Array
+    positive: int
+    value: float
+    drawn: Floats
+
+    def of(self, changed: Sequence[Arm]) -> Estimate:
+        """How much worse the metric is for the changed arms, on average."""
+        found = [self.resampling.replicates(self.metric, self.target, arm, self.positive) for arm in changed]
+        others, losses = [value for value, _ in found], [drawn for _, drawn in found]
+        sign = find(self.metric).sign
+        value = sign * (self.value - float(np.mean(others)))
+        return self.resampling.estimate(value, sign * (self.drawn - np.mean(losses, axis=0)))
 
 
 def _prepared(metric: Metric, target: Array, arm: Arm, positive: int, cluster: Array | None) -> Prepared:
@@ -191,14 +213,30 @@ def _resample(
 def _draws(clusters: int, resamples: int, seed: int, *, rows: int) -> Iterator[tuple[slice, Floats]]:
     """How often each cluster is drawn, for a block of resamples at a time: their place, and weights [b, clusters].
     Blocks are small enough to stay so when weights are spread over the rows."""
-    chance = np.random.default_rng(seed)
     block = max(1, min(resamples, _BLOCK_WEIGHTS // rows))
+    if clusters * resamples <= _MOST_KEPT:
+        kept = _kept(clusters, resamples, seed)
+        for start in range(0, resamples, block):
+            yield slice(start, start + block), kept[start : start + block].astype(np.float64)
+        return
+    chance = np.random.default_rng(seed)
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
-        draws = chance.integers(0, clusters, size=(size, clusters))
-        draws += np.arange(0, size * clusters, clusters)[:, None]
-        weights = np.bincount(draws.ravel(), minlength=size * clusters).reshape(size, clusters).astype(np.float64)
-        yield slice(start, start + size), weights
+        yield slice(start, start + size), _counted(chance, clusters, size).astype(np.float64)
+
+
+@lru_cache(maxsize=4)
+def _kept(clusters: int, resamples: int, seed: int) -> Array:
+    """The draws [resamples, clusters], kept since one evaluation asks for the same ones a hundred times."""
+    counts = _counted(np.random.default_rng(seed), clusters, resamples)
+    return counts.astype(np.min_scalar_type(counts.max()))
+
+
+def _counted(chance: np.random.Generator, clusters: int, resamples: int) -> Array:
+    """How often each cluster is drawn [resamples, clusters]; many at once give the same as few at a time."""
+    draws = chance.integers(0, clusters, size=(resamples, clusters))
+    draws += np.arange(0, resamples * clusters, clusters)[:, None]
+    return np.bincount(draws.ravel(), minlength=resamples * clusters).reshape(resamples, clusters)
 
 
 def _tail(confidence: float, clusters: int) -> float:

@@ -37,7 +37,7 @@ _BASE = {
 }
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """What a check can say."""
 
     PASS = "pass"  # noqa: S105  an outcome, no password
@@ -48,7 +48,7 @@ class Outcome(StrEnum):
     @property
     def blocks(self) -> bool:
         """Whether a version with such an outcome is rejected."""
-        return self in {Outcome.FAIL, Outcome.INSUFFICIENT_DATA}
+        return self in {CheckOutcome.FAIL, CheckOutcome.INSUFFICIENT_DATA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Check:
     """One demand and what was found. `value` with `low` and `high` is what was compared with `limit`."""
 
     name: str
-    outcome: Outcome
+    outcome: CheckOutcome
     statement: str
     value: float | None = None
     low: float | None = None
@@ -86,7 +86,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateVerdict:
     """The gate's answer."""
 
     checks: tuple[Check, ...]
@@ -110,15 +110,15 @@ class Verdict:
         }
 
 
-def decide(evaluation: Evaluation, policy: Policy) -> Verdict:
+def decide(evaluation: Evaluation, policy: Policy) -> GateVerdict:
     """Hold every check of `CHECKS` against the evaluation."""
-    return Verdict(tuple(check(evaluation, policy) for check in CHECKS))
+    return GateVerdict(tuple(check(evaluation, policy) for check in CHECKS))
 
 
 def enough_rows(evaluation: Evaluation, policy: Policy) -> Check:
     """Whether the holdout can carry a verdict at all: rows, clusters, resamples that define the metric."""
     gaps = _gaps(evaluation, policy)
-    outcome = Outcome.INSUFFICIENT_DATA if gaps else Outcome.PASS
+    outcome = CheckOutcome.INSUFFICIENT_DATA if gaps else CheckOutcome.PASS
     drawn = "" if evaluation.resample_by == "row" else f" in {evaluation.clusters:,} {evaluation.resample_by}s"
     enough = f"the holdout has {evaluation.rows:,} rows{drawn}; at least {policy.min_rows:,} rows are needed"
     statement = "; ".join(gaps) or enough
@@ -130,13 +130,13 @@ def beats_baseline(evaluation: Evaluation, policy: Policy) -> Check:
     gain = evaluation.gain_over_baseline
     statement = _comparison(evaluation, gain, f"the baseline ({evaluation.baseline.rule})")
     if _gaps(evaluation, policy):
-        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+        outcome, verdict = CheckOutcome.INSUFFICIENT_DATA, "too little data to judge by"
     elif gain.low > 0:
-        outcome, verdict = Outcome.PASS, ""
+        outcome, verdict = CheckOutcome.PASS, ""
     elif gain.high < 0:
-        outcome, verdict = Outcome.FAIL, "it is worse than a rule without learning"
+        outcome, verdict = CheckOutcome.FAIL, "it is worse than a rule without learning"
     else:
-        outcome, verdict = Outcome.FAIL, "it is not shown to be better than a rule without learning"
+        outcome, verdict = CheckOutcome.FAIL, "it is not shown to be better than a rule without learning"
     return _judged("beats_baseline", outcome, _joined(statement, verdict), gain, limit=0.0)
 
 
@@ -144,25 +144,25 @@ def not_worse_than_champion(evaluation: Evaluation, policy: Policy) -> Check:
     """The candidate must be shown not to be worse than what serves now by more than the margin."""
     name, champion, gain = "not_worse_than_champion", evaluation.champion, evaluation.gain_over_champion
     if champion is None:
-        return Check(name, Outcome.NOT_APPLICABLE, "no version serves yet")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "no version serves yet")
     rival = f"version {champion.version}"
     if gain is None:
         statement = f"{rival} serves and could not be scored on this holdout: {champion.problem}"
-        return Check(name, Outcome.FAIL, statement, limit=-policy.margin)
+        return Check(name, CheckOutcome.FAIL, statement, limit=-policy.margin)
     statement = _comparison(evaluation, gain, rival)
     if champion.seen_rows:
         statement += f" ({champion.seen_rows:,} of the {evaluation.rows:,} rows were in that version's training data)"
     allowed = f"the margin is {policy.margin:g}" if policy.margin else "no margin is allowed"
     if _gaps(evaluation, policy):
-        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+        outcome, verdict = CheckOutcome.INSUFFICIENT_DATA, "too little data to judge by"
     elif gain.low > -policy.margin:
-        outcome, verdict = Outcome.PASS, allowed if gain.low <= 0 else ""
+        outcome, verdict = CheckOutcome.PASS, allowed if gain.low <= 0 else ""
     elif gain.high < -policy.margin:
-        outcome, verdict = Outcome.FAIL, f"it is worse; {allowed}"
+        outcome, verdict = CheckOutcome.FAIL, f"it is worse; {allowed}"
     elif gain.low < 0:
-        outcome, verdict = Outcome.FAIL, f"it may be worse by {_plain(-gain.low, gain)}; {allowed}"
+        outcome, verdict = CheckOutcome.FAIL, f"it may be worse by {_plain(-gain.low, gain)}; {allowed}"
     else:
-        outcome, verdict = Outcome.FAIL, f"it is not shown to be better; {allowed}"
+        outcome, verdict = CheckOutcome.FAIL, f"it is not shown to be better; {allowed}"
     return _judged(name, outcome, _joined(statement, verdict), gain, limit=-policy.margin)
 
 
@@ -170,7 +170,7 @@ def metric_target(evaluation: Evaluation, policy: Policy) -> Check:
     """The unfavourable end of the metric's interval must reach the target, since the holdout is only a sample."""
     name, found, target = "metric_target", evaluation.candidate, policy.metric_target
     if target is None:
-        return Check(name, Outcome.NOT_APPLICABLE, f"no target is set for {evaluation.metric}")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, f"no target is set for {evaluation.metric}")
     if evaluation.higher_is_better:
         end, side, best, reached, bound = found.low, "lower", found.high, found.low >= target, "at least"
     else:
@@ -178,13 +178,16 @@ def metric_target(evaluation: Evaluation, policy: Policy) -> Check:
     missed = best < target if evaluation.higher_is_better else best > target
     statement = f"{evaluation.metric} {_interval(found)} is to be {bound} {target:g}"
     if _gaps(evaluation, policy):
-        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+        outcome, verdict = CheckOutcome.INSUFFICIENT_DATA, "too little data to judge by"
     elif reached:
-        outcome, verdict = Outcome.PASS, f"the {side} end of the interval, the one that counts, reaches it"
+        outcome, verdict = CheckOutcome.PASS, f"the {side} end of the interval, the one that counts, reaches it"
     elif missed:
-        outcome, verdict = Outcome.FAIL, "the whole interval misses it"
+        outcome, verdict = CheckOutcome.FAIL, "the whole interval misses it"
     else:
-        outcome, verdict = Outcome.FAIL, f"the {side} end, {_plain(end, found)}, does not reach it, so it is not shown"
+        outcome, verdict = (
+            CheckOutcome.FAIL,
+            f"the {side} end, {_plain(end, found)}, does not reach it, so it is not shown",
+        )
     return _judged(name, outcome, _joined(statement, verdict), found, limit=target)
 
 
@@ -204,7 +207,7 @@ def parity(evaluation: Evaluation, _: Policy) -> Check:
             statement = f"{differ} (tolerance {found.tolerance:g}); 1 row changes its label"
         case flips:
             statement = f"{differ} (tolerance {found.tolerance:g}); {flips:,} rows change their label"
-    outcome = Outcome.PASS if within else Outcome.FAIL
+    outcome = CheckOutcome.PASS if within else CheckOutcome.FAIL
     return Check("parity", outcome, statement, value=found.max_difference, limit=found.tolerance)
 
 
@@ -232,14 +235,14 @@ def cost(evaluation: Evaluation, policy: Policy) -> Check:
     """What 1,000 requests of one row would cost if each took as long as the slowest of a hundred to score."""
     name, found, limit = "cost", evaluation.sections.cost, policy.cost_per_1000_usd
     if found is None:
-        return Check(name, Outcome.NOT_APPLICABLE, "the cost was not estimated")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "the cost was not estimated")
     usd = found.per_1000_usd
     statement = (
         f"1,000 predictions are estimated to cost {usd:.3g} USD: {evaluation.latency_ms.p99:.3g} ms of scoring each at "
         f"{found.memory_mb:g} MB, and the requests"
     )
     if limit is None:
-        return Check(name, Outcome.NOT_APPLICABLE, statement, value=usd)
+        return Check(name, CheckOutcome.NOT_APPLICABLE, statement, value=usd)
     return _limited(name, f"{statement} ({limit:g} USD is allowed)", usd, limit)
 
 
@@ -247,20 +250,20 @@ def fallback(evaluation: Evaluation, _: Policy) -> Check:
     """What answers when no version can, on the same rows. Told, not judged: it is what people declared."""
     name, found = "fallback", evaluation.sections.fallback
     if found is None:
-        return Check(name, Outcome.NOT_APPLICABLE, "the fallback was not evaluated")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "the fallback was not evaluated")
     estimate = found.estimate
     statement = (
         f"when no version can answer, {found.rule} does: {evaluation.metric} {_interval(estimate)}; "
         f"the candidate gains {_interval(found.gain)} over it"
     )
-    return Check(name, Outcome.NOT_APPLICABLE, statement, estimate.value, estimate.low, estimate.high)
+    return Check(name, CheckOutcome.NOT_APPLICABLE, statement, estimate.value, estimate.low, estimate.high)
 
 
 def business_rules(evaluation: Evaluation, _: Policy) -> Check:
     """Share of the candidate's answers that the fallback would replace. Told, not judged: serving replaces them."""
     name, found = "business_rules", evaluation.sections.rules
     if found is None or not found.by_rule:
-        return Check(name, Outcome.NOT_APPLICABLE, "no business rules are declared")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "no business rules are declared")
     rows, total = found.rows.candidate, found.holdout_rows
     share = rows / total if total else 0.0
     listed = ", ".join(f"{rule.name} {rule.candidate:,}" for rule in found.by_rule if rule.candidate)
@@ -268,7 +271,7 @@ def business_rules(evaluation: Evaluation, _: Policy) -> Check:
     statement += f" ({listed}); the fallback answers in their place" if rows else ""
     if found.rows.fallback:
         statement += f"; the fallback itself would break one on {found.rows.fallback:,} rows"
-    return Check(name, Outcome.NOT_APPLICABLE, statement, value=share)
+    return Check(name, CheckOutcome.NOT_APPLICABLE, statement, value=share)
 
 
 def calibration(evaluation: Evaluation, policy: Policy) -> Check:
@@ -282,10 +285,10 @@ def calibration(evaluation: Evaluation, policy: Policy) -> Check:
     residuals = evaluation.sections.residuals
     given = residuals.interval if residuals else None
     if given is None:
-        return Check(name, Outcome.NOT_APPLICABLE, "there are no probabilities or intervals to judge")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "there are no probabilities or intervals to judge")
     share = given.coverage
     statement = f"intervals of {given.level:g} hold {_interval(share)} of the outcomes; they are {given.width:.4g} wide"
-    return Check(name, Outcome.NOT_APPLICABLE, statement, share.value, share.low, share.high)
+    return Check(name, CheckOutcome.NOT_APPLICABLE, statement, share.value, share.low, share.high)
 
 
 def robustness(evaluation: Evaluation, policy: Policy) -> Check:
@@ -294,10 +297,10 @@ def robustness(evaluation: Evaluation, policy: Policy) -> Check:
     measured = evaluation.sections.robustness
     found = [each for each in measured.missing if each.allowed] if measured else []
     if not found:
-        return Check(name, Outcome.NOT_APPLICABLE, "no feature may be missing from a request")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "no feature may be missing from a request")
     silent = [each.feature for each in found if each.unscored]
     if silent:
-        outcome = Outcome.NOT_APPLICABLE if policy.robustness_loss is None else Outcome.FAIL
+        outcome = CheckOutcome.NOT_APPLICABLE if policy.robustness_loss is None else CheckOutcome.FAIL
         listed = ", ".join(silent)
         return Check(name, outcome, f"requests may leave out {listed}, and the model gives no score without it")
     loss, worst = max(((each.loss, each.feature) for each in found if each.loss), key=lambda each: each[0].value)
@@ -314,7 +317,7 @@ def flips(evaluation: Evaluation, policy: Policy) -> Check:
     sentences += [f"{each.column}: {each.problem}" for each in found if each.problem]
     statement = "; ".join(sentences) or "no sensitive column to change is declared"
     if not changed:
-        return Check(name, Outcome.NOT_APPLICABLE, statement)
+        return Check(name, CheckOutcome.NOT_APPLICABLE, statement)
     most = max(changed.values(), key=lambda share: share.value)
     return _weighed(name, statement, most, evaluation, policy, limit=policy.flips)
 
@@ -330,12 +333,12 @@ def slices(evaluation: Evaluation, policy: Policy) -> Check:
     parts = evaluation.sections.slices
     found = _found_slices(evaluation)
     if not parts:
-        return Check(name, Outcome.NOT_APPLICABLE, f"no slices are declared{found}")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, f"no slices are declared{found}")
     judged = [(part, part.metric) for part in parts if part.metric and not part.too_few]
     lacking = _too_few(parts)
     if not judged:
         statement = f"no slice can be judged{lacking}; hold out more rows, or declare coarser slices{found}"
-        return Check(name, Outcome.INSUFFICIENT_DATA, statement)
+        return Check(name, CheckOutcome.INSUFFICIENT_DATA, statement)
     compared = [(part, metric, part.gain_over_champion) for part, metric in judged if part.gain_over_champion]
     if champion is None or not compared:
         side = min if evaluation.higher_is_better else max
@@ -343,14 +346,18 @@ def slices(evaluation: Evaluation, policy: Policy) -> Check:
         why = f"version {champion.version} could not be scored" if champion else "no version serves yet"
         worst = f"{evaluation.metric} is worst on {_place(last)}: {_interval(found_there)}"
         statement = f"{why}; of {len(judged):,} slices {worst}{lacking}{found}"
-        return Check(name, Outcome.NOT_APPLICABLE, statement)
+        return Check(name, CheckOutcome.NOT_APPLICABLE, statement)
     allowed = f"the margin is {policy.margin:g}" if policy.margin else "no margin is allowed"
     compared.sort(key=lambda each: each[2].high)
     worse = [each for each in compared if each[2].high < -policy.margin]
     if worse:
-        outcome, shown, verdict = Outcome.FAIL, worse[:_LISTED], f"worse in {len(worse):,} of {len(compared):,} slices"
+        outcome, shown, verdict = (
+            CheckOutcome.FAIL,
+            worse[:_LISTED],
+            f"worse in {len(worse):,} of {len(compared):,} slices",
+        )
     else:
-        outcome, shown = Outcome.PASS, compared[:1]
+        outcome, shown = CheckOutcome.PASS, compared[:1]
         verdict = f"not shown to be worse in any of {len(compared):,} slices, least good"
     told = "; ".join(
         f"on {_place(part)} " + _comparison(replace(evaluation, candidate=metric), gain, f"version {champion.version}")
@@ -365,7 +372,7 @@ def fairness(evaluation: Evaluation, policy: Policy) -> Check:
     speak of it; the interval says how sure it is."""
     name, found = "fairness", evaluation.sections.fairness
     if not found:
-        return Check(name, Outcome.NOT_APPLICABLE, "no sensitive columns are declared")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "no sensitive columns are declared")
     limits = policy.group_differences
     if not limits:
         told = [
@@ -375,7 +382,7 @@ def fairness(evaluation: Evaluation, policy: Policy) -> Check:
             if (difference := groups.difference(measure))
         ]
         listed = "; ".join(told) or f"see the groups of {', '.join(found)} in the report"
-        return Check(name, Outcome.NOT_APPLICABLE, f"no limit is set: {listed}")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, f"no limit is set: {listed}")
     demands = list(product(found, limits))
     known = [(column, measure, found[column].difference(measure)) for column, measure in demands]
     judged = [(column, measure, difference) for column, measure, difference in known if difference]
@@ -391,11 +398,11 @@ def fairness(evaluation: Evaluation, policy: Policy) -> Check:
     ]
     statement = "; ".join([*told, *gaps])
     if not judged:
-        return Check(name, Outcome.INSUFFICIENT_DATA, statement)
+        return Check(name, CheckOutcome.INSUFFICIENT_DATA, statement)
     _, measure, furthest = judged[0]
     most, limit = furthest.estimate, limits[measure]
-    kept = Outcome.INSUFFICIENT_DATA if gaps else Outcome.PASS
-    return _judged(name, Outcome.FAIL if most.value > limit else kept, statement, most, limit=limit)
+    kept = CheckOutcome.INSUFFICIENT_DATA if gaps else CheckOutcome.PASS
+    return _judged(name, CheckOutcome.FAIL if most.value > limit else kept, statement, most, limit=limit)
 
 
 CHECKS: tuple[Callable[[Evaluation, Policy], Check], ...] = (
@@ -440,7 +447,7 @@ def _gaps(evaluation: Evaluation, policy: Policy) -> list[str]:
     return gaps
 
 
-def _judged(name: str, outcome: Outcome, sentence: str, found: Estimate, *, limit: float) -> Check:
+def _judged(name: str, outcome: CheckOutcome, sentence: str, found: Estimate, *, limit: float) -> Check:
     return Check(name, outcome, sentence, found.value, found.low, found.high, limit)
 
 
@@ -449,7 +456,7 @@ def _joined(statement: str, verdict: str) -> str:
 
 
 def _limited(name: str, statement: str, value: float, limit: float) -> Check:
-    return Check(name, Outcome.PASS if value <= limit else Outcome.FAIL, statement, value=value, limit=limit)
+    return Check(name, CheckOutcome.PASS if value <= limit else CheckOutcome.FAIL, statement, value=value, limit=limit)
 
 
 def _weighed(
@@ -457,14 +464,14 @@ def _weighed(
 ) -> Check:
     """Against a limit that the value itself has to keep; its interval is told. Without a limit all is only told."""
     if limit is None:
-        return Check(name, Outcome.NOT_APPLICABLE, statement, found.value, found.low, found.high)
+        return Check(name, CheckOutcome.NOT_APPLICABLE, statement, found.value, found.low, found.high)
     statement += f" (at most {limit:g} is allowed)"
     if _gaps(evaluation, policy):
-        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+        outcome, verdict = CheckOutcome.INSUFFICIENT_DATA, "too little data to judge by"
     elif found.value <= limit:
-        outcome, verdict = Outcome.PASS, "the value, which is what counts, keeps the limit"
+        outcome, verdict = CheckOutcome.PASS, "the value, which is what counts, keeps the limit"
     else:
-        outcome, verdict = Outcome.FAIL, "the value, which is what counts, is above the limit"
+        outcome, verdict = CheckOutcome.FAIL, "the value, which is what counts, is above the limit"
     return _judged(name, outcome, _joined(statement, verdict), found, limit=limit)
 
 

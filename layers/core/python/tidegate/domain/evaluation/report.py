@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from tidegate.domain.evaluation.documents import REPORT
 from tidegate.domain.evaluation.evaluation import Evaluation
-from tidegate.domain.evaluation.gate import Check, Outcome, Verdict
+from tidegate.domain.evaluation.gate import Check, CheckOutcome, GateVerdict
 from tidegate.domain.evaluation.sections import Sections
 from tidegate.kernel.typed import from_json
 
@@ -25,7 +25,7 @@ class GateReport:
     model: str
     run_id: str
     task: str
-    verdict: Verdict
+    verdict: GateVerdict
     evaluation: Evaluation
     lineage: Document
     target_changes: tuple[str, ...] = ()
@@ -49,12 +49,14 @@ class GateReport:
     def from_json(cls, document: Document) -> Self:
         """Read what `to_json` wrote. Raises as `StoredForm.current` does."""
         given = REPORT.current(document)
-        checks = (from_json(Check, each | {"outcome": Outcome(each["outcome"])}) for each in given["verdict"]["checks"])
+        checks = (
+            from_json(Check, each | {"outcome": CheckOutcome(each["outcome"])}) for each in given["verdict"]["checks"]
+        )
         return cls(
             model=given["model"],
             run_id=given["run_id"],
             task=given["task"],
-            verdict=Verdict(tuple(checks)),
+            verdict=GateVerdict(tuple(checks)),
             evaluation=Evaluation.from_json(given["evaluation"]),
             lineage=given["lineage"],
             target_changes=tuple(given.get("target_changes", ())),

@@ -33,7 +33,7 @@ class Direction(StrEnum):
     AT_MOST = "at_most"
 
 
-class Outcome(StrEnum):
+class TargetOutcome(StrEnum):
     """What live traffic says of a target."""
 
     MET = "met"  # not shown to be missed
@@ -185,7 +185,7 @@ class Held:
     is exact, None where nothing could be measured."""
 
     target: Target
-    outcome: Outcome
+    outcome: TargetOutcome
     measured: float | None = None
     low: float | None = None
     high: float | None = None
@@ -194,7 +194,7 @@ class Held:
     @property
     def missed(self) -> bool:
         """Whether it is shown to be missed."""
-        return self.outcome is Outcome.MISSED
+        return self.outcome is TargetOutcome.MISSED
 
     @property
     def sentence(self) -> str:
@@ -206,9 +206,9 @@ class Held:
         exact = self.low == self.high
         found = f"{self.measured:.4g}" + ("" if exact else f" [{self.low:.4g}, {self.high:.4g}]")
         verdict = {
-            Outcome.MET: "met" if exact or not self.target.beyond(self.measured) else "not shown to be missed",
-            Outcome.MISSED: "missed",
-            Outcome.INSUFFICIENT_DATA: "too little data",
+            TargetOutcome.MET: "met" if exact or not self.target.beyond(self.measured) else "not shown to be missed",
+            TargetOutcome.MISSED: "missed",
+            TargetOutcome.INSUFFICIENT_DATA: "too little data",
         }[self.outcome]
         return f"{asked}: {verdict}, it is {found}{about}"
 
@@ -234,11 +234,11 @@ def hold(
     """Hold value, low and high end against a target: it is missed only when the whole interval lies beyond the limit.
     Fewer than `min_rows` say nothing."""
     if found is None or any(math.isnan(number) for number in found):
-        return Held(target, Outcome.INSUFFICIENT_DATA, note=note)
+        return Held(target, TargetOutcome.INSUFFICIENT_DATA, note=note)
     value, low, high = found
     best = high if target.kind.direction is Direction.AT_LEAST else low
-    outcome = Outcome.MISSED if target.beyond(best) else Outcome.MET
-    return Held(target, outcome if rows >= min_rows else Outcome.INSUFFICIENT_DATA, value, low, high, note)
+    outcome = TargetOutcome.MISSED if target.beyond(best) else TargetOutcome.MET
+    return Held(target, outcome if rows >= min_rows else TargetOutcome.INSUFFICIENT_DATA, value, low, high, note)
 
 
 def _at(document: Mapping[str, Any], path: str) -> float | None:

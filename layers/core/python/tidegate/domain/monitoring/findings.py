@@ -16,7 +16,7 @@ from typing import Any
 from tidegate.domain.monitoring import quality
 from tidegate.domain.monitoring.health import Findings
 from tidegate.domain.monitoring.quality import Parity, Quality
-from tidegate.domain.profiles.drift import ColumnFinding, FaultFinding, Outcome, Report, Verdict
+from tidegate.domain.profiles.drift import ColumnFinding, DriftOutcome, DriftVerdict, FaultFinding, Report
 from tidegate.domain.profiles.profile import Layout, Profile
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.drift.registry import RISES
@@ -74,7 +74,7 @@ def findings(version: int, windows: Sequence[Window], *, target_shift: float, wi
     """What windows, shortest first, say; of several that say the same of the same thing the shortest is quoted."""
     return Findings(
         version=version,
-        judged=any(window.drift.features.outcome is not Outcome.INSUFFICIENT_DATA for window in windows),
+        judged=any(window.drift.features.outcome is not DriftOutcome.INSUFFICIENT_DATA for window in windows),
         drift=_quoted(windows, _drifted),
         quality=_quoted(windows, _worse),
         unfixable=_quoted(windows, lambda window: _unfixable(window, target_shift)),
@@ -82,7 +82,7 @@ def findings(version: int, windows: Sequence[Window], *, target_shift: float, wi
     )
 
 
-def moved(layout: Layout, reference: Profile, current: Profile, features: Verdict) -> dict[str, Any]:
+def moved(layout: Layout, reference: Profile, current: Profile, features: DriftVerdict) -> dict[str, Any]:
     """Of the features responsible for a verdict, or else of those that moved most: the names of their cells, and the
     rows in each, in training and now."""
     distances = {each.name: each.distance for each in features.findings if isinstance(each, ColumnFinding)}
@@ -109,24 +109,24 @@ def _quoted(windows: Sequence[Window], say: Callable[[Window], Said]) -> tuple[s
 
 def _drifted(window: Window) -> Said:
     for verdict in (window.drift.features, window.drift.predictions):
-        if verdict.outcome is Outcome.DRIFTED:
+        if verdict.outcome is DriftOutcome.DRIFTED:
             yield ", ".join(verdict.responsible), verdict.statement
 
 
 def _worse(window: Window) -> Said:
     for told in (window.live, window.expected):
-        if told and told.outcome is quality.Outcome.BEYOND:
+        if told and told.outcome is quality.QualityOutcome.BEYOND:
             yield "quality", told.statement
 
 
 def _unfixable(window: Window, target_shift: float) -> Said:
     for fault in window.drift.quality.findings:
-        if isinstance(fault, FaultFinding) and fault.outcome is Outcome.DRIFTED:
+        if isinstance(fault, FaultFinding) and fault.outcome is DriftOutcome.DRIFTED:
             rise = (fault.share or 0.0) - (fault.reference_share or 0.0)
             if rise >= RISES[fault.fault].unfixable:
                 yield f"{fault.name} {fault.fault}", f"{fault.statement}: training would only learn it; mend the feed"
     for shift in window.drift.target.findings:
-        if not isinstance(shift, ColumnFinding) or shift.outcome is not Outcome.DRIFTED:
+        if not isinstance(shift, ColumnFinding) or shift.outcome is not DriftOutcome.DRIFTED:
             continue
         if (shift.distance or 0.0) > target_shift:
             yield "target", f"{shift.statement}: more than the {target_shift:g} that training can follow"

@@ -32,7 +32,7 @@ class Health(StrEnum):
     NEEDS_REDESIGN = "needs_redesign"  # training again does not help: people have to look
 
 
-class Outcome(StrEnum):
+class TrainingOutcome(StrEnum):
     """What became of a training that monitoring started."""
 
     UNDER_WAY = "under_way"
@@ -48,7 +48,7 @@ class Attempt:
     run_id: str
     trigger: Trigger
     at: datetime
-    outcome: Outcome = Outcome.UNDER_WAY
+    outcome: TrainingOutcome = TrainingOutcome.UNDER_WAY
     ended_at: datetime | None = None
 
 
@@ -147,11 +147,11 @@ def started(record: HealthRecord, attempt: Attempt) -> HealthRecord:
     return replace(record, revision=record.revision + 1, wanted=None, held_back="", attempts=kept)
 
 
-def with_outcomes(record: HealthRecord, outcomes: Mapping[str, tuple[Outcome, datetime]]) -> HealthRecord:
+def with_outcomes(record: HealthRecord, outcomes: Mapping[str, tuple[TrainingOutcome, datetime]]) -> HealthRecord:
     """The health record with what became of its attempts, by run; `revision` stays, since `look` counts it."""
     known = tuple(
         replace(each, outcome=outcomes[each.run_id][0], ended_at=outcomes[each.run_id][1])
-        if each.outcome is Outcome.UNDER_WAY and each.run_id in outcomes
+        if each.outcome is TrainingOutcome.UNDER_WAY and each.run_id in outcomes
         else each
         for each in record.attempts
     )
@@ -186,15 +186,15 @@ def _given_up(known: HealthRecord, findings: Findings, policy: Policy) -> tuple[
     if findings.unfixable:
         return findings.unfixable
     counted = [each for each in known.attempts if known.acknowledged_at is None or each.at > known.acknowledged_at]
-    ended = [each for each in counted if each.outcome is not Outcome.UNDER_WAY]
+    ended = [each for each in counted if each.outcome is not TrainingOutcome.UNDER_WAY]
     latest = ended[-policy.give_up_after :]
-    if len(latest) == policy.give_up_after and all(each.outcome is not Outcome.PROMOTED for each in latest):
+    if len(latest) == policy.give_up_after and all(each.outcome is not TrainingOutcome.PROMOTED for each in latest):
         runs = ", ".join(each.run_id for each in latest)
         return (f"the last {policy.give_up_after} candidates were turned away: runs {runs}", *findings.drift)
     last = ended[-1] if ended else None
     persists = (
         last is not None
-        and last.outcome is Outcome.PROMOTED
+        and last.outcome is TrainingOutcome.PROMOTED
         and last.ended_at is not None
         and findings.window_from is not None
         and findings.window_from >= last.ended_at
@@ -220,7 +220,7 @@ def _trigger(
 
 def _held_back(known: HealthRecord, policy: Policy, *, under_way: bool, now: datetime) -> str:
     """Why a training that is due does not start now; empty when it may."""
-    if under_way or any(each.outcome is Outcome.UNDER_WAY for each in known.attempts):
+    if under_way or any(each.outcome is TrainingOutcome.UNDER_WAY for each in known.attempts):
         return "a release of the model is under way"
     recent = [each for each in known.attempts if each.at > now - policy.within]
     if recent and now < recent[-1].at + policy.cooldown:

@@ -5,7 +5,7 @@ with an interval made of both (`difference`): a wide live interval alone does no
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import combinations
@@ -19,7 +19,7 @@ from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.profiles.profile import quantile_edges
 from tidegate.domain.serving.capture import MASK
 from tidegate.kernel.errors import DataCheckError
-from tidegate.kernel.metrics.metric import Array, FromLosses, Metric, Probabilities
+from tidegate.kernel.metrics.metric import Array, FromLosses, Metric, Probabilities, Rows
 from tidegate.kernel.metrics.registry import find
 
 NO_CONCEPT_DRIFT = "assumes that the same inputs still have the same outcomes (no concept drift)"
@@ -29,7 +29,7 @@ _BIN_ROWS = 50  # holdout rows in a bin of scores, at least
 _MOST_BINS = 20
 
 
-class Outcome(StrEnum):
+class QualityOutcome(StrEnum):
     """What was found."""
 
     WITHIN = "within"  # not shown to be beyond what was promised
@@ -43,7 +43,7 @@ class Quality:
     where nothing could be computed. `assumption` is empty where labels were used."""
 
     metric: str
-    outcome: Outcome
+    outcome: QualityOutcome
     statement: str
     rows: int
     design: Estimate
@@ -101,19 +101,19 @@ def live_quality(
         short = f"{rows:,} labelled predictions" if rows < min_rows else f"labels of {clusters} days or groups"
         needed = min_rows if rows < min_rows else MIN_CLUSTERS
         statement = f"{metric}: {short}; at least {needed:,} are needed"
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design)
     arms = {CANDIDATE: Arm(np.asarray(scores), threshold)}
     options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed, "positive": positive}
     try:
         found = paired_bootstrap(metric, np.asarray(target), arms, cluster=cluster, **options)
     except DataCheckError as error:
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, error.message, rows, design)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, error.message, rows, design)
     if found.undefined_resamples > MAX_UNDEFINED_SHARE * resamples:
         statement = (
             f"{metric}: {rows:,} labelled predictions carry no interval: it is undefined in "
             f"{found.undefined_resamples:,} of {resamples:,} resamples (when {find(metric).undefined.words})"
         )
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design)
     source = f"{rows:,} labelled predictions"
     return _held_against(metric, found.arms[CANDIDATE], design, margin=margin, rows=rows, source=source)
 
@@ -150,11 +150,11 @@ def expected_quality(
     value = known.expected(said) if rows else math.nan
     if rows < min_rows:
         statement = f"{metric}: {rows:,} predictions; at least {min_rows:,} are needed"
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
     spread = _spread_of(known, said, seed)
     if math.isnan(value) or math.isnan(spread):
         statement = f"{metric}: by the probabilities it is not defined on these rows ({known.undefined.words})"
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
     live = _around(value, spread, confidence)
     source = f"expected from the probabilities of {rows:,} predictions without labels"
     told = {"source": source, "assumption": NO_CONCEPT_DRIFT}
@@ -204,7 +204,9 @@ class LossByScore:
         rows = len(score)
         if rows < min_rows:
             statement = f"{self.metric}: {rows:,} predictions; at least {min_rows:,} are needed"
-            return Quality(self.metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+            return Quality(
+                self.metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT
+            )
         mean, variance = np.asarray(self.mean), np.asarray(self.variance)
         share = np.bincount(_bin(score, self.edges), minlength=len(mean)) / rows
         value = float(share @ mean)
@@ -291,7 +293,7 @@ class Parity:
     """Demographic parity of decisions by one sensitive column. `difference` is between the groups `high` and `low`."""
 
     column: str
-    outcome: Outcome
+    outcome: QualityOutcome
     statement: str
     limit: float
     groups: tuple[GroupRate, ...]
@@ -345,7 +347,7 @@ def demographic_parity(
             f"{column}: {len(compared)} of {len(found)} groups have {min_rows:,} decisions or more; at least 2 are "
             f"needed{masked}"
         )
-        return Parity(column, Outcome.INSUFFICIENT_DATA, statement, limit, found, left_out)
+        return Parity(column, QualityOutcome.INSUFFICIENT_DATA, statement, limit, found, left_out)
     pairs = [
         (one, other, difference(rate, other_rate))
         if rate.value >= other_rate.value
@@ -359,7 +361,7 @@ def demographic_parity(
         f"{column}: positive decisions are {100 * widest.value:.1f} points [{100 * widest.low:.1f}, "
         f"{100 * widest.high:.1f}] more frequent for {high} than for {low}, {meaning} than the {100 * limit:g} allowed"
     )
-    outcome = Outcome.BEYOND if beyond else Outcome.WITHIN
+    outcome = QualityOutcome.BEYOND if beyond else QualityOutcome.WITHIN
     return Parity(column, outcome, statement, limit, found, left_out, high, low, widest)
 
 
@@ -374,7 +376,7 @@ def _held_against(
         f"{metric} {_interval(live)} ({source}), {_interval(design)} in the design phase: {meaning}"
         f"{f'; {assumption}' if assumption else ''}"
     )
-    outcome = Outcome.BEYOND if worse else Outcome.WITHIN
+    outcome = QualityOutcome.BEYOND if worse else QualityOutcome.WITHIN
     return Quality(metric, outcome, statement, rows, design, live, gain, assumption)
 
 
@@ -414,15 +416,38 @@ def _spread_of(metric: Metric, said: Probabilities, seed: int) -> float:
     chance, probabilities = np.random.default_rng(seed), said.given
     rows = min(len(probabilities), _SIMULATED_ROWS)
     running = np.cumsum(probabilities, axis=1)
+    value = _value_by_rows(metric, said) if rows < len(probabilities) else _value_by_weights(metric, said)
     values = []
     for _ in range(_SIMULATIONS):
         drawn = chance.integers(0, len(probabilities), rows)
         label = (chance.random(rows)[:, None] * running[drawn, -1:] >= running[drawn, :-1]).sum(axis=1)
-        try:
-            value = metric.value(label, probabilities[drawn], positive=said.positive, threshold=said.threshold)
-        except DataCheckError:  # one class only, say
-            continue
-        values.append(value)
-    if len(values) < _SIMULATIONS / 2:
+        values.append(value(drawn, label))
+    known = [each for each in values if not math.isnan(each)]
+    if len(known) < _SIMULATIONS / 2:
         return math.nan
-    return float(np.std(values, ddof=1)) * math.sqrt(rows / len(probabilities))
+    return float(np.std(known, ddof=1)) * math.sqrt(rows / len(probabilities))
+
+
+def _value_by_rows(metric: Metric, said: Probabilities) -> Callable[[Array, Array], float]:
+    """The metric of drawn rows with drawn labels; NaN where it is not defined (one class only, say)."""
+
+    def value(drawn: Array, label: Array) -> float:
+        try:
+            return metric.value(label, said.given[drawn], positive=said.positive, threshold=said.threshold)
+        except DataCheckError:
+            return math.nan
+
+    return value
+
+
+def _value_by_weights(metric: Metric, said: Probabilities) -> Callable[[Array, Array], float]:
+    """The same, by how often each row is drawn with each label: all of them are prepared once, sorted and all."""
+    rows, classes = said.given.shape
+    label = np.tile(np.arange(classes), rows)
+    prepared = metric.prepare(Rows(label, np.repeat(said.given, classes, axis=0), said.positive, said.threshold))
+
+    def value(drawn: Array, label: Array) -> float:
+        weights = np.bincount(drawn * classes + label, minlength=rows * classes).astype(np.float64)
+        return float(prepared.of(weights[None])[0])
+
+    return value

@@ -37,7 +37,7 @@ _MOST_RESPONSIBLE = 3
 Cell = TypeVar("Cell")
 
 
-class Outcome(StrEnum):
+class DriftOutcome(StrEnum):
     """What the counts say."""
 
     NONE = "none"  # no drift is shown
@@ -71,7 +71,7 @@ class ColumnFinding:
     judged."""
 
     name: str
-    outcome: Outcome
+    outcome: DriftOutcome
     statement: str
     rows: int
     reference_rows: int
@@ -96,7 +96,7 @@ class FaultFinding:
 
     name: str
     fault: str
-    outcome: Outcome
+    outcome: DriftOutcome
     statement: str
     rows: int
     reference_rows: int
@@ -111,7 +111,7 @@ class VolumeFinding:
     """Rows of the window beside those of earlier windows of the same length; `low` to `high` is usual."""
 
     name: str
-    outcome: Outcome
+    outcome: DriftOutcome
     statement: str
     rows: int
     windows: int
@@ -124,10 +124,10 @@ Finding = ColumnFinding | FaultFinding | VolumeFinding
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DriftVerdict:
     """The answer to one question; `responsible` names the few columns that weigh most in it."""
 
-    outcome: Outcome
+    outcome: DriftOutcome
     statement: str
     responsible: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -137,17 +137,17 @@ class Verdict:
 class Report:
     """All verdicts on one window."""
 
-    features: Verdict
-    predictions: Verdict
-    quality: Verdict
-    volume: Verdict
-    target: Verdict
+    features: DriftVerdict
+    predictions: DriftVerdict
+    quality: DriftVerdict
+    volume: DriftVerdict
+    target: DriftVerdict
 
     @property
     def drifted(self) -> tuple[str, ...]:
         """Names of the verdicts that are DRIFTED."""
         verdicts = {name: getattr(self, name) for name in ("features", "predictions", "quality", "volume", "target")}
-        return tuple(name for name, verdict in verdicts.items() if verdict.outcome is Outcome.DRIFTED)
+        return tuple(name for name, verdict in verdicts.items() if verdict.outcome is DriftOutcome.DRIFTED)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; a finding has each distance under its name."""
@@ -199,7 +199,7 @@ def judge_features(
     current: Profile,
     policy: DriftPolicy,
     importances: Mapping[str, float] | None = None,
-) -> Verdict:
+) -> DriftVerdict:
     """Feature drift. The verdict is DRIFTED when the drifted features hold `policy.importance` or more of the
     importance of all that could be judged: one important feature suffices, many unimportant ones add up. Times are not
     judged: later ones are always others."""
@@ -214,20 +214,20 @@ def judge_features(
     weights = [weight / total if there else 0.0 for weight, there in zip(given, judged, strict=True)]
     found = _columns(columns, before, now, weights, policy)
     drifted = sorted(
-        (finding for finding in found if finding.outcome is Outcome.DRIFTED),
+        (finding for finding in found if finding.outcome is DriftOutcome.DRIFTED),
         key=lambda finding: (finding.importance * (finding.distance or 0.0), finding.distance or 0.0),
         reverse=True,
     )
     if not any(judged):
         statement = f"no feature can be judged: {found[0].statement}" if found else "no feature is judged for drift"
-        return Verdict(Outcome.INSUFFICIENT_DATA, statement, (), found)
+        return DriftVerdict(DriftOutcome.INSUFFICIENT_DATA, statement, (), found)
     share = sum(finding.importance for finding in drifted)
     unjudged = len(judged) - sum(judged)
     left_out = f"; {unjudged} more could not be judged" if unjudged else ""
     responsible = tuple(finding.name for finding in drifted[:_MOST_RESPONSIBLE])
     if not drifted:
         statement = f"none of {sum(judged)} features has drifted{left_out}"
-        return Verdict(Outcome.NONE, statement, responsible, found)
+        return DriftVerdict(DriftOutcome.NONE, statement, responsible, found)
     beyond = share >= policy.importance - 1e-9
     side = "at least" if beyond else "less than"
     statement = (
@@ -235,10 +235,10 @@ def judge_features(
         f"{100 * share:.3g} % of the importance, {side} the {100 * policy.importance:g} % that count as drift of the "
         f"model; most responsible: {', '.join(responsible)}{left_out}"
     )
-    return Verdict(Outcome.DRIFTED if beyond else Outcome.NONE, statement, responsible, found)
+    return DriftVerdict(DriftOutcome.DRIFTED if beyond else DriftOutcome.NONE, statement, responsible, found)
 
 
-def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> Verdict:
+def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> DriftVerdict:
     """Data quality: whether the share of missing values, of unseen categories or numbers out of the contract's range,
     of type faults, or of numbers between the known ones (see `units`) has risen in any feature. Fisher's exact test,
     one-sided (Fisher 1934, "Statistical Methods for Research Workers", 5th ed., section 21.02); adjusted over all
@@ -263,7 +263,7 @@ def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: D
         else FaultFinding(
             layout.features[index].name,
             fault,
-            Outcome.INSUFFICIENT_DATA,
+            DriftOutcome.INSUFFICIENT_DATA,
             _why_not(layout.features[index].name, reference.features[index], current.features[index], policy),
             sum(current.features[index]),
             sum(reference.features[index]),
@@ -271,35 +271,35 @@ def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: D
         for index, fault in keys
     )
     risen = sorted(
-        (finding for finding in found if finding.outcome is Outcome.DRIFTED),
+        (finding for finding in found if finding.outcome is DriftOutcome.DRIFTED),
         key=lambda finding: (finding.share or 0.0) - (finding.reference_share or 0.0),
         reverse=True,
     )
     responsible = tuple(dict.fromkeys(finding.name for finding in risen))[:_MOST_RESPONSIBLE]
     if risen:
         listed = "; ".join(finding.statement for finding in risen[:_MOST_RESPONSIBLE])
-        return Verdict(Outcome.DRIFTED, listed, responsible, found)
+        return DriftVerdict(DriftOutcome.DRIFTED, listed, responsible, found)
     if not shares:
         statement = f"data quality cannot be judged: {found[0].statement}" if found else "the model has no features"
-        return Verdict(Outcome.INSUFFICIENT_DATA, statement, (), found)
+        return DriftVerdict(DriftOutcome.INSUFFICIENT_DATA, statement, (), found)
     judged = len({index for index, _ in shares})
-    return Verdict(
-        Outcome.NONE, f"no more missing, unseen, out-of-range or mistyped values in {judged} features", (), found
+    return DriftVerdict(
+        DriftOutcome.NONE, f"no more missing, unseen, out-of-range or mistyped values in {judged} features", (), found
     )
 
 
-def judge_volume(rows: int, usual_rows: Sequence[int]) -> Verdict:
+def judge_volume(rows: int, usual_rows: Sequence[int]) -> DriftVerdict:
     """Traffic against the median of earlier windows of the same length (`kernel.drift.volume`)."""
     windows = len(usual_rows)
     none = "no predictions in this window"
     if windows < VOLUME.least_windows:
         before = f"what is usual is not known: {windows} earlier windows, {VOLUME.least_windows} are needed"
         told = f"{none}; {before}" if rows == 0 else f"{rows:,} predictions; {before}"
-        return _volume(VolumeFinding("rows", Outcome.INSUFFICIENT_DATA, told, rows, windows))
+        return _volume(VolumeFinding("rows", DriftOutcome.INSUFFICIENT_DATA, told, rows, windows))
     usual, low, high = VOLUME.usual(usual_rows)
     told = f"{none}" if rows == 0 else f"{rows:,} predictions"
     told += f"; the median of {windows} earlier windows is {usual:,.0f}, and {low:,.0f} to {high:,.0f} is usual"
-    outcome = Outcome.DRIFTED if VOLUME.unusual(rows, usual_rows) else Outcome.NONE
+    outcome = DriftOutcome.DRIFTED if VOLUME.unusual(rows, usual_rows) else DriftOutcome.NONE
     return _volume(VolumeFinding("rows", outcome, told, rows, windows, usual, low, high))
 
 
@@ -363,7 +363,7 @@ def _columns(
         if index in compared
         else ColumnFinding(
             layout.name,
-            Outcome.INSUFFICIENT_DATA,
+            DriftOutcome.INSUFFICIENT_DATA,
             _why_not(layout.name, reference[index], current[index], policy),
             sum(_seen(current[index])),
             sum(_seen(reference[index])),
@@ -398,7 +398,7 @@ def _column(
         meaning = "shows no drift"
     return ColumnFinding(
         name=layout.name,
-        outcome=Outcome.DRIFTED if significant and material else Outcome.NONE,
+        outcome=DriftOutcome.DRIFTED if significant and material else DriftOutcome.NONE,
         statement=f"{layout.name} {meaning} ({sizes}adjusted {_p(q_value)}; {rows:,} rows against {reference_rows:,})",
         rows=rows,
         reference_rows=reference_rows,
@@ -430,7 +430,7 @@ def _fault(
     return FaultFinding(
         layout.name,
         rise.name,
-        Outcome.DRIFTED if risen else Outcome.NONE,
+        DriftOutcome.DRIFTED if risen else DriftOutcome.NONE,
         statement,
         rows,
         reference_rows,
@@ -440,7 +440,7 @@ def _fault(
     )
 
 
-def _judge_predictions(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> Verdict:
+def _judge_predictions(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> DriftVerdict:
     """Prediction drift: of scores, and of the classes decided for."""
     columns, before, now = [layout.score], [reference.score], [current.score]
     if layout.label is not None:
@@ -448,25 +448,25 @@ def _judge_predictions(layout: Layout, reference: Profile, current: Profile, pol
     return _any_of(_columns(columns, before, now, [1 / len(columns)] * len(columns), policy))
 
 
-def _judge_target(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> Verdict:
+def _judge_target(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> DriftVerdict:
     """Label shift: the distribution of the truth, as far as it is known (prior shift: Storkey 2009, "When training and
     test sets are different", in "Dataset Shift in Machine Learning", MIT Press)."""
     return _any_of(_columns([layout.target], [reference.target], [current.target], [1.0], policy))
 
 
-def _any_of(found: tuple[ColumnFinding, ...]) -> Verdict:
+def _any_of(found: tuple[ColumnFinding, ...]) -> DriftVerdict:
     """DRIFTED when any column is; else NONE when any could be judged."""
-    for outcome in (Outcome.DRIFTED, Outcome.NONE, Outcome.INSUFFICIENT_DATA):
+    for outcome in (DriftOutcome.DRIFTED, DriftOutcome.NONE, DriftOutcome.INSUFFICIENT_DATA):
         those = [finding for finding in found if finding.outcome is outcome]
         if those:
             break
-    responsible = tuple(finding.name for finding in those) if outcome is Outcome.DRIFTED else ()
-    return Verdict(outcome, "; ".join(finding.statement for finding in those), responsible, found)
+    responsible = tuple(finding.name for finding in those) if outcome is DriftOutcome.DRIFTED else ()
+    return DriftVerdict(outcome, "; ".join(finding.statement for finding in those), responsible, found)
 
 
-def _volume(finding: VolumeFinding) -> Verdict:
-    responsible = ("rows",) if finding.outcome is Outcome.DRIFTED else ()
-    return Verdict(finding.outcome, finding.statement, responsible, (finding,))
+def _volume(finding: VolumeFinding) -> DriftVerdict:
+    responsible = ("rows",) if finding.outcome is DriftOutcome.DRIFTED else ()
+    return DriftVerdict(finding.outcome, finding.statement, responsible, (finding,))
 
 
 def _p(value: float) -> str:

@@ -20,7 +20,7 @@ from tidegate.domain.registry.ledger import Cause, RollbackCause
 from tidegate.domain.registry.route import CandidateRole, Route
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import canary, changes
-from tidegate.domain.rollout.canary import Look, Metric, Outcome
+from tidegate.domain.rollout.canary import CanaryOutcome, Look, Metric
 from tidegate.domain.rollout.changes import RouteChange
 from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.errors import ConflictError, ForbiddenError
@@ -145,7 +145,7 @@ class Rollout:
     looks: tuple[Look, ...] = ()
     looks_before_step: int = 0
     fetched: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    verdict: Any = None  # canary.Verdict as JSON, of the last look
+    verdict: Any = None  # CanaryVerdict as JSON, of the last look
     approval: Approval | None = None
     promoted_at: datetime | None = None
     reason: str = ""
@@ -378,7 +378,7 @@ def _tried(rollout: Rollout, route: Route | None, version: Version, now: datetim
     if not _on_trial(rollout, route):
         return Step(_final(rollout, Phase.STOPPED, _BY_HAND, now))
     judged, verdict = _judged(_following(rollout, route))
-    if problem or verdict.outcome is Outcome.FAIL:
+    if problem or verdict.outcome is CanaryOutcome.FAIL:
         why = problem or "; ".join(verdict.reasons)
         return _left(judged, Phase.ROLLED_BACK, route, version, _blamed(judged, now, why, problem))
     if rollout.phase is Phase.SHADOW:
@@ -388,15 +388,15 @@ def _tried(rollout: Rollout, route: Route | None, version: Version, now: datetim
 
 
 def _next_share(
-    rollout: Rollout, verdict: canary.Verdict, route: Route | None, version: Version, now: datetime
+    rollout: Rollout, verdict: canary.CanaryVerdict, route: Route | None, version: Version, now: datetime
 ) -> Step:
     plan, last = rollout.plan, rollout.step + 1 >= len(rollout.plan.steps_bp)
     answered = sum(look.candidate.requests for look in rollout.looks[rollout.looks_before_step :])
     baked = now >= rollout.since + timedelta(seconds=plan.bake_seconds) and answered >= plan.min_requests
-    if baked and last and verdict.outcome is Outcome.PASS:
+    if baked and last and verdict.outcome is CanaryOutcome.PASS:
         return _promoted(rollout, route, version, now, f"passed its canary: {'; '.join(verdict.reasons)}")
     if rollout.deadline and now >= rollout.deadline and plan.at_deadline is AtDeadline.ROLL_BACK:
-        lacking = "too few requests" if verdict.outcome is Outcome.PASS else "no evidence"
+        lacking = "too few requests" if verdict.outcome is CanaryOutcome.PASS else "no evidence"
         why = f"{lacking} within {plan.deadline_seconds / 3600:g} hours: {'; '.join(verdict.reasons)}"
         cause = replace(_cause(rollout, now, why), rollback=RollbackCause.DEADLINE)
         return _left(rollout, Phase.ROLLED_BACK, route, version, cause)
@@ -409,7 +409,7 @@ def _on_probation(rollout: Rollout, route: Route | None, version: Version, now: 
     if route is None or not changes.on_probation(route, rollout.version):
         return Step(_final(rollout, Phase.STOPPED, _BY_HAND, now))
     judged, verdict = _judged(rollout)
-    if problem or verdict.outcome is Outcome.FAIL:
+    if problem or verdict.outcome is CanaryOutcome.FAIL:
         why = problem or "; ".join(verdict.reasons)
         return _returned(judged, route, _blamed(judged, now, why, problem))
     if now < rollout.since + timedelta(seconds=rollout.plan.probation_seconds):
@@ -510,7 +510,7 @@ def _final(rollout: Rollout, phase: Phase, reason: str, now: datetime) -> Rollou
     return replace(rollout, phase=phase, reason=reason, ended_at=now, fetched={})
 
 
-def _judged(rollout: Rollout) -> tuple[Rollout, canary.Verdict]:
+def _judged(rollout: Rollout) -> tuple[Rollout, canary.CanaryVerdict]:
     """The verdict on all looks of the phase; alone where there is no version to compare with."""
     alone = rollout.judged_against is None
     verdict = (canary.judge_alone if alone else canary.judge)(rollout.looks, rollout.plan.demands)

@@ -19,7 +19,7 @@ from tidegate.domain.registry.run import CandidateRun, Run
 from tidegate.domain.training.contracts import stated_targets
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import NotFoundError
-from tidegate.messages import Fitted, GateTask, RunRef, Verdict
+from tidegate.messages import Fitted, GateDecided, GateTask, RunRef
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Runs, Versions
 from tidegate.spec.model import ModelSpec
@@ -36,7 +36,7 @@ def gate(
     artifacts: Artifacts,
     clock: Clock,
     prices: Prices,
-) -> Verdict:
+) -> GateDecided:
     """Hold the evaluation against the spec's demands; a rejection is an answer, not an error.
 
     Where the spec's targets are not those of the champion's spec, report and run say which changed from what to what:
@@ -68,7 +68,7 @@ def gate(
     )
     data = json.dumps(report.to_json(), sort_keys=True, allow_nan=False).encode()
     sha256 = artifacts.put(ref.report_key, data, content_type="application/json")
-    return Verdict(accepted=verdict.accepted, reasons=list(verdict.reasons), report_sha256=sha256)
+    return GateDecided(accepted=verdict.accepted, reasons=list(verdict.reasons), report_sha256=sha256)
 
 
 def policy_of(spec: ModelSpec) -> Policy:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tidegate.domain.monitoring import health
-from tidegate.domain.monitoring.health import Health, HealthRecord, Outcome
+from tidegate.domain.monitoring.health import Health, HealthRecord, TrainingOutcome
 from tidegate.domain.registry.route import Route
 from tidegate.kernel.errors import NotFoundError
 from tidegate.ports.monitoring import HealthRecords, Verdicts
@@ -123,7 +123,7 @@ def _next_step(model: str, route: Route | None, record: HealthRecord | None) -> 
         return "nothing: it is looked at within the hour after it is asked something"
     if record.health is Health.NEEDS_REDESIGN:
         return f'find the cause and mend it, then: tidegate acknowledge {model} --reason "..."'
-    at_work = next((each for each in record.attempts if each.outcome is Outcome.UNDER_WAY), None)
+    at_work = next((each for each in record.attempts if each.outcome is TrainingOutcome.UNDER_WAY), None)
     if at_work:
         return f"run {at_work.run_id} is under way: tidegate runs {model} {at_work.run_id}"
     if record.held_back:

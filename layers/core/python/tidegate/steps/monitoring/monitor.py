@@ -21,7 +21,7 @@ from tidegate.domain.evaluation.targets import PERCENTILE, Held, Target
 from tidegate.domain.monitoring import costs, health, hours, quality
 from tidegate.domain.monitoring.costs import Bill, Prices, Spent
 from tidegate.domain.monitoring.findings import VERDICT, Window, findings, moved
-from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Outcome, Trigger
+from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, TrainingOutcome, Trigger
 from tidegate.domain.monitoring.hours import Counting, Hour
 from tidegate.domain.monitoring.quality import AgeGroup, Maturity, Parity, Quality
 from tidegate.domain.monitoring.reference import Reference
@@ -56,8 +56,8 @@ PARITY_LIMIT = 0.1  # of groups that are monitored and that no target names
 MATURE = 0.8  # of the share of labels that there ever is
 _AGES_HOURS = (0, 1, 6, 24, 72, 168, 336, 720)
 _ONE_HOUR = timedelta(hours=1)
-_ENDED = {RunStatus.FAILED: Outcome.FAILED, RunStatus.REJECTED: Outcome.TURNED_AWAY}
-_ROLLED_OUT = {Phase.DONE: Outcome.PROMOTED, Phase.FAILED: Outcome.FAILED}
+_ENDED = {RunStatus.FAILED: TrainingOutcome.FAILED, RunStatus.REJECTED: TrainingOutcome.TURNED_AWAY}
+_ROLLED_OUT = {Phase.DONE: TrainingOutcome.PROMOTED, Phase.FAILED: TrainingOutcome.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -572,25 +572,25 @@ def _shifts(windows: Sequence[Window]) -> dict[str, float]:
 
 def _with_outcomes(record: HealthRecord, runs: Runs, rollouts: Rollouts) -> HealthRecord:
     """The health record with what became of trainings that were under way."""
-    open_ = [each for each in record.attempts if each.outcome is Outcome.UNDER_WAY]
+    open_ = [each for each in record.attempts if each.outcome is TrainingOutcome.UNDER_WAY]
     ended = {each.run_id: _ended(record.model, each, runs, rollouts) for each in open_}
     return health.with_outcomes(record, {run_id: end for run_id, end in ended.items() if end is not None})
 
 
-def _ended(model: str, attempt: Attempt, runs: Runs, rollouts: Rollouts) -> tuple[Outcome, datetime] | None:
+def _ended(model: str, attempt: Attempt, runs: Runs, rollouts: Rollouts) -> tuple[TrainingOutcome, datetime] | None:
     """What became of a training, and when; None while it is under way, which it is until its rollout is over."""
     try:
         run = runs.run(model, attempt.run_id)
     except NotFoundError:
-        return Outcome.FAILED, attempt.at
+        return TrainingOutcome.FAILED, attempt.at
     ended_at = run.ended_at or attempt.at
     if run.status in _ENDED:
         return _ENDED[run.status], ended_at
     rollout = rollouts.rollout(model, attempt.run_id)
     if rollout is None or not rollout.phase.final:
         return None
-    outcome = _ROLLED_OUT.get(rollout.phase, Outcome.TURNED_AWAY)
-    promoted_at = rollout.promoted_at if outcome is Outcome.PROMOTED else None
+    outcome = _ROLLED_OUT.get(rollout.phase, TrainingOutcome.TURNED_AWAY)
+    promoted_at = rollout.promoted_at if outcome is TrainingOutcome.PROMOTED else None
     return outcome, promoted_at or rollout.ended_at or ended_at
 
 
