@@ -1,5 +1,6 @@
 """How the tests are spread over processes, what the fast part leaves out, and how Hypothesis runs."""
 
+import gc
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,7 +11,6 @@ TOGETHER = {"tests/infra", "tests/local"}
 
 APART = {"tests/flows/test_release_flow.py"}
 """Files of long tests that share nothing: one by one, to whichever process has room."""
-
 
 FAST_EXAMPLES = 20
 """Of a property, with `--fast`, unless it asks for fewer."""
@@ -36,8 +36,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             test._hypothesis_internal_use_settings = fewer
 
 
+def pytest_collection_finish() -> None:
+    """Thousands of tests and modules stay to the end: the collector need not look at them after every test."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """A busy machine is no fault of what is tested."""
+    """Imports and collection only make objects that stay. A busy machine is no fault of what is tested."""
+    gc.set_threshold(50_000, 20, 50)
     if not config.pluginmanager.hasplugin("hypothesispytest"):
         return
     from hypothesis import HealthCheck, settings

@@ -1,6 +1,6 @@
-"""Lambda `announce`: tells people (SNS) and other systems (EventBridge) what changed in the registry.
+"""Lambda `announce`: notifies people (SNS) and other systems (EventBridge) what changed in the registry.
 
-Called by the registry's stream. Changes are told in order; at the first that cannot be told it stops and names it, so
+Called by the registry's stream. Changes are announced in order; at the first that cannot be it stops and names it, so
 that Lambda comes back with that one and those behind it, and none before.
 """
 
@@ -19,7 +19,7 @@ from tidegate.telemetry import logger
 
 
 class InOrder(BatchProcessor):
-    """Stops at the first failure. Powertools' own goes on, and what it told behind that would be told again."""
+    """Stops at the first failure. Powertools' own goes on, and what it announced behind that would come twice."""
 
     def __init__(self) -> None:
         super().__init__(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
@@ -36,17 +36,17 @@ class InOrder(BatchProcessor):
 
 @logger("announce").inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Records of the stream in; which one could not be told out."""
-    return process_partial_response(event, _tell, InOrder(), context)
+    """Records of the stream in; which one could not be announced out."""
+    return process_partial_response(event, _announce, InOrder(), context)
 
 
-def _tell(record: DynamoDBRecord) -> None:
+def _announce(record: DynamoDBRecord) -> None:
     at, raw = wiring.of(AnnounceSettings), record.raw_event
     try:
         change = change_of(raw)
         if change is None:
             return
-        told = announce(
+        announced = announce(
             change,
             stage=at.settings.stage,
             models=at.registry,
@@ -58,5 +58,7 @@ def _tell(record: DynamoDBRecord) -> None:
         number = raw["dynamodb"]["SequenceNumber"]
         at.meter.fault("not announced", error, keys=raw["dynamodb"]["Keys"], sequence_number=number)
         raise
-    if told:
-        logger("announce").info("announced", extra={"id": told.id, "event": told.event, "people": told.for_people})
+    if announced:
+        logger("announce").info(
+            "announced", extra={"id": announced.id, "event": announced.event, "people": announced.for_people}
+        )

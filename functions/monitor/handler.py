@@ -51,7 +51,7 @@ def _look(model: str, now: datetime, at: wiring.Wiring[MonitorSettings]) -> None
         at.meter.count(name, value)
     at.meter.flush()
     for dimensions, values in looked.apart:
-        at.meter.tell(values, **dimensions)
+        at.meter.report(values, **dimensions)
     record = looked.record
     logger("monitor").info(
         "looked at", extra={"model": model, "health": record.health.value, "reasons": list(record.reasons)}

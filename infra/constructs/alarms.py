@@ -20,7 +20,7 @@ def model_on_dashboard(prefix: str) -> str:
 
 
 class Alarms:
-    """The alarms of one stack, in the order in which they were made; all of them tell the same topic.
+    """The alarms of one stack, in the order in which they were made; all of them notify the same topic.
 
     A description says what happened, whose it is, and at its end where the runbook is: `docs/PAGE.md#section`.
     """
@@ -56,7 +56,7 @@ class Alarms:
     ) -> cloudwatch.CfnAlarm:
         """One metric, above or at a threshold for so many periods (seconds each) in a row.
 
-        `runbook` is page and section in docs/, `whose` the sentence that tells where model and owner are found; without
+        `runbook` is page and section in docs/, `whose` the sentence that says where model and owner are found; without
         one it is the deployment's owner.
         """
         percentile = statistic.startswith("p")

@@ -220,7 +220,7 @@ class LocalCloud:
         """Puts the clock of a function's processes `seconds` ahead of this machine's, behind it when negative.
 
         Its warm environments are forgotten, since a process keeps the clock it started with. What Python's time and
-        datetime modules tell is off, not what compiled code asks the operating system. AWS refuses signatures that are
+        datetime modules say is off, not what compiled code asks the operating system. AWS refuses signatures that are
         15 minutes off, and so does this cloud.
         """
         config = self.host.config(self._function_name(function))

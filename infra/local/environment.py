@@ -180,7 +180,7 @@ class Environment:
         started = time.monotonic()
         self._deadline = started + timeout_s
         self._next_look, self._next_tree_look = started + _LOOK_S, started + _TREE_LOOK_S
-        # On AWS the deadline is told by the clock of the machine the function runs on.
+        # On AWS the deadline is given by the clock of the machine the function runs on.
         deadline_ms = int((time.time() + self.config.clock_skew_s + timeout_s) * 1000)
         self._api.deliver(Call(request_id, function_arn, payload, deadline_ms, trace_id))
         return self.resume(patience_s)
@@ -420,7 +420,7 @@ class Environment:
             return self._failure(Verdict.EXITED, request_id, limit_s)
 
     def _failure(self, verdict: Verdict, request_id: str, limit_s: float) -> bytes:
-        """The payload with which AWS tells a caller that an environment did not answer."""
+        """The payload with which AWS informs a caller that an environment did not answer."""
         match verdict:
             case Verdict.LATE:
                 kind, reason = "Sandbox.Timedout", f"Task timed out after {limit_s:.2f} seconds"

@@ -66,7 +66,7 @@ class FrontDoor:
         self._handlers[service, operation] = handler
 
     def observe(self, service: str, operation: str, observer: Callable[[ApiCall, HttpAnswer], None]) -> None:
-        """Tells `observer` of the calls of an operation that moto has answered well."""
+        """Notifies `observer` of the calls of an operation that moto has answered well."""
         self._observers[service, operation] = observer
 
     def throttle(self, throttle: Throttle) -> None:

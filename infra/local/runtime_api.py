@@ -84,7 +84,7 @@ class RuntimeApi:
         return bool(self._extensions)
 
     def deliver(self, call: Call) -> None:
-        """Hands the invocation to the runtime and tells the extensions. Only while `is_waiting`."""
+        """Hands the invocation to the runtime and notifies the extensions. Only while `is_waiting`."""
         runtime = self._runtime
         if runtime is None:
             raise RuntimeError("the runtime has not asked for an invocation")
@@ -196,7 +196,7 @@ class RuntimeApi:
             (not name, "InvalidExtensionName", "the header Lambda-Extension-Name is missing"),
             (not self._registration_open, "RegistrationClosed", "extensions register before the runtime asks for work"),
             (not known, "InvalidEventType", "the events are INVOKE and SHUTDOWN"),
-            # As on AWS: only an external extension, a process of its own, may ask to be told of the shutdown.
+            # As on AWS: only an external extension, a process of its own, may ask to be notified of the shutdown.
             ("SHUTDOWN" in events, "InvalidEventType", "SHUTDOWN: ShutdownEventNotSupportedForInternalExtension"),
             (name in [one.name for one in self._extensions.values()], "AlreadyRegistered", f"{name} is registered"),
             (len(self._extensions) == _MAX_EXTENSIONS, "TooManyExtensions", f"{_MAX_EXTENSIONS} are the most"),

@@ -3,7 +3,7 @@
     DueModels -> Monitor (Map over batches; of one that fails, each model alone) -> more? -> DueModels ...
 
 A model that cannot be looked at stops no other one. When there was any, the execution fails at its end, so that an
-alarm tells; the next hour's looks at them again.
+alarm reports; the next hour's looks at them again.
 """
 
 from typing import Any

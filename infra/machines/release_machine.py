@@ -14,7 +14,7 @@ Definition = dict[str, Any]
 
 # Approval, shadow, canary and probation may each last 30 days (spec/release.py); training and the gate have the rest.
 LONGEST_SECONDS = 125 * 86_400
-TASK_SLACK_SECONDS = 10  # beyond the function's own time-out, which tells more
+TASK_SLACK_SECONDS = 10  # beyond the function's own time-out, which says more
 
 # Faults that can pass, in groups with their own patience. Everything else fails the run at once.
 LAMBDA_FAULTS: Definition = {

@@ -173,7 +173,7 @@ class MonitoringStack(Stack):
         )
 
     def _alarm_on_findings(self) -> None:
-        """Sums over models, each of which is told once an hour."""
+        """Sums over models, each of which is reported once an hour."""
         own = {"service": self.monitor.name, "stage": self._settings.stage}
         self.alarms.add(
             "drifted",

@@ -4,7 +4,7 @@ Monitoring counts `RetrainingWanted` at the end of each look, which is every hou
 the change of its state, an event, starts a state machine that deals with every model whose health record wants a
 training.
 
-An alarm that stays where it is tells nothing more. So it looks at single minutes, and at those without data as quiet
+An alarm that stays where it is says nothing more. So it looks at single minutes, and at those without data as quiet
 ones: it is back within minutes, long before the next look, and each look that leaves a training wanted sets it off
 anew. Nothing is lost when a model comes to want one while the alarm is still on, or when a training could not start:
 the health record stays as it is, and at the latest the next hour's event finds it.

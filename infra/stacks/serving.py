@@ -154,7 +154,7 @@ class ServingStack(Stack):
         """All ways in which answers can go wrong: no answer, an error, the fallback's answer, a slow one.
 
         A failing model is no error to Lambda, since the function answers with a 5xx or lets the fallback answer: its
-        own metrics say so. Periods are minutes, so that five of them are enough to tell.
+        own metrics say so. Periods are minutes, so that five of them are enough to know.
         """
         function = self.inference.function_name
         own = {"service": "inference", "stage": settings.stage}

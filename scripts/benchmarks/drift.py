@@ -196,13 +196,13 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
     yield (
         title,
         ["reference rows", "features", "rows a window", *heads],
-        [[*(f"{part:,}" for part in key), *told] for key, told in cells.items()],
+        [[*(f"{part:,}" for part in key), *said] for key, said in cells.items()],
     )
     runs: dict[tuple[str, int, int], list[str]] = defaultdict(list)
     for row in figures["power"]:
         delay = "-" if row["median_windows"] is None else f"{row['median_windows']:g}"
-        told = f"{100 * row['caught']:.0f} %, {delay} ({100 * row['any_feature_caught']:.0f} %)"
-        runs[row["kind"], row["features"], row["rows"]].append(told)
+        said = f"{100 * row['caught']:.0f} %, {delay} ({100 * row['any_feature_caught']:.0f} %)"
+        runs[row["kind"], row["features"], row["rows"]].append(said)
     title = (
         f"runs of {RUN_WINDOWS} windows with drift: share with an alarm, windows until the first (median); in brackets "
         f"runs in which any feature is called drifted"
@@ -210,7 +210,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
     yield (
         title,
         ["drift", "features", "rows a window", *heads],
-        [[kind, f"{count:,}", f"{rows:,}", *told] for (kind, count, rows), told in runs.items()],
+        [[kind, f"{count:,}", f"{rows:,}", *said] for (kind, count, rows), said in runs.items()],
     )
     yield from speed.tables(figures)
 

@@ -1,8 +1,8 @@
 """Load on a served model while its route changes, a canary runs, services fail and processes die; every answer is held
 against what onnxruntime gives for that version's artifact.
 
-The model tells breast tumours apart by six numbers. What is promised: no wrong score, no 5xx but the one request that a
-killed process was at work on, no lost capture but what a killed process had not sent yet, and memory that stays flat.
+The model distinguishes breast tumours by six numbers. What is promised: no wrong score, no 5xx but the one request that
+a killed process was at work on, no lost capture but what a killed process had not sent yet, and memory that stays flat.
 """
 
 import gzip
@@ -484,7 +484,7 @@ def _figures(conductor: _Conductor, tally: Tally, seconds: float) -> dict[str, A
 
 
 def _captures(house: _House, tally: Tally, kills: int, began_at: float) -> dict[str, Any]:
-    """Predictions answered against predictions captured, by their ids. Those tell when: `lost_at` is seconds since the
+    """Predictions answered against predictions captured, by their ids. Those say when: `lost_at` is seconds since the
     load began."""
     answered = {bytes(tally.ids[at : at + 16]) for at in range(0, len(tally.ids), 16)}
     captured = {bytes.fromhex(each.replace("-", "")) for each in house.captured()}

@@ -104,14 +104,14 @@ def stored(sk: str, record: Any, *, pk: str = f"MODEL#{MODEL}") -> None:
     Table(TABLE).write(put(pk, sk, encode(record)))
 
 
-def told(records: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+def shown(records: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     """Subjects that people got and detail types that systems got."""
     assert announce.handler({"Records": records}, CONTEXT) == {"batchItemFailures": []}
     subjects = [message["Subject"] for message in received("people")]
     return subjects, [message["detail-type"] for message in received("systems")]
 
 
-def test_what_is_written_is_told(registry: DynamoRegistry, changes: Read) -> None:
+def test_what_is_written_is_reported(registry: DynamoRegistry, changes: Read) -> None:
     registry.fail(MODEL, _requested(registry).run_id, RunError("TrainingFailedError", "it says", "train"), AT)
     house = OneRelease(ASKED)
     house.begin()
@@ -119,7 +119,7 @@ def test_what_is_written_is_told(registry: DynamoRegistry, changes: Read) -> Non
     house.decide()
     stored("ROLLOUT#r-3", house.at)
     stored("0000000007", KILL, pk=f"LEDGER#{MODEL}")
-    people, systems = told(changes())
+    people, systems = shown(changes())
     assert people == [
         "[test] flight-delay: training failed",
         "[test] flight-delay: version 3 waits for approval",
@@ -163,7 +163,7 @@ def test_a_packed_record_is_read_as_it_was_written(registry: DynamoRegistry, cha
     assert second == Change(large, replace(large, revision=2))
 
 
-def test_items_that_nobody_is_told_of_are_passed_over(registry: DynamoRegistry, changes: Read) -> None:
+def test_items_that_nobody_is_notified_of_are_passed_over(registry: DynamoRegistry, changes: Read) -> None:
     run = _requested(registry)
     registry.note(MODEL, run.run_id, "train", AT)
     stored(f"RUN#{run.run_id}#CANDIDATE#001", replace(KILL, model="no run"))
@@ -171,10 +171,10 @@ def test_items_that_nobody_is_told_of_are_passed_over(registry: DynamoRegistry, 
     clients.dynamodb().delete_item(TableName=TABLE, Key={"pk": {"S": f"MODEL#{MODEL}"}, "sk": {"S": "ROUTE"}})
     records = changes()
     assert len(records) > 5
-    assert told(records) == ([], [])
+    assert shown(records) == ([], [])
 
 
-def test_it_stops_at_the_first_change_that_cannot_be_told_and_comes_back_to_it(
+def test_it_stops_at_the_first_change_that_cannot_be_announced_and_comes_back_to_it(
     registry: DynamoRegistry, changes: Read, caplog: pytest.LogCaptureFixture
 ) -> None:
     stored("0000000001", replace(KILL, seq=1), pk=f"LEDGER#{MODEL}")

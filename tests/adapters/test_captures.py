@@ -124,7 +124,7 @@ def test_of_objects_written_in_the_same_second_any_may_hold_the_newest(newest_in
 
 
 @pytest.mark.usefixtures("over_http")
-def test_a_record_tells_what_the_delivery_before_it_took() -> None:
+def test_a_record_says_what_the_delivery_before_it_took() -> None:
     _stream()
     log = FirehoseCaptures(CaptureStream(STREAM), policies=Everything(), signals=Silent())
     log.offer(asked(0))

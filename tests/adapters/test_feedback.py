@@ -163,7 +163,7 @@ def test_reported_outcomes_are_stored_before_they_are_accepted_and_counted_by_mo
 
 
 @pytest.mark.usefixtures("deployed")
-def test_an_unknown_model_is_a_fault_and_neither_it_nor_its_outcomes_are_told_to_logs_or_metrics(
+def test_an_unknown_model_is_a_fault_and_neither_it_nor_its_outcomes_are_written_to_logs_or_metrics(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     status, problem = post({"id": uuid7(datetime.now(UTC), bytes(8)), "outcome": "s3cr3t"}, model="nobody")

@@ -187,7 +187,7 @@ def test_a_fault_of_ours_is_logged_by_its_kind_and_trace_without_its_words(caplo
     assert "s3cr3t" not in caplog.text + logged["said"]
 
 
-def test_a_version_gets_its_share_and_leaves_for_what_captures_tell_of_it(
+def test_a_version_gets_its_share_and_leaves_for_what_captures_show_of_it(
     deployed: DynamoRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     released(deployed, "r-001", 0.0)

@@ -182,7 +182,7 @@ def test_sources_name_the_hours_with_captures_and_grow_with_what_is_added(kept: 
 
 
 @pytest.mark.usefixtures("aws")
-def test_sources_tell_the_bytes_of_captures_and_feedback() -> None:
+def test_sources_show_the_bytes_of_captures_and_feedback() -> None:
     kept, hour = Kept("aws"), "2026-01-05-12"
     kept.capture(MODEL, hour, "a", [{"id": "p1"}])
     kept.capture(MODEL, hour, "b", [{"id": "p2"}])

@@ -141,7 +141,7 @@ def test_racing_requests_with_one_token_start_one_run(registry: Any) -> None:
     assert len(registry.runs("flight-delay")) == 1
 
 
-def test_a_second_run_is_told_who_holds_the_lease_since_when_and_until_when(registry: Any) -> None:
+def test_a_second_run_learns_who_holds_the_lease_since_when_and_until_when(registry: Any) -> None:
     run = a_run(requested_by="arn:aws:iam::123456789012:user/ann")
     requested(registry, run, lease_until=AT + timedelta(hours=3))
     with pytest.raises(ConflictError) as caught:
@@ -376,7 +376,7 @@ def test_writing_the_same_change_twice_is_one_change(with_model: Any) -> None:
     assert len(with_model.ledger("flight-delay")) == 1
 
 
-def test_of_two_racing_promotions_one_wins_and_one_is_told(with_model: Any) -> None:
+def test_of_two_racing_promotions_one_wins_and_one_is_refused(with_model: Any) -> None:
     versions = [registered(with_model, f"r-00{number}") for number in (1, 2)]
     decisions = [promote(None, version, Cause(AT, "ann", "mine")) for version in versions]
     outcomes = at_once(*(lambda c=change: with_model.change(c) for change in decisions))

@@ -308,7 +308,7 @@ def test_a_rollout_does_not_go_on_while_another_release_holds_the_lease(house: R
     assert house.rollouts.lease(MODEL).run_id == "r-002"
 
 
-def test_who_comes_back_to_a_lease_that_others_took_over_is_told(house: RolloutPorts) -> None:
+def test_who_comes_back_to_a_lease_that_others_took_over_is_refused(house: RolloutPorts) -> None:
     expired = house.begun().lease_until
     requested(house.registry, a_run("r-003", requested_at=expired), lease_until=expired + timedelta(hours=3))
     step = house.next(look(), at=expired)
@@ -444,7 +444,7 @@ def test_the_rollout_of_a_version_that_people_rolled_back_still_ends_and_leaves_
     assert house.version == closed
 
 
-def test_the_fake_arms_tell_what_was_served_once_and_by_revision(house: RolloutPorts) -> None:
+def test_the_fake_arms_say_what_was_served_once_and_by_revision(house: RolloutPorts) -> None:
     arms = InMemoryArms()
     rollout = replace(house.begun(), route_revisions=(2, 3))
     arms.feed(1, look(1))

@@ -35,10 +35,10 @@ def waiting(world: World) -> str:
 
 def answer(world: World, decision: str = "approve", *, actor: str = CY, **changes: Any) -> Answer:
     version = world.registry.version("flight-delay", 2)
-    wish = {
+    body = {
         "decision": decision,
         "reason": "better on every airport",
         "artifact_sha256": version.artifact_sha256,
         "report_sha256": version.report_sha256,
     }
-    return world.call("POST", f"{PATH}/versions/2/approval", wish | changes, actor=actor)
+    return world.call("POST", f"{PATH}/versions/2/approval", body | changes, actor=actor)

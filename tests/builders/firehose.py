@@ -10,7 +10,7 @@ from tidegate.domain.serving.capture import CapturePolicy
 
 @dataclass
 class Stream:
-    """Takes records unless told to fail."""
+    """Takes records unless set to fail."""
 
     name: str = "captures"
     answers: list[Callable[[list[bytes]], set[int]] | Exception] = field(default_factory=list)

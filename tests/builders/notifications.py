@@ -1,4 +1,4 @@
-"""What is worth telling."""
+"""What is worth announcing."""
 
 from datetime import UTC, datetime, timedelta
 

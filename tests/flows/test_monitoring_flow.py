@@ -24,7 +24,7 @@ def ask(house: House, model: str, flights: pd.DataFrame, **said: Any) -> list[st
     return ids
 
 
-def tell(house: House, model: str, ids: list[str], flights: pd.DataFrame) -> None:
+def say(house: House, model: str, ids: list[str], flights: pd.DataFrame) -> None:
     """What became of those flights."""
     items = [{"id": each, "outcome": bool(late)} for each, late in zip(ids, flights["late"], strict=True)]
     for start in range(0, len(items), 500):
@@ -55,13 +55,13 @@ def begun(house: House, model: str) -> dict[str, Any]:
 
 def explained(house: House, model: str, prediction: str) -> None:
     """Where an answer came from is known, and its contributions add up to it."""
-    told = house.client.explain(prediction)
-    assert (told["model"]["name"], told["version"]["number"], told["again"]["same"]) == (model, 1, True), told
-    contributions = told["contributions"]
+    shown = house.client.explain(prediction)
+    assert (shown["model"]["name"], shown["version"]["number"], shown["again"]["same"]) == (model, 1, True), shown
+    contributions = shown["contributions"]
     features = {each["name"] for each in contributions["features"]}
     assert features == {feature["name"] for feature in house.spec(model)["features"]}
     total = contributions["base"] + sum(each["value"] for each in contributions["features"])
-    assert abs(total - told["answer"]["score"]) < 1e-5, told
+    assert abs(total - shown["answer"]["score"]) < 1e-5, shown
 
 
 def spent(house: House, model: str) -> None:
@@ -89,7 +89,7 @@ def test_a_changed_season_is_seen_and_answered_with_a_training_on_labelled_captu
     assert run["status"] == "accepted", run
     july = house.flights[house.flights["month"] == 7].sample(ROWS, random_state=7)
     ids = ask(house, model, july)
-    tell(house, model, ids, july)
+    say(house, model, ids, july)
     record = monitored(house, model)
     assert record["health"] == "drifted", record
     assert any("temp" in reason or "month" in reason for reason in record["reasons"]), record["reasons"]

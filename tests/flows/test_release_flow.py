@@ -130,7 +130,7 @@ def test_a_better_second_model_replaces_the_first_and_the_ledger_says_so(house: 
     assert all(entry["actor"] and entry["reason"] for entry in entries)
 
 
-def test_of_two_releases_of_a_model_at_once_one_is_told_to_wait(house: House) -> None:
+def test_of_two_releases_of_a_model_at_once_one_has_to_wait(house: House) -> None:
     house.client.apply_model("contested", yaml.safe_dump(house.spec("contested")))
     begun: list[dict[str, Any]] = []
     refused: list[str] = []

@@ -153,7 +153,7 @@ def no_writes(house: House) -> Throttle:
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_release_of_a_model_is_told_who_holds_the_first(house: House, traffic: Traffic, champion: int) -> None:
+def test_a_second_release_of_a_model_learns_who_holds_the_first(house: House, traffic: Traffic, champion: int) -> None:
     run = started(house, MODEL, QUICK, candidates=BOOSTED)
     with pytest.raises(ConflictError, match=run["run_id"]) as caught:
         house.client.start_run(MODEL)

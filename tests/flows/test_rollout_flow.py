@@ -164,7 +164,7 @@ class Relapse(NamedTuple):
 
     run: dict[str, Any]
     rollout: dict[str, Any]
-    told: list[dict[str, Any]]  # to people
+    shown: list[dict[str, Any]]  # to people
     events: list[dict[str, Any]]  # to other systems
 
 
@@ -183,13 +183,13 @@ def relapse(house: House, model: str, approver: Client) -> Relapse:
     for traffic in (good, bad):
         traffic.demand_that_all_were_answered()
     assert house.cloud.settle()
-    told = [letter for letter in house.cloud.notifications(RELEASES)[letters:] if model in letter["subject"]]
+    shown = [letter for letter in house.cloud.notifications(RELEASES)[letters:] if model in letter["subject"]]
     seen = [
         event
         for event in house.cloud.events_seen("tidegate")[events:]
         if event["detail"]["model"] == model and event["detail-type"] != "Tidegate Health Changed"  # the hourly look's
     ]
-    return Relapse(run, rollout, told, seen)
+    return Relapse(run, rollout, shown, seen)
 
 
 def test_a_promoted_version_that_turns_bad_while_it_is_on_probation_gives_way_to_the_one_before(
@@ -206,20 +206,20 @@ def test_a_promoted_version_that_turns_bad_while_it_is_on_probation_gives_way_to
     assert house.client.version(model, relapse.run["version"])["status"] == "retired"
 
 
-def test_people_and_other_systems_are_told_of_each_step_of_a_release_once(model: str, relapse: Relapse) -> None:
+def test_people_and_other_systems_are_notified_of_each_step_of_a_release_once(model: str, relapse: Relapse) -> None:
     version = relapse.run["version"]
-    assert [letter["subject"].removeprefix(f"[dev] {model}: ") for letter in relapse.told] == [
+    assert [letter["subject"].removeprefix(f"[dev] {model}: ") for letter in relapse.shown] == [
         f"version {version} passed the gate",
         f"version {version} waits for approval",
         f"version {version} was approved",
         f"version {version} answers 50 % of the requests",
         f"version {version} is promoted",
-        "back to version 1",
+        f"version {version} was rolled back",
     ]
-    asking = relapse.told[1]
+    asking = relapse.shown[1]
     assert asking["attributes"]["severity"] == "action_needed"
     assert f"tidegate --stage dev approve {model} {version}" in asking["message"]
-    assert "score distributions" in relapse.told[-1]["message"]
+    assert "score distributions" in relapse.shown[-1]["message"]
     assert len({event["detail"]["id"] for event in relapse.events}) == len(relapse.events)
     routes = [event["detail"] for event in relapse.events if event["detail-type"] == "Tidegate Route Changed"]
     assert [(each["action"], each["version"], each["previous_version"]) for each in routes] == [

@@ -60,7 +60,7 @@ def records() -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("what", records())
-def test_the_function_is_called_for_what_is_told_and_for_nothing_that_it_never_tells(
+def test_the_function_is_called_for_what_is_announced_and_for_nothing_that_it_never_announces(
     what: str, deployment: Deployment
 ) -> None:
     written = records()[what]
@@ -83,7 +83,7 @@ def test_the_stream_has_what_was_before_and_what_is_after(deployment: Deployment
     assert table.properties["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
-def test_the_function_may_read_and_tell_and_nothing_else(deployment: Deployment) -> None:
+def test_the_function_may_read_and_publish_and_nothing_else(deployment: Deployment) -> None:
     (role,) = [role for role in deployment.resources("AWS::IAM::Role") if role.id.startswith("AnnounceRole")]
     (policy,) = role.properties["Policies"]
     allowed: dict[str, str] = {}

@@ -39,7 +39,7 @@ AWS: dict[tuple[str, tuple[str, ...]], set[str]] = {
 
 
 def bodies(deployment: Deployment) -> dict[str, dict[str, Any]]:
-    """By name; what CloudFormation fills in stands as the JSON that tells what."""
+    """By name; what CloudFormation fills in stands as the JSON that says what."""
     found = {}
     for dashboard in deployment.resources("AWS::CloudWatch::Dashboard"):
         given = dashboard.properties["DashboardBody"]

@@ -118,7 +118,7 @@ def test_only_actions_without_resources_are_allowed_on_every_resource(deployment
 
 
 def test_what_is_allowed_is_allowed_on_arns(deployment: Deployment) -> None:
-    """A table's or a bucket's name in place of its ARN allows nothing, and only a call would tell."""
+    """A table's or a bucket's name in place of its ARN allows nothing, and only a call would show it."""
     refs_that_are_arns = {"AWS::SNS::Topic", "AWS::StepFunctions::StateMachine"}
     resources = [each for template in deployment.templates.values() for each in template["Resources"].items()]
     for resource, statement in statements(deployment):
@@ -387,7 +387,7 @@ def test_prod_keeps_what_is_stateful_and_dev_destroys_it(deployment: Deployment)
         assert kept == expected, resource
 
 
-def test_every_alarm_tells_somebody(deployment: Deployment) -> None:
+def test_every_alarm_notifies_somebody(deployment: Deployment) -> None:
     alarms = list(deployment.resources("AWS::CloudWatch::Alarm"))
     assert alarms
     for alarm in alarms:

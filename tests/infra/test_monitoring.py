@@ -233,12 +233,12 @@ def test_monitor_knows_the_prices_of_the_function_that_serves(deployment: Deploy
         each.properties.get("FunctionName"): each.properties for each in deployment.resources("AWS::Lambda::Function")
     }
     serves = functions[f"tidegate-{deployment.stage}-inference"]
-    told = functions[f"tidegate-{deployment.stage}-monitor"]["Environment"]["Variables"]
-    assert float(told["TIDEGATE_INFERENCE_MEMORY_MB"]) == serves["MemorySize"]
+    shown = functions[f"tidegate-{deployment.stage}-monitor"]["Environment"]["Variables"]
+    assert float(shown["TIDEGATE_INFERENCE_MEMORY_MB"]) == serves["MemorySize"]
     (architecture,) = serves["Architectures"]
-    assert float(told["TIDEGATE_GB_SECOND_USD"]) == PRICES[f"lambda-{architecture}"].usd
-    assert float(told["TIDEGATE_REQUEST_USD"]) == pytest.approx(1.2e-6)
-    assert float(told["TIDEGATE_GB_MONTH_USD"]) == pytest.approx(0.023)
+    assert float(shown["TIDEGATE_GB_SECOND_USD"]) == PRICES[f"lambda-{architecture}"].usd
+    assert float(shown["TIDEGATE_REQUEST_USD"]) == pytest.approx(1.2e-6)
+    assert float(shown["TIDEGATE_GB_MONTH_USD"]) == pytest.approx(0.023)
 
 
 @pytest.mark.parametrize(

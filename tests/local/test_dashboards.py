@@ -171,7 +171,7 @@ def picture_of(widget: str, *, narrow: bool = False) -> str:
     return unescape(found[1])
 
 
-def test_the_first_page_lists_the_dashboards_and_tells_how_many_alarms_are_on(asked: LocalCloud) -> None:
+def test_the_first_page_lists_the_dashboards_and_says_how_many_alarms_are_on(asked: LocalCloud) -> None:
     status, _, page = get(asked, "/")
     assert status == 200
     assert re.findall(r'href="/dashboards/([^"]+)"', page) == ["of-a-model", "sample"]

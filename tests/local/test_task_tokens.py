@@ -145,7 +145,7 @@ def test_only_who_may_answers_a_task_of_that_state_machine(cloud: LocalCloud) ->
     assert finished(cloud, execution)["status"] == "SUCCEEDED"
 
 
-def test_the_times_a_state_machine_tells_are_the_clouds(cloud: LocalCloud) -> None:
+def test_the_times_a_state_machine_says_are_the_clouds(cloud: LocalCloud) -> None:
     cloud.advance(86400)
     now = cloud.clock.time()
     execution = begin(cloud)

@@ -1,4 +1,4 @@
-"""A batch from the wish to the totals, without a cloud: what is planned, kept, missing and refused."""
+"""A batch from the request to the totals, without a cloud: what is planned, kept, missing and refused."""
 
 import hashlib
 import json
@@ -60,10 +60,10 @@ class BatchWorld:
         return self.known
 
     def start(self, **changes: Any) -> dict[str, Any]:
-        wish = StartBatch.read({"input": INPUT, "output": OUTPUT} | changes)
+        body = StartBatch.read({"input": INPUT, "output": OUTPUT} | changes)
         return start_batch(
             "delay",
-            wish,
+            body,
             actor="ana",
             places=PLACES,
             models=self,  # type: ignore[arg-type]
@@ -160,7 +160,7 @@ def test_a_part_that_is_there_is_kept_and_one_that_says_something_else_is_not(wo
     assert not world.score(first).kept
 
 
-def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_wish_goes_on(world: BatchWorld) -> None:
+def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_request_goes_on(world: BatchWorld) -> None:
     batch_id = world.start()["batch"]["batch_id"]
     parts = world.plan()
     world.score(parts[0])
@@ -188,7 +188,7 @@ def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_wish_goes_on(
     assert len(world.runs.attempts[batch_id]) == 2
 
 
-def test_the_same_wish_twice_is_one_execution(world: BatchWorld) -> None:
+def test_the_same_request_twice_is_one_execution(world: BatchWorld) -> None:
     world.start()
     assert world.start()["batch"]["attempt"] == 1
     assert len(world.runs.inputs) == 1
@@ -201,13 +201,13 @@ def test_the_same_wish_twice_is_one_execution(world: BatchWorld) -> None:
         ({"input": "s3://data/batch/in/a.csv"}, "input: is"),
     ],
 )
-def test_an_output_is_not_given_to_another_wish(world: BatchWorld, changes: dict[str, Any], words: str) -> None:
+def test_an_output_is_not_given_to_another_request(world: BatchWorld, changes: dict[str, Any], words: str) -> None:
     world.start()
     with pytest.raises(ConflictError, match=words):
         world.start(**changes)
 
 
-def test_an_input_that_was_changed_is_another_wish_and_stops_a_part(world: BatchWorld) -> None:
+def test_an_input_that_was_changed_is_another_request_and_stops_a_part(world: BatchWorld) -> None:
     world.start()
     (first, *_) = world.plan()
     world.upload("a.csv", LINES[:2])
@@ -228,7 +228,7 @@ def test_an_input_that_was_changed_is_another_wish_and_stops_a_part(world: Batch
         ({"input": "s3://data/batch/nothing/"}, "there is nothing to score"),
     ],
 )
-def test_a_wish_that_cannot_be_granted_says_what_is_wrong(
+def test_a_request_that_cannot_be_met_says_what_is_wrong(
     world: BatchWorld, changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=words):

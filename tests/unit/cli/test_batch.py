@@ -36,14 +36,14 @@ def planned(server: Loopback) -> str:
     return next(iter(server.world.batch_runs.attempts))
 
 
-def test_a_batch_is_started_and_told_where_it_goes(run: Cli, asked: Loopback) -> None:
+def test_a_batch_is_started_and_says_where_it_goes(run: Cli, asked: Loopback) -> None:
     assert run(*BATCH, "--no-wait") == exits.OK
     assert "flight-delay version 3 scores s3://data/batch/in/" in run.out
     assert run(*BATCH, "--no-wait", "--json") == exits.OK
     assert (run.document["status"], run.document["attempt"]) == ("running", 1)
 
 
-def test_a_batch_that_is_done_tells_its_totals_and_its_faults(run: Cli, asked: Loopback) -> None:
+def test_a_batch_that_is_done_shows_its_totals_and_its_faults(run: Cli, asked: Loopback) -> None:
     assert run(*BATCH, "--no-wait") == exits.OK
     ended = {"batch_id": planned(asked), "ended_at": "2026-01-05T13:00:00+00:00"}
     totals = json.dumps({"parts": 1, "rows": 1, "faulty": 1, **ended}).encode()

@@ -215,7 +215,7 @@ def test_following_outlasts_an_outage(server: Loopback, client: Client, monkeypa
         client.wait_for_run("flight-delay", run["run_id"])
 
 
-def test_a_proxy_is_used_for_https_only_and_not_where_it_is_told_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_used_for_https_only_and_not_where_it_is_set_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     assert not client_module._proxy_of("https://abc.execute-api.eu-west-1.amazonaws.com")

@@ -92,7 +92,7 @@ def test_hours_before_the_window_do_not_count(run: Cli, stage: Loopback) -> None
     assert run.document["lines"][0]["predictions"] == 2_000
 
 
-def test_a_model_that_declares_no_value_is_told_what_to_do(run: Cli, stage: Loopback) -> None:
+def test_a_model_that_declares_no_value_learns_what_to_do(run: Cli, stage: Loopback) -> None:
     billed(stage, declared=None)
     billed(stage, "demand")
     assert run("cost") == exits.OK
@@ -113,7 +113,7 @@ def test_a_unit_weighs_its_models_by_what_they_decided(run: Cli, stage: Loopback
     assert unit["value"] == pytest.approx(6.5)
 
 
-def test_value_in_another_currency_is_told_and_not_set_against_dollars(run: Cli, stage: Loopback) -> None:
+def test_value_in_another_currency_is_reported_and_not_set_against_dollars(run: Cli, stage: Loopback) -> None:
     billed(stage, declared=Value(0.5, 1.0, "EUR"))
     run("cost", MODEL, "--json")
     line = run.document["lines"][0]

@@ -54,15 +54,15 @@ def test_a_rollback_is_recorded_under_the_callers_identity(world: World) -> None
 
 
 @pytest.mark.parametrize(
-    ("path", "wish"),
+    ("path", "body"),
     [
         ("rollback", {"to": 1, "reason": "worse"}),
         ("kill", {"reason": "feed is down"}),
         ("split", {"to": 1, "weight_bp": 2_000, "reason": "compare"}),
     ],
 )
-def test_the_same_wish_sent_twice_is_granted_once(world: World, path: str, wish: dict[str, Any]) -> None:
-    first, second = (world.call("POST", f"{PATH}/{path}", wish).body for _ in range(2))
+def test_the_same_request_sent_twice_acts_once(world: World, path: str, body: dict[str, Any]) -> None:
+    first, second = (world.call("POST", f"{PATH}/{path}", body).body for _ in range(2))
     assert (first["changed"], second["changed"], second["entry"]) == (True, False, None)
     assert first["serves"] == second["serves"]
     assert len(world.registry.ledger("flight-delay")) == 3
@@ -88,7 +88,7 @@ def test_a_split_is_ended(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "wish"),
+    ("path", "body"),
     [
         ("rollback", {"to": 1}),
         ("rollback", {"reason": "no version named"}),
@@ -104,14 +104,14 @@ def test_a_split_is_ended(world: World) -> None:
         ("split", {"to": 1, "weight_bp": 100, "end": True, "reason": "both"}),
     ],
 )
-def test_a_wish_without_a_reason_or_with_a_wrong_value_is_refused(world: World, path: str, wish: object) -> None:
-    answer = world.call("POST", f"{PATH}/{path}", wish)
+def test_a_request_without_a_reason_or_with_a_wrong_value_is_refused(world: World, path: str, body: object) -> None:
+    answer = world.call("POST", f"{PATH}/{path}", body)
     assert (answer.status, bool(answer.body["errors"])) == (422, True)
     assert len(world.registry.ledger("flight-delay")) == 2
 
 
 @pytest.mark.parametrize(
-    ("path", "wish"),
+    ("path", "body"),
     [
         ("rollback", {"to": 1, "reason": "because"}),
         ("kill", {"reason": "because"}),
@@ -120,16 +120,16 @@ def test_a_wish_without_a_reason_or_with_a_wrong_value_is_refused(world: World, 
         ("split", {"end": True, "reason": "because"}),
     ],
 )
-def test_a_model_that_never_served_and_one_that_is_not_there_are_told_apart(path: str, wish: object) -> None:
+def test_a_model_that_never_served_and_one_that_is_not_there_are_distinguished(path: str, body: object) -> None:
     world = World()
-    assert world.call("POST", f"{PATH}/{path}", wish).status == 404
+    assert world.call("POST", f"{PATH}/{path}", body).status == 404
     world.with_model()
-    answer = world.call("POST", f"{PATH}/{path}", wish)
-    assert answer.status == (404 if path in {"rollback", "split"} and "to" in str(wish) else 409)
+    answer = world.call("POST", f"{PATH}/{path}", body)
+    assert answer.status == (404 if path in {"rollback", "split"} and "to" in str(body) else 409)
     assert answer.body["detail"]
 
 
-def test_what_served_is_told_for_any_moment(world: World) -> None:
+def test_what_served_is_reported_for_any_moment(world: World) -> None:
     world.call("POST", f"{PATH}/split", {"to": 1, "weight_bp": 2_000, "reason": "compare"}, actor=BO)
     assert world.call("GET", f"{PATH}/ledger?at=2026-01-05").body["served"] == []
     then = world.call("GET", f"{PATH}/ledger?at=2026-01-05T13:30").body

@@ -66,8 +66,8 @@ def test_an_address_is_quoted_and_wants_all_its_names() -> None:
 def test_a_route_names_the_parameters_that_its_resource_reads() -> None:
     for name in RESOURCES:
         read = re.findall(r'query\.get\("(\w+)"\)', inspect.getsource(import_module(f"tidegate.control.{name}")))
-        told = [each for route in CONTROL.values() if route.name.startswith(f"{name}.") for each in route.query]
-        assert sorted(read) == sorted(told), name
+        shown = [each for route in CONTROL.values() if route.name.startswith(f"{name}.") for each in route.query]
+        assert sorted(read) == sorted(shown), name
 
 
 def test_the_page_and_the_document_are_written_from_the_table() -> None:

@@ -28,4 +28,4 @@ def test_the_page_names_every_fake() -> None:
     }
     rows = re.findall(r"\| `tidegate\.testing\.([a-z]+)` \| (.*) \|", PAGE)
     named = {(module, fake) for module, text in rows for fake in re.findall(r"`([A-Z]\w+)`", text)}
-    assert named == fakes
+    assert named == fakes, "docs/testing.md lists other fakes than there are in tidegate.testing"

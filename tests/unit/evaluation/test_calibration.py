@@ -1,4 +1,4 @@
-"""Calibrated scores are told from overconfident ones, by numbers that keep their promises."""
+"""Calibrated scores are distinguished from overconfident ones, by numbers that keep their promises."""
 
 from itertools import pairwise
 from typing import Any
@@ -21,13 +21,13 @@ def scored(rows: int, seed: int = 0, stretch: float = 1.0) -> tuple[np.ndarray, 
     return event, 1 / (1 + np.exp(-stretch * logit))
 
 
-def told(rows: int, seed: int = 0, stretch: float = 1.0, **options: Any) -> Calibration:
+def shown(rows: int, seed: int = 0, stretch: float = 1.0, **options: Any) -> Calibration:
     event, score = scored(rows, seed, stretch)
     return calibration(event, score, Resampling(rows, resamples=300, seed=seed, **options))
 
 
-def test_an_overconfident_model_is_told_from_a_calibrated_one() -> None:
-    good, sure = told(4000), told(4000, stretch=2.5)
+def test_an_overconfident_model_is_distinguished_from_a_calibrated_one() -> None:
+    good, sure = shown(4000), shown(4000, stretch=2.5)
     assert good.ece.low == 0
     assert good.ece.value < 0.02
     event, score = scored(100_000, seed=9, stretch=2.5)
@@ -40,7 +40,7 @@ def test_an_overconfident_model_is_told_from_a_calibrated_one() -> None:
 
 
 def test_the_correction_takes_off_most_of_the_error_that_chance_makes() -> None:
-    found = [told(1500, seed) for seed in range(20)]
+    found = [shown(1500, seed) for seed in range(20)]
     plain = np.mean([each.ece_uncorrected for each in found])
     assert plain > 0.02
     assert np.mean([each.ece.value for each in found]) < 0.5 * plain
@@ -51,13 +51,13 @@ def test_the_correction_takes_off_most_of_the_error_that_chance_makes() -> None:
 def test_the_interval_holds_the_true_error_of_an_overconfident_model() -> None:
     event, score = scored(100_000, seed=99, stretch=2.0)
     truth = calibration(event, score, Resampling(100_000, resamples=2)).ece_uncorrected
-    held = sum(each.ece.low <= truth <= each.ece.high for each in (told(1500, s, 2.0) for s in range(60)))
+    held = sum(each.ece.low <= truth <= each.ece.high for each in (shown(1500, s, 2.0) for s in range(60)))
     assert held >= 49
 
 
 def test_bins_have_equally_many_rows_and_hold_what_they_say() -> None:
     event, score = scored(3000)
-    bins = told(3000).bins
+    bins = shown(3000).bins
     assert [each.rows for each in bins] == [200] * BINS
     lowest = np.argsort(score)[:200]
     assert bins[0].mean_score == pytest.approx(score[lowest].mean())

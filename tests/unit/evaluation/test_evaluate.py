@@ -144,7 +144,7 @@ def with_feature(name, kind):
         ),
     ],
 )
-def test_a_champion_that_cannot_be_scored_is_told_and_held_against_the_release(champion, problem):
+def test_a_champion_that_cannot_be_scored_is_reported_and_held_against_the_release(champion, problem):
     world = TrainedRun().serve(champion).train(good_onnx())
     verdict = world.gate()
     assert world.evaluation.champion.version == 1
@@ -322,7 +322,7 @@ def test_what_a_thousand_predictions_would_cost_is_estimated_and_held_against_th
     assert check["value"] == pytest.approx(scoring + 1_000 * PRICES.request)
 
 
-def test_a_target_that_is_not_the_champions_is_told_by_report_and_run_from_what_to_what():
+def test_a_target_that_is_not_the_champions_is_shown_by_report_and_run_from_what_to_what():
     world = TrainedRun().serve(good_onnx(), spec=spec_of(targets={"metric_at_least": 0.7, "latency_p99_ms": 400}))
     changed = spec_of(targets={"latency_p99_ms": 400, "availability_at_least": 0.999}, seed=5)
     world.train(good_onnx(), spec=changed)
@@ -424,7 +424,7 @@ def by_wind(contract=CONTRACT, *, shift=0.0):
     return linear_onnx(contract, [2.0, 0.1], effects=EFFECTS, bias=-1.5 + shift)
 
 
-def told(onnx, contract=CONTRACT, holdout=None):
+def reported(onnx, contract=CONTRACT, holdout=None):
     """The scores as answers give them."""
     holdout = holdout or flights()
     return np.array([each["score"] for each in answers(contract, load(onnx).score(contract.inputs(holdout)))])
@@ -441,8 +441,8 @@ def test_the_edges_part_the_candidates_scores_into_twentieths():
     edges = section.edges
     assert len(edges) == 19
     assert list(edges) == sorted(edges)
-    assert cumulative(told(by_wind()), edges) == pytest.approx(np.arange(1, 20) / 20, abs=1 / ROWS)
-    assert set(edges) <= set(told(by_wind()))
+    assert cumulative(reported(by_wind()), edges) == pytest.approx(np.arange(1, 20) / 20, abs=1 / ROWS)
+    assert set(edges) <= set(reported(by_wind()))
     assert section.distance is None
 
 
@@ -450,7 +450,7 @@ def test_equal_scores_share_an_edge():
     world = TrainedRun().train(linear_onnx(CONTRACT, [0.0, 0.0], effects=EFFECTS))
     world.evaluate()
     assert list(world.evaluation.sections.scores.edges) == sorted(
-        {*told(linear_onnx(CONTRACT, [0.0, 0.0], effects=EFFECTS))}
+        {*reported(linear_onnx(CONTRACT, [0.0, 0.0], effects=EFFECTS))}
     )
 
 
@@ -458,7 +458,7 @@ def test_the_distance_is_between_the_scores_of_candidate_and_champion_on_the_sam
     world = TrainedRun().serve(by_wind()).train(by_wind(shift=1.0))
     world.evaluate()
     section = world.evaluation.sections.scores
-    ours, theirs = (cumulative(told(onnx), section.edges) for onnx in (by_wind(shift=1.0), by_wind()))
+    ours, theirs = (cumulative(reported(onnx), section.edges) for onnx in (by_wind(shift=1.0), by_wind()))
     assert section.distance == pytest.approx(np.abs(ours - theirs).max(), abs=1e-12)
     assert section.distance > 0.1
 
@@ -481,14 +481,14 @@ def test_a_regression_is_parted_by_its_values():
     contract = Contract("delay", "regression", CONTRACT.features)
     onnx = linear_onnx(contract, [10.0, 0.0], effects={"UA": 0.0, "AA": 50.0})
     holdout = flights()
-    target = told(onnx, contract, holdout) + np.random.default_rng(1).normal(size=ROWS)
+    target = reported(onnx, contract, holdout) + np.random.default_rng(1).normal(size=ROWS)
     holdout = Table(dict(holdout.columns) | {TARGET: target})
     spec = spec_of(task="regression", metric="mae", candidates=[{"estimator": "sklearn.linear_model.Ridge"}])
-    reference = told(onnx, contract, holdout)[:, None]
+    reference = reported(onnx, contract, holdout)[:, None]
     world = TrainedRun().train(onnx, holdout=holdout, spec=spec, classes="", reference=reference)
     world.evaluate()
     edges = world.evaluation.sections.scores.edges
-    assert cumulative(told(onnx, contract, holdout), edges) == pytest.approx(np.arange(1, 20) / 20, abs=1 / ROWS)
+    assert cumulative(reported(onnx, contract, holdout), edges) == pytest.approx(np.arange(1, 20) / 20, abs=1 / ROWS)
 
 
 def test_many_classes_are_parted_by_the_probability_of_the_likeliest():
@@ -514,7 +514,7 @@ def test_the_reference_profiles_training_rows_and_the_scores_of_the_holdout():
     assert carrier[:2] == tuple(int((training["carrier"] == name).sum()) for name in ("AA", "UA"))
     assert (sum(carrier), sum(wind), sum(hour), found.profile.rows) == (2000, 2000, 2000, 2000)
     assert found.profile.target[:2] == tuple(np.bincount(training[TARGET]).tolist())
-    scores = told(good_onnx())
+    scores = reported(good_onnx())
     assert found.profile.label[:2] == (int((scores < 0.5).sum()), int((scores >= 0.5).sum()))
     assert sum(found.profile.score) == ROWS
     assert max(found.profile.score) == ROWS // 10
@@ -629,13 +629,13 @@ def test_a_regression_s_loss_is_learned_by_its_score_where_it_can_be(metric):
     contract = Contract("delay", "regression", CONTRACT.features)
     onnx = linear_onnx(contract, [10.0, 0.0], effects={"UA": 0.0, "AA": 50.0})
     holdout = flights()
-    target = told(onnx, contract, holdout) + np.random.default_rng(1).normal(size=ROWS)
+    target = reported(onnx, contract, holdout) + np.random.default_rng(1).normal(size=ROWS)
     holdout = Table(dict(holdout.columns) | {TARGET: target})
     spec = spec_of(task="regression", metric=metric, candidates=[{"estimator": "sklearn.linear_model.Ridge"}])
     world = TrainedRun().train(onnx, holdout=holdout, spec=spec, classes="", reference=target[:, None])
     world.evaluate()
     found = world.reference
-    learned = None if metric == "r2" else LossByScore.learn(metric, target, told(onnx, contract, holdout))
+    learned = None if metric == "r2" else LossByScore.learn(metric, target, reported(onnx, contract, holdout))
     assert (found.loss_by_score is None) == (learned is None)
     if learned:
         assert found.loss_by_score.rows == learned.rows

@@ -51,7 +51,7 @@ LOSS = replace(
 RESIDUALS = {"histogram": {"edges": [], "counts": []}, "by_prediction": []}
 
 
-def told(**sections):
+def said(**sections):
     """Sections as they are stored."""
     return from_json(Sections, sections)
 
@@ -100,14 +100,14 @@ def test_a_good_candidate_is_accepted_and_every_check_says_so_in_a_sentence():
 
 
 @pytest.mark.parametrize(("limit", "outcome"), [(None, NONE), (0.0013, PASS), (0.0012, FAIL)])
-def test_the_estimated_cost_is_told_and_held_against_its_target(limit, outcome):
-    given = replace(GOOD, sections=told(cost={"per_1000_usd": 0.00123, "memory_mb": 1769}))
+def test_the_estimated_cost_is_reported_and_held_against_its_target(limit, outcome):
+    given = replace(GOOD, sections=said(cost={"per_1000_usd": 0.00123, "memory_mb": 1769}))
     found = check(given, "cost", replace(POLICY, cost_per_1000_usd=limit))
     assert (found.outcome, found.value, found.limit) == (outcome, 0.00123, limit)
     assert found.statement.startswith("1,000 predictions are estimated to cost 0.00123 USD: 0.05 ms of scoring each")
 
 
-def test_fallback_and_broken_rules_are_told_and_never_judged():
+def test_fallback_and_broken_rules_are_reported_and_never_judged():
     fallback = {"rule": "constant", "value": 0.5, "low": 0.49, "high": 0.51}
     rules = {
         "holdout_rows": 28_128,
@@ -118,7 +118,7 @@ def test_fallback_and_broken_rules_are_told_and_never_judged():
         ],
     }
     gain = {"value": 0.24, "low": 0.23, "high": 0.25}
-    shown = replace(GOOD, sections=told(fallback=fallback | {"gain": gain}, rules=rules))
+    shown = replace(GOOD, sections=said(fallback=fallback | {"gain": gain}, rules=rules))
     assert decide(shown, POLICY).accepted
     assert check(shown, "fallback").statement == (
         "when no version can answer, constant does: roc_auc 0.500 [0.490, 0.510]; "
@@ -196,7 +196,7 @@ def test_the_first_version_has_no_champion_to_be_held_against():
     assert decide(replace(GOOD, champion=None, gain_over_champion=None), POLICY).accepted
 
 
-def test_a_champion_that_cannot_be_scored_blocks_and_the_reason_is_told():
+def test_a_champion_that_cannot_be_scored_blocks_and_the_reason_is_reported():
     champion = ChampionValue(3, None, "the holdout lacks its column wind_speed")
     verdict = decide(replace(GOOD, champion=champion, gain_over_champion=None), POLICY)
     assert not verdict.accepted
@@ -205,7 +205,7 @@ def test_a_champion_that_cannot_be_scored_blocks_and_the_reason_is_told():
     )
 
 
-def test_rows_that_the_champion_was_trained_on_are_told():
+def test_rows_that_the_champion_was_trained_on_are_reported():
     found = check(replace(GOOD, champion=replace(present(GOOD.champion), seen_rows=1200)), "not_worse_than_champion")
     assert "(1,200 of the 28,128 rows were in that version's training data)" in found.statement
 
@@ -290,11 +290,11 @@ def test_each_computational_limit_blocks_by_itself(change, failed):
     assert len(verdict.reasons) == 1
 
 
-@pytest.mark.parametrize(("flips", "told"), [(1, "1 row changes its label"), (1500, "1,500 rows change their label")])
-def test_flipped_labels_within_the_tolerance_are_counted_but_do_not_block(flips, told):
+@pytest.mark.parametrize(("flips", "said"), [(1, "1 row changes its label"), (1500, "1,500 rows change their label")])
+def test_flipped_labels_within_the_tolerance_are_counted_but_do_not_block(flips, said):
     found = check(replace(GOOD, parity=Parity(28_128, 1e-7, 1e-4, flips)), "parity")
     assert found.outcome is PASS
-    assert found.statement.endswith(told)
+    assert found.statement.endswith(said)
 
 
 def test_parity_of_a_regression_compares_values_and_knows_no_labels():
@@ -349,11 +349,11 @@ FLIPS = [
     {"column": "member", "values": [0, 1], "rows": 900, "changed": {"value": 0.0, "low": 0.0, "high": 0.0}},
     {"column": "age", "problem": "it is no feature of the model, so it cannot be changed"},
 ]
-MEASURED = replace(GOOD, sections=told(calibration=CALIBRATED, robustness={"missing": LOSSES}, flips=FLIPS))
+MEASURED = replace(GOOD, sections=said(calibration=CALIBRATED, robustness={"missing": LOSSES}, flips=FLIPS))
 
 
 def test_one_feature_that_may_be_missing_is_the_only_one():
-    shown = replace(GOOD, sections=told(robustness={"missing": [each for each in LOSSES if each["allowed"]][:1]}))
+    shown = replace(GOOD, sections=said(robustness={"missing": [each for each in LOSSES if each["allowed"]][:1]}))
     assert check(shown, "robustness").statement.endswith(", the only feature that may be missing")
 
 
@@ -384,7 +384,7 @@ def test_one_feature_that_may_be_missing_is_the_only_one():
         ),
     ],
 )
-def test_a_limit_is_kept_by_the_value_and_the_sentence_tells_its_interval(name, field, value, statement):
+def test_a_limit_is_kept_by_the_value_and_the_sentence_shows_its_interval(name, field, value, statement):
     def limited(limit: float) -> Policy:
         change: Any = {field: limit}
         return replace(POLICY, **change)
@@ -401,25 +401,25 @@ def test_a_limit_is_kept_by_the_value_and_the_sentence_tells_its_interval(name, 
 
 def test_a_model_that_gives_no_score_without_a_feature_fails_where_a_limit_is_set():
     silent = [{"feature": "gust", "allowed": True, "unscored": 28_128}, *LOSSES]
-    shown = replace(GOOD, sections=told(robustness={"missing": silent}))
+    shown = replace(GOOD, sections=said(robustness={"missing": silent}))
     found = check(shown, "robustness", replace(POLICY, robustness_loss=0.5))
     assert found.outcome is FAIL
     assert found.statement == "requests may leave out gust, and the model gives no score without it"
     assert check(shown, "robustness").outcome is NONE
 
 
-def test_the_coverage_of_a_regression_s_intervals_is_told():
+def test_the_coverage_of_a_regression_s_intervals_is_reported():
     interval = {"level": 0.9, "coverage": {"value": 0.894, "low": 0.884, "high": 0.904}, "width": 12.3456}
-    found = check(replace(LOSS, sections=told(residuals=RESIDUALS | {"interval": interval})), "calibration")
+    found = check(replace(LOSS, sections=said(residuals=RESIDUALS | {"interval": interval})), "calibration")
     assert (found.outcome, found.value) == (NONE, 0.894)
     assert found.statement == "intervals of 0.9 hold 0.894 [0.884, 0.904] of the outcomes; they are 12.35 wide"
-    assert check(replace(LOSS, sections=told(residuals=RESIDUALS | {"interval": None})), "calibration").value is None
+    assert check(replace(LOSS, sections=said(residuals=RESIDUALS | {"interval": None})), "calibration").value is None
 
 
 def a_slice(value, gain, **changes):
     found = {"column": "carrier", "value": value, "rows": 1_234, "too_few": False, "lacking": "", "found": False}
-    metric, told = {"value": 0.71, "low": 0.68, "high": 0.74}, ("value", "low", "high")
-    return found | {"metric": metric, "gain_over_champion": gain and dict(zip(told, gain, strict=True))} | changes
+    metric, said = {"value": 0.71, "low": 0.68, "high": 0.74}, ("value", "low", "high")
+    return found | {"metric": metric, "gain_over_champion": gain and dict(zip(said, gain, strict=True))} | changes
 
 
 FEW = a_slice("HA", None, too_few=True, lacking="30 of 100 rows", metric=None)
@@ -465,7 +465,7 @@ FOUND = {
     ],
 )
 def test_slices_are_held_against_the_champion(slices, outcome, statement):
-    found = check(replace(GOOD, sections=told(slices=slices)), "slices")
+    found = check(replace(GOOD, sections=said(slices=slices)), "slices")
     assert found.outcome is outcome
     assert statement is None or found.statement == statement
     if outcome is FAIL:
@@ -473,13 +473,13 @@ def test_slices_are_held_against_the_champion(slices, outcome, statement):
 
 
 def test_a_loss_that_grows_in_a_slice_is_worse_too():
-    found = check(replace(LOSS, sections=told(slices=[a_slice("EV", (-0.03, -0.05, -0.01))])), "slices")
+    found = check(replace(LOSS, sections=said(slices=[a_slice("EV", (-0.03, -0.05, -0.01))])), "slices")
     assert found.outcome is FAIL
     assert "is 0.030 [0.010, 0.050] above version 3 (less is better)" in found.statement
 
 
-def test_found_slices_are_told_when_they_are_confirmed():
-    found = check(replace(GOOD, sections=told(found=[FOUND, FOUND | {"confirmed": False}])), "slices")
+def test_found_slices_are_reported_when_they_are_confirmed():
+    found = check(replace(GOOD, sections=said(found=[FOUND, FOUND | {"confirmed": False}])), "slices")
     assert (found.outcome, found.statement) == (
         NONE,
         (
@@ -489,14 +489,14 @@ def test_found_slices_are_told_when_they_are_confirmed():
     )
 
 
-def test_without_a_champion_that_can_be_scored_the_worst_slice_is_told():
+def test_without_a_champion_that_can_be_scored_the_worst_slice_is_reported():
     slices = [a_slice("AA", None, metric={"value": 0.8, "low": 0.7, "high": 0.9}), a_slice("EV", None)]
-    first = replace(GOOD, champion=None, gain_over_champion=None, sections=told(slices=slices))
+    first = replace(GOOD, champion=None, gain_over_champion=None, sections=said(slices=slices))
     worst_of = "of 2 slices roc_auc is worst on carrier EV (1,234 rows): 0.710 [0.680, 0.740]"
     assert check(first, "slices").statement == f"no version serves yet; {worst_of}"
     odd = replace(first, champion=ChampionValue(3, None, "it is gone"))
     assert check(odd, "slices").statement == f"version 3 could not be scored; {worst_of}"
-    worst = replace(LOSS, champion=None, sections=told(slices=slices))
+    worst = replace(LOSS, champion=None, sections=said(slices=slices))
     assert "log_loss is worst on carrier AA" in check(worst, "slices").statement
     assert {check(each, "slices").outcome for each in (first, odd, worst)} == {NONE}
 
@@ -517,7 +517,7 @@ def test_a_difference_between_groups_keeps_its_limit_by_its_value(parity, opport
         "equalized_odds": None,
     }
     policy = replace(POLICY, group_differences={"demographic_parity": 0.1, "equal_opportunity": 0.2})
-    found = check(replace(GOOD, sections=told(fairness={"sex": {"groups": [], **differences}})), "fairness", policy)
+    found = check(replace(GOOD, sections=said(fairness={"sex": {"groups": [], **differences}})), "fairness", policy)
     assert found.outcome is outcome
     assert ("cannot be judged: fewer than two groups have enough positive rows" in found.statement) is not bool(
         opportunity
@@ -526,13 +526,13 @@ def test_a_difference_between_groups_keeps_its_limit_by_its_value(parity, opport
         assert (found.value, found.limit) == (parity, 0.1)
 
 
-def test_differences_without_a_limit_are_told():
+def test_differences_without_a_limit_are_reported():
     differences = {
         "demographic_parity": a_difference(0.12),
         "equal_opportunity": None,
         "equalized_odds": a_difference(0.3, "false_positive_rate"),
     }
-    found = check(replace(GOOD, sections=told(fairness={"sex": {"groups": [], **differences}})), "fairness")
+    found = check(replace(GOOD, sections=said(fairness={"sex": {"groups": [], **differences}})), "fairness")
     assert (found.outcome, found.statement) == (
         NONE,
         (

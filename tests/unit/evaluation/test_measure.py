@@ -1,4 +1,4 @@
-"""What an evaluation tells of a version besides its metric, on a run whose objects are real."""
+"""What an evaluation reports of a version besides its metric, on a run whose objects are real."""
 
 from dataclasses import replace
 
@@ -76,11 +76,11 @@ def test_a_guard_is_tried_on_the_holdout():
     assert found.features[0].feature == "wind"
     assert found.features[0].share > 0.9
     metric = found.metric
-    assert metric.unusual.value > metric.usual.value > 0.6  # strong winds tell most
+    assert metric.unusual.value > metric.usual.value > 0.6  # strong winds matter most
     assert metric.unusual_by_fallback.value < metric.unusual.low
 
 
-def test_of_too_few_unusual_rows_no_metric_is_told():
+def test_of_too_few_unusual_rows_no_metric_is_reported():
     rows = flights()
     contract = knowing_carriers()
     guard = fit(contract, contract.inputs(rows), share=0.01, answer="model")
@@ -107,7 +107,7 @@ def test_what_captures_hide_is_not_shown_here():
     assert found.importance[0].feature == "wind"
 
 
-def test_a_threshold_is_told_with_what_decisions_are_worth_at_it():
+def test_a_threshold_is_reported_with_what_decisions_are_worth_at_it():
     contract = replace(CONTRACT, threshold=0.25)
     spec = spec_of(
         decision={"threshold": "value", "false_positive": 1, "false_negative": 3},
@@ -172,9 +172,9 @@ def test_a_regression_has_residuals_and_the_coverage_of_its_interval(interval):
     if interval is None:
         assert found.residuals.interval is None
     else:
-        told = found.residuals.interval
-        assert (told.level, told.width) == (0.9, 3.29)
-        assert told.coverage.low < 0.9 < told.coverage.high
+        shown = found.residuals.interval
+        assert (shown.level, shown.width) == (0.9, 3.29)
+        assert shown.coverage.low < 0.9 < shown.coverage.high
 
 
 def test_what_the_spec_demands_of_them_becomes_checks_of_the_gate():

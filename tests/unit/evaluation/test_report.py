@@ -1,4 +1,4 @@
-"""The page of a version: what it tells, that it can hurt nobody, and that a gap in what was measured is told."""
+"""The page of a version: what it shows, that it can hurt nobody, and that a gap in what was measured is shown."""
 
 import json
 import re
@@ -162,12 +162,12 @@ def estimates(document: Any) -> list[Estimate]:
 
 def test_every_number_with_an_interval_is_on_the_page(page: str, found: dict[str, Any]) -> None:
     text = Read(page).text
-    told = [numbers.interval(each) for each in estimates(found["evaluation"])]
-    assert len(told) > 40
-    assert {each for each in told if each not in text} == set()
+    said = [numbers.interval(each) for each in estimates(found["evaluation"])]
+    assert len(said) > 40
+    assert {each for each in said if each not in text} == set()
 
 
-def test_the_page_tells_verdict_data_features_and_lineage(page: str, found: dict[str, Any]) -> None:
+def test_the_page_shows_verdict_data_features_and_lineage(page: str, found: dict[str, Any]) -> None:
     text = Read(page).text
     for check in found["verdict"]["checks"]:
         assert check["statement"].replace("  ", " ") in text
@@ -183,7 +183,7 @@ def test_the_page_tells_verdict_data_features_and_lineage(page: str, found: dict
         assert f"{rows:,}" in text, part
 
 
-def test_the_page_tells_what_the_input_guard_does_on_the_holdout(page: str, found: dict[str, Any]) -> None:
+def test_the_page_says_what_the_input_guard_does_on_the_holdout(page: str, found: dict[str, Any]) -> None:
     guard = found["evaluation"]["sections"]["guard"]
     text = Read(page).text
     assert f"The input guard marks {guard['unusual_rows']:,} of {guard['holdout_rows']:,} held-out rows" in text
@@ -229,7 +229,7 @@ def test_the_same_version_is_drawn_the_same(house: ReleaseHouse, task: ReportTas
 def test_a_page_says_what_was_known_at_registration_and_not_what_came_later(
     house: ReleaseHouse, task: ReportTask, page: str
 ) -> None:
-    """Else a second drawing, of a repeated step, would tell another story."""
+    """Else a second drawing, of a repeated step, would show another picture."""
     version = house.registry.version("trip-delay", task.version)
     house.registry.change(
         present(promote(house.registry.route("trip-delay"), version, Cause(house.clock.now(), "ana", "by hand")))
@@ -274,7 +274,7 @@ def test_a_regression_has_residuals_and_no_threshold() -> None:
     assert "not measured" not in text.partition("Model card")[2].partition("flips")[0]
 
 
-def test_a_model_of_several_classes_is_told_too() -> None:
+def test_a_model_of_several_classes_is_reported_too() -> None:
     house = house_with(trips(1_000))
     wanted = binary(
         task="multiclass", target="line", metric="accuracy", sensitive=["driver"], value=None, decision={},
@@ -289,8 +289,8 @@ def test_a_model_of_several_classes_is_told_too() -> None:
     found = json.loads(house.artifacts.objects[task.run.report_key])["evaluation"]["sections"]["confusion"]
     assert found["classes"] == ["blue", "green", "red"]
     for name, line, recall in zip(found["classes"], found["counts"], found["recall"], strict=True):
-        told = " ".join(f"{rows} {100 * rows / sum(line):.0f} %" if rows else "0" for rows in line)
-        assert f"{name} {told}" in text
+        said = " ".join(f"{rows} {100 * rows / sum(line):.0f} %" if rows else "0" for rows in line)
+        assert f"{name} {said}" in text
         assert f"{name} {sum(line)} {numbers.interval(Estimate(**recall))}" in text
     for precision in filter(None, found["precision"]):
         assert numbers.interval(Estimate(**precision)) in text
@@ -343,8 +343,8 @@ def test_a_page_without_a_time_column_says_how_rows_were_held_out_and_no_period(
 
 def test_a_found_slice_of_too_few_days_says_so() -> None:
     found = FoundSlice((), "fog", 300, None, Estimate(0.2, 0.1, 0.3), confirmed=False)
-    told = Sections(found=(replace(found, lacking="3 of 10 days or groups"), found))
-    _, table = conduct.slices(replace(evaluation(), sections=told)).blocks
+    said = Sections(found=(replace(found, lacking="3 of 10 days or groups"), found))
+    _, table = conduct.slices(replace(evaluation(), sections=said)).blocks
     assert isinstance(table, Table)
     assert [row[-1] for row in table.rows] == ["not confirmed: 3 of 10 days or groups", "not confirmed"]
 
@@ -389,7 +389,7 @@ def registered(world: World, *, accepted: bool = True) -> ReportTask:
     return ReportTask(run=RunRef(model="flight-delay", run_id=run_id), version=version.number)
 
 
-def tell(world: World, task: ReportTask) -> None:
+def say(world: World, task: ReportTask) -> None:
     registry = world.registry
     report(task, models=registry, versions=registry, catalog=world.catalog, artifacts=world.artifacts, draw=draw)
 
@@ -397,19 +397,19 @@ def tell(world: World, task: ReportTask) -> None:
 def test_what_was_not_measured_is_said_in_a_line() -> None:
     world = World()
     task = registered(world)
-    tell(world, task)
+    say(world, task)
     text = Read(world.artifacts.objects[task.run.page_key].decode()).text
     assert text.count("not measured for this version") >= 5
     assert "not measured: performance, calibration, decisions, slices, fairness, robustness, explanations" in text
 
 
-def test_the_page_is_shown_by_the_control_api_and_its_lack_is_told() -> None:
+def test_the_page_is_shown_by_the_control_api_and_its_lack_is_reported() -> None:
     world = World()
     task = registered(world)
     missing = world.call("GET", "/models/flight-delay/versions/1/page")
     assert missing.status == 404
     assert "tidegate report flight-delay 1" in missing.body["next_step"]
-    tell(world, task)
+    say(world, task)
     shown = world.call("GET", "/models/flight-delay/versions/1/page")
     assert shown.body["html"].encode() == world.artifacts.objects[task.run.page_key]
     assert world.call("GET", "/models/flight-delay/versions/2/page").status == 404
@@ -420,9 +420,9 @@ def test_a_tampered_gate_report_is_not_drawn() -> None:
     task = registered(world)
     world.artifacts.objects[task.run.report_key] = json.dumps(report_document(accepted=False)).encode()
     with pytest.raises(ArtifactRejectedError):
-        tell(world, task)
+        say(world, task)
     with pytest.raises(NotFoundError):
-        tell(world, task.model_copy(update={"version": 7}))
+        say(world, task.model_copy(update={"version": 7}))
 
 
 def test_the_page_is_stored_as_html(house: ReleaseHouse, task: ReportTask) -> None:
@@ -473,7 +473,7 @@ def test_hostile_names_stay_text(house: ReleaseHouse, task: ReportTask, found: d
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "said"),
     [
         (Estimate(0.75123, 0.70391, 0.78288), "0.751 [0.704, 0.783]"),
         (Estimate(323.4, 233.1, 395.2), "323 [233, 395]"),
@@ -482,16 +482,16 @@ def test_hostile_names_stay_text(house: ReleaseHouse, task: ReportTask, found: d
         (Estimate(12345.6, 12000.0, 12700.0), "12,346 [12,000, 12,700]"),
     ],
 )
-def test_an_interval_has_as_many_decimals_as_it_is_sure_of(found: Estimate, told: str) -> None:
-    assert numbers.interval(found) == told
+def test_an_interval_has_as_many_decimals_as_it_is_sure_of(found: Estimate, said: str) -> None:
+    assert numbers.interval(found) == said
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "said"),
     [(None, "–"), (True, "true"), (1234, "1,234"), (3.0, "3"), (0.123456, "0.1235"), (-5432.1, "-5,432"), ("a", "a")],
 )
-def test_a_number_is_short(value: object, told: str) -> None:
-    assert numbers.number(value) == told
+def test_a_number_is_short(value: object, said: str) -> None:
+    assert numbers.number(value) == said
 
 
 def test_a_picture_of_one_row_or_of_one_point_can_be_drawn() -> None:

@@ -176,10 +176,10 @@ def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: 
     found = document(house, task.run)
     assert found["recorded_run_id"] == first.run_id
     assert found["environment"] == {"recorded": True, "differences": []}
-    told = {each["what"]: each["recorded"] for each in found["compared"]}
-    assert told["artifact"] == registry.version(MODEL, 1).artifact_sha256
-    assert told["roc_auc"] == registry.version(MODEL, 1).value
-    assert {"fallback", "roc_auc low", "baseline", "validation", "training rows", "dataset"} <= set(told)
+    shown = {each["what"]: each["recorded"] for each in found["compared"]}
+    assert shown["artifact"] == registry.version(MODEL, 1).artifact_sha256
+    assert shown["roc_auc"] == registry.version(MODEL, 1).value
+    assert {"fallback", "roc_auc low", "baseline", "validation", "training rows", "dataset"} <= set(shown)
     written = {
         PLAN: first.plan_key,
         ENVIRONMENT: first.environment_key,
@@ -206,7 +206,7 @@ def test_only_the_candidate_that_was_chosen_is_fitted_again(house: ReleaseHouse)
     assert [each.index for each in house.registry.run(MODEL, task.run.run_id).candidates] == [chosen]
 
 
-def test_another_environment_is_told_package_by_package_and_is_no_difference_of_the_version(
+def test_another_environment_is_reported_package_by_package_and_is_no_difference_of_the_version(
     house: ReleaseHouse,
 ) -> None:
     released(house)
@@ -275,7 +275,7 @@ def test_what_was_declared_an_outcome_since_is_not_trained_on_again(house: Relea
         again(house)
 
 
-def test_a_release_under_way_does_not_hinder_it_and_one_wish_is_one_run(house: ReleaseHouse) -> None:
+def test_a_release_under_way_does_not_hinder_it_and_one_token_is_one_run(house: ReleaseHouse) -> None:
     released(house)
     registry, now = house.registry, house.clock.now()
     other = Run(MODEL, "r-2", RunStatus.REQUESTED, SPEC.digest, "trips", "ben", now, seed=5)
@@ -315,7 +315,7 @@ def finished(world: World, run_id: str, *, equal: bool = True, recorded: bool = 
     world.registry.compared("flight-delay", run_id, equal=equal, at=world.clock.now())
 
 
-def test_the_api_starts_it_once_and_tells_what_came_of_it() -> None:
+def test_the_api_starts_it_once_and_says_what_came_of_it() -> None:
     world = World()
     path = begun(world)
     answer = world.call("POST", path, {"token": "audit"})
@@ -337,7 +337,7 @@ def test_what_is_no_version_cannot_be_made_again(number: str) -> None:
     assert world.call("POST", f"/models/flight-delay/versions/{number}/reproduction").status == 404
 
 
-def test_the_same_version_is_told_in_two_lines_and_by_exit_code_0(run: Cli, server: Loopback) -> None:
+def test_the_same_version_is_reported_in_two_lines_and_by_exit_code_0(run: Cli, server: Loopback) -> None:
     begun(server.world)
     started(server, lambda run_id: finished(server.world, run_id))
     assert run("reproduce", "flight-delay", "1", "--wait") == exits.OK
@@ -348,12 +348,12 @@ def test_the_same_version_is_told_in_two_lines_and_by_exit_code_0(run: Cli, serv
     assert "reproduced" in run.err
 
 
-def test_what_differs_is_told_in_full_and_by_exit_code_1(run: Cli, server: Loopback) -> None:
+def test_what_differs_is_reported_in_full_and_by_exit_code_1(run: Cli, server: Loopback) -> None:
     begun(server.world)
     started(server, lambda run_id: finished(server.world, run_id, equal=False, recorded=False))
     assert run("reproduce", "flight-delay", "1", "--wait") == exits.FAILED
-    for told in ("another ONNX file", "2 of 2 facts differ", "0.7500000000000001", "package scikit-learn", "1.8.0"):
-        assert told in run.out
+    for shown in ("another ONNX file", "2 of 2 facts differ", "0.7500000000000001", "package scikit-learn", "1.8.0"):
+        assert shown in run.out
     assert "only code and lock are compared" in run.out
     assert run("reproduce", "flight-delay", "1", "--wait", "--json") == exits.FAILED
     assert run.document["reproduction"]["equal"] is False

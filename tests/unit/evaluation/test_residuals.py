@@ -61,7 +61,7 @@ def test_outliers_do_not_flatten_the_histogram_and_every_row_is_counted() -> Non
     assert found.below == pytest.approx(10, abs=1)
 
 
-def test_a_perfect_model_and_a_few_rows_are_told_too() -> None:
+def test_a_perfect_model_and_a_few_rows_are_reported_too() -> None:
     found = residuals(np.arange(4.0), np.arange(4.0))
     assert sum(found.histogram.counts) == 4
     assert [each.rows for each in found.by_prediction] == [1] * 4

@@ -109,8 +109,8 @@ def test_a_classifier_s_dependence_is_that_of_a_probability() -> None:
 
 def flipped(contract: Contract = RETURNS) -> dict[str, Flips]:
     table = returned(rows(2000))
-    told = flips(trial(table, contract, "roc_auc", probability), table, ["region", "member", "hour", "sex"], None)
-    return {each.column: each for each in told}
+    shown = flips(trial(table, contract, "roc_auc", probability), table, ["region", "member", "hour", "sex"], None)
+    return {each.column: each for each in shown}
 
 
 def test_decisions_that_a_sensitive_feature_makes_alone_are_counted() -> None:
@@ -142,9 +142,9 @@ def test_the_contract_s_threshold_decides_what_a_flip_is() -> None:
 
 def test_a_regression_flips_beyond_the_declared_tolerance_only() -> None:
     table = rows()
-    told = [flips(trial(table), table, ["region"], tolerance)[0] for tolerance in (None, 1.9, 2.1)]
-    assert "value.tolerance is not declared" in present(told[0].problem)
-    assert [present(each.changed).value for each in told[1:]] == [1, 0]
+    shown = [flips(trial(table), table, ["region"], tolerance)[0] for tolerance in (None, 1.9, 2.1)]
+    assert "value.tolerance is not declared" in present(shown[0].problem)
+    assert [present(each.changed).value for each in shown[1:]] == [1, 0]
 
 
 def test_columns_without_a_value_are_passed_over() -> None:

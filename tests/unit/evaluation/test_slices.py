@@ -76,7 +76,7 @@ def test_few_numbers_and_booleans_are_parted_by_value():
 
 
 def a_holdout(rows=6_000, seed=0, worse_in=None):
-    """A champion that knows the truth, and a candidate that is as good but where it is told to be worse."""
+    """A champion that knows the truth, and a candidate that is as good but where it is made to be worse."""
     chance = np.random.default_rng(seed)
     truth = chance.uniform(0.05, 0.95, rows)
     target = (chance.random(rows) < truth).astype(np.int64)
@@ -170,7 +170,7 @@ def test_a_condition_holds_for_what_it_says():
         assert condition.words == words
 
 
-def test_a_path_is_told_in_few_words_and_means_the_same_rows():
+def test_a_path_is_reported_in_few_words_and_means_the_same_rows():
     path = (
         Condition("hour", ">", 6.5),
         Condition("carrier", "is not", "AA"),
@@ -262,7 +262,7 @@ def test_without_a_real_slice_one_is_seldom_confirmed(clustered):
     assert sum(bool(found) for found in runs) > 150  # there was something to be wrong about
 
 
-def test_a_slice_of_a_few_bad_days_is_told_and_not_confirmed():
+def test_a_slice_of_a_few_bad_days_is_reported_and_not_confirmed():
     rows = 4_000
     day = np.arange(rows) // 100
     fog = np.isin(day, [3, 4, 12, 13, 20, 21, 30, 31]).astype(float)
@@ -273,7 +273,7 @@ def test_a_slice_of_a_few_bad_days_is_told_and_not_confirmed():
     (found,) = confirm(foggy, Table({"fog": fog}), loss, judged)
     assert found.loss_over_rest.low > 0
     assert not found.confirmed
-    assert found.told.lacking == "8 of 10 days or groups"
+    assert found.section.lacking == "8 of 10 days or groups"
     (found,) = confirm(foggy, Table({"fog": fog}), loss, judged_rows(target, np.full(rows, 0.8), resamples=200))
     assert found.confirmed
 
@@ -282,7 +282,7 @@ def test_a_planted_slice_is_found_and_named():
     for seed in range(10):
         confirmed = [each for each in searched(seed, planted=True, rows=8_000) if each.confirmed]
         assert confirmed, seed
-        said = to_json(confirmed[0].told)
+        said = to_json(confirmed[0].section)
         assert "carrier is EV" in said["words"], seed
         (above,) = [value for feature, operator, value in said["path"] if (feature, operator) == ("hour", ">")]
         assert 17 <= above <= 20, seed

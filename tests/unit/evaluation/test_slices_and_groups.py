@@ -96,7 +96,7 @@ def test_a_candidate_that_is_worse_in_one_slice_is_rejected_however_good_it_is_o
     assert slice_of(world, "region", "north")["gain_over_champion"]["high"] < -0.02
 
 
-def test_a_slice_may_be_as_bad_as_the_champions_and_too_few_rows_are_told():
+def test_a_slice_may_be_as_bad_as_the_champions_and_too_few_rows_are_reported():
     world = measured(TrainedRun().serve(good_onnx()), gate=SLICED)
     assert world.gate().accepted
     found = check(world, "slices")
@@ -105,7 +105,7 @@ def test_a_slice_may_be_as_bad_as_the_champions_and_too_few_rows_are_told():
     assert "; too little data to judge region north (60 of 100 rows)" in found["statement"]
 
 
-def test_without_a_champion_slices_are_told_and_without_enough_rows_the_gate_says_so():
+def test_without_a_champion_slices_are_reported_and_without_enough_rows_the_gate_says_so():
     world = measured(gate=SLICED)
     assert world.gate().accepted
     found = check(world, "slices")
@@ -228,7 +228,7 @@ def test_a_limit_that_cannot_be_judged_is_not_kept():
     assert found["statement"] == ("demographic parity of sex cannot be judged: fewer than two groups have enough rows")
 
 
-def test_without_limits_differences_are_told():
+def test_without_limits_differences_are_reported():
     world = measured(sensitive=["sex"])
     assert world.gate().accepted
     found = check(world, "fairness")

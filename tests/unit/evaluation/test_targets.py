@@ -51,7 +51,7 @@ def test_targets_left_out_are_not_stated_and_defaults_are() -> None:
     assert (found["metric_at_least"], found["demographic_parity"], found["flips_at_most"]) == (0.7, 0.1, 0.05)
 
 
-def test_equal_targets_have_no_changes_and_each_change_is_told_from_what_to_what() -> None:
+def test_equal_targets_have_no_changes_and_each_change_is_reported_from_what_to_what() -> None:
     before, after = stated_targets(spec()), stated_targets(spec(**EVERYTHING))
     assert changes(after, after) == ()
     sentences = [change.sentence for change in changes(before, after)]

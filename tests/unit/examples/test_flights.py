@@ -199,7 +199,7 @@ def test_users_ask_for_one_instance_after_the_other_and_begin_again() -> None:
     assert all(answer.document["version"] == answer.instance + 1 for answer in answers)
 
 
-def test_users_who_ask_all_the_time_stop_when_they_are_told() -> None:
+def test_users_who_ask_all_the_time_stop_when_they_should() -> None:
     asking = users({"version": 1})
     with asking.flowing():
         time.sleep(0.05)
@@ -209,7 +209,7 @@ def test_users_who_ask_all_the_time_stop_when_they_are_told() -> None:
     assert asking.sent == sent == len(asking.answers)
 
 
-def test_a_request_that_fails_is_counted_and_told() -> None:
+def test_a_request_that_fails_is_counted_and_reported() -> None:
     asking = users({"version": 1}, {"fault": "no route to host"})
     assert len(asking.send(4)) == 2
     assert asking.sent == 4
@@ -222,25 +222,25 @@ def test_a_version_was_asked_when_it_answered_or_another_stood_in_for_it() -> No
     assert sorted(answer.instance for answer in asked(answers, 3)) == [1, 2]
 
 
-def test_a_canary_is_told_by_its_steps() -> None:
+def test_a_canary_is_reported_by_its_steps() -> None:
     steps = [{"share_bp": 100, "requests": 1_023}, {"share_bp": 500, "requests": 204}, {"share_bp": 5, "requests": 1}]
     assert path_of(steps) == "1 % of 1,023 requests ... 5 % of 204 ... 0.05 % of 1"
 
 
-def test_a_reason_is_told_by_its_sentences() -> None:
+def test_a_reason_is_reported_by_its_sentences() -> None:
     errors = "error rate 0.00 % of 9 requests, the champion's 0.00 % of 8; difference 0 points [-1, +1]: not worse"
     scores = "distance of score distributions 29 points: not apart by 38.9 points or more"
     assert sentences(f"passed its canary: {errors}; {scores}") == [errors, scores]
     assert sentences("accepted by the gate") == ["accepted by the gate"]
 
 
-def test_a_ledgers_entry_tells_who_answers_since() -> None:
-    def told(version: int | None, previous: int | None, weight_bp: int) -> str:
+def test_a_ledgers_entry_shows_who_answers_since() -> None:
+    def shown(version: int | None, previous: int | None, weight_bp: int) -> str:
         return answering({"version": version, "previous_version": previous, "weight_bp": weight_bp})
 
-    assert told(2, 1, 500) == "2: 5 %, 1: 95 %"
-    assert told(2, 1, 10_000) == "2: 100 %"
-    assert told(None, None, 10_000) == "fallback: 100 %"
+    assert shown(2, 1, 500) == "2: 5 %, 1: 95 %"
+    assert shown(2, 1, 10_000) == "2: 100 %"
+    assert shown(None, None, 10_000) == "fallback: 100 %"
 
 
 def test_none_of_its_columns_looks_like_personal_data(frame: PandasFrame) -> None:

@@ -176,7 +176,7 @@ def test_named_tensors_get_the_predictions_that_the_same_instances_get_elsewhere
     assert [capture.instances for capture in house.captured] == [[GOOD, OTHER]] * 2
 
 
-def test_only_the_outputs_that_are_asked_for_are_told_and_unknown_ones_are_refused(house: Protocols) -> None:
+def test_only_the_outputs_that_are_asked_for_are_reported_and_unknown_ones_are_refused(house: Protocols) -> None:
     _, answer = infer(TENSORS, outputs=[{"name": "score"}, {"name": "unusual"}])
     assert list(outputs(answer)) == ["score"]
     status, answer = infer(TENSORS, outputs=[{"name": "logits"}])
@@ -287,18 +287,18 @@ def test_a_killed_model_has_no_version_to_ask_for(house: Protocols) -> None:
     assert outputs(infer(TENSORS)[1])["score"]["data"] == [0.25, 0.25]
 
 
-def test_server_and_models_tell_what_they_are(house: Protocols, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, told, _ = ask("GET", f"/v2/models/{MODEL}")
-    assert (told["name"], told["versions"]) == (MODEL, ["1"])
-    assert [(tensor["name"], tensor["datatype"]) for tensor in told["inputs"]] == [
+def test_server_and_models_say_what_they_are(house: Protocols, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, shown, _ = ask("GET", f"/v2/models/{MODEL}")
+    assert (shown["name"], shown["versions"]) == (MODEL, ["1"])
+    assert [(tensor["name"], tensor["datatype"]) for tensor in shown["inputs"]] == [
         ("distance", "FP64"),
         ("hour", "INT64"),
         ("holiday", "BOOL"),
         ("carrier", "BYTES"),
     ]
     answered = outputs(infer(TENSORS)[1])
-    assert [tensor["name"] for tensor in told["outputs"]] == list(answered)
-    for tensor in told["outputs"]:
+    assert [tensor["name"] for tensor in shown["outputs"]] == list(answered)
+    for tensor in shown["outputs"]:
         assert tensor["datatype"] == answered[tensor["name"]]["datatype"]
     assert ask("GET", f"/v2/models/{MODEL}/ready")[:2] == (200, {"name": MODEL, "ready": True})
     assert ask("GET", "/v2/health/ready")[:2] == (200, {"ready": True})

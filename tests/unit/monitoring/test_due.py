@@ -18,7 +18,7 @@ NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 
 
 class Models:
-    """Models a, b, ... each with a version; what they were asked is told by `asked`."""
+    """Models a, b, ... each with a version; what they were asked is given by `asked`."""
 
     def __init__(self, *names: str) -> None:
         self.registry, self.hours, self.clock = InMemoryRegistry(), InMemoryHours(), FixedClock(NOW)

@@ -79,7 +79,7 @@ def test_drift_and_lost_quality_ask_for_a_training_and_quality_is_named_first() 
     assert (both.wanted, both.reasons) == (Trigger.QUALITY, ("roc_auc is worse", "wind has drifted"))
 
 
-def test_what_people_did_not_ask_for_is_told_and_nothing_starts() -> None:
+def test_what_people_did_not_ask_for_is_reported_and_nothing_starts() -> None:
     found = looked(policy=replace(POLICY, retrain_on=frozenset()))
     assert (found.health, found.wanted, found.reasons) == (Health.DRIFTED, None, ("wind has drifted",))
 

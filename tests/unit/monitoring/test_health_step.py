@@ -246,7 +246,7 @@ def test_without_models_status_says_how_to_begin(run: Cli, server: Loopback) -> 
     assert run.out == "no models yet: tidegate model apply --help\n"
 
 
-def test_drift_tells_each_verdict_the_features_to_blame_and_what_follows(run: Cli, stage: Loopback) -> None:
+def test_drift_reports_each_verdict_the_features_to_blame_and_what_follows(run: Cli, stage: Loopback) -> None:
     look(stage.world, DRIFT)
     assert run("drift", MODEL) == exits.REJECTED
     assert run.out.startswith(f"{MODEL}, version 1: ✗ drifted since ")
@@ -337,7 +337,7 @@ def test_a_picture_that_cannot_be_written_is_a_fault(run: Cli, stage: Loopback) 
     assert "no/such/folder.svg cannot be written" in run.err
 
 
-def test_acknowledging_is_told_with_what_follows_and_twice_changes_nothing(run: Cli, stage: Loopback) -> None:
+def test_acknowledging_is_reported_with_what_follows_and_twice_changes_nothing(run: Cli, stage: Loopback) -> None:
     look(stage.world, BROKEN)
     assert run("acknowledge", MODEL, "--reason", "the feed is mended") == exits.OK
     assert run.out.startswith(f"{MODEL}: acknowledged; it is judged anew")
@@ -396,7 +396,7 @@ def test_a_bar_is_as_long_as_its_share() -> None:
 
 
 def test_names_out_of_data_cannot_break_a_picture() -> None:
-    found = distribution("<x>", 'a "told" & <b>', ["<script>\x00\x1b", "b"], [1, 1], [1, 1])
+    found = distribution("<x>", 'a "said" & <b>', ["<script>\x00\x1b", "b"], [1, 1], [1, 1])
     assert found is not None
     root = ET.fromstring(picture("t & <t>", [found]))  # noqa: S314  our own text
     assert "<script>  " in [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]

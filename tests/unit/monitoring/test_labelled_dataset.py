@@ -169,11 +169,11 @@ def test_there_is_a_bound_and_wide_rows_come_to_it_sooner(monkeypatch: pytest.Mo
     assert found.full
 
 
-def test_the_lineage_tells_rows_period_sample_and_what_is_missing() -> None:
+def test_the_lineage_shows_rows_period_sample_and_what_is_missing() -> None:
     found = taken(
         (record(NOW - timedelta(hours=3), sample=0.1), True), (record(), False), (record(), "what"), (record(), None)
     )
-    assert found.told("trip-delay", "abc") == (
+    assert found.sentence("trip-delay", "abc") == (
         "version abc and 2 labelled predictions of trip-delay from 2026-03-10T09:00+00:00 to 2026-03-10T12:00+00:00, "
         "of which captures keep a sample of 10.000%; left out: 2 with an outcome that the target does not have"
     )
@@ -248,7 +248,7 @@ def test_fractions_in_a_column_of_whole_numbers_make_it_one_of_numbers() -> None
 
 @dataclass
 class Field:
-    """A dataset of trips until March 2026, its model, and what the model was asked and told since."""
+    """A dataset of trips until March 2026, its model, and what the model was asked since, with what came true."""
 
     house: ReleaseHouse = field(default_factory=lambda: house_with(trips()))
     hours: InMemoryHours = field(default_factory=InMemoryHours)

@@ -65,8 +65,8 @@ def test_a_changed_feature_is_named_and_a_training_is_wanted() -> None:
     assert looked.record.summary["windows"][0]["responsible"] == ["wind"]
     assert "most responsible: wind" in looked.record.reasons[0]
     assert looked.record.reasons[0].startswith("last 24 h: ")
-    told = {name: looked.metrics[name] for name in ("Drifted", "FeatureDrift", "PredictionDrift", "RetrainingWanted")}
-    assert set(told.values()) == {1.0}
+    shown = {name: looked.metrics[name] for name in ("Drifted", "FeatureDrift", "PredictionDrift", "RetrainingWanted")}
+    assert set(shown.values()) == {1.0}
 
 
 def test_lost_quality_is_seen_by_its_labels_where_the_inputs_are_as_they_were() -> None:
@@ -106,13 +106,13 @@ def test_every_metric_is_looked_at_with_labels_and_without(metric: str, labelled
     house.ask(600, labelled=labelled)
     house.look()
     window = house.window()
-    told = window["live"] if labelled else window["expected"]
-    assert told["metric"] == metric
-    assert told["outcome"] in {"within", "beyond"}
-    assert metric in told["statement"]
+    shown = window["live"] if labelled else window["expected"]
+    assert shown["metric"] == metric
+    assert shown["outcome"] in {"within", "beyond"}
+    assert metric in shown["statement"]
 
 
-def test_a_metric_that_cannot_be_expected_is_told_by_labels_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_that_cannot_be_expected_is_reported_by_labels_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     unknown = replace(find("f1"), unlabelled=None)
     monkeypatch.setattr("tidegate.steps.monitoring.monitor.find", lambda _: unknown)
     house = Monitored(reference=Traffic().reference(metric="f1"))
@@ -123,7 +123,7 @@ def test_a_metric_that_cannot_be_expected_is_told_by_labels_alone(monkeypatch: p
 
 
 @pytest.mark.parametrize("metric", of_task("regression"), ids=lambda metric: metric.text)
-def test_every_metric_of_a_regression_is_expected_by_loss_or_not_told(metric: Metric) -> None:
+def test_every_metric_of_a_regression_is_expected_by_loss_or_not_reported(metric: Metric) -> None:
     reference = regression()
     expectable = isinstance(metric.unlabelled, FromLosses)
     chance = np.random.default_rng(3)
@@ -167,7 +167,7 @@ def test_what_training_would_only_learn_is_for_people(asked: dict[str, Any], nam
     assert looked.metrics["NeedsRedesign"] == looked.metrics["DataQuality"] == 1.0
 
 
-def test_a_few_more_missing_values_are_told_and_people_are_left_alone() -> None:
+def test_a_few_more_missing_values_are_reported_and_people_are_left_alone() -> None:
     house = Monitored()
     house.ask(1_900)
     house.ask(100, instance={"wind": None})
@@ -185,7 +185,7 @@ def test_a_target_that_is_no_longer_what_it_was_is_for_people() -> None:
     assert record.reasons[0].startswith("last 24 h: target has drifted")
 
 
-def test_groups_that_get_positive_decisions_unalike_are_told() -> None:
+def test_groups_that_get_positive_decisions_unalike_are_reported() -> None:
     house = Monitored(sensitive=["line"])
     house.ask(1_000, lines=["blue"])
     house.ask(1_000, lines=["red"], wind=24)
@@ -529,12 +529,12 @@ def test_labels_that_come_for_a_part_only_are_judged_all_the_same() -> None:
     assert house.window()["live"]["rows"] == 900
 
 
-def test_unusual_traffic_is_told_against_earlier_windows_also_of_another_version() -> None:
+def test_unusual_traffic_is_reported_against_earlier_windows_also_of_another_version() -> None:
     house = Monitored(windows_hours=[24])
     for day in range(10):
         house.ask(100)
-        told = house.look(NOW + day * DAY).record.summary["windows"][0]["volume"]
-        assert told == ("insufficient_data" if day < 9 else "none")
+        shown = house.look(NOW + day * DAY).record.summary["windows"][0]["volume"]
+        assert shown == ("insufficient_data" if day < 9 else "none")
         house.clock.move(days=1)
     house.serve("r-2", house.world.reference(), at=house.clock.now() - DAY)
     house.ask(500, change={"version": 2})
@@ -667,12 +667,12 @@ def test_who_loses_a_race_looks_once_more_at_what_the_winner_left(monkeypatch: p
 # Cost and value
 
 
-def told(looked: Looked, **dimensions: str) -> dict[str, float]:
+def shown(looked: Looked, **dimensions: str) -> dict[str, float]:
     (found,) = [values for each, values in looked.apart if each == dimensions]
     return dict(found)
 
 
-def test_what_a_model_used_is_told_by_hour_version_and_business_unit() -> None:
+def test_what_a_model_used_is_reported_by_hour_version_and_business_unit() -> None:
     house = Monitored()
     house.ask(600, change={"billed_ms": 20.0})
     house.ask(200, change={"version": None, "arm": "fallback", "reason": "fallback:killed", "billed_ms": 5.0})
@@ -684,12 +684,12 @@ def test_what_a_model_used_is_told_by_hour_version_and_business_unit() -> None:
         "1": [600, 600, 12_000.0, 0, 0],
         "fallback": [200, 200, 1_000.0, 0, 0],
     }
-    whole = told(looked, model=MODEL)
+    whole = shown(looked, model=MODEL)
     assert (whole["Requests"], whole["BilledMs"]) == (800, 13_000)
     assert whole["CostUSD"] == pytest.approx(0.013)
-    assert told(looked, business_unit=house.spec.business_unit)["CostUSD"] == pytest.approx(0.013)
-    assert told(looked, model=MODEL, version="1")["CostUSD"] == pytest.approx(0.012)
-    assert told(looked, model=MODEL, version="fallback")["Requests"] == 200
+    assert shown(looked, business_unit=house.spec.business_unit)["CostUSD"] == pytest.approx(0.013)
+    assert shown(looked, model=MODEL, version="1")["CostUSD"] == pytest.approx(0.012)
+    assert shown(looked, model=MODEL, version="fallback")["Requests"] == 200
     assert "ValueUSD" not in whole
     summary = looked.record.summary["cost"]
     assert (summary["hour"], summary["requests"], summary["spike"]) == (kept["complete"], 800, "")
@@ -697,7 +697,7 @@ def test_what_a_model_used_is_told_by_hour_version_and_business_unit() -> None:
 
 def test_an_hour_in_which_nothing_was_asked_costs_nothing() -> None:
     looked = Monitored().look()
-    assert told(looked, model=MODEL)["CostUSD"] == 0.0
+    assert shown(looked, model=MODEL)["CostUSD"] == 0.0
     assert not [each for each, _ in looked.apart if "version" in each]
 
 
@@ -707,10 +707,10 @@ def test_value_is_of_the_labelled_decisions_and_net_is_against_cost() -> None:
     labels = [record["label"] for record in asked[:10]]
     house.report(asked[:10], [*labels[:8], *(not label for label in labels[8:])])
     looked = house.look()
-    whole = told(looked, model=MODEL)
+    whole = shown(looked, model=MODEL)
     assert whole["ValueUSD"] == pytest.approx(8 * 2.0 - 2 * 5.0)
     assert whole["NetUSDPer1000"] == pytest.approx(600 - whole["CostUSD"])
-    assert told(looked, model=MODEL, version="1")["ValueUSD"] == whole["ValueUSD"]
+    assert shown(looked, model=MODEL, version="1")["ValueUSD"] == whole["ValueUSD"]
 
 
 def test_what_a_regression_gets_right_is_within_the_tolerance() -> None:
@@ -727,7 +727,7 @@ def test_what_a_regression_gets_right_is_within_the_tolerance() -> None:
     house.registry.apply(house.spec, author="ann", at=NOW)
     asked = house.ask(20)
     house.report(asked, [record["score"] + (0.05 if place < 15 else 0.5) for place, record in enumerate(asked)])
-    assert told(house.look(), model=MODEL)["ValueUSD"] == pytest.approx(15.0)
+    assert shown(house.look(), model=MODEL)["ValueUSD"] == pytest.approx(15.0)
 
 
 def test_used_hours_are_carried_along_for_a_month() -> None:
@@ -746,7 +746,7 @@ def test_late_feedback_counts_once_however_often_it_is_looked() -> None:
     asked = house.ask(100)
     house.look()
     house.report(asked[:5], [record["label"] for record in asked[:5]])
-    assert [told(house.look(), model=MODEL)["ValueUSD"] for _ in range(2)] == [5.0, 5.0]
+    assert [shown(house.look(), model=MODEL)["ValueUSD"] for _ in range(2)] == [5.0, 5.0]
 
 
 def test_an_hour_that_costs_far_more_than_usual_rings_once_looked_at() -> None:
@@ -761,18 +761,18 @@ def test_an_hour_that_costs_far_more_than_usual_rings_once_looked_at() -> None:
     assert "version 1 grew most; what grew: requests, 550 instead of 50" in looked.record.summary["cost"]["spike"]
 
 
-def test_quality_is_told_beside_the_design_and_the_features_that_moved() -> None:
+def test_quality_is_reported_beside_the_design_and_the_features_that_moved() -> None:
     house = Monitored()
     house.ask(2_000, labelled=1.0, wind=26)
     looked = house.look()
-    whole = told(looked, model=MODEL)
+    whole = shown(looked, model=MODEL)
     live = house.window()["live"]
     assert (whole["LiveQuality"], whole["DesignQuality"]) == (live["live"]["value"], live["design"]["value"])
     assert "ExpectedQuality" not in whole
-    assert told(looked, model=MODEL, feature="wind")["FeatureShift"] > 0.1
+    assert shown(looked, model=MODEL, feature="wind")["FeatureShift"] > 0.1
     assert not [each for each, _ in looked.apart if each.get("feature") == "line"]
     house = Monitored()
     house.ask(2_000)
-    whole = told(house.look(), model=MODEL)
+    whole = shown(house.look(), model=MODEL)
     assert whole["ExpectedQuality"] == pytest.approx(whole["DesignQuality"], abs=0.05)
     assert "LiveQuality" not in whole

@@ -186,7 +186,7 @@ def test_harder_rows_are_expected_to_be_worse_without_a_single_label():
     assert expected_quality("accuracy", hard, design_of("accuracy")).outcome is BEYOND
 
 
-def test_what_cannot_be_expected_is_refused_or_told():
+def test_what_cannot_be_expected_is_refused_or_reported():
     probabilities, _ = calibrated(600, 1)
     with pytest.raises(ValueError, match="rmse cannot be expected from probabilities"):
         expected_quality("rmse", probabilities, DESIGN)

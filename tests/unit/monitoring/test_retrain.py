@@ -118,7 +118,7 @@ def test_one_execution_has_so_many_and_the_rest_wait(monkeypatch: pytest.MonkeyP
     assert len(place.find()) == 1
 
 
-def test_each_wish_has_a_token_of_its_own() -> None:
+def test_each_training_wanted_has_a_token_of_its_own() -> None:
     place = Monitoring()
     (first,) = place.find()
     place.health_records.save(health_record(2, at=place.now))
@@ -192,7 +192,7 @@ def test_a_run_that_was_recorded_but_not_started_is_started_by_the_next_call() -
     assert len(place.runs) == len(place.health_record.attempts) == 1
 
 
-def test_a_finished_run_of_the_same_wish_is_not_started_again() -> None:
+def test_a_finished_run_of_the_same_token_is_not_started_again() -> None:
     place = Monitoring()
     task = place.task()
     run_id = place.start(task).run_id
@@ -203,7 +203,7 @@ def test_a_finished_run_of_the_same_wish_is_not_started_again() -> None:
     assert len(place.workflow.started) == 1
 
 
-def test_a_wish_that_is_gone_starts_nothing() -> None:
+def test_a_training_that_is_no_longer_wanted_starts_nothing() -> None:
     place = Monitoring()
     task = place.task()
     place.health_records.save(health_record(2, at=place.now, wanted=None))
@@ -299,7 +299,7 @@ def test_who_loses_a_race_for_the_health_record_adds_to_what_the_winner_left() -
     assert len(place.health_record.attempts) == 1
 
 
-def test_a_race_lost_twice_is_told() -> None:
+def test_a_race_lost_twice_is_reported() -> None:
     class Raced(InMemoryHealthRecords):
         def save(self, changed: HealthRecord) -> None:
             if changed.attempts:

@@ -141,7 +141,7 @@ def test_an_important_feature_that_moves_is_drift_of_the_model_and_is_named():
     assert column.cell_share > column.cell_reference_share
 
 
-def test_a_feature_without_importance_that_moves_is_told_and_does_not_condemn_the_model():
+def test_a_feature_without_importance_that_moves_is_reported_and_does_not_condemn_the_model():
     found = report(window(shift={"x3": 1.0}), importances={"x3": 0.05, "x1": 0.95}).features
     assert found.outcome is NONE
     assert found.responsible == ("x3",)
@@ -291,7 +291,7 @@ def test_no_traffic_at_all_is_said_in_its_own_sentence():
     )
 
 
-def test_an_empty_window_is_told_as_too_little_data():
+def test_an_empty_window_is_reported_as_too_little_data():
     found = judge(LAYOUT, REFERENCE, captured(LAYOUT, []), POLICY, usual_rows=[1000] * 8)
     assert found.drifted == ("volume",)
     assert found.features.outcome is LITTLE

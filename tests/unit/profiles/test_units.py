@@ -27,7 +27,7 @@ CONTRACT = Contract(
 
 
 def knots(rows: int, mean: float, seed: int) -> Column:
-    """Whole knots, as an anemometer tells them."""
+    """Whole knots, as an anemometer shows them."""
     return np.random.default_rng(seed).poisson(mean, rows).astype(np.float64)
 
 

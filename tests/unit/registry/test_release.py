@@ -90,7 +90,7 @@ def alone(route: Route, change: RouteChange) -> Route:
     return replace(route, revision=change.route.revision, ledger_head=change.route.ledger_head)
 
 
-def told(change: RouteChange) -> tuple[str, int | None, int | None, int]:
+def shown(change: RouteChange) -> tuple[str, int | None, int | None, int]:
     entry = change.entry
     return (entry.action, entry.version, entry.previous_version, entry.weight_bp)
 
@@ -115,7 +115,7 @@ def test_a_version_may_serve_when_nobody_has_to_be_asked_any_more():
 def test_a_shadow_changes_what_nobody_gets():
     change = made(shadow(SERVING, numbered(3), CAUSE))
     assert change.route == alone(SHADOWED, change)
-    assert (told(change), change.statuses) == (("shadow", 2, None, 10_000), {3: CANDIDATE})
+    assert (shown(change), change.statuses) == (("shadow", 2, None, 10_000), {3: CANDIDATE})
     assert shares(change.route) == (Share(2, 10_000),)
     assert shadow(SHADOWED, numbered(3, CANDIDATE), CAUSE) is None
 
@@ -124,7 +124,7 @@ def test_a_shadow_changes_what_nobody_gets():
 def test_a_canary_gets_its_share_and_scores_along_no_longer(route):
     change = made(canary(route, numbered(3, CANDIDATE), 100, CAUSE))
     assert change.route == alone(CANARY, change)
-    assert (told(change), change.statuses) == (("canary", 3, 2, 100), {3: CANDIDATE})
+    assert (shown(change), change.statuses) == (("canary", 3, 2, 100), {3: CANDIDATE})
     assert shares(change.route) == (Share(2, 9_900), Share(3, 100))
 
 
@@ -138,10 +138,10 @@ def test_without_a_champion_the_fallback_answers_what_the_canary_does_not(route)
     change = made(canary(route, replace(numbered(3), fallback=RULE), 100, CAUSE))
     assert shares(change.route) == (Share(None, 9_900), Share(3, 100))
     assert change.route.fallback == RULE
-    assert told(change) == ("canary", 3, None, 100)
+    assert shown(change) == ("canary", 3, None, 100)
     left = made(roll_back_trial(change.route, numbered(3, CANDIDATE), CAUSE))
     assert shares(left.route) == (Share(None, 10_000),)
-    assert (told(left), left.route.fallback) == (("rollback", None, 3, 10_000), RULE)
+    assert (shown(left), left.route.fallback) == (("rollback", None, 3, 10_000), RULE)
 
 
 def test_a_canary_keeps_the_fallback_that_answers_already():
@@ -153,7 +153,7 @@ def test_a_canary_keeps_the_fallback_that_answers_already():
 def test_a_version_that_leaves_gives_all_back(route):
     change = made(roll_back_trial(route, numbered(3, CANDIDATE), CAUSE))
     assert change.route == alone(replace(SERVING, killed=route.killed), change)
-    assert (told(change), change.statuses) == (
+    assert (shown(change), change.statuses) == (
         ("rollback", 2, 3, 0 if route.killed else 10_000),
         {3: ROLLED_BACK},
     )
@@ -198,7 +198,7 @@ def test_a_promotion_keeps_the_champion_of_before_warm_with_a_small_share():
         served(2),
         RULE,
     )
-    assert (told(change), change.statuses) == (("promote", 3, 2, 9_500), {3: CHAMPION, 2: CANDIDATE})
+    assert (shown(change), change.statuses) == (("promote", 3, 2, 9_500), {3: CHAMPION, 2: CANDIDATE})
 
 
 @pytest.mark.parametrize("route", [None, KILLED])
@@ -218,7 +218,7 @@ def test_a_version_is_on_probation_while_the_one_before_it_is_held_back():
 def test_after_its_probation_a_version_answers_alone():
     change = made(end_probation(ON_PROBATION, numbered(2, CHAMPION), replace(CAUSE, approved_by="eve")))
     assert change.route == alone(replace(SERVING, previous=served(1)), change)
-    assert (told(change), change.statuses, change.entry.approved_by) == (
+    assert (shown(change), change.statuses, change.entry.approved_by) == (
         ("end_probation", 2, 1, 10_000),
         {1: RETIRED},
         "eve",
@@ -232,7 +232,7 @@ def test_the_rollback_target_out_of_probation_is_the_version_held_back():
     assert rollback_target(SHADOWED) == rollback_target(CANARY) == 2
     change = made(roll_back_promotion(ON_PROBATION, 2, CAUSE))
     assert change.route == alone(Route("flight-delay", 4, champion=served(1)), change)
-    assert (told(change), change.statuses) == (("rollback", 1, 2, 10_000), {1: CHAMPION, 2: RETIRED})
+    assert (shown(change), change.statuses) == (("rollback", 1, 2, 10_000), {1: CHAMPION, 2: RETIRED})
     assert roll_back_promotion(SERVING, 2, CAUSE) is roll_back_promotion(ON_PROBATION, 1, CAUSE) is None
 
 
@@ -270,12 +270,12 @@ def test_a_model_without_a_champion_can_be_killed_and_its_canary_ends():
     assert (shares(change.route), change.statuses) == ((Share(None, 10_000),), {3: ROLLED_BACK})
 
 
-def test_a_resumption_tells_of_the_canary_that_began_while_the_model_was_killed():
+def test_a_resumption_reports_the_canary_that_began_while_the_model_was_killed():
     begun = made(canary(KILLED, numbered(3), 100, CAUSE)).route
     assert shares(begun) == (Share(None, 10_000),)
     change = present(resume(begun, "flight-delay", CAUSE))
     assert shares(change.route) == (Share(2, 9_900), Share(3, 100))
-    assert told(change) == ("resume", 3, 2, 100)
+    assert shown(change) == ("resume", 3, 2, 100)
 
 
 def test_the_fallback_stays_while_a_canary_is_measured_beside_it():

@@ -132,13 +132,13 @@ def test_a_version_that_nobody_is_asked_about_is_not_decided_about(world: World)
     assert world.call("POST", f"{PATH}/rollout/end", {"reason": "make room"}, actor=BO).body["changed"]
     run_id = world.call("POST", f"{PATH}/runs").body["run"]["run_id"]
     turned_away = world.run_to_the_end(run_id, accepted=False)
-    wish = {"decision": "approve", "reason": "because", "artifact_sha256": "0" * 64, "report_sha256": "0" * 64}
-    refused = world.call("POST", f"{PATH}/versions/{turned_away.number}/approval", wish, actor=CY)
+    body = {"decision": "approve", "reason": "because", "artifact_sha256": "0" * 64, "report_sha256": "0" * 64}
+    refused = world.call("POST", f"{PATH}/versions/{turned_away.number}/approval", body, actor=CY)
     assert (refused.status, refused.body["detail"]) == (
         409,
         "flight-delay version 3 waits for no approval: it is rejected",
     )
-    assert world.call("POST", f"{PATH}/versions/9/approval", wish, actor=CY).status == 404
+    assert world.call("POST", f"{PATH}/versions/9/approval", body, actor=CY).status == 404
 
 
 def test_who_loses_the_race_with_the_release_decides_once_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,19 +248,19 @@ def test_a_version_that_is_promoted_at_once_was_never_on_probation(world: World)
 
 def test_neither_the_token_nor_what_was_counted_is_shown_to_anybody(world: World) -> None:
     run_id = waiting(world)
-    told = [answer(world).raw["body"]]
+    reported = [answer(world).raw["body"]]
     world.advance(run_id)
     world.advance(run_id, look(10))
     assert world.registry.rollout("flight-delay", run_id).fetched  # type: ignore[union-attr]
-    told += [world.call("GET", f"{PATH}{path}").raw["body"] for path in ("", "/rollouts", f"/rollouts/{run_id}")]
-    told.append(world.call("POST", f"{PATH}/rollout/end", {"reason": "enough seen"}, actor=BO).raw["body"])
-    for body in told:
+    reported += [world.call("GET", f"{PATH}{path}").raw["body"] for path in ("", "/rollouts", f"/rollouts/{run_id}")]
+    reported.append(world.call("POST", f"{PATH}/rollout/end", {"reason": "enough seen"}, actor=BO).raw["body"])
+    for body in reported:
         assert TOKEN not in body
         assert "secret-key" not in body
         assert "fetched" not in body
 
 
-def test_what_has_no_rollout_is_told_from_what_is_not_there(world: World) -> None:
+def test_what_has_no_rollout_is_distinguished_from_what_is_not_there(world: World) -> None:
     assert world.call("GET", f"{PATH}/rollouts").status == 404
     world.with_model()
     assert world.call("GET", f"{PATH}/rollouts").body == {"rollouts": []}
@@ -443,7 +443,7 @@ def test_a_version_that_did_not_get_in_has_the_exit_code_of_a_rejection(run: Cli
     assert "rolled back: error rate 30.00 %" in run.err
 
 
-def test_following_tells_each_change_once_and_ends_with_the_promotion(run: Cli, stage: Loopback) -> None:
+def test_following_reports_each_change_once_and_ends_with_the_promotion(run: Cli, stage: Loopback) -> None:
     world = stage.world
     run_id = on_its_way(world, steps=[1, 50])
     looks = iter([look(3_000), look(3_000)])
@@ -471,7 +471,7 @@ def test_following_tells_each_change_once_and_ends_with_the_promotion(run: Cli, 
     assert "promoted ✓ -> probation ✓" in run.out
 
 
-def test_ctrl_c_stops_the_following_and_tells_how_to_go_on(
+def test_ctrl_c_stops_the_following_and_says_how_to_go_on(
     run: Cli,
     stage: Loopback,
     monkeypatch: pytest.MonkeyPatch,
@@ -541,7 +541,7 @@ def test_at_a_terminal_an_approver_is_asked_once_more(
     assert run("reject", "flight-delay", "2", "--reason", "no data of the new terminal", "--yes") == exits.OK
 
 
-def test_who_made_a_version_is_told_why_they_may_not_approve_it(run: Cli, stage: Loopback) -> None:
+def test_who_made_a_version_learns_why_they_may_not_approve_it(run: Cli, stage: Loopback) -> None:
     waiting(stage.world)
     stage.actor = ANA
     assert run("approve", "flight-delay", "2", "--reason", "I like it") == exits.NOT_ALLOWED

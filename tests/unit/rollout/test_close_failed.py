@@ -77,8 +77,8 @@ def closed_in(registry: InMemoryRegistry, task: CloseFailedTask) -> ClosedRun:
     ],
 )
 def test_what_step_functions_says_becomes_a_sentence_for_people(error, said, name, message):
-    told = explain(error, said, "train")
-    assert (told.name, told.message, told.stage) == (name, message, "train")
+    shown = explain(error, said, "train")
+    assert (shown.name, shown.message, shown.stage) == (name, message, "train")
 
 
 def test_a_very_long_cause_is_cut():
@@ -97,7 +97,7 @@ def test_a_run_is_closed_with_the_stage_it_reached_and_stays_closed():
     assert closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause="")) == closed
 
 
-def test_a_registered_run_stays_what_it_is_and_the_execution_tells_what_came_after():
+def test_a_registered_run_stays_what_it_is_and_the_execution_says_what_came_after():
     registry = a_registry()
     do(registry, a_task())
     task = CloseFailedTask(run=REF, error="ConflictError", cause=cause("the race was lost twice", "ConflictError"))
@@ -157,7 +157,7 @@ def _wired(monkeypatch, registry):
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "name"),
+    ("status", "shown", "name"),
     [
         ("ABORTED", {}, "Aborted"),
         ("TIMED_OUT", {"error": None, "cause": None}, "States.Timeout"),
@@ -165,13 +165,13 @@ def _wired(monkeypatch, registry):
         ("FAILED", {}, "Unknown"),
     ],
 )
-def test_an_execution_that_ended_badly_closes_its_run(monkeypatch, status, told, name):
+def test_an_execution_that_ended_badly_closes_its_run(monkeypatch, status, shown, name):
     registry = a_registry()
     _wired(monkeypatch, registry)
     event = {
         "source": "aws.states",
         "detail-type": "Step Functions Execution Status Change",
-        "detail": {"name": REF.run_id, "status": status, "input": json.dumps(REF.to_json())} | told,
+        "detail": {"name": REF.run_id, "status": status, "input": json.dumps(REF.to_json())} | shown,
     }
     answer = function.handler(event, CONTEXT)
     assert (answer["status"], answer["error"]) == ("failed", name)

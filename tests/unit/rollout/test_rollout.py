@@ -110,8 +110,8 @@ def test_an_approved_version_goes_on_and_every_entry_that_says_it_serves_says_wh
     while not house.later(60, SHOWN_FINE).phase.final:
         pass
     assert house.at.phase is Phase.DONE
-    told = [(entry.action, entry.version, entry.approved_by) for entry in house.entries[2:]]
-    assert told == [
+    shown = [(entry.action, entry.version, entry.approved_by) for entry in house.entries[2:]]
+    assert shown == [
         ("shadow", 2, None),  # the champion answers, and nobody approved that one
         ("canary", 3, EVE),
         ("canary", 3, EVE),
@@ -194,7 +194,7 @@ def test_who_made_a_version_does_not_decide_about_it_whatever_role_they_take(by,
         (ANN, PEOPLE.format("tidegate-scientist", "joann"), False),
     ],
 )
-def test_people_are_told_apart_by_their_own_name_not_by_their_role(one, other, same):
+def test_people_are_distinguished_by_their_own_name_not_by_their_role(one, other, same):
     assert rollout.same_person(one, other) is rollout.same_person(other, one) is same
 
 
@@ -755,12 +755,12 @@ EVENTS = st.lists(
 @pytest.mark.usefixtures("_decisions_only")
 @settings(max_examples=150)
 @given(PLANS, st.booleans(), EVENTS)
-def test_whatever_comes_in_whatever_order_nothing_is_lost_and_all_of_it_is_told(plan, new_model, events):
+def test_whatever_comes_in_whatever_order_nothing_is_lost_and_all_of_it_is_reported(plan, new_model, events):
     house = OneRelease(plan, new_model=new_model)
     before = plain(house.route)
     house.begin()
     touched = False
-    told(house)
+    shown(house)
     for event in events:
         if isinstance(event, tuple):
             if house.at.phase.final:
@@ -776,7 +776,7 @@ def test_whatever_comes_in_whatever_order_nothing_is_lost_and_all_of_it_is_told(
         else:
             touched |= event not in {"approve", "reject", "stop", "abandon"}
             try_by_hand(house, event)
-        told(house)
+        shown(house)
     if not touched and house.at.phase.final and house.at.promoted_at is None:
         assert plain(house.route) == before
 
@@ -814,7 +814,7 @@ def try_by_hand(house: OneRelease, event: str) -> None:
         pass
 
 
-def told(house: OneRelease) -> None:
+def shown(house: OneRelease) -> None:
     """What must hold after every write."""
     at, route = house.at, house.route
     revision, head = (route.revision, route.ledger_head) if route else (0, "")

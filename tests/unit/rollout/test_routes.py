@@ -221,7 +221,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(1, 4), st.integ
 
 
 @given(STEPS)
-def test_whatever_people_do_one_champion_at_most_serves_and_the_ledger_tells_all_of_it(steps):
+def test_whatever_people_do_one_champion_at_most_serves_and_the_ledger_shows_all_of_it(steps):
     versions = {number: numbered(number) for number in (1, 2, 3)} | {4: numbered(4, REJECTED)}
     versions = {number: replace(version, features=("x", f"x{number}")) for number, version in versions.items()}
     route: Route | None = None

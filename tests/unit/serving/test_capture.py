@@ -116,7 +116,7 @@ def test_an_answer_of_the_fallback_has_no_version_and_names_the_fault() -> None:
 # What may be kept
 
 
-def test_a_masked_column_tells_only_whether_it_was_missing() -> None:
+def test_a_masked_column_shows_only_whether_it_was_missing() -> None:
     one = capture(2, instances=[{"tailnum": "N1", "hour": 7}, {"tailnum": None, "hour": 8}])
     kept = [record["inputs"] for record in records(one, CapturePolicy(mask=frozenset({"tailnum"})))]
     assert kept == [{"tailnum": MASK, "hour": 7}, {"tailnum": None, "hour": 8}]

@@ -61,7 +61,7 @@ def billed(house: CaptureQueue) -> list[float]:
     return [record["billed_ms"] for record in house.stream.records]
 
 
-def test_a_record_tells_its_invocation_and_the_delivery_before_it(house: CaptureQueue) -> None:
+def test_a_record_shows_its_invocation_and_the_delivery_before_it(house: CaptureQueue) -> None:
     house.stream.answers = [lambda _: house.sleep(0.03) or set(), lambda _: house.sleep(0.01) or set()]
     for handled_ms in (20.0, 25.0, 30.0):
         house.log.offer(capture(2))
@@ -69,7 +69,7 @@ def test_a_record_tells_its_invocation_and_the_delivery_before_it(house: Capture
     assert billed(house) == pytest.approx([20, 20, 25 + 30, 25 + 30, 30 + 10, 30 + 10])
 
 
-def test_time_after_requests_without_a_capture_is_told_by_the_next_one(house: CaptureQueue) -> None:
+def test_time_after_requests_without_a_capture_is_reported_by_the_next_one(house: CaptureQueue) -> None:
     house.stream.answers = [lambda _: house.sleep(0.03) or set()]
     house.log.offer(capture())
     house.log.deliver(1.0, 20.0)
@@ -79,7 +79,7 @@ def test_time_after_requests_without_a_capture_is_told_by_the_next_one(house: Ca
     assert billed(house) == pytest.approx([20, 25 + 30])
 
 
-def test_what_follows_a_delivery_is_told_by_the_next_request_too(house: CaptureQueue) -> None:
+def test_what_follows_a_delivery_is_reported_by_the_next_request_too(house: CaptureQueue) -> None:
     house.log.offer(capture())
     house.log.deliver(1.0, 20.0)
     house.log.owe(0.04)

@@ -250,7 +250,7 @@ def test_no_training_row_sees_a_rate_that_its_own_target_is_part_of() -> None:
         assert (after != before).any()
 
 
-def test_a_training_row_s_rate_does_not_tell_its_target() -> None:
+def test_a_training_row_s_rate_does_not_give_its_target_away() -> None:
     chance = np.random.default_rng(5)
     rows_ = training(3_000)
     noise = Table({**rows_.columns, TARGET: chance.integers(0, 2, 3_000)})
@@ -285,7 +285,7 @@ def test_too_many_groups_are_refused_with_a_way_out() -> None:
         learned(contract("group_rate(flag)", task="regression"), huge, seed=1)
 
 
-def test_the_record_tells_how_each_was_computed_and_how_much_was_learned() -> None:
+def test_the_record_says_how_each_was_computed_and_how_much_was_learned() -> None:
     known, _ = learned(contract("size / 2", "group_rate(colour, min_rows=9)"), training(300), seed=1)
     halved, rate = described(known)
     assert halved == {"name": "c0", "expression": "size / 2", "unit": None, "description": "", "learned": []}

@@ -46,10 +46,10 @@ from tidegate.testing.registry import InMemoryRegistry
 
 
 def refused(*items: Any, model: Any = "flight-delay", listed: bool = True) -> dict[str, str]:
-    with pytest.raises(RequestInvalidError) as told:
+    with pytest.raises(RequestInvalidError) as caught:
         records(Report(items, model, listed), TASKS, NOW)
-    assert told.value.status == 422
-    return {fault.path: fault.problem for fault in told.value.faults}
+    assert caught.value.status == 422
+    return {fault.path: fault.problem for fault in caught.value.faults}
 
 
 # What is kept
@@ -144,7 +144,7 @@ def test_a_regressions_outcome_is_a_number(outcome: Any) -> None:
     assert "a regression's is a number" in refused(item(outcome), model="arrival")["feedback[0].outcome"]
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     found = refused("x", {"outcome": None, "time": 1}, {"id": prediction()}, model=None)
     assert list(found) == [
         "feedback[0]",
@@ -158,16 +158,18 @@ def test_a_shared_model_that_does_not_exist_is_one_fault() -> None:
 
 
 def test_faults_beyond_fifty_are_counted_and_not_listed() -> None:
-    with pytest.raises(RequestInvalidError, match=r"^500 fault\(s\) in the feedback; the first 50 are listed") as told:
+    with pytest.raises(
+        RequestInvalidError, match=r"^500 fault\(s\) in the feedback; the first 50 are listed"
+    ) as caught:
         kept(*[item(None)] * MAX_ITEMS)
-    assert len(told.value.faults) == MAX_FAULTS
+    assert len(caught.value.faults) == MAX_FAULTS
 
 
 def test_one_item_alone_has_faults_by_field() -> None:
     assert list(refused(item(None, model="airline"), model=None, listed=False)) == ["outcome"]
 
 
-def test_two_outcomes_of_one_prediction_need_times_that_tell_which_is_the_later() -> None:
+def test_two_outcomes_of_one_prediction_need_times_that_show_which_is_the_later() -> None:
     assert "in feedback[0]" in refused(item(True), item(False))["feedback[1].id"]
     assert len(kept(item(True), item(False, time="2026-01-05"))) == 2
     assert len(kept(item(3), item(3.0), item("3"))) == 3
@@ -188,10 +190,10 @@ def test_two_outcomes_of_one_prediction_need_times_that_tell_which_is_the_later(
     ],
 )
 def test_a_body_of_another_shape_is_refused(body: bytes, status: int, word: str) -> None:
-    with pytest.raises(RequestInvalidError) as told:
+    with pytest.raises(RequestInvalidError) as caught:
         parse_report(body)
-    assert told.value.status == status
-    assert word in str(told.value)
+    assert caught.value.status == status
+    assert word in str(caught.value)
 
 
 # Taking it in
@@ -457,8 +459,8 @@ def test_batches_go_by_time_and_faults_are_named_by_line_while_the_others_are_ac
     assert api.run("feedback", file, "--model", "flight-delay") == exits.INVALID
     assert api.batches == [500, 500, 200]
     assert "500 of 1,200 outcomes were" in api.run.err
-    told = [line.strip() for line in api.run.err.splitlines() if line.strip().startswith("line ")]
-    assert [line.partition(":")[0] for line in told] == ["line 5.id", "line 702.outcome"]
+    caught = [line.strip() for line in api.run.err.splitlines() if line.strip().startswith("line ")]
+    assert [line.partition(":")[0] for line in caught] == ["line 5.id", "line 702.outcome"]
     file = write("labels.csv", "id,outcome", *(f"{each},true" for each in ids))
     assert api.run("feedback", file, "--model", "flight-delay") == exits.OK
     assert len({record["id"] for record in api.house.log.records}) == 1200
@@ -500,7 +502,7 @@ def test_predictions_of_many_hours_are_sent_no_faster_than_firehose_can_part_the
         (('[{"id": "x"}]',), "line 1: is not a JSON object"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told_by_line_and_nothing_is_sent(
+def test_a_file_that_cannot_be_read_is_reported_by_line_and_nothing_is_sent(
     api: Api,
     rows: tuple[str, ...],
     said: str,
@@ -516,7 +518,7 @@ def test_a_time_column_that_was_named_must_be_there(api: Api) -> None:
     assert "when: is no column" in api.run.err
 
 
-def test_an_unknown_model_and_a_missing_file_are_told_in_a_line(api: Api) -> None:
+def test_an_unknown_model_and_a_missing_file_are_reported_in_a_line(api: Api) -> None:
     assert api.run("feedback", "nothing.csv", "--model", "flight-delay") == exits.INVALID
     assert "there is no file nothing.csv" in api.run.err
     assert api.run("feedback", write("l.csv", "id,outcome"), "--model", "nobody") == exits.NOT_FOUND

@@ -260,7 +260,7 @@ def test_what_is_stored_stays_small() -> None:
     assert len(json.dumps(GUARDED.to_json()["guard"])) < 500 * len(FEATURES)
 
 
-def test_parts_add_up_to_the_score_and_tell_which_feature_it_is() -> None:
+def test_parts_add_up_to_the_score_and_show_which_feature_it_is() -> None:
     one = inputs({name: np.array([value]) for name, value in {**TYPICAL, "fare": 60_000.0}.items()})
     parts = DETECTOR.parts(one)
     assert parts.sum(axis=1) == pytest.approx(DETECTOR.scores(one))

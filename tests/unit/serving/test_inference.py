@@ -98,7 +98,7 @@ def test_a_prediction_says_model_version_reason_and_has_its_own_id(house):
     assert house.meter.models == [MODEL]
 
 
-def test_a_model_tells_its_version_and_contract(house):
+def test_a_model_shows_its_version_and_contract(house):
     status, body, _ = ask("GET", f"/models/{MODEL}")
     assert status == 200
     assert body == {
@@ -154,7 +154,7 @@ def problem(answer: tuple[int, dict[str, Any], dict[str, str]], status: int) -> 
     return body
 
 
-def test_a_broken_contract_is_told_field_by_field(house):
+def test_a_broken_contract_is_reported_field_by_field(house):
     body = problem(predict(GOOD, {"distance": 9000, "carrier": "ZZ"}), 422)
     assert body["errors"] == [
         {"path": "instances[1].distance", "problem": "is above the maximum 5000 miles"},
@@ -832,7 +832,7 @@ def test_what_a_version_held_back_does_wrong_is_counted_as_its_own(house):
     assert "CandidateErrors" not in house.meter.counts
 
 
-def test_when_candidate_and_champion_fail_the_capture_tells_what_the_candidate_did(house):
+def test_when_candidate_and_champion_fail_the_capture_says_what_the_candidate_did(house):
     house.falls_back()
     second(house, b"evil")
     breaks(house, onnx(0.0), fail)
@@ -847,7 +847,7 @@ def test_when_candidate_and_champion_fail_the_capture_tells_what_the_candidate_d
     assert house.meter.counts["FallbackServed:scoring_failed"] == 1
 
 
-# What captures tell of a request
+# What captures say of a request
 
 
 def test_a_capture_names_the_revision_of_the_route(house):
@@ -1145,7 +1145,7 @@ def test_without_a_fallback_an_answer_that_breaks_a_rule_is_not_given(house):
     assert house.meter.counts["RuleViolations"] == 1
 
 
-def test_the_rules_are_part_of_what_a_model_tells_of_itself(house):
+def test_the_rules_are_part_of_what_a_model_says_of_itself(house):
     ruled(house)
     assert ask("GET", f"/models/{MODEL}")[1]["rules"][0] == {
         "name": "short-is-punctual",

@@ -134,7 +134,7 @@ def test_odd_json_is_read_as_the_standard_library_reads_it(text):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1,]", "[01]", "[1] 2", '{"a" 1}', '"\t"', "\ufeff[]", "nul", "[" * 2_000])
-def test_a_fault_is_told_in_the_standard_librarys_words(text):
+def test_a_fault_is_reported_in_the_standard_librarys_words(text):
     faults: tuple[str, ...]
     try:
         json.loads(text)
@@ -216,7 +216,7 @@ def test_a_value_that_breaks_the_contract_is_named_with_its_place(field, value, 
     assert (fault.path, fault.problem) == (f"instances[0].{field}", problem)
 
 
-def test_the_known_categories_are_told_when_they_are_few():
+def test_the_known_categories_are_reported_when_they_are_few():
     assert problem_of(carrier="ZZ").allowed == ("AA", "UA")
     many = FeatureContract("c", "categorical", categories=tuple(map(str, range(500))), unseen="reject")
     (fault,) = refused({"c": "x"}, contract=Contract("m", "regression", (many,))).faults

@@ -219,8 +219,8 @@ def test_a_later_period_of_time_is_no_drift_but_missing_and_wrong_times_are(trai
         profile = captured(reference.layout, records)
         counts = dict(zip((each.name for each in reference.layout.features), profile.features, strict=True))
         found = judge(reference.layout, reference.profile, profile, DriftPolicy(), importances=reference.importances)
-        told = (*found.features.findings, *found.quality.findings)
-        drifted = [each.statement for each in told if each.outcome == "drifted"]
+        shown = (*found.features.findings, *found.quality.findings)
+        drifted = [each.statement for each in shown if each.outcome == "drifted"]
         return counts, "; ".join(each for each in drifted if each.startswith(("at", "due")))
 
     here = captured(reference.layout, captures_of(training)).features
@@ -269,11 +269,11 @@ def test_missing_constant_and_equal_times_are_faults() -> None:
     computed = [{"name": "a", "expression": "hour(due) + hour(same) + hour(again) + hour(at)"}]
     with pytest.raises(DataCheckError) as caught:
         house.prepare(house.request(asked(features=features, computed=computed)))
-    told = {fault.path: fault.problem for fault in caught.value.faults}
-    assert set(told) == {"features.due", "features.same", "features.again"}
-    assert "are missing, which the spec rejects" in told["features.due"]
-    assert "is the same in every training row" in told["features.same"]
-    assert "equals features.at" in told["features.again"]
+    shown = {fault.path: fault.problem for fault in caught.value.faults}
+    assert set(shown) == {"features.due", "features.same", "features.again"}
+    assert "are missing, which the spec rejects" in shown["features.due"]
+    assert "is the same in every training row" in shown["features.same"]
+    assert "equals features.at" in shown["features.again"]
 
 
 def test_an_artifact_that_takes_no_times_does_not_fit_a_contract_with_some(trained: Trained) -> None:

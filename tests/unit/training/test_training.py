@@ -231,12 +231,12 @@ def test_unknown_parameters_are_named_with_those_that_exist() -> None:
     chosen = Candidate(estimator="sklearn.tree.DecisionTreeClassifier", parameters={"max_dept": 3, "maximum": 1})
     with pytest.raises(TrainingFailedError) as caught:
         export(Task.BINARY, chosen)
-    told = caught.value.message
-    assert "DecisionTreeClassifier(max_dept=3, maximum=1) has no parameter max_dept, maximum" in told
-    assert "max_depth" in told
+    shown = caught.value.message
+    assert "DecisionTreeClassifier(max_dept=3, maximum=1) has no parameter max_dept, maximum" in shown
+    assert "max_depth" in shown
 
 
-def test_a_value_that_the_parameter_cannot_have_is_told() -> None:
+def test_a_value_that_the_parameter_cannot_have_is_reported() -> None:
     chosen = Candidate(estimator="sklearn.tree.DecisionTreeClassifier", parameters={"max_depth": "deep"})
     with pytest.raises(TrainingFailedError, match=r"max_depth='deep'.*could not be fitted.*'max_depth' parameter"):
         export(Task.BINARY, chosen)

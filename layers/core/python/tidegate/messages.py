@@ -396,7 +396,7 @@ class FindWanted(Message):
 
 
 class WantedTraining(Message):
-    """One training that monitoring wants. `token` names the wish, so that one run comes of it."""
+    """One training that monitoring wants. `token` is the idempotency token, so that one run starts."""
 
     model: str
     token: str

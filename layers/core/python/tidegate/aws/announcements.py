@@ -21,7 +21,7 @@ Record = Mapping[str, Any]
 
 
 def change_of(record: Record) -> Change | None:
-    """One record of the registry's stream, as Lambda hands it over; None for items that nobody is told of.
+    """One record of the registry's stream, as Lambda hands it over; None for items that nobody is notified of.
 
     docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
     """

@@ -1,4 +1,4 @@
-"""One captured prediction out of all: its id tells its time, its time the hours, the rest is searched."""
+"""One captured prediction out of all: its id holds its time, its time the hours, the rest is searched."""
 
 import gzip
 import re

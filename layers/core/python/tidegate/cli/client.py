@@ -203,8 +203,8 @@ class Client:
 
     def exclude(self, name: str, start: str, end: str, reason: str) -> dict[str, Any]:
         """Exclude [start, end) from training and judging: {exclusion, changed}."""
-        wish = {"from": start, "to": end, "reason": reason}
-        return self._control("datasets.exclude_period", name, body=wish)
+        body = {"from": start, "to": end, "reason": reason}
+        return self._control("datasets.exclude_period", name, body=body)
 
     # Models
 
@@ -227,8 +227,8 @@ class Client:
 
     def start_run(self, model: str, token: str | None = None, reason: str | None = None) -> dict[str, Any]:
         """Start a run once for each token: {run, repeated}. Without a token one is made up for this call."""
-        wish = {"token": token or f"once-{os.urandom(12).hex()}"} | ({"reason": reason} if reason else {})
-        return self._control("runs.start_run", model, body=wish)
+        body = {"token": token or f"once-{os.urandom(12).hex()}"} | ({"reason": reason} if reason else {})
+        return self._control("runs.start_run", model, body=body)
 
     def runs(self, model: str, limit: int | None = None) -> list[dict[str, Any]]:
         """Newest first."""
@@ -275,12 +275,12 @@ class Client:
 
     def decide(self, version: Mapping[str, Any], decision: str, reason: str) -> dict[str, Any]:
         """Approve or reject (`decision`: approve, reject) a version as it was shown: {changed, rollout}."""
-        wish = {name: version[name] for name in ("artifact_sha256", "report_sha256")}
+        body = {name: version[name] for name in ("artifact_sha256", "report_sha256")}
         return self._control(
             "versions.decide",
             version["model"],
             str(version["number"]),
-            body={"decision": decision, "reason": reason, **wish},
+            body={"decision": decision, "reason": reason, **body},
         )
 
     def end_rollout(self, model: str, reason: str) -> dict[str, Any]:
@@ -328,8 +328,8 @@ class Client:
 
     def split(self, model: str, to: int, weight_bp: int, reason: str) -> dict[str, Any]:
         """Give a version a fixed share, in basis points: {changed, route, serves, entry}."""
-        wish = {"to": to, "weight_bp": weight_bp, "reason": reason}
-        return self._control("served.split", model, body=wish)
+        body = {"to": to, "weight_bp": weight_bp, "reason": reason}
+        return self._control("served.split", model, body=body)
 
     def end_split(self, model: str, reason: str) -> dict[str, Any]:
         """Let the champion answer alone again: {changed, route, serves, entry}."""
@@ -372,9 +372,9 @@ class Client:
 
     def start_batch(self, model: str, input_: str, output: str, *, ids: Sequence[str] | None = None) -> dict[str, Any]:
         """Score all rows of an object or a folder in S3 by the version that serves, or go on with it: {batch, resumed}.
-        The same wish may be sent any number of times."""
-        wish = {"input": input_, "output": output} | ({} if ids is None else {"ids": list(ids)})
-        return self._control("batches.start_batch", model, body=wish)
+        The same request may be sent any number of times."""
+        body = {"input": input_, "output": output} | ({} if ids is None else {"ids": list(ids)})
+        return self._control("batches.start_batch", model, body=body)
 
     def batch(self, model: str, output: str) -> dict[str, Any]:
         """The batch that owns an output: its status, what is planned and done, and its totals at the end."""
@@ -572,7 +572,7 @@ class Client:
 
 class _Retry(urllib3.Retry):
     """Asks again while the connection fails or the answer is 429 or 503. A call that got no answer in time is not
-    repeated: whoever waited for half a minute is told."""
+    repeated: whoever waited for half a minute gets an answer."""
 
     def increment(
         self,
@@ -668,8 +668,8 @@ def _fault(  # noqa: PLR0911  one for each status
         case _:
             request = str(problem.get("instance", "")).removeprefix("urn:uuid:")
             where = f"the log of the {endpoint.name}'s function"
-            told = next_step or (f"look for request {request} in {where}" if request else f"look at {where}")
-            return PlatformError(f"the {endpoint.name} failed: {said}", next_step=told)
+            advice = next_step or (f"look for request {request} in {where}" if request else f"look at {where}")
+            return PlatformError(f"the {endpoint.name} failed: {said}", next_step=advice)
 
 
 def _read_fault(entry: Mapping[str, Any]) -> Fault:

@@ -100,14 +100,14 @@ _EXAMPLE = Change(
 
 def page() -> str:
     """The whole page."""
-    told = _told(_EXAMPLE)
-    message = f"{subject(told, stage=_STAGE)}\n\n{text(told, stage=_STAGE)}"
-    event = json.dumps(detail(_EXAMPLE, told, stage=_STAGE).to_json(), indent=2)
+    announced = _announced(_EXAMPLE)
+    message = f"{subject(announced, stage=_STAGE)}\n\n{text(announced, stage=_STAGE)}"
+    event = json.dumps(detail(_EXAMPLE, announced, stage=_STAGE).to_json(), indent=2)
     example = f"```text\n{message}\n```\n\n```json\n{event}\n```\n"
     return "\n".join([_INTRODUCTION, _EVENTS, example, *_schemas()])
 
 
-def _told(change: Change) -> Announcement:
+def _announced(change: Change) -> Announcement:
     found = announcement(change)
     if found is None:
         raise ValueError("the example is no transition")

@@ -23,7 +23,7 @@ RETRY_AFTER_SECONDS = 2
 
 
 def refusal(error: Exception, request_id: str) -> Response[str]:  # noqa: PLR0911  one for each kind of error
-    """The answer to a request that failed. A fault of ours is logged and told to the caller without its inside."""
+    """The answer to a request that failed. A fault of ours is logged and reported to the caller without its inside."""
     match error:
         case InvalidInputError():
             status = HTTPStatus(error.status) if isinstance(error, RequestInvalidError) else None

@@ -1,4 +1,4 @@
-"""What is served, the ledger that tells how it came to be, and what people do about it."""
+"""What is served, the ledger that shows how it came to be, and what people do about it."""
 
 from collections.abc import Callable
 from http import HTTPStatus

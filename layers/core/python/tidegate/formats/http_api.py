@@ -106,10 +106,10 @@ def text_answer(status: HTTPStatus, text: str, content_type: str, headers: Mappi
 
 
 def refusal(error: Exception, request_id: str, *, unavailable: str) -> Event:
-    """The answer to a request that failed. Words of errors that are not Tidegate's are not told to callers.
+    """The answer to a request that failed. Words of errors that are not Tidegate's are not shown to callers.
 
     Args:
-        unavailable: what is told when another service does not answer.
+        unavailable: what is reported when another service does not answer.
     """
     problem: dict[str, Any] = {"detail": "something failed on our side"}
     headers: dict[str, str] = {}

@@ -46,7 +46,7 @@ class Fault:
 
 
 class TidegateError(Exception):
-    """The root of the tree. `next_step` tells a person what to do about it."""
+    """The root of the tree. `next_step` says what to do about it."""
 
     def __init__(self, message: str, *, next_step: str = "") -> None:
         super().__init__(message)

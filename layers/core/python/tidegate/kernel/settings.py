@@ -133,7 +133,7 @@ class ControlSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class AnnounceSettings(Settings):
-    """functions/announce: tells people and other systems what changed in the registry."""
+    """functions/announce: notifies people and other systems of what changed in the registry."""
 
     service: ClassVar[str] = "announce"  # its metrics and logs are by this name
     registry_table: str

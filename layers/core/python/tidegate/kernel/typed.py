@@ -5,7 +5,7 @@
         loss: Annotated[Estimate, Stored(flat={"value": "drop"})]   # {"feature": ..., "drop": ..., "low": ..., ...}
 
 A field is stored under its name and as its type says; `Stored` says otherwise. Names that a class does not know are
-passed over when a document is read: which documents can be read is told by their number (`kernel.documents`).
+passed over when a document is read: which documents can be read is known by their number (`kernel.documents`).
 """
 
 import dataclasses

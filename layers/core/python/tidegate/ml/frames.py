@@ -167,8 +167,8 @@ def _read_parquet(name: str, data: bytes) -> pd.DataFrame:
             warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
             frame = ParquetFile(io.BytesIO(data)).to_pandas(index=False)
     except Exception as error:  # noqa: BLE001  fastparquet meets damaged files with whatever it stumbles over
-        told = f" ({error})" if isinstance(error, NotImplementedError | RuntimeError) and str(error) else ""
-        raise _unreadable(name, f"is not a readable Parquet file{told}; write or copy it again") from None
+        reason = f" ({error})" if isinstance(error, NotImplementedError | RuntimeError) and str(error) else ""
+        raise _unreadable(name, f"is not a readable Parquet file{reason}; write or copy it again") from None
     return cast("pd.DataFrame", frame[[c for c in frame.columns if not str(c).startswith("__index_level_")]])
 
 

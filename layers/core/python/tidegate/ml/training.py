@@ -253,7 +253,7 @@ def _name_in_order(graph: "onnx.GraphProto", names: dict[str, str], counts: Coun
 
 @contextmanager
 def _blamed_on(candidate: Candidate, what: str) -> Iterator[None]:
-    """Whatever the libraries raise is this candidate's failure, told with its name and parameters."""
+    """Whatever the libraries raise is this candidate's failure, reported with its name and parameters."""
     try:
         yield
     except TidegateError:

@@ -1,4 +1,4 @@
-"""Sections of a page that tell how a version behaves: on slices, between groups, with faulty inputs, and by what."""
+"""Sections of a page that show how a version behaves: on slices, between groups, with faulty inputs, and by what."""
 
 from collections.abc import Collection, Sequence
 
@@ -144,14 +144,14 @@ def _groups(column: str, found: Fairness, metric: str) -> list[Block]:
     )
     drawn = sorted(rated, key=lambda each: -each[0].rows)[:_DRAWN]
     differences = {measure: found.difference(measure) for measure in _DIFFERENCES}
-    told = "; ".join(_difference(measure, each) for measure, each in differences.items() if each)
+    shown = "; ".join(_difference(measure, each) for measure, each in differences.items() if each)
     lacking = ", ".join(words(measure) for measure, each in differences.items() if not each)
     said = (
-        f"Differences between groups of {column}: {told}."
-        if told
+        f"Differences between groups of {column}: {shown}."
+        if shown
         else f"Groups of {column}; fewer than two have enough rows to be compared."
     )
-    if told and lacking:
+    if shown and lacking:
         said += f" Not compared, since fewer than two groups have enough rows for it: {lacking}."
     series = zip(_RATES, zip(*(_shares(rates) for _, rates in drawn), strict=True), strict=True)
     svg = pictures.rates(
@@ -227,8 +227,8 @@ def _guarded(metric: str, guard: Guard) -> str:
         (guard.metric.unusual_by_fallback, "on them by the fallback"),
         (guard.metric.usual, "on the others"),
     )
-    told = [f"{interval(found)} {where}" for found, where in metrics if found]
-    return f"{said} {metric}: {', '.join(told)}." if told else said
+    shown = [f"{interval(found)} {where}" for found, where in metrics if found]
+    return f"{said} {metric}: {', '.join(shown)}." if shown else said
 
 
 def _missing(metric: str, hurt: Sequence[tuple[str, Estimate]]) -> Figure:
@@ -276,14 +276,14 @@ def _dependence(found: Dependence) -> Figure:
     boolean = found.kind == "boolean"
     least, most = (f"{number(each.mean.value)}, at {_value(each.at, boolean=boolean)}" for each in (low, high))
     said = f"{score[0].upper()}{score[1:]} by {name}: least, {least}, most, {most}."
-    told = Words(f"Dependence on {name}", said)
+    shown = Words(f"Dependence on {name}", said)
     if found.kind in {"numeric", "integer"}:
-        svg = pictures.band([float(point.at) for point in points], means, told, label=name, up=score)
+        svg = pictures.band([float(point.at) for point in points], means, shown, label=name, up=score)
     else:
         rows = [Row(_value(point.at, boolean=boolean), mean) for point, mean in zip(points, means, strict=True)]
-        svg = pictures.intervals(rows, told, label=score)
-    rows_told = [
+        svg = pictures.intervals(rows, shown, label=score)
+    rows_shown = [
         [_value(point.at, boolean=boolean), interval(mean), number(point.rows)]
         for point, mean in zip(points, means, strict=True)
     ]
-    return Figure(svg, said, Table((name, f">{score}", ">training rows"), rows_told))
+    return Figure(svg, said, Table((name, f">{score}", ">training rows"), rows_shown))

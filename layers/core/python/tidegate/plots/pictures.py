@@ -1,4 +1,4 @@
-"""Pictures as SVG elements that stand in a page: vector, small, and told apart without colour too.
+"""Pictures as SVG elements that stand in a page: vector, small, and distinguishable without colour too.
 
 Each takes plain numbers and the words that stand in for the picture. The same arguments give the same text. Text stays
 text, measured with DejaVu Sans and shown in the reader's own font, which is no wider.
@@ -26,7 +26,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tidegate.domain.evaluation.estimate import Estimate
 
-# Okabe and Ito's colours, which colour-blind people can tell apart. Markers and dashes tell them apart in grey.
+# Okabe and Ito's colours, which colour-blind people can distinguish. Markers and dashes distinguish them in grey.
 BLUE, VERMILION, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7580"
 _LABEL_CHARACTERS = 24
 _WIDTH, _HEIGHT = 4.2, 2.9  # inches
@@ -79,11 +79,11 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A number with its interval; `told` sets it off from the others by colour and marker."""
+    """A number with its interval; `highlighted` sets it off from the others by colour and marker."""
 
     name: str
     found: Estimate
-    told: bool = True
+    highlighted: bool = True
 
 
 @dataclass(slots=True)
@@ -140,7 +140,7 @@ def intervals(rows: Sequence[Row], words: Words, *, label: str, line: float | No
     with canvas(words, 0.62 + 0.25 * max(2, len(rows))) as drawn:
         axes = drawn.axes(across=label)
         for place, row in enumerate(rows):
-            colour, marker = (BLUE, "o") if row.told else (GREY, "D")
+            colour, marker = (BLUE, "o") if row.highlighted else (GREY, "D")
             axes.plot([row.found.low, row.found.high], [place, place], color=colour, solid_capstyle="butt")
             axes.plot([row.found.value], [place], color=colour, marker=marker, markersize=5)
         if line is not None:

@@ -1,4 +1,4 @@
-"""Sections of a page that tell how good a version is: curves or residuals, calibration, decisions."""
+"""Sections of a page that show how good a version is: curves or residuals, calibration, decisions."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -112,29 +112,29 @@ def _confusion(found: Confusion) -> Matrix | Table:
 
 def _roc(curves: Curves, evaluation: Evaluation) -> Figure:
     points, area = curves.roc, evaluation.metrics.get("roc_auc")
-    told = f"Area under the curve: {interval(area)}." if area else "Area under the curve: not measured."
+    said = f"Area under the curve: {interval(area)}." if area else "Area under the curve: not measured."
     svg = pictures.curve(
         points,
-        Words("ROC curve", f"True positive rate against false positive rate. {told}"),
+        Words("ROC curve", f"True positive rate against false positive rate. {said}"),
         across="false positive rate",
         up="true positive rate",
         chance=[(0, 0), (1, 1)],
     )
-    return Figure(svg, f"Receiver operating characteristic. {told}", _thinned(points, "false positive rate", "true"))
+    return Figure(svg, f"Receiver operating characteristic. {said}", _thinned(points, "false positive rate", "true"))
 
 
 def _precision(curves: Curves, evaluation: Evaluation) -> Figure:
     points, area = curves.pr, evaluation.metrics.get("average_precision")
-    told = f"Average precision: {interval(area)}." if area else "Average precision: not measured."
+    said = f"Average precision: {interval(area)}." if area else "Average precision: not measured."
     base = points[-1][1]  # all rows called positive
     svg = pictures.curve(
         points,
-        Words("Precision and recall", f"Precision against recall. {told} Positives are {percent(base)} of the rows."),
+        Words("Precision and recall", f"Precision against recall. {said} Positives are {percent(base)} of the rows."),
         across="recall",
         up="precision",
         chance=[(0, base), (1, base)],
     )
-    caption = f"Precision and recall. {told} Without skill precision is the share of positives, {percent(base)}."
+    caption = f"Precision and recall. {said} Without skill precision is the share of positives, {percent(base)}."
     return Figure(svg, caption, _thinned(points, "recall", "precision"))
 
 
@@ -158,7 +158,7 @@ def _residuals(found: Residuals) -> list[Block]:
     middles = [(group.low + group.high) / 2 for group in groups]
     spread = [Estimate(group.p50, group.p05, group.p95) for group in groups]
     last = groups[-1]
-    told = (
+    said = (
         f"Half of the residuals lie above the line, nine in ten in the band; for the largest predictions it goes from "
         f"{number(last.p05)} to {number(last.p95)}."
     )
@@ -174,9 +174,9 @@ def _residuals(found: Residuals) -> list[Block]:
         ),
         Figure(
             pictures.band(
-                middles, spread, Words("Residuals by prediction", told), label="prediction", up="residual", line=0
+                middles, spread, Words("Residuals by prediction", said), label="prediction", up="residual", line=0
             ),
-            f"Residuals by size of the prediction. {told}",
+            f"Residuals by size of the prediction. {said}",
             Table(("prediction", ">rows", ">mean", ">5 %", ">median", ">95 %"), rows),
         ),
     ]

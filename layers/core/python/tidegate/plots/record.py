@@ -1,4 +1,4 @@
-"""Sections of a page that tell what a version is: verdict, data, features, what it takes, where it comes from."""
+"""Sections of a page that show what a version is: verdict, data, features, what it takes, where it comes from."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,12 +28,12 @@ _PARTS = {"fit": "training", "validation": "validation", "holdout": "holdout"}
 def verdict(dossier: Dossier) -> Section:
     """Every check of the gate, what blocks first; and the metric beside those it was compared with."""
     checks = sorted(dossier.report.verdict.checks, key=lambda each: _FIRST.index(each.outcome))
-    told = [Check(words(each.name), each.outcome, OUTCOMES[each.outcome], each.statement) for each in checks]
-    counts = Counter(check.word for check in told)
+    shown = [Check(words(each.name), each.outcome, OUTCOMES[each.outcome], each.statement) for each in checks]
+    counts = Counter(check.word for check in shown)
     lead = (
-        f"Of {len(told)} checks: {', '.join(f'{counts[word]} {word}' for word in OUTCOMES.values() if counts[word])}."
+        f"Of {len(shown)} checks: {', '.join(f'{counts[word]} {word}' for word in OUTCOMES.values() if counts[word])}."
     )
-    return Section("verdict", "Verdict of the gate", (_compared(dossier.report.evaluation), Checks(told)), lead)
+    return Section("verdict", "Verdict of the gate", (_compared(dossier.report.evaluation), Checks(shown)), lead)
 
 
 def _compared(evaluation: Evaluation) -> Figure:
@@ -45,7 +45,7 @@ def _compared(evaluation: Evaluation) -> Figure:
     arms.append(("baseline", baseline.estimate, False))
     if fallback and fallback.rule != baseline.rule:
         arms.append(("fallback", fallback.estimate, False))
-    rows = [Row(name, found, told) for name, found, told in arms]
+    rows = [Row(name, found, shown) for name, found, shown in arms]
     table = [[row.name, interval(row.found)] for row in rows]
     gains = {"baseline": evaluation.gain_over_baseline, "champion": evaluation.gain_over_champion}
     table += [[f"gain over {name}", interval(gain)] for name, gain in gains.items() if gain]
@@ -224,8 +224,8 @@ def compute(dossier: Dossier) -> Section:
         ("Search", f"{len(tried):,} candidates, {number(sum(each['fit_seconds'] for each in tried))} s of fitting"),
     ]
     if cost:
-        told = f"{cost.per_1000_usd:.3g} USD for 1,000 requests at {cost.memory_mb:,} MB, by an estimate"
-        facts.append(("Cost", told))
+        shown = f"{cost.per_1000_usd:.3g} USD for 1,000 requests at {cost.memory_mb:,} MB, by an estimate"
+        facts.append(("Cost", shown))
     return Section("compute", "What it takes", (Facts(facts),))
 
 

@@ -87,7 +87,7 @@ class Frame(Protocol):
         ...
 
     def profiles(self, *, private: Collection[str] = ()) -> tuple[ColumnProfile, ...]:
-        """Schema and quality of each column; no value of a `private` column is told."""
+        """Schema and quality of each column; no value of a `private` column is shown."""
         ...
 
     def period(self, column: str) -> tuple[datetime, datetime] | None:

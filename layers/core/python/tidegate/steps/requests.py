@@ -69,7 +69,7 @@ class Document(BaseModel):
 
 
 class Said(Document):
-    """A document that people fill in: its faults are told in words, with the form that is expected."""
+    """A document that people fill in: its faults are reported in words, with the form that is expected."""
 
     @classmethod
     def _fault(cls, detail: Mapping[str, Any]) -> Fault:

@@ -30,7 +30,7 @@ def cost(tool: Tool, model: str | None, days: int, by: str | None) -> None:
 
     \b
     Net per 1,000 decisions is the value of those whose outcome is known less the cost of all, each for a thousand. The
-    line of the fallback tells what rules alone brought, on the requests that they answered.
+    line of the fallback shows what rules alone brought, on the requests that they answered.
 
     \b
     Example:
@@ -40,11 +40,11 @@ def cost(tool: Tool, model: str | None, days: int, by: str | None) -> None:
     from tidegate.cli.pages import cost as cost_page
 
     names = [model] if model else [each["model"] for each in tool.client.models_health()]
-    answer = _told([tool.client.model_health(name) for name in names], days, by or ("version" if model else "model"))
+    answer = _costs([tool.client.model_health(name) for name in names], days, by or ("version" if model else "model"))
     tool.answer(answer, lambda out: cost_page.costs(out, answer))
 
 
-def _told(found: Sequence[Document], days: int, by: str) -> dict[str, Any]:
+def _costs(found: Sequence[Document], days: int, by: str) -> dict[str, Any]:
     """Lines and totals of a window that ends with the latest look at any of the models."""
     from tidegate.domain.monitoring.costs import Bill, days_before
 

@@ -104,10 +104,10 @@ def add(
         found = tool.client.wait_for_dataset(name, answer["version"])
         answer |= {key: found[key] for key in ("status", "rows", "time_from", "time_to", "duplicate_rows", "problem")}
         if found["status"] == "failed":
-            problem, *told = found["problem"].rsplit(". Next: ", 1)
+            problem, *advice = found["problem"].rsplit(". Next: ", 1)
             raise InvalidInputError(
                 f"{name} {answer['version']} was not accepted: {problem}",
-                next_step=told[0] if told else "mend the files or what is said of them, and add again",
+                next_step=advice[0] if advice else "mend the files or what is said of them, and add again",
             )
 
     def render(out: Any) -> None:
@@ -217,10 +217,10 @@ def _describe(tool: Tool, name: str, said: dict[str, Any]) -> None:
             faults = [Fault(f"--{field}", "is required for a new dataset") for field in missing]
             raise InvalidInputError(f"dataset {name} is new", faults) from None
         known = {}
-    wish = {field: known[field] for field in fields if field in known} | said
-    if any(known.get(field) != wish[field] for field in wish):
+    description = {field: known[field] for field in fields if field in known} | said
+    if any(known.get(field) != description[field] for field in description):
         with _by_option():
-            warnings = tool.client.describe_dataset(name, wish)["warnings"]
+            warnings = tool.client.describe_dataset(name, description)["warnings"]
         tool.warn(warnings)
 
 

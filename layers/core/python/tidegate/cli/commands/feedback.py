@@ -106,8 +106,8 @@ def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str)
             if len(faults) >= ENOUGH_FAULTS:
                 break
         except UnavailableError as error:
-            told = f"{error.message}; {accepted:,} of {len(rows):,} outcomes were accepted before"
-            raise UnavailableError(told, next_step=AGAIN) from None
+            said = f"{error.message}; {accepted:,} of {len(rows):,} outcomes were accepted before"
+            raise UnavailableError(said, next_step=AGAIN) from None
         if (start + BATCH) % SAID_EVERY == 0:
             tool.say(f"{start + len(batch):,} of {len(rows):,} sent")
     if faults:

@@ -41,7 +41,7 @@ def predict(
 
     The input is a JSON array of objects (or {"instances": [...]}, or one object, or one object a line) or CSV with a
     header row. CSV texts become numbers and booleans as the model's contract says; an empty one is missing. Either all
-    instances are scored or their faults are told.
+    instances are scored or their faults are reported.
 
     With --output both are in S3: every row of the CSV or Parquet files is scored by one version, the champion at the
     start, and gets one row in the output, also one that has faults. Ctrl-C stops the looking, not the batch. The same
@@ -95,7 +95,7 @@ def _in_s3(tool: Tool, model: str, source: str, output: str, ids: list[str] | No
         except KeyboardInterrupt:
             tool.say("the batch goes on; the same command follows it again")
             raise
-    tool.answer(batch, lambda out: _tell(out, batch))
+    tool.answer(batch, lambda out: _show(out, batch))
     return exits.FAILED if batch["status"] == "failed" else exits.OK
 
 
@@ -106,7 +106,7 @@ class _Progress:
         self._tool = tool
         self._began = time.monotonic()
         self._first: int | None = None
-        self._told = ""
+        self._shown = ""
 
     def look(self, batch: Mapping[str, Any]) -> None:
         done, planned = batch["done"], batch["planned"]
@@ -117,12 +117,12 @@ class _Progress:
             rate = (done["rows"] - self._first) / max(time.monotonic() - self._began, 1e-3)
             line = f"{done['parts']:,} of {planned['parts']:,} parts, {done['rows']:,} of {planned['rows']:,} rows"
             speed = f", {rate:,.0f} rows/s" if rate else ""
-        if line != self._told:
-            self._told = line
+        if line != self._shown:
+            self._shown = line
             self._tool.say(f"[{time.monotonic() - self._began:6.1f} s] {line}{speed}")
 
 
-def _tell(out: "Console", batch: Mapping[str, Any]) -> None:
+def _show(out: "Console", batch: Mapping[str, Any]) -> None:
     version = f"{batch['model']} version {batch['version']}"
     match batch["status"]:
         case "succeeded":

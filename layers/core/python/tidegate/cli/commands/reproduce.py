@@ -92,10 +92,10 @@ def show(out: "Console", found: Document) -> None:
 
 
 def _rows(found: Sequence[Document]) -> list[tuple[str, str, str]]:
-    return [(each["what"], _told(each["recorded"]), _told(each["found"])) for each in found]
+    return [(each["what"], _shown(each["recorded"]), _shown(each["found"])) for each in found]
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     """Numbers in full: a difference may be in the last bit."""
     if value is None:
         return "none"

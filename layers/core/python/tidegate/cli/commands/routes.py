@@ -34,7 +34,7 @@ def rollback(tool: Tool, model: str, to: int | None, reason: str) -> None:
                 f"{model} has no version to roll back to",
                 next_step=f"name one that has served (tidegate ledger {model}) with --to, or kill it",
             )
-    _tell(tool, model, tool.client.rollback(model, to, reason))
+    _show(tool, model, tool.client.rollback(model, to, reason))
 
 
 @click.command(cls=Command, short_help="Let the fallback answer everything.")
@@ -48,7 +48,7 @@ def kill(tool: Tool, model: str, reason: str) -> None:
     Example:
       tidegate kill flight-delay --reason "weather feed is down"
     """
-    _tell(tool, model, tool.client.kill(model, reason))
+    _show(tool, model, tool.client.kill(model, reason))
 
 
 @click.command(cls=Command, short_help="Let the champion of a killed MODEL answer again.")
@@ -62,7 +62,7 @@ def resume(tool: Tool, model: str, reason: str) -> None:
     Example:
       tidegate resume flight-delay --reason "weather feed is back"
     """
-    _tell(tool, model, tool.client.resume(model, reason))
+    _show(tool, model, tool.client.resume(model, reason))
 
 
 @click.command(cls=Command, short_help="Give a second version a fixed share.")
@@ -89,14 +89,14 @@ def split(tool: Tool, model: str, *, to: int | None, percent: float | None, end:
       tidegate split flight-delay --end --reason "two weeks are over"
     """
     if end and to is None and percent is None:
-        _tell(tool, model, tool.client.end_split(model, reason))
+        _show(tool, model, tool.client.end_split(model, reason))
     elif not end and to is not None and percent is not None:
-        _tell(tool, model, tool.client.split(model, to, round(percent * 100), reason))
+        _show(tool, model, tool.client.split(model, to, round(percent * 100), reason))
     else:
         raise InvalidInputError("give either --to and --percent, or --end", next_step="see `tidegate split --help`")
 
 
-def _tell(tool: Tool, model: str, answer: dict[str, Any]) -> None:
+def _show(tool: Tool, model: str, answer: dict[str, Any]) -> None:
     from tidegate.cli.pages import routes as routes_page
 
     tool.answer(answer, lambda out: routes_page.route_change(out, model, answer))

@@ -129,15 +129,15 @@ def render(out: "Console", found: Document) -> None:
         _heading(out, f"Slices by {' and '.join(dict.fromkeys(found['metric']))}")
         table(out, ("slice", *heads), _rows(found["slices"]))
     _heading(out, "Data")
-    first, second = (_told(each) for each in found["data"])
+    first, second = (_shown(each) for each in found["data"])
     known = [name for name in first if {first[name], second[name]} != {_ABSENT}]
     table(out, ("", *numbers), [(name, first[name], second[name]) for name in known])
     _heading(out, "Spec")
     if any(found["features"].values()):
         facts(out, {f"features {what}": ", ".join(names) for what, names in found["features"].items()})
         out.print()
-    told = {f"features.{name}" for names in found["features"].values() for name in names}
-    changed = [each for each in found["spec"] if each["path"] not in told]
+    shown = {f"features.{name}" for names in found["features"].values() for name in names}
+    changed = [each for each in found["spec"] if each["path"] not in shown]
     rows = [(each["path"], _short(each["first"]), _short(each["second"])) for each in changed]
     table(out, ("field", *numbers), rows, none="nothing else differs" if found["spec"] else "the specs are the same")
 
@@ -145,8 +145,8 @@ def render(out: "Console", found: Document) -> None:
 def _comparable(found: Document) -> str:
     gain = found["gain"]
     if gain:
-        told = interval(gain)
-        return f"at its gate version {gain['of']} gained {told} over version {gain['over']}, on the same rows"
+        shown = interval(gain)
+        return f"at its gate version {gain['of']} gained {shown} over version {gain['over']}, on the same rows"
     if found["same_holdout"]:
         return "both were judged on the same rows, though not against each other"
     return "they were judged on different rows: part of what differs is the rows"
@@ -165,7 +165,7 @@ def _outcome(check: Document | None) -> Text:
     return Text(word, style=style)
 
 
-def _told(data: Document) -> dict[str, str]:
+def _shown(data: Document) -> dict[str, str]:
     rows, periods = data["rows"] or {}, data["periods"] or {}
     return {
         "dataset": f"{data['dataset']} {data['dataset_version']}",

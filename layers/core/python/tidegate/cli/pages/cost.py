@@ -18,7 +18,7 @@ def warn_of_spike(out: "Console", model: str, sentence: str) -> None:
 
 
 def costs(out: "Console", found: Document) -> None:
-    """The window, a line for each part, totals of business units, and what is missing to tell more."""
+    """The window, a line for each part, totals of business units, and what is missing to show more."""
     if found["last"]:
         out.print(f"{found['days']} days to {found['last']} UTC, as of the last look; cost in USD, bytes for a month;")
         out.print("value of the decisions whose outcome is known")

@@ -80,11 +80,11 @@ def _serving(line: Document) -> str:
 
 
 def _live(summary: Document | None) -> str:
-    """The metric of the shortest window that has it; `expected` where it is told without labels."""
-    told = next((each for each in _summaries(summary) if each["live"]), None)
-    if told is None:
+    """The metric of the shortest window that has it; `expected` where it is shown without labels."""
+    shown = next((each for each in _summaries(summary) if each["live"]), None)
+    if shown is None:
         return ""
-    return f"{told['metric']} {show.interval(told['live'], decimals=3)}{'' if told['labels'] else ' expected'}"
+    return f"{shown['metric']} {show.interval(shown['live'], decimals=3)}{'' if shown['labels'] else ' expected'}"
 
 
 def _rows(summary: Document | None) -> str:
@@ -225,11 +225,11 @@ def _distributions(window: Document) -> list[Distribution]:
     """Of the features that weigh most in the verdict, or of those that moved most, as far as counts are kept."""
     counts = window.get("counts") or {}
     verdict = window["drift"]["features"]
-    told = {each["name"]: each["statement"] for each in verdict["findings"]}
+    shown = {each["name"]: each["statement"] for each in verdict["findings"]}
     found = [
-        distribution(name, told[name], **counts[name])
+        distribution(name, shown[name], **counts[name])
         for name in verdict["responsible"] or tuple(counts)
-        if name in counts and name in told
+        if name in counts and name in shown
     ]
     return [each for each in found if each]
 

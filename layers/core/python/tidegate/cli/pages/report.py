@@ -32,7 +32,7 @@ def report(out: "Console", found: Document, header: Document) -> None:
     out.print()
     out.print(Text("Lineage", style="bold"))
     lineage = found["lineage"]
-    plain = {name: value for name, value in lineage.items() if name not in _TOLD_APART}
+    plain = {name: value for name, value in lineage.items() if name not in _SHOWN_APART}
     show.facts(out, dict(_flat(plain)) | _by_name(lineage))
     if lineage.get("computed"):
         out.print()
@@ -51,16 +51,16 @@ def report(out: "Console", found: Document, header: Document) -> None:
 
 
 _STRONGEST = 12
-_TOLD_APART = frozenset({"computed", "environment", "notes", "strength_alone", "target"})
+_SHOWN_APART = frozenset({"computed", "environment", "notes", "strength_alone", "target"})
 
 
 def _by_name(lineage: Document) -> dict[str, str]:
-    """What is told of the target in each part, and of each feature: their names stay as they are."""
-    told = {f"target, {part}": _target(found) for part, found in lineage.get("target", {}).items()}
+    """What is shown of the target in each part, and of each feature: their names stay as they are."""
+    shown = {f"target, {part}": _target(found) for part, found in lineage.get("target", {}).items()}
     strengths = sorted(lineage.get("strength_alone", {}).items(), key=lambda each: -each[1])
     named = [f"{name} {show.cell(value)}" for name, value in strengths[:_STRONGEST]]
     more = [f"{len(strengths) - _STRONGEST} weaker ones"] if len(strengths) > _STRONGEST else []
-    return told | {"strength alone": ", ".join([*named, *more])}
+    return shown | {"strength alone": ", ".join([*named, *more])}
 
 
 def _target(found: Document) -> str:

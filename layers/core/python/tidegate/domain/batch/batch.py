@@ -152,7 +152,7 @@ def success_of(home: Address) -> Address:
 
 
 def identity(model: str, version: int, sources: Sequence[Source], output: str, ids: Sequence[str]) -> str:
-    """The same wish has the same id: model, version, contents of the input, output and columns passed on."""
+    """The same request has the same id: model, version, contents of the input, output and columns passed on."""
     said = [model, version, [asdict(source) for source in sources], output, list(ids)]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:20]
 

@@ -1,4 +1,4 @@
-"""What data must be like before a model is trained on it; checks answer with faults, so that all are told at once.
+"""What data must be like before a model is trained on it; checks answer with faults, so that all are reported at once.
 
     faults = column_faults(demands, types) + value_faults(demands.features, table) + leak_faults(...)
 
@@ -71,7 +71,7 @@ class Demands:
     """What a spec asks of a dataset.
 
     `outcome` comes from the catalog: columns known only after the fact. `vouched` are features that a person says are
-    known in advance; nobody can vouch for an outcome column. No value of a `personal` feature is told.
+    known in advance; nobody can vouch for an outcome column. No value of a `personal` feature is shown.
     """
 
     dataset: str
@@ -201,16 +201,16 @@ def value_faults(
     features: Sequence[FeatureContract], table: Table, training: Column, *, personal: Collection[str] = ()
 ) -> list[Fault]:
     """Values that break the features' own rules, in any row of `table`; `training` [rows] masks the training rows. Of
-    `personal` features no value is told."""
+    `personal` features no value is shown."""
     faults: list[Fault] = []
     for feature in features:
-        column, told = table[feature.name], feature.name not in personal
+        column, shown = table[feature.name], feature.name not in personal
         if feature.kind == "categorical":
-            faults += _category_faults(feature, column, training, told=told)
+            faults += _category_faults(feature, column, training, shown=shown)
         elif feature.kind == "time":
             faults += _time_faults(feature, column, training)
         else:
-            faults += _number_faults(feature, column, training, told=told)
+            faults += _number_faults(feature, column, training, shown=shown)
     return faults
 
 
@@ -232,7 +232,7 @@ def twin_faults(features: Sequence[FeatureContract], table: Table) -> list[Fault
 
 
 def _equal(one: Column, other: Column) -> bool:
-    """Missing numbers are equal to each other. The first rows tell most columns apart."""
+    """Missing numbers are equal to each other. The first rows distinguish most columns."""
     if (one.dtype.kind == "f") != (other.dtype.kind == "f"):
         return False
     alike = one.dtype.kind == "f"
@@ -240,7 +240,7 @@ def _equal(one: Column, other: Column) -> bool:
     return np.array_equal(one[few], other[few], equal_nan=alike) and np.array_equal(one, other, equal_nan=alike)
 
 
-def _number_faults(feature: FeatureContract, column: Column, training: Column, *, told: bool) -> Iterator[Fault]:
+def _number_faults(feature: FeatureContract, column: Column, training: Column, *, shown: bool) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     missing = np.isnan(column)
     yield from _missing_faults(feature, missing)
@@ -253,15 +253,15 @@ def _number_faults(feature: FeatureContract, column: Column, training: Column, *
     if feature.kind == "boolean" and (others := int((~np.isin(finite, (0, 1))).sum())):
         yield Fault(path, f"{_of(others, len(column))} are neither 0 nor 1, but the spec says boolean", ("integer",))
     if feature.minimum is not None and (below := finite[finite < feature.minimum]).size:
-        worst = f" (the smallest is {below.min():g})" if told else ""
+        worst = f" (the smallest is {below.min():g})" if shown else ""
         yield Fault(path, f"{_of(len(below), len(column))} are below min {feature.minimum:g}{worst}")
     if feature.maximum is not None and (above := finite[finite > feature.maximum]).size:
-        worst = f" (the largest is {above.max():g})" if told else ""
+        worst = f" (the largest is {above.max():g})" if shown else ""
         yield Fault(path, f"{_of(len(above), len(column))} are above max {feature.maximum:g}{worst}")
     seen = column[training]
     gaps = np.isnan(seen)
     if len(seen) and (gaps.all() or (not gaps.any() and seen.min() == seen.max())):
-        yield _constant(path, "missing" if gaps.all() else f"{seen[0]:g}" if told else "the same")
+        yield _constant(path, "missing" if gaps.all() else f"{seen[0]:g}" if shown else "the same")
 
 
 def _time_faults(feature: FeatureContract, column: Column, training: Column) -> Iterator[Fault]:
@@ -275,12 +275,12 @@ def _time_faults(feature: FeatureContract, column: Column, training: Column) -> 
         yield _constant(path, "missing" if gaps.all() else "the same")
 
 
-def _category_faults(feature: FeatureContract, column: Column, training: Column, *, told: bool) -> Iterator[Fault]:
+def _category_faults(feature: FeatureContract, column: Column, training: Column, *, shown: bool) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     yield from _missing_faults(feature, column == "")
     values, counts = np.unique(column[training], return_counts=True)
     if len(values) == 1:
-        value = repr(str(values[0])) if told else "the same"
+        value = repr(str(values[0])) if shown else "the same"
         yield _constant(path, value if values[0] else "missing")
     rows = int(counts.sum())
     if rows >= _ID_ROWS and len(values) > _ID_SHARE * rows:
@@ -293,7 +293,7 @@ def _category_faults(feature: FeatureContract, column: Column, training: Column,
         present, counts = np.unique(column, return_counts=True)
         strange = ~np.isin(present, [*feature.categories, ""])
         if strange.any():
-            names = f" ({_listed([repr(str(value)) for value in present[strange]])})" if told else ""
+            names = f" ({_listed([repr(str(value)) for value in present[strange]])})" if shown else ""
             problem = f"{_of(int(counts[strange].sum()), len(column))} are no listed category{names}"
             yield Fault(path, f"{problem}; list them, or set unseen: allow")
 
@@ -387,21 +387,21 @@ def copies(hashes: Column, split: Split) -> int:
 
 def copy_faults(copied: int, split: Split) -> tuple[list[Fault], list[str]]:
     """Few copies are noted; a holdout made of them would only test the memory."""
-    told = f"{_of(copied, len(split.holdout), 'holdout rows')} are copies of training rows"
+    shown = f"{_of(copied, len(split.holdout), 'holdout rows')} are copies of training rows"
     if 2 * copied <= len(split.holdout):
-        return [], [f"split.holdout: {told}"] if copied else []
-    return [Fault("split.holdout", f"{told}; {_APART}")], []
+        return [], [f"split.holdout: {shown}"] if copied else []
+    return [Fault("split.holdout", f"{shown}; {_APART}")], []
 
 
 def duplicate_faults(hashes: Column, split: Split, limits: Limits) -> tuple[list[Fault], list[str]]:
     """Training rows that repeat an earlier one in every column of the dataset: each counts as often as it is there."""
     rows = len(split.training)
     repeated = rows - len(np.unique(hashes[split.training]))
-    told = f"{_of(repeated, rows, 'training rows')} repeat an earlier one in every column"
+    shown = f"{_of(repeated, rows, 'training rows')} repeat an earlier one in every column"
     if repeated <= limits.duplicate_rows * rows:
-        return [], [f"split.train: {told}"] if repeated else []
+        return [], [f"split.train: {shown}"] if repeated else []
     most = f"more than checks.duplicate_rows_at_most, {limits.duplicate_rows:.2%}"
-    return [Fault("split.train", f"{told}, {most}; {_APART}")], []
+    return [Fault("split.train", f"{shown}, {most}; {_APART}")], []
 
 
 def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tuple[list[Fault], list[str]]:
@@ -420,16 +420,16 @@ def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tu
     if not isinstance(found, ColumnFinding) or found.outcome is not DriftOutcome.DRIFTED:
         return [], []
     distance = found.distance or 0.0
-    told = (
+    shown = (
         f"is distributed otherwise in the holdout: '{found.cell}' holds {found.cell_reference_share:.2%} of "
         f"{found.reference_rows:,} training rows and {found.cell_share:.2%} of {found.rows:,} holdout rows "
         f"({COMPARED.label} {distance:.3f})"
     )
     if distance <= limits.target_shift:
-        return [], [f"target.{name}: {told}"]
+        return [], [f"target.{name}: {shown}"]
     remedy = "choose periods that are more alike, or, if the world is like that, raise it"
     return [
-        Fault(f"target.{name}", f"{told}, more than monitoring.target_shift, {limits.target_shift:g}; {remedy}")
+        Fault(f"target.{name}", f"{shown}, more than monitoring.target_shift, {limits.target_shift:g}; {remedy}")
     ], []
 
 

@@ -105,7 +105,7 @@ def prepare_rows(
         types: of all columns of the dataset.
         table: the `columns_needed`, categorical features as texts.
         hashes: of whole rows.
-        known: faults found elsewhere, which are told with those that are found here.
+        known: faults found elsewhere, which are reported with those that are found here.
 
     Raises:
         DataCheckError: with every fault; a check whose own columns are at fault is passed over.
@@ -150,8 +150,8 @@ class _Findings:
     notes: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
 
-    def add(self, told: tuple[list[Fault], list[str]]) -> None:
-        faults, notes = told
+    def add(self, found: tuple[list[Fault], list[str]]) -> None:
+        faults, notes = found
         self.faults += faults
         self.notes += notes
 

@@ -80,7 +80,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """What rows are told apart by: columns [rows] or None. Times must be known (no NaT); groups are any values.
+    """What rows are distinguished by: columns [rows] or None. Times must be known (no NaT); groups are any values.
 
     `strata` are class codes or numbers; they count only when there is neither time nor group.
     """

@@ -19,8 +19,8 @@ def flips(trial: Trial, training: Table, columns: Sequence[str], tolerance: floa
 
     Each row is given every value that training has: the ten commonest categories, true and false, or the median of each
     quarter of the numbers by rank. Nothing else changes, so this finds direct use of the column, not use of what
-    stands in for it (Kusner et al. 2017, "Counterfactual fairness", NeurIPS, tells the two apart). A column that is no
-    feature cannot be changed; its entry says so in `problem`.
+    stands in for it (Kusner et al. 2017, "Counterfactual fairness", NeurIPS, distinguishes the two). A column that is
+    no feature cannot be changed; its entry says so in `problem`.
 
     Args:
         tolerance: from which change on a regression counts as another decision; None where it has none.

@@ -5,7 +5,7 @@ point estimate alone never passes. With intervals at confidence 0.95 a candidate
 `beats_baseline` in about 2.5 of 100 cases, and one truly worse than the champion by exactly the margin passes
 `not_worse_than_champion` as rarely (see `evaluation.paired_bootstrap`; `scripts/bench gate` shows it by simulation).
 Limits on calibration, robustness, fairness and flips describe a version and compare it with nothing: there the value
-counts, and the sentence tells its interval.
+counts, and the sentence shows its interval.
 """
 
 import math
@@ -192,7 +192,7 @@ def metric_target(evaluation: Evaluation, policy: Policy) -> Check:
 
 
 def parity(evaluation: Evaluation, _: Policy) -> Check:
-    """What serves must score as what was trained. Rows whose label flips within the tolerance are told, not judged:
+    """What serves must score as what was trained. Rows whose label flips within the tolerance are informational:
     a score that is a tie in one arithmetic may lie a rounding error beside the threshold in the other."""
     found = evaluation.parity
     within = found.max_difference <= found.tolerance
@@ -247,7 +247,7 @@ def cost(evaluation: Evaluation, policy: Policy) -> Check:
 
 
 def fallback(evaluation: Evaluation, _: Policy) -> Check:
-    """What answers when no version can, on the same rows. Told, not judged: it is what people declared."""
+    """What answers when no version can, on the same rows. Informational: it is what people declared."""
     name, found = "fallback", evaluation.sections.fallback
     if found is None:
         return Check(name, CheckOutcome.NOT_APPLICABLE, "the fallback was not evaluated")
@@ -260,7 +260,7 @@ def fallback(evaluation: Evaluation, _: Policy) -> Check:
 
 
 def business_rules(evaluation: Evaluation, _: Policy) -> Check:
-    """Share of the candidate's answers that the fallback would replace. Told, not judged: serving replaces them."""
+    """Share of the candidate's answers that the fallback would replace. Informational: serving replaces them."""
     name, found = "business_rules", evaluation.sections.rules
     if found is None or not found.by_rule:
         return Check(name, CheckOutcome.NOT_APPLICABLE, "no business rules are declared")
@@ -275,7 +275,7 @@ def business_rules(evaluation: Evaluation, _: Policy) -> Check:
 
 
 def calibration(evaluation: Evaluation, policy: Policy) -> Check:
-    """How far probabilities lie from what comes true; of a regression, how many outcomes its intervals hold (told)."""
+    """How far probabilities lie from what comes true; of a regression, the share of outcomes its intervals hold."""
     name, found = "calibration", evaluation.sections.calibration
     if found is not None:
         statement = (
@@ -359,11 +359,11 @@ def slices(evaluation: Evaluation, policy: Policy) -> Check:
     else:
         outcome, shown = CheckOutcome.PASS, compared[:1]
         verdict = f"not shown to be worse in any of {len(compared):,} slices, least good"
-    told = "; ".join(
+    details = "; ".join(
         f"on {_place(part)} " + _comparison(replace(evaluation, candidate=metric), gain, f"version {champion.version}")
         for part, metric, gain in shown
     )
-    statement = f"{verdict} {told} ({allowed}; intervals for all slices together){lacking}{found}"
+    statement = f"{verdict} {details} ({allowed}; intervals for all slices together){lacking}{found}"
     return _judged(name, outcome, statement, shown[0][2], limit=-policy.margin)
 
 
@@ -375,13 +375,13 @@ def fairness(evaluation: Evaluation, policy: Policy) -> Check:
         return Check(name, CheckOutcome.NOT_APPLICABLE, "no sensitive columns are declared")
     limits = policy.group_differences
     if not limits:
-        told = [
+        details = [
             _group_difference(column, measure, difference)
             for column, groups in found.items()
             for measure in _MEASURES
             if (difference := groups.difference(measure))
         ]
-        listed = "; ".join(told) or f"see the groups of {', '.join(found)} in the report"
+        listed = "; ".join(details) or f"see the groups of {', '.join(found)} in the report"
         return Check(name, CheckOutcome.NOT_APPLICABLE, f"no limit is set: {listed}")
     demands = list(product(found, limits))
     known = [(column, measure, found[column].difference(measure)) for column, measure in demands]
@@ -392,11 +392,11 @@ def fairness(evaluation: Evaluation, policy: Policy) -> Check:
         for column, measure, difference in known
         if not difference
     ]
-    told = [
+    details = [
         f"{_group_difference(column, measure, difference)}, {limits[measure]:g} is allowed"
         for column, measure, difference in judged
     ]
-    statement = "; ".join([*told, *gaps])
+    statement = "; ".join([*details, *gaps])
     if not judged:
         return Check(name, CheckOutcome.INSUFFICIENT_DATA, statement)
     _, measure, furthest = judged[0]
@@ -462,7 +462,7 @@ def _limited(name: str, statement: str, value: float, limit: float) -> Check:
 def _weighed(
     name: str, statement: str, found: Estimate, evaluation: Evaluation, policy: Policy, *, limit: float | None
 ) -> Check:
-    """Against a limit that the value itself has to keep; its interval is told. Without a limit all is only told."""
+    """Against a limit that the value itself has to keep; its interval is shown. No limit: informational."""
     if limit is None:
         return Check(name, CheckOutcome.NOT_APPLICABLE, statement, found.value, found.low, found.high)
     statement += f" (at most {limit:g} is allowed)"
@@ -502,7 +502,7 @@ def _too_few(parts: Sequence[Slice]) -> str:
 
 
 def _found_slices(evaluation: Evaluation) -> str:
-    """Told, not judged: where outcomes are harder to foretell, every model loses more."""
+    """Informational: where outcomes are harder to predict, every model loses more."""
     confirmed = [part for part in evaluation.sections.found or () if part.confirmed]
     if not confirmed:
         return ""
@@ -526,7 +526,7 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _plain(number: float, estimate: Estimate) -> str:
-    """As many decimals as the interval is sure of, and enough to tell its ends from zero."""
+    """As many decimals as the interval is sure of, and enough to distinguish its ends from zero."""
     width = estimate.high - estimate.low
     decimals = 3 if width <= 0 else min(6, max(0, 1 - math.floor(math.log10(width))))
     while decimals < 6 and any(end != 0 and round(end, decimals) == 0 for end in (estimate.low, estimate.high)):

@@ -336,7 +336,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of people, or of whatever a sensitive column tells apart."""
+    """A group of people, or of whatever a sensitive column distinguishes."""
 
     group: str
     rows: int
@@ -382,8 +382,8 @@ class FairnessRule:
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """What is told of a version besides its metric. One that does not apply, or was not measured yet when the version
-    was made, is not there."""
+    """What is reported of a version besides its metric. One that does not apply, or was not measured yet when the
+    version was made, is not there."""
 
     calibration: Annotated[Calibration | None, _OMIT] = None
     curves: Annotated[Curves | None, _OMIT] = None

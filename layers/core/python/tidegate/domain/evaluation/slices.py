@@ -213,7 +213,7 @@ class Condition:
         return f"{said} or missing" if self.or_missing else said
 
     @property
-    def told(self) -> tuple[Any, ...]:
+    def section(self) -> tuple[Any, ...]:
         """[feature, operator, value]."""
         return (self.feature, f"{self.operator} or missing" if self.or_missing else self.operator, self.value)
 
@@ -292,10 +292,10 @@ class Measured:
         return not self.too_few and self.loss_over_rest.low > 0
 
     @property
-    def told(self) -> FoundSlice:
+    def section(self) -> FoundSlice:
         """As a section has it."""
         return FoundSlice(
-            path=tuple(step.told for step in self.path),
+            path=tuple(step.section for step in self.path),
             words=" and ".join(step.words for step in self.path),
             rows=self.rows,
             metric=self.metric,
@@ -310,7 +310,7 @@ def confirm(paths: Sequence[Path], table: Table, loss: Floats, judged: Judged) -
 
     `loss_over_rest` is the mean loss within less that of all other rows. Its intervals hold for all slices together
     (Bonferroni), so that without any real slice one is confirmed in at most (1 - confidence) / 2 of all versions. A
-    slice on a few bad days is told and not confirmed: the next such day may be a good one.
+    slice on a few bad days is shown and not confirmed: the next such day may be a good one.
 
     Args:
         table: features of the confirming rows; `loss` and `judged` are of the same rows.

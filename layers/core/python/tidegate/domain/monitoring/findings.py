@@ -29,8 +29,8 @@ _MOST_COUNTED = 3
 @dataclass(frozen=True, slots=True)
 class Window:
     """All verdicts on the last so many hours. `rows` are the version's own answers, `predictions` all of the model's in
-    the full hours. `expected` is told only where labels are too few for `live`. `counts` are of the features that moved
-    most, for people to see."""
+    the full hours. `expected` is reported only where labels are too few for `live`. `counts` are of the features that
+    moved most, for people to see."""
 
     hours: int
     first: str
@@ -50,7 +50,7 @@ class Window:
     @property
     def summary(self) -> dict[str, Any]:
         """A few numbers of it."""
-        told = self.expected if self.expected and self.live.live is None else self.live
+        shown = self.expected if self.expected and self.live.live is None else self.live
         return {
             "hours": self.hours,
             "rows": self.rows,
@@ -61,11 +61,11 @@ class Window:
             "data_quality": self.drift.quality.outcome.value,
             "volume": self.drift.volume.outcome.value,
             "target": self.drift.target.outcome.value,
-            "quality": told.outcome.value,
-            "metric": told.metric,
-            "live": None if told.live is None else asdict(told.live),
-            "design": asdict(told.design),
-            "labels": told is self.live,
+            "quality": shown.outcome.value,
+            "metric": shown.metric,
+            "live": None if shown.live is None else asdict(shown.live),
+            "design": asdict(shown.design),
+            "labels": shown is self.live,
             "parity": [each.outcome.value for each in self.parity],
         }
 
@@ -114,9 +114,9 @@ def _drifted(window: Window) -> Said:
 
 
 def _worse(window: Window) -> Said:
-    for told in (window.live, window.expected):
-        if told and told.outcome is quality.QualityOutcome.BEYOND:
-            yield "quality", told.statement
+    for shown in (window.live, window.expected):
+        if shown and shown.outcome is quality.QualityOutcome.BEYOND:
+            yield "quality", shown.statement
 
 
 def _unfixable(window: Window, target_shift: float) -> Said:

@@ -54,7 +54,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the verdicts on a version's windows say, in the words of this decision. Sentences tell why.
+    """What the verdicts on a version's windows say, in the words of this decision. Sentences say why.
 
     `unfixable` names causes that training would only learn. `window_from` is the start of the shortest window, and
     `problem` says why nothing can be judged at all.

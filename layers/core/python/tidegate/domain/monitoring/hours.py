@@ -69,12 +69,12 @@ class Sample:
 
 
 def _without_usage(hour: Record) -> Record:
-    """Schema 2 tells what answers used; of an hour of schema 1 nothing is known of that."""
+    """Schema 2 says what answers used; of an hour of schema 1 nothing is known of that."""
     return {**hour, "usage": {}}
 
 
 def _without_service(hour: Record) -> Record:
-    """Schema 3 tells the service level; of an hour of schema 2 nothing is known of that."""
+    """Schema 3 has the service level; of an hour of schema 2 nothing is known of that."""
     return {**hour, "service": ServiceLevel().to_json()}
 
 
@@ -221,11 +221,11 @@ class Counting:
         alone = {reason for reason in reasons if ":" not in reason}
         if alone == reasons and set(answers["version"]) == {version} and not any(answers["violations"]):
             return None
-        told = zip(answers["version"], answers["reason"], answers["violations"], strict=True)
-        return [by == version and reason in alone and not broken for by, reason, broken in told]
+        rows = zip(answers["version"], answers["reason"], answers["violations"], strict=True)
+        return [by == version and reason in alone and not broken for by, reason, broken in rows]
 
     def _judge(self, answers: Answers) -> None:
-        """Decisions whose outcome is known, and tells whether they were right."""
+        """Decisions whose outcome is known, and says whether they were right."""
         for place in self._known(answers):
             target = self._target(answers["id"][place])
             label, score = answers["label"][place], answers["score"][place]
@@ -343,9 +343,9 @@ class _Ids:
             self._store(found)
         if len(found) == len(ids):
             return None
-        told = np.zeros(len(ids), dtype=np.bool_)
-        told[places] = True
-        return told.tolist()
+        known = np.zeros(len(ids), dtype=np.bool_)
+        known[places] = True
+        return known.tolist()
 
     def _store(self, added: npt.NDArray[np.int64]) -> None:
         while self._seen and len(self._seen[-1]) <= _MERGED * len(added):
@@ -368,7 +368,7 @@ class _Usages:
     def add(self, answers: Answers) -> None:
         """Count answers, each of which stands for 1/`sample` rows of requests of `rows` rows."""
         billed_ms: Sequence[float] = answers["billed_ms"]
-        if None in billed_ms:  # old captures tell the latency only
+        if None in billed_ms:  # old captures have the latency only
             pairs = zip(billed_ms, answers["latency_ms"], strict=True)
             billed_ms = [latency if billed is None else billed for billed, latency in pairs]
         kinds = list(zip(answers["version"], answers["rows"], answers["sample"], strict=True))

@@ -157,8 +157,8 @@ def expected_quality(
         return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
     live = _around(value, spread, confidence)
     source = f"expected from the probabilities of {rows:,} predictions without labels"
-    told = {"source": source, "assumption": NO_CONCEPT_DRIFT}
-    return _held_against(metric, live, design, margin=margin, rows=rows, **told)
+    basis = {"source": source, "assumption": NO_CONCEPT_DRIFT}
+    return _held_against(metric, live, design, margin=margin, rows=rows, **basis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +216,8 @@ class LossByScore:
         of_mean = _losses(self.metric).of_mean
         live = Estimate(*(of_mean(end) for end in (live.value, live.low, live.high)))
         source = f"expected from the scores of {rows:,} predictions without labels"
-        told = {"source": source, "assumption": NO_CONCEPT_DRIFT}
-        return _held_against(self.metric, live, design, margin=margin, rows=rows, **told)
+        basis = {"source": source, "assumption": NO_CONCEPT_DRIFT}
+        return _held_against(self.metric, live, design, margin=margin, rows=rows, **basis)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""

@@ -1,8 +1,8 @@
-"""What people and other systems are told of a change in the registry.
+"""What people and other systems learn of a change in the registry.
 
 Every transition becomes one announcement, which systems get as an event. People get one message of each thing that
-happened: where a rollout's move and a ledger entry are written together, the entry tells them. A shadow, whose entry
-does not name it, and what ends before it touched the route are told by the rollout.
+happened: where a rollout's move and a ledger entry are written together, the entry announces them. A shadow, whose
+entry does not name it, and what ends before it touched the route are announced by the rollout.
 """
 
 from collections.abc import Mapping
@@ -90,35 +90,35 @@ def announcement(change: Change) -> Announcement | None:
 
 
 def _ends_a_release(run: Run) -> bool:
-    """A run that only makes a version again is told to whoever asked for it, and to nobody else."""
+    """A run that only makes a version again is reported to whoever asked for it, and to nobody else."""
     return run.reproduces is None and run.status in {RunStatus.ACCEPTED, RunStatus.REJECTED, RunStatus.FAILED}
 
 
-def subject(told: Announcement, *, stage: str) -> str:
+def subject(notice: Announcement, *, stage: str) -> str:
     """One line for an e-mail's subject."""
-    return f"[{stage}] {told.model}: {told.title}"[:MAX_SUBJECT]
+    return f"[{stage}] {notice.model}: {notice.title}"[:MAX_SUBJECT]
 
 
-def text(told: Announcement, *, stage: str) -> str:
+def text(notice: Announcement, *, stage: str) -> str:
     """The message for people: what, why, who, when, and what to do."""
-    reasons = [_line(reason) for reason in told.reasons if reason.strip()]
+    reasons = [_line(reason) for reason in notice.reasons if reason.strip()]
     why = [f"Why: {reasons[0]}"] if len(reasons) == 1 else ["Why:", *(f"- {reason}" for reason in reasons)]
     lines = [
-        f"{told.model}: {told.title}",
+        f"{notice.model}: {notice.title}",
         "",
-        told.facts,
+        notice.facts,
         *(why if reasons else ()),
-        *((f"Who: {told.actor}",) if told.actor else ()),
-        *((f"Approved by: {told.approved_by}",) if told.approved_by else ()),
-        f"When: {told.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        *((f"Who: {notice.actor}",) if notice.actor else ()),
+        *((f"Approved by: {notice.approved_by}",) if notice.approved_by else ()),
+        f"When: {notice.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "",
-        f"What to do: {told.advice}",
-        *(f"    tidegate --stage {stage} {command}" for command in told.commands),
+        f"What to do: {notice.advice}",
+        *(f"    tidegate --stage {stage} {command}" for command in notice.commands),
         "",
         "All that changed what is served:",
-        f"    tidegate --stage {stage} ledger {told.model}",
+        f"    tidegate --stage {stage} ledger {notice.model}",
         "",
-        f"Model of {told.owner} ({told.business_unit}). Stage {stage}, {told.severity}, {told.id}",
+        f"Model of {notice.owner} ({notice.business_unit}). Stage {stage}, {notice.severity}, {notice.id}",
     ]
     return "\n".join(lines)
 
@@ -192,7 +192,7 @@ def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911  o
 
 
 def _of_run(run: Run) -> Announcement:
-    told = Announcement(
+    notice = Announcement(
         id=f"{run.model}/run/{run.run_id}",
         event=Event.RUN_ENDED,
         at=run.ended_at or run.requested_at,
@@ -209,19 +209,19 @@ def _of_run(run: Run) -> Announcement:
     if run.status is RunStatus.ACCEPTED:
         title = f"{_named(run.version)} passed the gate"
         return replace(
-            told, severity=Severity.INFO, title=title, facts="Its rollout begins.", advice="nothing; its report:"
+            notice, severity=Severity.INFO, title=title, facts="Its rollout begins.", advice="nothing; its report:"
         )
     if run.status is RunStatus.FAILED:
         # Its message may quote values of the dataset: the command shows it to those who may see it.
         fault = (f"{run.error.name} in step {run.error.stage}",) if run.error else ()
         return replace(
-            told,
+            notice,
             title="training failed",
             reasons=fault,
             advice="read the fault, mend it and train again",
             commands=(f"runs {run.model} {run.run_id}",),
         )
-    return told
+    return notice
 
 
 def _of_rollout(before: Rollout | None, after: Rollout) -> Announcement | None:
@@ -250,7 +250,7 @@ def _asked(rollout: Rollout, asked: Approval) -> Announcement:
 
 
 def _decided(rollout: Rollout, asked: Approval, decision: Decision) -> Announcement:
-    told = replace(
+    notice = replace(
         _about(rollout, Event.APPROVAL_DECIDED, asked.decided_at or rollout.since),
         title=f"{_named(rollout.version)} was approved",
         facts="Its rollout goes on.",
@@ -258,10 +258,10 @@ def _decided(rollout: Rollout, asked: Approval, decision: Decision) -> Announcem
         actor=asked.by,
     )
     if decision is Decision.APPROVE:
-        return told
+        return notice
     title = f"{_named(rollout.version)} was rejected by its approver"
     return replace(
-        told,
+        notice,
         severity=Severity.WARNING,
         title=title,
         facts="It will not serve.",
@@ -272,7 +272,7 @@ def _decided(rollout: Rollout, asked: Approval, decision: Decision) -> Announcem
 
 def _moved(rollout: Rollout) -> Announcement:
     severity, title, facts = _phase_words(rollout)
-    told = replace(
+    notice = replace(
         _about(rollout, Event.ROLLOUT_MOVED, rollout.ended_at or rollout.since),
         severity=severity,
         title=title,
@@ -281,16 +281,16 @@ def _moved(rollout: Rollout) -> Announcement:
     )
     match rollout.phase:
         case Phase.SHADOW:
-            return told
+            return notice
         case Phase.ROLLED_BACK | Phase.EXPIRED | Phase.OVERTAKEN | Phase.STOPPED | Phase.FAILED:
             return replace(
-                told,
+                notice,
                 advice="train again, if it is still wanted",
                 commands=(f"train {rollout.model}",),
                 for_people=not rollout.route_revisions,
             )
         case _:
-            return replace(told, for_people=False)
+            return replace(notice, for_people=False)
 
 
 def _phase_words(rollout: Rollout) -> tuple[Severity, str, str]:  # noqa: PLR0911  one for each phase
@@ -345,10 +345,10 @@ def _missed(record: HealthRecord | None) -> Mapping[str, str]:
 def _of_targets(before: HealthRecord | None, after: HealthRecord) -> Announcement | None:
     """A target that is missed since this look, or all that are met again."""
     was, now = _missed(before), _missed(after)
-    told = _of_record(after, after.looked_at)
+    notice = _of_record(after, after.looked_at)
     if set(now) - set(was):
         return replace(
-            told,
+            notice,
             severity=Severity.WARNING,
             title=f"misses {', '.join(sorted(now))}",
             facts=f"Its spec's targets are held against the last 24 hours of traffic. {_sentence(after.version)} "
@@ -358,7 +358,7 @@ def _of_targets(before: HealthRecord | None, after: HealthRecord) -> Announcemen
             "(docs/monitoring.md#a-target-is-missed)",
         )
     if was and not now:
-        return replace(told, title="meets its targets again", facts="None is shown to be missed any more.")
+        return replace(notice, title="meets its targets again", facts="None is shown to be missed any more.")
     return None
 
 
@@ -373,32 +373,32 @@ def _acknowledged(record: HealthRecord, at: datetime) -> Announcement:
 
 
 def _stands(before: HealthRecord | None, after: HealthRecord) -> Announcement:
-    """A health other than before. People are not told that traffic came or went, only what they were waiting for."""
-    told = replace(_of_record(after, after.looked_at), reasons=(*after.reasons, *_missed(after).values()))
+    """A health other than before. People hear nothing of traffic that came or went, only what they were waiting for."""
+    notice = replace(_of_record(after, after.looked_at), reasons=(*after.reasons, *_missed(after).values()))
     match after.health:
         case Health.NEEDS_REDESIGN:
             acknowledge = f'acknowledge {after.model} --reason "..."'
             return replace(
-                told,
+                notice,
                 severity=Severity.ACTION_NEEDED,
                 title="needs redesign",
                 facts="Training again does not help, so it is not trained by itself until somebody acknowledges this. "
                 "What is served does not change.",
                 advice="find the cause and mend it (docs/monitoring.md), then acknowledge it",
-                commands=(*told.commands, acknowledge),
+                commands=(*notice.commands, acknowledge),
             )
         case Health.DRIFTED:
             trained = " It is trained again by itself." if after.wanted else ""
             follows = f" It is not trained yet: {after.held_back}." if after.held_back else trained
             facts = f"{_sentence(after.version)} meets other traffic than it was made for, or answers it worse."
-            return replace(told, title="has drifted", facts=f"{facts}{follows}")
+            return replace(notice, title="has drifted", facts=f"{facts}{follows}")
         case Health.STEADY:
             drifted = before is not None and before.health is Health.DRIFTED
             waited_for = drifted or (before is not None and before.since == before.acknowledged_at)
             title = "is steady again" if waited_for else "is steady"
-            return replace(told, title=title, facts="Nothing is found.", for_people=waited_for)
+            return replace(notice, title=title, facts="Nothing is found.", for_people=waited_for)
         case Health.UNKNOWN:
-            return replace(told, title="cannot be judged", facts="Too little was seen.", for_people=False)
+            return replace(notice, title="cannot be judged", facts="Too little was seen.", for_people=False)
         case never:
             assert_never(never)
 

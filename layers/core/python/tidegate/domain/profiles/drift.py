@@ -294,13 +294,13 @@ def judge_volume(rows: int, usual_rows: Sequence[int]) -> DriftVerdict:
     none = "no predictions in this window"
     if windows < VOLUME.least_windows:
         before = f"what is usual is not known: {windows} earlier windows, {VOLUME.least_windows} are needed"
-        told = f"{none}; {before}" if rows == 0 else f"{rows:,} predictions; {before}"
-        return _volume(VolumeFinding("rows", DriftOutcome.INSUFFICIENT_DATA, told, rows, windows))
+        said = f"{none}; {before}" if rows == 0 else f"{rows:,} predictions; {before}"
+        return _volume(VolumeFinding("rows", DriftOutcome.INSUFFICIENT_DATA, said, rows, windows))
     usual, low, high = VOLUME.usual(usual_rows)
-    told = f"{none}" if rows == 0 else f"{rows:,} predictions"
-    told += f"; the median of {windows} earlier windows is {usual:,.0f}, and {low:,.0f} to {high:,.0f} is usual"
+    said = f"{none}" if rows == 0 else f"{rows:,} predictions"
+    said += f"; the median of {windows} earlier windows is {usual:,.0f}, and {low:,.0f} to {high:,.0f} is usual"
     outcome = DriftOutcome.DRIFTED if VOLUME.unusual(rows, usual_rows) else DriftOutcome.NONE
-    return _volume(VolumeFinding("rows", outcome, told, rows, windows, usual, low, high))
+    return _volume(VolumeFinding("rows", outcome, said, rows, windows, usual, low, high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +328,7 @@ def _seen(counts: Counts) -> Counts:
 
 def _compared(layout: ColumnLayout, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
     """The cells a distribution is judged by: those that were seen, without the numbers between known values. The
-    reference has hardly any of them by construction, so some are no drift; `judge_faults` tells whether many are."""
+    reference has hardly any of them by construction, so some are no drift; `judge_faults` says whether many are."""
     return cells[:STRANGE] + cells[OUTSIDE:TYPE_FAULT] if layout.values else cells[:TYPE_FAULT]
 
 

@@ -285,7 +285,7 @@ def reference(
 
 
 def predicted(contract: Contract, scores: Column) -> tuple[Column, Column | None]:
-    """`score` and `label` of `count`, from a model's scores [n, classes]; as `prediction.answers` tells them."""
+    """`score` and `label` of `count`, from a model's scores [n, classes]; as `prediction.answers` gives them."""
     if contract.task == "regression":
         return scores[:, 0], None
     if contract.task == "multiclass":

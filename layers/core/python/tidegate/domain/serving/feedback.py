@@ -96,7 +96,7 @@ def records(report: Report, tasks: Mapping[str, str], now: datetime) -> list[dic
     """
     found: list[dict[str, Any]] = []
     faults: list[Fault] = []
-    told: dict[tuple[str, str, str], tuple[str, str]] = {}
+    seen: dict[tuple[str, str, str], tuple[str, str]] = {}
     shared_problem = _model_problem(report.model, tasks) if report.model is not None else ""
     if shared_problem:
         faults.append(Fault("model", shared_problem))
@@ -107,7 +107,7 @@ def records(report: Report, tasks: Mapping[str, str], now: datetime) -> list[dic
         if wrong or shared_problem:
             continue
         name = class_name(record["outcome"])
-        first, said = told.setdefault((record["model"], record["id"], record["time"]), (place, name))
+        first, said = seen.setdefault((record["model"], record["id"], record["time"]), (place, name))
         if said != name:
             faults.append(Fault(f"{place}.id", f"has another outcome in {first}; give each its `time`, or keep one"))
         found.append(record)

@@ -105,7 +105,7 @@ def _by_level(score: Floats, is_positive: Array, cluster: Array) -> _AreaByLevel
 
 
 def _most(rows: int) -> int:
-    """Clusters up to which a matrix of them is cheaper than passing over the rows (measured for 400 resamples)."""
+    """Clusters up to which a matrix of them is cheaper than passing over the rows (estimated for 400 resamples)."""
     return min(200, rows // 8)
 
 

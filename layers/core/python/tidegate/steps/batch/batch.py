@@ -54,7 +54,7 @@ class StartBatch(Document):
 
 def start_batch(
     model: str,
-    wish: StartBatch,
+    body: StartBatch,
     *,
     actor: str,
     places: Sequence[str],
@@ -75,7 +75,7 @@ def start_batch(
         UnavailableError: too many batches of the model are being recorded at once.
     """
     spec = models.spec(model)
-    home, asked = _home(wish.output, places), _allowed(wish.input, "input", places)
+    home, asked = _home(body.output, places), _allowed(body.input, "input", places)
     if home.key.startswith(folder(asked).key) and home.bucket == asked.bucket:
         raise InvalidInputError("the output lies in the input", [Fault("output", f"{home} is under {asked}")])
     sources = tuple(objects.sources(asked, MAX_SOURCES))
@@ -86,7 +86,7 @@ def start_batch(
         )
     if len(sources) > MAX_SOURCES:
         raise InvalidInputError("the input is too wide", [Fault("input", f"more than {MAX_SOURCES:,} objects")])
-    ids = tuple(spec.ids) if wish.ids is None else wish.ids
+    ids = tuple(spec.ids) if body.ids is None else body.ids
     kind = format_of(sources)
     wanted = _pinned(
         _serving(model, routes),

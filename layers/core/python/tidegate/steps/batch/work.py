@@ -288,7 +288,7 @@ def score_part(task: ScoreTask, *, objects: BatchObjects, files: PartFiles, open
 
 
 def answer_rows(version: Answering, rows: Rows) -> Answers:
-    """What a request would be told, for each row: the version's answer, the fallback's where that breaks a rule or is
+    """What a request would get, for each row: the version's answer, the fallback's where that breaks a rule or is
     no number, or the faults."""
     contract = version.scorer.contract
     found = Answers.empty(contract, rows.count)

@@ -15,7 +15,7 @@ from tidegate.kernel.errors import DatasetInvalidError, Fault, InvalidInputError
 from tidegate.messages import RegisterDataset
 from tidegate.ports.data import Catalog, DatasetFiles, Frame, FrameReader
 
-MAX_FAULTS_TOLD = 20
+MAX_FAULTS_SHOWN = 20
 
 
 def catalog(task: RegisterDataset, *, catalog: Catalog, files: DatasetFiles, reader: FrameReader) -> DatasetVersion:
@@ -95,12 +95,12 @@ def _read(dataset: Dataset, version: DatasetVersion, files: DatasetFiles, reader
 
 
 def _label(file: DataFile, files: list[DataFile]) -> str:
-    """The name people know the file by; two of one name are told apart by their hash."""
+    """The name people know the file by; two of one name are distinguished by their hash."""
     return file.name if [other.name for other in files].count(file.name) == 1 else f"{file.name} ({file.sha256[:8]})"
 
 
 def _sentence(error: InvalidInputError) -> str:
-    told = "; ".join(str(fault) for fault in error.faults[:MAX_FAULTS_TOLD])
-    more = len(error.faults) - MAX_FAULTS_TOLD
-    told += f"; and {more} more" if more > 0 else ""
-    return f"{error.summary}: {told}" + (f". Next: {error.next_step}" if error.next_step else "")
+    shown = "; ".join(str(fault) for fault in error.faults[:MAX_FAULTS_SHOWN])
+    more = len(error.faults) - MAX_FAULTS_SHOWN
+    shown += f"; and {more} more" if more > 0 else ""
+    return f"{error.summary}: {shown}" + (f". Next: {error.next_step}" if error.next_step else "")

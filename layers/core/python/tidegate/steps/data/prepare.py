@@ -58,7 +58,7 @@ def prepare(
 
     A retry uses the dataset version that the first attempt resolved, so it writes the same bytes again. A run that
     makes a version again uses that version's data and exclusions, and tries the candidate that was chosen then. Without
-    `allowed_licences` every licence that is told will do.
+    `allowed_licences` every licence that is named will do.
 
     Raises:
         NotFoundError: the dataset, or a ready version of it, does not exist.
@@ -199,8 +199,8 @@ def _check(
         limits=limits,
         known=known,
     )
-    told = [f"pii.{each.column}: {each}; the spec says not_personal" for each in suspected if each.column in vouched]
-    return replace(prepared, notes=(*prepared.notes, *told))
+    said = [f"pii.{each.column}: {each}; the spec says not_personal" for each in suspected if each.column in vouched]
+    return replace(prepared, notes=(*prepared.notes, *said))
 
 
 def _suspected(dataset: Dataset, frame: Frame) -> list[Finding]:
@@ -270,8 +270,8 @@ def _judged_column_faults(spec: ModelSpec, types: Mapping[str, ColumnType]) -> l
     faults = unknown_role_faults(types, roles)
     for role, name in roles:
         if types.get(name) is ColumnType.TIME:
-            told = "is a time column; put what matters of it (hour, weekday) into columns of their own"
-            faults.append(Fault(f"{role}.{name}", told))
+            said = "is a time column; put what matters of it (hour, weekday) into columns of their own"
+            faults.append(Fault(f"{role}.{name}", said))
         if name in RESERVED:
             faults.append(Fault(f"{role}.{name}", "is a name that Tidegate uses itself; rename the column"))
     return faults

@@ -239,7 +239,7 @@ def _sections(
     found: Comparison,
     artifacts: Artifacts,
 ) -> Sections:
-    """Whatever is told besides the metric. Writes the reference on the way, which has some of the same numbers."""
+    """Whatever is reported besides the metric. Writes the reference on the way, which has some of the same numbers."""
     contract, holdout = trial.contract, trial.rows
     training = training_rows(*(Table.from_npz(artifacts.get(key)) for key in (ref.fit_key, ref.validation_key)))
     hidden = _hidden(spec, PLAN.read(artifacts.get(ref.plan_key))["personal"])

@@ -78,7 +78,7 @@ _WHYS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Explain:
-    """Finds a prediction, tells what is known of it, and has it computed again."""
+    """Finds a prediction, reports what is known of it, and has it computed again."""
 
     models: Models
     catalog: Catalog

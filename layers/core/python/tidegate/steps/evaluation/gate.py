@@ -101,7 +101,7 @@ def _changed(spec: ModelSpec, champion: ChampionValue | None, *, models: Models,
 def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:
     """What a run's artifact was made of and with, and who asked for it.
 
-    Of the data it tells what `prepare` wrote down (rows and periods of each part, what was left out); the contract is
+    Of the data it reports what `prepare` wrote down (rows and periods of each part, what was left out); the contract is
     not repeated, since the artifact carries it.
     """
     ref = RunRef(model=run.model, run_id=run.run_id)

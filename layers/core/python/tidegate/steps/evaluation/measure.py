@@ -1,4 +1,4 @@
-"""What an evaluation tells of a version besides its metric: how sure it is, what it leans on, what it withstands.
+"""What an evaluation reports of a version besides its metric: how sure it is, what it leans on, what it withstands.
 
 Every part is a section of evaluation.json (docs/evaluation.md); one that does not apply is not there.
 """
@@ -42,7 +42,7 @@ from tidegate.kernel.table import TARGET, Column, Table
 from tidegate.spec.model import ModelSpec
 
 TOP_FEATURES = 6
-LEAST_UNUSUAL = 50  # rows that a metric is told of
+LEAST_UNUSUAL = 50  # rows that a metric is reported of
 BLAMED_ROWS = 10_000
 _CHOSEN_BY: Mapping[float | str, Literal["default", "value"]] = {DEFAULT_THRESHOLD: "default", "value": "value"}
 
@@ -118,8 +118,8 @@ class Measure:
 
     Attributes:
         training: all training rows, for the values that features take.
-        hidden: features whose values captures hide: none of them is told here either, unless it is sensitive by
-            declaration, since its groups are what people want to be told of.
+        hidden: features whose values captures hide: none of them is shown here either, unless it is sensitive by
+            declaration, since its groups are what people want to know of.
     """
 
     spec: ModelSpec
@@ -201,6 +201,6 @@ class Measure:
         return flips(self.trial, self.training, self.spec.sensitive, tolerance)
 
     def _shown(self, important: dict[str, Estimate], *but: str) -> list[str]:
-        """Features whose values may be told, but those of these kinds, the most important first."""
+        """Features whose values may be shown, but those of these kinds, the most important first."""
         left_out = {feature.name for feature in self.trial.contract.features if feature.kind in but}
         return [name for name in important if name not in left_out.union(self.hidden)]

@@ -1,6 +1,6 @@
 """Draw the page of a registered version, accepted or rejected, and keep it with the version.
 
-The page tells what was known when the version was registered: no clock, nothing that changes later. So drawing it
+The page shows what was known when the version was registered: no clock, nothing that changes later. So drawing it
 again gives the same bytes.
 """
 
@@ -24,7 +24,7 @@ def report(
     artifacts: Artifacts,
     draw: DrawPage,
 ) -> Drawn:
-    """Gather what the page tells, draw it, store it.
+    """Gather what the page shows, draw it, store it.
 
     Raises:
         NotFoundError: the version, its dataset or its gate report does not exist.

@@ -20,7 +20,7 @@ STAGE = "compare"
 
 
 def reproduce(task: ReproduceTask, *, runs: Runs, versions: Versions, artifacts: Artifacts, clock: Clock) -> Reproduced:
-    """Compare artifact, fallback, metrics and data, which must be equal, and tell what of the environment is not.
+    """Compare artifact, fallback, metrics and data, which must be equal, and report what of the environment is not.
 
     A repeated call writes the same document and closes the run once.
 

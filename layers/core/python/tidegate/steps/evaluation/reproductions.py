@@ -15,7 +15,7 @@ from tidegate.steps.requests import Document, version_number, view
 
 
 class StartReproduction(Document):
-    """`token` names the wish: however often it is sent, the version is made again once for it."""
+    """`token` is the idempotency token: however often it is sent, the version is made again once."""
 
     token: Token | None = None
 
@@ -23,7 +23,7 @@ class StartReproduction(Document):
 def start_reproduction(
     model: str,
     number: str,
-    wish: StartReproduction,
+    body: StartReproduction,
     *,
     actor: str,
     versions: Versions,
@@ -49,7 +49,7 @@ def start_reproduction(
             next_step="train a version again: what is made now records it",
         )
     now = clock.now()
-    token = wish.token or chance()
+    token = body.token or chance()
     name = run_id(now, chance()[-6:])
     wanted = Run(
         model=model,

@@ -119,7 +119,7 @@ def slices_and_groups(
             compared=sum(each.gain_over_champion is not None for each in slices),
             confidence=spec.gate.confidence,
         ),
-        found=tuple(each.told for each in found),
+        found=tuple(each.section for each in found),
         fairness={name: compare.by(partings[name]) for name in spec.sensitive},
         fairness_rule=FairnessRule(MIN_GROUP_ROWS, spec.gate.confidence),
     )

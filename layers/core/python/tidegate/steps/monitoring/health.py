@@ -64,7 +64,7 @@ def show_health(
 
 
 def acknowledge(
-    model: str, wish: Acknowledge, *, actor: str, models: Models, health_records: HealthRecords, clock: Clock
+    model: str, body: Acknowledge, *, actor: str, models: Models, health_records: HealthRecords, clock: Clock
 ) -> dict[str, Any]:
     """Somebody has seen to a model that needs redesign: the next look judges it anew. Any other is left as it is.
 
@@ -78,7 +78,7 @@ def acknowledge(
         record = health_records.record(model)
         if record is None or record.health is not Health.NEEDS_REDESIGN:
             return {"changed": False, "health": view(record)}
-        seen = health.acknowledge(record, by=actor, reason=wish.reason, now=clock.now())
+        seen = health.acknowledge(record, by=actor, reason=body.reason, now=clock.now())
         health_records.save(seen)
         return {"changed": True, "health": view(seen)}
 

@@ -57,7 +57,7 @@ def labelled_dataset(
         return LabelledDataset(dataset_version=base.version, note=f"no captures are added: {hindrance}", until=until)
     found = _gather(model, recipe, captures, clock=clock, until=clock.now() + READING)
     if not found.rows:
-        note = f"no labelled prediction is newer than version {base.version}{found.told_left_out()}"
+        note = f"no labelled prediction is newer than version {base.version}{found.sentence_left_out()}"
         return LabelledDataset(dataset_version=base.version, note=note, until=until)
     data = writer.write(found.rows, recipe.types, found.cells)
     sha256 = files.put(dataset.name, data)
@@ -70,7 +70,7 @@ def labelled_dataset(
         added_by=ADDED_BY,
         added_at=clock.now(),
         base=base.version,
-        lineage=found.told(model, base.version),
+        lineage=found.sentence(model, base.version),
     )
     if catalog.add_version(version):
         dispatcher.register_dataset(dataset.name, version.version)

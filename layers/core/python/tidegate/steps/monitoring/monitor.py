@@ -47,7 +47,7 @@ from tidegate.spec.monitoring import MonitoringRules
 from tidegate.steps.conflicts import twice
 from tidegate.steps.monitoring.due import REACH
 
-SAMPLED_ROWS = 20_000  # answers by which quality is told, at most
+SAMPLED_ROWS = 20_000  # answers by which quality is measured, at most
 EARLIER_WINDOWS = 9  # by which is known what traffic is usual
 KEPT_COSTS = timedelta(days=31)
 NET_DAYS = 7  # over which value is set against cost
@@ -247,8 +247,8 @@ class _Traffic:
     def _mark(self, sources: Sources) -> str:
         """Names what an hour is counted from, and the rules by which."""
         rules = (self.spec.capture.drop, self._sensitive, self._tolerance)
-        told = [sources.captures, sources.feedback, *rules]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+        parts = [sources.captures, sources.feedback, *rules]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     @property
     def _sensitive(self) -> tuple[str, ...]:
@@ -505,7 +505,7 @@ def _summary(seen: _Seen, bill: Bill, held: Sequence[Held]) -> dict[str, Any]:
 def _metrics(seen: _Seen, record: HealthRecord, bill: Bill, held: Sequence[Held]) -> dict[str, float]:
     """Numbers by model. `QualityLoss` is how much worse the metric is than in the design phase, in its own units."""
     reports = [window.drift for window in seen.windows]
-    gains = [told.gain for window in seen.windows for told in (window.live, window.expected) if told and told.gain]
+    gains = [each.gain for window in seen.windows for each in (window.live, window.expected) if each and each.gain]
 
     def any_drifted(verdict: str) -> float:
         return float(any(verdict in report.drifted for report in reports))
@@ -531,10 +531,10 @@ def _apart(spec: ModelSpec, seen: _Seen, bill: Bill) -> list[tuple[Mapping[str, 
     unit = {"business_unit": spec.business_unit.encode("ascii", "replace").decode()}  # all that a dimension may hold
     whole = bill.metrics(bill.last)
     net = bill.net_per_1000(costs.days_before(bill.complete, NET_DAYS))
-    told = whole | _qualities(seen.windows) | ({} if net is None else {"NetUSDPer1000": net})
+    measured = whole | _qualities(seen.windows) | ({} if net is None else {"NetUSDPer1000": net})
     versions = [(model | {"version": name}, bill.metrics(part)) for name, part in sorted(bill.last.parts.items())]
     shifts = [(model | {"feature": name}, {"FeatureShift": shift}) for name, shift in _shifts(seen.windows).items()]
-    return [(model, told), *versions, (unit, whole), *shifts]
+    return [(model, measured), *versions, (unit, whole), *shifts]
 
 
 def _of_targets(model: str, held: Sequence[Held]) -> list[tuple[Mapping[str, str], Mapping[str, float]]]:
@@ -550,15 +550,15 @@ def _of_targets(model: str, held: Sequence[Held]) -> list[tuple[Mapping[str, str
 
 
 def _qualities(windows: Sequence[Window]) -> dict[str, float]:
-    """Of the shortest window that tells each."""
-    told: dict[str, float] = {}
+    """Of the shortest window that has each."""
+    measured: dict[str, float] = {}
     for window in reversed(windows):
-        told["DesignQuality"] = window.live.design.value
+        measured["DesignQuality"] = window.live.design.value
         if window.live.live:
-            told["LiveQuality"] = window.live.live.value
+            measured["LiveQuality"] = window.live.live.value
         if window.expected and window.expected.live:
-            told["ExpectedQuality"] = window.expected.live.value
-    return told
+            measured["ExpectedQuality"] = window.expected.live.value
+    return measured
 
 
 def _shifts(windows: Sequence[Window]) -> dict[str, float]:

@@ -52,7 +52,7 @@ def start(
 ) -> TrainingStarted:
     """Start a wanted training once its dataset version is ready, and record it in the model's health record.
 
-    The token tells a repeated call which run it has started, also when it died before it could record it.
+    The token shows a repeated call which run it has started, also when it died before it could record it.
 
     Raises:
         NotFoundError: no such model, or dataset version.
@@ -76,11 +76,11 @@ def start(
         reason = _reason(record, record.wanted, labelled.note)
     else:
         reason = run.reason
-    wish = StartRun(token=task.token, reason=reason, dataset_version=labelled.dataset_version)
+    body = StartRun(token=task.token, reason=reason, dataset_version=labelled.dataset_version)
     try:
         answer = start_run(
             model,
-            wish,
+            body,
             actor=task.actor,
             models=models,
             catalog=catalog,

@@ -1,4 +1,4 @@
-"""Tell people and other systems what changed in the registry. docs/events.md is the page of what systems get."""
+"""Notify people and other systems of what changed in the registry. docs/events.md is the page of what systems get."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -140,47 +140,47 @@ class Events(Protocol):
 def announce(
     change: Change, *, stage: str, models: Models, versions: Versions, letters: Letters, events: Events
 ) -> Announcement | None:
-    """Tell what a change means, at least once; None when there is nothing to tell.
+    """Announce what a change means, at least once; None when there is nothing to announce.
 
     People come last: what fails before is tried again, and they cannot drop what comes twice.
 
     Raises:
         NotFoundError: the registry does not have the model, or the version that the run made.
-        UnavailableError: not all of it may have been told; tell it again.
+        UnavailableError: not all of it may have been announced; announce it again.
     """
     found = announcement(change)
     if found is None:
         return None
     header = models.model(found.model)
-    told = replace(found, owner=header.owner, business_unit=header.business_unit)
-    if isinstance(change.after, Run) and change.after.status is RunStatus.REJECTED and told.version is not None:
-        told = replace(told, reasons=versions.version(told.model, told.version).reasons)
-    events.put(told.event, detail(change, told, stage=stage).to_json(), told.at)
-    if told.for_people:
-        letters.send(subject(told, stage=stage), text(told, stage=stage), _attributes(told))
-    return told
+    notice = replace(found, owner=header.owner, business_unit=header.business_unit)
+    if isinstance(change.after, Run) and change.after.status is RunStatus.REJECTED and notice.version is not None:
+        notice = replace(notice, reasons=versions.version(notice.model, notice.version).reasons)
+    events.put(notice.event, detail(change, notice, stage=stage).to_json(), notice.at)
+    if notice.for_people:
+        letters.send(subject(notice, stage=stage), text(notice, stage=stage), _attributes(notice))
+    return notice
 
 
-def detail(change: Change, told: Announcement, *, stage: str) -> Detail:
+def detail(change: Change, notice: Announcement, *, stage: str) -> Detail:
     """The event's detail."""
     common = {
-        "id": told.id,
-        "at": told.at,
+        "id": notice.id,
+        "at": notice.at,
         "stage": stage,
-        "model": told.model,
-        "owner": told.owner,
-        "business_unit": told.business_unit,
-        "version": told.version,
-        "run_id": told.run_id,
-        "severity": told.severity,
-        "title": told.title,
-        "reasons": told.reasons,
-        "commands": told.commands,
+        "model": notice.model,
+        "owner": notice.owner,
+        "business_unit": notice.business_unit,
+        "version": notice.version,
+        "run_id": notice.run_id,
+        "severity": notice.severity,
+        "title": notice.title,
+        "reasons": notice.reasons,
+        "commands": notice.commands,
     }
-    return DETAILS[told.event].parse(common | _particulars(change, told))
+    return DETAILS[notice.event].parse(common | _particulars(change, notice))
 
 
-def _particulars(change: Change, told: Announcement) -> dict[str, Any]:
+def _particulars(change: Change, notice: Announcement) -> dict[str, Any]:
     """What only this kind of event has."""
     match change.after:
         case LedgerEntry() as entry:
@@ -203,9 +203,9 @@ def _particulars(change: Change, told: Announcement) -> dict[str, Any]:
                 "dataset_version": run.dataset_version,
                 "error": run.error.name if run.error else None,
             }
-        case Rollout(approval=Approval() as asked) if told.event is Event.APPROVAL_REQUESTED:
+        case Rollout(approval=Approval() as asked) if notice.event is Event.APPROVAL_REQUESTED:
             return {"expires_at": asked.expires_at, **_seen(asked)}
-        case Rollout(approval=Approval() as asked) if told.event is Event.APPROVAL_DECIDED:
+        case Rollout(approval=Approval() as asked) if notice.event is Event.APPROVAL_DECIDED:
             return {"decision": asked.decision, "actor": asked.by, **_seen(asked)}
         case Rollout() as rollout:
             before = change.before.phase if isinstance(change.before, Rollout) else None
@@ -222,7 +222,7 @@ def _particulars(change: Change, told: Announcement) -> dict[str, Any]:
                 "previous_health": change.before.health if isinstance(change.before, HealthRecord) else None,
                 "retraining": record.wanted,
                 "held_back": record.held_back,
-                "actor": told.actor or None,
+                "actor": notice.actor or None,
             }
 
 
@@ -230,11 +230,11 @@ def _seen(asked: Approval) -> dict[str, str]:
     return {"artifact_sha256": asked.artifact_sha256, "report_sha256": asked.report_sha256}
 
 
-def _attributes(told: Announcement) -> dict[str, str]:
+def _attributes(notice: Announcement) -> dict[str, str]:
     return {
-        "model": told.model,
-        "owner": told.owner,
-        "business_unit": told.business_unit,
-        "event": told.event,
-        "severity": told.severity,
+        "model": notice.model,
+        "owner": notice.owner,
+        "business_unit": notice.business_unit,
+        "event": notice.event,
+        "severity": notice.severity,
     }

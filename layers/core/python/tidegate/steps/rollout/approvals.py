@@ -65,7 +65,7 @@ def under_way(model: str, route: Route | None, *, rollouts: Rollouts, now: datet
 def decide(
     model: str,
     number: str,
-    wish: Decide,
+    body: Decide,
     *,
     actor: str,
     versions: Versions,
@@ -89,14 +89,14 @@ def decide(
     """
     version = versions.version(model, version_number(model, number))
     found, changed = twice(
-        lambda: _decided(version, wish, actor=actor, rollouts=rollouts, artifacts=artifacts, clock=clock)
+        lambda: _decided(version, body, actor=actor, rollouts=rollouts, artifacts=artifacts, clock=clock)
     )
     _wake(found, workflow)
     return {"changed": changed, "rollout": _whole(found, routes.route(model))}
 
 
 def _decided(
-    version: Version, wish: Decide, *, actor: str, rollouts: Rollouts, artifacts: Artifacts, clock: Clock
+    version: Version, body: Decide, *, actor: str, rollouts: Rollouts, artifacts: Artifacts, clock: Clock
 ) -> tuple[Rollout, bool]:
     found = rollouts.rollout(version.model, version.run_id)
     if found is None:
@@ -107,25 +107,25 @@ def _decided(
     now = clock.now()
     step = rollout.decide(
         found,
-        wish.decision,
+        body.decision,
         by=actor,
-        reason=wish.reason,
-        artifact_sha256=wish.artifact_sha256,
-        report_sha256=wish.report_sha256,
+        reason=body.reason,
+        artifact_sha256=body.artifact_sha256,
+        report_sha256=body.report_sha256,
         now=now,
     )
     if step is None:
         return found, False
-    if wish.decision is Decision.APPROVE:
-        artifacts.get_verified(version.artifact_key, wish.artifact_sha256)
-        artifacts.get_verified(version.report_key, wish.report_sha256)
+    if body.decision is Decision.APPROVE:
+        artifacts.get_verified(version.artifact_key, body.artifact_sha256)
+        artifacts.get_verified(version.report_key, body.report_sha256)
     rollouts.save(step, now=now)
     return step.rollout, True
 
 
 def end(
     model: str,
-    wish: EndRollout,
+    body: EndRollout,
     *,
     actor: str,
     models: Models,
@@ -143,7 +143,7 @@ def end(
     Raises:
         NotFoundError: no such model.
         ConflictError: rollout or route were changed by others, twice.
-        UnavailableError: recorded, but the execution was not woken; the same wish again wakes it.
+        UnavailableError: recorded, but the execution was not woken; the same request again wakes it.
     """
     models.model(model)
 
@@ -153,7 +153,7 @@ def end(
         found = next((each for each in listed if not each.phase.final), listed[0] if listed else None)
         if found is None:
             return None, route, False
-        cause = Cause(clock.now(), actor, wish.reason)
+        cause = Cause(clock.now(), actor, body.reason)
         step = rollout.stop(found, route=route, version=versions.version(model, found.version), cause=cause)
         if step.rollout != found:
             rollouts.save(step, now=cause.at)

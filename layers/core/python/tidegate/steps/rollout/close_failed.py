@@ -45,8 +45,8 @@ def close_failed(
     lease back; repeating it changes nothing.
 
     What served before the release serves all requests again; a version that was promoted already stays and serves them
-    alone. A run that was registered stays what it is; the answer, and so the execution, still tells the fault that came
-    after.
+    alone. A run that was registered stays what it is; the answer, and so the execution, still reports the fault that
+    came after.
 
     Raises:
         NotFoundError: there is no such run.
@@ -68,8 +68,8 @@ def close_failed(
         rollouts=rollouts,
     )
     rollouts.free(model, run_id)
-    told = run.error or fault
-    return ClosedRun(status=run.status.value, error=told.name, message=told.message)
+    recorded = run.error or fault
+    return ClosedRun(status=run.status.value, error=recorded.name, message=recorded.message)
 
 
 def explain(error: str, cause: str, stage: str) -> RunError:

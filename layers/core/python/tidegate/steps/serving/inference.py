@@ -92,8 +92,8 @@ class _Missed:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """Answers by row and who gave them. `arm` is the side the request was assigned to, `missed` tells why the version
-    that was to answer did not; `fault` is what the caller is told when nobody could, and answers are empty then."""
+    """Answers by row and who gave them. `arm` is the side the request was assigned to, `missed` says why the version
+    that was to answer did not; `fault` is what the caller gets when nobody could, and answers are empty then."""
 
     version: int | None
     reason: Reason
@@ -138,7 +138,7 @@ class Inference:
         self._served_last: dict[str, Served] = {}
         self._kept: Opened[Any] = Opened(cache_bytes, evicted=lambda number: signals.count("ArtifactEvicted", number))
         self._refusals: dict[str, _Refusal] = {}
-        self._openings = 0  # objects fetched so far, to tell a request that had to wait for one
+        self._openings = 0  # objects fetched so far, to know a request that had to wait for one
 
     def predict(
         self,
@@ -151,7 +151,7 @@ class Inference:
     ) -> dict[str, Any]:
         """The answer to a request; every prediction gets an id that sorts by time.
 
-        `remaining_seconds` tells how long the invocation may still take.
+        `remaining_seconds` says how long the invocation may still take.
 
         Raises:
             RequestInvalidError: the instances break the contract.
@@ -243,7 +243,7 @@ class Inference:
     def _open_ahead(self, route: Route, *, is_new: bool) -> None:
         versions = (route.champion, route.candidate, route.shadow) if is_new else ()
         for served in filter(None, versions):
-            with suppress(*_UNUSABLE):  # counted and told where it was refused
+            with suppress(*_UNUSABLE):  # counted and reported where it was refused
                 self._session(route.model, served)
         if route.fallback is not None:
             self._fallback(route, _none(route))
@@ -401,7 +401,7 @@ class Inference:
     def _stood_in(
         self, route: Route, instances: Sequence[Any], missed: _Missed
     ) -> tuple[list[dict[str, Any]], Exception | None]:
-        """The fallback's answers; empty ones, and what the caller is told, when it has none to give.
+        """The fallback's answers; empty ones, and what the caller gets, when it has none to give.
 
         Raises:
             RequestInvalidError: the instances, which no version has looked at, break the fallback's contract.
@@ -463,7 +463,7 @@ class Inference:
                 raise
             self._signals.count("RouteStale")
             if not isinstance(error, UnavailableError):
-                self._signals.count("ServerErrors")  # it will not pass by itself, so the alarm is to tell
+                self._signals.count("ServerErrors")  # it will not pass by itself, so the alarm is to ring
             why = str(error) if isinstance(error, TidegateError) else type(error).__name__
             self._signals.warn("the registry does not answer; the last known route serves on", model=model, why=why)
             self._keep(model, known.route, now, STALE)
@@ -554,7 +554,7 @@ def _no_version(model: str) -> ConflictError:
 
 
 def _unanswered(model: str, missed: _Missed) -> Exception:
-    """What a caller is told when neither a version nor the fallback can answer."""
+    """What a caller gets when neither a version nor the fallback can answer."""
     match missed.error:
         case None if missed.why is Why.NO_VERSION:
             return _no_version(model)
