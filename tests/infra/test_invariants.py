@@ -425,7 +425,8 @@ def test_there_is_an_alarm_on(metric: str, deployment: Deployment) -> None:
 def test_the_errors_of_every_function_have_an_alarm(deployment: Deployment) -> None:
     alarmed = json.dumps([alarm.properties for alarm in deployment.resources("AWS::CloudWatch::Alarm")])
     for function in deployment.resources("AWS::Lambda::Function"):
-        assert function.id in alarmed or function.properties["FunctionName"] in alarmed, function
+        name = function.properties.get("FunctionName", function.id)
+        assert function.id in alarmed or name in alarmed, f"no alarm on the errors of {name}: see Alarms.add_class"
 
 
 def test_every_resource_that_can_be_tagged_is(deployment: Deployment) -> None:
