@@ -292,7 +292,7 @@ def asked(rows: int, wind: float) -> None:
         score = float(made["score"][place])
         inputs = {"wind": float(made["wind"][place]), "line": str(made["line"][place])}
         answer = {"id": f"p-{place}", "label": score >= 0.5, "score": score, "probabilities": {}}
-        given = {"latency_ms": 1.0, "cold": False, "request_id": f"q-{place}", "instances": [inputs]}
+        given: dict[str, Any] = {"latency_ms": 1.0, "cold": False, "request_id": f"q-{place}", "instances": [inputs]}
         capture = Capture(MODEL, 1, "champion", "champion", 1, at, **given, predictions=[answer])
         lines += list(records(capture, CapturePolicy()))
     for number in range(4):

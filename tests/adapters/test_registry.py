@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.conftest import TABLE
+from tests.builders.present import present
 from tests.builders.registry import AT, a_run, a_version, promoted, registered, requested
 from tests.builders.specs import a_spec
 from tests.builders.threads import at_once
@@ -412,11 +413,13 @@ def test_a_closed_version_is_never_written_into_a_route(with_model: Any, status:
 def test_a_killed_and_split_route_comes_back_as_it_was_written(with_model: Any) -> None:
     first, second = registered(with_model, "r-001"), registered(with_model, "r-002")
     promoted(with_model, first)
-    change = split(with_model.route("flight-delay"), second, 2_500, Cause(AT, "ann", "fewer calls?"))
+    change = present(split(with_model.route("flight-delay"), second, 2_500, Cause(AT, "ann", "fewer calls?")))
     with_model.change(change)
     assert with_model.route("flight-delay") == change.route
     assert with_model.version("flight-delay", 2).status is VersionStatus.CANDIDATE
-    change = kill(with_model.route("flight-delay"), "flight-delay", Cause(AT, "bob", "feed is down", approved_by="eve"))
+    change = present(
+        kill(with_model.route("flight-delay"), "flight-delay", Cause(AT, "bob", "feed is down", approved_by="eve"))
+    )
     with_model.change(change)
     assert with_model.route("flight-delay") == change.route
     assert with_model.version("flight-delay", 2).status is VersionStatus.RETIRED
@@ -446,11 +449,11 @@ def test_of_racing_people_one_wins_and_the_chain_holds(with_model: Any) -> None:
     ]
     outcomes = at_once(*(lambda c=change: with_model.change(c) for change in decisions))
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ConflictError", "NoneType"]
-    won = decisions[outcomes.index(None)]
+    won = present(decisions[outcomes.index(None)])
     assert with_model.route("flight-delay") == won.route
     assert verify("flight-delay", with_model.ledger("flight-delay"), won.route.ledger_head) is None
     champions = [each.number for each in with_model.versions("flight-delay") if each.status is VersionStatus.CHAMPION]
-    assert champions == [won.route.champion.version]
+    assert champions == [present(won.route.champion).version]
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def _invoke(made: Deployed) -> Any:
                 threading.Timer(0.3, catalog_handler.handler, (event, CONTEXT)).start()
             return b"null"
         try:
-            return json.dumps(retrain.handler(event, CONTEXT)).encode()  # type: ignore[arg-type]
+            return json.dumps(retrain.handler(event, CONTEXT)).encode()
         except Exception as error:  # noqa: BLE001  as the runtime does
             answered["x-amz-function-error"] = "Unhandled"
             return json.dumps({"errorType": type(error).__name__, "errorMessage": str(error)}).encode()

@@ -39,9 +39,8 @@ def started(server: Loopback, act: Callable[[str], object]) -> None:
     """When a run is started, act on its id in the background, as the state machine would."""
     start = server.world.workflow.start
 
-    def started_then_acted(model: str, run_id: str) -> str:
-        execution = start(model, run_id)
+    def started_then_acted(model: str, run_id: str) -> None:
+        start(model, run_id)
         threading.Thread(target=act, args=(run_id,), daemon=True).start()
-        return execution
 
     server.world.workflow.start = started_then_acted  # type: ignore[method-assign]

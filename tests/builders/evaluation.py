@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from tests.builders.present import present
 from tests.builders.registry import a_version
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.monitoring.costs import Prices
@@ -92,8 +93,13 @@ class TrainedRun:
     registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
     artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
     clock: FixedClock = field(default_factory=lambda: FixedClock(AT))
-    fitted: Fitted | None = None
+    _fitted: Fitted | None = None
     run: RunRef = field(default_factory=lambda: RunRef(model="delay", run_id="r2"))
+
+    @property
+    def fitted(self) -> Fitted:
+        assert self._fitted is not None
+        return self._fitted
 
     def train(
         self,
@@ -137,7 +143,7 @@ class TrainedRun:
             scorer = load(good_onnx())
             reference = scorer.score(CONTRACT.inputs(holdout)).astype(np.float64)
         self.artifacts.put(self.run.reference_scores_key, Table({"scores": reference}).to_npz())
-        self.fitted = Fitted(artifact_sha256=sha256, artifact_bytes=len(onnx), fit_seconds=0.1, rows=480)
+        self._fitted = Fitted(artifact_sha256=sha256, artifact_bytes=len(onnx), fit_seconds=0.1, rows=480)
         return self
 
     def serve(self, onnx, *, spec=None, dataset_version="v1", rows=range(500)):
@@ -150,7 +156,7 @@ class TrainedRun:
         digest = (spec or spec_of()).digest
         version = a_version("r1", model="delay", spec_digest=digest, created_at=AT, code_version="abc", **made)
         registered = self.registry.register(version, at=AT)
-        self.registry.change(promote(None, registered, Cause(AT, "ann", "first")))
+        self.registry.change(present(promote(None, registered, Cause(AT, "ann", "first"))))
         return self
 
     def evaluate(self, **options):

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.builders.command_line import Cli  # noqa: F401
 from tests.builders.control_api import World
+from tests.builders.present import present
 from tests.builders.profiles import LAYOUT, REFERENCE, report, window
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.targets import Held
@@ -69,7 +70,7 @@ def look(
         "missed": {each.target.name: each.sentence for each in held if each.missed},
     }
     world.health_records.save(replace(record, verdicts_key=key, summary=summary))
-    return world.health_records.record(model)
+    return present(world.health_records.record(model))
 
 
 TRIP_MODEL = "trip-delay"

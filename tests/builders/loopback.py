@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -25,6 +25,7 @@ from functions.inference import handler as serving
 from tests.builders.control_api import Answer, World, event, wired
 from tests.builders.reports import ANA
 from tests.context import CONTEXT
+from tidegate import telemetry
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
@@ -112,7 +113,7 @@ def _serving(world: World) -> Iterator[None]:
         scoring_timeout_seconds=5,
         cache_bytes=1 << 24,
     )
-    parts = serving.Wired(inference, meter, max_instances=100, max_body_bytes=1_000_000)
+    parts = serving.Wired(inference, cast("telemetry.Meter", meter), max_instances=100, max_body_bytes=1_000_000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving, "wire", lambda: parts)
         patch.setattr(logging.getLogger("control"), "disabled", True)

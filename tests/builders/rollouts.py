@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from tests.builders.registry import numbered
 from tidegate.domain.registry.ledger import Cause, LedgerEntry
@@ -10,7 +11,7 @@ from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import changes, rollout
 from tidegate.domain.rollout.canary import DEMANDS, ArmCounts, Look, Metric, Policy
 from tidegate.domain.rollout.changes import RouteChange
-from tidegate.domain.rollout.rollout import AtDeadline, Decision, Evidence, Phase, Plan, Rollout, Step
+from tidegate.domain.rollout.rollout import Approval, AtDeadline, Decision, Evidence, Phase, Plan, Rollout, Step
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 ACTOR = "arn:aws:states:eu-central-1:123456789012:execution:tidegate-dev-release:r-3"
@@ -78,6 +79,18 @@ class OneRelease:
         return self.rollout
 
     @property
+    def routed(self) -> Route:
+        """The route, where something has been served."""
+        assert self.route is not None
+        return self.route
+
+    @property
+    def approval(self) -> Approval:
+        """Of a rollout that people were asked about."""
+        assert self.at.approval is not None
+        return self.at.approval
+
+    @property
     def last(self) -> LedgerEntry:
         return self.entries[-1]
 
@@ -101,7 +114,7 @@ class OneRelease:
                 self.versions[3] = replace(self.version, approved_by=step.note.approved_by)
         return step.rollout
 
-    def begin(self, **changes) -> Rollout:
+    def begin(self, **changes: Any) -> Rollout:
         known = {"judged_against": None if self.new_model else 2, "excluded": MADE_BY, "score_edges": ()}
         said = known | {"actor": ACTOR, "now": self.now, "route": self.route} | changes
         return self.write(rollout.begin(self.version, self.plan, **said))
@@ -115,8 +128,11 @@ class OneRelease:
             )
         )
 
-    def decide(self, decision: Decision = Decision.APPROVE, *, by: str = EVE, **changes) -> Step | None:
-        hashes = {"artifact_sha256": self.version.artifact_sha256, "report_sha256": self.version.report_sha256}
+    def decide(self, decision: Decision = Decision.APPROVE, *, by: str = EVE, **changes: Any) -> Step | None:
+        hashes: dict[str, Any] = {
+            "artifact_sha256": self.version.artifact_sha256,
+            "report_sha256": self.version.report_sha256,
+        }
         said = hashes | {"reason": "I have read it", "now": self.now} | changes
         step = rollout.decide(self.at, decision, by=by, **said)
         if step:

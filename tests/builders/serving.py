@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from functions.inference import handler as function
+from tidegate import telemetry
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import Capture
@@ -15,6 +16,7 @@ from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.kernel.errors import UnavailableError
 from tidegate.ml.scoring import load
+from tidegate.ports.serving import ScorerLoader
 from tidegate.steps.serving.inference import Inference
 from tidegate.testing.models import linear_onnx
 from tidegate.testing.platform import FixedClock, RecordedSignals
@@ -109,7 +111,7 @@ class Serving:
     captures: Captures = field(default_factory=Captures)
     cache_bytes: int = 2**20
     timeout_seconds: float = 5.0
-    load: Callable[[bytes], Any] = load
+    load: ScorerLoader = load
 
     def __post_init__(self) -> None:
         self.restart()
@@ -128,7 +130,9 @@ class Serving:
             scoring_timeout_seconds=self.timeout_seconds,
             cache_bytes=self.cache_bytes,
         )
-        self.parts = function.Wired(inference, self.meter, max_instances=5, max_body_bytes=2_000)
+        self.parts = function.Wired(
+            inference, cast("telemetry.Meter", self.meter), max_instances=5, max_body_bytes=2_000
+        )
 
     def release(self, version: int, data: bytes, model: str = MODEL) -> None:
         key = f"runs/{model}/r-{version}/model.onnx"

@@ -105,7 +105,8 @@ def instances_of(rows: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
     """JSON-ready instances; what a flight lacks is left null."""
     plain = rows[names].astype(object)
     return [
-        {name: None if pd.isna(value) else value for name, value in row.items()} for row in plain.to_dict("records")
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in plain.to_dict("records")
     ]
 
 

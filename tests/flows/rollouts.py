@@ -29,7 +29,7 @@ QUICK: dict[str, Any] = HALF | {
 
 BOOSTED = [{"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "parameters": {"max_iter": 40}}]
 WEATHER_STATION = {"temp", "dewp", "humid", "wind_speed", "visib"}
-BROKEN_STATION = {"temp": -50.0, "dewp": -60.0, "humid": 100.0, "wind_speed": 150.0, "visib": 0.0}
+BROKEN_STATION: dict[str, Any] = {"temp": -50.0, "dewp": -60.0, "humid": 100.0, "wind_speed": 150.0, "visib": 0.0}
 
 Instances = list[dict[str, Any]]
 

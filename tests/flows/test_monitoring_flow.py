@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import urllib3
 
-from tests.flows.conftest import House, instances_of, wait_until
-from tests.flows.rollouts import DIRECT, SHALLOW
+from tests.flows.conftest import SHALLOW, House, instances_of, wait_until
+from tests.flows.rollouts import DIRECT
 
 ROWS = 800
 RULES: dict[str, Any] = {"windows_hours": [24], "cooldown_hours": 0, "give_up_after": 1}

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.flows.conftest import House, wait_until
+from tests.flows.conftest import SHALLOW, House, wait_until
 from tests.flows.rollouts import (
     BOOSTED,
     BROKEN_STATION,
     HALF,
     QUICK,
-    SHALLOW,
     WEATHER_STATION,
     Traffic,
     actions,

@@ -86,7 +86,7 @@ def test_the_stream_has_what_was_before_and_what_is_after(deployment: Deployment
 def test_the_function_may_read_and_publish_and_nothing_else(deployment: Deployment) -> None:
     (role,) = [role for role in deployment.resources("AWS::IAM::Role") if role.id.startswith("AnnounceRole")]
     (policy,) = role.properties["Policies"]
-    allowed = {}
+    allowed: dict[str, str] = {}
     for statement in policy["PolicyDocument"]["Statement"]:
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         allowed |= dict.fromkeys(actions, json.dumps(statement["Resource"]))

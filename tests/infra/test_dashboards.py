@@ -27,7 +27,7 @@ EMITTERS = {
     "feedback": (CORE / "steps/serving/feedback.py",),
 }
 # From the services' own lists of metrics and dimensions.
-AWS = {
+AWS: dict[tuple[str, tuple[str, ...]], set[str]] = {
     ("AWS/ApiGateway", ("ApiId",)): {"Count", "4xx", "5xx", "Latency"},
     ("AWS/Lambda", ("FunctionName",)): {"Errors", "Throttles", "Duration", "IteratorAge"},
     ("AWS/SQS", ("QueueName",)): {"ApproximateNumberOfMessagesVisible"},

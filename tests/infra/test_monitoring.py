@@ -14,6 +14,7 @@ import pytest
 from cfnlint.api import lint
 from moto import mock_aws
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from pydantic import BaseModel
 
 from infra.cost import PRICES
 from infra.machines.monitoring_machine import LONGEST_SECONDS, definition
@@ -42,7 +43,11 @@ TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task
 
 
 def test_a_function_receives_all_fields_of_its_message_and_no_others() -> None:
-    fields = {"DueModels": messages.DueTask, "MonitorBatch": messages.MonitorTask, "MonitorOne": messages.MonitorTask}
+    fields: dict[str, type[BaseModel]] = {
+        "DueModels": messages.DueTask,
+        "MonitorBatch": messages.MonitorTask,
+        "MonitorOne": messages.MonitorTask,
+    }
     assert set(fields) == set(TASKS)
     for name, message in fields.items():
         assert {key.removesuffix(".$") for key in TASKS[name]["Parameters"]} == set(message.model_fields)

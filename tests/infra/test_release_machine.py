@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from infra.machines.release_machine import LONGEST_SECONDS, Step, definition
 from tests.builders.specs import a_spec
@@ -32,7 +33,7 @@ SECONDS = {
     "rollout": 120,
     "close_failed": 60,
 }
-INPUTS = {
+INPUTS: dict[str, type[BaseModel]] = {
     "Prepare": messages.RunRef,
     "Fit": messages.TrainTask,
     "Select": messages.SelectTask,
@@ -46,7 +47,7 @@ INPUTS = {
     "RollOut": messages.RolloutTask,
     "CloseFailed": messages.CloseFailedTask,
 }
-OUTPUTS = {
+OUTPUTS: dict[str, tuple[str, type[BaseModel]]] = {
     "Prepare": ("$.plan", messages.Plan),
     "Select": ("$.selection", messages.Selection),
     "Refit": ("$.fitted", messages.Fitted),

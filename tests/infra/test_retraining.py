@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from infra.local.patterns import matches
 from infra.machines.release_machine import Step
@@ -18,7 +19,11 @@ from tidegate.steps.monitoring.retrain import MOST_AT_ONCE
 MACHINE = definition(Step("retrain", 900))
 ONE: dict[str, dict[str, Any]] = MACHINE["States"]["EachModel"]["ItemProcessor"]["States"]
 STATES = MACHINE["States"] | ONE
-INPUTS = {"Find": messages.FindWanted, "LabelledRows": messages.LabelledDatasetTask, "Start": messages.StartTraining}
+INPUTS: dict[str, type[BaseModel]] = {
+    "Find": messages.FindWanted,
+    "LabelledRows": messages.LabelledDatasetTask,
+    "Start": messages.StartTraining,
+}
 MOST_EVENTS = 25_000  # of one execution: docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 
 

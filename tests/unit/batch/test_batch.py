@@ -335,7 +335,7 @@ def test_totals_of_somebody_else_are_not_taken_for_those_of_the_batch(world: Bat
     assert world.show()["totals"]["rows"] == 10
 
 
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "model": "other", "seq": 9, "at": datetime(2020, 1, 1, tzinfo=UTC), "actor": "mallory", "action": Act.RESUME,
     "batch_id": "b", "version": 77, "artifact_sha256": "f" * 64, "input": "s3://x/", "output": "s3://y/", "objects": 99,
     "attempt": 8, "rows": 1, "faulty": 1, "success_sha256": "e" * 64, "previous_hash": "0" * 64, "hash": "f" * 64,

@@ -844,7 +844,7 @@ def test_every_command_has_an_example_and_a_sentence_for_each_option() -> None:
             else:
                 yield f"{path} {name}", command
 
-    for path, command in commands(cli, "tidegate"):  # type: ignore[arg-type]
+    for path, command in commands(cli, "tidegate"):
         assert command.help, path
         assert "Example" in command.help, path
         for option in command.params:
@@ -860,7 +860,13 @@ def test_progress_on_a_terminal_ticks_the_stages_off() -> None:
 
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=80, legacy_windows=False)
-    look = {"status": "running", "stage": "select", "candidates": [], "dataset_version": "0123", "selected": None}
+    look: dict[str, Any] = {
+        "status": "running",
+        "stage": "select",
+        "candidates": [],
+        "dataset_version": "0123",
+        "selected": None,
+    }
     candidate = {"index": 0, "estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_depth": 3},
                  "metric": "roc_auc", "value": 0.71, "fit_seconds": 1.25}  # fmt: skip
     with progress.following(console, "flight-delay", "run-1", 2) as look_at:

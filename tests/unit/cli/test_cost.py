@@ -1,5 +1,6 @@
 """Cost against value, as people read it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -23,13 +24,18 @@ def stage(server: Loopback) -> Loopback:
     return server
 
 
-def billed(stage: Loopback, model: str = MODEL, declared: Value | None = Value(0.5, 1.0), **hours: Spent) -> Bill:  # noqa: B008
+def billed(
+    stage: Loopback,
+    model: str = MODEL,
+    declared: Value | None = Value(0.5, 1.0),  # noqa: B008
+    hours: Mapping[str, Spent] | None = None,
+) -> Bill:
     """A look that found what the model used."""
     if model != MODEL:
         stage.world.call("PUT", f"/models/{model}", spec_text(name=model))
     spent = hours or {LATEST: Spent({"1": MINE, "fallback": THEIRS}, 2_500)}
     bill = Bill(
-        {name.replace("_", "-"): each for name, each in spent.items()},
+        dict(spent),
         "2026-01-05-12",
         LATEST,
         DOLLAR_A_SECOND,
@@ -79,7 +85,7 @@ def test_the_table_names_its_window_and_totals_by_business_unit(run: Cli, stage:
 
 def test_hours_before_the_window_do_not_count(run: Cli, stage: Loopback) -> None:
     spent = Spent({"1": MINE})
-    billed(stage, **{LATEST: spent, OLD: spent})
+    billed(stage, hours={LATEST: spent, OLD: spent})
     run("cost", MODEL, "--json")
     assert run.document["lines"][0]["predictions"] == 1_000
     run("cost", MODEL, "--days", "9", "--json")
@@ -99,8 +105,8 @@ def test_a_model_that_declares_no_value_learns_what_to_do(run: Cli, stage: Loopb
 
 
 def test_a_unit_weighs_its_models_by_what_they_decided(run: Cli, stage: Loopback) -> None:
-    billed(stage, **{LATEST: Spent({"1": Usage(300, 300, 0.0, 10, 0)})})
-    billed(stage, "demand", Value(1.5), **{LATEST: Spent({"1": Usage(100, 100, 0.0, 1, 0)})})
+    billed(stage, hours={LATEST: Spent({"1": Usage(300, 300, 0.0, 10, 0)})})
+    billed(stage, "demand", Value(1.5), hours={LATEST: Spent({"1": Usage(100, 100, 0.0, 1, 0)})})
     run("cost", "--by", "unit", "--json")
     (unit,) = run.document["lines"]
     assert unit["net_usd_per_1000"] == pytest.approx((300 * 500 + 100 * 1_500) / 400)
@@ -117,7 +123,7 @@ def test_value_in_another_currency_is_reported_and_not_set_against_dollars(run: 
 def test_a_spike_is_named_by_cost_and_by_status(run: Cli, stage: Loopback) -> None:
     quiet = Spent({"1": Usage(10, 10, 100.0)})
     hours = {f"2026-01-0{day}-11": quiet for day in (2, 3, 4)} | {LATEST: Spent({"1": Usage(90, 90, 900.0)})}
-    found = billed(stage, **hours).spike
+    found = billed(stage, hours=hours).spike
     assert found is not None
     for command in ("cost", "status"):
         assert run(command) == exits.OK

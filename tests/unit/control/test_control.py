@@ -530,7 +530,8 @@ def test_a_body_that_is_not_text_is_a_400(world: World, body: str) -> None:
 
 def test_a_request_without_an_identity_is_refused(world: World) -> None:
     anonymous = event("GET", "/datasets")
-    for authorizer in ({}, {"iam": None}, {"iam": {}}):
+    authorizers: list[dict[str, Any]] = [{}, {"iam": None}, {"iam": {}}]
+    for authorizer in authorizers:
         anonymous["requestContext"]["authorizer"] = authorizer
         assert world.send(anonymous).status == 401
     del anonymous["requestContext"]["authorizer"]

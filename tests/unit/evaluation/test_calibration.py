@@ -1,13 +1,16 @@
 """Calibrated scores are distinguished from overconfident ones, by numbers that keep their promises."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
+from tests.builders.present import present
 from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.calibration import BINS, CURVE_POINTS, calibration, curves, wilson
+from tidegate.domain.evaluation.sections import Calibration
 
 
 def scored(rows: int, seed: int = 0, stretch: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +21,7 @@ def scored(rows: int, seed: int = 0, stretch: float = 1.0) -> tuple[np.ndarray, 
     return event, 1 / (1 + np.exp(-stretch * logit))
 
 
-def shown(rows: int, seed: int = 0, stretch: float = 1.0, **options: object) -> dict:
+def shown(rows: int, seed: int = 0, stretch: float = 1.0, **options: Any) -> Calibration:
     event, score = scored(rows, seed, stretch)
     return calibration(event, score, Resampling(rows, resamples=300, seed=seed, **options))
 
@@ -91,7 +94,7 @@ def test_the_wilson_interval_is_that_of_the_textbook() -> None:
 def test_curves_run_through_the_points_of_scikit_learn_and_keep_the_area() -> None:
     event, score = scored(5000)
     score = score.round(2)
-    found = curves(event, score)
+    found = present(curves(event, score))
     assert len(found.roc) <= CURVE_POINTS >= len(found.pr)
     alarm, recall, _ = roc_curve(event, score, drop_intermediate=False)
     known = set(zip(alarm.round(6).tolist(), recall.round(6).tolist(), strict=True))
@@ -108,7 +111,7 @@ def test_curves_run_through_the_points_of_scikit_learn_and_keep_the_area() -> No
 
 def test_long_curves_are_thinned_and_one_class_has_none() -> None:
     event, score = scored(30_000)
-    found = curves(event, score)
+    found = present(curves(event, score))
     assert 100 < len(found.roc) <= CURVE_POINTS
     assert 100 < len(found.pr) <= CURVE_POINTS
     assert curves(np.ones(30, dtype=bool), score[:30]) is None

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
+from tests.builders.present import present
 from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.calibration import wilson
 from tidegate.domain.evaluation.confusion import confusion
@@ -21,13 +22,13 @@ def test_counts_recall_and_precision_are_those_of_scikit_learn() -> None:
     assert found.counts == tuple(map(tuple, confusion_matrix(target, decided).tolist()))
     recall = recall_score(target, decided, average=None)
     precision = precision_score(target, decided, average=None)
-    assert [each.value for each in found.recall] == pytest.approx(recall)
-    assert [each.value for each in found.precision] == pytest.approx(precision)
+    assert [present(each).value for each in found.recall] == pytest.approx(recall)
+    assert [present(each).value for each in found.precision] == pytest.approx(precision)
 
 
 def test_a_share_has_the_interval_of_the_rows_it_is_a_share_of() -> None:
     target, decided = answered()
-    found = confusion(target, decided, range(4), Resampling(500, confidence=0.9)).recall[2]
+    found = present(confusion(target, decided, range(4), Resampling(500, confidence=0.9)).recall[2])
     of = target == 2
     assert (found.low, found.high) == wilson((decided[of] == 2).sum(), of.sum(), 0.9)
     assert found.low < found.value < found.high
@@ -38,7 +39,7 @@ def test_a_class_that_never_comes_or_is_never_answered_has_no_share() -> None:
     assert found.counts == ((1, 0, 1), (1, 0, 0), (0, 0, 0))
     assert found.recall[2] is None
     assert found.precision[1] is None
-    assert found.recall[1].value == found.precision[2].value == 0
+    assert present(found.recall[1]).value == present(found.precision[2]).value == 0
 
 
 def test_rows_of_one_day_share_their_luck() -> None:

@@ -17,7 +17,7 @@ from tests.builders.command_line import Cli
 from tests.builders.control_api import Answer, World
 from tests.builders.loopback import CONTRACT, Loopback, artifact
 from tests.builders.registry import a_version
-from tests.builders.reports import report_document
+from tests.builders.reports import ANA, report_document
 from tests.builders.specs import spec_text
 from tidegate.cli import exits
 from tidegate.domain.evaluation.estimate import Estimate
@@ -179,7 +179,7 @@ def test_an_answer_is_reported_with_all_that_led_to_it(noted: Reported) -> None:
     assert (exclusion["reason"], exclusion["start"][:10]) == ("Nemo closed the airports", "2013-02-08")
     assert [check["outcome"] for check in found["gate"]["checks"]] == ["pass", "pass", "not_applicable"]
     people = found["people"]
-    assert people["requested_by"] == people["spec_by"] == control_api.ANA
+    assert people["requested_by"] == people["spec_by"] == ANA
     assert (people["approved_by"], people["needs_approval"]) == (None, False)
     assert people["promoted_at"] == "2026-01-05T12:00:00+00:00"
     assert found["capture"]["request_id"] == "request-1"

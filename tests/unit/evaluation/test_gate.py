@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from tests.builders.present import present
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.gate import CHECKS, CheckOutcome, Policy, decide
@@ -204,7 +206,7 @@ def test_a_champion_that_cannot_be_scored_blocks_and_the_reason_is_reported():
 
 
 def test_rows_that_the_champion_was_trained_on_are_reported():
-    found = check(replace(GOOD, champion=replace(GOOD.champion, seen_rows=1200)), "not_worse_than_champion")
+    found = check(replace(GOOD, champion=replace(present(GOOD.champion), seen_rows=1200)), "not_worse_than_champion")
     assert "(1,200 of the 28,128 rows were in that version's training data)" in found.statement
 
 
@@ -383,14 +385,18 @@ def test_one_feature_that_may_be_missing_is_the_only_one():
     ],
 )
 def test_a_limit_is_kept_by_the_value_and_the_sentence_shows_its_interval(name, field, value, statement):
+    def limited(limit: float) -> Policy:
+        change: Any = {field: limit}
+        return replace(POLICY, **change)
+
     shown = check(MEASURED, name)
     assert (shown.outcome, shown.statement, shown.value) == (NONE, statement, value)
-    kept, missed = (check(MEASURED, name, replace(POLICY, **{field: limit})) for limit in (value, 0.99 * value))
+    kept, missed = (check(MEASURED, name, limited(limit)) for limit in (value, 0.99 * value))
     assert (kept.outcome, kept.limit, missed.outcome) == (PASS, value, FAIL)
     assert kept.statement.startswith(f"{statement} (at most {value:g} is allowed): the value")
     assert missed.statement.endswith("the value, which is what counts, is above the limit")
     few = replace(MEASURED, rows=100)
-    assert check(few, name, replace(POLICY, **{field: 1.0})).outcome is LITTLE
+    assert check(few, name, limited(1.0)).outcome is LITTLE
 
 
 def test_a_model_that_gives_no_score_without_a_feature_fails_where_a_limit_is_set():

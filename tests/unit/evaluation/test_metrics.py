@@ -10,6 +10,7 @@ When you add a metric:
 """
 
 import importlib
+from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -21,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from tests.builders.present import present
 from tidegate.cli.pages import report as pages
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Resampling, paired_bootstrap
 from tidegate.domain.evaluation.estimate import Estimate
@@ -51,7 +53,7 @@ def recall_at(target, score, least):
     return max((each for each, sure in zip(recall, precision, strict=True) if sure >= least), default=0.0)
 
 
-SKLEARN = {
+SKLEARN: dict[str, Callable[..., float]] = {
     "roc_auc": lambda target, scores: sklearn.metrics.roc_auc_score(target, scores[:, 1]),
     "average_precision": lambda target, scores: sklearn.metrics.average_precision_score(target, scores[:, 1]),
     "log_loss": lambda target, scores: sklearn.metrics.log_loss(target, scores, labels=range(scores.shape[1])),
@@ -415,8 +417,8 @@ def test_a_slice_is_compared_with_the_champion(metric, task):
     )
     for each in judge(judged, {"side": part(np.repeat([0.0, 1.0], 300))}):
         assert not each.too_few
-        assert each.gain_over_champion.low > 0
-        assert metric.sign * (each.metric.value - metric.value(target, poor)) > 0
+        assert present(each.gain_over_champion).low > 0
+        assert metric.sign * (present(each.metric).value - metric.value(target, poor)) > 0
 
 
 @every_case
@@ -427,7 +429,7 @@ def test_live_traffic_is_judged_by_labels(metric, task):
     assert live_quality(metric.text, target, good, design, resamples=200).outcome is quality.QualityOutcome.WITHIN
     worse = live_quality(metric.text, target, poor, design, resamples=200)
     assert worse.outcome is quality.QualityOutcome.BEYOND
-    assert worse.gain.high < 0
+    assert present(worse.gain).high < 0
     assert worse.statement.startswith(metric.text)
 
 
@@ -460,8 +462,8 @@ def test_without_labels_it_is_what_labels_then_show_or_is_not_reported(metric, t
             with pytest.raises(ValueError, match="cannot be learned"):
                 LossByScore.learn(metric.text, target, scores[:, 0])
             return
-    assert found.live.low <= found.live.value <= found.live.high
-    assert found.live.value == pytest.approx(value, rel=0.1)
+    assert present(found.live).low <= present(found.live).value <= present(found.live).high
+    assert present(found.live).value == pytest.approx(value, rel=0.1)
     assert found.outcome is quality.QualityOutcome.WITHIN
     assert found.assumption == NO_CONCEPT_DRIFT
 
@@ -518,9 +520,10 @@ def test_page_and_command_line_show_it(metric, task):
     assert metric.sentence in figure.caption
     assert f"{'more' if metric.more_is_better else 'less'} is better" in figure.caption
     assert f"{metric.text} on 1,200 held-out rows" in figure.caption
-    out = Console(file=StringIO(), width=200)
+    screen = StringIO()
+    out = Console(file=screen, width=200)
     pages._evidence(out, good)
-    shown = out.file.getvalue()
+    shown = screen.getvalue()
     assert metric.text in shown
     assert f"{good.candidate.value:.4f}" in shown
 

@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.builders.present import present
 from tests.builders.release import AT, REF, SPEC, a_registry, a_task, do, request
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.route import FallbackRef
@@ -68,7 +69,7 @@ def test_a_rejected_run_gives_the_lease_back_and_an_accepted_one_keeps_it(accept
     registry.apply(SPEC, author="ann", at=AT)
     request(registry, "r-001", lease_until=AT + timedelta(hours=3))
     do(registry, a_task(accepted=accepted))
-    lease = registry.lease("flight-delay")
+    lease = present(registry.lease("flight-delay"))
     assert (lease.until > AT) is accepted
     do(registry, a_task(accepted=accepted))
     assert registry.lease("flight-delay") == lease
@@ -110,32 +111,32 @@ def test_while_nothing_serves_the_fallback_of_the_newest_run_answers_also_of_a_r
     registry = a_registry()
     do(registry, a_task(accepted=False))
     do(registry, a_task(accepted=False))
-    first = registry.route("flight-delay")
+    first = present(registry.route("flight-delay"))
     assert first.fallback == FallbackRef(REF.fallback_key, "f" * 64, "r-001")
     assert (first.champion, first.revision) == (None, 1)
     request(registry, "r-002")
     newer = RunRef(model="flight-delay", run_id="r-002")
     do(registry, a_task(ref=newer))
     do(registry, a_task(accepted=False))
-    assert registry.route("flight-delay").fallback.run_id == "r-002"
+    assert present(present(registry.route("flight-delay")).fallback).run_id == "r-002"
     entries = registry.ledger("flight-delay")
     assert [(entry.action, entry.version, entry.run_id) for entry in entries] == [
         ("fallback", None, "r-001"),
         ("fallback", None, "r-002"),
     ]
-    assert verify("flight-delay", entries, registry.route("flight-delay").ledger_head) is None
+    assert verify("flight-delay", entries, present(registry.route("flight-delay")).ledger_head) is None
 
 
 def test_beside_a_champion_the_fallback_waits_with_its_version():
     registry = a_registry()
     do(registry, a_task())
     cause = Cause(AT, "ann", "first")
-    registry.change(promote(registry.route("flight-delay"), registry.version("flight-delay", 1), cause))
+    registry.change(present(promote(registry.route("flight-delay"), registry.version("flight-delay", 1), cause)))
     request(registry, "r-002")
     newer = RunRef(model="flight-delay", run_id="r-002")
     do(registry, a_task(ref=newer))
-    assert registry.route("flight-delay").fallback.run_id == "r-001"
+    assert present(present(registry.route("flight-delay")).fallback).run_id == "r-001"
     second = registry.version("flight-delay", 2)
     assert second.fallback == FallbackRef(newer.fallback_key, "f" * 64, "r-002")
-    registry.change(promote(registry.route("flight-delay"), second, cause))
-    assert registry.route("flight-delay").fallback.run_id == "r-002"
+    registry.change(present(promote(registry.route("flight-delay"), second, cause)))
+    assert present(present(registry.route("flight-delay")).fallback).run_id == "r-002"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.builders.control_api import World
+from tests.builders.present import present
 from tests.builders.release import ReleaseHouse, house_with
 from tests.builders.reports import report_document
 from tests.builders.specs import spec
@@ -132,7 +133,7 @@ def task(house: ReleaseHouse) -> ReportTask:
     first = release(house, binary(), "run-0")
     version = house.registry.version("trip-delay", first.version)
     house.registry.change(
-        promote(house.registry.route("trip-delay"), version, Cause(house.clock.now(), "ana", "first"))
+        present(promote(house.registry.route("trip-delay"), version, Cause(house.clock.now(), "ana", "first")))
     )
     return release(house, binary())
 
@@ -231,7 +232,7 @@ def test_a_page_says_what_was_known_at_registration_and_not_what_came_later(
     """Else a second drawing, of a repeated step, would show another picture."""
     version = house.registry.version("trip-delay", task.version)
     house.registry.change(
-        promote(house.registry.route("trip-delay"), version, Cause(house.clock.now(), "ana", "by hand"))
+        present(promote(house.registry.route("trip-delay"), version, Cause(house.clock.now(), "ana", "by hand")))
     )
     assert drawn(house, task) == page
 
@@ -311,7 +312,8 @@ def evaluation() -> Evaluation:
 
 def confused(classes: int, rows: Sequence[Sequence[int]]) -> str:
     names = [f"c{number}" for number in range(classes)]
-    measured = confusion(*np.asarray(rows).T, names, Resampling(len(rows)))
+    target, decided = np.asarray(rows).T
+    measured = confusion(target, decided, names, Resampling(len(rows)))
     section = quality.decisions(replace(evaluation(), sections=Sections(confusion=measured)), Task.MULTICLASS)
     table = section.blocks[1]
     assert isinstance(table, Table | Matrix)
@@ -371,7 +373,7 @@ def test_what_is_true_or_false_is_called_so_though_only_the_champion_reads_it(ch
         first = binary(features=[*features, {"name": "holiday", "kind": "boolean"}])
         version = house.registry.version("trip-delay", release(house, first, "run-0").version)
         cause = Cause(house.clock.now(), "ana", "first")
-        house.registry.change(promote(house.registry.route("trip-delay"), version, cause))
+        house.registry.change(present(promote(house.registry.route("trip-delay"), version, cause)))
     rules = {"resample_by": "row", "resamples": 400, "slices": ["holiday"], "min_rows": 100}
     task = release(house, binary(sensitive=["holiday"], gate=rules))
     found = json.loads(house.artifacts.objects[task.run.slices_and_groups_key])
@@ -445,7 +447,7 @@ def renamed(document: Any, names: dict[str, str]) -> Any:
         return [renamed(each, names) for each in document]
     if isinstance(document, str):
         for old, new in names.items():
-            document = re.sub(rf"\b{old}\b", lambda _, new=new: new, document)
+            document = re.sub(rf"\b{old}\b", new.replace("\\", r"\\"), document)
     return document
 
 

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.builders.command_line import Cli, started
 from tests.builders.control_api import World
 from tests.builders.loopback import Loopback
+from tests.builders.present import present
 from tests.builders.release import ReleaseHouse, house_with
 from tests.builders.specs import spec
 from tests.builders.tables import to_csv, trips
@@ -29,6 +31,7 @@ from tidegate.domain.serving.fallback import Fallback
 from tidegate.kernel.errors import ArtifactRejectedError, ConflictError, DataCheckError
 from tidegate.kernel.table import Table
 from tidegate.messages import (
+    CandidateResult,
     Evaluated,
     EvaluateTask,
     Fitted,
@@ -80,9 +83,10 @@ def made(
     between()
     fit = kept | {"fitter": fitter}
     results = [train(TrainTask(run=ref, candidate=each, purpose="validate"), **fit) for each in plan.candidates]
-    chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=results), **known).candidate
+    fits = [each for each in results if isinstance(each, CandidateResult)]
+    chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=fits), **known).candidate
     fitted = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)
-    others = {"versions": house.registry, "routes": house.registry, "load": load}
+    others: dict[str, Any] = {"versions": house.registry, "routes": house.registry, "load": load}
     assert isinstance(fitted, Fitted)
     return fitted, evaluate(EvaluateTask(run=ref, fitted=fitted), **kept, **others)
 
@@ -154,7 +158,9 @@ def exclude(house: ReleaseHouse, name: str, *, day: int) -> None:
 def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: ReleaseHouse) -> None:
     first = released(house)
     registry = house.registry
-    registry.change(promote(registry.route(MODEL), registry.version(MODEL, 1), Cause(house.clock.now(), "ana", "good")))
+    registry.change(
+        present(promote(registry.route(MODEL), registry.version(MODEL, 1), Cause(house.clock.now(), "ana", "good")))
+    )
     changed = {"seed": 6, "features": [{"name": "wind", "kind": "numeric"}], "baseline": {"kind": "prior"}}
     registry.apply(spec(**changed), author="ana", at=house.clock.now())
     house.register(house.upload(to_csv(trips(seed=1))))
@@ -219,7 +225,7 @@ def test_another_environment_is_reported_package_by_package_and_is_no_difference
 def test_what_comes_out_otherwise_is_named(house: ReleaseHouse) -> None:
     def lose_rows(ref: RunRef) -> None:
         fit = Table.from_npz(house.artifacts.get(ref.fit_key))
-        house.artifacts.put(ref.fit_key, fit.take(list(range(len(fit) - 40))).to_npz())
+        house.artifacts.put(ref.fit_key, fit.take(np.arange(len(fit) - 40)).to_npz())
 
     released(house)
     task, answer = again(house, between=lose_rows)

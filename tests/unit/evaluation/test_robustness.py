@@ -5,21 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.builders.present import present
 from tests.builders.trials import FEATURES, RETURNS, SALES, other_rows, probability, returned, rows, trial, value
 from tidegate.domain.evaluation.dependence import dependence
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.flips import flips
 from tidegate.domain.evaluation.robustness import missing, noise, worst_case
 from tidegate.domain.evaluation.sections import Flips, Missing
-from tidegate.domain.serving.contract import FeatureContract, Inputs
+from tidegate.domain.serving.contract import Contract, FeatureContract, Inputs
 from tidegate.kernel.table import TARGET, Column, Table
 
 
 def test_what_may_be_missing_is_measured_and_what_may_not_is_said() -> None:
     found = {each.feature: each for each in missing(trial(rows()))}
     assert list(found) == ["region", "noise", "price", "hour", "member"]
-    assert found["region"].loss.value == pytest.approx(1, abs=1e-6)  # the effect of 1 either way is left out
-    assert found["region"].loss.low == pytest.approx(1, abs=1e-6)
+    assert present(found["region"].loss).value == pytest.approx(1, abs=1e-6)  # the effect of 1 either way is left out
+    assert present(found["region"].loss).low == pytest.approx(1, abs=1e-6)
     assert found["noise"] == Missing("noise", allowed=True, loss=Estimate(0, 0, 0))
     assert found["price"] == Missing("price", allowed=False)
 
@@ -79,7 +80,7 @@ def test_the_worst_case_runs_over_the_declared_limits_or_those_of_training() -> 
 def test_dependence_follows_the_model_and_counts_the_rows_behind_each_point() -> None:
     table = rows(3000)
     price, region = dependence(trial(table), table, ["price", "region"])
-    at, mean = [point.at for point in price.points], [point.mean.value for point in price.points]
+    at, mean = [float(point.at) for point in price.points], [point.mean.value for point in price.points]
     assert (price.feature, price.kind, len(at)) == ("price", "numeric", 12)
     assert np.polyfit(at, mean, 1)[0] == pytest.approx(3, rel=1e-4)
     assert sum(point.rows for point in price.points) == 3000
@@ -106,9 +107,9 @@ def test_a_classifier_s_dependence_is_that_of_a_probability() -> None:
     assert {point.mean.value for point in found.points} == {0.75}
 
 
-def flipped(contract: object = RETURNS, score: object = probability, **options: object) -> dict:
+def flipped(contract: Contract = RETURNS) -> dict[str, Flips]:
     table = returned(rows(2000))
-    shown = flips(trial(table, contract, "roc_auc", score), table, ["region", "member", "hour", "sex"], None)
+    shown = flips(trial(table, contract, "roc_auc", probability), table, ["region", "member", "hour", "sex"], None)
     return {each.column: each for each in shown}
 
 
@@ -119,14 +120,14 @@ def test_decisions_that_a_sensitive_feature_makes_alone_are_counted() -> None:
     expected = (np.abs(score) < 1).mean()  # where -1 and +1 lie on two sides of zero
     assert found["region"].values in (("north", "south"), ("south", "north"))
     assert found["region"].rows == 2000
-    assert found["region"].changed.value == pytest.approx(expected, abs=1e-3)
-    assert found["region"].changed.low < expected < found["region"].changed.high
+    assert present(found["region"].changed).value == pytest.approx(expected, abs=1e-3)
+    assert present(found["region"].changed).low < expected < present(found["region"].changed).high
 
 
 def test_a_feature_that_the_model_does_not_use_flips_nothing() -> None:
     found = flipped()
     assert found["member"].values == (0, 1)
-    assert len(found["hour"].values) == 4
+    assert len(present(found["hour"].values)) == 4
     for name in ("member", "hour"):
         assert found[name].changed == Estimate(0, 0, 0)
 
@@ -136,14 +137,14 @@ def test_a_column_that_is_no_feature_cannot_be_flipped_and_says_so() -> None:
 
 
 def test_the_contract_s_threshold_decides_what_a_flip_is() -> None:
-    assert flipped(replace(RETURNS, threshold=0.999999))["region"].changed.value < 0.01
+    assert present(flipped(replace(RETURNS, threshold=0.999999))["region"].changed).value < 0.01
 
 
 def test_a_regression_flips_beyond_the_declared_tolerance_only() -> None:
     table = rows()
     shown = [flips(trial(table), table, ["region"], tolerance)[0] for tolerance in (None, 1.9, 2.1)]
-    assert "value.tolerance is not declared" in shown[0].problem
-    assert [each.changed.value for each in shown[1:]] == [1, 0]
+    assert "value.tolerance is not declared" in present(shown[0].problem)
+    assert [present(each.changed).value for each in shown[1:]] == [1, 0]
 
 
 def test_columns_without_a_value_are_passed_over() -> None:
@@ -151,7 +152,7 @@ def test_columns_without_a_value_are_passed_over() -> None:
     empty = Table({**table.columns, "noise": np.full(800, np.nan)})
     assert worst_case(trial(table), empty, ["noise"]) == ()
     assert dependence(trial(table), empty, ["noise"])[0].points == ()
-    assert flips(trial(table), empty, ["noise"], 1.0)[0].changed.value == 0
+    assert present(flips(trial(table), empty, ["noise"], 1.0)[0].changed).value == 0
 
 
 def test_a_hundred_categories_are_not_all_tried() -> None:
@@ -159,9 +160,9 @@ def test_a_hundred_categories_are_not_all_tried() -> None:
     table = Table({**rows().columns, "town": np.array([f"T{each}" for each in chance.integers(0, 100, 800)])})
     contract = replace(SALES, features=(*FEATURES, FeatureContract("town", "categorical")))
     (found,) = flips(trial(table, contract), table, ["town"], 1.0)
-    assert len(found.values) == 10
+    assert len(present(found.values)) == 10
     counts = {name: (table["town"] == name).sum() for name in np.unique(table["town"])}
-    assert min(counts[name] for name in found.values) >= sorted(counts.values())[-10]
+    assert min(counts[name] for name in present(found.values)) >= sorted(counts.values())[-10]
 
 
 def test_a_draw_of_rows_keeps_their_scores() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.builders.present import present
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Resampling, simultaneous
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.slices import (
@@ -89,9 +90,9 @@ def test_a_slice_in_which_the_candidate_is_worse_is_shown_and_the_others_are_not
     target, candidate, champion, carrier = a_holdout(worse_in="EV")
     found = {each.value: each for each in judge(judged_rows(target, candidate, champion), {"carrier": part(carrier)})}
     assert set(found) == {"AA", "EV", "UA"}
-    assert found["EV"].gain_over_champion.high < 0
-    assert found["AA"].gain_over_champion.high > 0
-    assert found["EV"].metric.value == pytest.approx(np.mean((0.5 - target[carrier == "EV"]) ** 2), abs=1e-6)
+    assert present(found["EV"].gain_over_champion).high < 0
+    assert present(found["AA"].gain_over_champion).high > 0
+    assert present(found["EV"].metric).value == pytest.approx(np.mean((0.5 - target[carrier == "EV"]) ** 2), abs=1e-6)
     assert sum(each.rows for each in found.values()) == len(target)
 
 
@@ -99,7 +100,7 @@ def test_without_a_champion_slices_have_a_metric_and_no_gain():
     target, candidate, _, carrier = a_holdout()
     found = judge(judged_rows(target, candidate), {"carrier": part(carrier)})
     assert [each.gain_over_champion for each in found] == [None] * 3
-    assert all(each.metric.low < each.metric.value < each.metric.high for each in found)
+    assert all(present(each.metric).low < present(each.metric).value < present(each.metric).high for each in found)
 
 
 def test_a_slice_says_what_it_has_too_little_of():
@@ -142,7 +143,7 @@ def test_a_candidate_that_is_worse_nowhere_is_seldom_called_worse_in_any_of_many
         candidate, champion = (np.clip(0.5 + chance.normal(0, 0.1, rows), 0.01, 0.99) for _ in range(2))
         slices = {"group": part(np.array([f"g{number:02}" for number in range(20)])[chance.integers(0, 20, rows)])}
         found = judge(judged_rows(target, candidate, champion, min_rows=60, resamples=200), slices)
-        gains = [each.gain_over_champion for each in found]
+        gains = [present(each.gain_over_champion) for each in found]
         wrong += any(gain.high < 0 for gain in gains)
         factor = 3.0233 / 1.95996
         alone += any(gain.value + (gain.high - gain.value) / factor < 0 for gain in gains)

@@ -28,6 +28,7 @@ from tidegate.domain.data.personal import MOST_TEXTS, search
 from tidegate.domain.data.splits import Split
 from tidegate.domain.profiles.units import known_values, strange
 from tidegate.domain.training.contracts import feature_contracts, rollout_plan
+from tidegate.kernel.drift.registry import DISTANCES
 from tidegate.ml.frames import PandasFrame, PandasReader
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.data.prepare import expand
@@ -124,7 +125,12 @@ def test_only_the_fourth_version_can_learn_from_captures_and_all_are_monitored_a
     fixed = {name: spec(name).split.train is not None for name in VERSIONS}
     assert fixed == {**dict.fromkeys(VERSIONS, True), "flight-delay-v4": False}
     assert (
-        len({(each.psi, each.jensen_shannon, each.quality_margin) for each in (spec(n).monitoring for n in VERSIONS)})
+        len(
+            {
+                (*(getattr(each, name) for name in DISTANCES), each.quality_margin)
+                for each in (spec(n).monitoring for n in VERSIONS)
+            }
+        )
         == 1
     )
 

@@ -5,10 +5,9 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.inference import handler as function
+from tidegate import telemetry
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import Capture
@@ -87,7 +87,9 @@ class Protocols:
             scoring_timeout_seconds=5,
             cache_bytes=2**20,
         )
-        self.parts = function.Wired(inference, self.meter, max_instances=5, max_body_bytes=20_000)
+        self.parts = function.Wired(
+            inference, cast("telemetry.Meter", self.meter), max_instances=5, max_body_bytes=20_000
+        )
 
     def served(self, version: int, contract: Contract = BINARY, bias: float = 0.0) -> Served:
         key = f"runs/{MODEL}/r-{version}/model.onnx"
@@ -106,7 +108,7 @@ class Protocols:
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[Protocols]:
+def house(monkeypatch: pytest.MonkeyPatch) -> Protocols:
     house = Protocols()
     house.route(champion=house.served(1))
     monkeypatch.setattr(function, "wire", lambda: house.parts)
@@ -252,7 +254,7 @@ def test_a_version_that_serves_can_be_asked_for_and_no_other(house: Protocols) -
         status, answer = infer(TENSORS, f"/v2/models/{MODEL}/versions/{version}/infer")
         assert (status, answer["model_version"], answer["parameters"]) == (200, version, {"reason": "named"})
     assert ask("GET", f"/v2/models/{MODEL}/versions/2")[1]["versions"] == ["1", "2"]
-    for version in (3, 4):
+    for version in ("3", "4"):
         status, answer = infer(TENSORS, f"/v2/models/{MODEL}/versions/{version}/infer")
         assert status == 404
         assert "does not serve now; these do: 1 and 2" in answer["error"]

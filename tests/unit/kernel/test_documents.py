@@ -55,8 +55,9 @@ def test_a_newer_form_is_refused_by_its_reader_with_what_to_do(stored: Stored) -
     newer = stored.form.schema + 1
     data = frozen(stored)[-1].read_bytes()
     if stored.form is Table.FORM:
+        arrays: dict[str, Any] = {Table.FORM.field: np.array(newer), **Table.from_npz(data).columns}
         out = io.BytesIO()
-        np.savez(out, **{Table.FORM.field: np.array(newer), **Table.from_npz(data).columns})
+        np.savez(out, **arrays)
         data = out.getvalue()
     else:
         mark = {"N": str(newer)} if stored.item else newer

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.builders.present import present
 from tidegate.domain.serving.computed import columns
 from tidegate.domain.serving.contract import NO_TIME, TIMES_INPUT, ComputedContract, Contract, FeatureContract
 from tidegate.domain.serving.prediction import validate
@@ -84,7 +85,9 @@ def as_sent(pairs: list[tuple[datetime | None, datetime | None]]) -> list[dict[s
 
 def served(contract: Contract, feed: dict[str, Column]) -> Column:
     front = front_of(contract)
-    output = onnx.helper.make_tensor_value_info(front.numeric, onnx.TensorProto.FLOAT, [None, len(contract.computed)])
+    output = onnx.helper.make_tensor_value_info(
+        present(front.numeric), onnx.TensorProto.FLOAT, [None, len(contract.computed)]
+    )
     model = onnx.helper.make_model(onnx.helper.make_graph([], "front", [], [output]), ir_version=8)
     front.put_before(model)
     onnx.checker.check_model(model)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
@@ -75,6 +75,7 @@ def test_the_schema_is_that_of_the_document() -> None:
     jsonschema.validate(STORED, schema)
     assert schema["description"] == "All ways of storing a field."
     assert set(schema["required"]) == set(STORED) - {"kind"}
-    for wrong in ({"kind": "three"}, {"drop": "much"}, {"points": [{"value": 1.0}]}, {"inside": {}}):
+    wrongs: list[dict[str, Any]] = [{"kind": "three"}, {"drop": "much"}, {"points": [{"value": 1.0}]}, {"inside": {}}]
+    for wrong in wrongs:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(STORED | wrong, schema)

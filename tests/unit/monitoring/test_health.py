@@ -41,8 +41,8 @@ BROKEN = replace(DRIFTED, unfixable=("the feed of wind is broken",))
 def looked(
     before: HealthRecord | None = None, findings: Findings = DRIFTED, policy: Policy = POLICY, **more: Any
 ) -> HealthRecord:
-    given = {"model": "trip-delay", "under_way": False, "now": NOW} | more
-    return look(before, findings, policy, **given)
+    given: dict[str, Any] = {"model": "trip-delay", "under_way": False, "now": NOW}
+    return look(before, findings, policy, **given | more)
 
 
 def attempt(

@@ -11,6 +11,7 @@ from tests.builders.command_line import Cli
 from tests.builders.control_api import World
 from tests.builders.health import DAY, FINE, MODEL, POLICY, WEEK, a_window, look, quality, serving
 from tests.builders.loopback import Loopback
+from tests.builders.present import present
 from tests.builders.profiles import window
 from tests.builders.reports import ANA
 from tests.builders.specs import spec_text
@@ -20,6 +21,7 @@ from tidegate.domain.evaluation.targets import KINDS, Target, hold
 from tidegate.domain.monitoring import health
 from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Trigger
 from tidegate.domain.monitoring.quality import QualityOutcome
+from tidegate.domain.profiles.drift import ColumnFinding
 from tidegate.kernel.errors import ConflictError
 from tidegate.steps.monitoring import health as pages
 
@@ -113,7 +115,7 @@ def test_an_acknowledgement_keeps_who_when_and_why_and_lets_the_loop_go_on(world
     look(world, BROKEN)
     answer = world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body
     assert answer["changed"]
-    seen = world.health_records.record(MODEL)
+    seen = present(world.health_records.record(MODEL))
     assert (seen.health, seen.acknowledged_by, seen.acknowledged_because) == (Health.UNKNOWN, ANA, REASON["reason"])
     assert seen.acknowledged_at == world.clock.now()
     assert look(world, DRIFT).wanted is Trigger.DRIFT
@@ -155,7 +157,7 @@ def test_a_look_at_the_same_moment_does_not_lose_an_acknowledgement(
 
     monkeypatch.setattr(world.health_records, "save", look_first)
     assert world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body["changed"]
-    assert world.health_records.record(MODEL).acknowledged_because == REASON["reason"]
+    assert present(world.health_records.record(MODEL)).acknowledged_because == REASON["reason"]
 
 
 def test_what_follows_is_said_in_a_sentence(world: World) -> None:
@@ -365,7 +367,10 @@ def test_counts_are_kept_of_the_features_to_blame_or_else_of_those_that_moved_mo
     assert len(WEEK.counts) == 3
     assert sum(DAY.counts["x3"]["now"]) == 2000
     assert len(DAY.counts["x3"]["cells"]) == len(DAY.counts["x3"]["reference"]) == len(DAY.counts["x3"]["now"])
-    distances = {each.name: each.distance for each in WEEK.drift.features.findings}
+    distances = {
+        each.name: present(each.distance) for each in WEEK.drift.features.findings if isinstance(each, ColumnFinding)
+    }
+    assert len(distances) == len(WEEK.drift.features.findings)
     assert min(distances[name] for name in WEEK.counts) >= sorted(distances.values())[-3]
     assert EMPTY.counts == {}
 

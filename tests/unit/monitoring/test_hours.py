@@ -255,7 +255,7 @@ def test_only_lines_that_the_fast_parser_refuses_go_the_slow_way(monkeypatch: py
     wanted = counted(made)
     read: list[bytes] = []
     slow = json.loads
-    monkeypatch.setattr(hours.json, "loads", lambda line: read.append(line) or slow(line))
+    monkeypatch.setattr(json, "loads", lambda line: read.append(line) or slow(line))
     assert counted(made) == wanted
     assert read == []
     assert counted([*made, record(4, inputs={"wind": 10**400})]).profile.rows == 4

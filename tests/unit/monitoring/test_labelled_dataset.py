@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -215,7 +216,7 @@ def test_a_written_file_is_read_with_its_types_and_is_the_same_each_time() -> No
         "at": ColumnType.TIME,
         "none": ColumnType.TEXT,
     }
-    cells = {
+    cells: dict[str, Sequence[Any]] = {
         "text": ["a", None],
         "number": array("d", [1.5, nan]),
         "integer": array("d", [1, 2]),

@@ -630,7 +630,7 @@ def test_a_rollout_decides_what_became_of_a_training(phase: Phase, outcome: Trai
     under_way(house)
     house.registry.register(replace(numbered(0), model=MODEL, run_id="r-9"), at=NOW + HOUR)
     begun = OneRelease(ASKED).begin()
-    final = {"ended_at": NOW + 2 * HOUR} if phase.final else {}
+    final: dict[str, Any] = {"ended_at": NOW + 2 * HOUR} if phase.final else {}
     house.registry._rollouts[MODEL, "r-9"] = replace(
         begun, model=MODEL, run_id="r-9", phase=phase, promoted_at=NOW + HOUR, **final
     )
@@ -650,7 +650,7 @@ def test_a_schedule_counts_from_the_newest_accepted_version() -> None:
 def test_who_loses_a_race_looks_once_more_at_what_the_winner_left(monkeypatch: pytest.MonkeyPatch) -> None:
     house = Monitored()
     first = house.look().record
-    save, lost = house.health_records.save, []
+    save, lost = house.health_records.save, list[HealthRecord]()
 
     def raced(record: HealthRecord) -> None:
         if not lost:

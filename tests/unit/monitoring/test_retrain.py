@@ -95,7 +95,12 @@ class Monitoring:
 
 def test_only_wanted_trainings_are_found_and_those_held_back_before_come_last() -> None:
     place = Monitoring()
-    for name, about in {"a-calm": {"wanted": None}, "b-held": {"held_back": "a release"}, "c-due": {}}.items():
+    records: dict[str, dict[str, Any]] = {
+        "a-calm": {"wanted": None},
+        "b-held": {"held_back": "a release"},
+        "c-due": {},
+    }
+    for name, about in records.items():
         place.house.registry.apply(spec(name=name), author="ana", at=place.now)
         place.health_records.save(health_record(at=place.now, model=name, **about))
     place.house.registry.apply(spec(name="d-never-seen"), author="ana", at=place.now)

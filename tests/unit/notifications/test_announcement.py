@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders.notifications import AT, DRIFT, ENTRY, RUN, STEADY, looked
+from tests.builders.present import present
 from tests.builders.registry import numbered
 from tests.builders.rollouts import ASKED, BY_HAND, EVE, PLAN, SHOWN_BAD, SHOWN_FINE, OneRelease
 from tests.builders.specs import spec
@@ -107,7 +108,7 @@ def test_of_a_release_that_succeeds_people_get_one_message_for_each_thing_that_h
 def test_a_token_that_is_noted_notifies_nobody():
     house = Announced(ASKED)
     house.begin()
-    noted = replace(house.at, revision=2, approval=replace(house.at.approval, token="secret"))
+    noted = replace(house.at, revision=2, approval=replace(house.approval, token="secret"))
     assert announcement(Change(house.at, noted)) is None
 
 
@@ -237,7 +238,7 @@ def test_a_rejected_run_brings_the_gates_reasons(registry):
     registry.note(asked.model, asked.run_id, "gate", AT)
     turned_away = replace(numbered(1, VersionStatus.REJECTED), model="trip-delay", run_id="r-3", reasons=why)
     registry.register(turned_away, at=AT)
-    found = announce_to(Change(RUN, registry.run("trip-delay", "r-3")), registry, heard)
+    found = present(announce_to(Change(RUN, registry.run("trip-delay", "r-3")), registry, heard))
     assert (found.severity, found.commands) == (Severity.WARNING, ("report trip-delay 1",))
     ((_, letter, _),) = heard.letters
     assert "Why:\n- roc_auc 0.71 is 0.03 below the champion\n- calibration is off\n" in letter
@@ -319,8 +320,8 @@ def test_people_hear_that_it_is_steady_again_only_when_they_had_heard_of_somethi
     for before in (drifted, acknowledged):
         found = announced(before, looked(before, FINE))
         assert (found.title, found.for_people, found.severity) == ("is steady again", True, Severity.INFO)
-    for before in (None, looked(STEADY, UNSEEN)):
-        assert not announced(before, looked(before, FINE)).for_people
+    for unheard in (None, looked(STEADY, UNSEEN)):
+        assert not announced(unheard, looked(unheard, FINE)).for_people
 
 
 def test_that_traffic_went_is_announced_to_systems_alone():

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.monitoring.findings import RISES as JUDGED
+from tidegate.domain.monitoring import findings
 from tidegate.domain.profiles import profile
-from tidegate.domain.profiles.drift import DriftOutcome, DriftPolicy, Report, judge
+from tidegate.domain.profiles.drift import ColumnFinding, DriftOutcome, DriftPolicy, FaultFinding, Report, judge
 from tidegate.domain.profiles.profile import Layout, Profile, count, reference
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.kernel.drift.registry import COMPARED, DISTANCES, RISES
@@ -112,6 +112,7 @@ def test_a_column_drifts_by_one_distance_alone_and_its_report_says_how_far(dista
     policy = DriftPolicy(thresholds=others | {distance.name: distance.threshold})
     report: Report = judge(layout, known, live, policy)
     (size, colour) = report.features.findings
+    assert isinstance(size, ColumnFinding)
     assert (size.outcome, colour.outcome) == (DriftOutcome.DRIFTED, DriftOutcome.NONE)
     assert f"{distance.label} {size.distances[distance.name]:.3f}" in size.statement
     document = report.to_json()["features"]["findings"][0]
@@ -134,7 +135,11 @@ def with_faults(rise: Rise, share: float) -> tuple[Layout, Profile, Profile]:
 def test_a_rise_is_drift_from_its_threshold_on_and_only_in_its_own_name(rise: Rise) -> None:
     def risen(share: float) -> list[str]:
         quality = judge(*with_faults(rise, share), DriftPolicy()).quality
-        return [finding.fault for finding in quality.findings if finding.outcome is DriftOutcome.DRIFTED]
+        return [
+            finding.fault
+            for finding in quality.findings
+            if isinstance(finding, FaultFinding) and finding.outcome is DriftOutcome.DRIFTED
+        ]
 
     assert risen(0) == risen(rise.threshold / 2) == []
     assert risen(2 * rise.threshold) == risen(0.5) == [rise.name]
@@ -143,7 +148,7 @@ def test_a_rise_is_drift_from_its_threshold_on_and_only_in_its_own_name(rise: Ri
 @every_rise
 def test_a_rise_is_counted_in_its_cell_and_named_for_people(rise: Rise) -> None:
     assert rise.cell == getattr(profile, rise.name.upper())
-    assert JUDGED[rise.name] is rise
+    assert vars(findings)["RISES"][rise.name] is rise
     statement = judge(*with_faults(rise, 0.5), DriftPolicy()).quality.statement
     assert rise.numbers in statement
     assert rise.between or rise.texts

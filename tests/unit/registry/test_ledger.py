@@ -4,6 +4,7 @@ import json
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 ANN, EVE = "arn:aws:iam::123456789012:user/ann", "arn:aws:iam::123456789012:user/eve"
 
 
-def a_ledger(*changes: dict[str, object]) -> list[LedgerEntry]:
+def a_ledger(*changes: dict[str, Any]) -> list[LedgerEntry]:
     """One entry an hour."""
     entries: list[LedgerEntry] = []
     for seq, change in enumerate(changes, 1):

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.builders.present import present
 from tests.builders.registry import NOON, numbered, served
 from tidegate.domain.registry.ledger import Cause, Share
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route
@@ -272,7 +273,7 @@ def test_a_model_without_a_champion_can_be_killed_and_its_canary_ends():
 def test_a_resumption_reports_the_canary_that_began_while_the_model_was_killed():
     begun = made(canary(KILLED, numbered(3), 100, CAUSE)).route
     assert shares(begun) == (Share(None, 10_000),)
-    change = resume(begun, "flight-delay", CAUSE)
+    change = present(resume(begun, "flight-delay", CAUSE))
     assert shares(change.route) == (Share(2, 9_900), Share(3, 100))
     assert shown(change) == ("resume", 3, 2, 100)
 

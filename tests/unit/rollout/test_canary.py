@@ -223,7 +223,11 @@ def arms(draw, most=400):
     losses = draw(st.integers(0, most))
     return ArmCounts(
         requests,
-        *(draw(part) for _ in range(5)),
+        errors=draw(part),
+        timeouts=draw(part),
+        fallbacks=draw(part),
+        violations=draw(part),
+        slow=draw(part),
         scores=bins,
         losses=losses,
         loss_millionths=draw(st.integers(0, losses * LOSS_UNIT)),

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from functions.close_failed import handler as function
+from tests.builders.present import present
 from tests.builders.release import AT, REF, SPEC, a_registry, a_task, do, request
 from tests.context import CONTEXT
 from tidegate import wiring
@@ -113,7 +114,7 @@ def test_the_fault_of_an_accepted_run_is_its_rollouts_and_rolls_the_version_back
     assert closed.message == "step rollout was stopped by somebody"
     version = registry.version(REF.model, 1)
     assert (version.status, version.reasons) == (VersionStatus.ROLLED_BACK, (closed.message,))
-    rollout = registry.rollout(REF.model, REF.run_id)
+    rollout = present(registry.rollout(REF.model, REF.run_id))
     assert (rollout.phase, rollout.reason) == (Phase.FAILED, closed.message)
     assert closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause="")) == closed
     assert registry.rollout(REF.model, REF.run_id) == rollout
@@ -137,10 +138,10 @@ def test_the_lease_is_given_back_and_that_of_another_run_is_left_alone(registere
         do(registry, a_task())
     task = CloseFailedTask(run=REF, error="Aborted", cause="")
     closed_in(registry, task)
-    assert registry.lease(REF.model).until < AT
+    assert present(registry.lease(REF.model)).until < AT
     request(registry, "r-002", lease_until=AT + timedelta(hours=3))
     closed_in(registry, task)
-    lease = registry.lease(REF.model)
+    lease = present(registry.lease(REF.model))
     assert (lease.run_id, lease.until) == ("r-002", AT + timedelta(hours=3))
 
 

@@ -227,7 +227,8 @@ def test_a_record_without_a_revision_counts_for_nothing() -> None:
 
 
 def shadowed(shadow: ShadowAnswer | None, **changes: Any) -> Capture:
-    return asked(**({"arm": "champion", "reason": "champion", "version": 3, "shadow": shadow} | changes))
+    given: dict[str, Any] = {"arm": "champion", "reason": "champion", "version": 3, "shadow": shadow}
+    return asked(**given | changes)
 
 
 def test_in_the_shadow_phase_the_shadow_is_compared_with_what_answered() -> None:

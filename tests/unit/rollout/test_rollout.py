@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders.present import present
 from tests.builders.registry import numbered, served
 from tests.builders.rollouts import (
     ACTOR,
@@ -46,17 +48,17 @@ def plain(route: Route | None) -> Route:
 
 def test_a_version_gets_larger_shares_step_by_step_is_promoted_on_probation_and_then_serves_alone():
     house = OneRelease()
-    assert (house.begin().phase, house.route.candidate, house.route.candidate_bp) == (Phase.CANARY, served(3), 100)
+    assert (house.begin().phase, house.routed.candidate, house.routed.candidate_bp) == (Phase.CANARY, served(3), 100)
     assert house.version.status is VersionStatus.CANDIDATE
     assert house.later(9, SHOWN_FINE).step == 0  # not baked
-    assert (house.later(1).step, house.route.candidate_bp) == (1, 2_500)
+    assert (house.later(1).step, house.routed.candidate_bp) == (1, 2_500)
     assert house.last.reason == "canary step 2 of 2, 25 %: nothing against it in 5,000 requests"
     assert house.later(10, SHOWN_FINE).phase is Phase.PROBATION
-    assert (house.route.champion, house.route.candidate, house.route.candidate_bp) == (served(3), served(2), 500)
+    assert (house.routed.champion, house.routed.candidate, house.routed.candidate_bp) == (served(3), served(2), 500)
     assert house.at.reason.startswith("passed its canary: error rate")
     assert house.later(59, SHOWN_FINE).phase is Phase.PROBATION
     assert (house.later(1).phase, house.at.reason) == (Phase.DONE, "nothing spoke against it in 1 hour on probation")
-    assert house.route.candidate is None
+    assert house.routed.candidate is None
     assert [(number, version.status) for number, version in house.versions.items()] == [
         (1, VersionStatus.RETIRED),
         (2, VersionStatus.RETIRED),
@@ -64,7 +66,7 @@ def test_a_version_gets_larger_shares_step_by_step_is_promoted_on_probation_and_
     ]
     assert [entry.action for entry in house.entries[2:]] == ["canary", "canary", "promote", "end_probation"]
     assert {entry.actor for entry in house.entries[2:]} == {ACTOR}
-    assert verify(MODEL, house.entries, house.route.ledger_head) is None
+    assert verify(MODEL, house.entries, house.routed.ledger_head) is None
 
 
 def test_a_final_rollout_never_moves_again():
@@ -81,9 +83,9 @@ def test_a_final_rollout_never_moves_again():
 def test_without_steps_it_is_promoted_at_once_and_on_probation_if_the_plan_says_so(seconds):
     house = OneRelease(replace(PLAN, steps_bp=(), probation_seconds=seconds))
     assert house.begin().phase is (Phase.PROBATION if seconds else Phase.DONE)
-    assert (house.route.champion, house.at.promoted_at) == (served(3), START)
+    assert (house.routed.champion, house.at.promoted_at) == (served(3), START)
     assert house.last.reason == "accepted by the gate"
-    assert shares(house.route)[0].weight_bp == (9_500 if seconds else ALL_BP)
+    assert shares(house.routed)[0].weight_bp == (9_500 if seconds else ALL_BP)
 
 
 # Approval
@@ -93,8 +95,8 @@ def test_an_approver_is_asked_before_anything_is_served():
     house = OneRelease(ASKED)
     before = house.route
     assert house.begin().phase is Phase.APPROVAL
-    assert house.at.approval.expires_at == START + timedelta(hours=24)
-    assert (house.at.approval.artifact_sha256, house.at.approval.report_sha256) == ("a3", "b" * 64)
+    assert house.approval.expires_at == START + timedelta(hours=24)
+    assert (house.approval.artifact_sha256, house.approval.report_sha256) == ("a3", "b" * 64)
     assert house.later(60).phase is Phase.APPROVAL
     assert (house.route, house.version.status) == (before, VersionStatus.ACCEPTED)
 
@@ -130,7 +132,7 @@ def test_a_rejected_version_never_serves_and_is_not_noted_as_approved():
     house = OneRelease(ASKED)
     before = house.route
     house.begin()
-    assert house.decide(Decision.REJECT, reason="the data is old").note is None
+    assert present(house.decide(Decision.REJECT, reason="the data is old")).note is None
     assert (house.later(1).phase, house.at.reason) == (Phase.REJECTED, f"rejected by {EVE}: the data is old")
     assert (house.route, house.version.status, house.version.approved_by) == (before, VersionStatus.ROLLED_BACK, None)
 
@@ -178,7 +180,7 @@ def test_who_made_a_version_does_not_decide_about_it_whatever_role_they_take(by,
     with pytest.raises(ForbiddenError, match=f"you {why}") as caught:
         house.decide(decision, by=by)
     assert caught.value.next_step == "ask another approver"
-    assert house.at.approval.decision is None
+    assert house.approval.decision is None
 
 
 @pytest.mark.parametrize(
@@ -198,13 +200,14 @@ def test_people_are_distinguished_by_their_own_name_not_by_their_role(one, other
 
 @pytest.mark.parametrize("other", ["artifact_sha256", "report_sha256"])
 def test_an_approval_holds_for_exactly_what_was_looked_at(other):
+    changed: dict[str, Any] = {other: "something else"}
     house = OneRelease(ASKED)
     house.begin()
     with pytest.raises(ConflictError, match="changed since you looked at it"):
-        house.decide(**{other: "something else"})
+        house.decide(**changed)
     house.decide()
     with pytest.raises(ConflictError, match="changed since you looked at it"):
-        house.decide(**{other: "something else"})
+        house.decide(**changed)
 
 
 def test_nobody_decides_about_a_version_that_needs_no_approval():
@@ -238,15 +241,15 @@ def test_bytes_that_are_not_those_that_were_approved_never_serve(decided):
 
 def test_a_shadow_scores_along_and_nothing_of_it_counts_for_the_canary():
     house = OneRelease(SHADOWED)
-    before = shares(house.route)
+    before = shares(house.routed)
     house.begin()
-    assert (house.at.phase, house.route.shadow, shares(house.route)) == (Phase.SHADOW, served(3), before)
-    assert house.at.route_revisions == (house.route.revision,)
+    assert (house.at.phase, house.routed.shadow, shares(house.routed)) == (Phase.SHADOW, served(3), before)
+    assert house.at.route_revisions == (house.routed.revision,)
     assert house.later(29, SHOWN_FINE).phase is Phase.SHADOW
     assert house.at.verdict["outcome"] == "pass"
     assert house.later(1).phase is Phase.CANARY
-    assert (house.route.shadow, house.route.candidate_bp) == (None, 100)
-    assert (house.at.looks, house.at.verdict, house.at.route_revisions) == ((), None, (house.route.revision,))
+    assert (house.routed.shadow, house.routed.candidate_bp) == (None, 100)
+    assert (house.at.looks, house.at.verdict, house.at.route_revisions) == ((), None, (house.routed.revision,))
     assert house.last.reason.endswith("nothing against it in 5,000 requests")
 
 
@@ -267,7 +270,7 @@ def test_without_a_champion_there_is_nothing_to_shadow():
 def test_without_steps_a_shadow_is_promoted_when_its_time_is_over():
     house = OneRelease(replace(SHADOWED, steps_bp=()))
     house.begin()
-    assert (house.later(30).phase, house.route.champion) == (Phase.PROBATION, served(3))
+    assert (house.later(30).phase, house.routed.champion) == (Phase.PROBATION, served(3))
 
 
 def test_people_cannot_split_the_requests_under_a_running_shadow():
@@ -398,7 +401,7 @@ def test_an_artifact_that_changes_under_a_canary_ends_it():
     house.later(1, SHOWN_FINE, problem="its artifact is another one")
     assert (house.at.phase, house.at.reason) == (Phase.ROLLED_BACK, "its artifact is another one")
     assert house.last.cause == "artifact"
-    assert house.route.candidate is None
+    assert house.routed.candidate is None
 
 
 # A model's first version
@@ -407,11 +410,11 @@ def test_an_artifact_that_changes_under_a_canary_ends_it():
 def test_a_first_version_is_judged_against_targets_while_the_fallback_answers_the_rest():
     house = OneRelease(new_model=True)
     house.begin()
-    assert [(share.version, share.weight_bp) for share in shares(house.route)] == [(None, 9_900), (3, 100)]
-    assert house.route.fallback == house.version.fallback
+    assert [(share.version, share.weight_bp) for share in shares(house.routed)] == [(None, 9_900), (3, 100)]
+    assert house.routed.fallback == house.version.fallback
     house.later(10, look(3_000, 10, champion=0))
     assert house.later(10, look(3_000, 10, champion=0)).phase is Phase.DONE  # nobody is there to hold back
-    assert (house.route.champion, house.route.previous, house.route.candidate) == (served(3), None, None)
+    assert (house.routed.champion, house.routed.previous, house.routed.candidate) == (served(3), None, None)
     assert "below the target of 1.00 %" in house.at.reason
 
 
@@ -421,7 +424,7 @@ def test_a_first_version_above_its_targets_leaves_and_the_fallback_answers_alone
     assert house.later(5, look(500, 50, champion=0)).phase is Phase.ROLLED_BACK
     assert plain(house.route) == Route(MODEL, 0)
     assert (house.last.version, house.last.previous_version) == (None, 3)
-    assert house.route.fallback == house.version.fallback
+    assert house.routed.fallback == house.version.fallback
 
 
 def test_a_first_version_after_a_model_of_only_a_fallback_is_judged_alone_too():
@@ -430,12 +433,12 @@ def test_a_first_version_after_a_model_of_only_a_fallback_is_judged_alone_too():
         numbered(1, VersionStatus.REJECTED), fallback=FallbackRef("runs/r-1/fallback.json", "f1", "r-1")
     )
     house.by_hand(changes.stand_in, house.versions[1])
-    assert house.route.champion is None
+    assert house.routed.champion is None
     house.begin()
-    assert house.route.fallback == house.versions[1].fallback
+    assert house.routed.fallback == house.versions[1].fallback
     house.later(10, look(3_000, 10, champion=0))
     assert house.later(10, look(3_000, 10, champion=0)).phase is Phase.DONE
-    assert house.route.fallback == house.version.fallback
+    assert house.routed.fallback == house.version.fallback
 
 
 # Probation
@@ -444,9 +447,13 @@ def test_a_first_version_after_a_model_of_only_a_fallback_is_judged_alone_too():
 def test_the_version_held_back_answers_again_when_the_promoted_one_is_shown_to_be_worse():
     house = OneRelease()
     house.until_monitored()
-    assert (house.at.looks, house.at.verdict, house.at.route_revisions) == ((), None, (house.route.revision,))
+    assert (house.at.looks, house.at.verdict, house.at.route_revisions) == ((), None, (house.routed.revision,))
     assert house.later(5, SHOWN_BAD).phase is Phase.ROLLED_BACK
-    assert (house.route.champion, house.route.previous, shares(house.route)[0].weight_bp) == (served(2), None, ALL_BP)
+    assert (house.routed.champion, house.routed.previous, shares(house.routed)[0].weight_bp) == (
+        served(2),
+        None,
+        ALL_BP,
+    )
     assert (house.last.action, house.last.version, house.last.previous_version) == ("rollback", 2, 3)
     assert house.last.cause == "evidence"
     assert (house.versions[2].status, house.version.status) == (VersionStatus.CHAMPION, VersionStatus.RETIRED)
@@ -457,7 +464,7 @@ def test_probation_blames_the_promoted_version_not_the_one_held_back():
     house.until_monitored()
     bad_holdback = look(5_000, 25, champion=500, champion_errors=100)
     assert house.later(60, bad_holdback).phase is Phase.DONE
-    assert house.route.champion == served(3)
+    assert house.routed.champion == served(3)
 
 
 def test_a_probation_without_requests_ends_with_the_promoted_version():
@@ -470,7 +477,7 @@ def test_a_broken_artifact_ends_probation_with_the_version_before():
     house = OneRelease()
     house.until_monitored()
     assert house.later(1, problem="its artifact is another one").phase is Phase.ROLLED_BACK
-    assert house.route.champion == served(2)
+    assert house.routed.champion == served(2)
 
 
 # What people do meanwhile
@@ -555,17 +562,17 @@ def test_ending_a_rollout_does_not_close_a_version_that_people_serve(end):
     house.by_hand(changes.split, house.version, 2_000)
     house.by_hand(changes.rollback, house.version)
     ended(house, end)
-    assert (house.version.status, house.route.champion) == (VersionStatus.CHAMPION, served(3))
+    assert (house.version.status, house.routed.champion) == (VersionStatus.CHAMPION, served(3))
 
 
 def test_a_canary_of_a_killed_model_waits_for_its_resumption_and_goes_on_from_there():
     house = OneRelease()
     kill_it(house)
     house.begin()
-    assert [(share.version, share.weight_bp) for share in shares(house.route)] == [(None, ALL_BP)]
+    assert [(share.version, share.weight_bp) for share in shares(house.routed)] == [(None, ALL_BP)]
     assert house.later(30).phase is Phase.CANARY
     house.by_hand(changes.resume, MODEL)
-    assert {(share.version, share.weight_bp) for share in shares(house.route)} == {(2, 9_900), (3, 100)}
+    assert {(share.version, share.weight_bp) for share in shares(house.routed)} == {(2, 9_900), (3, 100)}
     assert house.later(1).route_revisions == (4, 5)
     assert house.later(1, SHOWN_FINE).step == 1
 
@@ -584,11 +591,16 @@ def test_a_split_of_two_other_versions_is_not_ended_by_a_release_that_then_fails
 
 
 def ended(house: OneRelease, how: str) -> None:
-    asked = {"route": house.route, "version": house.version}
     if how == "stop":
-        house.write(rollout.stop(house.at, **asked, cause=replace(BY_HAND, at=house.now)))
+        house.write(
+            rollout.stop(house.at, route=house.route, version=house.version, cause=replace(BY_HAND, at=house.now))
+        )
     else:
-        house.write(rollout.abandon(house.at, **asked, fault="step rollout took too long", now=house.now))
+        house.write(
+            rollout.abandon(
+                house.at, route=house.route, version=house.version, fault="step rollout took too long", now=house.now
+            )
+        )
 
 
 @pytest.mark.parametrize(("end", "phase"), [("stop", Phase.STOPPED), ("abandon", Phase.FAILED)])
@@ -616,7 +628,7 @@ def test_a_rollout_ended_in_its_probation_leaves_the_promoted_version_alone(end,
     while house.later(10, SHOWN_FINE).phase is not Phase.PROBATION:
         pass
     ended(house, end)
-    assert (house.at.phase, house.route.champion, house.route.candidate) == (phase, served(3), None)
+    assert (house.at.phase, house.routed.champion, house.routed.candidate) == (phase, served(3), None)
     assert (house.version.status, house.versions[2].status) == (VersionStatus.CHAMPION, VersionStatus.RETIRED)
     assert (house.last.version, house.last.approved_by) == (3, EVE)
 
@@ -757,7 +769,7 @@ def test_whatever_comes_in_whatever_order_nothing_is_lost_and_all_of_it_is_repor
             try:
                 house.later(event[0], *event[1])
             except ConflictError:  # a split of people's is in the way
-                assert house.route.candidate_role is CandidateRole.SPLIT
+                assert house.routed.candidate_role is CandidateRole.SPLIT
                 ended(house, "abandon")
             if failed:
                 assert house.at.phase.final or house.at.phase is Phase.APPROVAL
@@ -841,9 +853,9 @@ def test_a_candidate_never_gets_a_larger_share_in_the_look_that_speaks_against_i
     house.begin()
     for requests, errors, champion in arms:
         found = look(requests, min(errors, requests), champion=champion)
-        failed, share = failing(house, [found]), house.route.candidate_bp
+        failed, share = failing(house, [found]), house.routed.candidate_bp
         house.later(10, found)
-        assert house.route.candidate_bp <= (0 if failed else max(share, 5_000))
+        assert house.routed.candidate_bp <= (0 if failed else max(share, 5_000))
         if house.at.phase is not Phase.CANARY:
             assert failed or house.at.phase is Phase.PROBATION
             break
@@ -857,7 +869,7 @@ def simulated(chance: np.random.Generator, errors: float, champion_errors: float
     house = OneRelease(replace(PLAN, steps_bp=(100, 500, 2_500, 5_000), bake_seconds=1_800, deadline_seconds=12 * 3600))
     house.begin()
     while not house.at.phase.final:
-        share = house.route.candidate_bp / ALL_BP
+        share = house.routed.candidate_bp / ALL_BP
         ours = int(chance.binomial(12_000, 1 - share if house.at.phase is Phase.PROBATION else share))
         theirs = 12_000 - ours
         arms = (chance.binomial(n, rate) for n, rate in ((ours, errors), (theirs, champion_errors)))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.present import present
 from tests.builders.registry import numbered, served
 from tidegate.domain.registry.ledger import Cause, Share, verify
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route
@@ -69,7 +70,7 @@ def test_a_promotion_of_a_killed_model_waits_for_people_to_resume_it():
     change = made(promote(KILLED, numbered(3), CAUSE))
     assert shares(change.route) == (Share(None, 10_000),)
     assert (change.entry.killed, change.entry.version, change.entry.weight_bp) == (True, 3, 0)
-    assert shares(resume(change.route, MODEL, CAUSE).route) == (Share(3, 10_000),)
+    assert shares(present(resume(change.route, MODEL, CAUSE)).route) == (Share(3, 10_000),)
 
 
 @pytest.mark.parametrize("status", [REJECTED, RETIRED, CHAMPION])
@@ -143,7 +144,7 @@ def test_killing_twice_changes_nothing():
 
 
 def test_a_resumed_model_is_served_by_its_champion_alone():
-    change = resume(KILLED, MODEL, CAUSE)
+    change = present(resume(KILLED, MODEL, CAUSE))
     assert change.route == replace(SERVING, revision=5, ledger_head=change.entry.hash)
     assert (change.entry.version, change.entry.weight_bp, change.entry.killed) == (2, 10_000, False)
 
@@ -261,7 +262,7 @@ def _done(step: tuple[str, int, int], route: Route | None, versions: dict[int, V
 def _consistent(route: Route, versions: dict[int, Version]) -> None:
     statuses = {number: version.status for number, version in versions.items()}
     assert statuses[4] is REJECTED
-    assert [number for number, status in statuses.items() if status is CHAMPION] == [route.champion.version]
+    assert [number for number, status in statuses.items() if status is CHAMPION] == [present(route.champion).version]
     on_trial = [route.candidate.version] if route.candidate else []
     assert [number for number, status in statuses.items() if status is CANDIDATE] == on_trial
     assert sum(share.weight_bp for share in shares(route)) == 10_000

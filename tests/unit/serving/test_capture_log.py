@@ -62,7 +62,7 @@ def billed(house: CaptureQueue) -> list[float]:
 
 
 def test_a_record_shows_its_invocation_and_the_delivery_before_it(house: CaptureQueue) -> None:
-    house.stream.answers = [lambda _: house.sleep(0.03) or set(), lambda _: house.sleep(0.01) or set()]  # type: ignore[func-returns-value]
+    house.stream.answers = [lambda _: house.sleep(0.03) or set(), lambda _: house.sleep(0.01) or set()]
     for handled_ms in (20.0, 25.0, 30.0):
         house.log.offer(capture(2))
         house.log.deliver(1.0, handled_ms)
@@ -70,7 +70,7 @@ def test_a_record_shows_its_invocation_and_the_delivery_before_it(house: Capture
 
 
 def test_time_after_requests_without_a_capture_is_reported_by_the_next_one(house: CaptureQueue) -> None:
-    house.stream.answers = [lambda _: house.sleep(0.03) or set()]  # type: ignore[func-returns-value]
+    house.stream.answers = [lambda _: house.sleep(0.03) or set()]
     house.log.offer(capture())
     house.log.deliver(1.0, 20.0)
     house.log.deliver(1.0, 5.0)  # a health check

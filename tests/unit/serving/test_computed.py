@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders.present import present
 from tidegate.domain.serving.computed import FOLDS, MAX_GROUPS, columns, described, learned, replay
 from tidegate.domain.serving.contract import ComputedContract, Contract, FeatureContract, GroupRates
 from tidegate.kernel.errors import DataCheckError
@@ -64,7 +65,9 @@ def table(values: list[tuple[Any, ...]]) -> Table:
 def served(wanted: Contract, rows: Table) -> Column:
     """What onnxruntime computes, [rows, computed features]."""
     front = front_of(wanted)
-    output = onnx.helper.make_tensor_value_info(front.numeric, onnx.TensorProto.FLOAT, [None, len(wanted.computed)])
+    output = onnx.helper.make_tensor_value_info(
+        present(front.numeric), onnx.TensorProto.FLOAT, [None, len(wanted.computed)]
+    )
     model = onnx.helper.make_model(onnx.helper.make_graph([], "front", [], [output]), ir_version=8)
     front.put_before(model)
     onnx.checker.check_model(model)

@@ -171,7 +171,7 @@ def test_work_is_done_in_turn_and_what_comes_later_has_less_time(monkeypatch: py
 
 def test_the_records_of_an_environment_show_the_time_that_its_invocations_took(api: Api) -> None:
     stream, sends = Stream(), 0.03
-    stream.answers = [lambda _: time.sleep(sends) or set()] * 3  # type: ignore[func-returns-value]
+    stream.answers = [lambda _: time.sleep(sends) or set()] * 3
     log = FirehoseCaptures(stream, policies=Policies(), signals=Signals())
     afterwards = AfterResponse.start("captures")
     afterwards.do(log.deliver)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -389,7 +390,7 @@ class Api:
 def api(house: FeedbackFunction, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Api:
     made = Api(house, request.getfixturevalue("run"))
     monkeypatch.setattr(Tool, "client", made)
-    monkeypatch.setattr(command.time, "sleep", made.waited.append)
+    monkeypatch.setattr(time, "sleep", made.waited.append)
     return made
 
 

@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from functions.inference import handler as function
+from tests.builders.present import present
 from tests.builders.serving import (
     CANDIDATE,
     CONTRACT,
@@ -578,15 +579,16 @@ class Held(Artifacts):
 @pytest.mark.parametrize("tampered", [False, True])
 def test_those_who_ask_for_a_cold_model_at_once_wait_for_one_read_and_one_session(tampered):
     sessions = []
-    house = Serving(artifacts=Held(), load=lambda data: sessions.append(1) or load(data))
+    held = Held()
+    house = Serving(artifacts=held, load=lambda data: sessions.append(1) or load(data))
     house.release(1, onnx(0.0))
     if tampered:
         house.tamper(1, b"evil")
     with ThreadPoolExecutor(16) as pool:
         first = pool.submit(house.parts.inference.describe, MODEL)
-        assert house.artifacts.asked.wait(10)
+        assert held.asked.wait(10)
         others = [pool.submit(house.parts.inference.describe, MODEL) for _ in range(15)]
-        house.artifacts.free.set()
+        held.free.set()
         if tampered:
             assert {type(each.exception(10)) for each in (first, *others)} == {ArtifactRejectedError}
             assert house.meter.counts["ArtifactRejected"] == 1
@@ -1227,7 +1229,7 @@ def test_the_cold_path_imports_no_more_than_it_must():
 FAR = {"distance": 4900, "carrier": "UA"}
 
 
-def detecting(answer: str = "model", contract: Contract = CONTRACT) -> Contract:
+def detecting(answer: Literal["model", "fallback"] = "model", contract: Contract = CONTRACT) -> Contract:
     """A contract with a guard that knows distances from 0 to 1000."""
     chance = np.random.default_rng(0)
     rows = Table({"distance": chance.uniform(0, 1000, 5_000), "carrier": chance.choice(["AA", "UA"], 5_000)})
@@ -1328,7 +1330,7 @@ def test_a_shadow_is_asked_itself_whatever_its_guard_says(house):
 
 
 def test_an_artifact_whose_guard_is_not_its_contracts_is_refused(house):
-    guard = detecting().guard
+    guard = present(detecting().guard)
     stray = replace(guard, numbers=(replace(guard.numbers[0], name="height"),))
     house.release(2, onnx(0.0, replace(CONTRACT, guard=stray)))
     assert version_served() == (1, "previous_good")

@@ -135,6 +135,7 @@ def test_odd_json_is_read_as_the_standard_library_reads_it(text):
 
 @pytest.mark.parametrize("text", ["", "{", "[1,]", "[01]", "[1] 2", '{"a" 1}', '"\t"', "\ufeff[]", "nul", "[" * 2_000])
 def test_a_fault_is_reported_in_the_standard_librarys_words(text):
+    faults: tuple[str, ...]
     try:
         json.loads(text)
     except RecursionError:

@@ -58,7 +58,7 @@ def test_a_gzipped_csv_is_the_same_table() -> None:
 def test_parquet_gives_the_same_types_and_values() -> None:
     frame = pd.DataFrame(
         {
-            "when": pd.to_datetime(["2013-01-01T05:15", "2013-01-02T06:00", None]),
+            "when": pd.to_datetime(pd.Series(["2013-01-01T05:15", "2013-01-02T06:00", None])),
             "carrier": pd.Series(["UA", None, "AA"], dtype=object),
             "origin": pd.Categorical(["EWR", "JFK", "EWR"]),
             "miles": [1400.5, np.nan, 1089.0],

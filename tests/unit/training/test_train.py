@@ -125,7 +125,7 @@ def test_the_artifact_carries_a_guard_of_all_training_rows_unless_the_spec_wants
     guard = fit_for_good(house, ref, plan.candidates[0]).guard
     assert guard is not None
     assert (guard.share, guard.answer, guard.rows) == (0.01, "fallback", plan.train_rows)
-    assert [each.name for each in (*guard.numbers, *guard.texts)] == ["wind", "stops", "line"]
+    assert [*(each.name for each in guard.numbers), *(each.name for each in guard.texts)] == ["wind", "stops", "line"]
     assert Fallback.from_bytes(house.artifacts.get(ref.fallback_key)).contract.guard is None
     without = house_with(trips(2_000))
     ref = without.request(spec(guard="none"))
