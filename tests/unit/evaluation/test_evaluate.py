@@ -177,7 +177,7 @@ def test_a_candidate_whose_bytes_were_tampered_with_is_refused():
 def test_a_candidate_that_gives_no_numbers_is_refused():
     holdout = flights()
     holdout["wind"][3] = np.nan
-    with pytest.raises(TrainingFailedError, match="no finite number for 1 of 600 holdout rows"):
+    with pytest.raises(TrainingFailedError, match="no finite score for 1 of 600 holdout rows"):
         TrainedRun().train(good_onnx(), holdout=holdout).evaluate()
 
 

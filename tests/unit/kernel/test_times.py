@@ -153,11 +153,11 @@ def test_a_time_is_brought_to_utc_and_floored_to_its_second(text: str, utc: str)
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("tomorrow", 'is no time in ISO 8601, like "2013-05-01T17:30:00Z", of the years 1 to 9999'),
-        ("", "is no time in ISO 8601"),
-        ("2013-02-30", "is no time in ISO 8601"),
-        ("0001-01-01T00:00:00+01:00", "is no time in ISO 8601"),
-        ("9999-12-31T23:59:59-01:00", "is no time in ISO 8601"),
+        ("tomorrow", 'is not a time in ISO 8601, like "2013-05-01T17:30:00Z", of the years 1 to 9999'),
+        ("", "is not a time in ISO 8601"),
+        ("2013-02-30", "is not a time in ISO 8601"),
+        ("0001-01-01T00:00:00+01:00", "is not a time in ISO 8601"),
+        ("9999-12-31T23:59:59-01:00", "is not a time in ISO 8601"),
         (1367429400, "is a number, not a time as text"),
         (True, "is a boolean, not a time as text"),
         (["2013-05-01"], "is a list, not a time as text"),
