@@ -66,7 +66,7 @@ def test_a_spec_that_says_nothing_keeps_everything() -> None:
     [
         ({"sample": 1.5}, "capture.sample", "less than or equal to 1"),
         ({"mask": ["colour"]}, "capture.mask[0]", "not a feature"),
-        ({"mask": ["hour"], "drop": ["carrier", "hour"]}, "capture.drop[1]", "listed in mask already"),
+        ({"mask": ["hour"], "drop": ["carrier", "hour"]}, "capture.drop[1]", "already listed in mask"),
         ({"hide": ["hour"]}, "capture.hide", "no such field"),
     ],
 )
