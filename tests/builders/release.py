@@ -12,7 +12,7 @@ from tidegate.messages import Evaluated, Fitted, GateDecided, Registered, Regist
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.evaluation.register import register
 from tidegate.testing.deployment import InMemoryDeployment
-from tidegate.testing.platform import FixedClock
+from tidegate.testing.parts import InMemoryParts
 from tidegate.testing.registry import InMemoryRegistry
 
 
@@ -84,12 +84,4 @@ def request(
 
 
 def do(registry: InMemoryRegistry, task: RegisterTask) -> Registered:
-    return register(
-        task,
-        models=registry,
-        runs=registry,
-        versions=registry,
-        routes=registry,
-        rollouts=registry,
-        clock=FixedClock(),
-    )
+    return InMemoryParts(registry=registry).step(register, task)
