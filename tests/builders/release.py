@@ -32,13 +32,17 @@ class ReleaseHouse(InMemoryDeployment):
     def register(self, version: DatasetVersion) -> DatasetVersion:
         return self.register_dataset(version)
 
+    def filled(self, columns: dict[str, Any], **said: Any) -> None:
+        """The dataset of these columns is ready."""
+        self.describe(**said)
+        ready = self.register(self.upload(to_csv(columns)))
+        assert ready.status is DatasetStatus.READY, ready.problem
+
 
 def house_with(columns: dict[str, Any], **said: Any) -> ReleaseHouse:
     """A house whose dataset of these columns is ready."""
     house = ReleaseHouse()
-    house.describe(**said)
-    ready = house.register(house.upload(to_csv(columns)))
-    assert ready.status is DatasetStatus.READY, ready.problem
+    house.filled(columns, **said)
     return house
 
 

@@ -66,10 +66,7 @@ class BatchWorld(InMemoryParts):
             task = PlanTask(step="plan", output=OUTPUT, cursor=cursor)
             answer = self.step(plan, task, files=batches, remaining_seconds=self.seconds(seconds))
             if answer.next == "score":
-                found: list[dict[str, Any]] = json.loads(
-                    self.batch_objects.document(Address(answer.bucket, answer.key))
-                )
-                return found
+                return list(json.loads(self.batch_objects.document(Address(answer.bucket, answer.key))))
             cursor = answer.cursor
         raise AssertionError("planning never ends")
 

@@ -11,7 +11,6 @@ import pytest
 from tests.builders.command_line import Cli, started
 from tests.builders.control_api import World
 from tests.builders.loopback import Loopback
-from tests.builders.present import present
 from tests.builders.release import ReleaseHouse, house_with
 from tests.builders.specs import spec
 from tests.builders.tables import to_csv, trips
@@ -21,9 +20,7 @@ from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, PLAN, REPORT, REPRODUCTION, SLICES_AND_GROUPS
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.profile import Layout, Profile
-from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.run import Run, RunStatus
-from tidegate.domain.rollout.changes import promote
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract
 from tidegate.domain.serving.fallback import Fallback
@@ -112,9 +109,7 @@ def exclude(house: ReleaseHouse, name: str, *, day: int) -> None:
 def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: ReleaseHouse) -> None:
     first = released(house)
     registry = house.registry
-    registry.change(
-        present(promote(registry.route(MODEL), registry.version(MODEL, 1), Cause(house.clock.now(), "ana", "good")))
-    )
+    house.promote(registry.version(MODEL, 1))
     changed = {"seed": 6, "features": [{"name": "wind", "kind": "numeric"}], "baseline": {"kind": "prior"}}
     registry.apply(spec(**changed), author="ana", at=house.clock.now())
     house.register(house.upload(to_csv(trips(seed=1))))

@@ -36,10 +36,10 @@ from tidegate.messages import (
     TrainTask,
 )
 from tidegate.ml.fairness import FairlearnGroups
-from tidegate.ml.frames import PandasReader
+from tidegate.ml.frames import PandasReader, ParquetWriter
 from tidegate.ml.slices import tree_leaves
 from tidegate.ml.training import OnnxFitter
-from tidegate.ports.data import FrameReader
+from tidegate.ports.data import FrameReader, FrameWriter
 from tidegate.ports.evaluation import GroupMetrics, SliceSearch
 from tidegate.ports.training import Fitter
 from tidegate.spec.model import ModelSpec
@@ -71,6 +71,7 @@ class InMemoryDeployment(InMemoryParts):
     """A stage in memory; every fake is open for tests. `actor` does what people do."""
 
     reader: FrameReader = field(default_factory=PandasReader)
+    writer: FrameWriter = field(default_factory=ParquetWriter)
     fitter: Fitter = field(default_factory=OnnxFitter)
     search: SliceSearch = tree_leaves
     groups: GroupMetrics = field(default_factory=FairlearnGroups)
