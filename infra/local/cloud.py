@@ -116,6 +116,7 @@ class LocalCloud:
         clock: Clock | None = None,
         developer_policy: Mapping[str, Any] = DEVELOPER_POLICY,
         event_retry_waits_s: Sequence[float] = (1.0, 2.0),
+        concurrency: int = 100,
         tick: bool = True,
     ) -> LocalCloud:
         """Provisions the stacks of a cdk.out folder and starts everything that moves.
@@ -127,6 +128,7 @@ class LocalCloud:
             developer_policy: what the user `developer` may do.
             event_retry_waits_s: before the retries of a failed asynchronous invocation (AWS: 60 and 120), and of a
                 failed batch of a table's stream; the last one is for all that come after.
+            concurrency: how many invocations the account may have at a time (AWS: 1,000, new accounts often 10).
             tick: fire schedules and evaluate alarms as real time passes; otherwise only `advance` does.
 
         Raises:
@@ -135,7 +137,7 @@ class LocalCloud:
         """
         cloud = cls(read_assembly(assembly, account=ACCOUNT, region=REGION), clock or Clock())
         try:
-            cloud._start(runtime_dir, on_progress, developer_policy, event_retry_waits_s)
+            cloud._start(runtime_dir, on_progress, developer_policy, event_retry_waits_s, concurrency)
             if state_dir is not None:
                 cloud._write_state(state_dir)
             if tick:
@@ -314,6 +316,7 @@ class LocalCloud:
         progress: Callable[[str], None],
         developer_policy: Mapping[str, Any],
         event_retry_waits_s: Sequence[float],
+        concurrency: int,
     ) -> None:
         closing = self._closing
         scratch = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="tidegate-cloud-")))
@@ -327,10 +330,18 @@ class LocalCloud:
         self.metrics = Metrics(self.clock.time, self._moto.put_metrics)
         self.logs = Logs(self._moto.put_log_lines, self.metrics, lambda: self.clock.offset_s)
         self.bus = EventBus(self._moto, self.clock, self.metrics)
-        machines = StateMachines(self._moto.state_machines(), self._clients, self.clock, self.bus, self.metrics)
+        machines = StateMachines(
+            self._moto.state_machines(),
+            self._clients,
+            self.clock,
+            self.bus,
+            metrics=self.metrics,
+            authorize=self._door.authorize,
+        )
         closing.callback(machines.close)
         self.host = MeteredHost(
             self.metrics,
+            concurrency=concurrency,
             runtime_dir=runtime_dir,
             on_log=self.logs.line,
             on_async_failure=self._failed_event,

@@ -28,6 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import iam
 from infra.local.calls import ApiCall, HttpAnswer
+from infra.local.limits import most
 from infra.local.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -222,7 +223,10 @@ class Firehose:
             try:
                 for part in _parts(stream, record):
                     try:
-                        objects[_prefix(stream, part, now)].append(part + stream.delimiter)
+                        prefix = _prefix(stream, part, now)
+                        if stream.partitioned and prefix not in objects and len(objects) >= most("active_partitions"):
+                            raise _UnparsedError("DynamicPartitioning.ActivePartitionLimitExceeded")
+                        objects[prefix].append(part + stream.delimiter)
                     except _UnparsedError as error:
                         objects[_error_prefix(stream, now)].append(_failed(part, str(error), now))
             except _UnparsedError as error:
