@@ -16,9 +16,9 @@ from infra.stacks.batch import BatchStack
 from infra.stacks.control import ControlStack
 from infra.stacks.data import DataStack
 from infra.stacks.monitoring import MonitoringStack
+from infra.stacks.observability import ObservabilityStack
 from infra.stacks.release import ReleaseStack
 from infra.stacks.serving import ServingStack
-from infra.stacks.watch import WatchStack
 from tidegate.kernel.errors import InvalidInputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,8 +34,8 @@ class Stacks:
     batch: BatchStack
     control: ControlStack
     announcements: AnnouncementsStack
-    watch: WatchStack
     monitoring: MonitoringStack
+    observability: ObservabilityStack
 
 
 def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> Stacks:
@@ -61,10 +61,10 @@ def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> St
     announcements = AnnouncementsStack(
         app, f"{name}-Announcements", data=data, failures=release.failures, sources=sources
     )
-    watch = WatchStack(app, f"{name}-Watch", data=data, release=release, sources=sources)
-    monitoring = MonitoringStack(
+    monitoring = MonitoringStack(app, f"{name}-Monitoring", data=data, release=release, sources=sources)
+    observability = ObservabilityStack(
         app,
-        f"{name}-Monitoring",
+        f"{name}-Observability",
         settings=settings,
         data=data,
         release=release,
@@ -72,7 +72,7 @@ def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> St
         batch=batch,
         control=control,
         announcements=announcements,
-        watch=watch,
+        monitoring=monitoring,
     )
     for key, value in {
         "project": "tidegate",
@@ -81,7 +81,7 @@ def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> St
         "business-unit": settings.business_unit,
     }.items():
         Tags.of(app).add(key, value)
-    return Stacks(data, release, serving, batch, control, announcements, watch, monitoring)
+    return Stacks(data, release, serving, batch, control, announcements, monitoring, observability)
 
 
 def build(settings: DeploymentSettings, *, outdir: Path, layers_target: str = "") -> Path:

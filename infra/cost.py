@@ -19,14 +19,14 @@ PRICES_OF = "2025-12"
 SOURCE = "AWS price pages, us-east-1"
 
 # What the templates contain; a test counts them there.
-ALARM_METRICS = 68
+ALARM_METRICS = 69
 DASHBOARDS = 2
 KEYS = 1
-MEMORY_MB = {"feedback": 512, "survey": 512, "observe": 1769}
+MEMORY_MB = {"feedback": 512, "due": 512, "monitor": 1769}
 
 SECONDS_A_MONTH = 30 * 86_400
 HOURS_A_MONTH = 30 * 24
-BATCH_MODELS = 25  # that the watch looks at in one call
+BATCH_MODELS = 25  # that monitoring looks at in one call
 GB = 1024.0  # MB
 
 
@@ -89,19 +89,19 @@ class Line:
 
 
 def idle(settings: DeploymentSettings) -> list[Line]:
-    """A month in which nothing happens but the hourly watch, which finds no model."""
+    """A month in which nothing happens but hourly monitoring, which finds no model."""
     return [
         Line("alarms", "alarm", ALARM_METRICS, "the first 10 of an account are free"),
         Line("dashboard", "dashboard", DASHBOARDS, "the first 3 of an account are free"),
         Line("key of the topics", "key", KEYS, "CloudWatch cannot publish under AWS's own"),
         Line("deployed code", "s3-storage", 0.15, "zipped layers in the CDK's bucket"),
         Line("datasets, models, registry", "s3-storage", 1, "for each GB you keep"),
-        Line("watch, state machine", "transition", 7 * HOURS_A_MONTH, "7 states each hour"),
+        Line("monitoring, state machine", "transition", 7 * HOURS_A_MONTH, "7 states each hour"),
         Line(
-            "watch, survey",
+            "monitoring, due",
             f"lambda-{settings.architecture}",
-            HOURS_A_MONTH * MEMORY_MB["survey"] / GB,
-            f"1 s each hour at {MEMORY_MB['survey']} MB",
+            HOURS_A_MONTH * MEMORY_MB["due"] / GB,
+            f"1 s each hour at {MEMORY_MB['due']} MB",
         ),
     ]
 
@@ -191,8 +191,8 @@ def feedback(outcomes: int, models: int, settings: DeploymentSettings) -> list[L
     ]
 
 
-def watch(models: int, settings: DeploymentSettings) -> list[Line]:
-    """A month of looking every hour at models that are asked all the time; beside what the watch costs when idle.
+def monitoring(models: int, settings: DeploymentSettings) -> list[Line]:
+    """A month of looking every hour at models that are asked all the time; beside what monitoring costs when idle.
 
     Args:
         models: how many are asked.
@@ -202,10 +202,10 @@ def watch(models: int, settings: DeploymentSettings) -> list[Line]:
     week = 7 * 24
     return [
         Line(
-            "observe",
+            "monitor",
             f"lambda-{settings.architecture}",
-            looks * 10 * MEMORY_MB["observe"] / GB,
-            f"10 s for each look at a model, at {MEMORY_MB['observe']} MB",
+            looks * 10 * MEMORY_MB["monitor"] / GB,
+            f"10 s for each look at a model, at {MEMORY_MB['monitor']} MB",
         ),
         Line(
             "state machine",
@@ -219,7 +219,7 @@ def watch(models: int, settings: DeploymentSettings) -> list[Line]:
         Line("profiles written", "s3-put", looks * 3, "hours counted: begun, full, with their outcomes"),
         Line("verdicts written", "s3-put", looks, "one a look"),
         Line("profiles, verdicts kept", "s3-storage", looks * 200_000 / 1e9, "0.2 MB a look; for each month kept"),
-        Line("registry, read", "dynamodb-read", looks * 20, "model, route, version, standing, rollout"),
+        Line("registry, read", "dynamodb-read", looks * 20, "model, route, version, health, rollout"),
         Line("registry, written", "dynamodb-write", looks * 5, "how the model stands, 5 KB"),
         Line("announcing", f"lambda-{settings.architecture}", looks * 0.05, "each write is looked at, 0.1 s at 512 MB"),
         Line("metrics", "metric", 10 + 10 * models, "10 names, in all and for each model"),
@@ -236,7 +236,7 @@ def watch(models: int, settings: DeploymentSettings) -> list[Line]:
 
 def release(settings: DeploymentSettings) -> list[Line]:
     """One run of the release state machine: six candidates on some 100,000 rows, and the default rollout, which looks
-    once a minute at a canary of 40 minutes and then 500 times in a day of watching."""
+    once a minute at a canary of 40 minutes and then 500 times in a day of probation."""
     training_gb, step_gb = settings.training_memory_mb / GB, settings.step_memory_mb / GB
     seconds_training = 20 + 6 * 30 + 60
     looks = 40 + 500
@@ -273,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chosen.predictions, chosen.models, settings
         ),
         "an outcome reported for each of them": feedback(chosen.predictions, chosen.models, settings),
-        f"watching for a month, models asked: {chosen.models:,}": watch(chosen.models, settings),
+        f"monitoring for a month, models asked: {chosen.models:,}": monitoring(chosen.models, settings),
         "one release run": release(settings),
     }
     if chosen.json:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.constructs.alarms import FIVE_MINUTES, NAMESPACE, Dimensions
+from tidegate.kernel.drift.registry import COMPARED
 
-HOUR = 3600  # how often the watch counts
+HOUR = 3600  # how often monitoring counts
 COLUMNS = 24
 CHOSEN = "__model__"  # stands for the chosen model, and can be no model's name
 # What a spec may demand of live traffic, and in which unit.
@@ -22,6 +23,7 @@ TARGETS = {
     "cost_per_1000_usd_at_most": "USD",
 }
 _RANGE = "-PT24H"
+_REFUSED = ("ArtifactRejected", "NewerArtifact", "ArtifactUnavailable")
 
 Body = dict[str, Any]
 Lines = list[list[Any]]
@@ -42,7 +44,7 @@ class Parts:
     steps: Mapping[str, str]
     functions: Mapping[str, str]
     release_machine: str  # this and the next two: ARNs
-    watch_machine: str
+    monitoring_machine: str
     retraining_machine: str
     failures_queue: str
     alarms: Sequence[str]  # their ARNs
@@ -73,11 +75,11 @@ class _Source:
 
 def platform(parts: Parts) -> Body:
     """Traffic, errors, latency, cost, drift and releases of everything, with every alarm on top."""
-    inference, observe = _Source("inference", parts.stage), _Source("observe", parts.stage)
+    inference, monitor = _Source("inference", parts.stage), _Source("monitor", parts.stage)
     feedback = _Source("feedback", parts.stage)
     api, control = {"ApiId": parts.serving_api}, {"ApiId": parts.control_api}
     releases = {"StateMachineArn": parts.release_machine}
-    cost = _search(["service", "stage", "model"], {"MetricName": "CostUSD", **observe.own}, "Sum", HOUR)
+    cost = _search(["service", "stage", "model"], {"MetricName": "CostUSD", **monitor.own}, "Sum", HOUR)
     page = _Page(parts.region)
     page.alarms("Alarms", parts.alarms)
     page.numbers(
@@ -107,13 +109,20 @@ def platform(parts: Parts) -> Body:
                 *_lines("AWS/Lambda", ["Errors", "Throttles"], {"FunctionName": parts.inference}),
                 *_lines(
                     NAMESPACE,
-                    ["ServerErrors", "ArtifactRejected", "ArtifactUnavailable", "RouteStale", "CapturesDropped"],
+                    ["ServerErrors", *_REFUSED, "RouteStale", "CapturesDropped"],
                     inference.own,
                 ),
             ],
         ),
-        _graph("Model failures by model", "failures", [inference.search("ModelFailures", "Sum", by="model")], True),
-        _graph("Answers by fallbacks, by reason", "rows", [inference.search("FallbackServed", "Sum", by="why")], True),
+        _graph(
+            "Model failures by model", "failures", [inference.search("ModelFailures", "Sum", by="model")], stacked=True
+        ),
+        _graph(
+            "Answers by fallbacks, by reason",
+            "rows",
+            [inference.search("FallbackServed", "Sum", by="why")],
+            stacked=True,
+        ),
         _graph("Requests to the control API", "requests", _lines("AWS/ApiGateway", ["Count", "4xx", "5xx"], control)),
         _graph("Errors of functions in the background", "errors", _functions("Errors", parts.functions, "Sum")),
         _graph(
@@ -138,17 +147,19 @@ def platform(parts: Parts) -> Body:
     )
     page.section("Cost")
     page.graphs(
-        _graph("Cost by model", "USD an hour", [observe.search("CostUSD", "Sum", by="model", period=HOUR)], True),
+        _graph(
+            "Cost by model", "USD an hour", [monitor.search("CostUSD", "Sum", by="model", period=HOUR)], stacked=True
+        ),
         _graph(
             "Cost by business unit",
             "USD an hour",
-            [observe.search("CostUSD", "Sum", by="business_unit", period=HOUR)],
-            True,
+            [monitor.search("CostUSD", "Sum", by="business_unit", period=HOUR)],
+            stacked=True,
         ),
         _graph(
             "Value by model, where declared",
             "USD an hour",
-            [observe.search("ValueUSD", "Sum", by="model", period=HOUR)],
+            [monitor.search("ValueUSD", "Sum", by="model", period=HOUR)],
             floor=None,
         ),
     )
@@ -157,13 +168,18 @@ def platform(parts: Parts) -> Body:
         _graph(
             "Models drifted, in need of people, to be trained",
             "models",
-            _lines(NAMESPACE, ["Drifted", "NeedsRedesign", "RetrainingWanted"], observe.own, period=HOUR),
+            _lines(NAMESPACE, ["Drifted", "NeedsRedesign", "RetrainingWanted"], monitor.own, period=HOUR),
         ),
-        _graph("Drifted, by model", "drifted", [observe.search("Drifted", "Maximum", by="model", period=HOUR)], True),
+        _graph(
+            "Drifted, by model",
+            "drifted",
+            [monitor.search("Drifted", "Maximum", by="model", period=HOUR)],
+            stacked=True,
+        ),
         _graph(
             "Quality lost since design, by model",
             "units of the metric",
-            [observe.search("QualityLoss", "Maximum", by="model", period=HOUR)],
+            [monitor.search("QualityLoss", "Maximum", by="model", period=HOUR)],
             floor=None,
         ),
     )
@@ -178,8 +194,8 @@ def platform(parts: Parts) -> Body:
             "ms",
             _lines("AWS/Lambda", ["IteratorAge"], {"FunctionName": parts.announce}, "Maximum"),
         ),
-        _graph("Looks of the watch", "runs", _executions(parts.watch_machine)),
-        _graph("Trainings begun by the watch", "runs", _executions(parts.retraining_machine)),
+        _graph("Looks at models", "runs", _executions(parts.monitoring_machine)),
+        _graph("Trainings started by monitoring", "runs", _executions(parts.retraining_machine)),
     )
     return page.body()
 
@@ -190,21 +206,29 @@ def model(*, region: str, stage: str) -> Body:
     Models are found by their metrics, so none is named when the dashboard is deployed. The variable is of the kind that
     replaces text, since search expressions name the model too.
     """
-    inference, observe, feedback = (_Source(name, stage) for name in ("inference", "observe", "feedback"))
+    inference, monitor, feedback = (_Source(name, stage) for name in ("inference", "monitor", "feedback"))
     page = _Page(region)
-    share = "100 * FILL(fallback, 0) / predictions"
-    fallback = _lines(NAMESPACE, ["FallbackServed"], inference.of_chosen)
-    predictions = _lines(NAMESPACE, ["Predictions"], inference.of_chosen)
-    live = _lines(NAMESPACE, ["LiveQuality"], observe.of_chosen, "Average", period=HOUR)
+    live = _lines(NAMESPACE, ["LiveQuality"], monitor.of_chosen, "Average", period=HOUR)
     page.text(f"# {CHOSEN}\n`tidegate status` says who owns it and how it stands, `tidegate drift {CHOSEN}` why.", 2)
     page.numbers(
         _number("Requests", _lines(NAMESPACE, ["Requests"], inference.of_chosen)),
         _number("Latency p99 (ms)", _lines(NAMESPACE, ["LatencyMs"], inference.of_chosen, "p99")),
-        _number("By the fallback (%)", _reckoned("by the fallback", share, fallback=fallback, predictions=predictions)),
+        _number("By the fallback (%)", _share_of_fallback(inference)),
         _number("Live quality, latest", live, whole=False),
         _number("Outcomes reported", _lines(NAMESPACE, ["Feedback"], feedback.of_chosen)),
-        _number("Cost (USD)", _lines(NAMESPACE, ["CostUSD"], observe.of_chosen)),
+        _number("Cost (USD)", _lines(NAMESPACE, ["CostUSD"], monitor.of_chosen)),
     )
+    _quality(page, inference, monitor, feedback)
+    _targets(page, monitor)
+    _drift(page, monitor)
+    _arms(page, inference, monitor)
+    _fallback(page, inference)
+    _traffic(page, inference, monitor)
+    _cost(page, monitor)
+    return page.body() | {"variables": [_variable(inference)]}
+
+
+def _quality(page: "_Page", inference: _Source, monitor: _Source, feedback: _Source) -> None:
     page.section("Quality")
     page.graphs(
         _graph(
@@ -213,7 +237,7 @@ def model(*, region: str, stage: str) -> Body:
             _lines(
                 NAMESPACE,
                 ["LiveQuality", "ExpectedQuality", "DesignQuality"],
-                observe.of_chosen,
+                monitor.of_chosen,
                 "Average",
                 period=HOUR,
             ),
@@ -222,7 +246,7 @@ def model(*, region: str, stage: str) -> Body:
         _graph(
             "Quality lost since design",
             "units of the metric",
-            _lines(NAMESPACE, ["QualityLoss"], observe.of_chosen, "Maximum", period=HOUR),
+            _lines(NAMESPACE, ["QualityLoss"], monitor.of_chosen, "Maximum", period=HOUR),
             floor=None,
         ),
         _graph(
@@ -234,44 +258,53 @@ def model(*, region: str, stage: str) -> Body:
             ],
         ),
     )
+
+
+def _targets(page: "_Page", monitor: _Source) -> None:
     page.section("Targets")
     page.graphs(
-        *(_against_limit(observe, name, unit) for name, unit in TARGETS.items()),
+        *(_against_limit(monitor, name, unit) for name, unit in TARGETS.items()),
         _graph(
             "Targets missed",
             "1: yes",
-            [observe.search("TargetMissed", "Maximum", by="target", of=CHOSEN, period=HOUR)],
+            [monitor.search("TargetMissed", "Maximum", by="target", of=CHOSEN, period=HOUR)],
         ),
     )
+
+
+def _drift(page: "_Page", monitor: _Source) -> None:
     page.section("Drift")
     page.graphs(
         _graph(
             "Drift by feature, of the most responsible",
-            "Jensen-Shannon distance",
-            [observe.search("FeatureShift", "Maximum", by="feature", of=CHOSEN, period=HOUR)],
+            COMPARED.label,
+            [monitor.search("FeatureShift", "Maximum", by="feature", of=CHOSEN, period=HOUR)],
         ),
         _graph(
             "What has drifted",
             "1: yes",
             _lines(
-                NAMESPACE, ["FeatureDrift", "PredictionDrift", "DataQuality"], observe.of_chosen, "Maximum", period=HOUR
+                NAMESPACE, ["FeatureDrift", "PredictionDrift", "DataQuality"], monitor.of_chosen, "Maximum", period=HOUR
             ),
         ),
         _graph(
             "What follows",
             "1: yes",
             _lines(
-                NAMESPACE, ["Drifted", "RetrainingWanted", "NeedsRedesign"], observe.of_chosen, "Maximum", period=HOUR
+                NAMESPACE, ["Drifted", "RetrainingWanted", "NeedsRedesign"], monitor.of_chosen, "Maximum", period=HOUR
             ),
         ),
     )
+
+
+def _arms(page: "_Page", inference: _Source, monitor: _Source) -> None:
     page.section("Arms")
     page.graphs(
         _graph(
             "Requests by version",
             "requests an hour",
-            [observe.search("Requests", "Sum", by="version", of=CHOSEN, period=HOUR)],
-            True,
+            [monitor.search("Requests", "Sum", by="version", of=CHOSEN, period=HOUR)],
+            stacked=True,
         ),
         _graph(
             "Errors of candidate and holdback, by reason",
@@ -280,7 +313,7 @@ def model(*, region: str, stage: str) -> Body:
                 _named(inference.search(f"{arm}Errors", "Sum", by="why", of=CHOSEN), f"{arm.lower()}: ")
                 for arm in ("Candidate", "Holdback")
             ],
-            True,
+            stacked=True,
         ),
         _graph(
             "Rule violations by arm, unusual inputs, errors of the shadow",
@@ -291,18 +324,21 @@ def model(*, region: str, stage: str) -> Body:
             ],
         ),
     )
+
+
+def _fallback(page: "_Page", inference: _Source) -> None:
     page.section("Fallback")
     page.graphs(
         _graph(
             "Answers by the fallback, by reason",
             "rows",
             [inference.search("FallbackServed", "Sum", by="why", of=CHOSEN)],
-            True,
+            stacked=True,
         ),
         _graph(
             "Share answered by the fallback",
             "%",
-            _reckoned("by the fallback", share, fallback=fallback, predictions=predictions),
+            _share_of_fallback(inference),
         ),
         _graph(
             "Faults",
@@ -310,6 +346,9 @@ def model(*, region: str, stage: str) -> Body:
             _lines(NAMESPACE, ["ModelFailures", "ServerErrors", "ClientErrors"], inference.of_chosen),
         ),
     )
+
+
+def _traffic(page: "_Page", inference: _Source, monitor: _Source) -> None:
     page.section("Traffic and latency")
     page.graphs(
         _graph(
@@ -323,42 +362,51 @@ def model(*, region: str, stage: str) -> Body:
                 *_lines(NAMESPACE, ["LatencyMs"], inference.of_chosen, "p99"),
             ],
         ),
-        _graph("Rows that were judged", "rows", _lines(NAMESPACE, ["Rows"], observe.of_chosen, "Maximum", period=HOUR)),
+        _graph("Rows that were judged", "rows", _lines(NAMESPACE, ["Rows"], monitor.of_chosen, "Maximum", period=HOUR)),
     )
+
+
+def _cost(page: "_Page", monitor: _Source) -> None:
     page.section("Cost")
     page.graphs(
         _graph(
             "Cost by version",
             "USD an hour",
-            [observe.search("CostUSD", "Sum", by="version", of=CHOSEN, period=HOUR)],
-            True,
+            [monitor.search("CostUSD", "Sum", by="version", of=CHOSEN, period=HOUR)],
+            stacked=True,
         ),
         _graph(
             "Cost, and value where declared",
             "USD an hour",
-            _lines(NAMESPACE, ["CostUSD", "ValueUSD"], observe.of_chosen, period=HOUR),
+            _lines(NAMESPACE, ["CostUSD", "ValueUSD"], monitor.of_chosen, period=HOUR),
             floor=None,
         ),
         _graph(
             "Value less cost, per 1,000 predictions",
             "USD",
-            _lines(NAMESPACE, ["NetUSDPer1000"], observe.of_chosen, "Average", period=HOUR),
+            _lines(NAMESPACE, ["NetUSDPer1000"], monitor.of_chosen, "Average", period=HOUR),
             floor=None,
         ),
         _graph(
             "Time billed by version",
             "ms an hour",
-            [observe.search("BilledMs", "Sum", by="version", of=CHOSEN, period=HOUR)],
-            True,
+            [monitor.search("BilledMs", "Sum", by="version", of=CHOSEN, period=HOUR)],
+            stacked=True,
         ),
-        _graph("Stored", "bytes an hour", _lines(NAMESPACE, ["StoredBytes"], observe.of_chosen, period=HOUR)),
+        _graph("Stored", "bytes an hour", _lines(NAMESPACE, ["StoredBytes"], monitor.of_chosen, period=HOUR)),
         _graph(
             "Hours that cost far more than usual",
             "1: yes",
-            _lines(NAMESPACE, ["CostSpike"], observe.of_chosen, "Maximum", period=HOUR),
+            _lines(NAMESPACE, ["CostSpike"], monitor.of_chosen, "Maximum", period=HOUR),
         ),
     )
-    return page.body() | {"variables": [_variable(inference)]}
+
+
+def _share_of_fallback(inference: _Source) -> Lines:
+    fallback = _lines(NAMESPACE, ["FallbackServed"], inference.of_chosen)
+    predictions = _lines(NAMESPACE, ["Predictions"], inference.of_chosen)
+    share = "100 * FILL(fallback, 0) / predictions"
+    return _reckoned("by the fallback", share, fallback=fallback, predictions=predictions)
 
 
 class _Page:
@@ -399,7 +447,7 @@ class _Page:
         self._y += height
 
 
-def _graph(title: str, unit: str, lines: Lines, stacked: bool = False, *, floor: int | None = 0) -> Body:
+def _graph(title: str, unit: str, lines: Lines, *, stacked: bool = False, floor: int | None = 0) -> Body:
     """Lines over time; `floor` is where the axis begins."""
     axis = {"label": unit, "showUnits": False} | ({} if floor is None else {"min": floor})
     return {
@@ -412,9 +460,9 @@ def _graph(title: str, unit: str, lines: Lines, stacked: bool = False, *, floor:
     }
 
 
-def _against_limit(observe: _Source, target: str, unit: str) -> Body:
+def _against_limit(monitor: _Source, target: str, unit: str) -> Body:
     """What was measured in the last 24 hours, and the limit that it is held against; empty where none is stated."""
-    dimensions = {**observe.of_chosen, "target": target}
+    dimensions = {**monitor.of_chosen, "target": target}
     lines = _lines(NAMESPACE, ["TargetMeasured", "TargetLimit"], dimensions, "Average", period=HOUR)
     return _graph(f"Target {target}", unit, lines, floor=None)
 

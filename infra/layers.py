@@ -5,7 +5,8 @@ interpreter and platform, for the local cloud and the tests. The target `local` 
 the Lambda runtime itself brings.
 
 Results lie in `.build/layers/<target>/<layer>/python`. A second run with the same locks does nothing; a broken run
-leaves nothing behind. This module needs only the standard library and pip, so it also runs before anything is set up.
+leaves nothing behind. This module needs only the standard library and uv or pip, so it also runs before anything else
+is set up.
 """
 
 import argparse
@@ -194,7 +195,7 @@ def build(target: str, layer: str, *, python: str = "", force: bool = False) -> 
         force: build although nothing changed.
 
     Raises:
-        LayerError: pip failed, the pruned layer does not work, or it is over the limit.
+        LayerError: the installation failed, the pruned layer does not work, or it is over the limit.
     """
     target_folder = BUILT / target
     target_folder.mkdir(parents=True, exist_ok=True)
@@ -263,20 +264,37 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _install(target: str, layer: str, packages: Path) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    command += ["--no-compile", "--no-deps", "--require-hashes", "--no-warn-conflicts", "--target", str(packages)]
-    if target != "local":
-        machine = _MACHINES[target]
-        platforms = [
-            f"manylinux_2_{minor}_{machine}" for minor in range(_NEWEST_GLIBC_MINOR, _OLDEST_GLIBC_MINOR - 1, -1)
-        ]
-        for name in (*platforms, f"manylinux2014_{machine}", *_oldest_platforms(machine)):
-            command += ["--platform", name]
-        command += ["--python-version", LAMBDA_PYTHON, "--implementation", "cp", "--only-binary=:all:"]
-    command += ["--requirement", str(lock_file(layer))]
-    done = _run(command)
-    if done.returncode:
-        raise LayerError(f"pip could not install layers/{layer}/requirements.txt for {target}:\n{done.stderr.strip()}")
+    """With uv where scripts/setup put it beside this interpreter, which takes a tenth of the time; else with pip."""
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent))
+    for command in ([_uv(uv, target)] if uv else []) + [_pip(target)]:
+        command += ["--quiet", "--no-deps", "--require-hashes", "--target", str(packages)]
+        done = _run([*command, "--requirement", str(lock_file(layer))])
+        if done.returncode == 0:
+            (packages / ".lock").unlink(missing_ok=True)  # uv's own
+            return
+        shutil.rmtree(packages, ignore_errors=True)
+    raise LayerError(f"layers/{layer}/requirements.txt could not be installed for {target}:\n{done.stderr.strip()}")
+
+
+def _uv(uv: str, target: str) -> list[str]:
+    # Copies: links would hand our changes on to uv's cache.
+    command = [uv, "pip", "install", "--python", sys.executable, "--link-mode", "copy"]
+    if target == "local":
+        return command
+    platform = f"{_MACHINES[target]}-manylinux_2_{_NEWEST_GLIBC_MINOR}"
+    return [*command, "--python-platform", platform, "--python-version", LAMBDA_PYTHON, "--only-binary=:all:"]
+
+
+def _pip(target: str) -> list[str]:
+    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    command += ["--no-compile", "--no-warn-conflicts"]
+    if target == "local":
+        return command
+    machine = _MACHINES[target]
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(_NEWEST_GLIBC_MINOR, _OLDEST_GLIBC_MINOR - 1, -1)]
+    for name in (*platforms, f"manylinux2014_{machine}", *_oldest_platforms(machine)):
+        command += ["--platform", name]
+    return [*command, "--python-version", LAMBDA_PYTHON, "--implementation", "cp", "--only-binary=:all:"]
 
 
 def _oldest_platforms(machine: str) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ class DeploymentSettings:
     python: str = "3.13"
     code_version: str = ""  # recorded with every run; empty: the hash of the deployed sources
     alarm_emails: tuple[str, ...] = ()
-    allowed_licences: tuple[str, ...] = ()  # SPDX ids that may be trained on; none named: every licence that is told
+    allowed_licences: tuple[str, ...] = ()  # SPDX ids that may be trained on; none named: every licence that is named
     log_retention_days: int = 30
     capture_retention_days: int = 365  # captured predictions, with their inputs
     throttle_rate: int = 200  # requests a second, each API

@@ -11,7 +11,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, SIDE, GAP, ROW = 980, 250, 10, 54
 ABOUT = {
-    "functions": "one Lambda each: parse, wire, one step, serialise",
+    "functions": "one Lambda each: parse, wire, step, serialise",
+    "testing": "fakes, for users' tests too",
+    "control": "the control API, a module for each resource",
+    "wiring": "builds what a function needs",
     "telemetry": "logs and metrics",
     "aws": "adapters, one a port",
     "ml": "learning libraries",
@@ -33,7 +36,7 @@ ASIDE = (
         "may import every layer on the left",
         "is never deployed",
     ),
-    ("infra", "the CDK app", "stacks/, machines/, constructs/", "", "imports settings, roles, spec and errors"),
+    ("infra", "the CDK app", "stacks/, machines/, constructs/", "", "imports settings, routes, spec and errors"),
     ("infra.local", "the local cloud", "", "knows AWS, and nothing of Tidegate"),
 )
 

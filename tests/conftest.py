@@ -1,5 +1,6 @@
-"""How the tests are spread over processes, and how hypothesis runs."""
+"""How the tests are spread over processes, what the fast part leaves out, and how Hypothesis runs."""
 
+import gc
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,9 +12,39 @@ TOGETHER = {"tests/infra", "tests/local"}
 APART = {"tests/flows/test_release_flow.py"}
 """Files of long tests that share nothing: one by one, to whichever process has room."""
 
+FAST_EXAMPLES = 20
+"""Of a property, with `--fast`, unless it asks for fewer."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `scripts/test --fast` asks for."""
+    parser.addoption("--fast", action="store_true", help="no simulations, and fewer examples of each property")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--fast`, leave simulations out and try properties with fewer examples."""
+    if not config.getoption("--fast"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("simulation")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("simulation")]
+    for test in {item.function for item in items if isinstance(item, pytest.Function)}:
+        if asked := getattr(test, "_hypothesis_internal_use_settings", None):
+            from hypothesis import settings
+
+            fewer = settings(asked, max_examples=min(asked.max_examples, FAST_EXAMPLES))
+            test._hypothesis_internal_use_settings = fewer
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and modules stay to the end: the collector need not look at them after every test."""
+    gc.collect()
+    gc.freeze()
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A busy machine is no fault of what is tested."""
+    """Imports and collection only make objects that stay. A busy machine is no fault of what is tested."""
+    gc.set_threshold(50_000, 20, 50)
     if not config.pluginmanager.hasplugin("hypothesispytest"):
         return
     from hypothesis import HealthCheck, settings

@@ -30,7 +30,7 @@ _NAMES = {
 
 def patients() -> pd.DataFrame:
     """The table, in the order of the source."""
-    source = load_diabetes(as_frame=True, scaled=False).frame
+    source: pd.DataFrame = load_diabetes(as_frame=True, scaled=False).frame
     table = source.rename(columns=_NAMES | {"target": "progression"})
     table["sex"] = "sex " + table["sex"].astype(int).astype(str)
     table.insert(0, "patient", [f"P{number:03d}" for number in range(1, len(table) + 1)])

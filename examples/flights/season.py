@@ -1,7 +1,7 @@
-"""The year goes on: clean weeks, June, July, a training that the watch starts by itself, and a broken feed.
+"""The year goes on: clean weeks, June, July, a training that monitoring starts by itself, and a broken feed.
 
 Flights are replayed as requests of a hundred, their outcomes are reported as feedback, and the local cloud's clock is
-moved to the next hourly look of the watch. What it finds is told as it is found.
+moved to the next hourly look. What it finds is reported as it is found.
 """
 
 import csv
@@ -18,7 +18,8 @@ import pandas as pd
 from examples.flights.build_dataset import DATASET
 from examples.flights.rollouts import Course, tried
 from examples.flights.scene import HERE, MODEL, ROOT, WORK, Scene
-from tidegate.domain.evaluation.evaluation import CANDIDATE, Arm, Estimate, paired_bootstrap
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, paired_bootstrap
+from tidegate.domain.evaluation.estimate import Estimate
 
 LEARNED_UNTIL = pd.Timestamp("2013-06-01")  # what has happened when the demo begins
 CLEAN = 2_000  # flights of the months that are trained on, kept out of the dataset
@@ -30,7 +31,7 @@ KNOTS_PER_MPH = 0.868976
 BATCH = 100  # instances in a request
 CONNECTIONS = 2
 ENOUGH = 330  # answers by which a version is shown to be no worse, with the wider margins of the fourth spec
-LOOK_MINUTE = 10  # of each hour, in which the watch looks
+LOOK_MINUTE = 10  # of each hour, in which monitoring looks
 LOOK_SECONDS = 60.0  # of real time
 TRAINING_SECONDS = 120.0
 SEED = 7
@@ -72,7 +73,7 @@ def replay(scene: Scene, flights: pd.DataFrame, **scaled: float) -> list[str]:
 
 
 def report_outcomes(scene: Scene, name: str, ids: Sequence[str], late: Sequence[bool]) -> None:
-    """Tell what became of predictions, by the command that a person has for it."""
+    """Report what became of predictions, by the command that a person has for it."""
     path = WORK / f"{name}.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -83,7 +84,7 @@ def report_outcomes(scene: Scene, name: str, ids: Sequence[str], late: Sequence[
 
 
 def looked(scene: Scene) -> Document:
-    """What the next hourly look of the watch finds: `tidegate drift`.
+    """What the next hourly look finds: `tidegate drift`.
 
     Raises:
         RuntimeError: no look was taken in `LOOK_SECONDS`.
@@ -97,7 +98,7 @@ def looked(scene: Scene) -> Document:
 
 
 def next_look(now: float) -> float:
-    """Just after the next moment (seconds since 1970) in which the watch looks."""
+    """Just after the next moment (seconds since 1970) in which monitoring looks."""
     minute = 60.0 * LOOK_MINUTE
     return ((now - minute) // 3_600 + 1) * 3_600 + minute + 1
 
@@ -105,15 +106,15 @@ def next_look(now: float) -> float:
 def found(document: Document) -> Document:
     """What the summary says of a look."""
     window = document["verdicts"]["windows"][0]
-    report, standing = window["drift"], document["standing"]
+    report, record = window["drift"], document["health"]
     drifted = [each for each in report["features"]["findings"] if each["outcome"] == "drifted"]
     faults = [each for each in report["quality"]["findings"] if each["outcome"] == "drifted"]
-    told = window["live"]
+    shown = window["live"]
     return {
         "version": document["verdicts"]["version"],
-        "health": standing["health"],
+        "health": record["health"],
         "rows": window["rows"],
-        "outcomes": told["rows"],
+        "outcomes": shown["rows"],
         "features": {
             "verdict": report["features"]["outcome"],
             "judged": sum(each["outcome"] != "insufficient_data" for each in report["features"]["findings"]),
@@ -129,13 +130,13 @@ def found(document: Document) -> Document:
             {key: each[key] for key in ("name", "fault", "share", "reference_share", "statement")} for each in faults
         ],
         "quality": {
-            "verdict": told["outcome"],
-            "metric": told["metric"],
-            "live": told["live"],
-            "design": told["design"],
+            "verdict": shown["outcome"],
+            "metric": shown["metric"],
+            "live": shown["live"],
+            "design": shown["design"],
         },
-        "reasons": standing["reasons"],
-        "held_back": standing["held_back"],
+        "reasons": record["reasons"],
+        "held_back": record["held_back"],
     }
 
 
@@ -149,11 +150,11 @@ def trained_by_itself(scene: Scene) -> Document:
 
     def attempts() -> Any:
         cloud.advance(20)
-        return scene.client.watched(MODEL)["standing"]["attempts"]
+        return scene.client.model_health(MODEL)["health"]["attempts"]
 
     _wait(attempts, TRAINING_SECONDS, "no training began")
     run_id = attempts()[-1]["run_id"]
-    scene.story.at("the watch has started a training ...")
+    scene.story.at("monitoring has started a training ...")
     return scene.client.wait_for_run(MODEL, run_id, timeout_seconds=TRAINING_SECONDS)
 
 
@@ -175,37 +176,37 @@ def on_the_same(scene: Scene, versions: tuple[int, int], flights: pd.DataFrame) 
 
 def clean_weeks(scene: Scene, year: Year) -> Document:
     """Flights of the months that were trained on, which no version has seen: nothing should be raised."""
-    with scene.story.step("clean") as tell:
+    with scene.story.step("clean") as say:
         report_outcomes(scene, "clean", replay(scene, year.clean), year.clean["late"].tolist())
-        told = found(looked(scene))
-        tell(f"{CLEAN:,} unseen flights of January to April, with outcomes: {_in_short(told)}")
-    return told
+        shown = found(looked(scene))
+        say(f"{CLEAN:,} unseen flights of January to April, with outcomes: {_in_short(shown)}")
+    return shown
 
 
 def june(scene: Scene, ids: Sequence[str], late: Sequence[bool]) -> Document:
     """What became of the flights of June that users asked about."""
-    with scene.story.step("June") as tell:
+    with scene.story.step("June") as say:
         report_outcomes(scene, "june", ids, late)
-        told = found(looked(scene))
-        if scene.client.watched(MODEL)["standing"]["wanted"]:
-            told["held_back"] = _held_back(scene)
-        tell(f"outcomes of {len(ids):,} flights: {_in_short(told)}")
-    return told
+        shown = found(looked(scene))
+        if scene.client.model_health(MODEL)["health"]["wanted"]:
+            shown["held_back"] = _held_back(scene)
+        say(f"outcomes of {len(ids):,} flights: {_in_short(shown)}")
+    return shown
 
 
 def july(scene: Scene, year: Year) -> Document:
-    """The season changes; what the watch says of it."""
-    with scene.story.step("July") as tell:
+    """The season changes; what monitoring says of it."""
+    with scene.story.step("July") as say:
         scene.tidegate("model", "apply", str((HERE / "flight-delay-v4.yaml").relative_to(ROOT)))
         report_outcomes(scene, "july", replay(scene, year.july), year.july["late"].tolist())
-        told = found(looked(scene))
-        tell(f"{JULY:,} flights of 1 to 24 July, with outcomes: {_in_short(told)}")
-    return told
+        shown = found(looked(scene))
+        say(f"{JULY:,} flights of 1 to 24 July, with outcomes: {_in_short(shown)}")
+    return shown
 
 
 def retraining(scene: Scene) -> Document:
     """The alarm starts a training on what the users asked and what became of it."""
-    with scene.story.step("retrain") as tell:
+    with scene.story.step("retrain") as say:
         run = trained_by_itself(scene)
         if run["status"] != "accepted":
             raise RuntimeError(f"the run is {run['status']}: {run.get('reason')}")
@@ -214,7 +215,7 @@ def retraining(scene: Scene) -> Document:
         number = run["rollout"]["version"]
         report = scene.tidegate("report", MODEL, str(number))
         added = version["rows"] - base["rows"]
-        tell(
+        say(
             f"the alarm started a training on {base['rows']:,} rows and {added:,} labelled captures: version {number} "
             f"passes the gate, roc_auc {report['evaluation']['candidate']['value']:.4f}"
         )
@@ -225,7 +226,7 @@ def canary(scene: Scene, year: Year, report: Document) -> tuple[Course, dict[str
     """Users ask about the last week of July; half of them get the new version until there is a verdict. What became of
     these flights is reported too, so both versions' live quality is known."""
     number = report["version"]
-    with scene.story.step(f"canary {number}") as tell:
+    with scene.story.step(f"canary {number}") as say:
         asked = year.late_july.sample(min(4_000, len(year.late_july)), random_state=SEED)
         users = scene.users(asked)
         course = tried(scene.cloud, scene.client, users, MODEL, report["run_id"], on_look=scene.story.at, enough=ENOUGH)
@@ -237,7 +238,7 @@ def canary(scene: Scene, year: Year, report: Document) -> tuple[Course, dict[str
         answers = [(each.document["predictions"][0], each.document["version"]) for each in users.answers]
         given = [(*said, bool(late[each.instance])) for said, each in zip(answers, users.answers, strict=True)]
         report_outcomes(scene, "late-july", [each["id"] for each, _, _ in given], [what for *_, what in given])
-        tell(f"{course.path}; all got a 200")
+        say(f"{course.path}; all got a 200")
     return course, {
         str(version): {"answers": sum(by == version for _, by, _ in given), "roc_auc": _served(given, version)}
         for version in sorted({by for _, by, _ in given})
@@ -246,38 +247,38 @@ def canary(scene: Scene, year: Year, report: Document) -> tuple[Course, dict[str
 
 def afterwards(scene: Scene, year: Year, versions: tuple[int, int]) -> Document:
     """Live quality of the version that was trained, and both versions on the same later flights."""
-    with scene.story.step("after") as tell:
-        told = found(looked(scene))
+    with scene.story.step("after") as say:
+        shown = found(looked(scene))
         same = {
             "25 to 31 July": on_the_same(scene, versions, year.late_july),
             "August": on_the_same(scene, versions, year.august),
         }
-        tell(_in_short(told))
-    return told | {"same_flights": same}
+        say(_in_short(shown))
+    return shown | {"same_flights": same}
 
 
 def knots(scene: Scene, year: Year) -> Document:
     """The feed is broken on purpose: wind in knots, where the model was made for miles per hour."""
-    with scene.story.step("knots") as tell:
+    with scene.story.step("knots") as say:
         flights = year.late_july.sample(BROKEN, random_state=SEED + 1).sort_values("scheduled")
         topic = scene.cloud.outputs["ReleasesTopic"]
         before = len(scene.cloud.notifications(topic))
         runs = len(scene.client.runs(MODEL))
         replay(scene, flights, wind_speed=KNOTS_PER_MPH)
-        told = found(looked(scene))
+        shown = found(looked(scene))
         scene.cloud.settle()
-        told["notified"] = [each["subject"] for each in scene.cloud.notifications(topic)[before:]]
-        told["trainings_started"] = len(scene.client.runs(MODEL)) - runs
-        tell(f"{BROKEN:,} flights with wind in knots: {_in_short(told)}")
-        if told["health"] == "needs_redesign":
+        shown["notified"] = [each["subject"] for each in scene.cloud.notifications(topic)[before:]]
+        shown["trainings_started"] = len(scene.client.runs(MODEL)) - runs
+        say(f"{BROKEN:,} flights with wind in knots: {_in_short(shown)}")
+        if shown["health"] == "needs_redesign":
             answer = scene.tidegate("acknowledge", MODEL, "--reason", "the wind feed sends mph again")
-            told["acknowledged"] = answer["standing"]["health"]
-    return told
+            shown["acknowledged"] = answer["health"]["health"]
+    return shown
 
 
 def _looked_at(scene: Scene) -> str:
-    standing = scene.client.watched(MODEL)["standing"]
-    return str(standing["looked_at"]) if standing else ""
+    record = scene.client.model_health(MODEL)["health"]
+    return str(record["looked_at"]) if record else ""
 
 
 def _held_back(scene: Scene) -> str:
@@ -285,7 +286,7 @@ def _held_back(scene: Scene) -> str:
 
     def why() -> str:
         scene.cloud.advance(20)
-        return str(scene.client.watched(MODEL)["standing"]["held_back"])
+        return str(scene.client.model_health(MODEL)["health"]["held_back"])
 
     _wait(why, TRAINING_SECONDS, "the training was not held back")
     scene.cloud.advance(180)
@@ -317,13 +318,13 @@ def _plain(estimate: Estimate) -> dict[str, float]:
     return {key: round(getattr(estimate, key), 4) for key in ("value", "low", "high")}
 
 
-def _in_short(told: Document) -> str:
+def _in_short(shown: Document) -> str:
     """Health, features that moved, live quality beside the gate's, and what data quality names."""
-    names = ", ".join(each["name"] for each in told["features"]["drifted"]) or "none"
-    quality = told["quality"]
-    parts = [told["health"].replace("_", " "), f"features that moved: {names}"]
+    names = ", ".join(each["name"] for each in shown["features"]["drifted"]) or "none"
+    quality = shown["quality"]
+    parts = [shown["health"].replace("_", " "), f"features that moved: {names}"]
     if quality["live"]:
         parts.append(
             f"{quality['metric']} {quality['live']['value']:.3f}, {quality['design']['value']:.3f} at the gate"
         )
-    return "; ".join([*parts, *(each["statement"] for each in told["data_quality"])])
+    return "; ".join([*parts, *(each["statement"] for each in shown["data_quality"])])

@@ -15,12 +15,12 @@ Dimensions = Mapping[str, str]
 
 
 def model_on_dashboard(prefix: str) -> str:
-    """Whose an alarm is that counts over all models: the sentence for `Alarms.watch`."""
+    """Whose an alarm is that counts over all models: the sentence for `Alarms.add`."""
     return f"Model: see the graphs by model on the dashboard {prefix}. Owner: see `tidegate status`."
 
 
 class Alarms:
-    """The alarms of one stack, in the order in which they were made; all of them tell the same topic.
+    """The alarms of one stack, in the order in which they were made; all of them notify the same topic.
 
     A description says what happened, whose it is, and at its end where the runbook is: `docs/PAGE.md#section`.
     """
@@ -39,7 +39,7 @@ class Alarms:
         self._topic = topic_arn
         self.made: list[cloudwatch.CfnAlarm] = []
 
-    def watch(
+    def add(
         self,
         name: str,
         namespace: str,
@@ -56,7 +56,7 @@ class Alarms:
     ) -> cloudwatch.CfnAlarm:
         """One metric, above or at a threshold for so many periods (seconds each) in a row.
 
-        `runbook` is page and section in docs/, `whose` the sentence that tells where model and owner are found; without
+        `runbook` is page and section in docs/, `whose` the sentence that says where model and owner are found; without
         one it is the deployment's owner.
         """
         percentile = statistic.startswith("p")
@@ -78,7 +78,7 @@ class Alarms:
             )
         )
 
-    def watch_class(
+    def add_class(
         self, name: str, metric: str, functions: Sequence[str], threshold: int, meaning: str, *, runbook: str
     ) -> None:
         """The sum of several functions' metric, so that a class of functions wakes people once."""

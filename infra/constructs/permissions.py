@@ -81,5 +81,5 @@ class Objects:
 
 
 def acknowledge(scope: IConstruct, findings: Sequence[str], reason: str) -> None:
-    """Tell cdk-nag that a finding is meant, on this construct and those below it, and why."""
+    """State to cdk-nag that a finding is meant, on this construct and those below it, and why."""
     Validations.of(scope).acknowledge(*(Acknowledgment(id=finding, reason=reason) for finding in findings))

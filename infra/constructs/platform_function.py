@@ -50,7 +50,7 @@ class PlatformFunction(Construct):
             failures: for a function that is invoked asynchronously, where events go that it could not handle.
             snap_start: new environments of its published versions resume a snapshot of one that has started.
         """
-        super().__init__(scope, name.capitalize())
+        super().__init__(scope, name.title().replace("_", ""))
         settings = sources.settings
         self.name = name
         self.function_name = f"{settings.prefix}-{name}"

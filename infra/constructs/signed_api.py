@@ -84,7 +84,7 @@ class SignedApi(Construct):
         self.url = self.api.attr_api_endpoint
 
     def answer(self, routes: Sequence[str], target: lambda_.IFunction, name: str = "") -> None:
-        """Let a function or alias answer these routes; `name` tells it from the others of this API."""
+        """Let a function or alias answer these routes; `name` distinguishes it from the others of this API."""
         integration = apigateway.CfnIntegration(
             self,
             f"{name}Integration",

@@ -222,7 +222,7 @@ class LocalCloud:
         """Puts the clock of a function's processes `seconds` ahead of this machine's, behind it when negative.
 
         Its warm environments are forgotten, since a process keeps the clock it started with. What Python's time and
-        datetime modules tell is off, not what compiled code asks the operating system. AWS refuses signatures that are
+        datetime modules say is off, not what compiled code asks the operating system. AWS refuses signatures that are
         15 minutes off, and so does this cloud.
         """
         config = self.host.config(self._function_name(function))
@@ -325,7 +325,9 @@ class LocalCloud:
         self._door = FrontDoor(self._moto)
         closing.callback(self._door.close)
         self.endpoint_url = self._door.url
-        self._clients = Clients(self.endpoint_url, REGION, self._door.root_credentials, self._moto.assume_role)
+        self._clients = Clients(
+            self.endpoint_url, REGION, self._door.root_credentials, self._moto.assume_role, self._door.answer
+        )
         closing.callback(self._clients.close)
         self.metrics = Metrics(self.clock.time, self._moto.put_metrics)
         self.logs = Logs(self._moto.put_log_lines, self.metrics, lambda: self.clock.offset_s)
@@ -567,8 +569,8 @@ class LocalCloud:
     def _put_event(self, bus: str, event: Mapping[str, Any]) -> None:
         self.bus.route(bus, event)
 
-    def _invoked_from_inside(self, name_or_arn: str, event: bytes, wait: bool) -> tuple[bytes, str | None]:
-        return self._bridge.invoked_from_inside(name_or_arn, event, wait)
+    def _invoked_from_inside(self, name_or_arn: str, event: bytes, *, wait: bool) -> tuple[bytes, str | None]:
+        return self._bridge.invoked_from_inside(name_or_arn, event, wait=wait)
 
     def _failed_event(self, config: FunctionConfig, payload: bytes, invocation: Invocation) -> None:
         self._failed_events.take(config, payload, invocation)

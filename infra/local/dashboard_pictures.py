@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_DRAWN = 10  # lines; the others are in the table
 _PIXELS_AN_INCH = 96
-# Okabe and Ito's colours, which colour-blind people can tell apart, and four more.
+# Okabe and Ito's colours, which colour-blind people can distinguish, and four more.
 _COLOURS = (
     *("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7"),
     *("#7f7f7f", "#8c564b", "#b5a300", "#5b4ea5"),

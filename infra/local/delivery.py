@@ -20,7 +20,7 @@ _ACTIONS = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage", "sns": 
 
 
 class DeliveryError(Exception):
-    """The target did not take it; `code` is what a dead-letter queue is told."""
+    """The target did not take it; `code` is what a dead-letter queue gets."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -180,7 +180,7 @@ class Environment:
         started = time.monotonic()
         self._deadline = started + timeout_s
         self._next_look, self._next_tree_look = started + _LOOK_S, started + _TREE_LOOK_S
-        # On AWS the deadline is told by the clock of the machine the function runs on.
+        # On AWS the deadline is given by the clock of the machine the function runs on.
         deadline_ms = int((time.time() + self.config.clock_skew_s + timeout_s) * 1000)
         self._api.deliver(Call(request_id, function_arn, payload, deadline_ms, trace_id))
         return self.resume(patience_s)
@@ -200,7 +200,7 @@ class Environment:
         self._peak_kb = max(self._peak_kb, peak_kb(self._process.pid))
         if self._peak_kb > self.config.memory_mb * 1024:
             return self._abort(Verdict.OUT_OF_MEMORY, request_id)
-        return Outcome(answer.payload, answer.is_error, True, self._duration_ms)
+        return Outcome(answer.payload, is_error=answer.is_error, usable=True, duration_ms=self._duration_ms)
 
     def fail_to_start(self, request_id: str, payload: bytes, *, duration_ms: float) -> Outcome:
         """Reports an invocation that never reached the handler because the environment could not be initialised."""
@@ -208,7 +208,7 @@ class Environment:
         self._duration_ms = duration_ms
         kind = json.loads(payload)["errorType"]
         self._status = "timeout" if kind == "Sandbox.Timedout" else f"error\tError Type: {kind}"
-        return Outcome(payload, True, False, duration_ms)
+        return Outcome(payload, is_error=True, usable=False, duration_ms=duration_ms)
 
     def fail_after_exit(self, request_id: str) -> Outcome:
         """Reports an invocation whose environment ended between its init and its first event."""
@@ -408,7 +408,7 @@ class Environment:
             out_of_memory = verdict is Verdict.OUT_OF_MEMORY
             self._status = f"error\tError Type: {'Runtime.OutOfMemory' if out_of_memory else kind}"
             self._emit(json.loads(payload)["errorMessage"])
-        return Outcome(payload, True, False, self._duration_ms)
+        return Outcome(payload, is_error=True, usable=False, duration_ms=self._duration_ms)
 
     def _init_failure(self, verdict: Verdict, request_id: str, limit_s: float) -> bytes:
         if self._api.init_error is None:
@@ -420,7 +420,7 @@ class Environment:
             return self._failure(Verdict.EXITED, request_id, limit_s)
 
     def _failure(self, verdict: Verdict, request_id: str, limit_s: float) -> bytes:
-        """The payload with which AWS tells a caller that an environment did not answer."""
+        """The payload with which AWS informs a caller that an environment did not answer."""
         match verdict:
             case Verdict.LATE:
                 kind, reason = "Sandbox.Timedout", f"Task timed out after {limit_s:.2f} seconds"

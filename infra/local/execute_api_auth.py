@@ -14,7 +14,7 @@ MAX_SKEW = timedelta(minutes=5)
 
 
 class NotAuthenticatedError(Exception):
-    """Why the signature is not accepted; the client is only told Forbidden."""
+    """Why the signature is not accepted; the client only sees Forbidden."""
 
 
 def authenticate(

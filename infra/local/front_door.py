@@ -49,7 +49,7 @@ class FrontDoor:
             principal=iam.Principal("root", f"arn:aws:iam::{moto.account}:root", moto.account, "root"),
         )
         self._root_key = "AKIA" + secrets.token_hex(8).upper()
-        self._server = HttpServer(self._answer, "local-cloud-api", port)
+        self._server = HttpServer(self.answer, "local-cloud-api", port)
         self.url = self._server.url
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class FrontDoor:
         self._handlers[service, operation] = handler
 
     def observe(self, service: str, operation: str, observer: Callable[[ApiCall, HttpAnswer], None]) -> None:
-        """Tells `observer` of the calls of an operation that moto has answered well."""
+        """Notifies `observer` of the calls of an operation that moto has answered well."""
         self._observers[service, operation] = observer
 
     def throttle(self, throttle: Throttle) -> None:
@@ -107,7 +107,8 @@ class FrontDoor:
 
     # --- one request --------------------------------------------------------------------------------------------------
 
-    def _answer(self, request: Request) -> HttpAnswer:
+    def answer(self, request: Request) -> HttpAnswer:
+        """The answer to a request, whichever way it came."""
         try:
             return self._answered(request)
         except Exception:

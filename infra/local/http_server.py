@@ -76,7 +76,7 @@ class HttpServer:
                     if not request.keep_alive:
                         return
         except (OSError, RequestRefusedError):
-            pass  # the client went away, or was told why it is refused
+            pass  # the client went away, or has read why it is refused
         finally:
             with self._lock:
                 self._connections.pop(connection, None)
@@ -100,7 +100,7 @@ class HttpServer:
 
 
 def _bytes(answer: HttpAnswer, request: Request) -> bytes:
-    """A HEAD answer keeps the length its service declared: S3 tells an object's size by it."""
+    """A HEAD answer keeps the length its service declared: S3 reports an object's size by it."""
     declared = {name.lower(): value for name, value in answer.headers.items()}
     skipped = {"content-length", "connection", "transfer-encoding"}
     headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in skipped]

@@ -54,8 +54,8 @@ class Request:
     @property
     def keep_alive(self) -> bool:
         """Whether the client means to use this connection again."""
-        wish = (self.header("connection") or "").lower()
-        return "keep-alive" in wish if self.version == "HTTP/1.0" else "close" not in wish
+        directive = (self.header("connection") or "").lower()
+        return "keep-alive" in directive if self.version == "HTTP/1.0" else "close" not in directive
 
 
 class RequestReader:
@@ -77,7 +77,7 @@ class RequestReader:
         return self._head is None and not self._buffer
 
     def take_continue(self) -> bool:
-        """True, once per request, when the client holds its body back until it is told `100 Continue`."""
+        """True, once per request, when the client holds its body back until it gets `100 Continue`."""
         wanted, self._continue_wanted = self._continue_wanted, False
         return wanted and self._head is not None
 

@@ -105,7 +105,7 @@ class LambdaBridge:
                 return HttpAnswer(202, {"x-amzn-RequestId": request_id}, b"")
         return self._answer(call, self._host.invoke(arn, payload))
 
-    def invoked_from_inside(self, name_or_arn: str, payload: bytes, wait: bool) -> tuple[bytes, str | None]:
+    def invoked_from_inside(self, name_or_arn: str, payload: bytes, *, wait: bool) -> tuple[bytes, str | None]:
         """A function called by another service: (its answer, its error). An unwaited one answers nothing."""
         if not wait:
             self._host.invoke_async(name_or_arn, payload)

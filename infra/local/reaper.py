@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 class Reaper:
-    """The parent's end: tell it what runs, tell it what ended."""
+    """The parent's end: report what runs, report what ended."""
 
     def __init__(self, python: Path, *folders: Path) -> None:
         self._lock = threading.Lock()
@@ -35,11 +35,11 @@ class Reaper:
 
     def watch(self, process_group: int) -> None:
         """Puts a process group on the list."""
-        self._tell(f"+{process_group}\n")
+        self._send(f"+{process_group}\n")
 
     def release(self, process_group: int) -> None:
         """Takes it off again; to be called before its number can be given to another process."""
-        self._tell(f"-{process_group}\n")
+        self._send(f"-{process_group}\n")
 
     def close(self) -> None:
         """Ends the reaper, which ends what is still on its list."""
@@ -47,7 +47,7 @@ class Reaper:
             self._list.close()
         self._process.wait()
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         with self._lock, contextlib.suppress(OSError, ValueError):
             self._list.write(line.encode())
             self._list.flush()

@@ -69,7 +69,7 @@ class RuntimeApi:
         self.init_error: bytes | None = None
         self.extension_error: str | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.setblocking(False)
+        self._listener.settimeout(0)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
@@ -84,7 +84,7 @@ class RuntimeApi:
         return bool(self._extensions)
 
     def deliver(self, call: Call) -> None:
-        """Hands the invocation to the runtime and tells the extensions. Only while `is_waiting`."""
+        """Hands the invocation to the runtime and notifies the extensions. Only while `is_waiting`."""
         runtime = self._runtime
         if runtime is None:
             raise RuntimeError("the runtime has not asked for an invocation")
@@ -196,7 +196,7 @@ class RuntimeApi:
             (not name, "InvalidExtensionName", "the header Lambda-Extension-Name is missing"),
             (not self._registration_open, "RegistrationClosed", "extensions register before the runtime asks for work"),
             (not known, "InvalidEventType", "the events are INVOKE and SHUTDOWN"),
-            # As on AWS: only an external extension, a process of its own, may ask to be told of the shutdown.
+            # As on AWS: only an external extension, a process of its own, may ask to be notified of the shutdown.
             ("SHUTDOWN" in events, "InvalidEventType", "SHUTDOWN: ShutdownEventNotSupportedForInternalExtension"),
             (name in [one.name for one in self._extensions.values()], "AlreadyRegistered", f"{name} is registered"),
             (len(self._extensions) == _MAX_EXTENSIONS, "TooManyExtensions", f"{_MAX_EXTENSIONS} are the most"),
@@ -222,7 +222,7 @@ class _Connection:
     _closed: bool = False
 
     def __post_init__(self) -> None:
-        self._socket.setblocking(False)
+        self._socket.settimeout(0)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._selector.register(self._socket, selectors.EVENT_READ, self._ready)
 

@@ -1,7 +1,7 @@
 """Step Functions: moto's interpreter runs the definitions; what it leaves out or does otherwise is set right here.
 
 This reaches into moto's interpreter (as `moto_server` does into the rest): it acts with the state machine's role
-instead of no role, waits by the cloud's clock, ends a stopped execution at once and tells the event bus.
+instead of no role, waits by the cloud's clock, ends a stopped execution at once and notifies the event bus.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class StateMachines:
     """Sets moto's interpreter up for this cloud. Ends in two steps: `abort` what runs, then, when nothing answers its
     tasks any more, `close`.
 
-    Every time it tells, every wait and the limits of tasks that wait for a token are the cloud's. Functions run in real
-    time, and so does the limit of a task that waits for its function, and that of a whole execution.
+    Every time it reports, every wait and the limits of tasks that wait for a token are the cloud's. Functions run in
+    real time, and so does the limit of a task that waits for its function, and that of a whole execution.
 
     Attributes:
         tokens: the task tokens, with the operations that answer them.
@@ -134,7 +134,7 @@ class StateMachines:
         return None
 
     def describing(self, call: ApiCall, principal: iam.Principal) -> HttpAnswer | None:
-        """DescribeExecution of one that timed out, whose end moto does not tell; or that may do so at any moment."""
+        """DescribeExecution of one that timed out, whose end moto does not report; or that may do so at any moment."""
         del principal
         arn = str(call.params["executionArn"])
         for machine in self._backend.state_machines:

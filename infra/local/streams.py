@@ -235,7 +235,7 @@ class Streams:
         with self._changed:
             self._changed.wait_for(lambda: self._closed, seconds)
 
-    # --- what it asks and tells ---------------------------------------------------------------------------------------
+    # --- what it asks and says ---------------------------------------------------------------------------------------
 
     def _is_behind(self, reader: _Reader) -> bool:
         listener = reader.listener

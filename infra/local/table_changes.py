@@ -32,7 +32,7 @@ class _Change:
     new: Any
 
     def record(self, now: datetime) -> StreamRecord | None:
-        """None when the item is what it was: a stream does not tell of such a write."""
+        """None when the item is what it was: a stream does not report such a write."""
         if self.old is None and self.new is None:
             return None
         if self.old is not None and self.new is not None and _plain(self.old) == _plain(self.new):
@@ -48,7 +48,7 @@ class _Change:
 
 
 class TableChanges:
-    """The streams of one account and region. `now` is the cloud's time; `on_change` is told after every commit."""
+    """The streams of one account and region. `now` is the cloud's time; `on_change` is called after every commit."""
 
     def __init__(self, account: str, region: str, now: Callable[[], datetime]) -> None:
         self.on_change: Callable[[], None] = lambda: None

@@ -12,9 +12,9 @@ from tidegate.kernel.errors import UnavailableError
 
 Definition = dict[str, Any]
 
-# Approval, shadow, canary and watch may each last 30 days (spec/release.py); training and the gate have the rest.
+# Approval, shadow, canary and probation may each last 30 days (spec/release.py); training and the gate have the rest.
 LONGEST_SECONDS = 125 * 86_400
-TASK_SLACK_SECONDS = 10  # beyond the function's own time-out, which tells more
+TASK_SLACK_SECONDS = 10  # beyond the function's own time-out, which says more
 
 # Faults that can pass, in groups with their own patience. Everything else fails the run at once.
 LAMBDA_FAULTS: Definition = {
@@ -50,7 +50,7 @@ _RETRIES = [LAMBDA_FAULTS, UNAVAILABLE, _CRASHED]
 # 41: less than the hour by which the model's lease outlasts a look.
 _PATIENCE = {"IntervalSeconds": 5, "MaxAttempts": 10, "MaxDelaySeconds": 600}
 _PATIENT_RETRIES = [LAMBDA_FAULTS | _PATIENCE, UNAVAILABLE | _PATIENCE, _CRASHED]
-_CATCH: list[Definition] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "Settle"}]
+_CATCH: list[Definition] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "CloseFailed"}]
 _RUN = {"run.$": "$.run"}
 
 
@@ -66,13 +66,30 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
     """The state machine.
 
     Args:
-        steps: functions by name (prepare, train, select, evaluate, reproduce, examine, gate, register, report,
-            rollout, settle).
+        steps: functions by name (prepare, train, select, evaluate, reproduce, slices_and_groups, gate, register,
+            report, rollout, close_failed).
         partition: of the region, such as aws.
         training_concurrency: candidates fitted at once.
     """
-    fit = task(steps["train"], {"run.$": "$.run", "candidate.$": "$.candidate", "purpose.$": "$.purpose"})
     states: Definition = {
+        **_train(steps, training_concurrency),
+        **_compare(steps),
+        **_judge(steps),
+        **_roll_out(steps, partition),
+        **_fail(steps),
+    }
+    return {
+        "Comment": "From a dataset to a served model, or to the reasons why not.",
+        "StartAt": "Begin",
+        "TimeoutSeconds": LONGEST_SECONDS,
+        "States": states,
+    }
+
+
+def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
+    """From the data to a fitted version, evaluated."""
+    fit = task(steps["train"], {"run.$": "$.run", "candidate.$": "$.candidate", "purpose.$": "$.purpose"})
+    return {
         "Begin": {
             "Type": "Pass",
             "Comment": "The execution's input is the run; everything else is added beside it.",
@@ -117,10 +134,16 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
             "Catch": _CATCH,
             "Next": "Reproduction?",
         },
+    }
+
+
+def _compare(steps: Mapping[str, Step]) -> Definition:
+    """A run that made a version again ends with what is equal and what differs."""
+    return {
         "Reproduction?": {
             "Type": "Choice",
             "Choices": [{"Variable": "$.plan.reproduction", "BooleanEquals": True, "Next": "Compare"}],
-            "Default": "Examine",
+            "Default": "SlicesAndGroups",
         },
         "Compare": {
             **task(
@@ -133,8 +156,14 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
             "Next": "Compared",
         },
         "Compared": {"Type": "Succeed", "Comment": "Whether all is equal is in the run's record."},
-        "Examine": {
-            **task(steps["examine"], {**_RUN, "fitted.$": "$.fitted"}, "$.examined"),
+    }
+
+
+def _judge(steps: Mapping[str, Step]) -> Definition:
+    """What the gate says of the version, and what people get to see of it."""
+    return {
+        "SlicesAndGroups": {
+            **task(steps["slices_and_groups"], {**_RUN, "fitted.$": "$.fitted"}, "$.slices_and_groups"),
             "Catch": _CATCH,
             "Next": "Gate",
         },
@@ -167,6 +196,12 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
             "Choices": [{"Variable": "$.registered.accepted", "BooleanEquals": True, "Next": "RollOut"}],
             "Default": "Rejected",
         },
+    }
+
+
+def _roll_out(steps: Mapping[str, Step], partition: str) -> Definition:
+    """The accepted version gets in step by step, unless people or evidence are against it."""
+    return {
         "RollOut": {
             **task(
                 steps["rollout"],
@@ -210,28 +245,28 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
             "Comment": "Turned down, overtaken, or worse than what serves: the rollout says which.",
         },
         "Rejected": {"Type": "Succeed", "Comment": "The gate did its work: a version turned away is no failure."},
-        "Settle": {
+    }
+
+
+def _fail(steps: Mapping[str, Step]) -> Definition:
+    """What is done about a run that failed."""
+    return {
+        "CloseFailed": {
             **task(
-                steps["settle"],
+                steps["close_failed"],
                 {**_RUN, "error.$": "$.fault.Error", "cause.$": "$.fault.Cause"},
-                "$.settled",
+                "$.closed",
             ),
-            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.unsettled", "Next": "Unsettled"}],
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.not_closed", "Next": "NotClosed"}],
             "Next": "Failed",
         },
-        "Failed": {"Type": "Fail", "ErrorPath": "$.settled.error", "CausePath": "$.settled.message"},
-        "Unsettled": {
+        "Failed": {"Type": "Fail", "ErrorPath": "$.closed.error", "CausePath": "$.closed.message"},
+        "NotClosed": {
             "Type": "Fail",
-            "Comment": "The event rule on failed executions calls settle once more.",
+            "Comment": "The event rule on failed executions calls close_failed once more.",
             "ErrorPath": "$.fault.Error",
             "CausePath": "$.fault.Cause",
         },
-    }
-    return {
-        "Comment": "From a dataset to a served model, or to the reasons why not.",
-        "StartAt": "Begin",
-        "TimeoutSeconds": LONGEST_SECONDS,
-        "States": states,
     }
 
 

@@ -1,4 +1,5 @@
-"""The retraining state machine in Amazon States Language: find the trainings that the watch wants, and start each once.
+"""The retraining state machine in Amazon States Language: find the trainings that monitoring wants, and start each
+once.
 
 Its input is empty, or names one model; a model whose training cannot be started keeps no other one from starting.
 """
@@ -9,15 +10,15 @@ from infra.machines.release_machine import Definition, Step, task
 
 LONGEST_SECONDS = 6 * 3600
 POLL_SECONDS = 30  # the catalog reads a dataset in seconds or minutes; each look makes the history longer
-AT_ONCE = 4  # harvests; each may read gigabytes
+AT_ONCE = 4  # labelled datasets; each may read gigabytes
 
 
 def definition(retrain: Step) -> Definition:
     """The state machine; `retrain` is its one function."""
     not_started: list[dict[str, Any]] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "NotStarted"}]
     one: Definition = {
-        "Harvest": {
-            **task(retrain, {"step": "harvest", "model.$": "$.model"}, "$.harvested"),
+        "LabelledRows": {
+            **task(retrain, {"step": "labelled_dataset", "model.$": "$.model"}, "$.labelled"),
             "Comment": "Captures with known outcomes become a version of the dataset, which the catalog then reads.",
             "Catch": not_started,
             "Next": "Start",
@@ -30,7 +31,7 @@ def definition(retrain: Step) -> Definition:
                     "model.$": "$.model",
                     "token.$": "$.token",
                     "actor.$": "$.actor",
-                    "harvested.$": "$.harvested",
+                    "labelled.$": "$.labelled",
                 },
                 "$.started",
             ),
@@ -45,7 +46,7 @@ def definition(retrain: Step) -> Definition:
         "Wait": {"Type": "Wait", "Seconds": POLL_SECONDS, "Next": "Start"},
         "Dealt with": {
             "Type": "Pass",
-            "Comment": "Started, or held back: the model's standing says why.",
+            "Comment": "Started, or held back: the model's health record says why.",
             "Result": {"outcome": "dealt with"},
             "End": True,
         },
@@ -67,7 +68,7 @@ def definition(retrain: Step) -> Definition:
                 "token.$": "$$.Map.Item.Value.token",
                 "actor.$": "$$.Execution.Id",
             },
-            "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": "Harvest", "States": one},
+            "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": "LabelledRows", "States": one},
             "ResultSelector": {"failed.$": "States.ArrayContains($[*].outcome, 'not started')"},
             "Next": "All?",
         },
@@ -84,7 +85,7 @@ def definition(retrain: Step) -> Definition:
         "Done": {"Type": "Succeed"},
     }
     return {
-        "Comment": "Starts the trainings that the watch wants.",
+        "Comment": "Starts the trainings that monitoring wants.",
         "StartAt": "Find",
         "TimeoutSeconds": LONGEST_SECONDS,
         "States": states,

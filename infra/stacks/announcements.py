@@ -1,4 +1,4 @@
-"""Announcements stack: the registry's stream, and the function that tells people and systems what changed in it."""
+"""Announcements stack: the registry's stream, and the function that announces its changes to people and systems."""
 
 import json
 
@@ -14,7 +14,7 @@ from infra.stacks.data import DataStack
 from tidegate.kernel.settings import AnnounceSettings
 
 MEMORY_MB = 512
-TIMEOUT_SECONDS = 60  # longer than all attempts at both services, so that none is cut off and told twice
+TIMEOUT_SECONDS = 60  # longer than all attempts at both services, so that none is cut off and announced twice
 # A change that cannot be announced holds up those behind it, so it is given up at some time; this bridges an hour of
 # an absent service.
 RETRIES = 100

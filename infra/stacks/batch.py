@@ -156,10 +156,10 @@ class BatchStack(Stack):
             "ExecutionsTimedOut": "took over seven days; run its command again, with a higher batch_concurrency",
         }.items():
             name = f"batch-{metric.removeprefix('Executions').lower()}"
-            self.alarms.watch(name, "AWS/States", metric, machine, f"A batch of predictions {words}.", runbook=FAILED)
+            self.alarms.add(name, "AWS/States", metric, machine, f"A batch of predictions {words}.", runbook=FAILED)
         names = [function.function_name for function in self.functions]
         for metric, threshold, words in (
             ("Errors", 10, "batch or score keep failing or time out; read their logs."),
             ("Throttles", 1, "score is refused by Lambda: lower batch_concurrency, or ask AWS for more."),
         ):
-            self.alarms.watch_class(f"batch-{metric.lower()}", metric, names, threshold, words, runbook=FAILED)
+            self.alarms.add_class(f"batch-{metric.lower()}", metric, names, threshold, words, runbook=FAILED)

@@ -15,15 +15,16 @@ from infra.constructs.sources import Sources
 from infra.settings import DeploymentSettings
 from infra.stacks.batch import BatchStack
 from infra.stacks.data import DataStack
+from infra.stacks.monitoring import VERDICTS
 from infra.stacks.release import DATASETS, FEEDBACK, RUNS, ReleaseStack
 from infra.stacks.serving import ServingStack
-from infra.stacks.watch import VERDICTS
-from tidegate.kernel import roles
+from tidegate.kernel import routes
 from tidegate.kernel.roles import Role
+from tidegate.kernel.routes import Route
 from tidegate.kernel.settings import ControlSettings
 
 # Listed one by one, so that each role's policy can name exactly those of its job.
-ROUTES = tuple(roles.CONTROL)
+ROUTES = tuple(route.key for route in routes.CONTROL.values())
 TIMEOUT_SECONDS = 29  # one less than the API waits, so that a slow call ends in our words
 
 
@@ -86,19 +87,19 @@ class ControlStack(Stack):
         publish(self, "ControlUrl", "control-url", self.api.url, settings)
         CfnOutput(self, "ControlApi", value=self.api.url)
         for role in Role:
-            self._policy(role, ((self.api, roles.CONTROL), (serving.api, roles.SERVING)), settings)
+            self._policy(role, ((self.api, routes.CONTROL), (serving.api, routes.SERVING)), settings)
 
     def _policy(
         self,
         role: Role,
-        apis: Sequence[tuple[SignedApi, Mapping[str, frozenset[Role]]]],
+        apis: Sequence[tuple[SignedApi, Mapping[str, Route]]],
         settings: DeploymentSettings,
     ) -> None:
         """What a role may call, route by route, and the two parameters that say where; to attach to people's roles.
 
         Without a name of its own, so that a stage can be deployed to two regions of one account.
         """
-        called = [(api, route) for api, routes in apis for route, allowed in routes.items() if role in allowed]
+        called = [(api, route.key) for api, table in apis for route in table.values() if role in route.roles]
         parameters = [
             self.format_arn(service="ssm", resource="parameter", resource_name=f"tidegate/{settings.stage}/{name}")
             for name in ("control-url", "serving-url")

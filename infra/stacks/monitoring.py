@@ -1,240 +1,225 @@
-"""Monitoring stack: few alarms, each of them worth waking somebody for, and two dashboards."""
+"""Monitoring stack: every hour the served models are judged by what they were asked, and what follows is begun."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from aws_cdk import Stack
-from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import ArnFormat, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra import dashboards
-from infra.constructs.alarms import FIVE_MINUTES, MINUTE, MODEL_IN_STATUS, NAMESPACE, Alarms, model_on_dashboard
+from infra.constructs.alarms import MODEL_IN_STATUS, NAMESPACE, Alarms
+from infra.constructs.capture_stream import CAPTURES
+from infra.constructs.permissions import Objects, allow, read_items
 from infra.constructs.platform_function import PlatformFunction
-from infra.settings import DeploymentSettings
-from infra.stacks.announcements import AnnouncementsStack
-from infra.stacks.batch import BatchStack
-from infra.stacks.control import ControlStack
+from infra.constructs.sources import Sources
+from infra.constructs.state_machine import StateMachine
+from infra.cost import PRICES
+from infra.machines.monitoring_machine import definition
+from infra.machines.release_machine import Step
 from infra.stacks.data import DataStack
-from infra.stacks.release import ReleaseStack
-from infra.stacks.serving import ServingStack
-from infra.stacks.watch import WatchStack
+from infra.stacks.release import FEEDBACK, RUNS, ReleaseStack
+from infra.stacks.retraining import Retraining
+from tidegate.kernel.settings import DueSettings, MonitorSettings
 
-CONTROL_P99_MS = 5_000
-# Sections of the runbook.
-CONTROL, REFUSED = "operations.md#the-control-api-fails-or-is-slow", "operations.md#lambda-refuses-calls"
-HOUR = 3600  # how often the watch counts
-CAPTURES = "operations.md#captures-are-missing-or-late"
+PROFILES = "profiles/"
+VERDICTS = "verdicts/"
+SCHEDULE = "cron(10 * * * ? *)"  # ten minutes after the hour: its last captures are in S3 by then
+EVENT_AGE_SECONDS = 3000  # an execution that could not be started is left to the next hour
+DUE_MEMORY_MB = 512
+MONITOR_MEMORY_MB = 1769
+HOUR = 3600
+NOT_LOOKED_AT = "monitoring.md#not-every-model-could-be-looked-at"  # section of the runbook
 
 
 class MonitoringStack(Stack):
-    """Watches functions, APIs, state machine, queue and the platform's own metrics."""
+    """The functions of monitoring, their state machine and its schedule, the alarms on what they find, retraining."""
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        settings: DeploymentSettings,
-        data: DataStack,
-        release: ReleaseStack,
-        serving: ServingStack,
-        batch: BatchStack,
-        control: ControlStack,
-        announcements: AnnouncementsStack,
-        watch: WatchStack,
+        self, scope: Construct, construct_id: str, *, data: DataStack, release: ReleaseStack, sources: Sources
     ) -> None:
-        super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: alarms and dashboards")
-        alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
-        inference, api = serving.inference.function_name, control.control.function_name
-        steps = [function.function_name for function in release.functions.values()]
-        announce = announcements.announce.function_name
-        queue = {"QueueName": release.failures.queue_name}
-        machine = {"StateMachineArn": release.machine.arn}
-        own = {"service": "inference", "stage": settings.stage}
-        whose = model_on_dashboard(settings.prefix)
+        settings = sources.settings
+        super().__init__(
+            scope, construct_id, description=f"Tidegate {settings.stage}: drift, live quality and what follows"
+        )
+        self._settings = settings
+        self._data = data
+        self._release = release
+        self._sources = sources
+        self._layers = [sources.core_layer(self), sources.third_party_layer(self, "serving")]
+        self.due = self._due()
+        self.monitor = self._monitor()
+        self.functions = (self.due, self.monitor)
+        self.machine = self._state_machine()
+        self._every_hour()
+        self.alarms = Alarms(self, prefix=settings.prefix, owner=settings.owner, topic_arn=data.alarms.topic_arn)
+        self._alarm_on_faults()
+        self._alarm_on_findings()
 
-        # What ends a release of inference's code stands in its own stack.
-        alarms.watch(
-            "control-errors",
-            "AWS/Lambda",
-            "Errors",
-            {"FunctionName": api},
-            "control crashes or times out; read its log.",
-            runbook=CONTROL,
+    def _due(self) -> PlatformFunction:
+        captures = self._data.captures_bucket
+        return PlatformFunction(
+            self,
+            "due",
+            sources=self._sources,
+            layers=self._layers,
+            environment=DueSettings(
+                registry_table=self._data.registry.table_name, captures_bucket=captures.bucket_name
+            ),
+            permissions=[
+                read_items(self._data.registry.table_arn),
+                allow(["s3:ListBucket"], [captures.bucket_arn]),
+            ],
+            memory_mb=DUE_MEMORY_MB,
+            timeout_seconds=120,
+            description="Says which models are due",
         )
-        alarms.watch(
-            "control-latency",
-            "AWS/Lambda",
-            "Duration",
-            {"FunctionName": api},
-            f"One call of control in a hundred takes longer than {CONTROL_P99_MS} ms.",
-            runbook=CONTROL,
-            statistic="p99",
-            threshold=CONTROL_P99_MS,
-            periods=3,
-            period=FIVE_MINUTES,
+
+    def _monitor(self) -> PlatformFunction:
+        captures, artifacts = self._data.captures_bucket, self._data.artifacts_bucket
+        table = self._data.registry.table_arn
+        return PlatformFunction(
+            self,
+            "monitor",
+            sources=self._sources,
+            layers=self._layers,
+            environment=MonitorSettings(
+                registry_table=self._data.registry.table_name,
+                artifacts_bucket=artifacts.bucket_name,
+                captures_bucket=captures.bucket_name,
+                stage=self._settings.stage,
+                inference_memory_mb=str(self._settings.inference_memory_mb),
+                gb_second_usd=str(PRICES[f"lambda-{self._settings.architecture}"].each),
+                request_usd=str(PRICES["lambda-requests"].each + PRICES["http-api"].each),
+                gb_month_usd=str(PRICES["s3-storage"].each),
+            ),
+            permissions=[read_items(table), _put_health_records(table)],
+            objects=[
+                Objects(artifacts, RUNS, read=True),
+                Objects(captures, CAPTURES, read=True),
+                Objects(captures, FEEDBACK, read=True),
+                Objects(captures, PROFILES, read=True, write=True),
+                Objects(captures, VERDICTS, read=True, write=True),
+            ],
+            memory_mb=MONITOR_MEMORY_MB,
+            timeout_seconds=300,
+            description="Counts what models were asked, judges it and records how they stand",
         )
-        for name, function in {"inference": inference, "control": api}.items():
-            alarms.watch(
-                f"{name}-throttles",
-                "AWS/Lambda",
-                "Throttles",
-                {"FunctionName": function},
-                f"{name} is refused by Lambda: the account's concurrency is used up; ask AWS for more.",
-                runbook=REFUSED,
-            )
-        background = [*steps, announce]
-        alarms.watch_class(
-            "release-errors",
-            "Errors",
-            background,
-            3,
-            "Steps of the release, or announce, keep failing; read their logs.",
-            runbook="operations.md#steps-of-a-release-keep-failing",
+
+    def _state_machine(self) -> StateMachine:
+        due, monitor = (Step(each.function.function_arn, each.timeout_seconds) for each in self.functions)
+        return StateMachine(
+            self,
+            "Machine",
+            name="monitoring",
+            definition=definition(due, monitor),
+            functions=[due.arn, monitor.arn],
+            settings=self._settings,
         )
-        alarms.watch_class(
-            "release-throttles",
-            "Throttles",
-            background,
-            1,
-            "Steps of the release are refused by Lambda: the account's concurrency is used up; ask AWS for more.",
-            runbook=REFUSED,
+
+    def _every_hour(self) -> None:
+        role = iam.Role(
+            self,
+            "ScheduleRole",
+            assumed_by=iam.ServicePrincipal("events.amazonaws.com"),
+            description=f"Starts the state machine {self._settings.prefix}-monitoring",
+            inline_policies={
+                "Permissions": iam.PolicyDocument(statements=[allow(["states:StartExecution"], [self.machine.arn])])
+            },
         )
-        alarms.watch(
-            "announcements-late",
-            "AWS/Lambda",
-            "IteratorAge",
-            {"FunctionName": announce},
-            "Changes of what is served are told over five minutes late, or not at all; read the log of announce.",
-            runbook="operations.md#when-something-was-not-announced",
-            statistic="Maximum",
-            threshold=FIVE_MINUTES * 1_000,
+        name = f"{self._settings.prefix}-monitoring"
+        events.CfnRule(
+            self,
+            "Schedule",
+            name=name,
+            description="Looks at every served model once an hour",
+            schedule_expression=SCHEDULE,
+            targets=[
+                events.CfnRule.TargetProperty(
+                    id="monitoring",
+                    arn=self.machine.arn,
+                    role_arn=role.role_arn,
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self._release.failures.queue_arn),
+                    retry_policy=events.CfnRule.RetryPolicyProperty(
+                        maximum_event_age_in_seconds=EVENT_AGE_SECONDS, maximum_retry_attempts=20
+                    ),
+                )
+            ],
         )
-        alarms.watch(
-            "training-near-timeout",
-            "AWS/Lambda",
-            "Duration",
-            {"FunctionName": release.functions["train"].function_name},
-            "A fit took over 80 % of its time: raise training_timeout_seconds or training_memory_mb, or search less.",
-            runbook="operations.md#a-fit-nearly-ran-out-of-time",
-            whose="Model: see `tidegate runs MODEL`. Owner: see `tidegate status`.",
-            statistic="Maximum",
-            threshold=800 * release.functions["train"].timeout_seconds,
+        # By its name: the queue's stack must not wait for this one, which waits for it.
+        rule = self.format_arn(
+            service="events", resource="rule", resource_name=name, arn_format=ArnFormat.SLASH_RESOURCE_NAME
         )
-        alarms.watch(
-            "control-api-5xx",
-            "AWS/ApiGateway",
-            "5xx",
-            {"ApiId": control.api.api.ref},
-            "The control API answers with server errors; read its access log and its function's log.",
-            runbook=CONTROL,
-        )
+        undeliverable = allow(["sqs:SendMessage"], [self._release.failures.queue_arn])
+        undeliverable.add_principals(iam.ServicePrincipal("events.amazonaws.com"))
+        undeliverable.add_condition("ArnEquals", {"aws:SourceArn": rule})
+        self._release.failures.add_to_resource_policy(undeliverable)
+
+    def _alarm_on_faults(self) -> None:
+        machine = {"StateMachineArn": self.machine.arn}
         for metric, words in {
-            "ExecutionsFailed": "failed",
-            "ExecutionsTimedOut": "ran out of time",
-            "ExecutionsAborted": "was stopped by somebody",
+            "ExecutionsFailed": "could not look at every model; the log of monitor says at which, and why",
+            "ExecutionsTimedOut": "ran out of time: raise the concurrency in infra/machines/monitoring_machine.py",
         }.items():
-            alarms.watch(
-                f"release-{metric.removeprefix('Executions').lower()}",
-                "AWS/States",
-                metric,
-                machine,
-                f"A release {words}; `tidegate runs MODEL` names the run and the reason.",
-                runbook="operations.md#a-release-did-not-end",
-                whose="Model: see the input of the latest execution. Owner: see `tidegate status`.",
-            )
-        alarms.watch(
-            "failed-events",
-            "AWS/SQS",
-            "ApproximateNumberOfMessagesVisible",
-            queue,
-            "An event could not be handled; its message in the failures queue says which and why.",
-            runbook="operations.md#an-event-could-not-be-handled",
-            statistic="Maximum",
-        )
-        alarms.watch(
-            "inference-artifact-rejected",
-            NAMESPACE,
-            "ArtifactRejected",
-            own,
-            "A stored model is not what was registered; it is not served. Find out who wrote it.",
-            runbook="operations.md#a-stored-model-is-not-what-was-registered",
-            whose=whose,
-        )
-        alarms.watch(
-            "inference-captures-dropped",
-            NAMESPACE,
-            "CapturesDropped",
-            own,
-            "Predictions are answered but not captured; docs/captures.md says why that can be.",
-            runbook=CAPTURES,
-        )
-        alarms.watch(
-            "inference-route-stale",
-            NAMESPACE,
-            "RouteStale",
-            own,
-            "Warning: routes could not be refreshed for three minutes; the last known ones serve on, without changes.",
-            runbook="operations.md#routes-are-stale",
-            periods=3,
-        )
-        stream = {"DeliveryStreamName": serving.captures.stream.ref}
-        alarms.watch(
-            "captures-late",
-            "AWS/Firehose",
-            "DeliveryToS3.DataFreshness",
-            stream,
-            "Captured predictions do not reach S3; the delivery stream's error log says why.",
-            runbook=CAPTURES,
-            statistic="Maximum",
-            threshold=15 * MINUTE,
-        )
-        alarms.watch(
-            "captures-partitions",
-            "AWS/Firehose",
-            "PartitionCountExceeded",
-            stream,
-            "More models are asked at once than Firehose has partitions for; their captures go to errors/.",
-            runbook=CAPTURES,
-            statistic="Maximum",
+            name = f"monitoring-{metric.removeprefix('Executions').lower()}"
+            self.alarms.add(name, "AWS/States", metric, machine, f"Hourly monitoring {words}.", runbook=NOT_LOOKED_AT)
+        names: Sequence[str] = [function.function_name for function in self.functions]
+        self.alarms.add_class(
+            "monitoring-errors",
+            "Errors",
+            names,
+            3,
+            "due or monitor keep failing or time out; read their logs.",
+            runbook=NOT_LOOKED_AT,
         )
 
-        alarms.watch(
-            "targets",
+    def _alarm_on_findings(self) -> None:
+        """Sums over models, each of which is reported once an hour."""
+        own = {"service": self.monitor.name, "stage": self._settings.stage}
+        self.alarms.add(
+            "drifted",
             NAMESPACE,
-            "TargetsMissed",
-            {"service": watch.observe.name, "stage": settings.stage},
-            "A model's last 24 hours miss a target of its spec; `tidegate status` says which, and by how much.",
-            runbook="watch.md#a-target-is-missed",
+            "Drifted",
+            own,
+            "A model's inputs, scores or quality have changed; `tidegate drift MODEL` says how.",
+            runbook="monitoring.md#a-model-has-drifted",
             whose=MODEL_IN_STATUS,
             period=HOUR,
         )
-
-        watched = [*serving.alarms.made, *watch.alarms.made, *batch.alarms.made, *alarms.made]
-        others = [announcements.announce, serving.feedback, *watch.functions, watch.retraining.retrain]
-        others += batch.functions
-        parts = dashboards.Parts(
-            region=self.region,
-            stage=settings.stage,
-            serving_api=serving.api.api.ref,
-            control_api=control.api.api.ref,
-            inference=inference,
-            control=api,
-            announce=announce,
-            steps=_by_short_name(release.functions.values()),
-            functions=_by_short_name([*release.functions.values(), *others]),
-            release_machine=release.machine.arn,
-            watch_machine=watch.machine.arn,
-            retraining_machine=watch.retraining.machine.arn,
-            failures_queue=release.failures.queue_name,
-            alarms=[alarm.attr_arn for alarm in watched],
+        self.alarms.add(
+            "needs-redesign",
+            NAMESPACE,
+            "NeedsRedesign",
+            own,
+            "Training again does not help a model; its owner looks, then acknowledges.",
+            runbook="monitoring.md#a-model-needs-redesign",
+            whose=MODEL_IN_STATUS,
+            period=HOUR,
         )
-        self._dashboard("Dashboard", settings.prefix, dashboards.platform(parts))
-        of_a_model = dashboards.model(region=self.region, stage=settings.stage)
-        self._dashboard("ModelDashboard", f"{settings.prefix}-model", of_a_model)
+        self.alarms.add(
+            "cost-spike",
+            NAMESPACE,
+            "CostSpike",
+            own,
+            "An hour of a model cost far more than usual; `tidegate cost` names it and says what grew.",
+            runbook="cost.md#an-hour-costs-far-more-than-usual",
+            whose=MODEL_IN_STATUS,
+            period=HOUR,
+        )
+        self.retraining = Retraining(
+            self,
+            "Retraining",
+            data=self._data,
+            release=self._release,
+            sources=self._sources,
+            layers=[self._layers[0], self._sources.third_party_layer(self, "training")],
+            alarms=self.alarms,
+            counted=own,
+        )
 
-    def _dashboard(self, construct_id: str, name: str, body: dashboards.Body) -> None:
-        cloudwatch.CfnDashboard(self, construct_id, dashboard_name=name, dashboard_body=self.to_json_string(body))
 
-
-def _by_short_name(functions: Iterable[PlatformFunction]) -> dict[str, str]:
-    return {function.name: function.function_name for function in functions}
+def _put_health_records(table_arn: str) -> iam.PolicyStatement:
+    """Put items of models; which of them, a key cannot say."""
+    statement = allow(["dynamodb:PutItem"], [table_arn])
+    statement.add_condition("ForAllValues:StringLike", {"dynamodb:LeadingKeys": ["MODEL#*"]})
+    statement.add_condition("Null", {"dynamodb:LeadingKeys": "false"})
+    return statement

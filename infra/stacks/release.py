@@ -53,7 +53,7 @@ class ReleaseStack(Stack):
         self.failures = self._failure_queue()
         self.functions = {function.name: function for function in self._functions()}
         self.machine = self._state_machine()
-        self._settle_lost_runs()
+        self._close_lost_runs()
         publish(self, "StateMachine", "release-state-machine", self.machine.arn, settings)
 
     def _functions(self) -> Sequence[PlatformFunction]:
@@ -124,7 +124,7 @@ class ReleaseStack(Stack):
             self._step("evaluate", step, items, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
             PlatformFunction(
                 self,
-                "examine",
+                "slices_and_groups",
                 sources=self._sources,
                 layers=self._training,
                 environment=step,
@@ -153,7 +153,7 @@ class ReleaseStack(Stack):
             ),
             self._rollout(with_ledger),
             self._step(
-                "settle",
+                "close_failed",
                 registry_only,
                 with_ledger,
                 "Closes a run that a fault ended, and ends its rollout",
@@ -215,7 +215,7 @@ class ReleaseStack(Stack):
         )
 
     def _failure_queue(self) -> sqs.Queue:
-        """Where every event ends that no function could handle; an alarm watches it."""
+        """Where every event ends that no function could handle; an alarm says so."""
         queue = sqs.Queue(
             self,
             "Failures",
@@ -244,9 +244,9 @@ class ReleaseStack(Stack):
             settings=settings,
         )
 
-    def _settle_lost_runs(self) -> None:
+    def _close_lost_runs(self) -> None:
         """An execution that is aborted or times out runs no Catch: an event closes its run instead."""
-        settle = self.functions["settle"].function
+        close_failed = self.functions["close_failed"].function
         rule = events.CfnRule(
             self,
             "LostRuns",
@@ -262,8 +262,8 @@ class ReleaseStack(Stack):
             },
             targets=[
                 events.CfnRule.TargetProperty(
-                    id="settle",
-                    arn=settle.function_arn,
+                    id="close_failed",
+                    arn=close_failed.function_arn,
                     dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self.failures.queue_arn),
                     retry_policy=events.CfnRule.RetryPolicyProperty(
                         maximum_event_age_in_seconds=DAY_SECONDS, maximum_retry_attempts=20
@@ -273,9 +273,9 @@ class ReleaseStack(Stack):
         )
         lambda_.CfnPermission(
             self,
-            "LostRunsInvokeSettle",
+            "LostRunsInvokeCloseFailed",
             action="lambda:InvokeFunction",
-            function_name=settle.function_arn,
+            function_name=close_failed.function_arn,
             principal="events.amazonaws.com",
             source_arn=rule.attr_arn,
         )

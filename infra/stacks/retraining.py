@@ -1,12 +1,13 @@
-"""Retraining: what starts the trainings that the watch wants.
+"""Retraining: what starts the trainings that monitoring wants.
 
-The watch counts `RetrainingWanted` at the end of each look, which is every hour. An alarm on that count goes off, and
-the change of its state, an event, starts a state machine that deals with every model whose standing wants a training.
+Monitoring counts `RetrainingWanted` at the end of each look, which is every hour. An alarm on that count goes off, and
+the change of its state, an event, starts a state machine that deals with every model whose health record wants a
+training.
 
-An alarm that stays where it is tells nothing more. So it looks at single minutes, and at those without data as quiet
+An alarm that stays where it is says nothing more. So it looks at single minutes, and at those without data as quiet
 ones: it is back within minutes, long before the next look, and each look that leaves a training wanted sets it off
 anew. Nothing is lost when a model comes to want one while the alarm is still on, or when a training could not start:
-the standing stays as it is, and at the latest the next hour's event finds it.
+the health record stays as it is, and at the latest the next hour's event finds it.
 """
 
 from collections.abc import Sequence
@@ -29,8 +30,8 @@ from infra.stacks.release import DATASETS, DAY_SECONDS, FEEDBACK, ReleaseStack
 from tidegate.kernel.settings import RetrainSettings
 
 METRIC = "RetrainingWanted"
-NOT_STARTED = "watch.md#a-training-could-not-be-started"  # section of the runbook
-TIMEOUT_SECONDS = 900  # a harvest reads for up to eight minutes, then writes
+NOT_STARTED = "monitoring.md#a-training-could-not-be-started"  # section of the runbook
+TIMEOUT_SECONDS = 900  # gathering captures takes up to eight minutes, then writes
 
 
 class Retraining(Construct):
@@ -57,7 +58,7 @@ class Retraining(Construct):
             sources: where the code lies.
             layers: core, then training, since the function writes Parquet.
             alarms: of the stack.
-            counted: dimensions under which the watch counts `RetrainingWanted` over all models.
+            counted: dimensions under which monitoring counts `RetrainingWanted` over all models.
         """
         super().__init__(scope, construct_id)
         settings = sources.settings
@@ -87,7 +88,7 @@ class Retraining(Construct):
             ],
             memory_mb=settings.training_memory_mb,
             timeout_seconds=TIMEOUT_SECONDS,
-            description="Makes datasets of captures, and starts the trainings that the watch wants",
+            description="Makes datasets of captures, and starts the trainings that monitoring wants",
         )
         function = self.retrain.function.function_arn
         self.machine = StateMachine(
@@ -98,20 +99,21 @@ class Retraining(Construct):
             functions=[function],
             settings=settings,
         )
-        wanted = alarms.watch(
+        wanted = alarms.add(
             "retraining-wanted",
             NAMESPACE,
             METRIC,
             counted,
             "A model is to be trained again, and the training is being started; `tidegate drift MODEL` says why.",
-            runbook="watch.md#a-training-is-due",
+            runbook="monitoring.md#a-training-is-due",
             whose=MODEL_IN_STATUS,
         )
         self._start_on(str(wanted.alarm_name), settings.prefix)
-        self._watch(alarms)
+        self._alarm_on_faults(alarms)
 
     def _start_on(self, alarm: str, prefix: str) -> None:
-        """The machine begins when the alarm goes off; it begins with no input, since the standings say everything."""
+        """The machine begins when the alarm goes off; it begins with no input, since the health records say
+        everything."""
         role = iam.Role(
             self,
             "EventsRole",
@@ -127,7 +129,7 @@ class Retraining(Construct):
             self,
             "Wanted",
             name=name,
-            description="The watch wants a training",
+            description="Monitoring wants a training",
             event_pattern={
                 "source": ["aws.cloudwatch"],
                 "detail-type": ["CloudWatch Alarm State Change"],
@@ -153,21 +155,21 @@ class Retraining(Construct):
         undeliverable.add_condition("ArnEquals", {"aws:SourceArn": rule})
         failures.add_to_resource_policy(undeliverable)
 
-    def _watch(self, alarms: Alarms) -> None:
+    def _alarm_on_faults(self, alarms: Alarms) -> None:
         machine = {"StateMachineArn": self.machine.arn}
         for metric, words in {
             "ExecutionsFailed": "could not be started",
             "ExecutionsTimedOut": "was not started in time",
         }.items():
-            alarms.watch(
+            alarms.add(
                 f"retraining-{metric.removeprefix('Executions').lower()}",
                 "AWS/States",
                 metric,
                 machine,
-                f"A training that the watch wants {words}; the latest execution of {self.machine.name} says why.",
+                f"A training that monitoring wants {words}; the latest execution of {self.machine.name} says why.",
                 runbook=NOT_STARTED,
             )
-        alarms.watch(
+        alarms.add(
             "retrain-errors",
             "AWS/Lambda",
             "Errors",

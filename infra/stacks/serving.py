@@ -19,28 +19,11 @@ from infra.constructs.sources import Sources
 from infra.settings import DeploymentSettings
 from infra.stacks.data import DataStack
 from infra.stacks.release import RUNS
+from tidegate.kernel import routes
 from tidegate.kernel.settings import FeedbackSettings, InferenceSettings
 
-INFERENCE_ROUTES = (
-    "POST /models/{model}/predict",
-    "GET /models/{model}",
-    "GET /health",
-    "POST /models/{model}/invocations",
-    "GET /openapi.json",
-    "GET /docs",
-    "GET /models/{model}/openapi.json",
-    "GET /models/{model}/docs",
-    "GET /v2",
-    "GET /v2/health/live",
-    "GET /v2/health/ready",
-    "GET /v2/models/{model}",
-    "GET /v2/models/{model}/ready",
-    "POST /v2/models/{model}/infer",
-    "GET /v2/models/{model}/versions/{version}",
-    "GET /v2/models/{model}/versions/{version}/ready",
-    "POST /v2/models/{model}/versions/{version}/infer",
-)
-FEEDBACK_ROUTES = ("POST /feedback",)
+FEEDBACK_ROUTES = (routes.SERVING["feedback"].key,)
+INFERENCE_ROUTES = tuple(route.key for route in routes.SERVING.values() if route.key not in FEEDBACK_ROUTES)
 ROUTES = (*INFERENCE_ROUTES, *FEEDBACK_ROUTES)
 FAILING, OUTCOMES = "operations.md#predictions-fail", "operations.md#outcomes-are-late"  # sections of the runbook
 FEEDBACK_MEMORY_MB = 512
@@ -138,7 +121,7 @@ class ServingStack(Stack):
 
     def _feedback_alarms(self) -> None:
         """None of them ends a release of inference's code."""
-        self.alarms.watch(
+        self.alarms.add(
             "feedback-errors",
             "AWS/Lambda",
             "Errors",
@@ -147,7 +130,7 @@ class ServingStack(Stack):
             runbook=OUTCOMES,
         )
         stream = {"DeliveryStreamName": self.outcomes.stream.ref}
-        self.alarms.watch(
+        self.alarms.add(
             "feedback-late",
             "AWS/Firehose",
             "DeliveryToS3.DataFreshness",
@@ -157,7 +140,7 @@ class ServingStack(Stack):
             statistic="Maximum",
             threshold=15 * MINUTE,
         )
-        self.alarms.watch(
+        self.alarms.add(
             "feedback-partitions",
             "AWS/Firehose",
             "PartitionCountExceeded",
@@ -171,13 +154,13 @@ class ServingStack(Stack):
         """All ways in which answers can go wrong: no answer, an error, the fallback's answer, a slow one.
 
         A failing model is no error to Lambda, since the function answers with a 5xx or lets the fallback answer: its
-        own metrics say so. Periods are minutes, so that five of them are enough to tell.
+        own metrics say so. Periods are minutes, so that five of them are enough to know.
         """
         function = self.inference.function_name
         own = {"service": "inference", "stage": settings.stage}
         whose = model_on_dashboard(settings.prefix)
         return (
-            self.alarms.watch(
+            self.alarms.add(
                 "inference-errors",
                 "AWS/Lambda",
                 "Errors",
@@ -185,7 +168,7 @@ class ServingStack(Stack):
                 "inference crashes or times out; read its log.",
                 runbook=FAILING,
             ),
-            self.alarms.watch(
+            self.alarms.add(
                 "inference-latency",
                 "AWS/Lambda",
                 "Duration",
@@ -197,7 +180,7 @@ class ServingStack(Stack):
                 threshold=settings.inference_p99_ms,
                 periods=3,
             ),
-            self.alarms.watch(
+            self.alarms.add(
                 "serving-api-5xx",
                 "AWS/ApiGateway",
                 "5xx",
@@ -205,7 +188,7 @@ class ServingStack(Stack):
                 "The serving API answers with server errors; read its access log and its function's log.",
                 runbook=FAILING,
             ),
-            self.alarms.watch(
+            self.alarms.add(
                 "inference-server-errors",
                 NAMESPACE,
                 "ServerErrors",
@@ -214,7 +197,7 @@ class ServingStack(Stack):
                 runbook=FAILING,
                 whose=whose,
             ),
-            self.alarms.watch(
+            self.alarms.add(
                 "inference-model-failures",
                 NAMESPACE,
                 "ModelFailures",

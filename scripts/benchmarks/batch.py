@@ -28,7 +28,7 @@ from tidegate.kernel.table import TARGET, Table
 from tidegate.ml import batches
 from tidegate.ml.frames import Unclosed
 from tidegate.ml.scoring import load
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.batch.work import BLOCK_ROWS, Answering, answer_rows
 
@@ -96,7 +96,7 @@ def _demo_model(year: pd.DataFrame) -> tuple[bytes, Contract]:
     (candidate,) = spec.candidates
     learned = guard.fit(contract, contract.inputs(table), share=0.001, answer="model")
     contract = replace(contract, guard=learned)
-    return SklearnFitter().export(spec, contract, candidate, table, []).onnx, contract
+    return OnnxFitter().export(spec, contract, candidate, table, []).onnx, contract
 
 
 def _bare(artifact: bytes) -> onnxruntime.InferenceSession:

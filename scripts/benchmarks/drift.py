@@ -18,7 +18,7 @@ How fast profiles are made is measured beside the peers themselves, see `speed`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,7 +31,7 @@ from scipy import stats
 
 from scripts.benchmarks import speed
 from scripts.benchmarks.svg import Panel, chart
-from tidegate.domain.profiles.drift import DriftPolicy, Outcome, judge_features
+from tidegate.domain.profiles.drift import DriftOutcome, DriftPolicy, judge_features
 from tidegate.domain.profiles.profile import OUTSIDE, ColumnLayout, Layout, Profile, reference
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.kernel.table import Table
@@ -196,13 +196,13 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
     yield (
         title,
         ["reference rows", "features", "rows a window", *heads],
-        [[*(f"{part:,}" for part in key), *told] for key, told in cells.items()],
+        [[*(f"{part:,}" for part in key), *said] for key, said in cells.items()],
     )
     runs: dict[tuple[str, int, int], list[str]] = defaultdict(list)
     for row in figures["power"]:
         delay = "-" if row["median_windows"] is None else f"{row['median_windows']:g}"
-        told = f"{100 * row['caught']:.0f} %, {delay} ({100 * row['any_feature_caught']:.0f} %)"
-        runs[row["kind"], row["features"], row["rows"]].append(told)
+        said = f"{100 * row['caught']:.0f} %, {delay} ({100 * row['any_feature_caught']:.0f} %)"
+        runs[row["kind"], row["features"], row["rows"]].append(said)
     title = (
         f"runs of {RUN_WINDOWS} windows with drift: share with an alarm, windows until the first (median); in brackets "
         f"runs in which any feature is called drifted"
@@ -210,7 +210,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
     yield (
         title,
         ["drift", "features", "rows a window", *heads],
-        [[kind, f"{count:,}", f"{rows:,}", *told] for (kind, count, rows), told in runs.items()],
+        [[kind, f"{count:,}", f"{rows:,}", *said] for (kind, count, rows), said in runs.items()],
     )
     yield from speed.tables(figures)
 
@@ -251,11 +251,16 @@ class _Pending:
         """All answers, [runs, windows] by case and tool."""
         return {
             case: {
-                tool: tuple(np.concatenate([part.result()[tool][which] for part in parts]) for which in (0, 1))
+                tool: _pair(np.concatenate([part.result()[tool][which] for part in parts]) for which in (0, 1))
                 for tool in TOOLS
             }
             for case, parts in self.parts.items()
         }
+
+
+def _pair(calls: Iterable[Bools]) -> tuple[Bools, Bools]:
+    first, second = calls
+    return first, second
 
 
 @dataclass(frozen=True)
@@ -267,7 +272,7 @@ class _Column:
 
     @cached_property
     def shares(self) -> Floats:
-        return self.before / self.before.sum()
+        return np.asarray(self.before / self.before.sum())
 
     @cached_property
     def deviation(self) -> float:
@@ -287,7 +292,7 @@ class _Column:
         current = now / rows
         if reference_rows > 1000:
             if self.feature.categorical:
-                return _jensen_shannon(self.shares, current) * np.sqrt(np.log(2)) >= 0.1
+                return np.asarray(_jensen_shannon(self.shares, current) * np.sqrt(np.log(2)) >= 0.1)
             gaps = np.abs(np.cumsum(current - self.shares, axis=1))[:, :-1]
             return np.asarray(gaps @ np.diff(self.feature.values) / max(self.deviation, 0.001) >= 0.1)
         if self.feature.categorical:
@@ -344,7 +349,7 @@ def _simulate(case: Case, runs: int, seed: int) -> Calls:
         "nannyml": (alert > 0, alert > 0),
     }
     shape = (case.windows, runs)
-    return {tool: tuple(np.asarray(each).reshape(shape).T for each in calls) for tool, calls in found.items()}
+    return {tool: _pair(np.asarray(each).reshape(shape).T for each in calls) for tool, calls in found.items()}
 
 
 def _reference(columns: list[_Column], chance: np.random.Generator) -> tuple[Layout, Profile]:
@@ -382,7 +387,7 @@ def _tidegate(
         )
         importances = weights if truth.one_important else None
         verdict = judge_features(layout, trained, profile, DriftPolicy(), importances)
-        alarms.append(verdict.outcome is Outcome.DRIFTED)
+        alarms.append(verdict.outcome is DriftOutcome.DRIFTED)
         any_feature.append(bool(verdict.responsible))
     return alarms, any_feature
 

@@ -12,17 +12,9 @@ from typing import Any
 import numpy as np
 
 from scripts.benchmarks.holdouts import simulate
-from tidegate.domain.evaluation.evaluation import (
-    CANDIDATE,
-    BaselineValue,
-    ChampionValue,
-    Comparison,
-    Evaluation,
-    LatencyMs,
-    Parity,
-    paired_bootstrap,
-)
-from tidegate.domain.evaluation.gate import Outcome, Policy, not_worse_than_champion
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, Comparison, paired_bootstrap
+from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
+from tidegate.domain.evaluation.gate import CheckOutcome, Policy, not_worse_than_champion
 
 SUMMARY = "wrong and right verdicts of the gate on simulated holdouts, beside a point comparison"
 CHAMPION_AUC = 0.74
@@ -94,7 +86,7 @@ class _Trial:
         )
         verdict = not_worse_than_champion(_evaluation(found, self.rows, self.resamples), policy)
         difference = found.arms[CANDIDATE].value - found.arms["champion"].value
-        return verdict.outcome is Outcome.PASS, difference > -self.margin
+        return verdict.outcome is CheckOutcome.PASS, difference > -self.margin
 
 
 def _accepted(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.domain.evaluation.evaluation import Arm
+from tidegate.domain.evaluation.bootstrap import Arm
 
 SHARE_POSITIVE = 0.22  # as late flights have it
 CORRELATION = 0.9  # of two models' scores within a class: models of the same data mostly agree

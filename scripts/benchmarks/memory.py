@@ -21,7 +21,6 @@ import numpy as np
 
 from infra.cost import GB, PRICES, PRICES_OF, SECONDS_A_MONTH, Price
 from infra.settings import DeploymentSettings
-from scripts.benchmarks.serving import serving_house
 from scripts.benchmarks.svg import bars
 
 SUMMARY = "memory sizes of the inference function: milliseconds and dollars, from measured processor time"
@@ -72,7 +71,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     work = _measured(quick=quick)
     curve = [point(work, size) for size in SIZES_MB]
     limits = (float(settings.inference_p99_ms), STRICT_MS)
-    targets = [
+    targets: list[dict[str, Any]] = [
         {"target_ms": limit, "warm_mb": cheapest(curve, "p99_ms", limit), "cold_mb": cheapest(curve, "cold_ms", limit)}
         for limit in limits
     ]
@@ -95,7 +94,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
     yield (
         "processor time, measured (milliseconds of a whole core)",
         ["what", "ms"],
-        [[told, f"{cpu[name]:,.2f}"] for name, told in _TOLD.items()]
+        [[shown, f"{cpu[name]:,.2f}"] for name, shown in _SHOWN.items()]
         + [["at most resident, MiB", f"{cpu['resident_mib']:,.0f}"]],
     )
     yield (
@@ -143,7 +142,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
     )
 
 
-_TOLD = {
+_SHOWN = {
     "answer_ms": "a warm request of one instance, to its answer",
     "answer_p99_ms": "the same, 99th percentile",
     "answer_100_ms": "a warm request of 100 instances",
@@ -256,12 +255,12 @@ def starts(work: Work, memory_mb: int, gap_seconds: int) -> dict[str, Any]:
 def plot(curve: Sequence[Mapping[str, Any]], chosen_mb: int | None) -> str:
     """Milliseconds and dollars of each size as SVG."""
     names = {row["memory_mb"]: f"{row['memory_mb']} MB: {row['usd_per_million']:.2f} USD a million" for row in curve}
-    told = ", ".join(
+    shown = ", ".join(
         f"{names[row['memory_mb']]}, {row['warm_100_ms']:.3g} and {row['cold_ms']:.4g} ms" for row in curve
     )
     return bars(
         "A request of 100 instances, warm and after a cold start, by memory",
-        f"Horizontal bars on a logarithmic scale. Milliseconds warm and cold: {told}.",
+        f"Horizontal bars on a logarithmic scale. Milliseconds warm and cold: {shown}.",
         "milliseconds, logarithmic: the bar warm, the line after a cold start",
         {names[row["memory_mb"]]: (row["warm_100_ms"], row["cold_ms"]) for row in curve},
         names.get(chosen_mb or 0, ""),
@@ -269,6 +268,8 @@ def plot(curve: Sequence[Mapping[str, Any]], chosen_mb: int | None) -> str:
 
 
 def _measured(*, quick: bool) -> Work:
+    from scripts.benchmarks.serving import serving_house  # and with it a cloud, which nobody needs who only computes
+
     calls = 300 if quick else 2_000
     with serving_house() as house, house.probe("memory_probe") as ask:
         one, hundred = ({"request": house.request(rows)} for rows in (1, 100))
@@ -297,8 +298,8 @@ def _one_by_one(ask: Callable[..., dict[str, Any]], asked: dict[str, Any], calls
         found = ask(asked, anew=number == 0)
         seen[found["pid"]].append(found)
     took = []
-    for found in seen.values():
-        warm = found[UNTIL_FAST:]
+    for answers in seen.values():
+        warm = answers[UNTIL_FAST:]
         for this, following in pairwise(warm):
             answer = following["mine_ms"] - this["mine_ms"]
             took.append((answer, following["used_ms"] - this["used_ms"] - answer))

@@ -1,5 +1,5 @@
-"""Tells how much processor time and memory the inference function takes, from inside its own process, where a benchmark
-has put it beside the function. Waiting takes none.
+"""Reports how much processor time and memory the inference function takes, from inside its own process, where a
+benchmark has put it beside the function. Waiting takes none.
 """
 
 import os

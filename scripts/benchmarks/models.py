@@ -31,7 +31,7 @@ from infra.settings import DeploymentSettings
 from tidegate.domain.serving import guard
 from tidegate.domain.serving.contract import CONTRACT_KEY, Contract, FeatureContract
 from tidegate.kernel.table import TARGET, Table
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 
 SUMMARY = "a thousand small models in one function: memory, hits, misses, many asking for one"
@@ -224,7 +224,7 @@ def _trained(kind: _Kind, *, rows: int) -> bytes:
     (candidate,) = spec.candidates
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a network that has not converged is as large as one that has
-        return SklearnFitter().export(spec, replace(contract, guard=learned), candidate, table, []).onnx
+        return OnnxFitter().export(spec, replace(contract, guard=learned), candidate, table, []).onnx
 
 
 def _instance(kind: _Kind) -> dict[str, Any]:
@@ -246,8 +246,8 @@ def _variants(template: bytes, number: int) -> Iterator[bytes]:
 
 def _kind(store: "_Store", first: dict[str, str], kind: _Kind, *, rows: int) -> dict[str, Any]:
     data = _trained(kind, rows=rows)
-    wish = {"what": "kind", "first": first, "instances": [_instance(_KINDS[0]), _instance(kind)]}
-    found = store.probed(wish | {"models": [store.put("small", data)], "kept": kind.kept})
+    trial = {"what": "kind", "first": first, "instances": [_instance(_KINDS[0]), _instance(kind)]}
+    found = store.probed(trial | {"models": [store.put("small", data)], "kept": kind.kept})
     del found["reads"]
     return {"kind": kind.name, "artifact_kib": round(len(data) / 1024, 1), **found}
 
@@ -267,7 +267,7 @@ class _Store:
         self.objects[key] = data
         return {"model": model, "key": key, "sha256": digest}
 
-    def probed(self, wish: dict[str, Any]) -> dict[str, Any]:
+    def probed(self, trial: dict[str, Any]) -> dict[str, Any]:
         """What a fresh process with the function's parts finds, and how often it read."""
         self.reads.clear()
         paths = os.pathsep.join([str(ROOT), str(ROOT / "layers" / "core" / "python")])
@@ -279,9 +279,9 @@ class _Store:
             "AWS_SECRET_ACCESS_KEY": "benchmark",
         }
         command = [sys.executable, "-m", "scripts.benchmarks.models_probe"]
-        done = subprocess.run(command, input=json.dumps(wish), env=env, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, input=json.dumps(trial), env=env, stdout=subprocess.PIPE, text=True, check=True)
         found: dict[str, Any] = json.loads(done.stdout)
-        return found | {"reads": sum(self.reads[each["key"]] for each in wish["models"])}
+        return found | {"reads": sum(self.reads[each["key"]] for each in trial["models"])}
 
 
 @contextmanager

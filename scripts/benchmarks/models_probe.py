@@ -73,20 +73,20 @@ class _Around:
         )
 
 
-def _kept(wish: dict[str, Any]) -> dict[str, Any]:
-    """All models are asked, in turns of another order each; then what is kept is asked again, as often as wished."""
+def _kept(trial: dict[str, Any]) -> dict[str, Any]:
+    """All models are asked, in turns of another order each; then what is kept, as often as the trial says."""
     chance = random.Random(1)
-    first, request = wish["first"], PredictionRequest([wish["instance"]])
+    first, request = trial["first"], PredictionRequest([trial["instance"]])
     _asked(
         _Around([first]).inference(0), first["model"], request
     )  # what a first session brings along is no model's own
-    around = _Around(wish["models"])
-    inference = around.inference(wish["budget"])
+    around = _Around(trial["models"])
+    inference = around.inference(trial["budget"])
     gc.freeze()  # as the function does
-    names = [each["model"] for each in wish["models"]]
+    names = [each["model"] for each in trial["models"]]
     start = _resident_kib()
     took: list[float] = []
-    for _ in range(wish["rounds"]):
+    for _ in range(trial["rounds"]):
         for name in chance.sample(names, len(names)):
             _timed(took, lambda name=name: _asked(inference, name, request))  # type: ignore[misc]
     misses = len(around.read_ms)
@@ -102,12 +102,12 @@ def _kept(wish: dict[str, Any]) -> dict[str, Any]:
         "resident_mib": round(_resident_kib() / 1024, 1),
         "grown_mib": round((_resident_kib() - start) / 1024, 1),
     }
-    if not wish["calls"]:
+    if not trial["calls"]:
         return found
     return found | {
         "miss_ms": _spread(took)
         | {"read_p50": _spread(around.read_ms)["p50"], "session_p50": _spread(around.session_ms)["p50"]},
-        "hit_us": _hits(inference, around, chance.choices(names, k=wish["calls"])),
+        "hit_us": _hits(inference, around, chance.choices(names, k=trial["calls"])),
         "answer_us": _answers(inference, request, chance.choices(names, k=_ANSWERS)),
     }
 
@@ -131,37 +131,37 @@ def _answers(inference: Inference, request: PredictionRequest, names: list[str])
     return _spread([1e3 * each for each in took])
 
 
-def _collapse(wish: dict[str, Any]) -> dict[str, Any]:
+def _collapse(trial: dict[str, Any]) -> dict[str, Any]:
     """All threads ask for a cold model at once, for one model after the other."""
-    around = _Around(wish["models"])
-    inference, start = around.inference(wish["budget"]), threading.Barrier(wish["threads"])
+    around = _Around(trial["models"])
+    inference, start = around.inference(trial["budget"]), threading.Barrier(trial["threads"])
 
     def ask(name: str) -> None:
         start.wait()
         inference.describe(name)
 
-    with ThreadPoolExecutor(wish["threads"]) as pool:
+    with ThreadPoolExecutor(trial["threads"]) as pool:
         for name in around.routes:
-            for each in [pool.submit(ask, name) for _ in range(wish["threads"])]:
+            for each in [pool.submit(ask, name) for _ in range(trial["threads"])]:
                 each.result()
     return {"sessions": len(around.session_ms)}
 
 
-def _kind(wish: dict[str, Any]) -> dict[str, Any]:
+def _kind(trial: dict[str, Any]) -> dict[str, Any]:
     """What one session takes: many of the same bytes are opened, each by itself, and asked once."""
-    before, request = (PredictionRequest([each]) for each in wish["instances"])
-    _asked(_Around([wish["first"]]).inference(0), "small", before)
+    before, request = (PredictionRequest([each]) for each in trial["instances"])
+    _asked(_Around([trial["first"]]).inference(0), "small", before)
     bare = _resident_kib()
-    _asked(_Around(wish["models"]).inference(0), "small", request)
+    _asked(_Around(trial["models"]).inference(0), "small", request)
     opening = _resident_kib("VmHWM") - bare
     gc.collect()
     start, held, one_thread = _resident_kib(), [], TimeLimit()
-    for _ in range(wish["kept"]):
-        inference = _Around(wish["models"]).inference(0)
+    for _ in range(trial["kept"]):
+        inference = _Around(trial["models"]).inference(0)
         inference._time_limit = one_thread  # noqa: SLF001  one for each would count as the model's memory
         _asked(inference, "small", request)
         held.append(inference)
-    grown = (_resident_kib() - start) / wish["kept"]
+    grown = (_resident_kib() - start) / trial["kept"]
     counted = held[0]._kept.kept_bytes  # noqa: SLF001
     return {"resident_kib": round(grown, 1), "counted_kib": round(counted / 1024, 1), "opening_kib": opening}
 
@@ -190,8 +190,8 @@ def _resident_kib(what: str = "VmRSS") -> int:
 
 
 def main() -> None:
-    wish = json.load(sys.stdin)
-    print(json.dumps({"kept": _kept, "collapse": _collapse, "kind": _kind}[wish["what"]](wish)))
+    trial = json.load(sys.stdin)
+    print(json.dumps({"kept": _kept, "collapse": _collapse, "kind": _kind}[trial["what"]](trial)))
 
 
 if __name__ == "__main__":

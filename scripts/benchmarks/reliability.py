@@ -1,8 +1,8 @@
 """Load on a served model while its route changes, a canary runs, services fail and processes die; every answer is held
 against what onnxruntime gives for that version's artifact.
 
-The model tells breast tumours apart by six numbers. What is promised: no wrong score, no 5xx but the one request that a
-killed process was at work on, no lost capture but what a killed process had not sent yet, and memory that stays flat.
+The model distinguishes breast tumours by six numbers. What is promised: no wrong score, no 5xx but the one request that
+a killed process was at work on, no lost capture but what a killed process had not sent yet, and memory that stays flat.
 """
 
 import gzip
@@ -57,7 +57,7 @@ _CANARY: dict[str, Any] = {
     "bake_minutes": 1,
     "look_seconds": 60,
     "deadline_hours": 2,
-    "watch_hours": 0,
+    "probation_hours": 0,
     "demands": dict.fromkeys(("errors", "timeouts", "fallbacks", "violations"), _RATE)
     | {"slow": {"margin": 0.3, "target": 0.3}, "scores": {"margin": 0.5}},
 }
@@ -65,7 +65,7 @@ _SPEC = tumours.SPEC | {
     "features": [{"name": name, "kind": "numeric"} for name in _FEATURES],
     "fallback": {"kind": "arithmetic", "expression": _FALLBACK},
     "gate": tumours.SPEC["gate"] | {"margin": 0.05},
-    "watch": {"retrain_on": []},  # the instances asked for are few, and come again and again: that is drift
+    "monitoring": {"retrain_on": []},  # the instances asked for are few, and come again and again: that is drift
 }
 
 
@@ -252,7 +252,7 @@ class _Conductor:
             time.sleep(seconds * 2 / 3)
 
     def _corrupt(self, seconds: float) -> None:
-        """New processes start while the champion's artifact has other bytes than the registry recorded."""
+        """New processes start while the champion's artifact does not match the SHA-256 in the registry."""
         key = self._champion["artifact_key"]
         excused = self.stage.excused("not_loadable", REFUSED_SECONDS + SPARE_SECONDS)
         with excused, self.house.overwritten(key), self._scaled_out():
@@ -448,7 +448,7 @@ def _house() -> Iterator[_House]:
         tumours.register(client, frame)
         house = _House(cloud, client, tumours.instances(frame[list(_FEATURES)].sample(200, random_state=1)))
         for candidate in (_FIRST, _SECOND):
-            house.trained(candidate, {"steps": [], "watch_hours": 0})
+            house.trained(candidate, {"steps": [], "probation_hours": 0})
         house.learn()
         _say(f"versions {sorted(house.truth)} are released")
         yield house
@@ -484,7 +484,7 @@ def _figures(conductor: _Conductor, tally: Tally, seconds: float) -> dict[str, A
 
 
 def _captures(house: _House, tally: Tally, kills: int, began_at: float) -> dict[str, Any]:
-    """Predictions answered against predictions captured, by their ids. Those tell when: `lost_at` is seconds since the
+    """Predictions answered against predictions captured, by their ids. Those say when: `lost_at` is seconds since the
     load began."""
     answered = {bytes(tally.ids[at : at + 16]) for at in range(0, len(tally.ids), 16)}
     captured = {bytes.fromhex(each.replace("-", "")) for each in house.captured()}

@@ -21,7 +21,7 @@ FOLLOWS_SECONDS = 5.0  # functions read a route again after three; requests unde
 MOST_ROWS = 20
 _KEYS = 64
 _ANY = Allowed(None, frozenset())
-_SHOWN = 20  # wrong answers that are told in full
+_SHOWN = 20  # wrong answers that are shown in full
 
 
 class Stage:

@@ -250,7 +250,7 @@ def _released(client: Client) -> list[dict[str, float]]:
     spec = tumours.SPEC | {
         "features": [{"name": name, "kind": "numeric"} for name in features],
         "candidates": [{"estimator": "sklearn.ensemble.RandomForestClassifier", "parameters": {"n_estimators": 100}}],
-        "release": {"steps": [], "watch_hours": 0},
+        "release": {"steps": [], "probation_hours": 0},
     }
     client.apply_model(MODEL, yaml.safe_dump(spec))
     run = client.wait_for_run(MODEL, client.start_run(MODEL, None)["run"]["run_id"], timeout_seconds=300)

@@ -193,10 +193,10 @@ def _cell(row: dict[str, Any], key: str, form: str) -> str:
 def plot(rows: Sequence[dict[str, Any]]) -> str:
     """Milliseconds of those that were measured, slowest first, as SVG."""
     found = sorted((row for row in rows if "error" not in row), key=lambda row: -row["p50_ms"])
-    told = ", ".join(f"{row['peer']} {row['p50_ms']:.3g} and {row['p99_ms']:.3g}" for row in found)
+    shown = ", ".join(f"{row['peer']} {row['p50_ms']:.3g} and {row['p99_ms']:.3g}" for row in found)
     return bars(
         "Milliseconds of a one-row request: a forest of 100 trees on 30 features",
-        f"Horizontal bars on a logarithmic scale. Median and 99th percentile in milliseconds: {told}.",
+        f"Horizontal bars on a logarithmic scale. Median and 99th percentile in milliseconds: {shown}.",
         "milliseconds, logarithmic: the bar to the median, the line to the 99th percentile",
         {row["peer"]: (row["p50_ms"], row["p99_ms"]) for row in found},
         OURS,
@@ -404,8 +404,8 @@ def _post(port: int, path: str, body: bytes) -> bytes:
 
 def _wired(method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """A request as it goes over the wire."""
-    told = {**headers, "Content-Length": str(len(body))}
-    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items())]
+    shown = {**headers, "Content-Length": str(len(body))}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in shown.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 

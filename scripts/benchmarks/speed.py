@@ -16,6 +16,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,8 +26,8 @@ import orjson
 
 from scripts.benchmarks import peers
 from tidegate.aws.capture_log import FirehoseCaptures
-from tidegate.aws.watch import unpacked
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.aws.monitoring import unpacked
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.hours import Counting
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.drift import DriftPolicy, judge_features
@@ -91,10 +92,10 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
         [
             ["Tidegate", f"{figures['profile_seconds']:.3f}", "-"],
             *(
-                [f"{PEERS[tool]} {told['version']}", f"{told['seconds']:.2f}", f"{told['speedup']:.0f} times"]
-                if "seconds" in told
-                else [PEERS[tool], "not measured", told["error"]]
-                for tool, told in figures["profile_peers"].items()
+                [f"{PEERS[tool]} {shown['version']}", f"{shown['seconds']:.2f}", f"{shown['speedup']:.0f} times"]
+                if "seconds" in shown
+                else [PEERS[tool], "not measured", shown["error"]]
+                for tool, shown in figures["profile_peers"].items()
             ),
         ],
     )
@@ -176,7 +177,7 @@ def _counted(trained: Reference, objects: Sequence[bytes], rows: int) -> dict[st
         "captures_rows_per_s": round(rows / min(each for each, _ in rounds)),
         "captures_parsed_rows_per_s": round(rows / min(each for _, each in rounds)),
         "captures_peak_mib": [
-            {"rows": rows * len(those) // len(objects), "mib": _peak_mib(lambda those=those: counted(those))}
+            {"rows": rows * len(those) // len(objects), "mib": _peak_mib(partial(counted, those))}
             for those in (objects[: len(objects) // 4], objects)
         ],
     }
@@ -187,23 +188,24 @@ def _profiled(layout: Layout, trained: Profile, reference_rows: Table, rows: Tab
         judge_features(layout, trained, count(layout, rows), DriftPolicy())
 
     seconds = median(_wall(profiled) for _ in range(_ROUNDS))
-    told: dict[str, dict[str, Any]] = {}
+    shown: dict[str, dict[str, Any]] = {}
     missing = peers.installed("drift")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npz"
         parts = {"reference": reference_rows, "current": rows}
-        np.savez(path, **{f"{part}/{name}": table[name] for part, table in parts.items() for name in NAMES})
+        arrays: dict[str, Any] = {f"{part}/{name}": table[name] for part, table in parts.items() for name in NAMES}
+        np.savez(path, **arrays)
         for tool in PEERS:
-            told[tool] = {"error": missing} if missing else peers.asked("drift", tool, str(path))
-            if "seconds" in told[tool]:
-                told[tool]["speedup"] = round(told[tool]["seconds"] / seconds, 1)
+            shown[tool] = {"error": missing} if missing else peers.asked("drift", tool, str(path))
+            if "seconds" in shown[tool]:
+                shown[tool]["speedup"] = round(shown[tool]["seconds"] / seconds, 1)
     return {
         "profile_rows": len(rows),
         "profile_reference_rows": len(reference_rows),
         "profile_seconds": seconds,
-        "profile_peers": told,
-        "profile_speedup": told["evidently"].get("speedup"),
-        "profile_speedup_nannyml": told["nannyml"].get("speedup"),
+        "profile_peers": shown,
+        "profile_speedup": shown["evidently"].get("speedup"),
+        "profile_speedup_nannyml": shown["nannyml"].get("speedup"),
     }
 
 

@@ -46,7 +46,7 @@ def bars(title: str, description: str, across: str, rows: Mapping[str, tuple[flo
     """A bar for each name as long as the first number's logarithm, and a thin line on to the second, which is no
     smaller. Both are above zero. The bar of `ours` has a colour of its own."""
     with canvas(Words(title, description), 1.2 + _ROW * len(rows), 2 * _PANEL) as drawn:
-        axes = drawn.axes(across=across)
+        axes = drawn.figure.add_subplot(xlabel=across)
         axes.set_xscale("log")
         lowest, highest = min(low for low, _ in rows.values()), max(high for _, high in rows.values())
         axes.set_xlim(10.0 ** math.floor(math.log10(lowest)), 1.5 * highest)

@@ -54,7 +54,7 @@ def local_cloud() -> Iterator[tuple[LocalCloud, Client, Path]]:
 
 def measurements() -> pd.DataFrame:
     """30 numbers [569 rows] with names that a spec may have, and `target` as a truth value."""
-    frame = load_breast_cancer(as_frame=True).frame
+    frame: pd.DataFrame = load_breast_cancer(as_frame=True).frame
     frame.columns = [name.replace(" ", "_") for name in frame.columns]
     return frame.astype({"target": bool})
 

@@ -7,7 +7,6 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -17,10 +16,12 @@ from botocore.stub import Stubber
 
 from functions.announce import handler as announce
 from tests.adapters.conftest import TABLE
-from tests.adapters.test_registry import AT, a_run, a_spec
-from tests.unit.notifications.test_announcement import ENTRY
-from tests.unit.rollout.test_rollout import ASKED, House
-from tidegate import telemetry
+from tests.builders.notifications import ENTRY
+from tests.builders.registry import AT, a_run
+from tests.builders.rollouts import ASKED, OneRelease
+from tests.builders.specs import a_spec
+from tests.context import CONTEXT
+from tidegate import telemetry, wiring
 from tidegate.aws import clients
 from tidegate.aws.announcements import EventBridgeEvents, change_of
 from tidegate.aws.items import PACK_BYTES, encode
@@ -30,7 +31,6 @@ from tidegate.domain.notifications.announcement import Change
 from tidegate.domain.registry.run import RunError
 from tidegate.kernel.errors import UnavailableError
 
-CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 MODEL = "flight-delay"
 KILL = replace(ENTRY, model=MODEL, action="kill", version=None)
 Read = Callable[[], list[dict[str, Any]]]
@@ -66,7 +66,8 @@ def _queue(name: str) -> str:
 
 
 def _cold() -> None:
-    for kept in (announce.wire, clients.sns, clients.eventbridge, telemetry.logger):
+    wiring.forget()
+    for kept in (clients.sns, clients.eventbridge, telemetry.logger):
         kept.cache_clear()
 
 
@@ -103,22 +104,22 @@ def stored(sk: str, record: Any, *, pk: str = f"MODEL#{MODEL}") -> None:
     Table(TABLE).write(put(pk, sk, encode(record)))
 
 
-def told(records: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+def shown(records: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     """Subjects that people got and detail types that systems got."""
     assert announce.handler({"Records": records}, CONTEXT) == {"batchItemFailures": []}
     subjects = [message["Subject"] for message in received("people")]
     return subjects, [message["detail-type"] for message in received("systems")]
 
 
-def test_what_is_written_is_told(registry: DynamoRegistry, changes: Read) -> None:
+def test_what_is_written_is_reported(registry: DynamoRegistry, changes: Read) -> None:
     registry.fail(MODEL, _requested(registry).run_id, RunError("TrainingFailedError", "it says", "train"), AT)
-    house = House(ASKED)
+    house = OneRelease(ASKED)
     house.begin()
     stored("ROLLOUT#r-3", house.at)
     house.decide()
     stored("ROLLOUT#r-3", house.at)
     stored("0000000007", KILL, pk=f"LEDGER#{MODEL}")
-    people, systems = told(changes())
+    people, systems = shown(changes())
     assert people == [
         "[test] flight-delay: training failed",
         "[test] flight-delay: version 3 waits for approval",
@@ -151,7 +152,7 @@ def test_a_message_and_an_event_arrive_as_they_were_made(registry: DynamoRegistr
 
 def test_a_packed_record_is_read_as_it_was_written(registry: DynamoRegistry, changes: Read) -> None:
     """A rollout with so many looks that they are stored compressed."""
-    house = House()
+    house = OneRelease()
     house.begin()
     large = replace(house.at, fetched={str(hour): tuple(f"object-{n}" for n in range(500)) for hour in range(20)})
     assert max(len(part.get("B", b"")) for part in encode(large).values()) > 0, f"less than {PACK_BYTES} bytes"
@@ -162,7 +163,7 @@ def test_a_packed_record_is_read_as_it_was_written(registry: DynamoRegistry, cha
     assert second == Change(large, replace(large, revision=2))
 
 
-def test_items_that_nobody_is_told_of_are_passed_over(registry: DynamoRegistry, changes: Read) -> None:
+def test_items_that_nobody_is_notified_of_are_passed_over(registry: DynamoRegistry, changes: Read) -> None:
     run = _requested(registry)
     registry.note(MODEL, run.run_id, "train", AT)
     stored(f"RUN#{run.run_id}#CANDIDATE#001", replace(KILL, model="no run"))
@@ -170,10 +171,10 @@ def test_items_that_nobody_is_told_of_are_passed_over(registry: DynamoRegistry, 
     clients.dynamodb().delete_item(TableName=TABLE, Key={"pk": {"S": f"MODEL#{MODEL}"}, "sk": {"S": "ROUTE"}})
     records = changes()
     assert len(records) > 5
-    assert told(records) == ([], [])
+    assert shown(records) == ([], [])
 
 
-def test_it_stops_at_the_first_change_that_cannot_be_told_and_comes_back_to_it(
+def test_it_stops_at_the_first_change_that_cannot_be_announced_and_comes_back_to_it(
     registry: DynamoRegistry, changes: Read, caplog: pytest.LogCaptureFixture
 ) -> None:
     stored("0000000001", replace(KILL, seq=1), pk=f"LEDGER#{MODEL}")

@@ -12,10 +12,9 @@ import boto3
 import pytest
 
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.unit.control_api import spec_document
-from tests.unit.rollout.test_evidence import asked as served
-from tests.unit.rollout.test_evidence import feedback, lines, rollout, sure
-from tests.unit.serving.test_capture import capture
+from tests.builders.captures import asked as served
+from tests.builders.captures import capture, feedback, lines, rollout, sure
+from tests.builders.specs import spec_document
 from tidegate.aws.capture_log import DynamoCapturePolicies, FirehoseCaptures
 from tidegate.aws.captures import PREFIX, S3CaptureReader
 from tidegate.aws.evidence import FEEDBACK, S3ArmsReader
@@ -37,7 +36,7 @@ STREAM = "captures"
 
 
 class Silent:
-    def count(self, name: str, value: float = 1) -> None:
+    def count(self, name: str, value: float = 1, **by: str) -> None:
         raise AssertionError(name)
 
     def warn(self, message: str, **facts: object) -> None:
@@ -75,7 +74,7 @@ def keep(where: str, captures: Any, request: pytest.FixtureRequest) -> Callable[
         request.getfixturevalue("over_http")
         _stream()
         return through_firehose
-    return captures.offer  # type: ignore[no-any-return]
+    return captures.offer
 
 
 def _stream() -> None:
@@ -125,7 +124,7 @@ def test_of_objects_written_in_the_same_second_any_may_hold_the_newest(newest_in
 
 
 @pytest.mark.usefixtures("over_http")
-def test_a_record_tells_what_the_delivery_before_it_took() -> None:
+def test_a_record_says_what_the_delivery_before_it_took() -> None:
     _stream()
     log = FirehoseCaptures(CaptureStream(STREAM), policies=Everything(), signals=Silent())
     log.offer(asked(0))

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -12,15 +11,15 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from functions.feedback import handler as function
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.adapters.test_registry import a_spec
-from tidegate import telemetry
+from tests.builders.specs import a_spec
+from tests.context import CONTEXT
+from tidegate import telemetry, wiring
 from tidegate.aws.feedback import PAUSE_SECONDS, FirehoseFeedback
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.kernel.errors import UnavailableError
 from tidegate.kernel.ids import uuid7
 
 STREAM = "tidegate-test-feedback"
-CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 TAKEN, BUSY = {"RecordId": "1"}, {"ErrorCode": "ServiceUnavailableException", "ErrorMessage": "slow down"}
 
 
@@ -120,7 +119,7 @@ def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _cold() -> None:
-    function.wire.cache_clear()
+    wiring.forget()
     telemetry.logger.cache_clear()
 
 
@@ -164,7 +163,7 @@ def test_reported_outcomes_are_stored_before_they_are_accepted_and_counted_by_mo
 
 
 @pytest.mark.usefixtures("deployed")
-def test_an_unknown_model_is_a_fault_and_neither_it_nor_its_outcomes_are_told_to_logs_or_metrics(
+def test_an_unknown_model_is_a_fault_and_neither_it_nor_its_outcomes_are_written_to_logs_or_metrics(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     status, problem = post({"id": uuid7(datetime.now(UTC), bytes(8)), "outcome": "s3cr3t"}, model="nobody")

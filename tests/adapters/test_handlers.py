@@ -1,4 +1,4 @@
-"""The functions register, rollout, settle and inference as they are wired on AWS (moto), from event to answer."""
+"""The functions register, rollout, close_failed and inference as they are wired on AWS (moto), from event to answer."""
 
 import gzip
 import json
@@ -8,18 +8,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
-import numpy as np
 import pytest
 
+from functions.close_failed import handler as close_failed
 from functions.inference import handler as inference
 from functions.register import handler as register
 from functions.rollout import handler as rollout
-from functions.settle import handler as settle
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.adapters.test_registry import AT, a_run, a_spec, promoted, requested
-from tests.unit.rollout.test_evidence import asked as captured
-from tests.unit.rollout.test_evidence import lines as recorded
-from tidegate import telemetry
+from tests.builders.captures import asked as captured
+from tests.builders.captures import lines as recorded
+from tests.builders.registry import AT, a_run, promoted, requested
+from tests.builders.specs import a_spec
+from tests.context import CONTEXT
+from tidegate import telemetry, wiring
 from tidegate.aws.captures import PREFIX
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.extension import AfterResponse
@@ -28,15 +29,13 @@ from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.rollout import Decision, decide
-from tidegate.domain.serving.baseline import fit_rule
+from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import hour_of
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
-from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.testing.models import linear_onnx
 
-CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 MODEL = "flight-delay"
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:release"
 EVE = "arn:aws:iam::123456789012:user/eve"
@@ -69,8 +68,8 @@ def deployed(over_http: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dynam
 
 
 def _cold() -> None:
-    for function in (inference, register, rollout, settle):
-        function.wire.cache_clear()
+    wiring.forget()
+    inference.wire.cache_clear()
     telemetry.logger.cache_clear()
 
 
@@ -82,7 +81,7 @@ def registered(registry: DynamoRegistry, run_id: str, bias: float, **release: An
     registry.note(ref.model, run_id, "prepare", AT, dataset_version="v1", lock_hash="l", code_version="c")
     artifacts = S3Artifacts(BUCKET)
     sha256 = artifacts.put(ref.artifact_key, linear_onnx(CONTRACT, [0.001], bias=bias))
-    rule = fit_rule("constant", value=0.25, table=Table({}), target=np.zeros(0), classes=(False, True))
+    rule = FittedRule("constant", (0.75, 0.25))
     fallback = artifacts.put(ref.fallback_key, Fallback(CONTRACT, rule).to_bytes())
     report = artifacts.put(ref.report_key, b'{"evaluation": {"sections": {}}}')
     answer = register.handler(
@@ -188,7 +187,7 @@ def test_a_fault_of_ours_is_logged_by_its_kind_and_trace_without_its_words(caplo
     assert "s3cr3t" not in caplog.text + logged["said"]
 
 
-def test_a_version_gets_its_share_and_leaves_for_what_captures_tell_of_it(
+def test_a_version_gets_its_share_and_leaves_for_what_captures_show_of_it(
     deployed: DynamoRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     released(deployed, "r-001", 0.0)
@@ -212,7 +211,7 @@ def test_a_version_gets_its_share_and_leaves_for_what_captures_tell_of_it(
     moved = rollout.handler(later, CONTEXT)
     assert (moved["next"], moved["phase"], moved["serves"], moved["wait_seconds"]) == ("done", "rolled_back", False, 0)
     assert "error rate 100.00 % of 200 requests" in moved["reason"]
-    assert deployed.version(MODEL, number).status is VersionStatus.WITHDRAWN
+    assert deployed.version(MODEL, number).status is VersionStatus.ROLLED_BACK
     route = deployed.route(MODEL)
     assert route is not None
     assert (route.candidate, route.champion and route.champion.version) == (None, 1)
@@ -256,7 +255,7 @@ def test_a_stopped_execution_closes_its_run(deployed: DynamoRegistry) -> None:
         "detail-type": "Step Functions Execution Status Change",
         "detail": {"status": "ABORTED", "input": '{"model": "flight-delay", "run_id": "r-001"}'},
     }
-    assert settle.handler(event, CONTEXT)["message"] == "step train was stopped by somebody"
+    assert close_failed.handler(event, CONTEXT)["message"] == "step train was stopped by somebody"
     assert deployed.run("flight-delay", "r-001").error is not None
 
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.aws.items import MAX_ITEM_BYTES, PACK_BYTES, ItemTooLargeError, attribute, decode, encode
+from tidegate.kernel.documents import StoredForm
+from tidegate.kernel.errors import NewerDocumentError
 
 
 class Colour(StrEnum):
@@ -21,12 +23,16 @@ class Colour(StrEnum):
 
 @dataclass(frozen=True)
 class Part:
+    FORM: ClassVar = StoredForm("part")
+
     name: str
     size: int | None
 
 
 @dataclass(frozen=True)
 class Whole:
+    FORM: ClassVar = StoredForm("whole")
+
     text: str
     colour: Colour
     at: datetime
@@ -75,6 +81,46 @@ def test_a_record_of_an_older_shape_takes_defaults_and_a_newer_one_is_read_witho
     item["future"] = {"S": "x"}
     back = decode(Whole, item)
     assert (back.count, back.parts) == (0, ())
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """Schema 1 called `title` a name, schema 2 a label."""
+
+    FORM: ClassVar = StoredForm(
+        "renamed",
+        upgrades=(
+            lambda plain: {**plain, "label": plain["name"]},
+            lambda plain: {**plain, "title": plain["label"].upper()},
+        ),
+        renew="write it again",
+    )
+
+    title: str
+    count: int = 0
+
+
+def test_a_record_carries_the_number_of_its_form_and_one_of_schema_1_none():
+    assert encode(Renamed("A", 2)) == {"title": {"S": "A"}, "count": {"N": "2"}, "schema": {"N": "3"}}
+    assert "schema" not in encode(WHOLE)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"name": {"S": "a"}, "count": {"N": "2"}},
+        {"label": {"S": "a"}, "count": {"N": "2"}, "schema": {"N": "2"}},
+        {"title": {"S": "A"}, "count": {"N": "2"}, "schema": {"N": "3"}},
+    ],
+)
+def test_a_record_of_an_older_form_is_upgraded(item):
+    assert decode(Renamed, item) == Renamed("A", 2)
+
+
+def test_a_record_of_a_newer_form_is_refused_with_what_to_do():
+    with pytest.raises(NewerDocumentError, match="the renamed has schema 4, which newer code wrote") as refused:
+        decode(Renamed, encode(Renamed("A")) | {"schema": {"N": "4"}})
+    assert refused.value.next_step == "deploy the newer code again, or write it again"
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))

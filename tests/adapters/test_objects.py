@@ -71,7 +71,7 @@ def test_a_run_is_started_once(workflow: Any) -> None:
         ("InvalidOutput", ClientError),
     ],
 )
-def test_only_faults_of_the_call_itself_are_told_of_a_wake_up(
+def test_only_faults_of_the_call_itself_are_reported_of_a_wake_up(
     monkeypatch: pytest.MonkeyPatch, code: str, raised: type[Exception] | None
 ) -> None:
     sent: list[dict[str, Any]] = []

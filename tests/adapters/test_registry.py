@@ -1,125 +1,31 @@
 """What ports.Models, Runs, Versions and Routes promise, held against the fake and against DynamoDB (moto)."""
 
-import threading
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.adapters.conftest import TABLE
+from tests.builders.present import present
+from tests.builders.registry import AT, a_run, a_version, promoted, registered, requested
+from tests.builders.specs import a_spec
+from tests.builders.threads import at_once
 from tidegate.aws import clients
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import RefusedError
 from tidegate.domain.registry.ledger import Cause, verify
-from tidegate.domain.registry.run import CandidateRun, Run, RunError, RunStatus
-from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.domain.registry.run import CandidateRun, RunError, RunStatus
+from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.changes import kill, promote, rollback, split
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
-from tidegate.spec.model import ModelSpec
 from tidegate.steps.rollout.routes import verify_ledger
-
-AT = datetime(2026, 1, 5, 12, 30, 15, 123456, tzinfo=UTC)
-
-
-def a_spec(**changes: Any) -> ModelSpec:
-    document = {
-        "name": "flight-delay",
-        "owner": "ops@example.org",
-        "business_unit": "ops",
-        "task": "binary",
-        "dataset": "flights",
-        "target": "late",
-        "features": [{"name": "distance", "kind": "numeric"}],
-        "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression"}],
-        "metric": "roc_auc",
-        "baseline": {"kind": "prior"},
-    }
-    return ModelSpec.parse(document | changes)
-
-
-def a_run(run_id: str = "r-001", **changes: Any) -> Run:
-    run = Run(
-        model="flight-delay",
-        run_id=run_id,
-        status=RunStatus.REQUESTED,
-        spec_digest="d" * 64,
-        dataset="flights",
-        requested_by="ann",
-        requested_at=AT,
-        seed=4_294_967_295,
-    )
-    return replace(run, **changes)
-
-
-def a_version(run_id: str = "r-001", status: VersionStatus = VersionStatus.ACCEPTED) -> Version:
-    return Version(
-        model="flight-delay",
-        number=0,
-        status=status,
-        run_id=run_id,
-        spec_digest="d" * 64,
-        dataset="flights",
-        dataset_version="0123456789abcdef",
-        artifact_key=f"runs/flight-delay/{run_id}/model.onnx",
-        artifact_sha256="a" * 64,
-        report_key=f"runs/flight-delay/{run_id}/report.json",
-        report_sha256="b" * 64,
-        metric="roc_auc",
-        value=0.7123456789012345,
-        low=0.7,
-        high=0.72,
-        reasons=("is better", "enough"),
-        created_at=AT,
-        created_by="ann",
-        lock_hash="l" * 64,
-        code_version="1.2.3",
-    )
 
 
 @pytest.fixture
 def with_model(registry: Any) -> Any:
     registry.apply(a_spec(), author="ann", at=AT)
     return registry
-
-
-def requested(registry: Any, run: Run, *, lease_until: datetime | None = AT) -> Run:
-    """Request a run; its lease keeps nobody out unless the test says so."""
-    recorded: Run = registry.request(run, lease_until=lease_until)
-    return recorded
-
-
-def registered(registry: Any, run_id: str, status: VersionStatus = VersionStatus.ACCEPTED) -> Version:
-    requested(registry, a_run(run_id))
-    version: Version = registry.register(a_version(run_id, status), at=AT)
-    return version
-
-
-def promoted(registry: Any, version: Version) -> None:
-    change = promote(registry.route(version.model), version, Cause(AT, "ann", "gate passed"))
-    assert change is not None
-    registry.change(change)
-
-
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Run the calls in threads that start together; what each returned or raised."""
-    barrier = threading.Barrier(len(calls))
-    outcomes: list[Any] = [None] * len(calls)
-
-    def run(position: int) -> None:
-        barrier.wait()
-        try:
-            outcomes[position] = calls[position]()
-        except Exception as error:  # noqa: BLE001  the error is what the test looks at
-            outcomes[position] = error
-
-    threads = [threading.Thread(target=run, args=(position,)) for position in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes
 
 
 # Models
@@ -235,7 +141,7 @@ def test_racing_requests_with_one_token_start_one_run(registry: Any) -> None:
     assert len(registry.runs("flight-delay")) == 1
 
 
-def test_a_second_run_is_told_who_holds_the_lease_since_when_and_until_when(registry: Any) -> None:
+def test_a_second_run_learns_who_holds_the_lease_since_when_and_until_when(registry: Any) -> None:
     run = a_run(requested_by="arn:aws:iam::123456789012:user/ann")
     requested(registry, run, lease_until=AT + timedelta(hours=3))
     with pytest.raises(ConflictError) as caught:
@@ -470,7 +376,7 @@ def test_writing_the_same_change_twice_is_one_change(with_model: Any) -> None:
     assert len(with_model.ledger("flight-delay")) == 1
 
 
-def test_of_two_racing_promotions_one_wins_and_one_is_told(with_model: Any) -> None:
+def test_of_two_racing_promotions_one_wins_and_one_is_refused(with_model: Any) -> None:
     versions = [registered(with_model, f"r-00{number}") for number in (1, 2)]
     decisions = [promote(None, version, Cause(AT, "ann", "mine")) for version in versions]
     outcomes = at_once(*(lambda c=change: with_model.change(c) for change in decisions))
@@ -507,11 +413,13 @@ def test_a_closed_version_is_never_written_into_a_route(with_model: Any, status:
 def test_a_killed_and_split_route_comes_back_as_it_was_written(with_model: Any) -> None:
     first, second = registered(with_model, "r-001"), registered(with_model, "r-002")
     promoted(with_model, first)
-    change = split(with_model.route("flight-delay"), second, 2_500, Cause(AT, "ann", "fewer calls?"))
+    change = present(split(with_model.route("flight-delay"), second, 2_500, Cause(AT, "ann", "fewer calls?")))
     with_model.change(change)
     assert with_model.route("flight-delay") == change.route
     assert with_model.version("flight-delay", 2).status is VersionStatus.CANDIDATE
-    change = kill(with_model.route("flight-delay"), "flight-delay", Cause(AT, "bob", "feed is down", approved_by="eve"))
+    change = present(
+        kill(with_model.route("flight-delay"), "flight-delay", Cause(AT, "bob", "feed is down", approved_by="eve"))
+    )
     with_model.change(change)
     assert with_model.route("flight-delay") == change.route
     assert with_model.version("flight-delay", 2).status is VersionStatus.RETIRED
@@ -541,11 +449,11 @@ def test_of_racing_people_one_wins_and_the_chain_holds(with_model: Any) -> None:
     ]
     outcomes = at_once(*(lambda c=change: with_model.change(c) for change in decisions))
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ConflictError", "NoneType"]
-    won = decisions[outcomes.index(None)]
+    won = present(decisions[outcomes.index(None)])
     assert with_model.route("flight-delay") == won.route
     assert verify("flight-delay", with_model.ledger("flight-delay"), won.route.ledger_head) is None
     champions = [each.number for each in with_model.versions("flight-delay") if each.status is VersionStatus.CHAMPION]
-    assert champions == [won.route.champion.version]
+    assert champions == [present(won.route.champion).version]
 
 
 @pytest.mark.parametrize(

@@ -3,24 +3,27 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from functions.reproduce import handler as reproduce
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.adapters.test_registry import AT, a_run, a_spec, a_version, requested
+from tests.builders.registry import AT, a_run, a_version, requested
+from tests.builders.reports import report_document
+from tests.builders.specs import a_spec
+from tests.context import CONTEXT
+from tidegate import wiring
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.domain.registry.run import CandidateRun, RunStatus
 from tidegate.messages import Fitted, RunRef
 from tidegate.steps.evaluation.gate import lineage
 
-CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 MODEL = "flight-delay"
 ESTIMATE = {"value": 0.7512345678901234, "low": 0.74, "high": 0.1 + 0.2}
-EVALUATION = {"rows": 100, "metrics": {"roc_auc": ESTIMATE, "log_loss": None}, "baseline": ESTIMATE}
+REPORT = report_document()
+EVALUATION = REPORT["evaluation"] | {"metrics": {"roc_auc": ESTIMATE, "log_loss": None}}
 FITTED = Fitted(artifact_sha256="a" * 64, artifact_bytes=1, fit_seconds=1.5, rows=400)
 FALLBACK = "f" * 64
 
@@ -30,11 +33,11 @@ def registry(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegis
     """A model, and the function with nothing wired yet."""
     monkeypatch.setenv("TIDEGATE_REGISTRY_TABLE", TABLE)
     monkeypatch.setenv("TIDEGATE_ARTIFACTS_BUCKET", BUCKET)
-    reproduce.wire.cache_clear()
+    wiring.forget()
     registry = DynamoRegistry(TABLE)
     registry.apply(a_spec(), author="ann", at=AT)
     yield registry
-    reproduce.wire.cache_clear()
+    wiring.forget()
 
 
 def trained(registry: DynamoRegistry, run_id: str, code: str, **facts: Any) -> RunRef:
@@ -55,7 +58,8 @@ def trained(registry: DynamoRegistry, run_id: str, code: str, **facts: Any) -> R
 def test_a_run_that_makes_the_same_again_is_closed_as_reproduced(registry: DynamoRegistry) -> None:
     artifacts = S3Artifacts(BUCKET)
     first = trained(registry, "r-001", "old", exclusions=("e2", "e1"))
-    report = {"evaluation": EVALUATION, "lineage": lineage(registry.run(MODEL, "r-001"), FITTED, artifacts)}
+    made = {"evaluation": EVALUATION, "lineage": lineage(registry.run(MODEL, "r-001"), FITTED, artifacts)}
+    report = REPORT | made
     version = replace(
         a_version(),
         report_key=first.report_key,

@@ -1,5 +1,5 @@
-"""From a standing that wants a training to a started run, as it is wired on AWS: the state machine is interpreted by
-moto, and its tasks are the real handlers of `retrain` and `catalog` on moto's table and buckets."""
+"""From a health record that wants a training to a started run, as it is wired on AWS: the state machine is interpreted
+by moto, and its tasks are the real handlers of `retrain` and `catalog` on moto's table and buckets."""
 
 import gzip
 import hashlib
@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -24,16 +23,18 @@ from functions.retrain import handler as retrain
 from infra.machines import retraining_machine
 from infra.machines.release_machine import Step
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.adapters.test_catalog import DATASET, READY
-from tests.unit.monitoring.test_labelled_dataset import record
-from tests.unit.monitoring.test_retrain import standing
-from tests.unit.releasing import spec, to_csv, trips
-from tidegate import telemetry
+from tests.builders.data import DATASET, READY
+from tests.builders.health import health_record
+from tests.builders.labels import record
+from tests.builders.specs import spec
+from tests.builders.tables import to_csv, trips
+from tests.context import CONTEXT
+from tidegate import telemetry, wiring
+from tidegate.aws.monitoring import DynamoHealthRecords
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
-from tidegate.aws.watch import DynamoStandings
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
-from tidegate.domain.monitoring.health import Outcome, Standing, Trigger
+from tidegate.domain.monitoring.health import HealthRecord, TrainingOutcome, Trigger
 from tidegate.domain.serving.capture import line
 from tidegate.messages import RegisterDataset
 from tidegate.ml.frames import PandasReader
@@ -41,7 +42,6 @@ from tidegate.steps.data.catalog import catalog as register
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ACCOUNT = "123456789012"
-CONTEXT = SimpleNamespace()
 ROWS = {"trip-delay": 40, "trip-other": 50}  # labelled captures of each model
 
 
@@ -51,7 +51,7 @@ class Deployed:
 
     registry: DynamoRegistry
     catalog: DynamoCatalog
-    standings: DynamoStandings
+    health_records: DynamoHealthRecords
     machine: str
     base: DatasetVersion
     lost: list[str]  # models whose dataset the catalog never reads
@@ -65,8 +65,8 @@ class Deployed:
             time.sleep(0.02)
         return dict(found)
 
-    def standing(self, model: str) -> Standing:
-        found = self.standings.standing(model)
+    def record(self, model: str) -> HealthRecord:
+        found = self.health_records.record(model)
         assert found is not None
         return found
 
@@ -111,8 +111,7 @@ def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
 
 
 def _cold() -> None:
-    retrain.wire.cache_clear()
-    catalog_handler.wire.cache_clear()
+    wiring.forget()
     telemetry.logger.cache_clear()
 
 
@@ -150,12 +149,12 @@ def _house(machine: str) -> Deployed:
     datasets.add_version(DatasetVersion("trips", version, DatasetStatus.REGISTERING, (file,), "ana", NOW))
     task = RegisterDataset(dataset="trips", version=version)
     base = register(task, catalog=datasets, files=files, reader=PandasReader())
-    standings = DynamoStandings(TABLE)
+    health_records = DynamoHealthRecords(TABLE)
     for name, rows in ROWS.items():
         registry.apply(spec(name=name), author="ana", at=NOW)
-        standings.save(standing(at=NOW, model=name))
+        health_records.save(health_record(at=NOW, model=name))
         serve(name, rows)
-    return Deployed(registry, datasets, standings, machine, base, [])
+    return Deployed(registry, datasets, health_records, machine, base, [])
 
 
 def _invoke(made: Deployed) -> Any:
@@ -170,7 +169,7 @@ def _invoke(made: Deployed) -> Any:
                 threading.Timer(0.3, catalog_handler.handler, (event, CONTEXT)).start()
             return b"null"
         try:
-            return json.dumps(retrain.handler(event, CONTEXT)).encode()  # type: ignore[arg-type]
+            return json.dumps(retrain.handler(event, CONTEXT)).encode()
         except Exception as error:  # noqa: BLE001  as the runtime does
             answered["x-amz-function-error"] = "Unhandled"
             return json.dumps({"errorType": type(error).__name__, "errorMessage": str(error)}).encode()
@@ -189,10 +188,14 @@ def test_each_wanted_training_is_started_on_the_dataset_and_what_was_captured_si
         version = deployed.catalog.version("trips", run.dataset_version)
         assert (version.status, version.rows) == (DatasetStatus.READY, deployed.base.rows + rows)
         assert f"{rows} labelled predictions of {model}" in version.lineage
-        after = deployed.standing(model)
+        after = deployed.record(model)
         assert after.wanted is None
         (attempt,) = after.attempts
-        assert (attempt.run_id, attempt.trigger, attempt.outcome) == (run.run_id, Trigger.QUALITY, Outcome.UNDER_WAY)
+        assert (attempt.run_id, attempt.trigger, attempt.outcome) == (
+            run.run_id,
+            Trigger.QUALITY,
+            TrainingOutcome.UNDER_WAY,
+        )
         assert run.execution is not None
         boto3.client("stepfunctions").describe_execution(executionArn=run.execution)
     assert deployed.catalog.dataset("trips").latest == deployed.base.version
@@ -216,7 +219,7 @@ def test_a_model_whose_training_cannot_start_stops_no_other_and_fails_the_execut
     execution = deployed.run()
     assert (execution["status"], execution["error"]) == ("FAILED", "TrainingNotStarted")
     assert deployed.registry.runs("trip-delay") == []
-    assert deployed.standing("trip-delay").wanted is Trigger.QUALITY
+    assert deployed.record("trip-delay").wanted is Trigger.QUALITY
     assert len(deployed.registry.runs("trip-other")) == 1
 
 
@@ -226,21 +229,21 @@ def test_a_dataset_that_is_never_read_holds_its_training_back_and_no_other(
     monkeypatch.setattr("tidegate.steps.monitoring.labelled_dataset.REGISTERING", timedelta(seconds=2))
     deployed.lost.append("trip-delay")
     assert deployed.run()["status"] == "SUCCEEDED"
-    assert "is still registering" in deployed.standing("trip-delay").held_back
+    assert "is still registering" in deployed.record("trip-delay").held_back
     assert len(deployed.registry.runs("trip-other")) == 1
 
 
 # What the ports promise besides, in memory and on AWS
 
 
-def test_a_harvested_version_is_stored_whole_and_does_not_become_the_latest(catalog: Any) -> None:
+def test_a_version_with_labelled_captures_is_stored_whole_and_does_not_become_the_latest(catalog: Any) -> None:
     catalog.put_dataset(DATASET)
     catalog.finish_version(READY)
-    harvested = replace(READY, version="fedcba9876543210", base=READY.version, lineage="40 labelled predictions")
-    assert catalog.add_version(harvested) is True
-    catalog.finish_version(harvested)
-    catalog.finish_version(harvested)
-    assert catalog.version("flights", harvested.version) == harvested
+    labelled = replace(READY, version="fedcba9876543210", base=READY.version, lineage="40 labelled predictions")
+    assert catalog.add_version(labelled) is True
+    catalog.finish_version(labelled)
+    catalog.finish_version(labelled)
+    assert catalog.version("flights", labelled.version) == labelled
     assert catalog.version("flights") == READY
 
 

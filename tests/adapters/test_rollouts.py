@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tests.adapters.conftest import TABLE
-from tests.adapters.test_registry import AT, a_run, a_spec, at_once, promoted, registered, requested
+from tests.builders.registry import AT, a_run, promoted, registered, requested
+from tests.builders.specs import a_spec
+from tests.builders.threads import at_once
 from tidegate.aws.items import MAX_ITEM_BYTES, encode
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.rollouts import DynamoRollouts
@@ -42,7 +44,7 @@ ANN, EVE = "arn:aws:iam::123456789012:user/ann", "arn:aws:iam::123456789012:user
 
 
 @dataclass
-class House:
+class RolloutPorts:
     """The ports of a test, with champion 1 and the accepted version 2 on its way in."""
 
     registry: Any
@@ -100,15 +102,15 @@ class House:
 
 
 @pytest.fixture
-def house(registry: Any, rollouts: Any) -> House:
+def house(registry: Any, rollouts: Any) -> RolloutPorts:
     return a_house(registry, rollouts)
 
 
-def a_house(registry: Any, rollouts: Any) -> House:
+def a_house(registry: Any, rollouts: Any) -> RolloutPorts:
     registry.apply(a_spec(), author=ANN, at=AT)
     promoted(registry, registered(registry, "r-001"))
     registered(registry, "r-002")
-    return House(registry, rollouts)
+    return RolloutPorts(registry, rollouts)
 
 
 def look(requests: int = 100, errors: int = 0) -> Look:
@@ -131,7 +133,7 @@ def crowded_looks(count: int, bins: int) -> tuple[Look, ...]:
     return tuple(Look(arm(), arm()) for _ in range(count))
 
 
-def test_a_rollout_comes_back_as_it_was_saved(house: House) -> None:
+def test_a_rollout_comes_back_as_it_was_saved(house: RolloutPorts) -> None:
     assert house.rollouts.rollout(MODEL, "r-002") is None
     assert house.rollouts.rollouts(MODEL) == []
     step = house.begin(approval="required", demands={"loss": {"required": True}})
@@ -141,7 +143,7 @@ def test_a_rollout_comes_back_as_it_was_saved(house: House) -> None:
     assert house.rollouts.rollouts(MODEL) == [step.rollout]
 
 
-def test_looks_and_verdict_come_back_as_they_were_judged(house: House) -> None:
+def test_looks_and_verdict_come_back_as_they_were_judged(house: RolloutPorts) -> None:
     house.begun()
     step = house.next(look(), look(500, errors=1))
     house.rollouts.save(step, now=LATER)
@@ -150,7 +152,7 @@ def test_looks_and_verdict_come_back_as_they_were_judged(house: House) -> None:
     assert house.stored.fetched == {"2026-01-05-12": ("a.gz", "b.gz")}
 
 
-def test_as_many_looks_as_a_phase_has_fit_into_a_record(house: House) -> None:
+def test_as_many_looks_as_a_phase_has_fit_into_a_record(house: RolloutPorts) -> None:
     begun = house.begun()
     looks = crowded_looks(MOST_LOOKS, bins=20)
     fetched = {f"2026-01-05-{hour}": tuple(f"{hour}{number:08d}" for number in range(120)) for hour in range(10, 24)}
@@ -162,7 +164,7 @@ def test_as_many_looks_as_a_phase_has_fit_into_a_record(house: House) -> None:
     assert 10_000 < packed < MAX_ITEM_BYTES / 2
 
 
-def test_rollouts_are_listed_newest_first(house: House) -> None:
+def test_rollouts_are_listed_newest_first(house: RolloutPorts) -> None:
     house.begun()
     house.rollouts.save(house.stop(), now=LATER)
     third = registered(house.registry, "r-003")
@@ -170,7 +172,7 @@ def test_rollouts_are_listed_newest_first(house: House) -> None:
     assert [each.run_id for each in house.rollouts.rollouts(MODEL)] == ["r-003", "r-002"]
 
 
-def test_a_step_writes_record_route_ledger_and_versions_together(house: House) -> None:
+def test_a_step_writes_record_route_ledger_and_versions_together(house: RolloutPorts) -> None:
     step = house.begin()
     house.rollouts.save(step, now=AT)
     assert step.change is not None
@@ -179,7 +181,7 @@ def test_a_step_writes_record_route_ledger_and_versions_together(house: House) -
     assert house.version.status is VersionStatus.CANDIDATE
 
 
-def test_the_same_step_again_changes_nothing(house: House) -> None:
+def test_the_same_step_again_changes_nothing(house: RolloutPorts) -> None:
     step = house.begin()
     house.rollouts.save(step, now=AT)
     before = house.as_it_is()
@@ -187,7 +189,7 @@ def test_the_same_step_again_changes_nothing(house: House) -> None:
     assert house.as_it_is() == before
 
 
-def test_the_same_last_step_again_changes_nothing(house: House) -> None:
+def test_the_same_last_step_again_changes_nothing(house: RolloutPorts) -> None:
     house.begun()
     step = house.stop()
     house.rollouts.save(step, now=LATER)
@@ -212,7 +214,7 @@ def test_a_step_whose_answer_was_lost_is_found_to_be_done(monkeypatch: pytest.Mo
     assert house.stored.phase is Phase.STOPPED
 
 
-def test_of_two_racing_steps_one_wins_and_nothing_of_the_other_is_written(house: House) -> None:
+def test_of_two_racing_steps_one_wins_and_nothing_of_the_other_is_written(house: RolloutPorts) -> None:
     house.begun()
     going_on, stopping = house.next(look()), house.stop()
     outcomes = at_once(*(lambda s=step: house.rollouts.save(s, now=LATER) for step in (going_on, stopping)))
@@ -220,11 +222,11 @@ def test_of_two_racing_steps_one_wins_and_nothing_of_the_other_is_written(house:
     stopped = outcomes[1] is None
     won = stopping if stopped else going_on
     assert house.stored == won.rollout
-    assert house.version.status is (VersionStatus.WITHDRAWN if stopped else VersionStatus.CANDIDATE)
+    assert house.version.status is (VersionStatus.ROLLED_BACK if stopped else VersionStatus.CANDIDATE)
     assert house.registry.ledger(MODEL)[2:] == ([won.change.entry] if won.change else [])
 
 
-def test_a_step_decided_on_an_old_record_says_that_the_rollout_moved_on(house: House) -> None:
+def test_a_step_decided_on_an_old_record_says_that_the_rollout_moved_on(house: RolloutPorts) -> None:
     house.begun()
     late = house.next(look())
     house.rollouts.save(house.next(look(), look()), now=LATER)
@@ -234,19 +236,19 @@ def test_a_step_decided_on_an_old_record_says_that_the_rollout_moved_on(house: H
     assert house.as_it_is() == before
 
 
-def test_no_revision_is_left_out(house: House) -> None:
+def test_no_revision_is_left_out(house: RolloutPorts) -> None:
     begun = house.begun()
     with pytest.raises(ConflictError, match="the rollout of"):
         house.rollouts.save(Step(replace(begun, revision=begun.revision + 2)), now=LATER)
 
 
-def test_a_rollout_is_begun_once(house: House) -> None:
+def test_a_rollout_is_begun_once(house: RolloutPorts) -> None:
     house.begun(approval="required")
     with pytest.raises(ConflictError, match="the rollout of"):
         house.rollouts.save(house.begin(approval="required", approval_hours=1), now=AT)
 
 
-def test_a_step_decided_on_an_old_route_says_that_the_route_was_changed(house: House) -> None:
+def test_a_step_decided_on_an_old_route_says_that_the_route_was_changed(house: RolloutPorts) -> None:
     step = house.begin()
     change = kill(house.registry.route(MODEL), MODEL, Cause(AT, ANN, "feed is down"))
     assert change is not None
@@ -257,19 +259,19 @@ def test_a_step_decided_on_an_old_route_says_that_the_route_was_changed(house: H
     assert house.as_it_is() == before
 
 
-def test_the_ledger_that_steps_wrote_is_one_chain(house: House) -> None:
+def test_the_ledger_that_steps_wrote_is_one_chain(house: RolloutPorts) -> None:
     house.begun()
     house.rollouts.save(house.next(look(1_000)), now=LATER)
     house.rollouts.save(house.stop(), now=LATER)
     entries = house.registry.ledger(MODEL)
-    assert [entry.action for entry in entries] == ["promote", "canary", "canary", "withdraw"]
+    assert [entry.action for entry in entries] == ["promote", "canary", "canary", "rollback"]
     assert verify(MODEL, entries, house.registry.route(MODEL).ledger_head) is None
 
 
 # The lease
 
 
-def test_a_rollout_keeps_the_lease_of_its_run_and_extends_it(house: House) -> None:
+def test_a_rollout_keeps_the_lease_of_its_run_and_extends_it(house: RolloutPorts) -> None:
     requested(house.registry, a_run("r-003"), lease_until=AT + timedelta(hours=3))
     third = house.registry.register(replace(house.version, run_id="r-003"), at=AT)
     step = house.begin(third, approval="required")
@@ -279,7 +281,7 @@ def test_a_rollout_keeps_the_lease_of_its_run_and_extends_it(house: House) -> No
     assert lease.until == step.rollout.lease_until > AT + timedelta(hours=72)
 
 
-def test_a_rollout_without_a_lease_takes_it(house: House) -> None:
+def test_a_rollout_without_a_lease_takes_it(house: RolloutPorts) -> None:
     registered(house.registry, "r-003")  # its lease is over
     step = house.begin()
     house.rollouts.save(step, now=LATER)
@@ -288,13 +290,13 @@ def test_a_rollout_without_a_lease_takes_it(house: House) -> None:
     assert (lease.since, lease.until) == (LATER, step.rollout.lease_until)
 
 
-def test_while_a_rollout_goes_on_nobody_starts_another_release(house: House) -> None:
+def test_while_a_rollout_goes_on_nobody_starts_another_release(house: RolloutPorts) -> None:
     house.begun()
     with pytest.raises(ConflictError, match="r-002"):
         requested(house.registry, a_run("r-003", requested_at=LATER))
 
 
-def test_a_rollout_does_not_go_on_while_another_release_holds_the_lease(house: House) -> None:
+def test_a_rollout_does_not_go_on_while_another_release_holds_the_lease(house: RolloutPorts) -> None:
     until = AT + timedelta(hours=3)
     requested(house.registry, a_run("r-003"), lease_until=until)
     step, before = house.begin(), house.as_it_is()
@@ -306,7 +308,7 @@ def test_a_rollout_does_not_go_on_while_another_release_holds_the_lease(house: H
     assert house.rollouts.lease(MODEL).run_id == "r-002"
 
 
-def test_who_comes_back_to_a_lease_that_others_took_over_is_told(house: House) -> None:
+def test_who_comes_back_to_a_lease_that_others_took_over_is_refused(house: RolloutPorts) -> None:
     expired = house.begun().lease_until
     requested(house.registry, a_run("r-003", requested_at=expired), lease_until=expired + timedelta(hours=3))
     step = house.next(look(), at=expired)
@@ -319,14 +321,14 @@ def test_who_comes_back_to_a_lease_that_others_took_over_is_told(house: House) -
         requested(house.registry, a_run("r-004", requested_at=expired))
 
 
-def test_a_final_rollout_frees_the_lease(house: House) -> None:
+def test_a_final_rollout_frees_the_lease(house: RolloutPorts) -> None:
     house.begun()
     house.rollouts.save(house.stop(), now=LATER)
     assert house.rollouts.lease(MODEL).until < AT
     assert requested(house.registry, a_run("r-003")).run_id == "r-003"
 
 
-def test_only_its_run_frees_a_lease(house: House) -> None:
+def test_only_its_run_frees_a_lease(house: RolloutPorts) -> None:
     assert house.rollouts.lease("other") is None
     house.rollouts.free("other", "r-001")
     assert house.rollouts.lease("other") is None
@@ -342,7 +344,7 @@ def test_only_its_run_frees_a_lease(house: House) -> None:
 # Notes on the version
 
 
-def answered(house: House, decision: Decision) -> Step:
+def answered(house: RolloutPorts, decision: Decision) -> Step:
     seen = house.version
     step = decide(
         house.stored,
@@ -357,7 +359,7 @@ def answered(house: House, decision: Decision) -> Step:
     return step
 
 
-def test_an_approval_is_noted_on_the_version_and_nothing_else_is(house: House) -> None:
+def test_an_approval_is_noted_on_the_version_and_nothing_else_is(house: RolloutPorts) -> None:
     house.begun(approval="required")
     before, entries = house.version, house.registry.ledger(MODEL)
     house.rollouts.save(answered(house, Decision.APPROVE), now=LATER)
@@ -365,7 +367,7 @@ def test_an_approval_is_noted_on_the_version_and_nothing_else_is(house: House) -
     assert house.registry.ledger(MODEL) == entries
 
 
-def test_an_approved_version_gets_its_share_and_stays_approved(house: House) -> None:
+def test_an_approved_version_gets_its_share_and_stays_approved(house: RolloutPorts) -> None:
     house.begun(approval="required")
     house.rollouts.save(answered(house, Decision.APPROVE), now=LATER)
     house.rollouts.save(house.next(), now=LATER)
@@ -373,29 +375,29 @@ def test_an_approved_version_gets_its_share_and_stays_approved(house: House) -> 
     assert house.registry.ledger(MODEL)[-1].approved_by == EVE
 
 
-def test_a_rejection_writes_no_more_than_the_record(house: House) -> None:
+def test_a_rejection_writes_no_more_than_the_record(house: RolloutPorts) -> None:
     house.begun(approval="required")
     before = house.version
     house.rollouts.save(answered(house, Decision.REJECT), now=LATER)
     assert house.version == before
     house.rollouts.save(house.next(), now=LATER)
     assert (house.version.status, house.version.reasons) == (
-        VersionStatus.WITHDRAWN,
+        VersionStatus.ROLLED_BACK,
         (f"rejected by {EVE}: I looked at it",),
     )
 
 
-def test_a_version_that_leaves_the_route_says_why(house: House) -> None:
+def test_a_version_that_leaves_the_route_says_why(house: RolloutPorts) -> None:
     house.begun()
     step = house.stop("too slow at the gate")
     assert step.change is not None
     assert step.note is not None
     house.rollouts.save(step, now=LATER)
-    assert (house.version.status, house.version.reasons) == (VersionStatus.WITHDRAWN, ("too slow at the gate",))
+    assert (house.version.status, house.version.reasons) == (VersionStatus.ROLLED_BACK, ("too slow at the gate",))
     assert house.registry.route(MODEL).candidate is None
 
 
-def test_the_status_of_the_note_wins(house: House) -> None:
+def test_the_status_of_the_note_wins(house: RolloutPorts) -> None:
     house.begun()
     step = replace(house.stop(), note=VersionNote(VersionStatus.OVERTAKEN, "late", approved_by=EVE))
     house.rollouts.save(step, now=LATER)
@@ -404,7 +406,7 @@ def test_the_status_of_the_note_wins(house: House) -> None:
 
 
 @pytest.mark.parametrize("status", [status for status in VersionStatus if status.closed])
-def test_a_closed_version_cannot_be_brought_in(house: House, status: VersionStatus) -> None:
+def test_a_closed_version_cannot_be_brought_in(house: RolloutPorts, status: VersionStatus) -> None:
     closed = registered(house.registry, "r-003", status)
     step = house.begin(replace(closed, status=VersionStatus.ACCEPTED))
     before = house.as_it_is()
@@ -413,36 +415,36 @@ def test_a_closed_version_cannot_be_brought_in(house: House, status: VersionStat
     assert house.as_it_is() == before
 
 
-def test_a_closed_version_cannot_be_approved(house: House) -> None:
-    closed = registered(house.registry, "r-003", VersionStatus.WITHDRAWN)
+def test_a_closed_version_cannot_be_approved(house: RolloutPorts) -> None:
+    closed = registered(house.registry, "r-003", VersionStatus.ROLLED_BACK)
     step = replace(house.begin(closed, approval="required"), note=VersionNote(approved_by=EVE))
     with pytest.raises(ConflictError, match="version 3 is closed"):
         house.rollouts.save(step, now=AT)
     assert house.registry.version(MODEL, 3) == closed
 
 
-def test_a_version_that_is_not_there_cannot_be_brought_in(house: House) -> None:
+def test_a_version_that_is_not_there_cannot_be_brought_in(house: RolloutPorts) -> None:
     with pytest.raises(ConflictError, match="version 9 is closed or not there"):
         house.rollouts.save(house.begin(replace(house.version, number=9, run_id="r-009")), now=AT)
     assert house.rollouts.rollout(MODEL, "r-009") is None
 
 
-def test_the_rollout_of_a_version_that_people_withdrew_still_ends_and_leaves_the_version_as_it_is(
-    house: House,
+def test_the_rollout_of_a_version_that_people_rolled_back_still_ends_and_leaves_the_version_as_it_is(
+    house: RolloutPorts,
 ) -> None:
     house.begun()
     change = kill(house.registry.route(MODEL), MODEL, Cause(LATER, ANN, "feed is down"))
     assert change is not None
     house.registry.change(change)
-    withdrawn = house.version
-    assert withdrawn.status is VersionStatus.WITHDRAWN
+    closed = house.version
+    assert closed.status is VersionStatus.ROLLED_BACK
     step = replace(house.stop(), note=VersionNote(VersionStatus.OVERTAKEN, "a later story"))
     house.rollouts.save(step, now=LATER)
     assert house.stored.phase.final
-    assert house.version == withdrawn
+    assert house.version == closed
 
 
-def test_the_fake_arms_tell_what_was_served_once_and_by_revision(house: House) -> None:
+def test_the_fake_arms_say_what_was_served_once_and_by_revision(house: RolloutPorts) -> None:
     arms = InMemoryArms()
     rollout = replace(house.begun(), route_revisions=(2, 3))
     arms.feed(1, look(1))

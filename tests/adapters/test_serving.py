@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from tests.adapters.conftest import BUCKET, TABLE
-from tests.adapters.test_registry import a_spec
+from tests.builders.specs import a_spec
 from tidegate.aws.items import encode
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry

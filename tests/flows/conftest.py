@@ -70,7 +70,7 @@ class House:
             "dataset": "flights-sample",
             "candidates": SHALLOW,
             "gate": {"margin": 0.005, "min_rows": 500, "resamples": 500},
-            "release": {"steps": [], "watch_hours": 0},
+            "release": {"steps": [], "probation_hours": 0},
             "targets": {"latency_p99_ms": 500},
         }
         return document | changes
@@ -105,7 +105,8 @@ def instances_of(rows: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
     """JSON-ready instances; what a flight lacks is left null."""
     plain = rows[names].astype(object)
     return [
-        {name: None if pd.isna(value) else value for name, value in row.items()} for row in plain.to_dict("records")
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in plain.to_dict("records")
     ]
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from tests.flows.conftest import SHALLOW, House, instances_of, wait_until
 
-DIRECT: dict[str, Any] = {"steps": [], "watch_hours": 0}
+DIRECT: dict[str, Any] = {"steps": [], "probation_hours": 0}
 """Release rules of tests that are about something else: an accepted version is promoted at once."""
 
-HALF: dict[str, Any] = {"steps": [50], "bake_minutes": 1, "look_seconds": 60, "deadline_hours": 1, "watch_hours": 0}
+HALF: dict[str, Any] = {"steps": [50], "bake_minutes": 1, "look_seconds": 60, "deadline_hours": 1, "probation_hours": 0}
 """One step with half of the requests, which takes the fewest of them to a verdict."""
 
 _RATE = {"margin": 0.15, "target": 0.15}
@@ -29,7 +29,7 @@ QUICK: dict[str, Any] = HALF | {
 
 BOOSTED = [{"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "parameters": {"max_iter": 40}}]
 WEATHER_STATION = {"temp", "dewp", "humid", "wind_speed", "visib"}
-BROKEN_STATION = {"temp": -50.0, "dewp": -60.0, "humid": 100.0, "wind_speed": 150.0, "visib": 0.0}
+BROKEN_STATION: dict[str, Any] = {"temp": -50.0, "dewp": -60.0, "humid": 100.0, "wind_speed": 150.0, "visib": 0.0}
 
 Instances = list[dict[str, Any]]
 

@@ -146,7 +146,7 @@ def test_an_output_belongs_to_one_batch_and_a_batch_stays_where_it_may_be(
     put(house, bucket, "batch/small/a.csv", june(house, 30).to_csv(index=False).encode())
     with pytest.raises(ConflictError, match=r"a\.csv was changed, added or removed"):
         house.client.start_batch(served_model, source, output)
-    with pytest.raises(InvalidInputError, match="in none of the places"):
+    with pytest.raises(InvalidInputError, match="outside the places"):
         house.client.start_batch(served_model, source, f"s3://{bucket}/datasets/")
 
 

@@ -45,7 +45,7 @@ class Example:
 
     @cached_property
     def report(self) -> dict[str, Any]:
-        """The gate's report, with what was examined."""
+        """The gate's report, with its slices and groups."""
         return self.house.client.report(self.model, self.run["version"])
 
     @property
@@ -177,7 +177,7 @@ def test_a_mortgage_is_decided_by_the_bytes_that_were_judged_at_the_threshold_th
     ]
 
 
-def test_the_races_are_compared_although_the_model_is_not_told_them(mortgages: Example) -> None:
+def test_the_races_are_compared_although_the_model_does_not_see_them(mortgages: Example) -> None:
     assert not {"race", "household", "insurance_denied"} & set(mortgages.instances[0])
     race = mortgages.evaluation["fairness"]["race"]
     groups = {group["group"]: group for group in race["groups"]}
@@ -234,7 +234,7 @@ def test_a_patients_number_comes_with_the_interval_that_was_measured(patients: E
     assert np.mean(held) > 0.8
 
 
-def test_the_holdout_tells_how_many_outcomes_the_intervals_of_patients_hold(patients: Example) -> None:
+def test_the_holdout_says_how_many_outcomes_the_intervals_of_patients_hold(patients: Example) -> None:
     residuals = patients.evaluation["residuals"]
     coverage = residuals["interval"]["coverage"]
     assert coverage["low"] <= 0.9 + 0.05

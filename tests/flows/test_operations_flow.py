@@ -45,7 +45,7 @@ def client(house: House, name: str) -> Client:
     return Client.from_session(house.cloud.session(name), "dev", endpoint_url=house.cloud.endpoint_url)
 
 
-def test_people_change_what_is_served_and_the_ledger_tells_it(
+def test_people_change_what_is_served_and_the_ledger_shows_it(
     house: House, model: str, as_role: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys = as_role("operator")
@@ -53,30 +53,32 @@ def test_people_change_what_is_served_and_the_ledger_tells_it(
     file = tmp_path / "operator.json"
     file.write_text(json.dumps(state | {"credentials": {name: keys[name] for name in keys if "ACCESS_KEY" in name}}))
 
-    def told(*command: str) -> Any:
+    def shown(*command: str) -> Any:
         capsys.readouterr()
         code = main(["--json", f"--local={file}", *command])
         answer = capsys.readouterr().out
         assert code == exits.OK, answer
         return json.loads(answer)
 
-    assert told("rollback", model, "--reason", "worse in May")["serves"] == [{"version": 1, "weight_bp": 10_000}]
-    split = told("split", model, "--to", "2", "--percent", "20", "--reason", "look again")
+    assert shown("rollback", model, "--reason", "worse in May")["serves"] == [{"version": 1, "weight_bp": 10_000}]
+    split = shown("split", model, "--to", "2", "--percent", "20", "--reason", "look again")
     assert split["serves"] == [{"version": 1, "weight_bp": 8_000}, {"version": 2, "weight_bp": 2_000}]
-    assert told("kill", model, "--reason", "weather feed is down")["serves"] == [{"version": None, "weight_bp": 10_000}]
-    assert told("model", "show", model)["route"]["killed"]
-    assert told("resume", model, "--reason", "weather feed is back")["serves"] == [{"version": 1, "weight_bp": 10_000}]
+    assert shown("kill", model, "--reason", "weather feed is down")["serves"] == [
+        {"version": None, "weight_bp": 10_000}
+    ]
+    assert shown("model", "show", model)["route"]["killed"]
+    assert shown("resume", model, "--reason", "weather feed is back")["serves"] == [{"version": 1, "weight_bp": 10_000}]
 
-    entries = told("ledger", model)["entries"]
+    entries = shown("ledger", model)["entries"]
     actions = ["fallback", "promote", "promote", "rollback", "split", "kill", "resume"]
     assert [entry["action"] for entry in entries] == actions
     assert {entry["actor"].rsplit("/")[-1] for entry in entries[3:]} == {"a-operator"}
-    during = told("ledger", model, "--at", entries[4]["at"])["served"]
+    during = shown("ledger", model, "--at", entries[4]["at"])["served"]
     assert [(each["version"], each["weight_bp"], each["by"]["reason"]) for each in during] == [
         (2, 2_000, "look again"),
         (1, 8_000, "worse in May"),
     ]
-    proof = told("ledger", "verify", model)
+    proof = shown("ledger", "verify", model)
     assert (proof["intact"], proof["entries"], proof["head"]) == (True, 7, entries[-1]["hash"])
     assert {version["number"]: version["status"] for version in house.client.versions(model)} == {
         1: "champion",
@@ -84,7 +86,7 @@ def test_people_change_what_is_served_and_the_ledger_tells_it(
     }
 
 
-def test_a_role_may_do_its_job_and_is_told_whose_job_the_rest_is(house: House, model: str, as_role: Any) -> None:
+def test_a_role_may_do_its_job_and_learns_whose_job_the_rest_is(house: House, model: str, as_role: Any) -> None:
     for role in ("viewer", "scientist", "approver", "operator"):
         as_role(role)
         assert model in [each["name"] for each in client(house, f"a-{role}").models()]
@@ -101,7 +103,7 @@ def test_a_role_may_do_its_job_and_is_told_whose_job_the_rest_is(house: House, m
     assert house.over(model, run["run_id"])["status"] in {"accepted", "rejected"}
 
 
-@pytest.mark.parametrize("function", ["control", "register", "rollout", "settle"])
+@pytest.mark.parametrize("function", ["control", "register", "rollout", "close_failed"])
 def test_no_function_may_rewrite_the_ledger(house: House, model: str, function: str) -> None:
     iam = house.cloud._clients.root("iam")
     role = next(

@@ -15,6 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from scripts.benchmarks import peers
+from tests.builders.present import present
 from tests.flows.conftest import HTTP, House
 
 ROWS = 5
@@ -51,7 +52,7 @@ class _Passing(BaseHTTPRequestHandler):
         request = AWSRequest(self.command, self.server.target + self.path, data=body)
         SigV4Auth(self.server.credentials, "execute-api", self.server.region).add_auth(request)
         answer = HTTP.request(
-            self.command, request.url, body=body, headers=kept | dict(request.headers.items()), retries=False
+            self.command, present(request.url), body=body, headers=kept | dict(request.headers.items()), retries=False
         )
         self.send_response_only(answer.status)
         for name, value in answer.headers.items():

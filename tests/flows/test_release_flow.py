@@ -16,7 +16,7 @@ from tidegate.domain.serving.contract import Contract
 from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError, RequestInvalidError
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.training import Candidate
 
@@ -87,7 +87,7 @@ def sklearn_scores(house: House, run: dict[str, Any], spec: ModelSpec, rows: pd.
     columns |= {
         feature.name: rows[feature.name].astype(str).to_numpy(dtype=np.str_) for feature in contract.categorical
     }
-    exported = SklearnFitter().export(spec, contract, candidate, training, [Table(columns)])
+    exported = OnnxFitter().export(spec, contract, candidate, training, [Table(columns)])
     return exported.reference_scores[0][:, contract.positive]
 
 
@@ -130,7 +130,7 @@ def test_a_better_second_model_replaces_the_first_and_the_ledger_says_so(house: 
     assert all(entry["actor"] and entry["reason"] for entry in entries)
 
 
-def test_of_two_releases_of_a_model_at_once_one_is_told_to_wait(house: House) -> None:
+def test_of_two_releases_of_a_model_at_once_one_has_to_wait(house: House) -> None:
     house.client.apply_model("contested", yaml.safe_dump(house.spec("contested")))
     begun: list[dict[str, Any]] = []
     refused: list[str] = []

@@ -77,21 +77,21 @@ def test_an_approval_is_given_by_somebody_else_once_and_for_what_they_saw(
     with pytest.raises(ForbiddenError, match="asked for the training"):
         house.client.decide(version, "approve", "I trained it, so it is good")
     earlier = house.client.version(MODEL, champion)
-    with pytest.raises(ConflictError, match="not what you looked at"):
+    with pytest.raises(ConflictError, match="changed since you looked at it"):
         approver.decide({**version, "report_sha256": earlier["report_sha256"]}, "approve", "fine, as the one before")
     with pytest.raises(ConflictError, match="approval"):
         house.client.split(MODEL, run["version"], 1_000, "around the approval")
 
     assert approver.decide(version, "approve", "read the report")["changed"]
     assert not approver.decide(version, "approve", "read the report")["changed"]
-    with pytest.raises(ConflictError, match="decided already"):
+    with pytest.raises(ConflictError, match="already decided"):
         approver.decide(version, "reject", "on second thoughts")
     waits(house, run, "WaitStateEntered")
     assert follow(house, traffic, run)["phase"] == "done"
     entries = [entry for entry in house.client.ledger(MODEL) if entry["version"] == run["version"]]
     assert [entry["action"] for entry in entries] == ["canary", "promote"]
     assert all(entry["approved_by"].endswith("user/second-pair-of-eyes") for entry in entries)
-    with pytest.raises(ConflictError, match="decided already"):  # the approval is used up
+    with pytest.raises(ConflictError, match="already decided"):  # the approval is used up
         approver.decide(version, "reject", "much later")
 
 
@@ -100,8 +100,8 @@ def test_a_version_that_its_approver_rejects_never_serves(house: House, approver
     run = started(house, MODEL, ASKED, candidates=BOOSTED)
     approver.decide(house.client.version(MODEL, run["version"]), "reject", "the holdout is too short")
     assert ended(house, run)["phase"] == "rejected"
-    assert house.client.version(MODEL, run["version"])["status"] == "withdrawn"
-    with pytest.raises(ConflictError, match="withdrawn"):
+    assert house.client.version(MODEL, run["version"])["status"] == "rolled_back"
+    with pytest.raises(ConflictError, match="rolled_back"):
         house.client.split(MODEL, run["version"], 1_000, "but I like it")
     assert serves_alone(house, MODEL, champion)
     assert actions(house, MODEL) == before
@@ -112,7 +112,7 @@ def test_an_approval_that_nobody_gives_expires(house: House, approver: Client, c
     waits(house, run, "TaskSubmitted")
     house.cloud.advance(2 * 3_600 + 60)
     assert ended(house, run)["phase"] == "expired"
-    with pytest.raises(ConflictError, match="waits for no approval any more"):
+    with pytest.raises(ConflictError, match="no longer waits for approval"):
         approver.decide(house.client.version(MODEL, run["version"]), "approve", "better late than never")
     assert serves_alone(house, MODEL, champion)
 
@@ -128,7 +128,7 @@ def test_an_artifact_that_is_changed_after_its_approval_does_not_get_in(
     rollout = follow(house, traffic, run)
     assert rollout["phase"] == "rolled_back", rollout
     assert "artifact" in rollout["reason"]
-    assert actions(house, MODEL)[-2:] == ["canary", "withdraw"]
+    assert actions(house, MODEL)[-2:] == ["canary", "rollback"]
     assert serves_alone(house, MODEL, champion)
 
 
@@ -153,14 +153,14 @@ def no_writes(house: House) -> Throttle:
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_release_of_a_model_is_told_who_holds_the_first(house: House, traffic: Traffic, champion: int) -> None:
+def test_a_second_release_of_a_model_learns_who_holds_the_first(house: House, traffic: Traffic, champion: int) -> None:
     run = started(house, MODEL, QUICK, candidates=BOOSTED)
     with pytest.raises(ConflictError, match=run["run_id"]) as caught:
         house.client.start_run(MODEL)
     assert "developer" in str(caught.value)
     traffic.send(20)
     assert house.client.end_rollout(MODEL, "make way")["changed"]
-    assert actions(house, MODEL)[-2:] == ["canary", "withdraw"]
+    assert actions(house, MODEL)[-2:] == ["canary", "rollback"]
     second = house.client.start_run(MODEL)["run"]
     assert second["run_id"] != run["run_id"]
     second = house.over(MODEL, second["run_id"])
@@ -182,7 +182,7 @@ def test_a_state_machine_that_is_stopped_in_the_middle_of_a_step_leaves_the_cham
     assert rollout["phase"] == "failed"
     assert house.cloud.settle()  # the function that was at work has found out
     assert house.client.rollout(MODEL, run["run_id"]) == rollout
-    assert actions(house, MODEL)[-2:] == ["canary", "withdraw"]
+    assert actions(house, MODEL)[-2:] == ["canary", "rollback"]
     assert serves_alone(house, MODEL, champion)
     assert house.client.model(MODEL)["under_way"] == {"rollout": None, "lease": None}
 

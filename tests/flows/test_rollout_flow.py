@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.flows.conftest import House, wait_until
+from tests.flows.conftest import SHALLOW, House, wait_until
 from tests.flows.rollouts import (
     BOOSTED,
     BROKEN_STATION,
     HALF,
     QUICK,
-    SHALLOW,
     WEATHER_STATION,
     Traffic,
     actions,
@@ -44,17 +43,17 @@ def model(house: House) -> str:
 def test_a_candidate_that_is_better_in_every_respect_gets_in_step_by_step(house: House) -> None:
     model = "rising"
     champion_of(house, model)
-    rules = {**HALF, "steps": [20, 50], "watch_hours": 0.02, "holdback": 10, "shadow_minutes": 1}
+    rules = {**HALF, "steps": [20, 50], "probation_hours": 0.02, "holdback": 10, "shadow_minutes": 1}
     run = started(house, model, rules, candidates=BOOSTED)
     traffic = Traffic(house, model, june(house, model))
     rollout = follow(house, traffic, run, per_look=50, until=lambda rollout: rollout["share_bp"] == 5_000)
     rollout = follow(house, traffic, run, per_look=400, until=lambda rollout: rollout["phase"] != "canary")
-    assert rollout["phase"] == "watch", rollout
+    assert rollout["phase"] == "probation", rollout
     rollout = follow(house, traffic, run, per_look=50)
     assert rollout["phase"] == "done", rollout
     traffic.demand_that_all_were_answered()
     assert {"champion", "candidate", "holdback"} <= set(traffic.reasons)
-    assert actions(house, model) == ["fallback", "promote", "shadow", "canary", "canary", "promote", "end_watch"]
+    assert actions(house, model) == ["fallback", "promote", "shadow", "canary", "canary", "promote", "end_probation"]
     weights = [entry["weight_bp"] for entry in house.client.ledger(model)]
     assert weights[3:] == [2_000, 5_000, 9_000, 10_000]
     assert serves_alone(house, model, 2)
@@ -98,8 +97,8 @@ def test_a_candidate_that_refuses_three_in_a_hundred_requests_is_rolled_back_wit
     served = {version for at, version in traffic.answered if at > began + SECONDS_TO_SAFETY}
     assert served == {1}, "the candidate answered for too long after the verdict could be known"
     traffic.demand_that_all_were_answered()
-    assert actions(house, model)[-2:] == ["canary", "withdraw"]
-    assert house.client.version(model, run["version"])["status"] == "withdrawn"
+    assert actions(house, model)[-2:] == ["canary", "rollback"]
+    assert house.client.version(model, run["version"])["status"] == "rolled_back"
 
 
 def test_a_candidate_that_takes_far_longer_than_the_champion_is_rolled_back(
@@ -122,7 +121,7 @@ def test_a_candidate_that_takes_far_longer_than_the_champion_is_rolled_back(
     (slow,) = [finding for finding in rollout["verdict"]["findings"] if finding["metric"] == "slow"]
     assert slow["candidate"] > slow["champion"]
     traffic.demand_that_all_were_answered()
-    assert actions(house, model)[-2:] == ["canary", "withdraw"]
+    assert actions(house, model)[-2:] == ["canary", "rollback"]
     assert serves_alone(house, model, 1)
 
 
@@ -133,7 +132,7 @@ def test_a_candidate_whose_scores_are_not_those_of_the_holdout_is_rolled_back(ho
     assert rollout["phase"] == "rolled_back", rollout
     assert "score distributions" in rollout["reason"]
     traffic.demand_that_all_were_answered()
-    assert actions(house, model)[-2:] == ["canary", "withdraw"]
+    assert actions(house, model)[-2:] == ["canary", "rollback"]
     assert serves_alone(house, model, 1)
 
 
@@ -143,7 +142,7 @@ def test_a_candidate_without_traffic_is_neither_promoted_nor_blamed(house: House
     assert rollout["phase"] == "rolled_back"
     assert "no evidence" in rollout["reason"]
     assert {finding["outcome"] for finding in rollout["verdict"]["findings"]} == {"insufficient_data"}
-    assert actions(house, model)[-2:] == ["canary", "withdraw"]
+    assert actions(house, model)[-2:] == ["canary", "rollback"]
     assert serves_alone(house, model, 1)
 
 
@@ -153,7 +152,7 @@ def test_a_kill_in_the_middle_of_a_canary_ends_it(house: House, model: str) -> N
     traffic.send(20)
     house.client.kill(model, "the weather feed is down")
     assert follow(house, traffic, run, per_look=20)["phase"] == "stopped"
-    assert house.client.version(model, run["version"])["status"] == "withdrawn"
+    assert house.client.version(model, run["version"])["status"] == "rolled_back"
     house.client.resume(model, "it is back")
     traffic.demand_that_all_were_answered()
     assert actions(house, model)[-3:] == ["canary", "kill", "resume"]
@@ -161,39 +160,39 @@ def test_a_kill_in_the_middle_of_a_canary_ends_it(house: House, model: str) -> N
 
 
 class Relapse(NamedTuple):
-    """A release that was approved, promoted, and turned bad while it was watched."""
+    """A release that was approved, promoted, and turned bad while it was on probation."""
 
     run: dict[str, Any]
     rollout: dict[str, Any]
-    told: list[dict[str, Any]]  # to people
+    shown: list[dict[str, Any]]  # to people
     events: list[dict[str, Any]]  # to other systems
 
 
 @pytest.fixture(scope="module")
 def relapse(house: House, model: str, approver: Client) -> Relapse:
     letters, events = len(house.cloud.notifications(RELEASES)), len(house.cloud.events_seen("tidegate"))
-    rules = {**QUICK, "approval": "required", "watch_hours": 1, "holdback": 30}
+    rules = {**QUICK, "approval": "required", "probation_hours": 1, "holdback": 30}
     run = started(house, model, rules, candidates=BOOSTED)
     approver.decide(house.client.version(model, run["version"]), "approve", "read the report")
     waits(house, run, "WaitStateEntered")
     good = Traffic(house, model, june(house, model))
     rollout = follow(house, good, run, until=lambda rollout: rollout["phase"] != "canary")
-    assert rollout["phase"] == "watch", rollout
+    assert rollout["phase"] == "probation", rollout
     bad = Traffic(house, model, june(house, model, **BROKEN_STATION))
     rollout = follow(house, bad, run, per_look=100)
     for traffic in (good, bad):
         traffic.demand_that_all_were_answered()
     assert house.cloud.settle()
-    told = [letter for letter in house.cloud.notifications(RELEASES)[letters:] if model in letter["subject"]]
+    shown = [letter for letter in house.cloud.notifications(RELEASES)[letters:] if model in letter["subject"]]
     seen = [
         event
         for event in house.cloud.events_seen("tidegate")[events:]
-        if event["detail"]["model"] == model and event["detail-type"] != "Tidegate Watch Changed"  # the hourly look's
+        if event["detail"]["model"] == model and event["detail-type"] != "Tidegate Health Changed"  # the hourly look's
     ]
-    return Relapse(run, rollout, told, seen)
+    return Relapse(run, rollout, shown, seen)
 
 
-def test_a_promoted_version_that_turns_bad_while_it_is_watched_gives_way_to_the_one_before(
+def test_a_promoted_version_that_turns_bad_while_it_is_on_probation_gives_way_to_the_one_before(
     house: House, model: str, relapse: Relapse
 ) -> None:
     assert relapse.rollout["phase"] == "rolled_back", relapse.rollout
@@ -207,20 +206,20 @@ def test_a_promoted_version_that_turns_bad_while_it_is_watched_gives_way_to_the_
     assert house.client.version(model, relapse.run["version"])["status"] == "retired"
 
 
-def test_people_and_other_systems_are_told_of_each_step_of_a_release_once(model: str, relapse: Relapse) -> None:
+def test_people_and_other_systems_are_notified_of_each_step_of_a_release_once(model: str, relapse: Relapse) -> None:
     version = relapse.run["version"]
-    assert [letter["subject"].removeprefix(f"[dev] {model}: ") for letter in relapse.told] == [
+    assert [letter["subject"].removeprefix(f"[dev] {model}: ") for letter in relapse.shown] == [
         f"version {version} passed the gate",
         f"version {version} waits for approval",
         f"version {version} was approved",
         f"version {version} answers 50 % of the requests",
         f"version {version} is promoted",
-        "back to version 1",
+        f"version {version} was rolled back",
     ]
-    asking = relapse.told[1]
+    asking = relapse.shown[1]
     assert asking["attributes"]["severity"] == "action_needed"
     assert f"tidegate --stage dev approve {model} {version}" in asking["message"]
-    assert "score distributions" in relapse.told[-1]["message"]
+    assert "score distributions" in relapse.shown[-1]["message"]
     assert len({event["detail"]["id"] for event in relapse.events}) == len(relapse.events)
     routes = [event["detail"] for event in relapse.events if event["detail-type"] == "Tidegate Route Changed"]
     assert [(each["action"], each["version"], each["previous_version"]) for each in routes] == [

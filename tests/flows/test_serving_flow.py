@@ -32,7 +32,21 @@ def mutations(good: dict[str, Any], chance: random.Random) -> bytes:
     field = chance.choice(
         ["carrier", "origin", "dest", "distance", "hour", "weekday", "month"]
     )  # weather may be absent
-    garbage = [None, True, [], {}, "", "x" * 5_000, -1e308, 1e400, "NaN", {"deep": [[[]]]}, "\u0000", 10**40, 0.5]
+    garbage: list[Any] = [
+        None,
+        True,
+        [],
+        {},
+        "",
+        "x" * 5_000,
+        -1e308,
+        1e400,
+        "NaN",
+        {"deep": [[[]]]},
+        "\u0000",
+        10**40,
+        0.5,
+    ]
     broken: list[bytes] = [
         b"", b"{", b"null", b"[]", b"42", b'"text"', b"\xff\xfe\x00", b"{}" * 2,
         b'{"instances": NaN}', b'{"instances": [{"hour": NaN}]}', b'{"instances": [{"hour": Infinity}]}',

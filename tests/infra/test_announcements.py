@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from infra.local.patterns import matches
+from tests.builders.notifications import DRIFT, ENTRY, RUN, STEADY, looked
+from tests.builders.rollouts import ASKED, OneRelease
 from tests.infra.synthesized import Deployment, Resource
-from tests.unit.notifications.test_announcement import DRIFT, ENTRY, RUN, STEADY, looked
-from tests.unit.rollout.test_rollout import ASKED, House
 from tidegate.aws.announcements import change_of
 from tidegate.aws.items import encode
 from tidegate.domain.notifications.announcement import announcement
@@ -35,7 +35,7 @@ def record(pk: str, sk: str, before: Any, after: Any) -> dict[str, Any]:
 
 
 def records() -> dict[str, dict[str, Any]]:
-    house = House(ASKED)
+    house = OneRelease(ASKED)
     asked = house.begin()
     house.decide()
     model, candidate = "MODEL#trip-delay", "RUN#r-3#CANDIDATE#001"
@@ -60,7 +60,7 @@ def records() -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("what", records())
-def test_the_function_is_called_for_what_is_told_and_for_nothing_that_it_never_tells(
+def test_the_function_is_called_for_what_is_announced_and_for_nothing_that_it_never_announces(
     what: str, deployment: Deployment
 ) -> None:
     written = records()[what]
@@ -83,10 +83,10 @@ def test_the_stream_has_what_was_before_and_what_is_after(deployment: Deployment
     assert table.properties["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
-def test_the_function_may_read_and_tell_and_nothing_else(deployment: Deployment) -> None:
+def test_the_function_may_read_and_publish_and_nothing_else(deployment: Deployment) -> None:
     (role,) = [role for role in deployment.resources("AWS::IAM::Role") if role.id.startswith("AnnounceRole")]
     (policy,) = role.properties["Policies"]
-    allowed = {}
+    allowed: dict[str, str] = {}
     for statement in policy["PolicyDocument"]["Statement"]:
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         allowed |= dict.fromkeys(actions, json.dumps(statement["Resource"]))

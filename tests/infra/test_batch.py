@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cfnlint.api import lint
+from pydantic import BaseModel
 
 from infra.machines.batch_machine import definition
 from infra.machines.release_machine import Step
@@ -51,7 +52,7 @@ def resources(statements: list[dict[str, Any]], action: str) -> list[str]:
 
 
 def test_a_function_receives_all_fields_of_its_message_and_no_others() -> None:
-    fields = {
+    fields: dict[str, type[BaseModel]] = {
         "Plan": messages.PlanTask,
         "ScorePart": messages.ScoreTask,
         "NotePart": messages.NoteTask,
@@ -80,8 +81,8 @@ def test_a_part_that_fails_fails_no_other_one_and_the_outcomes_of_all_fit_into_o
 
 
 def test_the_definition_is_one_that_step_functions_takes() -> None:
-    body = {"Type": "AWS::StepFunctions::StateMachine"}
-    body |= {"Properties": {"RoleArn": "arn:aws:iam::123456789012:role/r", "Definition": MACHINE}}
+    properties = {"RoleArn": "arn:aws:iam::123456789012:role/r", "Definition": MACHINE}
+    body = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
     assert lint(json.dumps({"Resources": {"Machine": body}}), regions=["eu-west-1"]) == []
 
 

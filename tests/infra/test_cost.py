@@ -12,13 +12,13 @@ from tidegate.steps.monitoring.due import BATCH_MODELS
 
 def test_the_idle_bill_counts_what_is_deployed(deployment: Deployment) -> None:
     alarms = [alarm.properties for alarm in deployment.resources("AWS::CloudWatch::Alarm")]
-    watched = sum(len([query for query in alarm.get("Metrics", []) if "MetricStat" in query]) or 1 for alarm in alarms)
-    assert watched == cost.ALARM_METRICS
+    alarmed = sum(len([query for query in alarm.get("Metrics", []) if "MetricStat" in query]) or 1 for alarm in alarms)
+    assert alarmed == cost.ALARM_METRICS
     assert len(list(deployment.resources("AWS::CloudWatch::Dashboard"))) == cost.DASHBOARDS
     assert len(list(deployment.resources("AWS::KMS::Key"))) == cost.KEYS
 
 
-def test_the_watch_is_counted_as_it_is_deployed(deployment: Deployment) -> None:
+def test_monitoring_is_counted_as_it_is_deployed(deployment: Deployment) -> None:
     deployed = {
         function.properties["FunctionName"].rpartition("-")[2]: function.properties["MemorySize"]
         for function in deployment.resources("AWS::Lambda::Function")
@@ -28,9 +28,9 @@ def test_the_watch_is_counted_as_it_is_deployed(deployment: Deployment) -> None:
     assert cost.BATCH_MODELS == BATCH_MODELS
 
 
-def test_the_watch_of_a_model_is_counted_by_the_model_but_for_its_totals() -> None:
-    one, forty = ({line.what: line.quantity for line in cost.watch(n, DeploymentSettings())} for n in (1, 40))
-    assert forty["observe"] == 40 * one["observe"]
+def test_monitoring_of_a_model_is_counted_by_the_model_but_for_its_totals() -> None:
+    one, forty = ({line.what: line.quantity for line in cost.monitoring(n, DeploymentSettings())} for n in (1, 40))
+    assert forty["monitor"] == 40 * one["monitor"]
     assert (one["state machine"], forty["state machine"]) == (720, 2 * 720)
     assert (one["metrics"], forty["metrics"]) == (10 + 10, 10 + 40 * 10)
     assert (one["metrics of targets"], forty["metrics of targets"]) == (6, 40 * 6)

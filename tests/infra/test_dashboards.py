@@ -23,11 +23,11 @@ EMITTERS = {
         CORE / "aws/capture_log.py",
         ROOT / "functions/inference/handler.py",
     ),
-    "observe": (CORE / "steps/monitoring/monitor.py", CORE / "domain/monitoring/costs.py"),
+    "monitor": (CORE / "steps/monitoring/monitor.py", CORE / "domain/monitoring/costs.py"),
     "feedback": (CORE / "steps/serving/feedback.py",),
 }
 # From the services' own lists of metrics and dimensions.
-AWS = {
+AWS: dict[tuple[str, tuple[str, ...]], set[str]] = {
     ("AWS/ApiGateway", ("ApiId",)): {"Count", "4xx", "5xx", "Latency"},
     ("AWS/Lambda", ("FunctionName",)): {"Errors", "Throttles", "Duration", "IteratorAge"},
     ("AWS/SQS", ("QueueName",)): {"ApproximateNumberOfMessagesVisible"},
@@ -39,7 +39,7 @@ AWS = {
 
 
 def bodies(deployment: Deployment) -> dict[str, dict[str, Any]]:
-    """By name; what CloudFormation fills in stands as the JSON that tells what."""
+    """By name; what CloudFormation fills in stands as the JSON that says what."""
     found = {}
     for dashboard in deployment.resources("AWS::CloudWatch::Dashboard"):
         given = dashboard.properties["DashboardBody"]

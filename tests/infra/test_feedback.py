@@ -3,11 +3,10 @@
 import json
 from typing import Any
 
-from infra.stacks import serving
+from tests.builders.feedback import item, kept
 from tests.infra.synthesized import Deployment, Resource
-from tests.unit.serving.test_feedback import item, kept
-from tidegate.kernel import roles
 from tidegate.kernel.roles import Role
+from tidegate.kernel.routes import SERVING
 from tidegate.kernel.settings import FeedbackSettings
 
 
@@ -90,8 +89,7 @@ def test_the_function_reads_the_registry_and_writes_into_its_stream_alone(deploy
 def test_the_route_belongs_to_people_who_work_with_predictions_and_is_answered_by_the_function(
     deployment: Deployment,
 ) -> None:
-    assert roles.SERVING["POST /feedback"] == {Role.SCIENTIST, Role.OPERATOR}
-    assert set(serving.ROUTES) == set(roles.SERVING)
+    assert SERVING["feedback"].roles == {Role.SCIENTIST, Role.OPERATOR}
     integrations = {one.id: one.properties for one in deployment.resources("AWS::ApiGatewayV2::Integration")}
     routes = {one.properties["RouteKey"]: one.properties for one in deployment.resources("AWS::ApiGatewayV2::Route")}
     target = json.dumps(routes["POST /feedback"]["Target"])

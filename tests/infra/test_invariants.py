@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from infra.stacks import control, serving
+from infra.stacks import serving
+from tests.builders.captures import capture
 from tests.infra.synthesized import Deployment, Resource
-from tests.unit.serving.test_capture import capture
 from tidegate.domain.serving.capture import CapturePolicy, records
 from tidegate.kernel import roles
+from tidegate.kernel.routes import CONTROL, SERVING
 
 ROOT = Path(__file__).resolve().parents[2]
 STATEFUL = (
@@ -44,9 +45,9 @@ UNTAGGABLE = {
 LAYERS = {
     "BatchLayer": {"batch", "score"},
     "PlotsLayer": {"report"},
-    "TrainingLayer": {"catalog", "examine", "prepare", "retrain", "train"},
+    "TrainingLayer": {"catalog", "slices_and_groups", "prepare", "retrain", "train"},
 }
-BACKGROUND = {"catalog", "settle"}
+BACKGROUND = {"catalog", "close_failed"}
 
 
 def statements(deployment: Deployment) -> Iterator[tuple[Resource, dict[str, Any]]]:
@@ -117,7 +118,7 @@ def test_only_actions_without_resources_are_allowed_on_every_resource(deployment
 
 
 def test_what_is_allowed_is_allowed_on_arns(deployment: Deployment) -> None:
-    """A table's or a bucket's name in place of its ARN allows nothing, and only a call would tell."""
+    """A table's or a bucket's name in place of its ARN allows nothing, and only a call would show it."""
     refs_that_are_arns = {"AWS::SNS::Topic", "AWS::StepFunctions::StateMachine"}
     resources = [each for template in deployment.templates.values() for each in template["Resources"].items()]
     for resource, statement in statements(deployment):
@@ -193,7 +194,7 @@ def test_the_ledger_takes_new_entries_and_nothing_else(deployment: Deployment) -
         if any(fnmatchcase("LEDGER#flight-delay", key) for key in keys):
             assert (writes, keys) == ({"dynamodb:PutItem"}, ["LEDGER#*"]), resource
             writers.add(resource.id.split("Role")[0])
-    assert writers == {"Control", "Register", "Rollout", "Settle"}
+    assert writers == {"Control", "Register", "Rollout", "CloseFailed"}
 
 
 def test_a_rollout_reads_artifacts_captures_and_feedback_and_writes_none_of_them(deployment: Deployment) -> None:
@@ -211,7 +212,8 @@ def test_a_rollout_reads_artifacts_captures_and_feedback_and_writes_none_of_them
 
 def test_each_role_may_call_the_routes_of_its_job_and_no_other() -> None:
     """IAM's `*` does not stop at a slash, so a pattern must not reach a route that belongs to others."""
-    for routes in (roles.CONTROL, roles.SERVING):
+    for table in (CONTROL, SERVING):
+        routes = {route.key: route.roles for route in table.values()}
         for role in roles.Role:
             patterns = [re.sub(r"{[a-z]+}", "*", route) for route, allowed in routes.items() if role in allowed]
             for route, allowed in routes.items():
@@ -228,13 +230,9 @@ def test_every_role_is_a_policy_that_people_find_by_a_parameter(deployment: Depl
     assert {f"/tidegate/{deployment.stage}/{role}-policy" for role in roles.Role} <= names
     for role in roles.Role:
         calls, finds = policies[f"{role.capitalize()}Policy"].properties["PolicyDocument"]["Statement"]
-        wanted = [routes for routes in (roles.CONTROL, roles.SERVING) for allowed in routes.values() if role in allowed]
+        wanted = [route for table in (CONTROL, SERVING) for route in table.values() if role in route.roles]
         assert (calls["Action"], len(listed(calls["Resource"]))) == ("execute-api:Invoke", len(wanted))
         assert (finds["Action"], len(listed(finds["Resource"]))) == ("ssm:GetParameter", 2)
-
-
-def test_every_serving_route_belongs_to_roles() -> None:
-    assert set(serving.ROUTES) == set(roles.SERVING)
 
 
 def test_every_bucket_is_private_encrypted_versioned_logged_and_refuses_plain_http(deployment: Deployment) -> None:
@@ -257,14 +255,14 @@ def test_every_queue_is_encrypted_and_refuses_plain_http(deployment: Deployment)
 
 
 def test_every_queue_has_an_alarm(deployment: Deployment) -> None:
-    watched = {
+    alarmed = {
         json.dumps(dimension["Value"])
         for alarm in deployment.resources("AWS::CloudWatch::Alarm")
         for dimension in alarm.properties.get("Dimensions", [])
         if dimension["Name"] == "QueueName"
     }
     for queue in deployment.resources("AWS::SQS::Queue"):
-        assert any(queue.id in name for name in watched), queue
+        assert any(queue.id in name for name in alarmed), queue
 
 
 def test_every_topic_is_encrypted_under_a_rotated_key_and_refuses_plain_http(deployment: Deployment) -> None:
@@ -341,12 +339,6 @@ def test_every_route_wants_a_signature_and_every_stage_throttles_and_logs(deploy
         assert stage.properties["DefaultRouteSettings"]["ThrottlingRateLimit"] > 0
 
 
-def test_the_control_api_has_the_routes_its_function_answers() -> None:
-    from functions.control.handler import ROUTES
-
-    assert list(ROUTES) == list(control.ROUTES)
-
-
 def test_inference_answers_every_route_that_leads_to_it() -> None:
     from functions.inference.handler import ALONE, ROUTES
 
@@ -395,7 +387,7 @@ def test_prod_keeps_what_is_stateful_and_dev_destroys_it(deployment: Deployment)
         assert kept == expected, resource
 
 
-def test_every_alarm_tells_somebody(deployment: Deployment) -> None:
+def test_every_alarm_notifies_somebody(deployment: Deployment) -> None:
     alarms = list(deployment.resources("AWS::CloudWatch::Alarm"))
     assert alarms
     for alarm in alarms:
@@ -419,21 +411,22 @@ def test_every_alarm_tells_somebody(deployment: Deployment) -> None:
     ],
 )
 def test_there_is_an_alarm_on(metric: str, deployment: Deployment) -> None:
-    watched = set()
+    alarmed = set()
     for alarm in deployment.resources("AWS::CloudWatch::Alarm"):
-        watched.add(alarm.properties.get("MetricName"))
-        watched |= {
+        alarmed.add(alarm.properties.get("MetricName"))
+        alarmed |= {
             query["MetricStat"]["Metric"]["MetricName"]
             for query in alarm.properties.get("Metrics", [])
             if "MetricStat" in query
         }
-    assert metric in watched
+    assert metric in alarmed
 
 
-def test_the_errors_of_every_function_are_watched(deployment: Deployment) -> None:
-    watched = json.dumps([alarm.properties for alarm in deployment.resources("AWS::CloudWatch::Alarm")])
+def test_the_errors_of_every_function_have_an_alarm(deployment: Deployment) -> None:
+    alarmed = json.dumps([alarm.properties for alarm in deployment.resources("AWS::CloudWatch::Alarm")])
     for function in deployment.resources("AWS::Lambda::Function"):
-        assert function.id in watched or function.properties["FunctionName"] in watched, function
+        name = function.properties.get("FunctionName", function.id)
+        assert function.id in alarmed or name in alarmed, f"no alarm on the errors of {name}: see Alarms.add_class"
 
 
 def test_every_resource_that_can_be_tagged_is(deployment: Deployment) -> None:

@@ -19,22 +19,40 @@ from infra.settings import DeploymentSettings
 from tests.infra.synthesized import Deployment
 
 ROOT = Path(__file__).resolve().parents[2]
-# Imports the handler, then everything that it and our library import only when they are called.
+# Imports the handler, then everything that it and our library import only when they are called. Of the wiring that is
+# what builds the parts that the function asks for.
 START = """
 import ast, importlib, pathlib
 import handler
 assert callable(handler.handler)
-done = set()
+if "tidegate.control.call" in sys.modules:
+    from tidegate.kernel.routes import CONTROL
+    [sys.modules["tidegate.control.call"].resource(route) for route in CONTROL.values()]
+done, parts = set(), set()
+def look(function):
+    for node in ast.walk(function):
+        if isinstance(node, ast.Import):
+            [importlib.import_module(alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            importlib.import_module(node.module)
+def tree(name):
+    return ast.parse(pathlib.Path(sys.modules[name].__file__).read_text("utf-8"))
+def attributes(of):
+    return {node.attr for node in ast.walk(of) if isinstance(node, ast.Attribute)}
 while left := {name for name in sys.modules if name.partition(".")[0] in {"handler", "tidegate"}} - done:
-    for name in left:
-        done.add(name)
-        for function in ast.walk(ast.parse(pathlib.Path(sys.modules[name].__file__).read_text("utf-8"))):
+    for name in left - {"tidegate.wiring"}:
+        if name == "handler" or name.startswith("tidegate.control"):
+            parts |= attributes(tree(name))
+        for function in ast.walk(tree(name)):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                for node in ast.walk(function):
-                    if isinstance(node, ast.Import):
-                        [importlib.import_module(alias.name) for alias in node.names]
-                    elif isinstance(node, ast.ImportFrom):
-                        importlib.import_module(node.module)
+                look(function)
+    done |= left
+    if "tidegate.wiring" in done:
+        built = {f.name: f for f in ast.walk(tree("tidegate.wiring")) if isinstance(f, ast.FunctionDef)}
+        for name in parts & built.keys():
+            parts |= attributes(built[name])
+        for name in parts & built.keys():
+            look(built[name])
 assert "boto3" in sys.modules
 """
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from infra.machines.release_machine import LONGEST_SECONDS, Step, definition
-from tests.adapters.test_registry import a_spec
+from tests.builders.specs import a_spec
 from tests.infra.synthesized import Deployment
 from tidegate import messages
 from tidegate.domain.rollout.rollout import LEASE_SLACK, AtDeadline, Phase, Rollout, wait_seconds
@@ -25,39 +26,39 @@ SECONDS = {
     "select": 60,
     "evaluate": 900,
     "reproduce": 120,
-    "examine": 900,
+    "slices_and_groups": 900,
     "gate": 120,
     "register": 60,
     "report": 120,
     "rollout": 120,
-    "settle": 60,
+    "close_failed": 60,
 }
-INPUTS = {
+INPUTS: dict[str, type[BaseModel]] = {
     "Prepare": messages.RunRef,
     "Fit": messages.TrainTask,
     "Select": messages.SelectTask,
     "Refit": messages.TrainTask,
     "Evaluate": messages.EvaluateTask,
     "Compare": messages.ReproduceTask,
-    "Examine": messages.ExamineTask,
+    "SlicesAndGroups": messages.SlicesAndGroupsTask,
     "Gate": messages.GateTask,
     "Register": messages.RegisterTask,
     "Report": messages.ReportTask,
     "RollOut": messages.RolloutTask,
-    "Settle": messages.SettleTask,
+    "CloseFailed": messages.CloseFailedTask,
 }
-OUTPUTS = {
+OUTPUTS: dict[str, tuple[str, type[BaseModel]]] = {
     "Prepare": ("$.plan", messages.Plan),
     "Select": ("$.selection", messages.Selection),
     "Refit": ("$.fitted", messages.Fitted),
     "Evaluate": ("$.evaluated", messages.Evaluated),
     "Compare": ("$.reproduced", messages.Reproduced),
-    "Examine": ("$.examined", messages.Examined),
-    "Gate": ("$.verdict", messages.Verdict),
+    "SlicesAndGroups": ("$.slices_and_groups", messages.SlicesAndGroups),
+    "Gate": ("$.verdict", messages.GateDecided),
     "Register": ("$.registered", messages.Registered),
     "Report": ("$.drawn", messages.Drawn),
     "RollOut": ("$.rollout", messages.Moved),
-    "Settle": ("$.settled", messages.Settled),
+    "CloseFailed": ("$.closed", messages.ClosedRun),
 }
 STEPS = {name: Step(name, seconds) for name, seconds in SECONDS.items()}
 MACHINE = definition(STEPS, partition="aws", training_concurrency=4)
@@ -98,7 +99,7 @@ def test_every_item_of_the_map_is_a_training_task() -> None:
 
 def test_every_path_that_is_read_was_written_by_somebody() -> None:
     written = {"$.model", "$.run_id", "$.run.model", "$.run.run_id", "$.run", "$.results", "$.candidate", "$.purpose"}
-    written |= {"$.fault.Error", "$.fault.Cause", "$.fault", "$.unsettled", "$.answered", "$.unanswered", "$.undrawn"}
+    written |= {"$.fault.Error", "$.fault.Cause", "$.fault", "$.not_closed", "$.answered", "$.unanswered", "$.undrawn"}
     for root, message in OUTPUTS.values():
         written |= {root} | {f"{root}.{field}" for field in message.model_fields}
     assert set(paths(STATES)) - written == set()
@@ -116,14 +117,14 @@ def test_a_page_that_cannot_be_drawn_does_not_stop_the_release() -> None:
     assert catch["Next"] == STATES["Report"]["Next"] == "Accepted?"
 
 
-def test_every_fault_of_every_other_step_settles_the_run_and_fails_the_execution() -> None:
+def test_every_fault_of_every_other_step_closes_the_run_and_fails_the_execution() -> None:
     for name, state in MACHINE["States"].items():
-        if state["Type"] in {"Task", "Map"} and name not in {"Report", "Settle"}:
+        if state["Type"] in {"Task", "Map"} and name not in {"Report", "CloseFailed"}:
             catch = state["Catch"][-1]
             assert catch["ErrorEquals"] == ["States.ALL"], name
-            assert catch["Next"] == "Settle", name
-    assert STATES["Settle"]["Next"] == "Failed"
-    assert STATES[STATES["Settle"]["Catch"][0]["Next"]]["Type"] == "Fail"
+            assert catch["Next"] == "CloseFailed", name
+    assert STATES["CloseFailed"]["Next"] == "Failed"
+    assert STATES[STATES["CloseFailed"]["Catch"][0]["Next"]]["Type"] == "Fail"
 
 
 def test_only_faults_that_can_pass_are_tried_again() -> None:
@@ -169,7 +170,7 @@ def test_only_tasks_and_maps_name_what_is_tried_again() -> None:
 
 def test_every_path_leads_to_an_end() -> None:
     ends = {name for name, state in MACHINE["States"].items() if state["Type"] in {"Succeed", "Fail"}}
-    assert ends == {"Compared", "Promoted", "NotPromoted", "Rejected", "Failed", "Unsettled"}
+    assert ends == {"Compared", "Promoted", "NotPromoted", "Rejected", "Failed", "NotClosed"}
     for name in MACHINE["States"]:
         reached, new = set[str](), {name}
         while new:
@@ -191,7 +192,7 @@ def test_what_is_made_again_is_compared_and_neither_gated_nor_registered() -> No
     assert STATES["Evaluate"]["Next"] == "Reproduction?"
     choice = STATES["Reproduction?"]
     assert choice["Choices"] == [{"Variable": "$.plan.reproduction", "BooleanEquals": True, "Next": "Compare"}]
-    assert choice["Default"] == "Examine"
+    assert choice["Default"] == "SlicesAndGroups"
     assert "reproduction" in messages.Plan.model_fields
     assert STATES[STATES["Compare"]["Next"]]["Type"] == "Succeed"
 
@@ -270,7 +271,7 @@ LONGEST: dict[str, Any] = {  # as long as a spec may ask for, and as often as po
     "shadow_minutes": 43_200,
     "steps": list(range(1, 21)),
     "deadline_hours": 720,
-    "watch_hours": 720,
+    "probation_hours": 720,
     "look_seconds": 1,
 }
 
@@ -323,7 +324,7 @@ def test_the_longest_execution_stays_within_what_step_functions_keeps_of_one(rel
     looked = (
         looks(rollout, plan.shadow_seconds)
         + canary(rollout, lasts)
-        + looks(replace(rollout, phase=Phase.WATCH), plan.watch_seconds)
+        + looks(replace(rollout, phase=Phase.PROBATION), plan.probation_seconds)
     )
     events = looked * EVENTS_OF_A_LOOK + training.MAX_CANDIDATES * EVENTS_OF_A_FIT
     assert events < 0.9 * MOST_EVENTS  # the rest is for what is tried again
@@ -332,6 +333,6 @@ def test_the_longest_execution_stays_within_what_step_functions_keeps_of_one(rel
 def test_an_execution_lasts_as_long_as_any_rollout_may() -> None:
     plan = rolling_out(LONGEST).plan
     assert plan.approval_seconds is not None
-    rollout = plan.approval_seconds + plan.shadow_seconds + plan.deadline_seconds + plan.watch_seconds
+    rollout = plan.approval_seconds + plan.shadow_seconds + plan.deadline_seconds + plan.probation_seconds
     fits = sum(SECONDS.values()) + 900 * training.MAX_CANDIDATES
     assert rollout + fits < MACHINE["TimeoutSeconds"] == LONGEST_SECONDS < MOST_EXECUTION_SECONDS

@@ -1,10 +1,11 @@
-"""An alarm starts the trainings that the watch wants; what goes wrong with one is seen and stops no other."""
+"""An alarm starts the trainings that monitoring wants; what goes wrong with one is seen and stops no other."""
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from infra.local.patterns import matches
 from infra.machines.release_machine import Step
@@ -18,7 +19,11 @@ from tidegate.steps.monitoring.retrain import MOST_AT_ONCE
 MACHINE = definition(Step("retrain", 900))
 ONE: dict[str, dict[str, Any]] = MACHINE["States"]["EachModel"]["ItemProcessor"]["States"]
 STATES = MACHINE["States"] | ONE
-INPUTS = {"Find": messages.FindWanted, "Harvest": messages.HarvestTask, "Start": messages.StartTraining}
+INPUTS: dict[str, type[BaseModel]] = {
+    "Find": messages.FindWanted,
+    "LabelledRows": messages.LabelledDatasetTask,
+    "Start": messages.StartTraining,
+}
 MOST_EVENTS = 25_000  # of one execution: docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 
 
@@ -70,7 +75,7 @@ def test_only_faults_that_can_pass_are_tried_again_and_no_model_stops_another() 
     for name in INPUTS:
         retried = {error for retry in STATES[name]["Retry"] for error in retry["ErrorEquals"] if "." not in error}
         assert retried == {errors.UnavailableError.__name__}
-    for name in ("Harvest", "Start"):
+    for name in ("LabelledRows", "Start"):
         (caught,) = ONE[name]["Catch"]
         assert (caught["ErrorEquals"], ONE[caught["Next"]]["Type"]) == (["States.ALL"], "Pass")
     assert "Catch" not in STATES["Find"]  # it fails the execution, which has an alarm

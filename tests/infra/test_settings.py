@@ -1,4 +1,4 @@
-"""Deployment settings: what a person types, and what they are told when it cannot be."""
+"""Deployment settings: what a person types, and what they read when it cannot be."""
 
 import pytest
 

@@ -9,8 +9,8 @@ from tests.infra.synthesized import Deployment
 
 REGIONS = ["us-east-1", "eu-west-1", "ap-southeast-2"]
 FUNCTIONS = (
-    *("prepare", "train", "select", "evaluate", "reproduce", "examine"),
-    *("gate", "register", "report", "rollout", "settle"),
+    *("prepare", "train", "select", "evaluate", "reproduce", "slices_and_groups"),
+    *("gate", "register", "report", "rollout", "close_failed"),
 )
 
 

@@ -20,7 +20,7 @@ def call(cloud: LocalCloud, event: dict[str, Any]) -> None:
     cloud.settle()
 
 
-def test_a_metric_in_a_log_line_raises_an_alarm_that_tells_its_topic_and_clears_by_itself(clean: LocalCloud) -> None:
+def test_a_metric_in_a_log_line_raises_an_alarm_that_notifies_its_topic_and_clears_by_itself(clean: LocalCloud) -> None:
     assert clean.alarm_state("refused") == "INSUFFICIENT_DATA"
     clean.advance(60)
     assert clean.alarm_state("refused") == "OK"

@@ -152,7 +152,7 @@ def asked(cloud: LocalCloud) -> Iterator[LocalCloud]:
             at = now - hour * HOUR
             cloud.metrics.put("Tidegate", "Requests", [1] * rate, own, at=at)
             cloud.metrics.put("Tidegate", "LatencyMs", [10, 12, 40], own, at=at)
-    shift = {"service": "observe", "stage": "dev", "model": "late", "feature": "<b>wind</b>"}
+    shift = {"service": "monitor", "stage": "dev", "model": "late", "feature": "<b>wind</b>"}
     cloud.metrics.put("Tidegate", "FeatureShift", 0.42, shift, at=now - HOUR)
     yield cloud
     cloud.client("cloudwatch").delete_dashboards(DashboardNames=["of-a-model"])
@@ -171,7 +171,7 @@ def picture_of(widget: str, *, narrow: bool = False) -> str:
     return unescape(found[1])
 
 
-def test_the_first_page_lists_the_dashboards_and_tells_how_many_alarms_are_on(asked: LocalCloud) -> None:
+def test_the_first_page_lists_the_dashboards_and_says_how_many_alarms_are_on(asked: LocalCloud) -> None:
     status, _, page = get(asked, "/")
     assert status == 200
     assert re.findall(r'href="/dashboards/([^"]+)"', page) == ["of-a-model", "sample"]
@@ -216,7 +216,7 @@ def test_names_in_metrics_are_no_markup(asked: LocalCloud) -> None:
 
 def test_of_many_lines_the_highest_are_drawn_and_all_are_in_the_table(asked: LocalCloud) -> None:
     for number in range(12):
-        version = {"service": "observe", "stage": "dev", "model": "late", "version": f"v{number}"}
+        version = {"service": "monitor", "stage": "dev", "model": "late", "version": f"v{number}"}
         asked.metrics.put("Tidegate", "Requests", number + 1, version, at=asked.clock.time() - HOUR)
     widget = section(get(asked, "/dashboards/of-a-model?model=late")[2], "Requests by version")
     assert "The 10 highest of 12 are drawn." in widget

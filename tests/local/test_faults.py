@@ -16,8 +16,9 @@ from botocore.exceptions import ClientError
 
 from infra.local.cloud import LocalCloud
 from infra.local.skewed_clock import write_shim
-from tests.local.test_cloud import call
+from tests.local.calls import call
 
+PATIENT = Config(retries={"total_max_attempts": 3, "mode": "standard"})
 IMPATIENT = Config(retries={"total_max_attempts": 1})
 CALLS = [
     ("dynamodb", "ListTables", "ProvisionedThroughputExceededException", 400),
@@ -39,7 +40,7 @@ def method(operation: str) -> str:
 def test_each_service_throttles_with_its_own_error(
     cloud: LocalCloud, service: str, operation: str, code: str, http_status: int
 ) -> None:
-    client = cloud.session().client(service, config=IMPATIENT)
+    client = cloud.session().client(service, config=IMPATIENT)  # type: ignore[call-overload]
     with cloud.throttle(service, {operation}) as throttle, pytest.raises(ClientError) as refusal:
         getattr(client, method(operation))()
     assert refusal.value.response["Error"]["Code"] == code
@@ -50,7 +51,7 @@ def test_each_service_throttles_with_its_own_error(
 
 @pytest.mark.parametrize(("service", "operation"), [(service, operation) for service, operation, _, _ in CALLS])
 def test_the_sdk_retries_a_throttled_call(cloud: LocalCloud, service: str, operation: str) -> None:
-    client = cloud.session().client(service, config=Config(retries={"total_max_attempts": 3, "mode": "standard"}))
+    client = cloud.session().client(service, config=PATIENT)  # type: ignore[call-overload]
     with cloud.throttle(service, {operation}, times=1) as throttle:
         answer = getattr(client, method(operation))()
     assert throttle.refused == 1

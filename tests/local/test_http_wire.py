@@ -75,7 +75,7 @@ def test_what_is_not_a_request_is_refused_with_its_status(data: bytes, status: i
     assert refused.value.status == status
 
 
-def test_a_client_that_waits_for_continue_is_told_once() -> None:
+def test_a_client_that_waits_for_continue_gets_it_once() -> None:
     reader = RequestReader(max_body_bytes=100)
     reader.feed(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
     assert reader.next() is None

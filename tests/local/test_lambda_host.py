@@ -170,7 +170,7 @@ def test_a_warm_environment_is_used_again_and_a_recycled_one_is_not(lambdas: Lam
     assert not is_running(result_of(first)["pid"])
 
 
-def test_the_context_tells_request_function_deadline_and_trace(lambdas: Lambdas) -> None:
+def test_the_context_shows_request_function_deadline_and_trace(lambdas: Lambdas) -> None:
     name = lambdas.add("echo", timeout_s=7.0)
     invocation = lambdas.call(ARN + name + ":live", trace_id="Root=1-2-3;Sampled=0")
     seen = result_of(invocation)
@@ -316,7 +316,7 @@ def test_an_exception_is_reported_with_its_trace_and_the_environment_lives_on(la
     assert any(line.startswith("[ERROR] LookupError: no such row\nTraceback") for line in lambdas.log_of(name))
 
 
-def test_a_function_that_takes_too_long_is_killed_and_the_caller_is_told_as_aws_tells(lambdas: Lambdas) -> None:
+def test_a_function_that_takes_too_long_is_killed_and_the_caller_learns_it_as_aws_says(lambdas: Lambdas) -> None:
     name = lambdas.add("slow", timeout_s=0.5)
     pid = result_of(lambdas.call(name))["pid"]
     late = lambdas.call(name, {"sleep": 30})
@@ -338,7 +338,7 @@ def test_a_function_that_takes_too_long_is_killed_and_the_caller_is_told_as_aws_
         ({"segfault": True}, "Runtime exited with error: signal: segmentation fault"),
     ],
 )
-def test_a_crash_is_told_by_its_exit_status_or_signal(lambdas: Lambdas, event: dict[str, Any], reason: str) -> None:
+def test_a_crash_is_reported_by_its_exit_status_or_signal(lambdas: Lambdas, event: dict[str, Any], reason: str) -> None:
     name = lambdas.add("crash")
     assert error_of(lambdas.call(name, event)) == ("Runtime.ExitError", f"RequestId: <id> Error: {reason}")
     assert lambdas.call(name).cold_start
@@ -349,7 +349,7 @@ def test_what_a_function_printed_before_it_crashed_is_in_the_log(lambdas: Lambda
     assert "\nleaving\n" in lambdas.call(name, {"exit": 1}).log_tail
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is watched through /proc")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read through /proc")
 @pytest.mark.parametrize("event", [{"allocate_mb": 200}, {"child_mb": 200}])
 def test_a_process_tree_that_outgrows_its_memory_is_killed(lambdas: Lambdas, event: dict[str, int]) -> None:
     name = lambdas.add("greedy", memory_mb=128)

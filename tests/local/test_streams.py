@@ -128,7 +128,7 @@ def test_a_transaction_that_fails_has_changed_nothing(table: Table) -> None:
     assert [sk for batch in table.names() for sk in batch] == ["there", "after"]
 
 
-def test_from_the_first_item_reported_as_failed_a_batch_is_retried_then_told_to_the_destination(table: Table) -> None:
+def test_from_the_first_item_reported_as_failed_a_batch_is_retried_then_sent_to_the_destination(table: Table) -> None:
     table.put_together(("f1", {}), ("f2", {"listener": "fails"}), ("f3", {}))
     table.put("f4")
     assert table.names() == [["f1", "f2", "f3"], ["f2", "f3"], ["f2", "f3"], ["f4"]]

@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.local.cloud import LocalCloud
+from tests.local.calls import finished, reached, run
 from tests.local.conftest import eventually
-from tests.local.test_cloud import finished, reached, run
 
 
 def begin(cloud: LocalCloud, machine: str = "WaitingArn", limit: int = 3600) -> str:
@@ -145,7 +145,7 @@ def test_only_who_may_answers_a_task_of_that_state_machine(cloud: LocalCloud) ->
     assert finished(cloud, execution)["status"] == "SUCCEEDED"
 
 
-def test_the_times_a_state_machine_tells_are_the_clouds(cloud: LocalCloud) -> None:
+def test_the_times_a_state_machine_says_are_the_clouds(cloud: LocalCloud) -> None:
     cloud.advance(86400)
     now = cloud.clock.time()
     execution = begin(cloud)

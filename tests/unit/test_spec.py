@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.specs import faults_of
 from tidegate.domain.rollout.canary import Metric as CanaryMetric
 from tidegate.kernel.errors import SpecInvalidError
-from tidegate.spec.gate import METRICS_OF
+from tidegate.kernel.metrics.registry import of_task
+from tidegate.spec.estimators.registry import ESTIMATORS, estimators_of
 from tidegate.spec.model import ModelSpec, json_schema
 from tidegate.spec.part import Task
 from tidegate.spec.release import Compared
-from tidegate.spec.training import ESTIMATORS_OF
 
 VALID: dict[str, Any] = {
     "name": "flight-delay",
@@ -40,12 +41,6 @@ def spec_with(**changes: Any) -> dict[str, Any]:
     return copy.deepcopy(VALID) | changes
 
 
-def faults_of(document: object) -> dict[str, str]:
-    with pytest.raises(SpecInvalidError) as caught:
-        ModelSpec.parse(document)
-    return {fault.path: str(fault) for fault in caught.value.faults}
-
-
 def test_a_valid_spec_survives_a_round_trip_through_its_canonical_json() -> None:
     spec = ModelSpec.parse(VALID)
     assert ModelSpec.parse(json.loads(spec.canonical_json())) == spec
@@ -59,6 +54,18 @@ def test_the_digest_names_the_meaning_not_the_spelling() -> None:
 
 def test_writing_a_default_out_does_not_change_the_digest() -> None:
     assert ModelSpec.parse(spec_with(seed=0)).digest == ModelSpec.parse(VALID).digest
+
+
+def test_a_spec_in_the_old_words_means_the_same() -> None:
+    old = spec_with(watch={"min_rows": 200}, release={"watch_hours": 2})
+    new = spec_with(monitoring={"min_rows": 200}, release={"probation_hours": 2})
+    assert ModelSpec.parse(old) == ModelSpec.parse(new)
+    assert (ModelSpec.parse(old).monitoring.min_rows, ModelSpec.parse(old).release.probation_hours) == (200, 2)
+
+
+def test_a_setting_under_its_old_and_its_new_name_is_a_fault() -> None:
+    both = spec_with(watch={}, monitoring={}, release={"watch_hours": 2, "probation_hours": 2})
+    assert set(faults_of(both)) == {"watch", "release.watch_hours"}
 
 
 def test_dates_without_a_zone_mean_utc() -> None:
@@ -127,7 +134,7 @@ def test_what_is_no_mapping_is_refused_without_a_traceback(text: str) -> None:
         ModelSpec.parse_yaml(text)
 
 
-@pytest.mark.parametrize("text", ["[" * 20_000, "a: &a [*a]", json.dumps(VALID)[:-1] + ', "seed": 1, "ids": ["a"]}'])
+@pytest.mark.parametrize("text", ["[" * 600, "a: &a [*a]", json.dumps(VALID)[:-1] + ', "seed": 1, "ids": ["a"]}'])
 def test_depth_and_self_reference_end_in_a_fault_or_a_spec(text: str) -> None:
     try:
         assert ModelSpec.parse_yaml(text).digest
@@ -170,10 +177,27 @@ def test_the_json_schema_names_every_field() -> None:
     assert schema["$schema"].startswith("https://json-schema.org/")
 
 
-def test_each_task_has_metrics_and_estimators_under_sklearn() -> None:
+def test_each_task_has_metrics_and_estimators() -> None:
     for task in Task:
-        assert METRICS_OF[task]
-        assert all(name.startswith("sklearn.") for name in ESTIMATORS_OF[task])
+        assert of_task(task)
+        assert estimators_of(task)
+
+
+def test_the_schema_lists_every_estimator_with_a_sentence() -> None:
+    choice = json_schema()["$defs"]["Candidate"]["properties"]["estimator"]
+    assert choice["enum"] == list(ESTIMATORS)
+    assert choice["enumDescriptions"] == [each.words for each in ESTIMATORS.values()]
+
+
+def test_parameters_that_the_estimator_lacks_are_faults_of_a_new_spec_and_stored_ones_are_still_read() -> None:
+    tree = {"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"max_dept": 3}, "grid": {"deep": [1]}}
+    document = spec_with(candidates=[tree])
+    faults = faults_of(document)
+    assert set(faults) == {"candidates[0].parameters.max_dept", "candidates[0].grid.deep"}
+    assert "DecisionTreeClassifier has no such parameter" in faults["candidates[0].parameters.max_dept"]
+    assert "max_depth" in faults["candidates[0].grid.deep"]
+    assert set(faults_of(document | {"owner": ""})) == {*faults, "owner"}
+    assert ModelSpec.model_validate_json(json.dumps(document, default=str)).candidates[0].parameters == {"max_dept": 3}
 
 
 RULE = {"name": "in-range", "require": "0 <= score <= 1"}
@@ -247,7 +271,7 @@ def test_computed_features_are_part_of_the_spec() -> None:
         ("group_rate()", "group_rate takes 1 to 4 names"),
     ],
 )
-def test_every_fault_of_a_computed_feature_is_told_with_its_place(expression: str, said: str) -> None:
+def test_every_fault_of_a_computed_feature_is_reported_with_its_place(expression: str, said: str) -> None:
     computed = [
         {"name": "rate", "expression": "group_rate(carrier)"},
         {"name": "this", "expression": expression},
@@ -303,7 +327,7 @@ def test_a_faulty_expression_does_not_make_its_times_seem_unused() -> None:
 def test_times_alone_give_the_estimator_nothing() -> None:
     rules = [{"name": "night", "require": "hour(booked_at) < 5 or weekday(departs_at) > 2"}]
     changes = {"features": TIMED[2:], "rules": rules, "baseline": {"kind": "prior"}}
-    assert "leaves the estimator nothing" in faults_of(spec_with(**changes))["features"]
+    assert "leaves the estimator no feature" in faults_of(spec_with(**changes))["features"]
 
 
 def test_a_time_makes_no_groups_and_has_no_limits() -> None:
@@ -315,18 +339,18 @@ def test_a_time_makes_no_groups_and_has_no_limits() -> None:
             fallback={"kind": "moving_average", "by": ["booked_at"]},
             sensitive=["booked_at"],
             gate={"slices": ["booked_at"]},
-            watch={"sensitive": ["booked_at"]},
+            monitoring={"sensitive": ["booked_at"]},
         )
     )
-    paths = {"baseline.by[0]", "fallback.by[0]", "gate.slices[0]", "sensitive[0]", "watch.sensitive[0]"}
+    paths = {"baseline.by[0]", "fallback.by[0]", "gate.slices[0]", "sensitive[0]", "monitoring.sensitive[0]"}
     assert set(faults) == {"features[4]", *paths}
-    assert all("is a time; it makes no groups" in faults[path] for path in paths)
+    assert all("is a time; it cannot form groups" in faults[path] for path in paths)
     assert "a time has no min and max" in faults["features[4]"]
 
 
 def test_the_column_that_rows_are_split_by_is_a_feature_only_as_a_time() -> None:
     features = [*VALID["features"], {"name": "departs_at", "kind": "numeric"}]
-    assert "cannot be a feature but of kind time" in faults_of(spec_with(features=features))["features[2].name"]
+    assert "can only be a feature of kind time" in faults_of(spec_with(features=features))["features[2].name"]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +369,7 @@ def test_the_column_that_rows_are_split_by_is_a_feature_only_as_a_time() -> None
         ("bucket(booked_at, 3)", "bucket needs a number, this is a time"),
     ],
 )
-def test_every_wrong_use_of_a_time_is_told(expression: str, said: str) -> None:
+def test_every_wrong_use_of_a_time_is_reported(expression: str, said: str) -> None:
     computed = [AHEAD, {"name": "this", "expression": expression}]
     assert said in faults_of(spec_with(features=TIMED, computed=computed))["computed[1].expression"]
 
@@ -384,7 +408,7 @@ def test_a_regression_has_no_label_and_no_feature_may_be_called_as_the_answer_is
 def test_a_spec_that_says_nothing_of_its_release_gets_a_careful_one() -> None:
     rules = ModelSpec.parse(VALID).release
     assert (rules.approval, rules.shadow_minutes, rules.steps) == ("none", 0, (1, 5, 25, 50))
-    assert (rules.deadline_hours, rules.at_deadline, rules.watch_hours, rules.holdback) == (24, "roll_back", 24, 5)
+    assert (rules.deadline_hours, rules.at_deadline, rules.probation_hours, rules.holdback) == (24, "roll_back", 24, 5)
     assert rules.demands == {}
 
 
@@ -399,7 +423,7 @@ def test_a_release_survives_a_round_trip_with_all_its_fields() -> None:
         "look_seconds": 120,
         "deadline_hours": 48,
         "at_deadline": "wait",
-        "watch_hours": 0,
+        "probation_hours": 0,
         "holdback": 1,
         "demands": {"errors": {"tolerance": 0.002, "margin": 0.005, "target": 0.02}, "slow": {"required": False}},
     }
@@ -420,7 +444,7 @@ def test_every_fault_of_a_release_is_named_at_once_with_its_place() -> None:
         "look_seconds": 0.5,
         "deadline_hours": 721,
         "at_deadline": "promote",
-        "watch_hours": float("nan"),
+        "probation_hours": float("nan"),
         "holdback": 51,
         "demands": {
             "eror": {},
@@ -442,7 +466,7 @@ def test_every_fault_of_a_release_is_named_at_once_with_its_place() -> None:
             "look_seconds",
             "deadline_hours",
             "at_deadline",
-            "watch_hours",
+            "probation_hours",
             "holdback",
             "demands.eror",
             "demands.errors",
@@ -468,7 +492,7 @@ def test_a_release_without_steps_is_one_without_a_canary() -> None:
 
 def test_a_canary_needs_time_to_bake_all_its_steps() -> None:
     late = faults_of(spec_with(metric="mae", release={"bake_minutes": 60, "deadline_hours": 3.9}))
-    assert late["release.deadline_hours"].endswith("3.9 hours are over before 4 steps have baked (4 hours)")
+    assert late["release.deadline_hours"].endswith("3.9 hours are too few: 4 steps bake for 4 hours")
     assert "metric" in late
     ModelSpec.parse(spec_with(release={"bake_minutes": 60, "deadline_hours": 4}))
 
@@ -520,9 +544,9 @@ def test_columns_to_judge_by_are_named_once_and_make_groups() -> None:
     assert (spec.sensitive, spec.gate.slices) == (("region",), ("carrier", "region"))
     faults = faults_of(spec_with(sensitive=["late", "a", "a"], gate={"slices": ["departs_at"]}))
     assert faults == {
-        "sensitive[0]": "sensitive[0]: 'late' is the target column; it makes no groups",
+        "sensitive[0]": "sensitive[0]: 'late' is the target column; it cannot form groups",
         "sensitive[2]": "sensitive[2]: 'a' is listed twice",
-        "gate.slices[0]": "gate.slices[0]: 'departs_at' is the time column; it makes no groups",
+        "gate.slices[0]": "gate.slices[0]: 'departs_at' is the time column; it cannot form groups",
     }
 
 

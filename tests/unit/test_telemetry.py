@@ -12,7 +12,7 @@ def lines(capsys):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_a_count_with_dimensions_is_told_by_stage_and_by_model_and_in_the_total(capsys):
+def test_a_count_with_dimensions_is_reported_by_stage_and_by_model_and_in_the_total(capsys):
     meter = Meter("inference", stage="test")
     meter.count("FallbackServed", 3, why="killed")
     meter.about("flight-delay")
@@ -25,7 +25,7 @@ def test_a_count_with_dimensions_is_told_by_stage_and_by_model_and_in_the_total(
     assert (apart["model"], apart["why"], apart["stage"]) == ("flight-delay", "killed", "test")
 
 
-def test_nothing_of_one_invocation_is_told_again_in_the_next(capsys):
+def test_nothing_of_one_invocation_is_reported_again_in_the_next(capsys):
     meter = Meter("inference", stage="test")
     meter.about("flight-delay")
     meter.count("FallbackServed", why="killed")
@@ -38,9 +38,9 @@ def test_nothing_of_one_invocation_is_told_again_in_the_next(capsys):
     assert "FallbackServed" not in apart
 
 
-def test_what_is_told_of_some_dimensions_is_added_to_no_others(capsys):
-    meter = Meter("observe", stage="test")
-    meter.tell({"Requests": 3, "CostUSD": 0.5}, model="flight-delay", version="2")
+def test_what_is_reported_of_some_dimensions_is_added_to_no_others(capsys):
+    meter = Meter("monitor", stage="test")
+    meter.report({"Requests": 3, "CostUSD": 0.5}, model="flight-delay", version="2")
     (line,) = lines(capsys)
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert directive["Dimensions"] == [["stage", "service", "model", "version"]]

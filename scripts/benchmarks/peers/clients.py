@@ -61,14 +61,14 @@ def _tensors(inputs: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[t
 def triton(url: str, model: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Triton's HTTP client, with JSON tensors."""
     client = triton_http.InferenceServerClient(url.removeprefix("http://"))
-    told = client.get_model_metadata(model)
+    shown = client.get_model_metadata(model)
     inputs = []
-    for name, datatype, values in _tensors(told["inputs"], rows):
+    for name, datatype, values in _tensors(shown["inputs"], rows):
         tensor = triton_http.InferInput(name, list(values.shape), datatype)
         inputs.append(tensor.set_data_from_numpy(values, binary_data=False))
     wanted = [triton_http.InferRequestedOutput(name, binary_data=False) for name in ("score", "probabilities")]
     some = client.infer(model, inputs, request_id="triton-1", outputs=wanted)
-    every = client.infer(model, inputs, model_version=told["versions"][0])
+    every = client.infer(model, inputs, model_version=shown["versions"][0])
     try:
         client.infer(model, inputs[:1])
     except InferenceServerException as fault:

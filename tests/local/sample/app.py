@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_apigatewayv2 as apigateway
@@ -155,7 +156,7 @@ class Work(cdk.Stack):
         cdk.CfnOutput(self, "ApiId", value=api.api_id)
 
     def _machine(self) -> None:
-        def invoke(name: str, **extra: object) -> tasks.LambdaInvoke:
+        def invoke(name: str, **extra: Any) -> tasks.LambdaInvoke:
             return tasks.LambdaInvoke(
                 self,
                 name,
@@ -240,7 +241,7 @@ class Work(cdk.Stack):
             definition_body=sfn.DefinitionBody.from_chainable(held),
         )
         cdk.CfnOutput(self, "WaitingArn", value=machine.state_machine_arn)
-        beating = sfn.CustomState(
+        held_beat = sfn.CustomState(
             self,
             "Beat",
             state_json={
@@ -254,14 +255,14 @@ class Work(cdk.Stack):
                 "HeartbeatSeconds": 600,
             },
         )
-        watched = sfn.StateMachine(
+        beating = sfn.StateMachine(
             self,
             "Beating",
             state_machine_name="beating",
-            definition_body=sfn.DefinitionBody.from_chainable(beating),
+            definition_body=sfn.DefinitionBody.from_chainable(held_beat),
         )
-        self.function.grant_invoke(watched)
-        cdk.CfnOutput(self, "BeatingArn", value=watched.state_machine_arn)
+        self.function.grant_invoke(beating)
+        cdk.CfnOutput(self, "BeatingArn", value=beating.state_machine_arn)
 
     def _timed_machine(self) -> None:
         """A function's ARN as a task, with a limit of its own."""
@@ -297,10 +298,11 @@ class Work(cdk.Stack):
 
     def _listeners(self, storage: Storage) -> None:
         """Two functions on one stream: one reports failed items, one has failed batches split."""
-        for name, settings in (
-            ("reporter", {"report_batch_item_failures": True, "batch_size": 3}),
-            ("splitter", {"bisect_batch_on_error": True, "batch_size": 10}),
-        ):
+        ways: dict[str, dict[str, Any]] = {
+            "reporter": {"report_batch_item_failures": True, "batch_size": 3},
+            "splitter": {"bisect_batch_on_error": True, "batch_size": 10},
+        }
+        for name, settings in ways.items():
             listener = lambda_.Function(
                 self,
                 name,

@@ -1,4 +1,4 @@
-"""A batch from the wish to the totals, without a cloud: what is planned, kept, missing and refused."""
+"""A batch from the request to the totals, without a cloud: what is planned, kept, missing and refused."""
 
 import hashlib
 import json
@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.batch.test_rows import CONTRACT, Scorer, fallback_of
+from tests.builders.batch import CONTRACT, Scorer, fallback_of
+from tests.documents.forms import hold
+from tidegate.domain.batch.batch import TOTALS, Batch, record_of
 from tidegate.domain.batch.batch_ledger import Act, BatchEntry, verify
 from tidegate.domain.registry.route import FallbackRef, Route, Served
 from tidegate.formats import csv_records
@@ -33,7 +35,7 @@ class Spec:
     ids = ("id",)
 
 
-class World:
+class BatchWorld:
     """Objects, executions and one model that serves."""
 
     def __init__(self) -> None:
@@ -58,10 +60,10 @@ class World:
         return self.known
 
     def start(self, **changes: Any) -> dict[str, Any]:
-        wish = StartBatch.read({"input": INPUT, "output": OUTPUT} | changes)
+        body = StartBatch.read({"input": INPUT, "output": OUTPUT} | changes)
         return start_batch(
             "delay",
-            wish,
+            body,
             actor="ana",
             places=PLACES,
             models=self,  # type: ignore[arg-type]
@@ -111,12 +113,12 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
+def world(monkeypatch: pytest.MonkeyPatch) -> BatchWorld:
     monkeypatch.setattr(csv_records, "PART_ROWS", 4)
-    return World()
+    return BatchWorld()
 
 
-def test_a_folder_becomes_parts_rows_and_totals(world: World) -> None:
+def test_a_folder_becomes_parts_rows_and_totals(world: BatchWorld) -> None:
     begun = world.start()
     assert (begun["batch"]["status"], begun["batch"]["version"], begun["resumed"]) == ("running", 3, False)
     parts = world.plan()
@@ -137,17 +139,19 @@ def test_a_folder_becomes_parts_rows_and_totals(world: World) -> None:
     assert [line.split(",")[1] for text in texts for line in text.splitlines()[1:]] == [str(at) for at in range(1, 11)]
 
 
-def test_planning_that_runs_out_of_time_goes_on_where_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planning_that_runs_out_of_time_goes_on_where_it_was(
+    world: BatchWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(work, "SCAN_BYTES", 20)
     world.start()
     at_once = world.plan()
-    other = World()
+    other = BatchWorld()
     other.start()
     assert other.plan(seconds=1) == at_once
     assert len([name for name in other.objects.stored if "/plan/" in name]) > 2
 
 
-def test_a_part_that_is_there_is_kept_and_one_that_says_something_else_is_not(world: World) -> None:
+def test_a_part_that_is_there_is_kept_and_one_that_says_something_else_is_not(world: BatchWorld) -> None:
     world.start()
     (first, *_) = world.plan()
     world.score(first)
@@ -156,7 +160,7 @@ def test_a_part_that_is_there_is_kept_and_one_that_says_something_else_is_not(wo
     assert not world.score(first).kept
 
 
-def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_wish_goes_on(world: World) -> None:
+def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_request_goes_on(world: BatchWorld) -> None:
     batch_id = world.start()["batch"]["batch_id"]
     parts = world.plan()
     world.score(parts[0])
@@ -184,7 +188,7 @@ def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_wish_goes_on(
     assert len(world.runs.attempts[batch_id]) == 2
 
 
-def test_the_same_wish_twice_is_one_execution(world: World) -> None:
+def test_the_same_request_twice_is_one_execution(world: BatchWorld) -> None:
     world.start()
     assert world.start()["batch"]["attempt"] == 1
     assert len(world.runs.inputs) == 1
@@ -197,13 +201,13 @@ def test_the_same_wish_twice_is_one_execution(world: World) -> None:
         ({"input": "s3://data/batch/in/a.csv"}, "input: is"),
     ],
 )
-def test_an_output_is_not_given_to_another_wish(world: World, changes: dict[str, Any], words: str) -> None:
+def test_an_output_is_not_given_to_another_request(world: BatchWorld, changes: dict[str, Any], words: str) -> None:
     world.start()
     with pytest.raises(ConflictError, match=words):
         world.start(**changes)
 
 
-def test_an_input_that_was_changed_is_another_wish_and_stops_a_part(world: World) -> None:
+def test_an_input_that_was_changed_is_another_request_and_stops_a_part(world: BatchWorld) -> None:
     world.start()
     (first, *_) = world.plan()
     world.upload("a.csv", LINES[:2])
@@ -216,21 +220,23 @@ def test_an_input_that_was_changed_is_another_wish_and_stops_a_part(world: World
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"input": "data/in"}, "is not like s3://bucket/folder/"),
-        ({"input": "s3://data/datasets/x.csv"}, "in none of the places"),
-        ({"input": "s3://others/x.csv"}, "in none of the places"),
-        ({"output": "s3://data/runs/"}, "in none of the places"),
-        ({"output": INPUT + "deeper/"}, "the output lies in the input"),
-        ({"input": "s3://data/batch/nothing/"}, "there is nothing to score"),
+        ({"input": "data/in"}, "does not have the form s3://bucket/folder/"),
+        ({"input": "s3://data/datasets/x.csv"}, "outside the places"),
+        ({"input": "s3://others/x.csv"}, "outside the places"),
+        ({"output": "s3://data/runs/"}, "outside the places"),
+        ({"output": INPUT + "deeper/"}, "the output folder is inside the input folder"),
+        ({"input": "s3://data/batch/nothing/"}, "the input has nothing to score"),
     ],
 )
-def test_a_wish_that_cannot_be_granted_says_what_is_wrong(world: World, changes: dict[str, Any], words: str) -> None:
+def test_a_request_that_cannot_be_met_says_what_is_wrong(
+    world: BatchWorld, changes: dict[str, Any], words: str
+) -> None:
     with pytest.raises(InvalidInputError, match=words):
         world.start(**changes)
     assert not world.runs.inputs
 
 
-def test_formats_are_not_mixed(world: World) -> None:
+def test_formats_are_not_mixed(world: BatchWorld) -> None:
     world.objects.upload(INPUT + "c.parquet", b"PAR1")
     with pytest.raises(InvalidInputError, match="the input mixes formats"):
         world.start()
@@ -239,31 +245,31 @@ def test_formats_are_not_mixed(world: World) -> None:
         world.start()
 
 
-def test_a_model_that_serves_nothing_answers_no_batch(world: World) -> None:
+def test_a_model_that_serves_nothing_answers_no_batch(world: BatchWorld) -> None:
     world.known = None
-    with pytest.raises(ConflictError, match="has no version that serves"):
+    with pytest.raises(ConflictError, match="serves no version"):
         world.start()
     world.known = Route("delay", 1, champion=Served(3, "k", "s"), killed=True)
     with pytest.raises(ConflictError, match="switched off"):
         world.start()
 
 
-def test_an_output_without_a_batch_or_of_another_model_is_not_found(world: World) -> None:
-    with pytest.raises(NotFoundError, match="is the output of no batch"):
+def test_an_output_without_a_batch_or_of_another_model_is_not_found(world: BatchWorld) -> None:
+    with pytest.raises(NotFoundError, match="is not the output of a batch"):
         world.show()
     world.start()
     with pytest.raises(NotFoundError, match="of a batch of model 'delay'"):
         world.show("price")
 
 
-def test_a_file_without_a_needed_column_is_named_with_the_column(world: World) -> None:
+def test_a_file_without_a_needed_column_is_named_with_the_column(world: BatchWorld) -> None:
     world.upload("b.csv", ["1,2"], header="id,hour")
     world.start()
     with pytest.raises(DatasetInvalidError, match=r"in/b\.csv lacks columns .*distance.*origin"):
         world.plan()
 
 
-def test_a_quote_that_is_never_closed_is_found_with_its_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quote_that_is_never_closed_is_found_with_its_row(world: BatchWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "MAX_RECORD_BYTES", 30)
     world.upload("a.csv", ["1,10,1,EWR", '2,20,2,"EWR', *LINES])
     world.start()
@@ -271,7 +277,7 @@ def test_a_quote_that_is_never_closed_is_found_with_its_row(world: World, monkey
         world.plan()
 
 
-def test_the_ledger_says_who_had_what_scored_by_what_and_what_came_of_it(world: World) -> None:
+def test_the_ledger_says_who_had_what_scored_by_what_and_what_came_of_it(world: BatchWorld) -> None:
     batch_id = world.start()["batch"]["batch_id"]
     assert world.start()["batch"]["attempt"] == 1
     world.runs.end(batch_id, "FAILED", "no reason")
@@ -291,10 +297,12 @@ def test_the_ledger_says_who_had_what_scored_by_what_and_what_came_of_it(world: 
     }
     success = world.objects.document(HOME / "_SUCCESS.json")
     assert entries[-1].success_sha256 == hashlib.sha256(success).hexdigest()
+    hold(TOTALS, success)
+    hold(Batch.FORM, world.objects.document(record_of(HOME)))
     assert verify("delay", entries, world.ledger.head("delay").hash) is None
 
 
-def test_an_end_that_comes_twice_keeps_the_totals_that_the_ledger_has(world: World) -> None:
+def test_an_end_that_comes_twice_keeps_the_totals_that_the_ledger_has(world: BatchWorld) -> None:
     world.start()
     for part in world.plan():
         world.score(part)
@@ -307,7 +315,7 @@ def test_an_end_that_comes_twice_keeps_the_totals_that_the_ledger_has(world: Wor
     assert len(world.ledger.entries("delay")) == 2
 
 
-def test_an_end_that_went_unrecorded_is_recorded_by_the_next_call(world: World) -> None:
+def test_an_end_that_went_unrecorded_is_recorded_by_the_next_call(world: BatchWorld) -> None:
     world.start()
     for part in world.plan():
         world.score(part)
@@ -318,7 +326,7 @@ def test_an_end_that_went_unrecorded_is_recorded_by_the_next_call(world: World) 
     assert world.ledger.entries("delay")[-1].success_sha256 == ended.success_sha256
 
 
-def test_totals_of_somebody_else_are_not_taken_for_those_of_the_batch(world: World) -> None:
+def test_totals_of_somebody_else_are_not_taken_for_those_of_the_batch(world: BatchWorld) -> None:
     world.objects.put(HOME / "_SUCCESS.json", b'{"rows": 7}', "application/json", {})
     assert world.start()["batch"]["status"] == "running"
     for part in world.plan():
@@ -327,7 +335,7 @@ def test_totals_of_somebody_else_are_not_taken_for_those_of_the_batch(world: Wor
     assert world.show()["totals"]["rows"] == 10
 
 
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "model": "other", "seq": 9, "at": datetime(2020, 1, 1, tzinfo=UTC), "actor": "mallory", "action": Act.RESUME,
     "batch_id": "b", "version": 77, "artifact_sha256": "f" * 64, "input": "s3://x/", "output": "s3://y/", "objects": 99,
     "attempt": 8, "rows": 1, "faulty": 1, "success_sha256": "e" * 64, "previous_hash": "0" * 64, "hash": "f" * 64,
@@ -335,7 +343,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(BatchEntry)])
-def test_no_part_of_an_entry_can_be_changed_unseen(world: World, name: str) -> None:
+def test_no_part_of_an_entry_can_be_changed_unseen(world: BatchWorld, name: str) -> None:
     world.start()
     world.start(output="s3://data/batch/other/")
     first, second = world.ledger.entries("delay")

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders.batch import CONTRACT, FEATURES, Scorer, fallback_of
 from tidegate.domain.batch.batch import Part
 from tidegate.domain.batch.rows import Rows, inputs, suspects
 from tidegate.domain.serving import guard
-from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import (
     Contract,
     FeatureContract,
@@ -30,34 +30,6 @@ from tidegate.kernel.errors import RequestInvalidError
 from tidegate.kernel.table import Column
 from tidegate.ml import batches
 from tidegate.steps.batch.work import Answering, answer_rows
-
-FEATURES = (
-    FeatureContract("distance", "numeric", minimum=0, maximum=6_000, unit="miles"),
-    FeatureContract("hour", "integer", minimum=0, maximum=23),
-    FeatureContract("temp", "numeric", missing="allow"),
-    FeatureContract("cancelled", "boolean", missing="allow"),
-    FeatureContract("origin", "categorical", categories=("EWR", "JFK"), unseen="reject"),
-    FeatureContract("dest", "categorical", missing="allow"),
-)
-CONTRACT = Contract("delay", "binary", FEATURES, classes=(False, True), threshold=0.4)
-
-
-class Scorer:
-    """Scores by arithmetic, so that every input shows in the answer."""
-
-    def __init__(self, contract: Contract) -> None:
-        self.contract = contract
-
-    def score(self, inputs: Inputs) -> Column:
-        numbers = np.nan_to_num(inputs.numeric, nan=-1).sum(axis=1) / 7_000
-        letters = [sum(map(len, row)) for row in inputs.categorical]
-        yes = ((numbers + np.array(letters) / 100) % 1).astype(np.float32)
-        if self.contract.task == "regression":
-            return yes[:, None]
-        return np.stack([1 - yes, yes], axis=1)
-
-    def stop(self) -> None:
-        """Never too slow."""
 
 
 def answering(contract: Contract = CONTRACT, fallback: Fallback | None = None) -> Answering:
@@ -155,10 +127,6 @@ def test_a_line_with_another_number_of_fields_is_one_bad_row_among_good_ones() -
         3: "has 5 fields, the header has 4",
     }
     assert rows.ids["id"].tolist() == ["007", None, "NA", None]
-
-
-def fallback_of(contract: Contract) -> Fallback:
-    return Fallback(contract, FittedRule("prior", (0.75, 0.25)))
 
 
 def test_an_answer_that_breaks_a_rule_is_the_fallbacks_and_says_which_rule() -> None:

@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from tests.unit.cli.test_commands import Cli, run, server  # noqa: F401  fixtures
-from tests.unit.loopback import Loopback
+from tests.builders.command_line import Cli
+from tests.builders.loopback import Loopback
 from tidegate.cli import exits
 from tidegate.domain.batch.batch import Part, parts_of, success_of
 from tidegate.domain.registry.route import Route, Served
@@ -18,7 +18,7 @@ BATCH = ("predict", "flight-delay", "--input", INPUT, "--output", OUTPUT)
 
 
 @pytest.fixture
-def asked(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Loopback:  # noqa: F811
+def asked(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Loopback:
     """A model that serves, and something to score."""
     server.world.with_model()
     monkeypatch.setattr(
@@ -28,7 +28,7 @@ def asked(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Loopback:  # noq
     return server
 
 
-def planned(server: Loopback) -> str:  # noqa: F811
+def planned(server: Loopback) -> str:
     """As the machine does; returns the batch's id."""
     part = Part(1, "batch/in/a.csv", "e", 8, 11, 1, 1)
     listed = json.dumps([asdict(part)])
@@ -36,21 +36,21 @@ def planned(server: Loopback) -> str:  # noqa: F811
     return next(iter(server.world.batch_runs.attempts))
 
 
-def test_a_batch_is_started_and_told_where_it_goes(run: Cli, asked: Loopback) -> None:  # noqa: F811
+def test_a_batch_is_started_and_says_where_it_goes(run: Cli, asked: Loopback) -> None:
     assert run(*BATCH, "--no-wait") == exits.OK
     assert "flight-delay version 3 scores s3://data/batch/in/" in run.out
     assert run(*BATCH, "--no-wait", "--json") == exits.OK
     assert (run.document["status"], run.document["attempt"]) == ("running", 1)
 
 
-def test_a_batch_that_is_done_tells_its_totals_and_its_faults(run: Cli, asked: Loopback) -> None:  # noqa: F811
+def test_a_batch_that_is_done_shows_its_totals_and_its_faults(run: Cli, asked: Loopback) -> None:
     assert run(*BATCH, "--no-wait") == exits.OK
     ended = {"batch_id": planned(asked), "ended_at": "2026-01-05T13:00:00+00:00"}
     totals = json.dumps({"parts": 1, "rows": 1, "faulty": 1, **ended}).encode()
     asked.world.batch_objects.put(success_of(HOME), totals, "application/json", {})
     assert run(*BATCH) == exits.OK
     assert run.out.splitlines() == [
-        "1 rows scored by flight-delay version 3: s3://data/batch/out/",
+        "1 row scored by flight-delay version 3: s3://data/batch/out/",
         "1 of them have faults: s3://data/batch/out/_errors/",
     ]
     assert run("ledger", "flight-delay") == exits.OK
@@ -63,7 +63,7 @@ def test_a_batch_that_is_done_tells_its_totals_and_its_faults(run: Cli, asked: L
     assert "flight-delay: the ledger of batches is intact, 2 entries" in run.out
 
 
-def test_a_batch_that_was_struck_out_of_the_ledger_is_missed(run: Cli, asked: Loopback) -> None:  # noqa: F811
+def test_a_batch_that_was_struck_out_of_the_ledger_is_missed(run: Cli, asked: Loopback) -> None:
     assert run(*BATCH, "--no-wait") == exits.OK
     chain = asked.world.batch_ledger.chains["flight-delay"]
     chain[0] = replace(chain[0], output="s3://data/batch/elsewhere/")
@@ -72,7 +72,7 @@ def test_a_batch_that_was_struck_out_of_the_ledger_is_missed(run: Cli, asked: Lo
 
 
 def test_a_failed_batch_says_why_and_the_same_command_goes_on(
-    run: Cli,  # noqa: F811
+    run: Cli,
     asked: Loopback,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -87,17 +87,17 @@ def test_a_failed_batch_says_why_and_the_same_command_goes_on(
 
     monkeypatch.setattr(runs, "start", fails_again)
     assert run(*BATCH) == exits.FAILED
-    assert "going on with what is missing (attempt 2)" in run.err
+    assert "resuming with the missing parts (attempt 2)" in run.err
     assert "0 of 1 parts, 0 of 1 rows" in run.err
     assert "the batch failed: 1 of 1 parts were not scored" in run.out
 
 
 @pytest.mark.parametrize("given", [("--output", OUTPUT), ("--input", INPUT)])
-def test_a_batch_needs_both_addresses(run: Cli, asked: Loopback, given: tuple[str, str]) -> None:  # noqa: F811
+def test_a_batch_needs_both_addresses(run: Cli, asked: Loopback, given: tuple[str, str]) -> None:
     assert run("predict", "flight-delay", *given) == exits.INVALID
     assert "a batch needs --input s3://... and --output s3://..." in run.err
 
 
-def test_another_output_than_batches_may_have_is_refused(run: Cli, asked: Loopback) -> None:  # noqa: F811
+def test_another_output_than_batches_may_have_is_refused(run: Cli, asked: Loopback) -> None:
     assert run("predict", "flight-delay", "--input", INPUT, "--output", "s3://data/runs/") == exits.INVALID
-    assert "s3://data/runs/ is in none of the places for batches" in run.err
+    assert "s3://data/runs/ is outside the places for batches" in run.err

@@ -4,21 +4,19 @@ import itertools
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 
-from tests.unit.control_api import DESCRIPTION, World
-from tests.unit.loopback import ACCESS_KEY, REGION, SECRET, Loopback, artifact, loopback
+from tests.builders.command_line import session
+from tests.builders.control_api import DESCRIPTION, World
+from tests.builders.loopback import ACCESS_KEY, REGION, SECRET, Loopback, artifact, loopback
 from tidegate.cli import client as client_module
 from tidegate.cli.client import ATTEMPTS, Client, NotAllowedError, PlatformError
 from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from tidegate.steps import requests
 
-_session = cache(boto3.Session)  # a new one reads botocore's data again
 ONE = {"carrier": "UA", "hour": 7, "distance": 1400.5}
 
 
@@ -36,8 +34,8 @@ def pauses() -> list[float]:
 @pytest.fixture
 def client(server: Loopback, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setattr("urllib3.util.retry.time", SimpleNamespace(sleep=pauses.append, time=time.time))
-    session = _session(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET, region_name=REGION)
-    made = Client.from_session(session, endpoint_url=server.url)
+    found = session(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET, region_name=REGION)
+    made = Client.from_session(found, endpoint_url=server.url)
     made._pause = pauses.append
     yield made
     made.close()
@@ -186,7 +184,7 @@ def test_the_addresses_are_looked_up_once(server: Loopback, client: Client, monk
         client.health()
 
 
-def test_a_run_is_watched_until_its_version_serves(server: Loopback, client: Client, pauses: list[float]) -> None:
+def test_a_run_is_followed_until_its_version_serves(server: Loopback, client: Client, pauses: list[float]) -> None:
     server.world.with_model()
     run = client.start_run("flight-delay")["run"]
     looks = itertools.count()
@@ -203,7 +201,7 @@ def test_a_run_is_watched_until_its_version_serves(server: Loopback, client: Cli
     assert len(pauses) == 2
 
 
-def test_a_watch_outlasts_an_outage(server: Loopback, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_following_outlasts_an_outage(server: Loopback, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     server.world.with_model()
     run = client.start_run("flight-delay")["run"]
     server.world.run_to_the_end(run["run_id"], accepted=False)
@@ -217,7 +215,7 @@ def test_a_watch_outlasts_an_outage(server: Loopback, client: Client, monkeypatc
         client.wait_for_run("flight-delay", run["run_id"])
 
 
-def test_a_proxy_is_used_for_https_only_and_not_where_it_is_told_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_used_for_https_only_and_not_where_it_is_set_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     assert not client_module._proxy_of("https://abc.execute-api.eu-west-1.amazonaws.com")

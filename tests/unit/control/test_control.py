@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from functions.control import handler as control
-from tests.unit.control_api import ANA, DESCRIPTION, World, event, spec_document, spec_text
+from tests.builders.control_api import DESCRIPTION, World, event
+from tests.builders.reports import ANA
+from tests.builders.specs import spec_document, spec_text
+from tests.context import CONTEXT
 from tidegate.domain.registry.run import RunStatus
 from tidegate.kernel.errors import ConflictError, UnavailableError
+from tidegate.kernel.routes import CONTROL
 from tidegate.steps import requests
 
 
@@ -166,8 +169,8 @@ def test_versions_are_listed_without_columns_and_shown_with_them(world: World) -
 
 def test_a_period_is_excluded_once_however_often_it_is_said(world: World) -> None:
     world.with_dataset()
-    wish = {"from": "2013-02-08", "to": "2013-02-10T12:00:00+01:00", "reason": "blizzard"}
-    first, again = (world.call("POST", "/datasets/flights/exclusions", wish) for _ in range(2))
+    body = {"from": "2013-02-08", "to": "2013-02-10T12:00:00+01:00", "reason": "blizzard"}
+    first, again = (world.call("POST", "/datasets/flights/exclusions", body) for _ in range(2))
     assert (first.status, again.status) == (201, 200)
     assert not again.body["changed"]
     listed = world.call("GET", "/datasets/flights/exclusions").body["exclusions"]
@@ -178,14 +181,14 @@ def test_a_period_is_excluded_once_however_often_it_is_said(world: World) -> Non
 
 def test_a_period_that_ends_before_it_begins_is_refused(world: World) -> None:
     world.with_dataset()
-    wish = {"from": "2013-02-10", "to": "2013-02-08", "reason": "blizzard"}
-    assert world.call("POST", "/datasets/flights/exclusions", wish).status == 422
+    body = {"from": "2013-02-10", "to": "2013-02-08", "reason": "blizzard"}
+    assert world.call("POST", "/datasets/flights/exclusions", body).status == 422
 
 
 def test_excluding_from_a_dataset_without_time_is_refused(world: World) -> None:
     world.call("PUT", "/datasets/flights", {**DESCRIPTION, "time": None})
-    wish = {"from": "2013-02-08", "to": "2013-02-10", "reason": "blizzard"}
-    answer = world.call("POST", "/datasets/flights/exclusions", wish)
+    body = {"from": "2013-02-08", "to": "2013-02-10", "reason": "blizzard"}
+    answer = world.call("POST", "/datasets/flights/exclusions", body)
     assert answer.status == 422
     assert "--time" in answer.body["next_step"]
 
@@ -336,7 +339,7 @@ def test_a_spec_for_another_model_is_refused(world: World) -> None:
         "",
         "a: [1, 2",
         "just a sentence",
-        "[" * 20_000,
+        "[" * 600,
         "&a [*a]",
         spec_text() + "description: &d {a: *d}\n",
         spec_text(candidates=[{"estimator": "sklearn.linear_model.LogisticRegression"}]).replace(
@@ -379,7 +382,7 @@ def test_the_same_token_twice_runs_once(world: World) -> None:
     assert len(world.workflow.started) == 1
 
 
-def test_two_wishes_without_a_token_are_two_runs_one_after_the_other(world: World) -> None:
+def test_two_requests_without_a_token_are_two_runs_one_after_the_other(world: World) -> None:
     world.with_model()
     first = world.call("POST", "/models/flight-delay/runs").body["run"]["run_id"]
     refused = world.call("POST", "/models/flight-delay/runs")
@@ -407,7 +410,7 @@ def test_a_crash_between_record_and_start_heals_when_the_token_comes_again(
     assert len(world.registry.runs("flight-delay")) == 1
 
 
-def test_a_start_that_fails_without_a_token_tells_the_one_that_was_made_up(
+def test_a_start_that_fails_without_a_token_shows_the_one_that_was_made_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.with_model()
@@ -485,13 +488,13 @@ def test_a_conflict_is_a_409_with_a_next_step(world: World, monkeypatch: pytest.
 
     world.with_dataset()
     monkeypatch.setattr(world.catalog, "exclude", raced)
-    wish = {"from": "2013-02-08", "to": "2013-02-10", "reason": "blizzard"}
-    answer = world.call("POST", "/datasets/flights/exclusions", wish)
+    body = {"from": "2013-02-08", "to": "2013-02-10", "reason": "blizzard"}
+    answer = world.call("POST", "/datasets/flights/exclusions", body)
     assert (answer.status, answer.body["detail"]) == (409, "somebody else changed flights")
     assert answer.body["next_step"]
 
 
-def test_an_unexpected_fault_is_a_500_that_does_not_tell_its_inside(
+def test_an_unexpected_fault_is_a_500_that_does_not_show_its_inside(
     world: World,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -504,7 +507,7 @@ def test_an_unexpected_fault_is_a_500_that_does_not_tell_its_inside(
     answer = world.call("GET", "/datasets")
     assert answer.status == 500
     assert "secret-name" not in answer.raw["body"]
-    assert answer.body["instance"] == "urn:uuid:5f0c1d2e-request"
+    assert answer.body["instance"] == f"urn:uuid:{CONTEXT.aws_request_id}"
     assert "secret-name" in caplog.text
     assert '"ServerErrors"' in capsys.readouterr().out
 
@@ -527,7 +530,8 @@ def test_a_body_that_is_not_text_is_a_400(world: World, body: str) -> None:
 
 def test_a_request_without_an_identity_is_refused(world: World) -> None:
     anonymous = event("GET", "/datasets")
-    for authorizer in ({}, {"iam": None}, {"iam": {}}):
+    authorizers: list[dict[str, Any]] = [{}, {"iam": None}, {"iam": {}}]
+    for authorizer in authorizers:
         anonymous["requestContext"]["authorizer"] = authorizer
         assert world.send(anonymous).status == 401
     del anonymous["requestContext"]["authorizer"]
@@ -537,7 +541,7 @@ def test_a_request_without_an_identity_is_refused(world: World) -> None:
 def test_every_route_answers_and_none_is_missing(world: World) -> None:
     world.with_model()
     names = {"dataset": "flights", "model": "flight-delay", "version": "1", "run": "x", "prediction": "x"}
-    for key in control.ROUTES:
+    for key in (route.key for route in CONTROL.values()):
         method, path = key.split(" ")
         answer = world.call(method, path.format(**names), {} if method != "GET" else None)
         assert answer.body.get("detail") != "no such route", key

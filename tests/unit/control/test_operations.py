@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.test_commands import Cli, run, server  # noqa: F401  fixtures
-from tests.unit.control_api import ANA, World
-from tests.unit.loopback import Loopback
+from tests.builders.command_line import Cli
+from tests.builders.control_api import World
+from tests.builders.loopback import Loopback
+from tests.builders.reports import ANA
 from tidegate.cli import exits
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.route import CandidateRole
 from tidegate.domain.rollout.changes import kill
-from tidegate.kernel import roles
-from tidegate.kernel.roles import Role, roles_for
+from tidegate.kernel.roles import Role
+from tidegate.kernel.routes import CONTROL, SERVING
 
 BO = "arn:aws:sts::123456789012:assumed-role/Operator/bo"
 PATH = "/models/flight-delay"
@@ -53,15 +54,15 @@ def test_a_rollback_is_recorded_under_the_callers_identity(world: World) -> None
 
 
 @pytest.mark.parametrize(
-    ("path", "wish"),
+    ("path", "body"),
     [
         ("rollback", {"to": 1, "reason": "worse"}),
         ("kill", {"reason": "feed is down"}),
         ("split", {"to": 1, "weight_bp": 2_000, "reason": "compare"}),
     ],
 )
-def test_the_same_wish_sent_twice_is_granted_once(world: World, path: str, wish: dict[str, Any]) -> None:
-    first, second = (world.call("POST", f"{PATH}/{path}", wish).body for _ in range(2))
+def test_the_same_request_sent_twice_acts_once(world: World, path: str, body: dict[str, Any]) -> None:
+    first, second = (world.call("POST", f"{PATH}/{path}", body).body for _ in range(2))
     assert (first["changed"], second["changed"], second["entry"]) == (True, False, None)
     assert first["serves"] == second["serves"]
     assert len(world.registry.ledger("flight-delay")) == 3
@@ -87,7 +88,7 @@ def test_a_split_is_ended(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "wish"),
+    ("path", "body"),
     [
         ("rollback", {"to": 1}),
         ("rollback", {"reason": "no version named"}),
@@ -103,14 +104,14 @@ def test_a_split_is_ended(world: World) -> None:
         ("split", {"to": 1, "weight_bp": 100, "end": True, "reason": "both"}),
     ],
 )
-def test_a_wish_without_a_reason_or_with_a_wrong_value_is_refused(world: World, path: str, wish: object) -> None:
-    answer = world.call("POST", f"{PATH}/{path}", wish)
+def test_a_request_without_a_reason_or_with_a_wrong_value_is_refused(world: World, path: str, body: object) -> None:
+    answer = world.call("POST", f"{PATH}/{path}", body)
     assert (answer.status, bool(answer.body["errors"])) == (422, True)
     assert len(world.registry.ledger("flight-delay")) == 2
 
 
 @pytest.mark.parametrize(
-    ("path", "wish"),
+    ("path", "body"),
     [
         ("rollback", {"to": 1, "reason": "because"}),
         ("kill", {"reason": "because"}),
@@ -119,16 +120,16 @@ def test_a_wish_without_a_reason_or_with_a_wrong_value_is_refused(world: World, 
         ("split", {"end": True, "reason": "because"}),
     ],
 )
-def test_a_model_that_never_served_and_one_that_is_not_there_are_told_apart(path: str, wish: object) -> None:
+def test_a_model_that_never_served_and_one_that_is_not_there_are_distinguished(path: str, body: object) -> None:
     world = World()
-    assert world.call("POST", f"{PATH}/{path}", wish).status == 404
+    assert world.call("POST", f"{PATH}/{path}", body).status == 404
     world.with_model()
-    answer = world.call("POST", f"{PATH}/{path}", wish)
-    assert answer.status == (404 if path in {"rollback", "split"} and "to" in str(wish) else 409)
+    answer = world.call("POST", f"{PATH}/{path}", body)
+    assert answer.status == (404 if path in {"rollback", "split"} and "to" in str(body) else 409)
     assert answer.body["detail"]
 
 
-def test_what_served_is_told_for_any_moment(world: World) -> None:
+def test_what_served_is_reported_for_any_moment(world: World) -> None:
     world.call("POST", f"{PATH}/split", {"to": 1, "weight_bp": 2_000, "reason": "compare"}, actor=BO)
     assert world.call("GET", f"{PATH}/ledger?at=2026-01-05").body["served"] == []
     then = world.call("GET", f"{PATH}/ledger?at=2026-01-05T13:30").body
@@ -185,12 +186,12 @@ def test_a_ledger_that_changes_while_it_is_read_is_not_called_broken(
 
 
 @pytest.fixture
-def stage(server: Loopback) -> Loopback:  # noqa: F811
+def stage(server: Loopback) -> Loopback:
     released(server.world)
     return server
 
 
-def test_a_rollback_goes_one_step_back_and_says_what_serves_now(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_rollback_goes_to_the_version_before_and_says_what_serves_now(run: Cli, stage: Loopback) -> None:
     assert run("rollback", "flight-delay", "--reason", "scores too low") == exits.OK
     assert run.out == "flight-delay: rollback; now version 1 answers all requests\n"
     entry = stage.world.registry.ledger("flight-delay")[-1]
@@ -201,7 +202,7 @@ def test_a_rollback_goes_one_step_back_and_says_what_serves_now(run: Cli, stage:
     assert run.document["serves"] == [{"version": 2, "weight_bp": 10_000}]
 
 
-def test_a_rollback_takes_a_canary_out_first(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_rollback_takes_a_canary_out_first(run: Cli, stage: Loopback) -> None:
     registry = stage.world.registry
     route = registry.route("flight-delay")
     assert route
@@ -214,7 +215,7 @@ def test_a_rollback_takes_a_canary_out_first(run: Cli, stage: Loopback) -> None:
     assert "now version 2 answers all requests" in run.out
 
 
-def test_a_model_is_killed_and_resumed(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_model_is_killed_and_resumed(run: Cli, stage: Loopback) -> None:
     assert run("kill", "flight-delay", "--reason", "feed is down") == exits.OK
     assert "now the fallback answers all requests" in run.out
     assert 'version 2 waits: tidegate resume flight-delay --reason "..."' in run.out
@@ -227,7 +228,7 @@ def test_a_model_is_killed_and_resumed(run: Cli, stage: Loopback) -> None:  # no
     assert "now version 2 answers all requests" in run.out
 
 
-def test_a_split_has_a_share_in_percent_and_an_end(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_split_has_a_share_in_percent_and_an_end(run: Cli, stage: Loopback) -> None:
     assert run("split", "flight-delay", "--to", "1", "--percent", "12.5", "--reason", "compare") == exits.OK
     assert "now version 2 with 87.5 %, version 1 with 12.5 %" in run.out
     assert run("split", "flight-delay", "--end", "--reason", "seen enough") == exits.OK
@@ -247,12 +248,12 @@ def test_a_split_has_a_share_in_percent_and_an_end(run: Cli, stage: Loopback) ->
         "ledger verify",
     ],
 )
-def test_a_command_that_does_not_say_enough_changes_nothing(run: Cli, stage: Loopback, command: str) -> None:  # noqa: F811
+def test_a_command_that_does_not_say_enough_changes_nothing(run: Cli, stage: Loopback, command: str) -> None:
     assert run(*command.split()) in {exits.INVALID, exits.OK}
     assert len(stage.world.registry.ledger("flight-delay")) == 2
 
 
-def test_the_ledger_is_shown_for_now_for_then_and_proved(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_the_ledger_is_shown_for_now_for_then_and_proved(run: Cli, stage: Loopback) -> None:
     run("kill", "flight-delay", "--reason", "feed is down")
     for command in ("ledger flight-delay", "ledger show flight-delay", "--json ledger flight-delay"):
         assert run(*command.split()) == exits.OK
@@ -277,7 +278,7 @@ def test_the_ledger_is_shown_for_now_for_then_and_proved(run: Cli, stage: Loopba
 # Roles
 
 
-def test_a_denied_call_says_which_role_it_needs(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_denied_call_says_which_role_it_needs(run: Cli, stage: Loopback) -> None:
     stage.fail(403, {"message": "Forbidden"})
     assert run("kill", "flight-delay", "--reason", "feed is down", "--json") == exits.NOT_ALLOWED
     assert "needs the role operator" in run.document["error"]["message"]
@@ -288,10 +289,9 @@ def test_a_denied_call_says_which_role_it_needs(run: Cli, stage: Loopback) -> No
 
 
 def test_a_viewer_only_looks_and_only_an_operator_changes_what_is_served() -> None:
-    for routes in (roles.CONTROL, roles.SERVING):
-        assert all(route.startswith("GET ") for route, allowed in routes.items() if Role.VIEWER in allowed)
-    for action in ("rollback", "kill", "resume", "split"):
-        assert roles_for(roles.CONTROL, "POST", f"/models/flight-delay/{action}") == (Role.OPERATOR,)
-    assert roles_for(roles.CONTROL, "POST", "/models/flight-delay/runs") == (Role.SCIENTIST,)
-    assert Role.VIEWER in roles_for(roles.CONTROL, "GET", "/models/flight-delay/ledger?at=2026-01-05")
-    assert roles_for(roles.CONTROL, "DELETE", "/models/flight-delay") == ()
+    for routes in (CONTROL, SERVING):
+        assert all(route.method == "GET" for route in routes.values() if Role.VIEWER in route.roles)
+    for action in ("roll_back", "kill", "resume", "split"):
+        assert CONTROL[f"served.{action}"].roles == {Role.OPERATOR}
+    assert CONTROL["runs.start_run"].roles == {Role.SCIENTIST}
+    assert Role.VIEWER in CONTROL["served.show_ledger"].roles

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.releasing import House, to_csv, trips
+from tests.builders.release import ReleaseHouse
+from tests.builders.tables import to_csv, trips
 from tidegate.domain.data.dataset import ColumnType, DatasetStatus
 from tidegate.kernel.errors import NotFoundError, UnavailableError
 from tidegate.messages import RegisterDataset
@@ -14,13 +15,13 @@ from tidegate.steps.data.catalog import catalog
 
 
 @pytest.fixture
-def house() -> House:
-    made = House()
+def house() -> ReleaseHouse:
+    made = ReleaseHouse()
     made.describe(pii=("driver",), outcome=("delay",))
     return made
 
 
-def test_a_registered_version_knows_its_schema_rows_time_and_quality(house: House) -> None:
+def test_a_registered_version_knows_its_schema_rows_time_and_quality(house: ReleaseHouse) -> None:
     columns = trips(100)
     columns["wind"][0] = None
     for values in columns.values():
@@ -39,50 +40,50 @@ def test_a_registered_version_knows_its_schema_rows_time_and_quality(house: Hous
     assert house.catalog.dataset("trips").latest == ready.version
 
 
-def test_registering_twice_changes_nothing(house: House) -> None:
+def test_registering_twice_changes_nothing(house: ReleaseHouse) -> None:
     version = house.upload(to_csv(trips(50)))
     first = house.register(version)
     house.files.objects.clear()
     assert house.register(version) == first
 
 
-def test_the_order_of_files_does_not_change_the_table(house: House) -> None:
+def test_the_order_of_files_does_not_change_the_table(house: ReleaseHouse) -> None:
     one, two = to_csv(trips(40, seed=1)), to_csv(trips(40, seed=2))
     there, back = house.upload(one, two), house.upload(two, one)
     assert there.version == back.version
     assert house.register(back).rows == 80
 
 
-def test_every_column_that_people_name_must_be_there(house: House) -> None:
+def test_every_column_that_people_name_must_be_there(house: ReleaseHouse) -> None:
     house.describe(pii=("drivr",), outcome=("delay", "arrival"), time="att")
     failed = house.register(house.upload(to_csv(trips(30))))
     assert failed.status is DatasetStatus.FAILED
-    for word in ("pii.drivr", "did you mean driver?", "outcome.arrival", "time.att", "add them again"):
+    for word in ("pii.drivr", "did you mean driver?", "outcome.arrival", "time.att", "add the files again"):
         assert word in failed.problem
     assert failed.columns == ()
     assert house.catalog.dataset("trips").latest is None
 
 
-def test_a_time_column_must_hold_times(house: House) -> None:
+def test_a_time_column_must_hold_times(house: ReleaseHouse) -> None:
     house.describe(time="line")
     assert "time.line: is a text column" in house.register(house.upload(to_csv(trips(30)))).problem
 
 
-def test_bytes_that_were_changed_after_the_upload_are_refused(house: House) -> None:
+def test_bytes_that_were_changed_after_the_upload_are_refused(house: ReleaseHouse) -> None:
     version = house.upload(to_csv(trips(30)))
     house.files.objects[version.files[0].key] += b"T1,,,,,,,\n"
     failed = house.register(version)
     assert failed.status is DatasetStatus.FAILED
-    assert "part0.csv: has other bytes than were announced" in failed.problem
+    assert "part0.csv: does not match the announced SHA-256" in failed.problem
 
 
-def test_a_file_that_never_came_is_named(house: House) -> None:
+def test_a_file_that_never_came_is_named(house: ReleaseHouse) -> None:
     version = house.upload(to_csv(trips(30)))
     house.files.objects.clear()
     assert "part0.csv: was not uploaded" in house.register(version).problem
 
 
-def test_a_failed_version_can_be_brought_to_its_end_later(house: House) -> None:
+def test_a_failed_version_can_be_brought_to_its_end_later(house: ReleaseHouse) -> None:
     content = to_csv(trips(30))
     version = house.upload(content)
     house.files.objects.clear()
@@ -91,7 +92,7 @@ def test_a_failed_version_can_be_brought_to_its_end_later(house: House) -> None:
     assert house.register(version).status is DatasetStatus.READY
 
 
-def test_a_service_that_does_not_answer_leaves_the_version_as_it_was(house: House) -> None:
+def test_a_service_that_does_not_answer_leaves_the_version_as_it_was(house: ReleaseHouse) -> None:
     version = house.upload(to_csv(trips(30)))
 
     class Slow(type(house.files)):  # type: ignore[misc]
@@ -108,7 +109,7 @@ def test_a_service_that_does_not_answer_leaves_the_version_as_it_was(house: Hous
     assert house.catalog.version("trips", version.version).status is DatasetStatus.REGISTERING
 
 
-def test_a_fault_of_ours_is_recorded_and_raised(house: House) -> None:
+def test_a_fault_of_ours_is_recorded_and_raised(house: ReleaseHouse) -> None:
     version = house.upload(to_csv(trips(30)))
 
     class Broken:
@@ -127,7 +128,7 @@ def test_a_fault_of_ours_is_recorded_and_raised(house: House) -> None:
     assert "ZeroDivisionError" in failed.problem
 
 
-def test_an_unknown_version_is_not_found(house: House) -> None:
+def test_an_unknown_version_is_not_found(house: ReleaseHouse) -> None:
     with pytest.raises(NotFoundError):
         catalog(
             RegisterDataset(dataset="trips", version="0" * 16),

@@ -42,21 +42,21 @@ def demands(*features: FeatureContract, **changes: Any) -> Demands:
     return replace(Demands(dataset="flights", task="binary", target="late", features=features), **changes)
 
 
-def told(faults: list[Any]) -> str:
+def shown(faults: list[Any]) -> str:
     return "\n".join(str(fault) for fault in faults)
 
 
 def values(feature: FeatureContract, column: list[Any], training: int | None = None) -> str:
     data = np.array(column) if feature.kind == "categorical" else np.array(column, dtype=float)
     rows = np.arange(len(data) if training is None else training)
-    return told(value_faults([feature], Table({feature.name: data}), rows))
+    return shown(value_faults([feature], Table({feature.name: data}), rows))
 
 
 def test_missing_columns_are_named_with_their_neighbours() -> None:
     asked = demands(FeatureContract("carier", "categorical"), time="scheduld", group="tail", ids=("flight_id",))
     found = column_faults(asked, {"carrier": TEXT, "scheduled": TIME, "late": BOOLEAN})
-    assert "features.carier: dataset flights has no such column; did you mean carrier?" in told(found)
-    assert "time.scheduld: dataset flights has no such column; did you mean scheduled?" in told(found)
+    assert "features.carier: dataset flights has no such column; did you mean carrier?" in shown(found)
+    assert "time.scheduld: dataset flights has no such column; did you mean scheduled?" in shown(found)
     assert {fault.path for fault in found} == {"features.carier", "time.scheduld", "group.tail", "ids.flight_id"}
 
 
@@ -90,7 +90,7 @@ def test_a_column_must_fit_the_declared_kind(kind: Any, column: ColumnType, fits
 
 def test_a_reserved_name_is_refused() -> None:
     found = column_faults(demands(FeatureContract("__target__", "numeric")), {"__target__": NUMBER, "late": BOOLEAN})
-    assert "uses itself" in told(found)
+    assert "reserved name" in shown(found)
 
 
 def test_values_outside_the_range_are_counted_with_the_worst() -> None:
@@ -135,7 +135,7 @@ def test_a_category_that_names_rows_is_refused() -> None:
 def test_a_binary_target_has_exactly_two_classes() -> None:
     target, faults = read_target(demands(), np.array([0.0, 1.0, 2.0]), INTEGER)
     assert target is None
-    assert "has 3 classes in these rows (0, 1, 2)" in told(faults)
+    assert "has 3 classes in these rows (0, 1, 2)" in shown(faults)
 
 
 def test_classes_keep_their_own_type() -> None:
@@ -152,27 +152,27 @@ def test_classes_keep_their_own_type() -> None:
 
 def test_the_positive_class_must_exist_and_a_text_target_must_name_it() -> None:
     _, unknown = read_target(demands(positive_class="late"), np.array(["yes", "no"]), TEXT)
-    assert "'late' is no class of late (allowed: no, yes)" in told(unknown)
+    assert "'late' is not a class of late (allowed: no, yes)" in shown(unknown)
     _, unnamed = read_target(demands(), np.array(["yes", "no"]), TEXT)
-    assert "positive_class: is required" in told(unnamed)
+    assert "positive_class: is required" in shown(unnamed)
 
 
 def test_a_number_is_no_set_of_classes_and_a_text_no_number() -> None:
     _, faults = read_target(demands(task="multiclass"), np.arange(500.0), NUMBER)
-    assert "is this task: regression?" in told(faults)
-    assert "regression needs numbers" in told(column_faults(demands(task="regression"), {"late": TEXT}))
+    assert "is this task: regression?" in shown(faults)
+    assert "regression needs numbers" in shown(column_faults(demands(task="regression"), {"late": TEXT}))
     _, faults = read_target(demands(task="regression"), np.ones(5), NUMBER)
-    assert "nothing to predict" in told(faults)
+    assert "nothing to predict" in shown(faults)
 
 
 def test_too_few_rows_and_a_class_without_rows_are_named() -> None:
     rows = np.arange(100)
     split = Split(rows[:60], rows[60:65], rows[65:], outside=7, straddling=0)
     target = Target(np.repeat([0, 1], [60, 40]), ("on time", "late"))
-    found = told(split_faults(split, target))
+    found = shown(split_faults(split, target))
     assert "split.validation_fraction: leaves 5 rows" in found
     assert "7 rows lie outside the periods" in found
-    assert "no row to fit is of class 'late'" in found
+    assert "the rows to fit have none of class 'late'" in found
 
 
 def test_copies_across_the_split_are_counted_and_refused_when_they_are_most() -> None:
@@ -182,7 +182,7 @@ def test_copies_across_the_split_are_counted_and_refused_when_they_are_most() ->
     assert copy_faults(0, split) == ([], [])
     assert copy_faults(2, split) == ([], ["split.holdout: 2 of 5 holdout rows (40.00%) are copies of training rows"])
     faults, notes = copy_faults(3, split)
-    assert "3 of 5 holdout rows" in told(faults)
+    assert "3 of 5 holdout rows" in shown(faults)
     assert not notes
 
 
@@ -208,7 +208,7 @@ def test_honest_features_are_not_suspected() -> None:
 
 
 @pytest.mark.parametrize("shape", ["rising", "bent", "gaps", "text"])
-def test_a_feature_that_alone_tells_the_target_is_suspected(shape: str) -> None:
+def test_a_feature_that_alone_gives_the_target_away_is_suspected(shape: str) -> None:
     features, columns, signal = honest(4_000)
     delay = signal + CHANCE.normal(size=4_000) * 0.5
     hidden = {
@@ -297,15 +297,15 @@ def test_repeated_rows_are_noted_and_refused_beyond_the_limit() -> None:
     )
     hashes[:102] = 7
     faults, notes = duplicate_faults(hashes, halves(2_000), Limits())
-    assert "101 of 1,000 training rows (10.10%)" in told(faults)
-    assert "more than checks.duplicate_rows_at_most, 10.00%" in told(faults)
+    assert "101 of 1,000 training rows (10.10%)" in shown(faults)
+    assert "more than checks.duplicate_rows_at_most, 10.00%" in shown(faults)
     assert not notes
     assert duplicate_faults(hashes, halves(2_000), Limits(duplicate_rows=0.2))[0] == []
 
 
 def test_a_dataset_loaded_twice_is_refused() -> None:
     hashes = np.repeat(np.arange(1_000, dtype=np.uint64), 2)
-    assert "(50.00%)" in told(duplicate_faults(hashes, halves(2_000), Limits())[0])
+    assert "(50.00%)" in shown(duplicate_faults(hashes, halves(2_000), Limits())[0])
 
 
 def shares(before: float, now: float, rows: int = 4_000) -> Target:
@@ -323,10 +323,10 @@ def test_a_target_that_moves_with_the_season_is_noted_and_another_target_refused
     faults, notes = target_faults("late", shares(0.24, now), halves(4_000), Limits())
     assert ("fault" if faults else "note" if notes else "neither") == outcome
     for sentence in (*map(str, faults), *notes):
-        assert sentence.startswith("target.late: is distributed otherwise in the holdout: ")
+        assert sentence.startswith("target.late: has a different distribution in the holdout: ")
         assert f"{now:.2%} of 2,000 holdout rows" in sentence or f"{1 - now:.2%} of 2,000 holdout rows" in sentence
     if faults:
-        assert "more than watch.target_shift, 0.25" in told(faults)
+        assert "more than monitoring.target_shift, 0.25" in shown(faults)
 
 
 def test_a_higher_limit_lets_a_shifted_target_pass_with_a_note() -> None:
@@ -334,13 +334,13 @@ def test_a_higher_limit_lets_a_shifted_target_pass_with_a_note() -> None:
     assert (faults, len(notes)) == ([], 1)
 
 
-def test_a_shifted_number_is_told_by_its_cell() -> None:
+def test_a_shifted_number_is_reported_by_its_cell() -> None:
     split = halves(4_000)
     drawn = CHANCE.normal(size=4_000)
     assert target_faults("delay", Target(drawn), split, Limits()) == ([], [])
     drawn[split.holdout] += 2
     faults, _ = target_faults("delay", Target(drawn), split, Limits())
-    assert "target.delay: is distributed otherwise in the holdout: 'above " in told(faults)
+    assert "target.delay: has a different distribution in the holdout: 'above " in shown(faults)
 
 
 def test_too_few_rows_are_not_compared() -> None:
@@ -364,7 +364,7 @@ def dataset(**said: Any) -> Dataset:
     )  # fmt: skip
 
 
-def test_any_licence_will_do_when_none_is_named_but_one_has_to_be_told() -> None:
+def test_any_licence_will_do_when_none_is_named_but_one_has_to_be_given() -> None:
     assert terms_faults(dataset(licence="house rules"), ()) == []
     assert {fault.path for fault in terms_faults(dataset(licence=" ", origin=""), ())} == {"licence", "origin"}
 
@@ -379,18 +379,18 @@ def test_a_licence_that_is_not_allowed_is_refused_with_those_that_are() -> None:
     )
 
 
-def test_of_personal_features_no_value_is_told() -> None:
+def test_of_personal_features_no_value_is_reported() -> None:
     mails = np.array(["ana@example.com", "bo@example.com"])
     strict = FeatureContract("mail", "categorical", categories=("x",), unseen="reject")
     number = FeatureContract("card", "numeric", minimum=0, maximum=5)
     table = Table({"mail": mails, "card": np.array([4111111111111111.0, -77.0])})
     same = Table({"mail": mails[:1], "card": np.array([4.5])})
     rows = np.arange(2)
-    found = told(
+    found = shown(
         value_faults([strict, number], table, rows, personal=["mail", "card"])
         + value_faults([strict, number], same, rows[:1], personal=["mail", "card"])
     )
-    assert found.count("are no listed category") == 2
+    assert found.count("are not a listed category") == 2
     assert "is the same in every training row" in found
     for value in ("ana", "example", "4.1", "4.5", "77"):
         assert value not in found

@@ -47,7 +47,7 @@ def test_of_few_values_one_in_a_hundred_suffices() -> None:
     assert not search("desk", [*(f"desk {number}" for number in range(100)), "desk@example.com"])
 
 
-def test_a_finding_tells_column_kind_and_share_and_no_value() -> None:
+def test_a_finding_shows_column_kind_and_share_and_no_value() -> None:
     (finding,) = search("contact", [*MAILS, "none"])
     assert finding.column == "contact"
     assert str(finding) == "3 of 4 different values (75.00%) look like e-mail addresses"
@@ -141,7 +141,7 @@ def test_cards_among_ids_of_as_many_digits_are_found() -> None:
 
 
 def _luhn(number: str) -> bool:
-    """As the standard tells it, digit by digit from the right."""
+    """As the standard says it, digit by digit from the right."""
     total = 0
     for place, digit in enumerate(reversed(number)):
         value = int(digit) * (2 if place % 2 else 1)

@@ -7,20 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.releasing import House, house_with, spec, to_csv, trips
+from tests.builders.registry import a_version
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import to_csv, trips
 from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.data.splits import training_rows
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import RunStatus
-from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import promote
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract
 from tidegate.domain.serving.fallback import Fallback
+from tidegate.domain.training.rules import fitted
 from tidegate.kernel.errors import DataCheckError, DatasetInvalidError, NotFoundError
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
 from tidegate.messages import RunRef
+from tidegate.spec.rules.registry import RULES, kind_of
+from tidegate.spec.rules.rule import Place, Rule
 from tidegate.steps.data.prepare import expand
 
 PERIODS = {
@@ -29,19 +34,19 @@ PERIODS = {
 }
 
 
-def tables(house: House, ref: RunRef) -> tuple[Table, Table, Table]:
+def tables(house: ReleaseHouse, ref: RunRef) -> tuple[Table, Table, Table]:
     fit, validation, holdout = (
         Table.from_npz(house.artifacts.get(key)) for key in (ref.fit_key, ref.validation_key, ref.holdout_key)
     )
     return fit, validation, holdout
 
 
-def plan_of(house: House, ref: RunRef) -> dict[str, Any]:
+def plan_of(house: ReleaseHouse, ref: RunRef) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(house.artifacts.get(ref.plan_key))
     return document
 
 
-def refused(house: House, **changes: Any) -> str:
+def refused(house: ReleaseHouse, **changes: Any) -> str:
     with pytest.raises(DataCheckError) as caught:
         house.prepare(house.request(spec(**changes)))
     assert caught.value.next_step
@@ -117,9 +122,9 @@ def test_newer_data_moves_rolling_periods_along() -> None:
 
 
 def test_a_dataset_that_is_too_short_for_rolling_periods_is_refused() -> None:
-    told = refused(house_with(trips()), split={"holdout_days": 30, "train_days": 90})
-    assert "split.holdout_days: asks for 30 days to hold out and 90 to train on, but the rows span 59 days" in told
-    assert "(2026-01-01T08:00 to 2026-03-01T08:00)" in told
+    shown = refused(house_with(trips()), split={"holdout_days": 30, "train_days": 90})
+    assert "split.holdout_days: asks for 30 days to hold out and 90 to train on, but the rows span 59 days" in shown
+    assert "(2026-01-01T08:00 to 2026-03-01T08:00)" in shown
 
 
 def test_the_plan_names_personal_columns_and_the_fixed_periods() -> None:
@@ -247,6 +252,28 @@ def test_the_fallback_is_fitted_on_all_training_rows_and_is_the_baseline_when_no
     assert fallback.rule == FittedRule.from_json(json.loads(house.artifacts.get(ref.baseline_key)))
 
 
+@pytest.mark.parametrize("rule", RULES, ids=kind_of)
+def test_every_rule_is_learned_of_the_training_rows(rule: type[Rule]) -> None:
+    chance = np.random.default_rng(3)
+    hours = chance.integers(0, 24, 600)
+    columns = trips() | {"carrier": np.where(hours < 12, "AA", "UA").tolist(), "hour": hours.tolist()}
+    features = [{"name": "carrier", "kind": "categorical"}, {"name": "hour", "kind": "integer"}]
+    house = house_with(columns)
+    places = {place.value: dict(rule.example) for place in rule.tasks}
+    ref = house.request(spec(**{"baseline": {"kind": "prior"}, "features": features} | places))
+    house.prepare(ref)
+    training = training_rows(*tables(house, ref)[:2])
+    served = Fallback.from_bytes(house.artifacts.get(ref.fallback_key)).rule
+    assert served.kind == kind_of(rule)
+    order = np.array(columns["at"], dtype="datetime64[s]")[training[ROW]]
+    wanted = fitted(
+        rule.model_validate(rule.example), table=training, target=training[TARGET], classes=(False, True), order=order
+    )
+    assert served == wanted
+    if Place.BASELINE in rule.tasks:
+        assert FittedRule.from_json(json.loads(house.artifacts.get(ref.baseline_key))) == wanted
+
+
 def test_a_moving_average_takes_the_latest_training_rows_by_time() -> None:
     columns = trips()
     house = house_with({name: values[::-1] for name, values in columns.items()})
@@ -302,12 +329,7 @@ def test_features_that_only_the_champion_has_come_along() -> None:
         baseline={"kind": "prior"},
     )
     ref = house.request(old, "run-0")
-    version = Version(
-        model=ref.model, number=0, status=VersionStatus.ACCEPTED, run_id="run-0", spec_digest=old.digest,
-        dataset="trips", dataset_version="v", artifact_key="k", artifact_sha256="s", report_key="r", report_sha256="s",
-        metric="roc_auc", value=0.7, low=0.6, high=0.8, reasons=(), created_at=house.clock.now(), created_by="ana",
-        lock_hash="l", code_version="c",
-    )  # fmt: skip
+    version = a_version(ref.run_id, model=ref.model, spec_digest=old.digest, dataset="trips")
     stored = house.registry.register(version, at=house.clock.now())
     promotion = promote(None, stored, Cause(house.clock.now(), "ana", "first"))
     assert promotion is not None
@@ -322,7 +344,7 @@ def test_features_that_only_the_champion_has_come_along() -> None:
     assert holdout["driver"].dtype.kind == "U"
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     columns = trips()
     columns["wind"][3] = None
     house = house_with(columns, outcome=("delay",))
@@ -334,7 +356,7 @@ def test_every_fault_is_told_at_once() -> None:
         {"name": "driver", "kind": "numeric"},
         {"name": "trip", "kind": "categorical"},
     ]
-    told = refused(house, features=features, ids=["number"], baseline={"kind": "prior"})
+    shown = refused(house, features=features, ids=["number"], baseline={"kind": "prior"})
     for word in (
         "features.line", "'green'",
         "features.wind", "are missing", "above max 30",
@@ -344,8 +366,8 @@ def test_every_fault_is_told_at_once() -> None:
         "features.trip", "by heart",
         "ids.number",
     ):  # fmt: skip
-        assert word in told
-    assert told.count("features.delay") == 1
+        assert word in shown
+    assert shown.count("features.delay") == 1
 
 
 def test_a_leak_that_nobody_declared_is_found() -> None:
@@ -361,8 +383,8 @@ def test_a_person_can_vouch_for_a_strong_feature_but_never_for_an_outcome_column
     ref = house.request(spec(features=features))
     house.prepare(ref)
     assert plan_of(house, ref)["strength_alone"]["delay"] > 0.95
-    told = refused(house_with(trips(), outcome=("delay",)), features=features)
-    assert "features.delay: is an outcome column" in told
+    shown = refused(house_with(trips(), outcome=("delay",)), features=features)
+    assert "features.delay: is an outcome column" in shown
 
 
 def test_values_outside_the_periods_are_nobody_s_business() -> None:
@@ -377,8 +399,8 @@ def test_values_outside_the_periods_are_nobody_s_business() -> None:
 
 def test_periods_without_rows_are_named() -> None:
     periods = {"train": {"from": "2025-01-01", "to": "2025-02-01"}, "holdout": PERIODS["holdout"]}
-    told = refused(house_with(trips()), split=periods)
-    assert "split.train: leaves 0 rows to fit" in told
+    shown = refused(house_with(trips()), split=periods)
+    assert "split.train: leaves 0 rows to fit" in shown
 
 
 def test_a_dataset_whose_every_row_is_excluded_says_so() -> None:
@@ -391,7 +413,7 @@ def test_a_dataset_whose_every_row_is_excluded_says_so() -> None:
 def test_missing_times_are_a_fault() -> None:
     columns = trips()
     columns["at"][0] = None
-    assert "time.at: is missing in 1 rows" in refused(house_with(columns))
+    assert "time.at: is missing in 1 row" in refused(house_with(columns))
 
 
 def test_a_regression_has_no_classes() -> None:
@@ -435,9 +457,9 @@ def test_columns_that_judge_a_version_are_kept_in_the_holdout_alone() -> None:
 
 def test_a_column_to_judge_by_must_be_there_and_no_time() -> None:
     house = house_with(trips() | {"seen": trips()["at"]})
-    told = refused(house, gate={"slices": ["lin"]}, sensitive=["seen"])
-    assert "gate.slices.lin: the files have no such column; did you mean line?" in told
-    assert "sensitive.seen: is a time column; put what matters of it (hour, weekday) into columns of their own" in told
+    shown = refused(house, gate={"slices": ["lin"]}, sensitive=["seen"])
+    assert "gate.slices.lin: the files have no such column; did you mean line?" in shown
+    assert "sensitive.seen: is a time column; add columns for what matters of it (hour, weekday)" in shown
 
 
 def with_contacts() -> dict[str, Any]:
@@ -447,13 +469,13 @@ def with_contacts() -> dict[str, Any]:
     return columns
 
 
-def test_personal_data_that_nobody_declared_stops_the_training_without_telling_any() -> None:
-    told = refused(house_with(with_contacts()))
-    assert "pii.contact: 600 of 600 different values (100.00%) look like e-mail addresses" in told
-    assert "pii.card: 2 of 2 different values (100.00%) look like payment card numbers" in told
-    assert "dataset trips (--pii)" in told
+def test_personal_data_that_nobody_declared_stops_the_training_without_showing_any() -> None:
+    shown = refused(house_with(with_contacts()))
+    assert "pii.contact: 600 of 600 different values (100.00%) look like e-mail addresses" in shown
+    assert "pii.card: 2 of 2 different values (100.00%) look like payment card numbers" in shown
+    assert "dataset trips (--pii)" in shown
     for value in ("passenger", "example.com", "4111", "5500"):
-        assert value not in told
+        assert value not in shown
 
 
 def test_personal_data_that_is_declared_is_no_fault() -> None:
@@ -474,36 +496,36 @@ def test_a_person_can_say_that_what_looks_personal_is_not_and_that_is_noted() ->
     )
 
 
-def test_a_suspected_feature_s_values_are_told_by_no_other_check() -> None:
+def test_a_suspected_feature_s_values_are_reported_by_no_other_check() -> None:
     mail = {"name": "contact", "kind": "categorical", "categories": ["none"], "unseen": "reject"}
     features = [*spec().model_dump(mode="json")["features"], mail]
-    told = refused(house_with(with_contacts()), features=features)
-    assert "features.contact: 600 of 600 values (100.00%) are no listed category;" in told
-    assert "passenger" not in told
+    shown = refused(house_with(with_contacts()), features=features)
+    assert "features.contact: 600 of 600 values (100.00%) are not a listed category;" in shown
+    assert "passenger" not in shown
 
 
 def test_a_licence_that_the_deployment_does_not_allow_stops_the_training() -> None:
     house = house_with(trips(), licence="CC-BY-NC-4.0")
     house.allowed_licences = ("CC0-1.0", "MIT")
-    told = refused(house)
-    assert "licence: dataset trips is under 'CC-BY-NC-4.0', which this deployment does not train on" in told
-    assert "(allowed: CC0-1.0, MIT)" in told
+    shown = refused(house)
+    assert "licence: dataset trips is under 'CC-BY-NC-4.0', which this deployment does not train on" in shown
+    assert "(allowed: CC0-1.0, MIT)" in shown
     house.describe(licence="cc0-1.0")
     house.prepare(house.request(spec(), "run-2"))
 
 
-def test_faults_of_the_dataset_and_of_its_data_are_told_together() -> None:
+def test_faults_of_the_dataset_and_of_its_data_are_reported_together() -> None:
     columns = with_contacts() | {"wind_again": trips()["wind"]}
     columns["wind"][3] = columns["wind_again"][3] = 999.0
     house = house_with(columns, licence="secret", origin=" ")
     house.allowed_licences = ("MIT",)
     features = [*spec().model_dump(mode="json")["features"], {"name": "wind_again", "kind": "numeric"}]
-    told = refused(house, features=features, sensitive=["seat"], target="lat")
+    shown = refused(house, features=features, sensitive=["seat"], target="lat")
     for word in (
         "licence: ", "origin: ", "pii.contact", "pii.card", "sensitive.seat", "target.lat", "features.wind: 1 of 600",
         "features.wind_again: equals features.wind in every training row",
     ):  # fmt: skip
-        assert word in told
+        assert word in shown
 
 
 def test_repeated_rows_are_noted_or_refused_as_the_spec_says() -> None:
@@ -516,18 +538,18 @@ def test_repeated_rows_are_noted_or_refused_as_the_spec_says() -> None:
     assert repeated.startswith("split.train: ")
     assert repeated.endswith("repeat an earlier one in every column")
     assert copied.startswith("split.holdout: ")
-    told = refused(house_with(columns), time=None, split=split, gate={}, checks={"duplicate_rows_at_most": 0})
-    assert "more than checks.duplicate_rows_at_most, 0.00%" in told
+    shown = refused(house_with(columns), time=None, split=split, gate={}, checks={"duplicate_rows_at_most": 0})
+    assert "more than checks.duplicate_rows_at_most, 0.00%" in shown
 
 
 def test_a_target_that_shifts_beyond_the_spec_s_limit_stops_the_training() -> None:
     columns = trips()
     columns["late"] = [late or at >= "2026-02-18" for late, at in zip(columns["late"], columns["at"], strict=True)]
-    told = refused(house_with(columns))
-    assert "target.late: is distributed otherwise in the holdout" in told
-    assert "more than watch.target_shift, 0.25" in told
+    shown = refused(house_with(columns))
+    assert "target.late: has a different distribution in the holdout" in shown
+    assert "more than monitoring.target_shift, 0.25" in shown
     house = house_with(columns)
-    ref = house.request(spec(watch={"target_shift": 0.9}))
+    ref = house.request(spec(monitoring={"target_shift": 0.9}))
     house.prepare(ref)
     (note,) = plan_of(house, ref)["notes"]
-    assert note.startswith("target.late: is distributed otherwise in the holdout")
+    assert note.startswith("target.late: has a different distribution in the holdout")

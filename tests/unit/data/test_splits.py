@@ -124,7 +124,7 @@ def test_the_last_row_is_held_out_and_rolling_periods_meet(
         (Rolling(1e12, 1e12), False),
     ],
 )
-def test_rows_of_too_short_a_time_are_told(rolling: Rolling, enough: bool) -> None:
+def test_rows_of_too_short_a_time_are_reported(rolling: Rolling, enough: bool) -> None:
     shortage = rolling.shortage(days(list(range(100))))
     assert (shortage == "") == enough
     if not enough:

@@ -1,11 +1,15 @@
 """The documentation: the picture of the house, the prose linter, and the links of the site."""
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from scripts import house, prose, site_pages
+from tidegate.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -66,3 +70,40 @@ def test_every_action_is_pinned_by_a_commit() -> None:
         used = re.findall(r"uses: (.+)", workflow.read_text("utf-8"))
         assert used
         assert [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", action)] == []
+
+
+def typed() -> Iterator[tuple[str, str]]:
+    """Every command line of `tidegate` in the pages: where it stands, and what is typed."""
+    for path in prose.pages():
+        text = re.sub(r"\\\n\s*", " ", path.read_text("utf-8"))
+        for line in re.findall(r"^(?: {4}|\$ |  )?(tidegate [a-z-].*)$", text, flags=re.MULTILINE):
+            yield path.name, line
+
+
+def test_every_command_in_the_pages_exists_with_its_options() -> None:
+    wrong = []
+    for name, line in typed():
+        words = [{"--local": "--local=file"}.get(word, word) for word in shlex.split(line, comments=True)[1:]]
+        command: click.Command = cli
+        context = click.Context(cli, info_name="tidegate", **cli.context_settings)
+        try:
+            while isinstance(command, click.Group):
+                if command.name == "ledger" and not set(command.commands) & set(words):
+                    words = ["show", *words]  # the one word that may be left out
+                rest = command.make_parser(context).parse_args(words)[1]
+                called, found, words = command.resolve_command(context, rest)
+                assert found
+                command = found
+                context = click.Context(command, info_name=called, parent=context)
+            command.make_parser(context).parse_args(words)
+        except click.UsageError as error:
+            wrong.append(f"{name}: {line}: {error.format_message()}")
+    assert wrong == []
+
+
+def test_the_pages_hold_many_commands() -> None:
+    assert len(list(typed())) > 60
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 200

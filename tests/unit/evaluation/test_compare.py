@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.unit.control_api import report_document, spec_document
+from tests.builders.reports import report_document
+from tests.builders.specs import spec_document
 from tidegate.cli.pages.compare import Side, compared, render
 from tidegate.spec.model import ModelSpec
 
@@ -28,7 +29,7 @@ def changed(**evaluation: Any) -> dict[str, Any]:
     return report
 
 
-def told(found: dict[str, Any]) -> str:
+def shown(found: dict[str, Any]) -> str:
     written = io.StringIO()
     render(Console(file=written, width=140), found)
     return " ".join(written.getvalue().split())
@@ -38,8 +39,8 @@ def test_versions_of_one_spec_and_one_holdout_differ_in_nothing() -> None:
     found = compared(side(1), side(2))
     assert found["same_holdout"]
     assert found["spec"] == []
-    assert "both were judged on the same rows, though not against each other" in told(found)
-    assert "the specs are the same" in told(found)
+    assert "both were judged on the same rows, though not against each other" in shown(found)
+    assert "the specs are the same" in shown(found)
 
 
 def test_features_are_compared_by_name_and_not_by_place() -> None:
@@ -50,20 +51,20 @@ def test_features_are_compared_by_name_and_not_by_place() -> None:
     assert {(each["path"], each["first"], each["second"]) for each in found["spec"] if each["first"] == 23} == {
         ("features.hour.max", 23.0, 24.0)
     }
-    text = told(found)
+    text = shown(found)
     assert "features added a.b features removed distance" in text
     assert "features.hour.max 23.0 24.0" in text
     assert "'kind'" not in text
 
 
-def test_a_gain_at_the_gate_is_told_since_it_was_measured_on_the_same_rows() -> None:
+def test_a_gain_at_the_gate_is_reported_since_it_was_measured_on_the_same_rows() -> None:
     champion = {"version": 1, "value": 0.7, "low": 0.69, "high": 0.71, "problem": "", "seen_rows": 0}
     gain = {"estimate": 0.05, "low": 0.04, "high": 0.06}
     judged = changed(champion=champion, differences={"baseline": gain, "champion": gain})
     for first, second in ((side(1), side(2, report=judged)), (side(2, report=judged), side(1))):
         found = compared(first, second)
         assert found["gain"] == {"of": 2, "over": 1, "value": 0.05, "low": 0.04, "high": 0.06}
-        assert "version 2 gained 0.0500 [0.0400, 0.0600] over version 1, on the same rows" in told(found)
+        assert "version 2 gained 0.0500 [0.0400, 0.0600] over version 1, on the same rows" in shown(found)
     assert compared(side(3), side(2, report=judged))["gain"] is None
 
 
@@ -72,7 +73,7 @@ def test_another_dataset_or_period_is_another_holdout() -> None:
     report["lineage"] |= {"dataset_version": "fedcba9876543210", "rows": {"fit": 5, "validation": 3, "holdout": 2}}
     found = compared(side(1), side(2, report=report))
     assert not found["same_holdout"]
-    text = told(found)
+    text = shown(found)
     assert "they were judged on different rows" in text
     assert "flights fedcba9876543210" in text
     assert "holdout rows – 2" in text
@@ -81,8 +82,8 @@ def test_another_dataset_or_period_is_another_holdout() -> None:
 def test_slices_checks_and_metrics_that_one_side_lacks_are_dashes() -> None:
     estimate = {"value": 0.5, "low": 0.4, "high": 0.6}
     slices = [
-        {"column": "carrier", "value": "EV", "metric": estimate},
-        {"column": "carrier", "value": "HA", "metric": None},
+        {"column": "carrier", "value": "EV", "rows": 900, "too_few": False, "metric": estimate},
+        {"column": "carrier", "value": "HA", "rows": 9, "too_few": True, "metric": None},
     ]
     report = changed(sections={"slices": slices}, metrics={"roc_auc": estimate, "accuracy": estimate})
     report["verdict"]["checks"] = [{"name": "slices", "outcome": "fail", "statement": "worse"}]
@@ -91,7 +92,7 @@ def test_slices_checks_and_metrics_that_one_side_lacks_are_dashes() -> None:
         {"name": "carrier EV", "first": None, "second": estimate},
         {"name": "carrier HA", "first": None, "second": None},
     ]
-    text = told(found)
+    text = shown(found)
     for part in ("carrier EV – 0.5000 [0.4000, 0.6000]", "slices – FAIL", "beats baseline pass –", "log_loss – –"):
         assert part in text, part
 
@@ -99,9 +100,9 @@ def test_slices_checks_and_metrics_that_one_side_lacks_are_dashes() -> None:
 def test_periods_are_left_out_where_neither_version_has_any() -> None:
     timeless = report_document()
     timeless["lineage"] |= {"periods": {"fit": None, "holdout": None}}
-    assert "period" not in told(compared(side(1, report=timeless), side(2, report=timeless)))
+    assert "period" not in shown(compared(side(1, report=timeless), side(2, report=timeless)))
     timed = report_document()
     timed["lineage"] |= {"periods": {"holdout": ["2026-01-01T00:00:00", "2026-01-31T23:00:00"]}}
-    text = told(compared(side(1, report=timeless), side(2, report=timed)))
+    text = shown(compared(side(1, report=timeless), side(2, report=timed)))
     assert "holdout period – 2026-01-01 00:00 .. 2026-01-31 23:00" in text
     assert "fit period" not in text

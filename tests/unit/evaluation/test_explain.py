@@ -10,24 +10,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit import control_api
-from tests.unit.cli.test_commands import Cli, run, server  # noqa: F401  fixtures
-from tests.unit.control_api import Answer, World, report_document, spec_text
-from tests.unit.loopback import CONTRACT, Loopback, artifact
-from tests.unit.rollout.test_approvals import CY, waiting
-from tests.unit.rollout.test_approvals import answer as decide
+from tests.builders import control_api
+from tests.builders.approvals import CY, waiting
+from tests.builders.approvals import answer as decide
+from tests.builders.command_line import Cli
+from tests.builders.control_api import Answer, World
+from tests.builders.loopback import CONTRACT, Loopback, artifact
+from tests.builders.registry import a_version
+from tests.builders.reports import ANA, report_document
+from tests.builders.specs import spec_text
 from tidegate.cli import exits
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.reference import Reference, profiled
 from tidegate.domain.registry.route import FallbackRef
-from tidegate.domain.registry.version import Version
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import Capture, CapturePolicy
 from tidegate.domain.serving.contract import Contract, OutputRule
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.prediction import answers, validate
 from tidegate.kernel.ids import uuid7
-from tidegate.kernel.roles import CONTROL, Role, roles_for
+from tidegate.kernel.roles import Role
+from tidegate.kernel.routes import CONTROL
 from tidegate.kernel.table import TARGET, Table
 from tidegate.messages import RunRef
 from tidegate.ml.scoring import load
@@ -55,7 +58,7 @@ def training_rows() -> Table:
     )
 
 
-class Told:
+class Reported:
     """A world whose version 1 serves, with all that evaluation leaves behind; its captures are asked about."""
 
     def __init__(
@@ -141,10 +144,10 @@ class Told:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+def noted(monkeypatch: pytest.MonkeyPatch) -> Reported:
     world = World(artifact=artifact())
     world.with_model()
-    return Told(monkeypatch, world)
+    return Reported(monkeypatch, world)
 
 
 def values(found: dict[str, Any]) -> dict[str, float]:
@@ -154,11 +157,11 @@ def values(found: dict[str, Any]) -> dict[str, float]:
 # The whole
 
 
-def test_an_answer_is_told_with_all_that_led_to_it(told: Told) -> None:
-    run_id = told.release(exclude=True)
-    told.world.clock.move(minutes=5)
-    prediction_id = told.captured()
-    found = told.explained(prediction_id)
+def test_an_answer_is_reported_with_all_that_led_to_it(noted: Reported) -> None:
+    run_id = noted.release(exclude=True)
+    noted.world.clock.move(minutes=5)
+    prediction_id = noted.captured()
+    found = noted.explained(prediction_id)
     assert found["id"] == prediction_id
     assert found["model"] == {
         "name": MODEL, "owner": "ops@example.com", "business_unit": "operations", "task": "binary"
@@ -176,16 +179,16 @@ def test_an_answer_is_told_with_all_that_led_to_it(told: Told) -> None:
     assert (exclusion["reason"], exclusion["start"][:10]) == ("Nemo closed the airports", "2013-02-08")
     assert [check["outcome"] for check in found["gate"]["checks"]] == ["pass", "pass", "not_applicable"]
     people = found["people"]
-    assert people["requested_by"] == people["spec_by"] == control_api.ANA
+    assert people["requested_by"] == people["spec_by"] == ANA
     assert (people["approved_by"], people["needs_approval"]) == (None, False)
     assert people["promoted_at"] == "2026-01-05T12:00:00+00:00"
     assert found["capture"]["request_id"] == "request-1"
     assert (found["outcome"], found["why_not"]) == (None, "")
 
 
-def test_the_same_score_comes_out_again_and_the_contributions_add_up_to_it(told: Told) -> None:
-    told.release()
-    found = told.explained(told.captured())
+def test_the_same_score_comes_out_again_and_the_contributions_add_up_to_it(noted: Reported) -> None:
+    noted.release()
+    found = noted.explained(noted.captured())
     again, parts = found["again"], found["contributions"]
     assert (again["same"], again["difference"], again["label"]) == (True, 0.0, True)
     assert (parts["of"], parts["class"], parts["background_rows"]) == ("probability", True, ROWS)
@@ -193,7 +196,7 @@ def test_the_same_score_comes_out_again_and_the_contributions_add_up_to_it(told:
     assert parts["base"] + sum(values(found).values()) == pytest.approx(parts["score"], abs=1e-6)
     assert abs(parts["rest"]) < 1e-6
     table = training_rows()
-    scores = load(told.world.artifact).score(CONTRACT.inputs(table))[:, 1]
+    scores = load(noted.world.artifact).score(CONTRACT.inputs(table))[:, 1]
     assert parts["base"] == pytest.approx(float(scores.mean()), abs=1e-6)
     sizes = [abs(each["value"]) for each in parts["features"]]
     assert sizes == sorted(sizes, reverse=True)
@@ -201,22 +204,22 @@ def test_the_same_score_comes_out_again_and_the_contributions_add_up_to_it(told:
     assert all(each["low"] <= each["value"] <= each["high"] for each in parts["features"])
 
 
-def test_the_same_prediction_is_explained_the_same_way_each_time(told: Told) -> None:
-    told.release()
-    prediction_id = told.captured()
-    assert told.explained(prediction_id) == told.explained(prediction_id.upper())
+def test_the_same_prediction_is_explained_the_same_way_each_time(noted: Reported) -> None:
+    noted.release()
+    prediction_id = noted.captured()
+    assert noted.explained(prediction_id) == noted.explained(prediction_id.upper())
 
 
-def test_fields_that_other_versions_know_are_told_and_not_used(told: Told) -> None:
-    told.release()
-    found = told.explained(told.captured(INSTANCE | {"gate": "B12"}))
+def test_fields_that_other_versions_know_are_reported_and_not_used(noted: Reported) -> None:
+    noted.release()
+    found = noted.explained(noted.captured(INSTANCE | {"gate": "B12"}))
     assert [each["name"] for each in found["inputs"] if not each["used"]] == ["gate"]
     assert found["again"]["same"]
 
 
-def test_an_answer_that_is_not_what_the_version_says_is_told(told: Told) -> None:
-    told.release()
-    found = told.explained(told.captured(answer={"score": 0.1}))
+def test_an_answer_that_is_not_what_the_version_says_is_reported(noted: Reported) -> None:
+    noted.release()
+    found = noted.explained(noted.captured(answer={"score": 0.1}))
     assert found["again"]["same"] is False
     assert found["again"]["difference"] == pytest.approx(found["again"]["score"] - 0.1)
 
@@ -225,9 +228,9 @@ def test_a_regression_is_explained_in_its_own_unit(monkeypatch: pytest.MonkeyPat
     contract = replace(CONTRACT, task="regression", classes=())
     world = World(artifact=linear_onnx(contract, [2.0, 0.01], effects={"UA": 5.0}))
     world.with_model()
-    told = Told(monkeypatch, world, contract=contract)
-    told.release()
-    found = told.explained(told.captured(INSTANCE | {"distance": 500.0}))
+    noted = Reported(monkeypatch, world, contract=contract)
+    noted.release()
+    found = noted.explained(noted.captured(INSTANCE | {"distance": 500.0}))
     assert (found["contributions"]["of"], found["contributions"]["class"]) == ("value", None)
     table = training_rows()
     assert values(found)["hour"] == pytest.approx(2 * (19 - table["hour"].mean()), rel=1e-4)
@@ -236,28 +239,28 @@ def test_a_regression_is_explained_in_its_own_unit(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_approver_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = Told(monkeypatch, World(artifact=artifact()))
-    run_id = waiting(told.world)
-    decide(told.world)
-    told.world.advance(run_id)
-    found = told.explained(told.captured(version=2, arm="candidate", reason="candidate"))
+    noted = Reported(monkeypatch, World(artifact=artifact()))
+    run_id = waiting(noted.world)
+    decide(noted.world)
+    noted.world.advance(run_id)
+    found = noted.explained(noted.captured(version=2, arm="candidate", reason="candidate"))
     people = found["people"]
     assert (people["approved_by"], people["approved_because"]) == (CY, "better on every airport")
-    assert people["approved_at"] == told.world.clock.now().isoformat()
+    assert people["approved_at"] == noted.world.clock.now().isoformat()
     assert "token" not in json.dumps(found)
     assert "fell into its share" in found["answer"]["because"]
 
 
-def test_an_outcome_that_was_reported_is_told(told: Told) -> None:
-    told.release()
-    prediction_id = told.captured()
-    hours, (record,) = told.world.hours, told.world.captures.read(MODEL, "2026-01-05-12", 1)
+def test_an_outcome_that_was_reported_is_shown(noted: Reported) -> None:
+    noted.release()
+    prediction_id = noted.captured()
+    hours, (record,) = noted.world.hours, noted.world.captures.read(MODEL, "2026-01-05-12", 1)
     hours.capture([record])
     hours.report(MODEL, record["hour"], [{"id": prediction_id, "time": "2026-01-06T00:00:00Z", "outcome": False}])
-    assert told.explained(prediction_id)["outcome"] is False
+    assert noted.explained(prediction_id)["outcome"] is False
 
 
-# What cannot be told
+# What cannot be explained
 
 
 @pytest.mark.parametrize(
@@ -268,31 +271,33 @@ def test_an_outcome_that_was_reported_is_told(told: Told) -> None:
         (CapturePolicy(hide_all=True), {}, ["carrier", "hour", "distance"]),
     ],
 )
-def test_with_hidden_inputs_everything_but_contributions_is_told(
-    told: Told, policy: CapturePolicy, spec: dict[str, Any], hidden: list[str]
+def test_with_hidden_inputs_everything_but_contributions_is_reported(
+    noted: Reported, policy: CapturePolicy, spec: dict[str, Any], hidden: list[str]
 ) -> None:
-    assert told.world.call("PUT", f"/models/{MODEL}", spec_text(**spec)).status == 200
-    told.release()
-    told.world.captures._policy = policy
-    found = told.explained(told.captured())
+    assert noted.world.call("PUT", f"/models/{MODEL}", spec_text(**spec)).status == 200
+    noted.release()
+    noted.world.captures._policy = policy
+    found = noted.explained(noted.captured())
     assert found["contributions"] is found["again"] is None
     assert all(name in found["why_not"] for name in hidden)
     assert [each["name"] for each in found["inputs"] if each["hidden"]] == hidden
     assert found["gate"]["accepted"]
 
 
-def test_a_missing_value_of_a_masked_input_hides_nothing_and_a_model_that_gives_no_number_is_told(told: Told) -> None:
-    told.release()
-    told.world.captures._policy = CapturePolicy(mask=frozenset({"distance"}))
-    found = told.explained(told.captured(INSTANCE, instances=[{"carrier": "UA", "hour": 19}]))
+def test_a_missing_value_of_a_masked_input_hides_nothing_and_a_model_that_gives_no_number_is_reported(
+    noted: Reported,
+) -> None:
+    noted.release()
+    noted.world.captures._policy = CapturePolicy(mask=frozenset({"distance"}))
+    found = noted.explained(noted.captured(INSTANCE, instances=[{"carrier": "UA", "hour": 19}]))
     assert [each["hidden"] for each in found["inputs"]] == [False] * 3
     assert (found["again"], found["contributions"]) == (None, None)
     assert "not a finite number" in found["why_not"]
 
 
-def test_training_rows_that_the_model_gives_no_number_for_are_no_measure(told: Told) -> None:
-    told.release(distance=[math.nan] * ROWS)
-    found = told.explained(told.captured())
+def test_training_rows_that_the_model_gives_no_number_for_are_no_measure(noted: Reported) -> None:
+    noted.release(distance=[math.nan] * ROWS)
+    found = noted.explained(noted.captured())
     assert found["again"]["same"]
     assert "no finite number" in found["why_not"]
 
@@ -300,9 +305,9 @@ def test_training_rows_that_the_model_gives_no_number_for_are_no_measure(told: T
 def test_a_background_without_an_input_gives_no_contributions(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(artifact=artifact())
     world.with_model()
-    told = Told(monkeypatch, world, background=("hour", "distance"))
-    told.release()
-    found = told.explained(told.captured())
+    noted = Reported(monkeypatch, world, background=("hour", "distance"))
+    noted.release()
+    found = noted.explained(noted.captured())
     assert found["again"]["same"]
     assert found["contributions"] is None
     assert "do not hold carrier" in found["why_not"]
@@ -312,10 +317,10 @@ def test_a_background_without_an_input_gives_no_contributions(monkeypatch: pytes
     ("name", "why_not", "again"),
     [("model.onnx", "SHA-256", False), ("report.json", "its report", True), ("background.npz", "SHA-256", True)],
 )
-def test_objects_that_somebody_changed_are_not_used(told: Told, name: str, why_not: str, *, again: bool) -> None:
-    run_id = told.release()
-    told.world.artifacts.put(RunRef(model=MODEL, run_id=run_id).key(name), b"{}")
-    found = told.explained(told.captured())
+def test_objects_that_somebody_changed_are_not_used(noted: Reported, name: str, why_not: str, *, again: bool) -> None:
+    run_id = noted.release()
+    noted.world.artifacts.put(RunRef(model=MODEL, run_id=run_id).key(name), b"{}")
+    found = noted.explained(noted.captured())
     assert (found["again"] is not None, found["contributions"]) == (again, None)
     assert why_not in found["why_not"]
     assert (found["gate"] is None) is (name == "report.json")
@@ -323,20 +328,20 @@ def test_objects_that_somebody_changed_are_not_used(told: Told, name: str, why_n
 
 
 def test_a_version_without_a_reference_has_no_contributions(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = Told(monkeypatch, World(artifact=artifact()))
-    told.world.with_model()
-    told.world.run_to_the_end(str(told.world.call("POST", f"/models/{MODEL}/runs").body["run"]["run_id"]))
-    found = told.explained(told.captured())
+    noted = Reported(monkeypatch, World(artifact=artifact()))
+    noted.world.with_model()
+    noted.world.run_to_the_end(str(noted.world.call("POST", f"/models/{MODEL}/runs").body["run"]["run_id"]))
+    found = noted.explained(noted.captured())
     assert (found["again"]["same"], found["contributions"]) == (True, None)
     assert "no training rows are kept" in found["why_not"]
 
 
-def test_of_a_slow_model_fewer_rows_are_scored(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    told.release()
-    prediction_id = told.captured()
-    many = told.explained(prediction_id)["contributions"]
+def test_of_a_slow_model_fewer_rows_are_scored(noted: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted.release()
+    prediction_id = noted.captured()
+    many = noted.explained(prediction_id)["contributions"]
     monkeypatch.setattr("tidegate.steps.evaluation.explain.SCORING_MS", 1.2)  # a row takes 0.012 ms
-    few = told.explained(prediction_id)["contributions"]
+    few = noted.explained(prediction_id)["contributions"]
     assert few["scored_rows"] <= 100 < many["scored_rows"] <= 40_000
     assert few["features"][0]["error"] > many["features"][0]["error"]
 
@@ -345,21 +350,21 @@ def test_of_a_slow_model_fewer_rows_are_scored(told: Told, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def with_fallback(told: Told, monkeypatch: pytest.MonkeyPatch) -> Told:
+def with_fallback(noted: Reported, monkeypatch: pytest.MonkeyPatch) -> Reported:
     """Version 1 came with a fallback that says 0.2 to everything."""
-    rule = Fallback(told.contract, FittedRule("prior", (0.8, 0.2)))
-    sha256 = told.world.artifacts.put("runs/flight-delay/run/fallback.json", rule.to_bytes())
+    rule = Fallback(noted.contract, FittedRule("prior", (0.8, 0.2)))
+    sha256 = noted.world.artifacts.put("runs/flight-delay/run/fallback.json", rule.to_bytes())
     ref = FallbackRef("runs/flight-delay/run/fallback.json", sha256, "run")
-    monkeypatch.setattr(control_api, "Version", partial(Version, fallback=ref))
-    return told
+    monkeypatch.setattr(control_api, "a_version", partial(a_version, fallback=ref))
+    return noted
 
 
-def test_an_answer_of_the_fallback_names_its_rule_and_why_it_answered(with_fallback: Told) -> None:
-    told = with_fallback
-    told.release()
+def test_an_answer_of_the_fallback_names_its_rule_and_why_it_answered(with_fallback: Reported) -> None:
+    noted = with_fallback
+    noted.release()
     answer = {"label": False, "score": 0.2, "probabilities": {"false": 0.8, "true": 0.2}}
-    prediction_id = told.captured(version=None, arm="fallback", reason="fallback:scoring_failed", answer=answer)
-    found = told.explained(prediction_id)
+    prediction_id = noted.captured(version=None, arm="fallback", reason="fallback:scoring_failed", answer=answer)
+    found = noted.explained(prediction_id)
     assert (found["answer"]["by"], found["answer"]["rule"]) == ("fallback", "prior")
     assert "could not score" in found["answer"]["because"]
     assert found["again"]["same"]
@@ -367,51 +372,53 @@ def test_an_answer_of_the_fallback_names_its_rule_and_why_it_answered(with_fallb
     assert "rule without learning" in found["why_not"]
 
 
-def test_the_fallback_is_that_of_the_route_at_the_time(with_fallback: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = with_fallback
-    told.release()
+def test_the_fallback_is_that_of_the_route_at_the_time(
+    with_fallback: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = with_fallback
+    noted.release()
     answered: dict[str, Any] = {
         "version": None,
         "arm": "fallback",
         "reason": "fallback:timed_out",
         "answer": {"score": 0.2},
     }
-    before = told.captured(**answered)
-    newer = Fallback(told.contract, FittedRule("constant", (0.4, 0.6)))
-    sha256 = told.world.artifacts.put("runs/flight-delay/newer/fallback.json", newer.to_bytes())
+    before = noted.captured(**answered)
+    newer = Fallback(noted.contract, FittedRule("constant", (0.4, 0.6)))
+    sha256 = noted.world.artifacts.put("runs/flight-delay/newer/fallback.json", newer.to_bytes())
     ref = FallbackRef("runs/flight-delay/newer/fallback.json", sha256, "newer")
-    monkeypatch.setattr(control_api, "Version", partial(Version, fallback=ref))
-    told.release()
-    after = told.captured(**answered)
-    assert told.explained(before)["answer"]["rule"] == "prior"
-    found = told.explained(after)
+    monkeypatch.setattr(control_api, "a_version", partial(a_version, fallback=ref))
+    noted.release()
+    after = noted.captured(**answered)
+    assert noted.explained(before)["answer"]["rule"] == "prior"
+    found = noted.explained(after)
     assert (found["answer"]["rule"], found["again"]["same"]) == ("constant", False)
 
 
 def test_of_an_answer_that_broke_a_rule_the_version_s_own_score_is_explained(
-    with_fallback: Told,
+    with_fallback: Reported,
 ) -> None:
-    told = with_fallback
-    told.contract = replace(CONTRACT, rules=(OutputRule("not-sure", "score < 0.5"),))
-    told.world.artifact = linear_onnx(told.contract, [0.1, 0.001], effects={"UA": 0.5, "DL": -0.5}, bias=-2.0)
-    told.release()
-    prediction_id = told.captured(
+    noted = with_fallback
+    noted.contract = replace(CONTRACT, rules=(OutputRule("not-sure", "score < 0.5"),))
+    noted.world.artifact = linear_onnx(noted.contract, [0.1, 0.001], effects={"UA": 0.5, "DL": -0.5}, bias=-2.0)
+    noted.release()
+    prediction_id = noted.captured(
         reason="champion:rule_violated", violations=[["not-sure"]], answer={"label": False, "score": 0.2}
     )
-    found = told.explained(prediction_id)
+    found = noted.explained(prediction_id)
     assert (found["answer"]["by"], found["answer"]["rule"], found["version"]["number"]) == ("fallback", "prior", 1)
     assert "broke a business rule (not-sure)" in found["answer"]["because"]
     assert (found["again"]["difference"], found["again"]["same"]) == (None, None)
     assert found["contributions"]["score"] == found["again"]["score"] > 0.5
-    other = told.explained(told.captured(reason="champion:rule_violated", violations=[[]]))
+    other = noted.explained(noted.captured(reason="champion:rule_violated", violations=[[]]))
     assert (other["answer"]["by"], other["answer"]["because"]) == ("version", "version 1 was the champion")
 
 
-def test_an_unusual_input_that_the_guard_gave_to_the_fallback_is_told_as_such(with_fallback: Told) -> None:
-    told = with_fallback
-    told.release()
+def test_an_unusual_input_that_the_guard_gave_to_the_fallback_is_reported_as_such(with_fallback: Reported) -> None:
+    noted = with_fallback
+    noted.release()
     marks = {"unusual": True, "fallback": True}
-    found = told.explained(told.captured(reason="champion", answer={"label": False, "score": 0.2, **marks}))
+    found = noted.explained(noted.captured(reason="champion", answer={"label": False, "score": 0.2, **marks}))
     assert (found["answer"]["by"], found["answer"]["rule"], found["version"]["number"]) == ("fallback", "prior", 1)
     assert found["answer"]["because"] == (
         "version 1 was the champion, but the input lies far from those of training, so the fallback answered"
@@ -419,11 +426,11 @@ def test_an_unusual_input_that_the_guard_gave_to_the_fallback_is_told_as_such(wi
     assert (found["again"]["difference"], found["again"]["same"]) == (None, None)
 
 
-def test_a_request_that_nobody_answered_is_told_as_such(told: Told) -> None:
-    told.release()
+def test_a_request_that_nobody_answered_is_reported_as_such(noted: Reported) -> None:
+    noted.release()
     nothing = {"label": None, "score": None, "probabilities": None}
-    found = told.explained(
-        told.captured(version=None, arm="fallback", reason="unanswered:not_loadable", answer=nothing)
+    found = noted.explained(
+        noted.captured(version=None, arm="fallback", reason="unanswered:not_loadable", answer=nothing)
     )
     assert (found["answer"]["by"], found["again"], found["contributions"]) == ("nobody", None, None)
     assert "neither a version nor the fallback could answer" in found["answer"]["because"]
@@ -432,61 +439,61 @@ def test_a_request_that_nobody_answered_is_told_as_such(told: Told) -> None:
 # Finding it
 
 
-def test_an_id_that_was_not_captured_says_what_was_searched_and_what_to_do(told: Told) -> None:
-    answer = told.ask(uuid7(told.world.clock.now(), bytes(8)))
+def test_an_id_that_was_not_captured_says_what_was_searched_and_what_to_do(noted: Reported) -> None:
+    answer = noted.ask(uuid7(noted.world.clock.now(), bytes(8)))
     assert answer.status == 404
     assert "searched flight-delay, hours 2026-01-05-11 to 2026-01-05-13" in answer.body["detail"]
     assert all(word in answer.body["next_step"] for word in ("minutes", "capture.sample", "capture_retention_days"))
 
 
-def test_only_the_named_model_is_searched(told: Told) -> None:
-    told.release()
-    prediction_id = told.captured()
-    assert told.ask(prediction_id, f"?model={MODEL}").status == 200
+def test_only_the_named_model_is_searched(noted: Reported) -> None:
+    noted.release()
+    prediction_id = noted.captured()
+    assert noted.ask(prediction_id, f"?model={MODEL}").status == 200
     other = spec_text(name="other")
-    assert told.world.call("PUT", "/models/other", other).status == 200
-    assert told.ask(prediction_id).status == 200
-    answer = told.ask(prediction_id, "?model=other")
+    assert noted.world.call("PUT", "/models/other", other).status == 200
+    assert noted.ask(prediction_id).status == 200
+    answer = noted.ask(prediction_id, "?model=other")
     assert (answer.status, "searched other," in answer.body["detail"]) == (404, True)
-    assert told.ask(prediction_id, "?model=nobody").status == 404
+    assert noted.ask(prediction_id, "?model=nobody").status == 404
 
 
-def test_among_too_many_models_one_must_be_named(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_among_too_many_models_one_must_be_named(noted: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidegate.steps.evaluation.explain.MOST_MODELS", 0)
-    answer = told.ask(uuid7(told.world.clock.now(), bytes(8)))
+    answer = noted.ask(uuid7(noted.world.clock.now(), bytes(8)))
     assert (answer.status, answer.faults[0][:6]) == (422, "model:")
 
 
 @pytest.mark.parametrize(
     "wrong", ["x", "5f0c1d2e-7b1a-4c3d-8e9f-0a1b2c3d4e5f", "Z" * 300, "ffffffff-ffff-7000-8000-000000000000"]
 )
-def test_what_is_no_id_of_a_prediction_is_refused(told: Told, wrong: str) -> None:
-    answer = told.ask(wrong)
+def test_what_is_no_id_of_a_prediction_is_refused(noted: Reported, wrong: str) -> None:
+    answer = noted.ask(wrong)
     assert answer.status == 422
-    assert "UUIDs of version 7" in answer.faults[0]
+    assert "UUID of version 7" in answer.faults[0]
 
 
-def test_an_id_of_a_time_to_come_is_refused(told: Told) -> None:
-    answer = told.ask(uuid7(told.world.clock.now() + timedelta(hours=1), bytes(8)))
-    assert (answer.status, "time to come" in answer.faults[0]) == (422, True)
+def test_an_id_of_a_time_to_come_is_refused(noted: Reported) -> None:
+    answer = noted.ask(uuid7(noted.world.clock.now() + timedelta(hours=1), bytes(8)))
+    assert (answer.status, "is from the future" in answer.faults[0]) == (422, True)
 
 
 def test_those_who_see_captures_may_ask() -> None:
-    assert roles_for(CONTROL, "GET", "/predictions/x?model=m") == (Role.SCIENTIST, Role.OPERATOR)
+    assert CONTROL["predictions.explain"].roles == {Role.SCIENTIST, Role.OPERATOR}
 
 
 # The command
 
 
 @pytest.fixture
-def page(run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Told:  # noqa: F811  fixtures
+def page(run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Reported:
     server.world.with_model()
-    told = Told(monkeypatch, server.world)
-    told.release(exclude=True)
-    return told
+    noted = Reported(monkeypatch, server.world)
+    noted.release(exclude=True)
+    return noted
 
 
-def test_the_page_has_the_answer_its_origin_and_the_largest_contribution_first(run: Cli, page: Told) -> None:  # noqa: F811
+def test_the_page_has_the_answer_its_origin_and_the_largest_contribution_first(run: Cli, page: Reported) -> None:
     prediction_id = page.captured(INSTANCE | {"gate": "B12"})
     assert run("explain", prediction_id) == exits.OK
     said = " ".join(run.out.split())
@@ -511,14 +518,14 @@ def test_the_page_has_the_answer_its_origin_and_the_largest_contribution_first(r
     assert run.document == page.explained(prediction_id)
 
 
-def test_the_page_says_why_there_are_no_contributions(run: Cli, page: Told) -> None:  # noqa: F811
+def test_the_page_says_why_there_are_no_contributions(run: Cli, page: Reported) -> None:
     page.world.captures._policy = CapturePolicy(mask=frozenset({"carrier"}))
     assert run("explain", page.captured()) == exits.OK
     assert "no contributions: the capture hides carrier" in run.out
     assert ["carrier", "hidden"] in [line.split() for line in run.out.splitlines()]
 
 
-def test_the_page_of_an_unknown_id_is_an_error_with_a_next_step(run: Cli, page: Told) -> None:  # noqa: F811
+def test_the_page_of_an_unknown_id_is_an_error_with_a_next_step(run: Cli, page: Reported) -> None:
     assert run("explain", uuid7(page.world.clock.now(), bytes(8))) == exits.NOT_FOUND
     assert "was not captured: searched flight-delay" in run.err
     assert "next: captures arrive within a few minutes" in run.err

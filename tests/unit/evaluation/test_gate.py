@@ -2,21 +2,19 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from tidegate.domain.evaluation.evaluation import (
-    BaselineValue,
-    ChampionValue,
-    Estimate,
-    Evaluation,
-    LatencyMs,
-    Parity,
-)
-from tidegate.domain.evaluation.gate import CHECKS, Outcome, Policy, decide
+from tests.builders.present import present
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
+from tidegate.domain.evaluation.gate import CHECKS, CheckOutcome, Policy, decide
+from tidegate.domain.evaluation.sections import Sections
+from tidegate.kernel.typed import from_json
 
-PASS, FAIL = Outcome.PASS, Outcome.FAIL
-LITTLE, NONE = Outcome.INSUFFICIENT_DATA, Outcome.NOT_APPLICABLE
+PASS, FAIL = CheckOutcome.PASS, CheckOutcome.FAIL
+LITTLE, NONE = CheckOutcome.INSUFFICIENT_DATA, CheckOutcome.NOT_APPLICABLE
 
 POLICY = Policy(margin=0.005, min_rows=500, latency_p99_ms=50, load_ms=5000, artifact_mib=100)
 GOOD = Evaluation(
@@ -48,6 +46,14 @@ LOSS = replace(
     gain_over_baseline=Estimate(0.03, 0.02, 0.04),
     gain_over_champion=Estimate(0.01, 0.004, 0.016),
 )
+
+
+RESIDUALS = {"histogram": {"edges": [], "counts": []}, "by_prediction": []}
+
+
+def said(**sections):
+    """Sections as they are stored."""
+    return from_json(Sections, sections)
 
 
 def check(evaluation, name, policy=POLICY):
@@ -94,14 +100,14 @@ def test_a_good_candidate_is_accepted_and_every_check_says_so_in_a_sentence():
 
 
 @pytest.mark.parametrize(("limit", "outcome"), [(None, NONE), (0.0013, PASS), (0.0012, FAIL)])
-def test_the_estimated_cost_is_told_and_held_against_its_target(limit, outcome):
-    given = replace(GOOD, sections={"cost": {"per_1000_usd": 0.00123, "memory_mb": 1769}})
+def test_the_estimated_cost_is_reported_and_held_against_its_target(limit, outcome):
+    given = replace(GOOD, sections=said(cost={"per_1000_usd": 0.00123, "memory_mb": 1769}))
     found = check(given, "cost", replace(POLICY, cost_per_1000_usd=limit))
     assert (found.outcome, found.value, found.limit) == (outcome, 0.00123, limit)
     assert found.statement.startswith("1,000 predictions are estimated to cost 0.00123 USD: 0.05 ms of scoring each")
 
 
-def test_fallback_and_broken_rules_are_told_and_never_judged():
+def test_fallback_and_broken_rules_are_reported_and_never_judged():
     fallback = {"rule": "constant", "value": 0.5, "low": 0.49, "high": 0.51}
     rules = {
         "holdout_rows": 28_128,
@@ -112,18 +118,18 @@ def test_fallback_and_broken_rules_are_told_and_never_judged():
         ],
     }
     gain = {"value": 0.24, "low": 0.23, "high": 0.25}
-    told = replace(GOOD, sections={"fallback": fallback | {"gain": gain}, "rules": rules})
-    assert decide(told, POLICY).accepted
-    assert check(told, "fallback").statement == (
+    shown = replace(GOOD, sections=said(fallback=fallback | {"gain": gain}, rules=rules))
+    assert decide(shown, POLICY).accepted
+    assert check(shown, "fallback").statement == (
         "when no version can answer, constant does: roc_auc 0.500 [0.490, 0.510]; "
         "the candidate gains 0.240 [0.230, 0.250] over it"
     )
-    assert check(told, "business_rules").statement == (
+    assert check(shown, "business_rules").statement == (
         "2,813 of 28,128 answers (10 %) break a business rule (in-range 2,813); the fallback answers in their place; "
         "the fallback itself would break one on 7 rows"
     )
-    assert check(told, "business_rules").value == pytest.approx(0.1, abs=1e-4)
-    assert {check(told, name).outcome for name in ("fallback", "business_rules")} == {NONE}
+    assert check(shown, "business_rules").value == pytest.approx(0.1, abs=1e-4)
+    assert {check(shown, name).outcome for name in ("fallback", "business_rules")} == {NONE}
 
 
 def test_the_list_of_checks_is_closed_and_each_is_named_as_its_function():
@@ -190,7 +196,7 @@ def test_the_first_version_has_no_champion_to_be_held_against():
     assert decide(replace(GOOD, champion=None, gain_over_champion=None), POLICY).accepted
 
 
-def test_a_champion_that_cannot_be_scored_blocks_and_the_reason_is_told():
+def test_a_champion_that_cannot_be_scored_blocks_and_the_reason_is_reported():
     champion = ChampionValue(3, None, "the holdout lacks its column wind_speed")
     verdict = decide(replace(GOOD, champion=champion, gain_over_champion=None), POLICY)
     assert not verdict.accepted
@@ -199,8 +205,8 @@ def test_a_champion_that_cannot_be_scored_blocks_and_the_reason_is_told():
     )
 
 
-def test_rows_that_the_champion_was_trained_on_are_told():
-    found = check(replace(GOOD, champion=replace(GOOD.champion, seen_rows=1200)), "not_worse_than_champion")
+def test_rows_that_the_champion_was_trained_on_are_reported():
+    found = check(replace(GOOD, champion=replace(present(GOOD.champion), seen_rows=1200)), "not_worse_than_champion")
     assert "(1,200 of the 28,128 rows were in that version's training data)" in found.statement
 
 
@@ -240,8 +246,8 @@ def test_the_unfavourable_end_of_the_interval_must_reach_the_target(evaluation, 
         (
             {"undefined_resamples": 21},
             (
-                "roc_auc was undefined in 21 of 2,000 resamples; "
-                "the holdout has too few rows of a class (or too little variety)"
+                "roc_auc was undefined in 21 of 2,000 resamples "
+                "(undefined when all rows are of one class); hold out more rows"
             ),
         ),
         (
@@ -284,11 +290,11 @@ def test_each_computational_limit_blocks_by_itself(change, failed):
     assert len(verdict.reasons) == 1
 
 
-@pytest.mark.parametrize(("flips", "told"), [(1, "1 row changes its label"), (1500, "1,500 rows change their label")])
-def test_flipped_labels_within_the_tolerance_are_counted_but_do_not_block(flips, told):
+@pytest.mark.parametrize(("flips", "said"), [(1, "1 row changes its label"), (1500, "1,500 rows change their label")])
+def test_flipped_labels_within_the_tolerance_are_counted_but_do_not_block(flips, said):
     found = check(replace(GOOD, parity=Parity(28_128, 1e-7, 1e-4, flips)), "parity")
     assert found.outcome is PASS
-    assert found.statement.endswith(told)
+    assert found.statement.endswith(said)
 
 
 def test_parity_of_a_regression_compares_values_and_knows_no_labels():
@@ -328,6 +334,8 @@ def test_a_verdict_is_plain_json():
 
 
 CALIBRATED = {
+    "bins": [],
+    "ece_uncorrected": 0.02,
     "ece": {"value": 0.012, "low": 0.008, "high": 0.021},
     "brier": {"value": 0.17, "low": 0.168, "high": 0.172},
 }
@@ -341,12 +349,12 @@ FLIPS = [
     {"column": "member", "values": [0, 1], "rows": 900, "changed": {"value": 0.0, "low": 0.0, "high": 0.0}},
     {"column": "age", "problem": "it is no feature of the model, so it cannot be changed"},
 ]
-MEASURED = replace(GOOD, sections={"calibration": CALIBRATED, "robustness": {"missing": LOSSES}, "flips": FLIPS})
+MEASURED = replace(GOOD, sections=said(calibration=CALIBRATED, robustness={"missing": LOSSES}, flips=FLIPS))
 
 
 def test_one_feature_that_may_be_missing_is_the_only_one():
-    told = replace(GOOD, sections={"robustness": {"missing": [each for each in LOSSES if each["allowed"]][:1]}})
-    assert check(told, "robustness").statement.endswith(", the only feature that may be missing")
+    shown = replace(GOOD, sections=said(robustness={"missing": [each for each in LOSSES if each["allowed"]][:1]}))
+    assert check(shown, "robustness").statement.endswith(", the only feature that may be missing")
 
 
 @pytest.mark.parametrize(
@@ -376,42 +384,49 @@ def test_one_feature_that_may_be_missing_is_the_only_one():
         ),
     ],
 )
-def test_a_limit_is_kept_by_the_value_and_the_sentence_tells_its_interval(name, field, value, statement):
-    told = check(MEASURED, name)
-    assert (told.outcome, told.statement, told.value) == (NONE, statement, value)
-    kept, missed = (check(MEASURED, name, replace(POLICY, **{field: limit})) for limit in (value, 0.99 * value))
+def test_a_limit_is_kept_by_the_value_and_the_sentence_shows_its_interval(name, field, value, statement):
+    def limited(limit: float) -> Policy:
+        change: Any = {field: limit}
+        return replace(POLICY, **change)
+
+    shown = check(MEASURED, name)
+    assert (shown.outcome, shown.statement, shown.value) == (NONE, statement, value)
+    kept, missed = (check(MEASURED, name, limited(limit)) for limit in (value, 0.99 * value))
     assert (kept.outcome, kept.limit, missed.outcome) == (PASS, value, FAIL)
     assert kept.statement.startswith(f"{statement} (at most {value:g} is allowed): the value")
     assert missed.statement.endswith("the value, which is what counts, is above the limit")
     few = replace(MEASURED, rows=100)
-    assert check(few, name, replace(POLICY, **{field: 1.0})).outcome is LITTLE
+    assert check(few, name, limited(1.0)).outcome is LITTLE
 
 
 def test_a_model_that_gives_no_score_without_a_feature_fails_where_a_limit_is_set():
     silent = [{"feature": "gust", "allowed": True, "unscored": 28_128}, *LOSSES]
-    told = replace(GOOD, sections={"robustness": {"missing": silent}})
-    found = check(told, "robustness", replace(POLICY, robustness_loss=0.5))
+    shown = replace(GOOD, sections=said(robustness={"missing": silent}))
+    found = check(shown, "robustness", replace(POLICY, robustness_loss=0.5))
     assert found.outcome is FAIL
     assert found.statement == "requests may leave out gust, and the model gives no score without it"
-    assert check(told, "robustness").outcome is NONE
+    assert check(shown, "robustness").outcome is NONE
 
 
-def test_the_coverage_of_a_regression_s_intervals_is_told():
+def test_the_coverage_of_a_regression_s_intervals_is_reported():
     interval = {"level": 0.9, "coverage": {"value": 0.894, "low": 0.884, "high": 0.904}, "width": 12.3456}
-    found = check(replace(LOSS, sections={"residuals": {"interval": interval}}), "calibration")
+    found = check(replace(LOSS, sections=said(residuals=RESIDUALS | {"interval": interval})), "calibration")
     assert (found.outcome, found.value) == (NONE, 0.894)
     assert found.statement == "intervals of 0.9 hold 0.894 [0.884, 0.904] of the outcomes; they are 12.35 wide"
-    assert check(replace(LOSS, sections={"residuals": {"interval": None}}), "calibration").value is None
+    assert check(replace(LOSS, sections=said(residuals=RESIDUALS | {"interval": None})), "calibration").value is None
 
 
 def a_slice(value, gain, **changes):
     found = {"column": "carrier", "value": value, "rows": 1_234, "too_few": False, "lacking": "", "found": False}
-    metric, told = {"value": 0.71, "low": 0.68, "high": 0.74}, ("value", "low", "high")
-    return found | {"metric": metric, "gain_over_champion": gain and dict(zip(told, gain, strict=True))} | changes
+    metric, said = {"value": 0.71, "low": 0.68, "high": 0.74}, ("value", "low", "high")
+    return found | {"metric": metric, "gain_over_champion": gain and dict(zip(said, gain, strict=True))} | changes
 
 
 FEW = a_slice("HA", None, too_few=True, lacking="30 of 100 rows", metric=None)
 FOUND = {
+    "path": [["carrier", "is", "EV"], ["hour", ">", 18.5]],
+    "rows": 600,
+    "metric": None,
     "words": "carrier is EV and hour above 18.5",
     "loss_over_rest": {"value": 0.12, "low": 0.05, "high": 0.19},
     "confirmed": True,
@@ -450,7 +465,7 @@ FOUND = {
     ],
 )
 def test_slices_are_held_against_the_champion(slices, outcome, statement):
-    found = check(replace(GOOD, sections={"slices": slices}), "slices")
+    found = check(replace(GOOD, sections=said(slices=slices)), "slices")
     assert found.outcome is outcome
     assert statement is None or found.statement == statement
     if outcome is FAIL:
@@ -458,13 +473,13 @@ def test_slices_are_held_against_the_champion(slices, outcome, statement):
 
 
 def test_a_loss_that_grows_in_a_slice_is_worse_too():
-    found = check(replace(LOSS, sections={"slices": [a_slice("EV", (-0.03, -0.05, -0.01))]}), "slices")
+    found = check(replace(LOSS, sections=said(slices=[a_slice("EV", (-0.03, -0.05, -0.01))])), "slices")
     assert found.outcome is FAIL
     assert "is 0.030 [0.010, 0.050] above version 3 (less is better)" in found.statement
 
 
-def test_found_slices_are_told_when_they_are_confirmed():
-    found = check(replace(GOOD, sections={"found": [FOUND, FOUND | {"confirmed": False}]}), "slices")
+def test_found_slices_are_reported_when_they_are_confirmed():
+    found = check(replace(GOOD, sections=said(found=[FOUND, FOUND | {"confirmed": False}])), "slices")
     assert (found.outcome, found.statement) == (
         NONE,
         (
@@ -474,14 +489,14 @@ def test_found_slices_are_told_when_they_are_confirmed():
     )
 
 
-def test_without_a_champion_that_can_be_scored_the_worst_slice_is_told():
+def test_without_a_champion_that_can_be_scored_the_worst_slice_is_reported():
     slices = [a_slice("AA", None, metric={"value": 0.8, "low": 0.7, "high": 0.9}), a_slice("EV", None)]
-    first = replace(GOOD, champion=None, gain_over_champion=None, sections={"slices": slices})
-    told = "of 2 slices roc_auc is worst on carrier EV (1,234 rows): 0.710 [0.680, 0.740]"
-    assert check(first, "slices").statement == f"no version serves yet; {told}"
+    first = replace(GOOD, champion=None, gain_over_champion=None, sections=said(slices=slices))
+    worst_of = "of 2 slices roc_auc is worst on carrier EV (1,234 rows): 0.710 [0.680, 0.740]"
+    assert check(first, "slices").statement == f"no version serves yet; {worst_of}"
     odd = replace(first, champion=ChampionValue(3, None, "it is gone"))
-    assert check(odd, "slices").statement == f"version 3 could not be scored; {told}"
-    worst = replace(LOSS, champion=None, sections={"slices": slices})
+    assert check(odd, "slices").statement == f"version 3 could not be scored; {worst_of}"
+    worst = replace(LOSS, champion=None, sections=said(slices=slices))
     assert "log_loss is worst on carrier AA" in check(worst, "slices").statement
     assert {check(each, "slices").outcome for each in (first, odd, worst)} == {NONE}
 
@@ -502,7 +517,7 @@ def test_a_difference_between_groups_keeps_its_limit_by_its_value(parity, opport
         "equalized_odds": None,
     }
     policy = replace(POLICY, group_differences={"demographic_parity": 0.1, "equal_opportunity": 0.2})
-    found = check(replace(GOOD, sections={"fairness": {"sex": {"groups": [], **differences}}}), "fairness", policy)
+    found = check(replace(GOOD, sections=said(fairness={"sex": {"groups": [], **differences}})), "fairness", policy)
     assert found.outcome is outcome
     assert ("cannot be judged: fewer than two groups have enough positive rows" in found.statement) is not bool(
         opportunity
@@ -511,13 +526,13 @@ def test_a_difference_between_groups_keeps_its_limit_by_its_value(parity, opport
         assert (found.value, found.limit) == (parity, 0.1)
 
 
-def test_differences_without_a_limit_are_told():
+def test_differences_without_a_limit_are_reported():
     differences = {
         "demographic_parity": a_difference(0.12),
         "equal_opportunity": None,
         "equalized_odds": a_difference(0.3, "false_positive_rate"),
     }
-    found = check(replace(GOOD, sections={"fairness": {"sex": {"groups": [], **differences}}}), "fairness")
+    found = check(replace(GOOD, sections=said(fairness={"sex": {"groups": [], **differences}})), "fairness")
     assert (found.outcome, found.statement) == (
         NONE,
         (

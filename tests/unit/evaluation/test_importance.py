@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.trials import FEATURES, SALES, rows, trial, value
+from tests.builders.trials import FEATURES, SALES, rows, trial, value
 from tidegate.domain.evaluation.importance import MOST_SCORED, REPEATS, importances
 from tidegate.domain.serving.contract import FeatureContract, Inputs
 from tidegate.kernel.table import TARGET, Column, Table

@@ -1,90 +1,18 @@
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
+from tests.builders.present import present
+from tests.builders.release import AT, REF, SPEC, a_registry, a_task, do, request
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.route import FallbackRef
 from tidegate.domain.registry.run import Run, RunError, RunStatus
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.changes import promote
 from tidegate.kernel.errors import ConflictError, NotFoundError
-from tidegate.messages import Evaluated, Fitted, Registered, RegisterTask, RunRef, Verdict
-from tidegate.spec.model import ModelSpec
+from tidegate.messages import Registered, RunRef
 from tidegate.spec.release import ReleaseRules
-from tidegate.steps.evaluation.register import register
-from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryRegistry
-
-AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
-REF = RunRef(model="flight-delay", run_id="r-001")
-SPEC = ModelSpec.parse(
-    {
-        "name": "flight-delay",
-        "owner": "ops@example.org",
-        "business_unit": "ops",
-        "task": "binary",
-        "dataset": "flights",
-        "target": "late",
-        "features": [{"name": "distance", "kind": "numeric"}],
-        "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression"}],
-        "metric": "roc_auc",
-        "baseline": {"kind": "prior"},
-    }
-)
-
-
-def a_task(*, accepted: bool = True, ref: RunRef = REF) -> RegisterTask:
-    return RegisterTask(
-        run=ref,
-        fitted=Fitted(artifact_sha256="a" * 64, artifact_bytes=1000, fit_seconds=2.5, rows=900),
-        evaluated=Evaluated(
-            metric="roc_auc", value=0.71, low=0.7, high=0.72, champion_version=None, fallback_sha256="f" * 64
-        ),
-        verdict=Verdict(accepted=accepted, reasons=[] if accepted else ["worse than the rule"], report_sha256="b" * 64),
-    )
-
-
-def a_registry(run_id: str = "r-001") -> InMemoryRegistry:
-    registry = InMemoryRegistry()
-    registry.apply(SPEC, author="ann", at=AT)
-    request(registry, run_id)
-    return registry
-
-
-def request(
-    registry: InMemoryRegistry,
-    run_id: str,
-    spec: ModelSpec = SPEC,
-    *,
-    by: str = "ann",
-    at: datetime = AT,
-    lease_until: datetime = AT,
-) -> None:
-    """A run that says what it is made of; it has no lease unless asked for."""
-    run = Run("flight-delay", run_id, RunStatus.REQUESTED, spec.digest, "flights", by, at, 7)
-    registry.request(run, lease_until=lease_until)
-    registry.note(
-        "flight-delay",
-        run_id,
-        "prepare",
-        AT,
-        dataset_version="v1",
-        lock_hash="l",
-        code_version="c",
-        artifacts={"x": "y"},
-    )
-
-
-def do(registry: InMemoryRegistry, task: RegisterTask) -> Registered:
-    return register(
-        task,
-        models=registry,
-        runs=registry,
-        versions=registry,
-        routes=registry,
-        rollouts=registry,
-        clock=FixedClock(),
-    )
 
 
 def test_an_accepted_run_becomes_an_accepted_version_with_all_it_came_from():
@@ -141,7 +69,7 @@ def test_a_rejected_run_gives_the_lease_back_and_an_accepted_one_keeps_it(accept
     registry.apply(SPEC, author="ann", at=AT)
     request(registry, "r-001", lease_until=AT + timedelta(hours=3))
     do(registry, a_task(accepted=accepted))
-    lease = registry.lease("flight-delay")
+    lease = present(registry.lease("flight-delay"))
     assert (lease.until > AT) is accepted
     do(registry, a_task(accepted=accepted))
     assert registry.lease("flight-delay") == lease
@@ -183,32 +111,32 @@ def test_while_nothing_serves_the_fallback_of_the_newest_run_answers_also_of_a_r
     registry = a_registry()
     do(registry, a_task(accepted=False))
     do(registry, a_task(accepted=False))
-    first = registry.route("flight-delay")
+    first = present(registry.route("flight-delay"))
     assert first.fallback == FallbackRef(REF.fallback_key, "f" * 64, "r-001")
     assert (first.champion, first.revision) == (None, 1)
     request(registry, "r-002")
     newer = RunRef(model="flight-delay", run_id="r-002")
     do(registry, a_task(ref=newer))
     do(registry, a_task(accepted=False))
-    assert registry.route("flight-delay").fallback.run_id == "r-002"
+    assert present(present(registry.route("flight-delay")).fallback).run_id == "r-002"
     entries = registry.ledger("flight-delay")
     assert [(entry.action, entry.version, entry.run_id) for entry in entries] == [
         ("fallback", None, "r-001"),
         ("fallback", None, "r-002"),
     ]
-    assert verify("flight-delay", entries, registry.route("flight-delay").ledger_head) is None
+    assert verify("flight-delay", entries, present(registry.route("flight-delay")).ledger_head) is None
 
 
 def test_beside_a_champion_the_fallback_waits_with_its_version():
     registry = a_registry()
     do(registry, a_task())
     cause = Cause(AT, "ann", "first")
-    registry.change(promote(registry.route("flight-delay"), registry.version("flight-delay", 1), cause))
+    registry.change(present(promote(registry.route("flight-delay"), registry.version("flight-delay", 1), cause)))
     request(registry, "r-002")
     newer = RunRef(model="flight-delay", run_id="r-002")
     do(registry, a_task(ref=newer))
-    assert registry.route("flight-delay").fallback.run_id == "r-001"
+    assert present(present(registry.route("flight-delay")).fallback).run_id == "r-001"
     second = registry.version("flight-delay", 2)
     assert second.fallback == FallbackRef(newer.fallback_key, "f" * 64, "r-002")
-    registry.change(promote(registry.route("flight-delay"), second, cause))
-    assert registry.route("flight-delay").fallback.run_id == "r-002"
+    registry.change(present(promote(registry.route("flight-delay"), second, cause)))
+    assert present(present(registry.route("flight-delay")).fallback).run_id == "r-002"

@@ -1,4 +1,4 @@
-"""The page of a version: what it tells, that it can hurt nobody, and that a gap in what was measured is told."""
+"""The page of a version: what it shows, that it can hurt nobody, and that a gap in what was measured is shown."""
 
 import json
 import re
@@ -11,29 +11,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.control_api import World, report_document
-from tests.unit.releasing import House, house_with, spec, trips
+from tests.builders.control_api import World
+from tests.builders.present import present
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.reports import report_document
+from tests.builders.specs import spec
+from tests.builders.tables import trips
 from tidegate.domain.data.dataset import Exclusion
+from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.confusion import confusion
-from tidegate.domain.evaluation.evaluation import Estimate, Resampling
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.domain.evaluation.report import GateReport
+from tidegate.domain.evaluation.sections import FoundSlice, Sections
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.rollout.changes import promote
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError
 from tidegate.messages import (
-    EvaluateTask,
-    ExamineTask,
-    GateTask,
-    RegisterTask,
     ReportTask,
     RunRef,
-    SelectTask,
-    TrainTask,
 )
-from tidegate.ml.fairness import FairlearnGroups
-from tidegate.ml.scoring import load
-from tidegate.ml.slices import tree_leaves
-from tidegate.ml.training import SklearnFitter
 from tidegate.plots import conduct, numbers, pictures, quality
 from tidegate.plots.blocks import Matrix, Table
 from tidegate.plots.page import draw
@@ -41,13 +39,7 @@ from tidegate.plots.pictures import Row, Words
 from tidegate.ports.evaluation import Dossier
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
-from tidegate.steps.evaluation.evaluate import evaluate
-from tidegate.steps.evaluation.gate import gate
-from tidegate.steps.evaluation.register import register
 from tidegate.steps.evaluation.report import CONTENT_TYPE, report
-from tidegate.steps.evaluation.slices_and_groups import examine
-from tidegate.steps.training.select import select
-from tidegate.steps.training.train import train
 from tidegate.testing.registry import InMemoryArtifacts
 
 LOGISTIC = [{"estimator": "sklearn.linear_model.LogisticRegression"}]
@@ -80,27 +72,13 @@ def binary(**changes: Any) -> ModelSpec:
     return spec(**everything | changes)
 
 
-def release(house: House, wanted: ModelSpec, run_id: str = "run-1") -> ReportTask:
+def release(house: ReleaseHouse, wanted: ModelSpec, run_id: str = "run-1") -> ReportTask:
     """All steps up to `register`, for real."""
-    known: dict[str, Any] = {"runs": house.registry, "clock": house.clock}
-    kept = known | {"models": house.registry, "artifacts": house.artifacts}
-    ref = house.request(wanted, run_id)
-    plan = house.prepare(ref)
-    fit = kept | {"fitter": SklearnFitter()}
-    results = [train(TrainTask(run=ref, candidate=each, purpose="validate"), **fit) for each in plan.candidates]
-    chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=results), **known).candidate
-    fitted = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)
-    others = kept | {"versions": house.registry}
-    evaluated = evaluate(EvaluateTask(run=ref, fitted=fitted), **others, routes=house.registry, load=load)
-    examine(ExamineTask(run=ref, fitted=fitted), **others, search=tree_leaves, groups=FairlearnGroups())
-    verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **others, prices=FREE)
-    task = RegisterTask(run=ref, fitted=fitted, evaluated=evaluated, verdict=verdict)
-    registry = house.registry
-    registered = register(task, **known, models=registry, versions=registry, routes=registry, rollouts=registry)
-    return ReportTask(run=ref, version=registered.version)
+    released = house.release(wanted, run_id)
+    return ReportTask(run=released.run, version=released.version.number)
 
 
-def drawn(house: House, task: ReportTask) -> str:
+def drawn(house: ReleaseHouse, task: ReportTask) -> str:
     """The page, by the step."""
     registry = house.registry
     report(task, models=registry, versions=registry, catalog=house.catalog, artifacts=house.artifacts, draw=draw)
@@ -142,7 +120,7 @@ class Read(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def house() -> House:
+def house() -> ReleaseHouse:
     made = house_with(trips(3_000), pii=("driver",), description="Trips of a bus company")
     day = made.clock.now().replace(month=1, day=3)
     made.catalog.exclude(Exclusion("trips", "e1", day, day.replace(day=4), "strike", "ana", made.clock.now()))
@@ -150,23 +128,23 @@ def house() -> House:
 
 
 @pytest.fixture(scope="module")
-def task(house: House) -> ReportTask:
+def task(house: ReleaseHouse) -> ReportTask:
     """The second version, judged against a first."""
     first = release(house, binary(), "run-0")
     version = house.registry.version("trip-delay", first.version)
     house.registry.change(
-        promote(house.registry.route("trip-delay"), version, Cause(house.clock.now(), "ana", "first"))
+        present(promote(house.registry.route("trip-delay"), version, Cause(house.clock.now(), "ana", "first")))
     )
     return release(house, binary())
 
 
 @pytest.fixture(scope="module")
-def page(house: House, task: ReportTask) -> str:
+def page(house: ReleaseHouse, task: ReportTask) -> str:
     return drawn(house, task)
 
 
 @pytest.fixture(scope="module")
-def found(house: House, task: ReportTask) -> dict[str, Any]:
+def found(house: ReleaseHouse, task: ReportTask) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(house.artifacts.objects[task.run.report_key])
     return document
 
@@ -184,12 +162,12 @@ def estimates(document: Any) -> list[Estimate]:
 
 def test_every_number_with_an_interval_is_on_the_page(page: str, found: dict[str, Any]) -> None:
     text = Read(page).text
-    told = [numbers.interval(each) for each in estimates(found["evaluation"])]
-    assert len(told) > 40
-    assert {each for each in told if each not in text} == set()
+    said = [numbers.interval(each) for each in estimates(found["evaluation"])]
+    assert len(said) > 40
+    assert {each for each in said if each not in text} == set()
 
 
-def test_the_page_tells_verdict_data_features_and_lineage(page: str, found: dict[str, Any]) -> None:
+def test_the_page_shows_verdict_data_features_and_lineage(page: str, found: dict[str, Any]) -> None:
     text = Read(page).text
     for check in found["verdict"]["checks"]:
         assert check["statement"].replace("  ", " ") in text
@@ -205,7 +183,7 @@ def test_the_page_tells_verdict_data_features_and_lineage(page: str, found: dict
         assert f"{rows:,}" in text, part
 
 
-def test_the_page_tells_what_the_input_guard_does_on_the_holdout(page: str, found: dict[str, Any]) -> None:
+def test_the_page_says_what_the_input_guard_does_on_the_holdout(page: str, found: dict[str, Any]) -> None:
     guard = found["evaluation"]["sections"]["guard"]
     text = Read(page).text
     assert f"The input guard marks {guard['unusual_rows']:,} of {guard['holdout_rows']:,} held-out rows" in text
@@ -244,17 +222,17 @@ def test_every_picture_has_words_and_numbers(page: str) -> None:
     assert {name for name, count in Counter(made).items() if count > 1} == set()
 
 
-def test_the_same_version_is_drawn_the_same(house: House, task: ReportTask, page: str) -> None:
+def test_the_same_version_is_drawn_the_same(house: ReleaseHouse, task: ReportTask, page: str) -> None:
     assert drawn(house, task) == page
 
 
 def test_a_page_says_what_was_known_at_registration_and_not_what_came_later(
-    house: House, task: ReportTask, page: str
+    house: ReleaseHouse, task: ReportTask, page: str
 ) -> None:
-    """Else a second drawing, of a repeated step, would tell another story."""
+    """Else a second drawing, of a repeated step, would show another picture."""
     version = house.registry.version("trip-delay", task.version)
     house.registry.change(
-        promote(house.registry.route("trip-delay"), version, Cause(house.clock.now(), "ana", "by hand"))
+        present(promote(house.registry.route("trip-delay"), version, Cause(house.clock.now(), "ana", "by hand")))
     )
     assert drawn(house, task) == page
 
@@ -296,7 +274,7 @@ def test_a_regression_has_residuals_and_no_threshold() -> None:
     assert "not measured" not in text.partition("Model card")[2].partition("flips")[0]
 
 
-def test_a_model_of_several_classes_is_told_too() -> None:
+def test_a_model_of_several_classes_is_reported_too() -> None:
     house = house_with(trips(1_000))
     wanted = binary(
         task="multiclass", target="line", metric="accuracy", sensitive=["driver"], value=None, decision={},
@@ -311,11 +289,11 @@ def test_a_model_of_several_classes_is_told_too() -> None:
     found = json.loads(house.artifacts.objects[task.run.report_key])["evaluation"]["sections"]["confusion"]
     assert found["classes"] == ["blue", "green", "red"]
     for name, line, recall in zip(found["classes"], found["counts"], found["recall"], strict=True):
-        told = " ".join(f"{rows} {100 * rows / sum(line):.0f} %" if rows else "0" for rows in line)
-        assert f"{name} {told}" in text
-        assert f"{name} {sum(line)} {numbers.interval(numbers.read(recall))}" in text
+        said = " ".join(f"{rows} {100 * rows / sum(line):.0f} %" if rows else "0" for rows in line)
+        assert f"{name} {said}" in text
+        assert f"{name} {sum(line)} {numbers.interval(Estimate(**recall))}" in text
     for precision in filter(None, found["precision"]):
-        assert numbers.interval(numbers.read(precision)) in text
+        assert numbers.interval(Estimate(**precision)) in text
     never = [name for name, each in zip(found["classes"], found["precision"], strict=True) if not each]
     assert ("No rows: " + ", ".join(never) in text) == bool(never)
 
@@ -328,10 +306,15 @@ def test_decisions_of_a_binary_model_are_counted_by_what_is_true(page: str, foun
     assert right + alarms + missed + hits == found["evaluation"]["rows"]
 
 
+def evaluation() -> Evaluation:
+    return Evaluation.from_json(report_document()["evaluation"])
+
+
 def confused(classes: int, rows: Sequence[Sequence[int]]) -> str:
     names = [f"c{number}" for number in range(classes)]
-    measured = confusion(*np.asarray(rows).T, classes, Resampling(len(rows)))
-    section = quality.decisions({"sections": {"confusion": {"classes": names} | measured}}, Task.MULTICLASS)
+    target, decided = np.asarray(rows).T
+    measured = confusion(target, decided, names, Resampling(len(rows)))
+    section = quality.decisions(replace(evaluation(), sections=Sections(confusion=measured)), Task.MULTICLASS)
     table = section.blocks[1]
     assert isinstance(table, Table | Matrix)
     return f"{table.kind}: {table.caption} {table.rows if isinstance(table, Table) else ''}"
@@ -359,14 +342,9 @@ def test_a_page_without_a_time_column_says_how_rows_were_held_out_and_no_period(
 
 
 def test_a_found_slice_of_too_few_days_says_so() -> None:
-    estimate = {"value": 0.2, "low": 0.1, "high": 0.3}
-    found = {"words": "fog", "rows": 300, "metric": None, "loss_over_rest": estimate, "confirmed": False}
-    evaluation = {
-        "metric": "roc_auc",
-        "higher_is_better": True,
-        "sections": {"found": [found | {"lacking": "3 of 10 days or groups"}, found]},
-    }
-    _, table = conduct.slices(evaluation).blocks
+    found = FoundSlice((), "fog", 300, None, Estimate(0.2, 0.1, 0.3), confirmed=False)
+    said = Sections(found=(replace(found, lacking="3 of 10 days or groups"), found))
+    _, table = conduct.slices(replace(evaluation(), sections=said)).blocks
     assert isinstance(table, Table)
     assert [row[-1] for row in table.rows] == ["not confirmed: 3 of 10 days or groups", "not confirmed"]
 
@@ -395,10 +373,10 @@ def test_what_is_true_or_false_is_called_so_though_only_the_champion_reads_it(ch
         first = binary(features=[*features, {"name": "holiday", "kind": "boolean"}])
         version = house.registry.version("trip-delay", release(house, first, "run-0").version)
         cause = Cause(house.clock.now(), "ana", "first")
-        house.registry.change(promote(house.registry.route("trip-delay"), version, cause))
+        house.registry.change(present(promote(house.registry.route("trip-delay"), version, cause)))
     rules = {"resample_by": "row", "resamples": 400, "slices": ["holiday"], "min_rows": 100}
     task = release(house, binary(sensitive=["holiday"], gate=rules))
-    found = json.loads(house.artifacts.objects[task.run.examination_key])
+    found = json.loads(house.artifacts.objects[task.run.slices_and_groups_key])
     assert {each["value"] for each in found["slices"]} == {"true", "false"}
     assert {each["group"] for each in found["fairness"]["holiday"]["groups"]} == {"true", "false"}
 
@@ -411,7 +389,7 @@ def registered(world: World, *, accepted: bool = True) -> ReportTask:
     return ReportTask(run=RunRef(model="flight-delay", run_id=run_id), version=version.number)
 
 
-def tell(world: World, task: ReportTask) -> None:
+def say(world: World, task: ReportTask) -> None:
     registry = world.registry
     report(task, models=registry, versions=registry, catalog=world.catalog, artifacts=world.artifacts, draw=draw)
 
@@ -419,19 +397,19 @@ def tell(world: World, task: ReportTask) -> None:
 def test_what_was_not_measured_is_said_in_a_line() -> None:
     world = World()
     task = registered(world)
-    tell(world, task)
+    say(world, task)
     text = Read(world.artifacts.objects[task.run.page_key].decode()).text
     assert text.count("not measured for this version") >= 5
     assert "not measured: performance, calibration, decisions, slices, fairness, robustness, explanations" in text
 
 
-def test_the_page_is_shown_by_the_control_api_and_its_lack_is_told() -> None:
+def test_the_page_is_shown_by_the_control_api_and_its_lack_is_reported() -> None:
     world = World()
     task = registered(world)
     missing = world.call("GET", "/models/flight-delay/versions/1/page")
     assert missing.status == 404
     assert "tidegate report flight-delay 1" in missing.body["next_step"]
-    tell(world, task)
+    say(world, task)
     shown = world.call("GET", "/models/flight-delay/versions/1/page")
     assert shown.body["html"].encode() == world.artifacts.objects[task.run.page_key]
     assert world.call("GET", "/models/flight-delay/versions/2/page").status == 404
@@ -442,12 +420,12 @@ def test_a_tampered_gate_report_is_not_drawn() -> None:
     task = registered(world)
     world.artifacts.objects[task.run.report_key] = json.dumps(report_document(accepted=False)).encode()
     with pytest.raises(ArtifactRejectedError):
-        tell(world, task)
+        say(world, task)
     with pytest.raises(NotFoundError):
-        tell(world, task.model_copy(update={"version": 7}))
+        say(world, task.model_copy(update={"version": 7}))
 
 
-def test_the_page_is_stored_as_html(house: House, task: ReportTask) -> None:
+def test_the_page_is_stored_as_html(house: ReleaseHouse, task: ReportTask) -> None:
     types = []
 
     class Artifacts(InMemoryArtifacts):
@@ -469,11 +447,11 @@ def renamed(document: Any, names: dict[str, str]) -> Any:
         return [renamed(each, names) for each in document]
     if isinstance(document, str):
         for old, new in names.items():
-            document = re.sub(rf"\b{old}\b", lambda _, new=new: new, document)
+            document = re.sub(rf"\b{old}\b", new.replace("\\", r"\\"), document)
     return document
 
 
-def test_hostile_names_stay_text(house: House, task: ReportTask, found: dict[str, Any]) -> None:
+def test_hostile_names_stay_text(house: ReleaseHouse, task: ReportTask, found: dict[str, Any]) -> None:
     version = house.registry.version("trip-delay", task.version)
     known = house.registry.spec("trip-delay", version.spec_digest).model_dump(mode="json", by_alias=True)
     names = {"wind": HOSTILE, "blue": f"</svg></title><script>{'x' * 300}\n", "green": "緑の線 🚌", "D1": "</style>"}
@@ -485,7 +463,7 @@ def test_hostile_names_stay_text(house: House, task: ReportTask, found: dict[str
         dataset=replace(house.catalog.dataset("trips"), description=HOSTILE, origin=HOSTILE, pii=(HOSTILE,)),
         data=house.catalog.version("trips"),
         exclusions=(),
-        report=renamed(found, names),
+        report=GateReport.from_json(renamed(found, names)),
     )
     read = Read(draw(dossier))
     assert set(read.tags) <= KNOWN_TAGS
@@ -495,7 +473,7 @@ def test_hostile_names_stay_text(house: House, task: ReportTask, found: dict[str
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "said"),
     [
         (Estimate(0.75123, 0.70391, 0.78288), "0.751 [0.704, 0.783]"),
         (Estimate(323.4, 233.1, 395.2), "323 [233, 395]"),
@@ -504,16 +482,16 @@ def test_hostile_names_stay_text(house: House, task: ReportTask, found: dict[str
         (Estimate(12345.6, 12000.0, 12700.0), "12,346 [12,000, 12,700]"),
     ],
 )
-def test_an_interval_has_as_many_decimals_as_it_is_sure_of(found: Estimate, told: str) -> None:
-    assert numbers.interval(found) == told
+def test_an_interval_has_as_many_decimals_as_it_is_sure_of(found: Estimate, said: str) -> None:
+    assert numbers.interval(found) == said
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "said"),
     [(None, "–"), (True, "true"), (1234, "1,234"), (3.0, "3"), (0.123456, "0.1235"), (-5432.1, "-5,432"), ("a", "a")],
 )
-def test_a_number_is_short(value: object, told: str) -> None:
-    assert numbers.number(value) == told
+def test_a_number_is_short(value: object, said: str) -> None:
+    assert numbers.number(value) == said
 
 
 def test_a_picture_of_one_row_or_of_one_point_can_be_drawn() -> None:
@@ -529,3 +507,22 @@ def test_a_picture_of_one_row_or_of_one_point_can_be_drawn() -> None:
         assert svg.startswith("<svg viewBox=")
         assert svg.endswith("</svg>")
         assert not np.char.count(svg, "nan")
+
+
+@pytest.mark.parametrize("most", [0.03, 1.0, 14_000.0, 3e9])
+@pytest.mark.parametrize("names", [["a"], ["a long name of a category", "b", "c"]])
+def test_labels_have_the_room_that_matplotlib_would_give_them(most: float, names: list[str]) -> None:
+    with pictures.canvas(Words("t", "d")) as drawn:
+        axes = drawn.axes(across="across", up="up")
+        axes.plot([0, most, -most / 3], [0, most, most / 7])
+        if len(names) > 1:
+            axes.set_yticks([0, most / 2, most], names)
+        drawn.figure.legend(["line"], loc="lower left")
+        drawn.arrange()
+        ours = axes.get_position().get_points() * [302.4, 208.8]  # points
+        drawn.figure.set_layout_engine("constrained")
+        drawn.figure.legends[0].remove()
+        drawn.figure.legend(["line"], loc="outside lower left")
+        drawn.figure.draw_without_rendering()
+        theirs = axes.get_position().get_points() * [302.4, 208.8]
+    assert ours == pytest.approx(theirs, abs=6)

@@ -5,24 +5,35 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.unit.cli.test_commands import Cli, run, server, started  # noqa: F401  fixtures
-from tests.unit.control_api import World
-from tests.unit.loopback import Loopback
-from tests.unit.releasing import House, house_with, spec, to_csv, trips
+from tests.builders.command_line import Cli, started
+from tests.builders.control_api import World
+from tests.builders.loopback import Loopback
+from tests.builders.present import present
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import to_csv, trips
+from tests.documents.forms import hold
 from tidegate.cli import exits
 from tidegate.domain.data.dataset import Exclusion
+from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, PLAN, REPORT, REPRODUCTION, SLICES_AND_GROUPS
 from tidegate.domain.monitoring.costs import Prices
+from tidegate.domain.monitoring.reference import Reference
+from tidegate.domain.profiles.profile import Layout, Profile
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.domain.rollout.changes import promote
+from tidegate.domain.serving.baseline import FittedRule
+from tidegate.domain.serving.contract import Contract
+from tidegate.domain.serving.fallback import Fallback
 from tidegate.kernel.errors import ArtifactRejectedError, ConflictError, DataCheckError
 from tidegate.kernel.table import Table
 from tidegate.messages import (
+    CandidateResult,
     Evaluated,
     EvaluateTask,
-    ExamineTask,
     Fitted,
     GateTask,
     RegisterTask,
@@ -30,18 +41,19 @@ from tidegate.messages import (
     ReproduceTask,
     RunRef,
     SelectTask,
+    SlicesAndGroupsTask,
     TrainTask,
 )
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.steps.evaluation.evaluate import evaluate
 from tidegate.steps.evaluation.gate import gate
 from tidegate.steps.evaluation.register import register
 from tidegate.steps.evaluation.reproduce import reproduce
 from tidegate.steps.evaluation.reproductions import StartReproduction, start_reproduction
-from tidegate.steps.evaluation.slices_and_groups import examine
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.training.select import select
 from tidegate.steps.training.train import train
 from tidegate.testing.registry import InMemoryWorkflow
@@ -51,7 +63,7 @@ FREE = Prices(gb_second=0.0, request=0.0, gb_month=0.0, memory_mb=1024)
 SPEC = spec(gate={"resample_by": "row", "resamples": 200, "min_rows": 50, "margin": 0.2})
 
 
-class NewerFitter(SklearnFitter):
+class NewerFitter(OnnxFitter):
     """The same estimators out of packages that say they are others."""
 
     def environment(self) -> dict[str, Any]:
@@ -62,7 +74,7 @@ class NewerFitter(SklearnFitter):
 
 
 def made(
-    house: House, ref: RunRef, fitter: SklearnFitter, between: Callable[[], None] = lambda: None
+    house: ReleaseHouse, ref: RunRef, fitter: OnnxFitter, between: Callable[[], None] = lambda: None
 ) -> tuple[Fitted, Evaluated]:
     """All steps from `prepare` to `evaluate`, for real."""
     known: dict[str, Any] = {"runs": house.registry, "clock": house.clock}
@@ -71,21 +83,22 @@ def made(
     between()
     fit = kept | {"fitter": fitter}
     results = [train(TrainTask(run=ref, candidate=each, purpose="validate"), **fit) for each in plan.candidates]
-    chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=results), **known).candidate
+    fits = [each for each in results if isinstance(each, CandidateResult)]
+    chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=fits), **known).candidate
     fitted = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)
-    others = {"versions": house.registry, "routes": house.registry, "load": load}
+    others: dict[str, Any] = {"versions": house.registry, "routes": house.registry, "load": load}
     assert isinstance(fitted, Fitted)
     return fitted, evaluate(EvaluateTask(run=ref, fitted=fitted), **kept, **others)
 
 
-def released(house: House, *, known_environment: bool = True) -> RunRef:
+def released(house: ReleaseHouse, *, known_environment: bool = True) -> RunRef:
     """A first version."""
     ref = house.request(SPEC)
     registry, artifacts = house.registry, house.artifacts
     kept: dict[str, Any] = {"models": registry, "runs": registry, "artifacts": artifacts, "clock": house.clock}
-    fitted, evaluated = made(house, ref, SklearnFitter())
-    task = ExamineTask(run=ref, fitted=fitted)
-    examine(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
+    fitted, evaluated = made(house, ref, OnnxFitter())
+    task = SlicesAndGroupsTask(run=ref, fitted=fitted)
+    slices_and_groups(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
     if not known_environment:
         del artifacts.objects[ref.environment_key]
     verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **kept, versions=registry, prices=FREE)
@@ -95,7 +108,7 @@ def released(house: House, *, known_environment: bool = True) -> RunRef:
     return ref
 
 
-def asked(house: House, token: str = "again", number: str = "1") -> Run:  # noqa: S107  no password
+def asked(house: ReleaseHouse, token: str = "again", number: str = "1") -> Run:  # noqa: S107  no password
     answer = start_reproduction(
         MODEL,
         number,
@@ -111,41 +124,43 @@ def asked(house: House, token: str = "again", number: str = "1") -> Run:  # noqa
 
 
 def again(
-    house: House, fitter: SklearnFitter | None = None, between: Callable[[RunRef], None] = lambda _: None
+    house: ReleaseHouse, fitter: OnnxFitter | None = None, between: Callable[[RunRef], None] = lambda _: None
 ) -> tuple[ReproduceTask, Reproduced]:
     """Make version 1 again, to the end."""
     ref = RunRef(model=MODEL, run_id=asked(house).run_id)
-    fitted, evaluated = made(house, ref, fitter or SklearnFitter(), lambda: between(ref))
+    fitted, evaluated = made(house, ref, fitter or OnnxFitter(), lambda: between(ref))
     task = ReproduceTask(run=ref, fitted=fitted, evaluated=evaluated)
     return task, compare(house, task)
 
 
-def compare(house: House, task: ReproduceTask) -> Reproduced:
+def compare(house: ReleaseHouse, task: ReproduceTask) -> Reproduced:
     registry = house.registry
     return reproduce(task, runs=registry, versions=registry, artifacts=house.artifacts, clock=house.clock)
 
 
-def document(house: House, ref: RunRef) -> dict[str, Any]:
+def document(house: ReleaseHouse, ref: RunRef) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(house.artifacts.get(ref.reproduction_key))
     return found
 
 
 @pytest.fixture
-def house() -> House:
+def house() -> ReleaseHouse:
     house = house_with(trips())
     exclude(house, "strike", day=3)
     return house
 
 
-def exclude(house: House, name: str, *, day: int) -> None:
+def exclude(house: ReleaseHouse, name: str, *, day: int) -> None:
     start = datetime(2026, 1, day, tzinfo=UTC)
     house.catalog.exclude(Exclusion("trips", name, start, start + timedelta(days=1), name, "ana", house.clock.now()))
 
 
-def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: House) -> None:
+def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: ReleaseHouse) -> None:
     first = released(house)
     registry = house.registry
-    registry.change(promote(registry.route(MODEL), registry.version(MODEL, 1), Cause(house.clock.now(), "ana", "good")))
+    registry.change(
+        present(promote(registry.route(MODEL), registry.version(MODEL, 1), Cause(house.clock.now(), "ana", "good")))
+    )
     changed = {"seed": 6, "features": [{"name": "wind", "kind": "numeric"}], "baseline": {"kind": "prior"}}
     registry.apply(spec(**changed), author="ana", at=house.clock.now())
     house.register(house.upload(to_csv(trips(seed=1))))
@@ -161,24 +176,43 @@ def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: 
     found = document(house, task.run)
     assert found["recorded_run_id"] == first.run_id
     assert found["environment"] == {"recorded": True, "differences": []}
-    told = {each["what"]: each["recorded"] for each in found["compared"]}
-    assert told["artifact"] == registry.version(MODEL, 1).artifact_sha256
-    assert told["roc_auc"] == registry.version(MODEL, 1).value
-    assert {"fallback", "roc_auc low", "baseline", "validation", "training rows", "dataset"} <= set(told)
+    shown = {each["what"]: each["recorded"] for each in found["compared"]}
+    assert shown["artifact"] == registry.version(MODEL, 1).artifact_sha256
+    assert shown["roc_auc"] == registry.version(MODEL, 1).value
+    assert {"fallback", "roc_auc low", "baseline", "validation", "training rows", "dataset"} <= set(shown)
+    written = {
+        PLAN: first.plan_key,
+        ENVIRONMENT: first.environment_key,
+        EVALUATION: first.evaluation_key,
+        SLICES_AND_GROUPS: first.slices_and_groups_key,
+        REPORT: first.report_key,
+        REPRODUCTION: task.run.reproduction_key,
+        FittedRule.FORM: first.baseline_key,
+        Fallback.FORM: first.fallback_key,
+        Reference.FORM: first.reference_key,
+    }
+    for form, key in written.items():
+        hold(form, house.artifacts.get(key))
+    reference = Reference.from_json(json.loads(house.artifacts.get(first.reference_key)))
+    hold(Layout.FORM, reference.layout.to_json())
+    hold(Profile.FORM, reference.profile.to_json())
+    hold(Contract.FORM, load(house.artifacts.get(first.artifact_key)).contract.to_json())
 
 
-def test_only_the_candidate_that_was_chosen_is_fitted_again(house: House) -> None:
+def test_only_the_candidate_that_was_chosen_is_fitted_again(house: ReleaseHouse) -> None:
     first = released(house)
     task, _ = again(house)
     chosen = house.registry.run(MODEL, first.run_id).selected
     assert [each.index for each in house.registry.run(MODEL, task.run.run_id).candidates] == [chosen]
 
 
-def test_another_environment_is_told_package_by_package_and_is_no_difference_of_the_version(house: House) -> None:
+def test_another_environment_is_reported_package_by_package_and_is_no_difference_of_the_version(
+    house: ReleaseHouse,
+) -> None:
     released(house)
     task, answer = again(house, NewerFitter())
     assert answer.equal
-    here = SklearnFitter().environment()
+    here = OnnxFitter().environment()
     differences = document(house, task.run)["environment"]["differences"]
     assert {each["what"]: (each["recorded"], each["found"]) for each in differences} == {
         "python": (here["python"], "3.99.1"),
@@ -188,10 +222,10 @@ def test_another_environment_is_told_package_by_package_and_is_no_difference_of_
     }
 
 
-def test_what_comes_out_otherwise_is_named(house: House) -> None:
+def test_what_comes_out_otherwise_is_named(house: ReleaseHouse) -> None:
     def lose_rows(ref: RunRef) -> None:
         fit = Table.from_npz(house.artifacts.get(ref.fit_key))
-        house.artifacts.put(ref.fit_key, fit.take(list(range(len(fit) - 40))).to_npz())
+        house.artifacts.put(ref.fit_key, fit.take(np.arange(len(fit) - 40)).to_npz())
 
     released(house)
     task, answer = again(house, between=lose_rows)
@@ -204,7 +238,7 @@ def test_what_comes_out_otherwise_is_named(house: House) -> None:
     assert {name for name in ("dataset", "seed", "spec", "baseline") if not found[name]["equal"]} == set()
 
 
-def test_comparing_again_changes_nothing(house: House) -> None:
+def test_comparing_again_changes_nothing(house: ReleaseHouse) -> None:
     released(house)
     task, answer = again(house)
     before = house.registry.run(MODEL, task.run.run_id), document(house, task.run)
@@ -213,35 +247,35 @@ def test_comparing_again_changes_nothing(house: House) -> None:
     assert (house.registry.run(MODEL, task.run.run_id), document(house, task.run)) == before
 
 
-def test_a_version_older_than_recorded_environments_is_compared_by_code_and_lock(house: House) -> None:
+def test_a_version_older_than_recorded_environments_is_compared_by_code_and_lock(house: ReleaseHouse) -> None:
     released(house, known_environment=False)
     task, answer = again(house)
     assert answer.equal
     assert document(house, task.run)["environment"] == {"recorded": False, "differences": []}
 
 
-def test_a_changed_report_is_no_witness(house: House) -> None:
+def test_a_changed_report_is_no_witness(house: ReleaseHouse) -> None:
     first = released(house)
     house.artifacts.put(first.report_key, b"{}")
     with pytest.raises(ArtifactRejectedError):
         again(house)
 
 
-def test_a_run_of_its_own_has_nothing_to_be_compared_with(house: House) -> None:
+def test_a_run_of_its_own_has_nothing_to_be_compared_with(house: ReleaseHouse) -> None:
     ref = released(house)
     task, _ = again(house)
     with pytest.raises(ConflictError, match="reproduces no version"):
         compare(house, task.model_copy(update={"run": ref}))
 
 
-def test_what_was_declared_an_outcome_since_is_not_trained_on_again(house: House) -> None:
+def test_what_was_declared_an_outcome_since_is_not_trained_on_again(house: ReleaseHouse) -> None:
     released(house)
     house.describe(outcome=("wind",))
     with pytest.raises(DataCheckError, match="wind"):
         again(house)
 
 
-def test_a_release_under_way_does_not_hinder_it_and_one_wish_is_one_run(house: House) -> None:
+def test_a_release_under_way_does_not_hinder_it_and_one_token_is_one_run(house: ReleaseHouse) -> None:
     released(house)
     registry, now = house.registry, house.clock.now()
     other = Run(MODEL, "r-2", RunStatus.REQUESTED, SPEC.digest, "trips", "ben", now, seed=5)
@@ -281,7 +315,7 @@ def finished(world: World, run_id: str, *, equal: bool = True, recorded: bool = 
     world.registry.compared("flight-delay", run_id, equal=equal, at=world.clock.now())
 
 
-def test_the_api_starts_it_once_and_tells_what_came_of_it() -> None:
+def test_the_api_starts_it_once_and_says_what_came_of_it() -> None:
     world = World()
     path = begun(world)
     answer = world.call("POST", path, {"token": "audit"})
@@ -303,7 +337,7 @@ def test_what_is_no_version_cannot_be_made_again(number: str) -> None:
     assert world.call("POST", f"/models/flight-delay/versions/{number}/reproduction").status == 404
 
 
-def test_the_same_version_is_told_in_two_lines_and_by_exit_code_0(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_the_same_version_is_reported_in_two_lines_and_by_exit_code_0(run: Cli, server: Loopback) -> None:
     begun(server.world)
     started(server, lambda run_id: finished(server.world, run_id))
     assert run("reproduce", "flight-delay", "1", "--wait") == exits.OK
@@ -314,25 +348,25 @@ def test_the_same_version_is_told_in_two_lines_and_by_exit_code_0(run: Cli, serv
     assert "reproduced" in run.err
 
 
-def test_what_differs_is_told_in_full_and_by_exit_code_1(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_what_differs_is_reported_in_full_and_by_exit_code_1(run: Cli, server: Loopback) -> None:
     begun(server.world)
     started(server, lambda run_id: finished(server.world, run_id, equal=False, recorded=False))
     assert run("reproduce", "flight-delay", "1", "--wait") == exits.FAILED
-    for told in ("another ONNX file", "2 of 2 facts differ", "0.7500000000000001", "package scikit-learn", "1.8.0"):
-        assert told in run.out
+    for shown in ("another ONNX file", "2 of 2 facts differ", "0.7500000000000001", "package scikit-learn", "1.8.0"):
+        assert shown in run.out
     assert "only code and lock are compared" in run.out
     assert run("reproduce", "flight-delay", "1", "--wait", "--json") == exits.FAILED
     assert run.document["reproduction"]["equal"] is False
 
 
-def test_a_run_that_fails_says_why(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_a_run_that_fails_says_why(run: Cli, server: Loopback) -> None:
     begun(server.world)
     started(server, server.world.run_fails)
     assert run("reproduce", "flight-delay", "1", "--wait") == exits.FAILED
     assert "DataCheckError: column late has one value only" in run.out
 
 
-def test_without_waiting_it_says_how_to_follow(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_without_waiting_it_says_how_to_follow(run: Cli, server: Loopback) -> None:
     begun(server.world)
     assert run("reproduce", "flight-delay", "1", "--token", "audit") == exits.OK
     assert "is requested" in run.out

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tidegate.domain.evaluation.evaluation import Resampling
+from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.residuals import GROUPS, HISTOGRAM_BINS, coverage, residuals
 from tidegate.domain.training.conformal import half_width, least_rows
 
@@ -37,31 +37,31 @@ def test_too_few_rows_carry_no_interval(level: float, rows: int) -> None:
 def test_coverage_is_measured_with_its_interval() -> None:
     target = np.arange(200.0)
     found = coverage(target, target + np.where(target < 170, 1.0, 3.0), 0.9, 2.0, Resampling(200, resamples=300))
-    assert (found["level"], found["width"], found["coverage"]["value"]) == (0.9, 4.0, 0.85)
-    assert 0.78 < found["coverage"]["low"] < 0.83
-    assert 0.87 < found["coverage"]["high"] < 0.92
+    assert (found.level, found.width, found.coverage.value) == (0.9, 4.0, 0.85)
+    assert 0.78 < found.coverage.low < 0.83
+    assert 0.87 < found.coverage.high < 0.92
 
 
 def test_residuals_are_outcome_less_prediction_by_rising_prediction() -> None:
     predicted = np.random.default_rng(1).permutation(np.arange(1000.0))
     found = residuals(predicted + np.where(predicted < 100, 5.0, -1.0), predicted)
-    groups = found["by_prediction"]
-    assert [each["rows"] for each in groups] == [100] * GROUPS
-    assert [each["mean"] for each in groups] == [5.0] + [-1.0] * 9
-    assert (groups[0]["low"], groups[0]["high"], groups[0]["p50"]) == (0, 99, 5)
+    groups = found.by_prediction
+    assert [each.rows for each in groups] == [100] * GROUPS
+    assert [each.mean for each in groups] == [5.0] + [-1.0] * 9
+    assert (groups[0].low, groups[0].high, groups[0].p50) == (0, 99, 5)
 
 
 def test_outliers_do_not_flatten_the_histogram_and_every_row_is_counted() -> None:
     target = np.random.default_rng(1).normal(size=2000)
     target[:3], target[3:5] = 1e6, -1e6
-    found = residuals(target, np.zeros(2000))["histogram"]
-    assert (len(found["edges"]), len(found["counts"])) == (HISTOGRAM_BINS + 1, HISTOGRAM_BINS)
-    assert -4 < found["edges"][0] < found["edges"][-1] < 4
-    assert sum(found["counts"]) + found["below"] + found["above"] == 2000
-    assert found["below"] == pytest.approx(10, abs=1)
+    found = residuals(target, np.zeros(2000)).histogram
+    assert (len(found.edges), len(found.counts)) == (HISTOGRAM_BINS + 1, HISTOGRAM_BINS)
+    assert -4 < found.edges[0] < found.edges[-1] < 4
+    assert sum(found.counts) + found.below + found.above == 2000
+    assert found.below == pytest.approx(10, abs=1)
 
 
-def test_a_perfect_model_and_a_few_rows_are_told_too() -> None:
+def test_a_perfect_model_and_a_few_rows_are_reported_too() -> None:
     found = residuals(np.arange(4.0), np.arange(4.0))
-    assert sum(found["histogram"]["counts"]) == 4
-    assert [each["rows"] for each in found["by_prediction"]] == [1] * 4
+    assert sum(found.histogram.counts) == 4
+    assert [each.rows for each in found.by_prediction] == [1] * 4

@@ -5,36 +5,39 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.trials import FEATURES, RETURNS, SALES, other_rows, probability, returned, rows, trial, value
+from tests.builders.present import present
+from tests.builders.trials import FEATURES, RETURNS, SALES, other_rows, probability, returned, rows, trial, value
 from tidegate.domain.evaluation.dependence import dependence
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.flips import flips
 from tidegate.domain.evaluation.robustness import missing, noise, worst_case
-from tidegate.domain.serving.contract import FeatureContract, Inputs
+from tidegate.domain.evaluation.sections import Flips, Missing
+from tidegate.domain.serving.contract import Contract, FeatureContract, Inputs
 from tidegate.kernel.table import TARGET, Column, Table
 
 
 def test_what_may_be_missing_is_measured_and_what_may_not_is_said() -> None:
-    found = {each["feature"]: each for each in missing(trial(rows()))}
+    found = {each.feature: each for each in missing(trial(rows()))}
     assert list(found) == ["region", "noise", "price", "hour", "member"]
-    assert found["region"]["drop"] == pytest.approx(1, abs=1e-6)  # the effect of 1 either way is left out
-    assert found["region"]["low"] == pytest.approx(1, abs=1e-6)
-    assert found["noise"] == {"feature": "noise", "allowed": True, "drop": 0, "low": 0, "high": 0}
-    assert found["price"] == {"feature": "price", "allowed": False}
+    assert present(found["region"].loss).value == pytest.approx(1, abs=1e-6)  # the effect of 1 either way is left out
+    assert present(found["region"].loss).low == pytest.approx(1, abs=1e-6)
+    assert found["noise"] == Missing("noise", allowed=True, loss=Estimate(0, 0, 0))
+    assert found["price"] == Missing("price", allowed=False)
 
 
 def test_a_model_that_gives_no_score_without_a_feature_it_may_lack_is_found() -> None:
     gaps = replace(SALES, features=tuple(replace(each, missing="allow") for each in FEATURES))
-    found = {each["feature"]: each for each in missing(trial(rows(), gaps))}
-    assert found["price"] == {"feature": "price", "allowed": True, "unscored": 800}
+    found = {each.feature: each for each in missing(trial(rows(), gaps))}
+    assert found["price"] == Missing("price", allowed=True, unscored=800)
 
 
 def test_inexact_numbers_cost_the_error_that_they_make() -> None:
     table = rows(4000)
     found = noise(trial(table), table)
-    assert [each["sd"] for each in found] == [0.05, 0.1, 0.2]
+    assert [each.sd for each in found] == [0.05, 0.1, 0.2]
     expected = 3 * np.sqrt(2 / np.pi) * table["price"].std()
-    assert [each["drop"] for each in found] == pytest.approx([each["sd"] * expected for each in found], rel=0.05)
-    assert all(each["low"] < each["drop"] < each["high"] for each in found)
+    assert [each.loss.value for each in found] == pytest.approx([each.sd * expected for each in found], rel=0.05)
+    assert all(each.loss.low < each.loss.value < each.loss.high for each in found)
 
 
 def test_noise_makes_only_inputs_that_a_request_could_carry() -> None:
@@ -60,39 +63,39 @@ def test_a_model_without_numbers_has_no_noise() -> None:
     def by_region(inputs: Inputs) -> Column:
         return np.zeros((len(inputs.categorical), 1), dtype=np.float32)
 
-    assert noise(trial(rows(), only, score=by_region), rows()) == []
+    assert noise(trial(rows(), only, score=by_region), rows()) == ()
 
 
 def test_the_worst_case_runs_over_the_declared_limits_or_those_of_training() -> None:
     table = rows()
-    found = {each["feature"]: each for each in worst_case(trial(table), table, ["noise", "price", "region", "hour"])}
+    found = {each.feature: each for each in worst_case(trial(table), table, ["noise", "price", "region", "hour"])}
     assert list(found) == ["price", "noise", "hour"] or list(found) == ["price", "hour", "noise"]
     price = found["price"]
-    assert (price["from"], price["to"], price["rows"]) == (-10, 10, 500)
-    assert (price["mean_change"], price["largest_change"]) == (pytest.approx(60, rel=1e-5), pytest.approx(60, rel=1e-5))
-    assert (found["noise"]["from"], found["noise"]["to"]) == (table["noise"].min(), table["noise"].max())
-    assert found["hour"]["largest_change"] == 0
+    assert (price.lowest, price.highest, price.rows) == (-10, 10, 500)
+    assert (price.mean_change, price.largest_change) == (pytest.approx(60, rel=1e-5), pytest.approx(60, rel=1e-5))
+    assert (found["noise"].lowest, found["noise"].highest) == (table["noise"].min(), table["noise"].max())
+    assert found["hour"].largest_change == 0
 
 
 def test_dependence_follows_the_model_and_counts_the_rows_behind_each_point() -> None:
     table = rows(3000)
     price, region = dependence(trial(table), table, ["price", "region"])
-    at, mean = ([point[key] for point in price["points"]] for key in ("at", "mean"))
-    assert (price["feature"], price["kind"], len(at)) == ("price", "numeric", 12)
+    at, mean = [float(point.at) for point in price.points], [point.mean.value for point in price.points]
+    assert (price.feature, price.kind, len(at)) == ("price", "numeric", 12)
     assert np.polyfit(at, mean, 1)[0] == pytest.approx(3, rel=1e-4)
-    assert sum(point["rows"] for point in price["points"]) == 3000
-    assert all(point["low"] < point["mean"] < point["high"] for point in price["points"])
-    points = {point["at"]: point for point in region["points"]}
-    assert points["north"]["mean"] - points["south"]["mean"] == pytest.approx(2, abs=1e-5)
-    assert points["north"]["rows"] == (table["region"] == "north").sum()
+    assert sum(point.rows for point in price.points) == 3000
+    assert all(point.mean.low < point.mean.value < point.mean.high for point in price.points)
+    points = {point.at: point for point in region.points}
+    assert points["north"].mean.value - points["south"].mean.value == pytest.approx(2, abs=1e-5)
+    assert points["north"].rows == (table["region"] == "north").sum()
 
 
 def test_a_classifier_s_dependence_is_that_of_a_probability() -> None:
     table = returned(rows())
     (binary,) = dependence(trial(table, RETURNS, "roc_auc", probability), table, ["price"])
-    assert [0 <= point["mean"] <= 1 for point in binary["points"]] == [True] * 12
-    assert binary["points"][0]["mean"] < 0.1
-    assert binary["points"][-1]["mean"] > 0.9
+    assert [0 <= point.mean.value <= 1 for point in binary.points] == [True] * 12
+    assert binary.points[0].mean.value < 0.1
+    assert binary.points[-1].mean.value > 0.9
     many = replace(RETURNS, task="multiclass", classes=("kept", "returned", "lost"))
 
     def three(inputs: Inputs) -> Column:
@@ -100,14 +103,14 @@ def test_a_classifier_s_dependence_is_that_of_a_probability() -> None:
         return np.hstack([given[:, :1] / 4, given[:, 1:] / 4, np.full((len(given), 1), 0.75, dtype=np.float32)])
 
     (found,) = dependence(trial(table, many, "accuracy", three), table, ["price"])
-    assert found["class"] == "lost"
-    assert {point["mean"] for point in found["points"]} == {0.75}
+    assert found.class_name == "lost"
+    assert {point.mean.value for point in found.points} == {0.75}
 
 
-def flipped(contract: object = RETURNS, score: object = probability, **options: object) -> dict:
+def flipped(contract: Contract = RETURNS) -> dict[str, Flips]:
     table = returned(rows(2000))
-    told = flips(trial(table, contract, "roc_auc", score), table, ["region", "member", "hour", "sex"], None)
-    return {each["column"]: each for each in told}
+    shown = flips(trial(table, contract, "roc_auc", probability), table, ["region", "member", "hour", "sex"], None)
+    return {each.column: each for each in shown}
 
 
 def test_decisions_that_a_sensitive_feature_makes_alone_are_counted() -> None:
@@ -115,41 +118,41 @@ def test_decisions_that_a_sensitive_feature_makes_alone_are_counted() -> None:
     table = rows(2000)
     score = 3 * table["price"]
     expected = (np.abs(score) < 1).mean()  # where -1 and +1 lie on two sides of zero
-    assert found["region"]["values"] in (["north", "south"], ["south", "north"])
-    assert found["region"]["rows"] == 2000
-    assert found["region"]["changed"]["value"] == pytest.approx(expected, abs=1e-3)
-    assert found["region"]["changed"]["low"] < expected < found["region"]["changed"]["high"]
+    assert found["region"].values in (("north", "south"), ("south", "north"))
+    assert found["region"].rows == 2000
+    assert present(found["region"].changed).value == pytest.approx(expected, abs=1e-3)
+    assert present(found["region"].changed).low < expected < present(found["region"].changed).high
 
 
 def test_a_feature_that_the_model_does_not_use_flips_nothing() -> None:
     found = flipped()
-    assert found["member"]["values"] == [0, 1]
-    assert len(found["hour"]["values"]) == 4
+    assert found["member"].values == (0, 1)
+    assert len(present(found["hour"].values)) == 4
     for name in ("member", "hour"):
-        assert found[name]["changed"] == {"value": 0, "low": 0, "high": 0}
+        assert found[name].changed == Estimate(0, 0, 0)
 
 
 def test_a_column_that_is_no_feature_cannot_be_flipped_and_says_so() -> None:
-    assert flipped()["sex"] == {"column": "sex", "problem": "it is no feature of the model, so it cannot be changed"}
+    assert flipped()["sex"] == Flips("sex", "it is no feature of the model, so it cannot be changed")
 
 
 def test_the_contract_s_threshold_decides_what_a_flip_is() -> None:
-    assert flipped(replace(RETURNS, threshold=0.999999))["region"]["changed"]["value"] < 0.01
+    assert present(flipped(replace(RETURNS, threshold=0.999999))["region"].changed).value < 0.01
 
 
 def test_a_regression_flips_beyond_the_declared_tolerance_only() -> None:
     table = rows()
-    told = [flips(trial(table), table, ["region"], tolerance)[0] for tolerance in (None, 1.9, 2.1)]
-    assert "value.tolerance is not declared" in told[0]["problem"]
-    assert [each["changed"]["value"] for each in told[1:]] == [1, 0]
+    shown = [flips(trial(table), table, ["region"], tolerance)[0] for tolerance in (None, 1.9, 2.1)]
+    assert "value.tolerance is not declared" in present(shown[0].problem)
+    assert [present(each.changed).value for each in shown[1:]] == [1, 0]
 
 
 def test_columns_without_a_value_are_passed_over() -> None:
     table = rows()
     empty = Table({**table.columns, "noise": np.full(800, np.nan)})
-    assert worst_case(trial(table), empty, ["noise"]) == []
-    assert dependence(trial(table), empty, ["noise"])[0]["points"] == []
-    assert flips(trial(table), empty, ["noise"], 1.0)[0]["changed"]["value"] == 0
+    assert worst_case(trial(table), empty, ["noise"]) == ()
+    assert dependence(trial(table), empty, ["noise"])[0].points == ()
+    assert present(flips(trial(table), empty, ["noise"], 1.0)[0].changed).value == 0
 
 
 def test_a_hundred_categories_are_not_all_tried() -> None:
@@ -157,9 +160,9 @@ def test_a_hundred_categories_are_not_all_tried() -> None:
     table = Table({**rows().columns, "town": np.array([f"T{each}" for each in chance.integers(0, 100, 800)])})
     contract = replace(SALES, features=(*FEATURES, FeatureContract("town", "categorical")))
     (found,) = flips(trial(table, contract), table, ["town"], 1.0)
-    assert len(found["values"]) == 10
+    assert len(present(found.values)) == 10
     counts = {name: (table["town"] == name).sum() for name in np.unique(table["town"])}
-    assert min(counts[name] for name in found["values"]) >= sorted(counts.values())[-10]
+    assert min(counts[name] for name in present(found.values)) >= sorted(counts.values())[-10]
 
 
 def test_a_draw_of_rows_keeps_their_scores() -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from tidegate.domain.evaluation.evaluation import CANDIDATE, Arm, Estimate, Resampling, simultaneous
+from tests.builders.present import present
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Resampling, simultaneous
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.slices import (
     CHAMPION,
     MAX_CATEGORIES,
@@ -19,6 +21,7 @@ from tidegate.domain.evaluation.slices import (
     worst,
 )
 from tidegate.kernel.table import Table
+from tidegate.kernel.typed import to_json
 from tidegate.ml.slices import DEPTH, LEAST_LEAF_ROWS, tree_leaves
 
 NAN = float("nan")
@@ -73,7 +76,7 @@ def test_few_numbers_and_booleans_are_parted_by_value():
 
 
 def a_holdout(rows=6_000, seed=0, worse_in=None):
-    """A champion that knows the truth, and a candidate that is as good but where it is told to be worse."""
+    """A champion that knows the truth, and a candidate that is as good but where it is made to be worse."""
     chance = np.random.default_rng(seed)
     truth = chance.uniform(0.05, 0.95, rows)
     target = (chance.random(rows) < truth).astype(np.int64)
@@ -87,9 +90,9 @@ def test_a_slice_in_which_the_candidate_is_worse_is_shown_and_the_others_are_not
     target, candidate, champion, carrier = a_holdout(worse_in="EV")
     found = {each.value: each for each in judge(judged_rows(target, candidate, champion), {"carrier": part(carrier)})}
     assert set(found) == {"AA", "EV", "UA"}
-    assert found["EV"].gain_over_champion.high < 0
-    assert found["AA"].gain_over_champion.high > 0
-    assert found["EV"].metric.value == pytest.approx(np.mean((0.5 - target[carrier == "EV"]) ** 2), abs=1e-6)
+    assert present(found["EV"].gain_over_champion).high < 0
+    assert present(found["AA"].gain_over_champion).high > 0
+    assert present(found["EV"].metric).value == pytest.approx(np.mean((0.5 - target[carrier == "EV"]) ** 2), abs=1e-6)
     assert sum(each.rows for each in found.values()) == len(target)
 
 
@@ -97,7 +100,7 @@ def test_without_a_champion_slices_have_a_metric_and_no_gain():
     target, candidate, _, carrier = a_holdout()
     found = judge(judged_rows(target, candidate), {"carrier": part(carrier)})
     assert [each.gain_over_champion for each in found] == [None] * 3
-    assert all(each.metric.low < each.metric.value < each.metric.high for each in found)
+    assert all(present(each.metric).low < present(each.metric).value < present(each.metric).high for each in found)
 
 
 def test_a_slice_says_what_it_has_too_little_of():
@@ -107,15 +110,15 @@ def test_a_slice_says_what_it_has_too_little_of():
     target[40:240] = 1
     days = np.arange(len(target)) // 100  # OO flies on three days
     found = judge(judged_rows(target, candidate, champion), {"carrier": part(carrier)})
-    assert {each.value: each.too_few for each in found}["HA"] == "40 of 100 rows"
+    assert {each.value: each.lacking for each in found}["HA"] == "40 of 100 rows"
     ranked = judge(judged_rows(target, candidate, champion, metric="roc_auc"), {"carrier": part(carrier)})
-    assert {each.value: each.too_few for each in ranked}[
+    assert {each.value: each.lacking for each in ranked}[
         "OO"
     ] == "roc_auc is not defined: all 200 rows are of one class"
     by_day = judge(judged_rows(target, candidate, champion, cluster=days), {"carrier": part(carrier)})
     lacking = {each.value: each for each in by_day}["OO"]
-    assert lacking.too_few == "3 of 20 days or groups"
-    assert lacking.to_json()["too_few"] is True
+    assert lacking.lacking == "3 of 20 days or groups"
+    assert lacking.too_few
     assert lacking.metric is lacking.gain_over_champion is None
 
 
@@ -129,6 +132,7 @@ def test_more_slices_make_each_interval_wider():
     assert few.low < simultaneous(alone, 10, confidence=0.95, clusters=10**9).low
 
 
+@pytest.mark.simulation
 def test_a_candidate_that_is_worse_nowhere_is_seldom_called_worse_in_any_of_many_slices():
     """Family-wise error at 0.95: 2.5 % expected; 12 of 200 would be beyond three standard errors."""
     wrong = alone = 0
@@ -139,7 +143,7 @@ def test_a_candidate_that_is_worse_nowhere_is_seldom_called_worse_in_any_of_many
         candidate, champion = (np.clip(0.5 + chance.normal(0, 0.1, rows), 0.01, 0.99) for _ in range(2))
         slices = {"group": part(np.array([f"g{number:02}" for number in range(20)])[chance.integers(0, 20, rows)])}
         found = judge(judged_rows(target, candidate, champion, min_rows=60, resamples=200), slices)
-        gains = [each.gain_over_champion for each in found]
+        gains = [present(each.gain_over_champion) for each in found]
         wrong += any(gain.high < 0 for gain in gains)
         factor = 3.0233 / 1.95996
         alone += any(gain.value + (gain.high - gain.value) / factor < 0 for gain in gains)
@@ -166,7 +170,7 @@ def test_a_condition_holds_for_what_it_says():
         assert condition.words == words
 
 
-def test_a_path_is_told_in_few_words_and_means_the_same_rows():
+def test_a_path_is_reported_in_few_words_and_means_the_same_rows():
     path = (
         Condition("hour", ">", 6.5),
         Condition("carrier", "is not", "AA"),
@@ -249,6 +253,7 @@ def searched(seed, *, planted, clustered=False, rows=3_000):
     return confirm(paths, table.take(second), loss[second], judged.take(second))
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("clustered", [False, True])
 def test_without_a_real_slice_one_is_seldom_confirmed(clustered):
     """At most 2.5 % of runs by design; 12 of 200 would be beyond three standard errors, and beyond 5 %."""
@@ -257,7 +262,7 @@ def test_without_a_real_slice_one_is_seldom_confirmed(clustered):
     assert sum(bool(found) for found in runs) > 150  # there was something to be wrong about
 
 
-def test_a_slice_of_a_few_bad_days_is_told_and_not_confirmed():
+def test_a_slice_of_a_few_bad_days_is_reported_and_not_confirmed():
     rows = 4_000
     day = np.arange(rows) // 100
     fog = np.isin(day, [3, 4, 12, 13, 20, 21, 30, 31]).astype(float)
@@ -268,7 +273,7 @@ def test_a_slice_of_a_few_bad_days_is_told_and_not_confirmed():
     (found,) = confirm(foggy, Table({"fog": fog}), loss, judged)
     assert found.loss_over_rest.low > 0
     assert not found.confirmed
-    assert found.to_json()["lacking"] == "8 of 10 days or groups"
+    assert found.section.lacking == "8 of 10 days or groups"
     (found,) = confirm(foggy, Table({"fog": fog}), loss, judged_rows(target, np.full(rows, 0.8), resamples=200))
     assert found.confirmed
 
@@ -277,7 +282,7 @@ def test_a_planted_slice_is_found_and_named():
     for seed in range(10):
         confirmed = [each for each in searched(seed, planted=True, rows=8_000) if each.confirmed]
         assert confirmed, seed
-        said = confirmed[0].to_json()
+        said = to_json(confirmed[0].section)
         assert "carrier is EV" in said["words"], seed
         (above,) = [value for feature, operator, value in said["path"] if (feature, operator) == ("hour", ">")]
         assert 17 <= above <= 20, seed

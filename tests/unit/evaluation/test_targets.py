@@ -1,13 +1,13 @@
-"""The table of targets: one place that gate, canary, watch and dashboards read."""
+"""The table of targets: one place that gate, canary, monitoring and dashboards read."""
 
 from typing import Any
 
 import pytest
 
-from tests.unit.releasing import spec
+from tests.builders.specs import spec
 from tidegate.domain.evaluation import gate
 from tidegate.domain.evaluation.targets import KINDS, Dimension, Target, changes, hold, limits, stated
-from tidegate.domain.rollout.canary import ArmCounts, Look, Metric, Outcome, judge_alone
+from tidegate.domain.rollout.canary import ArmCounts, CanaryOutcome, Look, Metric, judge_alone
 from tidegate.domain.training.contracts import rollout_plan, stated_targets
 from tidegate.kernel.errors import SpecInvalidError
 from tidegate.spec.data import Governance
@@ -51,7 +51,7 @@ def test_targets_left_out_are_not_stated_and_defaults_are() -> None:
     assert (found["metric_at_least"], found["demographic_parity"], found["flips_at_most"]) == (0.7, 0.1, 0.05)
 
 
-def test_equal_targets_have_no_changes_and_each_change_is_told_from_what_to_what() -> None:
+def test_equal_targets_have_no_changes_and_each_change_is_reported_from_what_to_what() -> None:
     before, after = stated_targets(spec()), stated_targets(spec(**EVERYTHING))
     assert changes(after, after) == ()
     sentences = [change.sentence for change in changes(before, after)]
@@ -82,8 +82,8 @@ def test_no_availability_is_demanded_where_none_is_stated() -> None:
     assert Metric.UNAVAILABLE not in {each.metric for each in rollout_plan(spec()).demands.demands}
 
 
-@pytest.mark.parametrize(("unavailable", "outcome"), [(0, Outcome.PASS), (60, Outcome.FAIL)])
-def test_a_first_version_is_held_against_the_stated_availability(unavailable: int, outcome: Outcome) -> None:
+@pytest.mark.parametrize(("unavailable", "outcome"), [(0, CanaryOutcome.PASS), (60, CanaryOutcome.FAIL)])
+def test_a_first_version_is_held_against_the_stated_availability(unavailable: int, outcome: CanaryOutcome) -> None:
     policy = rollout_plan(spec(targets={"availability_at_least": 0.99})).demands
     looks = [Look(ArmCounts(1_000, unavailable=unavailable)) for _ in range(3)]
     (found,) = [each for each in judge_alone(looks, policy).findings if each.metric is Metric.UNAVAILABLE]

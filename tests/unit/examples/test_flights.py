@@ -28,6 +28,7 @@ from tidegate.domain.data.personal import MOST_TEXTS, search
 from tidegate.domain.data.splits import Split
 from tidegate.domain.profiles.units import known_values, strange
 from tidegate.domain.training.contracts import feature_contracts, rollout_plan
+from tidegate.kernel.drift.registry import DISTANCES
 from tidegate.ml.frames import PandasFrame, PandasReader
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.data.prepare import expand
@@ -113,18 +114,24 @@ def test_the_delay_at_departure_is_caught_without_being_declared(frame: PandasFr
     assert max(value for name, value in strengths.items() if name != "dep_delay") < 0.7
 
 
-def test_the_first_version_serves_at_once_and_later_ones_pass_a_canary_and_a_watch() -> None:
+def test_the_first_version_serves_at_once_and_later_ones_pass_a_canary_and_a_probation() -> None:
     first, second, third = (rollout_plan(spec(f"flight-delay{each}")) for each in ("", "-v2", "-v3"))
     assert first.steps_bp == ()
     assert second == third
     assert (second.steps_bp, second.bake_seconds, second.holdback_bp) == ((200, 1_000, 5_000), 600, 500)
 
 
-def test_only_the_fourth_version_can_learn_from_captures_and_all_are_watched_alike() -> None:
+def test_only_the_fourth_version_can_learn_from_captures_and_all_are_monitored_alike() -> None:
     fixed = {name: spec(name).split.train is not None for name in VERSIONS}
     assert fixed == {**dict.fromkeys(VERSIONS, True), "flight-delay-v4": False}
     assert (
-        len({(each.psi, each.jensen_shannon, each.quality_margin) for each in (spec(n).watch for n in VERSIONS)}) == 1
+        len(
+            {
+                (*(getattr(each, name) for name in DISTANCES), each.quality_margin)
+                for each in (spec(n).monitoring for n in VERSIONS)
+            }
+        )
+        == 1
     )
 
 
@@ -140,7 +147,7 @@ def test_the_third_version_takes_the_flights_it_is_judged_by_and_refuses_those_o
 # --- the year of the demo ---------------------------------------------------------------------------------------------
 
 
-def test_what_the_watch_meets_was_not_learned(table: pd.DataFrame) -> None:
+def test_what_monitoring_meets_was_not_learned(table: pd.DataFrame) -> None:
     year = Year.of(table)
     parts = (year.learned, year.clean, year.july, year.late_july, year.august)
     assert sum(map(len, parts)) == len(set().union(*(part.index for part in parts)))
@@ -192,7 +199,7 @@ def test_users_ask_for_one_instance_after_the_other_and_begin_again() -> None:
     assert all(answer.document["version"] == answer.instance + 1 for answer in answers)
 
 
-def test_users_who_ask_all_the_time_stop_when_they_are_told() -> None:
+def test_users_who_ask_all_the_time_stop_when_they_should() -> None:
     asking = users({"version": 1})
     with asking.flowing():
         time.sleep(0.05)
@@ -202,7 +209,7 @@ def test_users_who_ask_all_the_time_stop_when_they_are_told() -> None:
     assert asking.sent == sent == len(asking.answers)
 
 
-def test_a_request_that_fails_is_counted_and_told() -> None:
+def test_a_request_that_fails_is_counted_and_reported() -> None:
     asking = users({"version": 1}, {"fault": "no route to host"})
     assert len(asking.send(4)) == 2
     assert asking.sent == 4
@@ -215,25 +222,25 @@ def test_a_version_was_asked_when_it_answered_or_another_stood_in_for_it() -> No
     assert sorted(answer.instance for answer in asked(answers, 3)) == [1, 2]
 
 
-def test_a_canary_is_told_by_its_steps() -> None:
+def test_a_canary_is_reported_by_its_steps() -> None:
     steps = [{"share_bp": 100, "requests": 1_023}, {"share_bp": 500, "requests": 204}, {"share_bp": 5, "requests": 1}]
     assert path_of(steps) == "1 % of 1,023 requests ... 5 % of 204 ... 0.05 % of 1"
 
 
-def test_a_reason_is_told_by_its_sentences() -> None:
+def test_a_reason_is_reported_by_its_sentences() -> None:
     errors = "error rate 0.00 % of 9 requests, the champion's 0.00 % of 8; difference 0 points [-1, +1]: not worse"
     scores = "distance of score distributions 29 points: not apart by 38.9 points or more"
     assert sentences(f"passed its canary: {errors}; {scores}") == [errors, scores]
     assert sentences("accepted by the gate") == ["accepted by the gate"]
 
 
-def test_a_ledgers_entry_tells_who_answers_since() -> None:
-    def told(version: int | None, previous: int | None, weight_bp: int) -> str:
+def test_a_ledgers_entry_shows_who_answers_since() -> None:
+    def shown(version: int | None, previous: int | None, weight_bp: int) -> str:
         return answering({"version": version, "previous_version": previous, "weight_bp": weight_bp})
 
-    assert told(2, 1, 500) == "2: 5 %, 1: 95 %"
-    assert told(2, 1, 10_000) == "2: 100 %"
-    assert told(None, None, 10_000) == "fallback: 100 %"
+    assert shown(2, 1, 500) == "2: 5 %, 1: 95 %"
+    assert shown(2, 1, 10_000) == "2: 100 %"
+    assert shown(None, None, 10_000) == "fallback: 100 %"
 
 
 def test_none_of_its_columns_looks_like_personal_data(frame: PandasFrame) -> None:

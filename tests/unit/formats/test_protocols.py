@@ -5,10 +5,9 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.inference import handler as function
+from tidegate import telemetry
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
-from tidegate.domain.serving.baseline import fit_rule
+from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import Capture
 from tidegate.domain.serving.contract import Contract, FeatureContract, PredictionInterval
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.formats import mlflow_protocol, open_inference, openapi, openapi_page
 from tidegate.kernel.errors import RequestInvalidError
-from tidegate.kernel.table import Table
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
 from tidegate.testing.models import linear_onnx
@@ -70,7 +69,7 @@ class Meter:
     def flush(self) -> None: ...
 
 
-class House:
+class Protocols:
     """The function with everything around it."""
 
     def __init__(self) -> None:
@@ -88,7 +87,9 @@ class House:
             scoring_timeout_seconds=5,
             cache_bytes=2**20,
         )
-        self.parts = function.Wired(inference, self.meter, max_instances=5, max_body_bytes=20_000)
+        self.parts = function.Wired(
+            inference, cast("telemetry.Meter", self.meter), max_instances=5, max_body_bytes=20_000
+        )
 
     def served(self, version: int, contract: Contract = BINARY, bias: float = 0.0) -> Served:
         key = f"runs/{MODEL}/r-{version}/model.onnx"
@@ -101,14 +102,14 @@ class House:
         self.registry._routes[MODEL] = Route(MODEL, (before.revision if before else 0) + 1, **parts)
 
     def fallback(self) -> FallbackRef:
-        rule = fit_rule("constant", value=0.25, table=Table({}), target=np.zeros(0), classes=(False, True))
+        rule = FittedRule("constant", (0.75, 0.25))
         key = f"runs/{MODEL}/r-0/fallback.json"
         return FallbackRef(key, self.artifacts.put(key, Fallback(BINARY, rule).to_bytes()), "r-0")
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    house = House()
+def house(monkeypatch: pytest.MonkeyPatch) -> Protocols:
+    house = Protocols()
     house.route(champion=house.served(1))
     monkeypatch.setattr(function, "wire", lambda: house.parts)
     return house
@@ -158,7 +159,7 @@ def with_tensor(place: int, **changes: Any) -> list[dict[str, Any]]:
 # Open Inference Protocol
 
 
-def test_named_tensors_get_the_predictions_that_the_same_instances_get_elsewhere(house: House) -> None:
+def test_named_tensors_get_the_predictions_that_the_same_instances_get_elsewhere(house: Protocols) -> None:
     status, answer = infer(TENSORS, id="mine")
     assert status == 200, answer
     expected = plain(GOOD, OTHER)
@@ -175,7 +176,7 @@ def test_named_tensors_get_the_predictions_that_the_same_instances_get_elsewhere
     assert [capture.instances for capture in house.captured] == [[GOOD, OTHER]] * 2
 
 
-def test_only_the_outputs_that_are_asked_for_are_told_and_unknown_ones_are_refused(house: House) -> None:
+def test_only_the_outputs_that_are_asked_for_are_reported_and_unknown_ones_are_refused(house: Protocols) -> None:
     _, answer = infer(TENSORS, outputs=[{"name": "score"}, {"name": "unusual"}])
     assert list(outputs(answer)) == ["score"]
     status, answer = infer(TENSORS, outputs=[{"name": "logits"}])
@@ -198,7 +199,7 @@ def test_no_float32_changes_by_being_read(values: list[float]) -> None:
     assert np.array(read, np.float32).tolist() == values
 
 
-def test_a_fault_names_instance_and_field_in_one_text_and_in_a_list(house: House) -> None:
+def test_a_fault_names_instance_and_field_in_one_text_and_in_a_list(house: Protocols) -> None:
     status, answer = infer(with_tensor(1, data=[7, 99]))
     assert status == 422
     assert "instances[1].hour: is above the maximum 23" in answer["error"]
@@ -228,20 +229,20 @@ def test_a_fault_names_instance_and_field_in_one_text_and_in_a_list(house: House
         (with_tensor(0, datatype="FP32", data=[10**400, 1e300]), "instances[0].distance: is not a finite number"),
     ],
 )
-def test_what_is_no_inference_request_is_refused_by_place(house: House, inputs: Any, said: str) -> None:
+def test_what_is_no_inference_request_is_refused_by_place(house: Protocols, inputs: Any, said: str) -> None:
     status, answer = infer(inputs)
     assert status == 422
     assert said in answer["error"]
     assert not house.captured
 
 
-def test_binary_tensors_are_refused_with_the_way_out(house: House) -> None:
+def test_binary_tensors_are_refused_with_the_way_out(house: Protocols) -> None:
     status, answer, _ = ask("POST", f"/v2/models/{MODEL}/infer", "{}", inference_header_content_length="2")
     assert status == 415
     assert "binary_data=False" in answer["error"]
 
 
-def test_a_version_that_serves_can_be_asked_for_and_no_other(house: House) -> None:
+def test_a_version_that_serves_can_be_asked_for_and_no_other(house: Protocols) -> None:
     house.route(
         champion=house.served(1),
         candidate=house.served(2, bias=2.0),
@@ -253,19 +254,19 @@ def test_a_version_that_serves_can_be_asked_for_and_no_other(house: House) -> No
         status, answer = infer(TENSORS, f"/v2/models/{MODEL}/versions/{version}/infer")
         assert (status, answer["model_version"], answer["parameters"]) == (200, version, {"reason": "named"})
     assert ask("GET", f"/v2/models/{MODEL}/versions/2")[1]["versions"] == ["1", "2"]
-    for version in (3, 4):
+    for version in ("3", "4"):
         status, answer = infer(TENSORS, f"/v2/models/{MODEL}/versions/{version}/infer")
         assert status == 404
         assert "does not serve now; these do: 1 and 2" in answer["error"]
         assert ask("GET", f"/v2/models/{MODEL}/versions/{version}/ready")[0] == 404
 
 
-def test_what_callers_choose_themselves_is_no_evidence_for_either_side(house: House) -> None:
+def test_what_callers_choose_themselves_is_no_evidence_for_either_side(house: Protocols) -> None:
     infer(TENSORS, f"/v2/models/{MODEL}/versions/1/infer")
     assert (house.captured[0].arm, house.captured[0].reason) == ("named", "named")
 
 
-def test_a_version_named_and_broken_is_replaced_by_the_fallback_which_says_so(house: House) -> None:
+def test_a_version_named_and_broken_is_replaced_by_the_fallback_which_says_so(house: Protocols) -> None:
     broken = house.served(2)
     house.artifacts.objects[broken.artifact_key] = b"something else"
     house.route(champion=house.served(1), candidate=broken, candidate_bp=5_000, fallback=house.fallback())
@@ -278,7 +279,7 @@ def test_a_version_named_and_broken_is_replaced_by_the_fallback_which_says_so(ho
     assert (house.captured[0].arm, house.meter.counts.get("CandidateErrors")) == ("named", None)
 
 
-def test_a_killed_model_has_no_version_to_ask_for(house: House) -> None:
+def test_a_killed_model_has_no_version_to_ask_for(house: Protocols) -> None:
     house.route(champion=house.served(1), fallback=house.fallback(), killed=True)
     status, answer = infer(TENSORS, f"/v2/models/{MODEL}/versions/1/infer")
     assert status == 404
@@ -286,18 +287,18 @@ def test_a_killed_model_has_no_version_to_ask_for(house: House) -> None:
     assert outputs(infer(TENSORS)[1])["score"]["data"] == [0.25, 0.25]
 
 
-def test_server_and_models_tell_what_they_are(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, told, _ = ask("GET", f"/v2/models/{MODEL}")
-    assert (told["name"], told["versions"]) == (MODEL, ["1"])
-    assert [(tensor["name"], tensor["datatype"]) for tensor in told["inputs"]] == [
+def test_server_and_models_say_what_they_are(house: Protocols, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, shown, _ = ask("GET", f"/v2/models/{MODEL}")
+    assert (shown["name"], shown["versions"]) == (MODEL, ["1"])
+    assert [(tensor["name"], tensor["datatype"]) for tensor in shown["inputs"]] == [
         ("distance", "FP64"),
         ("hour", "INT64"),
         ("holiday", "BOOL"),
         ("carrier", "BYTES"),
     ]
     answered = outputs(infer(TENSORS)[1])
-    assert [tensor["name"] for tensor in told["outputs"]] == list(answered)
-    for tensor in told["outputs"]:
+    assert [tensor["name"] for tensor in shown["outputs"]] == list(answered)
+    for tensor in shown["outputs"]:
         assert tensor["datatype"] == answered[tensor["name"]]["datatype"]
     assert ask("GET", f"/v2/models/{MODEL}/ready")[:2] == (200, {"name": MODEL, "ready": True})
     assert ask("GET", "/v2/health/ready")[:2] == (200, {"ready": True})
@@ -307,7 +308,7 @@ def test_server_and_models_tell_what_they_are(house: House, monkeypatch: pytest.
     assert ask("GET", "/v2")[1]["name"] == "tidegate"
 
 
-def test_a_regression_has_its_value_as_score_and_the_ends_of_its_interval(house: House) -> None:
+def test_a_regression_has_its_value_as_score_and_the_ends_of_its_interval(house: Protocols) -> None:
     contract = Contract(MODEL, "regression", FEATURES, interval=PredictionInterval(0.9, 2.0))
     house.route(champion=house.served(1, contract))
     answered = outputs(infer(TENSORS)[1])
@@ -329,7 +330,7 @@ def test_a_regression_has_its_value_as_score_and_the_ends_of_its_interval(house:
         {"instances": [GOOD, OTHER | {"carrier": float("nan")}], "params": {"routing_key": 7}},
     ],
 )
-def test_every_form_of_mlflow_gets_the_same_predictions(house: House, body: dict[str, Any]) -> None:
+def test_every_form_of_mlflow_gets_the_same_predictions(house: Protocols, body: dict[str, Any]) -> None:
     status, answer, _ = ask("POST", f"/models/{MODEL}/invocations", body)
     assert status == 200, answer
     assert without_ids(answer["predictions"]) == plain(GOOD, OTHER)
@@ -337,7 +338,7 @@ def test_every_form_of_mlflow_gets_the_same_predictions(house: House, body: dict
     assert house.captured[0].instances == [GOOD, OTHER]
 
 
-def test_csv_is_read_by_the_kinds_of_the_features(house: House) -> None:
+def test_csv_is_read_by_the_kinds_of_the_features(house: Protocols) -> None:
     text = "carrier,hour,holiday,distance\r\nUA,7,False,100.5\r\n,9.0,true,4000\r\n"
     for body in (text, ("\ufeff" + text).encode()):
         status, answer, _ = ask("POST", f"/models/{MODEL}/invocations", body, content_type="text/csv; charset=utf-8")
@@ -371,7 +372,7 @@ def test_csv_is_read_by_the_kinds_of_the_features(house: House) -> None:
         ({"dataframe_records": [GOOD, GOOD | {"hour": 99}]}, "instances[1].hour"),
     ],
 )
-def test_what_is_no_scoring_request_is_refused_by_place(house: House, body: Any, path: str) -> None:
+def test_what_is_no_scoring_request_is_refused_by_place(house: Protocols, body: Any, path: str) -> None:
     status, answer, headers = ask("POST", f"/models/{MODEL}/invocations", body)
     assert (status, headers["content-type"]) == (422, "application/problem+json")
     assert path in {fault["path"] for fault in answer["errors"]}
@@ -388,7 +389,7 @@ def test_what_is_no_scoring_request_is_refused_by_place(house: House, body: Any,
         (b"hour\n\xff\n", 400),
     ],
 )
-def test_what_is_no_csv_is_refused(house: House, body: Any, status: int) -> None:
+def test_what_is_no_csv_is_refused(house: Protocols, body: Any, status: int) -> None:
     assert ask("POST", f"/models/{MODEL}/invocations", body, content_type="text/csv")[0] == status
     assert ask("POST", f"/models/{MODEL}/predict", body, content_type="text/csv")[0] == 415
 
@@ -412,7 +413,7 @@ def test_a_column_that_the_contract_does_not_name_holds_numbers_where_all_its_ce
 # Routes and documents
 
 
-def test_every_protocol_follows_the_routing_key(house: House) -> None:
+def test_every_protocol_follows_the_routing_key(house: Protocols) -> None:
     house.route(champion=house.served(1), candidate=house.served(2), candidate_bp=5_000)
     for key in map(str, range(6)):
         said = {
@@ -438,7 +439,7 @@ def test_every_protocol_follows_the_routing_key(house: House) -> None:
         ("GET", "/v3", 404),
     ],
 )
-def test_other_paths_and_methods_are_refused(house: House, method: str, path: str, status: int) -> None:
+def test_other_paths_and_methods_are_refused(house: Protocols, method: str, path: str, status: int) -> None:
     found, answer, headers = ask(method, path)
     assert found == status
     wanted = "application/json" if path.startswith("/v2") else "application/problem+json"
@@ -446,7 +447,7 @@ def test_other_paths_and_methods_are_refused(house: House, method: str, path: st
     assert answer.get("error") or answer["detail"]
 
 
-def test_the_document_has_every_route_of_the_function_and_one_model_has_its_contract(house: House) -> None:
+def test_the_document_has_every_route_of_the_function_and_one_model_has_its_contract(house: Protocols) -> None:
     _, general, _ = ask("GET", "/openapi.json")
     there = {
         f"{method.upper()} {path}"
@@ -470,7 +471,7 @@ def test_the_document_has_every_route_of_the_function_and_one_model_has_its_cont
     assert ask("GET", "/models/nobody/openapi.json")[0] == 404
 
 
-def test_the_examples_of_a_models_document_are_answered(house: House) -> None:
+def test_the_examples_of_a_models_document_are_answered(house: Protocols) -> None:
     _, own, _ = ask("GET", f"/models/{MODEL}/openapi.json")
     asked = 0
     for path, item in own["paths"].items():
@@ -481,7 +482,7 @@ def test_the_examples_of_a_models_document_are_answered(house: House) -> None:
     assert asked == 5
 
 
-def test_the_page_shows_each_operation_and_loads_nothing(house: House) -> None:
+def test_the_page_shows_each_operation_and_loads_nothing(house: Protocols) -> None:
     for path in ("/docs", f"/models/{MODEL}/docs"):
         status, html, headers = ask("GET", path)
         assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")

@@ -81,7 +81,7 @@ def test_a_result_that_is_no_finite_number_is_missing(text):
     assert value(text) is None
 
 
-def test_a_misspelt_name_is_told_with_its_place_and_what_is_near():
+def test_a_misspelt_name_is_reported_with_its_place_and_what_is_near():
     assert problems("0 <= scor and hours > 1") == [
         "no value is called 'scor'; did you mean score? (at character 6)",
         "no value is called 'hours'; did you mean hour? (at character 15)",

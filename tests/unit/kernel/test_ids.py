@@ -59,7 +59,7 @@ def test_two_ids_of_one_moment_differ_by_chance_alone():
     assert uuid7(AT, CHANCE) != uuid7(AT, CHANCE[::-1])
 
 
-def test_the_moment_counts_not_the_zone_it_is_told_in():
+def test_the_moment_counts_not_the_zone_it_is_given_in():
     berlin = AT.astimezone(timezone(timedelta(hours=1)))
     assert uuid7(berlin, CHANCE) == uuid7(AT, CHANCE)
     assert run_id(berlin, "4f9c2a") == run_id(AT, "4f9c2a") == "r-20260105t123015123-4f9c2a"

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.builders.present import present
 from tidegate.domain.serving.computed import columns
 from tidegate.domain.serving.contract import NO_TIME, TIMES_INPUT, ComputedContract, Contract, FeatureContract
 from tidegate.domain.serving.prediction import validate
@@ -84,7 +85,9 @@ def as_sent(pairs: list[tuple[datetime | None, datetime | None]]) -> list[dict[s
 
 def served(contract: Contract, feed: dict[str, Column]) -> Column:
     front = front_of(contract)
-    output = onnx.helper.make_tensor_value_info(front.numeric, onnx.TensorProto.FLOAT, [None, len(contract.computed)])
+    output = onnx.helper.make_tensor_value_info(
+        present(front.numeric), onnx.TensorProto.FLOAT, [None, len(contract.computed)]
+    )
     model = onnx.helper.make_model(onnx.helper.make_graph([], "front", [], [output]), ir_version=8)
     front.put_before(model)
     onnx.checker.check_model(model)
@@ -150,11 +153,11 @@ def test_a_time_is_brought_to_utc_and_floored_to_its_second(text: str, utc: str)
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("tomorrow", 'is no time in ISO 8601, like "2013-05-01T17:30:00Z", of the years 1 to 9999'),
-        ("", "is no time in ISO 8601"),
-        ("2013-02-30", "is no time in ISO 8601"),
-        ("0001-01-01T00:00:00+01:00", "is no time in ISO 8601"),
-        ("9999-12-31T23:59:59-01:00", "is no time in ISO 8601"),
+        ("tomorrow", 'is not a time in ISO 8601, like "2013-05-01T17:30:00Z", of the years 1 to 9999'),
+        ("", "is not a time in ISO 8601"),
+        ("2013-02-30", "is not a time in ISO 8601"),
+        ("0001-01-01T00:00:00+01:00", "is not a time in ISO 8601"),
+        ("9999-12-31T23:59:59-01:00", "is not a time in ISO 8601"),
         (1367429400, "is a number, not a time as text"),
         (True, "is a boolean, not a time as text"),
         (["2013-05-01"], "is a list, not a time as text"),

@@ -67,11 +67,11 @@ def test_a_usage_is_five_numbers_and_comes_back(usage: Usage) -> None:
 
 
 def test_cost_is_time_by_memory_requests_and_a_month_of_bytes() -> None:
-    told = cost(Usage(requests=1_000_000, predictions=3_000_000, billed_ms=15e6), 2**30, PRICES)
-    assert told.compute == pytest.approx(15_000 * 2 * 0.0000166667)
-    assert told.requests == pytest.approx(1.2)
-    assert told.storage == pytest.approx(0.023)
-    assert told.total == pytest.approx(told.compute + 1.2 + 0.023)
+    shown = cost(Usage(requests=1_000_000, predictions=3_000_000, billed_ms=15e6), 2**30, PRICES)
+    assert shown.compute == pytest.approx(15_000 * 2 * 0.0000166667)
+    assert shown.requests == pytest.approx(1.2)
+    assert shown.storage == pytest.approx(0.023)
+    assert shown.total == pytest.approx(shown.compute + 1.2 + 0.023)
 
 
 def test_bytes_are_shared_by_predictions_and_the_parts_cost_what_the_whole_does() -> None:
@@ -120,44 +120,46 @@ def test_days_end_with_the_hour_itself() -> None:
 # Spikes
 
 
-def told(hours: dict[str, Spent], now: Spent) -> str:
+def shown(hours: dict[str, Spent], now: Spent) -> str:
     found = spike(hours | {NOW: now}, NOW, FREE_STORAGE)
     return found.sentence if found else ""
 
 
 def test_more_than_three_times_the_same_hours_of_the_week_stands_out() -> None:
     week = days(*[seconds(1.0) for _ in range(7)])
-    assert told(week, seconds(3.0)) == ""
-    assert "cost 3.1000 USD, 3.1 times the usual 1.0000" in told(week, seconds(3.1))
+    assert shown(week, seconds(3.0)) == ""
+    assert "cost 3.1000 USD, 3.1 times the usual 1.0000" in shown(week, seconds(3.1))
 
 
 def test_the_same_hour_of_the_day_says_what_is_usual_however_quiet_the_others_are() -> None:
     nights = {hour_of(AT - hour * HOUR): seconds(0.1) for hour in range(3, 23)}
-    assert told(nights | days(seconds(2.0), seconds(2.0), seconds(2.0)), seconds(2.0)) == ""
-    assert told(nights | days(seconds(2.0), seconds(2.0)), seconds(2.0)) != ""
+    assert shown(nights | days(seconds(2.0), seconds(2.0), seconds(2.0)), seconds(2.0)) == ""
+    assert shown(nights | days(seconds(2.0), seconds(2.0)), seconds(2.0)) != ""
 
 
 def test_hours_of_more_than_a_week_ago_say_nothing() -> None:
     old = days(*[seconds(1.0) for _ in range(7)], *[seconds(100.0) for _ in range(20)])
-    assert told(old, seconds(3.1)) != ""
+    assert shown(old, seconds(3.1)) != ""
 
 
 def test_a_few_hours_are_nothing_to_compare_with_and_cents_are_no_spike() -> None:
     hours = [seconds(0.001) for _ in range(LEAST_HOURS)]
-    assert told(days(*hours[1:]), seconds(9.0)) == ""
-    assert told(days(*hours), seconds(0.01)) == ""
-    assert told(days(*hours), seconds(0.011)) != ""
+    assert shown(days(*hours[1:]), seconds(9.0)) == ""
+    assert shown(days(*hours), seconds(0.01)) == ""
+    assert shown(days(*hours), seconds(0.011)) != ""
     assert spike(days(*hours), NOW, FREE_STORAGE) is None
 
 
 def test_what_grew_is_named_with_the_version_that_grew_most() -> None:
     week = days(*[seconds(1.0, requests=100, stored=1_000) for _ in range(4)])
-    assert "what grew: requests, 1,000 instead of 100" in told(week, seconds(9.0, requests=1_000, stored=2_000))
-    assert "what grew: ms a request, 400 instead of 10" in told(week, seconds(40.0, requests=100, stored=1_000))
-    assert "what grew: bytes stored, 900,000 instead of 1,000" in told(week, seconds(4.0, requests=100, stored=900_000))
+    assert "what grew: requests, 1,000 instead of 100" in shown(week, seconds(9.0, requests=1_000, stored=2_000))
+    assert "what grew: ms a request, 400 instead of 10" in shown(week, seconds(40.0, requests=100, stored=1_000))
+    assert "what grew: bytes stored, 900,000 instead of 1,000" in shown(
+        week, seconds(4.0, requests=100, stored=900_000)
+    )
     now = seconds(1.2, requests=100) + seconds(8.0, requests=10, version="2")
-    assert "version 2 grew most" in told(week, now)
-    assert "the fallback grew most" in told(week, seconds(9.0, version="fallback"))
+    assert "version 2 grew most" in shown(week, now)
+    assert "the fallback grew most" in shown(week, seconds(9.0, version="fallback"))
 
 
 # The bill

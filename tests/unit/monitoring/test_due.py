@@ -1,4 +1,4 @@
-"""Which models the watch looks at."""
+"""Which models are due."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.releasing import spec
+from tests.builders.specs import spec
 from tidegate.domain.serving.capture import hour_of
-from tidegate.messages import Surveyed, SurveyTask
-from tidegate.steps.monitoring import due as surveying
+from tidegate.messages import DueModels, DueTask
+from tidegate.steps.monitoring import due
 from tidegate.testing.monitoring import InMemoryHours
 from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryRegistry
@@ -17,8 +17,8 @@ from tidegate.testing.registry import InMemoryRegistry
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 
 
-class House:
-    """Models a, b, ... each with a version; what they were asked is told by `asked`."""
+class Models:
+    """Models a, b, ... each with a version; what they were asked is given by `asked`."""
 
     def __init__(self, *names: str) -> None:
         self.registry, self.hours, self.clock = InMemoryRegistry(), InMemoryHours(), FixedClock(NOW)
@@ -29,56 +29,56 @@ class House:
     def asked(self, model: str, ago: timedelta = timedelta(0)) -> None:
         self.hours.capture([{"model": model, "hour": hour_of(NOW - ago)}])
 
-    def survey(self, after: str = "", **now: Any) -> Surveyed:
-        task = SurveyTask(after=after, now=NOW + timedelta(**now))
-        return surveying.survey(task, models=self.registry, hours=self.hours, clock=self.clock)
+    def due(self, after: str = "", **now: Any) -> DueModels:
+        task = DueTask(after=after, now=NOW + timedelta(**now))
+        return due.due_models(task, models=self.registry, hours=self.hours, clock=self.clock)
 
 
 def test_models_that_were_asked_within_eight_days_are_looked_at() -> None:
-    house = House("a", "b", "c")
+    house = Models("a", "b", "c")
     house.asked("a")
     house.asked("b", timedelta(days=8))
     house.asked("c", timedelta(days=8, hours=1))
-    (batch,) = house.survey().batches
+    (batch,) = house.due().batches
     assert batch.models == ["a", "b"]
 
 
 def test_what_was_asked_ends_with_the_functions_clock_and_not_with_the_machines() -> None:
-    house = House("a")
+    house = Models("a")
     house.asked("a")
-    assert house.survey(days=30).batches[0].models == ["a"]
+    assert house.due(days=30).batches[0].models == ["a"]
 
 
 def test_models_without_traffic_are_looked_at_once_a_day() -> None:
-    house = House("a", "b")
+    house = Models("a", "b")
     house.asked("b")
-    hours = [house.survey(hours=hour).batches for hour in range(24)]
+    hours = [house.due(hours=hour).batches for hour in range(24)]
     assert [len(batches[0].models) for batches in hours].count(2) == 1
     assert all("b" in batches[0].models for batches in hours)
 
 
 def test_models_without_a_version_are_left_alone() -> None:
-    house = House("a")
+    house = Models("a")
     house.registry._headers["a"] = replace(house.registry.model("a"), latest_version=0)
     house.asked("a")
-    assert house.survey().batches == []
+    assert house.due().batches == []
 
 
 def test_many_models_come_in_batches_and_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surveying, "BATCH_MODELS", 2)
-    monkeypatch.setattr(surveying, "PAGE_MODELS", 3)
-    house = House("a", "b", "c", "d", "e")
+    monkeypatch.setattr(due, "BATCH_MODELS", 2)
+    monkeypatch.setattr(due, "PAGE_MODELS", 3)
+    house = Models("a", "b", "c", "d", "e")
     for name in "abcde":
         house.asked(name)
-    first = house.survey()
+    first = house.due()
     assert [batch.models for batch in first.batches] == [["a", "b"], ["c"]]
     assert first.after == "c"
-    last = house.survey(after=first.after)
+    last = house.due(after=first.after)
     assert [batch.models for batch in last.batches] == [["d", "e"]]
     assert last.after == ""
 
 
 def test_a_page_fits_into_a_state() -> None:
-    names = [f"{number:063d}" for number in range(surveying.PAGE_MODELS)]
-    batches = [{"models": names[start : start + surveying.BATCH_MODELS]} for start in range(0, 1_000, 25)]
-    assert len(Surveyed.parse({"batches": batches, "after": names[-1]}).model_dump_json()) < 256 * 1024 / 3
+    names = [f"{number:063d}" for number in range(due.PAGE_MODELS)]
+    batches = [{"models": names[start : start + due.BATCH_MODELS]} for start in range(0, 1_000, 25)]
+    assert len(DueModels.parse({"batches": batches, "after": names[-1]}).model_dump_json()) < 256 * 1024 / 3

@@ -9,16 +9,16 @@ import pytest
 from tidegate.domain.monitoring.health import (
     KEPT_ATTEMPTS,
     Attempt,
+    Findings,
     Health,
-    Outcome,
+    HealthRecord,
     Policy,
-    Standing,
-    Symptoms,
+    TrainingOutcome,
     Trigger,
     acknowledge,
     look,
-    settle,
     started,
+    with_outcomes,
 )
 
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
@@ -32,32 +32,34 @@ POLICY = Policy(
     give_up_after=2,
 )
 SCHEDULED = replace(POLICY, retrain_on=frozenset({Trigger.SCHEDULE}), every=7 * DAY)
-STEADY = Symptoms(3, judged=True, window_from=NOW - DAY)
+STEADY = Findings(3, judged=True, window_from=NOW - DAY)
 DRIFTED = replace(STEADY, drift=("wind has drifted",))
 WORSE = replace(STEADY, quality=("roc_auc is worse",))
 BROKEN = replace(DRIFTED, unfixable=("the feed of wind is broken",))
 
 
 def looked(
-    before: Standing | None = None, symptoms: Symptoms = DRIFTED, policy: Policy = POLICY, **more: Any
-) -> Standing:
-    given = {"model": "trip-delay", "under_way": False, "now": NOW} | more
-    return look(before, symptoms, policy, **given)
+    before: HealthRecord | None = None, findings: Findings = DRIFTED, policy: Policy = POLICY, **more: Any
+) -> HealthRecord:
+    given: dict[str, Any] = {"model": "trip-delay", "under_way": False, "now": NOW}
+    return look(before, findings, policy, **given | more)
 
 
-def attempt(number: int = 1, outcome: Outcome = Outcome.PROMOTED, *, ago: timedelta = 3 * DAY) -> Attempt:
+def attempt(
+    number: int = 1, outcome: TrainingOutcome = TrainingOutcome.PROMOTED, *, ago: timedelta = 3 * DAY
+) -> Attempt:
     at = NOW - ago
-    ended = None if outcome is Outcome.UNDER_WAY else at + HOUR
+    ended = None if outcome is TrainingOutcome.UNDER_WAY else at + HOUR
     return Attempt(f"r-{number}", Trigger.DRIFT, at, outcome, ended)
 
 
-def standing(*attempts: Attempt, **fields: Any) -> Standing:
-    made = Standing("trip-delay", revision=4, health=Health.STEADY, since=NOW - 9 * DAY, looked_at=NOW - HOUR)
+def record(*attempts: Attempt, **fields: Any) -> HealthRecord:
+    made = HealthRecord("trip-delay", revision=4, health=Health.STEADY, since=NOW - 9 * DAY, looked_at=NOW - HOUR)
     return replace(made, attempts=attempts, **fields)
 
 
 @pytest.mark.parametrize(
-    ("symptoms", "health"),
+    ("findings", "health"),
     [
         (STEADY, Health.STEADY),
         (replace(STEADY, judged=False), Health.UNKNOWN),
@@ -66,47 +68,47 @@ def standing(*attempts: Attempt, **fields: Any) -> Standing:
         (BROKEN, Health.NEEDS_REDESIGN),
     ],
 )
-def test_the_first_look_says_how_a_model_stands(symptoms: Symptoms, health: Health) -> None:
-    found = looked(None, symptoms)
+def test_the_first_look_says_how_a_model_stands(findings: Findings, health: Health) -> None:
+    found = looked(None, findings)
     assert (found.revision, found.health, found.since, found.looked_at) == (1, health, NOW, NOW)
 
 
 def test_drift_and_lost_quality_ask_for_a_training_and_quality_is_named_first() -> None:
-    assert looked(symptoms=DRIFTED).wanted is Trigger.DRIFT
-    both = looked(symptoms=replace(DRIFTED, quality=WORSE.quality))
+    assert looked(findings=DRIFTED).wanted is Trigger.DRIFT
+    both = looked(findings=replace(DRIFTED, quality=WORSE.quality))
     assert (both.wanted, both.reasons) == (Trigger.QUALITY, ("roc_auc is worse", "wind has drifted"))
 
 
-def test_what_people_did_not_ask_for_is_told_and_nothing_starts() -> None:
+def test_what_people_did_not_ask_for_is_reported_and_nothing_starts() -> None:
     found = looked(policy=replace(POLICY, retrain_on=frozenset()))
     assert (found.health, found.wanted, found.reasons) == (Health.DRIFTED, None, ("wind has drifted",))
 
 
 def test_a_model_that_cannot_be_judged_says_why() -> None:
-    found = looked(symptoms=Symptoms(None, judged=False, problem="no version serves"))
+    found = looked(findings=Findings(None, judged=False, problem="no version serves"))
     assert (found.health, found.reasons) == (Health.UNKNOWN, ("no version serves",))
 
 
 def test_a_look_that_finds_the_same_changes_nothing_but_when_it_looked() -> None:
-    first = looked(standing())
+    first = looked(record())
     second = looked(first, now=NOW + HOUR)
     assert second == replace(first, revision=first.revision + 1, looked_at=NOW + HOUR)
 
 
 def test_a_schedule_asks_when_its_time_has_come() -> None:
-    early = standing(last_trained_at=NOW - 7 * DAY + HOUR)
+    early = record(last_trained_at=NOW - 7 * DAY + HOUR)
     assert looked(early, STEADY, SCHEDULED).wanted is None
     due = looked(early, STEADY, SCHEDULED, now=NOW + HOUR)
     assert (due.wanted, due.health) == (Trigger.SCHEDULE, Health.STEADY)
 
 
 def test_no_training_starts_while_a_release_is_under_way() -> None:
-    for found in (looked(standing(), under_way=True), looked(standing(attempt(outcome=Outcome.UNDER_WAY)))):
+    for found in (looked(record(), under_way=True), looked(record(attempt(outcome=TrainingOutcome.UNDER_WAY)))):
         assert (found.wanted, found.held_back) == (None, "a release of the model is under way")
 
 
 def test_a_cooldown_holds_the_next_training_back() -> None:
-    known = standing(attempt(outcome=Outcome.TURNED_AWAY, ago=DAY - HOUR))
+    known = record(attempt(outcome=TrainingOutcome.TURNED_AWAY, ago=DAY - HOUR))
     found = looked(known)
     assert found.wanted is None
     assert "cooldown" in found.held_back
@@ -114,24 +116,24 @@ def test_a_cooldown_holds_the_next_training_back() -> None:
 
 
 def test_only_so_many_trainings_start_within_a_while() -> None:
-    ended = [attempt(1, Outcome.TURNED_AWAY, ago=7 * DAY), attempt(2, ago=5 * DAY), attempt(3, ago=4 * DAY)]
-    known = standing(*ended, attempt(4, Outcome.TURNED_AWAY, ago=2 * DAY))
-    symptoms = replace(DRIFTED, window_from=NOW - 6 * DAY)
-    assert looked(known, symptoms).held_back.startswith("3 trainings have begun within 7 days")
-    assert looked(known, symptoms, now=NOW + 2 * DAY + HOUR).wanted is Trigger.DRIFT
+    ended = [attempt(1, TrainingOutcome.TURNED_AWAY, ago=7 * DAY), attempt(2, ago=5 * DAY), attempt(3, ago=4 * DAY)]
+    known = record(*ended, attempt(4, TrainingOutcome.TURNED_AWAY, ago=2 * DAY))
+    findings = replace(DRIFTED, window_from=NOW - 6 * DAY)
+    assert looked(known, findings).held_back.startswith("3 trainings have begun within 7 days")
+    assert looked(known, findings, now=NOW + 2 * DAY + HOUR).wanted is Trigger.DRIFT
 
 
 def test_candidates_turned_away_in_a_row_end_the_loop() -> None:
-    one, two = (attempt(number, Outcome.TURNED_AWAY) for number in (1, 2))
-    assert looked(standing(one)).health is Health.DRIFTED
-    found = looked(standing(one, two))
+    one, two = (attempt(number, TrainingOutcome.TURNED_AWAY) for number in (1, 2))
+    assert looked(record(one)).health is Health.DRIFTED
+    found = looked(record(one, two))
     assert (found.health, found.wanted) == (Health.NEEDS_REDESIGN, None)
     assert found.reasons[0] == "the last 2 candidates were turned away: runs r-1, r-2"
-    assert looked(standing(one, two, attempt(3), one)).health is Health.DRIFTED
+    assert looked(record(one, two, attempt(3), one)).health is Health.DRIFTED
 
 
 def test_drift_in_a_whole_window_after_a_promotion_ends_the_loop() -> None:
-    known = standing(attempt(7, ago=DAY + HOUR))
+    known = record(attempt(7, ago=DAY + HOUR))
     found = looked(known)
     assert found.health is Health.NEEDS_REDESIGN
     assert found.reasons == ("it drifts still, though run r-7 was promoted", "wind has drifted")
@@ -140,7 +142,7 @@ def test_drift_in_a_whole_window_after_a_promotion_ends_the_loop() -> None:
 
 
 def test_a_model_in_need_of_people_stays_so_until_somebody_has_seen_to_it() -> None:
-    broken = looked(standing(), BROKEN)
+    broken = looked(record(), BROKEN)
     assert (broken.reasons, broken.wanted) == (BROKEN.unfixable, None)
     later = looked(broken, STEADY, now=NOW + DAY)
     assert (later.health, later.reasons, later.since) == (Health.NEEDS_REDESIGN, BROKEN.unfixable, NOW)
@@ -150,24 +152,28 @@ def test_a_model_in_need_of_people_stays_so_until_somebody_has_seen_to_it() -> N
 
 
 def test_failures_before_an_acknowledgement_count_no_more() -> None:
-    turned_away = [attempt(number, Outcome.TURNED_AWAY) for number in (1, 2)]
-    known = standing(*turned_away, acknowledged_at=NOW - DAY)
+    turned_away = [attempt(number, TrainingOutcome.TURNED_AWAY) for number in (1, 2)]
+    known = record(*turned_away, acknowledged_at=NOW - DAY)
     assert looked(known).health is Health.DRIFTED
 
 
 def test_a_training_that_began_is_remembered_and_no_longer_wanted() -> None:
-    wanted = looked(standing())
-    begun = started(wanted, attempt(1, Outcome.UNDER_WAY, ago=timedelta(0)))
+    wanted = looked(record())
+    begun = started(wanted, attempt(1, TrainingOutcome.UNDER_WAY, ago=timedelta(0)))
     assert (begun.revision, begun.wanted) == (wanted.revision + 1, None)
     assert begun.attempts[-1].run_id == "r-1"
     for number in range(KEPT_ATTEMPTS):
-        begun = started(begun, attempt(number + 2, Outcome.UNDER_WAY))
+        begun = started(begun, attempt(number + 2, TrainingOutcome.UNDER_WAY))
     assert [len(begun.attempts), begun.attempts[0].run_id] == [KEPT_ATTEMPTS, "r-2"]
 
 
-def test_what_became_of_a_training_is_settled_once() -> None:
-    known = standing(attempt(1), attempt(2, Outcome.UNDER_WAY), attempt(3, Outcome.UNDER_WAY))
-    settled = settle(known, {"r-1": (Outcome.FAILED, NOW), "r-2": (Outcome.TURNED_AWAY, NOW)})
-    assert [each.outcome for each in settled.attempts] == [Outcome.PROMOTED, Outcome.TURNED_AWAY, Outcome.UNDER_WAY]
+def test_what_became_of_a_training_is_noted_once() -> None:
+    known = record(attempt(1), attempt(2, TrainingOutcome.UNDER_WAY), attempt(3, TrainingOutcome.UNDER_WAY))
+    settled = with_outcomes(known, {"r-1": (TrainingOutcome.FAILED, NOW), "r-2": (TrainingOutcome.TURNED_AWAY, NOW)})
+    assert [each.outcome for each in settled.attempts] == [
+        TrainingOutcome.PROMOTED,
+        TrainingOutcome.TURNED_AWAY,
+        TrainingOutcome.UNDER_WAY,
+    ]
     assert settled.attempts[1].ended_at == NOW
     assert settled.revision == known.revision

@@ -2,49 +2,32 @@
 
 import re
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.unit.cli.test_commands import Cli, run, server  # noqa: F401  fixtures
-from tests.unit.control_api import ANA, World, spec_text
-from tests.unit.loopback import Loopback
-from tests.unit.profiles.test_drift import LAYOUT, REFERENCE, report, window
+from tests.builders.command_line import Cli
+from tests.builders.control_api import World
+from tests.builders.health import DAY, FINE, MODEL, POLICY, WEEK, a_window, look, quality, serving
+from tests.builders.loopback import Loopback
+from tests.builders.present import present
+from tests.builders.profiles import window
+from tests.builders.reports import ANA
+from tests.builders.specs import spec_text
 from tidegate.cli import exits
 from tidegate.cli.pages.distributions import MOST_BARS, bar, distribution, picture
-from tidegate.domain.evaluation.evaluation import Estimate
-from tidegate.domain.evaluation.targets import KINDS, Held, Target, hold
+from tidegate.domain.evaluation.targets import KINDS, Target, hold
 from tidegate.domain.monitoring import health
-from tidegate.domain.monitoring.findings import Window, moved
-from tidegate.domain.monitoring.health import Attempt, Health, Policy, Standing, Symptoms, Trigger
-from tidegate.domain.monitoring.quality import Outcome, Quality
-from tidegate.domain.profiles.profile import Profile
+from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Trigger
+from tidegate.domain.monitoring.quality import QualityOutcome
+from tidegate.domain.profiles.drift import ColumnFinding
 from tidegate.kernel.errors import ConflictError
 from tidegate.steps.monitoring import health as pages
 
-MODEL = "flight-delay"
-HOUR = timedelta(hours=1)
 REASON = {"reason": "the feed is mended"}
-POLICY = Policy(
-    frozenset({Trigger.DRIFT}), every=None, cooldown=24 * HOUR, at_most=3, within=168 * HOUR, give_up_after=2
-)
-DRIFT = Symptoms(1, judged=True, drift=("last 24 h: 1 of 10 features has drifted",))
-BROKEN = Symptoms(1, judged=True, unfixable=("last 24 h: 90 % of x0 is missing",))
-FINE = Symptoms(1, judged=True)
-DESIGN = Estimate(0.75, 0.74, 0.76)
-LIVE = Estimate(0.70, 0.69, 0.71)
-
-
-def quality(outcome: Outcome, live: Estimate | None) -> Quality:
-    return Quality("roc_auc", outcome, f"roc_auc is {outcome}", 900, DESIGN, live)
-
-
-def a_window(hours: int, profile: Profile, live: Quality) -> Window:
-    drift = report(profile)
-    counts = moved(LAYOUT, REFERENCE, profile, drift.features)
-    return Window(hours, "2026-01-04-12", "2026-01-05-12", profile.rows, profile.rows, drift, live, counts=counts)
+DRIFT = Findings(1, judged=True, drift=("last 24 h: 1 of 10 features has drifted",))
+BROKEN = Findings(1, judged=True, unfixable=("last 24 h: 90 % of x0 is missing",))
 
 
 LATENCY, QUALITY = (
@@ -55,9 +38,7 @@ HELD = (
     hold(LATENCY, (35.0, 31.0, 38.0), rows=900, min_rows=500),
     hold(QUALITY, (0.75, 0.74, 0.76), rows=900, min_rows=500),
 )
-DAY = a_window(24, window(2000, 5, shift={"x3": 1.0}), quality(Outcome.BEYOND, LIVE))
-EMPTY = a_window(24, window(100, 5), quality(Outcome.INSUFFICIENT_DATA, None))
-WEEK = a_window(168, window(5000, 6), quality(Outcome.INSUFFICIENT_DATA, None))
+EMPTY = a_window(24, window(100, 5), quality(QualityOutcome.INSUFFICIENT_DATA, None))
 
 
 @pytest.fixture
@@ -67,41 +48,8 @@ def world() -> World:
     return made
 
 
-def serving(world: World) -> None:
-    """A model whose first version serves."""
-    world.with_model()
-    started = world.call("POST", f"/models/{MODEL}/runs", {"token": "first"})
-    world.run_to_the_end(started.body["run"]["run_id"])
-
-
-def look(
-    world: World,
-    symptoms: Symptoms,
-    *,
-    model: str = MODEL,
-    windows: tuple[Window, ...] = (DAY, WEEK),
-    held: tuple[Held, ...] = (),
-) -> Standing:
-    """What the watch does each hour."""
-    world.clock.move(hours=1)
-    now = world.clock.now()
-    document = {
-        "windows": [each.to_json() for each in windows],
-        "targets": [each.to_json() for each in held],
-    }
-    standing = health.look(world.standings.standing(model), symptoms, POLICY, model=model, under_way=False, now=now)
-    key = world.verdicts.write(model, f"{now:%Y-%m-%d-%H}", document)
-    summary = {
-        "problem": "",
-        "windows": [each.summary for each in windows],
-        "missed": {each.target.name: each.sentence for each in held if each.missed},
-    }
-    world.standings.save(replace(standing, verdicts_key=key, summary=summary))
-    return world.standings.standing(model)
-
-
 def next_step(world: World) -> str:
-    return str(world.call("GET", f"/models/{MODEL}/watch").body["next_step"])
+    return str(world.call("GET", f"/models/{MODEL}/health").body["next_step"])
 
 
 # The API
@@ -109,12 +57,12 @@ def next_step(world: World) -> str:
 
 def test_one_page_has_every_model_with_what_serves_how_it_stands_and_what_is_under_way(world: World) -> None:
     world.call("PUT", "/models/demand", spec_text(name="demand", owner="dora@example.com"))
-    standing = look(world, DRIFT)
-    demand, flights = world.call("GET", "/watch").body["watch"]
+    record = look(world, DRIFT)
+    demand, flights = world.call("GET", "/health").body["health"]
     assert demand | {"model": "demand", "owner": "dora@example.com", "version": None, "health": "unknown"} == demand
     assert (demand["looked_at"], demand["summary"], demand["rollout"]) == (None, None, None)
     assert (flights["version"], flights["killed"], flights["health"]) == (1, False, "drifted")
-    assert flights["since"] == flights["looked_at"] == standing.looked_at.isoformat()
+    assert flights["since"] == flights["looked_at"] == record.looked_at.isoformat()
     assert (flights["reasons"], flights["retraining"]) == (list(DRIFT.drift), "drift")
     assert flights["summary"]["windows"][0]["live"] == {"value": 0.7, "low": 0.69, "high": 0.71}
 
@@ -123,7 +71,7 @@ def test_a_rollout_under_way_is_on_the_page(world: World) -> None:
     world.call("PUT", f"/models/{MODEL}", spec_text(release={"steps": [5], "approval": "required"}))
     started = world.call("POST", f"/models/{MODEL}/runs", {"token": "second"})
     world.run_to_the_end(started.body["run"]["run_id"])
-    (line,) = world.call("GET", "/watch").body["watch"]
+    (line,) = world.call("GET", "/health").body["health"]
     assert (line["version"], line["rollout"]["version"], line["rollout"]["phase"]) == (1, 2, "approval")
 
 
@@ -131,34 +79,34 @@ def test_many_models_come_page_by_page(world: World, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(pages, "MODELS_ON_A_PAGE", 2)
     for name in ("alpha", "beta"):
         world.call("PUT", f"/models/{name}", spec_text(name=name))
-    first = world.call("GET", "/watch").body
-    assert ([each["model"] for each in first["watch"]], first["next"]) == (["alpha", "beta"], "beta")
-    last = world.call("GET", "/watch?after=beta").body
-    assert ([each["model"] for each in last["watch"]], last["next"]) == ([MODEL], None)
-    assert world.call("GET", "/watch?after=No!").status == 422
+    first = world.call("GET", "/health").body
+    assert ([each["model"] for each in first["health"]], first["next"]) == (["alpha", "beta"], "beta")
+    last = world.call("GET", "/health?after=beta").body
+    assert ([each["model"] for each in last["health"]], last["next"]) == ([MODEL], None)
+    assert world.call("GET", "/health?after=No!").status == 422
 
 
-def test_a_model_is_shown_with_its_whole_standing_and_the_verdicts_it_rests_on(world: World) -> None:
+def test_a_model_is_shown_with_its_whole_health_and_the_verdicts_it_rests_on(world: World) -> None:
     look(world, DRIFT)
-    shown = world.call("GET", f"/models/{MODEL}/watch").body
-    assert (shown["model"]["model"], shown["standing"]["health"]) == (MODEL, "drifted")
+    shown = world.call("GET", f"/models/{MODEL}/health").body
+    assert (shown["model"]["model"], shown["health"]["health"]) == (MODEL, "drifted")
     assert [each["hours"] for each in shown["verdicts"]["windows"]] == [24, 168]
 
 
 def test_verdicts_that_are_kept_no_longer_are_left_out(world: World) -> None:
     look(world, FINE)
     world.verdicts.documents.clear()
-    shown = world.call("GET", f"/models/{MODEL}/watch")
+    shown = world.call("GET", f"/models/{MODEL}/health")
     assert (shown.status, shown.body["verdicts"]) == (200, None)
 
 
-def test_a_model_that_was_never_looked_at_has_no_standing_and_nothing_to_acknowledge(world: World) -> None:
-    shown = world.call("GET", f"/models/{MODEL}/watch").body
-    assert (shown["standing"], shown["verdicts"], shown["model"]["health"]) == (None, None, "unknown")
+def test_a_model_that_was_never_looked_at_has_no_health_and_nothing_to_acknowledge(world: World) -> None:
+    shown = world.call("GET", f"/models/{MODEL}/health").body
+    assert (shown["health"], shown["verdicts"], shown["model"]["health"]) == (None, None, "unknown")
     assert not world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body["changed"]
 
 
-@pytest.mark.parametrize(("method", "name"), [("GET", "watch"), ("POST", "acknowledge")])
+@pytest.mark.parametrize(("method", "name"), [("GET", "health"), ("POST", "acknowledge")])
 def test_a_model_that_is_not_there_does_not_stand(world: World, method: str, name: str) -> None:
     assert world.call(method, f"/models/nobody/{name}", REASON if method == "POST" else None).status == 404
 
@@ -167,7 +115,7 @@ def test_an_acknowledgement_keeps_who_when_and_why_and_lets_the_loop_go_on(world
     look(world, BROKEN)
     answer = world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body
     assert answer["changed"]
-    seen = world.standings.standing(MODEL)
+    seen = present(world.health_records.record(MODEL))
     assert (seen.health, seen.acknowledged_by, seen.acknowledged_because) == (Health.UNKNOWN, ANA, REASON["reason"])
     assert seen.acknowledged_at == world.clock.now()
     assert look(world, DRIFT).wanted is Trigger.DRIFT
@@ -176,17 +124,17 @@ def test_an_acknowledgement_keeps_who_when_and_why_and_lets_the_loop_go_on(world
 def test_the_same_acknowledgement_again_changes_nothing(world: World) -> None:
     look(world, BROKEN)
     world.call("POST", f"/models/{MODEL}/acknowledge", REASON)
-    before = world.standings.standing(MODEL)
+    before = world.health_records.record(MODEL)
     again = world.call("POST", f"/models/{MODEL}/acknowledge", {"reason": "really"}, actor="arn:aws:iam::1:user/bo")
     assert (again.status, again.body["changed"]) == (200, False)
-    assert world.standings.standing(MODEL) == before
+    assert world.health_records.record(MODEL) == before
 
 
-@pytest.mark.parametrize("symptoms", [DRIFT, FINE])
-def test_only_what_needs_redesign_is_acknowledged(world: World, symptoms: Symptoms) -> None:
-    before = look(world, symptoms)
+@pytest.mark.parametrize("findings", [DRIFT, FINE])
+def test_only_what_needs_redesign_is_acknowledged(world: World, findings: Findings) -> None:
+    before = look(world, findings)
     assert not world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body["changed"]
-    assert world.standings.standing(MODEL) == before
+    assert world.health_records.record(MODEL) == before
 
 
 def test_an_acknowledgement_without_a_reason_is_refused(world: World) -> None:
@@ -199,17 +147,17 @@ def test_a_look_at_the_same_moment_does_not_lose_an_acknowledgement(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look(world, BROKEN)
-    save = world.standings.save
+    save = world.health_records.save
 
-    def look_first(_: Standing) -> None:
-        monkeypatch.setattr(world.standings, "save", save)
-        known = world.standings.standing(MODEL)
+    def look_first(_: HealthRecord) -> None:
+        monkeypatch.setattr(world.health_records, "save", save)
+        known = world.health_records.record(MODEL)
         save(health.look(known, BROKEN, POLICY, model=MODEL, under_way=False, now=world.clock.now()))
-        raise ConflictError("the watch was faster")
+        raise ConflictError("monitoring was faster")
 
-    monkeypatch.setattr(world.standings, "save", look_first)
+    monkeypatch.setattr(world.health_records, "save", look_first)
     assert world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body["changed"]
-    assert world.standings.standing(MODEL).acknowledged_because == REASON["reason"]
+    assert present(world.health_records.record(MODEL)).acknowledged_because == REASON["reason"]
 
 
 def test_what_follows_is_said_in_a_sentence(world: World) -> None:
@@ -218,10 +166,10 @@ def test_what_follows_is_said_in_a_sentence(world: World) -> None:
     assert next_step(world).startswith("nothing: it is looked at again")
     drifted = look(world, DRIFT)
     assert next_step(world) == "a training starts soon, because of drift"
-    world.standings.save(replace(drifted, revision=drifted.revision + 1, held_back="its split has fixed periods"))
+    world.health_records.save(replace(drifted, revision=drifted.revision + 1, held_back="its split has fixed periods"))
     assert next_step(world) == "a training is due and waits: its split has fixed periods"
     drifted = look(world, DRIFT)
-    world.standings.save(health.started(drifted, Attempt("r-7", Trigger.DRIFT, world.clock.now())))
+    world.health_records.save(health.started(drifted, Attempt("r-7", Trigger.DRIFT, world.clock.now())))
     assert next_step(world) == f"run r-7 is under way: tidegate runs {MODEL} r-7"
     look(world, BROKEN)
     assert f"tidegate acknowledge {MODEL}" in next_step(world)
@@ -229,7 +177,7 @@ def test_what_follows_is_said_in_a_sentence(world: World) -> None:
 
 def test_drift_that_the_spec_does_not_train_for_is_left_to_people(world: World) -> None:
     look(world, replace(DRIFT, drift=(), quality=("last 24 h: roc_auc is worse",)))
-    assert "watch.retrain_on" in next_step(world)
+    assert "monitoring.retrain_on" in next_step(world)
 
 
 def test_a_model_that_serves_nothing_is_trained_first() -> None:
@@ -242,13 +190,13 @@ def test_a_model_that_serves_nothing_is_trained_first() -> None:
 
 
 @pytest.fixture
-def stage(server: Loopback) -> Loopback:  # noqa: F811
+def stage(server: Loopback) -> Loopback:
     """A loopback stage with a model that serves."""
     serving(server.world)
     return server
 
 
-def test_status_has_the_worst_first_and_ends_with_0(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_status_has_the_worst_first_and_ends_with_0(run: Cli, stage: Loopback) -> None:
     for name in ("alpha", "beta", "gamma"):
         stage.world.call("PUT", f"/models/{name}", spec_text(name=name))
     look(stage.world, FINE, model="alpha")
@@ -269,11 +217,11 @@ def test_status_has_the_worst_first_and_ends_with_0(run: Cli, stage: Loopback) -
     assert "tidegate drift gamma" in run.out
     assert "tidegate drift alpha" not in run.out
     assert run("status", "--json") == exits.OK
-    assert [each["model"] for each in run.document["watch"]] == [MODEL, "gamma", "beta", "alpha"]
+    assert [each["model"] for each in run.document["health"]] == [MODEL, "gamma", "beta", "alpha"]
 
 
 def test_missed_targets_are_said_in_words_by_status_and_shown_beside_the_others_by_drift(
-    run: Cli,  # noqa: F811
+    run: Cli,
     stage: Loopback,
 ) -> None:
     look(stage.world, FINE, held=HELD)
@@ -287,18 +235,18 @@ def test_missed_targets_are_said_in_words_by_status_and_shown_beside_the_others_
     assert lines["metric_at_least"] == "metric_at_least accuracy ✓ met at least 0.7 (roc_auc) 0.75 [0.74, 0.76]"
 
 
-def test_a_killed_model_does_not_look_served(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_killed_model_does_not_look_served(run: Cli, stage: Loopback) -> None:
     stage.world.call("POST", f"/models/{MODEL}/kill", {"reason": "it answers nonsense"})
     run("status")
     assert "fallback (killed)" in run.out
 
 
-def test_without_models_status_says_how_to_begin(run: Cli, server: Loopback) -> None:  # noqa: F811
+def test_without_models_status_says_how_to_begin(run: Cli, server: Loopback) -> None:
     assert run("status") == exits.OK
     assert run.out == "no models yet: tidegate model apply --help\n"
 
 
-def test_drift_tells_each_verdict_the_features_to_blame_and_what_follows(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_drift_reports_each_verdict_the_features_to_blame_and_what_follows(run: Cli, stage: Loopback) -> None:
     look(stage.world, DRIFT)
     assert run("drift", MODEL) == exits.REJECTED
     assert run.out.startswith(f"{MODEL}, version 1: ✗ drifted since ")
@@ -315,7 +263,7 @@ def test_drift_tells_each_verdict_the_features_to_blame_and_what_follows(run: Cl
     assert "also judged  168 h (--window HOURS)" in run.out
 
 
-def test_another_window_is_shown_when_it_is_asked_for(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_another_window_is_shown_when_it_is_asked_for(run: Cli, stage: Loopback) -> None:
     look(stage.world, FINE)
     assert run("drift", MODEL, "--window", "168") == exits.OK
     assert "168 hours to 2026-01-05-12, 5,000 predictions of the version" in run.out
@@ -324,36 +272,36 @@ def test_another_window_is_shown_when_it_is_asked_for(run: Cli, stage: Loopback)
     assert "there are: 24, 168" in run.err
 
 
-def test_of_itself_the_shortest_window_that_could_be_judged_is_shown(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_of_itself_the_shortest_window_that_could_be_judged_is_shown(run: Cli, stage: Loopback) -> None:
     look(stage.world, FINE, windows=(EMPTY, WEEK))
     run("drift", MODEL)
     assert "168 hours" in run.out
 
 
-@pytest.mark.parametrize(("symptoms", "code"), [(FINE, exits.OK), (DRIFT, exits.REJECTED), (BROKEN, exits.REJECTED)])
+@pytest.mark.parametrize(("findings", "code"), [(FINE, exits.OK), (DRIFT, exits.REJECTED), (BROKEN, exits.REJECTED)])
 def test_pipelines_branch_on_how_a_model_stands(
-    run: Cli,  # noqa: F811
+    run: Cli,
     stage: Loopback,
-    symptoms: Symptoms,
+    findings: Findings,
     code: int,
 ) -> None:
-    look(stage.world, symptoms)
+    look(stage.world, findings)
     assert run("drift", MODEL, "--json") == code
-    assert run.document["standing"]["model"] == MODEL
+    assert run.document["health"]["model"] == MODEL
 
 
-def test_a_model_that_was_never_looked_at_is_not_known(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_model_that_was_never_looked_at_is_not_known(run: Cli, stage: Loopback) -> None:
     assert run("drift", MODEL) == exits.OK
     assert run.out.startswith(f"{MODEL}, version 1: · not known\n\nnext: nothing: it is looked at within the hour")
 
 
-def test_trainings_of_the_watch_are_listed_newest_first(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_trainings_of_monitoring_are_listed_newest_first(run: Cli, stage: Loopback) -> None:
     for number in (1, 2):
-        standing = look(stage.world, DRIFT)
+        record = look(stage.world, DRIFT)
         attempt = Attempt(f"r-{number}", Trigger.DRIFT, stage.world.clock.now())
-        began = health.started(standing, attempt)
-        ended = {attempt.run_id: (health.Outcome.TURNED_AWAY, stage.world.clock.now())}
-        stage.world.standings.save(health.settle(began, ended))
+        began = health.started(record, attempt)
+        ended = {attempt.run_id: (health.TrainingOutcome.TURNED_AWAY, stage.world.clock.now())}
+        stage.world.health_records.save(health.with_outcomes(began, ended))
     run("drift", MODEL)
     listed = [line.split()[0] for line in run.out.splitlines() if line.startswith("r-")]
     assert listed == ["r-2", "r-1"]
@@ -361,7 +309,7 @@ def test_trainings_of_the_watch_are_listed_newest_first(run: Cli, stage: Loopbac
 
 
 def test_the_features_to_blame_are_drawn_for_a_browser(
-    run: Cli,  # noqa: F811
+    run: Cli,
     stage: Loopback,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -376,20 +324,20 @@ def test_the_features_to_blame_are_drawn_for_a_browser(
     assert "x3" in texts
 
 
-def test_without_distributions_there_is_no_picture(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_without_distributions_there_is_no_picture(run: Cli, stage: Loopback) -> None:
     look(stage.world, FINE, windows=(EMPTY,))
     assert run("drift", MODEL, "--plot", "drift.svg") == exits.OK
     assert "nothing to draw" in run.err
     assert not Path("drift.svg").exists()
 
 
-def test_a_picture_that_cannot_be_written_is_a_fault(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_picture_that_cannot_be_written_is_a_fault(run: Cli, stage: Loopback) -> None:
     look(stage.world, DRIFT)
     assert run("drift", MODEL, "--plot", "no/such/folder.svg") == exits.INVALID
     assert "no/such/folder.svg cannot be written" in run.err
 
 
-def test_acknowledging_is_told_with_what_follows_and_twice_changes_nothing(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_acknowledging_is_reported_with_what_follows_and_twice_changes_nothing(run: Cli, stage: Loopback) -> None:
     look(stage.world, BROKEN)
     assert run("acknowledge", MODEL, "--reason", "the feed is mended") == exits.OK
     assert run.out.startswith(f"{MODEL}: acknowledged; it is judged anew")
@@ -399,16 +347,16 @@ def test_acknowledging_is_told_with_what_follows_and_twice_changes_nothing(run: 
     assert "by DataScientist/ana: the feed is mended" in run.out
 
 
-def test_acknowledging_needs_a_reason(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_acknowledging_needs_a_reason(run: Cli, stage: Loopback) -> None:
     assert run("acknowledge", MODEL) == exits.INVALID
     assert stage.requests == []
 
 
-def test_a_training_that_the_watch_began_names_the_watch(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_training_that_monitoring_began_names_monitoring(run: Cli, stage: Loopback) -> None:
     actor = "arn:aws:states:eu-west-1:123456789012:execution:tidegate-dev-retrain:0b1c"
-    stage.world.call("POST", f"/models/{MODEL}/runs", {"token": "watch-4", "reason": "drift: of x3"}, actor=actor)
+    stage.world.call("POST", f"/models/{MODEL}/runs", {"token": "monitoring-4", "reason": "drift: of x3"}, actor=actor)
     run("runs", MODEL)
-    assert re.search(r"the watch +drift: of x3", run.out)
+    assert re.search(r"monitoring +drift: of x3", run.out)
 
 
 # Distributions
@@ -419,7 +367,10 @@ def test_counts_are_kept_of_the_features_to_blame_or_else_of_those_that_moved_mo
     assert len(WEEK.counts) == 3
     assert sum(DAY.counts["x3"]["now"]) == 2000
     assert len(DAY.counts["x3"]["cells"]) == len(DAY.counts["x3"]["reference"]) == len(DAY.counts["x3"]["now"])
-    distances = {each.name: each.jensen_shannon for each in WEEK.drift.features.findings}
+    distances = {
+        each.name: present(each.distance) for each in WEEK.drift.features.findings if isinstance(each, ColumnFinding)
+    }
+    assert len(distances) == len(WEEK.drift.features.findings)
     assert min(distances[name] for name in WEEK.counts) >= sorted(distances.values())[-3]
     assert EMPTY.counts == {}
 
@@ -445,7 +396,7 @@ def test_a_bar_is_as_long_as_its_share() -> None:
 
 
 def test_names_out_of_data_cannot_break_a_picture() -> None:
-    found = distribution("<x>", 'a "told" & <b>', ["<script>\x00\x1b", "b"], [1, 1], [1, 1])
+    found = distribution("<x>", 'a "said" & <b>', ["<script>\x00\x1b", "b"], [1, 1], [1, 1])
     assert found is not None
     root = ET.fromstring(picture("t & <t>", [found]))  # noqa: S314  our own text
     assert "<script>  " in [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]

@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring import hours
 from tidegate.domain.monitoring.costs import Usage
-from tidegate.domain.monitoring.hours import SCHEMA, Counting, Hour
+from tidegate.domain.monitoring.hours import Counting, Hour
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.profile import MISSING, OUTSIDE, captured, reference
 from tidegate.domain.serving.capture import MASK
 from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.domain.serving.service_level import ServiceLevel
+from tidegate.kernel.errors import NewerDocumentError
 from tidegate.kernel.table import Table
 
 FEATURES = (
@@ -202,13 +204,22 @@ def test_a_regression_is_right_within_its_tolerance_and_not_judged_without_one()
     assert counted(made, outcomes=outcomes, of=REGRESSION).usage["3"] == Usage(4, 4, 16)
 
 
-def test_an_hour_survives_json_and_an_older_one_is_refused() -> None:
+def test_an_hour_survives_json_and_nothing_is_known_of_what_older_ones_did_not_count() -> None:
     found = counted([record(number) for number in range(50)], outcomes={"p3": True}, sensitive=("line",))
     document = json.loads(json.dumps(found.to_json()))
     assert Hour.from_json(document) == found
     assert document["usage"] == {"3": [50, 50, 200.0, 0, 1]}
-    with pytest.raises(ValueError, match=f"schema {SCHEMA - 1}"):
-        Hour.from_json(document | {"schema": SCHEMA - 1})
+    second = {name: value for name, value in document.items() if name != "service"} | {"schema": 2}
+    assert Hour.from_json(second) == replace(found, service=ServiceLevel())
+    first = {name: value for name, value in second.items() if name not in {"usage", "schema"}}
+    assert Hour.from_json(first) == replace(found, service=ServiceLevel(), usage={})
+
+
+def test_captures_of_a_newer_form_are_refused() -> None:
+    made = [record(number) for number in range(3)]
+    assert counted([each | {"schema": 1} for each in made]) == counted(made)
+    with pytest.raises(NewerDocumentError, match="the capture record has schema 2"):
+        counted([*made, record(4) | {"schema": 2}])
 
 
 def test_groups_of_a_dropped_feature_are_not_counted() -> None:
@@ -244,7 +255,7 @@ def test_only_lines_that_the_fast_parser_refuses_go_the_slow_way(monkeypatch: py
     wanted = counted(made)
     read: list[bytes] = []
     slow = json.loads
-    monkeypatch.setattr(hours.json, "loads", lambda line: read.append(line) or slow(line))
+    monkeypatch.setattr(json, "loads", lambda line: read.append(line) or slow(line))
     assert counted(made) == wanted
     assert read == []
     assert counted([*made, record(4, inputs={"wind": 10**400})]).profile.rows == 4
@@ -326,7 +337,7 @@ def test_a_feature_may_have_any_name(name: str) -> None:
     assert found.profile.features[0][MISSING] == 0
 
 
-def test_inputs_that_a_guard_gave_to_the_fallback_are_watched_or_it_would_hide_their_drift() -> None:
+def test_inputs_that_a_guard_gave_to_the_fallback_are_monitored_or_it_would_hide_their_drift() -> None:
     made = [record(number, unusual=number % 3 == 0, fallback=number % 3 == 0) for number in range(90)]
     assert counted(made).profile == captured(LAYOUT, made)
 

@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,23 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.releasing import House, house_with, spec, trips
+from tests.builders.labels import GOOD, NOW, record
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import trips
 from tidegate.domain.data.dataset import ColumnType, DatasetStatus, DatasetVersion, Exclusion
 from tidegate.domain.monitoring import labelled_dataset as domain
-from tidegate.domain.monitoring.labelled_dataset import Harvest, LeftOut, Recipe, obstacle
+from tidegate.domain.monitoring.labelled_dataset import LabelledRows, LeftOut, Recipe, obstacle
 from tidegate.domain.serving.capture import MASK, CapturePolicy, hour_of
 from tidegate.domain.serving.contract import Contract, FeatureContract
-from tidegate.kernel.ids import uuid7
-from tidegate.messages import Harvested
+from tidegate.messages import LabelledDataset
 from tidegate.ml.frames import PandasReader, ParquetWriter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.data.catalog import read_version
-from tidegate.steps.monitoring.labelled_dataset import FIXED_PERIODS, harvest
+from tidegate.steps.monitoring.labelled_dataset import FIXED_PERIODS, labelled_dataset
 from tidegate.testing.monitoring import InMemoryHours
 from tidegate.testing.platform import FixedClock, InMemoryDispatcher
 
 END = datetime(2026, 3, 1, 8, tzinfo=UTC)  # after the last trip
-NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 FEATURES = (
     FeatureContract("line", "categorical", missing="allow"),
     FeatureContract("wind", "numeric", minimum=-50, maximum=150),
@@ -41,23 +43,10 @@ TYPES = {
     "late": ColumnType.BOOLEAN,
 }
 RECIPE = Recipe(Contract("trip-delay", "binary", FEATURES), "late", frozenset({"at"}), TYPES, END)
-GOOD = {"line": "red", "wind": 12.5, "stops": 7}
 
 
-def record(at: datetime = NOW, number: int = 0, **changes: Any) -> dict[str, Any]:
-    return {
-        "id": uuid7(at, number.to_bytes(8)),
-        "model": "trip-delay",
-        "hour": hour_of(at),
-        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "inputs": GOOD,
-        "probabilities": {"false": 0.25, "true": 0.75},
-        "sample": 1.0,
-    } | changes
-
-
-def taken(*pairs: tuple[dict[str, Any], Any], recipe: Recipe = RECIPE) -> Harvest:
-    found = Harvest(recipe)
+def taken(*pairs: tuple[dict[str, Any], Any], recipe: Recipe = RECIPE) -> LabelledRows:
+    found = LabelledRows(recipe)
     for each, outcome in pairs:
         found.take(each, outcome)
     return found
@@ -180,11 +169,11 @@ def test_there_is_a_bound_and_wide_rows_come_to_it_sooner(monkeypatch: pytest.Mo
     assert found.full
 
 
-def test_the_lineage_tells_rows_period_sample_and_what_is_missing() -> None:
+def test_the_lineage_shows_rows_period_sample_and_what_is_missing() -> None:
     found = taken(
         (record(NOW - timedelta(hours=3), sample=0.1), True), (record(), False), (record(), "what"), (record(), None)
     )
-    assert found.told("trip-delay", "abc") == (
+    assert found.sentence("trip-delay", "abc") == (
         "version abc and 2 labelled predictions of trip-delay from 2026-03-10T09:00+00:00 to 2026-03-10T12:00+00:00, "
         "of which captures keep a sample of 10.000%; left out: 2 with an outcome that the target does not have"
     )
@@ -227,7 +216,7 @@ def test_a_written_file_is_read_with_its_types_and_is_the_same_each_time() -> No
         "at": ColumnType.TIME,
         "none": ColumnType.TEXT,
     }
-    cells = {
+    cells: dict[str, Sequence[Any]] = {
         "text": ["a", None],
         "number": array("d", [1.5, nan]),
         "integer": array("d", [1, 2]),
@@ -259,9 +248,9 @@ def test_fractions_in_a_column_of_whole_numbers_make_it_one_of_numbers() -> None
 
 @dataclass
 class Field:
-    """A dataset of trips until March 2026, its model, and what the model was asked and told since."""
+    """A dataset of trips until March 2026, its model, and what the model was asked since, with what came true."""
 
-    house: House = field(default_factory=lambda: house_with(trips()))
+    house: ReleaseHouse = field(default_factory=lambda: house_with(trips()))
     hours: InMemoryHours = field(default_factory=InMemoryHours)
     dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
     wanted: ModelSpec = field(default_factory=spec)
@@ -283,8 +272,8 @@ class Field:
         label = {"id": each["id"], "time": at.isoformat(), "outcome": outcome}
         self.hours.report("trip-delay", each["hour"], [label])
 
-    def harvest(self) -> Harvested:
-        return harvest(
+    def labelled_dataset(self) -> LabelledDataset:
+        return labelled_dataset(
             "trip-delay",
             models=self.house.registry,
             catalog=self.house.catalog,
@@ -295,8 +284,8 @@ class Field:
             clock=self.house.clock,
         )
 
-    def registered(self, harvested: Harvested) -> DatasetVersion:
-        return self.house.register(self.house.catalog.version("trips", harvested.dataset_version))
+    def registered(self, labelled: LabelledDataset) -> DatasetVersion:
+        return self.house.register(self.house.catalog.version("trips", labelled.dataset_version))
 
 
 def some(count: int, at: datetime = NOW) -> list[dict[str, Any]]:
@@ -304,18 +293,22 @@ def some(count: int, at: datetime = NOW) -> list[dict[str, Any]]:
     return [record(at - timedelta(minutes=number), number, inputs=inputs[number]) for number in range(count)]
 
 
-def test_the_harvest_is_the_base_and_one_file_of_labelled_captures() -> None:
+def test_the_labelled_dataset_is_the_base_and_one_file_of_labelled_captures() -> None:
     place = Field()
     place.serve(*some(70))
     place.hours.capture([record(number=1000)])  # without a label
-    base, harvested = place.base, place.harvest()
-    version = place.registered(harvested)
-    assert (version.status, version.base, version.added_by) == (DatasetStatus.READY, base.version, "tidegate:watch")
+    base, labelled = place.base, place.labelled_dataset()
+    version = place.registered(labelled)
+    assert (version.status, version.base, version.added_by) == (
+        DatasetStatus.READY,
+        base.version,
+        "tidegate:monitoring",
+    )
     assert version.files[:-1] == base.files
     assert version.rows == base.rows + 70
     assert version.time_to == NOW.replace(tzinfo=UTC)
     assert {name: version.types[name] for name in base.types} == dict(base.types)
-    assert harvested.note == version.lineage
+    assert labelled.note == version.lineage
     assert "and 70 labelled predictions of trip-delay" in version.lineage
     assert place.dispatcher.dispatched == [("trips", version.version)]
     frame = read_version(version, place.house.files, PandasReader())
@@ -326,30 +319,30 @@ def test_the_harvest_is_the_base_and_one_file_of_labelled_captures() -> None:
     assert set(table["late"][mine]) == {1.0}
 
 
-def test_a_harvested_version_is_not_what_other_trainings_get() -> None:
+def test_a_version_with_labelled_captures_is_not_what_other_trainings_get() -> None:
     place = Field()
     place.serve(*some(3))
     base = place.base
-    place.registered(place.harvest())
+    place.registered(place.labelled_dataset())
     assert place.base == base
 
 
-def test_a_later_harvest_starts_from_the_same_base_and_has_everything_since() -> None:
+def test_a_later_labelled_dataset_starts_from_the_same_base_and_has_everything_since() -> None:
     place = Field()
     place.serve(*some(3, NOW - timedelta(hours=5)))
-    first = place.registered(place.harvest())
+    first = place.registered(place.labelled_dataset())
     place.serve(*some(2))
-    second = place.registered(place.harvest())
+    second = place.registered(place.labelled_dataset())
     assert (second.base, second.rows) == (first.base, first.rows + 2)
 
 
 def test_the_same_captures_make_the_same_version_once() -> None:
     place = Field()
     place.serve(*some(3))
-    first, again = place.harvest(), place.harvest()
+    first, again = place.labelled_dataset(), place.labelled_dataset()
     assert first.dataset_version == again.dataset_version
     place.registered(first)
-    assert place.harvest().dataset_version == first.dataset_version
+    assert place.labelled_dataset().dataset_version == first.dataset_version
     assert len(place.dispatcher.dispatched) == 2  # the second time it was not registered yet
 
 
@@ -359,20 +352,20 @@ def test_a_prediction_captured_twice_is_one_row_with_the_outcome_reported_last()
     place.serve(each, outcome=True)
     place.hours.capture([each])
     place.report(each, False, NOW + timedelta(minutes=1))
-    version = place.registered(place.harvest())
+    version = place.registered(place.labelled_dataset())
     assert version.rows == place.base.rows + 1
     table = read_version(version, place.house.files, PandasReader()).table(["trip", "late"])
     assert list(table["late"][table["trip"] == ""]) == [0.0]
 
 
-def test_excluded_periods_of_the_dataset_are_not_harvested() -> None:
+def test_excluded_periods_of_the_dataset_are_left_out() -> None:
     place = Field()
     place.serve(*some(2))
     start = NOW - timedelta(seconds=1)
     place.house.catalog.exclude(Exclusion("trips", "e", start, NOW + timedelta(hours=1), "feed was broken", "ana", NOW))
-    harvested = place.harvest()
-    assert "1 labelled" in harvested.note
-    assert "left out: 1 in excluded periods" in harvested.note
+    labelled = place.labelled_dataset()
+    assert "1 labelled" in labelled.note
+    assert "left out: 1 in excluded periods" in labelled.note
 
 
 @pytest.mark.parametrize(
@@ -396,25 +389,25 @@ def test_without_usable_captures_the_base_is_trained_on_and_the_note_says_why(
 ) -> None:
     place = Field(wanted=spec(**changes))
     place.serve(*some(3))
-    harvested = place.harvest()
-    assert harvested.dataset_version == place.base.version
-    assert harvested.note.startswith(said)
+    labelled = place.labelled_dataset()
+    assert labelled.dataset_version == place.base.version
+    assert labelled.note.startswith(said)
     assert place.hours.read == []
 
 
 def test_personal_features_are_masked_so_captures_cannot_be_used() -> None:
     place = Field(house=house_with(trips(), pii=("line",)))
-    assert "hide what the model needs: line" in place.harvest().note
+    assert "hide what the model needs: line" in place.labelled_dataset().note
 
 
 def test_with_nothing_new_the_base_is_trained_on() -> None:
     place = Field()
     place.serve(record(END - timedelta(days=3)), outcome=True)
-    assert place.harvest().dataset_version == place.base.version
+    assert place.labelled_dataset().dataset_version == place.base.version
     place.serve(record(), outcome="sometimes")
-    harvested = place.harvest()
-    assert harvested.dataset_version == place.base.version
-    assert harvested.note == (
+    labelled = place.labelled_dataset()
+    assert labelled.dataset_version == place.base.version
+    assert labelled.note == (
         f"no labelled prediction is newer than version {place.base.version}; "
         "left out: 1 with an outcome that the target does not have"
     )
@@ -425,7 +418,7 @@ def test_the_newest_come_first_when_there_are_too_many(monkeypatch: pytest.Monke
     place = Field()
     for hours in range(4):
         place.serve(*some(2, NOW - timedelta(hours=hours)))
-    version = place.registered(place.harvest())
+    version = place.registered(place.labelled_dataset())
     assert version.rows == place.base.rows + 3
     assert version.time_to == NOW
     assert "the newest 3 labelled" in version.lineage
@@ -441,11 +434,11 @@ def test_when_the_time_is_up_what_was_read_by_then_is_taken() -> None:
     for hours in range(12):
         place.serve(*some(1, NOW - timedelta(hours=hours)))
     place.house.clock = Passing(NOW)
-    harvested = place.harvest()
-    rows = place.registered(harvested).rows - place.base.rows
+    labelled = place.labelled_dataset()
+    rows = place.registered(labelled).rows - place.base.rows
     assert 0 < rows < 12
-    assert f"the newest {rows} labelled" in harvested.note
-    assert harvested.until > place.house.clock.at
+    assert f"the newest {rows} labelled" in labelled.note
+    assert labelled.until > place.house.clock.at
 
 
 def test_a_dataset_without_time_takes_what_came_after_its_registration() -> None:
@@ -453,11 +446,11 @@ def test_a_dataset_without_time_takes_what_came_after_its_registration() -> None
     place = Field(house=house, wanted=spec(time=None, gate={}))
     registered_at = place.base.added_at
     place.serve(record(registered_at - timedelta(hours=1)), record(registered_at + timedelta(hours=1)))
-    assert "1 labelled" in place.harvest().note
+    assert "1 labelled" in place.labelled_dataset().note
 
 
 def test_a_record_is_read_only_when_it_has_a_label() -> None:
     place = Field()
     place.serve(*some(1))
     place.hours.capture([{"id": "no label", "model": "trip-delay", "hour": hour_of(NOW)}])  # not even a whole record
-    assert "1 labelled" in place.harvest().note
+    assert "1 labelled" in place.labelled_dataset().note

@@ -1,212 +1,55 @@
 """A look at a served model: what is counted, how it is judged, and what is recorded."""
 
 import json
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.unit.registry.test_release import a_version
-from tests.unit.releasing import spec
-from tidegate.domain.evaluation.evaluation import Estimate, metric_value
-from tidegate.domain.monitoring.costs import Prices
-from tidegate.domain.monitoring.health import Attempt, Health, Outcome, Standing, Trigger, acknowledge, started
+from tests.builders.monitoring import BASELINE, DAY, FEATURES, HOUR, LINES, MODEL, NOW, SPEC, Monitored, Traffic
+from tests.builders.registry import numbered
+from tests.builders.rollouts import ASKED, OneRelease
+from tests.builders.specs import spec
+from tests.documents.forms import hold
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.monitoring.findings import VERDICT
+from tidegate.domain.monitoring.health import (
+    Attempt,
+    Health,
+    HealthRecord,
+    TrainingOutcome,
+    Trigger,
+    acknowledge,
+    started,
+)
 from tidegate.domain.monitoring.hours import SAMPLE_ROWS, Hour, Sample, merged
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.profile import reference as profiled
-from tidegate.domain.registry.ledger import Cause
-from tidegate.domain.registry.run import Run, RunError, RunStatus
+from tidegate.domain.registry.run import RunError
 from tidegate.domain.registry.version import VersionStatus
-from tidegate.domain.rollout.changes import promote
 from tidegate.domain.rollout.rollout import Phase
-from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
+from tidegate.domain.serving.capture import hour_of
 from tidegate.domain.training.contracts import serving_contract
 from tidegate.kernel.errors import ConflictError
+from tidegate.kernel.metrics.metric import FromLosses, Metric
+from tidegate.kernel.metrics.registry import find, of_task
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
-from tidegate.steps.monitoring.monitor import Looked, observe
-from tidegate.testing.monitoring import InMemoryHours, InMemoryStandings, InMemoryVerdicts
-from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
-
-NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
-MODEL = "trip-delay"
-LINES = ["blue", "green", "red"]
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-PRICES = Prices(gb_second=0.001, request=0.0, gb_month=0.0, memory_mb=1024)  # a second costs a tenth of a cent
-
-
-@dataclass
-class World:
-    """Trips: late the likelier the more wind there is, which the model knows exactly unless `flip` turns outcomes."""
-
-    chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
-    made: int = 0
-
-    def rows(self, count: int, *, wind: float = 20, lines: Any = LINES, flip: float = 0.0) -> dict[str, Any]:
-        winds = self.chance.normal(wind, 8, count).round(3)
-        score = 1 / (1 + np.exp(-(winds - 20) / 4))
-        late = self.chance.random(count) < score
-        return {
-            "wind": winds,
-            "line": self.chance.choice(lines, count),
-            "score": score,
-            "late": late ^ (self.chance.random(count) < flip),
-        }
-
-    def reference(self, **changes: Any) -> Reference:
-        rows = self.rows(8_000)
-        contract = serving_contract(SPEC, classes=(False, True), positive=1, learned={"line": LINES})
-        label, target = (rows["score"] >= 0.5).astype(int), rows["late"].astype(int)
-        table = Table({"wind": rows["wind"], "line": rows["line"]})
-        layout, profile = profiled(contract, table, score=rows["score"], label=label, target=target)
-        value = metric_value("roc_auc", target, np.stack([1 - rows["score"], rows["score"]], axis=1))
-        made = Reference(
-            layout=layout,
-            profile=profile,
-            importances={"wind": 0.3, "line": 0.1},
-            metric="roc_auc",
-            design=Estimate(value, value - 0.01, value + 0.01),
-            loss_by_score=None,
-            task="binary",
-            classes=(False, True),
-            positive=1,
-            threshold=0.5,
-        )
-        return replace(made, **changes)
-
-
-FEATURES = [{"name": "wind", "kind": "numeric"}, {"name": "line", "kind": "categorical"}]
-BASELINE = {"kind": "prior"}
-SPEC = spec(features=FEATURES, baseline=BASELINE)
-
-
-class House:
-    """A model with a champion, and what it was asked."""
-
-    def __init__(
-        self,
-        *,
-        reference: Reference | None = None,
-        served: bool = True,
-        value: dict[str, Any] | None = None,
-        targets: dict[str, Any] | None = None,
-        sensitive_columns: list[str] | None = None,
-        **watch: Any,
-    ) -> None:
-        demanded = {"targets": targets or {}, "sensitive": sensitive_columns or []}
-        self.spec = spec(features=FEATURES, baseline=BASELINE, watch=watch, value=value, **demanded)
-        self.registry, self.artifacts, self.clock = InMemoryRegistry(), InMemoryArtifacts(), FixedClock(NOW)
-        self.hours, self.verdicts, self.standings = InMemoryHours(), InMemoryVerdicts(), InMemoryStandings()
-        self.world, self.now = World(), NOW
-        self.registry.apply(self.spec, author="ann", at=NOW - 30 * DAY)
-        if served:
-            self.serve("r-1", reference or self.world.reference())
-
-    def serve(self, run_id: str, reference: Reference | None, *, at: datetime = NOW - 20 * DAY) -> None:
-        """A version that is promoted at once."""
-        self.request(run_id, at=at)
-        version = replace(a_version(0), model=MODEL, run_id=run_id, created_at=at, spec_digest=self.spec.digest)
-        version = self.registry.register(version, at=at)
-        change = promote(self.registry.route(MODEL), version, Cause(at, "ann", "it is better"))
-        assert change is not None
-        self.registry.change(change)
-        if reference:
-            key = RunRef(model=MODEL, run_id=run_id).reference_key
-            self.artifacts.put(key, json.dumps(reference.to_json()).encode())
-
-    def request(self, run_id: str, at: datetime = NOW - DAY) -> None:
-        run = Run(MODEL, run_id, RunStatus.REQUESTED, self.spec.digest, "trips", "ann", at, seed=1)
-        self.registry.request(run, lease_until=at)
-
-    def ask(
-        self,
-        count: int = 1_000,
-        *,
-        ago: timedelta = 2 * HOUR,
-        labelled: float = 0.0,
-        key: str = "",
-        change: dict[str, Any] | None = None,
-        instance: dict[str, Any] | None = None,
-        sample: float = 1.0,
-        **world: Any,
-    ) -> list[dict[str, Any]]:
-        """An object of captures, and feedback on the first so many of them."""
-        rows, made, at = self.world.rows(count, **world), [], self.clock.now() - ago
-        self.world.made += 1
-        for place in range(count):
-            score = float(rows["score"][place])
-            answer = {"id": f"p{self.world.made}-{place}", "label": score >= 0.5, "score": score}
-            inputs = {"wind": float(rows["wind"][place]), "line": str(rows["line"][place])} | (instance or {})
-            capture = Capture(
-                model=MODEL,
-                version=1,
-                arm="champion",
-                reason="champion",
-                route=1,
-                at=at,
-                latency_ms=1.0,
-                cold=False,
-                request_id=f"q{place}",
-                instances=[inputs],
-                predictions=[answer | {"probabilities": {"true": score, "false": 1 - score}}],
-            )
-            made += list(records(replace(capture, **(change or {})), CapturePolicy()))
-        made = [record | {"sample": sample} for record in made]
-        self.hours.capture(made, key=key or f"captures-{self.world.made}")
-        known = round(labelled * count)
-        if known:
-            self.report(made[:known], [bool(late) for late in rows["late"][:known]])
-        return made
-
-    def report(self, made: list[dict[str, Any]], outcomes: list[Any], at: datetime = NOW) -> None:
-        pairs = zip(made, outcomes, strict=True)
-        said = [{"id": record["id"], "time": at.isoformat(), "outcome": outcome} for record, outcome in pairs]
-        self.hours.report(MODEL, made[0]["hour"], said)
-
-    def look(self, now: datetime | None = None) -> Looked:
-        return observe(
-            MODEL,
-            now or self.now,
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            routes=self.registry,
-            rollouts=self.registry,
-            artifacts=self.artifacts,
-            hours=self.hours,
-            verdicts=self.verdicts,
-            standings=self.standings,
-            clock=self.clock,
-            prices=PRICES,
-        )
-
-    def verdict(self) -> dict[str, Any]:
-        standing = self.standings.standing(MODEL)
-        assert standing is not None
-        return self.verdicts.read(standing.verdicts_key)
-
-    def window(self, hours: int = 24) -> dict[str, Any]:
-        (found,) = [window for window in self.verdict()["windows"] if window["hours"] == hours]
-        return dict(found)
-
-    def hour(self, ago: timedelta = 2 * HOUR, version: int = 1) -> Hour:
-        return Hour.from_json(json.loads(self.hours.documents[MODEL, version, hour_of(self.clock.now() - ago)]))
-
+from tidegate.steps.monitoring.monitor import Looked
 
 # Judging
 
 
 def test_a_model_whose_world_is_as_it_was_stands_steady() -> None:
-    house = House()
+    house = Monitored()
     house.ask(2_000, labelled=1.0)
     looked = house.look()
-    standing = looked.standing
-    assert (standing.health, standing.version, standing.wanted, standing.reasons) == (Health.STEADY, 1, None, ())
-    (day, week) = standing.summary["windows"]
+    record = looked.record
+    assert (record.health, record.version, record.wanted, record.reasons) == (Health.STEADY, 1, None, ())
+    (day, week) = record.summary["windows"]
     assert (day["hours"], week["hours"], day["rows"]) == (24, 168, 2_000)
     assert (day["features"], day["scores"], day["data_quality"], day["target"]) == ("none",) * 4
     assert (day["quality"], day["labels"], day["metric"]) == ("within", True, "roc_auc")
@@ -215,48 +58,87 @@ def test_a_model_whose_world_is_as_it_was_stands_steady() -> None:
 
 
 def test_a_changed_feature_is_named_and_a_training_is_wanted() -> None:
-    house = House()
+    house = Monitored()
     house.ask(2_000, wind=26)
     looked = house.look()
-    assert (looked.standing.health, looked.standing.wanted) == (Health.DRIFTED, Trigger.DRIFT)
-    assert looked.standing.summary["windows"][0]["responsible"] == ["wind"]
-    assert "most responsible: wind" in looked.standing.reasons[0]
-    assert looked.standing.reasons[0].startswith("last 24 h: ")
-    told = {name: looked.metrics[name] for name in ("Drifted", "FeatureDrift", "PredictionDrift", "RetrainingWanted")}
-    assert set(told.values()) == {1.0}
+    assert (looked.record.health, looked.record.wanted) == (Health.DRIFTED, Trigger.DRIFT)
+    assert looked.record.summary["windows"][0]["responsible"] == ["wind"]
+    assert "most responsible: wind" in looked.record.reasons[0]
+    assert looked.record.reasons[0].startswith("last 24 h: ")
+    shown = {name: looked.metrics[name] for name in ("Drifted", "FeatureDrift", "PredictionDrift", "RetrainingWanted")}
+    assert set(shown.values()) == {1.0}
 
 
 def test_lost_quality_is_seen_by_its_labels_where_the_inputs_are_as_they_were() -> None:
-    house = House()
+    house = Monitored()
     house.ask(2_000, labelled=1.0, flip=0.4)
-    standing = house.look().standing
-    assert (standing.health, standing.wanted) == (Health.DRIFTED, Trigger.QUALITY)
+    record = house.look().record
+    assert (record.health, record.wanted) == (Health.DRIFTED, Trigger.QUALITY)
     assert house.window()["live"]["outcome"] == "beyond"
     assert house.window()["expected"] is None
-    assert "labelled predictions" in standing.reasons[0]
+    assert "labelled predictions" in record.reasons[0]
 
 
 def test_quality_is_expected_from_probabilities_where_there_are_no_labels() -> None:
-    house = House()
+    house = Monitored()
     house.ask(2_000)
     looked = house.look()
     window = house.window()
     assert window["live"]["outcome"] == "insufficient_data"
     assert window["expected"]["outcome"] == "within"
     assert "no concept drift" in window["expected"]["assumption"]
-    assert looked.standing.summary["windows"][0]["labels"] is False
+    assert looked.record.summary["windows"][0]["labels"] is False
 
 
 def test_a_regression_is_expected_by_its_loss_at_such_scores() -> None:
-    house = House(reference=regression())
+    house = Monitored(reference=regression())
     house.ask(2_000, wind=40)
     house.look()
     assert house.window()["expected"]["metric"] == "mae"
     assert house.window()["expected"]["outcome"] == "beyond"
 
 
+@pytest.mark.parametrize("metric", [each.text for each in of_task("binary")])
+@pytest.mark.parametrize("labelled", [1.0, 0.0])
+def test_every_metric_is_looked_at_with_labels_and_without(metric: str, labelled: float) -> None:
+    reference = Traffic().reference(metric=metric, design=Estimate(0.7, 0.6, 0.8))
+    house = Monitored(reference=reference)
+    house.ask(600, labelled=labelled)
+    house.look()
+    window = house.window()
+    shown = window["live"] if labelled else window["expected"]
+    assert shown["metric"] == metric
+    assert shown["outcome"] in {"within", "beyond"}
+    assert metric in shown["statement"]
+
+
+def test_a_metric_that_cannot_be_expected_is_reported_by_labels_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = replace(find("f1"), unlabelled=None)
+    monkeypatch.setattr("tidegate.steps.monitoring.monitor.find", lambda _: unknown)
+    house = Monitored(reference=Traffic().reference(metric="f1"))
+    house.ask(600)
+    house.look()
+    assert house.window()["expected"] is None
+    assert house.window()["live"]["outcome"] == "insufficient_data"
+
+
+@pytest.mark.parametrize("metric", of_task("regression"), ids=lambda metric: metric.text)
+def test_every_metric_of_a_regression_is_expected_by_loss_or_not_reported(metric: Metric) -> None:
+    reference = regression()
+    expectable = isinstance(metric.unlabelled, FromLosses)
+    chance = np.random.default_rng(3)
+    score = chance.uniform(0.1, 1, 1_000)
+    losses = LossByScore.learn(metric.text, score + 0.1, score) if expectable else None
+    house = Monitored(reference=replace(reference, metric=metric.text, loss_by_score=losses))
+    house.ask(600)
+    house.look()
+    assert house.window()["live"]["metric"] == metric.text
+    expected = house.window()["expected"]
+    assert expected is None if not expectable else expected["metric"] == metric.text
+
+
 def regression() -> Reference:
-    rows = World().rows(8_000)
+    rows = Traffic().rows(8_000)
     contract = replace(serving_contract(SPEC, classes=(), positive=0, learned={"line": LINES}), task="regression")
     score, target = rows["score"], rows["score"] + (rows["score"] > 0.9) * 5
     layout, profile = profiled(
@@ -277,34 +159,34 @@ def regression() -> Reference:
     ],
 )
 def test_what_training_would_only_learn_is_for_people(asked: dict[str, Any], named: str) -> None:
-    house = House()
+    house = Monitored()
     house.ask(2_000, **asked)
     looked = house.look()
-    assert (looked.standing.health, looked.standing.wanted) == (Health.NEEDS_REDESIGN, None)
-    assert any(named in reason for reason in looked.standing.reasons)
+    assert (looked.record.health, looked.record.wanted) == (Health.NEEDS_REDESIGN, None)
+    assert any(named in reason for reason in looked.record.reasons)
     assert looked.metrics["NeedsRedesign"] == looked.metrics["DataQuality"] == 1.0
 
 
-def test_a_few_more_missing_values_are_told_and_people_are_left_alone() -> None:
-    house = House()
+def test_a_few_more_missing_values_are_reported_and_people_are_left_alone() -> None:
+    house = Monitored()
     house.ask(1_900)
     house.ask(100, instance={"wind": None})
     looked = house.look()
     assert looked.metrics["DataQuality"] == 1.0
-    assert looked.standing.health is not Health.NEEDS_REDESIGN
+    assert looked.record.health is not Health.NEEDS_REDESIGN
 
 
 def test_a_target_that_is_no_longer_what_it_was_is_for_people() -> None:
-    house = House(target_shift=0.2)
+    house = Monitored(target_shift=0.2)
     made = house.ask(2_000)
     house.report(made, [True] * 2_000)
-    standing = house.look().standing
-    assert standing.health is Health.NEEDS_REDESIGN
-    assert standing.reasons[0].startswith("last 24 h: target has drifted")
+    record = house.look().record
+    assert record.health is Health.NEEDS_REDESIGN
+    assert record.reasons[0].startswith("last 24 h: target has drifted")
 
 
-def test_groups_that_get_positive_decisions_unalike_are_told() -> None:
-    house = House(sensitive=["line"])
+def test_groups_that_get_positive_decisions_unalike_are_reported() -> None:
+    house = Monitored(sensitive=["line"])
     house.ask(1_000, lines=["blue"])
     house.ask(1_000, lines=["red"], wind=24)
     house.look()
@@ -314,15 +196,15 @@ def test_groups_that_get_positive_decisions_unalike_are_told() -> None:
 
 
 def test_too_little_traffic_is_no_verdict() -> None:
-    house = House()
+    house = Monitored()
     house.ask(99)
-    assert house.look().standing.health is Health.UNKNOWN
+    assert house.look().record.health is Health.UNKNOWN
 
 
 # Targets
 
 
-def held(house: House) -> dict[str, dict[str, Any]]:
+def held(house: Monitored) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in house.verdict()["targets"]}
 
 
@@ -334,7 +216,7 @@ def of_target(looked: Looked, name: str) -> dict[str, float]:
 def test_traffic_that_keeps_every_target_misses_none() -> None:
     governance = {"demographic_parity": 0.2}
     wanted = {"metric_at_least": 0.7, "latency_p99_ms": 20, "availability_at_least": 0.99}
-    house = House(
+    house = Monitored(
         targets={**wanted, "governance": governance, "cost_per_1000_usd_at_most": 0.01}, sensitive_columns=["line"]
     )
     house.ask(2_000, labelled=1.0)
@@ -343,7 +225,7 @@ def test_traffic_that_keeps_every_target_misses_none() -> None:
         [*wanted, "demographic_parity", "cost_per_1000_usd_at_most"], "met"
     )
     assert looked.metrics["TargetsMissed"] == 0.0
-    assert looked.standing.summary["missed"] == {}
+    assert looked.record.summary["missed"] == {}
     assert of_target(looked, "latency_p99_ms") == {
         "TargetLimit": 20.0,
         "TargetMissed": 0.0,
@@ -353,7 +235,7 @@ def test_traffic_that_keeps_every_target_misses_none() -> None:
 
 def test_quality_below_the_target_is_missed_only_where_its_whole_interval_is() -> None:
     def looked_at(limit: float) -> dict[str, Any]:
-        house = House(targets={"metric_at_least": limit})
+        house = Monitored(targets={"metric_at_least": limit})
         house.ask(2_000, labelled=1.0)
         house.look()
         return held(house)["metric_at_least"]
@@ -366,7 +248,7 @@ def test_quality_below_the_target_is_missed_only_where_its_whole_interval_is() -
 
 
 def test_quality_without_labels_is_no_verdict_on_its_target() -> None:
-    house = House(targets={"metric_at_least": 0.99})
+    house = Monitored(targets={"metric_at_least": 0.99})
     house.ask(2_000)
     looked = house.look()
     assert held(house)["metric_at_least"]["outcome"] == "insufficient_data"
@@ -374,7 +256,7 @@ def test_quality_without_labels_is_no_verdict_on_its_target() -> None:
 
 
 def test_slow_requests_miss_the_latency_target_but_for_those_that_had_to_open_an_artifact() -> None:
-    house = House(targets={"latency_p99_ms": 20})
+    house = Monitored(targets={"latency_p99_ms": 20})
     house.ask(1_900)
     house.ask(100, change={"latency_ms": 80.0, "cold": True})
     house.look()
@@ -385,12 +267,12 @@ def test_slow_requests_miss_the_latency_target_but_for_those_that_had_to_open_an
     assert (missed["outcome"], missed["measured"]) == ("missed", pytest.approx(80, rel=0.05))
     assert missed["low"] > 20
     assert looked.metrics["TargetsMissed"] == 1.0
-    assert looked.standing.health is Health.STEADY
-    assert "latency_p99_ms is to be at most 20 ms: missed" in looked.standing.summary["missed"]["latency_p99_ms"]
+    assert looked.record.health is Health.STEADY
+    assert "latency_p99_ms is to be at most 20 ms: missed" in looked.record.summary["missed"]["latency_p99_ms"]
 
 
 def test_requests_that_others_answered_in_its_place_make_a_version_unavailable() -> None:
-    house = House(targets={"availability_at_least": 0.99})
+    house = Monitored(targets={"availability_at_least": 0.99})
     house.ask(970)
     house.ask(20, change={"version": None, "reason": "fallback:timed_out"})
     house.ask(10, change={"version": None, "reason": "unanswered:scoring_failed", "error": "E"})
@@ -401,7 +283,7 @@ def test_requests_that_others_answered_in_its_place_make_a_version_unavailable()
 
 
 def test_a_request_of_many_rows_is_one_request() -> None:
-    house = House(targets={"availability_at_least": 0.9})
+    house = Monitored(targets={"availability_at_least": 0.9})
     house.ask(600)
     rows = {
         "instances": [{"wind": 20.0, "line": "red"}] * 300,
@@ -413,7 +295,7 @@ def test_a_request_of_many_rows_is_one_request() -> None:
 
 
 def test_another_versions_requests_are_not_held_against_the_champion() -> None:
-    house = House(targets={"availability_at_least": 0.99, "latency_p99_ms": 20})
+    house = Monitored(targets={"availability_at_least": 0.99, "latency_p99_ms": 20})
     house.ask(600)
     house.ask(300, change={"version": 7, "arm": "candidate", "reason": "candidate", "latency_ms": 500.0})
     house.ask(300, change={"version": 7, "arm": "champion", "route": 0, "latency_ms": 500.0})
@@ -424,14 +306,14 @@ def test_another_versions_requests_are_not_held_against_the_champion() -> None:
 
 
 def test_an_outage_of_all_requests_of_a_route_counts() -> None:
-    house = House(targets={"availability_at_least": 0.99})
+    house = Monitored(targets={"availability_at_least": 0.99})
     house.ask(600, change={"version": None, "reason": "fallback:not_loadable", "route": 8})
     house.look()
     assert held(house)["availability_at_least"]["measured"] == 0.0
 
 
 def test_groups_of_a_target_are_compared_on_live_traffic_by_its_limit() -> None:
-    house = House(targets={"governance": {"demographic_parity": 0.05}}, sensitive_columns=["line", "region"])
+    house = Monitored(targets={"governance": {"demographic_parity": 0.05}}, sensitive_columns=["line", "region"])
     house.ask(1_000, lines=["blue"])
     house.ask(1_000, lines=["red"], wind=24)
     house.look()
@@ -442,7 +324,7 @@ def test_groups_of_a_target_are_compared_on_live_traffic_by_its_limit() -> None:
 
 
 def test_predictions_that_cost_more_than_the_target_miss_it() -> None:
-    house = House(targets={"cost_per_1000_usd_at_most": 0.0005})
+    house = Monitored(targets={"cost_per_1000_usd_at_most": 0.0005})
     house.ask(1_000)
     looked = house.look()
     assert held(house)["cost_per_1000_usd_at_most"]["measured"] == pytest.approx(0.001)
@@ -450,7 +332,7 @@ def test_predictions_that_cost_more_than_the_target_miss_it() -> None:
 
 
 def test_few_requests_are_no_verdict_on_any_target() -> None:
-    house = House(targets={"availability_at_least": 0.999, "cost_per_1000_usd_at_most": 1e-9})
+    house = Monitored(targets={"availability_at_least": 0.999, "cost_per_1000_usd_at_most": 1e-9})
     house.ask(400, change={"latency_ms": 900.0, "version": None, "reason": "fallback:timed_out"})
     assert house.look().metrics["TargetsMissed"] == 0.0
     assert {each["outcome"] for each in held(house).values()} == {"insufficient_data"}
@@ -460,25 +342,64 @@ def test_few_requests_are_no_verdict_on_any_target() -> None:
 
 
 def test_a_model_that_nothing_serves_says_so() -> None:
-    looked = House(served=False).look()
-    assert (looked.standing.health, looked.standing.version) == (Health.UNKNOWN, None)
-    assert looked.standing.reasons == ("no version serves",)
+    looked = Monitored(served=False).look()
+    assert (looked.record.health, looked.record.version) == (Health.UNKNOWN, None)
+    assert looked.record.reasons == ("no version serves",)
 
 
 def test_a_version_without_a_reference_says_what_to_do() -> None:
-    house = House()
+    house = Monitored()
     del house.artifacts.objects[RunRef(model=MODEL, run_id="r-1").reference_key]
     house.ask(2_000, wind=40)
-    standing = house.look().standing
-    assert (standing.health, standing.version) == (Health.UNKNOWN, 1)
-    assert standing.reasons == ("version 1 has no reference; train again",)
+    record = house.look().record
+    assert (record.health, record.version) == (Health.UNKNOWN, 1)
+    assert record.reasons == ("version 1 has no reference; train again",)
+
+
+def test_what_newer_code_wrote_stops_the_monitoring_of_its_model_with_a_sentence() -> None:
+    house = Monitored()
+    house.ask(600)
+    key = RunRef(model=MODEL, run_id="r-1").reference_key
+    kept = house.artifacts.objects[key]
+    house.artifacts.put(key, json.dumps(json.loads(kept) | {"schema": 2}).encode())
+    (reason,) = house.look().record.reasons
+    assert reason.startswith("version 1: the reference has schema 2, which newer code wrote")
+    assert reason.endswith("; deploy the newer code again, or train the model again")
+    house.artifacts.put(key, kept)
+    house.hours.capture([house.ask(1)[0] | {"id": "newer", "schema": 2}], key="newer")
+    record = house.look().record
+    assert record.health is Health.UNKNOWN
+    assert record.reasons == (
+        "the capture record has schema 2, which newer code wrote; this code reads up to 1; deploy the newer code again",
+    )
+
+
+def test_an_hour_that_newer_code_counted_is_counted_again() -> None:
+    house = Monitored()
+    house.ask(600)
+    house.look()
+    kept = dict(house.hours.documents)
+    house.hours.documents |= {
+        name: json.dumps(json.loads(document) | {"schema": 4, "profile": "in words"}) for name, document in kept.items()
+    }
+    assert house.look().metrics["Rows"] == 600.0
+    assert house.hours.documents == kept
+
+
+def test_verdict_and_counted_hour_keep_their_form() -> None:
+    house = Monitored(sensitive_columns=["line"], targets={"availability_at_least": 0.99})
+    house.ask(20, labelled=0.5)
+    house.look()
+    hold(VERDICT, house.verdict())
+    (hour,) = house.hours.documents.values()
+    hold(Hour.FORM, json.loads(hour))
 
 
 # What is counted
 
 
 def test_only_the_versions_own_answers_are_counted_and_each_once() -> None:
-    house = House()
+    house = Monitored()
     made = house.ask(600)
     house.hours.capture(made[:50], key="again")
     for change in (
@@ -495,14 +416,14 @@ def test_only_the_versions_own_answers_are_counted_and_each_once() -> None:
 
 
 def test_captures_that_are_a_sample_stand_for_more_predictions() -> None:
-    house = House()
+    house = Monitored()
     house.ask(600, sample=0.25)
     house.look()
     assert (house.hour().predictions, house.window()["predictions"]) == (2_400, 2_400)
 
 
 def test_a_window_has_its_full_hours_and_the_present_one_so_far() -> None:
-    house = House()
+    house = Monitored()
     for ago in (timedelta(0), 24 * HOUR, 25 * HOUR):
         house.ask(100, ago=ago)
     house.look()
@@ -511,26 +432,26 @@ def test_a_window_has_its_full_hours_and_the_present_one_so_far() -> None:
 
 
 def test_windows_end_with_the_functions_clock_whatever_the_machines_time_is() -> None:
-    house = House()
+    house = Monitored()
     house.ask(700)
     looked = house.look(NOW + 10 * DAY)
-    assert looked.standing.looked_at == NOW + 10 * DAY
+    assert looked.record.looked_at == NOW + 10 * DAY
     assert house.window()["rows"] == 700
 
 
 def test_dropped_columns_are_masked_and_not_missing() -> None:
-    house = House()
+    house = Monitored()
     house.spec = spec(features=FEATURES, baseline=BASELINE, capture={"drop": ["line"]})
     house.registry.apply(house.spec, author="ann", at=NOW)
     for_all = [record | {"inputs": {"wind": record["inputs"]["wind"]}} for record in house.ask(1_000, ago=30 * DAY)]
     house.hours.capture([record | {"hour": hour_of(NOW - 2 * HOUR)} for record in for_all], key="shown")
-    standing = house.look().standing
-    assert standing.health is Health.STEADY
+    record = house.look().record
+    assert record.health is Health.STEADY
     assert "line is masked" in json.dumps(house.window()["drift"])
 
 
 def test_an_hour_is_counted_again_only_when_something_was_added() -> None:
-    house = House()
+    house = Monitored()
     made = house.ask(600)
     house.look()
     counted = len(house.hours.read)
@@ -546,7 +467,7 @@ def test_an_hour_is_counted_again_only_when_something_was_added() -> None:
 
 
 def test_hours_older_than_the_reach_stay_as_they_were_counted() -> None:
-    house = House(windows_hours=[24, 240])
+    house = Monitored(windows_hours=[24, 240])
     house.ask(600, ago=4 * HOUR)
     house.look()
     house.clock.move(days=9)
@@ -556,7 +477,7 @@ def test_hours_older_than_the_reach_stay_as_they_were_counted() -> None:
 
 
 def test_late_corrections_win_and_outcomes_that_are_no_class_are_not_judged() -> None:
-    house = House()
+    house = Monitored()
     made = house.ask(600)
     house.report(made, [False] * 600, at=NOW)
     house.report(made, [True] * 500 + ["maybe"] * 100, at=NOW + HOUR)
@@ -569,7 +490,7 @@ def test_late_corrections_win_and_outcomes_that_are_no_class_are_not_judged() ->
 def test_equal_hours_are_equal_documents_in_whatever_order_they_came() -> None:
     documents = []
     for turned in (False, True):
-        house = House(sensitive=["line"])
+        house = Monitored(sensitive=["line"])
         made = house.ask(2 * SAMPLE_ROWS + 500, ago=40 * DAY)
         house.report([record | {"hour": hour_of(NOW - 2 * HOUR)} for record in made], [True] * len(made))
         moved = [record | {"hour": hour_of(NOW - 2 * HOUR)} for record in made]
@@ -592,7 +513,7 @@ def test_samples_of_hours_are_merged_by_their_rows() -> None:
 
 
 def test_young_predictions_wait_for_their_labels() -> None:
-    house = House()
+    house = Monitored()
     house.ask(1_000, ago=20 * HOUR, labelled=1.0)
     house.ask(1_000, ago=timedelta(0), labelled=0.1, flip=1.0)
     house.look()
@@ -601,161 +522,158 @@ def test_young_predictions_wait_for_their_labels() -> None:
 
 
 def test_labels_that_come_for_a_part_only_are_judged_all_the_same() -> None:
-    house = House()
+    house = Monitored()
     for ago in (2, 10, 20):
         house.ask(1_000, ago=ago * HOUR, labelled=0.3)
     house.look()
     assert house.window()["live"]["rows"] == 900
 
 
-def test_unusual_traffic_is_told_against_earlier_windows_also_of_another_version() -> None:
-    house = House(windows_hours=[24])
+def test_unusual_traffic_is_reported_against_earlier_windows_also_of_another_version() -> None:
+    house = Monitored(windows_hours=[24])
     for day in range(10):
         house.ask(100)
-        told = house.look(NOW + day * DAY).standing.summary["windows"][0]["volume"]
-        assert told == ("insufficient_data" if day < 9 else "none")
+        shown = house.look(NOW + day * DAY).record.summary["windows"][0]["volume"]
+        assert shown == ("insufficient_data" if day < 9 else "none")
         house.clock.move(days=1)
     house.serve("r-2", house.world.reference(), at=house.clock.now() - DAY)
     house.ask(500, change={"version": 2})
-    standing = house.look(NOW + 10 * DAY).standing
-    assert (standing.version, standing.summary["windows"][0]["volume"]) == (2, "drifted")
+    record = house.look(NOW + 10 * DAY).record
+    assert (record.version, record.summary["windows"][0]["volume"]) == (2, "drifted")
 
 
 # What follows
 
 
 def test_the_same_look_again_changes_nothing_but_when_it_looked() -> None:
-    house = House()
+    house = Monitored()
     house.ask(2_000, wind=26, labelled=0.5)
-    first = house.look().standing
+    first = house.look().record
     documents = dict(house.hours.documents)
-    again = house.look().standing
+    again = house.look().record
     assert again == replace(first, revision=first.revision + 1)
     assert house.hours.documents == documents
     assert len(house.verdicts.documents) == 1
 
 
 def test_a_new_version_is_judged_by_its_own_traffic() -> None:
-    house = House()
+    house = Monitored()
     house.ask(2_000, wind=26)
     house.look()
     house.serve("r-2", house.world.reference(), at=NOW)
     house.clock.move(hours=1)
     house.ask(1_000, ago=timedelta(0), change={"version": 2})
-    standing = house.look(NOW + HOUR).standing
-    assert (standing.version, standing.health) == (2, Health.STEADY)
+    record = house.look(NOW + HOUR).record
+    assert (record.version, record.health) == (2, Health.STEADY)
     assert house.window()["rows"] == 1_000
 
 
 def test_what_was_seen_to_is_not_held_against_the_model_again() -> None:
-    house = House()
+    house = Monitored()
     house.ask(2_000, instance={"wind": None})
     house.look()
-    broken = house.standings.standing(MODEL)
+    broken = house.health_records.record(MODEL)
     assert broken is not None
-    house.standings.save(acknowledge(broken, by="ann", reason="the feed is mended", now=NOW))
-    assert house.look(NOW + HOUR).standing.health is Health.UNKNOWN
+    house.health_records.save(acknowledge(broken, by="ann", reason="the feed is mended", now=NOW))
+    assert house.look(NOW + HOUR).record.health is Health.UNKNOWN
     house.clock.move(hours=2)
     house.ask(1_000, ago=HOUR)
-    assert house.look(NOW + 2 * HOUR).standing.health is Health.STEADY
+    assert house.look(NOW + 2 * HOUR).record.health is Health.STEADY
 
 
-def under_way(house: House, run_id: str = "r-9") -> Standing:
-    """The look's standing with a training that has begun since."""
+def under_way(house: Monitored, run_id: str = "r-9") -> HealthRecord:
+    """The look's health record with a training that has begun since."""
     house.request(run_id)
-    house.standings.save(started(house.look().standing, Attempt(run_id, Trigger.DRIFT, NOW)))
-    return house.look(NOW + HOUR).standing
+    house.health_records.save(started(house.look().record, Attempt(run_id, Trigger.DRIFT, NOW)))
+    return house.look(NOW + HOUR).record
 
 
 def test_a_training_under_way_is_waited_for() -> None:
-    house = House()
+    house = Monitored()
     house.ask(600, wind=26)
-    standing = under_way(house)
-    assert standing.attempts[-1].outcome is Outcome.UNDER_WAY
-    assert (standing.wanted, standing.held_back) == (None, "a release of the model is under way")
+    record = under_way(house)
+    assert record.attempts[-1].outcome is TrainingOutcome.UNDER_WAY
+    assert (record.wanted, record.held_back) == (None, "a release of the model is under way")
 
 
 def test_a_training_that_failed_is_known_as_such() -> None:
-    house = House()
+    house = Monitored()
     house.ask(600, wind=26)
     under_way(house)
     house.registry.fail(MODEL, "r-9", RunError("Fault", "it broke", "train"), NOW + HOUR)
-    (attempt,) = house.look(NOW + 2 * HOUR).standing.attempts
-    assert (attempt.outcome, attempt.ended_at) == (Outcome.FAILED, NOW + HOUR)
+    (attempt,) = house.look(NOW + 2 * HOUR).record.attempts
+    assert (attempt.outcome, attempt.ended_at) == (TrainingOutcome.FAILED, NOW + HOUR)
 
 
 def test_a_candidate_that_the_gate_turned_away_is_known_as_such() -> None:
-    house = House()
+    house = Monitored()
     house.ask(600, wind=26)
     under_way(house)
-    turned_away = replace(a_version(0, VersionStatus.REJECTED), model=MODEL, run_id="r-9")
+    turned_away = replace(numbered(0, VersionStatus.REJECTED), model=MODEL, run_id="r-9")
     house.registry.register(turned_away, at=NOW + HOUR)
-    assert house.look(NOW + 2 * HOUR).standing.attempts[-1].outcome is Outcome.TURNED_AWAY
+    assert house.look(NOW + 2 * HOUR).record.attempts[-1].outcome is TrainingOutcome.TURNED_AWAY
 
 
 @pytest.mark.parametrize(
     ("phase", "outcome"),
     [
-        (Phase.CANARY, Outcome.UNDER_WAY),
-        (Phase.WATCH, Outcome.UNDER_WAY),
-        (Phase.DONE, Outcome.PROMOTED),
-        (Phase.ROLLED_BACK, Outcome.TURNED_AWAY),
-        (Phase.FAILED, Outcome.FAILED),
+        (Phase.CANARY, TrainingOutcome.UNDER_WAY),
+        (Phase.PROBATION, TrainingOutcome.UNDER_WAY),
+        (Phase.DONE, TrainingOutcome.PROMOTED),
+        (Phase.ROLLED_BACK, TrainingOutcome.TURNED_AWAY),
+        (Phase.FAILED, TrainingOutcome.FAILED),
     ],
 )
-def test_a_rollout_decides_what_became_of_a_training(phase: Phase, outcome: Outcome) -> None:
-    from tests.unit.rollout.test_rollout import ASKED
-    from tests.unit.rollout.test_rollout import House as Rolling
-
-    house = House()
+def test_a_rollout_decides_what_became_of_a_training(phase: Phase, outcome: TrainingOutcome) -> None:
+    house = Monitored()
     house.ask(600, wind=26)
     under_way(house)
-    house.registry.register(replace(a_version(0), model=MODEL, run_id="r-9"), at=NOW + HOUR)
-    begun = Rolling(ASKED).begin()
-    final = {"ended_at": NOW + 2 * HOUR} if phase.final else {}
+    house.registry.register(replace(numbered(0), model=MODEL, run_id="r-9"), at=NOW + HOUR)
+    begun = OneRelease(ASKED).begin()
+    final: dict[str, Any] = {"ended_at": NOW + 2 * HOUR} if phase.final else {}
     house.registry._rollouts[MODEL, "r-9"] = replace(
         begun, model=MODEL, run_id="r-9", phase=phase, promoted_at=NOW + HOUR, **final
     )
-    attempt = house.look(NOW + 3 * HOUR).standing.attempts[-1]
+    attempt = house.look(NOW + 3 * HOUR).record.attempts[-1]
     assert attempt.outcome is outcome
-    ended = {Outcome.UNDER_WAY: None, Outcome.PROMOTED: NOW + HOUR}
+    ended = {TrainingOutcome.UNDER_WAY: None, TrainingOutcome.PROMOTED: NOW + HOUR}
     assert attempt.ended_at == ended.get(outcome, NOW + 2 * HOUR)
 
 
 def test_a_schedule_counts_from_the_newest_accepted_version() -> None:
-    house = House(retrain_on=["schedule"], every_days=20)
-    assert house.look(NOW - HOUR).standing.wanted is None
-    standing = house.look(NOW).standing
-    assert (standing.last_trained_at, standing.wanted) == (NOW - 20 * DAY, Trigger.SCHEDULE)
+    house = Monitored(retrain_on=["schedule"], every_days=20)
+    assert house.look(NOW - HOUR).record.wanted is None
+    record = house.look(NOW).record
+    assert (record.last_trained_at, record.wanted) == (NOW - 20 * DAY, Trigger.SCHEDULE)
 
 
 def test_who_loses_a_race_looks_once_more_at_what_the_winner_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    house = House()
-    first = house.look().standing
-    save, lost = house.standings.save, []
+    house = Monitored()
+    first = house.look().record
+    save, lost = house.health_records.save, list[HealthRecord]()
 
-    def raced(standing: Standing) -> None:
+    def raced(record: HealthRecord) -> None:
         if not lost:
-            lost.append(standing)
+            lost.append(record)
             save(replace(first, revision=first.revision + 1, acknowledged_by="ann"))
             raise ConflictError("somebody was faster")
-        save(standing)
+        save(record)
 
-    monkeypatch.setattr(house.standings, "save", raced)
-    standing = house.look().standing
-    assert (standing.revision, standing.acknowledged_by) == (first.revision + 2, "ann")
+    monkeypatch.setattr(house.health_records, "save", raced)
+    record = house.look().record
+    assert (record.revision, record.acknowledged_by) == (first.revision + 2, "ann")
 
 
 # Cost and value
 
 
-def told(looked: Looked, **dimensions: str) -> dict[str, float]:
+def shown(looked: Looked, **dimensions: str) -> dict[str, float]:
     (found,) = [values for each, values in looked.apart if each == dimensions]
     return dict(found)
 
 
-def test_what_a_model_used_is_told_by_hour_version_and_business_unit() -> None:
-    house = House()
+def test_what_a_model_used_is_reported_by_hour_version_and_business_unit() -> None:
+    house = Monitored()
     house.ask(600, change={"billed_ms": 20.0})
     house.ask(200, change={"version": None, "arm": "fallback", "reason": "fallback:killed", "billed_ms": 5.0})
     house.ask(100, ago=HOUR)
@@ -766,39 +684,39 @@ def test_what_a_model_used_is_told_by_hour_version_and_business_unit() -> None:
         "1": [600, 600, 12_000.0, 0, 0],
         "fallback": [200, 200, 1_000.0, 0, 0],
     }
-    whole = told(looked, model=MODEL)
+    whole = shown(looked, model=MODEL)
     assert (whole["Requests"], whole["BilledMs"]) == (800, 13_000)
     assert whole["CostUSD"] == pytest.approx(0.013)
-    assert told(looked, business_unit=house.spec.business_unit)["CostUSD"] == pytest.approx(0.013)
-    assert told(looked, model=MODEL, version="1")["CostUSD"] == pytest.approx(0.012)
-    assert told(looked, model=MODEL, version="fallback")["Requests"] == 200
+    assert shown(looked, business_unit=house.spec.business_unit)["CostUSD"] == pytest.approx(0.013)
+    assert shown(looked, model=MODEL, version="1")["CostUSD"] == pytest.approx(0.012)
+    assert shown(looked, model=MODEL, version="fallback")["Requests"] == 200
     assert "ValueUSD" not in whole
-    summary = looked.standing.summary["cost"]
+    summary = looked.record.summary["cost"]
     assert (summary["hour"], summary["requests"], summary["spike"]) == (kept["complete"], 800, "")
 
 
 def test_an_hour_in_which_nothing_was_asked_costs_nothing() -> None:
-    looked = House().look()
-    assert told(looked, model=MODEL)["CostUSD"] == 0.0
+    looked = Monitored().look()
+    assert shown(looked, model=MODEL)["CostUSD"] == 0.0
     assert not [each for each, _ in looked.apart if "version" in each]
 
 
 def test_value_is_of_the_labelled_decisions_and_net_is_against_cost() -> None:
-    house = House(value={"correct": 2.0, "wrong": 5.0})
+    house = Monitored(value={"correct": 2.0, "wrong": 5.0})
     asked = house.ask(1_000)
     labels = [record["label"] for record in asked[:10]]
     house.report(asked[:10], [*labels[:8], *(not label for label in labels[8:])])
     looked = house.look()
-    whole = told(looked, model=MODEL)
+    whole = shown(looked, model=MODEL)
     assert whole["ValueUSD"] == pytest.approx(8 * 2.0 - 2 * 5.0)
     assert whole["NetUSDPer1000"] == pytest.approx(600 - whole["CostUSD"])
-    assert told(looked, model=MODEL, version="1")["ValueUSD"] == whole["ValueUSD"]
+    assert shown(looked, model=MODEL, version="1")["ValueUSD"] == whole["ValueUSD"]
 
 
 def test_what_a_regression_gets_right_is_within_the_tolerance() -> None:
-    reference = House().world.reference(task="regression", classes=(), metric="rmse")
+    reference = Monitored().world.reference(task="regression", classes=(), metric="rmse")
     regression = {"task": "regression", "positive_class": None, "metric": "rmse"}
-    house = House(reference=reference)
+    house = Monitored(reference=reference)
     house.spec = spec(
         features=FEATURES,
         baseline=BASELINE,
@@ -809,11 +727,11 @@ def test_what_a_regression_gets_right_is_within_the_tolerance() -> None:
     house.registry.apply(house.spec, author="ann", at=NOW)
     asked = house.ask(20)
     house.report(asked, [record["score"] + (0.05 if place < 15 else 0.5) for place, record in enumerate(asked)])
-    assert told(house.look(), model=MODEL)["ValueUSD"] == pytest.approx(15.0)
+    assert shown(house.look(), model=MODEL)["ValueUSD"] == pytest.approx(15.0)
 
 
 def test_used_hours_are_carried_along_for_a_month() -> None:
-    house = House()
+    house = Monitored()
     house.ask(100)
     house.look()
     name = hour_of(NOW - 2 * HOUR)
@@ -824,15 +742,15 @@ def test_used_hours_are_carried_along_for_a_month() -> None:
 
 
 def test_late_feedback_counts_once_however_often_it_is_looked() -> None:
-    house = House(value={"correct": 1.0})
+    house = Monitored(value={"correct": 1.0})
     asked = house.ask(100)
     house.look()
     house.report(asked[:5], [record["label"] for record in asked[:5]])
-    assert [told(house.look(), model=MODEL)["ValueUSD"] for _ in range(2)] == [5.0, 5.0]
+    assert [shown(house.look(), model=MODEL)["ValueUSD"] for _ in range(2)] == [5.0, 5.0]
 
 
 def test_an_hour_that_costs_far_more_than_usual_rings_once_looked_at() -> None:
-    house = House()
+    house = Monitored()
     for days in (1, 2, 3):
         house.ask(50, ago=2 * HOUR + days * DAY, change={"billed_ms": 100.0})
     house.ask(50, change={"billed_ms": 100.0})
@@ -840,21 +758,21 @@ def test_an_hour_that_costs_far_more_than_usual_rings_once_looked_at() -> None:
     house.ask(500, change={"billed_ms": 100.0})
     looked = house.look()
     assert looked.metrics["CostSpike"] == 1.0
-    assert "version 1 grew most; what grew: requests, 550 instead of 50" in looked.standing.summary["cost"]["spike"]
+    assert "version 1 grew most; what grew: requests, 550 instead of 50" in looked.record.summary["cost"]["spike"]
 
 
-def test_quality_is_told_beside_the_design_and_the_features_that_moved() -> None:
-    house = House()
+def test_quality_is_reported_beside_the_design_and_the_features_that_moved() -> None:
+    house = Monitored()
     house.ask(2_000, labelled=1.0, wind=26)
     looked = house.look()
-    whole = told(looked, model=MODEL)
+    whole = shown(looked, model=MODEL)
     live = house.window()["live"]
     assert (whole["LiveQuality"], whole["DesignQuality"]) == (live["live"]["value"], live["design"]["value"])
     assert "ExpectedQuality" not in whole
-    assert told(looked, model=MODEL, feature="wind")["FeatureShift"] > 0.1
+    assert shown(looked, model=MODEL, feature="wind")["FeatureShift"] > 0.1
     assert not [each for each, _ in looked.apart if each.get("feature") == "line"]
-    house = House()
+    house = Monitored()
     house.ask(2_000)
-    whole = told(house.look(), model=MODEL)
+    whole = shown(house.look(), model=MODEL)
     assert whole["ExpectedQuality"] == pytest.approx(whole["DesignQuality"], abs=0.05)
     assert "LiveQuality" not in whole

@@ -1,25 +1,30 @@
 """Live quality with labels, expected quality without, and bias: values, intervals, and how often they are wrong."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics import auc, average_precision_score, log_loss, roc_auc_score
 
-from tidegate.domain.evaluation.evaluation import Estimate, metric_value
+from tests.builders.present import present
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.monitoring import quality
 from tidegate.domain.monitoring.quality import (
     NO_CONCEPT_DRIFT,
     LossByScore,
-    Outcome,
+    QualityOutcome,
     demographic_parity,
     difference,
     expected_quality,
     live_quality,
     maturity,
 )
+from tidegate.kernel.metrics.metric import Probabilities
+from tidegate.kernel.metrics.registry import find
 
-WITHIN, BEYOND, LITTLE = Outcome.WITHIN, Outcome.BEYOND, Outcome.INSUFFICIENT_DATA
+WITHIN, BEYOND, LITTLE = QualityOutcome.WITHIN, QualityOutcome.BEYOND, QualityOutcome.INSUFFICIENT_DATA
 DESIGN = Estimate(0.75, 0.73, 0.77)
 METRICS = ("accuracy", "log_loss", "brier", "roc_auc", "average_precision")
 
@@ -33,7 +38,7 @@ def calibrated(rows, seed, *, centre=0.0):
 
 def design_of(metric, seed=77, rows=40_000):
     probabilities, target = calibrated(rows, seed)
-    value = metric_value(metric, target, probabilities)
+    value = find(metric).value(target, probabilities)
     return Estimate(value, value - 0.01, value + 0.01)
 
 
@@ -48,7 +53,7 @@ def test_a_model_that_does_as_designed_stays_within(metric):
     probabilities, target = calibrated(3000, 1)
     found = live_quality(metric, target, probabilities, design_of(metric))
     assert found.outcome is WITHIN
-    assert found.live.low <= metric_value(metric, target, probabilities) <= found.live.high
+    assert present(found.live).low <= find(metric).value(target, probabilities) <= present(found.live).high
     assert "not shown to be worse" in found.statement
 
 
@@ -57,7 +62,7 @@ def test_a_model_whose_labels_no_longer_follow_its_scores_is_beyond(metric):
     probabilities, _ = calibrated(3000, 1)
     found = live_quality(metric, np.random.default_rng(0).integers(0, 2, 3000), probabilities, design_of(metric))
     assert found.outcome is BEYOND
-    assert found.gain.high < 0
+    assert present(found.gain).high < 0
     assert found.statement.endswith("in the design phase: worse")
 
 
@@ -86,6 +91,7 @@ def test_a_metric_is_not_judged_by_few_labels_few_days_or_one_class():
     assert one_class.statement == "roc_auc is not defined on these rows: target: all 600 rows are of one class"
 
 
+@pytest.mark.simulation
 def test_a_model_as_good_as_designed_is_condemned_no_more_often_than_stated():
     chance = np.random.default_rng(4)
     condemned = 0
@@ -106,7 +112,7 @@ def test_a_model_as_good_as_designed_is_condemned_no_more_often_than_stated():
 def test_what_is_expected_without_labels_is_what_labels_then_show(metric):
     probabilities, target = calibrated(20_000, 5, centre=0.5)
     found = expected_quality(metric, probabilities, design_of(metric), margin=0.2)
-    assert found.live.low <= metric_value(metric, target, probabilities) <= found.live.high
+    assert present(found.live).low <= find(metric).value(target, probabilities) <= present(found.live).high
     assert found.assumption == NO_CONCEPT_DRIFT
     assert found.statement.endswith(NO_CONCEPT_DRIFT)
 
@@ -125,7 +131,7 @@ def test_the_expectation_is_the_metric_of_rows_that_are_each_class_in_part(metri
         "roc_auc": lambda: roc_auc_score(truth, score, sample_weight=weight),
         "average_precision": lambda: average_precision_score(truth, score, sample_weight=weight),
     }
-    assert expected_quality(metric, probabilities, DESIGN).live.value == pytest.approx(reference[metric]())
+    assert present(expected_quality(metric, probabilities, DESIGN).live).value == pytest.approx(reference[metric]())
 
 
 def test_the_expected_roc_auc_is_the_area_under_nannymls_expected_curve():
@@ -137,37 +143,42 @@ def test_the_expected_roc_auc_is_the_area_under_nannymls_expected_curve():
         for cut in [*np.sort(p)[::-1]]
     ]
     false_rates, true_rates = zip((0.0, 0.0), *points, strict=True)
-    assert expected_quality("roc_auc", probabilities, DESIGN).live.value == pytest.approx(auc(false_rates, true_rates))
+    assert present(expected_quality("roc_auc", probabilities, DESIGN).live).value == pytest.approx(
+        auc(false_rates, true_rates)
+    )
 
 
 def test_expected_accuracy_uses_the_models_own_threshold_and_its_positive_class():
     probabilities, _ = calibrated(900, 8)
     p = probabilities[:, 0]
     found = expected_quality("accuracy", probabilities, DESIGN, positive=0, threshold=0.3)
-    assert found.live.value == pytest.approx(np.where(p >= 0.3, p, 1 - p).mean())
+    assert present(found.live).value == pytest.approx(np.where(p >= 0.3, p, 1 - p).mean())
 
 
 def test_any_number_of_classes_is_expected_by_the_best_one():
     chance = np.random.default_rng(9)
     probabilities = chance.dirichlet([2, 1, 1], 2000)
     found = expected_quality("accuracy", probabilities, Estimate(0.6, 0.55, 0.65))
-    assert found.live.value == pytest.approx(probabilities.max(axis=1).mean())
+    assert present(found.live).value == pytest.approx(probabilities.max(axis=1).mean())
     target = np.asarray([chance.choice(3, p=row) for row in probabilities])
-    assert found.live.low <= metric_value("accuracy", target, probabilities) <= found.live.high
+    assert present(found.live).low <= find("accuracy").value(target, probabilities) <= present(found.live).high
 
 
+@pytest.mark.simulation
 def test_the_interval_without_labels_holds_what_labels_show_as_often_as_it_says():
     held = 0
     for seed in range(60):
         probabilities, target = calibrated(600, seed)
-        live = expected_quality("roc_auc", probabilities, DESIGN, seed=seed).live
-        held += live.low <= metric_value("roc_auc", target, probabilities) <= live.high
+        live = present(expected_quality("roc_auc", probabilities, DESIGN, seed=seed).live)
+        held += live.low <= find("roc_auc").value(target, probabilities) <= live.high
     assert held >= 60 * 0.95 - 3 * np.sqrt(60 * 0.95 * 0.05)
 
 
 def test_the_interval_of_many_rows_is_scaled_from_fewer():
-    few, many = (expected_quality("accuracy", calibrated(rows, 3)[0], DESIGN) for rows in (20_000, 80_000))
-    assert (many.live.high - many.live.low) / (few.live.high - few.live.low) == pytest.approx(0.5, abs=0.12)
+    few, many = (
+        present(expected_quality("accuracy", calibrated(rows, 3)[0], DESIGN).live) for rows in (20_000, 80_000)
+    )
+    assert (many.high - many.low) / (few.high - few.low) == pytest.approx(0.5, abs=0.12)
 
 
 def test_harder_rows_are_expected_to_be_worse_without_a_single_label():
@@ -175,14 +186,14 @@ def test_harder_rows_are_expected_to_be_worse_without_a_single_label():
     assert expected_quality("accuracy", hard, design_of("accuracy")).outcome is BEYOND
 
 
-def test_what_cannot_be_expected_is_refused_or_told():
+def test_what_cannot_be_expected_is_refused_or_reported():
     probabilities, _ = calibrated(600, 1)
-    with pytest.raises(ValueError, match="rmse cannot be expected from probabilities; one of accuracy, log_loss"):
+    with pytest.raises(ValueError, match="rmse cannot be expected from probabilities"):
         expected_quality("rmse", probabilities, DESIGN)
     assert expected_quality("brier", probabilities[:10], DESIGN).outcome is LITTLE
     certain = np.tile([1.0, 0.0], (600, 1))
     assert expected_quality("roc_auc", certain, DESIGN).statement == (
-        "roc_auc: the probabilities expect rows of one class only"
+        "roc_auc: by the probabilities it is not defined on these rows (all rows are of one class)"
     )
 
 
@@ -196,24 +207,27 @@ def errors_grow(rows, seed, low, high):
 def test_a_regressions_loss_is_expected_from_where_its_scores_lie(metric):
     score, target = errors_grow(5000, 1, 10, 100)
     losses = LossByScore.learn(metric, target, score)
-    holdout = metric_value(metric, target, score[:, None])
+    holdout = find(metric).value(target, score[:, None])
     design = Estimate(holdout, 0.97 * holdout, 1.03 * holdout)
     for low, high, outcome in ((10, 100, WITHIN), (70, 100, BEYOND), (10, 30, WITHIN)):
         live_score, live_target = errors_grow(3000, 2, low, high)
         found = losses.expected(live_score, design)
         assert found.outcome is outcome
-        assert found.live.value == pytest.approx(metric_value(metric, live_target, live_score[:, None]), rel=0.12)
+        assert present(found.live).value == pytest.approx(
+            find(metric).value(live_target, live_score[:, None]), rel=0.12
+        )
         assert found.statement.endswith(NO_CONCEPT_DRIFT)
     assert losses.expected(live_score[:10], design).outcome is LITTLE
 
 
+@pytest.mark.simulation
 def test_the_interval_of_an_expected_loss_holds_the_metric_as_often_as_it_says():
     held = 0
     for seed in range(200):
         losses = LossByScore.learn("mae", *errors_grow(2000, seed, 10, 100)[::-1])
         score, target = errors_grow(800, seed + 1000, 10, 100)
-        live = losses.expected(score, Estimate(4, 3, 5)).live
-        held += live.low <= metric_value("mae", target, score[:, None]) <= live.high
+        live = present(losses.expected(score, Estimate(4, 3, 5)).live)
+        held += live.low <= find("mae").value(target, score[:, None]) <= live.high
     assert held >= 200 * 0.95 - 3 * np.sqrt(200 * 0.95 * 0.05)
 
 
@@ -223,8 +237,8 @@ def test_learned_losses_survive_json_and_few_or_equal_scores():
     assert len(losses.mean) == 10
     constant = LossByScore.learn("mae", np.asarray([1.0, 3.0]), np.asarray([2.0, 2.0]))
     assert constant.mean == (1.0,)
-    assert constant.expected(np.full(600, 9.0), Estimate(1, 1, 1)).live.value == 1.0
-    with pytest.raises(ValueError, match="not r2 of 2"):
+    assert present(constant.expected(np.full(600, 9.0), Estimate(1, 1, 1)).live).value == 1.0
+    with pytest.raises(ValueError, match="r2 is not made of losses"):
         LossByScore.learn("r2", np.ones(2), np.ones(2))
 
 
@@ -248,7 +262,7 @@ def test_groups_with_equal_rates_are_within_and_unequal_ones_beyond():
     assert equal.outcome is WITHIN
     assert unequal.outcome is BEYOND
     assert (unequal.high, unequal.low) == ("a", "b")
-    assert unequal.difference.value == pytest.approx(0.2)
+    assert present(unequal.difference).value == pytest.approx(0.2)
     assert unequal.groups[2].rate is None  # too few to compare, and listed
     assert unequal.statement.startswith("sex: positive decisions are 20.0 points [")
     assert "more frequent for a than for b, more than the 10 allowed" in unequal.statement
@@ -257,7 +271,7 @@ def test_groups_with_equal_rates_are_within_and_unequal_ones_beyond():
 
 def test_a_difference_that_a_small_group_may_have_by_chance_is_not_beyond():
     found = demographic_parity("sex", ["a"] * 150 + ["b"] * 150, np.arange(300) % 10 < np.repeat([5, 3], 150))
-    assert found.difference.value > found.limit
+    assert present(found.difference).value > found.limit
     assert found.outcome is WITHIN
     assert "not shown to be more" in found.statement
 
@@ -265,8 +279,10 @@ def test_a_difference_that_a_small_group_may_have_by_chance_is_not_beyond():
 def test_rates_have_wilsons_interval():
     found = demographic_parity("sex", ["a"] * 200 + ["b"] * 200, np.repeat([True, False], [30, 370]))
     exact = stats.binomtest(30, 200).proportion_ci(method="wilson")
-    assert (found.groups[0].rate.low, found.groups[0].rate.high) == pytest.approx((exact.low, exact.high))
-    assert found.groups[1].rate.low == 0
+    assert (present(found.groups[0].rate).low, present(found.groups[0].rate).high) == pytest.approx(
+        (exact.low, exact.high)
+    )
+    assert present(found.groups[1].rate).low == 0
 
 
 def test_groups_that_are_masked_or_few_are_not_judged():
@@ -278,6 +294,7 @@ def test_groups_that_are_masked_or_few_are_not_judged():
     )
 
 
+@pytest.mark.simulation
 def test_the_worst_of_many_equal_groups_is_called_unfair_no_more_often_than_stated():
     chance = np.random.default_rng(12)
     groups = np.repeat([f"g{index}" for index in range(8)], 200)
@@ -286,3 +303,15 @@ def test_the_worst_of_many_equal_groups_is_called_unfair_no_more_often_than_stat
         for _ in range(300)
     )
     assert called <= 300 * 0.05 + 3 * np.sqrt(300 * 0.05 * 0.95)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision", "log_loss", "f1", "balanced_accuracy"])
+def test_drawn_labels_spread_as_wide_by_weights_as_row_by_row(metric: str) -> None:
+    said = Probabilities(np.random.default_rng(6).dirichlet([1, 1], 800), positive=1, threshold=0.4)
+    chance = np.random.default_rng(7)
+    drawn, label = chance.integers(0, 800, 800), chance.integers(0, 2, 800)
+    ways = [way(find(metric), said) for way in (quality._value_by_rows, quality._value_by_weights)]
+    rows, weights = (value(drawn, label) for value in ways)
+    assert weights == pytest.approx(rows, rel=1e-12)
+    if metric == "roc_auc":
+        assert all(math.isnan(value(drawn, 0 * label)) for value in ways)

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import Reference, background, profiled
 from tidegate.domain.serving.contract import Contract, FeatureContract, Inputs
+from tidegate.kernel.errors import NewerDocumentError
 from tidegate.kernel.table import TARGET, Column, Table
 
 CONTRACT = Contract(
@@ -71,8 +72,8 @@ def test_a_reference_is_read_back_as_it_was_written(written: Reference) -> None:
     assert Reference.from_json(json.loads(json.dumps(written.to_json(), allow_nan=False))) == written
 
 
-def test_a_reference_of_another_schema_is_refused() -> None:
-    with pytest.raises(ValueError, match="schema 2; this code reads 1"):
+def test_a_reference_of_a_newer_schema_is_refused() -> None:
+    with pytest.raises(NewerDocumentError, match=r"the reference has schema 2, .* reads up to 1"):
         Reference.from_json(reference().to_json() | {"schema": 2})
 
 

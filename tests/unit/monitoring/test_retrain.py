@@ -1,4 +1,4 @@
-"""The trainings that the watch wants: each is started once, recorded, or held back with a reason."""
+"""The trainings that monitoring wants: each is started once, recorded, or held back with a reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -7,66 +7,63 @@ from typing import Any
 
 import pytest
 
-from tests.unit.releasing import House, house_with, spec, to_csv, trips
+from tests.builders.health import TRIP_MODEL, health_record
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import to_csv, trips
 from tidegate.domain.data.dataset import DatasetStatus
-from tidegate.domain.monitoring.health import Attempt, Health, Standing, Trigger
+from tidegate.domain.monitoring.health import Attempt, HealthRecord, Trigger
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.kernel.errors import ConflictError, NotFoundError, RequestInvalidError, UnavailableError
-from tidegate.messages import Harvested, StartTraining, TrainingStarted, WantedTraining
-from tidegate.ports.monitoring import Standings
+from tidegate.messages import LabelledDataset, StartTraining, TrainingStarted, WantedTraining
+from tidegate.ports.monitoring import HealthRecords
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.monitoring import retrain
 from tidegate.steps.monitoring.labelled_dataset import FIXED_PERIODS
 from tidegate.steps.monitoring.retrain import find_wanted, start
 from tidegate.steps.registry.runs import StartRun, start_run
-from tidegate.testing.monitoring import InMemoryStandings
+from tidegate.testing.monitoring import InMemoryHealthRecords
 from tidegate.testing.registry import InMemoryWorkflow
 
 ACTOR = "arn:aws:states:eu-west-1:123456789012:execution:tidegate-dev-retrain:e-1"
-MODEL = "trip-delay"
-
-
-def standing(revision: int = 1, *, at: datetime, model: str = MODEL, **more: Any) -> Standing:
-    about: dict[str, Any] = {"wanted": Trigger.QUALITY, "reasons": ("roc_auc fell from 0.8 to 0.6", "wind drifted")}
-    return Standing(model, revision, Health.DRIFTED, since=at, looked_at=at, **about | more)
 
 
 @dataclass
-class Watch:
-    """A model whose standing wants a training, and its dataset."""
+class Monitoring:
+    """A model whose health record wants a training, and its dataset."""
 
-    house: House = field(default_factory=lambda: house_with(trips()))
-    standings: Standings = field(default_factory=InMemoryStandings)
+    house: ReleaseHouse = field(default_factory=lambda: house_with(trips()))
+    health_records: HealthRecords = field(default_factory=InMemoryHealthRecords)
     workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
     wanted: ModelSpec = field(default_factory=spec)
 
     def __post_init__(self) -> None:
         self.house.registry.apply(self.wanted, author="ana", at=self.now)
-        self.standings.save(standing(at=self.now))
+        self.health_records.save(health_record(at=self.now))
 
     @property
     def now(self) -> datetime:
         return self.house.clock.now()
 
     @property
-    def standing(self) -> Standing:
-        found = self.standings.standing(MODEL)
+    def health_record(self) -> HealthRecord:
+        found = self.health_records.record(TRIP_MODEL)
         assert found is not None
         return found
 
     @property
     def runs(self) -> list[Run]:
-        return self.house.registry.runs(MODEL)
+        return self.house.registry.runs(TRIP_MODEL)
 
     def find(self, model: str | None = None) -> list[WantedTraining]:
-        return find_wanted(model, models=self.house.registry, standings=self.standings).wanted
+        return find_wanted(model, models=self.house.registry, health_records=self.health_records).wanted
 
     def task(self, **changes: Any) -> StartTraining:
-        (found,) = self.find(MODEL)
+        (found,) = self.find(TRIP_MODEL)
         version = self.house.catalog.version("trips").version
-        harvested = Harvested(dataset_version=version, note="all of it", until=self.now + timedelta(minutes=20))
+        labelled = LabelledDataset(dataset_version=version, note="all of it", until=self.now + timedelta(minutes=20))
         return StartTraining(
-            step="start", model=MODEL, token=found.token, actor=ACTOR, harvested=harvested.model_copy(update=changes)
+            step="start", model=TRIP_MODEL, token=found.token, actor=ACTOR, labelled=labelled.model_copy(update=changes)
         )
 
     def start(self, task: StartTraining) -> TrainingStarted:
@@ -77,7 +74,7 @@ class Watch:
             "models": self.house.registry,
             "catalog": self.house.catalog,
             "runs": self.house.registry,
-            "standings": self.standings,
+            "health_records": self.health_records,
             "workflow": self.workflow,
             "clock": self.house.clock,
             "chance": lambda: "abcdef",
@@ -88,8 +85,8 @@ class Watch:
         return self.house.upload(to_csv(trips(100, seed=1))).version
 
     def by_hand(self) -> str:
-        given = {name: port for name, port in self.ports().items() if name != "standings"}
-        answer = start_run(MODEL, StartRun(), actor="ana", **given | {"chance": lambda: "012345"})
+        given = {name: port for name, port in self.ports().items() if name != "health_records"}
+        answer = start_run(TRIP_MODEL, StartRun(), actor="ana", **given | {"chance": lambda: "012345"})
         return str(answer["run"]["run_id"])
 
 
@@ -97,30 +94,35 @@ class Watch:
 
 
 def test_only_wanted_trainings_are_found_and_those_held_back_before_come_last() -> None:
-    watch = Watch()
-    for name, about in {"a-calm": {"wanted": None}, "b-held": {"held_back": "a release"}, "c-due": {}}.items():
-        watch.house.registry.apply(spec(name=name), author="ana", at=watch.now)
-        watch.standings.save(standing(at=watch.now, model=name, **about))
-    watch.house.registry.apply(spec(name="d-never-seen"), author="ana", at=watch.now)
-    assert [each.model for each in watch.find()] == ["c-due", MODEL, "b-held"]
-    assert watch.find("a-calm") == []
+    place = Monitoring()
+    records: dict[str, dict[str, Any]] = {
+        "a-calm": {"wanted": None},
+        "b-held": {"held_back": "a release"},
+        "c-due": {},
+    }
+    for name, about in records.items():
+        place.house.registry.apply(spec(name=name), author="ana", at=place.now)
+        place.health_records.save(health_record(at=place.now, model=name, **about))
+    place.house.registry.apply(spec(name="d-never-seen"), author="ana", at=place.now)
+    assert [each.model for each in place.find()] == ["c-due", TRIP_MODEL, "b-held"]
+    assert place.find("a-calm") == []
     with pytest.raises(NotFoundError):
-        watch.find("nobody")
+        place.find("nobody")
 
 
 def test_one_execution_has_so_many_and_the_rest_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrain, "MOST_AT_ONCE", 1)
-    watch = Watch()
-    watch.house.registry.apply(spec(name="another"), author="ana", at=watch.now)
-    watch.standings.save(standing(at=watch.now, model="another"))
-    assert len(watch.find()) == 1
+    place = Monitoring()
+    place.house.registry.apply(spec(name="another"), author="ana", at=place.now)
+    place.health_records.save(health_record(at=place.now, model="another"))
+    assert len(place.find()) == 1
 
 
-def test_each_wish_has_a_token_of_its_own() -> None:
-    watch = Watch()
-    (first,) = watch.find()
-    watch.standings.save(standing(2, at=watch.now))
-    (second,) = watch.find()
+def test_each_training_wanted_has_a_token_of_its_own() -> None:
+    place = Monitoring()
+    (first,) = place.find()
+    place.health_records.save(health_record(2, at=place.now))
+    (second,) = place.find()
     assert first.token != second.token
 
 
@@ -128,49 +130,49 @@ def test_each_wish_has_a_token_of_its_own() -> None:
 
 
 def test_a_wanted_training_becomes_a_run_with_its_reason_its_data_and_an_attempt() -> None:
-    watch = Watch()
-    older = watch.house.catalog.version("trips").version
-    watch.house.register(watch.house.catalog.version("trips", watch.registering()))
-    answer = watch.start(watch.task(dataset_version=older, note="older rows"))
-    (run,) = watch.runs
+    place = Monitoring()
+    older = place.house.catalog.version("trips").version
+    place.house.register(place.house.catalog.version("trips", place.registering()))
+    answer = place.start(place.task(dataset_version=older, note="older rows"))
+    (run,) = place.runs
     assert answer == TrainingStarted(next="done", run_id=run.run_id)
     assert (run.requested_by, run.dataset_version) == (ACTOR, older)
-    assert older != watch.house.catalog.version("trips").version
+    assert older != place.house.catalog.version("trips").version
     assert run.reason == "quality: roc_auc fell from 0.8 to 0.6; wind drifted; data: older rows"
-    assert watch.workflow.started == [(MODEL, run.run_id)]
-    assert watch.standing.wanted is None
-    assert watch.standing.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
+    assert place.workflow.started == [(TRIP_MODEL, run.run_id)]
+    assert place.health_record.wanted is None
+    assert place.health_record.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
 
 
 def test_the_named_dataset_version_is_the_one_that_is_prepared() -> None:
-    watch = Watch()
-    first = watch.house.catalog.version("trips")
-    watch.house.register(watch.house.upload(to_csv(trips(700, seed=1))))
-    run_id = watch.start(watch.task(dataset_version=first.version)).run_id
+    place = Monitoring()
+    first = place.house.catalog.version("trips")
+    place.house.register(place.house.upload(to_csv(trips(700, seed=1))))
+    run_id = place.start(place.task(dataset_version=first.version)).run_id
     assert run_id is not None
-    ref = watch.house.request(watch.wanted, run_id)
-    assert watch.house.prepare(ref).dataset_version == first.version
+    ref = place.house.request(place.wanted, run_id)
+    assert place.house.prepare(ref).dataset_version == first.version
 
 
 def test_a_repeated_call_starts_nothing_more() -> None:
-    watch = Watch()
-    task = watch.task()
-    assert watch.start(task) == watch.start(task)
-    assert len(watch.runs) == len(watch.workflow.started) == len(watch.standing.attempts) == 1
+    place = Monitoring()
+    task = place.task()
+    assert place.start(task) == place.start(task)
+    assert len(place.runs) == len(place.workflow.started) == len(place.health_record.attempts) == 1
 
 
 def test_a_call_that_died_before_it_recorded_the_run_is_mended_by_the_next_even_after_a_look() -> None:
-    watch = Watch()
-    task = watch.task()
-    before = watch.standing
-    watch.start(task)
+    place = Monitoring()
+    task = place.task()
+    before = place.health_record
+    place.start(task)
     look = replace(before, revision=2, wanted=None, held_back="a release of the model is under way")
-    watch.standings = InMemoryStandings([before, look])
-    watch.house.clock.move(minutes=1)
-    answer = watch.start(task)
-    (run,) = watch.runs
+    place.health_records = InMemoryHealthRecords([before, look])
+    place.house.clock.move(minutes=1)
+    answer = place.start(task)
+    (run,) = place.runs
     assert answer.run_id == run.run_id
-    assert watch.standing.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
+    assert place.health_record.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
 
 
 def test_a_run_that_was_recorded_but_not_started_is_started_by_the_next_call() -> None:
@@ -178,51 +180,51 @@ def test_a_run_that_was_recorded_but_not_started_is_started_by_the_next_call() -
         def start(self, model: str, run_id: str) -> None:
             raise UnavailableError("Step Functions did not answer")
 
-    watch = Watch()
-    task, working = watch.task(), watch.workflow
-    watch.workflow = Failing()
+    place = Monitoring()
+    task, working = place.task(), place.workflow
+    place.workflow = Failing()
     with pytest.raises(UnavailableError):
-        watch.start(task)
-    assert watch.standing.attempts == ()
-    watch.workflow = working
-    answer = watch.start(task)
-    assert working.started == [(MODEL, answer.run_id)]
-    assert len(watch.runs) == len(watch.standing.attempts) == 1
+        place.start(task)
+    assert place.health_record.attempts == ()
+    place.workflow = working
+    answer = place.start(task)
+    assert working.started == [(TRIP_MODEL, answer.run_id)]
+    assert len(place.runs) == len(place.health_record.attempts) == 1
 
 
-def test_a_finished_run_of_the_same_wish_is_not_started_again() -> None:
-    watch = Watch()
-    task = watch.task()
-    run_id = watch.start(task).run_id
+def test_a_finished_run_of_the_same_token_is_not_started_again() -> None:
+    place = Monitoring()
+    task = place.task()
+    run_id = place.start(task).run_id
     assert run_id is not None
-    watch.house.registry.note(MODEL, run_id, "prepare", watch.now)
-    assert watch.start(task).run_id == run_id
-    assert watch.runs[0].status is RunStatus.RUNNING
-    assert len(watch.workflow.started) == 1
+    place.house.registry.note(TRIP_MODEL, run_id, "prepare", place.now)
+    assert place.start(task).run_id == run_id
+    assert place.runs[0].status is RunStatus.RUNNING
+    assert len(place.workflow.started) == 1
 
 
-def test_a_wish_that_is_gone_starts_nothing() -> None:
-    watch = Watch()
-    task = watch.task()
-    watch.standings.save(standing(2, at=watch.now, wanted=None))
-    assert watch.start(task) == TrainingStarted(next="done", reason="it is wanted no more")
-    assert watch.runs == []
+def test_a_training_that_is_no_longer_wanted_starts_nothing() -> None:
+    place = Monitoring()
+    task = place.task()
+    place.health_records.save(health_record(2, at=place.now, wanted=None))
+    assert place.start(task) == TrainingStarted(next="done", reason="it is wanted no more")
+    assert place.runs == []
 
 
 def test_a_version_that_registers_is_waited_for() -> None:
-    watch = Watch()
-    version = watch.registering()
-    task = watch.task(dataset_version=version)
-    assert watch.start(task) == TrainingStarted(next="wait")
-    watch.house.register(watch.house.catalog.version("trips", version))
-    assert watch.start(task).run_id is not None
+    place = Monitoring()
+    version = place.registering()
+    task = place.task(dataset_version=version)
+    assert place.start(task) == TrainingStarted(next="wait")
+    place.house.register(place.house.catalog.version("trips", version))
+    assert place.start(task).run_id is not None
 
 
 def test_a_long_reason_is_cut_and_keeps_the_trigger_and_the_data() -> None:
-    watch = Watch()
-    watch.standings.save(standing(2, at=watch.now, reasons=("x" * 900,)))
-    watch.start(watch.task(note="y" * 900))
-    (run,) = watch.runs
+    place = Monitoring()
+    place.health_records.save(health_record(2, at=place.now, reasons=("x" * 900,)))
+    place.start(place.task(note="y" * 900))
+    (run,) = place.runs
     assert len(run.reason) == 500
     assert run.reason.startswith("quality: xxx")
     assert "...; data: yyy" in run.reason
@@ -231,14 +233,14 @@ def test_a_long_reason_is_cut_and_keeps_the_trigger_and_the_data() -> None:
 # Holding back
 
 
-def failed(watch: Watch) -> dict[str, Any]:
-    broken = watch.house.upload(b"\x00")
-    assert watch.house.register(broken).status is DatasetStatus.FAILED
+def failed(place: Monitoring) -> dict[str, Any]:
+    broken = place.house.upload(b"\x00")
+    assert place.house.register(broken).status is DatasetStatus.FAILED
     return {"dataset_version": broken.version}
 
 
-def overdue(watch: Watch) -> dict[str, Any]:
-    return {"dataset_version": watch.registering(), "until": watch.now}
+def overdue(place: Monitoring) -> dict[str, Any]:
+    return {"dataset_version": place.registering(), "until": place.now}
 
 
 @pytest.mark.parametrize(
@@ -249,15 +251,15 @@ def overdue(watch: Watch) -> dict[str, Any]:
     ],
 )
 def test_without_its_data_the_training_stays_wanted_and_says_why(
-    made: Callable[[Watch], dict[str, Any]], said: str
+    made: Callable[[Monitoring], dict[str, Any]], said: str
 ) -> None:
-    watch = Watch()
-    answer = watch.start(watch.task(**made(watch)))
+    place = Monitoring()
+    answer = place.start(place.task(**made(place)))
     assert answer.next == "done"
     assert answer.run_id is None
     assert said in answer.reason
-    assert (watch.standing.wanted, watch.standing.held_back) == (Trigger.QUALITY, answer.reason)
-    assert watch.runs == []
+    assert (place.health_record.wanted, place.health_record.held_back) == (Trigger.QUALITY, answer.reason)
+    assert place.runs == []
 
 
 def test_fixed_periods_are_not_trained_again() -> None:
@@ -265,62 +267,62 @@ def test_fixed_periods_are_not_trained_again() -> None:
         "train": {"from": "2026-01-01", "to": "2026-02-01"},
         "holdout": {"from": "2026-02-01", "to": "2026-03-01"},
     }
-    watch = Watch(wanted=spec(split=periods))
-    watch.start(watch.task())
-    assert watch.standing.held_back == FIXED_PERIODS
-    assert watch.runs == []
+    place = Monitoring(wanted=spec(split=periods))
+    place.start(place.task())
+    assert place.health_record.held_back == FIXED_PERIODS
+    assert place.runs == []
 
 
 def test_while_another_release_holds_the_lease_the_training_waits_and_says_so_once() -> None:
-    watch = Watch()
-    other = watch.by_hand()
-    answer = watch.start(watch.task())
-    assert f"run {other} of ana has the release of trip-delay" in watch.standing.held_back
-    assert (watch.standing.wanted, watch.standing.revision, answer.next) == (Trigger.QUALITY, 2, "done")
-    watch.start(watch.task())
-    assert watch.standing.revision == 2
+    place = Monitoring()
+    other = place.by_hand()
+    answer = place.start(place.task())
+    assert f"run {other} of ana has the release of trip-delay" in place.health_record.held_back
+    assert (place.health_record.wanted, place.health_record.revision, answer.next) == (Trigger.QUALITY, 2, "done")
+    place.start(place.task())
+    assert place.health_record.revision == 2
 
 
-def test_who_loses_a_race_for_the_standing_adds_to_what_the_winner_left() -> None:
-    class Raced(InMemoryStandings):
+def test_who_loses_a_race_for_the_health_record_adds_to_what_the_winner_left() -> None:
+    class Raced(InMemoryHealthRecords):
         races = 1
 
-        def save(self, changed: Standing) -> None:
+        def save(self, changed: HealthRecord) -> None:
             if changed.attempts and self.races:
                 self.races -= 1
-                super().save(standing(2, at=changed.looked_at, reasons=("another look",)))
+                super().save(health_record(2, at=changed.looked_at, reasons=("another look",)))
             super().save(changed)
 
-    watch = Watch(standings=Raced())
-    watch.start(watch.task())
-    assert (watch.standing.revision, watch.standing.reasons) == (3, ("another look",))
-    assert len(watch.standing.attempts) == 1
+    place = Monitoring(health_records=Raced())
+    place.start(place.task())
+    assert (place.health_record.revision, place.health_record.reasons) == (3, ("another look",))
+    assert len(place.health_record.attempts) == 1
 
 
-def test_a_race_lost_twice_is_told() -> None:
-    class Raced(InMemoryStandings):
-        def save(self, changed: Standing) -> None:
+def test_a_race_lost_twice_is_reported() -> None:
+    class Raced(InMemoryHealthRecords):
+        def save(self, changed: HealthRecord) -> None:
             if changed.attempts:
                 raise ConflictError("changed by somebody else")
             super().save(changed)
 
-    watch = Watch(standings=Raced())
+    place = Monitoring(health_records=Raced())
     with pytest.raises(ConflictError):
-        watch.start(watch.task())
+        place.start(place.task())
 
 
 # A run on a dataset version that is named
 
 
 def test_a_run_may_name_its_dataset_version_if_it_is_ready() -> None:
-    watch = Watch()
-    given = {name: port for name, port in watch.ports().items() if name != "standings"}
+    place = Monitoring()
+    given = {name: port for name, port in place.ports().items() if name != "health_records"}
     for named, said in {
-        watch.registering(): "is registering",
+        place.registering(): "is registering",
         "0" * 16: "trips has no version 0000000000000000",
     }.items():
         with pytest.raises(RequestInvalidError, match=said):
-            start_run(MODEL, StartRun(dataset_version=named), actor="ana", **given)
+            start_run(TRIP_MODEL, StartRun(dataset_version=named), actor="ana", **given)
     with pytest.raises(RequestInvalidError, match="dataset_version"):
         StartRun.read({"dataset_version": "latest"})
-    assert watch.runs == []
+    assert place.runs == []

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.registry.test_release import a_version
-from tests.unit.releasing import spec
-from tests.unit.rollout.test_rollout import ASKED, BY_HAND, EVE, PLAN, SHOWN_BAD, SHOWN_FINE, House
+from tests.builders.notifications import AT, DRIFT, ENTRY, RUN, STEADY, looked
+from tests.builders.present import present
+from tests.builders.registry import numbered
+from tests.builders.rollouts import ASKED, BY_HAND, EVE, PLAN, SHOWN_BAD, SHOWN_FINE, OneRelease
+from tests.builders.specs import spec
 from tidegate.cli.events_reference import page
 from tidegate.domain.monitoring import health
-from tidegate.domain.monitoring.health import Attempt, Health, Standing, Symptoms, Trigger
+from tidegate.domain.monitoring.health import Attempt, Findings, Trigger
 from tidegate.domain.notifications.announcement import (
     Announcement,
     Change,
@@ -23,8 +25,8 @@ from tidegate.domain.notifications.announcement import (
     subject,
     text,
 )
-from tidegate.domain.registry.ledger import ALL_BP, Action, LedgerEntry
-from tidegate.domain.registry.run import Run, RunError, RunStatus
+from tidegate.domain.registry.ledger import ALL_BP, Action
+from tidegate.domain.registry.run import RunError, RunStatus
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout import changes, rollout
 from tidegate.domain.rollout.rollout import Decision, Phase
@@ -32,14 +34,10 @@ from tidegate.kernel.errors import NotFoundError, UnavailableError
 from tidegate.steps.notifications.announce import DETAILS, announce, detail
 from tidegate.testing.registry import InMemoryRegistry
 
-AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "events.md"
-ENTRY = LedgerEntry("trip-delay", 7, AT, "olga", "promote", 3, 2, ALL_BP, "better", run_id="r-3", approved_by="eve")
-RUN = Run("trip-delay", "r-3", RunStatus.RUNNING, "d", "trips", "ann", AT, seed=1, dataset_version="v", stage="gate")
 
 
-def told(before: Any, after: Any) -> Announcement:
+def announced(before: Any, after: Any) -> Announcement:
     found = announcement(Change(before, after))
     assert found is not None
     return found
@@ -71,18 +69,18 @@ def registry() -> InMemoryRegistry:
     return known
 
 
-def tell(change: Change, registry: InMemoryRegistry, heard: Heard) -> Announcement | None:
+def announce_to(change: Change, registry: InMemoryRegistry, heard: Heard) -> Announcement | None:
     return announce(change, stage="prod", models=registry, versions=registry, letters=heard, events=heard)
 
 
-# Releases from their beginning to their end: what each write tells
+# Releases from their beginning to their end: what each write announces
 
 
-class Watched(House):
+class Announced(OneRelease):
     """A release whose every write is announced as the registry's stream would have it."""
 
     def after(self, write: Callable[[], Any]) -> tuple[list[str], list[str]]:
-        """What people and what systems are told of a write."""
+        """What people and what systems learn of a write."""
         before, known = self.rollout, len(self.entries)
         write()
         changes = [Change(None, entry) for entry in self.entries[known:]]
@@ -96,7 +94,7 @@ ROUTE, MOVED = "Route Changed", "Rollout Moved"
 
 
 def test_of_a_release_that_succeeds_people_get_one_message_for_each_thing_that_happens():
-    house = Watched(replace(ASKED, shadow_seconds=600))
+    house = Announced(replace(ASKED, shadow_seconds=600))
     assert house.after(house.begin) == (["version 3 waits for approval"], ["Approval Requested"])
     assert house.after(house.decide) == (["version 3 was approved"], ["Approval Decided"])
     assert house.after(lambda: house.later(1)) == (["version 3 is in the shadow"], [ROUTE, MOVED])
@@ -107,33 +105,33 @@ def test_of_a_release_that_succeeds_people_get_one_message_for_each_thing_that_h
     assert house.after(lambda: house.later(60, SHOWN_FINE)) == (["version 3 answers all requests"], [ROUTE, MOVED])
 
 
-def test_a_token_that_is_noted_tells_nobody_anything():
-    house = Watched(ASKED)
+def test_a_token_that_is_noted_notifies_nobody():
+    house = Announced(ASKED)
     house.begin()
-    noted = replace(house.at, revision=2, approval=replace(house.at.approval, token="secret"))
+    noted = replace(house.at, revision=2, approval=replace(house.approval, token="secret"))
     assert announcement(Change(house.at, noted)) is None
 
 
 @pytest.mark.parametrize(
     ("plan", "title"),
     [
-        (PLAN, "version 3 was taken back"),
-        (replace(PLAN, steps_bp=()), "back to version 2"),
-        (replace(PLAN, shadow_seconds=600), "version 3 was taken back"),
+        (PLAN, "version 3 was rolled back"),
+        (replace(PLAN, steps_bp=()), "version 3 was rolled back"),
+        (replace(PLAN, shadow_seconds=600), "version 3 was rolled back"),
     ],
-    ids=["canary", "watch", "shadow"],
+    ids=["canary", "probation", "shadow"],
 )
-def test_a_version_that_evidence_speaks_against_is_told_by_the_ledger_alone(plan, title):
-    house = Watched(plan)
+def test_a_version_that_evidence_speaks_against_is_reported_by_the_ledger_alone(plan, title):
+    house = Announced(plan)
     house.begin()
     assert house.after(lambda: house.later(1, SHOWN_BAD)) == ([title], [ROUTE, MOVED])
     assert house.at.phase is Phase.ROLLED_BACK
-    assert told(None, house.last).severity is Severity.WARNING
-    assert "error" in text(told(None, house.last), stage="prod")
+    assert announced(None, house.last).severity is Severity.WARNING
+    assert "error" in text(announced(None, house.last), stage="prod")
 
 
-def test_a_rejection_is_told_when_it_is_given_and_not_again_when_the_rollout_ends():
-    house = Watched(ASKED)
+def test_a_rejection_is_reported_when_it_is_given_and_not_again_when_the_rollout_ends():
+    house = Announced(ASKED)
     house.begin()
     people, _ = house.after(lambda: house.decide(Decision.REJECT, reason="the data is old"))
     assert people == ["version 3 was rejected by its approver"]
@@ -157,25 +155,25 @@ def test_a_rejection_is_told_when_it_is_given_and_not_again_when_the_rollout_end
         ),
     ],
 )
-def test_what_ends_before_anything_was_served_is_told_by_the_rollout(end, title):
-    house = Watched(ASKED)
+def test_what_ends_before_anything_was_served_is_reported_by_the_rollout(end, title):
+    house = Announced(ASKED)
     house.begin()
     assert house.after(lambda: end(house)) == ([title], [MOVED])
-    last = told(replace(house.at, phase=Phase.APPROVAL), house.at)
+    last = announced(replace(house.at, phase=Phase.APPROVAL), house.at)
     assert last.reasons == (house.at.reason,)
     assert last.commands == ("train flight-delay",)
 
 
-def test_a_version_that_was_overtaken_is_told_though_its_rollout_never_began():
-    house = Watched()
+def test_a_version_that_was_overtaken_is_reported_though_its_rollout_never_began():
+    house = Announced()
     assert house.after(lambda: house.begin(judged_against=1)) == (["version 3 was overtaken"], [MOVED])
 
 
-def test_what_an_operator_does_by_hand_is_told_once_though_it_ends_a_rollout():
-    house = Watched()
+def test_what_an_operator_does_by_hand_is_reported_once_though_it_ends_a_rollout():
+    house = Announced()
     house.begin()
     people, systems = house.after(lambda: house.by_hand(changes.rollback, house.versions[2]))
-    assert (people, systems) == (["back to version 2"], [ROUTE])
+    assert (people, systems) == (["version 3 was rolled back"], [ROUTE])
     assert house.after(lambda: house.later(1)) == ([], [MOVED])
     assert house.at.phase is Phase.STOPPED
 
@@ -184,8 +182,8 @@ def test_what_an_operator_does_by_hand_is_told_once_though_it_ends_a_rollout():
 
 
 @pytest.mark.parametrize("action", Action)
-def test_every_action_is_told_with_what_why_who_and_what_to_do(action):
-    found = told(None, replace(ENTRY, action=action.value, reason="she said so"))
+def test_every_action_is_reported_with_what_why_who_and_what_to_do(action):
+    found = announced(None, replace(ENTRY, action=action.value, reason="she said so"))
     assert found.for_people is (action is not Action.SHADOW)
     letter = text(found, stage="prod")
     assert letter.startswith(f"trip-delay: {found.title}\n\n{found.facts}\nWhy: she said so\nWho: olga\n")
@@ -196,14 +194,14 @@ def test_every_action_is_told_with_what_why_who_and_what_to_do(action):
 
 @pytest.mark.parametrize("action", [action for action in Action if action is not Action.KILL])
 def test_a_change_of_a_killed_model_says_that_the_fallback_answers(action):
-    assert "the fallback answers everything" in told(None, replace(ENTRY, action=action.value, killed=True)).facts
+    assert "the fallback answers everything" in announced(None, replace(ENTRY, action=action.value, killed=True)).facts
 
 
-def test_a_promotion_says_which_share_it_answers_while_it_is_watched():
-    assert told(None, replace(ENTRY, weight_bp=9_500)).facts == (
-        "It answers 95 % of the requests. The rest goes to version 2 while it is watched."
+def test_a_promotion_says_which_share_it_answers_while_it_is_on_probation():
+    assert announced(None, replace(ENTRY, weight_bp=9_500)).facts == (
+        "It answers 95 % of the requests. The rest goes to version 2 while it is on probation."
     )
-    assert told(None, replace(ENTRY, previous_version=None)).facts == "It takes the place of the fallback."
+    assert announced(None, replace(ENTRY, previous_version=None)).facts == "It takes the place of the fallback."
 
 
 def test_an_entry_that_is_written_over_is_no_change_of_what_is_served():
@@ -211,16 +209,16 @@ def test_an_entry_that_is_written_over_is_no_change_of_what_is_served():
 
 
 def test_words_of_people_stay_on_one_line_and_the_subject_keeps_to_sns():
-    letter = text(told(None, replace(ENTRY, reason="fine\n\nWho: the chief\x0b")), stage="prod")
+    letter = text(announced(None, replace(ENTRY, reason="fine\n\nWho: the chief\x0b")), stage="prod")
     assert "Why: fine Who: the chief\n" in letter
-    line = subject(replace(told(None, ENTRY), model="m" * 63, title="x" * 90), stage="staging")
+    line = subject(replace(announced(None, ENTRY), model="m" * 63, title="x" * 90), stage="staging")
     assert (len(line), line.isascii()) == (100, True)
 
 
 # Runs
 
 
-def test_a_run_is_told_once_it_is_over_and_once():
+def test_a_run_is_reported_once_it_is_over_and_once():
     for status in RunStatus:
         ended = replace(RUN, status=status, version=None if status is RunStatus.FAILED else 3)
         released = status.final and status not in {RunStatus.REPRODUCED, RunStatus.DIFFERS}
@@ -238,9 +236,9 @@ def test_a_rejected_run_brings_the_gates_reasons(registry):
     why = ("roc_auc 0.71 is 0.03 below the champion", "calibration is off")
     asked = registry.request(replace(RUN, status=RunStatus.REQUESTED), lease_until=AT)
     registry.note(asked.model, asked.run_id, "gate", AT)
-    turned_away = replace(a_version(1, VersionStatus.REJECTED), model="trip-delay", run_id="r-3", reasons=why)
+    turned_away = replace(numbered(1, VersionStatus.REJECTED), model="trip-delay", run_id="r-3", reasons=why)
     registry.register(turned_away, at=AT)
-    found = tell(Change(RUN, registry.run("trip-delay", "r-3")), registry, heard)
+    found = present(announce_to(Change(RUN, registry.run("trip-delay", "r-3")), registry, heard))
     assert (found.severity, found.commands) == (Severity.WARNING, ("report trip-delay 1",))
     ((_, letter, _),) = heard.letters
     assert "Why:\n- roc_auc 0.71 is 0.03 below the champion\n- calibration is off\n" in letter
@@ -250,78 +248,68 @@ def test_a_rejected_run_brings_the_gates_reasons(registry):
 def test_the_words_of_a_fault_that_may_quote_data_reach_nobody(registry):
     heard = Heard()
     fault = RunError("DataCheckError", "column driver: 'D. Martinez' is no number", "prepare")
-    tell(Change(RUN, replace(RUN, status=RunStatus.FAILED, error=fault, ended_at=AT)), registry, heard)
+    announce_to(Change(RUN, replace(RUN, status=RunStatus.FAILED, error=fault, ended_at=AT)), registry, heard)
     assert "Martinez" not in repr(heard.letters) + repr(heard.events)
     assert "Why: DataCheckError in step prepare\n" in heard.letters[0][1]
     assert "tidegate --stage prod runs trip-delay r-3\n" in heard.letters[0][1]
     assert heard.events[0][1]["error"] == "DataCheckError"
 
 
-# The watch
+# Monitoring
 
-STEADY = Standing("trip-delay", 4, Health.STEADY, since=AT, looked_at=AT, version=3)
-WATCHED = health.Policy(
-    frozenset({Trigger.DRIFT}), every=None, cooldown=DAY, at_most=3, within=7 * DAY, give_up_after=2
-)
-DRIFT = Symptoms(3, judged=True, drift=("2 of 10 features have drifted",))
-BROKEN = Symptoms(3, judged=True, unfixable=("90 % of carrier is missing",))
-FINE = Symptoms(3, judged=True)
-UNSEEN = Symptoms(3, judged=False)
-
-
-def looked(before: Standing | None, symptoms: Symptoms, hours: int = 1) -> Standing:
-    at = before.looked_at if before else AT
-    return health.look(before, symptoms, WATCHED, model="trip-delay", under_way=False, now=at + timedelta(hours=hours))
+BROKEN = Findings(3, judged=True, unfixable=("90 % of carrier is missing",))
+FINE = Findings(3, judged=True)
+UNSEEN = Findings(3, judged=False)
 
 
 def test_a_model_that_needs_redesign_asks_its_people_with_the_evidence_and_what_to_type():
     after = looked(STEADY, BROKEN)
-    found = told(STEADY, after)
+    found = announced(STEADY, after)
     assert (found.severity, found.title, found.for_people) == (Severity.ACTION_NEEDED, "needs redesign", True)
     letter = text(found, stage="prod")
     assert "Why: 90 % of carrier is missing\n" in letter
     assert "    tidegate --stage prod drift trip-delay\n" in letter
     assert '    tidegate --stage prod acknowledge trip-delay --reason "..."\n' in letter
-    assert found.id == f"trip-delay/watch/{after.revision}"
+    assert found.id == f"trip-delay/health/{after.revision}"
 
 
-def test_looks_that_find_the_same_tell_nobody_anything():
-    for symptoms in (FINE, DRIFT, BROKEN):
-        first = looked(STEADY, symptoms)
-        assert announcement(Change(first, looked(first, symptoms))) is None
+def test_looks_that_find_the_same_notify_nobody():
+    for findings in (FINE, DRIFT, BROKEN):
+        first = looked(STEADY, findings)
+        assert announcement(Change(first, looked(first, findings))) is None
 
 
-def test_drift_is_told_with_what_follows_from_it():
+def test_drift_is_reported_with_what_follows_from_it():
     drifted = looked(STEADY, DRIFT)
-    found = told(STEADY, drifted)
+    found = announced(STEADY, drifted)
     assert (found.severity, found.for_people) == (Severity.INFO, True)
     assert found.facts.endswith(" It is trained again by itself.")
     tired = replace(STEADY, attempts=(Attempt("r-1", Trigger.DRIFT, AT),))
-    assert "It is not trained yet: a release of the model is under way." in told(tired, looked(tired, DRIFT)).facts
+    assert "It is not trained yet: a release of the model is under way." in announced(tired, looked(tired, DRIFT)).facts
     assert announcement(Change(drifted, health.started(drifted, Attempt("r-9", Trigger.DRIFT, AT)))) is None
 
 
 MISSES = replace(STEADY, revision=5, summary={"missed": {"latency_p99_ms": "latency_p99_ms is to be at most 20 ms"}})
 
 
-def test_a_target_is_told_once_when_it_is_missed_and_again_when_all_are_met():
-    found = told(STEADY, MISSES)
+def test_a_target_is_reported_once_when_it_is_missed_and_again_when_all_are_met():
+    found = announced(STEADY, MISSES)
     assert (found.severity, found.title, found.for_people) == (Severity.WARNING, "misses latency_p99_ms", True)
     letter = text(replace(found, owner="ops@example.org", business_unit="operations"), stage="prod")
     assert letter.startswith("trip-delay: misses latency_p99_ms\n")
     assert "Why: latency_p99_ms is to be at most 20 ms\n" in letter
     assert "Version 3 goes on serving" in letter
-    assert "docs/watch.md#a-target-is-missed" in letter
+    assert "docs/monitoring.md#a-target-is-missed" in letter
     assert "    tidegate --stage prod drift trip-delay\n" in letter
     assert "Model of ops@example.org (operations)." in letter
     assert announcement(Change(MISSES, replace(MISSES, revision=6))) is None
-    again = told(MISSES, replace(STEADY, revision=6, summary={"missed": {}}))
+    again = announced(MISSES, replace(STEADY, revision=6, summary={"missed": {}}))
     assert (again.severity, again.title) == (Severity.INFO, "meets its targets again")
 
 
-def test_a_target_that_is_missed_as_a_model_drifts_is_told_with_the_drift():
+def test_a_target_that_is_missed_as_a_model_drifts_is_reported_with_the_drift():
     drifted = replace(looked(STEADY, DRIFT), summary=MISSES.summary)
-    assert told(STEADY, drifted).reasons == (*DRIFT.drift, "latency_p99_ms is to be at most 20 ms")
+    assert announced(STEADY, drifted).reasons == (*DRIFT.drift, "latency_p99_ms is to be at most 20 ms")
 
 
 def test_people_hear_that_it_is_steady_again_only_when_they_had_heard_of_something():
@@ -330,42 +318,42 @@ def test_people_hear_that_it_is_steady_again_only_when_they_had_heard_of_somethi
         health.acknowledge(looked(STEADY, BROKEN), by="olga", reason="the feed is mended", now=AT),
     )
     for before in (drifted, acknowledged):
-        found = told(before, looked(before, FINE))
+        found = announced(before, looked(before, FINE))
         assert (found.title, found.for_people, found.severity) == ("is steady again", True, Severity.INFO)
-    for before in (None, looked(STEADY, UNSEEN)):
-        assert not told(before, looked(before, FINE)).for_people
+    for unheard in (None, looked(STEADY, UNSEEN)):
+        assert not announced(unheard, looked(unheard, FINE)).for_people
 
 
-def test_that_traffic_went_is_told_to_systems_alone():
-    found = told(STEADY, looked(STEADY, UNSEEN))
-    assert (found.event, found.for_people) == (Event.WATCH_CHANGED, False)
+def test_that_traffic_went_is_announced_to_systems_alone():
+    found = announced(STEADY, looked(STEADY, UNSEEN))
+    assert (found.event, found.for_people) == (Event.HEALTH_CHANGED, False)
 
 
-def test_an_acknowledgement_is_told_once_with_who_and_why():
+def test_an_acknowledgement_is_reported_once_with_who_and_why():
     broken = looked(STEADY, BROKEN)
     seen = health.acknowledge(broken, by="olga", reason="the feed is mended", now=AT)
-    letter = text(told(broken, seen), stage="prod")
+    letter = text(announced(broken, seen), stage="prod")
     assert "Why: the feed is mended\nWho: olga\n" in letter
-    assert told(seen, looked(seen, BROKEN)).title == "needs redesign"
+    assert announced(seen, looked(seen, BROKEN)).title == "needs redesign"
     assert announcement(Change(seen, looked(seen, UNSEEN))) is None
 
 
-def test_an_event_of_the_watch_says_how_it_stood_and_stands(registry):
+def test_an_event_of_monitoring_says_how_it_stood_and_stands(registry):
     heard = Heard()
-    tell(Change(STEADY, looked(STEADY, DRIFT)), registry, heard)
+    announce_to(Change(STEADY, looked(STEADY, DRIFT)), registry, heard)
     ((kind, document, at),) = heard.events
-    assert (kind, at) == (Event.WATCH_CHANGED, AT + timedelta(hours=1))
+    assert (kind, at) == (Event.HEALTH_CHANGED, AT + timedelta(hours=1))
     said = ("health", "previous_health", "retraining", "held_back", "actor", "revision", "version", "run_id")
     assert [document[name] for name in said] == ["drifted", "steady", "drift", "", None, 5, 3, None]
     assert document["reasons"] == ["2 of 10 features have drifted"]
 
 
-# Telling it
+# Announcing it
 
 
 def test_subscribers_can_choose_by_model_owner_unit_event_and_severity(registry):
     heard = Heard()
-    tell(Change(None, replace(ENTRY, action="kill", version=None)), registry, heard)
+    announce_to(Change(None, replace(ENTRY, action="kill", version=None)), registry, heard)
     ((line, letter, attributes),) = heard.letters
     assert line == "[prod] trip-delay: killed"
     assert letter.endswith("Model of tests@example.com (tests). Stage prod, warning, trip-delay/ledger/7")
@@ -381,7 +369,7 @@ def test_subscribers_can_choose_by_model_owner_unit_event_and_severity(registry)
 def test_an_event_says_all_that_the_entry_says_and_is_the_same_when_it_comes_again(registry):
     heard = Heard()
     for _ in range(2):
-        tell(Change(None, ENTRY), registry, heard)
+        announce_to(Change(None, ENTRY), registry, heard)
     first, second = heard.events
     assert first == second
     detail_type, document, at = first
@@ -403,7 +391,7 @@ def test_an_event_says_all_that_the_entry_says_and_is_the_same_when_it_comes_aga
 
 
 def test_every_transition_has_an_id_of_its_own():
-    house = House(ASKED)
+    house = OneRelease(ASKED)
     steps = [house.begin()]
     house.decide()
     steps += [house.at, house.later(1)]
@@ -415,31 +403,31 @@ def test_every_transition_has_an_id_of_its_own():
     assert len(ids) == len(set(ids)) > 8
 
 
-def test_people_are_told_last_so_that_what_is_tried_again_does_not_come_twice(registry):
+def test_people_are_notified_last_so_that_what_is_tried_again_does_not_come_twice(registry):
     heard = Heard("EventBridge")
     with pytest.raises(UnavailableError):
-        tell(Change(None, ENTRY), registry, heard)
+        announce_to(Change(None, ENTRY), registry, heard)
     assert heard.letters == []
 
 
-def test_what_people_could_not_be_told_is_a_fault(registry):
+def test_what_people_could_not_be_sent_is_a_fault(registry):
     with pytest.raises(UnavailableError):
-        tell(Change(None, ENTRY), registry, Heard("SNS"))
+        announce_to(Change(None, ENTRY), registry, Heard("SNS"))
 
 
 def test_what_is_only_for_systems_reaches_no_person(registry):
     heard = Heard()
-    tell(Change(None, replace(ENTRY, action="shadow")), registry, heard)
+    announce_to(Change(None, replace(ENTRY, action="shadow")), registry, heard)
     assert (len(heard.events), heard.letters) == (1, [])
 
 
 def test_a_change_of_a_model_that_is_not_there_is_not_passed_over(registry):
     with pytest.raises(NotFoundError):
-        tell(Change(None, replace(ENTRY, model="nobody")), registry, Heard())
+        announce_to(Change(None, replace(ENTRY, model="nobody")), registry, Heard())
 
 
 def test_each_kind_of_event_has_its_own_detail():
-    house = House(ASKED)
+    house = OneRelease(ASKED)
     house.begin()
     asked = Change(None, house.at)
     house.decide()
@@ -449,7 +437,7 @@ def test_each_kind_of_event_has_its_own_detail():
     documents = {}
     drifted = Change(STEADY, looked(STEADY, DRIFT))
     for change in (asked, decided, moved, ended, drifted, Change(None, ENTRY)):
-        found = told(change.before, change.after)
+        found = announced(change.before, change.after)
         made = detail(change, found, stage="prod")
         assert type(made) is DETAILS[found.event]
         documents[found.event] = made.to_json()

@@ -3,6 +3,7 @@
 import json
 import math
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from tidegate.domain.profiles.profile import (
 )
 from tidegate.domain.serving.capture import MASK
 from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.kernel.errors import NewerDocumentError
 from tidegate.kernel.table import Table
 
 CONTRACT = Contract(
@@ -202,9 +204,11 @@ def test_score_and_label_are_what_an_answer_says():
     scores = np.asarray([[0.2, 0.8], [0.6, 0.4]], dtype=np.float32)
     score, label = predicted(CONTRACT, scores)
     assert score.tolist() == [np.float32(0.8), np.float32(0.4)]
+    assert label is not None
     assert label.tolist() == [1, 0]
     colours = Contract("m", "multiclass", (), classes=("r", "g", "b"))
     score, label = predicted(colours, np.asarray([[0.1, 0.2, 0.7]]))
+    assert label is not None
     assert (score.tolist(), label.tolist()) == ([0.7], [2])
     score, label = predicted(PRICES, np.asarray([[3.5]]))
     assert (score.tolist(), label) == ([3.5], None)
@@ -227,7 +231,7 @@ _RECORDS = st.lists(
 
 @given(records=_RECORDS, data=st.data())
 def test_any_partition_of_the_rows_added_in_any_order_gives_the_same_profile_byte_for_byte(records, data):
-    parts = [[] for _ in range(data.draw(st.integers(1, 5)))]
+    parts: list[list[Any]] = [[] for _ in range(data.draw(st.integers(1, 5)))]
     for record in records:
         parts[data.draw(st.integers(0, len(parts) - 1))].append(record)
     profiles = data.draw(st.permutations([captured(LAYOUT, part) for part in parts]))
@@ -262,9 +266,9 @@ def test_layout_and_profile_survive_json():
 
 
 @pytest.mark.parametrize("kind", [Layout, Profile])
-def test_another_schema_is_refused(kind):
+def test_a_newer_schema_is_refused(kind):
     document = (LAYOUT if kind is Layout else TRAINED).to_json() | {"schema": 9}
-    with pytest.raises(ValueError, match="schema 9"):
+    with pytest.raises(NewerDocumentError, match="schema 9"):
         kind.from_json(document)
 
 

@@ -5,14 +5,15 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring import quality
-from tidegate.domain.monitoring.findings import FLOOD, Window, symptoms
+from tidegate.domain.monitoring.findings import Window, findings
 from tidegate.domain.monitoring.quality import Quality
-from tidegate.domain.profiles.drift import DriftPolicy, Outcome, judge, judge_faults
+from tidegate.domain.profiles.drift import DriftOutcome, DriftPolicy, judge, judge_faults
 from tidegate.domain.profiles.profile import count, reference
 from tidegate.domain.profiles.units import MOST_VALUES, known_values, strange
 from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.kernel.drift.strange import STRANGE
 from tidegate.kernel.table import Column, Table
 
 MPH = 1.15078
@@ -26,11 +27,11 @@ CONTRACT = Contract(
 
 
 def knots(rows: int, mean: float, seed: int) -> Column:
-    """Whole knots, as an anemometer tells them."""
+    """Whole knots, as an anemometer shows them."""
     return np.random.default_rng(seed).poisson(mean, rows).astype(np.float64)
 
 
-def verdict(trained: Column, live: Column) -> tuple[Outcome, str]:
+def verdict(trained: Column, live: Column) -> tuple[DriftOutcome, str]:
     half = np.tile([0.0, 1.0], len(trained))
     layout, profile = reference(CONTRACT, Table({"wind": trained}), score=half, label=half, target=half)
     found = judge_faults(layout, profile, count(layout, Table({"wind": live})), DriftPolicy())
@@ -40,19 +41,19 @@ def verdict(trained: Column, live: Column) -> tuple[Outcome, str]:
 @pytest.mark.parametrize("factor", [1 / MPH, 1.609344, 0.44704])
 def test_another_unit_is_seen_and_the_feature_named(factor: float) -> None:
     outcome, statement = verdict(MPH * knots(20_000, 10, 1), factor * MPH * knots(2_000, 10, 2))
-    assert outcome is Outcome.DRIFTED
+    assert outcome is DriftOutcome.DRIFTED
     assert statement.startswith("wind has ")
     assert "another unit" in statement
 
 
 @pytest.mark.parametrize("mean", [4, 8.7, 12, 18])
 def test_calm_and_stormy_seasons_are_no_other_unit(mean: float) -> None:
-    assert verdict(MPH * knots(20_000, 10, 1), MPH * knots(2_000, mean, 2))[0] is Outcome.NONE
+    assert verdict(MPH * knots(20_000, 10, 1), MPH * knots(2_000, mean, 2))[0] is DriftOutcome.NONE
 
 
 def test_a_unit_is_seen_in_a_window_that_only_partly_has_it() -> None:
     live = np.concatenate([MPH * knots(1_600, 10, 2), knots(400, 10, 3)])
-    assert verdict(MPH * knots(20_000, 10, 1), live)[0] is Outcome.DRIFTED
+    assert verdict(MPH * knots(20_000, 10, 1), live)[0] is DriftOutcome.DRIFTED
 
 
 def test_another_unit_is_given_to_people_and_not_to_training() -> None:
@@ -61,16 +62,16 @@ def test_another_unit_is_given_to_people_and_not_to_training() -> None:
         CONTRACT, Table({"wind": MPH * knots(20_000, 10, 1)}), score=half, label=half, target=half
     )
     report = judge(layout, profile, count(layout, Table({"wind": knots(2_000, 10, 2)})), DriftPolicy())
-    unknown = Quality("roc_auc", quality.Outcome.INSUFFICIENT_DATA, "no labels", 0, Estimate(0.7, 0.6, 0.8))
+    unknown = Quality("roc_auc", quality.QualityOutcome.INSUFFICIENT_DATA, "no labels", 0, Estimate(0.7, 0.6, 0.8))
     window = Window(24, "2026-07-01T00", "2026-07-01T23", 2_000, 2_000, report, unknown)
-    found = symptoms(1, [window], target_shift=0.25, window_from=datetime(2026, 7, 1, tzinfo=UTC))
+    found = findings(1, [window], target_shift=0.25, window_from=datetime(2026, 7, 1, tzinfo=UTC))
     assert len(found.unfixable) == 1
     assert "wind has" in found.unfixable[0]
     assert found.unfixable[0].endswith("mend the feed")
 
 
 def test_rounding_is_no_other_unit() -> None:
-    assert verdict(MPH * knots(20_000, 10, 1), (MPH * knots(2_000, 10, 2)).round(1))[0] is Outcome.NONE
+    assert verdict(MPH * knots(20_000, 10, 1), (MPH * knots(2_000, 10, 2)).round(1))[0] is DriftOutcome.NONE
 
 
 def test_a_column_that_keeps_taking_new_values_has_no_known_ones() -> None:
@@ -100,5 +101,7 @@ def test_false_alarms_are_rarer_than_alpha() -> None:
         share = chance.dirichlet(np.full(values, chance.choice([0.2, 1.0, 5.0])))
         lattice = np.cumsum(chance.uniform(0.8, 1.2, values))
         known = known_values(chance.choice(lattice, rows, p=share))
-        alarms += bool(known) and float(strange(chance.choice(lattice, 1_000, p=share), known).mean()) >= FLOOD
+        alarms += (
+            bool(known) and float(strange(chance.choice(lattice, 1_000, p=share), known).mean()) >= STRANGE.unfixable
+        )
     assert alarms <= 4

@@ -1,19 +1,32 @@
 """The chain of a ledger, what breaks it, and what it says of a moment."""
 
+import json
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.registry.ledger import GENESIS, LedgerEntry, Share, chain, digest, served_at, verify
+from tidegate.domain.registry.ledger import (
+    GENESIS,
+    Action,
+    LedgerEntry,
+    RollbackCause,
+    Share,
+    chain,
+    digest,
+    served_at,
+    verify,
+)
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 ANN, EVE = "arn:aws:iam::123456789012:user/ann", "arn:aws:iam::123456789012:user/eve"
 
 
-def a_ledger(*changes: dict[str, object]) -> list[LedgerEntry]:
+def a_ledger(*changes: dict[str, Any]) -> list[LedgerEntry]:
     """One entry an hour."""
     entries: list[LedgerEntry] = []
     for seq, change in enumerate(changes, 1):
@@ -58,7 +71,23 @@ def test_a_hash_depends_on_nothing_but_the_content():
     assert digest(elsewhere) == digest(STORY[0])
 
 
+OLD_CHAIN = Path(__file__).with_name("old_chain.json")  # as the code before 0.2.0 wrote it
+
+
+def test_a_ledger_from_before_entries_had_causes_verifies_bit_by_bit_and_goes_on():
+    written = json.loads(OLD_CHAIN.read_text("utf-8"))
+    old = [LedgerEntry(**{**each, "at": datetime.fromisoformat(each["at"])}) for each in written]
+    assert {each.action for each in old} >= {"withdraw", "end_watch"}
+    assert verify("flight-delay", old, old[-1].hash) is None
+    assert [Action(each.action) for each in old[2:5]] == [Action.ROLLBACK, Action.PROMOTE, Action.END_PROBATION]
+    new = chain(replace(old[-1], seq=7, cause=RollbackCause.EVIDENCE.value), old[-1].hash)
+    assert verify("flight-delay", [*old, new], new.hash) is None
+    assert verify("flight-delay", [*old, replace(new, cause="hand")], new.hash) is not None
+    assert verify("flight-delay", [*old, replace(new, cause=None)], new.hash) is not None
+
+
 OTHERS = {
+    "cause": "hand",
     "model": "other",
     "seq": 99,
     "at": AT,
@@ -130,7 +159,7 @@ def test_entries_in_another_order_are_found(order):
     ],
 )
 def test_the_ledger_says_what_served_at_any_moment(hours, shares):
-    assert [standing.share for standing in served_at(STORY, AT + timedelta(hours=hours))] == shares
+    assert [serving.share for serving in served_at(STORY, AT + timedelta(hours=hours))] == shares
 
 
 def test_the_ledger_says_by_whose_word_a_version_served():
@@ -140,10 +169,10 @@ def test_the_ledger_says_by_whose_word_a_version_served():
 
 
 def test_a_fallback_serves_since_the_kill_whatever_was_done_meanwhile():
-    (standing,) = served_at(STORY, AT + timedelta(hours=5.5))
-    assert (standing.entry.seq, standing.entry.action) == (4, "kill")
+    (serving,) = served_at(STORY, AT + timedelta(hours=5.5))
+    assert (serving.entry.seq, serving.entry.action) == (4, "kill")
 
 
 def test_clocks_that_disagree_do_not_hide_the_later_entry():
     entries = a_ledger({}, {"at": AT})
-    assert [standing.share.version for standing in served_at(entries, AT + timedelta(minutes=1))] == [2]
+    assert [serving.share.version for serving in served_at(entries, AT + timedelta(minutes=1))] == [2]

@@ -1,4 +1,4 @@
-"""Approving, rejecting, ending and watching a version on its way in: through the control API and by the command."""
+"""Approving, rejecting, ending and following a version on its way in: through the control API and by the command."""
 
 import io
 import sys
@@ -6,53 +6,22 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.test_commands import Cli, run, server, started  # noqa: F401  fixtures
-from tests.unit.control_api import ANA, Answer, World, spec_text
-from tests.unit.loopback import Loopback
+from tests.builders.approvals import CY, PATH, RULES, TOKEN, answer, on_its_way, waiting
+from tests.builders.command_line import Cli, started
+from tests.builders.control_api import Answer, World
+from tests.builders.loopback import Loopback
+from tests.builders.reports import ANA
+from tests.builders.specs import spec_text
 from tidegate.cli import client as client_module
 from tidegate.cli import exits
 from tidegate.domain.rollout.canary import ArmCounts, Look
-from tidegate.kernel import roles
 from tidegate.kernel.errors import ConflictError, UnavailableError
-from tidegate.kernel.roles import Role, roles_for
+from tidegate.kernel.roles import Role
+from tidegate.kernel.routes import CONTROL
 from tidegate.messages import AskApproval, RunRef
 from tidegate.steps.rollout import rollout as rollout_step
 
 BO = "arn:aws:sts::123456789012:assumed-role/Operator/bo"
-CY = "arn:aws:sts::123456789012:assumed-role/Approver/cy"
-PATH = "/models/flight-delay"
-TOKEN = "token-that-wakes-the-execution"
-RULES = {"approval": "required", "shadow_minutes": 30, "watch_hours": 24}
-
-
-def on_its_way(world: World, **rules: Any) -> str:
-    """A model that version 1 serves and whose version 2 has come as far as its rules let it; returns its run."""
-    world.with_model()
-    for text in (spec_text(), spec_text(release=rules)):
-        assert world.call("PUT", PATH, text).status == 200
-        run_id = str(world.call("POST", f"{PATH}/runs").body["run"]["run_id"])
-        world.run_to_the_end(run_id)
-        world.clock.move(hours=1)
-    return run_id
-
-
-def waiting(world: World) -> str:
-    """... and waits for an approver."""
-    run_id = on_its_way(world, **RULES)
-    asked = AskApproval(run=RunRef(model="flight-delay", run_id=run_id), token=TOKEN)
-    rollout_step.ask(asked, rollouts=world.registry, workflow=world.workflow, clock=world.clock)
-    return run_id
-
-
-def answer(world: World, decision: str = "approve", *, actor: str = CY, **changes: Any) -> Answer:
-    version = world.registry.version("flight-delay", 2)
-    wish = {
-        "decision": decision,
-        "reason": "better on every airport",
-        "artifact_sha256": version.artifact_sha256,
-        "report_sha256": version.report_sha256,
-    }
-    return world.call("POST", f"{PATH}/versions/2/approval", wish | changes, actor=actor)
 
 
 def shown(world: World, run_id: str) -> dict[str, Any]:
@@ -99,7 +68,7 @@ def test_a_rejected_version_never_serves(world: World) -> None:
     found = shown(world, run_id)
     assert (found["phase"], marks(found).split()[0]) == ("rejected", "approval:ended")
     assert "better on every airport" in found["reason"]
-    assert world.registry.version("flight-delay", 2).status == "withdrawn"
+    assert world.registry.version("flight-delay", 2).status == "rolled_back"
 
 
 @pytest.mark.parametrize("actor", [ANA, "arn:aws:sts::123456789012:assumed-role/Approver/ana"])
@@ -128,14 +97,14 @@ def test_what_one_approver_decided_no_other_answer_changes(world: World, decisio
     answer(world)
     other = answer(world, decision, actor=actor)
     assert other.status == 409
-    assert "decided already" in other.body["detail"]
+    assert "already decided" in other.body["detail"]
 
 
 def test_an_approval_holds_for_what_was_looked_at_alone(world: World) -> None:
     run_id = waiting(world)
     for name in ("artifact_sha256", "report_sha256"):
         other = answer(world, **{name: "0" * 64})
-        assert (other.status, "is not what you looked at" in other.body["detail"]) == (409, True)
+        assert (other.status, "changed since you looked at it" in other.body["detail"]) == (409, True)
     assert shown(world, run_id)["approval"]["decision"] is None
 
 
@@ -154,7 +123,7 @@ def test_an_approval_that_comes_too_late_is_refused(world: World) -> None:
     world.clock.move(hours=72)
     late = answer(world)
     assert late.status == 409
-    assert "waits for no approval any more" in late.body["detail"]
+    assert "no longer waits for approval" in late.body["detail"]
 
 
 def test_a_version_that_nobody_is_asked_about_is_not_decided_about(world: World) -> None:
@@ -163,13 +132,13 @@ def test_a_version_that_nobody_is_asked_about_is_not_decided_about(world: World)
     assert world.call("POST", f"{PATH}/rollout/end", {"reason": "make room"}, actor=BO).body["changed"]
     run_id = world.call("POST", f"{PATH}/runs").body["run"]["run_id"]
     turned_away = world.run_to_the_end(run_id, accepted=False)
-    wish = {"decision": "approve", "reason": "because", "artifact_sha256": "0" * 64, "report_sha256": "0" * 64}
-    refused = world.call("POST", f"{PATH}/versions/{turned_away.number}/approval", wish, actor=CY)
+    body = {"decision": "approve", "reason": "because", "artifact_sha256": "0" * 64, "report_sha256": "0" * 64}
+    refused = world.call("POST", f"{PATH}/versions/{turned_away.number}/approval", body, actor=CY)
     assert (refused.status, refused.body["detail"]) == (
         409,
-        "flight-delay version 3 waits for no approval: it is rejected",
+        "flight-delay version 3 does not wait for approval: it is rejected",
     )
-    assert world.call("POST", f"{PATH}/versions/9/approval", wish, actor=CY).status == 404
+    assert world.call("POST", f"{PATH}/versions/9/approval", body, actor=CY).status == 404
 
 
 def test_who_loses_the_race_with_the_release_decides_once_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,11 +193,11 @@ def test_an_answer_that_is_not_one_is_refused_with_its_fault(world: World, chang
 # Where a rollout is
 
 
-def test_a_rollout_is_followed_from_approval_to_the_end_of_its_watch(world: World) -> None:
+def test_a_rollout_is_followed_from_approval_to_the_end_of_its_probation(world: World) -> None:
     run_id = waiting(world)
     found = shown(world, run_id)
     assert marks(found) == (
-        "approval:now shadow:ahead canary:ahead canary:ahead canary:ahead canary:ahead promoted:ahead watch:ahead"
+        "approval:now shadow:ahead canary:ahead canary:ahead canary:ahead canary:ahead promoted:ahead probation:ahead"
     )
     assert found["approval"]["excluded"] == [{"who": ANA, "why": "asked for the training and wrote its spec"}]
     assert found["until"] == found["approval"]["expires_at"]
@@ -250,8 +219,8 @@ def test_a_rollout_is_followed_from_approval_to_the_end_of_its_watch(world: Worl
     world.clock.move(minutes=30)
     world.advance(run_id, look(1_500))
     found = shown(world, run_id)
-    assert (found["phase"], found["share_bp"]) == ("watch", 9_500)
-    assert marks(found).endswith("promoted:done watch:now")
+    assert (found["phase"], found["share_bp"]) == ("probation", 9_500)
+    assert marks(found).endswith("promoted:done probation:now")
     world.clock.move(hours=24)
     world.advance(run_id)
     found = shown(world, run_id)
@@ -266,32 +235,32 @@ def test_a_rollback_is_shown_where_it_happened_with_its_evidence(world: World) -
     world.advance(run_id, look(1_000, errors=300))
     found = shown(world, run_id)
     assert (found["phase"], found["outcome"], found["share_bp"]) == ("rolled_back", "fail", 0)
-    assert marks(found) == "canary:ended canary:ahead promoted:ahead watch:ahead"
+    assert marks(found) == "canary:ended canary:ahead promoted:ahead probation:ahead"
     assert "error rate 30.00 %" in found["reason"]
     assert "tidegate train flight-delay --wait" in found["next_step"]
 
 
-def test_a_version_that_is_promoted_at_once_was_never_watched(world: World) -> None:
-    run_id = on_its_way(world, steps=[], watch_hours=0)
+def test_a_version_that_is_promoted_at_once_was_never_on_probation(world: World) -> None:
+    run_id = on_its_way(world, steps=[], probation_hours=0)
     found = shown(world, run_id)
     assert (marks(found), found["step"], found["verdict"]) == ("promoted:done", None, None)
 
 
 def test_neither_the_token_nor_what_was_counted_is_shown_to_anybody(world: World) -> None:
     run_id = waiting(world)
-    told = [answer(world).raw["body"]]
+    reported = [answer(world).raw["body"]]
     world.advance(run_id)
     world.advance(run_id, look(10))
     assert world.registry.rollout("flight-delay", run_id).fetched  # type: ignore[union-attr]
-    told += [world.call("GET", f"{PATH}{path}").raw["body"] for path in ("", "/rollouts", f"/rollouts/{run_id}")]
-    told.append(world.call("POST", f"{PATH}/rollout/end", {"reason": "enough seen"}, actor=BO).raw["body"])
-    for body in told:
+    reported += [world.call("GET", f"{PATH}{path}").raw["body"] for path in ("", "/rollouts", f"/rollouts/{run_id}")]
+    reported.append(world.call("POST", f"{PATH}/rollout/end", {"reason": "enough seen"}, actor=BO).raw["body"])
+    for body in reported:
         assert TOKEN not in body
         assert "secret-key" not in body
         assert "fetched" not in body
 
 
-def test_what_has_no_rollout_is_told_from_what_is_not_there(world: World) -> None:
+def test_what_has_no_rollout_is_distinguished_from_what_is_not_there(world: World) -> None:
     assert world.call("GET", f"{PATH}/rollouts").status == 404
     world.with_model()
     assert world.call("GET", f"{PATH}/rollouts").body == {"rollouts": []}
@@ -330,10 +299,10 @@ def test_a_canary_that_is_ended_leaves_and_the_entry_is_logged(world: World, cap
     ended = world.call("POST", f"{PATH}/rollout/end", {"reason": "holidays"}, actor=BO).body
     assert (ended["changed"], ended["serves"]) == (True, [{"version": 1, "weight_bp": 10_000}])
     entry = world.registry.ledger("flight-delay")[-1]
-    assert (entry.action, entry.actor, entry.reason) == ("withdraw", BO, "holidays")
+    assert (entry.action, entry.cause, entry.actor, entry.reason) == ("rollback", "hand", BO, "holidays")
     assert ended["entry"]["hash"] == entry.hash
     assert [record.ledger_entry["hash"] for record in caplog.records if hasattr(record, "ledger_entry")] == [entry.hash]
-    assert world.registry.version("flight-delay", 2).status == "withdrawn"
+    assert world.registry.version("flight-delay", 2).status == "rolled_back"
     again = world.call("POST", f"{PATH}/rollout/end", {"reason": "holidays"}, actor=BO)
     assert (again.status, again.body["changed"], again.body["entry"]) == (200, False, None)
     assert world.registry.ledger("flight-delay")[-1] == entry
@@ -348,9 +317,9 @@ def test_an_approval_that_is_no_longer_wanted_is_ended_and_the_execution_woken(w
     assert answer(world).status == 409
 
 
-def test_a_watch_that_is_ended_leaves_the_promoted_version_alone(world: World) -> None:
+def test_a_probation_that_is_ended_leaves_the_promoted_version_alone(world: World) -> None:
     run_id = on_its_way(world, steps=[])
-    assert shown(world, run_id)["phase"] == "watch"
+    assert shown(world, run_id)["phase"] == "probation"
     ended = world.call("POST", f"{PATH}/rollout/end", {"reason": "seen enough"}, actor=BO).body
     assert ended["serves"] == [{"version": 2, "weight_bp": 10_000}]
     assert world.registry.version("flight-delay", 2).status == "champion"
@@ -401,24 +370,24 @@ def test_demands_that_contradict_the_defaults_are_refused_when_the_spec_is_appli
 
 
 def test_only_an_approver_decides_and_only_an_operator_ends() -> None:
-    assert roles_for(roles.CONTROL, "POST", f"{PATH}/versions/2/approval") == (Role.APPROVER,)
-    assert roles_for(roles.CONTROL, "POST", f"{PATH}/rollout/end") == (Role.OPERATOR,)
-    made = [route for route, allowed in roles.CONTROL.items() if Role.APPROVER in allowed and "GET" not in route]
-    assert made == ["POST /models/{model}/versions/{version}/approval"]
-    assert Role.VIEWER in roles_for(roles.CONTROL, "GET", f"{PATH}/rollouts/run-1")
+    assert CONTROL["versions.decide"].roles == {Role.APPROVER}
+    assert CONTROL["rollouts.end_rollout"].roles == {Role.OPERATOR}
+    made = [name for name, route in CONTROL.items() if Role.APPROVER in route.roles and route.method != "GET"]
+    assert made == ["versions.decide"]
+    assert Role.VIEWER in CONTROL["rollouts.show_rollout"].roles
 
 
 # The commands
 
 
 @pytest.fixture
-def stage(server: Loopback) -> Loopback:  # noqa: F811
+def stage(server: Loopback) -> Loopback:
     server.actor = CY
     return server
 
 
 def test_a_page_says_where_a_canary_is_and_what_speaks_for_it(
-    run: Cli,  # noqa: F811
+    run: Cli,
     stage: Loopback,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -430,14 +399,14 @@ def test_a_page_says_where_a_canary_is_and_what_speaks_for_it(
     said = run.out
     for part in (
         f"flight-delay version 2, run {run_id}",
-        "canary 1 % ✓ [5 %] 25 % -> promoted -> watch",
+        "canary 1 % ✓ [5 %] 25 % -> promoted -> probation",
         "canary, step 2 of 3",
         "5 % of the requests",
         "requests     400 in this step (at least 10)",
         "2026-01-06 13:00 UTC; without evidence it is rolled back",
         "errors",
         "1,900",
-        "next: nothing: it goes on by itself",
+        "next: nothing: it continues by itself",
     ):
         assert part in said, part
     assert "no worse" in said
@@ -449,11 +418,11 @@ def test_a_page_says_where_a_canary_is_and_what_speaks_for_it(
     assert run.document["rollout"]["share_bp"] == 500
 
 
-def test_a_page_says_who_may_approve_until_when(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_page_says_who_may_approve_until_when(run: Cli, stage: Loopback) -> None:
     waiting(stage.world)
     assert run("rollout", "flight-delay") == exits.OK
     for part in (
-        "[approval] -> shadow -> canary 1 % 5 % 25 % 50 % -> promoted -> watch",
+        "[approval] -> shadow -> canary 1 % 5 % 25 % 50 % -> promoted -> probation",
         "to be given until 2026-01-08 13:00 UTC",
         "DataScientist/ana (asked for the training and wrote its spec)",
         'tidegate approve flight-delay 2 --reason "..."',
@@ -463,18 +432,18 @@ def test_a_page_says_who_may_approve_until_when(run: Cli, stage: Loopback) -> No
     assert "approval: waits for an approver" in run.out
 
 
-def test_a_version_that_did_not_get_in_has_the_exit_code_of_a_rejection(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_version_that_did_not_get_in_has_the_exit_code_of_a_rejection(run: Cli, stage: Loopback) -> None:
     run_id = on_its_way(stage.world, steps=[1, 5])
     stage.world.advance(run_id, look(1_000, errors=300))
     for how in ((), ("--follow",), ("--follow", "--until", "promoted"), ("--json",)):
         assert run("rollout", "flight-delay", *how) == exits.REJECTED
     assert run("rollout", "flight-delay", "--follow") == exits.REJECTED
-    assert "canary 1 % ✗ 5 % -> promoted -> watch" in run.out
+    assert "canary 1 % ✗ 5 % -> promoted -> probation" in run.out
     assert "✗ WORSE" in run.out
     assert "rolled back: error rate 30.00 %" in run.err
 
 
-def test_following_tells_each_change_once_and_ends_with_the_promotion(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_following_reports_each_change_once_and_ends_with_the_promotion(run: Cli, stage: Loopback) -> None:
     world = stage.world
     run_id = on_its_way(world, steps=[1, 50])
     looks = iter([look(3_000), look(3_000)])
@@ -489,21 +458,21 @@ def test_following_tells_each_change_once_and_ends_with_the_promotion(run: Cli, 
     plain = world.answer
     world.answer = moved  # type: ignore[method-assign]
     assert run("rollout", "flight-delay", "--follow", "--until", "promoted", "--json") == exits.OK
-    assert (run.document["rollout"]["phase"], run.document["rollout"]["promoted_at"] is None) == ("watch", False)
+    assert (run.document["rollout"]["phase"], run.document["rollout"]["promoted_at"] is None) == ("probation", False)
     lines = [line.partition("] ")[2] for line in run.err.splitlines()]
     assert lines == [
         "canary: version 2 answers 1 %, step 1 of 2",
         "canary: version 2 answers 50 %, step 2 of 2; shown to be no worse",
-        "watch: version 2 is promoted and answers 95 %",
+        "probation: version 2 is promoted and answers 95 %",
     ]
     world.clock.move(hours=24)
     world.advance(run_id)
     assert run("rollout", "flight-delay", "--follow") == exits.OK
-    assert "promoted ✓ -> watch ✓" in run.out
+    assert "promoted ✓ -> probation ✓" in run.out
 
 
-def test_ctrl_c_stops_the_following_and_tells_how_to_go_on(
-    run: Cli,  # noqa: F811
+def test_ctrl_c_stops_the_following_and_says_how_to_go_on(
+    run: Cli,
     stage: Loopback,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -517,14 +486,14 @@ def test_ctrl_c_stops_the_following_and_tells_how_to_go_on(
     assert f"tidegate rollout flight-delay --run {run_id} --follow" in run.err
 
 
-def test_a_model_without_a_rollout_says_how_to_get_one(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_model_without_a_rollout_says_how_to_get_one(run: Cli, stage: Loopback) -> None:
     stage.world.with_model()
     assert run("rollout", "flight-delay") == exits.NOT_FOUND
     assert "tidegate train flight-delay --wait" in run.err
     assert run("rollout", "flight-delay", "--run", "nope") == exits.NOT_FOUND
 
 
-def test_an_approver_sees_what_is_approved_and_approves_just_that(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_an_approver_sees_what_is_approved_and_approves_just_that(run: Cli, stage: Loopback) -> None:
     waiting(stage.world)
     version = stage.world.registry.version("flight-delay", 2)
     assert run("approve", "flight-delay", "2", "--reason", "better on every airport") == exits.OK
@@ -545,7 +514,7 @@ def test_an_approver_sees_what_is_approved_and_approves_just_that(run: Cli, stag
 
 
 def test_at_a_terminal_an_approver_is_asked_once_more(
-    run: Cli,  # noqa: F811
+    run: Cli,
     stage: Loopback,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -572,18 +541,18 @@ def test_at_a_terminal_an_approver_is_asked_once_more(
     assert run("reject", "flight-delay", "2", "--reason", "no data of the new terminal", "--yes") == exits.OK
 
 
-def test_who_made_a_version_is_told_why_they_may_not_approve_it(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_who_made_a_version_learns_why_they_may_not_approve_it(run: Cli, stage: Loopback) -> None:
     waiting(stage.world)
     stage.actor = ANA
     assert run("approve", "flight-delay", "2", "--reason", "I like it") == exits.NOT_ALLOWED
     assert "you asked for the training" in run.err
-    assert "next: another approver has to look at it" in run.err
+    assert "next: ask another approver" in run.err
     stage.fail(403, {"message": "Forbidden"})
     assert run("rollout", "flight-delay", "--end", "--reason", "because") == exits.NOT_ALLOWED
     assert "needs the role operator" in run.err
 
 
-def test_a_rollout_is_ended_by_hand(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_a_rollout_is_ended_by_hand(run: Cli, stage: Loopback) -> None:
     on_its_way(stage.world, steps=[10])
     stage.actor = BO
     assert run("rollout", "flight-delay", "--end", "--reason", "holidays") == exits.OK
@@ -604,14 +573,14 @@ def test_a_rollout_is_ended_by_hand(run: Cli, stage: Loopback) -> None:  # noqa:
         ["--until", "promoted"],
     ],
 )
-def test_options_that_contradict_each_other_do_nothing(run: Cli, stage: Loopback, options: list[str]) -> None:  # noqa: F811
+def test_options_that_contradict_each_other_do_nothing(run: Cli, stage: Loopback, options: list[str]) -> None:
     on_its_way(stage.world, steps=[10])
     before = len(stage.requests)
     assert run("rollout", "flight-delay", *options) == exits.INVALID
     assert len(stage.requests) == before
 
 
-def test_training_ends_with_the_rollout_and_the_command_to_follow_it(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_training_ends_with_the_rollout_and_the_command_to_follow_it(run: Cli, stage: Loopback) -> None:
     stage.world.with_model()
     stage.world.call("PUT", PATH, spec_text(release=RULES))
     started(stage, stage.world.run_to_the_end)
@@ -626,7 +595,7 @@ def test_training_ends_with_the_rollout_and_the_command_to_follow_it(run: Cli, s
     assert made.run_id in run.err
 
 
-def test_the_ledger_reads_from_the_first_share_to_the_end(run: Cli, stage: Loopback) -> None:  # noqa: F811
+def test_the_ledger_reads_from_the_first_share_to_the_end(run: Cli, stage: Loopback) -> None:
     world = stage.world
     run_id = waiting(world)
     answer(world)
@@ -646,7 +615,7 @@ def test_the_ledger_reads_from_the_first_share_to_the_end(run: Cli, stage: Loopb
         "canary 2: 25 %, 1: 75 %",
         "canary 2: 50 %, 1: 50 %",
         "promote 2: 95 %, 1: 5 %",
-        "end watch 2: 100 %",
+        "end probation 2: 100 %",
     ]
     assert all(f"release {run_id}" in line for line in lines[1:])
     assert "(approved by Approver/cy)" in lines[-1]

@@ -13,10 +13,10 @@ from tidegate.domain.rollout.canary import (
     DEMANDS,
     LOSS_UNIT,
     ArmCounts,
+    CanaryOutcome,
     Demand,
     Look,
     Metric,
-    Outcome,
     Policy,
     evidence_of_rate,
     evidence_scores_agree,
@@ -28,7 +28,7 @@ from tidegate.domain.rollout.canary import (
     score_counts,
 )
 
-PASS, FAIL, LITTLE = Outcome.PASS, Outcome.FAIL, Outcome.INSUFFICIENT_DATA
+PASS, FAIL, LITTLE = CanaryOutcome.PASS, CanaryOutcome.FAIL, CanaryOutcome.INSUFFICIENT_DATA
 POLICY = Policy()
 RANK = {FAIL: 0, LITTLE: 1, PASS: 2}
 
@@ -120,7 +120,7 @@ def test_the_order_of_looks_does_not_matter():
     )
 
 
-def test_the_watch_after_promotion_compares_the_other_way_round():
+def test_probation_compares_the_other_way_round():
     looks = [Look(candidate=arm(9500, errors=300), champion=arm(500, errors=2))]
     assert judge(looks, POLICY).outcome is FAIL
 
@@ -223,7 +223,11 @@ def arms(draw, most=400):
     losses = draw(st.integers(0, most))
     return ArmCounts(
         requests,
-        *(draw(part) for _ in range(5)),
+        errors=draw(part),
+        timeouts=draw(part),
+        fallbacks=draw(part),
+        violations=draw(part),
+        slow=draw(part),
         scores=bins,
         losses=losses,
         loss_millionths=draw(st.integers(0, losses * LOSS_UNIT)),
@@ -286,7 +290,7 @@ def test_peeking_after_every_look_finds_a_difference_that_is_not_there_in_at_mos
     assert (evidence.max(axis=1) >= -math.log(ALPHA)).mean() <= SURELY
 
 
-def test_the_same_peeking_fools_a_fixed_sample_test_so_the_simulation_can_tell():
+def test_the_same_peeking_fools_a_fixed_sample_test_so_the_simulation_can_show_it():
     chance, n, k = looks_of(600, (0.5,), 40, 200, seed=2)
     x, y = (np.cumsum(chance.binomial(size, 0.05), axis=1) for size in (n, k))
     n, k = np.cumsum(n, axis=1), np.cumsum(k, axis=1)
@@ -302,7 +306,7 @@ def test_a_rate_at_the_target_is_called_above_or_below_it_in_at_most_alpha_of_re
     assert (evidence.max(axis=1) >= -math.log(ALPHA)).mean() <= SURELY
 
 
-def test_score_distributions_that_are_as_far_apart_as_allowed_are_told_apart_in_at_most_alpha_of_releases():
+def test_score_distributions_that_are_as_far_apart_as_allowed_are_distinguished_in_at_most_alpha_of_releases():
     chance, n, k = looks_of(300, (0.05, 0.5), 10, 100, seed=4)
     ours = chance.multinomial(n, [0.35, 0.25, 0.25, 0.15])
     theirs = chance.multinomial(k, [0.25, 0.25, 0.25, 0.25])

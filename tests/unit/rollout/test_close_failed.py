@@ -1,16 +1,20 @@
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
-from functions.settle import handler as function
-from tests.unit.evaluation.test_register import AT, REF, SPEC, a_registry, a_task, do, request
+from functions.close_failed import handler as function
+from tests.builders.present import present
+from tests.builders.release import AT, REF, SPEC, a_registry, a_task, do, request
+from tests.context import CONTEXT
+from tidegate import wiring
 from tidegate.domain.registry.run import RunStatus
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.rollout import Phase
 from tidegate.kernel.errors import NotFoundError
-from tidegate.messages import RunRef, Settled, SettleTask
-from tidegate.steps.rollout.close_failed import explain, settle
+from tidegate.messages import ClosedRun, CloseFailedTask, RunRef
+from tidegate.steps.rollout.close_failed import close_failed, explain
 from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryRegistry
 
@@ -19,8 +23,8 @@ def cause(message: str, kind: str) -> str:
     return json.dumps({"errorMessage": message, "errorType": kind, "requestId": "1", "stackTrace": []})
 
 
-def settled_in(registry: InMemoryRegistry, task: SettleTask) -> Settled:
-    return settle(
+def closed_in(registry: InMemoryRegistry, task: CloseFailedTask) -> ClosedRun:
+    return close_failed(
         task,
         models=registry,
         runs=registry,
@@ -36,9 +40,9 @@ def settled_in(registry: InMemoryRegistry, task: SettleTask) -> Settled:
     [
         (
             "DataCheckError",
-            cause("3 fault(s): dep_delay: known only afterwards", "DataCheckError"),
+            cause("3 faults: dep_delay: known only afterwards", "DataCheckError"),
             "DataCheckError",
-            "3 fault(s): dep_delay: known only afterwards",
+            "3 faults: dep_delay: known only afterwards",
         ),
         (
             "Sandbox.Timedout",
@@ -73,8 +77,8 @@ def settled_in(registry: InMemoryRegistry, task: SettleTask) -> Settled:
     ],
 )
 def test_what_step_functions_says_becomes_a_sentence_for_people(error, said, name, message):
-    told = explain(error, said, "train")
-    assert (told.name, told.message, told.stage) == (name, message, "train")
+    shown = explain(error, said, "train")
+    assert (shown.name, shown.message, shown.stage) == (name, message, "train")
 
 
 def test_a_very_long_cause_is_cut():
@@ -84,43 +88,43 @@ def test_a_very_long_cause_is_cut():
 def test_a_run_is_closed_with_the_stage_it_reached_and_stays_closed():
     registry = a_registry()
     registry.note(REF.model, REF.run_id, "train", AT)
-    task = SettleTask(run=REF, error="TrainingFailedError", cause=cause("did not fit", "TrainingFailedError"))
-    settled = settled_in(registry, task)
-    assert (settled.status, settled.error, settled.message) == ("failed", "TrainingFailedError", "did not fit")
+    task = CloseFailedTask(run=REF, error="TrainingFailedError", cause=cause("did not fit", "TrainingFailedError"))
+    closed = closed_in(registry, task)
+    assert (closed.status, closed.error, closed.message) == ("failed", "TrainingFailedError", "did not fit")
     run = registry.run(REF.model, REF.run_id)
     assert run.error is not None
     assert run.error.stage == "train"
-    assert settled_in(registry, SettleTask(run=REF, error="Aborted", cause="")) == settled
+    assert closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause="")) == closed
 
 
-def test_a_registered_run_stays_what_it_is_and_the_execution_tells_what_came_after():
+def test_a_registered_run_stays_what_it_is_and_the_execution_says_what_came_after():
     registry = a_registry()
     do(registry, a_task())
-    task = SettleTask(run=REF, error="ConflictError", cause=cause("the race was lost twice", "ConflictError"))
-    settled = settled_in(registry, task)
-    assert (settled.status, settled.error) == ("accepted", "ConflictError")
-    assert settled.message == "the race was lost twice"
+    task = CloseFailedTask(run=REF, error="ConflictError", cause=cause("the race was lost twice", "ConflictError"))
+    closed = closed_in(registry, task)
+    assert (closed.status, closed.error) == ("accepted", "ConflictError")
+    assert closed.message == "the race was lost twice"
     assert registry.run(REF.model, REF.run_id).error is None
 
 
-def test_the_fault_of_an_accepted_run_is_its_rollouts_and_withdraws_the_version():
+def test_the_fault_of_an_accepted_run_is_its_rollouts_and_rolls_the_version_back():
     registry = a_registry()
     do(registry, a_task())
-    settled = settled_in(registry, SettleTask(run=REF, error="Aborted", cause=""))
-    assert settled.message == "step rollout was stopped by somebody"
+    closed = closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause=""))
+    assert closed.message == "step rollout was stopped by somebody"
     version = registry.version(REF.model, 1)
-    assert (version.status, version.reasons) == (VersionStatus.WITHDRAWN, (settled.message,))
-    rollout = registry.rollout(REF.model, REF.run_id)
-    assert (rollout.phase, rollout.reason) == (Phase.FAILED, settled.message)
-    assert settled_in(registry, SettleTask(run=REF, error="Aborted", cause="")) == settled
+    assert (version.status, version.reasons) == (VersionStatus.ROLLED_BACK, (closed.message,))
+    rollout = present(registry.rollout(REF.model, REF.run_id))
+    assert (rollout.phase, rollout.reason) == (Phase.FAILED, closed.message)
+    assert closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause="")) == closed
     assert registry.rollout(REF.model, REF.run_id) == rollout
 
 
 def test_a_rejected_run_keeps_its_version_and_its_stage():
     registry = a_registry()
     do(registry, a_task(accepted=False))
-    settled = settled_in(registry, SettleTask(run=REF, error="Aborted", cause=""))
-    assert settled.message == "step register was stopped by somebody"
+    closed = closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause=""))
+    assert closed.message == "step register was stopped by somebody"
     assert registry.version(REF.model, 1).status is VersionStatus.REJECTED
     assert registry.rollouts(REF.model) == []
 
@@ -132,23 +136,28 @@ def test_the_lease_is_given_back_and_that_of_another_run_is_left_alone(registere
     request(registry, "r-001", lease_until=AT + timedelta(hours=3))
     if registered:
         do(registry, a_task())
-    task = SettleTask(run=REF, error="Aborted", cause="")
-    settled_in(registry, task)
-    assert registry.lease(REF.model).until < AT
+    task = CloseFailedTask(run=REF, error="Aborted", cause="")
+    closed_in(registry, task)
+    assert present(registry.lease(REF.model)).until < AT
     request(registry, "r-002", lease_until=AT + timedelta(hours=3))
-    settled_in(registry, task)
-    lease = registry.lease(REF.model)
+    closed_in(registry, task)
+    lease = present(registry.lease(REF.model))
     assert (lease.run_id, lease.until) == ("r-002", AT + timedelta(hours=3))
 
 
 def test_a_run_nobody_knows_is_not_found():
-    task = SettleTask(run=RunRef(model="ghost", run_id="r-1"), error="A", cause="")
+    task = CloseFailedTask(run=RunRef(model="ghost", run_id="r-1"), error="A", cause="")
     with pytest.raises(NotFoundError):
-        settled_in(a_registry(), task)
+        closed_in(a_registry(), task)
+
+
+def _wired(monkeypatch, registry):
+    parts = SimpleNamespace(registry=registry, rollouts=registry, clock=FixedClock())
+    monkeypatch.setattr(wiring, "of", lambda _: parts)
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "name"),
+    ("status", "shown", "name"),
     [
         ("ABORTED", {}, "Aborted"),
         ("TIMED_OUT", {"error": None, "cause": None}, "States.Timeout"),
@@ -156,22 +165,22 @@ def test_a_run_nobody_knows_is_not_found():
         ("FAILED", {}, "Unknown"),
     ],
 )
-def test_an_execution_that_ended_badly_closes_its_run(monkeypatch, status, told, name):
+def test_an_execution_that_ended_badly_closes_its_run(monkeypatch, status, shown, name):
     registry = a_registry()
-    monkeypatch.setattr(function, "wire", lambda: (registry, registry))
+    _wired(monkeypatch, registry)
     event = {
         "source": "aws.states",
         "detail-type": "Step Functions Execution Status Change",
-        "detail": {"name": REF.run_id, "status": status, "input": json.dumps(REF.to_json())} | told,
+        "detail": {"name": REF.run_id, "status": status, "input": json.dumps(REF.to_json())} | shown,
     }
-    answer = function.handler(event, None)
+    answer = function.handler(event, CONTEXT)
     assert (answer["status"], answer["error"]) == ("failed", name)
     assert registry.run(REF.model, REF.run_id).status is RunStatus.FAILED
-    assert function.handler(event, None) == answer
+    assert function.handler(event, CONTEXT) == answer
 
 
 def test_the_state_machines_own_catch_closes_its_run(monkeypatch):
     registry = a_registry()
-    monkeypatch.setattr(function, "wire", lambda: (registry, registry))
+    _wired(monkeypatch, registry)
     task = {"run": REF.to_json(), "error": "States.Timeout", "cause": ""}
-    assert function.handler(task, None)["error"] == "States.Timeout"
+    assert function.handler(task, CONTEXT)["error"] == "States.Timeout"

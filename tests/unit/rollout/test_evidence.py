@@ -1,77 +1,21 @@
 """From capture records to what the arms of a rollout did."""
 
-import itertools
 import os
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.serving.test_capture import capture
-from tests.unit.serving.test_inference import GOOD, MODEL, House, breaks, fail, onnx, second
-from tidegate.domain.rollout import canary
+from tests.builders.captures import AT, SLOW_MS, asked, feedback, lines, rollout, sure
+from tests.builders.serving import GOOD, MODEL, Serving, breaks, fail, onnx, second
 from tidegate.domain.rollout.canary import ArmCounts, Look
 from tidegate.domain.rollout.evidence import CAPTURED_WITHIN, Labels, Tally
-from tidegate.domain.rollout.rollout import AtDeadline, Phase, Plan, Rollout
-from tidegate.domain.serving.capture import Capture, CapturePolicy, ShadowAnswer, records
+from tidegate.domain.rollout.rollout import Phase, Rollout
+from tidegate.domain.serving.capture import Capture, CapturePolicy, ShadowAnswer
 from tidegate.domain.serving.prediction import PredictionRequest
-
-AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
-SLOW_MS = 50.0
-EDGES = (0.2, 0.5, 0.8)
-EVERYTHING = CapturePolicy()
-number = itertools.count()
-
-
-def rollout(
-    phase: Phase = Phase.CANARY, *, revisions: tuple[int, ...] = (5,), edges: tuple[float, ...] = EDGES, **more: Any
-) -> Rollout:
-    plan = Plan(
-        approval_seconds=None,
-        shadow_seconds=0,
-        steps_bp=(500, 5000),
-        bake_seconds=600,
-        min_requests=10,
-        look_seconds=60,
-        deadline_seconds=86_400,
-        at_deadline=AtDeadline.ROLL_BACK,
-        watch_seconds=86_400,
-        holdback_bp=500,
-        slow_ms=SLOW_MS,
-        demands=canary.Policy(),
-    )
-    return Rollout(
-        model="flight-delay",
-        run_id="r-1",
-        version=4,
-        revision=3,
-        phase=phase,
-        plan=plan,
-        actor="arn:aws:states:::execution:r-1",
-        judged_against=3,
-        began_at=AT,
-        since=AT,
-        lease_until=AT,
-        score_edges=edges,
-        route_revisions=revisions,
-        **more,
-    )
-
-
-def asked(rows: int = 1, *, scores: Sequence[float] | None = None, **changes: Any) -> Capture:
-    """A request of its own to the candidate, answered by it."""
-    request = f"request-{next(number)}"
-    given_scores = scores or [0.6] * rows
-    predictions = [{"id": f"{request}-{row}", "score": given_scores[row]} for row in range(rows)]
-    base = {"arm": "candidate", "reason": "candidate", "version": 4, "latency_ms": 10.0, "predictions": predictions}
-    return capture(rows, request_id=request, **{**base, **changes})
-
-
-def lines(captures: Iterable[Capture], policy: CapturePolicy = EVERYTHING) -> list[dict[str, Any]]:
-    return [record for each in captures for record in records(each, policy)]
 
 
 def looks(captures: Iterable[Capture], of: Rollout | None = None) -> tuple[Look, ...]:
@@ -231,7 +175,7 @@ def test_the_order_of_records_does_not_matter(chance: Any) -> None:
 
 
 def test_what_the_inference_function_captures_is_what_is_counted() -> None:
-    house = House()
+    house = Serving()
     house.release(1, onnx(0.0))
     house.falls_back()
     second(house, onnx(1.0), share_bp=5_000)
@@ -255,16 +199,16 @@ def test_in_a_canary_the_arms_are_what_they_are_called() -> None:
     assert (look.candidate.requests, look.champion.requests) == (2, 1)
 
 
-def test_in_the_watch_the_promoted_version_is_the_candidate_and_the_one_held_back_the_champion() -> None:
+def test_on_probation_the_promoted_version_is_the_candidate_and_the_one_held_back_the_champion() -> None:
     served = [asked(arm="champion", reason="champion:timed_out"), asked(reason="holdback"), asked(reason="holdback")]
-    (look,) = looks(served, rollout(Phase.WATCH))
+    (look,) = looks(served, rollout(Phase.PROBATION))
     assert (look.candidate.requests, look.candidate.timeouts) == (1, 1)
     assert (look.champion.requests, look.champion.timeouts) == (2, 0)
 
 
 def test_what_only_the_fallback_was_to_answer_has_no_side() -> None:
     nobodys = [asked(arm="fallback", reason="fallback:no_version", version=None)]
-    for phase in (Phase.CANARY, Phase.WATCH, Phase.SHADOW):
+    for phase in (Phase.CANARY, Phase.PROBATION, Phase.SHADOW):
         assert looks(nobodys, rollout(phase)) == ()
 
 
@@ -283,7 +227,8 @@ def test_a_record_without_a_revision_counts_for_nothing() -> None:
 
 
 def shadowed(shadow: ShadowAnswer | None, **changes: Any) -> Capture:
-    return asked(**({"arm": "champion", "reason": "champion", "version": 3, "shadow": shadow} | changes))
+    given: dict[str, Any] = {"arm": "champion", "reason": "champion", "version": 3, "shadow": shadow}
+    return asked(**given | changes)
 
 
 def test_in_the_shadow_phase_the_shadow_is_compared_with_what_answered() -> None:
@@ -311,12 +256,6 @@ def labelled(outcome: Any, *captures: Capture, of: Rollout | None = None) -> tup
     for record in lines(captures):
         tally.label(record, outcome)
     return tally.looks()
-
-
-def sure(**probabilities: float) -> dict[str, Any]:
-    """Changes of a capture: its one row has these probabilities."""
-    answer = {"id": f"id-{next(number)}", "label": "x", "score": max(probabilities.values())}
-    return {"predictions": [answer | {"probabilities": probabilities}]}
 
 
 @pytest.mark.parametrize(
@@ -371,7 +310,7 @@ def test_what_the_guard_gave_to_the_fallback_has_a_loss_so_that_it_hides_no_rows
 
 def test_a_label_counts_once_and_for_its_side() -> None:
     once = asked(arm="champion", reason="champion", **sure(true=0.5))
-    (look,) = labelled(True, once, once, of=rollout(Phase.WATCH))
+    (look,) = labelled(True, once, once, of=rollout(Phase.PROBATION))
     assert (look.candidate.losses, look.champion.losses) == (1, 0)
 
 
@@ -385,12 +324,6 @@ def test_a_shadow_has_a_loss_of_its_own() -> None:
 
 
 # Labels
-
-
-def feedback(prediction_id: str, outcome: Any, *, at: datetime = AT) -> dict[str, Any]:
-    time = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    moments = {"time": time, "reported": time}
-    return {"schema": 1, "id": prediction_id, "model": "flight-delay", **moments, "outcome": outcome}
 
 
 def settled(labels: Labels, now: datetime = AT) -> tuple[list[int], frozenset[str]]:

@@ -3,13 +3,16 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from functions.rollout import handler as function
-from tests.unit.evaluation.test_register import AT, SPEC, a_task, do, request
-from tidegate import telemetry
+from tests.builders.present import present
+from tests.builders.release import AT, SPEC, a_task, do, request
+from tests.context import CONTEXT
+from tidegate import telemetry, wiring
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout import rollout
@@ -25,8 +28,14 @@ from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMem
 from tidegate.testing.rollout import InMemoryArms
 
 MODEL = "flight-delay"
-AT_ONCE = {"steps": [], "watch_hours": 0}
-CANARY = {"steps": [5, 50], "bake_minutes": 10, "min_requests": 10, "watch_hours": 1, "deadline_hours": 1}
+AT_ONCE: dict[str, Any] = {"steps": [], "probation_hours": 0}
+CANARY: dict[str, Any] = {
+    "steps": [5, 50],
+    "bake_minutes": 10,
+    "min_requests": 10,
+    "probation_hours": 1,
+    "deadline_hours": 1,
+}
 EDGES = [0.25, 0.5, 0.75]
 ANN, EVE, BOB = (f"arn:aws:iam::123456789012:user/{name}" for name in ("ann", "eve", "bob"))
 
@@ -188,7 +197,7 @@ class Releases:
         route = self.registry.route(MODEL)
         assert route is not None
         champion, candidate = route.champion, route.candidate
-        return champion and champion.version, candidate and candidate.version, route.candidate_bp
+        return champion.version if champion else None, candidate.version if candidate else None, route.candidate_bp
 
 
 def test_a_version_without_steps_is_promoted_at_once_and_the_ledger_says_by_which_execution():
@@ -209,7 +218,7 @@ def test_a_version_without_steps_is_promoted_at_once_and_the_ledger_says_by_whic
     assert house.moved(task, hours=1) == moved
 
 
-def test_a_canary_climbs_its_steps_is_promoted_on_evidence_and_watched_to_the_end():
+def test_a_canary_climbs_its_steps_is_promoted_on_evidence_and_on_probation_to_the_end():
     house = Releases()
     house.champion()
     task = house.registered("r-002", **CANARY)
@@ -221,13 +230,13 @@ def test_a_canary_climbs_its_steps_is_promoted_on_evidence_and_watched_to_the_en
     house.moved(task, minutes=9)
     assert house.served() == (1, 2, 5_000)
     promoted = house.moved(task, ALIKE, minutes=10)
-    assert (promoted.next, promoted.phase, promoted.serves) == ("wait", "watch", True)
+    assert (promoted.next, promoted.phase, promoted.serves) == ("wait", "probation", True)
     assert house.served() == (2, 1, 500)
     over = house.moved(task, Look(arm(950), arm(50)), hours=1)
     assert (over.next, over.phase, over.serves, over.wait_seconds) == ("done", "done", True, 0)
     assert house.served() == (2, None, 0)
     assert (house.status(1), house.status(2)) == (VersionStatus.RETIRED, VersionStatus.CHAMPION)
-    route = house.registry.route(MODEL)
+    route = present(house.registry.route(MODEL))
     assert verify(MODEL, house.registry.ledger(MODEL), route.ledger_head) is None
     assert over.ledger_head == route.ledger_head
 
@@ -249,13 +258,13 @@ def test_a_worse_candidate_is_rolled_back_and_the_execution_ends_without_it():
     assert (moved.next, moved.phase, moved.serves) == ("done", "rolled_back", False)
     assert moved.reason.startswith("error rate 20.00 %")
     assert house.served() == (1, None, 0)
-    assert house.status(2) is VersionStatus.WITHDRAWN
-    assert house.registry.lease(MODEL).until < AT
+    assert house.status(2) is VersionStatus.ROLLED_BACK
+    assert present(house.registry.lease(MODEL)).until < AT
 
 
 def test_a_promoted_version_that_turns_out_worse_gives_way_to_the_one_held_back():
     house = Releases()
-    task = house.challenger(steps=[], watch_hours=1)
+    task = house.challenger(steps=[], probation_hours=1)
     assert house.served() == (2, 1, 500)
     moved = house.moved(task, WORSE, minutes=5)
     assert (moved.next, moved.phase, moved.serves) == ("done", "rolled_back", False)
@@ -268,7 +277,7 @@ def test_a_version_whose_targets_were_changed_waits_for_somebody_who_did_not_mak
     said = "gate.margin: at most 0.1 (of roc_auc), was at most 0 (of roc_auc)"
     task = house.registered("r-002", target_changes=(said,), **CANARY)
     assert house.moved(task).next == "approval"
-    asked = house.known(task).approval
+    asked = present(house.known(task).approval)
     assert asked.asked_because == (f"a target was changed: {said}",)
     assert house.served() == (1, None, 0)
     with pytest.raises(ForbiddenError, match="asked for the training"):
@@ -295,7 +304,7 @@ def test_a_report_that_says_nothing_of_scores_expects_none():
 # Approval
 
 
-APPROVAL = AT_ONCE | {"approval": "required", "approval_hours": 2}
+APPROVAL: dict[str, Any] = AT_ONCE | {"approval": "required", "approval_hours": 2}
 
 
 def test_nothing_serves_before_an_approver_has_decided():
@@ -305,7 +314,7 @@ def test_nothing_serves_before_an_approver_has_decided():
     assert (moved.next, moved.phase, moved.wait_seconds, moved.serves) == ("approval", "approval", 7_200, False)
     house.asked(task)
     assert house.workflow.resumed == []
-    assert house.known(task).approval.token == "t-1"
+    assert present(house.known(task).approval).token == "t-1"
     assert house.moved(task, minutes=30).next == "approval"
     house.decided(task, Decision.APPROVE)
     moved = house.moved(task)
@@ -317,7 +326,7 @@ def test_those_who_made_a_version_may_not_approve_it():
     house = Releases()
     task = house.registered(**APPROVAL)
     house.moved(task)
-    assert house.known(task).approval.excluded == {ANN: "asked for the training", BOB: "wrote its spec"}
+    assert present(house.known(task).approval).excluded == {ANN: "asked for the training", BOB: "wrote its spec"}
     for maker, why in ((ANN, "asked for the training"), (BOB, "wrote its spec")):
         with pytest.raises(ForbiddenError, match=why):
             house.decided(task, Decision.APPROVE, by=maker)
@@ -327,20 +336,20 @@ def test_who_wrote_the_spec_and_asked_for_the_training_hears_both():
     house = Releases()
     house.registry.apply(house.spec(APPROVAL), author=ANN, at=AT)
     house.moved(task := house.registered(**APPROVAL))
-    assert house.known(task).approval.excluded == {ANN: "asked for the training and wrote its spec"}
+    assert present(house.known(task).approval).excluded == {ANN: "asked for the training and wrote its spec"}
 
 
-def test_a_rejected_version_is_withdrawn():
+def test_a_rejected_version_is_rolled_back():
     house = Releases()
     house.moved(task := house.registered(**APPROVAL))
     house.decided(task, Decision.REJECT)
     moved = house.moved(task)
     assert (moved.next, moved.phase, moved.serves) == ("done", "rejected", False)
     assert moved.reason == f"rejected by {EVE}: looks right"
-    assert house.status(1) is VersionStatus.WITHDRAWN
+    assert house.status(1) is VersionStatus.ROLLED_BACK
 
 
-def test_without_an_answer_in_time_the_version_is_withdrawn():
+def test_without_an_answer_in_time_the_version_is_rolled_back():
     house = Releases()
     house.moved(task := house.registered(**APPROVAL))
     moved = house.moved(task, hours=2)
@@ -369,7 +378,7 @@ def test_the_same_token_is_kept_once_and_a_new_one_takes_its_place():
     assert house.known(task) == replace(
         kept,
         revision=kept.revision + 1,
-        approval=replace(kept.approval, token="t-2"),
+        approval=replace(present(kept.approval), token="t-2"),
     )
 
 
@@ -379,7 +388,7 @@ def test_a_decision_in_the_moment_of_asking_resumes_the_execution():
     house.raced(lambda: house.decided(task, Decision.APPROVE))
     house.asked(task)
     assert house.workflow.resumed == ["t-1"]
-    assert house.known(task).approval.decision is Decision.APPROVE
+    assert present(house.known(task).approval).decision is Decision.APPROVE
 
 
 def test_nobody_is_asked_about_a_rollout_that_is_not_there():
@@ -420,7 +429,7 @@ def test_bytes_that_are_not_those_that_were_registered_never_serve(until, releas
     assert (moved.next, moved.phase, moved.serves) == ("done", "rolled_back", False)
     assert moved.reason.startswith(f"its {what} is not the one that was registered: ")
     assert house.served() == (1, None, 0)
-    assert house.status(2) is VersionStatus.WITHDRAWN
+    assert house.status(2) is VersionStatus.ROLLED_BACK
     assert house.registry.version(MODEL, 2).reasons in {(), (moved.reason,)}
 
 
@@ -433,11 +442,11 @@ def test_a_version_that_names_other_bytes_than_those_that_were_approved_never_se
     assert house.moved(task).reason.startswith("its record was changed after approval was asked for")
 
 
-def test_a_promoted_version_is_watched_by_its_answers_not_by_its_stored_bytes():
+def test_a_promoted_version_is_on_probation_by_its_answers_not_by_its_stored_bytes():
     house = Releases()
-    task = house.challenger(steps=[], watch_hours=1)
+    task = house.challenger(steps=[], probation_hours=1)
     house.artifacts.objects.clear()
-    assert house.moved(task, minutes=5).phase == "watch"
+    assert house.moved(task, minutes=5).phase == "probation"
 
 
 class OutOfReach(InMemoryArtifacts):
@@ -506,13 +515,13 @@ def test_a_rollout_that_slept_through_its_lease_leaves_when_another_release_has_
     moved = house.moved(task)
     assert (moved.next, moved.phase, moved.serves) == ("done", "failed", False)
     assert house.served() == (1, None, 0)
-    assert house.registry.lease(MODEL).run_id == "r-003"
+    assert present(house.registry.lease(MODEL)).run_id == "r-003"
 
 
 def test_what_people_change_by_hand_ends_the_rollout():
     house = Releases()
     task = house.challenger()
-    house.registry.change(kill(house.registry.route(MODEL), MODEL, Cause(AT, EVE, "something is wrong")))
+    house.registry.change(present(kill(house.registry.route(MODEL), MODEL, Cause(AT, EVE, "something is wrong"))))
     moved = house.moved(task, seconds=60)
     assert (moved.next, moved.phase, moved.serves) == ("done", "stopped", False)
 
@@ -558,8 +567,8 @@ def test_a_fault_leaves_the_champion_alone_and_gives_the_lease_back():
     house.abandoned(task)
     assert house.known(task).phase is Phase.FAILED
     assert house.served() == (1, None, 0)
-    assert house.status(2) is VersionStatus.WITHDRAWN
-    assert house.registry.lease(MODEL).until < AT
+    assert house.status(2) is VersionStatus.ROLLED_BACK
+    assert present(house.registry.lease(MODEL)).until < AT
     assert house.registry.ledger(MODEL)[-1].reason == "step rollout ended"
     known = house.known(task)
     house.abandoned(task, "called again")
@@ -567,20 +576,20 @@ def test_a_fault_leaves_the_champion_alone_and_gives_the_lease_back():
     assert house.moved(task).next == "done"
 
 
-def test_after_a_fault_of_its_watch_a_promoted_version_serves_alone():
+def test_after_a_fault_in_its_probation_a_promoted_version_serves_alone():
     house = Releases()
-    task = house.challenger(steps=[], watch_hours=1)
+    task = house.challenger(steps=[], probation_hours=1)
     house.abandoned(task)
     assert house.served() == (2, None, 0)
     assert house.status(2) is VersionStatus.CHAMPION
 
 
-def test_an_accepted_version_whose_rollout_never_began_is_withdrawn():
+def test_an_accepted_version_whose_rollout_never_began_is_rolled_back():
     house = Releases()
     task = house.registered()
     house.abandoned(task, "step rollout was stopped by somebody")
     version = house.registry.version(MODEL, 1)
-    assert (version.status, version.reasons) == (VersionStatus.WITHDRAWN, ("step rollout was stopped by somebody",))
+    assert (version.status, version.reasons) == (VersionStatus.ROLLED_BACK, ("step rollout was stopped by somebody",))
     assert house.known(task).phase is Phase.FAILED
     assert house.moved(task).next == "done"
 
@@ -606,16 +615,23 @@ def test_who_abandons_loses_a_race_once():
 
 def test_the_function_takes_a_step_or_asks_and_never_logs_the_token(monkeypatch, capsys):
     house = Releases()
-    ports = function.Ports(house.registry, house.registry, house.artifacts, house.arms, house.workflow, house.clock)
-    monkeypatch.setattr(function, "wire", lambda: ports)
+    parts = SimpleNamespace(
+        registry=house.registry,
+        rollouts=house.registry,
+        artifacts=house.artifacts,
+        arms=house.arms,
+        workflow=house.workflow,
+        clock=house.clock,
+    )
+    monkeypatch.setattr(wiring, "of", lambda _: parts)
     monkeypatch.delitem(logging.root.manager.loggerDict, "rollout", raising=False)  # it writes where it first wrote
     telemetry.logger.cache_clear()
     task = house.registered(**APPROVAL)
     event = task.model_dump(mode="json") | {"now": "2026-01-05T12:00:00.000Z"}
-    moved = function.handler(event, None)
+    moved = function.handler(event, CONTEXT)
     assert (moved["next"], moved["wait_seconds"]) == ("approval", 7_200)
-    assert function.handler({"run": task.run.to_json(), "token": "s3cret"}, None) == {}
-    assert house.known(task).approval.token == "s3cret"
+    assert function.handler({"run": task.run.to_json(), "token": "s3cret"}, CONTEXT) == {}
+    assert present(house.known(task).approval).token == "s3cret"
     logged = capsys.readouterr().out
     assert '"moved"' in logged
     assert '"ledger_head"' in logged

@@ -1,17 +1,18 @@
 """What is kept of a prediction, in which form, and how it is packed."""
 
 import json
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
 
+from tests.builders.captures import MIDNIGHT, capture
+from tests.documents.forms import hold
 from tidegate.domain.serving.capture import (
+    CAPTURE_RECORD,
     MASK,
     UNANSWERED,
     UNKNOWN,
-    Capture,
     CapturePolicy,
     ShadowAnswer,
     line,
@@ -29,28 +30,7 @@ from tidegate.formats.firehose import (
     packed,
 )
 
-AT = datetime(2026, 1, 5, 23, 59, 59, 123_456, tzinfo=UTC)
 ALL = CapturePolicy()
-
-
-def capture(rows: int = 1, **changes: Any) -> Capture:
-    made = Capture(
-        model="flight-delay",
-        version=3,
-        arm="champion",
-        reason="champion",
-        route=5,
-        at=AT,
-        latency_ms=1.23456,
-        cold=False,
-        request_id="request-1",
-        instances=[{"carrier": "UA", "hour": 7, "tailnum": "N1"} for _ in range(rows)],
-        predictions=[
-            {"id": f"id-{row}", "label": True, "score": 0.75, "probabilities": {"true": 0.75, "false": 0.25}}
-            for row in range(rows)
-        ],
-    )
-    return replace(made, **changes)
 
 
 def test_a_record_has_every_field_of_the_schema_and_null_where_there_is_nothing() -> None:
@@ -81,6 +61,7 @@ def test_a_record_has_every_field_of_the_schema_and_null_where_there_is_nothing(
         "shadow": None,
         "sample": 1.0,
     }
+    hold(CAPTURE_RECORD, record)
 
 
 def test_a_record_is_billed_what_its_version_and_the_shadow_took_at_least() -> None:
@@ -92,7 +73,7 @@ def test_a_record_is_billed_what_its_version_and_the_shadow_took_at_least() -> N
 
 
 def test_the_hour_is_that_of_utc() -> None:
-    (record,) = records(capture(at=AT.astimezone(timezone(timedelta(hours=5)))), ALL)
+    (record,) = records(capture(at=MIDNIGHT.astimezone(timezone(timedelta(hours=5)))), ALL)
     assert (record["hour"], record["time"]) == ("2026-01-05-23", "2026-01-05T23:59:59.123Z")
 
 
@@ -135,7 +116,7 @@ def test_an_answer_of_the_fallback_has_no_version_and_names_the_fault() -> None:
 # What may be kept
 
 
-def test_a_masked_column_tells_only_whether_it_was_missing() -> None:
+def test_a_masked_column_shows_only_whether_it_was_missing() -> None:
     one = capture(2, instances=[{"tailnum": "N1", "hour": 7}, {"tailnum": None, "hour": 8}])
     kept = [record["inputs"] for record in records(one, CapturePolicy(mask=frozenset({"tailnum"})))]
     assert kept == [{"tailnum": MASK, "hour": 7}, {"tailnum": None, "hour": 8}]

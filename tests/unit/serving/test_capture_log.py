@@ -1,14 +1,12 @@
 """The queue behind `offer` and what becomes of it when Firehose, or the registry, does not do its part."""
 
-import json
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
-from tests.unit.serving.test_capture import capture
+from tests.builders.captures import capture
+from tests.builders.firehose import Policies, Signals, Stream
 from tidegate.aws.capture_log import ATTEMPTS, MAX_WAITING, MAX_WAITING_BYTES, SULK_SECONDS, FirehoseCaptures
 from tidegate.aws.signed import CallRefusedError
 from tidegate.domain.serving.capture import MASK, CapturePolicy
@@ -16,55 +14,7 @@ from tidegate.kernel.errors import NotFoundError, UnavailableError
 
 
 @dataclass
-class Stream:
-    """Takes records unless told to fail."""
-
-    name: str = "captures"
-    answers: list[Callable[[list[bytes]], set[int]] | Exception] = field(default_factory=list)
-    taken: list[bytes] = field(default_factory=list)
-    calls: int = 0
-
-    def put(self, records: Sequence[bytes]) -> list[bool]:
-        self.calls += 1
-        data = list(records)
-        answer = self.answers.pop(0) if self.answers else lambda _: set()
-        if isinstance(answer, Exception):
-            raise answer
-        failed = answer(data)
-        self.taken += [each for number, each in enumerate(data) if number not in failed]
-        return [number not in failed for number in range(len(data))]
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for data in self.taken for line in data.splitlines()]
-
-
-@dataclass
-class Signals:
-    counts: dict[str, float] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
-
-    def count(self, name: str, value: float = 1) -> None:
-        self.counts[name] = self.counts.get(name, 0) + value
-
-    def warn(self, message: str, **facts: object) -> None:
-        self.said.append(f"{message} {facts}")
-
-
-@dataclass
-class Policies:
-    found: CapturePolicy | Exception = field(default_factory=CapturePolicy)
-    asked: int = 0
-
-    def policy(self, model: str) -> CapturePolicy:
-        self.asked += 1
-        if isinstance(self.found, Exception):
-            raise self.found
-        return self.found
-
-
-@dataclass
-class House:
+class CaptureQueue:
     stream: Stream = field(default_factory=Stream)
     signals: Signals = field(default_factory=Signals)
     policies: Policies = field(default_factory=Policies)
@@ -88,8 +38,8 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def house() -> CaptureQueue:
+    return CaptureQueue()
 
 
 BUSY = UnavailableError("firehose is busy: ServiceUnavailableException")
@@ -97,7 +47,7 @@ DENIED = CallRefusedError("firehose", 400, "AccessDeniedException")
 LATE = UnavailableError("firehose did not answer: TimeoutError")
 
 
-def test_what_is_offered_is_delivered_once(house: House) -> None:
+def test_what_is_offered_is_delivered_once(house: CaptureQueue) -> None:
     house.log.offer(capture(2))
     house.log.offer(capture(1))
     assert house.stream.calls == 0
@@ -107,20 +57,20 @@ def test_what_is_offered_is_delivered_once(house: House) -> None:
     assert (house.stream.calls, house.dropped) == (1, 0)
 
 
-def billed(house: House) -> list[float]:
+def billed(house: CaptureQueue) -> list[float]:
     return [record["billed_ms"] for record in house.stream.records]
 
 
-def test_a_record_tells_its_invocation_and_the_delivery_before_it(house: House) -> None:
-    house.stream.answers = [lambda _: house.sleep(0.03) or set(), lambda _: house.sleep(0.01) or set()]  # type: ignore[func-returns-value]
+def test_a_record_shows_its_invocation_and_the_delivery_before_it(house: CaptureQueue) -> None:
+    house.stream.answers = [lambda _: house.sleep(0.03) or set(), lambda _: house.sleep(0.01) or set()]
     for handled_ms in (20.0, 25.0, 30.0):
         house.log.offer(capture(2))
         house.log.deliver(1.0, handled_ms)
     assert billed(house) == pytest.approx([20, 20, 25 + 30, 25 + 30, 30 + 10, 30 + 10])
 
 
-def test_time_after_requests_without_a_capture_is_told_by_the_next_one(house: House) -> None:
-    house.stream.answers = [lambda _: house.sleep(0.03) or set()]  # type: ignore[func-returns-value]
+def test_time_after_requests_without_a_capture_is_reported_by_the_next_one(house: CaptureQueue) -> None:
+    house.stream.answers = [lambda _: house.sleep(0.03) or set()]
     house.log.offer(capture())
     house.log.deliver(1.0, 20.0)
     house.log.deliver(1.0, 5.0)  # a health check
@@ -129,7 +79,7 @@ def test_time_after_requests_without_a_capture_is_told_by_the_next_one(house: Ho
     assert billed(house) == pytest.approx([20, 25 + 30])
 
 
-def test_what_follows_a_delivery_is_told_by_the_next_request_too(house: House) -> None:
+def test_what_follows_a_delivery_is_reported_by_the_next_request_too(house: CaptureQueue) -> None:
     house.log.offer(capture())
     house.log.deliver(1.0, 20.0)
     house.log.owe(0.04)
@@ -138,7 +88,7 @@ def test_what_follows_a_delivery_is_told_by_the_next_request_too(house: House) -
     assert billed(house) == pytest.approx([20, 25 + 40])
 
 
-def test_captures_that_wait_keep_the_time_of_their_own_invocation(house: House) -> None:
+def test_captures_that_wait_keep_the_time_of_their_own_invocation(house: CaptureQueue) -> None:
     house.stream.answers = [DENIED]
     for handled_ms in (20.0, 25.0):
         house.log.offer(capture())
@@ -148,7 +98,7 @@ def test_captures_that_wait_keep_the_time_of_their_own_invocation(house: House) 
     assert billed(house) == pytest.approx([20, 25])
 
 
-def test_only_the_records_that_failed_are_sent_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_records_that_failed_are_sent_again(house: CaptureQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidegate.formats.firehose.MAX_RECORD_LINES", 1)
     house.stream.answers = [lambda _: {1, 2}, lambda data: {1}]
     house.log.offer(capture(4))
@@ -158,14 +108,16 @@ def test_only_the_records_that_failed_are_sent_again(house: House, monkeypatch: 
 
 
 @pytest.mark.parametrize("fault", [BUSY, LATE])
-def test_a_call_that_failed_is_tried_again(house: House, fault: Exception) -> None:
+def test_a_call_that_failed_is_tried_again(house: CaptureQueue, fault: Exception) -> None:
     house.stream.answers = [fault, fault]
     house.log.offer(capture())
     house.log.deliver(1.0)
     assert len(house.stream.records) == 1
 
 
-def test_when_firehose_stays_away_captures_wait_and_responses_are_not_each_followed_by_time_outs(house: House) -> None:
+def test_when_firehose_stays_away_captures_wait_and_responses_are_not_each_followed_by_time_outs(
+    house: CaptureQueue,
+) -> None:
     house.stream.answers = [LATE] * ATTEMPTS
     house.log.offer(capture())
     house.log.deliver(1.0)
@@ -178,7 +130,7 @@ def test_when_firehose_stays_away_captures_wait_and_responses_are_not_each_follo
     assert house.dropped == 0
 
 
-def test_a_refusal_is_not_repeated_at_once_and_is_said_without_inputs(house: House) -> None:
+def test_a_refusal_is_not_repeated_at_once_and_is_said_without_inputs(house: CaptureQueue) -> None:
     house.stream.answers = [DENIED]
     house.log.offer(capture())
     house.log.deliver(1.0)
@@ -186,14 +138,14 @@ def test_a_refusal_is_not_repeated_at_once_and_is_said_without_inputs(house: Hou
     assert house.signals.said == ["captures are refused {'stream': 'captures', 'why': 'AccessDeniedException'}"]
 
 
-def test_no_attempt_begins_when_time_is_up(house: House) -> None:
+def test_no_attempt_begins_when_time_is_up(house: CaptureQueue) -> None:
     house.stream.answers = [BUSY] * ATTEMPTS
     house.log.offer(capture())
     house.log.deliver(0.01)
     assert house.stream.calls == 1
 
 
-def test_without_any_time_nothing_is_sent_and_nothing_lost(house: House) -> None:
+def test_without_any_time_nothing_is_sent_and_nothing_lost(house: CaptureQueue) -> None:
     house.log.offer(capture())
     house.log.deliver(-1.0)
     assert house.stream.calls == 0
@@ -201,7 +153,7 @@ def test_without_any_time_nothing_is_sent_and_nothing_lost(house: House) -> None
     assert len(house.stream.records) == 1
 
 
-def test_a_full_queue_drops_the_newest_and_counts_them(house: House) -> None:
+def test_a_full_queue_drops_the_newest_and_counts_them(house: CaptureQueue) -> None:
     for _ in range(MAX_WAITING // 1_000):
         house.log.offer(capture(1_000))
     house.log.offer(capture(3, model="late"))
@@ -213,7 +165,7 @@ def test_a_full_queue_drops_the_newest_and_counts_them(house: House) -> None:
     assert house.dropped == 3
 
 
-def test_what_firehose_does_not_take_is_kept_up_to_a_bound(house: House) -> None:
+def test_what_firehose_does_not_take_is_kept_up_to_a_bound(house: CaptureQueue) -> None:
     big = capture(2_000, instances=[{"text": "x" * 5_000}] * 2_000)
     house.stream.answers = [LATE] * ATTEMPTS
     house.log.offer(big)
@@ -225,7 +177,7 @@ def test_what_firehose_does_not_take_is_kept_up_to_a_bound(house: House) -> None
     assert sum(map(len, house.stream.taken)) <= MAX_WAITING_BYTES
 
 
-def test_a_capture_that_cannot_be_written_does_not_hold_up_the_others(house: House) -> None:
+def test_a_capture_that_cannot_be_written_does_not_hold_up_the_others(house: CaptureQueue) -> None:
     house.log.offer(capture(instances=[{"odd": object()}]))
     house.log.offer(capture(instances=[]))
     house.log.offer(capture())
@@ -236,7 +188,7 @@ def test_a_capture_that_cannot_be_written_does_not_hold_up_the_others(house: Hou
 # What may be kept
 
 
-def test_the_policy_is_asked_for_once_a_minute(house: House) -> None:
+def test_the_policy_is_asked_for_once_a_minute(house: CaptureQueue) -> None:
     for _ in range(3):
         house.log.offer(capture())
         house.log.deliver(1.0)
@@ -249,7 +201,7 @@ def test_the_policy_is_asked_for_once_a_minute(house: House) -> None:
 
 
 @pytest.mark.parametrize("fault", [UnavailableError("busy"), NotFoundError("none"), KeyError("spec")])
-def test_inputs_are_hidden_while_the_policy_was_never_read(house: House, fault: Exception) -> None:
+def test_inputs_are_hidden_while_the_policy_was_never_read(house: CaptureQueue, fault: Exception) -> None:
     house.policies.found = fault
     house.log.offer(capture())
     house.log.deliver(1.0)
@@ -258,7 +210,7 @@ def test_inputs_are_hidden_while_the_policy_was_never_read(house: House, fault: 
     assert "N1" not in "".join(house.signals.said)
 
 
-def test_a_policy_once_read_holds_while_the_registry_is_away(house: House) -> None:
+def test_a_policy_once_read_holds_while_the_registry_is_away(house: CaptureQueue) -> None:
     house.policies.found = CapturePolicy(drop=frozenset({"tailnum"}))
     house.log.offer(capture())
     house.log.deliver(1.0)
@@ -269,7 +221,7 @@ def test_a_policy_once_read_holds_while_the_registry_is_away(house: House) -> No
     assert [record["inputs"] for record in house.stream.records] == [{"carrier": "UA", "hour": 7}] * 2
 
 
-def test_an_offer_takes_microseconds(house: House) -> None:
+def test_an_offer_takes_microseconds(house: CaptureQueue) -> None:
     one = capture(100)
     times = []
     for _ in range(40):

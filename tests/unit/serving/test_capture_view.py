@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from infra.local.logs import embedded_metrics
-from tests.unit.control_api import World, spec_document
-from tests.unit.serving.test_capture import AT, capture
+from tests.builders.captures import MIDNIGHT, capture
+from tests.builders.control_api import World
+from tests.builders.specs import spec_document
 from tidegate.kernel.errors import SpecInvalidError
 from tidegate.spec.model import ModelSpec
 from tidegate.telemetry import Aside
@@ -33,7 +34,7 @@ def test_an_hour_of_captures_is_listed_newest_first(world: World) -> None:
 
 def test_without_an_hour_it_is_the_present_one(world: World) -> None:
     assert world.call("GET", PATH).body == {"model": "flight-delay", "hour": "2026-01-05-12", "captures": []}
-    world.clock.at = AT
+    world.clock.at = MIDNIGHT
     assert len(world.call("GET", PATH).body["captures"]) == 3
 
 
@@ -65,7 +66,7 @@ def test_a_spec_that_says_nothing_keeps_everything() -> None:
     [
         ({"sample": 1.5}, "capture.sample", "less than or equal to 1"),
         ({"mask": ["colour"]}, "capture.mask[0]", "not a feature"),
-        ({"mask": ["hour"], "drop": ["carrier", "hour"]}, "capture.drop[1]", "listed in mask already"),
+        ({"mask": ["hour"], "drop": ["carrier", "hour"]}, "capture.drop[1]", "already listed in mask"),
         ({"hide": ["hour"]}, "capture.hide", "no such field"),
     ],
 )
@@ -80,7 +81,7 @@ def test_a_faulty_capture_part_is_refused_with_its_place(rules: dict[str, Any], 
 # The metric
 
 
-def test_a_lost_capture_is_a_metric_that_the_alarm_watches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lost_capture_is_a_metric_that_the_alarm_counts(capsys: pytest.CaptureFixture[str]) -> None:
     Aside("inference", stage="dev").count("CapturesDropped", 3)
     (line,) = capsys.readouterr().out.splitlines()
     (found,) = embedded_metrics(line)

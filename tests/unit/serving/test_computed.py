@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders.present import present
 from tidegate.domain.serving.computed import FOLDS, MAX_GROUPS, columns, described, learned, replay
 from tidegate.domain.serving.contract import ComputedContract, Contract, FeatureContract, GroupRates
 from tidegate.kernel.errors import DataCheckError
@@ -64,7 +65,9 @@ def table(values: list[tuple[Any, ...]]) -> Table:
 def served(wanted: Contract, rows: Table) -> Column:
     """What onnxruntime computes, [rows, computed features]."""
     front = front_of(wanted)
-    output = onnx.helper.make_tensor_value_info(front.numeric, onnx.TensorProto.FLOAT, [None, len(wanted.computed)])
+    output = onnx.helper.make_tensor_value_info(
+        present(front.numeric), onnx.TensorProto.FLOAT, [None, len(wanted.computed)]
+    )
     model = onnx.helper.make_model(onnx.helper.make_graph([], "front", [], [output]), ir_version=8)
     front.put_before(model)
     onnx.checker.check_model(model)
@@ -247,7 +250,7 @@ def test_no_training_row_sees_a_rate_that_its_own_target_is_part_of() -> None:
         assert (after != before).any()
 
 
-def test_a_training_row_s_rate_does_not_tell_its_target() -> None:
+def test_a_training_row_s_rate_does_not_give_its_target_away() -> None:
     chance = np.random.default_rng(5)
     rows_ = training(3_000)
     noise = Table({**rows_.columns, TARGET: chance.integers(0, 2, 3_000)})
@@ -282,7 +285,7 @@ def test_too_many_groups_are_refused_with_a_way_out() -> None:
         learned(contract("group_rate(flag)", task="regression"), huge, seed=1)
 
 
-def test_the_record_tells_how_each_was_computed_and_how_much_was_learned() -> None:
+def test_the_record_says_how_each_was_computed_and_how_much_was_learned() -> None:
     known, _ = learned(contract("size / 2", "group_rate(colour, min_rows=9)"), training(300), seed=1)
     halved, rate = described(known)
     assert halved == {"name": "c0", "expression": "size / 2", "unit": None, "description": "", "learned": []}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.releasing import spec
+from tests.builders.specs import spec
 from tidegate.domain.rollout.canary import DEMANDS, Metric, Policy
 from tidegate.domain.rollout.rollout import AtDeadline
 from tidegate.domain.training.contracts import feature_contracts, rollout_plan, serving_contract
@@ -34,7 +34,7 @@ def test_a_spec_that_says_nothing_of_its_release_has_the_defaults_of_the_canary(
     assert plan.demands == Policy()
     assert (plan.approval_seconds, plan.shadow_seconds, plan.steps_bp) == (None, 0, (100, 500, 2_500, 5_000))
     assert (plan.bake_seconds, plan.min_requests, plan.look_seconds, plan.deadline_seconds) == (600, 10, 60, 86_400)
-    assert (plan.at_deadline, plan.watch_seconds, plan.holdback_bp) == (AtDeadline.ROLL_BACK, 86_400, 500)
+    assert (plan.at_deadline, plan.probation_seconds, plan.holdback_bp) == (AtDeadline.ROLL_BACK, 86_400, 500)
     assert plan.slow_ms == 20
 
 
@@ -47,13 +47,13 @@ def test_percent_minutes_and_hours_become_basis_points_and_seconds():
         "bake_minutes": 0.5,
         "deadline_hours": 0.5,
         "at_deadline": "wait",
-        "watch_hours": 0,
+        "probation_hours": 0,
         "holdback": 0.29,
     }
     plan = rollout_plan(spec(release=rules))
     assert (plan.approval_seconds, plan.shadow_seconds, plan.bake_seconds) == (5_400, 120, 30)
     assert (plan.steps_bp, plan.holdback_bp) == ((1, 7, 3_333, 9_999), 29)
-    assert (plan.deadline_seconds, plan.at_deadline, plan.watch_seconds) == (1_800, AtDeadline.WAIT, 0)
+    assert (plan.deadline_seconds, plan.at_deadline, plan.probation_seconds) == (1_800, AtDeadline.WAIT, 0)
 
 
 def test_a_demand_keeps_the_default_of_what_the_spec_leaves_out():

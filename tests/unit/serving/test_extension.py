@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.serving.test_capture import capture
-from tests.unit.serving.test_capture_log import Policies, Signals, Stream
+from tests.builders.captures import capture
+from tests.builders.firehose import Policies, Signals, Stream
 from tidegate.aws.capture_log import FirehoseCaptures
 from tidegate.aws.extension import SPARE_SECONDS, WORK_SECONDS, AfterResponse
 
@@ -153,7 +153,7 @@ def test_without_the_api_the_work_is_done_before_begin_returns(monkeypatch: pyte
     monkeypatch.delenv("AWS_LAMBDA_RUNTIME_API", raising=False)
     given: list[tuple[float, float]] = []
     afterwards = AfterResponse.start("captures")
-    afterwards.do(lambda *told: given.append(told))
+    afterwards.do(lambda *shown: given.append(shown))
     afterwards.begin()
     assert not afterwards.is_registered
     assert given == [(pytest.approx(WORK_SECONDS, abs=0.1), 0.0)]
@@ -169,9 +169,9 @@ def test_work_is_done_in_turn_and_what_comes_later_has_less_time(monkeypatch: py
     assert given[0] <= WORK_SECONDS - 0.05
 
 
-def test_the_records_of_an_environment_tell_the_time_that_its_invocations_took(api: Api) -> None:
+def test_the_records_of_an_environment_show_the_time_that_its_invocations_took(api: Api) -> None:
     stream, sends = Stream(), 0.03
-    stream.answers = [lambda _: time.sleep(sends) or set()] * 3  # type: ignore[func-returns-value]
+    stream.answers = [lambda _: time.sleep(sends) or set()] * 3
     log = FirehoseCaptures(stream, policies=Policies(), signals=Signals())
     afterwards = AfterResponse.start("captures")
     afterwards.do(log.deliver)

@@ -2,9 +2,11 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,45 +14,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.feedback import handler as function
-from tests.unit.cli.test_commands import Cli, run  # noqa: F401  a fixture
-from tests.unit.control_api import Context, spec_document
-from tests.unit.rollout.test_evidence import asked, lines, rollout, sure
-from tests.unit.rollout.test_evidence import feedback as label
+from tests.builders.captures import asked, lines, rollout, sure
+from tests.builders.captures import feedback as label
+from tests.builders.command_line import Cli
+from tests.builders.feedback import NOW, TASKS, item, kept, prediction
+from tests.builders.specs import spec_document
+from tests.context import CONTEXT
+from tests.documents.forms import hold
+from tidegate import wiring
 from tidegate.cli import exits
 from tidegate.cli.client import Client
 from tidegate.cli.commands import feedback as command
 from tidegate.cli.tool import Tool
 from tidegate.domain.rollout.evidence import CAPTURED_WITHIN, Labels, Tally
-from tidegate.domain.serving.feedback import MAX_FAULTS, MAX_ITEMS, Report, class_name, parse_report, records
+from tidegate.domain.serving.feedback import (
+    FEEDBACK_RECORD,
+    MAX_FAULTS,
+    MAX_ITEMS,
+    Report,
+    class_name,
+    parse_report,
+    records,
+)
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.kernel.ids import uuid7
+from tidegate.kernel.settings import FeedbackSettings
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.serving.feedback import KNOWN, Intake
 from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryRegistry
 
-NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
-TASKS = {"flight-delay": "binary", "airline": "multiclass", "arrival": "regression"}
-
-
-def prediction(minutes: float = -60, of: int = 0) -> str:
-    """The id of a prediction made so long after now."""
-    return uuid7(NOW + timedelta(minutes=minutes), bytes([of] * 8))
-
-
-def item(outcome: Any = True, **more: Any) -> dict[str, Any]:
-    return {"id": prediction(), "outcome": outcome} | more
-
-
-def kept(*items: Any, model: Any = "flight-delay") -> list[dict[str, Any]]:
-    return records(Report(items, model), TASKS, NOW)
-
 
 def refused(*items: Any, model: Any = "flight-delay", listed: bool = True) -> dict[str, str]:
-    with pytest.raises(RequestInvalidError) as told:
+    with pytest.raises(RequestInvalidError) as caught:
         records(Report(items, model, listed), TASKS, NOW)
-    assert told.value.status == 422
-    return {fault.path: fault.problem for fault in told.value.faults}
+    assert caught.value.status == 422
+    return {fault.path: fault.problem for fault in caught.value.faults}
 
 
 # What is kept
@@ -67,6 +66,7 @@ def test_a_record_lies_with_the_hour_of_its_prediction_and_has_the_outcome_as_it
         "reported": "2026-01-05T12:30:00.000Z",
         "outcome": True,
     }
+    hold(FEEDBACK_RECORD, record)
 
 
 def test_without_a_time_an_outcome_is_known_now_and_ids_are_spelt_as_captures_spell_them() -> None:
@@ -110,8 +110,8 @@ def test_booleans_are_classes_of_their_own() -> None:
         ({"id": 7}, "id", "version 7"),
         ({"id": "0b1f7f0e-6d0c-4d5a-9c6e-000000000001"}, "id", "version 7"),
         ({"id": prediction() + "\n"}, "id", "version 7"),
-        ({"id": prediction(16)}, "id", "to come"),
-        ({"id": "ffffffff-ffff-7fff-bfff-ffffffffffff"}, "id", "to come"),
+        ({"id": prediction(16)}, "id", "from the future"),
+        ({"id": "ffffffff-ffff-7fff-bfff-ffffffffffff"}, "id", "from the future"),
         ({"id": prediction(-401 * 1440)}, "id", "400 days"),
         ({"outcome": None}, "outcome", "null"),
         ({"outcome": ""}, "outcome", "empty"),
@@ -121,14 +121,14 @@ def test_booleans_are_classes_of_their_own() -> None:
         ({"outcome": 10**400}, "outcome", "finite"),
         ({"outcome": "x" * 1025}, "outcome", "longer"),
         ({"outcome": "\ud800"}, "outcome", "valid text"),
-        ({"time": "yesterday"}, "time", "no day or time"),
-        ({"time": 20260105}, "time", "no day or time"),
-        ({"time": "20260105"}, "time", "no day or time"),
-        ({"time": "0001-01-01T00:00:00+10:00"}, "time", "no day or time"),
-        ({"time": "2026-01-05T12:46Z"}, "time", "still to come"),
+        ({"time": "yesterday"}, "time", "not a day or time"),
+        ({"time": 20260105}, "time", "not a day or time"),
+        ({"time": "20260105"}, "time", "not a day or time"),
+        ({"time": "0001-01-01T00:00:00+10:00"}, "time", "not a day or time"),
+        ({"time": "2026-01-05T12:46Z"}, "time", "in the future"),
         ({"model": "nobody"}, "model", "no model 'nobody'"),
-        ({"model": "No Name"}, "model", "no name"),
-        ({"model": 3}, "model", "no name"),
+        ({"model": "No Name"}, "model", "not the name"),
+        ({"model": 3}, "model", "not the name"),
         ({"note": "x"}, "note", "no such field"),
     ],
 )
@@ -144,7 +144,7 @@ def test_a_regressions_outcome_is_a_number(outcome: Any) -> None:
     assert "a regression's is a number" in refused(item(outcome), model="arrival")["feedback[0].outcome"]
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     found = refused("x", {"outcome": None, "time": 1}, {"id": prediction()}, model=None)
     assert list(found) == [
         "feedback[0]",
@@ -158,16 +158,16 @@ def test_a_shared_model_that_does_not_exist_is_one_fault() -> None:
 
 
 def test_faults_beyond_fifty_are_counted_and_not_listed() -> None:
-    with pytest.raises(RequestInvalidError, match=r"^500 fault\(s\) in the feedback; the first 50 are listed") as told:
+    with pytest.raises(RequestInvalidError, match=r"^500 faults in the feedback; the first 50 are listed") as caught:
         kept(*[item(None)] * MAX_ITEMS)
-    assert len(told.value.faults) == MAX_FAULTS
+    assert len(caught.value.faults) == MAX_FAULTS
 
 
 def test_one_item_alone_has_faults_by_field() -> None:
     assert list(refused(item(None, model="airline"), model=None, listed=False)) == ["outcome"]
 
 
-def test_two_outcomes_of_one_prediction_need_times_that_tell_which_is_the_later() -> None:
+def test_two_outcomes_of_one_prediction_need_times_that_show_which_is_the_later() -> None:
     assert "in feedback[0]" in refused(item(True), item(False))["feedback[1].id"]
     assert len(kept(item(True), item(False, time="2026-01-05"))) == 2
     assert len(kept(item(3), item(3.0), item("3"))) == 3
@@ -188,10 +188,10 @@ def test_two_outcomes_of_one_prediction_need_times_that_tell_which_is_the_later(
     ],
 )
 def test_a_body_of_another_shape_is_refused(body: bytes, status: int, word: str) -> None:
-    with pytest.raises(RequestInvalidError) as told:
+    with pytest.raises(RequestInvalidError) as caught:
         parse_report(body)
-    assert told.value.status == status
-    assert word in str(told.value)
+    assert caught.value.status == status
+    assert word in str(caught.value)
 
 
 # Taking it in
@@ -240,7 +240,7 @@ class Registry(InMemoryRegistry):
         return super().model(name)
 
 
-class House:
+class FeedbackFunction:
     """The function over a registry with one model."""
 
     def __init__(self) -> None:
@@ -251,29 +251,31 @@ class House:
     def post(self, body: Any, **headers: str) -> dict[str, Any]:
         text = body if isinstance(body, str) else json.dumps(body)
         event = {"headers": {"Content-Type": "application/json"} | headers, "body": text, "isBase64Encoded": False}
-        return function.handler(event, Context())
+        return function.handler(event, CONTEXT)
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> House:
-    made = House()
-    monkeypatch.setattr(function, "wire", lambda: function.Wired(made.intake, made.meter, 10_000))  # type: ignore[arg-type]
+def house(monkeypatch: pytest.MonkeyPatch) -> FeedbackFunction:
+    made = FeedbackFunction()
+    settings = FeedbackSettings("table", "stream", "test", max_body_bytes="10000")
+    parts = SimpleNamespace(intake=made.intake, meter=made.meter, settings=settings)
+    monkeypatch.setattr(wiring, "of", lambda _: parts)
     return made
 
 
-def test_what_is_accepted_is_kept_and_counted_by_model(house: House) -> None:
+def test_what_is_accepted_is_kept_and_counted_by_model(house: FeedbackFunction) -> None:
     answer = house.post({"model": "flight-delay", "feedback": [item(True), item(False, id=prediction(of=1))]})
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 2})
     assert [record["outcome"] for record in house.log.records] == [True, False]
     assert house.meter.counts == [("Feedback", 2, {"model": "flight-delay"})]
 
 
-def test_one_item_alone_is_accepted(house: House) -> None:
+def test_one_item_alone_is_accepted(house: FeedbackFunction) -> None:
     assert house.post(item(model="flight-delay"))["statusCode"] == 200
     assert len(house.log.records) == 1
 
 
-def test_of_a_request_with_a_fault_nothing_is_kept(house: House) -> None:
+def test_of_a_request_with_a_fault_nothing_is_kept(house: FeedbackFunction) -> None:
     answer = house.post({"model": "flight-delay", "feedback": [item(), item(None)]})
     problem = json.loads(answer["body"])
     assert (answer["statusCode"], answer["headers"]["content-type"]) == (422, "application/problem+json")
@@ -281,7 +283,7 @@ def test_of_a_request_with_a_fault_nothing_is_kept(house: House) -> None:
     assert (house.log.records, house.meter.counts, house.meter.faults) == ([], [], [])
 
 
-def test_what_could_not_be_kept_is_to_be_sent_again_and_is_not_counted(house: House) -> None:
+def test_what_could_not_be_kept_is_to_be_sent_again_and_is_not_counted(house: FeedbackFunction) -> None:
     house.log.is_away = True
     answer = house.post(item("s3cr3t", model="flight-delay"))
     problem = json.loads(answer["body"])
@@ -291,7 +293,9 @@ def test_what_could_not_be_kept_is_to_be_sent_again_and_is_not_counted(house: Ho
     assert "s3cr3t" not in house.meter.faults[0]
 
 
-def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it(
+    house: FeedbackFunction, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(house.log, "keep", lambda _: 1 / 0)
     answer = house.post(item("s3cr3t", model="flight-delay"))
     assert answer["statusCode"] == 500
@@ -309,17 +313,17 @@ def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it(house: House, monkeypa
     ],
 )
 def test_a_body_that_cannot_be_read_has_the_status_that_says_why(
-    house: House, body: str, headers: dict[str, str], status: int
+    house: FeedbackFunction, body: str, headers: dict[str, str], status: int
 ) -> None:
     assert house.post(body, **headers)["statusCode"] == status
 
 
-def test_a_body_in_base64_is_read(house: House) -> None:
+def test_a_body_in_base64_is_read(house: FeedbackFunction) -> None:
     body = base64.b64encode(json.dumps(item(model="flight-delay")).encode()).decode()
-    assert function.handler({"body": body, "isBase64Encoded": True}, Context())["statusCode"] == 200
+    assert function.handler({"body": body, "isBase64Encoded": True}, CONTEXT)["statusCode"] == 200
 
 
-def test_a_model_is_looked_up_once_a_minute_and_one_that_is_not_there_each_time(house: House) -> None:
+def test_a_model_is_looked_up_once_a_minute_and_one_that_is_not_there_each_time(house: FeedbackFunction) -> None:
     def status(model: str) -> int:
         return int(house.post(item(model=model))["statusCode"])
 
@@ -359,7 +363,7 @@ def test_an_outcome_that_was_known_long_ago_waits_for_its_capture_from_when_it_w
 class Api:
     """The API as the command sees it, over the function itself."""
 
-    def __init__(self, house: House, tool: Cli) -> None:
+    def __init__(self, house: FeedbackFunction, tool: Cli) -> None:
         self.house = house
         self.run = tool
         self.task = "binary"
@@ -383,10 +387,10 @@ class Api:
 
 
 @pytest.fixture
-def api(house: House, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Api:
+def api(house: FeedbackFunction, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Api:
     made = Api(house, request.getfixturevalue("run"))
     monkeypatch.setattr(Tool, "client", made)
-    monkeypatch.setattr(command.time, "sleep", made.waited.append)
+    monkeypatch.setattr(time, "sleep", made.waited.append)
     return made
 
 
@@ -397,9 +401,9 @@ def write(name: str, *rows: str) -> str:
 
 def test_the_client_sends_model_and_items(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr(Client, "_serving", lambda _, *call: sent.append(call) or {"accepted": 1})
+    monkeypatch.setattr(Client, "_serving", lambda _, *call, body: sent.append((*call, body)) or {"accepted": 1})
     assert Client.feedback(Client.__new__(Client), "m", ({"id": "x"},)) == {"accepted": 1}
-    assert sent == [("POST", "/feedback", {"model": "m", "feedback": [{"id": "x"}]})]
+    assert sent == [("feedback", {"model": "m", "feedback": [{"id": "x"}]})]
 
 
 def test_csv_is_reported_with_booleans_and_texts_and_without_what_is_not_known_yet(api: Api) -> None:
@@ -407,7 +411,7 @@ def test_csv_is_reported_with_booleans_and_texts_and_without_what_is_not_known_y
     rows = (f"{ids[0]},True,x", f"{ids[1]},FALSE,x", f"{ids[2]},007,x", f'{ids[3]},"a,b",x', f"{ids[4]},,x")
     file = write("labels.csv", "id,outcome,other", *rows)
     assert api.run("feedback", file, "--model", "flight-delay") == exits.OK
-    assert api.run.out == "flight-delay: 4 outcome(s) accepted; 1 line(s) without an outcome were passed over\n"
+    assert api.run.out == "flight-delay: 4 outcomes accepted; skipped 1 line without an outcome\n"
     found = {record["id"]: record["outcome"] for record in api.house.log.records}
     assert [found.get(each) for each in ids] == [True, False, "007", "a,b", None]
 
@@ -439,8 +443,8 @@ def test_a_regressions_outcomes_are_numbers_and_others_are_named_by_line_before_
     api.task = "regression"
     file = write("y.csv", "id,outcome", *(f"{prediction(of=at)},{text}" for at, text in enumerate(("1.5", "x", "nan"))))
     assert api.run("feedback", file, "--model", "flight-delay") == exits.INVALID
-    assert "line 3.outcome: 'x' is no number" in api.run.err
-    assert "line 4.outcome: 'nan' is no number" in api.run.err
+    assert "line 3.outcome: 'x' is not a number" in api.run.err
+    assert "line 4.outcome: 'nan' is not a number" in api.run.err
     assert api.batches == []
 
 
@@ -453,8 +457,8 @@ def test_batches_go_by_time_and_faults_are_named_by_line_while_the_others_are_ac
     assert api.run("feedback", file, "--model", "flight-delay") == exits.INVALID
     assert api.batches == [500, 500, 200]
     assert "500 of 1,200 outcomes were" in api.run.err
-    told = [line.strip() for line in api.run.err.splitlines() if line.strip().startswith("line ")]
-    assert [line.partition(":")[0] for line in told] == ["line 5.id", "line 702.outcome"]
+    caught = [line.strip() for line in api.run.err.splitlines() if line.strip().startswith("line ")]
+    assert [line.partition(":")[0] for line in caught] == ["line 5.id", "line 702.outcome"]
     file = write("labels.csv", "id,outcome", *(f"{each},true" for each in ids))
     assert api.run("feedback", file, "--model", "flight-delay") == exits.OK
     assert len({record["id"] for record in api.house.log.records}) == 1200
@@ -486,8 +490,8 @@ def test_predictions_of_many_hours_are_sent_no_faster_than_firehose_can_part_the
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (("id,label", "x,1"), "outcome: is no column of the header (allowed: id, label)"),
-        (("id,outcome", "x,1,2"), "line 2: has another number of fields"),
+        (("id,label", "x,1"), "outcome: is not a column of the header (allowed: id, label)"),
+        (("id,outcome", "x,1,2"), "line 2: has a different number of fields"),
         (("id,outcome", 'x,"1"2'), "neither JSON lines nor CSV"),
         (("id,outcome", "x,"), "no line of labels has an outcome in 'outcome'"),
         (('{"id": "x"}',), "no line of labels has an outcome in 'outcome'"),
@@ -496,7 +500,7 @@ def test_predictions_of_many_hours_are_sent_no_faster_than_firehose_can_part_the
         (('[{"id": "x"}]',), "line 1: is not a JSON object"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told_by_line_and_nothing_is_sent(
+def test_a_file_that_cannot_be_read_is_reported_by_line_and_nothing_is_sent(
     api: Api,
     rows: tuple[str, ...],
     said: str,
@@ -509,10 +513,10 @@ def test_a_file_that_cannot_be_read_is_told_by_line_and_nothing_is_sent(
 def test_a_time_column_that_was_named_must_be_there(api: Api) -> None:
     file = write("labels.csv", "id,outcome", f"{prediction()},1")
     assert api.run("feedback", file, "--model", "flight-delay", "--time-column", "when") == exits.INVALID
-    assert "when: is no column" in api.run.err
+    assert "when: is not a column" in api.run.err
 
 
-def test_an_unknown_model_and_a_missing_file_are_told_in_a_line(api: Api) -> None:
+def test_an_unknown_model_and_a_missing_file_are_reported_in_a_line(api: Api) -> None:
     assert api.run("feedback", "nothing.csv", "--model", "flight-delay") == exits.INVALID
     assert "there is no file nothing.csv" in api.run.err
     assert api.run("feedback", write("l.csv", "id,outcome"), "--model", "nobody") == exits.NOT_FOUND

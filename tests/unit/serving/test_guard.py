@@ -59,7 +59,7 @@ def detector(contract: Contract) -> Detector:
 
 
 GUARDED = guarded()
-WATCH = detector(GUARDED)
+DETECTOR = detector(GUARDED)
 TYPICAL = {
     "wind": 10.0, "fare": 55.0, "hour": 12.0, "rain": 0.0, "holiday": 0.0, "gust": np.nan, "carrier": "AA",
 }  # fmt: skip
@@ -67,12 +67,12 @@ TYPICAL = {
 
 def score(**changes: Any) -> float:
     columns = {name: np.array([value]) for name, value in {**TYPICAL, **changes}.items()}
-    return float(WATCH.scores(inputs(columns))[0])
+    return float(DETECTOR.scores(inputs(columns))[0])
 
 
 def flagged(**changes: Any) -> bool:
     columns = {name: np.array([value]) for name, value in {**TYPICAL, **changes}.items()}
-    return WATCH.unusual(inputs(columns)) == [0]
+    return DETECTOR.unusual(inputs(columns)) == [0]
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_texts_that_are_scored_by_value_give_the_same_marks_as_those_scored_row_
     columns["carrier"] = np.where(np.arange(2_000) % 40 == 0, "ZZ", columns["carrier"])
     given = inputs(columns)
     values, codes = np.unique(given.categorical[:, 0].astype(np.str_), return_inverse=True)
-    found = WATCH.unusual_of(given.numeric, [WATCH.text_scores(0, values.tolist())[codes]])
-    assert found.tolist() == WATCH.unusual(given)
+    found = DETECTOR.unusual_of(given.numeric, [DETECTOR.text_scores(0, values.tolist())[codes]])
+    assert found.tolist() == DETECTOR.unusual(given)
     assert len(found) >= 40
 
 
@@ -123,9 +123,9 @@ def test_two_common_values_that_never_come_together_are_not_seen() -> None:
     contract = Contract("weather", "regression", (FeatureContract("a", "numeric"), FeatureContract("b", "numeric")))
     chance = np.random.default_rng(1)
     a = chance.normal(size=ROWS)
-    watching = detector(guarded(contract, {"a": a, "b": a + chance.normal(0, 0.01, ROWS)}))
+    detecting = detector(guarded(contract, {"a": a, "b": a + chance.normal(0, 0.01, ROWS)}))
     apart = inputs({"a": np.array([1.5]), "b": np.array([-1.5])}, contract)
-    assert watching.unusual(apart) == []
+    assert detecting.unusual(apart) == []
 
 
 def test_the_score_rises_with_the_distance_beyond_the_range() -> None:
@@ -136,8 +136,8 @@ def test_the_score_rises_with_the_distance_beyond_the_range() -> None:
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.05])
 def test_the_promised_share_of_new_rows_from_the_same_source_is_flagged(share: float) -> None:
-    watching = detector(guarded(share=share))
-    found = len(watching.unusual(inputs(rows(200_000, seed=9)))) / 200_000
+    detecting = detector(guarded(share=share))
+    found = len(detecting.unusual(inputs(rows(200_000, seed=9)))) / 200_000
     assert found == pytest.approx(share, rel=0.35)
 
 
@@ -145,15 +145,15 @@ def test_of_few_rows_the_share_is_promised_too_since_each_is_scored_by_the_other
     """Scored by histograms that hold them, training rows look more usual than new ones: more would be flagged."""
     shares = []
     for seed in range(40):
-        watching = detector(guarded(columns=rows(200, seed=seed), share=0.05))
-        shares.append(len(watching.unusual(inputs(rows(2_000, seed=1_000 + seed)))) / 2_000)
+        detecting = detector(guarded(columns=rows(200, seed=seed), share=0.05))
+        shares.append(len(detecting.unusual(inputs(rows(2_000, seed=1_000 + seed)))) / 2_000)
     assert np.mean(shares) == pytest.approx(0.05, abs=0.015)
 
 
 def test_fewer_rows_than_the_share_needs_still_give_a_threshold() -> None:
-    watching = detector(guarded(columns=rows(60)))
-    assert watching.unusual(inputs(rows(60))) == []
-    assert watching.unusual(
+    detecting = detector(guarded(columns=rows(60)))
+    assert detecting.unusual(inputs(rows(60))) == []
+    assert detecting.unusual(
         inputs({name: np.array([value]) for name, value in {**TYPICAL, "wind": 400.0}.items()})
     ) == [0]
 
@@ -161,17 +161,17 @@ def test_fewer_rows_than_the_share_needs_still_give_a_threshold() -> None:
 def test_tied_scores_are_not_flagged() -> None:
     contract = Contract("coins", "regression", (FeatureContract("side", "categorical", categories=("heads", "tails")),))
     sides = np.array(["heads"] * 995 + ["tails"] * 5)
-    watching = detector(guarded(contract, {"side": sides}))
-    assert watching.unusual(inputs({"side": sides}, contract)) == []
+    detecting = detector(guarded(contract, {"side": sides}))
+    assert detecting.unusual(inputs({"side": sides}, contract)) == []
 
 
 def test_a_missing_value_is_judged_by_how_often_training_lacked_it() -> None:
     columns = rows()
     columns["carrier"][:2] = ""
-    watching = detector(guarded(columns=columns))
+    detecting = detector(guarded(columns=columns))
     lacks = {
         name: float(
-            watching.scores(inputs({**{k: np.array([v]) for k, v in TYPICAL.items()}, name: np.array([gap])}))[0]
+            detecting.scores(inputs({**{k: np.array([v]) for k, v in TYPICAL.items()}, name: np.array([gap])}))[0]
         )
         for name, gap in (("gust", np.nan), ("wind", np.nan), ("carrier", ""))
     }
@@ -195,11 +195,11 @@ def test_columns_without_a_value_or_with_one_are_no_obstacle() -> None:
     )
     chance = np.random.default_rng(2)
     columns = {"never": np.full(500, np.nan), "same": np.full(500, 7.0), "plain": chance.normal(size=500)}
-    watching = detector(guarded(contract, columns, share=0.01))
+    detecting = detector(guarded(contract, columns, share=0.01))
 
     def found(never: float, same: float, plain: float) -> list[int]:
         row = {"never": np.array([never]), "same": np.array([same]), "plain": np.array([plain])}
-        return watching.unusual(inputs(row, contract))
+        return detecting.unusual(inputs(row, contract))
 
     assert found(np.nan, 7.0, 0.0) == []
     assert found(np.nan, 700.0, 0.0) == [0]
@@ -209,8 +209,8 @@ def test_columns_without_a_value_or_with_one_are_no_obstacle() -> None:
 def test_contracts_of_numbers_of_texts_or_of_nothing_but_times_are_guarded() -> None:
     for kept in ({"wind"}, {"carrier"}, {"wind", "carrier"}):
         contract = replace(CONTRACT, features=tuple(each for each in FEATURES if each.name in kept))
-        watching = detector(guarded(contract))
-        assert watching.scores(inputs(rows(10), contract)).shape == (10,)
+        detecting = detector(guarded(contract))
+        assert detecting.scores(inputs(rows(10), contract)).shape == (10,)
     time_only = replace(CONTRACT, features=(FeatureContract("at", "time"),))
     assert detector(guarded(time_only, {"at": np.arange(5.0)})).unusual(inputs({"at": np.arange(9.0)}, time_only)) == []
 
@@ -220,7 +220,7 @@ def test_times_are_passed_over() -> None:
     columns = rows() | {"at": np.arange(float(ROWS))}
     later = rows(1_000, seed=3) | {"at": np.full(1_000, 9e9)}
     found = detector(guarded(contract, columns)).scores(inputs(later, contract))
-    assert found == pytest.approx(WATCH.scores(inputs(later)))
+    assert found == pytest.approx(DETECTOR.scores(inputs(later)))
 
 
 def test_a_guard_survives_json_and_the_same_rows_give_the_same_in_any_order() -> None:
@@ -260,10 +260,10 @@ def test_what_is_stored_stays_small() -> None:
     assert len(json.dumps(GUARDED.to_json()["guard"])) < 500 * len(FEATURES)
 
 
-def test_parts_add_up_to_the_score_and_tell_which_feature_it_is() -> None:
+def test_parts_add_up_to_the_score_and_show_which_feature_it_is() -> None:
     one = inputs({name: np.array([value]) for name, value in {**TYPICAL, "fare": 60_000.0}.items()})
-    parts = WATCH.parts(one)
-    assert parts.sum(axis=1) == pytest.approx(WATCH.scores(one))
+    parts = DETECTOR.parts(one)
+    assert parts.sum(axis=1) == pytest.approx(DETECTOR.scores(one))
     names = [feature.name for feature in (*CONTRACT.numeric, *CONTRACT.categorical)]
     assert names[int(parts[0].argmax())] == "fare"
 
@@ -299,11 +299,11 @@ def test_whatever_the_columns_hold_scores_are_numbers_and_the_threshold_flags_fe
     columns["z"] = np.array(columns["z"])
     given_inputs = inputs(columns, contract)
     found = guarded(contract, columns, share=share)
-    watching = detector(Contract.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False))))
-    scores = watching.scores(given_inputs)
+    detecting = detector(Contract.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False))))
+    scores = detecting.scores(given_inputs)
     assert np.isfinite(scores).all()
-    assert watching.unusual(given_inputs) == (scores > watching.threshold).nonzero()[0].tolist()
-    assert len(watching.unusual(given_inputs)) <= share * (len(values) + 1) + 1e-9
+    assert detecting.unusual(given_inputs) == (scores > detecting.threshold).nonzero()[0].tolist()
+    assert len(detecting.unusual(given_inputs)) <= share * (len(values) + 1) + 1e-9
 
 
 def test_scoring_a_request_takes_no_longer_than_a_few_steps_of_numpy() -> None:
@@ -314,8 +314,8 @@ def test_scoring_a_request_takes_no_longer_than_a_few_steps_of_numpy() -> None:
     columns = [np.ascontiguousarray(many.numeric[:, 0], dtype=np.float64) for _ in FEATURES]
     step = best(lambda: np.add(small, small).sum(), 200)
     passes = best(lambda: [edges.searchsorted(column) for column in columns], 5)
-    assert best(lambda: WATCH.unusual(one), 200) < 20 * step
-    assert best(lambda: WATCH.unusual(many), 5) < 25 * passes
+    assert best(lambda: DETECTOR.unusual(one), 200) < 20 * step
+    assert best(lambda: DETECTOR.unusual(many), 5) < 25 * passes
 
 
 def best(call: Callable[[], object], number: int) -> float:

@@ -6,182 +6,48 @@ import random
 import subprocess
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from functions.inference import handler as function
+from tests.builders.present import present
+from tests.builders.serving import (
+    CANDIDATE,
+    CONTRACT,
+    GOOD,
+    MODEL,
+    Artifacts,
+    Serving,
+    breaks,
+    fail,
+    onnx,
+    second,
+    slow,
+)
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
-from tidegate.domain.serving.baseline import fit_rule
 from tidegate.domain.serving.capture import Capture, CapturePolicy, line, records
 from tidegate.domain.serving.contract import Contract, FeatureContract, OutputRule
-from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.guard import fit
-from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError, UnavailableError
+from tidegate.kernel.errors import ArtifactRejectedError, NewerDocumentError, NotFoundError, UnavailableError
 from tidegate.kernel.settings import InferenceSettings
 from tidegate.kernel.table import Table
 from tidegate.ml.scoring import load
-from tidegate.steps.serving.inference import MEMORY_PER_BYTE, REFUSED, SESSION_BYTES, STALE, Inference
+from tidegate.steps.serving.inference import MEMORY_PER_BYTE, REFUSED, SESSION_BYTES, STALE
 from tidegate.testing.models import linear_onnx
-from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
-MODEL = "flight-delay"
-CONTRACT = Contract(
-    model=MODEL,
-    task="binary",
-    features=(
-        FeatureContract("distance", "numeric", minimum=0, maximum=5000, unit="miles"),
-        FeatureContract("carrier", "categorical", categories=("AA", "UA"), unseen="reject"),
-    ),
-    classes=(False, True),
-)
-GOOD = {"distance": 100, "carrier": "UA"}
 CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
-
-
-def onnx(bias: float, contract: Contract = CONTRACT) -> bytes:
-    return linear_onnx(contract, [0.001], effects={"AA": 0.5, "UA": -0.5}, bias=bias)
-
-
-class Registry(InMemoryRegistry):
-    """A registry that can stop answering, and counts how often it is asked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.down: Exception | None = None
-        self.asked = 0
-
-    def route(self, model: str) -> Route | None:
-        self.asked += 1
-        if self.down:
-            raise self.down
-        return super().route(model)
-
-    def model(self, name: str) -> Any:
-        if name == "unreleased":
-            return object()
-        return super().model(name)
-
-
-class Artifacts(InMemoryArtifacts):
-    """Artifacts that can stop answering."""
-
-    down = False
-
-    def get(self, key: str) -> bytes:
-        if self.down:
-            raise UnavailableError("S3 did not answer")
-        return super().get(key)
-
-
-@dataclass
-class Meter:
-    """What the function would have logged and measured."""
-
-    counts: dict[str, float] = field(default_factory=dict)
-    models: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    flushed: int = 0
-
-    def about(self, model: str) -> None:
-        self.models.append(model)
-
-    def count(self, name: str, value: float = 1, **by: str) -> None:
-        self.counts[name] = self.counts.get(name, 0) + value
-        for dimension in by.values():
-            self.counts[f"{name}:{dimension}"] = self.counts.get(f"{name}:{dimension}", 0) + value
-
-    def took(self, name: str, milliseconds: float) -> None:
-        self.count(name, milliseconds)
-
-    def warn(self, message: str, **facts: object) -> None:
-        self.said.append(f"{message} {facts}")
-
-    def fault(self, message: str, error: BaseException, **facts: object) -> None:
-        self.said.append(f"{message} {type(error).__name__} {facts}")
-
-    def flush(self) -> None:
-        self.flushed += 1
-
-
-@dataclass
-class Captures:
-    """ports.CaptureLog."""
-
-    offered: list[Capture] = field(default_factory=list)
-
-    def offer(self, capture: Capture) -> None:
-        self.offered.append(capture)
-
-
-@dataclass
-class House:
-    """The function with everything around it."""
-
-    registry: Registry = field(default_factory=Registry)
-    artifacts: Artifacts = field(default_factory=Artifacts)
-    clock: FixedClock = field(default_factory=FixedClock)
-    meter: Meter = field(default_factory=Meter)
-    captures: Captures = field(default_factory=Captures)
-    cache_bytes: int = 2**20
-    timeout_seconds: float = 5.0
-    load: Callable[[bytes], Any] = load
-
-    def __post_init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        """A cold start: nothing is kept."""
-        inference = Inference(
-            routes=self.registry,
-            models=self.registry,
-            artifacts=self.artifacts,
-            load=self.load,
-            clock=self.clock,
-            signals=self.meter,
-            captures=self.captures,
-            route_ttl_seconds=3,
-            scoring_timeout_seconds=self.timeout_seconds,
-            cache_bytes=self.cache_bytes,
-        )
-        self.parts = function.Wired(inference, self.meter, max_instances=5, max_body_bytes=2_000)
-
-    def release(self, version: int, data: bytes, model: str = MODEL) -> None:
-        key = f"runs/{model}/r-{version}/model.onnx"
-        served = Served(version, key, self.artifacts.put(key, data))
-        before = self.registry._routes.get(model)
-        revision = before.revision + 1 if before else 1
-        fallback = before.fallback if before else None
-        previous = before.champion if before else None
-        self.registry._routes[model] = Route(model, revision, served, previous, fallback=fallback)
-
-    def change(self, **changes: Any) -> None:
-        route = self.registry._routes[MODEL]
-        self.registry._routes[MODEL] = replace(route, revision=route.revision + 1, **changes)
-
-    def falls_back(self, rate: float = 0.25) -> None:
-        """A run was registered: its fallback stands by."""
-        rule = fit_rule("constant", value=rate, table=Table({}), target=np.zeros(0), classes=(False, True))
-        key = f"runs/{MODEL}/r-0/fallback.json"
-        sha256 = self.artifacts.put(key, Fallback(CONTRACT, rule).to_bytes())
-        self.change(fallback=FallbackRef(key, sha256, "r-0"))
-
-    def tamper(self, version: int, data: bytes) -> None:
-        self.artifacts.objects[f"runs/{MODEL}/r-{version}/model.onnx"] = data
 
 
 @pytest.fixture
 def house(monkeypatch):
-    house = House()
+    house = Serving()
     house.release(1, onnx(0.0))
     monkeypatch.setattr(function, "wire", lambda: house.parts)
     return house
@@ -232,7 +98,7 @@ def test_a_prediction_says_model_version_reason_and_has_its_own_id(house):
     assert house.meter.models == [MODEL]
 
 
-def test_a_model_tells_its_version_and_contract(house):
+def test_a_model_shows_its_version_and_contract(house):
     status, body, _ = ask("GET", f"/models/{MODEL}")
     assert status == 200
     assert body == {
@@ -288,7 +154,7 @@ def problem(answer: tuple[int, dict[str, Any], dict[str, str]], status: int) -> 
     return body
 
 
-def test_a_broken_contract_is_told_field_by_field(house):
+def test_a_broken_contract_is_reported_field_by_field(house):
     body = problem(predict(GOOD, {"distance": 9000, "carrier": "ZZ"}), 422)
     assert body["errors"] == [
         {"path": "instances[1].distance", "problem": "is above the maximum 5000 miles"},
@@ -490,6 +356,57 @@ def test_an_artifact_that_was_deleted_counts_as_refused(house):
     assert house.meter.counts["ArtifactRejected"] == 1
 
 
+class NewerContract(Contract):
+    """As code that comes later may write it."""
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"schema": 2, "calibration": {"method": "isotonic"}}
+
+
+def newer_onnx(bias: float) -> bytes:
+    return onnx(bias, NewerContract(**{each.name: getattr(CONTRACT, each.name) for each in fields(CONTRACT)}))
+
+
+def test_an_artifact_that_newer_code_wrote_is_counted_apart_and_the_previous_version_serves(house):
+    house.release(2, newer_onnx(1.0))
+    status, body, _ = predict(GOOD)
+    assert (status, body["version"], body["reason"], body["why"]) == (200, 1, "previous_good", "not_loadable")
+    assert "needs newer code" in body["detail"]
+    assert house.meter.counts["NewerArtifact"] == 1
+    assert "ArtifactRejected" not in house.meter.counts
+    assert "the serving contract has schema 2, which newer code wrote" in house.meter.said[-1]
+
+
+def test_a_fallback_that_newer_code_wrote_is_counted_apart(house):
+    house.falls_back()
+    ref = house.registry._routes[MODEL].fallback
+    newer = json.dumps(json.loads(house.artifacts.objects[ref.key]) | {"format": 2}).encode()
+    house.change(champion=None, fallback=replace(ref, sha256=house.artifacts.put(ref.key, newer)))
+    refused = problem(predict(GOOD), 503)
+    assert refused["detail"].startswith("the fallback has schema 2, which newer code wrote")
+    assert refused["next_step"].startswith("deploy the newer code again")
+    assert house.meter.counts["NewerArtifact"] == 1
+
+
+def test_without_a_version_that_this_code_reads_the_answer_says_to_deploy_the_newer_code(house):
+    house.release(2, newer_onnx(1.0))
+    house.change(previous=None)
+    assert problem(predict(GOOD), 503)["next_step"].startswith("deploy the newer code again")
+    house.falls_back()
+    house.clock.move(seconds=3)
+    assert version_served() == (None, "fallback")
+
+
+def test_a_route_that_newer_code_wrote_leaves_the_last_known_one_in_place(house):
+    version_served()
+    house.registry.down = NewerDocumentError("the route has schema 2", next_step="deploy the newer code again")
+    house.clock.move(seconds=3)
+    assert version_served() == (1, "champion")
+    house.restart()
+    assert problem(predict(GOOD), 503)["detail"] == "the route has schema 2"
+    assert house.meter.counts["NewerArtifact"] == 2
+
+
 def test_artifacts_out_of_reach_are_503_and_tried_again_soon(house):
     house.artifacts.down = True
     assert problem(predict(GOOD), 503)["detail"] == "a service this one needs does not answer"
@@ -609,7 +526,7 @@ def test_sessions_are_kept_up_to_a_number_of_bytes_the_least_used_goes_first(hou
     assert house.meter.counts["ArtifactEvicted"] == 2
 
 
-def several(house: House, *names: str, room_for: int) -> None:
+def several(house: Serving, *names: str, room_for: int) -> None:
     """A model of each name, of one size in memory, and a function that has room for so many of them."""
     made = {name: onnx(0.0, Contract(name, "binary", CONTRACT.features, (False, True))) for name in names}
     size = SESSION_BYTES + MEMORY_PER_BYTE * len(made[names[0]])
@@ -662,15 +579,16 @@ class Held(Artifacts):
 @pytest.mark.parametrize("tampered", [False, True])
 def test_those_who_ask_for_a_cold_model_at_once_wait_for_one_read_and_one_session(tampered):
     sessions = []
-    house = House(artifacts=Held(), load=lambda data: sessions.append(1) or load(data))
+    held = Held()
+    house = Serving(artifacts=held, load=lambda data: sessions.append(1) or load(data))
     house.release(1, onnx(0.0))
     if tampered:
         house.tamper(1, b"evil")
     with ThreadPoolExecutor(16) as pool:
         first = pool.submit(house.parts.inference.describe, MODEL)
-        assert house.artifacts.asked.wait(10)
+        assert held.asked.wait(10)
         others = [pool.submit(house.parts.inference.describe, MODEL) for _ in range(15)]
-        house.artifacts.free.set()
+        held.free.set()
         if tampered:
             assert {type(each.exception(10)) for each in (first, *others)} == {ArtifactRejectedError}
             assert house.meter.counts["ArtifactRejected"] == 1
@@ -693,17 +611,6 @@ def test_an_unknown_model_is_not_known_because_the_registry_was_asked(house):
 
 
 # Two versions at once
-
-
-CANDIDATE = 2
-
-
-def second(house: House, data: bytes, *, share_bp: int = 10_000, role: CandidateRole = CandidateRole.CANARY) -> None:
-    """Version 2 gets a share beside version 1."""
-    key = f"runs/{MODEL}/r-2/model.onnx"
-    house.change(
-        candidate=Served(CANDIDATE, key, house.artifacts.put(key, data)), candidate_bp=share_bp, candidate_role=role
-    )
 
 
 def keyed(key: Any, *, header: bool = False) -> tuple[int, str]:
@@ -737,38 +644,8 @@ def test_a_routing_key_of_another_kind_is_the_callers_fault(house, key):
     assert problem(answer, 422)["errors"][0]["path"] == "routing_key"
 
 
-class Broken:
-    """A scorer that does something else than score."""
-
-    def __init__(self, contract: Contract, act: Callable[[], Any]) -> None:
-        self.contract, self._act = contract, act
-        self.stopped = False
-
-    def score(self, inputs: Any) -> Any:
-        return self._act()
-
-    def stop(self) -> None:
-        self.stopped = True
-
-
-def fail() -> None:
-    raise RuntimeError("could not handle 'UA'")
-
-
 def not_a_number() -> Any:
     return np.array([[np.nan, np.nan]], dtype=np.float32)
-
-
-def slow() -> Any:
-    time.sleep(0.3)
-    return np.array([[0.5, 0.5]], dtype=np.float32)
-
-
-def breaks(house: House, data: bytes, act: Callable[[], Any]) -> None:
-    """Whoever loads these bytes gets a scorer that acts so."""
-    house.load = lambda given: Broken(CONTRACT, act) if given == data else load(given)
-    house.timeout_seconds = 0.1 if act is slow else 5.0
-    house.restart()
 
 
 @pytest.mark.parametrize(
@@ -878,7 +755,7 @@ def test_a_version_that_was_rolled_back_does_not_come_back_when_the_champion_can
 # The first version on its way in, and the last one on its way out
 
 
-def first_release(house: House, data: bytes, *, share_bp: int = 10_000) -> None:
+def first_release(house: Serving, data: bytes, *, share_bp: int = 10_000) -> None:
     """Version 2 gets a share, and nothing serves beside it."""
     second(house, data, share_bp=share_bp)
     house.change(champion=None, previous=None)
@@ -955,7 +832,7 @@ def test_what_a_version_held_back_does_wrong_is_counted_as_its_own(house):
     assert "CandidateErrors" not in house.meter.counts
 
 
-def test_when_candidate_and_champion_fail_the_capture_tells_what_the_candidate_did(house):
+def test_when_candidate_and_champion_fail_the_capture_says_what_the_candidate_did(house):
     house.falls_back()
     second(house, b"evil")
     breaks(house, onnx(0.0), fail)
@@ -970,7 +847,7 @@ def test_when_candidate_and_champion_fail_the_capture_tells_what_the_candidate_d
     assert house.meter.counts["FallbackServed:scoring_failed"] == 1
 
 
-# What captures tell of a request
+# What captures say of a request
 
 
 def test_a_capture_names_the_revision_of_the_route(house):
@@ -983,7 +860,7 @@ def test_a_capture_names_the_revision_of_the_route(house):
     assert [capture.route for capture in house.captures.offered] == [known - 1, known - 1, known]
 
 
-def colds(house: House) -> list[bool]:
+def colds(house: Serving) -> list[bool]:
     return [capture.cold for capture in house.captures.offered]
 
 
@@ -1015,7 +892,7 @@ def test_opening_the_shadow_makes_only_the_shadow_cold(house):
     assert [capture.shadow.cold for capture in house.captures.offered[1:]] == [True, False]
 
 
-def unanswered(house: House) -> Capture:
+def unanswered(house: Serving) -> Capture:
     """The capture of a request that nobody could answer; it can be written."""
     (capture,) = house.captures.offered
     assert capture.version is None
@@ -1085,7 +962,7 @@ def test_a_request_that_is_refused_is_not_captured(house):
 # Shadow
 
 
-def shadowed(house: House, data: bytes) -> None:
+def shadowed(house: Serving, data: bytes) -> None:
     key = f"runs/{MODEL}/r-9/model.onnx"
     house.change(shadow=Served(9, key, house.artifacts.put(key, data)))
 
@@ -1230,7 +1107,7 @@ RULES = (
 )
 
 
-def ruled(house: House, bias: float = 2.0) -> None:
+def ruled(house: Serving, bias: float = 2.0) -> None:
     contract = replace(CONTRACT, rules=RULES)
     house.falls_back()
     house.release(2, onnx(bias, contract))
@@ -1268,7 +1145,7 @@ def test_without_a_fallback_an_answer_that_breaks_a_rule_is_not_given(house):
     assert house.meter.counts["RuleViolations"] == 1
 
 
-def test_the_rules_are_part_of_what_a_model_tells_of_itself(house):
+def test_the_rules_are_part_of_what_a_model_says_of_itself(house):
     ruled(house)
     assert ask("GET", f"/models/{MODEL}")[1]["rules"][0] == {
         "name": "short-is-punctual",
@@ -1310,6 +1187,8 @@ BUDGET = {  # what may be imported from here; each has to be worth its share of 
     "tidegate.formats.firehose",
     "tidegate.formats.http_api",
     "tidegate.kernel",
+    "tidegate.kernel.documents",
+    "tidegate.kernel.english",
     "tidegate.kernel.errors",
     "tidegate.kernel.expressions",
     "tidegate.kernel.expressions.check",
@@ -1350,7 +1229,7 @@ def test_the_cold_path_imports_no_more_than_it_must():
 FAR = {"distance": 4900, "carrier": "UA"}
 
 
-def watching(answer: str = "model", contract: Contract = CONTRACT) -> Contract:
+def detecting(answer: Literal["model", "fallback"] = "model", contract: Contract = CONTRACT) -> Contract:
     """A contract with a guard that knows distances from 0 to 1000."""
     chance = np.random.default_rng(0)
     rows = Table({"distance": chance.uniform(0, 1000, 5_000), "carrier": chance.choice(["AA", "UA"], 5_000)})
@@ -1358,7 +1237,7 @@ def watching(answer: str = "model", contract: Contract = CONTRACT) -> Contract:
 
 
 def test_an_answer_to_an_unusual_input_says_so_and_only_that_one(house):
-    house.release(2, onnx(0.0, watching()))
+    house.release(2, onnx(0.0, detecting()))
     status, body, _ = predict(GOOD, FAR)
     assert (status, body["version"], body["reason"]) == (200, 2, "champion")
     usual, unusual = body["predictions"]
@@ -1373,14 +1252,14 @@ def test_an_answer_to_an_unusual_input_says_so_and_only_that_one(house):
 
 
 def test_nothing_is_marked_or_counted_when_all_is_as_usual(house):
-    house.release(2, onnx(0.0, watching()))
+    house.release(2, onnx(0.0, detecting()))
     predict(GOOD)
     assert "Unusual" not in house.meter.counts
 
 
 def test_by_spec_the_fallback_answers_an_unusual_input(house):
     house.falls_back()
-    house.release(2, onnx(0.0, watching("fallback")))
+    house.release(2, onnx(0.0, detecting("fallback")))
     status, body, _ = predict(GOOD, FAR)
     assert (status, body["version"], body["reason"]) == (200, 2, "champion")
     assert "why" not in body
@@ -1400,7 +1279,7 @@ def test_without_a_usable_fallback_the_model_answers_an_unusual_input_and_it_sta
     if broken:
         house.falls_back()
         house.artifacts.objects[house.registry._routes[MODEL].fallback.key] += b" "
-    house.release(2, onnx(0.0, watching("fallback")))
+    house.release(2, onnx(0.0, detecting("fallback")))
     status, body, _ = predict(FAR)
     assert (status, body["version"]) == (200, 2)
     (only,) = body["predictions"]
@@ -1413,7 +1292,7 @@ def test_without_a_usable_fallback_the_model_answers_an_unusual_input_and_it_sta
 def test_rules_look_at_what_the_model_answered_and_the_mark_stays(house):
     rules = (OutputRule("never-sure", "score < 0.9"),)
     house.falls_back()
-    house.release(2, onnx(0.0, replace(watching(), rules=rules)))
+    house.release(2, onnx(0.0, replace(detecting(), rules=rules)))
     (only,) = predict(FAR)[1]["predictions"]
     assert (only["rule"], only["fallback"], only["unusual"]) == ("never-sure", True, True)
     assert "why" not in only
@@ -1422,7 +1301,7 @@ def test_rules_look_at_what_the_model_answered_and_the_mark_stays(house):
 def test_rules_do_not_look_at_what_the_fallback_answered_for_the_guard(house):
     rules = (OutputRule("never-sure", "score < 0.1"),)
     house.falls_back()
-    house.release(2, onnx(0.0, replace(watching("fallback"), rules=rules)))
+    house.release(2, onnx(0.0, replace(detecting("fallback"), rules=rules)))
     far, near = predict(FAR, GOOD)[1]["predictions"]
     assert (far["why"], far["score"]) == ("unusual", 0.25)
     assert "rule" not in far
@@ -1432,7 +1311,7 @@ def test_rules_do_not_look_at_what_the_fallback_answered_for_the_guard(house):
 
 def test_each_version_has_its_own_guard(house):
     house.falls_back()
-    second(house, onnx(0.0, watching("fallback")))
+    second(house, onnx(0.0, detecting("fallback")))
     assert "unusual" in predict(FAR)[1]["predictions"][0]
     house.change(candidate=None, candidate_bp=0)
     house.clock.move(seconds=3)
@@ -1442,7 +1321,7 @@ def test_each_version_has_its_own_guard(house):
 def test_a_shadow_is_asked_itself_whatever_its_guard_says(house):
     key = f"runs/{MODEL}/r-9/model.onnx"
     house.falls_back()
-    house.change(shadow=Served(9, key, house.artifacts.put(key, onnx(0.0, watching("fallback")))))
+    house.change(shadow=Served(9, key, house.artifacts.put(key, onnx(0.0, detecting("fallback")))))
     (only,) = predict(FAR)[1]["predictions"]
     shadow = house.captures.offered[-1].shadow
     assert "unusual" not in only
@@ -1451,7 +1330,7 @@ def test_a_shadow_is_asked_itself_whatever_its_guard_says(house):
 
 
 def test_an_artifact_whose_guard_is_not_its_contracts_is_refused(house):
-    guard = watching().guard
+    guard = present(detecting().guard)
     stray = replace(guard, numbers=(replace(guard.numbers[0], name="height"),))
     house.release(2, onnx(0.0, replace(CONTRACT, guard=stray)))
     assert version_served() == (1, "previous_good")

@@ -73,14 +73,14 @@ def test_without_a_champion_a_version_on_its_way_in_answers_its_share_and_the_fa
 
 
 def test_the_version_held_back_answers_its_share_as_the_other_arm_and_stands_by_for_the_rest():
-    watched = replace(ROUTE, champion=TWO, previous=ONE, candidate=ONE, candidate_role=CandidateRole.HOLDBACK)
-    key = next(iter(candidates(watched)))
-    assert choose(watched, key) == (
+    on_probation = replace(ROUTE, champion=TWO, previous=ONE, candidate=ONE, candidate_role=CandidateRole.HOLDBACK)
+    key = next(iter(candidates(on_probation)))
+    assert choose(on_probation, key) == (
         Choice(ONE, Reason.HOLDBACK, Arm.CANDIDATE),
         Choice(TWO, Reason.CHAMPION),
     )
-    other = next(key for key in KEYS if key not in candidates(watched))
-    assert choose(watched, other) == (Choice(TWO, Reason.CHAMPION), Choice(ONE, Reason.PREVIOUS_GOOD))
+    other = next(key for key in KEYS if key not in candidates(on_probation))
+    assert choose(on_probation, other) == (Choice(TWO, Reason.CHAMPION), Choice(ONE, Reason.PREVIOUS_GOOD))
 
 
 @given(st.text())

@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -28,14 +29,14 @@ def opening(size: int, log: list[str], name: str) -> Callable[[], tuple[str, int
 
 
 def test_what_is_kept_is_not_opened_again():
-    opened, log = Opened[str](100), []
+    opened, log = Opened[str](100), list[str]()
     assert [opened.get("a", opening(1, log, "a")) for _ in range(3)] == ["a", "a", "a"]
     assert log == ["a"]
 
 
 def test_the_longest_unused_goes_first():
     gone: list[int] = []
-    opened, log = Opened[str](20, evicted=gone.append), []
+    opened, log = Opened[str](20, evicted=gone.append), list[str]()
     for name in ("a", "b", "a", "c", "a", "b"):
         opened.get(name, opening(10, log, name))
     assert log == ["a", "b", "c", "b"]
@@ -45,7 +46,7 @@ def test_the_longest_unused_goes_first():
 
 def test_one_large_thing_may_push_out_several():
     gone: list[int] = []
-    opened, log = Opened[str](30, evicted=gone.append), []
+    opened, log = Opened[str](30, evicted=gone.append), list[str]()
     for name, size in (("a", 10), ("b", 10), ("c", 10), ("large", 15), ("c", 10)):
         opened.get(name, opening(size, log, name))
     assert log == ["a", "b", "c", "large"]
@@ -53,7 +54,7 @@ def test_one_large_thing_may_push_out_several():
 
 
 def test_what_is_larger_than_the_budget_is_kept_alone_until_the_next():
-    opened, log = Opened[str](10), []
+    opened, log = Opened[str](10), list[str]()
     for name, size in (("a", 5), ("huge", 50), ("huge", 50), ("a", 5), ("huge", 50)):
         opened.get(name, opening(size, log, name))
     assert log == ["a", "huge", "a", "huge"]
@@ -67,15 +68,20 @@ def test_what_is_larger_than_the_budget_is_kept_alone_until_the_next():
 )
 def test_the_budget_holds_and_the_order_is_that_of_use(budget, sizes, data):
     """Against a list that is counted anew each time."""
-    opened, log = Opened[int](budget), []
+    opened, log = Opened[int](budget), list[int]()
     used: list[int] = []
+
+    def once(key: int) -> tuple[int, int]:
+        log.append(key)
+        return key, sizes[key]
+
     for key in data.draw(st.lists(st.sampled_from(sorted(sizes)), max_size=50)):
         missed = key not in used
         used = [*(each for each in used if each != key), key]
         while sum(sizes[each] for each in used) > budget and len(used) > 1:
             used.pop(0)
         asked = len(log)
-        assert opened.get(key, lambda key=key: log.append(key) or (key, sizes[key])) == key
+        assert opened.get(key, partial(once, key)) == key
         assert len(log) - asked == missed
         assert (len(opened), opened.kept_bytes) == (len(used), sum(sizes[each] for each in used))
 
@@ -170,11 +176,14 @@ def test_other_keys_do_not_wait_for_an_opening():
 def test_many_threads_leave_the_sum_of_what_is_kept():
     opened, start = Opened[tuple[int, int]](200), threading.Barrier(8)
 
+    def opened_as(key: int) -> tuple[tuple[int, int], int]:
+        return (key, key), key + 1
+
     def ask(seed: int) -> None:
         start.wait(SECONDS)
         for turn in range(2_000):
             key = (turn * (2 * seed + 1)) % 37
-            assert opened.get(key, lambda key=key: ((key, key), key + 1)) == (key, key)
+            assert opened.get(key, partial(opened_as, key)) == (key, key)
 
     with ThreadPoolExecutor(8) as pool:
         for each in [pool.submit(ask, seed) for seed in range(8)]:

@@ -162,7 +162,7 @@ def test_what_passes_is_asked_again_and_then_is_unavailable(
         assert len(asked) == 3
 
 
-def test_a_refusal_is_told_at_once_by_its_code(environment: Callable[[str], None]) -> None:
+def test_a_refusal_is_reported_at_once_by_its_code(environment: Callable[[str], None]) -> None:
     said = '{"__type": "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException"}'
     with answering(lambda _: (400, said)) as (url, asked):
         environment(url)

@@ -6,12 +6,14 @@ import pytest
 from tidegate.kernel.errors import ScoringTimeoutError
 from tidegate.steps.serving.timelimit import KNOWN_CALLS, MARGIN, MAX_ABANDONED, Pace, TimeLimit
 
+NOTHING: dict[str, int] = {}
+
 
 def test_an_answer_in_time_comes_back_and_so_does_what_was_raised():
     limit = TimeLimit()
     assert limit.call(lambda: 7, 1.0) == 7
     with pytest.raises(KeyError):
-        limit.call(lambda: {}["x"], 1.0)
+        limit.call(lambda: NOTHING["x"], 1.0)
     assert limit.call(lambda: 8, 1.0) == 8
 
 
@@ -111,5 +113,5 @@ def test_what_a_call_by_its_caller_raises_comes_out_and_is_not_counted_as_an_ans
     limit, pace = TimeLimit(), Pace()
     known(limit, pace)
     with pytest.raises(KeyError):
-        limit.call(lambda: {}["x"], 10.0, pace, 1)
+        limit.call(lambda: NOTHING["x"], 10.0, pace, 1)
     assert limit.call(threading.get_ident, 10.0, pace, 1) == HERE

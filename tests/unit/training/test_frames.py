@@ -58,7 +58,7 @@ def test_a_gzipped_csv_is_the_same_table() -> None:
 def test_parquet_gives_the_same_types_and_values() -> None:
     frame = pd.DataFrame(
         {
-            "when": pd.to_datetime(["2013-01-01T05:15", "2013-01-02T06:00", None]),
+            "when": pd.to_datetime(pd.Series(["2013-01-01T05:15", "2013-01-02T06:00", None])),
             "carrier": pd.Series(["UA", None, "AA"], dtype=object),
             "origin": pd.Categorical(["EWR", "JFK", "EWR"]),
             "miles": [1400.5, np.nan, 1089.0],
@@ -103,10 +103,10 @@ def test_several_files_become_one_table_and_types_widen() -> None:
 
 
 def test_files_whose_columns_differ_are_refused_with_every_difference() -> None:
-    told = problem(b"a,b\n1,2\n", b"a,c\nx,2\n")
-    assert "file1: b" in told
-    assert "file1: c" in told
-    assert "file1: a: holds text values here and integer values in file0" in told
+    shown = problem(b"a,b\n1,2\n", b"a,c\nx,2\n")
+    assert "file1: b" in shown
+    assert "file1: c" in shown
+    assert "file1: a: holds text values here and integer values in file0" in shown
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ def test_files_whose_columns_differ_are_refused_with_every_difference() -> None:
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(content: bytes, words: str) -> None:
-    told = problem(content)
-    assert words in told
-    assert "file0" in told
+    shown = problem(content)
+    assert words in shown
+    assert "file0" in shown
 
 
-def test_no_value_of_a_private_column_is_told() -> None:
+def test_no_value_of_a_private_column_is_reported() -> None:
     frame = read(b"mail,age\na@x.org,30\na@x.org,40\nb@x.org,50\n")
     mail, age = frame.profiles(private={"mail", "age"})
     assert (mail.top, mail.distinct) == ((), 2)

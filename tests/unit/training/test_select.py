@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.unit.releasing import House, spec
+from tests.builders.release import ReleaseHouse
+from tests.builders.specs import spec
 from tidegate.kernel.errors import TrainingFailedError
 from tidegate.messages import CandidateRef, CandidateResult, Selection, SelectTask
 from tidegate.steps.training.select import select
@@ -11,7 +12,7 @@ CANDIDATES = [CandidateRef(index=index, estimator=f"sklearn.e{index}", parameter
 
 
 def choose(metric: str, *values: float, order: tuple[int, ...] = (0, 1, 2)) -> tuple[Selection, int | None]:
-    house = House()
+    house = ReleaseHouse()
     ref = house.request(spec())
     results = [CandidateResult(index=i, metric=metric, value=values[i], fit_seconds=1, rows=9) for i in order]
     selection = select(
@@ -36,7 +37,7 @@ def test_of_equals_the_first_is_taken_whatever_the_order_of_results() -> None:
 
 
 def test_without_results_nothing_can_be_chosen() -> None:
-    house = House()
+    house = ReleaseHouse()
     ref = house.request(spec())
     with pytest.raises(TrainingFailedError, match="no candidate of trip-delay has a result"):
         select(SelectTask(run=ref, candidates=CANDIDATES, results=[]), runs=house.registry, clock=house.clock)

@@ -55,7 +55,7 @@ def test_equally_good_thresholds_give_way_to_the_one_of_true_probabilities() -> 
 
 def test_the_curve_is_worth_a_thousand_decisions_by_hundredths() -> None:
     event, score = np.array([True, False, True, False]), np.array([0.9, 0.6, 0.4, 0.1])
-    found = dict(curve(Worth(2, 1, 5), event, score))
+    found = {point[0]: point[1] for point in curve(Worth(2, 1, 5), event, score)}
     assert len(found) == 101
     assert found[0.0] == 1000 * (2 - 1 + 2 - 1) / 4
     assert found[0.5] == 1000 * (2 - 1 - 5 + 2) / 4

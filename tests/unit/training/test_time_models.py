@@ -1,4 +1,4 @@
-"""A model whose features are times: prepared, trained, judged, served, explained, watched and harvested."""
+"""A model whose features are times: prepared, trained, judged, served, explained, monitored and labelled."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.unit.releasing import house_with, spec, trips
+from tests.builders.release import house_with
+from tests.builders.specs import spec
+from tests.builders.tables import trips
 from tidegate.domain.data.dataset import ColumnType
 from tidegate.domain.monitoring.labelled_dataset import LeftOut
 from tidegate.domain.monitoring.reference import Reference
@@ -21,19 +23,19 @@ from tidegate.domain.serving.prediction import answers, validate
 from tidegate.kernel.errors import ArtifactRejectedError, DataCheckError
 from tidegate.kernel.ids import uuid7
 from tidegate.kernel.table import Table
-from tidegate.messages import EvaluateTask, ExamineTask, Fitted, RunRef, TrainTask
+from tidegate.messages import EvaluateTask, Fitted, RunRef, SlicesAndGroupsTask, TrainTask
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.frames import PandasReader, ParquetWriter
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.data.catalog import read_version
 from tidegate.steps.evaluation.evaluate import _mismatch, evaluate
 from tidegate.steps.evaluation.explain import _contributions
 from tidegate.steps.evaluation.gate import lineage
-from tidegate.steps.evaluation.slices_and_groups import examine
-from tidegate.steps.monitoring.labelled_dataset import harvest
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
+from tidegate.steps.monitoring.labelled_dataset import labelled_dataset
 from tidegate.steps.training.train import train
 from tidegate.testing.monitoring import InMemoryHours
 from tidegate.testing.platform import InMemoryDispatcher
@@ -86,11 +88,13 @@ class Trained:
         ports: dict[str, Any] = {"runs": self.house.registry, "artifacts": self.house.artifacts}
         ports |= {"models": self.house.registry, "clock": self.house.clock}
         task = TrainTask(run=self.ref, candidate=plan.candidates[0], purpose="final")
-        fitted = train(task, fitter=SklearnFitter(), **ports)
+        fitted = train(task, fitter=OnnxFitter(), **ports)
         assert isinstance(fitted, Fitted)
         ports |= {"versions": self.house.registry}
         evaluate(EvaluateTask(run=self.ref, fitted=fitted), routes=self.house.registry, load=load, **ports)
-        examine(ExamineTask(run=self.ref, fitted=fitted), search=tree_leaves, groups=FairlearnGroups(), **ports)
+        slices_and_groups(
+            SlicesAndGroupsTask(run=self.ref, fitted=fitted), search=tree_leaves, groups=FairlearnGroups(), **ports
+        )
         run = self.house.registry.run(self.ref.model, self.ref.run_id)
         self.lineage = lineage(run, fitted, self.house.artifacts)
 
@@ -168,7 +172,7 @@ def test_the_evaluation_measures_times_where_that_means_something(trained: Train
     assert sections["robustness"]["missing"][0]["drop"] > 0.05
     assert [each["feature"] for each in sections["robustness"]["worst_case"]] == ["wind"]
     assert sections["rules"]["by_rule"][0]["name"] == "night-is-calm"
-    found = trained.document(trained.ref.examination_key)["found"]
+    found = trained.document(trained.ref.slices_and_groups_key)["found"]
     assert not any(step[0] in {"at", "due"} for each in found for step in each["path"])
 
 
@@ -215,8 +219,8 @@ def test_a_later_period_of_time_is_no_drift_but_missing_and_wrong_times_are(trai
         profile = captured(reference.layout, records)
         counts = dict(zip((each.name for each in reference.layout.features), profile.features, strict=True))
         found = judge(reference.layout, reference.profile, profile, DriftPolicy(), importances=reference.importances)
-        told = (*found.features.findings, *found.quality.findings)
-        drifted = [each.statement for each in told if each.outcome == "drifted"]
+        shown = (*found.features.findings, *found.quality.findings)
+        drifted = [each.statement for each in shown if each.outcome == "drifted"]
         return counts, "; ".join(each for each in drifted if each.startswith(("at", "due")))
 
     here = captured(reference.layout, captures_of(training)).features
@@ -265,11 +269,11 @@ def test_missing_constant_and_equal_times_are_faults() -> None:
     computed = [{"name": "a", "expression": "hour(due) + hour(same) + hour(again) + hour(at)"}]
     with pytest.raises(DataCheckError) as caught:
         house.prepare(house.request(asked(features=features, computed=computed)))
-    told = {fault.path: fault.problem for fault in caught.value.faults}
-    assert set(told) == {"features.due", "features.same", "features.again"}
-    assert "are missing, which the spec rejects" in told["features.due"]
-    assert "is the same in every training row" in told["features.same"]
-    assert "equals features.at" in told["features.again"]
+    shown = {fault.path: fault.problem for fault in caught.value.faults}
+    assert set(shown) == {"features.due", "features.same", "features.again"}
+    assert "are missing, which the spec rejects" in shown["features.due"]
+    assert "is the same in every training row" in shown["features.same"]
+    assert "equals features.at" in shown["features.again"]
 
 
 def test_an_artifact_that_takes_no_times_does_not_fit_a_contract_with_some(trained: Trained) -> None:
@@ -290,7 +294,7 @@ def test_a_champion_to_which_a_column_was_no_time_is_not_compared() -> None:
     assert _mismatch(timed, timed, holdout) == _mismatch(timed, Contract("m", "regression", ()), holdout) == ""
 
 
-# Harvest
+# LabelledRows
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -324,7 +328,7 @@ def test_labelled_captures_come_back_as_rows_with_the_times_that_were_sent() -> 
         label = {"id": each["id"], "time": NOW.isoformat(), "outcome": True}
         hours.report("trip-delay", each["hour"], [label])
     base = house.catalog.version("trips")
-    harvested = harvest(
+    labelled = labelled_dataset(
         "trip-delay",
         models=house.registry,
         catalog=house.catalog,
@@ -334,11 +338,11 @@ def test_labelled_captures_come_back_as_rows_with_the_times_that_were_sent() -> 
         dispatcher=dispatcher,
         clock=house.clock,
     )
-    version = house.register(house.catalog.version("trips", harvested.dataset_version))
+    version = house.register(house.catalog.version("trips", labelled.dataset_version))
     assert version.rows == base.rows + 2
     assert version.types["due"] is version.types["at"] is ColumnType.TIME
-    assert f"1 {LeftOut.CONTRACT}" in harvested.note
-    assert f"1 {LeftOut.EARLIER}" in harvested.note
+    assert f"1 {LeftOut.CONTRACT}" in labelled.note
+    assert f"1 {LeftOut.EARLIER}" in labelled.note
     table = read_version(version, house.files, PandasReader()).table(["trip", "at", "due"])
     mine = table["trip"] == ""
     assert [str(each) for each in table["at"][mine]] == ["2026-03-09T06:00:00.000000"] * 2

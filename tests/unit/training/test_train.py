@@ -4,40 +4,42 @@ from typing import Any
 
 import pytest
 
-from tests.unit.releasing import House, house_with, spec, trips
-from tidegate.domain.evaluation.evaluation import metric_value
+from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.specs import spec
+from tests.builders.tables import trips
 from tidegate.domain.registry.run import RunError
 from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.kernel.errors import ConflictError, TrainingFailedError
+from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.table import ROW, TARGET, Table
 from tidegate.messages import CandidateRef, CandidateResult, Fitted, Plan, RunRef, TrainTask
 from tidegate.ml.scoring import load
-from tidegate.ml.training import SklearnFitter
+from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.training.train import train
 
 
 @pytest.fixture
-def prepared() -> tuple[House, RunRef, Plan]:
+def prepared() -> tuple[ReleaseHouse, RunRef, Plan]:
     house = house_with(trips())
     ref = house.request(spec())
     return house, ref, house.prepare(ref)
 
 
-def fit(house: House, task: TrainTask) -> CandidateResult | Fitted:
+def fit(house: ReleaseHouse, task: TrainTask) -> CandidateResult | Fitted:
     return train(
         task,
         models=house.registry,
         runs=house.registry,
         artifacts=house.artifacts,
-        fitter=SklearnFitter(),
+        fitter=OnnxFitter(),
         clock=house.clock,
         stopwatch=iter([10.0, 12.5]).__next__,
     )
 
 
-def test_a_candidate_is_judged_on_the_validation_rows_and_recorded(prepared: tuple[House, RunRef, Plan]) -> None:
+def test_a_candidate_is_judged_on_the_validation_rows_and_recorded(prepared: tuple[ReleaseHouse, RunRef, Plan]) -> None:
     house, ref, plan = prepared
     result = fit(house, TrainTask(run=ref, candidate=plan.candidates[1], purpose="validate"))
     assert isinstance(result, CandidateResult)
@@ -50,7 +52,9 @@ def test_a_candidate_is_judged_on_the_validation_rows_and_recorded(prepared: tup
     assert ref.artifact_key not in house.artifacts.objects
 
 
-def test_the_final_fit_takes_all_training_rows_and_keeps_reference_scores(prepared: tuple[House, RunRef, Plan]) -> None:
+def test_the_final_fit_takes_all_training_rows_and_keeps_reference_scores(
+    prepared: tuple[ReleaseHouse, RunRef, Plan],
+) -> None:
     house, ref, plan = prepared
     fitted = fit(house, TrainTask(run=ref, candidate=plan.candidates[0], purpose="final"))
     assert isinstance(fitted, Fitted)
@@ -61,23 +65,23 @@ def test_the_final_fit_takes_all_training_rows_and_keeps_reference_scores(prepar
     reference = Table.from_npz(house.artifacts.get(ref.reference_scores_key))
     assert reference[ROW].tolist() == holdout[ROW].tolist()
     assert abs(scorer.score(scorer.contract.inputs(holdout)) - reference[SCORES_OUTPUT]).max() <= 1e-4
-    assert metric_value("roc_auc", holdout[TARGET], reference[SCORES_OUTPUT]) > 0.7
+    assert find("roc_auc").value(holdout[TARGET], reference[SCORES_OUTPUT]) > 0.7
 
 
-def test_fitting_for_good_again_gives_the_same_artifact(prepared: tuple[House, RunRef, Plan]) -> None:
+def test_fitting_for_good_again_gives_the_same_artifact(prepared: tuple[ReleaseHouse, RunRef, Plan]) -> None:
     house, ref, plan = prepared
     task = TrainTask(run=ref, candidate=plan.candidates[2], purpose="final")
     assert fit(house, task) == fit(house, task)
 
 
-def test_a_candidate_that_fails_is_named_by_its_number(prepared: tuple[House, RunRef, Plan]) -> None:
+def test_a_candidate_that_fails_is_named_by_its_number(prepared: tuple[ReleaseHouse, RunRef, Plan]) -> None:
     house, ref, _ = prepared
     wrong = CandidateRef(index=7, estimator="sklearn.tree.DecisionTreeClassifier", parameters={"depth": 3})
     with pytest.raises(TrainingFailedError, match=r"candidate 7: DecisionTreeClassifier\(depth=3\) has no parameter"):
         fit(house, TrainTask(run=ref, candidate=wrong, purpose="validate"))
 
 
-def test_nothing_is_fitted_for_a_run_that_is_over(prepared: tuple[House, RunRef, Plan]) -> None:
+def test_nothing_is_fitted_for_a_run_that_is_over(prepared: tuple[ReleaseHouse, RunRef, Plan]) -> None:
     house, ref, plan = prepared
     house.registry.fail(ref.model, ref.run_id, RunError("Stopped", "by hand", "train"), house.clock.now())
     with pytest.raises(ConflictError):
@@ -85,7 +89,7 @@ def test_nothing_is_fitted_for_a_run_that_is_over(prepared: tuple[House, RunRef,
     assert ref.artifact_key not in house.artifacts.objects
 
 
-def fit_for_good(house: House, ref: RunRef, candidate: CandidateRef) -> Contract:
+def fit_for_good(house: ReleaseHouse, ref: RunRef, candidate: CandidateRef) -> Contract:
     """The contract inside the artifact."""
     fitted = fit(house, TrainTask(run=ref, candidate=candidate, purpose="final"))
     assert isinstance(fitted, Fitted)
@@ -121,7 +125,7 @@ def test_the_artifact_carries_a_guard_of_all_training_rows_unless_the_spec_wants
     guard = fit_for_good(house, ref, plan.candidates[0]).guard
     assert guard is not None
     assert (guard.share, guard.answer, guard.rows) == (0.01, "fallback", plan.train_rows)
-    assert [each.name for each in (*guard.numbers, *guard.texts)] == ["wind", "stops", "line"]
+    assert [*(each.name for each in guard.numbers), *(each.name for each in guard.texts)] == ["wind", "stops", "line"]
     assert Fallback.from_bytes(house.artifacts.get(ref.fallback_key)).contract.guard is None
     without = house_with(trips(2_000))
     ref = without.request(spec(guard="none"))

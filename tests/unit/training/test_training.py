@@ -12,17 +12,19 @@ import numpy as np
 import onnx
 import pytest
 
-from tidegate.domain.evaluation.evaluation import metric_value
 from tidegate.domain.serving.contract import CONTRACT_KEY, Contract
 from tidegate.domain.training.contracts import serving_contract
 from tidegate.kernel.errors import TrainingFailedError
+from tidegate.kernel.metrics.registry import find, of_task
 from tidegate.kernel.table import TARGET, Table
+from tidegate.ml.frameworks.framework import estimator_class
 from tidegate.ml.scoring import load
-from tidegate.ml.training import SklearnFitter
-from tidegate.spec.gate import METRICS_OF
+from tidegate.ml.training import OnnxFitter, _model
+from tidegate.spec.estimators.estimator import Probabilities
+from tidegate.spec.estimators.registry import ESTIMATORS, estimators_of
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
-from tidegate.spec.training import ESTIMATORS_OF, Candidate
+from tidegate.spec.training import Candidate
 
 FEATURES: list[dict[str, Any]] = [
     {"name": "size", "kind": "numeric", "missing": "allow"},
@@ -37,8 +39,9 @@ CLASSES: dict[Task, list[Any]] = {
     Task.MULTICLASS: ["high", "low", "middle"],
     Task.REGRESSION: [],
 }
-EVERY = [(task, name) for task, names in ESTIMATORS_OF.items() for name in names]
-FITTER = SklearnFitter()
+EVERY = [(task, name) for name, facts in ESTIMATORS.items() for task in facts.tasks]
+SMALL: dict[str, Any] = {"n_estimators": 8, "max_iter": 30, "hidden_layer_sizes": [8]}
+FITTER = OnnxFitter()
 
 
 def table(task: Task, rows: int, seed: int, *, strange: bool = False) -> Table:
@@ -72,8 +75,8 @@ def spec(task: Task, **changes: Any) -> ModelSpec:
         "dataset": "toys",
         "target": "answer",
         "features": FEATURES,
-        "candidates": [{"estimator": ESTIMATORS_OF[task][0]}],
-        "metric": METRICS_OF[task][0],
+        "candidates": [{"estimator": estimators_of(task)[0]}],
+        "metric": of_task(task)[0].name,
         "baseline": {"kind": "prior"},
         "seed": 11,
     }
@@ -87,13 +90,7 @@ def contract(of: ModelSpec) -> Contract:
 
 def candidate(name: str, **parameters: Any) -> Candidate:
     """With few trees and rounds, since conversion is what is tried."""
-    small: dict[str, Any] = {}
-    if any(mark in name for mark in ("Forest", "ExtraTrees", "Bagging", "AdaBoost", ".GradientBoosting")):
-        small = {"n_estimators": 8}
-    elif "HistGradient" in name:
-        small = {"max_iter": 12}
-    elif "MLP" in name:
-        small = {"max_iter": 30, "hidden_layer_sizes": [8]}
+    small = {key: value for key, value in SMALL.items() if key in ESTIMATORS[name].parameter_names}
     return Candidate(estimator=name, parameters=small | parameters)
 
 
@@ -116,6 +113,29 @@ def test_the_artifact_scores_as_scikit_learn_does(task: Task, name: str) -> None
     difference = np.abs(scores - reference) / np.maximum(1, np.abs(reference))
     assert difference.max() <= 1e-4
     assert scorer.contract == rules
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_facts_of_an_estimator_are_those_of_its_library(name: str) -> None:
+    facts = ESTIMATORS[name]
+    model = estimator_class(Candidate(estimator=name))()
+    assert facts.parameters == " ".join(sorted(model.get_params(deep=False))), "take over what the library has"
+    tags = model.__sklearn_tags__()
+    assert facts.name.startswith(f"{facts.framework.name}.")
+    assert facts.tasks == ((Task.REGRESSION,) if tags.estimator_type == "regressor" else (Task.BINARY, Task.MULTICLASS))
+    assert (facts.probabilities is not Probabilities.NONE) == hasattr(model, "predict_proba")
+    assert not facts.keeps_gaps or tags.input_tags.allow_nan
+    assert not facts.sparse or tags.input_tags.sparse
+    assert facts.words.endswith(".")
+
+
+@pytest.mark.parametrize("name", [name for name, facts in ESTIMATORS.items() if facts.seed])
+def test_chance_comes_from_the_seed_of_the_spec_alone(name: str) -> None:
+    task = ESTIMATORS[name].tasks[0]
+    chosen = candidate(name)
+    assert export(task, chosen)[0] == export(task, chosen)[0]
+    model = _model(spec(task, seed=12), chosen)
+    assert model.get_params(deep=False)[ESTIMATORS[name].seed] == 12
 
 
 @pytest.mark.parametrize("encode", ["onehot", "ordinal"])
@@ -170,15 +190,13 @@ DIGESTED = (
     "ensemble.HistGradientBoostingClassifier",
     "ensemble.RandomForestClassifier",
     "linear_model.LogisticRegression",
-    "neighbors.KNeighborsClassifier",
     "neural_network.MLPClassifier",
 )
 
 
 def digests() -> list[str]:
     """SHA-256 of some artifacts; called in this process and in others."""
-    chosen = [name for name in DIGESTED if f"sklearn.{name}" in ESTIMATORS_OF[Task.BINARY]]
-    exported = [export(Task.BINARY, candidate(f"sklearn.{name}"))[0] for name in chosen]
+    exported = [export(Task.BINARY, candidate(f"sklearn.{name}"))[0] for name in DIGESTED]
     exported.append(export(Task.BINARY, candidate(f"sklearn.{DIGESTED[0]}"), computed=COMPUTED)[0])
     return [hashlib.sha256(data).hexdigest() for data in exported]
 
@@ -213,12 +231,12 @@ def test_unknown_parameters_are_named_with_those_that_exist() -> None:
     chosen = Candidate(estimator="sklearn.tree.DecisionTreeClassifier", parameters={"max_dept": 3, "maximum": 1})
     with pytest.raises(TrainingFailedError) as caught:
         export(Task.BINARY, chosen)
-    told = caught.value.message
-    assert "DecisionTreeClassifier(max_dept=3, maximum=1) has no parameter max_dept, maximum" in told
-    assert "max_depth" in told
+    shown = caught.value.message
+    assert "DecisionTreeClassifier(max_dept=3, maximum=1) has no parameter max_dept, maximum" in shown
+    assert "max_depth" in shown
 
 
-def test_a_value_that_the_parameter_cannot_have_is_told() -> None:
+def test_a_value_that_the_parameter_cannot_have_is_reported() -> None:
     chosen = Candidate(estimator="sklearn.tree.DecisionTreeClassifier", parameters={"max_depth": "deep"})
     with pytest.raises(TrainingFailedError, match=r"max_depth='deep'.*could not be fitted.*'max_depth' parameter"):
         export(Task.BINARY, chosen)
@@ -239,7 +257,7 @@ def test_validation_scores_are_those_of_a_model_that_was_fitted_on_the_other_row
 
     def value(trained: Table) -> float:
         scores = FITTER.validation_scores(wanted, contract(wanted), chosen, trained, validation)
-        return metric_value("roc_auc", validation[TARGET], scores)
+        return find("roc_auc").value(validation[TARGET], scores)
 
     assert 0.85 < value(fit) < 1
     shuffled = Table({**fit.columns, TARGET: np.random.default_rng(0).permutation(fit[TARGET])})

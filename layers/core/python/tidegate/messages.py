@@ -3,7 +3,8 @@
 Step Functions keeps one JSON document for an execution; each state adds its answer under its own name:
 
     {"run": {...}, "plan": {...}, "results": [...], "selection": {...}, "fitted": {...},
-     "evaluated": {...}, "examined": {...}, "verdict": {...}, "registered": {...}, "drawn": {...}, "rollout": {...}}
+     "evaluated": {...}, "slices_and_groups": {...}, "verdict": {...}, "registered": {...}, "drawn": {...},
+     "rollout": {...}}
 
 A run that makes a version again ends behind "evaluated" with "reproduced".
 
@@ -93,9 +94,9 @@ class RunRef(Message):
         return self.key("evaluation.json")
 
     @property
-    def examination_key(self) -> str:
+    def slices_and_groups_key(self) -> str:
         """What slices and groups of the holdout show (JSON)."""
-        return self.key("examination.json")
+        return self.key("slices_and_groups.json")
 
     @property
     def reference_key(self) -> str:
@@ -210,16 +211,17 @@ class Evaluated(Message):
     fallback_sha256: str
 
 
-class ExamineTask(Message):
-    """Input of `examine`."""
+class SlicesAndGroupsTask(Message):
+    """Input of `slices_and_groups`."""
 
     run: RunRef
     fitted: Fitted
 
 
-class Examined(Message):
-    """Answer of `examine`: how many declared slices there are and how many of them could be judged, how many slices
-    were found and confirmed, and how many sensitive columns were looked at; the rest is under `examination_key`."""
+class SlicesAndGroups(Message):
+    """Answer of `slices_and_groups`: how many declared slices there are and how many of them could be judged, how many
+    slices were found and confirmed, and how many sensitive columns were looked at; the rest is under
+    `slices_and_groups_key`."""
 
     slices: int
     judged: int
@@ -235,7 +237,7 @@ class GateTask(Message):
     evaluated: Evaluated
 
 
-class Verdict(Message):
+class GateDecided(Message):
     """Answer of `gate`. `reasons` says, in sentences, why it was rejected (empty when accepted)."""
 
     accepted: bool
@@ -265,7 +267,7 @@ class RegisterTask(Message):
     run: RunRef
     fitted: Fitted
     evaluated: Evaluated
-    verdict: Verdict
+    verdict: GateDecided
 
 
 class Registered(Message):
@@ -321,16 +323,16 @@ class Moved(Message):
     ledger_head: str = ""
 
 
-class SettleTask(Message):
-    """Input of `settle`: a run whose execution ended by a fault."""
+class CloseFailedTask(Message):
+    """Input of `close_failed`: a run whose execution ended by a fault."""
 
     run: RunRef
     error: str
     cause: str
 
 
-class Settled(Message):
-    """Answer of `settle`: the run's final status."""
+class ClosedRun(Message):
+    """Answer of `close_failed`: the run's final status."""
 
     status: str
     error: str
@@ -344,38 +346,38 @@ class RegisterDataset(Message):
     version: str
 
 
-class SurveyTask(Message):
-    """Input of `survey`: which models the watch is to look at, from the one behind the name `after` on. `now` is the
+class DueTask(Message):
+    """Input of `due`: which models are due, from the one behind the name `after` on. `now` is the
     state machine's time."""
 
     after: str
     now: AwareDatetime
 
 
-class WatchBatch(Message):
-    """Models that one call of `observe` looks at."""
+class ModelBatch(Message):
+    """Models that one call of `monitor` looks at."""
 
     models: list[str]
 
 
-class Surveyed(Message):
-    """Answer of `survey`. `after` is where to go on; empty at the end."""
+class DueModels(Message):
+    """Answer of `due`. `after` is where to go on; empty at the end."""
 
-    batches: list[WatchBatch]
+    batches: list[ModelBatch]
     after: str
 
 
-class ObserveTask(Message):
-    """Input of `observe`: look at these models. `now` is the state machine's time, by which trainings are damped."""
+class MonitorTask(Message):
+    """Input of `monitor`: look at these models. `now` is the state machine's time, by which trainings are damped."""
 
     models: list[str]
     now: AwareDatetime
 
 
-class Observed(Message):
-    """Answer of `observe`: "failed" when it could not look at one of the models; its log says why."""
+class Monitored(Message):
+    """Answer of `monitor`: "failed" when it could not look at one of the models; its log says why."""
 
-    outcome: Literal["watched", "failed"]
+    outcome: Literal["monitored", "failed"]
     failed: list[str]
 
 
@@ -386,7 +388,7 @@ class OneModel(Message):
 
 
 class FindWanted(Message):
-    """First input of `retrain`: which trainings does the watch want? `of` is the execution's input: a model's name, to
+    """First input of `retrain`: which trainings does monitoring want? `of` is the execution's input: a model's name, to
     look at this one only, or nothing."""
 
     step: Literal["find"]
@@ -394,7 +396,7 @@ class FindWanted(Message):
 
 
 class WantedTraining(Message):
-    """One training that the watch wants. `token` names the wish, so that one run comes of it."""
+    """One training that monitoring wants. `token` is the idempotency token, so that one run starts."""
 
     model: str
     token: str
@@ -406,16 +408,16 @@ class WantedTrainings(Message):
     wanted: list[WantedTraining]
 
 
-class HarvestTask(Message):
+class LabelledDatasetTask(Message):
     """Second input of `retrain`, for each wanted training: gather its data."""
 
-    step: Literal["harvest"]
+    step: Literal["labelled_dataset"]
     model: str
 
 
-class Harvested(Message):
-    """Answer to `HarvestTask`: the dataset version to train on, which may still be registering; it must be ready
-    `until` then. `note` says in a sentence what it was made of."""
+class LabelledDataset(Message):
+    """Answer to `LabelledDatasetTask`: the dataset version to train on, which may still be registering; it must be
+    ready `until` then. `note` says in a sentence what it was made of."""
 
     dataset_version: str
     note: str
@@ -429,7 +431,7 @@ class StartTraining(Message):
     model: str
     token: str
     actor: str
-    harvested: Harvested
+    labelled: LabelledDataset
 
 
 class TrainingStarted(Message):

@@ -68,7 +68,7 @@ class Meter:
         if by:
             self._apart.append((name, value, by))
 
-    def tell(self, values: Mapping[str, float], **dimensions: str) -> None:
+    def report(self, values: Mapping[str, float], **dimensions: str) -> None:
         """Metrics of exactly these dimensions beside service and stage; added to no others. Written at once."""
         _write(_line(dict.fromkeys(values, COUNT), values, [self._about | dimensions]))
 
@@ -140,8 +140,8 @@ def _line(units: Mapping[str, str], values: Mapping[str, float | Sequence[float]
     """Metrics as a line of embedded metric format, by each set of dimensions."""
     frame = _frame(tuple(units.items()), tuple(tuple(dimensions.items()) for dimensions in sets))
     # A list of floats reads in Python as it does in JSON, and takes a tenth of the time.
-    told = [f'"{name}":{value if type(value) is list else json.dumps(value)}' for name, value in values.items()]
-    return f'{{"_aws":{{"Timestamp":{int(time.time() * 1000)},{frame},{",".join(told)}}}\n'
+    fields = [f'"{name}":{value if type(value) is list else json.dumps(value)}' for name, value in values.items()]
+    return f'{{"_aws":{{"Timestamp":{int(time.time() * 1000)},{frame},{",".join(fields)}}}\n'
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tidegate.aws.clients import answering, eventbridge, sns
 from tidegate.aws.items import Item, decode
-from tidegate.domain.monitoring.health import Standing
+from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.notifications.announcement import Change
 from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.run import Run
@@ -21,7 +21,7 @@ Record = Mapping[str, Any]
 
 
 def change_of(record: Record) -> Change | None:
-    """One record of the registry's stream, as Lambda hands it over; None for items that nobody is told of.
+    """One record of the registry's stream, as Lambda hands it over; None for items that nobody is notified of.
 
     docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
     """
@@ -33,13 +33,13 @@ def change_of(record: Record) -> Change | None:
     return Change(before, decode(kind, _image(item["NewImage"])))
 
 
-def _kind(pk: str, sk: str) -> type[LedgerEntry | Run | Rollout | Standing] | None:
+def _kind(pk: str, sk: str) -> type[LedgerEntry | Run | Rollout | HealthRecord] | None:
     if pk.startswith("LEDGER#"):
         return LedgerEntry
     name, _, rest = sk.partition("#")
     if not pk.startswith("MODEL#") or "#" in rest:  # a run's candidates are items of their own
         return None
-    kinds: dict[str, type[Run | Rollout | Standing]] = {"RUN": Run, "ROLLOUT": Rollout, "WATCH": Standing}
+    kinds: dict[str, type[Run | Rollout | HealthRecord]] = {"RUN": Run, "ROLLOUT": Rollout, "WATCH": HealthRecord}
     return kinds.get(name)
 
 

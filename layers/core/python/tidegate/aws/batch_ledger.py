@@ -10,10 +10,12 @@ The prefix is its own, so that the functions of batches may write here and nowhe
 
 import zlib
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tidegate.aws.items import Item, attribute, decode, encode
 from tidegate.aws.table import RefusedError, Table, put
 from tidegate.domain.batch.batch_ledger import BatchEntry, Head, follow
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import LedgerBrokenError, UnavailableError
 
 _ABSENT = "attribute_not_exists(#sk)"
@@ -22,6 +24,8 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
+    FORM: ClassVar = StoredForm("mark of a batch ledger entry")
+
     seq: int
 
 

@@ -1,6 +1,6 @@
 """Captured predictions on their way to S3: a bounded queue, then Firehose.
 
-Delivery is at least once: when the answer to a call is lost, its records are sent again. Readers tell copies by id.
+Delivery is at least once: when the answer to a call is lost, its records are sent again. Readers know copies by id.
 """
 
 import json
@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from tidegate.aws.items import Item, decode
 from tidegate.domain.serving.capture import UNKNOWN, Capture, CapturePolicy, line, policy_of, records
 from tidegate.formats.firehose import Packed, batches, packed
+from tidegate.kernel.documents import DATASET, MODEL, SPEC
 from tidegate.kernel.errors import NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class FirehoseCaptures:
         """Send what waits, within `seconds`; what Firehose does not take stays for the next time, up to a bound.
 
         The invocation has taken `handled_ms` so far. How long this delivery takes is known only after it: the record of
-        the next request tells that, so that the records of an environment together tell all of its time but the last.
+        the next request reports that, so that the records of an environment together show all of its time but the last.
         """
         started = self._monotonic()
         self._bill(handled_ms)
@@ -101,7 +102,7 @@ class FirehoseCaptures:
         self._owed_ms += 1e3 * (self._monotonic() - started)
 
     def owe(self, seconds: float) -> None:
-        """So much was spent after a response beside delivery: the record of the next request tells it."""
+        """So much was spent after a response beside delivery: the record of the next request reports it."""
         self._owed_ms += 1e3 * seconds
 
     def _bill(self, handled_ms: float) -> None:
@@ -192,16 +193,22 @@ class FirehoseCaptures:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
+    FORM: ClassVar = MODEL
+
     spec_digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Spec:
+    FORM: ClassVar = SPEC
+
     document: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Personal:
+    FORM: ClassVar = DATASET
+
     pii: tuple[str, ...] = ()
 
 

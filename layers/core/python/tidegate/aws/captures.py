@@ -1,12 +1,12 @@
 """Captured predictions as they lie in S3, for people who look."""
 
 import gzip
-import json
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 from tidegate.aws.clients import answering, s3
+from tidegate.domain.serving.capture import CAPTURE_RECORD
 
 PREFIX = "captures/"
 
@@ -26,7 +26,7 @@ class S3CaptureReader:
                 with answering("S3"):
                     data = s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
                 for each in gzip.decompress(data).splitlines():
-                    record = json.loads(each)
+                    record = CAPTURE_RECORD.read(each)
                     found.setdefault(record["id"], record)
             if len(found) >= limit:
                 break

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import json
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +14,8 @@ from tidegate.aws.captures import PREFIX
 from tidegate.aws.clients import answering, s3
 from tidegate.domain.rollout.evidence import Labels, Tally
 from tidegate.domain.rollout.rollout import MOST_LOOKS, Evidence, Rollout
-from tidegate.domain.serving.capture import hour_of
+from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.ports.platform import Clock
 
 FEEDBACK = "feedback/"
@@ -73,7 +73,7 @@ class S3ArmsReader:
         tally, labels = Tally(rollout), Labels()
         for each, lines in self._read(feedback):
             for line in lines:
-                labels.report(each.key, json.loads(line))
+                labels.report(each.key, FEEDBACK_RECORD.read(line))
         served = _served_under(rollout.route_revisions)
         for each, lines in self._read([*new, *again]):
             _fold(lines, tally, labels, served if each.mark not in counted else None)
@@ -117,7 +117,7 @@ class S3ArmsReader:
 def _pause(rollout: Rollout) -> timedelta:
     """The longest time between two looks."""
     plan = rollout.plan
-    longest = max(plan.shadow_seconds, plan.deadline_seconds, plan.watch_seconds)
+    longest = max(plan.shadow_seconds, plan.deadline_seconds, plan.probation_seconds)
     return timedelta(seconds=max(plan.look_seconds, longest / MOST_LOOKS))
 
 
@@ -160,7 +160,7 @@ def _fold(lines: Iterable[bytes], tally: Tally, labels: Labels, served: re.Patte
         named = _ID.search(line) if labels else None
         is_labelled = named is not None and named[1].decode() in labels
         if counts or is_labelled:
-            record = json.loads(line)
+            record = CAPTURE_RECORD.read(line)
             if counts:
                 tally.add(record)
             if is_labelled:

@@ -6,6 +6,7 @@
 - None is an absent attribute.
 - A float becomes a number; one that DynamoDB cannot hold (NaN, infinite, beyond 1e±120) becomes its text.
 - `Any` becomes JSON text, so 1 stays 1 and 1.0 stays 1.0.
+- The number of a record's form (kernel/documents) is the attribute `schema`; a record without one has schema 1.
 - A field whose JSON is longer than `PACK_BYTES` is stored compressed, so that profiles of wide tables and long specs
   stay below DynamoDB's 400 KB an item; what is larger even so is refused with `ItemTooLargeError`.
 """
@@ -21,6 +22,7 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -40,13 +42,14 @@ class ItemTooLargeError(InvalidInputError):
 
 
 def encode(value: Any) -> Item:
-    """All fields of a dataclass as attribute values.
+    """All fields of a stored record as attribute values, with the number of its form.
 
     Raises:
         ItemTooLargeError: more than DynamoDB holds in one item.
     """
     parts = {name: attribute(type(value), name, getattr(value, name)) for name in _hints(type(value))}
     item = {name: part for name, part in parts.items() if part != NULL}
+    item |= {name: {"N": str(number)} for name, number in _form(type(value)).mark().items()}
     size = sum(len(name) + _size(part) for name, part in item.items())
     if size > MAX_ITEM_BYTES:
         largest = max(item, key=lambda name: _size(item[name]))
@@ -78,11 +81,25 @@ def _serializer() -> "TypeSerializer":
 
 
 def decode(cls: type[T], item: Mapping[str, Any]) -> T:
-    """Read what `encode` wrote; attributes that are no fields are passed over, absent fields take their default."""
-    hints = _hints(cls)
-    plain = {name: _unpacked(_deserialized(item[name])) for name in hints if name in item}
+    """Read what `encode` wrote; attributes that are no fields are passed over, absent fields take their default.
+
+    Raises:
+        NewerDocumentError: newer code wrote it.
+    """
+    form = _form(cls)
+    upgrades = form.missing(int(item[form.field]["N"]) if form.field in item else 1)
+    names = item if upgrades else _hints(cls)
+    plain: Mapping[str, Any] = {name: _unpacked(_deserialized(item[name])) for name in names if name in item}
+    for upgrade in upgrades:
+        plain = upgrade(plain)
     built: T = _built(cls, plain)
     return built
+
+
+def _form(cls: Any) -> StoredForm:
+    """Of a class of stored records: its FORM."""
+    form: StoredForm = cls.FORM
+    return form
 
 
 def _hints(cls: Any) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""One captured prediction out of all: its id tells its time, its time the hours, the rest is searched."""
+"""One captured prediction out of all: its id holds its time, its time the hours, the rest is searched."""
 
 import gzip
-import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from typing import Any
 
 from tidegate.aws.captures import PREFIX
 from tidegate.aws.clients import answering, s3
-from tidegate.domain.serving.capture import hour_of
+from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of
 from tidegate.kernel.errors import Fault, RequestInvalidError
 
 MAX_SEARCHED_BYTES = 64 * 1024 * 1024  # packed: some 600,000 predictions
@@ -73,7 +72,7 @@ class S3CaptureLookup:
         named = prediction_id.encode()
         for line in gzip.GzipFile(fileobj=BytesIO(data)):
             if named in line:
-                record: dict[str, Any] = json.loads(line)
+                record: dict[str, Any] = CAPTURE_RECORD.read(line)
                 if record["id"] == prediction_id:
                     return record
         return None

@@ -20,13 +20,14 @@ twice: an append that finds its own record is done, a transaction that finds its
 """
 
 import hashlib
+import json
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tidegate.aws.items import attribute, decode, encode
 from tidegate.aws.table import RefusedError, Table, Write, put, update
@@ -36,6 +37,7 @@ from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import RouteChange
+from tidegate.kernel.documents import SPEC, StoredForm
 from tidegate.kernel.errors import ConflictError, LedgerBrokenError, NotFoundError, UnavailableError
 from tidegate.ports.registry import ModelHeader
 
@@ -54,6 +56,8 @@ _REGISTER_ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True)
 class _StoredSpec:
+    FORM: ClassVar = SPEC
+
     digest: str
     document: str
     author: str
@@ -62,6 +66,8 @@ class _StoredSpec:
 
 @dataclass(frozen=True, slots=True)
 class _Token:
+    FORM: ClassVar = StoredForm("token of a run")
+
     run_id: str
 
 
@@ -110,7 +116,7 @@ class DynamoRegistry:
         from tidegate.spec.model import ModelSpec
 
         wanted = digest or self.model(model).spec_digest
-        return ModelSpec.model_validate_json(self._stored_spec(model, wanted).document)
+        return ModelSpec.parse(json.loads(self._stored_spec(model, wanted).document))
 
     def author(self, model: str, digest: str) -> str:
         """See ports.Models."""
@@ -283,9 +289,9 @@ class DynamoCatalog:
     def put_dataset(self, dataset: Dataset) -> None:
         """See ports.Catalog."""
         sets = {
-            name: attribute(Dataset, name, getattr(dataset, name))
-            for name in Dataset.__dataclass_fields__
-            if name != "latest"
+            each.name: attribute(Dataset, each.name, getattr(dataset, each.name))
+            for each in fields(Dataset)
+            if each.name != "latest"
         }
         self._table.write(update("DATASETS", dataset.name, sets))
 

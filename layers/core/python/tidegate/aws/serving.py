@@ -39,8 +39,8 @@ class ServingTable:
     def get(self, pk: str, sk: str) -> Item | None:
         """One item or None; raises UnavailableError."""
         key = {"pk": {"S": pk}, "sk": {"S": sk}}
-        wish = {"TableName": self._name, "Key": key, "ConsistentRead": True}
-        item = _dynamodb().ask("DynamoDB_20120810.GetItem", wish).get("Item")
+        request = {"TableName": self._name, "Key": key, "ConsistentRead": True}
+        item = _dynamodb().ask("DynamoDB_20120810.GetItem", request).get("Item")
         return None if item is None else {name: _bytes(value) for name, value in item.items()}
 
 
@@ -96,9 +96,9 @@ class CaptureStream:
             UnavailableError: no answer: whether it has taken them is not known.
             CallRefusedError: it takes none.
         """
-        wish = {
+        request = {
             "DeliveryStreamName": self.name,
             "Records": [{"Data": b64encode(each).decode()} for each in records],
         }
-        answer = _firehose().ask("Firehose_20150804.PutRecordBatch", wish)
+        answer = _firehose().ask("Firehose_20150804.PutRecordBatch", request)
         return ["ErrorCode" not in each for each in answer["RequestResponses"]]

@@ -176,8 +176,8 @@ def signed(
     listed, scope = ";".join(names), f"{day}/{region}/{service}/aws4_request"
     lines = "".join(f"{name}:{sent[name].strip()}\n" for name in names)
     canonical = f"{method}\n{parts.path or '/'}\n\n{lines}\n{listed}\n{digest}"
-    told = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    signature = hmac.new(_key(by.secret_key, day, region, service), told.encode(), hashlib.sha256).hexdigest()
+    to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    signature = hmac.new(_key(by.secret_key, day, region, service), to_sign.encode(), hashlib.sha256).hexdigest()
     sent["authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={by.access_key}/{scope}, SignedHeaders={listed}, Signature={signature}"
     )

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import IO, TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
@@ -43,7 +43,8 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from tidegate import __version__
-from tidegate.kernel import roles
+from tidegate.domain.evaluation.documents import REPORT
+from tidegate.kernel import routes
 from tidegate.kernel.errors import (
     ConflictError,
     Fault,
@@ -54,7 +55,8 @@ from tidegate.kernel.errors import (
     TidegateError,
     UnavailableError,
 )
-from tidegate.kernel.roles import Role, roles_for
+from tidegate.kernel.roles import Role
+from tidegate.kernel.routes import Route
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -93,7 +95,6 @@ class Endpoint:
     name: str
     url: str
     region: str
-    routes: Mapping[str, frozenset[Role]]  # who may call what of it
 
 
 class Client:
@@ -143,12 +144,12 @@ class Client:
 
         return cls(credentials, region, find_url, connections=connections)
 
-    def _all(self, kind: str) -> list[dict[str, Any]]:
-        """Everything of a kind, page by page."""
+    def _all(self, route: str, kind: str) -> list[dict[str, Any]]:
+        """Everything that a route lists, page by page; `kind` is the list's name in its answers."""
         found: list[dict[str, Any]] = []
         after: dict[str, str] = {}
         while True:
-            answer = self._control("GET", _path(kind, **after))
+            answer = self._control(route, **after)
             found += answer[kind]
             if not answer.get("next"):
                 return found
@@ -158,19 +159,19 @@ class Client:
 
     def datasets(self) -> list[dict[str, Any]]:
         """All datasets, by name."""
-        return self._all("datasets")
+        return self._all("datasets.list_datasets", "datasets")
 
     def dataset(self, name: str) -> dict[str, Any]:
         """What is said of one."""
-        return dict(self._control("GET", _path("datasets", name))["dataset"])
+        return dict(self._control("datasets.show_dataset", name)["dataset"])
 
     def describe_dataset(self, name: str, description: Mapping[str, Any]) -> dict[str, Any]:
         """Create or replace: origin, licence, owner, pii, outcome, time, description."""
-        return self._control("PUT", _path("datasets", name), description)
+        return self._control("datasets.describe_dataset", name, body=description)
 
     def plan_uploads(self, name: str, files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Where each file ({name, sha256, size}) goes: {url, headers, present}."""
-        return list(self._control("POST", _path("datasets", name, "uploads"), {"files": list(files)})["files"])
+        return list(self._control("datasets.plan_uploads", name, body={"files": list(files)})["files"])
 
     def upload(self, plan: Mapping[str, Any], open_file: Callable[[], IO[bytes]], size: int) -> None:
         """Send one file where `plan_uploads` said; `open_file` opens it."""
@@ -180,114 +181,117 @@ class Client:
             answer = self._ask("the bucket", "PUT", plan["url"], body=file, headers=headers, timeout=timeout)
         if answer.status not in {200, 204}:
             raise PlatformError(
-                f"{plan['name']} was not taken by the bucket: HTTP {answer.status} {_s3_code(answer.data)}".rstrip(),
-                next_step="was the file changed meanwhile? Then add it again",
+                f"{plan['name']} was refused by the bucket: HTTP {answer.status} {_s3_code(answer.data)}".rstrip(),
+                next_step="check whether the file changed during the upload, then add it again",
             )
 
     def add_dataset_version(self, name: str, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Register uploaded files as a version: {version, status, changed, warnings}."""
-        return self._control("POST", _path("datasets", name, "versions"), {"files": list(files)})
+        return self._control("datasets.add_version", name, body={"files": list(files)})
 
     def dataset_versions(self, name: str) -> list[dict[str, Any]]:
         """Newest first, without columns."""
-        return list(self._control("GET", _path("datasets", name, "versions"))["versions"])
+        return list(self._control("datasets.list_versions", name)["versions"])
 
     def dataset_version(self, name: str, version: str = "latest") -> dict[str, Any]:
         """One version with its schema and profile."""
-        return dict(self._control("GET", _path("datasets", name, "versions", version))["version"])
+        return dict(self._control("datasets.show_version", name, version)["version"])
 
     def exclusions(self, name: str) -> list[dict[str, Any]]:
         """Excluded periods, by start."""
-        return list(self._control("GET", _path("datasets", name, "exclusions"))["exclusions"])
+        return list(self._control("datasets.list_exclusions", name)["exclusions"])
 
     def exclude(self, name: str, start: str, end: str, reason: str) -> dict[str, Any]:
         """Exclude [start, end) from training and judging: {exclusion, changed}."""
-        wish = {"from": start, "to": end, "reason": reason}
-        return self._control("POST", _path("datasets", name, "exclusions"), wish)
+        body = {"from": start, "to": end, "reason": reason}
+        return self._control("datasets.exclude_period", name, body=body)
 
     # Models
 
     def models(self) -> list[dict[str, Any]]:
         """All models, by name."""
-        return self._all("models")
+        return self._all("models.list_models", "models")
 
     def model(self, name: str) -> dict[str, Any]:
         """{model, route, serves, rollback_to, under_way: {rollout, lease}}."""
-        return self._control("GET", _path("models", name))
+        return self._control("models.show_model", name)
 
     def apply_model(self, name: str, text: str) -> dict[str, Any]:
         """Make a spec (YAML or JSON text) current: {digest, changed, checked_against, warnings}."""
-        return self._control("PUT", _path("models", name), text)
+        return self._control("models.apply_model", name, body=text)
 
     def spec(self, name: str, digest: str | None = None) -> dict[str, Any]:
         """{digest, spec}: the current one, or that of the digest."""
         query = {"digest": digest} if digest else {}
-        return self._control("GET", _path("models", name, "spec", **query))
+        return self._control("models.show_spec", name, **query)
 
     def start_run(self, model: str, token: str | None = None, reason: str | None = None) -> dict[str, Any]:
         """Start a run once for each token: {run, repeated}. Without a token one is made up for this call."""
-        wish = {"token": token or f"once-{os.urandom(12).hex()}"} | ({"reason": reason} if reason else {})
-        return self._control("POST", _path("models", model, "runs"), wish)
+        body = {"token": token or f"once-{os.urandom(12).hex()}"} | ({"reason": reason} if reason else {})
+        return self._control("runs.start_run", model, body=body)
 
     def runs(self, model: str, limit: int | None = None) -> list[dict[str, Any]]:
         """Newest first."""
         query = {"limit": str(limit)} if limit else {}
-        return list(self._control("GET", _path("models", model, "runs", **query))["runs"])
+        return list(self._control("runs.list_runs", model, **query)["runs"])
 
     def run(self, model: str, run_id: str) -> dict[str, Any]:
         """One run."""
-        return dict(self._control("GET", _path("models", model, "runs", run_id))["run"])
+        return dict(self._control("runs.show_run", model, run_id)["run"])
 
     def reproduce(self, model: str, number: int, token: str) -> dict[str, Any]:
         """Start making a version again, once for each token: {run, repeated}."""
-        path = _path("models", model, "versions", str(number), "reproduction")
-        return self._control("POST", path, {"token": token})
+        return self._control("runs.start_reproduction", model, str(number), body={"token": token})
 
     def reproduction(self, model: str, run_id: str) -> dict[str, Any]:
         """What came of a run that made a version again: {run, reproduction}."""
-        return self._control("GET", _path("models", model, "runs", run_id, "reproduction"))
+        return self._control("runs.show_reproduction", model, run_id)
 
     def versions(self, model: str) -> list[dict[str, Any]]:
         """Newest first."""
-        return list(self._control("GET", _path("models", model, "versions"))["versions"])
+        return list(self._control("versions.list_versions", model)["versions"])
 
     def version(self, model: str, number: int) -> dict[str, Any]:
         """One version."""
-        return dict(self._control("GET", _path("models", model, "versions", str(number)))["version"])
+        return dict(self._control("versions.show_version", model, str(number))["version"])
 
     def report(self, model: str, number: int) -> dict[str, Any]:
         """The gate's report of a version."""
-        return self._control("GET", _path("models", model, "versions", str(number), "report"))
+        return dict(REPORT.current(self._control("versions.read_report", model, str(number))))
 
     def page(self, model: str, number: int) -> str:
         """The page of a version, as HTML."""
-        return str(self._control("GET", _path("models", model, "versions", str(number), "page"))["html"])
+        return str(self._control("versions.read_page", model, str(number))["html"])
 
     # On the way in
 
     def rollouts(self, model: str) -> list[dict[str, Any]]:
         """In short, newest first."""
-        return list(self._control("GET", _path("models", model, "rollouts"))["rollouts"])
+        return list(self._control("rollouts.list_rollouts", model)["rollouts"])
 
     def rollout(self, model: str, run_id: str) -> dict[str, Any]:
         """Where the version of a run is on its way in."""
-        return dict(self._control("GET", _path("models", model, "rollouts", run_id))["rollout"])
+        return dict(self._control("rollouts.show_rollout", model, run_id)["rollout"])
 
     def decide(self, version: Mapping[str, Any], decision: str, reason: str) -> dict[str, Any]:
         """Approve or reject (`decision`: approve, reject) a version as it was shown: {changed, rollout}."""
-        wish = {name: version[name] for name in ("artifact_sha256", "report_sha256")}
-        path = _path("models", version["model"], "versions", str(version["number"]), "approval")
-        return self._control("POST", path, {"decision": decision, "reason": reason, **wish})
+        body = {name: version[name] for name in ("artifact_sha256", "report_sha256")}
+        return self._control(
+            "versions.decide",
+            version["model"],
+            str(version["number"]),
+            body={"decision": decision, "reason": reason, **body},
+        )
 
     def end_rollout(self, model: str, reason: str) -> dict[str, Any]:
         """End the rollout that is under way: {changed, route, serves, entry, rollout}."""
-        return self._control("POST", _path("models", model, "rollout", "end"), {"reason": reason})
+        return self._control("rollouts.end_rollout", model, body={"reason": reason})
 
     # What is served
 
     def acts(self, model: str) -> dict[str, Any]:
         """All that the ledger has: {entries: changes of what is served, batches: what was scored in files}."""
-        return self._control("GET", _path("models", model, "ledger"))
+        return self._control("served.show_ledger", model)
 
     def ledger(self, model: str) -> list[dict[str, Any]]:
         """Every change of what is served, oldest first."""
@@ -295,86 +299,86 @@ class Client:
 
     def captures(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
         """Captured predictions of an hour such as 2026-01-05-12 (UTC), newest first."""
-        return list(self._control("GET", _path("captures", model, hour=hour, limit=str(limit)))["captures"])
+        return list(self._control("captures.list_captures", model, hour=hour, limit=str(limit))["captures"])
 
     def explain(self, prediction_id: str, model: str | None = None) -> dict[str, Any]:
         """Why one prediction came out as it did. All models are searched for it unless one is named."""
         query = {"model": model} if model else {}
-        return self._control("GET", _path("predictions", prediction_id, **query))
+        return self._control("predictions.explain", prediction_id, **query)
 
     def served_at(self, model: str, at: str) -> dict[str, Any]:
         """What served at a moment (ISO 8601): {at, served, entry}."""
-        return self._control("GET", _path("models", model, "ledger", at=at))
+        return self._control("served.show_ledger", model, at=at)
 
     def verify_ledger(self, model: str) -> dict[str, Any]:
         """Whether the ledger's chain holds: {intact, entries, head, break}, and under `batches` the same of theirs."""
-        return self._control("GET", _path("models", model, "ledger", "verification"))
+        return self._control("served.verify_ledger", model)
 
     def rollback(self, model: str, to: int, reason: str) -> dict[str, Any]:
         """Let a version that has served answer everything again: {changed, route, serves, entry}."""
-        return self._control("POST", _path("models", model, "rollback"), {"to": to, "reason": reason})
+        return self._control("served.roll_back", model, body={"to": to, "reason": reason})
 
     def kill(self, model: str, reason: str) -> dict[str, Any]:
         """Let the fallback answer everything: {changed, route, serves, entry}."""
-        return self._control("POST", _path("models", model, "kill"), {"reason": reason})
+        return self._control("served.kill", model, body={"reason": reason})
 
     def resume(self, model: str, reason: str) -> dict[str, Any]:
         """Let the champion of a killed model answer again: {changed, route, serves, entry}."""
-        return self._control("POST", _path("models", model, "resume"), {"reason": reason})
+        return self._control("served.resume", model, body={"reason": reason})
 
     def split(self, model: str, to: int, weight_bp: int, reason: str) -> dict[str, Any]:
         """Give a version a fixed share, in basis points: {changed, route, serves, entry}."""
-        wish = {"to": to, "weight_bp": weight_bp, "reason": reason}
-        return self._control("POST", _path("models", model, "split"), wish)
+        body = {"to": to, "weight_bp": weight_bp, "reason": reason}
+        return self._control("served.split", model, body=body)
 
     def end_split(self, model: str, reason: str) -> dict[str, Any]:
         """Let the champion answer alone again: {changed, route, serves, entry}."""
-        return self._control("POST", _path("models", model, "split"), {"end": True, "reason": reason})
+        return self._control("served.split", model, body={"end": True, "reason": reason})
 
-    # The watch
+    # Monitoring
 
-    def watch(self) -> list[dict[str, Any]]:
+    def models_health(self) -> list[dict[str, Any]]:
         """How all models stand, in short, by name."""
-        return self._all("watch")
+        return self._all("health.list_health", "health")
 
-    def watched(self, model: str) -> dict[str, Any]:
-        """{model, standing, verdicts, next_step}: how one stands, and all that was found."""
-        return self._control("GET", _path("models", model, "watch"))
+    def model_health(self, model: str) -> dict[str, Any]:
+        """{model, health, verdicts, next_step}: how one stands, and all that was found."""
+        return self._control("health.show_health", model)
 
     def acknowledge(self, model: str, reason: str) -> dict[str, Any]:
-        """Say that somebody has seen to a model that needs redesign: {changed, standing}."""
-        return self._control("POST", _path("models", model, "acknowledge"), {"reason": reason})
+        """Say that somebody has seen to a model that needs redesign: {changed, health}."""
+        return self._control("health.acknowledge", model, body={"reason": reason})
 
     # Serving
 
     def predict(self, model: str, instances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Score instances; nothing changes by it, so a lost answer is asked for again."""
-        return self._serving("POST", _path("models", model, "predict"), {"instances": list(instances)})
+        return self._serving("predict", model, body={"instances": list(instances)})
 
     def feedback(self, model: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Report what became of predictions (id, outcome, and time unless it is now): {accepted}. At most 500 items;
         all of them are kept or a fault is raised, and then reporting all of them again does no harm."""
-        return self._serving("POST", "/feedback", {"model": model, "feedback": list(items)})
+        return self._serving("feedback", body={"model": model, "feedback": list(items)})
 
     def served(self, model: str) -> dict[str, Any]:
         """What the serving API says of a model: version and contract."""
-        return self._serving("GET", _path("models", model))
+        return self._serving("describe", model)
 
     def health(self) -> dict[str, Any]:
         """The serving API's health."""
-        return self._serving("GET", "/health")
+        return self._serving("health")
 
     # Batches
 
     def start_batch(self, model: str, input_: str, output: str, *, ids: Sequence[str] | None = None) -> dict[str, Any]:
         """Score all rows of an object or a folder in S3 by the version that serves, or go on with it: {batch, resumed}.
-        The same wish may be sent any number of times."""
-        wish = {"input": input_, "output": output} | ({} if ids is None else {"ids": list(ids)})
-        return self._control("POST", _path("batches", model), wish)
+        The same request may be sent any number of times."""
+        body = {"input": input_, "output": output} | ({} if ids is None else {"ids": list(ids)})
+        return self._control("batches.start_batch", model, body=body)
 
     def batch(self, model: str, output: str) -> dict[str, Any]:
         """The batch that owns an output: its status, what is planned and done, and its totals at the end."""
-        return dict(self._control("GET", _path("batches", model, output=output))["batch"])
+        return dict(self._control("batches.show_batch", model, output=output)["batch"])
 
     def wait_for_batch(
         self,
@@ -398,7 +402,7 @@ class Client:
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     f"batch {batch['batch_id']} of {model} is not over after {timeout_seconds:.0f} s",
-                    next_step="it goes on by itself; the same command looks at it again",
+                    next_step="it continues by itself; run the same command to look again",
                 )
             self._pause(pause)
         raise AssertionError("pauses never end")
@@ -419,7 +423,7 @@ class Client:
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     f"{name} {version} is still being registered after {timeout_seconds:.0f} s",
-                    next_step=f"it goes on by itself: tidegate data show {name} {version}",
+                    next_step=f"it continues by itself; to look again: tidegate data show {name} {version}",
                 )
             self._pause(pause)
         raise AssertionError("pauses never end")
@@ -457,7 +461,7 @@ class Client:
             elif now > deadline:
                 raise UnavailableError(
                     f"run {run_id} of {model} is {run['status']} ({run['stage']}) after {timeout_seconds:.0f} s",
-                    next_step=f"it goes on by itself: tidegate runs {model} {run_id}",
+                    next_step=f"it continues by itself; to look again: tidegate runs {model} {run_id}",
                 )
             self._pause(pause)
         raise AssertionError("pauses never end")
@@ -502,22 +506,24 @@ class Client:
     @cached_property
     def control_endpoint(self) -> Endpoint:
         """Where the control API is."""
-        return Endpoint("control API", self._find_url("control").rstrip("/"), self._region, roles.CONTROL)
+        return Endpoint("control API", self._find_url("control").rstrip("/"), self._region)
 
     @cached_property
     def serving_endpoint(self) -> Endpoint:
         """Where the serving API is."""
-        return Endpoint("serving API", self._find_url("serving").rstrip("/"), self._region, roles.SERVING)
+        return Endpoint("serving API", self._find_url("serving").rstrip("/"), self._region)
 
-    def _control(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        return self.call(self.control_endpoint, method, path, body)
+    def _control(self, route: str, *names: str, body: object = None, **query: str) -> dict[str, Any]:
+        return self._call(self.control_endpoint, routes.CONTROL[route], names, query, body)
 
-    def _serving(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        return self.call(self.serving_endpoint, method, path, body)
+    def _serving(self, route: str, *names: str, body: object = None) -> dict[str, Any]:
+        return self._call(self.serving_endpoint, routes.SERVING[route], names, {}, body)
 
-    def call(self, endpoint: Endpoint, method: str, path: str, body: object = None) -> dict[str, Any]:
+    def _call(
+        self, endpoint: Endpoint, route: Route, names: Sequence[str], query: Mapping[str, str], body: object
+    ) -> dict[str, Any]:
         """One signed call; text is sent as YAML, anything else as JSON. Every call of Tidegate may be repeated."""
-        url = endpoint.url + path
+        method, url = route.method, endpoint.url + route.address(*names, **query)
         headers = {"Accept": "application/json", "User-Agent": f"tidegate/{__version__}"}
         data: bytes | None = None
         if isinstance(body, str):
@@ -530,7 +536,7 @@ class Client:
             # All attempts together last less than the five minutes that a signature is good for.
             SigV4Auth(self._credentials.get_frozen_credentials(), SERVICE, endpoint.region).add_auth(request)
         answer = self._ask(f"the {endpoint.name}", method, url, body=data, headers=dict(request.headers.items()))
-        return _decoded(answer, endpoint, roles_for(endpoint.routes, method, path))
+        return _decoded(answer, endpoint, [role for role in Role if role in route.roles])
 
     def _ask(self, who: str, method: str, url: str, **request: Any) -> urllib3.BaseHTTPResponse:
         try:
@@ -566,7 +572,7 @@ class Client:
 
 class _Retry(urllib3.Retry):
     """Asks again while the connection fails or the answer is 429 or 503. A call that got no answer in time is not
-    repeated: whoever waited for half a minute is told."""
+    repeated: whoever waited for half a minute gets an answer."""
 
     def increment(
         self,
@@ -599,7 +605,7 @@ _TIMEOUT = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
 
 
 def _ca_certs() -> str:
-    return os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(True))
+    return os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(verify=True))
 
 
 def _proxy_of(url: str) -> bool:
@@ -612,13 +618,8 @@ def _json(body: object) -> bytes:
         return json.dumps(body, allow_nan=False).encode()
     except ValueError as error:
         raise InvalidInputError(
-            f"this cannot be sent as JSON: {error}", next_step="say null for a missing value"
+            f"this cannot be sent as JSON: {error}", next_step="use null for a missing value"
         ) from None
-
-
-def _path(*parts: str, **query: str) -> str:
-    path = "/" + "/".join(quote(part, safe="") for part in parts)
-    return f"{path}?{urlencode(query)}" if query else path
 
 
 def _pauses(longest: float = 2.0) -> Iterator[float]:
@@ -667,8 +668,8 @@ def _fault(  # noqa: PLR0911  one for each status
         case _:
             request = str(problem.get("instance", "")).removeprefix("urn:uuid:")
             where = f"the log of the {endpoint.name}'s function"
-            told = next_step or (f"look for request {request} in {where}" if request else f"look at {where}")
-            return PlatformError(f"the {endpoint.name} failed: {said}", next_step=told)
+            advice = next_step or (f"look for request {request} in {where}" if request else f"look at {where}")
+            return PlatformError(f"the {endpoint.name} failed: {said}", next_step=advice)
 
 
 def _read_fault(entry: Mapping[str, Any]) -> Fault:
@@ -687,10 +688,10 @@ def _not_allowed(said: str, endpoint: Endpoint, wanted: Sequence[Role]) -> NotAl
         )
     if not wanted:
         next_step = f"ask for execute-api:Invoke on {endpoint.url}, or use another --profile"
-        return NotAllowedError(f"the {endpoint.name} does not let you: {said}", next_step=next_step)
+        return NotAllowedError(f"access denied by the {endpoint.name}: {said}", next_step=next_step)
     parameters = " or ".join(f"/tidegate/<stage>/{role}-policy" for role in wanted)
     return NotAllowedError(
-        f"the {endpoint.name} does not let you: {said}; this needs the role {' or '.join(wanted)}",
+        f"access denied by the {endpoint.name}: {said}; this needs the role {' or '.join(wanted)}",
         next_step=f"have its policy attached (ARN in SSM parameter {parameters}), or use another --profile",
     )
 
@@ -757,7 +758,7 @@ def _aws_refusal(error: ClientError) -> TidegateError:
         return NotAllowedError(f"AWS does not accept the credentials: {said}", next_step="check the --profile")
     if "AccessDenied" in code or code == "UnauthorizedOperation":
         return NotAllowedError(
-            f"AWS refused to tell where the APIs are: {said}",
+            f"access denied to the addresses of the APIs: {said}",
             next_step="ask for ssm:GetParameter on /tidegate/*, or use another --profile",
         )
     return UnavailableError(f"AWS answered {code}: {said}", next_step="try again later")

@@ -19,38 +19,38 @@ from tidegate.domain.registry.ledger import GENESIS, LedgerEntry, chain
 from tidegate.steps.notifications.announce import DETAILS, detail
 
 _INTRODUCTION = """\
-# What Tidegate tells people and other systems
+# Events and messages
 
-Each transition of a release, and of how a served model stands, is told twice: as a message to people (SNS), and as an
-event to other systems (EventBridge). Both come from the registry's own stream of changes (function `announce`), so what
-was recorded is told, also when whoever recorded it died right afterwards.
+Tidegate announces each transition of a release, and each change of a served model's health, in two ways: as a message
+to people (SNS), and as an event to other systems (EventBridge). Both come from the registry's own stream of changes
+(function `announce`). So what was recorded is announced, even if the function that recorded it died right afterwards.
 
 | detail type | when | people |
 | --- | --- | --- |
-| `Tidegate Route Changed` | what is served changed: each entry of the ledger | yes; a shadow is told by its rollout |
-| `Tidegate Rollout Moved` | a version on its way in entered another phase | only what changed nothing that is served |
+| `Tidegate Route Changed` | what is served changed: each entry of the ledger | yes; of a shadow, by its rollout |
+| `Tidegate Rollout Moved` | a rollout entered another phase | only if nothing that is served changed |
 | `Tidegate Approval Requested` | a version waits for an approver | yes |
 | `Tidegate Approval Decided` | an approver decided | yes |
 | `Tidegate Run Ended` | a training run was accepted, rejected, or failed | yes |
-| `Tidegate Watch Changed` | a served model drifted, needs redesign, was seen to, or is steady | yes |
+| `Tidegate Health Changed` | a served model drifted, needs redesign, was acknowledged, or is steady | yes |
 
-A promotion is a changed route and a moved rollout: systems get both, people one message.
+A promotion is a changed route and a moved rollout: systems get both, people get one message.
 
-**At least once.** An event may come again, with the same `id`: drop what you have seen. Events of one model may
-overtake each other; `at` orders them, and `revision` orders those of one ledger, rollout or watch. What cannot be told
-is tried again for hours, and then its place in the stream goes to the failures queue, which has an alarm
+**At least once.** An event may arrive again, with the same `id`: ignore ids that you have seen. Events of one model may
+arrive out of order: `at` orders them, and `revision` orders those of one ledger, rollout or model's health. What cannot
+be announced is retried for hours. Then its place in the stream goes to the failures queue, which has an alarm
 ([operations.md](operations.md#when-something-was-not-announced)).
 
-**What is in them.** Names, numbers, hashes, the ARNs of those who acted and the reasons they gave. Of a drift: how
-often a feature's values lie in which range, or are of which known category. Never inputs, rows, predictions, nor the
-words of a training fault, which may quote data.
+**What they contain.** Names, numbers, hashes, the ARNs of those who acted and the reasons they gave. For a drift: how
+often a feature's values are in which range, or in which known category. They never contain inputs, rows, predictions or
+the text of a training fault, which may quote data.
 
 ## Messages to people
 
-The topic is `tidegate-<stage>-releases`; each address in `alarm_emails` is subscribed to it, and the output
+The topic is `tidegate-<stage>-releases`. Each address in `alarm_emails` is subscribed to it, and the output
 `ReleasesTopic` of the data stack has its ARN. A message has the attributes `model`, `owner`, `business_unit`, `event`
-(the detail type) and `severity`, by which a subscription can choose. What asks its reader for something, of one
-owner's models, is this filter policy:
+(the detail type) and `severity`, by which a subscription can filter. This policy selects the messages about one owner's
+models that ask for something:
 
 ```json
 {"owner": ["you@example.com"], "severity": ["action_needed", "warning"]}
@@ -60,19 +60,20 @@ owner's models, is this filter policy:
 | --- | --- |
 | `info` | nothing |
 | `action_needed` | a decision that somebody waits for |
-| `warning` | a look: something ended otherwise than hoped, or was taken back |
+| `warning` | a check: something failed, or was rolled back |
 """
 _EVENTS = """\
 ## Events to other systems
 
-They are on the account's default bus, with the source `tidegate`. A rule for all changes of what two models serve:
+Events are on the account's default bus, with the source `tidegate`. This rule selects all changes of what two models
+serve:
 
 ```json
 {"source": ["tidegate"], "detail-type": ["Tidegate Route Changed"], "detail": {"model": ["flight-delay", "demand"]}}
 ```
 
-`schema` is 1. New fields, and new values of those that are enumerated, may come without a new number; what a field
-means does not change without one.
+`schema` is 1. New fields, and new values of enumerated fields, may come without a new number. The meaning of a field
+does not change without one.
 
 The message and the event of one entry:
 """
@@ -99,14 +100,14 @@ _EXAMPLE = Change(
 
 def page() -> str:
     """The whole page."""
-    told = _told(_EXAMPLE)
-    message = f"{subject(told, stage=_STAGE)}\n\n{text(told, stage=_STAGE)}"
-    event = json.dumps(detail(_EXAMPLE, told, stage=_STAGE).to_json(), indent=2)
+    announced = _announced(_EXAMPLE)
+    message = f"{subject(announced, stage=_STAGE)}\n\n{text(announced, stage=_STAGE)}"
+    event = json.dumps(detail(_EXAMPLE, announced, stage=_STAGE).to_json(), indent=2)
     example = f"```text\n{message}\n```\n\n```json\n{event}\n```\n"
     return "\n".join([_INTRODUCTION, _EVENTS, example, *_schemas()])
 
 
-def _told(change: Change) -> Announcement:
+def _announced(change: Change) -> Announcement:
     found = announcement(change)
     if found is None:
         raise ValueError("the example is no transition")

@@ -21,17 +21,17 @@ BROKEN = 8
 INTERRUPTED = 130
 
 MEANING = {
-    OK: "done; with `train --wait`: accepted, and on its way in",
-    FAILED: "the run failed, or Tidegate itself did; with `reproduce --wait`: what was made again differs",
+    OK: "done; with `train --wait`: accepted, and its rollout has begun",
+    FAILED: "the run or Tidegate itself failed; with `reproduce --wait`: the reproduced version differs",
     INVALID: "the command, a file, a spec or a dataset is wrong",
-    REJECTED: "`train --wait`, `rollout`: the version was turned away, by the gate, by evidence or by people; `drift`: "
-    "evidence speaks against what serves",
+    REJECTED: "`train --wait`, `rollout`: the gate, evidence or people rejected the version; `drift`: the model has "
+    "drifted or needs redesign",
     NOT_FOUND: "no such dataset, model, version or run, or the stage is not deployed",
-    NOT_ALLOWED: "no credentials, no permission, or four eyes: you made what you would decide about",
-    UNREACHABLE: "the network, AWS or the API did not answer, or waiting took too long",
-    CONFLICT: "it cannot be done in this state: nothing serves yet, or somebody else was first or is still at it",
-    BROKEN: "`ledger verify`: the ledger is not what was written",
-    INTERRUPTED: "stopped by Ctrl-C; a run or rollout that was started goes on",
+    NOT_ALLOWED: "no credentials, access denied, or four eyes: you cannot decide about what you made",
+    UNREACHABLE: "the network, AWS or the API did not answer, or the wait timed out",
+    CONFLICT: "not possible in this state: nothing serves yet, or somebody else was first or is still working",
+    BROKEN: "`ledger verify`: the ledger was changed",
+    INTERRUPTED: "stopped by Ctrl-C; a run or rollout that was started continues",
 }
 
 

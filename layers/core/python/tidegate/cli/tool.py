@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import InvalidInputError, NotFoundError, TidegateError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tidegate.cli.client import Client
 
 STATE_FILE = ".tidegate/local.json"
+STATE = StoredForm("state file of the local cloud", renew="start the local cloud again")
 DEFAULT_STAGE = "dev"
 _UNFOLDED = 10_000  # columns
 _HINT = re.compile(r"(?<![\w./-])tidegate (?=[a-z])(?![a-z -]*--help)")
@@ -81,9 +83,9 @@ class Tool:
         elif self.out.is_terminal:
             render(self.out)
         else:
-            with self.out.capture() as told:
+            with self.out.capture() as shown:
                 render(self.out)
-            click.echo("\n".join(line.rstrip() for line in told.get().split("\n")), nl=False)
+            click.echo("\n".join(line.rstrip() for line in shown.get().split("\n")), nl=False)
 
     def keep(self, text: str, path: str | None, name: str, *, done: str, show: bool) -> None:
         """Write a file, to `path` or as `name` into a new folder, say that it is `done`, and show it if asked."""
@@ -114,13 +116,13 @@ class Tool:
             self.say(f"warning: {warning}")
 
     def refuse(self, error: TidegateError, code: int) -> int:
-        """Tell a fault: every fault on a line of its own, then what to do; in JSON too when that was asked for."""
+        """Report a fault: every fault on a line of its own, then what to do; in JSON too when that was asked for."""
         summary = error.summary if isinstance(error, InvalidInputError) else error.message
         faults = error.faults if isinstance(error, InvalidInputError) else ()
         if self.as_json:
-            told = {"exit_code": code, "message": summary, "errors": [fault.to_json() for fault in faults]}
-            told["next_step"] = self.repeated(error.next_step)
-            click.echo(json.dumps({"error": told}, indent=2, ensure_ascii=False))
+            shown = {"exit_code": code, "message": summary, "errors": [fault.to_json() for fault in faults]}
+            shown["next_step"] = self.repeated(error.next_step)
+            click.echo(json.dumps({"error": shown}, indent=2, ensure_ascii=False))
         self.say(f"error: {_one_line(summary)}")
         for fault in faults:
             self.say(f"  {_one_line(str(fault))}")
@@ -189,7 +191,7 @@ class LocalState:
         path = _upwards(Path(name)) if name == STATE_FILE else Path(name)
         start = "start the local cloud first: scripts/demo --serve"
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = STATE.read(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise NotFoundError(f"there is no local cloud here: {name} does not exist", next_step=start) from None
         except (OSError, ValueError) as error:
@@ -255,7 +257,7 @@ class Command(click.Command):
         self.params += global_options(root=False)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Where the hidden options are told."""
+        """Where the hidden options are shown."""
         formatter.write_paragraph()
         formatter.write_text("--profile, --region, --stage, --local and --json: see `tidegate --help`.")
 

@@ -18,6 +18,7 @@ from tidegate.kernel.errors import (
     ArtifactRejectedError,
     ConflictError,
     Fault,
+    NewerDocumentError,
     NotFoundError,
     RequestInvalidError,
     TidegateError,
@@ -67,7 +68,7 @@ def body_of(
         raise RequestInvalidError("the body cannot be decoded", status=HTTPStatus.BAD_REQUEST) from None
     if len(body) > limit:
         raise RequestInvalidError(
-            f"the body has {len(body)} bytes; at most {limit} are accepted",
+            f"the body has {len(body):,} bytes; at most {limit:,} are accepted",
             status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             next_step=f"send fewer {what} in one request",
         )
@@ -105,10 +106,10 @@ def text_answer(status: HTTPStatus, text: str, content_type: str, headers: Mappi
 
 
 def refusal(error: Exception, request_id: str, *, unavailable: str) -> Event:
-    """The answer to a request that failed. Words of errors that are not Tidegate's are not told to callers.
+    """The answer to a request that failed. Words of errors that are not Tidegate's are not shown to callers.
 
     Args:
-        unavailable: what is told when another service does not answer.
+        unavailable: what is reported when another service does not answer.
     """
     problem: dict[str, Any] = {"detail": "something failed on our side"}
     headers: dict[str, str] = {}
@@ -120,7 +121,7 @@ def refusal(error: Exception, request_id: str, *, unavailable: str) -> Event:
             status, problem = HTTPStatus.NOT_FOUND, {"detail": error.message}
         case ConflictError():
             status, problem = HTTPStatus.CONFLICT, {"detail": error.message}
-        case ArtifactRejectedError():
+        case ArtifactRejectedError() | NewerDocumentError():
             status, problem = HTTPStatus.SERVICE_UNAVAILABLE, {"detail": error.message}
         case UnavailableError():
             status, problem = HTTPStatus.SERVICE_UNAVAILABLE, {"detail": unavailable}

@@ -51,7 +51,7 @@ def read_csv(body: bytes, kinds: Callable[[], Mapping[str, str]], *, max_instanc
 
     Args:
         body: UTF-8 text with a header.
-        kinds: tells each feature's kind by its name; asked once the text is known to be CSV. A column that it does not
+        kinds: says each feature's kind by its name; asked once the text is known to be CSV. A column that it does not
             name holds numbers where each cell is one, else texts.
         max_instances: that one request may have.
 

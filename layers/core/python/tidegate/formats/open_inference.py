@@ -39,12 +39,12 @@ _NOTHING = frozenset({type(None)})
 
 
 def server(version: str) -> Document:
-    """What `GET /v2` tells."""
+    """What `GET /v2` returns."""
     return {"name": "tidegate", "version": version, "extensions": []}
 
 
 def metadata(model: str, described: Mapping[str, Any], versions: Sequence[int]) -> Document:
-    """What `GET /v2/models/{model}` tells: the tensors of a request and of an answer.
+    """What `GET /v2/models/{model}` returns: the tensors of a request and of an answer.
 
     Args:
         model: its name.
@@ -125,7 +125,7 @@ def write_answer(answer: Mapping[str, Any], request_id: str | None, wanted: Sequ
 
 
 def refused(problem: Mapping[str, Any]) -> Document:
-    """A problem document (RFC 9457) as this protocol tells errors: in one text, with the same list beside it."""
+    """A problem document (RFC 9457) as this protocol reports errors: in one text, with the same list beside it."""
     faults = problem.get("errors", ())
     listed = "; ".join(str(Fault(each["path"], each["problem"], tuple(each.get("allowed", ())))) for each in faults)
     said = f"{problem['detail']}: {listed}" if listed else str(problem["detail"])

@@ -22,7 +22,7 @@ class Address:
         found = _ADDRESS.fullmatch(text)
         if not found:
             raise InvalidInputError(
-                "not an address in S3", [Fault(path, f"{text[:200]!r} is not like s3://bucket/folder/")]
+                "not an address in S3", [Fault(path, f"{text[:200]!r} does not have the form s3://bucket/folder/")]
             )
         return cls(found["bucket"], found["key"])
 

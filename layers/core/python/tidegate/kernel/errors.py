@@ -13,6 +13,7 @@
     ├── ModelFailedError             a loaded model gave no usable score
     │   └── ScoringTimeoutError      it took longer than it may
     ├── ArtifactRejectedError        stored bytes do not have the SHA-256 the registry recorded
+    ├── NewerDocumentError           a stored document has a form that only newer code can read
     ├── LedgerBrokenError            an entry of the ledger is not one that was ever written
     └── UnavailableError             a service did not answer in time; the only fault worth retrying
 
@@ -45,7 +46,7 @@ class Fault:
 
 
 class TidegateError(Exception):
-    """The root of the tree. `next_step` tells a person what to do about it."""
+    """The root of the tree. `next_step` says what to do about it."""
 
     def __init__(self, message: str, *, next_step: str = "") -> None:
         super().__init__(message)
@@ -109,6 +110,10 @@ class ScoringTimeoutError(ModelFailedError):
 
 class ArtifactRejectedError(TidegateError):
     """Stored bytes do not have the SHA-256 that the registry recorded for them."""
+
+
+class NewerDocumentError(TidegateError):
+    """A stored document has a form that only newer code can read, as after a rollback of code."""
 
 
 class LedgerBrokenError(TidegateError):

@@ -7,7 +7,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import ClassVar, Self
 
 _PREFIX = "TIDEGATE_"
 
@@ -62,7 +62,7 @@ class PrepareSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class StepSettings(Settings):
-    """functions/train, evaluate, reproduce, examine, report: the registry and the run's artifacts."""
+    """functions/train, evaluate, reproduce, slices_and_groups, report: the registry and the run's artifacts."""
 
     registry_table: str
     artifacts_bucket: str
@@ -81,7 +81,7 @@ class GateSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings(Settings):
-    """functions/select, register, settle: the registry alone."""
+    """functions/select, register, close_failed: the registry alone."""
 
     registry_table: str
 
@@ -114,6 +114,7 @@ class InferenceSettings(Settings):
 class ControlSettings(Settings):
     """functions/control: the API people and pipelines use."""
 
+    service: ClassVar[str] = "control"  # its metrics and logs are by this name
     registry_table: str
     data_bucket: str
     artifacts_bucket: str
@@ -132,25 +133,27 @@ class ControlSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class AnnounceSettings(Settings):
-    """functions/announce: tells people and other systems what changed in the registry."""
+    """functions/announce: notifies people and other systems of what changed in the registry."""
 
+    service: ClassVar[str] = "announce"  # its metrics and logs are by this name
     registry_table: str
     releases_topic: str
     stage: str
 
 
 @dataclass(frozen=True, slots=True)
-class SurveySettings(Settings):
-    """functions/survey: says which models the watch is to look at."""
+class DueSettings(Settings):
+    """functions/due: says which models are due."""
 
     registry_table: str
     captures_bucket: str
 
 
 @dataclass(frozen=True, slots=True)
-class ObserveSettings(Settings):
-    """functions/observe: counts what models were asked, judges it and records how they stand."""
+class MonitorSettings(Settings):
+    """functions/monitor: counts what models were asked, judges it and records how they stand."""
 
+    service: ClassVar[str] = "monitor"  # its metrics and logs are by this name
     registry_table: str
     artifacts_bucket: str
     captures_bucket: str
@@ -165,6 +168,7 @@ class ObserveSettings(Settings):
 class FeedbackSettings(Settings):
     """functions/feedback: keeps what became of predictions."""
 
+    service: ClassVar[str] = "feedback"  # its metrics and logs are by this name
     registry_table: str
     feedback_stream: str
     stage: str
@@ -173,7 +177,7 @@ class FeedbackSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class RetrainSettings(Settings):
-    """functions/retrain: makes datasets of captures, and starts the trainings that the watch wants."""
+    """functions/retrain: makes datasets of captures, and starts the trainings that monitoring wants."""
 
     registry_table: str
     data_bucket: str

@@ -3,10 +3,12 @@
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+
+from tidegate.kernel.documents import StoredForm
 
 Column = npt.NDArray[Any]
 
@@ -32,6 +34,8 @@ class Table:
 
     Time features are numbers too: whole seconds since 1970-01-01 in UTC, as `seconds` makes them.
     """
+
+    FORM: ClassVar = StoredForm("table of a run", renew="train the model again", field="__schema__")
 
     columns: Mapping[str, Column]
 
@@ -66,14 +70,17 @@ class Table:
 
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for name, column in self.columns.items():
+            for name, column in [*self.columns.items(), *self.FORM.mark().items()]:
                 member = io.BytesIO()
-                np.save(member, column, allow_pickle=False)
+                np.save(member, np.asarray(column), allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
         return buffer.getvalue()
 
     @classmethod
     def from_npz(cls, data: bytes) -> "Table":
-        """Read what `to_npz` wrote."""
+        """Read what `to_npz` wrote; raises NewerDocumentError."""
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return cls({name: archive[name] for name in archive.files})
+            columns: dict[str, Any] = {name: archive[name] for name in archive.files}
+        if cls.FORM.field in columns:
+            columns[cls.FORM.field] = int(columns[cls.FORM.field])
+        return cls({name: column for name, column in cls.FORM.current(columns).items() if name != cls.FORM.field})

@@ -53,7 +53,7 @@ class PandasFrame:
 
     def profiles(self, *, private: Collection[str] = ()) -> tuple[ColumnProfile, ...]:
         """See ports.Frame."""
-        return tuple(_profile(self._data[name], kind, name in private) for name, kind in self._types.items())
+        return tuple(_profile(self._data[name], kind, private=name in private) for name, kind in self._types.items())
 
     def period(self, column: str) -> tuple[datetime, datetime] | None:
         """See ports.Frame."""
@@ -71,7 +71,7 @@ class PandasFrame:
 
     def table(self, columns: Iterable[str], *, as_text: Collection[str] = ()) -> Table:
         """See ports.Frame."""
-        return Table({name: _array(self._data[name], self._types[name], name in as_text) for name in columns})
+        return Table({name: _array(self._data[name], self._types[name], as_text=name in as_text) for name in columns})
 
     def distinct(self, column: str, most: int) -> list[str]:
         """See ports.Frame."""
@@ -167,8 +167,8 @@ def _read_parquet(name: str, data: bytes) -> pd.DataFrame:
             warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
             frame = ParquetFile(io.BytesIO(data)).to_pandas(index=False)
     except Exception as error:  # noqa: BLE001  fastparquet meets damaged files with whatever it stumbles over
-        told = f" ({error})" if isinstance(error, NotImplementedError | RuntimeError) and str(error) else ""
-        raise _unreadable(name, f"is not a readable Parquet file{told}; write or copy it again") from None
+        reason = f" ({error})" if isinstance(error, NotImplementedError | RuntimeError) and str(error) else ""
+        raise _unreadable(name, f"is not a readable Parquet file{reason}; write or copy it again") from None
     return cast("pd.DataFrame", frame[[c for c in frame.columns if not str(c).startswith("__index_level_")]])
 
 
@@ -314,7 +314,7 @@ def _cast(series: pd.Series, kind: ColumnType) -> pd.Series:
             return series.astype("datetime64[us]")
 
 
-def _profile(series: pd.Series, kind: ColumnType, private: bool) -> ColumnProfile:
+def _profile(series: pd.Series, kind: ColumnType, *, private: bool) -> ColumnProfile:
     rows = len(series)
     missing = int(series.isna().sum())
     low = high = mean = None
@@ -340,7 +340,7 @@ def _profile(series: pd.Series, kind: ColumnType, private: bool) -> ColumnProfil
     )
 
 
-def _array(series: pd.Series, kind: ColumnType, as_text: bool) -> Column:
+def _array(series: pd.Series, kind: ColumnType, *, as_text: bool) -> Column:
     match kind:
         case ColumnType.TEXT:
             return np.asarray(series.fillna("").to_numpy(dtype=object), dtype=np.str_)

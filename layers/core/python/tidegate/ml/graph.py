@@ -129,7 +129,7 @@ class _Builder:
                 self._known[name] = self._finite(self._columns(NUMERIC_INPUT, [numbers.index(name)]))
         return self._known[name]
 
-    def _value(self, node: Node, rates: Iterator[GroupRates]) -> str:  # noqa: PLR0911, PLR0912  one for each kind
+    def _value(self, node: Node, rates: Iterator[GroupRates]) -> str:  # noqa: C901, PLR0911, PLR0912  one for each kind
         if node.op is Op.GROUP_RATE:
             return self._group_rate(node, next(rates))
         parts = [self._value(part, rates) for part in node.parts]
@@ -221,7 +221,7 @@ class _Builder:
             return self._node("Expand", self._number(overall), self._node("Shape", columns[0]))
         values = [rate for _, rate in rates.groups]
         if len(columns) == 1:
-            return self._look_up(columns[0], [key[0] for key, _ in rates.groups], texts[0], values, overall)
+            return self._look_up(columns[0], [key[0] for key, _ in rates.groups], values, overall, text=texts[0])
         codes: list[int] = [0] * len(rates.groups)
         joined = ""
         for place, (column, text) in enumerate(zip(columns, texts, strict=True)):
@@ -231,7 +231,7 @@ class _Builder:
                 above * (len(distinct) + 1) + code[key[place]]
                 for above, (key, _) in zip(codes, rates.groups, strict=True)
             ]
-            own = self._look_up(column, distinct, text, list(range(1, len(distinct) + 1)), 0)
+            own = self._look_up(column, distinct, list(range(1, len(distinct) + 1)), 0, text=text)
             if joined:
                 size = self._constant(np.array([[len(distinct) + 1]], dtype=np.int64))
                 own = self._node("Add", self._node("Mul", joined, size), own)
@@ -241,7 +241,7 @@ class _Builder:
         )
 
     def _look_up(
-        self, column: str, keys: Sequence[KeyPart], text: bool, values: Sequence[float], default: float
+        self, column: str, keys: Sequence[KeyPart], values: Sequence[float], default: float, *, text: bool
     ) -> str:
         """Values of keys: whole numbers (int64) or, with a `default` that is a float, float32."""
         known: dict[str, Any] = (

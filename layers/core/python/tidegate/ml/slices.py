@@ -20,7 +20,7 @@ def tree_leaves(table: Table, booleans: Collection[str], loss: Column) -> list[P
     least = max(LEAST_LEAF_ROWS, int(np.ceil(LEAST_LEAF_SHARE * len(loss))))
     if len(loss) < 2 * least:
         return []
-    inputs = [_read(name, table[name], name in booleans) for name in table]
+    inputs = [_read(name, table[name], boolean=name in booleans) for name in table]
     encoded = np.concatenate([each.columns for each in inputs], axis=1)
     tree = DecisionTreeRegressor(max_depth=DEPTH, min_samples_leaf=least, random_state=0).fit(encoded, loss).tree_
     owners = [(each, column) for each in inputs for column in range(each.columns.shape[1])]
@@ -36,7 +36,7 @@ class _Input:
     categories: tuple[str, ...] = ()
     boolean: bool = False
 
-    def split(self, column: int, threshold: float, missing_goes_left: bool) -> tuple[Condition, Condition]:
+    def split(self, column: int, threshold: float, *, missing_goes_left: bool) -> tuple[Condition, Condition]:
         """What holds left and right of a split."""
         if self.categories:
             value = self.categories[column]
@@ -46,11 +46,12 @@ class _Input:
         gaps = bool(np.isnan(self.columns).any())
         left, right = gaps and missing_goes_left, gaps and not missing_goes_left
         if self.boolean:
-            return Condition(self.name, "is", False, left), Condition(self.name, "is", True, right)
+            no = Condition(self.name, "is", value=False, or_missing=left)
+            return no, Condition(self.name, "is", value=True, or_missing=right)
         return Condition(self.name, "<=", threshold, left), Condition(self.name, ">", threshold, right)
 
 
-def _read(name: str, column: Column, boolean: bool) -> _Input:
+def _read(name: str, column: Column, *, boolean: bool) -> _Input:
     if column.dtype.kind != "U":
         return _Input(name, column.astype(np.float32)[:, None], boolean=boolean)
     values, counts = np.unique(column, return_counts=True)
@@ -65,6 +66,8 @@ def _leaves(tree: Any, owners: Sequence[tuple[_Input, int]], node: int, path: Pa
         yield path
         return
     feature, column = owners[tree.feature[node]]
-    below, above = feature.split(column, float(tree.threshold[node]), bool(tree.missing_go_to_left[node]))
+    below, above = feature.split(
+        column, float(tree.threshold[node]), missing_goes_left=bool(tree.missing_go_to_left[node])
+    )
     yield from _leaves(tree, owners, left, (*path, below))
     yield from _leaves(tree, owners, right, (*path, above))

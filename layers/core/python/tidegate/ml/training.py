@@ -1,4 +1,4 @@
-"""Candidates to fitted scikit-learn pipelines, and those to ONNX.
+"""Candidates to fitted pipelines, and those to ONNX.
 
 The pipeline sees what serving will see: numbers rounded to float32, "" for a missing text, and the computed features of
 `tidegate.domain.serving.computed`, which the graph computes too, in front of the estimator. It is exported with the
@@ -6,36 +6,27 @@ inputs `numeric` float32 [rows, k], `categorical` text [rows, m] and `times` int
 left out), the output `scores` float32 [rows, classes] (or [rows, 1]), and the contract in its metadata.
 
 The same spec, data and seed give the same bytes, whatever the machine's number of cores: every estimator that takes a
-random_state gets the spec's seed, sums are made by one thread (the order of additions changes the last bits), and
+seed gets the spec's, sums are made by one thread (the order of additions changes the last bits), and
 nothing in the graph is named by chance. Only `n_jobs`, which splits work without changing it, uses more cores; so does
 the search, one function for each candidate.
 
-How features are encoded, by estimator:
-
-    trees and their ensembles   numbers as they are, gaps by the median (histogram boosting keeps them);
-                                categories by position, an unseen one as -1
-    Gaussian naive Bayes        numbers standardised, categories by position: the variance of a one-hot column can be
-                                all but zero, and then float32 cannot follow
-    everything else             numbers standardised, gaps by the median; categories one-hot, an unseen one all zero
+How features are encoded, and what the estimator is given, follows from its facts (`tidegate.spec.estimators`); its
+framework's module builds the pipeline and converts it (`tidegate.ml.frameworks`).
 """
 
-import importlib
 import json
 import platform
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import distributions
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from tidegate.domain.serving import computed
@@ -51,6 +42,8 @@ from tidegate.domain.serving.contract import (
 )
 from tidegate.kernel.errors import TidegateError, TrainingFailedError
 from tidegate.kernel.table import TARGET, Column, Table
+from tidegate.ml.frameworks.features import round_numbers
+from tidegate.ml.frameworks.framework import Columns, estimator_class, framework_of
 from tidegate.ports.training import ExportedModel
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.training import Candidate
@@ -58,15 +51,10 @@ from tidegate.spec.training import Candidate
 if TYPE_CHECKING:
     import onnx
 
-_TREES = ("Tree", "Forest", "Boost", "Bagging")  # AdaBoost and bagging grow trees unless told otherwise
-_BY_POSITION = (*_TREES, "GaussianNB")
-_KEEPS_GAPS = ("HistGradientBoosting",)
-# One-hot columns stay sparse for those that bear it; the others are given dense columns.
-_SPARSE = ("LogisticRegression", "LogisticRegressionCV", "SGDRegressor", "LinearSVR", "MLPClassifier", "MLPRegressor")
 _MISSING = ""
 
 
-class SklearnFitter:
+class OnnxFitter:
     """ports.Fitter."""
 
     def environment(self) -> dict[str, Any]:
@@ -81,7 +69,7 @@ class SklearnFitter:
             "machine": platform.machine(),
             "libc": " ".join(platform.libc_ver()).strip(),
             "blas": ", ".join(sorted(loaded)),
-            "packages": _packages(),
+            "packages": dict(_packages()),
         }
 
     def validation_scores(
@@ -98,15 +86,25 @@ class SklearnFitter:
         pipeline, contract = _fit(spec, contract, candidate, train)
         scores = tuple(_scores(pipeline, contract, table, candidate) for table in score)
         with _blamed_on(candidate, "could not be exported to ONNX"):
-            return ExportedModel(_to_onnx(pipeline, contract), scores)
+            return ExportedModel(_to_onnx(pipeline, contract, candidate), scores)
 
 
+@cache
 def _packages() -> dict[str, str]:
-    """Of two packages of one name the one that is imported: it comes first on the path."""
+    """Read once by a process. Of two packages of one name the one that is imported: it comes first on the path."""
     found: dict[str, str] = {}
     for each in distributions():
         found.setdefault(each.name.lower(), each.version)
     return found
+
+
+def _model(spec: ModelSpec, candidate: Candidate) -> Any:
+    """The unfitted estimator, with the spec's seed unless the candidate has one of its own."""
+    facts = candidate.facts
+    model = estimator_class(candidate)(**candidate.parameters)
+    if facts.seed and model.get_params(deep=False)[facts.seed] is None:
+        model.set_params(**{facts.seed: spec.seed})
+    return model
 
 
 def check_parameters(candidate: Candidate) -> None:
@@ -115,7 +113,7 @@ def check_parameters(candidate: Candidate) -> None:
     Raises:
         TrainingFailedError: names the candidate, the parameters and the ones it does have.
     """
-    allowed = sorted(_estimator_class(candidate)().get_params(deep=False))
+    allowed = sorted(estimator_class(candidate)().get_params(deep=False))
     unknown = sorted(set(candidate.parameters) - set(allowed))
     if unknown:
         raise TrainingFailedError(
@@ -124,61 +122,16 @@ def check_parameters(candidate: Candidate) -> None:
         )
 
 
-def build_pipeline(spec: ModelSpec, contract: Contract, candidate: Candidate) -> Pipeline:
-    """The unfitted pipeline over a frame as `_frame` makes it: numbers, then texts."""
-    check_parameters(candidate)
-    cls = _estimator_class(candidate)
-    estimator = cls(**candidate.parameters)
-    if "random_state" in estimator.get_params(deep=False) and estimator.random_state is None:
-        estimator.set_params(random_state=spec.seed)
-    trees = any(mark in cls.__name__ for mark in _TREES)
-    by_position = any(mark in cls.__name__ for mark in _BY_POSITION)
-    ordinal = candidate.encode == "ordinal" or (candidate.encode == "auto" and by_position)
-    numbers, texts = _numbers(contract), _texts(contract)
-    numeric = list(range(numbers))
-    categorical = list(range(numbers, numbers + len(texts)))
-    branches: list[tuple[str, Any, list[int]]] = []
-    if numeric:
-        steps: list[tuple[str, Any]] = []
-        if not cls.__name__.startswith(_KEEPS_GAPS):
-            steps.append(("gaps", SimpleImputer(strategy="median", keep_empty_features=True)))
-        if not trees:
-            steps.append(("scale", StandardScaler()))
-        branches.append((NUMERIC_INPUT, Pipeline(steps) if steps else "passthrough", numeric))
-    if categorical:
-        known = [_known(feature) for feature in texts]
-        branches.append((CATEGORICAL_INPUT, _ordinal(known) if ordinal else _one_hot(known), categorical))
-    sparse = 0.3 if cls.__name__ in _SPARSE else 0.0
-    return Pipeline([("features", ColumnTransformer(branches, sparse_threshold=sparse)), ("model", estimator)])
-
-
-def _ordinal(known: list[list[str]]) -> OrdinalEncoder:
-    return OrdinalEncoder(categories=known, handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float64)
-
-
-def _one_hot(known: list[list[str]]) -> OneHotEncoder:
-    return OneHotEncoder(categories=known, handle_unknown="ignore", dtype=np.float64)
-
-
 def _known(feature: FeatureContract) -> list[str]:
     """Categories in one fixed order; where gaps are allowed, being missing is one of them."""
     categories = set(feature.categories or ())
     return sorted(categories | {_MISSING} if feature.missing == "allow" else categories or {_MISSING})
 
 
-def _estimator_class(candidate: Candidate) -> Callable[..., Any]:
-    module, _, name = candidate.estimator.rpartition(".")
-    cls: Callable[..., Any] = getattr(importlib.import_module(module), name)  # the spec allows listed names only
-    return cls
-
-
-def _numbers(contract: Contract) -> int:
-    """How many numbers the estimator is given: of features, then the computed ones."""
-    return sum(feature.estimator for feature in contract.numeric) + len(contract.computed)
-
-
-def _texts(contract: Contract) -> list[FeatureContract]:
-    return [feature for feature in contract.categorical if feature.estimator]
+def _columns(contract: Contract) -> Columns:
+    """What the estimator is given: numbers of features, then the computed ones; texts."""
+    numbers = sum(feature.estimator for feature in contract.numeric) + len(contract.computed)
+    return Columns(numbers, [_known(feature) for feature in contract.categorical if feature.estimator])
 
 
 def _frame(contract: Contract, inputs: Inputs, matrix: computed.Matrix) -> pd.DataFrame:
@@ -196,28 +149,15 @@ def _frame(contract: Contract, inputs: Inputs, matrix: computed.Matrix) -> pd.Da
 def _fit(spec: ModelSpec, contract: Contract, candidate: Candidate, table: Table) -> tuple[Pipeline, Contract]:
     """The fitted pipeline, and the contract with what the computed features learned of these rows."""
     contract, matrix = computed.learned(contract, table, seed=spec.seed)
-    pipeline = build_pipeline(spec, contract, candidate)
+    check_parameters(candidate)
+    pipeline = framework_of(candidate).pipeline(candidate, _model(spec, candidate), _columns(contract))
     features, model = pipeline["features"], pipeline["model"]
     frame = _frame(contract, contract.inputs(table), matrix)
     with _blamed_on(candidate, "could not be fitted"), threadpool_limits(1):
         features.fit(frame)
-        if _numbers(contract):
-            _snap_numbers(features.named_transformers_[NUMERIC_INPUT])
+        round_numbers(features)
         model.fit(features.transform(frame), table[TARGET])
     return pipeline, contract
-
-
-def _snap_numbers(numeric: Any) -> None:
-    """Round medians, means and scales to the float32 that ONNX will hold, before anything is fitted on them.
-
-    A mean of 100.00001 that ONNX rounds to 100 would move every value of a column that lies close to 100.
-    """
-    for step in getattr(numeric, "named_steps", {}).values():
-        if isinstance(step, SimpleImputer):
-            step.statistics_ = step.statistics_.astype(np.float32).astype(np.float64)
-        if isinstance(step, StandardScaler):
-            step.mean_ = step.mean_.astype(np.float32).astype(np.float64)
-            step.scale_ = 1 / (1 / step.scale_).astype(np.float32).astype(np.float64)
 
 
 def _scores(pipeline: Pipeline, contract: Contract, table: Table, candidate: Candidate) -> npt.NDArray[np.float64]:
@@ -239,29 +179,18 @@ def _scores(pipeline: Pipeline, contract: Contract, table: Table, candidate: Can
     return scores
 
 
-def _to_onnx(pipeline: Pipeline, contract: Contract) -> bytes:
-    # Imported here: an export takes them once, while every candidate of the search would wait 1.3 s for them.
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+def _to_onnx(pipeline: Pipeline, contract: Contract, candidate: Candidate) -> bytes:
+    # Imported here: an export takes onnx once, while every candidate of the search would wait for it.
+    from tidegate.ml.graph import front_of
 
-    from tidegate.ml.graph import OPSETS, front_of
-
-    _snap_thresholds(pipeline["model"])
     front = front_of(contract)
-    inputs: list[tuple[str, Any]] = []
-    if front.numeric:
-        inputs.append((front.numeric, FloatTensorType([None, _numbers(contract)])))
-    if front.categorical:
-        inputs.append((front.categorical, StringTensorType([None, len(_texts(contract))])))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # skl2onnx writes truth values where protobuf wants 0 and 1
-        model = convert_sklearn(
-            pipeline,
-            name="tidegate",
-            initial_types=inputs,
-            options={id(pipeline): {"zipmap": False}} if contract.classes else None,
-            target_opset=OPSETS,
-        )
+    model = framework_of(candidate).convert(
+        pipeline,
+        _columns(contract),
+        numbers=front.numeric,
+        texts=front.categorical,
+        classes=len(contract.classes),
+    )
     _keep_scores_only(model.graph, classes=len(contract.classes))
     front.put_before(model)
     fixed = [NUMERIC_INPUT, CATEGORICAL_INPUT, SCORES_OUTPUT, *([TIMES_INPUT] if contract.times else [])]
@@ -322,32 +251,9 @@ def _name_in_order(graph: "onnx.GraphProto", names: dict[str, str], counts: Coun
                 _name_in_order(attribute.g, names, counts)
 
 
-def _snap_thresholds(model: Any) -> None:
-    """Round every tree's thresholds down to float32, in place.
-
-    A tree compares float32 values with float64 thresholds; ONNX has float32 thresholds, and the nearest one may lie
-    above a value that the tree sends right. For float32 values x, x <= t says the same as x <= (t rounded down).
-    """
-    if hasattr(model, "tree_"):
-        model.tree_.threshold[:] = _round_down(model.tree_.threshold)
-    for predictors in getattr(model, "_predictors", ()):
-        for predictor in predictors:
-            predictor.nodes["num_threshold"] = _round_down(predictor.nodes["num_threshold"])
-    parts = getattr(model, "estimators_", ())
-    for part in parts.ravel() if isinstance(parts, np.ndarray) else parts:
-        _snap_thresholds(part)
-
-
-def _round_down(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    nearest = thresholds.astype(np.float32)
-    above = nearest.astype(np.float64) > thresholds
-    nearest[above] = np.nextafter(nearest[above], np.float32(-np.inf))
-    return nearest.astype(np.float64)
-
-
 @contextmanager
 def _blamed_on(candidate: Candidate, what: str) -> Iterator[None]:
-    """Whatever the libraries raise is this candidate's failure, told with its name and parameters."""
+    """Whatever the libraries raise is this candidate's failure, reported with its name and parameters."""
     try:
         yield
     except TidegateError:

@@ -20,7 +20,7 @@ class Cell:
     """A count with its share of the row's, which is shaded by it; `right` says whether it counts hits."""
 
     count: str
-    told: str
+    shown: str
     share: float
     right: bool
 
@@ -97,7 +97,7 @@ class Section:
 
     @property
     def measured(self) -> bool:
-        """False when all it tells is that nothing is known."""
+        """False when all it says is that nothing is known."""
         return any(not (isinstance(block, Note) and block.gap) for block in self.blocks)
 
 

@@ -4,14 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 
 Document = Mapping[str, Any]
-
-
-def read(document: Document, value: str = "value") -> Estimate:
-    """An estimate out of JSON; `value` names the field with its middle."""
-    return Estimate(float(document[value]), float(document["low"]), float(document["high"]))
 
 
 def interval(found: Estimate) -> str:

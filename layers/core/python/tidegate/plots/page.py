@@ -6,14 +6,14 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from tidegate.plots import conduct, quality, record
-from tidegate.plots.numbers import interval, read
+from tidegate.plots.numbers import interval
 from tidegate.ports.evaluation import Dossier
 from tidegate.spec.features import FeatureKind
 
 
 def draw(dossier: Dossier) -> str:
     """The page as HTML. The same dossier gives the same text; parts that were not measured are said to be missing."""
-    evaluation, task = dossier.report["evaluation"], dossier.spec.task
+    evaluation, task = dossier.report.evaluation, dossier.spec.task
     booleans = {feature.name for feature in dossier.spec.features if feature.kind is FeatureKind.BOOLEAN}
     judged = (
         record.data(dossier),
@@ -29,15 +29,15 @@ def draw(dossier: Dossier) -> str:
         record.lineage(dossier),
         record.approvals(dossier),
     )
-    version, verdict = dossier.version, dossier.report["verdict"]
+    version, verdict = dossier.version, dossier.report.verdict
     return _template().render(
         model=version.model,
         number=version.number,
         description=dossier.spec.description,
         owner=dossier.spec.owner,
-        accepted=verdict["accepted"],
-        reasons=verdict["reasons"],
-        headline=f"{evaluation['metric']} {interval(read(evaluation['candidate']))}",
+        accepted=verdict.accepted,
+        reasons=verdict.reasons,
+        headline=f"{evaluation.metric} {interval(evaluation.candidate)}",
         as_of=f"{version.created_at:%Y-%m-%d %H:%M} UTC",
         report_sha256=version.report_sha256,
         sections=(record.verdict(dossier), *judged, record.card(dossier, judged)),

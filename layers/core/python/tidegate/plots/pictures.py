@@ -1,4 +1,4 @@
-"""Pictures as SVG elements that stand in a page: vector, small, and told apart without colour too.
+"""Pictures as SVG elements that stand in a page: vector, small, and distinguishable without colour too.
 
 Each takes plain numbers and the words that stand in for the picture. The same arguments give the same text. Text stays
 text, measured with DejaVu Sans and shown in the reader's own font, which is no wider.
@@ -11,21 +11,27 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 
-# Okabe and Ito's colours, which colour-blind people can tell apart. Markers and dashes tell them apart in grey.
+# Okabe and Ito's colours, which colour-blind people can distinguish. Markers and dashes distinguish them in grey.
 BLUE, VERMILION, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7580"
 _LABEL_CHARACTERS = 24
 _WIDTH, _HEIGHT = 4.2, 2.9  # inches
+_POINTS = 72  # in an inch; the SVG's unit
+_PAD = 3.0  # points around everything
 _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#8a949e",
@@ -73,11 +79,11 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A number with its interval; `told` sets it off from the others by colour and marker."""
+    """A number with its interval; `highlighted` sets it off from the others by colour and marker."""
 
     name: str
     found: Estimate
-    told: bool = True
+    highlighted: bool = True
 
 
 @dataclass(slots=True)
@@ -86,10 +92,21 @@ class Canvas:
 
     figure: Figure
     svg: str = ""
+    _alone: Axes | None = None
 
     def axes(self, *, across: str, up: str = "") -> Axes:
-        """One pair of axes that fills it."""
-        return self.figure.add_subplot(xlabel=across, ylabel=up)
+        """One pair of axes that fills it, but for a figure's legend below. Nothing else gets room outside of it: add
+        subplots to the figure for that."""
+        self.figure.set_layout_engine("none")
+        self._alone = self.figure.add_subplot(xlabel=across, ylabel=up)
+        return self._alone
+
+    def arrange(self) -> None:
+        """Gives the axes that fill it the room that their labels leave."""
+        if self._alone is None:
+            return
+        for _ in range(2):  # the number of ticks depends on the room, and the room on how wide their labels are
+            self._alone.set_position(_room(self.figure, self._alone))
 
 
 @contextmanager
@@ -100,6 +117,7 @@ def canvas(words: Words, height: float = _HEIGHT, width: float = _WIDTH) -> Iter
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         drawn = Canvas(Figure(figsize=(width, height), layout="constrained"))
         yield drawn
+        drawn.arrange()
         out = io.BytesIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         FigureCanvasSVG(drawn.figure).print_svg(out, metadata=nothing)  # type: ignore[no-untyped-call]
@@ -122,7 +140,7 @@ def intervals(rows: Sequence[Row], words: Words, *, label: str, line: float | No
     with canvas(words, 0.62 + 0.25 * max(2, len(rows))) as drawn:
         axes = drawn.axes(across=label)
         for place, row in enumerate(rows):
-            colour, marker = (BLUE, "o") if row.told else (GREY, "D")
+            colour, marker = (BLUE, "o") if row.highlighted else (GREY, "D")
             axes.plot([row.found.low, row.found.high], [place, place], color=colour, solid_capstyle="butt")
             axes.plot([row.found.value], [place], color=colour, marker=marker, markersize=5)
         if line is not None:
@@ -145,7 +163,7 @@ def rates(names: Sequence[str], series: Sequence[tuple[str, Sequence[float | Non
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(_ticks())
         axes.xaxis.set_major_formatter(PercentFormatter(1))
-        drawn.figure.legend(loc="outside lower left", ncols=2, handletextpad=0.2, columnspacing=1)
+        drawn.figure.legend(loc="lower left", ncols=2, handletextpad=0.2, columnspacing=1)
     return drawn.svg
 
 
@@ -217,6 +235,54 @@ def worth(points: Sequence[Sequence[float]], chosen: float, words: Words, *, up:
         axes.set_xlim(0, 1)
         axes.legend(loc="best")
     return drawn.svg
+
+
+def _room(figure: Figure, axes: Axes) -> tuple[float, float, float, float]:
+    """Left, bottom, width and height of the axes, as shares of the figure, such that labels and legends fit around it.
+
+    Matplotlib's constrained layout finds the same by drawing everything three times.
+    """
+    wide, high = _POINTS * figure.get_size_inches()
+    now = axes.get_position()
+    line, style = _extent("lp")[1], mpl.rcParams
+    label = line + style["axes.labelpad"]
+    across, up = _tick_labels(axes.xaxis), _tick_labels(axes.yaxis)
+    widths = [(at, _extent(text)[0]) for at, text in across]
+    outwards = _outwards(axes.xaxis)
+    below = max(outwards + line + label, *(line / 2 - at * now.height * high for at, _ in up))
+    above = max(line / 2 - (1 - at) * now.height * high for at, _ in up)
+    if axes.yaxis.get_major_formatter().get_offset():
+        above = max(above, line + _PAD)
+    before = _outwards(axes.yaxis) + max(_extent(text)[0] for _, text in up) + (label if axes.get_ylabel() else 0)
+    before = max(before, *(width / 2 - at * now.width * wide for at, width in widths))
+    after = max(width / 2 - (1 - at) * now.width * wide for at, width in widths)
+    legends = sum(each.get_window_extent().height * _POINTS / figure.dpi + _PAD for each in figure.legends)
+    left, bottom = before + _PAD, below + _PAD + legends
+    right, top = max(after, 0) + _PAD, max(above, 0) + _PAD
+    return left / wide, bottom / high, 1 - (left + right) / wide, 1 - (bottom + top) / high
+
+
+def _tick_labels(axis: Axis) -> list[tuple[float, str]]:
+    """Where along an axis (0 to 1) its ticks are, and what they say."""
+    low, high = axis.get_view_interval()
+    places = axis.get_majorticklocs()
+    along = [(float((place - low) / (high - low))) for place in places]
+    named = zip(along, axis.get_major_formatter().format_ticks(list(places)), strict=True)
+    return [(at, text) for at, text in named if -1e-9 <= at <= 1 + 1e-9] or [(0.5, "")]
+
+
+def _outwards(axis: Axis) -> float:
+    """How far from the axes tick labels begin, in points."""
+    own, style = axis.get_tick_params(), mpl.rcParams
+    return float(own.get("length", style["xtick.major.size"]) + style["xtick.major.pad"])
+
+
+@lru_cache(maxsize=1024)
+def _extent(text: str) -> tuple[float, float]:
+    """Width and height of a text, in points."""
+    font = FontProperties(family=_STYLE["font.sans-serif"], size=_STYLE["font.size"])
+    width, height, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return width, height
 
 
 def _ticks() -> MaxNLocator:

@@ -1,9 +1,14 @@
-"""Sections of a page that tell how good a version is: curves or residuals, calibration, decisions."""
+"""Sections of a page that show how good a version is: curves or residuals, calibration, decisions."""
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from collections.abc import Sequence
+from typing import Literal
+
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.domain.evaluation.sections import Confusion, Coverage, Curves, Residuals, Threshold
 from tidegate.plots import pictures
 from tidegate.plots.blocks import Block, Cell, Facts, Figure, Matrix, Note, Section, Table, not_measured
-from tidegate.plots.numbers import Document, interval, number, percent, read
+from tidegate.plots.numbers import interval, number, percent
 from tidegate.plots.pictures import Row, Words
 from tidegate.spec.part import Task
 
@@ -18,15 +23,16 @@ _MATRIX_CLASSES = 20
 _LISTED_CONFUSIONS = 20
 
 
-def performance(evaluation: Document, task: Task) -> Section:
+def performance(evaluation: Evaluation, task: Task) -> Section:
     """ROC and precision-recall curves of a binary model, recall and precision by class, residuals of a regression."""
-    key, title, sections = "performance", "Performance", evaluation["sections"]
-    if sections.get("curves"):
-        return Section(key, title, (_roc(evaluation), _precision(evaluation)))
-    if sections.get("residuals"):
-        return Section(key, title, _residuals(sections["residuals"]), "A residual is the outcome less the prediction.")
-    if task is Task.MULTICLASS and sections.get("confusion"):
-        found = sections["confusion"]
+    key, title, sections = "performance", "Performance", evaluation.sections
+    if sections.curves:
+        blocks = (_roc(sections.curves, evaluation), _precision(sections.curves, evaluation))
+        return Section(key, title, blocks)
+    if sections.residuals:
+        return Section(key, title, _residuals(sections.residuals), "A residual is the outcome less the prediction.")
+    if task is Task.MULTICLASS and sections.confusion:
+        found = sections.confusion
         blocks = (_by_class(found, "recall"), _by_class(found, "precision"))
         return Section(key, title, blocks, "Several classes have no single curve, so each is told by itself.")
     return not_measured(key, title)
@@ -38,17 +44,17 @@ _MEANING = {
 }
 
 
-def _by_class(found: Document, share: str) -> Figure:
+def _by_class(found: Confusion, share: Literal["recall", "precision"]) -> Figure:
     """One of the two shares for each class, the worst first."""
-    counts = found["counts"]
+    counts, shares = found.counts, found.recall if share == "recall" else found.precision
     rows = [sum(line) for line in (counts if share == "recall" else zip(*counts, strict=True))]
     known = [
-        (Row(number(label), read(each)), count)
-        for label, each, count in zip(found["classes"], found[share], rows, strict=True)
+        (Row(number(label), each), count)
+        for label, each, count in zip(found.classes, shares, rows, strict=True)
         if each
     ]
     known.sort(key=lambda each: each[0].found.value)
-    lacking = [number(label) for label, each in zip(found["classes"], found[share], strict=True) if not each]
+    lacking = [number(label) for label, each in zip(found.classes, shares, strict=True) if not each]
     worst = known[0][0]
     said = f"Least, {interval(worst.found)}, for {worst.name}."
     if lacking:
@@ -63,9 +69,9 @@ def _by_class(found: Document, share: str) -> Figure:
     return Figure(svg, f"{_MEANING[share]} {said}{more}", table)
 
 
-def _confusion(found: Document) -> Matrix | Table:
+def _confusion(found: Confusion) -> Matrix | Table:
     """The whole table, or of very many classes what is confused most often."""
-    names, counts = [number(label) for label in found["classes"]], found["counts"]
+    names, counts = [number(label) for label in found.classes], found.counts
     mistakes = sorted(
         (
             (rows, sum(line), names[true], names[answer])
@@ -104,35 +110,35 @@ def _confusion(found: Document) -> Matrix | Table:
     return Matrix("is / answered", names, matrix, caption)
 
 
-def _roc(evaluation: Document) -> Figure:
-    points, area = evaluation["sections"]["curves"]["roc"], evaluation["metrics"].get("roc_auc")
-    told = f"Area under the curve: {interval(read(area))}." if area else "Area under the curve: not measured."
+def _roc(curves: Curves, evaluation: Evaluation) -> Figure:
+    points, area = curves.roc, evaluation.metrics.get("roc_auc")
+    said = f"Area under the curve: {interval(area)}." if area else "Area under the curve: not measured."
     svg = pictures.curve(
         points,
-        Words("ROC curve", f"True positive rate against false positive rate. {told}"),
+        Words("ROC curve", f"True positive rate against false positive rate. {said}"),
         across="false positive rate",
         up="true positive rate",
         chance=[(0, 0), (1, 1)],
     )
-    return Figure(svg, f"Receiver operating characteristic. {told}", _thinned(points, "false positive rate", "true"))
+    return Figure(svg, f"Receiver operating characteristic. {said}", _thinned(points, "false positive rate", "true"))
 
 
-def _precision(evaluation: Document) -> Figure:
-    points, area = evaluation["sections"]["curves"]["pr"], evaluation["metrics"].get("average_precision")
-    told = f"Average precision: {interval(read(area))}." if area else "Average precision: not measured."
+def _precision(curves: Curves, evaluation: Evaluation) -> Figure:
+    points, area = curves.pr, evaluation.metrics.get("average_precision")
+    said = f"Average precision: {interval(area)}." if area else "Average precision: not measured."
     base = points[-1][1]  # all rows called positive
     svg = pictures.curve(
         points,
-        Words("Precision and recall", f"Precision against recall. {told} Positives are {percent(base)} of the rows."),
+        Words("Precision and recall", f"Precision against recall. {said} Positives are {percent(base)} of the rows."),
         across="recall",
         up="precision",
         chance=[(0, base), (1, base)],
     )
-    caption = f"Precision and recall. {told} Without skill precision is the share of positives, {percent(base)}."
+    caption = f"Precision and recall. {said} Without skill precision is the share of positives, {percent(base)}."
     return Figure(svg, caption, _thinned(points, "recall", "precision"))
 
 
-def _thinned(points: list[list[float]], across: str, up: str) -> Table:
+def _thinned(points: Sequence[Sequence[float]], across: str, up: str) -> Table:
     """So many points that a person reads them."""
     last = len(points) - 1
     places = dict.fromkeys(round(last * each / (_LISTED_POINTS - 1)) for each in range(_LISTED_POINTS))
@@ -140,24 +146,24 @@ def _thinned(points: list[list[float]], across: str, up: str) -> Table:
     return Table((f">{across}", f">{up}" if up == "precision" else f">{up} positive rate"), rows)
 
 
-def _residuals(found: Document) -> list[Block]:
-    histogram, groups = found["histogram"], found["by_prediction"]
-    edges, counts = histogram["edges"], histogram["counts"]
-    beyond = f"Rows below what is shown: {histogram.get('below', 0):,}; above: {histogram.get('above', 0):,}."
+def _residuals(found: Residuals) -> list[Block]:
+    histogram, groups = found.histogram, found.by_prediction
+    edges, counts = histogram.edges, histogram.counts
+    beyond = f"Rows below what is shown: {histogram.below:,}; above: {histogram.above:,}."
     bars = [
         [f"{number(low)} to {number(high)}", number(rows)]
         for low, high, rows in zip(edges, edges[1:], counts, strict=False)
     ]
     said = f"Residuals from {number(edges[0])} to {number(edges[-1])}, most rows in one bar: {max(counts):,}. {beyond}"
-    middles = [(group["low"] + group["high"]) / 2 for group in groups]
-    spread = [Estimate(group["p50"], group["p05"], group["p95"]) for group in groups]
+    middles = [(group.low + group.high) / 2 for group in groups]
+    spread = [Estimate(group.p50, group.p05, group.p95) for group in groups]
     last = groups[-1]
-    told = (
+    said = (
         f"Half of the residuals lie above the line, nine in ten in the band; for the largest predictions it goes from "
-        f"{number(last['p05'])} to {number(last['p95'])}."
+        f"{number(last.p05)} to {number(last.p95)}."
     )
     rows = [
-        [f"{number(group['low'])} to {number(group['high'])}", *(number(group[part]) for part in _PARTS)]
+        [f"{number(group.low)} to {number(group.high)}", *(number(getattr(group, part)) for part in _PARTS)]
         for group in groups
     ]
     blocks: list[Block] = [
@@ -168,9 +174,9 @@ def _residuals(found: Document) -> list[Block]:
         ),
         Figure(
             pictures.band(
-                middles, spread, Words("Residuals by prediction", told), label="prediction", up="residual", line=0
+                middles, spread, Words("Residuals by prediction", said), label="prediction", up="residual", line=0
             ),
-            f"Residuals by size of the prediction. {told}",
+            f"Residuals by size of the prediction. {said}",
             Table(("prediction", ">rows", ">mean", ">5 %", ">median", ">95 %"), rows),
         ),
     ]
@@ -180,30 +186,29 @@ def _residuals(found: Document) -> list[Block]:
 _PARTS = ("rows", "mean", "p05", "p50", "p95")
 
 
-def calibration(evaluation: Document, task: Task) -> Section:
+def calibration(evaluation: Evaluation, task: Task) -> Section:
     """Whether probabilities are what they say."""
-    key, title, found = "calibration", "Calibration", evaluation["sections"].get("calibration")
+    key, title, sections = "calibration", "Calibration", evaluation.sections
+    found = sections.calibration
     if task is Task.REGRESSION:
-        return Section(key, title, (Note(_coverage(evaluation["sections"].get("residuals", {}).get("interval"))),))
+        return Section(key, title, (Note(_coverage(sections.residuals.interval if sections.residuals else None)),))
     if not found:
         return not_measured(key, title)
-    points = [
-        (each["mean_score"], Estimate(each["rate"], each["rate_low"], each["rate_high"])) for each in found["bins"]
-    ]
+    points = [(each.mean_score, each.rate) for each in found.bins]
     furthest = max(points, key=lambda each: abs(each[0] - each[1].value))
     said = (
         f"{len(points)} groups of rows by score. The two are furthest apart where {percent(furthest[0])} was said and "
         f"{percent(furthest[1].value)} came true."
     )
     rows = [
-        [f"{each['low']:.3f} to {each['high']:.3f}", number(each["rows"]), f"{at:.3f}", interval(rate)]
-        for each, (at, rate) in zip(found["bins"], points, strict=True)
+        [f"{each.low:.3f} to {each.high:.3f}", number(each.rows), f"{at:.3f}", interval(rate)]
+        for each, (at, rate) in zip(found.bins, points, strict=True)
     ]
     svg = pictures.reliability(points, Words("Calibration", said))
     facts = Facts(
         [
-            ("Expected calibration error", interval(read(found["ece"]))),
-            ("Brier score", interval(read(found["brier"]))),
+            ("Expected calibration error", interval(found.ece)),
+            ("Brier score", interval(found.brier)),
         ]
     )
     table = Table(("score", ">rows", ">mean score", ">came true"), rows)
@@ -211,19 +216,19 @@ def calibration(evaluation: Document, task: Task) -> Section:
     return Section(key, title, (Figure(svg, said, table), facts), lead)
 
 
-def _coverage(given: Document | None) -> str:
+def _coverage(given: Coverage | None) -> str:
     """Of a regression: whether its intervals hold what they promise."""
     said = "A regression gives no probabilities that could be calibrated"
     if not given:
         return f"{said}, and intervals are not asked for (interval)."
-    share, level = interval(read(given["coverage"])), percent(given["level"])
-    return f"{said}. Intervals of {level} hold {share} of the outcomes; they are {number(given['width'])} wide."
+    share, level = interval(given.coverage), percent(given.level)
+    return f"{said}. Intervals of {level} hold {share} of the outcomes; they are {number(given.width)} wide."
 
 
-def decisions(evaluation: Document, task: Task) -> Section:
+def decisions(evaluation: Evaluation, task: Task) -> Section:
     """What is answered where: the threshold of a binary model and its worth, and what is confused with what."""
     key, title = "decisions", "Decisions"
-    found, confused = (evaluation["sections"].get(name) for name in ("threshold", "confusion"))
+    found, confused = evaluation.sections.threshold, evaluation.sections.confusion
     if task is Task.REGRESSION:
         return Section(key, title, (Note("A regression answers with a number and decides nothing."),))
     if not found and not confused:
@@ -236,27 +241,28 @@ def decisions(evaluation: Document, task: Task) -> Section:
     return Section(key, title, blocks)
 
 
-def _shares(found: Document) -> Table:
+def _shares(found: Confusion) -> Table:
     """Recall and precision of both classes."""
     rows = [
-        [number(label), *(interval(read(each)) if each else "–" for each in shares)]
-        for label, *shares in zip(found["classes"], found["recall"], found["precision"], strict=True)
+        [number(label), *(interval(each) if each else "–" for each in shares)]
+        for label, *shares in zip(found.classes, found.recall, found.precision, strict=True)
     ]
     caption = " ".join(_MEANING.values())
     return Table(("class", ">recall", ">precision"), rows, caption)
 
 
-def _worth(found: Document) -> list[Block]:
-    value, chosen = found["value"], _CHOSEN.get(found["chosen_by"], found["chosen_by"])
+def _worth(found: Threshold) -> list[Block]:
+    value, chosen = found.value, _CHOSEN[found.chosen_by]
     facts = [("Threshold", f"{value:.4g}, {chosen}")]
-    if "value_per_1000" not in found:
+    worth = found.worth
+    if worth is None:
         return [Facts(facts), Note("What decisions are worth is not declared (value).")]
-    unit = f"{found['currency']} for 1,000 decisions"
-    facts.append(("Worth", f"{interval(read(found['value_per_1000']))} {unit}"))
-    facts.append(("Worth at 0.5", f"{interval(read(found['at_default']))} {unit}"))
-    points = found["curve"]
+    unit = f"{worth.currency} for 1,000 decisions"
+    facts.append(("Worth", f"{interval(worth.value_per_1000)} {unit}"))
+    facts.append(("Worth at 0.5", f"{interval(worth.at_default)} {unit}"))
+    points = worth.curve
     best = max(points, key=lambda each: each[1])
     said = f"Worth of 1,000 decisions by threshold; on these rows the most, {number(best[1])}, at {best[0]:.2f}."
-    svg = pictures.worth(points, value, Words("Worth by threshold", said), up=f"{found['currency']} for 1,000")
+    svg = pictures.worth(points, value, Words("Worth by threshold", said), up=f"{worth.currency} for 1,000")
     rows = [[f"{at:.2f}", number(amount)] for at, amount in points[::10]]
     return [Figure(svg, said, Table((">threshold", f">{unit}"), rows)), Facts(facts)]

@@ -1,12 +1,15 @@
-"""Sections of a page that tell what a version is: verdict, data, features, what it takes, where it comes from."""
+"""Sections of a page that show what a version is: verdict, data, features, what it takes, where it comes from."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tidegate.domain.data.dataset import Exclusion
+from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.kernel import english
+from tidegate.kernel.metrics.registry import find
 from tidegate.plots import pictures
 from tidegate.plots.blocks import Block, Check, Checks, Facts, Figure, Note, Section, Table
-from tidegate.plots.numbers import Document, interval, moment, number, percent, period, person, read, size, words
+from tidegate.plots.numbers import Document, interval, moment, number, percent, period, person, size, words
 from tidegate.plots.pictures import Row, Words
 from tidegate.ports.evaluation import Dossier
 from tidegate.spec.features import Feature
@@ -25,40 +28,37 @@ _PARTS = {"fit": "training", "validation": "validation", "holdout": "holdout"}
 
 def verdict(dossier: Dossier) -> Section:
     """Every check of the gate, what blocks first; and the metric beside those it was compared with."""
-    checks = sorted(dossier.report["verdict"]["checks"], key=lambda each: _FIRST.index(each["outcome"]))
-    told = [
-        Check(words(each["name"]), each["outcome"], OUTCOMES[each["outcome"]], each["statement"]) for each in checks
-    ]
-    counts = Counter(check.word for check in told)
+    checks = sorted(dossier.report.verdict.checks, key=lambda each: _FIRST.index(each.outcome))
+    shown = [Check(words(each.name), each.outcome, OUTCOMES[each.outcome], each.statement) for each in checks]
+    counts = Counter(check.word for check in shown)
     lead = (
-        f"Of {len(told)} checks: {', '.join(f'{counts[word]} {word}' for word in OUTCOMES.values() if counts[word])}."
+        f"Of {len(shown)} checks: {', '.join(f'{counts[word]} {word}' for word in OUTCOMES.values() if counts[word])}."
     )
-    return Section("verdict", "Verdict of the gate", (_compared(dossier.report["evaluation"]), Checks(told)), lead)
+    return Section("verdict", "Verdict of the gate", (_compared(dossier.report.evaluation), Checks(shown)), lead)
 
 
-def _compared(evaluation: Document) -> Figure:
-    metric, champion = evaluation["metric"], evaluation["champion"]
-    arms = [("this version", evaluation["candidate"], True)]
-    if champion and champion["value"] is not None:
-        arms.append((f"champion: version {champion['version']}", champion, False))
-    fallback = evaluation["sections"].get("fallback")
-    arms.append(("baseline", evaluation["baseline"], False))
-    if fallback and fallback["rule"] != evaluation["baseline"]["rule"]:
-        arms.append(("fallback", fallback, False))
-    rows = [Row(name, read(found), told) for name, found, told in arms]
+def _compared(evaluation: Evaluation) -> Figure:
+    metric, champion, baseline = evaluation.metric, evaluation.champion, evaluation.baseline
+    arms = [("this version", evaluation.candidate, True)]
+    if champion and champion.estimate:
+        arms.append((f"champion: version {champion.version}", champion.estimate, False))
+    fallback = evaluation.sections.fallback
+    arms.append(("baseline", baseline.estimate, False))
+    if fallback and fallback.rule != baseline.rule:
+        arms.append(("fallback", fallback.estimate, False))
+    rows = [Row(name, found, shown) for name, found, shown in arms]
     table = [[row.name, interval(row.found)] for row in rows]
-    for name, gain in evaluation["differences"].items():
-        if gain:
-            table.append([f"gain over {name}", interval(read(gain, "estimate"))])
+    gains = {"baseline": evaluation.gain_over_baseline, "champion": evaluation.gain_over_champion}
+    table += [[f"gain over {name}", interval(gain)] for name, gain in gains.items() if gain]
     table += [
-        [name, interval(read(found)) if found else "not defined on these rows"]
-        for name, found in evaluation["metrics"].items()
+        [name, interval(found) if found else "not defined on these rows"]
+        for name, found in evaluation.metrics.items()
         if name != metric
     ]
-    better = "more" if evaluation["higher_is_better"] else "less"
+    better = "more" if evaluation.higher_is_better else "less"
     caption = (
-        f"{metric} on {evaluation['rows']:,} held-out rows with intervals of {percent(evaluation['confidence'])}; "
-        f"{better} is better. The baseline is {evaluation['baseline']['rule']}."
+        f"{metric} on {evaluation.rows:,} held-out rows with intervals of {percent(evaluation.confidence)}; "
+        f"{better} is better. {find(metric).sentence} The baseline is {baseline.rule}."
     )
     said = "; ".join(f"{row.name} {interval(row.found)}" for row in rows)
     svg = pictures.intervals(rows, Words(f"{metric} compared", said), label=metric)
@@ -67,7 +67,8 @@ def _compared(evaluation: Document) -> Figure:
 
 def data(dossier: Dossier) -> Section:
     """Where the rows come from, which period, what was left out."""
-    dataset, version, lineage = dossier.dataset, dossier.data, dossier.report["lineage"]
+    dataset, version, lineage = dossier.dataset, dossier.data, dossier.report.lineage
+    files = english.count(len(version.files), "file")
     facts = [
         ("Dataset", f"{dataset.name}: {dataset.description}" if dataset.description else dataset.name),
         ("Origin", dataset.origin),
@@ -76,7 +77,7 @@ def data(dossier: Dossier) -> Section:
         ("Version", f"{version.version}, added {version.added_at:%Y-%m-%d %H:%M} by {person(version.added_by)}"),
         (
             "Content",
-            f"{version.rows:,} rows, {version.duplicate_rows:,} of them duplicates; {_files(len(version.files))}",
+            f"{version.rows:,} rows, {version.duplicate_rows:,} of them duplicates; {files}",
         ),
         ("Personal data", ", ".join(dataset.pii) or "none declared"),
         ("Known only after the fact", ", ".join(dataset.outcome) or "none declared"),
@@ -91,10 +92,6 @@ def data(dossier: Dossier) -> Section:
     blocks.append(_excluded(dossier.exclusions))
     blocks += [Note(f"Noted of the data: {note}.") for note in lineage.get("notes", ())]
     return Section("data", "Data", blocks)
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"
 
 
 def _held_out(spec: ModelSpec) -> str:
@@ -148,7 +145,7 @@ def _excluded(exclusions: Sequence[Exclusion]) -> Block:
 
 def features(dossier: Dossier) -> Section:
     """What the model is asked with, and what the data says of it."""
-    strengths = dossier.report["lineage"].get("strength_alone", {})
+    strengths = dossier.report.lineage.get("strength_alone", {})
     missing = {column.name: column.missing for column in dossier.data.columns}
     rows = [
         [
@@ -164,7 +161,7 @@ def features(dossier: Dossier) -> Section:
     ]
     head = ("feature", "kind", "allowed", "may be missing", ">missing in data", ">strength alone", "meaning")
     blocks: list[Block] = [_filled(head, rows)]
-    computed: Sequence[Document] = dossier.report["lineage"].get("computed") or ()
+    computed: Sequence[Document] = dossier.report.lineage.get("computed") or ()
     if computed:
         lines = [
             [each["name"], each["expression"], each["unit"] or "", _learned(each), each["description"]]
@@ -209,32 +206,30 @@ def _allowed(feature: Feature) -> str:
 
 def compute(dossier: Dossier) -> Section:
     """What serving takes, and what training took."""
-    found, lineage = dossier.report["evaluation"], dossier.report["lineage"]
-    latency, parity = found["latency_ms"], found["parity"]
+    found, lineage = dossier.report.evaluation, dossier.report.lineage
+    latency, parity = found.latency_ms, found.parity
     tried: Sequence[Document] = lineage.get("candidates", ())
-    flips = "" if parity["flips"] is None else f"; {parity['flips']:,} labels differ"
-    differs = "values" if parity["flips"] is None else "scores"
-    differs += (
-        f" differ by at most {parity['max_difference']:.2g} from scikit-learn's on {parity['rows']:,} rows{flips}"
-    )
-    cost = found["sections"].get("cost")
+    flips = "" if parity.flips is None else f"; {parity.flips:,} labels differ"
+    differs = "values" if parity.flips is None else "scores"
+    differs += f" differ by at most {parity.max_difference:.2g} from scikit-learn's on {parity.rows:,} rows{flips}"
+    cost = found.sections.cost
     facts = [
-        ("One row", f"{number(latency['p50'])} ms half the time, {number(latency['p99'])} ms 99 times in 100"),
-        ("Loading", f"{number(found['load_ms'])} ms"),
-        ("Artifact", f"{size(found['artifact_bytes'])} of ONNX"),
-        ("Memory", f"{found['peak_memory_mib']:.0f} MiB at most while it was evaluated"),
+        ("One row", f"{number(latency.p50)} ms half the time, {number(latency.p99)} ms 99 times in 100"),
+        ("Loading", f"{number(found.load_ms)} ms"),
+        ("Artifact", f"{size(found.artifact_bytes)} of ONNX"),
+        ("Memory", f"{found.peak_memory_mib:.0f} MiB at most while it was evaluated"),
         ("Parity", differs),
         ("Search", f"{len(tried):,} candidates, {number(sum(each['fit_seconds'] for each in tried))} s of fitting"),
     ]
     if cost:
-        told = f"{cost['per_1000_usd']:.3g} USD for 1,000 requests at {cost['memory_mb']:,} MB, by an estimate"
-        facts.append(("Cost", told))
+        shown = f"{cost.per_1000_usd:.3g} USD for 1,000 requests at {cost.memory_mb:,} MB, by an estimate"
+        facts.append(("Cost", shown))
     return Section("compute", "What it takes", (Facts(facts),))
 
 
 def lineage(dossier: Dossier) -> Section:
     """What the version was made from, by whom, so that it can be made again."""
-    found, version = dossier.report["lineage"], dossier.version
+    found, version = dossier.report.lineage, dossier.version
     facts = [
         (
             "Run",
@@ -258,7 +253,7 @@ def lineage(dossier: Dossier) -> Section:
         ]
         for each in found["candidates"]
     ]
-    metric = dossier.report["evaluation"]["metric"]
+    metric = dossier.report.evaluation.metric
     tried = Table(("candidate", "parameters", f">{metric} on validation", ">fit, s"), rows)
     return Section("lineage", "Lineage", (Facts(facts), tried))
 
@@ -281,11 +276,11 @@ def approvals(dossier: Dossier) -> Section:
         if version.needs_approval
         else "none is asked for"
     )
-    if dossier.report["verdict"]["accepted"]:
+    if dossier.report.verdict.accepted:
         steps = ", ".join(f"{step:g} %" for step in rules.steps)
         shadow = f"{rules.shadow_minutes:g} minutes as a shadow, then " if rules.shadow_minutes else ""
         shares = f"shares of the requests: {steps}" if steps else "all requests at once"
-        way = f"{shadow}{shares}; watched for {rules.watch_hours:g} hours"
+        way = f"{shadow}{shares}; on probation for {rules.probation_hours:g} hours"
         facts = [("Approval", asked), ("Way to its users", way)]
     else:
         facts = [("Approval", "not asked for, since the gate rejected it"), ("Way to its users", "none")]
@@ -301,21 +296,21 @@ def approvals(dossier: Dossier) -> Section:
 def card(dossier: Dossier, others: Sequence[Section]) -> Section:
     """The fields of a model card (Mitchell et al. 2019, "Model Cards for Model Reporting", FAT*)."""
     spec, version = dossier.spec, dossier.version
-    evaluation, lineage = dossier.report["evaluation"], dossier.report["lineage"]
+    evaluation, lineage = dossier.report.evaluation, dossier.report.lineage
     periods = lineage.get("periods", {})
     slices, sensitive = ", ".join(spec.gate.slices), ", ".join(spec.sensitive)
     factors = "; ".join(filter(None, [slices and f"slices: {slices}", sensitive and f"groups: {sensitive}"]))
     gaps = [section.title.lower() for section in others if not section.measured]
-    drawn = f"{evaluation['resamples']:,} resamples by {evaluation['resample_by']}"
+    drawn = f"{evaluation.resamples:,} resamples by {evaluation.resample_by}"
     facts = {
         "Model details": f"{version.model} version {version.number}, a {spec.task.value} model of {spec.target}: "
         f"{_chosen(lineage)}, served as ONNX; registered {version.created_at:%Y-%m-%d}",
         "Owner": f"{spec.owner} ({spec.business_unit})",
         "Intended use": spec.description or "not stated: the spec has no description",
         "Factors": factors or "none declared: neither slices nor sensitive columns",
-        "Metrics": f"{evaluation['metric']} decides; measured are {', '.join(evaluation['metrics'])}. Intervals of "
-        f"{percent(evaluation['confidence'])} from {drawn}",
-        "Evaluation data": f"{evaluation['rows']:,} held-out rows of {version.dataset}"
+        "Metrics": f"{evaluation.metric} decides; measured are {', '.join(evaluation.metrics)}. Intervals of "
+        f"{percent(evaluation.confidence)} from {drawn}",
+        "Evaluation data": f"{evaluation.rows:,} held-out rows of {version.dataset}"
         + (f", {period(periods['holdout'])}" if periods.get("holdout") else f"; {_held_out(spec)}"),
         "Training data": f"{number(lineage.get('training_rows'))} rows of {version.dataset} {version.dataset_version}"
         + (f", from {moment(periods['fit'][0])} on" if periods.get("fit") else ""),
@@ -344,6 +339,6 @@ def _concerns(dossier: Dossier) -> Iterator[str]:
     direct = [name for name in spec.feature_names if name in spec.sensitive]
     if direct:
         yield f"sensitive columns that the model reads: {', '.join(direct)}"
-    for check in dossier.report["verdict"]["checks"]:
-        if check["name"] in {"fairness", "flips"} and spec.sensitive:
-            yield f"{check['name']} ({OUTCOMES[check['outcome']]}): {check['statement']}"
+    for check in dossier.report.verdict.checks:
+        if check.name in {"fairness", "flips"} and spec.sensitive:
+            yield f"{check.name} ({OUTCOMES[check.outcome]}): {check.statement}"

@@ -30,7 +30,7 @@ class Catalog(Protocol):
         ...
 
     def finish_version(self, version: DatasetVersion) -> None:
-        """Record the outcome; a READY one becomes the dataset's latest, unless it was harvested. Idempotent."""
+        """Record the outcome; a READY one becomes the dataset's latest, unless it has labelled captures. Idempotent."""
         ...
 
     def version(self, dataset: str, version: str | None = None) -> DatasetVersion:
@@ -87,7 +87,7 @@ class Frame(Protocol):
         ...
 
     def profiles(self, *, private: Collection[str] = ()) -> tuple[ColumnProfile, ...]:
-        """Schema and quality of each column; no value of a `private` column is told."""
+        """Schema and quality of each column; no value of a `private` column is shown."""
         ...
 
     def period(self, column: str) -> tuple[datetime, datetime] | None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tidegate.domain.data.dataset import Dataset, DatasetVersion, Exclusion
 from tidegate.domain.registry.version import Version
 
 if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions that need neither
+    from tidegate.domain.evaluation.report import GateReport
     from tidegate.domain.evaluation.slices import Path
     from tidegate.kernel.table import Column, Table
     from tidegate.spec.model import ModelSpec
@@ -51,7 +52,7 @@ class Dossier:
     dataset: Dataset
     data: DatasetVersion
     exclusions: tuple[Exclusion, ...]
-    report: Mapping[str, Any]
+    report: "GateReport"
 
 
 class DrawPage(Protocol):

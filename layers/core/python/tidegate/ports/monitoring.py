@@ -5,21 +5,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions that need neither
-    from tidegate.domain.monitoring.health import Standing
+    from tidegate.domain.monitoring.health import HealthRecord
 
 
-class Standings(Protocol):
+class HealthRecords(Protocol):
     """How served models stand."""
 
-    def standing(self, model: str) -> "Standing | None":
+    def record(self, model: str) -> "HealthRecord | None":
         """None before the first look. Strongly consistent."""
         ...
 
-    def save(self, standing: "Standing") -> None:
+    def save(self, record: "HealthRecord") -> None:
         """Write the next revision; the same one again does nothing.
 
         Raises:
-            ConflictError: the standing moved on in between.
+            ConflictError: the health record moved on in between.
         """
         ...
 

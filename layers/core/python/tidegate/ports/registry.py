@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import CandidateRun, Run, RunError
 from tidegate.domain.registry.version import Version
 from tidegate.domain.rollout.changes import RouteChange
+from tidegate.kernel.documents import MODEL
 
 if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions that need neither
     from tidegate.spec.model import ModelSpec
@@ -17,6 +18,8 @@ if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions th
 @dataclass(frozen=True, slots=True)
 class ModelHeader:
     """What the registry says of a model without opening its spec."""
+
+    FORM: ClassVar = MODEL
 
     name: str
     owner: str

@@ -3,18 +3,24 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault
 from tidegate.kernel.expressions.compile import compile_computed, compile_expression
 from tidegate.kernel.expressions.language import TYPE_OF_KIND, ExpressionError, Type
+from tidegate.kernel.metrics.metric import Metric
+from tidegate.kernel.metrics.registry import of_task
+from tidegate.spec.estimators.registry import estimators_of
 from tidegate.spec.features import ComputedFeature, FeatureKind
-from tidegate.spec.gate import METRICS_OF, GatePolicy
-from tidegate.spec.monitoring import WatchRules
+from tidegate.spec.gate import GatePolicy
+from tidegate.spec.monitoring import MonitoringRules
+from tidegate.spec.output_rules import OutputRule
 from tidegate.spec.part import Task
 from tidegate.spec.release import Compared, Demanded, ReleaseRules
-from tidegate.spec.rules import ArithmeticRule, ConstantRule, GroupRateRule, MovingAverageRule, OutputRule, PriorRule
+from tidegate.spec.rules.registry import kinds
+from tidegate.spec.rules.rule import Place, Rule
 from tidegate.spec.serving import CaptureRules
 from tidegate.spec.targets import Decision, Targets, ValueRules
-from tidegate.spec.training import ESTIMATORS_OF, MAX_CANDIDATES, Candidate
+from tidegate.spec.training import MAX_CANDIDATES, Candidate
 
 SCORE, LABEL = "score", "label"  # what rules call the answer
 
@@ -28,8 +34,7 @@ def cross_faults(parts: Mapping[str, Any]) -> list[Fault]:
         _computed_faults,
         _time_faults,
         _column_faults,
-        _baseline_faults,
-        _fallback_faults,
+        _rule_faults,
         _output_rule_faults,
         _decision_faults,
         _target_faults,
@@ -38,27 +43,43 @@ def cross_faults(parts: Mapping[str, Any]) -> list[Fault]:
         _governance_faults,
         _capture_faults,
         _release_faults,
-        _watch_faults,
+        _monitoring_faults,
         _value_faults,
     )
     return [fault for check in checks for fault in check(parts)]
 
 
+def parameter_faults(candidates: Mapping[int, Candidate]) -> list[Fault]:
+    """Parameters that estimators do not have. Of new specs only: a stored one may name what an older library had."""
+    return [
+        Fault(
+            f"candidates[{index}].{'parameters' if name in candidate.parameters else 'grid'}.{name}",
+            f"{candidate.facts.title} has no such parameter",
+            candidate.facts.parameter_names,
+        )
+        for index, candidate in candidates.items()
+        for name in candidate.unknown_parameters
+    ]
+
+
 def _task_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
-    task, metric = parts.get("task"), parts.get("metric")
-    if task and metric and metric not in METRICS_OF[task]:
-        yield Fault("metric", f"{metric} does not fit task {task}", METRICS_OF[task])
+    task: Task | None = parts.get("task")
+    metric: Metric | None = parts.get("metric")
+    if task and metric and task.value not in metric.tasks:
+        yield Fault(
+            "metric", f"{metric.name} does not fit task {task}", tuple(each.name for each in of_task(task.value))
+        )
     if task and task is not Task.BINARY and parts.get("positive_class") is not None:
-        yield Fault("positive_class", f"belongs to task binary; this spec's is {task}")
+        yield Fault("positive_class", f"applies to task binary only, not to {task}")
 
 
 def _candidate_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     candidates: Mapping[int, Candidate] = parts.get("candidates", {})
     task = parts.get("task")
     for index, candidate in candidates.items():
-        if task and candidate.estimator not in ESTIMATORS_OF[task]:
+        if task and task not in candidate.facts.tasks:
             problem = f"{candidate.estimator!r} does not fit task {task}"
-            yield Fault(f"candidates[{index}].estimator", problem, ESTIMATORS_OF[task])
+            yield Fault(f"candidates[{index}].estimator", problem, estimators_of(task))
         for name in sorted(set(candidate.parameters) & set(candidate.grid)):
             yield Fault(f"candidates[{index}].grid.{name}", "is also a fixed parameter; keep one")
     total = sum(candidate.size for candidate in candidates.values())
@@ -76,7 +97,7 @@ def _feature_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         if feature.name == parts.get("target"):
             yield Fault(path, f"{feature.name!r} is the target column; it cannot be a feature")
         if feature.name == parts.get("time") and feature.kind is not FeatureKind.TIME:
-            yield Fault(path, f"{feature.name!r} is the time column; it cannot be a feature but of kind time")
+            yield Fault(path, f"{feature.name!r} is the time column; it can only be a feature of kind time")
         if feature.name in parts.get("ids", ()):
             yield Fault(path, f"{feature.name!r} is an id column; it cannot be a feature")
 
@@ -92,11 +113,11 @@ def _computed_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         if each.name in seen:
             yield Fault(path, f"{each.name!r} is listed twice")
         elif each.name in groups - seen:
-            yield Fault(path, f"{each.name!r} is a feature already")
+            yield Fault(path, f"{each.name!r} is already a feature")
         elif roles or each.name in parts.get("ids", ()):
-            yield Fault(path, f"{each.name!r} is the {roles[0] if roles else 'id'} column; take another name")
+            yield Fault(path, f"{each.name!r} is the {roles[0] if roles else 'id'} column; choose another name")
         elif each.name in {SCORE, LABEL}:
-            yield Fault(path, f"{each.name!r} is what rules call the answer; take another name")
+            yield Fault(path, f"{each.name!r} is reserved for the answer in rules; choose another name")
         seen.add(each.name)
         try:
             expression = compile_computed(each.expression, names, groups, {later.name for later in computed.values()})
@@ -113,25 +134,24 @@ def _computed_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
             groups |= {each.name}
     given = [feature for feature in features if feature.estimator and feature.kind is not FeatureKind.TIME]
     if features and not computed and not given:
-        yield Fault("features", "leaves the estimator nothing: let one be true for `estimator`, or compute one")
+        yield Fault("features", "leaves the estimator no feature; set `estimator: true` on one, or compute one")
 
 
 def _time_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     """Times that nothing looks at, and times where groups are needed."""
     times = {feature.name: index for index, feature in parts.get("features", {}).items() if feature.kind == "time"}
-    baseline, fallback = parts.get("baseline"), parts.get("fallback")
+    rules = _rules(parts)
     roles = {
-        "watch.sensitive": getattr(parts.get("watch"), "sensitive", ()),
-        "baseline.by": getattr(baseline, "by", ()),
-        "fallback.by": getattr(fallback, "by", ()),
+        "monitoring.sensitive": getattr(parts.get("monitoring"), "sensitive", ()),
     }
+    roles |= {f"{place}.by": rule.groups for place, rule in rules.items()}
     for path, columns in roles.items():
         for index, column in enumerate(columns):
             if column in times:
-                yield Fault(f"{path}[{index}]", f"{column!r} is a time; it makes no groups")
+                yield Fault(f"{path}[{index}]", f"{column!r} is a time; it cannot form groups")
     texts = [each.expression for each in parts.get("computed", {}).values()]
     texts += [text for rule in parts.get("rules", {}).values() for text in (rule.when, rule.require) if text]
-    texts += [fallback.expression] if isinstance(fallback, ArithmeticRule) else []
+    texts += [rule.computes for rule in rules.values() if rule.computes]
     for name, index in times.items():
         if not any(_looks_at(text, name) for text in texts):
             problem = f"{name!r} does nothing: no computed feature and no rule takes its hour(), weekday() or such"
@@ -156,33 +176,25 @@ def _column_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault("time", "is required when gate.resample_by is day")
 
 
-def _baseline_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
-    baseline, task = parts.get("baseline"), parts.get("task")
-    if baseline and task is Task.MULTICLASS and not isinstance(baseline, PriorRule):
-        yield Fault("baseline.kind", f"{baseline.kind} does not fit task multiclass", ("prior",))
-    yield from _rule_faults("baseline", baseline, parts)
-
-
-def _fallback_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
-    fallback, task = parts.get("fallback"), parts.get("task")
-    if isinstance(fallback, ConstantRule | ArithmeticRule) and task is Task.MULTICLASS:
-        counted = ("prior", "group_rate", "moving_average")
-        yield Fault("fallback.kind", f"{fallback.kind} does not fit task multiclass", counted)
-    if isinstance(fallback, MovingAverageRule) and "time" in parts and parts["time"] is None:
-        yield Fault("time", "is required when fallback.kind is moving_average")
-    if isinstance(fallback, ArithmeticRule):
-        yield from _expression_faults("fallback.expression", fallback.expression, _inputs(parts), Type.NUMBER)
-    yield from _rule_faults("fallback", fallback, parts)
-
-
-def _rule_faults(path: str, rule: Any, parts: Mapping[str, Any]) -> Iterator[Fault]:
-    if isinstance(rule, ConstantRule) and parts.get("task") is Task.BINARY and not 0 <= rule.value <= 1:
-        yield Fault(f"{path}.value", "a probability lies between 0 and 1")
-    if isinstance(rule, GroupRateRule | MovingAverageRule):
-        names = tuple(feature.name for feature in parts.get("features", {}).values())
-        for index, column in enumerate(rule.by):
+def _rule_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    task = parts.get("task")
+    names = tuple(feature.name for feature in parts.get("features", {}).values())
+    for place, rule in _rules(parts).items():
+        if task and task not in rule.tasks[place]:
+            yield Fault(f"{place}.kind", f"{rule.kind} does not fit task {task}", kinds(place, task))
+        if rule.needs_time and "time" in parts and parts["time"] is None:
+            yield Fault("time", f"is required when {place}.kind is {rule.kind}")
+        for field, problem in rule.problems(task):
+            yield Fault(f"{place}.{field}", problem)
+        for index, column in enumerate(rule.groups):
             if names and column not in names:
-                yield Fault(f"{path}.by[{index}]", f"{column!r} is not a feature", names)
+                yield Fault(f"{place}.by[{index}]", f"{column!r} is not a feature", names)
+        if rule.computes is not None:
+            yield from _expression_faults(f"{place}.expression", rule.computes, _inputs(parts), Type.NUMBER)
+
+
+def _rules(parts: Mapping[str, Any]) -> dict[Place, Rule]:
+    return {place: rule for place in Place if (rule := parts.get(place)) is not None}
 
 
 def _output_rule_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -192,7 +204,9 @@ def _output_rule_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     values = _inputs(parts)
     for index, feature in parts.get("features", {}).items():
         if feature.name in {SCORE, LABEL}:
-            yield Fault(f"features[{index}].name", f"{feature.name!r} is what rules call the answer; rename it")
+            yield Fault(
+                f"features[{index}].name", f"{feature.name!r} is reserved for the answer in rules; rename the feature"
+            )
     outputs = {SCORE: Type.NUMBER} | ({} if parts.get("task") is Task.REGRESSION else {LABEL: Type.ANY})
     seen: set[str] = set()
     for index, rule in rules.items():
@@ -225,24 +239,25 @@ def _decision_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         default = Decision()  # a stored spec has its defaults written out
         for name in sorted(decision.model_fields_set):
             if getattr(decision, name) != getattr(default, name):
-                yield Fault(f"decision.{name}", f"belongs to task binary; this spec's is {task}")
+                yield Fault(f"decision.{name}", f"applies to task binary only, not to {task}")
     elif decision and decision != Decision() and "value" in parts:
         priced = decision.false_positive is not None or decision.false_negative is not None
         if parts["value"] is None and (priced or decision.threshold == "value"):
             yield Fault("value", "is required when decision.threshold is `value`, or when decision prices an error")
     if task and task is not Task.REGRESSION and parts.get("interval") is not None:
-        yield Fault("interval", f"belongs to task regression; this spec's is {task}")
+        yield Fault("interval", f"applies to task regression only, not to {task}")
 
 
 def _target_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
-    metric, targets = parts.get("metric"), parts.get("targets")
+    metric: Metric | None = parts.get("metric")
+    targets: Targets | None = parts.get("targets")
     if metric and targets:
         bounds = ["metric_at_least", "metric_at_most"]
-        right, wrong = bounds if metric.higher_is_better else bounds[::-1]
+        right, wrong = bounds if metric.more_is_better else bounds[::-1]
         if getattr(targets, wrong) is not None:
-            yield Fault(f"targets.{wrong}", f"does not fit {metric}; use {right}")
+            yield Fault(f"targets.{wrong}", f"does not fit {metric.name}; use {right}")
     if targets and targets.calibration_error_at_most is not None and parts.get("task") is Task.REGRESSION:
-        yield Fault("targets.calibration_error_at_most", "belongs to classifiers; a regression has no probabilities")
+        yield Fault("targets.calibration_error_at_most", "is for classifiers; a regression has no probabilities")
 
 
 def _availability_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -275,9 +290,9 @@ def _judged_column_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault(f"{path}[{index}]", f"{column!r} is listed twice")
             for role in ("target", "time"):
                 if column == parts.get(role):
-                    yield Fault(f"{path}[{index}]", f"{column!r} is the {role} column; it makes no groups")
+                    yield Fault(f"{path}[{index}]", f"{column!r} is the {role} column; it cannot form groups")
             if column in times - {parts.get("time")}:
-                yield Fault(f"{path}[{index}]", f"{column!r} is a time; it makes no groups")
+                yield Fault(f"{path}[{index}]", f"{column!r} is a time; it cannot form groups")
 
 
 def _governance_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -287,7 +302,7 @@ def _governance_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         if "sensitive" in parts and not parts["sensitive"]:
             yield Fault(f"targets.governance.{name}", "needs groups to compare; name their columns under sensitive")
         elif name != "flips_at_most" and parts.get("task") not in {None, Task.BINARY}:
-            yield Fault(f"targets.governance.{name}", f"belongs to task binary; this spec's is {parts['task']}")
+            yield Fault(f"targets.governance.{name}", f"applies to task binary only, not to {parts['task']}")
 
 
 def _capture_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -299,7 +314,9 @@ def _capture_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
             if names and column not in names:
                 yield Fault(f"capture.{part}[{index}]", f"{column!r} is not a feature", names)
             if column in named:
-                yield Fault(f"capture.{part}[{index}]", f"{column!r} is listed in {named[column]} already; say it once")
+                yield Fault(
+                    f"capture.{part}[{index}]", f"{column!r} is already listed in {named[column]}; list it once"
+                )
             named.setdefault(column, part)
 
 
@@ -309,26 +326,25 @@ def _release_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
         return
     baked = rules.bake_minutes * len(rules.steps) / 60
     if rules.steps and rules.deadline_hours < baked:
-        problem = (
-            f"{rules.deadline_hours:g} hours are over before {len(rules.steps)} steps have baked ({baked:g} hours)"
-        )
+        left, steps = english.count(rules.deadline_hours, "hour"), english.count(len(rules.steps), "step")
+        problem = f"{left} are too few: {steps} bake for {english.count(baked, 'hour')}"
         yield Fault("release.deadline_hours", problem)
     if rules.demands.get(Compared.SCORES, Demanded()).target is not None:
-        yield Fault("release.demands.scores.target", "scores are compared with those of a champion only; leave it out")
+        yield Fault("release.demands.scores.target", "scores are only compared with a champion's; remove it")
 
 
-def _watch_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
-    rules: WatchRules | None = parts.get("watch")
+def _monitoring_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
+    rules: MonitoringRules | None = parts.get("monitoring")
     if rules is None:
         return
     if ("schedule" in rules.retrain_on) != (rules.every_days is not None):
-        yield Fault("watch.every_days", "goes with `schedule` in watch.retrain_on; give both or neither")
+        yield Fault("monitoring.every_days", "goes with `schedule` in monitoring.retrain_on; give both or neither")
     names = tuple(feature.name for feature in parts.get("features", {}).values())
     for index, column in enumerate(rules.sensitive):
         if names and column not in names:
-            yield Fault(f"watch.sensitive[{index}]", f"{column!r} is not a feature", names)
+            yield Fault(f"monitoring.sensitive[{index}]", f"{column!r} is not a feature", names)
     if rules.sensitive and parts.get("task") not in {None, Task.BINARY}:
-        yield Fault("watch.sensitive", "is compared for task binary only")
+        yield Fault("monitoring.sensitive", "is compared for task binary only")
 
 
 def _value_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -339,4 +355,4 @@ def _value_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     if task is Task.REGRESSION and rules.tolerance is None:
         yield Fault("value.tolerance", "is required for task regression: how far off the outcome is still right")
     if task is not Task.REGRESSION and rules.tolerance is not None:
-        yield Fault("value.tolerance", f"belongs to task regression; this spec's is {task}")
+        yield Fault("value.tolerance", f"applies to task regression only, not to {task}")

@@ -28,7 +28,7 @@ class Feature(Section):
 
     name: ColumnName
     kind: FeatureKind
-    unit: str | None = Field(None, max_length=32, description="Unit of a number, for people: 'mph', 'degF', 'miles'.")
+    unit: str | None = Field(None, max_length=32, description="Unit of a number, as shown: 'mph', 'degF', 'miles'.")
     min: float | None = Field(None, description="Smallest allowed value (inclusive).")
     max: float | None = Field(None, description="Largest allowed value (inclusive).")
     categories: tuple[str, ...] | None = Field(None, description="Allowed values; learned from training when left out.")
@@ -37,13 +37,13 @@ class Feature(Section):
     )
     missing: Literal["allow", "reject"] = Field("reject", description="null or absent: serve or 4xx.")
     known_in_advance: bool = Field(
-        False,
+        default=False,
         description="A person vouches that the value is known before the prediction is made, however well it predicts "
         "the target: the leakage check by strength lets it pass. An outcome column of the dataset is refused all "
         "the same.",
     )
     estimator: bool = Field(
-        True,
+        default=True,
         description="false: the estimator is not given the value itself; computed features and rules may name it. "
         "A time is never given to it.",
     )

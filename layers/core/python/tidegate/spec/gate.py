@@ -1,38 +1,62 @@
-"""What the gate demands."""
+"""What a model is judged by, and what the gate demands."""
 
-from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
 )
+from pydantic_core import PydanticCustomError
 
-from tidegate.spec.part import ColumnName, Section, Task
-
-
-class Metric(StrEnum):
-    """The number a model is judged by; `METRICS_OF` says which fit which task."""
-
-    ROC_AUC = "roc_auc"
-    AVERAGE_PRECISION = "average_precision"
-    LOG_LOSS = "log_loss"
-    BRIER = "brier"
-    ACCURACY = "accuracy"
-    RMSE = "rmse"
-    MAE = "mae"
-    R2 = "r2"
-
-    @property
-    def higher_is_better(self) -> bool:
-        """False for losses and errors."""
-        return self in {Metric.ROC_AUC, Metric.AVERAGE_PRECISION, Metric.ACCURACY, Metric.R2}
+from tidegate.kernel.metrics.metric import Metric, Parameter
+from tidegate.kernel.metrics.registry import METRICS, choose
+from tidegate.spec.part import ColumnName, Section, described, spec_fault
 
 
-METRICS_OF: dict[Task, tuple[Metric, ...]] = {
-    Task.BINARY: (Metric.ROC_AUC, Metric.AVERAGE_PRECISION, Metric.LOG_LOSS, Metric.BRIER, Metric.ACCURACY),
-    Task.MULTICLASS: (Metric.ACCURACY, Metric.LOG_LOSS),
-    Task.REGRESSION: (Metric.RMSE, Metric.MAE, Metric.R2),
-}
+def _metric(stated: object) -> Metric:
+    if isinstance(stated, Metric):
+        return stated
+    name = stated.get("name") if isinstance(stated, dict) else stated
+    if not isinstance(name, str) or name not in METRICS:
+        listed = ", ".join(repr(each) for each in METRICS)
+        raise PydanticCustomError("enum", "{expected}", {"expected": listed})
+    try:
+        return choose(stated if isinstance(stated, dict) else name)
+    except ValueError as error:
+        raise spec_fault(str(error)) from None
+
+
+def _metric_schema() -> dict[str, Any]:
+    """A name; those that take parameters may be a mapping of them."""
+    mappings = [
+        {
+            "type": "object",
+            "title": metric.label,
+            "properties": {"name": {"const": metric.name}} | {each.name: _number(each) for each in metric.parameters},
+            "required": ["name"],
+            "additionalProperties": False,
+        }
+        for metric in METRICS.values()
+        if metric.parameters
+    ]
+    return {"title": "Metric", "anyOf": [described({name: each.sentence for name, each in METRICS.items()}), *mappings]}
+
+
+def _number(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "type": "number",
+        "minimum": parameter.least,
+        "maximum": parameter.most,
+        "default": parameter.default,
+        "description": parameter.meaning,
+    }
+
+
+ChosenMetric = Annotated[
+    Metric, PlainValidator(_metric), PlainSerializer(Metric.to_json), WithJsonSchema(_metric_schema())
+]
 
 
 class GatePolicy(Section):
@@ -53,5 +77,5 @@ class GatePolicy(Section):
     slices: tuple[ColumnName, ...] = Field(
         (),
         max_length=10,
-        description="Columns by whose values (or quartiles) the version is judged apart; they need be no features.",
+        description="Columns whose values (or quartiles) form slices of the holdout; they need not be features.",
     )

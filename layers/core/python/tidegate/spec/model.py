@@ -21,15 +21,18 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, SpecInvalidError
-from tidegate.spec.checks import cross_faults
+from tidegate.spec.checks import cross_faults, parameter_faults
 from tidegate.spec.data import DataChecks, Split
 from tidegate.spec.features import MAX_COMPUTED, ComputedFeature, Feature
-from tidegate.spec.gate import GatePolicy, Metric
-from tidegate.spec.monitoring import WatchRules
+from tidegate.spec.gate import ChosenMetric, GatePolicy
+from tidegate.spec.monitoring import MonitoringRules
+from tidegate.spec.output_rules import MAX_RULES, OutputRule
 from tidegate.spec.part import ColumnName, ModelName, Scalar, Section, Task
 from tidegate.spec.release import ReleaseRules
-from tidegate.spec.rules import MAX_RULES, RULE_KINDS, FallbackRule, OutputRule, Rule
+from tidegate.spec.rules.registry import BaselineRule, FallbackRule, kinds
+from tidegate.spec.rules.rule import Place
 from tidegate.spec.serving import GUARD_TAG, CaptureRules, GuardRules, InputGuard
 from tidegate.spec.targets import Decision, Targets, ValueRules
 from tidegate.spec.training import MAX_CANDIDATES, Candidate
@@ -39,11 +42,9 @@ class ModelSpec(Section):
     """A model as people declare it. See docs/model-spec.md for a page with examples."""
 
     name: ModelName
-    owner: str = Field(
-        min_length=3, max_length=200, description="Who answers for the model: an e-mail address or team."
-    )
+    owner: str = Field(min_length=3, max_length=200, description="Owner of the model: an e-mail address or a team.")
     business_unit: str = Field(
-        min_length=1, max_length=100, description="Who pays; becomes a tag and a metric dimension."
+        min_length=1, max_length=100, description="Who pays for the model. Becomes a tag and a metric dimension."
     )
     description: str = Field("", max_length=2_000)
     task: Task
@@ -54,13 +55,13 @@ class ModelSpec(Section):
     group: ColumnName | None = None
     ids: tuple[ColumnName, ...] = ()
     sensitive: tuple[ColumnName, ...] = Field(
-        (), max_length=8, description="Columns whose groups are compared for fairness; they need be no features."
+        (), max_length=8, description="Columns whose groups are compared for fairness; they need not be features."
     )
     features: tuple[Feature, ...] = Field(min_length=1, max_length=500)
     computed: tuple[ComputedFeature, ...] = Field((), max_length=MAX_COMPUTED)
     candidates: tuple[Candidate, ...] = Field(min_length=1, max_length=MAX_CANDIDATES)
-    metric: Metric
-    baseline: Rule
+    metric: ChosenMetric = Field(description="The deciding metric: a name, or a mapping of `name` and parameters.")
+    baseline: BaselineRule
     fallback: FallbackRule | None = Field(None, description="Answers when no version can; the baseline if left out.")
     rules: tuple[OutputRule, ...] = Field((), max_length=MAX_RULES)
     guard: InputGuard = Field(GuardRules(), description="Marks inputs far from those of training; `none`: none are.")
@@ -74,8 +75,8 @@ class ModelSpec(Section):
     targets: Targets = Targets()
     capture: CaptureRules = CaptureRules()
     release: ReleaseRules = ReleaseRules()
-    watch: WatchRules = WatchRules()
-    value: ValueRules | None = Field(None, description="What a right decision brings and a wrong one costs.")
+    monitoring: MonitoringRules = MonitoringRules()
+    value: ValueRules | None = Field(None, description="What a right decision earns and a wrong one costs.")
     seed: int = Field(0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
@@ -125,19 +126,46 @@ class ModelSpec(Section):
             raise SpecInvalidError(
                 "a spec is a mapping of names to values", [Fault("", f"got {type(document).__name__}")]
             )
+        document = _respelled(document)
         try:
             spec = cls.model_validate(document)
             spec.canonical_json()
         except ValidationError as error:
             details = [detail for detail in error.errors() if detail["type"] != "cross_field"]
             faults = [_fault_of(detail) for detail in details if not _only_echoes(detail, details)]
-            faults += cross_faults(_valid_parts(document))
-            noun = "fault" if len(faults) == 1 else "faults"
-            raise SpecInvalidError(f"{len(faults)} {noun} in the spec", faults) from None
+            parts = _valid_parts(document)
+            faults += cross_faults(parts) + parameter_faults(parts["candidates"])
+            raise _invalid(faults) from None
         except (RecursionError, ValueError):
-            fault = Fault("", "it is nested too deeply, refers to itself, or holds a value that JSON cannot")
+            fault = Fault("", "it is nested too deeply, refers to itself, or holds a value that JSON cannot represent")
             raise SpecInvalidError("the spec cannot be stored", [fault]) from None
+        unknown = parameter_faults(dict(enumerate(spec.candidates)))
+        if unknown:
+            raise _invalid(unknown)
         return spec
+
+
+def _invalid(faults: Sequence[Fault]) -> SpecInvalidError:
+    return SpecInvalidError(f"{english.count(len(faults), 'fault')} in the spec", faults)
+
+
+def _respelled(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec in today's words: specs from before 0.2.0 say `watch` for `monitoring` and `release.watch_hours` for
+    `release.probation_hours`. Raises SpecInvalidError for one that gives a thing under both names."""
+    respelled, faults = _renamed(document, "watch", "monitoring", "")
+    release = respelled.get("release")
+    if isinstance(release, dict):
+        respelled["release"], more = _renamed(release, "watch_hours", "probation_hours", "release.")
+        faults += more
+    if faults:
+        raise SpecInvalidError("the spec gives a setting twice", faults)
+    return respelled
+
+
+def _renamed(section: Mapping[str, Any], old: str, new: str, where: str) -> tuple[dict[str, Any], list[Fault]]:
+    if old in section and new in section:
+        return dict(section), [Fault(f"{where}{old}", f"is the old name of `{where}{new}`; keep that one only")]
+    return {new if name == old else name: value for name, value in section.items()}, []
 
 
 def json_schema() -> dict[str, Any]:
@@ -151,7 +179,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in {*RULE_KINDS, GUARD_TAG, "[key]"}:  # pydantic names union members and keys; people do not
+        elif part not in {*kinds(), GUARD_TAG, "[key]"}:  # pydantic names union members and keys; people do not
             path += f".{part}" if path else part
     return path
 
@@ -177,7 +205,7 @@ def _fault_of(detail: ErrorDetails) -> Fault:
         case "missing":
             return Fault(path, "is required")
         case "union_tag_not_found":
-            return Fault(f"{path}.kind", "is required", RULE_KINDS if path == "fallback" else RULE_KINDS[:3])
+            return Fault(f"{path}.kind", "is required", kinds(Place(path)))
         case "string_pattern_mismatch":
             return Fault(path, f"{detail['input']!r} must match {context['pattern']}")
         case _:

@@ -1,44 +1,65 @@
 """How a served model is monitored, and what starts a training."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import (
     Field,
+    create_model,
 )
 
+from tidegate.kernel.drift.registry import COMPARED, DISTANCES
 from tidegate.spec.part import ColumnName, Section
 
+MATERIAL = "a change that is significant is drift beyond this."
 
-class WatchRules(Section):
-    """How a served model is watched, and what is done when the world changes (docs/watch.md)."""
+if TYPE_CHECKING:
+    DriftThresholds = Section
+else:  # a field for each registered distance
+    DriftThresholds = create_model(
+        "DriftThresholds",
+        __base__=Section,
+        **{
+            name: (float, Field(each.threshold, gt=0, lt=each.most, description=f"{each.label}: {MATERIAL}"))
+            for name, each in DISTANCES.items()
+        },
+    )
 
-    windows_hours: tuple[int, ...] = Field((24, 168), min_length=1, max_length=4, description="Spans judged, in hours.")
+
+class MonitoringRules(DriftThresholds):
+    """How a served model is monitored, and what is done when the world changes (docs/monitoring.md)."""
+
+    windows_hours: tuple[int, ...] = Field(
+        (24, 168), min_length=1, max_length=4, description="Windows to judge, in hours."
+    )
     min_rows: int = Field(500, ge=100, description="A window with fewer rows is too little data.")
-    alpha: float = Field(0.05, gt=0, lt=0.5, description="Share of clean windows that may be called drifted.")
-    psi: float = Field(0.2, gt=0, description="Population stability index from which a change is material.")
-    jensen_shannon: float = Field(0.1, gt=0, lt=1, description="Jensen-Shannon distance from which it is.")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="Largest share of false alarms among windows without drift.")
     quality_margin: float = Field(
         0.0, ge=0, description="How much worse than at the gate live quality may be, in units of the metric."
     )
     sensitive: tuple[ColumnName, ...] = Field(
-        (), max_length=4, description="Features whose groups should get positive decisions alike; binary only."
+        (), max_length=4, description="Features whose groups should get positive decisions equally often; binary only."
     )
     retrain_on: tuple[Literal["schedule", "drift", "quality"], ...] = Field(
-        ("drift", "quality"), description="What starts a training by itself; none: people do."
+        ("drift", "quality"), description="What starts a training automatically. Empty: nothing does."
     )
     every_days: float | None = Field(None, gt=0, le=365, description="How often, when `schedule` is listed.")
-    cooldown_hours: float = Field(24, ge=0, description="Between two trainings that were started by themselves.")
-    at_most: int = Field(3, ge=1, le=100, description="Such trainings within `within_days`.")
+    cooldown_hours: float = Field(24, ge=0, description="Minimum time between two automatic trainings.")
+    at_most: int = Field(3, ge=1, le=100, description="Maximum number of automatic trainings within `within_days`.")
     within_days: float = Field(7, gt=0, le=365)
-    give_up_after: int = Field(2, ge=1, le=20, description="Candidates turned away in a row; then people are asked.")
+    give_up_after: int = Field(2, ge=1, le=20, description="Rejected candidates in a row before people are asked.")
     target_shift: float = Field(
         0.25,
         gt=0,
         le=1,
-        description="Jensen-Shannon distance of the target's distribution that retraining cannot mend.",
+        description=f"{COMPARED.label} of the target's distribution that training again cannot follow.",
     )
     own_metrics: bool = Field(
-        True,
-        description="Whether the watch writes metrics of the model's own, for its dashboard, at 0.30 USD a month each. "
+        default=True,
+        description="Whether the model has metrics of its own, for its dashboard, at 0.30 USD a month each. "
         "Without them it still counts in the sums that alarms look at.",
     )
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """By the name of a registered distance, from which size a change is material."""
+        return {name: getattr(self, name) for name in DISTANCES}

@@ -1,5 +1,6 @@
 """The strict pydantic base of every section, and the words that sections share."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from pydantic import (
     ConfigDict,
     StringConstraints,
 )
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from tidegate.kernel.expressions.language import MAX_LENGTH
@@ -33,3 +35,8 @@ class Section(BaseModel):
 def spec_fault(problem: str) -> PydanticCustomError:
     # Pydantic treats the message as a template, so braces in it are passed as a value.
     return PydanticCustomError("spec", "{problem}", {"problem": problem})
+
+
+def described(words: Mapping[str, str]) -> JsonDict:
+    """JSON Schema of a choice, with a sentence for each value that editors show beside it."""
+    return {"enum": list(words), "enumDescriptions": list(words.values())}

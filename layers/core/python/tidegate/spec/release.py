@@ -45,20 +45,24 @@ class Demanded(Section):
 class ReleaseRules(Section):
     """How an accepted version gets to its users (docs/canary.md)."""
 
-    approval: Literal["none", "required"] = Field("none", description="Whether a person has to agree first.")
-    approval_hours: float = Field(72, gt=0, le=720, description="An approval must come within this time.")
-    shadow_minutes: float = Field(0, ge=0, le=43_200, description="How long it first only scores along.")
+    approval: Literal["none", "required"] = Field(
+        "none", description="Whether a person has to approve the version first."
+    )
+    approval_hours: float = Field(72, gt=0, le=720, description="Time within which an approval must arrive.")
+    shadow_minutes: float = Field(0, ge=0, le=43_200, description="How long the version scores in the shadow first.")
     steps: tuple[float, ...] = Field(
         (1, 5, 25, 50), max_length=20, description="Shares of the requests in percent, rising; none: promoted at once."
     )
-    bake_minutes: float = Field(10, ge=0, le=10_080, description="Each step lasts at least this long.")
-    min_requests: int = Field(10, ge=1, description="A step also waits for so many requests to the candidate.")
-    look_seconds: int = Field(60, ge=1, le=86_400, description="How often the evidence is looked at.")
+    bake_minutes: float = Field(10, ge=0, le=10_080, description="Minimum duration of each step.")
+    min_requests: int = Field(10, ge=1, description="Requests to the candidate that each step waits for.")
+    look_seconds: int = Field(60, ge=1, le=86_400, description="How often the evidence is checked.")
     deadline_hours: float = Field(24, gt=0, le=720, description="A canary without a verdict by then ...")
     at_deadline: Literal["roll_back", "wait"] = Field(
         "roll_back", description="... is rolled back, or waits at its last share."
     )
-    watch_hours: float = Field(24, ge=0, le=720, description="How long a promoted version is watched; 0: not at all.")
+    probation_hours: float = Field(
+        24, ge=0, le=720, description="How long a promoted version is on probation; 0: not at all."
+    )
     holdback: float = Field(5, ge=0.01, le=50, description="Percent of requests the old version keeps meanwhile.")
     demands: dict[Compared, Demanded] = Field(default_factory=dict)
 

@@ -16,7 +16,7 @@ class GuardRules(Section):
 
     share: float = Field(0.001, gt=0, le=0.1, description="Share of inputs like those of training that may be marked.")
     answer: Literal["model", "fallback"] = Field(
-        "model", description="Who answers an unusual input; either way the answer says so."
+        "model", description="Who answers an unusual input. The answer is marked either way."
     )
 
 
@@ -43,7 +43,7 @@ class CaptureRules(Section):
     """What is kept of every prediction (docs/captures.md). Features that are personal data in the data catalog are
     masked unless they are named here."""
 
-    sample: float = Field(1.0, ge=0, le=1, description="Share of predictions that is kept, by hash of the id.")
-    mask: tuple[ColumnName, ...] = Field((), description="Features of which only is kept whether they were missing.")
-    drop: tuple[ColumnName, ...] = Field((), description="Features that leave no trace.")
-    keep: tuple[ColumnName, ...] = Field((), description="Personal data that is kept as it is, on purpose.")
+    sample: float = Field(1.0, ge=0, le=1, description="Share of predictions that is stored, chosen by hash of the id.")
+    mask: tuple[ColumnName, ...] = Field((), description="Features stored only as present or missing.")
+    drop: tuple[ColumnName, ...] = Field((), description="Features that are not stored at all.")
+    keep: tuple[ColumnName, ...] = Field((), description="Personal data that is deliberately stored unmasked.")

@@ -21,7 +21,7 @@ class Targets(Section):
         None,
         ge=0.5,
         le=0.999999,
-        description="Share of requests that a version answers by itself: no error, no fallback.",
+        description="Share of requests the version answers without error or fallback.",
     )
     cost_per_1000_usd_at_most: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="US dollars that 1,000 predictions may cost."
@@ -40,7 +40,7 @@ class Targets(Section):
 class ValueRules(Section):
     """What decisions are worth, so that cost has something to stand beside (docs/cost.md)."""
 
-    correct: float = Field(0.0, allow_inf_nan=False, description="What a right decision brings.")
+    correct: float = Field(0.0, allow_inf_nan=False, description="What a right decision earns.")
     wrong: float = Field(0.0, allow_inf_nan=False, description="What a wrong decision costs.")
     currency: str = Field(
         "USD", pattern=r"^[A-Z]{3}$", description="ISO 4217; cost is in USD, so only USD gives one number of the two."
@@ -58,10 +58,10 @@ class Decision(Section):
         description="A probability, or `value`: the threshold whose decisions on the validation rows are worth most.",
     )
     false_positive: float | None = Field(
-        None, allow_inf_nan=False, description="What a wrong yes costs; value.wrong when left out."
+        None, allow_inf_nan=False, description="Cost of a false positive. Default: value.wrong."
     )
     false_negative: float | None = Field(
-        None, allow_inf_nan=False, description="What a wrong no costs; value.wrong when left out."
+        None, allow_inf_nan=False, description="Cost of a false negative. Default: value.wrong."
     )
 
     @field_validator("threshold", mode="before")

@@ -1,4 +1,4 @@
-"""What is tried: candidates with their parameters, from a closed list of estimators."""
+"""What is tried: candidates with their parameters, from the registry of estimators."""
 
 import json
 from typing import Any, Literal
@@ -8,80 +8,32 @@ from pydantic import (
     field_validator,
 )
 
-from tidegate.spec.part import Section, Task, spec_fault
+from tidegate.spec.estimators.estimator import Estimator
+from tidegate.spec.estimators.registry import ESTIMATORS
+from tidegate.spec.part import Section, described, spec_fault
 
 MAX_CANDIDATES = 64
 
-# Estimators that convert to ONNX with the parity the gate demands; a test converts each. Left out though they convert:
-# nearest neighbours (ties), Lars and RANSAC (collinear one-hot columns), support vector regression: on real rows their
-# float32 scores differ from scikit-learn's by more than the gate tolerates, or nearly so.
-ESTIMATORS_OF: dict[Task, tuple[str, ...]] = {
-    Task.BINARY: (
-        "sklearn.calibration.CalibratedClassifierCV",
-        "sklearn.ensemble.AdaBoostClassifier",
-        "sklearn.ensemble.BaggingClassifier",
-        "sklearn.ensemble.ExtraTreesClassifier",
-        "sklearn.ensemble.GradientBoostingClassifier",
-        "sklearn.ensemble.HistGradientBoostingClassifier",
-        "sklearn.ensemble.RandomForestClassifier",
-        "sklearn.linear_model.LogisticRegression",
-        "sklearn.linear_model.LogisticRegressionCV",
-        "sklearn.naive_bayes.BernoulliNB",
-        "sklearn.naive_bayes.GaussianNB",
-        "sklearn.neural_network.MLPClassifier",
-        "sklearn.tree.DecisionTreeClassifier",
-        "sklearn.tree.ExtraTreeClassifier",
-    ),
-    Task.REGRESSION: (
-        "sklearn.cross_decomposition.PLSRegression",
-        "sklearn.ensemble.AdaBoostRegressor",
-        "sklearn.ensemble.BaggingRegressor",
-        "sklearn.ensemble.ExtraTreesRegressor",
-        "sklearn.ensemble.GradientBoostingRegressor",
-        "sklearn.ensemble.HistGradientBoostingRegressor",
-        "sklearn.ensemble.RandomForestRegressor",
-        "sklearn.linear_model.ARDRegression",
-        "sklearn.linear_model.BayesianRidge",
-        "sklearn.linear_model.ElasticNet",
-        "sklearn.linear_model.ElasticNetCV",
-        "sklearn.linear_model.HuberRegressor",
-        "sklearn.linear_model.Lasso",
-        "sklearn.linear_model.LassoCV",
-        "sklearn.linear_model.LassoLars",
-        "sklearn.linear_model.LinearRegression",
-        "sklearn.linear_model.OrthogonalMatchingPursuit",
-        "sklearn.linear_model.QuantileRegressor",
-        "sklearn.linear_model.Ridge",
-        "sklearn.linear_model.RidgeCV",
-        "sklearn.linear_model.SGDRegressor",
-        "sklearn.linear_model.TweedieRegressor",
-        "sklearn.neural_network.MLPRegressor",
-        "sklearn.svm.LinearSVR",
-        "sklearn.tree.DecisionTreeRegressor",
-        "sklearn.tree.ExtraTreeRegressor",
-    ),
-}
-ESTIMATORS_OF[Task.MULTICLASS] = ESTIMATORS_OF[Task.BINARY]
-_ESTIMATORS = ", ".join(sorted(set(ESTIMATORS_OF[Task.BINARY] + ESTIMATORS_OF[Task.REGRESSION])))
-
 
 class Candidate(Section):
-    """A scikit-learn estimator to try: fixed parameters, and a grid whose every combination is a run of its own."""
+    """An estimator to try: fixed parameters, and a grid whose every combination is a run of its own."""
 
     estimator: str = Field(
-        description="Dotted name under sklearn., for example sklearn.linear_model.LogisticRegression."
+        description="Dotted name, for example sklearn.linear_model.LogisticRegression.",
+        json_schema_extra=described({name: each.words for name, each in ESTIMATORS.items()}),
     )
     parameters: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     encode: Literal["auto", "onehot", "ordinal"] = Field(
-        "auto", description="Categorical encoding; auto is ordinal for trees and one-hot for everything else."
+        "auto", description="Categorical encoding; auto is what suits the estimator, see docs/model-spec.md."
     )
 
     @field_validator("estimator")
     @classmethod
     def _estimator_is_known(cls, name: str) -> str:
-        if not any(name in names for names in ESTIMATORS_OF.values()):
-            raise spec_fault(f"{name!r} is not a scikit-learn estimator that converts to ONNX; allowed: {_ESTIMATORS}")
+        if name not in ESTIMATORS:
+            allowed = ", ".join(sorted(ESTIMATORS))
+            raise spec_fault(f"{name!r} is not an estimator that converts to ONNX; allowed: {allowed}")
         return name
 
     @field_validator("parameters", "grid")
@@ -92,7 +44,7 @@ class Candidate(Section):
                 json.dumps(value, allow_nan=False)
             except (TypeError, ValueError, RecursionError):
                 raise spec_fault(
-                    f"parameter {name} holds a value that JSON cannot (a date, NaN, infinity ...)"
+                    f"parameter {name} holds a value that JSON cannot represent (a date, NaN, infinity ...)"
                 ) from None
         return values
 
@@ -103,6 +55,16 @@ class Candidate(Section):
             if not values:
                 raise spec_fault(f"parameter {name} lists no values")
         return grid
+
+    @property
+    def facts(self) -> Estimator:
+        """What is known of its estimator."""
+        return ESTIMATORS[self.estimator]
+
+    @property
+    def unknown_parameters(self) -> tuple[str, ...]:
+        """Names that it sets, in its grid too, and that the estimator does not have."""
+        return tuple(sorted({*self.parameters, *self.grid} - set(self.facts.parameter_names)))
 
     @property
     def size(self) -> int:

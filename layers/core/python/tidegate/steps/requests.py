@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 
 PAGE = 500  # entries of one answer: Lambda hands on 6 MB, and an entry may have a few kB
@@ -51,7 +52,7 @@ class Document(BaseModel):
             return cls.model_validate(body)
         except ValidationError as error:
             faults = [cls._fault(dict(detail)) for detail in error.errors(include_url=False)]
-            raise RequestInvalidError(f"{len(faults)} fault(s) in the request", faults) from None
+            raise RequestInvalidError(f"{english.count(len(faults), 'fault')} in the request", faults) from None
 
     @classmethod
     def _fault(cls, detail: Mapping[str, Any]) -> Fault:
@@ -69,17 +70,21 @@ class Document(BaseModel):
 
 
 class Said(Document):
-    """A document that people fill in: its faults are told in words, with the form that is expected."""
+    """A document that people fill in: its faults are reported in words, with the form that is expected."""
 
     @classmethod
     def _fault(cls, detail: Mapping[str, Any]) -> Fault:
         fault, kind = super()._fault(detail), str(detail["type"])
         if kind == "string_too_short":
-            return Fault(fault.path, f"is too short; give at least {detail['ctx']['min_length']} character(s)")
+            return Fault(
+                fault.path, f"is too short; give at least {english.count(detail['ctx']['min_length'], 'character')}"
+            )
         if kind == "string_too_long":
-            return Fault(fault.path, f"is too long; give at most {detail['ctx']['max_length']} characters")
+            return Fault(
+                fault.path, f"is too long; give at most {english.count(detail['ctx']['max_length'], 'character')}"
+            )
         if kind.startswith("datetime"):
-            return Fault(fault.path, f"{detail['input']!r} is no day or time; write 2013-02-08 or 2013-02-08T18:00")
+            return Fault(fault.path, f"{detail['input']!r} is not a day or time; write 2013-02-08 or 2013-02-08T18:00")
         return fault
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tidegate.domain.monitoring.health import Standing
+from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.serving.capture import line
 from tidegate.kernel.errors import ConflictError
 from tidegate.ports.monitoring import Sources
@@ -14,21 +14,21 @@ from tidegate.testing.found import found
 
 
 @dataclass
-class InMemoryStandings:
-    """ports.Standings; `saved` has every revision."""
+class InMemoryHealthRecords:
+    """ports.HealthRecords; `saved` has every revision."""
 
-    saved: list[Standing] = field(default_factory=list)
+    saved: list[HealthRecord] = field(default_factory=list)
 
-    def standing(self, model: str) -> Standing | None:
+    def record(self, model: str) -> HealthRecord | None:
         return next((each for each in reversed(self.saved) if each.model == model), None)
 
-    def save(self, standing: Standing) -> None:
-        known = self.standing(standing.model)
-        if known == standing:
+    def save(self, record: HealthRecord) -> None:
+        known = self.record(record.model)
+        if known == record:
             return
-        if (known.revision if known else 0) != standing.revision - 1:
-            raise ConflictError(f"the standing of {standing.model} was changed by somebody else")
-        self.saved.append(standing)
+        if (known.revision if known else 0) != record.revision - 1:
+            raise ConflictError(f"the health of {record.model} was changed by somebody else")
+        self.saved.append(record)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The time, and work handed to other functions."""
+"""The time, warnings and metrics, and work handed to other functions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,3 +30,18 @@ class InMemoryDispatcher:
         self.dispatched.append((dataset, version))
         if self.on_register:
             self.on_register(dataset, version)
+
+
+@dataclass
+class RecordedSignals:
+    """ports.Signals: `counts` by metric and by metric:dimension, `said` has the warnings."""
+
+    counts: dict[str, float] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    def count(self, name: str, value: float = 1, **by: str) -> None:
+        for metric in (name, *(f"{name}:{dimension}" for dimension in by.values())):
+            self.counts[metric] = self.counts.get(metric, 0) + value
+
+    def warn(self, message: str, **facts: object) -> None:
+        self.said.append(f"{message} {facts}")

@@ -10,7 +10,7 @@ import time
 import boto3
 from sample_layer import GREETING
 
-COUNTS = {}
+COUNTS: dict[str, int] = {}
 
 
 class SampleError(Exception):

@@ -15,7 +15,7 @@ _AGO = re.compile(r"(\d{1,4})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-@click.command(cls=Command, short_help="Captured predictions of MODEL.")
+@click.command(cls=Command, short_help="List captured predictions of MODEL.")
 @click.argument("model")
 @click.option(
     "--since",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tidegate.cli.pages.compare import Side
 
 
-@click.command(cls=Command, short_help="Two versions of MODEL side by side.")
+@click.command(cls=Command, short_help="Compare two versions of MODEL side by side.")
 @click.argument("model")
 @click.argument("first", type=int)
 @click.argument("second", type=int)

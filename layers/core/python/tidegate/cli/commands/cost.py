@@ -15,7 +15,7 @@ _PARTS = {"model": ("model",), "version": ("model", "version"), "unit": ("busine
 KEPT_DAYS = 31
 
 
-@click.command(cls=Command, short_help="What models cost, and what their answers were worth.")
+@click.command(cls=Command, short_help="Show what models cost and what their answers were worth.")
 @click.argument("model", required=False)
 @click.option("--days", type=click.IntRange(1, KEPT_DAYS), default=7, show_default=True, help="How far back.")
 @click.option(
@@ -30,7 +30,7 @@ def cost(tool: Tool, model: str | None, days: int, by: str | None) -> None:
 
     \b
     Net per 1,000 decisions is the value of those whose outcome is known less the cost of all, each for a thousand. The
-    line of the fallback tells what rules alone brought, on the requests that they answered.
+    line of the fallback shows what rules alone brought, on the requests that they answered.
 
     \b
     Example:
@@ -39,12 +39,12 @@ def cost(tool: Tool, model: str | None, days: int, by: str | None) -> None:
     """
     from tidegate.cli.pages import cost as cost_page
 
-    names = [model] if model else [each["model"] for each in tool.client.watch()]
-    answer = _told([tool.client.watched(name) for name in names], days, by or ("version" if model else "model"))
+    names = [model] if model else [each["model"] for each in tool.client.models_health()]
+    answer = _costs([tool.client.model_health(name) for name in names], days, by or ("version" if model else "model"))
     tool.answer(answer, lambda out: cost_page.costs(out, answer))
 
 
-def _told(found: Sequence[Document], days: int, by: str) -> dict[str, Any]:
+def _costs(found: Sequence[Document], days: int, by: str) -> dict[str, Any]:
     """Lines and totals of a window that ends with the latest look at any of the models."""
     from tidegate.domain.monitoring.costs import Bill, days_before
 

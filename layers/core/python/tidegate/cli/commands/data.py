@@ -12,6 +12,7 @@ import click
 
 from tidegate.cli import exits
 from tidegate.cli.tool import Group, Tool, pass_tool, reading
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def _moment(context: click.Context, parameter: click.Parameter, value: str) -> s
     try:
         datetime.fromisoformat(value if re.match(r"\d{4}-\d{2}-\d{2}", value) else "")
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no day or time; write 2013-02-08 or 2013-02-08T18:00") from None
+        raise click.BadParameter(f"{value!r} is not a day or time; write 2013-02-08 or 2013-02-08T18:00") from None
     return value
 
 
@@ -42,19 +43,20 @@ def data() -> None:
 @data.command()
 @click.argument("name")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--origin", metavar="TEXT", help="Where it comes from; needed the first time.")
-@click.option("--licence", metavar="TEXT", help="Under which terms; needed the first time.")
-@click.option("--owner", metavar="TEXT", help="Who answers for it: e-mail address or team; needed the first time.")
-@click.option("--pii", multiple=True, metavar="COL", help="A column with personal data. May be repeated.")
-@click.option("--outcome", multiple=True, metavar="COL", help="A column known only after the fact. May be repeated.")
+@click.option("--origin", metavar="TEXT", help="Where the data comes from. Required for a new dataset.")
+@click.option("--licence", metavar="TEXT", help="Licence of the data. Required for a new dataset.")
+@click.option("--owner", metavar="TEXT", help="Owner: an e-mail address or a team. Required for a new dataset.")
+@click.option("--pii", multiple=True, metavar="COL", help="A column with personal data. Can be repeated.")
+@click.option("--outcome", multiple=True, metavar="COL", help="A column known only after the event. Can be repeated.")
 @click.option("--time", "time_column", metavar="COL", help="The column that says when a row happened.")
-@click.option("--description", metavar="TEXT", help="A sentence for people.")
+@click.option("--description", metavar="TEXT", help="One-sentence description.")
 @click.option("--wait/--no-wait", default=True, help="Wait until the files are read and profiled (default).")
 @pass_tool
-def add(  # noqa: PLR0917  click passes options by name
+def add(
     tool: Tool,
     name: str,
     files: tuple[str, ...],
+    *,
     origin: str | None,
     licence: str | None,
     owner: str | None,
@@ -103,15 +105,15 @@ def add(  # noqa: PLR0917  click passes options by name
         found = tool.client.wait_for_dataset(name, answer["version"])
         answer |= {key: found[key] for key in ("status", "rows", "time_from", "time_to", "duplicate_rows", "problem")}
         if found["status"] == "failed":
-            problem, *told = found["problem"].rsplit(". Next: ", 1)
+            problem, *advice = found["problem"].rsplit(". Next: ", 1)
             raise InvalidInputError(
                 f"{name} {answer['version']} was not accepted: {problem}",
-                next_step=told[0] if told else "mend the files or what is said of them, and add again",
+                next_step=advice[0] if advice else "correct the files or their description, then add them again",
             )
 
     def render(out: Any) -> None:
-        state = "added" if answer["changed"] else "was there already; nothing changed"
-        rows = f", {answer['rows']:,} rows" if "rows" in answer else ""
+        state = "added" if answer["changed"] else "already exists; nothing changed"
+        rows = f", {english.count(answer['rows'], 'row')}" if "rows" in answer else ""
         out.print(f"{name} {answer['version']}: {state} ({answer['status']}{rows})", soft_wrap=True)
         out.print(f"see its columns: tidegate data show {name} {answer['version']}", soft_wrap=True)
 
@@ -134,7 +136,7 @@ def list_(tool: Tool) -> None:
     tool.answer({"datasets": found}, lambda out: data_page.datasets(out, found))
 
 
-@data.command(short_help="A dataset with its versions, or one version.")
+@data.command(short_help="Show a dataset with its versions, or one version.")
 @click.argument("name")
 @click.argument("version", required=False)
 @pass_tool
@@ -159,11 +161,13 @@ def show(tool: Tool, name: str, version: str | None) -> None:
     tool.answer(whole, lambda out: data_page.dataset(out, whole))
 
 
-@data.command(short_help="Keep a period out of training and judging.")
+@data.command(short_help="Exclude a period from training and evaluation.")
 @click.argument("name")
 @click.option("--from", "start", required=True, metavar="TIME", callback=_moment, help="First excluded moment (UTC).")
 @click.option("--to", "end", required=True, metavar="TIME", callback=_moment, help="First moment after the period.")
-@click.option("--reason", required=True, metavar="TEXT", help="Why; kept with every version trained under it.")
+@click.option(
+    "--reason", required=True, metavar="TEXT", help="Why. Stored with every version trained without this period."
+)
 @pass_tool
 def exclude(tool: Tool, name: str, start: str, end: str, reason: str) -> None:
     """Keep a period of dataset NAME out of training and judging, for good.
@@ -175,7 +179,7 @@ def exclude(tool: Tool, name: str, start: str, end: str, reason: str) -> None:
     """
     with _by_option():
         answer = tool.client.exclude(name, start, end, reason)
-    state = "excluded" if answer["changed"] else "was excluded already"
+    state = "excluded" if answer["changed"] else "already excluded"
     period = answer["exclusion"]
     tool.answer(
         answer,
@@ -188,18 +192,18 @@ def exclude(tool: Tool, name: str, start: str, end: str, reason: str) -> None:
 def _distinct(files: tuple[str, ...]) -> list[Path]:
     paths = [Path(file) for file in files]
     faults = [
-        Fault(str(path), "is a folder; name its files" if path.is_dir() else "there is no such file")
+        Fault(str(path), "is a folder; give its files instead" if path.is_dir() else "no such file")
         for path in paths
         if not path.is_file()
     ]
     faults += [Fault(str(path), "is empty") for path in paths if path.is_file() and path.stat().st_size == 0]
     faults += [
-        Fault(str(path), "has a name that is not of a CSV or Parquet file", SUFFIXES)
+        Fault(str(path), "is not a CSV or Parquet file", SUFFIXES)
         for path in paths
         if path.is_file() and not path.name.lower().endswith(SUFFIXES)
     ]
     names = [path.name for path in paths]
-    faults += [Fault(name, "two files have this name") for name in sorted(set(names)) if names.count(name) > 1]
+    faults += [Fault(name, "another file has the same name") for name in sorted(set(names)) if names.count(name) > 1]
     if faults:
         raise InvalidInputError("these files cannot be added", faults)
     return paths
@@ -216,10 +220,10 @@ def _describe(tool: Tool, name: str, said: dict[str, Any]) -> None:
             faults = [Fault(f"--{field}", "is required for a new dataset") for field in missing]
             raise InvalidInputError(f"dataset {name} is new", faults) from None
         known = {}
-    wish = {field: known[field] for field in fields if field in known} | said
-    if any(known.get(field) != wish[field] for field in wish):
+    description = {field: known[field] for field in fields if field in known} | said
+    if any(known.get(field) != description[field] for field in description):
         with _by_option():
-            warnings = tool.client.describe_dataset(name, wish)["warnings"]
+            warnings = tool.client.describe_dataset(name, description)["warnings"]
         tool.warn(warnings)
 
 
@@ -238,7 +242,7 @@ def _by_option() -> Iterator[None]:
 
 def _entry(path: Path, progress: "Progress | None") -> dict[str, Any]:
     size = path.stat().st_size
-    with reading(str(path)), _watched(path, "hashing", size, progress) as file:
+    with reading(str(path)), _shown(path, "hashing", size, progress) as file:
         sha256 = hashlib.sha256()
         while block := file.read(1 << 20):
             sha256.update(block)
@@ -247,12 +251,12 @@ def _entry(path: Path, progress: "Progress | None") -> dict[str, Any]:
 
 def _send(tool: Tool, path: Path, entry: dict[str, Any], planned: dict[str, Any], progress: "Progress | None") -> None:
     if progress is None:
-        tool.say(f"sending {path.name} ({entry['size']:,} bytes)")
+        tool.say(f"sending {path.name} ({english.count(entry['size'], 'byte')})")
     with reading(str(path)):
-        tool.client.upload(planned, lambda: _watched(path, "sending", entry["size"], progress), entry["size"])
+        tool.client.upload(planned, lambda: _shown(path, "sending", entry["size"], progress), entry["size"])
 
 
-def _watched(path: Path, doing: str, size: int, progress: "Progress | None") -> IO[bytes]:
+def _shown(path: Path, doing: str, size: int, progress: "Progress | None") -> IO[bytes]:
     if progress is None:
         return path.open("rb")
     return progress.open(path, "rb", description=f"{doing} {path.name}", total=size)

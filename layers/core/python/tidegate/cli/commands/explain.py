@@ -5,9 +5,9 @@ import click
 from tidegate.cli.tool import Command, Tool, pass_tool
 
 
-@click.command(cls=Command, short_help="Why one prediction came out as it did.")
+@click.command(cls=Command, short_help="Explain one prediction.")
 @click.argument("prediction_id")
-@click.option("--model", metavar="MODEL", help="Whose prediction it is; unless given, all models are searched.")
+@click.option("--model", metavar="MODEL", help="The model that made it. Default: all models are searched.")
 @pass_tool
 def explain(tool: Tool, prediction_id: str, model: str | None) -> None:
     """Why one prediction came out as it did: inputs, version, what that was trained on, gate, approvers, and what each

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from tidegate.cli.tool import Command, Tool, pass_tool, reading
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError, UnavailableError
 
 BATCH = 500
@@ -24,7 +25,7 @@ SAID_EVERY = 10_000
 # has 500 of them open at most. docs.aws.amazon.com/firehose/latest/dev/buffering.html
 HOURS_AT_ONCE = 400
 HOURS_SECONDS = 100.0
-AGAIN = "send the whole file again: what is there already does no harm"
+AGAIN = "send the whole file again: outcomes already accepted are not counted twice"
 _HOUR_MS = 3_600_000
 
 
@@ -44,15 +45,17 @@ class _Row:
     item: dict[str, Any]
 
 
-@click.command(cls=Command, short_help="Report what became of predictions.")
+@click.command(cls=Command, short_help="Report the outcomes of predictions.")
 @click.argument("file")
-@click.option("--model", required=True, metavar="MODEL", help="Whose predictions they were.")
-@click.option("--id-column", default="id", show_default=True, metavar="COL", help="Has the id of the prediction.")
-@click.option("--outcome-column", default="outcome", show_default=True, metavar="COL", help="Has what became of it.")
-@click.option("--time-column", metavar="COL", help="Says when that was known: `time` unless given; without it, now.")
+@click.option("--model", required=True, metavar="MODEL", help="The model that made the predictions.")
+@click.option(
+    "--id-column", default="id", show_default=True, metavar="COL", help="Column with the id of the prediction."
+)
+@click.option("--outcome-column", default="outcome", show_default=True, metavar="COL", help="Column with the outcome.")
+@click.option("--time-column", metavar="COL", help="Column with the time of the outcome. Default: `time`, else now.")
 @pass_tool
-def feedback(  # noqa: PLR0917  click passes options by name
-    tool: Tool, file: str, model: str, id_column: str, outcome_column: str, time_column: str | None
+def feedback(
+    tool: Tool, file: str, *, model: str, id_column: str, outcome_column: str, time_column: str | None
 ) -> None:
     """Report what became of predictions. FILE is CSV with a header row, or JSON objects, one a line; - is standard
     input.
@@ -72,14 +75,14 @@ def feedback(  # noqa: PLR0917  click passes options by name
     rows, passed_over = _rows(text, columns, numeric=task == "regression")
     if not rows:
         raise InvalidInputError(
-            f"no line of {file} has an outcome in {outcome_column!r}", next_step="name the column: --outcome-column"
+            f"no line of {file} has an outcome in {outcome_column!r}", next_step="give the column with --outcome-column"
         )
     accepted = _send(tool, model, rows, columns, file)
     answer = {"model": model, "accepted": accepted, "without_outcome": passed_over}
 
     def render(out: Any) -> None:
-        without = f"; {passed_over:,} line(s) without an outcome were passed over" if passed_over else ""
-        out.print(f"{model}: {accepted:,} outcome(s) accepted{without}", soft_wrap=True)
+        without = f"; skipped {english.count(passed_over, 'line')} without an outcome" if passed_over else ""
+        out.print(f"{model}: {english.count(accepted, 'outcome')} accepted{without}", soft_wrap=True)
 
     tool.answer(answer, render)
 
@@ -106,15 +109,15 @@ def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str)
             if len(faults) >= ENOUGH_FAULTS:
                 break
         except UnavailableError as error:
-            told = f"{error.message}; {accepted:,} of {len(rows):,} outcomes were accepted before"
-            raise UnavailableError(told, next_step=AGAIN) from None
+            said = f"{error.message}; {accepted:,} of {len(rows):,} outcomes were accepted before"
+            raise UnavailableError(said, next_step=AGAIN) from None
         if (start + BATCH) % SAID_EVERY == 0:
             tool.say(f"{start + len(batch):,} of {len(rows):,} sent")
     if faults:
         raise InvalidInputError(
             f"{file} has lines that cannot be accepted; {accepted:,} of {len(rows):,} outcomes were",
             sorted(faults, key=lambda fault: int(re.findall(r"\d+", fault.path)[0]) if fault.path else 0),
-            next_step=f"mend these lines and {AGAIN}",
+            next_step=f"correct these lines and {AGAIN}",
         )
     return accepted
 
@@ -131,7 +134,7 @@ class _Pace:
         """Return when the batch may be sent."""
         hours = {hour for row in batch if (hour := _hour(row.item.get("id"))) is not None}
         if self._hours and len(self._hours | hours) > HOURS_AT_ONCE:
-            self._say(f"waiting {HOURS_SECONDS:.0f} s: predictions of so many hours take a while to be put away")
+            self._say(f"waiting {HOURS_SECONDS:.0f} s: storing predictions of so many hours takes a while")
             self._sleep(HOURS_SECONDS)
             self._hours.clear()
         self._hours |= hours
@@ -158,7 +161,7 @@ def _text(file: str) -> str:
         with reading(file):
             return Path(file).read_text(encoding="utf-8-sig")
     if sys.stdin.isatty():
-        raise InvalidInputError("there is nothing to report", next_step="name a FILE, or pipe CSV or JSON lines in")
+        raise InvalidInputError("the input holds no outcome", next_step="name a FILE, or pipe CSV or JSON lines in")
     with reading("standard input"):
         return sys.stdin.read()
 
@@ -183,7 +186,9 @@ def _rows(text: str, columns: Columns, *, numeric: bool) -> tuple[list[_Row], in
     if faults:
         more = f"; the first {ENOUGH_FAULTS} are listed" if len(faults) > ENOUGH_FAULTS else ""
         raise InvalidInputError(
-            f"{len(faults)} line(s) cannot be read{more}", faults[:ENOUGH_FAULTS], next_step="nothing was sent yet"
+            f"{english.count(len(faults), 'line')} cannot be read{more}",
+            faults[:ENOUGH_FAULTS],
+            next_step="correct these lines and send the file again; nothing was sent",
         )
     return rows, without
 
@@ -211,18 +216,18 @@ def _csv_lines(text: str, columns: Columns, *, numeric: bool) -> Iterator[tuple[
         wanted = [columns.id, columns.outcome, *([columns.time] if columns.is_time_named else [])]
         lacking = [name for name in wanted if name not in header]
         if lacking:
-            faults = [Fault(name, "is no column of the header", tuple(header)) for name in lacking]
+            faults = [Fault(name, "is not a column of the header", tuple(header)) for name in lacking]
             raise InvalidInputError(
-                "the file lacks a column", faults, next_step="name it: --id-column, --outcome-column, --time-column"
+                "the file lacks a column", faults, next_step="use --id-column, --outcome-column, --time-column"
             )
         for row in reader:
             line = reader.line_num
             if None in row or None in row.values():
-                yield line, Fault(f"line {line}", "has another number of fields than the header")
+                yield line, Fault(f"line {line}", "has a different number of fields than the header")
                 continue
             value = _outcome(row[columns.outcome], numeric=numeric)
             if numeric and isinstance(value, str):
-                yield line, Fault(f"line {line}.{columns.outcome}", f"{value[:40]!r} is no number")
+                yield line, Fault(f"line {line}.{columns.outcome}", f"{value[:40]!r} is not a number")
                 continue
             yield line, {name: given or None for name, given in row.items()} | {columns.outcome: value}
     except csv.Error as error:

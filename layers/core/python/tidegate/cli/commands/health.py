@@ -4,10 +4,11 @@ import click
 
 from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool
+from tidegate.kernel import english
 from tidegate.kernel.errors import NotFoundError
 
 
-@click.command(cls=Command, short_help="How all served models stand, on one page.")
+@click.command(cls=Command, short_help="Show the health of all served models on one page.")
 @pass_tool
 def status(tool: Tool) -> None:
     """How all models stand, the worst first: what serves, since when, what was found, and what is under way.
@@ -20,21 +21,21 @@ def status(tool: Tool) -> None:
     """
     from tidegate.cli.pages import health as health_page
 
-    found = sorted(tool.client.watch(), key=health_page.worst_first)
-    tool.answer({"watch": found}, lambda out: health_page.status(out, found))
+    found = sorted(tool.client.models_health(), key=health_page.worst_first)
+    tool.answer({"health": found}, lambda out: health_page.status(out, found))
 
 
-@click.command(cls=Command, short_help="What was found in the traffic of MODEL.")
+@click.command(cls=Command, short_help="Show the findings in the traffic of MODEL.")
 @click.argument("model")
 @click.option(
-    "--window", type=click.IntRange(1), metavar="HOURS", help="Which span; unless given, the shortest that was judged."
+    "--window", type=click.IntRange(1), metavar="HOURS", help="The window in hours. Default: the shortest one judged."
 )
 @click.option("--plot", metavar="FILE.svg", help="Draw the distributions of the features that moved most into a file.")
 @click.option("--open", "show", is_flag=True, help="Draw them and open the picture.")
 @pass_tool
-def drift(tool: Tool, model: str, window: int | None, plot: str | None, show: bool) -> int:
+def drift(tool: Tool, model: str, *, window: int | None, plot: str | None, show: bool) -> int:
     """What the last look found in the traffic of MODEL: drift of features and predictions, data quality, how good its
-    answers were, whom they favour; and what follows from it. docs/watch.md explains all of it.
+    answers were, whom they favour; and what follows from it. docs/monitoring.md explains all of it.
 
     The exit code is 3 when the model has drifted or needs redesign, as a whole and whatever the window.
 
@@ -45,11 +46,13 @@ def drift(tool: Tool, model: str, window: int | None, plot: str | None, show: bo
     """
     from tidegate.cli.pages import health as health_page
 
-    found = tool.client.watched(model)
+    found = tool.client.model_health(model)
     spans = health_page.spans(found["verdicts"])
     if window is not None and window not in spans:
         listed = ", ".join(map(str, spans)) or "none yet"
-        raise NotFoundError(f"no window of {window} hours was judged", next_step=f"there are: {listed}")
+        raise NotFoundError(
+            f"no window of {english.count(window, 'hour')} was judged", next_step=f"there are: {listed}"
+        )
     if plot or show:
         _draw(tool, model, health_page.picture(found, window), plot, show=show)
     tool.answer(found, lambda out: health_page.drift(out, found, window))
@@ -63,9 +66,9 @@ def _draw(tool: Tool, model: str, picture: str | None, plot: str | None, *, show
     tool.keep(picture, plot, f"{model}.svg", done="drawn into", show=show)
 
 
-@click.command(cls=Command, short_help="Say that you have seen to MODEL, which needs redesign.")
+@click.command(cls=Command, short_help="Acknowledge that MODEL needs redesign.")
 @click.argument("model")
-@click.option("--reason", metavar="TEXT", required=True, help="What you found and did; it is kept with your name.")
+@click.option("--reason", metavar="TEXT", required=True, help="What you found and did. Stored with your name.")
 @pass_tool
 def acknowledge(tool: Tool, model: str, reason: str) -> None:
     """Say that you have seen to MODEL, which needs redesign: it is judged anew, and may be trained by itself again.

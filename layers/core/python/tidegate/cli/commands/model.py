@@ -8,6 +8,7 @@ import click
 
 from tidegate.cli import exits
 from tidegate.cli.tool import Group, Tool, pass_tool, reading
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError, SpecInvalidError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def apply(tool: Tool, specs: tuple[str, ...]) -> int:
 
     def render(out: Any) -> None:
         for answer in applied:
-            state = "applied" if answer["changed"] else "was current already"
+            state = "applied" if answer["changed"] else "already current"
             against = answer["checked_against"]
             checked = f", checked against dataset version {against}" if against else ""
             out.print(f"{answer['model']}: {state} ({answer['digest'][:12]}{checked})", soft_wrap=True)
@@ -82,7 +83,7 @@ def list_(tool: Tool) -> None:
 @click.argument("name")
 @click.option("--spec", "as_spec", is_flag=True, help="Print the current spec as YAML, ready to edit and apply.")
 @pass_tool
-def show(tool: Tool, name: str, as_spec: bool) -> None:
+def show(tool: Tool, name: str, *, as_spec: bool) -> None:
     """A model: who answers for it, its features, and what is served.
 
     \b
@@ -173,4 +174,4 @@ def _joined(refused: list[tuple[str, InvalidInputError]]) -> InvalidInputError:
     names = ", ".join(path for path, _ in refused)
     steps = [error.next_step for _, error in refused if error.next_step]
     next_step = steps[0] if steps else "see `tidegate model schema` and docs/model-spec.md"
-    return SpecInvalidError(f"{len(faults)} fault(s) in {names}", faults, next_step=next_step)
+    return SpecInvalidError(f"{english.count(len(faults), 'fault')} in {names}", faults, next_step=next_step)

@@ -15,6 +15,7 @@ import click
 
 from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool, reading
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError
 
 if TYPE_CHECKING:
@@ -30,18 +31,20 @@ _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
     "--input", "source", default="-", metavar="FILE", help="JSON, JSON lines or CSV; - is standard input; or s3://..."
 )
 @click.option("--batch", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Instances per request.")
-@click.option("--output", metavar="S3-FOLDER", help="Where the answers to the files at --input s3://... go.")
-@click.option("--id", "ids", multiple=True, metavar="COLUMN", help="Passed on to the output; else the spec's ids.")
-@click.option("--wait/--no-wait", default=True, help="Follow a batch in S3 to its end; the exit code tells it.")
+@click.option("--output", metavar="S3-FOLDER", help="Folder for the answers to the files at --input s3://...")
+@click.option(
+    "--id", "ids", multiple=True, metavar="COLUMN", help="Columns copied to the output. Default: the spec's ids."
+)
+@click.option("--wait/--no-wait", default=True, help="Follow a batch in S3 to its end. The exit code shows the result.")
 @pass_tool
-def predict(  # noqa: PLR0917  click passes options by name
-    tool: Tool, model: str, source: str, batch: int, output: str | None, ids: tuple[str, ...], wait: bool
+def predict(
+    tool: Tool, model: str, source: str, *, batch: int, output: str | None, ids: tuple[str, ...], wait: bool
 ) -> int:
     """Score instances with the version that MODEL serves.
 
     The input is a JSON array of objects (or {"instances": [...]}, or one object, or one object a line) or CSV with a
     header row. CSV texts become numbers and booleans as the model's contract says; an empty one is missing. Either all
-    instances are scored or their faults are told.
+    instances are scored or their faults are reported.
 
     With --output both are in S3: every row of the CSV or Parquet files is scored by one version, the champion at the
     start, and gets one row in the output, also one that has faults. Ctrl-C stops the looking, not the batch. The same
@@ -57,7 +60,7 @@ def predict(  # noqa: PLR0917  click passes options by name
         if output is None or not source.startswith("s3://"):
             raise InvalidInputError(
                 "a batch needs --input s3://... and --output s3://...",
-                next_step="copy the file to S3 first, or leave --output out to have it scored over HTTP",
+                next_step="copy the file to S3 first, or drop --output to score it over HTTP",
             )
         return _in_s3(tool, model, source, output, list(ids) or None, wait=wait)
 
@@ -85,9 +88,9 @@ def _in_s3(tool: Tool, model: str, source: str, output: str, ids: list[str] | No
     answer = tool.client.start_batch(model, source, output, ids=ids)
     batch = answer["batch"]
     if answer["resumed"]:
-        tool.say(f"going on with what is missing (attempt {batch['attempt']})")
+        tool.say(f"resuming with the missing parts (attempt {batch['attempt']})")
     if batch["status"] == "succeeded":
-        tool.say("there is nothing left to do: every row is there")
+        tool.say("nothing left to do: all rows are scored")
     if wait and batch["status"] == "running":
         look = _Progress(tool)
         try:
@@ -95,7 +98,7 @@ def _in_s3(tool: Tool, model: str, source: str, output: str, ids: list[str] | No
         except KeyboardInterrupt:
             tool.say("the batch goes on; the same command follows it again")
             raise
-    tool.answer(batch, lambda out: _tell(out, batch))
+    tool.answer(batch, lambda out: _show(out, batch))
     return exits.FAILED if batch["status"] == "failed" else exits.OK
 
 
@@ -106,7 +109,7 @@ class _Progress:
         self._tool = tool
         self._began = time.monotonic()
         self._first: int | None = None
-        self._told = ""
+        self._shown = ""
 
     def look(self, batch: Mapping[str, Any]) -> None:
         done, planned = batch["done"], batch["planned"]
@@ -117,17 +120,17 @@ class _Progress:
             rate = (done["rows"] - self._first) / max(time.monotonic() - self._began, 1e-3)
             line = f"{done['parts']:,} of {planned['parts']:,} parts, {done['rows']:,} of {planned['rows']:,} rows"
             speed = f", {rate:,.0f} rows/s" if rate else ""
-        if line != self._told:
-            self._told = line
+        if line != self._shown:
+            self._shown = line
             self._tool.say(f"[{time.monotonic() - self._began:6.1f} s] {line}{speed}")
 
 
-def _tell(out: "Console", batch: Mapping[str, Any]) -> None:
+def _show(out: "Console", batch: Mapping[str, Any]) -> None:
     version = f"{batch['model']} version {batch['version']}"
     match batch["status"]:
         case "succeeded":
             totals = batch["totals"]
-            out.print(f"{totals['rows']:,} rows scored by {version}: {batch['output']}", soft_wrap=True)
+            out.print(f"{english.count(totals['rows'], 'row')} scored by {version}: {batch['output']}", soft_wrap=True)
             if totals["faulty"]:
                 where = f"{batch['output']}_errors/"
                 out.print(f"{totals['faulty']:,} of them have faults: {where}", soft_wrap=True)
@@ -160,7 +163,9 @@ def _of_all(refused: list[InvalidInputError]) -> InvalidInputError:
     """One error of several requests' faults."""
     faults = [fault for error in refused for fault in error.faults]
     more = "; there may be more" if len(faults) >= ENOUGH_FAULTS else ""
-    return InvalidInputError(f"{len(faults)} fault(s) in the instances{more}", faults, next_step=refused[0].next_step)
+    return InvalidInputError(
+        f"{english.count(len(faults), 'fault')} in the instances{more}", faults, next_step=refused[0].next_step
+    )
 
 
 def _text(source: str) -> str:
@@ -168,7 +173,9 @@ def _text(source: str) -> str:
         with reading(source):
             return Path(source).read_text(encoding="utf-8-sig")
     if sys.stdin.isatty():
-        raise InvalidInputError("there is nothing to score", next_step="give --input FILE, or pipe JSON or CSV in")
+        raise InvalidInputError(
+            "the input has no instance to score", next_step="give --input FILE, or pipe JSON or CSV in"
+        )
     with reading("standard input"):
         return sys.stdin.read()
 
@@ -212,7 +219,7 @@ def _from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
         rows = list(csv.DictReader(io.StringIO(text), strict=True))
     except csv.Error as error:
         raise InvalidInputError(f"the input is neither JSON nor CSV: {error}") from None
-    uneven = [Fault(f"row {at}", "has another number of fields than the header") for at, row in enumerate(rows, 1)
+    uneven = [Fault(f"row {at}", "has a different number of fields than the header") for at, row in enumerate(rows, 1)
               if None in row or None in row.values()]  # fmt: skip
     if uneven:
         raise InvalidInputError("the CSV rows do not fit the header", uneven[:20])

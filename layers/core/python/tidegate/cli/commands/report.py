@@ -6,13 +6,13 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 from tidegate.kernel.errors import NotFoundError
 
 
-@click.command(cls=Command, short_help="The gate's report of a version.")
+@click.command(cls=Command, short_help="Show the gate's report of a version.")
 @click.argument("model")
 @click.argument("version", required=False, type=int)
-@click.option("--html", metavar="FILE", help="Write the version's page, with all pictures, into a file.")
+@click.option("--html", metavar="FILE", help="Write the version's page with all charts to a file.")
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @pass_tool
-def report(tool: Tool, model: str, version: int | None, html: str | None, show: bool) -> None:
+def report(tool: Tool, model: str, version: int | None, *, html: str | None, show: bool) -> None:
     """The gate's report of VERSION (the newest unless given): verdict, evidence and lineage.
 
     --html and --open fetch the page that was drawn when the version was registered: one file with pictures of all that

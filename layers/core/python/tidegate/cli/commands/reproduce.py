@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 
 
-@click.command(cls=Command, short_help="Make a VERSION of MODEL again and compare.")
+@click.command(cls=Command, short_help="Train VERSION of MODEL again and compare the result.")
 @click.argument("model")
 @click.argument("version", type=int)
-@click.option("--token", metavar="TEXT", help="Names this wish: however often it is sent, one run comes of it.")
-@click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code tells it.")
+@click.option("--token", metavar="TEXT", help="Idempotency token: sent again, it starts no second run.")
+@click.option("--wait", is_flag=True, help="Follow the run to its end. The exit code shows the result.")
 @click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
 @pass_tool
-def reproduce(  # noqa: PLR0917  click passes options by name
-    tool: Tool, model: str, version: int, token: str | None, wait: bool, timeout: int
-) -> int:
+def reproduce(tool: Tool, model: str, version: int, *, token: str | None, wait: bool, timeout: int) -> int:
     """Make VERSION of MODEL again from what was recorded with it (spec, dataset version, exclusions, seed, chosen
     candidate) and compare: the ONNX file by its hash, every metric to its last bit, and what it was made with.
 
@@ -53,7 +51,7 @@ def reproduce(  # noqa: PLR0917  click passes options by name
         return exits.OK
 
     try:
-        with progress.watching(tool.err, model, run["run_id"], 1) as look:
+        with progress.following(tool.err, model, run["run_id"], 1) as look:
             run = tool.client.wait_for_run(model, run["run_id"], on_look=look, timeout_seconds=timeout)
     except KeyboardInterrupt:
         tool.say(f"the run goes on; follow it again: {again}")
@@ -94,10 +92,10 @@ def show(out: "Console", found: Document) -> None:
 
 
 def _rows(found: Sequence[Document]) -> list[tuple[str, str, str]]:
-    return [(each["what"], _told(each["recorded"]), _told(each["found"])) for each in found]
+    return [(each["what"], _shown(each["recorded"]), _shown(each["found"])) for each in found]
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     """Numbers in full: a difference may be in the last bit."""
     if value is None:
         return "none"

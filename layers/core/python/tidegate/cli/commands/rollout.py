@@ -10,22 +10,23 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 from tidegate.kernel.errors import InvalidInputError, NotFoundError
 
 
-@click.command(cls=Command, short_help="Where a version is on its way to its users.")
+@click.command(cls=Command, short_help="Show the rollout of a version.")
 @click.argument("model")
-@click.option("--run", "run_id", metavar="RUN", help="The run whose version it is; unless given, the newest rollout.")
-@click.option("--follow", is_flag=True, help="Tell each change until it is over; Ctrl-C stops the looking only.")
+@click.option("--run", "run_id", metavar="RUN", help="The run that made the version. Default: the newest rollout.")
+@click.option("--follow", is_flag=True, help="Show each change until the rollout ends. Ctrl-C only stops the display.")
 @click.option(
     "--until",
     type=click.Choice(["promoted", "end"]),
-    help="What --follow waits for: the promotion, or the end of the watch behind it (default).",
+    help="What --follow waits for: the promotion, or the end of the probation after it (default).",
 )
-@click.option("--end", is_flag=True, help="End the rollout that is under way: the champion answers alone.")
-@click.option("--reason", metavar="TEXT", help="Why it is ended; goes into the ledger with your name.")
+@click.option("--end", is_flag=True, help="End the current rollout. The champion then answers all requests.")
+@click.option("--reason", metavar="TEXT", help="Why you end it. Recorded in the ledger with your name.")
 @pass_tool
-def rollout(  # noqa: PLR0917  click passes options by name
-    tool: Tool, model: str, run_id: str | None, follow: bool, until: str | None, end: bool, reason: str | None
+def rollout(
+    tool: Tool, model: str, run_id: str | None, *, follow: bool, until: str | None, end: bool, reason: str | None
 ) -> int:
-    """Where a version of MODEL is on its way in: approval, shadow, canary, promotion, watch; and what speaks for it.
+    """Where a version of MODEL is on its way in: approval, shadow, canary, promotion, probation; and what speaks for
+    it.
 
     The exit code is 3 when it did not get in: rolled back, rejected, expired, overtaken, stopped or failed.
 
@@ -38,9 +39,11 @@ def rollout(  # noqa: PLR0917  click passes options by name
     from tidegate.cli.pages import rollout as rollout_page
 
     if end != (reason is not None) or (end and (run_id or follow)):
-        raise InvalidInputError("--end and --reason go together, and alone", next_step="see `tidegate rollout --help`")
+        raise InvalidInputError(
+            "--end and --reason go together, without other options", next_step="see `tidegate rollout --help`"
+        )
     if until and not follow:
-        raise InvalidInputError("--until says what --follow waits for", next_step="see `tidegate rollout --help`")
+        raise InvalidInputError("--until needs --follow", next_step="see `tidegate rollout --help`")
     if reason is not None:
         answer = tool.client.end_rollout(model, reason)
         tool.answer(answer, lambda out: rollout_page.rollout_ended(out, model, answer))
@@ -71,17 +74,17 @@ def _followed(tool: Tool, model: str, run_id: str, until: str | None) -> dict[st
         raise
 
 
-_reason = click.option("--reason", metavar="TEXT", required=True, help="Why; it is kept with your name.")
-_yes = click.option("--yes", is_flag=True, help="Do not ask again at a terminal.")
+_reason = click.option("--reason", metavar="TEXT", required=True, help="Why. Stored with your name.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
-@click.command(cls=Command, short_help="Let a version go to its users.")
+@click.command(cls=Command, short_help="Approve a version for release.")
 @click.argument("model")
 @click.argument("version", type=click.IntRange(1))
 @_reason
 @_yes
 @pass_tool
-def approve(tool: Tool, model: str, version: int, reason: str, yes: bool) -> None:
+def approve(tool: Tool, model: str, version: int, *, reason: str, yes: bool) -> None:
     """Approve VERSION of MODEL, which waits for it: its rollout goes on. Whoever made the version may not.
 
     The approval holds for exactly the artifact and the report that are shown.
@@ -94,13 +97,13 @@ def approve(tool: Tool, model: str, version: int, reason: str, yes: bool) -> Non
     _decide(tool, model, version, "approve", reason, yes=yes)
 
 
-@click.command(cls=Command, short_help="Turn a version away.")
+@click.command(cls=Command, short_help="Reject a version.")
 @click.argument("model")
 @click.argument("version", type=click.IntRange(1))
 @_reason
 @_yes
 @pass_tool
-def reject(tool: Tool, model: str, version: int, reason: str, yes: bool) -> None:
+def reject(tool: Tool, model: str, version: int, *, reason: str, yes: bool) -> None:
     """Reject VERSION of MODEL, which waits for approval: it never serves. Whoever made the version may not.
 
     \b

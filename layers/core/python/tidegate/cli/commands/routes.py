@@ -8,18 +8,18 @@ from tidegate.cli import exits
 from tidegate.cli.tool import Command, Group, Tool, pass_tool
 from tidegate.kernel.errors import ConflictError, InvalidInputError
 
-_reason = click.option("--reason", metavar="TEXT", required=True, help="Why; goes into the ledger with your name.")
+_reason = click.option("--reason", metavar="TEXT", required=True, help="Why. Recorded in the ledger with your name.")
 
 
-@click.command(cls=Command, short_help="Return to a version that has served.")
+@click.command(cls=Command, short_help="Roll back to a version that has served before.")
 @click.argument("model")
-@click.option("--to", metavar="N", type=click.IntRange(1), help="The version; unless given, one step back.")
+@click.option("--to", metavar="N", type=click.IntRange(1), help="The version. Default: the previous one.")
 @_reason
 @pass_tool
 def rollback(tool: Tool, model: str, to: int | None, reason: str) -> None:
     """Let a version of MODEL that has served answer all requests again. Running functions follow within seconds.
 
-    One step back is the champion alone, when another version is on trial beside it, and the version before the
+    Without --to it is the champion alone, when another version is on trial beside it, and the version before the
     champion otherwise. A killed model stays killed: resume it afterwards.
 
     \b
@@ -31,13 +31,13 @@ def rollback(tool: Tool, model: str, to: int | None, reason: str) -> None:
         to = tool.client.model(model)["rollback_to"]
         if to is None:
             raise ConflictError(
-                f"{model} has no version to go one step back to",
+                f"{model} has no version to roll back to",
                 next_step=f"name one that has served (tidegate ledger {model}) with --to, or kill it",
             )
-    _tell(tool, model, tool.client.rollback(model, to, reason))
+    _show(tool, model, tool.client.rollback(model, to, reason))
 
 
-@click.command(cls=Command, short_help="Let the fallback answer everything.")
+@click.command(cls=Command, short_help="Switch MODEL off: the fallback answers all requests.")
 @click.argument("model")
 @_reason
 @pass_tool
@@ -48,10 +48,10 @@ def kill(tool: Tool, model: str, reason: str) -> None:
     Example:
       tidegate kill flight-delay --reason "weather feed is down"
     """
-    _tell(tool, model, tool.client.kill(model, reason))
+    _show(tool, model, tool.client.kill(model, reason))
 
 
-@click.command(cls=Command, short_help="Let the champion of a killed MODEL answer again.")
+@click.command(cls=Command, short_help="Switch a killed MODEL on again: its champion answers.")
 @click.argument("model")
 @_reason
 @pass_tool
@@ -62,22 +62,22 @@ def resume(tool: Tool, model: str, reason: str) -> None:
     Example:
       tidegate resume flight-delay --reason "weather feed is back"
     """
-    _tell(tool, model, tool.client.resume(model, reason))
+    _show(tool, model, tool.client.resume(model, reason))
 
 
-@click.command(cls=Command, short_help="Give a second version a fixed share.")
+@click.command(cls=Command, short_help="Give a second version a fixed share of the requests.")
 @click.argument("model")
-@click.option("--to", metavar="N", type=click.IntRange(1), help="The version that gets the share.")
+@click.option("--to", metavar="N", type=click.IntRange(1), help="The version that receives the share.")
 @click.option(
     "--percent",
     metavar="P",
     type=click.FloatRange(0.01, 99.99),
     help="Its share of the requests, 0.01 to 99.99, in steps of 0.01.",
 )
-@click.option("--end", is_flag=True, help="Let the champion answer alone again.")
+@click.option("--end", is_flag=True, help="End the split. The champion then answers all requests.")
 @_reason
 @pass_tool
-def split(tool: Tool, model: str, to: int | None, percent: float | None, end: bool, reason: str) -> None:  # noqa: PLR0917  click passes options by name
+def split(tool: Tool, model: str, *, to: int | None, percent: float | None, end: bool, reason: str) -> None:
     """Compare two versions of MODEL (A/B): --to gets --percent of the requests, the champion the rest, until --end.
 
     Each routing key stays with its version; a larger share moves keys from the champion to the other one only. To keep
@@ -89,14 +89,14 @@ def split(tool: Tool, model: str, to: int | None, percent: float | None, end: bo
       tidegate split flight-delay --end --reason "two weeks are over"
     """
     if end and to is None and percent is None:
-        _tell(tool, model, tool.client.end_split(model, reason))
+        _show(tool, model, tool.client.end_split(model, reason))
     elif not end and to is not None and percent is not None:
-        _tell(tool, model, tool.client.split(model, to, round(percent * 100), reason))
+        _show(tool, model, tool.client.split(model, to, round(percent * 100), reason))
     else:
         raise InvalidInputError("give either --to and --percent, or --end", next_step="see `tidegate split --help`")
 
 
-def _tell(tool: Tool, model: str, answer: dict[str, Any]) -> None:
+def _show(tool: Tool, model: str, answer: dict[str, Any]) -> None:
     from tidegate.cli.pages import routes as routes_page
 
     tool.answer(answer, lambda out: routes_page.route_change(out, model, answer))
@@ -111,7 +111,7 @@ class _Ledger(Group):
         return super().parse_args(ctx, args if known.intersection(args) or not args else ["show", *args])
 
 
-@click.group(cls=_Ledger, short_help="Every change of what MODEL serves, and its proof.")
+@click.group(cls=_Ledger, short_help="Show or verify every change of what MODEL serves.")
 def ledger() -> None:
     """Every change of what a model serves: who, when, which version, at what weight, why, approved by whom.
 
@@ -125,7 +125,7 @@ def ledger() -> None:
 
 @ledger.command(short_help="The entries, or what served at a time (the word `show` may be left out).")
 @click.argument("model")
-@click.option("--at", metavar="TIME", help="Tell what served then instead: a day or time, UTC unless it has a zone.")
+@click.option("--at", metavar="TIME", help="Show what served at this day or time instead. UTC unless it has a zone.")
 @pass_tool
 def show(tool: Tool, model: str, at: str | None) -> None:
     """Every change of what MODEL serves, and every batch that it scored, oldest first; with --at, what served at that
@@ -145,7 +145,7 @@ def show(tool: Tool, model: str, at: str | None) -> None:
     tool.answer(found, lambda out: routes_page.served_at(out, model, found))
 
 
-@ledger.command(short_help="Prove that the ledger is what was written.")
+@ledger.command(short_help="Verify that nobody changed the ledger.")
 @click.argument("model")
 @pass_tool
 def verify(tool: Tool, model: str) -> int:

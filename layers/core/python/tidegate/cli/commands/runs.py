@@ -5,7 +5,7 @@ import click
 from tidegate.cli.tool import Command, Tool, pass_tool
 
 
-@click.command(cls=Command, short_help="Training runs of MODEL, or one of them.")
+@click.command(cls=Command, short_help="List training runs of MODEL, or show one.")
 @click.argument("model")
 @click.argument("run", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to list.")

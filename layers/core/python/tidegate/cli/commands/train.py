@@ -9,16 +9,14 @@ from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool
 
 
-@click.command(cls=Command, short_help="Train MODEL by its current spec.")
+@click.command(cls=Command, short_help="Train MODEL with its current spec.")
 @click.argument("model")
-@click.option("--token", metavar="TEXT", help="Names this wish: however often it is sent, one run comes of it.")
-@click.option("--reason", metavar="TEXT", help="Goes into the run's record.")
-@click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code tells it.")
+@click.option("--token", metavar="TEXT", help="Idempotency token: sent again, it starts no second run.")
+@click.option("--reason", metavar="TEXT", help="Stored in the run's record.")
+@click.option("--wait", is_flag=True, help="Follow the run to its end. The exit code shows the result.")
 @click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
 @pass_tool
-def train(  # noqa: PLR0917  click passes options by name
-    tool: Tool, model: str, token: str | None, reason: str | None, wait: bool, timeout: int
-) -> int:
+def train(tool: Tool, model: str, *, token: str | None, reason: str | None, wait: bool, timeout: int) -> int:
     """Train MODEL by its current spec: the release state machine, from data to a version on its way to its users.
 
     A model has one release at a time; while another is under way this one is refused (exit code 7). With --wait the
@@ -36,7 +34,7 @@ def train(  # noqa: PLR0917  click passes options by name
     answer = tool.client.start_run(model, token or f"cli-{uuid.uuid4().hex}", reason)
     run = answer["run"]
     if answer["repeated"] and token:
-        tool.say(f"token {token} was sent before; this is its run")
+        tool.say(f"token {token} was used before; this is its run")
     if not wait:
 
         def started(out: Any) -> None:
@@ -49,7 +47,7 @@ def train(  # noqa: PLR0917  click passes options by name
 
     planned = progress.planned_candidates(tool.client.spec(model, run["spec_digest"])["spec"])
     try:
-        with progress.watching(tool.err, model, run["run_id"], planned) as look:
+        with progress.following(tool.err, model, run["run_id"], planned) as look:
             run = tool.client.wait_for_run(model, run["run_id"], on_look=look, timeout_seconds=timeout)
     except KeyboardInterrupt:
         tool.say(f"the run goes on; follow it again: tidegate train {model} --token {run['token']} --wait")
@@ -60,11 +58,11 @@ def train(  # noqa: PLR0917  click passes options by name
     tool.answer(outcome, lambda out: runs_page.outcome(out, run, version, rollout))
     match run["status"], rollout:
         case "accepted", None:
-            tool.say(f"error: version {run['version']} was accepted, but its rollout did not begin")
+            tool.say(f"error: version {run['version']} was accepted, but its rollout did not start")
             tool.say("  next: look at the executions of the release state machine, then train again")
             return exits.FAILED
         case "accepted", {"phase": "overtaken"}:
-            tool.say(f"error: version {run['version']} passed the gate, but does not serve: it was overtaken")
+            tool.say(f"error: version {run['version']} passed the gate but does not serve: it was overtaken")
             tool.say(f"  next: tidegate train {model} --wait")
             return exits.CONFLICT
         case "accepted", {"phase": phase, "ended_at": ended} if phase == "done" or ended is None:

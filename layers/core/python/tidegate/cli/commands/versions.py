@@ -5,7 +5,7 @@ import click
 from tidegate.cli.tool import Command, Tool, pass_tool
 
 
-@click.command(cls=Command, short_help="Versions of MODEL, or one of them.")
+@click.command(cls=Command, short_help="List versions of MODEL, or show one.")
 @click.argument("model")
 @click.argument("version", required=False, type=int)
 @pass_tool

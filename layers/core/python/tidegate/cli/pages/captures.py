@@ -9,7 +9,7 @@ from tidegate.cli.pages.pieces import Document
 if TYPE_CHECKING:
     from rich.console import Console
 
-# The watch
+# Monitoring
 
 
 def captures(out: "Console", found: Sequence[Document]) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from tidegate.cli.pages.pieces import OUTCOMES, Document, facts, interval, status, table
+from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.kernel.typed import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,9 +26,9 @@ class Side:
     spec: Document
 
     @property
-    def evaluation(self) -> Document:
+    def evaluation(self) -> Evaluation:
         """What the gate decided on."""
-        return dict(self.report["evaluation"])
+        return Evaluation.from_json(self.report["evaluation"])
 
     @property
     def holdout(self) -> tuple[object, ...]:
@@ -34,7 +36,7 @@ class Side:
         lineage, evaluation = self.report["lineage"], self.evaluation
         made = [lineage.get(name) for name in ("dataset", "dataset_version", "exclusions", "seed", "periods")]
         asked = [self.spec.get(name) for name in ("split", "target", "time", "group", "task")]
-        return (evaluation["rows"], *made, *asked)
+        return (evaluation.rows, *made, *asked)
 
 
 def compared(first: Side, second: Side) -> dict[str, Any]:
@@ -44,10 +46,10 @@ def compared(first: Side, second: Side) -> dict[str, Any]:
     return {
         "model": first.version["model"],
         "versions": [{name: side.version[name] for name in ("number", "status", "created_at")} for side in sides],
-        "metric": [side.evaluation["metric"] for side in sides],
+        "metric": [side.evaluation.metric for side in sides],
         "same_holdout": first.holdout == second.holdout,
         "gain": _gain(first, second),
-        "metrics": _paired([side.evaluation["metrics"] for side in sides]),
+        "metrics": _paired([to_json(side.evaluation.metrics) for side in sides]),
         "gate": _paired([{check["name"]: check for check in side.report["verdict"]["checks"]} for side in sides]),
         "slices": _paired([_slices(side) for side in sides]),
         "data": [_data(side) for side in sides],
@@ -65,17 +67,16 @@ def _paired(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _gain(first: Side, second: Side) -> dict[str, Any] | None:
     """What one gained over the other at its gate, on the same rows: known when one was the other's champion."""
     for side, other in ((second, first), (first, second)):
-        champion = side.evaluation["champion"]
-        gain = side.evaluation["differences"].get("champion")
-        if champion and gain and champion["version"] == other.version["number"]:
+        champion, gain = side.evaluation.champion, side.evaluation.gain_over_champion
+        if champion and gain and champion.version == other.version["number"]:
             pair = {"of": side.version["number"], "over": other.version["number"]}
-            return {**pair, "value": gain["estimate"], "low": gain["low"], "high": gain["high"]}
+            return {**pair, **to_json(gain)}
     return None
 
 
 def _slices(side: Side) -> dict[str, Any]:
-    declared = side.evaluation["sections"].get("slices") or ()
-    return {f"{each['column']} {each['value']}": each["metric"] for each in declared}
+    declared = side.evaluation.sections.slices or ()
+    return {f"{each.column} {each.value}": to_json(each.metric) for each in declared}
 
 
 def _data(side: Side) -> dict[str, Any]:
@@ -128,15 +129,15 @@ def render(out: "Console", found: Document) -> None:
         _heading(out, f"Slices by {' and '.join(dict.fromkeys(found['metric']))}")
         table(out, ("slice", *heads), _rows(found["slices"]))
     _heading(out, "Data")
-    first, second = (_told(each) for each in found["data"])
+    first, second = (_shown(each) for each in found["data"])
     known = [name for name in first if {first[name], second[name]} != {_ABSENT}]
     table(out, ("", *numbers), [(name, first[name], second[name]) for name in known])
     _heading(out, "Spec")
     if any(found["features"].values()):
         facts(out, {f"features {what}": ", ".join(names) for what, names in found["features"].items()})
         out.print()
-    told = {f"features.{name}" for names in found["features"].values() for name in names}
-    changed = [each for each in found["spec"] if each["path"] not in told]
+    shown = {f"features.{name}" for names in found["features"].values() for name in names}
+    changed = [each for each in found["spec"] if each["path"] not in shown]
     rows = [(each["path"], _short(each["first"]), _short(each["second"])) for each in changed]
     table(out, ("field", *numbers), rows, none="nothing else differs" if found["spec"] else "the specs are the same")
 
@@ -144,8 +145,8 @@ def render(out: "Console", found: Document) -> None:
 def _comparable(found: Document) -> str:
     gain = found["gain"]
     if gain:
-        told = interval(gain)
-        return f"at its gate version {gain['of']} gained {told} over version {gain['over']}, on the same rows"
+        shown = interval(gain)
+        return f"at its gate version {gain['of']} gained {shown} over version {gain['over']}, on the same rows"
     if found["same_holdout"]:
         return "both were judged on the same rows, though not against each other"
     return "they were judged on different rows: part of what differs is the rows"
@@ -164,7 +165,7 @@ def _outcome(check: Document | None) -> Text:
     return Text(word, style=style)
 
 
-def _told(data: Document) -> dict[str, str]:
+def _shown(data: Document) -> dict[str, str]:
     rows, periods = data["rows"] or {}, data["periods"] or {}
     return {
         "dataset": f"{data['dataset']} {data['dataset_version']}",

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from tidegate.cli.pages import pieces as show
 from tidegate.cli.pages.pieces import Document
+from tidegate.kernel import english
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,9 +19,12 @@ def warn_of_spike(out: "Console", model: str, sentence: str) -> None:
 
 
 def costs(out: "Console", found: Document) -> None:
-    """The window, a line for each part, totals of business units, and what is missing to tell more."""
+    """The window, a line for each part, totals of business units, and what is missing to show more."""
     if found["last"]:
-        out.print(f"{found['days']} days to {found['last']} UTC, as of the last look; cost in USD, bytes for a month;")
+        out.print(
+            f"{english.count(found['days'], 'day')} to {found['last']} UTC, as of the last look; "
+            "cost in USD, bytes for a month;"
+        )
         out.print("value of the decisions whose outcome is known")
         out.print()
         _costs(out, found["lines"], [name for name in ("model", "version", "business_unit") if name in _first(found)])

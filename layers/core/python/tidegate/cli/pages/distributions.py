@@ -24,15 +24,15 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """One feature's cells in their order, as far as they hold anything; `told` says what is to be seen."""
+    """One feature's cells in their order, as far as they hold anything; `summary` says what is to be seen."""
 
     name: str
-    told: str
+    summary: str
     bars: tuple[Bar, ...]
 
 
 def distribution(
-    name: str, told: str, cells: Sequence[str], reference: Sequence[int], now: Sequence[int]
+    name: str, summary: str, cells: Sequence[str], reference: Sequence[int], now: Sequence[int]
 ) -> Distribution | None:
     """Counts by cell as shares, the `MOST_BARS` largest in their order; None when either has no rows."""
     before, after = sum(reference), sum(now)
@@ -44,7 +44,7 @@ def distribution(
         if was or is_now
     ]
     kept = sorted(bars, key=lambda bar: max(bar.reference, bar.now), reverse=True)[:MOST_BARS]
-    return Distribution(name, told, tuple(bar for bar in bars if bar in kept))
+    return Distribution(name, summary, tuple(bar for bar in bars if bar in kept))
 
 
 def bar(share: float, widest: float, width: int) -> str:
@@ -57,12 +57,12 @@ def picture(title: str, found: Sequence[Distribution]) -> str:
     """All features below each other, two bars for each cell: the reference above, the window below."""
     width = _LABEL + _SPAN + _NUMBER + 24
     height = _TOP + sum(_height(each) for each in found)
-    told = "; ".join(each.told for each in found)
+    summary = "; ".join(each.summary for each in found)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" fill="#222"',
         'aria-labelledby="title description" font-family="sans-serif" font-size="12">',
         f'<title id="title">{_text(title)}</title>',
-        f'<desc id="description">{_text(told)}</desc>',
+        f'<desc id="description">{_text(summary)}</desc>',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<text x="16" y="24" font-size="16" font-weight="bold">{_text(title)}</text>',
     ]

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from tidegate.cli.pages.distributions import bar
 from tidegate.cli.pages.pieces import Document, checks, facts, interval, moment, span, table, who
+from tidegate.kernel import english
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -138,7 +139,7 @@ def _origin(found: Document) -> dict[str, str]:
     version, training, people = found["version"], found["training"], found["people"]
     period = span(*training["period"]) if training["period"] else ""
     asked = f"asked for {span(*training['asked'])}" if training["asked"] else ""
-    rows = f"{training['rows']:,} rows" if training["rows"] is not None else ""
+    rows = f"{english.count(training['rows'], 'row')}" if training["rows"] is not None else ""
     left_out = ", ".join(
         f"{name.replace('_', ' ')} {count:,}" for name, count in (training["left_out"] or {}).items() if count
     )

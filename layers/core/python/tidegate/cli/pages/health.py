@@ -11,6 +11,7 @@ from tidegate.cli.pages.cost import warn_of_spike
 from tidegate.cli.pages.distributions import Distribution, bar, distribution
 from tidegate.cli.pages.distributions import picture as drawn
 from tidegate.cli.pages.pieces import Document
+from tidegate.kernel import english
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,11 +81,11 @@ def _serving(line: Document) -> str:
 
 
 def _live(summary: Document | None) -> str:
-    """The metric of the shortest window that has it; `expected` where it is told without labels."""
-    told = next((each for each in _summaries(summary) if each["live"]), None)
-    if told is None:
+    """The metric of the shortest window that has it; `expected` where it is shown without labels."""
+    shown = next((each for each in _summaries(summary) if each["live"]), None)
+    if shown is None:
         return ""
-    return f"{told['metric']} {show.interval(told['live'], decimals=3)}{'' if told['labels'] else ' expected'}"
+    return f"{shown['metric']} {show.interval(shown['live'], decimals=3)}{'' if shown['labels'] else ' expected'}"
 
 
 def _rows(summary: Document | None) -> str:
@@ -122,12 +123,12 @@ def _shown(verdicts: Document | None, hours: int | None) -> Document | None:
 
 def drift(out: "Console", found: Document, hours: int | None) -> None:
     """One page of one model: how it stands, a window's verdicts, the features to blame, trainings, what follows."""
-    line, standing = found["model"], found["standing"]
+    line, record = found["model"], found["health"]
     since = f" since {show.moment(line['since'])} UTC" if line["since"] else ""
     out.print(Text.assemble(f"{line['model']}, {_serving(line)}: ", _health(line["health"]), since))
     show.reasons(out, line["reasons"])
-    if standing:
-        show.facts(out, _watched(found, hours))
+    if record:
+        show.facts(out, _looked(found, hours))
     window = _shown(found["verdicts"], hours)
     if window:
         out.print()
@@ -138,25 +139,26 @@ def drift(out: "Console", found: Document, hours: int | None) -> None:
     if (found["verdicts"] or {}).get("targets"):
         out.print()
         _targets(out, found["verdicts"]["targets"])
-    if standing and standing["attempts"]:
+    if record and record["attempts"]:
         out.print()
-        _attempts(out, standing["attempts"])
+        _attempts(out, record["attempts"])
     out.print()
     out.print(f"next: {found['next_step']}", soft_wrap=True)
 
 
-def _watched(found: Document, hours: int | None) -> dict[str, str | Text | None]:
-    standing, window = found["standing"], _shown(found["verdicts"], hours)
+def _looked(found: Document, hours: int | None) -> dict[str, str | Text | None]:
+    record, window = found["health"], _shown(found["verdicts"], hours)
     others = [f"{each} h" for each in spans(found["verdicts"]) if window and each != window["hours"]]
-    seen, acknowledged_by = standing["acknowledged_at"], show.who(standing["acknowledged_by"])
+    seen, acknowledged_by = record["acknowledged_at"], show.who(record["acknowledged_by"])
     return {
-        "last look": f"{show.moment(standing['looked_at'])} UTC",
-        "window": f"{window['hours']} hours to {window['last']}, {window['rows']:,} predictions of the version"
+        "last look": f"{show.moment(record['looked_at'])} UTC",
+        "window": f"{english.count(window['hours'], 'hour')} to {window['last']}, "
+        f"{english.count(window['rows'], 'prediction')} of the version"
         if window
         else "none is kept",
         "also judged": f"{', '.join(others)} (--window HOURS)" if others else "",
-        "training": standing["held_back"] and f"held back: {standing['held_back']}",
-        "seen to": f"{show.moment(seen)} UTC by {acknowledged_by}: {standing['acknowledged_because']}" if seen else "",
+        "training": record["held_back"] and f"held back: {record['held_back']}",
+        "seen to": f"{show.moment(seen)} UTC by {acknowledged_by}: {record['acknowledged_because']}" if seen else "",
     }
 
 
@@ -225,11 +227,11 @@ def _distributions(window: Document) -> list[Distribution]:
     """Of the features that weigh most in the verdict, or of those that moved most, as far as counts are kept."""
     counts = window.get("counts") or {}
     verdict = window["drift"]["features"]
-    told = {each["name"]: each["statement"] for each in verdict["findings"]}
+    shown = {each["name"]: each["statement"] for each in verdict["findings"]}
     found = [
-        distribution(name, told[name], **counts[name])
+        distribution(name, shown[name], **counts[name])
         for name in verdict["responsible"] or tuple(counts)
-        if name in counts and name in told
+        if name in counts and name in shown
     ]
     return [each for each in found if each]
 
@@ -256,7 +258,7 @@ def picture(found: Document, hours: int | None) -> str | None:
     if not window or not distributions:
         return None
     line = found["model"]
-    title = f"{line['model']}, {_serving(line)}: {window['hours']} hours to {window['last']}"
+    title = f"{line['model']}, {_serving(line)}: {english.count(window['hours'], 'hour')} to {window['last']}"
     return drawn(title, distributions)
 
 
@@ -271,7 +273,7 @@ def _attempts(out: "Console", attempts: Sequence[Document]) -> None:
         )
         for each in reversed(attempts)
     ]
-    show.table(out, ("run that the watch began", "because of", "began (UTC)", "outcome", "ended"), rows)
+    show.table(out, ("run that monitoring started", "because of", "began (UTC)", "outcome", "ended"), rows)
 
 
 _ENDED = {"under_way": "cyan", "promoted": "green", "turned_away": "yellow", "failed": "red"}
@@ -280,8 +282,8 @@ _ENDED = {"under_way": "cyan", "promoted": "green", "turned_away": "yellow", "fa
 def acknowledged(out: "Console", model: str, answer: Document) -> None:
     """What is recorded, and what follows."""
     if not answer["changed"]:
-        standing = answer["standing"]
-        health = _HEALTH[standing["health"]][0].split(" ", 1)[1] if standing else "not looked at yet"
+        record = answer["health"]
+        health = _HEALTH[record["health"]][0].split(" ", 1)[1] if record else "not looked at yet"
         out.print(f"{model}: nothing to acknowledge; it is {health}")
         return
     out.print(f"{model}: acknowledged; it is judged anew, by what it is asked from the next hour on", soft_wrap=True)

@@ -34,7 +34,7 @@ def model(out: "Console", whole: Document) -> None:
         "model": header["name"],
         "description": spec["description"],
         "task": f"{spec['task']} on {spec['dataset']}: {spec['target']}",
-        "judged by": spec["metric"],
+        "judged by": _named(spec["metric"]),
         "owner": header["owner"],
         "business unit": header["business_unit"],
         "serves": served,
@@ -75,3 +75,10 @@ def _allowed(feature: Document) -> str:
     if low is None and high is None:
         return ""
     return f"{'' if low is None else f'{low:g}'} .. {'' if high is None else f'{high:g}'}"
+
+
+def _named(metric: str | Document) -> str:
+    """A metric, with its parameters where it has some."""
+    if isinstance(metric, str):
+        return metric
+    return f"{metric['name']}({', '.join(f'{name}={value:g}' for name, value in metric.items() if name != 'name')})"

@@ -16,7 +16,7 @@ _STYLE = {
     "reproduced": "green", "differs": "yellow",
     "accepted": "green", "champion": "bold green", "ready": "green", "rejected": "yellow", "failed": "red",
     "running": "cyan", "candidate": "cyan", "requested": "cyan", "registering": "cyan", "retired": "dim",
-    "overtaken": "yellow", "withdrawn": "yellow",
+    "overtaken": "yellow", "rolled_back": "yellow",
 }  # fmt: skip
 OUTCOMES = {
     "pass": ("pass", "green"),
@@ -50,12 +50,12 @@ def duration(start: str | None, end: str | None) -> str:
 
 
 def who(arn: str | None) -> str:
-    """The part of an ARN that people know: `Role/session`, `user/ana`, `release RUN_ID`, `the watch`."""
+    """The part of an ARN that people know: `Role/session`, `user/ana`, `release RUN_ID`, `monitoring`."""
     if not arn or not arn.startswith("arn:"):
         return arn or ""
     if ":states:" in arn and ":execution:" in arn:
         *_, machine, name = arn.split(":")
-        return "the watch" if machine.endswith("-retrain") else f"release {name}"
+        return "monitoring" if machine.endswith("-retrain") else f"release {name}"
     return arn.split(":", 5)[-1].removeprefix("assumed-role/")
 
 

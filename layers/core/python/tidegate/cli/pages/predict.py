@@ -19,19 +19,19 @@ def predictions(out: "Console", whole: Document) -> None:
     if whole.get("detail"):
         out.print(whole["detail"], soft_wrap=True)
     found = whole["predictions"]
-    told = [name for name in ("label", "score", "lower", "upper") if any(name in each for each in found)]
+    shown = [name for name in ("label", "score", "lower", "upper") if any(name in each for each in found)]
     unusual = [each for each in found if each.get("unusual")]
     marked = ("unusual",) if unusual else ()
     rows = [
         (
             str(at),
-            *(show.cell(each.get(name)) for name in told),
+            *(show.cell(each.get(name)) for name in shown),
             *("yes" if each.get(name) else "" for name in marked),
             str(each.get("prediction_id") or each.get("id", "")),
         )
         for at, each in enumerate(found[:SHOWN_PREDICTIONS], 1)
     ]
-    heads = (name if name == "label" else f">{name}" for name in told)
+    heads = (name if name == "label" else f">{name}" for name in shown)
     show.table(out, (">#", *heads, *marked, "prediction id"), rows)
     if len(found) > SHOWN_PREDICTIONS:
         out.print(f"and {len(found) - SHOWN_PREDICTIONS:,} more: --json has them all")

@@ -18,7 +18,7 @@ from tidegate.cli.pages.rollout import rollout_line
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-STAGES = ("prepare", "train", "select", "refit", "evaluate", "examine", "gate", "register", "rollout")
+STAGES = ("prepare", "train", "select", "refit", "evaluate", "slices_and_groups", "gate", "register", "rollout")
 REPRODUCTION_STAGES = ("prepare", "train", "select", "refit", "evaluate", "compare")
 SHOWN_CANDIDATES = 8
 Look = Callable[[Mapping[str, Any]], None]
@@ -61,7 +61,7 @@ def candidate_line(candidate: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def watching(console: "Console", model: str, run_id: str, planned: int) -> Iterator[Look]:
+def following(console: "Console", model: str, run_id: str, planned: int) -> Iterator[Look]:
     """A function that takes each look at the run."""
     if console.is_terminal:
         picture = _Picture(model, run_id, planned)

@@ -8,6 +8,9 @@ from rich.text import Text
 from tidegate.cli.pages import pieces as show
 from tidegate.cli.pages.pieces import Document
 from tidegate.cli.pages.runs import candidates
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import Evaluation, Parity
+from tidegate.kernel.typed import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 def report(out: "Console", found: Document, header: Document) -> None:
     """The gate's report: verdict line by line, then the evidence, then what the version was made of."""
-    verdict, evaluation = found["verdict"], found["evaluation"]
+    verdict, evaluation = found["verdict"], Evaluation.from_json(found["evaluation"])
     said = Text.assemble(f"{header['model']} version {header['number']}: ", show.status(_of(verdict)))
     if header["status"] not in {"accepted", "rejected"}:
         said.append_text(Text.assemble(", now ", show.status(header["status"])))
@@ -29,7 +32,7 @@ def report(out: "Console", found: Document, header: Document) -> None:
     out.print()
     out.print(Text("Lineage", style="bold"))
     lineage = found["lineage"]
-    plain = {name: value for name, value in lineage.items() if name not in _TOLD_APART}
+    plain = {name: value for name, value in lineage.items() if name not in _SHOWN_APART}
     show.facts(out, dict(_flat(plain)) | _by_name(lineage))
     if lineage.get("computed"):
         out.print()
@@ -48,16 +51,16 @@ def report(out: "Console", found: Document, header: Document) -> None:
 
 
 _STRONGEST = 12
-_TOLD_APART = frozenset({"computed", "environment", "notes", "strength_alone", "target"})
+_SHOWN_APART = frozenset({"computed", "environment", "notes", "strength_alone", "target"})
 
 
 def _by_name(lineage: Document) -> dict[str, str]:
-    """What is told of the target in each part, and of each feature: their names stay as they are."""
-    told = {f"target, {part}": _target(found) for part, found in lineage.get("target", {}).items()}
+    """What is shown of the target in each part, and of each feature: their names stay as they are."""
+    shown = {f"target, {part}": _target(found) for part, found in lineage.get("target", {}).items()}
     strengths = sorted(lineage.get("strength_alone", {}).items(), key=lambda each: -each[1])
     named = [f"{name} {show.cell(value)}" for name, value in strengths[:_STRONGEST]]
     more = [f"{len(strengths) - _STRONGEST} weaker ones"] if len(strengths) > _STRONGEST else []
-    return told | {"strength alone": ", ".join([*named, *more])}
+    return shown | {"strength alone": ", ".join([*named, *more])}
 
 
 def _target(found: Document) -> str:
@@ -74,44 +77,47 @@ def _of(verdict: Document) -> str:
     return "accepted" if verdict["accepted"] else "rejected"
 
 
-def _evidence(out: "Console", found: Document) -> None:
-    metric, gains = found["metric"], found["differences"]
-    rows: list[tuple[str, str]] = [("this version", show.interval(found["candidate"]))]
-    rows.append((f"baseline: {found['baseline']['rule']}", show.interval(found["baseline"])))
-    champion = found["champion"]
+def _evidence(out: "Console", found: Evaluation) -> None:
+    metric, champion = found.metric, found.champion
+    rows: list[tuple[str, str]] = [
+        ("this version", _interval(found.candidate)),
+        (f"baseline: {found.baseline.rule}", _interval(found.baseline.estimate)),
+    ]
     if champion:
-        rows.append((f"champion: version {champion['version']}", show.interval(champion)))
-    for name in ("baseline", "champion"):
-        if gains.get(name):
-            gain = gains[name]
-            rows.append((f"gain over {name}", show.interval({**gain, "value": gain["estimate"]})))
+        rows.append((f"champion: version {champion.version}", _interval(champion.estimate)))
+    gains = {"baseline": found.gain_over_baseline, "champion": found.gain_over_champion}
+    rows += [(f"gain over {name}", _interval(gain)) for name, gain in gains.items() if gain]
     rows += [
-        (name, show.interval(each) if each else "not defined here")
-        for name, each in found["metrics"].items()
+        (name, _interval(each) if each else "not defined here")
+        for name, each in found.metrics.items()
         if name != metric
     ]
-    show.table(out, (metric, f">value [{found['confidence']:.0%} interval]"), rows)
+    show.table(out, (metric, f">value [{found.confidence:.0%} interval]"), rows)
     out.print()
-    latency = found["latency_ms"]
-    by = "" if found["resample_by"] == "row" else f" in {found['clusters']:,} {found['resample_by']}s"
+    latency = found.latency_ms
+    by = "" if found.resample_by == "row" else f" in {found.clusters:,} {found.resample_by}s"
     show.facts(
         out,
         {
-            "holdout": f"{found['rows']:,} rows{by}, {found['resamples']:,} resamples by {found['resample_by']}",
-            "parity": _parity(found["parity"]),
-            "latency": f"{latency['p50']:.3g} ms p50, {latency['p99']:.3g} ms p99 for one row",
-            "load": f"{found['load_ms']:.3g} ms, artifact {show.size(found['artifact_bytes'])}, "
-            f"peak memory {found['peak_memory_mib']:.0f} MiB",
+            "holdout": f"{found.rows:,} rows{by}, {found.resamples:,} resamples by {found.resample_by}",
+            "parity": _parity(found.parity),
+            "latency": f"{latency.p50:.3g} ms p50, {latency.p99:.3g} ms p99 for one row",
+            "load": f"{found.load_ms:.3g} ms, artifact {show.size(found.artifact_bytes)}, "
+            f"peak memory {found.peak_memory_mib:.0f} MiB",
         },
     )
 
 
-def _parity(found: Document) -> str:
+def _interval(found: Estimate | None) -> str:
+    return show.interval(to_json(found) or dict.fromkeys(("value", "low", "high")))
+
+
+def _parity(found: Parity) -> str:
     """A regression has no labels that could flip: its values are compared."""
-    differ = f"differ by at most {found['max_difference']:.1e} (tolerance {found['tolerance']:g})"
-    if found["flips"] is None:
-        return f"values {differ} on {found['rows']:,} rows"
-    return f"scores {differ}, {found['flips']:,} of {found['rows']:,} labels flip"
+    differ = f"differ by at most {found.max_difference:.1e} (tolerance {found.tolerance:g})"
+    if found.flips is None:
+        return f"values {differ} on {found.rows:,} rows"
+    return f"scores {differ}, {found.flips:,} of {found.rows:,} labels flip"
 
 
 def _short(text: str) -> str:

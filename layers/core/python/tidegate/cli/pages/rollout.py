@@ -26,7 +26,7 @@ def rollout_line(found: Document) -> str:
         case "canary":
             share = show.percent(found["share_bp"])
             said = f"{version} answers {share}, step {found['step']} of {found['steps']}{_so_far(found)}"
-        case "watch":
+        case "probation":
             said = f"{version} is promoted and answers {show.percent(found['share_bp'])}{_so_far(found)}"
         case _:
             said = show.brief(found["reason"])
@@ -49,7 +49,7 @@ def rollout(out: "Console", found: Document) -> None:
     out.print(f"{found['model']} version {found['version']}, run {found['run_id']}")
     out.print(_path(found["path"]))
     out.print()
-    show.facts(out, _standing(found) | _approval(found["approval"]))
+    show.facts(out, _facts(found) | _approval(found["approval"]))
     if found["verdict"] and found["verdict"]["findings"]:
         out.print()
         _findings(out, found)
@@ -58,7 +58,7 @@ def rollout(out: "Console", found: Document) -> None:
 
 
 def _path(stages: Sequence[Document]) -> Text:
-    """`approval ✓ -> canary 1 % ✓ [5 %] 25 % -> promoted -> watch`."""
+    """`approval ✓ -> canary 1 % ✓ [5 %] 25 % -> promoted -> probation`."""
     line = Text()
     before = ""
     for stage in stages:
@@ -85,10 +85,10 @@ def _mark(name: str, state: str) -> Text:
             return Text(name, style="dim")
 
 
-def _standing(found: Document) -> dict[str, str | Text | None]:
+def _facts(found: Document) -> dict[str, str | Text | None]:
     phase, plan, ended = found["phase"], found["plan"], found["ended_at"]
     canary = phase == "canary"
-    bound = {"shadow": "until", "canary": "at least until", "watch": "until"}.get(phase)
+    bound = {"shadow": "until", "canary": "at least until", "probation": "until"}.get(phase)
     more = f", {bound} {show.moment(found['until'])}" if bound else ""
     step = f", step {found['step']} of {found['steps']}" if canary else ""
     then = "it waits at its last share" if plan["at_deadline"] == "wait" else "it is rolled back"
@@ -101,11 +101,11 @@ def _standing(found: Document) -> dict[str, str | Text | None]:
         "next look": f"{found['next_look_at'][:19].replace('T', ' ')} UTC" if found["next_look_at"] else "",
         "deadline": f"{show.moment(found['deadline'])} UTC; without evidence {then}" if canary else "",
         "promoted": f"{show.moment(found['promoted_at'])} UTC" if found["promoted_at"] else "",
-        "reason": show.brief(found["reason"]) if phase == "watch" else found["reason"],
+        "reason": show.brief(found["reason"]) if phase == "probation" else found["reason"],
     }
 
 
-_PHASE_STYLE = {"approval": "cyan", "shadow": "cyan", "canary": "cyan", "watch": "cyan", "done": "bold green"}
+_PHASE_STYLE = {"approval": "cyan", "shadow": "cyan", "canary": "cyan", "probation": "cyan", "done": "bold green"}
 
 
 def _approval(asked: Document | None) -> dict[str, str | Text | None]:

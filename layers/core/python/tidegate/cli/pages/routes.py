@@ -8,6 +8,7 @@ from rich.text import Text
 
 from tidegate.cli.pages import pieces as show
 from tidegate.cli.pages.pieces import Document
+from tidegate.kernel import english
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +67,10 @@ def verification(out: "Console", model: str, found: Document) -> None:
     """Whether the chains hold, and where they break."""
     for name, chain in (("ledger", found), ("ledger of batches", found["batches"])):
         if chain["intact"] and (chain["entries"] or chain is found):
-            out.print(f"{model}: the {name} is intact, {chain['entries']:,} entries, head {chain['head'] or 'none'}")
+            out.print(
+                f"{model}: the {name} is intact, {english.count(chain['entries'], 'entry', 'entries')}, "
+                f"head {chain['head'] or 'none'}"
+            )
         elif not chain["intact"]:
             out.print(Text(f"{model}: the {name} is BROKEN at entry {chain['break']['seq']}", style="bold red"))
             out.print(chain["break"]["problem"])
@@ -96,7 +100,7 @@ def _why(entry: Document) -> str:
 def _scored(entry: Document) -> str:
     """`2: 1,000 rows`: which version answers a batch, and how much of it."""
     many, what = (entry["objects"], "object") if entry["rows"] is None else (entry["rows"], "row")
-    return f"{entry['version']}: {many:,} {what}{'' if many == 1 else 's'}"
+    return f"{entry['version']}: {english.count(many, what)}"
 
 
 def _batch(entry: Document) -> str:

@@ -16,9 +16,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from tidegate.kernel.address import Address
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import Fault, InvalidInputError
 
 Format = Literal["csv", "parquet"]
@@ -63,7 +64,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was asked for, by whom, and what answers all of it."""
+    """What was asked for, by whom, and what answers all of it. The lists of its parts have the form of this record."""
+
+    FORM: ClassVar = StoredForm("record of a batch", renew="start it again with another output")
 
     batch_id: str
     model: str
@@ -115,13 +118,17 @@ class Batch:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return asdict(self)
+        return self.FORM.mark() | asdict(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Batch":
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote; raises NewerDocumentError."""
+        document = {name: value for name, value in cls.FORM.current(document).items() if name != cls.FORM.field}
         sources = tuple(Source(**source) for source in document["sources"])
         return cls(**{**document, "ids": tuple(document["ids"]), "sources": sources})
+
+
+TOTALS = StoredForm("totals of a batch")
 
 
 def record_of(home: Address) -> Address:
@@ -145,7 +152,7 @@ def success_of(home: Address) -> Address:
 
 
 def identity(model: str, version: int, sources: Sequence[Source], output: str, ids: Sequence[str]) -> str:
-    """The same wish has the same id: model, version, contents of the input, output and columns passed on."""
+    """The same request has the same id: model, version, contents of the input, output and columns passed on."""
     said = [model, version, [asdict(source) for source in sources], output, list(ids)]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:20]
 

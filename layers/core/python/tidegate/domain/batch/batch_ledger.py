@@ -5,15 +5,16 @@ batch changes nothing that is served, and its functions may write here and nowhe
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 
-from tidegate.domain.batch.batch import Batch
+from tidegate.domain.batch.batch import TOTALS, Batch
 from tidegate.domain.registry import ledger
 from tidegate.domain.registry.ledger import GENESIS, Break
+from tidegate.kernel.documents import StoredForm
 
 
 class Act(StrEnum):
@@ -31,6 +32,8 @@ class BatchEntry:
     A start and a resumption have the number of their attempt; a completion has the rows, those of them with faults, and
     the SHA-256 of the output's `_SUCCESS.json`.
     """
+
+    FORM: ClassVar = StoredForm("batch ledger entry")
 
     model: str
     seq: int
@@ -60,6 +63,8 @@ class BatchEntry:
 class Head:
     """Number and hash of the newest entry."""
 
+    FORM: ClassVar = StoredForm("head of the batch ledger")
+
     seq: int = 0
     hash: str = GENESIS
 
@@ -72,7 +77,7 @@ def begun(batch: Batch, attempt: int, *, actor: str, at: datetime) -> BatchEntry
 
 def completed(batch: Batch, success: bytes) -> BatchEntry:
     """The end of a batch, before it is chained: all of it follows from the batch and its `_SUCCESS.json`."""
-    totals = json.loads(success)
+    totals = TOTALS.read(success)
     return replace(
         _entry(batch, Act.COMPLETE, batch.started_by, datetime.fromisoformat(totals["ended_at"])),
         rows=totals["rows"],

@@ -1,4 +1,4 @@
-"""What data must be like before a model is trained on it; checks answer with faults, so that all are told at once.
+"""What data must be like before a model is trained on it; checks answer with faults, so that all are reported at once.
 
     faults = column_faults(demands, types) + value_faults(demands.features, table) + leak_faults(...)
 
@@ -18,9 +18,11 @@ from tidegate.domain.data.dataset import ColumnType, Dataset
 from tidegate.domain.data.personal import Finding
 from tidegate.domain.data.splits import Split
 from tidegate.domain.profiles import profile as profiles
-from tidegate.domain.profiles.drift import ColumnFinding, DriftPolicy, Outcome, judge
+from tidegate.domain.profiles.drift import ColumnFinding, DriftOutcome, DriftPolicy, judge
 from tidegate.domain.profiles.profile import ColumnLayout, Layout
 from tidegate.domain.serving.contract import FeatureContract, Label
+from tidegate.kernel import english
+from tidegate.kernel.drift.registry import COMPARED
 from tidegate.kernel.errors import Fault
 from tidegate.kernel.expressions.times import FIRST_SECOND, LAST_SECOND
 from tidegate.kernel.table import RESERVED, Column, Table
@@ -70,7 +72,7 @@ class Demands:
     """What a spec asks of a dataset.
 
     `outcome` comes from the catalog: columns known only after the fact. `vouched` are features that a person says are
-    known in advance; nobody can vouch for an outcome column. No value of a `personal` feature is told.
+    known in advance; nobody can vouch for an outcome column. No value of a `personal` feature is shown.
     """
 
     dataset: str
@@ -93,7 +95,7 @@ class Limits:
     Attributes:
         duplicate_rows: share of the training rows that may repeat an earlier one.
         target_drift: what counts as a change of the target between training and holdout, and is noted.
-        target_shift: Jensen-Shannon distance up to which such a change stops nothing.
+        target_shift: distance up to which such a change stops nothing.
     """
 
     duplicate_rows: float = 0.1
@@ -141,7 +143,7 @@ def column_faults(demands: Demands, types: Mapping[str, ColumnType]) -> list[Fau
 def _feature_column_faults(demands: Demands, feature: FeatureContract, kind: ColumnType | None) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     if feature.name in RESERVED:
-        yield Fault(path, "is a name that Tidegate uses itself; rename the column")
+        yield Fault(path, "is a reserved name; rename the column")
     if feature.name in demands.outcome:
         yield Fault(
             path,
@@ -176,10 +178,10 @@ def terms_faults(dataset: Dataset, allowed_licences: Collection[str]) -> list[Fa
     not count (SPDX specification, annex on license expressions)."""
     faults = []
     if not dataset.origin.strip():
-        faults.append(Fault("origin", f"nobody has said where dataset {dataset.name} comes from; say it"))
+        faults.append(Fault("origin", f"dataset {dataset.name} has no origin; give it"))
     licence = dataset.licence.strip()
     if not licence:
-        problem = f"nobody has said under which licence dataset {dataset.name} may be used; say it"
+        problem = f"dataset {dataset.name} has no licence; give it"
         faults.append(Fault("licence", problem, tuple(allowed_licences)))
     elif allowed_licences and licence.lower() not in {each.lower() for each in allowed_licences}:
         problem = f"dataset {dataset.name} is under {licence!r}, which this deployment does not train on"
@@ -200,16 +202,16 @@ def value_faults(
     features: Sequence[FeatureContract], table: Table, training: Column, *, personal: Collection[str] = ()
 ) -> list[Fault]:
     """Values that break the features' own rules, in any row of `table`; `training` [rows] masks the training rows. Of
-    `personal` features no value is told."""
+    `personal` features no value is shown."""
     faults: list[Fault] = []
     for feature in features:
-        column, told = table[feature.name], feature.name not in personal
+        column, shown = table[feature.name], feature.name not in personal
         if feature.kind == "categorical":
-            faults += _category_faults(feature, column, training, told)
+            faults += _category_faults(feature, column, training, shown=shown)
         elif feature.kind == "time":
             faults += _time_faults(feature, column, training)
         else:
-            faults += _number_faults(feature, column, training, told)
+            faults += _number_faults(feature, column, training, shown=shown)
     return faults
 
 
@@ -225,13 +227,13 @@ def twin_faults(features: Sequence[FeatureContract], table: Table) -> list[Fault
         if twin is None:
             different.append(feature.name)
         else:
-            problem = f"equals features.{twin} in every training row: it tells a model nothing more; leave one out"
+            problem = f"equals features.{twin} in every training row: a model learns nothing more from it; remove one"
             faults.append(Fault(f"features.{feature.name}", problem))
     return faults
 
 
 def _equal(one: Column, other: Column) -> bool:
-    """Missing numbers are equal to each other. The first rows tell most columns apart."""
+    """Missing numbers are equal to each other. The first rows distinguish most columns."""
     if (one.dtype.kind == "f") != (other.dtype.kind == "f"):
         return False
     alike = one.dtype.kind == "f"
@@ -239,47 +241,49 @@ def _equal(one: Column, other: Column) -> bool:
     return np.array_equal(one[few], other[few], equal_nan=alike) and np.array_equal(one, other, equal_nan=alike)
 
 
-def _number_faults(feature: FeatureContract, column: Column, training: Column, told: bool) -> Iterator[Fault]:
+def _number_faults(feature: FeatureContract, column: Column, training: Column, *, shown: bool) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     missing = np.isnan(column)
     yield from _missing_faults(feature, missing)
     known = column[~missing]
     finite = known[np.isfinite(known)]
     if len(finite) < len(known):
-        yield Fault(path, f"{_of(len(known) - len(finite), len(column))} are infinite; make them missing or mend them")
+        yield Fault(
+            path, f"{_of(len(known) - len(finite), len(column))} are infinite; correct them or leave them empty"
+        )
     if feature.kind == "integer" and (fractions := int((finite % 1 != 0).sum())):
         yield Fault(path, f"{_of(fractions, len(column))} have fractions, but the spec says integer", ("numeric",))
     if feature.kind == "boolean" and (others := int((~np.isin(finite, (0, 1))).sum())):
         yield Fault(path, f"{_of(others, len(column))} are neither 0 nor 1, but the spec says boolean", ("integer",))
     if feature.minimum is not None and (below := finite[finite < feature.minimum]).size:
-        worst = f" (the smallest is {below.min():g})" if told else ""
+        worst = f" (the smallest is {below.min():g})" if shown else ""
         yield Fault(path, f"{_of(len(below), len(column))} are below min {feature.minimum:g}{worst}")
     if feature.maximum is not None and (above := finite[finite > feature.maximum]).size:
-        worst = f" (the largest is {above.max():g})" if told else ""
+        worst = f" (the largest is {above.max():g})" if shown else ""
         yield Fault(path, f"{_of(len(above), len(column))} are above max {feature.maximum:g}{worst}")
     seen = column[training]
     gaps = np.isnan(seen)
     if len(seen) and (gaps.all() or (not gaps.any() and seen.min() == seen.max())):
-        yield _constant(path, "missing" if gaps.all() else f"{seen[0]:g}" if told else "the same")
+        yield _constant(path, "missing" if gaps.all() else f"{seen[0]:g}" if shown else "the same")
 
 
 def _time_faults(feature: FeatureContract, column: Column, training: Column) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     yield from _missing_faults(feature, np.isnan(column))
     if beyond := int(((column < FIRST_SECOND) | (column > LAST_SECOND)).sum()):
-        yield Fault(path, f"{_of(beyond, len(column))} are not of the years 1 to 9999; mend them")
+        yield Fault(path, f"{_of(beyond, len(column))} are not in the years 1 to 9999; correct them")
     seen = column[training]
     gaps = np.isnan(seen)
     if len(seen) and (gaps.all() or (not gaps.any() and seen.min() == seen.max())):
         yield _constant(path, "missing" if gaps.all() else "the same")
 
 
-def _category_faults(feature: FeatureContract, column: Column, training: Column, told: bool) -> Iterator[Fault]:
+def _category_faults(feature: FeatureContract, column: Column, training: Column, *, shown: bool) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     yield from _missing_faults(feature, column == "")
     values, counts = np.unique(column[training], return_counts=True)
     if len(values) == 1:
-        value = repr(str(values[0])) if told else "the same"
+        value = repr(str(values[0])) if shown else "the same"
         yield _constant(path, value if values[0] else "missing")
     rows = int(counts.sum())
     if rows >= _ID_ROWS and len(values) > _ID_SHARE * rows:
@@ -292,8 +296,8 @@ def _category_faults(feature: FeatureContract, column: Column, training: Column,
         present, counts = np.unique(column, return_counts=True)
         strange = ~np.isin(present, [*feature.categories, ""])
         if strange.any():
-            names = f" ({_listed([repr(str(value)) for value in present[strange]])})" if told else ""
-            problem = f"{_of(int(counts[strange].sum()), len(column))} are no listed category{names}"
+            names = f" ({_listed([repr(str(value)) for value in present[strange]])})" if shown else ""
+            problem = f"{_of(int(counts[strange].sum()), len(column))} are not a listed category{names}"
             yield Fault(path, f"{problem}; list them, or set unseen: allow")
 
 
@@ -304,7 +308,7 @@ def _missing_faults(feature: FeatureContract, missing: Column) -> Iterator[Fault
 
 
 def _constant(path: str, value: str) -> Fault:
-    return Fault(path, f"is {value} in every training row: it tells a model nothing; leave it out")
+    return Fault(path, f"is {value} in every training row: a model learns nothing from it; remove it")
 
 
 def read_target(demands: Demands, column: Column, kind: ColumnType) -> tuple[Target | None, list[Fault]]:
@@ -343,7 +347,7 @@ def _positive(demands: Demands, classes: tuple[Label, ...], kind: ColumnType) ->
         return 1, []  # of false and true, 0 and 1: the greater
     if demands.positive_class in classes:
         return classes.index(demands.positive_class), []
-    return 1, [Fault("positive_class", f"{demands.positive_class!r} is no class of {demands.target}", allowed)]
+    return 1, [Fault("positive_class", f"{demands.positive_class!r} is not a class of {demands.target}", allowed)]
 
 
 def _label(value: float | str, kind: ColumnType) -> Label:
@@ -368,14 +372,22 @@ def split_faults(split: Split, target: Target) -> list[Fault]:
     )
     for path, verb, rows, fewest in parts:
         if len(rows) < fewest:
-            why = f"; {split.straddling:,} rows were left out to keep groups apart" if split.straddling else ""
-            why += f"; {split.outside:,} rows lie outside the periods" if split.outside else ""
-            faults.append(Fault(path, f"leaves {len(rows):,} rows to {verb}; at least {fewest} are needed{why}"))
+            why = (
+                f"; {english.count(split.straddling, 'row was', 'rows were')} left out to keep groups apart"
+                if split.straddling
+                else ""
+            )
+            why += (
+                f"; {english.count(split.outside, 'row lies', 'rows lie')} outside the periods" if split.outside else ""
+            )
+            faults.append(
+                Fault(path, f"leaves {english.count(len(rows), 'row')} to {verb}; at least {fewest} are needed{why}")
+            )
     if target.classes and len(split.fit) >= FEWEST_FIT_ROWS:
         counts = np.bincount(target.values[split.fit], minlength=len(target.classes))
         lacking = [repr(label) for label, count in zip(target.classes, counts, strict=True) if count == 0]
         if lacking:
-            faults.append(Fault("split.train", f"no row to fit is of class {_listed(lacking)}"))
+            faults.append(Fault("split.train", f"the rows to fit have none of class {_listed(lacking)}"))
     return faults
 
 
@@ -386,25 +398,25 @@ def copies(hashes: Column, split: Split) -> int:
 
 def copy_faults(copied: int, split: Split) -> tuple[list[Fault], list[str]]:
     """Few copies are noted; a holdout made of them would only test the memory."""
-    told = f"{_of(copied, len(split.holdout), 'holdout rows')} are copies of training rows"
+    shown = f"{_of(copied, len(split.holdout), 'holdout rows')} are copies of training rows"
     if 2 * copied <= len(split.holdout):
-        return [], [f"split.holdout: {told}"] if copied else []
-    return [Fault("split.holdout", f"{told}; {_APART}")], []
+        return [], [f"split.holdout: {shown}"] if copied else []
+    return [Fault("split.holdout", f"{shown}; {_APART}")], []
 
 
 def duplicate_faults(hashes: Column, split: Split, limits: Limits) -> tuple[list[Fault], list[str]]:
     """Training rows that repeat an earlier one in every column of the dataset: each counts as often as it is there."""
     rows = len(split.training)
     repeated = rows - len(np.unique(hashes[split.training]))
-    told = f"{_of(repeated, rows, 'training rows')} repeat an earlier one in every column"
+    shown = f"{_of(repeated, rows, 'training rows')} repeat an earlier one in every column"
     if repeated <= limits.duplicate_rows * rows:
-        return [], [f"split.train: {told}"] if repeated else []
+        return [], [f"split.train: {shown}"] if repeated else []
     most = f"more than checks.duplicate_rows_at_most, {limits.duplicate_rows:.2%}"
-    return [Fault("split.train", f"{told}, {most}; {_APART}")], []
+    return [Fault("split.train", f"{shown}, {most}; {_APART}")], []
 
 
 def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tuple[list[Fault], list[str]]:
-    """Whether the target is distributed otherwise in the holdout than in training; judged as live targets are, by
+    """Whether the target has a different distribution in the holdout than in training; judged as live targets are, by
     `drift.judge`. A season moves a class's share, so a change is noted, and a fault only beyond the limit."""
     classes = tuple(str(label).lower() if isinstance(label, bool) else str(label) for label in target.classes)
     training, holdout = target.values[split.training], target.values[split.holdout]
@@ -416,18 +428,20 @@ def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tu
     layout = Layout(features=(), score=ColumnLayout("score", "numeric"), label=None, target=column)
     before, now = (profiles.count(layout, Table({}), target=values) for values in (training, holdout))
     (found,) = judge(layout, before, now, limits.target_drift).target.findings
-    if not isinstance(found, ColumnFinding) or found.outcome is not Outcome.DRIFTED:
+    if not isinstance(found, ColumnFinding) or found.outcome is not DriftOutcome.DRIFTED:
         return [], []
-    distance = found.jensen_shannon or 0.0
-    told = (
-        f"is distributed otherwise in the holdout: '{found.cell}' holds {found.cell_reference_share:.2%} of "
+    distance = found.distance or 0.0
+    shown = (
+        f"has a different distribution in the holdout: '{found.cell}' holds {found.cell_reference_share:.2%} of "
         f"{found.reference_rows:,} training rows and {found.cell_share:.2%} of {found.rows:,} holdout rows "
-        f"(Jensen-Shannon distance {distance:.3f})"
+        f"({COMPARED.label} {distance:.3f})"
     )
     if distance <= limits.target_shift:
-        return [], [f"target.{name}: {told}"]
+        return [], [f"target.{name}: {shown}"]
     remedy = "choose periods that are more alike, or, if the world is like that, raise it"
-    return [Fault(f"target.{name}", f"{told}, more than watch.target_shift, {limits.target_shift:g}; {remedy}")], []
+    return [
+        Fault(f"target.{name}", f"{shown}, more than monitoring.target_shift, {limits.target_shift:g}; {remedy}")
+    ], []
 
 
 def leak_faults(

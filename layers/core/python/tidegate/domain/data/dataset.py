@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
+
+from tidegate.kernel.documents import DATASET, StoredForm
 
 
 class DatasetStatus(StrEnum):
@@ -53,6 +56,8 @@ class DataFile:
 class Dataset:
     """What people say of a dataset; applies to all of its versions."""
 
+    FORM: ClassVar = DATASET
+
     name: str
     origin: str
     licence: str
@@ -70,9 +75,11 @@ class Dataset:
 class DatasetVersion:
     """One content of a dataset. `version` is `content_version` of its files.
 
-    One that was harvested has the files of its `base` and captured predictions besides. It is for the training that it
-    was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added.
+    One with labelled captures has the files of its `base` and captured predictions besides. It is for the training that
+    it was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added.
     """
+
+    FORM: ClassVar = StoredForm("dataset version")
 
     dataset: str
     version: str
@@ -98,6 +105,8 @@ class DatasetVersion:
 @dataclass(frozen=True, slots=True)
 class Exclusion:
     """A period that must not be trained or judged on: half-open [start, end), why, and who says so."""
+
+    FORM: ClassVar = StoredForm("exclusion")
 
     dataset: str
     exclusion_id: str

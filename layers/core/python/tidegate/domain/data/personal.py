@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 MOST_TEXTS = 20_000
-LEAST_NUMBER = 10**13  # of whole numbers only cards can be told, and those have 14 digits or more
+LEAST_NUMBER = 10**13  # of whole numbers only cards can be recognised, and those have 14 digits or more
 LEAST_SHARE = 0.01
 LEAST_HITS = 5
 _READ = 1_000  # characters of a text
@@ -99,8 +99,8 @@ def _passes(each: _Pattern, text: str) -> bool | None:
     """Whether any match in the text is genuine; None when nothing in it looks like one."""
     if each.genuine is None:
         return True if each.pattern.search(text) else None
-    told = [each.genuine(match.group()) for match in each.pattern.finditer(text)]
-    return True if True in told else (False if False in told else None)
+    verdicts = [each.genuine(match.group()) for match in each.pattern.finditer(text)]
+    return True if True in verdicts else (False if False in verdicts else None)
 
 
 def _card(written: str) -> bool | None:

@@ -26,6 +26,7 @@ from tidegate.domain.data.checks import (
 from tidegate.domain.data.dataset import ColumnType
 from tidegate.domain.data.splits import Division, Interval, Rolling, Rows, Split
 from tidegate.domain.serving.contract import FeatureContract
+from tidegate.kernel import english
 from tidegate.kernel.errors import DataCheckError, Fault
 from tidegate.kernel.table import Column, Table, seconds
 
@@ -105,7 +106,7 @@ def prepare_rows(
         types: of all columns of the dataset.
         table: the `columns_needed`, categorical features as texts.
         hashes: of whole rows.
-        known: faults found elsewhere, which are told with those that are found here.
+        known: faults found elsewhere, which are reported with those that are found here.
 
     Raises:
         DataCheckError: with every fault; a check whose own columns are at fault is passed over.
@@ -130,7 +131,7 @@ def prepare_rows(
         found.add(target_faults(demands.target, target, split, limits))
     if found.faults or target is None or split is None:
         raise DataCheckError(
-            f"{len(found.faults)} fault(s) in dataset {demands.dataset} for this spec",
+            f"{english.count(len(found.faults), 'fault')} in dataset {demands.dataset} for this spec",
             found.faults,
             next_step="correct the spec or the dataset; nothing was trained",
         )
@@ -150,8 +151,8 @@ class _Findings:
     notes: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
 
-    def add(self, told: tuple[list[Fault], list[str]]) -> None:
-        faults, notes = told
+    def add(self, found: tuple[list[Fault], list[str]]) -> None:
+        faults, notes = found
         self.faults += faults
         self.notes += notes
 
@@ -176,7 +177,7 @@ class _Findings:
         column = self.table[name]
         gaps = _missing(column)
         if count := int(gaps[self.rows].sum()):
-            problem = f"is missing in {count:,} rows; fill it in, or leave those rows out of the dataset"
+            problem = f"is missing in {english.count(count, 'row')}; fill it in, or leave those rows out of the dataset"
             self.faults.append(Fault(f"{role}.{name}", problem))
             self.rows = self.rows[~gaps[self.rows]]
         return column

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.kernel import english
 from tidegate.kernel.table import ROW, Column, Table
 
 Rows = npt.NDArray[np.int64]  # positions, rising
@@ -48,7 +49,7 @@ class Rolling:
         total = self.holdout_days + (self.train_days or 0.0)
         if self.holdout_days <= spanned and total <= spanned + 1:
             return ""
-        asked = f"{self.holdout_days:g} days to hold out"
+        asked = f"{english.count(self.holdout_days, 'day')} to hold out"
         if self.train_days is not None:
             asked += f" and {self.train_days:g} to train on"
         first, last = (np.datetime_as_string(moment, unit="m") for moment in (time.min(), time.max()))
@@ -80,7 +81,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """What rows are told apart by: columns [rows] or None. Times must be known (no NaT); groups are any values.
+    """What rows are distinguished by: columns [rows] or None. Times must be known (no NaT); groups are any values.
 
     `strata` are class codes or numbers; they count only when there is neither time nor group.
     """

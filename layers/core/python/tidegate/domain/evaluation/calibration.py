@@ -4,14 +4,15 @@ All functions take `event`, whether what the score is the probability of came tr
 """
 
 import math
-from dataclasses import asdict
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.domain.evaluation.evaluation import Estimate, Floats, Resampling
+from tidegate.domain.evaluation.bootstrap import Resampling
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.sections import Calibration, CalibrationBin, Curves
+from tidegate.kernel.metrics.metric import Floats
 from tidegate.kernel.table import Column
 
 BINS = 15  # as Guo et al. 2017, "On calibration of modern neural networks", ICML
@@ -19,17 +20,18 @@ _LEAST_ROWS = 20  # of a bin: fewer say nothing of a rate
 CURVE_POINTS = 200
 
 
-def calibration(event: Column, score: Column, resampling: Resampling) -> dict[str, Any]:
-    """Reliability by bins of equally many rows, expected calibration error and Brier score, as plain JSON."""
+def calibration(event: Column, score: Column, resampling: Resampling) -> Calibration:
+    """Reliability by bins of equally many rows, expected calibration error and Brier score."""
     score, event = score.astype(np.float64), event.astype(np.float64)
     place = _bins(score)
     ece, uncorrected = calibration_error(event, score, place, resampling)
-    return {
-        "bins": [_bin(event[place == each], score[place == each], resampling.confidence) for each in np.unique(place)],
-        "ece": asdict(ece),
-        "ece_uncorrected": uncorrected,
-        "brier": asdict(resampling.mean((score - event) ** 2)),
-    }
+    bins = (_bin(event[place == each], score[place == each], resampling.confidence) for each in np.unique(place))
+    return Calibration(
+        bins=tuple(bins),
+        ece=ece,
+        ece_uncorrected=uncorrected,
+        brier=resampling.mean((score - event) ** 2),
+    )
 
 
 def calibration_error(
@@ -68,19 +70,19 @@ def wilson(hits: float, rows: int, confidence: float) -> tuple[float, float]:
     return max(0.0, (centre - half) / (1 + spread)), min(1.0, (centre + half) / (1 + spread))
 
 
-def curves(event: Column, score: Column) -> dict[str, Any]:
+def curves(event: Column, score: Column) -> Curves | None:
     """Receiver operating characteristic [false positive rate, true positive rate] and [recall, precision] over falling
-    scores, each of at most `CURVE_POINTS` points. Empty when all rows are of one class."""
+    scores, each of at most `CURVE_POINTS` points. None when all rows are of one class."""
     order = np.argsort(-score, kind="stable")
     last = np.append(np.diff(score[order]) != 0, [True])  # of the rows with one score
     hits = np.cumsum(event[order])[last].astype(np.float64)
     rows = np.flatnonzero(last) + 1.0
     if not 0 < hits[-1] < rows[-1]:
-        return {}
+        return None
     recall, precision, alarm = hits / hits[-1], hits / rows, (rows - hits) / (rows[-1] - hits[-1])
     roc = np.concatenate([[[0.0, 0.0]], np.stack([alarm, recall], axis=1)])
     pr = np.stack([recall, precision], axis=1)
-    return {"roc": _thinned(roc, roc.sum(axis=1)), "pr": _thinned(pr, recall)}
+    return Curves(roc=_thinned(roc, roc.sum(axis=1)), pr=_thinned(pr, recall))
 
 
 def _bins(score: Floats) -> npt.NDArray[np.intp]:
@@ -90,22 +92,19 @@ def _bins(score: Floats) -> npt.NDArray[np.intp]:
     return np.searchsorted(edges, score, side="left")
 
 
-def _bin(event: Floats, score: Floats, confidence: float) -> dict[str, Any]:
+def _bin(event: Floats, score: Floats, confidence: float) -> CalibrationBin:
     low, high = wilson(event.sum(), len(event), confidence)
-    return {
-        "low": float(score.min()),
-        "high": float(score.max()),
-        "rows": len(event),
-        "mean_score": float(score.mean()),
-        "rate": float(event.mean()),
-        "rate_low": low,
-        "rate_high": high,
-    }
+    return CalibrationBin(
+        low=float(score.min()),
+        high=float(score.max()),
+        rows=len(event),
+        mean_score=float(score.mean()),
+        rate=Estimate(float(event.mean()), float(low), float(high)),
+    )
 
 
-def _thinned(points: Floats, along: Floats) -> list[list[float]]:
+def _thinned(points: Floats, along: Floats) -> tuple[tuple[float, ...], ...]:
     """Points that lie evenly along the curve, first and last among them."""
     wanted = np.searchsorted(along, np.linspace(along[0], along[-1], CURVE_POINTS))
     kept = np.unique(np.append(wanted, [0, len(points) - 1]))[-CURVE_POINTS:]
-    thinned: list[list[float]] = points[kept].round(6).tolist()
-    return thinned
+    return tuple(tuple(point) for point in points[kept].round(6).tolist())

@@ -1,16 +1,18 @@
 """Which class is answered where which one is true, and how often that is right."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from tidegate.domain.evaluation.bootstrap import Resampling
 from tidegate.domain.evaluation.calibration import wilson
-from tidegate.domain.evaluation.evaluation import Resampling
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.sections import Confusion, Scalar
 from tidegate.kernel.table import Column
 
 
-def confusion(target: Column, decided: Column, classes: int, resampling: Resampling) -> dict[str, Any]:
-    """Rows by outcome and answer, and recall and precision of each class, as plain JSON.
+def confusion(target: Column, decided: Column, classes: Sequence[Scalar], resampling: Resampling) -> Confusion:
+    """Rows by outcome and answer, and recall and precision of each class.
 
     Recall is the share of a class's rows that are answered with it; precision is the share of the answers of a class
     that are right. A share of no rows is None. Intervals are Wilson's (1927), which do not shrink to nothing where all
@@ -20,18 +22,20 @@ def confusion(target: Column, decided: Column, classes: int, resampling: Resampl
     Args:
         target: class code of each row [n].
         decided: code of the class that is answered [n].
-        classes: how many there are.
+        classes: what the codes stand for.
     """
-    counts = np.bincount(target * classes + decided, minlength=classes**2).reshape(classes, classes)
+    count = len(classes)
+    counts = np.bincount(target * count + decided, minlength=count**2).reshape(count, count)
     right = target == decided
-    return {
-        "counts": counts.tolist(),
-        "recall": [_share(right, target == code, resampling) for code in range(classes)],
-        "precision": [_share(right, decided == code, resampling) for code in range(classes)],
-    }
+    return Confusion(
+        classes=tuple(classes),
+        counts=tuple(tuple(line) for line in counts.tolist()),
+        recall=tuple(_share(right, target == code, resampling) for code in range(count)),
+        precision=tuple(_share(right, decided == code, resampling) for code in range(count)),
+    )
 
 
-def _share(right: Column, of: Column, resampling: Resampling) -> dict[str, float] | None:
+def _share(right: Column, of: Column, resampling: Resampling) -> Estimate | None:
     rows = np.flatnonzero(of)
     if not len(rows):
         return None
@@ -40,4 +44,4 @@ def _share(right: Column, of: Column, resampling: Resampling) -> dict[str, float
     if resampling.cluster is not None:
         drawn = resampling.take(rows).mean(hits.astype(np.float64))
         low, high = min(low, drawn.low), max(high, drawn.high)
-    return {"value": float(hits.mean()), "low": float(low), "high": float(high)}
+    return Estimate(float(hits.mean()), float(low), float(high))

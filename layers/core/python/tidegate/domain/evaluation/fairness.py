@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.domain.evaluation.evaluation import Array, Estimate, Floats, Resampling
+from tidegate.domain.evaluation.bootstrap import Resampling
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.kernel.metrics.metric import Array, Floats
 
 Bools = npt.NDArray[np.bool_]
 

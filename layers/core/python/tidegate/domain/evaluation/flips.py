@@ -1,12 +1,11 @@
 """Decisions that change when nothing but a sensitive feature does."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
 from tidegate.domain.evaluation.probe import Trial
+from tidegate.domain.evaluation.sections import Flips
 from tidegate.domain.serving.contract import FeatureContract
 from tidegate.domain.serving.ranges import Value, commonest, fitted, present
 from tidegate.kernel.table import Column, Table
@@ -15,33 +14,33 @@ MOST_VALUES = 10
 MOST_SCORED = 300_000  # rows times values of a feature
 
 
-def flips(trial: Trial, training: Table, columns: Sequence[str], tolerance: float | None) -> list[dict[str, Any]]:
+def flips(trial: Trial, training: Table, columns: Sequence[str], tolerance: float | None) -> tuple[Flips, ...]:
     """For each sensitive column: the share of rows whose decision is another one for another value of it.
 
     Each row is given every value that training has: the ten commonest categories, true and false, or the median of each
     quarter of the numbers by rank. Nothing else changes, so this finds direct use of the column, not use of what
-    stands in for it (Kusner et al. 2017, "Counterfactual fairness", NeurIPS, tells the two apart). A column that is no
-    feature cannot be changed; its entry says so in `problem`.
+    stands in for it (Kusner et al. 2017, "Counterfactual fairness", NeurIPS, distinguishes the two). A column that is
+    no feature cannot be changed; its entry says so in `problem`.
 
     Args:
         tolerance: from which change on a regression counts as another decision; None where it has none.
     """
     features = {feature.name: feature for feature in trial.contract.features}
-    found: list[dict[str, Any]] = []
+    found: list[Flips] = []
     for column in columns:
         if column not in features:
-            found.append({"column": column, "problem": "it is no feature of the model, so it cannot be changed"})
+            found.append(Flips(column, "it is no feature of the model, so it cannot be changed"))
         elif trial.contract.task == "regression" and tolerance is None:
-            found.append({"column": column, "problem": "a regression decides nothing; value.tolerance is not declared"})
+            found.append(Flips(column, "a regression decides nothing; value.tolerance is not declared"))
         else:
             values = _values(features[column], training[column])
             drawn = trial.draw(MOST_SCORED // max(1, len(values)))
             changed = np.zeros(len(drawn.rows), dtype=np.bool_)
             for value in values:
                 changed |= _differs(drawn, drawn.filled(column, value), tolerance)
-            share = asdict(drawn.resampling.mean(changed))
-            found.append({"column": column, "values": values, "rows": len(changed), "changed": share})
-    return found
+            share = drawn.resampling.mean(changed)
+            found.append(Flips(column, values=tuple(values), rows=len(changed), changed=share))
+    return tuple(found)
 
 
 def _values(feature: FeatureContract, trained: Column) -> list[Value]:

@@ -5,7 +5,7 @@ point estimate alone never passes. With intervals at confidence 0.95 a candidate
 `beats_baseline` in about 2.5 of 100 cases, and one truly worse than the champion by exactly the margin passes
 `not_worse_than_champion` as rarely (see `evaluation.paired_bootstrap`; `scripts/bench gate` shows it by simulation).
 Limits on calibration, robustness, fairness and flips describe a version and compare it with nothing: there the value
-counts, and the sentence tells its interval.
+counts, and the sentence shows its interval.
 """
 
 import math
@@ -15,12 +15,13 @@ from enum import StrEnum
 from itertools import product
 from typing import Any
 
-from tidegate.domain.evaluation.evaluation import Estimate, Evaluation
+from tidegate.domain.evaluation.bootstrap import MAX_UNDEFINED_SHARE, MIN_CLUSTERS
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.domain.evaluation.sections import GroupDifference, Slice
+from tidegate.kernel import english
+from tidegate.kernel.metrics.registry import find
 
-MIN_CLUSTERS = (
-    20  # an interval from fewer clusters is a guess (Cameron, Gelbach and Miller 2008, R. E. Stat. 90:414-427)
-)
-MAX_UNDEFINED_SHARE = 0.01  # leaving out more resamples than that would move the tails of 2.5 % it is judged by
 MIN_TAIL_RESAMPLES = 5  # fewer replicates beyond an end of the interval do not place that end
 _MIB = 1 << 20
 _LISTED = 5  # slices named in a sentence
@@ -37,7 +38,7 @@ _BASE = {
 }
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """What a check can say."""
 
     PASS = "pass"  # noqa: S105  an outcome, no password
@@ -48,7 +49,7 @@ class Outcome(StrEnum):
     @property
     def blocks(self) -> bool:
         """Whether a version with such an outcome is rejected."""
-        return self in {Outcome.FAIL, Outcome.INSUFFICIENT_DATA}
+        return self in {CheckOutcome.FAIL, CheckOutcome.INSUFFICIENT_DATA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Check:
     """One demand and what was found. `value` with `low` and `high` is what was compared with `limit`."""
 
     name: str
-    outcome: Outcome
+    outcome: CheckOutcome
     statement: str
     value: float | None = None
     low: float | None = None
@@ -86,7 +87,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateVerdict:
     """The gate's answer."""
 
     checks: tuple[Check, ...]
@@ -110,17 +111,19 @@ class Verdict:
         }
 
 
-def decide(evaluation: Evaluation, policy: Policy) -> Verdict:
+def decide(evaluation: Evaluation, policy: Policy) -> GateVerdict:
     """Hold every check of `CHECKS` against the evaluation."""
-    return Verdict(tuple(check(evaluation, policy) for check in CHECKS))
+    return GateVerdict(tuple(check(evaluation, policy) for check in CHECKS))
 
 
 def enough_rows(evaluation: Evaluation, policy: Policy) -> Check:
     """Whether the holdout can carry a verdict at all: rows, clusters, resamples that define the metric."""
     gaps = _gaps(evaluation, policy)
-    outcome = Outcome.INSUFFICIENT_DATA if gaps else Outcome.PASS
+    outcome = CheckOutcome.INSUFFICIENT_DATA if gaps else CheckOutcome.PASS
     drawn = "" if evaluation.resample_by == "row" else f" in {evaluation.clusters:,} {evaluation.resample_by}s"
-    enough = f"the holdout has {evaluation.rows:,} rows{drawn}; at least {policy.min_rows:,} rows are needed"
+    enough = (
+        f"the holdout has {english.count(evaluation.rows, 'row')}{drawn}; at least {policy.min_rows:,} rows are needed"
+    )
     statement = "; ".join(gaps) or enough
     return Check("enough_rows", outcome, statement, value=evaluation.rows, limit=policy.min_rows)
 
@@ -130,13 +133,13 @@ def beats_baseline(evaluation: Evaluation, policy: Policy) -> Check:
     gain = evaluation.gain_over_baseline
     statement = _comparison(evaluation, gain, f"the baseline ({evaluation.baseline.rule})")
     if _gaps(evaluation, policy):
-        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+        outcome, verdict = CheckOutcome.INSUFFICIENT_DATA, "too little data to judge by"
     elif gain.low > 0:
-        outcome, verdict = Outcome.PASS, ""
+        outcome, verdict = CheckOutcome.PASS, ""
     elif gain.high < 0:
-        outcome, verdict = Outcome.FAIL, "it is worse than a rule without learning"
+        outcome, verdict = CheckOutcome.FAIL, "it is worse than a rule without learning"
     else:
-        outcome, verdict = Outcome.FAIL, "it is not shown to be better than a rule without learning"
+        outcome, verdict = CheckOutcome.FAIL, "it is not shown to be better than a rule without learning"
     return _judged("beats_baseline", outcome, _joined(statement, verdict), gain, limit=0.0)
 
 
@@ -144,25 +147,25 @@ def not_worse_than_champion(evaluation: Evaluation, policy: Policy) -> Check:
     """The candidate must be shown not to be worse than what serves now by more than the margin."""
     name, champion, gain = "not_worse_than_champion", evaluation.champion, evaluation.gain_over_champion
     if champion is None:
-        return Check(name, Outcome.NOT_APPLICABLE, "no version serves yet")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "no version serves yet")
     rival = f"version {champion.version}"
     if gain is None:
         statement = f"{rival} serves and could not be scored on this holdout: {champion.problem}"
-        return Check(name, Outcome.FAIL, statement, limit=-policy.margin)
+        return Check(name, CheckOutcome.FAIL, statement, limit=-policy.margin)
     statement = _comparison(evaluation, gain, rival)
     if champion.seen_rows:
         statement += f" ({champion.seen_rows:,} of the {evaluation.rows:,} rows were in that version's training data)"
     allowed = f"the margin is {policy.margin:g}" if policy.margin else "no margin is allowed"
     if _gaps(evaluation, policy):
-        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+        outcome, verdict = CheckOutcome.INSUFFICIENT_DATA, "too little data to judge by"
     elif gain.low > -policy.margin:
-        outcome, verdict = Outcome.PASS, allowed if gain.low <= 0 else ""
+        outcome, verdict = CheckOutcome.PASS, allowed if gain.low <= 0 else ""
     elif gain.high < -policy.margin:
-        outcome, verdict = Outcome.FAIL, f"it is worse; {allowed}"
+        outcome, verdict = CheckOutcome.FAIL, f"it is worse; {allowed}"
     elif gain.low < 0:
-        outcome, verdict = Outcome.FAIL, f"it may be worse by {_plain(-gain.low, gain)}; {allowed}"
+        outcome, verdict = CheckOutcome.FAIL, f"it may be worse by {_plain(-gain.low, gain)}; {allowed}"
     else:
-        outcome, verdict = Outcome.FAIL, f"it is not shown to be better; {allowed}"
+        outcome, verdict = CheckOutcome.FAIL, f"it is not shown to be better; {allowed}"
     return _judged(name, outcome, _joined(statement, verdict), gain, limit=-policy.margin)
 
 
@@ -170,7 +173,7 @@ def metric_target(evaluation: Evaluation, policy: Policy) -> Check:
     """The unfavourable end of the metric's interval must reach the target, since the holdout is only a sample."""
     name, found, target = "metric_target", evaluation.candidate, policy.metric_target
     if target is None:
-        return Check(name, Outcome.NOT_APPLICABLE, f"no target is set for {evaluation.metric}")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, f"no target is set for {evaluation.metric}")
     if evaluation.higher_is_better:
         end, side, best, reached, bound = found.low, "lower", found.high, found.low >= target, "at least"
     else:
@@ -178,18 +181,21 @@ def metric_target(evaluation: Evaluation, policy: Policy) -> Check:
     missed = best < target if evaluation.higher_is_better else best > target
     statement = f"{evaluation.metric} {_interval(found)} is to be {bound} {target:g}"
     if _gaps(evaluation, policy):
-        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+        outcome, verdict = CheckOutcome.INSUFFICIENT_DATA, "too little data to judge by"
     elif reached:
-        outcome, verdict = Outcome.PASS, f"the {side} end of the interval, the one that counts, reaches it"
+        outcome, verdict = CheckOutcome.PASS, f"the {side} end of the interval, the one that counts, reaches it"
     elif missed:
-        outcome, verdict = Outcome.FAIL, "the whole interval misses it"
+        outcome, verdict = CheckOutcome.FAIL, "the whole interval misses it"
     else:
-        outcome, verdict = Outcome.FAIL, f"the {side} end, {_plain(end, found)}, does not reach it, so it is not shown"
+        outcome, verdict = (
+            CheckOutcome.FAIL,
+            f"the {side} end, {_plain(end, found)}, does not reach it, so it is not shown",
+        )
     return _judged(name, outcome, _joined(statement, verdict), found, limit=target)
 
 
 def parity(evaluation: Evaluation, _: Policy) -> Check:
-    """What serves must score as what was trained. Rows whose label flips within the tolerance are told, not judged:
+    """What serves must score as what was trained. Rows whose label flips within the tolerance are informational:
     a score that is a tie in one arithmetic may lie a rounding error beside the threshold in the other."""
     found = evaluation.parity
     within = found.max_difference <= found.tolerance
@@ -203,8 +209,9 @@ def parity(evaluation: Evaluation, _: Policy) -> Check:
         case 1:
             statement = f"{differ} (tolerance {found.tolerance:g}); 1 row changes its label"
         case flips:
-            statement = f"{differ} (tolerance {found.tolerance:g}); {flips:,} rows change their label"
-    outcome = Outcome.PASS if within else Outcome.FAIL
+            changed = english.count(flips, "row changes its", "rows change their")
+            statement = f"{differ} (tolerance {found.tolerance:g}); {changed} label"
+    outcome = CheckOutcome.PASS if within else CheckOutcome.FAIL
     return Check("parity", outcome, statement, value=found.max_difference, limit=found.tolerance)
 
 
@@ -230,93 +237,91 @@ def artifact_size(evaluation: Evaluation, policy: Policy) -> Check:
 
 def cost(evaluation: Evaluation, policy: Policy) -> Check:
     """What 1,000 requests of one row would cost if each took as long as the slowest of a hundred to score."""
-    name, found, limit = "cost", evaluation.sections.get("cost"), policy.cost_per_1000_usd
+    name, found, limit = "cost", evaluation.sections.cost, policy.cost_per_1000_usd
     if found is None:
-        return Check(name, Outcome.NOT_APPLICABLE, "the cost was not estimated")
-    usd = found["per_1000_usd"]
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "the cost was not estimated")
+    usd = found.per_1000_usd
     statement = (
         f"1,000 predictions are estimated to cost {usd:.3g} USD: {evaluation.latency_ms.p99:.3g} ms of scoring each at "
-        f"{found['memory_mb']:g} MB, and the requests"
+        f"{found.memory_mb:g} MB, and the requests"
     )
     if limit is None:
-        return Check(name, Outcome.NOT_APPLICABLE, statement, value=usd)
+        return Check(name, CheckOutcome.NOT_APPLICABLE, statement, value=usd)
     return _limited(name, f"{statement} ({limit:g} USD is allowed)", usd, limit)
 
 
 def fallback(evaluation: Evaluation, _: Policy) -> Check:
-    """What answers when no version can, on the same rows. Told, not judged: it is what people declared."""
-    name, found = "fallback", evaluation.sections.get("fallback")
+    """What answers when no version can, on the same rows. Informational: it is what people declared."""
+    name, found = "fallback", evaluation.sections.fallback
     if found is None:
-        return Check(name, Outcome.NOT_APPLICABLE, "the fallback was not evaluated")
-    estimate, gain = (Estimate(part["value"], part["low"], part["high"]) for part in (found, found["gain"]))
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "the fallback was not evaluated")
+    estimate = found.estimate
     statement = (
-        f"when no version can answer, {found['rule']} does: {evaluation.metric} {_interval(estimate)}; "
-        f"the candidate gains {_interval(gain)} over it"
+        f"when no version can answer, {found.rule} does: {evaluation.metric} {_interval(estimate)}; "
+        f"the candidate gains {_interval(found.gain)} over it"
     )
-    return Check(name, Outcome.NOT_APPLICABLE, statement, estimate.value, estimate.low, estimate.high)
+    return Check(name, CheckOutcome.NOT_APPLICABLE, statement, estimate.value, estimate.low, estimate.high)
 
 
 def business_rules(evaluation: Evaluation, _: Policy) -> Check:
-    """Share of the candidate's answers that the fallback would replace. Told, not judged: serving replaces them."""
-    name, found = "business_rules", evaluation.sections.get("rules")
-    if found is None or not found["by_rule"]:
-        return Check(name, Outcome.NOT_APPLICABLE, "no business rules are declared")
-    rows, total = found["rows"]["candidate"], found["holdout_rows"]
+    """Share of the candidate's answers that the fallback would replace. Informational: serving replaces them."""
+    name, found = "business_rules", evaluation.sections.rules
+    if found is None or not found.by_rule:
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "no business rules are declared")
+    rows, total = found.rows.candidate, found.holdout_rows
     share = rows / total if total else 0.0
-    listed = ", ".join(f"{rule['name']} {rule['candidate']:,}" for rule in found["by_rule"] if rule["candidate"])
+    listed = ", ".join(f"{rule.name} {rule.candidate:,}" for rule in found.by_rule if rule.candidate)
     statement = f"{rows:,} of {total:,} answers ({100 * share:.3g} %) break a business rule"
     statement += f" ({listed}); the fallback answers in their place" if rows else ""
-    if found["rows"]["fallback"]:
-        statement += f"; the fallback itself would break one on {found['rows']['fallback']:,} rows"
-    return Check(name, Outcome.NOT_APPLICABLE, statement, value=share)
+    if found.rows.fallback:
+        statement += f"; the fallback itself would break one on {english.count(found.rows.fallback, 'row')}"
+    return Check(name, CheckOutcome.NOT_APPLICABLE, statement, value=share)
 
 
 def calibration(evaluation: Evaluation, policy: Policy) -> Check:
-    """How far probabilities lie from what comes true; of a regression, how many outcomes its intervals hold (told)."""
-    name, found = "calibration", evaluation.sections.get("calibration")
+    """How far probabilities lie from what comes true; of a regression, the share of outcomes its intervals hold."""
+    name, found = "calibration", evaluation.sections.calibration
     if found is not None:
-        error, brier = (Estimate(**found[part]) for part in ("ece", "brier"))
-        statement = f"the expected calibration error is {_interval(error)}, the Brier score {_interval(brier)}"
-        return _weighed(name, statement, error, evaluation, policy, limit=policy.calibration_error)
-    given = evaluation.sections.get("residuals", {}).get("interval")
+        statement = (
+            f"the expected calibration error is {_interval(found.ece)}, the Brier score {_interval(found.brier)}"
+        )
+        return _weighed(name, statement, found.ece, evaluation, policy, limit=policy.calibration_error)
+    residuals = evaluation.sections.residuals
+    given = residuals.interval if residuals else None
     if given is None:
-        return Check(name, Outcome.NOT_APPLICABLE, "there are no probabilities or intervals to judge")
-    share = Estimate(**given["coverage"])
-    statement = (
-        f"intervals of {given['level']:g} hold {_interval(share)} of the outcomes; they are {given['width']:.4g} wide"
-    )
-    return Check(name, Outcome.NOT_APPLICABLE, statement, share.value, share.low, share.high)
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "there are no probabilities or intervals to judge")
+    share = given.coverage
+    statement = f"intervals of {given.level:g} hold {_interval(share)} of the outcomes; they are {given.width:.4g} wide"
+    return Check(name, CheckOutcome.NOT_APPLICABLE, statement, share.value, share.low, share.high)
 
 
 def robustness(evaluation: Evaluation, policy: Policy) -> Check:
     """What is lost when one feature is missing, of those that a request may leave out."""
     name = "robustness"
-    found = [each for each in evaluation.sections.get("robustness", {}).get("missing", ()) if each["allowed"]]
+    measured = evaluation.sections.robustness
+    found = [each for each in measured.missing if each.allowed] if measured else []
     if not found:
-        return Check(name, Outcome.NOT_APPLICABLE, "no feature may be missing from a request")
-    silent = [each["feature"] for each in found if "unscored" in each]
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "no feature may be missing from a request")
+    silent = [each.feature for each in found if each.unscored]
     if silent:
-        outcome = Outcome.NOT_APPLICABLE if policy.robustness_loss is None else Outcome.FAIL
+        outcome = CheckOutcome.NOT_APPLICABLE if policy.robustness_loss is None else CheckOutcome.FAIL
         listed = ", ".join(silent)
         return Check(name, outcome, f"requests may leave out {listed}, and the model gives no score without it")
-    worst = max(found, key=lambda each: float(each["drop"]))
-    loss = Estimate(worst["drop"], worst["low"], worst["high"])
+    loss, worst = max(((each.loss, each.feature) for each in found if each.loss), key=lambda each: each[0].value)
     which = "the only feature" if len(found) == 1 else f"the most of the {len(found):,} features"
-    statement = (
-        f"without {worst['feature']} {evaluation.metric} is worse by {_interval(loss)}, {which} that may be missing"
-    )
+    statement = f"without {worst} {evaluation.metric} is worse by {_interval(loss)}, {which} that may be missing"
     return _weighed(name, statement, loss, evaluation, policy, limit=policy.robustness_loss)
 
 
 def flips(evaluation: Evaluation, policy: Policy) -> Check:
     """Decisions that change when nothing but a sensitive feature does; the column with the most counts."""
-    name, found = "flips", evaluation.sections.get("flips", ())
-    changed = {each["column"]: Estimate(**each["changed"]) for each in found if "changed" in each}
+    name, found = "flips", evaluation.sections.flips
+    changed = {each.column: each.changed for each in found if each.changed}
     sentences = [f"{column} alone changes {_interval(share)} of the decisions" for column, share in changed.items()]
-    sentences += [f"{each['column']}: {each['problem']}" for each in found if "problem" in each]
+    sentences += [f"{each.column}: {each.problem}" for each in found if each.problem]
     statement = "; ".join(sentences) or "no sensitive column to change is declared"
     if not changed:
-        return Check(name, Outcome.NOT_APPLICABLE, statement)
+        return Check(name, CheckOutcome.NOT_APPLICABLE, statement)
     most = max(changed.values(), key=lambda share: share.value)
     return _weighed(name, statement, most, evaluation, policy, limit=policy.flips)
 
@@ -329,79 +334,79 @@ def slices(evaluation: Evaluation, policy: Policy) -> Check:
     in at most (1 - confidence) / 2 of all cases, however many slices there are.
     """
     name, champion = "slices", evaluation.champion
-    parts: list[dict[str, Any]] = evaluation.sections.get("slices", [])
+    parts = evaluation.sections.slices
     found = _found_slices(evaluation)
     if not parts:
-        return Check(name, Outcome.NOT_APPLICABLE, f"no slices are declared{found}")
-    judged = [part for part in parts if not part["too_few"]]
+        return Check(name, CheckOutcome.NOT_APPLICABLE, f"no slices are declared{found}")
+    judged = [(part, part.metric) for part in parts if part.metric and not part.too_few]
     lacking = _too_few(parts)
     if not judged:
         statement = f"no slice can be judged{lacking}; hold out more rows, or declare coarser slices{found}"
-        return Check(name, Outcome.INSUFFICIENT_DATA, statement)
-    compared = [part for part in judged if part["gain_over_champion"] is not None]
+        return Check(name, CheckOutcome.INSUFFICIENT_DATA, statement)
+    compared = [(part, metric, part.gain_over_champion) for part, metric in judged if part.gain_over_champion]
     if champion is None or not compared:
         side = min if evaluation.higher_is_better else max
-        last = side(judged, key=lambda part: part["metric"]["value"])
+        last, found_there = side(judged, key=lambda each: each[1].value)
         why = f"version {champion.version} could not be scored" if champion else "no version serves yet"
-        worst = f"{evaluation.metric} is worst on {_place(last)}: {_interval(_estimate(last['metric']))}"
+        worst = f"{evaluation.metric} is worst on {_place(last)}: {_interval(found_there)}"
         statement = f"{why}; of {len(judged):,} slices {worst}{lacking}{found}"
-        return Check(name, Outcome.NOT_APPLICABLE, statement)
+        return Check(name, CheckOutcome.NOT_APPLICABLE, statement)
     allowed = f"the margin is {policy.margin:g}" if policy.margin else "no margin is allowed"
-    compared = sorted(compared, key=lambda part: part["gain_over_champion"]["high"])
-    worse = [part for part in compared if part["gain_over_champion"]["high"] < -policy.margin]
+    compared.sort(key=lambda each: each[2].high)
+    worse = [each for each in compared if each[2].high < -policy.margin]
     if worse:
-        outcome, shown, verdict = Outcome.FAIL, worse[:_LISTED], f"worse in {len(worse):,} of {len(compared):,} slices"
-    else:
-        outcome, shown = Outcome.PASS, compared[:1]
-        verdict = f"not shown to be worse in any of {len(compared):,} slices, least good"
-    told = "; ".join(
-        f"on {_place(part)} "
-        + _comparison(
-            replace(evaluation, candidate=_estimate(part["metric"])),
-            _estimate(part["gain_over_champion"]),
-            f"version {champion.version}",
+        outcome, shown, verdict = (
+            CheckOutcome.FAIL,
+            worse[:_LISTED],
+            f"worse in {len(worse):,} of {len(compared):,} slices",
         )
-        for part in shown
+    else:
+        outcome, shown = CheckOutcome.PASS, compared[:1]
+        verdict = f"not shown to be worse in any of {len(compared):,} slices, least good"
+    details = "; ".join(
+        f"on {_place(part)} " + _comparison(replace(evaluation, candidate=metric), gain, f"version {champion.version}")
+        for part, metric, gain in shown
     )
-    statement = f"{verdict} {told} ({allowed}; intervals for all slices together){lacking}{found}"
-    return _judged(name, outcome, statement, _estimate(shown[0]["gain_over_champion"]), limit=-policy.margin)
+    statement = f"{verdict} {details} ({allowed}; intervals for all slices together){lacking}{found}"
+    return _judged(name, outcome, statement, shown[0][2], limit=-policy.margin)
 
 
 def fairness(evaluation: Evaluation, policy: Policy) -> Check:
     """The differences between groups, each against its limit. The difference itself is compared, as laws and policies
     speak of it; the interval says how sure it is."""
-    name, found = "fairness", evaluation.sections.get("fairness", {})
+    name, found = "fairness", evaluation.sections.fairness
     if not found:
-        return Check(name, Outcome.NOT_APPLICABLE, "no sensitive columns are declared")
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "no sensitive columns are declared")
     limits = policy.group_differences
     if not limits:
-        told = [
-            _group_difference(column, measure, groups[measure])
+        details = [
+            _group_difference(column, measure, difference)
             for column, groups in found.items()
             for measure in _MEASURES
-            if groups[measure]
+            if (difference := groups.difference(measure))
         ]
-        listed = "; ".join(told) or f"see the groups of {', '.join(found)} in the report"
-        return Check(name, Outcome.NOT_APPLICABLE, f"no limit is set: {listed}")
+        listed = "; ".join(details) or f"see the groups of {', '.join(found)} in the report"
+        return Check(name, CheckOutcome.NOT_APPLICABLE, f"no limit is set: {listed}")
     demands = list(product(found, limits))
-    judged = [(column, measure) for column, measure in demands if found[column][measure]]
-    judged.sort(key=lambda each: found[each[0]][each[1]]["value"] / limits[each[1]], reverse=True)
+    known = [(column, measure, found[column].difference(measure)) for column, measure in demands]
+    judged = [(column, measure, difference) for column, measure, difference in known if difference]
+    judged.sort(key=lambda each: each[2].estimate.value / limits[each[1]], reverse=True)
     gaps = [
         f"{_words(measure)} of {column} cannot be judged: fewer than two groups have {_BASE[measure]}"
-        for column, measure in demands
-        if not found[column][measure]
+        for column, measure, difference in known
+        if not difference
     ]
-    told = [
-        f"{_group_difference(column, measure, found[column][measure])}, {limits[measure]:g} is allowed"
-        for column, measure in judged
+    details = [
+        f"{_group_difference(column, measure, difference)}, {limits[measure]:g} is allowed"
+        for column, measure, difference in judged
     ]
-    statement = "; ".join([*told, *gaps])
+    statement = "; ".join([*details, *gaps])
     if not judged:
-        return Check(name, Outcome.INSUFFICIENT_DATA, statement)
-    column, measure = judged[0]
-    most, limit = _estimate(found[column][measure]), limits[measure]
-    kept = Outcome.INSUFFICIENT_DATA if gaps else Outcome.PASS
-    return _judged(name, Outcome.FAIL if most.value > limit else kept, statement, most, limit=limit)
+        return Check(name, CheckOutcome.INSUFFICIENT_DATA, statement)
+    _, measure, furthest = judged[0]
+    most, limit = furthest.estimate, limits[measure]
+    kept = CheckOutcome.INSUFFICIENT_DATA if gaps else CheckOutcome.PASS
+    return _judged(name, CheckOutcome.FAIL if most.value > limit else kept, statement, most, limit=limit)
 
 
 CHECKS: tuple[Callable[[Evaluation, Policy], Check], ...] = (
@@ -428,14 +433,14 @@ def _gaps(evaluation: Evaluation, policy: Policy) -> list[str]:
     """What the evidence lacks to be judged by, in sentences."""
     gaps = []
     if evaluation.rows < policy.min_rows:
-        gaps.append(f"the holdout has {evaluation.rows:,} rows; at least {policy.min_rows:,} are needed")
+        gaps.append(f"the holdout has {english.count(evaluation.rows, 'row')}; at least {policy.min_rows:,} are needed")
     if evaluation.clusters < MIN_CLUSTERS:
         unit = evaluation.resample_by
         gaps.append(f"the holdout has {evaluation.clusters:,} {unit}s; at least {MIN_CLUSTERS} are needed")
     if evaluation.undefined_resamples > MAX_UNDEFINED_SHARE * evaluation.resamples:
         gaps.append(
             f"{evaluation.metric} was undefined in {evaluation.undefined_resamples:,} of {evaluation.resamples:,} "
-            f"resamples; the holdout has too few rows of a class (or too little variety)"
+            f"resamples (undefined when {find(evaluation.metric).undefined.words}); hold out more rows"
         )
     needed = math.ceil(2 * MIN_TAIL_RESAMPLES / (1 - evaluation.confidence) - 1e-9)
     if evaluation.resamples < needed:
@@ -446,7 +451,7 @@ def _gaps(evaluation: Evaluation, policy: Policy) -> list[str]:
     return gaps
 
 
-def _judged(name: str, outcome: Outcome, sentence: str, found: Estimate, *, limit: float) -> Check:
+def _judged(name: str, outcome: CheckOutcome, sentence: str, found: Estimate, *, limit: float) -> Check:
     return Check(name, outcome, sentence, found.value, found.low, found.high, limit)
 
 
@@ -455,22 +460,22 @@ def _joined(statement: str, verdict: str) -> str:
 
 
 def _limited(name: str, statement: str, value: float, limit: float) -> Check:
-    return Check(name, Outcome.PASS if value <= limit else Outcome.FAIL, statement, value=value, limit=limit)
+    return Check(name, CheckOutcome.PASS if value <= limit else CheckOutcome.FAIL, statement, value=value, limit=limit)
 
 
 def _weighed(
     name: str, statement: str, found: Estimate, evaluation: Evaluation, policy: Policy, *, limit: float | None
 ) -> Check:
-    """Against a limit that the value itself has to keep; its interval is told. Without a limit all is only told."""
+    """Against a limit that the value itself has to keep; its interval is shown. No limit: informational."""
     if limit is None:
-        return Check(name, Outcome.NOT_APPLICABLE, statement, found.value, found.low, found.high)
+        return Check(name, CheckOutcome.NOT_APPLICABLE, statement, found.value, found.low, found.high)
     statement += f" (at most {limit:g} is allowed)"
     if _gaps(evaluation, policy):
-        outcome, verdict = Outcome.INSUFFICIENT_DATA, "too little data to judge by"
+        outcome, verdict = CheckOutcome.INSUFFICIENT_DATA, "too little data to judge by"
     elif found.value <= limit:
-        outcome, verdict = Outcome.PASS, "the value, which is what counts, keeps the limit"
+        outcome, verdict = CheckOutcome.PASS, "the value, which is what counts, keeps the limit"
     else:
-        outcome, verdict = Outcome.FAIL, "the value, which is what counts, is above the limit"
+        outcome, verdict = CheckOutcome.FAIL, "the value, which is what counts, is above the limit"
     return _judged(name, outcome, _joined(statement, verdict), found, limit=limit)
 
 
@@ -486,43 +491,37 @@ def _comparison(evaluation: Evaluation, gain: Estimate, rival: str) -> str:
     return f"{subject} is {_interval(shown)} {direction} {rival}{less}"
 
 
-def _place(part: Mapping[str, Any]) -> str:
+def _place(part: Slice) -> str:
     """ "carrier EV (1,234 rows)"."""
-    return f"{part['column']} {part['value']} ({part['rows']:,} rows)"
+    return f"{part.column} {part.value} ({english.count(part.rows, 'row')})"
 
 
-def _too_few(parts: Sequence[Mapping[str, Any]]) -> str:
-    few = [part for part in parts if part["too_few"]]
+def _too_few(parts: Sequence[Slice]) -> str:
+    few = [part for part in parts if part.too_few]
     if not few:
         return ""
-    listed = ", ".join(f"{part['column']} {part['value']} ({part['lacking']})" for part in few[:_LISTED])
+    listed = ", ".join(f"{part.column} {part.value} ({part.lacking})" for part in few[:_LISTED])
     more = f" and {len(few) - _LISTED:,} more" if len(few) > _LISTED else ""
     return f"; too little data to judge {listed}{more}"
 
 
 def _found_slices(evaluation: Evaluation) -> str:
-    """Told, not judged: where outcomes are harder to foretell, every model loses more."""
-    confirmed = [part for part in evaluation.sections.get("found", []) if part["confirmed"]]
+    """Informational: where outcomes are harder to predict, every model loses more."""
+    confirmed = [part for part in evaluation.sections.found or () if part.confirmed]
     if not confirmed:
         return ""
-    listed = ", ".join(
-        f"{part['words']} (loss {_interval(_estimate(part['loss_over_rest']))} above the rest)" for part in confirmed
-    )
+    listed = ", ".join(f"{part.words} (loss {_interval(part.loss_over_rest)} above the rest)" for part in confirmed)
     return f"; found to err more where {listed}"
 
 
-def _group_difference(column: str, measure: str, difference: Mapping[str, Any]) -> str:
+def _group_difference(column: str, measure: str, difference: GroupDifference) -> str:
     """ "equal opportunity of sex: the true positive rate is 0.120 [0.100, 0.140] higher for M than for F"."""
-    rate, high, low = _RATE[difference["rate"]], difference["highest"], difference["lowest"]
-    return f"{_words(measure)} of {column}: {rate} {_interval(_estimate(difference))} higher for {high} than for {low}"
+    rate, high, low = _RATE[difference.rate], difference.highest, difference.lowest
+    return f"{_words(measure)} of {column}: {rate} {_interval(difference.estimate)} higher for {high} than for {low}"
 
 
 def _words(measure: str) -> str:
     return measure.replace("_", " ")
-
-
-def _estimate(part: Mapping[str, Any]) -> Estimate:
-    return Estimate(part["value"], part["low"], part["high"])
 
 
 def _interval(estimate: Estimate) -> str:
@@ -531,7 +530,7 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _plain(number: float, estimate: Estimate) -> str:
-    """As many decimals as the interval is sure of, and enough to tell its ends from zero."""
+    """As many decimals as the interval is sure of, and enough to distinguish its ends from zero."""
     width = estimate.high - estimate.low
     decimals = 3 if width <= 0 else min(6, max(0, 1 - math.floor(math.log10(width))))
     while decimals < 6 and any(end != 0 and round(end, decimals) == 0 for end in (estimate.low, estimate.high)):

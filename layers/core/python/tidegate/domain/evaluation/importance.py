@@ -1,6 +1,6 @@
 """Which features a model leans on: how much worse it gets when one of them is shuffled."""
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.probe import Trial
 from tidegate.kernel.errors import DataCheckError
 

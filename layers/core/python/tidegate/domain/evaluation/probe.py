@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import Arm, Estimate, Resampling
+from tidegate.domain.evaluation.bootstrap import Arm, Losses, Resampling
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.serving.contract import Contract, Inputs
 from tidegate.kernel.table import TARGET, Column, Table
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trial:
     """What importance, robustness, dependence and flips are measured with.
 
@@ -59,14 +61,12 @@ class Trial:
         Raises:
             DataCheckError: the rows do not define the metric.
         """
-        contract = self.contract
-        return self.resampling.loss(
-            self.metric,
-            self.rows[TARGET],
-            Arm(self.scores, contract.threshold),
-            [Arm(each, contract.threshold) for each in scores],
-            positive=contract.positive,
-        )
+        return self._losses.of([Arm(each, self.contract.threshold) for each in scores])
+
+    @cached_property
+    def _losses(self) -> Losses:
+        contract, own = self.contract, Arm(self.scores, self.contract.threshold)
+        return self.resampling.losses(self.metric, self.rows[TARGET], own, positive=contract.positive)
 
     def decisions(self, scores: Column) -> Column:
         """Position of the class that is answered, for each row of a classifier's scores."""

@@ -1,8 +1,10 @@
 """A version held against what was made of the same data by the same rules again."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from tidegate.domain.evaluation.evaluation import Evaluation
 
 Document = Mapping[str, Any]
 
@@ -26,9 +28,11 @@ def compared(recorded: Document, found: Document) -> tuple[Compared, ...]:
     return tuple(Compared(what, recorded.get(what), found.get(what)) for what in {**recorded, **found})
 
 
-def made(evaluation: Document, lineage: Document) -> dict[str, Any]:
+def made(evaluation: Evaluation, lineage: Document, metrics: Collection[str]) -> dict[str, Any]:
     """What a run made and of what, as far as it must be equal when it is made again: no time, no memory, nothing that
-    depends on what serves. `metric low` and `metric high` are the ends of the metric's interval."""
+    depends on what serves. `metric low` and `metric high` are the ends of the metric's interval. `metrics` names those
+    that both runs measured, since newer code may measure more.
+    """
     chosen: Document = next((each for each in lineage["candidates"] if each["index"] == lineage["selected"]), {})
     facts = {
         "artifact": lineage["artifact_sha256"],
@@ -40,12 +44,13 @@ def made(evaluation: Document, lineage: Document) -> dict[str, Any]:
         "parameters": chosen.get("parameters"),
         "validation": chosen.get("value"),
         "training rows": lineage["training_rows"],
-        "holdout rows": evaluation["rows"],
+        "holdout rows": evaluation.rows,
     }
-    arms = {**evaluation["metrics"], "baseline": evaluation["baseline"]}
+    arms = {name: each for name, each in evaluation.metrics.items() if name in metrics}
+    arms["baseline"] = evaluation.baseline.estimate
     for name, estimate in arms.items():
         if estimate is not None:
-            facts |= {name: estimate["value"], f"{name} low": estimate["low"], f"{name} high": estimate["high"]}
+            facts |= {name: estimate.value, f"{name} low": estimate.low, f"{name} high": estimate.high}
     return facts
 
 

@@ -12,19 +12,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import (
+from tidegate.domain.evaluation.bootstrap import (
     CANDIDATE,
+    MAX_UNDEFINED_SHARE,
+    MIN_CLUSTERS,
     Arm,
-    Array,
     Comparison,
-    Estimate,
-    Floats,
     Resampling,
     paired_bootstrap,
     simultaneous,
 )
-from tidegate.domain.evaluation.gate import MAX_UNDEFINED_SHARE, MIN_CLUSTERS
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.sections import FoundSlice, Slice
 from tidegate.kernel.errors import DataCheckError
+from tidegate.kernel.metrics.metric import Array, Floats
 from tidegate.kernel.table import Column, Table
 
 MAX_CATEGORIES = 20  # of a column, by rows; the rest are taken together
@@ -57,7 +58,7 @@ def part(column: Column, *, boolean: bool = False) -> Parting:
     else:
         numbers = column.astype(np.float64)
         absent = np.isnan(numbers)
-        codes, labels = _by_number(numbers, absent, boolean)
+        codes, labels = _by_number(numbers, absent, boolean=boolean)
     if absent.any():
         codes[absent], labels = len(labels), (*labels, MISSING)
     return Parting(codes, labels)
@@ -73,7 +74,7 @@ def _by_category(column: Column) -> tuple[Array, tuple[str, ...]]:
     return code_of[place], labels if len(shown) == len(known) else (*labels, OTHER)
 
 
-def _by_number(numbers: Floats, absent: Array, boolean: bool) -> tuple[Array, tuple[str, ...]]:
+def _by_number(numbers: Floats, absent: Array, *, boolean: bool) -> tuple[Array, tuple[str, ...]]:
     known = numbers[~absent]
     values = np.unique(known)
     if boolean or len(values) <= _DISTINCT_NUMBERS:
@@ -119,31 +120,6 @@ class Judged:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A part of a declared column. `too_few` says what is lacking to judge it; empty when nothing is."""
-
-    column: str
-    value: str
-    rows: int
-    too_few: str
-    metric: Estimate | None = None
-    gain_over_champion: Estimate | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return {
-            "column": self.column,
-            "value": self.value,
-            "rows": self.rows,
-            "too_few": bool(self.too_few),
-            "lacking": self.too_few,
-            "metric": plain(self.metric),
-            "gain_over_champion": plain(self.gain_over_champion),
-            "found": False,
-        }
-
-
 def judge(judged: Judged, columns: Mapping[str, Parting]) -> list[Slice]:
     """Every part of every column, in their order.
 
@@ -175,19 +151,21 @@ def judge(judged: Judged, columns: Mapping[str, Parting]) -> list[Slice]:
 def _judge_one(judged: Judged, column: str, value: str, rows: Array) -> tuple[Slice, int]:
     """The slice with the interval of its gain as for one comparison, and its clusters."""
     if len(rows) < judged.min_rows:
-        return Slice(column, value, len(rows), f"{len(rows):,} of {judged.min_rows:,} rows"), 0
+        return Slice(column, value, len(rows), too_few=True, lacking=f"{len(rows):,} of {judged.min_rows:,} rows"), 0
     try:
         found = judged.take(rows).compare()
     except DataCheckError as error:
-        return Slice(column, value, len(rows), f"{judged.metric} is not defined: {error.faults[0].problem}"), 0
+        lacking = f"{judged.metric} is not defined: {error.faults[0].problem}"
+        return Slice(column, value, len(rows), too_few=True, lacking=lacking), 0
     lacking = ""
     if found.clusters < MIN_CLUSTERS:
         lacking = f"{found.clusters:,} of {MIN_CLUSTERS} days or groups"
     elif found.undefined_resamples > MAX_UNDEFINED_SHARE * judged.resampling.resamples:
         lacking = f"{judged.metric} is undefined in {found.undefined_resamples:,} resamples"
     if lacking:
-        return Slice(column, value, len(rows), lacking), 0
-    return Slice(column, value, len(rows), "", found.arms[CANDIDATE], found.gains.get(CHAMPION)), found.clusters
+        return Slice(column, value, len(rows), too_few=True, lacking=lacking), 0
+    metric, gain = found.arms[CANDIDATE], found.gains.get(CHAMPION)
+    return Slice(column, value, len(rows), too_few=False, metric=metric, gain_over_champion=gain), found.clusters
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +212,10 @@ class Condition:
                 said = f"{self.feature} {self.operator} {value or MISSING}"
         return f"{said} or missing" if self.or_missing else said
 
-    def to_json(self) -> list[Any]:
+    @property
+    def section(self) -> tuple[Any, ...]:
         """[feature, operator, value]."""
-        return [self.feature, f"{self.operator} or missing" if self.or_missing else self.operator, self.value]
+        return (self.feature, f"{self.operator} or missing" if self.or_missing else self.operator, self.value)
 
 
 Path = tuple[Condition, ...]
@@ -297,7 +276,7 @@ def worst(paths: Sequence[Path], table: Table, loss: Floats) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundSlice:
+class Measured:
     """A part that a search named, on the rows that it was not named by. It is confirmed when its rows are shown to
     cost more than the others. `too_few` says what is lacking to show that; empty when nothing is."""
 
@@ -312,25 +291,26 @@ class FoundSlice:
         """Whether the whole interval lies above 0, and says enough."""
         return not self.too_few and self.loss_over_rest.low > 0
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return {
-            "path": [step.to_json() for step in self.path],
-            "words": " and ".join(step.words for step in self.path),
-            "rows": self.rows,
-            "metric": plain(self.metric),
-            "loss_over_rest": plain(self.loss_over_rest),
-            "confirmed": self.confirmed,
-            "lacking": self.too_few,
-        }
+    @property
+    def section(self) -> FoundSlice:
+        """As a section has it."""
+        return FoundSlice(
+            path=tuple(step.section for step in self.path),
+            words=" and ".join(step.words for step in self.path),
+            rows=self.rows,
+            metric=self.metric,
+            loss_over_rest=self.loss_over_rest,
+            confirmed=self.confirmed,
+            lacking=self.too_few,
+        )
 
 
-def confirm(paths: Sequence[Path], table: Table, loss: Floats, judged: Judged) -> list[FoundSlice]:
+def confirm(paths: Sequence[Path], table: Table, loss: Floats, judged: Judged) -> list[Measured]:
     """Measure slices on rows that did not name them.
 
     `loss_over_rest` is the mean loss within less that of all other rows. Its intervals hold for all slices together
     (Bonferroni), so that without any real slice one is confirmed in at most (1 - confidence) / 2 of all versions. A
-    slice on a few bad days is told and not confirmed: the next such day may be a good one.
+    slice on a few bad days is shown and not confirmed: the next such day may be a good one.
 
     Args:
         table: features of the confirming rows; `loss` and `judged` are of the same rows.
@@ -353,7 +333,7 @@ def confirm(paths: Sequence[Path], table: Table, loss: Floats, judged: Judged) -
         units = min(clusters_of(drawn, np.flatnonzero(part)) for part in (held, ~held))
         too_few = "" if units >= MIN_HALF_CLUSTERS else f"{units:,} of {MIN_HALF_CLUSTERS} days or groups"
         over_rest = each.estimate(value, within - without)
-        found.append(FoundSlice(path, int(held.sum()), _metric(judged, held), over_rest, too_few))
+        found.append(Measured(path, int(held.sum()), _metric(judged, held), over_rest, too_few))
     return found
 
 
@@ -362,8 +342,3 @@ def _metric(judged: Judged, held: Array) -> Estimate | None:
         return judged.take(np.flatnonzero(held)).compare().arms[CANDIDATE]
     except DataCheckError:
         return None
-
-
-def plain(estimate: Estimate | None) -> dict[str, float] | None:
-    """As JSON carries an estimate."""
-    return None if estimate is None else {"value": estimate.value, "low": estimate.low, "high": estimate.high}

@@ -4,7 +4,7 @@
     changes(stated(champion), stated(spec))  # what a second person has to agree to
 
 The gate makes a check of each target that can be measured before traffic, the canary a demand of each that its arms can
-be held against, the watch a verdict, metrics and an alarm of each that live traffic shows. All of them read `KINDS`.
+be held against, monitoring a verdict, metrics and an alarm of each that live traffic shows. All of them read `KINDS`.
 """
 
 import math
@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from tidegate.domain.rollout.canary import Metric
+from tidegate.kernel.metrics.registry import choose
 
 
 class Dimension(StrEnum):
@@ -32,7 +33,7 @@ class Direction(StrEnum):
     AT_MOST = "at_most"
 
 
-class Outcome(StrEnum):
+class TargetOutcome(StrEnum):
     """What live traffic says of a target."""
 
     MET = "met"  # not shown to be missed
@@ -51,7 +52,7 @@ class Of(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One that a spec can have; `path` is where in the spec. Of where it is checked: `check` is the gate's check,
-    `compared` the canary's metric (None: none), `live` whether the watch holds traffic against it."""
+    `compared` the canary's metric (None: none), `live` whether monitoring holds traffic against it."""
 
     path: str
     dimension: Dimension
@@ -144,7 +145,7 @@ def stated(spec: Mapping[str, Any]) -> tuple[Target, ...]:
     """The targets of a spec, given as its JSON document."""
     subjects = {
         Of.NOTHING: "",
-        Of.METRIC: spec["metric"],
+        Of.METRIC: choose(spec["metric"]).text,
         Of.GROUPS: ", ".join(sorted(spec["sensitive"])),
     }
     found = ((kind, _at(spec, kind.path)) for kind in KINDS)
@@ -184,7 +185,7 @@ class Held:
     is exact, None where nothing could be measured."""
 
     target: Target
-    outcome: Outcome
+    outcome: TargetOutcome
     measured: float | None = None
     low: float | None = None
     high: float | None = None
@@ -193,7 +194,7 @@ class Held:
     @property
     def missed(self) -> bool:
         """Whether it is shown to be missed."""
-        return self.outcome is Outcome.MISSED
+        return self.outcome is TargetOutcome.MISSED
 
     @property
     def sentence(self) -> str:
@@ -205,9 +206,9 @@ class Held:
         exact = self.low == self.high
         found = f"{self.measured:.4g}" + ("" if exact else f" [{self.low:.4g}, {self.high:.4g}]")
         verdict = {
-            Outcome.MET: "met" if exact or not self.target.beyond(self.measured) else "not shown to be missed",
-            Outcome.MISSED: "missed",
-            Outcome.INSUFFICIENT_DATA: "too little data",
+            TargetOutcome.MET: "met" if exact or not self.target.beyond(self.measured) else "not shown to be missed",
+            TargetOutcome.MISSED: "missed",
+            TargetOutcome.INSUFFICIENT_DATA: "too little data",
         }[self.outcome]
         return f"{asked}: {verdict}, it is {found}{about}"
 
@@ -233,11 +234,11 @@ def hold(
     """Hold value, low and high end against a target: it is missed only when the whole interval lies beyond the limit.
     Fewer than `min_rows` say nothing."""
     if found is None or any(math.isnan(number) for number in found):
-        return Held(target, Outcome.INSUFFICIENT_DATA, note=note)
+        return Held(target, TargetOutcome.INSUFFICIENT_DATA, note=note)
     value, low, high = found
     best = high if target.kind.direction is Direction.AT_LEAST else low
-    outcome = Outcome.MISSED if target.beyond(best) else Outcome.MET
-    return Held(target, outcome if rows >= min_rows else Outcome.INSUFFICIENT_DATA, value, low, high, note)
+    outcome = TargetOutcome.MISSED if target.beyond(best) else TargetOutcome.MET
+    return Held(target, outcome if rows >= min_rows else TargetOutcome.INSUFFICIENT_DATA, value, low, high, note)
 
 
 def _at(document: Mapping[str, Any], path: str) -> float | None:

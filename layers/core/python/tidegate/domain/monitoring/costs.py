@@ -232,13 +232,13 @@ def spike(
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a model used, hour by hour, with what it takes to tell its cost and value.
+    """What a model used, hour by hour, with what it takes to report its cost and value.
 
     Attributes:
         hours: those with traffic, as far back as is kept.
         until: the hour in which it was made.
         complete: the last hour of which everything is known but late labels.
-        prices: at which cost is told.
+        prices: at which cost is reported.
         declared: the spec's `value`; None when there is none.
     """
 

@@ -1,6 +1,6 @@
 """What follows from the verdicts on a served model: train again, ask people, or leave it alone.
 
-A model's standing is one record. Retraining is damped: a cooldown between two trainings that nobody asked for, at most
+A model's health is one record. Retraining is damped: a cooldown between two trainings that nobody asked for, at most
 so many within a while, none while a release is under way. And it is given up where it does not help: when candidates
 are turned away in a row, when drift persists after a promotion, or when the cause is one that training would only
 learn: a broken feed, new categories in masses, a target that is no longer what it was. Then people decide.
@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
+
+from tidegate.kernel import english
+from tidegate.kernel.documents import StoredForm
 
 
 class Trigger(StrEnum):
@@ -30,8 +33,8 @@ class Health(StrEnum):
     NEEDS_REDESIGN = "needs_redesign"  # training again does not help: people have to look
 
 
-class Outcome(StrEnum):
-    """What became of a training that the watch started."""
+class TrainingOutcome(StrEnum):
+    """What became of a training that monitoring started."""
 
     UNDER_WAY = "under_way"
     PROMOTED = "promoted"
@@ -41,18 +44,18 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A training that the watch started."""
+    """A training that monitoring started."""
 
     run_id: str
     trigger: Trigger
     at: datetime
-    outcome: Outcome = Outcome.UNDER_WAY
+    outcome: TrainingOutcome = TrainingOutcome.UNDER_WAY
     ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Symptoms:
-    """What the verdicts on a version's windows say, in the words of this decision. Sentences tell why.
+class Findings:
+    """What the verdicts on a version's windows say, in the words of this decision. Sentences say why.
 
     `unfixable` names causes that training would only learn. `window_from` is the start of the shortest window, and
     `problem` says why nothing can be judged at all.
@@ -69,7 +72,7 @@ class Symptoms:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The spec's `watch` part, as far as it decides about training."""
+    """The spec's `monitoring` part, as far as it decides about training."""
 
     retrain_on: frozenset[Trigger]
     every: timedelta | None
@@ -80,12 +83,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A model's standing. `revision` counts its changes; every write names the one it replaces.
+class HealthRecord:
+    """A model's health record. `revision` counts its changes; every write names the one it replaces.
 
-    `attempts` are the latest trainings that the watch started, oldest first. `wanted` is the trigger of a training that
-    is due; whoever dispatches it clears it by recording the attempt. `last_trained_at` counts every accepted version.
+    `attempts` are the latest trainings that monitoring started, oldest first. `wanted` is the trigger of a training
+    that is due; whoever dispatches it clears it by recording the attempt. `last_trained_at` counts every accepted
+    version.
     """
+
+    FORM: ClassVar = StoredForm("health of a model")
 
     model: str
     revision: int
@@ -109,55 +115,55 @@ KEPT_ATTEMPTS = 50
 
 
 def look(
-    before: Standing | None, symptoms: Symptoms, policy: Policy, *, model: str, under_way: bool, now: datetime
-) -> Standing:
-    """The standing after a look at the verdicts.
+    before: HealthRecord | None, findings: Findings, policy: Policy, *, model: str, under_way: bool, now: datetime
+) -> HealthRecord:
+    """The health record after a look at the verdicts.
 
     Args:
-        before: the last standing, its attempts' outcomes brought up to date by `settle`; None at the first look.
+        before: the last record, its attempts' outcomes brought up to date by `with_outcomes`; None at the first look.
         under_way: a release of the model holds the lease.
     """
-    known = before or Standing(model, revision=0, health=Health.UNKNOWN, since=now, looked_at=now)
-    seen = replace(known, revision=known.revision + 1, looked_at=now, version=symptoms.version)
+    known = before or HealthRecord(model, revision=0, health=Health.UNKNOWN, since=now, looked_at=now)
+    seen = replace(known, revision=known.revision + 1, looked_at=now, version=findings.version)
     if known.health is Health.NEEDS_REDESIGN:  # until somebody acknowledges it
         return replace(seen, wanted=None, held_back="")
-    given_up = _given_up(known, symptoms, policy)
+    given_up = _given_up(known, findings, policy)
     if given_up:
         return _stands(seen, known, Health.NEEDS_REDESIGN, given_up, now)
-    trigger, why = _trigger(known, symptoms, policy, now)
-    if symptoms.drift or symptoms.quality:
+    trigger, why = _trigger(known, findings, policy, now)
+    if findings.drift or findings.quality:
         health = Health.DRIFTED
     else:
-        health = Health.STEADY if symptoms.judged else Health.UNKNOWN
-    stands = _stands(seen, known, health, why or tuple(filter(None, [symptoms.problem])), now)
+        health = Health.STEADY if findings.judged else Health.UNKNOWN
+    stands = _stands(seen, known, health, why or tuple(filter(None, [findings.problem])), now)
     if trigger is None:
         return stands
     held_back = _held_back(known, policy, under_way=under_way, now=now)
     return replace(stands, wanted=None if held_back else trigger, held_back=held_back)
 
 
-def started(standing: Standing, attempt: Attempt) -> Standing:
-    """The standing once a wanted training has begun."""
-    kept = (*standing.attempts, attempt)[-KEPT_ATTEMPTS:]
-    return replace(standing, revision=standing.revision + 1, wanted=None, held_back="", attempts=kept)
+def started(record: HealthRecord, attempt: Attempt) -> HealthRecord:
+    """The health record once a wanted training has begun."""
+    kept = (*record.attempts, attempt)[-KEPT_ATTEMPTS:]
+    return replace(record, revision=record.revision + 1, wanted=None, held_back="", attempts=kept)
 
 
-def settle(standing: Standing, outcomes: Mapping[str, tuple[Outcome, datetime]]) -> Standing:
-    """The standing with what became of its attempts, by run; `revision` stays, since `look` counts it."""
-    settled = tuple(
+def with_outcomes(record: HealthRecord, outcomes: Mapping[str, tuple[TrainingOutcome, datetime]]) -> HealthRecord:
+    """The health record with what became of its attempts, by run; `revision` stays, since `look` counts it."""
+    known = tuple(
         replace(each, outcome=outcomes[each.run_id][0], ended_at=outcomes[each.run_id][1])
-        if each.outcome is Outcome.UNDER_WAY and each.run_id in outcomes
+        if each.outcome is TrainingOutcome.UNDER_WAY and each.run_id in outcomes
         else each
-        for each in standing.attempts
+        for each in record.attempts
     )
-    return replace(standing, attempts=settled)
+    return replace(record, attempts=known)
 
 
-def acknowledge(standing: Standing, *, by: str, reason: str, now: datetime) -> Standing:
-    """The standing after somebody has seen to it: the loop may try again, and earlier failures count no more."""
+def acknowledge(record: HealthRecord, *, by: str, reason: str, now: datetime) -> HealthRecord:
+    """The health record after somebody has seen to it: the loop may try again, and earlier failures count no more."""
     return replace(
-        standing,
-        revision=standing.revision + 1,
+        record,
+        revision=record.revision + 1,
         health=Health.UNKNOWN,
         since=now,
         reasons=(),
@@ -169,51 +175,53 @@ def acknowledge(standing: Standing, *, by: str, reason: str, now: datetime) -> S
     )
 
 
-def _stands(seen: Standing, known: Standing, health: Health, reasons: Sequence[str], now: datetime) -> Standing:
+def _stands(
+    seen: HealthRecord, known: HealthRecord, health: Health, reasons: Sequence[str], now: datetime
+) -> HealthRecord:
     since = known.since if health is known.health else now
     return replace(seen, health=health, since=since, reasons=tuple(reasons), wanted=None, held_back="")
 
 
-def _given_up(known: Standing, symptoms: Symptoms, policy: Policy) -> tuple[str, ...]:
+def _given_up(known: HealthRecord, findings: Findings, policy: Policy) -> tuple[str, ...]:
     """Why training again would not help; empty when it may."""
-    if symptoms.unfixable:
-        return symptoms.unfixable
+    if findings.unfixable:
+        return findings.unfixable
     counted = [each for each in known.attempts if known.acknowledged_at is None or each.at > known.acknowledged_at]
-    ended = [each for each in counted if each.outcome is not Outcome.UNDER_WAY]
+    ended = [each for each in counted if each.outcome is not TrainingOutcome.UNDER_WAY]
     latest = ended[-policy.give_up_after :]
-    if len(latest) == policy.give_up_after and all(each.outcome is not Outcome.PROMOTED for each in latest):
+    if len(latest) == policy.give_up_after and all(each.outcome is not TrainingOutcome.PROMOTED for each in latest):
         runs = ", ".join(each.run_id for each in latest)
-        return (f"the last {policy.give_up_after} candidates were turned away: runs {runs}", *symptoms.drift)
+        return (f"the last {policy.give_up_after} candidates were turned away: runs {runs}", *findings.drift)
     last = ended[-1] if ended else None
     persists = (
         last is not None
-        and last.outcome is Outcome.PROMOTED
+        and last.outcome is TrainingOutcome.PROMOTED
         and last.ended_at is not None
-        and symptoms.window_from is not None
-        and symptoms.window_from >= last.ended_at
+        and findings.window_from is not None
+        and findings.window_from >= last.ended_at
     )
-    if persists and last is not None and (symptoms.drift or symptoms.quality):
-        return (f"it drifts still, though run {last.run_id} was promoted", *symptoms.drift, *symptoms.quality)
+    if persists and last is not None and (findings.drift or findings.quality):
+        return (f"it drifts still, though run {last.run_id} was promoted", *findings.drift, *findings.quality)
     return ()
 
 
 def _trigger(
-    known: Standing, symptoms: Symptoms, policy: Policy, now: datetime
+    known: HealthRecord, findings: Findings, policy: Policy, now: datetime
 ) -> tuple[Trigger | None, tuple[str, ...]]:
-    why = (*symptoms.quality, *symptoms.drift)
-    if symptoms.quality and Trigger.QUALITY in policy.retrain_on:
+    why = (*findings.quality, *findings.drift)
+    if findings.quality and Trigger.QUALITY in policy.retrain_on:
         return Trigger.QUALITY, why
-    if symptoms.drift and Trigger.DRIFT in policy.retrain_on:
+    if findings.drift and Trigger.DRIFT in policy.retrain_on:
         return Trigger.DRIFT, why
     every = policy.every if Trigger.SCHEDULE in policy.retrain_on else None
     if every is not None and known.last_trained_at is not None and now >= known.last_trained_at + every:
-        return Trigger.SCHEDULE, (*why, f"it is trained every {every.total_seconds() / 86_400:g} days")
+        return Trigger.SCHEDULE, (*why, f"it is trained every {english.count(every.total_seconds() / 86_400, 'day')}")
     return None, why
 
 
-def _held_back(known: Standing, policy: Policy, *, under_way: bool, now: datetime) -> str:
+def _held_back(known: HealthRecord, policy: Policy, *, under_way: bool, now: datetime) -> str:
     """Why a training that is due does not start now; empty when it may."""
-    if under_way or any(each.outcome is Outcome.UNDER_WAY for each in known.attempts):
+    if under_way or any(each.outcome is TrainingOutcome.UNDER_WAY for each in known.attempts):
         return "a release of the model is under way"
     recent = [each for each in known.attempts if each.at > now - policy.within]
     if recent and now < recent[-1].at + policy.cooldown:

@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +35,10 @@ from msgspec.structs import astuple
 from tidegate.domain.monitoring.costs import FALLBACK, Usage
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.profile import Captures, ColumnLayout, Profile
+from tidegate.domain.serving.capture import CAPTURE_RECORD
 from tidegate.domain.serving.service_level import ServiceCounting, ServiceLevel
+from tidegate.kernel.documents import StoredForm
 
-SCHEMA = 3
 SAMPLE_ROWS = 2_000
 _BLOCK_BYTES = 1 << 18  # of JSON, parsed and counted at a time: as many rows as stay in the processor's cache
 _MERGED = 4
@@ -67,6 +68,16 @@ class Sample:
     targets: tuple[float, ...] = ()
 
 
+def _without_usage(hour: Record) -> Record:
+    """Schema 2 says what answers used; of an hour of schema 1 nothing is known of that."""
+    return {**hour, "usage": {}}
+
+
+def _without_service(hour: Record) -> Record:
+    """Schema 3 has the service level; of an hour of schema 2 nothing is known of that."""
+    return {**hour, "service": ServiceLevel().to_json()}
+
+
 @dataclass(frozen=True, slots=True)
 class Hour:
     """An hour of a version.
@@ -83,6 +94,8 @@ class Hour:
         service: of the requests that the version was to answer, as many as were captured.
     """
 
+    FORM: ClassVar = StoredForm("counted hour", upgrades=(_without_usage, _without_service), renew="delete it")
+
     sources: str
     predictions: int
     profile: Profile
@@ -95,7 +108,7 @@ class Hour:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; equal hours give equal documents."""
         return {
-            "schema": SCHEMA,
+            **self.FORM.mark(),
             "layout": self.profile.layout,
             "sources": self.sources,
             "predictions": self.predictions,
@@ -113,9 +126,8 @@ class Hour:
 
     @classmethod
     def from_json(cls, document: Record) -> Self:
-        """Read what `to_json` wrote; raises ValueError for another schema."""
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"the hour has schema {document['schema']}; this code reads {SCHEMA}")
+        """Read what `to_json` wrote; raises NewerDocumentError."""
+        document = cls.FORM.current(document)
         return cls(
             sources=document["sources"],
             predictions=document["predictions"],
@@ -209,11 +221,11 @@ class Counting:
         alone = {reason for reason in reasons if ":" not in reason}
         if alone == reasons and set(answers["version"]) == {version} and not any(answers["violations"]):
             return None
-        told = zip(answers["version"], answers["reason"], answers["violations"], strict=True)
-        return [by == version and reason in alone and not broken for by, reason, broken in told]
+        rows = zip(answers["version"], answers["reason"], answers["violations"], strict=True)
+        return [by == version and reason in alone and not broken for by, reason, broken in rows]
 
     def _judge(self, answers: Answers) -> None:
-        """Decisions whose outcome is known, and tells whether they were right."""
+        """Decisions whose outcome is known, and says whether they were right."""
         for place in self._known(answers):
             target = self._target(answers["id"][place])
             label, score = answers["label"][place], answers["score"][place]
@@ -221,9 +233,9 @@ class Counting:
                 continue
             if self._places:
                 if label is not None:
-                    self._usage.judge(answers, place, self._places.get(_class_name(label)) == target)
+                    self._usage.judge(answers, place, right=self._places.get(_class_name(label)) == target)
             elif self._tolerance is not None and score is not None:
-                self._usage.judge(answers, place, bool(abs(score - target) <= self._tolerance))
+                self._usage.judge(answers, place, right=bool(abs(score - target) <= self._tolerance))
 
     def _known(self, answers: Answers) -> list[int]:
         """Places of the answers whose outcome has arrived."""
@@ -331,9 +343,9 @@ class _Ids:
             self._store(found)
         if len(found) == len(ids):
             return None
-        told = np.zeros(len(ids), dtype=np.bool_)
-        told[places] = True
-        return told.tolist()
+        known = np.zeros(len(ids), dtype=np.bool_)
+        known[places] = True
+        return known.tolist()
 
     def _store(self, added: npt.NDArray[np.int64]) -> None:
         while self._seen and len(self._seen[-1]) <= _MERGED * len(added):
@@ -356,7 +368,7 @@ class _Usages:
     def add(self, answers: Answers) -> None:
         """Count answers, each of which stands for 1/`sample` rows of requests of `rows` rows."""
         billed_ms: Sequence[float] = answers["billed_ms"]
-        if None in billed_ms:  # old captures tell the latency only
+        if None in billed_ms:  # old captures have the latency only
             pairs = zip(billed_ms, answers["latency_ms"], strict=True)
             billed_ms = [latency if billed is None else billed for billed, latency in pairs]
         kinds = list(zip(answers["version"], answers["rows"], answers["sample"], strict=True))
@@ -371,7 +383,7 @@ class _Usages:
                 if shadow:
                     self._sums[shadow["version"]] += Usage(billed_ms=shadow["latency_ms"] / sample / rows)
 
-    def judge(self, answers: Answers, place: int, right: bool) -> None:
+    def judge(self, answers: Answers, place: int, *, right: bool) -> None:
         """Count a decision whose outcome is known."""
         self._judged[answers["version"][place], answers["sample"][place], right] += 1
 
@@ -429,7 +441,11 @@ class _Parser:
             gc=False,
         )
         self._record = defstruct(
-            "Record", [*((name, Any, None) for name in fields), ("inputs", self._inputs | None, None)], gc=False
+            "Record",
+            [*((name, Any, None) for name in fields), ("inputs", self._inputs | None, None)],
+            gc=False,
+            tag_field=CAPTURE_RECORD.field,
+            tag=CAPTURE_RECORD.schema,
         )
         self._decoder = Decoder(self._record)
         self._no_inputs = self._inputs()
@@ -444,13 +460,13 @@ class _Parser:
 
     def _records(self, block: bytes) -> list[Any]:
         if self._plain:
-            with suppress(DecodeError):  # a broken line, or a number beyond every float
+            with suppress(DecodeError):  # a broken line, one of another form, or a number beyond every float
                 return self._decoder.decode_lines(block)
         return [self._read(line) for line in block.split(b"\n") if line]
 
     def _read(self, line: bytes) -> Any:
         """What only the standard library reads, also when a feature's name has to be escaped."""
-        given = json.loads(line)
+        given = CAPTURE_RECORD.read(line)
         inputs = given.get("inputs") or {}
         return self._record(*map(given.get, self._fields), self._inputs(*map(inputs.get, self._features)))
 

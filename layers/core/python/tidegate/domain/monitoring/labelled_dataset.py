@@ -1,8 +1,8 @@
 """From captured predictions whose outcome is known by now to new rows of the dataset that their model is trained on.
 
-    harvest = Harvest(recipe)
-    for record in records: harvest.take(record, outcome)
-    harvest.rows, harvest.cells, harvest.told()
+    labelled = LabelledRows(recipe)
+    for record in records: labelled.take(record, outcome)
+    labelled.rows, labelled.cells, labelled.sentence()
 
 A capture knows the model's features and the moment; the outcome is the target. All other columns of the dataset stay
 empty. Who answered does not matter, since the label counts, not the answer: the fallback's predictions are rows too.
@@ -108,7 +108,7 @@ def obstacle(recipe: Recipe, *, group: str | None, policy: CapturePolicy) -> str
     return ""
 
 
-class Harvest:
+class LabelledRows:
     """Rows as they are gathered, by column: numbers, truth values as 0 and 1, and texts, NaN or None where there is
     nothing; moments as microseconds since 1970.
 
@@ -154,16 +154,16 @@ class Harvest:
         self._sample = min(self._sample, record["sample"])
         self.rows += 1
 
-    def told(self, model: str, base: str) -> str:
+    def sentence(self, model: str, base: str) -> str:
         """What the rows are, in a sentence for people."""
         rows = f"the newest {self.rows:,}" if self.cut_short else f"{self.rows:,}"
         first, last = (at.isoformat(timespec="minutes") for at in (self._first, self._last))
         sentence = f"version {base} and {rows} labelled predictions of {model} from {first} to {last}"
         if self._sample < 1:
             sentence += f", of which captures keep a sample of {self._sample:.3%}"
-        return sentence + self.told_left_out()
+        return sentence + self.sentence_left_out()
 
-    def told_left_out(self) -> str:
+    def sentence_left_out(self) -> str:
         """What is not among the rows, and why; empty when nothing is missing."""
         counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.left_out.items()))
         return f"; left out: {counts}" if counts else ""

@@ -13,20 +13,15 @@ from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from tidegate.domain.evaluation.evaluation import (
-    CANDIDATE,
-    HIGHER_IS_BETTER,
-    Arm,
-    Estimate,
-    metric_value,
-    paired_bootstrap,
-)
-from tidegate.domain.evaluation.gate import MAX_UNDEFINED_SHARE, MIN_CLUSTERS
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, MAX_UNDEFINED_SHARE, MIN_CLUSTERS, Arm, paired_bootstrap
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.profiles.profile import quantile_edges
 from tidegate.domain.serving.capture import MASK
+from tidegate.kernel import english
 from tidegate.kernel.errors import DataCheckError
+from tidegate.kernel.metrics.metric import Array, FromLosses, Metric, Probabilities, Rows
+from tidegate.kernel.metrics.registry import find
 
 NO_CONCEPT_DRIFT = "assumes that the same inputs still have the same outcomes (no concept drift)"
 _SIMULATIONS = 200  # a standard deviation is then known to 5 %
@@ -34,11 +29,8 @@ _SIMULATED_ROWS = 20_000
 _BIN_ROWS = 50  # holdout rows in a bin of scores, at least
 _MOST_BINS = 20
 
-Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
 
-
-class Outcome(StrEnum):
+class QualityOutcome(StrEnum):
     """What was found."""
 
     WITHIN = "within"  # not shown to be beyond what was promised
@@ -52,7 +44,7 @@ class Quality:
     where nothing could be computed. `assumption` is empty where labels were used."""
 
     metric: str
-    outcome: Outcome
+    outcome: QualityOutcome
     statement: str
     rows: int
     design: Estimate
@@ -99,27 +91,32 @@ def live_quality(
     labelled first are seldom like the others.
 
     Args:
-        target: as in `metric_value` [n].
-        scores: as in `metric_value` [n, classes].
+        target: as in `metric.Rows` [n].
+        scores: as in `metric.Rows` [n, classes].
         design: value and interval on the gate's holdout, at the same confidence.
         cluster: rows of one value share their luck (a day, a group) [n].
     """
     rows = len(target)
     clusters = rows if cluster is None else len(np.unique(cluster))
     if rows < min_rows or clusters < MIN_CLUSTERS:
-        short = f"{rows:,} labelled predictions" if rows < min_rows else f"labels of {clusters} days or groups"
+        short = (
+            english.count(rows, "labelled prediction") if rows < min_rows else f"labels of {clusters} days or groups"
+        )
         needed = min_rows if rows < min_rows else MIN_CLUSTERS
         statement = f"{metric}: {short}; at least {needed:,} are needed"
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design)
     arms = {CANDIDATE: Arm(np.asarray(scores), threshold)}
     options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed, "positive": positive}
     try:
         found = paired_bootstrap(metric, np.asarray(target), arms, cluster=cluster, **options)
     except DataCheckError as error:
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, error.message, rows, design)
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, error.message, rows, design)
     if found.undefined_resamples > MAX_UNDEFINED_SHARE * resamples:
-        statement = f"{metric}: the labels of {rows:,} predictions have too few rows of a class for an interval"
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design)
+        statement = (
+            f"{metric}: {rows:,} labelled predictions carry no interval: it is undefined in "
+            f"{found.undefined_resamples:,} of {resamples:,} resamples (when {find(metric).undefined.words})"
+        )
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design)
     source = f"{rows:,} labelled predictions"
     return _held_against(metric, found.arms[CANDIDATE], design, margin=margin, rows=rows, source=source)
 
@@ -145,28 +142,26 @@ def expected_quality(
     drawn rows and labels drawn for them; beyond 20,000 rows it is taken from as many and scaled.
 
     Args:
-        metric: accuracy, log_loss, brier, roc_auc or average_precision; the first two for any number of classes.
+        metric: one that has `unlabelled=FromProbabilities(...)` (see `kernel.metrics.registry`).
         probabilities: of every row [n, classes].
 
     Raises:
         ValueError: the metric cannot be expected from probabilities.
     """
-    if metric not in _EXPECTED:
-        raise ValueError(f"{metric} cannot be expected from probabilities; one of {', '.join(_EXPECTED)}")
-    rows = len(probabilities)
+    known, rows = find(metric), len(probabilities)
+    said = Probabilities(np.asarray(probabilities, dtype=np.float64), positive, threshold)
+    value = known.expected(said) if rows else math.nan
     if rows < min_rows:
-        statement = f"{metric}: {rows:,} predictions; at least {min_rows:,} are needed"
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
-    given = np.asarray(probabilities, dtype=np.float64)
-    value = _EXPECTED[metric](given, positive, threshold)
-    spread = _spread_of(metric, given, positive, threshold, seed)
+        statement = f"{metric}: {english.count(rows, 'prediction')}; at least {min_rows:,} are needed"
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+    spread = _spread_of(known, said, seed)
     if math.isnan(value) or math.isnan(spread):
-        statement = f"{metric}: the probabilities expect rows of one class only"
-        return Quality(metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+        statement = f"{metric}: by the probabilities it is not defined on these rows ({known.undefined.words})"
+        return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
     live = _around(value, spread, confidence)
     source = f"expected from the probabilities of {rows:,} predictions without labels"
-    told = {"source": source, "assumption": NO_CONCEPT_DRIFT}
-    return _held_against(metric, live, design, margin=margin, rows=rows, **told)
+    basis = {"source": source, "assumption": NO_CONCEPT_DRIFT}
+    return _held_against(metric, live, design, margin=margin, rows=rows, **basis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +181,16 @@ class LossByScore:
 
     @classmethod
     def learn(cls, metric: str, target: Array, score: Array) -> Self:
-        """From the holdout: numbers and scores [n]. `metric` is mae or rmse.
+        """From the holdout: numbers and scores [n].
 
         Raises:
-            ValueError: another metric, or no rows.
+            ValueError: the metric is none of losses by row, or there are no rows.
         """
-        if metric not in {"mae", "rmse"} or not len(target):
-            raise ValueError(
-                f"losses are learned for mae and rmse, from at least one row; not {metric} of {len(target)}"
-            )
-        error = np.abs(np.asarray(score, dtype=np.float64) - target)
-        loss = error if metric == "mae" else error**2
+        loss_of = _losses(metric)
+        if not len(target):
+            raise ValueError(f"the loss of {metric} is learned from at least one row")
+        given = dict(find(metric).given)
+        loss = loss_of.loss(np.asarray(target, dtype=np.float64), np.asarray(score, dtype=np.float64), **given)
         bins = max(1, min(_MOST_BINS, len(loss) // _BIN_ROWS))
         edges = quantile_edges(score, bins)[1:-1]
         bin_of = _bin(score, edges)
@@ -209,22 +203,24 @@ class LossByScore:
         self, score: Array, design: Estimate, *, margin: float = 0.0, min_rows: int = 500, confidence: float = 0.95
     ) -> Quality:
         """What the metric is expected to be on rows of these scores [n]. The interval has the spread of live rows and
-        that of the bins' means; it is normal for the mean loss, and its ends' roots for rmse."""
+        that of the bins' means; it is normal for the mean loss, and its ends are carried over to the metric."""
         rows = len(score)
         if rows < min_rows:
-            statement = f"{self.metric}: {rows:,} predictions; at least {min_rows:,} are needed"
-            return Quality(self.metric, Outcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
+            statement = f"{self.metric}: {english.count(rows, 'prediction')}; at least {min_rows:,} are needed"
+            return Quality(
+                self.metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT
+            )
         mean, variance = np.asarray(self.mean), np.asarray(self.variance)
         share = np.bincount(_bin(score, self.edges), minlength=len(mean)) / rows
         value = float(share @ mean)
         sampling = float(share @ (variance + (mean - value) ** 2)) / rows
         learning = float((share**2) @ (variance / np.maximum(np.asarray(self.rows) - 1, 1)))
         live = _around(value, math.sqrt(sampling + learning), confidence)
-        if self.metric == "rmse":
-            live = Estimate(*(math.sqrt(max(end, 0.0)) for end in (live.value, live.low, live.high)))
+        of_mean = _losses(self.metric).of_mean
+        live = Estimate(*(of_mean(end) for end in (live.value, live.low, live.high)))
         source = f"expected from the scores of {rows:,} predictions without labels"
-        told = {"source": source, "assumption": NO_CONCEPT_DRIFT}
-        return _held_against(self.metric, live, design, margin=margin, rows=rows, **told)
+        basis = {"source": source, "assumption": NO_CONCEPT_DRIFT}
+        return _held_against(self.metric, live, design, margin=margin, rows=rows, **basis)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -300,7 +296,7 @@ class Parity:
     """Demographic parity of decisions by one sensitive column. `difference` is between the groups `high` and `low`."""
 
     column: str
-    outcome: Outcome
+    outcome: QualityOutcome
     statement: str
     limit: float
     groups: tuple[GroupRate, ...]
@@ -354,7 +350,7 @@ def demographic_parity(
             f"{column}: {len(compared)} of {len(found)} groups have {min_rows:,} decisions or more; at least 2 are "
             f"needed{masked}"
         )
-        return Parity(column, Outcome.INSUFFICIENT_DATA, statement, limit, found, left_out)
+        return Parity(column, QualityOutcome.INSUFFICIENT_DATA, statement, limit, found, left_out)
     pairs = [
         (one, other, difference(rate, other_rate))
         if rate.value >= other_rate.value
@@ -368,14 +364,14 @@ def demographic_parity(
         f"{column}: positive decisions are {100 * widest.value:.1f} points [{100 * widest.low:.1f}, "
         f"{100 * widest.high:.1f}] more frequent for {high} than for {low}, {meaning} than the {100 * limit:g} allowed"
     )
-    outcome = Outcome.BEYOND if beyond else Outcome.WITHIN
+    outcome = QualityOutcome.BEYOND if beyond else QualityOutcome.WITHIN
     return Parity(column, outcome, statement, limit, found, left_out, high, low, widest)
 
 
 def _held_against(
     metric: str, live: Estimate, design: Estimate, *, margin: float, rows: int, source: str, assumption: str = ""
 ) -> Quality:
-    gain = difference(live, design) if HIGHER_IS_BETTER[metric] else difference(design, live)
+    gain = difference(live, design) if find(metric).more_is_better else difference(design, live)
     worse = gain.high < -margin
     allowed = f" by more than {margin:g}" if margin else ""
     meaning = f"worse{allowed}" if worse else f"not shown to be worse{allowed}"
@@ -383,8 +379,15 @@ def _held_against(
         f"{metric} {_interval(live)} ({source}), {_interval(design)} in the design phase: {meaning}"
         f"{f'; {assumption}' if assumption else ''}"
     )
-    outcome = Outcome.BEYOND if worse else Outcome.WITHIN
+    outcome = QualityOutcome.BEYOND if worse else QualityOutcome.WITHIN
     return Quality(metric, outcome, statement, rows, design, live, gain, assumption)
+
+
+def _losses(metric: str) -> FromLosses:
+    unlabelled = find(metric).unlabelled
+    if not isinstance(unlabelled, FromLosses):
+        raise ValueError(f"{metric} is not made of losses by row, so they cannot be learned")  # noqa: TRY004
+    return unlabelled
 
 
 def _bin(score: Array, edges: Sequence[float]) -> Array:
@@ -410,66 +413,44 @@ def _wilson(events: int, n: int, confidence: float) -> Estimate:
     return Estimate(rate, min(centre - half, rate), max(centre + half, rate))
 
 
-def _spread_of(metric: str, probabilities: Floats, positive: int, threshold: float, seed: int) -> float:
+def _spread_of(metric: Metric, said: Probabilities, seed: int) -> float:
     """Standard deviation of the metric over drawn rows, each with a label drawn from its probabilities; NaN when most
-    draws hold one class only."""
-    chance = np.random.default_rng(seed)
+    draws do not define it."""
+    chance, probabilities = np.random.default_rng(seed), said.given
     rows = min(len(probabilities), _SIMULATED_ROWS)
     running = np.cumsum(probabilities, axis=1)
+    value = _value_by_rows(metric, said) if rows < len(probabilities) else _value_by_weights(metric, said)
     values = []
     for _ in range(_SIMULATIONS):
         drawn = chance.integers(0, len(probabilities), rows)
         label = (chance.random(rows)[:, None] * running[drawn, -1:] >= running[drawn, :-1]).sum(axis=1)
-        try:
-            values.append(metric_value(metric, label, probabilities[drawn], positive=positive, threshold=threshold))
-        except DataCheckError:  # one class only
-            continue
-    if len(values) < _SIMULATIONS / 2:
+        values.append(value(drawn, label))
+    known = [each for each in values if not math.isnan(each)]
+    if len(known) < _SIMULATIONS / 2:
         return math.nan
-    return float(np.std(values, ddof=1)) * math.sqrt(rows / len(probabilities))
+    return float(np.std(known, ddof=1)) * math.sqrt(rows / len(probabilities))
 
 
-def _expected_accuracy(probabilities: Floats, positive: int, threshold: float) -> float:
-    if probabilities.shape[1] == 2:
-        chance = probabilities[:, positive]
-        return float(np.where(chance >= threshold, chance, 1 - chance).mean())
-    return float(probabilities.max(axis=1).mean())
+def _value_by_rows(metric: Metric, said: Probabilities) -> Callable[[Array, Array], float]:
+    """The metric of drawn rows with drawn labels; NaN where it is not defined (one class only, say)."""
+
+    def value(drawn: Array, label: Array) -> float:
+        try:
+            return metric.value(label, said.given[drawn], positive=said.positive, threshold=said.threshold)
+        except DataCheckError:
+            return math.nan
+
+    return value
 
 
-def _expected_log_loss(probabilities: Floats, _: int, __: float) -> float:
-    edge = float(np.finfo(np.float64).eps)
-    return float(-(probabilities * np.log(np.clip(probabilities, edge, 1 - edge))).sum(axis=1).mean())
+def _value_by_weights(metric: Metric, said: Probabilities) -> Callable[[Array, Array], float]:
+    """The same, by how often each row is drawn with each label: all of them are prepared once, sorted and all."""
+    rows, classes = said.given.shape
+    label = np.tile(np.arange(classes), rows)
+    prepared = metric.prepare(Rows(label, np.repeat(said.given, classes, axis=0), said.positive, said.threshold))
 
+    def value(drawn: Array, label: Array) -> float:
+        weights = np.bincount(drawn * classes + label, minlength=rows * classes).astype(np.float64)
+        return float(prepared.of(weights[None])[0])
 
-def _expected_brier(probabilities: Floats, positive: int, _: float) -> float:
-    chance = probabilities[:, positive]
-    return float((chance * (1 - chance)).mean())
-
-
-def _expected_roc_auc(probabilities: Floats, positive: int, _: float) -> float:
-    """Share of (positive, negative) pairs in the right order, each row being both in part; ties count half."""
-    hits, misses = _by_score(probabilities[:, positive])
-    pairs = hits.sum() * misses.sum()
-    return float((hits * (np.cumsum(misses) - misses / 2)).sum() / pairs) if pairs else math.nan
-
-
-def _expected_average_precision(probabilities: Floats, positive: int, _: float) -> float:
-    hits, misses = (each[::-1] for each in _by_score(probabilities[:, positive]))
-    total = hits.sum()
-    precision = np.cumsum(hits) / np.cumsum(hits + misses)
-    return float((hits * precision).sum() / total) if total and misses.sum() else math.nan
-
-
-def _by_score(chance: Floats) -> tuple[Floats, Floats]:
-    """Expected positives and negatives at each distinct score, by rising score."""
-    score, rows = np.unique(chance, return_counts=True)
-    return score * rows, (1 - score) * rows
-
-
-_EXPECTED: Mapping[str, Callable[[Floats, int, float], float]] = {
-    "accuracy": _expected_accuracy,
-    "log_loss": _expected_log_loss,
-    "brier": _expected_brier,
-    "roc_auc": _expected_roc_auc,
-    "average_precision": _expected_average_precision,
-}
+    return value

@@ -1,4 +1,5 @@
-"""The reference of a version: what its rows, scores and quality were at training, for all that is watched later.
+"""The reference of a version: what its rows, scores and quality were at training, for all that monitoring compares
+later.
 
     reference = Reference.from_json(json.loads(artifacts.get(ref.reference_key)))
 
@@ -7,18 +8,18 @@ What captures hide (`hidden`) is not profiled here either: of such a feature is 
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import Estimate
+from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.profiles import profile as profiles
 from tidegate.domain.profiles.profile import Layout, Profile
 from tidegate.domain.serving.contract import Contract, Label
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.table import TARGET, Column, Table
 
-SCHEMA = 1
 BACKGROUND_ROWS = 200
 
 
@@ -31,12 +32,14 @@ class Reference:
         importances: how much worse `metric` gets on the holdout when the feature is shuffled, never below 0; empty when
             that is not defined.
         design: `metric` on the holdout, with its interval at `confidence`.
-        loss_by_score: of a regression judged by mae or rmse.
+        loss_by_score: of a regression judged by the mean of a loss.
         classes: in the order of the probabilities, `positive` being the place of the one whose probability is the score
             and `threshold` the score from which it is the answer.
         hidden: features whose values captures hide.
         background: S3 key of some training rows (npz Table) of all other features, for explanations.
     """
+
+    FORM: ClassVar = StoredForm("reference", renew="train the model again")
 
     layout: Layout
     profile: Profile
@@ -56,7 +59,7 @@ class Reference:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
-            "schema": SCHEMA,
+            "schema": self.FORM.schema,
             "layout": self.layout.to_json(),
             "profile": self.profile.to_json(),
             "importances": dict(self.importances),
@@ -73,13 +76,13 @@ class Reference:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote; raises ValueError for another schema."""
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"the reference has schema {document['schema']}; this code reads {SCHEMA}")
+        """Read what `to_json` wrote; raises NewerDocumentError."""
+        document = cls.FORM.current(document)
         design, loss = document["design"], document["loss_by_score"]
+        layout, profile = Layout.from_json(document["layout"]), Profile.from_json(document["profile"])
         return cls(
-            layout=Layout.from_json(document["layout"]),
-            profile=Profile.from_json(document["profile"]),
+            layout=layout,
+            profile=replace(profile, layout=layout.digest),  # a layout of an older form had another one
             importances=dict(document["importances"]),
             metric=design["metric"],
             design=Estimate(design["value"], design["low"], design["high"]),

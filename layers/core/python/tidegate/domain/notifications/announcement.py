@@ -1,8 +1,8 @@
-"""What people and other systems are told of a change in the registry.
+"""What people and other systems learn of a change in the registry.
 
 Every transition becomes one announcement, which systems get as an event. People get one message of each thing that
-happened: where a rollout's move and a ledger entry are written together, the entry tells them. A shadow, whose entry
-does not name it, and what ends before it touched the route are told by the rollout.
+happened: where a rollout's move and a ledger entry are written together, the entry announces them. A shadow, whose
+entry does not name it, and what ends before it touched the route are announced by the rollout.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import assert_never
 
-from tidegate.domain.monitoring.health import Health, Standing
+from tidegate.domain.monitoring.health import Health, HealthRecord
 from tidegate.domain.registry.ledger import ALL_BP, Action, LedgerEntry
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.domain.rollout.rollout import Approval, Decision, Phase, Rollout
@@ -27,7 +27,7 @@ class Event(StrEnum):
     APPROVAL_REQUESTED = "Tidegate Approval Requested"
     APPROVAL_DECIDED = "Tidegate Approval Decided"
     RUN_ENDED = "Tidegate Run Ended"
-    WATCH_CHANGED = "Tidegate Watch Changed"
+    HEALTH_CHANGED = "Tidegate Health Changed"
 
 
 class Severity(StrEnum):
@@ -42,8 +42,8 @@ class Severity(StrEnum):
 class Change:
     """One record of the registry, before (None: it is new) and after."""
 
-    before: LedgerEntry | Run | Rollout | Standing | None
-    after: LedgerEntry | Run | Rollout | Standing
+    before: LedgerEntry | Run | Rollout | HealthRecord | None
+    after: LedgerEntry | Run | Rollout | HealthRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,42 +83,42 @@ def announcement(change: Change) -> Announcement | None:
             return _of_run(run) if _ends_a_release(run) and not was_final else None
         case Rollout() as rollout:
             return _of_rollout(before if isinstance(before, Rollout) else None, rollout)
-        case Standing() as standing:
-            return _of_standing(before if isinstance(before, Standing) else None, standing)
+        case HealthRecord() as record:
+            return _of_health(before if isinstance(before, HealthRecord) else None, record)
         case never:
             assert_never(never)
 
 
 def _ends_a_release(run: Run) -> bool:
-    """A run that only makes a version again is told to whoever asked for it, and to nobody else."""
+    """A run that only makes a version again is reported to whoever asked for it, and to nobody else."""
     return run.reproduces is None and run.status in {RunStatus.ACCEPTED, RunStatus.REJECTED, RunStatus.FAILED}
 
 
-def subject(told: Announcement, *, stage: str) -> str:
+def subject(notice: Announcement, *, stage: str) -> str:
     """One line for an e-mail's subject."""
-    return f"[{stage}] {told.model}: {told.title}"[:MAX_SUBJECT]
+    return f"[{stage}] {notice.model}: {notice.title}"[:MAX_SUBJECT]
 
 
-def text(told: Announcement, *, stage: str) -> str:
+def text(notice: Announcement, *, stage: str) -> str:
     """The message for people: what, why, who, when, and what to do."""
-    reasons = [_line(reason) for reason in told.reasons if reason.strip()]
+    reasons = [_line(reason) for reason in notice.reasons if reason.strip()]
     why = [f"Why: {reasons[0]}"] if len(reasons) == 1 else ["Why:", *(f"- {reason}" for reason in reasons)]
     lines = [
-        f"{told.model}: {told.title}",
+        f"{notice.model}: {notice.title}",
         "",
-        told.facts,
+        notice.facts,
         *(why if reasons else ()),
-        *((f"Who: {told.actor}",) if told.actor else ()),
-        *((f"Approved by: {told.approved_by}",) if told.approved_by else ()),
-        f"When: {told.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        *((f"Who: {notice.actor}",) if notice.actor else ()),
+        *((f"Approved by: {notice.approved_by}",) if notice.approved_by else ()),
+        f"When: {notice.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "",
-        f"What to do: {told.advice}",
-        *(f"    tidegate --stage {stage} {command}" for command in told.commands),
+        f"What to do: {notice.advice}",
+        *(f"    tidegate --stage {stage} {command}" for command in notice.commands),
         "",
         "All that changed what is served:",
-        f"    tidegate --stage {stage} ledger {told.model}",
+        f"    tidegate --stage {stage} ledger {notice.model}",
         "",
-        f"Model of {told.owner} ({told.business_unit}). Stage {stage}, {told.severity}, {told.id}",
+        f"Model of {notice.owner} ({notice.business_unit}). Stage {stage}, {notice.severity}, {notice.id}",
     ]
     return "\n".join(lines)
 
@@ -127,10 +127,8 @@ def _of_entry(entry: LedgerEntry) -> Announcement:
     severity, title, facts = _words(entry)
     advice, commands = "nothing, if you know why", (f"model show {entry.model}",)
     match Action(entry.action):
-        case Action.CANARY | Action.PROMOTE | Action.END_WATCH:
+        case Action.CANARY | Action.PROMOTE | Action.END_PROBATION:
             advice, commands = "nothing; to see how it goes:", (f"rollout {entry.model}",)
-        case Action.WITHDRAW:
-            advice, commands = "read why; train again if it is still wanted", (f"rollout {entry.model}",)
         case Action.ROLLBACK:
             advice, commands = "find out what was wrong with the version that left", (f"rollout {entry.model}",)
         case Action.KILL:
@@ -160,7 +158,7 @@ def _of_entry(entry: LedgerEntry) -> Announcement:
     )
 
 
-def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911, PLR0912  one for each action
+def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911  one for each action
     """Severity, title and facts of an entry."""
     serves, before = _named(entry.version), _named(entry.previous_version)
     share = f"{entry.weight_bp / 100:g} %"
@@ -171,17 +169,16 @@ def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911, P
             return Severity.INFO, "a version is in the shadow", f"It is that of run {entry.run_id}; {serves} serves."
         case Action.CANARY:
             return Severity.INFO, f"{serves} answers {share} of the requests", f"The rest goes to {before}."
-        case Action.WITHDRAW:
-            return Severity.WARNING, f"{before} was taken back", f"All requests go to {serves}."
         case Action.PROMOTE if entry.weight_bp < ALL_BP and not entry.killed:
-            rest = f"The rest goes to {before} while it is watched."
+            rest = f"The rest goes to {before} while it is on probation."
             return Severity.INFO, f"{serves} is promoted", f"It answers {share} of the requests. {rest}"
         case Action.PROMOTE:
             return Severity.INFO, f"{serves} is promoted", f"It takes the place of {before}."
-        case Action.END_WATCH:
-            return Severity.INFO, f"{serves} answers all requests", f"The watch is over, {before} left."
+        case Action.END_PROBATION:
+            return Severity.INFO, f"{serves} answers all requests", f"Its probation is over: {before} left."
         case Action.ROLLBACK:
-            return Severity.WARNING, f"back to {serves}", f"All requests go to it; {before} left."
+            left = f"{before} was rolled back" if entry.previous_version else f"rolled back to {serves}"
+            return Severity.WARNING, left, f"All requests go to {serves}."
         case Action.KILL:
             return Severity.WARNING, "killed", "The fallback answers everything."
         case Action.RESUME:
@@ -195,7 +192,7 @@ def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911, P
 
 
 def _of_run(run: Run) -> Announcement:
-    told = Announcement(
+    notice = Announcement(
         id=f"{run.model}/run/{run.run_id}",
         event=Event.RUN_ENDED,
         at=run.ended_at or run.requested_at,
@@ -212,19 +209,19 @@ def _of_run(run: Run) -> Announcement:
     if run.status is RunStatus.ACCEPTED:
         title = f"{_named(run.version)} passed the gate"
         return replace(
-            told, severity=Severity.INFO, title=title, facts="Its rollout begins.", advice="nothing; its report:"
+            notice, severity=Severity.INFO, title=title, facts="Its rollout begins.", advice="nothing; its report:"
         )
     if run.status is RunStatus.FAILED:
         # Its message may quote values of the dataset: the command shows it to those who may see it.
         fault = (f"{run.error.name} in step {run.error.stage}",) if run.error else ()
         return replace(
-            told,
+            notice,
             title="training failed",
             reasons=fault,
             advice="read the fault, mend it and train again",
             commands=(f"runs {run.model} {run.run_id}",),
         )
-    return told
+    return notice
 
 
 def _of_rollout(before: Rollout | None, after: Rollout) -> Announcement | None:
@@ -253,7 +250,7 @@ def _asked(rollout: Rollout, asked: Approval) -> Announcement:
 
 
 def _decided(rollout: Rollout, asked: Approval, decision: Decision) -> Announcement:
-    told = replace(
+    notice = replace(
         _about(rollout, Event.APPROVAL_DECIDED, asked.decided_at or rollout.since),
         title=f"{_named(rollout.version)} was approved",
         facts="Its rollout goes on.",
@@ -261,10 +258,10 @@ def _decided(rollout: Rollout, asked: Approval, decision: Decision) -> Announcem
         actor=asked.by,
     )
     if decision is Decision.APPROVE:
-        return told
+        return notice
     title = f"{_named(rollout.version)} was rejected by its approver"
     return replace(
-        told,
+        notice,
         severity=Severity.WARNING,
         title=title,
         facts="It will not serve.",
@@ -275,7 +272,7 @@ def _decided(rollout: Rollout, asked: Approval, decision: Decision) -> Announcem
 
 def _moved(rollout: Rollout) -> Announcement:
     severity, title, facts = _phase_words(rollout)
-    told = replace(
+    notice = replace(
         _about(rollout, Event.ROLLOUT_MOVED, rollout.ended_at or rollout.since),
         severity=severity,
         title=title,
@@ -284,16 +281,16 @@ def _moved(rollout: Rollout) -> Announcement:
     )
     match rollout.phase:
         case Phase.SHADOW:
-            return told
+            return notice
         case Phase.ROLLED_BACK | Phase.EXPIRED | Phase.OVERTAKEN | Phase.STOPPED | Phase.FAILED:
             return replace(
-                told,
+                notice,
                 advice="train again, if it is still wanted",
                 commands=(f"train {rollout.model}",),
                 for_people=not rollout.route_revisions,
             )
         case _:
-            return replace(told, for_people=False)
+            return replace(notice, for_people=False)
 
 
 def _phase_words(rollout: Rollout) -> tuple[Severity, str, str]:  # noqa: PLR0911  one for each phase
@@ -308,8 +305,12 @@ def _phase_words(rollout: Rollout) -> tuple[Severity, str, str]:  # noqa: PLR091
             return Severity.INFO, f"{named} is in the shadow", facts
         case Phase.CANARY:
             return Severity.INFO, f"{named} is in its canary", "It answers a share of the requests."
-        case Phase.WATCH:
-            return Severity.INFO, f"{named} is watched", "It is promoted; the version before it keeps a small share."
+        case Phase.PROBATION:
+            return (
+                Severity.INFO,
+                f"{named} is on probation",
+                "It is promoted; the version before it keeps a small share.",
+            )
         case Phase.DONE:
             return Severity.INFO, f"the rollout of {named} is done", "It is promoted."
         case Phase.ROLLED_BACK:
@@ -328,93 +329,93 @@ def _phase_words(rollout: Rollout) -> tuple[Severity, str, str]:  # noqa: PLR091
             assert_never(never)
 
 
-def _of_standing(before: Standing | None, after: Standing) -> Announcement | None:
+def _of_health(before: HealthRecord | None, after: HealthRecord) -> Announcement | None:
     if after.acknowledged_at and after.acknowledged_at != (before.acknowledged_at if before else None):
         return _acknowledged(after, after.acknowledged_at)
     known = before.health if before else Health.UNKNOWN
     return _stands(before, after) if after.health is not known else _of_targets(before, after)
 
 
-def _missed(standing: Standing | None) -> Mapping[str, str]:
+def _missed(record: HealthRecord | None) -> Mapping[str, str]:
     """Sentences of the targets that traffic misses, by name."""
-    missed: Mapping[str, str] = ((standing.summary if standing else None) or {}).get("missed") or {}
+    missed: Mapping[str, str] = ((record.summary if record else None) or {}).get("missed") or {}
     return missed
 
 
-def _of_targets(before: Standing | None, after: Standing) -> Announcement | None:
+def _of_targets(before: HealthRecord | None, after: HealthRecord) -> Announcement | None:
     """A target that is missed since this look, or all that are met again."""
     was, now = _missed(before), _missed(after)
-    told = _of_watch(after, after.looked_at)
+    notice = _of_record(after, after.looked_at)
     if set(now) - set(was):
         return replace(
-            told,
+            notice,
             severity=Severity.WARNING,
             title=f"misses {', '.join(sorted(now))}",
             facts=f"Its spec's targets are held against the last 24 hours of traffic. {_sentence(after.version)} "
             "goes on serving: nothing follows by itself.",
             reasons=tuple(now.values()),
             advice="find out whether the version, its traffic or the target is to change "
-            "(docs/watch.md#a-target-is-missed)",
+            "(docs/monitoring.md#a-target-is-missed)",
         )
     if was and not now:
-        return replace(told, title="meets its targets again", facts="None is shown to be missed any more.")
+        return replace(notice, title="meets its targets again", facts="None is shown to be missed any more.")
     return None
 
 
-def _acknowledged(standing: Standing, at: datetime) -> Announcement:
+def _acknowledged(record: HealthRecord, at: datetime) -> Announcement:
     return replace(
-        _of_watch(standing, at),
+        _of_record(record, at),
         title="somebody has seen to it",
         facts="It is judged anew at the next look, and may be trained by itself again.",
-        reasons=(standing.acknowledged_because,),
-        actor=standing.acknowledged_by,
+        reasons=(record.acknowledged_because,),
+        actor=record.acknowledged_by,
     )
 
 
-def _stands(before: Standing | None, after: Standing) -> Announcement:
-    """A health other than before. People are not told that traffic came or went, only what they were waiting for."""
-    told = replace(_of_watch(after, after.looked_at), reasons=(*after.reasons, *_missed(after).values()))
+def _stands(before: HealthRecord | None, after: HealthRecord) -> Announcement:
+    """A health other than before. People hear nothing of traffic that came or went, only what they were waiting for."""
+    notice = replace(_of_record(after, after.looked_at), reasons=(*after.reasons, *_missed(after).values()))
     match after.health:
         case Health.NEEDS_REDESIGN:
             acknowledge = f'acknowledge {after.model} --reason "..."'
             return replace(
-                told,
+                notice,
                 severity=Severity.ACTION_NEEDED,
                 title="needs redesign",
                 facts="Training again does not help, so it is not trained by itself until somebody acknowledges this. "
                 "What is served does not change.",
-                advice="find the cause and mend it (docs/watch.md), then acknowledge it",
-                commands=(*told.commands, acknowledge),
+                advice="find the cause and mend it (docs/monitoring.md), then acknowledge it",
+                commands=(*notice.commands, acknowledge),
             )
         case Health.DRIFTED:
             trained = " It is trained again by itself." if after.wanted else ""
             follows = f" It is not trained yet: {after.held_back}." if after.held_back else trained
             facts = f"{_sentence(after.version)} meets other traffic than it was made for, or answers it worse."
-            return replace(told, title="has drifted", facts=f"{facts}{follows}")
+            return replace(notice, title="has drifted", facts=f"{facts}{follows}")
         case Health.STEADY:
             drifted = before is not None and before.health is Health.DRIFTED
             waited_for = drifted or (before is not None and before.since == before.acknowledged_at)
             title = "is steady again" if waited_for else "is steady"
-            return replace(told, title=title, facts="Nothing is found.", for_people=waited_for)
+            return replace(notice, title=title, facts="Nothing is found.", for_people=waited_for)
         case Health.UNKNOWN:
-            return replace(told, title="cannot be judged", facts="Too little was seen.", for_people=False)
+            return replace(notice, title="cannot be judged", facts="Too little was seen.", for_people=False)
         case never:
             assert_never(never)
 
 
-def _of_watch(standing: Standing, at: datetime) -> Announcement:
+def _of_record(record: HealthRecord, at: datetime) -> Announcement:
     return Announcement(
-        id=f"{standing.model}/watch/{standing.revision}",
-        event=Event.WATCH_CHANGED,
+        id=f"{record.model}/health/{record.revision}",
+        event=Event.HEALTH_CHANGED,
         at=at,
-        model=standing.model,
-        version=standing.version,
+        model=record.model,
+        version=record.version,
         run_id=None,
         severity=Severity.INFO,
         title="",
         facts="",
         advice="nothing; to see what was found:",
-        commands=(f"drift {standing.model}",),
+        commands=(f"drift {record.model}",),
     )
 
 

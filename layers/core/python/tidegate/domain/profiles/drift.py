@@ -1,44 +1,24 @@
 """Drift: a window's profile against the reference profile of the version that served.
 
-A column has drifted when the change is significant and material.
-
-Significant: Pearson's chi-square test of two samples on the counts of all cells but masked values and type faults. Both
-samples' sizes count, so a small reference is not taken for the truth. Cells expected to hold fewer than ten rows of the
-smaller sample are pooled with each other, neighbours first, into cells that hold ten (Cochran 1954, "Some methods for
-strengthening the common chi-square tests", Biometrics 10:417-451, asks for five; adjusted p-values lie further out in
-the tail, where five are too few). When all of them together do not hold ten, their pool is compared with the rest by
-Fisher's exact test, beside the chi-square test of the other cells, and the smaller of the two p-values is doubled
-(Bonferroni): pooled with a frequent cell, a new value would drown in it. The reference has no rows beyond its own
-smallest and largest one, by construction and not by chance: rows of the window beyond both ends together are as many as
-those beyond the reference's second largest row alone (Tukey 1947, "Non-parametric estimation II. Statistically
-equivalent blocks", Ann. Math. Stat. 18:529-539), so Fisher's test counts one row of the reference among them. Pools
-follow the order of the cells and not their counts: with quantile edges the reference's counts are equal by
-construction, so the order of the totals would be that of the window's counts, and pooling by it would find drift in
-noise. Over the columns of one verdict the false discovery rate is held at `DriftPolicy.alpha` (Benjamini and Hochberg
-1995, J. R. Stat. Soc. B 57:289-300): in a window without any drift, the chance that any column is called drifted is at
-most alpha, as far as the chi-square approximation goes.
-
-Material: the population stability index (Jeffreys' divergence of the shares, natural logarithm) or the Jensen-Shannon
-distance (base 2, from 0 to 1; Lin 1991, IEEE Trans. Inf. Theory 37:145-151) exceeds its threshold. Both are taken from
-the pooled cells. Neither is a test: at 100 rows they exceed such thresholds by chance alone.
+A column has drifted when the change is significant (`significance`) and material: one of the registered distances
+(`tidegate.kernel.drift`), taken from the pooled cells, exceeds its threshold. A distance is no test: at 100 rows it
+exceeds such thresholds by chance alone. Over the columns of one verdict the false discovery rate is held at
+`DriftPolicy.alpha` (Benjamini and Hochberg 1995, J. R. Stat. Soc. B 57:289-300): in a window without any drift, the
+chance that any column is called drifted is at most alpha, as far as the chi-square approximation goes.
 
 Rows count as independent. Many rows of one client are fewer than they look; the material threshold is what then
 protects.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from statistics import median
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from tidegate.domain.profiles.profile import (
     MASKED,
-    MISSING,
     OUTSIDE,
     STRANGE,
     TYPE_FAULT,
@@ -47,18 +27,18 @@ from tidegate.domain.profiles.profile import (
     Layout,
     Profile,
 )
+from tidegate.domain.profiles.significance import adjust, change_p_value, pooled, rise_p_value
+from tidegate.kernel import english
+from tidegate.kernel.drift.registry import COMPARED, DISTANCES, RISES
+from tidegate.kernel.drift.statistic import Rise
+from tidegate.kernel.drift.volume import VOLUME
 
-LEAST_EXPECTED = 10.0
-_ENDS = 2  # of a reference's range
 _MOST_RESPONSIBLE = 3
-_MAD_TO_DEVIATION = 1.4826  # of a normal distribution
-_FAULTS = {"missing": MISSING, "outside": OUTSIDE, "type_fault": TYPE_FAULT, "strange": STRANGE}
 
-Floats = npt.NDArray[np.float64]
 Cell = TypeVar("Cell")
 
 
-class Outcome(StrEnum):
+class DriftOutcome(StrEnum):
     """What the counts say."""
 
     NONE = "none"  # no drift is shown
@@ -72,47 +52,42 @@ class DriftPolicy:
 
     Attributes:
         alpha: false discovery rate of each verdict.
-        psi: population stability index from which a change is material.
-        jensen_shannon: Jensen-Shannon distance from which it is.
+        thresholds: by the name of a registered distance, from which size a change is material.
         min_rows: of the window and of the reference, in a column; with fewer it is not judged.
         importance: the features' verdict is DRIFTED when drifted features hold this share of the importance or more.
-        fault_share: rise of the share of missing, unseen or out-of-range values or type faults that is material.
-        strange_share: rise of the share of numbers between known values that is; a season brings some of them.
-        min_windows: earlier windows of the same length needed to say what traffic is usual.
-        volume_change: change of traffic, as a share of the usual, that is material.
-        volume_deviations: how many robust standard deviations from the usual are significant.
     """
 
     alpha: float = 0.05
-    psi: float = 0.2
-    jensen_shannon: float = 0.1
+    thresholds: Mapping[str, float] = field(
+        default_factory=lambda: {n: each.threshold for n, each in DISTANCES.items()}
+    )
     min_rows: int = 500
     importance: float = 0.1
-    fault_share: float = 0.01
-    strange_share: float = 0.1
-    min_windows: int = 8
-    volume_change: float = 0.5
-    volume_deviations: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnFinding:
     """One column's distribution. `p_value` is of the test alone, `q_value` adjusted for the columns judged beside it.
-    `cell` is the one whose share moved most. Numbers are None where the column was not judged."""
+    `cell` is the one whose share moved most. Numbers are None, and `distances` has none, where the column was not
+    judged."""
 
     name: str
-    outcome: Outcome
+    outcome: DriftOutcome
     statement: str
     rows: int
     reference_rows: int
     importance: float
-    psi: float | None = None
-    jensen_shannon: float | None = None
+    distances: Mapping[str, float] = field(default_factory=dict)
     p_value: float | None = None
     q_value: float | None = None
     cell: str | None = None
     cell_share: float | None = None
     cell_reference_share: float | None = None
+
+    @property
+    def distance(self) -> float | None:
+        """The one that columns are compared by."""
+        return self.distances.get(COMPARED.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +97,7 @@ class FaultFinding:
 
     name: str
     fault: str
-    outcome: Outcome
+    outcome: DriftOutcome
     statement: str
     rows: int
     reference_rows: int
@@ -137,7 +112,7 @@ class VolumeFinding:
     """Rows of the window beside those of earlier windows of the same length; `low` to `high` is usual."""
 
     name: str
-    outcome: Outcome
+    outcome: DriftOutcome
     statement: str
     rows: int
     windows: int
@@ -150,10 +125,10 @@ Finding = ColumnFinding | FaultFinding | VolumeFinding
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DriftVerdict:
     """The answer to one question; `responsible` names the few columns that weigh most in it."""
 
-    outcome: Outcome
+    outcome: DriftOutcome
     statement: str
     responsible: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -163,21 +138,27 @@ class Verdict:
 class Report:
     """All verdicts on one window."""
 
-    features: Verdict
-    predictions: Verdict
-    quality: Verdict
-    volume: Verdict
-    target: Verdict
+    features: DriftVerdict
+    predictions: DriftVerdict
+    quality: DriftVerdict
+    volume: DriftVerdict
+    target: DriftVerdict
 
     @property
     def drifted(self) -> tuple[str, ...]:
         """Names of the verdicts that are DRIFTED."""
         verdicts = {name: getattr(self, name) for name in ("features", "predictions", "quality", "volume", "target")}
-        return tuple(name for name, verdict in verdicts.items() if verdict.outcome is Outcome.DRIFTED)
+        return tuple(name for name, verdict in verdicts.items() if verdict.outcome is DriftOutcome.DRIFTED)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
+        """Plain JSON; a finding has each distance under its name."""
+        document = asdict(self)
+        for verdict in document.values():
+            for finding in verdict["findings"]:
+                if "distances" in finding:
+                    found = finding.pop("distances")
+                    finding.update({name: found.get(name) for name in DISTANCES})
+        return document
 
 
 def judge(
@@ -208,7 +189,7 @@ def judge(
         features=judge_features(layout, reference, current, policy, importances),
         predictions=_judge_predictions(layout, reference, current, policy),
         quality=judge_faults(layout, reference, current, policy),
-        volume=judge_volume(current.rows, usual_rows, policy),
+        volume=judge_volume(current.rows, usual_rows),
         target=_judge_target(layout, reference, current, policy),
     )
 
@@ -219,7 +200,7 @@ def judge_features(
     current: Profile,
     policy: DriftPolicy,
     importances: Mapping[str, float] | None = None,
-) -> Verdict:
+) -> DriftVerdict:
     """Feature drift. The verdict is DRIFTED when the drifted features hold `policy.importance` or more of the
     importance of all that could be judged: one important feature suffices, many unimportant ones add up. Times are not
     judged: later ones are always others."""
@@ -234,31 +215,31 @@ def judge_features(
     weights = [weight / total if there else 0.0 for weight, there in zip(given, judged, strict=True)]
     found = _columns(columns, before, now, weights, policy)
     drifted = sorted(
-        (finding for finding in found if finding.outcome is Outcome.DRIFTED),
-        key=lambda finding: (finding.importance * (finding.jensen_shannon or 0.0), finding.jensen_shannon or 0.0),
+        (finding for finding in found if finding.outcome is DriftOutcome.DRIFTED),
+        key=lambda finding: (finding.importance * (finding.distance or 0.0), finding.distance or 0.0),
         reverse=True,
     )
     if not any(judged):
         statement = f"no feature can be judged: {found[0].statement}" if found else "no feature is judged for drift"
-        return Verdict(Outcome.INSUFFICIENT_DATA, statement, (), found)
+        return DriftVerdict(DriftOutcome.INSUFFICIENT_DATA, statement, (), found)
     share = sum(finding.importance for finding in drifted)
     unjudged = len(judged) - sum(judged)
     left_out = f"; {unjudged} more could not be judged" if unjudged else ""
     responsible = tuple(finding.name for finding in drifted[:_MOST_RESPONSIBLE])
     if not drifted:
         statement = f"none of {sum(judged)} features has drifted{left_out}"
-        return Verdict(Outcome.NONE, statement, responsible, found)
+        return DriftVerdict(DriftOutcome.NONE, statement, responsible, found)
     beyond = share >= policy.importance - 1e-9
     side = "at least" if beyond else "less than"
     statement = (
-        f"{len(drifted)} of {sum(judged)} features {'has' if len(drifted) == 1 else 'have'} drifted, with "
+        f"{len(drifted)} of {sum(judged)} features {english.noun(len(drifted), 'has', 'have')} drifted, with "
         f"{100 * share:.3g} % of the importance, {side} the {100 * policy.importance:g} % that count as drift of the "
         f"model; most responsible: {', '.join(responsible)}{left_out}"
     )
-    return Verdict(Outcome.DRIFTED if beyond else Outcome.NONE, statement, responsible, found)
+    return DriftVerdict(DriftOutcome.DRIFTED if beyond else DriftOutcome.NONE, statement, responsible, found)
 
 
-def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> Verdict:
+def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> DriftVerdict:
     """Data quality: whether the share of missing values, of unseen categories or numbers out of the contract's range,
     of type faults, or of numbers between the known ones (see `units`) has risen in any feature. Fisher's exact test,
     one-sided (Fisher 1934, "Statistical Methods for Research Workers", 5th ed., section 21.02); adjusted over all
@@ -266,23 +247,24 @@ def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: D
     keys = [
         (index, fault)
         for index, column in enumerate(layout.features)
-        for fault in _FAULTS
-        if fault != "strange" or column.values
+        for fault, rise in RISES.items()
+        if column.values or not rise.between
     ]
     shares: dict[tuple[int, str], tuple[int, int, int, int]] = {}
     for index, fault in keys:
         before, now = reference.features[index], current.features[index]
         if not now[MASKED] and min(sum(before), sum(now)) >= policy.min_rows:
-            shares[index, fault] = (now[_FAULTS[fault]], sum(now), before[_FAULTS[fault]], sum(before))
+            cell = RISES[fault].cell
+            shares[index, fault] = (now[cell], sum(now), before[cell], sum(before))
     p_values = [rise_p_value(*numbers) for numbers in shares.values()]
     adjusted = dict(zip(shares, zip(p_values, adjust(p_values), strict=True), strict=True))
     found = tuple(
-        _fault(layout.features[index], fault, shares[index, fault], adjusted[index, fault], policy)
+        _fault(layout.features[index], RISES[fault], shares[index, fault], adjusted[index, fault], policy)
         if (index, fault) in shares
         else FaultFinding(
             layout.features[index].name,
             fault,
-            Outcome.INSUFFICIENT_DATA,
+            DriftOutcome.INSUFFICIENT_DATA,
             _why_not(layout.features[index].name, reference.features[index], current.features[index], policy),
             sum(current.features[index]),
             sum(reference.features[index]),
@@ -290,166 +272,56 @@ def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: D
         for index, fault in keys
     )
     risen = sorted(
-        (finding for finding in found if finding.outcome is Outcome.DRIFTED),
+        (finding for finding in found if finding.outcome is DriftOutcome.DRIFTED),
         key=lambda finding: (finding.share or 0.0) - (finding.reference_share or 0.0),
         reverse=True,
     )
     responsible = tuple(dict.fromkeys(finding.name for finding in risen))[:_MOST_RESPONSIBLE]
     if risen:
         listed = "; ".join(finding.statement for finding in risen[:_MOST_RESPONSIBLE])
-        return Verdict(Outcome.DRIFTED, listed, responsible, found)
+        return DriftVerdict(DriftOutcome.DRIFTED, listed, responsible, found)
     if not shares:
         statement = f"data quality cannot be judged: {found[0].statement}" if found else "the model has no features"
-        return Verdict(Outcome.INSUFFICIENT_DATA, statement, (), found)
+        return DriftVerdict(DriftOutcome.INSUFFICIENT_DATA, statement, (), found)
     judged = len({index for index, _ in shares})
-    return Verdict(
-        Outcome.NONE, f"no more missing, unseen, out-of-range or mistyped values in {judged} features", (), found
+    return DriftVerdict(
+        DriftOutcome.NONE, f"no more missing, unseen, out-of-range or mistyped values in {judged} features", (), found
     )
 
 
-def judge_volume(rows: int, usual_rows: Sequence[int], policy: DriftPolicy) -> Verdict:
-    """Traffic against the median of earlier windows of the same length.
-
-    A window is unusual when it lies more than `volume_deviations` robust standard deviations away (the median absolute
-    deviation scaled to a normal distribution: Leys et al. 2013, J. Exp. Soc. Psychol. 49:764-766; never less than a
-    Poisson count's own) and differs by `volume_change` of the median or more.
-    """
+def judge_volume(rows: int, usual_rows: Sequence[int]) -> DriftVerdict:
+    """Traffic against the median of earlier windows of the same length (`kernel.drift.volume`)."""
     windows = len(usual_rows)
     none = "no predictions in this window"
-    if windows < policy.min_windows:
-        before = f"what is usual is not known: {windows} earlier windows, {policy.min_windows} are needed"
-        told = f"{none}; {before}" if rows == 0 else f"{rows:,} predictions; {before}"
-        return _volume(VolumeFinding("rows", Outcome.INSUFFICIENT_DATA, told, rows, windows))
-    usual = float(median(usual_rows))
-    spread = max(_MAD_TO_DEVIATION * median(abs(each - usual) for each in usual_rows), math.sqrt(usual))
-    away = max(policy.volume_deviations * spread, policy.volume_change * usual)
-    low, high = max(usual - away, 0.0), usual + away
-    # Counts cannot fall below zero: where the spread is wide, the end of a service shows as zero alone.
-    silent = rows == 0 and min(usual_rows) > 0
-    unusual = rows < low or rows > high or silent
-    told = f"{none}" if rows == 0 else f"{rows:,} predictions"
-    told += f"; the median of {windows} earlier windows is {usual:,.0f}, and {low:,.0f} to {high:,.0f} is usual"
-    outcome = Outcome.DRIFTED if unusual else Outcome.NONE
-    return _volume(VolumeFinding("rows", outcome, told, rows, windows, usual, low, high))
+    if windows < VOLUME.least_windows:
+        before = (
+            f"what is usual is not known: {english.count(windows, 'earlier window')}, {VOLUME.least_windows} are needed"
+        )
+        said = f"{none}; {before}" if rows == 0 else f"{english.count(rows, 'prediction')}; {before}"
+        return _volume(VolumeFinding("rows", DriftOutcome.INSUFFICIENT_DATA, said, rows, windows))
+    usual, low, high = VOLUME.usual(usual_rows)
+    said = f"{none}" if rows == 0 else english.count(rows, "prediction")
+    said += f"; the median of {windows} earlier windows is {usual:,.0f}, and {low:,.0f} to {high:,.0f} is usual"
+    outcome = DriftOutcome.DRIFTED if VOLUME.unusual(rows, usual_rows) else DriftOutcome.NONE
+    return _volume(VolumeFinding("rows", outcome, said, rows, windows, usual, low, high))
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How far two samples are apart: the effect's size, and how likely it is by chance."""
+    """How far two samples are apart by each registered distance, and how likely that is by chance."""
 
-    psi: float
-    jensen_shannon: float
+    distances: Mapping[str, float]
     p_value: float
 
 
 def compare(reference: Sequence[int], current: Sequence[int]) -> Comparison:
-    """Two samples' counts in the same cells; see the module for the test, the pooling and the distances.
-
-    PSI floors what is empty by adding half a row to every cell, so that one new value cannot make it infinite.
-    """
-    before, now, rare = _pooled(np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64))
+    """Two samples' counts in the same cells; see `significance` for the test and the pooling."""
+    before, now, rare = pooled(np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64))
     if len(before) < 2:
-        return Comparison(0.0, 0.0, 1.0)
-    before_n, now_n = before.sum(), now.sum()
-    if rare:
-        risen, rows, known, reference_rows = int(now[0]), int(now_n), int(before[0]), int(before_n)
-        rise = rise_p_value(risen, rows, known + _ENDS - 1, reference_rows)
-        exact = 2 * min(rise, rise_p_value(known, reference_rows, risen, rows))
-        p_value = min(2 * min(exact, _chi_square_p_value(before[1:], now[1:])), 1.0)
-    else:
-        p_value = _chi_square_p_value(before, now)
-    p, q = before / before_n, now / now_n
-    middle = (p + q) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(p > 0, p * np.log2(p / middle), 0.0) + np.where(q > 0, q * np.log2(q / middle), 0.0)
-    floored_p = (before + 0.5) / (before_n + 0.5 * len(before))
-    floored_q = (now + 0.5) / (now_n + 0.5 * len(now))
-    return Comparison(
-        psi=float(((floored_q - floored_p) * np.log(floored_q / floored_p)).sum()),
-        jensen_shannon=math.sqrt(max(float(terms.sum()) / 2, 0.0)),
-        p_value=p_value,
-    )
-
-
-def chi_square_tail(statistic: float, degrees: int) -> float:
-    """P(chi-square >= statistic), as the finite sums for whole degrees of freedom (Abramowitz and Stegun 1964,
-    "Handbook of Mathematical Functions", 26.4.4 and 26.4.5); terms as logarithms, so that none overflows."""
-    if statistic <= 0:
-        return 1.0
-    half = statistic / 2
-    odd = degrees % 2
-    tail = math.erfc(math.sqrt(half)) if odd else 0.0
-    powers = np.arange(degrees // 2) + odd / 2
-    logs = powers * math.log(half) - half - np.asarray([math.lgamma(power + 1) for power in powers])
-    return min(tail + float(np.exp(logs).sum()), 1.0)
-
-
-def rise_p_value(events: int, rows: int, reference_events: int, reference_rows: int) -> float:
-    """One-sided p-value of Fisher's exact test that the share of events is larger than the reference's: the tail of
-    the hypergeometric distribution, summed by the ratio of neighbouring terms. 1 where the share is no larger."""
-    if events * reference_rows <= reference_events * rows:
-        return 1.0
-    marked, total = events + reference_events, rows + reference_rows
-    unmarked = total - marked
-    term = math.exp(
-        _log_choose(marked, events) + _log_choose(unmarked, rows - events) - _log_choose(total, rows)
-    )  # underflows to 0 only where the whole tail does: terms fall from here on
-    tail, hits = term, events
-    while hits < min(marked, rows) and term > tail * 1e-17:
-        term *= (marked - hits) * (rows - hits) / ((hits + 1) * (unmarked - rows + hits + 1))
-        tail += term
-        hits += 1
-    return min(tail, 1.0)
-
-
-def adjust(p_values: Sequence[float]) -> list[float]:
-    """Benjamini and Hochberg's adjusted p-values: rejecting those at or below alpha holds the false discovery rate."""
-    values = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(values)[::-1]
-    scaled = values[order] * len(values) / np.arange(len(values), 0, -1)
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
-    return [float(value) for value in adjusted]
-
-
-def _pooled(before: Floats, now: Floats) -> tuple[Floats, Floats, bool]:
-    """Cells that hold anything, those expected to hold fewer than `LEAST_EXPECTED` rows of the smaller sample pooled
-    and first; and whether the first cell is a pool that still holds fewer."""
-    total = before + now
-    there = total > 0
-    before, now, total = before[there], now[there], total[there]
-    if not len(total):
-        return before, now, False
-    expected = total * (min(before.sum(), now.sum()) / total.sum())
-    rare = expected < LEAST_EXPECTED
-    if not rare.any():
-        return before, now, False
-    pool = np.zeros(len(total), dtype=np.intp)
-    pools, held = 0, 0.0
-    for cell in np.flatnonzero(rare):
-        if held >= LEAST_EXPECTED:
-            pools, held = pools + 1, 0.0
-        pool[cell] = pools
-        held += float(expected[cell])
-    if held < LEAST_EXPECTED and pools:
-        pool[pool == pools] = pools - 1
-        pools -= 1
-    pool[~rare] = np.arange(pools + 1, pools + 1 + int((~rare).sum()))
-    few = bool(expected[rare].sum() < LEAST_EXPECTED)
-    sums = [np.bincount(pool, counts).astype(np.float64) for counts in (before, now)]
-    return sums[0], sums[1], few
-
-
-def _chi_square_p_value(before: Floats, now: Floats) -> float:
-    if len(before) < 2:
-        return 1.0
-    ratio = math.sqrt(before.sum() / now.sum())
-    statistic = float(((ratio * now - before / ratio) ** 2 / (before + now)).sum())
-    return chi_square_tail(statistic, len(before) - 1)
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+        return Comparison(dict.fromkeys(DISTANCES, 0.0), 1.0)
+    cells = before.tolist(), now.tolist()
+    distances = {name: each.measure(*cells) for name, each in DISTANCES.items()}
+    return Comparison(distances, change_p_value(before, now, rare=rare))
 
 
 def _seen(counts: Counts) -> Counts:
@@ -459,7 +331,7 @@ def _seen(counts: Counts) -> Counts:
 
 def _compared(layout: ColumnLayout, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
     """The cells a distribution is judged by: those that were seen, without the numbers between known values. The
-    reference has hardly any of them by construction, so some are no drift; `judge_faults` tells whether many are."""
+    reference has hardly any of them by construction, so some are no drift; `judge_faults` says whether many are."""
     return cells[:STRANGE] + cells[OUTSIDE:TYPE_FAULT] if layout.values else cells[:TYPE_FAULT]
 
 
@@ -472,7 +344,7 @@ def _why_not(name: str, reference: Counts, current: Counts, policy: DriftPolicy)
         # Missing values are not masked, so what is left would seem to be missing far too often.
         return f"{name} is masked in {current[MASKED]:,} of {sum(current):,} rows, so it is not judged"
     have, whose = min((sum(_seen(current)), "the window"), (sum(_seen(reference)), "the reference"))
-    return f"{name} has {have:,} rows in {whose}; at least {policy.min_rows:,} are needed"
+    return f"{name} has {english.count(have, 'row')} in {whose}; at least {policy.min_rows:,} are needed"
 
 
 def _columns(
@@ -494,7 +366,7 @@ def _columns(
         if index in compared
         else ColumnFinding(
             layout.name,
-            Outcome.INSUFFICIENT_DATA,
+            DriftOutcome.INSUFFICIENT_DATA,
             _why_not(layout.name, reference[index], current[index], policy),
             sum(_seen(current[index])),
             sum(_seen(reference[index])),
@@ -517,8 +389,8 @@ def _column(
     before, now = before / reference_rows, now / rows
     moved = int(np.abs(now - before).argmax())
     significant = q_value <= policy.alpha
-    material = found.psi > policy.psi or found.jensen_shannon > policy.jensen_shannon
-    distances = f"PSI {found.psi:.3f}, Jensen-Shannon distance {found.jensen_shannon:.3f}, adjusted {_p(q_value)}"
+    material = any(size > policy.thresholds[name] for name, size in found.distances.items())
+    sizes = "".join(f"{DISTANCES[name].label} {size:.3f}, " for name, size in found.distances.items())
     cell = _compared(layout, layout.cell_names)[moved]
     moves = f"'{cell}' went from {100 * before[moved]:.1f} % to {100 * now[moved]:.1f} %"
     if significant and material:
@@ -529,13 +401,12 @@ def _column(
         meaning = "shows no drift"
     return ColumnFinding(
         name=layout.name,
-        outcome=Outcome.DRIFTED if significant and material else Outcome.NONE,
-        statement=f"{layout.name} {meaning} ({distances}; {rows:,} rows against {reference_rows:,})",
+        outcome=DriftOutcome.DRIFTED if significant and material else DriftOutcome.NONE,
+        statement=f"{layout.name} {meaning} ({sizes}adjusted {_p(q_value)}; {rows:,} rows against {reference_rows:,})",
         rows=rows,
         reference_rows=reference_rows,
         importance=weight,
-        psi=found.psi,
-        jensen_shannon=found.jensen_shannon,
+        distances=found.distances,
         p_value=found.p_value,
         q_value=q_value,
         cell=cell,
@@ -546,29 +417,23 @@ def _column(
 
 def _fault(
     layout: ColumnLayout,
-    fault: str,
+    rise: Rise,
     numbers: tuple[int, int, int, int],
     p_values: tuple[float, float],
     policy: DriftPolicy,
 ) -> FaultFinding:
     events, rows, reference_events, reference_rows = numbers
     share, reference_share = events / rows, reference_events / reference_rows
-    material = policy.strange_share if fault == "strange" else policy.fault_share
-    risen = p_values[1] <= policy.alpha and share - reference_share >= material
-    words = {
-        "missing": "missing values",
-        "outside": "unseen categories" if layout.kind == "categorical" else "values out of the allowed range",
-        "type_fault": "values of a wrong type",
-        "strange": "values between all that training had, as in another unit or encoding,",
-    }
+    risen = p_values[1] <= policy.alpha and share - reference_share >= rise.threshold
+    words = rise.texts if layout.kind == "categorical" else rise.numbers
     statement = (
-        f"{layout.name} has {100 * share:.2f} % {words[fault]} of {rows:,} rows, against "
+        f"{layout.name} has {100 * share:.2f} % {words} of {rows:,} rows, against "
         f"{100 * reference_share:.2f} % of {reference_rows:,} in the reference (adjusted {_p(p_values[1])})"
     )
     return FaultFinding(
         layout.name,
-        fault,
-        Outcome.DRIFTED if risen else Outcome.NONE,
+        rise.name,
+        DriftOutcome.DRIFTED if risen else DriftOutcome.NONE,
         statement,
         rows,
         reference_rows,
@@ -578,7 +443,7 @@ def _fault(
     )
 
 
-def _judge_predictions(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> Verdict:
+def _judge_predictions(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> DriftVerdict:
     """Prediction drift: of scores, and of the classes decided for."""
     columns, before, now = [layout.score], [reference.score], [current.score]
     if layout.label is not None:
@@ -586,25 +451,25 @@ def _judge_predictions(layout: Layout, reference: Profile, current: Profile, pol
     return _any_of(_columns(columns, before, now, [1 / len(columns)] * len(columns), policy))
 
 
-def _judge_target(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> Verdict:
+def _judge_target(layout: Layout, reference: Profile, current: Profile, policy: DriftPolicy) -> DriftVerdict:
     """Label shift: the distribution of the truth, as far as it is known (prior shift: Storkey 2009, "When training and
     test sets are different", in "Dataset Shift in Machine Learning", MIT Press)."""
     return _any_of(_columns([layout.target], [reference.target], [current.target], [1.0], policy))
 
 
-def _any_of(found: tuple[ColumnFinding, ...]) -> Verdict:
+def _any_of(found: tuple[ColumnFinding, ...]) -> DriftVerdict:
     """DRIFTED when any column is; else NONE when any could be judged."""
-    for outcome in (Outcome.DRIFTED, Outcome.NONE, Outcome.INSUFFICIENT_DATA):
+    for outcome in (DriftOutcome.DRIFTED, DriftOutcome.NONE, DriftOutcome.INSUFFICIENT_DATA):
         those = [finding for finding in found if finding.outcome is outcome]
         if those:
             break
-    responsible = tuple(finding.name for finding in those) if outcome is Outcome.DRIFTED else ()
-    return Verdict(outcome, "; ".join(finding.statement for finding in those), responsible, found)
+    responsible = tuple(finding.name for finding in those) if outcome is DriftOutcome.DRIFTED else ()
+    return DriftVerdict(outcome, "; ".join(finding.statement for finding in those), responsible, found)
 
 
-def _volume(finding: VolumeFinding) -> Verdict:
-    responsible = ("rows",) if finding.outcome is Outcome.DRIFTED else ()
-    return Verdict(finding.outcome, finding.statement, responsible, (finding,))
+def _volume(finding: VolumeFinding) -> DriftVerdict:
+    responsible = ("rows",) if finding.outcome is DriftOutcome.DRIFTED else ()
+    return DriftVerdict(finding.outcome, finding.statement, responsible, (finding,))
 
 
 def _p(value: float) -> str:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from types import NoneType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +30,10 @@ import numpy.typing as npt
 from tidegate.domain.profiles.units import known_values, strange
 from tidegate.domain.serving.capture import MASK
 from tidegate.domain.serving.contract import Contract, FeatureContract, Kind, Label
+from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.expressions.times import seconds_of
 from tidegate.kernel.table import Column, Table
 
-SCHEMA = 2
 BINS = 10  # between the reference's smallest and largest value; what PSI thresholds are customarily set for
 MAX_CATEGORIES = 200
 
@@ -145,10 +145,22 @@ class ColumnLayout:
         return cls(**{**document, **lists})
 
 
+def _without_values(layout: Document) -> Document:
+    """Schema 2 has the known values of a number, of which 1 knew none. The counts of a profile stay as they are."""
+
+    def column(found: Document | None) -> Document | None:
+        return None if found is None else {"values": [], **found}
+
+    features = [column(each) for each in layout["features"]]
+    return {**layout, "features": features, **{name: column(layout[name]) for name in ("score", "label", "target")}}
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The cells of a version's profiles. `label` is what the model decides (None for a regression), `target` the truth;
     both have the classes as categories, in the contract's order."""
+
+    FORM: ClassVar = StoredForm("layout of profiles", upgrades=(_without_values,), renew="train the model again")
 
     features: tuple[ColumnLayout, ...]
     score: ColumnLayout
@@ -157,13 +169,14 @@ class Layout:
 
     @property
     def digest(self) -> str:
-        """Names the layout: profiles of equal digests may be added and compared."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:32]
+        """Names the layout: profiles of equal digests may be added and compared. It is stored in many places, so it
+        does not move with the number of the form: it is that of the second one."""
+        return hashlib.sha256(json.dumps({**self.to_json(), "schema": 2}, sort_keys=True).encode()).hexdigest()[:32]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
-            "schema": SCHEMA,
+            **self.FORM.mark(),
             "features": [column.to_json() for column in self.features],
             "score": self.score.to_json(),
             "label": None if self.label is None else self.label.to_json(),
@@ -172,9 +185,8 @@ class Layout:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote; raises ValueError for another schema."""
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"the layout has schema {document['schema']}; this code reads {SCHEMA}")
+        """Read what `to_json` wrote; raises NewerDocumentError."""
+        document = cls.FORM.current(document)
         label = document["label"]
         return cls(
             features=tuple(ColumnLayout.from_json(column) for column in document["features"]),
@@ -188,6 +200,8 @@ class Layout:
 class Profile:
     """Counts by cell of the layout named `layout`: of each feature in the layout's order, of scores, of labels (empty
     for a regression) and of the target as far as it is known."""
+
+    FORM: ClassVar = StoredForm("profile", upgrades=(dict,), renew="train the model again")
 
     layout: str
     rows: int
@@ -227,7 +241,7 @@ class Profile:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; equal profiles give equal documents."""
         return {
-            "schema": SCHEMA,
+            **self.FORM.mark(),
             "layout": self.layout,
             "rows": self.rows,
             "features": [list(counts) for counts in self.features],
@@ -238,9 +252,8 @@ class Profile:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote; raises ValueError for another schema."""
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"the profile has schema {document['schema']}; this code reads {SCHEMA}")
+        """Read what `to_json` wrote; raises NewerDocumentError."""
+        document = cls.FORM.current(document)
         return cls(
             layout=document["layout"],
             rows=document["rows"],
@@ -272,7 +285,7 @@ def reference(
 
 
 def predicted(contract: Contract, scores: Column) -> tuple[Column, Column | None]:
-    """`score` and `label` of `count`, from a model's scores [n, classes]; as `prediction.answers` tells them."""
+    """`score` and `label` of `count`, from a model's scores [n, classes]; as `prediction.answers` gives them."""
     if contract.task == "regression":
         return scores[:, 0], None
     if contract.task == "multiclass":

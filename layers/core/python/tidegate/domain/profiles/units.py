@@ -4,11 +4,11 @@ Most measured numbers take few values: whole knots, tenths of a degree, hundredt
 converted since (whole knots as miles per hour are multiples of 1.15). When their source changes the unit, the encoding
 or the resolution, nearly all of them lie between the values of training. A season, other customers or other places do
 not put them there: they change how often each value comes, and reach beyond the smallest and the largest one. So the
-share of numbers that lie between known values tells the two apart, where the distributions cannot: over New York, winds
-of May in miles per hour have nearly the quantiles of winter winds in knots.
+share of numbers that lie between known values distinguishes the two, where the distributions cannot: over New York,
+winds of May in miles per hour have nearly the quantiles of winter winds in knots.
 
 It works for columns whose values were all seen early (`known_values` says which). New values between old ones may also
-be meant, as a new price between two old ones is; a person can tell.
+be meant, as a new price between two old ones is; a person knows.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ _WIDE = 1.5  # times the median gap: what lies in a wider one may be a value tha
 def known_values(numbers: Column) -> tuple[float, ...]:
     """The distinct values [at most `MOST_VALUES`] of a training column without NaN [n], rising, as float32 knows them.
     Empty when they are too many, or when the column keeps taking new ones: when the last fifth of the rows lies between
-    values of those before it in more than one of a hundred rows. Rows in the order of time tell that best."""
+    values of those before it in more than one of a hundred rows. Rows in the order of time show that best."""
     seen = np.asarray(numbers, dtype=np.float32)
     values = np.unique(seen)
     if not 1 < len(values) <= MOST_VALUES:

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
+from tidegate.kernel.documents import StoredForm
+
 GENESIS = ""
 ALL_BP = 10_000  # all requests, in basis points
 
@@ -23,8 +25,11 @@ class LedgerEntry:
     """One change of what is served: who, when, which version, at what weight, why, approved by whom.
 
     From this entry on `version` (None: the fallback) answers `weight_bp` basis points of the requests and
-    `previous_version` the rest, if there is one. While `killed` the fallback answers all of them.
+    `previous_version` the rest, if there is one. While `killed` the fallback answers all of them. `cause` says why a
+    rollback happened (`RollbackCause`); other entries, and those from before 0.2.0, have none.
     """
+
+    FORM: ClassVar = StoredForm("ledger entry", upgrades=(dict,))  # schema 2 has causes
 
     model: str
     seq: int
@@ -40,6 +45,7 @@ class LedgerEntry:
     approved_by: str | None = None
     previous_hash: str = GENESIS
     hash: str = ""
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class Break:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Serving:
     """A share at some moment, with the entry that gave it and whoever approved that version last."""
 
     share: Share
@@ -99,9 +105,11 @@ class Link(Protocol):
 
 
 def digest(entry: Link) -> str:
-    """The hash (hex) that the entry must have."""
+    """The hash (hex) that the entry must have. An absent cause is left out, as entries had none before 0.2.0."""
     plain = {**asdict(entry), "at": entry.at.astimezone(UTC).isoformat()}
     del plain["hash"]
+    if plain.get("cause", "") is None:
+        del plain["cause"]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -140,12 +148,12 @@ def entry_at(entries: Sequence[LedgerEntry], moment: datetime) -> LedgerEntry | 
     return next((entry for entry in reversed(entries) if entry.at <= moment), None)
 
 
-def served_at(entries: Sequence[LedgerEntry], moment: datetime) -> tuple[Standing, ...]:
+def served_at(entries: Sequence[LedgerEntry], moment: datetime) -> tuple[Serving, ...]:
     """What answered at a moment, and by which entry; empty before the first promotion."""
     current = entry_at(entries, moment)
     if current is None:
         return ()
-    return tuple(_standing(share, entries[: entries.index(current) + 1], current) for share in _shares(current))
+    return tuple(_serving(share, entries[: entries.index(current) + 1], current) for share in _shares(current))
 
 
 def _shares(entry: LedgerEntry) -> tuple[Share, ...]:
@@ -155,7 +163,7 @@ def _shares(entry: LedgerEntry) -> tuple[Share, ...]:
     return tuple(share for share in (Share(entry.version, entry.weight_bp), rest) if share.weight_bp)
 
 
-def _standing(share: Share, entries: Sequence[LedgerEntry], current: LedgerEntry) -> Standing:
+def _serving(share: Share, entries: Sequence[LedgerEntry], current: LedgerEntry) -> Serving:
     """Entries up to the current one; the fallback answers by the kill in force, a version by what last named it."""
     if share.version is None:
         killing = current
@@ -163,10 +171,10 @@ def _standing(share: Share, entries: Sequence[LedgerEntry], current: LedgerEntry
             if not entry.killed:
                 break
             killing = entry
-        return Standing(share, killing, killing.approved_by)
+        return Serving(share, killing, killing.approved_by)
     named = [entry for entry in entries if entry.version == share.version]
     approvals = [entry.approved_by for entry in named if entry.approved_by]
-    return Standing(share, named[-1] if named else current, approvals[-1] if approvals else None)
+    return Serving(share, named[-1] if named else current, approvals[-1] if approvals else None)
 
 
 class Action(StrEnum):
@@ -175,21 +183,37 @@ class Action(StrEnum):
     FALLBACK = "fallback"  # the rule of a newer run answers, since no version does
     SHADOW = "shadow"  # a version scores the same requests, its answers go nowhere
     CANARY = "canary"  # a version on its way in gets a share
-    WITHDRAW = "withdraw"  # a version on its way in leaves
     PROMOTE = "promote"  # a version became the champion
-    END_WATCH = "end_watch"  # the champion has proved itself: the holdback leaves
-    ROLLBACK = "rollback"  # a version that has served is the champion again, alone
+    END_PROBATION = "end_probation"  # the champion has proved itself: the holdback leaves
+    ROLLBACK = "rollback"  # a version leaves; the one that served before answers all requests
     KILL = "kill"  # the fallback answers everything
     RESUME = "resume"  # the champion answers again
     SPLIT = "split"  # a second version gets a fixed share
     END_SPLIT = "end_split"  # the champion answers alone again
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Action | None":
+        """What entries from before 0.2.0 say; they stay as they were written."""
+        return {"withdraw": Action.ROLLBACK, "end_watch": Action.END_PROBATION}.get(str(value))
+
+
+class RollbackCause(StrEnum):
+    """Why a version was rolled back."""
+
+    EVIDENCE = "evidence"  # it was shown to be worse
+    DEADLINE = "deadline"  # no evidence came in time
+    ARTIFACT = "artifact"  # its artifact must not be served
+    FAULT = "fault"  # the release itself failed
+    HAND = "hand"  # somebody did it
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Who changes what is served, when and why; `actor` and `approved_by` are IAM ARNs."""
+    """Who changes what is served, when and why; `actor` and `approved_by` are IAM ARNs. `rollback` counts for
+    rollbacks only."""
 
     at: datetime
     actor: str
     reason: str
     approved_by: str | None = None
+    rollback: RollbackCause = RollbackCause.HAND

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
+
+from tidegate.kernel.documents import StoredForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class CandidateRole(StrEnum):
     """Why a second version gets a share of the requests."""
 
     CANARY = "canary"  # on its way in, judged at each step
-    HOLDBACK = "holdback"  # the champion of before, kept warm while the new one is watched
+    HOLDBACK = "holdback"  # the champion of before, kept warm while the new one is on probation
     SPLIT = "split"  # a fixed A/B split, ended by people
 
 
@@ -39,6 +42,8 @@ class Route:
     answers everything. `ledger_head` is the hash of the newest ledger entry, so that a change can chain the next one to
     it.
     """
+
+    FORM: ClassVar = StoredForm("route")
 
     model: str
     revision: int

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
+
+from tidegate.kernel.documents import StoredForm
 
 
 class RunStatus(StrEnum):
@@ -40,6 +42,8 @@ class RunError:
 class CandidateRun:
     """One fitted candidate: what was tried and how it scored on the validation rows."""
 
+    FORM: ClassVar = StoredForm("candidate of a run")
+
     index: int
     estimator: str
     parameters: Mapping[str, Any]
@@ -52,6 +56,8 @@ class CandidateRun:
 @dataclass(frozen=True, slots=True)
 class Run:
     """One pass through the release state machine, recorded from the request on, also when it fails."""
+
+    FORM: ClassVar = StoredForm("run")
 
     model: str
     run_id: str
@@ -101,6 +107,8 @@ RUN_FACTS = frozenset(
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right to change by a release what a model serves. One whose `until` is past keeps nobody out."""
+
+    FORM: ClassVar = StoredForm("lease")
 
     model: str
     run_id: str

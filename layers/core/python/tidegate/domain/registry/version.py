@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 
 from tidegate.domain.registry.route import FallbackRef, Served
+from tidegate.kernel.documents import Document, StoredForm
 
 
 class VersionStatus(StrEnum):
@@ -17,17 +19,24 @@ class VersionStatus(StrEnum):
     CHAMPION = "champion"  # serves the model's requests
     RETIRED = "retired"  # served once, replaced since
     OVERTAKEN = "overtaken"  # passed against a champion that was replaced before it could serve; never served
-    WITHDRAWN = "withdrawn"  # passed the gate, but not its rollout; not served again
+    ROLLED_BACK = "rolled_back"  # passed the gate, but not its rollout; not served again
 
     @property
     def closed(self) -> bool:
         """A closed version never serves, and its status never changes."""
-        return self in {VersionStatus.REJECTED, VersionStatus.OVERTAKEN, VersionStatus.WITHDRAWN}
+        return self in {VersionStatus.REJECTED, VersionStatus.OVERTAKEN, VersionStatus.ROLLED_BACK}
+
+
+def _rolled_back(document: Document) -> Document:
+    """Schema 2 of schema 1, in which such a version was withdrawn."""
+    return {**document, "status": "rolled_back"} if document["status"] == "withdrawn" else document
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
     """A trained model that went through the gate, with all that is needed to serve it and to answer for it."""
+
+    FORM: ClassVar = StoredForm("version", upgrades=(_rolled_back,))
 
     model: str
     number: int

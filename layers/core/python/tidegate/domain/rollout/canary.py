@@ -27,6 +27,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.kernel import english
+
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[Any]
 
@@ -40,7 +42,7 @@ _BISECTIONS = 15  # an end of an interval is found to 2 / 2**15, 0.006 points
 _WIDEST = 0.99  # no null further out is tried; the grid would be empty there
 
 
-class Outcome(StrEnum):
+class CanaryOutcome(StrEnum):
     """What the evidence says."""
 
     PASS = "pass"  # noqa: S105  an outcome, no password
@@ -270,7 +272,7 @@ class Finding:
     """
 
     metric: Metric
-    outcome: Outcome
+    outcome: CanaryOutcome
     required: bool
     statement: str
     candidate_n: int
@@ -287,20 +289,20 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CanaryVerdict:
     """The canary's answer."""
 
     findings: tuple[Finding, ...]
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CanaryOutcome:
         """FAIL when any metric fails, PASS when all required ones pass."""
-        if any(finding.outcome is Outcome.FAIL for finding in self.findings):
-            return Outcome.FAIL
+        if any(finding.outcome is CanaryOutcome.FAIL for finding in self.findings):
+            return CanaryOutcome.FAIL
         required = [finding for finding in self.findings if finding.required]
-        if required and all(finding.outcome is Outcome.PASS for finding in required):
-            return Outcome.PASS
-        return Outcome.INSUFFICIENT_DATA
+        if required and all(finding.outcome is CanaryOutcome.PASS for finding in required):
+            return CanaryOutcome.PASS
+        return CanaryOutcome.INSUFFICIENT_DATA
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -309,7 +311,7 @@ class Verdict:
         return tuple(
             finding.statement
             for finding in self.findings
-            if finding.outcome is outcome and (finding.required or outcome is not Outcome.INSUFFICIENT_DATA)
+            if finding.outcome is outcome and (finding.required or outcome is not CanaryOutcome.INSUFFICIENT_DATA)
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -324,17 +326,17 @@ class Verdict:
         }
 
 
-def judge(looks: Sequence[Look], policy: Policy) -> Verdict:
+def judge(looks: Sequence[Look], policy: Policy) -> CanaryVerdict:
     """The verdict on all looks so far, the candidate against the champion that served beside it."""
-    return Verdict(tuple(_compared(looks, demand, policy) for demand in policy.demands))
+    return CanaryVerdict(tuple(_compared(looks, demand, policy) for demand in policy.demands))
 
 
-def judge_alone(looks: Sequence[Look], policy: Policy) -> Verdict:
+def judge_alone(looks: Sequence[Look], policy: Policy) -> CanaryVerdict:
     """The verdict where there is no champion: the candidate against the targets of those demands that have one.
 
     With no target at all nothing can be shown, and the verdict stays INSUFFICIENT_DATA.
     """
-    return Verdict(
+    return CanaryVerdict(
         tuple(
             _against_target(looks, demand, demand.target, policy)
             for demand in policy.demands
@@ -540,11 +542,11 @@ def _found(
             difference = candidate - champion
             low = _end(tests.worse, math.log(fails_at), refuted=-1.0, limit=tests.tolerance)
             high = _end(tests.fine, math.log(passes_at), refuted=1.0, limit=tests.margin)
-    outcome = Outcome.INSUFFICIENT_DATA
+    outcome = CanaryOutcome.INSUFFICIENT_DATA
     if worse >= math.log(fails_at):
-        outcome = Outcome.FAIL
+        outcome = CanaryOutcome.FAIL
     elif fine >= math.log(passes_at):
-        outcome = Outcome.PASS
+        outcome = CanaryOutcome.PASS
     found = Finding(
         metric=demand.metric,
         outcome=outcome,
@@ -626,9 +628,9 @@ def _statement(found: Finding, demand: Demand, target: float | None) -> str:
     if target is not None:
         subject = f"{name} {_percent(found.candidate)} of {found.candidate_n:,} {unit} {_interval(found, target)}"
         meaning = {
-            Outcome.FAIL: f"above the target of {_percent(target)}",
-            Outcome.PASS: f"below the target of {_percent(target)}",
-            Outcome.INSUFFICIENT_DATA: f"not yet shown to be on either side of the target of {_percent(target)}",
+            CanaryOutcome.FAIL: f"above the target of {_percent(target)}",
+            CanaryOutcome.PASS: f"below the target of {_percent(target)}",
+            CanaryOutcome.INSUFFICIENT_DATA: f"not yet shown to be on either side of the target of {_percent(target)}",
         }[found.outcome]
         return f"{subject}: {meaning}"
     if found.metric is Metric.SCORES:
@@ -644,9 +646,9 @@ def _statement(found: Finding, demand: Demand, target: float | None) -> str:
         )
         verb = "worse"
     meaning = {
-        Outcome.FAIL: f"{verb} by more than the {_points(demand.tolerance)} tolerated",
-        Outcome.PASS: f"not {verb} by {_points(demand.margin)} or more",
-        Outcome.INSUFFICIENT_DATA: (
+        CanaryOutcome.FAIL: f"{verb} by more than the {_points(demand.tolerance)} tolerated",
+        CanaryOutcome.PASS: f"not {verb} by {_points(demand.margin)} or more",
+        CanaryOutcome.INSUFFICIENT_DATA: (
             f"not yet shown to be {verb} by more than {_points(demand.tolerance)}, nor by less than "
             f"{_points(demand.margin)}"
         ),
@@ -667,5 +669,5 @@ def _percent(share: float) -> str:
 
 
 def _points(share: float) -> str:
-    shown = f"{round(100 * share, 2):g}"
-    return f"{shown} point" if shown in {"1", "-1"} else f"{shown} points"
+    points = round(100 * share, 2)
+    return f"{points:g} {english.noun(abs(points), 'point')}"

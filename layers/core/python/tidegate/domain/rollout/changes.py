@@ -33,7 +33,7 @@ def shares(route: Route) -> tuple[Share, ...]:
     return (rest, Share(route.candidate.version, route.candidate_bp))
 
 
-def one_step_back(route: Route | None) -> int | None:
+def rollback_target(route: Route | None) -> int | None:
     """The version that a rollback returns to when nobody names one: the champion, when another version is on trial
     beside it, else the one that served before it."""
     if route is None or route.champion is None:
@@ -126,7 +126,7 @@ def canary(route: Route | None, version: Version, share_bp: int, cause: Cause) -
     )
 
 
-def withdraw(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+def roll_back_trial(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
     """Decide how `version`, on its way in or shadowing, leaves; None when it is not on trial. What served before serves
     all requests."""
     if route is None or not _on_its_way_in(route, version.number):
@@ -135,23 +135,23 @@ def withdraw(route: Route | None, version: Version, cause: Cause) -> RouteChange
     return _change(
         route,
         _alone(route),
-        Action.WITHDRAW,
+        Action.ROLLBACK,
         cause,
-        {version.number: VersionStatus.WITHDRAWN},
+        {version.number: VersionStatus.ROLLED_BACK},
         version=champion,
         previous_version=version.number,
         run_id=version.run_id,
     )
 
 
-def end_watch(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
+def end_probation(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
     """Decide how `version`, the champion, answers alone; None when nothing is held back beside it."""
-    if route is None or route.candidate is None or not watched(route, version.number):
+    if route is None or route.candidate is None or not on_probation(route, version.number):
         return None
     return _change(
         route,
         _alone(route),
-        Action.END_WATCH,
+        Action.END_PROBATION,
         cause,
         {route.candidate.version: VersionStatus.RETIRED},
         version=version.number,
@@ -160,12 +160,12 @@ def end_watch(route: Route | None, version: Version, cause: Cause) -> RouteChang
     )
 
 
-def step_back(route: Route, version: int, cause: Cause) -> RouteChange | None:
+def roll_back_promotion(route: Route, version: int, cause: Cause) -> RouteChange | None:
     """Decide how the version held back beside `version` answers all requests again; None when nothing is.
 
     Its fallback does not come with it: that of the newer version was measured on newer data.
     """
-    if not watched(route, version) or route.candidate is None:
+    if not on_probation(route, version) or route.candidate is None:
         return None
     back = route.candidate
     changed = replace(_alone(route), champion=back, previous=None)
@@ -173,7 +173,7 @@ def step_back(route: Route, version: int, cause: Cause) -> RouteChange | None:
     return _change(route, changed, Action.ROLLBACK, cause, statuses, version=back.version, previous_version=version)
 
 
-def watched(route: Route, version: int) -> bool:
+def on_probation(route: Route, version: int) -> bool:
     """Whether `version` is the champion with the one before it held back beside it."""
     champion = route.champion
     return champion is not None and champion.version == version and route.candidate_role is CandidateRole.HOLDBACK
@@ -237,7 +237,7 @@ def rollback(route: Route | None, version: Version, cause: Cause) -> RouteChange
     if version.status not in served or _on_its_way_in(current, version.number):
         raise ConflictError(
             f"{version.model} version {version.number} is {version.status} and was never promoted",
-            next_step=f"name one that was: `tidegate ledger {version.model}` lists them",
+            next_step=f"name a promoted one: `tidegate ledger {version.model}` lists them",
         )
     stays = current.champion is not None and current.champion.version == version.number
     leaves = trial if stays else current.champion
@@ -410,6 +410,7 @@ def _change(
             killed=changed.killed,
             run_id=run_id,
             approved_by=cause.approved_by,
+            cause=cause.rollback.value if action is Action.ROLLBACK else None,
         ),
         current.ledger_head,
     )
@@ -432,10 +433,10 @@ def _alone(route: Route) -> Route:
 
 def _leaving(route: Route) -> dict[int, VersionStatus]:
     """Statuses of those on trial once they have left."""
-    leaving = {route.shadow.version: VersionStatus.WITHDRAWN} if route.shadow else {}
+    leaving = {route.shadow.version: VersionStatus.ROLLED_BACK} if route.shadow else {}
     if route.candidate:
         on_its_way_in = route.candidate_role is CandidateRole.CANARY
-        leaving[route.candidate.version] = VersionStatus.WITHDRAWN if on_its_way_in else VersionStatus.RETIRED
+        leaving[route.candidate.version] = VersionStatus.ROLLED_BACK if on_its_way_in else VersionStatus.RETIRED
     return leaving
 
 

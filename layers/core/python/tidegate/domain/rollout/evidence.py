@@ -16,9 +16,9 @@ failing. Its score is left out, since a rule's scores beside a model's would loo
 counted, since that is what users got, and a guard must not hide the rows that a version is bad at.
 
 A record's side is its `arm`; what nobody but the fallback was to answer has none. Which side is the candidate depends
-on the phase. In CANARY it is the arm `candidate`. In WATCH it is the arm `champion`, the promoted version, next to the
-one held back. In SHADOW it is the `shadow` part of each record, next to what answered; requests without that part are
-not compared, and a shadow breaks no business rules, since none are applied to it.
+on the phase. In CANARY it is the arm `candidate`. In PROBATION it is the arm `champion`, the promoted version, next to
+the one held back. In SHADOW it is the `shadow` part of each record, next to what answered; requests without that part
+are not compared, and a shadow breaks no business rules, since none are applied to it.
 """
 
 import math
@@ -149,7 +149,7 @@ class Tally:
         match self._phase:
             case Phase.SHADOW:
                 return pair.champion if record["shadow"] else None
-            case Phase.WATCH:
+            case Phase.PROBATION:
                 return pair.candidate if arm == Arm.CHAMPION else pair.champion
             case _:
                 return pair.candidate if arm == Arm.CANDIDATE else pair.champion

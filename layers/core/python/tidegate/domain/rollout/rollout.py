@@ -1,6 +1,6 @@
-"""The second half of a release, as decisions: approval, shadow, canary, promotion, watch.
+"""The second half of a release, as decisions: approval, shadow, canary, promotion, probation.
 
-    approval -> shadow -> canary 1 %, 5 %, 25 %, 50 % -> promotion -> watch -> done
+    approval -> shadow -> canary 1 %, 5 %, 25 %, 50 % -> promotion -> probation -> done
     (if asked)  (if asked)      each step baked and judged              judged the other way round
 
 A rollout is one record. `advance` is asked again and again, with the time, the route and what both arms did since it
@@ -14,14 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
-from tidegate.domain.registry.ledger import Cause
+from tidegate.domain.registry.ledger import Cause, RollbackCause
 from tidegate.domain.registry.route import CandidateRole, Route
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import canary, changes
-from tidegate.domain.rollout.canary import Look, Metric, Outcome
+from tidegate.domain.rollout.canary import CanaryOutcome, Look, Metric
 from tidegate.domain.rollout.changes import RouteChange
+from tidegate.kernel import english
+from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.errors import ConflictError, ForbiddenError
 
 MOST_LOOKS = 500  # of one phase: a longer phase is looked at less often
@@ -37,8 +39,8 @@ class Phase(StrEnum):
     APPROVAL = "approval"  # waits for a second pair of eyes
     SHADOW = "shadow"  # scores the same requests, its answers go nowhere
     CANARY = "canary"  # answers a share of the requests
-    WATCH = "watch"  # promoted; the version before it keeps a small share
-    DONE = "done"  # promoted and watched to the end
+    PROBATION = "probation"  # promoted; the version before it keeps a small share
+    DONE = "done"  # promoted, and its probation is over
     ROLLED_BACK = "rolled_back"  # evidence spoke against it, or none came in time
     REJECTED = "rejected"  # an approver said no
     EXPIRED = "expired"  # no approver said anything in time
@@ -49,7 +51,7 @@ class Phase(StrEnum):
     @property
     def final(self) -> bool:
         """A final rollout never changes again."""
-        return self not in {Phase.APPROVAL, Phase.SHADOW, Phase.CANARY, Phase.WATCH}
+        return self not in {Phase.APPROVAL, Phase.SHADOW, Phase.CANARY, Phase.PROBATION}
 
 
 class AtDeadline(StrEnum):
@@ -78,7 +80,7 @@ class Plan:
     look_seconds: float
     deadline_seconds: float  # of the whole canary
     at_deadline: AtDeadline
-    watch_seconds: float
+    probation_seconds: float
     holdback_bp: int
     slow_ms: float
     demands: canary.Policy
@@ -104,6 +106,17 @@ class Approval:
     decided_at: datetime | None = None
 
 
+def _with_probation(document: Document) -> Document:
+    """Schema 2 of schema 1, which called probation the watch."""
+    plan = dict(document["plan"])
+    phase = document["phase"]
+    return {
+        **document,
+        "phase": Phase.PROBATION.value if phase == "watch" else phase,
+        "plan": plan | {"probation_seconds": plan.pop("watch_seconds")},
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """One version on its way in. `revision` counts its changes; every write names the one it replaces.
@@ -112,6 +125,8 @@ class Rollout:
     revisions under which the present phase served: captures name theirs, so evidence is theirs alone. `fetched` names
     what of the captures was counted already. `actor` is the execution's ARN.
     """
+
+    FORM: ClassVar = StoredForm("rollout", upgrades=(_with_probation,))
 
     model: str
     run_id: str
@@ -131,7 +146,7 @@ class Rollout:
     looks: tuple[Look, ...] = ()
     looks_before_step: int = 0
     fetched: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    verdict: Any = None  # canary.Verdict as JSON, of the last look
+    verdict: Any = None  # CanaryVerdict as JSON, of the last look
     approval: Approval | None = None
     promoted_at: datetime | None = None
     reason: str = ""
@@ -204,7 +219,7 @@ def decline(
     """The first and last step of a version that does not even get to the first phase: it never serves.
 
     Args:
-        phase: the final one that says why: OVERTAKEN, or anything else for a version that is withdrawn.
+        phase: the final one that says why: OVERTAKEN, or anything else for a version that is rolled back.
         judged_against: as in `begin`; None too when it is not known.
     """
     return _numbered(_ended(_new(version, plan, judged_against, actor, now), phase, reason, version, now), now)
@@ -225,8 +240,8 @@ def advance(
             step = _asked(looked, route, version, now, problem)
         case Phase.SHADOW | Phase.CANARY:
             step = _tried(looked, route, version, now, problem)
-        case Phase.WATCH:
-            step = _watched(looked, route, version, now, problem)
+        case Phase.PROBATION:
+            step = _on_probation(looked, route, version, now, problem)
         case _:
             raise ConflictError(f"the rollout of {rollout.model} version {rollout.version} is over: {rollout.phase}")
     return _numbered(step, now)
@@ -251,27 +266,25 @@ def decide(
     named = f"{rollout.model} version {rollout.version}"
     asked = rollout.approval
     if asked is None:
-        raise ConflictError(f"{named} needs no approval: its spec asks for none, and changes no target")
+        raise ConflictError(f"{named} needs no approval: its spec does not ask for one and changes no target")
     for arn, why in asked.excluded.items():
         if same_person(arn, by):
-            raise ForbiddenError(
-                f"you may not decide about {named}: you {why}", next_step="another approver has to look at it"
-            )
+            raise ForbiddenError(f"you cannot decide about {named} because you {why}", next_step="ask another approver")
     if (artifact_sha256, report_sha256) != (asked.artifact_sha256, asked.report_sha256):
         raise ConflictError(
-            f"{named} is not what you looked at: its artifact or its report has another SHA-256",
+            f"{named} changed since you looked at it: its artifact or report has a different SHA-256",
             next_step=f"read its report: tidegate report {rollout.model} {rollout.version}",
         )
     if asked.decision is not None:
         if asked.decision is decision and asked.by == by:
             return None
         raise ConflictError(
-            f"{named} is decided already: {asked.decision} by {asked.by}, {asked.reason}",
+            f"{named} is already decided: {asked.decision} by {asked.by}, {asked.reason}",
             next_step=f"see where it is: tidegate rollout {rollout.model}",
         )
     if rollout.phase is not Phase.APPROVAL or now >= asked.expires_at:
         raise ConflictError(
-            f"{named} waits for no approval any more: "
+            f"{named} no longer waits for approval: "
             + (rollout.reason or f"it could be given until {asked.expires_at.isoformat()}"),
             next_step=f"train it again: tidegate train {rollout.model}",
         )
@@ -291,7 +304,8 @@ def abandon(rollout: Rollout, *, route: Route | None, version: Version, fault: s
     """End a rollout that a fault of the release has ended: the champion serves alone. Of a final one, itself."""
     if rollout.phase.final:
         return Step(rollout)
-    return _numbered(_left(rollout, Phase.FAILED, route, version, _cause(rollout, now, fault)), now)
+    cause = replace(_cause(rollout, now, fault), rollback=RollbackCause.FAULT)
+    return _numbered(_left(rollout, Phase.FAILED, route, version, cause), now)
 
 
 def wait_seconds(rollout: Rollout, now: datetime) -> int:
@@ -307,8 +321,8 @@ def wait_seconds(rollout: Rollout, now: datetime) -> int:
             lasts, at_most = plan.bake_seconds, plan.deadline_seconds
             if rollout.deadline and now > rollout.deadline:
                 at_most = LATE * (at_most + (now - rollout.deadline).total_seconds())
-        case Phase.WATCH:
-            lasts, at_most = plan.watch_seconds, plan.watch_seconds
+        case Phase.PROBATION:
+            lasts, at_most = plan.probation_seconds, plan.probation_seconds
         case _:
             return 0
     interval = max(plan.look_seconds, at_most / MOST_LOOKS)
@@ -354,7 +368,7 @@ def _asked(rollout: Rollout, route: Route | None, version: Version, now: datetim
         return _ended(rollout, Phase.REJECTED, f"rejected by {asked.by}: {asked.reason}", version, now)
     if now >= asked.expires_at:
         hours = (asked.expires_at - asked.asked_at).total_seconds() / 3600
-        return _ended(rollout, Phase.EXPIRED, f"nobody approved it within {hours:g} hours", version, now)
+        return _ended(rollout, Phase.EXPIRED, f"nobody approved it within {english.count(hours, 'hour')}", version, now)
     return Step(rollout)
 
 
@@ -363,9 +377,9 @@ def _tried(rollout: Rollout, route: Route | None, version: Version, now: datetim
     if not _on_trial(rollout, route):
         return Step(_final(rollout, Phase.STOPPED, _BY_HAND, now))
     judged, verdict = _judged(_following(rollout, route))
-    if problem or verdict.outcome is Outcome.FAIL:
+    if problem or verdict.outcome is CanaryOutcome.FAIL:
         why = problem or "; ".join(verdict.reasons)
-        return _left(judged, Phase.ROLLED_BACK, route, version, _cause(judged, now, why))
+        return _left(judged, Phase.ROLLED_BACK, route, version, _blamed(judged, now, why, problem))
     if rollout.phase is Phase.SHADOW:
         baked = now >= rollout.since + timedelta(seconds=rollout.plan.shadow_seconds)
         return _canary(judged, 0, route, version, now) if baked else Step(judged)
@@ -373,33 +387,35 @@ def _tried(rollout: Rollout, route: Route | None, version: Version, now: datetim
 
 
 def _next_share(
-    rollout: Rollout, verdict: canary.Verdict, route: Route | None, version: Version, now: datetime
+    rollout: Rollout, verdict: canary.CanaryVerdict, route: Route | None, version: Version, now: datetime
 ) -> Step:
     plan, last = rollout.plan, rollout.step + 1 >= len(rollout.plan.steps_bp)
     answered = sum(look.candidate.requests for look in rollout.looks[rollout.looks_before_step :])
     baked = now >= rollout.since + timedelta(seconds=plan.bake_seconds) and answered >= plan.min_requests
-    if baked and last and verdict.outcome is Outcome.PASS:
+    if baked and last and verdict.outcome is CanaryOutcome.PASS:
         return _promoted(rollout, route, version, now, f"passed its canary: {'; '.join(verdict.reasons)}")
     if rollout.deadline and now >= rollout.deadline and plan.at_deadline is AtDeadline.ROLL_BACK:
-        lacking = "too few requests" if verdict.outcome is Outcome.PASS else "no evidence"
-        why = f"{lacking} within {plan.deadline_seconds / 3600:g} hours: {'; '.join(verdict.reasons)}"
-        return _left(rollout, Phase.ROLLED_BACK, route, version, _cause(rollout, now, why))
+        lacking = "too few requests" if verdict.outcome is CanaryOutcome.PASS else "no evidence"
+        why = f"{lacking} within {english.count(plan.deadline_seconds / 3600, 'hour')}: {'; '.join(verdict.reasons)}"
+        cause = replace(_cause(rollout, now, why), rollback=RollbackCause.DEADLINE)
+        return _left(rollout, Phase.ROLLED_BACK, route, version, cause)
     if baked and not last:
         return _canary(rollout, rollout.step + 1, route, version, now)
     return Step(rollout)
 
 
-def _watched(rollout: Rollout, route: Route | None, version: Version, now: datetime, problem: str) -> Step:
-    if route is None or not changes.watched(route, rollout.version):
+def _on_probation(rollout: Rollout, route: Route | None, version: Version, now: datetime, problem: str) -> Step:
+    if route is None or not changes.on_probation(route, rollout.version):
         return Step(_final(rollout, Phase.STOPPED, _BY_HAND, now))
     judged, verdict = _judged(rollout)
-    if problem or verdict.outcome is Outcome.FAIL:
-        return _returned(judged, route, _cause(judged, now, problem or "; ".join(verdict.reasons)))
-    if now < rollout.since + timedelta(seconds=rollout.plan.watch_seconds):
+    if problem or verdict.outcome is CanaryOutcome.FAIL:
+        why = problem or "; ".join(verdict.reasons)
+        return _returned(judged, route, _blamed(judged, now, why, problem))
+    if now < rollout.since + timedelta(seconds=rollout.plan.probation_seconds):
         return Step(judged)
-    hours = f"{rollout.plan.watch_seconds / 3600:g} hours"
-    cause = _cause(judged, now, f"nothing spoke against it in {hours} of watching", version)
-    return Step(_final(judged, Phase.DONE, cause.reason, now), changes.end_watch(route, version, cause))
+    hours = english.count(rollout.plan.probation_seconds / 3600, "hour")
+    cause = _cause(judged, now, f"nothing spoke against it in {hours} on probation", version)
+    return Step(_final(judged, Phase.DONE, cause.reason, now), changes.end_probation(route, version, cause))
 
 
 def _enter(rollout: Rollout, route: Route | None, version: Version, now: datetime) -> Step:
@@ -424,7 +440,7 @@ def _canary(rollout: Rollout, step: int, route: Route | None, version: Version, 
         return _promoted(rollout, route, version, now, "accepted by the gate")
     share = plan.steps_bp[step]
     seen = sum(look.candidate.requests for look in rollout.looks)
-    found = f"nothing against it in {seen:,} requests" if seen else "accepted by the gate"
+    found = f"nothing against it in {english.count(seen, 'request')}" if seen else "accepted by the gate"
     cause = _cause(rollout, now, f"canary step {step + 1} of {len(plan.steps_bp)}, {share / 100:g} %: {found}", version)
     change = changes.canary(route, version, share, cause)
     first = rollout.phase is not Phase.CANARY
@@ -443,16 +459,16 @@ def _canary(rollout: Rollout, step: int, route: Route | None, version: Version, 
 
 
 def _promoted(rollout: Rollout, route: Route | None, version: Version, now: datetime, why: str) -> Step:
-    """Promotion, and the watch when there is a version to hold back."""
-    watch = rollout.plan.watch_seconds > 0 and rollout.plan.holdback_bp > 0
+    """Promotion, and probation when there is a version to hold back."""
+    probation = rollout.plan.probation_seconds > 0 and rollout.plan.holdback_bp > 0
     cause = _cause(rollout, now, why, version)
-    change = changes.promote(route, version, cause, holdback_bp=rollout.plan.holdback_bp if watch else 0)
+    change = changes.promote(route, version, cause, holdback_bp=rollout.plan.holdback_bp if probation else 0)
     after = change.route if change else route
-    if after is None or not changes.watched(after, version.number):
+    if after is None or not changes.on_probation(after, version.number):
         return Step(replace(_final(rollout, Phase.DONE, why, now), promoted_at=now), change)
     begun = replace(
         rollout,
-        phase=Phase.WATCH,
+        phase=Phase.PROBATION,
         since=now,
         promoted_at=now,
         reason=why,
@@ -466,25 +482,25 @@ def _promoted(rollout: Rollout, route: Route | None, version: Version, now: date
 
 def _returned(rollout: Rollout, route: Route, cause: Cause) -> Step:
     """Back to the version that was held back."""
-    change = changes.step_back(route, rollout.version, cause)
+    change = changes.roll_back_promotion(route, rollout.version, cause)
     return Step(_final(rollout, Phase.ROLLED_BACK, cause.reason, cause.at), change)
 
 
 def _left(rollout: Rollout, phase: Phase, route: Route | None, version: Version, cause: Cause) -> Step:
     """The version leaves; one that is promoted already serves alone."""
-    if rollout.phase is Phase.WATCH:
-        change = changes.end_watch(route, version, replace(cause, approved_by=version.approved_by))
+    if rollout.phase is Phase.PROBATION:
+        change = changes.end_probation(route, version, replace(cause, approved_by=version.approved_by))
         return Step(_final(rollout, phase, cause.reason, cause.at), change)
-    change = changes.withdraw(route, version, cause)
+    change = changes.roll_back_trial(route, version, cause)
     if change is None:
         return _ended(rollout, phase, cause.reason, version, cause.at)
-    withdrawn = VersionNote(VersionStatus.WITHDRAWN, cause.reason)
-    return Step(_final(rollout, phase, cause.reason, cause.at), change, withdrawn)
+    closed = VersionNote(VersionStatus.ROLLED_BACK, cause.reason)
+    return Step(_final(rollout, phase, cause.reason, cause.at), change, closed)
 
 
 def _ended(rollout: Rollout, phase: Phase, reason: str, version: Version, now: datetime) -> Step:
     """Over, and not on trial. The version is closed unless it is already, or people have put it to use by hand."""
-    status = VersionStatus.OVERTAKEN if phase is Phase.OVERTAKEN else VersionStatus.WITHDRAWN
+    status = VersionStatus.OVERTAKEN if phase is Phase.OVERTAKEN else VersionStatus.ROLLED_BACK
     note = VersionNote(status, reason) if version.status is VersionStatus.ACCEPTED else None
     return Step(_final(rollout, phase, reason, now), note=note)
 
@@ -493,7 +509,7 @@ def _final(rollout: Rollout, phase: Phase, reason: str, now: datetime) -> Rollou
     return replace(rollout, phase=phase, reason=reason, ended_at=now, fetched={})
 
 
-def _judged(rollout: Rollout) -> tuple[Rollout, canary.Verdict]:
+def _judged(rollout: Rollout) -> tuple[Rollout, canary.CanaryVerdict]:
     """The verdict on all looks of the phase; alone where there is no version to compare with."""
     alone = rollout.judged_against is None
     verdict = (canary.judge_alone if alone else canary.judge)(rollout.looks, rollout.plan.demands)
@@ -519,6 +535,12 @@ def _following(rollout: Rollout, route: Route | None) -> Rollout:
 
 def _cause(rollout: Rollout, now: datetime, reason: str, version: Version | None = None) -> Cause:
     return Cause(now, rollout.actor, reason, version.approved_by if version else None)
+
+
+def _blamed(rollout: Rollout, now: datetime, why: str, problem: str) -> Cause:
+    """The cause of a rollback that the version itself is to blame for: its artifact (`problem`), or the evidence."""
+    blamed = RollbackCause.ARTIFACT if problem else RollbackCause.EVIDENCE
+    return replace(_cause(rollout, now, why), rollback=blamed)
 
 
 def _revision(route: Route | None, change: RouteChange | None) -> int:

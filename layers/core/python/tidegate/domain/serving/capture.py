@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-SCHEMA = 1
+from tidegate.kernel.documents import StoredForm
+
+CAPTURE_RECORD = StoredForm("capture record")
 MASK = "[masked]"
 HOUR = "%Y-%m-%d-%H"  # UTC; sorts as time does
 UNANSWERED = "unanswered"  # the reason of a request that neither a version nor the fallback could answer
@@ -102,7 +104,7 @@ def records(capture: Capture, policy: CapturePolicy) -> Iterator[dict[str, Any]]
         if not sampled(prediction_id, policy.sample):
             continue
         yield {
-            "schema": SCHEMA,
+            "schema": CAPTURE_RECORD.schema,
             "id": prediction_id,
             "model": capture.model,
             "hour": hour_of(at),

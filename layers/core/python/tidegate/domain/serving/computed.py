@@ -12,8 +12,8 @@ missing; what is computed of them is so in whole numbers and becomes float32 in 
 What a group_rate learns uses the target, so a row must not be fitted on a rate that its own target is part of. Each
 training row gets the rate of its group over the other folds of `FOLDS` (cross-fitting, as scikit-learn's TargetEncoder;
 the rate itself goes back to Micci-Barreca 2001, "A preprocessing scheme for high-cardinality categorical attributes",
-SIGKDD Explorations 3:27-32). Leaving out the row alone would tell its target: within a group, rows with a hit would get
-the lower rate. Every other row gets the rate over all training rows. docs/model-spec.md has numbers.
+SIGKDD Explorations 3:27-32). Leaving out the row alone would give its target away: within a group, rows with a hit
+would get the lower rate. Every other row gets the rate over all training rows. docs/model-spec.md has numbers.
 """
 
 import functools
@@ -174,7 +174,7 @@ def _column(expression: Expression, known: Mapping[str, Column], rates: Sequence
     return np.broadcast_to(column, rows)
 
 
-def _value(node: Node, known: Mapping[str, Column], rates: Iterator[Column]) -> Column:  # noqa: PLR0911, PLR0912  one for each kind
+def _value(node: Node, known: Mapping[str, Column], rates: Iterator[Column]) -> Column:  # noqa: C901, PLR0911, PLR0912  one for each kind
     """float32 (of a text str, of a time int64) [rows], or [1] of a constant. `rates` are those of the group_rates still
     to come."""
     if node.op is Op.GROUP_RATE:

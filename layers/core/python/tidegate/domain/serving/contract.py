@@ -5,11 +5,12 @@ It travels inside the ONNX file (ADR 1). On the inference path: standard library
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.expressions.compile import Expression, compile_expression
 from tidegate.kernel.table import Table
 
@@ -152,6 +153,8 @@ class Contract:
     class whose probability is the score (binary only); `threshold` is the score from which the positive label is given.
     """
 
+    FORM: ClassVar = StoredForm("serving contract", renew="train the model again")
+
     model: str
     task: Literal["binary", "multiclass", "regression"]
     features: tuple[FeatureContract, ...]
@@ -195,15 +198,17 @@ class Contract:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, for the artifact's metadata."""
-        return asdict(self)
+        return self.FORM.mark() | asdict(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Contract":
         """Read what `to_json` wrote.
 
         Raises:
+            NewerDocumentError: newer code wrote it.
             ValueError: a part is missing or unknown. A rule this code does not know must not be passed over in silence.
         """
+        document = cls.FORM.current(document)
         try:
             features = tuple(
                 FeatureContract(**{name: _frozen(value) for name, value in feature.items()})
@@ -212,7 +217,7 @@ class Contract:
             rules = tuple(OutputRule(**rule) for rule in document.get("rules", ()))
             computed = tuple(_computed(each) for each in document.get("computed", ()))
             interval, guard = document.get("interval"), document.get("guard")
-            parts = {"features", "rules", "computed", "interval", "guard"}
+            parts = {cls.FORM.field, "features", "rules", "computed", "interval", "guard"}
             rest = {name: _frozen(value) for name, value in document.items() if name not in parts}
             contract = cls(
                 features=features,

@@ -7,21 +7,22 @@ so that a request to a model without a version is checked as every other one is.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract
 from tidegate.domain.serving.prediction import answers
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import ArtifactRejectedError
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
     """A fitted rule and the contract of its requests."""
+
+    FORM: ClassVar = StoredForm("fallback", renew="train the model again", field="format")
 
     contract: Contract
     rule: FittedRule
@@ -36,7 +37,7 @@ class Fallback:
 
     def to_bytes(self) -> bytes:
         """The document; the same fallback gives the same bytes."""
-        document = {"format": FORMAT, "contract": self.contract.to_json(), "rule": self.rule.to_json()}
+        document = {"format": self.FORM.schema, "contract": self.contract.to_json(), "rule": self.rule.to_json()}
         return json.dumps(document, sort_keys=True, allow_nan=False).encode()
 
     @classmethod
@@ -45,11 +46,10 @@ class Fallback:
 
         Raises:
             ArtifactRejectedError: it is something else.
+            NewerDocumentError: newer code wrote it.
         """
         try:
-            document = json.loads(data)
-            if document["format"] != FORMAT:
-                raise ValueError(f"format {document['format']!r} is not known here")
+            document = cls.FORM.read(data)
             return cls(Contract.from_json(document["contract"]), FittedRule.from_json(document["rule"]))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ArtifactRejectedError(

@@ -13,9 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidegate.domain.serving.capture import hour_of
+from tidegate.kernel import english
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import Fault, RequestInvalidError
 
-SCHEMA = 1
+FEEDBACK_RECORD = StoredForm("feedback record")
 MAX_ITEMS = 500  # in one report
 MAX_FAULTS = 50  # listed in one answer; all are counted
 MAX_TEXT = 1_024  # characters of an outcome
@@ -95,7 +97,7 @@ def records(report: Report, tasks: Mapping[str, str], now: datetime) -> list[dic
     """
     found: list[dict[str, Any]] = []
     faults: list[Fault] = []
-    told: dict[tuple[str, str, str], tuple[str, str]] = {}
+    seen: dict[tuple[str, str, str], tuple[str, str]] = {}
     shared_problem = _model_problem(report.model, tasks) if report.model is not None else ""
     if shared_problem:
         faults.append(Fault("model", shared_problem))
@@ -106,13 +108,13 @@ def records(report: Report, tasks: Mapping[str, str], now: datetime) -> list[dic
         if wrong or shared_problem:
             continue
         name = class_name(record["outcome"])
-        first, said = told.setdefault((record["model"], record["id"], record["time"]), (place, name))
+        first, said = seen.setdefault((record["model"], record["id"], record["time"]), (place, name))
         if said != name:
             faults.append(Fault(f"{place}.id", f"has another outcome in {first}; give each its `time`, or keep one"))
         found.append(record)
     if faults:
         listed = f"; the first {MAX_FAULTS} are listed" if len(faults) > MAX_FAULTS else ""
-        raise RequestInvalidError(f"{len(faults)} fault(s) in the feedback{listed}", faults[:MAX_FAULTS])
+        raise RequestInvalidError(f"{english.count(len(faults), 'fault')} in the feedback{listed}", faults[:MAX_FAULTS])
     return found
 
 
@@ -148,7 +150,7 @@ def _record(item: Any, shared: Any, tasks: Mapping[str, str], now: datetime) -> 
         return {}, faults
     prediction, at = values["id"]
     return {
-        "schema": SCHEMA,
+        "schema": FEEDBACK_RECORD.schema,
         "id": prediction,
         "model": model,
         "hour": hour_of(at),
@@ -162,7 +164,7 @@ def _model_problem(model: Any, tasks: Mapping[str, str]) -> str:
     if model is None:
         return "is missing: name the model here, or once beside `feedback`"
     if not isinstance(model, str) or not _MODEL.fullmatch(model):
-        return "is no name of a model"
+        return "is not the name of a model"
     return "" if model in tasks else f"there is no model {model!r}"
 
 
@@ -173,10 +175,10 @@ def _prediction(item: Mapping[str, Any], now: datetime) -> tuple[str, datetime]:
         raise _WrongError("is missing: give the id that came with the prediction")
     text = given.lower() if isinstance(given, str) else ""
     if not _UUID7.fullmatch(text):
-        raise _WrongError("is no id of a prediction: those are UUIDs of version 7")
+        raise _WrongError("is not the id of a prediction (a UUID of version 7)")
     since_epoch = int(text[:8] + text[9:13], 16)
     if since_epoch > (now + AHEAD - _EPOCH) / _MILLISECOND:
-        raise _WrongError("is of a time to come: no prediction has had it yet")
+        raise _WrongError("is from the future: no prediction has this id yet")
     if since_epoch < (now - OLDEST - _EPOCH) / _MILLISECOND:
         raise _WrongError(f"is of a prediction older than {OLDEST.days} days")
     return text, _EPOCH + since_epoch * _MILLISECOND
@@ -190,9 +192,9 @@ def _time(item: Mapping[str, Any], now: datetime) -> datetime:
         moment = datetime.fromisoformat(given if isinstance(given, str) and _DAY.match(given) else "")
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _WrongError("is no day or time; write 2026-01-05T18:00:00Z, or leave it out for now") from None
+        raise _WrongError("is not a day or time; write 2026-01-05T18:00:00Z, or leave it out for now") from None
     if moment > now + AHEAD:
-        raise _WrongError("is still to come: an outcome is reported when it is known")
+        raise _WrongError("is in the future; report an outcome when it is known")
     return moment
 
 
@@ -236,4 +238,4 @@ def _named(value: object) -> str:
 
 
 def _misshapen(*faults: Fault) -> RequestInvalidError:
-    return RequestInvalidError("the request has another shape than feedback needs", faults)
+    return RequestInvalidError("the request does not have the form of feedback", faults)

@@ -1,8 +1,8 @@
 """The input guard: how far an input lies from the rows that a version was trained on.
 
     learned = fit(contract, contract.inputs(training), share=0.001, answer="model")   # at training
-    watching = Detector.of(contract)                                                  # once for each loaded version
-    watching.unusual(inputs)                                                          # rows to mark
+    detecting = Detector.of(contract)                                                  # once for each loaded version
+    detecting.unusual(inputs)                                                          # rows to mark
 
 The score of a row is the sum over its features of -log density, from one histogram each (HBOS: Goldstein and Dengel
 2012, "Histogram-based outlier score", KI-2012 poster track 59-63). It is a product of marginals: it sees a value that

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from tidegate.domain.serving.contract import NO_TIME, Contract, FeatureContract, Inputs, Label
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, ModelFailedError, RequestInvalidError
 from tidegate.kernel.expressions.times import seconds_of
 
@@ -419,7 +420,7 @@ def _problem(feature: FeatureContract, row: Mapping[str, Any]) -> tuple[str, tup
 def _time_problem(value: Any) -> tuple[str, tuple[str, ...]] | None:
     if type(value) is not str:
         return f"is {_named(value)}, not a time as text, {_TIME_EXAMPLE}", ()
-    return None if seconds_of(value) is not None else (f"is no time in ISO 8601, {_TIME_EXAMPLE}", ())
+    return None if seconds_of(value) is not None else (f"is not a time in ISO 8601, {_TIME_EXAMPLE}", ())
 
 
 def _text_problem(feature: FeatureContract, value: Any) -> tuple[str, tuple[str, ...]] | None:
@@ -437,7 +438,7 @@ def _text_problem(feature: FeatureContract, value: Any) -> tuple[str, tuple[str,
         count = len(feature.categories)
         few = count <= _MAX_LISTED
         fault = (
-            "is not a known category" if few else f"is none of the {count} known categories",
+            "is not a known category" if few else f"is not one of the {count} known categories",
             feature.categories if few else (),
         )
     return fault
@@ -473,7 +474,7 @@ def _shortened(name: str) -> str:
 
 
 def _misshapen(*faults: Fault) -> RequestInvalidError:
-    return RequestInvalidError("the request has another shape than a prediction needs", faults)
+    return RequestInvalidError("the request does not have the form of a prediction request", faults)
 
 
 def _refused(found: list[_Found]) -> RequestInvalidError:
@@ -483,4 +484,4 @@ def _refused(found: list[_Found]) -> RequestInvalidError:
         for index, _, name, problem, allowed in first
     ]
     listed = f"; the first {MAX_FAULTS} are listed" if len(found) > MAX_FAULTS else ""
-    return RequestInvalidError(f"{len(found)} fault(s) in the instances{listed}", faults)
+    return RequestInvalidError(f"{english.count(len(found), 'fault')} in the instances{listed}", faults)

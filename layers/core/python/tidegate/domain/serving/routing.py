@@ -19,7 +19,7 @@ class Reason(StrEnum):
 
     CHAMPION = "champion"  # the version the route names
     CANDIDATE = "candidate"  # a version on its way in; the routing key fell into its share
-    HOLDBACK = "holdback"  # the champion of before, while the new one is watched; the key fell into its share
+    HOLDBACK = "holdback"  # the champion of before, while the new one is on probation; the key fell into its share
     SPLIT = "split"  # the second version of an A/B split; the routing key fell into its share
     PREVIOUS_GOOD = "previous_good"  # the champion's artifact could not be used
     NAMED = "named"  # the request named the version

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import Floats
+from tidegate.kernel.metrics.metric import Floats
 from tidegate.kernel.table import Column
 
 _CURVE = np.linspace(0, 1, 101)
@@ -58,9 +58,9 @@ def best_threshold(worth: Worth, event: Column, score: Column) -> float:
     return float(best[np.abs(best - worth.of_calibrated).argmin()])
 
 
-def curve(worth: Worth, event: Column, score: Column) -> list[list[float]]:
+def curve(worth: Worth, event: Column, score: Column) -> tuple[tuple[float, ...], ...]:
     """[threshold, worth of 1,000 decisions] for thresholds from 0 to 1 by hundredths."""
-    return [[float(each), 1000 * float(worth.of(event, score, each).mean())] for each in _CURVE.round(2)]
+    return tuple((float(each), 1000 * float(worth.of(event, score, each).mean())) for each in _CURVE.round(2))
 
 
 def _decimals(numbers: Floats) -> Floats:

@@ -20,7 +20,7 @@ from tidegate.kernel.expressions.language import (
     Type,
 )
 
-_LISTED = 12  # names told to somebody who misspelt one
+_LISTED = 12  # names shown to somebody who misspelt one
 
 
 def parsed(text: str) -> ast.expr:

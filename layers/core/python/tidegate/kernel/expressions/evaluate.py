@@ -152,5 +152,5 @@ def _truth(value: Any) -> bool | None:
     return None if value is None or isinstance(value, str) else bool(value)
 
 
-def _not(truth: bool | None) -> bool | None:
+def _not(truth: bool | None) -> bool | None:  # noqa: FBT001  a truth value, no switch
     return None if truth is None else not truth

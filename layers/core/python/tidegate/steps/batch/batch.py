@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints
 
 from tidegate.domain.batch.batch import (
     MAX_SOURCES,
+    TOTALS,
     Batch,
     Format,
     Part,
@@ -53,7 +54,7 @@ class StartBatch(Document):
 
 def start_batch(
     model: str,
-    wish: StartBatch,
+    body: StartBatch,
     *,
     actor: str,
     places: Sequence[str],
@@ -74,18 +75,22 @@ def start_batch(
         UnavailableError: too many batches of the model are being recorded at once.
     """
     spec = models.spec(model)
-    home, asked = _home(wish.output, places), _allowed(wish.input, "input", places)
+    home, asked = _home(body.output, places), _allowed(body.input, "input", places)
     if home.key.startswith(folder(asked).key) and home.bucket == asked.bucket:
-        raise InvalidInputError("the output lies in the input", [Fault("output", f"{home} is under {asked}")])
+        raise InvalidInputError(
+            "the output folder is inside the input folder", [Fault("output", f"{home} is under {asked}")]
+        )
     sources = tuple(objects.sources(asked, MAX_SOURCES))
     if not sources:
         raise InvalidInputError(
-            "there is nothing to score",
-            [Fault("input", f"no object at {asked}, or only ones that are empty or whose names begin with _ or .")],
+            "the input has nothing to score",
+            [Fault("input", f"no object at {asked}, or only empty ones and ones whose names begin with _ or .")],
         )
     if len(sources) > MAX_SOURCES:
-        raise InvalidInputError("the input is too wide", [Fault("input", f"more than {MAX_SOURCES:,} objects")])
-    ids = tuple(spec.ids) if wish.ids is None else wish.ids
+        raise InvalidInputError(
+            "the input has too many objects", [Fault("input", f"more than {MAX_SOURCES:,} objects")]
+        )
+    ids = tuple(spec.ids) if body.ids is None else body.ids
     kind = format_of(sources)
     wanted = _pinned(
         _serving(model, routes),
@@ -139,12 +144,8 @@ def _allowed(text: str, path: str, places: Sequence[str]) -> Address:
     address = Address.parse(text, path)
     if not address.within(places):
         raise InvalidInputError(
-            "batches may not go there",
-            [
-                Fault(
-                    path, f"{address} is in none of the places for batches", tuple(f"s3://{place}" for place in places)
-                )
-            ],
+            "batches cannot use this folder",
+            [Fault(path, f"{address} is outside the places for batches", tuple(f"s3://{place}" for place in places))],
             next_step=f"give an {path} there, or have the bucket added to the deployment setting batch_buckets",
         )
     return address
@@ -153,7 +154,7 @@ def _allowed(text: str, path: str, places: Sequence[str]) -> Address:
 def _serving(model: str, routes: Routes) -> Route:
     route = routes.route(model)
     if route is None or route.champion is None:
-        raise ConflictError(f"model {model!r} has no version that serves", next_step=f"tidegate train {model}")
+        raise ConflictError(f"model {model!r} serves no version", next_step=f"tidegate train {model}")
     if route.killed:
         raise ConflictError(
             f"model {model!r} is switched off", next_step=f"its owner resumes it: tidegate resume {model}"
@@ -217,7 +218,7 @@ def recorded(home: Address, objects: BatchObjects) -> Batch:
         return Batch.from_json(json.loads(objects.document(record_of(home))))
     except NotFoundError:
         raise NotFoundError(
-            f"{home} is the output of no batch", next_step="start it: tidegate predict --help"
+            f"{home} is not the output of a batch", next_step="start it: tidegate predict --help"
         ) from None
 
 
@@ -225,7 +226,7 @@ def success_in(batch: Batch, objects: BatchObjects) -> bytes | None:
     """The totals of a batch as they stand in its output; None before all is done."""
     try:
         found = objects.document(success_of(batch.home))
-        ours = json.loads(found)["batch_id"] == batch.batch_id
+        ours = TOTALS.read(found)["batch_id"] == batch.batch_id
     except (NotFoundError, ValueError, KeyError, TypeError):  # nothing, or something else by this name
         return None
     return found if ours else None
@@ -253,9 +254,7 @@ def verify_acts(model: str, *, ledger: BatchLedger) -> dict[str, Any]:
         if ledger.head(model) == head:
             found = verify(model, entries, head.hash)
             return {"intact": found is None, "entries": len(entries), "head": head.hash, "break": view(found)}
-    raise UnavailableError(
-        f"batches of {model} are being recorded; their ledger was not at rest", next_step="try again"
-    )
+    raise UnavailableError(f"the batch ledger of {model} changed while it was read", next_step="try again")
 
 
 def _shown(batch: Batch, latest: Attempt | None, objects: BatchObjects) -> dict[str, Any]:
@@ -272,7 +271,7 @@ def _shown(batch: Batch, latest: Attempt | None, objects: BatchObjects) -> dict[
     }
     success = success_in(batch, objects)
     if success is not None:
-        totals = json.loads(success)
+        totals = TOTALS.read(success)
         done = {"parts": totals["parts"], "rows": totals["rows"]}
         return {"batch": about | {"status": "succeeded", "planned": done, "done": done, "totals": totals, "reason": ""}}
     status = "running" if latest is None or latest.running else "failed"

@@ -121,12 +121,14 @@ def plan(
     found: list[Part] = []
     at = _Place(cursor.source, cursor.position, cursor.first_row)
     while at.source < len(batch.sources) and remaining_seconds() > SPARE_SECONDS:
-        survey = _Survey(batch, contract, at, files, _fetch(batch, batch.sources[at.source], objects))
+        planning = _Planning(batch, contract, at, files, _fetch(batch, batch.sources[at.source], objects))
         number = cursor.parts + len(found) + 1
-        made, at = survey.csv(number, remaining_seconds) if batch.format == "csv" else survey.parquet(number)
+        made, at = planning.csv(number, remaining_seconds) if batch.format == "csv" else planning.parquet(number)
         found += made
         if cursor.parts + len(found) > MAX_PARTS:
-            raise InvalidInputError(f"the input makes more than {MAX_PARTS:,} parts", next_step="split it over batches")
+            raise InvalidInputError(
+                f"the input makes more than {MAX_PARTS:,} parts", next_step="split it into several batches"
+            )
     objects.put(page_of(home, cursor.pages), encoded([asdict(part) for part in found]), _JSON, {})
     after = PlanCursor(
         source=at.source,
@@ -141,7 +143,7 @@ def plan(
     pages = [json.loads(objects.document(page_of(home, number))) for number in range(cursor.pages)]
     parts = [*(part for page in pages for part in page), *(asdict(part) for part in found)]
     if not parts:
-        raise InvalidInputError("the input has no rows", [Fault(batch.input, "holds a header at most")])
+        raise InvalidInputError("the input has no rows", [Fault(batch.input, "has at most a header line")])
     objects.put(listed, encoded(parts), _JSON, {})
     return Planned(next="score", cursor=after, bucket=listed.bucket, key=listed.key)
 
@@ -160,7 +162,7 @@ def _fetch(batch: Batch, source: Source, objects: BatchObjects) -> Fetch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Survey:
+class _Planning:
     """Looks through one object of the input, from a place on: the parts, numbered from a number on, and the place where
     to go on."""
 
@@ -206,7 +208,7 @@ class _Survey:
             raise DatasetInvalidError(
                 "the input cannot be read",
                 [Fault(f"s3://{self.batch.bucket}/{self.source.key}", f"row {row:,}: a quote is not closed in 1 MiB")],
-                next_step="mend the quotes of that row, or leave it out",
+                next_step="correct the quotes of that row, or remove it",
             )
 
 
@@ -217,7 +219,7 @@ def _demand_columns(batch: Batch, contract: Contract, source: Source, columns: S
         where = f"s3://{batch.bucket}/{source.key}"
         raise DatasetInvalidError(
             f"{where} lacks columns that {batch.model} needs: {', '.join(lacking)}; it has {', '.join(columns[:50])}",
-            next_step="name the columns as the model's spec does",
+            next_step="give the columns the names in the model's spec",
         )
 
 
@@ -278,7 +280,7 @@ def score_part(task: ScoreTask, *, objects: BatchObjects, files: PartFiles, open
     rows = files.rows_of(batch.format, part, source.size, contract, ids=batch.ids, fetch=fetch)
     if rows.count != part.rows:
         where = part.where(batch.bucket)
-        raise DatasetInvalidError(f"{where}: {rows.count:,} rows were read, {part.rows:,} are there")
+        raise DatasetInvalidError(f"{where}: read {rows.count:,} of {part.rows:,} rows")
     found = answer_rows(version, rows)
     if found.faults:
         objects.put(batch.errors_of(part), files.write_faults(part.first_row, rows, found), _TYPES["csv"], {})
@@ -288,7 +290,7 @@ def score_part(task: ScoreTask, *, objects: BatchObjects, files: PartFiles, open
 
 
 def answer_rows(version: Answering, rows: Rows) -> Answers:
-    """What a request would be told, for each row: the version's answer, the fallback's where that breaks a rule or is
+    """What a request would get, for each row: the version's answer, the fallback's where that breaks a rule or is
     no number, or the faults."""
     contract = version.scorer.contract
     found = Answers.empty(contract, rows.count)

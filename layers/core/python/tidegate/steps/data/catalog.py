@@ -15,7 +15,7 @@ from tidegate.kernel.errors import DatasetInvalidError, Fault, InvalidInputError
 from tidegate.messages import RegisterDataset
 from tidegate.ports.data import Catalog, DatasetFiles, Frame, FrameReader
 
-MAX_FAULTS_TOLD = 20
+MAX_FAULTS_SHOWN = 20
 
 
 def catalog(task: RegisterDataset, *, catalog: Catalog, files: DatasetFiles, reader: FrameReader) -> DatasetVersion:
@@ -37,7 +37,7 @@ def catalog(task: RegisterDataset, *, catalog: Catalog, files: DatasetFiles, rea
         raise
     except Exception as error:
         problem = f"reading the files failed unexpectedly ({type(error).__name__}: {error}); add them again, and if "
-        problem += "that does not help, look into the log of function catalog"
+        problem += "that does not help, read the log of function catalog"
         catalog.finish_version(replace(version, status=DatasetStatus.FAILED, problem=problem))
         raise
     catalog.finish_version(finished)
@@ -48,7 +48,7 @@ def read_version(version: DatasetVersion, files: DatasetFiles, reader: FrameRead
     """The table of a dataset version; files go in the order of their hashes, so that a version has one order of rows.
 
     Raises:
-        DatasetInvalidError: a file is not there or has other bytes, or the files do not make one table.
+        DatasetInvalidError: a file is not there or does not match its SHA-256, or the files do not make one table.
     """
     ordered = sorted(version.files, key=lambda file: file.sha256)
     faults: list[Fault] = []
@@ -60,7 +60,7 @@ def read_version(version: DatasetVersion, files: DatasetFiles, reader: FrameRead
             faults.append(Fault(file.name, "was not uploaded"))
             continue
         if hashlib.sha256(data).hexdigest() != file.sha256:
-            faults.append(Fault(file.name, f"has other bytes than were announced (SHA-256 {file.sha256[:12]}...)"))
+            faults.append(Fault(file.name, f"does not match the announced SHA-256 {file.sha256[:12]}..."))
             continue
         contents[_label(file, ordered)] = data
     if faults:
@@ -77,9 +77,9 @@ def _read(dataset: Dataset, version: DatasetVersion, files: DatasetFiles, reader
         problem = f"is a {frame.types[dataset.time]} column; write times as 2013-05-31T18:00:00"
         faults.append(Fault(f"time.{dataset.time}", problem))
     if faults:
-        next_step = f"correct the files, or what is said of dataset {dataset.name}, and add them again"
+        next_step = f"correct the files or the description of dataset {dataset.name}, then add the files again"
         raise DatasetInvalidError(
-            "the columns are not those that the dataset is described with", faults, next_step=next_step
+            "the columns do not match the description of the dataset", faults, next_step=next_step
         )
     period = frame.period(dataset.time) if dataset.time else None
     return replace(
@@ -95,12 +95,12 @@ def _read(dataset: Dataset, version: DatasetVersion, files: DatasetFiles, reader
 
 
 def _label(file: DataFile, files: list[DataFile]) -> str:
-    """The name people know the file by; two of one name are told apart by their hash."""
+    """The name people know the file by; two of one name are distinguished by their hash."""
     return file.name if [other.name for other in files].count(file.name) == 1 else f"{file.name} ({file.sha256[:8]})"
 
 
 def _sentence(error: InvalidInputError) -> str:
-    told = "; ".join(str(fault) for fault in error.faults[:MAX_FAULTS_TOLD])
-    more = len(error.faults) - MAX_FAULTS_TOLD
-    told += f"; and {more} more" if more > 0 else ""
-    return f"{error.summary}: {told}" + (f". Next: {error.next_step}" if error.next_step else "")
+    shown = "; ".join(str(fault) for fault in error.faults[:MAX_FAULTS_SHOWN])
+    more = len(error.faults) - MAX_FAULTS_SHOWN
+    shown += f"; and {more} more" if more > 0 else ""
+    return f"{error.summary}: {shown}" + (f". Next: {error.next_step}" if error.next_step else "")

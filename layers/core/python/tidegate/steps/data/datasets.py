@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, Exclusion, content_version
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.ports.data import Catalog, DatasetFiles
 from tidegate.ports.platform import Clock, Dispatcher
@@ -52,7 +53,7 @@ class FileList(Document):
     @model_validator(mode="after")
     def _each_content_once(self) -> Self:
         if not 1 <= len(self.files) <= MAX_FILES:
-            raise ValueError(f"a version has 1 to {MAX_FILES} files; these are {len(self.files)}")
+            raise ValueError(f"give 1 to {MAX_FILES} files; got {len(self.files)}")
         hashes = [file.sha256 for file in self.files]
         twice = [file.name for index, file in enumerate(self.files) if file.sha256 in hashes[:index]]
         if twice:
@@ -95,7 +96,7 @@ def show_dataset(name: str, *, catalog: Catalog) -> dict[str, Any]:
     return {"dataset": view(catalog.dataset(name))}
 
 
-def describe_dataset(name: str, wish: DescribeDataset, *, actor: str, catalog: Catalog, clock: Clock) -> dict[str, Any]:
+def describe_dataset(name: str, body: DescribeDataset, *, actor: str, catalog: Catalog, clock: Clock) -> dict[str, Any]:
     """Create a dataset or replace what is said of it; the same words again change nothing.
 
     `warnings` names columns that its latest version does not have: a misspelt outcome column protects nothing.
@@ -107,16 +108,16 @@ def describe_dataset(name: str, wish: DescribeDataset, *, actor: str, catalog: C
         before = None
     described = Dataset(
         name=name,
-        origin=wish.origin,
-        licence=wish.licence,
-        owner=wish.owner,
-        pii=wish.pii,
-        outcome=wish.outcome,
-        time=wish.time,
+        origin=body.origin,
+        licence=body.licence,
+        owner=body.owner,
+        pii=body.pii,
+        outcome=body.outcome,
+        time=body.time,
         registered_by=before.registered_by if before else actor,
         registered_at=before.registered_at if before else clock.now(),
         latest=before.latest if before else None,
-        description=wish.description,
+        description=body.description,
     )
     changed = described != before
     if changed:
@@ -126,11 +127,11 @@ def describe_dataset(name: str, wish: DescribeDataset, *, actor: str, catalog: C
     return answer | {"warnings": _unknown_columns(described, catalog)}
 
 
-def plan_uploads(name: str, wish: FileList, *, catalog: Catalog, files: DatasetFiles) -> dict[str, Any]:
+def plan_uploads(name: str, body: FileList, *, catalog: Catalog, files: DatasetFiles) -> dict[str, Any]:
     """Where to send each file; one that is `present` already need not be sent. Raises NotFoundError."""
     catalog.dataset(name)
     plan = []
-    for file in wish.files:
+    for file in body.files:
         present = files.exists(files.key(name, file.sha256))
         checksum = base64.b64encode(bytes.fromhex(file.sha256)).decode()
         plan.append(
@@ -147,7 +148,7 @@ def plan_uploads(name: str, wish: FileList, *, catalog: Catalog, files: DatasetF
 
 def add_version(
     name: str,
-    wish: FileList,
+    body: FileList,
     *,
     actor: str,
     catalog: Catalog,
@@ -164,18 +165,20 @@ def add_version(
     dataset = catalog.dataset(name)
     missing = [
         Fault(f"files[{index}]", f"{file.name} has not been uploaded")
-        for index, file in enumerate(wish.files)
+        for index, file in enumerate(body.files)
         if not files.exists(files.key(name, file.sha256))
     ]
     if missing:
         raise RequestInvalidError(
-            f"{len(missing)} file(s) are not there", missing, next_step="upload them, then register again"
+            f"{english.count(len(missing), 'file is', 'files are')} missing from the bucket",
+            missing,
+            next_step="upload them, then register again",
         )
     version = DatasetVersion(
         dataset=name,
-        version=content_version(file.sha256 for file in wish.files),
+        version=content_version(file.sha256 for file in body.files),
         status=DatasetStatus.REGISTERING,
-        files=tuple(DataFile(f.name, f.sha256, f.size, files.key(name, f.sha256)) for f in wish.files),
+        files=tuple(DataFile(f.name, f.sha256, f.size, files.key(name, f.sha256)) for f in body.files),
         added_by=actor,
         added_at=clock.now(),
     )
@@ -210,7 +213,7 @@ def list_exclusions(name: str, *, catalog: Catalog) -> dict[str, Any]:
     return {"exclusions": view(catalog.exclusions(name))}
 
 
-def exclude_period(name: str, wish: ExcludePeriod, *, actor: str, catalog: Catalog, clock: Clock) -> dict[str, Any]:
+def exclude_period(name: str, body: ExcludePeriod, *, actor: str, catalog: Catalog, clock: Clock) -> dict[str, Any]:
     """Exclude a period from training and judging; the same period, reason and author again change nothing.
 
     Raises:
@@ -224,10 +227,10 @@ def exclude_period(name: str, wish: ExcludePeriod, *, actor: str, catalog: Catal
         )
     exclusion = Exclusion(
         dataset=name,
-        exclusion_id=_exclusion_id(name, wish.start, wish.end, wish.reason, actor),
-        start=wish.start,
-        end=wish.end,
-        reason=wish.reason,
+        exclusion_id=_exclusion_id(name, body.start, body.end, body.reason, actor),
+        start=body.start,
+        end=body.end,
+        reason=body.reason,
         author=actor,
         at=clock.now(),
     )

@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,11 @@ from tidegate.domain.data.preparation import Excluded, Prepared, SplitRule, colu
 from tidegate.domain.data.splits import Interval, Rolling, Rows, clusters, training_rows
 from tidegate.domain.registry.run import Run
 from tidegate.domain.serving import computed
-from tidegate.domain.serving.baseline import FittedRule, fit_rule
+from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.training.contracts import feature_contracts, serving_contract
+from tidegate.domain.training.rules import fitted
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.table import CLUSTER, RESERVED, ROW, TARGET, Table, seconds
 from tidegate.messages import CandidateRef, Plan, RunRef
@@ -31,7 +32,7 @@ from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
 from tidegate.spec.data import Period
 from tidegate.spec.model import ModelSpec
-from tidegate.spec.rules import ArithmeticRule, ConstantRule, FallbackRule, GroupRateRule, MovingAverageRule, PriorRule
+from tidegate.spec.rules.rule import Rule
 from tidegate.steps.data.catalog import read_version
 
 STAGE = "prepare"
@@ -57,7 +58,7 @@ def prepare(
 
     A retry uses the dataset version that the first attempt resolved, so it writes the same bytes again. A run that
     makes a version again uses that version's data and exclusions, and tries the candidate that was chosen then. Without
-    `allowed_licences` every licence that is told will do.
+    `allowed_licences` every licence that is named will do.
 
     Raises:
         NotFoundError: the dataset, or a ready version of it, does not exist.
@@ -176,13 +177,11 @@ def _check(
     periods = [Interval(_moment(exclusion.start), _moment(exclusion.end)) for exclusion in exclusions]
     excluded = Excluded(dataset.time or spec.time, periods)
     table = frame.table(columns_needed(demands, excluded, frame.types), as_text=_texts(demands.features))
-    watch = spec.watch
+    monitoring = spec.monitoring
     limits = Limits(
         duplicate_rows=spec.checks.duplicate_rows_at_most,
-        target_drift=replace(
-            Limits().target_drift, alpha=watch.alpha, psi=watch.psi, jensen_shannon=watch.jensen_shannon
-        ),
-        target_shift=watch.target_shift,
+        target_drift=replace(Limits().target_drift, alpha=monitoring.alpha, thresholds=monitoring.thresholds),
+        target_shift=monitoring.target_shift,
     )
     known = [
         *terms_faults(dataset, allowed_licences),
@@ -200,8 +199,8 @@ def _check(
         limits=limits,
         known=known,
     )
-    told = [f"pii.{each.column}: {each}; the spec says not_personal" for each in suspected if each.column in vouched]
-    return replace(prepared, notes=(*prepared.notes, *told))
+    said = [f"pii.{each.column}: {each}; the spec says not_personal" for each in suspected if each.column in vouched]
+    return replace(prepared, notes=(*prepared.notes, *said))
 
 
 def _suspected(dataset: Dataset, frame: Frame) -> list[Finding]:
@@ -271,33 +270,23 @@ def _judged_column_faults(spec: ModelSpec, types: Mapping[str, ColumnType]) -> l
     faults = unknown_role_faults(types, roles)
     for role, name in roles:
         if types.get(name) is ColumnType.TIME:
-            told = "is a time column; put what matters of it (hour, weekday) into columns of their own"
-            faults.append(Fault(f"{role}.{name}", told))
+            said = "is a time column; add columns for what matters of it (hour, weekday)"
+            faults.append(Fault(f"{role}.{name}", said))
         if name in RESERVED:
-            faults.append(Fault(f"{role}.{name}", "is a name that Tidegate uses itself; rename the column"))
+            faults.append(Fault(f"{role}.{name}", "is a reserved name; rename the column"))
     return faults
 
 
-def _fitted(rule: FallbackRule, training: Table, prepared: Prepared) -> FittedRule:
+def _fitted(rule: Rule, training: Table, prepared: Prepared) -> FittedRule:
     """A rule of the spec on all training rows."""
-    asked: dict[str, Any]
-    match rule:
-        case ConstantRule():
-            asked = {"value": rule.value}
-        case PriorRule():
-            asked = {}
-        case GroupRateRule():
-            asked = {"by": rule.by, "min_rows": rule.min_rows}
-        case MovingAverageRule():
-            order = None if prepared.time is None else prepared.time[training[ROW]]
-            asked = {"by": rule.by, "min_rows": rule.min_rows, "rows": rule.rows, "order": order}
-        case ArithmeticRule():
-            asked = {"expression": rule.expression}
-        case never:
-            assert_never(never)
     target = prepared.target
-    return fit_rule(
-        rule.kind, table=training, target=training[TARGET], classes=target.classes, positive=target.positive, **asked
+    return fitted(
+        rule,
+        table=training,
+        target=training[TARGET],
+        classes=target.classes,
+        positive=target.positive,
+        order=None if prepared.time is None else prepared.time[training[ROW]],
     )
 
 

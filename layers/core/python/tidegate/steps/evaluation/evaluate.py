@@ -9,27 +9,27 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
 from tidegate.domain.data.splits import training_rows
-from tidegate.domain.evaluation.evaluation import (
-    CANDIDATE,
-    Arm,
-    BaselineValue,
-    ChampionValue,
-    Comparison,
-    Estimate,
-    Evaluation,
-    LatencyMs,
-    Parity,
-    Resampling,
-    paired_bootstrap,
-)
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Comparison, Resampling, paired_bootstrap
+from tidegate.domain.evaluation.documents import PLAN
+from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.probe import Trial
+from tidegate.domain.evaluation.sections import (
+    BrokenRows,
+    BrokenRule,
+    FallbackValue,
+    ReferenceMark,
+    Rules,
+    Scores,
+    Sections,
+)
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import Reference, background, profiled
 from tidegate.domain.registry.run import Run
@@ -39,12 +39,13 @@ from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, Inputs, Ru
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.prediction import answers
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError, TrainingFailedError
+from tidegate.kernel.metrics.metric import FromLosses
+from tidegate.kernel.metrics.registry import of_task
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Column, Table
 from tidegate.messages import Evaluated, EvaluateTask, RunRef
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
 from tidegate.ports.serving import Scorer, ScorerLoader
-from tidegate.spec.gate import METRICS_OF, Metric
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.evaluation.measure import Measure, guarded, resamples
 
@@ -87,57 +88,42 @@ def evaluate(
     spec = models.spec(ref.model, run.spec_digest)
     holdout = Table.from_npz(artifacts.get(ref.holdout_key))
     onnx = artifacts.get_verified(ref.artifact_key, task.fitted.artifact_sha256)
-
-    started = stopwatch()
-    scorer = load(onnx)
-    load_ms = 1e3 * (stopwatch() - started)
-    contract = scorer.contract
-    inputs = contract.inputs(holdout)
-    latency = _latency(scorer, inputs, stopwatch)
-    peak_memory_mib = _peak_memory_mib()
-
-    scores = _score(scorer, inputs)
-    _demand_finite(scores)
-    rule = FittedRule.from_json(json.loads(artifacts.get(ref.baseline_key)))
+    candidate = _candidate(onnx, holdout, load, stopwatch)
+    rules = _Rules.read(ref, artifacts)
     find = _FindChampion(models, runs, versions, routes, artifacts, load)
-    champion = find.on(holdout, run, spec, contract) if run.reproduces is None else None
-    arms = {CANDIDATE: Arm(scores, contract.threshold), _BASELINE: Arm(rule.scores(holdout), contract.threshold)}
-    fallback_bytes = artifacts.get(ref.fallback_key)
-    fallback = Fallback.from_bytes(fallback_bytes)
-    if fallback.rule != rule:
-        arms[_FALLBACK] = Arm(fallback.rule.scores(holdout), contract.threshold)
-    if champion is not None and champion.arm is not None:
-        arms[_CHAMPION] = champion.arm
-    kept = {SCORES_OUTPUT: scores, ROW: holdout[ROW]}
-    if _CHAMPION in arms:
-        kept[CHAMPION_SCORES] = arms[_CHAMPION].scores
-    artifacts.put(ref.holdout_scores_key, Table(kept).to_npz())
-    seed = int(task.fitted.artifact_sha256[:16], 16)
-    cluster = None if spec.gate.resample_by == "row" else holdout[CLUSTER]
-    found = paired_bootstrap(
-        spec.metric.value,
-        holdout[TARGET],
-        arms,
-        cluster=cluster,
+    champion = find.on(holdout, run, spec, candidate.contract) if run.reproduces is None else None
+    arms = _arms(candidate, rules, champion, holdout)
+    _keep_scores(ref, holdout, arms, artifacts)
+
+    draw = Resampling(
+        rows=len(holdout),
+        cluster=None if spec.gate.resample_by == "row" else holdout[CLUSTER],
         resamples=spec.gate.resamples,
         confidence=spec.gate.confidence,
-        seed=seed,
-        positive=contract.positive,
-        also=[metric.value for metric in METRICS_OF[spec.task]],
+        seed=int(task.fitted.artifact_sha256[:16], 16),
     )
-    training = training_rows(*(Table.from_npz(artifacts.get(key)) for key in (ref.fit_key, ref.validation_key)))
-    hidden = _hidden(spec, json.loads(artifacts.get(ref.plan_key))["personal"])
-    resampling = Resampling(len(holdout), cluster, resamples(spec), spec.gate.confidence, seed)
-    trial = Trial(contract, spec.metric.value, holdout, scores, lambda inputs: _score(scorer, inputs), resampling)
-    measure = Measure(spec, trial, training, hidden)
-    important = measure.importances()
-    found_by_guard = guarded(trial, training, fallback.rule.scores(holdout))
-    reference_sha256 = _WriteReference(ref, spec, contract, training, hidden, seed, artifacts).of(
-        holdout, scores, found.arms[CANDIDATE], {name: max(each.value, 0.0) for name, each in important.items()}
+    found = paired_bootstrap(
+        spec.metric.text,
+        holdout[TARGET],
+        arms,
+        cluster=draw.cluster,
+        resamples=draw.resamples,
+        confidence=draw.confidence,
+        seed=draw.seed,
+        positive=candidate.contract.positive,
+        also=also_measured(spec),
+    )
+    trial = Trial(
+        contract=candidate.contract,
+        metric=spec.metric.text,
+        rows=holdout,
+        scores=candidate.scores,
+        score=lambda inputs: _score(candidate.scorer, inputs),
+        resampling=replace(draw, resamples=resamples(spec)),
     )
     evaluation = Evaluation(
-        metric=spec.metric.value,
-        higher_is_better=spec.metric.higher_is_better,
+        metric=spec.metric.text,
+        higher_is_better=spec.metric.more_is_better,
         confidence=spec.gate.confidence,
         resamples=spec.gate.resamples,
         undefined_resamples=found.undefined_resamples,
@@ -145,24 +131,22 @@ def evaluate(
         rows=len(holdout),
         clusters=found.clusters,
         candidate=found.arms[CANDIDATE],
-        baseline=BaselineValue(rule.title, found.arms[_BASELINE]),
+        baseline=BaselineValue(rules.baseline.title, found.arms[_BASELINE]),
         champion=champion.value(found.arms.get(_CHAMPION)) if champion else None,
         gain_over_baseline=found.gains[_BASELINE],
         gain_over_champion=found.gains.get(_CHAMPION),
         metrics=found.metrics,
-        parity=_parity(scores, artifacts.get(ref.reference_scores_key), contract, spec.gate.parity_tolerance),
-        latency_ms=latency,
-        load_ms=load_ms,
+        parity=_parity(
+            candidate.scores,
+            artifacts.get(ref.reference_scores_key),
+            candidate.contract,
+            spec.gate.parity_tolerance,
+        ),
+        latency_ms=candidate.latency_ms,
+        load_ms=candidate.load_ms,
         artifact_bytes=len(onnx),
-        peak_memory_mib=peak_memory_mib,
-        sections={
-            "fallback": _fallback(fallback, found),
-            "rules": _broken_rules(contract, holdout, {CANDIDATE: scores, _FALLBACK: fallback.rule.scores(holdout)}),
-            "scores": _spread(contract, scores, arms[_CHAMPION].scores if _CHAMPION in arms else None),
-            "reference": {"sha256": reference_sha256},
-            **({"guard": found_by_guard} if found_by_guard else {}),
-            **measure.sections(important),
-        },
+        peak_memory_mib=candidate.peak_memory_mib,
+        sections=_sections(ref, spec, trial, arms=arms, rules=rules, found=found, artifacts=artifacts),
     )
     document = json.dumps(evaluation.to_json(), sort_keys=True, allow_nan=False).encode()
     artifacts.put(ref.evaluation_key, document, content_type="application/json")
@@ -173,7 +157,106 @@ def evaluate(
         low=evaluation.candidate.low,
         high=evaluation.candidate.high,
         champion_version=champion.version if champion else None,
-        fallback_sha256=hashlib.sha256(fallback_bytes).hexdigest(),
+        fallback_sha256=rules.fallback_sha256,
+    )
+
+
+def also_measured(spec: ModelSpec) -> list[str]:
+    """What is measured of the candidate besides: all metrics of its task but those that take parameters, which say
+    something only once somebody has chosen them; the spec's own is among them in any case."""
+    own, others = spec.metric, of_task(spec.task.value)
+    found = [each.text for each in others if not each.parameters or each.name == own.name]
+    return [own.text if name == own.name else name for name in found] if own.parameters else found
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """The model as it will serve: what it says of the holdout, and what it takes to say so."""
+
+    scorer: Scorer
+    scores: Column
+    load_ms: float
+    latency_ms: LatencyMs
+    peak_memory_mib: float
+
+    @property
+    def contract(self) -> Contract:
+        return self.scorer.contract
+
+
+def _candidate(onnx: bytes, holdout: Table, load: ScorerLoader, stopwatch: Callable[[], float]) -> _Candidate:
+    started = stopwatch()
+    scorer = load(onnx)
+    load_ms = 1e3 * (stopwatch() - started)
+    inputs = scorer.contract.inputs(holdout)
+    latency, peak_memory_mib = _latency(scorer, inputs, stopwatch), _peak_memory_mib()
+    scores = _score(scorer, inputs)
+    _demand_finite(scores)
+    return _Candidate(scorer, scores, load_ms, latency, peak_memory_mib)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What answers without learning: the baseline to beat, and what stands in when no version can answer."""
+
+    baseline: FittedRule
+    fallback: Fallback
+    fallback_sha256: str
+
+    @classmethod
+    def read(cls, ref: RunRef, artifacts: Artifacts) -> Self:
+        data = artifacts.get(ref.fallback_key)
+        baseline = FittedRule.from_json(json.loads(artifacts.get(ref.baseline_key)))
+        return cls(baseline, Fallback.from_bytes(data), hashlib.sha256(data).hexdigest())
+
+
+def _arms(candidate: _Candidate, rules: _Rules, champion: "_Champion | None", holdout: Table) -> dict[str, Arm]:
+    """Everybody's scores of the holdout. A fallback that is the baseline has none of its own."""
+    threshold = candidate.contract.threshold
+    arms = {CANDIDATE: Arm(candidate.scores, threshold), _BASELINE: Arm(rules.baseline.scores(holdout), threshold)}
+    if rules.fallback.rule != rules.baseline:
+        arms[_FALLBACK] = Arm(rules.fallback.rule.scores(holdout), threshold)
+    if champion is not None and champion.arm is not None:
+        arms[_CHAMPION] = champion.arm
+    return arms
+
+
+def _keep_scores(ref: RunRef, holdout: Table, arms: Mapping[str, Arm], artifacts: Artifacts) -> None:
+    """For the slices, which are judged by the same scores."""
+    kept = {SCORES_OUTPUT: arms[CANDIDATE].scores, ROW: holdout[ROW]}
+    if _CHAMPION in arms:
+        kept[CHAMPION_SCORES] = arms[_CHAMPION].scores
+    artifacts.put(ref.holdout_scores_key, Table(kept).to_npz())
+
+
+def _sections(
+    ref: RunRef,
+    spec: ModelSpec,
+    trial: Trial,
+    *,
+    arms: Mapping[str, Arm],
+    rules: _Rules,
+    found: Comparison,
+    artifacts: Artifacts,
+) -> Sections:
+    """Whatever is reported besides the metric. Writes the reference on the way, which has some of the same numbers."""
+    contract, holdout = trial.contract, trial.rows
+    training = training_rows(*(Table.from_npz(artifacts.get(key)) for key in (ref.fit_key, ref.validation_key)))
+    hidden = _hidden(spec, PLAN.read(artifacts.get(ref.plan_key))["personal"])
+    measure = Measure(spec, trial, training, hidden)
+    important = measure.importances()
+    by_fallback = rules.fallback.rule.scores(holdout)
+    guard = guarded(trial, training, by_fallback)
+    reference_sha256 = _WriteReference(ref, spec, contract, training, hidden, trial.resampling.seed, artifacts).of(
+        holdout, trial.scores, found.arms[CANDIDATE], {name: max(each.value, 0.0) for name, each in important.items()}
+    )
+    return replace(
+        measure.sections(important),
+        fallback=_fallback(rules.fallback, found),
+        rules=_broken_rules(contract, holdout, {CANDIDATE: trial.scores, _FALLBACK: by_fallback}),
+        scores=_spread(contract, trial.scores, arms[_CHAMPION].scores if _CHAMPION in arms else None),
+        reference=ReferenceMark(reference_sha256),
+        guard=guard,
     )
 
 
@@ -193,15 +276,15 @@ class _WriteReference:
         """Write reference and background; the SHA-256 of the reference."""
         ref, spec, contract, training, hidden = self.ref, self.spec, self.contract, self.training, self.hidden
         layout, profile = profiled(contract, training, scores, hidden)
-        by_score = spec.metric in {Metric.MAE, Metric.RMSE}
+        by_score = isinstance(spec.metric.unlabelled, FromLosses)
         shown = background(contract, training, hidden, self.seed)
         reference = Reference(
             layout=layout,
             profile=profile,
             importances=importances,
-            metric=spec.metric.value,
+            metric=spec.metric.text,
             design=design,
-            loss_by_score=LossByScore.learn(spec.metric.value, holdout[TARGET], scores[:, 0]) if by_score else None,
+            loss_by_score=LossByScore.learn(spec.metric.text, holdout[TARGET], scores[:, 0]) if by_score else None,
             task=contract.task,
             classes=contract.classes,
             positive=contract.positive,
@@ -221,19 +304,16 @@ def _hidden(spec: ModelSpec, personal: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in spec.feature_names if name in policy.mask | policy.drop)
 
 
-def _fallback(fallback: Fallback, found: Comparison) -> dict[str, Any]:
+def _fallback(fallback: Fallback, found: Comparison) -> FallbackValue:
     """The fallback on the holdout, and what the candidate gains over it."""
     arm = _FALLBACK if _FALLBACK in found.arms else _BASELINE
-    return {"rule": fallback.rule.title, **asdict(found.arms[arm]), "gain": asdict(found.gains[arm])}
+    return FallbackValue(fallback.rule.title, found.arms[arm], found.gains[arm])
 
 
-def _broken_rules(contract: Contract, holdout: Table, arms: dict[str, Column]) -> dict[str, Any]:
+def _broken_rules(contract: Contract, holdout: Table, arms: dict[str, Column]) -> Rules:
     """How many holdout rows would break each business rule, by who answers."""
     rulebook = Rulebook.of(contract)
-    broken: dict[str, dict[str, Any]] = {
-        name: dict.fromkeys(arms, 0) | {"name": name, "when": when and when.text, "require": require.text}
-        for name, when, require in rulebook.rules
-    }
+    broken = {name: dict.fromkeys(arms, 0) for name, _, _ in rulebook.rules}
     rows = dict.fromkeys(arms, 0)
     if broken:
         names = [feature.name for feature in contract.features]
@@ -245,10 +325,17 @@ def _broken_rules(contract: Contract, holdout: Table, arms: dict[str, Column]) -
                 rows[arm] += bool(hits)
                 for name in hits:
                     broken[name][arm] += 1
-    return {"holdout_rows": len(holdout), "rows": rows, "by_rule": list(broken.values())}
+    return Rules(
+        holdout_rows=len(holdout),
+        rows=BrokenRows(**rows),
+        by_rule=tuple(
+            BrokenRule(name, when.text if when else None, require.text, **broken[name])
+            for name, when, require in rulebook.rules
+        ),
+    )
 
 
-def _spread(contract: Contract, candidate: Column, champion: Column | None) -> dict[str, Any]:
+def _spread(contract: Contract, candidate: Column, champion: Column | None) -> Scores:
     """Where a canary parts the scores, and how far apart those of candidate and champion lie on the same rows.
 
     `edges` are the inner quantiles of the candidate's scores; equal ones count once. `distance` is the largest distance
@@ -261,7 +348,7 @@ def _spread(contract: Contract, candidate: Column, champion: Column | None) -> d
         theirs = np.sort(_given(contract, champion))
         shares = [np.searchsorted(scores, edges, side="right") / len(scores) for scores in (ours, theirs)]
         distance = float(np.abs(shares[0] - shares[1]).max())
-    return {"edges": edges.tolist(), "distance": distance}
+    return Scores(tuple(edges.tolist()), distance)
 
 
 def _given(contract: Contract, scores: Column) -> Column:
@@ -377,7 +464,7 @@ def _demand_finite(scores: Column) -> None:
     bad = int((~np.isfinite(scores)).any(axis=1).sum())
     if bad:
         raise TrainingFailedError(
-            f"the exported model gives no finite number for {bad:,} of {len(scores):,} holdout rows",
+            f"the exported model gives no finite score for {bad:,} of {len(scores):,} holdout rows",
             next_step="check the estimator's parameters, or choose another candidate",
         )
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.domain.evaluation.documents import read_report
+from tidegate.domain.evaluation.report import sections_of
 from tidegate.domain.evaluation.shapley import MAX_ROWS, Z_95, attribute
 from tidegate.domain.monitoring.reference import Reference
-from tidegate.domain.registry.ledger import Action
+from tidegate.domain.registry.ledger import Action, LedgerEntry
 from tidegate.domain.registry.route import FallbackRef
 from tidegate.domain.registry.run import Run
 from tidegate.domain.registry.version import Version
@@ -29,6 +31,7 @@ from tidegate.kernel.errors import (
     Fault,
     InvalidInputError,
     ModelFailedError,
+    NewerDocumentError,
     NotFoundError,
     RequestInvalidError,
 )
@@ -49,7 +52,7 @@ AHEAD = timedelta(minutes=15)  # likewise
 MOST_MODELS = 500  # searched when none is named
 TOLERANCE = 1e-6  # of a score, relative from 1 on: rows that are scored together may differ in the last digits
 SCORING_MS = 5_000.0  # of the rows for one explanation, by the latency that was measured at evaluation
-_UNUSABLE = (ArtifactRejectedError, InvalidInputError, ModelFailedError, NotFoundError)
+_UNUSABLE = (ArtifactRejectedError, InvalidInputError, ModelFailedError, NewerDocumentError, NotFoundError)
 
 _REASONS: dict[str, str] = {
     Reason.CHAMPION: "version {0} was the champion",
@@ -75,7 +78,7 @@ _WHYS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Explain:
-    """Finds a prediction, tells what is known of it, and has it computed again."""
+    """Finds a prediction, reports what is known of it, and has it computed again."""
 
     models: Models
     catalog: Catalog
@@ -125,9 +128,9 @@ class Explain:
         except ValueError:
             at = None
         if at is None or at > self.clock.now() + AHEAD:
-            problem = "is no id of a prediction: those are UUIDs of version 7" if at is None else "is of a time to come"
+            problem = "is not the id of a prediction (a UUID of version 7)" if at is None else "is from the future"
             raise RequestInvalidError(
-                "there can be no such prediction",
+                "this prediction cannot exist",
                 [Fault("prediction", f"{prediction_id[:80]!r} {problem}")],
                 next_step="give the `id` that came with the answer; `tidegate captures MODEL` lists some",
             )
@@ -141,7 +144,7 @@ class Explain:
         found = self.models.models(limit=MOST_MODELS + 1)
         if len(found) > MOST_MODELS:
             fault = Fault("model", f"is required: there are more than {MOST_MODELS} models to search")
-            raise RequestInvalidError("a parameter is missing", [fault], next_step="name it: --model MODEL")
+            raise RequestInvalidError("a parameter is missing", [fault], next_step="give --model MODEL")
         return [header.name for header in found]
 
     def _outcome(self, record: Mapping[str, Any]) -> Any:
@@ -167,12 +170,19 @@ class Explain:
             action = Action(entry.action)
             if action not in {Action.FALLBACK, Action.PROMOTE, Action.ROLLBACK, Action.CANARY}:
                 continue
+            if action is Action.ROLLBACK and not self._returns(model, entry):
+                continue
             number = entry.version or self.runs.run(model, entry.run_id).version
             ref = self.versions.version(model, number).fallback if number else None
             if ref and action is not Action.CANARY:
                 return ref
             canary = ref or canary
         return canary
+
+    def _returns(self, model: str, entry: LedgerEntry) -> bool:
+        """Whether people rolled back to a version, and not one on its way in that left: an entry has the run of the
+        version that it is about."""
+        return entry.version is not None and self.versions.version(model, entry.version).run_id == entry.run_id
 
     # What comes out again
 
@@ -228,11 +238,11 @@ class Explain:
         Raises:
             NotFoundError, ArtifactRejectedError: they are not there, or not what they were.
         """
-        pinned = report["evaluation"]["sections"].get("reference")
+        pinned = sections_of(report).reference
         if pinned is None:
             raise NotFoundError("no training rows are kept of this version to hold its contributions against")
         key = RunRef(model=version.model, run_id=version.run_id).reference_key
-        document = json.loads(self.artifacts.get_verified(key, pinned["sha256"]))
+        document = json.loads(self.artifacts.get_verified(key, pinned.sha256))
         try:
             reference = Reference.from_json(document)
         except ValueError as error:
@@ -244,7 +254,7 @@ class Explain:
     def _report(self, version: Version) -> Document | None:
         """The gate's report; None when it is not what the registry recorded."""
         try:
-            report: Document = json.loads(self.artifacts.get_verified(version.report_key, version.report_sha256))
+            report: Document = read_report(self.artifacts.get_verified(version.report_key, version.report_sha256))
         except _UNUSABLE:
             return None
         return report
@@ -404,5 +414,5 @@ def _not_captured(prediction_id: str, names: Sequence[str], first: str, last: st
     return NotFoundError(
         f"prediction {prediction_id} was not captured: searched {listed or 'no model'}, hours {first} to {last} (UTC)",
         next_step="captures arrive within a few minutes, so ask again; a spec may keep a share of them only "
-        "(capture.sample), and they expire (capture_retention_days). Is it of another model or stage?",
+        "(capture.sample), and they expire (capture_retention_days). Check the model and the stage.",
     )

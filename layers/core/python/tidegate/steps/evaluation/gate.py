@@ -8,20 +8,23 @@ from dataclasses import replace
 from typing import Any
 
 from tidegate.domain.evaluation import targets
+from tidegate.domain.evaluation.documents import ENVIRONMENT, PLAN
 from tidegate.domain.evaluation.evaluation import ChampionValue, Evaluation
 from tidegate.domain.evaluation.gate import Policy, decide
+from tidegate.domain.evaluation.report import GateReport
+from tidegate.domain.evaluation.sections import Cost, HoldoutParts
 from tidegate.domain.monitoring import costs
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.run import CandidateRun, Run
 from tidegate.domain.training.contracts import stated_targets
+from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import NotFoundError
-from tidegate.messages import Fitted, GateTask, RunRef, Verdict
+from tidegate.messages import Fitted, GateDecided, GateTask, RunRef
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Runs, Versions
 from tidegate.spec.model import ModelSpec
 
 STAGE = "gate"
-REPORT_FORMAT = 1
 
 
 def gate(
@@ -33,14 +36,14 @@ def gate(
     artifacts: Artifacts,
     clock: Clock,
     prices: Prices,
-) -> Verdict:
+) -> GateDecided:
     """Hold the evaluation against the spec's demands; a rejection is an answer, not an error.
 
     Where the spec's targets are not those of the champion's spec, report and run say which changed from what to what:
     a second person has to agree to that.
 
     Raises:
-        NotFoundError: the run was not evaluated, or not examined.
+        NotFoundError: the run was not evaluated, or its slices and groups were not measured.
         ConflictError: the run is final.
     """
     ref = task.run
@@ -48,27 +51,24 @@ def gate(
     run = runs.run(ref.model, ref.run_id)
     spec = models.spec(ref.model, run.spec_digest)
     evaluation = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
-    examination = json.loads(artifacts.get(ref.examination_key))
-    cost = {"per_1000_usd": costs.per_1000(evaluation.latency_ms.p99, prices), "memory_mb": prices.memory_mb}
-    evaluation = replace(evaluation, sections={**evaluation.sections, **examination, "cost": cost})
+    parts = HoldoutParts.from_json(json.loads(artifacts.get(ref.slices_and_groups_key)))
+    cost = Cost(costs.per_1000(evaluation.latency_ms.p99, prices), prices.memory_mb)
+    evaluation = replace(evaluation, sections=replace(parts.among(evaluation.sections), cost=cost))
     verdict = decide(evaluation, policy_of(spec))
     changed = _changed(spec, evaluation.champion, models=models, versions=versions)
     runs.note(ref.model, ref.run_id, STAGE, clock.now(), target_changes=changed)
-    report = {
-        "format": REPORT_FORMAT,
-        "model": ref.model,
-        "run_id": ref.run_id,
-        "task": spec.task.value,
-        "metric": evaluation.metric,
-        "higher_is_better": evaluation.higher_is_better,
-        "verdict": verdict.to_json(),
-        "evaluation": evaluation.to_json(),
-        "target_changes": list(changed),
-        "lineage": lineage(run, task.fitted, artifacts),
-    }
-    data = json.dumps(report, sort_keys=True, allow_nan=False).encode()
+    report = GateReport(
+        model=ref.model,
+        run_id=ref.run_id,
+        task=spec.task.value,
+        verdict=verdict,
+        evaluation=evaluation,
+        target_changes=changed,
+        lineage=lineage(run, task.fitted, artifacts),
+    )
+    data = json.dumps(report.to_json(), sort_keys=True, allow_nan=False).encode()
     sha256 = artifacts.put(ref.report_key, data, content_type="application/json")
-    return Verdict(accepted=verdict.accepted, reasons=list(verdict.reasons), report_sha256=sha256)
+    return GateDecided(accepted=verdict.accepted, reasons=list(verdict.reasons), report_sha256=sha256)
 
 
 def policy_of(spec: ModelSpec) -> Policy:
@@ -101,13 +101,13 @@ def _changed(spec: ModelSpec, champion: ChampionValue | None, *, models: Models,
 def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:
     """What a run's artifact was made of and with, and who asked for it.
 
-    Of the data it tells what `prepare` wrote down (rows and periods of each part, what was left out); the contract is
+    Of the data it reports what `prepare` wrote down (rows and periods of each part, what was left out); the contract is
     not repeated, since the artifact carries it.
     """
     ref = RunRef(model=run.model, run_id=run.run_id)
-    data = {name: value for name, value in _noted(artifacts, ref.plan_key).items() if name != "contract"}
+    data = {name: value for name, value in _noted(artifacts, ref.plan_key, PLAN).items() if name != "contract"}
     return data | {
-        "environment": _noted(artifacts, ref.environment_key),
+        "environment": _noted(artifacts, ref.environment_key, ENVIRONMENT),
         "spec_digest": run.spec_digest,
         "dataset": run.dataset,
         "dataset_version": run.dataset_version,
@@ -125,10 +125,10 @@ def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:
     }
 
 
-def _noted(artifacts: Artifacts, key: str) -> dict[str, Any]:
+def _noted(artifacts: Artifacts, key: str, form: StoredForm) -> dict[str, Any]:
     """What a step wrote down; nothing if it did not."""
     try:
-        found: dict[str, Any] = json.loads(artifacts.get(key))
+        found: dict[str, Any] = form.read(artifacts.get(key))
     except NotFoundError:
         return {}
     return found

@@ -1,11 +1,12 @@
 """Draw the page of a registered version, accepted or rejected, and keep it with the version.
 
-The page tells what was known when the version was registered: no clock, nothing that changes later. So drawing it
+The page shows what was known when the version was registered: no clock, nothing that changes later. So drawing it
 again gives the same bytes.
 """
 
 import json
 
+from tidegate.domain.evaluation.report import GateReport
 from tidegate.messages import Drawn, ReportTask
 from tidegate.ports.data import Catalog
 from tidegate.ports.evaluation import Dossier, DrawPage
@@ -23,7 +24,7 @@ def report(
     artifacts: Artifacts,
     draw: DrawPage,
 ) -> Drawn:
-    """Gather what the page tells, draw it, store it.
+    """Gather what the page shows, draw it, store it.
 
     Raises:
         NotFoundError: the version, its dataset or its gate report does not exist.
@@ -31,8 +32,8 @@ def report(
     """
     ref = task.run
     version = versions.version(ref.model, task.version)
-    found = json.loads(artifacts.get_verified(version.report_key, version.report_sha256))
-    excluded = set(found["lineage"]["exclusions"])
+    found = GateReport.from_json(json.loads(artifacts.get_verified(version.report_key, version.report_sha256)))
+    excluded = set(found.lineage["exclusions"])
     dossier = Dossier(
         version=version,
         spec=models.spec(ref.model, version.spec_digest),

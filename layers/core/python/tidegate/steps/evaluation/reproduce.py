@@ -3,6 +3,9 @@
 import json
 from collections.abc import Sequence
 
+from tidegate.domain.evaluation.documents import REPRODUCTION
+from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.domain.evaluation.report import GateReport
 from tidegate.domain.evaluation.reproduction import Compared, compared, made, made_with
 from tidegate.domain.registry.run import Run
 from tidegate.domain.registry.version import Version
@@ -14,11 +17,10 @@ from tidegate.steps.evaluation.gate import lineage
 from tidegate.steps.requests import view
 
 STAGE = "compare"
-FORMAT = 1
 
 
 def reproduce(task: ReproduceTask, *, runs: Runs, versions: Versions, artifacts: Artifacts, clock: Clock) -> Reproduced:
-    """Compare artifact, fallback, metrics and data, which must be equal, and tell what of the environment is not.
+    """Compare artifact, fallback, metrics and data, which must be equal, and report what of the environment is not.
 
     A repeated call writes the same document and closes the run once.
 
@@ -35,11 +37,13 @@ def reproduce(task: ReproduceTask, *, runs: Runs, versions: Versions, artifacts:
         written = {"model": ref.artifact_key, "evaluation": ref.evaluation_key, "reproduction": ref.reproduction_key}
         runs.note(ref.model, ref.run_id, STAGE, clock.now(), artifacts=written)
     version = versions.version(ref.model, run.reproduces)
-    report = json.loads(artifacts.get_verified(version.report_key, version.report_sha256))
-    before = report["lineage"]
+    report = GateReport.from_json(json.loads(artifacts.get_verified(version.report_key, version.report_sha256)))
+    before = report.lineage
     now = lineage(run, task.fitted, artifacts)
-    recorded = made(report["evaluation"], before)
-    found = made(json.loads(artifacts.get(ref.evaluation_key)), now)
+    then = report.evaluation
+    again = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
+    both = set(then.metrics).intersection(again.metrics)
+    recorded, found = made(then, before, both), made(again, now, both)
     if version.fallback is not None:
         recorded["fallback"], found["fallback"] = version.fallback.sha256, task.evaluated.fallback_sha256
     results = compared(recorded, found)
@@ -56,7 +60,7 @@ def _document(
     run: Run, version: Version, results: Sequence[Compared], around: Sequence[Compared], *, known: bool
 ) -> bytes:
     document = {
-        "format": FORMAT,
+        "format": REPRODUCTION.schema,
         "model": run.model,
         "version": version.number,
         "run_id": run.run_id,

@@ -1,9 +1,9 @@
 """The part of the control API that makes a version again: start it, and read what came of it."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
+from tidegate.domain.evaluation.documents import REPRODUCTION
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.kernel.ids import run_id
@@ -15,7 +15,7 @@ from tidegate.steps.requests import Document, version_number, view
 
 
 class StartReproduction(Document):
-    """`token` names the wish: however often it is sent, the version is made again once for it."""
+    """`token` is the idempotency token: however often it is sent, the version is made again once."""
 
     token: Token | None = None
 
@@ -23,7 +23,7 @@ class StartReproduction(Document):
 def start_reproduction(
     model: str,
     number: str,
-    wish: StartReproduction,
+    body: StartReproduction,
     *,
     actor: str,
     versions: Versions,
@@ -49,7 +49,7 @@ def start_reproduction(
             next_step="train a version again: what is made now records it",
         )
     now = clock.now()
-    token = wish.token or chance()
+    token = body.token or chance()
     name = run_id(now, chance()[-6:])
     wanted = Run(
         model=model,
@@ -85,5 +85,5 @@ def show_reproduction(model: str, run: str, *, runs: Runs, artifacts: Artifacts)
             f"run {run} of {model} has compared nothing; it is {found.status}",
             next_step=f"look at it: tidegate runs {model} {run}",
         )
-    comparison = json.loads(artifacts.get(RunRef(model=model, run_id=run).reproduction_key))
+    comparison = REPRODUCTION.read(artifacts.get(RunRef(model=model, run_id=run).reproduction_key))
     return {"run": view(found), "reproduction": comparison}

@@ -1,31 +1,42 @@
 """Look at parts of the holdout where one number for all rows hides a fault: slices, and groups of people.
 
-The step only measures; `gate` decides. Every number goes to the run's examination.json.
+The step only measures; `gate` decides. Every number goes to the run's slices_and_groups.json.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tidegate.domain.evaluation.evaluation import CANDIDATE, Arm, Resampling, metric_value
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, MIN_CLUSTERS, Arm, Resampling
+from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.evaluation.fairness import (
+    DEMOGRAPHIC_PARITY,
+    EQUAL_OPPORTUNITY,
+    EQUALIZED_ODDS,
     FALSE_POSITIVE_RATE,
     MIN_GROUP_ROWS,
-    RATES_OF,
+    POSITIVE_RATE,
     TRUE_POSITIVE_RATE,
     Decisions,
 )
-from tidegate.domain.evaluation.gate import MIN_CLUSTERS
+from tidegate.domain.evaluation.sections import (
+    Fairness,
+    FairnessRule,
+    Group,
+    GroupDifference,
+    HoldoutParts,
+    Rates,
+    SliceRule,
+)
 from tidegate.domain.evaluation.slices import (
     CHAMPION,
     LEAST_ROWS,
     LOSS_QUANTILE,
     MIN_HALF_CLUSTERS,
-    FoundSlice,
     Judged,
+    Measured,
     Parting,
     clusters_of,
     confirm,
@@ -38,24 +49,23 @@ from tidegate.domain.evaluation.slices import (
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.serving.contract import SCORES_OUTPUT
 from tidegate.kernel.errors import DataCheckError
+from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.table import CLUSTER, TARGET, Column, Table
-from tidegate.messages import Examined, ExamineTask, RunRef
+from tidegate.messages import RunRef, SlicesAndGroups, SlicesAndGroupsTask
 from tidegate.ports.evaluation import GroupMetrics, SliceSearch
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Runs, Versions
 from tidegate.spec.features import FeatureKind
-from tidegate.spec.gate import Metric
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
 from tidegate.steps.evaluation.evaluate import CHAMPION_SCORES
 
-STAGE = "examine"
-SCHEMA = 1
+STAGE = "slices_and_groups"
 MAX_RESAMPLES = 1000  # enough to see how wide an interval is; `slices.judge` does not read far tails off them
 
 
-def examine(
-    task: ExamineTask,
+def slices_and_groups(
+    task: SlicesAndGroupsTask,
     *,
     models: Models,
     runs: Runs,
@@ -64,7 +74,7 @@ def examine(
     search: SliceSearch,
     groups: GroupMetrics,
     clock: Clock,
-) -> Examined:
+) -> SlicesAndGroups:
     """Judge the declared slices, search for others, compare the groups of the sensitive columns.
 
     Chance is seeded by the artifact's hash, as in `evaluate`.
@@ -79,7 +89,7 @@ def examine(
     holdout = Table.from_npz(artifacts.get(ref.holdout_key))
     reference = _reference(artifacts, ref)
     judged = Judged(
-        metric=spec.metric.value,
+        metric=spec.metric.text,
         target=holdout[TARGET],
         arms=_arms(ref, spec, reference, versions, artifacts),
         resampling=Resampling(
@@ -101,22 +111,21 @@ def examine(
     searched = [feature.name for feature in spec.features if feature.kind is not FeatureKind.TIME]
     found = _search(search, spec, holdout.select(searched), booleans, judged) if searched else []
     compare = _CompareGroups(groups, spec, judged)
-    document = {
-        "schema": SCHEMA,
-        "slices": [each.to_json() for each in slices],
-        "slice_rule": {
-            "min_rows": judged.min_rows,
-            "min_clusters": MIN_CLUSTERS,
-            "compared": sum(each.gain_over_champion is not None for each in slices),
-            "confidence": spec.gate.confidence,
-        },
-        "found": [each.to_json() for each in found],
-        "fairness": {name: compare.by(partings[name]) for name in spec.sensitive},
-        "fairness_rule": {"min_rows": MIN_GROUP_ROWS, "confidence": spec.gate.confidence},
-    }
-    data = json.dumps(document, sort_keys=True, allow_nan=False).encode()
-    artifacts.put(ref.examination_key, data, content_type="application/json")
-    return Examined(
+    parts = HoldoutParts(
+        slices=tuple(slices),
+        slice_rule=SliceRule(
+            min_rows=judged.min_rows,
+            min_clusters=MIN_CLUSTERS,
+            compared=sum(each.gain_over_champion is not None for each in slices),
+            confidence=spec.gate.confidence,
+        ),
+        found=tuple(each.section for each in found),
+        fairness={name: compare.by(partings[name]) for name in spec.sensitive},
+        fairness_rule=FairnessRule(MIN_GROUP_ROWS, spec.gate.confidence),
+    )
+    data = json.dumps(parts.to_json(), sort_keys=True, allow_nan=False).encode()
+    artifacts.put(ref.slices_and_groups_key, data, content_type="application/json")
+    return SlicesAndGroups(
         slices=len(slices),
         judged=sum(not each.too_few for each in slices),
         confirmed=sum(each.confirmed for each in found),
@@ -130,8 +139,14 @@ def _booleans(spec: ModelSpec | None) -> set[str]:
 
 def _champion_spec(ref: RunRef, models: Models, versions: Versions, artifacts: Artifacts) -> ModelSpec | None:
     """Of the version that this one was compared with."""
-    champion = json.loads(artifacts.get(ref.evaluation_key))["champion"]
-    return champion and models.spec(ref.model, versions.version(ref.model, champion["version"]).spec_digest)
+    champion = _evaluation(artifacts, ref).champion
+    if champion is None:
+        return None
+    return models.spec(ref.model, versions.version(ref.model, champion.version).spec_digest)
+
+
+def _evaluation(artifacts: Artifacts, ref: RunRef) -> Evaluation:
+    return Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
 
 
 def _reference(artifacts: Artifacts, ref: RunRef) -> Reference:
@@ -141,22 +156,24 @@ def _reference(artifacts: Artifacts, ref: RunRef) -> Reference:
 def _arms(
     ref: RunRef, spec: ModelSpec, reference: Reference, versions: Versions, artifacts: Artifacts
 ) -> dict[str, Arm]:
-    """What `evaluate` kept of both models' scores. Only accuracy needs the champion's own threshold."""
+    """What `evaluate` kept of both models' scores. The champion's own threshold is read where the
+    metric looks at decisions."""
     kept = Table.from_npz(artifacts.get(ref.holdout_scores_key))
     arms = {CANDIDATE: Arm(kept[SCORES_OUTPUT], reference.threshold)}
     if CHAMPION_SCORES in kept:
         threshold = reference.threshold
-        if spec.metric is Metric.ACCURACY and spec.task is Task.BINARY:
-            number = json.loads(artifacts.get(ref.evaluation_key))["champion"]["version"]
-            champion = RunRef(model=ref.model, run_id=versions.version(ref.model, number).run_id)
-            threshold = _reference(artifacts, champion).threshold
+        if spec.metric.decides and spec.task is Task.BINARY:
+            compared = _evaluation(artifacts, ref).champion
+            if compared is not None:
+                champion = RunRef(model=ref.model, run_id=versions.version(ref.model, compared.version).run_id)
+                threshold = _reference(artifacts, champion).threshold
         arms[CHAMPION] = Arm(kept[CHAMPION_SCORES], threshold)
     return arms
 
 
 def _search(
     search: SliceSearch, spec: ModelSpec, features: Table, booleans: set[str], judged: Judged
-) -> list[FoundSlice]:
+) -> list[Measured]:
     """Slices that one half of the holdout names and the other half measures; none when a half has too few clusters."""
     drawn = judged.resampling
     first, second = halves(len(features), drawn.cluster, drawn.seed)
@@ -177,31 +194,31 @@ class _CompareGroups:
     spec: ModelSpec
     judged: Judged
 
-    def by(self, parting: Parting) -> dict[str, Any]:
+    def by(self, parting: Parting) -> Fairness:
         """Every group, and for a binary model the three differences between them."""
         if self.spec.task is not Task.BINARY:
-            return {"groups": self._groups(parting, self._means(parting)), **dict.fromkeys(RATES_OF)}
+            means = self._means(parting)
+            groups = [replace(each, mean_prediction=means[code]) for code, each in self._groups(parting, means)]
+            return Fairness(tuple(groups), None, None, None)
         decisions = self._decisions(parting)
-        differences = {measure: self._difference(measure, decisions, parting) for measure in RATES_OF}
-        return {"groups": self._groups(parting, self._rates(decisions)), **differences}
+        rates = self._rates(decisions)
+        return Fairness(
+            groups=tuple(replace(each, rates=rates[code]) for code, each in self._groups(parting, rates)),
+            demographic_parity=self._difference(DEMOGRAPHIC_PARITY, decisions, parting),
+            equal_opportunity=self._difference(EQUAL_OPPORTUNITY, decisions, parting),
+            equalized_odds=self._difference(EQUALIZED_ODDS, decisions, parting),
+        )
 
-    def _groups(self, parting: Parting, numbers: Mapping[int, Mapping[str, float | None]]) -> list[dict[str, Any]]:
-        return [
-            {
-                "group": label,
-                "rows": int((parting.codes == code).sum()),
-                **numbers[code],
-                "metric": self._metric(parting.codes == code),
-            }
-            for code, label in enumerate(parting.labels)
-            if code in numbers
-        ]
+    def _groups(self, parting: Parting, known: Collection[int]) -> Iterator[tuple[int, Group]]:
+        for code, label in enumerate(parting.labels):
+            if code in known:
+                rows = parting.codes == code
+                yield code, Group(label, int(rows.sum()), self._metric(rows))
 
     def _metric(self, rows: Column) -> float | None:
         arm, positive = self.judged.arms[CANDIDATE], self.judged.positive
         try:
-            return metric_value(
-                self.judged.metric,
+            return find(self.judged.metric).value(
                 self.judged.target[rows],
                 arm.scores[rows],
                 positive=positive,
@@ -210,10 +227,11 @@ class _CompareGroups:
         except DataCheckError:
             return None
 
-    def _means(self, parting: Parting) -> Mapping[int, Mapping[str, float]]:
+    def _means(self, parting: Parting) -> Mapping[int, float]:
         """Of the predicted number, or of the probability given to the decided class."""
         predicted = self.judged.arms[CANDIDATE].scores.max(axis=1).astype(np.float64)
-        return self.metrics.means(self.judged.target, predicted, parting.codes)
+        means = self.metrics.means(self.judged.target, predicted, parting.codes)
+        return {code: numbers["mean_prediction"] for code, numbers in means.items()}
 
     def _decisions(self, parting: Parting) -> Decisions:
         candidate = self.judged.arms[CANDIDATE]
@@ -224,17 +242,21 @@ class _CompareGroups:
             groups=len(parting.labels),
         )
 
-    def _rates(self, decisions: Decisions) -> dict[int, dict[str, float | None]]:
-        """A rate of no rows is null, where fairlearn says 0."""
-        found: dict[int, dict[str, float | None]] = {}
-        for code, numbers in self.metrics.rates(decisions.positive, decisions.decided, decisions.group).items():
-            found[code] = {"positives": int(decisions.counts(TRUE_POSITIVE_RATE)[code]), **numbers}
-            for rate in (TRUE_POSITIVE_RATE, FALSE_POSITIVE_RATE):
-                if not decisions.counts(rate)[code]:
-                    found[code][rate] = None
-        return found
+    def _rates(self, decisions: Decisions) -> dict[int, Rates]:
+        """A rate of no rows is None, where fairlearn says 0."""
+        counts = {rate: decisions.counts(rate) for rate in (TRUE_POSITIVE_RATE, FALSE_POSITIVE_RATE)}
+        return {
+            code: Rates(
+                positives=int(counts[TRUE_POSITIVE_RATE][code]),
+                positive_rate=numbers[POSITIVE_RATE],
+                true_positive_rate=numbers[TRUE_POSITIVE_RATE] if counts[TRUE_POSITIVE_RATE][code] else None,
+                false_positive_rate=numbers[FALSE_POSITIVE_RATE] if counts[FALSE_POSITIVE_RATE][code] else None,
+                accuracy=numbers["accuracy"],
+            )
+            for code, numbers in self.metrics.rates(decisions.positive, decisions.decided, decisions.group).items()
+        }
 
-    def _difference(self, measure: str, decisions: Decisions, parting: Parting) -> dict[str, Any] | None:
+    def _difference(self, measure: str, decisions: Decisions, parting: Parting) -> GroupDifference | None:
         found = decisions.difference(measure, self.judged.resampling)
         if found is None:
             return None
@@ -243,12 +265,10 @@ class _CompareGroups:
         value = self.metrics.difference(
             measure, decisions.positive[rows], decisions.decided[rows], decisions.group[rows]
         )
-        return {
-            "value": value,
-            "low": found.estimate.low,
-            "high": found.estimate.high,
-            "rate": found.rate,
-            "highest": parting.labels[found.high],
-            "lowest": parting.labels[found.low],
-            "compared": [parting.labels[code] for code in compared],
-        }
+        return GroupDifference(
+            estimate=replace(found.estimate, value=value),
+            rate=found.rate,
+            highest=parting.labels[found.high],
+            lowest=parting.labels[found.low],
+            compared=tuple(parting.labels[code] for code in compared),
+        )

@@ -1,11 +1,11 @@
-"""Which models the watch is to look at in this hour."""
+"""Which models are due in this hour."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from tidegate.domain.serving.capture import hour_of
-from tidegate.messages import Surveyed, SurveyTask, WatchBatch
+from tidegate.messages import DueModels, DueTask, ModelBatch
 from tidegate.ports.monitoring import Hours
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import ModelHeader, Models
@@ -17,7 +17,7 @@ IDLE_HOUR = 0  # of the day (UTC) in which models without traffic are looked at
 _THREADS = 8
 
 
-def survey(task: SurveyTask, *, models: Models, hours: Hours, clock: Clock) -> Surveyed:
+def due_models(task: DueTask, *, models: Models, hours: Hours, clock: Clock) -> DueModels:
     """A page of models by name, in batches.
 
     Every model that was asked anything in the last eight days is looked at in every hour: its windows move on. Others
@@ -25,7 +25,7 @@ def survey(task: SurveyTask, *, models: Models, hours: Hours, clock: Clock) -> S
     without a version is left alone. So a model without traffic costs one read, and one without a version none.
 
     Which hours are to be counted again depends on the version that serves, and the list would not fit into a state:
-    `observe` finds out. The eight days end with the function's own clock, as captures are named by functions' clocks;
+    `monitor` finds out. The eight days end with the function's own clock, as captures are named by functions' clocks;
     the idle hour is that of the state machine.
     """
     headers = models.models(after=task.after, limit=PAGE_MODELS)
@@ -33,8 +33,8 @@ def survey(task: SurveyTask, *, models: Models, hours: Hours, clock: Clock) -> S
     served = [header.name for header in headers if header.latest_version]
     if task.now.hour != IDLE_HOUR:
         served = _only(served, lambda model: hours.asked(model, since))
-    batches = [WatchBatch(models=served[start : start + BATCH_MODELS]) for start in range(0, len(served), BATCH_MODELS)]
-    return Surveyed(batches=batches, after=_following(headers))
+    batches = [ModelBatch(models=served[start : start + BATCH_MODELS]) for start in range(0, len(served), BATCH_MODELS)]
+    return DueModels(batches=batches, after=_following(headers))
 
 
 def _only(models: Sequence[str], asked: Callable[[str], bool]) -> list[str]:

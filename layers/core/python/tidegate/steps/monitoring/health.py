@@ -3,10 +3,10 @@
 from typing import Any
 
 from tidegate.domain.monitoring import health
-from tidegate.domain.monitoring.health import Health, Outcome, Standing
+from tidegate.domain.monitoring.health import Health, HealthRecord, TrainingOutcome
 from tidegate.domain.registry.route import Route
 from tidegate.kernel.errors import NotFoundError
-from tidegate.ports.monitoring import Standings, Verdicts
+from tidegate.ports.monitoring import HealthRecords, Verdicts
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import ModelHeader, Models, Routes
 from tidegate.ports.rollout import Rollouts
@@ -23,13 +23,13 @@ class Acknowledge(Said):
     reason: Sentence
 
 
-def list_standings(
+def list_health(
     after: str | None = None,
     *,
     models: Models,
     routes: Routes,
     rollouts: Rollouts,
-    standings: Standings,
+    health_records: HealthRecords,
     clock: Clock,
 ) -> dict[str, Any]:
     """Models by name with what serves, how it stands and what is under way; `next` is what to give as `after` for more,
@@ -44,43 +44,43 @@ def list_standings(
     for header in headers:
         route = routes.route(header.name)
         release = under_way(header.name, route, rollouts=rollouts, now=now)
-        found.append(_line(header, route, standings.standing(header.name)) | {"rollout": release["rollout"]})
-    return {"watch": found, "next": following}
+        found.append(_line(header, route, health_records.record(header.name)) | {"rollout": release["rollout"]})
+    return {"health": found, "next": following}
 
 
-def show_standing(
-    model: str, *, models: Models, routes: Routes, standings: Standings, verdicts: Verdicts
+def show_health(
+    model: str, *, models: Models, routes: Routes, health_records: HealthRecords, verdicts: Verdicts
 ) -> dict[str, Any]:
-    """One model's line, its whole standing (null before the first look), the verdicts it rests on (null when they are
-    kept no longer) and what follows. Raises NotFoundError."""
+    """One model's line, its whole health record (null before the first look), the verdicts it rests on (null when they
+    are kept no longer) and what follows. Raises NotFoundError."""
     header, route = models.model(model), routes.route(model)
-    standing = standings.standing(model)
+    record = health_records.record(model)
     return {
-        "model": _line(header, route, standing),
-        "standing": view(standing),
-        "verdicts": _read(standing, verdicts),
-        "next_step": _next_step(model, route, standing),
+        "model": _line(header, route, record),
+        "health": view(record),
+        "verdicts": _read(record, verdicts),
+        "next_step": _next_step(model, route, record),
     }
 
 
 def acknowledge(
-    model: str, wish: Acknowledge, *, actor: str, models: Models, standings: Standings, clock: Clock
+    model: str, body: Acknowledge, *, actor: str, models: Models, health_records: HealthRecords, clock: Clock
 ) -> dict[str, Any]:
     """Somebody has seen to a model that needs redesign: the next look judges it anew. Any other is left as it is.
 
     Raises:
         NotFoundError: no such model.
-        ConflictError: the standing was changed by others, twice.
+        ConflictError: the health record was changed by others, twice.
     """
     models.model(model)
 
     def acknowledged() -> dict[str, Any]:
-        standing = standings.standing(model)
-        if standing is None or standing.health is not Health.NEEDS_REDESIGN:
-            return {"changed": False, "standing": view(standing)}
-        seen = health.acknowledge(standing, by=actor, reason=wish.reason, now=clock.now())
-        standings.save(seen)
-        return {"changed": True, "standing": view(seen)}
+        record = health_records.record(model)
+        if record is None or record.health is not Health.NEEDS_REDESIGN:
+            return {"changed": False, "health": view(record)}
+        seen = health.acknowledge(record, by=actor, reason=body.reason, now=clock.now())
+        health_records.save(seen)
+        return {"changed": True, "health": view(seen)}
 
     return twice(acknowledged)
 
@@ -88,7 +88,7 @@ def acknowledge(
 # Views
 
 
-def _line(header: ModelHeader, route: Route | None, standing: Standing | None) -> dict[str, Any]:
+def _line(header: ModelHeader, route: Route | None, record: HealthRecord | None) -> dict[str, Any]:
     """A model in short. `version` is the champion; `health` and what follows are of the last look."""
     return {
         "model": header.name,
@@ -96,40 +96,42 @@ def _line(header: ModelHeader, route: Route | None, standing: Standing | None) -
         "business_unit": header.business_unit,
         "version": route.champion.version if route and route.champion else None,
         "killed": route.killed if route else False,
-        "health": (standing.health if standing else Health.UNKNOWN).value,
-        "since": view(standing.since) if standing else None,
-        "reasons": list(standing.reasons) if standing else [],
-        "looked_at": view(standing.looked_at) if standing else None,
-        "retraining": view(standing.wanted) if standing else None,
-        "held_back": standing.held_back if standing else "",
-        "summary": view(standing.summary) if standing else None,
+        "health": (record.health if record else Health.UNKNOWN).value,
+        "since": view(record.since) if record else None,
+        "reasons": list(record.reasons) if record else [],
+        "looked_at": view(record.looked_at) if record else None,
+        "retraining": view(record.wanted) if record else None,
+        "held_back": record.held_back if record else "",
+        "summary": view(record.summary) if record else None,
     }
 
 
-def _read(standing: Standing | None, verdicts: Verdicts) -> dict[str, Any] | None:
-    if standing is None or not standing.verdicts_key:
+def _read(record: HealthRecord | None, verdicts: Verdicts) -> dict[str, Any] | None:
+    if record is None or not record.verdicts_key:
         return None
     try:
-        return verdicts.read(standing.verdicts_key)
+        return verdicts.read(record.verdicts_key)
     except NotFoundError:
         return None
 
 
-def _next_step(model: str, route: Route | None, standing: Standing | None) -> str:  # noqa: PLR0911
+def _next_step(model: str, route: Route | None, record: HealthRecord | None) -> str:  # noqa: PLR0911
     """What follows by itself, or what people may do about it, in a sentence."""
     if route is None or route.champion is None:
         return f"nothing serves yet: tidegate train {model} --wait"
-    if standing is None:
+    if record is None:
         return "nothing: it is looked at within the hour after it is asked something"
-    if standing.health is Health.NEEDS_REDESIGN:
+    if record.health is Health.NEEDS_REDESIGN:
         return f'find the cause and mend it, then: tidegate acknowledge {model} --reason "..."'
-    at_work = next((each for each in standing.attempts if each.outcome is Outcome.UNDER_WAY), None)
+    at_work = next((each for each in record.attempts if each.outcome is TrainingOutcome.UNDER_WAY), None)
     if at_work:
         return f"run {at_work.run_id} is under way: tidegate runs {model} {at_work.run_id}"
-    if standing.held_back:
-        return f"a training is due and waits: {standing.held_back}"
-    if standing.wanted:
-        return f"a training starts soon, because of {standing.wanted}"
-    if standing.health is Health.DRIFTED:
-        return f"nothing by itself: the spec's watch.retrain_on does not ask for it; by hand: tidegate train {model}"
+    if record.held_back:
+        return f"a training is due and waits: {record.held_back}"
+    if record.wanted:
+        return f"a training starts soon, because of {record.wanted}"
+    if record.health is Health.DRIFTED:
+        return (
+            f"nothing by itself: the spec's monitoring.retrain_on does not ask for it; by hand: tidegate train {model}"
+        )
     return "nothing: it is looked at again by itself"

@@ -1,35 +1,34 @@
 """Make a dataset version of what a model has met since its dataset ends: captured predictions with known outcomes.
 
-Each harvest starts from the dataset's latest version, which people registered, so harvests never pile up. The same
-captures and feedback make the same file and the same version, so a repeated harvest changes nothing.
+Each labelled dataset starts from the dataset's latest version, which people registered, so captures never pile up. The
+same captures and feedback make the same file and the same version, so gathering again changes nothing.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
-from tidegate.domain.monitoring.labelled_dataset import Harvest, Recipe, obstacle
-from tidegate.domain.serving.capture import hour_of, policy_of
+from tidegate.domain.monitoring.labelled_dataset import LabelledRows, Recipe, obstacle
+from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of, policy_of
 from tidegate.domain.serving.contract import Contract
 from tidegate.domain.training.contracts import feature_contracts
-from tidegate.messages import Harvested
+from tidegate.messages import LabelledDataset
 from tidegate.ports.data import Catalog, DatasetFiles, FrameWriter
 from tidegate.ports.monitoring import Hours
 from tidegate.ports.platform import Clock, Dispatcher
 from tidegate.ports.registry import Models
 from tidegate.spec.model import ModelSpec
 
-ADDED_BY = "tidegate:watch"
+ADDED_BY = "tidegate:monitoring"
 READING = timedelta(minutes=8)  # of a function's fifteen; the rest is for writing
 REGISTERING = timedelta(minutes=20)  # how long the catalog may take
 FIXED_PERIODS = "its split has fixed periods, which new data would not change; use holdout_days"
 _ID = re.compile(rb'"id"\s*:\s*"([^"]*)"')  # the first one of a line; names in `inputs` come later
 
 
-def harvest(
+def labelled_dataset(
     model: str,
     *,
     models: Models,
@@ -39,7 +38,7 @@ def harvest(
     writer: FrameWriter,
     dispatcher: Dispatcher,
     clock: Clock,
-) -> Harvested:
+) -> LabelledDataset:
     """Register the model's dataset with the labelled captures behind its end, and say which version to train on.
 
     It is the dataset's latest version as it is when captures cannot be used, or when there are none; `note` says so.
@@ -55,11 +54,11 @@ def harvest(
     policy = policy_of(spec.capture.model_dump(), dataset.pii)
     hindrance = FIXED_PERIODS if spec.split.train else obstacle(recipe, group=spec.group, policy=policy)
     if hindrance:
-        return Harvested(dataset_version=base.version, note=f"no captures are added: {hindrance}", until=until)
+        return LabelledDataset(dataset_version=base.version, note=f"no captures are added: {hindrance}", until=until)
     found = _gather(model, recipe, captures, clock=clock, until=clock.now() + READING)
     if not found.rows:
-        note = f"no labelled prediction is newer than version {base.version}{found.told_left_out()}"
-        return Harvested(dataset_version=base.version, note=note, until=until)
+        note = f"no labelled prediction is newer than version {base.version}{found.sentence_left_out()}"
+        return LabelledDataset(dataset_version=base.version, note=note, until=until)
     data = writer.write(found.rows, recipe.types, found.cells)
     sha256 = files.put(dataset.name, data)
     added = DataFile(f"{model}-captures.parquet", sha256, len(data), files.key(dataset.name, sha256))
@@ -71,11 +70,11 @@ def harvest(
         added_by=ADDED_BY,
         added_at=clock.now(),
         base=base.version,
-        lineage=found.told(model, base.version),
+        lineage=found.sentence(model, base.version),
     )
     if catalog.add_version(version):
         dispatcher.register_dataset(dataset.name, version.version)
-    return Harvested(dataset_version=version.version, note=version.lineage, until=clock.now() + REGISTERING)
+    return LabelledDataset(dataset_version=version.version, note=version.lineage, until=clock.now() + REGISTERING)
 
 
 def _recipe(spec: ModelSpec, dataset: Dataset, base: DatasetVersion, catalog: Catalog) -> Recipe:
@@ -84,9 +83,9 @@ def _recipe(spec: ModelSpec, dataset: Dataset, base: DatasetVersion, catalog: Ca
     return Recipe.of(contract, target=spec.target, time=spec.time, dataset=dataset, base=base, exclusions=exclusions)
 
 
-def _gather(model: str, recipe: Recipe, captures: Hours, *, clock: Clock, until: datetime) -> Harvest:
+def _gather(model: str, recipe: Recipe, captures: Hours, *, clock: Clock, until: datetime) -> LabelledRows:
     """Hours from the newest on, object by object, until there are enough rows or the time is up."""
-    found = Harvest(recipe)
+    found = LabelledRows(recipe)
     sources = captures.sources(model, hour_of(recipe.after), hour_of(clock.now()))
     for hour in sorted((hour for hour in sources if sources[hour].feedback), reverse=True):
         outcomes = dict(captures.outcomes(sources[hour]))
@@ -99,7 +98,7 @@ def _gather(model: str, recipe: Recipe, captures: Hours, *, clock: Clock, until:
     return found
 
 
-def _take(lines: Iterable[bytes], outcomes: dict[str, Any], found: Harvest) -> None:
+def _take(lines: Iterable[bytes], outcomes: dict[str, Any], found: LabelledRows) -> None:
     """Only lines with a known outcome are read; a prediction that is captured twice finds its outcome taken."""
     for line in lines:
         named = _ID.search(line)
@@ -108,4 +107,4 @@ def _take(lines: Iterable[bytes], outcomes: dict[str, Any], found: Harvest) -> N
         if found.full:
             found.cut_short = True
             return
-        found.take(json.loads(line), outcomes.pop(named[1].decode()))
+        found.take(CAPTURE_RECORD.read(line), outcomes.pop(named[1].decode()))

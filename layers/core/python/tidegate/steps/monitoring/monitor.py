@@ -20,8 +20,8 @@ from tidegate.domain.evaluation import targets
 from tidegate.domain.evaluation.targets import PERCENTILE, Held, Target
 from tidegate.domain.monitoring import costs, health, hours, quality
 from tidegate.domain.monitoring.costs import Bill, Prices, Spent
-from tidegate.domain.monitoring.findings import Window, moved, symptoms
-from tidegate.domain.monitoring.health import Attempt, Health, Outcome, Standing, Symptoms, Trigger
+from tidegate.domain.monitoring.findings import VERDICT, Window, findings, moved
+from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, TrainingOutcome, Trigger
 from tidegate.domain.monitoring.hours import Counting, Hour
 from tidegate.domain.monitoring.quality import AgeGroup, Maturity, Parity, Quality
 from tidegate.domain.monitoring.reference import Reference
@@ -34,29 +34,30 @@ from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.serving.capture import HOUR, hour_of
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.domain.training.contracts import stated_targets
-from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.errors import NewerDocumentError, NotFoundError
+from tidegate.kernel.metrics.metric import FromProbabilities
+from tidegate.kernel.metrics.registry import find
 from tidegate.messages import RunRef
-from tidegate.ports.monitoring import Hours, Sources, Standings, Verdicts
+from tidegate.ports.monitoring import HealthRecords, Hours, Sources, Verdicts
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
 from tidegate.ports.rollout import Rollouts
 from tidegate.spec.model import ModelSpec
-from tidegate.spec.monitoring import WatchRules
+from tidegate.spec.monitoring import MonitoringRules
 from tidegate.steps.conflicts import twice
 from tidegate.steps.monitoring.due import REACH
 
-SCHEMA = 1
-SAMPLED_ROWS = 20_000  # answers by which quality is told, at most
+SAMPLED_ROWS = 20_000  # answers by which quality is measured, at most
 EARLIER_WINDOWS = 9  # by which is known what traffic is usual
 KEPT_COSTS = timedelta(days=31)
 NET_DAYS = 7  # over which value is set against cost
 TARGET_HOURS = 24  # that targets are held against
-PARITY_LIMIT = 0.1  # of groups that are watched and that no target names
+PARITY_LIMIT = 0.1  # of groups that are monitored and that no target names
 MATURE = 0.8  # of the share of labels that there ever is
 _AGES_HOURS = (0, 1, 6, 24, 72, 168, 336, 720)
 _ONE_HOUR = timedelta(hours=1)
-_ENDED = {RunStatus.FAILED: Outcome.FAILED, RunStatus.REJECTED: Outcome.TURNED_AWAY}
-_ROLLED_OUT = {Phase.DONE: Outcome.PROMOTED, Phase.FAILED: Outcome.FAILED}
+_ENDED = {RunStatus.FAILED: TrainingOutcome.FAILED, RunStatus.REJECTED: TrainingOutcome.TURNED_AWAY}
+_ROLLED_OUT = {Phase.DONE: TrainingOutcome.PROMOTED, Phase.FAILED: TrainingOutcome.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,18 @@ class Looked:
     version, feature or business unit. `own` says whether the model has metrics of its own.
     """
 
-    standing: Standing
+    record: HealthRecord
     metrics: Mapping[str, float]
     apart: Sequence[tuple[Mapping[str, str], Mapping[str, float]]]
     own: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class _Findings:
+class _Seen:
     """What the captures say. `volume` has the model's predictions by hour, as far back as is needed; `spent` what it
     used in the hours that were counted, `day` has the version's own of the last day."""
 
-    symptoms: Symptoms
+    findings: Findings
     volume: Mapping[str, int]
     spent: Mapping[str, Spent] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
@@ -96,7 +97,7 @@ class _Day:
     parity: tuple[Parity, ...]
 
 
-def observe(
+def monitor(
     model: str,
     now: datetime,
     *,
@@ -108,11 +109,11 @@ def observe(
     artifacts: Artifacts,
     hours: Hours,
     verdicts: Verdicts,
-    standings: Standings,
+    health_records: HealthRecords,
     clock: Clock,
     prices: Prices,
 ) -> Looked:
-    """Judge the champion's windows by the current spec's `watch` rules and save the model's standing.
+    """Judge the champion's windows by the current spec's `monitoring` rules and save the model's health record.
 
     Captures are judged by the hour: a window is its full hours and the present one so far. It begins at the earliest
     with the champion's version, and after the hour in which somebody saw to the model: what was seen to is not held
@@ -121,10 +122,10 @@ def observe(
 
     Raises:
         NotFoundError: no such model.
-        ConflictError: the standing was changed by others, twice.
+        ConflictError: the health record was changed by others, twice.
     """
     spec = models.spec(model)
-    before, at = standings.standing(model), clock.now()
+    before, at = health_records.record(model), clock.now()
     last = _last(before, verdicts)
     seen = _Traffic(spec, hours, at).findings(
         _champion(model, routes, versions),
@@ -136,23 +137,23 @@ def observe(
     bill = _bill(spec, last, seen.spent, prices, at)
     held = _held(spec, seen.day, bill)
     key = verdicts.write(model, hour_of(now), _document(model, seen, bill, held, now))
-    trained = _trained(model, spec.watch, versions)
+    trained = _trained(model, spec.monitoring, versions)
     lease = rollouts.lease(model)
     under_way = lease is not None and lease.until > now
 
-    def save() -> Standing:
-        known = standings.standing(model)
+    def save() -> HealthRecord:
+        known = health_records.record(model)
         if known is not None:
-            known = _settled(replace(known, last_trained_at=trained), runs, rollouts)
-        stands = health.look(known, seen.symptoms, _policy(spec.watch), model=model, under_way=under_way, now=now)
+            known = _with_outcomes(replace(known, last_trained_at=trained), runs, rollouts)
+        stands = health.look(known, seen.findings, _policy(spec.monitoring), model=model, under_way=under_way, now=now)
         stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen, bill, held))
-        standings.save(stands)
+        health_records.save(stands)
         return stands
 
-    standing = twice(save)
-    own = spec.watch.own_metrics
+    record = twice(save)
+    own = spec.monitoring.own_metrics
     apart = [each for each in (*_apart(spec, seen, bill), *_of_targets(model, held)) if own or "model" not in each[0]]
-    return Looked(standing, _metrics(seen, standing, bill, held), apart, own)
+    return Looked(record, _metrics(seen, record, bill, held), apart, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,25 +172,28 @@ class _Traffic:
         since: datetime | None,
         volume: Mapping[str, int],
         now: datetime,
-    ) -> _Findings:
+    ) -> _Seen:
         """All windows of a version, judged; or why they cannot be."""
         if version is None:
-            return _Findings(Symptoms(None, judged=False, problem="no version serves"), volume)
+            return _Seen(Findings(None, judged=False, problem="no version serves"), volume)
         reference = _reference(version, artifacts)
         if isinstance(reference, str):
-            return _Findings(Symptoms(version.number, judged=False, problem=reference), volume)
+            return _Seen(Findings(version.number, judged=False, problem=reference), volume)
         listed = self._listed(version, since)
-        counted = self._counted(version, reference, listed)
+        try:
+            counted = self._counted(version, reference, listed)
+        except NewerDocumentError as error:
+            return _Seen(Findings(version.number, judged=False, problem=_sentence(error)), volume)
         volume = dict(volume) | {name: hour.predictions for name, hour in counted.items()}
-        spans = sorted(self.spec.watch.windows_hours)
+        spans = sorted(self.spec.monitoring.windows_hours)
         maturity = _maturity(counted, self.at)
         windows = tuple(self._window(span, counted, reference, maturity, volume) for span in spans)
         oldest = hour_of(self.at - (EARLIER_WINDOWS + 1) * timedelta(hours=spans[-1]))
-        return _Findings(
-            symptoms=symptoms(
+        return _Seen(
+            findings=findings(
                 version.number,
                 windows,
-                target_shift=self.spec.watch.target_shift,
+                target_shift=self.spec.monitoring.target_shift,
                 window_from=now - timedelta(hours=spans[0]),
             ),
             windows=windows,
@@ -201,21 +205,26 @@ class _Traffic:
 
     def _listed(self, version: Version, since: datetime | None) -> Mapping[str, Sources]:
         """Hours of the longest window, by name."""
-        longest = timedelta(hours=max(self.spec.watch.windows_hours))
+        longest = timedelta(hours=max(self.spec.monitoring.windows_hours))
         first = max(self.at - longest, version.created_at - _ONE_HOUR, *([since + _ONE_HOUR] if since else []))
         return self.hours.sources(self.spec.name, hour_of(first), hour_of(self.at))
 
     def _counted(self, version: Version, reference: Reference, listed: Mapping[str, Sources]) -> dict[str, Hour]:
-        """Those hours; the ones that changed since they were counted are counted again."""
+        """Those hours; the ones that changed since they were counted, or were counted by other code, are counted again.
+
+        Raises:
+            NewerDocumentError: captures, feedback or an hour that cannot be counted again were written by newer code.
+        """
         model, number = self.spec.name, version.number
         known = self.hours.counted(model, number, tuple(listed))
         reach = hour_of(self.at - REACH)
         found: dict[str, Hour] = {}
         for name, sources in listed.items():
             document, mark = known.get(name), self._mark(sources)
-            if document and (document["schema"], document["layout"]) != (hours.SCHEMA, reference.layout.digest):
+            if document and document["layout"] != reference.layout.digest:
                 document = None
-            if document and (document["sources"] == mark or name < reach):
+            current = document is not None and Hour.FORM.is_current(document) and document["sources"] == mark
+            if document and (current or name < reach):
                 found[name] = Hour.from_json(document)
             elif name >= reach:
                 found[name] = self._count(sources, mark, number, reference)
@@ -238,22 +247,22 @@ class _Traffic:
     def _mark(self, sources: Sources) -> str:
         """Names what an hour is counted from, and the rules by which."""
         rules = (self.spec.capture.drop, self._sensitive, self._tolerance)
-        told = [sources.captures, sources.feedback, *rules]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+        parts = [sources.captures, sources.feedback, *rules]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     @property
     def _sensitive(self) -> tuple[str, ...]:
-        """Features by whose groups decisions are counted: those to be watched, and those that a target compares."""
+        """Features by whose groups decisions are counted: those to be monitored, and those that a target compares."""
         compared = self.spec.sensitive if self.spec.targets.governance.demographic_parity is not None else ()
         asked = [name for name in compared if name in self.spec.feature_names]
-        return tuple(dict.fromkeys([*self.spec.watch.sensitive, *asked]))
+        return tuple(dict.fromkeys([*self.spec.monitoring.sensitive, *asked]))
 
     def _day(
         self, counted: Mapping[str, Hour], reference: Reference, maturity: Maturity, windows: Sequence[Window]
     ) -> _Day:
         first = hour_of(self.at - timedelta(hours=TARGET_HOURS))
         chosen = {name: hour for name, hour in counted.items() if name >= first}
-        limit, rules = self.spec.targets.governance.demographic_parity, self.spec.watch
+        limit, rules = self.spec.targets.governance.demographic_parity, self.spec.monitoring
         judged = next((window.live for window in windows if window.hours == TARGET_HOURS), None)
         return _Day(
             first=first,
@@ -276,8 +285,8 @@ class _Traffic:
         maturity: Maturity,
         volume: Mapping[str, int],
     ) -> Window:
-        rules = self.spec.watch
-        policy = DriftPolicy(rules.alpha, rules.psi, rules.jensen_shannon, rules.min_rows)
+        rules = self.spec.monitoring
+        policy = DriftPolicy(rules.alpha, rules.thresholds, rules.min_rows)
         first = hour_of(self.at - timedelta(hours=span))
         chosen = {name: hour for name, hour in counted.items() if name >= first}
         profile = sum((hour.profile for hour in chosen.values()), Profile.empty(reference.layout))
@@ -290,7 +299,7 @@ class _Traffic:
             last=hour_of(self.at),
             rows=profile.rows,
             predictions=predictions,
-            drift=replace(report, volume=drift.judge_volume(predictions, usual, policy)),
+            drift=replace(report, volume=drift.judge_volume(predictions, usual)),
             live=live,
             expected=_expected(reference, list(chosen.values()), rules) if live.live is None else None,
             parity=tuple(_parity(column, list(chosen.values())) for column in rules.sensitive),
@@ -312,16 +321,22 @@ def _reference(version: Version, artifacts: Artifacts) -> Reference | str:
         return Reference.from_json(json.loads(artifacts.get(key)))
     except NotFoundError:
         return f"version {version.number} has no reference; train again"
+    except NewerDocumentError as error:
+        return f"version {version.number}: {_sentence(error)}"
     except ValueError as error:
         return f"the reference of version {version.number} cannot be read ({error}); train again"
 
 
-def _last(standing: Standing | None, verdicts: Verdicts) -> dict[str, Any]:
+def _sentence(error: NewerDocumentError) -> str:
+    return f"{error.message}; {error.next_step}"
+
+
+def _last(record: HealthRecord | None, verdicts: Verdicts) -> dict[str, Any]:
     """The verdict of the last look."""
-    if standing is None or not standing.verdicts_key:
+    if record is None or not record.verdicts_key:
         return {}
     try:
-        return verdicts.read(standing.verdicts_key)
+        return verdicts.read(record.verdicts_key)
     except NotFoundError:  # expired
         return {}
 
@@ -372,7 +387,7 @@ def _mature(chosen: Mapping[str, Hour], maturity: Maturity, at: datetime) -> lis
     return [] if after is None else [hour for name, hour in chosen.items() if _age_hours(name, at) >= after]
 
 
-def _live(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Quality:
+def _live(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) -> Quality:
     targets, scores = hours.merged([hour.labelled for hour in chosen], SAMPLED_ROWS)
     return quality.live_quality(
         reference.metric,
@@ -387,8 +402,8 @@ def _live(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Qu
     )
 
 
-def _expected(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -> Quality | None:
-    """Without labels; None for a regression whose metric cannot be expected."""
+def _expected(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) -> Quality | None:
+    """Without labels; None for a metric that cannot be expected."""
     _, scores = hours.merged([hour.answers for hour in chosen], SAMPLED_ROWS)
     given: dict[str, Any] = {
         "margin": rules.quality_margin,
@@ -399,6 +414,8 @@ def _expected(reference: Reference, chosen: Sequence[Hour], rules: WatchRules) -
         if reference.loss_by_score is None:
             return None
         return reference.loss_by_score.expected(scores.reshape(-1), reference.design, **given)
+    if not isinstance(find(reference.metric).unlabelled, FromProbabilities):
+        return None
     given |= {"positive": reference.positive, "threshold": reference.threshold}
     return quality.expected_quality(reference.metric, scores, reference.design, **given)
 
@@ -417,7 +434,7 @@ def _held(spec: ModelSpec, day: _Day | None, bill: Bill) -> tuple[Held, ...]:
     """The last day against each target that live traffic shows; nothing while no version can be judged."""
     if day is None:
         return ()
-    return tuple(_hold(each, spec.watch.min_rows, day, bill) for each in stated_targets(spec) if each.kind.live)
+    return tuple(_hold(each, spec.monitoring.min_rows, day, bill) for each in stated_targets(spec) if each.kind.live)
 
 
 def _hold(target: Target, min_rows: int, day: _Day, bill: Bill) -> Held:
@@ -451,17 +468,17 @@ def _hold_parity(target: Target, min_rows: int, compared: Sequence[Parity]) -> H
     return targets.hold(target, (widest.value, widest.low, widest.high), rows=rows, min_rows=min_rows, note=note)
 
 
-def _document(model: str, seen: _Findings, bill: Bill, held: Sequence[Held], now: datetime) -> dict[str, Any]:
+def _document(model: str, seen: _Seen, bill: Bill, held: Sequence[Held], now: datetime) -> dict[str, Any]:
     """The whole verdict."""
     return {
-        "schema": SCHEMA,
+        "schema": VERDICT.schema,
         "model": model,
-        "version": seen.symptoms.version,
+        "version": seen.findings.version,
         "at": now.isoformat(),
-        "problem": seen.symptoms.problem,
-        "drift": list(seen.symptoms.drift),
-        "quality": list(seen.symptoms.quality),
-        "unfixable": list(seen.symptoms.unfixable),
+        "problem": seen.findings.problem,
+        "drift": list(seen.findings.drift),
+        "quality": list(seen.findings.quality),
+        "unfixable": list(seen.findings.unfixable),
         "windows": [window.to_json() for window in seen.windows],
         "maturity": seen.maturity.to_json() if seen.maturity else None,
         "volume": dict(seen.volume),
@@ -470,10 +487,10 @@ def _document(model: str, seen: _Findings, bill: Bill, held: Sequence[Held], now
     }
 
 
-def _summary(seen: _Findings, bill: Bill, held: Sequence[Held]) -> dict[str, Any]:
+def _summary(seen: _Seen, bill: Bill, held: Sequence[Held]) -> dict[str, Any]:
     spike = bill.spike
     return {
-        "problem": seen.symptoms.problem,
+        "problem": seen.findings.problem,
         "windows": [window.summary for window in seen.windows],
         "cost": {
             "hour": bill.complete,
@@ -485,39 +502,39 @@ def _summary(seen: _Findings, bill: Bill, held: Sequence[Held]) -> dict[str, Any
     }
 
 
-def _metrics(seen: _Findings, standing: Standing, bill: Bill, held: Sequence[Held]) -> dict[str, float]:
+def _metrics(seen: _Seen, record: HealthRecord, bill: Bill, held: Sequence[Held]) -> dict[str, float]:
     """Numbers by model. `QualityLoss` is how much worse the metric is than in the design phase, in its own units."""
     reports = [window.drift for window in seen.windows]
-    gains = [told.gain for window in seen.windows for told in (window.live, window.expected) if told and told.gain]
+    gains = [each.gain for window in seen.windows for each in (window.live, window.expected) if each and each.gain]
 
     def any_drifted(verdict: str) -> float:
         return float(any(verdict in report.drifted for report in reports))
 
     return {
         "Rows": float(seen.windows[0].rows if seen.windows else 0),
-        "Drifted": float(bool(seen.symptoms.drift or seen.symptoms.quality)),
+        "Drifted": float(bool(seen.findings.drift or seen.findings.quality)),
         "FeatureDrift": any_drifted("features"),
         "PredictionDrift": any_drifted("predictions"),
         "DataQuality": any_drifted("quality"),
-        "NeedsRedesign": float(standing.health is Health.NEEDS_REDESIGN),
-        "RetrainingWanted": float(standing.wanted is not None),
+        "NeedsRedesign": float(record.health is Health.NEEDS_REDESIGN),
+        "RetrainingWanted": float(record.wanted is not None),
         "CostSpike": float(bill.spike is not None),
         "TargetsMissed": float(sum(each.missed for each in held)),
         **({"QualityLoss": max(-gain.value for gain in gains)} if gains else {}),
     }
 
 
-def _apart(spec: ModelSpec, seen: _Findings, bill: Bill) -> list[tuple[Mapping[str, str], Mapping[str, float]]]:
+def _apart(spec: ModelSpec, seen: _Seen, bill: Bill) -> list[tuple[Mapping[str, str], Mapping[str, float]]]:
     """Cost and value of the last complete hour; the quality of the champion; how far the features moved that are most
     responsible for its drift."""
     model = {"model": spec.name}
     unit = {"business_unit": spec.business_unit.encode("ascii", "replace").decode()}  # all that a dimension may hold
     whole = bill.metrics(bill.last)
     net = bill.net_per_1000(costs.days_before(bill.complete, NET_DAYS))
-    told = whole | _qualities(seen.windows) | ({} if net is None else {"NetUSDPer1000": net})
+    measured = whole | _qualities(seen.windows) | ({} if net is None else {"NetUSDPer1000": net})
     versions = [(model | {"version": name}, bill.metrics(part)) for name, part in sorted(bill.last.parts.items())]
     shifts = [(model | {"feature": name}, {"FeatureShift": shift}) for name, shift in _shifts(seen.windows).items()]
-    return [(model, told), *versions, (unit, whole), *shifts]
+    return [(model, measured), *versions, (unit, whole), *shifts]
 
 
 def _of_targets(model: str, held: Sequence[Held]) -> list[tuple[Mapping[str, str], Mapping[str, float]]]:
@@ -533,51 +550,51 @@ def _of_targets(model: str, held: Sequence[Held]) -> list[tuple[Mapping[str, str
 
 
 def _qualities(windows: Sequence[Window]) -> dict[str, float]:
-    """Of the shortest window that tells each."""
-    told: dict[str, float] = {}
+    """Of the shortest window that has each."""
+    measured: dict[str, float] = {}
     for window in reversed(windows):
-        told["DesignQuality"] = window.live.design.value
+        measured["DesignQuality"] = window.live.design.value
         if window.live.live:
-            told["LiveQuality"] = window.live.live.value
+            measured["LiveQuality"] = window.live.live.value
         if window.expected and window.expected.live:
-            told["ExpectedQuality"] = window.expected.live.value
-    return told
+            measured["ExpectedQuality"] = window.expected.live.value
+    return measured
 
 
 def _shifts(windows: Sequence[Window]) -> dict[str, float]:
-    """Jensen-Shannon distance from training of the features that the shortest window with any names."""
+    """Distance from training of the features that the shortest window with any names."""
     verdict = next((window.drift.features for window in windows if window.drift.features.responsible), None)
     if verdict is None:
         return {}
-    moved = {each.name: each.jensen_shannon for each in verdict.findings if isinstance(each, drift.ColumnFinding)}
+    moved = {each.name: each.distance for each in verdict.findings if isinstance(each, drift.ColumnFinding)}
     return {name: moved[name] or 0.0 for name in verdict.responsible}
 
 
-def _settled(standing: Standing, runs: Runs, rollouts: Rollouts) -> Standing:
-    """The standing with what became of trainings that were under way."""
-    open_ = [each for each in standing.attempts if each.outcome is Outcome.UNDER_WAY]
-    ended = {each.run_id: _ended(standing.model, each, runs, rollouts) for each in open_}
-    return health.settle(standing, {run_id: end for run_id, end in ended.items() if end is not None})
+def _with_outcomes(record: HealthRecord, runs: Runs, rollouts: Rollouts) -> HealthRecord:
+    """The health record with what became of trainings that were under way."""
+    open_ = [each for each in record.attempts if each.outcome is TrainingOutcome.UNDER_WAY]
+    ended = {each.run_id: _ended(record.model, each, runs, rollouts) for each in open_}
+    return health.with_outcomes(record, {run_id: end for run_id, end in ended.items() if end is not None})
 
 
-def _ended(model: str, attempt: Attempt, runs: Runs, rollouts: Rollouts) -> tuple[Outcome, datetime] | None:
+def _ended(model: str, attempt: Attempt, runs: Runs, rollouts: Rollouts) -> tuple[TrainingOutcome, datetime] | None:
     """What became of a training, and when; None while it is under way, which it is until its rollout is over."""
     try:
         run = runs.run(model, attempt.run_id)
     except NotFoundError:
-        return Outcome.FAILED, attempt.at
+        return TrainingOutcome.FAILED, attempt.at
     ended_at = run.ended_at or attempt.at
     if run.status in _ENDED:
         return _ENDED[run.status], ended_at
     rollout = rollouts.rollout(model, attempt.run_id)
     if rollout is None or not rollout.phase.final:
         return None
-    outcome = _ROLLED_OUT.get(rollout.phase, Outcome.TURNED_AWAY)
-    promoted_at = rollout.promoted_at if outcome is Outcome.PROMOTED else None
+    outcome = _ROLLED_OUT.get(rollout.phase, TrainingOutcome.TURNED_AWAY)
+    promoted_at = rollout.promoted_at if outcome is TrainingOutcome.PROMOTED else None
     return outcome, promoted_at or rollout.ended_at or ended_at
 
 
-def _trained(model: str, rules: WatchRules, versions: Versions) -> datetime | None:
+def _trained(model: str, rules: MonitoringRules, versions: Versions) -> datetime | None:
     """When the newest version was accepted; asked only where a schedule needs it."""
     if Trigger.SCHEDULE.value not in rules.retrain_on:
         return None
@@ -585,7 +602,7 @@ def _trained(model: str, rules: WatchRules, versions: Versions) -> datetime | No
     return max(accepted, default=None)
 
 
-def _policy(rules: WatchRules) -> health.Policy:
+def _policy(rules: MonitoringRules) -> health.Policy:
     return health.Policy(
         retrain_on=frozenset(map(Trigger, rules.retrain_on)),
         every=None if rules.every_days is None else timedelta(days=rules.every_days),

@@ -1,18 +1,18 @@
-"""Start the trainings that the watch wants: each once, on data that has what happened since.
+"""Start the trainings that monitoring wants: each once, on data that has what happened since.
 
-A training that cannot start now stays wanted; its standing says why, and the next look decides anew.
+A training that cannot start now stays wanted; its health record says why, and the next look decides anew.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 
 from tidegate.domain.data.dataset import DatasetStatus, DatasetVersion
-from tidegate.domain.monitoring.health import Attempt, Standing, Trigger, started
+from tidegate.domain.monitoring.health import Attempt, HealthRecord, Trigger, started
 from tidegate.domain.registry.run import Run
 from tidegate.kernel.errors import ConflictError
 from tidegate.messages import StartTraining, TrainingStarted, WantedTraining, WantedTrainings
 from tidegate.ports.data import Catalog
-from tidegate.ports.monitoring import Standings
+from tidegate.ports.monitoring import HealthRecords
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, Runs, Workflow
 from tidegate.steps.conflicts import twice
@@ -25,15 +25,15 @@ _MAX_NOTE = 250
 _LATEST_RUNS = 10
 
 
-def find_wanted(model: str | None, *, models: Models, standings: Standings) -> WantedTrainings:
+def find_wanted(model: str | None, *, models: Models, health_records: HealthRecords) -> WantedTrainings:
     """Trainings that are wanted: of one model, or of all; those that were held back before come last.
 
     Raises:
         NotFoundError: no such model.
     """
     names = [models.model(model).name] if model else [header.name for header in models.models()]
-    found = [standing for name in names if (standing := standings.standing(name)) is not None and standing.wanted]
-    found.sort(key=lambda standing: bool(standing.held_back))
+    found = [record for name in names if (record := health_records.record(name)) is not None and record.wanted]
+    found.sort(key=lambda record: bool(record.held_back))
     return WantedTrainings(
         wanted=[WantedTraining(model=each.model, token=_token(each)) for each in found[:MOST_AT_ONCE]]
     )
@@ -45,42 +45,42 @@ def start(
     models: Models,
     catalog: Catalog,
     runs: Runs,
-    standings: Standings,
+    health_records: HealthRecords,
     workflow: Workflow,
     clock: Clock,
     chance: Callable[[], str],
 ) -> TrainingStarted:
-    """Start a wanted training once its dataset version is ready, and record it in the model's standing.
+    """Start a wanted training once its dataset version is ready, and record it in the model's health record.
 
-    The token tells a repeated call which run it has started, also when it died before it could record it.
+    The token shows a repeated call which run it has started, also when it died before it could record it.
 
     Raises:
         NotFoundError: no such model, or dataset version.
         RequestInvalidError: the dataset version is there no more.
-        ConflictError: others change the standing faster than it can be read.
+        ConflictError: others change the health record faster than it can be read.
         UnavailableError: a service did not answer; calling again goes on.
     """
-    model, harvested = task.model, task.harvested
+    model, labelled = task.model, task.labelled
     spec = models.spec(model)
     run = next((run for run in runs.runs(model, _LATEST_RUNS) if run.token == task.token), None)
     if run is None:
-        standing = standings.standing(model)
-        if standing is None or standing.wanted is None:
+        record = health_records.record(model)
+        if record is None or record.wanted is None:
             return TrainingStarted(next="done", reason="it is wanted no more")
-        version = catalog.version(spec.dataset, harvested.dataset_version)
-        if version.status is DatasetStatus.REGISTERING and clock.now() < harvested.until:
+        version = catalog.version(spec.dataset, labelled.dataset_version)
+        if version.status is DatasetStatus.REGISTERING and clock.now() < labelled.until:
             return TrainingStarted(next="wait")
         hindrance = FIXED_PERIODS if spec.split.train else _unready(version)
         if hindrance:
-            return _hold_back(model, hindrance, standings)
-        reason = _reason(standing, standing.wanted, harvested.note)
+            return _hold_back(model, hindrance, health_records)
+        reason = _reason(record, record.wanted, labelled.note)
     else:
         reason = run.reason
-    wish = StartRun(token=task.token, reason=reason, dataset_version=harvested.dataset_version)
+    body = StartRun(token=task.token, reason=reason, dataset_version=labelled.dataset_version)
     try:
         answer = start_run(
             model,
-            wish,
+            body,
             actor=task.actor,
             models=models,
             catalog=catalog,
@@ -90,12 +90,12 @@ def start(
             chance=chance,
         )
     except ConflictError as error:
-        return _hold_back(model, error.message, standings)
-    return _record(runs.run(model, answer["run"]["run_id"]), standings)
+        return _hold_back(model, error.message, health_records)
+    return _record(runs.run(model, answer["run"]["run_id"]), health_records)
 
 
-def _token(standing: Standing) -> str:
-    return f"watch-{standing.revision}-{standing.looked_at:%Y%m%dT%H%M%S}"
+def _token(record: HealthRecord) -> str:
+    return f"monitoring-{record.revision}-{record.looked_at:%Y%m%dT%H%M%S}"
 
 
 def _unready(version: DatasetVersion) -> str:
@@ -110,33 +110,33 @@ def _unready(version: DatasetVersion) -> str:
             )
 
 
-def _reason(standing: Standing, trigger: Trigger, note: str) -> str:
+def _reason(record: HealthRecord, trigger: Trigger, note: str) -> str:
     """What people read with the run: the trigger first, by which the run is known again, then why, then the data."""
     data = f"; data: {note}"[:_MAX_NOTE]
-    why = f"{trigger}: {'; '.join(standing.reasons)}"
+    why = f"{trigger}: {'; '.join(record.reasons)}"
     most = _MAX_REASON - len(data)
     return (why if len(why) <= most else f"{why[: most - 3]}...") + data
 
 
-def _hold_back(model: str, why: str, standings: Standings) -> TrainingStarted:
+def _hold_back(model: str, why: str, health_records: HealthRecords) -> TrainingStarted:
     """The training stays wanted, and people can read why it does not start."""
 
     def once() -> None:
-        standing = standings.standing(model)
-        if standing is not None and standing.wanted is not None and standing.held_back != why:
-            standings.save(replace(standing, revision=standing.revision + 1, held_back=why))
+        record = health_records.record(model)
+        if record is not None and record.wanted is not None and record.held_back != why:
+            health_records.save(replace(record, revision=record.revision + 1, held_back=why))
 
     twice(once)
     return TrainingStarted(next="done", reason=why)
 
 
-def _record(run: Run, standings: Standings) -> TrainingStarted:
+def _record(run: Run, health_records: HealthRecords) -> TrainingStarted:
     trigger = Trigger(run.reason.partition(":")[0])
 
     def once() -> None:
-        standing = standings.standing(run.model)
-        if standing is not None and all(attempt.run_id != run.run_id for attempt in standing.attempts):
-            standings.save(started(standing, Attempt(run.run_id, trigger, run.requested_at)))
+        record = health_records.record(run.model)
+        if record is not None and all(attempt.run_id != run.run_id for attempt in record.attempts):
+            health_records.save(started(record, Attempt(run.run_id, trigger, run.requested_at)))
 
     twice(once)
     return TrainingStarted(next="done", run_id=run.run_id)

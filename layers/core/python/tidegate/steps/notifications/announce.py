@@ -1,4 +1,4 @@
-"""Tell people and other systems what changed in the registry. docs/events.md is the page of what systems get."""
+"""Notify people and other systems of what changed in the registry. docs/events.md is the page of what systems get."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from tidegate.domain.monitoring.health import Health, Standing, Trigger
+from tidegate.domain.monitoring.health import Health, HealthRecord, Trigger
 from tidegate.domain.notifications.announcement import (
     Announcement,
     Change,
@@ -18,7 +18,7 @@ from tidegate.domain.notifications.announcement import (
     subject,
     text,
 )
-from tidegate.domain.registry.ledger import Action, LedgerEntry
+from tidegate.domain.registry.ledger import Action, LedgerEntry, RollbackCause
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.domain.rollout.rollout import Approval, Decision, Phase, Rollout
 from tidegate.messages import Message
@@ -51,6 +51,7 @@ class RouteChanged(Detail):
 
     revision: int = Field(description="of the route; also the entry's number in the ledger")
     action: Action
+    cause: RollbackCause | None = Field(description="why a version was rolled back; null for every other action")
     previous_version: int | None
     weight_bp: int
     killed: bool
@@ -96,11 +97,11 @@ class RunEnded(Detail):
     error: str | None = Field(description="the fault's name; its words are in the registry alone")
 
 
-class WatchChanged(Detail):
+class HealthChanged(Detail):
     """How a served model stands changed: it drifted, training again would not help it, somebody acknowledged that, or
     nothing is found any more. `version` is the one whose traffic was judged."""
 
-    revision: int = Field(description="of the standing; orders the events of one model's watch")
+    revision: int = Field(description="of the health record; orders the events of one model's health")
     health: Health
     previous_health: Health | None = Field(description="null: it was never looked at before")
     retraining: Trigger | None = Field(description="what starts a training now; null: none is due, or it is held back")
@@ -115,7 +116,7 @@ DETAILS: Mapping[Event, type[Detail]] = MappingProxyType(
         Event.APPROVAL_REQUESTED: ApprovalRequested,
         Event.APPROVAL_DECIDED: ApprovalDecided,
         Event.RUN_ENDED: RunEnded,
-        Event.WATCH_CHANGED: WatchChanged,
+        Event.HEALTH_CHANGED: HealthChanged,
     }
 )
 
@@ -139,53 +140,54 @@ class Events(Protocol):
 def announce(
     change: Change, *, stage: str, models: Models, versions: Versions, letters: Letters, events: Events
 ) -> Announcement | None:
-    """Tell what a change means, at least once; None when there is nothing to tell.
+    """Announce what a change means, at least once; None when there is nothing to announce.
 
     People come last: what fails before is tried again, and they cannot drop what comes twice.
 
     Raises:
         NotFoundError: the registry does not have the model, or the version that the run made.
-        UnavailableError: not all of it may have been told; tell it again.
+        UnavailableError: not all of it may have been announced; announce it again.
     """
     found = announcement(change)
     if found is None:
         return None
     header = models.model(found.model)
-    told = replace(found, owner=header.owner, business_unit=header.business_unit)
-    if isinstance(change.after, Run) and change.after.status is RunStatus.REJECTED and told.version is not None:
-        told = replace(told, reasons=versions.version(told.model, told.version).reasons)
-    events.put(told.event, detail(change, told, stage=stage).to_json(), told.at)
-    if told.for_people:
-        letters.send(subject(told, stage=stage), text(told, stage=stage), _attributes(told))
-    return told
+    notice = replace(found, owner=header.owner, business_unit=header.business_unit)
+    if isinstance(change.after, Run) and change.after.status is RunStatus.REJECTED and notice.version is not None:
+        notice = replace(notice, reasons=versions.version(notice.model, notice.version).reasons)
+    events.put(notice.event, detail(change, notice, stage=stage).to_json(), notice.at)
+    if notice.for_people:
+        letters.send(subject(notice, stage=stage), text(notice, stage=stage), _attributes(notice))
+    return notice
 
 
-def detail(change: Change, told: Announcement, *, stage: str) -> Detail:
+def detail(change: Change, notice: Announcement, *, stage: str) -> Detail:
     """The event's detail."""
     common = {
-        "id": told.id,
-        "at": told.at,
+        "id": notice.id,
+        "at": notice.at,
         "stage": stage,
-        "model": told.model,
-        "owner": told.owner,
-        "business_unit": told.business_unit,
-        "version": told.version,
-        "run_id": told.run_id,
-        "severity": told.severity,
-        "title": told.title,
-        "reasons": told.reasons,
-        "commands": told.commands,
+        "model": notice.model,
+        "owner": notice.owner,
+        "business_unit": notice.business_unit,
+        "version": notice.version,
+        "run_id": notice.run_id,
+        "severity": notice.severity,
+        "title": notice.title,
+        "reasons": notice.reasons,
+        "commands": notice.commands,
     }
-    return DETAILS[told.event].parse(common | _particulars(change, told))
+    return DETAILS[notice.event].parse(common | _particulars(change, notice))
 
 
-def _particulars(change: Change, told: Announcement) -> dict[str, Any]:
+def _particulars(change: Change, notice: Announcement) -> dict[str, Any]:
     """What only this kind of event has."""
     match change.after:
         case LedgerEntry() as entry:
             return {
                 "revision": entry.seq,
                 "action": entry.action,
+                "cause": entry.cause,
                 "previous_version": entry.previous_version,
                 "weight_bp": entry.weight_bp,
                 "killed": entry.killed,
@@ -201,9 +203,9 @@ def _particulars(change: Change, told: Announcement) -> dict[str, Any]:
                 "dataset_version": run.dataset_version,
                 "error": run.error.name if run.error else None,
             }
-        case Rollout(approval=Approval() as asked) if told.event is Event.APPROVAL_REQUESTED:
+        case Rollout(approval=Approval() as asked) if notice.event is Event.APPROVAL_REQUESTED:
             return {"expires_at": asked.expires_at, **_seen(asked)}
-        case Rollout(approval=Approval() as asked) if told.event is Event.APPROVAL_DECIDED:
+        case Rollout(approval=Approval() as asked) if notice.event is Event.APPROVAL_DECIDED:
             return {"decision": asked.decision, "actor": asked.by, **_seen(asked)}
         case Rollout() as rollout:
             before = change.before.phase if isinstance(change.before, Rollout) else None
@@ -213,14 +215,14 @@ def _particulars(change: Change, told: Announcement) -> dict[str, Any]:
                 "previous_phase": before,
                 "final": rollout.phase.final,
             }
-        case Standing() as standing:
+        case HealthRecord() as record:
             return {
-                "revision": standing.revision,
-                "health": standing.health,
-                "previous_health": change.before.health if isinstance(change.before, Standing) else None,
-                "retraining": standing.wanted,
-                "held_back": standing.held_back,
-                "actor": told.actor or None,
+                "revision": record.revision,
+                "health": record.health,
+                "previous_health": change.before.health if isinstance(change.before, HealthRecord) else None,
+                "retraining": record.wanted,
+                "held_back": record.held_back,
+                "actor": notice.actor or None,
             }
 
 
@@ -228,11 +230,11 @@ def _seen(asked: Approval) -> dict[str, str]:
     return {"artifact_sha256": asked.artifact_sha256, "report_sha256": asked.report_sha256}
 
 
-def _attributes(told: Announcement) -> dict[str, str]:
+def _attributes(notice: Announcement) -> dict[str, str]:
     return {
-        "model": told.model,
-        "owner": told.owner,
-        "business_unit": told.business_unit,
-        "event": told.event,
-        "severity": told.severity,
+        "model": notice.model,
+        "owner": notice.owner,
+        "business_unit": notice.business_unit,
+        "event": notice.event,
+        "severity": notice.severity,
     }

@@ -4,8 +4,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from tidegate.domain.data.dataset import ColumnType, Dataset, DatasetVersion
-from tidegate.domain.rollout.changes import one_step_back, shares
+from tidegate.domain.rollout.changes import rollback_target, shares
 from tidegate.domain.training.contracts import rollout_plan
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
 from tidegate.messages import RunRef
 from tidegate.ports.data import Catalog
@@ -46,7 +47,7 @@ def show_model(name: str, *, models: Models, routes: Routes, rollouts: Rollouts,
         "model": view(header),
         "route": view(route),
         "serves": view(shares(route)) if route else [],
-        "rollback_to": one_step_back(route),
+        "rollback_to": rollback_target(route),
         "under_way": under_way(name, route, rollouts=rollouts, now=clock.now()),
     }
 
@@ -78,7 +79,7 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
         faults = catalog_faults(spec, dataset, checked)
         if faults:
             raise SpecInvalidError(
-                f"{len(faults)} fault(s) against dataset {spec.dataset}",
+                f"{english.count(len(faults), 'fault')} against dataset {spec.dataset}",
                 faults,
                 next_step=f"see its columns: tidegate data show {spec.dataset} latest",
             )
@@ -103,7 +104,7 @@ def read_spec(text: str) -> ModelSpec:
         RequestInvalidError: more than `MAX_SPEC_BYTES`.
     """
     if len(text.encode()) > MAX_SPEC_BYTES:
-        raise RequestInvalidError(f"a spec has at most {MAX_SPEC_BYTES // 1024} KiB", status=413)
+        raise RequestInvalidError(f"a spec can have at most {MAX_SPEC_BYTES // 1024} KiB", status=413)
     return ModelSpec.parse_yaml(text)
 
 
@@ -139,7 +140,7 @@ def catalog_faults(spec: ModelSpec, dataset: Dataset, version: DatasetVersion | 
 def show_spec(name: str, digest: str | None, *, models: Models) -> dict[str, Any]:
     """The current spec, or the one with that digest. Raises NotFoundError."""
     spec = models.spec(name, digest)
-    return {"digest": spec.digest, "spec": spec.model_dump(mode="json", by_alias=True)}
+    return {"digest": digest or models.model(name).spec_digest, "spec": spec.model_dump(mode="json", by_alias=True)}
 
 
 def list_versions(name: str, *, models: Models, versions: Versions) -> dict[str, Any]:

@@ -24,7 +24,7 @@ Token = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 
 
 class StartRun(Document):
-    """`token` names the wish: however often it is sent, one run comes of it. `reason` goes into the run's record.
+    """`token` is the idempotency token: however often it is sent, one run starts. `reason` goes into the run's record.
     `dataset_version` is the dataset's latest one when left out."""
 
     token: Token | None = None
@@ -34,7 +34,7 @@ class StartRun(Document):
 
 def start_run(
     model: str,
-    wish: StartRun,
+    body: StartRun,
     *,
     actor: str,
     models: Models,
@@ -47,7 +47,7 @@ def start_run(
     """Record a run of the current spec, take the model's lease for it and start its execution.
 
     The record comes first. When the start fails or this process dies in between, the same token sent again finds the
-    record and starts it; without a token of the caller's one is made up, and the error tells it.
+    record and starts it; without a token of the caller's one is made up, and the error names it.
 
     Raises:
         NotFoundError: no such model.
@@ -57,8 +57,8 @@ def start_run(
     """
     spec = models.spec(model)
     now = clock.now()
-    token = wish.token or chance()
-    _demand_ready(model, spec.dataset, wish.dataset_version, catalog)
+    token = body.token or chance()
+    _demand_ready(model, spec.dataset, body.dataset_version, catalog)
     name = run_id(now, chance()[-6:])
     wanted = Run(
         model=model,
@@ -66,11 +66,11 @@ def start_run(
         status=RunStatus.REQUESTED,
         spec_digest=spec.digest,
         dataset=spec.dataset,
-        dataset_version=wish.dataset_version,
+        dataset_version=body.dataset_version,
         requested_by=actor,
         requested_at=now,
         seed=spec.seed,
-        reason=wish.reason,
+        reason=body.reason,
         token=token,
         execution=workflow.execution(name),
     )
@@ -79,7 +79,7 @@ def start_run(
 
 
 def started(run: Run, wanted: Run, command: str, *, workflow: Workflow) -> dict[str, Any]:
-    """Start what was recorded, which may be an earlier run with the same token. Raises UnavailableError, which tells
+    """Start what was recorded, which may be an earlier run with the same token. Raises UnavailableError, which names
     the command that starts it once."""
     if run.status is RunStatus.REQUESTED:
         try:
@@ -87,7 +87,7 @@ def started(run: Run, wanted: Run, command: str, *, workflow: Workflow) -> dict[
         except UnavailableError as error:
             raise UnavailableError(
                 f"run {run.run_id} of {run.model} is recorded but not started: {error.message}",
-                next_step=f"repeat with the same token and it starts once: {command}",
+                next_step=f"repeat the request with the same idempotency token; the run starts once: {command}",
             ) from error
     return {"run": view(run), "repeated": run.run_id != wanted.run_id}
 

@@ -45,7 +45,7 @@ def show_rollout(model: str, run: str, *, rollouts: Rollouts, routes: Routes) ->
     found = rollouts.rollout(model, run)
     if found is None:
         raise NotFoundError(
-            f"run {run} of {model} has no rollout, or none yet",
+            f"run {run} of {model} has no rollout yet",
             next_step=f"look at the run: tidegate runs {model} {run}",
         )
     return {"rollout": _whole(found, routes.route(model))}
@@ -65,7 +65,7 @@ def under_way(model: str, route: Route | None, *, rollouts: Rollouts, now: datet
 def decide(
     model: str,
     number: str,
-    wish: Decide,
+    body: Decide,
     *,
     actor: str,
     versions: Versions,
@@ -89,43 +89,43 @@ def decide(
     """
     version = versions.version(model, version_number(model, number))
     found, changed = twice(
-        lambda: _decided(version, wish, actor=actor, rollouts=rollouts, artifacts=artifacts, clock=clock)
+        lambda: _decided(version, body, actor=actor, rollouts=rollouts, artifacts=artifacts, clock=clock)
     )
     _wake(found, workflow)
     return {"changed": changed, "rollout": _whole(found, routes.route(model))}
 
 
 def _decided(
-    version: Version, wish: Decide, *, actor: str, rollouts: Rollouts, artifacts: Artifacts, clock: Clock
+    version: Version, body: Decide, *, actor: str, rollouts: Rollouts, artifacts: Artifacts, clock: Clock
 ) -> tuple[Rollout, bool]:
     found = rollouts.rollout(version.model, version.run_id)
     if found is None:
         raise ConflictError(
-            f"{version.model} version {version.number} waits for no approval: it is {version.status}",
+            f"{version.model} version {version.number} does not wait for approval: it is {version.status}",
             next_step=f"see `tidegate versions {version.model} {version.number}`",
         )
     now = clock.now()
     step = rollout.decide(
         found,
-        wish.decision,
+        body.decision,
         by=actor,
-        reason=wish.reason,
-        artifact_sha256=wish.artifact_sha256,
-        report_sha256=wish.report_sha256,
+        reason=body.reason,
+        artifact_sha256=body.artifact_sha256,
+        report_sha256=body.report_sha256,
         now=now,
     )
     if step is None:
         return found, False
-    if wish.decision is Decision.APPROVE:
-        artifacts.get_verified(version.artifact_key, wish.artifact_sha256)
-        artifacts.get_verified(version.report_key, wish.report_sha256)
+    if body.decision is Decision.APPROVE:
+        artifacts.get_verified(version.artifact_key, body.artifact_sha256)
+        artifacts.get_verified(version.report_key, body.report_sha256)
     rollouts.save(step, now=now)
     return step.rollout, True
 
 
 def end(
     model: str,
-    wish: EndRollout,
+    body: EndRollout,
     *,
     actor: str,
     models: Models,
@@ -143,7 +143,7 @@ def end(
     Raises:
         NotFoundError: no such model.
         ConflictError: rollout or route were changed by others, twice.
-        UnavailableError: recorded, but the execution was not woken; the same wish again wakes it.
+        UnavailableError: recorded, but the execution was not woken; the same request again wakes it.
     """
     models.model(model)
 
@@ -153,7 +153,7 @@ def end(
         found = next((each for each in listed if not each.phase.final), listed[0] if listed else None)
         if found is None:
             return None, route, False
-        cause = Cause(clock.now(), actor, wish.reason)
+        cause = Cause(clock.now(), actor, body.reason)
         step = rollout.stop(found, route=route, version=versions.version(model, found.version), cause=cause)
         if step.rollout != found:
             rollouts.save(step, now=cause.at)
@@ -179,8 +179,8 @@ def _wake(found: Rollout, workflow: Workflow) -> None:
         workflow.resume(found.approval.token)
     except UnavailableError as error:
         raise UnavailableError(
-            f"it is recorded, but the release does not know of it yet: {error.message}",
-            next_step="say the same again: what is recorded stays, and the release is woken",
+            f"the decision is recorded, but the release has not received it yet: {error.message}",
+            next_step="repeat the same command: it keeps the decision and resumes the release",
         ) from error
 
 
@@ -245,15 +245,15 @@ def _path(found: Rollout) -> Iterator[dict[str, Any]]:
 
 def _stages(found: Rollout) -> list[tuple[str, int | None]]:
     plan, compared = found.plan, found.judged_against is not None
-    watched = compared and plan.watch_seconds > 0 and plan.holdback_bp > 0
+    on_probation = compared and plan.probation_seconds > 0 and plan.holdback_bp > 0
     if found.promoted_at:
-        watched = found.phase is not Phase.DONE or found.ended_at != found.promoted_at
+        on_probation = found.phase is not Phase.DONE or found.ended_at != found.promoted_at
     stages: list[tuple[str, int | None]] = []
     stages += [("approval", None)] if plan.approval_seconds is not None else []
     stages += [("shadow", None)] if plan.shadow_seconds and compared else []
     stages += [("canary", share) for share in plan.steps_bp]
     stages += [("promoted", None)]
-    return stages + ([("watch", None)] if watched else [])
+    return stages + ([("probation", None)] if on_probation else [])
 
 
 def _at(found: Rollout, names: list[str]) -> int:
@@ -261,7 +261,7 @@ def _at(found: Rollout, names: list[str]) -> int:
     if found.phase is Phase.DONE:
         return len(names)
     if found.promoted_at:
-        return names.index("watch")
+        return names.index("probation")
     if found.deadline:
         return names.index("canary") + found.step
     if found.phase is Phase.SHADOW:
@@ -279,15 +279,15 @@ def _until(found: Rollout) -> datetime | None:
             return found.since + timedelta(seconds=plan.shadow_seconds)
         case Phase.CANARY:
             return found.since + timedelta(seconds=plan.bake_seconds)
-        case Phase.WATCH:
-            return found.since + timedelta(seconds=plan.watch_seconds)
+        case Phase.PROBATION:
+            return found.since + timedelta(seconds=plan.probation_seconds)
         case _:
             return None
 
 
 def _next_look(found: Rollout) -> datetime | None:
     """The lease lasts until then, and some slack."""
-    return found.lease_until - LEASE_SLACK if found.phase in {Phase.SHADOW, Phase.CANARY, Phase.WATCH} else None
+    return found.lease_until - LEASE_SLACK if found.phase in {Phase.SHADOW, Phase.CANARY, Phase.PROBATION} else None
 
 
 def _asked(approval: Approval) -> dict[str, Any]:
@@ -305,33 +305,33 @@ def _asked(approval: Approval) -> dict[str, Any]:
     }
 
 
-def _next_step(found: Rollout) -> str:  # noqa: PLR0911  one for each phase
+def _next_step(found: Rollout) -> str:  # noqa: C901, PLR0911  one for each phase
     """What people may do about it, in a sentence."""
     model, number = found.model, found.version
     end_it = f'tidegate rollout {model} --end --reason "..."'
     again = f"tidegate train {model} --wait"
     match found.phase:
         case Phase.APPROVAL if found.approval and found.approval.decision:
-            return "nothing: it is decided, and the release goes on in a moment"
+            return "nothing: the decision is made, and the release continues in a moment"
         case Phase.APPROVAL:
             return f'an approver reads its report and decides: tidegate approve {model} {number} --reason "..."'
         case Phase.SHADOW:
-            return f"nothing: it goes on by itself; to end it by hand: {end_it}"
+            return f"nothing: it continues by itself; to end it by hand: {end_it}"
         case Phase.CANARY if found.plan.at_deadline is AtDeadline.WAIT:
             return f"nothing: at its last share it waits for evidence as long as it takes; to end it by hand: {end_it}"
         case Phase.CANARY:
-            return f"nothing: it goes on by itself; to end it by hand: {end_it}"
-        case Phase.WATCH:
-            return f'nothing: it goes on by itself; to step back by hand: tidegate rollback {model} --reason "..."'
+            return f"nothing: it continues by itself; to end it by hand: {end_it}"
+        case Phase.PROBATION:
+            return f'nothing: it continues by itself; to roll back by hand: tidegate rollback {model} --reason "..."'
         case Phase.DONE:
             return f"nothing: see what it serves: tidegate model show {model}"
         case Phase.ROLLED_BACK:
-            return f"mend what the reason names, then train again: {again}"
+            return f"correct what the reason names, then train again: {again}"
         case Phase.REJECTED:
-            return f"mend what the approver names, then train again: {again}"
+            return f"correct what the approver names, then train again: {again}"
         case Phase.EXPIRED:
-            return f"train again, and have an approver look in time: {again}"
+            return f"train again, and have it approved in time: {again}"
         case Phase.OVERTAKEN | Phase.STOPPED:
-            return f"train again when it is wanted: {again}"
+            return f"train again if you still want it: {again}"
         case Phase.FAILED:
             return f"look at the run's execution (tidegate runs {model} {found.run_id}), then train again: {again}"

@@ -4,7 +4,7 @@ import json
 import re
 
 from tidegate.domain.registry.run import RunError, RunStatus
-from tidegate.messages import Settled, SettleTask
+from tidegate.messages import ClosedRun, CloseFailedTask
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, Routes, Runs, Versions
 from tidegate.ports.rollout import Rollouts
@@ -31,8 +31,8 @@ _SENTENCES = {  # by what Lambda and Step Functions call it, not what our code r
 _REQUEST_ID = re.compile(r"^RequestId: \S+ (?:Error: )?")
 
 
-def settle(
-    task: SettleTask,
+def close_failed(
+    task: CloseFailedTask,
     *,
     models: Models,
     runs: Runs,
@@ -40,13 +40,13 @@ def settle(
     routes: Routes,
     rollouts: Rollouts,
     clock: Clock,
-) -> Settled:
+) -> ClosedRun:
     """Close the run as FAILED unless it is final already, end its rollout unless that is over, and give the model's
     lease back; repeating it changes nothing.
 
     What served before the release serves all requests again; a version that was promoted already stays and serves them
-    alone. A run that was registered stays what it is; the answer, and so the execution, still tells the fault that came
-    after.
+    alone. A run that was registered stays what it is; the answer, and so the execution, still reports the fault that
+    came after.
 
     Raises:
         NotFoundError: there is no such run.
@@ -68,8 +68,8 @@ def settle(
         rollouts=rollouts,
     )
     rollouts.free(model, run_id)
-    told = run.error or fault
-    return Settled(status=run.status.value, error=told.name, message=told.message)
+    recorded = run.error or fault
+    return ClosedRun(status=run.status.value, error=recorded.name, message=recorded.message)
 
 
 def explain(error: str, cause: str, stage: str) -> RunError:

@@ -3,11 +3,13 @@
 Nothing is kept between two calls but the record, so that a call may come twice, late, or from another process.
 """
 
-import json
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
+from tidegate.domain.evaluation.documents import read_report
+from tidegate.domain.evaluation.report import sections_of
+from tidegate.domain.evaluation.sections import Scores
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import Run
 from tidegate.domain.registry.version import Version, VersionStatus
@@ -56,11 +58,13 @@ def advance(
         scores = _expected_scores(version, artifacts)
         return rollout.begin(
             version,
-            rollout_plan(spec, score_distance=scores.get("distance") or 0.0, needs_approval=version.needs_approval),
+            rollout_plan(
+                spec, score_distance=(scores and scores.distance) or 0.0, needs_approval=version.needs_approval
+            ),
             route=route,
             judged_against=judged_against,
             excluded=_makers(run, version, models.author(model, version.spec_digest)),
-            score_edges=scores.get("edges") or (),
+            score_edges=scores.edges if scores else (),
             actor=actor,
             now=now,
         )
@@ -72,7 +76,7 @@ def advance(
             return _moved(known, route, now)
         version = versions.version(model, task.version)
         held = _held_by_another(model, run_id, now, rollouts)
-        promoted = known is not None and known.phase is Phase.WATCH
+        promoted = known is not None and known.phase is Phase.PROBATION
         problem = "" if held or promoted else _problem(version, known, artifacts)
         if known is None:
             step = first(route, version, held, problem)
@@ -124,7 +128,7 @@ def abandon(
     routes: Routes,
     rollouts: Rollouts,
 ) -> None:
-    """End what a fault of the release has ended: the champion serves alone, a version on its way in is withdrawn.
+    """End what a fault of the release has ended: the champion serves alone, a version on its way in is rolled back.
 
     Also an accepted version that had no rollout yet: nobody would ever take it further. A rollout that is over stays as
     it is, and a run without an accepted version has nothing to end.
@@ -193,12 +197,10 @@ def _problem(version: Version, known: Rollout | None, artifacts: Artifacts) -> s
     return ""
 
 
-def _expected_scores(version: Version, artifacts: Artifacts) -> dict[str, Any]:
+def _expected_scores(version: Version, artifacts: Artifacts) -> Scores | None:
     """How the holdout's scores lie (section `scores` of the report's evaluation): how far the candidate's are from the
-    champion's, and the edges of the bins that they are counted in. Empty when the evaluation did not look."""
-    report = json.loads(artifacts.get_verified(version.report_key, version.report_sha256))
-    scores: dict[str, Any] = report["evaluation"]["sections"].get("scores") or {}
-    return scores
+    champion's, and the edges of the bins that they are counted in. None when the evaluation did not look."""
+    return sections_of(read_report(artifacts.get_verified(version.report_key, version.report_sha256))).scores
 
 
 def _makers(run: Run, version: Version, author: str) -> dict[str, str]:

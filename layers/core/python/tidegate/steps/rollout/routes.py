@@ -22,7 +22,7 @@ _LOOKS = 3
 
 
 class RollBack(Document):
-    """Body of a rollback. The version is always named, so that the same wish sent twice goes back once."""
+    """Body of a rollback. The version is always named, so that the same request sent twice goes back once."""
 
     to: VersionNumber
     reason: Sentence
@@ -70,43 +70,43 @@ def decided(
 
 
 def roll_back(
-    model: str, wish: RollBack, *, actor: str, models: Models, versions: Versions, routes: Routes, clock: Clock
+    model: str, body: RollBack, *, actor: str, models: Models, versions: Versions, routes: Routes, clock: Clock
 ) -> dict[str, Any]:
     """A version that has served answers all requests again. Raises NotFoundError, ConflictError."""
     models.model(model)
 
     def decision(route: Route | None) -> RouteChange | None:
-        cause = Cause(clock.now(), actor, wish.reason)
-        return changes.rollback(route, versions.version(model, wish.to), cause)
+        cause = Cause(clock.now(), actor, body.reason)
+        return changes.rollback(route, versions.version(model, body.to), cause)
 
     return _outcome(*decided(model, decision, routes=routes))
 
 
-def kill(model: str, wish: Because, *, actor: str, models: Models, routes: Routes, clock: Clock) -> dict[str, Any]:
+def kill(model: str, body: Because, *, actor: str, models: Models, routes: Routes, clock: Clock) -> dict[str, Any]:
     """The fallback answers everything. Raises NotFoundError, ConflictError."""
     models.model(model)
-    cause = Cause(clock.now(), actor, wish.reason)
+    cause = Cause(clock.now(), actor, body.reason)
     return _outcome(*decided(model, lambda route: changes.kill(route, model, cause), routes=routes))
 
 
-def resume(model: str, wish: Because, *, actor: str, models: Models, routes: Routes, clock: Clock) -> dict[str, Any]:
+def resume(model: str, body: Because, *, actor: str, models: Models, routes: Routes, clock: Clock) -> dict[str, Any]:
     """The champion of a killed model answers again. Raises NotFoundError, ConflictError."""
     models.model(model)
-    cause = Cause(clock.now(), actor, wish.reason)
+    cause = Cause(clock.now(), actor, body.reason)
     return _outcome(*decided(model, lambda route: changes.resume(route, model, cause), routes=routes))
 
 
 def split(
-    model: str, wish: Split, *, actor: str, models: Models, versions: Versions, routes: Routes, clock: Clock
+    model: str, body: Split, *, actor: str, models: Models, versions: Versions, routes: Routes, clock: Clock
 ) -> dict[str, Any]:
     """A second version gets a fixed share, or no longer. Raises NotFoundError, ConflictError."""
     models.model(model)
 
     def decision(route: Route | None) -> RouteChange | None:
-        cause = Cause(clock.now(), actor, wish.reason)
-        if wish.to is None or wish.weight_bp is None:
+        cause = Cause(clock.now(), actor, body.reason)
+        if body.to is None or body.weight_bp is None:
             return changes.end_split(route, model, cause)
-        return changes.split(route, versions.version(model, wish.to), wish.weight_bp, cause)
+        return changes.split(route, versions.version(model, body.to), body.weight_bp, cause)
 
     return _outcome(*decided(model, decision, routes=routes))
 
@@ -136,8 +136,8 @@ def show_ledger(model: str, at: str | None, *, models: Models, routes: Routes) -
         "at": view(moment),
         "entry": view(ledger.entry_at(entries, moment)),
         "served": [
-            view(standing.share) | {"by": view(standing.entry), "approved_by": standing.approved_by}
-            for standing in ledger.served_at(entries, moment)
+            view(serving.share) | {"by": view(serving.entry), "approved_by": serving.approved_by}
+            for serving in ledger.served_at(entries, moment)
         ],
     }
 
@@ -167,7 +167,7 @@ def _at_rest(model: str, routes: Routes) -> tuple[str, list[LedgerEntry]]:
         entries = routes.ledger(model)
         if routes.route(model) == before:
             return before.ledger_head if before else ledger.GENESIS, entries
-    raise UnavailableError(f"what {model} serves is being changed; its ledger was not at rest", next_step="try again")
+    raise UnavailableError(f"the ledger of {model} changed while it was read", next_step="try again")
 
 
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
@@ -178,6 +178,6 @@ def _moment(text: str) -> datetime:
         return _MOMENT.validate_python(text)
     except (ValidationError, OverflowError):
         raise RequestInvalidError(
-            "that is no time",
+            "not a time",
             [Fault("at", f"{text!r} is not ISO 8601, such as 2026-01-05 or 2026-01-05T12:00:00Z")],
         ) from None

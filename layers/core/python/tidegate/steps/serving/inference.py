@@ -24,6 +24,7 @@ from tidegate.kernel.errors import (
     ArtifactRejectedError,
     ConflictError,
     ModelFailedError,
+    NewerDocumentError,
     NotFoundError,
     RequestInvalidError,
     ScoringTimeoutError,
@@ -48,9 +49,10 @@ MAX_ROUTES = 4_096
 # and for a session so much more, whatever its size.
 MEMORY_PER_BYTE = 8
 SESSION_BYTES = 128 * 2**10
+NEWER = "NewerArtifact"  # counts what newer code wrote and this code cannot read, as after a rollback of code
 SPARE_SECONDS = 0.25  # of the invocation, kept for the fallback and for what follows the answer
 SHADOW_SPARE_SECONDS = 1.0  # with less than this left, the shadow is passed over
-_UNUSABLE = (ArtifactRejectedError, NotFoundError, UnavailableError)
+_UNUSABLE = (ArtifactRejectedError, NewerDocumentError, NotFoundError, UnavailableError)
 # The instances kept a version's contract.
 _CHECKED = frozenset({Why.SCORING_FAILED, Why.TIMED_OUT, Why.RULE_VIOLATED, Why.UNUSUAL})
 
@@ -90,8 +92,8 @@ class _Missed:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """Answers by row and who gave them. `arm` is the side the request was assigned to, `missed` tells why the version
-    that was to answer did not; `fault` is what the caller is told when nobody could, and answers are empty then."""
+    """Answers by row and who gave them. `arm` is the side the request was assigned to, `missed` says why the version
+    that was to answer did not; `fault` is what the caller gets when nobody could, and answers are empty then."""
 
     version: int | None
     reason: Reason
@@ -136,7 +138,7 @@ class Inference:
         self._served_last: dict[str, Served] = {}
         self._kept: Opened[Any] = Opened(cache_bytes, evicted=lambda number: signals.count("ArtifactEvicted", number))
         self._refusals: dict[str, _Refusal] = {}
-        self._openings = 0  # objects fetched so far, to tell a request that had to wait for one
+        self._openings = 0  # objects fetched so far, to know a request that had to wait for one
 
     def predict(
         self,
@@ -149,13 +151,14 @@ class Inference:
     ) -> dict[str, Any]:
         """The answer to a request; every prediction gets an id that sorts by time.
 
-        `remaining_seconds` tells how long the invocation may still take.
+        `remaining_seconds` says how long the invocation may still take.
 
         Raises:
             RequestInvalidError: the instances break the contract.
             NotFoundError: there is no such model, or the version that the request names does not serve.
             ConflictError: the model has no accepted version, or is switched off, and has no fallback.
             ArtifactRejectedError: no version's artifact is what the registry recorded, and there is no fallback.
+            NewerDocumentError: the route, or what it names, was written by newer code, and nothing else can answer.
             UnavailableError: the registry or the artifacts cannot be reached, and nothing is known from before.
             ModelFailedError: the model gave a score that is no number, and there is no fallback.
         """
@@ -240,7 +243,7 @@ class Inference:
     def _open_ahead(self, route: Route, *, is_new: bool) -> None:
         versions = (route.champion, route.candidate, route.shadow) if is_new else ()
         for served in filter(None, versions):
-            with suppress(*_UNUSABLE):  # counted and told where it was refused
+            with suppress(*_UNUSABLE):  # counted and reported where it was refused
                 self._session(route.model, served)
         if route.fallback is not None:
             self._fallback(route, _none(route))
@@ -398,7 +401,7 @@ class Inference:
     def _stood_in(
         self, route: Route, instances: Sequence[Any], missed: _Missed
     ) -> tuple[list[dict[str, Any]], Exception | None]:
-        """The fallback's answers; empty ones, and what the caller is told, when it has none to give.
+        """The fallback's answers; empty ones, and what the caller gets, when it has none to give.
 
         Raises:
             RequestInvalidError: the instances, which no version has looked at, break the fallback's contract.
@@ -454,11 +457,13 @@ class Inference:
         try:
             route = self._routes.route(model)
         except Exception as error:  # also one that never passes, a lost permission say: what served yesterday still can
+            if isinstance(error, NewerDocumentError):
+                self._signals.count(NEWER)
             if known is None or known.route is None:
                 raise
             self._signals.count("RouteStale")
             if not isinstance(error, UnavailableError):
-                self._signals.count("ServerErrors")  # it will not pass by itself, so the alarm is to tell
+                self._signals.count("ServerErrors")  # it will not pass by itself, so the alarm is to ring
             why = str(error) if isinstance(error, TidegateError) else type(error).__name__
             self._signals.warn("the registry does not answer; the last known route serves on", model=model, why=why)
             self._keep(model, known.route, now, STALE)
@@ -489,7 +494,8 @@ class Inference:
         """What is made of a verified object, and what it counts for: `memory`, and so much for each of its bytes.
 
         Raises:
-            ArtifactRejectedError, NotFoundError, UnavailableError: and again for a while, without asking.
+            ArtifactRejectedError, NewerDocumentError, NotFoundError, UnavailableError: and again for a while, without
+                asking.
         """
         key, sha256 = _object(ref)
         now, refusal = self._clock.now(), self._refusals.get(key)
@@ -501,6 +507,9 @@ class Inference:
             holds = _contract(made).model
             if holds != model:
                 raise ArtifactRejectedError(f"{key} holds model {holds!r}, not {model!r}")
+        except NewerDocumentError as error:
+            self._refuse(model, ref, error, NEWER, now + REFUSED)
+            raise
         except (ArtifactRejectedError, NotFoundError) as error:
             self._refuse(model, ref, error, "ArtifactRejected", now + REFUSED)
             raise
@@ -545,31 +554,35 @@ def _no_version(model: str) -> ConflictError:
 
 
 def _unanswered(model: str, missed: _Missed) -> Exception:
-    """What a caller is told when neither a version nor the fallback can answer."""
+    """What a caller gets when neither a version nor the fallback can answer."""
     match missed.error:
         case None if missed.why is Why.NO_VERSION:
             return _no_version(model)
         case None if missed.why is Why.KILLED:
             step = f"the model's owner resumes it: `tidegate resume {model}`"
             return ConflictError(f"model {model!r} is switched off and has no fallback", next_step=step)
+        case NewerDocumentError() as error:
+            return error
         case UnavailableError():
-            return UnavailableError(f"the artifact of model {model!r} cannot be fetched now", next_step="try again")
+            return UnavailableError(
+                f"the artifact of model {model!r} cannot be fetched at the moment", next_step="try again"
+            )
         case Exception() as error if missed.why in _CHECKED:
             return error
         case _:
             return ArtifactRejectedError(
-                f"model {model!r} has no artifact that is what the registry recorded",
-                next_step="the model's owner is told by an alarm; a new release mends it",
+                f"model {model!r} has no artifact that matches its SHA-256 in the registry",
+                next_step="an alarm notifies the model's owner; a new release fixes it",
             )
 
 
 _DETAILS: Mapping[Why, str] = {
     Why.KILLED: "the model is switched off",
     Why.NO_VERSION: "no version of the model serves yet",
-    Why.NOT_LOADABLE: "its artifact is not what the registry recorded, or cannot be fetched",
+    Why.NOT_LOADABLE: "its artifact is not what the registry recorded, needs newer code, or cannot be fetched",
     Why.SCORING_FAILED: "it could not score this request",
     Why.TIMED_OUT: "it took longer than it may",
-    Why.CONTRACT_BROKEN: "it refuses a request that the champion takes",
+    Why.CONTRACT_BROKEN: "it refuses a request that the champion accepts",
 }
 
 

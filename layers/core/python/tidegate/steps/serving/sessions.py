@@ -20,7 +20,7 @@ class Opened(Generic[T]):
     """
 
     def __init__(self, budget_bytes: int, *, evicted: Callable[[int], None] = lambda _: None) -> None:
-        """`evicted` is told how many things had to go for a new one."""
+        """`evicted` is called with how many things had to go for a new one."""
         self._budget = budget_bytes
         self._evicted = evicted
         self._lock = threading.Lock()

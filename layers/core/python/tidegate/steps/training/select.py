@@ -1,10 +1,10 @@
 """Choose the candidate that did best on the validation rows."""
 
 from tidegate.kernel.errors import TrainingFailedError
+from tidegate.kernel.metrics.registry import find
 from tidegate.messages import Selection, SelectTask
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Runs
-from tidegate.spec.gate import Metric
 
 STAGE = "select"
 
@@ -20,8 +20,8 @@ def select(task: SelectTask, *, runs: Runs, clock: Clock) -> Selection:
         raise TrainingFailedError(
             f"no candidate of {task.run.model} has a result", next_step="see the run's log for what each one failed of"
         )
-    sign = -1.0 if Metric(task.results[0].metric).higher_is_better else 1.0
-    best = min(task.results, key=lambda result: (sign * result.value, result.index))
+    sign = find(task.results[0].metric).sign
+    best = min(task.results, key=lambda result: (-sign * result.value, result.index))
     chosen = next(candidate for candidate in task.candidates if candidate.index == best.index)
     runs.note(task.run.model, task.run.run_id, STAGE, clock.now(), selected=best.index)
     return Selection(candidate=chosen, value=best.value)

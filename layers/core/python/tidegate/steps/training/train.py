@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tidegate.domain.data.splits import training_rows
-from tidegate.domain.evaluation.evaluation import metric_value
+from tidegate.domain.evaluation.documents import PLAN
 from tidegate.domain.registry.run import CandidateRun
 from tidegate.domain.serving import guard
 from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, PredictionInterval
@@ -52,7 +52,7 @@ def train(
     ref = task.run
     runs.note(ref.model, ref.run_id, STAGE if task.purpose == "validate" else REFIT_STAGE, clock.now())
     spec = models.spec(ref.model, runs.run(ref.model, ref.run_id).spec_digest)
-    contract = Contract.from_json(json.loads(artifacts.get(ref.plan_key))["contract"])
+    contract = Contract.from_json(PLAN.read(artifacts.get(ref.plan_key))["contract"])
     fit = Table.from_npz(artifacts.get(ref.fit_key))
     validation = Table.from_npz(artifacts.get(ref.validation_key))
     candidate = Candidate(
@@ -80,8 +80,7 @@ def train(
             )
         started = stopwatch()
         scores = fitter.validation_scores(spec, contract, candidate, fit, validation)
-        value = metric_value(
-            spec.metric.value,
+        value = spec.metric.value(
             validation[TARGET],
             scores,
             positive=contract.positive,
@@ -92,7 +91,7 @@ def train(
         problem = f"candidate {task.candidate.index}: {error.message}"
         raise TrainingFailedError(problem, next_step=error.next_step) from error
     result = CandidateResult(
-        index=task.candidate.index, metric=spec.metric.value, value=value, fit_seconds=seconds, rows=len(fit)
+        index=task.candidate.index, metric=spec.metric.text, value=value, fit_seconds=seconds, rows=len(fit)
     )
     runs.note_candidate(ref.model, ref.run_id, _record(task.candidate, result))
     return result

@@ -1,0 +1,50 @@
+"""Lambda `close_failed`: closes a run whose execution ended by a fault, and ends its rollout.
+
+Called by the state machine's own Catch, and by EventBridge for executions that ended where no Catch could run: aborted,
+timed out as a whole, failed in CloseFailed itself. Both may come for one run; the second changes nothing.
+"""
+
+import json
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from tidegate import wiring
+from tidegate.kernel.settings import RegistrySettings
+from tidegate.messages import CloseFailedTask, RunRef
+from tidegate.steps.rollout.close_failed import ABORTED, TIMED_OUT, close_failed
+from tidegate.telemetry import logger
+
+STATUS_CHANGE = "Step Functions Execution Status Change"
+
+
+@logger("close_failed").inject_lambda_context
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """CloseFailedTask or an EventBridge event in, ClosedRun out."""
+    task = (
+        _of_status_change(event["detail"])
+        if event.get("detail-type") == STATUS_CHANGE
+        else CloseFailedTask.parse(event)
+    )
+    at = wiring.of(RegistrySettings)
+    closed = close_failed(
+        task,
+        models=at.registry,
+        runs=at.registry,
+        versions=at.registry,
+        routes=at.registry,
+        rollouts=at.rollouts,
+        clock=at.clock,
+    )
+    logger("close_failed").info("closed", extra={"run": task.run.to_json(), "closed": closed.to_json()})
+    return closed.to_json()
+
+
+def _of_status_change(detail: dict[str, Any]) -> CloseFailedTask:
+    """The execution's input is its RunRef. FAILED executions carry error and cause; for the others the status says."""
+    error = {"ABORTED": ABORTED, "TIMED_OUT": TIMED_OUT}.get(detail["status"], "")
+    return CloseFailedTask(
+        run=RunRef.parse(json.loads(detail["input"])),
+        error=str(detail.get("error") or error),
+        cause=str(detail.get("cause") or ""),
+    )

@@ -1,0 +1,188 @@
+"""What monitoring keeps: in the captures bucket the counted hours and the verdicts, in the registry how models stand.
+
+    profiles/model=<model>/hour=<hour>/version=<version>.json     an hour of a version, counted
+    verdicts/model=<model>/<hour of the look>.json                what a look found
+    registry, pk MODEL#<model>, sk WATCH                          domain.monitoring.health.HealthRecord
+
+Documents are written whole under names that follow from what they say, so a repeated write changes nothing.
+"""
+
+import json
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from gzip import GzipFile
+from io import BytesIO
+from itertools import chain
+from typing import Any
+
+import orjson
+from isal.igzip import IGzipFile
+
+from tidegate.aws.captures import PREFIX as CAPTURES
+from tidegate.aws.clients import answering, s3
+from tidegate.aws.evidence import FEEDBACK
+from tidegate.aws.items import decode, encode
+from tidegate.aws.objects import S3Artifacts
+from tidegate.aws.table import RefusedError, Table, put
+from tidegate.domain.monitoring.findings import VERDICT
+from tidegate.domain.monitoring.health import HealthRecord
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD
+from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.ports.monitoring import Sources
+
+HEALTH = "WATCH"  # stored under this key since before it was called health
+PROFILES = "profiles/"
+VERDICTS = "verdicts/"
+_THREADS = 8
+_UNPACKED_BYTES = 1 << 18  # of an object, at a time
+
+
+class DynamoHealthRecords:
+    """ports.HealthRecords."""
+
+    def __init__(self, table_name: str) -> None:
+        self._table = Table(table_name)
+
+    def record(self, model: str) -> HealthRecord | None:
+        """See ports.HealthRecords."""
+        item = self._table.get(f"MODEL#{model}", HEALTH)
+        return decode(HealthRecord, item) if item else None
+
+    def save(self, record: HealthRecord) -> None:
+        """See ports.HealthRecords. A write that is refused because of itself finds its own record and is done."""
+        pk, item = f"MODEL#{record.model}", encode(record)
+        if record.revision == 1:
+            write = put(pk, HEALTH, item, when="attribute_not_exists(#sk)")
+        else:
+            write = put(pk, HEALTH, item, when="#revision = :before", before={"N": str(record.revision - 1)})
+        try:
+            self._table.write(write)
+        except RefusedError:
+            if self.record(record.model) == record:
+                return
+            raise ConflictError(
+                f"the health of {record.model} was changed by somebody else (revision {record.revision} exists)",
+                next_step=f"see `tidegate drift {record.model}` and decide again",
+            ) from None
+
+
+class S3Verdicts:
+    """ports.Verdicts."""
+
+    def __init__(self, bucket: str) -> None:
+        self._objects = S3Artifacts(bucket)
+
+    def write(self, model: str, hour: str, document: Mapping[str, Any]) -> str:
+        """See ports.Verdicts."""
+        key = f"{VERDICTS}model={model}/{hour}.json"
+        self._objects.put(key, _encoded(document), content_type="application/json")
+        return key
+
+    def read(self, key: str) -> dict[str, Any]:
+        """See ports.Verdicts."""
+        document: dict[str, Any] = VERDICT.read(self._objects.get(key))
+        return document
+
+
+class S3Hours:
+    """ports.Hours. Captures and feedback are what Firehose writes: gzip, one record a line, never changed."""
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+        self._objects = S3Artifacts(bucket)
+
+    def asked(self, model: str, since: str) -> bool:
+        """See ports.Hours."""
+        folder = f"{CAPTURES}model={model}/hour="
+        with answering("S3"):
+            page = s3().list_objects_v2(Bucket=self._bucket, Prefix=folder, StartAfter=folder + since, MaxKeys=1)
+        return page["KeyCount"] > 0
+
+    def sources(self, model: str, first: str, last: str) -> dict[str, Sources]:
+        """See ports.Hours."""
+        captures = self._sizes(CAPTURES, model, first, last)
+        feedback = self._sizes(FEEDBACK, model, first, last)
+        return {
+            hour: Sources(
+                captures=tuple(sizes),
+                feedback=tuple(feedback[hour]),
+                stored_bytes=sum(sizes.values()) + sum(feedback[hour].values()),
+            )
+            for hour, sizes in captures.items()
+        }
+
+    def outcomes(self, sources: Sources) -> dict[str, Any]:
+        """See ports.Hours."""
+        latest: dict[str, tuple[datetime, Any]] = {}
+        for lines in self._read(sources.feedback):
+            for line in chain.from_iterable(map(bytes.splitlines, lines)):
+                record = FEEDBACK_RECORD.current(orjson.loads(line))
+                reported = datetime.fromisoformat(record["time"])
+                known = latest.get(record["id"])
+                if known is None or reported >= known[0]:
+                    latest[record["id"]] = reported, record["outcome"]
+        return {prediction: outcome for prediction, (_, outcome) in latest.items()}
+
+    def lines(self, sources: Sources) -> Iterator[Iterable[bytes]]:
+        """See ports.Hours."""
+        return self._read(sources.captures)
+
+    def counted(self, model: str, version: int, hours: Collection[str]) -> dict[str, dict[str, Any]]:
+        """See ports.Hours."""
+
+        def read(hour: str) -> dict[str, Any] | None:
+            with suppress(NotFoundError):
+                document: dict[str, Any] = json.loads(self._objects.get(_profile_key(model, version, hour)))
+                return document
+            return None
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = zip(hours, pool.map(read, hours), strict=True)
+            return {hour: document for hour, document in found if document is not None}
+
+    def keep(self, model: str, version: int, hour: str, document: Mapping[str, Any]) -> None:
+        """See ports.Hours."""
+        self._objects.put(_profile_key(model, version, hour), _encoded(document), content_type="application/json")
+
+    def _sizes(self, prefix: str, model: str, first: str, last: str) -> defaultdict[str, dict[str, int]]:
+        """Bytes by hour and key; S3 lists them in order."""
+        folder = f"{prefix}model={model}/hour="
+        pages = s3().get_paginator("list_objects_v2")
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        with answering("S3"):
+            for page in pages.paginate(Bucket=self._bucket, Prefix=folder, StartAfter=folder + first):
+                for entry in page.get("Contents", []):
+                    hour = entry["Key"].removeprefix(folder).partition("/")[0]
+                    if hour > last:
+                        return found
+                    found[hour][entry["Key"]] = entry["Size"]
+        return found
+
+    def _read(self, keys: Iterable[str]) -> Iterator[Iterable[bytes]]:
+        """Lines of each object, as `unpacked` has them; the next few objects are fetched ahead, packed as they are."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            ahead: deque[Future[bytes]] = deque()
+            for key in keys:
+                ahead.append(pool.submit(self._objects.get, key))
+                if len(ahead) >= _THREADS:
+                    yield unpacked(ahead.popleft().result())
+            while ahead:
+                yield unpacked(ahead.popleft().result())
+
+
+def _profile_key(model: str, version: int, hour: str) -> str:
+    return f"{PROFILES}model={model}/hour={hour}/version={version}.json"
+
+
+def _encoded(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def unpacked(data: bytes) -> Iterator[bytes]:
+    """Lines of an object as Firehose writes it, many whole ones at a time."""
+    unpacking: GzipFile = IGzipFile(fileobj=BytesIO(data))  # type: ignore[no-untyped-call]
+    while block := unpacking.read(_UNPACKED_BYTES):
+        yield block + unpacking.readline()

@@ -1,0 +1,102 @@
+"""One request of the control API, as the resources see it."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
+from importlib import import_module
+from typing import Any, Generic, TypeVar
+
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+
+from tidegate.kernel.errors import NotFoundError, RequestInvalidError
+from tidegate.kernel.routes import Route
+from tidegate.kernel.settings import ControlSettings
+from tidegate.steps.requests import Document
+from tidegate.wiring import Wiring
+
+At = Wiring[ControlSettings]
+Answer = tuple[HTTPStatus, dict[str, Any] | bytes]
+D = TypeVar("D", bound=Document)
+Resource = Callable[["Call", At], Answer]
+
+NAMES = {  # what a name in a path can be; anything else names nothing
+    "dataset": "[a-z][a-z0-9-]{0,62}",
+    "model": "[a-z][a-z0-9-]{0,62}",
+    "prediction": ".+",  # its step says what is wrong with one
+    "run": "[A-Za-z0-9-]{1,80}",
+    "version": "[A-Za-z0-9]{1,64}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: who asks, the names in its path, its query and its body as text."""
+
+    actor: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    text: str
+
+    @classmethod
+    def of(cls, event: APIGatewayProxyEventV2, path: Mapping[str, str]) -> "Call":
+        """Read an event of the HTTP API.
+
+        Raises:
+            RequestInvalidError: it carries no IAM identity (401), or its body is no text (400).
+            NotFoundError: a name in its path cannot be one.
+        """
+        iam = event.raw_event.get("requestContext", {}).get("authorizer", {}).get("iam") or {}
+        if not iam.get("userArn"):
+            raise RequestInvalidError(
+                "the request carries no IAM identity",
+                status=401,
+                next_step="sign it with SigV4 for service execute-api",
+            )
+        try:
+            text = event.decoded_body or ""
+        except ValueError:
+            raise RequestInvalidError("the body is not UTF-8 text", status=HTTPStatus.BAD_REQUEST) from None
+        for kind, name in path.items():  # a PUT makes a name, and its step says what is wrong with it
+            if event.http_method != "PUT" and not re.fullmatch(NAMES[kind], name):
+                raise NotFoundError(
+                    f"there is no {kind} {name!r}",
+                    next_step="names have lower-case letters, digits and dashes, and begin with a letter",
+                )
+        return cls(iam["userArn"], path, event.query_string_parameters or {}, text)
+
+    @property
+    def body(self) -> object:
+        """The decoded JSON body; raises RequestInvalidError (400)."""
+        try:
+            return json.loads(self.text or "null")
+        except (ValueError, RecursionError) as error:
+            raise RequestInvalidError(f"the body is not valid JSON: {error}", status=HTTPStatus.BAD_REQUEST) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[D]):
+    """A resource that takes a JSON body of one form; without a body that of its defaults, where that is `optional`."""
+
+    body: type[D]
+    optional: bool
+    answer: Callable[[Call, At, D], Answer]
+
+    def __call__(self, call: Call, at: At) -> Answer:
+        """Raises RequestInvalidError, which names every fault of the body."""
+        return self.answer(call, at, self.body.read({} if self.optional and not call.text else call.body))
+
+
+def reads(body: type[D], *, optional: bool = False) -> Callable[[Callable[[Call, At, D], Answer]], Reading[D]]:
+    """What follows takes a body of this form, checked."""
+    return lambda answer: Reading(body, optional, answer)
+
+
+@cache
+def resource(route: Route) -> Resource:
+    """What answers a route. Imported by the first call of it: no other call waits for what is behind it."""
+    module, _, name = route.name.partition(".")
+    found: Resource = getattr(import_module(f"tidegate.control.{module}"), name)
+    return found

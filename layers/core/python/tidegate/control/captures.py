@@ -1,0 +1,18 @@
+"""Captured predictions."""
+
+from http import HTTPStatus
+
+from tidegate.control.call import Answer, At, Call
+from tidegate.steps.serving import captures
+
+
+def list_captures(call: Call, at: At) -> Answer:
+    answer = captures.list_captures(
+        call.path["model"],
+        call.query.get("hour"),
+        call.query.get("limit"),
+        models=at.registry,
+        captures=at.captures,
+        clock=at.clock,
+    )
+    return HTTPStatus.OK, answer

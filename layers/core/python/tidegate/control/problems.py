@@ -1,0 +1,77 @@
+"""Refusals of the control API: `application/problem+json` (RFC 9457) with every fault in `errors` and a `next_step`."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from aws_lambda_powertools.event_handler import Response
+
+from tidegate.kernel.errors import (
+    ArtifactRejectedError,
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    LedgerBrokenError,
+    NewerDocumentError,
+    NotFoundError,
+    RequestInvalidError,
+    UnavailableError,
+)
+from tidegate.telemetry import logger
+
+RETRY_AFTER_SECONDS = 2
+
+
+def refusal(error: Exception, request_id: str) -> Response[str]:  # noqa: PLR0911  one for each kind of error
+    """The answer to a request that failed. A fault of ours is logged and reported to the caller without its inside."""
+    match error:
+        case InvalidInputError():
+            status = HTTPStatus(error.status) if isinstance(error, RequestInvalidError) else None
+            listed = [fault.to_json() for fault in error.faults]
+            status = status or HTTPStatus.UNPROCESSABLE_ENTITY
+            return problem(request_id, status, error.summary, errors=listed, next_step=error.next_step)
+        case NotFoundError():
+            return problem(request_id, HTTPStatus.NOT_FOUND, error.message, next_step=error.next_step)
+        case ForbiddenError():
+            return problem(request_id, HTTPStatus.FORBIDDEN, error.message, next_step=error.next_step)
+        case ConflictError():
+            next_step = error.next_step or "read it again, then decide again"
+            return problem(request_id, HTTPStatus.CONFLICT, error.message, next_step=next_step)
+        case UnavailableError():
+            logger("control").warning("unavailable", exc_info=error)
+            next_step = error.next_step or "try again in a moment"
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            return problem(request_id, status, error.message, next_step=next_step, headers=headers)
+        case ArtifactRejectedError() | LedgerBrokenError() | NewerDocumentError():
+            changed = "somebody changed it after it was stored; train the model again"
+            return _broken(request_id, error, error.message, error.next_step or changed)
+        case _:
+            return _broken(request_id, error, "something failed on our side")
+
+
+def _broken(request_id: str, error: Exception, detail: str, next_step: str = "") -> Response[str]:
+    logger("control").error("request failed", exc_info=error)
+    return problem(request_id, HTTPStatus.INTERNAL_SERVER_ERROR, detail, next_step=next_step)
+
+
+def problem(
+    request_id: str,
+    status: HTTPStatus,
+    detail: str,
+    *,
+    errors: list[dict[str, object]] | None = None,
+    next_step: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Response[str]:
+    """One problem document."""
+    body: dict[str, object] = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "instance": f"urn:uuid:{request_id}",
+        "detail": detail,
+        "errors": errors or [],
+        "next_step": next_step,
+    }
+    return Response(status.value, "application/problem+json", json.dumps(body), headers=dict(headers or {}))

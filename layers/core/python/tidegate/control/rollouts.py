@@ -1,0 +1,24 @@
+"""Versions on their way to users."""
+
+from http import HTTPStatus
+
+from tidegate.control.call import Answer, At, Call, reads
+from tidegate.control.served import acted
+from tidegate.steps.rollout import approvals
+
+
+def list_rollouts(call: Call, at: At) -> Answer:
+    model = call.path["model"]
+    answer = approvals.list_rollouts(model, models=at.registry, rollouts=at.rollouts, routes=at.registry)
+    return HTTPStatus.OK, answer
+
+
+def show_rollout(call: Call, at: At) -> Answer:
+    model, run = call.path["model"], call.path["run"]
+    return HTTPStatus.OK, approvals.show_rollout(model, run, rollouts=at.rollouts, routes=at.registry)
+
+
+@reads(approvals.EndRollout)
+def end_rollout(call: Call, at: At, request: approvals.EndRollout) -> Answer:
+    more = {"versions": at.registry, "rollouts": at.rollouts, "workflow": at.workflow}
+    return acted(call, at, request, approvals.end, **more)

@@ -1,0 +1,53 @@
+"""What is served, the ledger that shows how it came to be, and what people do about it."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from tidegate.control.call import Answer, At, Call, reads
+from tidegate.steps.batch import batch
+from tidegate.steps.requests import Document
+from tidegate.steps.rollout import routes
+from tidegate.telemetry import logger
+
+
+def show_ledger(call: Call, at: At) -> Answer:
+    model, moment = call.path["model"], call.query.get("at")
+    shown = routes.show_ledger(model, moment, models=at.registry, routes=at.registry)
+    return HTTPStatus.OK, shown if moment else shown | {"batches": batch.show_acts(model, ledger=at.batch_ledger)}
+
+
+def verify_ledger(call: Call, at: At) -> Answer:
+    model = call.path["model"]
+    found = routes.verify_ledger(model, models=at.registry, routes=at.registry)
+    return HTTPStatus.OK, found | {"batches": batch.verify_acts(model, ledger=at.batch_ledger)}
+
+
+@reads(routes.RollBack)
+def roll_back(call: Call, at: At, request: routes.RollBack) -> Answer:
+    return acted(call, at, request, routes.roll_back, versions=at.registry)
+
+
+@reads(routes.Because)
+def kill(call: Call, at: At, request: routes.Because) -> Answer:
+    return acted(call, at, request, routes.kill)
+
+
+@reads(routes.Because)
+def resume(call: Call, at: At, request: routes.Because) -> Answer:
+    return acted(call, at, request, routes.resume)
+
+
+@reads(routes.Split)
+def split(call: Call, at: At, request: routes.Split) -> Answer:
+    return acted(call, at, request, routes.split, versions=at.registry)
+
+
+def acted(call: Call, at: At, request: Document, act: Callable[..., dict[str, Any]], **more: object) -> Answer:
+    """What people do to what is served. It is logged with its ledger entry: a copy that this function cannot change."""
+    answer = act(
+        call.path["model"], request, actor=call.actor, models=at.registry, routes=at.registry, clock=at.clock, **more
+    )
+    if answer["entry"]:
+        logger("control").info("route changed", extra={"ledger_entry": answer["entry"]})
+    return HTTPStatus.OK, answer

@@ -1,0 +1,206 @@
+"""All of a release and of serving in memory: the real steps, on the fakes of this package.
+
+    deployment = InMemoryDeployment()
+    deployment.add_dataset("trips", csv_bytes, time="at", outcome=("delay",))
+    released = deployment.release(ModelSpec.parse_yaml(text))
+    deployment.promote(released.version)
+    answer = deployment.predict("trip-delay", [{"line": "red", "wind": 20.0}])
+
+Needs the extras `serving` and `training`. docs/testing.md has a whole example.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
+from tidegate.domain.monitoring.costs import Prices
+from tidegate.domain.registry.ledger import Cause
+from tidegate.domain.registry.run import Run, RunStatus
+from tidegate.domain.registry.version import Version
+from tidegate.domain.rollout.changes import promote
+from tidegate.domain.serving.prediction import PredictionRequest
+from tidegate.kernel.errors import DatasetInvalidError
+from tidegate.messages import (
+    EvaluateTask,
+    GateTask,
+    Plan,
+    RegisterDataset,
+    RegisterTask,
+    RunRef,
+    SelectTask,
+    SlicesAndGroupsTask,
+    TrainTask,
+)
+from tidegate.ml.fairness import FairlearnGroups
+from tidegate.ml.frames import PandasReader
+from tidegate.ml.scoring import load
+from tidegate.ml.slices import tree_leaves
+from tidegate.ml.training import OnnxFitter
+from tidegate.spec.model import ModelSpec
+from tidegate.steps.data.catalog import catalog
+from tidegate.steps.data.prepare import prepare
+from tidegate.steps.evaluation.evaluate import evaluate
+from tidegate.steps.evaluation.gate import gate
+from tidegate.steps.evaluation.register import register
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
+from tidegate.steps.serving.inference import Inference
+from tidegate.steps.training.select import select
+from tidegate.steps.training.train import train
+from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
+from tidegate.testing.platform import FixedClock, RecordedSignals
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
+from tidegate.testing.serving import InMemoryCaptures
+
+ACTOR = "arn:aws:iam::123456789012:user/tests"
+FREE = Prices(gb_second=0.0, request=0.0, gb_month=0.0, memory_mb=1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What became of a run: its version, and the gate's report (docs/evaluation.md)."""
+
+    run: RunRef
+    version: Version
+    report: Mapping[str, Any]
+
+
+@dataclass
+class InMemoryDeployment:
+    """A stage in memory; every fake is open for tests. `actor` does what people do."""
+
+    registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
+    catalog: InMemoryCatalog = field(default_factory=InMemoryCatalog)
+    files: InMemoryDatasetFiles = field(default_factory=InMemoryDatasetFiles)
+    artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
+    captures: InMemoryCaptures = field(default_factory=InMemoryCaptures)
+    signals: RecordedSignals = field(default_factory=RecordedSignals)
+    clock: FixedClock = field(default_factory=FixedClock)
+    allowed_licences: tuple[str, ...] = ()
+    prices: Prices = FREE
+    actor: str = ACTOR
+
+    def add_dataset(self, name: str, *files: bytes, **about: Any) -> DatasetVersion:
+        """Describe a dataset (fields of `Dataset` by name), and register a version of these CSV or Parquet files.
+
+        Raises:
+            DatasetInvalidError: the files cannot be read; the message says why.
+        """
+        self.describe_dataset(name, **about)
+        version = self.register_dataset(self.upload_dataset(name, *files))
+        if version.status is not DatasetStatus.READY:
+            raise DatasetInvalidError(version.problem)
+        return version
+
+    def describe_dataset(self, name: str, **about: Any) -> Dataset:
+        """What people say of a dataset."""
+        said = {"origin": "tests", "licence": "CC0-1.0", "owner": "tests", "pii": (), "outcome": (), "time": None}
+        dataset = Dataset(name=name, registered_by=self.actor, registered_at=self.clock.now(), **said | about)
+        self.catalog.put_dataset(dataset)
+        return dataset
+
+    def upload_dataset(self, name: str, *files: bytes) -> DatasetVersion:
+        """A version that waits to be registered."""
+        hashes = [self.files.upload(name, each) for each in files]
+        version = DatasetVersion(
+            dataset=name,
+            version=content_version(hashes),
+            status=DatasetStatus.REGISTERING,
+            files=tuple(
+                DataFile(f"part{number}.csv", sha256, len(each), self.files.key(name, sha256))
+                for number, (sha256, each) in enumerate(zip(hashes, files, strict=True))
+            ),
+            added_by=self.actor,
+            added_at=self.clock.now(),
+        )
+        self.catalog.add_version(version)
+        return version
+
+    def register_dataset(self, version: DatasetVersion) -> DatasetVersion:
+        """Read and profile a version, as `functions/catalog` does; READY or FAILED."""
+        task = RegisterDataset(dataset=version.dataset, version=version.version)
+        return catalog(task, catalog=self.catalog, files=self.files, reader=PandasReader())
+
+    def request(self, spec: ModelSpec, run_id: str = "run-1") -> RunRef:
+        """Apply a spec and ask for a run of it."""
+        now = self.clock.now()
+        self.registry.apply(spec, author=self.actor, at=now)
+        run = Run(spec.name, run_id, RunStatus.REQUESTED, spec.digest, spec.dataset, self.actor, now, seed=spec.seed)
+        self.registry.request(run, lease_until=now)
+        return RunRef(model=spec.name, run_id=run_id)
+
+    def prepare(self, ref: RunRef) -> Plan:
+        """Check and split the data of a run. Raises DataCheckError."""
+        return prepare(
+            ref,
+            models=self.registry,
+            runs=self.registry,
+            versions=self.registry,
+            routes=self.registry,
+            catalog=self.catalog,
+            files=self.files,
+            reader=PandasReader(),
+            artifacts=self.artifacts,
+            clock=self.clock,
+            code_version="c0ffee",
+            lock_hash="10cc",
+            allowed_licences=self.allowed_licences,
+        )
+
+    def release(self, spec: ModelSpec, run_id: str = "run-1") -> Released:
+        """A whole run: prepare, train every candidate, select, evaluate, slices and groups, gate, register.
+
+        The version is ACCEPTED or REJECTED, with the gate's reasons. Nothing is served before `promote`.
+
+        Raises:
+            DataCheckError: the data does not pass the spec's checks.
+            TrainingFailedError: a candidate cannot be fitted or exported.
+        """
+        registry, ref = self.registry, self.request(spec, run_id)
+        plan = self.prepare(ref)
+        noted: dict[str, Any] = {"runs": registry, "clock": self.clock}
+        kept = noted | {"models": registry, "artifacts": self.artifacts}
+        fit = kept | {"fitter": OnnxFitter()}
+        results: list[Any] = [
+            train(TrainTask(run=ref, candidate=each, purpose="validate"), **fit) for each in plan.candidates
+        ]
+        chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=results), **noted).candidate
+        fitted: Any = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)
+        kept["versions"] = registry
+        evaluated = evaluate(EvaluateTask(run=ref, fitted=fitted), routes=registry, load=load, **kept)
+        examined = SlicesAndGroupsTask(run=ref, fitted=fitted)
+        slices_and_groups(examined, search=tree_leaves, groups=FairlearnGroups(), **kept)
+        verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), prices=self.prices, **kept)
+        task = RegisterTask(run=ref, fitted=fitted, evaluated=evaluated, verdict=verdict)
+        registered = register(task, models=registry, versions=registry, routes=registry, rollouts=registry, **noted)
+        report = json.loads(self.artifacts.get(ref.report_key))
+        return Released(ref, registry.version(spec.name, registered.version), report)
+
+    def promote(self, version: Version, reason: str = "a test says so") -> None:
+        """Serve a version at once, without a rollout."""
+        cause = Cause(self.clock.now(), self.actor, reason)
+        change = promote(self.registry.route(version.model), version, cause)
+        if change is not None:
+            self.registry.change(change)
+
+    def predict(self, model: str, instances: Sequence[Mapping[str, Any]], **request: Any) -> dict[str, Any]:
+        """What `POST /models/{model}/predict` answers (docs/serving.md); `captures` gets what is captured of it.
+
+        Raises:
+            RequestInvalidError, NotFoundError, ConflictError: as `Inference.predict` does.
+        """
+        inference = Inference(
+            routes=self.registry,
+            models=self.registry,
+            artifacts=self.artifacts,
+            load=load,
+            clock=self.clock,
+            signals=self.signals,
+            captures=self.captures,
+            route_ttl_seconds=0,
+            scoring_timeout_seconds=5,
+            cache_bytes=2**28,
+        )
+        return inference.predict(model, PredictionRequest(list(instances), **request), secrets.token_bytes)

@@ -1,0 +1,214 @@
+"""A run on trial: its table and its model."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+
+from tests.builders.present import present
+from tests.builders.registry import a_version
+from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.domain.monitoring.costs import Prices
+from tidegate.domain.monitoring.reference import Reference
+from tidegate.domain.registry.ledger import Cause
+from tidegate.domain.registry.run import CandidateRun, Run, RunStatus
+from tidegate.domain.rollout.changes import promote
+from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.domain.serving.fallback import Fallback
+from tidegate.domain.training.rules import fitted
+from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
+from tidegate.messages import EvaluateTask, Fitted, GateTask, RunRef, SlicesAndGroupsTask
+from tidegate.ml.fairness import FairlearnGroups
+from tidegate.ml.scoring import load
+from tidegate.ml.slices import tree_leaves
+from tidegate.spec.model import ModelSpec
+from tidegate.spec.rules.group_rate import GroupRateRule
+from tidegate.steps.evaluation.evaluate import evaluate
+from tidegate.steps.evaluation.gate import gate
+from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
+from tidegate.testing.models import linear_onnx
+from tidegate.testing.platform import FixedClock
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
+
+AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
+PRICES = Prices(gb_second=0.00002, request=0.0000012, gb_month=0.0, memory_mb=1024)
+ROWS = 600
+CONTRACT = Contract(
+    "delay",
+    "binary",
+    (FeatureContract("carrier", "categorical"), FeatureContract("wind", "numeric"), FeatureContract("hour", "integer")),
+    classes=(False, True),
+)
+BY_CARRIER = GroupRateRule(kind="group_rate", by=("carrier",), min_rows=1)
+EFFECTS = {"UA": -0.5, "AA": 0.5}
+
+
+def spec_of(**changes):
+    document = {
+        "name": "delay",
+        "owner": "ops@example.com",
+        "business_unit": "ops",
+        "task": "binary",
+        "dataset": "flights",
+        "target": "late",
+        "features": [
+            {"name": "carrier", "kind": "categorical"},
+            {"name": "wind", "kind": "numeric"},
+            {"name": "hour", "kind": "integer"},
+        ],
+        "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression"}],
+        "metric": "roc_auc",
+        "baseline": {"kind": "group_rate", "by": ["carrier"]},
+        "gate": {"resamples": 200, "margin": 0.02},
+    }
+    return ModelSpec.parse(document | changes)
+
+
+def flights(rows=ROWS, seed=11):
+    chance = np.random.default_rng(seed)
+    carrier, wind, hour = chance.choice(["UA", "AA"], rows), chance.normal(size=rows), chance.integers(0, 24, rows)
+    effect = np.where(carrier == "UA", -0.5, 0.5)
+    late = chance.random(rows) < 1 / (1 + np.exp(-(2 * wind + 0.1 * hour - 1.5 + effect)))
+    return Table(
+        {
+            "carrier": carrier,
+            "wind": wind,
+            "hour": hour.astype(float),
+            TARGET: late.astype(np.int64),
+            CLUSTER: np.arange(rows),
+            ROW: np.arange(1000, 1000 + rows),
+        }
+    )
+
+
+def good_onnx(contract=CONTRACT):
+    return linear_onnx(contract, [2.0, 0.1], effects=EFFECTS, bias=-1.5)
+
+
+@dataclass
+class TrainedRun:
+    """A run that has been trained: spec, tables, baseline, artifact and scikit-learn's scores are in place."""
+
+    registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
+    artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
+    clock: FixedClock = field(default_factory=lambda: FixedClock(AT))
+    _fitted: Fitted | None = None
+    run: RunRef = field(default_factory=lambda: RunRef(model="delay", run_id="r2"))
+
+    @property
+    def fitted(self) -> Fitted:
+        assert self._fitted is not None
+        return self._fitted
+
+    def train(
+        self,
+        onnx,
+        *,
+        holdout=None,
+        spec=None,
+        run_id="r2",
+        dataset_version="v1",
+        reference=None,
+        classes="nl",
+        fallback=None,
+        contract=None,
+        personal=(),
+        training=None,
+        baseline=BY_CARRIER,
+    ):
+        holdout = holdout or flights()
+        training = training or holdout
+        spec = spec or spec_of()
+        self.run = RunRef(model="delay", run_id=run_id)
+        self.registry.apply(spec, author="ann", at=AT)
+        run = Run("delay", run_id, RunStatus.REQUESTED, spec.digest, "flights", "arn:aws:iam::1:user/ann", AT, seed=0)
+        self.registry.request(run, lease_until=AT)
+        facts = {"dataset_version": dataset_version, "code_version": "abc", "lock_hash": "l0ck", "selected": 0}
+        self.registry.note("delay", run_id, "train", AT, **facts)
+        tried = CandidateRun(0, "sklearn.linear_model.LogisticRegression", {"C": 1.0}, "roc_auc", 0.8, 0.1, 480)
+        self.registry.note_candidate("delay", run_id, tried)
+        self.artifacts.put(self.run.plan_key, json.dumps({"personal": list(personal)}).encode())
+        self.artifacts.put(self.run.environment_key, json.dumps({"python": "3.13.1"}).encode())
+        self.artifacts.put(self.run.fit_key, training.take(training[ROW] % 4 != 0).to_npz())
+        self.artifacts.put(self.run.validation_key, training.take(training[ROW] % 4 == 0).to_npz())
+        self.artifacts.put(self.run.holdout_key, holdout.to_npz())
+        target = holdout[TARGET]
+        rule = fitted(baseline, table=holdout, target=target, classes=classes)
+        self.artifacts.put(self.run.baseline_key, json.dumps(rule.to_json()).encode())
+        fallback = Fallback(contract or CONTRACT, fallback or rule)
+        self.artifacts.put(self.run.fallback_key, fallback.to_bytes())
+        sha256 = self.artifacts.put(self.run.artifact_key, onnx)
+        if reference is None:
+            scorer = load(good_onnx())
+            reference = scorer.score(CONTRACT.inputs(holdout)).astype(np.float64)
+        self.artifacts.put(self.run.reference_scores_key, Table({"scores": reference}).to_npz())
+        self._fitted = Fitted(artifact_sha256=sha256, artifact_bytes=len(onnx), fit_seconds=0.1, rows=480)
+        return self
+
+    def serve(self, onnx, *, spec=None, dataset_version="v1", rows=range(500)):
+        """Train, register and promote a first version, so that it is the champion."""
+        self.train(onnx, spec=spec, run_id="r1", dataset_version=dataset_version)
+        halves = np.array_split(np.array(rows, dtype=np.int64), 2)
+        for key, half in zip((self.run.fit_key, self.run.validation_key), halves, strict=True):
+            self.artifacts.put(key, Table({ROW: half}).to_npz())
+        made = {"dataset_version": dataset_version, "artifact_sha256": self.fitted.artifact_sha256, "lock_hash": "l0ck"}
+        digest = (spec or spec_of()).digest
+        version = a_version("r1", model="delay", spec_digest=digest, created_at=AT, code_version="abc", **made)
+        registered = self.registry.register(version, at=AT)
+        self.registry.change(present(promote(None, registered, Cause(AT, "ann", "first"))))
+        return self
+
+    def evaluate(self, **options):
+        return evaluate(
+            EvaluateTask(run=self.run, fitted=self.fitted),
+            models=self.registry,
+            runs=self.registry,
+            versions=self.registry,
+            routes=self.registry,
+            artifacts=self.artifacts,
+            load=load,
+            clock=self.clock,
+            **options,
+        )
+
+    @property
+    def evaluation(self):
+        return Evaluation.from_json(json.loads(self.artifacts.objects[self.run.evaluation_key]))
+
+    def slices_and_groups(self):
+        return slices_and_groups(
+            SlicesAndGroupsTask(run=self.run, fitted=self.fitted),
+            models=self.registry,
+            runs=self.registry,
+            versions=self.registry,
+            artifacts=self.artifacts,
+            search=tree_leaves,
+            groups=FairlearnGroups(),
+            clock=self.clock,
+        )
+
+    @property
+    def parts(self):
+        return json.loads(self.artifacts.objects[self.run.slices_and_groups_key])
+
+    def gate(self):
+        evaluated = self.evaluate()
+        self.slices_and_groups()
+        return gate(
+            GateTask(run=self.run, fitted=self.fitted, evaluated=evaluated),
+            models=self.registry,
+            runs=self.registry,
+            versions=self.registry,
+            artifacts=self.artifacts,
+            clock=self.clock,
+            prices=PRICES,
+        )
+
+    @property
+    def reference(self):
+        return Reference.from_json(json.loads(self.artifacts.objects[self.run.reference_key]))
+
+    @property
+    def report(self):
+        return json.loads(self.artifacts.objects[self.run.report_key])

@@ -1,0 +1,27 @@
+"""What became of predictions, as it is reported."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.builders.command_line import Cli  # noqa: F401
+from tidegate.domain.serving.feedback import (
+    Report,
+    records,
+)
+from tidegate.kernel.ids import uuid7
+
+NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
+TASKS = {"flight-delay": "binary", "airline": "multiclass", "arrival": "regression"}
+
+
+def prediction(minutes: float = -60, of: int = 0) -> str:
+    """The id of a prediction made so long after now."""
+    return uuid7(NOW + timedelta(minutes=minutes), bytes([of] * 8))
+
+
+def item(outcome: Any = True, **more: Any) -> dict[str, Any]:
+    return {"id": prediction(), "outcome": outcome} | more
+
+
+def kept(*items: Any, model: Any = "flight-delay") -> list[dict[str, Any]]:
+    return records(Report(items, model), TASKS, NOW)
