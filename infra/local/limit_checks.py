@@ -22,6 +22,19 @@ def fault(type_name: str, properties: Callable[[], Mapping[str, Any]]) -> str | 
     return check(properties()) if check else None
 
 
+def reservation_fault(reserved: Mapping[str, int], concurrency: int) -> str | None:
+    """What AWS would say of these reserves, by function, in an account of that concurrency; None when it has room."""
+    free, least = concurrency, min(most("unreserved_concurrency"), concurrency)
+    for function, count in reserved.items():
+        free -= count
+        if free < least:
+            return (
+                f"{function} (AWS::Lambda::Function): Specified ReservedConcurrentExecutions for function decreases "
+                f"account's UnreservedConcurrentExecution below its minimum value of [{least}]."
+            )
+    return None
+
+
 def policy_characters(document: Any) -> int:
     """Characters of a policy as IAM counts them: without white space."""
     text = document if isinstance(document, str) else json.dumps(document)

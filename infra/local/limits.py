@@ -147,6 +147,14 @@ LIMITS: Mapping[str, Limit] = {
             "lambda_host",
         ),
         (
+            "unreserved_concurrency",
+            "of them, the least that stay unreserved; all of them where an account has fewer",
+            100,
+            "invocations",
+            "lambda/latest/dg/configuration-concurrency.html",
+            "limit_checks",
+        ),
+        (
             "active_partitions",
             "partitions of a delivery stream within one buffer",
             500,

@@ -38,7 +38,7 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import AWSManagedPolicy, IAMBackend, iam_backends
 from moto.kms.models import kms_backends
-from moto.logs.models import logs_backends
+from moto.logs.models import LogGroup, logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.models import FakeBucket, s3_backends
 from moto.scheduler.models import Schedule, scheduler_backends
@@ -326,7 +326,13 @@ class MotoServer:
             if sum(len(key.encode()) + _stored_bytes(each) for key, each in item.items()) > most("item_bytes"):
                 raise ItemSizeTooLarge
 
+        def log_group_attribute(group: LogGroup, name: str) -> str:
+            """CloudFormation's Arn of a log group means the group with all its streams."""
+            return f"{group.arn}:*" if name == "Arn" else str(attribute(group, name))
+
+        attribute = LogGroup.get_cfn_attribute
         for owner, name, replacement in (
+            (LogGroup, "get_cfn_attribute", log_group_attribute),
             (LimitedSizeDict, "__setitem__", set_attribute),
             (LambdaFunction, "invoke", invoked),
             (LambdaSimpleBackend, "invoke", invoked_by_name),

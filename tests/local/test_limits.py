@@ -20,7 +20,7 @@ from infra.local.limits import LIMITS, most
 from tests.local.conftest import eventually
 
 KEY = {"pk": {"S": "limits"}, "sk": {"S": "1"}}
-OK = ""  # what `Probe` gives for a call that is within the limit
+OK = ""  # what a probe gives for a call that is within the limit
 
 
 def code(ask: Callable[[], Any]) -> str:
@@ -175,6 +175,10 @@ def partitions(cloud: LocalCloud, count: int) -> str:
     s3 = cloud.client("s3")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"by-model/model=m{count}-")
     written = sum(len(page.get("Contents", ())) for page in pages)
+    exceeded = cloud.metrics.between(
+        "AWS/Firehose", "PartitionCountExceeded", {"DeliveryStreamName": "delivery"}, 0, cloud.clock.time() + 1
+    )
+    assert list(exceeded)[-1] == (written < count)
     return OK if written == count else f"{count - written} not partitioned"
 
 
@@ -266,13 +270,13 @@ def test_the_limit_itself_is_allowed_and_one_more_is_refused(
 ) -> None:
     probe, said, step = PROBES[name]
     if name in SCALED:
-        monkeypatch.setitem(limits.LIMITS, name, replace(LIMITS[name], number=SCALED[name]))  # type: ignore[arg-type]
+        monkeypatch.setitem(limits.LIMITS, name, replace(LIMITS[name], number=SCALED[name]))
     assert probe(cloud, most(name)) == OK
     assert said in probe(cloud, most(name) + step)
 
 
 def test_every_limit_is_tried() -> None:
-    assert {*PROBES, "concurrency"} == set(LIMITS)
+    assert {*PROBES, "concurrency", "unreserved_concurrency"} == set(LIMITS)
 
 
 def test_a_role_without_start_execution_runs_no_distributed_map(cloud: LocalCloud) -> None:
@@ -302,6 +306,17 @@ def test_a_role_without_start_execution_runs_no_distributed_map(cloud: LocalClou
     allowed = {"Version": version, "Statement": [start]}
     iam.put_role_policy(RoleName="mapping", PolicyName="children", PolicyDocument=json.dumps(allowed))
     assert run(cloud, arn, "[1, 2]")["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("account", "most_reserved", "least"), [(1_000, 900, 100), (101, 1, 100), (50, 0, 50), (10, 0, 10)]
+)
+def test_what_stays_unreserved_is_never_less_than_aws_wants(account: int, most_reserved: int, least: int) -> None:
+    assert limit_checks.reservation_fault({"a": most_reserved}, account) is None
+    said = limit_checks.reservation_fault({"a": most_reserved, "b": 1}, account)
+    assert said is not None
+    assert said.startswith("b ")
+    assert f"below its minimum value of [{least}]" in said
 
 
 def test_an_account_with_one_invocation_at_a_time_throttles_the_second(cloud: LocalCloud) -> None:
