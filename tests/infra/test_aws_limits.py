@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -113,4 +114,4 @@ def deployed(value: Any) -> Any:
 
 def test_policies_roles_and_environments_are_within_their_sizes(deployment: Deployment) -> None:
     for resource in deployment.resources():
-        assert limit_checks.fault(resource.type, lambda found=resource: deployed(found.properties)) is None, resource
+        assert limit_checks.fault(resource.type, partial(deployed, resource.properties)) is None, resource
