@@ -44,7 +44,7 @@ class ControlStack(Stack):
     ) -> None:
         settings = sources.settings
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: datasets, models, runs")
-        catalog = release.functions["catalog"].function
+        catalog = release.functions["catalog"]
         self.control = PlatformFunction(
             self,
             "control",
@@ -56,16 +56,16 @@ class ControlStack(Stack):
                 artifacts_bucket=data.artifacts_bucket.bucket_name,
                 captures_bucket=data.captures_bucket.bucket_name,
                 stage=settings.stage,
-                release_state_machine=release.machine.arn,
+                release_state_machine=release.machine.named_arn,
                 catalog_function=catalog.function_name,
-                batch_state_machine=batch.machine.arn,
+                batch_state_machine=batch.machine.named_arn,
                 batch_places=batch.places,
             ),
             permissions=[
                 *write_items(data.registry.table_arn),
                 append_to_ledger(data.registry.table_arn),
-                allow(["states:SendTaskSuccess", "states:StartExecution"], [release.machine.arn]),
-                allow(["lambda:InvokeFunction"], [catalog.function_arn]),
+                allow(["states:SendTaskSuccess", "states:StartExecution"], [release.machine.named_arn]),
+                allow(["lambda:InvokeFunction"], [catalog.named_arn]),
                 *batch.asking,
             ],
             objects=[

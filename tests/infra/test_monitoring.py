@@ -168,7 +168,7 @@ def test_monitoring_runs_at_ten_past_every_hour_and_what_cannot_start_is_kept(de
     assert rule.properties["ScheduleExpression"] == "cron(10 * * * ? *)"
     (target,) = rule.properties["Targets"]
     assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] < 3600
-    assert "Failures" in json.dumps(target["DeadLetterConfig"])
+    assert "-failures" in json.dumps(target["DeadLetterConfig"])
     name = f"tidegate-{deployment.stage}-monitoring"
     allowed = [
         statement
