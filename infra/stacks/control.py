@@ -97,7 +97,8 @@ class ControlStack(Stack):
     ) -> None:
         """What a role may call, route by route, and the two parameters that say where; to attach to people's roles.
 
-        Without a name of its own, so that a stage can be deployed to two regions of one account.
+        Its name is fixed, so that permission sets can refer to it. It has no description: another one would replace the
+        policy, which fails while people's roles have it.
         """
         called = [(api, route.key) for api, table in apis for route in table.values() if role in route.roles]
         parameters = [
@@ -107,7 +108,8 @@ class ControlStack(Stack):
         policy = iam.ManagedPolicy(
             self,
             f"{role.capitalize()}Policy",
-            description=f"Tidegate {settings.stage}: what the role {role} may call",
+            # IAM is global, and a stage may stand in two regions of an account.
+            managed_policy_name=f"{settings.prefix}-{role}-{self.region}",
             document=iam.PolicyDocument(
                 statements=[
                     allow(["execute-api:Invoke"], [api.arn(route) for api, route in called]),

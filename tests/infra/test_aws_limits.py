@@ -11,8 +11,12 @@ from aws_cdk.assertions import Template
 
 from infra.constructs.alarms import Alarms
 from infra.local import limit_checks
+from infra.local.lambda_host import MAX_REQUEST_BYTES
 from infra.local.limits import most
+from infra.settings import MOST_BODY_BYTES, DeploymentSettings
 from tests.infra.synthesized import Deployment
+from tidegate.kernel.errors import InvalidInputError
+from tidegate.kernel.roles import Role
 
 
 def values(value: Any) -> Iterator[Any]:
@@ -182,3 +186,22 @@ def test_what_is_referred_to_by_name_is_made_first(deployment: Deployment) -> No
         for name, maker in made.items():
             if f":{name}" in text:
                 assert order.index(maker) <= order.index(stack), (stack, name)
+
+
+def test_the_longest_body_fits_into_an_event_whatever_it_holds() -> None:
+    """As base64, beside the most that API Gateway takes of a request's line and headers."""
+    assert MOST_BODY_BYTES * 4 / 3 + 10_240 * 2 < MAX_REQUEST_BYTES
+    assert DeploymentSettings(max_body_bytes=MOST_BODY_BYTES).max_body_bytes == MOST_BODY_BYTES
+    with pytest.raises(InvalidInputError, match="max_body_bytes"):
+        DeploymentSettings(max_body_bytes=MOST_BODY_BYTES + 1)
+
+
+def test_policies_of_people_have_fixed_names_and_nothing_that_would_replace_them(deployment: Deployment) -> None:
+    """A permission set refers to a policy by its name; a description that changes would replace it."""
+    names = []
+    for policy in deployment.resources("AWS::IAM::ManagedPolicy"):
+        assert (policy.properties["Description"], policy.properties["Path"]) == ("", "/"), policy
+        names.append(deployed(policy.properties["ManagedPolicyName"]))
+    assert sorted(names) == sorted(f"tidegate-{deployment.stage}-{role}-{PSEUDO['AWS::Region']}" for role in Role)
+    for role in deployment.resources("AWS::IAM::Role"):
+        assert {"RoleName", "Path"}.isdisjoint(role.properties), role
