@@ -121,11 +121,11 @@ def test_what_is_said_wrongly_is_named_by_its_option_with_the_form_expected(
 
 
 def test_a_refused_dataset_has_one_next_step(run: Cli, server: Loopback, flights: str) -> None:
-    world, problem = server.world, "the files do not make one table: flights.csv: is empty. Next: mend them"
+    world, problem = server.world, "the files do not make one table: flights.csv: is empty. Next: fix them"
     world.dispatcher.on_register = lambda _, version: world.finish_dataset(version, problem=problem)
     assert run("data", "add", "flights", flights, *SAID) == exits.INVALID
     assert run.err.lower().count("next:") == 1
-    assert run.err.splitlines()[-1] == "  next: mend them"
+    assert run.err.splitlines()[-1] == "  next: fix them"
 
 
 def test_a_dataset_that_cannot_be_read_is_the_callers_fault_and_says_why(

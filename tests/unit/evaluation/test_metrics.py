@@ -340,7 +340,7 @@ def test_no_rows_have_no_metric_and_scores_that_are_no_numbers_are_the_models_fa
     target = targets_of(task, np.random.default_rng(0), 8)
     scores = noisy(task, target, np.random.default_rng(0))
     scores[2] = np.nan
-    with pytest.raises(DataCheckError, match="the model gives no number for 1 of 8 rows"):
+    with pytest.raises(DataCheckError, match="the model gives no score for 1 of 8 rows"):
         metric.value(target, scores)
 
 
@@ -459,7 +459,7 @@ def test_without_labels_it_is_what_labels_then_show_or_is_not_reported(metric, t
         case None:
             with pytest.raises(ValueError, match="cannot be"):
                 metric.expected(scores)
-            with pytest.raises(ValueError, match="cannot be learned"):
+            with pytest.raises(ValueError, match="no loss can be learned"):
                 LossByScore.learn(metric.text, target, scores[:, 0])
             return
     assert present(found.live).low <= present(found.live).value <= present(found.live).high
@@ -505,7 +505,7 @@ def test_the_gate_takes_the_better_and_refuses_the_worse(metric, task):
     assert {each.outcome for each in compared.values()} == {CheckOutcome.FAIL}
     for each in (*compared.values(), better.checks[1]):
         assert each.statement.startswith(metric.text)
-        assert ("(less is better)" in each.statement) is not metric.more_is_better
+        assert ("(lower is better)" in each.statement) is not metric.more_is_better
     good, poor = evaluated(metric, task)
     halfway = (good.candidate.value + poor.candidate.value) / 2
     reached, missed = (decide(each, replace(policy, metric_target=halfway)).checks[3] for each in (good, poor))

@@ -27,14 +27,13 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to list.")
 @pass_tool
 def captures(tool: Tool, model: str, since: str, limit: int) -> None:
-    """Captured predictions of MODEL, newest first: inputs, answer, and which version gave it.
+    """List captured predictions of MODEL, newest first, with inputs, answer and version.
 
-    They reach S3 about a minute after the answer. For more than a look, use Athena: docs/captures.md has a query.
+    A capture appears about a minute after its answer. For larger searches, docs/captures.md has a query for Athena.
 
     \b
     Example:
       tidegate captures flight-delay --since 6h
-      tidegate captures flight-delay --limit 200 --json
     """
     from tidegate.cli.pages import captures as captures_page
 

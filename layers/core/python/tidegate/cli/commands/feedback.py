@@ -57,17 +57,14 @@ class _Row:
 def feedback(
     tool: Tool, file: str, *, model: str, id_column: str, outcome_column: str, time_column: str | None
 ) -> None:
-    """Report what became of predictions. FILE is CSV with a header row, or JSON objects, one a line; - is standard
-    input.
+    """Report the outcomes of predictions. FILE is CSV with a header, or one JSON object per line; - is standard input.
 
-    Lines without an outcome are passed over, and so are other columns. The latest outcome of a prediction counts:
-    after an interruption or a correction the whole file can be sent again.
+    Lines without an outcome and other columns are ignored. The latest outcome of a prediction counts, so you can send
+    the whole file again after an interruption or a correction.
 
     \b
     Example:
-      tidegate feedback arrivals.csv --model flight-delay
-      tidegate feedback labels.jsonl --model flight-delay \\
-          --id-column prediction_id --outcome-column was_late --time-column landed_at
+      tidegate feedback arrivals.csv --model flight-delay --outcome-column was_late
     """
     columns = Columns(id_column, outcome_column, time_column or "time", time_column is not None)
     text = _text(file)

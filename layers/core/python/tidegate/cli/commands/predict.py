@@ -42,18 +42,16 @@ def predict(
 ) -> int:
     """Score instances with the version that MODEL serves.
 
-    The input is a JSON array of objects (or {"instances": [...]}, or one object, or one object a line) or CSV with a
-    header row. CSV texts become numbers and booleans as the model's contract says; an empty one is missing. Either all
-    instances are scored or their faults are reported.
+    The input is a JSON array of objects, one object per line, or CSV with a header row. An empty CSV cell is a missing
+    value. Either all instances are scored, or their faults are reported.
 
-    With --output both are in S3: every row of the CSV or Parquet files is scored by one version, the champion at the
-    start, and gets one row in the output, also one that has faults. Ctrl-C stops the looking, not the batch. The same
-    command again follows it, or goes on with what a failed one has left.
+    For files in S3 give --input and --output: one version scores every row, and each row gets a row in the output, even
+    if it has faults. Ctrl-C stops the display, not the batch. Run the same command again to follow the batch, or to
+    resume one that failed.
 
     \b
     Example:
-      echo '{"carrier": "UA", "hour": 7, "distance": 1400}' | tidegate predict flight-delay
-      tidegate predict flight-delay --input flights.csv --json
+      tidegate predict flight-delay --input flights.csv
       tidegate predict flight-delay --input s3://data/batch/may/ --output s3://data/batch/may-scored/
     """
     if output is not None or source.startswith("s3://"):

@@ -24,11 +24,11 @@ Document = Mapping[str, Any]
 @click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
 @pass_tool
 def reproduce(tool: Tool, model: str, version: int, *, token: str | None, wait: bool, timeout: int) -> int:
-    """Make VERSION of MODEL again from what was recorded with it (spec, dataset version, exclusions, seed, chosen
-    candidate) and compare: the ONNX file by its hash, every metric to its last bit, and what it was made with.
+    """Train VERSION of MODEL again from its recorded inputs (spec, dataset version, exclusions, seed, candidate), and
+    compare the ONNX file by hash, every metric exactly, and the environment.
 
-    Nothing is registered and nothing that is served changes. With --wait the exit code is 0 when all is equal, 1 when
-    something differs or the run failed. Ctrl-C stops the looking, not the run.
+    Nothing is registered, and nothing that is served changes. With --wait the exit code is 0 if everything is equal,
+    and 1 if something differs or the run failed. Ctrl-C stops the display, not the run.
 
     \b
     Example:

@@ -11,7 +11,7 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to list.")
 @pass_tool
 def runs(tool: Tool, model: str, run: str | None, limit: int) -> None:
-    """Training runs of MODEL, newest first, or one RUN with its candidates.
+    """List training runs of MODEL, newest first, or show one RUN with its candidates.
 
     \b
     Example:

@@ -17,16 +17,15 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 @click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
 @pass_tool
 def train(tool: Tool, model: str, *, token: str | None, reason: str | None, wait: bool, timeout: int) -> int:
-    """Train MODEL by its current spec: the release state machine, from data to a version on its way to its users.
+    """Train MODEL with its current spec. If the gate accepts the new version, its rollout starts.
 
-    A model has one release at a time; while another is under way this one is refused (exit code 7). With --wait the
-    exit code is 0 when the version was accepted and its rollout began, 3 when the gate rejected it, 7 when another
-    version became the champion meanwhile, 1 when the run failed. Ctrl-C stops the looking, not the run.
+    A model has one release at a time: while another is under way, the command fails with exit code 7. With --wait the
+    exit code is 0 if the version was accepted, 3 if the gate rejected it, 7 if another version became the champion
+    meanwhile, and 1 if the run failed. Ctrl-C stops the display, not the run.
 
     \b
     Example:
       tidegate train flight-delay --wait
-      tidegate train flight-delay --token nightly-2026-01-05 --reason schedule
     """
     from tidegate.cli.pages import progress
     from tidegate.cli.pages import runs as runs_page

@@ -28,5 +28,7 @@ def half_width(target: Column, predicted: Column, level: float) -> float:
     residuals = np.sort(np.abs(target - predicted))
     place = math.ceil((len(residuals) + 1) * level - 1e-9)
     if place > len(residuals):
-        raise ValueError(f"{len(residuals)} rows carry no {100 * level:g} % interval; {least_rows(level)} do")
+        raise ValueError(
+            f"{len(residuals)} rows are too few for a {100 * level:g} % interval; {least_rows(level)} are needed"
+        )
     return float(residuals[place - 1])

@@ -110,8 +110,9 @@ def _decided(
         needed = least_rows(spec.interval)
         if len(target) < needed:
             raise TrainingFailedError(
-                f"{len(target)} validation rows do not carry a {100 * spec.interval:g} % interval; {needed} do",
-                next_step="set a lower interval, or a larger split.validation_fraction",
+                f"{len(target)} validation rows are too few for a {100 * spec.interval:g} % interval; {needed} are "
+                "needed",
+                next_step="set a lower interval or a larger split.validation_fraction",
             )
         width = half_width(target, scores[:, 0], spec.interval)
         contract = replace(contract, interval=PredictionInterval(spec.interval, width))
