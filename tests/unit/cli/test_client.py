@@ -150,7 +150,7 @@ def test_a_slow_api_is_a_time_out(server: Loopback, client: Client, monkeypatch:
         (403, {"message": "Forbidden"}, NotAllowedError, "Forbidden"),
         (403, {"message": "The security token included in the request is expired"}, NotAllowedError, "have expired"),
         (404, {"detail": "no model x", "errors": []}, NotFoundError, "no model x"),
-        (404, {"message": "Not Found"}, PlatformError, "does not know this call"),
+        (404, {"message": "Not Found"}, PlatformError, "does not have this call"),
         (409, {"detail": "changed", "errors": []}, ConflictError, "changed"),
         (302, {"message": "elsewhere"}, PlatformError, "elsewhere"),
     ],

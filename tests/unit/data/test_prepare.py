@@ -363,7 +363,7 @@ def test_every_fault_is_reported_at_once() -> None:
         "features.stop", "did you mean stops?",
         "features.delay", "outcome column",
         "features.driver", "is numeric in the spec, but text in the dataset",
-        "features.trip", "by heart",
+        "features.trip", "memorise",
         "ids.number",
     ):  # fmt: skip
         assert word in shown

@@ -501,12 +501,12 @@ def test_the_page_has_the_answer_its_origin_and_the_largest_contribution_first(r
         "flight-delay (binary), owner ops@example.com, operations",
         "answered by version 1",
         "version 1 was the champion",
-        "yes, the same score comes out again",
+        "yes, with the same score",
         "2013-01-01 05:00 .. 2013-04-30 22:00, 107,000 rows",
         "2013-02-08 .. 2013-02-10 by DataScientist/ana: Nemo closed the airports",
-        "nobody was asked",
+        "not required",
         "pass beats baseline",
-        "sent besides, and no input of this version: gate=B12",
+        "also sent, but not inputs of this version: gate=B12",
         "the probability of true",
     ):
         assert part in said, part

@@ -417,7 +417,7 @@ def test_the_coverage_of_a_regression_s_intervals_is_reported():
     interval = {"level": 0.9, "coverage": {"value": 0.894, "low": 0.884, "high": 0.904}, "width": 12.3456}
     found = check(replace(LOSS, sections=said(residuals=RESIDUALS | {"interval": interval})), "calibration")
     assert (found.outcome, found.value) == (NONE, 0.894)
-    assert found.statement == "intervals of 0.9 hold 0.894 [0.884, 0.904] of the outcomes; they are 12.35 wide"
+    assert found.statement == "intervals of 0.9 contain 0.894 [0.884, 0.904] of the outcomes; they are 12.35 wide"
     assert check(replace(LOSS, sections=said(residuals=RESIDUALS | {"interval": None})), "calibration").value is None
 
 

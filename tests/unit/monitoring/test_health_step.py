@@ -269,7 +269,7 @@ def test_another_window_is_shown_when_it_is_asked_for(run: Cli, stage: Loopback)
     assert "168 hours to 2026-01-05-12, 5,000 predictions of the version" in run.out
     assert "· too little data  live quality" in run.out
     assert run("drift", MODEL, "--window", "48") == exits.NOT_FOUND
-    assert "there are: 24, 168" in run.err
+    assert "judged windows: 24, 168" in run.err
 
 
 def test_of_itself_the_shortest_window_that_could_be_judged_is_shown(run: Cli, stage: Loopback) -> None:
@@ -305,7 +305,7 @@ def test_trainings_of_monitoring_are_listed_newest_first(run: Cli, stage: Loopba
     run("drift", MODEL)
     listed = [line.split()[0] for line in run.out.splitlines() if line.startswith("r-")]
     assert listed == ["r-2", "r-1"]
-    assert "turned away" in run.out
+    assert "rejected" in run.out
 
 
 def test_the_features_to_blame_are_drawn_for_a_browser(
@@ -340,7 +340,7 @@ def test_a_picture_that_cannot_be_written_is_a_fault(run: Cli, stage: Loopback) 
 def test_acknowledging_is_reported_with_what_follows_and_twice_changes_nothing(run: Cli, stage: Loopback) -> None:
     look(stage.world, BROKEN)
     assert run("acknowledge", MODEL, "--reason", "the feed is mended") == exits.OK
-    assert run.out.startswith(f"{MODEL}: acknowledged; it is judged anew")
+    assert run.out.startswith(f"{MODEL}: acknowledged; it is judged afresh")
     assert run("acknowledge", MODEL, "--reason", "the feed is mended") == exits.OK
     assert run.out == f"{MODEL}: nothing to acknowledge; it is not known\n"
     run("drift", MODEL)

@@ -758,7 +758,7 @@ def test_an_hour_that_costs_far_more_than_usual_rings_once_looked_at() -> None:
     house.ask(500, change={"billed_ms": 100.0})
     looked = house.look()
     assert looked.metrics["CostSpike"] == 1.0
-    assert "version 1 grew most, in requests, 550 instead of 50" in looked.record.summary["cost"]["spike"]
+    assert "version 1 grew most: requests, 550 instead of 50" in looked.record.summary["cost"]["spike"]
 
 
 def test_quality_is_reported_beside_the_design_and_the_features_that_moved() -> None:

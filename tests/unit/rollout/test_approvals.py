@@ -403,7 +403,7 @@ def test_a_page_says_where_a_canary_is_and_what_speaks_for_it(
         "canary, step 2 of 3",
         "5 % of the requests",
         "requests     400 in this step (at least 10)",
-        "2026-01-06 13:00 UTC; without evidence it is rolled back",
+        "2026-01-06 13:00 UTC; without enough evidence it is rolled back",
         "errors",
         "1,900",
         "next: nothing: it continues automatically",

@@ -280,7 +280,7 @@ def test_people_cannot_split_the_requests_under_a_running_shadow():
     house = OneRelease(SHADOWED)
     house.begin()
     for number in (1, 3):
-        with pytest.raises(ConflictError, match="version 3 is on trial as a shadow"):
+        with pytest.raises(ConflictError, match="version 3 is on trial in shadow mode"):
             house.by_hand(changes.split, house.versions[number], 100)
 
 

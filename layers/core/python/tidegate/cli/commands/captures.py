@@ -24,7 +24,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
     metavar="TIME",
     help="How far back: 30m, 6h, 2d, or a moment (ISO 8601).",
 )
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to list.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="Maximum number of captures.")
 @pass_tool
 def captures(tool: Tool, model: str, since: str, limit: int) -> None:
     """List captured predictions of MODEL, newest first, with inputs, answer and version.
@@ -61,7 +61,7 @@ def _moment(text: str, now: datetime) -> datetime:
         start = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
     if now - start > timedelta(hours=MAX_HOURS):
         raise InvalidInputError(
-            "that is too far back for a look", [Fault("--since", f"{text} is over {MAX_HOURS // 24} days ago")],
-            next_step="ask Athena: docs/captures.md has a query",
+            "--since is too far back", [Fault("--since", f"{text} is over {MAX_HOURS // 24} days ago")],
+            next_step="use Athena: docs/captures.md has a query",
         )  # fmt: skip
     return start

@@ -17,11 +17,11 @@ KEPT_DAYS = 31
 
 @click.command(cls=Command, short_help="Show what models cost and what their answers were worth.")
 @click.argument("model", required=False)
-@click.option("--days", type=click.IntRange(1, KEPT_DAYS), default=7, show_default=True, help="How far back.")
+@click.option("--days", type=click.IntRange(1, KEPT_DAYS), default=7, show_default=True, help="Number of days.")
 @click.option(
     "--by",
     type=click.Choice(list(_PARTS)),
-    help="What a line is of; unless given, a version where MODEL is named, else a model.",
+    help="What each line covers. Default: a version if MODEL is given, else a model.",
 )
 @pass_tool
 def cost(tool: Tool, model: str | None, days: int, by: str | None) -> None:

@@ -48,7 +48,7 @@ def data() -> None:
 @click.option("--owner", metavar="TEXT", help="Owner: an e-mail address or a team. Required for a new dataset.")
 @click.option("--pii", multiple=True, metavar="COL", help="A column with personal data. Can be repeated.")
 @click.option("--outcome", multiple=True, metavar="COL", help="A column known only after the event. Can be repeated.")
-@click.option("--time", "time_column", metavar="COL", help="The column that says when a row happened.")
+@click.option("--time", "time_column", metavar="COL", help="The column with the time of a row.")
 @click.option("--description", metavar="TEXT", help="One-sentence description.")
 @click.option("--wait/--no-wait", default=True, help="Wait until the files are read and profiled (default).")
 @pass_tool
@@ -166,7 +166,7 @@ def show(tool: Tool, name: str, version: str | None) -> None:
 @click.option("--from", "start", required=True, metavar="TIME", callback=_moment, help="First excluded moment (UTC).")
 @click.option("--to", "end", required=True, metavar="TIME", callback=_moment, help="First moment after the period.")
 @click.option(
-    "--reason", required=True, metavar="TEXT", help="Why. Stored with every version trained without this period."
+    "--reason", required=True, metavar="TEXT", help="The reason. Stored with every version trained without this period."
 )
 @pass_tool
 def exclude(tool: Tool, name: str, start: str, end: str, reason: str) -> None:

@@ -7,7 +7,7 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 
 @click.command(cls=Command, short_help="Explain one prediction.")
 @click.argument("prediction_id")
-@click.option("--model", metavar="MODEL", help="The model that made it. Default: all models are searched.")
+@click.option("--model", metavar="MODEL", help="The model that made the prediction. Default: search all models.")
 @pass_tool
 def explain(tool: Tool, prediction_id: str, model: str | None) -> None:
     """Explain how one prediction came about: inputs and their contributions to the score, version, training data, gate

@@ -30,8 +30,8 @@ def status(tool: Tool) -> None:
 @click.option(
     "--window", type=click.IntRange(1), metavar="HOURS", help="The window in hours. Default: the shortest one judged."
 )
-@click.option("--plot", metavar="FILE.svg", help="Draw the distributions of the features that moved most into a file.")
-@click.option("--open", "show", is_flag=True, help="Draw them and open the picture.")
+@click.option("--plot", metavar="FILE.svg", help="Write a chart of the features that changed most to a file.")
+@click.option("--open", "show", is_flag=True, help="Open the chart.")
 @pass_tool
 def drift(tool: Tool, model: str, *, window: int | None, plot: str | None, show: bool) -> int:
     """Show what the last look found in the traffic of MODEL, and what follows: drift of features and predictions, data
@@ -50,7 +50,7 @@ def drift(tool: Tool, model: str, *, window: int | None, plot: str | None, show:
     if window is not None and window not in spans:
         listed = ", ".join(map(str, spans)) or "none yet"
         raise NotFoundError(
-            f"no window of {english.count(window, 'hour')} was judged", next_step=f"there are: {listed}"
+            f"no window of {english.count(window, 'hour')} was judged", next_step=f"judged windows: {listed}"
         )
     if plot or show:
         _draw(tool, model, health_page.picture(found, window), plot, show=show)
@@ -60,7 +60,7 @@ def drift(tool: Tool, model: str, *, window: int | None, plot: str | None, show:
 
 def _draw(tool: Tool, model: str, picture: str | None, plot: str | None, *, show: bool) -> None:
     if picture is None:
-        tool.say(f"nothing to draw: no distributions of {model} are kept")
+        tool.say(f"nothing to draw: no distributions of {model} are stored")
         return
     tool.keep(picture, plot, f"{model}.svg", done="drawn into", show=show)
 

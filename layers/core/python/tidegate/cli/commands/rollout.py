@@ -20,7 +20,7 @@ from tidegate.kernel.errors import InvalidInputError, NotFoundError
     help="What --follow waits for: the promotion, or the end of the probation after it (default).",
 )
 @click.option("--end", is_flag=True, help="End the current rollout. The champion then answers all requests.")
-@click.option("--reason", metavar="TEXT", help="Why you end it. Recorded in the ledger with your name.")
+@click.option("--reason", metavar="TEXT", help="The reason. Recorded in the ledger with your name.")
 @pass_tool
 def rollout(
     tool: Tool, model: str, run_id: str | None, *, follow: bool, until: str | None, end: bool, reason: str | None
@@ -69,11 +69,11 @@ def _followed(tool: Tool, model: str, run_id: str, until: str | None) -> dict[st
             model, run_id, until_promoted=until == "promoted", on_look=RolloutLines(tool.err).look
         )
     except KeyboardInterrupt:
-        tool.say(f"the rollout goes on; follow it again: tidegate rollout {model} --run {run_id} --follow")
+        tool.say(f"the rollout continues; follow it again: tidegate rollout {model} --run {run_id} --follow")
         raise
 
 
-_reason = click.option("--reason", metavar="TEXT", required=True, help="Why. Stored with your name.")
+_reason = click.option("--reason", metavar="TEXT", required=True, help="The reason. Stored with your name.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 

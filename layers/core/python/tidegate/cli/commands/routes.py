@@ -8,7 +8,9 @@ from tidegate.cli import exits
 from tidegate.cli.tool import Command, Group, Tool, pass_tool
 from tidegate.kernel.errors import ConflictError, InvalidInputError
 
-_reason = click.option("--reason", metavar="TEXT", required=True, help="Why. Recorded in the ledger with your name.")
+_reason = click.option(
+    "--reason", metavar="TEXT", required=True, help="The reason. Recorded in the ledger with your name."
+)
 
 
 @click.command(cls=Command, short_help="Roll back to a version that has served before.")
@@ -31,7 +33,7 @@ def rollback(tool: Tool, model: str, to: int | None, reason: str) -> None:
         if to is None:
             raise ConflictError(
                 f"{model} has no version to roll back to",
-                next_step=f"name one that has served (tidegate ledger {model}) with --to, or kill it",
+                next_step=f"give --to with a version that has served (tidegate ledger {model}), or kill the model",
             )
     _show(tool, model, tool.client.rollback(model, to, reason))
 
@@ -120,9 +122,9 @@ def ledger() -> None:
     """
 
 
-@ledger.command(short_help="The entries, or what served at a time (the word `show` may be left out).")
+@ledger.command(short_help="List the entries, or show what served at a time (the default).")
 @click.argument("model")
-@click.option("--at", metavar="TIME", help="Show what served at this day or time instead. UTC unless it has a zone.")
+@click.option("--at", metavar="TIME", help="Show what served at this day or time (UTC unless it has a zone).")
 @pass_tool
 def show(tool: Tool, model: str, at: str | None) -> None:
     """Show every change of what MODEL serves and every batch that it scored, oldest first; with --at, what served at

@@ -200,7 +200,7 @@ class Spike:
         times = (
             f"{self.usd / self.usual_usd:.1f} times the usual {self.usual_usd:.4f}" if self.usual_usd else "usually 0"
         )
-        return f"hour {self.hour} cost {self.usd:.4f} USD, {times}; {who} grew most, in {self.grew}"
+        return f"hour {self.hour} cost {self.usd:.4f} USD, {times}; {who} grew most: {self.grew}"
 
 
 def spike(
