@@ -92,7 +92,7 @@ def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
     return {
         "Begin": {
             "Type": "Pass",
-            "Comment": "The execution's input is the run; everything else is added beside it.",
+            "Comment": "The execution's input is the run; everything else is added next to it.",
             "Parameters": {"run": {"model.$": "$.model", "run_id.$": "$.run_id"}},
             "Next": "Prepare",
         },

@@ -125,7 +125,7 @@ def test_a_grid_that_explodes_is_refused_before_it_costs_anything() -> None:
 def test_a_holdout_that_overlaps_training_is_refused() -> None:
     document = spec_with()
     document["split"]["holdout"]["from"] = "2013-04-01"
-    assert "training has ended" in faults_of(document)["split"]
+    assert "before training ends" in faults_of(document)["split"]
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "name: [", "just words"])
@@ -231,7 +231,7 @@ def test_every_fault_of_fallback_and_rules_is_named_with_its_place() -> None:
         "rules[0].require: there is no value 'distanc'; did you mean distance? (at character 14) (allowed: distance)",
         "rules[1].name: 'a' is listed twice",
         "rules[1].when: a text cannot be compared with a number (at character 1)",
-        "rules[1].require: is a number, where a boolean is needed",
+        "rules[1].require: is a number, but must be a boolean",
     ]
 
 
@@ -260,7 +260,7 @@ def test_computed_features_are_part_of_the_spec() -> None:
             "'next' is computed later: a computed feature can only use those listed before it (at character 5)",
         ),
         ("this / 2", "'this' is computed later"),
-        ("carrier", "is a text, where a number is needed"),
+        ("carrier", "is a text, but must be a number"),
         ("carrier < 'UA'", "texts have no order in a computed feature"),
         ("1 + 2", "uses no feature"),
         ("distance * 1e39", "is too large a number (at character 12)"),
@@ -322,7 +322,7 @@ def test_times_are_features_that_computed_features_rules_or_the_fallback_look_at
 def test_a_time_that_nothing_looks_at_is_a_fault() -> None:
     faults = faults_of(spec_with(features=TIMED, computed=[{"name": "late_hour", "expression": "hour(departs_at)"}]))
     assert list(faults) == ["features[2].name"]
-    assert "'booked_at' does nothing: no computed feature and no rule takes its hour()" in faults["features[2].name"]
+    assert "'booked_at' has no effect: no computed feature or rule uses it" in faults["features[2].name"]
 
 
 def test_a_faulty_expression_does_not_make_its_times_seem_unused() -> None:
@@ -362,8 +362,8 @@ def test_the_column_that_rows_are_split_by_is_a_feature_only_as_a_time() -> None
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("departs_at", "is a time, where a number is needed"),
-        ("departs_at - booked_at", "arithmetic needs a number, this is a time; take hour, weekday, month"),
+        ("departs_at", "is a time, but must be a number"),
+        ("departs_at - booked_at", "arithmetic needs a number, this is a time; use hour, weekday, month"),
         ("departs_at < booked_at", "a time cannot be compared; compare seconds_between(s, t)"),
         ("distance == booked_at", "a time cannot be compared; compare seconds_between(s, t) or hour(t)"),
         ("hour(distance)", "hour needs a time, this is a number (at character 6)"),

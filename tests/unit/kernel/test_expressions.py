@@ -147,8 +147,8 @@ def test_a_text_that_is_too_long_is_not_even_read():
 
 
 def test_an_expression_has_to_be_what_is_wanted():
-    assert problems("hour + 1", wanted=Type.BOOLEAN) == ["is a number, where a boolean is needed"]
-    assert problems("carrier", wanted=Type.NUMBER) == ["is a text, where a number is needed"]
+    assert problems("hour + 1", wanted=Type.BOOLEAN) == ["is a number, but must be a boolean"]
+    assert problems("carrier", wanted=Type.NUMBER) == ["is a text, but must be a number"]
     assert compile_expression("cancelled", NAMES, wanted=Type.NUMBER).value({"cancelled": True}) is True
 
 

@@ -423,7 +423,7 @@ def test_a_page_says_who_may_approve_until_when(run: Cli, stage: Loopback) -> No
     assert run("rollout", "flight-delay") == exits.OK
     for part in (
         "[approval] -> shadow -> canary 1 % 5 % 25 % 50 % -> promoted -> probation",
-        "to be given until 2026-01-08 13:00 UTC",
+        "due by 2026-01-08 13:00 UTC",
         "DataScientist/ana (requested the training and wrote its spec)",
         'tidegate approve flight-delay 2 --reason "..."',
     ):

@@ -503,7 +503,7 @@ def test_what_people_do_to_a_trial_ends_its_rollout_and_stays_as_they_made_it(pl
     action(house)
     left = house.route
     assert (house.later(1, SHOWN_BAD).phase, house.route) == (Phase.STOPPED, left)
-    assert house.at.reason == "somebody changed by hand what is served"
+    assert house.at.reason == "what is served was changed by hand"
     assert house.version.status is VersionStatus.ROLLED_BACK
 
 

@@ -119,7 +119,7 @@ def _approval(asked: Document | None) -> dict[str, str | Text | None]:
     makers = [f"{show.who(each['who'])} ({each['why']})" for each in asked["excluded"]]
     expires = show.moment(asked["expires_at"])
     return {
-        "approval": f"asked for {show.moment(asked['asked_at'])}, to be given until {expires} UTC",
+        "approval": f"requested {show.moment(asked['asked_at'])}, due by {expires} UTC",
         "because": "\n".join(asked.get("reasons") or ()),
         "not by": ", ".join(makers),
         "artifact": f"sha256 {asked['artifact_sha256']}",

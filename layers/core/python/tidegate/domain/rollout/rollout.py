@@ -30,7 +30,7 @@ MOST_LOOKS = 500  # of one phase: a longer phase is looked at less often
 LATE = 10  # so much rarer are the looks at a canary that waits beyond its deadline, and rarer still with time
 LEASE_SLACK = timedelta(hours=1)  # beyond the next look; who holds a lease that is older has died
 _SOONEST_SECONDS = 1
-_BY_HAND = "somebody changed by hand what is served"
+_BY_HAND = "what is served was changed by hand"
 
 
 class Phase(StrEnum):

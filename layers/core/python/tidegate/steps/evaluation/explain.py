@@ -66,7 +66,7 @@ _REASONS: dict[str, str] = {
 }
 _WHYS: Mapping[str, str] = {
     Why.KILLED: "the model was switched off",
-    Why.NO_VERSION: "no version of it was serving yet",
+    Why.NO_VERSION: "no version was serving yet",
     Why.NOT_LOADABLE: "the artifact of the chosen version could not be used",
     Why.SCORING_FAILED: "the chosen version could not score the request",
     Why.TIMED_OUT: "the chosen version exceeded its time limit",
