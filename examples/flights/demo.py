@@ -371,7 +371,7 @@ def print_requests(out: Console, requests: dict[str, Any]) -> None:
 
 def print_season(out: Console, shown: dict[str, Any]) -> None:
     """What monitoring found in the course of the year, and what followed."""
-    out.print("\n[bold]The year goes on[/bold]")
+    out.print("\n[bold]The year continues[/bold]")
     for name, key in (("Unseen flights of January to April", "clean"), ("June", "june"), ("July, 1 to 24", "july")):
         print_look(out, name, shown[key])
     retrained, course = shown["retrained"], shown["canary"]

@@ -46,7 +46,7 @@ class ReleaseRules(Section):
     """How an accepted version gets to its users (docs/canary.md)."""
 
     approval: Literal["none", "required"] = Field(
-        "none", description="Whether a person has to approve the version first."
+        "none", description="Whether a person must approve the version first."
     )
     approval_hours: float = Field(72, gt=0, le=720, description="Time within which an approval must arrive.")
     shadow_minutes: float = Field(0, ge=0, le=43_200, description="How long the version runs in shadow mode first.")
