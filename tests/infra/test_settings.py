@@ -42,7 +42,7 @@ def test_every_wrong_value_is_named_at_once_with_what_is_possible() -> None:
         }
     )
     assert found["stage"] == "stage: 'production' is not allowed (allowed: dev, staging, prod)"
-    assert found["inference_timeout_seconds"] == "inference_timeout_seconds: 30 is outside 1 to 29"
+    assert found["inference_timeout_seconds"] == "inference_timeout_seconds: 30 is not between 1 and 29"
     assert set(found) == {
         "stage",
         "architecture",
