@@ -160,7 +160,7 @@ def test_a_champion_that_cannot_be_scored_is_reported_and_held_against_the_relea
 def test_a_champion_for_another_target_is_not_compared():
     world = TrainedRun().serve(good_onnx(), spec=spec_of(target="cancelled")).train(good_onnx())
     world.evaluate()
-    assert world.evaluation.champion.problem == "it predicts cancelled, this one late"
+    assert world.evaluation.champion.problem == "it predicts cancelled, this version late"
 
 
 def test_a_champion_whose_bytes_were_tampered_with_is_never_loaded():

@@ -383,7 +383,7 @@ def test_a_spec_refuses_it_for_other_tasks_and_with_wrong_parameters(metric):
     with pytest.raises(SpecInvalidError, match=f"{metric.name} has no parameter 'colour'"):
         spec_of({"name": metric.name, "colour": 1}, metric.tasks[0])
     for each in metric.parameters:
-        with pytest.raises(SpecInvalidError, match=f"{each.name} of {metric.name} is 7; allowed is {each.least:g} to"):
+        with pytest.raises(SpecInvalidError, match=f"{each.name} of {metric.name} is 7; it must be {each.least:g} to"):
             spec_of({"name": metric.name, each.name: 7}, metric.tasks[0])
 
 
@@ -518,7 +518,7 @@ def test_page_and_command_line_show_it(metric, task):
     assert Evaluation.from_json(good.to_json()) == good
     figure = record._compared(good)
     assert metric.sentence in figure.caption
-    assert f"{'more' if metric.more_is_better else 'less'} is better" in figure.caption
+    assert f"{'higher' if metric.more_is_better else 'lower'} is better" in figure.caption
     assert f"{metric.text} on 1,200 held-out rows" in figure.caption
     screen = StringIO()
     out = Console(file=screen, width=200)

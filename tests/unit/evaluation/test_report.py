@@ -259,11 +259,11 @@ def test_a_regression_has_residuals_and_no_threshold() -> None:
     text = Read(page).text
     for part in (
         "Residuals by size of the prediction",
-        "Intervals of 90 % hold",
+        "Intervals of 90 % contain",
         "values differ by at most",
         "predicts the target in training (R2, 0 without skill",
         "has no probabilities",
-        "less is better",
+        "lower is better",
     ):
         assert part in text, part
     assert not re.search(r"labels? (differ|flip)|changes? (its|their) label", text)
@@ -317,7 +317,7 @@ def confused(classes: int, rows: Sequence[Sequence[int]]) -> str:
 
 
 def test_the_commonest_confusion_is_said_and_of_many_classes_nothing_else() -> None:
-    assert confused(3, [(0, 0), (1, 2), (1, 2), (2, 0)]).endswith("Most often c1 is taken for c2: 2 of 2 rows, 100 %. ")
+    assert confused(3, [(0, 0), (1, 2), (1, 2), (2, 0)]).endswith("The most common error is c2 for c1: 2 of 2 rows, 100 %. ")
     assert confused(3, [(0, 0), (1, 1)]).endswith("No answer is wrong. ")
     many = [(each, each) for each in range(30)] + [(4, 5), (4, 5), (7, 8)]
     rows = [["c4", "c5", "2", "66.7 %"], ["c7", "c8", "1", "50 %"]]
@@ -334,7 +334,7 @@ def test_a_page_without_a_time_column_says_how_rows_were_held_out_and_no_period(
     assert "from – on" not in text
     grouped = house_with(trips(1_000), time=None)
     by_driver = binary(time=None, group="driver", sensitive=[])
-    assert "Held out whole groups of driver drawn by chance" in Read(drawn(grouped, release(grouped, by_driver))).text
+    assert "Held out whole groups of driver drawn at random" in Read(drawn(grouped, release(grouped, by_driver))).text
 
 
 def test_a_found_slice_of_too_few_days_says_so() -> None:
