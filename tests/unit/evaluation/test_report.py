@@ -317,7 +317,9 @@ def confused(classes: int, rows: Sequence[Sequence[int]]) -> str:
 
 
 def test_the_commonest_confusion_is_said_and_of_many_classes_nothing_else() -> None:
-    assert confused(3, [(0, 0), (1, 2), (1, 2), (2, 0)]).endswith("The most common error is c2 for c1: 2 of 2 rows, 100 %. ")
+    assert confused(3, [(0, 0), (1, 2), (1, 2), (2, 0)]).endswith(
+        "The most common error is c2 for c1: 2 of 2 rows, 100 %. "
+    )
     assert confused(3, [(0, 0), (1, 1)]).endswith("No answer is wrong. ")
     many = [(each, each) for each in range(30)] + [(4, 5), (4, 5), (7, 8)]
     rows = [["c4", "c5", "2", "66.7 %"], ["c7", "c8", "1", "50 %"]]
