@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.builders.captures import capture
-from tests.builders.firehose import Policies, Signals, Stream
+from tests.builders.firehose import Policies, Stream
 from tidegate.aws.capture_log import ATTEMPTS, MAX_WAITING, MAX_WAITING_BYTES, SULK_SECONDS, FirehoseCaptures
 from tidegate.aws.signed import CallRefusedError
 from tidegate.domain.serving.capture import MASK, CapturePolicy
 from tidegate.kernel.errors import NotFoundError, UnavailableError
+from tidegate.testing.platform import RecordedSignals
 
 
 @dataclass
 class CaptureQueue:
     stream: Stream = field(default_factory=Stream)
-    signals: Signals = field(default_factory=Signals)
+    signals: RecordedSignals = field(default_factory=RecordedSignals)
     policies: Policies = field(default_factory=Policies)
     now: float = 0.0
 

@@ -31,6 +31,7 @@ from tests.builders.serving import (
     second,
     slow,
 )
+from tests.context import CONTEXT
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.serving.capture import Capture, CapturePolicy, line, records
 from tidegate.domain.serving.contract import Contract, FeatureContract, OutputRule
@@ -41,8 +42,6 @@ from tidegate.kernel.table import Table
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import MEMORY_PER_BYTE, REFUSED, SESSION_BYTES, STALE
 from tidegate.testing.models import linear_onnx
-
-CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 
 
 @pytest.fixture
