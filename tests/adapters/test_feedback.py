@@ -80,7 +80,7 @@ def test_a_call_without_an_answer_is_made_again(passing: Exception) -> None:
 
 def test_what_is_not_taken_in_the_end_is_unavailable_and_never_called_kept() -> None:
     scripted = Scripted(*[[BUSY]] * 10)
-    with pytest.raises(UnavailableError, match="has not taken all"):
+    with pytest.raises(UnavailableError, match="did not accept all"):
         keep(scripted, b"1")
     assert len(scripted.sent) == len(PAUSE_SECONDS) + 1
 

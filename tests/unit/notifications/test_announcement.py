@@ -78,7 +78,7 @@ def test_of_a_release_that_succeeds_people_get_one_message_for_each_thing_that_h
     house = Announced(replace(ASKED, shadow_seconds=600))
     assert house.after(house.begin) == (["version 3 waits for approval"], ["Approval Requested"])
     assert house.after(house.decide) == (["version 3 was approved"], ["Approval Decided"])
-    assert house.after(lambda: house.later(1)) == (["version 3 is in the shadow"], [ROUTE, MOVED])
+    assert house.after(lambda: house.later(1)) == (["version 3 is in shadow mode"], [ROUTE, MOVED])
     assert house.after(lambda: house.later(1, SHOWN_FINE)) == ([], [])
     assert house.after(lambda: house.later(10)) == (["version 3 answers 1 % of the requests"], [ROUTE, MOVED])
     assert house.after(lambda: house.later(10, SHOWN_FINE)) == (["version 3 answers 25 % of the requests"], [ROUTE])
@@ -263,13 +263,13 @@ def test_drift_is_reported_with_what_follows_from_it():
     drifted = looked(STEADY, DRIFT)
     found = announced(STEADY, drifted)
     assert (found.severity, found.for_people) == (Severity.INFO, True)
-    assert found.facts.endswith(" It is trained again by itself.")
+    assert found.facts.endswith(" A training starts automatically.")
     tired = replace(STEADY, attempts=(Attempt("r-1", Trigger.DRIFT, AT),))
     assert "It is not trained yet: a release of the model is under way." in announced(tired, looked(tired, DRIFT)).facts
     assert announcement(Change(drifted, health.started(drifted, Attempt("r-9", Trigger.DRIFT, AT)))) is None
 
 
-MISSES = replace(STEADY, revision=5, summary={"missed": {"latency_p99_ms": "latency_p99_ms is to be at most 20 ms"}})
+MISSES = replace(STEADY, revision=5, summary={"missed": {"latency_p99_ms": "latency_p99_ms must be at most 20 ms"}})
 
 
 def test_a_target_is_reported_once_when_it_is_missed_and_again_when_all_are_met():
@@ -277,8 +277,8 @@ def test_a_target_is_reported_once_when_it_is_missed_and_again_when_all_are_met(
     assert (found.severity, found.title, found.for_people) == (Severity.WARNING, "misses latency_p99_ms", True)
     letter = text(replace(found, owner="ops@example.org", business_unit="operations"), stage="prod")
     assert letter.startswith("trip-delay: misses latency_p99_ms\n")
-    assert "Why: latency_p99_ms is to be at most 20 ms\n" in letter
-    assert "Version 3 goes on serving" in letter
+    assert "Why: latency_p99_ms must be at most 20 ms\n" in letter
+    assert "Version 3 keeps serving" in letter
     assert "docs/monitoring.md#a-target-is-missed" in letter
     assert "    tidegate --stage prod drift trip-delay\n" in letter
     assert "Model of ops@example.org (operations)." in letter
@@ -289,7 +289,7 @@ def test_a_target_is_reported_once_when_it_is_missed_and_again_when_all_are_met(
 
 def test_a_target_that_is_missed_as_a_model_drifts_is_reported_with_the_drift():
     drifted = replace(looked(STEADY, DRIFT), summary=MISSES.summary)
-    assert announced(STEADY, drifted).reasons == (*DRIFT.drift, "latency_p99_ms is to be at most 20 ms")
+    assert announced(STEADY, drifted).reasons == (*DRIFT.drift, "latency_p99_ms must be at most 20 ms")
 
 
 def test_people_hear_that_it_is_steady_again_only_when_they_had_heard_of_something():

@@ -136,7 +136,7 @@ def test_a_refusal_is_not_repeated_at_once_and_is_said_without_inputs(house: Cap
     house.log.offer(capture())
     house.log.deliver(1.0)
     assert house.stream.calls == 1
-    assert house.signals.said == ["captures are refused {'stream': 'captures', 'why': 'AccessDeniedException'}"]
+    assert house.signals.said == ["captures are rejected {'stream': 'captures', 'why': 'AccessDeniedException'}"]
 
 
 def test_no_attempt_begins_when_time_is_up(house: CaptureQueue) -> None:
