@@ -15,6 +15,9 @@ STAGES = ("dev", "staging", "prod")
 ARCHITECTURES = ("x86_64", "arm64")
 PYTHONS = ("3.13",)  # SnapStart needs 3.12 or later
 _TRUTHS = MappingProxyType({"true": True, "false": False})
+# Lambda takes an event of 6 MB, in which a body that is no text is a third longer, and API Gateway adds the request.
+MOST_BODY_BYTES = 4_400_000
+CODE_RELEASES = ("canary", "at-once")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653)
 
@@ -43,6 +46,7 @@ class DeploymentSettings:
     inference_p99_ms: int = 1_000  # above it, an alarm
     provisioned_concurrency: int = 0
     snap_start: bool = False  # new environments of inference resume a snapshot of its start
+    code_release: str = "canary"  # at-once: no tenth first and no alarms, for a fix that its alarms would stop
     control_memory_mb: int = 1024
     step_memory_mb: int = 1769
     training_memory_mb: int = 3008  # what a new account may use without asking
@@ -73,10 +77,10 @@ class DeploymentSettings:
         """
         faults = [fault for name, check in _CHECKS.items() for fault in check(name, getattr(self, name))]
         if self.snap_start and self.provisioned_concurrency:
-            faults.append(Fault("snap_start", "does not go with provisioned_concurrency: set one of them"))
+            faults.append(Fault("snap_start", "cannot be combined with provisioned_concurrency; set only one of them"))
         if faults:
             raise InvalidInputError(
-                "deployment settings",
+                "the deployment settings have faults",
                 faults,
                 next_step="correct cdk.json or the -c options (docs/deploy.md lists them)",
             )
@@ -101,7 +105,7 @@ class DeploymentSettings:
             default = known[name].default
             if isinstance(default, bool):
                 if str(given).strip().lower() not in _TRUTHS:
-                    faults.append(Fault(name, f"{given!r} is not possible", tuple(_TRUTHS)))
+                    faults.append(Fault(name, f"{given!r} is not allowed", tuple(_TRUTHS)))
                     continue
                 values[name] = _TRUTHS[str(given).strip().lower()]
             elif isinstance(default, int):
@@ -120,7 +124,7 @@ class DeploymentSettings:
             faults.extend(error.faults)
         if faults:
             raise InvalidInputError(
-                "deployment settings",
+                "the deployment settings have faults",
                 faults,
                 next_step="correct cdk.json or the -c options (docs/deploy.md lists them)",
             )
@@ -134,14 +138,14 @@ def _one_of(*allowed: object) -> _Check:
     def check(name: str, value: Any) -> list[Fault]:
         if value in allowed:
             return []
-        return [Fault(name, f"{value!r} is not possible", tuple(str(choice) for choice in allowed))]
+        return [Fault(name, f"{value!r} is not allowed", tuple(str(choice) for choice in allowed))]
 
     return check
 
 
 def _between(low: int, high: int) -> _Check:
     def check(name: str, value: Any) -> list[Fault]:
-        return [] if low <= value <= high else [Fault(name, f"{value} is outside {low} to {high}")]
+        return [] if low <= value <= high else [Fault(name, f"{value} is not between {low} and {high}")]
 
     return check
 
@@ -149,11 +153,11 @@ def _between(low: int, high: int) -> _Check:
 def _tag(name: str, value: str) -> list[Fault]:
     if value and len(value) <= 256 and all(letter.isalnum() or letter in " _.:/=+-@" for letter in value):
         return []
-    return [Fault(name, f"{value!r} is no tag value: 1 to 256 letters, digits, spaces and _ . : / = + - @")]
+    return [Fault(name, f"{value!r} is not a tag value; use 1 to 256 letters, digits, spaces and _ . : / = + - @")]
 
 
 def _emails(name: str, value: tuple[str, ...]) -> list[Fault]:
-    return [Fault(name, f"{mail!r} is no e-mail address") for mail in value if "@" not in mail.strip("@")]
+    return [Fault(name, f"{mail!r} is not an e-mail address") for mail in value if "@" not in mail.strip("@")]
 
 
 def _licences(name: str, value: tuple[str, ...]) -> list[Fault]:
@@ -161,7 +165,7 @@ def _licences(name: str, value: tuple[str, ...]) -> list[Fault]:
 
 
 def _buckets(name: str, value: tuple[str, ...]) -> list[Fault]:
-    return [Fault(name, f"{each!r} is no bucket's name") for each in value if not _BUCKET.fullmatch(each)]
+    return [Fault(name, f"{each!r} is not a bucket name") for each in value if not _BUCKET.fullmatch(each)]
 
 
 _CHECKS: Mapping[str, _Check] = MappingProxyType(
@@ -181,6 +185,7 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "inference_timeout_seconds": _between(1, 29),
         "inference_p99_ms": _between(1, 29_000),
         "provisioned_concurrency": _between(0, 1_000),
+        "code_release": _one_of(*CODE_RELEASES),
         "control_memory_mb": _between(256, 10_240),
         "step_memory_mb": _between(512, 10_240),
         "training_memory_mb": _between(1_024, 10_240),
@@ -191,6 +196,6 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "route_ttl_seconds": _between(0, 3_600),
         "scoring_timeout_ms": _between(10, 29_000),
         "max_instances": _between(1, 10_000),
-        "max_body_bytes": _between(1_000, 6_000_000),
+        "max_body_bytes": _between(1_000, MOST_BODY_BYTES),
     }
 )

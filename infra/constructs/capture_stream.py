@@ -13,6 +13,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.constructs.arns import named_arn
 from infra.constructs.keeping import log_group, removal_policy
 from infra.constructs.permissions import acknowledge, allow
 from infra.settings import DeploymentSettings
@@ -75,8 +76,8 @@ FEEDBACK_COLUMNS = {
     "reported": "string",
     "outcome": "string",
 }
-CAPTURED = Records(CAPTURES, "One row for each captured prediction; say which model and which hours", CAPTURE_COLUMNS)
-REPORTED = Records(FEEDBACK, "One row for each reported outcome; say which model and which hours", FEEDBACK_COLUMNS)
+CAPTURED = Records(CAPTURES, "One row for each captured prediction; select a model and hours", CAPTURE_COLUMNS)
+REPORTED = Records(FEEDBACK, "One row for each reported outcome; select a model and hours", FEEDBACK_COLUMNS)
 
 
 class RecordStream(Construct):
@@ -131,11 +132,13 @@ class RecordStream(Construct):
     def _role(self, bucket: s3.Bucket) -> iam.Role:
         """Writes records, and what could not be partitioned, into the bucket; nothing else."""
         prefixes = (self._records.folder, ERRORS)
+        # By its name: the group's own ARN ends in ":*", and what is appended to that matches nothing.
+        error_log = named_arn("logs", f"log-group:{self.log_group.log_group_name}:log-stream:{_LOG_STREAM}")
         objects = [f"{bucket.bucket_arn}/{prefix}*" for prefix in prefixes]
         statements = [
             allow(["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"], [bucket.bucket_arn]),
             allow(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], objects),
-            allow(["logs:PutLogEvents"], [f"{self.log_group.attr_arn}:log-stream:{_LOG_STREAM}"]),
+            allow(["logs:PutLogEvents"], [error_log]),
         ]
         role = iam.Role(
             self,
@@ -162,7 +165,7 @@ class RecordStream(Construct):
             catalog_id=Stack.of(self).account,
             database_input=glue.CfnDatabase.DatabaseInputProperty(
                 name=settings.prefix.replace("-", "_"),  # Athena wants no dashes
-                description=f"Tidegate {settings.stage}: what was predicted, and what became of it",
+                description=f"Tidegate {settings.stage}: captured predictions and reported outcomes",
             ),
         ).ref
 

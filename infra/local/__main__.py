@@ -10,6 +10,7 @@ from pathlib import Path
 
 from infra.local.assembly import AssemblyError
 from infra.local.cloud import LocalCloud, ProvisioningError
+from infra.local.limits import most
 
 _RUNTIME = Path(__file__).resolve().parents[2] / ".build" / "layers" / "local" / "runtime"
 
@@ -19,9 +20,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
     parser.add_argument("assembly", type=Path, help="a cdk.out folder, as `npx aws-cdk@2 synth` writes it")
     parser.add_argument(
-        "--state-dir", type=Path, default=Path(".tidegate"), help="gets local.json (default: .tidegate)"
+        "--state-dir", type=Path, default=Path(".tidegate"), help="folder for local.json (default: .tidegate)"
     )
     parser.add_argument("--runtime-dir", type=Path, default=_RUNTIME if _RUNTIME.exists() else None)
+    parser.add_argument(
+        "--concurrency",
+        type=int,
+        default=most("concurrency"),
+        help="the account's concurrent invocations; a new account may have 10 (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -31,6 +38,7 @@ def main() -> int:
             arguments.assembly,
             runtime_dir=arguments.runtime_dir,
             state_dir=arguments.state_dir,
+            concurrency=arguments.concurrency,
             on_progress=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except (AssemblyError, ProvisioningError) as error:
@@ -46,8 +54,8 @@ def main() -> int:
         for key, value in sorted(cloud.outputs.items()):
             print(f"# output {key}: {value}")
         for name in cloud.declared_only:
-            print(f"# in name only: {name}")
-        print("# Ctrl-C ends it", flush=True)
+            print(f"# declared, but not emulated: {name}")
+        print("# Ctrl-C stops the local cloud", flush=True)
         stop.wait()
     return 0
 

@@ -4,7 +4,6 @@ import json
 
 from aws_cdk import Stack
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.constructs.permissions import allow, read_items
@@ -42,11 +41,11 @@ class AnnouncementsStack(Stack):
     """Reads the registry's stream and publishes; whoever wrote the change may be dead by then."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, data: DataStack, failures: sqs.IQueue, sources: Sources
+        self, scope: Construct, construct_id: str, *, data: DataStack, failures_arn: str, sources: Sources
     ) -> None:
         """
         Args:
-            failures: where a change goes that could not be announced.
+            failures_arn: the queue where a change goes that could not be announced.
         """
         settings = sources.settings
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: messages about releases")
@@ -61,7 +60,7 @@ class AnnouncementsStack(Stack):
             layers=[sources.core_layer(self), sources.third_party_layer(self, "serving")],
             environment=AnnounceSettings(
                 registry_table=data.registry.table_name,
-                releases_topic=data.releases.topic_arn,
+                releases_topic=data.releases_arn,
                 stage=settings.stage,
             ),
             permissions=[
@@ -75,14 +74,14 @@ class AnnouncementsStack(Stack):
                     ],
                     [stream],
                 ),
-                allow(["sns:Publish"], [data.releases.topic_arn]),
+                allow(["sns:Publish"], [data.releases_arn]),
                 allow(["kms:Decrypt", "kms:GenerateDataKey"], [data.topic_key.key_arn]),
                 allow(["events:PutEvents"], [bus]),
-                allow(["sqs:SendMessage"], [failures.queue_arn]),
+                allow(["sqs:SendMessage"], [failures_arn]),
             ],
             memory_mb=MEMORY_MB,
             timeout_seconds=TIMEOUT_SECONDS,
-            description="Tells people and other systems what changed in the registry",
+            description="Announces changes in the registry to people and other systems",
         )
         lambda_.CfnEventSourceMapping(
             self,
@@ -101,6 +100,6 @@ class AnnouncementsStack(Stack):
             maximum_retry_attempts=RETRIES,
             maximum_record_age_in_seconds=OLDEST_SECONDS,
             destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
-                on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=failures.queue_arn)
+                on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=failures_arn)
             ),
         )

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import ArnFormat, Stack
+from aws_cdk import Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.constructs.alarms import MODEL_IN_STATUS, NAMESPACE, Alarms
+from infra.constructs.arns import named_arn
 from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.permissions import Objects, allow, read_items
 from infra.constructs.platform_function import PlatformFunction
@@ -38,9 +39,7 @@ class MonitoringStack(Stack):
         self, scope: Construct, construct_id: str, *, data: DataStack, release: ReleaseStack, sources: Sources
     ) -> None:
         settings = sources.settings
-        super().__init__(
-            scope, construct_id, description=f"Tidegate {settings.stage}: drift, live quality and what follows"
-        )
+        super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: drift, live quality and health")
         self._settings = settings
         self._data = data
         self._release = release
@@ -71,7 +70,7 @@ class MonitoringStack(Stack):
             ],
             memory_mb=DUE_MEMORY_MB,
             timeout_seconds=120,
-            description="Says which models are due",
+            description="Lists the models that are due",
         )
 
     def _monitor(self) -> PlatformFunction:
@@ -102,7 +101,7 @@ class MonitoringStack(Stack):
             ],
             memory_mb=MONITOR_MEMORY_MB,
             timeout_seconds=300,
-            description="Counts what models were asked, judges it and records how they stand",
+            description="Judges the traffic of models and records their health",
         )
 
     def _state_machine(self) -> StateMachine:
@@ -131,14 +130,14 @@ class MonitoringStack(Stack):
             self,
             "Schedule",
             name=name,
-            description="Looks at every served model once an hour",
+            description="Monitors every served model once an hour",
             schedule_expression=SCHEDULE,
             targets=[
                 events.CfnRule.TargetProperty(
                     id="monitoring",
                     arn=self.machine.arn,
                     role_arn=role.role_arn,
-                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self._release.failures.queue_arn),
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self._release.failures_arn),
                     retry_policy=events.CfnRule.RetryPolicyProperty(
                         maximum_event_age_in_seconds=EVENT_AGE_SECONDS, maximum_retry_attempts=20
                     ),
@@ -146,9 +145,7 @@ class MonitoringStack(Stack):
             ],
         )
         # By its name: the queue's stack must not wait for this one, which waits for it.
-        rule = self.format_arn(
-            service="events", resource="rule", resource_name=name, arn_format=ArnFormat.SLASH_RESOURCE_NAME
-        )
+        rule = named_arn("events", f"rule/{name}")
         undeliverable = allow(["sqs:SendMessage"], [self._release.failures.queue_arn])
         undeliverable.add_principals(iam.ServicePrincipal("events.amazonaws.com"))
         undeliverable.add_condition("ArnEquals", {"aws:SourceArn": rule})
@@ -157,7 +154,7 @@ class MonitoringStack(Stack):
     def _alarm_on_faults(self) -> None:
         machine = {"StateMachineArn": self.machine.arn}
         for metric, words in {
-            "ExecutionsFailed": "could not look at every model; the log of monitor says at which, and why",
+            "ExecutionsFailed": "could not judge every model; the log of monitor names each with the reason",
             "ExecutionsTimedOut": "ran out of time: raise the concurrency in infra/machines/monitoring_machine.py",
         }.items():
             name = f"monitoring-{metric.removeprefix('Executions').lower()}"
@@ -180,7 +177,7 @@ class MonitoringStack(Stack):
             NAMESPACE,
             "Drifted",
             own,
-            "A model's inputs, scores or quality have changed; `tidegate drift MODEL` says how.",
+            "A model's inputs, scores or quality have changed; `tidegate drift MODEL` shows how.",
             runbook="monitoring.md#a-model-has-drifted",
             whose=MODEL_IN_STATUS,
             period=HOUR,

@@ -52,7 +52,7 @@ class ObservabilityStack(Stack):
         self._alarm_on_captures(serving)
         self._alarm_on_targets(settings, monitoring)
 
-        alarmed = [*serving.alarms.made, *monitoring.alarms.made, *batch.alarms.made, *self._alarms.made]
+        alarmed = [*serving.alarms.arns, *monitoring.alarms.arns, *batch.alarms.arns, *self._alarms.arns]
         others = [announcements.announce, serving.feedback, *monitoring.functions, monitoring.retraining.retrain]
         others += batch.functions
         parts = dashboards.Parts(
@@ -65,11 +65,11 @@ class ObservabilityStack(Stack):
             announce=announcements.announce.function_name,
             steps=_by_short_name(release.functions.values()),
             functions=_by_short_name([*release.functions.values(), *others]),
-            release_machine=release.machine.arn,
-            monitoring_machine=monitoring.machine.arn,
-            retraining_machine=monitoring.retraining.machine.arn,
-            failures_queue=release.failures.queue_name,
-            alarms=[alarm.attr_arn for alarm in alarmed],
+            release_machine=release.machine.named_arn,
+            monitoring_machine=monitoring.machine.named_arn,
+            retraining_machine=monitoring.retraining.machine.named_arn,
+            failures_queue=release.failures_name,
+            alarms=alarmed,
         )
         self._dashboard("Dashboard", settings.prefix, dashboards.platform(parts))
         of_a_model = dashboards.model(region=self.region, stage=settings.stage)
@@ -104,7 +104,7 @@ class ObservabilityStack(Stack):
                 "AWS/Lambda",
                 "Throttles",
                 {"FunctionName": function},
-                f"{name} is refused by Lambda: the account's concurrency is used up; ask AWS for more.",
+                f"Lambda throttles {name}: the account's concurrency is used up; ask AWS for more.",
                 runbook=REFUSED,
             )
 
@@ -125,7 +125,7 @@ class ObservabilityStack(Stack):
             "Throttles",
             background,
             1,
-            "Steps of the release are refused by Lambda: the account's concurrency is used up; ask AWS for more.",
+            "Lambda throttles steps of the release: the account's concurrency is used up; ask AWS for more.",
             runbook=REFUSED,
         )
         self._alarms.add(
@@ -133,7 +133,7 @@ class ObservabilityStack(Stack):
             "AWS/Lambda",
             "IteratorAge",
             {"FunctionName": announce},
-            "Changes of what is served are told over five minutes late, or not at all; read the log of announce.",
+            "Changes of what is served are announced over five minutes late or never; read the log of announce.",
             runbook="operations.md#when-something-was-not-announced",
             statistic="Maximum",
             threshold=FIVE_MINUTES * 1_000,
@@ -143,7 +143,8 @@ class ObservabilityStack(Stack):
             "AWS/Lambda",
             "Duration",
             {"FunctionName": release.functions["train"].function_name},
-            "A fit took over 80 % of its time: raise training_timeout_seconds or training_memory_mb, or search less.",
+            "A fit took over 80 % of its time limit: raise training_timeout_seconds or training_memory_mb, or "
+            "search less.",
             runbook="operations.md#a-fit-nearly-ran-out-of-time",
             whose="Model: see `tidegate runs MODEL`. Owner: see `tidegate status`.",
             statistic="Maximum",
@@ -165,14 +166,14 @@ class ObservabilityStack(Stack):
         for metric, words in {
             "ExecutionsFailed": "failed",
             "ExecutionsTimedOut": "ran out of time",
-            "ExecutionsAborted": "was stopped by somebody",
+            "ExecutionsAborted": "was stopped by hand",
         }.items():
             self._alarms.add(
                 f"release-{metric.removeprefix('Executions').lower()}",
                 "AWS/States",
                 metric,
-                {"StateMachineArn": release.machine.arn},
-                f"A release {words}; `tidegate runs MODEL` names the run and the reason.",
+                {"StateMachineArn": release.machine.named_arn},
+                f"A release {words}; `tidegate runs MODEL` shows the run and the reason.",
                 runbook="operations.md#a-release-did-not-end",
                 whose="Model: see the input of the latest execution. Owner: see `tidegate status`.",
             )
@@ -180,8 +181,8 @@ class ObservabilityStack(Stack):
             "failed-events",
             "AWS/SQS",
             "ApproximateNumberOfMessagesVisible",
-            {"QueueName": release.failures.queue_name},
-            "An event could not be handled; its message in the failures queue says which and why.",
+            {"QueueName": release.failures_name},
+            "An event could not be handled; its message in the failures queue has the event and the reason.",
             runbook="operations.md#an-event-could-not-be-handled",
             statistic="Maximum",
         )
@@ -195,7 +196,7 @@ class ObservabilityStack(Stack):
             NAMESPACE,
             "ArtifactRejected",
             own,
-            "A stored model is not what was registered; it is not served. Find out who wrote it.",
+            "A stored model does not match its registration, so it is not served. Find out who wrote it.",
             runbook="operations.md#a-stored-model-is-not-what-was-registered",
             whose=whose,
         )
@@ -214,7 +215,7 @@ class ObservabilityStack(Stack):
             NAMESPACE,
             "CapturesDropped",
             own,
-            "Predictions are answered but not captured; docs/captures.md says why that can be.",
+            "Predictions are answered but not captured; docs/captures.md lists the causes.",
             runbook=CAPTURES,
         )
         self._alarms.add(
@@ -222,13 +223,13 @@ class ObservabilityStack(Stack):
             NAMESPACE,
             "RouteStale",
             own,
-            "Warning: routes could not be refreshed for three minutes; the last known ones serve on, without changes.",
+            "Warning: routes could not be refreshed for three minutes; the last known ones stay in use.",
             runbook="operations.md#routes-are-stale",
             periods=3,
         )
 
     def _alarm_on_captures(self, serving: ServingStack) -> None:
-        stream = {"DeliveryStreamName": serving.captures.stream.ref}
+        stream = {"DeliveryStreamName": serving.captures.name}
         self._alarms.add(
             "captures-late",
             "AWS/Firehose",
@@ -255,7 +256,7 @@ class ObservabilityStack(Stack):
             NAMESPACE,
             "TargetsMissed",
             {"service": monitoring.monitor.name, "stage": settings.stage},
-            "A model's last 24 hours miss a target of its spec; `tidegate status` says which, and by how much.",
+            "A model's last 24 hours miss a target of its spec; `tidegate status` shows which, and by how much.",
             runbook="monitoring.md#a-target-is-missed",
             whose=MODEL_IN_STATUS,
             period=HOUR,

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.constructs.arns import named_arn
 from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.keeping import removal_policy
 from infra.constructs.parameters import publish
@@ -50,6 +51,8 @@ class ReleaseStack(Stack):
         self._serving = [core, sources.third_party_layer(self, "serving")]
         self._training = [core, sources.third_party_layer(self, "training")]
         self._plots = [core, sources.third_party_layer(self, "plots")]
+        self.failures_name = f"{settings.prefix}-failures"
+        self.failures_arn = named_arn("sqs", self.failures_name)  # for other stacks
         self.failures = self._failure_queue()
         self.functions = {function.name: function for function in self._functions()}
         self.machine = self._state_machine()
@@ -118,7 +121,7 @@ class ReleaseStack(Stack):
                 objects=[runs],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
-                description="Fits one candidate; for the final one exports ONNX",
+                description="Fits one candidate, and exports the final one to ONNX",
             ),
             self._step("select", registry_only, items, "Chooses the best candidate of a run", seconds=60),
             self._step("evaluate", step, items, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
@@ -132,10 +135,10 @@ class ReleaseStack(Stack):
                 objects=[runs],
                 memory_mb=settings.step_memory_mb,
                 timeout_seconds=900,
-                description="Looks at slices and groups of the holdout",
+                description="Evaluates slices and groups of the holdout",
             ),
             self._step(
-                "reproduce", step, items, "Holds what was made again against its version", seconds=120, objects=[runs]
+                "reproduce", step, items, "Compares a reproduced version with the original", seconds=120, objects=[runs]
             ),
             self._step("gate", gate, items, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
             self._step("register", registry_only, with_ledger, "Registers the judged version", seconds=60),
@@ -165,12 +168,7 @@ class ReleaseStack(Stack):
     def _rollout(self, with_ledger: Sequence[iam.PolicyStatement]) -> PlatformFunction:
         captures = self._data.captures_bucket
         # By its name: the machine's own ARN would make function and machine wait for each other.
-        machine = self.format_arn(
-            service="states",
-            resource="stateMachine",
-            resource_name=f"{self._sources.settings.prefix}-{MACHINE}",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
+        machine = named_arn("states", f"stateMachine:{self._sources.settings.prefix}-{MACHINE}")
         return self._step(
             "rollout",
             RolloutSettings(
@@ -180,7 +178,7 @@ class ReleaseStack(Stack):
                 release_state_machine=machine,
             ),
             [*with_ledger, allow(["states:SendTaskSuccess"], [machine])],
-            "Takes an accepted version one step further to its users, or back",
+            "Moves the rollout of an accepted version one step on, or rolls it back",
             seconds=120,
             objects=[
                 Objects(self._data.artifacts_bucket, RUNS, read=True),
@@ -219,7 +217,7 @@ class ReleaseStack(Stack):
         queue = sqs.Queue(
             self,
             "Failures",
-            queue_name=f"{self._sources.settings.prefix}-failures",
+            queue_name=self.failures_name,
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             retention_period=Duration.days(14),

@@ -5,7 +5,8 @@ Lambda hands over images as JSON, where bytes are base64; what filters pass over
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,15 +22,16 @@ from tests.builders.registry import AT, a_run
 from tests.builders.rollouts import ASKED, OneRelease
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
-from tidegate import telemetry, wiring
 from tidegate.aws import clients
-from tidegate.aws.announcements import EventBridgeEvents, change_of
+from tidegate.aws.announcements import EventBridgeEvents, SnsLetters, change_of
 from tidegate.aws.items import PACK_BYTES, encode
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import Table, put
 from tidegate.domain.notifications.announcement import Change
 from tidegate.domain.registry.run import RunError
 from tidegate.kernel.errors import UnavailableError
+from tidegate.steps.notifications.announce import Events, Letters
+from tidegate.testing.notifications import InMemoryMessages
 
 MODEL = "flight-delay"
 KILL = replace(ENTRY, model=MODEL, action="kill", version=None)
@@ -37,7 +39,7 @@ Read = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def registry(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegistry]:
+def registry(cold: Callable[..., None]) -> DynamoRegistry:
     """A registry with a model, whose table has a stream; topic and bus end in queues."""
     clients.dynamodb().update_table(
         TableName=TABLE, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
@@ -48,13 +50,10 @@ def registry(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegis
     bus = boto3.client("events")
     bus.put_rule(Name="all", EventPattern=json.dumps({"source": ["tidegate"]}))
     bus.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arns["systems"]}])
-    for name, value in {"REGISTRY_TABLE": TABLE, "RELEASES_TOPIC": topic, "STAGE": "test"}.items():
-        monkeypatch.setenv(f"TIDEGATE_{name}", value)
-    _cold()
+    cold(REGISTRY_TABLE=TABLE, RELEASES_TOPIC=topic, STAGE="test")
     registry = DynamoRegistry(TABLE)
     registry.apply(a_spec(), author="ann", at=AT)
-    yield registry
-    _cold()
+    return registry
 
 
 def _queue(name: str) -> str:
@@ -63,12 +62,6 @@ def _queue(name: str) -> str:
         "QueueArn"
     ]
     return arn
-
-
-def _cold() -> None:
-    wiring.forget()
-    for kept in (clients.sns, clients.eventbridge, telemetry.logger):
-        kept.cache_clear()
 
 
 def received(name: str) -> list[dict[str, Any]]:
@@ -148,6 +141,26 @@ def test_a_message_and_an_event_arrive_as_they_were_made(registry: DynamoRegistr
     assert letter["MessageAttributes"]["owner"]["Value"] == event["detail"]["owner"] == owner
     assert (event["source"], event["time"]) == ("tidegate", "2026-01-05T12:00:00Z")
     assert (event["detail"]["schema"], event["detail"]["id"]) == (1, "flight-delay/ledger/7")
+
+
+def test_each_channel_hands_over_what_it_is_given(where: str, request: pytest.FixtureRequest) -> None:
+    fake = InMemoryMessages()
+    letters: Letters = fake
+    events: Events = fake
+    if where == "aws":
+        request.getfixturevalue("registry")
+        letters, events = SnsLetters(os.environ["TIDEGATE_RELEASES_TOPIC"]), EventBridgeEvents()
+    letters.send("a subject", "a text", {"model": MODEL})
+    events.put("Tidegate Route Changed", {"schema": 1}, AT)
+    if where == "aws":
+        fake.letters += [(each["Subject"], each["Message"], _values(each)) for each in received("people")]
+        fake.events += [(each["detail-type"], each["detail"], AT) for each in received("systems")]
+    assert fake.letters == [("a subject", "a text", {"model": MODEL})]
+    assert fake.events == [("Tidegate Route Changed", {"schema": 1}, AT)]
+
+
+def _values(message: dict[str, Any]) -> dict[str, str]:
+    return {name: each["Value"] for name, each in message["MessageAttributes"].items()}
 
 
 def test_a_packed_record_is_read_as_it_was_written(registry: DynamoRegistry, changes: Read) -> None:

@@ -1,7 +1,7 @@
 """Outcomes on their way into Firehose, and the function as it is wired on AWS (moto), from event to record."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,11 +13,11 @@ from functions.feedback import handler as function
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
-from tidegate import telemetry, wiring
 from tidegate.aws.feedback import PAUSE_SECONDS, FirehoseFeedback
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.kernel.errors import UnavailableError
 from tidegate.kernel.ids import uuid7
+from tidegate.testing.serving import InMemoryFeedback
 
 STREAM = "tidegate-test-feedback"
 TAKEN, BUSY = {"RecordId": "1"}, {"ErrorCode": "ServiceUnavailableException", "ErrorMessage": "slow down"}
@@ -80,7 +80,7 @@ def test_a_call_without_an_answer_is_made_again(passing: Exception) -> None:
 
 def test_what_is_not_taken_in_the_end_is_unavailable_and_never_called_kept() -> None:
     scripted = Scripted(*[[BUSY]] * 10)
-    with pytest.raises(UnavailableError, match="has not taken all"):
+    with pytest.raises(UnavailableError, match="did not accept all"):
         keep(scripted, b"1")
     assert len(scripted.sent) == len(PAUSE_SECONDS) + 1
 
@@ -95,16 +95,9 @@ def test_what_will_not_pass_by_itself_is_not_tried_again() -> None:
 
 
 @pytest.fixture
-def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def deployed(cold: Callable[..., None]) -> None:
     """Environment as the stack sets it, a function that is not wired yet, a model, and a stream into the bucket."""
-    for name, value in {
-        "REGISTRY_TABLE": TABLE,
-        "FEEDBACK_STREAM": STREAM,
-        "STAGE": "test",
-        "MAX_BODY_BYTES": "100000",
-    }.items():
-        monkeypatch.setenv(f"TIDEGATE_{name}", value)
-    _cold()
+    cold(REGISTRY_TABLE=TABLE, FEEDBACK_STREAM=STREAM, STAGE="test", MAX_BODY_BYTES="100000")
     boto3.client("firehose").create_delivery_stream(
         DeliveryStreamName=STREAM,
         ExtendedS3DestinationConfiguration={
@@ -114,13 +107,6 @@ def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         },
     )
     DynamoRegistry(TABLE).apply(a_spec(), author="ann", at=datetime.now(UTC))
-    yield
-    _cold()
-
-
-def _cold() -> None:
-    wiring.forget()
-    telemetry.logger.cache_clear()
 
 
 def post(*items: dict[str, Any], model: str = "flight-delay") -> tuple[int, dict[str, Any]]:
@@ -140,6 +126,17 @@ def stored() -> list[dict[str, Any]]:
     found = s3.list_objects_v2(Bucket=BUCKET, Prefix="raw/").get("Contents", [])
     bodies = [s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read() for entry in found]
     return [json.loads(line) for body in bodies for line in body.splitlines()]
+
+
+def test_every_log_keeps_the_lines_that_it_is_given(where: str, request: pytest.FixtureRequest) -> None:
+    fake = InMemoryFeedback()
+    if where == "aws":
+        request.getfixturevalue("deployed")
+    log = fake if where == "memory" else FirehoseFeedback(STREAM)
+    for lines in ([b'{"id": "1"}', b'{"id": "2"}'], [b'{"id": "3"}']):
+        log.keep(lines)
+    kept = fake.records if where == "memory" else stored()
+    assert sorted(each["id"] for each in kept) == ["1", "2", "3"]
 
 
 @pytest.mark.usefixtures("deployed")

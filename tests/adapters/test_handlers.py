@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,7 @@ from tests.builders.captures import lines as recorded
 from tests.builders.registry import AT, a_run, promoted, requested
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
-from tidegate import telemetry, wiring
+from tidegate import telemetry
 from tidegate.aws.captures import PREFIX
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.extension import AfterResponse
@@ -43,34 +43,27 @@ CONTRACT = Contract("flight-delay", "binary", (FeatureContract("distance", "nume
 
 
 @pytest.fixture
-def deployed(over_http: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegistry]:
+def deployed(over_http: None, cold: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegistry]:
     """Environment as the stacks set it, handlers that are not wired yet, and a model."""
-    for name, value in {
-        "REGISTRY_TABLE": TABLE,
-        "ARTIFACTS_BUCKET": BUCKET,
-        "STAGE": "test",
-        "ROUTE_TTL_SECONDS": "0",
-        "CAPTURE_STREAM": "captures",
-        "CAPTURES_BUCKET": BUCKET,
-        "RELEASE_STATE_MACHINE": MACHINE,
-        "SCORING_TIMEOUT_MS": "5000",
-        "MAX_INSTANCES": "10",
-        "MAX_BODY_BYTES": "100000",
-    }.items():
-        monkeypatch.setenv(f"TIDEGATE_{name}", value)
+    cold(
+        REGISTRY_TABLE=TABLE,
+        ARTIFACTS_BUCKET=BUCKET,
+        STAGE="test",
+        ROUTE_TTL_SECONDS="0",
+        CAPTURE_STREAM="captures",
+        CAPTURES_BUCKET=BUCKET,
+        RELEASE_STATE_MACHINE=MACHINE,
+        SCORING_TIMEOUT_MS="5000",
+        MAX_INSTANCES="10",
+        MAX_BODY_BYTES="100000",
+    )
     monkeypatch.setattr(inference, "AFTERWARDS", AfterResponse())
     monkeypatch.setattr(inference.AFTERWARDS, "begin", lambda: None)  # what is captured stays in the queue
-    _cold()
+    inference.wire.cache_clear()
     registry = DynamoRegistry(TABLE)
     registry.apply(a_spec(), author="ann", at=AT)
     yield registry
-    _cold()
-
-
-def _cold() -> None:
-    wiring.forget()
     inference.wire.cache_clear()
-    telemetry.logger.cache_clear()
 
 
 def registered(registry: DynamoRegistry, run_id: str, bias: float, **release: Any) -> tuple[RunRef, int]:
@@ -255,7 +248,7 @@ def test_a_stopped_execution_closes_its_run(deployed: DynamoRegistry) -> None:
         "detail-type": "Step Functions Execution Status Change",
         "detail": {"status": "ABORTED", "input": '{"model": "flight-delay", "run_id": "r-001"}'},
     }
-    assert close_failed.handler(event, CONTEXT)["message"] == "step train was stopped by somebody"
+    assert close_failed.handler(event, CONTEXT)["message"] == "step train was stopped by hand"
     assert deployed.run("flight-delay", "r-001").error is not None
 
 

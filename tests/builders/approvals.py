@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from tests.builders.command_line import Cli, started  # noqa: F401
 from tests.builders.control_api import Answer, World
 from tests.builders.specs import spec_text
 from tidegate.messages import AskApproval, RunRef
@@ -29,7 +28,7 @@ def waiting(world: World) -> str:
     """... and waits for an approver."""
     run_id = on_its_way(world, **RULES)
     asked = AskApproval(run=RunRef(model="flight-delay", run_id=run_id), token=TOKEN)
-    rollout_step.ask(asked, rollouts=world.registry, workflow=world.workflow, clock=world.clock)
+    world.step(rollout_step.ask, asked)
     return run_id
 
 

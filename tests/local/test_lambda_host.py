@@ -13,7 +13,7 @@ import sysconfig
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import pytest
 
 from infra.local import lambda_host
 from infra.local.lambda_host import FunctionConfig, Invocation, LambdaHost, UnknownFunctionError
+from tests.builders.waiting import eventually, is_running
 
 ARN = "arn:aws:lambda:eu-central-1:123456789012:function:"
 SITE_PACKAGES = Path(sysconfig.get_path("platlib"))
@@ -138,22 +139,6 @@ def result_of(invocation: Invocation) -> Any:
     return json.loads(invocation.payload)
 
 
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def eventually(condition: Callable[[], object], within_s: float = 20.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
 # -- the ordinary course -------------------------------------------------------------------------------------------
 
 
@@ -191,7 +176,7 @@ def test_a_function_is_found_by_name_and_by_every_form_of_arn(lambdas: Lambdas, 
 
 def test_an_unknown_function_is_named_together_with_the_known_ones(lambdas: Lambdas) -> None:
     lambdas.add("echo")
-    with pytest.raises(UnknownFunctionError, match=r"no function 'ecko' on this host; it has: echo"):
+    with pytest.raises(UnknownFunctionError, match=r"there is no function 'ecko'; there are echo"):
         lambdas.call("ecko")
 
 
@@ -478,6 +463,21 @@ def test_reserved_concurrency_throttles_with_429(lambdas: Lambdas) -> None:
     assert throttled.function_error is None
     assert json.loads(throttled.payload)["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
     assert lambdas.call(name).status == 200
+
+
+def test_a_reserve_answers_while_everybody_else_is_throttled(lambdas: Lambdas) -> None:
+    serving, training = lambdas.add("serving", reserved_concurrency=1), lambdas.add("training")
+    before = lambdas.host._concurrency
+    lambdas.host._concurrency = lambdas.host._reserved() + 1
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(lambdas.call, training, {"sleep": 0.6})
+            time.sleep(0.2)
+            assert json.loads(lambdas.call(training).payload)["Reason"] == "ConcurrentInvocationLimitExceeded"
+            assert lambdas.call(serving).status == 200
+            assert running.result().function_error is None
+    finally:
+        lambdas.host._concurrency = before
 
 
 def test_a_caller_may_lose_patience_while_the_function_goes_on(lambdas: Lambdas, tmp_path: Path) -> None:

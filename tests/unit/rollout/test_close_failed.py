@@ -1,6 +1,5 @@
 import json
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +14,7 @@ from tidegate.domain.rollout.rollout import Phase
 from tidegate.kernel.errors import NotFoundError
 from tidegate.messages import ClosedRun, CloseFailedTask, RunRef
 from tidegate.steps.rollout.close_failed import close_failed, explain
-from tidegate.testing.platform import FixedClock
+from tidegate.testing.parts import InMemoryParts
 from tidegate.testing.registry import InMemoryRegistry
 
 
@@ -24,15 +23,7 @@ def cause(message: str, kind: str) -> str:
 
 
 def closed_in(registry: InMemoryRegistry, task: CloseFailedTask) -> ClosedRun:
-    return close_failed(
-        task,
-        models=registry,
-        runs=registry,
-        versions=registry,
-        routes=registry,
-        rollouts=registry,
-        clock=FixedClock(),
-    )
+    return InMemoryParts(registry=registry).step(close_failed, task)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +39,7 @@ def closed_in(registry: InMemoryRegistry, task: CloseFailedTask) -> ClosedRun:
             "Sandbox.Timedout",
             cause("RequestId: 4d1c Error: Task timed out after 3.00 seconds", "Sandbox.Timedout"),
             "Sandbox.Timedout",
-            "step train took longer than its function may (Task timed out after 3.00 seconds)",
+            "step train exceeded the time limit of its function (Task timed out after 3.00 seconds)",
         ),
         (
             "Runtime.ExitError",
@@ -60,17 +51,17 @@ def closed_in(registry: InMemoryRegistry, task: CloseFailedTask) -> ClosedRun:
             "Runtime.ExitError",
             cause("RequestId: 4d1c Error: Runtime exited with error: signal: killed", "Runtime.ExitError"),
             "Runtime.OutOfMemory",
-            "step train needed more memory than its function has (Runtime exited with error: signal: killed)",
+            "step train ran out of memory (Runtime exited with error: signal: killed)",
         ),
-        ("States.Timeout", "", "States.Timeout", "step train took longer than it may"),
+        ("States.Timeout", "", "States.Timeout", "step train exceeded its time limit"),
         (
             "States.TaskFailed",
             cause("RequestId: 4d1c Error: Task timed out after 3.00 seconds", "Sandbox.Timedout"),
             "Sandbox.Timedout",
-            "step train took longer than its function may (Task timed out after 3.00 seconds)",
+            "step train exceeded the time limit of its function (Task timed out after 3.00 seconds)",
         ),
-        ("Aborted", "", "Aborted", "step train was stopped by somebody"),
-        ("Aborted", "wrong spec", "Aborted", "step train was stopped by somebody (wrong spec)"),
+        ("Aborted", "", "Aborted", "step train was stopped by hand"),
+        ("Aborted", "wrong spec", "Aborted", "step train was stopped by hand (wrong spec)"),
         ("", "", "Unknown", "no cause was given"),
         ("States.BranchFailed", "a plain sentence", "States.BranchFailed", "a plain sentence"),
         ("KeyError", "[1, 2]", "KeyError", "[1, 2]"),
@@ -111,7 +102,7 @@ def test_the_fault_of_an_accepted_run_is_its_rollouts_and_rolls_the_version_back
     registry = a_registry()
     do(registry, a_task())
     closed = closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause=""))
-    assert closed.message == "step rollout was stopped by somebody"
+    assert closed.message == "step rollout was stopped by hand"
     version = registry.version(REF.model, 1)
     assert (version.status, version.reasons) == (VersionStatus.ROLLED_BACK, (closed.message,))
     rollout = present(registry.rollout(REF.model, REF.run_id))
@@ -124,7 +115,7 @@ def test_a_rejected_run_keeps_its_version_and_its_stage():
     registry = a_registry()
     do(registry, a_task(accepted=False))
     closed = closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause=""))
-    assert closed.message == "step register was stopped by somebody"
+    assert closed.message == "step register was stopped by hand"
     assert registry.version(REF.model, 1).status is VersionStatus.REJECTED
     assert registry.rollouts(REF.model) == []
 
@@ -152,7 +143,7 @@ def test_a_run_nobody_knows_is_not_found():
 
 
 def _wired(monkeypatch, registry):
-    parts = SimpleNamespace(registry=registry, rollouts=registry, clock=FixedClock())
+    parts = InMemoryParts(registry=registry)
     monkeypatch.setattr(wiring, "of", lambda _: parts)
 
 

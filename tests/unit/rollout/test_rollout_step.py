@@ -3,7 +3,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,9 +22,8 @@ from tidegate.kernel.errors import ConflictError, ForbiddenError, NotFoundError,
 from tidegate.messages import AskApproval, Moved, RolloutTask, RunRef
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.rollout.rollout import abandon, advance, ask
-from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
-from tidegate.testing.rollout import InMemoryArms
+from tidegate.testing.parts import InMemoryParts
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 MODEL = "flight-delay"
 AT_ONCE: dict[str, Any] = {"steps": [], "probation_hours": 0}
@@ -72,14 +70,10 @@ class AsRegistered(InMemoryArtifacts):
 
 
 @dataclass
-class Releases:
+class Releases(InMemoryParts):
     """A model whose runs are registered, and a state machine that calls the rollout in time."""
 
     registry: Contended = field(default_factory=Contended)
-    artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
-    arms: InMemoryArms = field(default_factory=InMemoryArms)
-    workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
-    clock: FixedClock = field(default_factory=FixedClock)
 
     @staticmethod
     def spec(release: dict[str, Any]) -> ModelSpec:
@@ -126,16 +120,7 @@ class Releases:
         self.clock.move(**later)
         for look in looks:
             self.arms.feed(self.known(task).route_revisions[-1], look)
-        return advance(
-            task.model_copy(update={"now": self.clock.now()}),
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            routes=self.registry,
-            rollouts=self.registry,
-            artifacts=self.artifacts,
-            arms=self.arms,
-        )
+        return self.step(advance, task.model_copy(update={"now": self.clock.now()}))
 
     def champion(self) -> RolloutTask:
         """Version 1 serves."""
@@ -156,7 +141,7 @@ class Releases:
         return found
 
     def asked(self, task: RolloutTask, token: str = "t-1") -> None:  # noqa: S107  a task's token
-        ask(AskApproval(run=task.run, token=token), rollouts=self.registry, workflow=self.workflow, clock=self.clock)
+        self.step(ask, AskApproval(run=task.run, token=token))
 
     def decided(self, task: RolloutTask, decision: Decision, by: str = EVE) -> None:
         known = self.known(task)
@@ -174,17 +159,7 @@ class Releases:
         self.registry.save(step, now=self.clock.now())
 
     def abandoned(self, task: RolloutTask, fault: str = "step rollout ended") -> None:
-        abandon(
-            MODEL,
-            task.run.run_id,
-            fault,
-            self.clock.now(),
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            routes=self.registry,
-            rollouts=self.registry,
-        )
+        self.step(abandon, MODEL, task.run.run_id, fault, self.clock.now())
 
     def raced(self, *ahead: Callable[[], object]) -> None:
         self.registry.ahead += ahead
@@ -280,7 +255,7 @@ def test_a_version_whose_targets_were_changed_waits_for_somebody_who_did_not_mak
     asked = present(house.known(task).approval)
     assert asked.asked_because == (f"a target was changed: {said}",)
     assert house.served() == (1, None, 0)
-    with pytest.raises(ForbiddenError, match="asked for the training"):
+    with pytest.raises(ForbiddenError, match="requested the training"):
         house.decided(task, Decision.APPROVE, by=ANN)
     house.decided(task, Decision.APPROVE)
     assert house.moved(task).phase == "canary"
@@ -326,8 +301,8 @@ def test_those_who_made_a_version_may_not_approve_it():
     house = Releases()
     task = house.registered(**APPROVAL)
     house.moved(task)
-    assert present(house.known(task).approval).excluded == {ANN: "asked for the training", BOB: "wrote its spec"}
-    for maker, why in ((ANN, "asked for the training"), (BOB, "wrote its spec")):
+    assert present(house.known(task).approval).excluded == {ANN: "requested the training", BOB: "wrote its spec"}
+    for maker, why in ((ANN, "requested the training"), (BOB, "wrote its spec")):
         with pytest.raises(ForbiddenError, match=why):
             house.decided(task, Decision.APPROVE, by=maker)
 
@@ -336,7 +311,7 @@ def test_who_wrote_the_spec_and_asked_for_the_training_hears_both():
     house = Releases()
     house.registry.apply(house.spec(APPROVAL), author=ANN, at=AT)
     house.moved(task := house.registered(**APPROVAL))
-    assert present(house.known(task).approval).excluded == {ANN: "asked for the training and wrote its spec"}
+    assert present(house.known(task).approval).excluded == {ANN: "requested the training and wrote its spec"}
 
 
 def test_a_rejected_version_is_rolled_back():
@@ -439,7 +414,7 @@ def test_a_version_that_names_other_bytes_than_those_that_were_approved_never_se
     house.decided(task, Decision.APPROVE)
     other = house.artifacts.put(task.run.artifact_key, b"another model")
     house.registry._versions[MODEL, 1] = replace(house.registry.version(MODEL, 1), artifact_sha256=other)
-    assert house.moved(task).reason.startswith("its record was changed after approval was asked for")
+    assert house.moved(task).reason.startswith("its record was changed after approval was requested")
 
 
 def test_a_promoted_version_is_on_probation_by_its_answers_not_by_its_stored_bytes():
@@ -587,9 +562,9 @@ def test_after_a_fault_in_its_probation_a_promoted_version_serves_alone():
 def test_an_accepted_version_whose_rollout_never_began_is_rolled_back():
     house = Releases()
     task = house.registered()
-    house.abandoned(task, "step rollout was stopped by somebody")
+    house.abandoned(task, "step rollout was stopped by hand")
     version = house.registry.version(MODEL, 1)
-    assert (version.status, version.reasons) == (VersionStatus.ROLLED_BACK, ("step rollout was stopped by somebody",))
+    assert (version.status, version.reasons) == (VersionStatus.ROLLED_BACK, ("step rollout was stopped by hand",))
     assert house.known(task).phase is Phase.FAILED
     assert house.moved(task).next == "done"
 
@@ -615,15 +590,7 @@ def test_who_abandons_loses_a_race_once():
 
 def test_the_function_takes_a_step_or_asks_and_never_logs_the_token(monkeypatch, capsys):
     house = Releases()
-    parts = SimpleNamespace(
-        registry=house.registry,
-        rollouts=house.registry,
-        artifacts=house.artifacts,
-        arms=house.arms,
-        workflow=house.workflow,
-        clock=house.clock,
-    )
-    monkeypatch.setattr(wiring, "of", lambda _: parts)
+    monkeypatch.setattr(wiring, "of", lambda _: house)
     monkeypatch.delitem(logging.root.manager.loggerDict, "rollout", raising=False)  # it writes where it first wrote
     telemetry.logger.cache_clear()
     task = house.registered(**APPROVAL)

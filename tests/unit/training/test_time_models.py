@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.builders.labels import record
 from tests.builders.release import house_with
 from tests.builders.specs import spec
 from tests.builders.tables import trips
@@ -16,16 +17,15 @@ from tidegate.domain.monitoring.labelled_dataset import LeftOut
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.drift import DriftPolicy, judge
 from tidegate.domain.profiles.profile import MASKED, MISSING, TYPE_FAULT, Layout, captured, count
-from tidegate.domain.serving.capture import MASK, hour_of
+from tidegate.domain.serving.capture import MASK
 from tidegate.domain.serving.contract import Contract, FeatureContract, Rulebook
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.prediction import answers, validate
 from tidegate.kernel.errors import ArtifactRejectedError, DataCheckError
-from tidegate.kernel.ids import uuid7
 from tidegate.kernel.table import Table
 from tidegate.messages import EvaluateTask, Fitted, RunRef, SlicesAndGroupsTask, TrainTask
 from tidegate.ml.fairness import FairlearnGroups
-from tidegate.ml.frames import PandasReader, ParquetWriter
+from tidegate.ml.frames import PandasReader
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
 from tidegate.ml.training import OnnxFitter
@@ -37,8 +37,6 @@ from tidegate.steps.evaluation.gate import lineage
 from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.monitoring.labelled_dataset import labelled_dataset
 from tidegate.steps.training.train import train
-from tidegate.testing.monitoring import InMemoryHours
-from tidegate.testing.platform import InMemoryDispatcher
 
 FEATURES: list[dict[str, Any]] = [
     {"name": "line", "kind": "categorical"},
@@ -252,7 +250,7 @@ def test_a_column_that_holds_no_times_and_a_time_of_another_kind_are_refused() -
         house.prepare(house.request(asked(baseline={"kind": "prior"}, **changes)))
     faults = {fault.path: fault for fault in caught.value.faults}
     assert "is time in the spec, but number in the dataset" in faults["features.wind"].problem
-    assert "declare it as one" in faults["features.due"].problem
+    assert "declare it with" in faults["features.due"].problem
     assert faults["features.due"].allowed == ("time",)
 
 
@@ -289,8 +287,8 @@ def test_an_artifact_that_takes_no_times_does_not_fit_a_contract_with_some(train
 def test_a_champion_to_which_a_column_was_no_time_is_not_compared() -> None:
     holdout = Table({"due": np.zeros(3)})
     timed, numeric = (Contract("m", "regression", (FeatureContract("due", kind),)) for kind in ("time", "numeric"))
-    assert _mismatch(numeric, timed, holdout) == "due is numeric to it, but not to this one"
-    assert _mismatch(timed, numeric, holdout) == "due is time to it, but not to this one"
+    assert _mismatch(numeric, timed, holdout) == "due is numeric for it, but not for this version"
+    assert _mismatch(timed, numeric, holdout) == "due is time for it, but not for this version"
     assert _mismatch(timed, timed, holdout) == _mismatch(timed, Contract("m", "regression", ()), holdout) == ""
 
 
@@ -299,45 +297,27 @@ def test_a_champion_to_which_a_column_was_no_time_is_not_compared() -> None:
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
-def record(number: int, **inputs: Any) -> dict[str, Any]:
-    at = NOW - timedelta(minutes=number)
+def asked_before(number: int, **inputs: Any) -> dict[str, Any]:
     given = {"line": "red", "wind": 12.5, "at": "2026-03-09T08:00:00+02:00", "due": "2026-03-11T20:00:00.75Z"}
-    return {
-        "id": uuid7(at, number.to_bytes(8)),
-        "model": "trip-delay",
-        "hour": hour_of(at),
-        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "inputs": given | inputs,
-        "probabilities": {"false": 0.25, "true": 0.75},
-        "sample": 1.0,
-    }
+    return record(NOW - timedelta(minutes=number), number, inputs=given | inputs)
 
 
 def test_labelled_captures_come_back_as_rows_with_the_times_that_were_sent() -> None:
-    house, hours, dispatcher = house_with(deliveries()), InMemoryHours(), InMemoryDispatcher()
+    house = house_with(deliveries())
     house.clock.at = NOW
     house.registry.apply(asked(), author="ana", at=NOW)
     records = [
-        record(1),
-        record(2, due=None),
-        record(3, due="soon"),
-        record(4, at="2026-01-05T08:00:00Z"),  # a row of the time that the dataset covers
+        asked_before(1),
+        asked_before(2, due=None),
+        asked_before(3, due="soon"),
+        asked_before(4, at="2026-01-05T08:00:00Z"),  # a row of the time that the dataset covers
     ]
-    hours.capture(records)
+    house.hours.capture(records)
     for each in records:
         label = {"id": each["id"], "time": NOW.isoformat(), "outcome": True}
-        hours.report("trip-delay", each["hour"], [label])
+        house.hours.report("trip-delay", each["hour"], [label])
     base = house.catalog.version("trips")
-    labelled = labelled_dataset(
-        "trip-delay",
-        models=house.registry,
-        catalog=house.catalog,
-        files=house.files,
-        captures=hours,
-        writer=ParquetWriter(),
-        dispatcher=dispatcher,
-        clock=house.clock,
-    )
+    labelled = house.step(labelled_dataset, "trip-delay", captures=house.hours)
     version = house.register(house.catalog.version("trips", labelled.dataset_version))
     assert version.rows == base.rows + 2
     assert version.types["due"] is version.types["at"] is ColumnType.TIME
