@@ -1,8 +1,10 @@
-"""Announcements stack: the registry's stream, and the function that announces its changes to people and systems."""
+"""Announcements stack: the function that tells people and systems of each change of registry and ledger."""
 
 import json
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import Stack
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -11,6 +13,7 @@ from infra.constructs.permissions import allow, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
 from infra.stacks.data import DataStack
+from tidegate.kernel.partitions import Partition
 from tidegate.kernel.settings import AnnounceSettings
 
 MEMORY_MB = 512
@@ -20,26 +23,30 @@ TIMEOUT_SECONDS = 60  # longer than all attempts at both services, so that none 
 RETRIES = 100
 OLDEST_SECONDS = 6 * 3600
 
-# Which changes of the registry matter (its keys: tidegate/aws/registry.py). A filter sees one image at a time, so
-# whether a rollout or a model's health moved, or was only looked at, is for the function to see.
+# Which changes matter (keys: tidegate/kernel/partitions.py). A filter sees one image at a time, so whether a rollout or
+# a model's health moved, or was only looked at, is for the function to see.
+ENTRIES = ({"eventName": ["INSERT"]},)
 CHANGES = (
-    {"eventName": ["INSERT"], "dynamodb": {"Keys": {"pk": {"S": [{"prefix": "LEDGER#"}]}}}},
     {
         "eventName": ["MODIFY"],
         "dynamodb": {
-            "Keys": {"pk": {"S": [{"prefix": "MODEL#"}]}, "sk": {"S": [{"prefix": "RUN#"}]}},
+            "Keys": {"pk": {"S": [{"prefix": Partition.RUN.of("")}]}, "sk": {"S": [{"prefix": "RUN#"}]}},
             "NewImage": {"status": {"S": ["accepted", "rejected", "failed"]}},
         },
     },
     {
         "eventName": ["INSERT", "MODIFY"],
-        "dynamodb": {"Keys": {"pk": {"S": [{"prefix": "MODEL#"}]}, "sk": {"S": [{"prefix": "ROLLOUT#"}, "WATCH"]}}},
+        "dynamodb": {
+            "Keys": {
+                "pk": {"S": [{"prefix": each.of("")} for each in (Partition.ROLLOUT, Partition.HEALTH)]},
+            }
+        },
     },
 )
 
 
 class AnnouncementsStack(Stack):
-    """Reads the registry's stream and publishes; whoever wrote the change may be dead by then."""
+    """Reads both streams and publishes; whoever wrote the change may be dead by then."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, data: DataStack, failures: sqs.IQueue, sources: Sources
@@ -50,9 +57,6 @@ class AnnouncementsStack(Stack):
         """
         settings = sources.settings
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: messages about releases")
-        stream = data.registry.table_stream_arn
-        if stream is None:
-            raise ValueError("the registry has no stream")
         bus = self.format_arn(service="events", resource="event-bus", resource_name="default")
         self.announce = PlatformFunction(
             self,
@@ -73,7 +77,7 @@ class AnnouncementsStack(Stack):
                         "dynamodb:GetShardIterator",
                         "dynamodb:ListStreams",
                     ],
-                    [stream],
+                    [_stream(data.registry), _stream(data.ledger)],
                 ),
                 allow(["sns:Publish"], [data.releases.topic_arn]),
                 allow(["kms:Decrypt", "kms:GenerateDataKey"], [data.topic_key.key_arn]),
@@ -84,23 +88,34 @@ class AnnouncementsStack(Stack):
             timeout_seconds=TIMEOUT_SECONDS,
             description="Tells people and other systems what changed in the registry",
         )
-        lambda_.CfnEventSourceMapping(
+        self._called_for("RegistryChanges", data.registry, CHANGES, failures)
+        self._called_for("LedgerEntries", data.ledger, ENTRIES, failures)
+
+    def _called_for(
+        self, construct_id: str, table: dynamodb.Table, patterns: Sequence[Mapping[str, object]], failures: sqs.IQueue
+    ) -> None:
+        mapping = lambda_.CfnEventSourceMapping
+        mapping(
             self,
-            "RegistryChanges",
+            construct_id,
             function_name=self.announce.function.function_arn,
-            event_source_arn=stream,
+            event_source_arn=_stream(table),
             starting_position="TRIM_HORIZON",
-            filter_criteria=lambda_.CfnEventSourceMapping.FilterCriteriaProperty(
-                filters=[
-                    lambda_.CfnEventSourceMapping.FilterProperty(pattern=json.dumps(pattern)) for pattern in CHANGES
-                ]
+            filter_criteria=mapping.FilterCriteriaProperty(
+                filters=[mapping.FilterProperty(pattern=json.dumps(pattern)) for pattern in patterns]
             ),
             # One at a time: what is given up in the end is the change that fails, not those that came with it.
             batch_size=1,
             function_response_types=["ReportBatchItemFailures"],
             maximum_retry_attempts=RETRIES,
             maximum_record_age_in_seconds=OLDEST_SECONDS,
-            destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
-                on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=failures.queue_arn)
+            destination_config=mapping.DestinationConfigProperty(
+                on_failure=mapping.OnFailureProperty(destination=failures.queue_arn)
             ),
         )
+
+
+def _stream(table: dynamodb.Table) -> str:
+    if table.table_stream_arn is None:
+        raise ValueError(f"{table.node.id} has no stream")
+    return table.table_stream_arn

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from fnmatch import fnmatchcase
 from io import BytesIO
 from typing import Any
 from unittest.mock import patch
@@ -224,8 +223,7 @@ def test_monitor_writes_profiles_verdicts_and_health_records_only(deployment: De
         if statement["Action"] == "dynamodb:PutItem"
     ]
     (key,) = put["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
-    assert fnmatchcase("MODEL#flight-delay", key)
-    assert not fnmatchcase("LEDGER#flight-delay", key)
+    assert key == "HEALTH#*"
 
 
 def test_monitor_knows_the_prices_of_the_function_that_serves(deployment: Deployment) -> None:

@@ -67,7 +67,7 @@ class BatchWorld:
             actor="ana",
             places=PLACES,
             models=self,  # type: ignore[arg-type]
-            routes=self,  # type: ignore[arg-type]
+            routes=self,
             objects=self.objects,
             batches=self.runs,
             ledger=self.ledger,
