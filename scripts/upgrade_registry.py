@@ -2,9 +2,9 @@
 
     .venv/bin/python -m scripts.upgrade_registry --stage dev [--profile P] [--region R]
 
-Until 0.1.0 all records of a model had one partition, and the ledger was in the registry's table. The records are copied,
-not moved: what is deployed goes on reading the old ones until the new functions are there. docs/deploy.md says when to
-run this. Running it again copies only what is missing, and names what was written in the meantime.
+In 0.1.0 all records of a model had one partition, and the ledger was in the registry's table. The records are copied,
+and the old ones stay: what is deployed reads them until the new functions are there. docs/deploy.md says when to run
+this. Running it again copies only what is missing, and names what was written in the meantime.
 """
 
 from collections import Counter
@@ -50,7 +50,8 @@ def new_place(item: Item) -> tuple[Partition, Item] | None:
     kind = _KINDS.get(sk.partition("#")[0])
     if kind is None:
         raise ValueError(f"the record {pk} {sk} is of no kind that Tidegate 0.1.0 wrote")
-    return kind, item | {"pk": {"S": kind.of(pk.removeprefix(_OLD))}}
+    moved = item | {"pk": {"S": kind.of(pk.removeprefix(_OLD))}}
+    return kind, moved | {"sk": {"S": "HEALTH"}} if kind is Partition.HEALTH else moved
 
 
 def upgrade(client: Any, registry: str, ledger: str) -> tuple[Counter[Partition], list[str]]:

@@ -10,6 +10,7 @@ NAMESPACE = "Tidegate"
 MODEL_IN_STATUS = "Model and owner: see `tidegate status`."
 MINUTE = 60
 FIVE_MINUTES = 300
+MOST_METRICS = 10  # that AWS lets one alarm look at
 
 Dimensions = Mapping[str, str]
 
@@ -81,34 +82,17 @@ class Alarms:
     def add_class(
         self, name: str, metric: str, functions: Sequence[str], threshold: int, meaning: str, *, runbook: str
     ) -> None:
-        """The sum of several functions' metric, so that a class of functions wakes people once."""
-        single = [
-            cloudwatch.CfnAlarm.MetricDataQueryProperty(
-                id=f"m{index}",
-                return_data=False,
-                metric_stat=cloudwatch.CfnAlarm.MetricStatProperty(
-                    metric=cloudwatch.CfnAlarm.MetricProperty(
-                        namespace="AWS/Lambda",
-                        metric_name=metric,
-                        dimensions=[cloudwatch.CfnAlarm.DimensionProperty(name="FunctionName", value=function)],
-                    ),
-                    period=FIVE_MINUTES,
-                    stat="Sum",
-                ),
+        """The sum of several functions' metric, so that a class of functions wakes people once.
+
+        A class of more than ten gets a second alarm, with "-2" behind its name, and so on.
+        """
+        described = self._described(meaning, "", runbook)
+        for start in range(0, len(functions), MOST_METRICS):
+            part = f"{name}-{start // MOST_METRICS + 1}" if start else name
+            total = _sum(metric, functions[start : start + MOST_METRICS])
+            self._keep(
+                cloudwatch.CfnAlarm(self._stack, part, **self._common(part, described, threshold, 1), metrics=total)
             )
-            for index, function in enumerate(functions)
-        ]
-        total = cloudwatch.CfnAlarm.MetricDataQueryProperty(
-            id="total", expression="SUM(FILL(METRICS(), 0))", label=metric, return_data=True
-        )
-        self._keep(
-            cloudwatch.CfnAlarm(
-                self._stack,
-                name,
-                **self._common(name, self._described(meaning, "", runbook), threshold, 1),
-                metrics=[*single, total],
-            )
-        )
 
     def _described(self, meaning: str, whose: str, runbook: str) -> str:
         return f"{meaning} {whose or f'Owner: {self._owner}.'} Runbook: docs/{runbook}"
@@ -128,3 +112,26 @@ class Alarms:
     def _keep(self, alarm: cloudwatch.CfnAlarm) -> cloudwatch.CfnAlarm:
         self.made.append(alarm)
         return alarm
+
+
+def _sum(metric: str, functions: Sequence[str]) -> list[cloudwatch.CfnAlarm.MetricDataQueryProperty]:
+    single = [
+        cloudwatch.CfnAlarm.MetricDataQueryProperty(
+            id=f"m{index}",
+            return_data=False,
+            metric_stat=cloudwatch.CfnAlarm.MetricStatProperty(
+                metric=cloudwatch.CfnAlarm.MetricProperty(
+                    namespace="AWS/Lambda",
+                    metric_name=metric,
+                    dimensions=[cloudwatch.CfnAlarm.DimensionProperty(name="FunctionName", value=function)],
+                ),
+                period=FIVE_MINUTES,
+                stat="Sum",
+            ),
+        )
+        for index, function in enumerate(functions)
+    ]
+    total = cloudwatch.CfnAlarm.MetricDataQueryProperty(
+        id="total", expression="SUM(FILL(METRICS(), 0))", label=metric, return_data=True
+    )
+    return [*single, total]

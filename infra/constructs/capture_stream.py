@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aws_cdk import Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kinesisfirehose as firehose
@@ -131,11 +131,18 @@ class RecordStream(Construct):
     def _role(self, bucket: s3.Bucket) -> iam.Role:
         """Writes records, and what could not be partitioned, into the bucket; nothing else."""
         prefixes = (self._records.folder, ERRORS)
+        # By its name: the group's own ARN ends in ":*", and what is appended to that matches nothing.
+        error_log = Stack.of(self).format_arn(
+            service="logs",
+            resource="log-group",
+            resource_name=f"{self.log_group.log_group_name}:log-stream:{_LOG_STREAM}",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
         objects = [f"{bucket.bucket_arn}/{prefix}*" for prefix in prefixes]
         statements = [
             allow(["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"], [bucket.bucket_arn]),
             allow(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], objects),
-            allow(["logs:PutLogEvents"], [f"{self.log_group.attr_arn}:log-stream:{_LOG_STREAM}"]),
+            allow(["logs:PutLogEvents"], [error_log]),
         ]
         role = iam.Role(
             self,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from infra.local.assembly import AssemblyError
 from infra.local.cloud import LocalCloud, ProvisioningError
+from infra.local.limits import most
 
 _RUNTIME = Path(__file__).resolve().parents[2] / ".build" / "layers" / "local" / "runtime"
 
@@ -22,6 +23,12 @@ def main() -> int:
         "--state-dir", type=Path, default=Path(".tidegate"), help="gets local.json (default: .tidegate)"
     )
     parser.add_argument("--runtime-dir", type=Path, default=_RUNTIME if _RUNTIME.exists() else None)
+    parser.add_argument(
+        "--concurrency",
+        type=int,
+        default=most("concurrency"),
+        help="the account's concurrent invocations; a new account may have 10 (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -31,6 +38,7 @@ def main() -> int:
             arguments.assembly,
             runtime_dir=arguments.runtime_dir,
             state_dir=arguments.state_dir,
+            concurrency=arguments.concurrency,
             on_progress=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except (AssemblyError, ProvisioningError) as error:

@@ -22,6 +22,7 @@ import boto3
 import moto.cloudformation.parsing as cloudformation_engine
 from moto.cloudformation.custom_model import CustomModel
 
+from infra.local import limit_checks
 from infra.local.alarms import Alarms
 from infra.local.assembly import Assembly, Stack, read_assembly
 from infra.local.clients import Clients, LocalSession
@@ -36,6 +37,7 @@ from infra.local.functions import FunctionConfig, Invocation
 from infra.local.gateway import Gateway
 from infra.local.gateways import build_gateways, resolve_endpoints
 from infra.local.lambda_bridge import FailedEvents, LambdaBridge, MeteredHost
+from infra.local.limits import most
 from infra.local.logs import Logs
 from infra.local.metrics import Metrics
 from infra.local.moto_server import MotoServer
@@ -116,6 +118,7 @@ class LocalCloud:
         clock: Clock | None = None,
         developer_policy: Mapping[str, Any] = DEVELOPER_POLICY,
         event_retry_waits_s: Sequence[float] = (1.0, 2.0),
+        concurrency: int = most("concurrency"),
         tick: bool = True,
     ) -> LocalCloud:
         """Provisions the stacks of a cdk.out folder and starts everything that moves.
@@ -127,6 +130,7 @@ class LocalCloud:
             developer_policy: what the user `developer` may do.
             event_retry_waits_s: before the retries of a failed asynchronous invocation (AWS: 60 and 120), and of a
                 failed batch of a table's stream; the last one is for all that come after.
+            concurrency: how many invocations the account may have at a time; new accounts often have 10.
             tick: fire schedules and evaluate alarms as real time passes; otherwise only `advance` does.
 
         Raises:
@@ -135,7 +139,7 @@ class LocalCloud:
         """
         cloud = cls(read_assembly(assembly, account=ACCOUNT, region=REGION), clock or Clock())
         try:
-            cloud._start(runtime_dir, on_progress, developer_policy, event_retry_waits_s)
+            cloud._start(runtime_dir, on_progress, developer_policy, event_retry_waits_s, concurrency)
             if state_dir is not None:
                 cloud._write_state(state_dir)
             if tick:
@@ -314,6 +318,7 @@ class LocalCloud:
         progress: Callable[[str], None],
         developer_policy: Mapping[str, Any],
         event_retry_waits_s: Sequence[float],
+        concurrency: int,
     ) -> None:
         closing = self._closing
         scratch = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="tidegate-cloud-")))
@@ -329,10 +334,18 @@ class LocalCloud:
         self.metrics = Metrics(self.clock.time, self._moto.put_metrics)
         self.logs = Logs(self._moto.put_log_lines, self.metrics, lambda: self.clock.offset_s)
         self.bus = EventBus(self._moto, self.clock, self.metrics)
-        machines = StateMachines(self._moto.state_machines(), self._clients, self.clock, self.bus, self.metrics)
+        machines = StateMachines(
+            self._moto.state_machines(),
+            self._clients,
+            self.clock,
+            self.bus,
+            metrics=self.metrics,
+            authorize=self._door.authorize,
+        )
         closing.callback(machines.close)
         self.host = MeteredHost(
             self.metrics,
+            concurrency=concurrency,
             runtime_dir=runtime_dir,
             on_log=self.logs.line,
             on_async_failure=self._failed_event,
@@ -367,7 +380,7 @@ class LocalCloud:
         )
         self.firehose = Firehose(
             self._world.delivery_streams,
-            lambda role: self._clients.role("s3", role),
+            self._clients.role,
             self.clock.now,
             self.metrics,
         )
@@ -376,7 +389,7 @@ class LocalCloud:
         self._door.handle("firehose", "PutRecord", self.firehose.put_record)
         self._bootstrap()
         outputs = self._provision(progress)
-        self._add_functions()
+        self._add_functions(concurrency)
         gateways = build_gateways(self._world, self._door, self.host, self.metrics, self.logs.line)
         urls = {api_id: gateway.url for api_id, gateway in gateways.items()}
         for api_id, gateway in gateways.items():
@@ -461,9 +474,13 @@ class LocalCloud:
             raise ProvisioningError(f"stack {stack.name} is {described['StackStatus']}: {reason}")
         return described
 
-    def _add_functions(self) -> None:
-        for name, properties in self._world.functions.items():
-            self.host.add(self._function_config(name, properties))
+    def _add_functions(self, concurrency: int) -> None:
+        configs = [self._function_config(name, properties) for name, properties in self._world.functions.items()]
+        reserved = {config.name: config.reserved_concurrency for config in configs if config.reserved_concurrency}
+        if over := limit_checks.reservation_fault(reserved, concurrency):
+            raise ProvisioningError(over)
+        for config in configs:
+            self.host.add(config)
         self.streams.look()
 
     def _function_config(self, name: str, properties: Mapping[str, Any]) -> FunctionConfig:

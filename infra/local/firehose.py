@@ -1,11 +1,13 @@
 """Firehose: takes records, takes them apart, partitions them by what they say, and writes them to S3 as its role.
 
 In the order of the service: deaggregation, metadata extraction, prefix, delimiter, compression, one object for each
-partition. What cannot be partitioned goes under the error prefix. Only the buffer is shorter than any real one: what
+partition. What cannot be partitioned goes under the error prefix. What S3 refuses is written into the error log, if the
+role may. Only the buffer is shorter than any real one: what
 has arrived is written after a quarter of a second, and at once when someone waits for it.
 
 docs.aws.amazon.com/firehose/latest/dev/dynamic-partitioning.html
 docs.aws.amazon.com/firehose/latest/dev/s3-prefixes.html
+docs.aws.amazon.com/firehose/latest/dev/monitoring-with-cloudwatch-logs.html
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import logging
 import re
 import secrets
 import threading
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +31,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import iam
 from infra.local.calls import ApiCall, HttpAnswer
+from infra.local.limits import most
 from infra.local.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -60,6 +64,7 @@ class Stream:
     delimiter: bytes
     gzipped: bool
     extension: str
+    error_log: tuple[str, str] | None  # group and stream
 
 
 class _UnparsedError(Exception):
@@ -98,9 +103,14 @@ def read_stream(name: str, properties: Mapping[str, Any]) -> Stream:
         delimiter=b"\n" if "AppendDelimiterToRecord" in processors else b"",
         gzipped=destination.get("CompressionFormat") == "GZIP",
         extension=destination.get("FileExtension", ""),
+        error_log=_error_log(destination.get("CloudWatchLoggingOptions", {})),
     )
     _check(stream, destination.get("BufferingHints", {}))
     return stream
+
+
+def _error_log(options: Mapping[str, Any]) -> tuple[str, str] | None:
+    return (options["LogGroupName"], options["LogStreamName"]) if _true(options.get("Enabled")) else None
 
 
 def _check(stream: Stream, hints: Mapping[str, Any]) -> None:
@@ -124,19 +134,19 @@ class Firehose:
 
     Args:
         streams: by name; filled while stacks are created.
-        s3_as: an S3 client with the rights of a role.
+        client_as: a client of a service, with the rights of a role.
         now: the cloud's time.
     """
 
     def __init__(
         self,
         streams: Mapping[str, Stream],
-        s3_as: Callable[[str], Any],
+        client_as: Callable[[str, str], Any],
         now: Callable[[], datetime],
         metrics: Metrics,
     ) -> None:
         self._streams = streams
-        self._s3_as = s3_as
+        self._client_as = client_as
         self._now = now
         self._metrics = metrics
         self._arrived: dict[str, list[bytes]] = defaultdict(list)
@@ -218,11 +228,18 @@ class Firehose:
     def _deliver(self, stream: Stream, data: list[bytes]) -> None:
         now = self._now()
         objects: dict[str, list[bytes]] = defaultdict(list)
+        partitions: set[str] = set()
+        exceeded = False
         for record in data:
             try:
                 for part in _parts(stream, record):
                     try:
-                        objects[_prefix(stream, part, now)].append(part + stream.delimiter)
+                        prefix = _prefix(stream, part, now)
+                        if stream.partitioned and len(partitions | {prefix}) > most("active_partitions"):
+                            exceeded = True
+                            raise _UnparsedError("DynamicPartitioning.ActivePartitionLimitExceeded")
+                        partitions.add(prefix)
+                        objects[prefix].append(part + stream.delimiter)
                     except _UnparsedError as error:
                         objects[_error_prefix(stream, now)].append(_failed(part, str(error), now))
             except _UnparsedError as error:
@@ -231,13 +248,18 @@ class Firehose:
             key = f"{prefix}{stream.name}-1-{now:%Y-%m-%d-%H-%M-%S}-{uuid.uuid4()}{stream.extension}"
             body = b"".join(lines)
             self._write(stream, key, gzip.compress(body) if stream.gzipped else body, now.timestamp())
+        if stream.partitioned:
+            self._metrics.put(
+                "AWS/Firehose", "PartitionCountExceeded", float(exceeded), {"DeliveryStreamName": stream.name}
+            )
 
     def _write(self, stream: Stream, key: str, data: bytes, since: float) -> None:
         dimensions = {"DeliveryStreamName": stream.name}
         try:
-            self._s3_as(stream.role_arn).put_object(Bucket=stream.bucket, Key=key, Body=data)
+            self._client_as("s3", stream.role_arn).put_object(Bucket=stream.bucket, Key=key, Body=data)
         except (BotoCoreError, ClientError) as error:
             log.warning("delivery stream %s cannot write %s: %s", stream.name, key, error)
+            self._note(stream, error)
             with self._changed:
                 self._undelivered.append((stream, key, data, since))
         self._metrics.put(
@@ -247,6 +269,27 @@ class Firehose:
             dimensions,
             unit="Seconds",
         )
+
+    def _note(self, stream: Stream, error: BotoCoreError | ClientError) -> None:
+        """Writes into the error log; a role that may not leaves no trace on AWS, and a warning here."""
+        if stream.error_log is None:
+            return
+        group, name = stream.error_log
+        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+        about = {
+            "deliveryStreamName": stream.name,
+            "destination": f"arn:aws:s3:::{stream.bucket}",
+            "message": str(error),
+            "errorCode": f"S3.{code}",
+        }
+        # The real time: a log takes no line of a time to come.
+        event = {"timestamp": int(time.time() * 1000), "message": json.dumps(about)}
+        try:
+            self._client_as("logs", stream.role_arn).put_log_events(
+                logGroupName=group, logStreamName=name, logEvents=[event]
+            )
+        except (BotoCoreError, ClientError) as refused:
+            log.warning("delivery stream %s cannot write its error log: %s", stream.name, refused)
 
 
 def _parts(stream: Stream, record: bytes) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from infra.local import iam, sigv4
+from infra.local import iam, limit_checks, sigv4
 from infra.local.calls import ApiCall, HttpAnswer, error_answer, read_call
 from infra.local.faults import Throttle, throttled
 from infra.local.http_server import HttpServer
@@ -134,7 +134,9 @@ class FrontDoor:
         try:
             signature = sigv4.read_signature(http)
         except sigv4.SignatureError as error:
-            raise _RefusedError(error_answer("rest-json", "", error.code, str(error), 403)) from None
+            presigned = "X-Amz-Signature=" in http.query  # only S3 takes addresses that carry their signature
+            protocol, service = ("rest-xml", "s3") if presigned else ("rest-json", "")
+            raise _RefusedError(error_answer(protocol, service, error.code, str(error), error.status)) from None
         call = read_call(http, signature.service, signature.region, host)
         if call is None:
             message = f"The local cloud knows no such operation of {signature.service}: {http.method} {http.path}"
@@ -156,6 +158,8 @@ class FrontDoor:
         return call, caller.principal
 
     def _done(self, call: ApiCall, principal: iam.Principal, host: str) -> HttpAnswer:
+        if (refused := limit_checks.refusal(call)) is not None:
+            return refused
         key = (call.service, call.operation)
         if (handler := self._handlers.get(key)) and (answer := handler(call, principal)) is not None:
             return answer

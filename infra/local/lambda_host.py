@@ -86,7 +86,7 @@ class LambdaHost:
         python: the interpreter to run functions with, when there is a runtime_dir.
         on_log: gets (log group, line) of every line, in a thread of its own.
         on_async_failure: gets (function, event, last invocation) of an asynchronous invocation that failed for good.
-        concurrency: the account's limit; beyond it every function is throttled.
+        concurrency: the account's limit; beyond it every function without a reserve of its own is throttled.
         event_retry_waits_s: before the first and second retry of an asynchronous invocation (AWS: 60 and 120).
         bytecode_dir: see Machine.
     """
@@ -308,7 +308,7 @@ class LambdaHost:
             reserved = pool.config.reserved_concurrency
             if reserved is not None and pool.in_flight >= reserved:
                 return None, "ReservedFunctionConcurrentInvocationLimitExceeded"
-            if self._in_flight >= self._concurrency:
+            if reserved is None and self._unreserved_in_flight() >= self._concurrency - self._reserved():
                 return None, "ConcurrentInvocationLimitExceeded"
             pool.in_flight += 1
             self._in_flight += 1
@@ -317,6 +317,13 @@ class LambdaHost:
             environment = pool.idle.pop()
             self._busy.add(environment)
             return environment, None
+
+    def _reserved(self) -> int:
+        return sum(pool.config.reserved_concurrency or 0 for pool in self._pools.values())
+
+    def _unreserved_in_flight(self) -> int:
+        reserved = (pool.in_flight for pool in self._pools.values() if pool.config.reserved_concurrency is not None)
+        return self._in_flight - sum(reserved)
 
     def _start(self, pool: _Pool, request_id: str) -> tuple[Environment, Outcome | None]:
         """A cold start; as on AWS an init that fails or takes ten seconds is tried again within the function's timeout.

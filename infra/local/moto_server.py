@@ -30,13 +30,15 @@ from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
 from moto.core.model_instances import reset_model_data
 from moto.core.models import MockAWS
+from moto.dynamodb.exceptions import ItemSizeTooLarge
+from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
 from moto.events.models import Rule, events_backends
 from moto.iam.access_control import PermissionResult
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import AWSManagedPolicy, IAMBackend, iam_backends
 from moto.kms.models import kms_backends
-from moto.logs.models import logs_backends
+from moto.logs.models import LogGroup, logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.models import FakeBucket, s3_backends
 from moto.scheduler.models import Schedule, scheduler_backends
@@ -48,6 +50,7 @@ from werkzeug.test import run_wsgi_app
 
 from infra.local import iam
 from infra.local.calls import HttpAnswer, environ_of
+from infra.local.limits import most
 from infra.local.sigv4 import SignedRequest
 from infra.local.table_changes import TableChanges
 
@@ -317,7 +320,20 @@ class MotoServer:
             """mock_aws would wipe the state of the local cloud in the same process."""
             raise RuntimeError("mock_aws cannot start while a LocalCloud is open in this process: it would empty it")
 
+        def set_attribute(item: LimitedSizeDict, name: str, value: Any) -> None:
+            """moto counts binary values by their base64, and stops 4 KB too early."""
+            dict.__setitem__(item, name, value)
+            if sum(len(key.encode()) + _stored_bytes(each) for key, each in item.items()) > most("item_bytes"):
+                raise ItemSizeTooLarge
+
+        def log_group_attribute(group: LogGroup, name: str) -> str:
+            """CloudFormation's Arn of a log group means the group with all its streams."""
+            return f"{group.arn}:*" if name == "Arn" else str(attribute(group, name))
+
+        attribute = LogGroup.get_cfn_attribute
         for owner, name, replacement in (
+            (LogGroup, "get_cfn_attribute", log_group_attribute),
+            (LimitedSizeDict, "__setitem__", set_attribute),
             (LambdaFunction, "invoke", invoked),
             (LambdaSimpleBackend, "invoke", invoked_by_name),
             (FakeBucket, "get_permission", undecided),
@@ -326,6 +342,12 @@ class MotoServer:
             *self.changes.replacements(),
         ):
             self._undo.enter_context(patch.object(owner, name, replacement))
+
+
+def _stored_bytes(value: Any) -> int:
+    if not isinstance(value, DynamoType):
+        return len(str(value).encode())
+    return len(value.value) * 3 // 4 if value.is_binary() else int(value.size())
 
 
 def _waits(body: str) -> bool:

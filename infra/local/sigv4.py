@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, unquote
 
+from infra.local.limits import most
+
 ALGORITHM = "AWS4-HMAC-SHA256"
 MAX_SKEW = timedelta(minutes=15)
 _HEX64 = 64
@@ -17,9 +19,10 @@ _HEX64 = 64
 class SignatureError(Exception):
     """The request is not signed, or not with the secret of the key it names."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, status: int = 403) -> None:
         super().__init__(message)
         self.code = code
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,10 @@ def read_signature(request: SignedRequest) -> Signature:
         )
         timestamp, token = query.get("X-Amz-Date", ""), query.get("X-Amz-Security-Token")
         expires = int(query.get("X-Amz-Expires", "0"))
+        if expires > most("presigned_seconds"):
+            raise SignatureError(
+                "AuthorizationQueryParametersError", "X-Amz-Expires must be less than a week (in seconds)", 400
+            )
     else:
         raise SignatureError("MissingAuthenticationToken", "Missing Authentication Token")
     scope = credential.split("/")

@@ -18,13 +18,26 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
-from moto.stepfunctions.parser.api import ExecutionStatus, HistoryEventType, LambdaFunctionFailedEventDetails
+from moto.stepfunctions.parser.api import (
+    ExecutionStatus,
+    HistoryEventType,
+    LambdaFunctionFailedEventDetails,
+    MapRunFailedEventDetails,
+)
 from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
-from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+    FailureEvent,
+    FailureEventException,
+)
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
 from moto.stepfunctions.parser.asl.component.state import state as interpreter_state
 from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.distributed_iteration_component import (
+    DistributedIterationComponent,
+)
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resource import ResourceCondition
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
@@ -34,6 +47,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
     StateTaskServiceLambda,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import StateTaskLambda
+from moto.stepfunctions.parser.asl.component.state.state import CommonStateField
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function import timestamp as wait_until
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.seconds import Seconds
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.seconds_path import SecondsPath
@@ -42,6 +56,7 @@ from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramEnded, ProgramError, ProgramTimedOut
+from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
@@ -52,6 +67,7 @@ from infra.local.calls import ApiCall, HttpAnswer
 from infra.local.clients import Clients
 from infra.local.clock import Clock
 from infra.local.events import EventBus
+from infra.local.limits import most
 from infra.local.metrics import Metrics
 from infra.local.task_tokens import TaskTokens
 
@@ -76,13 +92,21 @@ class StateMachines:
     """
 
     def __init__(
-        self, backend: StepFunctionsParserBackend, clients: Clients, clock: Clock, bus: EventBus, metrics: Metrics
+        self,
+        backend: StepFunctionsParserBackend,
+        clients: Clients,
+        clock: Clock,
+        bus: EventBus,
+        *,
+        metrics: Metrics,
+        authorize: Callable[[iam.Principal, iam.Permission], iam.Denied | None],
     ) -> None:
         self._backend = backend
         self._clients = clients
         self._clock = clock
         self._bus = bus
         self._metrics = metrics
+        self._authorize = authorize
         self.tokens = TaskTokens(clock)
         self._starting = threading.Lock()
         self._stop_reasons: dict[str, tuple[str | None, str | None]] = {}
@@ -184,6 +208,7 @@ class StateMachines:
             undo.enter_context(patch.object(owner, name, replacement))
         self._rewire_time()
         self._rewire_tasks()
+        self._rewire_limits()
 
     def _rewire_time(self) -> None:
         """Everything but a function at work goes by the cloud's clock."""
@@ -254,6 +279,51 @@ class StateMachines:
 
         self._undo.enter_context(patch.object(ExecutionState, "_evaluate_with_timeout", evaluate))
         self._undo.enter_context(patch.object(StateTaskServiceCallback, "_eval_wait_for_task_token", wait))
+
+    def _rewire_limits(self) -> None:
+        """What AWS ends an execution for and moto does not: a history that is full, and a distributed map that may not
+        start its children."""
+        original_eval, original_map = CommonStateField._eval_body, DistributedIterationComponent._map_run  # noqa: SLF001
+
+        def evaluate(state: CommonStateField, env: Any) -> None:
+            # A state adds two events at least, and the end of the execution one.
+            if env.event_manager._event_id_gen._next_id + 2 > most("history_events"):  # noqa: SLF001
+                cause = f"The execution reached the maximum number of history events ({most('history_events')})."
+                env.set_error({"error": "States.Runtime", "cause": cause})
+                return
+            original_eval(state, env)
+
+        def map_run(component: DistributedIterationComponent, env: Any, eval_input: Any) -> None:
+            details = env.aws_execution_details
+            machine = env.states.context_object.context_object_data["StateMachine"]["Id"]
+            name = details.role_arn.rpartition("/")[2]
+            session = f"arn:aws:sts::{details.account}:assumed-role/{name}/states"
+            principal = iam.Principal("role", session, details.account, name, details.role_arn)
+            denied = self._authorize(principal, iam.Permission("states:StartExecution", (machine,)))
+            if denied:
+                raise FailureEventException(
+                    FailureEvent(
+                        env=env,
+                        error_name=StatesErrorName(typ=StatesErrorNameType.StatesPermissions),
+                        event_type=HistoryEventType.MapRunFailed,
+                        event_details=EventDetails(  # type: ignore[typeddict-item]
+                            mapRunFailedEventDetails=MapRunFailedEventDetails(
+                                error=StatesErrorNameType.StatesPermissions.to_name(), cause=denied.message
+                            )
+                        ),
+                    )
+                )
+            original_map(component, env, eval_input)
+
+        def is_within(value: Any) -> bool:
+            """moto counts a text without its quotes, and is one byte stricter otherwise."""
+            return len(to_json_str(value, separators=(",", ":")).encode()) <= most("state_data")
+
+        for name, module in list(sys.modules.items()):
+            if name.startswith("moto.stepfunctions.") and hasattr(module, "is_within_size_quota"):
+                self._undo.enter_context(patch.object(module, "is_within_size_quota", is_within))
+        self._undo.enter_context(patch.object(CommonStateField, "_eval_body", evaluate))
+        self._undo.enter_context(patch.object(DistributedIterationComponent, "_map_run", map_run))
 
     def _token_for(self, state: ExecutionState, env: Any) -> str | None:
         if not isinstance(state, StateTaskServiceCallback):

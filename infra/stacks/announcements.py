@@ -1,4 +1,4 @@
-"""Announcements stack: the function that tells people and systems of each change of registry and ledger."""
+"""Announcements stack: people and systems hear of each change of registry and ledger."""
 
 import json
 from collections.abc import Mapping, Sequence

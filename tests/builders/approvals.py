@@ -29,7 +29,7 @@ def waiting(world: World) -> str:
     """... and waits for an approver."""
     run_id = on_its_way(world, **RULES)
     asked = AskApproval(run=RunRef(model="flight-delay", run_id=run_id), token=TOKEN)
-    rollout_step.ask(asked, rollouts=world.registry, workflow=world.workflow, clock=world.clock)
+    world.step(rollout_step.ask, asked)
     return run_id
 
 

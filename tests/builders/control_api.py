@@ -1,6 +1,5 @@
 """The control function on in-memory ports: events as API Gateway sends them, and builders of what they talk about."""
 
-import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -26,12 +25,8 @@ from tidegate.domain.rollout.rollout import Evidence, Rollout
 from tidegate.messages import RolloutTask, RunRef
 from tidegate.steps.rollout import rollout
 from tidegate.telemetry import Meter
-from tidegate.testing.batch import InMemoryBatchLedger, InMemoryBatchObjects, InMemoryBatchRuns
-from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
-from tidegate.testing.monitoring import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
-from tidegate.testing.platform import FixedClock, InMemoryDispatcher
-from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
-from tidegate.testing.serving import InMemoryCaptures
+from tidegate.testing.data import InMemoryDatasetFiles
+from tidegate.testing.parts import InMemoryParts
 
 COLUMNS = {
     "carrier": ColumnType.TEXT,
@@ -63,39 +58,14 @@ class Files(InMemoryDatasetFiles):
 
 
 @dataclass
-class World:
+class World(InMemoryParts):
     """Everything behind the control function, open for tests."""
 
-    registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
-    catalog: InMemoryCatalog = field(default_factory=InMemoryCatalog)
     files: Files = field(default_factory=Files)
-    artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
-    captures: InMemoryCaptures = field(default_factory=InMemoryCaptures)
-    hours: InMemoryHours = field(default_factory=InMemoryHours)
-    health_records: InMemoryHealthRecords = field(default_factory=InMemoryHealthRecords)
-    verdicts: InMemoryVerdicts = field(default_factory=InMemoryVerdicts)
-    workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
-    dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
-    batch_objects: InMemoryBatchObjects = field(default_factory=InMemoryBatchObjects)
-    batch_runs: InMemoryBatchRuns = field(default_factory=InMemoryBatchRuns)
-    batch_ledger: InMemoryBatchLedger = field(default_factory=InMemoryBatchLedger)
-    clock: FixedClock = field(default_factory=FixedClock)
     lock: Any = field(default_factory=threading.Lock)
     meter: Any = field(default_factory=lambda: Meter("control", stage="test"))
     artifact: bytes = b"onnx"
     settings: Any = field(default_factory=lambda: SimpleNamespace(places=("data/batch/",)))
-    chances: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-
-    @property
-    def rollouts(self) -> InMemoryRegistry:
-        return self.registry
-
-    @property
-    def lookup(self) -> InMemoryCaptures:
-        return self.captures
-
-    def chance(self) -> str:
-        return f"{next(self.chances):012x}"
 
     def call(self, method: str, path: str, body: Any = None, *, actor: str = ANA) -> "Answer":
         return self.send(event(method, path, body, actor=actor))
@@ -193,16 +163,7 @@ class World:
         task = RolloutTask(
             run=RunRef(model=model, run_id=run_id), version=version, champion_version=champion, now=self.clock.now()
         )
-        rollout.advance(
-            task,
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            routes=self.registry,
-            rollouts=self.registry,
-            artifacts=self.artifacts,
-            arms=Arms(looks),
-        )
+        self.step(rollout.advance, task, arms=Arms(looks))
         found = self.registry.rollout(model, run_id)
         assert found
         return found

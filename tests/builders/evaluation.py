@@ -6,30 +6,24 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from tests.builders.present import present
 from tests.builders.registry import a_version
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.monitoring.reference import Reference
-from tidegate.domain.registry.ledger import Cause
-from tidegate.domain.registry.run import CandidateRun, Run, RunStatus
-from tidegate.domain.rollout.changes import promote
+from tidegate.domain.registry.run import CandidateRun
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.training.rules import fitted
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
 from tidegate.messages import EvaluateTask, Fitted, GateTask, RunRef, SlicesAndGroupsTask
-from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
-from tidegate.ml.slices import tree_leaves
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.rules.group_rate import GroupRateRule
 from tidegate.steps.evaluation.evaluate import evaluate
 from tidegate.steps.evaluation.gate import gate
 from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
+from tidegate.testing.deployment import InMemoryDeployment
 from tidegate.testing.models import linear_onnx
-from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 PRICES = Prices(gb_second=0.00002, request=0.0000012, gb_month=0.0, memory_mb=1024)
@@ -87,12 +81,11 @@ def good_onnx(contract=CONTRACT):
 
 
 @dataclass
-class TrainedRun:
+class TrainedRun(InMemoryDeployment):
     """A run that has been trained: spec, tables, baseline, artifact and scikit-learn's scores are in place."""
 
-    registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
-    artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
-    clock: FixedClock = field(default_factory=lambda: FixedClock(AT))
+    prices: Prices = PRICES
+    actor: str = "arn:aws:iam::1:user/ann"
     _fitted: Fitted | None = None
     run: RunRef = field(default_factory=lambda: RunRef(model="delay", run_id="r2"))
 
@@ -120,10 +113,7 @@ class TrainedRun:
         holdout = holdout or flights()
         training = training or holdout
         spec = spec or spec_of()
-        self.run = RunRef(model="delay", run_id=run_id)
-        self.registry.apply(spec, author="ann", at=AT)
-        run = Run("delay", run_id, RunStatus.REQUESTED, spec.digest, "flights", "arn:aws:iam::1:user/ann", AT, seed=0)
-        self.registry.request(run, lease_until=AT)
+        self.run = self.request(spec, run_id)
         facts = {"dataset_version": dataset_version, "code_version": "abc", "lock_hash": "l0ck", "selected": 0}
         self.registry.note("delay", run_id, "train", AT, **facts)
         tried = CandidateRun(0, "sklearn.linear_model.LogisticRegression", {"C": 1.0}, "roc_auc", 0.8, 0.1, 480)
@@ -155,38 +145,18 @@ class TrainedRun:
         made = {"dataset_version": dataset_version, "artifact_sha256": self.fitted.artifact_sha256, "lock_hash": "l0ck"}
         digest = (spec or spec_of()).digest
         version = a_version("r1", model="delay", spec_digest=digest, created_at=AT, code_version="abc", **made)
-        registered = self.registry.register(version, at=AT)
-        self.registry.change(present(promote(None, registered, Cause(AT, "ann", "first"))))
+        self.promote(self.registry.register(version, at=AT))
         return self
 
     def evaluate(self, **options):
-        return evaluate(
-            EvaluateTask(run=self.run, fitted=self.fitted),
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            routes=self.registry,
-            artifacts=self.artifacts,
-            load=load,
-            clock=self.clock,
-            **options,
-        )
+        return self.step(evaluate, EvaluateTask(run=self.run, fitted=self.fitted), **options)
 
     @property
     def evaluation(self):
         return Evaluation.from_json(json.loads(self.artifacts.objects[self.run.evaluation_key]))
 
     def slices_and_groups(self):
-        return slices_and_groups(
-            SlicesAndGroupsTask(run=self.run, fitted=self.fitted),
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            artifacts=self.artifacts,
-            search=tree_leaves,
-            groups=FairlearnGroups(),
-            clock=self.clock,
-        )
+        return self.step(slices_and_groups, SlicesAndGroupsTask(run=self.run, fitted=self.fitted))
 
     @property
     def parts(self):
@@ -195,15 +165,7 @@ class TrainedRun:
     def gate(self):
         evaluated = self.evaluate()
         self.slices_and_groups()
-        return gate(
-            GateTask(run=self.run, fitted=self.fitted, evaluated=evaluated),
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            artifacts=self.artifacts,
-            clock=self.clock,
-            prices=PRICES,
-        )
+        return self.step(gate, GateTask(run=self.run, fitted=self.fitted, evaluated=evaluated))
 
     @property
     def reference(self):

@@ -101,17 +101,8 @@ def loopback(world: World) -> Iterator[Loopback]:
 def _serving(world: World) -> Iterator[None]:
     """The inference function over this world."""
     meter = _Quiet()
-    inference = Inference(
-        routes=world.registry,
-        models=world.registry,
-        artifacts=world.artifacts,
-        load=load,
-        clock=world.clock,
-        signals=meter,
-        captures=world.captures,
-        route_ttl_seconds=0,
-        scoring_timeout_seconds=5,
-        cache_bytes=1 << 24,
+    inference = world.step(
+        Inference, load=load, signals=meter, route_ttl_seconds=0, scoring_timeout_seconds=5, cache_bytes=1 << 24
     )
     parts = serving.Wired(inference, cast("telemetry.Meter", meter), max_instances=100, max_body_bytes=1_000_000)
     with pytest.MonkeyPatch.context() as patch:

@@ -23,9 +23,8 @@ from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.steps.monitoring.monitor import Looked, monitor
-from tidegate.testing.monitoring import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
+from tidegate.testing.parts import InMemoryParts
 from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 MODEL = "trip-delay"
@@ -79,7 +78,7 @@ BASELINE = {"kind": "prior"}
 SPEC = spec(features=FEATURES, baseline=BASELINE)
 
 
-class Monitored:
+class Monitored(InMemoryParts):
     """A model with a champion, and what it was asked."""
 
     def __init__(
@@ -94,8 +93,7 @@ class Monitored:
     ) -> None:
         demanded = {"targets": targets or {}, "sensitive": sensitive_columns or []}
         self.spec = spec(features=FEATURES, baseline=BASELINE, monitoring=monitoring, value=value, **demanded)
-        self.registry, self.artifacts, self.clock = InMemoryRegistry(), InMemoryArtifacts(), FixedClock(NOW)
-        self.hours, self.verdicts, self.health_records = InMemoryHours(), InMemoryVerdicts(), InMemoryHealthRecords()
+        super().__init__(clock=FixedClock(NOW), prices=PRICES)
         self.world, self.now = Traffic(), NOW
         self.registry.apply(self.spec, author="ann", at=NOW - 30 * DAY)
         if served:
@@ -163,21 +161,7 @@ class Monitored:
         self.hours.report(MODEL, made[0]["hour"], said)
 
     def look(self, now: datetime | None = None) -> Looked:
-        return monitor(
-            MODEL,
-            now or self.now,
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            routes=self.registry,
-            rollouts=self.registry,
-            artifacts=self.artifacts,
-            hours=self.hours,
-            verdicts=self.verdicts,
-            health_records=self.health_records,
-            clock=self.clock,
-            prices=PRICES,
-        )
+        return self.step(monitor, MODEL, now or self.now)
 
     def verdict(self) -> dict[str, Any]:
         record = self.health_records.record(MODEL)

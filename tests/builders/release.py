@@ -12,7 +12,7 @@ from tidegate.messages import Evaluated, Fitted, GateDecided, Registered, Regist
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.evaluation.register import register
 from tidegate.testing.deployment import InMemoryDeployment
-from tidegate.testing.platform import FixedClock
+from tidegate.testing.parts import InMemoryParts
 from tidegate.testing.registry import InMemoryRegistry
 
 
@@ -32,13 +32,17 @@ class ReleaseHouse(InMemoryDeployment):
     def register(self, version: DatasetVersion) -> DatasetVersion:
         return self.register_dataset(version)
 
+    def filled(self, columns: dict[str, Any], **said: Any) -> None:
+        """The dataset of these columns is ready."""
+        self.describe(**said)
+        ready = self.register(self.upload(to_csv(columns)))
+        assert ready.status is DatasetStatus.READY, ready.problem
+
 
 def house_with(columns: dict[str, Any], **said: Any) -> ReleaseHouse:
     """A house whose dataset of these columns is ready."""
     house = ReleaseHouse()
-    house.describe(**said)
-    ready = house.register(house.upload(to_csv(columns)))
-    assert ready.status is DatasetStatus.READY, ready.problem
+    house.filled(columns, **said)
     return house
 
 
@@ -84,12 +88,4 @@ def request(
 
 
 def do(registry: InMemoryRegistry, task: RegisterTask) -> Registered:
-    return register(
-        task,
-        models=registry,
-        runs=registry,
-        versions=registry,
-        routes=registry,
-        rollouts=registry,
-        clock=FixedClock(),
-    )
+    return InMemoryParts(registry=registry).step(register, task)

@@ -11,15 +11,13 @@ from functions.inference import handler as function
 from tidegate import telemetry
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.serving.baseline import FittedRule
-from tidegate.domain.serving.capture import Capture
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.kernel.errors import UnavailableError
 from tidegate.ml.scoring import load
-from tidegate.ports.serving import ScorerLoader
 from tidegate.steps.serving.inference import Inference
 from tidegate.testing.models import linear_onnx
-from tidegate.testing.platform import FixedClock, RecordedSignals
+from tidegate.testing.parts import InMemoryParts
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 MODEL = "flight-delay"
@@ -71,68 +69,29 @@ class Artifacts(InMemoryArtifacts):
 
 
 @dataclass
-class Meter(RecordedSignals):
-    """What the function would have logged and measured."""
-
-    models: list[str] = field(default_factory=list)
-    flushed: int = 0
-
-    def about(self, model: str) -> None:
-        self.models.append(model)
-
-    def took(self, name: str, milliseconds: float) -> None:
-        self.count(name, milliseconds)
-
-    def fault(self, message: str, error: BaseException, **facts: object) -> None:
-        self.said.append(f"{message} {type(error).__name__} {facts}")
-
-    def flush(self) -> None:
-        self.flushed += 1
-
-
-@dataclass
-class Captures:
-    """ports.CaptureLog."""
-
-    offered: list[Capture] = field(default_factory=list)
-
-    def offer(self, capture: Capture) -> None:
-        self.offered.append(capture)
-
-
-@dataclass
-class Serving:
+class Serving(InMemoryParts):
     """The function with everything around it."""
 
     registry: Registry = field(default_factory=Registry)
     artifacts: Artifacts = field(default_factory=Artifacts)
-    clock: FixedClock = field(default_factory=FixedClock)
-    meter: Meter = field(default_factory=Meter)
-    captures: Captures = field(default_factory=Captures)
     cache_bytes: int = 2**20
     timeout_seconds: float = 5.0
-    load: ScorerLoader = load
+    ttl_seconds: float = 3
+    max_body_bytes: int = 2_000
 
     def __post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """A cold start: nothing is kept."""
-        inference = Inference(
-            routes=self.registry,
-            models=self.registry,
-            artifacts=self.artifacts,
-            load=self.load,
-            clock=self.clock,
-            signals=self.meter,
-            captures=self.captures,
-            route_ttl_seconds=3,
+        inference = self.step(
+            Inference,
+            route_ttl_seconds=self.ttl_seconds,
             scoring_timeout_seconds=self.timeout_seconds,
             cache_bytes=self.cache_bytes,
         )
-        self.parts = function.Wired(
-            inference, cast("telemetry.Meter", self.meter), max_instances=5, max_body_bytes=2_000
-        )
+        meter = cast("telemetry.Meter", self.meter)
+        self.parts = function.Wired(inference, meter, max_instances=5, max_body_bytes=self.max_body_bytes)
 
     def release(self, version: int, data: bytes, model: str = MODEL) -> None:
         key = f"runs/{model}/r-{version}/model.onnx"

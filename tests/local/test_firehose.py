@@ -36,6 +36,15 @@ def objects(cloud: LocalCloud, prefix: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def error_log(cloud: LocalCloud) -> list[str]:
+    """Lines of the stream's error log."""
+    logs = cloud.client("logs")
+    (group,) = (
+        each["logGroupName"] for each in logs.describe_log_groups()["logGroups"] if "Delivery" in each["logGroupName"]
+    )
+    return [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
+
+
 def line(model: str, day: str, number: int) -> bytes:
     return json.dumps({"about": {"model": model}, "day": day, "n": number}).encode()
 
@@ -105,6 +114,7 @@ def test_what_s3_refuses_waits_and_is_written_when_the_role_may(cloud: LocalClou
     root.put_role_policy(RoleName=role, PolicyName="deny", PolicyDocument=json.dumps(deny))
     put(cloud, line("late", "d4", 1))
     assert objects(cloud, "by-model/model=late/") == {}
+    assert json.loads(error_log(cloud)[-1])["errorCode"] == "S3.AccessDenied"
     cloud.advance(600)
     dimensions = {"DeliveryStreamName": STREAM}
     now = cloud.clock.time()
@@ -112,6 +122,32 @@ def test_what_s3_refuses_waits_and_is_written_when_the_role_may(cloud: LocalClou
     root.delete_role_policy(RoleName=role, PolicyName="deny")
     cloud.advance(120)
     assert [len(records) for records in objects(cloud, "by-model/model=late/").values()] == [1]
+
+
+def test_a_role_that_may_not_writes_no_error_log(cloud: LocalCloud) -> None:
+    iam = cloud.client("iam")
+    (role,) = (role["RoleName"] for role in iam.list_roles()["Roles"] if "DeliveryRole" in role["RoleName"])
+    actions = ["s3:PutObject", "logs:PutLogEvents"]
+    deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": actions, "Resource": "*"}]}
+    before = len(error_log(cloud))
+    root = cloud._clients.root("iam")
+    root.put_role_policy(RoleName=role, PolicyName="deny", PolicyDocument=json.dumps(deny))
+    put(cloud, line("unheard", "d4", 1))
+    root.delete_role_policy(RoleName=role, PolicyName="deny")
+    cloud.advance(120)
+    assert len(objects(cloud, "by-model/model=unheard/")) == 1
+    assert len(error_log(cloud)) == before
+
+
+def test_the_arn_of_a_log_group_means_all_its_streams(cloud: LocalCloud) -> None:
+    (machine,) = (
+        each
+        for each in cloud.client("stepfunctions").list_state_machines()["stateMachines"]
+        if each["name"] == "sample"
+    )
+    found = cloud.client("stepfunctions").describe_state_machine(stateMachineArn=machine["stateMachineArn"])
+    (destination,) = found["loggingConfiguration"]["destinations"]
+    assert destination["cloudWatchLogsLogGroup"]["logGroupArn"].endswith(":log-group:/aws/vendedlogs/states/sample:*")
 
 
 GOOD: dict[str, Any] = {

@@ -480,6 +480,21 @@ def test_reserved_concurrency_throttles_with_429(lambdas: Lambdas) -> None:
     assert lambdas.call(name).status == 200
 
 
+def test_a_reserve_answers_while_everybody_else_is_throttled(lambdas: Lambdas) -> None:
+    serving, training = lambdas.add("serving", reserved_concurrency=1), lambdas.add("training")
+    before = lambdas.host._concurrency
+    lambdas.host._concurrency = lambdas.host._reserved() + 1
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(lambdas.call, training, {"sleep": 0.6})
+            time.sleep(0.2)
+            assert json.loads(lambdas.call(training).payload)["Reason"] == "ConcurrentInvocationLimitExceeded"
+            assert lambdas.call(serving).status == 200
+            assert running.result().function_error is None
+    finally:
+        lambdas.host._concurrency = before
+
+
 def test_a_caller_may_lose_patience_while_the_function_goes_on(lambdas: Lambdas, tmp_path: Path) -> None:
     name = lambdas.add("patient")
     for mark in ("cold", "warm"):

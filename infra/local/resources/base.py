@@ -18,6 +18,7 @@ import moto.cloudformation.parsing as cloudformation
 from moto.cloudformation.custom_model import CustomModel
 from moto.core.common_models import CloudFormationModel
 
+from infra.local import limit_checks
 from infra.local.assembly import Assembly
 from infra.local.firehose import Stream
 
@@ -185,12 +186,15 @@ def create_custom(
 def create_named(logical_id: str, resource_json: Any, resources_map: Any, account_id: str, region_name: str) -> Any:
     """Stands in for moto's function of the same arguments: an error says which resource it is about, and a KeyError
     does not pass for a resource that is missing."""
+    stack, kind = resources_map["AWS::StackName"], resource_json["Type"]
     try:
+        given = resource_json.get("Properties", {})
+        if over := limit_checks.fault(kind, lambda: cloudformation.clean_json(given, resources_map)):
+            raise ResourceError(f"{stack}/{logical_id} ({kind}): {over}")
         return _CREATE(logical_id, resource_json, resources_map, account_id, region_name)
     except ResourceError:
         raise
     except Exception as error:
-        stack, kind = resources_map["AWS::StackName"], resource_json["Type"]
         raise ResourceError(f"{stack}/{logical_id} ({kind}): {type(error).__name__}: {error}") from error
 
 

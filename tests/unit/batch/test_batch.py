@@ -3,12 +3,13 @@
 import hashlib
 import json
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.builders.batch import CONTRACT, Scorer, fallback_of
+from tests.builders.specs import spec_document
 from tests.documents.forms import hold
 from tidegate.domain.batch.batch import TOTALS, Batch, record_of
 from tidegate.domain.batch.batch_ledger import Act, BatchEntry, verify
@@ -18,12 +19,12 @@ from tidegate.kernel.address import Address
 from tidegate.kernel.errors import ConflictError, DatasetInvalidError, InvalidInputError, NotFoundError
 from tidegate.messages import FinishTask, NoteTask, PlanCursor, PlanTask, ScoreTask
 from tidegate.ml import batches
+from tidegate.spec.model import ModelSpec
 from tidegate.steps.batch import work
 from tidegate.steps.batch.batch import StartBatch, show_batch, start_batch
-from tidegate.steps.batch.work import Opened, finish, note, plan, score_part
-from tidegate.testing.batch import InMemoryBatchLedger, InMemoryBatchObjects, InMemoryBatchRuns
-from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryArtifacts
+from tidegate.steps.batch.work import finish, note, plan, score_part
+from tidegate.testing.batch import InMemoryBatchLedger
+from tidegate.testing.parts import InMemoryParts
 
 PLACES = ("data/batch/", "other")
 INPUT, OUTPUT = "s3://data/batch/in/", "s3://data/batch/out/"
@@ -31,67 +32,41 @@ HOME = Address.parse(OUTPUT, "output")
 LINES = [f"{at},{at * 10},{at % 24},EWR" for at in range(1, 11)]
 
 
-class Spec:
-    ids = ("id",)
-
-
-class BatchWorld:
+class BatchWorld(InMemoryParts):
     """Objects, executions and one model that serves."""
 
     def __init__(self) -> None:
-        self.objects, self.runs, self.artifacts = InMemoryBatchObjects(), InMemoryBatchRuns(), InMemoryArtifacts()
-        self.ledger = InMemoryBatchLedger()
+        super().__init__(load=lambda _onnx: Scorer(CONTRACT))
+        self.registry.apply(ModelSpec.parse(spec_document(name="delay", ids=["id"])), author="ann", at=self.clock.now())
         sha256 = self.artifacts.put("runs/m/1/model.onnx", b"onnx")
         rule = self.artifacts.put("runs/m/1/fallback.json", fallback_of(CONTRACT).to_bytes())
         fallback = FallbackRef("runs/m/1/fallback.json", rule, "1")
-        self.known: Route | None = Route(
-            "delay", 1, champion=Served(3, "runs/m/1/model.onnx", sha256), fallback=fallback
-        )
+        self.routed(champion=Served(3, "runs/m/1/model.onnx", sha256), fallback=fallback)
         self.upload("a.csv", LINES[:6])
         self.upload("b.csv", LINES[6:])
 
+    def routed(self, **parts: Any) -> None:
+        """What serves from now on."""
+        self.registry._routes["delay"] = Route("delay", 1, **parts)
+
     def upload(self, name: str, lines: list[str], header: str = "id,distance,hour,origin") -> None:
-        self.objects.upload(INPUT + name, "\n".join([header, *lines, ""]).encode())
-
-    def spec(self, _model: str, _digest: str | None = None) -> Any:
-        return Spec()
-
-    def route(self, _model: str) -> Route | None:
-        return self.known
+        self.batch_objects.upload(INPUT + name, "\n".join([header, *lines, ""]).encode())
 
     def start(self, **changes: Any) -> dict[str, Any]:
         body = StartBatch.read({"input": INPUT, "output": OUTPUT} | changes)
-        return start_batch(
-            "delay",
-            body,
-            actor="ana",
-            places=PLACES,
-            models=self,  # type: ignore[arg-type]
-            routes=self,
-            objects=self.objects,
-            batches=self.runs,
-            ledger=self.ledger,
-            clock=FixedClock(),
-        )
+        return self.step(start_batch, "delay", body, actor="ana", places=PLACES)
 
     def show(self, model: str = "delay") -> dict[str, Any]:
-        shown = show_batch(model, OUTPUT, places=PLACES, objects=self.objects, batches=self.runs)
+        shown = self.step(show_batch, model, OUTPUT, places=PLACES)
         return dict(shown["batch"])
 
     def plan(self, seconds: float = 900) -> list[dict[str, Any]]:
-        cursor = PlanCursor.model_validate(self.runs.inputs[-1]["cursor"])
+        cursor = PlanCursor.model_validate(self.batch_runs.inputs[-1]["cursor"])
         for _ in range(100):
-            answer = plan(
-                PlanTask(step="plan", output=OUTPUT, cursor=cursor),
-                objects=self.objects,
-                files=batches,
-                artifacts=self.artifacts,
-                load=lambda _onnx: Scorer(CONTRACT),
-                remaining_seconds=self.seconds(seconds),
-            )
+            task = PlanTask(step="plan", output=OUTPUT, cursor=cursor)
+            answer = self.step(plan, task, files=batches, remaining_seconds=self.seconds(seconds))
             if answer.next == "score":
-                found: list[dict[str, Any]] = json.loads(self.objects.document(Address(answer.bucket, answer.key)))
-                return found
+                return list(json.loads(self.batch_objects.document(Address(answer.bucket, answer.key))))
             cursor = answer.cursor
         raise AssertionError("planning never ends")
 
@@ -103,13 +78,10 @@ class BatchWorld:
 
     def score(self, part: dict[str, Any]) -> Any:
         task = ScoreTask.parse({"output": OUTPUT, "part": part})
-        opened = Opened(self.artifacts, lambda _onnx: Scorer(CONTRACT))
-        return score_part(task, objects=self.objects, files=batches, opened=opened)
+        return self.step(score_part, task, files=batches)
 
     def finish(self) -> Any:
-        return finish(
-            FinishTask(step="finish", output=OUTPUT), objects=self.objects, ledger=self.ledger, clock=FixedClock()
-        )
+        return self.step(finish, FinishTask(step="finish", output=OUTPUT))
 
 
 @pytest.fixture
@@ -135,7 +107,7 @@ def test_a_folder_becomes_parts_rows_and_totals(world: BatchWorld) -> None:
     assert world.finish().complete
     shown = world.show()
     assert (shown["status"], shown["totals"]["rows"], shown["totals"]["faulty"]) == ("succeeded", 10, 0)
-    texts = [world.objects.document(HOME / f"part-{number:06d}.csv").decode() for number in (1, 2, 3)]
+    texts = [world.batch_objects.document(HOME / f"part-{number:06d}.csv").decode() for number in (1, 2, 3)]
     assert [line.split(",")[1] for text in texts for line in text.splitlines()[1:]] == [str(at) for at in range(1, 11)]
 
 
@@ -148,7 +120,7 @@ def test_planning_that_runs_out_of_time_goes_on_where_it_was(
     other = BatchWorld()
     other.start()
     assert other.plan(seconds=1) == at_once
-    assert len([name for name in other.objects.stored if "/plan/" in name]) > 2
+    assert len([name for name in other.batch_objects.stored if "/plan/" in name]) > 2
 
 
 def test_a_part_that_is_there_is_kept_and_one_that_says_something_else_is_not(world: BatchWorld) -> None:
@@ -156,7 +128,7 @@ def test_a_part_that_is_there_is_kept_and_one_that_says_something_else_is_not(wo
     (first, *_) = world.plan()
     world.score(first)
     assert world.score(first).kept
-    world.objects.put(HOME / "part-000001.csv", b"somebody else's", "text/csv", {"batch": "another"})
+    world.batch_objects.put(HOME / "part-000001.csv", b"somebody else's", "text/csv", {"batch": "another"})
     assert not world.score(first).kept
 
 
@@ -166,18 +138,18 @@ def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_request_goes_
     world.score(parts[0])
     cause = json.dumps({"errorMessage": "RequestId: 1 Error: Runtime exited", "errorType": "Runtime.ExitError"})
     noted = NoteTask(step="note", output=OUTPUT, part=2, error="Runtime.ExitError", cause=cause)
-    note(noted, objects=world.objects)
+    world.step(note, noted)
     ended = world.finish()
     assert not ended.complete
     assert ended.reason == (
         "2 of 3 parts were not scored; part 2 (s3://data/batch/in/a.csv rows 5 to 6): "
         "Runtime.ExitError: RequestId: 1 Error: Runtime exited"
     )
-    world.runs.end(batch_id, "FAILED", ended.reason)
+    world.batch_runs.end(batch_id, "FAILED", ended.reason)
     assert (world.show()["status"], world.show()["reason"]) == ("failed", ended.reason)
 
     served = Served(4, "runs/m/2/model.onnx", "f" * 64)
-    world.known = Route("delay", 2, champion=served)
+    world.routed(champion=served)
     again = world.start()
     assert again["resumed"]
     assert (again["batch"]["version"], again["batch"]["attempt"]) == (3, 2)
@@ -185,13 +157,13 @@ def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_request_goes_
         world.score(part)
     assert world.finish().complete
     assert world.start()["batch"]["status"] == "succeeded"
-    assert len(world.runs.attempts[batch_id]) == 2
+    assert len(world.batch_runs.attempts[batch_id]) == 2
 
 
 def test_the_same_request_twice_is_one_execution(world: BatchWorld) -> None:
     world.start()
     assert world.start()["batch"]["attempt"] == 1
-    assert len(world.runs.inputs) == 1
+    assert len(world.batch_runs.inputs) == 1
 
 
 @pytest.mark.parametrize(
@@ -233,23 +205,23 @@ def test_a_request_that_cannot_be_met_says_what_is_wrong(
 ) -> None:
     with pytest.raises(InvalidInputError, match=words):
         world.start(**changes)
-    assert not world.runs.inputs
+    assert not world.batch_runs.inputs
 
 
 def test_formats_are_not_mixed(world: BatchWorld) -> None:
-    world.objects.upload(INPUT + "c.parquet", b"PAR1")
+    world.batch_objects.upload(INPUT + "c.parquet", b"PAR1")
     with pytest.raises(InvalidInputError, match="the input mixes formats"):
         world.start()
-    world.objects.upload(INPUT + "d.gz", b"x")
+    world.batch_objects.upload(INPUT + "d.gz", b"x")
     with pytest.raises(InvalidInputError, match=r"neither \.csv nor \.parquet"):
         world.start()
 
 
 def test_a_model_that_serves_nothing_answers_no_batch(world: BatchWorld) -> None:
-    world.known = None
+    world.registry._routes.clear()
     with pytest.raises(ConflictError, match="serves no version"):
         world.start()
-    world.known = Route("delay", 1, champion=Served(3, "k", "s"), killed=True)
+    world.routed(champion=Served(3, "k", "s"), killed=True)
     with pytest.raises(ConflictError, match="switched off"):
         world.start()
 
@@ -280,13 +252,13 @@ def test_a_quote_that_is_never_closed_is_found_with_its_row(world: BatchWorld, m
 def test_the_ledger_says_who_had_what_scored_by_what_and_what_came_of_it(world: BatchWorld) -> None:
     batch_id = world.start()["batch"]["batch_id"]
     assert world.start()["batch"]["attempt"] == 1
-    world.runs.end(batch_id, "FAILED", "no reason")
+    world.batch_runs.end(batch_id, "FAILED", "no reason")
     world.start()
     for part in world.plan():
         world.score(part)
     assert world.finish().complete
     assert world.start()["batch"]["status"] == "succeeded"
-    entries = world.ledger.entries("delay")
+    entries = world.batch_ledger.entries("delay")
     assert [(entry.action, entry.attempt, entry.rows) for entry in entries] == [
         ("batch_start", 1, None),
         ("batch_resume", 2, None),
@@ -295,11 +267,11 @@ def test_the_ledger_says_who_had_what_scored_by_what_and_what_came_of_it(world: 
     assert {(entry.actor, entry.version, entry.input, entry.output, entry.objects) for entry in entries} == {
         ("ana", 3, INPUT, OUTPUT, 2)
     }
-    success = world.objects.document(HOME / "_SUCCESS.json")
+    success = world.batch_objects.document(HOME / "_SUCCESS.json")
     assert entries[-1].success_sha256 == hashlib.sha256(success).hexdigest()
     hold(TOTALS, success)
-    hold(Batch.FORM, world.objects.document(record_of(HOME)))
-    assert verify("delay", entries, world.ledger.head("delay").hash) is None
+    hold(Batch.FORM, world.batch_objects.document(record_of(HOME)))
+    assert verify("delay", entries, world.batch_ledger.head("delay").hash) is None
 
 
 def test_an_end_that_comes_twice_keeps_the_totals_that_the_ledger_has(world: BatchWorld) -> None:
@@ -307,27 +279,26 @@ def test_an_end_that_comes_twice_keeps_the_totals_that_the_ledger_has(world: Bat
     for part in world.plan():
         world.score(part)
     world.finish()
-    written = world.objects.document(HOME / "_SUCCESS.json")
-    task = FinishTask(step="finish", output=OUTPUT)
-    later = FixedClock(FixedClock().now() + timedelta(hours=1))
-    finish(task, objects=world.objects, ledger=world.ledger, clock=later)
-    assert world.objects.document(HOME / "_SUCCESS.json") == written
-    assert len(world.ledger.entries("delay")) == 2
+    written = world.batch_objects.document(HOME / "_SUCCESS.json")
+    world.clock.move(hours=1)
+    world.finish()
+    assert world.batch_objects.document(HOME / "_SUCCESS.json") == written
+    assert len(world.batch_ledger.entries("delay")) == 2
 
 
 def test_an_end_that_went_unrecorded_is_recorded_by_the_next_call(world: BatchWorld) -> None:
     world.start()
     for part in world.plan():
         world.score(part)
-    kept, world.ledger = world.ledger, InMemoryBatchLedger()
+    kept, world.batch_ledger = world.batch_ledger, InMemoryBatchLedger()
     world.finish()
-    ended, world.ledger = world.ledger.entries("delay")[-1], kept
+    ended, world.batch_ledger = world.batch_ledger.entries("delay")[-1], kept
     world.start()
-    assert world.ledger.entries("delay")[-1].success_sha256 == ended.success_sha256
+    assert world.batch_ledger.entries("delay")[-1].success_sha256 == ended.success_sha256
 
 
 def test_totals_of_somebody_else_are_not_taken_for_those_of_the_batch(world: BatchWorld) -> None:
-    world.objects.put(HOME / "_SUCCESS.json", b'{"rows": 7}', "application/json", {})
+    world.batch_objects.put(HOME / "_SUCCESS.json", b'{"rows": 7}', "application/json", {})
     assert world.start()["batch"]["status"] == "running"
     for part in world.plan():
         world.score(part)
@@ -346,8 +317,8 @@ OTHERS: dict[str, Any] = {
 def test_no_part_of_an_entry_can_be_changed_unseen(world: BatchWorld, name: str) -> None:
     world.start()
     world.start(output="s3://data/batch/other/")
-    first, second = world.ledger.entries("delay")
-    head = world.ledger.head("delay").hash
+    first, second = world.batch_ledger.entries("delay")
+    head = world.batch_ledger.head("delay").hash
     assert verify("delay", [first, second], head) is None
     broken = verify("delay", [replace(first, **{name: OTHERS[name]}), second], head)
     assert broken is not None

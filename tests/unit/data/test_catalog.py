@@ -10,7 +10,6 @@ from tests.builders.tables import to_csv, trips
 from tidegate.domain.data.dataset import ColumnType, DatasetStatus
 from tidegate.kernel.errors import NotFoundError, UnavailableError
 from tidegate.messages import RegisterDataset
-from tidegate.ml.frames import PandasReader
 from tidegate.steps.data.catalog import catalog
 
 
@@ -100,12 +99,7 @@ def test_a_service_that_does_not_answer_leaves_the_version_as_it_was(house: Rele
             raise UnavailableError("S3 did not answer")
 
     with pytest.raises(UnavailableError):
-        catalog(
-            RegisterDataset(dataset="trips", version=version.version),
-            catalog=house.catalog,
-            files=Slow(),
-            reader=PandasReader(),
-        )
+        house.step(catalog, RegisterDataset(dataset="trips", version=version.version), files=Slow())
     assert house.catalog.version("trips", version.version).status is DatasetStatus.REGISTERING
 
 
@@ -117,12 +111,7 @@ def test_a_fault_of_ours_is_recorded_and_raised(house: ReleaseHouse) -> None:
             raise ZeroDivisionError("one over none")
 
     with pytest.raises(ZeroDivisionError):
-        catalog(
-            RegisterDataset(dataset="trips", version=version.version),
-            catalog=house.catalog,
-            files=house.files,
-            reader=Broken(),
-        )
+        house.step(catalog, RegisterDataset(dataset="trips", version=version.version), reader=Broken())
     failed = house.catalog.version("trips", version.version)
     assert failed.status is DatasetStatus.FAILED
     assert "ZeroDivisionError" in failed.problem
@@ -130,9 +119,4 @@ def test_a_fault_of_ours_is_recorded_and_raised(house: ReleaseHouse) -> None:
 
 def test_an_unknown_version_is_not_found(house: ReleaseHouse) -> None:
     with pytest.raises(NotFoundError):
-        catalog(
-            RegisterDataset(dataset="trips", version="0" * 16),
-            catalog=house.catalog,
-            files=house.files,
-            reader=PandasReader(),
-        )
+        house.step(catalog, RegisterDataset(dataset="trips", version="0" * 16))

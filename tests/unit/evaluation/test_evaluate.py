@@ -359,15 +359,7 @@ def test_a_run_that_was_not_evaluated_cannot_be_gated():
     evaluated = world.evaluate()
     del world.artifacts.objects[world.run.evaluation_key]
     with pytest.raises(NotFoundError):
-        gate(
-            GateTask(run=world.run, fitted=world.fitted, evaluated=evaluated),
-            models=world.registry,
-            runs=world.registry,
-            versions=world.registry,
-            artifacts=world.artifacts,
-            clock=world.clock,
-            prices=PRICES,
-        )
+        world.step(gate, GateTask(run=world.run, fitted=world.fitted, evaluated=evaluated))
 
 
 # Fallback and business rules

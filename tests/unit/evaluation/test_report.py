@@ -80,8 +80,7 @@ def release(house: ReleaseHouse, wanted: ModelSpec, run_id: str = "run-1") -> Re
 
 def drawn(house: ReleaseHouse, task: ReportTask) -> str:
     """The page, by the step."""
-    registry = house.registry
-    report(task, models=registry, versions=registry, catalog=house.catalog, artifacts=house.artifacts, draw=draw)
+    house.step(report, task, draw=draw)
     return house.artifacts.objects[task.run.page_key].decode()
 
 
@@ -131,10 +130,7 @@ def house() -> ReleaseHouse:
 def task(house: ReleaseHouse) -> ReportTask:
     """The second version, judged against a first."""
     first = release(house, binary(), "run-0")
-    version = house.registry.version("trip-delay", first.version)
-    house.registry.change(
-        present(promote(house.registry.route("trip-delay"), version, Cause(house.clock.now(), "ana", "first")))
-    )
+    house.promote(house.registry.version("trip-delay", first.version))
     return release(house, binary())
 
 
@@ -390,8 +386,7 @@ def registered(world: World, *, accepted: bool = True) -> ReportTask:
 
 
 def say(world: World, task: ReportTask) -> None:
-    registry = world.registry
-    report(task, models=registry, versions=registry, catalog=world.catalog, artifacts=world.artifacts, draw=draw)
+    world.step(report, task, draw=draw)
 
 
 def test_what_was_not_measured_is_said_in_a_line() -> None:
@@ -433,8 +428,8 @@ def test_the_page_is_stored_as_html(house: ReleaseHouse, task: ReportTask) -> No
             types.append((key, content_type))
             return super().put(key, data)
 
-    registry, artifacts = house.registry, Artifacts(dict(house.artifacts.objects))
-    made = report(task, models=registry, versions=registry, catalog=house.catalog, artifacts=artifacts, draw=draw)
+    artifacts = Artifacts(dict(house.artifacts.objects))
+    made = house.step(report, task, artifacts=artifacts, draw=draw)
     assert types == [(f"runs/trip-delay/{task.run.run_id}/report.html", CONTENT_TYPE)]
     assert made.page_bytes == len(artifacts.objects[task.run.page_key])
 

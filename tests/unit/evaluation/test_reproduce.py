@@ -11,7 +11,6 @@ import pytest
 from tests.builders.command_line import Cli, started
 from tests.builders.control_api import World
 from tests.builders.loopback import Loopback
-from tests.builders.present import present
 from tests.builders.release import ReleaseHouse, house_with
 from tests.builders.specs import spec
 from tests.builders.tables import to_csv, trips
@@ -19,47 +18,29 @@ from tests.documents.forms import hold
 from tidegate.cli import exits
 from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.evaluation.documents import ENVIRONMENT, EVALUATION, PLAN, REPORT, REPRODUCTION, SLICES_AND_GROUPS
-from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.profile import Layout, Profile
-from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.run import Run, RunStatus
-from tidegate.domain.rollout.changes import promote
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.kernel.errors import ArtifactRejectedError, ConflictError, DataCheckError
 from tidegate.kernel.table import Table
 from tidegate.messages import (
-    CandidateResult,
     Evaluated,
     EvaluateTask,
     Fitted,
-    GateTask,
-    RegisterTask,
     Reproduced,
     ReproduceTask,
     RunRef,
-    SelectTask,
-    SlicesAndGroupsTask,
-    TrainTask,
 )
-from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.scoring import load
-from tidegate.ml.slices import tree_leaves
 from tidegate.ml.training import OnnxFitter
 from tidegate.steps.evaluation.evaluate import evaluate
-from tidegate.steps.evaluation.gate import gate
-from tidegate.steps.evaluation.register import register
 from tidegate.steps.evaluation.reproduce import reproduce
 from tidegate.steps.evaluation.reproductions import StartReproduction, start_reproduction
-from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
-from tidegate.steps.training.select import select
-from tidegate.steps.training.train import train
-from tidegate.testing.registry import InMemoryWorkflow
 
 MODEL = "trip-delay"
-FREE = Prices(gb_second=0.0, request=0.0, gb_month=0.0, memory_mb=1024)
 SPEC = spec(gate={"resample_by": "row", "resamples": 200, "min_rows": 50, "margin": 0.2})
 
 
@@ -73,53 +54,27 @@ class NewerFitter(OnnxFitter):
         return {**found, "python": "3.99.1", "packages": packages}
 
 
-def made(
-    house: ReleaseHouse, ref: RunRef, fitter: OnnxFitter, between: Callable[[], None] = lambda: None
-) -> tuple[Fitted, Evaluated]:
+def made(house: ReleaseHouse, ref: RunRef, between: Callable[[], None] = lambda: None) -> tuple[Fitted, Evaluated]:
     """All steps from `prepare` to `evaluate`, for real."""
-    known: dict[str, Any] = {"runs": house.registry, "clock": house.clock}
-    kept = known | {"models": house.registry, "artifacts": house.artifacts}
     plan = house.prepare(ref)
     between()
-    fit = kept | {"fitter": fitter}
-    results = [train(TrainTask(run=ref, candidate=each, purpose="validate"), **fit) for each in plan.candidates]
-    fits = [each for each in results if isinstance(each, CandidateResult)]
-    chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=fits), **known).candidate
-    fitted = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)
-    others: dict[str, Any] = {"versions": house.registry, "routes": house.registry, "load": load}
-    assert isinstance(fitted, Fitted)
-    return fitted, evaluate(EvaluateTask(run=ref, fitted=fitted), **kept, **others)
+    fitted = house.fit(ref, plan)
+    return fitted, house.step(evaluate, EvaluateTask(run=ref, fitted=fitted))
 
 
 def released(house: ReleaseHouse, *, known_environment: bool = True) -> RunRef:
     """A first version."""
     ref = house.request(SPEC)
-    registry, artifacts = house.registry, house.artifacts
-    kept: dict[str, Any] = {"models": registry, "runs": registry, "artifacts": artifacts, "clock": house.clock}
-    fitted, evaluated = made(house, ref, OnnxFitter())
-    task = SlicesAndGroupsTask(run=ref, fitted=fitted)
-    slices_and_groups(task, **kept, versions=registry, search=tree_leaves, groups=FairlearnGroups())
+    fitted, evaluated = made(house, ref)
     if not known_environment:
-        del artifacts.objects[ref.environment_key]
-    verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), **kept, versions=registry, prices=FREE)
-    done = RegisterTask(run=ref, fitted=fitted, evaluated=evaluated, verdict=verdict)
-    del kept["artifacts"]
-    register(done, **kept, versions=registry, routes=registry, rollouts=registry)
+        del house.artifacts.objects[ref.environment_key]
+    house.judge(ref, fitted, evaluated)
     return ref
 
 
 def asked(house: ReleaseHouse, token: str = "again", number: str = "1") -> Run:  # noqa: S107  no password
-    answer = start_reproduction(
-        MODEL,
-        number,
-        StartReproduction(token=token),
-        actor="olga",
-        versions=house.registry,
-        runs=house.registry,
-        workflow=InMemoryWorkflow(),
-        clock=house.clock,
-        chance=lambda: f"{len(house.registry.runs(MODEL)):012x}",
-    )
+    asking = StartReproduction(token=token)
+    answer = house.step(start_reproduction, MODEL, number, asking, actor="olga")
     return house.registry.run(MODEL, answer["run"]["run_id"])
 
 
@@ -127,15 +82,11 @@ def again(
     house: ReleaseHouse, fitter: OnnxFitter | None = None, between: Callable[[RunRef], None] = lambda _: None
 ) -> tuple[ReproduceTask, Reproduced]:
     """Make version 1 again, to the end."""
+    house.fitter = fitter or OnnxFitter()
     ref = RunRef(model=MODEL, run_id=asked(house).run_id)
-    fitted, evaluated = made(house, ref, fitter or OnnxFitter(), lambda: between(ref))
+    fitted, evaluated = made(house, ref, lambda: between(ref))
     task = ReproduceTask(run=ref, fitted=fitted, evaluated=evaluated)
-    return task, compare(house, task)
-
-
-def compare(house: ReleaseHouse, task: ReproduceTask) -> Reproduced:
-    registry = house.registry
-    return reproduce(task, runs=registry, versions=registry, artifacts=house.artifacts, clock=house.clock)
+    return task, house.step(reproduce, task)
 
 
 def document(house: ReleaseHouse, ref: RunRef) -> dict[str, Any]:
@@ -158,9 +109,7 @@ def exclude(house: ReleaseHouse, name: str, *, day: int) -> None:
 def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: ReleaseHouse) -> None:
     first = released(house)
     registry = house.registry
-    registry.change(
-        present(promote(registry.route(MODEL), registry.version(MODEL, 1), Cause(house.clock.now(), "ana", "good")))
-    )
+    house.promote(registry.version(MODEL, 1))
     changed = {"seed": 6, "features": [{"name": "wind", "kind": "numeric"}], "baseline": {"kind": "prior"}}
     registry.apply(spec(**changed), author="ana", at=house.clock.now())
     house.register(house.upload(to_csv(trips(seed=1))))
@@ -243,7 +192,7 @@ def test_comparing_again_changes_nothing(house: ReleaseHouse) -> None:
     task, answer = again(house)
     before = house.registry.run(MODEL, task.run.run_id), document(house, task.run)
     house.clock.move(hours=1)
-    assert compare(house, task) == answer
+    assert house.step(reproduce, task) == answer
     assert (house.registry.run(MODEL, task.run.run_id), document(house, task.run)) == before
 
 
@@ -265,7 +214,7 @@ def test_a_run_of_its_own_has_nothing_to_be_compared_with(house: ReleaseHouse) -
     ref = released(house)
     task, _ = again(house)
     with pytest.raises(ConflictError, match="reproduces no version"):
-        compare(house, task.model_copy(update={"run": ref}))
+        house.step(reproduce, task.model_copy(update={"run": ref}))
 
 
 def test_what_was_declared_an_outcome_since_is_not_trained_on_again(house: ReleaseHouse) -> None:

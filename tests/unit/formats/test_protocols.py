@@ -6,8 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,22 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.inference import handler as function
-from tidegate import telemetry
+from tests.builders.serving import Serving
+from tests.context import CONTEXT
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.serving.baseline import FittedRule
-from tidegate.domain.serving.capture import Capture
 from tidegate.domain.serving.contract import Contract, FeatureContract, PredictionInterval
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.formats import mlflow_protocol, open_inference, openapi, openapi_page
 from tidegate.kernel.errors import RequestInvalidError
-from tidegate.ml.scoring import load
-from tidegate.steps.serving.inference import Inference
 from tidegate.testing.models import linear_onnx
-from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 MODEL = "flight-delay"
-CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 FEATURES = (
     FeatureContract("distance", "numeric", minimum=0, maximum=5000, unit="miles"),
     FeatureContract("hour", "integer", minimum=0, maximum=23),
@@ -48,48 +42,8 @@ TENSORS = [
 ]
 
 
-class Meter:
-    """Counts nothing, but says what was counted."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, float] = {}
-
-    def about(self, model: str) -> None: ...
-
-    def count(self, name: str, value: float = 1, **by: str) -> None:
-        self.counts[name] = self.counts.get(name, 0) + value
-
-    def took(self, name: str, milliseconds: float) -> None: ...
-
-    def warn(self, message: str, **facts: object) -> None: ...
-
-    def fault(self, message: str, error: BaseException, **facts: object) -> None:
-        raise AssertionError(message) from error
-
-    def flush(self) -> None: ...
-
-
-class Protocols:
-    """The function with everything around it."""
-
-    def __init__(self) -> None:
-        self.registry, self.artifacts, self.meter = InMemoryRegistry(), InMemoryArtifacts(), Meter()
-        self.captured: list[Capture] = []
-        inference = Inference(
-            routes=self.registry,
-            models=self.registry,
-            artifacts=self.artifacts,
-            load=load,
-            clock=FixedClock(),
-            signals=self.meter,
-            captures=SimpleNamespace(offer=self.captured.append),
-            route_ttl_seconds=0,
-            scoring_timeout_seconds=5,
-            cache_bytes=2**20,
-        )
-        self.parts = function.Wired(
-            inference, cast("telemetry.Meter", self.meter), max_instances=5, max_body_bytes=20_000
-        )
+class Protocols(Serving):
+    """The function, and models of every kind."""
 
     def served(self, version: int, contract: Contract = BINARY, bias: float = 0.0) -> Served:
         key = f"runs/{MODEL}/r-{version}/model.onnx"
@@ -109,7 +63,7 @@ class Protocols:
 
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> Protocols:
-    house = Protocols()
+    house = Protocols(ttl_seconds=0, max_body_bytes=20_000)
     house.route(champion=house.served(1))
     monkeypatch.setattr(function, "wire", lambda: house.parts)
     return house
@@ -173,7 +127,7 @@ def test_named_tensors_get_the_predictions_that_the_same_instances_get_elsewhere
     names = json.loads(probabilities["parameters"]["classes"])
     assert probabilities["data"] == [each["probabilities"][name] for each in expected for name in names]
     assert found["id"]["shape"] == [2]
-    assert [capture.instances for capture in house.captured] == [[GOOD, OTHER]] * 2
+    assert [capture.instances for capture in house.captures.offered] == [[GOOD, OTHER]] * 2
 
 
 def test_only_the_outputs_that_are_asked_for_are_reported_and_unknown_ones_are_refused(house: Protocols) -> None:
@@ -233,7 +187,7 @@ def test_what_is_no_inference_request_is_refused_by_place(house: Protocols, inpu
     status, answer = infer(inputs)
     assert status == 422
     assert said in answer["error"]
-    assert not house.captured
+    assert not house.captures.offered
 
 
 def test_binary_tensors_are_refused_with_the_way_out(house: Protocols) -> None:
@@ -263,7 +217,7 @@ def test_a_version_that_serves_can_be_asked_for_and_no_other(house: Protocols) -
 
 def test_what_callers_choose_themselves_is_no_evidence_for_either_side(house: Protocols) -> None:
     infer(TENSORS, f"/v2/models/{MODEL}/versions/1/infer")
-    assert (house.captured[0].arm, house.captured[0].reason) == ("named", "named")
+    assert (house.captures.offered[0].arm, house.captures.offered[0].reason) == ("named", "named")
 
 
 def test_a_version_named_and_broken_is_replaced_by_the_fallback_which_says_so(house: Protocols) -> None:
@@ -276,7 +230,7 @@ def test_a_version_named_and_broken_is_replaced_by_the_fallback_which_says_so(ho
     assert answer["parameters"]["why"] == "not_loadable"
     assert answer["parameters"]["detail"].startswith("the version that was asked for was to answer")
     assert outputs(answer)["fallback"]["data"] == [True, True]
-    assert (house.captured[0].arm, house.meter.counts.get("CandidateErrors")) == ("named", None)
+    assert (house.captures.offered[0].arm, house.meter.counts.get("CandidateErrors")) == ("named", None)
 
 
 def test_a_killed_model_has_no_version_to_ask_for(house: Protocols) -> None:
@@ -335,7 +289,7 @@ def test_every_form_of_mlflow_gets_the_same_predictions(house: Protocols, body: 
     assert status == 200, answer
     assert without_ids(answer["predictions"]) == plain(GOOD, OTHER)
     assert (answer["model"], answer["version"], answer["reason"]) == (MODEL, 1, "champion")
-    assert house.captured[0].instances == [GOOD, OTHER]
+    assert house.captures.offered[0].instances == [GOOD, OTHER]
 
 
 def test_csv_is_read_by_the_kinds_of_the_features(house: Protocols) -> None:

@@ -10,18 +10,17 @@ from tests.builders.specs import spec
 from tidegate.domain.serving.capture import hour_of
 from tidegate.messages import DueModels, DueTask
 from tidegate.steps.monitoring import due
-from tidegate.testing.monitoring import InMemoryHours
+from tidegate.testing.parts import InMemoryParts
 from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryRegistry
 
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 
 
-class Models:
+class Models(InMemoryParts):
     """Models a, b, ... each with a version; what they were asked is given by `asked`."""
 
     def __init__(self, *names: str) -> None:
-        self.registry, self.hours, self.clock = InMemoryRegistry(), InMemoryHours(), FixedClock(NOW)
+        super().__init__(clock=FixedClock(NOW))
         for name in names:
             self.registry.apply(spec(name=name), author="ann", at=NOW)
             self.registry._headers[name] = replace(self.registry.model(name), latest_version=1)
@@ -30,8 +29,7 @@ class Models:
         self.hours.capture([{"model": model, "hour": hour_of(NOW - ago)}])
 
     def due(self, after: str = "", **now: Any) -> DueModels:
-        task = DueTask(after=after, now=NOW + timedelta(**now))
-        return due.due_models(task, models=self.registry, hours=self.hours, clock=self.clock)
+        return self.step(due.due_models, DueTask(after=after, now=NOW + timedelta(**now)))
 
 
 def test_models_that_were_asked_within_eight_days_are_looked_at() -> None:

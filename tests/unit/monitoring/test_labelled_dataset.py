@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders.labels import GOOD, NOW, record
-from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.release import ReleaseHouse
 from tests.builders.specs import spec
 from tests.builders.tables import trips
 from tidegate.domain.data.dataset import ColumnType, DatasetStatus, DatasetVersion, Exclusion
@@ -25,8 +25,7 @@ from tidegate.ml.frames import PandasReader, ParquetWriter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.data.catalog import read_version
 from tidegate.steps.monitoring.labelled_dataset import FIXED_PERIODS, labelled_dataset
-from tidegate.testing.monitoring import InMemoryHours
-from tidegate.testing.platform import FixedClock, InMemoryDispatcher
+from tidegate.testing.platform import FixedClock
 
 END = datetime(2026, 3, 1, 8, tzinfo=UTC)  # after the last trip
 FEATURES = (
@@ -247,21 +246,20 @@ def test_fractions_in_a_column_of_whole_numbers_make_it_one_of_numbers() -> None
 
 
 @dataclass
-class Field:
+class Field(ReleaseHouse):
     """A dataset of trips until March 2026, its model, and what the model was asked since, with what came true."""
 
-    house: ReleaseHouse = field(default_factory=lambda: house_with(trips()))
-    hours: InMemoryHours = field(default_factory=InMemoryHours)
-    dispatcher: InMemoryDispatcher = field(default_factory=InMemoryDispatcher)
     wanted: ModelSpec = field(default_factory=spec)
+    said: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.house.clock.at = NOW
-        self.house.registry.apply(self.wanted, author="ana", at=NOW)
+        self.filled(trips(), **self.said)
+        self.clock.at = NOW
+        self.registry.apply(self.wanted, author="ana", at=NOW)
 
     @property
     def base(self) -> DatasetVersion:
-        return self.house.catalog.version("trips")
+        return self.catalog.version("trips")
 
     def serve(self, *records: dict[str, Any], outcome: Any = True) -> None:
         self.hours.capture(records)
@@ -273,19 +271,10 @@ class Field:
         self.hours.report("trip-delay", each["hour"], [label])
 
     def labelled_dataset(self) -> LabelledDataset:
-        return labelled_dataset(
-            "trip-delay",
-            models=self.house.registry,
-            catalog=self.house.catalog,
-            files=self.house.files,
-            captures=self.hours,
-            writer=ParquetWriter(),
-            dispatcher=self.dispatcher,
-            clock=self.house.clock,
-        )
+        return self.step(labelled_dataset, "trip-delay", captures=self.hours)
 
     def registered(self, labelled: LabelledDataset) -> DatasetVersion:
-        return self.house.register(self.house.catalog.version("trips", labelled.dataset_version))
+        return self.register(self.catalog.version("trips", labelled.dataset_version))
 
 
 def some(count: int, at: datetime = NOW) -> list[dict[str, Any]]:
@@ -311,7 +300,7 @@ def test_the_labelled_dataset_is_the_base_and_one_file_of_labelled_captures() ->
     assert labelled.note == version.lineage
     assert "and 70 labelled predictions of trip-delay" in version.lineage
     assert place.dispatcher.dispatched == [("trips", version.version)]
-    frame = read_version(version, place.house.files, PandasReader())
+    frame = read_version(version, place.files, PandasReader())
     table = frame.table(["trip", "wind", "late"])
     mine = table["trip"] == ""
     assert mine.sum() == 70
@@ -354,7 +343,7 @@ def test_a_prediction_captured_twice_is_one_row_with_the_outcome_reported_last()
     place.report(each, False, NOW + timedelta(minutes=1))
     version = place.registered(place.labelled_dataset())
     assert version.rows == place.base.rows + 1
-    table = read_version(version, place.house.files, PandasReader()).table(["trip", "late"])
+    table = read_version(version, place.files, PandasReader()).table(["trip", "late"])
     assert list(table["late"][table["trip"] == ""]) == [0.0]
 
 
@@ -362,7 +351,7 @@ def test_excluded_periods_of_the_dataset_are_left_out() -> None:
     place = Field()
     place.serve(*some(2))
     start = NOW - timedelta(seconds=1)
-    place.house.catalog.exclude(Exclusion("trips", "e", start, NOW + timedelta(hours=1), "feed was broken", "ana", NOW))
+    place.catalog.exclude(Exclusion("trips", "e", start, NOW + timedelta(hours=1), "feed was broken", "ana", NOW))
     labelled = place.labelled_dataset()
     assert "1 labelled" in labelled.note
     assert "left out: 1 in excluded periods" in labelled.note
@@ -396,7 +385,7 @@ def test_without_usable_captures_the_base_is_trained_on_and_the_note_says_why(
 
 
 def test_personal_features_are_masked_so_captures_cannot_be_used() -> None:
-    place = Field(house=house_with(trips(), pii=("line",)))
+    place = Field(said={"pii": ("line",)})
     assert "hide what the model needs: line" in place.labelled_dataset().note
 
 
@@ -433,17 +422,16 @@ def test_when_the_time_is_up_what_was_read_by_then_is_taken() -> None:
     place = Field()
     for hours in range(12):
         place.serve(*some(1, NOW - timedelta(hours=hours)))
-    place.house.clock = Passing(NOW)
+    place.clock = Passing(NOW)
     labelled = place.labelled_dataset()
     rows = place.registered(labelled).rows - place.base.rows
     assert 0 < rows < 12
     assert f"the newest {rows} labelled" in labelled.note
-    assert labelled.until > place.house.clock.at
+    assert labelled.until > place.clock.at
 
 
 def test_a_dataset_without_time_takes_what_came_after_its_registration() -> None:
-    house = house_with(trips(), time=None)
-    place = Field(house=house, wanted=spec(time=None, gate={}))
+    place = Field(said={"time": None}, wanted=spec(time=None, gate={}))
     registered_at = place.base.added_at
     place.serve(record(registered_at - timedelta(hours=1)), record(registered_at + timedelta(hours=1)))
     assert "1 labelled" in place.labelled_dataset().note

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders.health import TRIP_MODEL, health_record
-from tests.builders.release import ReleaseHouse, house_with
+from tests.builders.release import ReleaseHouse
 from tests.builders.specs import spec
 from tests.builders.tables import to_csv, trips
 from tidegate.domain.data.dataset import DatasetStatus
@@ -16,7 +16,6 @@ from tidegate.domain.monitoring.health import Attempt, HealthRecord, Trigger
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.kernel.errors import ConflictError, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.messages import LabelledDataset, StartTraining, TrainingStarted, WantedTraining
-from tidegate.ports.monitoring import HealthRecords
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.monitoring import retrain
 from tidegate.steps.monitoring.labelled_dataset import FIXED_PERIODS
@@ -29,21 +28,19 @@ ACTOR = "arn:aws:states:eu-west-1:123456789012:execution:tidegate-dev-retrain:e-
 
 
 @dataclass
-class Monitoring:
+class Monitoring(ReleaseHouse):
     """A model whose health record wants a training, and its dataset."""
 
-    house: ReleaseHouse = field(default_factory=lambda: house_with(trips()))
-    health_records: HealthRecords = field(default_factory=InMemoryHealthRecords)
-    workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
     wanted: ModelSpec = field(default_factory=spec)
 
     def __post_init__(self) -> None:
-        self.house.registry.apply(self.wanted, author="ana", at=self.now)
+        self.filled(trips())
+        self.registry.apply(self.wanted, author="ana", at=self.now)
         self.health_records.save(health_record(at=self.now))
 
     @property
     def now(self) -> datetime:
-        return self.house.clock.now()
+        return self.clock.now()
 
     @property
     def health_record(self) -> HealthRecord:
@@ -53,40 +50,28 @@ class Monitoring:
 
     @property
     def runs(self) -> list[Run]:
-        return self.house.registry.runs(TRIP_MODEL)
+        return self.registry.runs(TRIP_MODEL)
 
     def find(self, model: str | None = None) -> list[WantedTraining]:
-        return find_wanted(model, models=self.house.registry, health_records=self.health_records).wanted
+        return self.step(find_wanted, model).wanted
 
     def task(self, **changes: Any) -> StartTraining:
         (found,) = self.find(TRIP_MODEL)
-        version = self.house.catalog.version("trips").version
+        version = self.catalog.version("trips").version
         labelled = LabelledDataset(dataset_version=version, note="all of it", until=self.now + timedelta(minutes=20))
         return StartTraining(
             step="start", model=TRIP_MODEL, token=found.token, actor=ACTOR, labelled=labelled.model_copy(update=changes)
         )
 
     def start(self, task: StartTraining) -> TrainingStarted:
-        return start(task, **self.ports())
-
-    def ports(self) -> dict[str, Any]:
-        return {
-            "models": self.house.registry,
-            "catalog": self.house.catalog,
-            "runs": self.house.registry,
-            "health_records": self.health_records,
-            "workflow": self.workflow,
-            "clock": self.house.clock,
-            "chance": lambda: "abcdef",
-        }
+        return self.step(start, task)
 
     def registering(self) -> str:
         """A version that the catalog has not read yet."""
-        return self.house.upload(to_csv(trips(100, seed=1))).version
+        return self.upload(to_csv(trips(100, seed=1))).version
 
     def by_hand(self) -> str:
-        given = {name: port for name, port in self.ports().items() if name != "health_records"}
-        answer = start_run(TRIP_MODEL, StartRun(), actor="ana", **given | {"chance": lambda: "012345"})
+        answer = self.step(start_run, TRIP_MODEL, StartRun(), actor="ana", chance=lambda: "012345")
         return str(answer["run"]["run_id"])
 
 
@@ -101,9 +86,9 @@ def test_only_wanted_trainings_are_found_and_those_held_back_before_come_last() 
         "c-due": {},
     }
     for name, about in records.items():
-        place.house.registry.apply(spec(name=name), author="ana", at=place.now)
+        place.registry.apply(spec(name=name), author="ana", at=place.now)
         place.health_records.save(health_record(at=place.now, model=name, **about))
-    place.house.registry.apply(spec(name="d-never-seen"), author="ana", at=place.now)
+    place.registry.apply(spec(name="d-never-seen"), author="ana", at=place.now)
     assert [each.model for each in place.find()] == ["c-due", TRIP_MODEL, "b-held"]
     assert place.find("a-calm") == []
     with pytest.raises(NotFoundError):
@@ -113,7 +98,7 @@ def test_only_wanted_trainings_are_found_and_those_held_back_before_come_last() 
 def test_one_execution_has_so_many_and_the_rest_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrain, "MOST_AT_ONCE", 1)
     place = Monitoring()
-    place.house.registry.apply(spec(name="another"), author="ana", at=place.now)
+    place.registry.apply(spec(name="another"), author="ana", at=place.now)
     place.health_records.save(health_record(at=place.now, model="another"))
     assert len(place.find()) == 1
 
@@ -131,13 +116,13 @@ def test_each_training_wanted_has_a_token_of_its_own() -> None:
 
 def test_a_wanted_training_becomes_a_run_with_its_reason_its_data_and_an_attempt() -> None:
     place = Monitoring()
-    older = place.house.catalog.version("trips").version
-    place.house.register(place.house.catalog.version("trips", place.registering()))
+    older = place.catalog.version("trips").version
+    place.register(place.catalog.version("trips", place.registering()))
     answer = place.start(place.task(dataset_version=older, note="older rows"))
     (run,) = place.runs
     assert answer == TrainingStarted(next="done", run_id=run.run_id)
     assert (run.requested_by, run.dataset_version) == (ACTOR, older)
-    assert older != place.house.catalog.version("trips").version
+    assert older != place.catalog.version("trips").version
     assert run.reason == "quality: roc_auc fell from 0.8 to 0.6; wind drifted; data: older rows"
     assert place.workflow.started == [(TRIP_MODEL, run.run_id)]
     assert place.health_record.wanted is None
@@ -146,12 +131,12 @@ def test_a_wanted_training_becomes_a_run_with_its_reason_its_data_and_an_attempt
 
 def test_the_named_dataset_version_is_the_one_that_is_prepared() -> None:
     place = Monitoring()
-    first = place.house.catalog.version("trips")
-    place.house.register(place.house.upload(to_csv(trips(700, seed=1))))
+    first = place.catalog.version("trips")
+    place.register(place.upload(to_csv(trips(700, seed=1))))
     run_id = place.start(place.task(dataset_version=first.version)).run_id
     assert run_id is not None
-    ref = place.house.request(place.wanted, run_id)
-    assert place.house.prepare(ref).dataset_version == first.version
+    ref = place.request(place.wanted, run_id)
+    assert place.prepare(ref).dataset_version == first.version
 
 
 def test_a_repeated_call_starts_nothing_more() -> None:
@@ -168,7 +153,7 @@ def test_a_call_that_died_before_it_recorded_the_run_is_mended_by_the_next_even_
     place.start(task)
     look = replace(before, revision=2, wanted=None, held_back="a release of the model is under way")
     place.health_records = InMemoryHealthRecords([before, look])
-    place.house.clock.move(minutes=1)
+    place.clock.move(minutes=1)
     answer = place.start(task)
     (run,) = place.runs
     assert answer.run_id == run.run_id
@@ -197,7 +182,7 @@ def test_a_finished_run_of_the_same_token_is_not_started_again() -> None:
     task = place.task()
     run_id = place.start(task).run_id
     assert run_id is not None
-    place.house.registry.note(TRIP_MODEL, run_id, "prepare", place.now)
+    place.registry.note(TRIP_MODEL, run_id, "prepare", place.now)
     assert place.start(task).run_id == run_id
     assert place.runs[0].status is RunStatus.RUNNING
     assert len(place.workflow.started) == 1
@@ -216,7 +201,7 @@ def test_a_version_that_registers_is_waited_for() -> None:
     version = place.registering()
     task = place.task(dataset_version=version)
     assert place.start(task) == TrainingStarted(next="wait")
-    place.house.register(place.house.catalog.version("trips", version))
+    place.register(place.catalog.version("trips", version))
     assert place.start(task).run_id is not None
 
 
@@ -234,8 +219,8 @@ def test_a_long_reason_is_cut_and_keeps_the_trigger_and_the_data() -> None:
 
 
 def failed(place: Monitoring) -> dict[str, Any]:
-    broken = place.house.upload(b"\x00")
-    assert place.house.register(broken).status is DatasetStatus.FAILED
+    broken = place.upload(b"\x00")
+    assert place.register(broken).status is DatasetStatus.FAILED
     return {"dataset_version": broken.version}
 
 
@@ -316,13 +301,12 @@ def test_a_race_lost_twice_is_reported() -> None:
 
 def test_a_run_may_name_its_dataset_version_if_it_is_ready() -> None:
     place = Monitoring()
-    given = {name: port for name, port in place.ports().items() if name != "health_records"}
     for named, said in {
         place.registering(): "is registering",
         "0" * 16: "trips has no version 0000000000000000",
     }.items():
         with pytest.raises(RequestInvalidError, match=said):
-            start_run(TRIP_MODEL, StartRun(dataset_version=named), actor="ana", **given)
+            place.step(start_run, TRIP_MODEL, StartRun(dataset_version=named), actor="ana")
     with pytest.raises(RequestInvalidError, match="dataset_version"):
         StartRun.read({"dataset_version": "latest"})
     assert place.runs == []

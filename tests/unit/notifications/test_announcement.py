@@ -1,8 +1,8 @@
 """People hear of each thing that happens once; systems hear of every transition; nobody hears anything of the data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from tidegate.domain.rollout import changes, rollout
 from tidegate.domain.rollout.rollout import Decision, Phase
 from tidegate.kernel.errors import NotFoundError, UnavailableError
 from tidegate.steps.notifications.announce import DETAILS, announce, detail
+from tidegate.testing.notifications import InMemoryMessages
 from tidegate.testing.registry import InMemoryRegistry
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "events.md"
@@ -43,25 +44,6 @@ def announced(before: Any, after: Any) -> Announcement:
     return found
 
 
-class Heard:
-    """Both channels; `broken` names those that do not answer."""
-
-    def __init__(self, *broken: str) -> None:
-        self.broken = broken
-        self.letters: list[tuple[str, str, Mapping[str, str]]] = []
-        self.events: list[tuple[str, Mapping[str, Any], datetime]] = []
-
-    def send(self, subject: str, text: str, attributes: Mapping[str, str]) -> None:
-        if "SNS" in self.broken:
-            raise UnavailableError("SNS did not answer")
-        self.letters.append((subject, text, attributes))
-
-    def put(self, detail_type: str, detail: Mapping[str, Any], at: datetime) -> None:
-        if "EventBridge" in self.broken:
-            raise UnavailableError("EventBridge did not answer")
-        self.events.append((detail_type, detail, at))
-
-
 @pytest.fixture
 def registry() -> InMemoryRegistry:
     known = InMemoryRegistry()
@@ -69,7 +51,7 @@ def registry() -> InMemoryRegistry:
     return known
 
 
-def announce_to(change: Change, registry: InMemoryRegistry, heard: Heard) -> Announcement | None:
+def announce_to(change: Change, registry: InMemoryRegistry, heard: InMemoryMessages) -> Announcement | None:
     return announce(change, stage="prod", models=registry, versions=registry, letters=heard, events=heard)
 
 
@@ -232,7 +214,7 @@ def test_making_a_version_again_is_no_news_to_those_who_did_not_ask_for_it():
 
 
 def test_a_rejected_run_brings_the_gates_reasons(registry):
-    heard = Heard()
+    heard = InMemoryMessages()
     why = ("roc_auc 0.71 is 0.03 below the champion", "calibration is off")
     asked = registry.request(replace(RUN, status=RunStatus.REQUESTED), lease_until=AT)
     registry.note(asked.model, asked.run_id, "gate", AT)
@@ -246,7 +228,7 @@ def test_a_rejected_run_brings_the_gates_reasons(registry):
 
 
 def test_the_words_of_a_fault_that_may_quote_data_reach_nobody(registry):
-    heard = Heard()
+    heard = InMemoryMessages()
     fault = RunError("DataCheckError", "column driver: 'D. Martinez' is no number", "prepare")
     announce_to(Change(RUN, replace(RUN, status=RunStatus.FAILED, error=fault, ended_at=AT)), registry, heard)
     assert "Martinez" not in repr(heard.letters) + repr(heard.events)
@@ -339,7 +321,7 @@ def test_an_acknowledgement_is_reported_once_with_who_and_why():
 
 
 def test_an_event_of_monitoring_says_how_it_stood_and_stands(registry):
-    heard = Heard()
+    heard = InMemoryMessages()
     announce_to(Change(STEADY, looked(STEADY, DRIFT)), registry, heard)
     ((kind, document, at),) = heard.events
     assert (kind, at) == (Event.HEALTH_CHANGED, AT + timedelta(hours=1))
@@ -352,7 +334,7 @@ def test_an_event_of_monitoring_says_how_it_stood_and_stands(registry):
 
 
 def test_subscribers_can_choose_by_model_owner_unit_event_and_severity(registry):
-    heard = Heard()
+    heard = InMemoryMessages()
     announce_to(Change(None, replace(ENTRY, action="kill", version=None)), registry, heard)
     ((line, letter, attributes),) = heard.letters
     assert line == "[prod] trip-delay: killed"
@@ -367,7 +349,7 @@ def test_subscribers_can_choose_by_model_owner_unit_event_and_severity(registry)
 
 
 def test_an_event_says_all_that_the_entry_says_and_is_the_same_when_it_comes_again(registry):
-    heard = Heard()
+    heard = InMemoryMessages()
     for _ in range(2):
         announce_to(Change(None, ENTRY), registry, heard)
     first, second = heard.events
@@ -404,7 +386,7 @@ def test_every_transition_has_an_id_of_its_own():
 
 
 def test_people_are_notified_last_so_that_what_is_tried_again_does_not_come_twice(registry):
-    heard = Heard("EventBridge")
+    heard = InMemoryMessages({"EventBridge"})
     with pytest.raises(UnavailableError):
         announce_to(Change(None, ENTRY), registry, heard)
     assert heard.letters == []
@@ -412,18 +394,18 @@ def test_people_are_notified_last_so_that_what_is_tried_again_does_not_come_twic
 
 def test_what_people_could_not_be_sent_is_a_fault(registry):
     with pytest.raises(UnavailableError):
-        announce_to(Change(None, ENTRY), registry, Heard("SNS"))
+        announce_to(Change(None, ENTRY), registry, InMemoryMessages({"SNS"}))
 
 
 def test_what_is_only_for_systems_reaches_no_person(registry):
-    heard = Heard()
+    heard = InMemoryMessages()
     announce_to(Change(None, replace(ENTRY, action="shadow")), registry, heard)
     assert (len(heard.events), heard.letters) == (1, [])
 
 
 def test_a_change_of_a_model_that_is_not_there_is_not_passed_over(registry):
     with pytest.raises(NotFoundError):
-        announce_to(Change(None, replace(ENTRY, model="nobody")), registry, Heard())
+        announce_to(Change(None, replace(ENTRY, model="nobody")), registry, InMemoryMessages())
 
 
 def test_each_kind_of_event_has_its_own_detail():

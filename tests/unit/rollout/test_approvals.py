@@ -148,7 +148,7 @@ def test_who_loses_the_race_with_the_release_decides_once_more(world: World, mon
     def asked_meanwhile(step: Any, **how: Any) -> None:
         monkeypatch.setattr(world.registry, "save", save)
         asked = AskApproval(run=RunRef(model="flight-delay", run_id=run_id), token=TOKEN)
-        rollout_step.ask(asked, rollouts=world.registry, workflow=world.workflow, clock=world.clock)
+        world.step(rollout_step.ask, asked)
         save(step, **how)
 
     monkeypatch.setattr(world.registry, "save", asked_meanwhile)

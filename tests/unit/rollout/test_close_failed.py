@@ -1,6 +1,5 @@
 import json
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +14,7 @@ from tidegate.domain.rollout.rollout import Phase
 from tidegate.kernel.errors import NotFoundError
 from tidegate.messages import ClosedRun, CloseFailedTask, RunRef
 from tidegate.steps.rollout.close_failed import close_failed, explain
-from tidegate.testing.platform import FixedClock
+from tidegate.testing.parts import InMemoryParts
 from tidegate.testing.registry import InMemoryRegistry
 
 
@@ -24,15 +23,7 @@ def cause(message: str, kind: str) -> str:
 
 
 def closed_in(registry: InMemoryRegistry, task: CloseFailedTask) -> ClosedRun:
-    return close_failed(
-        task,
-        models=registry,
-        runs=registry,
-        versions=registry,
-        routes=registry,
-        rollouts=registry,
-        clock=FixedClock(),
-    )
+    return InMemoryParts(registry=registry).step(close_failed, task)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +143,7 @@ def test_a_run_nobody_knows_is_not_found():
 
 
 def _wired(monkeypatch, registry):
-    parts = SimpleNamespace(registry=registry, rollouts=registry, clock=FixedClock())
+    parts = InMemoryParts(registry=registry)
     monkeypatch.setattr(wiring, "of", lambda _: parts)
 
 

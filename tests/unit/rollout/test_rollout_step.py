@@ -3,7 +3,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,9 +22,8 @@ from tidegate.kernel.errors import ConflictError, ForbiddenError, NotFoundError,
 from tidegate.messages import AskApproval, Moved, RolloutTask, RunRef
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.rollout.rollout import abandon, advance, ask
-from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
-from tidegate.testing.rollout import InMemoryArms
+from tidegate.testing.parts import InMemoryParts
+from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
 
 MODEL = "flight-delay"
 AT_ONCE: dict[str, Any] = {"steps": [], "probation_hours": 0}
@@ -72,14 +70,10 @@ class AsRegistered(InMemoryArtifacts):
 
 
 @dataclass
-class Releases:
+class Releases(InMemoryParts):
     """A model whose runs are registered, and a state machine that calls the rollout in time."""
 
     registry: Contended = field(default_factory=Contended)
-    artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
-    arms: InMemoryArms = field(default_factory=InMemoryArms)
-    workflow: InMemoryWorkflow = field(default_factory=InMemoryWorkflow)
-    clock: FixedClock = field(default_factory=FixedClock)
 
     @staticmethod
     def spec(release: dict[str, Any]) -> ModelSpec:
@@ -126,16 +120,7 @@ class Releases:
         self.clock.move(**later)
         for look in looks:
             self.arms.feed(self.known(task).route_revisions[-1], look)
-        return advance(
-            task.model_copy(update={"now": self.clock.now()}),
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            routes=self.registry,
-            rollouts=self.registry,
-            artifacts=self.artifacts,
-            arms=self.arms,
-        )
+        return self.step(advance, task.model_copy(update={"now": self.clock.now()}))
 
     def champion(self) -> RolloutTask:
         """Version 1 serves."""
@@ -156,7 +141,7 @@ class Releases:
         return found
 
     def asked(self, task: RolloutTask, token: str = "t-1") -> None:  # noqa: S107  a task's token
-        ask(AskApproval(run=task.run, token=token), rollouts=self.registry, workflow=self.workflow, clock=self.clock)
+        self.step(ask, AskApproval(run=task.run, token=token))
 
     def decided(self, task: RolloutTask, decision: Decision, by: str = EVE) -> None:
         known = self.known(task)
@@ -174,17 +159,7 @@ class Releases:
         self.registry.save(step, now=self.clock.now())
 
     def abandoned(self, task: RolloutTask, fault: str = "step rollout ended") -> None:
-        abandon(
-            MODEL,
-            task.run.run_id,
-            fault,
-            self.clock.now(),
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            routes=self.registry,
-            rollouts=self.registry,
-        )
+        self.step(abandon, MODEL, task.run.run_id, fault, self.clock.now())
 
     def raced(self, *ahead: Callable[[], object]) -> None:
         self.registry.ahead += ahead
@@ -615,15 +590,7 @@ def test_who_abandons_loses_a_race_once():
 
 def test_the_function_takes_a_step_or_asks_and_never_logs_the_token(monkeypatch, capsys):
     house = Releases()
-    parts = SimpleNamespace(
-        registry=house.registry,
-        rollouts=house.registry,
-        artifacts=house.artifacts,
-        arms=house.arms,
-        workflow=house.workflow,
-        clock=house.clock,
-    )
-    monkeypatch.setattr(wiring, "of", lambda _: parts)
+    monkeypatch.setattr(wiring, "of", lambda _: house)
     monkeypatch.delitem(logging.root.manager.loggerDict, "rollout", raising=False)  # it writes where it first wrote
     telemetry.logger.cache_clear()
     task = house.registered(**APPROVAL)

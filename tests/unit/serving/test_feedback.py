@@ -3,10 +3,8 @@
 import base64
 import json
 import time
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,7 +38,8 @@ from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, Un
 from tidegate.kernel.ids import uuid7
 from tidegate.kernel.settings import FeedbackSettings
 from tidegate.spec.model import ModelSpec
-from tidegate.steps.serving.feedback import KNOWN, Intake
+from tidegate.steps.serving.feedback import KNOWN
+from tidegate.testing.parts import InMemoryParts
 from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryRegistry
 
@@ -197,37 +196,6 @@ def test_a_body_of_another_shape_is_refused(body: bytes, status: int, word: str)
 # Taking it in
 
 
-class Log:
-    """Keeps lines, as long as it is not away."""
-
-    def __init__(self) -> None:
-        self.records: list[dict[str, Any]] = []
-        self.is_away = False
-
-    def keep(self, lines: Iterable[bytes]) -> None:
-        if self.is_away:
-            raise UnavailableError("Firehose is away")
-        self.records += [json.loads(line) for line in lines]
-
-
-class Counted:
-    def __init__(self) -> None:
-        self.counts: list[tuple[str, float, dict[str, str]]] = []
-        self.faults: list[str] = []
-
-    def count(self, name: str, value: float = 1, **by: str) -> None:
-        self.counts.append((name, value, by))
-
-    def warn(self, message: str, **facts: object) -> None:
-        raise AssertionError(message)
-
-    def fault(self, message: str, error: BaseException, **facts: object) -> None:
-        self.faults.append(f"{message}: {error} {facts}")
-
-    def flush(self) -> None:
-        pass
-
-
 class Registry(InMemoryRegistry):
     """Counts how often it is asked for a model."""
 
@@ -240,13 +208,15 @@ class Registry(InMemoryRegistry):
         return super().model(name)
 
 
-class FeedbackFunction:
+class FeedbackFunction(InMemoryParts):
     """The function over a registry with one model."""
 
+    registry: Registry
+
     def __init__(self) -> None:
-        self.clock, self.log, self.meter, self.registry = FixedClock(NOW), Log(), Counted(), Registry()
+        settings = FeedbackSettings("table", "stream", "test", max_body_bytes="10000")
+        super().__init__(registry=Registry(), clock=FixedClock(NOW), settings=settings)
         self.registry.apply(ModelSpec.parse(spec_document()), author="ana", at=NOW)
-        self.intake = Intake(models=self.registry, log=self.log, clock=self.clock, signals=self.meter)
 
     def post(self, body: Any, **headers: str) -> dict[str, Any]:
         text = body if isinstance(body, str) else json.dumps(body)
@@ -257,22 +227,20 @@ class FeedbackFunction:
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> FeedbackFunction:
     made = FeedbackFunction()
-    settings = FeedbackSettings("table", "stream", "test", max_body_bytes="10000")
-    parts = SimpleNamespace(intake=made.intake, meter=made.meter, settings=settings)
-    monkeypatch.setattr(wiring, "of", lambda _: parts)
+    monkeypatch.setattr(wiring, "of", lambda _: made)
     return made
 
 
 def test_what_is_accepted_is_kept_and_counted_by_model(house: FeedbackFunction) -> None:
     answer = house.post({"model": "flight-delay", "feedback": [item(True), item(False, id=prediction(of=1))]})
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 2})
-    assert [record["outcome"] for record in house.log.records] == [True, False]
-    assert house.meter.counts == [("Feedback", 2, {"model": "flight-delay"})]
+    assert [record["outcome"] for record in house.feedback.records] == [True, False]
+    assert house.meter.counts == {"Feedback": 2, "Feedback:flight-delay": 2}
 
 
 def test_one_item_alone_is_accepted(house: FeedbackFunction) -> None:
     assert house.post(item(model="flight-delay"))["statusCode"] == 200
-    assert len(house.log.records) == 1
+    assert len(house.feedback.records) == 1
 
 
 def test_of_a_request_with_a_fault_nothing_is_kept(house: FeedbackFunction) -> None:
@@ -280,26 +248,26 @@ def test_of_a_request_with_a_fault_nothing_is_kept(house: FeedbackFunction) -> N
     problem = json.loads(answer["body"])
     assert (answer["statusCode"], answer["headers"]["content-type"]) == (422, "application/problem+json")
     assert [fault["path"] for fault in problem["errors"]] == ["feedback[1].outcome"]
-    assert (house.log.records, house.meter.counts, house.meter.faults) == ([], [], [])
+    assert (house.feedback.records, house.meter.counts, house.meter.said) == ([], {}, [])
 
 
 def test_what_could_not_be_kept_is_to_be_sent_again_and_is_not_counted(house: FeedbackFunction) -> None:
-    house.log.is_away = True
+    house.feedback.down = True
     answer = house.post(item("s3cr3t", model="flight-delay"))
     problem = json.loads(answer["body"])
     assert (answer["statusCode"], answer["headers"]["retry-after"]) == (503, "5")
     assert "does no harm" in problem["detail"]
-    assert house.meter.counts == []
-    assert "s3cr3t" not in house.meter.faults[0]
+    assert house.meter.counts == {}
+    assert "s3cr3t" not in house.meter.said[0]
 
 
 def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it(
     house: FeedbackFunction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(house.log, "keep", lambda _: 1 / 0)
+    monkeypatch.setattr(house.feedback, "keep", lambda _: 1 / 0)
     answer = house.post(item("s3cr3t", model="flight-delay"))
     assert answer["statusCode"] == 500
-    assert "s3cr3t" not in answer["body"] + "".join(house.meter.faults)
+    assert "s3cr3t" not in answer["body"] + "".join(house.meter.said)
     assert "division" not in answer["body"]
 
 
@@ -412,7 +380,7 @@ def test_csv_is_reported_with_booleans_and_texts_and_without_what_is_not_known_y
     file = write("labels.csv", "id,outcome,other", *rows)
     assert api.run("feedback", file, "--model", "flight-delay") == exits.OK
     assert api.run.out == "flight-delay: 4 outcomes accepted; skipped 1 line without an outcome\n"
-    found = {record["id"]: record["outcome"] for record in api.house.log.records}
+    found = {record["id"]: record["outcome"] for record in api.house.feedback.records}
     assert [found.get(each) for each in ids] == [True, False, "007", "a,b", None]
 
 
@@ -425,8 +393,8 @@ def test_json_lines_keep_their_types_and_columns_are_named(api: Api) -> None:
     options = ("--id-column", "prediction", "--outcome-column", "late", "--time-column", "landed")
     assert api.run("feedback", file, "--model", "flight-delay", *options, "--json") == exits.OK
     assert api.run.document == {"model": "flight-delay", "accepted": 3, "without_outcome": 1}
-    assert [record["outcome"] for record in api.house.log.records] == [True, 3, "x"]
-    assert {record["time"] for record in api.house.log.records} == {"2026-01-05T00:00:00.000Z"}
+    assert [record["outcome"] for record in api.house.feedback.records] == [True, 3, "x"]
+    assert {record["time"] for record in api.house.feedback.records} == {"2026-01-05T00:00:00.000Z"}
 
 
 def test_a_pipe_is_read(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,7 +402,7 @@ def test_a_pipe_is_read(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("sys.stdin", io.StringIO(f"outcome,id\r\n1,{prediction()}\r\n"))
     assert api.run("feedback", "-", "--model", "flight-delay") == exits.OK
-    assert [record["outcome"] for record in api.house.log.records] == ["1"]
+    assert [record["outcome"] for record in api.house.feedback.records] == ["1"]
 
 
 def test_a_regressions_outcomes_are_numbers_and_others_are_named_by_line_before_anything_is_sent(
@@ -461,7 +429,7 @@ def test_batches_go_by_time_and_faults_are_named_by_line_while_the_others_are_ac
     assert [line.partition(":")[0] for line in caught] == ["line 5.id", "line 702.outcome"]
     file = write("labels.csv", "id,outcome", *(f"{each},true" for each in ids))
     assert api.run("feedback", file, "--model", "flight-delay") == exits.OK
-    assert len({record["id"] for record in api.house.log.records}) == 1200
+    assert len({record["id"] for record in api.house.feedback.records}) == 1200
 
 
 def test_one_prediction_with_two_outcomes_in_a_file_is_named_by_both_lines(api: Api) -> None:

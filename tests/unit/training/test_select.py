@@ -15,9 +15,7 @@ def choose(metric: str, *values: float, order: tuple[int, ...] = (0, 1, 2)) -> t
     house = ReleaseHouse()
     ref = house.request(spec())
     results = [CandidateResult(index=i, metric=metric, value=values[i], fit_seconds=1, rows=9) for i in order]
-    selection = select(
-        SelectTask(run=ref, candidates=CANDIDATES, results=results), runs=house.registry, clock=house.clock
-    )
+    selection = house.step(select, SelectTask(run=ref, candidates=CANDIDATES, results=results))
     return selection, house.registry.run(ref.model, ref.run_id).selected
 
 
@@ -40,4 +38,4 @@ def test_without_results_nothing_can_be_chosen() -> None:
     house = ReleaseHouse()
     ref = house.request(spec())
     with pytest.raises(TrainingFailedError, match="no candidate of trip-delay has a result"):
-        select(SelectTask(run=ref, candidates=CANDIDATES, results=[]), runs=house.registry, clock=house.clock)
+        house.step(select, SelectTask(run=ref, candidates=CANDIDATES, results=[]))

@@ -25,7 +25,7 @@ from tidegate.kernel.ids import uuid7
 from tidegate.kernel.table import Table
 from tidegate.messages import EvaluateTask, Fitted, RunRef, SlicesAndGroupsTask, TrainTask
 from tidegate.ml.fairness import FairlearnGroups
-from tidegate.ml.frames import PandasReader, ParquetWriter
+from tidegate.ml.frames import PandasReader
 from tidegate.ml.scoring import load
 from tidegate.ml.slices import tree_leaves
 from tidegate.ml.training import OnnxFitter
@@ -37,8 +37,6 @@ from tidegate.steps.evaluation.gate import lineage
 from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.monitoring.labelled_dataset import labelled_dataset
 from tidegate.steps.training.train import train
-from tidegate.testing.monitoring import InMemoryHours
-from tidegate.testing.platform import InMemoryDispatcher
 
 FEATURES: list[dict[str, Any]] = [
     {"name": "line", "kind": "categorical"},
@@ -314,7 +312,7 @@ def record(number: int, **inputs: Any) -> dict[str, Any]:
 
 
 def test_labelled_captures_come_back_as_rows_with_the_times_that_were_sent() -> None:
-    house, hours, dispatcher = house_with(deliveries()), InMemoryHours(), InMemoryDispatcher()
+    house = house_with(deliveries())
     house.clock.at = NOW
     house.registry.apply(asked(), author="ana", at=NOW)
     records = [
@@ -323,21 +321,12 @@ def test_labelled_captures_come_back_as_rows_with_the_times_that_were_sent() -> 
         record(3, due="soon"),
         record(4, at="2026-01-05T08:00:00Z"),  # a row of the time that the dataset covers
     ]
-    hours.capture(records)
+    house.hours.capture(records)
     for each in records:
         label = {"id": each["id"], "time": NOW.isoformat(), "outcome": True}
-        hours.report("trip-delay", each["hour"], [label])
+        house.hours.report("trip-delay", each["hour"], [label])
     base = house.catalog.version("trips")
-    labelled = labelled_dataset(
-        "trip-delay",
-        models=house.registry,
-        catalog=house.catalog,
-        files=house.files,
-        captures=hours,
-        writer=ParquetWriter(),
-        dispatcher=dispatcher,
-        clock=house.clock,
-    )
+    labelled = house.step(labelled_dataset, "trip-delay", captures=house.hours)
     version = house.register(house.catalog.version("trips", labelled.dataset_version))
     assert version.rows == base.rows + 2
     assert version.types["due"] is version.types["at"] is ColumnType.TIME

@@ -15,7 +15,6 @@ from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.table import ROW, TARGET, Table
 from tidegate.messages import CandidateRef, CandidateResult, Fitted, Plan, RunRef, TrainTask
 from tidegate.ml.scoring import load
-from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.training.train import train
 
@@ -28,15 +27,7 @@ def prepared() -> tuple[ReleaseHouse, RunRef, Plan]:
 
 
 def fit(house: ReleaseHouse, task: TrainTask) -> CandidateResult | Fitted:
-    return train(
-        task,
-        models=house.registry,
-        runs=house.registry,
-        artifacts=house.artifacts,
-        fitter=OnnxFitter(),
-        clock=house.clock,
-        stopwatch=iter([10.0, 12.5]).__next__,
-    )
+    return house.step(train, task, stopwatch=iter([10.0, 12.5]).__next__)
 
 
 def test_a_candidate_is_judged_on_the_validation_rows_and_recorded(prepared: tuple[ReleaseHouse, RunRef, Plan]) -> None:

@@ -2,7 +2,7 @@
 
     profiles/model=<model>/hour=<hour>/version=<version>.json     an hour of a version, counted
     verdicts/model=<model>/<hour of the look>.json                what a look found
-    registry, pk HEALTH#<model>, sk WATCH                         domain.monitoring.health.HealthRecord
+    registry, pk HEALTH#<model>, sk HEALTH                        domain.monitoring.health.HealthRecord
 
 Documents are written whole under names that follow from what they say, so a repeated write changes nothing.
 """
@@ -34,7 +34,7 @@ from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.kernel.partitions import Partition
 from tidegate.ports.monitoring import Sources
 
-HEALTH = "WATCH"  # stored under this key since before it was called health
+HEALTH = "HEALTH"
 PROFILES = "profiles/"
 VERDICTS = "verdicts/"
 _THREADS = 8

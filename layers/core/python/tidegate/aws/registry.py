@@ -9,7 +9,7 @@
     ROUTE#{model}    ROUTE                   what is served
     ROLLOUT#{model}  ROLLOUT#{run}           how the run's version gets in (tidegate.aws.rollouts)
     LEASE#{model}    LEASE                   which run may change by its release what is served, and until when
-    HEALTH#{model}   WATCH                   how the model stands (tidegate.aws.monitoring)
+    HEALTH#{model}   HEALTH                  how the model stands (tidegate.aws.monitoring)
     BATCHES#{model}  ENTRY#0000000001        one act about a batch; never rewritten (tidegate.aws.batch_ledger)
     DATASETS         {dataset}               what people say of a dataset, and its latest version
     DATASET#{name}   VERSION#{version}       one content of it

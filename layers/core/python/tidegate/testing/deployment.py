@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
-from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.domain.registry.version import Version
@@ -24,7 +23,9 @@ from tidegate.domain.rollout.changes import promote
 from tidegate.domain.serving.prediction import PredictionRequest
 from tidegate.kernel.errors import DatasetInvalidError
 from tidegate.messages import (
+    Evaluated,
     EvaluateTask,
+    Fitted,
     GateTask,
     Plan,
     RegisterDataset,
@@ -35,10 +36,12 @@ from tidegate.messages import (
     TrainTask,
 )
 from tidegate.ml.fairness import FairlearnGroups
-from tidegate.ml.frames import PandasReader
-from tidegate.ml.scoring import load
+from tidegate.ml.frames import PandasReader, ParquetWriter
 from tidegate.ml.slices import tree_leaves
 from tidegate.ml.training import OnnxFitter
+from tidegate.ports.data import FrameReader, FrameWriter
+from tidegate.ports.evaluation import GroupMetrics, SliceSearch
+from tidegate.ports.training import Fitter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.data.catalog import catalog
 from tidegate.steps.data.prepare import prepare
@@ -49,13 +52,9 @@ from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.serving.inference import Inference
 from tidegate.steps.training.select import select
 from tidegate.steps.training.train import train
-from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
-from tidegate.testing.platform import FixedClock, RecordedSignals
-from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
-from tidegate.testing.serving import InMemoryCaptures
+from tidegate.testing.parts import InMemoryParts
 
 ACTOR = "arn:aws:iam::123456789012:user/tests"
-FREE = Prices(gb_second=0.0, request=0.0, gb_month=0.0, memory_mb=1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +67,17 @@ class Released:
 
 
 @dataclass
-class InMemoryDeployment:
+class InMemoryDeployment(InMemoryParts):
     """A stage in memory; every fake is open for tests. `actor` does what people do."""
 
-    registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
-    catalog: InMemoryCatalog = field(default_factory=InMemoryCatalog)
-    files: InMemoryDatasetFiles = field(default_factory=InMemoryDatasetFiles)
-    artifacts: InMemoryArtifacts = field(default_factory=InMemoryArtifacts)
-    captures: InMemoryCaptures = field(default_factory=InMemoryCaptures)
-    signals: RecordedSignals = field(default_factory=RecordedSignals)
-    clock: FixedClock = field(default_factory=FixedClock)
+    reader: FrameReader = field(default_factory=PandasReader)
+    writer: FrameWriter = field(default_factory=ParquetWriter)
+    fitter: Fitter = field(default_factory=OnnxFitter)
+    search: SliceSearch = tree_leaves
+    groups: GroupMetrics = field(default_factory=FairlearnGroups)
+    code_version: str = "c0ffee"
+    lock_hash: str = "10cc"
     allowed_licences: tuple[str, ...] = ()
-    prices: Prices = FREE
     actor: str = ACTOR
 
     def add_dataset(self, name: str, *files: bytes, **about: Any) -> DatasetVersion:
@@ -120,8 +118,7 @@ class InMemoryDeployment:
 
     def register_dataset(self, version: DatasetVersion) -> DatasetVersion:
         """Read and profile a version, as `functions/catalog` does; READY or FAILED."""
-        task = RegisterDataset(dataset=version.dataset, version=version.version)
-        return catalog(task, catalog=self.catalog, files=self.files, reader=PandasReader())
+        return self.step(catalog, RegisterDataset(dataset=version.dataset, version=version.version))
 
     def request(self, spec: ModelSpec, run_id: str = "run-1") -> RunRef:
         """Apply a spec and ask for a run of it."""
@@ -133,21 +130,16 @@ class InMemoryDeployment:
 
     def prepare(self, ref: RunRef) -> Plan:
         """Check and split the data of a run. Raises DataCheckError."""
-        return prepare(
-            ref,
-            models=self.registry,
-            runs=self.registry,
-            versions=self.registry,
-            routes=self.registry,
-            catalog=self.catalog,
-            files=self.files,
-            reader=PandasReader(),
-            artifacts=self.artifacts,
-            clock=self.clock,
-            code_version="c0ffee",
-            lock_hash="10cc",
-            allowed_licences=self.allowed_licences,
-        )
+        return self.step(prepare, ref)
+
+    def fit(self, ref: RunRef, plan: Plan) -> Fitted:
+        """Train every candidate, and for good the one that did best. Raises TrainingFailedError."""
+        tasks = [TrainTask(run=ref, candidate=each, purpose="validate") for each in plan.candidates]
+        results: list[Any] = [self.step(train, task) for task in tasks]
+        best = self.step(select, SelectTask(run=ref, candidates=plan.candidates, results=results)).candidate
+        fitted = self.step(train, TrainTask(run=ref, candidate=best, purpose="final"))
+        assert isinstance(fitted, Fitted)  # noqa: S101  what `final` answers
+        return fitted
 
     def release(self, spec: ModelSpec, run_id: str = "run-1") -> Released:
         """A whole run: prepare, train every candidate, select, evaluate, slices and groups, gate, register.
@@ -158,25 +150,17 @@ class InMemoryDeployment:
             DataCheckError: the data does not pass the spec's checks.
             TrainingFailedError: a candidate cannot be fitted or exported.
         """
-        registry, ref = self.registry, self.request(spec, run_id)
-        plan = self.prepare(ref)
-        noted: dict[str, Any] = {"runs": registry, "clock": self.clock}
-        kept = noted | {"models": registry, "artifacts": self.artifacts}
-        fit = kept | {"fitter": OnnxFitter()}
-        results: list[Any] = [
-            train(TrainTask(run=ref, candidate=each, purpose="validate"), **fit) for each in plan.candidates
-        ]
-        chosen = select(SelectTask(run=ref, candidates=plan.candidates, results=results), **noted).candidate
-        fitted: Any = train(TrainTask(run=ref, candidate=chosen, purpose="final"), **fit)
-        kept["versions"] = registry
-        evaluated = evaluate(EvaluateTask(run=ref, fitted=fitted), routes=registry, load=load, **kept)
-        examined = SlicesAndGroupsTask(run=ref, fitted=fitted)
-        slices_and_groups(examined, search=tree_leaves, groups=FairlearnGroups(), **kept)
-        verdict = gate(GateTask(run=ref, fitted=fitted, evaluated=evaluated), prices=self.prices, **kept)
+        ref = self.request(spec, run_id)
+        fitted = self.fit(ref, self.prepare(ref))
+        return self.judge(ref, fitted, self.step(evaluate, EvaluateTask(run=ref, fitted=fitted)))
+
+    def judge(self, ref: RunRef, fitted: Fitted, evaluated: Evaluated) -> Released:
+        """From an evaluation to a registered version: slices and groups, gate, register."""
+        self.step(slices_and_groups, SlicesAndGroupsTask(run=ref, fitted=fitted))
+        verdict = self.step(gate, GateTask(run=ref, fitted=fitted, evaluated=evaluated))
         task = RegisterTask(run=ref, fitted=fitted, evaluated=evaluated, verdict=verdict)
-        registered = register(task, models=registry, versions=registry, routes=registry, rollouts=registry, **noted)
-        report = json.loads(self.artifacts.get(ref.report_key))
-        return Released(ref, registry.version(spec.name, registered.version), report)
+        version = self.registry.version(ref.model, self.step(register, task).version)
+        return Released(ref, version, json.loads(self.artifacts.get(ref.report_key)))
 
     def promote(self, version: Version, reason: str = "a test says so") -> None:
         """Serve a version at once, without a rollout."""
@@ -191,16 +175,5 @@ class InMemoryDeployment:
         Raises:
             RequestInvalidError, NotFoundError, ConflictError: as `Inference.predict` does.
         """
-        inference = Inference(
-            routes=self.registry,
-            models=self.registry,
-            artifacts=self.artifacts,
-            load=load,
-            clock=self.clock,
-            signals=self.signals,
-            captures=self.captures,
-            route_ttl_seconds=0,
-            scoring_timeout_seconds=5,
-            cache_bytes=2**28,
-        )
+        inference = self.step(Inference, route_ttl_seconds=0, scoring_timeout_seconds=5, cache_bytes=2**28)
         return inference.predict(model, PredictionRequest(list(instances), **request), secrets.token_bytes)

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from tidegate.kernel.errors import TidegateError
+
 
 @dataclass
 class FixedClock:
@@ -34,10 +36,16 @@ class InMemoryDispatcher:
 
 @dataclass
 class RecordedSignals:
-    """ports.Signals: `counts` by metric and by metric:dimension, `said` has the warnings."""
+    """ports.Signals, and the rest of `tidegate.telemetry.Meter`: `counts` by metric and by metric:dimension, `said` has
+    warnings and faults, `models` whom they are about."""
 
     counts: dict[str, float] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+    flushed: int = 0
+
+    def about(self, model: str) -> None:
+        self.models.append(model)
 
     def count(self, name: str, value: float = 1, **by: str) -> None:
         for metric in (name, *(f"{name}:{dimension}" for dimension in by.values())):
@@ -45,3 +53,13 @@ class RecordedSignals:
 
     def warn(self, message: str, **facts: object) -> None:
         self.said.append(f"{message} {facts}")
+
+    def fault(self, message: str, error: BaseException, **facts: object) -> None:
+        said = str(error) if isinstance(error, TidegateError) else ""
+        self.said.append(f"{message} {type(error).__name__} {said} {facts}")
+
+    def took(self, name: str, milliseconds: float) -> None:
+        self.count(name, milliseconds)
+
+    def flush(self) -> None:
+        self.flushed += 1

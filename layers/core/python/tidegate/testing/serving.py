@@ -1,10 +1,13 @@
-"""What is kept of each prediction."""
+"""What is kept of each prediction, and of what became of it."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
+from tidegate.kernel.errors import UnavailableError
 
 
 class InMemoryCaptures:
@@ -39,3 +42,16 @@ class InMemoryCaptures:
             if record["id"] == prediction_id and first <= record["hour"] <= last
         )
         return next(found, None)
+
+
+@dataclass
+class InMemoryFeedback:
+    """FeedbackLog of `tidegate.steps.serving.feedback`: `records` as they were kept; `down`: it does not answer."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    down: bool = False
+
+    def keep(self, lines: Iterable[bytes]) -> None:
+        if self.down:
+            raise UnavailableError("Firehose did not answer")
+        self.records += [json.loads(line) for line in lines]

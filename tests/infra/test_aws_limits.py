@@ -1,0 +1,117 @@
+"""What AWS refuses, or takes and never does, and neither cdk-nag nor cfn-lint sees: held over every template."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from aws_cdk import App, Stack
+from aws_cdk.assertions import Template
+
+from infra.constructs.alarms import Alarms
+from infra.local import limit_checks
+from infra.local.limits import most
+from tests.infra.synthesized import Deployment
+
+
+def values(value: Any) -> Iterator[Any]:
+    """A value and everything within it."""
+    yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        yield from values(each)
+
+
+def metrics(alarm: dict[str, Any]) -> list[str]:
+    """The functions whose metric a sum of several takes."""
+    return [
+        query["MetricStat"]["Metric"]["Dimensions"][0]["Value"]
+        for query in alarm.get("Metrics", ())
+        if "MetricStat" in query
+    ]
+
+
+def test_no_alarm_looks_at_more_metrics_than_aws_lets_it(deployment: Deployment) -> None:
+    for alarm in deployment.resources("AWS::CloudWatch::Alarm"):
+        assert len(metrics(alarm.properties)) <= most("alarm_metrics"), alarm
+
+
+@pytest.mark.parametrize("metric", ["errors", "throttles"])
+def test_every_step_of_a_release_is_in_one_of_the_alarms_of_its_class(deployment: Deployment, metric: str) -> None:
+    name = f"tidegate-{deployment.stage}-release-{metric}"
+    classes = [
+        metrics(alarm.properties)
+        for alarm in deployment.resources("AWS::CloudWatch::Alarm")
+        if alarm.properties["AlarmName"].startswith(name)
+    ]
+    steps = [
+        function.properties["FunctionName"]
+        for function in deployment.resources("AWS::Lambda::Function")
+        if function.stack.endswith(("-Release", "-Announcements"))
+    ]
+    assert sorted(function for part in classes for function in part) == sorted(steps)
+
+
+@pytest.mark.parametrize(("functions", "parts"), [(1, [1]), (10, [10]), (11, [10, 1]), (25, [10, 10, 5])])
+def test_a_class_of_more_than_ten_functions_has_more_than_one_alarm(functions: int, parts: list[int]) -> None:
+    stack = Stack(App(), "S")
+    names = [f"f{number}" for number in range(functions)]
+    Alarms(stack, prefix="p", owner="o", topic_arn="t").add_class("many", "Errors", names, 3, "They fail.", runbook="r")
+    alarms = Template.from_stack(stack).find_resources("AWS::CloudWatch::Alarm").values()
+    found = {alarm["Properties"]["AlarmName"]: metrics(alarm["Properties"]) for alarm in alarms}
+    assert [len(part) for part in found.values()] == parts
+    assert sorted(function for part in found.values() for function in part) == sorted(names)
+    assert list(found) == ["p-many", "p-many-2", "p-many-3"][: len(parts)]
+
+
+def test_nothing_is_appended_to_the_arn_of_a_log_group(deployment: Deployment) -> None:
+    """It ends in ":*", so that what follows would match nothing."""
+    groups = {group.id for group in deployment.resources("AWS::Logs::LogGroup")}
+    for resource in deployment.resources():
+        for found in values(resource.body):
+            if isinstance(found, dict) and ("Fn::Join" in found or "Fn::Sub" in found):
+                arns = {each[0] for each in values(found) if isinstance(each, list) and each[1:] == ["Arn"]}
+                assert not arns & groups, resource
+
+
+def test_firehose_may_write_the_error_logs_that_it_is_given(deployment: Deployment) -> None:
+    streams = list(deployment.resources("AWS::KinesisFirehose::DeliveryStream"))
+    for stream in streams:
+        template = deployment.templates[stream.stack]["Resources"]
+        destination = stream.properties["ExtendedS3DestinationConfiguration"]
+        group, name = (
+            template[destination["CloudWatchLoggingOptions"][key]["Ref"]]["Properties"][key]
+            for key in ("LogGroupName", "LogStreamName")
+        )
+        role = template[destination["RoleARN"]["Fn::GetAtt"][0]]["Properties"]
+        allowed = json.dumps(role["Policies"])
+        assert f":log-group:{group}:log-stream:{name}" in allowed, stream
+    assert len(streams) == 2
+
+
+# What AWS puts in place of names and ARNs is at most so long.
+PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "ap-southeast-2", "AWS::AccountId": "1" * 12}
+API_ID, GIVEN = "a" * 10, "g" * 100
+
+
+def deployed(value: Any) -> Any:
+    """A value of a template as long as it may become."""
+    match value:
+        case {"Ref": name} if name in PSEUDO:
+            return PSEUDO[name]
+        case {"Ref": str() as name} | {"Fn::ImportValue": str() as name}:
+            return API_ID if name.startswith("Api") or "RefApi" in name else GIVEN
+        case {"Fn::GetAtt": _}:
+            return GIVEN
+        case {"Fn::Join": [separator, parts]}:
+            return separator.join(map(deployed, parts))
+        case dict():
+            return {key: deployed(inner) for key, inner in value.items()}
+        case _:
+            return [deployed(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_policies_roles_and_environments_are_within_their_sizes(deployment: Deployment) -> None:
+    for resource in deployment.resources():
+        assert limit_checks.fault(resource.type, partial(deployed, resource.properties)) is None, resource
