@@ -59,7 +59,7 @@ def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> St
         app, f"{name}-Control", data=data, release=release, serving=serving, batch=batch, sources=sources
     )
     announcements = AnnouncementsStack(
-        app, f"{name}-Announcements", data=data, failures=release.failures, sources=sources
+        app, f"{name}-Announcements", data=data, failures_arn=release.failures_arn, sources=sources
     )
     monitoring = MonitoringStack(app, f"{name}-Monitoring", data=data, release=release, sources=sources)
     observability = ObservabilityStack(
@@ -74,6 +74,15 @@ def compose(app: App, settings: DeploymentSettings, *, layers_target: str) -> St
         announcements=announcements,
         monitoring=monitoring,
     )
+    # They refer to each other by name; CloudFormation still makes first what others refer to.
+    for stack, needed in {
+        control: (release, batch),
+        announcements: (release,),
+        monitoring: (release,),
+        observability: (announcements, batch, monitoring),
+    }.items():
+        for other in needed:
+            stack.add_stack_dependency(other)
     for key, value in {
         "project": "tidegate",
         "stage": settings.stage,

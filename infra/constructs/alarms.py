@@ -6,6 +6,8 @@ from typing import Any
 from aws_cdk import Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 
+from infra.constructs.arns import named_arn
+
 NAMESPACE = "Tidegate"
 MODEL_IN_STATUS = "Model and owner: see `tidegate status`."
 MINUTE = 60
@@ -39,6 +41,11 @@ class Alarms:
         self._owner = owner
         self._topic = topic_arn
         self.made: list[cloudwatch.CfnAlarm] = []
+
+    @property
+    def arns(self) -> list[str]:
+        """Of all of them, by name."""
+        return [named_arn("cloudwatch", f"alarm:{alarm.alarm_name}") for alarm in self.made]
 
     def add(
         self,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aws_cdk import ArnFormat, Stack
+from aws_cdk import Stack
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kinesisfirehose as firehose
@@ -13,6 +13,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.constructs.arns import named_arn
 from infra.constructs.keeping import log_group, removal_policy
 from infra.constructs.permissions import acknowledge, allow
 from infra.settings import DeploymentSettings
@@ -132,12 +133,7 @@ class RecordStream(Construct):
         """Writes records, and what could not be partitioned, into the bucket; nothing else."""
         prefixes = (self._records.folder, ERRORS)
         # By its name: the group's own ARN ends in ":*", and what is appended to that matches nothing.
-        error_log = Stack.of(self).format_arn(
-            service="logs",
-            resource="log-group",
-            resource_name=f"{self.log_group.log_group_name}:log-stream:{_LOG_STREAM}",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
+        error_log = named_arn("logs", f"log-group:{self.log_group.log_group_name}:log-stream:{_LOG_STREAM}")
         objects = [f"{bucket.bucket_arn}/{prefix}*" for prefix in prefixes]
         statements = [
             allow(["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"], [bucket.bucket_arn]),

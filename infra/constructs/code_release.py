@@ -1,4 +1,7 @@
-"""CodeRelease: new code behind an alias gets a tenth of the requests for five minutes, then all, or none."""
+"""CodeRelease: new code behind an alias gets a tenth of the requests for five minutes, then all, or none.
+
+A fix that the alarms would stop goes out at once, if the setting `code_release` says so.
+"""
 
 from collections.abc import Sequence
 
@@ -12,7 +15,7 @@ from constructs import Construct
 from infra.constructs.permissions import acknowledge, allow
 from infra.settings import DeploymentSettings
 
-CANARY = "CodeDeployDefault.LambdaCanary10Percent5Minutes"
+CONFIGS = {"canary": "CodeDeployDefault.LambdaCanary10Percent5Minutes", "at-once": "CodeDeployDefault.LambdaAllAtOnce"}
 
 
 class CodeRelease(Construct):
@@ -35,7 +38,7 @@ class CodeRelease(Construct):
             function: whose versions are released.
             alias: what callers call.
             alarms: at most ten; any of them ends a release.
-            settings: names.
+            settings: names, and how code is released.
         """
         super().__init__(scope, construct_id)
         self.name = f"{settings.prefix}-{alias.alias_name}"
@@ -48,12 +51,12 @@ class CodeRelease(Construct):
             application_name=application.ref,
             deployment_group_name=self.name,
             service_role_arn=self._role(function).role_arn,
-            deployment_config_name=CANARY,
+            deployment_config_name=CONFIGS[settings.code_release],
             deployment_style=codedeploy.CfnDeploymentGroup.DeploymentStyleProperty(
                 deployment_type="BLUE_GREEN", deployment_option="WITH_TRAFFIC_CONTROL"
             ),
             alarm_configuration=codedeploy.CfnDeploymentGroup.AlarmConfigurationProperty(
-                enabled=True,
+                enabled=settings.code_release == "canary",
                 alarms=[codedeploy.CfnDeploymentGroup.AlarmProperty(name=alarm.ref) for alarm in alarms],
             ),
             auto_rollback_configuration=codedeploy.CfnDeploymentGroup.AutoRollbackConfigurationProperty(

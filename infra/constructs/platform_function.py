@@ -9,6 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.constructs.arns import named_arn
 from infra.constructs.keeping import log_group
 from infra.constructs.permissions import EVERY_RESOURCE, RUNTIME_AGE, Objects, acknowledge, allow
 from infra.constructs.sources import Sources, architecture, runtime
@@ -54,6 +55,7 @@ class PlatformFunction(Construct):
         settings = sources.settings
         self.name = name
         self.function_name = f"{settings.prefix}-{name}"
+        self.named_arn = named_arn("lambda", f"function:{self.function_name}")  # for other stacks
         self.timeout_seconds = timeout_seconds
         self.log_group = log_group(self, "Logs", f"/aws/lambda/{self.function_name}", settings)
         statements = [

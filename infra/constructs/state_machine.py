@@ -8,6 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
+from infra.constructs.arns import named_arn
 from infra.constructs.keeping import log_group
 from infra.constructs.permissions import EVERY_RESOURCE, acknowledge, allow
 from infra.settings import DeploymentSettings
@@ -97,3 +98,4 @@ class StateMachine(Construct):
             tracing_configuration=stepfunctions.CfnStateMachine.TracingConfigurationProperty(enabled=True),
         )
         self.arn = self.machine.ref
+        self.named_arn = named_arn("states", f"stateMachine:{self.name}")  # for other stacks

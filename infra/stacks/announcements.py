@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from aws_cdk import Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.constructs.permissions import allow, read_items
@@ -49,11 +48,11 @@ class AnnouncementsStack(Stack):
     """Reads both streams and publishes; whoever wrote the change may be dead by then."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, data: DataStack, failures: sqs.IQueue, sources: Sources
+        self, scope: Construct, construct_id: str, *, data: DataStack, failures_arn: str, sources: Sources
     ) -> None:
         """
         Args:
-            failures: where a change goes that could not be announced.
+            failures_arn: the queue where a change goes that could not be announced.
         """
         settings = sources.settings
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: messages about releases")
@@ -65,7 +64,7 @@ class AnnouncementsStack(Stack):
             layers=[sources.core_layer(self), sources.third_party_layer(self, "serving")],
             environment=AnnounceSettings(
                 registry_table=data.registry.table_name,
-                releases_topic=data.releases.topic_arn,
+                releases_topic=data.releases_arn,
                 stage=settings.stage,
             ),
             permissions=[
@@ -79,20 +78,20 @@ class AnnouncementsStack(Stack):
                     ],
                     [_stream(data.registry), _stream(data.ledger)],
                 ),
-                allow(["sns:Publish"], [data.releases.topic_arn]),
+                allow(["sns:Publish"], [data.releases_arn]),
                 allow(["kms:Decrypt", "kms:GenerateDataKey"], [data.topic_key.key_arn]),
                 allow(["events:PutEvents"], [bus]),
-                allow(["sqs:SendMessage"], [failures.queue_arn]),
+                allow(["sqs:SendMessage"], [failures_arn]),
             ],
             memory_mb=MEMORY_MB,
             timeout_seconds=TIMEOUT_SECONDS,
-            description="Tells people and other systems what changed in the registry",
+            description="Tells people and other systems what changed in registry and ledger",
         )
-        self._called_for("RegistryChanges", data.registry, CHANGES, failures)
-        self._called_for("LedgerEntries", data.ledger, ENTRIES, failures)
+        self._called_for("RegistryChanges", data.registry, CHANGES, failures_arn)
+        self._called_for("LedgerEntries", data.ledger, ENTRIES, failures_arn)
 
     def _called_for(
-        self, construct_id: str, table: dynamodb.Table, patterns: Sequence[Mapping[str, object]], failures: sqs.IQueue
+        self, construct_id: str, table: dynamodb.Table, patterns: Sequence[Mapping[str, object]], failures_arn: str
     ) -> None:
         mapping = lambda_.CfnEventSourceMapping
         mapping(
@@ -110,7 +109,7 @@ class AnnouncementsStack(Stack):
             maximum_retry_attempts=RETRIES,
             maximum_record_age_in_seconds=OLDEST_SECONDS,
             destination_config=mapping.DestinationConfigProperty(
-                on_failure=mapping.OnFailureProperty(destination=failures.queue_arn)
+                on_failure=mapping.OnFailureProperty(destination=failures_arn)
             ),
         )
 

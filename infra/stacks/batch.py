@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import ArnFormat, Stack
+from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.constructs.alarms import Alarms
+from infra.constructs.arns import named_arn
 from infra.constructs.permissions import Objects, acknowledge, allow, append_to_batches
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
@@ -64,7 +65,7 @@ class BatchStack(Stack):
             allow(["s3:GetObject"], self._objects("*_SUCCESS.json")),
             allow(["s3:PutObject"], self._objects("*_tidegate/batch.json")),
             allow(["s3:ListBucket"], self._buckets()),
-            allow(["states:StartExecution"], [self.machine.arn]),
+            allow(["states:StartExecution"], [self.machine.named_arn]),
             allow(["states:DescribeExecution"], [self._executions(":*")]),
         ]
 
@@ -98,12 +99,7 @@ class BatchStack(Stack):
     def _state_machine(self) -> StateMachine:
         batch, score = (Step(each.function.function_arn, each.timeout_seconds) for each in self.functions)
         # By its name: the machine's own ARN would make machine and role wait for each other.
-        itself = self.format_arn(
-            service="states",
-            resource="stateMachine",
-            resource_name=f"{self._settings.prefix}-{MACHINE}",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
+        itself = named_arn("states", f"stateMachine:{self._settings.prefix}-{MACHINE}")
         machine = StateMachine(
             self,
             "Machine",
@@ -130,12 +126,7 @@ class BatchStack(Stack):
         return [self._data.data_bucket.bucket_arn, *others]
 
     def _executions(self, behind: str) -> str:
-        return self.format_arn(
-            service="states",
-            resource="execution",
-            resource_name=f"{self._settings.prefix}-{MACHINE}{behind}",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
+        return named_arn("states", f"execution:{self._settings.prefix}-{MACHINE}{behind}")
 
     def _findings(self, patterns: Sequence[str], executions: Sequence[str] = ()) -> list[str]:
         bucket = Stack.of(self._data.data_bucket).resolve(self._data.data_bucket.bucket_arn)["Fn::GetAtt"][0]

@@ -46,7 +46,7 @@ class ControlStack(Stack):
     ) -> None:
         settings = sources.settings
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: datasets, models, runs")
-        catalog = release.functions["catalog"].function
+        catalog = release.functions["catalog"]
         self.control = PlatformFunction(
             self,
             "control",
@@ -59,16 +59,16 @@ class ControlStack(Stack):
                 artifacts_bucket=data.artifacts_bucket.bucket_name,
                 captures_bucket=data.captures_bucket.bucket_name,
                 stage=settings.stage,
-                release_state_machine=release.machine.arn,
+                release_state_machine=release.machine.named_arn,
                 catalog_function=catalog.function_name,
-                batch_state_machine=batch.machine.arn,
+                batch_state_machine=batch.machine.named_arn,
                 batch_places=batch.places,
             ),
             permissions=[
                 *write_items(data.registry.table_arn, *(each for each in Partition if each not in _APPEND_ONLY)),
                 append_to_ledger(data.ledger.table_arn),
-                allow(["states:SendTaskSuccess", "states:StartExecution"], [release.machine.arn]),
-                allow(["lambda:InvokeFunction"], [catalog.function_arn]),
+                allow(["states:SendTaskSuccess", "states:StartExecution"], [release.machine.named_arn]),
+                allow(["lambda:InvokeFunction"], [catalog.named_arn]),
                 *batch.asking,
             ],
             objects=[
@@ -100,7 +100,8 @@ class ControlStack(Stack):
     ) -> None:
         """What a role may call, route by route, and the two parameters that say where; to attach to people's roles.
 
-        Without a name of its own, so that a stage can be deployed to two regions of one account.
+        Its name is fixed, so that permission sets can refer to it. It has no description: another one would replace the
+        policy, which fails while people's roles have it.
         """
         called = [(api, route.key) for api, table in apis for route in table.values() if role in route.roles]
         parameters = [
@@ -110,7 +111,8 @@ class ControlStack(Stack):
         policy = iam.ManagedPolicy(
             self,
             f"{role.capitalize()}Policy",
-            description=f"Tidegate {settings.stage}: what the role {role} may call",
+            # IAM is global, and a stage may stand in two regions of an account.
+            managed_policy_name=f"{settings.prefix}-{role}-{self.region}",
             document=iam.PolicyDocument(
                 statements=[
                     allow(["execute-api:Invoke"], [api.arn(route) for api, route in called]),

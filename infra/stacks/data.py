@@ -9,6 +9,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infra.constructs.arns import named_arn
 from infra.constructs.keeping import removal_policy
 from infra.constructs.parameters import publish
 from infra.constructs.permissions import acknowledge, allow
@@ -69,7 +70,9 @@ class DataStack(Stack):
         self.ledger = self._table("Ledger")
         self.topic_key = self._topic_key()
         self.alarms = self._alarm_topic()
-        self.releases = self._topic("Releases", "releases", topic_name=f"{settings.prefix}-releases")
+        releases = f"{settings.prefix}-releases"
+        self.releases = self._topic("Releases", "releases", topic_name=releases)
+        self.releases_arn = named_arn("sns", releases)  # for other stacks
         publish(self, "DataBucketName", "data-bucket", self.data_bucket.bucket_name, settings)
         publish(self, "ArtifactsBucketName", "artifacts-bucket", self.artifacts_bucket.bucket_name, settings)
         publish(self, "CapturesBucketName", "captures-bucket", self.captures_bucket.bucket_name, settings)

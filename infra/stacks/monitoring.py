@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import ArnFormat, Stack
+from aws_cdk import Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.constructs.alarms import MODEL_IN_STATUS, NAMESPACE, Alarms
+from infra.constructs.arns import named_arn
 from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.permissions import Objects, allow, on_partitions, read_items
 from infra.constructs.platform_function import PlatformFunction
@@ -139,7 +140,7 @@ class MonitoringStack(Stack):
                     id="monitoring",
                     arn=self.machine.arn,
                     role_arn=role.role_arn,
-                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self._release.failures.queue_arn),
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self._release.failures_arn),
                     retry_policy=events.CfnRule.RetryPolicyProperty(
                         maximum_event_age_in_seconds=EVENT_AGE_SECONDS, maximum_retry_attempts=20
                     ),
@@ -147,9 +148,7 @@ class MonitoringStack(Stack):
             ],
         )
         # By its name: the queue's stack must not wait for this one, which waits for it.
-        rule = self.format_arn(
-            service="events", resource="rule", resource_name=name, arn_format=ArnFormat.SLASH_RESOURCE_NAME
-        )
+        rule = named_arn("events", f"rule/{name}")
         undeliverable = allow(["sqs:SendMessage"], [self._release.failures.queue_arn])
         undeliverable.add_principals(iam.ServicePrincipal("events.amazonaws.com"))
         undeliverable.add_condition("ArnEquals", {"aws:SourceArn": rule})

@@ -52,7 +52,7 @@ class ObservabilityStack(Stack):
         self._alarm_on_captures(serving)
         self._alarm_on_targets(settings, monitoring)
 
-        alarmed = [*serving.alarms.made, *monitoring.alarms.made, *batch.alarms.made, *self._alarms.made]
+        alarmed = [*serving.alarms.arns, *monitoring.alarms.arns, *batch.alarms.arns, *self._alarms.arns]
         others = [announcements.announce, serving.feedback, *monitoring.functions, monitoring.retraining.retrain]
         others += batch.functions
         parts = dashboards.Parts(
@@ -65,11 +65,11 @@ class ObservabilityStack(Stack):
             announce=announcements.announce.function_name,
             steps=_by_short_name(release.functions.values()),
             functions=_by_short_name([*release.functions.values(), *others]),
-            release_machine=release.machine.arn,
-            monitoring_machine=monitoring.machine.arn,
-            retraining_machine=monitoring.retraining.machine.arn,
-            failures_queue=release.failures.queue_name,
-            alarms=[alarm.attr_arn for alarm in alarmed],
+            release_machine=release.machine.named_arn,
+            monitoring_machine=monitoring.machine.named_arn,
+            retraining_machine=monitoring.retraining.machine.named_arn,
+            failures_queue=release.failures_name,
+            alarms=alarmed,
         )
         self._dashboard("Dashboard", settings.prefix, dashboards.platform(parts))
         of_a_model = dashboards.model(region=self.region, stage=settings.stage)
@@ -171,7 +171,7 @@ class ObservabilityStack(Stack):
                 f"release-{metric.removeprefix('Executions').lower()}",
                 "AWS/States",
                 metric,
-                {"StateMachineArn": release.machine.arn},
+                {"StateMachineArn": release.machine.named_arn},
                 f"A release {words}; `tidegate runs MODEL` names the run and the reason.",
                 runbook="operations.md#a-release-did-not-end",
                 whose="Model: see the input of the latest execution. Owner: see `tidegate status`.",
@@ -180,7 +180,7 @@ class ObservabilityStack(Stack):
             "failed-events",
             "AWS/SQS",
             "ApproximateNumberOfMessagesVisible",
-            {"QueueName": release.failures.queue_name},
+            {"QueueName": release.failures_name},
             "An event could not be handled; its message in the failures queue says which and why.",
             runbook="operations.md#an-event-could-not-be-handled",
             statistic="Maximum",
@@ -228,7 +228,7 @@ class ObservabilityStack(Stack):
         )
 
     def _alarm_on_captures(self, serving: ServingStack) -> None:
-        stream = {"DeliveryStreamName": serving.captures.stream.ref}
+        stream = {"DeliveryStreamName": serving.captures.name}
         self._alarms.add(
             "captures-late",
             "AWS/Firehose",

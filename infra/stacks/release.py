@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.constructs.arns import named_arn
 from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.keeping import removal_policy
 from infra.constructs.parameters import publish
@@ -60,6 +61,8 @@ class ReleaseStack(Stack):
         self._serving = [core, sources.third_party_layer(self, "serving")]
         self._training = [core, sources.third_party_layer(self, "training")]
         self._plots = [core, sources.third_party_layer(self, "plots")]
+        self.failures_name = f"{settings.prefix}-failures"
+        self.failures_arn = named_arn("sqs", self.failures_name)  # for other stacks
         self.failures = self._failure_queue()
         self.functions = {function.name: function for function in self._functions()}
         self.machine = self._state_machine()
@@ -188,12 +191,7 @@ class ReleaseStack(Stack):
     def _rollout(self) -> PlatformFunction:
         captures = self._data.captures_bucket
         # By its name: the machine's own ARN would make function and machine wait for each other.
-        machine = self.format_arn(
-            service="states",
-            resource="stateMachine",
-            resource_name=f"{self._sources.settings.prefix}-{MACHINE}",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
+        machine = named_arn("states", f"stateMachine:{self._sources.settings.prefix}-{MACHINE}")
         return self._step(
             "rollout",
             RolloutSettings(
@@ -243,7 +241,7 @@ class ReleaseStack(Stack):
         queue = sqs.Queue(
             self,
             "Failures",
-            queue_name=f"{self._sources.settings.prefix}-failures",
+            queue_name=self.failures_name,
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             retention_period=Duration.days(14),

@@ -18,6 +18,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.constructs.alarms import FIVE_MINUTES, MODEL_IN_STATUS, NAMESPACE, Alarms, Dimensions
+from infra.constructs.arns import named_arn
 from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.permissions import Objects, allow, write_items
 from infra.constructs.platform_function import PlatformFunction
@@ -64,7 +65,7 @@ class Retraining(Construct):
         super().__init__(scope, construct_id)
         settings = sources.settings
         self._release = release
-        catalog = release.functions["catalog"].function
+        catalog = release.functions["catalog"]
         self.retrain = PlatformFunction(
             self,
             "retrain",
@@ -74,15 +75,15 @@ class Retraining(Construct):
                 registry_table=data.registry.table_name,
                 data_bucket=data.data_bucket.bucket_name,
                 captures_bucket=data.captures_bucket.bucket_name,
-                release_state_machine=release.machine.arn,
+                release_state_machine=release.machine.named_arn,
                 catalog_function=catalog.function_name,
             ),
             permissions=[
                 *write_items(
                     data.registry.table_arn, Partition.DATASET, Partition.HEALTH, Partition.LEASE, Partition.RUN
                 ),
-                allow(["states:StartExecution"], [release.machine.arn]),
-                allow(["lambda:InvokeFunction"], [catalog.function_arn]),
+                allow(["states:StartExecution"], [release.machine.named_arn]),
+                allow(["lambda:InvokeFunction"], [catalog.named_arn]),
             ],
             objects=[
                 Objects(data.data_bucket, DATASETS, write=True),
@@ -144,7 +145,7 @@ class Retraining(Construct):
                     arn=self.machine.arn,
                     role_arn=role.role_arn,
                     input="{}",
-                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=failures.queue_arn),
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self._release.failures_arn),
                     retry_policy=events.CfnRule.RetryPolicyProperty(
                         maximum_event_age_in_seconds=DAY_SECONDS, maximum_retry_attempts=20
                     ),
@@ -154,7 +155,7 @@ class Retraining(Construct):
         undeliverable = allow(["sqs:SendMessage"], [failures.queue_arn])
         undeliverable.add_principals(iam.ServicePrincipal("events.amazonaws.com"))
         # By its name: the rule's own ARN would make the queue's stack wait for this one.
-        rule = self._release.format_arn(service="events", resource="rule", resource_name=name)
+        rule = named_arn("events", f"rule/{name}")
         undeliverable.add_condition("ArnEquals", {"aws:SourceArn": rule})
         failures.add_to_resource_policy(undeliverable)
 

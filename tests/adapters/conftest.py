@@ -11,6 +11,7 @@ from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
 from moto.server import ThreadedMotoServer
 
+from tidegate import telemetry, wiring
 from tidegate.aws import clients, serving
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRoutes
@@ -67,6 +68,24 @@ def over_http(aws: None, _server: str, monkeypatch: pytest.MonkeyPatch) -> Itera
     for service in services:
         service().close()
         service.cache_clear()
+
+
+@pytest.fixture
+def cold(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Functions with nothing wired yet; called with what stacks set, without its prefix."""
+
+    def environment(**settings: str) -> None:
+        for name, value in settings.items():
+            monkeypatch.setenv(f"TIDEGATE_{name}", value)
+
+    _forget_functions()
+    yield environment
+    _forget_functions()
+
+
+def _forget_functions() -> None:
+    wiring.forget()
+    telemetry.logger.cache_clear()
 
 
 def _one_dynamodb_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

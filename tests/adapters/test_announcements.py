@@ -5,7 +5,7 @@ Lambda hands over images as JSON, where bytes are base64; what filters pass over
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from tests.builders.registry import AT, a_run
 from tests.builders.rollouts import ASKED, OneRelease
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
-from tidegate import telemetry, wiring
 from tidegate.aws import clients
 from tidegate.aws.announcements import EventBridgeEvents, change_of
 from tidegate.aws.items import PACK_BYTES, encode
@@ -38,7 +37,7 @@ Read = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def registry(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegistry]:
+def registry(cold: Callable[..., None]) -> DynamoRegistry:
     """A registry with a model, whose table has a stream; topic and bus end in queues."""
     clients.dynamodb().update_table(
         TableName=TABLE, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
@@ -49,13 +48,10 @@ def registry(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegis
     bus = boto3.client("events")
     bus.put_rule(Name="all", EventPattern=json.dumps({"source": ["tidegate"]}))
     bus.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arns["systems"]}])
-    for name, value in {"REGISTRY_TABLE": TABLE, "RELEASES_TOPIC": topic, "STAGE": "test"}.items():
-        monkeypatch.setenv(f"TIDEGATE_{name}", value)
-    _cold()
+    cold(REGISTRY_TABLE=TABLE, RELEASES_TOPIC=topic, STAGE="test")
     registry = DynamoRegistry(TABLE)
     registry.apply(a_spec(), author="ann", at=AT)
-    yield registry
-    _cold()
+    return registry
 
 
 def _queue(name: str) -> str:
@@ -64,12 +60,6 @@ def _queue(name: str) -> str:
         "QueueArn"
     ]
     return arn
-
-
-def _cold() -> None:
-    wiring.forget()
-    for kept in (clients.sns, clients.eventbridge, telemetry.logger):
-        kept.cache_clear()
 
 
 def received(name: str) -> list[dict[str, Any]]:

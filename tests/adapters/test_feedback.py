@@ -1,7 +1,7 @@
 """Outcomes on their way into Firehose, and the function as it is wired on AWS (moto), from event to record."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,6 @@ from functions.feedback import handler as function
 from tests.adapters.conftest import BUCKET, TABLE
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
-from tidegate import telemetry, wiring
 from tidegate.aws.feedback import PAUSE_SECONDS, FirehoseFeedback
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.kernel.errors import UnavailableError
@@ -95,16 +94,9 @@ def test_what_will_not_pass_by_itself_is_not_tried_again() -> None:
 
 
 @pytest.fixture
-def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def deployed(cold: Callable[..., None]) -> None:
     """Environment as the stack sets it, a function that is not wired yet, a model, and a stream into the bucket."""
-    for name, value in {
-        "REGISTRY_TABLE": TABLE,
-        "FEEDBACK_STREAM": STREAM,
-        "STAGE": "test",
-        "MAX_BODY_BYTES": "100000",
-    }.items():
-        monkeypatch.setenv(f"TIDEGATE_{name}", value)
-    _cold()
+    cold(REGISTRY_TABLE=TABLE, FEEDBACK_STREAM=STREAM, STAGE="test", MAX_BODY_BYTES="100000")
     boto3.client("firehose").create_delivery_stream(
         DeliveryStreamName=STREAM,
         ExtendedS3DestinationConfiguration={
@@ -114,13 +106,6 @@ def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         },
     )
     DynamoRegistry(TABLE).apply(a_spec(), author="ann", at=datetime.now(UTC))
-    yield
-    _cold()
-
-
-def _cold() -> None:
-    wiring.forget()
-    telemetry.logger.cache_clear()
 
 
 def post(*items: dict[str, Any], model: str = "flight-delay") -> tuple[int, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,7 @@ from tests.builders.captures import lines as recorded
 from tests.builders.registry import AT, a_run, promoted, requested
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
-from tidegate import telemetry, wiring
+from tidegate import telemetry
 from tidegate.aws.captures import PREFIX
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.extension import AfterResponse
@@ -43,35 +43,28 @@ CONTRACT = Contract("flight-delay", "binary", (FeatureContract("distance", "nume
 
 
 @pytest.fixture
-def deployed(over_http: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRoutes]:
+def deployed(over_http: None, cold: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRoutes]:
     """Environment as the stacks set it, handlers that are not wired yet, and a model."""
-    for name, value in {
-        "REGISTRY_TABLE": TABLE,
-        "LEDGER_TABLE": LEDGER,
-        "ARTIFACTS_BUCKET": BUCKET,
-        "STAGE": "test",
-        "ROUTE_TTL_SECONDS": "0",
-        "CAPTURE_STREAM": "captures",
-        "CAPTURES_BUCKET": BUCKET,
-        "RELEASE_STATE_MACHINE": MACHINE,
-        "SCORING_TIMEOUT_MS": "5000",
-        "MAX_INSTANCES": "10",
-        "MAX_BODY_BYTES": "100000",
-    }.items():
-        monkeypatch.setenv(f"TIDEGATE_{name}", value)
+    cold(
+        REGISTRY_TABLE=TABLE,
+        LEDGER_TABLE=LEDGER,
+        ARTIFACTS_BUCKET=BUCKET,
+        STAGE="test",
+        ROUTE_TTL_SECONDS="0",
+        CAPTURE_STREAM="captures",
+        CAPTURES_BUCKET=BUCKET,
+        RELEASE_STATE_MACHINE=MACHINE,
+        SCORING_TIMEOUT_MS="5000",
+        MAX_INSTANCES="10",
+        MAX_BODY_BYTES="100000",
+    )
     monkeypatch.setattr(inference, "AFTERWARDS", AfterResponse())
     monkeypatch.setattr(inference.AFTERWARDS, "begin", lambda: None)  # what is captured stays in the queue
-    _cold()
+    inference.wire.cache_clear()
     registry = DynamoRoutes(TABLE, LEDGER)
     registry.apply(a_spec(), author="ann", at=AT)
     yield registry
-    _cold()
-
-
-def _cold() -> None:
-    wiring.forget()
     inference.wire.cache_clear()
-    telemetry.logger.cache_clear()
 
 
 def registered(registry: DynamoRoutes, run_id: str, bias: float, **release: Any) -> tuple[RunRef, int]:

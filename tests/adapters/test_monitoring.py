@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,6 @@ from tests.builders.registry import promoted, registered
 from tests.builders.specs import a_spec
 from tests.builders.threads import at_once
 from tests.context import CONTEXT
-from tidegate import telemetry, wiring
 from tidegate.aws.clients import s3
 from tidegate.aws.monitoring import DynamoHealthRecords, S3Hours, S3Verdicts, unpacked
 from tidegate.aws.objects import S3Artifacts
@@ -258,30 +257,22 @@ def test_counted_hours_are_kept_by_version(kept: Kept) -> None:
 
 
 @pytest.fixture
-def served(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRoutes]:
+def served(cold: Callable[..., None]) -> DynamoRoutes:
     """A model with a champion, and handlers that are not wired yet."""
-    for name, value in {
-        "REGISTRY_TABLE": TABLE,
-        "ARTIFACTS_BUCKET": BUCKET,
-        "CAPTURES_BUCKET": BUCKET,
-        "STAGE": "test",
-        "INFERENCE_MEMORY_MB": "1024",
-        "GB_SECOND_USD": "1e-05",
-        "REQUEST_USD": "1e-06",
-        "GB_MONTH_USD": "0.023",
-    }.items():
-        monkeypatch.setenv(f"TIDEGATE_{name}", value)
-    _cold()
+    cold(
+        REGISTRY_TABLE=TABLE,
+        ARTIFACTS_BUCKET=BUCKET,
+        CAPTURES_BUCKET=BUCKET,
+        STAGE="test",
+        INFERENCE_MEMORY_MB="1024",
+        GB_SECOND_USD="1e-05",
+        REQUEST_USD="1e-06",
+        GB_MONTH_USD="0.023",
+    )
     registry = DynamoRoutes(TABLE, LEDGER)
     registry.apply(a_spec(features=FEATURES), author="ann", at=AT)
     promoted(registry, registered(registry, "r-001"))
-    yield registry
-    _cold()
-
-
-def _cold() -> None:
-    wiring.forget()
-    telemetry.logger.cache_clear()
+    return registry
 
 
 def asked(rows: int, wind: float) -> None:

@@ -1,7 +1,7 @@
 """The function reproduce as it is wired on AWS (moto): records and objects come back as they were written."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from tests.builders.registry import AT, a_run, a_version, requested
 from tests.builders.reports import report_document
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
-from tidegate import wiring
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.domain.registry.run import CandidateRun, RunStatus
@@ -29,15 +28,12 @@ FALLBACK = "f" * 64
 
 
 @pytest.fixture
-def registry(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegistry]:
+def registry(cold: Callable[..., None]) -> DynamoRegistry:
     """A model, and the function with nothing wired yet."""
-    monkeypatch.setenv("TIDEGATE_REGISTRY_TABLE", TABLE)
-    monkeypatch.setenv("TIDEGATE_ARTIFACTS_BUCKET", BUCKET)
-    wiring.forget()
+    cold(REGISTRY_TABLE=TABLE, ARTIFACTS_BUCKET=BUCKET)
     registry = DynamoRegistry(TABLE)
     registry.apply(a_spec(), author="ann", at=AT)
-    yield registry
-    wiring.forget()
+    return registry
 
 
 def trained(registry: DynamoRegistry, run_id: str, code: str, **facts: Any) -> RunRef:

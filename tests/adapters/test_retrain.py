@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,7 +29,6 @@ from tests.builders.labels import record
 from tests.builders.specs import spec
 from tests.builders.tables import to_csv, trips
 from tests.context import CONTEXT
-from tidegate import telemetry, wiring
 from tidegate.aws.monitoring import DynamoHealthRecords
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
@@ -88,31 +87,23 @@ def serve(model: str, count: int) -> None:
 
 
 @pytest.fixture
-def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+def deployed(cold: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Deployed:
     monkeypatch.setitem(moto.core.config.default_user_config, "stepfunctions", {"execute_state_machine": True})
     monkeypatch.setitem(moto.core.config.default_user_config, "lambda", {"use_docker": False})
     monkeypatch.setattr(retraining_machine, "POLL_SECONDS", 1)
     release = _machine("release", {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
-    for name, value in {
-        "REGISTRY_TABLE": TABLE,
-        "DATA_BUCKET": BUCKET,
-        "CAPTURES_BUCKET": BUCKET,
-        "RELEASE_STATE_MACHINE": release,
-        "CATALOG_FUNCTION": "catalog",
-    }.items():
-        monkeypatch.setenv(f"TIDEGATE_{name}", value)
-    _cold()
+    cold(
+        REGISTRY_TABLE=TABLE,
+        DATA_BUCKET=BUCKET,
+        CAPTURES_BUCKET=BUCKET,
+        RELEASE_STATE_MACHINE=release,
+        CATALOG_FUNCTION="catalog",
+    )
     arns = {name: _function(name) for name in ("catalog", "retrain")}
     machine = _machine("retrain", retraining_machine.definition(Step(arns["retrain"], 900)))
     made = _house(machine)
     monkeypatch.setattr(LambdaSimpleBackend, "invoke", _invoke(made))
-    yield made
-    _cold()
-
-
-def _cold() -> None:
-    wiring.forget()
-    telemetry.logger.cache_clear()
+    return made
 
 
 def _machine(name: str, definition: dict[str, Any]) -> str:

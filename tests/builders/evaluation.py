@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from tests.builders.registry import a_version
+from tests.builders.specs import a_spec
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.monitoring.reference import Reference
@@ -17,7 +18,6 @@ from tidegate.domain.training.rules import fitted
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
 from tidegate.messages import EvaluateTask, Fitted, GateTask, RunRef, SlicesAndGroupsTask
 from tidegate.ml.scoring import load
-from tidegate.spec.model import ModelSpec
 from tidegate.spec.rules.group_rate import GroupRateRule
 from tidegate.steps.evaluation.evaluate import evaluate
 from tidegate.steps.evaluation.gate import gate
@@ -38,25 +38,16 @@ BY_CARRIER = GroupRateRule(kind="group_rate", by=("carrier",), min_rows=1)
 EFFECTS = {"UA": -0.5, "AA": 0.5}
 
 
+FEATURES = [
+    {"name": "carrier", "kind": "categorical"},
+    {"name": "wind", "kind": "numeric"},
+    {"name": "hour", "kind": "integer"},
+]
+
+
 def spec_of(**changes):
-    document = {
-        "name": "delay",
-        "owner": "ops@example.com",
-        "business_unit": "ops",
-        "task": "binary",
-        "dataset": "flights",
-        "target": "late",
-        "features": [
-            {"name": "carrier", "kind": "categorical"},
-            {"name": "wind", "kind": "numeric"},
-            {"name": "hour", "kind": "integer"},
-        ],
-        "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression"}],
-        "metric": "roc_auc",
-        "baseline": {"kind": "group_rate", "by": ["carrier"]},
-        "gate": {"resamples": 200, "margin": 0.02},
-    }
-    return ModelSpec.parse(document | changes)
+    rules = {"baseline": {"kind": "group_rate", "by": ["carrier"]}, "gate": {"resamples": 200, "margin": 0.02}}
+    return a_spec(**{"name": "delay", "features": FEATURES} | rules | changes)
 
 
 def flights(rows=ROWS, seed=11):

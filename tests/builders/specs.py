@@ -6,7 +6,10 @@ import pytest
 import yaml
 
 from tidegate.kernel.errors import SpecInvalidError
+from tidegate.kernel.metrics.registry import of_task
+from tidegate.spec.estimators.registry import estimators_of
 from tidegate.spec.model import ModelSpec
+from tidegate.spec.part import Task
 
 
 def spec(**changes: Any) -> ModelSpec:
@@ -77,6 +80,23 @@ def a_spec(**changes: Any) -> ModelSpec:
         "baseline": {"kind": "prior"},
     }
     return ModelSpec.parse(document | changes)
+
+
+def toy_document(task: Task, **changes: Any) -> dict[str, Any]:
+    """A valid spec of any task, with the first estimator and the first metric that it has."""
+    document: dict[str, Any] = {
+        "name": "toy",
+        "owner": "tests",
+        "business_unit": "tests",
+        "task": task,
+        "dataset": "toys",
+        "target": "answer",
+        "features": [{"name": "size", "kind": "numeric"}],
+        "candidates": [{"estimator": estimators_of(task)[0]}],
+        "metric": of_task(task)[0].name,
+        "baseline": {"kind": "prior"},
+    }
+    return document | changes
 
 
 def faults_of(document: object) -> dict[str, str]:

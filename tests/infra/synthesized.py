@@ -35,3 +35,11 @@ class Deployment:
             for name, body in template["Resources"].items():
                 if not types or body["Type"] in types:
                     yield Resource(stack, name, body["Type"], body.get("Properties", {}), body)
+
+
+def states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every state of a state machine, also those within Maps."""
+    for name, state in machine["States"].items():
+        yield name, state
+        if "ItemProcessor" in state:
+            yield from states(state["ItemProcessor"])

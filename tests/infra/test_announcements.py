@@ -81,7 +81,7 @@ def test_a_failing_change_is_tried_again_for_hours_and_then_kept_alone(deploymen
         assert found["BatchSize"] == 1
         assert 10 <= found["MaximumRetryAttempts"] <= 10_000
         assert 3600 <= found["MaximumRecordAgeInSeconds"] < 86_400  # the stream itself forgets after a day
-        assert "Failures" in json.dumps(found["DestinationConfig"]["OnFailure"]["Destination"])
+        assert "-failures" in json.dumps(found["DestinationConfig"]["OnFailure"]["Destination"])
         assert found["StartingPosition"] == "TRIM_HORIZON"
 
 
@@ -115,9 +115,9 @@ def test_the_function_may_read_and_publish_and_nothing_else(deployment: Deployme
         "xray:PutTraceSegments",
     }
     assert "event-bus/default" in allowed["events:PutEvents"]
-    assert "Releases" in allowed["sns:Publish"]
+    assert "-releases" in allowed["sns:Publish"]
     assert "StreamArn" in allowed["dynamodb:GetRecords"]
-    assert "Failures" in allowed["sqs:SendMessage"]
+    assert "-failures" in allowed["sqs:SendMessage"]
 
 
 def test_people_subscribe_to_a_topic_of_its_own_under_the_alarms_key(deployment: Deployment) -> None:

@@ -11,8 +11,12 @@ from aws_cdk.assertions import Template
 
 from infra.constructs.alarms import Alarms
 from infra.local import limit_checks
+from infra.local.lambda_host import MAX_REQUEST_BYTES
 from infra.local.limits import most
+from infra.settings import MOST_BODY_BYTES, DeploymentSettings
 from tests.infra.synthesized import Deployment
+from tidegate.kernel.errors import InvalidInputError
+from tidegate.kernel.roles import Role
 
 
 def values(value: Any) -> Iterator[Any]:
@@ -115,3 +119,89 @@ def deployed(value: Any) -> Any:
 def test_policies_roles_and_environments_are_within_their_sizes(deployment: Deployment) -> None:
     for resource in deployment.resources():
         assert limit_checks.fault(resource.type, partial(deployed, resource.properties)) is None, resource
+
+
+HOLDS_DATA = "it holds data: it keeps its logical id and whatever would replace it"
+GIVES_NO_NAME = "AWS gives the id, once: only another protocol would replace the API"
+# An exported value cannot change while another stack imports it. Why each of these never does:
+EXPORTS = {
+    "Data:Artifacts82DD59A1.Arn": HOLDS_DATA,
+    "Data:Artifacts82DD59A1.Ref": HOLDS_DATA,
+    "Data:CapturesDE857D5D.Arn": HOLDS_DATA,
+    "Data:CapturesDE857D5D.Ref": HOLDS_DATA,
+    "Data:Data666C94C7.Arn": HOLDS_DATA,
+    "Data:Data666C94C7.Ref": HOLDS_DATA,
+    "Data:Registry4DB9CCA5.Arn": HOLDS_DATA,
+    "Data:Registry4DB9CCA5.Ref": HOLDS_DATA,
+    "Data:Registry4DB9CCA5.StreamArn": "only another view type would replace it, and it has both images already",
+    "Data:Alarms04B5A0BF.Ref": "it has no name of its own and is no FIFO topic: nothing else would replace it",
+    "Data:AlarmKeyE05DE300.Arn": "it is symmetric and encrypts; nothing else would replace it",
+    "Serving:ApiF1A3B7F9.Ref": GIVES_NO_NAME,
+    "Control:ApiF1A3B7F9.Ref": GIVES_NO_NAME,
+}
+
+
+def test_no_stack_exports_what_may_ever_change(deployment: Deployment) -> None:
+    exported = set()
+    for name, template in deployment.templates.items():
+        for output in template.get("Outputs", {}).values():
+            if "Export" in output:
+                value = output["Value"]
+                logical_id, attribute = (value["Ref"], "Ref") if "Ref" in value else value["Fn::GetAtt"]
+                exported.add(f"{name.rpartition('-')[2]}:{logical_id}.{attribute}")
+    assert exported == set(EXPORTS)
+
+
+def test_what_is_exported_has_nothing_that_would_replace_it(deployment: Deployment) -> None:
+    """Each property below is set as it will always be; CloudFormation replaces the resource when it changes."""
+    data = deployment.templates[f"Tidegate-{deployment.stage}-Data"]["Resources"]
+    table = data["Registry4DB9CCA5"]["Properties"]
+    assert [key["AttributeName"] for key in table["KeySchema"]] == ["pk", "sk"]
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    assert {"TopicName", "FifoTopic"}.isdisjoint(data["Alarms04B5A0BF"]["Properties"])
+    assert {"KeySpec", "KeyUsage", "MultiRegion"}.isdisjoint(data["AlarmKeyE05DE300"]["Properties"])
+    for bucket in ("Artifacts82DD59A1", "CapturesDE857D5D", "Data666C94C7"):
+        assert "BucketName" not in data[bucket]["Properties"]
+    assert "TableName" not in table
+
+
+def test_what_is_referred_to_by_name_is_made_first(deployment: Deployment) -> None:
+    """Stacks that export nothing to each other still depend on each other."""
+    manifest = json.loads((deployment.folder / "manifest.json").read_text("utf-8"))["artifacts"]
+    order: list[str] = []
+    pending = [name for name, artifact in manifest.items() if artifact["type"] == "aws:cloudformation:stack"]
+    while pending:
+        free = [name for name in pending if not set(manifest[name].get("dependencies", ())) & set(pending)]
+        order += sorted(free)
+        pending = [name for name in pending if name not in free]
+    made = {
+        name: stack
+        for stack in order
+        for resource in deployment.templates[stack]["Resources"].values()
+        for key, name in resource.get("Properties", {}).items()
+        if key in ("FunctionName", "StateMachineName", "QueueName", "TopicName") and isinstance(name, str)
+    }
+    for stack in order:
+        text = json.dumps(deployment.templates[stack]["Resources"])
+        for name, maker in made.items():
+            if f":{name}" in text:
+                assert order.index(maker) <= order.index(stack), (stack, name)
+
+
+def test_the_longest_body_fits_into_an_event_whatever_it_holds() -> None:
+    """As base64, beside the most that API Gateway takes of a request's line and headers."""
+    assert MOST_BODY_BYTES * 4 / 3 + 10_240 * 2 < MAX_REQUEST_BYTES
+    assert DeploymentSettings(max_body_bytes=MOST_BODY_BYTES).max_body_bytes == MOST_BODY_BYTES
+    with pytest.raises(InvalidInputError, match="max_body_bytes"):
+        DeploymentSettings(max_body_bytes=MOST_BODY_BYTES + 1)
+
+
+def test_policies_of_people_have_fixed_names_and_nothing_that_would_replace_them(deployment: Deployment) -> None:
+    """A permission set refers to a policy by its name; a description that changes would replace it."""
+    names = []
+    for policy in deployment.resources("AWS::IAM::ManagedPolicy"):
+        assert (policy.properties["Description"], policy.properties["Path"]) == ("", "/"), policy
+        names.append(deployed(policy.properties["ManagedPolicyName"]))
+    assert sorted(names) == sorted(f"tidegate-{deployment.stage}-{role}-{PSEUDO['AWS::Region']}" for role in Role)
+    for role in deployment.resources("AWS::IAM::Role"):
+        assert {"RoleName", "Path"}.isdisjoint(role.properties), role

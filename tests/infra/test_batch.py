@@ -1,7 +1,6 @@
 """The batch machine scores part by part, and its functions reach what batches may reach and nothing else."""
 
 import json
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel
 
 from infra.machines.batch_machine import definition
 from infra.machines.release_machine import Step
-from tests.infra.synthesized import Deployment
+from tests.infra.synthesized import Deployment, states
 from tidegate import messages
 from tidegate.domain.batch.batch import MAX_PARTS
 from tidegate.kernel import errors
@@ -18,14 +17,6 @@ from tidegate.kernel import errors
 BATCH, SCORE = (Step(f"arn:aws:lambda:eu-west-1:123456789012:function:{name}", 900) for name in ("batch", "score"))
 MACHINE = definition(BATCH, SCORE, partition="aws", concurrency=10)
 LARGEST_DOCUMENT = 256 << 10  # that Step Functions hands on
-
-
-def states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every state, also those within the Map."""
-    for name, state in machine["States"].items():
-        yield name, state
-        if "ItemProcessor" in state:
-            yield from states(state["ItemProcessor"])
 
 
 STATES = dict(states(MACHINE))

@@ -1,8 +1,16 @@
 """How new code reaches the alias that answers: by CodeDeploy, a tenth first, and back when an alarm goes."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from infra.app import new_app
+from infra.constructs.sources import Sources
+from infra.settings import DeploymentSettings
+from infra.stacks.data import DataStack
+from infra.stacks.serving import ServingStack
 from tests.infra.synthesized import Deployment, Resource
 
 
@@ -43,6 +51,23 @@ def test_a_tenth_of_the_requests_goes_first_for_five_minutes(deployment: Deploym
     found = only(deployment, "AWS::CodeDeploy::DeploymentGroup").properties
     assert found["DeploymentConfigName"] == "CodeDeployDefault.LambdaCanary10Percent5Minutes"
     assert found["DeploymentStyle"] == {"DeploymentOption": "WITH_TRAFFIC_CONTROL", "DeploymentType": "BLUE_GREEN"}
+
+
+@pytest.mark.usefixtures("deployments")  # they build the layers
+def test_a_fix_that_its_alarms_would_stop_goes_out_at_once_if_asked(tmp_path: Path) -> None:
+    asked = DeploymentSettings.from_context({"code_release": "at-once", "code_version": "test"})
+    app = new_app(tmp_path, {"aws:cdk:disable-asset-staging": True})
+    ServingStack(app, "Serving", data=DataStack(app, "Data", settings=asked), sources=Sources(asked, "local"))
+    app.synth()
+    resources = json.loads((tmp_path / "Serving.template.json").read_text("utf-8"))["Resources"]
+    ((group_id, group),) = (
+        (name, each) for name, each in resources.items() if each["Type"] == "AWS::CodeDeploy::DeploymentGroup"
+    )
+    assert group["Properties"]["DeploymentConfigName"] == "CodeDeployDefault.LambdaAllAtOnce"
+    assert group["Properties"]["AlarmConfiguration"]["Enabled"] is False
+    (alias,) = (each for each in resources.values() if each["Type"] == "AWS::Lambda::Alias")
+    # So that CloudFormation changes the group before it moves the alias.
+    assert alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]["DeploymentGroupName"] == {"Ref": group_id}
 
 
 def test_it_goes_back_by_itself(deployment: Deployment) -> None:

@@ -259,13 +259,13 @@ def test_every_queue_is_encrypted_and_refuses_plain_http(deployment: Deployment)
 
 def test_every_queue_has_an_alarm(deployment: Deployment) -> None:
     alarmed = {
-        json.dumps(dimension["Value"])
+        dimension["Value"]
         for alarm in deployment.resources("AWS::CloudWatch::Alarm")
         for dimension in alarm.properties.get("Dimensions", [])
         if dimension["Name"] == "QueueName"
     }
     for queue in deployment.resources("AWS::SQS::Queue"):
-        assert any(queue.id in name for name in alarmed), queue
+        assert queue.properties["QueueName"] in alarmed, queue
 
 
 def test_every_topic_is_encrypted_under_a_rotated_key_and_refuses_plain_http(deployment: Deployment) -> None:

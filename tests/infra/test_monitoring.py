@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -18,7 +17,7 @@ from pydantic import BaseModel
 from infra.cost import PRICES
 from infra.machines.monitoring_machine import LONGEST_SECONDS, definition
 from infra.machines.release_machine import Step
-from tests.infra.synthesized import Deployment
+from tests.infra.synthesized import Deployment, states
 from tidegate import messages
 from tidegate.kernel import errors
 
@@ -27,14 +26,6 @@ DUE, MONITOR = (
     for name, seconds in (("due", 120), ("monitor", 300))
 )
 MACHINE = definition(DUE, MONITOR)
-
-
-def states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every state, also those within Maps."""
-    for name, state in machine["States"].items():
-        yield name, state
-        if "ItemProcessor" in state:
-            yield from states(state["ItemProcessor"])
 
 
 STATES = dict(states(MACHINE))
@@ -176,7 +167,7 @@ def test_monitoring_runs_at_ten_past_every_hour_and_what_cannot_start_is_kept(de
     assert rule.properties["ScheduleExpression"] == "cron(10 * * * ? *)"
     (target,) = rule.properties["Targets"]
     assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] < 3600
-    assert "Failures" in json.dumps(target["DeadLetterConfig"])
+    assert "-failures" in json.dumps(target["DeadLetterConfig"])
     name = f"tidegate-{deployment.stage}-monitoring"
     allowed = [
         statement

@@ -104,7 +104,7 @@ def test_the_machine_starts_when_the_alarm_goes_off_and_only_then(deployment: De
     assert target["Arn"] == {"Ref": machine(deployment).id}
     assert messages.OneModel.parse(json.loads(target["Input"])).model is None
     assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
-    assert "Failures" in json.dumps(target["DeadLetterConfig"])
+    assert "-failures" in json.dumps(target["DeadLetterConfig"])
 
 
 def test_the_alarm_is_back_long_before_the_next_look_so_each_look_can_set_it_off(deployment: Deployment) -> None:
@@ -149,8 +149,8 @@ def test_the_function_makes_datasets_and_starts_releases_and_nothing_else(deploy
     assert [prefix in found["s3:GetObject"] for prefix in ("/captures/*", "/feedback/*", "/datasets/*")] == [1, 1, 0]
     assert "/datasets/*" in found["s3:PutObject"]
     assert "Captures" not in found["s3:PutObject"]
-    assert "Catalog" in found["lambda:InvokeFunction"]
-    assert "Release" in found["states:StartExecution"]
+    assert "-catalog" in found["lambda:InvokeFunction"]
+    assert "-release" in found["states:StartExecution"]
     assert set(allowed(deployment, "RetrainingEventsRole")) == {"states:StartExecution"}
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from infra.local.cloud import LocalCloud
-from tests.local.conftest import eventually
+from tests.builders.waiting import eventually
 
 
 def run(cloud: LocalCloud, body: dict[str, Any], machine: str = "MachineArn", timeout_s: float = 20) -> dict[str, Any]:

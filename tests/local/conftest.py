@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import importlib.util
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -45,11 +43,3 @@ def clean(cloud: LocalCloud) -> LocalCloud:
             for message in messages:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     return cloud
-
-
-def eventually(look: Callable[[], Any], timeout_s: float = 20.0) -> Any:
-    """What `look` gives once that is something, or its last answer when time is up."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := look()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return found

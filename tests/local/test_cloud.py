@@ -16,8 +16,8 @@ from botocore.credentials import Credentials
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.seconds_path import SecondsPath
 
 from infra.local.cloud import LocalCloud
+from tests.builders.waiting import eventually
 from tests.local.calls import call, finished, reached, run
-from tests.local.conftest import eventually
 
 
 def test_a_function_runs_its_asset_with_layer_and_environment_of_the_template(cloud: LocalCloud) -> None:

@@ -11,7 +11,7 @@ import pytest
 from infra.local.cloud import LocalCloud
 from infra.local.patterns import matches, target_input
 from infra.local.schedules import ScheduleError, next_time
-from tests.local.conftest import eventually
+from tests.builders.waiting import eventually
 
 
 def put(cloud: LocalCloud, source: str, detail: Any) -> dict[str, Any]:

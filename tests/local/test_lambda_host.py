@@ -13,7 +13,7 @@ import sysconfig
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import pytest
 
 from infra.local import lambda_host
 from infra.local.lambda_host import FunctionConfig, Invocation, LambdaHost, UnknownFunctionError
+from tests.builders.waiting import eventually, is_running
 
 ARN = "arn:aws:lambda:eu-central-1:123456789012:function:"
 SITE_PACKAGES = Path(sysconfig.get_path("platlib"))
@@ -136,22 +137,6 @@ def error_of(invocation: Invocation) -> tuple[str, str]:
 def result_of(invocation: Invocation) -> Any:
     assert invocation.function_error is None, invocation.payload
     return json.loads(invocation.payload)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def eventually(condition: Callable[[], object], within_s: float = 20.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 # -- the ordinary course -------------------------------------------------------------------------------------------

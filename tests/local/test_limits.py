@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from infra.local import limit_checks, limits
 from infra.local.cloud import LocalCloud
 from infra.local.limits import LIMITS, most
-from tests.local.conftest import eventually
+from tests.builders.waiting import eventually
 
 KEY = {"pk": {"S": "limits"}, "sk": {"S": "1"}}
 OK = ""  # what a probe gives for a call that is within the limit

@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.local.cloud import LocalCloud
+from tests.builders.waiting import eventually
 from tests.local.calls import finished, reached, run
-from tests.local.conftest import eventually
 
 
 def begin(cloud: LocalCloud, machine: str = "WaitingArn", limit: int = 3600) -> str:

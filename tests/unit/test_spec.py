@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders.specs import faults_of
+from tests.builders.specs import faults_of, spec_document
 from tidegate.domain.rollout.canary import Metric as CanaryMetric
 from tidegate.kernel.errors import SpecInvalidError
 from tidegate.kernel.metrics.registry import of_task
@@ -15,26 +15,18 @@ from tidegate.spec.model import ModelSpec, json_schema
 from tidegate.spec.part import Task
 from tidegate.spec.release import Compared
 
-VALID: dict[str, Any] = {
-    "name": "flight-delay",
-    "owner": "ops@example.com",
-    "business_unit": "operations",
-    "task": "binary",
-    "dataset": "flights",
-    "target": "late",
-    "time": "departs_at",
-    "features": [
+VALID = spec_document(
+    positive_class=None,
+    release=None,
+    features=[
         {"name": "carrier", "kind": "categorical", "unseen": "reject", "categories": ["AA", "UA"]},
         {"name": "distance", "kind": "numeric", "unit": "miles", "min": 0, "max": 6000},
     ],
-    "candidates": [{"estimator": "sklearn.linear_model.LogisticRegression", "grid": {"C": [0.1, 1.0]}}],
-    "metric": "roc_auc",
-    "baseline": {"kind": "group_rate", "by": ["carrier"]},
-    "split": {
+    split={
         "train": {"from": "2013-01-01", "to": "2013-05-01"},
         "holdout": {"from": "2013-05-01", "to": "2013-06-01"},
     },
-}
+)
 
 
 def spec_with(**changes: Any) -> dict[str, Any]:

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 
 from scripts.benchmarks import serving_peers
+from tests.builders.waiting import eventually, is_running
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n[1]\n"
 CHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -51,13 +51,6 @@ def served(status: int, seconds: float) -> Iterator[int]:
         server.server_close()
 
 
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize("length", range(len(ANSWER)))
 def test_an_answer_is_not_taken_before_its_last_byte(length: int) -> None:
     assert serving_peers.answered(ANSWER[:length]) is None
@@ -93,11 +86,8 @@ def test_a_child_in_a_session_of_its_own_that_ignores_the_request_to_end_is_ende
         child = int(parent.stdout.readline())
     assert is_running(child)
     serving_peers._end(parent)
-    until = time.monotonic() + 5
-    while is_running(child) and time.monotonic() < until:
-        time.sleep(0.01)
+    assert eventually(lambda: not is_running(child), 5)
     assert parent.poll() is not None
-    assert not is_running(child)
 
 
 def test_a_peer_that_could_not_be_measured_keeps_its_row_with_its_error() -> None:

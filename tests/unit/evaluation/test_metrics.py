@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tests.builders.present import present
+from tests.builders.specs import toy_document
 from tidegate.cli.pages import report as pages
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Resampling, paired_bootstrap
 from tidegate.domain.evaluation.estimate import Estimate
@@ -348,20 +349,7 @@ def test_no_rows_have_no_metric_and_scores_that_are_no_numbers_are_the_models_fa
 
 
 def spec_of(metric, task, **changes):
-    estimator = "Ridge" if task == REGRESSION else "LogisticRegression"
-    document = {
-        "name": "toy",
-        "owner": "tests",
-        "business_unit": "tests",
-        "task": task,
-        "dataset": "toys",
-        "target": "answer",
-        "features": [{"name": "size", "kind": "numeric"}],
-        "candidates": [{"estimator": f"sklearn.linear_model.{estimator}"}],
-        "metric": metric,
-        "baseline": {"kind": "prior"},
-    }
-    return ModelSpec.parse(document | changes)
+    return ModelSpec.parse(toy_document(task, metric=metric, **changes))
 
 
 @every_case

@@ -6,21 +6,18 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.builders.present import present
+from tests.builders.fronts import computed_by_onnxruntime
 from tidegate.domain.serving.computed import columns
 from tidegate.domain.serving.contract import NO_TIME, TIMES_INPUT, ComputedContract, Contract, FeatureContract
 from tidegate.domain.serving.prediction import validate
 from tidegate.kernel.errors import RequestInvalidError
 from tidegate.kernel.expressions.compile import compile_expression
 from tidegate.kernel.expressions.times import seconds_of
-from tidegate.kernel.table import Column, Table, seconds
-from tidegate.ml.graph import front_of
+from tidegate.kernel.table import Table, seconds
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EXPRESSIONS = (
@@ -83,19 +80,6 @@ def as_sent(pairs: list[tuple[datetime | None, datetime | None]]) -> list[dict[s
     ]
 
 
-def served(contract: Contract, feed: dict[str, Column]) -> Column:
-    front = front_of(contract)
-    output = onnx.helper.make_tensor_value_info(
-        present(front.numeric), onnx.TensorProto.FLOAT, [None, len(contract.computed)]
-    )
-    model = onnx.helper.make_model(onnx.helper.make_graph([], "front", [], [output]), ir_version=8)
-    front.put_before(model)
-    onnx.checker.check_model(model)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, feed)[0]
-
-
 def by_python(due: datetime | None, sent: datetime | None) -> list[float]:
     """The first six expressions, by datetime."""
     at, other = (None if each is None else EPOCH + (aware(each) - EPOCH) for each in (due, sent))
@@ -117,7 +101,7 @@ def test_training_the_graph_and_pythons_calendar_agree_on_all_times(
     ours = columns(CONTRACT, inputs)
     assert ours.dtype == np.float32
     np.testing.assert_array_equal(ours[:, :6], [by_python(*pair) for pair in pairs])
-    np.testing.assert_array_equal(served(CONTRACT, inputs.feed()), ours)
+    np.testing.assert_array_equal(computed_by_onnxruntime(CONTRACT, inputs.feed()), ours)
     np.testing.assert_array_equal(validate(CONTRACT, as_sent(pairs)).times, inputs.times)
 
 

@@ -3,15 +3,15 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
+from tests.builders.trials import rows, value
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import Reference, background, profiled
-from tidegate.domain.serving.contract import Contract, FeatureContract, Inputs
+from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.kernel.errors import NewerDocumentError
-from tidegate.kernel.table import TARGET, Column, Table
+from tidegate.kernel.table import TARGET
 
 CONTRACT = Contract(
     "sales",
@@ -22,25 +22,11 @@ CONTRACT = Contract(
         FeatureContract("noise", "numeric"),
     ),
 )
-EFFECT = {"north": 1.0, "south": -1.0}
-
-
-def rows(count: int = 800, seed: int = 1) -> Table:
-    chance = np.random.default_rng(seed)
-    region, price = chance.choice(["north", "south"], count), chance.normal(size=count)
-    target = 3 * price + np.vectorize(EFFECT.get)(region)
-    return Table({"region": region, "price": price, "noise": chance.normal(size=count), TARGET: target})
-
-
-def score(inputs: Inputs) -> Column:
-    """The target itself: price and region."""
-    effect = np.array([EFFECT[region] for region in inputs.categorical[:, 0]])
-    return (3 * inputs.numeric[:, 0] + effect).astype(np.float32)[:, None]
 
 
 def reference() -> Reference:
     table = rows()
-    scores = score(CONTRACT.inputs(table))
+    scores = value(CONTRACT.inputs(table))
     layout, profile = profiled(CONTRACT, table, scores, ())
     return Reference(
         layout=layout,

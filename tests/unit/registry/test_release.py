@@ -80,11 +80,6 @@ ACCEPTED, CANDIDATE, CHAMPION, RETIRED, ROLLED_BACK = (
 RULE = FallbackRef("runs/flight-delay/r-3/fallback.json", "f3", "r-3")
 
 
-def made(change: RouteChange | None) -> RouteChange:
-    assert change is not None
-    return change
-
-
 def alone(route: Route, change: RouteChange) -> Route:
     """What of a changed route must equal the one before it."""
     return replace(route, revision=change.route.revision, ledger_head=change.route.ledger_head)
@@ -113,7 +108,7 @@ def test_a_version_may_serve_when_nobody_has_to_be_asked_any_more():
 
 
 def test_a_shadow_changes_what_nobody_gets():
-    change = made(shadow(SERVING, numbered(3), CAUSE))
+    change = present(shadow(SERVING, numbered(3), CAUSE))
     assert change.route == alone(SHADOWED, change)
     assert (shown(change), change.statuses) == (("shadow", 2, None, 10_000), {3: CANDIDATE})
     assert shares(change.route) == (Share(2, 10_000),)
@@ -122,7 +117,7 @@ def test_a_shadow_changes_what_nobody_gets():
 
 @pytest.mark.parametrize("route", [SERVING, SHADOWED])
 def test_a_canary_gets_its_share_and_scores_along_no_longer(route):
-    change = made(canary(route, numbered(3, CANDIDATE), 100, CAUSE))
+    change = present(canary(route, numbered(3, CANDIDATE), 100, CAUSE))
     assert change.route == alone(CANARY, change)
     assert (shown(change), change.statuses) == (("canary", 3, 2, 100), {3: CANDIDATE})
     assert shares(change.route) == (Share(2, 9_900), Share(3, 100))
@@ -130,28 +125,28 @@ def test_a_canary_gets_its_share_and_scores_along_no_longer(route):
 
 def test_the_same_share_again_changes_nothing_and_a_larger_one_does():
     assert canary(CANARY, numbered(3, CANDIDATE), 100, CAUSE) is None
-    assert made(canary(CANARY, numbered(3, CANDIDATE), 500, CAUSE)).route.candidate_bp == 500
+    assert present(canary(CANARY, numbered(3, CANDIDATE), 500, CAUSE)).route.candidate_bp == 500
 
 
 @pytest.mark.parametrize("route", [None, Route("flight-delay", 4, ledger_head="h4")])
 def test_without_a_champion_the_fallback_answers_what_the_canary_does_not(route):
-    change = made(canary(route, replace(numbered(3), fallback=RULE), 100, CAUSE))
+    change = present(canary(route, replace(numbered(3), fallback=RULE), 100, CAUSE))
     assert shares(change.route) == (Share(None, 9_900), Share(3, 100))
     assert change.route.fallback == RULE
     assert shown(change) == ("canary", 3, None, 100)
-    left = made(roll_back_trial(change.route, numbered(3, CANDIDATE), CAUSE))
+    left = present(roll_back_trial(change.route, numbered(3, CANDIDATE), CAUSE))
     assert shares(left.route) == (Share(None, 10_000),)
     assert (shown(left), left.route.fallback) == (("rollback", None, 3, 10_000), RULE)
 
 
 def test_a_canary_keeps_the_fallback_that_answers_already():
     known = replace(SERVING, fallback=FallbackRef("runs/flight-delay/r-2/fallback.json", "f2", "r-2"))
-    assert made(canary(known, replace(numbered(3), fallback=RULE), 100, CAUSE)).route.fallback == known.fallback
+    assert present(canary(known, replace(numbered(3), fallback=RULE), 100, CAUSE)).route.fallback == known.fallback
 
 
 @pytest.mark.parametrize("route", [SHADOWED, CANARY, replace(SHADOWED, killed=True)])
 def test_a_version_that_leaves_gives_all_back(route):
-    change = made(roll_back_trial(route, numbered(3, CANDIDATE), CAUSE))
+    change = present(roll_back_trial(route, numbered(3, CANDIDATE), CAUSE))
     assert change.route == alone(replace(SERVING, killed=route.killed), change)
     assert (shown(change), change.statuses) == (
         ("rollback", 2, 3, 0 if route.killed else 10_000),
@@ -191,7 +186,7 @@ def test_a_version_that_must_not_serve_or_is_not_alone_gets_no_further(route, ve
 
 def test_a_promotion_keeps_the_champion_of_before_warm_with_a_small_share():
     promoted = replace(numbered(3, CANDIDATE), fallback=RULE)
-    change = made(promote(CANARY, promoted, CAUSE, holdback_bp=500))
+    change = present(promote(CANARY, promoted, CAUSE, holdback_bp=500))
     assert shares(change.route) == (Share(3, 9_500), Share(2, 500))
     assert (change.route.candidate_role, change.route.previous, change.route.fallback) == (
         CandidateRole.HOLDBACK,
@@ -203,7 +198,7 @@ def test_a_promotion_keeps_the_champion_of_before_warm_with_a_small_share():
 
 @pytest.mark.parametrize("route", [None, KILLED])
 def test_nothing_is_held_back_where_nothing_answered(route):
-    change = made(promote(route, numbered(3), CAUSE, holdback_bp=500))
+    change = present(promote(route, numbered(3), CAUSE, holdback_bp=500))
     assert (change.route.candidate, change.route.candidate_bp, change.route.candidate_role) == (None, 0, None)
     assert change.entry.weight_bp == (0 if route else 10_000)
 
@@ -216,7 +211,7 @@ def test_a_version_is_on_probation_while_the_one_before_it_is_held_back():
 
 
 def test_after_its_probation_a_version_answers_alone():
-    change = made(end_probation(ON_PROBATION, numbered(2, CHAMPION), replace(CAUSE, approved_by="eve")))
+    change = present(end_probation(ON_PROBATION, numbered(2, CHAMPION), replace(CAUSE, approved_by="eve")))
     assert change.route == alone(replace(SERVING, previous=served(1)), change)
     assert (shown(change), change.statuses, change.entry.approved_by) == (
         ("end_probation", 2, 1, 10_000),
@@ -230,16 +225,16 @@ def test_after_its_probation_a_version_answers_alone():
 def test_the_rollback_target_out_of_probation_is_the_version_held_back():
     assert rollback_target(ON_PROBATION) == 1
     assert rollback_target(SHADOWED) == rollback_target(CANARY) == 2
-    change = made(roll_back_promotion(ON_PROBATION, 2, CAUSE))
+    change = present(roll_back_promotion(ON_PROBATION, 2, CAUSE))
     assert change.route == alone(Route("flight-delay", 4, champion=served(1)), change)
     assert (shown(change), change.statuses) == (("rollback", 1, 2, 10_000), {1: CHAMPION, 2: RETIRED})
     assert roll_back_promotion(SERVING, 2, CAUSE) is roll_back_promotion(ON_PROBATION, 1, CAUSE) is None
 
 
 def test_people_may_roll_back_out_of_probation_either_way():
-    back = made(rollback(ON_PROBATION, numbered(1, CANDIDATE), CAUSE))
+    back = present(rollback(ON_PROBATION, numbered(1, CANDIDATE), CAUSE))
     assert (shares(back.route), back.statuses) == ((Share(1, 10_000),), {1: CHAMPION, 2: RETIRED})
-    stay = made(rollback(ON_PROBATION, numbered(2, CHAMPION), CAUSE))
+    stay = present(rollback(ON_PROBATION, numbered(2, CHAMPION), CAUSE))
     assert (shares(stay.route), stay.statuses) == ((Share(2, 10_000),), {1: RETIRED, 2: CHAMPION})
 
 
@@ -251,27 +246,27 @@ def test_a_version_on_its_way_in_is_no_place_to_roll_back_to(route):
 
 @pytest.mark.parametrize("route", [CANARY, SHADOWED])
 def test_a_kill_and_a_rollback_close_a_version_on_its_way_in(route):
-    killed = made(kill(route, "flight-delay", CAUSE))
+    killed = present(kill(route, "flight-delay", CAUSE))
     assert (killed.route, killed.statuses) == (alone(KILLED, killed), {3: ROLLED_BACK})
-    back = made(rollback(route, numbered(2, CHAMPION), CAUSE))
+    back = present(rollback(route, numbered(2, CHAMPION), CAUSE))
     assert (back.route, back.statuses) == (alone(SERVING, back), {2: CHAMPION, 3: ROLLED_BACK})
-    further = made(rollback(route, numbered(1, RETIRED), CAUSE))
+    further = present(rollback(route, numbered(1, RETIRED), CAUSE))
     assert further.statuses == {1: CHAMPION, 2: RETIRED, 3: ROLLED_BACK}
 
 
 @pytest.mark.parametrize("route", [SPLIT, ON_PROBATION])
 def test_a_kill_retires_what_has_served_before(route):
-    assert made(kill(route, "flight-delay", CAUSE)).statuses == {route.candidate.version: RETIRED}
+    assert present(kill(route, "flight-delay", CAUSE)).statuses == {route.candidate.version: RETIRED}
 
 
 def test_a_model_without_a_champion_can_be_killed_and_its_canary_ends():
     only = Route("flight-delay", 4, candidate=served(3), candidate_bp=100, candidate_role=CandidateRole.CANARY)
-    change = made(kill(only, "flight-delay", CAUSE))
+    change = present(kill(only, "flight-delay", CAUSE))
     assert (shares(change.route), change.statuses) == ((Share(None, 10_000),), {3: ROLLED_BACK})
 
 
 def test_a_resumption_reports_the_canary_that_began_while_the_model_was_killed():
-    begun = made(canary(KILLED, numbered(3), 100, CAUSE)).route
+    begun = present(canary(KILLED, numbered(3), 100, CAUSE)).route
     assert shares(begun) == (Share(None, 10_000),)
     change = present(resume(begun, "flight-delay", CAUSE))
     assert shares(change.route) == (Share(2, 9_900), Share(3, 100))
@@ -282,14 +277,14 @@ def test_the_fallback_stays_while_a_canary_is_measured_beside_it():
     only = Route("flight-delay", 4, candidate=served(3), candidate_bp=100, candidate_role=CandidateRole.CANARY)
     newer = replace(numbered(4, VersionStatus.REJECTED), fallback=RULE)
     assert stand_in(only, newer, CAUSE) is None
-    assert made(stand_in(Route("flight-delay", 4), newer, CAUSE)).route.fallback == RULE
+    assert present(stand_in(Route("flight-delay", 4), newer, CAUSE)).route.fallback == RULE
 
 
 def test_a_version_that_waits_for_its_approval_gets_no_split_either():
     with pytest.raises(ConflictError, match="needs an approval") as caught:
         split(SERVING, replace(numbered(3), needs_approval=True), 100, CAUSE)
     assert "tidegate approve flight-delay 3" in caught.value.next_step
-    made(split(SERVING, replace(numbered(3), needs_approval=True, approved_by="eve"), 100, CAUSE))
+    present(split(SERVING, replace(numbered(3), needs_approval=True, approved_by="eve"), 100, CAUSE))
 
 
 @pytest.mark.parametrize("status", [status for status in VersionStatus if status.closed])
@@ -326,7 +321,7 @@ def test_who_joins_a_route_brings_the_fields_it_is_asked_with_and_takes_none_awa
         rollback(route, replace(newer, status=RETIRED), CAUSE),
         stand_in(replace(route, champion=None), newer, CAUSE),
     )
-    assert {made(change).route.fields for change in joined} == {("carrier", "distance", "wind")}
+    assert {present(change).route.fields for change in joined} == {("carrier", "distance", "wind")}
 
 
 def test_who_leaves_a_route_leaves_its_fields_behind_for_callers_go_on_sending_them():
@@ -345,4 +340,4 @@ def test_who_leaves_a_route_leaves_its_fields_behind_for_callers_go_on_sending_t
         end_probation(held, numbered(2, CHAMPION), CAUSE),
         resume(killed, "flight-delay", CAUSE),
     )
-    assert {made(change).route.fields for change in left} == {fields}
+    assert {present(change).route.fields for change in left} == {fields}

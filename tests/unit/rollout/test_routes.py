@@ -13,7 +13,6 @@ from tidegate.domain.registry.ledger import Cause, Share, verify
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import (
-    RouteChange,
     end_split,
     kill,
     promote,
@@ -42,13 +41,8 @@ CANARY = replace(SPLIT, candidate_role=CandidateRole.CANARY, shadow=served(3))
 KILLED = replace(SERVING, killed=True)
 
 
-def made(change: RouteChange | None) -> RouteChange:
-    assert change is not None
-    return change
-
-
 def test_the_first_promotion_makes_revision_1_with_nothing_before_it():
-    change = made(promote(None, numbered(1), CAUSE))
+    change = present(promote(None, numbered(1), CAUSE))
     assert change.route == Route(MODEL, 1, champion=served(1), ledger_head=change.entry.hash)
     assert (change.entry.seq, change.entry.version, change.entry.previous_version) == (1, 1, None)
     assert (change.entry.run_id, change.entry.actor, change.entry.reason) == ("r-1", CAUSE.actor, "because")
@@ -56,7 +50,7 @@ def test_the_first_promotion_makes_revision_1_with_nothing_before_it():
 
 
 def test_a_promotion_keeps_who_served_before_and_ends_the_trial_of_the_promoted_one():
-    change = made(promote(CANARY, numbered(3, CANDIDATE), replace(CAUSE, approved_by="eve")))
+    change = present(promote(CANARY, numbered(3, CANDIDATE), replace(CAUSE, approved_by="eve")))
     assert change.route == Route(MODEL, 5, champion=served(3), previous=served(2), ledger_head=change.entry.hash)
     assert (change.entry.previous_hash, change.entry.approved_by) == ("h4", "eve")
     assert change.statuses == {3: CHAMPION, 2: RETIRED}
@@ -67,7 +61,7 @@ def test_promoting_the_champion_changes_nothing():
 
 
 def test_a_promotion_of_a_killed_model_waits_for_people_to_resume_it():
-    change = made(promote(KILLED, numbered(3), CAUSE))
+    change = present(promote(KILLED, numbered(3), CAUSE))
     assert shares(change.route) == (Share(None, 10_000),)
     assert (change.entry.killed, change.entry.version, change.entry.weight_bp) == (True, 3, 0)
     assert shares(present(resume(change.route, MODEL, CAUSE)).route) == (Share(3, 10_000),)
@@ -79,7 +73,7 @@ def test_only_an_accepted_version_can_be_promoted(status):
         promote(None, numbered(2, status), CAUSE)
 
 
-def test_a_promotion_does_not_end_a_split_that_people_made():
+def test_a_promotion_does_not_end_a_split_that_people_present():
     with pytest.raises(ConflictError, match="on trial with 20 %") as caught:
         promote(SPLIT, numbered(4), CAUSE)
     assert "tidegate split flight-delay --end" in caught.value.next_step
@@ -87,7 +81,7 @@ def test_a_promotion_does_not_end_a_split_that_people_made():
 
 def test_a_rollback_returns_to_what_served_and_the_bad_one_does_not_stand_by():
     fallback = FallbackRef("runs/flight-delay/r-1/fallback.json", "f1", "r-1")
-    change = made(rollback(SERVING, replace(numbered(1, RETIRED), fallback=fallback), CAUSE))
+    change = present(rollback(SERVING, replace(numbered(1, RETIRED), fallback=fallback), CAUSE))
     assert change.route == Route(MODEL, 5, champion=served(1), fallback=fallback, ledger_head=change.entry.hash)
     assert (change.entry.action, change.entry.version, change.entry.previous_version) == ("rollback", 1, 2)
     assert change.statuses == {1: CHAMPION, 2: RETIRED}
@@ -95,14 +89,14 @@ def test_a_rollback_returns_to_what_served_and_the_bad_one_does_not_stand_by():
 
 @pytest.mark.parametrize(("route", "left"), [(SPLIT, RETIRED), (CANARY, ROLLED_BACK)])
 def test_a_rollback_to_the_champion_ends_what_is_on_trial_beside_it(route, left):
-    change = made(rollback(route, numbered(2, CHAMPION), CAUSE))
+    change = present(rollback(route, numbered(2, CHAMPION), CAUSE))
     assert change.route == replace(SERVING, revision=5, ledger_head=change.entry.hash)
     assert (change.entry.version, change.entry.previous_version) == (2, 3)
     assert change.statuses == {2: CHAMPION, 3: left}
 
 
 def test_the_second_version_of_a_split_can_be_kept_by_a_rollback_to_it():
-    change = made(rollback(SPLIT, numbered(3, CANDIDATE), CAUSE))
+    change = present(rollback(SPLIT, numbered(3, CANDIDATE), CAUSE))
     assert shares(change.route) == (Share(3, 10_000),)
     assert change.statuses == {3: CHAMPION, 2: RETIRED}
 
@@ -112,7 +106,7 @@ def test_a_rollback_to_what_serves_alone_changes_nothing():
 
 
 def test_a_rollback_of_a_killed_model_leaves_it_killed():
-    change = made(rollback(KILLED, numbered(1, RETIRED), CAUSE))
+    change = present(rollback(KILLED, numbered(1, RETIRED), CAUSE))
     assert (change.route.killed, change.entry.weight_bp) == (True, 0)
 
 
@@ -132,7 +126,7 @@ def test_the_rollback_target_is_the_champion_while_something_is_on_trial_and_its
 
 @pytest.mark.parametrize(("route", "statuses"), [(SERVING, {}), (SPLIT, {3: RETIRED}), (CANARY, {3: ROLLED_BACK})])
 def test_a_kill_puts_everything_on_the_fallback_and_ends_trials(route, statuses):
-    change = made(kill(route, MODEL, CAUSE))
+    change = present(kill(route, MODEL, CAUSE))
     assert change.route == replace(SERVING, revision=5, killed=True, ledger_head=change.entry.hash)
     assert shares(change.route) == (Share(None, 10_000),)
     assert (change.entry.version, change.entry.previous_version, change.entry.weight_bp) == (None, 2, 10_000)
@@ -155,7 +149,7 @@ def test_resuming_twice_changes_nothing():
 
 @pytest.mark.parametrize("status", [ACCEPTED, RETIRED])
 def test_a_split_gives_a_second_version_its_share(status):
-    change = made(split(SERVING, numbered(3, status), 2_000, CAUSE))
+    change = present(split(SERVING, numbered(3, status), 2_000, CAUSE))
     assert change.route == replace(SPLIT, revision=5, ledger_head=change.entry.hash)
     assert (change.entry.version, change.entry.previous_version, change.entry.weight_bp) == (3, 2, 2_000)
     assert change.statuses == {3: CANDIDATE}
@@ -164,7 +158,7 @@ def test_a_split_gives_a_second_version_its_share(status):
 
 def test_the_same_split_again_changes_nothing_and_another_share_does():
     assert split(SPLIT, numbered(3, CANDIDATE), 2_000, CAUSE) is None
-    assert made(split(SPLIT, numbered(3, CANDIDATE), 5_000, CAUSE)).route.candidate_bp == 5_000
+    assert present(split(SPLIT, numbered(3, CANDIDATE), 5_000, CAUSE)).route.candidate_bp == 5_000
 
 
 @pytest.mark.parametrize(
@@ -191,7 +185,7 @@ def test_a_share_is_more_than_nothing_and_less_than_all(share):
 
 
 def test_after_a_split_the_champion_answers_alone():
-    change = made(end_split(SPLIT, MODEL, CAUSE))
+    change = present(end_split(SPLIT, MODEL, CAUSE))
     assert change.route == replace(SERVING, revision=5, ledger_head=change.entry.hash)
     assert (change.entry.version, change.entry.previous_version, change.statuses) == (2, 3, {3: RETIRED})
 

@@ -4,20 +4,17 @@ import json
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders.present import present
+from tests.builders.fronts import computed_by_onnxruntime
 from tidegate.domain.serving.computed import FOLDS, MAX_GROUPS, columns, described, learned, replay
 from tidegate.domain.serving.contract import ComputedContract, Contract, FeatureContract, GroupRates
 from tidegate.kernel.errors import DataCheckError
 from tidegate.kernel.expressions.compile import compile_computed
 from tidegate.kernel.expressions.language import TYPE_OF_KIND
 from tidegate.kernel.table import TARGET, Column, Table
-from tidegate.ml.graph import front_of
 
 FEATURES = (
     FeatureContract("size", "numeric", missing="allow", estimator=False),
@@ -63,18 +60,7 @@ def table(values: list[tuple[Any, ...]]) -> Table:
 
 
 def served(wanted: Contract, rows: Table) -> Column:
-    """What onnxruntime computes, [rows, computed features]."""
-    front = front_of(wanted)
-    output = onnx.helper.make_tensor_value_info(
-        present(front.numeric), onnx.TensorProto.FLOAT, [None, len(wanted.computed)]
-    )
-    model = onnx.helper.make_model(onnx.helper.make_graph([], "front", [], [output]), ir_version=8)
-    front.put_before(model)
-    onnx.checker.check_model(model)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    return session.run(None, wanted.inputs(rows).feed())[0]
+    return computed_by_onnxruntime(wanted, wanted.inputs(rows).feed())
 
 
 def numbers(number: st.SearchStrategy[str], truth: st.SearchStrategy[str], *, exact: bool) -> st.SearchStrategy[str]:

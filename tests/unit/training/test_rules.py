@@ -9,15 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from tests.builders.specs import faults_of
+from tests.builders.specs import faults_of, toy_document
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.training.contracts import serving_contract
 from tidegate.domain.training.rules import fitted
-from tidegate.kernel.metrics.registry import of_task
 from tidegate.kernel.table import Table
-from tidegate.spec.estimators.registry import estimators_of
 from tidegate.spec.model import ModelSpec, json_schema
 from tidegate.spec.part import Task
 from tidegate.spec.rules.registry import RULES, FallbackRule, kind_of, kinds
@@ -41,23 +39,14 @@ def example(rule: type[Rule]) -> Rule:
     return found
 
 
+FEATURES = [
+    {"name": "carrier", "kind": "categorical", "categories": ["AA", "UA"], "missing": "allow"},
+    {"name": "hour", "kind": "integer", "missing": "allow"},
+]
+
+
 def document(task: Task, **changes: Any) -> dict[str, Any]:
-    return {
-        "name": "toy",
-        "owner": "tests",
-        "business_unit": "tests",
-        "task": task,
-        "dataset": "toys",
-        "target": "answer",
-        "time": "at",
-        "features": [
-            {"name": "carrier", "kind": "categorical", "categories": ["AA", "UA"], "missing": "allow"},
-            {"name": "hour", "kind": "integer", "missing": "allow"},
-        ],
-        "candidates": [{"estimator": estimators_of(task)[0]}],
-        "metric": of_task(task)[0].name,
-        "baseline": {"kind": "prior"},
-    } | changes
+    return toy_document(task, time="at", features=FEATURES, **changes)
 
 
 def rows(cells: list[tuple[str, float, int]], task: Task) -> dict[str, Any]:

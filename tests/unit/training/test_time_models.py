@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.builders.labels import record
 from tests.builders.release import house_with
 from tests.builders.specs import spec
 from tests.builders.tables import trips
@@ -16,12 +17,11 @@ from tidegate.domain.monitoring.labelled_dataset import LeftOut
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.drift import DriftPolicy, judge
 from tidegate.domain.profiles.profile import MASKED, MISSING, TYPE_FAULT, Layout, captured, count
-from tidegate.domain.serving.capture import MASK, hour_of
+from tidegate.domain.serving.capture import MASK
 from tidegate.domain.serving.contract import Contract, FeatureContract, Rulebook
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.prediction import answers, validate
 from tidegate.kernel.errors import ArtifactRejectedError, DataCheckError
-from tidegate.kernel.ids import uuid7
 from tidegate.kernel.table import Table
 from tidegate.messages import EvaluateTask, Fitted, RunRef, SlicesAndGroupsTask, TrainTask
 from tidegate.ml.fairness import FairlearnGroups
@@ -297,18 +297,9 @@ def test_a_champion_to_which_a_column_was_no_time_is_not_compared() -> None:
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
-def record(number: int, **inputs: Any) -> dict[str, Any]:
-    at = NOW - timedelta(minutes=number)
+def asked_before(number: int, **inputs: Any) -> dict[str, Any]:
     given = {"line": "red", "wind": 12.5, "at": "2026-03-09T08:00:00+02:00", "due": "2026-03-11T20:00:00.75Z"}
-    return {
-        "id": uuid7(at, number.to_bytes(8)),
-        "model": "trip-delay",
-        "hour": hour_of(at),
-        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "inputs": given | inputs,
-        "probabilities": {"false": 0.25, "true": 0.75},
-        "sample": 1.0,
-    }
+    return record(NOW - timedelta(minutes=number), number, inputs=given | inputs)
 
 
 def test_labelled_captures_come_back_as_rows_with_the_times_that_were_sent() -> None:
@@ -316,10 +307,10 @@ def test_labelled_captures_come_back_as_rows_with_the_times_that_were_sent() -> 
     house.clock.at = NOW
     house.registry.apply(asked(), author="ana", at=NOW)
     records = [
-        record(1),
-        record(2, due=None),
-        record(3, due="soon"),
-        record(4, at="2026-01-05T08:00:00Z"),  # a row of the time that the dataset covers
+        asked_before(1),
+        asked_before(2, due=None),
+        asked_before(3, due="soon"),
+        asked_before(4, at="2026-01-05T08:00:00Z"),  # a row of the time that the dataset covers
     ]
     house.hours.capture(records)
     for each in records:

@@ -12,16 +12,17 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.builders.specs import toy_document
 from tidegate.domain.serving.contract import CONTRACT_KEY, Contract
 from tidegate.domain.training.contracts import serving_contract
 from tidegate.kernel.errors import TrainingFailedError
-from tidegate.kernel.metrics.registry import find, of_task
+from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.table import TARGET, Table
 from tidegate.ml.frameworks.framework import estimator_class
 from tidegate.ml.scoring import load
 from tidegate.ml.training import OnnxFitter, _model
 from tidegate.spec.estimators.estimator import Probabilities
-from tidegate.spec.estimators.registry import ESTIMATORS, estimators_of
+from tidegate.spec.estimators.registry import ESTIMATORS
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
 from tidegate.spec.training import Candidate
@@ -67,20 +68,7 @@ def table(task: Task, rows: int, seed: int, *, strange: bool = False) -> Table:
 
 
 def spec(task: Task, **changes: Any) -> ModelSpec:
-    document: dict[str, Any] = {
-        "name": "toy",
-        "owner": "tests",
-        "business_unit": "tests",
-        "task": task,
-        "dataset": "toys",
-        "target": "answer",
-        "features": FEATURES,
-        "candidates": [{"estimator": estimators_of(task)[0]}],
-        "metric": of_task(task)[0].name,
-        "baseline": {"kind": "prior"},
-        "seed": 11,
-    }
-    return ModelSpec.parse(document | changes)
+    return ModelSpec.parse(toy_document(task, features=FEATURES, seed=11) | changes)
 
 
 def contract(of: ModelSpec) -> Contract:
