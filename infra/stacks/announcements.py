@@ -85,7 +85,7 @@ class AnnouncementsStack(Stack):
             ],
             memory_mb=MEMORY_MB,
             timeout_seconds=TIMEOUT_SECONDS,
-            description="Tells people and other systems what changed in registry and ledger",
+            description="Announces changes of registry and ledger to people and other systems",
         )
         self._called_for("RegistryChanges", data.registry, CHANGES, failures_arn)
         self._called_for("LedgerEntries", data.ledger, ENTRIES, failures_arn)

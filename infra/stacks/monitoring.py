@@ -40,9 +40,7 @@ class MonitoringStack(Stack):
         self, scope: Construct, construct_id: str, *, data: DataStack, release: ReleaseStack, sources: Sources
     ) -> None:
         settings = sources.settings
-        super().__init__(
-            scope, construct_id, description=f"Tidegate {settings.stage}: drift, live quality and what follows"
-        )
+        super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: drift, live quality and health")
         self._settings = settings
         self._data = data
         self._release = release
@@ -73,7 +71,7 @@ class MonitoringStack(Stack):
             ],
             memory_mb=DUE_MEMORY_MB,
             timeout_seconds=120,
-            description="Says which models are due",
+            description="Lists the models that are due",
         )
 
     def _monitor(self) -> PlatformFunction:
@@ -104,7 +102,7 @@ class MonitoringStack(Stack):
             ],
             memory_mb=MONITOR_MEMORY_MB,
             timeout_seconds=300,
-            description="Counts what models were asked, judges it and records how they stand",
+            description="Judges the traffic of models and records their health",
         )
 
     def _state_machine(self) -> StateMachine:
@@ -133,7 +131,7 @@ class MonitoringStack(Stack):
             self,
             "Schedule",
             name=name,
-            description="Looks at every served model once an hour",
+            description="Monitors every served model once an hour",
             schedule_expression=SCHEDULE,
             targets=[
                 events.CfnRule.TargetProperty(
@@ -157,7 +155,7 @@ class MonitoringStack(Stack):
     def _alarm_on_faults(self) -> None:
         machine = {"StateMachineArn": self.machine.arn}
         for metric, words in {
-            "ExecutionsFailed": "could not look at every model; the log of monitor says at which, and why",
+            "ExecutionsFailed": "could not judge every model; the log of monitor names each with the reason",
             "ExecutionsTimedOut": "ran out of time: raise the concurrency in infra/machines/monitoring_machine.py",
         }.items():
             name = f"monitoring-{metric.removeprefix('Executions').lower()}"
@@ -180,7 +178,7 @@ class MonitoringStack(Stack):
             NAMESPACE,
             "Drifted",
             own,
-            "A model's inputs, scores or quality have changed; `tidegate drift MODEL` says how.",
+            "A model's inputs, scores or quality have changed; `tidegate drift MODEL` shows how.",
             runbook="monitoring.md#a-model-has-drifted",
             whose=MODEL_IN_STATUS,
             period=HOUR,
