@@ -45,8 +45,8 @@ _CRASHED: Definition = {
     "MaxAttempts": 1,
     "BackoffRate": 1,
 }
-# The account's concurrency is used up, which may be 10 for all functions: work waits for its turn. A thousand tries take
-# five days, all that is left to training and the gate; the end of its execution comes sooner.
+# The account's concurrency is used up, which may be 10 for all functions: work waits for its turn. A thousand tries
+# take five days, all that is left to training and the gate; other executions end sooner.
 _THROTTLED: Definition = {
     "ErrorEquals": ["Lambda.TooManyRequestsException"],
     "IntervalSeconds": 2,

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -336,19 +337,18 @@ def test_a_throttled_step_waits_for_its_turn(cloud: LocalCloud) -> None:
     try:
         started = client.start_execution(stateMachineArn=training, input="{}")["executionArn"]
 
-        def tries() -> int:
+        def tried(times: int) -> bool:
             events = client.get_execution_history(executionArn=started, maxResults=1000)["events"]
-            return sum(each["type"] == "LambdaFunctionFailed" for each in events)
+            return sum(each["type"] == "LambdaFunctionFailed" for each in events) >= times
 
         for so_many in range(1, 12):
-            assert eventually(lambda expected=so_many: tries() >= expected)
+            assert eventually(partial(tried, so_many))
             cloud.advance(900)
         assert client.describe_execution(executionArn=started)["status"] == "RUNNING"
     finally:
         host._concurrency = before
     cloud.advance(900)
-    status = eventually(lambda: client.describe_execution(executionArn=started)["status"] != "RUNNING")
-    assert status
+    assert eventually(lambda: client.describe_execution(executionArn=started)["status"] != "RUNNING")
     assert client.describe_execution(executionArn=started)["status"] == "SUCCEEDED"
 
 
