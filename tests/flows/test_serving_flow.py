@@ -1,5 +1,6 @@
 """The served model under good, bad and hostile requests, over signed HTTP."""
 
+import hashlib
 import json
 import random
 import subprocess
@@ -7,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tests.flows.conftest import HTTP, House, instances_of
+from tidegate.domain.serving.contract import CONTRACT_KEY
 
 
 def bucket(house: House) -> str:
@@ -146,6 +149,48 @@ def test_a_tampered_artifact_is_refused_and_the_previous_good_version_serves_on(
     s3.put_object(Bucket=bucket(house), Key=champion["artifact_key"], Body=stolen)
     house.cloud.recycle("inference")
     assert house.client.predict("robbed", instances)["version"] == 2
+
+
+def test_a_rollback_of_code_leaves_newer_artifacts_to_the_fallback_with_an_alarm_that_says_so(
+    house: House, good: dict[str, Any]
+) -> None:
+    assert house.release("ahead")["status"] == "accepted"
+    assert house.client.predict("ahead", [good])["version"] == 1
+    (version,) = house.client.versions("ahead")
+    place = {"Bucket": bucket(house), "Key": version["artifact_key"]}
+    s3, alarm = house.cloud.client("s3"), "tidegate-dev-inference-artifact-newer-than-code"
+    known = s3.get_object(**place)["Body"].read()
+    table = house.cloud.client("ssm").get_parameter(Name="/tidegate/dev/registry-table")["Parameter"]["Value"]
+
+    def registered(data: bytes) -> None:
+        """What serves is these bytes, and a cold start meets them."""
+        s3.put_object(**place, Body=data)
+        house.cloud.client("dynamodb").update_item(
+            TableName=table,
+            Key={"pk": {"S": "MODEL#ahead"}, "sk": {"S": "ROUTE"}},
+            UpdateExpression="SET champion.artifact_sha256 = :sha256",
+            ExpressionAttributeValues={":sha256": {"S": hashlib.sha256(data).hexdigest()}},
+        )
+        house.cloud.recycle("inference")
+
+    model = onnx.load_model_from_string(known)
+    (entry,) = (each for each in model.metadata_props if each.key == CONTRACT_KEY)
+    entry.value = json.dumps(json.loads(entry.value) | {"schema": 2, "new": "a field of the newer code"})
+    registered(model.SerializeToString())
+    answer = house.client.predict("ahead", [good])
+    assert (answer["version"], answer["reason"], answer["why"]) == (None, "fallback", "not_loadable")
+    assert "needs newer code" in answer["detail"]
+
+    house.cloud.settle()
+    states = []
+    for _ in range(3):
+        house.cloud.advance(60)
+        states.append(house.cloud.alarm_state(alarm))
+    assert "ALARM" in states
+    assert any(alarm in message for message in house.cloud.messages(topic_of(house)))
+
+    registered(known)
+    assert house.client.predict("ahead", [good])["version"] == 1
 
 
 def topic_of(house: House) -> str:
