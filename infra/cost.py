@@ -221,7 +221,7 @@ def monitoring(models: int, settings: DeploymentSettings) -> list[Line]:
         Line("profiles, verdicts kept", "s3-storage", looks * 200_000 / 1e9, "0.2 MB a look; for each month kept"),
         Line("registry, read", "dynamodb-read", looks * 20, "model, route, version, health, rollout"),
         Line("registry, written", "dynamodb-write", looks * 5, "how the model stands, 5 KB"),
-        Line("announcing", f"lambda-{settings.architecture}", looks * 0.05, "each write is looked at, 0.1 s at 512 MB"),
+        Line("announcing", f"lambda-{settings.architecture}", looks * 0.05, "each write is read, 0.1 s at 512 MB"),
         Line("metrics", "metric", 10 + 10 * models, "10 names, in all and for each model"),
         Line("metrics of targets", "metric", 6 * models, "3 names for each target, 2 targets a model"),
         Line("metrics of cost, quality", "metric", 6 * models, "4 + 2 names for each model"),
@@ -253,7 +253,7 @@ def release(settings: DeploymentSettings) -> list[Line]:
         Line("state machine", "transition", 25 + 3 * looks, "states entered; 3 for each look"),
         Line("registry", "dynamodb-write", 60 + 10 * looks, "each step notes what it did; 10 KB a look"),
         Line("tables and reports", "s3-put", 10, "objects of the run"),
-        Line("announcing", f"lambda-{settings.architecture}", looks * 0.05, "each write is looked at, 0.1 s at 512 MB"),
+        Line("announcing", f"lambda-{settings.architecture}", looks * 0.05, "each write is read, 0.1 s at 512 MB"),
         Line("events", "event", 18, "changes of route, rollout and run"),
         Line("messages", "mail", 9, "for each address"),
     ]
@@ -261,7 +261,9 @@ def release(settings: DeploymentSettings) -> list[Line]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m infra.cost", description="What a deployment costs a month.")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.cost", description="Estimate what a deployment costs per month."
+    )
     parser.add_argument("--predictions", type=int, default=1_000_000, help="requests a month (default: 1,000,000)")
     parser.add_argument("--models", type=int, default=1, help="models they are for (default: 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
@@ -269,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = DeploymentSettings()
     tables = {
         "a month idle": idle(settings),
-        f"{chosen.predictions:,} predictions a month, beside that": serving(
+        f"{chosen.predictions:,} predictions a month, in addition": serving(
             chosen.predictions, chosen.models, settings
         ),
         "an outcome reported for each of them": feedback(chosen.predictions, chosen.models, settings),

@@ -126,7 +126,7 @@ def platform(parts: Parts) -> Body:
         _graph("Requests to the control API", "requests", _lines("AWS/ApiGateway", ["Count", "4xx", "5xx"], control)),
         _graph("Errors of functions in the background", "errors", _functions("Errors", parts.functions, "Sum")),
         _graph(
-            "Events nobody could handle",
+            "Events that could not be handled",
             "messages",
             _lines("AWS/SQS", ["ApproximateNumberOfMessagesVisible"], {"QueueName": parts.failures_queue}, "Maximum"),
         ),
@@ -166,7 +166,7 @@ def platform(parts: Parts) -> Body:
     page.section("Drift")
     page.graphs(
         _graph(
-            "Models drifted, in need of people, to be trained",
+            "Models drifted, needing redesign, to be trained",
             "models",
             _lines(NAMESPACE, ["Drifted", "NeedsRedesign", "RetrainingWanted"], monitor.own, period=HOUR),
         ),
@@ -209,7 +209,9 @@ def model(*, region: str, stage: str) -> Body:
     inference, monitor, feedback = (_Source(name, stage) for name in ("inference", "monitor", "feedback"))
     page = _Page(region)
     live = _lines(NAMESPACE, ["LiveQuality"], monitor.of_chosen, "Average", period=HOUR)
-    page.text(f"# {CHOSEN}\n`tidegate status` says who owns it and how it stands, `tidegate drift {CHOSEN}` why.", 2)
+    page.text(
+        f"# {CHOSEN}\n`tidegate status` shows its owner and its health, `tidegate drift {CHOSEN}` the findings.", 2
+    )
     page.numbers(
         _number("Requests", _lines(NAMESPACE, ["Requests"], inference.of_chosen)),
         _number("Latency p99 (ms)", _lines(NAMESPACE, ["LatencyMs"], inference.of_chosen, "p99")),
@@ -276,7 +278,7 @@ def _drift(page: "_Page", monitor: _Source) -> None:
     page.section("Drift")
     page.graphs(
         _graph(
-            "Drift by feature, of the most responsible",
+            "Drift of the features most responsible",
             COMPARED.label,
             [monitor.search("FeatureShift", "Maximum", by="feature", of=CHOSEN, period=HOUR)],
         ),

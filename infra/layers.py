@@ -344,7 +344,7 @@ def _lambda_interpreter(asked_for: str) -> str:
         if _version(str(candidate)) == LAMBDA_PYTHON:
             return str(candidate)
     if asked_for:
-        raise LayerError(f"{asked_for} is no Python {LAMBDA_PYTHON}; name one with --python, or leave the option out")
+        raise LayerError(f"{asked_for} is not Python {LAMBDA_PYTHON}; give another --python, or leave the option out")
     return ""
 
 
@@ -465,11 +465,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="scripts/build_layers", description="Build the third-party layers from their locks."
     )
     parser.add_argument("--target", choices=TARGETS, default=_default_target(), help="default: what cdk.json deploys")
-    parser.add_argument("--layer", choices=(*LAYERS, RUNTIME), action="append", help="only this one (may be repeated)")
+    parser.add_argument(
+        "--layer", choices=(*LAYERS, RUNTIME), action="append", help="build only this layer (can be repeated)"
+    )
     parser.add_argument(
         "--python", default="", metavar="PATH", help=f"a Python {LAMBDA_PYTHON} to compile bytecode with"
     )
-    parser.add_argument("--force", action="store_true", help="build again although nothing changed")
+    parser.add_argument("--force", action="store_true", help="rebuild even if nothing changed")
     chosen = parser.parse_args(arguments)
     wanted = chosen.layer or layers_of(chosen.target)
     if RUNTIME in wanted and chosen.target != "local":
@@ -483,7 +485,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(_table(chosen.target, rows)))
     if any(made.bytecode is Bytecode.NONE for _, made in rows):
         print(
-            f"no bytecode, since no Python {LAMBDA_PYTHON} was found: name one with --python, or cold starts take two "
+            f"no bytecode, since Python {LAMBDA_PYTHON} was not found: give it with --python, or cold starts take two "
             "to three times as long"
         )
     return 0

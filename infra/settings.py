@@ -79,12 +79,12 @@ class DeploymentSettings:
         """
         faults = [fault for name, check in _CHECKS.items() for fault in check(name, getattr(self, name))]
         if self.snap_start and self.provisioned_concurrency:
-            faults.append(Fault("snap_start", "does not go with provisioned_concurrency: set one of them"))
+            faults.append(Fault("snap_start", "cannot be combined with provisioned_concurrency; set only one of them"))
         if 0 < self.inference_reserve < self.provisioned_concurrency:
-            faults.append(Fault("inference_reserve", "is less than provisioned_concurrency: raise it, or set it to 0"))
+            faults.append(Fault("inference_reserve", "is less than provisioned_concurrency; raise it, or set it to 0"))
         if faults:
             raise InvalidInputError(
-                "deployment settings",
+                "the deployment settings have faults",
                 faults,
                 next_step="correct cdk.json or the -c options (docs/deploy.md lists them)",
             )
@@ -109,7 +109,7 @@ class DeploymentSettings:
             default = known[name].default
             if isinstance(default, bool):
                 if str(given).strip().lower() not in _TRUTHS:
-                    faults.append(Fault(name, f"{given!r} is not possible", tuple(_TRUTHS)))
+                    faults.append(Fault(name, f"{given!r} is not allowed", tuple(_TRUTHS)))
                     continue
                 values[name] = _TRUTHS[str(given).strip().lower()]
             elif isinstance(default, int):
@@ -128,7 +128,7 @@ class DeploymentSettings:
             faults.extend(error.faults)
         if faults:
             raise InvalidInputError(
-                "deployment settings",
+                "the deployment settings have faults",
                 faults,
                 next_step="correct cdk.json or the -c options (docs/deploy.md lists them)",
             )
@@ -142,14 +142,14 @@ def _one_of(*allowed: object) -> _Check:
     def check(name: str, value: Any) -> list[Fault]:
         if value in allowed:
             return []
-        return [Fault(name, f"{value!r} is not possible", tuple(str(choice) for choice in allowed))]
+        return [Fault(name, f"{value!r} is not allowed", tuple(str(choice) for choice in allowed))]
 
     return check
 
 
 def _between(low: int, high: int) -> _Check:
     def check(name: str, value: Any) -> list[Fault]:
-        return [] if low <= value <= high else [Fault(name, f"{value} is outside {low} to {high}")]
+        return [] if low <= value <= high else [Fault(name, f"{value} is not between {low} and {high}")]
 
     return check
 
@@ -157,11 +157,11 @@ def _between(low: int, high: int) -> _Check:
 def _tag(name: str, value: str) -> list[Fault]:
     if value and len(value) <= 256 and all(letter.isalnum() or letter in " _.:/=+-@" for letter in value):
         return []
-    return [Fault(name, f"{value!r} is no tag value: 1 to 256 letters, digits, spaces and _ . : / = + - @")]
+    return [Fault(name, f"{value!r} is not a tag value; use 1 to 256 letters, digits, spaces and _ . : / = + - @")]
 
 
 def _emails(name: str, value: tuple[str, ...]) -> list[Fault]:
-    return [Fault(name, f"{mail!r} is no e-mail address") for mail in value if "@" not in mail.strip("@")]
+    return [Fault(name, f"{mail!r} is not an e-mail address") for mail in value if "@" not in mail.strip("@")]
 
 
 def _licences(name: str, value: tuple[str, ...]) -> list[Fault]:
@@ -169,7 +169,7 @@ def _licences(name: str, value: tuple[str, ...]) -> list[Fault]:
 
 
 def _buckets(name: str, value: tuple[str, ...]) -> list[Fault]:
-    return [Fault(name, f"{each!r} is no bucket's name") for each in value if not _BUCKET.fullmatch(each)]
+    return [Fault(name, f"{each!r} is not a bucket name") for each in value if not _BUCKET.fullmatch(each)]
 
 
 _CHECKS: Mapping[str, _Check] = MappingProxyType(

@@ -21,7 +21,7 @@ ABOUT = {
     "plots": "pages and pictures",
     "steps": "use cases",
     "ports": "what steps need of the world",
-    "messages": "what steps hand on",
+    "messages": "what steps pass on",
     "formats": "other people's formats",
     "domain": "pure decisions, by flow",
     "spec": "the model spec, one file a section",
@@ -37,7 +37,7 @@ ASIDE = (
         "is never deployed",
     ),
     ("infra", "the CDK app", "stacks/, machines/, constructs/", "", "imports settings, routes, spec and errors"),
-    ("infra.local", "the local cloud", "", "knows AWS, and nothing of Tidegate"),
+    ("infra.local", "the local cloud", "", "knows AWS, but not Tidegate"),
 )
 
 

@@ -1,8 +1,10 @@
-"""Lints the English of the documentation: proselint's checks, the words of scripts/words.toml, and long sentences.
+"""Lints the English of the documentation (proselint's checks, the words of scripts/words.toml, long sentences), and the
+words of the texts that the code shows.
 
-Code and links are not read. Usage: python scripts/prose.py [FILE...]      (without a file: all pages)
+Code and links in pages are not read. Usage: python scripts/prose.py [FILE...]      (without a file: everything)
 """
 
+import ast
 import re
 import sys
 import tomllib
@@ -44,6 +46,12 @@ def pages() -> list[Path]:
     return sorted(found)
 
 
+def sources() -> list[Path]:
+    """The code whose texts people read."""
+    folders = ("layers/core/python", "functions", "infra", "scripts", "examples")
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
 def blanked(text: str) -> str:
     """`text` with everything that is not prose replaced by dots of the same length."""
     return CODE.sub(lambda match: re.sub(r"[^\n]", "·", match[0]), text)
@@ -62,17 +70,24 @@ def long_sentences(text: str, check: Check) -> Iterator[CheckResult]:
 
 
 @cache
+def words() -> dict[str, dict[str, str]]:
+    """Advice by section and pattern."""
+    listed = tomllib.loads((ROOT / "scripts/words.toml").read_text("utf-8"))
+    return {
+        section: {pattern.replace(" ", r"\s+"): advice for pattern, advice in entries.items()}
+        for section, entries in listed.items()
+    }
+
+
+@cache
 def register() -> None:
     """Put our checks beside proselint's."""
     registry = CheckRegistry()
     registry.register_many(standard)
-    for section, words in tomllib.loads((ROOT / "scripts/words.toml").read_text("utf-8")).items():
+    for section, entries in words().items():
         registry.register(
             Check(
-                check_type=types.PreferredForms(
-                    items={pattern.replace(" ", r"\s+"): advice for pattern, advice in words.items()},
-                    padding=Padding.WORDS_IN_TEXT,
-                ),
+                check_type=types.PreferredForms(items=entries, padding=Padding.WORDS_IN_TEXT),
                 engine=Fancy(),
                 path=f"tidegate.{section}",
                 message="Say: {}; not '{}'.",
@@ -94,10 +109,37 @@ def findings(name: str, text: str) -> Iterator[str]:
         yield f"{name}:{line}:{column} {said} [{result.check_result.check_path}]"
 
 
+def texts(code: str, *, is_help: bool) -> Iterator[tuple[int, str]]:
+    """Line and text of each string of several words. Docstrings count only where they are a command's help."""
+    tree = ast.parse(code)
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+            continue
+        if " " in node.value.strip() and (is_help or id(node) not in documentation):
+            yield node.lineno, node.value
+
+
+def findings_in_code(name: str, code: str) -> Iterator[str]:
+    """The words that a text of the code should not say, a line each, as `findings` has them."""
+    for line, text in texts(code, is_help="/cli/commands/" in name):
+        prose = blanked(text)
+        for section, entries in words().items():
+            for pattern, advice in entries.items():
+                if match := re.search(rf"\b(?:{pattern})\b", prose, re.IGNORECASE):
+                    yield f"{name}:{line} Say: {advice}; not '{match[0]}'. [tidegate.{section}]"
+
+
 def main() -> int:
     """Print every finding; whether there are any is the exit code."""
-    paths = [Path(name).resolve() for name in sys.argv[1:]] or pages()
-    found = [line for path in paths for line in findings(str(path.relative_to(ROOT)), path.read_text("utf-8"))]
+    paths = [Path(name).resolve() for name in sys.argv[1:]] or [*pages(), *sources()]
+    found = [
+        line
+        for path in paths
+        for line in (findings_in_code if path.suffix == ".py" else findings)(
+            str(path.relative_to(ROOT)), path.read_text("utf-8")
+        )
+    ]
     print(*found, sep="\n", end="\n" if found else "")
     return 1 if found else 0
 

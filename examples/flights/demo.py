@@ -80,7 +80,7 @@ def refuse_a_second_cloud() -> None:
         os.kill(pid, 0)
     except (OSError, ValueError, KeyError):
         return
-    raise DemoError("start", f"a local cloud is already up here (process {pid}); end it first: kill {pid}")
+    raise DemoError("start", f"a local cloud is already running here (process {pid}); stop it first: kill {pid}")
 
 
 def unseen_flights(table: pd.DataFrame) -> pd.DataFrame:
@@ -209,7 +209,7 @@ def try_out(scene: Scene, report: dict[str, Any], expected: str) -> Course:
         scene.tidegate("rollout", MODEL, exits=(0, 3))
         if course.rollout["phase"] != expected:
             raise RuntimeError(f"it is {course.rollout['phase']}: {course.rollout['reason']}")
-        say(f"{course.path}; all got a 200; the clock was moved by {course.moved_seconds / 60:.0f} minutes for it")
+        say(f"{course.path}; all got a 200; the clock was moved {course.moved_seconds / 60:.0f} minutes ahead for it")
     return course
 
 
@@ -230,7 +230,7 @@ def ask(scene: Scene) -> tuple[dict[str, Any], Sequence[Answer]]:
             raise RuntimeError(f"{REQUESTS - equal} of {REQUESTS} served scores are not the artifact's own")
         late = scene.flights["late"].to_numpy(dtype=bool)
         right = sum(answer.document["predictions"][0]["label"] == late[answer.instance] for answer in answers)
-        say("served scores against the artifacts' own, labels against what happened")
+        say("served scores against the artifacts' own, labels compared with outcomes")
     milliseconds = [answer.milliseconds for answer in answers]
     shown = {
         "sent": REQUESTS,
@@ -352,7 +352,7 @@ def print_canary(out: Console, rollout: dict[str, Any]) -> None:
     else:
         _print_marked(out, "–", f"{shown}: what it refused, the champion answered")
         back = rollout["seconds_to_champion"]
-        _print_marked(out, "–", f"asked for the last time {back} s after the verdict: the champion is back at 100 %")
+        _print_marked(out, "–", f"last request {back} s after the verdict: the champion is back at 100 %")
 
 
 def print_requests(out: Console, requests: dict[str, Any]) -> None:
@@ -364,14 +364,14 @@ def print_requests(out: Console, requests: dict[str, Any]) -> None:
         f"  {requests['ok']:,} of {requests['sent']:,} answered, p50 {requests['p50_ms']}, p99 {requests['p99_ms']} ms"
         f"\n  {by}"
         f"\n  {requests['scores_equal']:,} scores equal those of the artifact of the version that answered"
-        f"\n  {right:.1%} of the labels turned out right (saying 'on time' to all: {on_time:.1%})",
+        f"\n  {right:.1%} of the labels turned out right (answering 'on time' to all: {on_time:.1%})",
         highlight=False,
     )
 
 
 def print_season(out: Console, shown: dict[str, Any]) -> None:
     """What monitoring found in the course of the year, and what followed."""
-    out.print("\n[bold]The year goes on[/bold]")
+    out.print("\n[bold]The year continues[/bold]")
     for name, key in (("Unseen flights of January to April", "clean"), ("June", "june"), ("July, 1 to 24", "july")):
         print_look(out, name, shown[key])
     retrained, course = shown["retrained"], shown["canary"]
@@ -401,7 +401,7 @@ def print_season(out: Console, shown: dict[str, Any]) -> None:
     broken = shown["knots"]
     print_look(out, "Wind in knots instead of mph", broken)
     _print_marked(
-        out, "–", f"{broken['trainings_started']} trainings started; its owner was told: "
+        out, "–", f"{broken['trainings_started']} trainings started; its owner was notified: "
         f"{'; '.join(broken['notified']) or 'nothing'}; once acknowledged it is {broken.get('acknowledged')}",
     )  # fmt: skip
 
@@ -417,7 +417,7 @@ def print_look(out: Console, name: str, look: dict[str, Any]) -> None:
     share = sum(each["importance"] for each in look["features"]["drifted"])
     listed = f"{', '.join(moved)} ({share:.0%} of the importance)" if moved else "none"
     shown = look["quality"]
-    lines = [f"features beyond the months' own distance: {listed}"]
+    lines = [f"features that moved more than between months: {listed}"]
     if shown["live"]:
         lines.append(
             f"{shown['metric']} {_interval(shown['live'], 'value')} live, "
@@ -460,9 +460,12 @@ def print_next(out: Console) -> None:
     """Three things to do once the demo is over; each works when pasted."""
     out.print("\n[bold]Next[/bold]")
     for command, why in (
-        ("scripts/demo --serve", "the same, left running: ask the model, look at its dashboards and its records"),
-        (f".venv/bin/tidegate model check {STARTER}", "a short spec to begin your own from, checked without a cloud"),
-        ("scripts/bench serving --quick", "what a prediction takes beside its model alone, in two minutes"),
+        ("scripts/demo --serve", "the same, but it keeps running: send requests, and see the dashboards and records"),
+        (
+            f".venv/bin/tidegate model check {STARTER}",
+            "check a short spec that you can start your own from, without a cloud",
+        ),
+        ("scripts/bench serving --quick", "measure a prediction and its model alone, in two minutes"),
     ):
         out.print(f"  {command}\n    {why}", highlight=False, soft_wrap=True)
 
@@ -503,10 +506,10 @@ def print_request(out: Console, cloud: LocalCloud) -> None:
 def serve(out: Console, cloud: LocalCloud) -> None:
     """Stay up until interrupted."""
     print_request(out, cloud)
-    out.print("\n[bold]Dashboards[/bold], the ones that are deployed, as web pages")
+    out.print("\n[bold]Dashboards[/bold], as they are deployed, shown as web pages")
     for name in ("tidegate-dev", "tidegate-dev-model"):
         out.print(f"{cloud.dashboards_url}/dashboards/{name}?hours=72", highlight=False, soft_wrap=True)
-    out.print("\nThe endpoint and the pages stay up; Ctrl-C ends them.")
+    out.print("\nThe endpoint and the pages keep running; Ctrl-C stops them.")
     try:
         signal.pause()
     except KeyboardInterrupt:
@@ -519,7 +522,9 @@ def main() -> int:
         prog="scripts/demo", description="Train, gate, serve and release versions of a model on the local cloud.",
         epilog="example: scripts/demo --serve",
     )  # fmt: skip
-    parser.add_argument("--serve", action="store_true", help="leave endpoint and dashboards up; print where they are")
+    parser.add_argument(
+        "--serve", action="store_true", help="keep the endpoint and the dashboards running, and print their addresses"
+    )
     parser.add_argument("--json", action="store_true", help="the summary as one JSON object on the last line of stdout")
     options = parser.parse_args()
     os.environ.pop("AWS_PROFILE", None)

@@ -113,7 +113,7 @@ def after_probation(cloud: "LocalCloud", client: "Client", model: str, run_id: s
             return rollout
         cloud.settle()
         rollout, _ = look(cloud, client, rollout)
-    raise RuntimeError(f"probation goes on after {MOST_LOOKS} looks")
+    raise RuntimeError(f"probation is not over after {MOST_LOOKS} looks")
 
 
 def look(cloud: "LocalCloud", client: "Client", rollout: Document) -> tuple[Document, float]:

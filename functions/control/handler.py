@@ -40,8 +40,10 @@ for _route in CONTROL.values():
 
 @app.not_found
 def _no_such_route(_: Exception) -> Response[str]:
-    next_step = "the command line may be newer than the stack"
-    return problem(app.lambda_context.aws_request_id, HTTPStatus.NOT_FOUND, "no such route", next_step=next_step)
+    next_step = "deploy the stack again; it may be older than this command"
+    return problem(
+        app.lambda_context.aws_request_id, HTTPStatus.NOT_FOUND, "there is no such route", next_step=next_step
+    )
 
 
 def _refused(error: Exception) -> Response[str]:

@@ -14,7 +14,7 @@ from tidegate import wiring
 from tidegate.formats.http_api import Event, answer, body_of, headers_of, refusal
 from tidegate.kernel.settings import FeedbackSettings
 
-UNAVAILABLE = "not all of it could be kept; send all of it again: that does no harm"
+UNAVAILABLE = "not all outcomes could be stored; send all of them again: none is counted twice"
 
 
 def handler(event: Event, context: Any) -> Event:

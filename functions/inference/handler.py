@@ -35,7 +35,7 @@ from tidegate.steps.serving.inference import Inference
 from tidegate.telemetry import Aside, Meter
 
 SESSIONS_SHARE = 0.5  # of the function's memory for what is kept open; the rest is for Python, and for opening a model
-UNAVAILABLE = "a service this one needs does not answer"
+UNAVAILABLE = "a required service does not answer"
 ROUTING_KEY = "x-tidegate-routing-key"
 AFTERWARDS = AfterResponse.start("captures")
 _PATHS = re.compile(
@@ -153,7 +153,7 @@ def _operation(event: Event, path: re.Match[str] | None) -> Callable[[Asked], Ev
     for method in ("GET", "POST"):
         if f"{method} {place}" in ROUTES or f"{method} {place}" in ALONE:
             raise RequestInvalidError(f"use {method} here", status=HTTPStatus.METHOD_NOT_ALLOWED)
-    raise NotFoundError(f"nothing is served at {_path(event)[:200]!r}")
+    raise NotFoundError(f"there is nothing at {_path(event)[:200]!r}")
 
 
 def _body(asked: Asked, headers: Mapping[str, str], accepted: Sequence[str] = (JSON,)) -> bytes:
@@ -205,7 +205,7 @@ def _infer(asked: Asked) -> Event:
     headers = headers_of(asked.event)
     if open_inference.BINARY_HEADER in headers:
         raise RequestInvalidError(
-            "binary tensor data is not taken here",
+            "binary tensor data is not supported",
             status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             next_step="send the tensors as JSON: binary_data=False",
         )

@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     if "token" in event:
         asking = AskApproval.parse(event)
         ask(asking, rollouts=at.rollouts, workflow=at.workflow, clock=at.clock)
-        logger("rollout").info("approval is asked for", extra={"run": asking.run.to_json()})
+        logger("rollout").info("approval requested", extra={"run": asking.run.to_json()})
         return {}
     task = RolloutTask.parse(event)
     moved = advance(

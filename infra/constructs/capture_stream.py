@@ -76,8 +76,8 @@ FEEDBACK_COLUMNS = {
     "reported": "string",
     "outcome": "string",
 }
-CAPTURED = Records(CAPTURES, "One row for each captured prediction; say which model and which hours", CAPTURE_COLUMNS)
-REPORTED = Records(FEEDBACK, "One row for each reported outcome; say which model and which hours", FEEDBACK_COLUMNS)
+CAPTURED = Records(CAPTURES, "One row for each captured prediction; select a model and hours", CAPTURE_COLUMNS)
+REPORTED = Records(FEEDBACK, "One row for each reported outcome; select a model and hours", FEEDBACK_COLUMNS)
 
 
 class RecordStream(Construct):
@@ -165,7 +165,7 @@ class RecordStream(Construct):
             catalog_id=Stack.of(self).account,
             database_input=glue.CfnDatabase.DatabaseInputProperty(
                 name=settings.prefix.replace("-", "_"),  # Athena wants no dashes
-                description=f"Tidegate {settings.stage}: what was predicted, and what became of it",
+                description=f"Tidegate {settings.stage}: captured predictions and reported outcomes",
             ),
         ).ref
 

@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
     parser.add_argument("assembly", type=Path, help="a cdk.out folder, as `npx aws-cdk@2 synth` writes it")
     parser.add_argument(
-        "--state-dir", type=Path, default=Path(".tidegate"), help="gets local.json (default: .tidegate)"
+        "--state-dir", type=Path, default=Path(".tidegate"), help="folder for local.json (default: .tidegate)"
     )
     parser.add_argument("--runtime-dir", type=Path, default=_RUNTIME if _RUNTIME.exists() else None)
     parser.add_argument(
@@ -54,8 +54,8 @@ def main() -> int:
         for key, value in sorted(cloud.outputs.items()):
             print(f"# output {key}: {value}")
         for name in cloud.declared_only:
-            print(f"# in name only: {name}")
-        print("# Ctrl-C ends it", flush=True)
+            print(f"# declared, but not emulated: {name}")
+        print("# Ctrl-C stops the local cloud", flush=True)
         stop.wait()
     return 0
 

@@ -60,7 +60,7 @@ def next_state(
 def check_supported(alarm: Mapping[str, Any]) -> str | None:
     """Why an alarm, as a template describes it, cannot be evaluated locally; None when it can."""
     if alarm.get("ComparisonOperator") not in _COMPARISONS:
-        return f"{alarm.get('ComparisonOperator')} is not evaluated locally"
+        return f"{alarm.get('ComparisonOperator')} is not supported by the local cloud"
     queries = alarm.get("Metrics") or []
     names = [alarm.get("ExtendedStatistic") or alarm.get("Statistic")] if not queries else []
     names += [query["MetricStat"]["Stat"] for query in queries if "MetricStat" in query]
@@ -83,7 +83,7 @@ def evaluate(expression: str, values: Mapping[str, float | None]) -> float | Non
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
     except SyntaxError:
-        raise ValueError(f"metric math {expression!r} is not understood locally") from None
+        raise ValueError(f"metric math {expression!r} is not supported by the local cloud") from None
     result = _value(tree, values, expression)
     if isinstance(result, list):
         raise ValueError(  # noqa: TRY004 - what is wrong is the expression, not a type
@@ -131,7 +131,7 @@ def _value(node: ast.expr, values: Mapping[str, float | None], text: str) -> Any
             return _combined(_OPERATORS.get(type(op)), left, right, values, text)
         case ast.Call(func=ast.Name(id=name), args=args):
             return _called(name.upper(), [_value(arg, values, text) for arg in args], values, text)
-    raise ValueError(f"metric math {text!r} is not understood locally")
+    raise ValueError(f"metric math {text!r} is not supported by the local cloud")
 
 
 def _combined(
@@ -142,7 +142,7 @@ def _combined(
     text: str,
 ) -> float | None:
     if combine is None:
-        raise ValueError(f"metric math {text!r} is not understood locally")
+        raise ValueError(f"metric math {text!r} is not supported by the local cloud")
     a, b = _value(left, values, text), _value(right, values, text)
     if a is None or b is None:
         return None
@@ -167,4 +167,4 @@ def _called(name: str, args: list[Any], values: Mapping[str, float | None], text
             series = args[0] if args and isinstance(args[0], list) else args
             found = [value for value in series if value is not None]
             return _AGGREGATES[name](found) if found else None
-    raise ValueError(f"metric math function {name} in {text!r} is not computed locally")
+    raise ValueError(f"metric math function {name} in {text!r} is not supported by the local cloud")

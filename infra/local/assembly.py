@@ -92,7 +92,7 @@ def _in_dependency_order(stacks: Mapping[str, tuple[Stack, str]]) -> Sequence[St
 
     def visit(artifact_id: str, path: tuple[str, ...]) -> None:
         if artifact_id in path:
-            raise AssemblyError("stacks depend on each other in a circle: " + " -> ".join((*path, artifact_id)))
+            raise AssemblyError("stacks depend on each other in a cycle: " + " -> ".join((*path, artifact_id)))
         if artifact_id in done or artifact_id not in stacks:
             return
         stack, _ = stacks[artifact_id]

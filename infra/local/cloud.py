@@ -458,7 +458,7 @@ class LocalCloud:
         ]
         if unknown:
             raise ProvisioningError(
-                "the local cloud cannot make: " + "; ".join(unknown) + ". Teach it the type in infra/local/resources."
+                "the local cloud cannot make: " + "; ".join(unknown) + ". Add the type to infra/local/resources."
             )
 
     def _create(self, cloudformation: Any, stack: Stack) -> Mapping[str, Any]:
@@ -556,7 +556,7 @@ class LocalCloud:
                     with self._moving:
                         self._tick()
                 except Exception:
-                    log.exception("the local cloud's clock stumbled")
+                    log.exception("the local cloud's clock failed")
 
         thread = threading.Thread(target=tick, name="local-cloud-clock", daemon=True)
         thread.start()

@@ -162,7 +162,7 @@ def _found(query: str, metrics: Metrics) -> list[tuple[str, str, dict[str, str]]
     terms = dict(re.findall(r'([\w.]+)="([^"]*)"', read["terms"])) if read else {}
     rest = re.sub(r'[\w.]+="[^"]*"', "", read["terms"]).strip() if read else query
     if read is None or rest or "MetricName" not in terms:
-        raise ValueError(f"the search {query!r} is not understood locally")
+        raise ValueError(f"the search {query!r} is not supported by the local cloud")
     name = terms.pop("MetricName")
     namespace, *schema = read["schema"].split(",")
     sets = metrics.dimension_sets(namespace, name)

@@ -85,7 +85,7 @@ class Dashboards:
             return _html(HTTPStatus.NOT_FOUND, "Not found", f"<p>{escape(str(error))}</p>{back}")
         except Exception:
             log.exception("the dashboards failed on %s", request.target)
-            words = "<p>The page failed; the log of the local cloud says how.</p>"
+            words = "<p>The page failed; the log of the local cloud says why.</p>"
             return _html(HTTPStatus.INTERNAL_SERVER_ERROR, "Failed", words)
 
     def _answered(self, path: str, query: Mapping[str, str]) -> HttpAnswer:

@@ -91,7 +91,7 @@ class Courier:
         if parcel.kind in {"events", "logs"}:
             return  # the same account's buses and log groups are open to rules of the account
         if parcel.kind not in _ACTIONS:
-            raise DeliveryError("NO_PERMISSIONS", f"{parcel.arn} is only reached with a role")
+            raise DeliveryError("NO_PERMISSIONS", f"{parcel.arn} can only be reached with a role")
         needed = [(_ACTIONS[parcel.kind], parcel.arn)]
         if parcel.kind == "sns" and (key := self._topic_key(parcel.arn)):
             needed += [("kms:GenerateDataKey", key), ("kms:Decrypt", key)]

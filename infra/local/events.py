@@ -150,7 +150,7 @@ class EventBus:
                 queue, payload, service=source, source_arn=source_arn, role_arn=role, attributes=attributes
             )
         except DeliveryError as lost:
-            log.error("the dead-letter queue %s did not take an event either: %s", queue, lost)  # noqa: TRY400
+            log.error("the dead-letter queue %s did not accept an event either: %s", queue, lost)  # noqa: TRY400
 
     # --- schedules ----------------------------------------------------------------------------------------------------
 

@@ -43,11 +43,11 @@ def authenticate(
         _check_scope(signature, region, now or datetime.now(UTC))
         caller = credentials(signature.access_key)
         if caller is None:
-            raise NotAuthenticatedError(f"no such access key {signature.access_key}")
+            raise NotAuthenticatedError(f"there is no access key {signature.access_key}")
         if caller.session_token != signature.session_token:
-            raise NotAuthenticatedError("the session token is not the one of this access key")
+            raise NotAuthenticatedError("the session token does not match the access key")
         if "x-amz-content-sha256" in headers and len(headers["x-amz-content-sha256"]) != 64:
-            raise NotAuthenticatedError("this service does not take unsigned or streamed bodies")
+            raise NotAuthenticatedError("this service does not accept unsigned or streamed bodies")
         verify(signed, signature, caller.secret, now)
     except SignatureError as fault:
         raise NotAuthenticatedError(str(fault)) from fault

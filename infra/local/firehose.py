@@ -79,7 +79,7 @@ def read_stream(name: str, properties: Mapping[str, Any]) -> Stream:
     """
     destination = properties.get("ExtendedS3DestinationConfiguration")
     if destination is None:
-        raise ValueError("only ExtendedS3DestinationConfiguration is delivered locally")
+        raise ValueError("the local cloud supports only ExtendedS3DestinationConfiguration")
     partitioned = _true(destination.get("DynamicPartitioningConfiguration", {}).get("Enabled"))
     processing = destination.get("ProcessingConfiguration", {})
     processors = {
@@ -87,10 +87,10 @@ def read_stream(name: str, properties: Mapping[str, Any]) -> Stream:
         for step in (processing.get("Processors", []) if _true(processing.get("Enabled")) else [])
     }
     if unknown := processors.keys() - _PROCESSORS:
-        raise ValueError(f"no such processor locally: {', '.join(sorted(unknown))}")
+        raise ValueError(f"the local cloud does not have these processors: {', '.join(sorted(unknown))}")
     query = processors.get("MetadataExtraction", {}).get("MetadataExtractionQuery", "")
     if query and not _EXTRACTION.fullmatch(query.strip()):
-        raise ValueError(f"of JQ only {{key:.path,...}} is understood locally, not {query}")
+        raise ValueError(f"the local cloud supports only {{key:.path,...}} of JQ, not {query}")
     stream = Stream(
         name=name,
         role_arn=destination["RoleARN"],
@@ -219,7 +219,7 @@ class Firehose:
                 for name, data in arrived.items():
                     self._deliver(self._streams[name], data)
             except Exception:
-                log.exception("the local Firehose stumbled")
+                log.exception("the local Firehose failed")
             finally:
                 with self._changed:
                     self._writing = False
@@ -350,7 +350,7 @@ def _value(kind: str, name: str, now: datetime, keys: Mapping[str, str]) -> str:
         case ("firehose", "random-string"):
             return secrets.token_hex(6)[:11]
         case _:
-            raise ValueError(f"!{{{kind}:{name}}} is not understood locally")
+            raise ValueError(f"!{{{kind}:{name}}} is not supported by the local cloud")
 
 
 def _failed(record: bytes, code: str, now: datetime) -> bytes:

@@ -113,7 +113,7 @@ class FrontDoor:
             return self._answered(request)
         except Exception:
             log.exception("the local cloud failed on %s %s", request.method, request.path)
-            return error_answer("rest-json", "", "InternalFailure", "The local cloud failed; its log says how.", 500)
+            return error_answer("rest-json", "", "InternalFailure", "The local cloud failed; its log says why.", 500)
 
     def _answered(self, request: Request) -> HttpAnswer:
         http = sigv4.SignedRequest(request.method, request.path, request.query, _joined(request.headers), request.body)

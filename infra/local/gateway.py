@@ -84,7 +84,7 @@ class Gateway:
             if route.authorization not in _AUTHORIZATIONS:
                 raise ValueError(
                     f"route {route.key} of API {api.name} has authorization {route.authorization}; "
-                    f"the local gateway has {', '.join(_AUTHORIZATIONS)}"
+                    f"the local gateway supports {', '.join(_AUTHORIZATIONS)}"
                 )
         self._api = api
         self._host = host

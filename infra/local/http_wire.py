@@ -218,7 +218,7 @@ def _parse_head(text: str) -> Request:
     if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
         raise _malformed("the request line is not METHOD TARGET VERSION")
     if version not in ("HTTP/1.1", "HTTP/1.0"):
-        raise _malformed(f"{version[:16]} is not spoken here")
+        raise _malformed(f"{version[:16]} is not supported")
     headers = []
     for line in lines:
         name, colon, value = line.partition(":")

@@ -180,7 +180,7 @@ class FailedEvents:
                 attributes=attributes,
             )
         except DeliveryError as error:
-            log.warning("the failed event of %s was lost: %s did not take it: %s", config.name, arn, error)
+            log.warning("the failed event of %s was lost: %s did not accept it: %s", config.name, arn, error)
 
     def _envelope(self, config: FunctionConfig, payload: bytes, invocation: Invocation) -> dict[str, Any]:
         return {

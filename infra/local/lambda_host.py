@@ -64,7 +64,7 @@ class _Call:
         return self.request_id, arn, self.payload, self.trace_id
 
     def impatience(self) -> TimeoutError:
-        return TimeoutError(f"{self.function} has not answered yet (request {self.request_id}); it goes on")
+        return TimeoutError(f"{self.function} has not answered yet (request {self.request_id}) and is still running")
 
 
 class _Pool:
@@ -431,7 +431,7 @@ class LambdaHost:
         with contextlib.suppress(KeyError):
             return self._pools[name]
         known = ", ".join(sorted(self._pools)) or "none"
-        raise UnknownFunctionError(f"no function {name!r} on this host; it has: {known}")
+        raise UnknownFunctionError(f"there is no function {name!r}; there are {known}")
 
 
 def _function_name(name_or_arn: str) -> str:

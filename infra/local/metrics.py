@@ -121,7 +121,9 @@ def statistic(values: list[float], name: str) -> float | None:
         return _STATISTICS[name](values)
     percentile = re.fullmatch(r"p(\d+(?:\.\d+)?)", name)
     if percentile is None:
-        raise ValueError(f"statistic {name} is not computed locally; Sum, Average, Minimum, Maximum, pNN are")
+        raise ValueError(
+            f"statistic {name} is not supported by the local cloud; use Sum, Average, Minimum, Maximum or pNN"
+        )
     ordered = sorted(values)
     position = (len(ordered) - 1) * float(percentile[1]) / 100
     low = math.floor(position)

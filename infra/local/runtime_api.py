@@ -156,7 +156,7 @@ class RuntimeApi:
             case ("POST", "init", "error"):
                 self.init_error = request.body
                 return _accepted()
-        return _error(HTTPStatus.NOT_FOUND, "NotFound", f"{request.method} {request.path} is not offered here")
+        return _error(HTTPStatus.NOT_FOUND, "NotFound", f"{request.method} {request.path} is not supported")
 
     def _take_answer(self, request: Request, request_id: str, *, is_error: bool) -> bytes:
         if request_id != self._current or self.answer is not None:
@@ -183,7 +183,7 @@ class RuntimeApi:
                 kind = request.header("lambda-extension-function-error-type") or "Extension.Error"
                 self.extension_error = f"{extension.name}: {kind}"
                 return _accepted()
-        return _error(HTTPStatus.NOT_FOUND, "NotFound", f"{request.method} {request.path} is not offered here")
+        return _error(HTTPStatus.NOT_FOUND, "NotFound", f"{request.method} {request.path} is not supported")
 
     def _register(self, request: Request) -> bytes:
         name = request.header("lambda-extension-name") or ""
@@ -199,7 +199,11 @@ class RuntimeApi:
             # As on AWS: only an external extension, a process of its own, may ask to be notified of the shutdown.
             ("SHUTDOWN" in events, "InvalidEventType", "SHUTDOWN: ShutdownEventNotSupportedForInternalExtension"),
             (name in [one.name for one in self._extensions.values()], "AlreadyRegistered", f"{name} is registered"),
-            (len(self._extensions) == _MAX_EXTENSIONS, "TooManyExtensions", f"{_MAX_EXTENSIONS} are the most"),
+            (
+                len(self._extensions) == _MAX_EXTENSIONS,
+                "TooManyExtensions",
+                f"at most {_MAX_EXTENSIONS} extensions can register",
+            ),
         )
         for applies, kind, reason in refusals:
             if applies:

@@ -61,7 +61,7 @@ def _next_cron(text: str, after: float, timezone: str) -> float | None:
             if found.year in allowed:
                 return found.timestamp()
     except (CronSimError, ValueError) as error:
-        raise ScheduleError(f"cron({text}) is not followed locally: {error}") from None
+        raise ScheduleError(f"cron({text}) is not supported by the local cloud: {error}") from None
     return None
 
 

@@ -178,7 +178,7 @@ class Streams:
                     self._pause(_LOOK_AGAIN_S)
             except Exception:
                 if not self._closed:
-                    log.exception("the stream %s stumbled", reader.listener.stream_arn)
+                    log.exception("the stream %s failed", reader.listener.stream_arn)
                     self._pause(_LOOK_AGAIN_S)
             finally:
                 with self._changed:
@@ -303,7 +303,7 @@ class Streams:
                 role_arn=self._role_of(function.name),
             )
         except DeliveryError as error:
-            log.warning("%s did not take word of a failed batch: %s", listener.on_failure_arn, error)
+            log.warning("%s did not accept the record of a failed batch: %s", listener.on_failure_arn, error)
 
     def _wake(self) -> None:
         with self._changed:

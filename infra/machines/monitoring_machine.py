@@ -84,11 +84,11 @@ def definition(due: Step, monitor: Step, *, concurrency: int) -> Definition:
         "SomeMissed": {
             "Type": "Fail",
             "Error": "NotLookedAt",
-            "Cause": "some models could not be looked at; the log of monitor says which, and why",
+            "Cause": "some models could not be judged; the log of monitor names each with the reason",
         },
     }
     return {
-        "Comment": "What served models were asked, judged every hour.",
+        "Comment": "Judges the traffic of served models every hour.",
         "StartAt": "Begin",
         "TimeoutSeconds": LONGEST_SECONDS,
         "States": states,

@@ -102,7 +102,7 @@ def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
     return {
         "Begin": {
             "Type": "Pass",
-            "Comment": "The execution's input is the run; everything else is added beside it.",
+            "Comment": "The execution's input is the run; everything else is added next to it.",
             "Parameters": {"run": {"model.$": "$.model", "run_id.$": "$.run_id"}},
             "Next": "Prepare",
         },
@@ -197,7 +197,7 @@ def _judge(steps: Mapping[str, Step]) -> Definition:
         },
         "Report": {
             **task(steps["report"], {**_RUN, "version.$": "$.registered.version"}, "$.drawn"),
-            "Comment": "Draws the version's page, also a rejected one's; a release does not fail for the want of it.",
+            "Comment": "Draws the version's page, even if it was rejected. A release does not fail without the page.",
             "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.undrawn", "Next": "Accepted?"}],
             "Next": "Accepted?",
         },
@@ -224,7 +224,7 @@ def _roll_out(steps: Mapping[str, Step], partition: str) -> Definition:
                 "$.rollout",
                 retries=_PATIENT_RETRIES,
             ),
-            "Comment": "One step of the rollout, which may be to stay; it says when to come back.",
+            "Comment": "One step of the rollout, which may stay where it is. It says when to look again.",
             "Catch": _CATCH,
             "Next": "Next?",
         },
@@ -252,9 +252,9 @@ def _roll_out(steps: Mapping[str, Step], partition: str) -> Definition:
         "Promoted": {"Type": "Succeed"},
         "NotPromoted": {
             "Type": "Succeed",
-            "Comment": "Turned down, overtaken, or worse than what serves: the rollout says which.",
+            "Comment": "Rejected, overtaken, or worse than what serves: the rollout says which.",
         },
-        "Rejected": {"Type": "Succeed", "Comment": "The gate did its work: a version turned away is no failure."},
+        "Rejected": {"Type": "Succeed", "Comment": "The gate did its work: a rejected version is not a failure."},
     }
 
 

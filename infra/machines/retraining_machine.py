@@ -80,7 +80,7 @@ def definition(retrain: Step) -> Definition:
         "SomeNotStarted": {
             "Type": "Fail",
             "Error": "TrainingNotStarted",
-            "Cause": "a wanted training could not be started; this execution's history says which, and why",
+            "Cause": "a wanted training could not be started; this execution's history names it with the reason",
         },
         "Done": {"Type": "Succeed"},
     }

@@ -81,7 +81,7 @@ class AnnouncementsStack(Stack):
             ],
             memory_mb=MEMORY_MB,
             timeout_seconds=TIMEOUT_SECONDS,
-            description="Tells people and other systems what changed in the registry",
+            description="Announces changes in the registry to people and other systems",
         )
         lambda_.CfnEventSourceMapping(
             self,

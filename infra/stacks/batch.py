@@ -40,7 +40,7 @@ class BatchStack(Stack):
         artifacts, table = data.artifacts_bucket.bucket_name, data.registry
         self.batch = self._function(
             "batch",
-            "Finds the parts of a batch, and sees that all rows are there",
+            "Finds the parts of a batch, and checks that all rows are scored",
             BatchSettings(registry_table=table.table_name, artifacts_bucket=artifacts),
             [append_to_batches(table.table_arn)],
         )
@@ -143,7 +143,7 @@ class BatchStack(Stack):
     def _alarms(self) -> None:
         machine = {"StateMachineArn": self.machine.arn}
         for metric, words in {
-            "ExecutionsFailed": "failed; run its command again to see why and to go on",
+            "ExecutionsFailed": "failed; run its command again to see why and to resume it",
             "ExecutionsTimedOut": "took over seven days; run its command again, with a higher batch_concurrency",
         }.items():
             name = f"batch-{metric.removeprefix('Executions').lower()}"
@@ -151,6 +151,6 @@ class BatchStack(Stack):
         names = [function.function_name for function in self.functions]
         for metric, threshold, words in (
             ("Errors", 10, "batch or score keep failing or time out; read their logs."),
-            ("Throttles", 1, "score is refused by Lambda: lower batch_concurrency, or ask AWS for more."),
+            ("Throttles", 1, "Lambda throttles score: lower batch_concurrency, or ask AWS for more concurrency."),
         ):
             self.alarms.add_class(f"batch-{metric.lower()}", metric, names, threshold, words, runbook=FAILED)

@@ -80,7 +80,9 @@ class ControlStack(Stack):
             timeout_seconds=TIMEOUT_SECONDS,
             description="The API that people and pipelines use",
         )
-        acknowledge(self.control.role, batch.asking_findings, "a batch's own documents, wherever batches may write")
+        acknowledge(
+            self.control.role, batch.asking_findings, "a batch's own documents, in all places where batches may write"
+        )
         self.api = SignedApi(
             self, "Api", name="control", routes=ROUTES, target=self.control.function, settings=settings
         )

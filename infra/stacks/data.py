@@ -89,8 +89,8 @@ class DataStack(Stack):
         publish(self, "ArtifactsBucketName", "artifacts-bucket", self.artifacts_bucket.bucket_name, settings)
         publish(self, "CapturesBucketName", "captures-bucket", self.captures_bucket.bucket_name, settings)
         publish(self, "RegistryTableName", "registry-table", self.registry.table_name, settings)
-        CfnOutput(self, "AlarmTopic", value=self.alarms.topic_arn, description="Subscribe whoever is on call")
-        CfnOutput(self, "ReleasesTopic", value=self.releases.topic_arn, description="Subscribe whoever owns a model")
+        CfnOutput(self, "AlarmTopic", value=self.alarms.topic_arn, description="Subscribe the people on call")
+        CfnOutput(self, "ReleasesTopic", value=self.releases.topic_arn, description="Subscribe the owners of models")
 
     def _bucket(self, construct_id: str, rule: s3.LifecycleRule, *, access_logs: s3.IBucket | None = None) -> s3.Bucket:
         housekeeping = s3.LifecycleRule(

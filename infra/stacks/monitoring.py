@@ -39,9 +39,7 @@ class MonitoringStack(Stack):
         self, scope: Construct, construct_id: str, *, data: DataStack, release: ReleaseStack, sources: Sources
     ) -> None:
         settings = sources.settings
-        super().__init__(
-            scope, construct_id, description=f"Tidegate {settings.stage}: drift, live quality and what follows"
-        )
+        super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: drift, live quality and health")
         self._settings = settings
         self._data = data
         self._release = release
@@ -72,7 +70,7 @@ class MonitoringStack(Stack):
             ],
             memory_mb=DUE_MEMORY_MB,
             timeout_seconds=120,
-            description="Says which models are due",
+            description="Lists the models that are due",
         )
 
     def _monitor(self) -> PlatformFunction:
@@ -103,7 +101,7 @@ class MonitoringStack(Stack):
             ],
             memory_mb=MONITOR_MEMORY_MB,
             timeout_seconds=300,
-            description="Counts what models were asked, judges it and records how they stand",
+            description="Judges the traffic of models and records their health",
         )
 
     def _state_machine(self) -> StateMachine:
@@ -132,7 +130,7 @@ class MonitoringStack(Stack):
             self,
             "Schedule",
             name=name,
-            description="Looks at every served model once an hour",
+            description="Monitors every served model once an hour",
             schedule_expression=SCHEDULE,
             targets=[
                 events.CfnRule.TargetProperty(
@@ -156,7 +154,7 @@ class MonitoringStack(Stack):
     def _alarm_on_faults(self) -> None:
         machine = {"StateMachineArn": self.machine.arn}
         for metric, words in {
-            "ExecutionsFailed": "could not look at every model; the log of monitor says at which, and why",
+            "ExecutionsFailed": "could not judge every model; the log of monitor names each with the reason",
             "ExecutionsTimedOut": "ran out of time: raise monitoring_concurrency",
         }.items():
             name = f"monitoring-{metric.removeprefix('Executions').lower()}"
@@ -179,7 +177,7 @@ class MonitoringStack(Stack):
             NAMESPACE,
             "Drifted",
             own,
-            "A model's inputs, scores or quality have changed; `tidegate drift MODEL` says how.",
+            "A model's inputs, scores or quality have changed; `tidegate drift MODEL` shows how.",
             runbook="monitoring.md#a-model-has-drifted",
             whose=MODEL_IN_STATUS,
             period=HOUR,

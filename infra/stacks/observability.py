@@ -104,7 +104,7 @@ class ObservabilityStack(Stack):
                 "AWS/Lambda",
                 "Throttles",
                 {"FunctionName": function},
-                f"{name} is refused by Lambda: the account's concurrency is used up; ask AWS for more.",
+                f"Lambda throttles {name}: the account's concurrency is used up; ask AWS for more.",
                 runbook=REFUSED,
             )
 
@@ -125,7 +125,7 @@ class ObservabilityStack(Stack):
             "Throttles",
             background,
             1,
-            "Steps of the release are refused by Lambda: the account's concurrency is used up; ask AWS for more.",
+            "Lambda throttles steps of the release: the account's concurrency is used up; ask AWS for more.",
             runbook=REFUSED,
         )
         self._alarms.add(
@@ -133,7 +133,7 @@ class ObservabilityStack(Stack):
             "AWS/Lambda",
             "IteratorAge",
             {"FunctionName": announce},
-            "Changes of what is served are told over five minutes late, or not at all; read the log of announce.",
+            "Changes of what is served are announced over five minutes late or never; read the log of announce.",
             runbook="operations.md#when-something-was-not-announced",
             statistic="Maximum",
             threshold=FIVE_MINUTES * 1_000,
@@ -143,7 +143,8 @@ class ObservabilityStack(Stack):
             "AWS/Lambda",
             "Duration",
             {"FunctionName": release.functions["train"].function_name},
-            "A fit took over 80 % of its time: raise training_timeout_seconds or training_memory_mb, or search less.",
+            "A fit took over 80 % of its time limit: raise training_timeout_seconds or training_memory_mb, or "
+            "search less.",
             runbook="operations.md#a-fit-nearly-ran-out-of-time",
             whose="Model: see `tidegate runs MODEL`. Owner: see `tidegate status`.",
             statistic="Maximum",
@@ -165,14 +166,14 @@ class ObservabilityStack(Stack):
         for metric, words in {
             "ExecutionsFailed": "failed",
             "ExecutionsTimedOut": "ran out of time",
-            "ExecutionsAborted": "was stopped by somebody",
+            "ExecutionsAborted": "was stopped by hand",
         }.items():
             self._alarms.add(
                 f"release-{metric.removeprefix('Executions').lower()}",
                 "AWS/States",
                 metric,
                 {"StateMachineArn": release.machine.named_arn},
-                f"A release {words}; `tidegate runs MODEL` names the run and the reason.",
+                f"A release {words}; `tidegate runs MODEL` shows the run and the reason.",
                 runbook="operations.md#a-release-did-not-end",
                 whose="Model: see the input of the latest execution. Owner: see `tidegate status`.",
             )
@@ -181,7 +182,7 @@ class ObservabilityStack(Stack):
             "AWS/SQS",
             "ApproximateNumberOfMessagesVisible",
             {"QueueName": release.failures_name},
-            "An event could not be handled; its message in the failures queue says which and why.",
+            "An event could not be handled; its message in the failures queue has the event and the reason.",
             runbook="operations.md#an-event-could-not-be-handled",
             statistic="Maximum",
         )
@@ -195,7 +196,7 @@ class ObservabilityStack(Stack):
             NAMESPACE,
             "ArtifactRejected",
             own,
-            "A stored model is not what was registered; it is not served. Find out who wrote it.",
+            "A stored model does not match its registration, so it is not served. Find out who wrote it.",
             runbook="operations.md#a-stored-model-is-not-what-was-registered",
             whose=whose,
         )
@@ -214,7 +215,7 @@ class ObservabilityStack(Stack):
             NAMESPACE,
             "CapturesDropped",
             own,
-            "Predictions are answered but not captured; docs/captures.md says why that can be.",
+            "Predictions are answered but not captured; docs/captures.md lists the causes.",
             runbook=CAPTURES,
         )
         self._alarms.add(
@@ -222,7 +223,7 @@ class ObservabilityStack(Stack):
             NAMESPACE,
             "RouteStale",
             own,
-            "Warning: routes could not be refreshed for three minutes; the last known ones serve on, without changes.",
+            "Warning: routes could not be refreshed for three minutes; the last known ones stay in use.",
             runbook="operations.md#routes-are-stale",
             periods=3,
         )
@@ -255,7 +256,7 @@ class ObservabilityStack(Stack):
             NAMESPACE,
             "TargetsMissed",
             {"service": monitoring.monitor.name, "stage": settings.stage},
-            "A model's last 24 hours miss a target of its spec; `tidegate status` says which, and by how much.",
+            "A model's last 24 hours miss a target of its spec; `tidegate status` shows which, and by how much.",
             runbook="monitoring.md#a-target-is-missed",
             whose=MODEL_IN_STATUS,
             period=HOUR,

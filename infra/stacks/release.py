@@ -121,7 +121,7 @@ class ReleaseStack(Stack):
                 objects=[runs],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
-                description="Fits one candidate; for the final one exports ONNX",
+                description="Fits one candidate, and exports the final one to ONNX",
             ),
             self._step("select", registry_only, items, "Chooses the best candidate of a run", seconds=60),
             self._step("evaluate", step, items, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
@@ -135,10 +135,10 @@ class ReleaseStack(Stack):
                 objects=[runs],
                 memory_mb=settings.step_memory_mb,
                 timeout_seconds=900,
-                description="Looks at slices and groups of the holdout",
+                description="Evaluates slices and groups of the holdout",
             ),
             self._step(
-                "reproduce", step, items, "Holds what was made again against its version", seconds=120, objects=[runs]
+                "reproduce", step, items, "Compares a reproduced version with the original", seconds=120, objects=[runs]
             ),
             self._step("gate", gate, items, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
             self._step("register", registry_only, with_ledger, "Registers the judged version", seconds=60),
@@ -178,7 +178,7 @@ class ReleaseStack(Stack):
                 release_state_machine=machine,
             ),
             [*with_ledger, allow(["states:SendTaskSuccess"], [machine])],
-            "Takes an accepted version one step further to its users, or back",
+            "Moves the rollout of an accepted version one step on, or rolls it back",
             seconds=120,
             objects=[
                 Objects(self._data.artifacts_bucket, RUNS, read=True),

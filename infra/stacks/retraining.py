@@ -89,7 +89,7 @@ class Retraining(Construct):
             ],
             memory_mb=settings.training_memory_mb,
             timeout_seconds=TIMEOUT_SECONDS,
-            description="Makes datasets of captures, and starts the trainings that monitoring wants",
+            description="Adds captures to datasets, and starts the trainings that monitoring wants",
         )
         function = self.retrain.function.function_arn
         self.machine = StateMachine(
@@ -105,7 +105,7 @@ class Retraining(Construct):
             NAMESPACE,
             METRIC,
             counted,
-            "A model is to be trained again, and the training is being started; `tidegate drift MODEL` says why.",
+            "A model needs training, which is being started; `tidegate drift MODEL` shows why.",
             runbook="monitoring.md#a-training-is-due",
             whose=MODEL_IN_STATUS,
         )
@@ -167,7 +167,7 @@ class Retraining(Construct):
                 "AWS/States",
                 metric,
                 machine,
-                f"A training that monitoring wants {words}; the latest execution of {self.machine.name} says why.",
+                f"A training that monitoring wants {words}; the latest execution of {self.machine.name} shows why.",
                 runbook=NOT_STARTED,
             )
         alarms.add(

@@ -115,7 +115,7 @@ class ServingStack(Stack):
             ],
             memory_mb=FEEDBACK_MEMORY_MB,
             timeout_seconds=FEEDBACK_TIMEOUT_SECONDS,
-            description="Takes in what became of predictions",
+            description="Accepts the outcomes of predictions",
         )
         self.api.answer(FEEDBACK_ROUTES, function.function, "Feedback")
         return function
@@ -146,7 +146,7 @@ class ServingStack(Stack):
             "AWS/Firehose",
             "PartitionCountExceeded",
             stream,
-            "Outcomes of too many hours came at once and lie in errors/; report them again, slower.",
+            "Outcomes for too many hours came at once and are in errors/; report them again more slowly.",
             runbook=OUTCOMES,
             statistic="Maximum",
         )
@@ -194,7 +194,7 @@ class ServingStack(Stack):
                 NAMESPACE,
                 "ServerErrors",
                 own,
-                "Predictions fail, or soon will, by our own fault; read the inference function's log.",
+                "Predictions fail, or soon will, because of an internal error; read the log of inference.",
                 runbook=FAILING,
                 whose=whose,
             ),
@@ -203,7 +203,8 @@ class ServingStack(Stack):
                 NAMESPACE,
                 "ModelFailures",
                 own,
-                "A model raised, gave no number or took too long; its fallback answered. Read its log.",
+                "A model raised an error, gave no number or took too long; its fallback answered. Read the log of "
+                "inference.",
                 runbook="operations.md#models-fail-behind-their-fallback",
                 whose=whose,
             ),

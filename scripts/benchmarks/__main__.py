@@ -42,7 +42,7 @@ def main() -> int:
     }
     broken: list[str] = benchmark.failed(figures) if hasattr(benchmark, "failed") else []
     if broken:
-        print(f"not kept: {'; '.join(broken)}", file=sys.stderr)
+        print(f"broken promises: {'; '.join(broken)}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(answer))
         return 1 if broken else 0

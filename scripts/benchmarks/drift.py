@@ -36,7 +36,9 @@ from tidegate.domain.profiles.profile import OUTSIDE, ColumnLayout, Layout, Prof
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.kernel.table import Table
 
-SUMMARY = "wrong and right drift alarms beside Evidently's and NannyML's default rules; how fast rows are counted"
+SUMMARY = (
+    "wrong and right drift alarms compared with Evidently's and NannyML's default rules; how fast rows are counted"
+)
 PLOT = Path(__file__).parents[2] / "docs" / "drift.svg"
 TOOLS = ("tidegate", "evidently", "nannyml")
 NAMES = {"tidegate": "Tidegate", "evidently": "Evidently's defaults", "nannyml": "NannyML's defaults"}

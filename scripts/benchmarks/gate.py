@@ -16,7 +16,7 @@ from tidegate.domain.evaluation.bootstrap import CANDIDATE, Comparison, paired_b
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.gate import CheckOutcome, Policy, not_worse_than_champion
 
-SUMMARY = "wrong and right verdicts of the gate on simulated holdouts, beside a point comparison"
+SUMMARY = "wrong and right verdicts of the gate on simulated holdouts, compared with a point comparison"
 CHAMPION_AUC = 0.74
 MARGIN = 0.005
 GAINS = (0.005, 0.01, 0.02)

@@ -25,7 +25,7 @@ from scripts.benchmarks.streams import (
 from scripts.benchmarks.svg import Panel, chart
 from tidegate.domain.rollout.canary import DEMANDS, Metric, Policy
 
-SUMMARY = "wrong and right rollbacks of simulated canaries, beside fixed thresholds and a Mann-Whitney check"
+SUMMARY = "wrong and right rollbacks of simulated canaries, compared with fixed thresholds and a Mann-Whitney check"
 PLOT = Path(__file__).parents[2] / "docs" / "canary.svg"
 TOOLS = ("tidegate", "flagger", "kayenta")
 NAMES = {"tidegate": "Tidegate", "flagger": "Flagger's defaults", "kayenta": "Kayenta's defaults"}
@@ -90,7 +90,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
             ["equal; both arms' rates rise threefold", f"{other:,}", *_shares(figures["aa_drift_false_rollback"])],
             ["worse by just what is tolerated", f"{other:,}", *_shares(figures["at_tolerance_rollback"])],
             [
-                "equal; looked at after every 1,000 requests",
+                "equal; checked after every 1,000 requests",
                 f"{other:,}",
                 *_shares(figures["aa_1000_a_look_false_rollback"]),
             ],
@@ -98,7 +98,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
         ],
     )
     yield (
-        f"the candidate is worse ({other:,} releases each, looked at after every 50 requests)",
+        f"the candidate is worse ({other:,} releases each, checked after every 50 requests)",
         ["worse by", "tool", "rolled back", "after requests (median)", "users exposed", "promoted"],
         [
             [
@@ -202,7 +202,7 @@ def _plot(alike: dict[str, _Judged], worse: dict[str, _Judged]) -> str:
         f"{NAMES[tool]} {100 * alike[tool].caught:.1f} % and {100 * worse[tool].caught:.1f} %" for tool in TOOLS
     )
     return chart(
-        "Share of canaries rolled back, looked at after every 50 requests",
+        "Share of canaries rolled back, checked after every 50 requests",
         f"Two line charts over the requests seen. Left, candidates equal to the champion; right, candidates with "
         f"{by} points more {kind}. Rolled back at the end, left and right: {ends}. Steps of 1, 5, 25 and 50 % of "
         f"{REQUESTS_PER_STEP:,} requests each; latency target {LATENCY_TARGET_MS} ms.",

@@ -123,7 +123,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
         [[name, f"{count:,}"] for name, count in figures["answers"].items()],
     )
     yield (
-        "answers by another than the version that was to",
+        "answers not by the chosen version",
         ["phase", "why", "answers"],
         [[each["phase"], each["why"], f"{each['answers']:,}"] for each in figures["instead"]],
     )

@@ -25,7 +25,7 @@ from scripts.benchmarks import serving_peers, tumours
 from scripts.benchmarks.tumours import MODEL
 from tidegate.cli.client import Client
 
-SUMMARY = "a prediction beside its model alone: warm, cold, in memory, over HTTP"
+SUMMARY = "a prediction compared with its model alone: warm, cold, in memory, over HTTP"
 _STARTS = 7
 _BARE = """
 import sys, time

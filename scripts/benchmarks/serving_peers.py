@@ -164,7 +164,7 @@ def through_gateway(
 def table(rows: Sequence[dict[str, Any]]) -> tuple[str, list[str], list[list[str]]]:
     """Title, headings and cells of rows as `measured` gives them."""
     return (
-        "one row of the same forest beside peers: over one connection, over 8, start to the first answer, memory",
+        "one row of the same forest, compared with peers: over 1 connection, over 8, time to the first answer, memory",
         ["peer", "version", "p50 ms", "p99 ms", "8: p50 ms", "8: p99 ms", "8: a second", "start s", "MiB"],
         [
             [row["peer"], "not measured", row["error"], *["-"] * (len(_SHOWN) - 1)]
@@ -253,7 +253,7 @@ def _check(peer: _Peer, answer: bytes, expected: Sequence[float]) -> None:
     try:
         found = peer.finds(json.loads(answer))
     except (ValueError, LookupError, TypeError) as fault:
-        raise PeerError(f"its answer has another form: {answer[:200]!r}") from fault
+        raise PeerError(f"its answer has a different form: {answer[:200]!r}") from fault
     if len(found) != len(expected) or not np.allclose(found, expected, rtol=0, atol=_TOLERANCE):
         raise PeerError(f"it answered the probabilities {found} instead of {list(expected)}")
 
@@ -490,4 +490,4 @@ def _rate(took: Sequence[float], seconds: float) -> float:
 
 
 def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1] if text.strip() else "it ended without a word"
+    return text.strip().splitlines()[-1] if text.strip() else "it ended without output"

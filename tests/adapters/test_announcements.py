@@ -5,6 +5,7 @@ Lambda hands over images as JSON, where bytes are base64; what filters pass over
 
 import base64
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -22,13 +23,15 @@ from tests.builders.rollouts import ASKED, OneRelease
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
 from tidegate.aws import clients
-from tidegate.aws.announcements import EventBridgeEvents, change_of
+from tidegate.aws.announcements import EventBridgeEvents, SnsLetters, change_of
 from tidegate.aws.items import PACK_BYTES, encode
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.aws.table import Table, put
 from tidegate.domain.notifications.announcement import Change
 from tidegate.domain.registry.run import RunError
 from tidegate.kernel.errors import UnavailableError
+from tidegate.steps.notifications.announce import Events, Letters
+from tidegate.testing.notifications import InMemoryMessages
 
 MODEL = "flight-delay"
 KILL = replace(ENTRY, model=MODEL, action="kill", version=None)
@@ -138,6 +141,26 @@ def test_a_message_and_an_event_arrive_as_they_were_made(registry: DynamoRegistr
     assert letter["MessageAttributes"]["owner"]["Value"] == event["detail"]["owner"] == owner
     assert (event["source"], event["time"]) == ("tidegate", "2026-01-05T12:00:00Z")
     assert (event["detail"]["schema"], event["detail"]["id"]) == (1, "flight-delay/ledger/7")
+
+
+def test_each_channel_hands_over_what_it_is_given(where: str, request: pytest.FixtureRequest) -> None:
+    fake = InMemoryMessages()
+    letters: Letters = fake
+    events: Events = fake
+    if where == "aws":
+        request.getfixturevalue("registry")
+        letters, events = SnsLetters(os.environ["TIDEGATE_RELEASES_TOPIC"]), EventBridgeEvents()
+    letters.send("a subject", "a text", {"model": MODEL})
+    events.put("Tidegate Route Changed", {"schema": 1}, AT)
+    if where == "aws":
+        fake.letters += [(each["Subject"], each["Message"], _values(each)) for each in received("people")]
+        fake.events += [(each["detail-type"], each["detail"], AT) for each in received("systems")]
+    assert fake.letters == [("a subject", "a text", {"model": MODEL})]
+    assert fake.events == [("Tidegate Route Changed", {"schema": 1}, AT)]
+
+
+def _values(message: dict[str, Any]) -> dict[str, str]:
+    return {name: each["Value"] for name, each in message["MessageAttributes"].items()}
 
 
 def test_a_packed_record_is_read_as_it_was_written(registry: DynamoRegistry, changes: Read) -> None:

@@ -188,7 +188,7 @@ def test_objects_begun_nearest_to_the_time_are_searched_first_and_no_more_than_a
     for minute in (3, 30, 58):
         at = AT.replace(minute=minute)
         assert lookup.find(["m"], f"id-{minute}", at=at, reach=timedelta(hours=1)) == {"id": f"id-{minute}"}
-    with pytest.raises(RequestInvalidError, match="more captures around its time") as caught:
+    with pytest.raises(RequestInvalidError, match="more captures around the prediction's time") as caught:
         lookup.find(["m"], "id-3", at=AT.replace(minute=50), reach=timedelta(hours=1))
     assert "of 60 objects" in str(caught.value)
 

@@ -17,6 +17,7 @@ from tidegate.aws.feedback import PAUSE_SECONDS, FirehoseFeedback
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.kernel.errors import UnavailableError
 from tidegate.kernel.ids import uuid7
+from tidegate.testing.serving import InMemoryFeedback
 
 STREAM = "tidegate-test-feedback"
 TAKEN, BUSY = {"RecordId": "1"}, {"ErrorCode": "ServiceUnavailableException", "ErrorMessage": "slow down"}
@@ -79,7 +80,7 @@ def test_a_call_without_an_answer_is_made_again(passing: Exception) -> None:
 
 def test_what_is_not_taken_in_the_end_is_unavailable_and_never_called_kept() -> None:
     scripted = Scripted(*[[BUSY]] * 10)
-    with pytest.raises(UnavailableError, match="has not taken all"):
+    with pytest.raises(UnavailableError, match="did not accept all"):
         keep(scripted, b"1")
     assert len(scripted.sent) == len(PAUSE_SECONDS) + 1
 
@@ -125,6 +126,17 @@ def stored() -> list[dict[str, Any]]:
     found = s3.list_objects_v2(Bucket=BUCKET, Prefix="raw/").get("Contents", [])
     bodies = [s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read() for entry in found]
     return [json.loads(line) for body in bodies for line in body.splitlines()]
+
+
+def test_every_log_keeps_the_lines_that_it_is_given(where: str, request: pytest.FixtureRequest) -> None:
+    fake = InMemoryFeedback()
+    if where == "aws":
+        request.getfixturevalue("deployed")
+    log = fake if where == "memory" else FirehoseFeedback(STREAM)
+    for lines in ([b'{"id": "1"}', b'{"id": "2"}'], [b'{"id": "3"}']):
+        log.keep(lines)
+    kept = fake.records if where == "memory" else stored()
+    assert sorted(each["id"] for each in kept) == ["1", "2", "3"]
 
 
 @pytest.mark.usefixtures("deployed")

@@ -248,7 +248,7 @@ def test_a_stopped_execution_closes_its_run(deployed: DynamoRegistry) -> None:
         "detail-type": "Step Functions Execution Status Change",
         "detail": {"status": "ABORTED", "input": '{"model": "flight-delay", "run_id": "r-001"}'},
     }
-    assert close_failed.handler(event, CONTEXT)["message"] == "step train was stopped by somebody"
+    assert close_failed.handler(event, CONTEXT)["message"] == "step train was stopped by hand"
     assert deployed.run("flight-delay", "r-001").error is not None
 
 

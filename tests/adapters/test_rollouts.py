@@ -67,7 +67,7 @@ class RolloutPorts:
             rollout_plan(a_spec(release=rules)),
             route=self.registry.route(MODEL),
             judged_against=1,
-            excluded={ANN: "asked for the training and wrote its spec"},
+            excluded={ANN: "requested the training and wrote its spec"},
             score_edges=(0.1, 0.5),
             actor=EXECUTION,
             now=AT,
@@ -300,7 +300,7 @@ def test_a_rollout_does_not_go_on_while_another_release_holds_the_lease(house: R
     until = AT + timedelta(hours=3)
     requested(house.registry, a_run("r-003"), lease_until=until)
     step, before = house.begin(), house.as_it_is()
-    with pytest.raises(ConflictError, match=r"run r-003 of ann has the release of flight-delay") as caught:
+    with pytest.raises(ConflictError, match=r"run r-003 of ann has held the release of flight-delay") as caught:
         house.rollouts.save(step, now=until - timedelta(microseconds=1))
     assert "tidegate rollout flight-delay" in caught.value.next_step
     assert house.as_it_is() == before
@@ -410,7 +410,7 @@ def test_a_closed_version_cannot_be_brought_in(house: RolloutPorts, status: Vers
     closed = registered(house.registry, "r-003", status)
     step = house.begin(replace(closed, status=VersionStatus.ACCEPTED))
     before = house.as_it_is()
-    with pytest.raises(ConflictError, match="version 3 is closed or not there"):
+    with pytest.raises(ConflictError, match="version 3 is closed or does not exist"):
         house.rollouts.save(step, now=AT)
     assert house.as_it_is() == before
 
@@ -424,7 +424,7 @@ def test_a_closed_version_cannot_be_approved(house: RolloutPorts) -> None:
 
 
 def test_a_version_that_is_not_there_cannot_be_brought_in(house: RolloutPorts) -> None:
-    with pytest.raises(ConflictError, match="version 9 is closed or not there"):
+    with pytest.raises(ConflictError, match="version 9 is closed or does not exist"):
         house.rollouts.save(house.begin(replace(house.version, number=9, run_id="r-009")), now=AT)
     assert house.rollouts.rollout(MODEL, "r-009") is None
 

@@ -33,18 +33,6 @@ class Stream:
 
 
 @dataclass
-class Signals:
-    counts: dict[str, float] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
-
-    def count(self, name: str, value: float = 1, **by: str) -> None:
-        self.counts[name] = self.counts.get(name, 0) + value
-
-    def warn(self, message: str, **facts: object) -> None:
-        self.said.append(f"{message} {facts}")
-
-
-@dataclass
 class Policies:
     found: CapturePolicy | Exception = field(default_factory=CapturePolicy)
     asked: int = 0

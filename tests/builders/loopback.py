@@ -30,6 +30,7 @@ from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
 from tidegate.testing.models import linear_onnx
+from tidegate.testing.platform import RecordedSignals
 
 ACCESS_KEY, SECRET = "AKIALOOPBACK", "loopback-secret"
 REGION = "eu-west-1"
@@ -99,8 +100,8 @@ def loopback(world: World) -> Iterator[Loopback]:
 
 @contextmanager
 def _serving(world: World) -> Iterator[None]:
-    """The inference function over this world."""
-    meter = _Quiet()
+    """The inference function over this world. What both functions measure is kept: standard output is the command's."""
+    meter = RecordedSignals()
     inference = world.step(
         Inference, load=load, signals=meter, route_ttl_seconds=0, scoring_timeout_seconds=5, cache_bytes=1 << 24
     )
@@ -110,13 +111,6 @@ def _serving(world: World) -> Iterator[None]:
         patch.setattr(logging.getLogger("control"), "disabled", True)
         patch.setattr(world, "meter", meter)
         yield
-
-
-class _Quiet:
-    """Telemetry that goes nowhere: the functions' standard output is not the command's."""
-
-    def __getattr__(self, _: str) -> Any:
-        return lambda *_, **__: None
 
 
 def artifact() -> bytes:

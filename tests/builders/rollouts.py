@@ -17,7 +17,7 @@ START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 ACTOR = "arn:aws:states:eu-central-1:123456789012:execution:tidegate-dev-release:r-3"
 PEOPLE = "arn:aws:sts::123456789012:assumed-role/{}/{}"
 ANN, EVE = PEOPLE.format("tidegate-scientist", "ann"), PEOPLE.format("tidegate-approver", "eve")
-MADE_BY = {ANN: "asked for the training", "arn:aws:iam::123456789012:user/bob": "wrote its spec"}
+MADE_BY = {ANN: "requested the training", "arn:aws:iam::123456789012:user/bob": "wrote its spec"}
 BY_HAND = Cause(START, "arn:aws:iam::123456789012:user/olga", "I know better")
 ONLY_ERRORS = Policy(tuple(demand for demand in DEMANDS if demand.metric is Metric.ERRORS))
 PLAN = Plan(

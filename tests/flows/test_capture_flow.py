@@ -63,7 +63,7 @@ def test_a_hundred_predictions_are_a_hundred_records_with_the_served_scores(
     assert house.cloud.metric_sum("Tidegate", "CapturesDropped") == 0
     log = "\n".join(house.cloud.log_lines("/aws/lambda/tidegate-dev-inference"))
     assert '"distance"' not in log
-    assert "captures are refused" not in log
+    assert "captures are rejected" not in log
 
 
 def test_people_see_the_newest_first(house: House, model: str, instances: list[dict[str, Any]]) -> None:

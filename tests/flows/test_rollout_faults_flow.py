@@ -74,7 +74,7 @@ def test_an_approval_is_given_by_somebody_else_once_and_for_what_they_saw(
     traffic.send(20)
     assert serves_alone(house, MODEL, champion)
 
-    with pytest.raises(ForbiddenError, match="asked for the training"):
+    with pytest.raises(ForbiddenError, match="requested the training"):
         house.client.decide(version, "approve", "I trained it, so it is good")
     earlier = house.client.version(MODEL, champion)
     with pytest.raises(ConflictError, match="changed since you looked at it"):

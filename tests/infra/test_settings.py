@@ -41,8 +41,8 @@ def test_every_wrong_value_is_named_at_once_with_what_is_possible() -> None:
             "provisioned_concurrency": True,
         }
     )
-    assert found["stage"] == "stage: 'production' is not possible (allowed: dev, staging, prod)"
-    assert found["inference_timeout_seconds"] == "inference_timeout_seconds: 30 is outside 1 to 29"
+    assert found["stage"] == "stage: 'production' is not allowed (allowed: dev, staging, prod)"
+    assert found["inference_timeout_seconds"] == "inference_timeout_seconds: 30 is not between 1 and 29"
     assert set(found) == {
         "stage",
         "architecture",
@@ -65,12 +65,12 @@ def test_snap_start_is_true_or_false(given: object, meant: bool) -> None:
 
 @pytest.mark.parametrize("given", ["yes", "1", "", 1, None])
 def test_what_is_neither_true_nor_false_is_refused(given: object) -> None:
-    assert faults_of({"snap_start": given})["snap_start"].endswith("is not possible (allowed: true, false)")
+    assert faults_of({"snap_start": given})["snap_start"].endswith("is not allowed (allowed: true, false)")
 
 
 def test_snap_start_and_provisioned_concurrency_exclude_each_other() -> None:
     assert faults_of({"snap_start": "true", "provisioned_concurrency": "2"}) == {
-        "snap_start": "snap_start: does not go with provisioned_concurrency: set one of them"
+        "snap_start": "snap_start: cannot be combined with provisioned_concurrency; set only one of them"
     }
     assert DeploymentSettings(snap_start=True, provisioned_concurrency=0).snap_start
     assert DeploymentSettings(provisioned_concurrency=2).snap_start is False

@@ -108,7 +108,7 @@ def test_long_ranges_have_longer_periods(metrics: Metrics) -> None:
 )
 def test_what_is_not_computed_locally_says_so(expression: str, metrics: Metrics) -> None:
     metrics.put("Sample", "Took", 1, at=NOW - HOUR)
-    with pytest.raises(ValueError, match="locally"):
+    with pytest.raises(ValueError, match="by the local cloud"):
         lines(metrics, [{"expression": expression}], ["Sample", "Took", {"id": "took"}])
 
 
@@ -207,9 +207,9 @@ def test_a_widget_is_a_picture_with_its_numbers_beside_it(asked: LocalCloud) -> 
 
 def test_names_in_metrics_are_no_markup(asked: LocalCloud) -> None:
     _, _, page = get(asked, "/dashboards/of-a-model?model=late")
-    assert "&lt;b&gt;wind&lt;/b&gt;" in section(page, "Drift by feature, of the most responsible")
+    assert "&lt;b&gt;wind&lt;/b&gt;" in section(page, "Drift of the features most responsible")
     assert "<b>wind" not in page
-    status, _, text = get(asked, picture_of(section(page, "Drift by feature, of the most responsible")))
+    status, _, text = get(asked, picture_of(section(page, "Drift of the features most responsible")))
     assert status == 200
     ET.fromstring(text)  # noqa: S314
 
@@ -228,7 +228,7 @@ def test_of_many_lines_the_highest_are_drawn_and_all_are_in_the_table(asked: Loc
 
 def test_a_widget_without_data_says_so(asked: LocalCloud) -> None:
     _, _, page = get(asked, "/dashboards/of-a-model?model=fraud")
-    assert "no data yet" in section(page, "Drift by feature, of the most responsible")
+    assert "no data yet" in section(page, "Drift of the features most responsible")
     assert "no data yet" in section(page, "Live quality, latest")
 
 

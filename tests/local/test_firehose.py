@@ -186,7 +186,7 @@ def _processing(query: str) -> dict[str, Any]:
         ({"DynamicPartitioningConfiguration": {"Enabled": False}}, "need DynamicPartitioning"),
         ({"ProcessingConfiguration": _processing("{n:.n}")}, "extracts"),
         ({"ProcessingConfiguration": _processing("{m:.m|ascii_downcase}")}, "only"),
-        ({"ProcessingConfiguration": {"Enabled": True, "Processors": [{"Type": "Lambda"}]}}, "no such processor"),
+        ({"ProcessingConfiguration": {"Enabled": True, "Processors": [{"Type": "Lambda"}]}}, "these processors"),
     ],
 )
 def test_a_template_that_aws_would_refuse_is_refused(changed: dict[str, Any], problem: str) -> None:

@@ -309,7 +309,7 @@ def test_a_caller_without_the_permission_is_forbidden(gateway: Gateway) -> None:
 
 def test_an_authorization_the_gateway_cannot_check_is_refused_when_it_is_built(host: LambdaHost) -> None:
     with pytest.raises(
-        ValueError, match=r"route GET /x of API a has authorization JWT; the local gateway has NONE, AWS"
+        ValueError, match=r"route GET /x of API a has authorization JWT; the local gateway supports NONE, AWS"
     ):
         Gateway(ApiConfig("i", "a", (Route("GET", "/x", "api", "JWT"),)), host, lambda _: None, lambda *_: True)
 

@@ -176,7 +176,7 @@ def test_a_function_is_found_by_name_and_by_every_form_of_arn(lambdas: Lambdas, 
 
 def test_an_unknown_function_is_named_together_with_the_known_ones(lambdas: Lambdas) -> None:
     lambdas.add("echo")
-    with pytest.raises(UnknownFunctionError, match=r"no function 'ecko' on this host; it has: echo"):
+    with pytest.raises(UnknownFunctionError, match=r"there is no function 'ecko'; there are echo"):
         lambdas.call("ecko")
 
 

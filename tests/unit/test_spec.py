@@ -117,7 +117,7 @@ def test_a_grid_that_explodes_is_refused_before_it_costs_anything() -> None:
 def test_a_holdout_that_overlaps_training_is_refused() -> None:
     document = spec_with()
     document["split"]["holdout"]["from"] = "2013-04-01"
-    assert "training has ended" in faults_of(document)["split"]
+    assert "before training ends" in faults_of(document)["split"]
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "name: [", "just words"])
@@ -218,12 +218,12 @@ def test_every_fault_of_fallback_and_rules_is_named_with_its_place() -> None:
     with pytest.raises(SpecInvalidError) as caught:
         ModelSpec.parse(spec_with(fallback={"kind": "arithmetic", "expression": "hour * 2"}, rules=rules))
     assert [str(fault) for fault in caught.value.faults] == [
-        "fallback.expression: no value is called 'hour' (at character 1) (allowed: carrier, distance)",
-        "rules[0].require: no value is called 'scor'; did you mean score? (at character 1) (allowed: score)",
-        "rules[0].require: no value is called 'distanc'; did you mean distance? (at character 14) (allowed: distance)",
+        "fallback.expression: there is no value 'hour' (at character 1) (allowed: carrier, distance)",
+        "rules[0].require: there is no value 'scor'; did you mean score? (at character 1) (allowed: score)",
+        "rules[0].require: there is no value 'distanc'; did you mean distance? (at character 14) (allowed: distance)",
         "rules[1].name: 'a' is listed twice",
         "rules[1].when: a text cannot be compared with a number (at character 1)",
-        "rules[1].require: is a number, where a boolean is needed",
+        "rules[1].require: is a number, but must be a boolean",
     ]
 
 
@@ -245,19 +245,25 @@ def test_computed_features_are_part_of_the_spec() -> None:
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("distnce + 1", "no value is called 'distnce'; did you mean distance? (at character 1)"),
-        ("1 + late", "no value is called 'late'"),
-        ("1 + next", "'next' is not computed yet: a computed feature uses those listed before it (at character 5)"),
-        ("this / 2", "'this' is not computed yet"),
-        ("carrier", "is a text, where a number is needed"),
+        ("distnce + 1", "there is no value 'distnce'; did you mean distance? (at character 1)"),
+        ("1 + late", "there is no value 'late'"),
+        (
+            "1 + next",
+            "'next' is computed later: a computed feature can only use those listed before it (at character 5)",
+        ),
+        ("this / 2", "'this' is computed later"),
+        ("carrier", "is a text, but must be a number"),
         ("carrier < 'UA'", "texts have no order in a computed feature"),
-        ("1 + 2", "looks at no feature"),
+        ("1 + 2", "uses no feature"),
         ("distance * 1e39", "is too large a number (at character 12)"),
-        ("bucket(distance, 1, 1.00000000001)", "the edges of a bucket rise; this one is not above 1 (at character 21)"),
+        (
+            "bucket(distance, 1, 1.00000000001)",
+            "the edges of a bucket must rise; this one is not above 1 (at character 21)",
+        ),
         ("bucket(distance)", "bucket takes a number and at least one edge"),
-        ("bucket(distance, distance)", "an edge of a bucket is a number (at character 18)"),
-        ("group_rate(distance + 1)", "groups by names; give the expression a name of its own first (at character 12)"),
-        ("group_rate(rate)", "'rate' is learned itself; group_rate cannot group by it (at character 12)"),
+        ("bucket(distance, distance)", "an edge of a bucket must be a number (at character 18)"),
+        ("group_rate(distance + 1)", "groups by names; first compute a feature from the expression (at character 12)"),
+        ("group_rate(rate)", "group_rate cannot group by 'rate', which is itself learned (at character 12)"),
         ("group_rate(carrier, min_rows=0)", "min_rows, a whole number"),
         ("group_rate(carrier, smooth=9)", "group_rate takes names and min_rows"),
         ("group_rate()", "group_rate takes 1 to 4 names"),
@@ -308,7 +314,7 @@ def test_times_are_features_that_computed_features_rules_or_the_fallback_look_at
 def test_a_time_that_nothing_looks_at_is_a_fault() -> None:
     faults = faults_of(spec_with(features=TIMED, computed=[{"name": "late_hour", "expression": "hour(departs_at)"}]))
     assert list(faults) == ["features[2].name"]
-    assert "'booked_at' does nothing: no computed feature and no rule takes its hour()" in faults["features[2].name"]
+    assert "'booked_at' has no effect: no computed feature or rule uses it" in faults["features[2].name"]
 
 
 def test_a_faulty_expression_does_not_make_its_times_seem_unused() -> None:
@@ -348,15 +354,15 @@ def test_the_column_that_rows_are_split_by_is_a_feature_only_as_a_time() -> None
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("departs_at", "is a time, where a number is needed"),
-        ("departs_at - booked_at", "arithmetic needs a number, this is a time; take hour, weekday, month"),
-        ("departs_at < booked_at", "a time is not compared; compare seconds_between(s, t)"),
-        ("distance == booked_at", "a time is not compared; compare seconds_between(s, t) or hour(t)"),
+        ("departs_at", "is a time, but must be a number"),
+        ("departs_at - booked_at", "arithmetic needs a number, this is a time; use hour, weekday, month"),
+        ("departs_at < booked_at", "a time cannot be compared; compare seconds_between(s, t)"),
+        ("distance == booked_at", "a time cannot be compared; compare seconds_between(s, t) or hour(t)"),
         ("hour(distance)", "hour needs a time, this is a number (at character 6)"),
         ("hour('2013-05-01')", "hour needs a time, this is a text"),
         ("hour()", "hour takes one time"),
         ("seconds_between(departs_at)", "seconds_between takes two times"),
-        ("group_rate(carrier, booked_at)", "a time makes no groups; compute hour(t), weekday(t) or such"),
+        ("group_rate(carrier, booked_at)", "a time cannot form groups; first compute a feature from it"),
         ("min(booked_at)", "min needs a number, this is a time"),
         ("bucket(booked_at, 3)", "bucket needs a number, this is a time"),
     ],
@@ -391,7 +397,7 @@ def test_a_regression_has_no_label_and_no_feature_may_be_called_as_the_answer_is
         "candidates": [{"estimator": "sklearn.linear_model.Ridge"}],
     }
     wrong = spec_with(**regression, rules=[{"name": "a", "require": "label == 1"}])
-    assert "no value is called 'label'" in faults_of(wrong)["rules[0].require"]
+    assert "there is no value 'label'" in faults_of(wrong)["rules[0].require"]
     features = [*VALID["features"], {"name": "score", "kind": "numeric"}]
     assert "rename" in faults_of(spec_with(features=features, rules=[RULE]))["features[2].name"]
     ModelSpec.parse(spec_with(features=features))

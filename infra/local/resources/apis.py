@@ -9,9 +9,9 @@ from infra.local.resources.base import Made, New, resource
 def api(new: New) -> Made:
     """Only HTTP APIs; its endpoint is AWS's name for it, resolved to a loopback port when everything is up."""
     if new.properties.get("ProtocolType", "HTTP") != "HTTP":
-        raise new.fail("only HTTP APIs run locally")
+        raise new.fail("the local cloud runs only HTTP APIs")
     if "Body" in new.properties:
-        raise new.fail("an API given as an OpenAPI body does not run locally; declare routes")
+        raise new.fail("the local cloud does not read an OpenAPI body; declare routes")
     made = new.client("apigatewayv2").create_api(
         Name=new.properties["Name"],
         ProtocolType="HTTP",
@@ -34,9 +34,11 @@ def stage(new: New) -> Made:
 def integration(new: New) -> Made:
     """Only Lambda proxies with payload format 2.0."""
     if new.properties["IntegrationType"] != "AWS_PROXY":
-        raise new.fail(f"integration {new.properties['IntegrationType']} does not run locally; use a Lambda proxy")
+        raise new.fail(
+            f"integration {new.properties['IntegrationType']} is not supported by the local cloud; use a Lambda proxy"
+        )
     if new.properties.get("PayloadFormatVersion") != "2.0":
-        raise new.fail("only payload format 2.0 runs locally")
+        raise new.fail("the local cloud supports only payload format 2.0")
     new.world.integrations[new.name] = new.properties
     return Made(new.name)
 
@@ -46,6 +48,6 @@ def route(new: New) -> Made:
     """IAM authorisation or none."""
     authorization = new.properties.get("AuthorizationType", "NONE")
     if authorization not in ("AWS_IAM", "NONE"):
-        raise new.fail(f"authorisation {authorization} does not run locally; AWS_IAM and NONE do")
+        raise new.fail(f"authorisation {authorization} is not supported by the local cloud; use AWS_IAM or NONE")
     new.world.routes.setdefault(new.properties["ApiId"], []).append(new.properties)
     return Made(new.name)

@@ -24,7 +24,7 @@ def function(new: New, made: Any) -> None:
     elif "S3Bucket" in code:
         folder = _asset_folder(new, code)
     else:
-        raise new.fail("container images cannot run locally; use a zip asset")
+        raise new.fail("the local cloud does not run container images; use a zip asset")
     new.world.functions[made.function_name] = new.properties
     new.world.function_code[made.function_name] = folder
 
@@ -94,7 +94,7 @@ def event_source_mapping(new: New, made: Any) -> Made | None:
     if ":dynamodb:" not in made.event_source_arn:
         return None
     if new.properties.get("TumblingWindowInSeconds"):
-        raise new.fail("windows of a stream are not kept locally")
+        raise new.fail("the local cloud does not support windows of a stream")
     return Made(made.uuid, Id=made.uuid, EventSourceMappingArn=made.arn)
 
 
@@ -108,7 +108,7 @@ def _asset_folder(new: New, location: Any) -> Path:
     if asset is None:
         raise new.fail(f"no asset of the assembly is s3://{location['S3Bucket']}/{location['S3Key']}")
     if not asset.source.is_dir():
-        raise new.fail(f"asset {asset.source} is not a folder; only folders run locally")
+        raise new.fail(f"asset {asset.source} is not a folder; the local cloud runs only folders")
     return asset.source
 
 

@@ -79,7 +79,7 @@ def log_stream(new: New) -> Made:
 def subscription_filter(new: New) -> Made:
     """Log lines to a function or a delivery stream; moto does not apply the pattern and sends every line."""
     if new.properties.get("FilterPattern"):
-        raise new.fail("a filter pattern is not applied locally; subscribe to everything and filter in the function")
+        raise new.fail("the local cloud has no filter patterns; subscribe to everything and filter in the function")
     given = {"roleArn": new.properties["RoleArn"]} if "RoleArn" in new.properties else {}
     new.client("logs").put_subscription_filter(
         logGroupName=new.properties["LogGroupName"],

@@ -23,7 +23,7 @@ def bucket(new: New, made: Any) -> None:
         rules = [_lifecycle_rule(rule, index) for index, rule in enumerate(lifecycle["Rules"])]
         s3.put_bucket_lifecycle_configuration(Bucket=made.name, LifecycleConfiguration={"Rules": rules})
     if "EventBridgeConfiguration" in properties.get("NotificationConfiguration", {}):
-        raise new.fail("S3 sends no events to EventBridge locally")
+        raise new.fail("the local cloud sends no S3 events to EventBridge")
 
 
 @resource("AWS::S3::BucketPolicy")

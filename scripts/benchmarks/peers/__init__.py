@@ -48,4 +48,4 @@ def asked(name: str, *arguments: str) -> dict[str, Any]:
 
 
 def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1] if text.strip() else "it ended without a word"
+    return text.strip().splitlines()[-1] if text.strip() else "it ended without output"

@@ -245,7 +245,7 @@ def test_a_quote_that_is_never_closed_is_found_with_its_row(world: BatchWorld, m
     monkeypatch.setattr(work, "MAX_RECORD_BYTES", 30)
     world.upload("a.csv", ["1,10,1,EWR", '2,20,2,"EWR', *LINES])
     world.start()
-    with pytest.raises(DatasetInvalidError, match=r"a\.csv: row 2: a quote is not closed"):
+    with pytest.raises(DatasetInvalidError, match=r"a\.csv: row 2: a quoted value does not end"):
         world.plan()
 
 

@@ -146,11 +146,11 @@ def test_a_slow_api_is_a_time_out(server: Loopback, client: Client, monkeypatch:
     [
         (400, {"detail": "bad", "errors": [{"path": "a", "problem": "is b"}]}, InvalidInputError, "bad: a: is b"),
         (413, {"message": "Request Entity Too Large"}, InvalidInputError, "Too Large"),
-        (401, {"detail": "the request carries no IAM identity", "errors": []}, NotAllowedError, "IAM identity"),
+        (401, {"detail": "the request has no IAM identity", "errors": []}, NotAllowedError, "IAM identity"),
         (403, {"message": "Forbidden"}, NotAllowedError, "Forbidden"),
         (403, {"message": "The security token included in the request is expired"}, NotAllowedError, "have expired"),
         (404, {"detail": "no model x", "errors": []}, NotFoundError, "no model x"),
-        (404, {"message": "Not Found"}, PlatformError, "does not know this call"),
+        (404, {"message": "Not Found"}, PlatformError, "does not have this call"),
         (409, {"detail": "changed", "errors": []}, ConflictError, "changed"),
         (302, {"message": "elsewhere"}, PlatformError, "elsewhere"),
     ],

@@ -121,11 +121,11 @@ def test_what_is_said_wrongly_is_named_by_its_option_with_the_form_expected(
 
 
 def test_a_refused_dataset_has_one_next_step(run: Cli, server: Loopback, flights: str) -> None:
-    world, problem = server.world, "the files do not make one table: flights.csv: is empty. Next: mend them"
+    world, problem = server.world, "the files do not make one table: flights.csv: is empty. Next: fix them"
     world.dispatcher.on_register = lambda _, version: world.finish_dataset(version, problem=problem)
     assert run("data", "add", "flights", flights, *SAID) == exits.INVALID
     assert run.err.lower().count("next:") == 1
-    assert run.err.splitlines()[-1] == "  next: mend them"
+    assert run.err.splitlines()[-1] == "  next: fix them"
 
 
 def test_a_dataset_that_cannot_be_read_is_the_callers_fault_and_says_why(
@@ -336,7 +336,7 @@ def test_a_version_that_was_overtaken_ends_the_waiting_with_its_reason(run: Cli,
 def test_waiting_ends_and_the_run_goes_on(run: Cli, server: Loopback) -> None:
     server.world.with_model()
     assert run("train", "flight-delay", "--wait", "--timeout", "1") == exits.UNREACHABLE
-    assert "it continues by itself; to look again: tidegate runs flight-delay" in run.err
+    assert "it continues; to look again: tidegate runs flight-delay" in run.err
 
 
 def test_without_waiting_the_run_is_reported_and_how_to_follow_it(run: Cli, server: Loopback) -> None:
@@ -463,10 +463,10 @@ def test_predictions_have_the_columns_that_their_task_answers_with() -> None:
     assert shown(label="yes", score=0.5, unusual=True) == [
         "# label score unusual prediction id",
         "1 yes 0.5000 yes id-1",
-        "1 unusual: far from the rows of training",
+        "1 unusual: unlike the training rows",
     ]
     by_fallback = shown(label="no", score=0.2, unusual=True, fallback=True, why="unusual")
-    assert by_fallback[-1] == "1 unusual: far from the rows of training; 1 of them are the fallback's"
+    assert by_fallback[-1] == "1 unusual: unlike the training rows; the fallback answered 1 of them"
 
 
 def test_the_report_says_what_was_noted_of_the_data() -> None:
@@ -630,11 +630,11 @@ def test_faults_of_type_and_range_are_reported_together_wherever_they_are_in_the
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "holds no instance"),
-        ("[]", "holds no instance"),
+        ("", "has no instances"),
+        ("[]", "has no instances"),
         ("[1, 2", "not valid JSON"),
         ('[{"hour": NaN}]', "NaN is not JSON"),
-        ("carrier,hour,distance\n", "holds no instance"),
+        ("carrier,hour,distance\n", "has no instances"),
         ("carrier,hour,distance\nUA,seven,1\n", "row 1.hour: 'seven' is a text, not a number"),
         ("carrier,hour,distance\nUA,7,nan\n", "row 1.distance: 'nan' is a text, not a number"),
         ("carrier,hour,distance\nUA,7\n", "row 1: has a different number of fields"),
@@ -749,7 +749,7 @@ def test_no_region_is_reported_in_a_line(run: Cli, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert run("data", "list") == exits.INVALID
-    assert "no region is named" in run.err
+    assert "there is no AWS region" in run.err
 
 
 def test_no_local_cloud_is_reported_in_a_line(run: Cli) -> None:

@@ -133,4 +133,4 @@ def test_a_spike_is_named_by_cost_and_by_status(run: Cli, stage: Loopback) -> No
 
 def test_models_that_were_never_looked_at_are_named(run: Cli, stage: Loopback) -> None:
     assert run("cost") == exits.OK
-    assert run.out == f"\nnot looked at yet: {MODEL}\n"
+    assert run.out == f"\nnot judged yet: {MODEL}\n"

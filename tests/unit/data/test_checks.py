@@ -128,7 +128,7 @@ def test_a_feature_that_is_constant_in_training_is_refused() -> None:
 
 def test_a_category_that_names_rows_is_refused() -> None:
     names = [f"flight {number}" for number in range(200)]
-    assert "learn them by heart" in values(FeatureContract("id", "categorical"), names)
+    assert "memorise them" in values(FeatureContract("id", "categorical"), names)
     assert values(FeatureContract("c", "categorical"), [name[:8] for name in names]) == ""
 
 
@@ -172,7 +172,7 @@ def test_too_few_rows_and_a_class_without_rows_are_named() -> None:
     found = shown(split_faults(split, target))
     assert "split.validation_fraction: leaves 5 rows" in found
     assert "7 rows lie outside the periods" in found
-    assert "the rows to fit have none of class 'late'" in found
+    assert "the training rows have none of class 'late'" in found
 
 
 def test_copies_across_the_split_are_counted_and_refused_when_they_are_most() -> None:
@@ -374,7 +374,7 @@ def test_a_licence_that_is_not_allowed_is_refused_with_those_that_are() -> None:
     assert terms_faults(dataset(), allowed) == terms_faults(dataset(licence="mit"), allowed) == []
     (fault,) = terms_faults(dataset(licence="CC-BY-NC-4.0"), allowed)
     assert str(fault) == (
-        "licence: dataset flights is under 'CC-BY-NC-4.0', which this deployment does not train on "
+        "licence: dataset flights has the licence 'CC-BY-NC-4.0', which this deployment does not allow "
         "(allowed: CC0-1.0, MIT)"
     )
 

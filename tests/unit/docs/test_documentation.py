@@ -65,6 +65,18 @@ def test_the_changelog_may_name_old_words_but_not_weak_ones() -> None:
     assert [line.rsplit(" ", 1)[1] for line in prose.findings("CHANGELOG.md", text)] == ["[tidegate.plain]"]
 
 
+def test_the_linter_reads_the_texts_of_code_and_the_help_of_commands() -> None:
+    code = (
+        '"""Nobody told us."""\n\ndef show(name: str) -> None:\n    """We told you."""\n'
+        '    told = "told"\n    raise ValueError(f"{name} is no metric", "`harvest` is a key", "there is no model")\n'
+    )
+    assert list(prose.findings_in_code("a/page.py", code)) == [
+        "a/page.py:6 Say: is not a; not 'is no metric'. [tidegate.plain]"
+    ]
+    in_help = [line.rsplit(" ", 1)[1] for line in prose.findings_in_code("a/cli/commands/show.py", code)]
+    assert in_help == ["[tidegate.decided]", "[tidegate.decided]", "[tidegate.plain]"]
+
+
 def test_every_action_is_pinned_by_a_commit() -> None:
     for workflow in (ROOT / ".github/workflows").glob("*.yml"):
         used = re.findall(r"uses: (.+)", workflow.read_text("utf-8"))

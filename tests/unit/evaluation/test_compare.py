@@ -39,7 +39,7 @@ def test_versions_of_one_spec_and_one_holdout_differ_in_nothing() -> None:
     found = compared(side(1), side(2))
     assert found["same_holdout"]
     assert found["spec"] == []
-    assert "both were judged on the same rows, though not against each other" in shown(found)
+    assert "both were judged on the same rows, but not against each other" in shown(found)
     assert "the specs are the same" in shown(found)
 
 

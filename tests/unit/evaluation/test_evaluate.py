@@ -131,16 +131,19 @@ def with_feature(name, kind):
     ("champion", "problem"),
     [
         (good_onnx(with_feature("gust", "numeric")), "the holdout lacks gust, which it needs"),
-        (good_onnx(replace(CONTRACT, classes=("no", "yes"))), "its classes are no, yes, this one's False, True"),
-        (good_onnx(replace(CONTRACT, classes=(0, 1))), "its classes are 0, 1, this one's False, True"),
+        (
+            good_onnx(replace(CONTRACT, classes=("no", "yes"))),
+            "its classes are no, yes, this version's are False, True",
+        ),
+        (good_onnx(replace(CONTRACT, classes=(0, 1))), "its classes are 0, 1, this version's are False, True"),
         (
             linear_onnx(Contract("delay", "regression", CONTRACT.features), [2.0, 0.1], effects=EFFECTS),
-            "its task is regression, this one's binary",
+            "its task is regression, this version's is binary",
         ),
-        (linear_onnx(with_feature("hour", "categorical"), [2.0], effects=EFFECTS), "hour is categorical to it, but"),
+        (linear_onnx(with_feature("hour", "categorical"), [2.0], effects=EFFECTS), "hour is categorical for it, but"),
         (
             linear_onnx(CONTRACT, [np.nan, 0.1], effects=EFFECTS),
-            "it gives scores that are no finite numbers",
+            "it gives scores that are not finite numbers",
         ),
     ],
 )
@@ -157,7 +160,7 @@ def test_a_champion_that_cannot_be_scored_is_reported_and_held_against_the_relea
 def test_a_champion_for_another_target_is_not_compared():
     world = TrainedRun().serve(good_onnx(), spec=spec_of(target="cancelled")).train(good_onnx())
     world.evaluate()
-    assert world.evaluation.champion.problem == "it predicts cancelled, this one late"
+    assert world.evaluation.champion.problem == "it predicts cancelled, this version late"
 
 
 def test_a_champion_whose_bytes_were_tampered_with_is_never_loaded():

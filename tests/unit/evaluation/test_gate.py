@@ -87,7 +87,7 @@ def test_a_good_candidate_is_accepted_and_every_check_says_so_in_a_sentence():
         ),
         ("latency_p99", PASS, "scoring one row takes 0.02 ms (p50) and 0.05 ms (p99) of 50 ms allowed"),
         ("load_time", PASS, "loading takes 12 ms of 5000 ms allowed"),
-        ("artifact_size", PASS, "the artifact has 3 MiB of 100 MiB allowed"),
+        ("artifact_size", PASS, "the artifact takes 3 MiB of 100 MiB allowed"),
         ("cost", NONE, "the cost was not estimated"),
         ("fallback", NONE, "the fallback was not evaluated"),
         ("business_rules", NONE, "no business rules are declared"),
@@ -215,7 +215,7 @@ def test_for_a_loss_better_is_below():
     assert verdict.accepted
     assert verdict.checks[1].statement == (
         "log_loss 0.410 [0.400, 0.420] is 0.030 [0.020, 0.040] below the baseline (group_rate by carrier, hour)"
-        " (less is better)"
+        " (lower is better)"
     )
     worse = check(replace(LOSS, gain_over_baseline=Estimate(-0.03, -0.04, -0.02)), "beats_baseline")
     assert "is 0.030 [0.020, 0.040] above the baseline" in worse.statement
@@ -224,11 +224,16 @@ def test_for_a_loss_better_is_below():
 @pytest.mark.parametrize(
     ("evaluation", "target", "outcome", "ending"),
     [
-        (GOOD, 0.731, PASS, "the lower end of the interval, the one that counts, reaches it"),
-        (GOOD, 0.74, FAIL, "is to be at least 0.74: the lower end, 0.731, does not reach it, so it is not shown"),
+        (GOOD, 0.731, PASS, "the lower end of the interval, which decides, reaches it"),
+        (
+            GOOD,
+            0.74,
+            FAIL,
+            "must be at least 0.74: the lower end, 0.731, does not reach it, so the target is not shown to be met",
+        ),
         (GOOD, 0.76, FAIL, "the whole interval misses it"),
-        (LOSS, 0.42, PASS, "is to be at most 0.42: the upper end of the interval, the one that counts, reaches it"),
-        (LOSS, 0.415, FAIL, "the upper end, 0.420, does not reach it, so it is not shown"),
+        (LOSS, 0.42, PASS, "must be at most 0.42: the upper end of the interval, which decides, reaches it"),
+        (LOSS, 0.415, FAIL, "the upper end, 0.420, does not reach it, so the target is not shown to be met"),
         (LOSS, 0.39, FAIL, "the whole interval misses it"),
     ],
 )
@@ -252,7 +257,7 @@ def test_the_unfavourable_end_of_the_interval_must_reach_the_target(evaluation, 
         ),
         (
             {"confidence": 0.999},
-            "2,000 resamples do not carry a 99.9 % interval; set gate.resamples to 10,000 or more",
+            "2,000 resamples are too few for a 99.9 % interval; set gate.resamples to 10,000 or more",
         ),
     ],
 )
@@ -302,7 +307,7 @@ def test_parity_of_a_regression_compares_values_and_knows_no_labels():
     assert found.outcome is PASS
     assert found.statement == (
         "ONNX and scikit-learn values differ by at most 3e-07 on 177 rows (tolerance 0.0001; values beyond 1 are "
-        "compared by the share of them)"
+        "compared relatively)"
     )
 
 
@@ -347,7 +352,7 @@ LOSSES = [
 FLIPS = [
     {"column": "sex", "values": ["f", "m"], "rows": 900, "changed": {"value": 0.04, "low": 0.03, "high": 0.05}},
     {"column": "member", "values": [0, 1], "rows": 900, "changed": {"value": 0.0, "low": 0.0, "high": 0.0}},
-    {"column": "age", "problem": "it is no feature of the model, so it cannot be changed"},
+    {"column": "age", "problem": "it is not a feature of the model, so it cannot be changed"},
 ]
 MEASURED = replace(GOOD, sections=said(calibration=CALIBRATED, robustness={"missing": LOSSES}, flips=FLIPS))
 
@@ -379,7 +384,7 @@ def test_one_feature_that_may_be_missing_is_the_only_one():
             (
                 "sex alone changes 0.040 [0.030, 0.050] of the decisions; "
                 "member alone changes 0.000 [0.000, 0.000] of the decisions; "
-                "age: it is no feature of the model, so it cannot be changed"
+                "age: it is not a feature of the model, so it cannot be changed"
             ),
         ),
     ],
@@ -394,7 +399,7 @@ def test_a_limit_is_kept_by_the_value_and_the_sentence_shows_its_interval(name, 
     kept, missed = (check(MEASURED, name, limited(limit)) for limit in (value, 0.99 * value))
     assert (kept.outcome, kept.limit, missed.outcome) == (PASS, value, FAIL)
     assert kept.statement.startswith(f"{statement} (at most {value:g} is allowed): the value")
-    assert missed.statement.endswith("the value, which is what counts, is above the limit")
+    assert missed.statement.endswith("the value itself, which decides, is above the limit")
     few = replace(MEASURED, rows=100)
     assert check(few, name, limited(1.0)).outcome is LITTLE
 
@@ -404,7 +409,7 @@ def test_a_model_that_gives_no_score_without_a_feature_fails_where_a_limit_is_se
     shown = replace(GOOD, sections=said(robustness={"missing": silent}))
     found = check(shown, "robustness", replace(POLICY, robustness_loss=0.5))
     assert found.outcome is FAIL
-    assert found.statement == "requests may leave out gust, and the model gives no score without it"
+    assert found.statement == "requests may omit gust, but the model gives no score without it"
     assert check(shown, "robustness").outcome is NONE
 
 
@@ -412,7 +417,7 @@ def test_the_coverage_of_a_regression_s_intervals_is_reported():
     interval = {"level": 0.9, "coverage": {"value": 0.894, "low": 0.884, "high": 0.904}, "width": 12.3456}
     found = check(replace(LOSS, sections=said(residuals=RESIDUALS | {"interval": interval})), "calibration")
     assert (found.outcome, found.value) == (NONE, 0.894)
-    assert found.statement == "intervals of 0.9 hold 0.894 [0.884, 0.904] of the outcomes; they are 12.35 wide"
+    assert found.statement == "intervals of 0.9 contain 0.894 [0.884, 0.904] of the outcomes; they are 12.35 wide"
     assert check(replace(LOSS, sections=said(residuals=RESIDUALS | {"interval": None})), "calibration").value is None
 
 
@@ -440,7 +445,7 @@ FOUND = {
             [a_slice("AA", (0.001, -0.02, 0.02)), a_slice("EV", (-0.01, -0.03, 0.01)), FEW],
             PASS,
             (
-                "not shown to be worse in any of 2 slices, least good on carrier EV (1,234 rows) roc_auc 0.710 "
+                "not shown to be worse in any of 2 slices, weakest on carrier EV (1,234 rows) roc_auc 0.710 "
                 "[0.680, 0.740] is 0.010 [-0.010, 0.030] below version 3 (the margin is 0.005; intervals for all "
                 "slices together); too little data to judge carrier HA (30 of 100 rows)"
             ),
@@ -475,7 +480,7 @@ def test_slices_are_held_against_the_champion(slices, outcome, statement):
 def test_a_loss_that_grows_in_a_slice_is_worse_too():
     found = check(replace(LOSS, sections=said(slices=[a_slice("EV", (-0.03, -0.05, -0.01))])), "slices")
     assert found.outcome is FAIL
-    assert "is 0.030 [0.010, 0.050] above version 3 (less is better)" in found.statement
+    assert "is 0.030 [0.010, 0.050] above version 3 (lower is better)" in found.statement
 
 
 def test_found_slices_are_reported_when_they_are_confirmed():
@@ -483,7 +488,7 @@ def test_found_slices_are_reported_when_they_are_confirmed():
     assert (found.outcome, found.statement) == (
         NONE,
         (
-            "no slices are declared; found to err more where carrier is EV and hour above 18.5 "
+            "no slices are declared; a search found larger errors where carrier is EV and hour above 18.5 "
             "(loss 0.12 [0.05, 0.19] above the rest)"
         ),
     )

@@ -341,7 +341,7 @@ def test_no_rows_have_no_metric_and_scores_that_are_no_numbers_are_the_models_fa
     target = targets_of(task, np.random.default_rng(0), 8)
     scores = noisy(task, target, np.random.default_rng(0))
     scores[2] = np.nan
-    with pytest.raises(DataCheckError, match="the model gives no number for 1 of 8 rows"):
+    with pytest.raises(DataCheckError, match="the model gives no score for 1 of 8 rows"):
         metric.value(target, scores)
 
 
@@ -371,7 +371,7 @@ def test_a_spec_refuses_it_for_other_tasks_and_with_wrong_parameters(metric):
     with pytest.raises(SpecInvalidError, match=f"{metric.name} has no parameter 'colour'"):
         spec_of({"name": metric.name, "colour": 1}, metric.tasks[0])
     for each in metric.parameters:
-        with pytest.raises(SpecInvalidError, match=f"{each.name} of {metric.name} is 7; allowed is {each.least:g} to"):
+        with pytest.raises(SpecInvalidError, match=f"{each.name} of {metric.name} is 7; it must be {each.least:g} to"):
             spec_of({"name": metric.name, each.name: 7}, metric.tasks[0])
 
 
@@ -447,7 +447,7 @@ def test_without_labels_it_is_what_labels_then_show_or_is_not_reported(metric, t
         case None:
             with pytest.raises(ValueError, match="cannot be"):
                 metric.expected(scores)
-            with pytest.raises(ValueError, match="cannot be learned"):
+            with pytest.raises(ValueError, match="no loss can be learned"):
                 LossByScore.learn(metric.text, target, scores[:, 0])
             return
     assert present(found.live).low <= present(found.live).value <= present(found.live).high
@@ -493,7 +493,7 @@ def test_the_gate_takes_the_better_and_refuses_the_worse(metric, task):
     assert {each.outcome for each in compared.values()} == {CheckOutcome.FAIL}
     for each in (*compared.values(), better.checks[1]):
         assert each.statement.startswith(metric.text)
-        assert ("(less is better)" in each.statement) is not metric.more_is_better
+        assert ("(lower is better)" in each.statement) is not metric.more_is_better
     good, poor = evaluated(metric, task)
     halfway = (good.candidate.value + poor.candidate.value) / 2
     reached, missed = (decide(each, replace(policy, metric_target=halfway)).checks[3] for each in (good, poor))
@@ -506,7 +506,7 @@ def test_page_and_command_line_show_it(metric, task):
     assert Evaluation.from_json(good.to_json()) == good
     figure = record._compared(good)
     assert metric.sentence in figure.caption
-    assert f"{'more' if metric.more_is_better else 'less'} is better" in figure.caption
+    assert f"{'higher' if metric.more_is_better else 'lower'} is better" in figure.caption
     assert f"{metric.text} on 1,200 held-out rows" in figure.caption
     screen = StringIO()
     out = Console(file=screen, width=200)

@@ -241,7 +241,7 @@ def test_a_rejected_version_says_why_before_anything_else() -> None:
     reasons = house.registry.version("trip-delay", 1).reasons
     start = read.text.index("Why it was rejected")
     assert read.text.index(reasons[0]) < read.text.index("Verdict of the gate", start)
-    assert "not asked for, since the gate rejected it" in read.text
+    assert "not requested, since the gate rejected it" in read.text
 
 
 def test_a_regression_has_residuals_and_no_threshold() -> None:
@@ -259,11 +259,11 @@ def test_a_regression_has_residuals_and_no_threshold() -> None:
     text = Read(page).text
     for part in (
         "Residuals by size of the prediction",
-        "Intervals of 90 % hold",
+        "Intervals of 90 % contain",
         "values differ by at most",
-        "foretells the target in training (R2, 0 without skill",
-        "gives no probabilities",
-        "less is better",
+        "predicts the target in training (R2, 0 without skill",
+        "has no probabilities",
+        "lower is better",
     ):
         assert part in text, part
     assert not re.search(r"labels? (differ|flip)|changes? (its|their) label", text)
@@ -298,7 +298,7 @@ def test_decisions_of_a_binary_model_are_counted_by_what_is_true(page: str, foun
     text = Read(page).text
     (right, alarms), (missed, hits) = found["evaluation"]["sections"]["confusion"]["counts"]
     first, second = (f"{rows} {100 * rows / (right + alarms):.0f} %" for rows in (right, alarms))
-    assert f"is / answered false true false {first} {second} true {missed} " in text
+    assert f"true / answer false true false {first} {second} true {missed} " in text
     assert right + alarms + missed + hits == found["evaluation"]["rows"]
 
 
@@ -317,24 +317,26 @@ def confused(classes: int, rows: Sequence[Sequence[int]]) -> str:
 
 
 def test_the_commonest_confusion_is_said_and_of_many_classes_nothing_else() -> None:
-    assert confused(3, [(0, 0), (1, 2), (1, 2), (2, 0)]).endswith("Most often c1 is taken for c2: 2 of 2 rows, 100 %. ")
-    assert confused(3, [(0, 0), (1, 1)]).endswith("No row is answered wrongly. ")
+    assert confused(3, [(0, 0), (1, 2), (1, 2), (2, 0)]).endswith(
+        "The most common error is c2 for c1: 2 of 2 rows, 100 %. "
+    )
+    assert confused(3, [(0, 0), (1, 1)]).endswith("No answer is wrong. ")
     many = [(each, each) for each in range(30)] + [(4, 5), (4, 5), (7, 8)]
     rows = [["c4", "c5", "2", "66.7 %"], ["c7", "c8", "1", "50 %"]]
-    assert confused(30, many) == f"table: The commonest of 2 confusions among 30 classes. {rows}"
+    assert confused(30, many) == f"table: The most common of 2 confusions among 30 classes. {rows}"
 
 
 def test_a_page_without_a_time_column_says_how_rows_were_held_out_and_no_period() -> None:
     house = house_with(trips(1_000), time=None)
     text = Read(drawn(house, release(house, binary(time=None)))).text
-    held_out = "rows drawn by chance (seed 5), stratified by late"
+    held_out = "rows drawn at random (seed 5), stratified by late"
     assert f"Held out {held_out}" in text
     assert f"200 held-out rows of trips; {held_out}" in text
     assert "first and last row" not in text
     assert "from – on" not in text
     grouped = house_with(trips(1_000), time=None)
     by_driver = binary(time=None, group="driver", sensitive=[])
-    assert "Held out whole groups of driver drawn by chance" in Read(drawn(grouped, release(grouped, by_driver))).text
+    assert "Held out whole groups of driver drawn at random" in Read(drawn(grouped, release(grouped, by_driver))).text
 
 
 def test_a_found_slice_of_too_few_days_says_so() -> None:

@@ -30,7 +30,7 @@ def test_the_width_is_the_residual_at_its_place() -> None:
 def test_too_few_rows_carry_no_interval(level: float, rows: int) -> None:
     assert least_rows(level) == rows
     half_width(np.zeros(rows), np.zeros(rows), level)
-    with pytest.raises(ValueError, match=f"{rows} do"):
+    with pytest.raises(ValueError, match=f"needs {rows} row"):
         half_width(np.zeros(rows - 1), np.zeros(rows - 1), level)
 
 

@@ -133,7 +133,7 @@ def test_a_feature_that_the_model_does_not_use_flips_nothing() -> None:
 
 
 def test_a_column_that_is_no_feature_cannot_be_flipped_and_says_so() -> None:
-    assert flipped()["sex"] == Flips("sex", "it is no feature of the model, so it cannot be changed")
+    assert flipped()["sex"] == Flips("sex", "it is not a feature of the model, so it cannot be changed")
 
 
 def test_the_contract_s_threshold_decides_what_a_flip_is() -> None:
@@ -143,7 +143,7 @@ def test_the_contract_s_threshold_decides_what_a_flip_is() -> None:
 def test_a_regression_flips_beyond_the_declared_tolerance_only() -> None:
     table = rows()
     shown = [flips(trial(table), table, ["region"], tolerance)[0] for tolerance in (None, 1.9, 2.1)]
-    assert "value.tolerance is not declared" in present(shown[0].problem)
+    assert "without value.tolerance" in present(shown[0].problem)
     assert [present(each.changed).value for each in shown[1:]] == [1, 0]
 
 

@@ -45,12 +45,12 @@ def test_a_regression_scores_one_column():
 
 @pytest.mark.parametrize("data", [b"", b"no model", linear_onnx(BINARY, [1.0], effects={"UA": 1.0})[:-40]])
 def test_bytes_that_are_no_model_are_rejected(data):
-    with pytest.raises(ArtifactRejectedError, match="no ONNX model that can be loaded"):
+    with pytest.raises(ArtifactRejectedError, match="not an ONNX model that can be loaded"):
         load(data)
 
 
 def test_a_model_without_a_contract_is_rejected():
-    with pytest.raises(ArtifactRejectedError, match=f"carries no serving contract .metadata key {CONTRACT_KEY}."):
+    with pytest.raises(ArtifactRejectedError, match=f"has no serving contract .metadata key {CONTRACT_KEY}."):
         load(linear_onnx(None, [1.0]))
 
 

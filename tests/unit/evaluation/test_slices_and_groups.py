@@ -101,7 +101,7 @@ def test_a_slice_may_be_as_bad_as_the_champions_and_too_few_rows_are_reported():
     assert world.gate().accepted
     found = check(world, "slices")
     assert found["outcome"] == "pass"
-    assert found["statement"].startswith("not shown to be worse in any of 8 slices, least good on ")
+    assert found["statement"].startswith("not shown to be worse in any of 8 slices, weakest on ")
     assert "; too little data to judge region north (60 of 100 rows)" in found["statement"]
 
 
@@ -146,7 +146,7 @@ def test_a_slice_that_nobody_declared_is_found_and_named():
     assert {tuple(step[:2]) for step in found[0]["path"]} >= {("carrier", "is"), ("hour", ">")}
     assert found[0]["loss_over_rest"]["low"] > 0
     statement = check(world, "slices")["statement"]
-    assert statement.startswith("no slices are declared; found to err more where ")
+    assert statement.startswith("no slices are declared; a search found larger errors where ")
     assert "hour above 16.5" in statement
 
 

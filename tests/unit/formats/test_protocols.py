@@ -167,16 +167,16 @@ def test_a_fault_names_instance_and_field_in_one_text_and_in_a_list(house: Proto
         ([], "inputs: is required"),
         ([7], "inputs: is required"),
         ([{}], "inputs[0].name: is required"),
-        ([TENSORS[0], TENSORS[0]], "inputs[1].name: is the name of an input before it"),
-        (with_tensor(0, datatype="FP8"), "inputs[0].datatype: is not a datatype"),
-        (with_tensor(0, datatype=[]), "inputs[0].datatype: is not a datatype"),
+        ([TENSORS[0], TENSORS[0]], "inputs[1].name: is also the name of an earlier input"),
+        (with_tensor(0, datatype="FP8"), "inputs[0].datatype: is not a supported datatype"),
+        (with_tensor(0, datatype=[]), "inputs[0].datatype: is not a supported datatype"),
         (with_tensor(0, shape=[1, 2]), "inputs[0].shape: is not [n] or [n, 1]"),
         (with_tensor(0, shape=[True]), "inputs[0].shape: is not [n] or [n, 1]"),
         (with_tensor(0, shape=[]), "inputs[0].data: holds 2 values"),
         (with_tensor(0, shape=[3]), "inputs[0].data: holds 2 values"),
         (with_tensor(0, data="AAAA"), "inputs[0].data: is required"),
-        (with_tensor(2, data=[0, 1]), "inputs[2].data: holds a value that is no BOOL"),
-        (with_tensor(0, data=[{}, 1]), "inputs[0].data: holds a value that is no FP64"),
+        (with_tensor(2, data=[0, 1]), "inputs[2].data: holds a value that is not BOOL"),
+        (with_tensor(0, data=[{}, 1]), "inputs[0].data: holds a value that is not FP64"),
         (with_tensor(0, shape=[1], data=[1.0]), "inputs: differ in the number of instances"),
         ([{"name": "hour", "datatype": "INT64", "shape": [0], "data": []}], "inputs: is empty"),
         ([{"name": "hour", "datatype": "INT64", "shape": [6], "data": [1] * 6}], "inputs: holds 6; at most 5"),
@@ -228,7 +228,7 @@ def test_a_version_named_and_broken_is_replaced_by_the_fallback_which_says_so(ho
     assert status == 200, answer
     assert "model_version" not in answer
     assert answer["parameters"]["why"] == "not_loadable"
-    assert answer["parameters"]["detail"].startswith("the version that was asked for was to answer")
+    assert answer["parameters"]["detail"].startswith("the requested version should have answered")
     assert outputs(answer)["fallback"]["data"] == [True, True]
     assert (house.captures.offered[0].arm, house.meter.counts.get("CandidateErrors")) == ("named", None)
 

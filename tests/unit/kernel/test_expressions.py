@@ -83,14 +83,14 @@ def test_a_result_that_is_no_finite_number_is_missing(text):
 
 def test_a_misspelt_name_is_reported_with_its_place_and_what_is_near():
     assert problems("0 <= scor and hours > 1") == [
-        "no value is called 'scor'; did you mean score? (at character 6)",
-        "no value is called 'hours'; did you mean hour? (at character 15)",
+        "there is no value 'scor'; did you mean score? (at character 6)",
+        "there is no value 'hours'; did you mean hour? (at character 15)",
     ]
 
 
 def test_places_count_characters_also_behind_other_scripts_and_line_breaks():
-    assert problems(" 'é漢' == nope") == ["no value is called 'nope' (at character 10)"]
-    assert problems("(hour +\n nope)") == ["no value is called 'nope' (at character 10)"]
+    assert problems(" 'é漢' == nope") == ["there is no value 'nope' (at character 10)"]
+    assert problems("(hour +\n nope)") == ["there is no value 'nope' (at character 10)"]
 
 
 @pytest.mark.parametrize(
@@ -123,17 +123,17 @@ def test_places_count_characters_also_behind_other_scripts_and_line_breaks():
         ("1j", "this literal"),
         ("...", "this literal"),
         ("~hour", "`~`"),
-        ("open('x')", "open is no function here"),
-        ("__import__('os')", "__import__ is no function here"),
+        ("open('x')", "open is not a function"),
+        ("__import__('os')", "__import__ is not a function"),
         ("mn(hour)", "did you mean min?"),
-        ("minute(1)", "minute is no function here"),
+        ("minute(1)", "minute is not a function"),
         ("min()", "min takes at least one argument"),
         ("log(hour, 2)", "log takes one argument"),
         ("is_missing()", "is_missing takes one argument"),
-        ("min(*hour)", "plain arguments only"),
-        ("max(hour, key=abs)", "plain arguments only"),
+        ("min(*hour)", "only plain arguments"),
+        ("max(hour, key=abs)", "only plain arguments"),
         ("input(hour)", "one name in quotes"),
-        ("input('nope')", "no value is called 'nope'"),
+        ("input('nope')", "there is no value 'nope'"),
         ("9" * 400, "too large a number"),
         ("1" + "+1" * 200, "nested more than"),
     ],
@@ -147,8 +147,8 @@ def test_a_text_that_is_too_long_is_not_even_read():
 
 
 def test_an_expression_has_to_be_what_is_wanted():
-    assert problems("hour + 1", wanted=Type.BOOLEAN) == ["is a number, where a boolean is needed"]
-    assert problems("carrier", wanted=Type.NUMBER) == ["is a text, where a number is needed"]
+    assert problems("hour + 1", wanted=Type.BOOLEAN) == ["is a number, but must be a boolean"]
+    assert problems("carrier", wanted=Type.NUMBER) == ["is a text, but must be a number"]
     assert compile_expression("cancelled", NAMES, wanted=Type.NUMBER).value({"cancelled": True}) is True
 
 

@@ -152,9 +152,9 @@ def test_a_few_hours_are_nothing_to_compare_with_and_cents_are_no_spike() -> Non
 
 def test_what_grew_is_named_with_the_version_that_grew_most() -> None:
     week = days(*[seconds(1.0, requests=100, stored=1_000) for _ in range(4)])
-    assert "what grew: requests, 1,000 instead of 100" in shown(week, seconds(9.0, requests=1_000, stored=2_000))
-    assert "what grew: ms a request, 400 instead of 10" in shown(week, seconds(40.0, requests=100, stored=1_000))
-    assert "what grew: bytes stored, 900,000 instead of 1,000" in shown(
+    assert "grew most: requests, 1,000 instead of 100" in shown(week, seconds(9.0, requests=1_000, stored=2_000))
+    assert "grew most: ms a request, 400 instead of 10" in shown(week, seconds(40.0, requests=100, stored=1_000))
+    assert "grew most: bytes stored, 900,000 instead of 1,000" in shown(
         week, seconds(4.0, requests=100, stored=900_000)
     )
     now = seconds(1.2, requests=100) + seconds(8.0, requests=10, version="2")

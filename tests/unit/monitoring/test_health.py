@@ -119,7 +119,7 @@ def test_only_so_many_trainings_start_within_a_while() -> None:
     ended = [attempt(1, TrainingOutcome.TURNED_AWAY, ago=7 * DAY), attempt(2, ago=5 * DAY), attempt(3, ago=4 * DAY)]
     known = record(*ended, attempt(4, TrainingOutcome.TURNED_AWAY, ago=2 * DAY))
     findings = replace(DRIFTED, window_from=NOW - 6 * DAY)
-    assert looked(known, findings).held_back.startswith("3 trainings have begun within 7 days")
+    assert looked(known, findings).held_back.startswith("3 trainings began within 7 days")
     assert looked(known, findings, now=NOW + 2 * DAY + HOUR).wanted is Trigger.DRIFT
 
 
@@ -128,7 +128,7 @@ def test_candidates_turned_away_in_a_row_end_the_loop() -> None:
     assert looked(record(one)).health is Health.DRIFTED
     found = looked(record(one, two))
     assert (found.health, found.wanted) == (Health.NEEDS_REDESIGN, None)
-    assert found.reasons[0] == "the last 2 candidates were turned away: runs r-1, r-2"
+    assert found.reasons[0] == "the last 2 candidates were rejected: runs r-1, r-2"
     assert looked(record(one, two, attempt(3), one)).health is Health.DRIFTED
 
 
@@ -136,7 +136,7 @@ def test_drift_in_a_whole_window_after_a_promotion_ends_the_loop() -> None:
     known = record(attempt(7, ago=DAY + HOUR))
     found = looked(known)
     assert found.health is Health.NEEDS_REDESIGN
-    assert found.reasons == ("it drifts still, though run r-7 was promoted", "wind has drifted")
+    assert found.reasons == ("it still drifts, although run r-7 was promoted", "wind has drifted")
     assert looked(known, replace(DRIFTED, window_from=NOW - DAY - 2 * HOUR)).health is Health.DRIFTED
     assert looked(known, STEADY).health is Health.STEADY
 

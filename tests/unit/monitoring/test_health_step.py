@@ -161,9 +161,9 @@ def test_a_look_at_the_same_moment_does_not_lose_an_acknowledgement(
 
 
 def test_what_follows_is_said_in_a_sentence(world: World) -> None:
-    assert next_step(world).startswith("nothing: it is looked at within the hour")
+    assert next_step(world).startswith("nothing: it is judged within an hour")
     look(world, FINE)
-    assert next_step(world).startswith("nothing: it is looked at again")
+    assert next_step(world).startswith("nothing: it is judged again")
     drifted = look(world, DRIFT)
     assert next_step(world) == "a training starts soon, because of drift"
     world.health_records.save(replace(drifted, revision=drifted.revision + 1, held_back="its split has fixed periods"))
@@ -226,7 +226,7 @@ def test_missed_targets_are_said_in_words_by_status_and_shown_beside_the_others_
 ) -> None:
     look(stage.world, FINE, held=HELD)
     assert run("status") == exits.OK
-    said = "  - latency_p99_ms is to be at most 20 ms: missed, it is 35 [31, 38]\n"
+    said = "  - latency_p99_ms must be at most 20 ms: missed, it is 35 [31, 38]\n"
     assert f"{MODEL}: ✗ misses its targets\n{said}" in run.out
     assert "metric_at_least" not in run.out
     assert run("drift", MODEL) == exits.OK
@@ -269,7 +269,7 @@ def test_another_window_is_shown_when_it_is_asked_for(run: Cli, stage: Loopback)
     assert "168 hours to 2026-01-05-12, 5,000 predictions of the version" in run.out
     assert "· too little data  live quality" in run.out
     assert run("drift", MODEL, "--window", "48") == exits.NOT_FOUND
-    assert "there are: 24, 168" in run.err
+    assert "judged windows: 24, 168" in run.err
 
 
 def test_of_itself_the_shortest_window_that_could_be_judged_is_shown(run: Cli, stage: Loopback) -> None:
@@ -292,7 +292,7 @@ def test_pipelines_branch_on_how_a_model_stands(
 
 def test_a_model_that_was_never_looked_at_is_not_known(run: Cli, stage: Loopback) -> None:
     assert run("drift", MODEL) == exits.OK
-    assert run.out.startswith(f"{MODEL}, version 1: · not known\n\nnext: nothing: it is looked at within the hour")
+    assert run.out.startswith(f"{MODEL}, version 1: · not known\n\nnext: nothing: it is judged within an hour")
 
 
 def test_trainings_of_monitoring_are_listed_newest_first(run: Cli, stage: Loopback) -> None:
@@ -305,7 +305,7 @@ def test_trainings_of_monitoring_are_listed_newest_first(run: Cli, stage: Loopba
     run("drift", MODEL)
     listed = [line.split()[0] for line in run.out.splitlines() if line.startswith("r-")]
     assert listed == ["r-2", "r-1"]
-    assert "turned away" in run.out
+    assert "rejected" in run.out
 
 
 def test_the_features_to_blame_are_drawn_for_a_browser(
@@ -340,7 +340,7 @@ def test_a_picture_that_cannot_be_written_is_a_fault(run: Cli, stage: Loopback) 
 def test_acknowledging_is_reported_with_what_follows_and_twice_changes_nothing(run: Cli, stage: Loopback) -> None:
     look(stage.world, BROKEN)
     assert run("acknowledge", MODEL, "--reason", "the feed is mended") == exits.OK
-    assert run.out.startswith(f"{MODEL}: acknowledged; it is judged anew")
+    assert run.out.startswith(f"{MODEL}: acknowledged; it is judged afresh")
     assert run("acknowledge", MODEL, "--reason", "the feed is mended") == exits.OK
     assert run.out == f"{MODEL}: nothing to acknowledge; it is not known\n"
     run("drift", MODEL)

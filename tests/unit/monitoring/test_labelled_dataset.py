@@ -186,7 +186,12 @@ def test_the_lineage_shows_rows_period_sample_and_what_is_missing() -> None:
         (CapturePolicy(), "line", TYPES, ""),
         (CapturePolicy(mask=frozenset({"wind"})), None, TYPES, "captures hide what the model needs: wind"),
         (CapturePolicy(drop=frozenset({"line"})), None, TYPES, "captures hide what the model needs: line"),
-        (CapturePolicy(), "trip", TYPES, "captures do not tell the group of a row (trip), since it is no feature"),
+        (
+            CapturePolicy(),
+            "trip",
+            TYPES,
+            "captures do not contain the group of a row (trip), since it is not a feature",
+        ),
         (
             CapturePolicy(),
             None,
@@ -361,7 +366,7 @@ def test_excluded_periods_of_the_dataset_are_left_out() -> None:
     ("changes", "said"),
     [
         ({"capture": {"mask": ["wind"]}}, "no captures are added: captures hide what the model needs: wind"),
-        ({"group": "driver"}, "no captures are added: captures do not tell the group of a row (driver), since it"),
+        ({"group": "driver"}, "no captures are added: captures do not contain the group of a row (driver), since it"),
         (
             {
                 "split": {

@@ -268,7 +268,7 @@ def test_slow_requests_miss_the_latency_target_but_for_those_that_had_to_open_an
     assert missed["low"] > 20
     assert looked.metrics["TargetsMissed"] == 1.0
     assert looked.record.health is Health.STEADY
-    assert "latency_p99_ms is to be at most 20 ms: missed" in looked.record.summary["missed"]["latency_p99_ms"]
+    assert "latency_p99_ms must be at most 20 ms: missed" in looked.record.summary["missed"]["latency_p99_ms"]
 
 
 def test_requests_that_others_answered_in_its_place_make_a_version_unavailable() -> None:
@@ -758,7 +758,7 @@ def test_an_hour_that_costs_far_more_than_usual_rings_once_looked_at() -> None:
     house.ask(500, change={"billed_ms": 100.0})
     looked = house.look()
     assert looked.metrics["CostSpike"] == 1.0
-    assert "version 1 grew most; what grew: requests, 550 instead of 50" in looked.record.summary["cost"]["spike"]
+    assert "version 1 grew most: requests, 550 instead of 50" in looked.record.summary["cost"]["spike"]
 
 
 def test_quality_is_reported_beside_the_design_and_the_features_that_moved() -> None:

@@ -193,7 +193,7 @@ def test_what_cannot_be_expected_is_refused_or_reported():
     assert expected_quality("brier", probabilities[:10], DESIGN).outcome is LITTLE
     certain = np.tile([1.0, 0.0], (600, 1))
     assert expected_quality("roc_auc", certain, DESIGN).statement == (
-        "roc_auc: by the probabilities it is not defined on these rows (all rows are of one class)"
+        "roc_auc: the probabilities do not define it on these rows (all rows are of one class)"
     )
 
 
@@ -238,7 +238,7 @@ def test_learned_losses_survive_json_and_few_or_equal_scores():
     constant = LossByScore.learn("mae", np.asarray([1.0, 3.0]), np.asarray([2.0, 2.0]))
     assert constant.mean == (1.0,)
     assert present(constant.expected(np.full(600, 9.0), Estimate(1, 1, 1)).live).value == 1.0
-    with pytest.raises(ValueError, match="r2 is not made of losses"):
+    with pytest.raises(ValueError, match="r2 is not an average of losses"):
         LossByScore.learn("r2", np.ones(2), np.ones(2))
 
 

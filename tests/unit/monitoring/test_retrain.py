@@ -192,7 +192,7 @@ def test_a_training_that_is_no_longer_wanted_starts_nothing() -> None:
     place = Monitoring()
     task = place.task()
     place.health_records.save(health_record(2, at=place.now, wanted=None))
-    assert place.start(task) == TrainingStarted(next="done", reason="it is wanted no more")
+    assert place.start(task) == TrainingStarted(next="done", reason="it is no longer wanted")
     assert place.runs == []
 
 
@@ -262,7 +262,7 @@ def test_while_another_release_holds_the_lease_the_training_waits_and_says_so_on
     place = Monitoring()
     other = place.by_hand()
     answer = place.start(place.task())
-    assert f"run {other} of ana has the release of trip-delay" in place.health_record.held_back
+    assert f"run {other} of ana has held the release of trip-delay" in place.health_record.held_back
     assert (place.health_record.wanted, place.health_record.revision, answer.next) == (Trigger.QUALITY, 2, "done")
     place.start(place.task())
     assert place.health_record.revision == 2

@@ -32,8 +32,7 @@ from tidegate.domain.rollout import changes, rollout
 from tidegate.domain.rollout.rollout import Decision, Phase
 from tidegate.kernel.errors import NotFoundError, UnavailableError
 from tidegate.steps.notifications.announce import DETAILS, announce, detail
-from tidegate.testing.notifications import InMemoryMessages
-from tidegate.testing.registry import InMemoryRegistry
+from tidegate.testing.parts import InMemoryParts
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "events.md"
 
@@ -45,14 +44,14 @@ def announced(before: Any, after: Any) -> Announcement:
 
 
 @pytest.fixture
-def registry() -> InMemoryRegistry:
-    known = InMemoryRegistry()
-    known.apply(spec(), author="ann", at=AT)
+def house() -> InMemoryParts:
+    known = InMemoryParts()
+    known.registry.apply(spec(), author="ann", at=AT)
     return known
 
 
-def announce_to(change: Change, registry: InMemoryRegistry, heard: InMemoryMessages) -> Announcement | None:
-    return announce(change, stage="prod", models=registry, versions=registry, letters=heard, events=heard)
+def announce_to(house: InMemoryParts, change: Change) -> Announcement | None:
+    return house.step(announce, change, stage="prod")
 
 
 # Releases from their beginning to their end: what each write announces
@@ -79,7 +78,7 @@ def test_of_a_release_that_succeeds_people_get_one_message_for_each_thing_that_h
     house = Announced(replace(ASKED, shadow_seconds=600))
     assert house.after(house.begin) == (["version 3 waits for approval"], ["Approval Requested"])
     assert house.after(house.decide) == (["version 3 was approved"], ["Approval Decided"])
-    assert house.after(lambda: house.later(1)) == (["version 3 is in the shadow"], [ROUTE, MOVED])
+    assert house.after(lambda: house.later(1)) == (["version 3 is in shadow mode"], [ROUTE, MOVED])
     assert house.after(lambda: house.later(1, SHOWN_FINE)) == ([], [])
     assert house.after(lambda: house.later(10)) == (["version 3 answers 1 % of the requests"], [ROUTE, MOVED])
     assert house.after(lambda: house.later(10, SHOWN_FINE)) == (["version 3 answers 25 % of the requests"], [ROUTE])
@@ -213,28 +212,27 @@ def test_making_a_version_again_is_no_news_to_those_who_did_not_ask_for_it():
         assert announcement(Change(RUN, replace(RUN, status=status, reproduces=2))) is None
 
 
-def test_a_rejected_run_brings_the_gates_reasons(registry):
-    heard = InMemoryMessages()
+def test_a_rejected_run_brings_the_gates_reasons(house):
     why = ("roc_auc 0.71 is 0.03 below the champion", "calibration is off")
+    registry = house.registry
     asked = registry.request(replace(RUN, status=RunStatus.REQUESTED), lease_until=AT)
     registry.note(asked.model, asked.run_id, "gate", AT)
     turned_away = replace(numbered(1, VersionStatus.REJECTED), model="trip-delay", run_id="r-3", reasons=why)
     registry.register(turned_away, at=AT)
-    found = present(announce_to(Change(RUN, registry.run("trip-delay", "r-3")), registry, heard))
+    found = present(announce_to(house, Change(RUN, registry.run("trip-delay", "r-3"))))
     assert (found.severity, found.commands) == (Severity.WARNING, ("report trip-delay 1",))
-    ((_, letter, _),) = heard.letters
+    ((_, letter, _),) = house.messages.letters
     assert "Why:\n- roc_auc 0.71 is 0.03 below the champion\n- calibration is off\n" in letter
-    assert heard.events[0][1]["reasons"] == list(why)
+    assert house.messages.events[0][1]["reasons"] == list(why)
 
 
-def test_the_words_of_a_fault_that_may_quote_data_reach_nobody(registry):
-    heard = InMemoryMessages()
+def test_the_words_of_a_fault_that_may_quote_data_reach_nobody(house):
     fault = RunError("DataCheckError", "column driver: 'D. Martinez' is no number", "prepare")
-    announce_to(Change(RUN, replace(RUN, status=RunStatus.FAILED, error=fault, ended_at=AT)), registry, heard)
-    assert "Martinez" not in repr(heard.letters) + repr(heard.events)
-    assert "Why: DataCheckError in step prepare\n" in heard.letters[0][1]
-    assert "tidegate --stage prod runs trip-delay r-3\n" in heard.letters[0][1]
-    assert heard.events[0][1]["error"] == "DataCheckError"
+    announce_to(house, Change(RUN, replace(RUN, status=RunStatus.FAILED, error=fault, ended_at=AT)))
+    assert "Martinez" not in repr(house.messages.letters) + repr(house.messages.events)
+    assert "Why: DataCheckError in step prepare\n" in house.messages.letters[0][1]
+    assert "tidegate --stage prod runs trip-delay r-3\n" in house.messages.letters[0][1]
+    assert house.messages.events[0][1]["error"] == "DataCheckError"
 
 
 # Monitoring
@@ -265,13 +263,13 @@ def test_drift_is_reported_with_what_follows_from_it():
     drifted = looked(STEADY, DRIFT)
     found = announced(STEADY, drifted)
     assert (found.severity, found.for_people) == (Severity.INFO, True)
-    assert found.facts.endswith(" It is trained again by itself.")
+    assert found.facts.endswith(" A training starts automatically.")
     tired = replace(STEADY, attempts=(Attempt("r-1", Trigger.DRIFT, AT),))
     assert "It is not trained yet: a release of the model is under way." in announced(tired, looked(tired, DRIFT)).facts
     assert announcement(Change(drifted, health.started(drifted, Attempt("r-9", Trigger.DRIFT, AT)))) is None
 
 
-MISSES = replace(STEADY, revision=5, summary={"missed": {"latency_p99_ms": "latency_p99_ms is to be at most 20 ms"}})
+MISSES = replace(STEADY, revision=5, summary={"missed": {"latency_p99_ms": "latency_p99_ms must be at most 20 ms"}})
 
 
 def test_a_target_is_reported_once_when_it_is_missed_and_again_when_all_are_met():
@@ -279,8 +277,8 @@ def test_a_target_is_reported_once_when_it_is_missed_and_again_when_all_are_met(
     assert (found.severity, found.title, found.for_people) == (Severity.WARNING, "misses latency_p99_ms", True)
     letter = text(replace(found, owner="ops@example.org", business_unit="operations"), stage="prod")
     assert letter.startswith("trip-delay: misses latency_p99_ms\n")
-    assert "Why: latency_p99_ms is to be at most 20 ms\n" in letter
-    assert "Version 3 goes on serving" in letter
+    assert "Why: latency_p99_ms must be at most 20 ms\n" in letter
+    assert "Version 3 keeps serving" in letter
     assert "docs/monitoring.md#a-target-is-missed" in letter
     assert "    tidegate --stage prod drift trip-delay\n" in letter
     assert "Model of ops@example.org (operations)." in letter
@@ -291,7 +289,7 @@ def test_a_target_is_reported_once_when_it_is_missed_and_again_when_all_are_met(
 
 def test_a_target_that_is_missed_as_a_model_drifts_is_reported_with_the_drift():
     drifted = replace(looked(STEADY, DRIFT), summary=MISSES.summary)
-    assert announced(STEADY, drifted).reasons == (*DRIFT.drift, "latency_p99_ms is to be at most 20 ms")
+    assert announced(STEADY, drifted).reasons == (*DRIFT.drift, "latency_p99_ms must be at most 20 ms")
 
 
 def test_people_hear_that_it_is_steady_again_only_when_they_had_heard_of_something():
@@ -320,10 +318,9 @@ def test_an_acknowledgement_is_reported_once_with_who_and_why():
     assert announcement(Change(seen, looked(seen, UNSEEN))) is None
 
 
-def test_an_event_of_monitoring_says_how_it_stood_and_stands(registry):
-    heard = InMemoryMessages()
-    announce_to(Change(STEADY, looked(STEADY, DRIFT)), registry, heard)
-    ((kind, document, at),) = heard.events
+def test_an_event_of_monitoring_says_how_it_stood_and_stands(house):
+    announce_to(house, Change(STEADY, looked(STEADY, DRIFT)))
+    ((kind, document, at),) = house.messages.events
     assert (kind, at) == (Event.HEALTH_CHANGED, AT + timedelta(hours=1))
     said = ("health", "previous_health", "retraining", "held_back", "actor", "revision", "version", "run_id")
     assert [document[name] for name in said] == ["drifted", "steady", "drift", "", None, 5, 3, None]
@@ -333,10 +330,9 @@ def test_an_event_of_monitoring_says_how_it_stood_and_stands(registry):
 # Announcing it
 
 
-def test_subscribers_can_choose_by_model_owner_unit_event_and_severity(registry):
-    heard = InMemoryMessages()
-    announce_to(Change(None, replace(ENTRY, action="kill", version=None)), registry, heard)
-    ((line, letter, attributes),) = heard.letters
+def test_subscribers_can_choose_by_model_owner_unit_event_and_severity(house):
+    announce_to(house, Change(None, replace(ENTRY, action="kill", version=None)))
+    ((line, letter, attributes),) = house.messages.letters
     assert line == "[prod] trip-delay: killed"
     assert letter.endswith("Model of tests@example.com (tests). Stage prod, warning, trip-delay/ledger/7")
     assert attributes == {
@@ -348,11 +344,10 @@ def test_subscribers_can_choose_by_model_owner_unit_event_and_severity(registry)
     }
 
 
-def test_an_event_says_all_that_the_entry_says_and_is_the_same_when_it_comes_again(registry):
-    heard = InMemoryMessages()
+def test_an_event_says_all_that_the_entry_says_and_is_the_same_when_it_comes_again(house):
     for _ in range(2):
-        announce_to(Change(None, ENTRY), registry, heard)
-    first, second = heard.events
+        announce_to(house, Change(None, ENTRY))
+    first, second = house.messages.events
     assert first == second
     detail_type, document, at = first
     assert (detail_type, at) == (Event.ROUTE_CHANGED, AT)
@@ -385,27 +380,27 @@ def test_every_transition_has_an_id_of_its_own():
     assert len(ids) == len(set(ids)) > 8
 
 
-def test_people_are_notified_last_so_that_what_is_tried_again_does_not_come_twice(registry):
-    heard = InMemoryMessages({"EventBridge"})
+def test_people_are_notified_last_so_that_what_is_tried_again_does_not_come_twice(house):
+    house.messages.broken = {"EventBridge"}
     with pytest.raises(UnavailableError):
-        announce_to(Change(None, ENTRY), registry, heard)
-    assert heard.letters == []
+        announce_to(house, Change(None, ENTRY))
+    assert house.messages.letters == []
 
 
-def test_what_people_could_not_be_sent_is_a_fault(registry):
+def test_what_people_could_not_be_sent_is_a_fault(house):
+    house.messages.broken = {"SNS"}
     with pytest.raises(UnavailableError):
-        announce_to(Change(None, ENTRY), registry, InMemoryMessages({"SNS"}))
+        announce_to(house, Change(None, ENTRY))
 
 
-def test_what_is_only_for_systems_reaches_no_person(registry):
-    heard = InMemoryMessages()
-    announce_to(Change(None, replace(ENTRY, action="shadow")), registry, heard)
-    assert (len(heard.events), heard.letters) == (1, [])
+def test_what_is_only_for_systems_reaches_no_person(house):
+    announce_to(house, Change(None, replace(ENTRY, action="shadow")))
+    assert (len(house.messages.events), house.messages.letters) == (1, [])
 
 
-def test_a_change_of_a_model_that_is_not_there_is_not_passed_over(registry):
+def test_a_change_of_a_model_that_is_not_there_is_not_passed_over(house):
     with pytest.raises(NotFoundError):
-        announce_to(Change(None, replace(ENTRY, model="nobody")), registry, InMemoryMessages())
+        announce_to(house, Change(None, replace(ENTRY, model="nobody")))
 
 
 def test_each_kind_of_event_has_its_own_detail():

@@ -67,7 +67,7 @@ def test_another_unit_is_given_to_people_and_not_to_training() -> None:
     found = findings(1, [window], target_shift=0.25, window_from=datetime(2026, 7, 1, tzinfo=UTC))
     assert len(found.unfixable) == 1
     assert "wind has" in found.unfixable[0]
-    assert found.unfixable[0].endswith("mend the feed")
+    assert found.unfixable[0].endswith("fix the data feed")
 
 
 def test_rounding_is_no_other_unit() -> None:

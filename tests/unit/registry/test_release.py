@@ -169,7 +169,7 @@ def test_what_is_not_on_its_way_in_cannot_leave(route):
         (SERVING, replace(numbered(3), needs_approval=True), "needs an approval"),
         (replace(SPLIT, candidate=served(4)), numbered(3), "version 4 is on trial with 1 % .split"),
         (replace(CANARY, candidate=served(4)), numbered(3), "version 4 is on trial with 1 % .canary"),
-        (replace(SHADOWED, shadow=served(4)), numbered(3), "version 4 is on trial as a shadow"),
+        (replace(SHADOWED, shadow=served(4)), numbered(3), "version 4 is on trial in shadow mode"),
         (ON_PROBATION, numbered(3), "version 1 is on trial with 5 % .holdback"),
     ],
 )

@@ -76,7 +76,7 @@ def test_whoever_made_the_version_is_refused_with_a_reason(world: World, actor: 
     run_id = waiting(world)
     refused = answer(world, actor=actor)
     assert (refused.status, refused.headers["content-type"]) == (403, "application/problem+json")
-    assert "you asked for the training and wrote its spec" in refused.body["detail"]
+    assert "you requested the training and wrote its spec" in refused.body["detail"]
     assert refused.body["next_step"]
     assert shown(world, run_id)["approval"]["decision"] is None
     assert world.workflow.resumed == []
@@ -199,7 +199,7 @@ def test_a_rollout_is_followed_from_approval_to_the_end_of_its_probation(world: 
     assert marks(found) == (
         "approval:now shadow:ahead canary:ahead canary:ahead canary:ahead canary:ahead promoted:ahead probation:ahead"
     )
-    assert found["approval"]["excluded"] == [{"who": ANA, "why": "asked for the training and wrote its spec"}]
+    assert found["approval"]["excluded"] == [{"who": ANA, "why": "requested the training and wrote its spec"}]
     assert found["until"] == found["approval"]["expires_at"]
     assert "tidegate approve flight-delay 2" in found["next_step"]
     answer(world)
@@ -403,10 +403,10 @@ def test_a_page_says_where_a_canary_is_and_what_speaks_for_it(
         "canary, step 2 of 3",
         "5 % of the requests",
         "requests     400 in this step (at least 10)",
-        "2026-01-06 13:00 UTC; without evidence it is rolled back",
+        "2026-01-06 13:00 UTC; without enough evidence it is rolled back",
         "errors",
         "1,900",
-        "next: nothing: it continues by itself",
+        "next: nothing: it continues automatically",
     ):
         assert part in said, part
     assert "no worse" in said
@@ -423,8 +423,8 @@ def test_a_page_says_who_may_approve_until_when(run: Cli, stage: Loopback) -> No
     assert run("rollout", "flight-delay") == exits.OK
     for part in (
         "[approval] -> shadow -> canary 1 % 5 % 25 % 50 % -> promoted -> probation",
-        "to be given until 2026-01-08 13:00 UTC",
-        "DataScientist/ana (asked for the training and wrote its spec)",
+        "due by 2026-01-08 13:00 UTC",
+        "DataScientist/ana (requested the training and wrote its spec)",
         'tidegate approve flight-delay 2 --reason "..."',
     ):
         assert part in run.out, part
@@ -545,7 +545,7 @@ def test_who_made_a_version_learns_why_they_may_not_approve_it(run: Cli, stage: 
     waiting(stage.world)
     stage.actor = ANA
     assert run("approve", "flight-delay", "2", "--reason", "I like it") == exits.NOT_ALLOWED
-    assert "you asked for the training" in run.err
+    assert "you requested the training" in run.err
     assert "next: ask another approver" in run.err
     stage.fail(403, {"message": "Forbidden"})
     assert run("rollout", "flight-delay", "--end", "--reason", "because") == exits.NOT_ALLOWED

@@ -176,7 +176,7 @@ def test_a_demand_that_cannot_be_meant_is_refused(numbers):
         ((), "needs demands"),
         ((replace(DEMANDS[0], alpha_share=0.9), DEMANDS[4]), "add up to at most 1"),
         ((DEMANDS[0], DEMANDS[0]), "demanded twice"),
-        ((DEMANDS[-1],), "nothing would have to be shown"),
+        ((DEMANDS[-1],), "otherwise it demands nothing"),
     ],
 )
 def test_a_policy_that_cannot_keep_its_promise_is_refused(demands, problem):

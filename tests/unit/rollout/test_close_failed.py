@@ -39,7 +39,7 @@ def closed_in(registry: InMemoryRegistry, task: CloseFailedTask) -> ClosedRun:
             "Sandbox.Timedout",
             cause("RequestId: 4d1c Error: Task timed out after 3.00 seconds", "Sandbox.Timedout"),
             "Sandbox.Timedout",
-            "step train took longer than its function may (Task timed out after 3.00 seconds)",
+            "step train exceeded the time limit of its function (Task timed out after 3.00 seconds)",
         ),
         (
             "Runtime.ExitError",
@@ -51,17 +51,17 @@ def closed_in(registry: InMemoryRegistry, task: CloseFailedTask) -> ClosedRun:
             "Runtime.ExitError",
             cause("RequestId: 4d1c Error: Runtime exited with error: signal: killed", "Runtime.ExitError"),
             "Runtime.OutOfMemory",
-            "step train needed more memory than its function has (Runtime exited with error: signal: killed)",
+            "step train ran out of memory (Runtime exited with error: signal: killed)",
         ),
-        ("States.Timeout", "", "States.Timeout", "step train took longer than it may"),
+        ("States.Timeout", "", "States.Timeout", "step train exceeded its time limit"),
         (
             "States.TaskFailed",
             cause("RequestId: 4d1c Error: Task timed out after 3.00 seconds", "Sandbox.Timedout"),
             "Sandbox.Timedout",
-            "step train took longer than its function may (Task timed out after 3.00 seconds)",
+            "step train exceeded the time limit of its function (Task timed out after 3.00 seconds)",
         ),
-        ("Aborted", "", "Aborted", "step train was stopped by somebody"),
-        ("Aborted", "wrong spec", "Aborted", "step train was stopped by somebody (wrong spec)"),
+        ("Aborted", "", "Aborted", "step train was stopped by hand"),
+        ("Aborted", "wrong spec", "Aborted", "step train was stopped by hand (wrong spec)"),
         ("", "", "Unknown", "no cause was given"),
         ("States.BranchFailed", "a plain sentence", "States.BranchFailed", "a plain sentence"),
         ("KeyError", "[1, 2]", "KeyError", "[1, 2]"),
@@ -102,7 +102,7 @@ def test_the_fault_of_an_accepted_run_is_its_rollouts_and_rolls_the_version_back
     registry = a_registry()
     do(registry, a_task())
     closed = closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause=""))
-    assert closed.message == "step rollout was stopped by somebody"
+    assert closed.message == "step rollout was stopped by hand"
     version = registry.version(REF.model, 1)
     assert (version.status, version.reasons) == (VersionStatus.ROLLED_BACK, (closed.message,))
     rollout = present(registry.rollout(REF.model, REF.run_id))
@@ -115,7 +115,7 @@ def test_a_rejected_run_keeps_its_version_and_its_stage():
     registry = a_registry()
     do(registry, a_task(accepted=False))
     closed = closed_in(registry, CloseFailedTask(run=REF, error="Aborted", cause=""))
-    assert closed.message == "step register was stopped by somebody"
+    assert closed.message == "step register was stopped by hand"
     assert registry.version(REF.model, 1).status is VersionStatus.REJECTED
     assert registry.rollouts(REF.model) == []
 

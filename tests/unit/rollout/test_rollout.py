@@ -57,7 +57,10 @@ def test_a_version_gets_larger_shares_step_by_step_is_promoted_on_probation_and_
     assert (house.routed.champion, house.routed.candidate, house.routed.candidate_bp) == (served(3), served(2), 500)
     assert house.at.reason.startswith("passed its canary: error rate")
     assert house.later(59, SHOWN_FINE).phase is Phase.PROBATION
-    assert (house.later(1).phase, house.at.reason) == (Phase.DONE, "nothing spoke against it in 1 hour on probation")
+    assert (house.later(1).phase, house.at.reason) == (
+        Phase.DONE,
+        "nothing was found against it in 1 hour on probation",
+    )
     assert house.routed.candidate is None
     assert [(number, version.status) for number, version in house.versions.items()] == [
         (1, VersionStatus.RETIRED),
@@ -141,7 +144,7 @@ def test_an_approval_that_nobody_gives_expires():
     house = OneRelease(ASKED)
     house.begin()
     assert house.later(24 * 60 - 1).phase is Phase.APPROVAL
-    with pytest.raises(ConflictError, match="could be given until 2026-01-06"):
+    with pytest.raises(ConflictError, match="the deadline was 2026-01-06"):
         house.decide(now=START + timedelta(hours=24))
     assert (house.later(1).phase, house.at.reason) == (Phase.EXPIRED, "nobody approved it within 24 hours")
     assert house.version.status is VersionStatus.ROLLED_BACK
@@ -167,8 +170,8 @@ def test_the_same_decision_again_is_recorded_once_and_another_one_is_refused():
 @pytest.mark.parametrize(
     ("by", "why"),
     [
-        (ANN, "asked for the training"),
-        (PEOPLE.format("tidegate-approver", "ann"), "asked for the training"),
+        (ANN, "requested the training"),
+        (PEOPLE.format("tidegate-approver", "ann"), "requested the training"),
         (PEOPLE.format("tidegate-approver", "Bob"), "wrote its spec"),
         ("arn:aws:iam::123456789012:user/bob", "wrote its spec"),
     ],
@@ -277,7 +280,7 @@ def test_people_cannot_split_the_requests_under_a_running_shadow():
     house = OneRelease(SHADOWED)
     house.begin()
     for number in (1, 3):
-        with pytest.raises(ConflictError, match="version 3 is on trial as a shadow"):
+        with pytest.raises(ConflictError, match="version 3 is on trial in shadow mode"):
             house.by_hand(changes.split, house.versions[number], 100)
 
 
@@ -500,7 +503,7 @@ def test_what_people_do_to_a_trial_ends_its_rollout_and_stays_as_they_made_it(pl
     action(house)
     left = house.route
     assert (house.later(1, SHOWN_BAD).phase, house.route) == (Phase.STOPPED, left)
-    assert house.at.reason == "somebody changed by hand what is served"
+    assert house.at.reason == "what is served was changed by hand"
     assert house.version.status is VersionStatus.ROLLED_BACK
 
 

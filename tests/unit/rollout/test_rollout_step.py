@@ -255,7 +255,7 @@ def test_a_version_whose_targets_were_changed_waits_for_somebody_who_did_not_mak
     asked = present(house.known(task).approval)
     assert asked.asked_because == (f"a target was changed: {said}",)
     assert house.served() == (1, None, 0)
-    with pytest.raises(ForbiddenError, match="asked for the training"):
+    with pytest.raises(ForbiddenError, match="requested the training"):
         house.decided(task, Decision.APPROVE, by=ANN)
     house.decided(task, Decision.APPROVE)
     assert house.moved(task).phase == "canary"
@@ -301,8 +301,8 @@ def test_those_who_made_a_version_may_not_approve_it():
     house = Releases()
     task = house.registered(**APPROVAL)
     house.moved(task)
-    assert present(house.known(task).approval).excluded == {ANN: "asked for the training", BOB: "wrote its spec"}
-    for maker, why in ((ANN, "asked for the training"), (BOB, "wrote its spec")):
+    assert present(house.known(task).approval).excluded == {ANN: "requested the training", BOB: "wrote its spec"}
+    for maker, why in ((ANN, "requested the training"), (BOB, "wrote its spec")):
         with pytest.raises(ForbiddenError, match=why):
             house.decided(task, Decision.APPROVE, by=maker)
 
@@ -311,7 +311,7 @@ def test_who_wrote_the_spec_and_asked_for_the_training_hears_both():
     house = Releases()
     house.registry.apply(house.spec(APPROVAL), author=ANN, at=AT)
     house.moved(task := house.registered(**APPROVAL))
-    assert present(house.known(task).approval).excluded == {ANN: "asked for the training and wrote its spec"}
+    assert present(house.known(task).approval).excluded == {ANN: "requested the training and wrote its spec"}
 
 
 def test_a_rejected_version_is_rolled_back():
@@ -414,7 +414,7 @@ def test_a_version_that_names_other_bytes_than_those_that_were_approved_never_se
     house.decided(task, Decision.APPROVE)
     other = house.artifacts.put(task.run.artifact_key, b"another model")
     house.registry._versions[MODEL, 1] = replace(house.registry.version(MODEL, 1), artifact_sha256=other)
-    assert house.moved(task).reason.startswith("its record was changed after approval was asked for")
+    assert house.moved(task).reason.startswith("its record was changed after approval was requested")
 
 
 def test_a_promoted_version_is_on_probation_by_its_answers_not_by_its_stored_bytes():
@@ -562,9 +562,9 @@ def test_after_a_fault_in_its_probation_a_promoted_version_serves_alone():
 def test_an_accepted_version_whose_rollout_never_began_is_rolled_back():
     house = Releases()
     task = house.registered()
-    house.abandoned(task, "step rollout was stopped by somebody")
+    house.abandoned(task, "step rollout was stopped by hand")
     version = house.registry.version(MODEL, 1)
-    assert (version.status, version.reasons) == (VersionStatus.ROLLED_BACK, ("step rollout was stopped by somebody",))
+    assert (version.status, version.reasons) == (VersionStatus.ROLLED_BACK, ("step rollout was stopped by hand",))
     assert house.known(task).phase is Phase.FAILED
     assert house.moved(task).next == "done"
 

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.builders.captures import capture
-from tests.builders.firehose import Policies, Signals, Stream
+from tests.builders.firehose import Policies, Stream
 from tidegate.aws.capture_log import ATTEMPTS, MAX_WAITING, MAX_WAITING_BYTES, SULK_SECONDS, FirehoseCaptures
 from tidegate.aws.signed import CallRefusedError
 from tidegate.domain.serving.capture import MASK, CapturePolicy
 from tidegate.kernel.errors import NotFoundError, UnavailableError
+from tidegate.testing.platform import RecordedSignals
 
 
 @dataclass
 class CaptureQueue:
     stream: Stream = field(default_factory=Stream)
-    signals: Signals = field(default_factory=Signals)
+    signals: RecordedSignals = field(default_factory=RecordedSignals)
     policies: Policies = field(default_factory=Policies)
     now: float = 0.0
 
@@ -135,7 +136,7 @@ def test_a_refusal_is_not_repeated_at_once_and_is_said_without_inputs(house: Cap
     house.log.offer(capture())
     house.log.deliver(1.0)
     assert house.stream.calls == 1
-    assert house.signals.said == ["captures are refused {'stream': 'captures', 'why': 'AccessDeniedException'}"]
+    assert house.signals.said == ["captures are rejected {'stream': 'captures', 'why': 'AccessDeniedException'}"]
 
 
 def test_no_attempt_begins_when_time_is_up(house: CaptureQueue) -> None:

@@ -89,6 +89,6 @@ def test_demands_that_contradict_a_default_are_named_all_at_once():
 
 def test_a_release_in_which_nothing_has_to_be_shown_is_refused():
     waived = {metric: {"required": False} for metric in ("errors", "timeouts", "fallbacks", "violations", "slow")}
-    with pytest.raises(SpecInvalidError, match=r"release\.demands: one that has a target must be required"):
+    with pytest.raises(SpecInvalidError, match=r"release\.demands: a demand with a target must be required"):
         rollout_plan(spec(release={"demands": waived}))
     rollout_plan(spec(release={"demands": waived | {"loss": {"required": True, "target": 0.2}}}))

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from tests.builders.captures import capture
-from tests.builders.firehose import Policies, Signals, Stream
+from tests.builders.firehose import Policies, Stream
 from tidegate.aws.capture_log import FirehoseCaptures
 from tidegate.aws.extension import SPARE_SECONDS, WORK_SECONDS, AfterResponse
+from tidegate.testing.platform import RecordedSignals
 
 
 class Api:
@@ -172,7 +173,7 @@ def test_work_is_done_in_turn_and_what_comes_later_has_less_time(monkeypatch: py
 def test_the_records_of_an_environment_show_the_time_that_its_invocations_took(api: Api) -> None:
     stream, sends = Stream(), 0.03
     stream.answers = [lambda _: time.sleep(sends) or set()] * 3
-    log = FirehoseCaptures(stream, policies=Policies(), signals=Signals())
+    log = FirehoseCaptures(stream, policies=Policies(), signals=RecordedSignals())
     afterwards = AfterResponse.start("captures")
     afterwards.do(log.deliver)
     assert asked(api)

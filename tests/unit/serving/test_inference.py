@@ -31,6 +31,7 @@ from tests.builders.serving import (
     second,
     slow,
 )
+from tests.context import CONTEXT
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.serving.capture import Capture, CapturePolicy, line, records
 from tidegate.domain.serving.contract import Contract, FeatureContract, OutputRule
@@ -41,8 +42,6 @@ from tidegate.kernel.table import Table
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import MEMORY_PER_BYTE, REFUSED, SESSION_BYTES, STALE
 from tidegate.testing.models import linear_onnx
-
-CONTEXT = SimpleNamespace(aws_request_id="0b1f7f0e-6d0c-4d5a-9c6e-000000000001")
 
 
 @pytest.fixture
@@ -409,7 +408,7 @@ def test_a_route_that_newer_code_wrote_leaves_the_last_known_one_in_place(house)
 
 def test_artifacts_out_of_reach_are_503_and_tried_again_soon(house):
     house.artifacts.down = True
-    assert problem(predict(GOOD), 503)["detail"] == "a service this one needs does not answer"
+    assert problem(predict(GOOD), 503)["detail"] == "a required service does not answer"
     house.artifacts.down = False
     problem(predict(GOOD), 503)
     house.clock.move(seconds=5)
@@ -661,7 +660,7 @@ def test_when_the_candidate_fails_the_champion_answers_and_it_counts_against_the
     breaks(house, onnx(1.0), act)
     status, body, _ = predict(GOOD)
     assert (status, body["version"], body["reason"], body["why"]) == (200, 1, "champion", why)
-    assert "the candidate was to answer" in body["detail"]
+    assert "the candidate should have answered" in body["detail"]
     assert house.meter.counts[f"CandidateErrors:{why}"] == 1
     assert house.meter.counts["ModelFailures"] == 1
     (capture,) = house.captures.offered
@@ -782,7 +781,7 @@ def test_without_a_champion_a_candidate_that_fails_is_answered_for_and_it_is_its
     breaks(house, onnx(1.0), act)
     status, body, _ = predict(GOOD)
     assert (status, body["version"], body["reason"], body["why"]) == (200, None, "fallback", why)
-    assert "the candidate was to answer" in body["detail"]
+    assert "the candidate should have answered" in body["detail"]
     assert house.meter.counts[f"CandidateErrors:{why}"] == 1
     (capture,) = house.captures.offered
     assert (capture.arm, capture.reason) == ("candidate", f"fallback:{why}")
@@ -827,7 +826,7 @@ def test_what_a_version_held_back_does_wrong_is_counted_as_its_own(house):
     house.clock.move(seconds=3)
     status, body, _ = predict(GOOD)
     assert (status, body["version"], body["reason"], body["why"]) == (200, 1, "champion", "not_loadable")
-    assert "the version held back was to answer" in body["detail"]
+    assert "the version held back should have answered" in body["detail"]
     assert house.meter.counts["HoldbackErrors:not_loadable"] == 1
     assert "CandidateErrors" not in house.meter.counts
 

@@ -294,7 +294,7 @@ def test_while_the_endpoint_says_nothing_the_last_ones_serve_until_their_end(clo
         assert leased.now(url, "x").access_key == "key-0"
         assert len(asked) == 2
         clock.now = AT + 3_600
-        with pytest.raises(UnavailableError, match="hands out no credentials"):
+        with pytest.raises(UnavailableError, match="provides no credentials"):
             leased.now(url, "x")
 
 

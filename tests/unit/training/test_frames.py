@@ -114,15 +114,15 @@ def test_files_whose_columns_differ_are_refused_with_every_difference() -> None:
     [
         (b"", "is empty"),
         (b"a,b\n", "has no rows"),
-        (b"a,a\n1,2\n", "is there twice"),
+        (b"a,a\n1,2\n", "occurs twice"),
         (b",a\n0,1\n", "column 1 has no name"),
-        (b"a;b\n1;2\n", "separate its values by commas"),
+        (b"a;b\n1;2\n", "separate the values by commas"),
         (b"a,b\n1,2\n3,4,5\n", "not readable as CSV"),
         (b"a,b\n1,2,3\n", "more values than its 2 columns"),
         (b"a\n\xff\xfe\n", "not UTF-8"),
         (b"\x00\x01\x02", "neither CSV"),
         (b"PK\x03\x04rest", "ZIP"),
-        (b"\x1f\x8bbroken", "not a whole gzip"),
+        (b"\x1f\x8bbroken", "not a complete gzip"),
         (b"PAR1garbagePAR1", "not a readable Parquet"),
     ],
 )

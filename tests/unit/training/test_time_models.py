@@ -250,7 +250,7 @@ def test_a_column_that_holds_no_times_and_a_time_of_another_kind_are_refused() -
         house.prepare(house.request(asked(baseline={"kind": "prior"}, **changes)))
     faults = {fault.path: fault for fault in caught.value.faults}
     assert "is time in the spec, but number in the dataset" in faults["features.wind"].problem
-    assert "declare it as one" in faults["features.due"].problem
+    assert "declare it with" in faults["features.due"].problem
     assert faults["features.due"].allowed == ("time",)
 
 
@@ -287,8 +287,8 @@ def test_an_artifact_that_takes_no_times_does_not_fit_a_contract_with_some(train
 def test_a_champion_to_which_a_column_was_no_time_is_not_compared() -> None:
     holdout = Table({"due": np.zeros(3)})
     timed, numeric = (Contract("m", "regression", (FeatureContract("due", kind),)) for kind in ("time", "numeric"))
-    assert _mismatch(numeric, timed, holdout) == "due is numeric to it, but not to this one"
-    assert _mismatch(timed, numeric, holdout) == "due is time to it, but not to this one"
+    assert _mismatch(numeric, timed, holdout) == "due is numeric for it, but not for this version"
+    assert _mismatch(timed, numeric, holdout) == "due is time for it, but not for this version"
     assert _mismatch(timed, timed, holdout) == _mismatch(timed, Contract("m", "regression", ()), holdout) == ""
 
 

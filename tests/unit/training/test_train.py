@@ -147,5 +147,5 @@ def test_too_few_validation_rows_for_an_interval_are_a_failure_with_a_next_step(
     house = house_with(trips(300))
     ref = house.request(regression(interval=0.99))
     plan = house.prepare(ref)
-    with pytest.raises(TrainingFailedError, match=r"validation rows do not carry a 99 % interval; 99 do"):
+    with pytest.raises(TrainingFailedError, match=r"a 99 % interval needs 99 validation rows"):
         fit(house, TrainTask(run=ref, candidate=plan.candidates[0], purpose="final"))

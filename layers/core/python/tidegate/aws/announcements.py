@@ -80,4 +80,4 @@ class EventBridgeEvents:
             answer = eventbridge().put_events(Entries=[entry])
         if answer["FailedEntryCount"]:
             code = answer["Entries"][0].get("ErrorCode")
-            raise UnavailableError(f"EventBridge did not take the event: {code}", next_step="try again")
+            raise UnavailableError(f"EventBridge rejected the event: {code}", next_step="try again")

@@ -62,10 +62,10 @@ class S3BatchObjects:
             if code_of(error) in _CHANGED:
                 raise ConflictError(
                     f"{address} was changed after the batch had begun",
-                    next_step="start a batch of it as it is now, with another output",
+                    next_step="start a new batch with another output",
                 ) from None
             if code_of(error) in _MISSING:
-                raise NotFoundError(f"{address} is not there any more") from None
+                raise NotFoundError(f"{address} no longer exists") from None
             raise
 
     def document(self, address: Address) -> bytes:

@@ -59,7 +59,7 @@ class DynamoBatchLedger:
                 continue
             return
         raise UnavailableError(
-            f"the batch of {entry.model} could not be recorded: others are recording theirs", next_step="try again"
+            f"the batch of {entry.model} could not be recorded: other batches are being recorded", next_step="try again"
         )
 
     def head(self, model: str) -> Head:
@@ -78,7 +78,7 @@ def _entry(model: str, seq: int, item: Item) -> BatchEntry:
         return decode(BatchEntry, item)
     except (ArithmeticError, AttributeError, TypeError, ValueError, zlib.error) as error:
         raise LedgerBrokenError(
-            f"entry {seq} of the batches of {model} cannot be read: it was not Tidegate that wrote it so",
+            f"entry {seq} of the batches of {model} is corrupt: Tidegate did not write it",
             seq=seq,
             next_step="compare it with a backup of the table: docs/operations.md",
         ) from error

@@ -139,7 +139,7 @@ class FirehoseCaptures:
             try:
                 policy = self._policies.policy(model)
             except Exception as error:  # noqa: BLE001  whatever it is, nothing may be kept that is not known to be allowed
-                self._signals.warn("what may be captured cannot be read", model=model, why=type(error).__name__)
+                self._signals.warn("the capture policy cannot be read", model=model, why=type(error).__name__)
             fresh_until = now + (POLICY_SECONDS if policy is not UNKNOWN else SULK_SECONDS)
             self._known[model] = policy, fresh_until
         return policy
@@ -164,7 +164,7 @@ class FirehoseCaptures:
                 pass
             except Exception as error:  # noqa: BLE001  whatever it is, what waits is tried again later
                 why = getattr(error, "code", type(error).__name__)
-                self._signals.warn("captures are refused", stream=self._stream.name, why=why)
+                self._signals.warn("captures are rejected", stream=self._stream.name, why=why)
                 return batch
             if not batch or attempt == ATTEMPTS - 1 or self._monotonic() + PAUSE_SECONDS[attempt] >= until:
                 break

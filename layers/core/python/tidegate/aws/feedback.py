@@ -39,7 +39,7 @@ class FirehoseFeedback:
             self._sleep(pause)
             left = self._refused(left)
         if left:
-            raise UnavailableError("Firehose has not taken all of the feedback", next_step="send all of it again")
+            raise UnavailableError("Firehose did not accept all of the feedback", next_step="send all of it again")
 
     def _refused(self, batch: list[Packed]) -> list[Packed]:
         """What Firehose has not taken of a batch."""

@@ -10,6 +10,6 @@ def check(data: bytes, sha256: str, address: str) -> None:
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise ArtifactRejectedError(
-            f"{address} has SHA-256 {found}, the registry recorded {sha256}",
+            f"{address} does not match: its SHA-256 is {found}, the registry recorded {sha256}",
             next_step="find out who wrote to the bucket; restore the object's recorded version",
         )

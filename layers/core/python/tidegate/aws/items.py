@@ -54,8 +54,8 @@ def encode(value: Any) -> Item:
     if size > MAX_ITEM_BYTES:
         largest = max(item, key=lambda name: _size(item[name]))
         raise ItemTooLargeError(
-            f"{type(value).__name__} takes {size:,} bytes, more than the {MAX_ITEM_BYTES:,} one record may have",
-            next_step=f"most of it is `{largest}` ({_size(item[largest]):,} bytes): fewer or shorter entries there",
+            f"{type(value).__name__} takes {size:,} bytes, more than the {MAX_ITEM_BYTES:,} that one record may have",
+            next_step=f"most of it is `{largest}` ({_size(item[largest]):,} bytes): shorten it",
         )
     return item
 

@@ -86,7 +86,7 @@ def _off(key: str, at: datetime) -> timedelta:
 
 def _too_much(prediction_id: str, searched: int, there: int) -> RequestInvalidError:
     return RequestInvalidError(
-        "there are more captures around its time than one search reads",
+        "there are more captures around the prediction's time than one search reads",
         [Fault("prediction", f"{prediction_id} is not in the nearest {searched} of {there} objects")],
-        next_step="name its model, if you have not; else ask Athena: docs/captures.md has a query",
+        next_step="name its model (--model); if you did, use the query for Athena in docs/captures.md",
     )

@@ -101,5 +101,5 @@ def _read(bucket: str, key: str) -> bytes:
             return s3().get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:
         if code_of(error) in _MISSING:
-            raise NotFoundError(f"no object s3://{bucket}/{key}, or none that may be read") from None
+            raise NotFoundError(f"s3://{bucket}/{key} does not exist or cannot be read") from None
         raise

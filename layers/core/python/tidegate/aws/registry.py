@@ -241,7 +241,7 @@ class DynamoRegistry:
                 continue  # somebody was faster, or the answer was lost: what the table holds now decides
             return numbered
         raise UnavailableError(
-            f"{version.model}: run {version.run_id} found no free version number in {_REGISTER_ATTEMPTS} tries",
+            f"{version.model}: run {version.run_id} found no free version number in {_REGISTER_ATTEMPTS} attempts",
             next_step="try again: others are registering versions of this model",
         )
 
@@ -272,7 +272,9 @@ class DynamoRegistry:
             if stored(self._table, LedgerEntry, f"LEDGER#{route.model}", f"{entry.seq:010d}") == entry:
                 return
             if not any(error.refused[:2]):
-                raise ConflictError(f"{route.model}: a version of this change may not serve, or is not there") from None
+                raise ConflictError(
+                    f"{route.model}: a version of this change may not serve or does not exist"
+                ) from None
             raise route_moved(route) from None
 
     def ledger(self, model: str) -> list[LedgerEntry]:
@@ -342,7 +344,7 @@ class DynamoCatalog:
         self.dataset(exclusion.dataset)
         sk = f"EXCLUSION#{exclusion.exclusion_id}"
         if _append(self._table, f"DATASET#{exclusion.dataset}", sk, exclusion) != exclusion:
-            raise ConflictError(f"exclusion {exclusion.exclusion_id} of {exclusion.dataset} exists already")
+            raise ConflictError(f"exclusion {exclusion.exclusion_id} of {exclusion.dataset} already exists")
 
     def exclusions(self, dataset: str) -> list[Exclusion]:
         """See ports.Catalog."""
@@ -411,8 +413,8 @@ def held(lease: Lease) -> ConflictError:
     """The lease is another run's."""
     since, until = (moment.isoformat(timespec="seconds") for moment in (lease.since, lease.until))
     return ConflictError(
-        f"run {lease.run_id} of {lease.holder} has the release of {lease.model} since {since}, and its lease until "
-        f"{until}, or longer if it goes on",
+        f"run {lease.run_id} of {lease.holder} has held the release of {lease.model} since {since}; its lease lasts "
+        f"until {until} and may be extended",
         next_step=f"wait until it is over, or end its rollout: tidegate rollout {lease.model}",
     )
 
@@ -430,7 +432,7 @@ def _entry(model: str, seq: int, item: dict[str, Any]) -> LedgerEntry:
         return decode(LedgerEntry, item)
     except (ArithmeticError, AttributeError, TypeError, ValueError, zlib.error) as error:
         raise LedgerBrokenError(
-            f"entry {seq} of the ledger of {model} cannot be read: it was not Tidegate that wrote it so",
+            f"entry {seq} of the ledger of {model} is corrupt: Tidegate did not write it",
             seq=seq,
             next_step="compare it with a backup of the table: docs/operations.md",
         ) from error
@@ -455,7 +457,7 @@ def _runs(items: Iterator[dict[str, Any]]) -> Iterator[Run]:
 
 
 def _closed(run: Run) -> ConflictError:
-    return ConflictError(f"run {run.run_id} of model {run.model} is {run.status} already; a final run never changes")
+    return ConflictError(f"run {run.run_id} of model {run.model} is already {run.status}; a finished run never changes")
 
 
 def _found(value: T | None, problem: str, next_step: str = "") -> T:

@@ -136,6 +136,6 @@ def _moved(rollout: Rollout) -> ConflictError:
 def _unchangeable(rollout: Rollout, versions: Iterable[int]) -> ConflictError:
     named = ", ".join(map(str, versions))
     return ConflictError(
-        f"{rollout.model} version {named} is closed or not there, so its status cannot change",
+        f"{rollout.model} version {named} is closed or does not exist, so its status cannot change",
         next_step=f"see `tidegate versions {rollout.model}` and decide again",
     )

@@ -105,7 +105,7 @@ class Lease:
                 elif left <= 0:
                     self._held = None
             if self._held is None:
-                raise UnavailableError("the environment hands out no credentials", next_step="try again")
+                raise UnavailableError("the environment provides no credentials", next_step="try again")
             return self._held
 
     def _asked(self, url: str, token: str, attempts: int) -> tuple[Credentials, float] | None:
@@ -248,7 +248,7 @@ class Service:
             return self._answered("GET", url, {}, b"")
         except CallRefusedError as error:
             if error.status in _MISSING:
-                raise NotFoundError(f"no object s3://{bucket}/{key}, or none that may be read") from None
+                raise NotFoundError(f"s3://{bucket}/{key} does not exist or cannot be read") from None
             raise
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ class RefusedError(Exception):
     """
 
     def __init__(self, refused: tuple[bool, ...]) -> None:
-        super().__init__("a condition did not hold, or another transaction came first")
+        super().__init__("a condition failed, or another transaction was first")
         self.refused = refused
 
 

@@ -181,7 +181,7 @@ class Client:
             answer = self._ask("the bucket", "PUT", plan["url"], body=file, headers=headers, timeout=timeout)
         if answer.status not in {200, 204}:
             raise PlatformError(
-                f"{plan['name']} was refused by the bucket: HTTP {answer.status} {_s3_code(answer.data)}".rstrip(),
+                f"{plan['name']} was rejected by the bucket: HTTP {answer.status} {_s3_code(answer.data)}".rstrip(),
                 next_step="check whether the file changed during the upload, then add it again",
             )
 
@@ -401,8 +401,8 @@ class Client:
                 return batch
             if time.monotonic() > deadline:
                 raise UnavailableError(
-                    f"batch {batch['batch_id']} of {model} is not over after {timeout_seconds:.0f} s",
-                    next_step="it continues by itself; run the same command to look again",
+                    f"batch {batch['batch_id']} of {model} is still running after {timeout_seconds:.0f} s",
+                    next_step="it continues; run the same command to follow it again",
                 )
             self._pause(pause)
         raise AssertionError("pauses never end")
@@ -423,7 +423,7 @@ class Client:
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     f"{name} {version} is still being registered after {timeout_seconds:.0f} s",
-                    next_step=f"it continues by itself; to look again: tidegate data show {name} {version}",
+                    next_step=f"it continues; to look again: tidegate data show {name} {version}",
                 )
             self._pause(pause)
         raise AssertionError("pauses never end")
@@ -461,7 +461,7 @@ class Client:
             elif now > deadline:
                 raise UnavailableError(
                     f"run {run_id} of {model} is {run['status']} ({run['stage']}) after {timeout_seconds:.0f} s",
-                    next_step=f"it continues by itself; to look again: tidegate runs {model} {run_id}",
+                    next_step=f"it continues; to look again: tidegate runs {model} {run_id}",
                 )
             self._pause(pause)
         raise AssertionError("pauses never end")
@@ -554,7 +554,7 @@ class Client:
             parts = urlsplit(url)
             raise UnavailableError(
                 f"{who} at {parts.scheme}://{parts.netloc} cannot be reached: {why}",
-                next_step="check the network and the region; for a local cloud, that it is up (scripts/demo --serve)",
+                next_step="check the network and the region; start a local cloud with scripts/demo --serve",
             ) from error
 
     def _pool(self, url: str) -> urllib3.PoolManager:
@@ -653,7 +653,7 @@ def _fault(  # noqa: PLR0911  one for each status
             return _not_allowed(said, endpoint, wanted)
         case 404 if not ours:
             return PlatformError(
-                f"the {endpoint.name} at {endpoint.url} does not know this call",
+                f"the {endpoint.name} at {endpoint.url} does not have this call",
                 next_step="the deployed stack is older than this command; deploy it again",
             )
         case 404:
@@ -684,7 +684,7 @@ def _not_allowed(said: str, endpoint: Endpoint, wanted: Sequence[Role]) -> NotAl
     if "token" in lower or "signature" in lower or "credential" in lower:
         return NotAllowedError(
             f"the {endpoint.name} does not accept the signature: {said}",
-            next_step="check profile, region and the clock of this machine",
+            next_step="check the profile, the region and the clock of this machine",
         )
     if not wanted:
         next_step = f"ask for execute-api:Invoke on {endpoint.url}, or use another --profile"
@@ -692,7 +692,7 @@ def _not_allowed(said: str, endpoint: Endpoint, wanted: Sequence[Role]) -> NotAl
     parameters = " or ".join(f"/tidegate/<stage>/{role}-policy" for role in wanted)
     return NotAllowedError(
         f"access denied by the {endpoint.name}: {said}; this needs the role {' or '.join(wanted)}",
-        next_step=f"have its policy attached (ARN in SSM parameter {parameters}), or use another --profile",
+        next_step=f"ask for its policy (ARN in SSM parameter {parameters}), or use another --profile",
     )
 
 
@@ -716,7 +716,7 @@ def _parameter(session: "boto3.Session", stage: str, name: str, endpoint_url: st
                 raise
             raise NotFoundError(
                 f"stage {stage!r} is not deployed in {session.region_name}: there is no parameter {full}",
-                next_step="deploy it (npx aws-cdk@2 deploy --all), or name another --stage, --region or --profile",
+                next_step="deploy it (npx aws-cdk@2 deploy --all), or give another --stage, --region or --profile",
             ) from None
 
 
@@ -728,11 +728,11 @@ def aws_faults(*, local: bool = False) -> Iterator[None]:
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise NotAllowedError(
             "there are no AWS credentials" if isinstance(error, NoCredentialsError) else f"{error}".rstrip("."),
-            next_step="name a --profile, set AWS_PROFILE, run `aws configure`, or use --local",
+            next_step="give a --profile, set AWS_PROFILE, run `aws configure`, or use --local",
         ) from None
     except NoRegionError:
         raise InvalidInputError(
-            "no region is named", next_step="give --region, set AWS_REGION, or put one into the profile"
+            "there is no AWS region", next_step="give --region, set AWS_REGION, or add one to the profile"
         ) from None
     except ClientError as error:
         raise _aws_refusal(error) from None
@@ -744,7 +744,7 @@ def aws_faults(*, local: bool = False) -> Iterator[None]:
             raise InvalidInputError(f"{error}".rstrip("."), next_step="see `aws configure list-profiles`") from None
         if kind in {"InvalidRegionError", "InvalidEndpointConfigurationError"}:
             raise InvalidInputError(f"{error}".rstrip("."), next_step="give another --region") from None
-        next_step = "start it: scripts/demo --serve" if local else "check the network and that the --region exists"
+        next_step = "start it: scripts/demo --serve" if local else "check the network and the --region"
         what = "the local cloud" if local else "AWS"
         raise UnavailableError(f"{what} cannot be reached: {error}".rstrip("."), next_step=next_step) from None
 
@@ -758,7 +758,7 @@ def _aws_refusal(error: ClientError) -> TidegateError:
         return NotAllowedError(f"AWS does not accept the credentials: {said}", next_step="check the --profile")
     if "AccessDenied" in code or code == "UnauthorizedOperation":
         return NotAllowedError(
-            f"access denied to the addresses of the APIs: {said}",
+            f"access denied to the SSM parameters with the APIs' addresses: {said}",
             next_step="ask for ssm:GetParameter on /tidegate/*, or use another --profile",
         )
     return UnavailableError(f"AWS answered {code}: {said}", next_step="try again later")

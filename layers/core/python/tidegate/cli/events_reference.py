@@ -110,7 +110,7 @@ def page() -> str:
 def _announced(change: Change) -> Announcement:
     found = announcement(change)
     if found is None:
-        raise ValueError("the example is no transition")
+        raise ValueError("the example is not a transition")
     return replace(found, owner="you@example.com", business_unit="operations")
 
 

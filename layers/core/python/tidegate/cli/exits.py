@@ -21,15 +21,15 @@ BROKEN = 8
 INTERRUPTED = 130
 
 MEANING = {
-    OK: "done; with `train --wait`: accepted, and its rollout has begun",
+    OK: "success; with `train --wait`: accepted, and its rollout has started",
     FAILED: "the run or Tidegate itself failed; with `reproduce --wait`: the reproduced version differs",
     INVALID: "the command, a file, a spec or a dataset is wrong",
     REJECTED: "`train --wait`, `rollout`: the gate, evidence or people rejected the version; `drift`: the model has "
     "drifted or needs redesign",
     NOT_FOUND: "no such dataset, model, version or run, or the stage is not deployed",
-    NOT_ALLOWED: "no credentials, access denied, or four eyes: you cannot decide about what you made",
+    NOT_ALLOWED: "no credentials, access denied, or you made the version that needs an approval",
     UNREACHABLE: "the network, AWS or the API did not answer, or the wait timed out",
-    CONFLICT: "not possible in this state: nothing serves yet, or somebody else was first or is still working",
+    CONFLICT: "not possible in this state: nothing serves yet, or another change came first or is under way",
     BROKEN: "`ledger verify`: the ledger was changed",
     INTERRUPTED: "stopped by Ctrl-C; a run or rollout that was started continues",
 }

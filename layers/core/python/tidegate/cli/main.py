@@ -31,7 +31,7 @@ from tidegate.kernel.errors import InvalidInputError, TidegateError
 @click.group(cls=Group, root=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="tidegate")
 def cli() -> None:
-    """Models reach users by evidence, and leave by themselves when they should not have.
+    """Train, release, serve and monitor models. Each version is released, or rolled back, on evidence.
 
     \b
     Example: from a file to a served model
@@ -42,7 +42,7 @@ def cli() -> None:
       tidegate rollout flight-delay --follow --until promoted
       tidegate predict flight-delay --input flights.json
 
-    Global options may stand before or after the subcommand.
+    Global options can come before or after the command.
     """
 
 

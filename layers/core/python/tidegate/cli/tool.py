@@ -207,7 +207,9 @@ class LocalState:
                 stage=document.get("stage"),
             )
         except (AttributeError, KeyError, TypeError) as error:
-            raise InvalidInputError(f"{path} is no state file of a local cloud: {error!r}", next_step=start) from None
+            raise InvalidInputError(
+                f"{path} is not a state file of a local cloud: {error!r}", next_step=start
+            ) from None
 
 
 def _upwards(name: Path) -> Path:

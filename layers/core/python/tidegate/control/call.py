@@ -51,7 +51,7 @@ class Call:
         iam = event.raw_event.get("requestContext", {}).get("authorizer", {}).get("iam") or {}
         if not iam.get("userArn"):
             raise RequestInvalidError(
-                "the request carries no IAM identity",
+                "the request has no IAM identity",
                 status=401,
                 next_step="sign it with SigV4 for service execute-api",
             )
@@ -63,7 +63,7 @@ class Call:
             if event.http_method != "PUT" and not re.fullmatch(NAMES[kind], name):
                 raise NotFoundError(
                     f"there is no {kind} {name!r}",
-                    next_step="names have lower-case letters, digits and dashes, and begin with a letter",
+                    next_step="names consist of lower-case letters, digits and dashes, and begin with a letter",
                 )
         return cls(iam["userArn"], path, event.query_string_parameters or {}, text)
 

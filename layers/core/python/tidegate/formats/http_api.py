@@ -48,7 +48,7 @@ def media_type(headers: Mapping[str, str], accepted: Sequence[str] = (JSON,)) ->
         if _MEDIA_TYPES[each].fullmatch(content_type):
             return each
     wanted = " or ".join(accepted)
-    fault = Fault("content-type", "is another one", tuple(accepted))
+    fault = Fault("content-type", f"is {content_type[:100]!r}", tuple(accepted))
     raise RequestInvalidError(f"the body must be {wanted} in UTF-8", [fault], status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 
 

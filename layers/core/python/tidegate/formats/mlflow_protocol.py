@@ -31,10 +31,10 @@ def read_request(body: bytes, *, max_instances: int) -> PredictionRequest:
         raise _misshapen(Fault("", "the body is not an object", FORMATS))
     given = [name for name in FORMATS if name in document]
     if len(given) != 1 or not document.keys() <= {*given, "params"}:
-        raise _misshapen(Fault("", "the body has one field with the instances, and may have `params`", FORMATS))
+        raise _misshapen(Fault("", "give one field with the instances, and `params` if needed", FORMATS))
     params = document.get("params")
     if params is not None and (not isinstance(params, dict) or not params.keys() <= {"routing_key"}):
-        raise _misshapen(Fault("params", "is not an object that holds a routing key alone", ("routing_key",)))
+        raise _misshapen(Fault("params", "is not an object with nothing but a routing key", ("routing_key",)))
     (form,) = given
     value = document[form]
     if form == "dataframe_split":
@@ -170,4 +170,4 @@ def _demand_widths(rows: Sequence[Sequence[Any]], width: int, path: str) -> None
 
 
 def _misshapen(*faults: Fault) -> RequestInvalidError:
-    return RequestInvalidError("the request is no scoring request of MLflow's protocol", faults)
+    return RequestInvalidError("the request is not a scoring request of MLflow's protocol", faults)

@@ -98,12 +98,12 @@ def read_request(body: bytes, *, max_instances: int) -> tuple[PredictionRequest,
     for place, tensor in enumerate(tensors):
         name = tensor.get("name")
         if type(name) is not str or name in columns:
-            problem = "is the name of an input before it" if type(name) is str else "is required: a feature's name"
+            problem = "is also the name of an earlier input" if type(name) is str else "is required: a feature's name"
             raise _misshapen(Fault(f"inputs[{place}].name", problem))
         columns[name] = _column(tensor, f"inputs[{place}]")
     counts = {len(column) for column in columns.values()}
     if len(counts) != 1:
-        raise _misshapen(Fault("inputs", "differ in the number of instances; the first dimension is the same in all"))
+        raise _misshapen(Fault("inputs", "differ in the number of instances; all must have the same first dimension"))
     demand_count(counts.pop(), max_instances, "inputs")
     instances = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return PredictionRequest(instances, routing_key(parameters.get("routing_key"), _KEY)), request_id, wanted
@@ -137,17 +137,17 @@ def _column(tensor: Mapping[str, Any], path: str) -> list[Any]:
     """The values of an input tensor, None where one is missing."""
     datatype, shape, data = tensor.get("datatype"), tensor.get("shape"), tensor.get("data")
     if type(datatype) is not str or datatype not in _HOLDS:
-        raise _misshapen(Fault(f"{path}.datatype", "is not a datatype that is taken here", tuple(_HOLDS)))
+        raise _misshapen(Fault(f"{path}.datatype", "is not a supported datatype", tuple(_HOLDS)))
     if not isinstance(shape, list) or not all(type(size) is int for size in shape) or shape[1:] not in ([], [1]):
-        raise _misshapen(Fault(f"{path}.shape", "is not [n] or [n, 1], n being the number of instances"))
+        raise _misshapen(Fault(f"{path}.shape", "is not [n] or [n, 1], where n is the number of instances"))
     if not isinstance(data, list):
-        raise _misshapen(Fault(f"{path}.data", "is required: a list, since binary tensor data is not taken here"))
+        raise _misshapen(Fault(f"{path}.data", "is required: a list; binary tensor data is not supported"))
     if set(map(type, data)) == {list}:
         data = list(chain.from_iterable(data))
     if [len(data)] != shape[:1]:
-        raise _misshapen(Fault(f"{path}.data", f"holds {len(data)} values, not as many as the shape says"))
+        raise _misshapen(Fault(f"{path}.data", f"holds {len(data)} values, but the shape says otherwise"))
     if not set(map(type, data)) - _NOTHING <= _HOLDS[datatype]:
-        raise _misshapen(Fault(f"{path}.data", f"holds a value that is no {datatype}"))
+        raise _misshapen(Fault(f"{path}.data", f"holds a value that is not {datatype}"))
     if datatype == "FP32":
         return _shortest(data)
     if datatype == "FP64":
@@ -233,4 +233,4 @@ def _label_name(label: Any) -> str:
 
 
 def _misshapen(*faults: Fault) -> RequestInvalidError:
-    return RequestInvalidError("the request is no inference request of the Open Inference Protocol", faults)
+    return RequestInvalidError("the request is not an inference request of the Open Inference Protocol", faults)

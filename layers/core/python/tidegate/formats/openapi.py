@@ -27,15 +27,15 @@ _SCALAR: Document = {"type": ["number", "string", "boolean", "null"]}
 _TIME = "2013-05-01T17:30:00Z"
 _STATUSES: Mapping[int, str] = {
     400: "The body cannot be read.",
-    403: "The request is not signed, or its signer may not make it.",
-    404: "There is no such model, or the version does not serve now.",
+    403: "The request is not signed, or its signer has no permission.",
+    404: "There is no such model, or the version does not serve.",
     409: "No version of the model serves, and it has no fallback.",
     413: "The body is too large.",
-    415: "The body has a media type that is not taken.",
-    422: "The request breaks the contract; the answer names instance and field.",
+    415: "The media type of the body is not supported.",
+    422: "The request breaks the contract; the answer names the instance and the field.",
     429: "Too many requests; try again later.",
-    500: "Something failed on the server's side.",
-    503: "A service that is needed does not answer, or the model's artifact cannot be used.",
+    500: "The server failed.",
+    503: "A required service does not answer, or the model's artifact cannot be used.",
 }
 _OF_ALL = (403, 404, 429, 500, 503)
 _OF_MODEL = (*_OF_ALL, 409)
@@ -142,7 +142,7 @@ def _invocations(example: Document | None) -> Document:
             ",".join(_cell(value) for value in line) for line in (example, example.values())
         )
     return {
-        "summary": "Predictions, asked as MLflow's clients do",
+        "summary": "Predictions, by MLflow's protocol",
         "parameters": [_ROUTING_KEY],
         "requestBody": content,
         "responses": _responses({_JSON: {"schema": _ref("PredictAnswer")}}, _OF_BODY),

@@ -74,7 +74,7 @@ class StoredForm:
         if number == self.schema:
             return ()
         if type(number) is not int or number < 1:
-            raise ValueError(f"the {self.name} has schema {number!r}, which no code ever wrote")
+            raise ValueError(f"the {self.name} has schema {number!r}, which does not exist")
         if number > self.schema:
             raise NewerDocumentError(
                 f"the {self.name} has schema {number}, which newer code wrote; this code reads up to {self.schema}",

@@ -33,11 +33,11 @@ def uuid7s(at: datetime, randomness: bytes) -> list[str]:
 def uuid7_time(text: str) -> datetime:
     """When a UUID of version 7 (in lower case) was made, to the millisecond; raises ValueError for anything else."""
     if not _UUID7.fullmatch(text):
-        raise ValueError(f"{text[:80]!r} is no UUID of version 7")
+        raise ValueError(f"{text[:80]!r} is not a UUID of version 7")
     try:
         return _EPOCH + timedelta(milliseconds=int(text[:8] + text[9:13], 16))
     except OverflowError:
-        raise ValueError(f"{text} is of a time that no calendar here has") from None
+        raise ValueError(f"{text} has a time beyond the calendar") from None
 
 
 def run_id(at: datetime, chance: str) -> str:

@@ -101,7 +101,7 @@ class PandasReader:
             faults.append(Fault(next(iter(files)), "has no rows"))
         if faults:
             raise DatasetInvalidError(
-                "the files do not make one table", faults, next_step="mend them and add them again"
+                "the files do not make one table", faults, next_step="correct them and add them again"
             )
         pieces = [
             pd.DataFrame({name: _cast(data[name], kind) for name, kind in types.items()}) for data, _ in parts.values()
@@ -153,7 +153,7 @@ def _read_file(name: str, data: bytes) -> pd.DataFrame:
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
-            raise _unreadable(name, f"is not a whole gzip file ({error}); upload it again") from None
+            raise _unreadable(name, f"is not a complete gzip file ({error}); upload it again") from None
     if data[:4] == b"PK\x03\x04":
         raise _unreadable(name, "is a ZIP archive (or a spreadsheet); give CSV, gzipped CSV or Parquet")
     if b"\x00" in data[:4096]:
@@ -197,9 +197,9 @@ def _header_faults(name: str, header: list[str]) -> Iterator[Fault]:
         if not column.strip():
             yield Fault(name, f"column {position} has no name; name it, or write the file without an index")
     for column in dict.fromkeys(column for column in header if header.count(column) > 1):
-        yield Fault(name, f"column {column!r} is there twice; rename one")
+        yield Fault(name, f"column {column!r} occurs twice; rename one")
     if len(header) == 1 and re.search(r"[;\t|]", header[0]):
-        yield Fault(name, "has one column only; separate its values by commas")
+        yield Fault(name, "has only one column; separate the values by commas")
 
 
 def _canonical(name: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, ColumnType | None]]:
@@ -208,7 +208,7 @@ def _canonical(name: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Co
     columns: dict[str, pd.Series] = {}
     types: dict[str, ColumnType | None] = {}
     if raw.shape[1] > MAX_COLUMNS:
-        faults.append(Fault(name, f"has {raw.shape[1]:,} columns; at most {MAX_COLUMNS}"))
+        faults.append(Fault(name, f"has {raw.shape[1]:,} columns; at most {MAX_COLUMNS} are allowed"))
     for label in raw.columns[:MAX_COLUMNS]:
         column = str(label)
         kind, series = _typed(raw[label])
@@ -231,7 +231,7 @@ def _typed(series: pd.Series) -> tuple[str, pd.Series]:
         try:
             series, kind = series.map(lambda value: value.decode() if isinstance(value, bytes) else value), "string"
         except UnicodeDecodeError:
-            kind = "bytes that are no UTF-8 text"
+            kind = "bytes that are not UTF-8 text"
     typed: tuple[str, pd.Series]
     match kind:
         case "empty":
@@ -285,9 +285,9 @@ def _common_types(
             continue
         lacking = [column for column in merged if column not in types]
         surplus = [column for column in types if column not in merged]
-        faults += [Fault(f"{name}: {column}", f"is not there, but it is in {first}") for column in lacking]
+        faults += [Fault(f"{name}: {column}", f"is missing, but {first} has it") for column in lacking]
         faults += [
-            Fault(f"{name}: {column}", f"is not in {first}; every file needs the same columns") for column in surplus
+            Fault(f"{name}: {column}", f"is not in {first}; all files need the same columns") for column in surplus
         ]
         for column, kind in types.items():
             known, where = merged.get(column, (kind, name))

@@ -74,10 +74,10 @@ def load(onnx: bytes) -> OnnxScorer:
     try:
         session = onnxruntime.InferenceSession(onnx, _options(), providers=["CPUExecutionProvider"])
     except _UNREADABLE as error:
-        raise _rejected(f"the bytes are no ONNX model that can be loaded ({_first_line(error)})") from None
+        raise _rejected(f"the bytes are not an ONNX model that can be loaded ({_first_line(error)})") from None
     text = session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
     if text is None:
-        raise _rejected(f"the model carries no serving contract (metadata key {CONTRACT_KEY})")
+        raise _rejected(f"the model has no serving contract (metadata key {CONTRACT_KEY})")
     try:
         contract = Contract.from_json(json.loads(text))
     except ValueError as error:

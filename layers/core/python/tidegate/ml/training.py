@@ -168,13 +168,13 @@ def _scores(pipeline: Pipeline, contract: Contract, table: Table, candidate: Can
         scores = np.asarray(predict(frame), dtype=np.float64).reshape(len(table), -1)
     if not (np.abs(scores) <= np.finfo(np.float32).max).all():
         raise TrainingFailedError(
-            f"{_title(candidate)} gave scores that are no numbers, or beyond those that ONNX can hold (3e38)",
-            next_step="rescale the target, use a smaller step or stronger regularisation, or drop the candidate",
+            f"{_title(candidate)} gave scores that are not numbers or exceed the range of ONNX (3e38)",
+            next_step="rescale the target, use a smaller step or stronger regularisation, or remove the candidate",
         )
     if contract.classes and scores.shape[1] != len(contract.classes):
         raise TrainingFailedError(
             f"{_title(candidate)} saw {scores.shape[1]} of {len(contract.classes)} classes in its rows",
-            next_step="choose a split in which every class occurs in training",
+            next_step="choose a split whose training part has every class",
         )
     return scores
 

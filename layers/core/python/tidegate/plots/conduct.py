@@ -54,9 +54,9 @@ def slices(evaluation: Evaluation) -> Section:
             for each in found
         ]
         head = ("found by search", ">rows", f">{evaluation.metric}", ">loss above the rest", "on other rows")
-        caption = "Where the model errs most, searched on one half of the holdout and measured on the other."
+        caption = "Where the model errs most: found on one half of the holdout, measured on the other."
         blocks.append(Table(head, rows, caption))
-    return Section(key, title, blocks, "One number for all rows can hide a fault in some of them.")
+    return Section(key, title, blocks, "One number for all rows can hide errors in some of them.")
 
 
 def _because(found: FoundSlice) -> str:
@@ -114,7 +114,7 @@ def fairness(evaluation: Evaluation, booleans: Collection[str]) -> Section:
             ]
             for each in flips
         ]
-        caption = "Share of rows whose decision changes when nothing but the column's value does."
+        caption = "Share of rows whose decision changes when only the column's value changes."
         blocks.append(Table(("column", ">decisions changed", ">rows", "values tried"), rows, caption))
     return Section(key, title, blocks)
 
@@ -191,10 +191,10 @@ def robustness(evaluation: Evaluation, booleans: Collection[str]) -> Section:
         blocks.append(_noise(metric, found.noise))
     silent = [each.feature for each in missing if each.unscored]
     if silent:
-        blocks.append(Note(f"Without {', '.join(silent)} the model gives no score, though a request may leave it out."))
+        blocks.append(Note(f"Without {', '.join(silent)} the model gives no score, although a request may omit it."))
     refused = [each.feature for each in missing if not each.allowed]
     if refused:
-        blocks.append(Note(f"Requests without these are refused: {', '.join(refused)}."))
+        blocks.append(Note(f"Requests without these are rejected: {', '.join(refused)}."))
     guard = evaluation.sections.guard
     if guard:
         blocks.append(Note(_guarded(metric, guard)))
@@ -208,7 +208,7 @@ def robustness(evaluation: Evaluation, booleans: Collection[str]) -> Section:
             ]
             for each in found.worst_case
         ]
-        caption = "How far one feature alone can move a score over the values that it may take."
+        caption = "How far one feature alone can move a score over its allowed values."
         blocks.append(Table(("feature", "values", ">mean change", ">largest change"), rows, caption))
     return Section(key, title, blocks)
 
@@ -221,7 +221,7 @@ def _guarded(metric: str, guard: Guard) -> str:
     )
     if guard.features:
         named = ", ".join(f"{each.feature} ({percent(each.share)})" for each in guard.features[:3])
-        said += f" What stands out in them most often: {named}."
+        said += f" The features that stand out most often: {named}."
     metrics = (
         (guard.metric.unusual, "on them"),
         (guard.metric.unusual_by_fallback, "on them by the fallback"),
@@ -243,7 +243,7 @@ def _missing(metric: str, hurt: Sequence[tuple[str, Estimate]]) -> Figure:
 
 def _noise(metric: str, found: Sequence[Noise]) -> Figure:
     rows = [Row(f"{each.sd:g} standard deviations", each.loss) for each in found]
-    said = f"All numbers off by a random error; at {rows[-1].name} {metric} is worse by {interval(rows[-1].found)}."
+    said = f"All numbers changed by a random error; at {rows[-1].name} {metric} is worse by {interval(rows[-1].found)}."
     svg = pictures.intervals(rows, Words("Inexact numbers", said), label=f"loss of {metric}", line=0)
     return Figure(svg, said, Table(("error", f">loss of {metric}"), [[row.name, interval(row.found)] for row in rows]))
 

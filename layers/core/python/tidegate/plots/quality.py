@@ -34,13 +34,13 @@ def performance(evaluation: Evaluation, task: Task) -> Section:
     if task is Task.MULTICLASS and sections.confusion:
         found = sections.confusion
         blocks = (_by_class(found, "recall"), _by_class(found, "precision"))
-        return Section(key, title, blocks, "Several classes have no single curve, so each is told by itself.")
+        return Section(key, title, blocks, "Several classes have no single curve, so each class is shown.")
     return not_measured(key, title)
 
 
 _MEANING = {
-    "recall": "Recall: of the rows that are of a class, the share that is answered with it.",
-    "precision": "Precision: of the rows that are answered with a class, the share that is of it.",
+    "recall": "Recall: the share of a class's rows that get this class as the answer.",
+    "precision": "Precision: the share of the rows with a class as the answer that are of this class.",
 }
 
 
@@ -56,13 +56,13 @@ def _by_class(found: Confusion, share: Literal["recall", "precision"]) -> Figure
     known.sort(key=lambda each: each[0].found.value)
     lacking = [number(label) for label, each in zip(found.classes, shares, strict=True) if not each]
     worst = known[0][0]
-    said = f"Least, {interval(worst.found)}, for {worst.name}."
+    said = f"Lowest for {worst.name}: {interval(worst.found)}."
     if lacking:
         said += f" No rows: {', '.join(lacking)}."
     drawn = [row for row, _ in known[:_DRAWN_CLASSES]]
-    more = f" The {len(drawn)} least of {len(known)} are drawn." if len(drawn) < len(known) else ""
+    more = f" The lowest {len(drawn)} of {len(known)} are drawn." if len(drawn) < len(known) else ""
     svg = pictures.intervals(drawn, Words(f"{share.capitalize()} by class", said), label=share)
-    counted = "rows of it" if share == "recall" else "answers of it"
+    counted = "rows of the class" if share == "recall" else "answers with the class"
     table = Table(
         ("class", f">{counted}", f">{share}"), [[row.name, number(count), interval(row.found)] for row, count in known]
     )
@@ -85,13 +85,13 @@ def _confusion(found: Confusion) -> Matrix | Table:
         lines = [
             [true, answer, number(rows), percent(rows / of)] for rows, of, true, answer in mistakes[:_LISTED_CONFUSIONS]
         ]
-        head = ("what is true", "what is answered", ">rows", ">share of the true class")
-        return Table(head, lines, f"The commonest of {len(mistakes):,} confusions among {len(names)} classes.")
-    most = "No row is answered wrongly."
+        head = ("true class", "answer", ">rows", ">share of the true class")
+        return Table(head, lines, f"The most common of {len(mistakes):,} confusions among {len(names)} classes.")
+    most = "No answer is wrong."
     if mistakes:
         rows, of, true, answer = mistakes[0]
-        most = f"Most often {true} is taken for {answer}: {rows:,} of {of:,} rows, {percent(rows / of)}."
-    caption = f"Held-out rows by what is true (down) and what is answered (across), with the share of the line. {most}"
+        most = f"The most common error is {answer} for {true}: {rows:,} of {of:,} rows, {percent(rows / of)}."
+    caption = f"Held-out rows by true class (down) and answer (across), with the share of the line. {most}"
     matrix = [
         (
             name,
@@ -107,7 +107,7 @@ def _confusion(found: Confusion) -> Matrix | Table:
         )
         for true, (name, line) in enumerate(zip(names, counts, strict=True))
     ]
-    return Matrix("is / answered", names, matrix, caption)
+    return Matrix("true / answer", names, matrix, caption)
 
 
 def _roc(curves: Curves, evaluation: Evaluation) -> Figure:
@@ -149,7 +149,7 @@ def _thinned(points: Sequence[Sequence[float]], across: str, up: str) -> Table:
 def _residuals(found: Residuals) -> list[Block]:
     histogram, groups = found.histogram, found.by_prediction
     edges, counts = histogram.edges, histogram.counts
-    beyond = f"Rows below what is shown: {histogram.below:,}; above: {histogram.above:,}."
+    beyond = f"Rows below the range shown: {histogram.below:,}; above: {histogram.above:,}."
     bars = [
         [f"{number(low)} to {number(high)}", number(rows)]
         for low, high, rows in zip(edges, edges[1:], counts, strict=False)
@@ -197,7 +197,7 @@ def calibration(evaluation: Evaluation, task: Task) -> Section:
     points = [(each.mean_score, each.rate) for each in found.bins]
     furthest = max(points, key=lambda each: abs(each[0] - each[1].value))
     said = (
-        f"{len(points)} groups of rows by score. The two are furthest apart where {percent(furthest[0])} was said and "
+        f"{len(points)} groups of rows by score. The largest gap: {percent(furthest[0])} was predicted and "
         f"{percent(furthest[1].value)} came true."
     )
     rows = [
@@ -218,11 +218,11 @@ def calibration(evaluation: Evaluation, task: Task) -> Section:
 
 def _coverage(given: Coverage | None) -> str:
     """Of a regression: whether its intervals hold what they promise."""
-    said = "A regression gives no probabilities that could be calibrated"
+    said = "A regression has no probabilities to calibrate"
     if not given:
-        return f"{said}, and intervals are not asked for (interval)."
+        return f"{said}, and its spec declares no interval."
     share, level = interval(given.coverage), percent(given.level)
-    return f"{said}. Intervals of {level} hold {share} of the outcomes; they are {number(given.width)} wide."
+    return f"{said}. Intervals of {level} contain {share} of the outcomes; they are {number(given.width)} wide."
 
 
 def decisions(evaluation: Evaluation, task: Task) -> Section:
@@ -230,10 +230,10 @@ def decisions(evaluation: Evaluation, task: Task) -> Section:
     key, title = "decisions", "Decisions"
     found, confused = evaluation.sections.threshold, evaluation.sections.confusion
     if task is Task.REGRESSION:
-        return Section(key, title, (Note("A regression answers with a number and decides nothing."),))
+        return Section(key, title, (Note("A regression answers with a number and makes no decision."),))
     if not found and not confused:
         return not_measured(key, title)
-    blocks: list[Block] = _worth(found) if found else [Note("The class with the highest probability is answered.")]
+    blocks: list[Block] = _worth(found) if found else [Note("The answer is the class with the highest probability.")]
     if confused:
         blocks.append(_confusion(confused))
         if task is Task.BINARY:
@@ -256,13 +256,13 @@ def _worth(found: Threshold) -> list[Block]:
     facts = [("Threshold", f"{value:.4g}, {chosen}")]
     worth = found.worth
     if worth is None:
-        return [Facts(facts), Note("What decisions are worth is not declared (value).")]
+        return [Facts(facts), Note("The spec does not declare what decisions are worth (value).")]
     unit = f"{worth.currency} for 1,000 decisions"
     facts.append(("Worth", f"{interval(worth.value_per_1000)} {unit}"))
     facts.append(("Worth at 0.5", f"{interval(worth.at_default)} {unit}"))
     points = worth.curve
     best = max(points, key=lambda each: each[1])
-    said = f"Worth of 1,000 decisions by threshold; on these rows the most, {number(best[1])}, at {best[0]:.2f}."
+    said = f"Worth of 1,000 decisions by threshold; on these rows the highest is {number(best[1])}, at {best[0]:.2f}."
     svg = pictures.worth(points, value, Words("Worth by threshold", said), up=f"{worth.currency} for 1,000")
     rows = [[f"{at:.2f}", number(amount)] for at, amount in points[::10]]
     return [Figure(svg, said, Table((">threshold", f">{unit}"), rows)), Facts(facts)]

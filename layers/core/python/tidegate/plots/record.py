@@ -20,7 +20,7 @@ OUTCOMES = {
     "pass": "passed",
     "fail": "failed",
     "insufficient_data": "too little data",
-    "not_applicable": "told, not demanded",
+    "not_applicable": "informational",
 }
 _FIRST = ("fail", "insufficient_data", "pass", "not_applicable")
 _PARTS = {"fit": "training", "validation": "validation", "holdout": "holdout"}
@@ -55,7 +55,7 @@ def _compared(evaluation: Evaluation) -> Figure:
         for name, found in evaluation.metrics.items()
         if name != metric
     ]
-    better = "more" if evaluation.higher_is_better else "less"
+    better = "higher" if evaluation.higher_is_better else "lower"
     caption = (
         f"{metric} on {evaluation.rows:,} held-out rows with intervals of {percent(evaluation.confidence)}; "
         f"{better} is better. {find(metric).sentence} The baseline is {baseline.rule}."
@@ -77,7 +77,7 @@ def data(dossier: Dossier) -> Section:
         ("Version", f"{version.version}, added {version.added_at:%Y-%m-%d %H:%M} by {person(version.added_by)}"),
         (
             "Content",
-            f"{version.rows:,} rows, {version.duplicate_rows:,} of them duplicates; {files}",
+            f"{english.count(version.rows, 'row')}, {version.duplicate_rows:,} of them duplicates; {files}",
         ),
         ("Personal data", ", ".join(dataset.pii) or "none declared"),
         ("Known only after the fact", ", ".join(dataset.outcome) or "none declared"),
@@ -90,7 +90,7 @@ def data(dossier: Dossier) -> Section:
         blocks.append(_parts(lineage))
         blocks.append(Note(_left_out(lineage)))
     blocks.append(_excluded(dossier.exclusions))
-    blocks += [Note(f"Noted of the data: {note}.") for note in lineage.get("notes", ())]
+    blocks += [Note(f"Note on the data: {note}.") for note in lineage.get("notes", ())]
     return Section("data", "Data", blocks)
 
 
@@ -98,7 +98,7 @@ def _held_out(spec: ModelSpec) -> str:
     whole = f"whole groups of {spec.group}" if spec.group else ""
     if spec.time:
         return f"the latest rows by {spec.time}{whole and f', {whole}'}"
-    return f"{whole or 'rows'} drawn by chance (seed {spec.seed}){'' if whole else f', stratified by {spec.target}'}"
+    return f"{whole or 'rows'} drawn at random (seed {spec.seed}){'' if whole else f', stratified by {spec.target}'}"
 
 
 def _parts(lineage: Document) -> Table:
@@ -113,7 +113,8 @@ def _parts(lineage: Document) -> Table:
         for part, name in _PARTS.items()
     ]
     caption = (
-        "Candidates are fitted on training, chosen on validation; the version is fitted on both, judged on the holdout."
+        "Candidates are fitted on training and chosen on validation; the version is fitted on both and judged on "
+        "the holdout."
     )
     return Table(("part", ">rows", *(["first and last row"] if timed else []), "target"), rows, caption)
 
@@ -129,7 +130,11 @@ def _target(found: Document) -> str:
 def _left_out(lineage: Document) -> str:
     left = ", ".join(f"{words(why)} {rows:,}" for why, rows in lineage["left_out"].items() if rows)
     copied = lineage.get("copied_to_holdout", 0)
-    twins = f" {copied:,} rows of the holdout are copies of training rows." if copied else ""
+    twins = (
+        f" {english.count(copied, 'holdout row is a copy', 'holdout rows are copies')} of training rows."
+        if copied
+        else ""
+    )
     return f"Rows left out: {left}.{twins}" if left else f"No rows were left out.{twins}"
 
 
@@ -171,7 +176,8 @@ def features(dossier: Dossier) -> Section:
         blocks.append(_filled(("computed feature", "expression", "unit", "learned", "meaning"), lines, caption))
     measure = "R2, 0 without" if dossier.spec.task is Task.REGRESSION else "AUC, 0.5 without"
     lead = (
-        f"{len(rows):,} features. Strength alone says how well the feature by itself foretells the target in training "
+        f"{english.count(len(rows), 'feature')}. Strength alone is how well the feature by itself predicts the "
+        "target in training "
         f"({measure} skill, 1 at best)."
     )
     return Section("features", "Features", blocks, lead)
@@ -212,19 +218,19 @@ def compute(dossier: Dossier) -> Section:
     flips = "" if parity.flips is None else f"; {parity.flips:,} labels differ"
     differs = "values" if parity.flips is None else "scores"
     differs += f" differ by at most {parity.max_difference:.2g} from scikit-learn's on {parity.rows:,} rows{flips}"
-    cost = found.sections.cost
+    cost, seconds = found.sections.cost, sum(each["fit_seconds"] for each in tried)
     facts = [
-        ("One row", f"{number(latency.p50)} ms half the time, {number(latency.p99)} ms 99 times in 100"),
+        ("One row", f"{number(latency.p50)} ms in the median, {number(latency.p99)} ms at the 99th percentile"),
         ("Loading", f"{number(found.load_ms)} ms"),
         ("Artifact", f"{size(found.artifact_bytes)} of ONNX"),
-        ("Memory", f"{found.peak_memory_mib:.0f} MiB at most while it was evaluated"),
+        ("Memory", f"{found.peak_memory_mib:.0f} MiB at most during evaluation"),
         ("Parity", differs),
-        ("Search", f"{len(tried):,} candidates, {number(sum(each['fit_seconds'] for each in tried))} s of fitting"),
+        ("Search", f"{english.count(len(tried), 'candidate')}, fitted in {number(seconds)} s"),
     ]
     if cost:
-        shown = f"{cost.per_1000_usd:.3g} USD for 1,000 requests at {cost.memory_mb:,} MB, by an estimate"
+        shown = f"{cost.per_1000_usd:.3g} USD for 1,000 requests at {cost.memory_mb:,} MB (estimate)"
         facts.append(("Cost", shown))
-    return Section("compute", "What it takes", (Facts(facts),))
+    return Section("compute", "Time, memory and cost", (Facts(facts),))
 
 
 def lineage(dossier: Dossier) -> Section:
@@ -233,7 +239,7 @@ def lineage(dossier: Dossier) -> Section:
     facts = [
         (
             "Run",
-            f"{version.run_id}, asked for by {person(found['requested_by'])} at {moment(found['requested_at'])} UTC",
+            f"{version.run_id}, requested by {person(found['requested_by'])} at {moment(found['requested_at'])} UTC",
         ),
         ("Spec", f"sha256 {found['spec_digest']}, written by {person(dossier.spec_author)}"),
         ("Dataset version", f"{found['dataset']} {found['dataset_version']}"),
@@ -272,23 +278,26 @@ def approvals(dossier: Dossier) -> Section:
     version, rules = dossier.version, dossier.spec.release
     name = f"{version.model} {version.number}"
     asked = (
-        f"a person has to agree within {rules.approval_hours:g} hours"
+        f"a person must approve it within {english.count(rules.approval_hours, 'hour')}"
         if version.needs_approval
-        else "none is asked for"
+        else "none is required"
     )
     if dossier.report.verdict.accepted:
         steps = ", ".join(f"{step:g} %" for step in rules.steps)
-        shadow = f"{rules.shadow_minutes:g} minutes as a shadow, then " if rules.shadow_minutes else ""
+        shadow = (
+            f"{english.count(rules.shadow_minutes, 'minute')} in shadow mode, then " if rules.shadow_minutes else ""
+        )
         shares = f"shares of the requests: {steps}" if steps else "all requests at once"
-        way = f"{shadow}{shares}; on probation for {rules.probation_hours:g} hours"
-        facts = [("Approval", asked), ("Way to its users", way)]
+        way = f"{shadow}{shares}; on probation for {english.count(rules.probation_hours, 'hour')}"
+        facts = [("Approval", asked), ("Rollout", way)]
     else:
-        facts = [("Approval", "not asked for, since the gate rejected it"), ("Way to its users", "none")]
+        facts = [("Approval", "not requested, since the gate rejected it"), ("Rollout", "none")]
     facts += [
         ("Since then", f"tidegate rollout {version.model}; tidegate versions {name}; tidegate ledger {version.model}")
     ]
     lead = (
-        f"As of {version.created_at:%Y-%m-%d %H:%M} UTC, when it was registered; what came later is not on this page."
+        f"As of {version.created_at:%Y-%m-%d %H:%M} UTC, when it was registered; the page does not show what "
+        "happened later."
     )
     return Section("approvals", "Approvals and rollout", (Facts(facts),), lead)
 
@@ -308,7 +317,7 @@ def card(dossier: Dossier, others: Sequence[Section]) -> Section:
         "Owner": f"{spec.owner} ({spec.business_unit})",
         "Intended use": spec.description or "not stated: the spec has no description",
         "Factors": factors or "none declared: neither slices nor sensitive columns",
-        "Metrics": f"{evaluation.metric} decides; measured are {', '.join(evaluation.metrics)}. Intervals of "
+        "Metrics": f"{evaluation.metric} decides; measured: {', '.join(evaluation.metrics)}. Intervals of "
         f"{percent(evaluation.confidence)} from {drawn}",
         "Evaluation data": f"{evaluation.rows:,} held-out rows of {version.dataset}"
         + (f", {period(periods['holdout'])}" if periods.get("holdout") else f"; {_held_out(spec)}"),
@@ -316,9 +325,9 @@ def card(dossier: Dossier, others: Sequence[Section]) -> Section:
         + (f", from {moment(periods['fit'][0])} on" if periods.get("fit") else ""),
         "Quantitative analyses": "the sections above, each number with its interval",
         "Ethical considerations": _ethics(dossier),
-        "Caveats": f"not measured: {', '.join(gaps)}" if gaps else "no section of this page is without measurements",
+        "Caveats": f"not measured: {', '.join(gaps)}" if gaps else "every section of this page has measurements",
     }
-    lead = "The fields of Mitchell et al. 2019, “Model Cards for Model Reporting”, for those who audit."
+    lead = "The fields of Mitchell et al. 2019, “Model Cards for Model Reporting”, for auditors."
     return Section("card", "Model card", (Facts(list(facts.items())),), lead)
 
 

@@ -154,7 +154,9 @@ def _time_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     texts += [rule.computes for rule in rules.values() if rule.computes]
     for name, index in times.items():
         if not any(_looks_at(text, name) for text in texts):
-            problem = f"{name!r} does nothing: no computed feature and no rule takes its hour(), weekday() or such"
+            problem = (
+                f"{name!r} has no effect: no computed feature or rule uses it, for example with hour() or weekday()"
+            )
             yield Fault(f"features[{index}].name", problem)
 
 
@@ -353,6 +355,6 @@ def _value_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     if rules is None or task is None:
         return
     if task is Task.REGRESSION and rules.tolerance is None:
-        yield Fault("value.tolerance", "is required for task regression: how far off the outcome is still right")
+        yield Fault("value.tolerance", "is required for task regression: the largest error that still counts as right")
     if task is not Task.REGRESSION and rules.tolerance is not None:
         yield Fault("value.tolerance", f"applies to task regression only, not to {task}")

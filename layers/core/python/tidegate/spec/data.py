@@ -39,8 +39,12 @@ class Split(Section):
 
     train: Period | None = None
     holdout: Period | None = None
-    holdout_days: float | None = Field(None, gt=0, description="Hold out so many days, counted back from the last row.")
-    train_days: float | None = Field(None, gt=0, description="Train on so many days before those; all when left out.")
+    holdout_days: float | None = Field(
+        None, gt=0, description="Number of days to hold out, counted back from the last row."
+    )
+    train_days: float | None = Field(
+        None, gt=0, description="Number of days before the holdout to train on. Default: all."
+    )
     holdout_fraction: float = Field(0.2, gt=0, lt=0.9)
     validation_fraction: float = Field(0.2, gt=0, lt=0.9, description="Share of training used to choose a candidate.")
 
@@ -53,7 +57,7 @@ class Split(Section):
         if self.train and self.holdout_days is not None:
             raise spec_fault("periods are either fixed (train, holdout) or roll along (holdout_days); not both")
         if self.train and self.holdout and self.train.end > self.holdout.start:
-            raise spec_fault("the holdout must begin when training has ended, or later")
+            raise spec_fault("the holdout must not begin before training ends")
         return self
 
 
@@ -64,7 +68,7 @@ class DataChecks(Section):
         0.1, ge=0, le=1, description="Share of the training rows that may repeat an earlier one in every column."
     )
     not_personal: tuple[ColumnName, ...] = Field(
-        (), description="Columns that look like personal data by pattern and, as a person says, are none."
+        (), description="Columns that look like personal data but are not, as a person states."
     )
 
 

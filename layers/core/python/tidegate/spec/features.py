@@ -39,13 +39,12 @@ class Feature(Section):
     known_in_advance: bool = Field(
         default=False,
         description="A person vouches that the value is known before the prediction is made, however well it predicts "
-        "the target: the leakage check by strength lets it pass. An outcome column of the dataset is refused all "
-        "the same.",
+        "the target. The leakage check by strength skips it, but an outcome column of the dataset is still rejected.",
     )
     estimator: bool = Field(
         default=True,
-        description="false: the estimator is not given the value itself; computed features and rules may name it. "
-        "A time is never given to it.",
+        description="false: the estimator does not get the value itself, but computed features and rules can use it. "
+        "An estimator never gets a time.",
     )
     description: str = Field("", max_length=500)
 

@@ -62,14 +62,12 @@ ChosenMetric = Annotated[
 class GatePolicy(Section):
     """What the gate demands beyond beating the baseline."""
 
-    margin: float = Field(
-        0.0, ge=0, description="How much worse than the champion is tolerated, in units of the metric."
-    )
+    margin: float = Field(0.0, ge=0, description="Tolerated loss against the champion, in units of the metric.")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     resamples: int = Field(2000, ge=200, le=20_000)
     min_rows: int = Field(500, ge=30, description="A smaller holdout is too little data to judge on.")
     resample_by: Literal["row", "group", "day"] = Field(
-        "row", description="What is resampled together: rows of one day or group often share their luck."
+        "row", description="What is resampled together, since rows of one day or group are often alike."
     )
     parity_tolerance: float = Field(
         1e-4, gt=0, description="Largest allowed difference of scikit-learn and ONNX scores."

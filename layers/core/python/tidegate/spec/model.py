@@ -64,10 +64,13 @@ class ModelSpec(Section):
     baseline: BaselineRule
     fallback: FallbackRule | None = Field(None, description="Answers when no version can; the baseline if left out.")
     rules: tuple[OutputRule, ...] = Field((), max_length=MAX_RULES)
-    guard: InputGuard = Field(GuardRules(), description="Marks inputs far from those of training; `none`: none are.")
+    guard: InputGuard = Field(GuardRules(), description="Marks inputs unlike those of training; `none` turns it off.")
     decision: Decision = Decision()
     interval: float | None = Field(
-        None, ge=0.5, le=0.99, description="Regression only: answers carry an interval that so many outcomes lie in."
+        None,
+        ge=0.5,
+        le=0.99,
+        description="Regression only: answers have an interval that contains this share of outcomes.",
     )
     split: Split = Split()
     checks: DataChecks = DataChecks()

@@ -34,7 +34,7 @@ class MonitoringRules(DriftThresholds):
     min_rows: int = Field(500, ge=100, description="A window with fewer rows is too little data.")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="Largest share of false alarms among windows without drift.")
     quality_margin: float = Field(
-        0.0, ge=0, description="How much worse than at the gate live quality may be, in units of the metric."
+        0.0, ge=0, description="Tolerated loss of live quality against the gate, in units of the metric."
     )
     sensitive: tuple[ColumnName, ...] = Field(
         (), max_length=4, description="Features whose groups should get positive decisions equally often; binary only."
@@ -51,7 +51,7 @@ class MonitoringRules(DriftThresholds):
         0.25,
         gt=0,
         le=1,
-        description=f"{COMPARED.label} of the target's distribution that training again cannot follow.",
+        description=f"{COMPARED.label} of the target's distribution beyond which training again cannot help.",
     )
     own_metrics: bool = Field(
         default=True,

@@ -46,10 +46,10 @@ class ReleaseRules(Section):
     """How an accepted version gets to its users (docs/canary.md)."""
 
     approval: Literal["none", "required"] = Field(
-        "none", description="Whether a person has to approve the version first."
+        "none", description="Whether a person must approve the version first."
     )
     approval_hours: float = Field(72, gt=0, le=720, description="Time within which an approval must arrive.")
-    shadow_minutes: float = Field(0, ge=0, le=43_200, description="How long the version scores in the shadow first.")
+    shadow_minutes: float = Field(0, ge=0, le=43_200, description="How long the version runs in shadow mode first.")
     steps: tuple[float, ...] = Field(
         (1, 5, 25, 50), max_length=20, description="Shares of the requests in percent, rising; none: promoted at once."
     )
@@ -61,7 +61,7 @@ class ReleaseRules(Section):
         "roll_back", description="... is rolled back, or waits at its last share."
     )
     probation_hours: float = Field(
-        24, ge=0, le=720, description="How long a promoted version is on probation; 0: not at all."
+        24, ge=0, le=720, description="How long a promoted version is on probation; 0 turns it off."
     )
     holdback: float = Field(5, ge=0.01, le=50, description="Percent of requests the old version keeps meanwhile.")
     demands: dict[Compared, Demanded] = Field(default_factory=dict)

@@ -45,5 +45,5 @@ class CaptureRules(Section):
 
     sample: float = Field(1.0, ge=0, le=1, description="Share of predictions that is stored, chosen by hash of the id.")
     mask: tuple[ColumnName, ...] = Field((), description="Features stored only as present or missing.")
-    drop: tuple[ColumnName, ...] = Field((), description="Features that are not stored at all.")
+    drop: tuple[ColumnName, ...] = Field((), description="Features that are not stored.")
     keep: tuple[ColumnName, ...] = Field((), description="Personal data that is deliberately stored unmasked.")

@@ -32,7 +32,7 @@ class Targets(Section):
         None, ge=0, lt=1, description="Of a classifier: expected calibration error on the holdout."
     )
     robustness_loss_at_most: float | None = Field(
-        None, ge=0, description="Loss of the metric when one feature is missing that may be, in units of the metric."
+        None, ge=0, description="Loss of the metric when one optional feature is missing, in units of the metric."
     )
     governance: Governance = Governance()
 
@@ -43,10 +43,10 @@ class ValueRules(Section):
     correct: float = Field(0.0, allow_inf_nan=False, description="What a right decision earns.")
     wrong: float = Field(0.0, allow_inf_nan=False, description="What a wrong decision costs.")
     currency: str = Field(
-        "USD", pattern=r"^[A-Z]{3}$", description="ISO 4217; cost is in USD, so only USD gives one number of the two."
+        "USD", pattern=r"^[A-Z]{3}$", description="ISO 4217. Costs are in USD, so a net value needs USD."
     )
     tolerance: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="Regression only: how far off the outcome is still right."
+        None, ge=0, allow_inf_nan=False, description="Regression only: the largest error that still counts as right."
     )
 
 

@@ -25,7 +25,7 @@ class Candidate(Section):
     parameters: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     encode: Literal["auto", "onehot", "ordinal"] = Field(
-        "auto", description="Categorical encoding; auto is what suits the estimator, see docs/model-spec.md."
+        "auto", description="Categorical encoding; auto chooses what suits the estimator, see docs/model-spec.md."
     )
 
     @field_validator("estimator")

@@ -106,7 +106,7 @@ def page(after: str | None, find: Callable[[str, int], list[N]], most: int | Non
         RequestInvalidError: `after` is no name.
     """
     if after and not re.fullmatch(NAME, after):
-        raise RequestInvalidError("a parameter is wrong", [Fault("after", f"{after[:80]!r} is no name")])
+        raise RequestInvalidError("a parameter is wrong", [Fault("after", f"{after[:80]!r} is not a name")])
     most = most or PAGE
     found = find(after or "", most + 1)
     return (found, None) if len(found) <= most else (found[:most], found[most - 1].name)

@@ -60,7 +60,7 @@ class InMemoryCatalog:
             self.dataset(exclusion.dataset)
             known = self._exclusions.setdefault((exclusion.dataset, exclusion.exclusion_id), exclusion)
             if known != exclusion:
-                raise ConflictError(f"exclusion {exclusion.exclusion_id} of {exclusion.dataset} exists already")
+                raise ConflictError(f"exclusion {exclusion.exclusion_id} of {exclusion.dataset} already exists")
 
     def exclusions(self, dataset: str) -> list[Exclusion]:
         mine = [exclusion for (name, _), exclusion in self._exclusions.items() if name == dataset]

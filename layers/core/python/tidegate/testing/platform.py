@@ -1,6 +1,6 @@
 """The time, warnings and metrics, and work handed to other functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -57,6 +57,10 @@ class RecordedSignals:
     def fault(self, message: str, error: BaseException, **facts: object) -> None:
         said = str(error) if isinstance(error, TidegateError) else ""
         self.said.append(f"{message} {type(error).__name__} {said} {facts}")
+
+    def report(self, values: Mapping[str, float], **dimensions: str) -> None:
+        for name, value in values.items():
+            self.count(name, value, **dimensions)
 
     def took(self, name: str, milliseconds: float) -> None:
         self.count(name, milliseconds)

@@ -180,7 +180,7 @@ class InMemoryRegistry:
     def _open(self, model: str, number: int) -> Version:
         version = self._versions.get((model, number))
         if version is None or version.status.closed:
-            raise ConflictError(f"{model} version {number} is closed or not there, so its status cannot change")
+            raise ConflictError(f"{model} version {number} is closed or does not exist, so its status cannot change")
         return version
 
     def _write(self, change: RouteChange | None, versions: dict[int, Version]) -> None:
@@ -236,8 +236,9 @@ class InMemoryRegistry:
         lease = self._leases.get(model)
         if lease and lease.run_id != run_id and lease.until > now:
             raise ConflictError(
-                f"run {lease.run_id} of {lease.holder} has the release of {model} since {lease.since.isoformat()}, and "
-                f"its lease until {lease.until.isoformat()}",
+                f"run {lease.run_id} of {lease.holder} has held the release of {model} since "
+                f"{lease.since.isoformat()}; its "
+                f"lease lasts until {lease.until.isoformat()} and may be extended",
                 next_step=f"wait until it is over, or end its rollout: tidegate rollout {model}",
             )
 

@@ -24,17 +24,16 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
     metavar="TIME",
     help="How far back: 30m, 6h, 2d, or a moment (ISO 8601).",
 )
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to list.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="Maximum number of captures.")
 @pass_tool
 def captures(tool: Tool, model: str, since: str, limit: int) -> None:
-    """Captured predictions of MODEL, newest first: inputs, answer, and which version gave it.
+    """List captured predictions of MODEL, newest first, with inputs, answer and version.
 
-    They reach S3 about a minute after the answer. For more than a look, use Athena: docs/captures.md has a query.
+    A capture appears about a minute after its answer. For larger searches, docs/captures.md has a query for Athena.
 
     \b
     Example:
       tidegate captures flight-delay --since 6h
-      tidegate captures flight-delay --limit 200 --json
     """
     from tidegate.cli.pages import captures as captures_page
 
@@ -62,7 +61,7 @@ def _moment(text: str, now: datetime) -> datetime:
         start = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
     if now - start > timedelta(hours=MAX_HOURS):
         raise InvalidInputError(
-            "that is too far back for a look", [Fault("--since", f"{text} is over {MAX_HOURS // 24} days ago")],
-            next_step="ask Athena: docs/captures.md has a query",
+            "--since is too far back", [Fault("--since", f"{text} is over {MAX_HOURS // 24} days ago")],
+            next_step="use Athena: docs/captures.md has a query",
         )  # fmt: skip
     return start

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @click.argument("second", type=int)
 @pass_tool
 def compare(tool: Tool, model: str, first: int, second: int) -> None:
-    """Versions FIRST and SECOND of MODEL side by side: metrics with their intervals, checks of the gate, slices, data,
-    features and what else differs in their specs.
+    """Compare versions FIRST and SECOND of MODEL: metrics with intervals, checks of the gate, slices, data, features
+    and specs.
 
-    Each version was judged on its own holdout. When those are not the same rows, the comparison says so.
+    Each version was judged on its own holdout. If their rows differ, the comparison says so.
 
     \b
     Example:

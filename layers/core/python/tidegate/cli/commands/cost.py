@@ -17,24 +17,21 @@ KEPT_DAYS = 31
 
 @click.command(cls=Command, short_help="Show what models cost and what their answers were worth.")
 @click.argument("model", required=False)
-@click.option("--days", type=click.IntRange(1, KEPT_DAYS), default=7, show_default=True, help="How far back.")
+@click.option("--days", type=click.IntRange(1, KEPT_DAYS), default=7, show_default=True, help="Number of days.")
 @click.option(
     "--by",
     type=click.Choice(list(_PARTS)),
-    help="What a line is of; unless given, a version where MODEL is named, else a model.",
+    help="What each line covers. Default: a version if MODEL is given, else a model.",
 )
 @pass_tool
 def cost(tool: Tool, model: str | None, days: int, by: str | None) -> None:
-    """What MODEL, or all models, cost in the last days, as of their last looks; and what their answers were worth, by
-    the `value` that their specs declare. docs/cost.md says what is counted.
+    """Show what MODEL, or every model, cost in the last days, and what its answers were worth.
 
-    \b
-    Net per 1,000 decisions is the value of those whose outcome is known less the cost of all, each for a thousand. The
-    line of the fallback shows what rules alone brought, on the requests that they answered.
+    The worth of an answer is declared under `value` in the spec. The net value covers the predictions whose outcome is
+    known. The line of the fallback shows what its rules earned. docs/cost.md explains what is counted.
 
     \b
     Example:
-      tidegate cost
       tidegate cost flight-delay --days 30
     """
     from tidegate.cli.pages import cost as cost_page

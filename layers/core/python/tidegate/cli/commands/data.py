@@ -32,7 +32,7 @@ def _moment(context: click.Context, parameter: click.Parameter, value: str) -> s
 
 @click.group(cls=Group)
 def data() -> None:
-    """Datasets: by name and content, never by path.
+    """Manage datasets. A dataset is found by its name, and each version by the hash of its content.
 
     \b
     Example:
@@ -48,7 +48,7 @@ def data() -> None:
 @click.option("--owner", metavar="TEXT", help="Owner: an e-mail address or a team. Required for a new dataset.")
 @click.option("--pii", multiple=True, metavar="COL", help="A column with personal data. Can be repeated.")
 @click.option("--outcome", multiple=True, metavar="COL", help="A column known only after the event. Can be repeated.")
-@click.option("--time", "time_column", metavar="COL", help="The column that says when a row happened.")
+@click.option("--time", "time_column", metavar="COL", help="The column with the time of a row.")
 @click.option("--description", metavar="TEXT", help="One-sentence description.")
 @click.option("--wait/--no-wait", default=True, help="Wait until the files are read and profiled (default).")
 @pass_tool
@@ -68,8 +68,8 @@ def add(
 ) -> int:
     """Add FILEs (CSV or Parquet) as a version of dataset NAME.
 
-    The version is the hash of the content: adding the same bytes again changes nothing, and bytes that are there
-    already are not sent again. Options left out keep what was said before.
+    The version is the hash of the content, so adding the same files again changes nothing. Files that are already
+    stored are not sent again. Options that you leave out keep their earlier values.
 
     \b
     Example:
@@ -124,11 +124,11 @@ def add(
 @data.command("list")
 @pass_tool
 def list_(tool: Tool) -> None:
-    """All datasets.
+    """List all datasets.
 
     \b
     Example:
-      tidegate data list --json
+      tidegate data list
     """
     from tidegate.cli.pages import data as data_page
 
@@ -141,7 +141,7 @@ def list_(tool: Tool) -> None:
 @click.argument("version", required=False)
 @pass_tool
 def show(tool: Tool, name: str, version: str | None) -> None:
-    """A dataset with its versions, or one VERSION (or `latest`) with its columns.
+    """Show dataset NAME with its versions, or the columns of one VERSION (`latest` is the newest).
 
     \b
     Example:
@@ -166,11 +166,11 @@ def show(tool: Tool, name: str, version: str | None) -> None:
 @click.option("--from", "start", required=True, metavar="TIME", callback=_moment, help="First excluded moment (UTC).")
 @click.option("--to", "end", required=True, metavar="TIME", callback=_moment, help="First moment after the period.")
 @click.option(
-    "--reason", required=True, metavar="TEXT", help="Why. Stored with every version trained without this period."
+    "--reason", required=True, metavar="TEXT", help="The reason. Stored with every version trained without this period."
 )
 @pass_tool
 def exclude(tool: Tool, name: str, start: str, end: str, reason: str) -> None:
-    """Keep a period of dataset NAME out of training and judging, for good.
+    """Exclude a period of dataset NAME from training and evaluation. This cannot be undone.
 
     \b
     Example:

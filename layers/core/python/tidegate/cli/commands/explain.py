@@ -7,20 +7,18 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 
 @click.command(cls=Command, short_help="Explain one prediction.")
 @click.argument("prediction_id")
-@click.option("--model", metavar="MODEL", help="The model that made it. Default: all models are searched.")
+@click.option("--model", metavar="MODEL", help="The model that made the prediction. Default: search all models.")
 @pass_tool
 def explain(tool: Tool, prediction_id: str, model: str | None) -> None:
-    """Why one prediction came out as it did: inputs, version, what that was trained on, gate, approvers, and what each
-    input contributed to the score.
+    """Explain how one prediction came about: inputs and their contributions to the score, version, training data, gate
+    and approvers.
 
-    PREDICTION_ID is the `id` that came with the answer. Contributions are Shapley values: what an input moves the score
-    by on average, when it takes its value here instead of that of a training row. They say what the model did, not what
-    causes what in the world. docs/explain.md has the method.
+    PREDICTION_ID is the `id` in the answer. Contributions are Shapley values: how far each input moves the score from
+    that of the training rows. They describe the model, not causes in the world. docs/explain.md has the method.
 
     \b
     Example:
-      tidegate explain 019b8e3a-9a00-7000-8000-000000000001
-      tidegate explain 019b8e3a-9a00-7000-8000-000000000001 --model flight-delay --json
+      tidegate explain 019b8e3a-9a00-7000-8000-000000000001 --model flight-delay
     """
     from tidegate.cli.pages import explain
 

@@ -25,7 +25,7 @@ SAID_EVERY = 10_000
 # has 500 of them open at most. docs.aws.amazon.com/firehose/latest/dev/buffering.html
 HOURS_AT_ONCE = 400
 HOURS_SECONDS = 100.0
-AGAIN = "send the whole file again: outcomes already accepted are not counted twice"
+AGAIN = "send the whole file again; outcomes that were already accepted are not counted twice"
 _HOUR_MS = 3_600_000
 
 
@@ -57,17 +57,14 @@ class _Row:
 def feedback(
     tool: Tool, file: str, *, model: str, id_column: str, outcome_column: str, time_column: str | None
 ) -> None:
-    """Report what became of predictions. FILE is CSV with a header row, or JSON objects, one a line; - is standard
-    input.
+    """Report the outcomes of predictions. FILE is CSV with a header, or one JSON object per line; - is standard input.
 
-    Lines without an outcome are passed over, and so are other columns. The latest outcome of a prediction counts:
-    after an interruption or a correction the whole file can be sent again.
+    Lines without an outcome and other columns are ignored. The latest outcome of a prediction counts, so you can send
+    the whole file again after an interruption or a correction.
 
     \b
     Example:
-      tidegate feedback arrivals.csv --model flight-delay
-      tidegate feedback labels.jsonl --model flight-delay \\
-          --id-column prediction_id --outcome-column was_late --time-column landed_at
+      tidegate feedback arrivals.csv --model flight-delay --outcome-column was_late
     """
     columns = Columns(id_column, outcome_column, time_column or "time", time_column is not None)
     text = _text(file)
@@ -134,7 +131,7 @@ class _Pace:
         """Return when the batch may be sent."""
         hours = {hour for row in batch if (hour := _hour(row.item.get("id"))) is not None}
         if self._hours and len(self._hours | hours) > HOURS_AT_ONCE:
-            self._say(f"waiting {HOURS_SECONDS:.0f} s: storing predictions of so many hours takes a while")
+            self._say(f"waiting {HOURS_SECONDS:.0f} s: storing outcomes for many hours takes a while")
             self._sleep(HOURS_SECONDS)
             self._hours.clear()
         self._hours |= hours
@@ -161,7 +158,7 @@ def _text(file: str) -> str:
         with reading(file):
             return Path(file).read_text(encoding="utf-8-sig")
     if sys.stdin.isatty():
-        raise InvalidInputError("the input holds no outcome", next_step="name a FILE, or pipe CSV or JSON lines in")
+        raise InvalidInputError("the input holds no outcome", next_step="give a FILE, or pipe in CSV or JSON lines")
     with reading("standard input"):
         return sys.stdin.read()
 

@@ -11,9 +11,9 @@ from tidegate.kernel.errors import NotFoundError
 @click.command(cls=Command, short_help="Show the health of all served models on one page.")
 @pass_tool
 def status(tool: Tool) -> None:
-    """How all models stand, the worst first: what serves, since when, what was found, and what is under way.
+    """Show the health of all models, the worst first: what serves, since when, findings, and what is under way.
 
-    The exit code is 0 whatever was found; `tidegate drift MODEL` is for pipelines that want to branch on it.
+    The exit code is always 0. Pipelines that need one use `tidegate drift MODEL`.
 
     \b
     Example:
@@ -30,18 +30,17 @@ def status(tool: Tool) -> None:
 @click.option(
     "--window", type=click.IntRange(1), metavar="HOURS", help="The window in hours. Default: the shortest one judged."
 )
-@click.option("--plot", metavar="FILE.svg", help="Draw the distributions of the features that moved most into a file.")
-@click.option("--open", "show", is_flag=True, help="Draw them and open the picture.")
+@click.option("--plot", metavar="FILE.svg", help="Write a chart of the features that changed most to a file.")
+@click.option("--open", "show", is_flag=True, help="Open the chart.")
 @pass_tool
 def drift(tool: Tool, model: str, *, window: int | None, plot: str | None, show: bool) -> int:
-    """What the last look found in the traffic of MODEL: drift of features and predictions, data quality, how good its
-    answers were, whom they favour; and what follows from it. docs/monitoring.md explains all of it.
+    """Show what the last look found in the traffic of MODEL, and what follows: drift of features and predictions, data
+    quality, live quality and bias. docs/monitoring.md explains each.
 
-    The exit code is 3 when the model has drifted or needs redesign, as a whole and whatever the window.
+    The exit code is 3 if the model has drifted or needs redesign, whichever window is shown.
 
     \b
     Example:
-      tidegate drift flight-delay
       tidegate drift flight-delay --window 168 --plot drift.svg
     """
     from tidegate.cli.pages import health as health_page
@@ -51,7 +50,7 @@ def drift(tool: Tool, model: str, *, window: int | None, plot: str | None, show:
     if window is not None and window not in spans:
         listed = ", ".join(map(str, spans)) or "none yet"
         raise NotFoundError(
-            f"no window of {english.count(window, 'hour')} was judged", next_step=f"there are: {listed}"
+            f"no window of {english.count(window, 'hour')} was judged", next_step=f"judged windows: {listed}"
         )
     if plot or show:
         _draw(tool, model, health_page.picture(found, window), plot, show=show)
@@ -61,7 +60,7 @@ def drift(tool: Tool, model: str, *, window: int | None, plot: str | None, show:
 
 def _draw(tool: Tool, model: str, picture: str | None, plot: str | None, *, show: bool) -> None:
     if picture is None:
-        tool.say(f"nothing to draw: no distributions of {model} are kept")
+        tool.say(f"nothing to draw: no distributions of {model} are stored")
         return
     tool.keep(picture, plot, f"{model}.svg", done="drawn into", show=show)
 
@@ -71,10 +70,11 @@ def _draw(tool: Tool, model: str, picture: str | None, plot: str | None, *, show
 @click.option("--reason", metavar="TEXT", required=True, help="What you found and did. Stored with your name.")
 @pass_tool
 def acknowledge(tool: Tool, model: str, reason: str) -> None:
-    """Say that you have seen to MODEL, which needs redesign: it is judged anew, and may be trained by itself again.
+    """Record that you have handled MODEL, which needs redesign. It is judged afresh and may be trained automatically
+    again.
 
-    Windows begin anew with the next hour, and candidates that were turned away before count no more. A cause that is
-    still there is found again.
+    Windows start with the next hour, and earlier rejected candidates no longer count. A cause that persists is found
+    again.
 
     \b
     Example:

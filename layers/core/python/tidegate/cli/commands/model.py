@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def model() -> None:
-    """Models and the specs that declare them.
+    """Manage models and the specs that declare them.
 
     \b
     Example:
@@ -29,9 +29,10 @@ def model() -> None:
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC.yaml...")
 @pass_tool
 def apply(tool: Tool, specs: tuple[str, ...]) -> int:
-    """Make each spec its model's current one. Nothing is sent unless every file is valid.
+    """Make each spec the current one of its model. Nothing is sent unless every file is valid.
 
-    The same spec again changes nothing. A feature that is an outcome column of the dataset is refused: leakage.
+    Applying the same spec again changes nothing. A feature that is an outcome column of the dataset is rejected, since
+    it leaks the target.
 
     \b
     Example:
@@ -67,11 +68,11 @@ def apply(tool: Tool, specs: tuple[str, ...]) -> int:
 @model.command("list")
 @pass_tool
 def list_(tool: Tool) -> None:
-    """All models.
+    """List all models.
 
     \b
     Example:
-      tidegate model list --json
+      tidegate model list
     """
     from tidegate.cli.pages import model as model_page
 
@@ -84,7 +85,7 @@ def list_(tool: Tool) -> None:
 @click.option("--spec", "as_spec", is_flag=True, help="Print the current spec as YAML, ready to edit and apply.")
 @pass_tool
 def show(tool: Tool, name: str, *, as_spec: bool) -> None:
-    """A model: who answers for it, its features, and what is served.
+    """Show a model: its owner, its features and what it serves.
 
     \b
     Example:
@@ -107,7 +108,7 @@ def show(tool: Tool, name: str, *, as_spec: bool) -> None:
 @model.command()
 @pass_tool
 def schema(tool: Tool) -> None:
-    """The JSON Schema of a spec file, for editors and pipelines.
+    """Print the JSON Schema of a spec file, for editors and pipelines.
 
     \b
     Example:
@@ -123,7 +124,7 @@ def schema(tool: Tool) -> None:
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC.yaml...")
 @pass_tool
 def check(tool: Tool, specs: tuple[str, ...]) -> None:
-    """Check specs without touching a cloud; names every fault of every file.
+    """Check specs without a cloud, and report every fault of every file.
 
     \b
     Example:

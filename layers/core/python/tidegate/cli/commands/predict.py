@@ -31,7 +31,7 @@ _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
     "--input", "source", default="-", metavar="FILE", help="JSON, JSON lines or CSV; - is standard input; or s3://..."
 )
 @click.option("--batch", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Instances per request.")
-@click.option("--output", metavar="S3-FOLDER", help="Folder for the answers to the files at --input s3://...")
+@click.option("--output", metavar="S3-FOLDER", help="Output folder in S3, for --input s3://...")
 @click.option(
     "--id", "ids", multiple=True, metavar="COLUMN", help="Columns copied to the output. Default: the spec's ids."
 )
@@ -42,18 +42,16 @@ def predict(
 ) -> int:
     """Score instances with the version that MODEL serves.
 
-    The input is a JSON array of objects (or {"instances": [...]}, or one object, or one object a line) or CSV with a
-    header row. CSV texts become numbers and booleans as the model's contract says; an empty one is missing. Either all
-    instances are scored or their faults are reported.
+    The input is a JSON array of objects, one object per line, or CSV with a header row. An empty CSV cell is a missing
+    value. Either all instances are scored, or their faults are reported.
 
-    With --output both are in S3: every row of the CSV or Parquet files is scored by one version, the champion at the
-    start, and gets one row in the output, also one that has faults. Ctrl-C stops the looking, not the batch. The same
-    command again follows it, or goes on with what a failed one has left.
+    For files in S3 give --input and --output: one version scores every row, and each row gets a row in the output, even
+    if it has faults. Ctrl-C stops the display, not the batch. Run the same command again to follow the batch, or to
+    resume one that failed.
 
     \b
     Example:
-      echo '{"carrier": "UA", "hour": 7, "distance": 1400}' | tidegate predict flight-delay
-      tidegate predict flight-delay --input flights.csv --json
+      tidegate predict flight-delay --input flights.csv
       tidegate predict flight-delay --input s3://data/batch/may/ --output s3://data/batch/may-scored/
     """
     if output is not None or source.startswith("s3://"):
@@ -90,13 +88,13 @@ def _in_s3(tool: Tool, model: str, source: str, output: str, ids: list[str] | No
     if answer["resumed"]:
         tool.say(f"resuming with the missing parts (attempt {batch['attempt']})")
     if batch["status"] == "succeeded":
-        tool.say("nothing left to do: all rows are scored")
+        tool.say("nothing to do: all rows are scored")
     if wait and batch["status"] == "running":
         look = _Progress(tool)
         try:
             batch = tool.client.wait_for_batch(model, output, on_look=look.look)
         except KeyboardInterrupt:
-            tool.say("the batch goes on; the same command follows it again")
+            tool.say("the batch continues; run the same command to follow it again")
             raise
     tool.answer(batch, lambda out: _show(out, batch))
     return exits.FAILED if batch["status"] == "failed" else exits.OK
@@ -136,10 +134,10 @@ def _show(out: "Console", batch: Mapping[str, Any]) -> None:
                 out.print(f"{totals['faulty']:,} of them have faults: {where}", soft_wrap=True)
         case "failed":
             out.print(f"the batch failed: {batch['reason']}", soft_wrap=True)
-            mended = "with a mended input give another --output; " if batch["planned"] is None else ""
-            out.print(f"  next: {mended}the same command goes on with what is missing", soft_wrap=True)
+            mended = "after correcting the input, give another --output; " if batch["planned"] is None else ""
+            out.print(f"  next: {mended}run the same command to score the missing parts", soft_wrap=True)
         case _:
-            out.print(f"{version} scores {batch['input']}; the same command follows it", soft_wrap=True)
+            out.print(f"{version} scores {batch['input']}; run the same command to follow it", soft_wrap=True)
 
 
 def _of_the_whole(error: InvalidInputError, instances: list[Any], start: int, *, rows: bool) -> InvalidInputError:
@@ -173,9 +171,7 @@ def _text(source: str) -> str:
         with reading(source):
             return Path(source).read_text(encoding="utf-8-sig")
     if sys.stdin.isatty():
-        raise InvalidInputError(
-            "the input has no instance to score", next_step="give --input FILE, or pipe JSON or CSV in"
-        )
+        raise InvalidInputError("the input has no instances", next_step="give --input FILE, or pipe in JSON or CSV")
     with reading("standard input"):
         return sys.stdin.read()
 
@@ -183,7 +179,7 @@ def _text(source: str) -> str:
 def _instances(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
     instances = _from_json(text.lstrip()) if _is_json(text) else _from_csv(tool, model, text)
     if not instances:
-        raise InvalidInputError("the input holds no instance", next_step="see `tidegate predict --help`")
+        raise InvalidInputError("the input has no instances", next_step="see `tidegate predict --help`")
     return instances
 
 
@@ -209,7 +205,7 @@ def _from_json(text: str) -> list[dict[str, Any]]:
 
 def _strict(text: str) -> Any:
     def refuse(name: str) -> None:
-        raise ValueError(f"{name} is not JSON; say null for a missing value")
+        raise ValueError(f"{name} is not JSON; use null for a missing value")
 
     return json.loads(text, parse_constant=refuse)
 

@@ -13,16 +13,13 @@ from tidegate.kernel.errors import NotFoundError
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @pass_tool
 def report(tool: Tool, model: str, version: int | None, *, html: str | None, show: bool) -> None:
-    """The gate's report of VERSION (the newest unless given): verdict, evidence and lineage.
+    """Show the gate's report of VERSION (default: the newest): verdict, evidence and lineage.
 
-    --html and --open fetch the page that was drawn when the version was registered: one file with pictures of all that
-    was measured, to read, print or hand on.
+    --html and --open fetch the page that was drawn at registration: one file with charts of all measurements.
 
     \b
     Example:
-      tidegate report flight-delay 1
-      tidegate report flight-delay --open
-      tidegate report flight-delay --json > report.json
+      tidegate report flight-delay 1 --open
     """
     from tidegate.cli.pages import report
 

@@ -19,16 +19,18 @@ Document = Mapping[str, Any]
 @click.command(cls=Command, short_help="Train VERSION of MODEL again and compare the result.")
 @click.argument("model")
 @click.argument("version", type=int)
-@click.option("--token", metavar="TEXT", help="Idempotency token: sent again, it starts no second run.")
+@click.option("--token", metavar="TEXT", help="Idempotency token: the same token starts only one run.")
 @click.option("--wait", is_flag=True, help="Follow the run to its end. The exit code shows the result.")
-@click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
+@click.option(
+    "--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Maximum time to wait, in seconds."
+)
 @pass_tool
 def reproduce(tool: Tool, model: str, version: int, *, token: str | None, wait: bool, timeout: int) -> int:
-    """Make VERSION of MODEL again from what was recorded with it (spec, dataset version, exclusions, seed, chosen
-    candidate) and compare: the ONNX file by its hash, every metric to its last bit, and what it was made with.
+    """Train VERSION of MODEL again from its recorded inputs (spec, dataset version, exclusions, seed, candidate), and
+    compare the ONNX file by hash, every metric exactly, and the environment.
 
-    Nothing is registered and nothing that is served changes. With --wait the exit code is 0 when all is equal, 1 when
-    something differs or the run failed. Ctrl-C stops the looking, not the run.
+    Nothing is registered, and nothing that is served changes. With --wait the exit code is 0 if everything is equal,
+    and 1 if something differs or the run failed. Ctrl-C stops the display, not the run.
 
     \b
     Example:
@@ -54,7 +56,7 @@ def reproduce(tool: Tool, model: str, version: int, *, token: str | None, wait: 
         with progress.following(tool.err, model, run["run_id"], 1) as look:
             run = tool.client.wait_for_run(model, run["run_id"], on_look=look, timeout_seconds=timeout)
     except KeyboardInterrupt:
-        tool.say(f"the run goes on; follow it again: {again}")
+        tool.say(f"the run continues; follow it again: {again}")
         raise
     if run["status"] == "failed":
         tool.answer({"run": run, "reproduction": None}, lambda out: runs_page.outcome(out, run, None, None))
@@ -76,18 +78,18 @@ def show(out: "Console", found: Document) -> None:
     verdict = status("reproduced" if found["equal"] else "differs")
     out.print(Text.assemble(f"{found['model']} version {found['version']}: ", verdict))
     same_file = f"the same ONNX file (sha256 {artifact['found']})"
-    out.print(same_file if artifact["equal"] else "another ONNX file", soft_wrap=True)
+    out.print(same_file if artifact["equal"] else "a different ONNX file", soft_wrap=True)
     out.print("the same metrics and data" if found["equal"] else f"{len(different)} of {len(compared)} facts differ")
     if different:
         out.print()
         table(out, ("what", "recorded", "now"), _rows(different))
     out.print()
     if not environment["recorded"]:
-        out.print("the version was made before packages were recorded: only code and lock are compared")
+        out.print("the version is older than the record of packages: only code and lock are compared")
     if not environment["differences"]:
-        out.print("made with the same environment")
+        out.print("same environment")
         return
-    out.print("made with another environment:")
+    out.print("different environment:")
     table(out, ("what", "recorded", "now"), _rows(environment["differences"]))
 
 

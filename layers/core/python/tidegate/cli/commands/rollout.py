@@ -20,21 +20,20 @@ from tidegate.kernel.errors import InvalidInputError, NotFoundError
     help="What --follow waits for: the promotion, or the end of the probation after it (default).",
 )
 @click.option("--end", is_flag=True, help="End the current rollout. The champion then answers all requests.")
-@click.option("--reason", metavar="TEXT", help="Why you end it. Recorded in the ledger with your name.")
+@click.option("--reason", metavar="TEXT", help="The reason. Recorded in the ledger with your name.")
 @pass_tool
 def rollout(
     tool: Tool, model: str, run_id: str | None, *, follow: bool, until: str | None, end: bool, reason: str | None
 ) -> int:
-    """Where a version of MODEL is on its way in: approval, shadow, canary, promotion, probation; and what speaks for
-    it.
+    """Show how far the rollout of a version of MODEL is (approval, shadow, canary, promotion, probation), with its
+    evidence.
 
-    The exit code is 3 when it did not get in: rolled back, rejected, expired, overtaken, stopped or failed.
+    The exit code is 3 if the version was rolled back, rejected, expired, overtaken or stopped, or if its rollout
+    failed.
 
     \b
     Example:
-      tidegate rollout flight-delay
       tidegate rollout flight-delay --follow --until promoted
-      tidegate rollout flight-delay --end --reason "not before the holidays"
     """
     from tidegate.cli.pages import rollout as rollout_page
 
@@ -70,11 +69,11 @@ def _followed(tool: Tool, model: str, run_id: str, until: str | None) -> dict[st
             model, run_id, until_promoted=until == "promoted", on_look=RolloutLines(tool.err).look
         )
     except KeyboardInterrupt:
-        tool.say(f"the rollout goes on; follow it again: tidegate rollout {model} --run {run_id} --follow")
+        tool.say(f"the rollout continues; follow it again: tidegate rollout {model} --run {run_id} --follow")
         raise
 
 
-_reason = click.option("--reason", metavar="TEXT", required=True, help="Why. Stored with your name.")
+_reason = click.option("--reason", metavar="TEXT", required=True, help="The reason. Stored with your name.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
@@ -85,13 +84,12 @@ _yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_yes
 @pass_tool
 def approve(tool: Tool, model: str, version: int, *, reason: str, yes: bool) -> None:
-    """Approve VERSION of MODEL, which waits for it: its rollout goes on. Whoever made the version may not.
+    """Approve VERSION of MODEL, so that its rollout continues. The people who made the version cannot approve it.
 
-    The approval holds for exactly the artifact and the report that are shown.
+    The approval covers exactly the artifact and the report that the command shows.
 
     \b
     Example:
-      tidegate report flight-delay 2
       tidegate approve flight-delay 2 --reason "beats version 1 on every airport"
     """
     _decide(tool, model, version, "approve", reason, yes=yes)
@@ -104,7 +102,7 @@ def approve(tool: Tool, model: str, version: int, *, reason: str, yes: bool) -> 
 @_yes
 @pass_tool
 def reject(tool: Tool, model: str, version: int, *, reason: str, yes: bool) -> None:
-    """Reject VERSION of MODEL, which waits for approval: it never serves. Whoever made the version may not.
+    """Reject VERSION of MODEL, so that it never serves. The people who made the version cannot reject it.
 
     \b
     Example:

@@ -8,7 +8,9 @@ from tidegate.cli import exits
 from tidegate.cli.tool import Command, Group, Tool, pass_tool
 from tidegate.kernel.errors import ConflictError, InvalidInputError
 
-_reason = click.option("--reason", metavar="TEXT", required=True, help="Why. Recorded in the ledger with your name.")
+_reason = click.option(
+    "--reason", metavar="TEXT", required=True, help="The reason. Recorded in the ledger with your name."
+)
 
 
 @click.command(cls=Command, short_help="Roll back to a version that has served before.")
@@ -17,22 +19,21 @@ _reason = click.option("--reason", metavar="TEXT", required=True, help="Why. Rec
 @_reason
 @pass_tool
 def rollback(tool: Tool, model: str, to: int | None, reason: str) -> None:
-    """Let a version of MODEL that has served answer all requests again. Running functions follow within seconds.
+    """Let an earlier version of MODEL answer all requests again. Running functions follow within seconds.
 
-    Without --to it is the champion alone, when another version is on trial beside it, and the version before the
-    champion otherwise. A killed model stays killed: resume it afterwards.
+    Without --to, a rollback ends the canary or split that is under way; if there is none, it goes to the version before
+    the champion. A killed model stays killed until you resume it.
 
     \b
     Example:
-      tidegate rollback flight-delay --reason "late flights scored as early"
-      tidegate rollback flight-delay --to 3 --reason "last one that was right"
+      tidegate rollback flight-delay --to 3 --reason "late flights scored as early"
     """
     if to is None:
         to = tool.client.model(model)["rollback_to"]
         if to is None:
             raise ConflictError(
                 f"{model} has no version to roll back to",
-                next_step=f"name one that has served (tidegate ledger {model}) with --to, or kill it",
+                next_step=f"give --to with a version that has served (tidegate ledger {model}), or kill the model",
             )
     _show(tool, model, tool.client.rollback(model, to, reason))
 
@@ -42,7 +43,7 @@ def rollback(tool: Tool, model: str, to: int | None, reason: str) -> None:
 @_reason
 @pass_tool
 def kill(tool: Tool, model: str, reason: str) -> None:
-    """Put MODEL on its fallback, the rule without ML, until somebody resumes it. Canaries and splits end.
+    """Switch MODEL off: its fallback, a rule without ML, answers until somebody resumes it. Canaries and splits end.
 
     \b
     Example:
@@ -56,7 +57,7 @@ def kill(tool: Tool, model: str, reason: str) -> None:
 @_reason
 @pass_tool
 def resume(tool: Tool, model: str, reason: str) -> None:
-    """Let the champion of a killed MODEL answer again, with all requests.
+    """Switch a killed MODEL on again. Its champion answers all requests.
 
     \b
     Example:
@@ -78,15 +79,15 @@ def resume(tool: Tool, model: str, reason: str) -> None:
 @_reason
 @pass_tool
 def split(tool: Tool, model: str, *, to: int | None, percent: float | None, end: bool, reason: str) -> None:
-    """Compare two versions of MODEL (A/B): --to gets --percent of the requests, the champion the rest, until --end.
+    """Compare two versions of MODEL on live traffic (A/B). --to gets --percent of the requests and the champion the
+    rest, until you --end the split.
 
-    Each routing key stays with its version; a larger share moves keys from the champion to the other one only. To keep
-    the other one in the end, roll back to it: it has served.
+    Each routing key stays with its version. A larger share only moves keys from the champion to the other version. To
+    keep the other version, roll back to it.
 
     \b
     Example:
       tidegate split flight-delay --to 4 --percent 20 --reason "fewer calls?"
-      tidegate split flight-delay --end --reason "two weeks are over"
     """
     if end and to is None and percent is None:
         _show(tool, model, tool.client.end_split(model, reason))
@@ -113,23 +114,21 @@ class _Ledger(Group):
 
 @click.group(cls=_Ledger, short_help="Show or verify every change of what MODEL serves.")
 def ledger() -> None:
-    """Every change of what a model serves: who, when, which version, at what weight, why, approved by whom.
+    """Show every change of what MODEL serves: who, when, which version, which share, why, and who approved it.
 
     \b
     Example:
-      tidegate ledger flight-delay
       tidegate ledger flight-delay --at 2026-01-05T12:00
-      tidegate ledger verify flight-delay
     """
 
 
-@ledger.command(short_help="The entries, or what served at a time (the word `show` may be left out).")
+@ledger.command(short_help="List the entries, or show what served at a time (the default).")
 @click.argument("model")
-@click.option("--at", metavar="TIME", help="Show what served at this day or time instead. UTC unless it has a zone.")
+@click.option("--at", metavar="TIME", help="Show what served at this day or time (UTC unless it has a zone).")
 @pass_tool
 def show(tool: Tool, model: str, at: str | None) -> None:
-    """Every change of what MODEL serves, and every batch that it scored, oldest first; with --at, what served at that
-    time, and by whose word.
+    """Show every change of what MODEL serves and every batch that it scored, oldest first; with --at, what served at
+    that time and who decided it.
 
     \b
     Example:
@@ -149,7 +148,8 @@ def show(tool: Tool, model: str, at: str | None) -> None:
 @click.argument("model")
 @pass_tool
 def verify(tool: Tool, model: str) -> int:
-    """Prove that nobody changed, added or removed an entry of MODEL's ledger: exit code 0, or 8 and the first place.
+    """Verify that nobody changed, added or removed an entry of MODEL's ledger. The exit code is 0, or 8 if it is
+    broken.
 
     \b
     Example:

@@ -8,10 +8,10 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 @click.command(cls=Command, short_help="List training runs of MODEL, or show one.")
 @click.argument("model")
 @click.argument("run", required=False)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to list.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="Maximum number of runs.")
 @pass_tool
 def runs(tool: Tool, model: str, run: str | None, limit: int) -> None:
-    """Training runs of MODEL, newest first, or one RUN with its candidates.
+    """List training runs of MODEL, newest first, or show one RUN with its candidates.
 
     \b
     Example:

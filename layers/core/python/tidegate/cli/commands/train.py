@@ -11,22 +11,23 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 
 @click.command(cls=Command, short_help="Train MODEL with its current spec.")
 @click.argument("model")
-@click.option("--token", metavar="TEXT", help="Idempotency token: sent again, it starts no second run.")
+@click.option("--token", metavar="TEXT", help="Idempotency token: the same token starts only one run.")
 @click.option("--reason", metavar="TEXT", help="Stored in the run's record.")
 @click.option("--wait", is_flag=True, help="Follow the run to its end. The exit code shows the result.")
-@click.option("--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Seconds to wait at most.")
+@click.option(
+    "--timeout", default=3_600, show_default=True, type=click.IntRange(1), help="Maximum time to wait, in seconds."
+)
 @pass_tool
 def train(tool: Tool, model: str, *, token: str | None, reason: str | None, wait: bool, timeout: int) -> int:
-    """Train MODEL by its current spec: the release state machine, from data to a version on its way to its users.
+    """Train MODEL with its current spec. If the gate accepts the new version, its rollout starts.
 
-    A model has one release at a time; while another is under way this one is refused (exit code 7). With --wait the
-    exit code is 0 when the version was accepted and its rollout began, 3 when the gate rejected it, 7 when another
-    version became the champion meanwhile, 1 when the run failed. Ctrl-C stops the looking, not the run.
+    A model has one release at a time: while another is under way, the command fails with exit code 7. With --wait the
+    exit code is 0 if the version was accepted, 3 if the gate rejected it, 7 if another version became the champion
+    meanwhile, and 1 if the run failed. Ctrl-C stops the display, not the run.
 
     \b
     Example:
       tidegate train flight-delay --wait
-      tidegate train flight-delay --token nightly-2026-01-05 --reason schedule
     """
     from tidegate.cli.pages import progress
     from tidegate.cli.pages import runs as runs_page
@@ -50,7 +51,7 @@ def train(tool: Tool, model: str, *, token: str | None, reason: str | None, wait
         with progress.following(tool.err, model, run["run_id"], planned) as look:
             run = tool.client.wait_for_run(model, run["run_id"], on_look=look, timeout_seconds=timeout)
     except KeyboardInterrupt:
-        tool.say(f"the run goes on; follow it again: tidegate train {model} --token {run['token']} --wait")
+        tool.say(f"the run continues; follow it again: tidegate train {model} --token {run['token']} --wait")
         raise
     rollout = run.pop("rollout", None)
     version = tool.client.version(model, run["version"]) if run["version"] is not None else None

@@ -10,7 +10,7 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 @click.argument("version", required=False, type=int)
 @pass_tool
 def versions(tool: Tool, model: str, version: int | None) -> None:
-    """Versions of MODEL, newest first, or one VERSION.
+    """List versions of MODEL, newest first, or show one VERSION.
 
     \b
     Example:

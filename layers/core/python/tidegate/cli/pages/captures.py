@@ -27,4 +27,4 @@ def captures(out: "Console", found: Sequence[Document]) -> None:
         for each in found
     ]
     heads = ("id", "when (UTC)", "answered by", "label", ">score", "fault", "inputs")
-    show.table(out, heads, rows, none="nothing was captured in that time")
+    show.table(out, heads, rows, none="no captures in that time")

@@ -148,8 +148,8 @@ def _comparable(found: Document) -> str:
         shown = interval(gain)
         return f"at its gate version {gain['of']} gained {shown} over version {gain['over']}, on the same rows"
     if found["same_holdout"]:
-        return "both were judged on the same rows, though not against each other"
-    return "they were judged on different rows: part of what differs is the rows"
+        return "both were judged on the same rows, but not against each other"
+    return "they were judged on different rows, which explains part of the difference"
 
 
 def _rows(found: Sequence[Document]) -> list[tuple[str, str, str]]:

@@ -22,10 +22,10 @@ def costs(out: "Console", found: Document) -> None:
     """The window, a line for each part, totals of business units, and what is missing to show more."""
     if found["last"]:
         out.print(
-            f"{english.count(found['days'], 'day')} to {found['last']} UTC, as of the last look; "
-            "cost in USD, bytes for a month;"
+            f"{english.count(found['days'], 'day')} to {found['last']} UTC, as of the last look; cost in USD, "
+            "with a month of storage;"
         )
-        out.print("value of the decisions whose outcome is known")
+        out.print("value of the decisions with known outcome")
         out.print()
         _costs(out, found["lines"], [name for name in ("model", "version", "business_unit") if name in _first(found)])
         if found["by"] != "unit" and found["lines"]:
@@ -39,7 +39,7 @@ def costs(out: "Console", found: Document) -> None:
     for name in found["undeclared"]:
         out.print(f"{name} has no value: declare `value` in the spec (docs/model-spec.md)", soft_wrap=True)
     if found["unknown"]:
-        out.print(f"not looked at yet: {', '.join(found['unknown'])}", soft_wrap=True)
+        out.print(f"not judged yet: {', '.join(found['unknown'])}", soft_wrap=True)
 
 
 def _first(found: Document) -> Document:
@@ -63,4 +63,4 @@ def _costs(out: "Console", lines: Sequence[Document], names: Sequence[str]) -> N
     ]
     heads = (">requests", ">billed", ">stored", ">cost", ">right", ">wrong", ">value", ">net of 1,000 decisions")
     named = [name.replace("_", " ") for name in names]
-    show.table(out, (*named, *heads), rows, none="nothing was asked in that time")
+    show.table(out, (*named, *heads), rows, none="no requests in that time")

@@ -17,7 +17,7 @@ BAR_WIDTH = 24  # characters
 def page(out: "Console", found: Document) -> None:
     """All that led to one prediction, the answer first."""
     facts(out, _answer(found))
-    _heading(out, "Inputs and what they contributed" if found["contributions"] else "Inputs")
+    _heading(out, "Inputs and their contributions" if found["contributions"] else "Inputs")
     _inputs(out, found)
     if found["why_not"]:
         out.print(f"no contributions: {found['why_not']}", soft_wrap=True)
@@ -29,7 +29,7 @@ def page(out: "Console", found: Document) -> None:
     if found["gate"]:
         checks(out, found["gate"]["checks"])
     else:
-        out.print("its report is not what the registry recorded, or not there")
+        out.print("its report is missing or does not match the registry")
 
 
 def _heading(out: "Console", text: str) -> None:
@@ -40,7 +40,7 @@ def _heading(out: "Console", text: str) -> None:
 def _answer(found: Document) -> dict[str, str]:
     model, answer, record = found["model"], found["answer"], found["capture"]
     row = "" if record["rows"] == 1 else f", one of its {record['rows']:,} rows"
-    cold = ", an artifact had to be opened first" if record["cold"] else ""
+    cold = ", including loading an artifact" if record["cold"] else ""
     return {
         "prediction": found["id"],
         "model": f"{model['name']} ({model['task']}), owner {model['owner']}, {model['business_unit']}",
@@ -48,12 +48,12 @@ def _answer(found: Document) -> dict[str, str]:
         "answered by": _by(answer, record),
         "because": answer["because"],
         "answer": _given(answer, found["threshold"]),
-        "outcome": "" if found["outcome"] is None else f"{_value(found['outcome'])}, as was reported",
+        "outcome": "" if found["outcome"] is None else f"{_value(found['outcome'])}, as reported",
         "computed again": _again(found["again"], own=answer["by"] != "version" and record["version"] is not None),
         "rules broken": ", ".join(answer["violations"]),
         "fault": answer["error"] or "",
         "request": f"{record['request_id']}{row}, {record['latency_ms']:.3g} ms{cold}",
-        "route": f"revision {record['route']}, {record['arm']}; tidegate ledger {model['name']} tells who changed it"
+        "route": f"revision {record['route']}, {record['arm']}; see tidegate ledger {model['name']}"
         if record["route"] is not None
         else "",
     }
@@ -64,7 +64,7 @@ def _by(answer: Document, record: Document) -> str:
         case "version":
             return f"version {record['version']}"
         case "fallback":
-            return f"the fallback, {answer['rule']}" if answer["rule"] else "the fallback, a rule that is not known now"
+            return f"the fallback, {answer['rule'] or 'whose rule is no longer known'}"
         case _:
             return "nobody"
 
@@ -84,8 +84,8 @@ def _again(again: Document | None, *, own: bool) -> str:
     if again["same"] is None:
         return f"the version's own answer is {_value(again['score'])}" if own else _value(again["score"])
     if again["same"]:
-        return f"yes, the same score comes out again (difference {again['difference']:.1e})"
-    return f"NO: another score comes out, {_value(again['score'])} (difference {again['difference']:+.4g})"
+        return f"yes, with the same score (difference {again['difference']:.1e})"
+    return f"NO: the score is {_value(again['score'])} (difference {again['difference']:+.4g})"
 
 
 def _inputs(out: "Console", found: Document) -> None:
@@ -95,7 +95,7 @@ def _inputs(out: "Console", found: Document) -> None:
         rows = [
             (each["name"], _cell(each), "" if each["used"] else "not an input of the model") for each in inputs.values()
         ]
-        table(out, ("input", "value", ""), rows, none="none were kept")
+        table(out, ("input", "value", ""), rows, none="none were stored")
         return
     widest = max(abs(each["value"]) for each in parts["features"]) or 1.0
     drawn: list[tuple[str | Text, ...]] = []
@@ -107,12 +107,12 @@ def _inputs(out: "Console", found: Document) -> None:
     table(out, ("input", "value", ">contribution", ">95 %", ""), drawn)
     unused = [f"{name}={_cell(each)}" for name, each in inputs.items() if not each["used"]]
     if unused:
-        out.print(f"sent besides, and no input of this version: {', '.join(unused)}", soft_wrap=True)
+        out.print(f"also sent, but not inputs of this version: {', '.join(unused)}", soft_wrap=True)
     of = f"the {parts['of']}" + ("" if parts["class"] is None else f" of {_value(parts['class'])}")
     total = sum(each["value"] for each in parts["features"])
     out.print(
-        f"{of}: {parts['base']:.4f} on average over {parts['background_rows']} training rows, {total:+.4f} by these "
-        f"inputs, makes {parts['score']:.4f} (rest {parts['rest']:.0e}); {parts['orders']:,} orders of them were tried",
+        f"{of}: {parts['base']:.4f} on average over {parts['background_rows']} training rows, {total:+.4f} from these "
+        f"inputs = {parts['score']:.4f} (rest {parts['rest']:.0e}; {parts['orders']:,} orders of inputs)",
         soft_wrap=True,
     )
 
@@ -148,7 +148,7 @@ def _origin(found: Document) -> dict[str, str]:
         for each in training["exclusions"]
     ]
     requested = f"{who(people['requested_by'])}: {people['requested_because']}"
-    approved = "not yet" if people["needs_approval"] else "nobody was asked"
+    approved = "not yet" if people["needs_approval"] else "not required"
     if people["approved_by"]:
         approved = f"{moment(people['approved_at'])} UTC by {who(people['approved_by'])}: {people['approved_because']}"
     return {

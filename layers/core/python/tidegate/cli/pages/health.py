@@ -53,20 +53,20 @@ def status(out: "Console", found: Sequence[Document]) -> None:
             out.print()
             out.print(Text.assemble(f"{each['model']}: ", _health(each["health"])))
             show.reasons(out, each["reasons"])
-            out.print(f"  look at it: tidegate drift {each['model']}", soft_wrap=True)
+            out.print(f"  details: tidegate drift {each['model']}", soft_wrap=True)
     for each in found:
         missed = (each["summary"] or {}).get("missed")
         if missed:
             out.print()
             out.print(Text.assemble(f"{each['model']}: ", Text("✗ misses its targets", style="yellow")))
             show.reasons(out, list(missed.values()))
-            out.print(f"  look at it: tidegate drift {each['model']}", soft_wrap=True)
+            out.print(f"  details: tidegate drift {each['model']}", soft_wrap=True)
     for each in found:
         spike = ((each["summary"] or {}).get("cost") or {}).get("spike")
         if spike:
             out.print()
             warn_of_spike(out, each["model"], spike)
-            out.print(f"  look at it: tidegate cost {each['model']}", soft_wrap=True)
+            out.print(f"  details: tidegate cost {each['model']}", soft_wrap=True)
 
 
 def _health(health: str) -> Text:
@@ -155,10 +155,12 @@ def _looked(found: Document, hours: int | None) -> dict[str, str | Text | None]:
         "window": f"{english.count(window['hours'], 'hour')} to {window['last']}, "
         f"{english.count(window['rows'], 'prediction')} of the version"
         if window
-        else "none is kept",
+        else "none is stored",
         "also judged": f"{', '.join(others)} (--window HOURS)" if others else "",
         "training": record["held_back"] and f"held back: {record['held_back']}",
-        "seen to": f"{show.moment(seen)} UTC by {acknowledged_by}: {record['acknowledged_because']}" if seen else "",
+        "acknowledged": f"{show.moment(seen)} UTC by {acknowledged_by}: {record['acknowledged_because']}"
+        if seen
+        else "",
     }
 
 
@@ -268,22 +270,27 @@ def _attempts(out: "Console", attempts: Sequence[Document]) -> None:
             each["run_id"],
             each["trigger"],
             show.moment(each["at"]),
-            Text(each["outcome"].replace("_", " "), style=_ENDED.get(each["outcome"], "")),
+            Text(*_ENDED.get(each["outcome"], (each["outcome"],))),
             show.moment(each["ended_at"]),
         )
         for each in reversed(attempts)
     ]
-    show.table(out, ("run that monitoring started", "because of", "began (UTC)", "outcome", "ended"), rows)
+    show.table(out, ("run started by monitoring", "trigger", "began (UTC)", "outcome", "ended"), rows)
 
 
-_ENDED = {"under_way": "cyan", "promoted": "green", "turned_away": "yellow", "failed": "red"}
+_ENDED = {
+    "under_way": ("under way", "cyan"),
+    "promoted": ("promoted", "green"),
+    "turned_away": ("rejected", "yellow"),
+    "failed": ("failed", "red"),
+}
 
 
 def acknowledged(out: "Console", model: str, answer: Document) -> None:
     """What is recorded, and what follows."""
     if not answer["changed"]:
         record = answer["health"]
-        health = _HEALTH[record["health"]][0].split(" ", 1)[1] if record else "not looked at yet"
+        health = _HEALTH[record["health"]][0].split(" ", 1)[1] if record else "not judged yet"
         out.print(f"{model}: nothing to acknowledge; it is {health}")
         return
-    out.print(f"{model}: acknowledged; it is judged anew, by what it is asked from the next hour on", soft_wrap=True)
+    out.print(f"{model}: acknowledged; it is judged afresh on requests from the next hour on", soft_wrap=True)

@@ -22,7 +22,7 @@ OUTCOMES = {
     "pass": ("pass", "green"),
     "fail": ("FAIL", "bold red"),
     "insufficient_data": ("TOO LITTLE DATA", "bold yellow"),
-    "not_applicable": ("not asked", "dim"),
+    "not_applicable": ("info only", "dim"),
 }
 
 

@@ -37,9 +37,9 @@ def predictions(out: "Console", whole: Document) -> None:
         out.print(f"and {len(found) - SHOWN_PREDICTIONS:,} more: --json has them all")
     if unusual:
         by_fallback = sum(each.get("why") == "unusual" for each in unusual)
-        answered = f"; {by_fallback:,} of them are the fallback's" if by_fallback else ""
-        out.print(f"{len(unusual):,} unusual: far from the rows of training{answered}", soft_wrap=True)
+        answered = f"; the fallback answered {by_fallback:,} of them" if by_fallback else ""
+        out.print(f"{len(unusual):,} unusual: unlike the training rows{answered}", soft_wrap=True)
     broken = [each["rule"] for each in found if each.get("rule")]
     if broken:
         rules = ", ".join(sorted(set(broken)))
-        out.print(f"{len(broken):,} broke a rule ({rules}) and are the fallback's", soft_wrap=True)
+        out.print(f"{len(broken):,} broke a rule ({rules}), so the fallback answered", soft_wrap=True)

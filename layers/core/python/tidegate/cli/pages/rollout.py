@@ -22,7 +22,7 @@ def rollout_line(found: Document) -> str:
         case "approval":
             said = "waits for an approver"
         case "shadow":
-            said = f"{version} scores along, its answers go nowhere{_so_far(found)}"
+            said = f"{version} scores the same requests, but its answers are not returned{_so_far(found)}"
         case "canary":
             share = show.percent(found["share_bp"])
             said = f"{version} answers {share}, step {found['step']} of {found['steps']}{_so_far(found)}"
@@ -99,7 +99,7 @@ def _facts(found: Document) -> dict[str, str | Text | None]:
         "ended" if ended else "since": show.moment(ended or found["since"]) + more + " UTC",
         "requests": counted if found["answered"] else "",
         "next look": f"{found['next_look_at'][:19].replace('T', ' ')} UTC" if found["next_look_at"] else "",
-        "deadline": f"{show.moment(found['deadline'])} UTC; without evidence {then}" if canary else "",
+        "deadline": f"{show.moment(found['deadline'])} UTC; without enough evidence {then}" if canary else "",
         "promoted": f"{show.moment(found['promoted_at'])} UTC" if found["promoted_at"] else "",
         "reason": show.brief(found["reason"]) if phase == "probation" else found["reason"],
     }
@@ -119,7 +119,7 @@ def _approval(asked: Document | None) -> dict[str, str | Text | None]:
     makers = [f"{show.who(each['who'])} ({each['why']})" for each in asked["excluded"]]
     expires = show.moment(asked["expires_at"])
     return {
-        "approval": f"asked for {show.moment(asked['asked_at'])}, to be given until {expires} UTC",
+        "approval": f"requested {show.moment(asked['asked_at'])}, due by {expires} UTC",
         "because": "\n".join(asked.get("reasons") or ()),
         "not by": ", ".join(makers),
         "artifact": f"sha256 {asked['artifact_sha256']}",

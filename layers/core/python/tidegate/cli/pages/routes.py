@@ -89,7 +89,7 @@ def ledger(out: "Console", acts: Document) -> None:
         )
         for each in sorted([*acts["entries"], *acts["batches"]], key=lambda each: datetime.fromisoformat(each["at"]))
     ]
-    show.table(out, ("when (UTC)", "action", "answers", "by", "why"), rows, none="nothing was ever served")
+    show.table(out, ("when (UTC)", "action", "answers", "by", "why"), rows, none="no version has served yet")
 
 
 def _why(entry: Document) -> str:

@@ -63,7 +63,7 @@ def outcome(out: "Console", found: Document, made: Document | None, rolled: Docu
         error = found["error"] or {"name": "", "message": "no reason was recorded", "stage": found["stage"]}
         out.print(Text.assemble(f"{name}: run {found['run_id']} ", show.status(status), f" in {error['stage']}"))
         out.print(f"{error['name']}: {error['message']}" if error["name"] else error["message"])
-        out.print(f"look at it: tidegate runs {name} {found['run_id']}", soft_wrap=True)
+        out.print(f"details: tidegate runs {name} {found['run_id']}", soft_wrap=True)
         return
     out.print(
         Text.assemble(

@@ -49,7 +49,7 @@ _LEAK_ROWS = 100_000
 _GLANCE = 256
 _BINS = 64
 _SHRINK_ROWS = 10
-_APART = "remove copies, or add a column that tells rows apart"
+_APART = "remove copies, or add a column that distinguishes them"
 
 _TYPES_OF_KIND: Mapping[str, tuple[ColumnType, ...]] = {
     "numeric": (ColumnType.NUMBER, ColumnType.INTEGER),
@@ -126,7 +126,7 @@ def column_faults(demands: Demands, types: Mapping[str, ColumnType]) -> list[Fau
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             faults.append(Fault(f"{role}.{column}", f"dataset {demands.dataset} has no such column{hint}"))
     if demands.time and types.get(demands.time, ColumnType.TIME) is not ColumnType.TIME:
-        faults.append(Fault(f"time.{demands.time}", f"is a {types[demands.time]} column; times are needed"))
+        faults.append(Fault(f"time.{demands.time}", f"is a {types[demands.time]} column; it must hold times"))
     if demands.task == "regression" and types.get(demands.target) not in {
         None,
         ColumnType.NUMBER,
@@ -147,13 +147,12 @@ def _feature_column_faults(demands: Demands, feature: FeatureContract, kind: Col
     if feature.name in demands.outcome:
         yield Fault(
             path,
-            f"is an outcome column of dataset {demands.dataset}: it is known only after the fact, when there is "
-            "nothing left to predict; leave it out",
+            f"is an outcome column of dataset {demands.dataset}: it is known only after the fact; leave it out",
         )
     if kind is None or kind in _TYPES_OF_KIND[feature.kind]:
         return
     if kind is ColumnType.TIME:
-        problem = "is a time column; declare it as one and compute what matters of it: hour(), weekday() or such"
+        problem = "is a time column; declare it with `kind: time`, and compute features from it: hour(), weekday()"
         yield Fault(path, problem, ("time",))
     elif kind is ColumnType.NUMBER and feature.kind != "time":
         yield Fault(path, f"is {feature.kind} in the spec, but the column has fractions", ("numeric",))
@@ -178,13 +177,13 @@ def terms_faults(dataset: Dataset, allowed_licences: Collection[str]) -> list[Fa
     not count (SPDX specification, annex on license expressions)."""
     faults = []
     if not dataset.origin.strip():
-        faults.append(Fault("origin", f"dataset {dataset.name} has no origin; give it"))
+        faults.append(Fault("origin", f"dataset {dataset.name} has no origin; add it (--origin)"))
     licence = dataset.licence.strip()
     if not licence:
-        problem = f"dataset {dataset.name} has no licence; give it"
+        problem = f"dataset {dataset.name} has no licence; add it (--licence)"
         faults.append(Fault("licence", problem, tuple(allowed_licences)))
     elif allowed_licences and licence.lower() not in {each.lower() for each in allowed_licences}:
-        problem = f"dataset {dataset.name} is under {licence!r}, which this deployment does not train on"
+        problem = f"dataset {dataset.name} has the licence {licence!r}, which this deployment does not allow"
         faults.append(Fault("licence", problem, tuple(allowed_licences)))
     return faults
 
@@ -192,8 +191,8 @@ def terms_faults(dataset: Dataset, allowed_licences: Collection[str]) -> list[Fa
 def personal_faults(dataset: str, findings: Iterable[Finding]) -> list[Fault]:
     """Columns that look like personal data and are not declared as such."""
     remedy = (
-        f"name the column as personal data of dataset {dataset} (--pii), or take it out; if it holds nothing of a "
-        "person, name it under checks.not_personal of the spec"
+        f"mark the column as personal data of dataset {dataset} (--pii), or remove it; if it holds no personal "
+        "data, list it under checks.not_personal in the spec"
     )
     return [Fault(f"pii.{finding.column}", f"{finding}; {remedy}") for finding in findings]
 
@@ -227,7 +226,7 @@ def twin_faults(features: Sequence[FeatureContract], table: Table) -> list[Fault
         if twin is None:
             different.append(feature.name)
         else:
-            problem = f"equals features.{twin} in every training row: a model learns nothing more from it; remove one"
+            problem = f"equals features.{twin} in every training row: a model learns nothing new from it; remove one"
             faults.append(Fault(f"features.{feature.name}", problem))
     return faults
 
@@ -289,8 +288,8 @@ def _category_faults(feature: FeatureContract, column: Column, training: Column,
     if rows >= _ID_ROWS and len(values) > _ID_SHARE * rows:
         yield Fault(
             path,
-            f"{len(values):,} categories in {rows:,} training rows: it names rows, and a model would learn "
-            "them by heart; leave it out, or list it under ids",
+            f"{len(values):,} categories in {rows:,} training rows: it identifies rows, and a model would "
+            "memorise them; leave it out, or list it under ids",
         )
     if feature.unseen == "reject" and feature.categories is not None:
         present, counts = np.unique(column, return_counts=True)
@@ -342,7 +341,9 @@ def _positive(demands: Demands, classes: tuple[Label, ...], kind: ColumnType) ->
     if demands.positive_class is None:
         if kind is ColumnType.TEXT:
             return 1, [
-                Fault("positive_class", "is required for a text target: which class is the score about?", allowed)
+                Fault(
+                    "positive_class", "is required for a text target: the class whose probability is the score", allowed
+                )
             ]
         return 1, []  # of false and true, 0 and 1: the greater
     if demands.positive_class in classes:
@@ -387,7 +388,7 @@ def split_faults(split: Split, target: Target) -> list[Fault]:
         counts = np.bincount(target.values[split.fit], minlength=len(target.classes))
         lacking = [repr(label) for label, count in zip(target.classes, counts, strict=True) if count == 0]
         if lacking:
-            faults.append(Fault("split.train", f"the rows to fit have none of class {_listed(lacking)}"))
+            faults.append(Fault("split.train", f"the training rows have none of class {_listed(lacking)}"))
     return faults
 
 
@@ -438,7 +439,7 @@ def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tu
     )
     if distance <= limits.target_shift:
         return [], [f"target.{name}: {shown}"]
-    remedy = "choose periods that are more alike, or, if the world is like that, raise it"
+    remedy = "choose periods that are more alike, or raise the limit if the change is real"
     return [
         Fault(f"target.{name}", f"{shown}, more than monitoring.target_shift, {limits.target_shift:g}; {remedy}")
     ], []
@@ -479,8 +480,8 @@ def leak_faults(
         Fault(
             f"features.{name}",
             f"alone predicts the target almost perfectly ({measure} {strengths[name]:.3f}): it is probably known only "
-            "after the fact; leave it out, and name it as an outcome column of the dataset (or, if it truly is known "
-            "before, say known_in_advance: true)",
+            "after the fact; leave it out and name it as an outcome column of the dataset (or, if it is known "
+            "in advance, set known_in_advance: true)",
         )
         for name in ranked[:found]
     ]

@@ -160,7 +160,7 @@ class _Findings:
         if not excluded.periods:
             return
         if excluded.column is None or self.types.get(excluded.column) is not ColumnType.TIME:
-            problem = "periods of the dataset are excluded by this column, and it is no time column here"
+            problem = "excluded periods of the dataset refer to this column, which is not a time column here"
             self.faults.append(Fault(f"time.{excluded.column or '?'}", problem))
             return
         time = self.table[excluded.column]

@@ -29,9 +29,9 @@ def flips(trial: Trial, training: Table, columns: Sequence[str], tolerance: floa
     found: list[Flips] = []
     for column in columns:
         if column not in features:
-            found.append(Flips(column, "it is no feature of the model, so it cannot be changed"))
+            found.append(Flips(column, "it is not a feature of the model, so it cannot be changed"))
         elif trial.contract.task == "regression" and tolerance is None:
-            found.append(Flips(column, "a regression decides nothing; value.tolerance is not declared"))
+            found.append(Flips(column, "a regression makes no decisions without value.tolerance"))
         else:
             values = _values(features[column], training[column])
             drawn = trial.draw(MOST_SCORED // max(1, len(values)))

@@ -179,17 +179,17 @@ def metric_target(evaluation: Evaluation, policy: Policy) -> Check:
     else:
         end, side, best, reached, bound = found.high, "upper", found.low, found.high <= target, "at most"
     missed = best < target if evaluation.higher_is_better else best > target
-    statement = f"{evaluation.metric} {_interval(found)} is to be {bound} {target:g}"
+    statement = f"{evaluation.metric} {_interval(found)} must be {bound} {target:g}"
     if _gaps(evaluation, policy):
         outcome, verdict = CheckOutcome.INSUFFICIENT_DATA, "too little data to judge by"
     elif reached:
-        outcome, verdict = CheckOutcome.PASS, f"the {side} end of the interval, the one that counts, reaches it"
+        outcome, verdict = CheckOutcome.PASS, f"the {side} end of the interval, which decides, reaches it"
     elif missed:
         outcome, verdict = CheckOutcome.FAIL, "the whole interval misses it"
     else:
         outcome, verdict = (
             CheckOutcome.FAIL,
-            f"the {side} end, {_plain(end, found)}, does not reach it, so it is not shown",
+            f"the {side} end, {_plain(end, found)}, does not reach it, so the target is not shown to be met",
         )
     return _judged(name, outcome, _joined(statement, verdict), found, limit=target)
 
@@ -203,7 +203,7 @@ def parity(evaluation: Evaluation, _: Policy) -> Check:
     differ = f"ONNX and scikit-learn {what} differ by at most {found.max_difference:.2g} on {found.rows:,} rows"
     match found.flips:
         case None:
-            statement = f"{differ} (tolerance {found.tolerance:g}; values beyond 1 are compared by the share of them)"
+            statement = f"{differ} (tolerance {found.tolerance:g}; values beyond 1 are compared relatively)"
         case 0:
             statement = f"{differ} (tolerance {found.tolerance:g}); no row changes its label"
         case 1:
@@ -231,7 +231,7 @@ def load_time(evaluation: Evaluation, policy: Policy) -> Check:
 def artifact_size(evaluation: Evaluation, policy: Policy) -> Check:
     """Size of the artifact in MiB."""
     size = evaluation.artifact_bytes / _MIB
-    statement = f"the artifact has {size:.3g} MiB of {policy.artifact_mib:g} MiB allowed"
+    statement = f"the artifact takes {size:.3g} MiB of {policy.artifact_mib:g} MiB allowed"
     return _limited("artifact_size", statement, size, policy.artifact_mib)
 
 
@@ -243,7 +243,7 @@ def cost(evaluation: Evaluation, policy: Policy) -> Check:
     usd = found.per_1000_usd
     statement = (
         f"1,000 predictions are estimated to cost {usd:.3g} USD: {evaluation.latency_ms.p99:.3g} ms of scoring each at "
-        f"{found.memory_mb:g} MB, and the requests"
+        f"{found.memory_mb:g} MB, and the fee for requests"
     )
     if limit is None:
         return Check(name, CheckOutcome.NOT_APPLICABLE, statement, value=usd)
@@ -291,7 +291,9 @@ def calibration(evaluation: Evaluation, policy: Policy) -> Check:
     if given is None:
         return Check(name, CheckOutcome.NOT_APPLICABLE, "there are no probabilities or intervals to judge")
     share = given.coverage
-    statement = f"intervals of {given.level:g} hold {_interval(share)} of the outcomes; they are {given.width:.4g} wide"
+    statement = (
+        f"intervals of {given.level:g} contain {_interval(share)} of the outcomes; they are {given.width:.4g} wide"
+    )
     return Check(name, CheckOutcome.NOT_APPLICABLE, statement, share.value, share.low, share.high)
 
 
@@ -306,7 +308,7 @@ def robustness(evaluation: Evaluation, policy: Policy) -> Check:
     if silent:
         outcome = CheckOutcome.NOT_APPLICABLE if policy.robustness_loss is None else CheckOutcome.FAIL
         listed = ", ".join(silent)
-        return Check(name, outcome, f"requests may leave out {listed}, and the model gives no score without it")
+        return Check(name, outcome, f"requests may omit {listed}, but the model gives no score without it")
     loss, worst = max(((each.loss, each.feature) for each in found if each.loss), key=lambda each: each[0].value)
     which = "the only feature" if len(found) == 1 else f"the most of the {len(found):,} features"
     statement = f"without {worst} {evaluation.metric} is worse by {_interval(loss)}, {which} that may be missing"
@@ -362,7 +364,7 @@ def slices(evaluation: Evaluation, policy: Policy) -> Check:
         )
     else:
         outcome, shown = CheckOutcome.PASS, compared[:1]
-        verdict = f"not shown to be worse in any of {len(compared):,} slices, least good"
+        verdict = f"not shown to be worse in any of {len(compared):,} slices, weakest"
     details = "; ".join(
         f"on {_place(part)} " + _comparison(replace(evaluation, candidate=metric), gain, f"version {champion.version}")
         for part, metric, gain in shown
@@ -445,7 +447,7 @@ def _gaps(evaluation: Evaluation, policy: Policy) -> list[str]:
     needed = math.ceil(2 * MIN_TAIL_RESAMPLES / (1 - evaluation.confidence) - 1e-9)
     if evaluation.resamples < needed:
         gaps.append(
-            f"{evaluation.resamples:,} resamples do not carry a {100 * evaluation.confidence:g} % interval; "
+            f"{evaluation.resamples:,} resamples are too few for a {100 * evaluation.confidence:g} % interval; "
             f"set gate.resamples to {needed:,} or more"
         )
     return gaps
@@ -473,9 +475,9 @@ def _weighed(
     if _gaps(evaluation, policy):
         outcome, verdict = CheckOutcome.INSUFFICIENT_DATA, "too little data to judge by"
     elif found.value <= limit:
-        outcome, verdict = CheckOutcome.PASS, "the value, which is what counts, keeps the limit"
+        outcome, verdict = CheckOutcome.PASS, "the value itself, which decides, is within the limit"
     else:
-        outcome, verdict = CheckOutcome.FAIL, "the value, which is what counts, is above the limit"
+        outcome, verdict = CheckOutcome.FAIL, "the value itself, which decides, is above the limit"
     return _judged(name, outcome, _joined(statement, verdict), found, limit=limit)
 
 
@@ -487,7 +489,7 @@ def _comparison(evaluation: Evaluation, gain: Estimate, rival: str) -> str:
     ahead = gain.value >= 0
     shown = gain if ahead else Estimate(-gain.value, -gain.high, -gain.low)
     direction = "above" if ahead == evaluation.higher_is_better else "below"
-    less = "" if evaluation.higher_is_better else " (less is better)"
+    less = "" if evaluation.higher_is_better else " (lower is better)"
     return f"{subject} is {_interval(shown)} {direction} {rival}{less}"
 
 
@@ -511,7 +513,7 @@ def _found_slices(evaluation: Evaluation) -> str:
     if not confirmed:
         return ""
     listed = ", ".join(f"{part.words} (loss {_interval(part.loss_over_rest)} above the rest)" for part in confirmed)
-    return f"; found to err more where {listed}"
+    return f"; a search found larger errors where {listed}"
 
 
 def _group_difference(column: str, measure: str, difference: GroupDifference) -> str:

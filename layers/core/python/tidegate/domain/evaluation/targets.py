@@ -199,7 +199,7 @@ class Held:
     @property
     def sentence(self) -> str:
         """For people."""
-        asked = f"{self.target.name} is to be {self.target.words}"
+        asked = f"{self.target.name} must be {self.target.words}"
         about = f" ({self.note})" if self.note else ""
         if self.measured is None or self.low is None or self.high is None:
             return f"{asked}: too little data{about}"

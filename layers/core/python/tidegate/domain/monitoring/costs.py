@@ -200,7 +200,7 @@ class Spike:
         times = (
             f"{self.usd / self.usual_usd:.1f} times the usual {self.usual_usd:.4f}" if self.usual_usd else "usually 0"
         )
-        return f"hour {self.hour} cost {self.usd:.4f} USD, {times}; {who} grew most; what grew: {self.grew}"
+        return f"hour {self.hour} cost {self.usd:.4f} USD, {times}; {who} grew most: {self.grew}"
 
 
 def spike(
@@ -334,7 +334,7 @@ def _grew(now: Spent, usual: Sequence[Spent]) -> str:
     known = {name: median(each[name] for each in before) for name in before[0]}
     grown = {name: (known[name], amount) for name, amount in measured(now).items() if known[name]}
     if not grown:
-        return "traffic, where there was none"
+        return "traffic, of which there was none before"
     name = max(grown, key=lambda each: grown[each][1] / grown[each][0])
     usually, amount = grown[name]
     return f"{name}, {_number(amount)} instead of {_number(usually)}"

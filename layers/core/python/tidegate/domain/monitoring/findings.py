@@ -124,9 +124,12 @@ def _unfixable(window: Window, target_shift: float) -> Said:
         if isinstance(fault, FaultFinding) and fault.outcome is DriftOutcome.DRIFTED:
             rise = (fault.share or 0.0) - (fault.reference_share or 0.0)
             if rise >= RISES[fault.fault].unfixable:
-                yield f"{fault.name} {fault.fault}", f"{fault.statement}: training would only learn it; mend the feed"
+                yield (
+                    f"{fault.name} {fault.fault}",
+                    f"{fault.statement}: training would only learn the fault; fix the data feed",
+                )
     for shift in window.drift.target.findings:
         if not isinstance(shift, ColumnFinding) or shift.outcome is not DriftOutcome.DRIFTED:
             continue
         if (shift.distance or 0.0) > target_shift:
-            yield "target", f"{shift.statement}: more than the {target_shift:g} that training can follow"
+            yield "target", f"{shift.statement}: more than the {target_shift:g} that training again can correct"

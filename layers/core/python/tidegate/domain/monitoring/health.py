@@ -191,7 +191,7 @@ def _given_up(known: HealthRecord, findings: Findings, policy: Policy) -> tuple[
     latest = ended[-policy.give_up_after :]
     if len(latest) == policy.give_up_after and all(each.outcome is not TrainingOutcome.PROMOTED for each in latest):
         runs = ", ".join(each.run_id for each in latest)
-        return (f"the last {policy.give_up_after} candidates were turned away: runs {runs}", *findings.drift)
+        return (f"the last {policy.give_up_after} candidates were rejected: runs {runs}", *findings.drift)
     last = ended[-1] if ended else None
     persists = (
         last is not None
@@ -201,7 +201,7 @@ def _given_up(known: HealthRecord, findings: Findings, policy: Policy) -> tuple[
         and findings.window_from >= last.ended_at
     )
     if persists and last is not None and (findings.drift or findings.quality):
-        return (f"it drifts still, though run {last.run_id} was promoted", *findings.drift, *findings.quality)
+        return (f"it still drifts, although run {last.run_id} was promoted", *findings.drift, *findings.quality)
     return ()
 
 
@@ -227,5 +227,5 @@ def _held_back(known: HealthRecord, policy: Policy, *, under_way: bool, now: dat
     if recent and now < recent[-1].at + policy.cooldown:
         return f"the last training began {recent[-1].at.isoformat()}; cooldown {policy.cooldown}"
     if len(recent) >= policy.at_most:
-        return f"{len(recent)} trainings have begun within {policy.within}; at most {policy.at_most}"
+        return f"{len(recent)} trainings began within {policy.within}; at most {policy.at_most} may"
     return ""

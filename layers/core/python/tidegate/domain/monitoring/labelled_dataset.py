@@ -104,7 +104,7 @@ def obstacle(recipe: Recipe, *, group: str | None, policy: CapturePolicy) -> str
     if unknown:
         return f"the dataset has no column {', '.join(unknown)}"
     if group is not None and group not in features:
-        return f"captures do not tell the group of a row ({group}), since it is no feature"
+        return f"captures do not contain the group of a row ({group}), since it is not a feature"
     return ""
 
 

@@ -113,7 +113,7 @@ def live_quality(
         return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, error.message, rows, design)
     if found.undefined_resamples > MAX_UNDEFINED_SHARE * resamples:
         statement = (
-            f"{metric}: {rows:,} labelled predictions carry no interval: it is undefined in "
+            f"{metric}: {rows:,} labelled predictions are too few for an interval: it is undefined in "
             f"{found.undefined_resamples:,} of {resamples:,} resamples (when {find(metric).undefined.words})"
         )
         return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design)
@@ -156,7 +156,7 @@ def expected_quality(
         return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
     spread = _spread_of(known, said, seed)
     if math.isnan(value) or math.isnan(spread):
-        statement = f"{metric}: by the probabilities it is not defined on these rows ({known.undefined.words})"
+        statement = f"{metric}: the probabilities do not define it on these rows ({known.undefined.words})"
         return Quality(metric, QualityOutcome.INSUFFICIENT_DATA, statement, rows, design, assumption=NO_CONCEPT_DRIFT)
     live = _around(value, spread, confidence)
     source = f"expected from the probabilities of {rows:,} predictions without labels"
@@ -188,7 +188,7 @@ class LossByScore:
         """
         loss_of = _losses(metric)
         if not len(target):
-            raise ValueError(f"the loss of {metric} is learned from at least one row")
+            raise ValueError(f"the loss of {metric} needs at least one row to be learned from")
         given = dict(find(metric).given)
         loss = loss_of.loss(np.asarray(target, dtype=np.float64), np.asarray(score, dtype=np.float64), **given)
         bins = max(1, min(_MOST_BINS, len(loss) // _BIN_ROWS))
@@ -386,7 +386,7 @@ def _held_against(
 def _losses(metric: str) -> FromLosses:
     unlabelled = find(metric).unlabelled
     if not isinstance(unlabelled, FromLosses):
-        raise ValueError(f"{metric} is not made of losses by row, so they cannot be learned")  # noqa: TRY004
+        raise ValueError(f"{metric} is not an average of losses of single rows, so no loss can be learned")  # noqa: TRY004
     return unlabelled
 
 

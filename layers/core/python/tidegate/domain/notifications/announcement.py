@@ -115,7 +115,7 @@ def text(notice: Announcement, *, stage: str) -> str:
         f"What to do: {notice.advice}",
         *(f"    tidegate --stage {stage} {command}" for command in notice.commands),
         "",
-        "All that changed what is served:",
+        "All changes of what is served:",
         f"    tidegate --stage {stage} ledger {notice.model}",
         "",
         f"Model of {notice.owner} ({notice.business_unit}). Stage {stage}, {notice.severity}, {notice.id}",
@@ -125,16 +125,16 @@ def text(notice: Announcement, *, stage: str) -> str:
 
 def _of_entry(entry: LedgerEntry) -> Announcement:
     severity, title, facts = _words(entry)
-    advice, commands = "nothing, if you know why", (f"model show {entry.model}",)
+    advice, commands = "nothing, if this was expected", (f"model show {entry.model}",)
     match Action(entry.action):
         case Action.CANARY | Action.PROMOTE | Action.END_PROBATION:
             advice, commands = "nothing; to see how it goes:", (f"rollout {entry.model}",)
         case Action.ROLLBACK:
             advice, commands = "find out what was wrong with the version that left", (f"rollout {entry.model}",)
         case Action.KILL:
-            advice, commands = "let it answer again when the cause is gone", (f'resume {entry.model} --reason "..."',)
+            advice, commands = "resume the model when the cause is gone", (f'resume {entry.model} --reason "..."',)
         case Action.SPLIT:
-            advice, commands = "end it when you know enough", (f'split {entry.model} --end --reason "..."',)
+            advice, commands = "end the split when you know enough", (f'split {entry.model} --end --reason "..."',)
         case _:
             pass
     if entry.killed and Action(entry.action) is not Action.KILL:
@@ -164,9 +164,9 @@ def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911  o
     share = f"{entry.weight_bp / 100:g} %"
     match Action(entry.action):
         case Action.FALLBACK:
-            return Severity.INFO, "the fallback answers", f"It is that of run {entry.run_id}; no version serves yet."
+            return Severity.INFO, "the fallback answers", f"Run {entry.run_id} made it; no version serves yet."
         case Action.SHADOW:
-            return Severity.INFO, "a version is in the shadow", f"It is that of run {entry.run_id}; {serves} serves."
+            return Severity.INFO, "a version is in shadow mode", f"Run {entry.run_id} made it; {serves} serves."
         case Action.CANARY:
             return Severity.INFO, f"{serves} answers {share} of the requests", f"The rest goes to {before}."
         case Action.PROMOTE if entry.weight_bp < ALL_BP and not entry.killed:
@@ -175,7 +175,7 @@ def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911  o
         case Action.PROMOTE:
             return Severity.INFO, f"{serves} is promoted", f"It takes the place of {before}."
         case Action.END_PROBATION:
-            return Severity.INFO, f"{serves} answers all requests", f"Its probation is over: {before} left."
+            return Severity.INFO, f"{serves} answers all requests", f"Its probation is over: {before} no longer serves."
         case Action.ROLLBACK:
             left = f"{before} was rolled back" if entry.previous_version else f"rolled back to {serves}"
             return Severity.WARNING, left, f"All requests go to {serves}."
@@ -186,7 +186,7 @@ def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911  o
         case Action.SPLIT:
             return Severity.INFO, f"{serves} answers {share} of the requests", f"A split: the rest goes to {before}."
         case Action.END_SPLIT:
-            return Severity.INFO, "the split is over", f"All requests go to {serves}; {before} left."
+            return Severity.INFO, "the split is over", f"All requests go to {serves}; {before} no longer serves."
         case never:
             assert_never(never)
 
@@ -202,7 +202,7 @@ def _of_run(run: Run) -> Announcement:
         severity=Severity.WARNING,
         title=f"the gate rejected {_named(run.version)}",
         facts="What is served does not change.",
-        advice="read why, mend it and train again",
+        advice="read the reasons, fix the cause and train again",
         commands=(f"report {run.model} {run.version}",),
         actor=run.requested_by,
     )
@@ -218,7 +218,7 @@ def _of_run(run: Run) -> Announcement:
             notice,
             title="training failed",
             reasons=fault,
-            advice="read the fault, mend it and train again",
+            advice="read the error, fix the cause and train again",
             commands=(f"runs {run.model} {run.run_id}",),
         )
     return notice
@@ -243,8 +243,8 @@ def _asked(rollout: Rollout, asked: Approval) -> Announcement:
         severity=Severity.ACTION_NEEDED,
         title=f"{_named(rollout.version)} waits for approval",
         facts=f"It passed the gate. Without an approval until {until} it will not serve.",
-        reasons=asked.asked_because or ("the model's spec asks for a second pair of eyes",),
-        advice="read its report, then decide, if you did not make this version",
+        reasons=asked.asked_because or ("the model's spec requires an approval",),
+        advice="read its report, then decide, unless you made this version",
         commands=(f"report {named}", f'approve {named} --reason "..."', f'reject {named} --reason "..."'),
     )
 
@@ -253,7 +253,7 @@ def _decided(rollout: Rollout, asked: Approval, decision: Decision) -> Announcem
     notice = replace(
         _about(rollout, Event.APPROVAL_DECIDED, asked.decided_at or rollout.since),
         title=f"{_named(rollout.version)} was approved",
-        facts="Its rollout goes on.",
+        facts="Its rollout continues.",
         reasons=(asked.reason,),
         actor=asked.by,
     )
@@ -265,7 +265,7 @@ def _decided(rollout: Rollout, asked: Approval, decision: Decision) -> Announcem
         severity=Severity.WARNING,
         title=title,
         facts="It will not serve.",
-        advice="mend what they found and train again",
+        advice="fix what the approver found and train again",
         commands=(f"train {rollout.model}",),
     )
 
@@ -301,8 +301,8 @@ def _phase_words(rollout: Rollout) -> tuple[Severity, str, str]:  # noqa: PLR091
         case Phase.APPROVAL:
             return Severity.ACTION_NEEDED, f"{named} waits for approval", ended
         case Phase.SHADOW:
-            facts = "It scores the same requests as what serves; its answers go nowhere."
-            return Severity.INFO, f"{named} is in the shadow", facts
+            facts = "It scores the same requests as the version that serves; its answers are not returned."
+            return Severity.INFO, f"{named} is in shadow mode", facts
         case Phase.CANARY:
             return Severity.INFO, f"{named} is in its canary", "It answers a share of the requests."
         case Phase.PROBATION:
@@ -351,22 +351,22 @@ def _of_targets(before: HealthRecord | None, after: HealthRecord) -> Announcemen
             notice,
             severity=Severity.WARNING,
             title=f"misses {', '.join(sorted(now))}",
-            facts=f"Its spec's targets are held against the last 24 hours of traffic. {_sentence(after.version)} "
-            "goes on serving: nothing follows by itself.",
+            facts=f"The last 24 hours of traffic miss targets of its spec. {_sentence(after.version)} keeps serving: "
+            "Tidegate changes nothing.",
             reasons=tuple(now.values()),
-            advice="find out whether the version, its traffic or the target is to change "
+            advice="find out whether to change the version, its traffic or the target "
             "(docs/monitoring.md#a-target-is-missed)",
         )
     if was and not now:
-        return replace(notice, title="meets its targets again", facts="None is shown to be missed any more.")
+        return replace(notice, title="meets its targets again", facts="No target is shown to be missed any longer.")
     return None
 
 
 def _acknowledged(record: HealthRecord, at: datetime) -> Announcement:
     return replace(
         _of_record(record, at),
-        title="somebody has seen to it",
-        facts="It is judged anew at the next look, and may be trained by itself again.",
+        title="was acknowledged",
+        facts="It is judged afresh from now on, and may be trained automatically again.",
         reasons=(record.acknowledged_because,),
         actor=record.acknowledged_by,
     )
@@ -382,23 +382,24 @@ def _stands(before: HealthRecord | None, after: HealthRecord) -> Announcement:
                 notice,
                 severity=Severity.ACTION_NEEDED,
                 title="needs redesign",
-                facts="Training again does not help, so it is not trained by itself until somebody acknowledges this. "
+                facts="Training again does not help, so it is not trained automatically until somebody acknowledges "
+                "this. "
                 "What is served does not change.",
-                advice="find the cause and mend it (docs/monitoring.md), then acknowledge it",
+                advice="find the cause and fix it (docs/monitoring.md), then acknowledge it",
                 commands=(*notice.commands, acknowledge),
             )
         case Health.DRIFTED:
-            trained = " It is trained again by itself." if after.wanted else ""
+            trained = " A training starts automatically." if after.wanted else ""
             follows = f" It is not trained yet: {after.held_back}." if after.held_back else trained
-            facts = f"{_sentence(after.version)} meets other traffic than it was made for, or answers it worse."
+            facts = f"{_sentence(after.version)} gets traffic unlike that of its training, or its answers are worse."
             return replace(notice, title="has drifted", facts=f"{facts}{follows}")
         case Health.STEADY:
             drifted = before is not None and before.health is Health.DRIFTED
             waited_for = drifted or (before is not None and before.since == before.acknowledged_at)
             title = "is steady again" if waited_for else "is steady"
-            return replace(notice, title=title, facts="Nothing is found.", for_people=waited_for)
+            return replace(notice, title=title, facts="Nothing was found.", for_people=waited_for)
         case Health.UNKNOWN:
-            return replace(notice, title="cannot be judged", facts="Too little was seen.", for_people=False)
+            return replace(notice, title="cannot be judged", facts="There is too little traffic.", for_people=False)
         case never:
             assert_never(never)
 

@@ -295,7 +295,7 @@ def judge_volume(rows: int, usual_rows: Sequence[int]) -> DriftVerdict:
     none = "no predictions in this window"
     if windows < VOLUME.least_windows:
         before = (
-            f"what is usual is not known: {english.count(windows, 'earlier window')}, {VOLUME.least_windows} are needed"
+            f"no usual volume is known: {english.count(windows, 'earlier window')}, {VOLUME.least_windows} are needed"
         )
         said = f"{none}; {before}" if rows == 0 else f"{english.count(rows, 'prediction')}; {before}"
         return _volume(VolumeFinding("rows", DriftOutcome.INSUFFICIENT_DATA, said, rows, windows))
@@ -396,7 +396,7 @@ def _column(
     if significant and material:
         meaning = f"has drifted: {moves}"
     elif significant:
-        meaning = f"has changed, but too little to matter: {moves}"
+        meaning = f"has changed too little to matter: {moves}"
     else:
         meaning = "shows no drift"
     return ColumnFinding(

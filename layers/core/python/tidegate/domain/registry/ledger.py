@@ -127,7 +127,7 @@ def verify(model: str, entries: Sequence[Link], head: str, keeper: str = "the ro
         if entry.seq != seq:
             problem = f"entry {seq} is missing; entry {entry.seq} follows"
         elif entry.hash != digest(entry):
-            problem = "its content is not what its hash was made of: it was changed"
+            problem = "its content does not match its hash: it was changed"
         elif entry.model != model:
             problem = f"it is an entry of {entry.model}"
         elif entry.previous_hash != previous:
@@ -140,7 +140,9 @@ def verify(model: str, entries: Sequence[Link], head: str, keeper: str = "the ro
     known = next((entry.seq for entry in entries if entry.hash == head), 0)
     if known or head == GENESIS:
         return Break(known + 1, f"{keeper} ends at entry {known}: this one was added without a change of {keeper}")
-    return Break(len(entries) + 1, f"{keeper} names a newer entry: entries were cut off the end or all were replaced")
+    return Break(
+        len(entries) + 1, f"{keeper} names a newer entry: entries at the end were removed, or all were replaced"
+    )
 
 
 def entry_at(entries: Sequence[LedgerEntry], moment: datetime) -> LedgerEntry | None:

@@ -84,5 +84,5 @@ def approval_reasons(*, asked_for: bool, target_changes: Sequence[str]) -> tuple
         asked_for: the spec's `release.approval` is `required`.
         target_changes: how the spec's targets differ from those of the champion's spec; none for a first version.
     """
-    asked = ("the model's spec asks for a second pair of eyes",) if asked_for else ()
+    asked = ("the model's spec requires an approval",) if asked_for else ()
     return (*asked, *(f"a target was changed: {change}" for change in target_changes))

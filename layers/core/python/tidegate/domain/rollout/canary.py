@@ -102,7 +102,7 @@ class ArmCounts:
         if min(self.requests, *parts, *self.scores, self.losses, self.loss_millionths) < 0:
             raise ValueError(f"a count is negative: {self}")
         if max(parts) > self.requests or self.loss_millionths > self.losses * LOSS_UNIT:
-            raise ValueError(f"a count is larger than what it is a part of: {self}")
+            raise ValueError(f"a count is larger than the whole that it is a part of: {self}")
 
     def __add__(self, other: Self) -> Self:
         """Counts of both sets of requests together."""
@@ -258,7 +258,7 @@ class Policy:
         if len({demand.metric for demand in self.demands}) < len(self.demands):
             raise ValueError("a metric is demanded twice")
         if not any(demand.required for demand in self.demands):
-            raise ValueError("a policy needs a required demand; otherwise nothing would have to be shown")
+            raise ValueError("a policy needs a required demand; otherwise it demands nothing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -624,7 +624,10 @@ def _statement(found: Finding, demand: Demand, target: float | None) -> str:
     if found.candidate is None:
         if found.candidate_n == 0:
             return f"{name}: the candidate has no {unit} yet"
-        return f"{name}: nothing served beside the candidate's {found.candidate_n:,} {unit}, so it is not compared"
+        return (
+            f"{name}: no other version answered beside the candidate's {found.candidate_n:,} {unit}, so it is "
+            "not compared"
+        )
     if target is not None:
         subject = f"{name} {_percent(found.candidate)} of {found.candidate_n:,} {unit} {_interval(found, target)}"
         meaning = {
@@ -649,7 +652,7 @@ def _statement(found: Finding, demand: Demand, target: float | None) -> str:
         CanaryOutcome.FAIL: f"{verb} by more than the {_points(demand.tolerance)} tolerated",
         CanaryOutcome.PASS: f"not {verb} by {_points(demand.margin)} or more",
         CanaryOutcome.INSUFFICIENT_DATA: (
-            f"not yet shown to be {verb} by more than {_points(demand.tolerance)}, nor by less than "
+            f"not yet shown to be {verb} by more than {_points(demand.tolerance)}, nor to be so by less than "
             f"{_points(demand.margin)}"
         ),
     }[found.outcome]

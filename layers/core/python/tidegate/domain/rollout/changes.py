@@ -317,7 +317,7 @@ def split(route: Route | None, version: Version, share_bp: int, cause: Cause) ->
     current = _served(route, model)
     if current.killed:
         raise ConflictError(
-            f"{model} is killed: the fallback answers everything",
+            f"{model} is killed: the fallback answers all requests",
             next_step=f'resume it first: tidegate resume {model} --reason "..."',
         )
     if current.champion is None or current.champion.version == version.number:
@@ -481,5 +481,5 @@ def _on_trial(route: Route, candidate: Served) -> ConflictError:
     out = f'wait for its rollout, or end it: tidegate rollout {model} --end --reason "..."'
     if route.candidate_role is CandidateRole.SPLIT:
         out = f'end it first: tidegate split {model} --end --reason "..."'
-    how = f"with {route.candidate_bp / 100:g} % ({route.candidate_role})" if route.candidate else "as a shadow"
+    how = f"with {route.candidate_bp / 100:g} % ({route.candidate_role})" if route.candidate else "in shadow mode"
     return ConflictError(f"{model} version {candidate.version} is on trial {how}", next_step=out)

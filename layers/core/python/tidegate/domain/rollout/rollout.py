@@ -30,7 +30,7 @@ MOST_LOOKS = 500  # of one phase: a longer phase is looked at less often
 LATE = 10  # so much rarer are the looks at a canary that waits beyond its deadline, and rarer still with time
 LEASE_SLACK = timedelta(hours=1)  # beyond the next look; who holds a lease that is older has died
 _SOONEST_SECONDS = 1
-_BY_HAND = "somebody changed by hand what is served"
+_BY_HAND = "what is served was changed by hand"
 
 
 class Phase(StrEnum):
@@ -266,7 +266,7 @@ def decide(
     named = f"{rollout.model} version {rollout.version}"
     asked = rollout.approval
     if asked is None:
-        raise ConflictError(f"{named} needs no approval: its spec does not ask for one and changes no target")
+        raise ConflictError(f"{named} needs no approval: its spec does not require one and changes no target")
     for arn, why in asked.excluded.items():
         if same_person(arn, by):
             raise ForbiddenError(f"you cannot decide about {named} because you {why}", next_step="ask another approver")
@@ -285,7 +285,7 @@ def decide(
     if rollout.phase is not Phase.APPROVAL or now >= asked.expires_at:
         raise ConflictError(
             f"{named} no longer waits for approval: "
-            + (rollout.reason or f"it could be given until {asked.expires_at.isoformat()}"),
+            + (rollout.reason or f"the deadline was {asked.expires_at.isoformat()}"),
             next_step=f"train it again: tidegate train {rollout.model}",
         )
     answered = replace(asked, decision=decision, by=by, reason=reason, decided_at=now)
@@ -414,7 +414,7 @@ def _on_probation(rollout: Rollout, route: Route | None, version: Version, now: 
     if now < rollout.since + timedelta(seconds=rollout.plan.probation_seconds):
         return Step(judged)
     hours = english.count(rollout.plan.probation_seconds / 3600, "hour")
-    cause = _cause(judged, now, f"nothing spoke against it in {hours} on probation", version)
+    cause = _cause(judged, now, f"nothing was found against it in {hours} on probation", version)
     return Step(_final(judged, Phase.DONE, cause.reason, now), changes.end_probation(route, version, cause))
 
 

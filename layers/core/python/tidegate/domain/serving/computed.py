@@ -147,13 +147,15 @@ def _learn(
     rows, sums = np.bincount(code, minlength=len(keys)), np.bincount(code, weights=hits, minlength=len(keys))
     enough = rows >= least
     if enough.sum() > MAX_GROUPS:
-        problem = f"{enough.sum():,} groups of {', '.join(by)} have {least} rows; at most {MAX_GROUPS:,} may"
+        problem = (
+            f"{enough.sum():,} groups of {', '.join(by)} have {least} rows; at most {MAX_GROUPS:,} groups are allowed"
+        )
         raise _unfit(name, problem, "raise min_rows, or group by fewer columns")
     overall = hits.mean()
     with np.errstate(over="ignore"):
         rates = np.append(sums / rows, overall).astype(np.float32)
     if not np.isfinite(rates).all():
-        raise _unfit(name, "a rate is beyond the numbers that float32 can hold (3e38)", "rescale the target")
+        raise _unfit(name, "a rate exceeds the range of float32 (3e38)", "rescale the target")
     cell = folds * len(keys) + code
     other_rows = rows - np.bincount(cell, minlength=FOLDS * len(keys)).reshape(FOLDS, -1)
     other_sums = sums - np.bincount(cell, weights=hits, minlength=FOLDS * len(keys)).reshape(FOLDS, -1)

@@ -162,7 +162,7 @@ def _record(item: Any, shared: Any, tasks: Mapping[str, str], now: datetime) -> 
 
 def _model_problem(model: Any, tasks: Mapping[str, str]) -> str:
     if model is None:
-        return "is missing: name the model here, or once beside `feedback`"
+        return "is missing: give the model in each item, or once next to `feedback`"
     if not isinstance(model, str) or not _MODEL.fullmatch(model):
         return "is not the name of a model"
     return "" if model in tasks else f"there is no model {model!r}"

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from tidegate.kernel import english
 from tidegate.kernel.table import Column
 
 
@@ -28,5 +29,6 @@ def half_width(target: Column, predicted: Column, level: float) -> float:
     residuals = np.sort(np.abs(target - predicted))
     place = math.ceil((len(residuals) + 1) * level - 1e-9)
     if place > len(residuals):
-        raise ValueError(f"{len(residuals)} rows carry no {100 * level:g} % interval; {least_rows(level)} do")
+        needed = english.count(least_rows(level), "row")
+        raise ValueError(f"a {100 * level:g} % interval needs {needed}, not {len(residuals):,}")
     return float(residuals[place - 1])

@@ -108,7 +108,7 @@ def rollout_plan(spec: ModelSpec, *, score_distance: float = 0.0, needs_approval
             )
         demands.append(replace(known, tolerance=tolerance, margin=margin, **given))
     if not faults and not any(demand.required and demand.target is not None for demand in demands):
-        problem = "one that has a target must be required: a model's first version is promoted for nothing else"
+        problem = "a demand with a target must be required: a model's first version is judged by nothing else"
         faults.append(Fault("release.demands", problem))
     if faults:
         raise SpecInvalidError("the canary's demands contradict themselves", faults)

@@ -118,10 +118,12 @@ class Checker:
     def _name(self, node: ast.expr, name: str) -> Node:
         known = self._names
         if known is not None and name not in known and name in self._later:
-            return self._fault(node, f"{name!r} is not computed yet: a computed feature uses those listed before it")
+            return self._fault(
+                node, f"{name!r} is computed later: a computed feature can only use those listed before it"
+            )
         if known is not None and name not in known:
             near = _close(name, known, 3)
-            said = f"no value is called {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+            said = f"there is no value {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
             return self._fault(node, said, tuple(near or sorted(known)[:_LISTED]))
         self.used.add(name)
         return Node(Op.NAME, Type.ANY if known is None else known[name], value=name)
@@ -149,7 +151,7 @@ class Checker:
             self._demand(side, operand, Type.NUMBER, "arithmetic")
             operands.append(operand)
         if op is None:
-            return self._fault(node, f"{_spoken(node.op)} is not part of the language; of arithmetic, + - * / are")
+            return self._fault(node, f"{_spoken(node.op)} is not part of the language; use + - * /")
         return Node(op, Type.NUMBER, tuple(operands))
 
     def _comparison(self, node: ast.Compare, depth: int) -> Node:
@@ -160,15 +162,15 @@ class Checker:
             comparison = _COMPARISONS.get(type(op))
             left, right = compiled[place], compiled[place + 1]
             if comparison is None:
-                self._fault(node, f"{_spoken(op)} is not part of the language; of comparisons, < <= > >= == != are")
+                self._fault(node, f"{_spoken(op)} is not part of the language; use < <= > >= == !=")
                 continue
             if Type.TIME in {left.type, right.type}:
                 timed = sides[place + (left.type is not Type.TIME)]
-                self._fault(timed, "a time is not compared; compare seconds_between(s, t) or hour(t) with a number")
+                self._fault(timed, "a time cannot be compared; compare seconds_between(s, t) or hour(t) with a number")
             elif not (fits(left.type, right.type) or fits(right.type, left.type)):
                 self._fault(sides[place], f"{left.type} cannot be compared with {right.type}")
             elif self._groups is not None and left.type is Type.TEXT and comparison not in {Op.EQUAL, Op.NOT_EQUAL}:
-                self._fault(sides[place], "texts have no order in a computed feature; of comparisons, == and != do")
+                self._fault(sides[place], "texts have no order in a computed feature; use == or !=")
             links.append(Node(comparison, Type.BOOLEAN, (left, right)))
         return links[0] if len(links) == 1 else Node(Op.AND, Type.BOOLEAN, tuple(links))
 
@@ -186,12 +188,12 @@ class Checker:
         if name not in FUNCTIONS:
             near = _close(name or "", FUNCTIONS, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            return self._fault(node, f"{name or 'that'} is no function here{hint}", FUNCTIONS)
+            return self._fault(node, f"{name or 'this'} is not a function{hint}", FUNCTIONS)
         plain = not any(isinstance(argument, ast.Starred) for argument in node.args)
         if name == "group_rate" and plain:
             return self._group_rate(node, depth)
         if node.keywords or not plain:
-            return self._fault(node, f"{name} takes plain arguments only")
+            return self._fault(node, f"{name} takes only plain arguments")
         if name == "input":
             given = node.args[0] if len(node.args) == 1 else None
             if not isinstance(given, ast.Constant) or not isinstance(given.value, str):
@@ -218,9 +220,9 @@ class Checker:
         edges = [_number(part) for part in parts[1:]]
         for argument, edge, before in zip(node.args[1:], edges, [None, *edges], strict=False):
             if edge is None:
-                self._fault(argument, "an edge of a bucket is a number")
+                self._fault(argument, "an edge of a bucket must be a number")
             elif before is not None and edge <= before:
-                self._fault(argument, f"the edges of a bucket rise; this one is not above {before:g}")
+                self._fault(argument, f"the edges of a bucket must rise; this one is not above {before:g}")
         return Node(Op.BUCKET, Type.NUMBER, parts[:1], edges=tuple(edge for edge in edges if edge is not None))
 
     def _of_times(self, node: ast.Call, name: str, parts: tuple[Node, ...]) -> Node:
@@ -249,16 +251,16 @@ class Checker:
             if part is _FAULTY:
                 continue
             if part.type is Type.TIME:
-                self._fault(argument, "a time makes no groups; compute hour(t), weekday(t) or such under a name first")
+                self._fault(argument, "a time cannot form groups; first compute a feature from it, such as hour(t)")
             elif part.op is not Op.NAME:
-                self._fault(argument, "group_rate groups by names; give the expression a name of its own first")
+                self._fault(argument, "group_rate groups by names; first compute a feature from the expression")
             elif self._names is not None and part.value not in self._groups:
-                self._fault(argument, f"{part.value!r} is learned itself; group_rate cannot group by it")
+                self._fault(argument, f"group_rate cannot group by {part.value!r}, which is itself learned")
         return Node(Op.GROUP_RATE, Type.NUMBER, parts, value=least)
 
     def _demand(self, node: ast.expr, found: Node, wanted: Type, what: str) -> None:
         if not fits(found.type, wanted):
-            hint = f"; take {', '.join(_OF_TIMES)} of it" if found.type is Type.TIME else ""
+            hint = f"; use {', '.join(_OF_TIMES)}" if found.type is Type.TIME else ""
             self._fault(node, f"{what} needs {wanted}, this is {found.type}{hint}")
 
     def _fault(self, node: ast.expr, message: str, allowed: tuple[str, ...] = ()) -> Node:

@@ -83,7 +83,7 @@ def compile_expression(
     compiler = Checker(text, names, groups, later)
     node = compiler.compile(tree, 1)
     if not compiler.problems and wanted is not Type.ANY and not fits(node.type, wanted):
-        compiler.problems.append(Problem(f"is {node.type}, where {wanted} is needed"))
+        compiler.problems.append(Problem(f"is {node.type}, but must be {wanted}"))
     if compiler.problems:
         raise ExpressionError(text, sorted(compiler.problems, key=lambda problem: problem.position or 0))
     return Expression(text, node.type, frozenset(compiler.used), node, closure(node))
@@ -104,5 +104,5 @@ def compile_computed(
     """
     expression = compile_expression(text, names, wanted=Type.NUMBER, groups=groups, later=later)
     if not expression.names:
-        raise ExpressionError(text, [Problem("looks at no feature; a computed feature is computed from features")])
+        raise ExpressionError(text, [Problem("uses no feature; a computed feature is computed from features")])
     return expression

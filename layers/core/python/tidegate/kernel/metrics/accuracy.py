@@ -17,7 +17,7 @@ def _expected(said: Probabilities) -> float:
 METRIC = Metric(
     name="accuracy",
     label="accuracy",
-    sentence="Share of the rows that are answered rightly.",
+    sentence="Share of rows with the right answer.",
     tasks=("binary", "multiclass"),
     more_is_better=True,
     perfect=1.0,

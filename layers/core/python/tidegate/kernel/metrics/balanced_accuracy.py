@@ -33,7 +33,8 @@ def _expected(said: Probabilities) -> float:
 METRIC = Metric(
     name="balanced_accuracy",
     label="balanced accuracy",
-    sentence="Share of a class's rows that are answered rightly, averaged over the classes: rare ones count as much.",
+    sentence="Share of a class's rows with the right answer, averaged over the classes, so that rare ones count as "
+    "much.",
     tasks=("binary", "multiclass"),
     more_is_better=True,
     perfect=1.0,

@@ -22,7 +22,7 @@ def _expected(said: Probabilities) -> float:
 METRIC = Metric(
     name="log_loss",
     label="log loss",
-    sentence="Minus the logarithm of the probability that was given to what came true, on average.",
+    sentence="Negative logarithm of the probability given to the true class, on average.",
     tasks=("binary", "multiclass"),
     more_is_better=False,
     perfect=0.0,

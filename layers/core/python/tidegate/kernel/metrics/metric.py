@@ -204,7 +204,7 @@ class Metric:
             wanted = known[name]
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not (number and wanted.least <= value <= wanted.most):
-                raise ValueError(f"{name} of {self.name} is {value!r}; allowed is {wanted.least:g} to {wanted.most:g}")
+                raise ValueError(f"{name} of {self.name} is {value!r}; it must be {wanted.least:g} to {wanted.most:g}")
         given = tuple((each.name, float(values.get(each.name, each.default))) for each in self.parameters)
         return replace(self, given=given)
 
@@ -234,13 +234,13 @@ class Metric:
             problem = "there are no rows"
         elif np.isnan(scores).any():
             gaps = int(np.isnan(scores).any(axis=1).sum())
-            problem = f"the model gives no number for {gaps:,} of {len(target):,} rows"
+            problem = f"the model gives no score for {gaps:,} of {len(target):,} rows"
         else:
             problem = self.undefined.why(np.asarray(target), positive)
         return DataCheckError(
             f"{self.text} is not defined on these rows",
             [Fault("target", problem)],
-            next_step="choose a longer or other period",
+            next_step="choose a longer or a different period",
         )
 
     def expected(self, said: Probabilities) -> float:

@@ -26,5 +26,5 @@ METRIC = Metric(
     form=_form,
     undefined=NEVER,
     unlabelled=FromLosses(_loss),
-    parameters=(Parameter("quantile", "Share of the outcomes that are to lie below the prediction.", 0.5, 0.01, 0.99),),
+    parameters=(Parameter("quantile", "Share of the outcomes that should lie below the prediction.", 0.5, 0.01, 0.99),),
 )

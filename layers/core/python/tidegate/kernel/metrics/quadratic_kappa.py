@@ -33,7 +33,7 @@ def _expected(said: Probabilities) -> float:
 METRIC = Metric(
     name="quadratic_kappa",
     label="quadratic weighted kappa",
-    sentence="Agreement beyond chance of ordered classes; a miss counts by the square of its distance.",
+    sentence="Agreement on ordered classes beyond chance; an error counts by the square of its distance.",
     tasks=("multiclass",),
     more_is_better=True,
     perfect=1.0,

@@ -47,7 +47,7 @@ def find(text: str) -> Metric:
     """
     found = _TEXT.fullmatch(text)
     if found is None or found["name"] not in METRICS:
-        raise ValueError(f"{text!r} is no metric; there are {', '.join(METRICS)}")
+        raise ValueError(f"{text!r} is not a metric; the metrics are {', '.join(METRICS)}")
     pairs = (each.partition("=") for each in (found["values"] or "").split(",") if each)
     return METRICS[found["name"]].using({name.strip(): float(value) for name, _, value in pairs})
 
@@ -63,7 +63,7 @@ def choose(stated: str | Mapping[str, object]) -> Metric:
     values = {str(name): value for name, value in stated.items() if name != "name"}
     name = stated.get("name")
     if name not in METRICS:
-        raise ValueError(f"{name!r} is no metric; there are {', '.join(METRICS)}")
+        raise ValueError(f"{name!r} is not a metric; the metrics are {', '.join(METRICS)}")
     return METRICS[str(name)].using(values)  # type: ignore[arg-type]  # `using` looks at the values
 
 

@@ -38,13 +38,13 @@ ESTIMATORS: tuple[Estimator, ...] = (
     ),
     _tree_classifier(
         "ensemble.AdaBoostClassifier",
-        "Boosted stumps, each on the rows that those before it got wrong.",
+        "Boosted stumps, each fitted to the rows that the earlier ones got wrong.",
         "estimator learning_rate n_estimators random_state",
         probabilities=Probabilities.DISTORTED,
     ),
     _tree_regressor(
         "ensemble.AdaBoostRegressor",
-        "Boosted trees, each on the rows that those before it missed most.",
+        "Boosted trees, each fitted to the rows with the largest errors so far.",
         "estimator learning_rate loss n_estimators random_state",
     ),
     _tree_classifier(
@@ -90,7 +90,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
     ),
     _tree_classifier(
         "ensemble.HistGradientBoostingClassifier",
-        "Boosted trees on binned numbers: fast, and takes missing numbers as they are.",
+        "Boosted trees on binned numbers: fast, and handles missing numbers.",
         "categorical_features class_weight early_stopping interaction_cst l2_regularization learning_rate "
         "loss max_bins max_depth max_features max_iter max_leaf_nodes min_samples_leaf monotonic_cst "
         "n_iter_no_change random_state scoring tol validation_fraction verbose warm_start",
@@ -98,7 +98,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
     ),
     _tree_regressor(
         "ensemble.HistGradientBoostingRegressor",
-        "Boosted trees on binned numbers: fast, and takes missing numbers as they are.",
+        "Boosted trees on binned numbers: fast, and handles missing numbers.",
         "categorical_features early_stopping interaction_cst l2_regularization learning_rate loss "
         "max_bins max_depth max_features max_iter max_leaf_nodes min_samples_leaf monotonic_cst "
         "n_iter_no_change quantile random_state scoring tol validation_fraction verbose warm_start",
@@ -143,7 +143,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
     ),
     _regressor(
         "linear_model.HuberRegressor",
-        "Linear regression that outliers do not pull.",
+        "Linear regression that is robust to outliers.",
         "alpha epsilon fit_intercept max_iter tol warm_start",
     ),
     _regressor(

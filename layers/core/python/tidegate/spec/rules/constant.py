@@ -17,7 +17,7 @@ class ConstantRule(Rule):
     """Always the same answer: a probability of the positive class, or a number."""
 
     kind: Literal["constant"]
-    value: float = Field(description="The answer; of a binary model between 0 and 1.")
+    value: float = Field(description="The answer; between 0 and 1 for a binary model.")
 
     tasks: ClassVar = {Place.BASELINE: _TASKS, Place.FALLBACK: _TASKS}
     example: ClassVar = {"kind": "constant", "value": 0.2}

@@ -10,7 +10,7 @@ from tidegate.spec.part import ColumnName, Task
 from tidegate.spec.rules.rule import Fitted, Place, Rule, TrainingRows
 
 BY = "Features whose values make the groups."
-MIN_ROWS = "A smaller group takes the rate of all."
+MIN_ROWS = "A smaller group gets the overall rate."
 
 
 class GroupRateRule(Rule):

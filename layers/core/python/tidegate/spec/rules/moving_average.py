@@ -16,7 +16,7 @@ class MovingAverageRule(Rule):
     rows use the average of all."""
 
     kind: Literal["moving_average"]
-    rows: int = Field(1_000, ge=1, description="How many of the latest rows are averaged, in each group.")
+    rows: int = Field(1_000, ge=1, description="Number of the latest rows to average in each group.")
     by: tuple[ColumnName, ...] = Field((), max_length=4, description=BY)
     min_rows: int = Field(50, ge=1, description=MIN_ROWS)
 

@@ -84,7 +84,12 @@ def start_batch(
     if not sources:
         raise InvalidInputError(
             "the input has nothing to score",
-            [Fault("input", f"no object at {asked}, or only empty ones and ones whose names begin with _ or .")],
+            [
+                Fault(
+                    "input",
+                    f"there is no object at {asked}; empty objects and names that begin with _ or . are skipped",
+                )
+            ],
         )
     if len(sources) > MAX_SOURCES:
         raise InvalidInputError(
@@ -146,7 +151,8 @@ def _allowed(text: str, path: str, places: Sequence[str]) -> Address:
         raise InvalidInputError(
             "batches cannot use this folder",
             [Fault(path, f"{address} is outside the places for batches", tuple(f"s3://{place}" for place in places))],
-            next_step=f"give an {path} there, or have the bucket added to the deployment setting batch_buckets",
+            next_step=f"choose an {path} in one of them, or have the bucket added to the deployment setting "
+            "batch_buckets",
         )
     return address
 
@@ -207,8 +213,8 @@ def _demand_same(batch: Batch, wanted: Batch) -> None:
     if differs:
         listed = "; ".join(map(str, differs))
         raise ConflictError(
-            f"{batch.output} belongs to a batch begun at {batch.started_at}, which asked for something else: {listed}",
-            next_step="give another --output",
+            f"{batch.output} belongs to a batch that began at {batch.started_at} and differs: {listed}",
+            next_step="choose another --output",
         )
 
 

@@ -127,7 +127,7 @@ def plan(
         found += made
         if cursor.parts + len(found) > MAX_PARTS:
             raise InvalidInputError(
-                f"the input makes more than {MAX_PARTS:,} parts", next_step="split it into several batches"
+                f"the input needs more than {MAX_PARTS:,} parts", next_step="split it into several batches"
             )
     objects.put(page_of(home, cursor.pages), encoded([asdict(part) for part in found]), _JSON, {})
     after = PlanCursor(
@@ -143,7 +143,7 @@ def plan(
     pages = [json.loads(objects.document(page_of(home, number))) for number in range(cursor.pages)]
     parts = [*(part for page in pages for part in page), *(asdict(part) for part in found)]
     if not parts:
-        raise InvalidInputError("the input has no rows", [Fault(batch.input, "has at most a header line")])
+        raise InvalidInputError("the input has no rows", [Fault(batch.input, "has no line below the header")])
     objects.put(listed, encoded(parts), _JSON, {})
     return Planned(next="score", cursor=after, bucket=listed.bucket, key=listed.key)
 
@@ -207,7 +207,12 @@ class _Planning:
             row = cutter.first_row + cutter.rows + int((~found.blank[: longer[0]]).sum())
             raise DatasetInvalidError(
                 "the input cannot be read",
-                [Fault(f"s3://{self.batch.bucket}/{self.source.key}", f"row {row:,}: a quote is not closed in 1 MiB")],
+                [
+                    Fault(
+                        f"s3://{self.batch.bucket}/{self.source.key}",
+                        f"row {row:,}: a quoted value does not end within 1 MiB",
+                    )
+                ],
                 next_step="correct the quotes of that row, or remove it",
             )
 
@@ -219,7 +224,7 @@ def _demand_columns(batch: Batch, contract: Contract, source: Source, columns: S
         where = f"s3://{batch.bucket}/{source.key}"
         raise DatasetInvalidError(
             f"{where} lacks columns that {batch.model} needs: {', '.join(lacking)}; it has {', '.join(columns[:50])}",
-            next_step="give the columns the names in the model's spec",
+            next_step="rename the columns as in the model's spec",
         )
 
 
@@ -306,7 +311,7 @@ def answer_rows(version: Answering, rows: Rows) -> Answers:
         block = kept[start : start + BLOCK_ROWS]
         given = inputs(contract, rows, block)
         lost = fill(contract, found, block, version.scorer.score(given))
-        _stand_in(version, rows, found, lost.tolist(), "gave no finite number")
+        _stand_in(version, rows, found, lost.tolist(), "did not give a finite number")
         _mark(version, rows, found, block, given, texts=[column[block] for column in texts])
         answered = block[~found.fallback[block]].tolist() if version.rulebook.rules else []
         for row, names in broken_rules(contract, version.rulebook, rows, found, answered).items():
@@ -343,7 +348,7 @@ def _stand_in(version: Answering, rows: Rows, found: Answers, places: Sequence[i
             continue
         scores = np.array([version.fallback.rule.score(rows.instance(contract, row))])
         if len(fill(contract, found, np.array([row]), scores)):
-            forget(contract, found, row, [Fault("", f"the model {why}, and so did its fallback")])
+            forget(contract, found, row, [Fault("", f"the model {why}, and its fallback could not answer either")])
             continue
         found.fallback[row] = True
 
@@ -411,5 +416,5 @@ def _why(batch: Batch, missing: Sequence[Part], parts: int, objects: BatchObject
         found = json.loads(objects.document(batch.failure_of(first.number)))
         said = f"{found['error']}: {found['message']}"
     except NotFoundError:
-        said = "nobody says why"
+        said = "no reason was recorded"
     return f"{len(missing)} of {parts} parts were not scored; part {first.number} ({first.where(batch.bucket)}): {said}"

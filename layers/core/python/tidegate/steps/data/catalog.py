@@ -36,8 +36,8 @@ def catalog(task: RegisterDataset, *, catalog: Catalog, files: DatasetFiles, rea
     except UnavailableError:
         raise
     except Exception as error:
-        problem = f"reading the files failed unexpectedly ({type(error).__name__}: {error}); add them again, and if "
-        problem += "that does not help, read the log of function catalog"
+        problem = f"the files could not be read ({type(error).__name__}: {error}); add them again. If that fails too, "
+        problem += "read the log of the function catalog"
         catalog.finish_version(replace(version, status=DatasetStatus.FAILED, problem=problem))
         raise
     catalog.finish_version(finished)

@@ -73,7 +73,7 @@ class ExcludePeriod(Said):
     @model_validator(mode="after")
     def _runs_forward(self) -> Self:
         if self.start >= self.end:
-            raise ValueError(f"'from' ({self.start.isoformat()}) must lie before 'to' ({self.end.isoformat()})")
+            raise ValueError(f"'from' ({self.start.isoformat()}) must be before 'to' ({self.end.isoformat()})")
         return self
 
 

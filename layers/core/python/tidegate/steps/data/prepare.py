@@ -270,7 +270,7 @@ def _judged_column_faults(spec: ModelSpec, types: Mapping[str, ColumnType]) -> l
     faults = unknown_role_faults(types, roles)
     for role, name in roles:
         if types.get(name) is ColumnType.TIME:
-            said = "is a time column; add columns for what matters of it (hour, weekday)"
+            said = "is a time column; use a column of the part that matters, such as the hour"
             faults.append(Fault(f"{role}.{name}", said))
         if name in RESERVED:
             faults.append(Fault(f"{role}.{name}", "is a reserved name; rename the column"))

@@ -397,7 +397,7 @@ class _FindChampion:
         version = self.versions.version(run.model, served.version)
         target = self.models.spec(run.model, version.spec_digest).target
         if target != spec.target:
-            return _Champion(served.version, problem=f"it predicts {target}, this one {spec.target}")
+            return _Champion(served.version, problem=f"it predicts {target}, this version {spec.target}")
         try:
             scorer = self.load(self.artifacts.get_verified(served.artifact_key, served.artifact_sha256))
         except (ArtifactRejectedError, NotFoundError) as error:
@@ -407,7 +407,7 @@ class _FindChampion:
             return _Champion(served.version, problem=problem)
         scores = _score(scorer, scorer.contract.inputs(holdout))
         if not np.isfinite(scores).all():
-            return _Champion(served.version, problem="it gives scores that are no finite numbers")
+            return _Champion(served.version, problem="it gives scores that are not finite numbers")
         labels = [repr(label) for label in scorer.contract.classes]
         order = [labels.index(repr(label)) for label in contract.classes] or [0]
         seen_rows = self._seen_rows(holdout, run, version.run_id)
@@ -430,19 +430,19 @@ class _FindChampion:
 def _mismatch(champion: Contract, candidate: Contract, holdout: Table) -> str:
     """Why the champion cannot be scored on these rows; empty when it can."""
     if champion.task != candidate.task:
-        return f"its task is {champion.task}, this one's {candidate.task}"
+        return f"its task is {champion.task}, this version's is {candidate.task}"
     if sorted(map(repr, champion.classes)) != sorted(map(repr, candidate.classes)):
-        return f"its classes are {_listed(champion.classes)}, this one's {_listed(candidate.classes)}"
+        return f"its classes are {_listed(champion.classes)}, this version's are {_listed(candidate.classes)}"
     lacking = [feature.name for feature in champion.features if feature.name not in holdout]
     if lacking:
         return f"the holdout lacks {_listed(lacking)}, which it needs"
     times = {feature.name: feature.kind == "time" for feature in candidate.features}
     for feature in champion.features:
         if times.get(feature.name, feature.kind == "time") != (feature.kind == "time"):
-            return f"{feature.name} is {feature.kind} to it, but not to this one"
+            return f"{feature.name} is {feature.kind} for it, but not for this version"
         is_text = holdout[feature.name].dtype.kind not in "fiub"
         if is_text != (feature.kind == "categorical"):
-            return f"{feature.name} is {feature.kind} to it, but holds {'text' if is_text else 'numbers'} here"
+            return f"{feature.name} is {feature.kind} for it, but holds {'text' if is_text else 'numbers'} here"
     return ""
 
 

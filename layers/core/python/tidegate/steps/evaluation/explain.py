@@ -56,22 +56,21 @@ _UNUSABLE = (ArtifactRejectedError, InvalidInputError, ModelFailedError, NewerDo
 
 _REASONS: dict[str, str] = {
     Reason.CHAMPION: "version {0} was the champion",
-    Reason.CANDIDATE: "version {0} was on its way in, and the routing key fell into its share",
-    Reason.HOLDBACK: "version {0}, the champion of before, was held back beside the new one, and the routing key fell "
-    "into its share",
-    Reason.SPLIT: "version {0} was the second one of a split, and the routing key fell into its share",
-    Reason.PREVIOUS_GOOD: "version {0} had served before the champion, whose artifact could not be used",
+    Reason.CANDIDATE: "version {0} was being rolled out, and the routing key fell into its share",
+    Reason.HOLDBACK: "version {0}, the previous champion, was the holdback, and the routing key fell into its share",
+    Reason.SPLIT: "version {0} was the second version of a split, and the routing key fell into its share",
+    Reason.PREVIOUS_GOOD: "version {0} was the previous champion, and the artifact of the champion could not be used",
     Reason.NAMED: "the request asked for version {0}",
     Reason.FALLBACK: "no version answered, so the fallback did",
     UNANSWERED: "neither a version nor the fallback could answer",
 }
 _WHYS: Mapping[str, str] = {
     Why.KILLED: "the model was switched off",
-    Why.NO_VERSION: "no version of it served yet",
-    Why.NOT_LOADABLE: "the artifact of the version that was to answer could not be used",
-    Why.SCORING_FAILED: "the version that was to answer could not score the request",
-    Why.TIMED_OUT: "the version that was to answer took longer than it may",
-    Why.CONTRACT_BROKEN: "the candidate refused a request that the champion takes",
+    Why.NO_VERSION: "no version was serving yet",
+    Why.NOT_LOADABLE: "the artifact of the chosen version could not be used",
+    Why.SCORING_FAILED: "the chosen version could not score the request",
+    Why.TIMED_OUT: "the chosen version exceeded its time limit",
+    Why.CONTRACT_BROKEN: "the candidate rejected a request that the champion accepts",
     Why.RULE_VIOLATED: "an answer in the request broke a business rule",
 }
 
@@ -130,7 +129,7 @@ class Explain:
         if at is None or at > self.clock.now() + AHEAD:
             problem = "is not the id of a prediction (a UUID of version 7)" if at is None else "is from the future"
             raise RequestInvalidError(
-                "this prediction cannot exist",
+                "the prediction id is not valid",
                 [Fault("prediction", f"{prediction_id[:80]!r} {problem}")],
                 next_step="give the `id` that came with the answer; `tidegate captures MODEL` lists some",
             )
@@ -191,12 +190,12 @@ class Explain:
     ) -> Document:
         """Inputs, the answer computed again, and its contributions; null where they cannot be had, and `why_not`."""
         scorer: Scorer | None = None
-        why_not = "" if version else "no version answered, and a rule without learning has no contributions"
+        why_not = "" if version else "the fallback answered, and a rule has no contributions"
         try:
             if version:
                 scorer = self.load(self.artifacts.get_verified(version.artifact_key, version.artifact_sha256))
         except _UNUSABLE as error:
-            why_not = f"the version cannot be asked again: {error.message}"
+            why_not = f"the version cannot score the request again: {error.message}"
         asked = scorer or fallback
         hidden = self._hidden(record, asked.contract if asked else None, version)
         again = contributions = None
@@ -208,7 +207,7 @@ class Explain:
                 again = _again(asked, record)
                 if scorer and version:
                     if report is None:
-                        raise ArtifactRejectedError("its report, which leads to its training rows, cannot be used")
+                        raise ArtifactRejectedError("its report, which names its training rows, cannot be used")
                     background = self._background(version, report)
                     row_ms = report["evaluation"]["latency_ms"]["p50"]
                     contributions = _contributions(scorer, record, again["score"], background, row_ms)
@@ -240,13 +239,13 @@ class Explain:
         """
         pinned = sections_of(report).reference
         if pinned is None:
-            raise NotFoundError("no training rows are kept of this version to hold its contributions against")
+            raise NotFoundError("no training rows of this version are stored, so its contributions cannot be computed")
         key = RunRef(model=version.model, run_id=version.run_id).reference_key
         document = json.loads(self.artifacts.get_verified(key, pinned.sha256))
         try:
             reference = Reference.from_json(document)
         except ValueError as error:
-            raise NotFoundError(f"the training rows of this version are not found: {error}") from None
+            raise NotFoundError(f"the training rows of this version were not found: {error}") from None
         return Table.from_npz(self.artifacts.get_verified(reference.background, reference.background_sha256))
 
     # What the version was made of
@@ -318,7 +317,7 @@ def _in_words(record: Mapping[str, Any]) -> str:
         rules = ", ".join(record["violations"])
         return f"{said}, but its answer broke a business rule ({rules}), so the fallback answered"
     if record["version"] is not None and record.get("fallback"):
-        return f"{said}, but the input lies far from those of training, so the fallback answered"
+        return f"{said}, but the input is unlike the training rows, so the fallback answered"
     if why == Why.RULE_VIOLATED and record["version"] is not None:
         return said  # it was another row whose answer broke a rule
     return f"{said}: {_WHYS.get(why, why)}" if why else said
@@ -373,7 +372,7 @@ def _contributions(
     lacking = [feature.name for feature in contract.features if feature.name not in background]
     if lacking:
         names = ", ".join(lacking)
-        raise NotFoundError(f"the training rows kept of this version do not hold {names}: that was hidden at training")
+        raise NotFoundError(f"the stored training rows of this version lack {names}, which the spec hid at training")
     instance = validate(contract, [_instance(contract, record)])
     match contract.task:
         case "binary":
@@ -390,7 +389,7 @@ def _contributions(
         max_rows=int(min(MAX_ROWS, SCORING_MS / max(row_ms, 1e-3))),
     )
     if not np.isfinite(found.values).all():
-        raise ModelFailedError("the version gives no finite number for some of the training rows that were kept")
+        raise ModelFailedError("the version does not give a finite number for some of its stored training rows")
     ordered = [feature.name for feature in (*contract.numeric, *contract.categorical, *contract.times)]
     features = [
         {"name": name, "value": value, "error": error, "low": value - Z_95 * error, "high": value + Z_95 * error}
@@ -413,6 +412,6 @@ def _not_captured(prediction_id: str, names: Sequence[str], first: str, last: st
     listed = ", ".join(names) if len(names) <= 10 else f"all {len(names)} models"
     return NotFoundError(
         f"prediction {prediction_id} was not captured: searched {listed or 'no model'}, hours {first} to {last} (UTC)",
-        next_step="captures arrive within a few minutes, so ask again; a spec may keep a share of them only "
-        "(capture.sample), and they expire (capture_retention_days). Check the model and the stage.",
+        next_step="try again in a few minutes: captures take that long to arrive. A spec may keep only a sample "
+        "(capture.sample), and captures expire (capture_retention_days). Check the model and the stage.",
     )

@@ -45,8 +45,9 @@ def start_reproduction(
     recorded = runs.run(model, version.run_id)
     if recorded.selected is None:
         raise ConflictError(
-            f"run {recorded.run_id}, which made version {version.number} of {model}, does not say what it chose",
-            next_step="train a version again: what is made now records it",
+            f"run {recorded.run_id}, which made version {version.number} of {model}, did not record which candidate "
+            "it chose",
+            next_step="train a new version, which records it",
         )
     now = clock.now()
     token = body.token or chance()
@@ -82,7 +83,7 @@ def show_reproduction(model: str, run: str, *, runs: Runs, artifacts: Artifacts)
     found = runs.run(model, run)
     if found.status not in {RunStatus.REPRODUCED, RunStatus.DIFFERS}:
         raise NotFoundError(
-            f"run {run} of {model} has compared nothing; it is {found.status}",
+            f"run {run} of {model} has no comparison; it is {found.status}",
             next_step=f"look at it: tidegate runs {model} {run}",
         )
     comparison = REPRODUCTION.read(artifacts.get(RunRef(model=model, run_id=run).reproduction_key))

@@ -120,9 +120,9 @@ def _next_step(model: str, route: Route | None, record: HealthRecord | None) -> 
     if route is None or route.champion is None:
         return f"nothing serves yet: tidegate train {model} --wait"
     if record is None:
-        return "nothing: it is looked at within the hour after it is asked something"
+        return "nothing: it is judged within an hour of its first requests"
     if record.health is Health.NEEDS_REDESIGN:
-        return f'find the cause and mend it, then: tidegate acknowledge {model} --reason "..."'
+        return f'find the cause and fix it, then: tidegate acknowledge {model} --reason "..."'
     at_work = next((each for each in record.attempts if each.outcome is TrainingOutcome.UNDER_WAY), None)
     if at_work:
         return f"run {at_work.run_id} is under way: tidegate runs {model} {at_work.run_id}"
@@ -131,7 +131,5 @@ def _next_step(model: str, route: Route | None, record: HealthRecord | None) -> 
     if record.wanted:
         return f"a training starts soon, because of {record.wanted}"
     if record.health is Health.DRIFTED:
-        return (
-            f"nothing by itself: the spec's monitoring.retrain_on does not ask for it; by hand: tidegate train {model}"
-        )
-    return "nothing: it is looked at again by itself"
+        return f"the spec's monitoring.retrain_on does not ask for a training; start one: tidegate train {model}"
+    return "nothing: it is judged again within the hour"

@@ -461,7 +461,7 @@ def _hold_parity(target: Target, min_rows: int, compared: Sequence[Parity]) -> H
     """The column whose groups are furthest beyond the limit, by the end of the interval that counts."""
     known = [(each.difference, each) for each in compared if each.difference is not None]
     if not known:
-        return targets.hold(target, None, rows=0, min_rows=min_rows, note="of the features among the sensitive columns")
+        return targets.hold(target, None, rows=0, min_rows=min_rows, note="of the sensitive columns that are features")
     widest, worst = max(known, key=lambda pair: pair[0].low)
     rows = sum(group.rows for group in worst.groups)
     note = f"{worst.column}, {worst.high} against {worst.low}"

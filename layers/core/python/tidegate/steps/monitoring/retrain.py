@@ -66,7 +66,7 @@ def start(
     if run is None:
         record = health_records.record(model)
         if record is None or record.wanted is None:
-            return TrainingStarted(next="done", reason="it is wanted no more")
+            return TrainingStarted(next="done", reason="it is no longer wanted")
         version = catalog.version(spec.dataset, labelled.dataset_version)
         if version.status is DatasetStatus.REGISTERING and clock.now() < labelled.until:
             return TrainingStarted(next="wait")

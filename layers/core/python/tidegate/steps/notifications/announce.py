@@ -37,12 +37,12 @@ class Detail(Message):
     model: str
     owner: str = Field(description="of the model")
     business_unit: str = Field(description="of the model's owner")
-    version: int | None = Field(description="which it is about; null: the fallback, or none yet")
+    version: int | None = Field(description="the version concerned; null: the fallback, or none yet")
     run_id: str | None = Field(description="the training run that the version came from")
     severity: Severity = Field(description="what it asks of people")
-    title: str = Field(description="what happened, to go on after the model's name")
+    title: str = Field(description="what happened; the model's name is the subject")
     reasons: list[str] = Field(description="why, in sentences")
-    commands: list[str] = Field(description="what to type behind `tidegate`")
+    commands: list[str] = Field(description="arguments for `tidegate`")
 
 
 class RouteChanged(Detail):
@@ -55,8 +55,8 @@ class RouteChanged(Detail):
     previous_version: int | None
     weight_bp: int
     killed: bool
-    actor: str = Field(description="ARN of whoever did it; that of the execution for steps of a rollout")
-    approved_by: str | None = Field(description="ARN of whoever approved the version")
+    actor: str = Field(description="ARN of the person; for steps of a rollout, of the execution")
+    approved_by: str | None = Field(description="ARN of the approver")
     ledger_hash: str = Field(description="of the entry, to compare with the ledger later")
 
 
@@ -73,7 +73,7 @@ class RolloutMoved(Detail):
 class ApprovalRequested(Detail):
     """A version waits for somebody who did not make it."""
 
-    expires_at: AwareDatetime = Field(description="without an approval until then it does not serve")
+    expires_at: AwareDatetime = Field(description="the version is only released if it is approved by then")
     artifact_sha256: str = Field(description="what the approval is for")
     report_sha256: str = Field(description="what the approver reads")
 
@@ -91,10 +91,10 @@ class RunEnded(Detail):
     """A training run came to its end: with a version that passed the gate, with one that did not, or by a fault."""
 
     status: Literal[RunStatus.ACCEPTED, RunStatus.REJECTED, RunStatus.FAILED]
-    actor: str = Field(description="ARN of whoever asked for the run")
+    actor: str = Field(description="ARN of the person who requested the run")
     dataset: str
     dataset_version: str | None
-    error: str | None = Field(description="the fault's name; its words are in the registry alone")
+    error: str | None = Field(description="name of the error; its text is in the registry only")
 
 
 class HealthChanged(Detail):
@@ -103,10 +103,10 @@ class HealthChanged(Detail):
 
     revision: int = Field(description="of the health record; orders the events of one model's health")
     health: Health
-    previous_health: Health | None = Field(description="null: it was never looked at before")
+    previous_health: Health | None = Field(description="null: it was not judged before")
     retraining: Trigger | None = Field(description="what starts a training now; null: none is due, or it is held back")
     held_back: str = Field(description="why a training that is due does not start yet; empty if none is")
-    actor: str | None = Field(description="ARN of whoever acknowledged it; null for a look")
+    actor: str | None = Field(description="ARN of the person who acknowledged it; null: nobody did")
 
 
 DETAILS: Mapping[Event, type[Detail]] = MappingProxyType(

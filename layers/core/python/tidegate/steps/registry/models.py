@@ -176,8 +176,9 @@ def read_page(name: str, number: str, *, versions: Versions, artifacts: Artifact
         page = artifacts.get(RunRef(model=name, run_id=version.run_id).page_key)
     except NotFoundError:
         raise NotFoundError(
-            f"version {version.number} of {name} has no page: it is drawn within a minute of registration, unless that "
-            "failed; versions that are older than pages are have none",
+            f"version {version.number} of {name} has no page: pages are drawn within a minute of registration; "
+            "drawing may "
+            "have failed, or the version may be older than this feature",
             next_step=f"read the gate's report: tidegate report {name} {version.number}",
         ) from None
     return {"model": name, "version": version.number, "html": page.decode()}

@@ -312,17 +312,17 @@ def _next_step(found: Rollout) -> str:  # noqa: C901, PLR0911  one for each phas
     again = f"tidegate train {model} --wait"
     match found.phase:
         case Phase.APPROVAL if found.approval and found.approval.decision:
-            return "nothing: the decision is made, and the release continues in a moment"
+            return "nothing: the decision is recorded, and the release continues in a moment"
         case Phase.APPROVAL:
             return f'an approver reads its report and decides: tidegate approve {model} {number} --reason "..."'
         case Phase.SHADOW:
-            return f"nothing: it continues by itself; to end it by hand: {end_it}"
+            return f"nothing: it continues automatically; to end it by hand: {end_it}"
         case Phase.CANARY if found.plan.at_deadline is AtDeadline.WAIT:
-            return f"nothing: at its last share it waits for evidence as long as it takes; to end it by hand: {end_it}"
+            return f"nothing: it waits at its last share until there is enough evidence; to end it by hand: {end_it}"
         case Phase.CANARY:
-            return f"nothing: it continues by itself; to end it by hand: {end_it}"
+            return f"nothing: it continues automatically; to end it by hand: {end_it}"
         case Phase.PROBATION:
-            return f'nothing: it continues by itself; to roll back by hand: tidegate rollback {model} --reason "..."'
+            return f'nothing: it continues automatically; to roll back: tidegate rollback {model} --reason "..."'
         case Phase.DONE:
             return f"nothing: see what it serves: tidegate model show {model}"
         case Phase.ROLLED_BACK:

@@ -15,18 +15,18 @@ TIMED_OUT = "States.Timeout"
 ROLLOUT = "rollout"  # the stage of a run that is closed as accepted
 _MAX_MESSAGE = 1_000
 _SENTENCES = {  # by what Lambda and Step Functions call it, not what our code raised
-    "Sandbox.Timedout": "took longer than its function may",
-    "Lambda.Timeout": "took longer than its function may",
-    TIMED_OUT: "took longer than it may",
+    "Sandbox.Timedout": "exceeded the time limit of its function",
+    "Lambda.Timeout": "exceeded the time limit of its function",
+    TIMED_OUT: "exceeded its time limit",
     "Runtime.ExitError": "ended without an answer: its process crashed",
-    "Runtime.OutOfMemory": "needed more memory than its function has",
+    "Runtime.OutOfMemory": "ran out of memory",
     "Lambda.Unknown": "ended without an answer: its process crashed or was stopped",
     "Runtime.ImportModuleError": "could not start: its code does not load",
-    "States.DataLimitExceeded": "answered with more data than a step may hand on",
+    "States.DataLimitExceeded": "returned more data than a step may pass on",
     "States.Permissions": "was not allowed to run",
     "States.Runtime": "could not be run as its state machine describes",
-    "Lambda.TooManyRequestsException": "found no free function for too long",
-    ABORTED: "was stopped by somebody",
+    "Lambda.TooManyRequestsException": "waited too long for a free function",
+    ABORTED: "was stopped by hand",
 }
 _REQUEST_ID = re.compile(r"^RequestId: \S+ (?:Error: )?")
 

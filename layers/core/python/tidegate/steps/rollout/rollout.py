@@ -188,7 +188,7 @@ def _problem(version: Version, known: Rollout | None, artifacts: Artifacts) -> s
     }
     asked = known.approval if known else None
     if asked and (asked.artifact_sha256, asked.report_sha256) != (version.artifact_sha256, version.report_sha256):
-        return "its record was changed after approval was asked for: it names another artifact or report"
+        return "its record was changed after approval was requested: it names another artifact or report"
     for what, (key, sha256) in stored.items():
         try:
             artifacts.get_verified(key, sha256)
@@ -207,8 +207,8 @@ def _makers(run: Run, version: Version, author: str) -> dict[str, str]:
     """Who must not approve the version, and why: whoever had a hand in making it."""
     made: dict[str, str] = {}
     hands = (
-        (run.requested_by, "asked for the training"),
-        (version.created_by, "asked for the training"),
+        (run.requested_by, "requested the training"),
+        (version.created_by, "requested the training"),
         (author, "wrote its spec"),
     )
     for arn, did in hands:

@@ -465,7 +465,7 @@ class Inference:
             if not isinstance(error, UnavailableError):
                 self._signals.count("ServerErrors")  # it will not pass by itself, so the alarm is to ring
             why = str(error) if isinstance(error, TidegateError) else type(error).__name__
-            self._signals.warn("the registry does not answer; the last known route serves on", model=model, why=why)
+            self._signals.warn("the registry does not answer; the last known route stays in use", model=model, why=why)
             self._keep(model, known.route, now, STALE)
             return known.route
         self._keep(model, route, now, self._ttl)
@@ -581,8 +581,8 @@ _DETAILS: Mapping[Why, str] = {
     Why.NO_VERSION: "no version of the model serves yet",
     Why.NOT_LOADABLE: "its artifact is not what the registry recorded, needs newer code, or cannot be fetched",
     Why.SCORING_FAILED: "it could not score this request",
-    Why.TIMED_OUT: "it took longer than it may",
-    Why.CONTRACT_BROKEN: "it refuses a request that the champion accepts",
+    Why.TIMED_OUT: "it exceeded its time limit",
+    Why.CONTRACT_BROKEN: "it rejects a request that the champion accepts",
 }
 
 
@@ -590,7 +590,7 @@ _MEANT: Mapping[Reason, str] = {
     Reason.CANDIDATE: "the candidate",
     Reason.HOLDBACK: "the version held back",
     Reason.SPLIT: "the second version of the split",
-    Reason.NAMED: "the version that was asked for",
+    Reason.NAMED: "the requested version",
 }
 
 
@@ -602,7 +602,7 @@ def _origin(model: str, version: int | None, reason: Reason, missed: _Missed | N
     if missed.why in {Why.KILLED, Why.NO_VERSION}:
         detail = f"{_DETAILS[missed.why]}; its fallback answers"
     else:
-        detail = f"{_MEANT.get(missed.meant, 'the champion')} was to answer, but {_DETAILS[missed.why]}"
+        detail = f"{_MEANT.get(missed.meant, 'the champion')} should have answered, but {_DETAILS[missed.why]}"
     return origin | {"why": missed.why.value, "detail": detail}
 
 

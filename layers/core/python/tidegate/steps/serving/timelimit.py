@@ -81,7 +81,7 @@ class TimeLimit:
             self._abandoned = {worker for worker in self._abandoned if worker.is_alive()}
             full = len(self._abandoned) >= MAX_ABANDONED
         if seconds <= 0 or full:
-            raise ScoringTimeoutError("there was no time left to begin" if not full else "earlier calls still run")
+            raise ScoringTimeoutError("there was no time left to start" if not full else "earlier calls still run")
         worker = self._worker
         if worker is None:
             worker = self._worker = _Worker()

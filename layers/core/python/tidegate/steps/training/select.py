@@ -18,7 +18,7 @@ def select(task: SelectTask, *, runs: Runs, clock: Clock) -> Selection:
     """
     if not task.results:
         raise TrainingFailedError(
-            f"no candidate of {task.run.model} has a result", next_step="see the run's log for what each one failed of"
+            f"no candidate of {task.run.model} has a result", next_step="see the run's log for why each one failed"
         )
     sign = find(task.results[0].metric).sign
     best = min(task.results, key=lambda result: (-sign * result.value, result.index))

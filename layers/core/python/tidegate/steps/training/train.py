@@ -14,6 +14,7 @@ from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.training.conformal import half_width, least_rows
 from tidegate.domain.training.contracts import worth
 from tidegate.domain.training.thresholds import best_threshold
+from tidegate.kernel import english
 from tidegate.kernel.errors import TrainingFailedError
 from tidegate.kernel.table import ROW, TARGET, Table
 from tidegate.messages import CandidateRef, CandidateResult, Fitted, RunRef, TrainTask
@@ -110,8 +111,9 @@ def _decided(
         needed = least_rows(spec.interval)
         if len(target) < needed:
             raise TrainingFailedError(
-                f"{len(target)} validation rows do not carry a {100 * spec.interval:g} % interval; {needed} do",
-                next_step="set a lower interval, or a larger split.validation_fraction",
+                f"a {100 * spec.interval:g} % interval needs {english.count(needed, 'validation row')}, not "
+                f"{len(target):,}",
+                next_step="set a lower interval or a larger split.validation_fraction",
             )
         width = half_width(target, scores[:, 0], spec.interval)
         contract = replace(contract, interval=PredictionInterval(spec.interval, width))
