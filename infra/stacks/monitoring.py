@@ -111,7 +111,7 @@ class MonitoringStack(Stack):
             self,
             "Machine",
             name="monitoring",
-            definition=definition(due, monitor),
+            definition=definition(due, monitor, concurrency=self._settings.monitoring_concurrency),
             functions=[due.arn, monitor.arn],
             settings=self._settings,
         )
@@ -156,7 +156,7 @@ class MonitoringStack(Stack):
         machine = {"StateMachineArn": self.machine.arn}
         for metric, words in {
             "ExecutionsFailed": "could not judge every model; the log of monitor names each with the reason",
-            "ExecutionsTimedOut": "ran out of time: raise the concurrency in infra/machines/monitoring_machine.py",
+            "ExecutionsTimedOut": "ran out of time: raise monitoring_concurrency",
         }.items():
             name = f"monitoring-{metric.removeprefix('Executions').lower()}"
             self.alarms.add(name, "AWS/States", metric, machine, f"Hourly monitoring {words}.", runbook=NOT_LOOKED_AT)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from tests.builders.command_line import Cli, started  # noqa: F401
 from tests.builders.control_api import Answer, World
 from tests.builders.specs import spec_text
 from tidegate.messages import AskApproval, RunRef

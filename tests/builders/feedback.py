@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.builders.command_line import Cli  # noqa: F401
 from tidegate.domain.serving.feedback import (
     Report,
     records,

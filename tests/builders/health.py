@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.builders.command_line import Cli  # noqa: F401
 from tests.builders.control_api import World
 from tests.builders.present import present
 from tests.builders.profiles import LAYOUT, REFERENCE, report, window

@@ -14,6 +14,7 @@ from infra.local import limit_checks
 from infra.local.lambda_host import MAX_REQUEST_BYTES
 from infra.local.limits import most
 from infra.settings import MOST_BODY_BYTES, DeploymentSettings
+from tests.infra.conftest import STAGES
 from tests.infra.synthesized import Deployment
 from tidegate.kernel.errors import InvalidInputError
 from tidegate.kernel.roles import Role
@@ -209,3 +210,45 @@ def test_policies_of_people_have_fixed_names_and_nothing_that_would_replace_them
     assert sorted(names) == sorted(f"tidegate-{deployment.stage}-{role}-{PSEUDO['AWS::Region']}" for role in Role)
     for role in deployment.resources("AWS::IAM::Role"):
         assert {"RoleName", "Path"}.isdisjoint(role.properties), role
+
+
+NEW_ACCOUNT = 10  # invocations at a time, for all functions
+
+
+def reserves(deployment: Deployment) -> dict[str, int]:
+    return {
+        function.properties["FunctionName"]: function.properties["ReservedConcurrentExecutions"]
+        for function in deployment.resources("AWS::Lambda::Function")
+        if "ReservedConcurrentExecutions" in function.properties
+    }
+
+
+def test_only_inference_has_a_reserve_and_only_if_asked(deployments: dict[str, Deployment]) -> None:
+    assert reserves(deployments["dev"]) == {}
+    assert reserves(deployments["prod"]) == {"tidegate-prod-inference": STAGES["prod"].inference_reserve}
+
+
+def test_a_new_account_takes_what_is_deployed_by_default(deployments: dict[str, Deployment]) -> None:
+    """It has no concurrency to reserve."""
+    assert limit_checks.reservation_fault(reserves(deployments["dev"]), NEW_ACCOUNT) is None
+    assert limit_checks.reservation_fault(reserves(deployments["prod"]), NEW_ACCOUNT) is not None
+    assert limit_checks.reservation_fault(reserves(deployments["prod"]), most("concurrency")) is None
+
+
+def test_nothing_in_the_background_takes_more_than_half_of_a_new_account(deployments: dict[str, Deployment]) -> None:
+    maps = {}
+    for machine in deployments["dev"].resources("AWS::StepFunctions::StateMachine"):
+        definition = "".join(
+            part if isinstance(part, str) else "token" for part in machine.properties["DefinitionString"]["Fn::Join"][1]
+        )
+        for state in values(json.loads(definition)):
+            if isinstance(state, dict) and state.get("Type") == "Map":
+                maps[machine.properties["StateMachineName"]] = state["MaxConcurrency"]
+                assert 0 < state["MaxConcurrency"] <= NEW_ACCOUNT // 2, machine
+    assert len(maps) == 4
+
+
+def test_a_reserve_that_is_smaller_than_what_stays_started_is_refused() -> None:
+    DeploymentSettings(inference_reserve=5, provisioned_concurrency=5)
+    with pytest.raises(InvalidInputError, match="inference_reserve"):
+        DeploymentSettings(inference_reserve=4, provisioned_concurrency=5)

@@ -339,7 +339,6 @@ def test_every_function_logs_to_its_own_group_is_traced_and_has_two_layers(deplo
         assert group["LogGroupName"] == f"/aws/lambda/{function.properties['FunctionName']}"
         assert group["RetentionInDays"] > 0
         assert function.properties["TracingConfig"] == {"Mode": "Active"}
-        assert "ReservedConcurrentExecutions" not in function.properties
         name = function_name(function)
         third_party = next((layer for layer, names in LAYERS.items() if name in names), "ServingLayer")
         layers = [layer["Ref"] for layer in function.properties["Layers"]]

@@ -25,7 +25,7 @@ DUE, MONITOR = (
     Step(f"arn:aws:lambda:eu-west-1:123456789012:function:{name}", seconds)
     for name, seconds in (("due", 120), ("monitor", 300))
 )
-MACHINE = definition(DUE, MONITOR)
+MACHINE = definition(DUE, MONITOR, concurrency=5)
 
 
 STATES = dict(states(MACHINE))
