@@ -44,6 +44,7 @@ class DeploymentSettings:
     inference_memory_mb: int = 1769  # one whole vCPU
     inference_timeout_seconds: int = 10
     inference_p99_ms: int = 1_000  # above it, an alarm
+    inference_reserve: int = 0  # of the account's concurrency, for inference alone; AWS wants 100 left for the others
     provisioned_concurrency: int = 0
     snap_start: bool = False  # new environments of inference resume a snapshot of its start
     code_release: str = "canary"  # at-once: no tenth first and no alarms, for a fix that its alarms would stop
@@ -51,9 +52,10 @@ class DeploymentSettings:
     step_memory_mb: int = 1769
     training_memory_mb: int = 3008  # what a new account may use without asking
     training_timeout_seconds: int = 900
-    training_concurrency: int = 10  # candidates fitted at once
+    training_concurrency: int = 5  # candidates fitted at once; half of what a new account has for all functions
+    monitoring_concurrency: int = 5  # batches of models looked at at once
     batch_buckets: tuple[str, ...] = ()  # that batch predictions read and write besides batch/ in the data bucket
-    batch_concurrency: int = 10  # parts of a batch scored at once
+    batch_concurrency: int = 5  # parts of a batch scored at once
     route_ttl_seconds: int = 3  # how stale a served route may be
     scoring_timeout_ms: int = 2_000  # a model that takes longer is answered for by the fallback
     max_instances: int = 100
@@ -78,6 +80,8 @@ class DeploymentSettings:
         faults = [fault for name, check in _CHECKS.items() for fault in check(name, getattr(self, name))]
         if self.snap_start and self.provisioned_concurrency:
             faults.append(Fault("snap_start", "cannot be combined with provisioned_concurrency; set only one of them"))
+        if 0 < self.inference_reserve < self.provisioned_concurrency:
+            faults.append(Fault("inference_reserve", "is less than provisioned_concurrency; raise it, or set it to 0"))
         if faults:
             raise InvalidInputError(
                 "the deployment settings have faults",
@@ -184,6 +188,7 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "inference_memory_mb": _between(512, 10_240),
         "inference_timeout_seconds": _between(1, 29),
         "inference_p99_ms": _between(1, 29_000),
+        "inference_reserve": _between(0, 100_000),
         "provisioned_concurrency": _between(0, 1_000),
         "code_release": _one_of(*CODE_RELEASES),
         "control_memory_mb": _between(256, 10_240),
@@ -191,6 +196,7 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "training_memory_mb": _between(1_024, 10_240),
         "training_timeout_seconds": _between(60, 900),
         "training_concurrency": _between(1, 40),
+        "monitoring_concurrency": _between(1, 40),
         "batch_buckets": _buckets,
         "batch_concurrency": _between(1, 1_000),
         "route_ttl_seconds": _between(0, 3_600),

@@ -35,6 +35,7 @@ class PlatformFunction(Construct):
         description: str,
         failures: sqs.IQueue | None = None,
         snap_start: bool = False,
+        reserve: int = 0,
     ) -> None:
         """
         Args:
@@ -50,6 +51,7 @@ class PlatformFunction(Construct):
             description: one sentence for the console.
             failures: for a function that is invoked asynchronously, where events go that it could not handle.
             snap_start: new environments of its published versions resume a snapshot of one that has started.
+            reserve: of the account's concurrency, for it alone; 0: it shares with all others.
         """
         super().__init__(scope, name.title().replace("_", ""))
         settings = sources.settings
@@ -89,6 +91,7 @@ class PlatformFunction(Construct):
             role=self.role.without_policy_updates(),
             tracing=lambda_.Tracing.ACTIVE,
             environment=environment.to_env(),
+            reserved_concurrent_executions=reserve or None,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
         )
         resource = cast("lambda_.CfnFunction", self.function.node.default_child)

@@ -13,7 +13,6 @@ from infra.machines.release_machine import LAMBDA_FAULTS, TASK_SLACK_SECONDS, UN
 Definition = dict[str, Any]
 
 LONGEST_SECONDS = 50 * 60  # the next hour's has begun by then
-CONCURRENCY = 10  # batches looked at at once
 
 # Faults that pass within minutes; what lasts longer is for the next hour.
 _RETRIES = [LAMBDA_FAULTS, UNAVAILABLE]
@@ -21,8 +20,8 @@ _NOW = {"now.$": "$.now"}
 MONITORED, FAILED = "monitored", "failed"  # what becomes of a batch; as messages.Monitored calls it
 
 
-def definition(due: Step, monitor: Step) -> Definition:
-    """The state machine."""
+def definition(due: Step, monitor: Step, *, concurrency: int) -> Definition:
+    """The state machine; `concurrency` is how many batches are looked at at once."""
     alone = {
         "Type": "Map",
         "Comment": "One of the batch stops its function: by itself it stops nobody else.",
@@ -59,7 +58,7 @@ def definition(due: Step, monitor: Step) -> Definition:
         "Monitor": {
             "Type": "Map",
             "ItemsPath": "$.page.batches",
-            "MaxConcurrency": CONCURRENCY,
+            "MaxConcurrency": concurrency,
             "ItemSelector": {**_NOW, "models.$": "$$.Map.Item.Value.models"},
             "ItemProcessor": batch,
             "ResultPath": "$.outcomes",

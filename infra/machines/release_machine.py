@@ -45,7 +45,17 @@ _CRASHED: Definition = {
     "MaxAttempts": 1,
     "BackoffRate": 1,
 }
-_RETRIES = [LAMBDA_FAULTS, UNAVAILABLE, _CRASHED]
+# The account's concurrency is used up, which may be 10 for all functions: work waits for its turn. A thousand tries
+# take five days, all that is left to training and the gate; other executions end sooner.
+_THROTTLED: Definition = {
+    "ErrorEquals": ["Lambda.TooManyRequestsException"],
+    "IntervalSeconds": 2,
+    "MaxAttempts": 1_000,
+    "BackoffRate": 2,
+    "MaxDelaySeconds": 900,
+    "JitterStrategy": "FULL",
+}
+_RETRIES = [_THROTTLED, LAMBDA_FAULTS, UNAVAILABLE, _CRASHED]  # the first that names an error decides
 # A rollout takes days, and a service's bad quarter of an hour must not end it. Ten tries take some 20 minutes, at most
 # 41: less than the hour by which the model's lease outlasts a look.
 _PATIENCE = {"IntervalSeconds": 5, "MaxAttempts": 10, "MaxDelaySeconds": 600}

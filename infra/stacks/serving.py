@@ -71,6 +71,7 @@ class ServingStack(Stack):
             timeout_seconds=settings.inference_timeout_seconds,
             description="Routes, validates and scores prediction requests",
             snap_start=settings.snap_start,
+            reserve=settings.inference_reserve,
         )
         self.live = lambda_.Alias(
             self,

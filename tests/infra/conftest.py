@@ -17,6 +17,7 @@ STAGES = {
         business_unit="retail",
         code_version="test",
         alarm_emails=("oncall@example.com",),
+        inference_reserve=50,
         provisioned_concurrency=2,
         batch_buckets=("lake-of-tests",),
     ),

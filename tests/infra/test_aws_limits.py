@@ -14,6 +14,7 @@ from infra.local import limit_checks
 from infra.local.lambda_host import MAX_REQUEST_BYTES
 from infra.local.limits import most
 from infra.settings import MOST_BODY_BYTES, DeploymentSettings
+from tests.infra.conftest import STAGES
 from tests.infra.synthesized import Deployment
 from tidegate.kernel.errors import InvalidInputError
 from tidegate.kernel.roles import Role
@@ -122,6 +123,7 @@ def test_policies_roles_and_environments_are_within_their_sizes(deployment: Depl
 
 
 HOLDS_DATA = "it holds data: it keeps its logical id and whatever would replace it"
+BOTH_IMAGES = "only another view type would replace it, and it has both images already"
 GIVES_NO_NAME = "AWS gives the id, once: only another protocol would replace the API"
 # An exported value cannot change while another stack imports it. Why each of these never does:
 EXPORTS = {
@@ -131,9 +133,12 @@ EXPORTS = {
     "Data:CapturesDE857D5D.Ref": HOLDS_DATA,
     "Data:Data666C94C7.Arn": HOLDS_DATA,
     "Data:Data666C94C7.Ref": HOLDS_DATA,
+    "Data:LedgerB7379752.Arn": HOLDS_DATA,
+    "Data:LedgerB7379752.Ref": HOLDS_DATA,
+    "Data:LedgerB7379752.StreamArn": BOTH_IMAGES,
     "Data:Registry4DB9CCA5.Arn": HOLDS_DATA,
     "Data:Registry4DB9CCA5.Ref": HOLDS_DATA,
-    "Data:Registry4DB9CCA5.StreamArn": "only another view type would replace it, and it has both images already",
+    "Data:Registry4DB9CCA5.StreamArn": BOTH_IMAGES,
     "Data:Alarms04B5A0BF.Ref": "it has no name of its own and is no FIFO topic: nothing else would replace it",
     "Data:AlarmKeyE05DE300.Arn": "it is symmetric and encrypts; nothing else would replace it",
     "Serving:ApiF1A3B7F9.Ref": GIVES_NO_NAME,
@@ -205,3 +210,45 @@ def test_policies_of_people_have_fixed_names_and_nothing_that_would_replace_them
     assert sorted(names) == sorted(f"tidegate-{deployment.stage}-{role}-{PSEUDO['AWS::Region']}" for role in Role)
     for role in deployment.resources("AWS::IAM::Role"):
         assert {"RoleName", "Path"}.isdisjoint(role.properties), role
+
+
+NEW_ACCOUNT = 10  # invocations at a time, for all functions
+
+
+def reserves(deployment: Deployment) -> dict[str, int]:
+    return {
+        function.properties["FunctionName"]: function.properties["ReservedConcurrentExecutions"]
+        for function in deployment.resources("AWS::Lambda::Function")
+        if "ReservedConcurrentExecutions" in function.properties
+    }
+
+
+def test_only_inference_has_a_reserve_and_only_if_asked(deployments: dict[str, Deployment]) -> None:
+    assert reserves(deployments["dev"]) == {}
+    assert reserves(deployments["prod"]) == {"tidegate-prod-inference": STAGES["prod"].inference_reserve}
+
+
+def test_a_new_account_takes_what_is_deployed_by_default(deployments: dict[str, Deployment]) -> None:
+    """It has no concurrency to reserve."""
+    assert limit_checks.reservation_fault(reserves(deployments["dev"]), NEW_ACCOUNT) is None
+    assert limit_checks.reservation_fault(reserves(deployments["prod"]), NEW_ACCOUNT) is not None
+    assert limit_checks.reservation_fault(reserves(deployments["prod"]), most("concurrency")) is None
+
+
+def test_nothing_in_the_background_takes_more_than_half_of_a_new_account(deployments: dict[str, Deployment]) -> None:
+    maps = {}
+    for machine in deployments["dev"].resources("AWS::StepFunctions::StateMachine"):
+        definition = "".join(
+            part if isinstance(part, str) else "token" for part in machine.properties["DefinitionString"]["Fn::Join"][1]
+        )
+        for state in values(json.loads(definition)):
+            if isinstance(state, dict) and state.get("Type") == "Map":
+                maps[machine.properties["StateMachineName"]] = state["MaxConcurrency"]
+                assert 0 < state["MaxConcurrency"] <= NEW_ACCOUNT // 2, machine
+    assert len(maps) == 4
+
+
+def test_a_reserve_that_is_smaller_than_what_stays_started_is_refused() -> None:
+    DeploymentSettings(inference_reserve=5, provisioned_concurrency=5)
+    with pytest.raises(InvalidInputError, match="inference_reserve"):
+        DeploymentSettings(inference_reserve=4, provisioned_concurrency=5)

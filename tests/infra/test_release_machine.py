@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from infra.local.limits import most
 from infra.machines.release_machine import LONGEST_SECONDS, Step, definition
+from infra.settings import DeploymentSettings
 from tests.builders.specs import a_spec
 from tests.infra.synthesized import Deployment
 from tidegate import messages
@@ -18,6 +20,7 @@ from tidegate.domain.training.contracts import rollout_plan
 from tidegate.kernel import errors
 from tidegate.spec import training
 
+THROTTLED = "Lambda.TooManyRequestsException"
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 SECONDS = {
@@ -134,7 +137,23 @@ def test_only_faults_that_can_pass_are_tried_again() -> None:
     assert not {error for error in retried if error.startswith("States.")}
     for name, state in tasks():
         patient = STATES[name].get("Next") in {"Next?", "RollOut"}
-        assert all(retry["MaxAttempts"] <= (10 if patient else 6) for retry in state["Retry"])
+        hasty = [retry for retry in state["Retry"] if retry["ErrorEquals"] != [THROTTLED]]
+        assert all(retry["MaxAttempts"] <= (10 if patient else 6) for retry in hasty)
+
+
+def test_a_throttled_step_waits_for_as_long_as_training_may_last_and_fits_into_the_history() -> None:
+    phases = 4 * 30 * 86_400  # approval, shadow, canary and probation
+    for name, state in tasks():
+        first = next(retry for retry in state["Retry"] if THROTTLED in retry["ErrorEquals"])
+        expected = sum(
+            min(first["IntervalSeconds"] * first["BackoffRate"] ** min(attempt, 30), first["MaxDelaySeconds"]) / 2
+            for attempt in range(first["MaxAttempts"])
+        )
+        if name in {"RollOut", "AwaitApproval"}:
+            continue  # they hold a lease
+        assert expected >= LONGEST_SECONDS - phases, name
+        # Scheduled, started and failed, in each of the fits at once.
+        assert 3 * first["MaxAttempts"] * DeploymentSettings().training_concurrency < most("history_events"), name
 
 
 def test_a_rollout_outlasts_a_bad_quarter_of_an_hour_but_not_its_lease() -> None:

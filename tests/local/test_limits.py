@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from botocore.exceptions import ClientError
 from infra.local import limit_checks, limits
 from infra.local.cloud import LocalCloud
 from infra.local.limits import LIMITS, most
+from infra.machines.release_machine import Step, task
 from tests.builders.waiting import eventually
 
 KEY = {"pk": {"S": "limits"}, "sk": {"S": "1"}}
@@ -317,6 +319,37 @@ def test_what_stays_unreserved_is_never_less_than_aws_wants(account: int, most_r
     assert said is not None
     assert said.startswith("b ")
     assert f"below its minimum value of [{least}]" in said
+
+
+def test_a_throttled_step_waits_for_its_turn(cloud: LocalCloud) -> None:
+    """Its other faults are given up after six attempts; this one outlasts them."""
+    iam, arn = cloud._clients.root("iam"), f"arn:aws:lambda:{cloud.region}:{cloud.account}:function:work"
+    version, states = "2012-10-17", {"Service": "states.amazonaws.com"}
+    trust = {"Version": version, "Statement": [{"Effect": "Allow", "Principal": states, "Action": "sts:AssumeRole"}]}
+    invoke = {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": arn}
+    iam.create_role(RoleName="training", AssumeRolePolicyDocument=json.dumps(trust))
+    permissions = json.dumps({"Version": version, "Statement": [invoke]})
+    iam.put_role_policy(RoleName="training", PolicyName="invoke", PolicyDocument=permissions)
+    definition = {"StartAt": "T", "States": {"T": {**task(Step(arn, 2), {}), "End": True}}}
+    client, host = cloud.client("stepfunctions"), cloud.host
+    training = machine(cloud, "training", definition, role="training")
+    before, host._concurrency = host._concurrency, 0
+    try:
+        started = client.start_execution(stateMachineArn=training, input="{}")["executionArn"]
+
+        def tried(times: int) -> bool:
+            events = client.get_execution_history(executionArn=started, maxResults=1000)["events"]
+            return sum(each["type"] == "LambdaFunctionFailed" for each in events) >= times
+
+        for so_many in range(1, 12):
+            assert eventually(partial(tried, so_many))
+            cloud.advance(900)
+        assert client.describe_execution(executionArn=started)["status"] == "RUNNING"
+    finally:
+        host._concurrency = before
+    cloud.advance(900)
+    assert eventually(lambda: client.describe_execution(executionArn=started)["status"] != "RUNNING")
+    assert client.describe_execution(executionArn=started)["status"] == "SUCCEEDED"
 
 
 def test_an_account_with_one_invocation_at_a_time_throttles_the_second(cloud: LocalCloud) -> None:
