@@ -264,8 +264,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m infra.cost", description="Estimate what a deployment costs per month."
     )
-    parser.add_argument("--predictions", type=int, default=1_000_000, help="requests a month (default: 1,000,000)")
-    parser.add_argument("--models", type=int, default=1, help="models they are for (default: 1)")
+    parser.add_argument("--predictions", type=int, default=1_000_000, help="predictions per month (default: 1,000,000)")
+    parser.add_argument("--models", type=int, default=1, help="number of models that share them (default: 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     chosen = parser.parse_args(arguments)
     settings = DeploymentSettings()

@@ -44,6 +44,7 @@ from examples.flights.scene import (
 from examples.flights.traffic import Answer
 from infra.local.cloud import LocalCloud
 from tidegate.cli.client import Client
+from tidegate.kernel import english
 from tidegate.kernel.drift.registry import RISES
 
 STARTER = "examples/diabetes/diabetes.yaml"
@@ -401,7 +402,7 @@ def print_season(out: Console, shown: dict[str, Any]) -> None:
     broken = shown["knots"]
     print_look(out, "Wind in knots instead of mph", broken)
     _print_marked(
-        out, "–", f"{broken['trainings_started']} trainings started; its owner was notified: "
+        out, "–", f"{english.count(broken['trainings_started'], 'training')} started; its owner was notified: "
         f"{'; '.join(broken['notified']) or 'nothing'}; once acknowledged it is {broken.get('acknowledged')}",
     )  # fmt: skip
 

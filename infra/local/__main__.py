@@ -17,12 +17,19 @@ _RUNTIME = Path(__file__).resolve().parents[2] / ".build" / "layers" / "local" /
 
 def main() -> int:
     """Starts, prints how to use it, and waits."""
-    parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.local", description="Run the local cloud of a CDK assembly until Ctrl-C."
+    )
     parser.add_argument("assembly", type=Path, help="a cdk.out folder, as `npx aws-cdk@2 synth` writes it")
     parser.add_argument(
         "--state-dir", type=Path, default=Path(".tidegate"), help="folder for local.json (default: .tidegate)"
     )
-    parser.add_argument("--runtime-dir", type=Path, default=_RUNTIME if _RUNTIME.exists() else None)
+    parser.add_argument(
+        "--runtime-dir",
+        type=Path,
+        default=_RUNTIME if _RUNTIME.exists() else None,
+        help="the packages that Lambda's Python runtime has (default: .build/layers/local/runtime, if it is built)",
+    )
     parser.add_argument(
         "--concurrency",
         type=int,

@@ -32,7 +32,7 @@ from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.batch.work import BLOCK_ROWS, Answering, answer_rows
 
-SUMMARY = "rows a second of a core in batch predictions, compared with bare onnxruntime"
+SUMMARY = "rows per second and core in batch predictions, compared with bare onnxruntime"
 PART_ROWS = 100_000
 
 

@@ -34,7 +34,7 @@ from tidegate.kernel.table import TARGET, Table
 from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 
-SUMMARY = "a thousand small models in one function: memory, hits, misses, many asking for one"
+SUMMARY = "a thousand small models in one function: memory, hits, misses, concurrent requests for one"
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = 1_000
 THREADS = 16

@@ -262,7 +262,7 @@ def test_too_many_groups_are_refused_with_a_way_out() -> None:
     rows_ = training(count)
     unique = Table({**rows_.columns, "size": np.arange(count, dtype=float)})
     with pytest.raises(
-        DataCheckError, match=r"computed\.c0: 10,001 groups of size have 1 rows; at most 10,000"
+        DataCheckError, match=r"computed\.c0: 10,001 groups of size have 1 row or more; at most 10,000"
     ) as caught:
         learned(contract("group_rate(size, min_rows=1)"), unique, seed=1)
     assert "min_rows" in caught.value.next_step

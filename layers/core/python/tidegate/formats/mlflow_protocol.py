@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tidegate.domain.serving.prediction import MAX_FAULTS, PredictionRequest, demand_count, read_json, routing_key
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, RequestInvalidError
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -161,7 +162,7 @@ def _demand_names(names: Sequence[str], path: str) -> None:
 
 def _demand_widths(rows: Sequence[Sequence[Any]], width: int, path: str) -> None:
     faults = [
-        Fault(f"{path}[{place}]", f"has {len(row)} values for {width} fields")
+        Fault(f"{path}[{place}]", f"has {english.count(len(row), 'value')} for {english.count(width, 'field')}")
         for place, row in enumerate(rows)
         if len(row) != width
     ]

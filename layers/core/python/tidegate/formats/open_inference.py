@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.serving.prediction import MAX_FAULTS, PredictionRequest, demand_count, read_json, routing_key
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, RequestInvalidError
 
 Document = dict[str, Any]
@@ -145,7 +146,9 @@ def _column(tensor: Mapping[str, Any], path: str) -> list[Any]:
     if set(map(type, data)) == {list}:
         data = list(chain.from_iterable(data))
     if [len(data)] != shape[:1]:
-        raise _misshapen(Fault(f"{path}.data", f"holds {len(data)} values, but the shape says otherwise"))
+        raise _misshapen(
+            Fault(f"{path}.data", f"holds {english.count(len(data), 'value')}, but the shape says otherwise")
+        )
     if not set(map(type, data)) - _NOTHING <= _HOLDS[datatype]:
         raise _misshapen(Fault(f"{path}.data", f"holds a value that is not {datatype}"))
     if datatype == "FP32":

@@ -24,6 +24,7 @@ from tidegate.domain.batch.batch import Format, Part, Source
 from tidegate.domain.batch.rows import Answers, Given, Rows
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.formats.csv_records import BOM, records
+from tidegate.kernel import english
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.table import Column
 from tidegate.ml.frames import Unclosed
@@ -204,7 +205,7 @@ def _from_csv(part: Part, names: Sequence[str], contract: Contract, ids: Sequenc
     found = records(text, last=True)
     held, wrong = ~found.blank, found.fields != len(names)
     broken = {
-        int(place): f"has {int(fields)} fields, the header has {len(names)}"
+        int(place): f"has {english.count(int(fields), 'field')}, the header has {len(names)}"
         for place, fields in zip(np.flatnonzero(wrong[held]), found.fields[held & wrong], strict=True)
     }
     if not (held & ~wrong).all():

@@ -24,6 +24,7 @@ import pandas as pd
 from fastparquet import ParquetFile, write
 
 from tidegate.domain.data.dataset import ColumnProfile, ColumnType
+from tidegate.kernel import english
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.table import Column, Table
 
@@ -185,7 +186,7 @@ def _read_csv(name: str, data: bytes) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise _unreadable(name, f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except pd.errors.ParserWarning:
-        raise _unreadable(name, f"has rows with more values than its {len(header)} columns") from None
+        raise _unreadable(name, f"has rows with more values than its {english.count(len(header), 'column')}") from None
     except (csv.Error, ValueError) as error:  # pandas' ParserError is a ValueError
         raise _unreadable(name, f"is not readable as CSV ({' '.join(str(error).split())})") from None
 

@@ -15,6 +15,7 @@ from tidegate.domain.evaluation.sections import (
     Rates,
     Slice,
 )
+from tidegate.kernel import english
 from tidegate.plots import pictures
 from tidegate.plots.blocks import Block, Figure, Note, Section, Table, not_measured
 from tidegate.plots.numbers import interval, number, percent, words
@@ -242,7 +243,7 @@ def _missing(metric: str, hurt: Sequence[tuple[str, Estimate]]) -> Figure:
 
 
 def _noise(metric: str, found: Sequence[Noise]) -> Figure:
-    rows = [Row(f"{each.sd:g} standard deviations", each.loss) for each in found]
+    rows = [Row(english.count(each.sd, "standard deviation"), each.loss) for each in found]
     said = f"All numbers changed by a random error; at {rows[-1].name} {metric} is worse by {interval(rows[-1].found)}."
     svg = pictures.intervals(rows, Words("Inexact numbers", said), label=f"loss of {metric}", line=0)
     return Figure(svg, said, Table(("error", f">loss of {metric}"), [[row.name, interval(row.found)] for row in rows]))

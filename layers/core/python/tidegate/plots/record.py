@@ -77,7 +77,7 @@ def data(dossier: Dossier) -> Section:
         ("Version", f"{version.version}, added {version.added_at:%Y-%m-%d %H:%M} by {person(version.added_by)}"),
         (
             "Content",
-            f"{english.count(version.rows, 'row')}, {version.duplicate_rows:,} of them duplicates; {files}",
+            f"{english.count(version.rows, 'row')}, {english.count(version.duplicate_rows, 'duplicate')}; {files}",
         ),
         ("Personal data", ", ".join(dataset.pii) or "none declared"),
         ("Known only after the fact", ", ".join(dataset.outcome) or "none declared"),
@@ -191,7 +191,7 @@ def _filled(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "
 
 def _learned(computed: Document) -> str:
     return "; ".join(
-        f"{each['groups']:,} rates by {', '.join(each['by'])}, overall {number(each['overall'])}"
+        f"{english.count(each['groups'], 'rate')} by {', '.join(each['by'])}, overall {number(each['overall'])}"
         for each in computed["learned"]
     )
 
@@ -215,7 +215,7 @@ def compute(dossier: Dossier) -> Section:
     found, lineage = dossier.report.evaluation, dossier.report.lineage
     latency, parity = found.latency_ms, found.parity
     tried: Sequence[Document] = lineage.get("candidates", ())
-    flips = "" if parity.flips is None else f"; {parity.flips:,} labels differ"
+    flips = "" if parity.flips is None else f"; {english.count(parity.flips, 'label differs', 'labels differ')}"
     differs = "values" if parity.flips is None else "scores"
     differs += f" differ by at most {parity.max_difference:.2g} from scikit-learn's on {parity.rows:,} rows{flips}"
     cost, seconds = found.sections.cost, sum(each["fit_seconds"] for each in tried)

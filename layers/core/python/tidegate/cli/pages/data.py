@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.cli.pages import pieces as show
 from tidegate.cli.pages.pieces import Document
+from tidegate.kernel import english
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,7 +64,7 @@ def dataset_version(out: "Console", found: Document) -> None:
         "dataset": f"{found['dataset']} {found['version']}",
         "status": show.status(found["status"]),
         "problem": found["problem"],
-        "rows": f"{found['rows']:,} ({found['duplicate_rows']:,} duplicates)",
+        "rows": f"{found['rows']:,} ({english.count(found['duplicate_rows'], 'duplicate')})",
         "time": show.span(found["time_from"], found["time_to"]),
         "files": ", ".join(f"{file['name']} ({show.size(file['size'])})" for file in found["files"]),
         "added": f"{show.moment(found['added_at'])} by {show.who(found['added_by'])}",

@@ -10,6 +10,7 @@ from tidegate.cli.pages.pieces import Document
 from tidegate.cli.pages.runs import candidates
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import Evaluation, Parity
+from tidegate.kernel import english
 from tidegate.kernel.typed import to_json
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _by_name(lineage: Document) -> dict[str, str]:
     shown = {f"target, {part}": _target(found) for part, found in lineage.get("target", {}).items()}
     strengths = sorted(lineage.get("strength_alone", {}).items(), key=lambda each: -each[1])
     named = [f"{name} {show.cell(value)}" for name, value in strengths[:_STRONGEST]]
-    more = [f"{len(strengths) - _STRONGEST} weaker ones"] if len(strengths) > _STRONGEST else []
+    more = [f"{english.count(len(strengths) - _STRONGEST, 'weaker one')}"] if len(strengths) > _STRONGEST else []
     return shown | {"strength alone": ", ".join([*named, *more])}
 
 
@@ -70,7 +71,9 @@ def _target(found: Document) -> str:
 
 
 def _learned(computed: Document) -> str:
-    return ", ".join(f"{each['groups']:,} rates by {', '.join(each['by'])}" for each in computed["learned"])
+    return ", ".join(
+        f"{english.count(each['groups'], 'rate')} by {', '.join(each['by'])}" for each in computed["learned"]
+    )
 
 
 def _of(verdict: Document) -> str:
@@ -95,7 +98,7 @@ def _evidence(out: "Console", found: Evaluation) -> None:
     show.table(out, (metric, f">value [{found.confidence:.0%} interval]"), rows)
     out.print()
     latency = found.latency_ms
-    by = "" if found.resample_by == "row" else f" in {found.clusters:,} {found.resample_by}s"
+    by = "" if found.resample_by == "row" else f" in {english.count(found.clusters, found.resample_by)}"
     show.facts(
         out,
         {

@@ -331,7 +331,10 @@ def read_target(demands: Demands, column: Column, kind: ColumnType) -> tuple[Tar
     if len(classes) < 2 or (demands.task == "binary" and len(classes) > 2):
         needed = "exactly two" if demands.task == "binary" else "at least two"
         names = _listed([repr(label) for label in classes])
-        problem = f"has {len(classes)} classes in these rows ({names}); task {demands.task} needs {needed}"
+        problem = (
+            f"has {english.count(len(classes), 'class', 'classes')} in these rows ({names}); task "
+            f"{demands.task} needs {needed}"
+        )
         return None, [Fault(path, problem), *faults]
     return (None if faults else Target(codes.astype(np.int64), classes, positive)), faults
 

@@ -120,7 +120,9 @@ def enough_rows(evaluation: Evaluation, policy: Policy) -> Check:
     """Whether the holdout can carry a verdict at all: rows, clusters, resamples that define the metric."""
     gaps = _gaps(evaluation, policy)
     outcome = CheckOutcome.INSUFFICIENT_DATA if gaps else CheckOutcome.PASS
-    drawn = "" if evaluation.resample_by == "row" else f" in {evaluation.clusters:,} {evaluation.resample_by}s"
+    drawn = (
+        "" if evaluation.resample_by == "row" else f" in {english.count(evaluation.clusters, evaluation.resample_by)}"
+    )
     enough = (
         f"the holdout has {english.count(evaluation.rows, 'row')}{drawn}; at least {policy.min_rows:,} rows are needed"
     )
@@ -351,7 +353,7 @@ def slices(evaluation: Evaluation, policy: Policy) -> Check:
         last, found_there = side(judged, key=lambda each: each[1].value)
         why = f"version {champion.version} could not be scored" if champion else "no version serves yet"
         worst = f"{evaluation.metric} is worst on {_place(last)}: {_interval(found_there)}"
-        statement = f"{why}; of {len(judged):,} slices {worst}{lacking}{found}"
+        statement = f"{why}; of {english.count(len(judged), 'slice')} {worst}{lacking}{found}"
         return Check(name, CheckOutcome.NOT_APPLICABLE, statement)
     allowed = f"the margin is {policy.margin:g}" if policy.margin else "no margin is allowed"
     compared.sort(key=lambda each: each[2].high)
@@ -437,8 +439,8 @@ def _gaps(evaluation: Evaluation, policy: Policy) -> list[str]:
     if evaluation.rows < policy.min_rows:
         gaps.append(f"the holdout has {english.count(evaluation.rows, 'row')}; at least {policy.min_rows:,} are needed")
     if evaluation.clusters < MIN_CLUSTERS:
-        unit = evaluation.resample_by
-        gaps.append(f"the holdout has {evaluation.clusters:,} {unit}s; at least {MIN_CLUSTERS} are needed")
+        clusters = english.count(evaluation.clusters, evaluation.resample_by)
+        gaps.append(f"the holdout has {clusters}; at least {MIN_CLUSTERS} are needed")
     if evaluation.undefined_resamples > MAX_UNDEFINED_SHARE * evaluation.resamples:
         gaps.append(
             f"{evaluation.metric} was undefined in {evaluation.undefined_resamples:,} of {evaluation.resamples:,} "

@@ -24,6 +24,7 @@ from tidegate.domain.evaluation.bootstrap import (
 )
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.sections import FoundSlice, Slice
+from tidegate.kernel import english
 from tidegate.kernel.errors import DataCheckError
 from tidegate.kernel.metrics.metric import Array, Floats
 from tidegate.kernel.table import Column, Table
@@ -161,7 +162,7 @@ def _judge_one(judged: Judged, column: str, value: str, rows: Array) -> tuple[Sl
     if found.clusters < MIN_CLUSTERS:
         lacking = f"{found.clusters:,} of {MIN_CLUSTERS} days or groups"
     elif found.undefined_resamples > MAX_UNDEFINED_SHARE * judged.resampling.resamples:
-        lacking = f"{judged.metric} is undefined in {found.undefined_resamples:,} resamples"
+        lacking = f"{judged.metric} is undefined in {english.count(found.undefined_resamples, 'resample')}"
     if lacking:
         return Slice(column, value, len(rows), too_few=True, lacking=lacking), 0
     metric, gain = found.arms[CANDIDATE], found.gains.get(CHAMPION)

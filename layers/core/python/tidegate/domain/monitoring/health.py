@@ -191,7 +191,10 @@ def _given_up(known: HealthRecord, findings: Findings, policy: Policy) -> tuple[
     latest = ended[-policy.give_up_after :]
     if len(latest) == policy.give_up_after and all(each.outcome is not TrainingOutcome.PROMOTED for each in latest):
         runs = ", ".join(each.run_id for each in latest)
-        return (f"the last {policy.give_up_after} candidates were rejected: runs {runs}", *findings.drift)
+        return (
+            f"the last {english.count(policy.give_up_after, 'candidate was', 'candidates were')} rejected: runs {runs}",
+            *findings.drift,
+        )
     last = ended[-1] if ended else None
     persists = (
         last is not None
@@ -227,5 +230,5 @@ def _held_back(known: HealthRecord, policy: Policy, *, under_way: bool, now: dat
     if recent and now < recent[-1].at + policy.cooldown:
         return f"the last training began {recent[-1].at.isoformat()}; cooldown {policy.cooldown}"
     if len(recent) >= policy.at_most:
-        return f"{len(recent)} trainings began within {policy.within}; at most {policy.at_most} may"
+        return f"{english.count(len(recent), 'training')} began within {policy.within}; at most {policy.at_most} may"
     return ""

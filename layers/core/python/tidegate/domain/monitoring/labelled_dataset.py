@@ -25,6 +25,7 @@ from tidegate.domain.serving.capture import MASK, CapturePolicy
 from tidegate.domain.serving.contract import Contract
 from tidegate.domain.serving.feedback import class_name
 from tidegate.domain.serving.prediction import validate
+from tidegate.kernel import english
 from tidegate.kernel.errors import RequestInvalidError
 from tidegate.kernel.expressions.times import seconds_of
 
@@ -158,7 +159,10 @@ class LabelledRows:
         """What the rows are, in a sentence for people."""
         rows = f"the newest {self.rows:,}" if self.cut_short else f"{self.rows:,}"
         first, last = (at.isoformat(timespec="minutes") for at in (self._first, self._last))
-        sentence = f"version {base} and {rows} labelled predictions of {model} from {first} to {last}"
+        sentence = (
+            f"version {base} and {rows} {english.noun(self.rows, 'labelled prediction')} of {model} from "
+            f"{first} to {last}"
+        )
         if self._sample < 1:
             sentence += f", of which captures keep a sample of {self._sample:.3%}"
         return sentence + self.sentence_left_out()

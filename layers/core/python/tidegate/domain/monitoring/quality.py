@@ -100,7 +100,9 @@ def live_quality(
     clusters = rows if cluster is None else len(np.unique(cluster))
     if rows < min_rows or clusters < MIN_CLUSTERS:
         short = (
-            english.count(rows, "labelled prediction") if rows < min_rows else f"labels of {clusters} days or groups"
+            english.count(rows, "labelled prediction")
+            if rows < min_rows
+            else f"labels of {english.count(clusters, 'day or group', 'days or groups')}"
         )
         needed = min_rows if rows < min_rows else MIN_CLUSTERS
         statement = f"{metric}: {short}; at least {needed:,} are needed"
@@ -345,7 +347,7 @@ def demographic_parity(
     )
     compared = [(group.group, group.rate) for group in found if group.rate is not None]
     if len(compared) < 2:
-        masked = f"; {left_out:,} values are missing or masked" if left_out else ""
+        masked = f"; {english.count(left_out, 'value is', 'values are')} missing or masked" if left_out else ""
         statement = (
             f"{column}: {len(compared)} of {len(found)} groups have {min_rows:,} decisions or more; at least 2 are "
             f"needed{masked}"

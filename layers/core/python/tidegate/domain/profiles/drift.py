@@ -285,7 +285,10 @@ def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: D
         return DriftVerdict(DriftOutcome.INSUFFICIENT_DATA, statement, (), found)
     judged = len({index for index, _ in shares})
     return DriftVerdict(
-        DriftOutcome.NONE, f"no more missing, unseen, out-of-range or mistyped values in {judged} features", (), found
+        DriftOutcome.NONE,
+        f"no more missing, unseen, out-of-range or mistyped values in {english.count(judged, 'feature')}",
+        (),
+        found,
     )
 
 

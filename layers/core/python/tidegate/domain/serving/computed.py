@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from tidegate.domain.serving.baseline import group_codes
 from tidegate.domain.serving.contract import NO_TIME, ComputedContract, Contract, GroupRates, Inputs
+from tidegate.kernel import english
 from tidegate.kernel.errors import DataCheckError, Fault
 from tidegate.kernel.expressions.compile import Expression, compile_computed
 from tidegate.kernel.expressions.language import TYPE_OF_KIND, Node, Op, Type
@@ -148,7 +149,8 @@ def _learn(
     enough = rows >= least
     if enough.sum() > MAX_GROUPS:
         problem = (
-            f"{enough.sum():,} groups of {', '.join(by)} have {least} rows; at most {MAX_GROUPS:,} groups are allowed"
+            f"{enough.sum():,} groups of {', '.join(by)} have {english.count(least, 'row')} or more; at most "
+            f"{MAX_GROUPS:,} groups are allowed"
         )
         raise _unfit(name, problem, "raise min_rows, or group by fewer columns")
     overall = hits.mean()

@@ -37,6 +37,7 @@ from tidegate.domain.serving.contract import Contract, Inputs, Rulebook
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.guard import Detector
 from tidegate.formats.csv_records import CsvCutter, Records, records
+from tidegate.kernel import english
 from tidegate.kernel.address import Address
 from tidegate.kernel.errors import DatasetInvalidError, Fault, InvalidInputError, NotFoundError
 from tidegate.kernel.table import Column
@@ -417,4 +418,7 @@ def _why(batch: Batch, missing: Sequence[Part], parts: int, objects: BatchObject
         said = f"{found['error']}: {found['message']}"
     except NotFoundError:
         said = "no reason was recorded"
-    return f"{len(missing)} of {parts} parts were not scored; part {first.number} ({first.where(batch.bucket)}): {said}"
+    return (
+        f"{len(missing)} of {english.count(parts, 'part')} {english.noun(len(missing), 'was', 'were')} not "
+        f"scored; part {first.number} ({first.where(batch.bucket)}): {said}"
+    )
