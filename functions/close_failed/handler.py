@@ -10,7 +10,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate import wiring
-from tidegate.kernel.settings import RegistrySettings
+from tidegate.kernel.settings import LedgerSettings
 from tidegate.messages import CloseFailedTask, RunRef
 from tidegate.steps.rollout.close_failed import ABORTED, TIMED_OUT, close_failed
 from tidegate.telemetry import logger
@@ -26,13 +26,13 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         if event.get("detail-type") == STATUS_CHANGE
         else CloseFailedTask.parse(event)
     )
-    at = wiring.of(RegistrySettings)
+    at = wiring.of(LedgerSettings)
     closed = close_failed(
         task,
         models=at.registry,
         runs=at.registry,
         versions=at.registry,
-        routes=at.registry,
+        routes=at.routes,
         rollouts=at.rollouts,
         clock=at.clock,
     )

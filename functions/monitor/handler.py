@@ -37,7 +37,7 @@ def _look(model: str, now: datetime, at: wiring.Wiring[MonitorSettings]) -> None
         runs=at.registry,
         versions=at.registry,
         routes=at.registry,
-        rollouts=at.rollouts,
+        rollouts=at.rollout_reader,
         artifacts=at.artifacts,
         hours=at.hours,
         verdicts=at.verdicts,

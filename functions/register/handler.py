@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate import wiring
-from tidegate.kernel.settings import RegistrySettings
+from tidegate.kernel.settings import LedgerSettings
 from tidegate.messages import RegisterTask
 from tidegate.steps.evaluation.register import register
 from tidegate.telemetry import logger
@@ -15,13 +15,13 @@ from tidegate.telemetry import logger
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """RegisterTask in, Registered out."""
     task = RegisterTask.parse(event)
-    at = wiring.of(RegistrySettings)
+    at = wiring.of(LedgerSettings)
     registered = register(
         task,
         models=at.registry,
         runs=at.registry,
         versions=at.registry,
-        routes=at.registry,
+        routes=at.routes,
         rollouts=at.rollouts,
         clock=at.clock,
     )

@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         models=at.registry,
         runs=at.registry,
         versions=at.registry,
-        routes=at.registry,
+        routes=at.routes,
         rollouts=at.rollouts,
         artifacts=at.artifacts,
         arms=at.arms,

@@ -8,11 +8,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import IConstruct
 
+from tidegate.kernel.partitions import Partition
+
 _READ = ("dynamodb:GetItem", "dynamodb:Query")
 _WRITE = ("dynamodb:PutItem", "dynamodb:UpdateItem")  # transactions are made of these
-CHANGING_KEYS = ("MODELS", "MODEL#*", "DATASETS", "DATASET#*")
-LEDGER_KEYS = ("LEDGER#*",)
-BATCH_LEDGER_KEYS = ("BATCHES#*",)
+# What is written together when a version enters, leaves or changes what is served.
+RELEASING = (Partition.LEASE, Partition.ROLLOUT, Partition.ROUTE, Partition.VERSION)
 EVERY_RESOURCE = "AwsSolutions-IAM5[Resource::*]"
 RUNTIME_AGE = "AwsSolutions-L1"
 
@@ -34,24 +35,30 @@ def read_items(table_arn: str) -> iam.PolicyStatement:
     return allow(_READ, [table_arn])
 
 
-def write_items(table_arn: str) -> list[iam.PolicyStatement]:
-    """Read all items of the registry and write those that may change: everything but the ledger."""
-    return [read_items(table_arn), _on_keys(_WRITE, table_arn, CHANGING_KEYS)]
+def write_items(table_arn: str, *partitions: Partition) -> list[iam.PolicyStatement]:
+    """Read all items of the registry and write those of these kinds.
+
+    All kinds are in one statement. AWS does not say whether it compares the keys of a transaction one by one or
+    together: in one statement both give the same.
+    """
+    return [read_items(table_arn), on_partitions(_WRITE, table_arn, partitions)]
 
 
-def append_to_ledger(table_arn: str) -> iam.PolicyStatement:
-    """Put entries into the ledger; nobody may update or delete one."""
-    return _on_keys(["dynamodb:PutItem"], table_arn, LEDGER_KEYS)
+def append_to_ledger(ledger_arn: str) -> iam.PolicyStatement:
+    """Read the ledger and put entries into it; nobody may update or delete one."""
+    return allow([*_READ, "dynamodb:PutItem"], [ledger_arn])
 
 
 def append_to_batches(table_arn: str) -> iam.PolicyStatement:
     """Put entries into the ledger of batches, and look at its newest; nobody may update or delete one."""
-    return _on_keys(["dynamodb:GetItem", "dynamodb:PutItem"], table_arn, BATCH_LEDGER_KEYS)
+    return on_partitions(["dynamodb:GetItem", "dynamodb:PutItem"], table_arn, [Partition.BATCHES])
 
 
-def _on_keys(actions: Sequence[str], table_arn: str, keys: Sequence[str]) -> iam.PolicyStatement:
+def on_partitions(actions: Sequence[str], table_arn: str, partitions: Sequence[Partition]) -> iam.PolicyStatement:
+    """Let these actions act on items of these kinds in the registry's table."""
     statement = allow(actions, [table_arn])
-    statement.add_condition("ForAllValues:StringLike", {"dynamodb:LeadingKeys": list(keys)})
+    keys = [each.pattern for each in partitions]
+    statement.add_condition("ForAllValues:StringLike", {"dynamodb:LeadingKeys": keys})
     # Of no keys at all the first condition would hold.
     statement.add_condition("Null", {"dynamodb:LeadingKeys": "false"})
     return statement

@@ -1,8 +1,10 @@
-"""Announcements stack: the registry's stream, and the function that announces its changes to people and systems."""
+"""Announcements stack: people and systems hear of each change of registry and ledger."""
 
 import json
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import Stack
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -10,6 +12,7 @@ from infra.constructs.permissions import allow, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
 from infra.stacks.data import DataStack
+from tidegate.kernel.partitions import Partition
 from tidegate.kernel.settings import AnnounceSettings
 
 MEMORY_MB = 512
@@ -19,26 +22,30 @@ TIMEOUT_SECONDS = 60  # longer than all attempts at both services, so that none 
 RETRIES = 100
 OLDEST_SECONDS = 6 * 3600
 
-# Which changes of the registry matter (its keys: tidegate/aws/registry.py). A filter sees one image at a time, so
-# whether a rollout or a model's health moved, or was only looked at, is for the function to see.
+# Which changes matter (keys: tidegate/kernel/partitions.py). A filter sees one image at a time, so whether a rollout or
+# a model's health moved, or was only looked at, is for the function to see.
+ENTRIES = ({"eventName": ["INSERT"]},)
 CHANGES = (
-    {"eventName": ["INSERT"], "dynamodb": {"Keys": {"pk": {"S": [{"prefix": "LEDGER#"}]}}}},
     {
         "eventName": ["MODIFY"],
         "dynamodb": {
-            "Keys": {"pk": {"S": [{"prefix": "MODEL#"}]}, "sk": {"S": [{"prefix": "RUN#"}]}},
+            "Keys": {"pk": {"S": [{"prefix": Partition.RUN.of("")}]}, "sk": {"S": [{"prefix": "RUN#"}]}},
             "NewImage": {"status": {"S": ["accepted", "rejected", "failed"]}},
         },
     },
     {
         "eventName": ["INSERT", "MODIFY"],
-        "dynamodb": {"Keys": {"pk": {"S": [{"prefix": "MODEL#"}]}, "sk": {"S": [{"prefix": "ROLLOUT#"}, "WATCH"]}}},
+        "dynamodb": {
+            "Keys": {
+                "pk": {"S": [{"prefix": each.of("")} for each in (Partition.ROLLOUT, Partition.HEALTH)]},
+            }
+        },
     },
 )
 
 
 class AnnouncementsStack(Stack):
-    """Reads the registry's stream and publishes; whoever wrote the change may be dead by then."""
+    """Reads both streams and publishes; whoever wrote the change may be dead by then."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, data: DataStack, failures_arn: str, sources: Sources
@@ -49,9 +56,6 @@ class AnnouncementsStack(Stack):
         """
         settings = sources.settings
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: messages about releases")
-        stream = data.registry.table_stream_arn
-        if stream is None:
-            raise ValueError("the registry has no stream")
         bus = self.format_arn(service="events", resource="event-bus", resource_name="default")
         self.announce = PlatformFunction(
             self,
@@ -72,7 +76,7 @@ class AnnouncementsStack(Stack):
                         "dynamodb:GetShardIterator",
                         "dynamodb:ListStreams",
                     ],
-                    [stream],
+                    [_stream(data.registry), _stream(data.ledger)],
                 ),
                 allow(["sns:Publish"], [data.releases_arn]),
                 allow(["kms:Decrypt", "kms:GenerateDataKey"], [data.topic_key.key_arn]),
@@ -81,25 +85,36 @@ class AnnouncementsStack(Stack):
             ],
             memory_mb=MEMORY_MB,
             timeout_seconds=TIMEOUT_SECONDS,
-            description="Announces changes in the registry to people and other systems",
+            description="Announces changes of registry and ledger to people and other systems",
         )
-        lambda_.CfnEventSourceMapping(
+        self._called_for("RegistryChanges", data.registry, CHANGES, failures_arn)
+        self._called_for("LedgerEntries", data.ledger, ENTRIES, failures_arn)
+
+    def _called_for(
+        self, construct_id: str, table: dynamodb.Table, patterns: Sequence[Mapping[str, object]], failures_arn: str
+    ) -> None:
+        mapping = lambda_.CfnEventSourceMapping
+        mapping(
             self,
-            "RegistryChanges",
+            construct_id,
             function_name=self.announce.function.function_arn,
-            event_source_arn=stream,
+            event_source_arn=_stream(table),
             starting_position="TRIM_HORIZON",
-            filter_criteria=lambda_.CfnEventSourceMapping.FilterCriteriaProperty(
-                filters=[
-                    lambda_.CfnEventSourceMapping.FilterProperty(pattern=json.dumps(pattern)) for pattern in CHANGES
-                ]
+            filter_criteria=mapping.FilterCriteriaProperty(
+                filters=[mapping.FilterProperty(pattern=json.dumps(pattern)) for pattern in patterns]
             ),
             # One at a time: what is given up in the end is the change that fails, not those that came with it.
             batch_size=1,
             function_response_types=["ReportBatchItemFailures"],
             maximum_retry_attempts=RETRIES,
             maximum_record_age_in_seconds=OLDEST_SECONDS,
-            destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
-                on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=failures_arn)
+            destination_config=mapping.DestinationConfigProperty(
+                on_failure=mapping.OnFailureProperty(destination=failures_arn)
             ),
         )
+
+
+def _stream(table: dynamodb.Table) -> str:
+    if table.table_stream_arn is None:
+        raise ValueError(f"{table.node.id} has no stream")
+    return table.table_stream_arn

@@ -19,12 +19,14 @@ from infra.stacks.monitoring import VERDICTS
 from infra.stacks.release import DATASETS, FEEDBACK, RUNS, ReleaseStack
 from infra.stacks.serving import ServingStack
 from tidegate.kernel import routes
+from tidegate.kernel.partitions import Partition
 from tidegate.kernel.roles import Role
 from tidegate.kernel.routes import Route
 from tidegate.kernel.settings import ControlSettings
 
 # Listed one by one, so that each role's policy can name exactly those of its job.
 ROUTES = tuple(route.key for route in routes.CONTROL.values())
+_APPEND_ONLY = (Partition.BATCHES, Partition.LEDGER)
 TIMEOUT_SECONDS = 29  # one less than the API waits, so that a slow call ends in our words
 
 
@@ -52,6 +54,7 @@ class ControlStack(Stack):
             layers=[sources.core_layer(self), sources.third_party_layer(self, "serving")],
             environment=ControlSettings(
                 registry_table=data.registry.table_name,
+                ledger_table=data.ledger.table_name,
                 data_bucket=data.data_bucket.bucket_name,
                 artifacts_bucket=data.artifacts_bucket.bucket_name,
                 captures_bucket=data.captures_bucket.bucket_name,
@@ -62,8 +65,8 @@ class ControlStack(Stack):
                 batch_places=batch.places,
             ),
             permissions=[
-                *write_items(data.registry.table_arn),
-                append_to_ledger(data.registry.table_arn),
+                *write_items(data.registry.table_arn, *(each for each in Partition if each not in _APPEND_ONLY)),
+                append_to_ledger(data.ledger.table_arn),
                 allow(["states:SendTaskSuccess", "states:StartExecution"], [release.machine.named_arn]),
                 allow(["lambda:InvokeFunction"], [catalog.named_arn]),
                 *batch.asking,

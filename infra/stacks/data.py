@@ -1,4 +1,4 @@
-"""Data stack: what must outlive every deployment: the buckets, the registry table, and the topics that people read."""
+"""Data stack: what must outlive every deployment: buckets, the tables of registry and ledger, and topics."""
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -52,7 +52,7 @@ _SELDOM_READ = s3.LifecycleRule(
 
 
 class DataStack(Stack):
-    """Buckets, the registry table with its stream, and the topics for alarms and for releases."""
+    """Buckets, the tables with their streams, and the topics for alarms and for releases."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings) -> None:
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: datasets, artifacts, registry")
@@ -66,20 +66,8 @@ class DataStack(Stack):
         self.artifacts_bucket = self._bucket("Artifacts", _SELDOM_READ, access_logs=access_logs)
         kept = s3.LifecycleRule(id="expiry", expiration=Duration.days(settings.capture_retention_days))
         self.captures_bucket = self._bucket("Captures", kept, access_logs=access_logs)
-        self.registry = dynamodb.Table(
-            self,
-            "Registry",
-            partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
-            sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
-            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.AWS_MANAGED,
-            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=True
-            ),
-            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
-            deletion_protection=settings.stage == "prod",
-            removal_policy=self._policy,
-        )
+        self.registry = self._table("Registry")
+        self.ledger = self._table("Ledger")
         self.topic_key = self._topic_key()
         self.alarms = self._alarm_topic()
         releases = f"{settings.prefix}-releases"
@@ -89,6 +77,7 @@ class DataStack(Stack):
         publish(self, "ArtifactsBucketName", "artifacts-bucket", self.artifacts_bucket.bucket_name, settings)
         publish(self, "CapturesBucketName", "captures-bucket", self.captures_bucket.bucket_name, settings)
         publish(self, "RegistryTableName", "registry-table", self.registry.table_name, settings)
+        publish(self, "LedgerTableName", "ledger-table", self.ledger.table_name, settings)
         CfnOutput(self, "AlarmTopic", value=self.alarms.topic_arn, description="Subscribe the people on call")
         CfnOutput(self, "ReleasesTopic", value=self.releases.topic_arn, description="Subscribe the owners of models")
 
@@ -109,6 +98,22 @@ class DataStack(Stack):
             lifecycle_rules=[rule, housekeeping],
             server_access_logs_bucket=access_logs,
             server_access_logs_prefix=f"{construct_id.lower()}/" if access_logs else None,
+            removal_policy=self._policy,
+        )
+
+    def _table(self, construct_id: str) -> dynamodb.Table:
+        return dynamodb.Table(
+            self,
+            construct_id,
+            partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
+            deletion_protection=self._settings.stage == "prod",
             removal_policy=self._policy,
         )
 

@@ -10,7 +10,7 @@ from constructs import Construct
 from infra.constructs.alarms import MODEL_IN_STATUS, NAMESPACE, Alarms
 from infra.constructs.arns import named_arn
 from infra.constructs.capture_stream import CAPTURES
-from infra.constructs.permissions import Objects, allow, read_items
+from infra.constructs.permissions import Objects, allow, on_partitions, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
 from infra.constructs.state_machine import StateMachine
@@ -20,6 +20,7 @@ from infra.machines.release_machine import Step
 from infra.stacks.data import DataStack
 from infra.stacks.release import FEEDBACK, RUNS, ReleaseStack
 from infra.stacks.retraining import Retraining
+from tidegate.kernel.partitions import Partition
 from tidegate.kernel.settings import DueSettings, MonitorSettings
 
 PROFILES = "profiles/"
@@ -91,7 +92,7 @@ class MonitoringStack(Stack):
                 request_usd=str(PRICES["lambda-requests"].each + PRICES["http-api"].each),
                 gb_month_usd=str(PRICES["s3-storage"].each),
             ),
-            permissions=[read_items(table), _put_health_records(table)],
+            permissions=[read_items(table), on_partitions(["dynamodb:PutItem"], table, [Partition.HEALTH])],
             objects=[
                 Objects(artifacts, RUNS, read=True),
                 Objects(captures, CAPTURES, read=True),
@@ -212,11 +213,3 @@ class MonitoringStack(Stack):
             alarms=self.alarms,
             counted=own,
         )
-
-
-def _put_health_records(table_arn: str) -> iam.PolicyStatement:
-    """Put items of models; which of them, a key cannot say."""
-    statement = allow(["dynamodb:PutItem"], [table_arn])
-    statement.add_condition("ForAllValues:StringLike", {"dynamodb:LeadingKeys": ["MODEL#*"]})
-    statement.add_condition("Null", {"dynamodb:LeadingKeys": "false"})
-    return statement

@@ -13,16 +13,26 @@ from infra.constructs.arns import named_arn
 from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.keeping import removal_policy
 from infra.constructs.parameters import publish
-from infra.constructs.permissions import Objects, acknowledge, allow, append_to_ledger, read_items, write_items
+from infra.constructs.permissions import (
+    RELEASING,
+    Objects,
+    acknowledge,
+    allow,
+    append_to_ledger,
+    read_items,
+    write_items,
+)
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources, lock_hash
 from infra.constructs.state_machine import StateMachine
 from infra.cost import PRICES
 from infra.machines.release_machine import Step, definition
 from infra.stacks.data import DataStack
+from tidegate.kernel.partitions import Partition
 from tidegate.kernel.settings import (
     CatalogSettings,
     GateSettings,
+    LedgerSettings,
     PrepareSettings,
     RegistrySettings,
     RolloutSettings,
@@ -73,8 +83,8 @@ class ReleaseStack(Stack):
             request_usd=str(PRICES["lambda-requests"].each + PRICES["http-api"].each),
         )
         registry_only = RegistrySettings(registry_table=table)
-        items = write_items(self._data.registry.table_arn)
-        with_ledger = [*items, append_to_ledger(self._data.registry.table_arn)]
+        with_ledger = LedgerSettings(registry_table=table, ledger_table=self._data.ledger.table_name)
+        run = self._writing(Partition.RUN)
         datasets = Objects(self._data.data_bucket, DATASETS, read=True)
         runs = Objects(self._data.artifacts_bucket, RUNS, read=True, write=True)
         new_runs = Objects(self._data.artifacts_bucket, RUNS, write=True)
@@ -85,7 +95,7 @@ class ReleaseStack(Stack):
                 sources=self._sources,
                 layers=self._training,
                 environment=CatalogSettings(registry_table=table, data_bucket=data),
-                permissions=items,
+                permissions=self._writing(Partition.DATASET, Partition.DATASETS),
                 objects=[datasets],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
@@ -105,7 +115,7 @@ class ReleaseStack(Stack):
                     lock_hash=lock_hash(),
                     allowed_licences=",".join(settings.allowed_licences),
                 ),
-                permissions=items,
+                permissions=run,
                 objects=[datasets, new_runs],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
@@ -117,31 +127,37 @@ class ReleaseStack(Stack):
                 sources=self._sources,
                 layers=self._training,
                 environment=step,
-                permissions=items,
+                permissions=run,
                 objects=[runs],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
                 description="Fits one candidate, and exports the final one to ONNX",
             ),
-            self._step("select", registry_only, items, "Chooses the best candidate of a run", seconds=60),
-            self._step("evaluate", step, items, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
+            self._step("select", registry_only, run, "Chooses the best candidate of a run", seconds=60),
+            self._step("evaluate", step, run, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
             PlatformFunction(
                 self,
                 "slices_and_groups",
                 sources=self._sources,
                 layers=self._training,
                 environment=step,
-                permissions=items,
+                permissions=run,
                 objects=[runs],
                 memory_mb=settings.step_memory_mb,
                 timeout_seconds=900,
                 description="Evaluates slices and groups of the holdout",
             ),
             self._step(
-                "reproduce", step, items, "Compares a reproduced version with the original", seconds=120, objects=[runs]
+                "reproduce", step, run, "Compares a reproduced version with the original", seconds=120, objects=[runs]
             ),
-            self._step("gate", gate, items, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
-            self._step("register", registry_only, with_ledger, "Registers the judged version", seconds=60),
+            self._step("gate", gate, run, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
+            self._step(
+                "register",
+                with_ledger,
+                self._releasing(Partition.MODELS, Partition.RUN),
+                "Registers the judged version",
+                seconds=60,
+            ),
             PlatformFunction(
                 self,
                 "report",
@@ -154,18 +170,25 @@ class ReleaseStack(Stack):
                 timeout_seconds=120,
                 description="Draws the page of a version",
             ),
-            self._rollout(with_ledger),
+            self._rollout(),
             self._step(
                 "close_failed",
-                registry_only,
                 with_ledger,
+                self._releasing(Partition.RUN),
                 "Closes a run that a fault ended, and ends its rollout",
                 seconds=60,
                 background=True,
             ),
         )
 
-    def _rollout(self, with_ledger: Sequence[iam.PolicyStatement]) -> PlatformFunction:
+    def _writing(self, *partitions: Partition) -> list[iam.PolicyStatement]:
+        return write_items(self._data.registry.table_arn, *partitions)
+
+    def _releasing(self, *partitions: Partition) -> list[iam.PolicyStatement]:
+        ledger = append_to_ledger(self._data.ledger.table_arn)
+        return [*self._writing(*RELEASING, *partitions), ledger]
+
+    def _rollout(self) -> PlatformFunction:
         captures = self._data.captures_bucket
         # By its name: the machine's own ARN would make function and machine wait for each other.
         machine = named_arn("states", f"stateMachine:{self._sources.settings.prefix}-{MACHINE}")
@@ -173,11 +196,12 @@ class ReleaseStack(Stack):
             "rollout",
             RolloutSettings(
                 registry_table=self._data.registry.table_name,
+                ledger_table=self._data.ledger.table_name,
                 artifacts_bucket=self._data.artifacts_bucket.bucket_name,
                 captures_bucket=captures.bucket_name,
                 release_state_machine=machine,
             ),
-            [*with_ledger, allow(["states:SendTaskSuccess"], [machine])],
+            [*self._releasing(), allow(["states:SendTaskSuccess"], [machine])],
             "Moves the rollout of an accepted version one step on, or rolls it back",
             seconds=120,
             objects=[

@@ -28,6 +28,7 @@ from infra.machines.release_machine import Step
 from infra.machines.retraining_machine import definition
 from infra.stacks.data import DataStack
 from infra.stacks.release import DATASETS, DAY_SECONDS, FEEDBACK, ReleaseStack
+from tidegate.kernel.partitions import Partition
 from tidegate.kernel.settings import RetrainSettings
 
 METRIC = "RetrainingWanted"
@@ -78,7 +79,9 @@ class Retraining(Construct):
                 catalog_function=catalog.function_name,
             ),
             permissions=[
-                *write_items(data.registry.table_arn),
+                *write_items(
+                    data.registry.table_arn, Partition.DATASET, Partition.HEALTH, Partition.LEASE, Partition.RUN
+                ),
                 allow(["states:StartExecution"], [release.machine.named_arn]),
                 allow(["lambda:InvokeFunction"], [catalog.named_arn]),
             ],

@@ -14,18 +14,18 @@ from moto.server import ThreadedMotoServer
 from tidegate import telemetry, wiring
 from tidegate.aws import clients, serving
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
-from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
+from tidegate.aws.registry import DynamoCatalog, DynamoRoutes
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.aws.workflow import StepFunctionsWorkflow
 from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
 
-TABLE, BUCKET = "registry", "tidegate-test"
+TABLE, LEDGER, BUCKET = "registry", "ledger", "tidegate-test"
 
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A fresh moto account with the registry's table and a bucket."""
+    """A fresh moto account with the tables of registry and ledger, and a bucket."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -35,12 +35,13 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     _one_dynamodb_request_at_a_time(monkeypatch)
     with mock_aws():
-        clients.dynamodb().create_table(
-            TableName=TABLE,
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        for table in (TABLE, LEDGER):
+            clients.dynamodb().create_table(
+                TableName=table,
+                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+                AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+                BillingMode="PAY_PER_REQUEST",
+            )
         clients.s3().create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         yield
 
@@ -131,12 +132,12 @@ def where(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def registry(where: str) -> Any:
-    return InMemoryRegistry() if where == "memory" else DynamoRegistry(TABLE)
+    return InMemoryRegistry() if where == "memory" else DynamoRoutes(TABLE, LEDGER)
 
 
 @pytest.fixture
 def rollouts(where: str, registry: Any) -> Any:
-    return registry if where == "memory" else DynamoRollouts(TABLE)
+    return registry if where == "memory" else DynamoRollouts(TABLE, LEDGER)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from tidegate.aws.table import Table, put
 from tidegate.domain.notifications.announcement import Change
 from tidegate.domain.registry.run import RunError
 from tidegate.kernel.errors import UnavailableError
+from tidegate.kernel.partitions import Partition
 from tidegate.steps.notifications.announce import Events, Letters
 from tidegate.testing.notifications import InMemoryMessages
 
@@ -93,8 +94,9 @@ def _as_lambda_does(value: Any) -> Any:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value.timestamp()
 
 
-def stored(sk: str, record: Any, *, pk: str = f"MODEL#{MODEL}") -> None:
-    Table(TABLE).write(put(pk, sk, encode(record)))
+def stored(partition: Partition, sk: str, record: Any) -> None:
+    """An item of the model; entries are stored here too, since both streams give the same form of record."""
+    Table(TABLE).write(put(partition.of(MODEL), sk, encode(record)))
 
 
 def shown(records: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
@@ -108,10 +110,10 @@ def test_what_is_written_is_reported(registry: DynamoRegistry, changes: Read) ->
     registry.fail(MODEL, _requested(registry).run_id, RunError("TrainingFailedError", "it says", "train"), AT)
     house = OneRelease(ASKED)
     house.begin()
-    stored("ROLLOUT#r-3", house.at)
+    stored(Partition.ROLLOUT, "ROLLOUT#r-3", house.at)
     house.decide()
-    stored("ROLLOUT#r-3", house.at)
-    stored("0000000007", KILL, pk=f"LEDGER#{MODEL}")
+    stored(Partition.ROLLOUT, "ROLLOUT#r-3", house.at)
+    stored(Partition.LEDGER, "0000000007", KILL)
     people, systems = shown(changes())
     assert people == [
         "[test] flight-delay: training failed",
@@ -132,7 +134,7 @@ def _requested(registry: DynamoRegistry) -> Any:
 
 
 def test_a_message_and_an_event_arrive_as_they_were_made(registry: DynamoRegistry, changes: Read) -> None:
-    stored("0000000007", KILL, pk=f"LEDGER#{MODEL}")
+    stored(Partition.LEDGER, "0000000007", KILL)
     announce.handler({"Records": changes()}, CONTEXT)
     (letter,), (event,) = received("people"), received("systems")
     assert letter["Message"].startswith("flight-delay: killed\n\nThe fallback answers everything.")
@@ -169,8 +171,8 @@ def test_a_packed_record_is_read_as_it_was_written(registry: DynamoRegistry, cha
     house.begin()
     large = replace(house.at, fetched={str(hour): tuple(f"object-{n}" for n in range(500)) for hour in range(20)})
     assert max(len(part.get("B", b"")) for part in encode(large).values()) > 0, f"less than {PACK_BYTES} bytes"
-    stored("ROLLOUT#r-3", large)
-    stored("ROLLOUT#r-3", replace(large, revision=2))
+    stored(Partition.ROLLOUT, "ROLLOUT#r-3", large)
+    stored(Partition.ROLLOUT, "ROLLOUT#r-3", replace(large, revision=2))
     first, second = (found for found in map(change_of, changes()) if found)
     assert first == Change(None, large)
     assert second == Change(large, replace(large, revision=2))
@@ -179,9 +181,9 @@ def test_a_packed_record_is_read_as_it_was_written(registry: DynamoRegistry, cha
 def test_items_that_nobody_is_notified_of_are_passed_over(registry: DynamoRegistry, changes: Read) -> None:
     run = _requested(registry)
     registry.note(MODEL, run.run_id, "train", AT)
-    stored(f"RUN#{run.run_id}#CANDIDATE#001", replace(KILL, model="no run"))
-    stored("ROUTE", KILL)
-    clients.dynamodb().delete_item(TableName=TABLE, Key={"pk": {"S": f"MODEL#{MODEL}"}, "sk": {"S": "ROUTE"}})
+    stored(Partition.RUN, f"RUN#{run.run_id}#CANDIDATE#001", replace(KILL, model="no run"))
+    stored(Partition.ROUTE, "ROUTE", KILL)
+    clients.dynamodb().delete_item(TableName=TABLE, Key={"pk": {"S": f"ROUTE#{MODEL}"}, "sk": {"S": "ROUTE"}})
     records = changes()
     assert len(records) > 5
     assert shown(records) == ([], [])
@@ -190,9 +192,9 @@ def test_items_that_nobody_is_notified_of_are_passed_over(registry: DynamoRegist
 def test_it_stops_at_the_first_change_that_cannot_be_announced_and_comes_back_to_it(
     registry: DynamoRegistry, changes: Read, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stored("0000000001", replace(KILL, seq=1), pk=f"LEDGER#{MODEL}")
-    stored("0000000002", replace(KILL, seq=2, action="levitate", reason="an input: 42"), pk=f"LEDGER#{MODEL}")
-    stored("0000000003", replace(KILL, seq=3), pk=f"LEDGER#{MODEL}")
+    stored(Partition.LEDGER, "0000000001", replace(KILL, seq=1))
+    stored(Partition.LEDGER, "0000000002", replace(KILL, seq=2, action="levitate", reason="an input: 42"))
+    stored(Partition.LEDGER, "0000000003", replace(KILL, seq=3))
     records = [record for record in changes() if record["dynamodb"]["Keys"]["pk"]["S"].startswith("LEDGER#")]
     failed = records[1]["dynamodb"]["SequenceNumber"]
     assert announce.handler({"Records": records}, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": failed}]}

@@ -14,7 +14,7 @@ from functions.close_failed import handler as close_failed
 from functions.inference import handler as inference
 from functions.register import handler as register
 from functions.rollout import handler as rollout
-from tests.adapters.conftest import BUCKET, TABLE
+from tests.adapters.conftest import BUCKET, LEDGER, TABLE
 from tests.builders.captures import asked as captured
 from tests.builders.captures import lines as recorded
 from tests.builders.registry import AT, a_run, promoted, requested
@@ -25,7 +25,7 @@ from tidegate.aws.captures import PREFIX
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.extension import AfterResponse
 from tidegate.aws.objects import S3Artifacts
-from tidegate.aws.registry import DynamoRegistry
+from tidegate.aws.registry import DynamoRoutes
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.rollout import Decision, decide
@@ -43,10 +43,11 @@ CONTRACT = Contract("flight-delay", "binary", (FeatureContract("distance", "nume
 
 
 @pytest.fixture
-def deployed(over_http: None, cold: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRegistry]:
+def deployed(over_http: None, cold: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoRoutes]:
     """Environment as the stacks set it, handlers that are not wired yet, and a model."""
     cold(
         REGISTRY_TABLE=TABLE,
+        LEDGER_TABLE=LEDGER,
         ARTIFACTS_BUCKET=BUCKET,
         STAGE="test",
         ROUTE_TTL_SECONDS="0",
@@ -60,13 +61,13 @@ def deployed(over_http: None, cold: Callable[..., None], monkeypatch: pytest.Mon
     monkeypatch.setattr(inference, "AFTERWARDS", AfterResponse())
     monkeypatch.setattr(inference.AFTERWARDS, "begin", lambda: None)  # what is captured stays in the queue
     inference.wire.cache_clear()
-    registry = DynamoRegistry(TABLE)
+    registry = DynamoRoutes(TABLE, LEDGER)
     registry.apply(a_spec(), author="ann", at=AT)
     yield registry
     inference.wire.cache_clear()
 
 
-def registered(registry: DynamoRegistry, run_id: str, bias: float, **release: Any) -> tuple[RunRef, int]:
+def registered(registry: DynamoRoutes, run_id: str, bias: float, **release: Any) -> tuple[RunRef, int]:
     """A version that the function has registered for an accepted run, ready for its rollout."""
     ref, spec = RunRef(model=MODEL, run_id=run_id), a_spec(release=release)
     registry.apply(spec, author="ann", at=AT)
@@ -90,7 +91,7 @@ def registered(registry: DynamoRegistry, run_id: str, bias: float, **release: An
     return ref, answer["version"]
 
 
-def released(registry: DynamoRegistry, run_id: str, bias: float) -> str:
+def released(registry: DynamoRoutes, run_id: str, bias: float) -> str:
     """A version that serves at once; returns its artifact's key."""
     ref, number = registered(registry, run_id, bias)
     promoted(registry, registry.version(ref.model, number))
@@ -113,7 +114,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_a_run_becomes_a_served_version(deployed: DynamoRegistry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_becomes_a_served_version(deployed: DynamoRoutes, capsys: pytest.CaptureFixture[str]) -> None:
     released(deployed, "r-001", 0.0)
     capsys.readouterr()
     status, body = predict()
@@ -128,7 +129,7 @@ def test_a_run_becomes_a_served_version(deployed: DynamoRegistry, capsys: pytest
 
 
 def test_a_tampered_artifact_is_measured_and_the_previous_version_serves(
-    deployed: DynamoRegistry, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    deployed: DynamoRoutes, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     released(deployed, "r-001", 0.0)
     key = released(deployed, "r-002", 1.0)
@@ -143,7 +144,7 @@ def test_a_tampered_artifact_is_measured_and_the_previous_version_serves(
 
 
 def test_without_any_good_artifact_the_fallback_of_the_run_answers_and_is_measured(
-    deployed: DynamoRegistry, capsys: pytest.CaptureFixture[str]
+    deployed: DynamoRoutes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = released(deployed, "r-001", 0.0)
     S3Artifacts(BUCKET).put(key, b"evil")
@@ -157,7 +158,7 @@ def test_without_any_good_artifact_the_fallback_of_the_run_answers_and_is_measur
 
 
 def test_neither_good_nor_bad_inputs_are_logged(
-    deployed: DynamoRegistry, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    deployed: DynamoRoutes, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     released(deployed, "r-001", 0.0)
     capsys.readouterr()
@@ -181,7 +182,7 @@ def test_a_fault_of_ours_is_logged_by_its_kind_and_trace_without_its_words(caplo
 
 
 def test_a_version_gets_its_share_and_leaves_for_what_captures_show_of_it(
-    deployed: DynamoRegistry, caplog: pytest.LogCaptureFixture
+    deployed: DynamoRoutes, caplog: pytest.LogCaptureFixture
 ) -> None:
     released(deployed, "r-001", 0.0)
     ref, number = registered(deployed, "r-002", 1.0, steps=[50])
@@ -214,7 +215,7 @@ def test_a_version_gets_its_share_and_leaves_for_what_captures_show_of_it(
 
 
 def test_an_approval_is_asked_for_and_the_execution_woken_when_it_was_given_before(
-    deployed: DynamoRegistry, monkeypatch: pytest.MonkeyPatch
+    deployed: DynamoRoutes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, sent = listened(boto3.client("stepfunctions"), "states", "SendTaskSuccess", {})
     monkeypatch.setattr("tidegate.aws.workflow.step_functions", lambda: client)
@@ -223,7 +224,7 @@ def test_an_approval_is_asked_for_and_the_execution_woken_when_it_was_given_befo
     moved = rollout.handler(task, CONTEXT)
     assert (moved["next"], moved["wait_seconds"]) == ("approval", 72 * 3600)
     assert rollout.handler({"run": ref.to_json(), "token": "t-1"}, CONTEXT) == {}
-    rollouts = DynamoRollouts(TABLE)
+    rollouts = DynamoRollouts(TABLE, LEDGER)
     waiting = rollouts.rollout(MODEL, ref.run_id)
     assert waiting is not None
     assert waiting.approval is not None
@@ -241,7 +242,7 @@ def test_an_approval_is_asked_for_and_the_execution_woken_when_it_was_given_befo
     assert deployed.ledger(MODEL)[-1].approved_by == EVE
 
 
-def test_a_stopped_execution_closes_its_run(deployed: DynamoRegistry) -> None:
+def test_a_stopped_execution_closes_its_run(deployed: DynamoRoutes) -> None:
     requested(deployed, a_run("r-001"))
     deployed.note("flight-delay", "r-001", "train", AT)
     event = {

@@ -11,7 +11,7 @@ import pytest
 
 from functions.due import handler as due
 from functions.monitor import handler as monitor
-from tests.adapters.conftest import BUCKET, TABLE
+from tests.adapters.conftest import BUCKET, LEDGER, TABLE
 from tests.builders.monitoring import FEATURES, Traffic
 from tests.builders.registry import promoted, registered
 from tests.builders.specs import a_spec
@@ -20,7 +20,7 @@ from tests.context import CONTEXT
 from tidegate.aws.clients import s3
 from tidegate.aws.monitoring import DynamoHealthRecords, S3Hours, S3Verdicts, unpacked
 from tidegate.aws.objects import S3Artifacts
-from tidegate.aws.registry import DynamoRegistry
+from tidegate.aws.registry import DynamoRoutes
 from tidegate.aws.table import Table
 from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, TrainingOutcome, Trigger
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
@@ -257,7 +257,7 @@ def test_counted_hours_are_kept_by_version(kept: Kept) -> None:
 
 
 @pytest.fixture
-def served(cold: Callable[..., None]) -> DynamoRegistry:
+def served(cold: Callable[..., None]) -> DynamoRoutes:
     """A model with a champion, and handlers that are not wired yet."""
     cold(
         REGISTRY_TABLE=TABLE,
@@ -269,7 +269,7 @@ def served(cold: Callable[..., None]) -> DynamoRegistry:
         REQUEST_USD="1e-06",
         GB_MONTH_USD="0.023",
     )
-    registry = DynamoRegistry(TABLE)
+    registry = DynamoRoutes(TABLE, LEDGER)
     registry.apply(a_spec(features=FEATURES), author="ann", at=AT)
     promoted(registry, registered(registry, "r-001"))
     return registry
@@ -304,7 +304,7 @@ def of_model(printed: str) -> dict[str, Any]:
 
 
 def test_a_drifting_model_is_found_counted_and_recorded(
-    served: DynamoRegistry, capsys: pytest.CaptureFixture[str]
+    served: DynamoRoutes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reference = json.dumps(Traffic().reference().to_json()).encode()
     S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
@@ -330,7 +330,7 @@ def test_a_drifting_model_is_found_counted_and_recorded(
 
 
 def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
-    served: DynamoRegistry, capsys: pytest.CaptureFixture[str]
+    served: DynamoRoutes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served.apply(a_spec(features=FEATURES, monitoring={"own_metrics": False}), author="ann", at=LATER)
     reference = json.dumps(Traffic().reference().to_json()).encode()
@@ -343,7 +343,7 @@ def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
 
 
 def test_a_model_that_cannot_be_looked_at_is_named_and_the_others_are_looked_at(
-    served: DynamoRegistry, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    served: DynamoRoutes, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = monitor.handler({"models": ["no-such", MODEL], "now": LATER.isoformat()}, CONTEXT)
     assert answer == {"outcome": "failed", "failed": ["no-such"]}

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.conftest import TABLE
+from tests.adapters.conftest import LEDGER, TABLE
 from tests.builders.present import present
 from tests.builders.registry import AT, a_run, a_version, promoted, registered, requested
 from tests.builders.specs import a_spec
 from tests.builders.threads import at_once
 from tidegate.aws import clients
-from tidegate.aws.registry import DynamoRegistry
+from tidegate.aws.registry import DynamoRegistry, DynamoRoutes
 from tidegate.aws.table import RefusedError
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.run import CandidateRun, RunError, RunStatus
@@ -299,7 +299,7 @@ def test_a_version_of_before_approvals_needs_none(aws: None) -> None:
     registry = DynamoRegistry(TABLE)
     registry.apply(a_spec(), author="ann", at=AT)
     version = registered(registry, "r-001")
-    key = {"pk": {"S": "MODEL#flight-delay"}, "sk": {"S": "VERSION#000001"}}
+    key = {"pk": {"S": "VERSION#flight-delay"}, "sk": {"S": "VERSION#000001"}}
     item = clients.dynamodb().get_item(TableName=TABLE, Key=key)["Item"]
     clients.dynamodb().put_item(
         TableName=TABLE, Item={name: value for name, value in item.items() if name != "needs_approval"}
@@ -468,13 +468,13 @@ def test_of_racing_people_one_wins_and_the_chain_holds(with_model: Any) -> None:
     ],
 )
 def test_an_entry_changed_in_the_table_is_found(aws: None, tampering: dict[str, Any]) -> None:
-    registry = DynamoRegistry(TABLE)
+    registry = DynamoRoutes(TABLE, LEDGER)
     registry.apply(a_spec(), author="ann", at=AT)
     for run_id in ("r-001", "r-002"):
         promoted(registry, registered(registry, run_id))
     key = {"pk": {"S": "LEDGER#flight-delay"}, "sk": {"S": "0000000001"}}
-    item = clients.dynamodb().get_item(TableName=TABLE, Key=key)["Item"] | tampering
-    clients.dynamodb().put_item(TableName=TABLE, Item={name: value for name, value in item.items() if value})
+    item = clients.dynamodb().get_item(TableName=LEDGER, Key=key)["Item"] | tampering
+    clients.dynamodb().put_item(TableName=LEDGER, Item={name: value for name, value in item.items() if value})
     found = verify_ledger("flight-delay", models=registry, routes=registry)
     assert not found["intact"]
     assert found["break"]["seq"] == 1

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.conftest import TABLE
+from tests.adapters.conftest import LEDGER, TABLE
 from tests.builders.registry import AT, a_run, promoted, registered, requested
 from tests.builders.specs import a_spec
 from tests.builders.threads import at_once
 from tidegate.aws.items import MAX_ITEM_BYTES, encode
-from tidegate.aws.registry import DynamoRegistry
+from tidegate.aws.registry import DynamoRoutes
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.aws.table import Table
 from tidegate.domain.registry.ledger import Cause, verify
@@ -201,7 +201,7 @@ def test_the_same_last_step_again_changes_nothing(house: RolloutPorts) -> None:
 
 @pytest.mark.usefixtures("aws")
 def test_a_step_whose_answer_was_lost_is_found_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    house = a_house(DynamoRegistry(TABLE), DynamoRollouts(TABLE))
+    house = a_house(DynamoRoutes(TABLE, LEDGER), DynamoRollouts(TABLE, LEDGER))
     send: Callable[..., None] = Table._send
 
     def twice(self: Table, writes: Sequence[Any]) -> None:

@@ -32,7 +32,7 @@ ROUTE = Route(
 
 
 def test_a_route_is_read_as_it_was_written() -> None:
-    Table(TABLE).write(put("MODEL#flight-delay", "ROUTE", encode(ROUTE)))
+    Table(TABLE).write(put("ROUTE#flight-delay", "ROUTE", encode(ROUTE)))
     table = ServingTable(TABLE)
     assert ServingRegistry(table).route("flight-delay") == DynamoRegistry(TABLE).route("flight-delay") == ROUTE
     assert ServingRegistry(table).route("other") is None
@@ -40,7 +40,7 @@ def test_a_route_is_read_as_it_was_written() -> None:
 
 def test_a_compressed_attribute_is_read_as_boto3_reads_it() -> None:
     many = Route("flight-delay", 1, fields=tuple(f"a field with a long name, number {n}" for n in range(2_000)))
-    Table(TABLE).write(put("MODEL#flight-delay", "ROUTE", encode(many)))
+    Table(TABLE).write(put("ROUTE#flight-delay", "ROUTE", encode(many)))
     assert ServingRegistry(ServingTable(TABLE)).route("flight-delay") == many
 
 

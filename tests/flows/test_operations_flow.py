@@ -103,8 +103,8 @@ def test_a_role_may_do_its_job_and_learns_whose_job_the_rest_is(house: House, mo
     assert house.over(model, run["run_id"])["status"] in {"accepted", "rejected"}
 
 
-@pytest.mark.parametrize("function", ["control", "register", "rollout", "close_failed"])
-def test_no_function_may_rewrite_the_ledger(house: House, model: str, function: str) -> None:
+def as_function(house: House, function: str) -> Any:
+    """A client of DynamoDB with the rights of a function, and no others."""
     iam = house.cloud._clients.root("iam")
     role = next(
         role["RoleName"]
@@ -114,8 +114,13 @@ def test_no_function_may_rewrite_the_ledger(house: House, model: str, function: 
     )
     document = iam.get_role_policy(RoleName=role, PolicyName="Permissions")["PolicyDocument"]
     house.cloud.add_user(f"as-{function}", ast.literal_eval(document))  # moto gives the document as Python writes it
-    table = house.cloud.client("ssm").get_parameter(Name="/tidegate/dev/registry-table")["Parameter"]["Value"]
-    dynamodb = house.cloud.client("dynamodb", f"as-{function}")
+    return house.cloud.client("dynamodb", f"as-{function}")
+
+
+@pytest.mark.parametrize("function", ["control", "register", "rollout", "close_failed"])
+def test_no_function_may_rewrite_the_ledger(house: House, model: str, function: str) -> None:
+    table = house.cloud.client("ssm").get_parameter(Name="/tidegate/dev/ledger-table")["Parameter"]["Value"]
+    dynamodb = as_function(house, function)
     key = {"pk": {"S": f"LEDGER#{model}"}, "sk": {"S": "0000000001"}}
     reason = {
         "Key": key,
@@ -133,5 +138,27 @@ def test_no_function_may_rewrite_the_ledger(house: House, model: str, function: 
             forbidden()
         assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
     assert dynamodb.get_item(TableName=table, Key=key)["Item"] == before
-    model_key = {**key, "pk": {"S": f"MODEL#{model}"}, "sk": {"S": "NOTE"}}
-    dynamodb.put_item(TableName=table, Item=model_key)
+    dynamodb.put_item(TableName=table, Item={**key, "pk": {"S": "LEDGER#another"}})
+
+
+@pytest.mark.parametrize("function", ["train", "evaluate", "gate", "monitor", "retrain"])
+def test_a_function_that_releases_nothing_may_not_write_what_is_served(house: House, model: str, function: str) -> None:
+    """As it did: a route item by the role of `train` changed answers, and no entry said so."""
+    dynamodb = as_function(house, function)
+    names = ("registry-table", "ledger-table")
+    registry, ledger = (
+        house.cloud.client("ssm").get_parameter(Name=f"/tidegate/dev/{name}")["Parameter"]["Value"] for name in names
+    )
+    key = {"pk": {"S": f"ROUTE#{model}"}, "sk": {"S": "ROUTE"}}
+    route = dynamodb.get_item(TableName=registry, Key=key)["Item"]
+    entry = {"pk": {"S": f"LEDGER#{model}"}, "sk": {"S": "0000000009"}}
+    for forbidden in (
+        lambda: dynamodb.put_item(TableName=registry, Item=route),
+        lambda: dynamodb.put_item(TableName=registry, Item=route | {"pk": {"S": f"ROLLOUT#{model}"}}),
+        lambda: dynamodb.put_item(TableName=registry, Item=route | {"pk": {"S": f"VERSION#{model}"}}),
+        lambda: dynamodb.put_item(TableName=ledger, Item=entry),
+        lambda: dynamodb.transact_write_items(TransactItems=[{"Put": {"TableName": registry, "Item": route}}]),
+    ):
+        with pytest.raises(ClientError) as caught:
+            forbidden()
+        assert caught.value.response["Error"]["Code"] == "AccessDeniedException"

@@ -16,13 +16,17 @@ from tidegate.domain.notifications.announcement import announcement
 from tidegate.domain.registry.run import CandidateRun, RunStatus
 
 
-def mapping(deployment: Deployment) -> Resource:
-    (found,) = deployment.resources("AWS::Lambda::EventSourceMapping")
-    return found
+def mappings(deployment: Deployment) -> dict[str, Resource]:
+    """What calls the function, by the table whose stream it reads."""
+    found = deployment.resources("AWS::Lambda::EventSourceMapping")
+    return {
+        ("ledger" if "Ledger" in json.dumps(each.properties["EventSourceArn"]) else "registry"): each for each in found
+    }
 
 
 def lets_through(deployment: Deployment, record: dict[str, Any]) -> bool:
-    filters = mapping(deployment).properties["FilterCriteria"]["Filters"]
+    ledger = record["dynamodb"]["Keys"]["pk"]["S"].startswith("LEDGER#")
+    filters = mappings(deployment)["ledger" if ledger else "registry"].properties["FilterCriteria"]["Filters"]
     return any(matches(json.loads(entry["Pattern"]), record) for entry in filters)
 
 
@@ -38,21 +42,22 @@ def records() -> dict[str, dict[str, Any]]:
     house = OneRelease(ASKED)
     asked = house.begin()
     house.decide()
-    model, candidate = "MODEL#trip-delay", "RUN#r-3#CANDIDATE#001"
+    run, rollout, health = (f"{kind}#trip-delay" for kind in ("RUN", "ROLLOUT", "HEALTH"))
+    candidate = "RUN#r-3#CANDIDATE#001"
     fitted = CandidateRun(1, "sklearn.tree.DecisionTreeClassifier", {}, "roc_auc", 0.7, 1.0, 100)
     return {
         "entry": record("LEDGER#trip-delay", "0000000007", None, ENTRY),
-        "rollout": record(model, "ROLLOUT#r-3", None, asked),
-        "decision": record(model, "ROLLOUT#r-3", asked, house.at),
-        "requested": record(model, "RUN#r-3", None, RUN),
-        "step": record(model, "RUN#r-3", RUN, RUN),
-        "candidate": record(model, candidate, None, fitted),
-        "candidate again": record(model, candidate, fitted, fitted),
-        "route": record(model, "ROUTE", None, ENTRY),
-        "drift": record(model, "WATCH", STEADY, looked(STEADY, DRIFT)),
-        "drift at the first look": record(model, "WATCH", None, looked(None, DRIFT)),
+        "rollout": record(rollout, "ROLLOUT#r-3", None, asked),
+        "decision": record(rollout, "ROLLOUT#r-3", asked, house.at),
+        "requested": record(run, "RUN#r-3", None, RUN),
+        "step": record(run, "RUN#r-3", RUN, RUN),
+        "candidate": record(run, candidate, None, fitted),
+        "candidate again": record(run, candidate, fitted, fitted),
+        "route": record("ROUTE#trip-delay", "ROUTE", None, ENTRY),
+        "drift": record(health, "HEALTH", STEADY, looked(STEADY, DRIFT)),
+        "drift at the first look": record(health, "HEALTH", None, looked(None, DRIFT)),
         **{
-            status.value: record(model, "RUN#r-3", RUN, replace(RUN, status=status))
+            status.value: record(run, "RUN#r-3", RUN, replace(RUN, status=status))
             for status in RunStatus
             if status.final
         },
@@ -69,18 +74,20 @@ def test_the_function_is_called_for_what_is_announced_and_for_nothing_that_it_ne
 
 
 def test_a_failing_change_is_tried_again_for_hours_and_then_kept_alone(deployment: Deployment) -> None:
-    found = mapping(deployment).properties
-    assert found["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert found["BatchSize"] == 1
-    assert 10 <= found["MaximumRetryAttempts"] <= 10_000
-    assert 3600 <= found["MaximumRecordAgeInSeconds"] < 86_400  # the stream itself forgets after a day
-    assert "-failures" in json.dumps(found["DestinationConfig"]["OnFailure"]["Destination"])
-    assert found["StartingPosition"] == "TRIM_HORIZON"
+    assert set(mappings(deployment)) == {"registry", "ledger"}
+    for each in mappings(deployment).values():
+        found = each.properties
+        assert found["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert found["BatchSize"] == 1
+        assert 10 <= found["MaximumRetryAttempts"] <= 10_000
+        assert 3600 <= found["MaximumRecordAgeInSeconds"] < 86_400  # the stream itself forgets after a day
+        assert "-failures" in json.dumps(found["DestinationConfig"]["OnFailure"]["Destination"])
+        assert found["StartingPosition"] == "TRIM_HORIZON"
 
 
 def test_the_stream_has_what_was_before_and_what_is_after(deployment: Deployment) -> None:
-    (table,) = deployment.resources("AWS::DynamoDB::Table")
-    assert table.properties["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    for table in deployment.resources("AWS::DynamoDB::Table"):
+        assert table.properties["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
 def test_the_function_may_read_and_publish_and_nothing_else(deployment: Deployment) -> None:

@@ -123,6 +123,7 @@ def test_policies_roles_and_environments_are_within_their_sizes(deployment: Depl
 
 
 HOLDS_DATA = "it holds data: it keeps its logical id and whatever would replace it"
+BOTH_IMAGES = "only another view type would replace it, and it has both images already"
 GIVES_NO_NAME = "AWS gives the id, once: only another protocol would replace the API"
 # An exported value cannot change while another stack imports it. Why each of these never does:
 EXPORTS = {
@@ -132,9 +133,12 @@ EXPORTS = {
     "Data:CapturesDE857D5D.Ref": HOLDS_DATA,
     "Data:Data666C94C7.Arn": HOLDS_DATA,
     "Data:Data666C94C7.Ref": HOLDS_DATA,
+    "Data:LedgerB7379752.Arn": HOLDS_DATA,
+    "Data:LedgerB7379752.Ref": HOLDS_DATA,
+    "Data:LedgerB7379752.StreamArn": BOTH_IMAGES,
     "Data:Registry4DB9CCA5.Arn": HOLDS_DATA,
     "Data:Registry4DB9CCA5.Ref": HOLDS_DATA,
-    "Data:Registry4DB9CCA5.StreamArn": "only another view type would replace it, and it has both images already",
+    "Data:Registry4DB9CCA5.StreamArn": BOTH_IMAGES,
     "Data:Alarms04B5A0BF.Ref": "it has no name of its own and is no FIFO topic: nothing else would replace it",
     "Data:AlarmKeyE05DE300.Arn": "it is symmetric and encrypts; nothing else would replace it",
     "Serving:ApiF1A3B7F9.Ref": GIVES_NO_NAME,

@@ -1196,6 +1196,7 @@ BUDGET = {  # what may be imported from here; each has to be worth its share of 
     "tidegate.kernel.expressions.language",
     "tidegate.kernel.expressions.times",
     "tidegate.kernel.ids",
+    "tidegate.kernel.partitions",
     "tidegate.kernel.settings",
     "tidegate.kernel.table",
     "tidegate.ml",

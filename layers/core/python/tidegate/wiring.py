@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tidegate.aws.lookup import S3CaptureLookup
     from tidegate.aws.monitoring import DynamoHealthRecords, S3Hours, S3Verdicts
     from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
-    from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
-    from tidegate.aws.rollouts import DynamoRollouts
+    from tidegate.aws.registry import DynamoCatalog, DynamoRegistry, DynamoRoutes
+    from tidegate.aws.rollouts import DynamoRolloutReader, DynamoRollouts
     from tidegate.aws.workflow import StepFunctionsWorkflow
     from tidegate.domain.monitoring.costs import Prices
     from tidegate.steps.batch.work import Opened
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 
         @property
         def registry_table(self) -> str: ...
+
+    class Ledgered(Table, Protocol):
+        """Settings that name the ledger's table beside the registry's."""
+
+        @property
+        def ledger_table(self) -> str: ...
 
     class Data(Protocol):
         """Settings that name the bucket of datasets."""
@@ -151,10 +157,17 @@ class Wiring(Generic[S_co]):
 
     @kept
     def registry(self: "Wiring[Table]") -> "DynamoRegistry":
-        """ports.Models, Runs, Versions and Routes."""
+        """ports.Models, Runs, Versions and RouteReader."""
         from tidegate.aws.registry import DynamoRegistry
 
         return DynamoRegistry(self.settings.registry_table)
+
+    @kept
+    def routes(self: "Wiring[Ledgered]") -> "DynamoRoutes":
+        """ports.Routes."""
+        from tidegate.aws.registry import DynamoRoutes
+
+        return DynamoRoutes(self.settings.registry_table, self.settings.ledger_table)
 
     @kept
     def catalog(self: "Wiring[Table]") -> "DynamoCatalog":
@@ -164,11 +177,18 @@ class Wiring(Generic[S_co]):
         return DynamoCatalog(self.settings.registry_table)
 
     @kept
-    def rollouts(self: "Wiring[Table]") -> "DynamoRollouts":
+    def rollout_reader(self: "Wiring[Table]") -> "DynamoRolloutReader":
+        """ports.RolloutReader."""
+        from tidegate.aws.rollouts import DynamoRolloutReader
+
+        return DynamoRolloutReader(self.settings.registry_table)
+
+    @kept
+    def rollouts(self: "Wiring[Ledgered]") -> "DynamoRollouts":
         """ports.Rollouts."""
         from tidegate.aws.rollouts import DynamoRollouts
 
-        return DynamoRollouts(self.settings.registry_table)
+        return DynamoRollouts(self.settings.registry_table, self.settings.ledger_table)
 
     @kept
     def health_records(self: "Wiring[Table]") -> "DynamoHealthRecords":

@@ -1,4 +1,4 @@
-"""The registry's stream in, SNS and EventBridge out."""
+"""The streams of registry and ledger in, SNS and EventBridge out."""
 
 import base64
 import json
@@ -14,6 +14,7 @@ from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.run import Run
 from tidegate.domain.rollout.rollout import Rollout
 from tidegate.kernel.errors import UnavailableError
+from tidegate.kernel.partitions import Partition
 
 SOURCE = "tidegate"
 
@@ -21,7 +22,7 @@ Record = Mapping[str, Any]
 
 
 def change_of(record: Record) -> Change | None:
-    """One record of the registry's stream, as Lambda hands it over; None for items that nobody is notified of.
+    """One record of either stream, as Lambda hands it over; None for items that nobody is notified of.
 
     docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
     """
@@ -34,13 +35,15 @@ def change_of(record: Record) -> Change | None:
 
 
 def _kind(pk: str, sk: str) -> type[LedgerEntry | Run | Rollout | HealthRecord] | None:
-    if pk.startswith("LEDGER#"):
-        return LedgerEntry
-    name, _, rest = sk.partition("#")
-    if not pk.startswith("MODEL#") or "#" in rest:  # a run's candidates are items of their own
+    kinds: dict[str, type[LedgerEntry | Run | Rollout | HealthRecord]] = {
+        Partition.LEDGER: LedgerEntry,
+        Partition.RUN: Run,
+        Partition.ROLLOUT: Rollout,
+        Partition.HEALTH: HealthRecord,
+    }
+    if sk.startswith("TOKEN#") or sk.count("#") > 1:  # tokens, and a run's candidates, are items of their own
         return None
-    kinds: dict[str, type[Run | Rollout | HealthRecord]] = {"RUN": Run, "ROLLOUT": Rollout, "WATCH": HealthRecord}
-    return kinds.get(name)
+    return kinds.get(pk.partition("#")[0])
 
 
 def _image(image: Record) -> Item:

@@ -5,7 +5,7 @@
     BATCHES#{model}  ACT#{key of the act}  says that it was recorded
     BATCHES#{model}  HEAD                  number and hash of the newest entry
 
-The prefix is its own, so that the functions of batches may write here and nowhere else.
+The partitions are their own, so that the functions of batches may write here and nowhere else.
 """
 
 import zlib
@@ -17,6 +17,7 @@ from tidegate.aws.table import RefusedError, Table, put
 from tidegate.domain.batch.batch_ledger import BatchEntry, Head, follow
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import LedgerBrokenError, UnavailableError
+from tidegate.kernel.partitions import Partition
 
 _ABSENT = "attribute_not_exists(#sk)"
 _ATTEMPTS = 8
@@ -37,7 +38,7 @@ class DynamoBatchLedger:
 
     def append(self, entry: BatchEntry) -> None:
         """See ports.BatchLedger."""
-        pk, act = f"BATCHES#{entry.model}", f"ACT#{entry.key}"
+        pk, act = Partition.BATCHES.of(entry.model), f"ACT#{entry.key}"
         for _ in range(_ATTEMPTS):
             if self._table.get(pk, act) is not None:
                 return
@@ -64,12 +65,12 @@ class DynamoBatchLedger:
 
     def head(self, model: str) -> Head:
         """See ports.BatchLedger."""
-        found = self._table.get(f"BATCHES#{model}", "HEAD")
+        found = self._table.get(Partition.BATCHES.of(model), "HEAD")
         return decode(Head, found) if found else Head()
 
     def entries(self, model: str) -> list[BatchEntry]:
         """See ports.BatchLedger."""
-        items = self._table.query(f"BATCHES#{model}", "ENTRY#")
+        items = self._table.query(Partition.BATCHES.of(model), "ENTRY#")
         return [_entry(model, seq, item) for seq, item in enumerate(items, 1)]
 
 

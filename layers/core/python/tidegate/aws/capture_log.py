@@ -17,6 +17,7 @@ from tidegate.domain.serving.capture import UNKNOWN, Capture, CapturePolicy, lin
 from tidegate.formats.firehose import Packed, batches, packed
 from tidegate.kernel.documents import DATASET, MODEL, SPEC
 from tidegate.kernel.errors import NotFoundError, UnavailableError
+from tidegate.kernel.partitions import Partition
 
 if TYPE_CHECKING:
     from tidegate.ports.platform import Signals
@@ -220,11 +221,11 @@ class DynamoCapturePolicies:
 
     def policy(self, model: str) -> CapturePolicy:
         """See ports.CapturePolicies."""
-        digest = self._read(_Header, "MODELS", model).spec_digest
-        spec = json.loads(self._read(_Spec, f"MODEL#{model}", f"SPEC#{digest}").document)
+        digest = self._read(_Header, Partition.MODELS, model).spec_digest
+        spec = json.loads(self._read(_Spec, Partition.SPEC.of(model), f"SPEC#{digest}").document)
         personal: tuple[str, ...] = ()
         with suppress(NotFoundError):  # a spec may come before its dataset
-            personal = self._read(_Personal, "DATASETS", spec["dataset"]).pii
+            personal = self._read(_Personal, Partition.DATASETS, spec["dataset"]).pii
         return policy_of(spec.get("capture", {}), personal)
 
     def _read(self, kind: Any, pk: str, sk: str) -> Any:

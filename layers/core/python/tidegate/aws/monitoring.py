@@ -2,7 +2,7 @@
 
     profiles/model=<model>/hour=<hour>/version=<version>.json     an hour of a version, counted
     verdicts/model=<model>/<hour of the look>.json                what a look found
-    registry, pk MODEL#<model>, sk WATCH                          domain.monitoring.health.HealthRecord
+    registry, pk HEALTH#<model>, sk HEALTH                        domain.monitoring.health.HealthRecord
 
 Documents are written whole under names that follow from what they say, so a repeated write changes nothing.
 """
@@ -31,9 +31,10 @@ from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.kernel.partitions import Partition
 from tidegate.ports.monitoring import Sources
 
-HEALTH = "WATCH"  # stored under this key since before it was called health
+HEALTH = "HEALTH"
 PROFILES = "profiles/"
 VERDICTS = "verdicts/"
 _THREADS = 8
@@ -48,12 +49,12 @@ class DynamoHealthRecords:
 
     def record(self, model: str) -> HealthRecord | None:
         """See ports.HealthRecords."""
-        item = self._table.get(f"MODEL#{model}", HEALTH)
+        item = self._table.get(Partition.HEALTH.of(model), HEALTH)
         return decode(HealthRecord, item) if item else None
 
     def save(self, record: HealthRecord) -> None:
         """See ports.HealthRecords. A write that is refused because of itself finds its own record and is done."""
-        pk, item = f"MODEL#{record.model}", encode(record)
+        pk, item = Partition.HEALTH.of(record.model), encode(record)
         if record.revision == 1:
             write = put(pk, HEALTH, item, when="attribute_not_exists(#sk)")
         else:

@@ -1,19 +1,24 @@
-"""The registry and the data catalog in one DynamoDB table: keys pk and sk, no index.
+"""The registry and the data catalog in one DynamoDB table, and the ledger in another: keys pk and sk, no index.
 
     pk               sk                      what
     MODELS           {model}                 header: current spec, latest version number
-    MODEL#{model}    SPEC#{digest}           every spec the model ever had
-    MODEL#{model}    RUN#{run}               a run; RUN#{run}#CANDIDATE#003 is one fitted candidate of it
-    MODEL#{model}    TOKEN#{hash of token}   which run a caller's token started
-    MODEL#{model}    VERSION#000001          a registered version
-    MODEL#{model}    ROUTE                   what is served
-    MODEL#{model}    ROLLOUT#{run}           how the run's version gets in (tidegate.aws.rollouts)
-    MODEL#{model}    LEASE                   which run may change by its release what is served, and until when
-    LEDGER#{model}   0000000001              one change of the route; never rewritten
+    SPEC#{model}     SPEC#{digest}           every spec the model ever had
+    RUN#{model}      RUN#{run}               a run; RUN#{run}#CANDIDATE#003 is one fitted candidate of it
+    RUN#{model}      TOKEN#{hash of token}   which run a caller's token started
+    VERSION#{model}  VERSION#000001          a registered version
+    ROUTE#{model}    ROUTE                   what is served
+    ROLLOUT#{model}  ROLLOUT#{run}           how the run's version gets in (tidegate.aws.rollouts)
+    LEASE#{model}    LEASE                   which run may change by its release what is served, and until when
+    HEALTH#{model}   HEALTH                  how the model stands (tidegate.aws.monitoring)
     BATCHES#{model}  ENTRY#0000000001        one act about a batch; never rewritten (tidegate.aws.batch_ledger)
     DATASETS         {dataset}               what people say of a dataset, and its latest version
     DATASET#{name}   VERSION#{version}       one content of it
     DATASET#{name}   EXCLUSION#{id}          a period not to be used
+
+    The ledger's table:
+    LEDGER#{model}   0000000001              one change of the route; never rewritten
+
+Why the partitions are these: tidegate.kernel.partitions, docs/adr/0016.
 
 Races are settled by conditions in the table, not by reading first. AWS delivers at least once, so every write may come
 twice: an append that finds its own record is done, a transaction that finds its own outcome returns it.
@@ -39,6 +44,7 @@ from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import RouteChange
 from tidegate.kernel.documents import SPEC, StoredForm
 from tidegate.kernel.errors import ConflictError, LedgerBrokenError, NotFoundError, UnavailableError
+from tidegate.kernel.partitions import Partition
 from tidegate.ports.registry import ModelHeader
 
 if TYPE_CHECKING:  # the inference function's path stays short, and without pydantic
@@ -72,7 +78,7 @@ class _Token:
 
 
 class DynamoRegistry:
-    """ports.Models, Runs, Versions and Routes."""
+    """ports.Models, Runs, Versions and RouteReader."""
 
     def __init__(self, table_name: str) -> None:
         self._table = Table(table_name)
@@ -82,7 +88,7 @@ class DynamoRegistry:
     def apply(self, spec: "ModelSpec", *, author: str, at: datetime) -> bool:
         """See ports.Models. The spec is written first, so a header never names a spec that is not there."""
         record = _StoredSpec(spec.digest, spec.canonical_json(), author, at)
-        _append(self._table, f"MODEL#{spec.name}", f"SPEC#{spec.digest}", record)
+        _append(self._table, Partition.SPEC.of(spec.name), f"SPEC#{spec.digest}", record)
         header = encode(
             ModelHeader(
                 name=spec.name,
@@ -97,19 +103,21 @@ class DynamoRegistry:
         first = {"latest_version": header.pop("latest_version")}
         changed = "attribute_not_exists(#spec_digest) OR #spec_digest <> :digest"
         try:
-            self._table.write(update("MODELS", spec.name, header, first=first, when=changed, digest={"S": spec.digest}))
+            self._table.write(
+                update(Partition.MODELS, spec.name, header, first=first, when=changed, digest={"S": spec.digest})
+            )
         except RefusedError:
             return False
         return True
 
     def model(self, name: str) -> ModelHeader:
         """See ports.Models."""
-        header = stored(self._table, ModelHeader, "MODELS", name)
+        header = stored(self._table, ModelHeader, Partition.MODELS, name)
         return _found(header, f"no model {name!r}", "see `tidegate model list`")
 
     def models(self, *, after: str = "", limit: int | None = None) -> list[ModelHeader]:
         """See ports.Models."""
-        return [decode(ModelHeader, item) for item in islice(self._table.query("MODELS", after=after), limit)]
+        return [decode(ModelHeader, item) for item in islice(self._table.query(Partition.MODELS, after=after), limit)]
 
     def spec(self, model: str, digest: str | None = None) -> "ModelSpec":
         """See ports.Models."""
@@ -123,14 +131,14 @@ class DynamoRegistry:
         return self._stored_spec(model, digest).author
 
     def _stored_spec(self, model: str, digest: str) -> _StoredSpec:
-        found = stored(self._table, _StoredSpec, f"MODEL#{model}", f"SPEC#{digest}")
+        found = stored(self._table, _StoredSpec, Partition.SPEC.of(model), f"SPEC#{digest}")
         return _found(found, f"model {model!r} has no spec {digest}")
 
     # Runs
 
     def request(self, run: Run, *, lease_until: datetime | None) -> Run:
         """See ports.Runs. Token, run and lease are written together; whoever comes second reads what came first."""
-        pk = f"MODEL#{run.model}"
+        pk, lease_pk = Partition.RUN.of(run.model), Partition.LEASE.of(run.model)
         item = {name: value for name, value in encode(run).items() if name != "candidates"}
         writes = [put(pk, f"RUN#{run.run_id}", item, when=_ABSENT)]
         if lease_until is not None:
@@ -142,7 +150,7 @@ class DynamoRegistry:
         try:
             self._table.write(*writes)
         except RefusedError:
-            other = stored(self._table, Lease, pk, LEASE)  # first: one taken with our token is then known by it
+            other = stored(self._table, Lease, lease_pk, LEASE)  # first: one taken with our token is then known by it
             known = stored(self._table, _Token, pk, token) if token else None
             with suppress(NotFoundError):
                 return self.run(run.model, known.run_id if known else run.run_id)
@@ -155,13 +163,13 @@ class DynamoRegistry:
 
     def run(self, model: str, run_id: str) -> Run:
         """See ports.Runs."""
-        items = self._table.query(f"MODEL#{model}", f"RUN#{run_id}")
+        items = self._table.query(Partition.RUN.of(model), f"RUN#{run_id}")
         run = next((run for run in _runs(items) if run.run_id == run_id), None)
         return _found(run, f"model {model!r} has no run {run_id!r}", f"see `tidegate runs {model}`")
 
     def runs(self, model: str, limit: int = 50) -> list[Run]:
         """See ports.Runs."""
-        return list(islice(_runs(self._table.query(f"MODEL#{model}", "RUN#", newest_first=True)), limit))
+        return list(islice(_runs(self._table.query(Partition.RUN.of(model), "RUN#", newest_first=True)), limit))
 
     def note(self, model: str, run_id: str, stage: str, at: datetime, **facts: Any) -> None:
         """See ports.Runs. Writing the same again changes nothing."""
@@ -172,13 +180,17 @@ class DynamoRegistry:
         sets = {name: attribute(Run, name, value) for name, value in values.items()}
         first = {"started_at": attribute(Run, "started_at", at)}
         try:
-            self._table.write(update(f"MODEL#{model}", f"RUN#{run_id}", sets, first=first, when=_OPEN, **_OPEN_VALUES))
+            self._table.write(
+                update(Partition.RUN.of(model), f"RUN#{run_id}", sets, first=first, when=_OPEN, **_OPEN_VALUES)
+            )
         except RefusedError:
             raise _closed(self.run(model, run_id)) from None
 
     def note_candidate(self, model: str, run_id: str, candidate: CandidateRun) -> None:
         """See ports.Runs. Each candidate is an item of its own, so racing calls cannot lose one."""
-        self._table.write(put(f"MODEL#{model}", f"RUN#{run_id}#CANDIDATE#{candidate.index:03d}", encode(candidate)))
+        self._table.write(
+            put(Partition.RUN.of(model), f"RUN#{run_id}#CANDIDATE#{candidate.index:03d}", encode(candidate))
+        )
 
     def fail(self, model: str, run_id: str, error: RunError, at: datetime) -> Run:
         """See ports.Runs."""
@@ -192,7 +204,7 @@ class DynamoRegistry:
     def _close(self, model: str, run_id: str, **values: Any) -> Run:
         sets = {name: attribute(Run, name, value) for name, value in values.items()}
         with suppress(RefusedError):  # final already, perhaps by this very call; or no such run, which run() says
-            self._table.write(update(f"MODEL#{model}", f"RUN#{run_id}", sets, when=_OPEN, **_OPEN_VALUES))
+            self._table.write(update(Partition.RUN.of(model), f"RUN#{run_id}", sets, when=_OPEN, **_OPEN_VALUES))
         return self.run(model, run_id)
 
     # Versions
@@ -204,7 +216,6 @@ class DynamoRegistry:
             ConflictError: the run failed in the meantime.
             UnavailableError: too many registrations of the model at once; that passes.
         """
-        pk = f"MODEL#{version.model}"
         for _ in range(_REGISTER_ATTEMPTS):
             run = self.run(version.model, version.run_id)
             if run.version is not None:
@@ -221,16 +232,21 @@ class DynamoRegistry:
             }
             try:
                 self._table.write(
-                    put(pk, version_key(numbered.number), encode(numbered), when=_ABSENT),
+                    put(
+                        Partition.VERSION.of(version.model),
+                        version_key(numbered.number),
+                        encode(numbered),
+                        when=_ABSENT,
+                    ),
                     update(
-                        "MODELS",
+                        Partition.MODELS,
                         version.model,
                         {"latest_version": attribute(ModelHeader, "latest_version", numbered.number)},
                         when="#latest_version = :taken",
                         taken={"N": str(taken)},
                     ),
                     update(
-                        pk,
+                        Partition.RUN.of(version.model),
                         f"RUN#{version.run_id}",
                         {name: attribute(Run, name, value) for name, value in end.items()},
                         when=_OPEN,
@@ -247,29 +263,37 @@ class DynamoRegistry:
 
     def version(self, model: str, number: int) -> Version:
         """See ports.Versions."""
-        version = stored(self._table, Version, f"MODEL#{model}", version_key(number))
+        version = stored(self._table, Version, Partition.VERSION.of(model), version_key(number))
         return _found(version, f"model {model!r} has no version {number}", f"see `tidegate versions {model}`")
 
     def versions(self, model: str) -> list[Version]:
         """See ports.Versions."""
-        items = self._table.query(f"MODEL#{model}", "VERSION#", newest_first=True)
+        items = self._table.query(Partition.VERSION.of(model), "VERSION#", newest_first=True)
         return [decode(Version, item) for item in items]
 
     # Routes
 
     def route(self, model: str) -> Route | None:
         """See ports.Routes."""
-        return stored(self._table, Route, f"MODEL#{model}", "ROUTE")
+        return stored(self._table, Route, Partition.ROUTE.of(model), "ROUTE")
+
+
+class DynamoRoutes(DynamoRegistry):
+    """ports.Routes beside what the registry is: for functions that change what is served, or show how it changed."""
+
+    def __init__(self, table_name: str, ledger_name: str) -> None:
+        super().__init__(table_name)
+        self._ledger = Table(ledger_name)
 
     def change(self, change: RouteChange) -> None:
         """See ports.Routes."""
         route, entry = change.route, change.entry
-        writes = route_writes(change)
+        writes = route_writes(change, self._ledger)
         writes += [version_write(route.model, number, status=status) for number, status in change.statuses.items()]
         try:
             self._table.write(*writes)
         except RefusedError as error:
-            if stored(self._table, LedgerEntry, f"LEDGER#{route.model}", f"{entry.seq:010d}") == entry:
+            if stored(self._ledger, LedgerEntry, Partition.LEDGER.of(route.model), f"{entry.seq:010d}") == entry:
                 return
             if not any(error.refused[:2]):
                 raise ConflictError(
@@ -279,7 +303,7 @@ class DynamoRegistry:
 
     def ledger(self, model: str) -> list[LedgerEntry]:
         """See ports.Routes."""
-        return [_entry(model, seq, item) for seq, item in enumerate(self._table.query(f"LEDGER#{model}"), 1)]
+        return [_entry(model, seq, item) for seq, item in enumerate(self._ledger.query(Partition.LEDGER.of(model)), 1)]
 
 
 class DynamoCatalog:
@@ -295,16 +319,16 @@ class DynamoCatalog:
             for each in fields(Dataset)
             if each.name != "latest"
         }
-        self._table.write(update("DATASETS", dataset.name, sets))
+        self._table.write(update(Partition.DATASETS, dataset.name, sets))
 
     def dataset(self, name: str) -> Dataset:
         """See ports.Catalog."""
-        dataset = stored(self._table, Dataset, "DATASETS", name)
+        dataset = stored(self._table, Dataset, Partition.DATASETS, name)
         return _found(dataset, f"no dataset {name!r}", "see `tidegate data list`")
 
     def datasets(self, *, after: str = "", limit: int | None = None) -> list[Dataset]:
         """See ports.Catalog."""
-        return [decode(Dataset, item) for item in islice(self._table.query("DATASETS", after=after), limit)]
+        return [decode(Dataset, item) for item in islice(self._table.query(Partition.DATASETS, after=after), limit)]
 
     def add_version(self, version: DatasetVersion) -> bool:
         """See ports.Catalog."""
@@ -319,7 +343,7 @@ class DynamoCatalog:
         writes = [self._put_unless_ready(version)]
         if version.status is DatasetStatus.READY and not version.base:
             latest = attribute(Dataset, "latest", version.version)
-            writes.append(update("DATASETS", version.dataset, {"latest": latest}, when=_PRESENT))
+            writes.append(update(Partition.DATASETS, version.dataset, {"latest": latest}, when=_PRESENT))
         try:
             self._table.write(*writes)
         except RefusedError:
@@ -331,30 +355,30 @@ class DynamoCatalog:
         """See ports.Catalog."""
         hint = f"see `tidegate data show {dataset}`"
         wanted = version or _found(self.dataset(dataset).latest, f"dataset {dataset!r} has no ready version", hint)
-        found = stored(self._table, DatasetVersion, f"DATASET#{dataset}", f"VERSION#{wanted}")
+        found = stored(self._table, DatasetVersion, Partition.DATASET.of(dataset), f"VERSION#{wanted}")
         return _found(found, f"dataset {dataset!r} has no version {wanted!r}", hint)
 
     def versions(self, dataset: str) -> list[DatasetVersion]:
         """See ports.Catalog."""
-        found = [decode(DatasetVersion, item) for item in self._table.query(f"DATASET#{dataset}", "VERSION#")]
+        found = [decode(DatasetVersion, item) for item in self._table.query(Partition.DATASET.of(dataset), "VERSION#")]
         return sorted(found, key=lambda version: (version.added_at, version.version), reverse=True)
 
     def exclude(self, exclusion: Exclusion) -> None:
         """See ports.Catalog. Repeating the same exclusion changes nothing; another one under its id is a conflict."""
         self.dataset(exclusion.dataset)
         sk = f"EXCLUSION#{exclusion.exclusion_id}"
-        if _append(self._table, f"DATASET#{exclusion.dataset}", sk, exclusion) != exclusion:
+        if _append(self._table, Partition.DATASET.of(exclusion.dataset), sk, exclusion) != exclusion:
             raise ConflictError(f"exclusion {exclusion.exclusion_id} of {exclusion.dataset} already exists")
 
     def exclusions(self, dataset: str) -> list[Exclusion]:
         """See ports.Catalog."""
-        found = [decode(Exclusion, item) for item in self._table.query(f"DATASET#{dataset}", "EXCLUSION#")]
+        found = [decode(Exclusion, item) for item in self._table.query(Partition.DATASET.of(dataset), "EXCLUSION#")]
         return sorted(found, key=lambda exclusion: (exclusion.start, exclusion.exclusion_id))
 
     @staticmethod
     def _put_unless_ready(version: DatasetVersion) -> dict[str, dict[str, Any]]:
         return put(
-            f"DATASET#{version.dataset}",
+            Partition.DATASET.of(version.dataset),
             f"VERSION#{version.version}",
             encode(version),
             when=f"{_ABSENT} OR #status <> :ready",
@@ -380,12 +404,12 @@ def revised(pk: str, sk: str, record: "Route | Rollout") -> Write:
     return put(pk, sk, encode(record), when="#revision = :replaced", replaced={"N": str(record.revision - 1)})
 
 
-def route_writes(change: RouteChange) -> list[Write]:
-    """The changed route and its ledger entry."""
+def route_writes(change: RouteChange, ledger: Table) -> list[Write]:
+    """The changed route and its ledger entry, which goes into a table of its own."""
     route, entry = change.route, change.entry
     return [
-        revised(f"MODEL#{route.model}", "ROUTE", route),
-        put(f"LEDGER#{route.model}", f"{entry.seq:010d}", encode(entry), when=_ABSENT),
+        revised(Partition.ROUTE.of(route.model), "ROUTE", route),
+        ledger.its(put(Partition.LEDGER.of(route.model), f"{entry.seq:010d}", encode(entry), when=_ABSENT)),
     ]
 
 
@@ -394,13 +418,13 @@ def version_write(model: str, number: int, **facts: Any) -> Write:
     sets = {name: attribute(Version, name, value) for name, value in facts.items()}
     closed = {status.name: attribute(Version, "status", status) for status in VersionStatus if status.closed}
     when = f"{_PRESENT} AND NOT #status IN ({', '.join(f':{name}' for name in closed)})"
-    return update(f"MODEL#{model}", version_key(number), sets, when=when, **closed)
+    return update(Partition.VERSION.of(model), version_key(number), sets, when=when, **closed)
 
 
 def lease_write(lease: Lease, now: datetime) -> Write:
     """Take or extend a lease; refused while another run holds it."""
     return put(
-        f"MODEL#{lease.model}",
+        Partition.LEASE.of(lease.model),
         LEASE,
         encode(lease),
         when=f"{_ABSENT} OR #run_id = :run OR #until <= :now",

@@ -1,4 +1,4 @@
-"""Rollouts and the lease in the registry's table. The keys are in `tidegate.aws.registry`, which stays light."""
+"""Rollouts and the lease in the registry's table, beside the ledger's. `tidegate.aws.registry` shows the keys."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -22,32 +22,45 @@ from tidegate.domain.registry.run import Lease
 from tidegate.domain.registry.version import Version
 from tidegate.domain.rollout.rollout import Rollout, Step, VersionNote
 from tidegate.kernel.errors import ConflictError
+from tidegate.kernel.partitions import Partition
 
 _FREED = datetime.fromtimestamp(0, UTC)  # nobody may delete, so a lease that is given back ended long ago
 
 
-class DynamoRollouts:
-    """ports.Rollouts."""
+class DynamoRolloutReader:
+    """ports.RolloutReader."""
 
     def __init__(self, table_name: str) -> None:
         self._table = Table(table_name)
 
     def rollout(self, model: str, run_id: str) -> Rollout | None:
-        """See ports.Rollouts."""
-        return stored(self._table, Rollout, f"MODEL#{model}", f"ROLLOUT#{run_id}")
+        """See ports.RolloutReader."""
+        return stored(self._table, Rollout, Partition.ROLLOUT.of(model), f"ROLLOUT#{run_id}")
 
     def rollouts(self, model: str) -> list[Rollout]:
-        """See ports.Rollouts."""
-        items = self._table.query(f"MODEL#{model}", "ROLLOUT#", newest_first=True)
+        """See ports.RolloutReader."""
+        items = self._table.query(Partition.ROLLOUT.of(model), "ROLLOUT#", newest_first=True)
         return [decode(Rollout, item) for item in items]
+
+    def lease(self, model: str) -> Lease | None:
+        """See ports.RolloutReader."""
+        return stored(self._table, Lease, Partition.LEASE.of(model), LEASE)
+
+
+class DynamoRollouts(DynamoRolloutReader):
+    """ports.Rollouts."""
+
+    def __init__(self, table_name: str, ledger_name: str) -> None:
+        super().__init__(table_name)
+        self._ledger = Table(ledger_name)
 
     def save(self, step: Step, *, now: datetime) -> None:
         """See ports.Rollouts. A transaction that is refused because of itself finds its own record and is done."""
         rollout, change = step.rollout, step.change
         lease = self._lease_writes(rollout, now)
-        route = route_writes(change) if change else []
+        route = route_writes(change, self._ledger) if change else []
         versions = self._version_writes(step)
-        record = revised(f"MODEL#{rollout.model}", f"ROLLOUT#{rollout.run_id}", rollout)
+        record = revised(Partition.ROLLOUT.of(rollout.model), f"ROLLOUT#{rollout.run_id}", rollout)
         try:
             self._table.write(record, *lease, *route, *versions.values())
         except RefusedError as error:
@@ -62,10 +75,6 @@ class DynamoRollouts:
                 raise route_moved(change.route) from None
             closed = [number for number, no in zip(reversed(versions), reversed(refused), strict=False) if no]
             raise _unchangeable(rollout, closed) from None
-
-    def lease(self, model: str) -> Lease | None:
-        """See ports.Rollouts."""
-        return stored(self._table, Lease, f"MODEL#{model}", LEASE)
 
     def free(self, model: str, run_id: str) -> None:
         """See ports.Rollouts."""
@@ -98,7 +107,7 @@ class DynamoRollouts:
         return {number: version_write(rollout.model, number, **values) for number, values in facts.items()}
 
     def _closed(self, rollout: Rollout) -> bool:
-        version = stored(self._table, Version, f"MODEL#{rollout.model}", version_key(rollout.version))
+        version = stored(self._table, Version, Partition.VERSION.of(rollout.model), version_key(rollout.version))
         return version is not None and version.status.closed
 
     def _held(self, rollout: Rollout) -> ConflictError:
@@ -117,7 +126,7 @@ def _facts(note: VersionNote) -> dict[str, Any]:
 
 def _freed(model: str, run_id: str) -> Write:
     return update(
-        f"MODEL#{model}",
+        Partition.LEASE.of(model),
         LEASE,
         {"until": attribute(Lease, "until", _FREED)},
         when="#run_id = :run",

@@ -10,6 +10,7 @@ from tidegate.aws.items import Item, decode
 from tidegate.aws.signed import Service
 from tidegate.domain.registry.route import Route
 from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.partitions import Partition
 
 if TYPE_CHECKING:
     from tidegate.ports.registry import ModelHeader
@@ -50,19 +51,19 @@ def _bytes(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class ServingRegistry:
-    """ports.Routes and Models, as far as answering needs them."""
+    """ports.RouteReader and ModelNames."""
 
     def __init__(self, table: ServingTable) -> None:
         self._table = table
 
     def route(self, model: str) -> Route | None:
-        """See ports.Routes."""
-        item = self._table.get(f"MODEL#{model}", "ROUTE")
+        """See ports.RouteReader."""
+        item = self._table.get(Partition.ROUTE.of(model), "ROUTE")
         return decode(Route, item) if item else None
 
     def model(self, name: str) -> "ModelHeader":
         """See ports.Models."""
-        item = self._table.get("MODELS", name)
+        item = self._table.get(Partition.MODELS, name)
         if item is None:
             raise NotFoundError(f"no model {name!r}", next_step="see `tidegate model list`")
         from tidegate.ports.registry import ModelHeader

@@ -2,6 +2,7 @@
 
     table.write(put(pk, sk, item, when="attribute_not_exists(#sk)"))
     table.write(put(...), update(...))          # all or nothing
+    table.write(put(...), other.its(put(...)))  # also across tables
 
 In a condition `#name` is an attribute and `:name` a value; the names need no list of their own.
 """
@@ -101,6 +102,10 @@ class Table:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
+    def its(self, write: Write) -> Write:
+        """The write, into this table, whichever table's transaction it is part of."""
+        return {kind: {"TableName": self._name, **parts} for kind, parts in write.items()}
+
     def write(self, *writes: Write) -> None:
         """One write, or several all or nothing.
 
@@ -122,7 +127,7 @@ class Table:
 
     def _send(self, writes: tuple[Write, ...]) -> None:
         client: Any = dynamodb()
-        named = [{kind: {"TableName": self._name, **write} for kind, write in entry.items()} for entry in writes]
+        named = [self.its(write) for write in writes]
         if len(named) > 1:
             client.transact_write_items(TransactItems=named)
         elif "Put" in named[0]:

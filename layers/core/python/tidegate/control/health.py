@@ -11,7 +11,7 @@ def list_health(call: Call, at: At) -> Answer:
         call.query.get("after"),
         models=at.registry,
         routes=at.registry,
-        rollouts=at.rollouts,
+        rollouts=at.rollout_reader,
         health_records=at.health_records,
         clock=at.clock,
     )

@@ -12,7 +12,7 @@ def list_models(call: Call, at: At) -> Answer:
 
 def show_model(call: Call, at: At) -> Answer:
     answer = models.show_model(
-        call.path["model"], models=at.registry, routes=at.registry, rollouts=at.rollouts, clock=at.clock
+        call.path["model"], models=at.registry, routes=at.registry, rollouts=at.rollout_reader, clock=at.clock
     )
     return HTTPStatus.OK, answer
 

@@ -13,7 +13,7 @@ def explain(call: Call, at: At) -> Answer:
         catalog=at.catalog,
         runs=at.registry,
         versions=at.registry,
-        routes=at.registry,
+        routes=at.routes,
         rollouts=at.rollouts,
         artifacts=at.artifacts,
         captures=at.lookup,

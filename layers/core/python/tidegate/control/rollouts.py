@@ -9,13 +9,13 @@ from tidegate.steps.rollout import approvals
 
 def list_rollouts(call: Call, at: At) -> Answer:
     model = call.path["model"]
-    answer = approvals.list_rollouts(model, models=at.registry, rollouts=at.rollouts, routes=at.registry)
+    answer = approvals.list_rollouts(model, models=at.registry, rollouts=at.rollout_reader, routes=at.registry)
     return HTTPStatus.OK, answer
 
 
 def show_rollout(call: Call, at: At) -> Answer:
     model, run = call.path["model"], call.path["run"]
-    return HTTPStatus.OK, approvals.show_rollout(model, run, rollouts=at.rollouts, routes=at.registry)
+    return HTTPStatus.OK, approvals.show_rollout(model, run, rollouts=at.rollout_reader, routes=at.registry)
 
 
 @reads(approvals.EndRollout)

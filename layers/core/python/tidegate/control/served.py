@@ -13,13 +13,13 @@ from tidegate.telemetry import logger
 
 def show_ledger(call: Call, at: At) -> Answer:
     model, moment = call.path["model"], call.query.get("at")
-    shown = routes.show_ledger(model, moment, models=at.registry, routes=at.registry)
+    shown = routes.show_ledger(model, moment, models=at.registry, routes=at.routes)
     return HTTPStatus.OK, shown if moment else shown | {"batches": batch.show_acts(model, ledger=at.batch_ledger)}
 
 
 def verify_ledger(call: Call, at: At) -> Answer:
     model = call.path["model"]
-    found = routes.verify_ledger(model, models=at.registry, routes=at.registry)
+    found = routes.verify_ledger(model, models=at.registry, routes=at.routes)
     return HTTPStatus.OK, found | {"batches": batch.verify_acts(model, ledger=at.batch_ledger)}
 
 
@@ -46,7 +46,7 @@ def split(call: Call, at: At, request: routes.Split) -> Answer:
 def acted(call: Call, at: At, request: Document, act: Callable[..., dict[str, Any]], **more: object) -> Answer:
     """What people do to what is served. It is logged with its ledger entry: a copy that this function cannot change."""
     answer = act(
-        call.path["model"], request, actor=call.actor, models=at.registry, routes=at.registry, clock=at.clock, **more
+        call.path["model"], request, actor=call.actor, models=at.registry, routes=at.routes, clock=at.clock, **more
     )
     if answer["entry"]:
         logger("control").info("route changed", extra={"ledger_entry": answer["entry"]})

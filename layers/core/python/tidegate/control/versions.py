@@ -34,7 +34,7 @@ def decide(call: Call, at: At, request: approvals.Decide) -> Answer:
         actor=call.actor,
         versions=at.registry,
         rollouts=at.rollouts,
-        routes=at.registry,
+        routes=at.routes,
         artifacts=at.artifacts,
         workflow=at.workflow,
         clock=at.clock,

@@ -81,9 +81,17 @@ class GateSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings(Settings):
-    """functions/select, register, close_failed: the registry alone."""
+    """functions/select: the registry alone."""
 
     registry_table: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings(Settings):
+    """functions/register, close_failed: the registry, and the ledger of what is served."""
+
+    registry_table: str
+    ledger_table: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,7 @@ class RolloutSettings(Settings):
     """functions/rollout: decides on captures and feedback what is served, and checks the artifact that is."""
 
     registry_table: str
+    ledger_table: str
     artifacts_bucket: str
     captures_bucket: str
     release_state_machine: str
@@ -116,6 +125,7 @@ class ControlSettings(Settings):
 
     service: ClassVar[str] = "control"  # its metrics and logs are by this name
     registry_table: str
+    ledger_table: str
     data_bucket: str
     artifacts_bucket: str
     captures_bucket: str

@@ -9,8 +9,8 @@ if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions th
     from tidegate.domain.rollout.rollout import Evidence, Rollout, Step
 
 
-class Rollouts(Protocol):
-    """Versions on their way in, and the lease by which a model has one release at a time."""
+class RolloutReader(Protocol):
+    """Versions on their way in, and who holds the lease by which a model has one release at a time."""
 
     def rollout(self, model: str, run_id: str) -> "Rollout | None":
         """The rollout of a run's version; None when it has none yet. Strongly consistent."""
@@ -19,6 +19,14 @@ class Rollouts(Protocol):
     def rollouts(self, model: str) -> "list[Rollout]":
         """Newest first."""
         ...
+
+    def lease(self, model: str) -> Lease | None:
+        """Who holds it, or held it last."""
+        ...
+
+
+class Rollouts(RolloutReader, Protocol):
+    """`RolloutReader`, for what takes rollouts further."""
 
     def save(self, step: "Step", *, now: datetime) -> None:
         """Write the record's next revision, its change of the route and its note on the version, in one transaction;
@@ -30,10 +38,6 @@ class Rollouts(Protocol):
         Raises:
             ConflictError: rollout or route moved on in between, or another release holds the lease.
         """
-        ...
-
-    def lease(self, model: str) -> Lease | None:
-        """Who holds it, or held it last."""
         ...
 
     def free(self, model: str, run_id: str) -> None:

@@ -31,7 +31,7 @@ T = TypeVar("T")
 FREE = Prices(gb_second=0.0, request=0.0, gb_month=0.0, memory_mb=1024)
 # What steps call a part by its use, where that is not its name.
 USES: Mapping[str, str] = MappingProxyType(
-    dict.fromkeys(("models", "runs", "versions", "routes"), "registry")
+    dict.fromkeys(("models", "runs", "versions"), "registry")
     | {"objects": "batch_objects", "batches": "batch_runs", "ledger": "batch_ledger"}
     | {"log": "feedback", "signals": "meter"}
 )
@@ -76,8 +76,18 @@ class InMemoryParts:
         return f"{next(self.chances):012x}"
 
     @property
+    def routes(self) -> InMemoryRegistry:
+        """ports.Routes."""
+        return self.registry
+
+    @property
     def rollouts(self) -> InMemoryRegistry:
         """ports.Rollouts."""
+        return self.registry
+
+    @property
+    def rollout_reader(self) -> InMemoryRegistry:
+        """ports.RolloutReader."""
         return self.registry
 
     @property

@@ -36,7 +36,7 @@ from tidegate.kernel.errors import (
 )
 from tidegate.ports.batch import Attempt, BatchLedger, BatchObjects, BatchRuns
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import Models, Routes
+from tidegate.ports.registry import Models, RouteReader
 from tidegate.steps.requests import Column, Document, view
 
 _FIRST = {"source": 0, "position": 0, "first_row": 1, "parts": 0, "pages": 0, "rows": 0}
@@ -59,7 +59,7 @@ def start_batch(
     actor: str,
     places: Sequence[str],
     models: Models,
-    routes: Routes,
+    routes: RouteReader,
     objects: BatchObjects,
     batches: BatchRuns,
     ledger: BatchLedger,
@@ -157,7 +157,7 @@ def _allowed(text: str, path: str, places: Sequence[str]) -> Address:
     return address
 
 
-def _serving(model: str, routes: Routes) -> Route:
+def _serving(model: str, routes: RouteReader) -> Route:
     route = routes.route(model)
     if route is None or route.champion is None:
         raise ConflictError(f"model {model!r} serves no version", next_step=f"tidegate train {model}")

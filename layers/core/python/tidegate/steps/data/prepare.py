@@ -29,7 +29,7 @@ from tidegate.kernel.table import CLUSTER, RESERVED, ROW, TARGET, Table, seconds
 from tidegate.messages import CandidateRef, Plan, RunRef
 from tidegate.ports.data import Catalog, DatasetFiles, Frame, FrameReader
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
+from tidegate.ports.registry import Artifacts, Models, RouteReader, Runs, Versions
 from tidegate.spec.data import Period
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.rules.rule import Rule
@@ -44,7 +44,7 @@ def prepare(
     models: Models,
     runs: Runs,
     versions: Versions,
-    routes: Routes,
+    routes: RouteReader,
     catalog: Catalog,
     files: DatasetFiles,
     reader: FrameReader,
@@ -231,7 +231,9 @@ def _moment(at: datetime) -> np.datetime64:
     return np.datetime64(at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at, "us")
 
 
-def _champion_features(model: str, models: Models, versions: Versions, routes: Routes) -> tuple[FeatureContract, ...]:
+def _champion_features(
+    model: str, models: Models, versions: Versions, routes: RouteReader
+) -> tuple[FeatureContract, ...]:
     """Of what serves now; none when nothing does."""
     route = routes.route(model)
     if route is None or route.champion is None:

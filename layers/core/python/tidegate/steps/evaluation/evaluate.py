@@ -44,7 +44,7 @@ from tidegate.kernel.metrics.registry import of_task
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Column, Table
 from tidegate.messages import Evaluated, EvaluateTask, RunRef
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
+from tidegate.ports.registry import Artifacts, Models, RouteReader, Runs, Versions
 from tidegate.ports.serving import Scorer, ScorerLoader
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.evaluation.measure import Measure, guarded, resamples
@@ -64,7 +64,7 @@ def evaluate(
     models: Models,
     runs: Runs,
     versions: Versions,
-    routes: Routes,
+    routes: RouteReader,
     artifacts: Artifacts,
     load: ScorerLoader,
     clock: Clock,
@@ -384,7 +384,7 @@ class _FindChampion:
     models: Models
     runs: Runs
     versions: Versions
-    routes: Routes
+    routes: RouteReader
     artifacts: Artifacts
     load: ScorerLoader
 

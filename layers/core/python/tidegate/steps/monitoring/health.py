@@ -8,8 +8,8 @@ from tidegate.domain.registry.route import Route
 from tidegate.kernel.errors import NotFoundError
 from tidegate.ports.monitoring import HealthRecords, Verdicts
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import ModelHeader, Models, Routes
-from tidegate.ports.rollout import Rollouts
+from tidegate.ports.registry import ModelHeader, Models, RouteReader
+from tidegate.ports.rollout import RolloutReader
 from tidegate.steps.conflicts import twice
 from tidegate.steps.requests import Said, Sentence, page, view
 from tidegate.steps.rollout.approvals import under_way
@@ -27,8 +27,8 @@ def list_health(
     after: str | None = None,
     *,
     models: Models,
-    routes: Routes,
-    rollouts: Rollouts,
+    routes: RouteReader,
+    rollouts: RolloutReader,
     health_records: HealthRecords,
     clock: Clock,
 ) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def list_health(
 
 
 def show_health(
-    model: str, *, models: Models, routes: Routes, health_records: HealthRecords, verdicts: Verdicts
+    model: str, *, models: Models, routes: RouteReader, health_records: HealthRecords, verdicts: Verdicts
 ) -> dict[str, Any]:
     """One model's line, its whole health record (null before the first look), the verdicts it rests on (null when they
     are kept no longer) and what follows. Raises NotFoundError."""

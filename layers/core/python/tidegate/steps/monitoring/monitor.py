@@ -40,8 +40,8 @@ from tidegate.kernel.metrics.registry import find
 from tidegate.messages import RunRef
 from tidegate.ports.monitoring import HealthRecords, Hours, Sources, Verdicts
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
-from tidegate.ports.rollout import Rollouts
+from tidegate.ports.registry import Artifacts, Models, RouteReader, Runs, Versions
+from tidegate.ports.rollout import RolloutReader
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.monitoring import MonitoringRules
 from tidegate.steps.conflicts import twice
@@ -104,8 +104,8 @@ def monitor(
     models: Models,
     runs: Runs,
     versions: Versions,
-    routes: Routes,
-    rollouts: Rollouts,
+    routes: RouteReader,
+    rollouts: RolloutReader,
     artifacts: Artifacts,
     hours: Hours,
     verdicts: Verdicts,
@@ -307,7 +307,7 @@ class _Traffic:
         )
 
 
-def _champion(model: str, routes: Routes, versions: Versions) -> Version | None:
+def _champion(model: str, routes: RouteReader, versions: Versions) -> Version | None:
     route = routes.route(model)
     if route is None or route.champion is None:
         return None
@@ -570,14 +570,16 @@ def _shifts(windows: Sequence[Window]) -> dict[str, float]:
     return {name: moved[name] or 0.0 for name in verdict.responsible}
 
 
-def _with_outcomes(record: HealthRecord, runs: Runs, rollouts: Rollouts) -> HealthRecord:
+def _with_outcomes(record: HealthRecord, runs: Runs, rollouts: RolloutReader) -> HealthRecord:
     """The health record with what became of trainings that were under way."""
     open_ = [each for each in record.attempts if each.outcome is TrainingOutcome.UNDER_WAY]
     ended = {each.run_id: _ended(record.model, each, runs, rollouts) for each in open_}
     return health.with_outcomes(record, {run_id: end for run_id, end in ended.items() if end is not None})
 
 
-def _ended(model: str, attempt: Attempt, runs: Runs, rollouts: Rollouts) -> tuple[TrainingOutcome, datetime] | None:
+def _ended(
+    model: str, attempt: Attempt, runs: Runs, rollouts: RolloutReader
+) -> tuple[TrainingOutcome, datetime] | None:
     """What became of a training, and when; None while it is under way, which it is until its rollout is over."""
     try:
         run = runs.run(model, attempt.run_id)

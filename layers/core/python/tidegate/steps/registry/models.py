@@ -11,8 +11,8 @@ from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, Sp
 from tidegate.messages import RunRef
 from tidegate.ports.data import Catalog
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import Artifacts, Models, Routes, Versions
-from tidegate.ports.rollout import Rollouts
+from tidegate.ports.registry import Artifacts, Models, RouteReader, Versions
+from tidegate.ports.rollout import RolloutReader
 from tidegate.spec.features import FeatureKind
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.requests import page, version_number, view
@@ -39,7 +39,9 @@ def list_models(after: str | None = None, *, models: Models) -> dict[str, Any]:
     return {"models": view(found), "next": following}
 
 
-def show_model(name: str, *, models: Models, routes: Routes, rollouts: Rollouts, clock: Clock) -> dict[str, Any]:
+def show_model(
+    name: str, *, models: Models, routes: RouteReader, rollouts: RolloutReader, clock: Clock
+) -> dict[str, Any]:
     """A model and what is served of it (`route` is null before the first promotion), which version a rollback returns
     to unless another is named, and the release that is under way. Raises NotFoundError."""
     header, route = models.model(name), routes.route(name)

@@ -12,8 +12,8 @@ from tidegate.domain.rollout.changes import RouteChange
 from tidegate.domain.rollout.rollout import LEASE_SLACK, Approval, AtDeadline, Decision, Phase, Rollout, Step
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import Artifacts, Models, Routes, Versions, Workflow
-from tidegate.ports.rollout import Rollouts
+from tidegate.ports.registry import Artifacts, Models, RouteReader, Routes, Versions, Workflow
+from tidegate.ports.rollout import RolloutReader, Rollouts
 from tidegate.steps.conflicts import twice
 from tidegate.steps.requests import Said, Sentence, Sha256, version_number, view
 
@@ -33,14 +33,14 @@ class EndRollout(Said):
     reason: Sentence
 
 
-def list_rollouts(model: str, *, models: Models, rollouts: Rollouts, routes: Routes) -> dict[str, Any]:
+def list_rollouts(model: str, *, models: Models, rollouts: RolloutReader, routes: RouteReader) -> dict[str, Any]:
     """Every rollout in short, newest first. Raises NotFoundError."""
     models.model(model)
     route = routes.route(model)
     return {"rollouts": [_summary(each, route) for each in rollouts.rollouts(model)]}
 
 
-def show_rollout(model: str, run: str, *, rollouts: Rollouts, routes: Routes) -> dict[str, Any]:
+def show_rollout(model: str, run: str, *, rollouts: RolloutReader, routes: RouteReader) -> dict[str, Any]:
     """The rollout of a run's version. Raises NotFoundError."""
     found = rollouts.rollout(model, run)
     if found is None:
@@ -51,7 +51,7 @@ def show_rollout(model: str, run: str, *, rollouts: Rollouts, routes: Routes) ->
     return {"rollout": _whole(found, routes.route(model))}
 
 
-def under_way(model: str, route: Route | None, *, rollouts: Rollouts, now: datetime) -> dict[str, Any]:
+def under_way(model: str, route: Route | None, *, rollouts: RolloutReader, now: datetime) -> dict[str, Any]:
     """The release that the model has now: `rollout` in short and the `lease` that keeps others out; null when there is
     none."""
     lease = rollouts.lease(model)
