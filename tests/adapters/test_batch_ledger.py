@@ -77,5 +77,5 @@ def test_an_entry_that_cannot_be_read_is_named(aws: None) -> None:
     ledger = DynamoBatchLedger(TABLE)
     ledger.append(START)
     Table(TABLE).write(put("BATCHES#delay", "ENTRY#0000000002", {"seq": {"S": "what"}}))
-    with pytest.raises(LedgerBrokenError, match="entry 2 of the batches of delay cannot be read"):
+    with pytest.raises(LedgerBrokenError, match="entry 2 of the batches of delay is corrupt"):
         ledger.entries("delay")
