@@ -23,10 +23,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `--fast`, leave simulations out and try properties with fewer examples."""
+    simulations = [item for item in items if item.get_closest_marker("simulation")]
     if not config.getoption("--fast"):
+        for item in simulations:  # thousands of times what other tests do once: nothing new is covered, at a high price
+            item.add_marker("no_cover")
         return
-    left_out = [item for item in items if item.get_closest_marker("simulation")]
-    config.hook.pytest_deselected(items=left_out)
+    config.hook.pytest_deselected(items=simulations)
     items[:] = [item for item in items if not item.get_closest_marker("simulation")]
     for test in {item.function for item in items if isinstance(item, pytest.Function)}:
         if asked := getattr(test, "_hypothesis_internal_use_settings", None):

@@ -48,7 +48,7 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfun
 from moto.sts.models import sts_backends
 from werkzeug.test import run_wsgi_app
 
-from infra.local import iam
+from infra.local import attribute_values, iam
 from infra.local.calls import HttpAnswer, environ_of
 from infra.local.limits import most
 from infra.local.sigv4 import SignedRequest
@@ -340,6 +340,7 @@ class MotoServer:
             (MockAWS, "start", refused),
             (IAMBackend, "_init_aws_policies", _aws_policies),
             *self.changes.replacements(),
+            *attribute_values.replacements(),
         ):
             self._undo.enter_context(patch.object(owner, name, replacement))
 

@@ -1,6 +1,7 @@
 """The part of an artifact that computes features, on its own."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import onnx
 import onnxruntime
@@ -13,6 +14,11 @@ from tidegate.ml.graph import front_of
 
 def computed_by_onnxruntime(contract: Contract, feed: Mapping[str, Column]) -> Column:
     """[rows, computed features]."""
+    return _session(contract).run(None, feed)[0]
+
+
+@lru_cache(maxsize=1)  # a property may ask for the same one hundreds of times
+def _session(contract: Contract) -> onnxruntime.InferenceSession:
     front = front_of(contract)
     output = onnx.helper.make_tensor_value_info(
         present(front.numeric), onnx.TensorProto.FLOAT, [None, len(contract.computed)]
@@ -22,4 +28,4 @@ def computed_by_onnxruntime(contract: Contract, feed: Mapping[str, Column]) -> C
     onnx.checker.check_model(model)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, feed)[0]
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)

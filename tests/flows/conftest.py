@@ -1,5 +1,6 @@
 """The house, synthesized once and provisioned once on the local cloud, with real flights registered in its catalog."""
 
+import compileall
 import copy
 import hashlib
 import io
@@ -135,6 +136,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
     settings = DeploymentSettings(stage="dev", owner="tests", business_unit="quality")
     assembly = synthesize(settings, outdir=folder / "cdk.out", layers_target="local")
+    for library in Path(assembly).glob("asset.*/python/tidegate"):
+        compileall.compile_dir(library, quiet=1)  # once, not by each of more than a hundred environments
     runtime = ROOT / ".build" / "layers" / "local" / "runtime"
     os.environ.pop("AWS_PROFILE", None)
     with LocalCloud.start(Path(assembly), runtime_dir=runtime, state_dir=folder, tick=False) as cloud:

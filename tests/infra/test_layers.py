@@ -2,6 +2,7 @@
 
 import compileall
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -19,16 +20,10 @@ from infra.settings import DeploymentSettings
 from tests.infra.synthesized import Deployment
 
 ROOT = Path(__file__).resolve().parents[2]
-# Imports the handler, then everything that it and our library import only when they are called. Of the wiring that is
-# what builds the parts that the function asks for.
+# Imports a handler, then everything that it and our library import only when they are called. Of the wiring that is
+# what builds the parts that the function asks for. What is not ours stays imported for the next function of the layer.
 START = """
-import ast, importlib, pathlib
-import handler
-assert callable(handler.handler)
-if "tidegate.control.call" in sys.modules:
-    from tidegate.kernel.routes import CONTROL
-    [sys.modules["tidegate.control.call"].resource(route) for route in CONTROL.values()]
-done, parts = set(), set()
+import ast, importlib, json, pathlib, sys, traceback
 def look(function):
     for node in ast.walk(function):
         if isinstance(node, ast.Import):
@@ -39,21 +34,38 @@ def tree(name):
     return ast.parse(pathlib.Path(sys.modules[name].__file__).read_text("utf-8"))
 def attributes(of):
     return {node.attr for node in ast.walk(of) if isinstance(node, ast.Attribute)}
-while left := {name for name in sys.modules if name.partition(".")[0] in {"handler", "tidegate"}} - done:
-    for name in left - {"tidegate.wiring"}:
-        if name == "handler" or name.startswith("tidegate.control"):
-            parts |= attributes(tree(name))
-        for function in ast.walk(tree(name)):
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                look(function)
-    done |= left
-    if "tidegate.wiring" in done:
-        built = {f.name: f for f in ast.walk(tree("tidegate.wiring")) if isinstance(f, ast.FunctionDef)}
-        for name in parts & built.keys():
-            parts |= attributes(built[name])
-        for name in parts & built.keys():
-            look(built[name])
-assert "boto3" in sys.modules
+def start():
+    assert callable(importlib.import_module("handler").handler)
+    if "tidegate.control.call" in sys.modules:
+        from tidegate.kernel.routes import CONTROL
+        [sys.modules["tidegate.control.call"].resource(route) for route in CONTROL.values()]
+    done, parts = set(), set()
+    while left := {name for name in sys.modules if name.partition(".")[0] in {"handler", "tidegate"}} - done:
+        for name in left - {"tidegate.wiring"}:
+            if name == "handler" or name.startswith("tidegate.control"):
+                parts |= attributes(tree(name))
+            for function in ast.walk(tree(name)):
+                if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                    look(function)
+        done |= left
+        if "tidegate.wiring" in done:
+            built = {f.name: f for f in ast.walk(tree("tidegate.wiring")) if isinstance(f, ast.FunctionDef)}
+            for name in parts & built.keys():
+                parts |= attributes(built[name])
+            for name in parts & built.keys():
+                look(built[name])
+    assert "boto3" in sys.modules
+def fault(folder):
+    for name in [name for name in sys.modules if name.partition(".")[0] in {"handler", "tidegate", "boto3"}]:
+        del sys.modules[name]
+    sys.path.insert(0, folder)
+    try:
+        start()
+    except Exception:
+        return traceback.format_exc()
+    finally:
+        sys.path.remove(folder)
+print(json.dumps({folder: fault(folder) for folder in folders}))
 """
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
 
@@ -116,25 +128,35 @@ def test_the_version_of_the_code_is_that_of_what_is_deployed(tmp_path: Path, mon
     assert versions[0] == versions[1] == versions[2] != versions[3]
 
 
+@pytest.fixture(scope="module")
+def faults(deployments: dict[str, Deployment], core: Path) -> dict[str, str | None]:
+    """Of every function's start: one process for each layer."""
+    of_layer: dict[str, list[str]] = {}
+    for resource in deployments["dev"].resources("AWS::Lambda::Function"):
+        (layer,) = [
+            layer
+            for layer in layers.LAYERS
+            if any(one["Ref"].startswith(f"{layer.capitalize()}Layer") for one in resource.properties["Layers"])
+        ]
+        of_layer.setdefault(layer, []).append(resource.properties["FunctionName"].rpartition("-")[2])
+    found: dict[str, str | None] = {}
+    local = layers.BUILT / "local"
+    for layer, names in of_layer.items():
+        path = [str(place) for place in (core, local / layer / "python", local / layers.RUNTIME)]
+        folders = {str(ROOT / "functions" / name): name for name in names}
+        code = f"import sys; sys.path[:0] = {path!r}\nfolders = {list(folders)!r}\n{START}"
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-B", "-c", code], capture_output=True, text=True, check=True
+        )
+        found |= {folders[folder]: fault for folder, fault in json.loads(done.stdout.splitlines()[-1]).items()}
+    return found
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_handler_starts_on_its_own_folder_its_layers_and_the_runtime_alone(
-    name: str, deployments: dict[str, Deployment], core: Path
+    name: str, faults: dict[str, str | None]
 ) -> None:
-    (function,) = [
-        resource
-        for resource in deployments["dev"].resources("AWS::Lambda::Function")
-        if resource.properties["FunctionName"].endswith(f"-{name}")
-    ]
-    (layer,) = [
-        layer
-        for layer in layers.LAYERS
-        if any(reference["Ref"].startswith(f"{layer.capitalize()}Layer") for reference in function.properties["Layers"])
-    ]
-    local = layers.BUILT / "local"
-    path = [ROOT / "functions" / name, core, local / layer / "python", local / layers.RUNTIME]
-    code = f"import sys; sys.path[:0] = {[str(place) for place in path]!r}\n{START}"
-    done = subprocess.run([sys.executable, "-I", "-S", "-B", "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert faults[name] is None, faults[name]
 
 
 @pytest.fixture

@@ -217,6 +217,22 @@ def test_what_the_template_says_of_a_bucket_and_a_table_is_so(cloud: LocalCloud)
     assert dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["AttributeName"] == "expires"
 
 
+def test_an_item_of_all_types_comes_back_as_it_was_put(cloud: LocalCloud) -> None:
+    client = cloud.client("dynamodb")
+    (table,) = client.list_tables()["TableNames"]
+    values = {"S": "ü", "N": "1.50", "B": b"\x00\xff", "SS": ["a"], "NS": ["1"], "BS": [b"\xfe"], "BOOL": False}
+    attributes = {kind.lower(): {kind: value} for kind, value in values.items()} | {"null": {"NULL": True}}
+    key = {"pk": {"S": "types"}, "sk": {"S": "all"}}
+    item = key | attributes | {"m": {"M": attributes | {"l": {"L": []}}}, "l": {"L": [*attributes.values(), {"M": {}}]}}
+    client.put_item(TableName=table, Item=item)
+    assert client.get_item(TableName=table, Key=key)["Item"] == item
+    of = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": key["pk"]}}
+    assert client.query(TableName=table, **of)["Items"] == [item]
+    (got,) = client.transact_get_items(TransactItems=[{"Get": {"TableName": table, "Key": key}}])["Responses"]
+    assert got["Item"] == item
+    assert client.delete_item(TableName=table, Key=key, ReturnValues="ALL_OLD")["Attributes"] == item
+
+
 def test_of_many_conditional_writes_at_once_one_wins(cloud: LocalCloud) -> None:
     client = cloud.client("dynamodb")
     (table,) = client.list_tables()["TableNames"]

@@ -43,6 +43,12 @@ class Table:
         ]
         self.client.transact_write_items(TransactItems=puts)
 
+    def notes(self) -> dict[str, str | None]:
+        """What the listener's items of one group say."""
+        of = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": self.key("")["pk"]}}
+        items = self.client.query(TableName=self.name, ConsistentRead=True, **of)["Items"]
+        return {item["sk"]["S"]: item.get("note", {}).get("S") for item in items}
+
     def batches(self) -> list[list[dict[str, Any]]]:
         """The batches the listener got since the test began."""
         assert self.cloud.settle()
@@ -119,13 +125,27 @@ def test_an_update_that_makes_an_item_is_one_insert_and_one_that_changes_nothing
 
 
 def test_a_transaction_that_fails_has_changed_nothing(table: Table) -> None:
-    table.put("there")
-    item = {"TableName": table.name, "Item": table.key("never")}
-    taken = {"TableName": table.name, "Item": table.key("there"), "ConditionExpression": "attribute_not_exists(pk)"}
+    def of(name: str, part: str = "Key", **said: Any) -> dict[str, Any]:
+        return {"TableName": table.name, part: table.key(name), **said}
+
+    for name in ("there", "changed", "replaced", "gone"):
+        table.put(name, note="before")
+    before = table.notes()
+    writes = [
+        {"Put": of("made", "Item")},
+        {"Update": of("changed", UpdateExpression="SET note = :it", ExpressionAttributeValues={":it": {"S": "after"}})},
+        {"Put": of("replaced", "Item")},
+        {"Delete": of("gone")},
+    ]
+    taken = of("there", "Item", ConditionExpression="attribute_not_exists(pk)")
     with pytest.raises(table.client.exceptions.TransactionCanceledException):
-        table.client.transact_write_items(TransactItems=[{"Put": item}, {"Put": taken}])
+        table.client.transact_write_items(TransactItems=[*writes, {"Put": taken}])
+    assert table.notes() == before
     table.put("after")
-    assert [sk for batch in table.names() for sk in batch] == ["there", "after"]
+    assert [sk for batch in table.names() for sk in batch] == ["there", "changed", "replaced", "gone", "after"]
+    table.client.transact_write_items(TransactItems=writes)
+    del before["gone"]
+    assert table.notes() == before | {"changed": "after", "replaced": None, "made": None, "after": None}
 
 
 def test_from_the_first_item_reported_as_failed_a_batch_is_retried_then_sent_to_the_destination(table: Table) -> None:
