@@ -32,9 +32,10 @@ nothing. A query parameter that a call does not take is refused.
 
 ## Lists
 
-Every list but that of captures comes in pages of at most 500 entries and about 1 MB. `next` in an answer is the token of the next page: send it unchanged as
-`after`, with the same filters. It is null on the last page, and only then. A page may have fewer entries than `limit`
-asks for, even none. Entries that are added while you walk the pages move nothing: you see each entry once.
+Every list but that of captures comes in pages of at most 500 entries and about 1 MB. `next` in an answer is the token
+of the next page: send it unchanged as `after`, with the same filters. It is null on the last page, and only then. A
+page may have fewer entries than `limit` asks for, even none. Entries that are added while you walk the pages move
+nothing: you see each entry once.
 
 - `limit` is the most entries of a page, 1 to 500. Without it, a page of runs has up to 50 entries, one of health up to
   50, and others as many as a page takes.
