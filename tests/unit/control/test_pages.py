@@ -14,6 +14,7 @@ from tests.builders.chains import a_chain, batch_acts, hour
 from tests.builders.control_api import DESCRIPTION, World
 from tests.builders.registry import AT, a_run, a_version
 from tests.builders.specs import spec_text
+from tidegate.domain.batch.batch_ledger import Act
 from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.route import Route
@@ -357,6 +358,22 @@ def test_a_page_of_a_very_long_ledger_costs_a_page(grown: Grown, order: str) -> 
     assert seqs == [*expected]
     assert len(first.raw["body"]) < LIMIT_BYTES / 4
     assert sum(grown.read) <= 1_300
+
+
+def test_the_newest_entries_of_a_period_are_read_no_further_than_its_beginning(grown: Grown) -> None:
+    since = hour(199_950).isoformat().replace("+", "%2B")
+    found = grown.call("GET", f"{MODEL}/ledger?order=newest&since={since}").body
+    assert [each["seq"] for each in found["entries"]] == [*range(200_000, 199_949, -1)]
+    assert (found["next"], sum(grown.read) <= 200) == (None, True)
+
+
+def test_an_end_of_a_batch_that_was_recorded_late_hides_none_of_the_period(world: World) -> None:
+    acts = batch_acts(5)
+    late = replace(acts[3], action=Act.COMPLETE, at=hour(-900))
+    world.batch_ledger.chains["flight-delay"] = [*acts[:3], late, acts[4]]
+    since = hour(2).isoformat().replace("+", "%2B")
+    found = listed(world, f"{MODEL}/ledger", "batches", order="newest", since=since, limit=1)
+    assert [each["seq"] for each in found] == [5, 3, 2]
 
 
 @pytest.mark.parametrize("seq", [1, 2, 99, 100, 123_456, 199_999, 200_000])

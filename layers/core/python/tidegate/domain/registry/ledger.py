@@ -9,7 +9,7 @@ every entry and the route. For that, heads are written to logs and answers, wher
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import Field, asdict, dataclass, replace
+from dataclasses import Field, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import dropwhile, takewhile
@@ -108,8 +108,8 @@ class Link(Protocol):
 
 def digest(entry: Link) -> str:
     """The hash (hex) that the entry must have. An absent cause is left out, as entries had none before 0.2.0."""
-    plain = {**asdict(entry), "at": entry.at.astimezone(UTC).isoformat()}
-    del plain["hash"]
+    plain = {field.name: getattr(entry, field.name) for field in fields(entry) if field.name != "hash"}
+    plain["at"] = entry.at.astimezone(UTC).isoformat()
     if plain.get("cause", "") is None:
         del plain["cause"]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from heapq import merge
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from tidegate.domain.batch.batch_ledger import KEEPER, BatchEntry
+from tidegate.domain.batch.batch_ledger import KEEPER, Act, BatchEntry
 from tidegate.domain.registry import ledger
 from tidegate.domain.registry.ledger import GENESIS, ROUTE, Break, Chained, LedgerEntry, Link
 from tidegate.kernel.errors import Fault, LedgerBrokenError, NotFoundError, RequestInvalidError, UnavailableError
@@ -65,6 +65,13 @@ class Wanted:
         """Whether the period has this moment."""
         return (self.since or _BEGINNING) <= at < (self.until or _END)
 
+    def goes_on(self, entry: Link) -> bool:
+        """Whether the period may have entries behind this one. An end of a batch may have been recorded long after it,
+        so it says nothing of those before it."""
+        if self.order is Order.OLDEST or self.since is None or entry.at + SKEW >= self.since:
+            return True
+        return isinstance(entry, BatchEntry) and entry.action is Act.COMPLETE
+
 
 def show_ledger(
     model: str, asked: Asked, wanted: Wanted, *, models: Models, routes: Routes, batch_ledger: BatchLedger
@@ -87,7 +94,8 @@ def show_ledger(
         changes = _walk(lambda seq, limit: routes.ledger(model, after=seq, limit=limit, newest_first=newest))
         batches = _walk(lambda seq, limit: batch_ledger.entries(model, after=seq, limit=limit, newest_first=newest))
         done: list[Iterator[Link]] = [changes(str(last[0]), chunk), batches(str(last[1]), chunk)]
-        for entry in merge(*done, key=lambda each: each.at, reverse=newest):
+        wanted_ones = (takewhile(wanted.goes_on, chain) for chain in done)
+        for entry in merge(*wanted_ones, key=lambda each: each.at, reverse=newest):
             last[isinstance(entry, BatchEntry)] = entry.seq
             yield entry, f"{last[0]}.{last[1]}"
 
