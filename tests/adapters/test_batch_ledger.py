@@ -73,6 +73,15 @@ def test_those_who_record_at_once_lose_nothing(aws: None) -> None:
     assert verify("delay", found, ledger.head("delay").hash) is None
 
 
+def test_entries_come_in_parts_from_either_end(ledger: BatchLedger) -> None:
+    for number in range(1, 6):
+        ledger.append(replace(START, batch_id=f"b{number}"))
+    assert [each.seq for each in ledger.entries("delay", after=2, limit=2)] == [3, 4]
+    assert [each.seq for each in ledger.entries("delay", limit=2, newest_first=True)] == [5, 4]
+    assert [each.seq for each in ledger.entries("delay", after=3, newest_first=True)] == [2, 1]
+    assert ledger.entries("delay", after=5) == ledger.entries("delay", after=1, newest_first=True) == []
+
+
 def test_an_entry_that_cannot_be_read_is_named(aws: None) -> None:
     ledger = DynamoBatchLedger(TABLE)
     ledger.append(START)
