@@ -70,14 +70,10 @@ class AnnouncementsStack(Stack):
             permissions=[
                 read_items(data.registry.table_arn),
                 allow(
-                    [
-                        "dynamodb:DescribeStream",
-                        "dynamodb:GetRecords",
-                        "dynamodb:GetShardIterator",
-                        "dynamodb:ListStreams",
-                    ],
+                    ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
                     [_stream(data.registry), _stream(data.ledger)],
                 ),
+                allow(["dynamodb:ListStreams"], ["*"]),
                 allow(["sns:Publish"], [data.releases_arn]),
                 allow(["kms:Decrypt", "kms:GenerateDataKey"], [data.topic_key.key_arn]),
                 allow(["events:PutEvents"], [bus]),

@@ -114,7 +114,8 @@ def test_only_actions_without_resources_are_allowed_on_every_resource(deployment
         for action in listed(statement["Action"])
         if statement["Effect"] == "Allow" and statement.get("Resource") == "*" and resource.type != "AWS::KMS::Key"
     }
-    assert {action.split(":")[0] for action in unbound} == {"logs", "xray"}
+    assert {action.split(":")[0] for action in unbound} == {"dynamodb", "logs", "xray"}
+    assert {action for action in unbound if action.startswith("dynamodb:")} == {"dynamodb:ListStreams"}
     assert "logs:PutLogEvents" not in unbound
 
 

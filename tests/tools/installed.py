@@ -21,7 +21,7 @@ SECONDS = 180
 def node_modules() -> Path:
     """The folder with the programs of package-lock.json; skips the test where npm cannot install them."""
     folder = BUILD / "npm"
-    command = [shutil.which("npm") or "npm", "ci", "--prefix", str(folder), "--silent", "--fetch-retries=1"]
+    command = [shutil.which("npm") or "npm", "ci", "--prefix", str(folder), "--loglevel=error", "--fetch-retries=1"]
     return _installed(folder, (".npmrc", "package.json", "package-lock.json"), command) / "node_modules"
 
 
@@ -37,7 +37,7 @@ def ministack() -> Path:
         "-r",
         str(LOCKS / "ministack.txt"),
     ]
-    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments]
+    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--retries=1", *arguments]
     uv = shutil.which("uv", path=str(Path(sys.executable).parent))
     by_uv = [[uv, "pip", "install", "--python", sys.executable, *arguments]] if uv else []
     return _installed(folder, ("ministack.txt",), *by_uv, pip)
@@ -78,7 +78,7 @@ def _run(command: Sequence[str]) -> str:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.CalledProcessError as error:
-        return f"{Path(command[0]).name} ended with {error.returncode}: {(error.stderr or error.stdout)[-500:]}"
+        return f"{Path(command[0]).name} ended with {error.returncode}: {(error.stderr or error.stdout)[:300].strip()}"
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return ""
