@@ -10,6 +10,7 @@ The partitions are their own, so that the functions of batches may write here an
 
 import zlib
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 from tidegate.aws.items import Item, attribute, decode, encode
@@ -67,18 +68,30 @@ class DynamoBatchLedger:
         found = self._table.get(Partition.BATCHES.of(model), "HEAD")
         return decode(Head, found) if found else Head()
 
-    def entries(self, model: str) -> list[BatchEntry]:
+    def entries(
+        self, model: str, *, after: int = 0, limit: int | None = None, newest_first: bool = False
+    ) -> list[BatchEntry]:
         """See ports.BatchLedger."""
-        items = self._table.query(Partition.BATCHES.of(model), "ENTRY#")
-        return [_entry(model, seq, item) for seq, item in enumerate(items, 1)]
+        items = self._table.query(
+            Partition.BATCHES.of(model),
+            "ENTRY#",
+            after=f"ENTRY#{after:010d}" if after else "",
+            newest_first=newest_first,
+            at_a_time=limit,
+        )
+        return [_entry(model, item) for item in islice(items, limit)]
 
 
-def _entry(model: str, seq: int, item: Item) -> BatchEntry:
+def _entry(model: str, item: Item) -> BatchEntry:
+    seq = int(item["sk"]["S"].removeprefix("ENTRY#"))
     try:
-        return decode(BatchEntry, item)
+        entry = decode(BatchEntry, item)
+        if entry.seq != seq:
+            raise ValueError(f"it says that it is entry {entry.seq}")
     except (ArithmeticError, AttributeError, TypeError, ValueError, zlib.error) as error:
         raise LedgerBrokenError(
             f"entry {seq} of the batches of {model} is corrupt: Tidegate did not write it",
             seq=seq,
             next_step="compare it with a backup of the table: docs/operations.md",
         ) from error
+    return entry

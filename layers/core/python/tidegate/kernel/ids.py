@@ -4,7 +4,7 @@ both arguments."""
 import re
 from datetime import UTC, datetime, timedelta
 
-NAME = "[a-z][a-z0-9-]{0,62}"  # of a model or a dataset: also a part of paths, of keys and of IAM patterns
+NAME = "[a-z][a-z0-9-]{0,62}"  # of a model or a dataset; paths and keys are made of it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 RANDOM_BYTES = 8
