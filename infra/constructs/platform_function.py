@@ -98,7 +98,7 @@ class PlatformFunction(Construct):
         resource.logging_config = lambda_.CfnFunction.LoggingConfigProperty(log_group=self.log_group.ref)
         # Its role is complete in itself and referred to; the CDK's dependency on it says that twice.
         resource.add_deletion_override("DependsOn")
-        acknowledge(self.role, [EVERY_RESOURCE], "X-Ray's two write actions and dynamodb:ListStreams know no resource but '*'")
+        acknowledge(self.role, [EVERY_RESOURCE], "X-Ray's writes and ListStreams know no resource but '*'")
         acknowledge(
             self.role,
             sorted({access.finding for access in objects}),

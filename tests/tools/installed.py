@@ -27,17 +27,9 @@ def node_modules() -> Path:
 
 def ministack() -> Path:
     """The folder with the packages of ministack.txt, for PYTHONPATH; skips the test where they cannot be installed."""
-    folder = BUILD / "ministack"
-    arguments = [
-        "--quiet",
-        "--no-deps",
-        "--require-hashes",
-        "--target",
-        str(folder),
-        "-r",
-        str(LOCKS / "ministack.txt"),
-    ]
-    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--retries=1", *arguments]
+    folder, lock = BUILD / "ministack", str(LOCKS / "ministack.txt")
+    arguments = ["--quiet", "--no-deps", "--require-hashes", "--target", str(folder), "--requirement", lock]
+    pip = [sys.executable, "-m", "pip", "install", "--no-input", "--retries=1", *arguments]
     uv = shutil.which("uv", path=str(Path(sys.executable).parent))
     by_uv = [[uv, "pip", "install", "--python", sys.executable, *arguments]] if uv else []
     return _installed(folder, ("ministack.txt",), *by_uv, pip)
