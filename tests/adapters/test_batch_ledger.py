@@ -31,9 +31,9 @@ START = BatchEntry(
 END = replace(START, action=Act.COMPLETE, attempt=None, rows=10, faulty=1, success_sha256="e" * 64)
 
 
-@pytest.fixture(params=["memory", "aws"])
-def ledger(request: pytest.FixtureRequest, aws: None) -> BatchLedger:
-    return InMemoryBatchLedger() if request.param == "memory" else DynamoBatchLedger(TABLE)
+@pytest.fixture
+def ledger(where: str) -> BatchLedger:
+    return InMemoryBatchLedger() if where == "memory" else DynamoBatchLedger(TABLE)
 
 
 def test_acts_become_one_chain_for_each_model(ledger: BatchLedger) -> None:

@@ -14,13 +14,12 @@ from itertools import islice
 from typing import ClassVar
 
 from tidegate.aws.items import Item, attribute, decode, encode
-from tidegate.aws.table import RefusedError, Table, put
+from tidegate.aws.table import ABSENT, RefusedError, Table, put
 from tidegate.domain.batch.batch_ledger import BatchEntry, Head, follow
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import LedgerBrokenError, UnavailableError
 from tidegate.kernel.partitions import Partition
 
-_ABSENT = "attribute_not_exists(#sk)"
 _ATTEMPTS = 8
 
 
@@ -47,13 +46,13 @@ class DynamoBatchLedger:
             linked = follow(entry, head)
             try:
                 self._table.write(
-                    put(pk, f"ENTRY#{linked.seq:010d}", encode(linked), when=_ABSENT),
-                    put(pk, act, encode(_Recorded(linked.seq)), when=_ABSENT),
+                    put(pk, f"ENTRY#{linked.seq:010d}", encode(linked), when=ABSENT),
+                    put(pk, act, encode(_Recorded(linked.seq)), when=ABSENT),
                     put(
                         pk,
                         "HEAD",
                         encode(Head(linked.seq, linked.hash)),
-                        when=f"{_ABSENT} OR #hash = :replaced",
+                        when=f"{ABSENT} OR #hash = :replaced",
                         replaced=attribute(Head, "hash", head.hash),
                     ),
                 )

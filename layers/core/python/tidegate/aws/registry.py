@@ -35,7 +35,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tidegate.aws.items import Item, attribute, decode, encode
-from tidegate.aws.table import RefusedError, Table, Write, put, update
+from tidegate.aws.table import ABSENT, RefusedError, Table, Write, put, update
 from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion, version_position
 from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.route import Route
@@ -48,12 +48,12 @@ from tidegate.kernel.partitions import Partition
 from tidegate.ports.registry import ModelHeader
 
 if TYPE_CHECKING:  # the inference function's path stays short, and without pydantic
+    from tidegate.domain.monitoring.health import HealthRecord
     from tidegate.domain.rollout.rollout import Rollout
     from tidegate.spec.model import ModelSpec
 
 T = TypeVar("T")
 LEASE = "LEASE"
-_ABSENT = "attribute_not_exists(#sk)"
 _PRESENT = "attribute_exists(#sk)"
 _OPEN = "#status IN (:requested, :running)"
 _OPEN_VALUES = {"requested": {"S": RunStatus.REQUESTED.value}, "running": {"S": RunStatus.RUNNING.value}}
@@ -142,13 +142,13 @@ class DynamoRegistry:
         """See ports.Runs. Token, run and lease are written together; whoever comes second reads what came first."""
         pk, lease_pk = Partition.RUN.of(run.model), Partition.LEASE.of(run.model)
         item = {name: value for name, value in encode(run).items() if name != "candidates"}
-        writes = [put(pk, f"RUN#{run.run_id}", item, when=_ABSENT)]
+        writes = [put(pk, f"RUN#{run.run_id}", item, when=ABSENT)]
         if lease_until is not None:
             lease = Lease(run.model, run.run_id, holder=run.requested_by, since=run.requested_at, until=lease_until)
             writes.append(lease_write(lease, run.requested_at))
         token = f"TOKEN#{hashlib.sha256(run.token.encode()).hexdigest()}" if run.token is not None else ""
         if token:
-            writes.append(put(pk, token, encode(_Token(run.run_id)), when=_ABSENT))
+            writes.append(put(pk, token, encode(_Token(run.run_id)), when=ABSENT))
         try:
             self._table.write(*writes)
         except RefusedError:
@@ -245,7 +245,7 @@ class DynamoRegistry:
                         Partition.VERSION.of(version.model),
                         version_key(numbered.number),
                         encode(numbered),
-                        when=_ABSENT,
+                        when=ABSENT,
                     ),
                     update(
                         Partition.MODELS,
@@ -407,7 +407,7 @@ class DynamoCatalog:
             Partition.DATASET.of(version.dataset),
             f"VERSION#{version.version}",
             encode(version),
-            when=f"{_ABSENT} OR #status <> :ready",
+            when=f"{ABSENT} OR #status <> :ready",
             ready=attribute(DatasetVersion, "status", DatasetStatus.READY),
         )
 
@@ -428,10 +428,10 @@ def version_key(number: int) -> str:
     return f"VERSION#{number:06d}"
 
 
-def revised(pk: str, sk: str, record: "Route | Rollout") -> Write:
+def revised(pk: str, sk: str, record: "Route | Rollout | HealthRecord") -> Write:
     """A record whose `revision` counts its changes: refused unless the one before it is stored, or none before 1."""
     if record.revision == 1:
-        return put(pk, sk, encode(record), when=_ABSENT)
+        return put(pk, sk, encode(record), when=ABSENT)
     return put(pk, sk, encode(record), when="#revision = :replaced", replaced={"N": str(record.revision - 1)})
 
 
@@ -440,7 +440,7 @@ def route_writes(change: RouteChange, ledger: Table) -> list[Write]:
     route, entry = change.route, change.entry
     return [
         revised(Partition.ROUTE.of(route.model), "ROUTE", route),
-        ledger.its(put(Partition.LEDGER.of(route.model), f"{entry.seq:010d}", encode(entry), when=_ABSENT)),
+        ledger.its(put(Partition.LEDGER.of(route.model), f"{entry.seq:010d}", encode(entry), when=ABSENT)),
     ]
 
 
@@ -458,7 +458,7 @@ def lease_write(lease: Lease, now: datetime) -> Write:
         Partition.LEASE.of(lease.model),
         LEASE,
         encode(lease),
-        when=f"{_ABSENT} OR #run_id = :run OR #until <= :now",
+        when=f"{ABSENT} OR #run_id = :run OR #until <= :now",
         run=attribute(Lease, "run_id", lease.run_id),
         now=attribute(Lease, "until", now),
     )
@@ -500,7 +500,7 @@ def _entry(model: str, item: Item) -> LedgerEntry:
 def _append(table: Table, pk: str, sk: str, record: T) -> T:
     """Store a record that never changes; returns the one that is stored."""
     try:
-        table.write(put(pk, sk, encode(record), when=_ABSENT))
+        table.write(put(pk, sk, encode(record), when=ABSENT))
     except RefusedError:
         return stored(table, type(record), pk, sk) or record
     return record

@@ -18,6 +18,7 @@ from tidegate.aws.items import NULL, Item
 from tidegate.kernel.errors import UnavailableError
 
 Write = dict[str, dict[str, Any]]  # as one entry of TransactItems
+ABSENT = "attribute_not_exists(#sk)"  # in a condition: nothing is stored under the key yet
 
 
 class RefusedError(Exception):

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from tidegate.kernel.errors import NotFoundError, RequestInvalidError
+from tidegate.kernel.ids import NAME
 from tidegate.kernel.routes import Route
 from tidegate.kernel.settings import ControlSettings
 from tidegate.steps.pages import Asked, unknown_parameters
@@ -24,8 +25,8 @@ D = TypeVar("D", bound=Document)
 Resource = Callable[["Call", At], Answer]
 
 NAMES = {  # what a name in a path can be; anything else names nothing
-    "dataset": "[a-z][a-z0-9-]{0,62}",
-    "model": "[a-z][a-z0-9-]{0,62}",
+    "dataset": NAME,
+    "model": NAME,
     "prediction": ".+",  # its step says what is wrong with one
     "run": "[A-Za-z0-9-]{1,80}",
     "version": "[A-Za-z0-9]{1,64}",

@@ -12,7 +12,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, Exclusion, content_version
 from tidegate.kernel import english
@@ -64,8 +64,6 @@ class FileList(Document):
 
 class ExcludePeriod(Said):
     """A half-open period [from, to) that must not be trained or judged on, and why."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: Moment = Field(alias="from")
     end: Moment = Field(alias="to")

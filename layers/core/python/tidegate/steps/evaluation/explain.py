@@ -161,8 +161,8 @@ class Explain:
             return None
 
     def _fallback_ref(self, model: str, revision: int) -> FallbackRef | None:
-        """As the decisions of `domain.release` had it: a promotion, or people's rollback, brings that of its version, a
-        canary only where there is none yet."""
+        """As the decisions of `domain.rollout.changes` had it: a promotion, or people's rollback, brings that of its
+        version, a canary only where there is none yet."""
         canary = None
         for entry in newest_first(model, revision, routes=self.routes):
             if entry.run_id is None:

@@ -196,8 +196,7 @@ def read_page(name: str, number: str, *, versions: Versions, artifacts: Artifact
     except NotFoundError:
         raise NotFoundError(
             f"version {version.number} of {name} has no page: pages are drawn within a minute of registration; "
-            "drawing may "
-            "have failed, or the version may be older than this feature",
+            "drawing may have failed, or the version may be older than this feature",
             next_step=f"read the gate's report: tidegate report {name} {version.number}",
         ) from None
     return {"model": name, "version": version.number, "html": html.decode()}
