@@ -43,7 +43,6 @@ class FrontDoor:
         self._handlers: dict[tuple[str, str], Handler] = {}
         self._observers: dict[tuple[str, str], Callable[[ApiCall, HttpAnswer], None]] = {}
         self._throttles: list[Throttle] = []
-        self._witnesses: list[Callable[[iam.Principal, iam.Permission], None]] = []
         self._root = Caller(
             secret=secrets.token_hex(20),
             token=None,
@@ -74,10 +73,6 @@ class FrontDoor:
         """Has calls refused as `throttle` says, until it is stopped."""
         self._throttles.append(throttle)
 
-    def witness(self, witness: Callable[[iam.Principal, iam.Permission], None]) -> None:
-        """Notifies `witness` of every permission that a principal asks for, whatever is decided."""
-        self._witnesses.append(witness)
-
     def caller(self, access_key: str) -> Caller | None:
         """Who holds an access key."""
         return self._root if access_key == self._root_key else self.moto.caller(access_key)
@@ -86,8 +81,6 @@ class FrontDoor:
         """Decides one permission of one principal, with every policy that has a say. None when it is allowed."""
         if principal.kind == "root" or permission.action in _DENIED_WITHOUT_POLICY:
             return None
-        for witness in self._witnesses:
-            witness(principal, permission)
         if permission.action == "sts:AssumeRole":
             trust = self.moto.trust_policy(permission.resources[0])
             if trust is None or not iam.trusts(trust, principal, permission):
