@@ -8,6 +8,7 @@ commit the file. It has templates and no code: where it is unpacked, functions a
 
 import gzip
 import json
+import re
 import sys
 import tempfile
 import tomllib
@@ -33,9 +34,15 @@ def frozen(version: str) -> bytes:
 
 
 def unpack(version: str, folder: Path) -> Path:
-    """Makes an assembly of a release's templates, with the functions and layers of this repository; returns it."""
+    """Makes an assembly of a release's templates, with the functions and layers of this repository; returns it.
+
+    Where a template refers to code, it never has the hashes of today's, as if that code were older: an update changes
+    every function, replaces every layer, and publishes new versions.
+    """
     for name, content in json.loads(gzip.decompress((FOLDER / f"{version}.json.gz").read_bytes())).items():
-        (folder / name).write_text(json.dumps(content).replace(_HERE, str(ROOT)), "utf-8")
+        text = re.sub(r"\b([0-9a-f]{64})\.zip", r"released-\1.zip", json.dumps(content).replace(_HERE, str(ROOT)))
+        text = re.sub(r"(CurrentVersion[0-9A-F]{8})[0-9a-f]{32}", r"\1" + "0" * 32, text)
+        (folder / name).write_text(text, "utf-8")
     return folder
 
 

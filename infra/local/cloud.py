@@ -341,7 +341,7 @@ class LocalCloud:
                         on_progress(str(changes))
                         for left in update_stack(self._world, stack.template, changes):
                             on_progress(left)
-                self._take_over()
+                    self._take_over()
             others = [
                 stack for stack in self._assembly.stacks if stack.name not in {each.name for each in after.stacks}
             ]
@@ -445,7 +445,7 @@ class LocalCloud:
         with self._provisioning():
             for stack in self._assembly.stacks:
                 self._create(stack, progress)
-        self._take_over()
+            self._take_over()
         self.add_user("developer", developer_policy)
         progress(f"{len(self._world.functions)} functions, {len(self.gateways)} APIs: ready at {self.endpoint_url}")
 

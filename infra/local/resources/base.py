@@ -250,7 +250,12 @@ def update(new: New, made: Any) -> Any:
     if new.type not in UPDATES and new.type not in CUSTOM:
         raise new.fail("the local cloud cannot update this type; say how in infra/local/resources/updates.py")
     change = UPDATES[new.type] if new.type in UPDATES else lambda each, _made: CUSTOM[each.type](each)
-    return change(new, made) or made
+    try:
+        return change(new, made) or made
+    except ResourceError:
+        raise
+    except Exception as error:
+        raise new.fail(f"{type(error).__name__}: {error}") from error
 
 
 def remove(old: New, made: Any) -> None:
