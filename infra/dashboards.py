@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.constructs.alarms import FIVE_MINUTES, NAMESPACE, Dimensions
+from infra.constructs.alarms import FIVE_MINUTES, HOUR, NAMESPACE, Dimensions
 from tidegate.kernel.drift.registry import COMPARED
 
-HOUR = 3600  # how often monitoring counts
 COLUMNS = 24
 CHOSEN = "__model__"  # stands for the chosen model, and can be no model's name
 # What a spec may demand of live traffic, and in which unit.

@@ -12,6 +12,9 @@ TOGETHER = {"tests/infra", "tests/local"}
 APART = {"tests/flows/test_release_flow.py"}
 """Files of long tests that share nothing: one by one, to whichever process has room."""
 
+REPETITIONS = ("second_emulator", "simulation")
+"""Marks of tests that do again, elsewhere or thousands of times, what other tests do once."""
+
 FAST_EXAMPLES = 20
 """Of a property, with `--fast`, unless it asks for fewer."""
 
@@ -22,14 +25,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `--fast`, leave simulations out and try properties with fewer examples."""
-    simulations = [item for item in items if item.get_closest_marker("simulation")]
+    """With `--fast`, leave repetitions out and try properties with fewer examples."""
+    repetitions = [item for item in items if any(map(item.get_closest_marker, REPETITIONS))]
     if not config.getoption("--fast"):
-        for item in simulations:  # thousands of times what other tests do once: nothing new is covered, at a high price
+        for item in repetitions:  # what other tests do once: nothing new is covered, at a high price
             item.add_marker("no_cover")
         return
-    config.hook.pytest_deselected(items=simulations)
-    items[:] = [item for item in items if not item.get_closest_marker("simulation")]
+    config.hook.pytest_deselected(items=repetitions)
+    items[:] = [item for item in items if item not in set(repetitions)]
     for test in {item.function for item in items if isinstance(item, pytest.Function)}:
         if asked := getattr(test, "_hypothesis_internal_use_settings", None):
             from hypothesis import settings

@@ -27,7 +27,7 @@ app = APIGatewayHttpResolver()
 
 def _answer(route: Route) -> Callable[..., Response[str]]:
     def answered(**path: str) -> Response[str]:
-        status, body = resource(route)(Call.of(app.current_event, path), wiring.of(ControlSettings))
+        status, body = resource(route)(Call.of(route, app.current_event, path), wiring.of(ControlSettings))
         text = body.decode() if isinstance(body, bytes) else json.dumps(body, allow_nan=False, separators=(",", ":"))
         return Response(status.value, "application/json", text)
 

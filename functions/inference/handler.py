@@ -29,6 +29,7 @@ from tidegate.aws.extension import AfterResponse
 from tidegate.domain.serving.prediction import PredictionRequest, parse_request, routing_key
 from tidegate.formats.http_api import CSV, JSON, Event, answer, body_of, headers_of, media_type, refusal, text_answer
 from tidegate.kernel.errors import NotFoundError, RequestInvalidError
+from tidegate.kernel.ids import NAME
 from tidegate.kernel.settings import InferenceSettings
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
@@ -39,7 +40,7 @@ UNAVAILABLE = "a required service does not answer"
 ROUTING_KEY = "x-tidegate-routing-key"
 AFTERWARDS = AfterResponse.start("captures")
 _PATHS = re.compile(
-    r"(?P<protocol>/v2)?/models/(?P<model>[a-z][a-z0-9-]{0,62})(?:/versions/(?P<version>[1-9][0-9]{0,8}))?"
+    rf"(?P<protocol>/v2)?/models/(?P<model>{NAME})(?:/versions/(?P<version>[1-9][0-9]{{0,8}}))?"
     r"(?P<verb>/[a-z.]+)?"
 )
 _PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}

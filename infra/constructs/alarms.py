@@ -12,6 +12,7 @@ NAMESPACE = "Tidegate"
 MODEL_IN_STATUS = "Model and owner: see `tidegate status`."
 MINUTE = 60
 FIVE_MINUTES = 300
+HOUR = 3600  # how often monitoring counts
 MOST_METRICS = 10  # that AWS lets one alarm look at
 
 Dimensions = Mapping[str, str]

@@ -17,9 +17,8 @@ from infra.constructs.arns import named_arn
 from infra.constructs.keeping import log_group, removal_policy
 from infra.constructs.permissions import acknowledge, allow
 from infra.settings import DeploymentSettings
+from tidegate.kernel.prefixes import CAPTURES, FEEDBACK
 
-CAPTURES = "captures/"
-FEEDBACK = "feedback/"
 ERRORS = "errors/"
 BUFFER_SECONDS = 60  # the least with dynamic partitioning
 BUFFER_MIB = 64  # the least with dynamic partitioning

@@ -79,7 +79,7 @@ class Sources:
 
 
 def lock_hash() -> str:
-    """SHA-256 of both layers' locks: the environment a version was trained and is served in."""
+    """SHA-256 of the locks of `serving` and `training`: the environment a version was trained and is served in."""
     locks = {name: layers.lock_file(name).read_text("utf-8") for name in ("serving", "training")}
     return hashlib.sha256(json.dumps(locks, sort_keys=True).encode()).hexdigest()
 

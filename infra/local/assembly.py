@@ -21,7 +21,6 @@ class Asset:
 
     id: str
     source: Path
-    packaging: str
     bucket: str
     key: str
 
@@ -110,7 +109,6 @@ def _assets(file: Path, account: str, region: str) -> list[Asset]:
         Asset(
             id=asset_id,
             source=file.parent / asset["source"]["path"],
-            packaging=asset["source"].get("packaging", "file"),
             bucket=_filled(destination["bucketName"], account, region),
             key=_filled(destination["objectKey"], account, region),
         )

@@ -6,11 +6,7 @@ A part that fails stops no other one. When there was any, the execution fails at
 what is missing.
 """
 
-from typing import Any
-
-from infra.machines.release_machine import Step, task
-
-Definition = dict[str, Any]
+from infra.machines.release_machine import Definition, Step, task
 
 LONGEST_SECONDS = 7 * 86_400
 _OUTPUT = {"output.$": "$.output"}

@@ -6,11 +6,7 @@ A model that cannot be looked at stops no other one. When there was any, the exe
 alarm reports; the next hour's looks at them again.
 """
 
-from typing import Any
-
-from infra.machines.release_machine import LAMBDA_FAULTS, TASK_SLACK_SECONDS, UNAVAILABLE, Step
-
-Definition = dict[str, Any]
+from infra.machines.release_machine import LAMBDA_FAULTS, UNAVAILABLE, Definition, Step, task
 
 LONGEST_SECONDS = 50 * 60  # the next hour's has begun by then
 
@@ -51,8 +47,7 @@ def definition(due: Step, monitor: Step, *, concurrency: int) -> Definition:
             "Next": "DueModels",
         },
         "DueModels": {
-            **_task(due, {**_NOW, "after.$": "$.after"}),
-            "ResultPath": "$.page",
+            **task(due, {**_NOW, "after.$": "$.after"}, "$.page", retries=_RETRIES),
             "Next": "Monitor",
         },
         "Monitor": {
@@ -98,20 +93,10 @@ def definition(due: Step, monitor: Step, *, concurrency: int) -> Definition:
 def _looks(monitor: Step, when_it_fails: str) -> Definition:
     """Look at models. The outcome is all that goes on; a function that dies leaves its input to what follows."""
     return {
-        **_task(monitor, {**_NOW, "models.$": "$.models"}),
+        **task(monitor, {**_NOW, "models.$": "$.models"}, retries=_RETRIES),
         "OutputPath": "$.outcome",
         "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": when_it_fails}],
         "End": True,
-    }
-
-
-def _task(step: Step, parameters: Definition) -> Definition:
-    return {
-        "Type": "Task",
-        "Resource": step.arn,
-        "Parameters": parameters,
-        "TimeoutSeconds": step.timeout_seconds + TASK_SLACK_SECONDS,
-        "Retry": _RETRIES,
     }
 
 

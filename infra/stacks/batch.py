@@ -15,12 +15,11 @@ from infra.constructs.state_machine import StateMachine
 from infra.machines.batch_machine import definition
 from infra.machines.release_machine import Step
 from infra.stacks.data import DataStack
-from infra.stacks.release import RUNS
+from tidegate.kernel.prefixes import BATCH_PARTS, BATCH_RECORD, BATCH_SUCCESS, RUNS
 from tidegate.kernel.settings import BatchSettings, ScoreSettings, Settings
 
 BATCH = "batch/"
 MACHINE = "batch"
-PARTS = "_tidegate/parts.json"
 TIMEOUT_SECONDS = 900
 FAILED = "batch.md#a-batch-failed"  # section of the runbook
 _KEYS = "object keys are people's to give; buckets and prefixes are named"
@@ -61,9 +60,9 @@ class BatchStack(Stack):
         at executions, and to record what was asked for. It reads no rows."""
         return [
             append_to_batches(self._data.registry.table_arn),
-            allow(["s3:GetObject"], [*self._objects("*_tidegate/batch.json"), *self._objects("*_tidegate/parts.json")]),
-            allow(["s3:GetObject"], self._objects("*_SUCCESS.json")),
-            allow(["s3:PutObject"], self._objects("*_tidegate/batch.json")),
+            allow(["s3:GetObject"], [*self._objects(f"*{BATCH_RECORD}"), *self._objects(f"*{BATCH_PARTS}")]),
+            allow(["s3:GetObject"], self._objects(f"*{BATCH_SUCCESS}")),
+            allow(["s3:PutObject"], self._objects(f"*{BATCH_RECORD}")),
             allow(["s3:ListBucket"], self._buckets()),
             allow(["states:StartExecution"], [self.machine.named_arn]),
             allow(["states:DescribeExecution"], [self._executions(":*")]),
@@ -72,7 +71,7 @@ class BatchStack(Stack):
     @property
     def asking_findings(self) -> list[str]:
         """What cdk-nag calls those objects and executions."""
-        return self._findings(["*_tidegate/batch.json", "*_tidegate/parts.json", "*_SUCCESS.json"], [":*"])
+        return self._findings([f"*{BATCH_RECORD}", f"*{BATCH_PARTS}", f"*{BATCH_SUCCESS}"], [":*"])
 
     def _function(
         self, name: str, description: str, environment: Settings, permissions: Sequence[iam.PolicyStatement] = ()
@@ -108,13 +107,13 @@ class BatchStack(Stack):
             functions=[batch.arn, score.arn],
             settings=self._settings,
             permissions=[
-                allow(["s3:GetObject"], self._objects(f"*{PARTS}")),
+                allow(["s3:GetObject"], self._objects(f"*{BATCH_PARTS}")),
                 # Each part of a distributed map is an execution of its own.
                 allow(["states:StartExecution"], [itself]),
                 allow(["states:DescribeExecution", "states:StopExecution"], [self._executions("/*")]),
             ],
         )
-        acknowledge(machine.role, self._findings([f"*{PARTS}"], ["/*"]), _KEYS)
+        acknowledge(machine.role, self._findings([f"*{BATCH_PARTS}"], ["/*"]), _KEYS)
         return machine
 
     def _objects(self, pattern: str) -> list[str]:

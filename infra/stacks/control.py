@@ -6,7 +6,6 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.parameters import publish
 from infra.constructs.permissions import Objects, acknowledge, allow, append_to_ledger, write_items
 from infra.constructs.platform_function import PlatformFunction
@@ -15,11 +14,11 @@ from infra.constructs.sources import Sources
 from infra.settings import DeploymentSettings
 from infra.stacks.batch import BatchStack
 from infra.stacks.data import DataStack
-from infra.stacks.monitoring import VERDICTS
-from infra.stacks.release import DATASETS, FEEDBACK, RUNS, ReleaseStack
+from infra.stacks.release import ReleaseStack
 from infra.stacks.serving import ServingStack
 from tidegate.kernel import routes
 from tidegate.kernel.partitions import Partition
+from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS, VERDICTS
 from tidegate.kernel.roles import Role
 from tidegate.kernel.routes import Route
 from tidegate.kernel.settings import ControlSettings

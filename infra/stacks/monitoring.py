@@ -7,9 +7,8 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.constructs.alarms import MODEL_IN_STATUS, NAMESPACE, Alarms
+from infra.constructs.alarms import HOUR, MODEL_IN_STATUS, NAMESPACE, Alarms
 from infra.constructs.arns import named_arn
-from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.permissions import Objects, allow, on_partitions, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
@@ -18,18 +17,16 @@ from infra.cost import PRICES
 from infra.machines.monitoring_machine import definition
 from infra.machines.release_machine import Step
 from infra.stacks.data import DataStack
-from infra.stacks.release import FEEDBACK, RUNS, ReleaseStack
+from infra.stacks.release import ReleaseStack
 from infra.stacks.retraining import Retraining
 from tidegate.kernel.partitions import Partition
+from tidegate.kernel.prefixes import CAPTURES, FEEDBACK, PROFILES, RUNS, VERDICTS
 from tidegate.kernel.settings import DueSettings, MonitorSettings
 
-PROFILES = "profiles/"
-VERDICTS = "verdicts/"
 SCHEDULE = "cron(10 * * * ? *)"  # ten minutes after the hour: its last captures are in S3 by then
 EVENT_AGE_SECONDS = 3000  # an execution that could not be started is left to the next hour
 DUE_MEMORY_MB = 512
 MONITOR_MEMORY_MB = 1769
-HOUR = 3600
 NOT_LOOKED_AT = "monitoring.md#not-every-model-could-be-looked-at"  # section of the runbook
 
 

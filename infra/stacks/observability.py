@@ -7,7 +7,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from infra import dashboards
-from infra.constructs.alarms import FIVE_MINUTES, MINUTE, MODEL_IN_STATUS, NAMESPACE, Alarms, model_on_dashboard
+from infra.constructs.alarms import FIVE_MINUTES, HOUR, MINUTE, MODEL_IN_STATUS, NAMESPACE, Alarms, model_on_dashboard
 from infra.constructs.platform_function import PlatformFunction
 from infra.settings import DeploymentSettings
 from infra.stacks.announcements import AnnouncementsStack
@@ -21,7 +21,6 @@ from infra.stacks.serving import ServingStack
 CONTROL_P99_MS = 5_000
 # Sections of the runbook.
 CONTROL, REFUSED = "operations.md#the-control-api-fails-or-is-slow", "operations.md#lambda-refuses-calls"
-HOUR = 3600  # how often monitoring counts
 CAPTURES = "operations.md#captures-are-missing-or-late"
 
 

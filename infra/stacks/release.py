@@ -10,7 +10,6 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.constructs.arns import named_arn
-from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.keeping import removal_policy
 from infra.constructs.parameters import publish
 from infra.constructs.permissions import (
@@ -29,6 +28,7 @@ from infra.cost import PRICES
 from infra.machines.release_machine import Step, definition
 from infra.stacks.data import DataStack
 from tidegate.kernel.partitions import Partition
+from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS
 from tidegate.kernel.settings import (
     CatalogSettings,
     GateSettings,
@@ -40,9 +40,6 @@ from tidegate.kernel.settings import (
     StepSettings,
 )
 
-DATASETS = "datasets/"
-RUNS = "runs/"
-FEEDBACK = "feedback/"
 MACHINE = "release"
 DAY_SECONDS = 86_400
 

@@ -19,7 +19,6 @@ from constructs import Construct
 
 from infra.constructs.alarms import FIVE_MINUTES, MODEL_IN_STATUS, NAMESPACE, Alarms, Dimensions
 from infra.constructs.arns import named_arn
-from infra.constructs.capture_stream import CAPTURES
 from infra.constructs.permissions import Objects, allow, write_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
@@ -27,8 +26,9 @@ from infra.constructs.state_machine import StateMachine
 from infra.machines.release_machine import Step
 from infra.machines.retraining_machine import definition
 from infra.stacks.data import DataStack
-from infra.stacks.release import DATASETS, DAY_SECONDS, FEEDBACK, ReleaseStack
+from infra.stacks.release import DAY_SECONDS, ReleaseStack
 from tidegate.kernel.partitions import Partition
+from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK
 from tidegate.kernel.settings import RetrainSettings
 
 METRIC = "RetrainingWanted"

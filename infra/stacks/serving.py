@@ -18,13 +18,12 @@ from infra.constructs.signed_api import SignedApi
 from infra.constructs.sources import Sources
 from infra.settings import DeploymentSettings
 from infra.stacks.data import DataStack
-from infra.stacks.release import RUNS
 from tidegate.kernel import routes
+from tidegate.kernel.prefixes import RUNS
 from tidegate.kernel.settings import FeedbackSettings, InferenceSettings
 
 FEEDBACK_ROUTES = (routes.SERVING["feedback"].key,)
 INFERENCE_ROUTES = tuple(route.key for route in routes.SERVING.values() if route.key not in FEEDBACK_ROUTES)
-ROUTES = (*INFERENCE_ROUTES, *FEEDBACK_ROUTES)
 FAILING, OUTCOMES = "operations.md#predictions-fail", "operations.md#outcomes-are-late"  # sections of the runbook
 FEEDBACK_MEMORY_MB = 512
 FEEDBACK_TIMEOUT_SECONDS = 25  # all attempts at Firehose take 15, and the API waits 30

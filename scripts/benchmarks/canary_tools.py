@@ -43,7 +43,7 @@ class Decisions:
 
 
 def tidegate(streams: Streams, policy: Policy) -> Decisions:
-    """The verdict of `domain.canary` after every look; promotion on a PASS after the last."""
+    """The verdict of `domain.rollout.canary` after every look; promotion on a PASS after the last."""
     releases, looks = streams.candidate.requests.shape
     failed = np.zeros((releases, looks), dtype=bool)
     passed = np.ones(releases, dtype=bool)

@@ -374,7 +374,7 @@ def _reference(columns: list[_Column], chance: np.random.Generator) -> tuple[Lay
 def _tidegate(
     layout: Layout, trained: Profile, cells: list[npt.NDArray[np.int64]], truth: Truth
 ) -> tuple[list[bool], list[bool]]:
-    """The features' verdict of `domain.drift` on every window."""
+    """The features' verdict of `domain.profiles.drift` on every window."""
     rest = (1 - _ONE_IS_IMPORTANT) / max(len(layout.features) - 1, 1)
     weights = {column.name: rest for column in layout.features} | {layout.features[0].name: _ONE_IS_IMPORTANT}
     alarms, any_feature = [], []

@@ -1,18 +1,27 @@
-"""Each port twice: in memory and on AWS (moto). Every test of this folder runs against both."""
+"""Each port twice: in memory and on AWS (moto). Every test of this folder runs against both.
+
+What concerns DynamoDB alone runs a third time, on MiniStack: two emulators seldom err alike.
+"""
 
 import hashlib
+import os
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
+import urllib3
 from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
 from moto.server import ThreadedMotoServer
 
+from tests.tools import installed
 from tidegate import telemetry, wiring
-from tidegate.aws import clients, serving
+from tidegate.aws import clients, serving, table
 from tidegate.aws.objects import S3Artifacts, S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRoutes
 from tidegate.aws.rollouts import DynamoRollouts
@@ -21,11 +30,75 @@ from tidegate.testing.data import InMemoryCatalog, InMemoryDatasetFiles
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry, InMemoryWorkflow
 
 TABLE, LEDGER, BUCKET = "registry", "ledger", "tidegate-test"
+ON_BOTH_EMULATORS = {"test_batch_ledger", "test_catalog", "test_registry", "test_rollouts"}
+SECOND = pytest.param("ministack", marks=pytest.mark.second_emulator)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test in every place that it is for."""
+    file = metafunc.module.__name__.rpartition(".")[2]
+    second = [SECOND] if file in ON_BOTH_EMULATORS or "health_records" in metafunc.fixturenames else []
+    if "where" in metafunc.fixturenames:
+        metafunc.parametrize("where", ["memory", "aws", *second], indirect=True)
+    elif "aws" in metafunc.fixturenames and second:
+        metafunc.parametrize("aws", ["moto", *second], indirect=True)
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def aws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A fresh moto account with the tables of registry and ledger, and a bucket."""
+    if getattr(request, "param", "moto") == "ministack":
+        request.getfixturevalue("second_account")
+        yield
+        return
+    _credentials(monkeypatch)
+    _one_dynamodb_request_at_a_time(monkeypatch)
+    with mock_aws():
+        _create_tables()
+        clients.s3().create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        yield
+
+
+@pytest.fixture
+def second_account(_ministack: str, _second_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables on MiniStack."""
+    _credentials(monkeypatch)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", _ministack)
+    for module in (clients, table):
+        monkeypatch.setattr(module, "dynamodb", lambda: _second_client)
+    assert urllib3.request("POST", f"{_ministack}/_ministack/reset").status == 200
+    _create_tables()
+
+
+@pytest.fixture(scope="package")
+def _second_client(_ministack: str) -> Iterator[Any]:
+    """What `clients.dynamodb` would be in a process that knows MiniStack only."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _credentials(monkeypatch)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", _ministack)
+        client = clients.dynamodb.__wrapped__()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="package")
+def _ministack() -> Iterator[str]:
+    """MiniStack's address. It gets a socket that listens already, so that no port is taken meanwhile."""
+    packages = installed.ministack()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        command = [sys.executable, "-m", "hypercorn", "ministack.app:app", "--bind", f"fd://{listening.fileno()}"]
+        environment = {**os.environ, "PYTHONPATH": str(packages), "LOG_LEVEL": "ERROR"}
+        server = subprocess.Popen(command, env=environment, pass_fds=[listening.fileno()])
+        host, port = listening.getsockname()
+    url = f"http://{host}:{port}"
+    # A service is loaded by its first request, which takes longer than our own clients wait.
+    urllib3.request("POST", url, headers={"x-amz-target": "DynamoDB_20120810.ListTables"}, body="{}")
+    yield url
+    server.terminate()
+    server.wait()
+
+
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -33,17 +106,16 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    _one_dynamodb_request_at_a_time(monkeypatch)
-    with mock_aws():
-        for table in (TABLE, LEDGER):
-            clients.dynamodb().create_table(
-                TableName=table,
-                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-                AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
-                BillingMode="PAY_PER_REQUEST",
-            )
-        clients.s3().create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-        yield
+
+
+def _create_tables() -> None:
+    for name in (TABLE, LEDGER):
+        clients.dynamodb().create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
+            BillingMode="PAY_PER_REQUEST",
+        )
 
 
 @pytest.fixture(scope="package")
@@ -122,12 +194,13 @@ def _forget_clients() -> None:
         make.cache_clear()
 
 
-@pytest.fixture(params=["memory", "aws"])
+@pytest.fixture
 def where(request: pytest.FixtureRequest) -> str:
-    """Which of the two."""
-    if request.param == "aws":
-        request.getfixturevalue("aws")
-    return str(request.param)
+    """Memory or AWS, on one emulator or the other."""
+    if request.param == "memory":
+        return "memory"
+    request.getfixturevalue("second_account" if request.param == "ministack" else "aws")
+    return "aws"
 
 
 @pytest.fixture

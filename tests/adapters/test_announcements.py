@@ -31,7 +31,7 @@ from tidegate.domain.notifications.announcement import Change
 from tidegate.domain.registry.run import RunError
 from tidegate.kernel.errors import UnavailableError
 from tidegate.kernel.partitions import Partition
-from tidegate.steps.notifications.announce import Events, Letters
+from tidegate.ports.notifications import Events, Letters
 from tidegate.testing.notifications import InMemoryMessages
 
 MODEL = "flight-delay"

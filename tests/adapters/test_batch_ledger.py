@@ -31,9 +31,9 @@ START = BatchEntry(
 END = replace(START, action=Act.COMPLETE, attempt=None, rows=10, faulty=1, success_sha256="e" * 64)
 
 
-@pytest.fixture(params=["memory", "aws"])
-def ledger(request: pytest.FixtureRequest, aws: None) -> BatchLedger:
-    return InMemoryBatchLedger() if request.param == "memory" else DynamoBatchLedger(TABLE)
+@pytest.fixture
+def ledger(where: str) -> BatchLedger:
+    return InMemoryBatchLedger() if where == "memory" else DynamoBatchLedger(TABLE)
 
 
 def test_acts_become_one_chain_for_each_model(ledger: BatchLedger) -> None:
@@ -73,9 +73,18 @@ def test_those_who_record_at_once_lose_nothing(aws: None) -> None:
     assert verify("delay", found, ledger.head("delay").hash) is None
 
 
+def test_entries_come_in_parts_from_either_end(ledger: BatchLedger) -> None:
+    for number in range(1, 6):
+        ledger.append(replace(START, batch_id=f"b{number}"))
+    assert [each.seq for each in ledger.entries("delay", after=2, limit=2)] == [3, 4]
+    assert [each.seq for each in ledger.entries("delay", limit=2, newest_first=True)] == [5, 4]
+    assert [each.seq for each in ledger.entries("delay", after=3, newest_first=True)] == [2, 1]
+    assert ledger.entries("delay", after=5) == ledger.entries("delay", after=1, newest_first=True) == []
+
+
 def test_an_entry_that_cannot_be_read_is_named(aws: None) -> None:
     ledger = DynamoBatchLedger(TABLE)
     ledger.append(START)
     Table(TABLE).write(put("BATCHES#delay", "ENTRY#0000000002", {"seq": {"S": "what"}}))
-    with pytest.raises(LedgerBrokenError, match="entry 2 of the batches of delay cannot be read"):
+    with pytest.raises(LedgerBrokenError, match="entry 2 of the batches of delay is corrupt"):
         ledger.entries("delay")

@@ -16,8 +16,8 @@ from tests.builders.captures import asked as served
 from tests.builders.captures import capture, feedback, lines, rollout, sure
 from tests.builders.specs import spec_document
 from tidegate.aws.capture_log import DynamoCapturePolicies, FirehoseCaptures
-from tidegate.aws.captures import PREFIX, S3CaptureReader
-from tidegate.aws.evidence import FEEDBACK, S3ArmsReader
+from tidegate.aws.captures import S3CaptureReader
+from tidegate.aws.evidence import S3ArmsReader
 from tidegate.aws.lookup import S3CaptureLookup
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.aws.serving import CaptureStream
@@ -27,6 +27,7 @@ from tidegate.domain.rollout.rollout import Evidence, Rollout
 from tidegate.domain.serving.capture import Capture, CapturePolicy
 from tidegate.kernel.errors import NotFoundError, RequestInvalidError
 from tidegate.kernel.ids import uuid7
+from tidegate.kernel.prefixes import CAPTURES, FEEDBACK
 from tidegate.spec.model import ModelSpec
 from tidegate.testing.platform import FixedClock
 from tidegate.testing.serving import InMemoryCaptures
@@ -95,7 +96,7 @@ def _partition_as_firehose_does() -> None:
         data = s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
         first = json.loads(data.splitlines()[0])
         name = f"model={first['model']}/hour={first['hour']}/{entry['Key'].rpartition('/')[2]}.jsonl.gz"
-        s3.put_object(Bucket=BUCKET, Key=PREFIX + name, Body=gzip.compress(data))
+        s3.put_object(Bucket=BUCKET, Key=CAPTURES + name, Body=gzip.compress(data))
 
 
 def test_captures_come_back_by_model_and_hour_newest_first_and_each_once(
@@ -117,7 +118,7 @@ def test_captures_come_back_by_model_and_hour_newest_first_and_each_once(
 def test_of_objects_written_in_the_same_second_any_may_hold_the_newest(newest_in: str) -> None:
     for name, ids in {newest_in: ["id-3"], "m": ["id-1", "id-2"]}.items():
         body = "\n".join(json.dumps({"id": each}) for each in ids).encode()
-        key = f"{PREFIX}model=flight-delay/hour=2026-01-05-12/captures-1-2026-01-05-12-00-00-{name}-0-0-0-0.gz"
+        key = f"{CAPTURES}model=flight-delay/hour=2026-01-05-12/captures-1-2026-01-05-12-00-00-{name}-0-0-0-0.gz"
         boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(body))
     (newest,) = S3CaptureReader(BUCKET).read("flight-delay", "2026-01-05-12", 1)
     assert newest["id"] == "id-3"
@@ -168,7 +169,7 @@ def put(begun: datetime, *found: dict[str, Any]) -> None:
     """An object of captures as Firehose names and writes it."""
     name = f"tidegate-dev-captures-1-{begun:%Y-%m-%d-%H-%M-%S}-5f0c1d2e-7b1a-4c3d-8e9f-0a1b2c3d4e5f.jsonl.gz"
     data = gzip.compress(b"".join(json.dumps(record).encode() + b"\n" for record in found))
-    boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{PREFIX}model=m/hour={begun:%Y-%m-%d-%H}/{name}", Body=data)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{CAPTURES}model=m/hour={begun:%Y-%m-%d-%H}/{name}", Body=data)
 
 
 def test_an_id_that_only_stands_in_another_record_s_inputs_is_not_found(aws: None) -> None:
@@ -235,7 +236,7 @@ class Looking:
         self._reader = S3ArmsReader(BUCKET, clock=self.clock)
         self._written = 0
 
-    def write(self, found: list[dict[str, Any]], *, hour: str = HOUR, prefix: str = PREFIX, model: str = "") -> str:
+    def write(self, found: list[dict[str, Any]], *, hour: str = HOUR, prefix: str = CAPTURES, model: str = "") -> str:
         self._written += 1
         name = f"tidegate-dev-captures-1-2026-01-05-12-30-00-{self._written:06d}.jsonl.gz"
         key = f"{prefix}model={model or self.rollout.model}/hour={hour}/{name}"

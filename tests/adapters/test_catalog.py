@@ -72,6 +72,17 @@ def test_a_repeated_outcome_does_not_turn_the_latest_back(with_dataset: Any) -> 
     assert [version.version for version in with_dataset.versions("flights")] == [newer.version, READY.version]
 
 
+def test_versions_come_in_parts_newest_first_whatever_their_hashes_are(with_dataset: Any) -> None:
+    added = {"c" * 16: 3, "a" * 16: 1, "b" * 16: 2, "d" * 16: 2}
+    for version, days in added.items():
+        with_dataset.add_version(replace(READY, version=version, added_at=AT + timedelta(days=days)))
+    whole = with_dataset.versions("flights")
+    assert [each.version[0] for each in whole] == ["c", "d", "b", "a"]
+    assert with_dataset.versions("flights", limit=2) == whole[:2]
+    for place, last in enumerate(whole, 1):
+        assert with_dataset.versions("flights", after=last.position, limit=2) == whole[place : place + 2]
+
+
 def test_the_outcome_of_an_unknown_dataset_is_not_stored(catalog: Any) -> None:
     with pytest.raises(NotFoundError):
         catalog.finish_version(READY)

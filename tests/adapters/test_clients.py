@@ -132,12 +132,19 @@ def _without_moto() -> Iterator[None]:
         botocore_stubber.enabled = True
 
 
-def test_every_client_has_short_time_outs_and_counted_attempts(aws: None) -> None:
-    for make in (clients.dynamodb, clients.s3, clients.step_functions, clients.lambda_functions):
-        client: Any = make()
-        config = client.meta.config
-        assert config.connect_timeout <= 2
-        assert config.read_timeout <= 10
-        assert config.retries["mode"] == "standard"
-        assert config.retries["total_max_attempts"] == clients.MAX_ATTEMPTS
-        assert make() is client
+MADE = {name: make for name, make in vars(clients).items() if hasattr(make, "cache_clear")}
+
+
+def test_every_client_is_looked_at() -> None:
+    assert {"dynamodb", "s3", "step_functions", "lambda_functions", "firehose", "sns", "eventbridge"} == set(MADE)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_every_client_has_short_time_outs_and_counted_attempts(name: str, aws: None) -> None:
+    client = MADE[name]()
+    config = client.meta.config
+    assert config.connect_timeout <= 2
+    assert config.read_timeout <= 10
+    assert config.retries["mode"] == "standard"
+    assert config.retries["total_max_attempts"] == (1 if name == "firehose" else clients.MAX_ATTEMPTS)
+    assert MADE[name]() is client

@@ -21,7 +21,6 @@ from tests.builders.registry import AT, a_run, promoted, requested
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
 from tidegate import telemetry
-from tidegate.aws.captures import PREFIX
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.extension import AfterResponse
 from tidegate.aws.objects import S3Artifacts
@@ -33,6 +32,7 @@ from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import hour_of
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
+from tidegate.kernel.prefixes import CAPTURES
 from tidegate.messages import RunRef
 from tidegate.testing.models import linear_onnx
 
@@ -199,7 +199,7 @@ def test_a_version_gets_its_share_and_leaves_for_what_captures_show_of_it(
     failed = [captured(reason="champion:scoring_failed", route=route.revision, at=now, error="E") for _ in range(200)]
     fine = [captured(arm="champion", reason="champion", route=route.revision, at=now) for _ in range(200)]
     body = gzip.compress("\n".join(json.dumps(record) for record in recorded([*failed, *fine])).encode())
-    key = f"{PREFIX}model={MODEL}/hour={hour_of(now)}/captures-1.gz"
+    key = f"{CAPTURES}model={MODEL}/hour={hour_of(now)}/captures-1.gz"
     boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
     later = task | {"now": (now + timedelta(seconds=60)).isoformat()}
     moved = rollout.handler(later, CONTEXT)

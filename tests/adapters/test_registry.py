@@ -19,7 +19,9 @@ from tidegate.domain.registry.run import CandidateRun, RunError, RunStatus
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.changes import kill, promote, rollback, split
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
-from tidegate.steps.rollout.routes import verify_ledger
+from tidegate.steps.pages import Asked
+from tidegate.steps.registry.ledger import verify_ledger
+from tidegate.testing.batch import InMemoryBatchLedger
 
 
 @pytest.fixture
@@ -260,6 +262,9 @@ def test_runs_are_listed_newest_first_up_to_the_limit(registry: Any) -> None:
     runs = registry.runs("flight-delay", limit=3)
     assert [run.run_id for run in runs] == ["r-004", "r-003", "r-002"]
     assert [[candidate.index for candidate in run.candidates] for run in runs] == [[0, 1]] * 3
+    whole = registry.runs("flight-delay")
+    for place, last in enumerate(whole, 1):
+        assert registry.runs("flight-delay", after=last.run_id, limit=2) == whole[place : place + 2]
 
 
 def test_a_failed_run_says_why_and_stays_failed(registry: Any) -> None:
@@ -289,6 +294,9 @@ def test_a_version_gets_the_next_number_and_closes_its_run(with_model: Any) -> N
     assert (first.number, second.number) == (1, 2)
     assert with_model.version("flight-delay", 1) == first
     assert [version.number for version in with_model.versions("flight-delay")] == [2, 1]
+    assert with_model.versions("flight-delay", limit=1) == [second]
+    assert with_model.versions("flight-delay", after=2, limit=5) == [first]
+    assert with_model.versions("flight-delay", after=1) == []
     accepted, rejected = with_model.run("flight-delay", "r-001"), with_model.run("flight-delay", "r-002")
     assert (accepted.status, accepted.version, accepted.ended_at) == (RunStatus.ACCEPTED, 1, AT)
     assert (rejected.status, rejected.version) == (RunStatus.REJECTED, 2)
@@ -435,6 +443,11 @@ def test_the_ledger_that_is_read_is_the_chain_that_was_written(with_model: Any) 
     )
     entries = with_model.ledger("flight-delay")
     assert [entry.action for entry in entries] == ["promote", "promote", "rollback"]
+    assert with_model.ledger("flight-delay", after=1, limit=1) == entries[1:2]
+    assert with_model.ledger("flight-delay", limit=2, newest_first=True) == [entries[2], entries[1]]
+    assert with_model.ledger("flight-delay", after=3, newest_first=True) == [entries[1], entries[0]]
+    assert with_model.ledger("flight-delay", after=3) == []
+    assert with_model.ledger("flight-delay", after=1, newest_first=True) == []
     assert verify("flight-delay", entries, with_model.route("flight-delay").ledger_head) is None
 
 
@@ -462,6 +475,7 @@ def test_of_racing_people_one_wins_and_the_chain_holds(with_model: Any) -> None:
         {"reason": {"S": "nothing to see"}},
         {"weight_bp": {"N": "1"}},
         {"seq": {"S": "three"}},
+        {"seq": {"N": "2"}},
         {"at": {"S": "yesterday"}},
         {"reason": {"B": b"no zlib"}},
         {"actor": None},
@@ -475,6 +489,6 @@ def test_an_entry_changed_in_the_table_is_found(aws: None, tampering: dict[str, 
     key = {"pk": {"S": "LEDGER#flight-delay"}, "sk": {"S": "0000000001"}}
     item = clients.dynamodb().get_item(TableName=LEDGER, Key=key)["Item"] | tampering
     clients.dynamodb().put_item(TableName=LEDGER, Item={name: value for name, value in item.items() if value})
-    found = verify_ledger("flight-delay", models=registry, routes=registry)
+    found = verify_ledger("flight-delay", Asked(), models=registry, routes=registry, batch_ledger=InMemoryBatchLedger())
     assert not found["intact"]
     assert found["break"]["seq"] == 1

@@ -170,6 +170,9 @@ def test_rollouts_are_listed_newest_first(house: RolloutPorts) -> None:
     third = registered(house.registry, "r-003")
     house.rollouts.save(house.begin(third), now=AT)
     assert [each.run_id for each in house.rollouts.rollouts(MODEL)] == ["r-003", "r-002"]
+    assert [each.run_id for each in house.rollouts.rollouts(MODEL, limit=1)] == ["r-003"]
+    assert [each.run_id for each in house.rollouts.rollouts(MODEL, after="r-003", limit=5)] == ["r-002"]
+    assert house.rollouts.rollouts(MODEL, after="r-002") == []
 
 
 def test_a_step_writes_record_route_ledger_and_versions_together(house: RolloutPorts) -> None:

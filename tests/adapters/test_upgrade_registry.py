@@ -16,7 +16,9 @@ from tidegate.domain.data.dataset import Dataset
 from tidegate.domain.monitoring.health import Health, HealthRecord
 from tidegate.domain.registry.run import RunError
 from tidegate.kernel.partitions import Partition
-from tidegate.steps.rollout.routes import verify_ledger
+from tidegate.steps.pages import Asked
+from tidegate.steps.registry.ledger import verify_ledger
+from tidegate.testing.batch import InMemoryBatchLedger
 
 MODEL = "flight-delay"
 
@@ -73,7 +75,7 @@ def test_every_record_is_found_again_and_the_chain_holds(registry: DynamoRoutes)
 
     copied, differing = upgrade(clients.dynamodb(), TABLE, LEDGER)
     assert seen(registry) == before
-    assert verify_ledger(MODEL, models=registry, routes=registry)["intact"]
+    assert verify_ledger(MODEL, Asked(), models=registry, routes=registry, batch_ledger=InMemoryBatchLedger())["intact"]
     assert (copied[Partition.VERSION], copied[Partition.LEDGER], differing) == (2, 2, [])
     assert [item for item in items(TABLE) if item in old] == old  # copied: older code goes on
     again = registry.request(replace(a_run("r-004"), token="mine"), lease_until=AT)

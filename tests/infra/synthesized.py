@@ -43,3 +43,26 @@ def states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield name, state
         if "ItemProcessor" in state:
             yield from states(state["ItemProcessor"])
+
+
+# What AWS puts in place of names and ARNs is at most so long.
+PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "ap-southeast-2", "AWS::AccountId": "1" * 12}
+API_ID = "a" * 10
+GIVEN = f"arn:aws:lambda:{PSEUDO['AWS::Region']}:{PSEUDO['AWS::AccountId']}:function:".ljust(100, "g")
+
+
+def deployed(value: Any) -> Any:
+    """A value of a template as long as it may become."""
+    match value:
+        case {"Ref": name} if name in PSEUDO:
+            return PSEUDO[name]
+        case {"Ref": str() as name} | {"Fn::ImportValue": str() as name}:
+            return API_ID if name.startswith("Api") or "RefApi" in name else GIVEN
+        case {"Fn::GetAtt": _}:
+            return GIVEN
+        case {"Fn::Join": [separator, parts]}:
+            return separator.join(map(deployed, parts))
+        case dict():
+            return {key: deployed(inner) for key, inner in value.items()}
+        case _:
+            return [deployed(inner) for inner in value] if isinstance(value, list) else value

@@ -15,7 +15,7 @@ from infra.local.lambda_host import MAX_REQUEST_BYTES
 from infra.local.limits import most
 from infra.settings import MOST_BODY_BYTES, DeploymentSettings
 from tests.infra.conftest import STAGES
-from tests.infra.synthesized import Deployment
+from tests.infra.synthesized import PSEUDO, Deployment, deployed
 from tidegate.kernel.errors import InvalidInputError
 from tidegate.kernel.roles import Role
 
@@ -93,28 +93,6 @@ def test_firehose_may_write_the_error_logs_that_it_is_given(deployment: Deployme
         allowed = json.dumps(role["Policies"])
         assert f":log-group:{group}:log-stream:{name}" in allowed, stream
     assert len(streams) == 2
-
-
-# What AWS puts in place of names and ARNs is at most so long.
-PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "ap-southeast-2", "AWS::AccountId": "1" * 12}
-API_ID, GIVEN = "a" * 10, "g" * 100
-
-
-def deployed(value: Any) -> Any:
-    """A value of a template as long as it may become."""
-    match value:
-        case {"Ref": name} if name in PSEUDO:
-            return PSEUDO[name]
-        case {"Ref": str() as name} | {"Fn::ImportValue": str() as name}:
-            return API_ID if name.startswith("Api") or "RefApi" in name else GIVEN
-        case {"Fn::GetAtt": _}:
-            return GIVEN
-        case {"Fn::Join": [separator, parts]}:
-            return separator.join(map(deployed, parts))
-        case dict():
-            return {key: deployed(inner) for key, inner in value.items()}
-        case _:
-            return [deployed(inner) for inner in value] if isinstance(value, list) else value
 
 
 def test_policies_roles_and_environments_are_within_their_sizes(deployment: Deployment) -> None:

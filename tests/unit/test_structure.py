@@ -1,5 +1,6 @@
 """How the tests themselves are built: what they share lies in builders, never in another test module."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -27,3 +28,11 @@ def test_no_two_modules_make_a_house_or_a_world_of_the_same_name() -> None:
         if "/builders/" in name or part in {"House", "World"}
     )
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_the_lock_of_npm_packages_carries_hashes_and_no_addresses() -> None:
+    lock = (TESTS / "tools" / "package-lock.json").read_text("utf-8")
+    packages = [package for name, package in json.loads(lock)["packages"].items() if name]
+    assert packages
+    assert all(package["integrity"].startswith("sha512-") for package in packages)
+    assert "://" not in lock

@@ -15,7 +15,7 @@ from tests.builders.loopback import ACCESS_KEY, REGION, SECRET, Loopback, artifa
 from tidegate.cli import client as client_module
 from tidegate.cli.client import ATTEMPTS, Client, NotAllowedError, PlatformError
 from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
-from tidegate.steps import requests
+from tidegate.steps import pages
 
 ONE = {"carrier": "UA", "hour": 7, "distance": 1400.5}
 
@@ -70,10 +70,16 @@ def test_threads_share_a_client_and_a_bounded_number_of_connections(server: Loop
 def test_a_list_of_many_pages_is_read_to_its_end(
     server: Loopback, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "PAGE", 2)
+    monkeypatch.setattr(pages, "MOST_BYTES", 700)  # two or three datasets
     for number in range(5):
         server.world.call("PUT", f"/datasets/d-{number}", DESCRIPTION)
-    assert [each["name"] for each in client.datasets()] == [f"d-{number}" for number in range(5)]
+    assert server.world.call("GET", "/datasets").body["next"]
+    names = [f"d-{number}" for number in range(5)]
+    found = client.datasets()
+    assert ([each["name"] for each in found], found.next) == (names, None)
+    first = client.datasets(4)
+    assert ([each["name"] for each in first], bool(first.next)) == (names[:4], True)
+    assert [each["name"] for each in client.datasets(after=first.next)] == names[4:]
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -152,7 +152,7 @@ def test_a_ledger_is_proved_and_a_change_in_it_is_found(world: World) -> None:
     proof = world.call("GET", f"{PATH}/ledger/verification").body
     head = world.registry.ledger("flight-delay")[-1].hash
     batches = {"intact": True, "entries": 0, "head": "", "break": None}
-    assert proof == {"intact": True, "entries": 2, "head": head, "break": None, "batches": batches}
+    assert proof == {"intact": True, "entries": 2, "head": head, "break": None, "batches": batches, "next": None}
     entries = world.registry._ledger["flight-delay"]
     entries[0] = replace(entries[0], actor="somebody else")
     broken = world.call("GET", f"{PATH}/ledger/verification").body
@@ -171,11 +171,11 @@ def test_a_ledger_that_changes_while_it_is_read_is_not_called_broken(
 ) -> None:
     read, cause = world.registry.ledger, Cause(world.clock.now(), BO, "feed is down")
 
-    def killed_before_it_is_read(model: str) -> Any:
+    def killed_before_it_is_read(model: str, **part: Any) -> Any:
         change = kill(world.registry.route(model), model, cause)
         if change:
             world.registry.change(change)
-        return read(model)
+        return read(model, **part)
 
     monkeypatch.setattr(world.registry, "ledger", killed_before_it_is_read)
     proof = world.call("GET", f"{PATH}/ledger/verification").body

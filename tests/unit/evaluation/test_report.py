@@ -24,7 +24,6 @@ from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.evaluation.report import GateReport
 from tidegate.domain.evaluation.sections import FoundSlice, Sections
-from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.rollout.changes import promote
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError
@@ -50,8 +49,6 @@ KNOWN_TAGS = {
     *("figure", "figcaption", "table", "thead", "tbody", "tr", "th", "td"),
     *("svg", "desc", "g", "path", "use", "defs", "text", "clippath", "rect"),
 }
-
-FREE = Prices(gb_second=0.0, request=0.0, gb_month=0.0, memory_mb=1024)
 
 
 def binary(**changes: Any) -> ModelSpec:

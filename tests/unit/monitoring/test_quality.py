@@ -13,13 +13,14 @@ from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring import quality
 from tidegate.domain.monitoring.quality import (
     NO_CONCEPT_DRIFT,
+    AgeGroup,
     LossByScore,
+    Maturity,
     QualityOutcome,
     demographic_parity,
     difference,
     expected_quality,
     live_quality,
-    maturity,
 )
 from tidegate.kernel.metrics.metric import Probabilities
 from tidegate.kernel.metrics.registry import find
@@ -243,13 +244,13 @@ def test_learned_losses_survive_json_and_few_or_equal_scores():
 
 
 def test_labels_ripen_with_age():
-    age = np.repeat([0.5, 3, 12, 48, 100, 1000], 100)
-    labelled = np.concatenate([np.arange(100) < share for share in (0, 10, 50, 85, 95, 90)])
-    found = maturity(age, labelled)
+    ends = (1, 6, 24, 72, 168, 336, 720)
+    counts = ((100, 0), (100, 10), (100, 50), (100, 85), (100, 95), (0, 0), (0, 0), (100, 90))
+    ages = zip((0, *ends), (*ends, None), counts, strict=True)
+    found = Maturity(tuple(AgeGroup(low, high, *count) for low, high, count in ages))
     assert [group.share for group in found.groups] == [0, 0.1, 0.5, 0.85, 0.95, None, None, 0.9]
     assert found.mature_after_hours() == 24
     assert found.mature_after_hours(0.99) is None
-    assert found.groups[-1].to_hours is None
     assert json.loads(json.dumps(found.to_json()))["groups"][1] == {
         "from_hours": 1.0, "to_hours": 6.0, "predictions": 100, "labelled": 10, "share": 0.1,
     }  # fmt: skip

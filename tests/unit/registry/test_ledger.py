@@ -15,6 +15,7 @@ from tidegate.domain.registry.ledger import (
     Action,
     LedgerEntry,
     RollbackCause,
+    Serving,
     Share,
     chain,
     digest,
@@ -54,6 +55,10 @@ STORY = a_ledger(
     {"action": "resume", "version": 1, "previous_version": None},
 )
 HEAD = STORY[-1].hash
+
+
+def served(entries: list[LedgerEntry], moment: datetime) -> tuple[Serving, ...]:
+    return served_at(reversed(entries), moment)[1]
 
 
 def broken(entries: list[LedgerEntry], head: str = HEAD) -> int | None:
@@ -159,20 +164,20 @@ def test_entries_in_another_order_are_found(order):
     ],
 )
 def test_the_ledger_says_what_served_at_any_moment(hours, shares):
-    assert [serving.share for serving in served_at(STORY, AT + timedelta(hours=hours))] == shares
+    assert [serving.share for serving in served(STORY, AT + timedelta(hours=hours))] == shares
 
 
 def test_the_ledger_says_by_whose_word_a_version_served():
-    candidate, champion = served_at(STORY, AT + timedelta(hours=3.5))
+    candidate, champion = served(STORY, AT + timedelta(hours=3.5))
     assert (candidate.entry.action, candidate.approved_by) == ("split", EVE)
     assert (champion.entry.seq, champion.approved_by) == (2, None)
 
 
 def test_a_fallback_serves_since_the_kill_whatever_was_done_meanwhile():
-    (serving,) = served_at(STORY, AT + timedelta(hours=5.5))
+    (serving,) = served(STORY, AT + timedelta(hours=5.5))
     assert (serving.entry.seq, serving.entry.action) == (4, "kill")
 
 
 def test_clocks_that_disagree_do_not_hide_the_later_entry():
     entries = a_ledger({}, {"at": AT})
-    assert [serving.share.version for serving in served_at(entries, AT + timedelta(minutes=1))] == [2]
+    assert [serving.share.version for serving in served(entries, AT + timedelta(minutes=1))] == [2]

@@ -263,7 +263,7 @@ def test_neither_the_token_nor_what_was_counted_is_shown_to_anybody(world: World
 def test_what_has_no_rollout_is_distinguished_from_what_is_not_there(world: World) -> None:
     assert world.call("GET", f"{PATH}/rollouts").status == 404
     world.with_model()
-    assert world.call("GET", f"{PATH}/rollouts").body == {"rollouts": []}
+    assert world.call("GET", f"{PATH}/rollouts").body == {"rollouts": [], "next": None}
     run_id = world.call("POST", f"{PATH}/runs").body["run"]["run_id"]
     missing = world.call("GET", f"{PATH}/rollouts/{run_id}")
     assert (missing.status, f"tidegate runs flight-delay {run_id}" in missing.body["next_step"]) == (404, True)

@@ -830,7 +830,7 @@ def shown(house: OneRelease) -> None:
     entry = house.entries[-1]
     said = {
         (serving.share.version, serving.share.weight_bp)
-        for serving in served_at([*house.entries[:-1], replace(entry, at=house.now)], house.now)
+        for serving in served_at([replace(entry, at=house.now), *reversed(house.entries[:-1])], house.now)[1]
     }
     assert said == serving
     if route.candidate_role is CandidateRole.CANARY:

@@ -1,6 +1,6 @@
-"""Typed payloads between the steps of the release state machine. Data itself travels by S3 key.
+"""Typed payloads that the state machines hand to functions, and what those answer. Data itself travels by S3 key.
 
-Step Functions keeps one JSON document for an execution; each state adds its answer under its own name:
+Of a release, Step Functions keeps one JSON document; each state adds its answer under its own name:
 
     {"run": {...}, "plan": {...}, "results": [...], "selection": {...}, "fitted": {...},
      "evaluated": {...}, "slices_and_groups": {...}, "verdict": {...}, "registered": {...}, "drawn": {...},
@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from tidegate.domain.batch.batch import Part
+from tidegate.kernel.prefixes import RUNS
 
 
 class Message(BaseModel):
@@ -41,7 +42,7 @@ class RunRef(Message):
 
     def key(self, name: str) -> str:
         """S3 key of one of the run's objects."""
-        return f"runs/{self.model}/{self.run_id}/{name}"
+        return f"{RUNS}{self.model}/{self.run_id}/{name}"
 
     @property
     def fit_key(self) -> str:
@@ -100,7 +101,7 @@ class RunRef(Message):
 
     @property
     def reference_key(self) -> str:
-        """What live traffic is compared with (JSON of `domain.reference.Reference`)."""
+        """What live traffic is compared with (JSON of `domain.monitoring.reference.Reference`)."""
         return self.key("reference.json")
 
     @property

@@ -291,14 +291,14 @@ class Wiring(Generic[S_co]):
 
     @kept
     def letters(self: "Wiring[Topic]") -> "SnsLetters":
-        """Messages to people."""
+        """ports.Letters."""
         from tidegate.aws.announcements import SnsLetters
 
         return SnsLetters(self.settings.releases_topic)
 
     @kept
     def events(self: "Wiring[object]") -> "EventBridgeEvents":
-        """Events for other systems."""
+        """ports.Events."""
         from tidegate.aws.announcements import EventBridgeEvents
 
         return EventBridgeEvents()

@@ -55,13 +55,13 @@ def _image(image: Record) -> Item:
 
 
 class SnsLetters:
-    """steps.announce.Letters. SNS does not drop repetitions: a message whose answer was lost may come twice."""
+    """ports.Letters. SNS does not drop repetitions: a message whose answer was lost may come twice."""
 
     def __init__(self, topic_arn: str) -> None:
         self._topic = topic_arn
 
     def send(self, subject: str, text: str, attributes: Mapping[str, str]) -> None:
-        """See steps.announce.Letters."""
+        """See ports.Letters."""
         with answering("SNS"):
             sns().publish(
                 TopicArn=self._topic,
@@ -74,10 +74,10 @@ class SnsLetters:
 
 
 class EventBridgeEvents:
-    """steps.announce.Events, on the default bus. An event whose answer was lost may come twice, with the same id."""
+    """ports.Events, on the default bus. An event whose answer was lost may come twice, with the same id."""
 
     def put(self, detail_type: str, detail: Mapping[str, Any], at: datetime) -> None:
-        """See steps.announce.Events."""
+        """See ports.Events."""
         entry: Any = {"Source": SOURCE, "DetailType": detail_type, "Detail": json.dumps(detail), "Time": at}
         with answering("EventBridge"):
             answer = eventbridge().put_events(Entries=[entry])

@@ -10,12 +10,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tidegate.aws.clients import answering, code_of, s3, step_functions
+from tidegate.aws.objects import MISSING
 from tidegate.domain.batch.batch import Source
 from tidegate.kernel.address import Address, folder, hidden
 from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from tidegate.ports.batch import Attempt
 
-_MISSING = frozenset({"NoSuchKey", "403", "404", "AccessDenied"})
 _CHANGED = frozenset({"412", "PreconditionFailed", "ConditionalRequestConflict"})
 
 
@@ -64,7 +64,7 @@ class S3BatchObjects:
                     f"{address} was changed after the batch had begun",
                     next_step="start a new batch with another output",
                 ) from None
-            if code_of(error) in _MISSING:
+            if code_of(error) in MISSING:
                 raise NotFoundError(f"{address} no longer exists") from None
             raise
 
@@ -74,7 +74,7 @@ class S3BatchObjects:
             with answering("S3"):
                 return s3().get_object(Bucket=address.bucket, Key=address.key)["Body"].read()
         except ClientError as error:
-            if code_of(error) in _MISSING | {"NoSuchBucket"}:
+            if code_of(error) in MISSING | {"NoSuchBucket"}:
                 raise NotFoundError(f"there is no {address}") from None
             raise
 
@@ -110,7 +110,7 @@ class S3BatchObjects:
             with answering("S3"):
                 return s3().head_object(Bucket=address.bucket, Key=address.key)["Metadata"]
         except ClientError as error:
-            if code_of(error) in _MISSING:
+            if code_of(error) in MISSING:
                 return None
             raise
 

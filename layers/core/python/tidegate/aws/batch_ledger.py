@@ -10,16 +10,16 @@ The partitions are their own, so that the functions of batches may write here an
 
 import zlib
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 from tidegate.aws.items import Item, attribute, decode, encode
-from tidegate.aws.table import RefusedError, Table, put
+from tidegate.aws.table import ABSENT, RefusedError, Table, put
 from tidegate.domain.batch.batch_ledger import BatchEntry, Head, follow
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import LedgerBrokenError, UnavailableError
 from tidegate.kernel.partitions import Partition
 
-_ABSENT = "attribute_not_exists(#sk)"
 _ATTEMPTS = 8
 
 
@@ -46,13 +46,13 @@ class DynamoBatchLedger:
             linked = follow(entry, head)
             try:
                 self._table.write(
-                    put(pk, f"ENTRY#{linked.seq:010d}", encode(linked), when=_ABSENT),
-                    put(pk, act, encode(_Recorded(linked.seq)), when=_ABSENT),
+                    put(pk, f"ENTRY#{linked.seq:010d}", encode(linked), when=ABSENT),
+                    put(pk, act, encode(_Recorded(linked.seq)), when=ABSENT),
                     put(
                         pk,
                         "HEAD",
                         encode(Head(linked.seq, linked.hash)),
-                        when=f"{_ABSENT} OR #hash = :replaced",
+                        when=f"{ABSENT} OR #hash = :replaced",
                         replaced=attribute(Head, "hash", head.hash),
                     ),
                 )
@@ -68,18 +68,30 @@ class DynamoBatchLedger:
         found = self._table.get(Partition.BATCHES.of(model), "HEAD")
         return decode(Head, found) if found else Head()
 
-    def entries(self, model: str) -> list[BatchEntry]:
+    def entries(
+        self, model: str, *, after: int = 0, limit: int | None = None, newest_first: bool = False
+    ) -> list[BatchEntry]:
         """See ports.BatchLedger."""
-        items = self._table.query(Partition.BATCHES.of(model), "ENTRY#")
-        return [_entry(model, seq, item) for seq, item in enumerate(items, 1)]
+        items = self._table.query(
+            Partition.BATCHES.of(model),
+            "ENTRY#",
+            after=f"ENTRY#{after:010d}" if after else "",
+            newest_first=newest_first,
+            at_a_time=limit,
+        )
+        return [_entry(model, item) for item in islice(items, limit)]
 
 
-def _entry(model: str, seq: int, item: Item) -> BatchEntry:
+def _entry(model: str, item: Item) -> BatchEntry:
+    seq = int(item["sk"]["S"].removeprefix("ENTRY#"))
     try:
-        return decode(BatchEntry, item)
+        entry = decode(BatchEntry, item)
+        if entry.seq != seq:
+            raise ValueError(f"it says that it is entry {entry.seq}")
     except (ArithmeticError, AttributeError, TypeError, ValueError, zlib.error) as error:
         raise LedgerBrokenError(
             f"entry {seq} of the batches of {model} is corrupt: Tidegate did not write it",
             seq=seq,
             next_step="compare it with a backup of the table: docs/operations.md",
         ) from error
+    return entry

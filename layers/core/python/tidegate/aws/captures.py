@@ -7,8 +7,7 @@ from typing import Any
 
 from tidegate.aws.clients import answering, s3
 from tidegate.domain.serving.capture import CAPTURE_RECORD
-
-PREFIX = "captures/"
+from tidegate.kernel.prefixes import CAPTURES
 
 
 class S3CaptureReader:
@@ -20,7 +19,7 @@ class S3CaptureReader:
     def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
         """See ports.CaptureReader."""
         found: dict[str, dict[str, Any]] = {}
-        newest_first = sorted(self._keys(f"{PREFIX}model={model}/hour={hour}/"), key=_written, reverse=True)
+        newest_first = sorted(self._keys(f"{CAPTURES}model={model}/hour={hour}/"), key=_written, reverse=True)
         for _, together in groupby(newest_first, _written):  # of the same second, any may hold the newest
             for key in together:
                 with answering("S3"):

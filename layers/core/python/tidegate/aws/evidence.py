@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
 
-from tidegate.aws.captures import PREFIX
 from tidegate.aws.clients import answering, s3
 from tidegate.domain.rollout.evidence import Labels, Tally
 from tidegate.domain.rollout.rollout import MOST_LOOKS, Evidence, Rollout
 from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD
+from tidegate.kernel.prefixes import CAPTURES, FEEDBACK
 from tidegate.ports.platform import Clock
 
-FEEDBACK = "feedback/"
 REACH = timedelta(hours=2)  # beyond the time between two looks: for late deliveries, and for clocks that differ
 REMEMBERED = timedelta(hours=2)  # beyond the reach
 MAX_CAPTURE_BYTES = 32 * 1024 * 1024  # packed, in one look: some 300,000 predictions
@@ -64,7 +63,7 @@ class S3ArmsReader:
         feedback = [each for each in self._listed(FEEDBACK, rollout.model, first, last) if each.mark not in counted]
         feedback = _within(MAX_FEEDBACK_BYTES, feedback)
         labelled = {each.hour for each in feedback}
-        captures = self._listed(PREFIX, rollout.model, first, last)
+        captures = self._listed(CAPTURES, rollout.model, first, last)
         new = _within(MAX_CAPTURE_BYTES, [each for each in captures if each.mark not in counted])
         again = _within(
             MAX_CAPTURE_BYTES, [each for each in captures if each.mark in counted and each.hour in labelled]

@@ -42,7 +42,7 @@ class AfterResponse:
 
     @classmethod
     def start(cls, name: str) -> "AfterResponse":
-        """Register as an internal extension and wait for events in a thread; without the API, be the fallback."""
+        """Register as an internal extension and wait for events in a thread; without the API, `begin` does the work."""
         address = os.environ.get("AWS_LAMBDA_RUNTIME_API", "")
         identifier = _register(address, name) if address else ""
         made = cls(address, identifier)

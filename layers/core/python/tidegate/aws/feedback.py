@@ -16,7 +16,7 @@ PAUSE_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0)  # between attempts; the caller's API 
 
 
 class FirehoseFeedback:
-    """steps.feedback.FeedbackLog over a delivery stream."""
+    """ports.FeedbackLog over a delivery stream."""
 
     def __init__(
         self, stream: str, *, client: Callable[[], Any] = firehose, sleep: Callable[[float], None] = time.sleep
@@ -26,7 +26,7 @@ class FirehoseFeedback:
         self._sleep = sleep
 
     def keep(self, lines: Iterable[bytes]) -> None:
-        """See steps.feedback.FeedbackLog. A line is far below what Firehose takes in one record."""
+        """See ports.FeedbackLog. A line is far below what Firehose takes in one record."""
         found, _ = packed(lines)
         for batch in batches(found):
             self._put(batch)

@@ -134,7 +134,7 @@ def _unpacked(value: Any) -> Any:
 
 
 def _plain(hint: Any, value: Any) -> Any:
-    """Strings, numbers, booleans, lists and maps only, as `_serialize` and JSON both take them."""
+    """Strings, numbers, booleans, lists and maps only, as boto3's serializer and JSON both take them."""
     hint = _without_none(hint)
     plain: Any
     if value is None:

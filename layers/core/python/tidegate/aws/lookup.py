@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from io import BytesIO
 from typing import Any
 
-from tidegate.aws.captures import PREFIX
 from tidegate.aws.clients import answering, s3
 from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of
 from tidegate.kernel.errors import Fault, RequestInvalidError
+from tidegate.kernel.prefixes import CAPTURES
 
 MAX_SEARCHED_BYTES = 64 * 1024 * 1024  # packed: some 600,000 predictions
 _THREADS = 4  # each unpacks in Python, so more of them would only hold more in memory
@@ -55,7 +55,7 @@ class S3CaptureLookup:
 
     def _objects(self, model: str, at: datetime, reach: timedelta) -> list[_Object]:
         """Captures of a model in the hours within reach."""
-        folder, last = f"{PREFIX}model={model}/hour=", hour_of(at + reach)
+        folder, last = f"{CAPTURES}model={model}/hour=", hour_of(at + reach)
         pages = s3().get_paginator("list_objects_v2")
         found: list[_Object] = []
         with answering("S3"):

@@ -21,22 +21,19 @@ from typing import Any
 import orjson
 from isal.igzip import IGzipFile
 
-from tidegate.aws.captures import PREFIX as CAPTURES
 from tidegate.aws.clients import answering, s3
-from tidegate.aws.evidence import FEEDBACK
-from tidegate.aws.items import decode, encode
 from tidegate.aws.objects import S3Artifacts
-from tidegate.aws.table import RefusedError, Table, put
+from tidegate.aws.registry import revised, stored
+from tidegate.aws.table import RefusedError, Table
 from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.kernel.partitions import Partition
+from tidegate.kernel.prefixes import CAPTURES, FEEDBACK, PROFILES, VERDICTS
 from tidegate.ports.monitoring import Sources
 
 HEALTH = "HEALTH"
-PROFILES = "profiles/"
-VERDICTS = "verdicts/"
 _THREADS = 8
 _UNPACKED_BYTES = 1 << 18  # of an object, at a time
 
@@ -49,18 +46,12 @@ class DynamoHealthRecords:
 
     def record(self, model: str) -> HealthRecord | None:
         """See ports.HealthRecords."""
-        item = self._table.get(Partition.HEALTH.of(model), HEALTH)
-        return decode(HealthRecord, item) if item else None
+        return stored(self._table, HealthRecord, Partition.HEALTH.of(model), HEALTH)
 
     def save(self, record: HealthRecord) -> None:
         """See ports.HealthRecords. A write that is refused because of itself finds its own record and is done."""
-        pk, item = Partition.HEALTH.of(record.model), encode(record)
-        if record.revision == 1:
-            write = put(pk, HEALTH, item, when="attribute_not_exists(#sk)")
-        else:
-            write = put(pk, HEALTH, item, when="#revision = :before", before={"N": str(record.revision - 1)})
         try:
-            self._table.write(write)
+            self._table.write(revised(Partition.HEALTH.of(record.model), HEALTH, record))
         except RefusedError:
             if self.record(record.model) == record:
                 return

@@ -8,11 +8,12 @@ from botocore.exceptions import ClientError
 from tidegate.aws.clients import answering, code_of, s3
 from tidegate.aws.integrity import check
 from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.prefixes import DATASETS
 
 UPLOAD_SECONDS = 900
 OCTETS = "application/octet-stream"
 # S3 hides a missing key from those who may not list; a HEAD has no body to name the error in.
-_MISSING = frozenset({"NoSuchKey", "AccessDenied", "403", "404"})
+MISSING = frozenset({"NoSuchKey", "AccessDenied", "403", "404"})
 
 
 class S3Artifacts:
@@ -63,7 +64,7 @@ class S3DatasetFiles:
 
     def key(self, dataset: str, sha256: str) -> str:
         """See ports.DatasetFiles."""
-        return f"datasets/{dataset}/{sha256}"
+        return f"{DATASETS}{dataset}/{sha256}"
 
     def exists(self, key: str) -> bool:
         """See ports.DatasetFiles."""
@@ -71,7 +72,7 @@ class S3DatasetFiles:
             with answering("S3"):
                 s3().head_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
-            if code_of(error) in _MISSING:
+            if code_of(error) in MISSING:
                 return False
             raise
         return True
@@ -100,6 +101,6 @@ def _read(bucket: str, key: str) -> bytes:
         with answering("S3"):
             return s3().get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:
-        if code_of(error) in _MISSING:
+        if code_of(error) in MISSING:
             raise NotFoundError(f"s3://{bucket}/{key} does not exist or cannot be read") from None
         raise

@@ -34,9 +34,9 @@ from datetime import datetime
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from tidegate.aws.items import attribute, decode, encode
-from tidegate.aws.table import RefusedError, Table, Write, put, update
-from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
+from tidegate.aws.items import Item, attribute, decode, encode
+from tidegate.aws.table import ABSENT, RefusedError, Table, Write, put, update
+from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion, version_position
 from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
@@ -48,16 +48,17 @@ from tidegate.kernel.partitions import Partition
 from tidegate.ports.registry import ModelHeader
 
 if TYPE_CHECKING:  # the inference function's path stays short, and without pydantic
+    from tidegate.domain.monitoring.health import HealthRecord
     from tidegate.domain.rollout.rollout import Rollout
     from tidegate.spec.model import ModelSpec
 
 T = TypeVar("T")
 LEASE = "LEASE"
-_ABSENT = "attribute_not_exists(#sk)"
 _PRESENT = "attribute_exists(#sk)"
 _OPEN = "#status IN (:requested, :running)"
 _OPEN_VALUES = {"requested": {"S": RunStatus.REQUESTED.value}, "running": {"S": RunStatus.RUNNING.value}}
 _REGISTER_ATTEMPTS = 8
+_ITEMS_OF_A_RUN = 8  # about: itself and its candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,8 @@ class DynamoRegistry:
 
     def models(self, *, after: str = "", limit: int | None = None) -> list[ModelHeader]:
         """See ports.Models."""
-        return [decode(ModelHeader, item) for item in islice(self._table.query(Partition.MODELS, after=after), limit)]
+        items = self._table.query(Partition.MODELS, after=after, at_a_time=limit)
+        return [decode(ModelHeader, item) for item in islice(items, limit)]
 
     def spec(self, model: str, digest: str | None = None) -> "ModelSpec":
         """See ports.Models."""
@@ -140,13 +142,13 @@ class DynamoRegistry:
         """See ports.Runs. Token, run and lease are written together; whoever comes second reads what came first."""
         pk, lease_pk = Partition.RUN.of(run.model), Partition.LEASE.of(run.model)
         item = {name: value for name, value in encode(run).items() if name != "candidates"}
-        writes = [put(pk, f"RUN#{run.run_id}", item, when=_ABSENT)]
+        writes = [put(pk, f"RUN#{run.run_id}", item, when=ABSENT)]
         if lease_until is not None:
             lease = Lease(run.model, run.run_id, holder=run.requested_by, since=run.requested_at, until=lease_until)
             writes.append(lease_write(lease, run.requested_at))
         token = f"TOKEN#{hashlib.sha256(run.token.encode()).hexdigest()}" if run.token is not None else ""
         if token:
-            writes.append(put(pk, token, encode(_Token(run.run_id)), when=_ABSENT))
+            writes.append(put(pk, token, encode(_Token(run.run_id)), when=ABSENT))
         try:
             self._table.write(*writes)
         except RefusedError:
@@ -167,9 +169,16 @@ class DynamoRegistry:
         run = next((run for run in _runs(items) if run.run_id == run_id), None)
         return _found(run, f"model {model!r} has no run {run_id!r}", f"see `tidegate runs {model}`")
 
-    def runs(self, model: str, limit: int = 50) -> list[Run]:
+    def runs(self, model: str, *, after: str = "", limit: int | None = None) -> list[Run]:
         """See ports.Runs."""
-        return list(islice(_runs(self._table.query(Partition.RUN.of(model), "RUN#", newest_first=True)), limit))
+        items = self._table.query(
+            Partition.RUN.of(model),
+            "RUN#",
+            after=after and f"RUN#{after}",
+            newest_first=True,
+            at_a_time=limit and _ITEMS_OF_A_RUN * (limit + 1),
+        )
+        return list(islice(_runs(items), limit))
 
     def note(self, model: str, run_id: str, stage: str, at: datetime, **facts: Any) -> None:
         """See ports.Runs. Writing the same again changes nothing."""
@@ -236,7 +245,7 @@ class DynamoRegistry:
                         Partition.VERSION.of(version.model),
                         version_key(numbered.number),
                         encode(numbered),
-                        when=_ABSENT,
+                        when=ABSENT,
                     ),
                     update(
                         Partition.MODELS,
@@ -266,10 +275,16 @@ class DynamoRegistry:
         version = stored(self._table, Version, Partition.VERSION.of(model), version_key(number))
         return _found(version, f"model {model!r} has no version {number}", f"see `tidegate versions {model}`")
 
-    def versions(self, model: str) -> list[Version]:
+    def versions(self, model: str, *, after: int = 0, limit: int | None = None) -> list[Version]:
         """See ports.Versions."""
-        items = self._table.query(Partition.VERSION.of(model), "VERSION#", newest_first=True)
-        return [decode(Version, item) for item in items]
+        items = self._table.query(
+            Partition.VERSION.of(model),
+            "VERSION#",
+            after=version_key(after) if after else "",
+            newest_first=True,
+            at_a_time=limit,
+        )
+        return [decode(Version, item) for item in islice(items, limit)]
 
     # Routes
 
@@ -301,9 +316,17 @@ class DynamoRoutes(DynamoRegistry):
                 ) from None
             raise route_moved(route) from None
 
-    def ledger(self, model: str) -> list[LedgerEntry]:
+    def ledger(
+        self, model: str, *, after: int = 0, limit: int | None = None, newest_first: bool = False
+    ) -> list[LedgerEntry]:
         """See ports.Routes."""
-        return [_entry(model, seq, item) for seq, item in enumerate(self._ledger.query(Partition.LEDGER.of(model)), 1)]
+        items = self._ledger.query(
+            Partition.LEDGER.of(model),
+            after=f"{after:010d}" if after else "",
+            newest_first=newest_first,
+            at_a_time=limit,
+        )
+        return [_entry(model, item) for item in islice(items, limit)]
 
 
 class DynamoCatalog:
@@ -328,7 +351,8 @@ class DynamoCatalog:
 
     def datasets(self, *, after: str = "", limit: int | None = None) -> list[Dataset]:
         """See ports.Catalog."""
-        return [decode(Dataset, item) for item in islice(self._table.query(Partition.DATASETS, after=after), limit)]
+        items = self._table.query(Partition.DATASETS, after=after, at_a_time=limit)
+        return [decode(Dataset, item) for item in islice(items, limit)]
 
     def add_version(self, version: DatasetVersion) -> bool:
         """See ports.Catalog."""
@@ -358,10 +382,12 @@ class DynamoCatalog:
         found = stored(self._table, DatasetVersion, Partition.DATASET.of(dataset), f"VERSION#{wanted}")
         return _found(found, f"dataset {dataset!r} has no version {wanted!r}", hint)
 
-    def versions(self, dataset: str) -> list[DatasetVersion]:
-        """See ports.Catalog."""
-        found = [decode(DatasetVersion, item) for item in self._table.query(Partition.DATASET.of(dataset), "VERSION#")]
-        return sorted(found, key=lambda version: (version.added_at, version.version), reverse=True)
+    def versions(self, dataset: str, *, after: str = "", limit: int | None = None) -> list[DatasetVersion]:
+        """See ports.Catalog. Keys are hashes, so the times of all versions are read, and then those wanted."""
+        keys = self._table.query(Partition.DATASET.of(dataset), "VERSION#", only=("sk", "added_at"))
+        listed = {_added(key): key["sk"]["S"].removeprefix("VERSION#") for key in keys}
+        behind = sorted((position for position in listed if not after or position < after), reverse=True)
+        return [self.version(dataset, listed[position]) for position in behind[:limit]]
 
     def exclude(self, exclusion: Exclusion) -> None:
         """See ports.Catalog. Repeating the same exclusion changes nothing; another one under its id is a conflict."""
@@ -373,7 +399,7 @@ class DynamoCatalog:
     def exclusions(self, dataset: str) -> list[Exclusion]:
         """See ports.Catalog."""
         found = [decode(Exclusion, item) for item in self._table.query(Partition.DATASET.of(dataset), "EXCLUSION#")]
-        return sorted(found, key=lambda exclusion: (exclusion.start, exclusion.exclusion_id))
+        return sorted(found, key=lambda exclusion: exclusion.position)
 
     @staticmethod
     def _put_unless_ready(version: DatasetVersion) -> dict[str, dict[str, Any]]:
@@ -381,9 +407,14 @@ class DynamoCatalog:
             Partition.DATASET.of(version.dataset),
             f"VERSION#{version.version}",
             encode(version),
-            when=f"{_ABSENT} OR #status <> :ready",
+            when=f"{ABSENT} OR #status <> :ready",
             ready=attribute(DatasetVersion, "status", DatasetStatus.READY),
         )
+
+
+def _added(key: Item) -> str:
+    version = key["sk"]["S"].removeprefix("VERSION#")
+    return version_position(datetime.fromisoformat(key["added_at"]["S"]), version)
 
 
 def stored(table: Table, cls: type[T], pk: str, sk: str) -> T | None:
@@ -397,10 +428,10 @@ def version_key(number: int) -> str:
     return f"VERSION#{number:06d}"
 
 
-def revised(pk: str, sk: str, record: "Route | Rollout") -> Write:
+def revised(pk: str, sk: str, record: "Route | Rollout | HealthRecord") -> Write:
     """A record whose `revision` counts its changes: refused unless the one before it is stored, or none before 1."""
     if record.revision == 1:
-        return put(pk, sk, encode(record), when=_ABSENT)
+        return put(pk, sk, encode(record), when=ABSENT)
     return put(pk, sk, encode(record), when="#revision = :replaced", replaced={"N": str(record.revision - 1)})
 
 
@@ -409,7 +440,7 @@ def route_writes(change: RouteChange, ledger: Table) -> list[Write]:
     route, entry = change.route, change.entry
     return [
         revised(Partition.ROUTE.of(route.model), "ROUTE", route),
-        ledger.its(put(Partition.LEDGER.of(route.model), f"{entry.seq:010d}", encode(entry), when=_ABSENT)),
+        ledger.its(put(Partition.LEDGER.of(route.model), f"{entry.seq:010d}", encode(entry), when=ABSENT)),
     ]
 
 
@@ -427,7 +458,7 @@ def lease_write(lease: Lease, now: datetime) -> Write:
         Partition.LEASE.of(lease.model),
         LEASE,
         encode(lease),
-        when=f"{_ABSENT} OR #run_id = :run OR #until <= :now",
+        when=f"{ABSENT} OR #run_id = :run OR #until <= :now",
         run=attribute(Lease, "run_id", lease.run_id),
         now=attribute(Lease, "until", now),
     )
@@ -451,21 +482,25 @@ def route_moved(route: Route) -> ConflictError:
     )
 
 
-def _entry(model: str, seq: int, item: dict[str, Any]) -> LedgerEntry:
+def _entry(model: str, item: Item) -> LedgerEntry:
+    seq = int(item["sk"]["S"])
     try:
-        return decode(LedgerEntry, item)
+        entry = decode(LedgerEntry, item)
+        if entry.seq != seq:
+            raise ValueError(f"it says that it is entry {entry.seq}")
     except (ArithmeticError, AttributeError, TypeError, ValueError, zlib.error) as error:
         raise LedgerBrokenError(
             f"entry {seq} of the ledger of {model} is corrupt: Tidegate did not write it",
             seq=seq,
             next_step="compare it with a backup of the table: docs/operations.md",
         ) from error
+    return entry
 
 
 def _append(table: Table, pk: str, sk: str, record: T) -> T:
     """Store a record that never changes; returns the one that is stored."""
     try:
-        table.write(put(pk, sk, encode(record), when=_ABSENT))
+        table.write(put(pk, sk, encode(record), when=ABSENT))
     except RefusedError:
         return stored(table, type(record), pk, sk) or record
     return record

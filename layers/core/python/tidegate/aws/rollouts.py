@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from tidegate.aws.items import attribute, decode
@@ -37,10 +38,16 @@ class DynamoRolloutReader:
         """See ports.RolloutReader."""
         return stored(self._table, Rollout, Partition.ROLLOUT.of(model), f"ROLLOUT#{run_id}")
 
-    def rollouts(self, model: str) -> list[Rollout]:
+    def rollouts(self, model: str, *, after: str = "", limit: int | None = None) -> list[Rollout]:
         """See ports.RolloutReader."""
-        items = self._table.query(Partition.ROLLOUT.of(model), "ROLLOUT#", newest_first=True)
-        return [decode(Rollout, item) for item in items]
+        items = self._table.query(
+            Partition.ROLLOUT.of(model),
+            "ROLLOUT#",
+            after=after and f"ROLLOUT#{after}",
+            newest_first=True,
+            at_a_time=limit,
+        )
+        return [decode(Rollout, item) for item in islice(items, limit)]
 
     def lease(self, model: str) -> Lease | None:
         """See ports.RolloutReader."""

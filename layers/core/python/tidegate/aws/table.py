@@ -8,7 +8,7 @@ In a condition `#name` is an attribute and `:name` a value; the names need no li
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -18,6 +18,7 @@ from tidegate.aws.items import NULL, Item
 from tidegate.kernel.errors import UnavailableError
 
 Write = dict[str, dict[str, Any]]  # as one entry of TransactItems
+ABSENT = "attribute_not_exists(#sk)"  # in a condition: nothing is stored under the key yet
 
 
 class RefusedError(Exception):
@@ -79,28 +80,42 @@ class Table:
             answer = dynamodb().get_item(TableName=self._name, Key=_key(pk, sk), ConsistentRead=True)
         return answer.get("Item")
 
-    def query(self, pk: str, prefix: str = "", *, after: str = "", newest_first: bool = False) -> Iterator[Item]:
-        """Items of a partition, in order of sk; pages are fetched as they are needed.
+    def query(
+        self,
+        pk: str,
+        prefix: str = "",
+        *,
+        after: str = "",
+        newest_first: bool = False,
+        at_a_time: int | None = None,
+        only: Sequence[str] = (),
+    ) -> Iterator[Item]:
+        """Items of a partition, in order of sk, read as they are needed: `at_a_time`, or as many as make 1 MB.
 
-        Those whose sk starts with `prefix`, or stands behind `after`: DynamoDB takes one condition, so one of the two.
+        Those whose sk starts with `prefix`, and stands behind the sk `after` (which starts with it too); of each the
+        attributes `only`, or all.
         """
-        condition = "pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else " AND sk > :sk" if after else "")
-        values = {":pk": {"S": pk}} | ({":sk": {"S": prefix or after}} if prefix or after else {})
-        start: dict[str, Any] = {}
+        values = {":pk": {"S": pk}} | ({":sk": {"S": prefix}} if prefix else {})
+        asked: dict[str, Any] = {"Limit": at_a_time} if at_a_time else {}
+        if only:
+            asked["ProjectionExpression"] = ", ".join(f"#{name}" for name in only)
+            asked["ExpressionAttributeNames"] = {f"#{name}": name for name in only}
+        if after:
+            asked["ExclusiveStartKey"] = _key(pk, after)
         while True:
             with answering("DynamoDB"):
                 page = dynamodb().query(
                     TableName=self._name,
-                    KeyConditionExpression=condition,
+                    KeyConditionExpression="pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else ""),
                     ExpressionAttributeValues=values,
                     ConsistentRead=True,
                     ScanIndexForward=not newest_first,
-                    **start,
+                    **asked,
                 )
             yield from page["Items"]
             if "LastEvaluatedKey" not in page:
                 return
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def its(self, write: Write) -> Write:
         """The write, into this table, whichever table's transaction it is part of."""

@@ -8,7 +8,7 @@ A test holds both equal to this.
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -28,7 +28,21 @@ you.
 
 Answers are JSON. A refusal is `application/problem+json` (RFC 9457): `detail` says what is wrong, `errors` lists every
 fault of the request with its path, and `next_step` says what to do. You can repeat every call: a lost answer costs
-nothing.
+nothing. A query parameter that a call does not take is refused.
+
+## Lists
+
+Every list but that of captures comes in pages of at most 500 entries and about 1 MB. `next` in an answer is the token
+of the next page: send it unchanged as `after`, with the same filters. It is null on the last page, and only then. A
+page may have fewer entries than `limit` asks for, even none. Entries that are added while you walk the pages move
+nothing: you see each entry once.
+
+- `limit` is the most entries of a page, 1 to 500. Without it, a page of runs has up to 50 entries, one of health up to
+  50, and others as many as a page takes.
+- `status` selects runs and versions by their status, and rollouts that are `open` or `ended`.
+- `order=newest` lists the ledger from its end; `since` and `until` (ISO 8601) select a period. A page has the changes
+  of what is served in `entries` and the acts about batches in `batches`.
+- The verification of a ledger comes in sections of 5,000 entries. `intact` is null until the last one is verified.
 
 ## Control API
 
@@ -42,8 +56,13 @@ _SERVING = """
 Its own OpenAPI documents have the contract of each model: `GET /openapi.json` and `GET /models/{model}/openapi.json`.
 
 """
+_QUERY: Mapping[str, Mapping[str, Any]] = {
+    "limit": {"type": "integer", "minimum": 1},
+    "order": {"type": "string", "enum": ["oldest", "newest"]},
+    **{name: {"type": "string", "format": "date-time"} for name in ("at", "since", "until")},
+}
 _STATUSES = {
-    400: "The body cannot be read.",
+    400: "The body or the query cannot be read.",
     401: "The request has no IAM identity.",
     403: "The caller may not do this.",
     404: "There is no such thing.",
@@ -110,7 +129,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{NAMES[name]}$"}}
         for name in route.names
-    ] + [{"name": name, "in": "query", "schema": {"type": "string"}} for name in route.query]
+    ] + [{"name": name, "in": "query", "schema": _QUERY.get(name, {"type": "string"})} for name in route.query]
     found: dict[str, Any] = {
         "operationId": route.name,
         "tags": [route.name.partition(".")[0]],

@@ -56,7 +56,7 @@ from tidegate.kernel.errors import (
     UnavailableError,
 )
 from tidegate.kernel.roles import Role
-from tidegate.kernel.routes import Route
+from tidegate.kernel.routes import MOST_ON_A_PAGE, Route
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -95,6 +95,12 @@ class Endpoint:
     name: str
     url: str
     region: str
+
+
+class Page(list[dict[str, Any]]):
+    """Entries of a list. `next` leads to those behind them: give it as `after`. It is None at the end of the list."""
+
+    next: str | None = None
 
 
 class Client:
@@ -144,22 +150,35 @@ class Client:
 
         return cls(credentials, region, find_url, connections=connections)
 
-    def _all(self, route: str, kind: str) -> list[dict[str, Any]]:
-        """Everything that a route lists, page by page; `kind` is the list's name in its answers."""
-        found: list[dict[str, Any]] = []
-        after: dict[str, str] = {}
+    def _listed(
+        self,
+        route: str,
+        kinds: Sequence[str],
+        *names: str,
+        limit: int | None,
+        after: str | None = None,
+        **more: str | None,
+    ) -> list["Page"]:
+        """What a route lists, page by page: all, or the first `limit`. `kinds` are its answers' lists, which share
+        their pages; `more` are filters."""
+        found = [Page() for _ in kinds]
+        filters = {name: value for name, value in more.items() if value is not None}
         while True:
-            answer = self._control(route, **after)
-            found += answer[kind]
-            if not answer.get("next"):
+            left = MOST_ON_A_PAGE if limit is None else limit - sum(map(len, found))
+            query = filters | {"limit": str(min(left, MOST_ON_A_PAGE))} | ({"after": after} if after else {})
+            answer = self._control(route, *names, **query)
+            after = answer.get("next")
+            for kind, entries in zip(kinds, found, strict=True):
+                entries.extend(answer[kind])
+                entries.next = after
+            if after is None or (limit is not None and sum(map(len, found)) >= limit):
                 return found
-            after = {"after": answer["next"]}
 
     # Datasets
 
-    def datasets(self) -> list[dict[str, Any]]:
-        """All datasets, by name."""
-        return self._all("datasets.list_datasets", "datasets")
+    def datasets(self, limit: int | None = None, after: str | None = None) -> Page:
+        """By name: all, or the first `limit` (behind the token `after`)."""
+        return self._listed("datasets.list_datasets", ["datasets"], limit=limit, after=after)[0]
 
     def dataset(self, name: str) -> dict[str, Any]:
         """What is said of one."""
@@ -189,17 +208,17 @@ class Client:
         """Register uploaded files as a version: {version, status, changed, warnings}."""
         return self._control("datasets.add_version", name, body={"files": list(files)})
 
-    def dataset_versions(self, name: str) -> list[dict[str, Any]]:
-        """Newest first, without columns."""
-        return list(self._control("datasets.list_versions", name)["versions"])
+    def dataset_versions(self, name: str, limit: int | None = None, after: str | None = None) -> Page:
+        """Newest first, without columns: all, or the first `limit`."""
+        return self._listed("datasets.list_versions", ["versions"], name, limit=limit, after=after)[0]
 
     def dataset_version(self, name: str, version: str = "latest") -> dict[str, Any]:
         """One version with its schema and profile."""
         return dict(self._control("datasets.show_version", name, version)["version"])
 
-    def exclusions(self, name: str) -> list[dict[str, Any]]:
-        """Excluded periods, by start."""
-        return list(self._control("datasets.list_exclusions", name)["exclusions"])
+    def exclusions(self, name: str, limit: int | None = None, after: str | None = None) -> Page:
+        """Excluded periods, by start: all, or the first `limit`."""
+        return self._listed("datasets.list_exclusions", ["exclusions"], name, limit=limit, after=after)[0]
 
     def exclude(self, name: str, start: str, end: str, reason: str) -> dict[str, Any]:
         """Exclude [start, end) from training and judging: {exclusion, changed}."""
@@ -208,9 +227,9 @@ class Client:
 
     # Models
 
-    def models(self) -> list[dict[str, Any]]:
-        """All models, by name."""
-        return self._all("models.list_models", "models")
+    def models(self, limit: int | None = None, after: str | None = None) -> Page:
+        """By name: all, or the first `limit`."""
+        return self._listed("models.list_models", ["models"], limit=limit, after=after)[0]
 
     def model(self, name: str) -> dict[str, Any]:
         """{model, route, serves, rollback_to, under_way: {rollout, lease}}."""
@@ -230,10 +249,11 @@ class Client:
         body = {"token": token or f"once-{os.urandom(12).hex()}"} | ({"reason": reason} if reason else {})
         return self._control("runs.start_run", model, body=body)
 
-    def runs(self, model: str, limit: int | None = None) -> list[dict[str, Any]]:
-        """Newest first."""
-        query = {"limit": str(limit)} if limit else {}
-        return list(self._control("runs.list_runs", model, **query)["runs"])
+    def runs(
+        self, model: str, limit: int | None = None, after: str | None = None, *, status: str | None = None
+    ) -> Page:
+        """Newest first: all, or the first `limit`; with a status those that have it."""
+        return self._listed("runs.list_runs", ["runs"], model, limit=limit, after=after, status=status)[0]
 
     def run(self, model: str, run_id: str) -> dict[str, Any]:
         """One run."""
@@ -247,9 +267,11 @@ class Client:
         """What came of a run that made a version again: {run, reproduction}."""
         return self._control("runs.show_reproduction", model, run_id)
 
-    def versions(self, model: str) -> list[dict[str, Any]]:
-        """Newest first."""
-        return list(self._control("versions.list_versions", model)["versions"])
+    def versions(
+        self, model: str, limit: int | None = None, after: str | None = None, *, status: str | None = None
+    ) -> Page:
+        """Newest first: all, or the first `limit`; with a status those that have it."""
+        return self._listed("versions.list_versions", ["versions"], model, limit=limit, after=after, status=status)[0]
 
     def version(self, model: str, number: int) -> dict[str, Any]:
         """One version."""
@@ -265,9 +287,11 @@ class Client:
 
     # On the way in
 
-    def rollouts(self, model: str) -> list[dict[str, Any]]:
-        """In short, newest first."""
-        return list(self._control("rollouts.list_rollouts", model)["rollouts"])
+    def rollouts(
+        self, model: str, limit: int | None = None, after: str | None = None, *, status: str | None = None
+    ) -> Page:
+        """In short, newest first: all, or the first `limit`; with a status (open, ended) those that have it."""
+        return self._listed("rollouts.list_rollouts", ["rollouts"], model, limit=limit, after=after, status=status)[0]
 
     def rollout(self, model: str, run_id: str) -> dict[str, Any]:
         """Where the version of a run is on its way in."""
@@ -289,13 +313,18 @@ class Client:
 
     # What is served
 
-    def acts(self, model: str) -> dict[str, Any]:
-        """All that the ledger has: {entries: changes of what is served, batches: what was scored in files}."""
-        return self._control("served.show_ledger", model)
+    def acts(
+        self, model: str, limit: int | None = None, after: str | None = None, **query: str | None
+    ) -> dict[str, Page]:
+        """{entries: changes of what is served, batches: what was scored in files}, oldest first: all, or the first
+        `limit` of both together. The query may have order (oldest, newest), since and until (ISO 8601)."""
+        kinds = ("entries", "batches")
+        found = self._listed("served.show_ledger", kinds, model, limit=limit, after=after, **query)
+        return dict(zip(kinds, found, strict=True))
 
-    def ledger(self, model: str) -> list[dict[str, Any]]:
+    def ledger(self, model: str) -> Page:
         """Every change of what is served, oldest first."""
-        return list(self.acts(model)["entries"])
+        return self.acts(model)["entries"]
 
     def captures(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
         """Captured predictions of an hour such as 2026-01-05-12 (UTC), newest first."""
@@ -310,9 +339,16 @@ class Client:
         """What served at a moment (ISO 8601): {at, served, entry}."""
         return self._control("served.show_ledger", model, at=at)
 
-    def verify_ledger(self, model: str) -> dict[str, Any]:
-        """Whether the ledger's chain holds: {intact, entries, head, break}, and under `batches` the same of theirs."""
-        return self._control("served.verify_ledger", model)
+    def verify_ledger(
+        self, model: str, *, on_look: Callable[[dict[str, Any]], None] = lambda _: None
+    ) -> dict[str, Any]:
+        """Whether the ledger's chain holds: {intact, entries, head, break}, and under `batches` the same of theirs.
+        The server verifies section by section; `on_look` sees how far it is."""
+        found = self._control("served.verify_ledger", model)
+        while found.get("next"):
+            on_look(found)
+            found = self._control("served.verify_ledger", model, after=found["next"])
+        return found
 
     def rollback(self, model: str, to: int, reason: str) -> dict[str, Any]:
         """Let a version that has served answer everything again: {changed, route, serves, entry}."""
@@ -337,9 +373,9 @@ class Client:
 
     # Monitoring
 
-    def models_health(self) -> list[dict[str, Any]]:
-        """How all models stand, in short, by name."""
-        return self._all("health.list_health", "health")
+    def models_health(self, limit: int | None = None, after: str | None = None) -> Page:
+        """How models stand, in short, by name: all, or the first `limit`."""
+        return self._listed("health.list_health", ["health"], limit=limit, after=after)[0]
 
     def model_health(self, model: str) -> dict[str, Any]:
         """{model, health, verdicts, next_step}: how one stands, and all that was found."""

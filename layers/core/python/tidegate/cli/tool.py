@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 STATE_FILE = ".tidegate/local.json"
 STATE = StoredForm("state file of the local cloud", renew="start the local cloud again")
 DEFAULT_STAGE = "dev"
+LISTED = 50  # entries of a list, unless --limit says otherwise
 _UNFOLDED = 10_000  # columns
 _HINT = re.compile(r"(?<![\w./-])tidegate (?=[a-z])(?![a-z -]*--help)")
 
@@ -281,6 +282,32 @@ class Group(click.Group):
 Group.group_class = Group
 
 pass_tool = click.make_pass_decorator(Tool, ensure=True)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a list that a command shows: at most `limit` entries (None: all), behind the token `after`."""
+
+    limit: int | None
+    after: str | None
+
+
+def listing(limit: int = LISTED) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of a command that shows a list, which it takes as one `part`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option(
+            "--limit", default=limit, show_default=True, type=click.IntRange(1), metavar="N", help="Maximum number."
+        )
+        @click.option("--all", "whole", is_flag=True, help="Show all, however many there are.")
+        @click.option("--after", metavar="TOKEN", help="Continue an earlier list: `next` of its --json output.")
+        @wraps(command)
+        def with_part(*args: Any, limit: int, whole: bool, after: str | None, **kwargs: Any) -> Any:
+            return command(*args, part=Part(None if whole else limit, after), **kwargs)
+
+        return with_part
+
+    return decorate
 
 
 @contextmanager

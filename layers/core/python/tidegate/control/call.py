@@ -12,8 +12,10 @@ from typing import Any, Generic, TypeVar
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from tidegate.kernel.errors import NotFoundError, RequestInvalidError
+from tidegate.kernel.ids import NAME
 from tidegate.kernel.routes import Route
 from tidegate.kernel.settings import ControlSettings
+from tidegate.steps.pages import Asked, unknown_parameters
 from tidegate.steps.requests import Document
 from tidegate.wiring import Wiring
 
@@ -23,8 +25,8 @@ D = TypeVar("D", bound=Document)
 Resource = Callable[["Call", At], Answer]
 
 NAMES = {  # what a name in a path can be; anything else names nothing
-    "dataset": "[a-z][a-z0-9-]{0,62}",
-    "model": "[a-z][a-z0-9-]{0,62}",
+    "dataset": NAME,
+    "model": NAME,
     "prediction": ".+",  # its step says what is wrong with one
     "run": "[A-Za-z0-9-]{1,80}",
     "version": "[A-Za-z0-9]{1,64}",
@@ -33,19 +35,21 @@ NAMES = {  # what a name in a path can be; anything else names nothing
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: who asks, the names in its path, its query and its body as text."""
+    """One request: the route's name, who asks, the names in its path, its query and its body as text."""
 
+    route: str
     actor: str
     path: Mapping[str, str]
     query: Mapping[str, str]
     text: str
 
     @classmethod
-    def of(cls, event: APIGatewayProxyEventV2, path: Mapping[str, str]) -> "Call":
+    def of(cls, route: Route, event: APIGatewayProxyEventV2, path: Mapping[str, str]) -> "Call":
         """Read an event of the HTTP API.
 
         Raises:
-            RequestInvalidError: it carries no IAM identity (401), or its body is no text (400).
+            RequestInvalidError: it carries no IAM identity (401), its body is no text or its query has parameters that
+                the route does not take (400).
             NotFoundError: a name in its path cannot be one.
         """
         iam = event.raw_event.get("requestContext", {}).get("authorizer", {}).get("iam") or {}
@@ -65,7 +69,17 @@ class Call:
                     f"there is no {kind} {name!r}",
                     next_step="names consist of lower-case letters, digits and dashes, and begin with a letter",
                 )
-        return cls(iam["userArn"], path, event.query_string_parameters or {}, text)
+        query = event.query_string_parameters or {}
+        if unknown := query.keys() - set(route.query):
+            raise unknown_parameters(unknown, route.query)
+        return cls(route.name, iam["userArn"], path, query, text)
+
+    @property
+    def asked(self) -> Asked:
+        """The page that is asked for."""
+        filters = sorted((name, value) for name, value in self.query.items() if name not in {"after", "limit"})
+        scope = json.dumps([self.route, *self.path.values(), filters])
+        return Asked(scope, self.query.get("after"), self.query.get("limit"))
 
     @property
     def body(self) -> object:

@@ -7,7 +7,7 @@ from tidegate.steps.data import datasets
 
 
 def list_datasets(call: Call, at: At) -> Answer:
-    return HTTPStatus.OK, datasets.list_datasets(call.query.get("after"), catalog=at.catalog)
+    return HTTPStatus.OK, datasets.list_datasets(call.asked, catalog=at.catalog)
 
 
 def show_dataset(call: Call, at: At) -> Answer:
@@ -28,7 +28,7 @@ def plan_uploads(call: Call, at: At, request: datasets.FileList) -> Answer:
 
 
 def list_versions(call: Call, at: At) -> Answer:
-    return HTTPStatus.OK, datasets.list_versions(call.path["dataset"], catalog=at.catalog)
+    return HTTPStatus.OK, datasets.list_versions(call.path["dataset"], call.asked, catalog=at.catalog)
 
 
 @reads(datasets.FileList)
@@ -50,7 +50,7 @@ def show_version(call: Call, at: At) -> Answer:
 
 
 def list_exclusions(call: Call, at: At) -> Answer:
-    return HTTPStatus.OK, datasets.list_exclusions(call.path["dataset"], catalog=at.catalog)
+    return HTTPStatus.OK, datasets.list_exclusions(call.path["dataset"], call.asked, catalog=at.catalog)
 
 
 @reads(datasets.ExcludePeriod)

@@ -8,7 +8,7 @@ from tidegate.steps.monitoring import health
 
 def list_health(call: Call, at: At) -> Answer:
     answer = health.list_health(
-        call.query.get("after"),
+        call.asked,
         models=at.registry,
         routes=at.registry,
         rollouts=at.rollout_reader,

@@ -7,7 +7,7 @@ from tidegate.steps.registry import models
 
 
 def list_models(call: Call, at: At) -> Answer:
-    return HTTPStatus.OK, models.list_models(call.query.get("after"), models=at.registry)
+    return HTTPStatus.OK, models.list_models(call.asked, models=at.registry)
 
 
 def show_model(call: Call, at: At) -> Answer:

@@ -8,8 +8,10 @@ from tidegate.steps.rollout import approvals
 
 
 def list_rollouts(call: Call, at: At) -> Answer:
-    model = call.path["model"]
-    answer = approvals.list_rollouts(model, models=at.registry, rollouts=at.rollout_reader, routes=at.registry)
+    model, status = call.path["model"], call.query.get("status")
+    answer = approvals.list_rollouts(
+        model, call.asked, status, models=at.registry, rollouts=at.rollout_reader, routes=at.registry
+    )
     return HTTPStatus.OK, answer
 
 

@@ -8,8 +8,8 @@ from tidegate.steps.registry import runs
 
 
 def list_runs(call: Call, at: At) -> Answer:
-    answer = runs.list_runs(call.path["model"], call.query.get("limit"), models=at.registry, runs=at.registry)
-    return HTTPStatus.OK, answer
+    model, status = call.path["model"], call.query.get("status")
+    return HTTPStatus.OK, runs.list_runs(model, call.asked, status, models=at.registry, runs=at.registry)
 
 
 @reads(runs.StartRun, optional=True)

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from tidegate.control.call import Answer, At, Call, reads
-from tidegate.steps.batch import batch
+from tidegate.steps.registry import ledger
 from tidegate.steps.requests import Document
 from tidegate.steps.rollout import routes
 from tidegate.telemetry import logger
@@ -13,14 +13,22 @@ from tidegate.telemetry import logger
 
 def show_ledger(call: Call, at: At) -> Answer:
     model, moment = call.path["model"], call.query.get("at")
-    shown = routes.show_ledger(model, moment, models=at.registry, routes=at.routes)
-    return HTTPStatus.OK, shown if moment else shown | {"batches": batch.show_acts(model, ledger=at.batch_ledger)}
+    if moment is not None:
+        given = call.query.keys() - {"at"}
+        return HTTPStatus.OK, ledger.show_moment(
+            model, moment, given, models=at.registry, routes=at.routes, versions=at.registry
+        )
+    wanted = ledger.Wanted.read(call.query.get("order"), call.query.get("since"), call.query.get("until"))
+    return HTTPStatus.OK, ledger.show_ledger(
+        model, call.asked, wanted, models=at.registry, routes=at.routes, batch_ledger=at.batch_ledger
+    )
 
 
 def verify_ledger(call: Call, at: At) -> Answer:
     model = call.path["model"]
-    found = routes.verify_ledger(model, models=at.registry, routes=at.routes)
-    return HTTPStatus.OK, found | {"batches": batch.verify_acts(model, ledger=at.batch_ledger)}
+    return HTTPStatus.OK, ledger.verify_ledger(
+        model, call.asked, models=at.registry, routes=at.routes, batch_ledger=at.batch_ledger
+    )
 
 
 @reads(routes.RollBack)

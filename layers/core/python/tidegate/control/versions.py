@@ -8,7 +8,8 @@ from tidegate.steps.rollout import approvals
 
 
 def list_versions(call: Call, at: At) -> Answer:
-    return HTTPStatus.OK, models.list_versions(call.path["model"], models=at.registry, versions=at.registry)
+    model, status = call.path["model"], call.query.get("status")
+    return HTTPStatus.OK, models.list_versions(model, call.asked, status, models=at.registry, versions=at.registry)
 
 
 def show_version(call: Call, at: At) -> Answer:

@@ -10,17 +10,15 @@ https://spec.openapis.org/oas/v3.1.0
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from tidegate.domain.serving.prediction import MAX_KEY, MAX_TEXT
+from tidegate.domain.serving.prediction import MAX_KEY, MAX_NUMBER, MAX_TEXT
 from tidegate.domain.serving.routing import Reason, Why
 from tidegate.formats.open_inference import MAX_ID, OUTPUTS
 from tidegate.formats.openapi_page import _cell
+from tidegate.kernel.ids import NAME
 
 Document = dict[str, Any]
 
 _MODEL = "{model}"
-_MAX_NUMBER = float(np.finfo(np.float32).max)
 _JSON, _PROBLEM, _CSV = "application/json", "application/problem+json", "text/csv"
 _NUMBERS = tuple(f"{sign}INT{bits}" for bits in (64, 32, 16, 8) for sign in ("", "U"))
 _SCALAR: Document = {"type": ["number", "string", "boolean", "null"]}
@@ -41,7 +39,7 @@ _OF_ALL = (403, 404, 429, 500, 503)
 _OF_MODEL = (*_OF_ALL, 409)
 _OF_BODY = (*_OF_MODEL, 400, 413, 415, 422)
 _PARAMETERS: Mapping[str, Document] = {
-    "model": {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$"},
+    "model": {"type": "string", "pattern": f"^{NAME}$"},
     "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
 }
 _ROUTING_KEY: Document = {
@@ -291,8 +289,8 @@ def _value(feature: Mapping[str, Any]) -> Document:
         case "numeric" | "integer" as kind:
             schema = {
                 "type": "number" if kind == "numeric" else "integer",
-                "minimum": max(feature.get("minimum", -_MAX_NUMBER), -_MAX_NUMBER),
-                "maximum": min(feature.get("maximum", _MAX_NUMBER), _MAX_NUMBER),
+                "minimum": max(feature.get("minimum", -MAX_NUMBER), -MAX_NUMBER),
+                "maximum": min(feature.get("maximum", MAX_NUMBER), MAX_NUMBER),
             }
         case "boolean":
             schema = {"type": "boolean"}

@@ -1,13 +1,15 @@
-"""Identifiers that sort by time, made from a time and randomness that are both arguments."""
+"""What names of models and datasets can be; and identifiers that sort by time, made from a time and randomness that are
+both arguments."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
+NAME = "[a-z][a-z0-9-]{0,62}"  # of a model or a dataset; paths and keys are made of it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 RANDOM_BYTES = 8
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # two bits of it are the variant's
-_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def uuid7(at: datetime, randomness: bytes) -> str:
@@ -32,7 +34,7 @@ def uuid7s(at: datetime, randomness: bytes) -> list[str]:
 
 def uuid7_time(text: str) -> datetime:
     """When a UUID of version 7 (in lower case) was made, to the millisecond; raises ValueError for anything else."""
-    if not _UUID7.fullmatch(text):
+    if not UUID7.fullmatch(text):
         raise ValueError(f"{text[:80]!r} is not a UUID of version 7")
     try:
         return _EPOCH + timedelta(milliseconds=int(text[:8] + text[9:13], 16))

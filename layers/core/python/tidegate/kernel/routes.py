@@ -18,6 +18,8 @@ _SCIENTIST = frozenset({Role.SCIENTIST})
 _APPROVER = frozenset({Role.APPROVER})
 _OPERATOR = frozenset({Role.OPERATOR})
 _TAKES_PART = _SCIENTIST | _OPERATOR
+MOST_ON_A_PAGE = 500  # entries
+_PAGE = ("after", "limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def _table(*routes: Route) -> Mapping[str, Route]:
 
 # By name, in the order in which they are deployed.
 CONTROL = _table(
-    Route("datasets.list_datasets", "GET /datasets", _ALL, "List datasets by name, page by page.", ("after",)),
+    Route("datasets.list_datasets", "GET /datasets", _ALL, "List datasets by name.", _PAGE),
     Route("datasets.show_dataset", "GET /datasets/{dataset}", _ALL, "Show a dataset's description."),
     Route("datasets.describe_dataset", "PUT /datasets/{dataset}", _SCIENTIST, "Create or replace a description."),
     Route(
@@ -76,7 +78,13 @@ CONTROL = _table(
         _SCIENTIST,
         "Get an upload address for each file that is not stored yet.",
     ),
-    Route("datasets.list_versions", "GET /datasets/{dataset}/versions", _ALL, "List a dataset's versions."),
+    Route(
+        "datasets.list_versions",
+        "GET /datasets/{dataset}/versions",
+        _ALL,
+        "List a dataset's versions, newest first.",
+        _PAGE,
+    ),
     Route(
         "datasets.add_version",
         "POST /datasets/{dataset}/versions",
@@ -89,14 +97,16 @@ CONTROL = _table(
         _ALL,
         "Show a version's schema and profile.",
     ),
-    Route("datasets.list_exclusions", "GET /datasets/{dataset}/exclusions", _ALL, "List excluded periods."),
+    Route(
+        "datasets.list_exclusions", "GET /datasets/{dataset}/exclusions", _ALL, "List excluded periods by start.", _PAGE
+    ),
     Route(
         "datasets.exclude_period",
         "POST /datasets/{dataset}/exclusions",
         _SCIENTIST,
         "Exclude a period from training and evaluation.",
     ),
-    Route("models.list_models", "GET /models", _ALL, "List models by name, page by page.", ("after",)),
+    Route("models.list_models", "GET /models", _ALL, "List models by name.", _PAGE),
     Route("models.show_model", "GET /models/{model}", _ALL, "Show a model and what it serves."),
     Route("models.apply_model", "PUT /models/{model}", _SCIENTIST, "Make a spec (YAML or JSON) the current one."),
     Route(
@@ -106,7 +116,7 @@ CONTROL = _table(
         "Show the current spec, or the one with a digest.",
         ("digest",),
     ),
-    Route("runs.list_runs", "GET /models/{model}/runs", _ALL, "List runs, newest first.", ("limit",)),
+    Route("runs.list_runs", "GET /models/{model}/runs", _ALL, "List runs, newest first.", (*_PAGE, "status")),
     Route("runs.start_run", "POST /models/{model}/runs", _SCIENTIST, "Start a run, once per idempotency token."),
     Route("runs.show_run", "GET /models/{model}/runs/{run}", _ALL, "Show a run."),
     Route(
@@ -115,7 +125,13 @@ CONTROL = _table(
         _ALL,
         "Show the result of a run that reproduces a version.",
     ),
-    Route("versions.list_versions", "GET /models/{model}/versions", _ALL, "List versions, newest first."),
+    Route(
+        "versions.list_versions",
+        "GET /models/{model}/versions",
+        _ALL,
+        "List versions, newest first.",
+        (*_PAGE, "status"),
+    ),
     Route("versions.show_version", "GET /models/{model}/versions/{version}", _ALL, "Show a version."),
     Route(
         "versions.read_report",
@@ -141,7 +157,13 @@ CONTROL = _table(
         _TAKES_PART,
         "Start a run that reproduces a version.",
     ),
-    Route("rollouts.list_rollouts", "GET /models/{model}/rollouts", _ALL, "List rollouts, newest first."),
+    Route(
+        "rollouts.list_rollouts",
+        "GET /models/{model}/rollouts",
+        _ALL,
+        "List rollouts, newest first.",
+        (*_PAGE, "status"),
+    ),
     Route("rollouts.show_rollout", "GET /models/{model}/rollouts/{run}", _ALL, "Show a run's rollout."),
     Route("rollouts.end_rollout", "POST /models/{model}/rollout/end", _OPERATOR, "End the rollout under way."),
     # Not under /models/{model}, which viewers may GET: the * of an IAM policy does not stop at a slash.
@@ -163,20 +185,21 @@ CONTROL = _table(
         "served.show_ledger",
         "GET /models/{model}/ledger",
         _ALL,
-        "Show the ledger, or what served at a moment.",
-        ("at",),
+        "List the ledger's entries and those of batches, or show what served at a moment.",
+        (*_PAGE, "order", "since", "until", "at"),
     ),
     Route(
         "served.verify_ledger",
         "GET /models/{model}/ledger/verification",
         _ALL,
-        "Verify the ledger's chain against what is served.",
+        "Verify the ledger's chain against what is served, section by section.",
+        ("after",),
     ),
     Route("served.roll_back", "POST /models/{model}/rollback", _OPERATOR, "Let an earlier version serve again."),
     Route("served.kill", "POST /models/{model}/kill", _OPERATOR, "Let the fallback answer every request."),
     Route("served.resume", "POST /models/{model}/resume", _OPERATOR, "Let the champion of a killed model serve again."),
     Route("served.split", "POST /models/{model}/split", _OPERATOR, "Give a version a fixed share, or end that."),
-    Route("health.list_health", "GET /health", _ALL, "List the health of all models, page by page.", ("after",)),
+    Route("health.list_health", "GET /health", _ALL, "List the health of all models.", _PAGE),
     Route("health.show_health", "GET /models/{model}/health", _ALL, "Show a model's health and its findings."),
     Route(
         "health.acknowledge",

@@ -84,6 +84,12 @@ class BatchLedger(Protocol):
         """The newest entry's number and hash. Strongly consistent."""
         ...
 
-    def entries(self, model: str) -> "list[BatchEntry]":
-        """In order, oldest first. Raises LedgerBrokenError for an entry that cannot even be read."""
+    def entries(
+        self, model: str, *, after: int = 0, limit: int | None = None, newest_first: bool = False
+    ) -> "list[BatchEntry]":
+        """In order, oldest first: all, or at most `limit` of those behind entry `after`. Strongly consistent.
+
+        Raises:
+            LedgerBrokenError: an entry cannot even be read.
+        """
         ...

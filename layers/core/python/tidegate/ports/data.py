@@ -37,8 +37,8 @@ class Catalog(Protocol):
         """The named one, or the latest READY one. Raises NotFoundError."""
         ...
 
-    def versions(self, dataset: str) -> list[DatasetVersion]:
-        """Newest first."""
+    def versions(self, dataset: str, *, after: str = "", limit: int | None = None) -> list[DatasetVersion]:
+        """Newest first: all, or at most `limit` of those behind the `position` `after`."""
         ...
 
     def exclude(self, exclusion: Exclusion) -> None:

@@ -75,8 +75,8 @@ class Runs(Protocol):
         """Raises NotFoundError."""
         ...
 
-    def runs(self, model: str, limit: int = 50) -> list[Run]:
-        """Newest first."""
+    def runs(self, model: str, *, after: str = "", limit: int | None = None) -> list[Run]:
+        """Newest first: all, or at most `limit` of those behind the run `after`."""
         ...
 
     def note(self, model: str, run_id: str, stage: str, at: datetime, **facts: Any) -> None:
@@ -115,8 +115,8 @@ class Versions(Protocol):
         """Raises NotFoundError."""
         ...
 
-    def versions(self, model: str) -> list[Version]:
-        """Newest first."""
+    def versions(self, model: str, *, after: int = 0, limit: int | None = None) -> list[Version]:
+        """Newest first: all, or at most `limit` of those behind number `after`."""
         ...
 
 
@@ -139,8 +139,14 @@ class Routes(RouteReader, Protocol):
         """
         ...
 
-    def ledger(self, model: str) -> list[LedgerEntry]:
-        """In order, oldest first. Raises LedgerBrokenError for an entry that cannot even be read."""
+    def ledger(
+        self, model: str, *, after: int = 0, limit: int | None = None, newest_first: bool = False
+    ) -> list[LedgerEntry]:
+        """In order, oldest first: all, or at most `limit` of those behind entry `after`. Strongly consistent.
+
+        Raises:
+            LedgerBrokenError: an entry cannot even be read.
+        """
         ...
 
 

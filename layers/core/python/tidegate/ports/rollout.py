@@ -16,8 +16,8 @@ class RolloutReader(Protocol):
         """The rollout of a run's version; None when it has none yet. Strongly consistent."""
         ...
 
-    def rollouts(self, model: str) -> "list[Rollout]":
-        """Newest first."""
+    def rollouts(self, model: str, *, after: str = "", limit: int | None = None) -> "list[Rollout]":
+        """Newest first: all, or at most `limit` of those behind the run `after`."""
         ...
 
     def lease(self, model: str) -> Lease | None:

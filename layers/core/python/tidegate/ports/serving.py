@@ -1,6 +1,6 @@
 """Loaded models, and what is kept of each prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,6 +42,18 @@ class CaptureLookup(Protocol):
     ) -> dict[str, Any] | None:
         """Its record among those of these models in the hours that are within `reach` of the moment `at`; None when
         there is none. Raises RequestInvalidError when there is more to look through than one search may."""
+        ...
+
+
+class FeedbackLog(Protocol):
+    """Outcomes, kept for those who judge models."""
+
+    def keep(self, lines: Iterable[bytes]) -> None:
+        """Records as lines of JSON; returns when all are kept for good.
+
+        Raises:
+            UnavailableError: some may be kept and others not. Keeping all of them again does no harm.
+        """
         ...
 
 

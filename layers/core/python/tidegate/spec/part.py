@@ -13,10 +13,11 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from tidegate.kernel.expressions.language import MAX_LENGTH
+from tidegate.kernel.ids import NAME
 
 Scalar = bool | int | float | str
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+ModelName = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 ExpressionText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH)]
 
 

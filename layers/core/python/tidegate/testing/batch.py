@@ -10,6 +10,7 @@ from tidegate.domain.batch.batch_ledger import BatchEntry, Head, follow
 from tidegate.kernel.address import Address, folder, hidden
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.ports.batch import Attempt
+from tidegate.testing.found import behind
 
 
 @dataclass
@@ -97,8 +98,10 @@ class InMemoryBatchLedger:
         known = self.chains.get(model)
         return Head(known[-1].seq, known[-1].hash) if known else Head()
 
-    def entries(self, model: str) -> list[BatchEntry]:
-        return list(self.chains.get(model, []))
+    def entries(
+        self, model: str, *, after: int = 0, limit: int | None = None, newest_first: bool = False
+    ) -> list[BatchEntry]:
+        return behind(self.chains.get(model, []), after, limit, newest_first=newest_first)
 
 
 def _etag(data: bytes) -> str:

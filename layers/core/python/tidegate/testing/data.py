@@ -51,9 +51,10 @@ class InMemoryCatalog:
         wanted = version or found(self.dataset(dataset).latest, f"a ready version of dataset {dataset}")
         return found(self._versions.get((dataset, wanted)), f"version {wanted} of dataset {dataset}")
 
-    def versions(self, dataset: str) -> list[DatasetVersion]:
+    def versions(self, dataset: str, *, after: str = "", limit: int | None = None) -> list[DatasetVersion]:
         mine = [version for (name, _), version in self._versions.items() if name == dataset]
-        return sorted(mine, key=lambda version: (version.added_at, version.version), reverse=True)
+        listed = sorted(mine, key=lambda version: version.position, reverse=True)
+        return [version for version in listed if not after or version.position < after][:limit]
 
     def exclude(self, exclusion: Exclusion) -> None:
         with self._lock:
@@ -64,7 +65,7 @@ class InMemoryCatalog:
 
     def exclusions(self, dataset: str) -> list[Exclusion]:
         mine = [exclusion for (name, _), exclusion in self._exclusions.items() if name == dataset]
-        return sorted(mine, key=lambda exclusion: (exclusion.start, exclusion.exclusion_id))
+        return sorted(mine, key=lambda exclusion: exclusion.position)
 
 
 @dataclass

@@ -97,12 +97,12 @@ class InMemoryParts:
 
     @property
     def letters(self) -> InMemoryMessages:
-        """Messages to people."""
+        """ports.Letters."""
         return self.messages
 
     @property
     def events(self) -> InMemoryMessages:
-        """Events for other systems."""
+        """ports.Events."""
         return self.messages
 
     @cached_property

@@ -15,7 +15,7 @@ from tidegate.domain.rollout.rollout import Rollout, Step, VersionNote
 from tidegate.kernel.errors import ArtifactRejectedError, ConflictError
 from tidegate.ports.registry import ModelHeader
 from tidegate.spec.model import ModelSpec
-from tidegate.testing.found import found
+from tidegate.testing.found import behind, found
 
 
 class InMemoryRegistry:
@@ -93,9 +93,9 @@ class InMemoryRegistry:
         candidates = self._candidates.get((model, run_id), {})
         return replace(run, candidates=tuple(candidates[index] for index in sorted(candidates)))
 
-    def runs(self, model: str, limit: int = 50) -> list[Run]:
+    def runs(self, model: str, *, after: str = "", limit: int | None = None) -> list[Run]:
         ids = sorted((run_id for name, run_id in self._runs if name == model), reverse=True)
-        return [self.run(model, run_id) for run_id in ids[:limit]]
+        return [self.run(model, run_id) for run_id in ids if not after or run_id < after][:limit]
 
     def note(self, model: str, run_id: str, stage: str, at: datetime, **facts: Any) -> None:
         unknown = sorted(set(facts) - RUN_FACTS)
@@ -152,9 +152,9 @@ class InMemoryRegistry:
     def version(self, model: str, number: int) -> Version:
         return found(self._versions.get((model, number)), f"version {number} of model {model}")
 
-    def versions(self, model: str) -> list[Version]:
+    def versions(self, model: str, *, after: int = 0, limit: int | None = None) -> list[Version]:
         numbers = sorted((number for name, number in self._versions if name == model), reverse=True)
-        return [self._versions[model, number] for number in numbers]
+        return [self._versions[model, number] for number in numbers if not after or number < after][:limit]
 
     # Routes
 
@@ -167,8 +167,10 @@ class InMemoryRegistry:
                 return
             self._write(change, self._with_statuses(change))
 
-    def ledger(self, model: str) -> list[LedgerEntry]:
-        return list(self._ledger.get(model, ()))
+    def ledger(
+        self, model: str, *, after: int = 0, limit: int | None = None, newest_first: bool = False
+    ) -> list[LedgerEntry]:
+        return behind(self._ledger.get(model, ()), after, limit, newest_first=newest_first)
 
     def _with_statuses(self, change: RouteChange) -> dict[int, Version]:
         """The versions as they are after the change; raises ConflictError when it must not be."""
@@ -195,9 +197,9 @@ class InMemoryRegistry:
     def rollout(self, model: str, run_id: str) -> Rollout | None:
         return self._rollouts.get((model, run_id))
 
-    def rollouts(self, model: str) -> list[Rollout]:
+    def rollouts(self, model: str, *, after: str = "", limit: int | None = None) -> list[Rollout]:
         run_ids = sorted((run_id for name, run_id in self._rollouts if name == model), reverse=True)
-        return [self._rollouts[model, run_id] for run_id in run_ids]
+        return [self._rollouts[model, run_id] for run_id in run_ids if not after or run_id < after][:limit]
 
     def save(self, step: Step, *, now: datetime) -> None:
         rollout, change = step.rollout, step.change

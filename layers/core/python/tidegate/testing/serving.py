@@ -46,7 +46,7 @@ class InMemoryCaptures:
 
 @dataclass
 class InMemoryFeedback:
-    """FeedbackLog of `tidegate.steps.serving.feedback`: `records` as they were kept; `down`: it does not answer."""
+    """ports.FeedbackLog: `records` as they were kept; `down`: it does not answer."""
 
     records: list[dict[str, Any]] = field(default_factory=list)
     down: bool = False

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from tidegate.cli import exits
-from tidegate.cli.tool import Group, Tool, pass_tool, reading
+from tidegate.cli.tool import Group, Part, Tool, listing, pass_tool, reading
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError, NotFoundError
 
@@ -122,9 +122,10 @@ def add(
 
 
 @data.command("list")
+@listing()
 @pass_tool
-def list_(tool: Tool) -> None:
-    """List all datasets.
+def list_(tool: Tool, *, part: Part) -> None:
+    """List datasets by name.
 
     \b
     Example:
@@ -132,16 +133,17 @@ def list_(tool: Tool) -> None:
     """
     from tidegate.cli.pages import data as data_page
 
-    found = tool.client.datasets()
-    tool.answer({"datasets": found}, lambda out: data_page.datasets(out, found))
+    found = tool.client.datasets(part.limit, part.after)
+    tool.answer({"datasets": found, "next": found.next}, lambda out: data_page.datasets(out, found, found.next))
 
 
 @data.command(short_help="Show a dataset with its versions, or one version.")
 @click.argument("name")
 @click.argument("version", required=False)
+@listing(20)
 @pass_tool
-def show(tool: Tool, name: str, version: str | None) -> None:
-    """Show dataset NAME with its versions, or the columns of one VERSION (`latest` is the newest).
+def show(tool: Tool, name: str, version: str | None, *, part: Part) -> None:
+    """Show dataset NAME with its newest versions, or the columns of one VERSION (`latest` is the newest).
 
     \b
     Example:
@@ -153,9 +155,11 @@ def show(tool: Tool, name: str, version: str | None) -> None:
         found = tool.client.dataset_version(name, version)
         tool.answer({"version": found}, lambda out: data_page.dataset_version(out, found))
         return
+    versions = tool.client.dataset_versions(name, part.limit, part.after)
     whole = {
         "dataset": tool.client.dataset(name),
-        "versions": tool.client.dataset_versions(name),
+        "versions": versions,
+        "next": versions.next,
         "exclusions": tool.client.exclusions(name),
     }
     tool.answer(whole, lambda out: data_page.dataset(out, whole))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tidegate.cli import exits
-from tidegate.cli.tool import Group, Tool, pass_tool, reading
+from tidegate.cli.tool import Group, Part, Tool, listing, pass_tool, reading
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError, SpecInvalidError
 
@@ -66,9 +66,10 @@ def apply(tool: Tool, specs: tuple[str, ...]) -> int:
 
 
 @model.command("list")
+@listing()
 @pass_tool
-def list_(tool: Tool) -> None:
-    """List all models.
+def list_(tool: Tool, *, part: Part) -> None:
+    """List models by name.
 
     \b
     Example:
@@ -76,8 +77,8 @@ def list_(tool: Tool) -> None:
     """
     from tidegate.cli.pages import model as model_page
 
-    found = tool.client.models()
-    tool.answer({"models": found}, lambda out: model_page.models(out, found))
+    found = tool.client.models(part.limit, part.after)
+    tool.answer({"models": found, "next": found.next}, lambda out: model_page.models(out, found, found.next))
 
 
 @model.command()

@@ -9,6 +9,8 @@ from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool
 from tidegate.kernel.errors import InvalidInputError, NotFoundError
 
+LATEST = 20  # rollouts: a model has one release at a time, so one that is under way is among them
+
 
 @click.command(cls=Command, short_help="Show the rollout of a version.")
 @click.argument("model")
@@ -55,7 +57,7 @@ def rollout(
 
 def _newest(tool: Tool, model: str) -> str:
     """The run of the rollout that is under way, or else of the last one."""
-    listed = tool.client.rollouts(model)
+    listed = tool.client.rollouts(model, LATEST)
     if not listed:
         raise NotFoundError(f"{model} has no rollout yet", next_step=f"train a version: tidegate train {model} --wait")
     return str(next((each for each in listed if not each["ended_at"]), listed[0])["run_id"])

@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from tidegate.cli import exits
-from tidegate.cli.tool import Command, Group, Tool, pass_tool
+from tidegate.cli.tool import Command, Group, Part, Tool, listing, pass_tool
+from tidegate.kernel import english
 from tidegate.kernel.errors import ConflictError, InvalidInputError
 
 _reason = click.option(
@@ -125,10 +126,13 @@ def ledger() -> None:
 @ledger.command(short_help="List the entries, or show what served at a time (the default).")
 @click.argument("model")
 @click.option("--at", metavar="TIME", help="Show what served at this day or time (UTC unless it has a zone).")
+@click.option("--since", metavar="TIME", help="Only entries from this day or time on.")
+@click.option("--until", metavar="TIME", help="Only entries before this day or time.")
+@listing()
 @pass_tool
-def show(tool: Tool, model: str, at: str | None) -> None:
-    """Show every change of what MODEL serves and every batch that it scored, oldest first; with --at, what served at
-    that time and who decided it.
+def show(tool: Tool, model: str, *, at: str | None, since: str | None, until: str | None, part: Part) -> None:
+    """Show the newest changes of what MODEL serves and the batches that it scored, the newest last; with --at, what
+    served at that time and who decided it.
 
     \b
     Example:
@@ -137,11 +141,12 @@ def show(tool: Tool, model: str, at: str | None) -> None:
     from tidegate.cli.pages import routes as routes_page
 
     if at is None:
-        acts = tool.client.acts(model)
+        found = tool.client.acts(model, part.limit, part.after, order="newest", since=since, until=until)
+        acts = {kind: entries[::-1] for kind, entries in found.items()} | {"next": found["entries"].next}
         tool.answer(acts, lambda out: routes_page.ledger(out, acts))
         return
-    found = tool.client.served_at(model, at)
-    tool.answer(found, lambda out: routes_page.served_at(out, model, found))
+    served = tool.client.served_at(model, at)
+    tool.answer(served, lambda out: routes_page.served_at(out, model, served))
 
 
 @ledger.command(short_help="Verify that nobody changed the ledger.")
@@ -157,6 +162,9 @@ def verify(tool: Tool, model: str) -> int:
     """
     from tidegate.cli.pages import routes as routes_page
 
-    found = tool.client.verify_ledger(model)
+    def so_far(found: dict[str, Any]) -> None:
+        tool.say(f"{english.count(found['entries'] + found['batches']['entries'], 'entry', 'entries')} verified so far")
+
+    found = tool.client.verify_ledger(model, on_look=so_far)
     tool.answer(found, lambda out: routes_page.verification(out, model, found))
     return exits.OK if found["intact"] and found["batches"]["intact"] else exits.BROKEN

@@ -2,20 +2,21 @@
 
 import click
 
-from tidegate.cli.tool import Command, Tool, pass_tool
+from tidegate.cli.tool import Command, Part, Tool, listing, pass_tool
 
 
 @click.command(cls=Command, short_help="List training runs of MODEL, or show one.")
 @click.argument("model")
 @click.argument("run", required=False)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="Maximum number of runs.")
+@click.option("--status", metavar="STATUS", help="Only runs with this status, such as failed or accepted.")
+@listing(20)
 @pass_tool
-def runs(tool: Tool, model: str, run: str | None, limit: int) -> None:
+def runs(tool: Tool, model: str, run: str | None, *, status: str | None, part: Part) -> None:
     """List training runs of MODEL, newest first, or show one RUN with its candidates.
 
     \b
     Example:
-      tidegate runs flight-delay
+      tidegate runs flight-delay --status failed
     """
     from tidegate.cli.pages import runs as runs_page
 
@@ -23,5 +24,5 @@ def runs(tool: Tool, model: str, run: str | None, limit: int) -> None:
         found = tool.client.run(model, run)
         tool.answer({"run": found}, lambda out: runs_page.run(out, found))
         return
-    listed = tool.client.runs(model, limit)
-    tool.answer({"runs": listed}, lambda out: runs_page.runs(out, listed))
+    listed = tool.client.runs(model, part.limit, part.after, status=status)
+    tool.answer({"runs": listed, "next": listed.next}, lambda out: runs_page.runs(out, listed, listed.next))

@@ -2,14 +2,16 @@
 
 import click
 
-from tidegate.cli.tool import Command, Tool, pass_tool
+from tidegate.cli.tool import Command, Part, Tool, listing, pass_tool
 
 
 @click.command(cls=Command, short_help="List versions of MODEL, or show one.")
 @click.argument("model")
 @click.argument("version", required=False, type=int)
+@click.option("--status", metavar="STATUS", help="Only versions with this status, such as rejected or retired.")
+@listing()
 @pass_tool
-def versions(tool: Tool, model: str, version: int | None) -> None:
+def versions(tool: Tool, model: str, version: int | None, *, status: str | None, part: Part) -> None:
     """List versions of MODEL, newest first, or show one VERSION.
 
     \b
@@ -22,5 +24,5 @@ def versions(tool: Tool, model: str, version: int | None) -> None:
         found = tool.client.version(model, version)
         tool.answer({"version": found}, lambda out: versions_page.version(out, found))
         return
-    listed = tool.client.versions(model)
-    tool.answer({"versions": listed}, lambda out: versions_page.versions(out, listed))
+    listed = tool.client.versions(model, part.limit, part.after, status=status)
+    tool.answer({"versions": listed, "next": listed.next}, lambda out: versions_page.versions(out, listed, listed.next))

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def datasets(out: "Console", found: Sequence[Document]) -> None:
+def datasets(out: "Console", found: Sequence[Document], following: str | None) -> None:
     """One line for each dataset."""
     rows = [(each["name"], each["latest"] or "none ready", each["owner"], each["licence"]) for each in found]
     show.table(
         out, ("dataset", "latest version", "owner", "licence"), rows, none="no datasets yet: tidegate data add --help"
     )
+    show.more(out, f"first {len(rows)}", following)
 
 
 def dataset(out: "Console", whole: Document) -> None:
@@ -46,6 +47,7 @@ def dataset(out: "Console", whole: Document) -> None:
         for each in whole["versions"]
     ]
     show.table(out, ("version", "status", ">rows", "rows from .. to", "added"), rows, none="no versions")
+    show.more(out, f"newest {len(rows)}", whole["next"])
     for each in whole["versions"]:
         if each["problem"]:
             out.print(f"{each['version']} failed: {each['problem']}")

@@ -12,7 +12,7 @@ from tidegate.cli.pages.rollout import rollout_line
 from tidegate.cli.pages.routes import shares
 
 
-def models(out: "Console", found: Sequence[Document]) -> None:
+def models(out: "Console", found: Sequence[Document], following: str | None) -> None:
     """One line for each model."""
     rows = [
         (each["name"], each["task"], each["owner"], each["business_unit"], str(each["latest_version"] or "-"))
@@ -20,6 +20,7 @@ def models(out: "Console", found: Sequence[Document]) -> None:
     ]
     heads = ("model", "task", "owner", "business unit", ">versions")
     show.table(out, heads, rows, none="no models yet: tidegate model apply --help")
+    show.more(out, f"first {len(rows)}", following)
 
 
 def model(out: "Console", whole: Document) -> None:

@@ -126,6 +126,12 @@ def table(out: "Console", heads: Sequence[str], rows: Sequence[Sequence[str | Te
     out.print(table)
 
 
+def more(out: "Console", shown: str, following: str | None) -> None:
+    """Says of a list that goes on what is `shown`, and how to see the rest."""
+    if following:
+        out.print(f"these are the {shown}; for more: --limit N or --all")
+
+
 def checks(out: "Console", checks: Iterable[Document]) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)

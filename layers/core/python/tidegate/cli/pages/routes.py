@@ -78,7 +78,7 @@ def verification(out: "Console", model: str, found: Document) -> None:
 
 
 def ledger(out: "Console", acts: Document) -> None:
-    """Every change of what is served, and every batch, oldest first."""
+    """Changes of what is served, and batches, oldest first."""
     rows = [
         (
             show.moment(each["at"]),
@@ -89,7 +89,8 @@ def ledger(out: "Console", acts: Document) -> None:
         )
         for each in sorted([*acts["entries"], *acts["batches"]], key=lambda each: datetime.fromisoformat(each["at"]))
     ]
-    show.table(out, ("when (UTC)", "action", "answers", "by", "why"), rows, none="no version has served yet")
+    show.table(out, ("when (UTC)", "action", "answers", "by", "why"), rows, none="no entries")
+    show.more(out, f"newest {len(rows)}", acts["next"])
 
 
 def _why(entry: Document) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 from tidegate.cli.pages.rollout import rollout_line
 
 
-def runs(out: "Console", found: Sequence[Document]) -> None:
+def runs(out: "Console", found: Sequence[Document], following: str | None) -> None:
     """One line for each run."""
     rows = [
         (
@@ -26,7 +26,8 @@ def runs(out: "Console", found: Sequence[Document]) -> None:
         )
         for each in found
     ]
-    show.table(out, ("run", "status", ">version", ">took", "by", "reason"), rows, none="no runs yet")
+    show.table(out, ("run", "status", ">version", ">took", "by", "reason"), rows, none="no runs")
+    show.more(out, f"newest {len(rows)}", following)
 
 
 def run(out: "Console", found: Document) -> None:

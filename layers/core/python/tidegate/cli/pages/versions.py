@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def versions(out: "Console", found: Sequence[Document]) -> None:
+def versions(out: "Console", found: Sequence[Document], following: str | None) -> None:
     """One line for each version."""
     rows = [
         (
@@ -24,6 +24,7 @@ def versions(out: "Console", found: Sequence[Document]) -> None:
     ]
     none = "no versions yet: tidegate train MODEL --wait"
     show.table(out, (">version", "status", "metric [interval]", "dataset", "created"), rows, none=none)
+    show.more(out, f"newest {len(rows)}", following)
 
 
 def version(out: "Console", found: Document) -> None:

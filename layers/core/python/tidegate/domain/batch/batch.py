@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 from tidegate.kernel.address import Address
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import Fault, InvalidInputError
+from tidegate.kernel.prefixes import BATCH_PARTS, BATCH_RECORD, BATCH_SUCCESS
 
 Format = Literal["csv", "parquet"]
 FORMATS: Mapping[str, Format] = {".csv": "csv", ".parquet": "parquet"}
@@ -133,7 +134,7 @@ TOTALS = StoredForm("totals of a batch")
 
 def record_of(home: Address) -> Address:
     """The batch that an output belongs to."""
-    return home / "_tidegate/batch.json"
+    return home / BATCH_RECORD
 
 
 def page_of(home: Address, number: int) -> Address:
@@ -143,12 +144,12 @@ def page_of(home: Address, number: int) -> Address:
 
 def parts_of(home: Address) -> Address:
     """All parts."""
-    return home / "_tidegate/parts.json"
+    return home / BATCH_PARTS
 
 
 def success_of(home: Address) -> Address:
     """The totals."""
-    return home / "_SUCCESS.json"
+    return home / BATCH_SUCCESS
 
 
 def identity(model: str, version: int, sources: Sequence[Source], output: str, ids: Sequence[str]) -> str:

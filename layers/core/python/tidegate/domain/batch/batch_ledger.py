@@ -16,6 +16,8 @@ from tidegate.domain.registry import ledger
 from tidegate.domain.registry.ledger import GENESIS, Break
 from tidegate.kernel.documents import StoredForm
 
+KEEPER = "the record of the newest batch entry"
+
 
 class Act(StrEnum):
     """What an entry says was done."""
@@ -110,4 +112,4 @@ def follow(entry: BatchEntry, head: Head) -> BatchEntry:
 
 def verify(model: str, entries: Sequence[BatchEntry], head: str) -> Break | None:
     """The first place where the entries are not one unbroken chain up to the head that is kept beside them."""
-    return ledger.verify(model, entries, head, keeper="the record of the newest batch entry")
+    return ledger.verify(model, entries, head, KEEPER)

@@ -9,7 +9,6 @@ knowing but stops nothing is a note: the same, as a sentence. docs/data-checks.m
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +24,9 @@ from tidegate.kernel import english
 from tidegate.kernel.drift.registry import COMPARED
 from tidegate.kernel.errors import Fault
 from tidegate.kernel.expressions.times import FIRST_SECOND, LAST_SECOND
+from tidegate.kernel.metrics.metric import TaskName
 from tidegate.kernel.table import RESERVED, Column, Table
 
-Task = Literal["binary", "multiclass", "regression"]
 Codes = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -76,7 +75,7 @@ class Demands:
     """
 
     dataset: str
-    task: Task
+    task: TaskName
     target: str
     features: tuple[FeatureContract, ...]
     positive_class: Label | None = None

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import ClassVar
 
@@ -101,6 +101,11 @@ class DatasetVersion:
         """Type of each column by name."""
         return {column.name: column.type for column in self.columns}
 
+    @property
+    def position(self) -> str:
+        """Sorts versions of a dataset by when they were added."""
+        return version_position(self.added_at, self.version)
+
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
@@ -115,6 +120,20 @@ class Exclusion:
     reason: str
     author: str
     at: datetime
+
+    @property
+    def position(self) -> str:
+        """Sorts exclusions by start."""
+        return f"{_sortable(self.start)}#{self.exclusion_id}"
+
+
+def version_position(added_at: datetime, version: str) -> str:
+    """Where a version is among those of its dataset: later ones sort behind."""
+    return f"{_sortable(added_at)}#{version}"
+
+
+def _sortable(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def content_version(hashes: Iterable[str]) -> str:

@@ -57,7 +57,7 @@ class Policy:
     """What the spec demands. `metric_target` is the least value for a metric where more is better, else the greatest.
 
     `margin` and `robustness_loss` are in units of the metric; `latency_p99_ms` is for a single row; `flips` is a share
-    of the rows; `group_differences` are the largest allowed ones, by measure (see `domain.fairness`).
+    of the rows; `group_differences` are the largest allowed ones, by measure (see `domain.evaluation.fairness`).
     """
 
     margin: float

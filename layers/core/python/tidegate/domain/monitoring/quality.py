@@ -87,7 +87,7 @@ def live_quality(
     """The metric of labelled predictions, with a bootstrap interval (see `evaluation.paired_bootstrap`).
 
     BEYOND when the metric is shown to be worse than in the design phase by more than `margin`: a model that is not is
-    called so in about (1 - confidence) / 2 of windows. Pass rows whose labels are mature only (see `maturity`): those
+    called so in about (1 - confidence) / 2 of windows. Pass rows whose labels are mature only (see `Maturity`): those
     labelled first are seldom like the others.
 
     Args:
@@ -270,16 +270,6 @@ class Maturity:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         return {"groups": [asdict(group) | {"share": group.share} for group in self.groups]}
-
-
-def maturity(age_hours: Array, labelled: Array, limits: Sequence[float] = (1, 6, 24, 72, 168, 336, 720)) -> Maturity:
-    """Label maturity of predictions: their ages in hours [n], whether each has a label [n], and where groups end."""
-    group_of = np.searchsorted(np.asarray(limits, dtype=np.float64), age_hours, side="right")
-    predictions = np.bincount(group_of, minlength=len(limits) + 1)
-    known = np.bincount(group_of[np.asarray(labelled, dtype=bool)], minlength=len(limits) + 1)
-    starts = (0.0, *(float(limit) for limit in limits))
-    parts = zip(starts, (*starts[1:], None), predictions.tolist(), known.tolist(), strict=True)
-    return Maturity(tuple(AgeGroup(*part) for part in parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,17 @@ every entry and the route. For that, heads are written to logs and answers, wher
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import Field, asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import Field, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import dropwhile, takewhile
 from typing import Any, ClassVar, Protocol
 
 from tidegate.kernel.documents import StoredForm
 
 GENESIS = ""
+ROUTE = "the route"  # keeps the newest hash
 ALL_BP = 10_000  # all requests, in basis points
 
 
@@ -106,8 +108,8 @@ class Link(Protocol):
 
 def digest(entry: Link) -> str:
     """The hash (hex) that the entry must have. An absent cause is left out, as entries had none before 0.2.0."""
-    plain = {**asdict(entry), "at": entry.at.astimezone(UTC).isoformat()}
-    del plain["hash"]
+    plain = {field.name: getattr(entry, field.name) for field in fields(entry) if field.name != "hash"}
+    plain["at"] = entry.at.astimezone(UTC).isoformat()
     if plain.get("cause", "") is None:
         del plain["cause"]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -119,10 +121,25 @@ def chain(entry: LedgerEntry, head: str) -> LedgerEntry:
     return replace(linked, hash=digest(linked))
 
 
-def verify(model: str, entries: Sequence[Link], head: str, keeper: str = "the route") -> Break | None:
+@dataclass(frozen=True, slots=True)
+class Chained:
+    """How far a chain was followed: the number and the hash of the last entry that holds; and what breaks behind it."""
+
+    seq: int = 0
+    hash: str = GENESIS
+    broken: Break | None = None
+
+
+def verify(model: str, entries: Iterable[Link], head: str, keeper: str = ROUTE) -> Break | None:
     """The first place where the ledger of a model is not one unbroken chain that ends at the keeper's `head`."""
-    previous = GENESIS
-    for seq, entry in enumerate(entries, 1):
+    return end(follow(model, Chained(), entries, head, keeper), head, keeper).broken
+
+
+def follow(model: str, begun: Chained, entries: Iterable[Link], head: str, keeper: str = ROUTE) -> Chained:
+    """Go on along a chain by its next entries, up to the first that does not hold or stands behind the head."""
+    reached = begun
+    for entry in entries:
+        seq = reached.seq + 1
         problem = ""
         if entry.seq != seq:
             problem = f"entry {seq} is missing; entry {entry.seq} follows"
@@ -130,32 +147,43 @@ def verify(model: str, entries: Sequence[Link], head: str, keeper: str = "the ro
             problem = "its content does not match its hash: it was changed"
         elif entry.model != model:
             problem = f"it is an entry of {entry.model}"
-        elif entry.previous_hash != previous:
+        elif entry.previous_hash != reached.hash:
             problem = "it does not follow the entry before it: one of the two was replaced"
+        elif reached.hash == head:
+            problem = f"{keeper} ends at entry {reached.seq}: this one was added without a change of {keeper}"
         if problem:
-            return Break(seq, problem)
-        previous = entry.hash
-    if previous == head:
-        return None
-    known = next((entry.seq for entry in entries if entry.hash == head), 0)
-    if known or head == GENESIS:
-        return Break(known + 1, f"{keeper} ends at entry {known}: this one was added without a change of {keeper}")
-    return Break(
-        len(entries) + 1, f"{keeper} names a newer entry: entries at the end were removed, or all were replaced"
-    )
+            return replace(reached, broken=Break(seq, problem))
+        reached = Chained(seq, entry.hash)
+    return reached
 
 
-def entry_at(entries: Sequence[LedgerEntry], moment: datetime) -> LedgerEntry | None:
-    """The entry in force at a moment; None before the first."""
-    return next((entry for entry in reversed(entries) if entry.at <= moment), None)
+def end(reached: Chained, head: str, keeper: str = ROUTE) -> Chained:
+    """A chain that was followed to its last entry, which must be the one that the keeper names."""
+    if reached.broken or reached.hash == head:
+        return reached
+    problem = f"{keeper} names a newer entry: entries at the end were removed, or all were replaced"
+    return replace(reached, broken=Break(reached.seq + 1, problem))
 
 
-def served_at(entries: Sequence[LedgerEntry], moment: datetime) -> tuple[Serving, ...]:
-    """What answered at a moment, and by which entry; empty before the first promotion."""
-    current = entry_at(entries, moment)
+def served_at(
+    newest_first: Iterable[LedgerEntry],
+    moment: datetime,
+    made: Callable[[int], datetime] = lambda _: datetime.min.replace(tzinfo=UTC),
+) -> tuple[LedgerEntry | None, tuple[Serving, ...]]:
+    """The entry in force at a moment, and what answered by which entries; None and nothing before the first.
+
+    Entries are read from the newest on, as far as they matter: no entry from before a version was `made` names it.
+    """
+    entries = dropwhile(lambda entry: entry.at > moment, newest_first)
+    current = next(entries, None)
     if current is None:
-        return ()
-    return tuple(_serving(share, entries[: entries.index(current) + 1], current) for share in _shares(current))
+        return None, ()
+    shares = _shares(current)
+    since = min((made(share.version) for share in shares if share.version is not None), default=current.at)
+    before = takewhile(lambda entry: entry.killed if current.killed else entry.at >= since, entries)
+    named = {share.version for share in shares}
+    known = [current, *(entry for entry in before if current.killed or entry.version in named)]
+    return current, tuple(_serving(share, known, current) for share in shares)
 
 
 def _shares(entry: LedgerEntry) -> tuple[Share, ...]:
@@ -165,18 +193,14 @@ def _shares(entry: LedgerEntry) -> tuple[Share, ...]:
     return tuple(share for share in (Share(entry.version, entry.weight_bp), rest) if share.weight_bp)
 
 
-def _serving(share: Share, entries: Sequence[LedgerEntry], current: LedgerEntry) -> Serving:
-    """Entries up to the current one; the fallback answers by the kill in force, a version by what last named it."""
+def _serving(share: Share, known: Sequence[LedgerEntry], current: LedgerEntry) -> Serving:
+    """Entries from the current one back; the fallback answers by the kill in force, a version by what last named it."""
     if share.version is None:
-        killing = current
-        for entry in reversed(entries):
-            if not entry.killed:
-                break
-            killing = entry
+        killing = known[-1] if current.killed else current
         return Serving(share, killing, killing.approved_by)
-    named = [entry for entry in entries if entry.version == share.version]
+    named = [entry for entry in known if entry.version == share.version]
     approvals = [entry.approved_by for entry in named if entry.approved_by]
-    return Serving(share, named[-1] if named else current, approvals[-1] if approvals else None)
+    return Serving(share, named[0] if named else current, approvals[0] if approvals else None)
 
 
 class Action(StrEnum):

@@ -16,6 +16,7 @@ from tidegate.domain.serving.capture import hour_of
 from tidegate.kernel import english
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import Fault, RequestInvalidError
+from tidegate.kernel.ids import NAME, UUID7
 
 FEEDBACK_RECORD = StoredForm("feedback record")
 MAX_ITEMS = 500  # in one report
@@ -26,8 +27,7 @@ OLDEST = timedelta(days=400)  # of a prediction
 REGRESSION = "regression"
 FIELDS = ("id", "model", "outcome", "time")
 _REPORT_FIELDS = ("feedback", "model")
-_MODEL = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_MODEL = re.compile(NAME)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")  # a lone number would be taken for a day
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -174,7 +174,7 @@ def _prediction(item: Mapping[str, Any], now: datetime) -> tuple[str, datetime]:
     if given is None:
         raise _WrongError("is missing: give the id that came with the prediction")
     text = given.lower() if isinstance(given, str) else ""
-    if not _UUID7.fullmatch(text):
+    if not UUID7.fullmatch(text):
         raise _WrongError("is not the id of a prediction (a UUID of version 7)")
     since_epoch = int(text[:8] + text[9:13], 16)
     if since_epoch > (now + AHEAD - _EPOCH) / _MILLISECOND:

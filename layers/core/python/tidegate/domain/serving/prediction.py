@@ -29,7 +29,7 @@ MAX_FAULTS = 50  # listed in one answer; all are counted
 MAX_TEXT = 1_024  # characters of a categorical value
 _MAX_LISTED = 40  # allowed categories named in one fault
 _TIME_EXAMPLE = 'like "2013-05-01T17:30:00Z", of the years 1 to 9999'
-_MAX_NUMBER = float(np.finfo(np.float32).max)
+MAX_NUMBER = float(np.finfo(np.float32).max)
 _EXACT = 2.0**53 - 1  # no other whole number becomes the same float64 as one up to here
 _NOTHING = frozenset({type(None)})
 _NUMBERS = frozenset({int, float})  # by exact type: a JSON true is a bool, which Python counts among the ints
@@ -445,9 +445,9 @@ def _text_problem(feature: FeatureContract, value: Any) -> tuple[str, tuple[str,
 
 
 def _bounds(feature: FeatureContract) -> tuple[float, float]:
-    low = -_MAX_NUMBER if feature.minimum is None else feature.minimum
-    high = _MAX_NUMBER if feature.maximum is None else feature.maximum
-    return max(low, -_MAX_NUMBER), min(high, _MAX_NUMBER)
+    low = -MAX_NUMBER if feature.minimum is None else feature.minimum
+    high = MAX_NUMBER if feature.maximum is None else feature.maximum
+    return max(low, -MAX_NUMBER), min(high, MAX_NUMBER)
 
 
 def _encodable(value: str) -> bool:

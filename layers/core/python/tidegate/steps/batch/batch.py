@@ -22,22 +22,19 @@ from tidegate.domain.batch.batch import (
     record_of,
     success_of,
 )
-from tidegate.domain.batch.batch_ledger import begun, completed, verify
-from tidegate.domain.registry.ledger import Break
+from tidegate.domain.batch.batch_ledger import begun, completed
 from tidegate.domain.registry.route import Route
 from tidegate.kernel.address import Address, folder
 from tidegate.kernel.errors import (
     ConflictError,
     Fault,
     InvalidInputError,
-    LedgerBrokenError,
     NotFoundError,
-    UnavailableError,
 )
 from tidegate.ports.batch import Attempt, BatchLedger, BatchObjects, BatchRuns
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, RouteReader
-from tidegate.steps.requests import Column, Document, view
+from tidegate.steps.requests import Column, Document
 
 _FIRST = {"source": 0, "position": 0, "first_row": 1, "parts": 0, "pages": 0, "rows": 0}
 _LOOKS = 3
@@ -236,31 +233,6 @@ def success_in(batch: Batch, objects: BatchObjects) -> bytes | None:
     except (NotFoundError, ValueError, KeyError, TypeError):  # nothing, or something else by this name
         return None
     return found if ours else None
-
-
-def show_acts(model: str, *, ledger: BatchLedger) -> list[dict[str, Any]]:
-    """What was done about batches of a model, oldest first."""
-    found: list[dict[str, Any]] = view(ledger.entries(model))
-    return found
-
-
-def verify_acts(model: str, *, ledger: BatchLedger) -> dict[str, Any]:
-    """Whether those entries are one unbroken chain up to its head, and where it breaks first if not.
-
-    Raises:
-        UnavailableError: it grows faster than it can be read.
-    """
-    for _ in range(_LOOKS):
-        head = ledger.head(model)
-        try:
-            entries = ledger.entries(model)
-        except LedgerBrokenError as error:
-            broken = Break(error.seq, error.message)
-            return {"intact": False, "entries": 0, "head": head.hash, "break": view(broken)}
-        if ledger.head(model) == head:
-            found = verify(model, entries, head.hash)
-            return {"intact": found is None, "entries": len(entries), "head": head.hash, "break": view(found)}
-    raise UnavailableError(f"the batch ledger of {model} changed while it was read", next_step="try again")
 
 
 def _shown(batch: Batch, latest: Attempt | None, objects: BatchObjects) -> dict[str, Any]:

@@ -12,14 +12,15 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, Exclusion, content_version
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.ports.data import Catalog, DatasetFiles
 from tidegate.ports.platform import Clock, Dispatcher
-from tidegate.steps.requests import Column, Document, Moment, Name, Said, Sentence, Sha256, page, view
+from tidegate.steps.pages import Asked, page, walked
+from tidegate.steps.requests import Column, Document, Moment, Name, Said, Sentence, Sha256, view
 
 MAX_FILES = 200
 MAX_FILE_BYTES = 5 * 1024**3  # the most that one S3 PUT takes
@@ -64,8 +65,6 @@ class FileList(Document):
 class ExcludePeriod(Said):
     """A half-open period [from, to) that must not be trained or judged on, and why."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     start: Moment = Field(alias="from")
     end: Moment = Field(alias="to")
     reason: Sentence
@@ -81,14 +80,18 @@ class _Named(Document):
     dataset: Name
 
 
-def list_datasets(after: str | None = None, *, catalog: Catalog) -> dict[str, Any]:
-    """Datasets by name, as many as one answer takes; `next` is what to give as `after` for more, null at the end.
+def list_datasets(asked: Asked, *, catalog: Catalog) -> dict[str, Any]:
+    """A page of datasets, by name. Raises RequestInvalidError."""
 
-    Raises:
-        RequestInvalidError: `after` is no name.
-    """
-    found, following = page(after, lambda behind, limit: catalog.datasets(after=behind, limit=limit))
-    return {"datasets": view(found), "next": following}
+    def find(after: str, limit: int) -> list[Dataset]:
+        return catalog.datasets(after=after, limit=limit)
+
+    shown, following = page(asked, walked(find, _name), _name)
+    return {"datasets": shown, "next": following}
+
+
+def _name(dataset: Dataset) -> str:
+    return dataset.name
 
 
 def show_dataset(name: str, *, catalog: Catalog) -> dict[str, Any]:
@@ -191,15 +194,31 @@ def add_version(
     return {"version": version.version, "status": version.status.value, "changed": changed, "warnings": warnings}
 
 
-def list_versions(name: str, *, catalog: Catalog) -> dict[str, Any]:
-    """Versions of a dataset, newest first, without their columns. Raises NotFoundError."""
+def list_versions(name: str, asked: Asked, *, catalog: Catalog) -> dict[str, Any]:
+    """A page of a dataset's versions, newest first, without their columns.
+
+    Raises:
+        NotFoundError: no such dataset.
+        RequestInvalidError: a parameter is wrong.
+    """
     catalog.dataset(name)
-    summaries = []
-    for version in catalog.versions(name):
-        document = view(version)
-        columns, stored = document.pop("columns"), document.pop("files")
-        summaries.append(document | {"column_count": len(columns), "file_count": len(stored)})
-    return {"versions": summaries}
+
+    def find(after: str, limit: int) -> list[DatasetVersion]:
+        return catalog.versions(name, after=after, limit=limit)
+
+    shown, following = page(asked, walked(find, _position), _position, show=_summary)
+    return {"versions": shown, "next": following}
+
+
+def _position(listed: DatasetVersion | Exclusion) -> str:
+    return listed.position
+
+
+def _summary(version: DatasetVersion) -> dict[str, Any]:
+    document = view(replace(version, columns=(), files=()))
+    del document["columns"], document["files"]
+    counts = {"column_count": len(version.columns), "file_count": len(version.files)}
+    return dict(document) | counts
 
 
 def show_version(name: str, version: str, *, catalog: Catalog) -> dict[str, Any]:
@@ -207,10 +226,18 @@ def show_version(name: str, version: str, *, catalog: Catalog) -> dict[str, Any]
     return {"version": view(catalog.version(name, None if version == "latest" else version))}
 
 
-def list_exclusions(name: str, *, catalog: Catalog) -> dict[str, Any]:
-    """Excluded periods, by start. Raises NotFoundError."""
+def list_exclusions(name: str, asked: Asked, *, catalog: Catalog) -> dict[str, Any]:
+    """A page of excluded periods, by start. Raises NotFoundError, RequestInvalidError.
+
+    All of them are read for it, as every training does: people write them one by one.
+    """
     catalog.dataset(name)
-    return {"exclusions": view(catalog.exclusions(name))}
+
+    def walk(after: str, _: int) -> list[Exclusion]:
+        return [each for each in catalog.exclusions(name) if each.position > after]
+
+    shown, following = page(asked, walk, _position)
+    return {"exclusions": shown, "next": following}
 
 
 def exclude_period(name: str, body: ExcludePeriod, *, actor: str, catalog: Catalog, clock: Clock) -> dict[str, Any]:

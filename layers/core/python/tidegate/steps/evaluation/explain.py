@@ -44,6 +44,7 @@ from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions
 from tidegate.ports.rollout import Rollouts
 from tidegate.ports.serving import CaptureLookup, Scorer, ScorerLoader
+from tidegate.steps.registry.ledger import newest_first
 from tidegate.steps.requests import view
 
 Document = dict[str, Any]
@@ -160,10 +161,10 @@ class Explain:
             return None
 
     def _fallback_ref(self, model: str, revision: int) -> FallbackRef | None:
-        """As the decisions of `domain.release` had it: a promotion, or people's rollback, brings that of its version, a
-        canary only where there is none yet."""
+        """As the decisions of `domain.rollout.changes` had it: a promotion, or people's rollback, brings that of its
+        version, a canary only where there is none yet."""
         canary = None
-        for entry in reversed([each for each in self.routes.ledger(model) if each.seq <= revision]):
+        for entry in newest_first(model, revision, routes=self.routes):
             if entry.run_id is None:
                 continue
             action = Action(entry.action)

@@ -11,7 +11,8 @@ from tidegate.ports.platform import Clock
 from tidegate.ports.registry import ModelHeader, Models, RouteReader
 from tidegate.ports.rollout import RolloutReader
 from tidegate.steps.conflicts import twice
-from tidegate.steps.requests import Said, Sentence, page, view
+from tidegate.steps.pages import Asked, page, walked
+from tidegate.steps.requests import Said, Sentence, view
 from tidegate.steps.rollout.approvals import under_way
 
 MODELS_ON_A_PAGE = 50  # each is read by four keys, one after the other
@@ -24,7 +25,7 @@ class Acknowledge(Said):
 
 
 def list_health(
-    after: str | None = None,
+    asked: Asked,
     *,
     models: Models,
     routes: RouteReader,
@@ -32,20 +33,25 @@ def list_health(
     health_records: HealthRecords,
     clock: Clock,
 ) -> dict[str, Any]:
-    """Models by name with what serves, how it stands and what is under way; `next` is what to give as `after` for more,
-    null at the end.
-
-    Raises:
-        RequestInvalidError: `after` is no name.
-    """
-    headers, following = page(after, lambda behind, limit: models.models(after=behind, limit=limit), MODELS_ON_A_PAGE)
+    """A page of models by name with what serves, how it stands and what is under way. Raises RequestInvalidError."""
     now = clock.now()
-    found = []
-    for header in headers:
+
+    def find(after: str, limit: int) -> list[ModelHeader]:
+        return models.models(after=after, limit=limit)
+
+    def show(header: ModelHeader) -> dict[str, Any]:
         route = routes.route(header.name)
         release = under_way(header.name, route, rollouts=rollouts, now=now)
-        found.append(_line(header, route, health_records.record(header.name)) | {"rollout": release["rollout"]})
-    return {"health": found, "next": following}
+        return _line(header, route, health_records.record(header.name)) | {"rollout": release["rollout"]}
+
+    shown, following = page(
+        asked, walked(find, _name), _name, show=show, unless=MODELS_ON_A_PAGE, most=MODELS_ON_A_PAGE
+    )
+    return {"health": shown, "next": following}
+
+
+def _name(header: ModelHeader) -> str:
+    return header.name
 
 
 def show_health(

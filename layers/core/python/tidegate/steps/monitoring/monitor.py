@@ -46,6 +46,7 @@ from tidegate.spec.model import ModelSpec
 from tidegate.spec.monitoring import MonitoringRules
 from tidegate.steps.conflicts import twice
 from tidegate.steps.monitoring.due import REACH
+from tidegate.steps.pages import CHUNK, walked
 
 SAMPLED_ROWS = 20_000  # answers by which quality is measured, at most
 EARLIER_WINDOWS = 9  # by which is known what traffic is usual
@@ -600,8 +601,12 @@ def _trained(model: str, rules: MonitoringRules, versions: Versions) -> datetime
     """When the newest version was accepted; asked only where a schedule needs it."""
     if Trigger.SCHEDULE.value not in rules.retrain_on:
         return None
-    accepted = (each.created_at for each in versions.versions(model) if each.status is not VersionStatus.REJECTED)
-    return max(accepted, default=None)
+    walk = walked(lambda after, limit: versions.versions(model, after=int(after or 0), limit=limit), _number)
+    return next((each.created_at for each in walk("", CHUNK) if each.status is not VersionStatus.REJECTED), None)
+
+
+def _number(version: Version) -> str:
+    return str(version.number)
 
 
 def _policy(rules: MonitoringRules) -> health.Policy:

@@ -62,7 +62,7 @@ def start(
     """
     model, labelled = task.model, task.labelled
     spec = models.spec(model)
-    run = next((run for run in runs.runs(model, _LATEST_RUNS) if run.token == task.token), None)
+    run = next((run for run in runs.runs(model, limit=_LATEST_RUNS) if run.token == task.token), None)
     if run is None:
         record = health_records.record(model)
         if record is None or record.wanted is None:

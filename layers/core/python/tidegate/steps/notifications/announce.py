@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
@@ -22,6 +21,7 @@ from tidegate.domain.registry.ledger import Action, LedgerEntry, RollbackCause
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.domain.rollout.rollout import Approval, Decision, Phase, Rollout
 from tidegate.messages import Message
+from tidegate.ports.notifications import Events, Letters
 from tidegate.ports.registry import Models, Versions
 
 
@@ -119,22 +119,6 @@ DETAILS: Mapping[Event, type[Detail]] = MappingProxyType(
         Event.HEALTH_CHANGED: HealthChanged,
     }
 )
-
-
-class Letters(Protocol):
-    """Messages to people, who subscribe by attributes."""
-
-    def send(self, subject: str, text: str, attributes: Mapping[str, str]) -> None:
-        """Hand over one message; sent again, it comes again."""
-        ...
-
-
-class Events(Protocol):
-    """Events to other systems."""
-
-    def put(self, detail_type: str, detail: Mapping[str, Any], at: datetime) -> None:
-        """Hand over one event; put again, it comes again."""
-        ...
 
 
 def announce(

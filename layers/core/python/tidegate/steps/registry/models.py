@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from tidegate.domain.data.dataset import ColumnType, Dataset, DatasetVersion
+from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import rollback_target, shares
 from tidegate.domain.training.contracts import rollout_plan
 from tidegate.kernel import english
@@ -11,11 +12,12 @@ from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, Sp
 from tidegate.messages import RunRef
 from tidegate.ports.data import Catalog
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import Artifacts, Models, RouteReader, Versions
+from tidegate.ports.registry import Artifacts, ModelHeader, Models, RouteReader, Versions
 from tidegate.ports.rollout import RolloutReader
 from tidegate.spec.features import FeatureKind
 from tidegate.spec.model import ModelSpec
-from tidegate.steps.requests import page, version_number, view
+from tidegate.steps.pages import Asked, chosen, number, page, walked
+from tidegate.steps.requests import version_number, view
 from tidegate.steps.rollout.approvals import under_way
 
 MAX_SPEC_BYTES = 256 * 1024
@@ -29,14 +31,18 @@ _UNFIT: dict[FeatureKind, frozenset[ColumnType]] = {
 }
 
 
-def list_models(after: str | None = None, *, models: Models) -> dict[str, Any]:
-    """Models by name, as many as one answer takes; `next` is what to give as `after` for more, null at the end.
+def list_models(asked: Asked, *, models: Models) -> dict[str, Any]:
+    """A page of models, by name. Raises RequestInvalidError."""
 
-    Raises:
-        RequestInvalidError: `after` is no name.
-    """
-    found, following = page(after, lambda behind, limit: models.models(after=behind, limit=limit))
-    return {"models": view(found), "next": following}
+    def find(after: str, limit: int) -> list[ModelHeader]:
+        return models.models(after=after, limit=limit)
+
+    shown, following = page(asked, walked(find, _name), _name)
+    return {"models": shown, "next": following}
+
+
+def _name(header: ModelHeader) -> str:
+    return header.name
 
 
 def show_model(
@@ -145,10 +151,21 @@ def show_spec(name: str, digest: str | None, *, models: Models) -> dict[str, Any
     return {"digest": digest or models.model(name).spec_digest, "spec": spec.model_dump(mode="json", by_alias=True)}
 
 
-def list_versions(name: str, *, models: Models, versions: Versions) -> dict[str, Any]:
-    """Versions, newest first. Raises NotFoundError."""
+def list_versions(name: str, asked: Asked, status: str | None, *, models: Models, versions: Versions) -> dict[str, Any]:
+    """A page of versions, newest first; with a status those that have it. Raises NotFoundError, RequestInvalidError."""
     models.model(name)
-    return {"versions": view(versions.versions(name))}
+    wanted = chosen("status", status, VersionStatus)
+
+    def find(after: str, limit: int) -> list[Version]:
+        return versions.versions(name, after=number(after), limit=limit)
+
+    keep = (lambda version: version.status is wanted) if wanted else None
+    shown, following = page(asked, walked(find, _number), _number, keep=keep)
+    return {"versions": shown, "next": following}
+
+
+def _number(version: Version) -> str:
+    return str(version.number)
 
 
 def show_version(name: str, number: str, *, versions: Versions) -> dict[str, Any]:
@@ -175,12 +192,11 @@ def read_page(name: str, number: str, *, versions: Versions, artifacts: Artifact
     """
     version = versions.version(name, version_number(name, number))
     try:
-        page = artifacts.get(RunRef(model=name, run_id=version.run_id).page_key)
+        html = artifacts.get(RunRef(model=name, run_id=version.run_id).page_key)
     except NotFoundError:
         raise NotFoundError(
             f"version {version.number} of {name} has no page: pages are drawn within a minute of registration; "
-            "drawing may "
-            "have failed, or the version may be older than this feature",
+            "drawing may have failed, or the version may be older than this feature",
             next_step=f"read the gate's report: tidegate report {name} {version.number}",
         ) from None
-    return {"model": name, "version": version.number, "html": page.decode()}
+    return {"model": name, "version": version.number, "html": html.decode()}

@@ -13,9 +13,10 @@ from tidegate.kernel.ids import run_id
 from tidegate.ports.data import Catalog
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, Runs, Workflow
+from tidegate.steps.pages import Asked, chosen, page, walked
 from tidegate.steps.requests import Document, view
 
-MAX_RUNS_LISTED = 200
+RUNS_LISTED = 50
 # Longer than any training, its retries included; the rollout extends it, and whoever ends before that gives it back.
 TRAINING_LEASE = timedelta(hours=3)
 
@@ -109,14 +110,26 @@ def _demand_ready(model: str, dataset: str, version: str | None, catalog: Catalo
     )
 
 
-def list_runs(model: str, limit: str | None, *, models: Models, runs: Runs) -> dict[str, Any]:
-    """Runs, newest first: the last 50, or as many as `limit` says. Raises NotFoundError, RequestInvalidError."""
+def list_runs(model: str, asked: Asked, status: str | None, *, models: Models, runs: Runs) -> dict[str, Any]:
+    """A page of runs, newest first: 50 unless `limit` says more; with a status those that have it.
+
+    Raises:
+        NotFoundError: no such model.
+        RequestInvalidError: a parameter is wrong.
+    """
     models.model(model)
-    if limit is None:
-        return {"runs": view(runs.runs(model))}
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_RUNS_LISTED):
-        raise RequestInvalidError("a parameter is wrong", [Fault("limit", f"a number from 1 to {MAX_RUNS_LISTED}")])
-    return {"runs": view(runs.runs(model, int(limit)))}
+    wanted = chosen("status", status, RunStatus)
+
+    def find(after: str, limit: int) -> list[Run]:
+        return runs.runs(model, after=after, limit=limit)
+
+    keep = (lambda run: run.status is wanted) if wanted else None
+    shown, following = page(asked, walked(find, _run_id), _run_id, keep=keep, unless=RUNS_LISTED)
+    return {"runs": shown, "next": following}
+
+
+def _run_id(run: Run) -> str:
+    return run.run_id
 
 
 def show_run(model: str, run: str, *, runs: Runs) -> dict[str, Any]:

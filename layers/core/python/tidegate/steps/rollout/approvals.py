@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from tidegate.domain.registry.ledger import Cause
@@ -15,7 +16,10 @@ from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, RouteReader, Routes, Versions, Workflow
 from tidegate.ports.rollout import RolloutReader, Rollouts
 from tidegate.steps.conflicts import twice
+from tidegate.steps.pages import Asked, chosen, page, walked
 from tidegate.steps.requests import Said, Sentence, Sha256, version_number, view
+
+ROLLOUTS_AT_A_TIME = 20  # one may have hundreds of kB; a model has one release at a time, so an open one is among them
 
 
 class Decide(Said):
@@ -33,11 +37,37 @@ class EndRollout(Said):
     reason: Sentence
 
 
-def list_rollouts(model: str, *, models: Models, rollouts: RolloutReader, routes: RouteReader) -> dict[str, Any]:
-    """Every rollout in short, newest first. Raises NotFoundError."""
+class Progress(StrEnum):
+    """Whether a rollout is over."""
+
+    OPEN = "open"
+    ENDED = "ended"
+
+
+def list_rollouts(
+    model: str, asked: Asked, status: str | None, *, models: Models, rollouts: RolloutReader, routes: RouteReader
+) -> dict[str, Any]:
+    """A page of rollouts in short, newest first; with a status those that are open, or those that have ended.
+
+    Raises:
+        NotFoundError: no such model.
+        RequestInvalidError: a parameter is wrong.
+    """
     models.model(model)
     route = routes.route(model)
-    return {"rollouts": [_summary(each, route) for each in rollouts.rollouts(model)]}
+    wanted = chosen("status", status, Progress)
+
+    def show(found: Rollout) -> dict[str, Any]:
+        return _summary(found, route)
+
+    keep = (lambda found: found.phase.final is (wanted is Progress.ENDED)) if wanted else None
+    walk = walked(lambda after, limit: rollouts.rollouts(model, after=after, limit=limit), _run_id)
+    shown, following = page(asked, walk, _run_id, show=show, keep=keep, chunk=ROLLOUTS_AT_A_TIME)
+    return {"rollouts": shown, "next": following}
+
+
+def _run_id(found: Rollout) -> str:
+    return found.run_id
 
 
 def show_rollout(model: str, run: str, *, rollouts: RolloutReader, routes: RouteReader) -> dict[str, Any]:
@@ -148,7 +178,7 @@ def end(
     models.model(model)
 
     def ended() -> tuple[Step | None, Route | None, bool]:
-        listed = rollouts.rollouts(model)
+        listed = rollouts.rollouts(model, limit=ROLLOUTS_AT_A_TIME)
         route = routes.route(model)
         found = next((each for each in listed if not each.phase.final), listed[0] if listed else None)
         if found is None:

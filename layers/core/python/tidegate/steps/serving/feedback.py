@@ -3,27 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from tidegate.domain.serving.capture import line
 from tidegate.domain.serving.feedback import parse_report, records
 from tidegate.kernel.errors import NotFoundError
 from tidegate.ports.platform import Clock, Signals
 from tidegate.ports.registry import Models
+from tidegate.ports.serving import FeedbackLog
 
 KNOWN = timedelta(seconds=60)  # how long a model's task is taken for what it was
-
-
-class FeedbackLog(Protocol):
-    """Outcomes, kept for those who judge models."""
-
-    def keep(self, lines: Iterable[bytes]) -> None:
-        """Records as lines of JSON; returns when all are kept for good.
-
-        Raises:
-            UnavailableError: some may be kept and others not. Keeping all of them again does no harm.
-        """
-        ...
 
 
 class Intake:

@@ -1,0 +1,253 @@
+"""Reading and verifying the ledger: changes of what is served, and beside them what was done about batches.
+
+Verification runs here and not at the caller, by sections that one call reads in a few seconds: the entries need not
+travel, and `next` leads to the following section. Nobody has to trust it: listed entries have every field that their
+hashes are made of.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from heapq import merge
+from itertools import islice, takewhile
+from typing import Any, Self, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from tidegate.domain.batch.batch_ledger import KEEPER, Act, BatchEntry
+from tidegate.domain.registry import ledger
+from tidegate.domain.registry.ledger import GENESIS, ROUTE, Break, Chained, LedgerEntry, Link
+from tidegate.kernel.errors import Fault, LedgerBrokenError, NotFoundError, RequestInvalidError, UnavailableError
+from tidegate.ports.batch import BatchLedger
+from tidegate.ports.registry import Models, Routes, Versions
+from tidegate.steps.pages import CHUNK, Asked, chosen, no_token, number, page, walked
+from tidegate.steps.requests import Moment, view
+
+L = TypeVar("L", bound=Link)
+Find = Callable[[int, int], Sequence[L]]
+SECTION = 5_000  # entries of each chain that one call verifies
+SKEW = timedelta(hours=1)  # the clocks of two functions never differ by more
+_LOOKS = 3
+_AT_A_TIME = 1_000
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+_END = datetime.max.replace(tzinfo=UTC)
+
+
+class Order(StrEnum):
+    """Of the entries of a page."""
+
+    OLDEST = "oldest"
+    NEWEST = "newest"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries are listed, from which end: those of the half-open period [since, until)."""
+
+    order: Order = Order.OLDEST
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @classmethod
+    def read(cls, order: str | None, since: str | None, until: str | None) -> Self:
+        """Of a request. Raises RequestInvalidError."""
+        return cls(
+            chosen("order", order, Order) or Order.OLDEST,
+            None if since is None else _moment("since", since),
+            None if until is None else _moment("until", until),
+        )
+
+    def keeps(self, at: datetime) -> bool:
+        """Whether the period has this moment."""
+        return (self.since or _BEGINNING) <= at < (self.until or _END)
+
+    def goes_on(self, entry: Link) -> bool:
+        """Whether the period may have entries behind this one. An end of a batch may have been recorded long after it,
+        so it says nothing of those before it."""
+        if self.order is Order.OLDEST or self.since is None or entry.at + SKEW >= self.since:
+            return True
+        return isinstance(entry, BatchEntry) and entry.action is Act.COMPLETE
+
+
+def show_ledger(
+    model: str, asked: Asked, wanted: Wanted, *, models: Models, routes: Routes, batch_ledger: BatchLedger
+) -> dict[str, Any]:
+    """A page of what was done about a model, each chain in its own order, both merged by time: `entries` are the
+    changes of what is served, `batches` the acts about batches.
+
+    Raises:
+        NotFoundError: no such model.
+        RequestInvalidError: a parameter is wrong.
+        LedgerBrokenError: an entry cannot even be read.
+    """
+    models.model(model)
+    newest = wanted.order is Order.NEWEST
+
+    def walk(after: str, chunk: int) -> Iterator[tuple[Link, str]]:
+        last = [number(part) for part in after.split(".")] if after else [0, 0]
+        if len(last) != 2:
+            raise no_token()
+        changes = _walk(lambda seq, limit: routes.ledger(model, after=seq, limit=limit, newest_first=newest))
+        batches = _walk(lambda seq, limit: batch_ledger.entries(model, after=seq, limit=limit, newest_first=newest))
+        done: list[Iterator[Link]] = [changes(str(last[0]), chunk), batches(str(last[1]), chunk)]
+        wanted_ones = (takewhile(wanted.goes_on, chain) for chain in done)
+        for entry in merge(*wanted_ones, key=lambda each: each.at, reverse=newest):
+            last[isinstance(entry, BatchEntry)] = entry.seq
+            yield entry, f"{last[0]}.{last[1]}"
+
+    shown, following = page(
+        asked,
+        walk,
+        lambda act: act[1],
+        show=lambda act: view(act[0]),
+        keep=(lambda act: wanted.keeps(act[0].at)) if wanted.since or wanted.until else None,
+    )
+    return {
+        "entries": [each for each in shown if "batch_id" not in each],
+        "batches": [each for each in shown if "batch_id" in each],
+        "next": following,
+    }
+
+
+def show_moment(
+    model: str, at: str, given: Collection[str], *, models: Models, routes: Routes, versions: Versions
+) -> dict[str, Any]:
+    """What served at a moment (ISO 8601), and by which entries. The entry in force is found by bisection, and what it
+    rests on no further back than its versions were registered.
+
+    Raises:
+        NotFoundError: no such model.
+        RequestInvalidError: `at` is no time, or parameters of the list are `given` with it.
+    """
+    models.model(model)
+    moment = _moment("at", at)
+    if given:
+        faults = [Fault(name, "does not go together with `at`") for name in sorted(given)]
+        raise RequestInvalidError("a parameter is wrong", faults)
+
+    def made(version: int) -> datetime:
+        with suppress(NotFoundError):
+            return versions.version(model, version).created_at - SKEW
+        return _BEGINNING
+
+    back = newest_first(model, _entries_until(model, moment, routes), routes=routes)
+    entry, served = ledger.served_at(back, moment, made)
+    return {
+        "at": view(moment),
+        "entry": view(entry),
+        "served": [
+            view(serving.share) | {"by": view(serving.entry), "approved_by": serving.approved_by} for serving in served
+        ],
+    }
+
+
+def newest_first(model: str, upto: int, *, routes: Routes) -> Iterator[LedgerEntry]:
+    """The first `upto` entries of the ledger from the last of them back, read as they are needed."""
+    return _walk(lambda seq, limit: routes.ledger(model, after=seq, limit=limit, newest_first=True))(
+        str(upto + 1), CHUNK
+    )
+
+
+def _entries_until(model: str, moment: datetime, routes: Routes) -> int:
+    """How many entries there are, but for those at the end that are later than the moment by any clock."""
+    newest = routes.ledger(model, limit=1, newest_first=True)
+    seqs = range(1, newest[0].seq + 1 if newest else 1)
+    bound = moment + SKEW if moment < _END - SKEW else _END
+    return bisect_right(seqs, bound, key=lambda seq: routes.ledger(model, after=seq - 1, limit=1)[0].at)
+
+
+def verify_ledger(
+    model: str, asked: Asked, *, models: Models, routes: Routes, batch_ledger: BatchLedger
+) -> dict[str, Any]:
+    """Whether the ledger is one unbroken chain up to the route's head, and where it breaks first if not; under
+    `batches` the same of the entries about batches and the head that is kept beside them.
+
+    One call verifies a section of each. `entries` counts those verified so far; `intact` is null, and there is a
+    `next`, until the chain's end is reached. The end is that of a moment: the head is the same before and after.
+
+    Raises:
+        NotFoundError: no such model.
+        RequestInvalidError: `after` is no token (400).
+        UnavailableError: it changes faster than it can be read.
+    """
+    models.model(model)
+    begun = re.fullmatch(r"(\d{1,10})\.([0-9a-f]*)\.(\d{1,10})\.([0-9a-f]*)", asked.position or "0..0.")
+    if begun is None:
+        raise no_token()
+
+    def head_of_route() -> str:
+        route = routes.route(model)
+        return route.ledger_head if route else GENESIS
+
+    served = _section(
+        model,
+        Chained(int(begun[1]), begun[2]),
+        ROUTE,
+        head_of_route,
+        lambda seq, limit: routes.ledger(model, after=seq, limit=limit),
+    )
+    batches = _section(
+        model,
+        Chained(int(begun[3]), begun[4]),
+        KEEPER,
+        lambda: batch_ledger.head(model).hash,
+        lambda seq, limit: batch_ledger.entries(model, after=seq, limit=limit),
+    )
+    more = served.intact is None or batches.intact is None
+    position = f"{served.reached.seq}.{served.reached.hash}.{batches.reached.seq}.{batches.reached.hash}"
+    return served.answer() | {"batches": batches.answer(), "next": asked.token(position) if more else None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """How far a chain was verified. `intact` is None while its end was not reached."""
+
+    reached: Chained
+    head: str
+    intact: bool | None
+
+    def answer(self) -> dict[str, Any]:
+        return {
+            "intact": self.intact,
+            "entries": self.reached.seq,
+            "head": self.head,
+            "break": view(self.reached.broken),
+        }
+
+
+def _section(model: str, begun: Chained, keeper: str, head_now: Callable[[], str], find: Find[L]) -> _Section:
+    """The next entries of a chain; those of a broken one are found broken again by each later call."""
+    for _ in range(_LOOKS):
+        head = head_now()
+        try:
+            found = list(islice(_walk(find)(str(begun.seq), _AT_A_TIME), SECTION))
+            reached = ledger.follow(model, begun, found, head, keeper)
+        except LedgerBrokenError as error:
+            return _Section(replace(begun, broken=Break(error.seq, error.message)), head, intact=False)
+        if len(found) == SECTION and not reached.broken:
+            return _Section(reached, head, intact=None)
+        if head_now() == head:
+            reached = ledger.end(reached, head, keeper)
+            return _Section(reached, head, intact=reached.broken is None)
+    raise UnavailableError(f"the ledger of {model} changed while it was read", next_step="try again")
+
+
+def _walk(find: Find[L]) -> Callable[[str, int], Iterator[L]]:
+    return walked(lambda after, limit: find(number(after), limit), lambda entry: str(entry.seq))
+
+
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        return _MOMENT.validate_python(text)
+    except (ValidationError, OverflowError):
+        raise RequestInvalidError(
+            "not a time",
+            [Fault(name, f"{text!r} is not ISO 8601, such as 2026-01-05 or 2026-01-05T12:00:00Z")],
+        ) from None
