@@ -8,7 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,11 @@ SHALLOW = [{"estimator": "sklearn.tree.DecisionTreeClassifier", "parameters": {"
 
 @dataclass
 class House:
-    """What a person has in front of them: a cloud, a signed client and specs to apply."""
+    """What a person has in front of them: a cloud and a signed client; `spec` makes what they apply."""
 
     cloud: LocalCloud
     client: Client
     flights: pd.DataFrame
-    specs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def states(self) -> Any:

@@ -87,6 +87,7 @@ def test_a_list_is_filtered_and_a_wrong_filter_or_token_is_explained(run: Cli, c
     since = hour(6).isoformat()
     assert run("ledger", "flight-delay", "--since", since, "--json") == exits.OK
     assert [each["seq"] for each in run.document["entries"]] == [6, 7]
+    assert run("ledger", "flight-delay", "--since", since, "--at", since) == exits.INVALID
     assert run("ledger", "flight-delay", "--until", since, "--limit", "2", "--json") == exits.OK
     assert [each["seq"] for each in run.document["entries"]] == [4, 5]
 

@@ -249,7 +249,7 @@ def test_labels_ripen_with_age():
     ages = zip((0, *ends), (*ends, None), counts, strict=True)
     found = Maturity(tuple(AgeGroup(low, high, *count) for low, high, count in ages))
     assert [group.share for group in found.groups] == [0, 0.1, 0.5, 0.85, 0.95, None, None, 0.9]
-    assert found.mature_after_hours() == 24
+    assert found.mature_after_hours(0.8) == 24
     assert found.mature_after_hours(0.99) is None
     assert json.loads(json.dumps(found.to_json()))["groups"][1] == {
         "from_hours": 1.0, "to_hours": 6.0, "predictions": 100, "labelled": 10, "share": 0.1,

@@ -184,6 +184,8 @@ def test_a_capture_that_cannot_be_written_does_not_hold_up_the_others(house: Cap
     house.log.offer(capture())
     house.log.deliver(1.0)
     assert (len(house.stream.records), house.dropped) == (1, 2)
+    assert house.signals.said[0] == "a capture cannot be written {'model': 'flight-delay', 'why': 'TypeError'}"
+    assert len(house.signals.said) == 2
 
 
 # What may be kept

@@ -51,7 +51,6 @@ COMPUTED = [
     {"name": "usual", "expression": "group_rate(hour_due, min_rows=10)"},
 ]
 RULES = [{"name": "night-is-calm", "when": "hour(due) < 3", "require": "score < 0.9"}]
-START = np.datetime64("2026-01-01T08:00:00")
 
 
 def deliveries(rows: int = 1500) -> dict[str, Any]:

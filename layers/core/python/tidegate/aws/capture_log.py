@@ -126,7 +126,8 @@ class FirehoseCaptures:
         for capture in captures:
             try:
                 lines += [line(record) for record in records(capture, self._policy(capture.model, until))]
-            except Exception:  # noqa: BLE001  the request was answered all the same, and others wait behind this one
+            except Exception as error:  # noqa: BLE001  the request was answered, and others wait behind this one
+                self._signals.warn("a capture cannot be written", model=capture.model, why=type(error).__name__)
                 self._drop(len(capture.predictions))
         found, too_long = packed(lines)
         self._drop(too_long)

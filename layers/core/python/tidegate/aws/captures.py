@@ -1,4 +1,4 @@
-"""Captured predictions as they lie in S3, for people who look."""
+"""Captured predictions as they lie in S3: listed by model and hour, as feedback is, and read for people who look."""
 
 import gzip
 from collections.abc import Iterator
@@ -35,6 +35,19 @@ class S3CaptureReader:
         with answering("S3"):
             for page in s3().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
                 yield from (str(entry["Key"]) for entry in page.get("Contents", []))
+
+
+def listed(bucket: str, prefix: str, model: str, first: str, last: str) -> Iterator[tuple[str, str, int]]:
+    """Key, hour and bytes of each object of a model under a prefix, from one hour to another, in order."""
+    folder = f"{prefix}model={model}/hour="
+    with answering("S3"):
+        pages = s3().get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=bucket, Prefix=folder, StartAfter=folder + first):
+            for entry in page.get("Contents", []):
+                hour = entry["Key"].removeprefix(folder).partition("/")[0]
+                if hour > last:
+                    return
+                yield entry["Key"], hour, entry["Size"]
 
 
 def _written(key: str) -> str:

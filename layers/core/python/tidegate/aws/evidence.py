@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
 
+from tidegate.aws.captures import listed
 from tidegate.aws.clients import answering, s3
 from tidegate.domain.rollout.evidence import Labels, Tally
 from tidegate.domain.rollout.rollout import MOST_LOOKS, Evidence, Rollout
@@ -83,19 +84,10 @@ class S3ArmsReader:
 
     def _listed(self, prefix: str, model: str, first: str, last: str) -> list[_Object]:
         """Objects of a model from hour to hour, in order."""
-        folder = f"{prefix}model={model}/hour="
-        pages = s3().get_paginator("list_objects_v2")
-        found: list[_Object] = []
-        with answering("S3"):
-            for page in pages.paginate(Bucket=self._bucket, Prefix=folder, StartAfter=f"{folder}{first}"):
-                for entry in page.get("Contents", []):
-                    key = entry["Key"]
-                    hour = key.removeprefix(folder).partition("/")[0]
-                    if hour > last:
-                        return found
-                    mark = hashlib.sha256(key.encode()).hexdigest()[:10]
-                    found.append(_Object(key, hour, entry["Size"], mark))
-        return found
+        return [
+            _Object(key, hour, size, mark=hashlib.sha256(key.encode()).hexdigest()[:10])
+            for key, hour, size in listed(self._bucket, prefix, model, first, last)
+        ]
 
     def _read(self, objects: Sequence[_Object]) -> Iterator[tuple[_Object, Iterable[bytes]]]:
         """Objects with their lines, in order; a few are fetched ahead, packed as they are."""

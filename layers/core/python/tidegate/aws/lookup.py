@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from io import BytesIO
 from typing import Any
 
+from tidegate.aws.captures import listed
 from tidegate.aws.clients import answering, s3
 from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of
 from tidegate.kernel.errors import Fault, RequestInvalidError
@@ -55,16 +56,8 @@ class S3CaptureLookup:
 
     def _objects(self, model: str, at: datetime, reach: timedelta) -> list[_Object]:
         """Captures of a model in the hours within reach."""
-        folder, last = f"{CAPTURES}model={model}/hour=", hour_of(at + reach)
-        pages = s3().get_paginator("list_objects_v2")
-        found: list[_Object] = []
-        with answering("S3"):
-            for page in pages.paginate(Bucket=self._bucket, Prefix=folder, StartAfter=folder + hour_of(at - reach)):
-                for entry in page.get("Contents", []):
-                    if entry["Key"].removeprefix(folder).partition("/")[0] > last:
-                        return found
-                    found.append(_Object(entry["Key"], entry["Size"], _off(entry["Key"], at)))
-        return found
+        found = listed(self._bucket, CAPTURES, model, hour_of(at - reach), hour_of(at + reach))
+        return [_Object(key, size, _off(key, at)) for key, _, size in found]
 
     def _record(self, key: str, prediction_id: str) -> dict[str, Any] | None:
         with answering("S3"):

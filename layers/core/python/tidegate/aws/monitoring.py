@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 from isal.igzip import IGzipFile
 
+from tidegate.aws.captures import listed
 from tidegate.aws.clients import answering, s3
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import revised, stored
@@ -140,17 +141,10 @@ class S3Hours:
         self._objects.put(_profile_key(model, version, hour), _encoded(document), content_type="application/json")
 
     def _sizes(self, prefix: str, model: str, first: str, last: str) -> defaultdict[str, dict[str, int]]:
-        """Bytes by hour and key; S3 lists them in order."""
-        folder = f"{prefix}model={model}/hour="
-        pages = s3().get_paginator("list_objects_v2")
+        """Bytes by hour and key, in order."""
         found: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        with answering("S3"):
-            for page in pages.paginate(Bucket=self._bucket, Prefix=folder, StartAfter=folder + first):
-                for entry in page.get("Contents", []):
-                    hour = entry["Key"].removeprefix(folder).partition("/")[0]
-                    if hour > last:
-                        return found
-                    found[hour][entry["Key"]] = entry["Size"]
+        for key, hour, size in listed(self._bucket, prefix, model, first, last):
+            found[hour][key] = size
         return found
 
     def _read(self, keys: Iterable[str]) -> Iterator[Iterable[bytes]]:

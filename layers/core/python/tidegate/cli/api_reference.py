@@ -28,7 +28,7 @@ you.
 
 Answers are JSON. A refusal is `application/problem+json` (RFC 9457): `detail` says what is wrong, `errors` lists every
 fault of the request with its path, and `next_step` says what to do. You can repeat every call: a lost answer costs
-nothing. A query parameter that a call does not take is refused.
+nothing. Unknown query parameters are rejected.
 
 ## Lists
 

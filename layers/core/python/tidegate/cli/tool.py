@@ -297,7 +297,12 @@ def listing(limit: int = LISTED) -> Callable[[Callable[..., Any]], Callable[...,
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
-            "--limit", default=limit, show_default=True, type=click.IntRange(1), metavar="N", help="Maximum number."
+            "--limit",
+            default=limit,
+            show_default=True,
+            type=click.IntRange(1),
+            metavar="N",
+            help="Maximum number of entries.",
         )
         @click.option("--all", "whole", is_flag=True, help="Show all, however many there are.")
         @click.option("--after", metavar="TOKEN", help="Continue an earlier list: `next` of its --json output.")

@@ -9,7 +9,6 @@ import click
 from tidegate.cli.tool import Command, Tool, pass_tool
 from tidegate.kernel.errors import Fault, InvalidInputError
 
-HOUR = "%Y-%m-%d-%H"
 MAX_HOURS = 7 * 24
 _AGO = re.compile(r"(\d{1,4})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -36,13 +35,14 @@ def captures(tool: Tool, model: str, since: str, limit: int) -> None:
       tidegate captures flight-delay --since 6h
     """
     from tidegate.cli.pages import captures as captures_page
+    from tidegate.domain.serving.capture import hour_of
 
     now = datetime.now(UTC)
     start = _moment(since, now)
     found: list[dict[str, Any]] = []
     hour = now
-    while len(found) < limit and hour.strftime(HOUR) >= start.strftime(HOUR):
-        listed = tool.client.captures(model, hour.strftime(HOUR), limit)
+    while len(found) < limit and hour_of(hour) >= hour_of(start):
+        listed = tool.client.captures(model, hour_of(hour), limit)
         found += [each for each in listed if datetime.fromisoformat(each["time"]) >= start]
         hour -= timedelta(hours=1)
     found = found[:limit]

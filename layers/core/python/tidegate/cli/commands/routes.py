@@ -140,6 +140,10 @@ def show(tool: Tool, model: str, *, at: str | None, since: str | None, until: st
     """
     from tidegate.cli.pages import routes as routes_page
 
+    if at is not None and (since or until):
+        raise InvalidInputError(
+            "--at does not go with --since and --until", next_step="see `tidegate ledger show --help`"
+        )
     if at is None:
         found = tool.client.acts(model, part.limit, part.after, order="newest", since=since, until=until)
         acts = {kind: entries[::-1] for kind, entries in found.items()} | {"next": found["entries"].next}

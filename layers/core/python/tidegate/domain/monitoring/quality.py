@@ -256,7 +256,7 @@ class Maturity:
 
     groups: tuple[AgeGroup, ...]
 
-    def mature_after_hours(self, share: float = 0.8) -> float | None:
+    def mature_after_hours(self, share: float) -> float | None:
         """The age from which on every group has at least this share labelled; None when there is none."""
         mature = None
         for group in reversed(self.groups):
