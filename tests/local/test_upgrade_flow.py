@@ -215,11 +215,11 @@ def test_a_renamed_table_is_refused_while_other_stacks_import_it(before: Path, t
         change_sets(templates(today), deployed)
 
 
-def test_a_renamed_table_is_told_where_nothing_imports_it(before: Path, today: Path) -> None:
+def test_a_renamed_table_is_reported_where_nothing_imports_it(before: Path, today: Path) -> None:
     name = "Tidegate-dev-Data"
     deployed = {name: renamed(templates(before)[name], "LedgerB7379752")}
-    (told,) = lost(change_sets({name: templates(today)[name]}, deployed))
-    assert re.fullmatch(r"Tidegate-dev-Data: remove  Renamed \(AWS::DynamoDB::Table\); it is deleted", told)
+    (reported,) = lost(change_sets({name: templates(today)[name]}, deployed))
+    assert re.fullmatch(r"Tidegate-dev-Data: remove  Renamed \(AWS::DynamoDB::Table\); it is deleted", reported)
 
 
 def test_the_release_before_this_one_is_frozen() -> None:
