@@ -66,7 +66,7 @@ def second_account(_ministack: str, _second_client: Any, monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_ENDPOINT_URL", _ministack)
     for module in (clients, table):
         monkeypatch.setattr(module, "dynamodb", lambda: _second_client)
-    assert urllib3.request("POST", f"{_ministack}/_ministack/reset").status == 200
+    assert urllib3.request("POST", f"{_ministack}/_ministack/reset", timeout=60).status == 200
     _create_tables()
 
 
@@ -91,11 +91,13 @@ def _ministack() -> Iterator[str]:
         server = subprocess.Popen(command, env=environment, pass_fds=[listening.fileno()])
         host, port = listening.getsockname()
     url = f"http://{host}:{port}"
-    # A service is loaded by its first request, which takes longer than our own clients wait.
-    urllib3.request("POST", url, headers={"x-amz-target": "DynamoDB_20120810.ListTables"}, body="{}")
-    yield url
-    server.terminate()
-    server.wait()
+    try:
+        # A service is loaded by its first request, which takes longer than our own clients wait.
+        urllib3.request("POST", url, headers={"x-amz-target": "DynamoDB_20120810.ListTables"}, body="{}", timeout=60)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:

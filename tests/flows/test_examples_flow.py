@@ -2,7 +2,12 @@
 
 import hashlib
 import io
+import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +19,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from examples.diabetes import build_dataset as diabetes
 from examples.digits import build_dataset as digits
 from examples.mortgage import build_dataset as mortgage
 from tests.flows.conftest import ROOT, House, instances_of, wait_until
+from tidegate.cli import exits
+from tidegate.cli.main import main
 from tidegate.domain.serving.contract import SCORES_OUTPUT
 from tidegate.domain.serving.prediction import answers, validate
 from tidegate.kernel.errors import NotFoundError
@@ -220,9 +226,36 @@ def test_a_limit_that_the_model_does_not_keep_turns_it_away_and_the_version_befo
 # --- diabetes: a number with its interval -----------------------------------------------------------------------------
 
 
+def commands_under(heading: str) -> list[list[str]]:
+    """The commands of the blocks in a section of the README, as words."""
+    _, _, section = (ROOT / "README.md").read_text("utf-8").partition(f"\n## {heading}\n")
+    block = "".join(re.findall(r"(?:^    .*\n)+", section.partition("\n## ")[0], re.MULTILINE))
+    return [shlex.split(line) for line in block.replace("\\\n", " ").splitlines()]
+
+
 @pytest.fixture(scope="module")
-def patients(house: House) -> Example:
-    return released(house, diabetes, "diabetes", origin="scikit-learn on PyPI", licence="BSD-3-Clause")
+def patients(house: House, tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """Released by the commands of the README as they stand there; the file that they write lies elsewhere."""
+    folder = tmp_path_factory.mktemp("readme")
+    keys = house.cloud.env()
+    state = {"endpoint_url": house.cloud.endpoint_url, "region": keys["AWS_DEFAULT_REGION"], "stage": "dev"}
+    credentials = {name: keys[name] for name in keys if "ACCESS_KEY" in name}
+    (folder / "local.json").write_text(json.dumps(state | {"credentials": credentials}))
+    typed = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        for program, *written in commands_under("Your model"):
+            words = [word.replace(".build", str(folder)) for word in written]
+            if program == "python":
+                subprocess.run([sys.executable, *words], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+            else:
+                assert (program, words.pop()) == ("tidegate", "--local")
+                assert main([f"--local={folder / 'local.json'}", *words]) == exits.OK, words
+                typed.append(words[0])
+    assert typed == ["data", "model", "train", "report"]
+    spec = yaml.safe_load((EXAMPLES / "diabetes" / "diabetes.yaml").read_text())
+    (run,) = house.client.runs(spec["name"])
+    return Example(house, spec, run, pd.read_csv(folder / "diabetes.csv"))
 
 
 def test_a_patients_number_comes_with_the_interval_that_was_measured(patients: Example) -> None:

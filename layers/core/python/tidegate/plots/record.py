@@ -176,9 +176,9 @@ def features(dossier: Dossier) -> Section:
         blocks.append(_filled(("computed feature", "expression", "unit", "learned", "meaning"), lines, caption))
     measure = "R2, 0 without" if dossier.spec.task is Task.REGRESSION else "AUC, 0.5 without"
     lead = (
-        f"{english.count(len(rows), 'feature')}. Strength alone is how well the feature by itself predicts the "
-        "target in training "
-        f"({measure} skill, 1 at best)."
+        f"{english.count(len(rows), 'feature')}. Strength alone is how well the feature by itself predicts the target "
+        f"in training ({measure} skill, 1 at best), by the target's mean in each of 64 ranges or values, each row "
+        "by the means of the other half of the rows. With few rows it is lower than the same measure of the raw values."
     )
     return Section("features", "Features", blocks, lead)
 

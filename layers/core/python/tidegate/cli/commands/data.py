@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -46,8 +46,10 @@ def data() -> None:
 @click.option("--origin", metavar="TEXT", help="Where the data comes from. Required for a new dataset.")
 @click.option("--licence", metavar="TEXT", help="Licence of the data. Required for a new dataset.")
 @click.option("--owner", metavar="TEXT", help="Owner: an e-mail address or a team. Required for a new dataset.")
-@click.option("--pii", multiple=True, metavar="COL", help="A column with personal data. Can be repeated.")
-@click.option("--outcome", multiple=True, metavar="COL", help="A column known only after the event. Can be repeated.")
+@click.option("--pii", multiple=True, metavar="COL", help="A column with personal data. Repeat it for more.")
+@click.option(
+    "--outcome", multiple=True, metavar="COL", help="A column known only after the event. Repeat it for more."
+)
 @click.option("--time", "time_column", metavar="COL", help="The column with the time of a row.")
 @click.option("--description", metavar="TEXT", help="One-sentence description.")
 @click.option("--wait/--no-wait", default=True, help="Wait until the files are read and profiled (default).")
@@ -69,7 +71,7 @@ def add(
     """Add FILEs (CSV or Parquet) as a version of dataset NAME.
 
     The version is the hash of the content, so adding the same files again changes nothing. Files that are already
-    stored are not sent again. Options that you leave out keep their earlier values.
+    stored are not sent again. Options that you leave out keep their earlier values; one that you give replaces them.
 
     \b
     Example:
@@ -228,7 +230,26 @@ def _describe(tool: Tool, name: str, said: dict[str, Any]) -> None:
     if any(known.get(field) != description[field] for field in description):
         with _by_option():
             warnings = tool.client.describe_dataset(name, description)["warnings"]
-        tool.warn(warnings)
+        tool.warn(warnings + _unprotected(known, description))
+        for field in fields:
+            before, after = known.get(field), description.get(field)
+            if known and before != after:
+                tool.say(f"{name}: {field} was {_listed(before)}, is now {_listed(after)}")
+
+
+def _unprotected(known: Mapping[str, Any], description: Mapping[str, Any]) -> list[str]:
+    """A sentence for each declaration whose columns specs and pages do not protect any more."""
+    gone = {field: sorted({*known.get(field, ())} - {*description.get(field, ())}) for field in ("outcome", "pii")}
+    return [
+        f"{', '.join(columns)} {'is' if len(columns) == 1 else 'are'} no longer declared as {field}: "
+        f"give --{field} once for every column"
+        for field, columns in gone.items()
+        if columns
+    ]
+
+
+def _listed(value: Any) -> str:
+    return (", ".join(value) if isinstance(value, list | tuple) else str(value or "")) or "none"
 
 
 @contextmanager
