@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from moto.cloudformation.custom_model import CustomModel
 from infra.local import limit_checks
 from infra.local.alarms import Alarms
 from infra.local.assembly import Assembly, Stack, read_assembly
+from infra.local.change_sets import ChangeSet, change_sets
 from infra.local.clients import Clients, LocalSession
 from infra.local.clock import Clock
 from infra.local.dashboards import Dashboards
@@ -35,13 +36,14 @@ from infra.local.firehose import Firehose
 from infra.local.front_door import FrontDoor
 from infra.local.functions import FunctionConfig, Invocation
 from infra.local.gateway import Gateway
-from infra.local.gateways import build_gateways, resolve_endpoints
+from infra.local.gateways import build_gateways, read_api, resolve_endpoints
 from infra.local.lambda_bridge import FailedEvents, LambdaBridge, MeteredHost
 from infra.local.limits import most
 from infra.local.logs import Logs
 from infra.local.metrics import Metrics
 from infra.local.moto_server import MotoServer
 from infra.local.resources import Provisioned, ResourceError, create_custom, create_named, provision_into, supported
+from infra.local.stack_updates import update_stack
 from infra.local.stepfunctions import StateMachines
 from infra.local.streams import Streams
 
@@ -151,6 +153,8 @@ class LocalCloud:
 
     def __init__(self, assembly: Assembly, clock: Clock) -> None:
         self.clock = clock
+        self._by_api: dict[str, Gateway] = {}
+        self._configs: dict[str, FunctionConfig] = {}
         self.outputs: dict[str, str] = {}
         self.gateways: dict[str, Gateway] = {}
         self.declared_only: tuple[str, ...] = ()
@@ -298,6 +302,52 @@ class LocalCloud:
         pages = self._clients.root("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
         return [event["message"] for page in pages for event in page["events"]]
 
+    def change_sets(self, assembly: Path) -> tuple[ChangeSet, ...]:
+        """What `update` would do, without doing it.
+
+        Raises:
+            AssemblyError: the folder is not an assembly for this account and region.
+            UpdateRefusedError: AWS would refuse a change; the message is its own.
+        """
+        return self._planned(read_assembly(assembly, account=ACCOUNT, region=REGION))
+
+    def update(
+        self, assembly: Path, *, on_progress: Callable[[str], None] = lambda _message: None
+    ) -> tuple[ChangeSet, ...]:
+        """Deploys an assembly over what is deployed, stack by stack, as `cdk deploy --all` does; returns what changed.
+
+        Requests, executions and streams go on meanwhile. Stacks that the assembly does not have stay as they are.
+
+        Args:
+            on_progress: gets each change set as text, and what could not be deleted.
+
+        Raises:
+            AssemblyError: the folder is not an assembly for this account and region.
+            UpdateRefusedError: AWS would refuse a change; nothing has been changed, also of other stacks.
+            ProvisioningError: a change cannot be made; unlike AWS, what was done until then is not rolled back.
+        """
+        after = read_assembly(assembly, account=ACCOUNT, region=REGION)
+        with self._moving:
+            planned = self._planned(after)
+            self._check_types(after)
+            self._upload(after)
+            self._world.assembly = after
+            there = {stack.name for stack in self._assembly.stacks}
+            for stack, changes in zip(after.stacks, planned, strict=True):
+                with self._provisioning():
+                    if stack.name not in there:
+                        self._create(stack, on_progress)
+                    elif changes.changes or stack.template != self._template(stack.name):
+                        on_progress(str(changes))
+                        for left in update_stack(self._world, stack.template, changes):
+                            on_progress(left)
+                    self._take_over()
+            others = [
+                stack for stack in self._assembly.stacks if stack.name not in {each.name for each in after.stacks}
+            ]
+            self._assembly = replace(after, stacks=(*after.stacks, *others))
+        return planned
+
     def close(self) -> None:
         """Ends every process, thread and connection; nothing of the cloud is left."""
         self._closing.close()
@@ -387,20 +437,24 @@ class LocalCloud:
         closing.callback(self.firehose.close)
         self._door.handle("firehose", "PutRecordBatch", self.firehose.put_record_batch)
         self._door.handle("firehose", "PutRecord", self.firehose.put_record)
-        self._bootstrap()
-        outputs = self._provision(progress)
-        self._add_functions(concurrency)
-        gateways = build_gateways(self._world, self._door, self.host, self.metrics, self.logs.line)
-        urls = {api_id: gateway.url for api_id, gateway in gateways.items()}
-        for api_id, gateway in gateways.items():
-            closing.callback(gateway.close)
-            gateway.start()
-            self.gateways[str(self._world.apis[api_id]["Name"])] = gateway
-        self._resolve_parameters(urls)
-        self.outputs = {key: resolve_endpoints(value, urls) for key, value in outputs.items()}
-        self.declared_only = tuple(self._world.declared_only)
+        self._concurrency = concurrency
+        self._clients.root("ssm").put_parameter(Name=_BOOTSTRAP_PARAMETER, Value="30", Type="String")
+        self._check_types(self._assembly)
+        self._upload(self._assembly)
+        closing.callback(self._close_gateways)
+        with self._provisioning():
+            for stack in self._assembly.stacks:
+                self._create(stack, progress)
+            self._take_over()
         self.add_user("developer", developer_policy)
         progress(f"{len(self._world.functions)} functions, {len(self.gateways)} APIs: ready at {self.endpoint_url}")
+
+    def _planned(self, after: Assembly) -> tuple[ChangeSet, ...]:
+        now = {stack.name: stack.template for stack in self._assembly.stacks}
+        return change_sets({stack.name: stack.template for stack in after.stacks}, now)
+
+    def _template(self, stack: str) -> Mapping[str, Any]:
+        return next(each.template for each in self._assembly.stacks if each.name == stack)
 
     def _answer_calls(self, machines: StateMachines) -> None:
         """The calls that do not go to moto, or not only."""
@@ -417,42 +471,36 @@ class LocalCloud:
         self._door.observe("logs", "PutLogEvents", lambda call, _: self._log_events(call.params))
         self._door.observe("sns", "Publish", lambda call, _: self._was_published(call.params))
 
-    def _bootstrap(self) -> None:
-        """What `cdk bootstrap` leaves in an account: the version parameter and the assets bucket with the assets."""
-        self._clients.root("ssm").put_parameter(Name=_BOOTSTRAP_PARAMETER, Value="30", Type="String")
+    def _upload(self, assembly: Assembly) -> None:
+        """What `cdk bootstrap` and the CDK leave in an account: the assets bucket with the assets."""
         s3 = self._clients.root("s3")
-        assets = {(asset.bucket, asset.key) for stack in self._assembly.stacks for asset in stack.assets}
-        for bucket in {bucket for bucket, _ in assets}:
+        there = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+        assets = {(asset.bucket, asset.key) for stack in assembly.stacks for asset in stack.assets}
+        for bucket in {bucket for bucket, _ in assets} - there:
             s3.create_bucket(Bucket=bucket)
         for bucket, key in assets:
             s3.put_object(Bucket=bucket, Key=key, Body=_EMPTY_ZIP)
 
-    def _provision(self, progress: Callable[[str], None]) -> dict[str, str]:
-        self._check_types()
-        cloudformation = self._clients.root("cloudformation")
-        outputs: dict[str, str] = {}
+    @contextlib.contextmanager
+    def _provisioning(self) -> Iterator[None]:
         provision_into(self._world)
         try:
             with (
                 patch.object(CustomModel, "create_from_cloudformation_json", classmethod(create_custom)),
                 patch.object(cloudformation_engine, "parse_and_create_resource", create_named),
             ):
-                for stack in self._assembly.stacks:
-                    started = time.monotonic()
-                    made = self._create(cloudformation, stack)
-                    for output in made.get("Outputs", []):
-                        outputs[output["OutputKey"]] = str(output["OutputValue"])
-                    count = len(stack.template.get("Resources", {}))
-                    progress(f"stack {stack.name}: {count} resources in {time.monotonic() - started:.1f} s")
+                yield
+        except ResourceError as error:
+            raise ProvisioningError(str(error)) from error
         finally:
             provision_into(None)
-        return outputs
 
-    def _check_types(self) -> None:
+    @staticmethod
+    def _check_types(assembly: Assembly) -> None:
         known = supported()
         unknown = [
             f"{stack.name}/{logical_id} is a {resource['Type']}"
-            for stack in self._assembly.stacks
+            for stack in assembly.stacks
             for logical_id, resource in stack.template.get("Resources", {}).items()
             if resource["Type"] not in known
         ]
@@ -461,26 +509,61 @@ class LocalCloud:
                 "the local cloud cannot make: " + "; ".join(unknown) + ". Add the type to infra/local/resources."
             )
 
-    def _create(self, cloudformation: Any, stack: Stack) -> Mapping[str, Any]:
+    def _create(self, stack: Stack, progress: Callable[[str], None]) -> None:
+        started = time.monotonic()
         try:
             self._moto.create_stack(stack.name, json.dumps(stack.template), dict(stack.tags))
-        except ResourceError as error:
-            raise ProvisioningError(str(error)) from error
+        except ResourceError:
+            raise
         except Exception as error:
             raise ProvisioningError(f"stack {stack.name}: {type(error).__name__}: {error}") from error
-        described: Mapping[str, Any] = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]
+        described = self._clients.root("cloudformation").describe_stacks(StackName=stack.name)["Stacks"][0]
         if described["StackStatus"] != "CREATE_COMPLETE":
             reason = described.get("StackStatusReason", "no reason given")
             raise ProvisioningError(f"stack {stack.name} is {described['StackStatus']}: {reason}")
-        return described
+        count = len(stack.template.get("Resources", {}))
+        progress(f"stack {stack.name}: {count} resources in {time.monotonic() - started:.1f} s")
 
-    def _add_functions(self, concurrency: int) -> None:
+    def _take_over(self) -> None:
+        """Functions, gateways, addresses and outputs follow what the stacks declare now."""
+        self._add_functions()
+        for api_id in set(self._by_api) - set(self._world.apis):
+            self._by_api.pop(api_id).close()
+        for api_id, gateway in self._by_api.items():
+            gateway.configure(read_api(self._world, api_id, self._door))
+        made = build_gateways(self._world, self._door, self.host, self.metrics, self.logs.line, there=self._by_api)
+        for api_id, gateway in made.items():
+            gateway.start()
+            self._by_api[api_id] = gateway
+        self.gateways = {str(self._world.apis[api_id]["Name"]): gateway for api_id, gateway in self._by_api.items()}
+        urls = {api_id: gateway.url for api_id, gateway in self._by_api.items()}
+        self._resolve_parameters(urls)
+        pages = self._clients.root("cloudformation").get_paginator("describe_stacks").paginate()
+        self.outputs = {
+            output["OutputKey"]: resolve_endpoints(str(output["OutputValue"]), urls)
+            for page in pages
+            for stack in page["Stacks"]
+            for output in stack.get("Outputs", [])
+        }
+        self.declared_only = tuple(self._world.declared_only)
+
+    def _close_gateways(self) -> None:
+        for gateway in self._by_api.values():
+            gateway.close()
+
+    def _add_functions(self) -> None:
         configs = [self._function_config(name, properties) for name, properties in self._world.functions.items()]
         reserved = {config.name: config.reserved_concurrency for config in configs if config.reserved_concurrency}
-        if over := limit_checks.reservation_fault(reserved, concurrency):
+        if over := limit_checks.reservation_fault(reserved, self._concurrency):
             raise ProvisioningError(over)
         for config in configs:
-            self.host.add(config)
+            known = self._configs.get(config.name)
+            if known is None or replace(known, role_env=config.role_env) != config:
+                self.host.add(config)
+                self._configs[config.name] = config
+        for name in set(self._configs) - {config.name for config in configs}:
+            self.host.forget(name)
+            del self._configs[name]
         self.streams.look()
 
     def _function_config(self, name: str, properties: Mapping[str, Any]) -> FunctionConfig:

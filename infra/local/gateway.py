@@ -80,21 +80,13 @@ class Gateway:
         port: int = 0,
         max_connections: int = 256,
     ) -> None:
-        for route in api.routes:
-            if route.authorization not in _AUTHORIZATIONS:
-                raise ValueError(
-                    f"route {route.key} of API {api.name} has authorization {route.authorization}; "
-                    f"the local gateway supports {', '.join(_AUTHORIZATIONS)}"
-                )
-        self._api = api
+        self.configure(api)
         self._host = host
         self._credentials = credentials
         self._authorize = authorize
         self._on_log = on_log
         self._region = region
         self._account = account
-        self._router = Router(api.routes)
-        self._bucket = _TokenBucket(api.throttle_rate, api.throttle_burst)
         self._max_connections = max_connections
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
@@ -103,8 +95,27 @@ class Gateway:
         self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
         self._listener.settimeout(0.5)
         self.port: int = self._listener.getsockname()[1]
-        stage = "" if api.stage == "$default" else f"/{api.stage}"
-        self.url = f"http://127.0.0.1:{self.port}{stage}"
+
+    @property
+    def url(self) -> str:
+        """Where the API is on this machine."""
+        return f"http://127.0.0.1:{self.port}" + ("" if self._api.stage == "$default" else f"/{self._api.stage}")
+
+    def configure(self, api: ApiConfig) -> None:
+        """Serves the API as it is declared from now on; a request under way ends as it began.
+
+        Raises:
+            ValueError: a route has an authorization that there is not.
+        """
+        for route in api.routes:
+            if route.authorization not in _AUTHORIZATIONS:
+                raise ValueError(
+                    f"route {route.key} of API {api.name} has authorization {route.authorization}; "
+                    f"the local gateway supports {', '.join(_AUTHORIZATIONS)}"
+                )
+        self._api = api
+        self._router = Router(api.routes)
+        self._bucket = _TokenBucket(api.throttle_rate, api.throttle_burst)
 
     def start(self) -> None:
         """Begins to accept connections."""

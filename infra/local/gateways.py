@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from infra.local import iam
@@ -36,9 +36,15 @@ class MeteredGateway(Gateway):
 
 
 def build_gateways(
-    world: Provisioned, door: FrontDoor, host: LambdaHost, metrics: Metrics, on_log: Callable[[str, str], None]
+    world: Provisioned,
+    door: FrontDoor,
+    host: LambdaHost,
+    metrics: Metrics,
+    on_log: Callable[[str, str], None],
+    *,
+    there: Collection[str] = (),
 ) -> dict[str, Gateway]:
-    """One gateway per API, by the API's id; not started yet."""
+    """One gateway for each API but those that are there already, by the API's id; not started yet."""
 
     def credentials(access_key: str) -> Caller | None:
         caller = door.caller(access_key)
@@ -56,7 +62,7 @@ def build_gateways(
     return {
         api_id: MeteredGateway(
             metrics,
-            _config(world, api_id, properties, door),
+            read_api(world, api_id, door),
             host,
             credentials,
             authorize,
@@ -64,7 +70,8 @@ def build_gateways(
             region=world.region,
             account=world.account,
         )
-        for api_id, properties in world.apis.items()
+        for api_id in world.apis
+        if api_id not in there
     }
 
 
@@ -73,19 +80,21 @@ def resolve_endpoints(text: str, urls: Mapping[str, str]) -> str:
     return _ENDPOINT.sub(lambda m: urls.get(m[1], m[0]), text)
 
 
-def _config(world: Provisioned, api_id: str, properties: Mapping[str, Any], door: FrontDoor) -> ApiConfig:
-    name = str(properties["Name"])
-    stages = world.stages.get(api_id, [])
+def read_api(world: Provisioned, api_id: str, door: FrontDoor) -> ApiConfig:
+    """What the templates say of an API. Raises ResourceError when a gateway cannot serve it."""
+    name = str(world.apis[api_id]["Name"])
+    stages = [stage for stage in world.stages.values() if stage["ApiId"] == api_id]
+    routes = [route for route in world.routes.values() if route["ApiId"] == api_id]
     if len(stages) != 1:
         raise ResourceError(f"API {name} has {len(stages)} stages; the local cloud serves APIs with exactly one")
     stage = stages[0]
     throttle, log = stage.get("DefaultRouteSettings", {}), stage.get("AccessLogSettings", {})
-    integrations = [world.integrations[_integration_id(route)] for route in world.routes.get(api_id, [])]
+    integrations = [world.integrations[_integration_id(route)] for route in routes]
     timeouts = {float(integration.get("TimeoutInMillis", 30_000)) / 1000 for integration in integrations}
     return ApiConfig(
         api_id=api_id,
         name=name,
-        routes=tuple(_route(world, api_id, route, stage["StageName"], door) for route in world.routes.get(api_id, [])),
+        routes=tuple(_route(world, api_id, route, stage["StageName"], door) for route in routes),
         stage=stage["StageName"],
         throttle_rate=_number(throttle.get("ThrottlingRateLimit")),
         throttle_burst=int(throttle["ThrottlingBurstLimit"]) if "ThrottlingBurstLimit" in throttle else None,

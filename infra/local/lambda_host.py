@@ -139,6 +139,14 @@ class LambdaHost:
         for environment in idle:
             environment.close(gently=True)
 
+    def forget(self, name: str) -> None:
+        """Removes a function; what it is doing, it ends."""
+        with self._changed:
+            removed = self._pools.pop(name)
+            idle, removed.idle, removed.is_retired = removed.idle, [], True
+        for environment in idle:
+            environment.close(gently=True)
+
     def config(self, name_or_arn: str) -> FunctionConfig:
         """The function of this name or ARN, qualified or not.
 

@@ -1,7 +1,8 @@
 """The one place that reaches into moto: its switches, its stores, and the few methods that must behave differently.
 
-moto is pinned by the lock file; when it moves, this file, table_changes.py, stepfunctions.py and task_tokens.py are
-what to look at. Everything else in the local cloud talks to moto as a client does, over its HTTP interface.
+moto is pinned by the lock file; when it moves, this file, stack_updates.py, table_changes.py, stepfunctions.py and
+task_tokens.py are what to look at. Everything else in the local cloud talks to moto as a client does, over its HTTP
+interface.
 """
 
 from __future__ import annotations

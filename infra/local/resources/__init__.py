@@ -1,13 +1,16 @@
 """The CloudFormation types that moto lacks or leaves incomplete; importing this package teaches it all of them."""
 
-from infra.local.resources import apis, declared, functions, messaging, observability, storage
+from infra.local.resources import apis, declared, functions, messaging, observability, storage, updates
 from infra.local.resources.base import (
     Provisioned,
     ResourceError,
     create_custom,
     create_named,
+    existing,
     provision_into,
+    remove,
     supported,
+    update,
 )
 
 __all__ = [
@@ -17,10 +20,14 @@ __all__ = [
     "create_custom",
     "create_named",
     "declared",
+    "existing",
     "functions",
     "messaging",
     "observability",
     "provision_into",
+    "remove",
     "storage",
     "supported",
+    "update",
+    "updates",
 ]

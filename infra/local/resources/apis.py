@@ -23,14 +23,14 @@ def api(new: New) -> Made:
     return Made(api_id, ApiEndpoint=endpoint, ApiId=api_id)
 
 
-@resource("AWS::ApiGatewayV2::Stage")
+@resource("AWS::ApiGatewayV2::Stage", upserts=True)
 def stage(new: New) -> Made:
     """Throttling and access logs."""
-    new.world.stages.setdefault(new.properties["ApiId"], []).append(new.properties)
+    new.world.stages[new.stack, new.logical_id] = new.properties
     return Made(new.properties["StageName"])
 
 
-@resource("AWS::ApiGatewayV2::Integration")
+@resource("AWS::ApiGatewayV2::Integration", upserts=True)
 def integration(new: New) -> Made:
     """Only Lambda proxies with payload format 2.0."""
     if new.properties["IntegrationType"] != "AWS_PROXY":
@@ -43,11 +43,11 @@ def integration(new: New) -> Made:
     return Made(new.name)
 
 
-@resource("AWS::ApiGatewayV2::Route")
+@resource("AWS::ApiGatewayV2::Route", upserts=True)
 def route(new: New) -> Made:
     """IAM authorisation or none."""
     authorization = new.properties.get("AuthorizationType", "NONE")
     if authorization not in ("AWS_IAM", "NONE"):
         raise new.fail(f"authorisation {authorization} is not supported by the local cloud; use AWS_IAM or NONE")
-    new.world.routes.setdefault(new.properties["ApiId"], []).append(new.properties)
+    new.world.routes[new.name] = new.properties
     return Made(new.name)

@@ -42,11 +42,16 @@ class Provisioned:
     layers: dict[str, Path] = field(default_factory=dict)
     invoke_configs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     apis: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    stages: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    routes: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    stages: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    routes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     integrations: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     delivery_streams: dict[str, Stream] = field(default_factory=dict)
     declared_only: list[str] = field(default_factory=list)
+
+    def declare_only(self, resource: str) -> None:
+        """Notes a resource that exists in name only."""
+        if resource not in self.declared_only:
+            self.declared_only.append(resource)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +105,30 @@ def provision_into(world: Provisioned | None) -> None:
     _world[:] = [world] if world else []
 
 
-def resource(type_name: str, name_property: str = "") -> Callable[[Callable[[New], Made]], Callable[[New], Made]]:
-    """Teaches moto a type it lacks. `name_property` is the property that names it, a generated name otherwise."""
+def resource(
+    type_name: str, name_property: str = "", *, upserts: bool = False
+) -> Callable[[Callable[[New], Made]], Callable[[New], Made]]:
+    """Teaches moto a type it lacks.
+
+    Args:
+        name_property: the property that names it, a generated name otherwise.
+        upserts: making it again over one of the same name changes that in place.
+    """
 
     def register(create: Callable[[New], Made]) -> Callable[[New], Made]:
         _teach(type_name, name_property, lambda new, *_, **__: create(new))
+        if upserts:
+            UPDATES[type_name] = lambda new, _made: create(new)
         return create
 
     return register
 
 
-def extends(type_name: str) -> Callable[[Callable[[New, Any], Any]], Callable[[New, Any], Any]]:
-    """Adds to a type moto has: the function gets moto's object, and may return another in its place."""
+def extends(
+    type_name: str, *, upserts: bool = False
+) -> Callable[[Callable[[New, Any], Any]], Callable[[New, Any], Any]]:
+    """Adds to a type moto has: the function gets moto's object, and may return another in its place. With `upserts` it
+    is also what changes a resource in place."""
     ours = [m for m in CloudFormationModel.__subclasses__() if m.cloudformation_type() == type_name]
     moto_model = ours[-1]
 
@@ -121,6 +138,8 @@ def extends(type_name: str) -> Callable[[Callable[[New, Any], Any]], Callable[[N
             return amend(new, made) or made
 
         _teach(type_name, moto_model.cloudformation_name_type(), create, moto_model.has_cfn_attr)
+        if upserts:
+            UPDATES[type_name] = amend
         return amend
 
     return register
@@ -199,6 +218,50 @@ def create_named(logical_id: str, resource_json: Any, resources_map: Any, accoun
 
 
 _CREATE = cloudformation.parse_and_create_resource
+
+UPDATES: dict[str, Callable[[New, Any], Any]] = {}
+REMOVALS: dict[str, Callable[[New, Any], Any]] = {}
+
+
+def updates(type_name: str) -> Callable[[Callable[[New, Any], Any]], Callable[[New, Any], Any]]:
+    """Says how a resource that exists gets other properties; the function may return another object in its place."""
+
+    def register(update: Callable[[New, Any], Any]) -> Callable[[New, Any], Any]:
+        UPDATES[type_name] = update
+        return update
+
+    return register
+
+
+def existing(logical_id: str, resources_map: Any) -> New:
+    """A resource that exists, with the properties that the map's template gives it now."""
+    declared = resources_map._resource_json_map[logical_id]  # noqa: SLF001
+    kind, made = declared["Type"], resources_map[logical_id]
+    properties = cloudformation.clean_json(declared.get("Properties", {}), resources_map)
+    named_by = cloudformation.resource_name_property_from_type(kind) or ""
+    name = str(properties.get(named_by, made.physical_resource_id))
+    return New(kind, logical_id, resources_map["AWS::StackName"], name, properties, _world[0])
+
+
+def update(new: New, made: Any) -> Any:
+    """Gives a resource that exists the properties of `new`; returns the object that stands for it from now on."""
+    if over := limit_checks.fault(new.type, lambda: new.properties):
+        raise new.fail(over)
+    if new.type not in UPDATES and new.type not in CUSTOM:
+        raise new.fail("the local cloud cannot update this type; say how in infra/local/resources/updates.py")
+    change = UPDATES[new.type] if new.type in UPDATES else lambda each, _made: CUSTOM[each.type](each)
+    try:
+        return change(new, made) or made
+    except ResourceError:
+        raise
+    except Exception as error:
+        raise new.fail(f"{type(error).__name__}: {error}") from error
+
+
+def remove(old: New, made: Any) -> None:
+    """Deletes a resource that left its template or was replaced, as far as something is there to be deleted."""
+    if removal := REMOVALS.get(old.type):
+        removal(old, made)
 
 
 def supported() -> set[str]:

@@ -23,10 +23,10 @@ _DECLARED = {
 
 
 def _declare(type_name: str, name_property: str) -> None:
-    @resource(type_name, name_property)
+    @resource(type_name, name_property, upserts=True)
     def declared(new: New) -> Made:
         if type_name != "AWS::CDK::Metadata":
-            new.world.declared_only.append(f"{new.stack}/{new.logical_id} ({type_name})")
+            new.world.declare_only(f"{new.stack}/{new.logical_id} ({type_name})")
         return Made(new.name, Arn=f"arn:aws:local:{new.world.region}:{new.world.account}:{new.name}", Id=new.name)
 
 

@@ -14,7 +14,7 @@ def function(new: New, made: Any) -> None:
     """Remembers the code's folder and the configuration: the function runs in the Lambda host, not in moto."""
     code = new.properties["Code"]
     if not str(new.properties.get("Runtime", "")).startswith("python"):
-        new.world.declared_only.append(f"{new.stack}/{new.logical_id} (a {new.properties.get('Runtime')} function)")
+        new.world.declare_only(f"{new.stack}/{new.logical_id} (a {new.properties.get('Runtime')} function)")
         return
     if "ZipFile" in code:
         folder = new.world.scratch / "inline" / made.function_name
@@ -38,7 +38,7 @@ def layer(new: New, made: Any) -> None:
 
 @resource("AWS::Lambda::Version")
 def version(new: New) -> Made:
-    """Published in moto; the code that runs is the function's, since a local stack is never updated in place."""
+    """Published in moto; the code that runs is always the function's newest."""
     published = new.client("lambda").publish_version(FunctionName=new.properties["FunctionName"])
     return Made(published["FunctionArn"], Version=published["Version"], FunctionArn=published["FunctionArn"])
 
@@ -60,10 +60,10 @@ def alias(new: New) -> Made:
 def permission(new: New) -> Made:
     """A statement of the function's resource policy."""
     properties = new.properties
-    function_name, _, qualifier = _function_name(properties["FunctionName"]).partition(":")
+    name, _, qualifier = function_name(properties["FunctionName"]).partition(":")
     given = {key: properties[key] for key in ("SourceArn", "SourceAccount", "PrincipalOrgID") if key in properties}
     new.client("lambda").add_permission(
-        FunctionName=function_name,
+        FunctionName=name,
         StatementId=new.name[-100:],
         Action=properties["Action"],
         Principal=properties["Principal"],
@@ -73,10 +73,10 @@ def permission(new: New) -> Made:
     return Made(new.name, Id=new.name)
 
 
-@resource("AWS::Lambda::EventInvokeConfig")
+@resource("AWS::Lambda::EventInvokeConfig", upserts=True)
 def event_invoke_config(new: New) -> Made:
     """Retries and destinations of asynchronous invocations, followed by the Lambda host."""
-    name = _function_name(new.properties["FunctionName"]).partition(":")[0]
+    name = function_name(new.properties["FunctionName"]).partition(":")[0]
     new.world.invoke_configs[name] = new.properties
     destinations = new.properties.get("DestinationConfig", {})
     new.client("lambda").put_function_event_invoke_config(
@@ -98,7 +98,7 @@ def event_source_mapping(new: New, made: Any) -> Made | None:
     return Made(made.uuid, Id=made.uuid, EventSourceMappingArn=made.arn)
 
 
-def _function_name(name_or_arn: str) -> str:
+def function_name(name_or_arn: str) -> str:
     """NAME or NAME:QUALIFIER."""
     return name_or_arn.rpartition(":function:")[2]
 

@@ -18,7 +18,7 @@ def topic(new: New, made: Any) -> Made:
     return Made(made.arn, TopicArn=made.arn, TopicName=made.arn.rsplit(":", 1)[-1])
 
 
-@resource("AWS::SNS::TopicPolicy")
+@resource("AWS::SNS::TopicPolicy", upserts=True)
 def topic_policy(new: New) -> Made:
     """Who may publish and subscribe."""
     for arn in new.properties["Topics"]:
@@ -46,7 +46,7 @@ def subscription(new: New) -> Made:
     return Made(made["SubscriptionArn"])
 
 
-@resource("AWS::SQS::QueuePolicy")
+@resource("AWS::SQS::QueuePolicy", upserts=True)
 def queue_policy(new: New) -> Made:
     """Who may send and receive."""
     for url in new.properties["Queues"]:
@@ -59,7 +59,7 @@ def queue_policy(new: New) -> Made:
 @resource("AWS::Events::EventBusPolicy", "StatementId")
 def event_bus_policy(new: New) -> Made:
     """Declared; events cross no account locally."""
-    new.world.declared_only.append(f"{new.stack}/{new.logical_id}")
+    new.world.declare_only(f"{new.stack}/{new.logical_id}")
     return Made(new.name)
 
 
@@ -73,6 +73,12 @@ def schedule_group(new: New) -> Made:
 @resource("AWS::Scheduler::Schedule", "Name")
 def schedule(new: New) -> Made:
     """Fires by the clock of the local cloud."""
+    made = new.client("scheduler").create_schedule(Name=new.name, **schedule_settings(new))
+    return Made(new.name, Arn=made["ScheduleArn"])
+
+
+def schedule_settings(new: New) -> dict[str, Any]:
+    """A schedule as the API wants it."""
     keys = (
         "ActionAfterCompletion",
         "Description",
@@ -85,10 +91,7 @@ def schedule(new: New) -> Made:
         "State",
         "Target",
     )
-    made = new.client("scheduler").create_schedule(
-        Name=new.name, **{key: new.properties[key] for key in keys if key in new.properties}
-    )
-    return Made(new.name, Arn=made["ScheduleArn"])
+    return {key: new.properties[key] for key in keys if key in new.properties}
 
 
 @resource("AWS::KinesisFirehose::DeliveryStream", "DeliveryStreamName")
@@ -111,6 +114,21 @@ def delivery_stream(new: New) -> Made:
 def state_machine(new: New) -> Made:
     """In moto's executing backend; its own CloudFormation type uses the one that does not execute."""
     properties = new.properties
+    made = new.world.state_machines.create_state_machine(
+        name=new.name,
+        definition=definition_of(new),
+        roleArn=properties["RoleArn"],
+        tags=[{"key": tag["Key"], "value": tag["Value"]} for tag in properties.get("Tags", [])],
+        loggingConfiguration=lower_keys(properties.get("LoggingConfiguration")),
+        tracingConfiguration=lower_keys(properties.get("TracingConfiguration")),
+        sm_type=properties.get("StateMachineType", "STANDARD"),
+    )
+    return Made(made.arn, Arn=made.arn, Name=new.name, StateMachineRevisionId="INITIAL")
+
+
+def definition_of(new: New) -> str:
+    """A state machine's definition, with what is substituted in it."""
+    properties = new.properties
     if "DefinitionString" in properties:
         definition = as_text(properties["DefinitionString"])
     elif "Definition" in properties:
@@ -123,20 +141,11 @@ def state_machine(new: New) -> Made:
         definition = asset.source.read_text()
     for name, value in properties.get("DefinitionSubstitutions", {}).items():
         definition = definition.replace("${" + name + "}", str(value))
-    made = new.world.state_machines.create_state_machine(
-        name=new.name,
-        definition=definition,
-        roleArn=properties["RoleArn"],
-        tags=[{"key": tag["Key"], "value": tag["Value"]} for tag in properties.get("Tags", [])],
-        loggingConfiguration=_lower_keys(properties.get("LoggingConfiguration")),
-        tracingConfiguration=_lower_keys(properties.get("TracingConfiguration")),
-        sm_type=properties.get("StateMachineType", "STANDARD"),
-    )
-    return Made(made.arn, Arn=made.arn, Name=new.name, StateMachineRevisionId="INITIAL")
+    return definition
 
 
-def _lower_keys(value: Any) -> Any:
+def lower_keys(value: Any) -> Any:
     """CloudFormation spells LogLevel what the API spells logLevel."""
     if isinstance(value, dict):
-        return {key[0].lower() + key[1:]: _lower_keys(inner) for key, inner in value.items()}
-    return [_lower_keys(inner) for inner in value] if isinstance(value, list) else value
+        return {key[0].lower() + key[1:]: lower_keys(inner) for key, inner in value.items()}
+    return [lower_keys(inner) for inner in value] if isinstance(value, list) else value

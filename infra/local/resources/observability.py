@@ -47,7 +47,7 @@ def alarm(new: New) -> Made:
     return Made(new.name, Arn=new.arn("cloudwatch", f"alarm:{new.name}"))
 
 
-@resource("AWS::CloudWatch::CompositeAlarm", "AlarmName")
+@resource("AWS::CloudWatch::CompositeAlarm", "AlarmName", upserts=True)
 def composite_alarm(new: New) -> Made:
     """An alarm over the states of other alarms."""
     given = {
@@ -59,13 +59,14 @@ def composite_alarm(new: New) -> Made:
     return Made(new.name, Arn=new.arn("cloudwatch", f"alarm:{new.name}"))
 
 
-@extends("AWS::Logs::LogGroup")
+@extends("AWS::Logs::LogGroup", upserts=True)
 def log_group(new: New, _made: Any) -> None:
     """moto keeps the retention only when it is set through the API."""
-    if "RetentionInDays" in new.properties:
-        new.client("logs").put_retention_policy(
-            logGroupName=new.name, retentionInDays=int(new.properties["RetentionInDays"])
-        )
+    logs, days = new.client("logs"), new.properties.get("RetentionInDays")
+    if days:
+        logs.put_retention_policy(logGroupName=new.name, retentionInDays=int(days))
+    else:
+        logs.delete_retention_policy(logGroupName=new.name)
 
 
 @resource("AWS::Logs::LogStream", "LogStreamName")
@@ -75,7 +76,7 @@ def log_stream(new: New) -> Made:
     return Made(new.name)
 
 
-@resource("AWS::Logs::SubscriptionFilter", "FilterName")
+@resource("AWS::Logs::SubscriptionFilter", "FilterName", upserts=True)
 def subscription_filter(new: New) -> Made:
     """Log lines to a function or a delivery stream; moto does not apply the pattern and sends every line."""
     if new.properties.get("FilterPattern"):

@@ -8,7 +8,7 @@ from infra.local.resources.base import Made, New, extends, resource
 from infra.local.resources.functions import as_text
 
 
-@extends("AWS::S3::Bucket")
+@extends("AWS::S3::Bucket", upserts=True)
 def bucket(new: New, made: Any) -> None:
     """Versioning, public access block, lifecycle, notifications and ownership, as the template says."""
     s3, properties = new.client("s3"), new.properties
@@ -26,7 +26,7 @@ def bucket(new: New, made: Any) -> None:
         raise new.fail("the local cloud sends no S3 events to EventBridge")
 
 
-@resource("AWS::S3::BucketPolicy")
+@resource("AWS::S3::BucketPolicy", upserts=True)
 def bucket_policy(new: New) -> Made:
     """Evaluated on every request, with its conditions."""
     new.client("s3").put_bucket_policy(
@@ -83,11 +83,16 @@ def key(new: New) -> Made:
     made = kms.create_key(
         Policy=as_text(properties["KeyPolicy"]),
         Description=properties.get("Description", ""),
-        Tags=[{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in properties.get("Tags", [])],
+        Tags=key_tags(properties),
     )["KeyMetadata"]
     if _true(properties.get("EnableKeyRotation", False)):
         kms.enable_key_rotation(KeyId=made["KeyId"])
     return Made(made["KeyId"], Arn=made["Arn"], KeyId=made["KeyId"])
+
+
+def key_tags(properties: Any) -> list[dict[str, str]]:
+    """A key's tags in the spelling of the API."""
+    return [{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in properties.get("Tags", [])]
 
 
 def _true(value: Any) -> bool:
