@@ -119,7 +119,8 @@ class ChangeSet:
         return tuple(change for change in self.changes if change.action in actions)
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.stack}: {len(self.changes)} changes", *(f"  {change}" for change in self.changes)])
+        count = f"{len(self.changes)} change{'' if len(self.changes) == 1 else 's'}"
+        return "\n".join([f"{self.stack}: {count}", *(f"  {change}" for change in self.changes)])
 
 
 def change_set(stack: str, template: Template, deployed: Mapping[str, Template]) -> ChangeSet:

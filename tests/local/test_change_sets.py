@@ -105,7 +105,7 @@ def test_a_new_stack_is_only_created() -> None:
 
 
 def test_a_change_set_reads_as_text() -> None:
-    assert str(between(template(), template(R=ROLE))) == "One: 1 changes\n  add     R (AWS::IAM::Role)"
+    assert str(between(template(), template(R=ROLE))) == "One: 1 change\n  add     R (AWS::IAM::Role)"
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
