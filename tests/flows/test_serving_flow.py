@@ -167,7 +167,7 @@ def test_a_rollback_of_code_leaves_newer_artifacts_to_the_fallback_with_an_alarm
         s3.put_object(**place, Body=data)
         house.cloud.client("dynamodb").update_item(
             TableName=table,
-            Key={"pk": {"S": "MODEL#ahead"}, "sk": {"S": "ROUTE"}},
+            Key={"pk": {"S": "ROUTE#ahead"}, "sk": {"S": "ROUTE"}},
             UpdateExpression="SET champion.artifact_sha256 = :sha256",
             ExpressionAttributeValues={":sha256": {"S": hashlib.sha256(data).hexdigest()}},
         )
