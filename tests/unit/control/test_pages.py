@@ -128,8 +128,8 @@ def test_whoever_walks_sees_each_entry_once_in_order_while_others_are_added(
     there, seen, after = set(before), list[int](), None
     additions = iter(later)
 
-    def find(position: str, most: int) -> Sequence[int]:
-        return [each for each in sorted(there) if names(each) > position][:most]
+    def find(*, after: str, limit: int) -> Sequence[int]:
+        return [each for each in sorted(there) if names(each) > after][:limit]
 
     while True:
         shown, after = page(
@@ -152,8 +152,8 @@ def test_a_page_is_bounded_by_its_bytes_but_has_one_entry_at_least() -> None:
     large = "x" * (pages.MOST_BYTES * 2)
     entries = [large, "a", "b", large, "c"]
 
-    def find(after: str, most: int) -> Sequence[tuple[int, str]]:
-        return [*enumerate(entries)][int(after or 0) :][:most]
+    def find(*, after: str, limit: int) -> Sequence[tuple[int, str]]:
+        return [*enumerate(entries)][int(after or 0) :][:limit]
 
     seen, after = list[list[str]](), None
     while True:
@@ -169,8 +169,8 @@ def test_a_page_is_bounded_by_its_bytes_but_has_one_entry_at_least() -> None:
 def test_a_filtered_page_looks_at_a_bounded_number_of_entries() -> None:
     looked = []
 
-    def find(after: str, most: int) -> Sequence[int]:
-        found = [*range(int(after or 0) + 1, 10_001)][:most]
+    def find(*, after: str, limit: int) -> Sequence[int]:
+        found = [*range(int(after or 0) + 1, 10_001)][:limit]
         looked.extend(found)
         return found
 
@@ -186,9 +186,9 @@ def test_a_filtered_page_looks_at_a_bounded_number_of_entries() -> None:
 def test_a_page_reads_little_more_than_it_shows() -> None:
     read = []
 
-    def find(after: str, most: int) -> Sequence[int]:
-        read.append(most)
-        return [*range(int(after or 0) + 1, 10_001)][:most]
+    def find(*, after: str, limit: int) -> Sequence[int]:
+        read.append(limit)
+        return [*range(int(after or 0) + 1, 10_001)][:limit]
 
     page(Asked("list", None, "5"), walked(find, str), str)
     assert read == [6]

@@ -8,16 +8,16 @@
 The partitions are their own, so that the functions of batches may write here and nowhere else.
 """
 
-import zlib
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
 
-from tidegate.aws.items import Item, attribute, decode, encode
+from tidegate.aws.items import attribute, decode, encode
+from tidegate.aws.registry import chained
 from tidegate.aws.table import ABSENT, RefusedError, Table, put
 from tidegate.domain.batch.batch_ledger import BatchEntry, Head, follow
 from tidegate.kernel.documents import StoredForm
-from tidegate.kernel.errors import LedgerBrokenError, UnavailableError
+from tidegate.kernel.errors import UnavailableError
 from tidegate.kernel.partitions import Partition
 
 _ATTEMPTS = 8
@@ -79,19 +79,4 @@ class DynamoBatchLedger:
             newest_first=newest_first,
             at_a_time=limit,
         )
-        return [_entry(model, item) for item in islice(items, limit)]
-
-
-def _entry(model: str, item: Item) -> BatchEntry:
-    seq = int(item["sk"]["S"].removeprefix("ENTRY#"))
-    try:
-        entry = decode(BatchEntry, item)
-        if entry.seq != seq:
-            raise ValueError(f"it says that it is entry {entry.seq}")
-    except (ArithmeticError, AttributeError, TypeError, ValueError, zlib.error) as error:
-        raise LedgerBrokenError(
-            f"entry {seq} of the batches of {model} is corrupt: Tidegate did not write it",
-            seq=seq,
-            next_step="compare it with a backup of the table: docs/operations.md",
-        ) from error
-    return entry
+        return [chained(BatchEntry, "batches", model, item) for item in islice(items, limit)]

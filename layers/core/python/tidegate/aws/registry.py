@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from tidegate.aws.items import Item, attribute, decode, encode
 from tidegate.aws.table import ABSENT, RefusedError, Table, Write, put, update
 from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion, version_position
-from tidegate.domain.registry.ledger import LedgerEntry
+from tidegate.domain.registry.ledger import LedgerEntry, Link
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # the inference function's path stays short, and without pyda
     from tidegate.spec.model import ModelSpec
 
 T = TypeVar("T")
+L = TypeVar("L", bound=Link)
 LEASE = "LEASE"
 _PRESENT = "attribute_exists(#sk)"
 _OPEN = "#status IN (:requested, :running)"
@@ -326,7 +327,7 @@ class DynamoRoutes(DynamoRegistry):
             newest_first=newest_first,
             at_a_time=limit,
         )
-        return [_entry(model, item) for item in islice(items, limit)]
+        return [chained(LedgerEntry, "ledger", model, item) for item in islice(items, limit)]
 
 
 class DynamoCatalog:
@@ -482,15 +483,16 @@ def route_moved(route: Route) -> ConflictError:
     )
 
 
-def _entry(model: str, item: Item) -> LedgerEntry:
-    seq = int(item["sk"]["S"])
+def chained(kind: type[L], chain: str, model: str, item: Item) -> L:
+    """An entry of a chain, whose key ends in its number. Raises LedgerBrokenError: it is not as it was written."""
+    seq = int(item["sk"]["S"].rpartition("#")[2])
     try:
-        entry = decode(LedgerEntry, item)
+        entry = decode(kind, item)
         if entry.seq != seq:
             raise ValueError(f"it says that it is entry {entry.seq}")
     except (ArithmeticError, AttributeError, TypeError, ValueError, zlib.error) as error:
         raise LedgerBrokenError(
-            f"entry {seq} of the ledger of {model} is corrupt: Tidegate did not write it",
+            f"entry {seq} of the {chain} of {model} is corrupt: Tidegate did not write it",
             seq=seq,
             next_step="compare it with a backup of the table: docs/operations.md",
         ) from error

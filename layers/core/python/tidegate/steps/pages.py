@@ -15,13 +15,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.kernel.routes import MOST_ON_A_PAGE
 from tidegate.steps.requests import view
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 E = TypeVar("E", bound=StrEnum)
 MOST_BYTES = 1_000_000  # of entries; Lambda hands on 6 MB
 MOST_EXAMINED = 2_000  # entries that one page of a filtered list looks at
@@ -117,12 +118,48 @@ def page(
     return shown, None
 
 
-def walked(find: Callable[[str, int], Sequence[T]], position: Callable[[T], str]) -> Callable[[str, int], Iterator[T]]:
-    """What walks a list of which `find` gives the entries behind a position, at most so many."""
+class Finder(Protocol[T_co]):
+    """What lists entries, as the ports do: those behind a position, at most so many."""
+
+    def __call__(self, *, after: str, limit: int) -> Sequence[T_co]:
+        """In the order of the list."""
+        ...
+
+
+class Named(Protocol):
+    """What has a name, by which it is listed."""
+
+    @property
+    def name(self) -> str:
+        """Of a model or a dataset."""
+        ...
+
+
+class OfRun(Protocol):
+    """What belongs to a run, by which it is listed."""
+
+    @property
+    def run_id(self) -> str:
+        """It sorts by time."""
+        ...
+
+
+def by_name(entry: Named) -> str:
+    """The position of an entry in a list by name."""
+    return entry.name
+
+
+def by_run(entry: OfRun) -> str:
+    """The position of an entry in a list by run."""
+    return entry.run_id
+
+
+def walked(find: Finder[T], position: Callable[[T], str]) -> Callable[[str, int], Iterator[T]]:
+    """What walks a list, as far as it is read, by calls of `find`."""
 
     def walk(after: str, chunk: int) -> Iterator[T]:
         while True:
-            found = find(after, chunk)
+            found = find(after=after, limit=chunk)
             yield from found
             if len(found) < chunk:
                 return

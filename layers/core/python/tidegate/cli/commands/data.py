@@ -227,14 +227,13 @@ def _describe(tool: Tool, name: str, said: dict[str, Any]) -> None:
             raise InvalidInputError(f"dataset {name} is new", faults) from None
         known = {}
     description = {field: known[field] for field in fields if field in known} | said
-    if any(known.get(field) != description[field] for field in description):
+    changed = [field for field in fields if known.get(field) != description.get(field)]
+    if changed:
         with _by_option():
             warnings = tool.client.describe_dataset(name, description)["warnings"]
         tool.warn(warnings + _unprotected(known, description))
-        for field in fields:
-            before, after = known.get(field), description.get(field)
-            if known and before != after:
-                tool.say(f"{name}: {field} was {_listed(before)}, is now {_listed(after)}")
+        for field in changed if known else ():
+            tool.say(f"{name}: {field} was {_listed(known.get(field))}, is now {_listed(description.get(field))}")
 
 
 def _unprotected(known: Mapping[str, Any], description: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
+from functools import partial
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -19,7 +20,7 @@ from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.ports.data import Catalog, DatasetFiles
 from tidegate.ports.platform import Clock, Dispatcher
-from tidegate.steps.pages import Asked, page, walked
+from tidegate.steps.pages import Asked, by_name, page, walked
 from tidegate.steps.requests import Column, Document, Moment, Name, Said, Sentence, Sha256, view
 
 MAX_FILES = 200
@@ -82,16 +83,8 @@ class _Named(Document):
 
 def list_datasets(asked: Asked, *, catalog: Catalog) -> dict[str, Any]:
     """A page of datasets, by name. Raises RequestInvalidError."""
-
-    def find(after: str, limit: int) -> list[Dataset]:
-        return catalog.datasets(after=after, limit=limit)
-
-    shown, following = page(asked, walked(find, _name), _name)
+    shown, following = page(asked, walked(catalog.datasets, by_name), by_name)
     return {"datasets": shown, "next": following}
-
-
-def _name(dataset: Dataset) -> str:
-    return dataset.name
 
 
 def show_dataset(name: str, *, catalog: Catalog) -> dict[str, Any]:
@@ -202,11 +195,7 @@ def list_versions(name: str, asked: Asked, *, catalog: Catalog) -> dict[str, Any
         RequestInvalidError: a parameter is wrong.
     """
     catalog.dataset(name)
-
-    def find(after: str, limit: int) -> list[DatasetVersion]:
-        return catalog.versions(name, after=after, limit=limit)
-
-    shown, following = page(asked, walked(find, _position), _position, show=_summary)
+    shown, following = page(asked, walked(partial(catalog.versions, name), _position), _position, show=_summary)
     return {"versions": shown, "next": following}
 
 

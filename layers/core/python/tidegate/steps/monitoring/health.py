@@ -11,7 +11,7 @@ from tidegate.ports.platform import Clock
 from tidegate.ports.registry import ModelHeader, Models, RouteReader
 from tidegate.ports.rollout import RolloutReader
 from tidegate.steps.conflicts import twice
-from tidegate.steps.pages import Asked, page, walked
+from tidegate.steps.pages import Asked, by_name, page, walked
 from tidegate.steps.requests import Said, Sentence, view
 from tidegate.steps.rollout.approvals import under_way
 
@@ -36,22 +36,14 @@ def list_health(
     """A page of models by name with what serves, how it stands and what is under way. Raises RequestInvalidError."""
     now = clock.now()
 
-    def find(after: str, limit: int) -> list[ModelHeader]:
-        return models.models(after=after, limit=limit)
-
     def show(header: ModelHeader) -> dict[str, Any]:
         route = routes.route(header.name)
         release = under_way(header.name, route, rollouts=rollouts, now=now)
         return _line(header, route, health_records.record(header.name)) | {"rollout": release["rollout"]}
 
-    shown, following = page(
-        asked, walked(find, _name), _name, show=show, unless=MODELS_ON_A_PAGE, most=MODELS_ON_A_PAGE
-    )
+    walk = walked(models.models, by_name)
+    shown, following = page(asked, walk, by_name, show=show, unless=MODELS_ON_A_PAGE, most=MODELS_ON_A_PAGE)
     return {"health": shown, "next": following}
-
-
-def _name(header: ModelHeader) -> str:
-    return header.name
 
 
 def show_health(

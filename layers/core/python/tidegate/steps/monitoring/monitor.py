@@ -601,7 +601,7 @@ def _trained(model: str, rules: MonitoringRules, versions: Versions) -> datetime
     """When the newest version was accepted; asked only where a schedule needs it."""
     if Trigger.SCHEDULE.value not in rules.retrain_on:
         return None
-    walk = walked(lambda after, limit: versions.versions(model, after=int(after or 0), limit=limit), _number)
+    walk = walked(lambda *, after, limit: versions.versions(model, after=int(after or 0), limit=limit), _number)
     return next((each.created_at for each in walk("", CHUNK) if each.status is not VersionStatus.REJECTED), None)
 
 

@@ -237,7 +237,7 @@ def _section(model: str, begun: Chained, keeper: str, head_now: Callable[[], str
 
 
 def _walk(find: Find[L]) -> Callable[[str, int], Iterator[L]]:
-    return walked(lambda after, limit: find(number(after), limit), lambda entry: str(entry.seq))
+    return walked(lambda *, after, limit: find(number(after), limit), lambda entry: str(entry.seq))
 
 
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)

@@ -12,11 +12,11 @@ from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, Sp
 from tidegate.messages import RunRef
 from tidegate.ports.data import Catalog
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import Artifacts, ModelHeader, Models, RouteReader, Versions
+from tidegate.ports.registry import Artifacts, Models, RouteReader, Versions
 from tidegate.ports.rollout import RolloutReader
 from tidegate.spec.features import FeatureKind
 from tidegate.spec.model import ModelSpec
-from tidegate.steps.pages import Asked, chosen, number, page, walked
+from tidegate.steps.pages import Asked, by_name, chosen, number, page, walked
 from tidegate.steps.requests import version_number, view
 from tidegate.steps.rollout.approvals import under_way
 
@@ -33,16 +33,8 @@ _UNFIT: dict[FeatureKind, frozenset[ColumnType]] = {
 
 def list_models(asked: Asked, *, models: Models) -> dict[str, Any]:
     """A page of models, by name. Raises RequestInvalidError."""
-
-    def find(after: str, limit: int) -> list[ModelHeader]:
-        return models.models(after=after, limit=limit)
-
-    shown, following = page(asked, walked(find, _name), _name)
+    shown, following = page(asked, walked(models.models, by_name), by_name)
     return {"models": shown, "next": following}
-
-
-def _name(header: ModelHeader) -> str:
-    return header.name
 
 
 def show_model(
@@ -156,7 +148,7 @@ def list_versions(name: str, asked: Asked, status: str | None, *, models: Models
     models.model(name)
     wanted = chosen("status", status, VersionStatus)
 
-    def find(after: str, limit: int) -> list[Version]:
+    def find(*, after: str, limit: int) -> list[Version]:
         return versions.versions(name, after=number(after), limit=limit)
 
     keep = (lambda version: version.status is wanted) if wanted else None

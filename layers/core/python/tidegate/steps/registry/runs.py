@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
@@ -13,7 +14,7 @@ from tidegate.kernel.ids import run_id
 from tidegate.ports.data import Catalog
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, Runs, Workflow
-from tidegate.steps.pages import Asked, chosen, page, walked
+from tidegate.steps.pages import Asked, by_run, chosen, page, walked
 from tidegate.steps.requests import Document, view
 
 RUNS_LISTED = 50
@@ -119,17 +120,10 @@ def list_runs(model: str, asked: Asked, status: str | None, *, models: Models, r
     """
     models.model(model)
     wanted = chosen("status", status, RunStatus)
-
-    def find(after: str, limit: int) -> list[Run]:
-        return runs.runs(model, after=after, limit=limit)
-
     keep = (lambda run: run.status is wanted) if wanted else None
-    shown, following = page(asked, walked(find, _run_id), _run_id, keep=keep, unless=RUNS_LISTED)
+    walk = walked(partial(runs.runs, model), by_run)
+    shown, following = page(asked, walk, by_run, keep=keep, unless=RUNS_LISTED)
     return {"runs": shown, "next": following}
-
-
-def _run_id(run: Run) -> str:
-    return run.run_id
 
 
 def show_run(model: str, run: str, *, runs: Runs) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from tidegate.domain.registry.ledger import Cause
@@ -16,7 +17,7 @@ from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, RouteReader, Routes, Versions, Workflow
 from tidegate.ports.rollout import RolloutReader, Rollouts
 from tidegate.steps.conflicts import twice
-from tidegate.steps.pages import Asked, chosen, page, walked
+from tidegate.steps.pages import Asked, by_run, chosen, page, walked
 from tidegate.steps.requests import Said, Sentence, Sha256, version_number, view
 
 ROLLOUTS_AT_A_TIME = 20  # one may have hundreds of kB; a model has one release at a time, so an open one is among them
@@ -61,13 +62,9 @@ def list_rollouts(
         return _summary(found, route)
 
     keep = (lambda found: found.phase.final is (wanted is Progress.ENDED)) if wanted else None
-    walk = walked(lambda after, limit: rollouts.rollouts(model, after=after, limit=limit), _run_id)
-    shown, following = page(asked, walk, _run_id, show=show, keep=keep, chunk=ROLLOUTS_AT_A_TIME)
+    walk = walked(partial(rollouts.rollouts, model), by_run)
+    shown, following = page(asked, walk, by_run, show=show, keep=keep, chunk=ROLLOUTS_AT_A_TIME)
     return {"rollouts": shown, "next": following}
-
-
-def _run_id(found: Rollout) -> str:
-    return found.run_id
 
 
 def show_rollout(model: str, run: str, *, rollouts: RolloutReader, routes: RouteReader) -> dict[str, Any]:
