@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
 
-from tidegate.aws.items import attribute, decode, encode
-from tidegate.aws.registry import chained
+from tidegate.aws.items import attribute, chained, decode, encode
 from tidegate.aws.table import ABSENT, RefusedError, Table, put
 from tidegate.domain.batch.batch_ledger import BatchEntry, Head, follow
 from tidegate.kernel.documents import StoredForm

@@ -23,12 +23,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tidegate.kernel.documents import StoredForm
-from tidegate.kernel.errors import InvalidInputError
+from tidegate.kernel.errors import InvalidInputError, LedgerBrokenError
 
 if TYPE_CHECKING:
     from boto3.dynamodb.types import TypeSerializer
 
+    from tidegate.domain.registry.ledger import Link
+
 T = TypeVar("T")
+L = TypeVar("L", bound="Link")
 Item = dict[str, Any]  # attribute names to DynamoDB attribute values
 
 NULL = {"NULL": True}
@@ -70,6 +73,22 @@ def attribute(cls: type, name: str, value: Any) -> Any:
         if len(text) > PACK_BYTES:
             return {"B": zlib.compress(text.encode())}
     return _serializer().serialize(plain)
+
+
+def chained(kind: type[L], chain: str, model: str, item: Item) -> L:
+    """An entry of a chain, whose key ends in its number. Raises LedgerBrokenError: it is not as it was written."""
+    seq = int(item["sk"]["S"].rpartition("#")[2])
+    try:
+        entry = decode(kind, item)
+        if entry.seq != seq:
+            raise ValueError(f"it says that it is entry {entry.seq}")
+    except (ArithmeticError, AttributeError, TypeError, ValueError, zlib.error) as error:
+        raise LedgerBrokenError(
+            f"entry {seq} of the {chain} of {model} is corrupt: Tidegate did not write it",
+            seq=seq,
+            next_step="compare it with a backup of the table: docs/operations.md",
+        ) from error
+    return entry
 
 
 @cache

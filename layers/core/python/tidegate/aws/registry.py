@@ -26,7 +26,6 @@ twice: an append that finds its own record is done, a transaction that finds its
 
 import hashlib
 import json
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -34,16 +33,16 @@ from datetime import datetime
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from tidegate.aws.items import Item, attribute, decode, encode
+from tidegate.aws.items import Item, attribute, chained, decode, encode
 from tidegate.aws.table import ABSENT, RefusedError, Table, Write, put, update
 from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion, version_position
-from tidegate.domain.registry.ledger import LedgerEntry, Link
+from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import RouteChange
 from tidegate.kernel.documents import SPEC, StoredForm
-from tidegate.kernel.errors import ConflictError, LedgerBrokenError, NotFoundError, UnavailableError
+from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.kernel.partitions import Partition
 from tidegate.ports.registry import ModelHeader
 
@@ -53,7 +52,6 @@ if TYPE_CHECKING:  # the inference function's path stays short, and without pyda
     from tidegate.spec.model import ModelSpec
 
 T = TypeVar("T")
-L = TypeVar("L", bound=Link)
 LEASE = "LEASE"
 _PRESENT = "attribute_exists(#sk)"
 _OPEN = "#status IN (:requested, :running)"
@@ -481,22 +479,6 @@ def route_moved(route: Route) -> ConflictError:
         f"the route of {route.model} was changed by somebody else (revision {route.revision} exists)",
         next_step=f"see `tidegate ledger {route.model}` and decide again",
     )
-
-
-def chained(kind: type[L], chain: str, model: str, item: Item) -> L:
-    """An entry of a chain, whose key ends in its number. Raises LedgerBrokenError: it is not as it was written."""
-    seq = int(item["sk"]["S"].rpartition("#")[2])
-    try:
-        entry = decode(kind, item)
-        if entry.seq != seq:
-            raise ValueError(f"it says that it is entry {entry.seq}")
-    except (ArithmeticError, AttributeError, TypeError, ValueError, zlib.error) as error:
-        raise LedgerBrokenError(
-            f"entry {seq} of the {chain} of {model} is corrupt: Tidegate did not write it",
-            seq=seq,
-            next_step="compare it with a backup of the table: docs/operations.md",
-        ) from error
-    return entry
 
 
 def _append(table: Table, pk: str, sk: str, record: T) -> T:
