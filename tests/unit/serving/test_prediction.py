@@ -181,7 +181,7 @@ repeatable = st.lists(pairs, max_size=4)
 
 
 @given(st.lists(repeatable, max_size=3), st.sampled_from([":", " : ", ":\t"]), st.booleans())
-def test_names_are_told_apart_whatever_the_texts_hold(rows, colon, escaped):
+def test_names_are_distinguished_whatever_the_texts_hold(rows, colon, escaped):
     def written(row):
         return "{" + ",".join(f"{json.dumps(name)}{colon}{json.dumps(value)}" for name, value in row) + "}"
 

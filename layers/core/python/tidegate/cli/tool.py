@@ -122,9 +122,9 @@ class Tool:
         summary = error.summary if isinstance(error, InvalidInputError) else error.message
         faults = error.faults if isinstance(error, InvalidInputError) else ()
         if self.as_json:
-            told = {"exit_code": code, "message": summary, "errors": [fault.to_json() for fault in faults]}
-            told["next_step"] = self.repeated(error.next_step)
-            click.echo(_json({"error": told}))
+            refused = {"exit_code": code, "message": summary, "errors": [fault.to_json() for fault in faults]}
+            refused["next_step"] = self.repeated(error.next_step)
+            click.echo(_json({"error": refused}))
         self.say(f"error: {one_line(summary)}")
         for fault in faults:
             self.say(f"  {one_line(str(fault))}")

@@ -3,7 +3,7 @@
     document = read(text)
 
 Refused with line and column: aliases and anchors (a few of them expand to gigabytes), merge keys, tags, names given
-twice (of which YAML keeps the last), names that are no text, values that cannot exist (`2013-06-31`), and documents
+twice (of which YAML keeps the last), names that are not texts, values that cannot exist (`2013-06-31`), and documents
 that are nested too deeply or have too many values. Depth is bounded while the text is scanned, since PyYAML's scanner
 takes time quadratic in it.
 """
@@ -74,11 +74,11 @@ class _Strict(yaml.SafeLoader):
         self._refuse("tags are not allowed; write the value without one")
 
     def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
-        super().fetch_flow_collection_start(token)  # type: ignore[no-untyped-call]
+        super().fetch_flow_collection_start(token)
         self._bound()
 
     def add_indent(self, column: int) -> bool:
-        added: bool = super().add_indent(column)  # type: ignore[no-untyped-call]
+        added: bool = super().add_indent(column)
         self._bound()
         return added
 
@@ -87,7 +87,7 @@ class _Strict(yaml.SafeLoader):
             self._refuse(f"it is nested too deeply; at most {MAX_DEPTH} levels are allowed")
 
     def _refuse(self, problem: str) -> None:
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.get_mark())  # type: ignore[no-untyped-call]
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.get_mark())
 
     # Building
 
@@ -95,20 +95,20 @@ class _Strict(yaml.SafeLoader):
         self._nodes += 1
         if self._nodes > MAX_NODES:
             self._refuse(f"it has too many values; at most {MAX_NODES:,} are allowed")
-        node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node: yaml.Node | None = super().compose_node(parent, index)
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  PyYAML's signature
         if isinstance(node, yaml.ScalarNode):
             return node.value if node.tag in {_TEXT, *_SIGNS} else self._value(node)
-        return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        return super().construct_object(node, deep)
 
     def _value(self, node: yaml.ScalarNode) -> Any:
         """A value that is no text: a number, a date, true, false or null."""
         said = node.value if len(node.value) <= MAX_DIGITS else f"{node.value[:20]}..."
         try:
             if len(node.value) <= MAX_DIGITS:
-                return super().construct_object(node)  # type: ignore[no-untyped-call]
+                return super().construct_object(node)
             problem = f"has more than {MAX_DIGITS} characters; quote it if it is a text"
         except (ValueError, OverflowError):
             kind = node.tag.rpartition(":")[2]
