@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tidegate.domain.data.dataset import ColumnType
 from tidegate.kernel.errors import DatasetInvalidError
-from tidegate.ml.frames import PandasFrame, PandasReader
+from tidegate.ml.frames import PandasFrame, PandasReader, ParquetWriter
 
 CSV = b"""when,carrier,miles,seats,ok,note
 2013-01-01T05:15:00,UA,1400.5,10,true,plain
@@ -201,6 +201,11 @@ def test_any_bytes_are_a_table_or_a_sentence(content: bytes, begin: bytes) -> No
         said = str(error)
     assert "C error" not in said
     assert "Error tokenizing" not in said
+
+
+def test_a_whole_number_beyond_64_bits_is_a_number() -> None:
+    data = ParquetWriter().write(2, {"a": ColumnType.INTEGER}, {"a": [2.0**63, 1.0]})
+    assert read(data).types == {"a": ColumnType.NUMBER}
 
 
 def test_no_value_of_a_private_column_is_reported() -> None:

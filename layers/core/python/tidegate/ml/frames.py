@@ -38,6 +38,7 @@ _CHUNK = 2**20  # bytes unpacked at a time
 _BASE_BYTES, _CSV_CELL_BYTES, _PARQUET_CELL_BYTES = 75 * 2**20, 36, 24
 _TOP = 5
 _TOP_LENGTH = 40
+_INTEGERS = 2.0**63
 _EXACT_INTEGERS = 2.0**53  # beyond, float64 skips integers
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?")
 _COMPATIBLE = {ColumnType.INTEGER, ColumnType.NUMBER}
@@ -200,7 +201,8 @@ def _column(cells: Sequence[Any], kind: ColumnType) -> pd.Series:
     known = pd.Series(numbers).mask(np.isnan(numbers))
     if kind is ColumnType.BOOLEAN:
         return known.astype("boolean")
-    return known.astype("Int64") if bool((known.dropna() % 1 == 0).all()) else known
+    whole = bool(((known.dropna() % 1 == 0) & (known.dropna().abs() < _INTEGERS)).all())
+    return known.astype("Int64") if whole else known
 
 
 def _read_file(name: str, data: bytes, room: _Room) -> pd.DataFrame:
