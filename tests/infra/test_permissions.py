@@ -262,11 +262,11 @@ def test_a_flow_is_failed_once_by_a_call_that_is_not_on_the_list_and_by_one_that
     assert noted.faults() == []
     noted.note(train, iam.Permission("s3:PutObject", CAPTURE), None)
     noted.note(train, iam.Permission("s3:GetObject", CAPTURE), iam.Denied("no"))
-    assert noted.faults() == [
-        "the role Release/Train was denied s3:GetObject on captures/captures/*",
-        "the role Release/Train called s3:PutObject on captures/captures/*, which is not in calls.json. If that is "
-        "meant, run this test again with UPDATE_CALLS=add",
-    ]
+    denied, unlisted = noted.faults()
+    assert denied == "the role Release/Train was denied s3:GetObject on captures/captures/*"
+    assert unlisted.startswith(
+        "the role Release/Train called s3:PutObject on captures/captures/*, which is not in calls"
+    )
     assert noted.faults() == []
 
 
