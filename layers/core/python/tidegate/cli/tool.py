@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tidegate.cli.client import Client
+    from tidegate.cli.doctor.stage import Stage
 
 STATE_FILE = ".tidegate/local.json"
 STATE = StoredForm("state file of the local cloud", renew="start the local cloud again")
@@ -48,20 +49,32 @@ class Tool:
     typed: dict[str, str] = field(default_factory=dict)  # the options of them that stood on the command line
 
     @cached_property
-    def client(self) -> "Client":
-        """Signed access to the stage that the options name."""
+    def place(self) -> "Place":
+        """Where the options point."""
         import boto3
 
-        from tidegate.cli.client import Client, aws_faults
+        from tidegate.cli.client import aws_faults
 
         if self.local is not None:
             self._refuse_two_places()
             state = LocalState.read(self.local)
-            stage = self.stage or state.stage or DEFAULT_STAGE
-            return Client.from_session(state.session(), stage, endpoint_url=state.endpoint_url)
+            return Place(state.session(), self.stage or state.stage or DEFAULT_STAGE, state.endpoint_url)
         with aws_faults():
             session = boto3.Session(profile_name=self.profile, region_name=self.region)
-        return Client.from_session(session, self.stage or DEFAULT_STAGE)
+        return Place(session, self.stage or DEFAULT_STAGE)
+
+    @cached_property
+    def client(self) -> "Client":
+        """Signed access to the stage that the options name."""
+        from tidegate.cli.client import Client
+
+        return Client.from_session(self.place.session, self.place.stage, endpoint_url=self.place.endpoint_url)
+
+    def stage_seen_by_its_engineer(self) -> "Stage":
+        """The stage's parts in AWS, behind its APIs."""
+        from tidegate.cli.doctor.stage import Stage
+
+        return Stage(self.place.session, self.place.stage, self.client, endpoint_url=self.place.endpoint_url)
 
     def close(self) -> None:
         """Let go of what was opened."""
@@ -164,6 +177,15 @@ def _console(stream: Any, mended: Callable[[str], str]) -> "Console":
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNFOLDED
     return console
+
+
+@dataclass(frozen=True)
+class Place:
+    """A stage of an account and region, or of a local cloud, which has an endpoint."""
+
+    session: Any
+    stage: str
+    endpoint_url: str | None = None
 
 
 @dataclass(frozen=True)
