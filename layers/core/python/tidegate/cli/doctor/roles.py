@@ -41,7 +41,10 @@ WRITES: Mapping[str, Sequence[Partition]] = MappingProxyType(
         "train": _RUN,
     }
 )
-"""Every function, and the kinds of records in the registry that it puts."""
+"""Every function, and the kinds of records in the registry that it writes."""
+
+UPDATES_ONLY = frozenset({"evaluate", "gate", "prepare", "reproduce", "select", "slices_and_groups"})
+"""Those that note something in the record of a run, and may not replace it."""
 
 APPENDS = frozenset(name for name, kinds in WRITES.items() if Partition.ROUTE in kinds)
 """Those that put entries into the ledger."""
@@ -98,9 +101,12 @@ def of_functions(prefix: str, model: str, at: Places) -> Iterator[Question]:
         yield Question(name, ("logs:PutLogEvents",), at.logs(f"/aws/lambda/{prefix}-{name}", "any"), (), allowed=True)
         yield Question(name, ("xray:PutTraceSegments",), "*", (), allowed=True)
         # The ledger of batches is a statement of its own; keys of two statements together are refused.
+        write = UPDATE if name in UPDATES_ONLY else PUT
         for together in ({Partition.BATCHES}, set(kinds) - {Partition.BATCHES}):
             if asked := [each for each in kinds if each in together]:
-                yield Question(name, (PUT,), at.registry, _keys(asked, model), allowed=True)
+                yield Question(name, (write,), at.registry, _keys(asked, model), allowed=True)
+        if name in UPDATES_ONLY:
+            yield Question(name, (PUT,), at.registry, _keys(kinds, model), allowed=False)
         if Partition.ROUTE not in kinds:
             yield Question(name, (PUT, UPDATE), at.registry, _keys([Partition.ROUTE], model), allowed=False)
         yield Question(name, (PUT,), at.ledger, _keys([Partition.LEDGER], model), allowed=name in APPENDS)
