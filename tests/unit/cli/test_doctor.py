@@ -521,3 +521,13 @@ def test_a_check_that_failed_is_the_exit_code(
     assert run("doctor") == code
     assert verdict.came in run.out
     assert (f"next: {verdict.next_step}" in run.out) is bool(verdict.next_step)
+
+
+def test_what_may_be_another_doctors_is_not_removed(removals: list[str]) -> None:
+    young = Trial(at().stage, synthetic.name(datetime.now(UTC), "abcd"), say=lambda _: None)
+    line = checks.left_behind(young)
+    assert (line.verdict.outcome, removals) == (Outcome.SKIPPED, [])
+    assert "another doctor may be at work" in line.verdict.came
+    old = at(api(runs=nothing, ledger=nothing))
+    assert checks.left_behind(old).verdict.outcome is Outcome.OK
+    assert removals == [NAME]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,6 +24,7 @@ STREAMS = ("captures", "feedback")
 ERROR_LOG = "S3Delivery"
 TRACE_SECONDS = 90.0
 STOPPED_SECONDS = 90.0
+LEFT_SECONDS = 3_600.0  # what is younger may be another doctor's, who is still at work
 _THREADS = 8
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
 
@@ -63,9 +64,8 @@ def permissions(at: Trial) -> Verdict:
     """Ask IAM's simulator, which takes the policies of the roles, their boundaries, and service control policies."""
     stage, found = at.stage, at.stage.places
     asked = [(_role_of(stage, each.role), each) for each in roles.of_functions(stage.prefix, at.name, found)]
-    machines = ("release", "monitoring", "retrain", "batch")
-    arns = {name: stage.machine_role(name) for name in machines} | {name: stage.stream_role(name) for name in STREAMS}
-    asked += [(arns[name], each) for name, each in roles.of_services(stage.prefix, found)]
+    role_of = cache(stage.role_of)
+    asked += [(role_of(*named), each) for named, each in roles.of_services(stage.prefix, found)]
     at.say(f"  {english.count(len(asked), 'question')} to the simulator of IAM")
     with ThreadPoolExecutor(_THREADS) as pool:
         answers = pool.map(lambda each: _simulated(stage, *each), asked)
@@ -185,6 +185,15 @@ def make(at: Trial, checks: Sequence[Check], seen: Callable[[Line], None]) -> li
         if at.made:
             noted(removed(at))
     return list(lines.values())
+
+
+def left_behind(at: Trial) -> Line:
+    """Remove what an earlier doctor made, unless it may still be at work."""
+    age = time.time() - at.began
+    if age > LEFT_SECONDS:
+        return removed(at)
+    came = f"{at.name} was made {age / 60:.0f} minutes ago: another doctor may be at work"
+    return Line("removal", "looked for what earlier checks left", verdicts.skipped(came, "try again in an hour"), 0.0)
 
 
 def removed(at: Trial) -> Line:

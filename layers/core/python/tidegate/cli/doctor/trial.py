@@ -275,7 +275,7 @@ def _where_it_stopped(trial: Trial, alarm: dict[str, Any]) -> Verdict:
             f"the metric {WANTED} is there, but the alarm {alarm['AlarmName']} did not go off",
             "look at the alarm in CloudWatch; deploy the monitoring stack again",
         )
-    machine = stage.parameters["release-state-machine"].rpartition(":")[0] + f":{stage.prefix}-retrain"
+    machine = stage.machine("retrain")
     executions = stage.aws("stepfunctions").list_executions(stateMachineArn=machine, maxResults=10)["executions"]
     latest = [each for each in executions if each["startDate"].timestamp() >= trial.began]
     if not latest:
