@@ -131,7 +131,8 @@ def test_files_whose_columns_differ_are_refused_with_every_difference() -> None:
         (b"\x00\x01\x02", "neither CSV"),
         (b"PK\x03\x04rest", "ZIP"),
         (b"\x1f\x8bbroken", "not a complete gzip"),
-        (b"PAR1garbagePAR1", "not a readable Parquet"),
+        (b"PAR1garbagePAR1", "not a complete Parquet"),
+        (b"PAR1garbage\x07\0\0\0PAR1", "not a readable Parquet"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(content: bytes, words: str) -> None:

@@ -231,6 +231,8 @@ def _unpacked(name: str, data: bytes, room: _Room) -> bytes:
 
 
 def _read_parquet(name: str, data: bytes, room: _Room) -> pd.DataFrame:
+    if data[-4:] != b"PAR1" or int.from_bytes(data[-8:-4], "little") > len(data) - 12:
+        raise _unreadable(name, "is not a complete Parquet file; write or copy it again")  # fastparquet would crash
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
