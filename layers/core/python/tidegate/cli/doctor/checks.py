@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from typing import Any
@@ -198,11 +198,15 @@ def left_behind(at: Trial) -> Line:
 
 def removed(at: Trial) -> Line:
     """Remove the trial's model, once nobody needs it any more."""
-    return _made(Check("removal", f"removed {at.name}", _removed), at)
+    line = _made(Check("removal", f"removed {at.name}", _removed), at)
+    if line.verdict.outcome is not Outcome.SKIPPED:
+        return line
+    denied = verdicts.fail(line.verdict.came, "tidegate doctor --remove, with credentials that may delete")
+    return replace(line, verdict=denied)
 
 
 def _removed(at: Trial) -> Verdict:
-    late = _verdict(Check("announced", "", _caught_up), at)
+    late = _verdict(_caught_up, at)
     found = removal.remove(at.stage, at.name)
     return verdicts.removed(found.objects, found.items, found.entries, found.left, late)
 
@@ -233,14 +237,14 @@ def _stop_runs(at: Trial) -> None:
 def _made(check: Check, at: Trial) -> Line:
     at.say(f"{check.name} ...")
     began = time.monotonic()
-    verdict = _verdict(check, at)
+    verdict = _verdict(check.make, at)
     return Line(check.name, check.tries, verdict, time.monotonic() - began)
 
 
-def _verdict(check: Check, at: Trial) -> Verdict:
+def _verdict(make: Callable[[Trial], Verdict], at: Trial) -> Verdict:
     """What the engineer may not ask is skipped; any other fault of a call is a failure."""
     try:
-        return check.make(at)
+        return make(at)
     except NotAllowedError as error:
         return verdicts.skipped(error.message, error.next_step)
     except TidegateError as error:
@@ -252,7 +256,9 @@ def _verdict(check: Check, at: Trial) -> Verdict:
                 f"your credentials may not call {error.operation_name}: {said}",
                 "use credentials of a platform engineer; docs/deploy.md lists what they need",
             )
-        return verdicts.fail(f"{error.operation_name} answered {code_of(error)}: {said}", "docs/operations.md")
+        return verdicts.fail(
+            f"{error.operation_name} answered {code_of(error)}: {said}", "try again; docs/operations.md has the runbook"
+        )
     except BotoCoreError as error:
         return verdicts.fail(f"AWS did not answer: {error}", "check the network, then try again")
 
