@@ -131,22 +131,25 @@ _NEEDED = (
 )
 
 
-def of_services(prefix: str, at: Places) -> Iterator[tuple[str, Question]]:
-    """What to ask of the roles of other services, each with the name by which its role is found."""
-    for machine, function in (
-        ("release", "train"),
-        ("monitoring", "monitor"),
-        ("retrain", "retrain"),
-        ("batch", "score"),
-    ):
+_CALLED = {"release": "train", "monitoring": "monitor", "retrain": "retrain", "batch": "score"}  # by a state machine
+_STARTED = {"monitoring": "monitoring", "retraining-wanted": "retrain"}  # by a rule
+
+
+def of_services(prefix: str, at: Places) -> Iterator[tuple[tuple[str, str], Question]]:
+    """What to ask of the roles of other services, each with kind and name of what has the role."""
+    for machine, function in _CALLED.items():
         called = at.function(f"{prefix}-{function}")
-        yield machine, Question(f"state machine {machine}", ("lambda:InvokeFunction",), called, (), allowed=True)
+        question = Question(f"state machine {machine}", ("lambda:InvokeFunction",), called, (), allowed=True)
+        yield ("machine", machine), question
+    for rule, machine in _STARTED.items():
+        started = f"{at.release.rpartition(':')[0]}:{prefix}-{machine}"
+        yield ("rule", rule), Question(f"rule {rule}", ("states:StartExecution",), started, (), allowed=True)
     for stream, folder in (("captures", CAPTURES), ("feedback", FEEDBACK)):
         name = f"delivery stream {stream}"
         log = at.logs(f"/aws/kinesisfirehose/{prefix}-{stream}", "S3Delivery")
-        yield stream, Question(name, ("s3:PutObject",), f"{at.captures}/{folder}x", (), allowed=True)
-        yield stream, Question(name, ("logs:PutLogEvents",), log, (), allowed=True)
-        yield stream, Question(name, ("s3:PutObject",), f"{at.artifacts}/{RUNS}x", (), allowed=False)
+        yield ("stream", stream), Question(name, ("s3:PutObject",), f"{at.captures}/{folder}x", (), allowed=True)
+        yield ("stream", stream), Question(name, ("logs:PutLogEvents",), log, (), allowed=True)
+        yield ("stream", stream), Question(name, ("s3:PutObject",), f"{at.artifacts}/{RUNS}x", (), allowed=False)
 
 
 def _keys(kinds: Sequence[Partition], model: str) -> tuple[str, ...]:
