@@ -105,7 +105,8 @@ def _ministack() -> Iterator[str]:
 @cache
 def client_of(service: str) -> Any:
     """A client to look at a service with, as moto intercepts it. A new one costs as much as most tests."""
-    return boto3.client(service, config=Config(ignore_configured_endpoint_urls=True))  # type: ignore[call-overload]
+    config: Any = Config(ignore_configured_endpoint_urls=True)  # type: ignore[call-arg]  # unknown to the stubs
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
 def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
