@@ -9,7 +9,7 @@ from constructs import Construct
 
 from infra.constructs.alarms import HOUR, MODEL_IN_STATUS, NAMESPACE, Alarms
 from infra.constructs.arns import named_arn
-from infra.constructs.permissions import Objects, allow, on_partitions, read_items
+from infra.constructs.permissions import PUT, QUERY, Objects, allow, on_partitions, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
 from infra.constructs.state_machine import StateMachine
@@ -63,7 +63,7 @@ class MonitoringStack(Stack):
                 registry_table=self._data.registry.table_name, captures_bucket=captures.bucket_name
             ),
             permissions=[
-                read_items(self._data.registry.table_arn),
+                read_items(self._data.registry.table_arn, QUERY),
                 allow(["s3:ListBucket"], [captures.bucket_arn]),
             ],
             memory_mb=DUE_MEMORY_MB,
@@ -89,7 +89,7 @@ class MonitoringStack(Stack):
                 request_usd=str(PRICES["lambda-requests"].each + PRICES["http-api"].each),
                 gb_month_usd=str(PRICES["s3-storage"].each),
             ),
-            permissions=[read_items(table), on_partitions(["dynamodb:PutItem"], table, [Partition.HEALTH])],
+            permissions=[read_items(table), on_partitions([PUT], table, [Partition.HEALTH])],
             objects=[
                 Objects(artifacts, RUNS, read=True),
                 Objects(captures, CAPTURES, read=True),
