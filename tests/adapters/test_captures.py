@@ -292,11 +292,15 @@ def test_a_broken_record_does_not_stop_a_look_and_the_others_count(looking: Look
     assert looking.requests() == []
 
 
-@pytest.mark.parametrize("bytes_", [b"\x1f\x8b\x08garbage", b"{}", gzip.compress(b"{\n[1]\n\xff\n")])
+@pytest.mark.parametrize(
+    "bytes_",
+    [b"\x1f\x8b\x08garbage", b"{}", gzip.compress(b"{\n[1]\n\xff\n", mtime=0)],
+    ids=["damaged", "no gzip", "no records"],
+)
 @pytest.mark.parametrize("prefix", [CAPTURES, FEEDBACK])
 def test_a_broken_object_does_not_stop_a_look(looking: Looking, prefix: str, bytes_: bytes) -> None:
     key = looking.write([], prefix=prefix)
-    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=bytes_)
+    client_of("s3").put_object(Bucket=BUCKET, Key=key, Body=bytes_)
     (known,) = lines([served()])
     looking.write([known])
     now = AT.isoformat()
@@ -313,7 +317,7 @@ def test_people_see_the_captures_that_can_be_read() -> None:
     for name, data in {
         "a": b"no gzip", "b": gzip.compress(whole), "c": gzip.compress(b"[]\n{\n" + whole.replace(b"p1", b"p2")),
     }.items():  # fmt: skip
-        boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{folder}{name}.jsonl.gz", Body=data)
+        client_of("s3").put_object(Bucket=BUCKET, Key=f"{folder}{name}.jsonl.gz", Body=data)
     found = S3CaptureReader(BUCKET).read("flight-delay", "2026-01-05-12", 10)
     assert [record["id"] for record in found] == ["p2", "p1"]
 
