@@ -39,6 +39,11 @@ class DeploymentSettings:
     allowed_licences: tuple[str, ...] = ()  # SPDX ids that may be trained on; none named: every licence that is named
     log_retention_days: int = 30
     capture_retention_days: int = 365  # captured predictions, with their inputs
+    feedback_retention_days: int = 365  # reported outcomes
+    profile_retention_days: int = 365  # hourly profiles and verdicts of monitoring
+    table_retention_days: int = 365  # rows of datasets that training runs work on
+    dataset_retention_days: int = 0  # uploaded files, also those of versions in use; 0: for ever
+    batch_retention_days: int = 0  # batch predictions in the data bucket; 0: for ever
     throttle_rate: int = 200  # requests a second, each API
     throttle_burst: int = 400  # requests at once, each API
     inference_memory_mb: int = 1769  # one whole vCPU
@@ -183,6 +188,11 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "allowed_licences": _licences,
         "log_retention_days": _one_of(*LOG_RETENTION_DAYS),
         "capture_retention_days": _between(1, 3_650),
+        "feedback_retention_days": _between(1, 3_650),
+        "profile_retention_days": _between(9, 3_650),
+        "table_retention_days": _between(1, 3_650),
+        "dataset_retention_days": _between(0, 3_650),
+        "batch_retention_days": _between(0, 3_650),
         "throttle_rate": _between(1, 10_000),
         "throttle_burst": _between(1, 5_000),
         "inference_memory_mb": _between(512, 10_240),

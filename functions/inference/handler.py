@@ -22,18 +22,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate import __version__
 from tidegate.aws.extension import AfterResponse
+from tidegate.domain.serving.capture import UNKNOWN, CapturePolicy
 from tidegate.domain.serving.prediction import PredictionRequest, parse_request, routing_key
 from tidegate.formats.http_api import CSV, JSON, Event, answer, body_of, headers_of, media_type, refusal, text_answer
-from tidegate.kernel.errors import NotFoundError, RequestInvalidError
+from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.kernel.ids import NAME
 from tidegate.kernel.settings import InferenceSettings
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
 from tidegate.telemetry import Aside, Meter
+
+if TYPE_CHECKING:
+    from tidegate.ports.serving import CapturePolicies
 
 SESSIONS_SHARE = 0.5  # of the function's memory for what is kept open; the rest is for Python, and for opening a model
 UNAVAILABLE = "a required service does not answer"
@@ -52,6 +56,7 @@ class Wired:
 
     inference: Inference
     meter: Meter
+    policies: "CapturePolicies"
     max_instances: int
     max_body_bytes: int
 
@@ -67,9 +72,10 @@ def wire() -> Wired:
     table = ServingTable(settings.registry_table)
     registry = ServingRegistry(table)
     meter = Meter("inference", stage=settings.stage, holds=AFTERWARDS.is_registered)
+    policies = DynamoCapturePolicies(table)
     captures = FirehoseCaptures(
         CaptureStream(settings.capture_stream),
-        policies=DynamoCapturePolicies(table),
+        policies=policies,
         signals=Aside("inference", stage=settings.stage),
     )
     memory_mib = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024"))
@@ -89,7 +95,7 @@ def wire() -> Wired:
     AFTERWARDS.do(captures.deliver)  # before the next, which may have to wait for what captures do not need
     AFTERWARDS.do(lambda seconds, _: captures.owe(inference.refresh(seconds)))
     gc.freeze()  # what is loaded stays: looking through it for garbage would take some requests ten milliseconds
-    return Wired(inference, meter, int(settings.max_instances), int(settings.max_body_bytes))
+    return Wired(inference, meter, policies, int(settings.max_instances), int(settings.max_body_bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ def _serve(event: Event, context: Any, parts: Wired) -> Event:
     try:
         response = _operation(event, path)(asked)
     except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an answer that says so
-        response = refusal(error, asked.request_id, unavailable=UNAVAILABLE)
+        response = refusal(_discreet(error, asked), asked.request_id, unavailable=UNAVAILABLE)
         if response["statusCode"] >= 500:
             meter.fault("request failed", error, request_id=asked.request_id)
         if _path(event).startswith("/v2"):
@@ -180,7 +186,34 @@ def _predict(asked: Asked) -> Event:
 
 
 def _describe(asked: Asked) -> Event:
-    return answer(HTTPStatus.OK, asked.parts.inference.describe(asked.model))
+    return answer(HTTPStatus.OK, _shown(asked))
+
+
+def _shown(asked: Asked) -> dict[str, Any]:
+    """What callers may know of a model: without the categories of personal data."""
+    described, policy = asked.parts.inference.describe(asked.model), _policy(asked)
+    for feature in described["features"]:
+        if not policy.shows(feature["name"]):
+            feature.pop("categories", None)
+    return described
+
+
+def _policy(asked: Asked) -> CapturePolicy:
+    try:
+        return asked.parts.policies.policy(asked.model)
+    except Exception:  # noqa: BLE001  whatever it is, nothing is shown that is not known to be allowed
+        return UNKNOWN
+
+
+def _discreet(error: Exception, asked: Asked) -> Exception:
+    """The same refusal without the categories of personal data, which a wrong value would list."""
+    if isinstance(error, RequestInvalidError) and any(each.allowed for each in error.faults):
+        policy = _policy(asked)
+        error.faults = tuple(
+            each if policy.shows(each.path.rpartition("].")[2]) else Fault(each.path, each.problem)
+            for each in error.faults
+        )
+    return error
 
 
 def _invocations(asked: Asked) -> Event:
@@ -252,7 +285,7 @@ def _described(asked: Asked) -> dict[str, Any]:
     most = asked.parts.max_instances
     if not asked.model:
         return openapi.document(__version__, most)
-    return openapi.document(__version__, most, asked.model, asked.parts.inference.describe(asked.model))
+    return openapi.document(__version__, most, asked.model, _shown(asked))
 
 
 def _in_v2_words(response: Event) -> Event:

@@ -15,10 +15,9 @@ from infra.constructs.state_machine import StateMachine
 from infra.machines.batch_machine import definition
 from infra.machines.release_machine import Step
 from infra.stacks.data import DataStack
-from tidegate.kernel.prefixes import BATCH_PARTS, BATCH_RECORD, BATCH_SUCCESS, RUNS
+from tidegate.kernel.prefixes import BATCH_PARTS, BATCH_RECORD, BATCH_SUCCESS, BATCHES, RUNS
 from tidegate.kernel.settings import BatchSettings, ScoreSettings, Settings
 
-BATCH = "batch/"
 MACHINE = "batch"
 TIMEOUT_SECONDS = 900
 FAILED = "batch.md#a-batch-failed"  # section of the runbook
@@ -52,7 +51,7 @@ class BatchStack(Stack):
     @property
     def places(self) -> str:
         """Where batches may read and write, as `ControlSettings` has it."""
-        return ",".join([f"{self._data.data_bucket.bucket_name}/{BATCH}", *self._settings.batch_buckets])
+        return ",".join([f"{self._data.data_bucket.bucket_name}/{BATCHES}", *self._settings.batch_buckets])
 
     @property
     def asking(self) -> Sequence[iam.PolicyStatement]:
@@ -118,7 +117,7 @@ class BatchStack(Stack):
 
     def _objects(self, pattern: str) -> list[str]:
         others = [f"arn:{self.partition}:s3:::{bucket}/{pattern}" for bucket in self._settings.batch_buckets]
-        return [f"{self._data.data_bucket.bucket_arn}/{BATCH}{pattern}", *others]
+        return [f"{self._data.data_bucket.bucket_arn}/{BATCHES}{pattern}", *others]
 
     def _buckets(self) -> list[str]:
         others = [f"arn:{self.partition}:s3:::{bucket}" for bucket in self._settings.batch_buckets]
@@ -129,7 +128,7 @@ class BatchStack(Stack):
 
     def _findings(self, patterns: Sequence[str], executions: Sequence[str] = ()) -> list[str]:
         bucket = Stack.of(self._data.data_bucket).resolve(self._data.data_bucket.bucket_arn)["Fn::GetAtt"][0]
-        own = [f"<{bucket}.Arn>/{BATCH}{pattern}" for pattern in patterns]
+        own = [f"<{bucket}.Arn>/{BATCHES}{pattern}" for pattern in patterns]
         others = [
             f"arn:<AWS::Partition>:s3:::{name}/{pattern}"
             for name in self._settings.batch_buckets

@@ -10,10 +10,12 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from infra.constructs.arns import named_arn
+from infra.constructs.capture_stream import ERRORS
 from infra.constructs.keeping import removal_policy
 from infra.constructs.parameters import publish
 from infra.constructs.permissions import acknowledge, allow
 from infra.settings import DeploymentSettings
+from tidegate.kernel.prefixes import BATCHES, CAPTURES, DATASETS, FEEDBACK, PROFILES, TABLES, VERDICTS
 
 # All that the account's administrators may do with the key, written out: what they use by IAM policies, they get here.
 _KEY_ADMINISTRATION = (
@@ -51,6 +53,12 @@ _SELDOM_READ = s3.LifecycleRule(
 )
 
 
+def _expiry(prefix: str, days: int) -> list[s3.LifecycleRule]:
+    """What lies under a prefix goes after so many days; 0: never."""
+    name = f"expiry-{prefix.strip('/')}"
+    return [s3.LifecycleRule(id=name, prefix=prefix, expiration=Duration.days(days))] if days else []
+
+
 class DataStack(Stack):
     """Buckets, the tables with their streams, and the topics for alarms and for releases."""
 
@@ -62,10 +70,20 @@ class DataStack(Stack):
         acknowledge(
             access_logs, ["AwsSolutions-S1"], "this is the bucket that access logs go to; its own would feed themselves"
         )
-        self.data_bucket = self._bucket("Data", _SELDOM_READ, access_logs=access_logs)
-        self.artifacts_bucket = self._bucket("Artifacts", _SELDOM_READ, access_logs=access_logs)
-        kept = s3.LifecycleRule(id="expiry", expiration=Duration.days(settings.capture_retention_days))
-        self.captures_bucket = self._bucket("Captures", kept, access_logs=access_logs)
+        datasets = _expiry(DATASETS, settings.dataset_retention_days)
+        batches = _expiry(BATCHES, settings.batch_retention_days)
+        self.data_bucket = self._bucket("Data", _SELDOM_READ, *datasets, *batches, access_logs=access_logs)
+        tables = _expiry(TABLES, settings.table_retention_days)
+        self.artifacts_bucket = self._bucket("Artifacts", _SELDOM_READ, *tables, access_logs=access_logs)
+        kept = {
+            CAPTURES: settings.capture_retention_days,
+            ERRORS: settings.capture_retention_days,
+            FEEDBACK: settings.feedback_retention_days,
+            PROFILES: settings.profile_retention_days,
+            VERDICTS: settings.profile_retention_days,
+        }
+        rules = [rule for prefix, days in kept.items() for rule in _expiry(prefix, days)]
+        self.captures_bucket = self._bucket("Captures", *rules, access_logs=access_logs)
         self.registry = self._table("Registry")
         self.ledger = self._table("Ledger")
         self.topic_key = self._topic_key()
@@ -81,7 +99,7 @@ class DataStack(Stack):
         CfnOutput(self, "AlarmTopic", value=self.alarms.topic_arn, description="Subscribe the people on call")
         CfnOutput(self, "ReleasesTopic", value=self.releases.topic_arn, description="Subscribe the owners of models")
 
-    def _bucket(self, construct_id: str, rule: s3.LifecycleRule, *, access_logs: s3.IBucket | None = None) -> s3.Bucket:
+    def _bucket(self, construct_id: str, *rules: s3.LifecycleRule, access_logs: s3.IBucket | None = None) -> s3.Bucket:
         housekeeping = s3.LifecycleRule(
             id="housekeeping",
             abort_incomplete_multipart_upload_after=Duration.days(7),
@@ -95,7 +113,7 @@ class DataStack(Stack):
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             enforce_ssl=True,
-            lifecycle_rules=[rule, housekeeping],
+            lifecycle_rules=[*rules, housekeeping],
             server_access_logs_bucket=access_logs,
             server_access_logs_prefix=f"{construct_id.lower()}/" if access_logs else None,
             removal_policy=self._policy,

@@ -33,7 +33,7 @@ from infra.cost import PRICES
 from infra.machines.release_machine import Step, definition
 from infra.stacks.data import DataStack
 from tidegate.kernel.partitions import Partition
-from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS
+from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS, TABLES
 from tidegate.kernel.settings import (
     CatalogSettings,
     GateSettings,
@@ -91,6 +91,8 @@ class ReleaseStack(Stack):
         datasets = Objects(self._data.data_bucket, DATASETS, read=True)
         runs = Objects(self._data.artifacts_bucket, RUNS, read=True, write=True)
         new_runs = Objects(self._data.artifacts_bucket, RUNS, write=True)
+        tables = Objects(self._data.artifacts_bucket, TABLES, read=True)
+        new_tables = Objects(self._data.artifacts_bucket, TABLES, write=True)
         return (
             PlatformFunction(
                 self,
@@ -122,7 +124,7 @@ class ReleaseStack(Stack):
                     allowed_licences=",".join(settings.allowed_licences),
                 ),
                 permissions=run,
-                objects=[datasets, new_runs],
+                objects=[datasets, new_runs, new_tables],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
                 description="Resolves a run's dataset, checks it and writes the split tables",
@@ -134,7 +136,7 @@ class ReleaseStack(Stack):
                 layers=self._training,
                 environment=step,
                 permissions=self._writing(Partition.RUN),
-                objects=[runs],
+                objects=[runs, tables],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
                 description="Fits one candidate, and exports the final one to ONNX",
@@ -146,7 +148,9 @@ class ReleaseStack(Stack):
                 "Chooses the best candidate of a run",
                 seconds=60,
             ),
-            self._step("evaluate", step, run, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
+            self._step(
+                "evaluate", step, run, "Scores the holdout with onnxruntime", seconds=900, objects=[runs, tables]
+            ),
             PlatformFunction(
                 self,
                 "slices_and_groups",
@@ -154,7 +158,7 @@ class ReleaseStack(Stack):
                 layers=self._training,
                 environment=step,
                 permissions=run,
-                objects=[runs],
+                objects=[runs, tables],
                 memory_mb=settings.step_memory_mb,
                 timeout_seconds=900,
                 description="Evaluates slices and groups of the holdout",

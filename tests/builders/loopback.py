@@ -105,7 +105,9 @@ def _serving(world: World) -> Iterator[None]:
     inference = world.step(
         Inference, load=load, signals=meter, route_ttl_seconds=0, scoring_timeout_seconds=5, cache_bytes=1 << 24
     )
-    parts = serving.Wired(inference, cast("telemetry.Meter", meter), max_instances=100, max_body_bytes=1_000_000)
+    parts = serving.Wired(
+        inference, cast("telemetry.Meter", meter), world.captures, max_instances=100, max_body_bytes=1_000_000
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving, "wire", lambda: parts)
         patch.setattr(logging.getLogger("control"), "disabled", True)

@@ -91,7 +91,9 @@ class Serving(InMemoryParts):
             cache_bytes=self.cache_bytes,
         )
         meter = cast("telemetry.Meter", self.meter)
-        self.parts = function.Wired(inference, meter, max_instances=5, max_body_bytes=self.max_body_bytes)
+        self.parts = function.Wired(
+            inference, meter, self.captures, max_instances=5, max_body_bytes=self.max_body_bytes
+        )
 
     def release(self, version: int, data: bytes, model: str = MODEL) -> None:
         key = f"runs/{model}/r-{version}/model.onnx"

@@ -127,7 +127,8 @@ class Example:
     def _stored(self, name: str) -> bytes:
         cloud = self.house.cloud
         bucket = cloud.client("ssm").get_parameter(Name="/tidegate/dev/artifacts-bucket")["Parameter"]["Value"]
-        key = RunRef(model=self.model, run_id=self.run["run_id"]).key(name)
+        run = RunRef(model=self.model, run_id=self.run["run_id"])
+        key = run.holdout_key if name == "holdout.npz" else run.key(name)
         body: bytes = cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         return body
 

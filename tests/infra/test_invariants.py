@@ -404,8 +404,16 @@ def test_captures_are_encrypted_partitioned_as_the_table_projects_and_expire(dep
         assert f"{name}=${{{name}}}/" in template
         assert f"{name}=!{{partitionKeyFromQuery:{name}}}/" in destination["Prefix"]
         assert f"projection.{name}.type" in found["Parameters"]
-    (bucket,) = (one for one in deployment.resources("AWS::S3::Bucket") if one.id.startswith("Captures"))
-    assert any("ExpirationInDays" in rule for rule in bucket.properties["LifecycleConfiguration"]["Rules"])
+
+
+def test_what_holds_rows_of_people_expires_by_a_setting_of_its_own(deployment: Deployment) -> None:
+    kept = {
+        rule["Prefix"]: rule["ExpirationInDays"]
+        for bucket in deployment.resources("AWS::S3::Bucket")
+        for rule in bucket.properties["LifecycleConfiguration"]["Rules"]
+        if "Prefix" in rule
+    }
+    assert kept == dict.fromkeys(("captures/", "errors/", "feedback/", "profiles/", "verdicts/", "tables/"), 365)
 
 
 def captures_table(deployment: Deployment) -> dict[str, Any]:

@@ -325,6 +325,17 @@ def test_a_spec_before_its_dataset_is_accepted_with_a_warning(world: World) -> N
     assert "flights" in answer.body["warnings"][0]
 
 
+def test_categories_of_personal_data_are_not_listed_in_a_spec_that_everybody_sees(world: World) -> None:
+    world.with_dataset()
+    world.call("PUT", "/datasets/flights", DESCRIPTION | {"pii": ["carrier"]})
+    features = [{"name": "carrier", "kind": "categorical", "categories": ["UA"]}, *spec_document()["features"][1:]]
+    answer = world.call("PUT", "/models/flight-delay", spec_text(features=features))
+    assert answer.status == 422
+    assert [fault["path"] for fault in answer.body["errors"]] == ["features[0].categories"]
+    del features[0]["categories"]
+    assert world.call("PUT", "/models/flight-delay", spec_text(features=features)).status == 200
+
+
 def test_leakage_is_refused_even_before_the_first_version_is_ready(world: World) -> None:
     world.call("PUT", "/datasets/flights", DESCRIPTION)
     features = [{"name": "carrier", "kind": "categorical"}, {"name": "dep_delay", "kind": "numeric"}]

@@ -1334,3 +1334,38 @@ def test_an_artifact_whose_guard_is_not_its_contracts_is_refused(house):
     stray = replace(guard, numbers=(replace(guard.numbers[0], name="height"),))
     house.release(2, onnx(0.0, replace(CONTRACT, guard=stray)))
     assert version_served() == (1, "previous_good")
+
+
+# Personal data
+
+
+def text_of(path: str) -> str:
+    """What a GET answers, be it JSON or a page."""
+    about = {"http": {"method": "GET", "path": path}, "stage": "$default"}
+    answer = function.handler({"version": "2.0", "rawPath": path, "headers": {}, "requestContext": about}, CONTEXT)
+    assert answer["statusCode"] == 200
+    return str(answer["body"])
+
+
+@pytest.mark.parametrize("path", ["", "/openapi.json", "/docs"])
+def test_no_category_of_personal_data_is_shown_to_who_asks_about_a_model(house, path):
+    assert "UA" in text_of(f"/models/{MODEL}{path}")
+    house.captures._policy = CapturePolicy(personal=frozenset({"carrier"}))
+    shown = text_of(f"/models/{MODEL}{path}")
+    assert "carrier" in shown
+    assert "UA" not in shown
+    assert "AA" not in shown
+
+
+def test_a_wrong_value_of_personal_data_lists_no_right_ones(house):
+    (listed,) = predict({"distance": 1, "carrier": "ZZ"})[1]["errors"]
+    assert listed["allowed"] == ["AA", "UA"]
+    house.captures._policy = CapturePolicy(personal=frozenset({"carrier"}))
+    (fault,) = predict({"distance": 1, "carrier": "ZZ"})[1]["errors"]
+    assert fault == {"path": "instances[0].carrier", "problem": "is not a known category"}
+
+
+def test_while_the_catalog_cannot_be_read_no_category_is_shown(house, monkeypatch):
+    monkeypatch.setattr(house.captures, "policy", lambda _: 1 / 0)
+    assert "UA" not in text_of(f"/models/{MODEL}")
+    assert predict(GOOD)[0] == 200

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from tidegate.domain.batch.batch import Part
-from tidegate.kernel.prefixes import RUNS
+from tidegate.kernel.prefixes import RUNS, TABLES
 
 
 class Message(BaseModel):
@@ -44,20 +44,24 @@ class RunRef(Message):
         """S3 key of one of the run's objects."""
         return f"{RUNS}{self.model}/{self.run_id}/{name}"
 
+    def _table(self, part: str) -> str:
+        """Apart from the others, since it expires."""
+        return f"{TABLES}{self.model}/{self.run_id}/{part}.npz"
+
     @property
     def fit_key(self) -> str:
         """Training rows less validation (npz Table)."""
-        return self.key("fit.npz")
+        return self._table("fit")
 
     @property
     def validation_key(self) -> str:
         """Rows that choose the candidate (npz Table)."""
-        return self.key("validation.npz")
+        return self._table("validation")
 
     @property
     def holdout_key(self) -> str:
         """Rows that judge the version (npz Table): features of candidate and champion, target, cluster."""
-        return self.key("holdout.npz")
+        return self._table("holdout")
 
     @property
     def plan_key(self) -> str:

@@ -1,7 +1,10 @@
 """Where objects lie in S3: the beginnings of their keys, by which `infra` bounds what a role may read and write."""
 
 DATASETS = "datasets/"  # in the data bucket
-RUNS = "runs/"  # in the artifacts bucket
+# In the artifacts bucket.
+RUNS = "runs/"
+TABLES = "tables/"  # rows of datasets, which runs work on
+BATCHES = "batch/"  # in the data bucket
 # In the captures bucket.
 CAPTURES = "captures/"
 FEEDBACK = "feedback/"

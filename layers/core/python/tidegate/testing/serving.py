@@ -20,6 +20,9 @@ class InMemoryCaptures:
     def offer(self, capture: Capture) -> None:
         self.offered.append(capture)
 
+    def policy(self, model: str) -> CapturePolicy:
+        return self._policy
+
     def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
         found = {
             record["id"]: record

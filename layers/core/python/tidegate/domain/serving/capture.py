@@ -65,13 +65,19 @@ class CapturePolicy:
     """What may be kept of a model's predictions.
 
     `sample` is the share of predictions; a column in `mask` keeps only whether it was missing; one in `drop` leaves no
-    trace. With `hide_all` every input is masked.
+    trace. With `hide_all` every input is masked. `personal` are the columns that the catalog declares as personal data,
+    kept or not.
     """
 
     sample: float = 1.0
     mask: frozenset[str] = frozenset()
     drop: frozenset[str] = frozenset()
     hide_all: bool = False
+    personal: frozenset[str] = frozenset()
+
+    def shows(self, column: str) -> bool:
+        """Whether values of a column may be shown to people who ask about the model."""
+        return not self.hide_all and column not in self.personal
 
 
 UNKNOWN = CapturePolicy(hide_all=True)  # until the spec could be read
@@ -83,7 +89,8 @@ def policy_of(declared: Mapping[str, Any], personal: Iterable[str]) -> CapturePo
     Personal columns are masked unless the spec names them: in `drop`, or in `keep`, which is somebody's decision.
     """
     mask, drop, keep = (frozenset(declared.get(name, ())) for name in ("mask", "drop", "keep"))
-    return CapturePolicy(float(declared.get("sample", 1.0)), mask | (frozenset(personal) - drop - keep), drop)
+    named = frozenset(personal)
+    return CapturePolicy(float(declared.get("sample", 1.0)), mask | (named - drop - keep), drop, personal=named)
 
 
 def sampled(prediction_id: str, share: float) -> bool:

@@ -118,6 +118,15 @@ def catalog_faults(spec: ModelSpec, dataset: Dataset, version: DatasetVersion | 
         for index, feature in enumerate(spec.features)
         if feature.name in dataset.outcome
     ]
+    faults += [
+        Fault(
+            f"features[{index}].categories",
+            f"{feature.name!r} is personal data (PII) of dataset {dataset.name}, and many see a spec; leave the categories "
+            "out: they are learned from the training rows, and not shown",
+        )
+        for index, feature in enumerate(spec.features)
+        if feature.name in dataset.pii and feature.categories is not None
+    ]
     if version is None:
         return faults
     types = version.types
