@@ -121,8 +121,8 @@ def catalog_faults(spec: ModelSpec, dataset: Dataset, version: DatasetVersion | 
     faults += [
         Fault(
             f"features[{index}].categories",
-            f"{feature.name!r} is personal data (PII) of dataset {dataset.name}, and many see a spec; leave the categories "
-            "out: they are learned from the training rows, and not shown",
+            f"{feature.name!r} is personal data (PII) of dataset {dataset.name}, and many people see a spec; leave the "
+            "categories out: they are learned from the training rows, and not shown",
         )
         for index, feature in enumerate(spec.features)
         if feature.name in dataset.pii and feature.categories is not None
