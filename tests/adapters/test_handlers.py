@@ -32,7 +32,7 @@ from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import hour_of
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
-from tidegate.kernel.prefixes import CAPTURES
+from tidegate.kernel.prefixes import CAPTURES, RunFile
 from tidegate.messages import RunRef
 from tidegate.testing.models import linear_onnx
 
@@ -74,10 +74,10 @@ def registered(registry: DynamoRoutes, run_id: str, bias: float, **release: Any)
     requested(registry, a_run(run_id, spec_digest=spec.digest))
     registry.note(ref.model, run_id, "prepare", AT, dataset_version="v1", lock_hash="l", code_version="c")
     artifacts = S3Artifacts(BUCKET)
-    sha256 = artifacts.put(ref.artifact_key, linear_onnx(CONTRACT, [0.001], bias=bias))
+    sha256 = artifacts.put(ref.key(RunFile.ARTIFACT), linear_onnx(CONTRACT, [0.001], bias=bias))
     rule = FittedRule("constant", (0.75, 0.25))
-    fallback = artifacts.put(ref.fallback_key, Fallback(CONTRACT, rule).to_bytes())
-    report = artifacts.put(ref.report_key, b'{"evaluation": {"sections": {}}}')
+    fallback = artifacts.put(ref.key(RunFile.FALLBACK), Fallback(CONTRACT, rule).to_bytes())
+    report = artifacts.put(ref.key(RunFile.REPORT), b'{"evaluation": {"sections": {}}}')
     answer = register.handler(
         {
             "run": ref.to_json(),
@@ -95,7 +95,7 @@ def released(registry: DynamoRoutes, run_id: str, bias: float) -> str:
     """A version that serves at once; returns its artifact's key."""
     ref, number = registered(registry, run_id, bias)
     promoted(registry, registry.version(ref.model, number))
-    return ref.artifact_key
+    return ref.key(RunFile.ARTIFACT)
 
 
 def predict(body: str = '{"instances": [{"distance": 100}]}') -> tuple[int, dict[str, Any]]:

@@ -25,6 +25,7 @@ from tidegate.aws.table import Table
 from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, TrainingOutcome, Trigger
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
 from tidegate.ports.monitoring import Sources
 from tidegate.testing.monitoring import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
@@ -307,7 +308,7 @@ def test_a_drifting_model_is_found_counted_and_recorded(
     served: DynamoRoutes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reference = json.dumps(Traffic().reference().to_json()).encode()
-    S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
+    S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").key(RunFile.REFERENCE), reference)
     asked(1_000, wind=26)
     found = due.handler({"after": "", "now": LATER.isoformat()}, CONTEXT)
     assert found == {"batches": [{"models": [MODEL]}], "after": ""}
@@ -334,7 +335,7 @@ def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
 ) -> None:
     served.apply(a_spec(features=FEATURES, monitoring={"own_metrics": False}), author="ann", at=LATER)
     reference = json.dumps(Traffic().reference().to_json()).encode()
-    S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
+    S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").key(RunFile.REFERENCE), reference)
     asked(1_000, wind=26)
     monitor.handler({"models": [MODEL], "now": LATER.isoformat()}, CONTEXT)
     printed = capsys.readouterr().out

@@ -20,6 +20,7 @@ from tidegate.domain.rollout.changes import promote
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.domain.training.contracts import serving_contract
 from tidegate.kernel.metrics.registry import find
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.steps.monitoring.monitor import Looked, monitor
@@ -108,7 +109,7 @@ class Monitored(InMemoryParts):
         assert change is not None
         self.registry.change(change)
         if reference:
-            key = RunRef(model=MODEL, run_id=run_id).reference_key
+            key = RunRef(model=MODEL, run_id=run_id).key(RunFile.REFERENCE)
             self.artifacts.put(key, json.dumps(reference.to_json()).encode())
 
     def request(self, run_id: str, at: datetime = NOW - DAY) -> None:

@@ -14,6 +14,7 @@ from examples.flights.build_dataset import OUTCOME
 from tests.flows.conftest import SHALLOW, House, to_parquet, wait_until
 from tidegate.domain.serving.contract import Contract
 from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError, RequestInvalidError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.ml.training import OnnxFitter
@@ -78,8 +79,10 @@ def drawn(house: House, model: str, number: int) -> str:
 
 def sklearn_scores(house: House, run: dict[str, Any], spec: ModelSpec, rows: pd.DataFrame) -> Any:
     ref = RunRef(model=run["model"], run_id=run["run_id"])
-    contract = Contract.from_json(json.loads(artifact(house, ref.plan_key))["contract"])
-    fit, validation = (Table.from_npz(artifact(house, key)) for key in (ref.fit_key, ref.validation_key))
+    contract = Contract.from_json(json.loads(artifact(house, ref.key(RunFile.PLAN)))["contract"])
+    fit, validation = (
+        Table.from_npz(artifact(house, key)) for key in (ref.key(RunFile.FIT), ref.key(RunFile.VALIDATION))
+    )
     training = Table({name: np.concatenate([fit[name], validation[name]]) for name in fit})
     chosen = run["candidates"][run["selected"]]
     candidate = Candidate(estimator=chosen["estimator"], parameters=chosen["parameters"])

@@ -10,6 +10,7 @@ from tests.builders.evaluation import CONTRACT, EFFECTS, TrainedRun, flights, go
 from tidegate.domain.serving.contract import Contract
 from tidegate.kernel.errors import NotFoundError
 from tidegate.kernel.metrics.registry import of_task
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import TARGET, Table
 from tidegate.ml.scoring import load
 from tidegate.testing.models import linear_onnx
@@ -70,7 +71,7 @@ def test_the_same_version_gets_the_same_bytes():
     for world in (first, again):
         world.evaluate()
         world.slices_and_groups()
-    key = first.run.slices_and_groups_key
+    key = first.run.key(RunFile.SLICES_AND_GROUPS)
     assert first.artifacts.objects[key] == again.artifacts.objects[key]
 
 
@@ -123,8 +124,8 @@ def test_what_looks_at_decisions_is_taken_at_each_versions_own_threshold(metric)
     served = world.run
     world = measured(world, metric=metric.to_json(), gate=SLICED | {"slices": ["sex"]})
     world.evaluate()
-    document = json.loads(world.artifacts.objects[world.run.reference_key])
-    world.artifacts.put(served.reference_key, json.dumps(document | {"threshold": 0.9}).encode())
+    document = json.loads(world.artifacts.objects[world.run.key(RunFile.REFERENCE)])
+    world.artifacts.put(served.key(RunFile.REFERENCE), json.dumps(document | {"threshold": 0.9}).encode())
     world.slices_and_groups()
     holdout = judged_flights()
     women = holdout["sex"] == "f"

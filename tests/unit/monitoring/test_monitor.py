@@ -36,6 +36,7 @@ from tidegate.domain.training.contracts import serving_contract
 from tidegate.kernel.errors import ConflictError
 from tidegate.kernel.metrics.metric import FromLosses, Metric
 from tidegate.kernel.metrics.registry import find, of_task
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.steps.monitoring.monitor import Looked
@@ -349,7 +350,7 @@ def test_a_model_that_nothing_serves_says_so() -> None:
 
 def test_a_version_without_a_reference_says_what_to_do() -> None:
     house = Monitored()
-    del house.artifacts.objects[RunRef(model=MODEL, run_id="r-1").reference_key]
+    del house.artifacts.objects[RunRef(model=MODEL, run_id="r-1").key(RunFile.REFERENCE)]
     house.ask(2_000, wind=40)
     record = house.look().record
     assert (record.health, record.version) == (Health.UNKNOWN, 1)
@@ -359,7 +360,7 @@ def test_a_version_without_a_reference_says_what_to_do() -> None:
 def test_what_newer_code_wrote_stops_the_monitoring_of_its_model_with_a_sentence() -> None:
     house = Monitored()
     house.ask(600)
-    key = RunRef(model=MODEL, run_id="r-1").reference_key
+    key = RunRef(model=MODEL, run_id="r-1").key(RunFile.REFERENCE)
     kept = house.artifacts.objects[key]
     house.artifacts.put(key, json.dumps(json.loads(kept) | {"schema": 2}).encode())
     (reason,) = house.look().record.reasons

@@ -19,6 +19,7 @@ from tidegate.domain.rollout.canary import ArmCounts, Look
 from tidegate.domain.rollout.changes import kill
 from tidegate.domain.rollout.rollout import Decision, Phase, Rollout, Step
 from tidegate.kernel.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import AskApproval, Moved, RolloutTask, RunRef
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.rollout.rollout import abandon, advance, ask
@@ -97,13 +98,13 @@ class Releases(InMemoryParts):
         ref = RunRef(model=MODEL, run_id=run_id)
         sections = {"scores": {"distance": 0.05, "edges": EDGES}} if scores is None else scores
         report = {"evaluation": {"sections": sections}}
-        artifact = self.artifacts.put(ref.artifact_key, f"onnx of {run_id}".encode())
+        artifact = self.artifacts.put(ref.key(RunFile.ARTIFACT), f"onnx of {run_id}".encode())
         task = a_task(ref=ref)
         task = task.model_copy(
             update={
                 "fitted": task.fitted.model_copy(update={"artifact_sha256": artifact}),
                 "verdict": task.verdict.model_copy(
-                    update={"report_sha256": self.artifacts.put(ref.report_key, json.dumps(report).encode())}
+                    update={"report_sha256": self.artifacts.put(ref.key(RunFile.REPORT), json.dumps(report).encode())}
                 ),
             }
         )
@@ -395,7 +396,7 @@ def test_bytes_that_are_not_those_that_were_registered_never_serve(until, releas
     house.champion()
     task = house.registered("r-002", **release)
     until(house, task)
-    key = task.run.artifact_key if what == "artifact" else task.run.report_key
+    key = task.run.key(RunFile.ARTIFACT) if what == "artifact" else task.run.key(RunFile.REPORT)
     if gone:
         del house.artifacts.objects[key]
     else:
@@ -412,7 +413,7 @@ def test_a_version_that_names_other_bytes_than_those_that_were_approved_never_se
     house = Releases()
     house.moved(task := house.registered(**APPROVAL))
     house.decided(task, Decision.APPROVE)
-    other = house.artifacts.put(task.run.artifact_key, b"another model")
+    other = house.artifacts.put(task.run.key(RunFile.ARTIFACT), b"another model")
     house.registry._versions[MODEL, 1] = replace(house.registry.version(MODEL, 1), artifact_sha256=other)
     assert house.moved(task).reason.startswith("its record was changed after approval was requested")
 

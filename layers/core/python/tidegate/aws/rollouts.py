@@ -15,7 +15,6 @@ from tidegate.aws.registry import (
     route_moved,
     route_writes,
     stored,
-    version_key,
     version_write,
 )
 from tidegate.aws.table import RefusedError, Table, Write, update
@@ -114,7 +113,7 @@ class DynamoRollouts(DynamoRolloutReader):
         return {number: version_write(rollout.model, number, **values) for number, values in facts.items()}
 
     def _closed(self, rollout: Rollout) -> bool:
-        version = stored(self._table, Version, Partition.VERSION.of(rollout.model), version_key(rollout.version))
+        version = stored(self._table, Version, Partition.VERSION.of(rollout.model)(rollout.version))
         return version is not None and version.status.closed
 
     def _held(self, rollout: Rollout) -> ConflictError:

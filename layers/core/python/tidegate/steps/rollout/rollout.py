@@ -80,6 +80,7 @@ def advance(
         problem = "" if held or promoted else _problem(version, known, artifacts)
         if known is None:
             step = first(route, version, held, problem)
+            step = replace(step, rollout=replace(step.rollout, page_sha256=task.page_sha256))
         elif held:
             step = rollout.abandon(known, route=route, version=version, fault=held, now=now)
         else:

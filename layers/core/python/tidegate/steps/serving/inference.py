@@ -37,7 +37,7 @@ from tidegate.steps.serving.timelimit import Pace, TimeLimit
 
 if TYPE_CHECKING:  # not worth their share of a cold start
     from tidegate.ports.platform import Clock, Signals
-    from tidegate.ports.registry import ModelNames, RouteReader, VerifiedArtifacts
+    from tidegate.ports.registry import ModelNames, RouteReader, VerifiedArtifacts, VersionHashes
     from tidegate.ports.serving import CaptureLog, Scorer, ScorerLoader
 
 T = TypeVar("T")
@@ -112,6 +112,7 @@ class Inference:
         *,
         routes: "RouteReader",
         models: "ModelNames",
+        versions: "VersionHashes",
         artifacts: "VerifiedArtifacts",
         load: "ScorerLoader",
         clock: "Clock",
@@ -124,6 +125,7 @@ class Inference:
     ) -> None:
         self._routes = routes
         self._models = models
+        self._versions = versions
         self._artifacts = artifacts
         self._load = load
         self._clock = clock
@@ -502,6 +504,8 @@ class Inference:
         if refusal and now < refusal.until:
             raise refusal.error
         try:
+            if isinstance(ref, Served) and self._versions.registered_sha256(model, ref.version) != sha256:
+                raise ArtifactRejectedError(f"{model} version {ref.version} was registered with another artifact")
             data = self._artifacts.get_verified(key, sha256)
             made = open_(data)
             holds = _contract(made).model
