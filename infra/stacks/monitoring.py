@@ -200,7 +200,7 @@ class MonitoringStack(Stack):
             NAMESPACE,
             "Tampered",
             own,
-            "What a model serves, its ledger or its files are not what was recorded; `tidegate ledger MODEL --verify`.",
+            "What a model serves, its ledger or its files are not what was recorded; `tidegate status` names it.",
             runbook="operations.md#something-was-tampered-with",
             whose=MODEL_IN_STATUS,
             period=HOUR,

@@ -81,9 +81,9 @@ def registered(registry: DynamoRoutes, run_id: str, bias: float, **release: Any)
     answer = register.handler(
         {
             "run": ref.to_json(),
-            "fitted": {"artifact_sha256": sha256, "artifact_bytes": 1, "fit_seconds": 1.0, "rows": 10},
+            "fitted": {"artifact_sha256": sha256, "artifact_bytes": 1, "fit_seconds": 1.0, "rows": 10, "files": {}},
             "evaluated": {"metric": "roc_auc", "value": 0.7, "low": 0.6, "high": 0.8, "champion_version": None}
-            | {"fallback_sha256": fallback},
+            | {"fallback_sha256": fallback, "files": {}},
             "verdict": {"accepted": True, "reasons": [], "report_sha256": report},
         },
         CONTEXT,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from tests.builders.registry import a_version
+from tests.builders.reported import reported
 from tests.builders.specs import a_spec
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.monitoring.costs import Prices
@@ -133,15 +134,22 @@ class TrainedRun(InMemoryDeployment):
         )
         return self
 
-    def serve(self, onnx, *, spec=None, dataset_version="v1", rows=range(500)):
+    def serve(self, onnx, *, spec=None, dataset_version="v1", rows=range(500), reference=None):
         """Train, register and promote a first version, so that it is the champion."""
         self.train(onnx, spec=spec, run_id="r1", dataset_version=dataset_version)
-        halves = np.array_split(np.array(rows, dtype=np.int64), 2)
-        for key, half in zip((self.run.key(RunFile.FIT), self.run.key(RunFile.VALIDATION)), halves, strict=True):
-            self.artifacts.put(key, Table({ROW: half}).to_npz())
-        made = {"dataset_version": dataset_version, "artifact_sha256": self.fitted.artifact_sha256, "lock_hash": "l0ck"}
+        halves = [Table({ROW: half}).to_npz() for half in np.array_split(np.array(rows, dtype=np.int64), 2)]
+        files = dict(zip((RunFile.FIT, RunFile.VALIDATION), halves, strict=True))
+        if reference:
+            files[RunFile.REFERENCE] = json.dumps(reference).encode()
+        made = reported(self.run, self.artifacts, files)
+        made |= {
+            "dataset_version": dataset_version,
+            "artifact_sha256": self.fitted.artifact_sha256,
+            "lock_hash": "l0ck",
+            "code_version": "abc",
+        }
         digest = (spec or spec_of()).digest
-        version = a_version("r1", model="delay", spec_digest=digest, created_at=AT, code_version="abc", **made)
+        version = a_version("r1", model="delay", spec_digest=digest, created_at=AT, **made)
         self.promote(self.registry.register(version, at=AT))
         return self
 

@@ -232,7 +232,7 @@ def test_the_plan_records_how_each_computed_feature_is_computed_and_what_it_lear
     ]
     assert plan["computed"][1]["learned"][0]["groups"] == 3
     assert list(fit) == ["line", "wind", "stops", TARGET, CLUSTER, ROW]
-    assert not Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.FALLBACK))).contract.computed
+    assert not Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.STAND_IN))).contract.computed
 
 
 def test_the_baseline_is_fitted_on_all_training_rows() -> None:
@@ -249,7 +249,7 @@ def test_the_fallback_is_fitted_on_all_training_rows_and_is_the_baseline_when_no
     house = house_with(trips())
     ref = house.request(spec())
     house.prepare(ref)
-    fallback = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.FALLBACK)))
+    fallback = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.STAND_IN)))
     assert fallback.contract == Contract.from_json(plan_of(house, ref)["contract"])
     assert fallback.rule == FittedRule.from_json(json.loads(house.artifacts.get(ref.key(RunFile.BASELINE))))
 
@@ -265,7 +265,7 @@ def test_every_rule_is_learned_of_the_training_rows(rule: type[Rule]) -> None:
     ref = house.request(spec(**{"baseline": {"kind": "prior"}, "features": features} | places))
     house.prepare(ref)
     training = training_rows(*tables(house, ref)[:2])
-    served = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.FALLBACK))).rule
+    served = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.STAND_IN))).rule
     assert served.kind == kind_of(rule)
     order = np.array(columns["at"], dtype="datetime64[s]")[training[ROW]]
     wanted = fitted(
@@ -282,7 +282,7 @@ def test_a_moving_average_takes_the_latest_training_rows_by_time() -> None:
     rules = [{"name": "in-range", "require": "0 <= score <= 1"}]
     ref = house.request(spec(fallback={"kind": "moving_average", "rows": 50}, rules=rules))
     house.prepare(ref)
-    fallback = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.FALLBACK)))
+    fallback = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.STAND_IN)))
     fit, validation, _ = tables(house, ref)
     training = training_rows(fit, validation)
     days = np.array(columns["at"][::-1], dtype="datetime64[D]")[training[ROW]]
@@ -296,7 +296,7 @@ def test_an_expression_serves_as_the_fallback() -> None:
     house = house_with(trips())
     ref = house.request(spec(fallback={"kind": "arithmetic", "expression": "0.25 + wind / 80"}))
     house.prepare(ref)
-    fallback = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.FALLBACK)))
+    fallback = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.STAND_IN)))
     (answer,) = fallback.answers([{"wind": 40, "line": "red", "stops": 3}])
     assert answer == {"label": True, "score": 0.75, "probabilities": {"false": 0.25, "true": 0.75}}
 

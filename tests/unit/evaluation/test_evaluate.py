@@ -25,7 +25,7 @@ from tidegate.kernel.errors import (
     TrainingFailedError,
 )
 from tidegate.kernel.metrics.registry import of_task
-from tidegate.kernel.prefixes import RunFile
+from tidegate.kernel.prefixes import WRITTEN_BY, RunFile
 from tidegate.kernel.table import CLUSTER, TARGET, Table
 from tidegate.messages import RunRef
 from tidegate.ml.scoring import load
@@ -33,6 +33,7 @@ from tidegate.spec.rules.registry import RULES, kind_of
 from tidegate.spec.rules.rule import Place
 from tidegate.steps.evaluation.evaluate import TIMED_ROWS, _parity, _spread
 from tidegate.steps.evaluation.gate import gate
+from tidegate.steps.run_files import RunFiles
 from tidegate.testing.models import linear_onnx
 
 
@@ -76,8 +77,8 @@ def test_the_run_shows_the_metrics_and_its_stage():
 
 
 def test_the_same_version_gets_the_same_intervals_and_another_artifact_others():
-    first, again = TrainedRun().train(good_onnx()).evaluate(), TrainedRun().train(good_onnx()).evaluate()
-    assert first == again
+    first, again = (TrainedRun().train(good_onnx()).evaluate() for _ in range(2))
+    assert (first.value, first.low, first.high) == (again.value, again.low, again.high)
     nearly = linear_onnx(CONTRACT, [2.0, 0.1], effects=EFFECTS, bias=-1.5000001)
     assert TrainedRun().train(nearly).evaluate().low != first.low
 
@@ -246,10 +247,9 @@ def test_a_final_run_is_not_evaluated_again():
 
 def test_a_good_first_version_passes_the_gate_and_the_report_holds_everything():
     world = TrainedRun().train(good_onnx())
-    world.artifacts.put(
-        world.run.key(RunFile.PLAN),
-        json.dumps({"personal": [], "rows": {"fit": 400, "validation": 80}, "contract": {}}).encode(),
-    )
+    prepared = RunFiles(world.run, world.artifacts, {}, world.prepared_files)
+    plan = {"personal": [], "rows": {"fit": 400, "validation": 80}, "contract": {}}
+    prepared.write(RunFile.PLAN, json.dumps(plan).encode())
     verdict = world.gate()
     assert verdict.accepted
     assert verdict.reasons == []
@@ -266,6 +266,15 @@ def test_a_good_first_version_passes_the_gate_and_the_report_holds_everything():
     assert report["evaluation"]["champion"] is None
     assert set(report["evaluation"]["differences"]["baseline"]) == {"estimate", "low", "high"}
     assert report["evaluation"]["differences"]["champion"] is None
+    files = report["lineage"].pop("files")
+    assert set(files) == {
+        file.value
+        for step in ("prepare", "train", "evaluate", "slices_and_groups")
+        for file in WRITTEN_BY[step]
+        if file is not RunFile.STAND_IN
+    }
+    for name, sha256 in files.items():
+        assert hashlib.sha256(world.artifacts.objects[world.run.key(RunFile(name))]).hexdigest() == sha256
     assert report["lineage"] == {
         "spec_digest": spec_of().digest,
         "dataset": "flights",

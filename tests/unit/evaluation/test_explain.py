@@ -334,7 +334,7 @@ def test_a_version_without_a_reference_has_no_contributions(monkeypatch: pytest.
     noted.world.run_to_the_end(str(noted.world.call("POST", f"/models/{MODEL}/runs").body["run"]["run_id"]))
     found = noted.explained(noted.captured())
     assert (found["again"]["same"], found["contributions"]) == (True, None)
-    assert "no training rows of this version are stored" in found["why_not"]
+    assert "reference.json" in found["why_not"]
 
 
 def test_of_a_slow_model_fewer_rows_are_scored(noted: Reported, monkeypatch: pytest.MonkeyPatch) -> None:

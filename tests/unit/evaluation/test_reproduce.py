@@ -55,9 +55,16 @@ class NewerFitter(OnnxFitter):
         return {**found, "python": "3.99.1", "packages": packages}
 
 
-def made(house: ReleaseHouse, ref: RunRef, between: Callable[[Plan], Plan] = lambda plan: plan) -> dict[str, Any]:
+Between = Callable[[RunRef, Plan], Plan]
+
+
+def as_prepared(_: RunRef, plan: Plan) -> Plan:
+    return plan
+
+
+def made(house: ReleaseHouse, ref: RunRef, between: Between = as_prepared) -> dict[str, Any]:
     """All steps from `prepare` to `evaluate`, for real."""
-    plan = between(house.prepare(ref))
+    plan = between(ref, house.prepare(ref))
     fitted = house.fit(ref, plan)
     evaluated = house.step(evaluate, EvaluateTask(run=ref, files=plan.files, fitted=fitted))
     return {"plan": plan, "fitted": fitted, "evaluated": evaluated}
@@ -82,7 +89,9 @@ def asked(house: ReleaseHouse, token: str = "again", number: str = "1") -> Run: 
 
 
 def again(
-    house: ReleaseHouse, fitter: OnnxFitter | None = None, between: Callable[[Plan], Plan] = lambda plan: plan
+    house: ReleaseHouse,
+    fitter: OnnxFitter | None = None,
+    between: Between = as_prepared,
 ) -> tuple[ReproduceTask, Reproduced]:
     """Make version 1 again, to the end."""
     house.fitter = fitter or OnnxFitter()
@@ -175,9 +184,8 @@ def test_another_environment_is_reported_package_by_package_and_is_no_difference
 
 
 def test_what_comes_out_otherwise_is_named(house: ReleaseHouse) -> None:
-    def lose_rows(plan: Plan) -> Plan:
-        run = house.registry.runs(MODEL)[0]
-        files = RunFiles(RunRef(model=MODEL, run_id=run.run_id), house.artifacts, plan.files)
+    def lose_rows(ref: RunRef, plan: Plan) -> Plan:
+        files = RunFiles(ref, house.artifacts, plan.files)
         fit = Table.from_npz(files.read(RunFile.FIT))
         files.write(RunFile.FIT, fit.take(np.arange(len(fit) - 40)).to_npz())
         return plan.model_copy(update={"files": plan.files | files.written})

@@ -22,7 +22,7 @@ from tidegate.domain.registry.run import Lease
 from tidegate.domain.registry.version import Version
 from tidegate.domain.rollout.rollout import Rollout, Step, VersionNote
 from tidegate.kernel.errors import ConflictError
-from tidegate.kernel.partitions import Partition
+from tidegate.kernel.partitions import Partition, version_key
 
 _FREED = datetime.fromtimestamp(0, UTC)  # nobody may delete, so a lease that is given back ended long ago
 
@@ -113,7 +113,7 @@ class DynamoRollouts(DynamoRolloutReader):
         return {number: version_write(rollout.model, number, **values) for number, values in facts.items()}
 
     def _closed(self, rollout: Rollout) -> bool:
-        version = stored(self._table, Version, Partition.VERSION.of(rollout.model)(rollout.version))
+        version = stored(self._table, Version, Partition.VERSION.of(rollout.model), version_key(rollout.version))
         return version is not None and version.status.closed
 
     def _held(self, rollout: Rollout) -> ConflictError:

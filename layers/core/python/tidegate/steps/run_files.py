@@ -25,7 +25,7 @@ class RunFiles:
 
     @classmethod
     def of_version(cls, version: Version, artifacts: Artifacts) -> Self:
-        """Those that a version's report names by hash. Reports from before 0.3.0 name the reference at most.
+        """Those that a version's report names by hash. Older reports name the reference at most.
 
         Raises:
             NotFoundError, ArtifactRejectedError, NewerDocumentError: of the report.

@@ -31,7 +31,7 @@ class LedgerEntry:
     From this entry on `version` (None: the fallback) answers `weight_bp` basis points of the requests and
     `previous_version` the rest, if there is one. While `killed` the fallback answers all of them. `cause` says why a
     rollback happened (`RollbackCause`); other entries, and those from before 0.2.0, have none. `route_sha256` is the
-    hash of the route as this entry leaves it (`changes.route_digest`); entries from before 0.3.0 have none.
+    hash of the route as this entry leaves it (`changes.route_digest`); older entries have none.
     """
 
     FORM: ClassVar = StoredForm("ledger entry", upgrades=(dict, dict))  # schema 2 has causes, 3 hashes of routes

@@ -121,7 +121,7 @@ def _next_step(model: str, route: Route | None, record: HealthRecord | None) -> 
     if record is None:
         return "nothing: it is judged within an hour of its first requests"
     if record.tampered:
-        return f"somebody changed what belongs to it: docs/operations.md, then: tidegate ledger {model} --verify"
+        return f"somebody changed what belongs to it; see what still holds: tidegate ledger verify {model}"
     if record.health is Health.NEEDS_REDESIGN:
         return f'find the cause and fix it, then: tidegate acknowledge {model} --reason "..."'
     at_work = next((each for each in record.attempts if each.outcome is TrainingOutcome.UNDER_WAY), None)
