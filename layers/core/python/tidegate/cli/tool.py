@@ -43,6 +43,7 @@ class Tool:
     region: str | None = None
     stage: str | None = None
     local: str | None = None
+    user: str | None = None
     as_json: bool = False
     typed: dict[str, str] = field(default_factory=dict)  # the options of them that stood on the command line
 
@@ -55,9 +56,13 @@ class Tool:
 
         if self.local is not None:
             self._refuse_two_places()
-            state = LocalState.read(self.local)
+            state = LocalState.read(self.local, self.user)
             stage = self.stage or state.stage or DEFAULT_STAGE
             return Client.from_session(state.session(), stage, endpoint_url=state.endpoint_url)
+        if self.user is not None:
+            raise InvalidInputError(
+                "--as names a user of the local cloud", next_step="on AWS, take a role by --profile or AWS_PROFILE"
+            )
         with aws_faults():
             session = boto3.Session(profile_name=self.profile, region_name=self.region)
         return Client.from_session(session, self.stage or DEFAULT_STAGE)
@@ -102,7 +107,9 @@ class Tool:
     def repeated(self, text: str) -> str:
         """The text, its `tidegate` commands with the connection options that were typed: pasted, they go there too."""
         options = [
-            "--local" if (name, value) == ("local", STATE_FILE) else f"--{name}={shlex.quote(value)}"
+            "--local"
+            if (name, value) == ("local", STATE_FILE)
+            else f"--{'as' if name == 'user' else name}={shlex.quote(value)}"
             for name, value in self.typed.items()
         ]
         return _HINT.sub(lambda _: " ".join(["tidegate", *options, ""]), text)
@@ -182,11 +189,12 @@ class LocalState:
         )
 
     @classmethod
-    def read(cls, name: str) -> "LocalState":
-        """Read the state file; the default name is looked for in this folder and those above it.
+    def read(cls, name: str, user: str | None = None) -> "LocalState":
+        """Read the state file; the default name is looked for in this folder and those above it. The credentials are
+        those of a user, or of the developer who may do everything.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: there is no file, or no such user.
             InvalidInputError: it is not a state file.
         """
         path = _upwards(Path(name)) if name == STATE_FILE else Path(name)
@@ -198,7 +206,13 @@ class LocalState:
         except (OSError, ValueError) as error:
             raise InvalidInputError(f"{path} cannot be read: {error}", next_step=start) from None
         try:
-            credentials: Mapping[str, Any] = document["credentials"]
+            users: Mapping[str, Any] = document.get("users", {})
+            if user is not None and user not in users:
+                raise NotFoundError(
+                    f"the local cloud has no user {user}",
+                    next_step=f"--as one of: {', '.join(sorted(users)) or 'none'}",
+                )
+            credentials: Mapping[str, Any] = document["credentials"] if user is None else users[user]
             return cls(
                 endpoint_url=document["endpoint_url"],
                 region=document["region"],
@@ -248,6 +262,13 @@ def global_options(*, root: bool) -> list[click.Option]:
             text=f"Talk to the local cloud that wrote FILE ({STATE_FILE}).",
             envvar="TIDEGATE_LOCAL",
         ),
+        option(
+            "--as",
+            "user",
+            metavar="USER",
+            text="With --local: act as viewer, scientist, approver or operator.",
+            envvar="TIDEGATE_AS",
+        ),
         option("--json", "as_json", text="One JSON document on standard output.", is_flag=True, flag_value=True),
     ]
 
@@ -262,7 +283,7 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Where the hidden options are shown."""
         formatter.write_paragraph()
-        formatter.write_text("--profile, --region, --stage, --local and --json: see `tidegate --help`.")
+        formatter.write_text("--profile, --region, --stage, --local, --as and --json: see `tidegate --help`.")
 
 
 class Group(click.Group):

@@ -18,6 +18,7 @@ from tidegate.domain.rollout.rollout import Evidence, Phase, Rollout, Step
 from tidegate.domain.training.contracts import rollout_plan
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError
 from tidegate.messages import AskApproval, Moved, RolloutTask
+from tidegate.ports.data import Catalog
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions, Workflow
 from tidegate.ports.rollout import ArmsReader, Rollouts
@@ -32,6 +33,7 @@ def advance(
     versions: Versions,
     routes: Routes,
     rollouts: Rollouts,
+    catalog: Catalog,
     artifacts: Artifacts,
     arms: ArmsReader,
 ) -> Moved:
@@ -63,7 +65,7 @@ def advance(
             ),
             route=route,
             judged_against=judged_against,
-            excluded=_makers(run, version, models.author(model, version.spec_digest)),
+            excluded=_makers(run, version, models, catalog),
             score_edges=scores.edges if scores else (),
             actor=actor,
             now=now,
@@ -204,17 +206,31 @@ def _expected_scores(version: Version, artifacts: Artifacts) -> Scores | None:
     return sections_of(read_report(artifacts.get_verified(version.report_key, version.report_sha256))).scores
 
 
-def _makers(run: Run, version: Version, author: str) -> dict[str, str]:
+def _makers(run: Run, version: Version, models: Models, catalog: Catalog) -> dict[str, str]:
     """Who must not approve the version, and why: whoever had a hand in making it."""
-    made: dict[str, str] = {}
-    hands = (
+    header = models.model(version.model)
+    data = catalog.version(version.dataset, version.dataset_version)
+    hands = [
         (run.requested_by, "requested the training"),
         (version.created_by, "requested the training"),
-        (author, "wrote its spec"),
-    )
+        (models.author(version.model, version.spec_digest), "wrote its spec"),
+        (data.added_by, "added its data"),
+        *(
+            (each.author, "excluded a period of its data")
+            for each in catalog.exclusions(version.dataset)
+            if each.exclusion_id in run.exclusions
+        ),
+    ]
+    if header.spec_digest == version.spec_digest:
+        hands.append((header.applied_by, "applied its spec"))
+    if data.base:
+        hands.append((catalog.version(version.dataset, data.base).added_by, "added its data"))
+    made: dict[str, list[str]] = {}
     for arn, did in hands:
-        made[arn] = f"{made[arn]} and {did}" if made.get(arn, did) != did else did
-    return made
+        known = made.setdefault(arn, [])
+        if did not in known:
+            known.append(did)
+    return {arn: " and ".join(did) for arn, did in made.items()}
 
 
 def _actor(run: Run) -> str:
