@@ -31,6 +31,7 @@ _SERVICES = {
     "tagging": "resourcegroupstaggingapi",
     "aoss": "opensearchserverless",
     "email": "ses",
+    "servicequotas": "service-quotas",
 }
 # From botocore's name to the prefix of its IAM actions, where it is not the signing name.
 _ACTION_PREFIXES = {"monitoring": "cloudwatch", "tagging": "tag", "email": "ses"}

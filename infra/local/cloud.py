@@ -23,6 +23,7 @@ import moto.cloudformation.parsing as cloudformation_engine
 from moto.cloudformation.custom_model import CustomModel
 
 from infra.local import limit_checks
+from infra.local.account import Account
 from infra.local.alarms import Alarms
 from infra.local.assembly import Assembly, Stack, read_assembly
 from infra.local.change_sets import ChangeSet, change_sets
@@ -72,11 +73,13 @@ DEVELOPER_POLICY: Mapping[str, Any] = {
                 "firehose:*",
                 "iam:Get*",
                 "iam:List*",
+                "iam:SimulatePrincipalPolicy",
                 "kms:*",
                 "lambda:*",
                 "logs:*",
                 "s3:*",
                 "scheduler:*",
+                "servicequotas:Get*",
                 "sns:*",
                 "sqs:*",
                 "ssm:*",
@@ -441,6 +444,7 @@ class LocalCloud:
             self.metrics,
         )
         closing.callback(self.firehose.close)
+        self._answer_of_account(Account(self._moto, self._world.functions, concurrency))
         self._door.handle("firehose", "PutRecordBatch", self.firehose.put_record_batch)
         self._door.handle("firehose", "PutRecord", self.firehose.put_record)
         self._concurrency = concurrency
@@ -476,6 +480,14 @@ class LocalCloud:
         self._door.observe("cloudwatch", "PutMetricData", lambda call, _: self._metric_data(call.params))
         self._door.observe("logs", "PutLogEvents", lambda call, _: self._log_events(call.params))
         self._door.observe("sns", "Publish", lambda call, _: self._was_published(call.params))
+
+    def _answer_of_account(self, account: Account) -> None:
+        self.host.on_invoked = account.invoked
+        self._door.handle("lambda", "GetAccountSettings", account.settings)
+        self._door.handle("lambda", "GetFunctionConcurrency", account.reserve)
+        self._door.handle("service-quotas", "GetServiceQuota", account.quota)
+        self._door.handle("iam", "SimulatePrincipalPolicy", account.simulated)
+        self._door.handle("xray", "GetTraceSummaries", account.traces)
 
     def _upload(self, assembly: Assembly) -> None:
         """What `cdk bootstrap` and the CDK leave in an account: the assets bucket with the assets."""

@@ -9,6 +9,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from email.utils import formatdate
 
 from infra.local.calls import HttpAnswer
 from infra.local.http_wire import CONTINUE, Request, RequestReader, RequestRefusedError, write_response
@@ -104,6 +105,8 @@ def _bytes(answer: HttpAnswer, request: Request) -> bytes:
     declared = {name.lower(): value for name, value in answer.headers.items()}
     skipped = {"content-length", "connection", "transfer-encoding"}
     headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in skipped]
+    if "date" not in declared:
+        headers.append(("Date", formatdate(usegmt=True)))
     if request.method != "HEAD":
         return write_response(answer.status, headers, answer.body, keep_alive=request.keep_alive)
     head = write_response(answer.status, headers, b"", keep_alive=request.keep_alive)

@@ -25,10 +25,15 @@ MAX_EVENT_BYTES = 1024 * 1024
 
 
 class MeteredHost(LambdaHost):
-    """A Lambda host that counts every invocation, also those it starts by itself, in the AWS/Lambda metrics."""
+    """A Lambda host that counts every invocation, also those it starts by itself, in the AWS/Lambda metrics.
+
+    Attributes:
+        on_invoked: gets function and invocation of each that ran.
+    """
 
     def __init__(self, metrics: Metrics, **settings: Any) -> None:
         self._metrics = metrics
+        self.on_invoked: Callable[[str, Invocation], None] = lambda _function, _invocation: None
         self._running: dict[str, int] = {}
         self._count_lock = threading.Lock()
         super().__init__(**settings)
@@ -68,6 +73,7 @@ class MeteredHost(LambdaHost):
         put("Throttles", float(invocation.is_throttled))
         if invocation.is_throttled:
             return
+        self.on_invoked(name, invocation)
         put("Invocations", 1)
         put("Errors", float(not invocation.is_ok))
         put("Duration", invocation.duration_ms, "Milliseconds")

@@ -12,6 +12,7 @@ import pytest
 from infra.stacks import serving
 from tests.builders.captures import capture
 from tests.infra.synthesized import Deployment, Resource
+from tidegate.cli.doctor import roles as doctor
 from tidegate.domain.serving.capture import CapturePolicy, records
 from tidegate.kernel import roles
 from tidegate.kernel.partitions import Partition
@@ -326,6 +327,17 @@ def test_each_function_writes_its_own_kinds_of_records_only(deployment: Deployme
             found.setdefault(resource.id.split("Role")[0], []).append(set(listed(keys)))
     assert {name: set().union(*kinds) for name, kinds in found.items()} == WRITES
     assert {name for name, kinds in found.items() if len(kinds) > 1} == {"Control"}  # batches beside what it changes
+
+
+def test_the_doctor_expects_of_each_role_what_it_may_write() -> None:
+    kinds = {
+        name.title().replace("_", ""): {kind.pattern for kind in kinds}
+        for name, kinds in doctor.WRITES.items()
+        if kinds
+    }
+    kinds["RetrainingRetrain"] = kinds.pop("Retrain")
+    assert kinds == WRITES
+    assert doctor.WRITES.keys() == {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
 
 
 def test_the_functions_folder_and_the_deployed_functions_are_the_same_set(deployment: Deployment) -> None:

@@ -95,3 +95,10 @@ def test_lines_that_nobody_asks_for_are_written_all_the_same(capsys):
         meter.count("Requests")
         meter.flush()
     assert len(lines(capsys)) == MAX_HELD + 1
+
+
+def test_a_dimension_is_what_cloudwatch_takes_whatever_people_wrote(capsys):
+    meter = Meter("monitor", stage="test")
+    for written in ("Köln\n\x1b[2Jops", ":x", " ", "a" * 2_000):
+        meter.report({"CostUSD": 0.5}, business_unit=written)
+    assert [line["business_unit"] for line in lines(capsys)] == [r"K?ln \x1b[2Jops", "x", "-", "a" * 1_024]

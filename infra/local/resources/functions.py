@@ -13,6 +13,7 @@ from infra.local.resources.base import Made, New, extends, resource
 def function(new: New, made: Any) -> None:
     """Remembers the code's folder and the configuration: the function runs in the Lambda host, not in moto."""
     code = new.properties["Code"]
+    made.tracing_config = new.properties.get("TracingConfig", made.tracing_config)  # moto's own leaves it out
     if not str(new.properties.get("Runtime", "")).startswith("python"):
         new.world.declare_only(f"{new.stack}/{new.logical_id} (a {new.properties.get('Runtime')} function)")
         return

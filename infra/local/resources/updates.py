@@ -42,6 +42,7 @@ def changed_function(new: New, made: Any) -> None:
         },
         Layers=properties.get("Layers", []),
     )
+    made.tracing_config = properties.get("TracingConfig", made.tracing_config)
     if "ReservedConcurrentExecutions" in properties:
         reserved = int(properties["ReservedConcurrentExecutions"])
         client.put_function_concurrency(FunctionName=new.name, ReservedConcurrentExecutions=reserved)

@@ -64,6 +64,19 @@ def test_on_a_terminal_bars_and_ticks_are_drawn_on_standard_error_alone(
     assert run.err.count("✓") >= 8
 
 
+def test_what_others_wrote_does_not_act_on_the_terminal(run: Cli, server: Loopback, flights: str) -> None:
+    assert run("data", "add", "flights", flights, *SAID) == exits.OK
+    catalog = server.world.catalog
+    catalog.put_dataset(replace(catalog.dataset("flights"), owner="ops\x1b[2J\x9b31m\u202eroot"))
+    assert run("data", "show", "flights") == exits.OK
+    assert r"ops\x1b[2J\x9b31m\u202eroot" in run.out
+    assert run("data", "show", "flights", "--json") == exits.OK
+    assert not set(run.out) & set("\x1b\x9b\u202e")
+    assert run.document["dataset"]["owner"] == "ops\x1b[2J\x9b31m\u202eroot"
+    assert run("data", "show", "no\x1b[2J") == exits.NOT_FOUND
+    assert "\x1b" not in run.err
+
+
 def test_the_same_bytes_again_are_neither_sent_nor_added(run: Cli, server: Loopback, flights: str) -> None:
     run("data", "add", "flights", flights, *SAID)
     uploads = [path for method, path in server.requests if path.startswith("datasets/")]
@@ -262,7 +275,8 @@ def test_specs_are_checked_without_a_cloud(run: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "there is no file"), (b"\xff\xfe\x00", "not UTF-8"), (b"a: [", "not valid YAML"), (b"&a [*a]", "mapping"),
+    [(None, "there is no file"), (b"\xff\xfe\x00", "not UTF-8"), (b"a: [", "line 1, column 5: a value is missing"),
+     (b"&a [*a]", "anchors are not allowed"),
      (b"", "mapping"), (b"[" * 600, "nested too deeply")],
 )  # fmt: skip
 def test_a_file_that_is_no_spec_is_reported_in_a_line(run: Cli, content: bytes | None, said: str) -> None:

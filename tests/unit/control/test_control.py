@@ -21,6 +21,39 @@ def world() -> World:
     return World()
 
 
+# Bodies
+
+
+def test_a_name_given_twice_in_a_body_is_a_fault(world: World) -> None:
+    request = event("PUT", "/datasets/flights")
+    request["body"] = json.dumps(DESCRIPTION)[:-1] + ', "owner": "somebody else"}'
+    answer = world.send(request)
+    assert (answer.status, world.call("GET", "/datasets/flights").status) == (400, 404)
+    assert "'owner' is given twice in one object; keep one" in answer.body["detail"]
+
+
+def test_text_that_acts_on_a_terminal_is_a_fault_beside_the_others(world: World) -> None:
+    answer = world.call(
+        "PUT", "/datasets/flights", DESCRIPTION | {"owner": "ops\x1b[2J\nroot", "origin": 3, "licens": ""}
+    )
+    assert answer.status == 422
+    assert {fault["path"]: fault["problem"] for fault in answer.body["errors"]} == {
+        "owner": r"has the control character \x1b at letter 4; remove it",
+        "origin": "3 is not a text",
+        "licens": "no such field; did you mean 'licence'?",
+    }
+
+
+def test_a_spec_of_bombs_is_answered_at_once_and_not_stored(world: World) -> None:
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b]\n"
+    for text in (bomb, spec_text() + "seed: 2013-06-31\nname: x", "[" * 250_000):
+        request = event("PUT", "/models/flight-delay")
+        request["body"] = text
+        answer = world.send(request)
+        assert (answer.status, bool(answer.body["errors"])) == (422, True)
+    assert world.call("GET", "/models/flight-delay").status == 404
+
+
 # Datasets
 
 

@@ -192,6 +192,13 @@ def test_an_entry_that_is_written_over_is_no_change_of_what_is_served():
 def test_words_of_people_stay_on_one_line_and_the_subject_keeps_to_sns():
     letter = text(announced(None, replace(ENTRY, reason="fine\n\nWho: the chief\x0b")), stage="prod")
     assert "Why: fine Who: the chief\n" in letter
+    acting = replace(
+        announced(None, ENTRY), owner="ops\x1b[2J\nWhy: fine", actor="ann\u202e\r\nbob", title="a\nBcc: b\x07"
+    )
+    letter = text(acting, stage="prod")
+    assert not set(letter) & set("\x1b\x07\r\u202e")
+    assert r"Model of ops\x1b[2J Why: fine (" in letter
+    assert subject(acting, stage="prod").endswith(r"a Bcc: b\x07")
     line = subject(replace(announced(None, ENTRY), model="m" * 63, title="x" * 90), stage="staging")
     assert (len(line), line.isascii()) == (100, True)
 

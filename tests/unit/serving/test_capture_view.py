@@ -64,7 +64,7 @@ def test_a_spec_that_says_nothing_keeps_everything() -> None:
 @pytest.mark.parametrize(
     ("rules", "path", "problem"),
     [
-        ({"sample": 1.5}, "capture.sample", "less than or equal to 1"),
+        ({"sample": 1.5}, "capture.sample", "1.5 is too large; give at most 1"),
         ({"mask": ["colour"]}, "capture.mask[0]", "not a feature"),
         ({"mask": ["hour"], "drop": ["carrier", "hour"]}, "capture.drop[1]", "already listed in mask"),
         ({"hide": ["hour"]}, "capture.hide", "no such field"),

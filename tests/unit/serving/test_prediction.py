@@ -121,7 +121,6 @@ def test_a_body_is_read_as_the_standard_library_reads_it(document, escaped):
 @pytest.mark.parametrize(
     "text",
     [
-        '{"a": 1, "b": 2, "a": 3}',
         '"\\ud800"',
         "[-0, -0.0, 1E5, 0e1, 1e400, -1e400, NaN, -Infinity]",
         "[18446744073709551615, 18446744073709551616, -9223372036854775808, -9223372036854775809]",
@@ -145,6 +144,55 @@ def test_a_fault_is_reported_in_the_standard_librarys_words(text):
     with pytest.raises(RequestInvalidError) as caught:
         prediction.read_json(text.encode())
     assert tuple(fault.problem for fault in caught.value.faults) == faults
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"instances": [{"a": 1, "a": 2}]}',
+        '{"instances": [{"a": 1}, {"b": ":", "a" : 1, "a"\t: 2}]}',
+        '{"instances": [{"a": "\\u003a", "b": 1, "b": 2}]}',
+        '{"instances": [{"a": 1, "\\u0061": 2}]}',
+        '{"instances": [{"a": "12:30", "b": 1, "b": 2}]}',
+        '{"instances": [], "instances": [{"a": 1}]}',
+        '{"instances": [{"a": {"b": 1, "b": 2}}]}',
+        '{"inputs": [{"name": "a", "parameters": {"x": 1, "x": 2}}]}',
+        '{"a": 1, "b": 2, "a": 3}',
+        '[{"a": 1, "a": 2}]',
+    ],
+)
+def test_a_name_given_twice_is_a_fault(body):
+    with pytest.raises(RequestInvalidError) as caught:
+        prediction.read_json(body.encode())
+    assert caught.value.status == 400
+    assert "is given twice in one object" in caught.value.faults[0].problem
+
+
+@pytest.mark.parametrize("rows", [1, 3, 500])
+def test_a_body_without_repeated_names_is_read_once_only(rows, monkeypatch):
+    monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("read twice"))
+    document = {"instances": [{"carrier": "UA", "hour": 3, "at": "2013-01-05T18:00:00"}] * rows, "routing_key": "k"}
+    for separators in ((",", ":"), (", ", ": ")):
+        assert prediction.read_json(json.dumps(document, separators=separators).encode()) == document
+
+
+pairs = st.tuples(st.sampled_from(["a", "b", ":", 'c"']), st.sampled_from([1, ":", "1:2", '": "']))
+repeatable = st.lists(pairs, max_size=4)
+
+
+@given(st.lists(repeatable, max_size=3), st.sampled_from([":", " : ", ":\t"]), st.booleans())
+def test_names_are_distinguished_whatever_the_texts_hold(rows, colon, escaped):
+    def written(row):
+        return "{" + ",".join(f"{json.dumps(name)}{colon}{json.dumps(value)}" for name, value in row) + "}"
+
+    body = '{"instances":[' + ",".join(map(written, rows)) + "]}"
+    body = body.replace("a", "\\u0061") if escaped and '"' in body else body
+    body = body.replace("inst\\u0061nces", "instances")
+    if any(len(dict(row)) < len(row) for row in rows):
+        with pytest.raises(RequestInvalidError, match="not valid JSON"):
+            prediction.read_json(body.encode())
+    else:
+        assert prediction.read_json(body.encode()) == {"instances": [dict(row) for row in rows]}
 
 
 # Instances

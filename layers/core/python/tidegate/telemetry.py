@@ -152,6 +152,15 @@ def _frame(units: tuple[tuple[str, str], ...], sets: tuple[tuple[tuple[str, str]
         "Dimensions": [[name for name, _ in dimensions] for dimensions in sets],
         "Metrics": [{"Name": name, "Unit": unit} for name, unit in units],
     }
-    words = {name: word for dimensions in sets for name, word in dimensions}
+    words = {name: _dimension(word) for dimensions in sets for name, word in dimensions}
     text = json.dumps({"CloudWatchMetrics": [directive]}, separators=(",", ":"))[1:]
     return f"{text},{json.dumps(words, separators=(',', ':'))[1:-1]}"
+
+
+def _dimension(word: str) -> str:
+    """A value that CloudWatch takes; nearly every one is."""
+    if word.isascii() and word.isprintable() and word[:1] not in {"", " ", ":"} and len(word) < 256:
+        return word
+    from tidegate.kernel.plain_text import dimension  # not worth its share of a cold start
+
+    return dimension(word)

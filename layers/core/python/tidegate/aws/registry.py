@@ -125,7 +125,7 @@ class DynamoRegistry:
         from tidegate.spec.model import ModelSpec
 
         wanted = digest or self.model(model).spec_digest
-        return ModelSpec.parse(json.loads(self._stored_spec(model, wanted).document))
+        return ModelSpec.parse(json.loads(self._stored_spec(model, wanted).document), stored=True)
 
     def author(self, model: str, digest: str) -> str:
         """See ports.Models."""

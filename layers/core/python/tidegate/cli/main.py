@@ -12,6 +12,7 @@ from tidegate.cli.commands.captures import captures
 from tidegate.cli.commands.compare import compare
 from tidegate.cli.commands.cost import cost
 from tidegate.cli.commands.data import data
+from tidegate.cli.commands.doctor import doctor
 from tidegate.cli.commands.explain import explain
 from tidegate.cli.commands.feedback import feedback
 from tidegate.cli.commands.health import acknowledge, drift, status
@@ -49,7 +50,7 @@ def cli() -> None:
 for _command in (
     *(data, model, train, runs, versions, report, compare, reproduce, approve, reject, rollout, predict),
     *(rollback, kill, resume, split, ledger, captures, explain, feedback),
-    *(status, drift, acknowledge, cost),
+    *(status, drift, acknowledge, cost, doctor),
 ):
     cli.add_command(_command)
 

@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
@@ -21,11 +21,13 @@ from click.core import ParameterSource
 
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import InvalidInputError, NotFoundError, TidegateError
+from tidegate.kernel.plain_text import escaped, one_line, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tidegate.cli.client import Client
+    from tidegate.cli.doctor.stage import Stage
 
 STATE_FILE = ".tidegate/local.json"
 STATE = StoredForm("state file of the local cloud", renew="start the local cloud again")
@@ -48,24 +50,36 @@ class Tool:
     typed: dict[str, str] = field(default_factory=dict)  # the options of them that stood on the command line
 
     @cached_property
-    def client(self) -> "Client":
-        """Signed access to the stage that the options name."""
+    def place(self) -> "Place":
+        """Where the options point."""
         import boto3
 
-        from tidegate.cli.client import Client, aws_faults
+        from tidegate.cli.client import aws_faults
 
         if self.local is not None:
             self._refuse_two_places()
             state = LocalState.read(self.local, self.user)
-            stage = self.stage or state.stage or DEFAULT_STAGE
-            return Client.from_session(state.session(), stage, endpoint_url=state.endpoint_url)
+            return Place(state.session(), self.stage or state.stage or DEFAULT_STAGE, state.endpoint_url)
         if self.user is not None:
             raise InvalidInputError(
                 "--as names a user of the local cloud", next_step="on AWS, take a role by --profile or AWS_PROFILE"
             )
         with aws_faults():
             session = boto3.Session(profile_name=self.profile, region_name=self.region)
-        return Client.from_session(session, self.stage or DEFAULT_STAGE)
+        return Place(session, self.stage or DEFAULT_STAGE)
+
+    @cached_property
+    def client(self) -> "Client":
+        """Signed access to the stage that the options name."""
+        from tidegate.cli.client import Client
+
+        return Client.from_session(self.place.session, self.place.stage, endpoint_url=self.place.endpoint_url)
+
+    def stage_seen_by_its_engineer(self) -> "Stage":
+        """The stage's parts in AWS, behind its APIs."""
+        from tidegate.cli.doctor.stage import Stage
+
+        return Stage(self.place.session, self.place.stage, self.client, endpoint_url=self.place.endpoint_url)
 
     def close(self) -> None:
         """Let go of what was opened."""
@@ -85,13 +99,13 @@ class Tool:
     def answer(self, document: object, render: Callable[["Console"], None]) -> None:
         """The command's one answer: a JSON document for machines, or `render`ed for people."""
         if self.as_json:
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(_json(document))
         elif self.out.is_terminal:
             render(self.out)
         else:
-            with self.out.capture() as shown:
+            with self.out.capture() as captured:
                 render(self.out)
-            click.echo("\n".join(line.rstrip() for line in shown.get().split("\n")), nl=False)
+            click.echo("\n".join(line.rstrip() for line in captured.get().split("\n")), nl=False)
 
     def keep(self, text: str, path: str | None, name: str, *, done: str, show: bool) -> None:
         """Write a file, to `path` or as `name` into a new folder, say that it is `done`, and show it if asked."""
@@ -116,7 +130,7 @@ class Tool:
 
     def say(self, text: str) -> None:
         """A line about what is going on, on standard error."""
-        click.echo(self.repeated(text), err=True)
+        click.echo(shown(self.repeated(text)), err=True)
 
     def warn(self, warnings: list[str]) -> None:
         """Things that are allowed and probably not meant."""
@@ -128,12 +142,12 @@ class Tool:
         summary = error.summary if isinstance(error, InvalidInputError) else error.message
         faults = error.faults if isinstance(error, InvalidInputError) else ()
         if self.as_json:
-            shown = {"exit_code": code, "message": summary, "errors": [fault.to_json() for fault in faults]}
-            shown["next_step"] = self.repeated(error.next_step)
-            click.echo(json.dumps({"error": shown}, indent=2, ensure_ascii=False))
-        self.say(f"error: {_one_line(summary)}")
+            refused = {"exit_code": code, "message": summary, "errors": [fault.to_json() for fault in faults]}
+            refused["next_step"] = self.repeated(error.next_step)
+            click.echo(_json({"error": refused}))
+        self.say(f"error: {one_line(summary)}")
         for fault in faults:
-            self.say(f"  {_one_line(str(fault))}")
+            self.say(f"  {one_line(str(fault))}")
         if error.next_step:
             self.say(f"  next: {error.next_step}")
         return code
@@ -148,15 +162,21 @@ class Tool:
             )
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _json(document: object) -> str:
+    return escaped(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _console(stream: Any, mended: Callable[[str], str]) -> "Console":
-    """A console whose printed lines are `mended`; what goes to a file or a pipe is not folded."""
+    """A console whose printed lines are `mended`, with letters spelled out that would act on the terminal; what goes to
+    a file or a pipe is not folded."""
     from rich.console import Console
+    from rich.segment import Segment
 
     class Mending(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(shown(segment.text), segment.style)
+
         def print(self, *objects: Any, **how: Any) -> None:
             super().print(*(mended(each) if isinstance(each, str) else each for each in objects), **how)
 
@@ -164,6 +184,15 @@ def _console(stream: Any, mended: Callable[[str], str]) -> "Console":
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNFOLDED
     return console
+
+
+@dataclass(frozen=True)
+class Place:
+    """A stage of an account and region, or of a local cloud, which has an endpoint."""
+
+    session: Any
+    stage: str
+    endpoint_url: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
+from tidegate.kernel import strict_json
 from tidegate.kernel.errors import NotFoundError, RequestInvalidError
 from tidegate.kernel.ids import NAME
 from tidegate.kernel.routes import Route
@@ -85,7 +86,9 @@ class Call:
     def body(self) -> object:
         """The decoded JSON body; raises RequestInvalidError (400)."""
         try:
-            return json.loads(self.text or "null")
+            return strict_json.read(self.text or "null")
+        except strict_json.RepeatedNameError as error:
+            raise RequestInvalidError(f"the body is ambiguous: {error}", status=HTTPStatus.BAD_REQUEST) from None
         except (ValueError, RecursionError) as error:
             raise RequestInvalidError(f"the body is not valid JSON: {error}", status=HTTPStatus.BAD_REQUEST) from None
 

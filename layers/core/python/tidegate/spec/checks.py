@@ -7,6 +7,7 @@ from tidegate.kernel import english
 from tidegate.kernel.errors import Fault
 from tidegate.kernel.expressions.compile import compile_computed, compile_expression
 from tidegate.kernel.expressions.language import TYPE_OF_KIND, ExpressionError, Type
+from tidegate.kernel.fault_words import did_you_mean
 from tidegate.kernel.metrics.metric import Metric
 from tidegate.kernel.metrics.registry import of_task
 from tidegate.spec.estimators.registry import estimators_of
@@ -54,7 +55,7 @@ def parameter_faults(candidates: Mapping[int, Candidate]) -> list[Fault]:
     return [
         Fault(
             f"candidates[{index}].{'parameters' if name in candidate.parameters else 'grid'}.{name}",
-            f"{candidate.facts.title} has no such parameter",
+            f"{candidate.facts.title} has no such parameter{did_you_mean(name, candidate.facts.parameter_names)}",
             candidate.facts.parameter_names,
         )
         for index, candidate in candidates.items()
@@ -190,7 +191,7 @@ def _rule_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(f"{place}.{field}", problem)
         for index, column in enumerate(rule.groups):
             if names and column not in names:
-                yield Fault(f"{place}.by[{index}]", f"{column!r} is not a feature", names)
+                yield Fault(f"{place}.by[{index}]", _no_feature(column, names), names)
         if rule.computes is not None:
             yield from _expression_faults(f"{place}.expression", rule.computes, _inputs(parts), Type.NUMBER)
 
@@ -314,12 +315,18 @@ def _capture_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     for part in ("mask", "drop", "keep") if rules else ():
         for index, column in enumerate(getattr(rules, part)):
             if names and column not in names:
-                yield Fault(f"capture.{part}[{index}]", f"{column!r} is not a feature", names)
+                yield Fault(
+                    f"capture.{part}[{index}]", f"{column!r} is not a feature{did_you_mean(column, names)}", names
+                )
             if column in named:
                 yield Fault(
                     f"capture.{part}[{index}]", f"{column!r} is already listed in {named[column]}; list it once"
                 )
             named.setdefault(column, part)
+
+
+def _no_feature(column: str, names: tuple[str, ...]) -> str:
+    return f"{column!r} is not a feature{did_you_mean(column, names)}"
 
 
 def _release_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -344,7 +351,9 @@ def _monitoring_faults(parts: Mapping[str, Any]) -> Iterator[Fault]:
     names = tuple(feature.name for feature in parts.get("features", {}).values())
     for index, column in enumerate(rules.sensitive):
         if names and column not in names:
-            yield Fault(f"monitoring.sensitive[{index}]", f"{column!r} is not a feature", names)
+            yield Fault(
+                f"monitoring.sensitive[{index}]", f"{column!r} is not a feature{did_you_mean(column, names)}", names
+            )
     if rules.sensitive and parts.get("task") not in {None, Task.BINARY}:
         yield Fault("monitoring.sensitive", "is compared for task binary only")
 

@@ -8,11 +8,9 @@ Everything about a model that people decide is here; everything else is measured
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Self, get_args
 
-import yaml
 from pydantic import (
     Field,
     TypeAdapter,
@@ -21,8 +19,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from tidegate.kernel import english
+from tidegate.kernel import english, fault_words
 from tidegate.kernel.errors import Fault, SpecInvalidError
+from tidegate.kernel.plain_text import text_faults
+from tidegate.spec import strict_yaml
 from tidegate.spec.checks import cross_faults, parameter_faults
 from tidegate.spec.data import DataChecks, Split
 from tidegate.spec.features import MAX_COMPUTED, ComputedFeature, Feature
@@ -114,37 +114,34 @@ class ModelSpec(Section):
         Raises:
             SpecInvalidError: with every fault, each with its path and, where it is a choice, the allowed values.
         """
-        try:
-            document = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SpecInvalidError("the spec is not valid YAML", [Fault("", " ".join(str(error).split()))]) from None
-        except RecursionError:
-            raise SpecInvalidError("the spec is not usable YAML", [Fault("", "it is nested too deeply")]) from None
-        return cls.parse(document)
+        return cls.parse(strict_yaml.read(text))
 
     @classmethod
-    def parse(cls, document: object) -> Self:
-        """Like `parse_yaml`, from an already decoded document."""
+    def parse(cls, document: object, *, stored: bool = False) -> Self:
+        """Like `parse_yaml`, from an already decoded document. A `stored` one is read though an estimator lost a
+        parameter since, or today's rules for text are stricter."""
         if not isinstance(document, dict):
             raise SpecInvalidError(
-                "a spec is a mapping of names to values", [Fault("", f"got {type(document).__name__}")]
+                "a spec is a mapping of names to values", [Fault("", f"got {fault_words.spelled(document)}")]
             )
         document = _respelled(document)
+        faults: list[Fault] = []
         try:
+            faults += () if stored else text_faults(document)
             spec = cls.model_validate(document)
             spec.canonical_json()
         except ValidationError as error:
             details = [detail for detail in error.errors() if detail["type"] != "cross_field"]
-            faults = [_fault_of(detail) for detail in details if not _only_echoes(detail, details)]
+            faults += [_fault_of(detail) for detail in details if not _only_echoes(detail, details)]
             parts = _valid_parts(document)
             faults += cross_faults(parts) + parameter_faults(parts["candidates"])
             raise _invalid(faults) from None
         except (RecursionError, ValueError):
             fault = Fault("", "it is nested too deeply, refers to itself, or holds a value that JSON cannot represent")
             raise SpecInvalidError("the spec cannot be stored", [fault]) from None
-        unknown = parameter_faults(dict(enumerate(spec.candidates)))
-        if unknown:
-            raise _invalid(unknown)
+        faults += () if stored else parameter_faults(dict(enumerate(spec.candidates)))
+        if faults:
+            raise _invalid(faults)
         return spec
 
 
@@ -196,23 +193,47 @@ def _only_echoes(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
 
 
 def _fault_of(detail: ErrorDetails) -> Fault:
-    context = detail.get("ctx", {})
+    context, given = detail.get("ctx", {}), detail["input"]
     path = _path(detail["loc"])
     match detail["type"]:
         case "enum" | "literal_error" | "union_tag_invalid":
-            listed = str(context.get("expected") or context.get("expected_tags") or "")
-            got = detail["input"].get("kind") if isinstance(detail["input"], dict) else detail["input"]
-            return Fault(path, f"{got!r} is not one of the choices", tuple(re.findall(r"'([^']*)'", listed)))
+            allowed = fault_words.choices(context)
+            got = given.get("kind", given.get("name")) if isinstance(given, dict) else given
+            near = fault_words.did_you_mean(got, allowed)
+            listed = () if near and len(allowed) > MANY else allowed
+            return Fault(path, f"{fault_words.spelled(got)} is not one of the choices{near}", listed)
         case "extra_forbidden":
-            return Fault(path, "no such field; see `tidegate model schema`")
-        case "missing":
-            return Fault(path, "is required")
+            near = fault_words.did_you_mean(detail["loc"][-1], _fields_beside(detail["loc"]))
+            return Fault(path, f"no such field{near or '; see `tidegate model schema`'}")
         case "union_tag_not_found":
             return Fault(f"{path}.kind", "is required", kinds(Place(path)))
-        case "string_pattern_mismatch":
-            return Fault(path, f"{detail['input']!r} must match {context['pattern']}")
-        case _:
-            return Fault(path, detail["msg"])
+        case kind:
+            return Fault(path, fault_words.problem(kind, given, context, detail["msg"]))
+
+
+MANY = 20  # choices: not listed to somebody who only mistyped one
+
+
+def _fields_beside(location: tuple[int | str, ...]) -> set[str]:
+    """The fields of the section in which a place lies."""
+    sections: set[type[Section]] = {ModelSpec}
+    for part in location[:-1]:
+        inside = {
+            inner
+            for section in sections
+            for name, field in section.model_fields.items()
+            if part in {name, field.alias}
+            for inner in _sections_in(field.annotation)
+        }
+        sections = inside or sections  # an index, a key or the name of a union's member leads to no other section
+    return {field.alias or name for section in sections for name, field in section.model_fields.items()}
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections_in(inner)
 
 
 _INVALID = object()

@@ -7,6 +7,7 @@ from pydantic import (
     Field,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from tidegate.spec.estimators.estimator import Estimator
 from tidegate.spec.estimators.registry import ESTIMATORS
@@ -32,8 +33,7 @@ class Candidate(Section):
     @classmethod
     def _estimator_is_known(cls, name: str) -> str:
         if name not in ESTIMATORS:
-            allowed = ", ".join(sorted(ESTIMATORS))
-            raise spec_fault(f"{name!r} is not an estimator that converts to ONNX; allowed: {allowed}")
+            raise PydanticCustomError("enum", "{expected}", {"expected": ", ".join(map(repr, sorted(ESTIMATORS)))})
         return name
 
     @field_validator("parameters", "grid")

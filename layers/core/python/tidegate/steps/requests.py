@@ -1,7 +1,6 @@
 """JSON in and out of the control API: request documents that name every fault, and views of the domain's nouns."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
@@ -9,10 +8,12 @@ from enum import Enum
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
-from tidegate.kernel import english
+from tidegate.kernel import english, fault_words
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.kernel.ids import NAME
+from tidegate.kernel.plain_text import text_faults
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500)]
@@ -46,44 +47,28 @@ class Document(BaseModel):
         """
         if not isinstance(body, dict):
             raise RequestInvalidError("the body must be a JSON object", [Fault("", f"got {_json_type(body)}")])
+        faults = text_faults(body)
         try:
-            return cls.model_validate(body)
+            found = cls.model_validate(body)
         except ValidationError as error:
-            faults = [cls._fault(dict(detail)) for detail in error.errors(include_url=False)]
-            raise RequestInvalidError(f"{english.count(len(faults), 'fault')} in the request", faults) from None
+            faults += [cls._fault(detail) for detail in error.errors(include_url=False)]
+        if faults:
+            raise RequestInvalidError(f"{english.count(len(faults), 'fault')} in the request", faults)
+        return found
 
     @classmethod
-    def _fault(cls, detail: Mapping[str, Any]) -> Fault:
+    def _fault(cls, detail: ErrorDetails) -> Fault:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
-        match detail["type"]:
-            case "extra_forbidden":
-                names = tuple(field.alias or name for name, field in cls.model_fields.items())
-                return Fault(path, "no such field", names if len(detail["loc"]) == 1 else ())
-            case "missing":
-                return Fault(path, "is required")
-            case "string_pattern_mismatch":
-                return Fault(path, f"{detail['input']!r} must match {detail['ctx']['pattern']}")
-            case _:
-                return Fault(path, re.sub(r"^Value error, ", "", detail["msg"]))
-
-
-class Said(Document):
-    """A document that people fill in: its faults are reported in words, with the form that is expected."""
-
-    @classmethod
-    def _fault(cls, detail: Mapping[str, Any]) -> Fault:
-        fault, kind = super()._fault(detail), str(detail["type"])
-        if kind == "string_too_short":
-            return Fault(
-                fault.path, f"is too short; give at least {english.count(detail['ctx']['min_length'], 'character')}"
-            )
-        if kind == "string_too_long":
-            return Fault(
-                fault.path, f"is too long; give at most {english.count(detail['ctx']['max_length'], 'character')}"
-            )
-        if kind.startswith("datetime"):
-            return Fault(fault.path, f"{detail['input']!r} is not a day or time; write 2013-02-08 or 2013-02-08T18:00")
-        return fault
+        kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+        if kind in {"enum", "literal_error"}:
+            allowed = fault_words.choices(context)
+            near = fault_words.did_you_mean(given, allowed)
+            return Fault(path, f"{fault_words.spelled(given)} is not one of the choices{near}", allowed)
+        problem = fault_words.problem(kind, given, context, detail["msg"])
+        if kind == "extra_forbidden" and len(detail["loc"]) == 1:
+            names = tuple(field.alias or name for name, field in cls.model_fields.items())
+            return Fault(path, f"{problem}{fault_words.did_you_mean(path, names)}", names)
+        return Fault(path, problem)
 
 
 def _json_type(value: object) -> str:

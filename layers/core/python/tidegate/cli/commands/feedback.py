@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import re
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 import click
 
 from tidegate.cli.tool import Command, Tool, pass_tool, reading
-from tidegate.kernel import english
+from tidegate.kernel import english, strict_json
 from tidegate.kernel.errors import Fault, InvalidInputError, UnavailableError
 
 BATCH = 500
@@ -198,7 +197,7 @@ def _json_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any] | Fault]]:
         if not line.strip():
             continue
         try:
-            document = json.loads(line, parse_constant=refuse)
+            document = strict_json.read(line, parse_constant=refuse)
         except (ValueError, RecursionError) as error:
             yield at, Fault(f"line {at}", f"is not valid JSON: {error}")
             continue

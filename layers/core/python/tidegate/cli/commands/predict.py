@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import re
 import sys
@@ -15,7 +14,7 @@ import click
 
 from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool, reading
-from tidegate.kernel import english
+from tidegate.kernel import english, strict_json
 from tidegate.kernel.errors import Fault, InvalidInputError
 
 if TYPE_CHECKING:
@@ -207,7 +206,7 @@ def _strict(text: str) -> Any:
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is not JSON; use null for a missing value")
 
-    return json.loads(text, parse_constant=refuse)
+    return strict_json.read(text, parse_constant=refuse)
 
 
 def _from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:

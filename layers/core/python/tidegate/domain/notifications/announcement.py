@@ -15,6 +15,7 @@ from tidegate.domain.monitoring.health import Health, HealthRecord
 from tidegate.domain.registry.ledger import ALL_BP, Action, LedgerEntry
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.domain.rollout.rollout import Approval, Decision, Phase, Rollout
+from tidegate.kernel.plain_text import one_line, shown
 
 MAX_SUBJECT = 100  # ASCII characters; docs.aws.amazon.com/sns/latest/api/API_Publish.html
 
@@ -96,20 +97,21 @@ def _ends_a_release(run: Run) -> bool:
 
 def subject(notice: Announcement, *, stage: str) -> str:
     """One line for an e-mail's subject."""
-    return f"[{stage}] {notice.model}: {notice.title}"[:MAX_SUBJECT]
+    return one_line(f"[{stage}] {notice.model}: {notice.title}")[:MAX_SUBJECT]
 
 
 def text(notice: Announcement, *, stage: str) -> str:
     """The message for people: what, why, who, when, and what to do."""
-    reasons = [_line(reason) for reason in notice.reasons if reason.strip()]
+    reasons = [one_line(reason) for reason in notice.reasons if reason.strip()]
     why = [f"Why: {reasons[0]}"] if len(reasons) == 1 else ["Why:", *(f"- {reason}" for reason in reasons)]
+    owner, unit = one_line(notice.owner), one_line(notice.business_unit)
     lines = [
         f"{notice.model}: {notice.title}",
         "",
         notice.facts,
         *(why if reasons else ()),
-        *((f"Who: {notice.actor}",) if notice.actor else ()),
-        *((f"Approved by: {notice.approved_by}",) if notice.approved_by else ()),
+        *((f"Who: {one_line(notice.actor)}",) if notice.actor else ()),
+        *((f"Approved by: {one_line(notice.approved_by)}",) if notice.approved_by else ()),
         f"When: {notice.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "",
         f"What to do: {notice.advice}",
@@ -118,9 +120,9 @@ def text(notice: Announcement, *, stage: str) -> str:
         "All changes of what is served:",
         f"    tidegate --stage {stage} ledger {notice.model}",
         "",
-        f"Model of {notice.owner} ({notice.business_unit}). Stage {stage}, {notice.severity}, {notice.id}",
+        f"Model of {owner} ({unit}). Stage {stage}, {notice.severity}, {notice.id}",
     ]
-    return "\n".join(lines)
+    return shown("\n".join(lines))
 
 
 def _of_entry(entry: LedgerEntry) -> Announcement:
@@ -444,7 +446,3 @@ def _sentence(version: int | None) -> str:
     """The name as a sentence begins with it."""
     named = _named(version)
     return f"{named[0].upper()}{named[1:]}"
-
-
-def _line(words: str) -> str:
-    return " ".join(words.split())

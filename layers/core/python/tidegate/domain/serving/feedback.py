@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidegate.domain.serving.capture import hour_of
-from tidegate.kernel import english
+from tidegate.kernel import english, strict_json
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.kernel.ids import NAME, UUID7
@@ -62,9 +62,10 @@ def parse_report(body: bytes) -> Report:
         RequestInvalidError: 400 when the body is no JSON text in UTF-8, 422 when it is JSON of another shape.
     """
     try:
-        document = json.loads(body.decode())
+        document = strict_json.read(body.decode())
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        why = str(error) if isinstance(error, json.JSONDecodeError) else "it is not UTF-8, or nested too deeply"
+        known = isinstance(error, json.JSONDecodeError | strict_json.RepeatedNameError)
+        why = str(error) if known else "it is not UTF-8, or nested too deeply"
         raise RequestInvalidError("the body is not valid JSON", [Fault("", why)], status=400) from None
     if not isinstance(document, dict):
         raise _misshapen(Fault("", f"the body is {_named(document)}, not an object with a list `feedback`"))

@@ -21,13 +21,13 @@ from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.ports.data import Catalog, DatasetFiles
 from tidegate.ports.platform import Clock, Dispatcher
 from tidegate.steps.pages import Asked, by_name, page, walked
-from tidegate.steps.requests import Column, Document, Moment, Name, Said, Sentence, Sha256, view
+from tidegate.steps.requests import Column, Document, Moment, Name, Sentence, Sha256, view
 
 MAX_FILES = 200
 MAX_FILE_BYTES = 5 * 1024**3  # the most that one S3 PUT takes
 
 
-class DescribeDataset(Said):
+class DescribeDataset(Document):
     """What people say of a dataset. `outcome` are columns known only after the fact: no model may use them."""
 
     origin: Sentence
@@ -63,7 +63,7 @@ class FileList(Document):
         return self
 
 
-class ExcludePeriod(Said):
+class ExcludePeriod(Document):
     """A half-open period [from, to) that must not be trained or judged on, and why."""
 
     start: Moment = Field(alias="from")

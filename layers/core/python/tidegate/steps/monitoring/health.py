@@ -12,13 +12,13 @@ from tidegate.ports.registry import ModelHeader, Models, RouteReader
 from tidegate.ports.rollout import RolloutReader
 from tidegate.steps.conflicts import twice
 from tidegate.steps.pages import Asked, by_name, page, walked
-from tidegate.steps.requests import Said, Sentence, view
+from tidegate.steps.requests import Document, Sentence, view
 from tidegate.steps.rollout.approvals import under_way
 
 MODELS_ON_A_PAGE = 50  # each is read by four keys, one after the other
 
 
-class Acknowledge(Said):
+class Acknowledge(Document):
     """Body of an acknowledgement."""
 
     reason: Sentence

@@ -545,7 +545,7 @@ def _apart(spec: ModelSpec, seen: _Seen, bill: Bill) -> list[tuple[Mapping[str, 
     """Cost and value of the last complete hour; the quality of the champion; how far the features moved that are most
     responsible for its drift."""
     model = {"model": spec.name}
-    unit = {"business_unit": spec.business_unit.encode("ascii", "replace").decode()}  # all that a dimension may hold
+    unit = {"business_unit": spec.business_unit}
     whole = bill.metrics(bill.last)
     net = bill.net_per_1000(costs.days_before(bill.complete, NET_DAYS))
     measured = whole | _qualities(seen.windows) | ({} if net is None else {"NetUSDPer1000": net})

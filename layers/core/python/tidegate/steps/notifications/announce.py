@@ -20,6 +20,7 @@ from tidegate.domain.notifications.announcement import (
 from tidegate.domain.registry.ledger import Action, LedgerEntry, RollbackCause
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.domain.rollout.rollout import Approval, Decision, Phase, Rollout
+from tidegate.kernel.plain_text import one_line
 from tidegate.messages import Message
 from tidegate.ports.notifications import Events, Letters
 from tidegate.ports.registry import Models, Versions
@@ -217,8 +218,8 @@ def _seen(asked: Approval) -> dict[str, str]:
 def _attributes(notice: Announcement) -> dict[str, str]:
     return {
         "model": notice.model,
-        "owner": notice.owner,
-        "business_unit": notice.business_unit,
+        "owner": one_line(notice.owner),
+        "business_unit": one_line(notice.business_unit),
         "event": notice.event,
         "severity": notice.severity,
     }

@@ -20,12 +20,12 @@ from tidegate.ports.registry import Artifacts, Models, RouteReader, Routes, Vers
 from tidegate.ports.rollout import RolloutReader, Rollouts
 from tidegate.steps.conflicts import twice
 from tidegate.steps.pages import Asked, by_run, chosen, page, walked
-from tidegate.steps.requests import Said, Sentence, Sha256, version_number, view
+from tidegate.steps.requests import Document, Sentence, Sha256, version_number, view
 
 ROLLOUTS_AT_A_TIME = 20  # one may have hundreds of kB; a model has one release at a time, so an open one is among them
 
 
-class Decide(Said):
+class Decide(Document):
     """Body of an approver's answer. The hashes are those of what the approver looked at."""
 
     decision: Decision
@@ -34,7 +34,7 @@ class Decide(Said):
     report_sha256: Sha256
 
 
-class EndRollout(Said):
+class EndRollout(Document):
     """Body of the end of a rollout by hand."""
 
     reason: Sentence
