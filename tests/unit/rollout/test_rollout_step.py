@@ -8,20 +8,24 @@ from typing import Any
 import pytest
 
 from functions.rollout import handler as function
+from tests.builders.data import DATASET, READY
 from tests.builders.present import present
 from tests.builders.release import AT, SPEC, a_task, do, request
 from tests.context import CONTEXT
 from tidegate import telemetry, wiring
+from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout import rollout
 from tidegate.domain.rollout.canary import ArmCounts, Look
 from tidegate.domain.rollout.changes import kill
 from tidegate.domain.rollout.rollout import Decision, Phase, Rollout, Step
-from tidegate.kernel.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from tidegate.kernel.errors import ArtifactRejectedError, ConflictError, ForbiddenError, NotFoundError, UnavailableError
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import AskApproval, Moved, RolloutTask, RunRef
 from tidegate.spec.model import ModelSpec
+from tidegate.steps.registry.models import read_page
+from tidegate.steps.rollout.approvals import Decide, decide
 from tidegate.steps.rollout.rollout import abandon, advance, ask
 from tidegate.testing.parts import InMemoryParts
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
@@ -36,7 +40,7 @@ CANARY: dict[str, Any] = {
     "deadline_hours": 1,
 }
 EDGES = [0.25, 0.5, 0.75]
-ANN, EVE, BOB = (f"arn:aws:iam::123456789012:user/{name}" for name in ("ann", "eve", "bob"))
+ANN, EVE, BOB, CAY, DAN = (f"arn:aws:iam::123456789012:user/{name}" for name in ("ann", "eve", "bob", "cay", "dan"))
 
 
 def arm(requests: int, errors: int = 0) -> ArmCounts:
@@ -75,6 +79,10 @@ class Releases(InMemoryParts):
     """A model whose runs are registered, and a state machine that calls the rollout in time."""
 
     registry: Contended = field(default_factory=Contended)
+
+    def __post_init__(self) -> None:
+        self.catalog.put_dataset(DATASET)
+        self.catalog.add_version(replace(READY, version="v1", added_by=DAN))
 
     @staticmethod
     def spec(release: dict[str, Any]) -> ModelSpec:
@@ -302,8 +310,12 @@ def test_those_who_made_a_version_may_not_approve_it():
     house = Releases()
     task = house.registered(**APPROVAL)
     house.moved(task)
-    assert present(house.known(task).approval).excluded == {ANN: "requested the training", BOB: "wrote its spec"}
-    for maker, why in ((ANN, "requested the training"), (BOB, "wrote its spec")):
+    assert present(house.known(task).approval).excluded == {
+        ANN: "requested the training",
+        BOB: "wrote its spec",
+        DAN: "added its data",
+    }
+    for maker, why in ((ANN, "requested the training"), (BOB, "wrote its spec"), (DAN, "added its data")):
         with pytest.raises(ForbiddenError, match=why):
             house.decided(task, Decision.APPROVE, by=maker)
 
@@ -312,7 +324,52 @@ def test_who_wrote_the_spec_and_asked_for_the_training_hears_both():
     house = Releases()
     house.registry.apply(house.spec(APPROVAL), author=ANN, at=AT)
     house.moved(task := house.registered(**APPROVAL))
-    assert present(house.known(task).approval).excluded == {ANN: "requested the training and wrote its spec"}
+    assert present(house.known(task).approval).excluded == {
+        ANN: "requested the training and wrote its spec",
+        DAN: "added its data",
+    }
+
+
+def test_who_applied_the_spec_in_force_added_the_data_or_left_some_out_may_not_approve():
+    house = Releases()
+    house.catalog.add_version(replace(READY, version="v0", added_by=CAY))
+    house.catalog.add_version(replace(READY, version="v2", added_by="tidegate:monitoring", base="v0"))
+    for name, author in (("strike", EVE), ("flood", "nobody")):
+        house.catalog.exclude(Exclusion("flights", name, AT, AT + timedelta(days=1), name, author, AT))
+    task = house.registered(**APPROVAL)
+    house.registry.apply(house.spec(AT_ONCE), author=BOB, at=AT)
+    house.registry.apply(house.spec(APPROVAL), author=CAY, at=AT)
+    key = (MODEL, task.run.run_id)
+    house.registry._runs[key] = replace(house.registry._runs[key], exclusions=("strike",))
+    version = house.registry._versions[MODEL, task.version]
+    house.registry._versions[MODEL, task.version] = replace(version, dataset_version="v2")
+    house.moved(task)
+    assert present(house.known(task).approval).excluded == {
+        ANN: "requested the training",
+        BOB: "wrote its spec",
+        CAY: "applied its spec and added its data",
+        EVE: "excluded a period of its data",
+        "tidegate:monitoring": "added its data",
+    }
+
+
+def test_an_approval_is_for_the_page_that_was_drawn():
+    house = Releases()
+    task = house.registered(**APPROVAL)
+    page = house.artifacts.put(task.run.key(RunFile.PAGE), b"<html>good</html>")
+    house.moved(task.model_copy(update={"page_sha256": page}))
+    assert house.known(task).page_sha256 == page
+    house.artifacts.put(task.run.key(RunFile.PAGE), b"<html>better than it is</html>")
+    asked = present(house.known(task).approval)
+    seen = {"artifact_sha256": asked.artifact_sha256, "report_sha256": asked.report_sha256}
+    answer = Decide(decision=Decision.APPROVE, reason="looks right", **seen)
+    with pytest.raises(ArtifactRejectedError, match=r"report\.html"):
+        house.step(decide, MODEL, str(task.version), answer, actor=EVE)
+    with pytest.raises(ArtifactRejectedError):
+        house.step(read_page, MODEL, str(task.version))
+    house.artifacts.put(task.run.key(RunFile.PAGE), b"<html>good</html>")
+    assert house.step(read_page, MODEL, str(task.version))["html"] == "<html>good</html>"
+    assert house.step(decide, MODEL, str(task.version), answer, actor=EVE)["changed"]
 
 
 def test_a_rejected_version_is_rolled_back():

@@ -16,6 +16,7 @@ from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import rollout
 from tidegate.domain.rollout.rollout import Evidence, Phase, Rollout, Step
 from tidegate.domain.training.contracts import rollout_plan
+from tidegate.kernel import english
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError
 from tidegate.messages import AskApproval, Moved, RolloutTask
 from tidegate.ports.data import Catalog
@@ -58,14 +59,15 @@ def advance(
             plan, why = rollout_plan(spec), held or problem
             return rollout.decline(version, plan, phase, why, judged_against=judged_against, actor=actor, now=now)
         scores = _expected_scores(version, artifacts)
+        plan = rollout_plan(
+            spec, score_distance=(scores and scores.distance) or 0.0, needs_approval=version.needs_approval
+        )
         return rollout.begin(
             version,
-            rollout_plan(
-                spec, score_distance=(scores and scores.distance) or 0.0, needs_approval=version.needs_approval
-            ),
+            plan,
             route=route,
             judged_against=judged_against,
-            excluded=_makers(run, version, models, catalog),
+            excluded={} if plan.approval_seconds is None else _makers(run, version, models, catalog),
             score_edges=scores.edges if scores else (),
             actor=actor,
             now=now,
@@ -207,30 +209,25 @@ def _expected_scores(version: Version, artifacts: Artifacts) -> Scores | None:
 
 
 def _makers(run: Run, version: Version, models: Models, catalog: Catalog) -> dict[str, str]:
-    """Who must not approve the version, and why: whoever had a hand in making it."""
-    header = models.model(version.model)
+    """Who must not approve the version, and why: whoever had a hand in making it. Raises NotFoundError."""
+    header, author = models.model(version.model), models.author(version.model, version.spec_digest)
     data = catalog.version(version.dataset, version.dataset_version)
     hands = [
         (run.requested_by, "requested the training"),
         (version.created_by, "requested the training"),
-        (models.author(version.model, version.spec_digest), "wrote its spec"),
+        (author, "wrote its spec"),
         (data.added_by, "added its data"),
-        *(
-            (each.author, "excluded a period of its data")
-            for each in catalog.exclusions(version.dataset)
-            if each.exclusion_id in run.exclusions
-        ),
     ]
-    if header.spec_digest == version.spec_digest:
+    if header.spec_digest == version.spec_digest and header.applied_by != author:
         hands.append((header.applied_by, "applied its spec"))
     if data.base:
         hands.append((catalog.version(version.dataset, data.base).added_by, "added its data"))
-    made: dict[str, list[str]] = {}
+    left_out = [each for each in catalog.exclusions(version.dataset) if each.exclusion_id in run.exclusions]
+    hands += [(each.author, "excluded a period of its data") for each in left_out]
+    made: dict[str, dict[str, None]] = {}
     for arn, did in hands:
-        known = made.setdefault(arn, [])
-        if did not in known:
-            known.append(did)
-    return {arn: " and ".join(did) for arn, did in made.items()}
+        made.setdefault(arn, {})[did] = None
+    return {arn: english.listed(did) for arn, did in made.items()}
 
 
 def _actor(run: Run) -> str:
