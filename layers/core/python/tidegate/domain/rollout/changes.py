@@ -51,9 +51,9 @@ def unrecorded(route: Route, entry: LedgerEntry) -> str:
     """What of a route does not follow from its newest ledger entry, in a sentence; empty when all does."""
     if route.revision != entry.seq:
         return f"the route is at revision {route.revision}, its newest entry is {entry.seq}"
-    told, served = shares_of(entry), shares(route)
-    if set(told) != set(served):
-        return f"by the ledger {_listed(told)}; by the route {_listed(served)}"
+    recorded, served = shares_of(entry), shares(route)
+    if set(recorded) != set(served):
+        return f"by the ledger {_listed(recorded)}; by the route {_listed(served)}"
     if entry.route_sha256 not in {None, route_digest(route)}:
         return (
             f"the route is not the one that entry {entry.seq} recorded: an artifact, the fallback, a version on trial "
