@@ -13,11 +13,11 @@ from tidegate.telemetry import logger
 
 
 @logger("catalog").inject_lambda_context
-def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """RegisterDataset in; dataset, version, status, rows and problem out."""
     task = RegisterDataset.parse(event)
     at = wiring.of(CatalogSettings)
-    version = catalog(task, catalog=at.catalog, files=at.files, reader=PandasReader())
+    version = catalog(task, catalog=at.catalog, files=at.files, reader=PandasReader(int(context.memory_limit_in_mb)))
     answer = {
         "dataset": version.dataset,
         "version": version.version,

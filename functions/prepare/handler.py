@@ -13,7 +13,7 @@ from tidegate.telemetry import logger
 
 
 @logger("prepare").inject_lambda_context
-def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """RunRef in, Plan out."""
     run = RunRef.parse(event)
     at = wiring.of(PrepareSettings)
@@ -25,7 +25,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         routes=at.registry,
         catalog=at.catalog,
         files=at.files,
-        reader=PandasReader(),
+        reader=PandasReader(int(context.memory_limit_in_mb)),
         artifacts=at.artifacts,
         clock=at.clock,
         code_version=at.settings.code_version,

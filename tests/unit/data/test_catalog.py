@@ -1,15 +1,17 @@
 """A dataset version ends READY with all that is known of it, or FAILED with a sentence that helps."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.builders.release import ReleaseHouse
 from tests.builders.tables import to_csv, trips
-from tidegate.domain.data.dataset import ColumnType, DatasetStatus
+from tidegate.domain.data.dataset import ColumnType, DatasetStatus, given_up
 from tidegate.kernel.errors import NotFoundError, UnavailableError
 from tidegate.messages import RegisterDataset
+from tidegate.ml.frames import PandasReader
 from tidegate.steps.data.catalog import catalog
 
 
@@ -106,15 +108,81 @@ def test_a_service_that_does_not_answer_leaves_the_version_as_it_was(house: Rele
 def test_a_fault_of_ours_is_recorded_and_raised(house: ReleaseHouse) -> None:
     version = house.upload(to_csv(trips(30)))
 
-    class Broken:
+    class Broken(PandasReader):
         def read(self, files: Any) -> Any:
-            raise ZeroDivisionError("one over none")
+            raise ZeroDivisionError("driver Martinez")
 
     with pytest.raises(ZeroDivisionError):
         house.step(catalog, RegisterDataset(dataset="trips", version=version.version), reader=Broken())
     failed = house.catalog.version("trips", version.version)
     assert failed.status is DatasetStatus.FAILED
     assert "ZeroDivisionError" in failed.problem
+    assert "Martinez" not in failed.problem
+
+
+class Killed(BaseException):
+    """What no `except` sees, as when Lambda ends a process that has no memory or no time left."""
+
+
+def test_a_version_whose_reading_dies_is_given_up_with_the_reason(house: ReleaseHouse) -> None:
+    version = house.upload(to_csv(trips(30)))
+    task = RegisterDataset(dataset="trips", version=version.version)
+
+    class Dying(PandasReader):
+        def read(self, files: Any) -> Any:
+            raise Killed
+
+    for _ in range(2):
+        with pytest.raises(Killed):
+            house.step(catalog, task, reader=Dying())
+        assert house.catalog.version("trips", version.version).status is DatasetStatus.REGISTERING
+    failed = house.step(catalog, task, reader=Dying())
+    assert failed.status is DatasetStatus.FAILED
+    assert "ended the function 2 times" in failed.problem
+    assert "add the files again" in failed.problem
+    assert house.register(house.upload(to_csv(trips(30)))).status is DatasetStatus.READY
+
+
+def test_attempts_that_a_service_ended_do_not_count(house: ReleaseHouse) -> None:
+    version = house.upload(to_csv(trips(30)))
+
+    class Slow(type(house.files)):  # type: ignore[misc]
+        def read(self, key: str) -> bytes:
+            raise UnavailableError("S3 did not answer")
+
+    for _ in range(5):
+        with pytest.raises(UnavailableError):
+            house.step(catalog, RegisterDataset(dataset="trips", version=version.version), files=Slow())
+    assert house.register(version).status is DatasetStatus.READY
+
+
+def test_a_version_that_nothing_registers_any_more_has_failed(house: ReleaseHouse) -> None:
+    version = house.upload(to_csv(trips(30)))
+    assert given_up(version, version.added_at + timedelta(hours=2)).status is DatasetStatus.REGISTERING
+    late = version.added_at + timedelta(hours=3)
+    assert given_up(version, late).status is DatasetStatus.FAILED
+    assert "add the files again" in given_up(version, late).problem
+    ready = house.register(version)
+    assert given_up(ready, late) == ready
+
+
+def test_files_larger_than_memory_are_not_even_fetched(house: ReleaseHouse) -> None:
+    version = house.upload(to_csv(trips(30)))
+    huge = replace(version, files=tuple(replace(each, size=5 * 2**30) for each in version.files))
+    house.catalog.add_version(huge)
+    house.files.objects.clear()
+    task = RegisterDataset(dataset="trips", version=version.version)
+    failed = house.step(catalog, task, reader=PandasReader(3008))
+    assert failed.status is DatasetStatus.FAILED
+    assert "the files have 5,368,709,120 bytes" in failed.problem
+
+
+def test_a_problem_is_a_few_sentences_however_many_names_are_wrong(house: ReleaseHouse) -> None:
+    names = [f"{place}{'x' * 200}" for place in range(500)]
+    failed = house.register(house.upload((",".join(names) + "\n" + ",".join("1" * 500) + "\n").encode()))
+    assert failed.status is DatasetStatus.FAILED
+    assert "and 480 more" in failed.problem
+    assert len(failed.problem) < 5_000
 
 
 def test_an_unknown_version_is_not_found(house: ReleaseHouse) -> None:

@@ -2,16 +2,19 @@
 
 import gzip
 import io
+import time
 from datetime import UTC, datetime
 
 import fastparquet
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tidegate.domain.data.dataset import ColumnType
 from tidegate.kernel.errors import DatasetInvalidError
-from tidegate.ml.frames import PandasFrame, PandasReader
+from tidegate.ml.frames import PandasFrame, PandasReader, ParquetWriter
 
 CSV = b"""when,carrier,miles,seats,ok,note
 2013-01-01T05:15:00,UA,1400.5,10,true,plain
@@ -117,19 +120,93 @@ def test_files_whose_columns_differ_are_refused_with_every_difference() -> None:
         (b"a,a\n1,2\n", "occurs twice"),
         (b",a\n0,1\n", "column 1 has no name"),
         (b"a;b\n1;2\n", "separate the values by commas"),
-        (b"a,b\n1,2\n3,4,5\n", "not readable as CSV"),
+        (b"a,b\n1,2\n3,4,5\n", "line 3 has 3 values for 2 columns"),
+        (b'a,b\n1,2\n3,"4\n', "the quote that opens in row 2 is never closed"),
+        (b"a,b\x1b[2J\n1,2\n", r"the name of column 2 has the control character \x1b at letter 2"),
+        (b"a," + b"b" * 129 + b"\n1,2\n", "the name of column 2 has 129 letters; at most 128"),
+        (b",".join(b"c%d" % place for place in range(601)) + b"\n", "has 601 columns; at most 600"),
+        (b'"' + b"a" * 2**21, "names its columns in more than 1,048,576 bytes"),
         (b"a,b\n1,2,3\n", "more values than its 2 columns"),
         (b"a\n\xff\xfe\n", "not UTF-8"),
         (b"\x00\x01\x02", "neither CSV"),
         (b"PK\x03\x04rest", "ZIP"),
         (b"\x1f\x8bbroken", "not a complete gzip"),
-        (b"PAR1garbagePAR1", "not a readable Parquet"),
+        (b"PAR1garbagePAR1", "not a complete Parquet"),
+        (b"PAR1garbage\x07\0\0\0PAR1", "not a readable Parquet"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(content: bytes, words: str) -> None:
     shown = problem(content)
     assert words in shown
     assert "file0" in shown
+
+
+BOMBS = {
+    "a column of ones": lambda: b"a\n" + b"1\n" * 2**25,
+    "blank lines": lambda: b"a\n" + b"\n" * 2**26,
+    "carriage returns": lambda: b"a\n" + b"1\r" * 2**25,
+    "wide rows": lambda: b",".join(b"c%d" % place for place in range(600)) + b"\n" + (b"," * 599 + b"\n") * 2**16,
+    "one line": lambda: b"a" * 2**27,
+    "commas": lambda: b"," * 2**27,
+    "an open quote": lambda: b'"' + b"a,\n" * 2**25,
+}
+
+
+@pytest.mark.parametrize("bomb", [*BOMBS, "many members"])
+def test_a_file_that_unpacks_to_more_than_memory_is_refused_at_once(bomb: str) -> None:
+    member = gzip.compress(b"1\n" * 2**19)
+    packed = gzip.compress(BOMBS[bomb](), 1) if bomb in BOMBS else gzip.compress(b"a\n") + member * 100
+    assert len(packed) < 2**20
+    began = time.process_time()
+    with pytest.raises(DatasetInvalidError) as caught:
+        PandasReader(512).read({"bomb.csv.gz": packed})
+    assert caught.value.faults
+    assert time.process_time() - began < 10  # seconds
+
+
+def test_a_parquet_file_of_more_rows_than_fit_is_refused_by_what_it_says_of_itself() -> None:
+    packed = parquet(pd.DataFrame({"a": np.zeros(2**22)}))
+    assert len(packed) < 2**20
+    with pytest.raises(DatasetInvalidError, match="needs more memory than the 128 MB there are"):
+        PandasReader(128).read({"bomb.parquet": packed})
+
+
+def test_files_fit_together_or_not_at_all() -> None:
+    content = b"a,b\n" + b"1,2\n" * 100_000
+    assert len(PandasReader(128).read({"one": content})) == 100_000
+    with pytest.raises(DatasetInvalidError, match="file9: needs more memory"):
+        PandasReader(128).read({f"file{number}": content for number in range(10)})
+
+
+def test_a_long_text_does_not_make_room_for_itself_in_every_row() -> None:
+    content = b"a\n" + b"x\n" * 10_000 + b"y" * 50_000 + b"\n"
+    frame = PandasReader(512).read({"a.csv": content})
+    with pytest.raises(DatasetInvalidError, match="has a text of 50,000 letters, too long for 10,001 rows"):
+        frame.table(["a"])
+
+
+def test_a_header_of_a_hundred_thousand_columns_is_refused_at_once() -> None:
+    began = time.process_time()
+    assert "has 100,000 columns; at most 600" in problem(b",".join([b"a"] * 100_000) + b"\n1\n")
+    assert time.process_time() - began < 5  # seconds
+
+
+@given(
+    st.binary(max_size=200), st.sampled_from([b"", b"a,b\n", b"\x1f\x8b\x08", b"PAR1", b'"a', gzip.compress(b"a\n1")])
+)
+def test_any_bytes_are_a_table_or_a_sentence(content: bytes, begin: bytes) -> None:
+    said = ""
+    try:
+        assert len(PandasReader(512).read({"file": begin + content})) > 0
+    except DatasetInvalidError as error:
+        said = str(error)
+    assert "C error" not in said
+    assert "Error tokenizing" not in said
+
+
+def test_a_whole_number_beyond_64_bits_is_a_number() -> None:
+    data = ParquetWriter().write(2, {"a": ColumnType.INTEGER}, {"a": [2.0**63, 1.0]})
+    assert read(data).types == {"a": ColumnType.NUMBER}
 
 
 def test_no_value_of_a_private_column_is_reported() -> None:

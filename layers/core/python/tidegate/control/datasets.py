@@ -28,7 +28,7 @@ def plan_uploads(call: Call, at: At, request: datasets.FileList) -> Answer:
 
 
 def list_versions(call: Call, at: At) -> Answer:
-    return HTTPStatus.OK, datasets.list_versions(call.path["dataset"], call.asked, catalog=at.catalog)
+    return HTTPStatus.OK, datasets.list_versions(call.path["dataset"], call.asked, catalog=at.catalog, clock=at.clock)
 
 
 @reads(datasets.FileList)
@@ -46,7 +46,8 @@ def add_version(call: Call, at: At, request: datasets.FileList) -> Answer:
 
 
 def show_version(call: Call, at: At) -> Answer:
-    return HTTPStatus.OK, datasets.show_version(call.path["dataset"], call.path["version"], catalog=at.catalog)
+    answer = datasets.show_version(call.path["dataset"], call.path["version"], catalog=at.catalog, clock=at.clock)
+    return HTTPStatus.OK, answer
 
 
 def list_exclusions(call: Call, at: At) -> Answer:

@@ -15,6 +15,7 @@ import io
 import re
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -26,11 +27,18 @@ from fastparquet import ParquetFile, write
 from tidegate.domain.data.dataset import ColumnProfile, ColumnType
 from tidegate.kernel import english
 from tidegate.kernel.errors import DatasetInvalidError, Fault
+from tidegate.kernel.plain_text import text_faults
 from tidegate.kernel.table import Column, Table
 
 MAX_COLUMNS = 600  # a version's profile is one registry item
+MAX_NAME = 128  # letters of a column's name, as in specs
+MAX_HEADER = 2**20  # bytes of the line that names the columns
+_CHUNK = 2**20  # bytes unpacked at a time
+# Memory that reading takes at least, measured on columns of whole numbers (texts take up to three times as much).
+_BASE_BYTES, _CSV_CELL_BYTES, _PARQUET_CELL_BYTES = 75 * 2**20, 36, 24
 _TOP = 5
 _TOP_LENGTH = 40
+_INTEGERS = 2.0**63
 _EXACT_INTEGERS = 2.0**53  # beyond, float64 skips integers
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?")
 _COMPATIBLE = {ColumnType.INTEGER, ColumnType.NUMBER}
@@ -39,9 +47,10 @@ _COMPATIBLE = {ColumnType.INTEGER, ColumnType.NUMBER}
 class PandasFrame:
     """ports.Frame over one DataFrame whose columns already have the canonical dtype of their type."""
 
-    def __init__(self, data: pd.DataFrame, types: Mapping[str, ColumnType]) -> None:
+    def __init__(self, data: pd.DataFrame, types: Mapping[str, ColumnType], most_bytes: int | None = None) -> None:
         self._data = data
         self._types = dict(types)
+        self._most_bytes = most_bytes
         self._hashes: Column | None = None
 
     def __len__(self) -> int:
@@ -72,7 +81,26 @@ class PandasFrame:
 
     def table(self, columns: Iterable[str], *, as_text: Collection[str] = ()) -> Table:
         """See ports.Frame."""
-        return Table({name: _array(self._data[name], self._types[name], as_text=name in as_text) for name in columns})
+        return Table({name: self._array(name, as_text=name in as_text) for name in columns})
+
+    def _array(self, name: str, *, as_text: bool) -> Column:
+        series, kind = self._data[name], self._types[name]
+        if kind is ColumnType.TEXT:
+            return self._texts(name, series.fillna("").to_numpy(dtype=object))
+        if kind is ColumnType.TIME:
+            return series.to_numpy(dtype="datetime64[us]")
+        if as_text:
+            texts = series.astype(object).map(_text, na_action="ignore")
+            return self._texts(name, texts.where(series.notna(), "").to_numpy(dtype=object))
+        return series.to_numpy(dtype="float64", na_value=np.nan)
+
+    def _texts(self, name: str, texts: Column) -> Column:
+        """Each takes as much room as the longest, four bytes for a letter."""
+        longest = max(map(len, texts), default=0)
+        if self._most_bytes is not None and 4 * longest * len(texts) > self._most_bytes:
+            problem = f"has a text of {longest:,} letters, too long for {len(texts):,} rows in the memory there is"
+            raise _unreadable(name, f"{problem}; shorten it, or leave the column out")
+        return np.asarray(texts, dtype=np.str_)
 
     def distinct(self, column: str, most: int) -> list[str]:
         """See ports.Frame."""
@@ -81,19 +109,46 @@ class PandasFrame:
         return [_text(value) for value in known[places]]
 
 
+class _Room:
+    """Memory that is left for a table. Files of a few kilobytes may unpack to gigabytes: what certainly does not fit is
+    refused before it is read."""
+
+    def __init__(self, memory_mb: int | None) -> None:
+        self._memory_mb = memory_mb
+        self._left = float("inf") if memory_mb is None else memory_mb * 2**20 - _BASE_BYTES
+
+    def take(self, name: str, needed: float) -> None:
+        """Raises DatasetInvalidError when there is not so much left; `needed` in bytes."""
+        self._left -= needed
+        if self._left < 0:
+            problem = f"needs more memory than the {self._memory_mb:,} MB there are, with the files before it"
+            raise _unreadable(name, f"{problem}; give fewer rows or columns, or deploy with more training_memory_mb")
+
+
 class PandasReader:
-    """ports.FrameReader."""
+    """ports.FrameReader; with `memory_mb`, files that would take more than so much memory are refused."""
+
+    def __init__(self, memory_mb: int | None = None) -> None:
+        self._memory_mb = memory_mb
+
+    @property
+    def most_bytes(self) -> int | None:
+        """See ports.FrameReader."""
+        return None if self._memory_mb is None else self._memory_mb * 2**20 - _BASE_BYTES
 
     def read(self, files: Mapping[str, bytes]) -> PandasFrame:
         """See ports.FrameReader."""
+        room = _Room(self._memory_mb)
         faults: list[Fault] = []
         parts: dict[str, tuple[pd.DataFrame, dict[str, ColumnType | None]]] = {}
         for name, data in files.items():
             try:
-                raw = _read_file(name, data)
+                raw = _read_file(name, data, room)
                 parts[name] = _canonical(name, raw)
             except DatasetInvalidError as error:
                 faults += error.faults
+            except MemoryError:
+                faults.append(Fault(name, "needs more memory than there is; give fewer rows or columns"))
         types, disagreements = _common_types({name: types for name, (_, types) in parts.items()})
         faults += disagreements
         if not files:
@@ -108,7 +163,9 @@ class PandasReader:
             pd.DataFrame({name: _cast(data[name], kind) for name, kind in types.items()}) for data, _ in parts.values()
         ]
         whole = pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True)
-        return PandasFrame(pd.DataFrame({name: _cast(whole[name], kind) for name, kind in types.items()}), types)
+        return PandasFrame(
+            pd.DataFrame({name: _cast(whole[name], kind) for name, kind in types.items()}), types, self.most_bytes
+        )
 
 
 class ParquetWriter:
@@ -144,42 +201,60 @@ def _column(cells: Sequence[Any], kind: ColumnType) -> pd.Series:
     known = pd.Series(numbers).mask(np.isnan(numbers))
     if kind is ColumnType.BOOLEAN:
         return known.astype("boolean")
-    return known.astype("Int64") if bool((known.dropna() % 1 == 0).all()) else known
+    whole = bool(((known.dropna() % 1 == 0) & (known.dropna().abs() < _INTEGERS)).all())
+    return known.astype("Int64") if whole else known
 
 
-def _read_file(name: str, data: bytes) -> pd.DataFrame:
+def _read_file(name: str, data: bytes, room: _Room) -> pd.DataFrame:
     if data[:4] == b"PAR1":
-        return _read_parquet(name, data)
+        return _read_parquet(name, data, room)
     if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise _unreadable(name, f"is not a complete gzip file ({error}); upload it again") from None
+        data = _unpacked(name, data, room)
     if data[:4] == b"PK\x03\x04":
         raise _unreadable(name, "is a ZIP archive (or a spreadsheet); give CSV, gzipped CSV or Parquet")
     if b"\x00" in data[:4096]:
         raise _unreadable(name, "is neither CSV, gzipped CSV nor Parquet")
-    return _read_csv(name, data)
+    return _read_csv(name, data, room)
 
 
-def _read_parquet(name: str, data: bytes) -> pd.DataFrame:
+def _unpacked(name: str, data: bytes, room: _Room) -> bytes:
+    """In pieces, since the length that a gzip file states means nothing."""
+    pieces = []
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            while piece := file.read(_CHUNK):
+                room.take(name, len(piece))
+                pieces.append(piece)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(name, f"is not a complete gzip file ({error}); upload it again") from None
+    return b"".join(pieces)
+
+
+def _read_parquet(name: str, data: bytes, room: _Room) -> pd.DataFrame:
+    if data[-4:] != b"PAR1" or int.from_bytes(data[-8:-4], "little") > len(data) - 12:
+        raise _unreadable(name, "is not a complete Parquet file; write or copy it again")  # fastparquet would crash
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
-            frame = ParquetFile(io.BytesIO(data)).to_pandas(index=False)
+            file = ParquetFile(io.BytesIO(data))
+            faults = list(_name_faults(name, [str(each) for each in file.columns]))
+            if faults:
+                raise DatasetInvalidError(f"{name} has faulty columns", faults)
+            room.take(name, file.count() * len(file.columns) * _PARQUET_CELL_BYTES)
+            frame = file.to_pandas(index=False)
+    except (DatasetInvalidError, MemoryError):
+        raise
     except Exception as error:  # noqa: BLE001  fastparquet meets damaged files with whatever it stumbles over
         reason = f" ({error})" if isinstance(error, NotImplementedError | RuntimeError) and str(error) else ""
         raise _unreadable(name, f"is not a readable Parquet file{reason}; write or copy it again") from None
     return cast("pd.DataFrame", frame[[c for c in frame.columns if not str(c).startswith("__index_level_")]])
 
 
-def _read_csv(name: str, data: bytes) -> pd.DataFrame:
+def _read_csv(name: str, data: bytes, room: _Room) -> pd.DataFrame:
+    header = _header(name, data)
+    rows = max(data.count(b"\n"), data.count(b"\r")) + 1
+    room.take(name, rows * len(header) * _CSV_CELL_BYTES)
     try:
-        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
-        header = next(csv.reader(text), [])
-        faults = list(_header_faults(name, header))
-        if faults:
-            raise DatasetInvalidError(f"{name} has a faulty header", faults)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # it would drop surplus values in silence
             return pd.read_csv(io.BytesIO(data), encoding="utf-8-sig", low_memory=False, index_col=False)
@@ -187,20 +262,56 @@ def _read_csv(name: str, data: bytes) -> pd.DataFrame:
         raise _unreadable(name, f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except pd.errors.ParserWarning:
         raise _unreadable(name, f"has rows with more values than its {english.count(len(header), 'column')}") from None
-    except (csv.Error, ValueError) as error:  # pandas' ParserError is a ValueError
-        raise _unreadable(name, f"is not readable as CSV ({' '.join(str(error).split())})") from None
+    except ValueError as error:  # pandas' ParserError is one
+        raise _unreadable(name, _csv_problem(str(error))) from None
 
 
-def _header_faults(name: str, header: list[str]) -> Iterator[Fault]:
-    if not header:
+def _csv_problem(said: str) -> str:
+    """What pandas' C parser found, in our words."""
+    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said):
+        columns, line, values = map(int, found.groups())
+        return f"line {line:,} has {english.count(values, 'value')} for {english.count(columns, 'column')}"
+    if found := re.search(r"EOF inside string starting at row (\d+)", said):
+        return f"the quote that opens in row {int(found[1]):,} is never closed"
+    return "is not readable as CSV; save it again with commas between values and a line for each row"
+
+
+def _header(name: str, data: bytes) -> list[str]:
+    """Names of the columns. Raises DatasetInvalidError."""
+    text = io.TextIOWrapper(io.BytesIO(data[:MAX_HEADER]), encoding="utf-8-sig", errors="replace", newline="")
+    try:
+        header = next(csv.reader(text), [])
+    except csv.Error:  # a field of more than 128 KiB, as where a quote is never closed
+        header = []
+    if (not header or not text.read(1)) and len(data) > MAX_HEADER:
+        raise _unreadable(name, f"names its columns in more than {MAX_HEADER:,} bytes; is its first line the header?")
+    faults = list(_name_faults(name, header))
+    if len(header) == 1 and re.search(r"[;\t|]", header[0]):
+        faults.append(Fault(name, "has only one column; separate the values by commas"))
+    if faults:
+        raise DatasetInvalidError(f"{name} has a faulty header", faults)
+    return header
+
+
+def _name_faults(name: str, columns: Sequence[str]) -> Iterator[Fault]:
+    """Of the names of a file's columns; in time linear in their number."""
+    if not columns:
         yield Fault(name, "is empty; the first line must name the columns")
-    for position, column in enumerate(header, start=1):
+    if len(columns) > MAX_COLUMNS:
+        yield Fault(name, f"has {len(columns):,} columns; at most {MAX_COLUMNS} are allowed")
+        return
+    for position, (column, count) in enumerate(Counter(columns).items(), start=1):
+        if len(column) > MAX_NAME:
+            yield Fault(
+                name, f"the name of column {position} has {len(column):,} letters; at most {MAX_NAME} are allowed"
+            )
+            continue
         if not column.strip():
             yield Fault(name, f"column {position} has no name; name it, or write the file without an index")
-    for column in dict.fromkeys(column for column in header if header.count(column) > 1):
-        yield Fault(name, f"column {column!r} occurs twice; rename one")
-    if len(header) == 1 and re.search(r"[;\t|]", header[0]):
-        yield Fault(name, "has only one column; separate the values by commas")
+        if count > 1:
+            yield Fault(name, f"column {column!r} occurs twice; rename one")
+        for fault in text_faults(column):
+            yield Fault(name, f"the name of column {position} {fault.problem}")
 
 
 def _canonical(name: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, ColumnType | None]]:
@@ -208,9 +319,7 @@ def _canonical(name: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Co
     faults: list[Fault] = []
     columns: dict[str, pd.Series] = {}
     types: dict[str, ColumnType | None] = {}
-    if raw.shape[1] > MAX_COLUMNS:
-        faults.append(Fault(name, f"has {raw.shape[1]:,} columns; at most {MAX_COLUMNS} are allowed"))
-    for label in raw.columns[:MAX_COLUMNS]:
+    for label in raw.columns:
         column = str(label)
         kind, series = _typed(raw[label])
         if kind == "unknown":
@@ -339,19 +448,6 @@ def _profile(series: pd.Series, kind: ColumnType, *, private: bool) -> ColumnPro
         mean=mean,
         top=top,
     )
-
-
-def _array(series: pd.Series, kind: ColumnType, *, as_text: bool) -> Column:
-    match kind:
-        case ColumnType.TEXT:
-            return np.asarray(series.fillna("").to_numpy(dtype=object), dtype=np.str_)
-        case ColumnType.TIME:
-            return series.to_numpy(dtype="datetime64[us]")
-        case _ if as_text:
-            texts = series.astype(object).map(_text, na_action="ignore")
-            return np.asarray(texts.where(series.notna(), "").to_numpy(dtype=object), dtype=np.str_)
-        case _:
-            return series.to_numpy(dtype="float64", na_value=np.nan)
 
 
 def _text(value: Any) -> str:

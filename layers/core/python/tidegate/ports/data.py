@@ -111,11 +111,16 @@ class Frame(Protocol):
 class FrameReader(Protocol):
     """Files to columns (pandas and fastparquet live behind this)."""
 
+    @property
+    def most_bytes(self) -> int | None:
+        """Of all files together, as they are stored; None: there is no limit."""
+        ...
+
     def read(self, files: Mapping[str, bytes]) -> Frame:
         """One frame of all files (CSV, gzipped CSV or Parquet by content), columns in the order of the first file.
 
         Raises:
-            DatasetInvalidError: unreadable, or the files' columns differ.
+            DatasetInvalidError: unreadable, larger than memory once unpacked, or the files' columns differ.
         """
         ...
 

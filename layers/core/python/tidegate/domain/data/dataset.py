@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar
 
 from tidegate.kernel.documents import DATASET, StoredForm
+
+GIVEN_UP_AFTER = timedelta(hours=3)  # an event is kept for an hour, and three attempts take at most 15 minutes each
 
 
 class DatasetStatus(StrEnum):
@@ -76,7 +78,8 @@ class DatasetVersion:
     """One content of a dataset. `version` is `content_version` of its files.
 
     One with labelled captures has the files of its `base` and captured predictions besides. It is for the training that
-    it was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added.
+    it was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added. `attempts`
+    counts the readings of its files that began and did not end.
     """
 
     FORM: ClassVar = StoredForm("dataset version")
@@ -95,6 +98,7 @@ class DatasetVersion:
     problem: str = ""
     base: str = ""
     lineage: str = ""
+    attempts: int = 0
 
     @property
     def types(self) -> Mapping[str, ColumnType]:
@@ -125,6 +129,14 @@ class Exclusion:
     def position(self) -> str:
         """Sorts exclusions by start."""
         return f"{_sortable(self.start)}#{self.exclusion_id}"
+
+
+def given_up(version: DatasetVersion, now: datetime) -> DatasetVersion:
+    """The version as people see it: FAILED once nothing can register it any more, since Lambda dropped the event."""
+    if version.status is not DatasetStatus.REGISTERING or now - version.added_at < GIVEN_UP_AFTER:
+        return version
+    problem = f"it was not registered within {GIVEN_UP_AFTER / timedelta(hours=1):.0f} hours; add the files again"
+    return replace(version, status=DatasetStatus.FAILED, problem=problem)
 
 
 def version_position(added_at: datetime, version: str) -> str:

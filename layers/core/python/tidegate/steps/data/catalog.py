@@ -1,11 +1,13 @@
 """Register a dataset version: read its uploaded files, check that they are one table, and record schema and quality.
 
-A version ends READY with everything recorded, or FAILED with a sentence that says why; nothing of it is recorded in
-between, so a call that dies leaves a version that the same call repeated brings to its end.
+A version ends READY with everything recorded, or FAILED with a sentence that says why. A call that dies, out of memory
+or of time, leaves its attempt recorded; the same call repeated tries again, and gives up after `MAX_ATTEMPTS`.
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,12 @@ from tidegate.messages import RegisterDataset
 from tidegate.ports.data import Catalog, DatasetFiles, Frame, FrameReader
 
 MAX_FAULTS_SHOWN = 20
+MAX_PROBLEM = 4_000  # letters
+MAX_ATTEMPTS = 2  # Lambda makes one more, which says so
+_DIED = (
+    f"reading the files ended the function {MAX_ATTEMPTS} times, probably for lack of memory or time; give fewer rows "
+    "or columns, or deploy with more training_memory_mb, then add the files again"
+)
 
 
 def catalog(task: RegisterDataset, *, catalog: Catalog, files: DatasetFiles, reader: FrameReader) -> DatasetVersion:
@@ -29,19 +37,27 @@ def catalog(task: RegisterDataset, *, catalog: Catalog, files: DatasetFiles, rea
     if version.status is DatasetStatus.READY:
         return version
     dataset = catalog.dataset(task.dataset)
+    if version.attempts >= MAX_ATTEMPTS:
+        return _ended(version, catalog, status=DatasetStatus.FAILED, problem=_DIED)
+    catalog.add_version(replace(version, status=DatasetStatus.REGISTERING, attempts=version.attempts + 1))
     try:
         finished = _read(dataset, version, files, reader)
     except InvalidInputError as error:
-        finished = replace(version, status=DatasetStatus.FAILED, problem=_sentence(error))
+        return _ended(version, catalog, status=DatasetStatus.FAILED, problem=_sentence(error))
     except UnavailableError:
+        with suppress(UnavailableError):
+            catalog.add_version(version)
         raise
     except Exception as error:
-        problem = f"the files could not be read ({type(error).__name__}: {error}); add them again. If that fails too, "
-        problem += "read the log of the function catalog"
-        catalog.finish_version(replace(version, status=DatasetStatus.FAILED, problem=problem))
+        problem = f"the files could not be read ({type(error).__name__}); add them again. If that fails too, "
+        _ended(version, catalog, status=DatasetStatus.FAILED, problem=f"{problem}read the log of the function catalog")
         raise
-    catalog.finish_version(finished)
-    return catalog.version(task.dataset, task.version)
+    return _ended(finished, catalog)
+
+
+def _ended(version: DatasetVersion, catalog: Catalog, **changes: Any) -> DatasetVersion:
+    catalog.finish_version(replace(version, attempts=0, **changes))
+    return catalog.version(version.dataset, version.version)
 
 
 def read_version(version: DatasetVersion, files: DatasetFiles, reader: FrameReader) -> Frame:
@@ -51,6 +67,10 @@ def read_version(version: DatasetVersion, files: DatasetFiles, reader: FrameRead
         DatasetInvalidError: a file is not there or does not match its SHA-256, or the files do not make one table.
     """
     ordered = sorted(version.files, key=lambda file: file.sha256)
+    size, most = sum(file.size for file in ordered), reader.most_bytes
+    if most is not None and size > most:
+        problem = f"the files have {size:,} bytes; at most {most:,} fit into the memory there is"
+        raise DatasetInvalidError(problem, next_step="give fewer rows, or deploy with more training_memory_mb")
     faults: list[Fault] = []
     contents: dict[str, bytes] = {}
     for file in ordered:
@@ -103,4 +123,5 @@ def _sentence(error: InvalidInputError) -> str:
     shown = "; ".join(str(fault) for fault in error.faults[:MAX_FAULTS_SHOWN])
     more = len(error.faults) - MAX_FAULTS_SHOWN
     shown += f"; and {more} more" if more > 0 else ""
-    return f"{error.summary}: {shown}" + (f". Next: {error.next_step}" if error.next_step else "")
+    said = f"{error.summary}: {shown}" if shown else error.summary
+    return said[:MAX_PROBLEM] + (f". Next: {error.next_step}" if error.next_step else "")

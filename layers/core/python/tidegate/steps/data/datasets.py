@@ -15,7 +15,15 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, Exclusion, content_version
+from tidegate.domain.data.dataset import (
+    DataFile,
+    Dataset,
+    DatasetStatus,
+    DatasetVersion,
+    Exclusion,
+    content_version,
+    given_up,
+)
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.ports.data import Catalog, DatasetFiles
@@ -187,7 +195,7 @@ def add_version(
     return {"version": version.version, "status": version.status.value, "changed": changed, "warnings": warnings}
 
 
-def list_versions(name: str, asked: Asked, *, catalog: Catalog) -> dict[str, Any]:
+def list_versions(name: str, asked: Asked, *, catalog: Catalog, clock: Clock) -> dict[str, Any]:
     """A page of a dataset's versions, newest first, without their columns.
 
     Raises:
@@ -195,7 +203,8 @@ def list_versions(name: str, asked: Asked, *, catalog: Catalog) -> dict[str, Any
         RequestInvalidError: a parameter is wrong.
     """
     catalog.dataset(name)
-    shown, following = page(asked, walked(partial(catalog.versions, name), _position), _position, show=_summary)
+    show = partial(_summary, now=clock.now())
+    shown, following = page(asked, walked(partial(catalog.versions, name), _position), _position, show=show)
     return {"versions": shown, "next": following}
 
 
@@ -203,16 +212,17 @@ def _position(listed: DatasetVersion | Exclusion) -> str:
     return listed.position
 
 
-def _summary(version: DatasetVersion) -> dict[str, Any]:
-    document = view(replace(version, columns=(), files=()))
+def _summary(version: DatasetVersion, now: datetime) -> dict[str, Any]:
+    document = view(replace(given_up(version, now), columns=(), files=()))
     del document["columns"], document["files"]
     counts = {"column_count": len(version.columns), "file_count": len(version.files)}
     return dict(document) | counts
 
 
-def show_version(name: str, version: str, *, catalog: Catalog) -> dict[str, Any]:
+def show_version(name: str, version: str, *, catalog: Catalog, clock: Clock) -> dict[str, Any]:
     """One version with schema and quality profile; `latest` is the newest ready one. Raises NotFoundError."""
-    return {"version": view(catalog.version(name, None if version == "latest" else version))}
+    found = catalog.version(name, None if version == "latest" else version)
+    return {"version": view(given_up(found, clock.now()))}
 
 
 def list_exclusions(name: str, asked: Asked, *, catalog: Catalog) -> dict[str, Any]:
