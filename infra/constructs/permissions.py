@@ -10,8 +10,7 @@ from constructs import IConstruct
 
 from tidegate.kernel.partitions import Partition
 
-_READ = ("dynamodb:GetItem", "dynamodb:Query")
-_WRITE = ("dynamodb:PutItem", "dynamodb:UpdateItem")  # transactions are made of these
+GET, QUERY, PUT, UPDATE = (f"dynamodb:{name}" for name in ("GetItem", "Query", "PutItem", "UpdateItem"))
 # What is written together when a version enters, leaves or changes what is served.
 RELEASING = (Partition.LEASE, Partition.ROLLOUT, Partition.ROUTE, Partition.VERSION)
 EVERY_RESOURCE = "AwsSolutions-IAM5[Resource::*]"
@@ -30,28 +29,29 @@ def allow(actions: Sequence[str], resources: Sequence[str]) -> iam.PolicyStateme
     return iam.PolicyStatement(actions=list(actions), resources=list(resources))
 
 
-def read_items(table_arn: str) -> iam.PolicyStatement:
-    """Read items of a table, by key."""
-    return allow(_READ, [table_arn])
+def read_items(table_arn: str, *actions: str) -> iam.PolicyStatement:
+    """Read items of a table: by key and by partition, or only by what `actions` name."""
+    return allow(actions or (GET, QUERY), [table_arn])
 
 
 def write_items(table_arn: str, *partitions: Partition) -> list[iam.PolicyStatement]:
     """Read all items of the registry and write those of these kinds.
 
-    All kinds are in one statement. AWS does not say whether it compares the keys of a transaction one by one or
-    together: in one statement both give the same.
+    All kinds, and both ways to write, are in one statement. AWS does not say whether it compares the keys of a
+    transaction one by one or together: in one statement both give the same.
     """
-    return [read_items(table_arn), on_partitions(_WRITE, table_arn, partitions)]
+    return [read_items(table_arn), on_partitions([PUT, UPDATE], table_arn, partitions)]
 
 
 def append_to_ledger(ledger_arn: str) -> iam.PolicyStatement:
-    """Read the ledger and put entries into it; nobody may update or delete one."""
-    return allow([*_READ, "dynamodb:PutItem"], [ledger_arn])
+    """Put entries into the ledger, and see whether one is there whose answer was lost; nobody may update or delete
+    one."""
+    return allow([GET, PUT], [ledger_arn])
 
 
 def append_to_batches(table_arn: str) -> iam.PolicyStatement:
     """Put entries into the ledger of batches, and look at its newest; nobody may update or delete one."""
-    return on_partitions(["dynamodb:GetItem", "dynamodb:PutItem"], table_arn, [Partition.BATCHES])
+    return on_partitions([GET, PUT], table_arn, [Partition.BATCHES])
 
 
 def on_partitions(actions: Sequence[str], table_arn: str, partitions: Sequence[Partition]) -> iam.PolicyStatement:

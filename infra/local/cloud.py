@@ -34,7 +34,7 @@ from infra.local.delivery import Courier
 from infra.local.events import EventBus
 from infra.local.faults import Throttle
 from infra.local.firehose import Firehose
-from infra.local.front_door import FrontDoor
+from infra.local.front_door import FrontDoor, Witness
 from infra.local.functions import FunctionConfig, Invocation
 from infra.local.gateway import Gateway
 from infra.local.gateways import build_gateways, read_api, resolve_endpoints
@@ -232,6 +232,10 @@ class LocalCloud:
         throttle = Throttle(service, operations, role, times)
         self._door.throttle(throttle)
         return throttle
+
+    def witness(self, witness: Witness) -> None:
+        """Shows `witness` every decision of IAM from now on: who asked, for what, and why it was refused if it was."""
+        self._door.witness(witness)
 
     def skew(self, function: str, seconds: float) -> None:
         """Puts the clock of a function's processes `seconds` ahead of this machine's, behind it when negative.

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 Handler = Callable[[ApiCall, iam.Principal], HttpAnswer | None]
 """Answers a call itself, or returns None after having looked and leaves the answer to moto."""
 
+Witness = Callable[[iam.Principal, iam.Permission, iam.Denied | None], None]
+"""Sees who asked for what, and what was decided."""
+
 _DENIED_WITHOUT_POLICY = ("sts:GetCallerIdentity",)
 
 
@@ -43,6 +46,7 @@ class FrontDoor:
         self._handlers: dict[tuple[str, str], Handler] = {}
         self._observers: dict[tuple[str, str], Callable[[ApiCall, HttpAnswer], None]] = {}
         self._throttles: list[Throttle] = []
+        self._witnesses: list[Witness] = []
         self._root = Caller(
             secret=secrets.token_hex(20),
             token=None,
@@ -73,6 +77,10 @@ class FrontDoor:
         """Has calls refused as `throttle` says, until it is stopped."""
         self._throttles.append(throttle)
 
+    def witness(self, witness: Witness) -> None:
+        """Shows `witness` every permission of a principal that is decided from now on."""
+        self._witnesses.append(witness)
+
     def caller(self, access_key: str) -> Caller | None:
         """Who holds an access key."""
         return self._root if access_key == self._root_key else self.moto.caller(access_key)
@@ -81,6 +89,12 @@ class FrontDoor:
         """Decides one permission of one principal, with every policy that has a say. None when it is allowed."""
         if principal.kind == "root" or permission.action in _DENIED_WITHOUT_POLICY:
             return None
+        decision = self._decision(principal, permission)
+        for witness in self._witnesses:
+            witness(principal, permission, decision)
+        return decision
+
+    def _decision(self, principal: iam.Principal, permission: iam.Permission) -> iam.Denied | None:
         if permission.action == "sts:AssumeRole":
             trust = self.moto.trust_policy(permission.resources[0])
             if trust is None or not iam.trusts(trust, principal, permission):

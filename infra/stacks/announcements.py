@@ -8,7 +8,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.constructs.permissions import allow, read_items
+from infra.constructs.permissions import GET, allow, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
 from infra.stacks.data import DataStack
@@ -68,7 +68,7 @@ class AnnouncementsStack(Stack):
                 stage=settings.stage,
             ),
             permissions=[
-                read_items(data.registry.table_arn),
+                read_items(data.registry.table_arn, GET),
                 allow(
                     ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
                     [_stream(data.registry), _stream(data.ledger)],

@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.constructs.parameters import publish
-from infra.constructs.permissions import Objects, acknowledge, allow, append_to_ledger, write_items
+from infra.constructs.permissions import QUERY, Objects, acknowledge, allow, append_to_ledger, read_items, write_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.signed_api import SignedApi
 from infra.constructs.sources import Sources
@@ -66,6 +66,7 @@ class ControlStack(Stack):
             permissions=[
                 *write_items(data.registry.table_arn, *(each for each in Partition if each not in _APPEND_ONLY)),
                 append_to_ledger(data.ledger.table_arn),
+                read_items(data.ledger.table_arn, QUERY),
                 allow(["states:SendTaskSuccess", "states:StartExecution"], [release.machine.named_arn]),
                 allow(["lambda:InvokeFunction"], [catalog.named_arn]),
                 *batch.asking,

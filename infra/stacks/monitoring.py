@@ -9,7 +9,7 @@ from constructs import Construct
 
 from infra.constructs.alarms import HOUR, MODEL_IN_STATUS, NAMESPACE, Alarms
 from infra.constructs.arns import named_arn
-from infra.constructs.permissions import Objects, allow, on_partitions, read_items
+from infra.constructs.permissions import PUT, QUERY, Objects, allow, on_partitions, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
 from infra.constructs.state_machine import StateMachine
@@ -63,7 +63,7 @@ class MonitoringStack(Stack):
                 registry_table=self._data.registry.table_name, captures_bucket=captures.bucket_name
             ),
             permissions=[
-                read_items(self._data.registry.table_arn),
+                read_items(self._data.registry.table_arn, QUERY),
                 allow(["s3:ListBucket"], [captures.bucket_arn]),
             ],
             memory_mb=DUE_MEMORY_MB,
@@ -92,8 +92,8 @@ class MonitoringStack(Stack):
             ),
             permissions=[
                 read_items(table),
-                read_items(self._data.ledger.table_arn),
-                on_partitions(["dynamodb:PutItem"], table, [Partition.HEALTH]),
+                read_items(self._data.ledger.table_arn, QUERY),
+                on_partitions([PUT], table, [Partition.HEALTH]),
             ],
             objects=[
                 Objects(artifacts, RUNS, read=True),

@@ -13,11 +13,16 @@ from infra.constructs.arns import named_arn
 from infra.constructs.keeping import removal_policy
 from infra.constructs.parameters import publish
 from infra.constructs.permissions import (
+    GET,
+    PUT,
+    QUERY,
     RELEASING,
+    UPDATE,
     Objects,
     acknowledge,
     allow,
     append_to_ledger,
+    on_partitions,
     read_items,
     write_items,
 )
@@ -81,7 +86,8 @@ class ReleaseStack(Stack):
         )
         registry_only = RegistrySettings(registry_table=table)
         with_ledger = LedgerSettings(registry_table=table, ledger_table=self._data.ledger.table_name)
-        run = self._writing(Partition.RUN)
+        registry = self._data.registry.table_arn
+        run = [read_items(registry), on_partitions([UPDATE], registry, [Partition.RUN])]
         datasets = Objects(self._data.data_bucket, DATASETS, read=True)
         return (
             PlatformFunction(
@@ -90,7 +96,10 @@ class ReleaseStack(Stack):
                 sources=self._sources,
                 layers=self._training,
                 environment=CatalogSettings(registry_table=table, data_bucket=data),
-                permissions=self._writing(Partition.DATASET, Partition.DATASETS),
+                permissions=[
+                    read_items(registry, GET),
+                    on_partitions([PUT, UPDATE], registry, [Partition.DATASET, Partition.DATASETS]),
+                ],
                 objects=[datasets],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
@@ -122,13 +131,19 @@ class ReleaseStack(Stack):
                 sources=self._sources,
                 layers=self._training,
                 environment=step,
-                permissions=run,
+                permissions=self._writing(Partition.RUN),
                 objects=[self._files_of("train")],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
                 description="Fits one candidate, and exports the final one to ONNX",
             ),
-            self._step("select", registry_only, run, "Chooses the best candidate of a run", seconds=60),
+            self._step(
+                "select",
+                registry_only,
+                [read_items(registry, QUERY), run[1]],
+                "Chooses the best candidate of a run",
+                seconds=60,
+            ),
             self._step(
                 "evaluate",
                 step,
@@ -173,7 +188,7 @@ class ReleaseStack(Stack):
                 sources=self._sources,
                 layers=self._plots,
                 environment=step,
-                permissions=[read_items(self._data.registry.table_arn)],
+                permissions=[read_items(registry)],
                 objects=[self._files_of("report")],
                 memory_mb=settings.step_memory_mb,
                 timeout_seconds=120,

@@ -19,7 +19,7 @@ from constructs import Construct
 
 from infra.constructs.alarms import FIVE_MINUTES, MODEL_IN_STATUS, NAMESPACE, Alarms, Dimensions
 from infra.constructs.arns import named_arn
-from infra.constructs.permissions import Objects, allow, write_items
+from infra.constructs.permissions import PUT, Objects, allow, on_partitions, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
 from infra.constructs.state_machine import StateMachine
@@ -65,7 +65,7 @@ class Retraining(Construct):
         super().__init__(scope, construct_id)
         settings = sources.settings
         self._release = release
-        catalog = release.functions["catalog"]
+        catalog, registry = release.functions["catalog"], data.registry.table_arn
         self.retrain = PlatformFunction(
             self,
             "retrain",
@@ -79,9 +79,8 @@ class Retraining(Construct):
                 catalog_function=catalog.function_name,
             ),
             permissions=[
-                *write_items(
-                    data.registry.table_arn, Partition.DATASET, Partition.HEALTH, Partition.LEASE, Partition.RUN
-                ),
+                read_items(registry),
+                on_partitions([PUT], registry, [Partition.DATASET, Partition.HEALTH, Partition.LEASE, Partition.RUN]),
                 allow(["states:StartExecution"], [release.machine.named_arn]),
                 allow(["lambda:InvokeFunction"], [catalog.named_arn]),
             ],

@@ -12,7 +12,7 @@ from infra.constructs.alarms import MINUTE, NAMESPACE, Alarms, model_on_dashboar
 from infra.constructs.capture_stream import CAPTURED, REPORTED, RecordStream
 from infra.constructs.code_release import CodeRelease
 from infra.constructs.parameters import publish
-from infra.constructs.permissions import Objects, allow, read_items
+from infra.constructs.permissions import GET, Objects, allow, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.signed_api import SignedApi
 from infra.constructs.sources import Sources
@@ -62,7 +62,7 @@ class ServingStack(Stack):
                 max_body_bytes=str(settings.max_body_bytes),
             ),
             permissions=[
-                read_items(data.registry.table_arn),
+                read_items(data.registry.table_arn, GET),
                 allow(["firehose:PutRecordBatch"], [self.captures.arn]),
             ],
             objects=[Objects(data.artifacts_bucket, RUNS, read=True)],
@@ -109,7 +109,7 @@ class ServingStack(Stack):
                 max_body_bytes=str(settings.max_body_bytes),
             ),
             permissions=[
-                read_items(data.registry.table_arn),
+                read_items(data.registry.table_arn, GET),
                 allow(["firehose:PutRecordBatch"], [self.outcomes.arn]),
             ],
             memory_mb=FEEDBACK_MEMORY_MB,

@@ -8,7 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from examples.flights.build_dataset import OUTCOME, TIME, flights
 from infra.app import build as synthesize
 from infra.local.cloud import LocalCloud
 from infra.settings import DeploymentSettings
+from tests.calls import LIST, UPDATE, Calls
 from tidegate.cli.client import Client
 from tidegate.ml.frames import Unclosed
 
@@ -44,6 +45,7 @@ class House:
     cloud: LocalCloud
     client: Client
     flights: pd.DataFrame
+    calls: Calls = field(default_factory=Calls)
 
     @cached_property
     def states(self) -> Any:
@@ -110,6 +112,12 @@ def instances_of(rows: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
     ]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin the list of calls again where that is asked for, in the first of several processes."""
+    if UPDATE == "all" and not hasattr(config, "workerinput"):
+        LIST.write_text("{}\n", "utf-8")
+
+
 def wait_until(condition: Callable[[], Any], seconds: float = 60, *, every: float = 0.05) -> Any:
     """What the condition says once it says something."""
     deadline = time.monotonic() + seconds
@@ -142,10 +150,22 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with LocalCloud.start(Path(assembly), runtime_dir=runtime, state_dir=folder, tick=False) as cloud:
         client = Client.from_session(cloud.session(), "dev", endpoint_url=cloud.endpoint_url)
         house = House(cloud, client, flights())
+        cloud.witness(house.calls.note)
         spring = house.flights[house.flights["month"] <= 5].sample(SAMPLE_ROWS, random_state=1)
         sample = house.register("flights-sample", to_parquet(spring.sort_values("scheduled")), outcome=list(OUTCOME))
         assert sample["status"] == "ready", sample["problem"]
         yield house
+        if UPDATE:
+            house.calls.save()
+
+
+@pytest.fixture(autouse=True)
+def only_listed_calls(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What roles call is in the list of calls, and they may."""
+    yield
+    if "house" in request.fixturenames:
+        faults = request.getfixturevalue("house").calls.faults()
+        assert not faults, "\n".join(faults)
 
 
 @pytest.fixture(scope="session")

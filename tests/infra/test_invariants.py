@@ -165,7 +165,6 @@ def test_inference_writes_nothing_but_captures(deployment: Deployment) -> None:
     }
     assert allowed == {
         "dynamodb:GetItem",
-        "dynamodb:Query",
         "firehose:PutRecordBatch",
         "logs:CreateLogStream",
         "logs:PutLogEvents",

@@ -318,9 +318,25 @@ def test_a_dataset_that_cannot_be_read_fails() -> None:
         add_dataset_version={"version": "v"},
         wait_for_dataset={"status": "failed", "problem": "not a table"},
     )
-    stage = at(client)
+    stage = at(client, **{"lambda": SimpleNamespace(get_function_configuration=lambda **_: {})})
     assert trial.dataset(stage) == verdicts.fail("the dataset is failed: not a table", "read the log of catalog")
     assert stage.made
+
+
+@pytest.mark.parametrize(("allowed", "licence"), [("", "CC0-1.0"), ("MIT,Apache-2.0", "MIT")])
+def test_its_data_have_a_licence_that_the_stage_trains_on(allowed: str, licence: str) -> None:
+    said: list[Any] = []
+    client = api(
+        describe_dataset=lambda _, description: said.append(description["licence"]),
+        plan_uploads=[{"url": ""}],
+        upload=None,
+        add_dataset_version={"version": "v"},
+        wait_for_dataset={"status": "ready", "rows": 400},
+    )
+    prepare = {"Environment": {"Variables": {"TIDEGATE_ALLOWED_LICENCES": allowed}}}
+    stage = at(client, **{"lambda": SimpleNamespace(get_function_configuration=lambda **_: prepare)})
+    assert trial.dataset(stage).outcome is Outcome.OK
+    assert said == [licence]
 
 
 def test_a_rollback_that_the_function_does_not_follow_fails() -> None:
@@ -521,3 +537,24 @@ def test_a_check_that_failed_is_the_exit_code(
     assert run("doctor") == code
     assert verdict.came in run.out
     assert (f"next: {verdict.next_step}" in run.out) is bool(verdict.next_step)
+
+
+def test_what_may_not_be_removed_is_a_failure_since_it_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: Any) -> Removed:
+        raise refusal("AccessDeniedException", "DeleteItem")
+
+    monkeypatch.setattr(removal, "remove", denied)
+    line = checks.removed(at(api(runs=nothing, ledger=nothing)))
+    assert line.verdict.outcome is Outcome.FAIL
+    assert "may not call DeleteItem" in line.verdict.came
+    assert "tidegate doctor --remove" in line.verdict.next_step
+
+
+def test_what_may_be_another_doctors_is_not_removed(removals: list[str]) -> None:
+    young = Trial(at().stage, synthetic.name(datetime.now(UTC), "abcd"), say=lambda _: None)
+    line = checks.left_behind(young)
+    assert (line.verdict.outcome, removals) == (Outcome.SKIPPED, [])
+    assert "another doctor may be at work" in line.verdict.came
+    old = at(api(runs=nothing, ledger=nothing))
+    assert checks.left_behind(old).verdict.outcome is Outcome.OK
+    assert removals == [NAME]

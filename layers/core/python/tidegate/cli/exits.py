@@ -22,7 +22,8 @@ INTERRUPTED = 130
 
 MEANING = {
     OK: "success; with `train --wait`: accepted, and its rollout has started",
-    FAILED: "the run or Tidegate itself failed; with `reproduce --wait`: the reproduced version differs",
+    FAILED: "the run or Tidegate itself failed; with `reproduce --wait`: the reproduced version differs; "
+    "`doctor`: a check failed",
     INVALID: "the command, a file, a spec or a dataset is wrong",
     REJECTED: "`train --wait`, `rollout`: the gate, evidence or people rejected the version; `drift`: the model has "
     "drifted or needs redesign",

@@ -16,7 +16,7 @@ from tidegate.kernel.errors import InvalidInputError
     "--only", multiple=True, metavar="CHECK", help="Only this check and those that it needs. Can be repeated."
 )
 @click.option("--list", "listing", is_flag=True, help="List the checks, and make none.")
-@click.option("--remove", is_flag=True, help="Only remove what interrupted checks left behind.")
+@click.option("--remove", is_flag=True, help="Only remove what ended checks left behind, after an hour.")
 @pass_tool
 def doctor(tool: Tool, *, only: tuple[str, ...], listing: bool, remove: bool) -> int:
     """Check a deployed stage as its platform engineer: permissions of every role, quotas, clocks, delivery of captures,
@@ -55,7 +55,7 @@ def doctor(tool: Tool, *, only: tuple[str, ...], listing: bool, remove: bool) ->
         return Trial(stage, name, say=tool.say)
 
     if remove:
-        lines = [checks.removed(trial(name)) for name in removal.leftovers(stage)]
+        lines = [checks.left_behind(trial(name)) for name in removal.leftovers(stage)]
         for line in lines:
             seen(line)
     else:

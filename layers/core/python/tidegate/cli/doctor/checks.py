@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,6 +24,7 @@ STREAMS = ("captures", "feedback")
 ERROR_LOG = "S3Delivery"
 TRACE_SECONDS = 90.0
 STOPPED_SECONDS = 90.0
+LEFT_SECONDS = 3_600.0  # what is younger may be another doctor's, who is still at work
 _THREADS = 8
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
 
@@ -63,9 +64,8 @@ def permissions(at: Trial) -> Verdict:
     """Ask IAM's simulator, which takes the policies of the roles, their boundaries, and service control policies."""
     stage, found = at.stage, at.stage.places
     asked = [(_role_of(stage, each.role), each) for each in roles.of_functions(stage.prefix, at.name, found)]
-    machines = ("release", "monitoring", "retrain", "batch")
-    arns = {name: stage.machine_role(name) for name in machines} | {name: stage.stream_role(name) for name in STREAMS}
-    asked += [(arns[name], each) for name, each in roles.of_services(stage.prefix, found)]
+    role_of = cache(stage.role_of)
+    asked += [(role_of(*named), each) for named, each in roles.of_services(stage.prefix, found)]
     at.say(f"  {english.count(len(asked), 'question')} to the simulator of IAM")
     with ThreadPoolExecutor(_THREADS) as pool:
         answers = pool.map(lambda each: _simulated(stage, *each), asked)
@@ -187,13 +187,26 @@ def make(at: Trial, checks: Sequence[Check], seen: Callable[[Line], None]) -> li
     return list(lines.values())
 
 
+def left_behind(at: Trial) -> Line:
+    """Remove what an earlier doctor made, unless it may still be at work."""
+    age = time.time() - at.began
+    if age > LEFT_SECONDS:
+        return removed(at)
+    came = f"{at.name} was made {age / 60:.0f} minutes ago: another doctor may be at work"
+    return Line("removal", "looked for what earlier checks left", verdicts.skipped(came, "try again in an hour"), 0.0)
+
+
 def removed(at: Trial) -> Line:
     """Remove the trial's model, once nobody needs it any more."""
-    return _made(Check("removal", f"removed {at.name}", _removed), at)
+    line = _made(Check("removal", f"removed {at.name}", _removed), at)
+    if line.verdict.outcome is not Outcome.SKIPPED:
+        return line
+    denied = verdicts.fail(line.verdict.came, "tidegate doctor --remove, with credentials that may delete")
+    return replace(line, verdict=denied)
 
 
 def _removed(at: Trial) -> Verdict:
-    late = _verdict(Check("announced", "", _caught_up), at)
+    late = _verdict(_caught_up, at)
     found = removal.remove(at.stage, at.name)
     return verdicts.removed(found.objects, found.items, found.entries, found.left, late)
 
@@ -224,14 +237,14 @@ def _stop_runs(at: Trial) -> None:
 def _made(check: Check, at: Trial) -> Line:
     at.say(f"{check.name} ...")
     began = time.monotonic()
-    verdict = _verdict(check, at)
+    verdict = _verdict(check.make, at)
     return Line(check.name, check.tries, verdict, time.monotonic() - began)
 
 
-def _verdict(check: Check, at: Trial) -> Verdict:
+def _verdict(make: Callable[[Trial], Verdict], at: Trial) -> Verdict:
     """What the engineer may not ask is skipped; any other fault of a call is a failure."""
     try:
-        return check.make(at)
+        return make(at)
     except NotAllowedError as error:
         return verdicts.skipped(error.message, error.next_step)
     except TidegateError as error:
@@ -243,7 +256,9 @@ def _verdict(check: Check, at: Trial) -> Verdict:
                 f"your credentials may not call {error.operation_name}: {said}",
                 "use credentials of a platform engineer; docs/deploy.md lists what they need",
             )
-        return verdicts.fail(f"{error.operation_name} answered {code_of(error)}: {said}", "docs/operations.md")
+        return verdicts.fail(
+            f"{error.operation_name} answered {code_of(error)}: {said}", "try again; docs/operations.md has the runbook"
+        )
     except BotoCoreError as error:
         return verdicts.fail(f"AWS did not answer: {error}", "check the network, then try again")
 

@@ -69,10 +69,11 @@ def leftovers(stage: Stage) -> list[str]:
     for kind in _HEADERS:
         for key in _in_partition(stage, stage.parameters["registry-table"], str(kind), PREFIX):
             found.add(key["sk"]["S"])
-    bucket, before = stage.parameters["captures-bucket"], f"{CAPTURES}model="
-    pages = stage.aws("s3").get_paginator("list_objects_v2")
-    for page in pages.paginate(Bucket=bucket, Prefix=before + PREFIX, Delimiter="/"):
-        found |= {each["Prefix"].removeprefix(before).rstrip("/") for each in page.get("CommonPrefixes", [])}
+    pages = stage.aws("s3").get_paginator("list_object_versions")
+    for bucket, prefix in _places(stage, PREFIX):
+        before = prefix.removesuffix(f"{PREFIX}/")
+        for page in pages.paginate(Bucket=bucket, Prefix=before + PREFIX, Delimiter="/"):
+            found |= {each["Prefix"].removeprefix(before).rstrip("/") for each in page.get("CommonPrefixes", [])}
     return sorted(filter(is_owned, found))
 
 

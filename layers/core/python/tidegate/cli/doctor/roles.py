@@ -41,7 +41,10 @@ WRITES: Mapping[str, Sequence[Partition]] = MappingProxyType(
         "train": _RUN,
     }
 )
-"""Every function, and the kinds of records in the registry that it puts."""
+"""Every function, and the kinds of records in the registry that it writes."""
+
+UPDATES_ONLY = frozenset({"evaluate", "gate", "prepare", "reproduce", "select", "slices_and_groups"})
+"""Those that note something in the record of a run, and may not replace it."""
 
 APPENDS = frozenset(name for name, kinds in WRITES.items() if Partition.ROUTE in kinds)
 """Those that put entries into the ledger."""
@@ -98,9 +101,12 @@ def of_functions(prefix: str, model: str, at: Places) -> Iterator[Question]:
         yield Question(name, ("logs:PutLogEvents",), at.logs(f"/aws/lambda/{prefix}-{name}", "any"), (), allowed=True)
         yield Question(name, ("xray:PutTraceSegments",), "*", (), allowed=True)
         # The ledger of batches is a statement of its own; keys of two statements together are refused.
+        write = UPDATE if name in UPDATES_ONLY else PUT
         for together in ({Partition.BATCHES}, set(kinds) - {Partition.BATCHES}):
             if asked := [each for each in kinds if each in together]:
-                yield Question(name, (PUT,), at.registry, _keys(asked, model), allowed=True)
+                yield Question(name, (write,), at.registry, _keys(asked, model), allowed=True)
+        if name in UPDATES_ONLY:
+            yield Question(name, (PUT,), at.registry, _keys(kinds, model), allowed=False)
         if Partition.ROUTE not in kinds:
             yield Question(name, (PUT, UPDATE), at.registry, _keys([Partition.ROUTE], model), allowed=False)
         yield Question(name, (PUT,), at.ledger, _keys([Partition.LEDGER], model), allowed=name in APPENDS)
@@ -125,22 +131,25 @@ _NEEDED = (
 )
 
 
-def of_services(prefix: str, at: Places) -> Iterator[tuple[str, Question]]:
-    """What to ask of the roles of other services, each with the name by which its role is found."""
-    for machine, function in (
-        ("release", "train"),
-        ("monitoring", "monitor"),
-        ("retrain", "retrain"),
-        ("batch", "score"),
-    ):
+_CALLED = {"release": "train", "monitoring": "monitor", "retrain": "retrain", "batch": "score"}  # by a state machine
+_STARTED = {"monitoring": "monitoring", "retraining-wanted": "retrain"}  # by a rule
+
+
+def of_services(prefix: str, at: Places) -> Iterator[tuple[tuple[str, str], Question]]:
+    """What to ask of the roles of other services, each with kind and name of what has the role."""
+    for machine, function in _CALLED.items():
         called = at.function(f"{prefix}-{function}")
-        yield machine, Question(f"state machine {machine}", ("lambda:InvokeFunction",), called, (), allowed=True)
+        question = Question(f"state machine {machine}", ("lambda:InvokeFunction",), called, (), allowed=True)
+        yield ("machine", machine), question
+    for rule, machine in _STARTED.items():
+        started = f"{at.release.rpartition(':')[0]}:{prefix}-{machine}"
+        yield ("rule", rule), Question(f"rule {rule}", ("states:StartExecution",), started, (), allowed=True)
     for stream, folder in (("captures", CAPTURES), ("feedback", FEEDBACK)):
         name = f"delivery stream {stream}"
         log = at.logs(f"/aws/kinesisfirehose/{prefix}-{stream}", "S3Delivery")
-        yield stream, Question(name, ("s3:PutObject",), f"{at.captures}/{folder}x", (), allowed=True)
-        yield stream, Question(name, ("logs:PutLogEvents",), log, (), allowed=True)
-        yield stream, Question(name, ("s3:PutObject",), f"{at.artifacts}/{RUNS}x", (), allowed=False)
+        yield ("stream", stream), Question(name, ("s3:PutObject",), f"{at.captures}/{folder}x", (), allowed=True)
+        yield ("stream", stream), Question(name, ("logs:PutLogEvents",), log, (), allowed=True)
+        yield ("stream", stream), Question(name, ("s3:PutObject",), f"{at.artifacts}/{RUNS}x", (), allowed=False)
 
 
 def _keys(kinds: Sequence[Partition], model: str) -> tuple[str, ...]:

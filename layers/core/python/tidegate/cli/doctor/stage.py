@@ -119,13 +119,17 @@ class Stage:
         function = f"{self.prefix}-{name}"
         return present(lambda: dict(self.aws("lambda").get_function_configuration(FunctionName=function)))
 
-    def machine_role(self, name: str) -> str:
-        """The role of a state machine."""
-        arn = self.parameters["release-state-machine"].rpartition(":")[0] + f":{self.prefix}-{name}"
-        return str(self.aws("stepfunctions").describe_state_machine(stateMachineArn=arn)["roleArn"])
+    def machine(self, name: str) -> str:
+        """The ARN of a state machine."""
+        return self.parameters["release-state-machine"].rpartition(":")[0] + f":{self.prefix}-{name}"
 
-    def stream_role(self, name: str) -> str:
-        """The role of a delivery stream."""
+    def role_of(self, kind: str, name: str) -> str:
+        """The role of a state machine, a rule or a delivery stream."""
+        if kind == "machine":
+            return str(self.aws("stepfunctions").describe_state_machine(stateMachineArn=self.machine(name))["roleArn"])
+        if kind == "rule":
+            (target,) = self.aws("events").list_targets_by_rule(Rule=f"{self.prefix}-{name}")["Targets"]
+            return str(target["RoleArn"])
         described = self.aws("firehose").describe_delivery_stream(DeliveryStreamName=f"{self.prefix}-{name}")
         (destination,) = described["DeliveryStreamDescription"]["Destinations"]
         return str(destination["ExtendedS3DestinationDescription"]["RoleARN"])

@@ -69,7 +69,7 @@ def dataset(trial: Trial) -> Verdict:
     """Upload the table, and have it read."""
     api, data = trial.stage.api, synthetic.table()
     trial.made = True
-    api.describe_dataset(trial.name, {"origin": REASON, "licence": "CC0-1.0", "owner": REASON})
+    api.describe_dataset(trial.name, {"origin": REASON, "licence": _licence(trial.stage), "owner": REASON})
     entry = {"name": "parts.csv", "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
     (plan,) = api.plan_uploads(trial.name, [entry])
     api.upload(plan, lambda: io.BytesIO(data), len(data))
@@ -164,6 +164,12 @@ def apply(trial: Trial, version: int) -> None:
     """Make the spec of a version the model's."""
     trial.made = True
     trial.stage.api.apply_model(trial.name, yaml.safe_dump(synthetic.spec(trial.name, version)))
+
+
+def _licence(stage: Stage) -> str:
+    """One that the stage trains on: the setting `allowed_licences` may name a few."""
+    variables = (stage.function("prepare") or {}).get("Environment", {}).get("Variables", {})
+    return variables.get("TIDEGATE_ALLOWED_LICENCES", "").partition(",")[0] or "CC0-1.0"
 
 
 def _promoted(trial: Trial, run_id: str, version: int) -> Verdict:
@@ -275,7 +281,7 @@ def _where_it_stopped(trial: Trial, alarm: dict[str, Any]) -> Verdict:
             f"the metric {WANTED} is there, but the alarm {alarm['AlarmName']} did not go off",
             "look at the alarm in CloudWatch; deploy the monitoring stack again",
         )
-    machine = stage.parameters["release-state-machine"].rpartition(":")[0] + f":{stage.prefix}-retrain"
+    machine = stage.machine("retrain")
     executions = stage.aws("stepfunctions").list_executions(stateMachineArn=machine, maxResults=10)["executions"]
     latest = [each for each in executions if each["startDate"].timestamp() >= trial.began]
     if not latest:

@@ -13,7 +13,7 @@ CONCURRENCY = 1_000  # what AWS gives an account that asks
 LEAST_CONCURRENCY = 100
 UNRESERVED = 100  # AWS keeps as much from being reserved
 SLOW_START_SECONDS, START_LIMIT_SECONDS = 5.0, 10.0  # Lambda ends an initialisation after ten, and begins again
-SHOWN = 3
+SHOWN, SHOWN_FAULTS = 3, 12
 _INIT = re.compile(r"Init Duration: ([0-9.]+) ms")
 
 
@@ -136,7 +136,7 @@ def permissions(expected: Sequence[Expected], decided: Mapping[Expected, bool]) 
         )
     faults = [f"{each.role} {'may not' if each.allowed else 'may'} {each.action} on {each.resource}" for each in unlike]
     return fail(
-        _listed(faults, ": "),
+        _listed(faults, "; ", SHOWN_FAULTS),
         "deploy again; if it stays, look for a service control policy, a boundary, or a policy attached by hand",
     )
 
@@ -267,9 +267,9 @@ def removed(objects: int, records: int, entries: int, left: Sequence[str], annou
     return warn(f"{stays}; {announcements.came}, and will end in the failures queue", announcements.next_step)
 
 
-def _listed(names: Sequence[str], between: str = "") -> str:
-    more = len(names) - SHOWN
-    return f"{'; ' if between else ', '}".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _listed(names: Sequence[str], between: str = ", ", most: int = SHOWN) -> str:
+    more = len(names) - most
+    return between.join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _short(message: str) -> str:

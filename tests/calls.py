@@ -1,0 +1,117 @@
+"""Which calls each role makes: noted by the flows, kept in tests/infra/calls.json, put to a second IAM by
+tests/infra/test_permissions.py.
+
+The flows fail on a call that is not in the list. When it is meant:
+
+    UPDATE_CALLS=add scripts/test tests/flows -k NAME      # adds what these flows make
+    UPDATE_CALLS=all scripts/test tests/flows              # all flows: what none of them makes is dropped
+"""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from infra.local import iam
+
+LIST = Path(__file__).parent / "infra" / "calls.json"
+UPDATE = os.environ.get("UPDATE_CALLS", "")
+# Names that CloudFormation makes: stack, logical id with its hash, and something random.
+_MADE_NAME = re.compile(r"tidegate-[a-z]+-([a-z]+)-([a-z]+?)[0-9a-f]{8}-[a-z0-9]+", re.IGNORECASE)
+_OBJECT = re.compile(r"^([^/]+/[^/]+/).*?(_tidegate/[a-z]+\.json|_SUCCESS\.json)?$")
+
+
+class Call(NamedTuple):
+    """An action on a kind of resource: the ARN without partition, region and account, "*" for what varies, and the kind
+    of partition key where an item of a table is meant."""
+
+    role: str
+    action: str
+    resource: str
+
+    def __str__(self) -> str:
+        return " ".join(self)
+
+
+def kind_of(permission: iam.Permission) -> str:
+    """The kind of resource that a permission is asked for."""
+    resource = re.sub(r"^arn:aws:\w+:[\w-]*:\d*:", "", permission.resources[0])
+    resource = _MADE_NAME.sub(lambda found: found[2], resource)
+    if permission.action.startswith("s3:"):
+        return _OBJECT.sub(lambda found: f"{found[1]}*{found[2] or ''}", resource)
+    resource = re.sub(r"(/stream/|^execution:[^:/]+[:/]).*", r"\1*", resource)
+    keys = {re.sub("#.*", "#*", key) for key in permission.context.get("dynamodb:LeadingKeys", ())}
+    return " ".join([resource, *sorted(keys)])
+
+
+def role_of(principal: iam.Principal) -> str:
+    """Stack and logical id, such as Release/Train."""
+    found = _MADE_NAME.search(principal.name)
+    return f"{found[1]}/{found[2].removesuffix('Role')}" if found else principal.name
+
+
+@dataclass
+class Calls:
+    """What roles ask the local cloud for, from whichever thread."""
+
+    seen: set[tuple[str, str, str, str]] = field(default_factory=set)
+    made: set[Call] = field(default_factory=set)
+    denied: set[Call] = field(default_factory=set)
+    listed: set[Call] = field(default_factory=lambda: set(read()))
+
+    def note(self, principal: iam.Principal, permission: iam.Permission, denied: iam.Denied | None) -> None:
+        """Remember what a role asked for, and whether it got it."""
+        keys = "".join(permission.context.get("dynamodb:LeadingKeys", ()))
+        asked = (principal.name, permission.action, permission.resources[0], keys)
+        if principal.kind == "role" and asked not in self.seen:
+            self.seen.add(asked)
+            call = Call(role_of(principal), permission.action, kind_of(permission))
+            (self.denied if denied else self.made).add(call)
+
+    def faults(self) -> list[str]:
+        """In words: what was denied, and what is not in the list. They are not said again."""
+        denied, self.denied = self.denied, set()
+        unlisted = set() if UPDATE else self.made - self.listed
+        self.listed |= unlisted
+        return [
+            *(f"the role {call.role} was denied {call.action} on {call.resource}" for call in sorted(denied)),
+            *(
+                f"the role {call.role} called {call.action} on {call.resource}, which is not in {LIST.name}. "
+                "If that is meant, run this test again with UPDATE_CALLS=add"
+                for call in sorted(unlisted)
+            ),
+        ]
+
+    def save(self) -> None:
+        """Add what was made to the list. Several processes may do so."""
+        with LIST.open("r+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            text = written({*parsed(file.read()), *self.made})
+            file.seek(0)
+            file.truncate()
+            file.write(text)
+
+
+def read() -> list[Call]:
+    """The list."""
+    return list(parsed(LIST.read_text("utf-8")))
+
+
+def parsed(text: str) -> Iterator[Call]:
+    """The calls of a list."""
+    for role, actions in json.loads(text or "{}").items():
+        for action, resources in actions.items():
+            for resource in resources:
+                yield Call(role, action, resource)
+
+
+def written(calls: set[Call]) -> str:
+    """A list of these calls, sorted."""
+    document: dict[str, dict[str, list[str]]] = {}
+    for role, action, resource in sorted(calls):
+        document.setdefault(role, {}).setdefault(action, []).append(resource)
+    return json.dumps(document, indent=1) + "\n"
