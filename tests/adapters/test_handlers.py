@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from functions.rollout import handler as rollout
 from tests.adapters.conftest import BUCKET, LEDGER, TABLE, client_of
 from tests.builders.captures import asked as captured
 from tests.builders.captures import lines as recorded
+from tests.builders.data import DATASET, READY
 from tests.builders.registry import AT, a_run, promoted, requested
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
@@ -24,7 +26,7 @@ from tidegate import telemetry
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.extension import AfterResponse
 from tidegate.aws.objects import S3Artifacts
-from tidegate.aws.registry import DynamoRoutes
+from tidegate.aws.registry import DynamoCatalog, DynamoRoutes
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.rollout import Decision, decide
@@ -63,6 +65,8 @@ def deployed(over_http: None, cold: Callable[..., None], monkeypatch: pytest.Mon
     inference.wire.cache_clear()
     registry = DynamoRoutes(TABLE, LEDGER)
     registry.apply(a_spec(), author="ann", at=AT)
+    DynamoCatalog(TABLE).put_dataset(DATASET)
+    DynamoCatalog(TABLE).add_version(replace(READY, version="v1"))
     yield registry
     inference.wire.cache_clear()
 

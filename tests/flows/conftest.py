@@ -4,6 +4,7 @@ import compileall
 import copy
 import hashlib
 import io
+import json
 import os
 import time
 import warnings
@@ -79,7 +80,7 @@ class House:
 
     def release(self, model: str, token: str | None = None, **changes: Any) -> dict[str, Any]:
         """Apply a spec, train it and wait; returns the run."""
-        self.client.apply_model(model, yaml.safe_dump(self.spec(model, **changes)))
+        self.client.apply_model(model, json.dumps(self.spec(model, **changes)))
         run = self.client.start_run(model, token)["run"]
         return self.over(model, run["run_id"])
 

@@ -10,8 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.flows.conftest import SHALLOW, House, wait_until
-from tests.flows.rollouts import BOOSTED, DIRECT
-from tests.flows.test_monitoring_flow import monitored
+from tests.flows.rollouts import BOOSTED, DIRECT, monitored
 from tidegate.cli.client import Client, NotAllowedError, PlatformError
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef

@@ -25,7 +25,7 @@ MODEL = SPEC.name
 BECAUSE = Cause(AT, "olga", "a test says so")
 
 
-class House:
+class Records:
     """Two versions, of which the second serves beside the first; and what an insider can do to their records."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ TAMPERING: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def test_what_decisions_wrote_holds() -> None:
-    house = House()
+    house = Records()
     assert (house.look(), house.look()) == ("", "")
     assert house.verified()["intact"] is True
     record = house.health_records.record(MODEL)
@@ -109,7 +109,7 @@ def test_what_decisions_wrote_holds() -> None:
 @pytest.mark.parametrize("name", TAMPERING)
 def test_a_route_that_nobody_recorded_is_found_by_the_hourly_look_and_by_whoever_verifies(name: str) -> None:
     facts, words = TAMPERING[name]
-    house = House()
+    house = Records()
     house.look()
     house.rewrite(**facts)
     assert words in house.look()
@@ -119,14 +119,14 @@ def test_a_route_that_nobody_recorded_is_found_by_the_hourly_look_and_by_whoever
 
 
 def test_the_last_entry_cannot_be_cut_off_together_with_the_head() -> None:
-    house = House()
+    house = Records()
     before = house.route
     entry = house.cut()
     house.rewrite(ledger_head=entry.previous_hash)
     assert "revision 2" in house.look()
     assert house.verified()["intact"] is False
     # Even when everything else is put back as it was before the entry:
-    again = House()
+    again = Records()
     first = again.registry.ledger(MODEL, limit=1)[0]
     again.look()
     again.cut()
@@ -146,7 +146,7 @@ def test_the_last_entry_cannot_be_cut_off_together_with_the_head() -> None:
 
 
 def test_a_look_that_found_a_fault_finds_it_again_until_it_is_mended() -> None:
-    house = House()
+    house = Records()
     house.look()
     kept = house.route
     house.rewrite(killed=True)
@@ -157,7 +157,7 @@ def test_a_look_that_found_a_fault_finds_it_again_until_it_is_mended() -> None:
 
 
 def test_a_version_record_that_was_rewritten_with_the_route_is_found_by_the_hash_of_the_entry() -> None:
-    house = House()
+    house = Records()
     version = house.registry.version(MODEL, 2)
     changed = replace(version, artifact_key="k9", artifact_sha256="9" * 64)
     house.registry._versions[MODEL, 2] = changed
@@ -167,7 +167,7 @@ def test_a_version_record_that_was_rewritten_with_the_route_is_found_by_the_hash
 
 
 def test_entries_from_before_routes_had_hashes_are_held_against_what_they_say() -> None:
-    house = House()
+    house = Records()
     old = replace(house.registry.ledger(MODEL)[-1], route_sha256=None)
     assert unrecorded(house.route, old) == ""
     assert "by the route the fallback" in unrecorded(replace(house.route, killed=True), old)
