@@ -1,7 +1,6 @@
 """The house, synthesized once and provisioned once on the local cloud, with real flights registered in its catalog."""
 
 import compileall
-import copy
 import hashlib
 import io
 import json
@@ -67,7 +66,8 @@ class House:
 
     def spec(self, model: str, **changes: Any) -> dict[str, Any]:
         """A small spec over the sampled flights, under its own model name so that tests do not meet each other."""
-        document: dict[str, Any] = copy.deepcopy(yaml.safe_load((EXAMPLES / "flight-delay.yaml").read_text()))
+        example = yaml.safe_load((EXAMPLES / "flight-delay.yaml").read_text())
+        document: dict[str, Any] = json.loads(json.dumps(example, default=str))
         document |= {
             "name": model,
             "dataset": "flights-sample",

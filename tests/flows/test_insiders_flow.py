@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 
 from tests.flows.conftest import SHALLOW, House, wait_until
 from tests.flows.rollouts import BOOSTED, DIRECT, monitored
-from tidegate.cli.client import Client, NotAllowedError, PlatformError
+from tidegate.cli.client import Client, PlatformError
+from tidegate.kernel.errors import ForbiddenError
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
 
@@ -75,8 +76,10 @@ class Route:
     def as_it_pleases(self, **changed: Any) -> Iterator[None]:
         """Other attributes for a while."""
         self.dynamodb.put_item(TableName=self.table, Item=self.item | changed)
-        yield
-        self.dynamodb.put_item(TableName=self.table, Item=self.item)
+        try:
+            yield
+        finally:
+            self.dynamodb.put_item(TableName=self.table, Item=self.item)
 
 
 def refused(call: Callable[[], Any]) -> None:
@@ -213,7 +216,7 @@ def test_who_made_a_version_cannot_approve_it_and_nobody_approves_beside_another
     version = house.client.version(model, 1)
     wait_until(lambda: house.client.rollouts(model), 60)
     for maker, why in ((dana, "requested the training"), (house.client, "wrote its spec and added its data")):
-        with pytest.raises(NotAllowedError, match=why):
+        with pytest.raises(ForbiddenError, match=why):
             maker.decide(version, "approve", "I like it")
     s3, bucket = house.cloud._clients.root("s3"), parameter(house, "artifacts-bucket")
     key = RunRef(model=model, run_id=run).key(RunFile.PAGE)

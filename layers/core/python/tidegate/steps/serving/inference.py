@@ -139,7 +139,7 @@ class Inference:
         self._due: set[str] = set()
         self._served_last: dict[str, Served] = {}
         self._kept: Opened[Any] = Opened(cache_bytes, evicted=lambda number: signals.count("ArtifactEvicted", number))
-        self._refusals: dict[str, _Refusal] = {}
+        self._refusals: dict[Served | FallbackRef, _Refusal] = {}
         self._openings = 0  # objects fetched so far, to know a request that had to wait for one
 
     def predict(
@@ -500,7 +500,7 @@ class Inference:
                 asking.
         """
         key, sha256 = _object(ref)
-        now, refusal = self._clock.now(), self._refusals.get(key)
+        now, refusal = self._clock.now(), self._refusals.get(ref)
         if refusal and now < refusal.until:
             raise refusal.error
         try:
@@ -522,15 +522,15 @@ class Inference:
             raise
         finally:
             self._openings += 1  # at the end, so that those who waited for it see it move
-        self._refusals.pop(key, None)
+        self._refusals.pop(ref, None)
         return made, memory + MEMORY_PER_BYTE * len(data)
 
     def _refuse(
         self, model: str, ref: Served | FallbackRef, error: TidegateError, metric: str, until: datetime
     ) -> None:
         now, (key, _) = self._clock.now(), _object(ref)
-        self._refusals = {key: refusal for key, refusal in list(self._refusals.items()) if now < refusal.until}
-        self._refusals[key] = _Refusal(error, until)
+        self._refusals = {each: refusal for each, refusal in list(self._refusals.items()) if now < refusal.until}
+        self._refusals[ref] = _Refusal(error, until)
         self._signals.count(metric)
         version = ref.version if isinstance(ref, Served) else None
         self._signals.warn("an artifact is not served", model=model, version=version, key=key, why=str(error))
