@@ -82,6 +82,7 @@ def wire() -> Wired:
     inference = Inference(
         routes=registry,
         models=registry,
+        versions=registry,
         artifacts=ServingArtifacts(settings.artifacts_bucket),
         load=load,
         clock=SystemClock(),

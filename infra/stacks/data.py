@@ -15,7 +15,7 @@ from infra.constructs.keeping import removal_policy
 from infra.constructs.parameters import publish
 from infra.constructs.permissions import acknowledge, allow
 from infra.settings import DeploymentSettings
-from tidegate.kernel.prefixes import BATCHES, CAPTURES, DATASETS, FEEDBACK, PROFILES, TABLES, VERDICTS
+from tidegate.kernel.prefixes import BATCHES, CAPTURES, DATASETS, FEEDBACK, PROFILES, VERDICTS
 
 # All that the account's administrators may do with the key, written out: what they use by IAM policies, they get here.
 _KEY_ADMINISTRATION = (
@@ -73,8 +73,7 @@ class DataStack(Stack):
         datasets = _expiry(DATASETS, settings.dataset_retention_days)
         batches = _expiry(BATCHES, settings.batch_retention_days)
         self.data_bucket = self._bucket("Data", _SELDOM_READ, *datasets, *batches, access_logs=access_logs)
-        tables = _expiry(TABLES, settings.table_retention_days)
-        self.artifacts_bucket = self._bucket("Artifacts", _SELDOM_READ, *tables, access_logs=access_logs)
+        self.artifacts_bucket = self._bucket("Artifacts", _SELDOM_READ, access_logs=access_logs)
         kept = {
             CAPTURES: settings.capture_retention_days,
             ERRORS: settings.capture_retention_days,

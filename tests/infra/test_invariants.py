@@ -413,7 +413,7 @@ def test_what_holds_rows_of_people_expires_by_a_setting_of_its_own(deployment: D
         for rule in bucket.properties["LifecycleConfiguration"]["Rules"]
         if "Prefix" in rule
     }
-    assert kept == dict.fromkeys(("captures/", "errors/", "feedback/", "profiles/", "verdicts/", "tables/"), 365)
+    assert kept == dict.fromkeys(("captures/", "errors/", "feedback/", "profiles/", "verdicts/"), 365)
 
 
 def captures_table(deployment: Deployment) -> dict[str, Any]:
