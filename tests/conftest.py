@@ -15,8 +15,8 @@ APART = {"tests/flows/test_release_flow.py"}
 REPETITIONS = ("second_emulator", "simulation")
 """Marks of tests that do again, elsewhere or thousands of times, what other tests do once."""
 
-FAST_EXAMPLES = 20
-"""Of a property, with `--fast`, unless it asks for fewer."""
+FAST_EXAMPLES = 10
+"""Of a property, with `--fast`, at most; a third of those that it asks for, if that is fewer."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if asked := getattr(test, "_hypothesis_internal_use_settings", None):
             from hypothesis import settings
 
-            fewer = settings(asked, max_examples=min(asked.max_examples, FAST_EXAMPLES))
+            fewer = settings(asked, max_examples=min(asked.max_examples // 3, FAST_EXAMPLES))
             test._hypothesis_internal_use_settings = fewer
 
 

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import boto3
 import pytest
 import urllib3
+from botocore.config import Config
 from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
 from moto.server import ThreadedMotoServer
@@ -98,6 +100,13 @@ def _ministack() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+@cache
+def client_of(service: str) -> Any:
+    """A client to look at a service with, as moto intercepts it. A new one costs as much as most tests."""
+    config: Any = Config(ignore_configured_endpoint_urls=True)  # type: ignore[call-arg]  # unknown to the stubs
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
 def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +194,7 @@ def _clients_of_these_tests_only() -> Iterator[None]:
 
 def _forget_clients() -> None:
     for make in (
+        client_of,
         clients.dynamodb,
         clients.eventbridge,
         clients.firehose,
@@ -238,9 +248,7 @@ def upload(where: str, files: Any) -> Callable[[str, bytes], None]:
         files.upload(dataset, data)
 
     def through_s3(dataset: str, data: bytes) -> None:
-        boto3.client("s3").put_object(
-            Bucket=BUCKET, Key=files.key(dataset, hashlib.sha256(data).hexdigest()), Body=data
-        )
+        client_of("s3").put_object(Bucket=BUCKET, Key=files.key(dataset, hashlib.sha256(data).hexdigest()), Body=data)
 
     return through_memory if where == "memory" else through_s3
 
@@ -250,7 +258,7 @@ def workflow(where: str) -> Any:
     if where == "memory":
         return InMemoryWorkflow()
     definition = '{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}'
-    machine = boto3.client("stepfunctions").create_state_machine(
+    machine = client_of("stepfunctions").create_state_machine(
         name="release", definition=definition, roleArn="arn:aws:iam::123456789012:role/release"
     )
     return StepFunctionsWorkflow(machine["stateMachineArn"])

@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.stub import Stubber
 
 from functions.announce import handler as announce
-from tests.adapters.conftest import TABLE
+from tests.adapters.conftest import TABLE, client_of
 from tests.builders.notifications import ENTRY
 from tests.builders.registry import AT, a_run
 from tests.builders.rollouts import ASKED, OneRelease
@@ -45,10 +45,10 @@ def registry(cold: Callable[..., None]) -> DynamoRegistry:
     clients.dynamodb().update_table(
         TableName=TABLE, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
     )
-    topic = boto3.client("sns").create_topic(Name="tidegate-test-releases")["TopicArn"]
+    topic = client_of("sns").create_topic(Name="tidegate-test-releases")["TopicArn"]
     arns = {name: _queue(name) for name in ("people", "systems")}
-    boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arns["people"])
-    bus = boto3.client("events")
+    client_of("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arns["people"])
+    bus = client_of("events")
     bus.put_rule(Name="all", EventPattern=json.dumps({"source": ["tidegate"]}))
     bus.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arns["systems"]}])
     cold(REGISTRY_TABLE=TABLE, RELEASES_TOPIC=topic, STAGE="test")
@@ -58,8 +58,8 @@ def registry(cold: Callable[..., None]) -> DynamoRegistry:
 
 
 def _queue(name: str) -> str:
-    made = boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"]
-    arn: str = boto3.client("sqs").get_queue_attributes(QueueUrl=made, AttributeNames=["QueueArn"])["Attributes"][
+    made = client_of("sqs").create_queue(QueueName=name)["QueueUrl"]
+    arn: str = client_of("sqs").get_queue_attributes(QueueUrl=made, AttributeNames=["QueueArn"])["Attributes"][
         "QueueArn"
     ]
     return arn
@@ -67,7 +67,7 @@ def _queue(name: str) -> str:
 
 def received(name: str) -> list[dict[str, Any]]:
     """What a queue got, oldest first."""
-    sqs = boto3.client("sqs")
+    sqs = client_of("sqs")
     found = sqs.receive_message(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"], MaxNumberOfMessages=10)
     return [json.loads(message["Body"]) for message in found.get("Messages", [])]
 

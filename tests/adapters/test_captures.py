@@ -8,10 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 
-from tests.adapters.conftest import BUCKET, TABLE
+from tests.adapters.conftest import BUCKET, TABLE, client_of
 from tests.builders.captures import asked as served
 from tests.builders.captures import capture, feedback, lines, rollout, sure
 from tests.builders.specs import spec_document
@@ -79,7 +78,7 @@ def keep(where: str, captures: Any, request: pytest.FixtureRequest) -> Callable[
 
 
 def _stream() -> None:
-    boto3.client("firehose").create_delivery_stream(
+    client_of("firehose").create_delivery_stream(
         DeliveryStreamName=STREAM,
         ExtendedS3DestinationConfiguration={
             "RoleARN": "arn:aws:iam::123456789012:role/firehose",
@@ -91,7 +90,7 @@ def _stream() -> None:
 
 def _partition_as_firehose_does() -> None:
     """moto writes what it takes as it is; tests/local has the whole of it."""
-    s3 = boto3.client("s3")
+    s3 = client_of("s3")
     for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix="raw/").get("Contents", []):
         data = s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
         first = json.loads(data.splitlines()[0])
@@ -119,7 +118,7 @@ def test_of_objects_written_in_the_same_second_any_may_hold_the_newest(newest_in
     for name, ids in {newest_in: ["id-3"], "m": ["id-1", "id-2"]}.items():
         body = "\n".join(json.dumps({"id": each}) for each in ids).encode()
         key = f"{CAPTURES}model=flight-delay/hour=2026-01-05-12/captures-1-2026-01-05-12-00-00-{name}-0-0-0-0.gz"
-        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(body))
+        client_of("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(body))
     (newest,) = S3CaptureReader(BUCKET).read("flight-delay", "2026-01-05-12", 1)
     assert newest["id"] == "id-3"
 
@@ -169,7 +168,7 @@ def put(begun: datetime, *found: dict[str, Any]) -> None:
     """An object of captures as Firehose names and writes it."""
     name = f"tidegate-dev-captures-1-{begun:%Y-%m-%d-%H-%M-%S}-5f0c1d2e-7b1a-4c3d-8e9f-0a1b2c3d4e5f.jsonl.gz"
     data = gzip.compress(b"".join(json.dumps(record).encode() + b"\n" for record in found))
-    boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{CAPTURES}model=m/hour={begun:%Y-%m-%d-%H}/{name}", Body=data)
+    client_of("s3").put_object(Bucket=BUCKET, Key=f"{CAPTURES}model=m/hour={begun:%Y-%m-%d-%H}/{name}", Body=data)
 
 
 def test_an_id_that_only_stands_in_another_record_s_inputs_is_not_found(aws: None) -> None:
@@ -241,7 +240,7 @@ class Looking:
         name = f"tidegate-dev-captures-1-2026-01-05-12-30-00-{self._written:06d}.jsonl.gz"
         key = f"{prefix}model={model or self.rollout.model}/hour={hour}/{name}"
         data = b"".join(json.dumps(record).encode() + b"\n" for record in found)
-        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(data))
+        client_of("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(data))
         return key
 
     def report(self, *labels: dict[str, Any], hour: str = HOUR) -> None:

@@ -11,6 +11,7 @@ from tidegate.cli.doctor import removal
 from tidegate.cli.doctor.removal import NotOwnedError, leftovers, remove
 from tidegate.cli.doctor.stage import Stage
 from tidegate.kernel.partitions import Partition
+from tidegate.kernel.roles import Role
 
 MINE = "tidegate-doctor-20260105t120000-abcd"
 LATER = "tidegate-doctor-20260105t120001-abcd"
@@ -23,6 +24,7 @@ def stage(aws: None) -> Stage:
     """A stage whose buckets are one."""
     values = {"registry-table": TABLE, "ledger-table": LEDGER, "release-state-machine": "arn", "control-url": "u"}
     values |= dict.fromkeys(("data-bucket", "artifacts-bucket", "captures-bucket"), BUCKET) | {"serving-url": "u"}
+    values |= {f"{role}-policy": "arn" for role in Role}
     for name, value in values.items():
         boto3.client("ssm").put_parameter(Name=f"/tidegate/dev/{name}", Value=value, Type="String")
     clients.s3().put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from functions.feedback import handler as function
-from tests.adapters.conftest import BUCKET, TABLE
+from tests.adapters.conftest import BUCKET, TABLE, client_of
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
 from tidegate.aws.feedback import PAUSE_SECONDS, FirehoseFeedback
@@ -98,7 +97,7 @@ def test_what_will_not_pass_by_itself_is_not_tried_again() -> None:
 def deployed(cold: Callable[..., None]) -> None:
     """Environment as the stack sets it, a function that is not wired yet, a model, and a stream into the bucket."""
     cold(REGISTRY_TABLE=TABLE, FEEDBACK_STREAM=STREAM, STAGE="test", MAX_BODY_BYTES="100000")
-    boto3.client("firehose").create_delivery_stream(
+    client_of("firehose").create_delivery_stream(
         DeliveryStreamName=STREAM,
         ExtendedS3DestinationConfiguration={
             "RoleARN": "arn:aws:iam::123456789012:role/firehose",
@@ -122,7 +121,7 @@ def post(*items: dict[str, Any], model: str = "flight-delay") -> tuple[int, dict
 
 
 def stored() -> list[dict[str, Any]]:
-    s3 = boto3.client("s3")
+    s3 = client_of("s3")
     found = s3.list_objects_v2(Bucket=BUCKET, Prefix="raw/").get("Contents", [])
     bodies = [s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read() for entry in found]
     return [json.loads(line) for body in bodies for line in body.splitlines()]

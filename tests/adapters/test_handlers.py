@@ -14,7 +14,7 @@ from functions.close_failed import handler as close_failed
 from functions.inference import handler as inference
 from functions.register import handler as register
 from functions.rollout import handler as rollout
-from tests.adapters.conftest import BUCKET, LEDGER, TABLE
+from tests.adapters.conftest import BUCKET, LEDGER, TABLE, client_of
 from tests.builders.captures import asked as captured
 from tests.builders.captures import lines as recorded
 from tests.builders.registry import AT, a_run, promoted, requested
@@ -200,7 +200,7 @@ def test_a_version_gets_its_share_and_leaves_for_what_captures_show_of_it(
     fine = [captured(arm="champion", reason="champion", route=route.revision, at=now) for _ in range(200)]
     body = gzip.compress("\n".join(json.dumps(record) for record in recorded([*failed, *fine])).encode())
     key = f"{CAPTURES}model={MODEL}/hour={hour_of(now)}/captures-1.gz"
-    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+    client_of("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
     later = task | {"now": (now + timedelta(seconds=60)).isoformat()}
     moved = rollout.handler(later, CONTEXT)
     assert (moved["next"], moved["phase"], moved["serves"], moved["wait_seconds"]) == ("done", "rolled_back", False, 0)

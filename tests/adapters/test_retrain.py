@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import moto.core.config
 import pytest
 from moto.awslambda_simple.models import LambdaSimpleBackend
@@ -22,7 +21,7 @@ from functions.catalog import handler as catalog_handler
 from functions.retrain import handler as retrain
 from infra.machines import retraining_machine
 from infra.machines.release_machine import Step
-from tests.adapters.conftest import BUCKET, TABLE
+from tests.adapters.conftest import BUCKET, TABLE, client_of
 from tests.builders.data import DATASET, READY
 from tests.builders.health import health_record
 from tests.builders.labels import record
@@ -57,11 +56,11 @@ class Deployed:
 
     def run(self, **given: str) -> dict[str, Any]:
         """An execution to its end."""
-        client = boto3.client("stepfunctions")
+        client = client_of("stepfunctions")
         name = f"e-{time.monotonic_ns()}"
         arn = client.start_execution(stateMachineArn=self.machine, name=name, input=json.dumps(given))["executionArn"]
         while (found := client.describe_execution(executionArn=arn))["status"] == "RUNNING":
-            time.sleep(0.02)
+            time.sleep(0.1)
         return dict(found)
 
     def record(self, model: str) -> HealthRecord:
@@ -71,7 +70,7 @@ class Deployed:
 
 
 def _put(key: str, lines: list[bytes]) -> None:
-    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(b"\n".join(lines) + b"\n"))
+    client_of("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(b"\n".join(lines) + b"\n"))
 
 
 def serve(model: str, count: int) -> None:
@@ -107,7 +106,7 @@ def deployed(cold: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Depl
 
 
 def _machine(name: str, definition: dict[str, Any]) -> str:
-    made = boto3.client("stepfunctions").create_state_machine(
+    made = client_of("stepfunctions").create_state_machine(
         name=name, definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine"
     )
     return str(made["stateMachineArn"])
@@ -117,9 +116,9 @@ def _function(name: str) -> str:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("handler.py", "")
-    iam = boto3.client("iam")
+    iam = client_of("iam")
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    made = boto3.client("lambda").create_function(
+    made = client_of("lambda").create_function(
         FunctionName=name,
         Role=role,
         Runtime="python3.13",
@@ -188,7 +187,7 @@ def test_each_wanted_training_is_started_on_the_dataset_and_what_was_captured_si
             TrainingOutcome.UNDER_WAY,
         )
         assert run.execution is not None
-        boto3.client("stepfunctions").describe_execution(executionArn=run.execution)
+        client_of("stepfunctions").describe_execution(executionArn=run.execution)
     assert deployed.catalog.dataset("trips").latest == deployed.base.version
 
 

@@ -4,10 +4,9 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
-import boto3
 import pytest
 
-from tests.adapters.conftest import BUCKET, TABLE
+from tests.adapters.conftest import BUCKET, TABLE, client_of
 from tests.builders.specs import a_spec
 from tidegate.aws.items import encode
 from tidegate.aws.objects import S3Artifacts
@@ -63,7 +62,7 @@ def test_an_artifact_must_be_what_was_recorded() -> None:
 
 
 def test_a_stream_takes_records() -> None:
-    boto3.client("firehose").create_delivery_stream(
+    client_of("firehose").create_delivery_stream(
         DeliveryStreamName="captures",
         ExtendedS3DestinationConfiguration={
             "RoleARN": "arn:aws:iam::123456789012:role/firehose",
@@ -72,7 +71,7 @@ def test_a_stream_takes_records() -> None:
         },
     )
     assert CaptureStream("captures").put([b'{"id":"1"}\n', b'{"id":"2"}\n']) == [True, True]
-    s3 = boto3.client("s3")
+    s3 = client_of("s3")
     (entry,) = s3.list_objects_v2(Bucket=BUCKET, Prefix="raw/")["Contents"]
     stored = s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
     assert [json.loads(each)["id"] for each in stored.splitlines()] == ["1", "2"]

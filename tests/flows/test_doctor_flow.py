@@ -11,7 +11,7 @@ import pytest
 
 from tests.flows.conftest import House
 from tidegate.cli import exits
-from tidegate.cli.doctor import checks, synthetic, trial, verdicts
+from tidegate.cli.doctor import checks, removal, synthetic, trial, verdicts
 from tidegate.cli.doctor.stage import Stage
 from tidegate.cli.doctor.trial import Trial
 from tidegate.cli.doctor.verdicts import Line, Outcome
@@ -136,6 +136,7 @@ def test_what_somebody_may_not_ask_is_skipped_and_names_the_call(house: House, d
     assert [name for name, line in lines.items() if line["outcome"] == "ok"] == ["identity", "clock"]
     assert "may not call GetFunctionConfiguration" in lines["functions"]["came"]
     assert "may not call DescribeDeliveryStream" in lines["delivery"]["came"]
+    assert "may not call GetPolicy" in lines["people"]["came"]
 
 
 def test_what_an_ended_doctor_left_is_removed_later(house: House, doctor: Doctor, stage: Stage) -> None:
@@ -144,7 +145,7 @@ def test_what_an_ended_doctor_left_is_removed_later(house: House, doctor: Doctor
     left = Trial(stage, LEFT, say=lambda _: None)
     assert trial.dataset(left).outcome is Outcome.OK
     trial.apply(left, 1)
-    assert kept(house) > before
+    assert removal.leftovers(stage) == [LEFT]
     code, answer = doctor("--remove")
     assert code == exits.OK
     assert [line["tried"] for line in answer["checks"]] == [f"removed {LEFT}"]
@@ -186,6 +187,21 @@ def test_roles_that_were_changed_by_hand_are_named(house: House, stage: Stage) -
         "feedback may not firehose:PutRecordBatch on",
     ):
         assert fault in line.verdict.came
+
+
+def test_a_policy_of_people_that_was_widened_by_hand_is_named(house: House, stage: Stage) -> None:
+    iam, arn = house.cloud._clients.root("iam"), stage.parameters["viewer-policy"]
+    document = stage.policy("viewer")
+    document["Statement"][0]["Resource"].append(
+        "arn:aws:execute-api:us-east-1:123456789012:x/$default/POST/models/*/kill"
+    )
+    widened = iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
+    try:
+        line = made(stage, "people")
+    finally:
+        iam.set_default_policy_version(PolicyArn=arn, VersionId="v1")
+        iam.delete_policy_version(PolicyArn=arn, VersionId=widened["PolicyVersion"]["VersionId"])
+    assert (line.verdict.outcome, line.verdict.came) == (Outcome.FAIL, "viewer may POST/models/*/kill")
 
 
 def test_a_function_that_may_not_write_traces_has_none(

@@ -153,7 +153,7 @@ def is_made(call: Call, made: Collection[Call]) -> bool:
     return call.resource in alike or (any_key and table in {resource.partition(" ")[0] for resource in alike})
 
 
-class World(NamedTuple):
+class Policies(NamedTuple):
     """What is deployed of IAM: the policy of every role, and of the key."""
 
     policies: dict[str, dict[str, Any]]
@@ -181,10 +181,10 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def world(deployments: dict[str, Deployment]) -> World:
+def world(deployments: dict[str, Deployment]) -> Policies:
     dev = deployments["dev"]
     (key,) = dev.resources("AWS::KMS::Key")
-    return World(
+    return Policies(
         {
             f"{role.stack.rpartition('-')[2]}/{role.id[:-8].removesuffix('Role')}": policy(role, dev)
             for role in dev.resources("AWS::IAM::Role")
@@ -194,7 +194,7 @@ def world(deployments: dict[str, Deployment]) -> World:
 
 
 @pytest.fixture(scope="module")
-def decisions(world: World) -> dict[Call, tuple[bool, str]]:
+def decisions(world: Policies) -> dict[Call, tuple[bool, str]]:
     """What the simulator says of every call: whether it is allowed, and what AWS does not have of it."""
     put = {role: world.calls(role) for role in world.policies}
     questions = [
@@ -238,7 +238,7 @@ def test_a_call_that_only_others_make_is_denied(decisions: dict[Call, tuple[bool
     assert sum(not allowed for allowed, _ in decisions.values()) > 100
 
 
-def test_the_local_cloud_decides_alike(world: World, decisions: dict[Call, tuple[bool, str]]) -> None:
+def test_the_local_cloud_decides_alike(world: Policies, decisions: dict[Call, tuple[bool, str]]) -> None:
     def allowed(call: Call) -> bool:
         principal = iam.Principal("role", f"arn:aws:iam::{ACCOUNT}:role/{call.role}", ACCOUNT, call.role)
         asked = world.asked(call)

@@ -2,11 +2,13 @@
 
 import json
 import re
+import tomllib
 from collections import Counter
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parents[1]
-MODULES = {file.relative_to(TESTS.parent).as_posix(): file.read_text("utf-8") for file in TESTS.rglob("*.py")}
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests"
+MODULES = {file.relative_to(ROOT).as_posix(): file.read_text("utf-8") for file in TESTS.rglob("*.py")}
 IMPORT = re.compile(r"^\s*(?:from (tests(?:\.\w+)*) import (?:\(\s*)?(\w+)|import (tests(?:\.\w+)*))", re.MULTILINE)
 
 
@@ -36,3 +38,12 @@ def test_the_lock_of_npm_packages_carries_hashes_and_no_addresses() -> None:
     assert packages
     assert all(package["integrity"].startswith("sha512-") for package in packages)
     assert "://" not in lock
+
+
+def test_types_are_checked_against_every_service_of_the_cdk_that_is_imported() -> None:
+    code = "".join(file.read_text("utf-8") for place in ("infra", "tests") for file in (ROOT / place).rglob("*.py"))
+    imported = {f"aws_cdk.{name}" for name in re.findall(r"^\s*from aws_cdk import (aws_\w+)", code, re.MULTILINE)}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["mypy"]["overrides"]
+    (read,) = [each["module"] for each in settings if each.get("follow_imports") == "normal"]
+    assert len(imported) > 20
+    assert imported | {name.replace("aws_cdk.", "aws_cdk.interfaces.") for name in imported} <= set(read)

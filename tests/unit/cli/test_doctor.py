@@ -24,6 +24,7 @@ from tidegate.cli.doctor.stage import Stage
 from tidegate.cli.doctor.trial import Trial
 from tidegate.cli.doctor.verdicts import Expected, Line, Outcome, Verdict
 from tidegate.kernel.errors import NotFoundError, UnavailableError
+from tidegate.kernel.roles import Role
 from tidegate.spec.model import ModelSpec
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -143,6 +144,9 @@ LEDGER = ["fallback", "promote"]
         ),
         (verdicts.permissions(EXPECTED, dict(zip(EXPECTED, (False, False), strict=True))), "fail", "train may not"),
         (verdicts.permissions(EXPECTED, dict(zip(EXPECTED, (True, True), strict=True))), "fail", "train may a:B on c"),
+        (verdicts.people({"viewer": {"GET/models"}}, {"viewer": {"GET/models"}}), "ok", "viewer has 1 call"),
+        (verdicts.people({"viewer": set()}, {"viewer": {"GET/models"}}), "fail", "viewer may not GET/models"),
+        (verdicts.people({"viewer": {"*"}}, {"viewer": set()}), "fail", "viewer may *"),
         (verdicts.concurrency(1_000, 800, 200), "ok", "200 of them reserved"),
         (verdicts.concurrency(1_000, 1_000, 0), "ok", "1,000 invocations"),
         (verdicts.concurrency(500, 500, 0), "warn", "500 invocations"),
@@ -203,6 +207,18 @@ def test_every_function_is_asked_about_the_route_the_ledger_and_deletion() -> No
             not each.allowed for each in mine if roles.DELETE in each.actions or "s3:DeleteObject" in each.actions
         )
     assert {"control", "register", "rollout", "close_failed"} == roles.APPENDS
+
+
+def test_the_calls_of_a_policy_are_read_whatever_its_api_is() -> None:
+    api = "arn:aws:execute-api:eu-west-1:1:abc"
+    statements = [
+        {"Effect": "Allow", "Action": ["execute-api:Invoke"], "Resource": [f"{api}/$default/GET/models/*", f"{api}/*"]},
+        {"Effect": "Allow", "Action": "ssm:GetParameter", "Resource": "arn:of:a:parameter"},
+        {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": "*"},
+    ]
+    assert roles.allowed_calls({"Statement": statements}) == {"GET/models/*", f"{api}/*"}
+    assert "GET/models/*" in roles.calls_of(Role.VIEWER)
+    assert "POST/models/*/kill" in roles.calls_of(Role.OPERATOR) - roles.calls_of(Role.VIEWER)
 
 
 def test_an_error_log_is_named_without_the_star_of_its_group() -> None:

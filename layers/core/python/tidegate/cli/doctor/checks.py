@@ -19,6 +19,7 @@ from tidegate.cli.doctor.trial import DAY_SECONDS, Trial
 from tidegate.cli.doctor.verdicts import Expected, Line, Outcome, Verdict
 from tidegate.kernel import english
 from tidegate.kernel.errors import NotFoundError, TidegateError
+from tidegate.kernel.roles import Role
 
 STREAMS = ("captures", "feedback")
 ERROR_LOG = "S3Delivery"
@@ -71,6 +72,12 @@ def permissions(at: Trial) -> Verdict:
         answers = pool.map(lambda each: _simulated(stage, *each), asked)
     decided = {key: allowed for answer in answers for key, allowed in answer.items()}
     return verdicts.permissions([each for _, question in asked for each in question.expected], decided)
+
+
+def people(at: Trial) -> Verdict:
+    """Compare the policy of each role of people with the routes that the role has."""
+    found = {str(role): roles.allowed_calls(at.stage.policy(role)) for role in Role}
+    return verdicts.people(found, {str(role): roles.calls_of(role) for role in Role})
 
 
 def quotas(at: Trial) -> Verdict:
@@ -140,6 +147,7 @@ CHECKS: Sequence[Check] = (
     Check("clock", "compared this machine's clock with AWS's", clock, ("identity",)),
     Check("functions", "looked for every function of this release", functions, ("identity",)),
     Check("permissions", "asked IAM's simulator what each role may do", permissions, ("functions",)),
+    Check("people", "compared the policies of people's roles with the calls of this release", people, ("identity",)),
     Check("quotas", "read the account's quotas", quotas, ("functions",)),
     Check("delivery", "looked at the streams of Firehose and their error logs", delivery, ("identity",)),
     Check("traces", "called both APIs, and looked for the traces in X-Ray", traces, ("functions",)),

@@ -4,13 +4,17 @@
 can be written by those that release, and by no other. `tests/infra/test_doctor.py` compares this with the templates.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from tidegate.cli.doctor.verdicts import Expected
+from tidegate.kernel import routes
 from tidegate.kernel.partitions import Partition
 from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS
+from tidegate.kernel.roles import Role
 
 _RELEASING = (Partition.LEASE, Partition.ROLLOUT, Partition.ROUTE, Partition.VERSION)
 _RUN = (Partition.RUN,)
@@ -48,6 +52,27 @@ UPDATES_ONLY = frozenset({"evaluate", "gate", "prepare", "reproduce", "select", 
 
 APPENDS = frozenset(name for name, kinds in WRITES.items() if Partition.ROUTE in kinds)
 """Those that put entries into the ledger."""
+
+
+def calls_of(role: Role) -> frozenset[str]:
+    """The calls that a role of people has, as its policy spells them: `GET/models/*`."""
+    found = (each for table in (routes.CONTROL, routes.SERVING) for each in table.values() if role in each.roles)
+    return frozenset(re.sub(r"\{\w+\}", "*", f"{each.method}{each.path}") for each in found)
+
+
+def allowed_calls(policy: Mapping[str, Any]) -> frozenset[str]:
+    """The calls that a policy allows, spelled alike."""
+    resources = (
+        resource
+        for statement in _many(policy["Statement"])
+        if statement["Effect"] == "Allow" and any("execute-api" in each for each in _many(statement["Action"]))
+        for resource in _many(statement["Resource"])
+    )
+    return frozenset(resource.partition("/$default/")[2] or resource for resource in resources)
+
+
+def _many(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 @dataclass(frozen=True, slots=True)

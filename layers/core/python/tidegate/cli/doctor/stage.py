@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from tidegate.aws.clients import code_of
 from tidegate.cli.doctor.roles import Places
 from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.roles import Role
 
 if TYPE_CHECKING:
     import boto3
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 8})
 _PARAMETERS = (
+    *(f"{role}-policy" for role in Role),
     *("artifacts-bucket", "captures-bucket", "control-url", "data-bucket", "ledger-table", "registry-table"),
     *("release-state-machine", "serving-url"),
 )
@@ -133,6 +135,13 @@ class Stage:
         described = self.aws("firehose").describe_delivery_stream(DeliveryStreamName=f"{self.prefix}-{name}")
         (destination,) = described["DeliveryStreamDescription"]["Destinations"]
         return str(destination["ExtendedS3DestinationDescription"]["RoleARN"])
+
+    def policy(self, role: str) -> dict[str, Any]:
+        """The policy of a role of people, as it is now."""
+        arn = self.parameters[f"{role}-policy"]
+        version = self.aws("iam").get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        found = self.aws("iam").get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        return dict(found)
 
     def log_lines(self, group: str, pattern: str, since: float, *, pages: int = 20) -> list[str]:
         """Messages of a log group with these words, newer than `since` (seconds since the epoch), oldest first; no more

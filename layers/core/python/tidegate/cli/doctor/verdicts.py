@@ -1,7 +1,7 @@
 """What a check says of what came: pure decisions, apart from the calls that ask."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -139,6 +139,18 @@ def permissions(expected: Sequence[Expected], decided: Mapping[Expected, bool]) 
         _listed(faults, "; ", SHOWN_FAULTS),
         "deploy again; if it stays, look for a service control policy, a boundary, or a policy attached by hand",
     )
+
+
+def people(found: Mapping[str, Set[str]], wanted: Mapping[str, Set[str]]) -> Verdict:
+    """Calls that the policies of people's roles allow, and those that they should."""
+    faults = [f"{role} may {call}" for role in wanted for call in sorted(found[role] - wanted[role])]
+    faults += [f"{role} may not {call}" for role in wanted for call in sorted(wanted[role] - found[role])]
+    if faults:
+        return fail(
+            _listed(faults, "; ", SHOWN_FAULTS),
+            "deploy the control stack again: the policies are older, or were changed",
+        )
+    return ok(", ".join(f"{role} has {english.count(len(calls), 'call')}" for role, calls in wanted.items()))
 
 
 def concurrency(limit: int, unreserved: int, reserve: int) -> Verdict:

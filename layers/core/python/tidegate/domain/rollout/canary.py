@@ -22,6 +22,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -355,7 +356,16 @@ def evidence_that_exceeds(more: Counts, more_n: Counts, less: Counts, less_n: Co
         by: a number in [-0.99, 0.99]; negative ones make the null "the arm lags behind by at least that much".
     """
     keys, position = np.unique(more_n.astype(np.int64) << 32 | less_n.astype(np.int64), return_inverse=True)
-    sizes = np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1)
+    event_more, event_less, requests = _gains(by, keys.tobytes())
+    gained = event_more[position] * more[..., None] + event_less[position] * less[..., None] + requests[position]
+    return _mixed(np.cumsum(gained, axis=-2, out=gained))
+
+
+@lru_cache(maxsize=64)  # all metrics of a look count over the same requests, and their intervals are searched alike
+def _gains(by: float, keys: bytes) -> tuple[Floats, Floats, Floats]:
+    """What each alternative gains by an event of either arm, and by the requests of a look [sizes, alternatives]."""
+    packed = np.frombuffer(keys, dtype=np.int64)
+    sizes = np.stack([packed >> 32, packed & 0xFFFFFFFF], axis=1)
     tuned_more, tuned_less = _alternatives(by)
     near_less = _nearest(tuned_more, tuned_less, by, np.maximum(sizes, 1))
     near_more = np.clip(near_less + by, 1e-12, 1 - 1e-12)  # out of range only where the look compares nothing
@@ -368,8 +378,7 @@ def evidence_that_exceeds(more: Counts, more_n: Counts, less: Counts, less_n: Co
         + sizes[:, 1:] * (np.log1p(-tuned_less) - np.log1p(-near_less)),
         0.0,
     )
-    gained = event_more[position] * more[..., None] + event_less[position] * less[..., None] + requests[position]
-    return _mixed(np.cumsum(gained, axis=-2, out=gained))
+    return event_more, event_less, requests
 
 
 def evidence_of_rate(events: Counts, n: Counts, limit: float, *, above: bool) -> Floats:
@@ -437,14 +446,18 @@ def _nearest(more: Floats, less: Floats, by: float, sizes: Counts) -> Floats:
     high = np.broadcast_to(np.minimum(np.minimum(more - by, 1.0), 1.0 - by), shape).copy()
     at = low + (high - low) * np.clip(n / (n + k), 0.01, 0.99)
     for _ in range(60):
-        x, y = (np.maximum(rate * (1 - rate), 1e-15) for rate in (at, at + by))
-        slope = n * (at + by - more) / y + k * (at - less) / x
-        bend = n * (y - (at + by - more) * (1 - 2 * (at + by))) / y**2 + k * (x - (at - less) * (1 - 2 * at)) / x**2
-        high = np.where(slope > 0, at, high)
-        low = np.where(slope <= 0, at, low)
-        newton = at - slope / bend
-        inside = (newton >= low) & (newton <= high)
-        following = np.where(inside, newton, (low + high) / 2)
+        shifted = at + by
+        x, y = np.maximum(at * (1 - at), 1e-15), np.maximum(shifted * (1 - shifted), 1e-15)
+        beyond, over = shifted - more, at - less
+        slope = n * beyond / y + k * over / x
+        bend = n * (y - beyond * (1 - 2 * shifted)) / (y * y) + k * (x - over * (1 - 2 * at)) / (x * x)
+        rising = slope > 0
+        np.copyto(high, at, where=rising)
+        np.copyto(low, at, where=~rising)
+        following = at - slope / bend
+        inside = (following >= low) & (following <= high)
+        if not inside.all():
+            np.copyto(following, (low + high) / 2, where=~inside)
         moved = np.abs(following - at).max(initial=0.0)
         at = following
         if moved < 1e-11:
