@@ -521,6 +521,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = [(layer, _made(chosen.target, layer, python=chosen.python, force=chosen.force)) for layer in wanted]
     except LayerError as error:
         print(f"build_layers: {error}", file=sys.stderr)
+        if chosen.target == "local":
+            print(f"build_layers: {LOCAL_PYTHON} names another Python for functions", file=sys.stderr)
         return 1
     print(f"target: {chosen.target}" + (f", for {local_python()}" if chosen.target == "local" else ""))
     print("\n".join(_table(chosen.target, rows)))
