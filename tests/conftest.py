@@ -26,11 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `--fast`, leave repetitions out and try properties with fewer examples."""
-    repetitions = [item for item in items if any(map(item.get_closest_marker, REPETITIONS))]
     if not config.getoption("--fast"):
-        for item in repetitions:  # what other tests do once: nothing new is covered, at a high price
-            item.add_marker("no_cover")
         return
+    repetitions = [item for item in items if any(map(item.get_closest_marker, REPETITIONS))]
     config.hook.pytest_deselected(items=repetitions)
     items[:] = [item for item in items if item not in set(repetitions)]
     for test in {item.function for item in items if isinstance(item, pytest.Function)}:

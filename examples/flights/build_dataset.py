@@ -46,7 +46,8 @@ def flights() -> pd.DataFrame:
     table["scheduled"] = day + pd.to_timedelta(table["hour"] * 60 + table["minute"], unit="min")
     table["weekday"] = day.dt.day_of_week
     table["late"] = table["arr_delay"] > LATE_MINUTES
-    table["flight_id"] = table["carrier"] + table["flight"].astype(str) + table["origin"] + day.dt.strftime("%Y%m%d")
+    date = 10_000 * table["year"] + 100 * table["month"] + table["day"]
+    table["flight_id"] = table["carrier"] + table["flight"].astype(str) + table["origin"] + date.astype(str)
     delays = ["dep_delay", "arr_delay", "air_time", "dep_time", "arr_time"]
     table[delays] = table[delays].astype("int64")
     schedule = ["flight_id", "scheduled", "carrier", "flight", "tailnum", "origin", "dest", "distance"]

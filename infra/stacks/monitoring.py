@@ -191,6 +191,16 @@ class MonitoringStack(Stack):
             period=HOUR,
         )
         self.alarms.add(
+            "quarantined",
+            NAMESPACE,
+            "Quarantined",
+            own,
+            "Captures or feedback of a model cannot be read and are left out; `tidegate drift MODEL` names them.",
+            runbook="monitoring.md#objects-are-in-quarantine",
+            whose=MODEL_IN_STATUS,
+            period=HOUR,
+        )
+        self.alarms.add(
             "cost-spike",
             NAMESPACE,
             "CostSpike",

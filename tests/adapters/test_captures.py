@@ -275,6 +275,53 @@ def test_each_object_is_counted_once_whenever_it_comes(looking: Looking) -> None
     assert looking.requests() == []
 
 
+BROKEN_RECORDS: list[Any] = [
+    {"id": None}, {"id": 3, "arm": []}, {"reason": None}, {"score": None}, {"score": "x"}, {"latency_ms": "slow"},
+    {"violations": None, "score": {}}, {"route": "5"}, {"schema": 0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BROKEN_RECORDS, ids=str)
+def test_a_broken_record_does_not_stop_a_look_and_the_others_count(looking: Looking, bad: dict[str, Any]) -> None:
+    fine, other = lines([served(), served()])
+    looking.write([fine, other | bad])
+    looking.write(lines([served()]))
+    evidence = looking.look()
+    (look,) = evidence.looks
+    assert look.candidate.requests in {2, 3}  # of the broken one, at most that it was asked
+    assert looking.requests() == []
+
+
+@pytest.mark.parametrize(
+    "bytes_",
+    [b"\x1f\x8b\x08garbage", b"{}", gzip.compress(b"{\n[1]\n\xff\n", mtime=0)],
+    ids=["damaged", "no gzip", "no records"],
+)
+@pytest.mark.parametrize("prefix", [CAPTURES, FEEDBACK])
+def test_a_broken_object_does_not_stop_a_look(looking: Looking, prefix: str, bytes_: bytes) -> None:
+    key = looking.write([], prefix=prefix)
+    client_of("s3").put_object(Bucket=BUCKET, Key=key, Body=bytes_)
+    (known,) = lines([served()])
+    looking.write([known])
+    now = AT.isoformat()
+    said = {"id": known["id"], "time": now, "reported": now, "outcome": True}
+    looking.report(said | {"time": "soon"}, said | {"id": "p"}, said)
+    assert looking.requests() == [1]
+    assert looking.requests() == []
+
+
+@pytest.mark.usefixtures("aws")
+def test_people_see_the_captures_that_can_be_read() -> None:
+    folder = f"{CAPTURES}model=flight-delay/hour=2026-01-05-12/tidegate-dev-captures-1-2026-01-05-12-30-00-"
+    whole = json.dumps({"id": "p1", "schema": 1}).encode() + b"\n"
+    for name, data in {
+        "a": b"no gzip", "b": gzip.compress(whole), "c": gzip.compress(b"[]\n{\n" + whole.replace(b"p1", b"p2")),
+    }.items():  # fmt: skip
+        client_of("s3").put_object(Bucket=BUCKET, Key=f"{folder}{name}.jsonl.gz", Body=data)
+    found = S3CaptureReader(BUCKET).read("flight-delay", "2026-01-05-12", 10)
+    assert [record["id"] for record in found] == ["p2", "p1"]
+
+
 def test_evidence_is_the_same_until_it_is_written_down(looking: Looking) -> None:
     looking.write(lines([served(3)]))
     reader = S3ArmsReader(BUCKET, clock=looking.clock)

@@ -17,12 +17,14 @@ from tests.builders.registry import promoted, registered
 from tests.builders.specs import a_spec
 from tests.builders.threads import at_once
 from tests.context import CONTEXT
+from tidegate.aws import unpacking
 from tidegate.aws.clients import s3
 from tidegate.aws.monitoring import DynamoHealthRecords, S3Hours, S3Verdicts, unpacked
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import DynamoRoutes
 from tidegate.aws.table import Table
 from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, TrainingOutcome, Trigger
+from tidegate.domain.monitoring.quarantine import UnreadableError, because
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.messages import RunRef
@@ -220,8 +222,70 @@ def test_lines_come_whole_however_long_and_whether_or_not_the_last_one_ends(last
 )
 def test_an_object_that_is_damaged_is_not_taken_for_a_short_one(damage: Callable[[bytes], bytes]) -> None:
     data = gzip.compress(b'{"id":"p1"}\n' * 100)
-    with pytest.raises((EOFError, OSError)):
+    with pytest.raises(UnreadableError, match="is not a complete gzip file"):
         list(unpacked(damage(data)))
+
+
+@pytest.mark.parametrize("content", [b"x" * 2**23, b"{}\n" * 2**23], ids=["one line", "many lines"])
+def test_an_object_that_unpacks_to_more_than_is_ever_stored_is_not_read_on(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "MAX_UNPACKED", 2**24)
+    with pytest.raises(UnreadableError, match="unpacks to more than is ever stored"):
+        list(unpacked(gzip.compress(content, 1)))
+
+
+BROKEN = {
+    "gzip": b"\x1f\x8b\x08garbage",
+    "cut": gzip.compress(b'{"id":"p1"}\n' * 100)[:-9],
+    "no gzip": b'{"id":"p1"}\n',
+    "no JSON": gzip.compress(b'{"id":"p1"\n'),
+    "no object": gzip.compress(b"[1]\n"),
+    "no time": gzip.compress(b'{"id":"p1","outcome":1}\n'),
+    "no zone": gzip.compress(b'{"id":"p1","outcome":1,"time":"2026-01-05T12:00:00"}\n'),
+    "no outcome": gzip.compress(b'{"id":"p1","time":"2026-01-05T12:00:00Z","outcome":[]}\n'),
+    "no id": gzip.compress(b'{"id":7,"time":"2026-01-05T12:00:00Z","outcome":1}\n'),
+    "nested": gzip.compress(b"[" * 100_000 + b"\n"),
+    "not UTF-8": gzip.compress(b'{"id":"\xff"}\n'),
+}
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_object_of_feedback_is_named_and_the_others_are_read(broken: str) -> None:
+    kept, hour = Kept("aws"), "2026-01-05-12"
+    kept.capture(MODEL, hour, "a", [{"id": "p"}])
+    for key in ("a", "c"):
+        kept.report(MODEL, hour, key, [{"id": key, "time": AT.isoformat(), "outcome": True}])
+    bad = f"feedback/model={MODEL}/hour={hour}/b.jsonl.gz"
+    s3().put_object(Bucket=BUCKET, Key=bad, Body=BROKEN[broken])
+    outcomes, unread = kept.hours.outcomes(kept.hours.sources(MODEL, hour, hour)[hour])
+    assert outcomes == {"a": True, "c": True}
+    assert list(unread) == [bad]
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_broken_object_of_captures_raises_by_itself_and_the_next_ones_follow() -> None:
+    kept, hour = Kept("aws"), "2026-01-05-12"
+    for key in ("a", "c"):
+        kept.capture(MODEL, hour, key, [{"id": key}])
+    s3().put_object(Bucket=BUCKET, Key=f"captures/model={MODEL}/hour={hour}/b.jsonl.gz", Body=BROKEN["cut"])
+    sources, found = kept.hours.sources(MODEL, hour, hour)[hour], []
+    for lines in kept.hours.lines(replace(sources, captures=(*sources.captures, "captures/gone"))):
+        try:
+            found += ids([lines])
+        except Exception as error:  # noqa: BLE001
+            found.append(because(error))
+    assert found == ["a", "is not a complete gzip file", "c", "cannot be fetched"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_an_hour_whose_count_is_broken_is_as_if_it_were_not_counted() -> None:
+    hours = S3Hours(BUCKET)
+    hours.keep(MODEL, 3, "2026-01-05-11", {"rows": 1})
+    key = f"profiles/model={MODEL}/hour=2026-01-05-12/version=3.json"
+    s3().put_object(Bucket=BUCKET, Key=key, Body=b"{")
+    assert hours.counted(MODEL, 3, ["2026-01-05-11", "2026-01-05-12"]) == {"2026-01-05-11": {"rows": 1}}
 
 
 def test_many_objects_are_read_in_their_order(kept: Kept) -> None:
@@ -241,7 +305,8 @@ def test_of_several_outcomes_the_one_reported_last_counts(kept: Kept) -> None:
         reported = (AT + timedelta(minutes=minutes)).isoformat()
         kept.report(MODEL, hour, key, [{"id": "p", "time": reported, "outcome": outcome}])
     kept.report(MODEL, hour, "d", [{"id": "q", "time": AT.isoformat().replace("+00:00", "Z"), "outcome": 2.5}])
-    assert kept.hours.outcomes(kept.hours.sources(MODEL, hour, hour)[hour]) == {"p": "on time", "q": 2.5}
+    outcomes = kept.hours.outcomes(kept.hours.sources(MODEL, hour, hour)[hour])
+    assert outcomes == ({"p": "on time", "q": 2.5}, {})
 
 
 def test_counted_hours_are_kept_by_version(kept: Kept) -> None:

@@ -237,6 +237,7 @@ def test_monitor_knows_the_prices_of_the_function_that_serves(deployment: Deploy
         ("monitoring-timedout", "ExecutionsTimedOut"),
         ("drifted", "Drifted"),
         ("needs-redesign", "NeedsRedesign"),
+        ("quarantined", "Quarantined"),
         ("cost-spike", "CostSpike"),
         ("retraining-wanted", "RetrainingWanted"),
     ],

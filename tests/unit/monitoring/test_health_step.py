@@ -130,6 +130,20 @@ def test_the_same_acknowledgement_again_changes_nothing(world: World) -> None:
     assert world.health_records.record(MODEL) == before
 
 
+def test_objects_in_quarantine_are_shown_until_somebody_acknowledges_them(world: World) -> None:
+    record = look(world, FINE)
+    world.health_records.save(replace(record, revision=record.revision + 1, quarantined=("a", "b"), seen=("a",)))
+    shown = world.call("GET", f"/models/{MODEL}/health").body
+    assert shown["model"]["quarantined"] == 1
+    assert "1 object in quarantine" in shown["next_step"]
+    answer = world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body
+    assert (answer["changed"], answer["judged_afresh"], answer["health"]["health"]) == (True, False, "steady")
+    seen = present(world.health_records.record(MODEL))
+    assert (seen.seen, seen.seen_by, seen.seen_because) == (("a", "b"), ANA, REASON["reason"])
+    assert world.call("GET", f"/models/{MODEL}/health").body["model"]["quarantined"] == 0
+    assert not world.call("POST", f"/models/{MODEL}/acknowledge", REASON).body["changed"]
+
+
 @pytest.mark.parametrize("findings", [DRIFT, FINE])
 def test_only_what_needs_redesign_is_acknowledged(world: World, findings: Findings) -> None:
     before = look(world, findings)

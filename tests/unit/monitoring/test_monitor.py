@@ -776,3 +776,106 @@ def test_quality_is_reported_beside_the_design_and_the_features_that_moved() -> 
     whole = shown(house.look(), model=MODEL)
     assert whole["ExpectedQuality"] == pytest.approx(whole["DesignQuality"], abs=0.05)
     assert "LiveQuality" not in whole
+
+
+# Quarantine
+
+
+def profile_of(house: Monitored) -> Any:
+    house.look()
+    return house.hour().profile
+
+
+BAD: list[dict[str, Any]] = [
+    {"id": None},
+    {"id": ["p"]},
+    {"reason": None},
+    {"rows": "three"},
+    {"rows": 0},
+    {"sample": 0.0},
+    {"latency_ms": "slow", "billed_ms": None},
+    {"billed_ms": float("inf")},
+    {"score": "high"},
+    {"score": None},
+    {"inputs": [1]},
+    {"inputs": "wind"},
+    {"shadow": 3},
+    {"schema": 0},
+    {"version": {"a": 1}},
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
+def test_one_bad_object_is_set_apart_and_the_others_are_judged(bad: dict[str, Any]) -> None:
+    house, control = Monitored(), Monitored()
+    made = house.ask(500, labelled=1.0, key="fine")
+    control.ask(500, labelled=1.0, key="fine")
+    house.hours.capture([made[0] | {"id": "other"} | bad | {"hour": made[0]["hour"]}], key="bad")
+    looked = house.look()
+    assert house.hour().profile == profile_of(control)
+    (apart,) = house.verdict()["quarantined"]
+    assert apart["key"].endswith("bad")
+    assert apart["reason"].startswith("has a record that cannot be read (")
+    assert looked.metrics["Quarantined"] == 1.0
+    assert looked.record.health is Health.STEADY
+
+
+@pytest.mark.parametrize("bad", [{"time": None}, {"time": "now"}, {"id": 3}, {"outcome": [1]}], ids=str)
+def test_bad_feedback_is_set_apart_and_other_labels_count(bad: dict[str, Any]) -> None:
+    house = Monitored()
+    made = house.ask(500, labelled=1.0)
+    said = {"id": made[0]["id"], "time": NOW.isoformat(), "outcome": True}
+    house.hours.report(MODEL, made[0]["hour"], [said | bad], key="bad")
+    assert house.look().metrics["Quarantined"] == 1.0
+    assert house.hour().labelled.rows == 500
+
+
+def test_quarantine_is_reported_until_somebody_acknowledges_it_and_again_for_the_next_object() -> None:
+    house = Monitored()
+    made = house.ask(500)
+
+    def bad(key: str) -> None:
+        house.hours.capture([made[0] | {"id": key, "rows": 0}], key=key)
+
+    bad("bad-1")
+    assert [house.look().metrics["Quarantined"] for _ in range(3)] == [1.0, 1.0, 1.0]
+    record = house.health_records.record(MODEL)
+    assert record is not None
+    house.health_records.save(acknowledge(record, by="ann", reason="a test", now=NOW))
+    looked = house.look()
+    assert (looked.metrics["Quarantined"], looked.record.health) == (0.0, record.health)
+    assert (looked.record.seen_by, looked.record.acknowledged_by) == ("ann", "")
+    assert len(house.verdict()["quarantined"]) == 1
+    bad("bad-2")
+    assert house.look().metrics["Quarantined"] == 1.0
+    house.clock.at = NOW + 9 * DAY
+    assert house.look(NOW + 9 * DAY).record.quarantined == ()
+
+
+def test_objects_that_can_only_be_counted_one_by_one_are_left_out_together() -> None:
+    house = Monitored()
+    made = house.ask(500, ago=3 * HOUR)
+    later = house.ask(1)
+    for key in ("a", "b"):
+        house.hours.capture([later[0] | {"id": key, "billed_ms": 1.5e308}], key=key)
+    looked = house.look()
+    assert looked.metrics["Quarantined"] == 3.0
+    assert house.verdict()["windows"][0]["rows"] == len(made)
+
+
+def test_a_folder_that_is_no_hour_blinds_nobody() -> None:
+    house = Monitored()
+    made = house.ask(500)
+    house.hours.capture([made[0] | {"hour": made[0]["hour"][:-1] + "x"}], key="stray")
+    house.hours.capture([made[0] | {"hour": made[0]["hour"][:-2] + "99"}], key="stray")
+    looked = house.look()
+    assert looked.record.health is Health.STEADY
+    assert all(each["reason"] == "does not lie in the folder of an hour" for each in house.verdict()["quarantined"])
+
+
+def test_a_broken_verdict_of_the_last_look_is_none() -> None:
+    house = Monitored()
+    house.ask(500)
+    record = house.look().record
+    house.verdicts.documents[record.verdicts_key] = "{"
+    assert house.look().record.health is Health.STEADY

@@ -1,11 +1,13 @@
 """Captured predictions as they lie in S3: listed by model and hour, as feedback is, and read for people who look."""
 
-import gzip
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
 from tidegate.aws.clients import answering, s3
+from tidegate.aws.unpacking import lines
+from tidegate.domain.monitoring.quarantine import UnreadableError
 from tidegate.domain.serving.capture import CAPTURE_RECORD
 from tidegate.kernel.prefixes import CAPTURES
 
@@ -24,8 +26,7 @@ class S3CaptureReader:
             for key in together:
                 with answering("S3"):
                     data = s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
-                for each in gzip.decompress(data).splitlines():
-                    record = CAPTURE_RECORD.read(each)
+                for record in _records(data):
                     found.setdefault(record["id"], record)
             if len(found) >= limit:
                 break
@@ -35,6 +36,16 @@ class S3CaptureReader:
         with answering("S3"):
             for page in s3().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
                 yield from (str(entry["Key"]) for entry in page.get("Contents", []))
+
+
+def _records(data: bytes) -> Iterator[dict[str, Any]]:
+    """Those that can be read; monitoring reports the others."""
+    with suppress(UnreadableError):
+        for line in lines(data):
+            with suppress(ValueError, RecursionError):
+                record = CAPTURE_RECORD.read(line)
+                if type(record.get("id")) is str:
+                    yield record
 
 
 def listed(bucket: str, prefix: str, model: str, first: str, last: str) -> Iterator[tuple[str, str, int]]:

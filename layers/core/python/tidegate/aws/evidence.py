@@ -1,18 +1,19 @@
 """What both arms of a rollout did, read from the objects that captures and feedback are kept in."""
 
-import gzip
 import hashlib
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from io import BytesIO
 
 from tidegate.aws.captures import listed
 from tidegate.aws.clients import answering, s3
-from tidegate.domain.rollout.evidence import Labels, Tally
+from tidegate.aws.unpacking import lines
+from tidegate.domain.monitoring.quarantine import UnreadableError
+from tidegate.domain.rollout.evidence import BROKEN, Labels, Tally
 from tidegate.domain.rollout.rollout import MOST_LOOKS, Evidence, Rollout
 from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD
@@ -45,7 +46,8 @@ class S3ArmsReader:
     labels too. Captures beyond `MAX_CAPTURE_BYTES`, and feedback beyond its bound, are left to the next look, oldest
     first; to join labels with captures that were counted before, as many of these are read again.
 
-    Nothing is written: who asks twice gets the same evidence, and what came in between.
+    Records that cannot be read, and what stands behind damaged bytes of an object, count for nothing; monitoring
+    reports them. Nothing is written: who asks twice gets the same evidence, and what came in between.
     """
 
     def __init__(self, bucket: str, *, clock: Clock) -> None:
@@ -71,12 +73,13 @@ class S3ArmsReader:
         )
 
         tally, labels = Tally(rollout), Labels()
-        for each, lines in self._read(feedback):
-            for line in lines:
-                labels.report(each.key, FEEDBACK_RECORD.read(line))
+        for each, found in self._read(feedback):
+            for line in found:
+                with suppress(*BROKEN):
+                    labels.report(each.key, FEEDBACK_RECORD.read(line))
         served = _served_under(rollout.route_revisions)
-        for each, lines in self._read([*new, *again]):
-            _fold(lines, tally, labels, served if each.mark not in counted else None)
+        for each, found in self._read([*new, *again]):
+            _fold(found, tally, labels, served if each.mark not in counted else None)
         unsettled = labels.settle(tally, now)
 
         done = [*new, *(each for each in feedback if each.key not in unsettled)]
@@ -125,7 +128,13 @@ def _within(limit: int, objects: Iterable[_Object]) -> list[_Object]:
 
 
 def _unpacked(each: _Object, data: Future[bytes]) -> tuple[_Object, Iterable[bytes]]:
-    return each, gzip.GzipFile(fileobj=BytesIO(data.result()))
+    return each, _whole(lines(data.result()))
+
+
+def _whole(found: Iterator[bytes]) -> Iterator[bytes]:
+    """As far as they can be read."""
+    with suppress(UnreadableError):
+        yield from found
 
 
 def _remembered(rollout: Rollout, done: Iterable[_Object], present: str, oldest: str) -> dict[str, tuple[str, ...]]:
@@ -144,15 +153,16 @@ def _served_under(revisions: Iterable[int]) -> re.Pattern[bytes]:
     return re.compile(rb'"route"\s*:\s*(?:%s)\b' % b"|".join(b"%d" % revision for revision in revisions))
 
 
-def _fold(lines: Iterable[bytes], tally: Tally, labels: Labels, served: re.Pattern[bytes] | None) -> None:
+def _fold(found: Iterable[bytes], tally: Tally, labels: Labels, served: re.Pattern[bytes] | None) -> None:
     """Count the captures that match `served`, and find those that have labels."""
-    for line in lines:
+    for line in found:
         counts = served is not None and served.search(line) is not None
         named = _ID.search(line) if labels else None
-        is_labelled = named is not None and named[1].decode() in labels
+        is_labelled = named is not None and named[1].decode(errors="replace") in labels
         if counts or is_labelled:
-            record = CAPTURE_RECORD.read(line)
-            if counts:
-                tally.add(record)
-            if is_labelled:
-                labels.found(record)
+            with suppress(*BROKEN):
+                record = CAPTURE_RECORD.read(line)
+                if counts:
+                    tally.add(record)
+                if is_labelled:
+                    labels.found(record)

@@ -1,16 +1,17 @@
 """One captured prediction out of all: its id holds its time, its time the hours, the rest is searched."""
 
-import gzip
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from io import BytesIO
 from typing import Any
 
 from tidegate.aws.captures import listed
 from tidegate.aws.clients import answering, s3
+from tidegate.aws.unpacking import lines
+from tidegate.domain.monitoring.quarantine import UnreadableError
 from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of
 from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.kernel.prefixes import CAPTURES
@@ -63,11 +64,14 @@ class S3CaptureLookup:
         with answering("S3"):
             data = s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
         named = prediction_id.encode()
-        for line in gzip.GzipFile(fileobj=BytesIO(data)):
-            if named in line:
-                record: dict[str, Any] = CAPTURE_RECORD.read(line)
-                if record["id"] == prediction_id:
-                    return record
+        with suppress(UnreadableError):  # which monitoring reports
+            for line in lines(data):
+                if named not in line:
+                    continue
+                with suppress(ValueError, RecursionError):
+                    record: dict[str, Any] = CAPTURE_RECORD.read(line)
+                    if record.get("id") == prediction_id:
+                        return record
         return None
 
 

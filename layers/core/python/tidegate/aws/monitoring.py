@@ -20,15 +20,18 @@ from typing import Any
 
 import orjson
 from isal.igzip import IGzipFile
+from isal.isal_zlib import IsalError
 
 from tidegate.aws.captures import listed
 from tidegate.aws.clients import answering, s3
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import revised, stored
 from tidegate.aws.table import RefusedError, Table
+from tidegate.aws.unpacking import blocks
 from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import HealthRecord
-from tidegate.domain.serving.feedback import FEEDBACK_RECORD
+from tidegate.domain.monitoring.quarantine import because
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD, reported
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.kernel.partitions import Partition
 from tidegate.kernel.prefixes import CAPTURES, FEEDBACK, PROFILES, VERDICTS
@@ -36,7 +39,6 @@ from tidegate.ports.monitoring import Sources
 
 HEALTH = "HEALTH"
 _THREADS = 8
-_UNPACKED_BYTES = 1 << 18  # of an object, at a time
 
 
 class DynamoHealthRecords:
@@ -107,17 +109,21 @@ class S3Hours:
             for hour, sizes in captures.items()
         }
 
-    def outcomes(self, sources: Sources) -> dict[str, Any]:
+    def outcomes(self, sources: Sources) -> tuple[dict[str, Any], dict[str, str]]:
         """See ports.Hours."""
         latest: dict[str, tuple[datetime, Any]] = {}
-        for lines in self._read(sources.feedback):
-            for line in chain.from_iterable(map(bytes.splitlines, lines)):
-                record = FEEDBACK_RECORD.current(orjson.loads(line))
-                reported = datetime.fromisoformat(record["time"])
-                known = latest.get(record["id"])
-                if known is None or reported >= known[0]:
-                    latest[record["id"]] = reported, record["outcome"]
-        return {prediction: outcome for prediction, (_, outcome) in latest.items()}
+        unread: dict[str, str] = {}
+        for key, lines in zip(sources.feedback, self._read(sources.feedback), strict=True):
+            try:
+                each = chain.from_iterable(map(bytes.splitlines, lines))
+                found = [reported(FEEDBACK_RECORD.current(orjson.loads(line))) for line in each]
+            except Exception as error:  # noqa: BLE001  whatever it is, it is this object's; the others are read
+                unread[key] = because(error)
+                continue
+            for prediction, at, outcome in found:
+                if prediction not in latest or at >= latest[prediction][0]:
+                    latest[prediction] = at, outcome
+        return {prediction: outcome for prediction, (_, outcome) in latest.items()}, unread
 
     def lines(self, sources: Sources) -> Iterator[Iterable[bytes]]:
         """See ports.Hours."""
@@ -127,7 +133,7 @@ class S3Hours:
         """See ports.Hours."""
 
         def read(hour: str) -> dict[str, Any] | None:
-            with suppress(NotFoundError):
+            with suppress(NotFoundError, ValueError):  # a broken one is counted again
                 document: dict[str, Any] = json.loads(self._objects.get(_profile_key(model, version, hour)))
                 return document
             return None
@@ -154,9 +160,9 @@ class S3Hours:
             for key in keys:
                 ahead.append(pool.submit(self._objects.get, key))
                 if len(ahead) >= _THREADS:
-                    yield unpacked(ahead.popleft().result())
+                    yield _fetched(ahead.popleft())
             while ahead:
-                yield unpacked(ahead.popleft().result())
+                yield _fetched(ahead.popleft())
 
 
 def _profile_key(model: str, version: int, hour: str) -> str:
@@ -167,8 +173,11 @@ def _encoded(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+def _fetched(data: Future[bytes]) -> Iterator[bytes]:
+    yield from unpacked(data.result())
+
+
 def unpacked(data: bytes) -> Iterator[bytes]:
-    """Lines of an object as Firehose writes it, many whole ones at a time."""
-    unpacking: GzipFile = IGzipFile(fileobj=BytesIO(data))  # type: ignore[no-untyped-call]
-    while block := unpacking.read(_UNPACKED_BYTES):
-        yield block + unpacking.readline()
+    """Lines of an object, many whole ones at a time. Raises as `unpacking.blocks` does."""
+    file: GzipFile = IGzipFile(fileobj=BytesIO(data))  # type: ignore[no-untyped-call]
+    return blocks(file, IsalError)  # type: ignore[arg-type]

@@ -435,9 +435,10 @@ def _profile(series: pd.Series, kind: ColumnType, *, private: bool) -> ColumnPro
         if len(finite):
             low, high, mean = float(finite.min()), float(finite.max()), float(finite.mean())
     if kind in {ColumnType.TEXT, ColumnType.BOOLEAN} and not private:
-        counts = series.dropna().map(_text).value_counts()
-        ranked = sorted(counts[counts > 1].head(10 * _TOP).items(), key=lambda item: (-item[1], str(item[0])))
-        top = tuple((str(value)[:_TOP_LENGTH], int(count)) for value, count in ranked[:_TOP])
+        counts = series.value_counts()
+        commonest = [(_text(value), int(count)) for value, count in counts[counts > 1].head(10 * _TOP).items()]
+        commonest.sort(key=lambda item: (-item[1], item[0]))
+        top = tuple((value[:_TOP_LENGTH], count) for value, count in commonest[:_TOP])
     return ColumnProfile(
         name=str(series.name),
         type=kind,

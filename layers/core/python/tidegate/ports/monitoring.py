@@ -57,12 +57,14 @@ class Hours(Protocol):
         """Hours with captures, by name and in order; both ends included."""
         ...
 
-    def outcomes(self, sources: Sources) -> Mapping[str, Any]:
-        """The outcome of each prediction of the hour that has one; of several, the one reported last."""
+    def outcomes(self, sources: Sources) -> tuple[Mapping[str, Any], dict[str, str]]:
+        """The outcome of each prediction of the hour that has one; of several, the one reported last. And the objects
+        of feedback that cannot be read, with the reason."""
         ...
 
     def lines(self, sources: Sources) -> Iterable[Iterable[bytes]]:
-        """Capture records as lines of JSON, object by object; any number of whole lines together."""
+        """Capture records as lines of JSON, object by object; any number of whole lines together. An object that cannot
+        be read raises while its lines are taken, and the next one follows."""
         ...
 
     def counted(self, model: str, version: int, hours: Collection[str]) -> Mapping[str, dict[str, Any]]:

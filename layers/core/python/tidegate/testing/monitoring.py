@@ -3,11 +3,12 @@
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from tidegate.domain.monitoring.health import HealthRecord
+from tidegate.domain.monitoring.quarantine import because
 from tidegate.domain.serving.capture import line
+from tidegate.domain.serving.feedback import reported
 from tidegate.kernel.errors import ConflictError
 from tidegate.ports.monitoring import Sources
 from tidegate.testing.found import found
@@ -77,11 +78,14 @@ class InMemoryHours:
             for hour in hours
         }
 
-    def outcomes(self, sources: Sources) -> dict[str, Any]:
-        reported = self._objects(self.feedback)
-        records = [record for key in sources.feedback for record in reported[key]]
-        by_time = sorted(records, key=lambda record: datetime.fromisoformat(record["time"]))
-        return {record["id"]: record["outcome"] for record in by_time}
+    def outcomes(self, sources: Sources) -> tuple[dict[str, Any], dict[str, str]]:
+        objects, found, unread = self._objects(self.feedback), [], {}
+        for key in sources.feedback:
+            try:
+                found += [reported(record) for record in objects[key]]
+            except Exception as error:  # noqa: BLE001  as the adapter does
+                unread[key] = because(error)
+        return {name: outcome for name, _, outcome in sorted(found, key=lambda each: each[1])}, unread
 
     def lines(self, sources: Sources) -> Iterator[Iterable[bytes]]:
         captured = self._objects(self.captures)

@@ -74,7 +74,7 @@ def acknowledge(tool: Tool, model: str, reason: str) -> None:
     again.
 
     Windows start with the next hour, and earlier rejected candidates no longer count. A cause that persists is found
-    again.
+    again. Objects in quarantine are no longer reported; of a model that does not need redesign, nothing else changes.
 
     \b
     Example:

@@ -28,12 +28,13 @@ _PARAMETERS = (
 )
 _ABSENT = frozenset(
     {
-        "NotFoundException",
-        "ResourceNotFoundException",
-        "ResourceNotFound",
-        "StateMachineDoesNotExist",
-        "NoSuchEntity",
+        "ExecutionDoesNotExist",
         "NoSuchBucket",
+        "NoSuchEntity",
+        "NotFoundException",
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+        "StateMachineDoesNotExist",
     }
 )
 

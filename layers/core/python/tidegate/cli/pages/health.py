@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 BAR_WIDTH = 20  # characters
+SHOWN_APART = 10  # objects in quarantine, the latest; --json has more
 _HEALTH = {  # the worst first
     "needs_redesign": ("✗ NEEDS REDESIGN", "bold red"),
     "drifted": ("✗ drifted", "yellow"),
@@ -60,6 +61,12 @@ def status(out: "Console", found: Sequence[Document]) -> None:
             out.print()
             out.print(Text.assemble(f"{each['model']}: ", Text("✗ misses its targets", style="yellow")))
             show.reasons(out, list(missed.values()))
+            out.print(f"  details: tidegate drift {each['model']}", soft_wrap=True)
+    for each in found:
+        if each["quarantined"]:
+            out.print()
+            count = english.count(each["quarantined"], "object")
+            out.print(Text.assemble(f"{each['model']}: ", Text(f"✗ {count} in quarantine", style="yellow")))
             out.print(f"  details: tidegate drift {each['model']}", soft_wrap=True)
     for each in found:
         spike = ((each["summary"] or {}).get("cost") or {}).get("spike")
@@ -139,11 +146,23 @@ def drift(out: "Console", found: Document, hours: int | None) -> None:
     if (found["verdicts"] or {}).get("targets"):
         out.print()
         _targets(out, found["verdicts"]["targets"])
+    _quarantine(out, line, found["verdicts"])
     if record and record["attempts"]:
         out.print()
         _attempts(out, record["attempts"])
     out.print()
     out.print(f"next: {found['next_step']}", soft_wrap=True)
+
+
+def _quarantine(out: "Console", line: Document, verdicts: Document | None) -> None:
+    """Objects that could not be read, and how many of them nobody has acknowledged."""
+    apart = (verdicts or {}).get("quarantined", ())
+    if not apart:
+        return
+    out.print()
+    unseen = f", {line['quarantined']:,} not acknowledged" if line["quarantined"] else ", all acknowledged"
+    out.print(f"quarantine: {english.count(len(apart), 'object')} left out{unseen}")
+    show.reasons(out, [f"{each['key']} {each['reason']}" for each in apart[-SHOWN_APART:]])
 
 
 def _looked(found: Document, hours: int | None) -> dict[str, str | Text | None]:
@@ -293,4 +312,7 @@ def acknowledged(out: "Console", model: str, answer: Document) -> None:
         health = _HEALTH[record["health"]][0].split(" ", 1)[1] if record else "not judged yet"
         out.print(f"{model}: nothing to acknowledge; it is {health}")
         return
-    out.print(f"{model}: acknowledged; it is judged afresh on requests from the next hour on", soft_wrap=True)
+    follows = "it is judged afresh on requests from the next hour on"
+    if not answer["judged_afresh"]:
+        follows = "the objects in quarantine are left out, and no longer reported"
+    out.print(f"{model}: acknowledged; {follows}", soft_wrap=True)

@@ -109,6 +109,15 @@ class HealthRecord:
     acknowledged_because: str = ""
     verdicts_key: str = ""  # S3 key of the whole verdict document
     summary: Any = None  # a few numbers of it, for lists and dashboards
+    quarantined: tuple[str, ...] = ()  # marks of the objects that cannot be read
+    seen: tuple[str, ...] = ()  # those of them that somebody acknowledged
+    seen_by: str = ""
+    seen_because: str = ""
+
+    @property
+    def unseen(self) -> int:
+        """Objects in quarantine that nobody has acknowledged."""
+        return len(set(self.quarantined) - set(self.seen))
 
 
 KEPT_ATTEMPTS = 50
@@ -160,7 +169,11 @@ def with_outcomes(record: HealthRecord, outcomes: Mapping[str, tuple[TrainingOut
 
 
 def acknowledge(record: HealthRecord, *, by: str, reason: str, now: datetime) -> HealthRecord:
-    """The health record after somebody has seen to it: the loop may try again, and earlier failures count no more."""
+    """The health record after somebody has seen to it: the loop may try again, and earlier failures count no more. Of a
+    model that does not need redesign, only the objects in quarantine are seen to."""
+    record = replace(record, seen=record.quarantined, seen_by=by, seen_because=reason) if record.unseen else record
+    if record.health is not Health.NEEDS_REDESIGN:
+        return replace(record, revision=record.revision + 1)
     return replace(
         record,
         revision=record.revision + 1,

@@ -22,7 +22,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Any, ClassVar, Self
 
@@ -92,6 +92,7 @@ class Hour:
         usage: by version ("3") or "fallback", of all answers of the model; of captures that are a sample, as much as
             they stand for. A version that answered in the shadow has the time of that, and no requests.
         service: of the requests that the version was to answer, as many as were captured.
+        unread: objects that could not be read, with the reason.
     """
 
     FORM: ClassVar = StoredForm("counted hour", upgrades=(_without_usage, _without_service), renew="delete it")
@@ -104,6 +105,7 @@ class Hour:
     decisions: Mapping[str, Mapping[str, tuple[int, int]]]
     usage: Mapping[str, Usage]
     service: ServiceLevel
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; equal hours give equal documents."""
@@ -122,6 +124,7 @@ class Hour:
             },
             "usage": {name: usage.to_json() for name, usage in self.usage.items()},
             "service": self.service.to_json(),
+            **({"unread": dict(self.unread)} if self.unread else {}),
         }
 
     @classmethod
@@ -140,6 +143,7 @@ class Hour:
             },
             usage={name: Usage.from_json(numbers) for name, numbers in document["usage"].items()},
             service=ServiceLevel.from_json(document["service"]),
+            unread=dict(document.get("unread", {})),
         )
 
 

@@ -48,6 +48,7 @@ class LeftOut(StrEnum):
     CONTRACT = "against the features' rules"
     OUTCOME = "with an outcome that the target does not have"
     TIMELESS = "without the time that rows are split by"
+    UNREADABLE = "at which objects could not be read on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +149,12 @@ class LabelledRows:
             if unwanted := self._unwanted_cell(row[name]):
                 self.left_out[unwanted] += 1
                 return
+        sample = min(self._sample, record["sample"])
         for name, cell in row.items():
             self.cells[name].append(cell)
         self._first = min(self._first, at) if self.rows else at
         self._last = max(self._last, at)
-        self._sample = min(self._sample, record["sample"])
+        self._sample = sample
         self.rows += 1
 
     def sentence(self, model: str, base: str) -> str:

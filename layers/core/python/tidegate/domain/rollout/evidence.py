@@ -24,6 +24,7 @@ are not compared, and a shadow breaks no business rules, since none are applied 
 import math
 from array import array
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,6 +43,7 @@ _JOINED = ("id", "route", "arm", "reason", "violations", "score", "probabilities
 _OWN = frozenset({"", Why.RULE_VIOLATED})  # the rule was broken by the side's own version, not by another in its place
 
 Record = Mapping[str, Any]
+BROKEN = (AttributeError, KeyError, RecursionError, TypeError, ValueError)  # what a record of another form raises
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ class Tally:
         if record["violations"]:
             own.broke[request] |= why in _OWN
         elif not why and not record.get("fallback"):
-            own.scores.append(record["score"])
+            own.scores.append(_score(record))
         if self._phase is Phase.SHADOW:
             self._add_shadow(pair.candidate, record["shadow"], first=first)
 
@@ -174,7 +176,7 @@ class Tally:
             side.slow += error is None and self._is_slow(shadow)
             side.unavailable += error is not None
         if error is None:
-            side.scores.append(shadow["score"])
+            side.scores.append(_score(shadow))
 
     def _is_slow(self, answer: Record) -> bool:
         return not answer["cold"] and answer["latency_ms"] > self._slow_ms
@@ -194,6 +196,14 @@ class Tally:
         if not bound or type(outcome) not in {int, float} or not math.isfinite(outcome):
             return None
         return float(abs(answer["score"] - outcome) / bound)
+
+
+def _score(answer: Record) -> float:
+    """Raises TypeError, ValueError when it is no number."""
+    score = answer["score"]
+    if type(score) not in {int, float} or not math.isfinite(score):
+        raise ValueError("a score that is not a number")
+    return float(score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +236,9 @@ class Labels:
     def report(self, source: str, feedback: Record) -> None:
         """Take a label, as the record of feedback that it came in."""
         time, reported = (datetime.fromisoformat(feedback[name]) for name in ("time", "reported"))
-        label = _Label(feedback["id"], time, reported, feedback["outcome"])
+        label = _Label(str(feedback["id"]), time, reported, feedback["outcome"])
+        if time.tzinfo is None or reported.tzinfo is None:
+            raise ValueError("a time without a zone")
         self._by_source.setdefault(source, []).append(label)
         self._captured.setdefault(label.id, None)
 
@@ -247,7 +259,8 @@ class Labels:
         for label in latest.values():
             record = self._captured[label.id]
             if record is not None:
-                tally.label(record, label.outcome)
+                with suppress(*BROKEN):
+                    tally.label(record, label.outcome)
         return frozenset(self._by_source).difference(settled)
 
     def _is_settled(self, labels: Sequence[_Label], now: datetime) -> bool:

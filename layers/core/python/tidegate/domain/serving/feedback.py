@@ -126,6 +126,15 @@ def class_name(outcome: Any) -> str:
     return str(int(outcome)) if isinstance(outcome, float) and outcome.is_integer() else str(outcome)
 
 
+def reported(record: Mapping[str, Any]) -> tuple[str, datetime, bool | float | str]:
+    """Prediction, time (aware) and outcome of a stored record. Raises ValueError for what is none."""
+    name, outcome = record.get("id"), record.get("outcome")
+    moment = datetime.fromisoformat(str(record.get("time")))
+    if type(name) is not str or not isinstance(outcome, bool | int | float | str) or moment.tzinfo is None:
+        raise ValueError("a record without id, outcome or the zone of its time")
+    return name, moment, outcome
+
+
 def _record(item: Any, shared: Any, tasks: Mapping[str, str], now: datetime) -> tuple[dict[str, Any], list[Fault]]:
     """The record of an item, or its faults by field. Of a model that all items share, the fault is not the item's."""
     if not isinstance(item, dict):

@@ -150,7 +150,7 @@ class Explain:
     def _outcome(self, record: Mapping[str, Any]) -> Any:
         """What was reported to have become of it; None while nothing was."""
         sources = self.hours.sources(record["model"], record["hour"], record["hour"]).get(record["hour"])
-        return self.hours.outcomes(sources).get(record["id"]) if sources and sources.feedback else None
+        return self.hours.outcomes(sources)[0].get(record["id"]) if sources and sources.feedback else None
 
     def _fallback(self, model: str, route: int | None) -> Fallback | None:
         """The fallback of the route's revision; None when it is not known or not there any more."""

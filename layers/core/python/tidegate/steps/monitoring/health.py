@@ -5,6 +5,7 @@ from typing import Any
 from tidegate.domain.monitoring import health
 from tidegate.domain.monitoring.health import Health, HealthRecord, TrainingOutcome
 from tidegate.domain.registry.route import Route
+from tidegate.kernel import english
 from tidegate.kernel.errors import NotFoundError
 from tidegate.ports.monitoring import HealthRecords, Verdicts
 from tidegate.ports.platform import Clock
@@ -64,7 +65,8 @@ def show_health(
 def acknowledge(
     model: str, body: Acknowledge, *, actor: str, models: Models, health_records: HealthRecords, clock: Clock
 ) -> dict[str, Any]:
-    """Somebody has seen to a model that needs redesign: the next look judges it anew. Any other is left as it is.
+    """Somebody has seen to a model that needs redesign, which the next look judges anew, or to the objects that
+    monitoring cannot read. Any other model is left as it is.
 
     Raises:
         NotFoundError: no such model.
@@ -74,11 +76,12 @@ def acknowledge(
 
     def acknowledged() -> dict[str, Any]:
         record = health_records.record(model)
-        if record is None or record.health is not Health.NEEDS_REDESIGN:
-            return {"changed": False, "health": view(record)}
+        if record is None or not (record.health is Health.NEEDS_REDESIGN or record.unseen):
+            return {"changed": False, "judged_afresh": False, "health": view(record)}
         seen = health.acknowledge(record, by=actor, reason=body.reason, now=clock.now())
         health_records.save(seen)
-        return {"changed": True, "health": view(seen)}
+        afresh = record.health is Health.NEEDS_REDESIGN
+        return {"changed": True, "judged_afresh": afresh, "health": view(seen)}
 
     return twice(acknowledged)
 
@@ -100,6 +103,7 @@ def _line(header: ModelHeader, route: Route | None, record: HealthRecord | None)
         "looked_at": view(record.looked_at) if record else None,
         "retraining": view(record.wanted) if record else None,
         "held_back": record.held_back if record else "",
+        "quarantined": record.unseen if record else 0,
         "summary": view(record.summary) if record else None,
     }
 
@@ -121,6 +125,9 @@ def _next_step(model: str, route: Route | None, record: HealthRecord | None) -> 
         return "nothing: it is judged within an hour of its first requests"
     if record.health is Health.NEEDS_REDESIGN:
         return f'find the cause and fix it, then: tidegate acknowledge {model} --reason "..."'
+    if record.unseen:
+        objects = english.count(record.unseen, "object")
+        return f'find out who wrote {objects} in quarantine, then: tidegate acknowledge {model} --reason "..."'
     at_work = next((each for each in record.attempts if each.outcome is TrainingOutcome.UNDER_WAY), None)
     if at_work:
         return f"run {at_work.run_id} is under way: tidegate runs {model} {at_work.run_id}"

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
-from tidegate.domain.monitoring.labelled_dataset import LabelledRows, Recipe, obstacle
+from tidegate.domain.monitoring.labelled_dataset import LabelledRows, LeftOut, Recipe, obstacle
+from tidegate.domain.monitoring.quarantine import because
 from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of, policy_of
 from tidegate.domain.serving.contract import Contract
 from tidegate.domain.training.contracts import feature_contracts
@@ -88,13 +89,17 @@ def _gather(model: str, recipe: Recipe, captures: Hours, *, clock: Clock, until:
     found = LabelledRows(recipe)
     sources = captures.sources(model, hour_of(recipe.after), hour_of(clock.now()))
     for hour in sorted((hour for hour in sources if sources[hour].feedback), reverse=True):
-        outcomes = dict(captures.outcomes(sources[hour]))
+        outcomes = dict(captures.outcomes(sources[hour])[0])
         for blocks in captures.lines(sources[hour]):
             if clock.now() >= until:
                 found.cut_short = True
             if found.cut_short:
                 return found
-            _take((line for block in blocks for line in block.splitlines()), outcomes, found)
+            try:
+                _take((line for block in blocks for line in block.splitlines()), outcomes, found)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is this object's; the others are taken
+                because(error)
+                found.left_out[LeftOut.UNREADABLE] += 1
     return found
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from tidegate.domain.evaluation import targets
 from tidegate.domain.evaluation.targets import PERCENTILE, Held, Target
-from tidegate.domain.monitoring import costs, health, hours, quality
+from tidegate.domain.monitoring import costs, health, hours, quality, quarantine
 from tidegate.domain.monitoring.costs import Bill, Prices, Spent
 from tidegate.domain.monitoring.findings import VERDICT, Window, findings, moved
 from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, TrainingOutcome, Trigger
@@ -86,6 +86,7 @@ class _Seen:
     windows: tuple[Window, ...] = ()
     maturity: Maturity | None = None
     day: "_Day | None" = None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,8 @@ def monitor(
             known = _with_outcomes(replace(known, last_trained_at=trained), runs, rollouts)
         stands = health.look(known, seen.findings, _policy(spec.monitoring), model=model, under_way=under_way, now=now)
         stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen, bill, held))
+        apart = quarantine.marks(seen.unread)
+        stands = replace(stands, quarantined=apart, seen=tuple(each for each in stands.seen if each in apart))
         health_records.save(stands)
         return stands
 
@@ -180,7 +183,9 @@ class _Traffic:
         reference = _reference(version, artifacts)
         if isinstance(reference, str):
             return _Seen(Findings(version.number, judged=False, problem=reference), volume)
-        listed = self._listed(version, since)
+        found = self._listed(version, since)
+        listed = {name: each for name, each in found.items() if _is_hour(name)}
+        strays = [key for name in found.keys() - listed for key in (*found[name].captures, *found[name].feedback)]
         try:
             counted = self._counted(version, reference, listed)
         except NewerDocumentError as error:
@@ -202,6 +207,8 @@ class _Traffic:
             day=self._day(counted, reference, maturity, windows),
             volume={name: count for name, count in sorted(volume.items()) if name >= oldest},
             spent={name: Spent(hour.usage, listed[name].stored_bytes) for name, hour in counted.items()},
+            unread=dict.fromkeys(strays, "does not lie in the folder of an hour")
+            | {key: why for hour in counted.values() for key, why in hour.unread.items()},
         )
 
     def _listed(self, version: Version, since: datetime | None) -> Mapping[str, Sources]:
@@ -222,7 +229,7 @@ class _Traffic:
         found: dict[str, Hour] = {}
         for name, sources in listed.items():
             document, mark = known.get(name), self._mark(sources)
-            if document and document["layout"] != reference.layout.digest:
+            if document and document.get("layout") != reference.layout.digest:
                 document = None
             current = document is not None and Hour.FORM.is_current(document) and document["sources"] == mark
             if document and (current or name < reach):
@@ -233,17 +240,38 @@ class _Traffic:
         return found
 
     def _count(self, sources: Sources, mark: str, version: int, reference: Reference) -> Hour:
-        counting = Counting(
-            reference,
-            version=version,
-            outcomes=self.hours.outcomes(sources),
-            dropped=self.spec.capture.drop,
-            sensitive=self._sensitive if reference.task == "binary" else (),
-            tolerance=self._tolerance,
-        )
-        for lines in self.hours.lines(sources):
-            counting.add(lines)
-        return counting.hour(mark)
+        """What can be read of an hour. Objects that cannot be counted are looked for one by one, and left out."""
+        outcomes, unread = self.hours.outcomes(sources)
+
+        def count(*keys: str) -> Hour:
+            counting = Counting(
+                reference,
+                version=version,
+                outcomes=outcomes,
+                dropped=self.spec.capture.drop,
+                sensitive=self._sensitive if reference.task == "binary" else (),
+                tolerance=self._tolerance,
+            )
+            for lines in self.hours.lines(replace(sources, captures=keys)):
+                counting.add(lines)
+            hour = counting.hour(mark)
+            json.dumps(hour.to_json(), allow_nan=False)  # as it will be kept
+            return hour
+
+        def tried(*keys: str) -> Hour | str:
+            try:
+                return count(*keys)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is these objects'; the others are counted
+                return quarantine.because(error)
+
+        hour = tried(*sources.captures)
+        if isinstance(hour, str):
+            faults = {key: why for key in sources.captures if isinstance(why := tried(key), str)}
+            hour = tried(*(key for key in sources.captures if key not in faults))
+            if isinstance(hour, str):  # each could be counted, all together cannot
+                faults, hour = dict.fromkeys(sources.captures, hour), count()
+            unread |= faults
+        return replace(hour, unread=unread)
 
     def _mark(self, sources: Sources) -> str:
         """Names what an hour is counted from, and the rules by which."""
@@ -338,7 +366,7 @@ def _last(record: HealthRecord | None, verdicts: Verdicts) -> dict[str, Any]:
         return {}
     try:
         return verdicts.read(record.verdicts_key)
-    except NotFoundError:  # expired
+    except (NotFoundError, ValueError):  # expired, or broken
         return {}
 
 
@@ -479,6 +507,7 @@ def _document(model: str, seen: _Seen, bill: Bill, held: Sequence[Held], now: da
         "problem": seen.findings.problem,
         "drift": list(seen.findings.drift),
         "quality": list(seen.findings.quality),
+        "quarantined": quarantine.listed(dict(seen.unread)),
         "unfixable": list(seen.findings.unfixable),
         "windows": [window.to_json() for window in seen.windows],
         "maturity": seen.maturity.to_json() if seen.maturity else None,
@@ -512,6 +541,7 @@ def _metrics(seen: _Seen, record: HealthRecord, bill: Bill, held: Sequence[Held]
         return float(any(verdict in report.drifted for report in reports))
 
     return {
+        "Quarantined": float(record.unseen),
         "Rows": float(seen.windows[0].rows if seen.windows else 0),
         "Drifted": float(bool(seen.findings.drift or seen.findings.quality)),
         "FeatureDrift": any_drifted("features"),
@@ -618,6 +648,13 @@ def _policy(rules: MonitoringRules) -> health.Policy:
         within=timedelta(days=rules.within_days),
         give_up_after=rules.give_up_after,
     )
+
+
+def _is_hour(name: str) -> bool:
+    try:
+        return hour_of(_moment(name)) == name
+    except ValueError:
+        return False
 
 
 def _moment(name: str) -> datetime:
