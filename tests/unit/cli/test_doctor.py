@@ -441,6 +441,28 @@ def test_the_way_from_a_log_line_to_a_training_says_where_it_stopped(stage: Tria
     assert found.next_step
 
 
+def test_a_training_that_the_hourly_monitoring_no_longer_wants_is_wanted_again() -> None:
+    stage, items, began = counting(), list[dict[str, Any]](), list[dict[str, Any]]()
+
+    def put(Item: dict[str, Any], **_: Any) -> None:  # noqa: N803  AWS's name
+        items.append(dict(Item))
+        if len(items) == 1:  # monitoring looks at once
+            items[0].pop("wanted")
+        else:
+            began.append({"run_id": "r-2"})
+
+    stage.stage.aws("dynamodb").get_item = lambda **_: {"Item": items[-1]} if items else {}
+    stage.stage.aws("dynamodb").put_item = put
+    stage.stage.api = api(
+        apply_model={},
+        runs=lambda *_: began,
+        wait_for_run=run_of("accepted", rollout={"phase": "done"}),
+        model={"serves": [{"version": 2, "weight_bp": 10_000}]},
+    )
+    assert trial.alarm(stage).outcome is Outcome.OK
+    assert [item["revision"] for item in items] == [{"N": "1"}, {"N": "2"}]
+
+
 def test_an_alarm_that_is_on_for_others_all_the_time_is_not_tried() -> None:
     assert trial.alarm(counting(state="ALARM")).outcome is Outcome.SKIPPED
 

@@ -17,7 +17,7 @@ from tidegate.aws.clients import code_of
 from tidegate.aws.items import decode
 from tidegate.aws.registry import revised
 from tidegate.cli.doctor import synthetic, verdicts
-from tidegate.cli.doctor.stage import Stage
+from tidegate.cli.doctor.stage import Stage, present
 from tidegate.cli.doctor.verdicts import Verdict
 from tidegate.domain.monitoring.health import Health, HealthRecord, Trigger
 from tidegate.kernel.partitions import Partition
@@ -30,8 +30,10 @@ CAPTURE_SECONDS = 300.0  # Firehose keeps records for a minute before it writes 
 ROUTE_SECONDS = 60.0
 ANNOUNCED_SECONDS = 120.0
 DAY_SECONDS = 86_400.0
+ATTEMPTS = 3
 ENDED = frozenset({"accepted", "rejected", "failed"})
 WANTED = "RetrainingWanted"
+_THERE = "ResourceAlreadyExistsException"
 
 
 @dataclass(slots=True)
@@ -111,19 +113,25 @@ def alarm(trial: Trial) -> Verdict:
         found: dict[str, Any] = stage.aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"][0]
         return found
 
-    # Only a change of its state is an event.
-    if not stage.until(lambda: state()["StateValue"] != "ALARM", ALARM_SECONDS, every=5):
-        return verdicts.skipped(f"the alarm {name} is on for other models all the time", "tidegate status")
-    _want_training(trial)
-    _count(trial)
-    trial.say(f"  waiting for the alarm {name}, the state machine {stage.prefix}-retrain and a run")
     before = {run["run_id"] for run in trial.runs}
 
     def begun() -> list[str]:
-        return [run["run_id"] for run in stage.api.runs(trial.name) if run["run_id"] not in before]
+        """The new run; an empty name if none began and none is wanted any more."""
+        found = [run["run_id"] for run in stage.api.runs(trial.name) if run["run_id"] not in before]
+        return found or ([] if _wanted(trial) else [""])
 
-    began = stage.until(begun, ALARM_SECONDS)
-    if began:
+    began: list[str] = [""]
+    for _ in range(ATTEMPTS):
+        # Only a change of its state is an event.
+        if not stage.until(lambda: state()["StateValue"] != "ALARM", ALARM_SECONDS, every=5):
+            return verdicts.skipped(f"the alarm {name} is on for other models all the time", "tidegate status")
+        _want_training(trial)
+        _count(trial)
+        trial.say(f"  waiting for the alarm {name}, the state machine {stage.prefix}-retrain and a run")
+        began = stage.until(begun, ALARM_SECONDS)
+        if began != [""]:  # else the hourly monitoring looked at the model meanwhile, and wants nothing
+            break
+    if began and began[0]:
         trial.say(f"  run {began[0]} was started")
         return _promoted(trial, began[0], 2)
     return _where_it_stopped(trial, state())
@@ -211,14 +219,24 @@ def _proved(trial: Trial) -> Verdict:
     return verdicts.ledger(actions, trial.entries, api.verify_ledger(trial.name))
 
 
+def _health(trial: Trial) -> HealthRecord | None:
+    key = {"pk": {"S": Partition.HEALTH.of(trial.name)}, "sk": {"S": "HEALTH"}}
+    table = trial.stage.parameters["registry-table"]
+    item = trial.stage.aws("dynamodb").get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+    return decode(HealthRecord, item) if item else None
+
+
+def _wanted(trial: Trial) -> bool:
+    record = _health(trial)
+    return record is None or record.wanted is not None
+
+
 def _want_training(trial: Trial) -> None:
     """Write what monitoring would have found; the model is the doctor's own."""
     client, table = trial.stage.aws("dynamodb"), trial.stage.parameters["registry-table"]
     pk, now = Partition.HEALTH.of(trial.name), datetime.now(UTC)
-    for _ in range(3):
-        key = {"pk": {"S": pk}, "sk": {"S": "HEALTH"}}
-        item = client.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
-        known = decode(HealthRecord, item) if item else None
+    for _ in range(ATTEMPTS):
+        known = _health(trial)
         record = HealthRecord(
             model=trial.name,
             revision=known.revision + 1 if known else 1,
@@ -253,7 +271,7 @@ def _count(trial: Trial) -> None:
         "stage": trial.stage.name,
         WANTED: 1,
     }
-    logs.create_log_stream(logGroupName=group, logStreamName=trial.name)
+    present(lambda: logs.create_log_stream(logGroupName=group, logStreamName=trial.name), _THERE)
     events = [{"timestamp": now, "message": json.dumps(line)}]
     logs.put_log_events(logGroupName=group, logStreamName=trial.name, logEvents=events)
 
