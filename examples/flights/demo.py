@@ -46,6 +46,7 @@ from infra.local.cloud import LocalCloud
 from tidegate.cli.client import Client
 from tidegate.kernel import english
 from tidegate.kernel.drift.registry import RISES
+from tidegate.kernel.roles import Role
 
 STARTER = "examples/diabetes/diabetes.yaml"
 FLIGHTS = WORK / "flights.parquet"
@@ -141,6 +142,9 @@ def provision(story: Story) -> LocalCloud:
         say(f"the templates that `cdk deploy` uses: {resources} resources")
     with story.step("provision") as say:
         cloud = LocalCloud.start(assembly, runtime_dir=ROOT / ".build/layers/local/runtime", state_dir=STATE)
+        for role in Role:
+            policy = cloud.client("ssm").get_parameter(Name=f"/tidegate/dev/{role}-policy")["Parameter"]["Value"]
+            cloud.add_user(role, [policy])
         say("local cloud is up: no AWS account, no Docker")
     return cloud
 

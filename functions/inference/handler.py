@@ -76,6 +76,7 @@ def wire() -> Wired:
     inference = Inference(
         routes=registry,
         models=registry,
+        versions=registry,
         artifacts=ServingArtifacts(settings.artifacts_bucket),
         load=load,
         clock=SystemClock(),

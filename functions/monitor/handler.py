@@ -36,7 +36,7 @@ def _look(model: str, now: datetime, at: wiring.Wiring[MonitorSettings]) -> None
         models=at.registry,
         runs=at.registry,
         versions=at.registry,
-        routes=at.registry,
+        routes=at.routes,
         rollouts=at.rollout_reader,
         artifacts=at.artifacts,
         hours=at.hours,
@@ -56,3 +56,5 @@ def _look(model: str, now: datetime, at: wiring.Wiring[MonitorSettings]) -> None
     logger("monitor").info(
         "looked at", extra={"model": model, "health": record.health.value, "reasons": list(record.reasons)}
     )
+    if record.tampered:
+        logger("monitor").error("not what was recorded", extra={"model": model, "why": record.tampered})

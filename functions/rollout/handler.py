@@ -31,6 +31,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         versions=at.registry,
         routes=at.routes,
         rollouts=at.rollouts,
+        catalog=at.catalog,
         artifacts=at.artifacts,
         arms=at.arms,
     )

@@ -66,25 +66,33 @@ def on_partitions(actions: Sequence[str], table_arn: str, partitions: Sequence[P
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """Access to the objects of a bucket under a prefix, for one function."""
+    """Access to the objects of a bucket under a prefix, for one function; what it may write can be bounded to files of
+    these names."""
 
     bucket: s3.Bucket
     prefix: str
     read: bool = False
     write: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def statements(self) -> list[iam.PolicyStatement]:
         """Reading includes listing: without it S3 answers 403 for a missing object, not 404."""
-        arn = f"{self.bucket.bucket_arn}/{self.prefix}*"
-        reading = [allow(["s3:GetObject"], [arn]), allow(["s3:ListBucket"], [self.bucket.bucket_arn])]
-        return (reading if self.read else []) + ([allow(["s3:PutObject"], [arn])] if self.write else [])
+        bucket = self.bucket.bucket_arn
+        reading = [allow(["s3:GetObject"], [f"{bucket}/{self.prefix}*"]), allow(["s3:ListBucket"], [bucket])]
+        writing = [allow(["s3:PutObject"], [f"{bucket}/{each}" for each in self._written])]
+        return (reading if self.read else []) + (writing if self.write else [])
 
     @property
-    def finding(self) -> str:
-        """What cdk-nag calls the prefix."""
+    def findings(self) -> list[str]:
+        """What cdk-nag calls the patterns of keys."""
         bucket = Stack.of(self.bucket).resolve(self.bucket.bucket_arn)["Fn::GetAtt"][0]
-        return f"AwsSolutions-IAM5[Resource::<{bucket}.Arn>/{self.prefix}*]"
+        patterns = ([f"{self.prefix}*"] if self.read else []) + (self._written if self.write else [])
+        return [f"AwsSolutions-IAM5[Resource::<{bucket}.Arn>/{each}]" for each in patterns]
+
+    @property
+    def _written(self) -> list[str]:
+        return [f"{self.prefix}*/{name}" for name in self.names] or [f"{self.prefix}*"]
 
 
 def acknowledge(scope: IConstruct, findings: Sequence[str], reason: str) -> None:

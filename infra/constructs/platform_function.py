@@ -101,7 +101,7 @@ class PlatformFunction(Construct):
         acknowledge(self.role, [EVERY_RESOURCE], "X-Ray's writes and ListStreams know no resource but '*'")
         acknowledge(
             self.role,
-            sorted({access.finding for access in objects}),
+            sorted({finding for access in objects for finding in access.findings}),
             "object keys are made at run time; bucket and prefix are named",
         )
         acknowledge(

@@ -146,7 +146,9 @@ class LocalCloud:
         try:
             cloud._start(runtime_dir, on_progress, developer_policy, event_retry_waits_s, concurrency)
             if state_dir is not None:
+                cloud._state_dir = state_dir
                 cloud._write_state(state_dir)
+                cloud._closing.callback(cloud._remove_state, state_dir)
             if tick:
                 cloud._start_ticking()
         except BaseException:
@@ -163,6 +165,7 @@ class LocalCloud:
         self.declared_only: tuple[str, ...] = ()
         self._assembly = assembly
         self._users: dict[str, dict[str, str]] = {}
+        self._state_dir: Path | None = None
         self._published: dict[str, list[dict[str, Any]]] = {}
         self._closing = ExitStack()
         self._moving = threading.RLock()
@@ -200,7 +203,8 @@ class LocalCloud:
         return self.session(user).client(service)  # type: ignore[call-overload]
 
     def add_user(self, name: str, policy: Mapping[str, Any] | Sequence[str]) -> dict[str, str]:
-        """Makes an IAM user with an inline policy, or with managed policies by ARN; returns its credentials."""
+        """Makes an IAM user with an inline policy, or with managed policies by ARN; returns its credentials, which are
+        in the state file as well."""
         iam = self._clients.root("iam")
         iam.create_user(UserName=name)
         if isinstance(policy, Mapping):
@@ -213,6 +217,8 @@ class LocalCloud:
             "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
         }
+        if self._state_dir is not None:
+            self._write_state(self._state_dir)
         return dict(self._users[name])
 
     def kill(self, function: str) -> int:
@@ -640,6 +646,7 @@ class LocalCloud:
             "region": REGION,
             "account": ACCOUNT,
             "credentials": self._users["developer"],
+            "users": self._users,
             "apis": {name: gateway.url for name, gateway in self.gateways.items()},
             "outputs": self.outputs,
             "pid": os.getpid(),
@@ -649,12 +656,12 @@ class LocalCloud:
         part.write_text(json.dumps(state, indent=2) + "\n")
         part.replace(file)
 
-        def remove() -> None:
-            with contextlib.suppress(FileNotFoundError):
-                if json.loads(file.read_text())["pid"] == os.getpid():
-                    file.unlink()
-
-        self._closing.callback(remove)
+    @staticmethod
+    def _remove_state(folder: Path) -> None:
+        file = folder / STATE_FILE
+        with contextlib.suppress(FileNotFoundError):
+            if json.loads(file.read_text())["pid"] == os.getpid():
+                file.unlink()
 
     # --- moving -------------------------------------------------------------------------------------------------------
 

@@ -62,6 +62,7 @@ _PATIENCE = {"IntervalSeconds": 5, "MaxAttempts": 10, "MaxDelaySeconds": 600}
 _PATIENT_RETRIES = [LAMBDA_FAULTS | _PATIENCE, UNAVAILABLE | _PATIENCE, _CRASHED]
 _CATCH: list[Definition] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "CloseFailed"}]
 _RUN = {"run.$": "$.run"}
+_PREPARED = {"files.$": "$.plan.files"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,18 @@ def definition(steps: Mapping[str, Step], *, partition: str, training_concurrenc
 
 def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
     """From the data to a fitted version, evaluated."""
-    fit = task(steps["train"], {"run.$": "$.run", "candidate.$": "$.candidate", "purpose.$": "$.purpose"})
+    fit = task(
+        steps["train"],
+        {"run.$": "$.run", "files.$": "$.files", "candidate.$": "$.candidate", "purpose.$": "$.purpose"},
+    )
     return {
         "Begin": {
             "Type": "Pass",
             "Comment": "The execution's input is the run; everything else is added next to it.",
-            "Parameters": {"run": {"model.$": "$.model", "run_id.$": "$.run_id"}},
+            "Parameters": {
+                "run": {"model.$": "$.model", "run_id.$": "$.run_id"},
+                "drawn": {"page_sha256": None},
+            },
             "Next": "Prepare",
         },
         "Prepare": {
@@ -115,7 +122,7 @@ def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
             "Type": "Map",
             "ItemsPath": "$.plan.candidates",
             "MaxConcurrency": training_concurrency,
-            "ItemSelector": {**_RUN, "candidate.$": "$$.Map.Item.Value", "purpose": "validate"},
+            "ItemSelector": {**_RUN, **_PREPARED, "candidate.$": "$$.Map.Item.Value", "purpose": "validate"},
             "ItemProcessor": {
                 "ProcessorConfig": {"Mode": "INLINE"},
                 "StartAt": "Fit",
@@ -135,12 +142,16 @@ def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
             "Next": "Refit",
         },
         "Refit": {
-            **task(steps["train"], {**_RUN, "candidate.$": "$.selection.candidate", "purpose": "final"}, "$.fitted"),
+            **task(
+                steps["train"],
+                {**_RUN, **_PREPARED, "candidate.$": "$.selection.candidate", "purpose": "final"},
+                "$.fitted",
+            ),
             "Catch": _CATCH,
             "Next": "Evaluate",
         },
         "Evaluate": {
-            **task(steps["evaluate"], {**_RUN, "fitted.$": "$.fitted"}, "$.evaluated"),
+            **task(steps["evaluate"], {**_RUN, **_PREPARED, "fitted.$": "$.fitted"}, "$.evaluated"),
             "Catch": _CATCH,
             "Next": "Reproduction?",
         },
@@ -158,7 +169,7 @@ def _compare(steps: Mapping[str, Step]) -> Definition:
         "Compare": {
             **task(
                 steps["reproduce"],
-                {**_RUN, "fitted.$": "$.fitted", "evaluated.$": "$.evaluated"},
+                {**_RUN, **_PREPARED, "fitted.$": "$.fitted", "evaluated.$": "$.evaluated"},
                 "$.reproduced",
             ),
             "Comment": "The run made a version again: what is equal ends it, and what differs as well.",
@@ -173,14 +184,24 @@ def _judge(steps: Mapping[str, Step]) -> Definition:
     """What the gate says of the version, and what people get to see of it."""
     return {
         "SlicesAndGroups": {
-            **task(steps["slices_and_groups"], {**_RUN, "fitted.$": "$.fitted"}, "$.slices_and_groups"),
+            **task(
+                steps["slices_and_groups"],
+                {**_RUN, **_PREPARED, "fitted.$": "$.fitted", "evaluated.$": "$.evaluated"},
+                "$.slices_and_groups",
+            ),
             "Catch": _CATCH,
             "Next": "Gate",
         },
         "Gate": {
             **task(
                 steps["gate"],
-                {**_RUN, "fitted.$": "$.fitted", "evaluated.$": "$.evaluated"},
+                {
+                    **_RUN,
+                    **_PREPARED,
+                    "fitted.$": "$.fitted",
+                    "evaluated.$": "$.evaluated",
+                    "slices_and_groups.$": "$.slices_and_groups",
+                },
                 "$.verdict",
             ),
             "Catch": _CATCH,
@@ -219,6 +240,7 @@ def _roll_out(steps: Mapping[str, Step], partition: str) -> Definition:
                     **_RUN,
                     "version.$": "$.registered.version",
                     "champion_version.$": "$.evaluated.champion_version",
+                    "page_sha256.$": "$.drawn.page_sha256",
                     "now.$": "$$.State.EnteredTime",
                 },
                 "$.rollout",

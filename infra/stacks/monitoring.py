@@ -81,6 +81,7 @@ class MonitoringStack(Stack):
             layers=self._layers,
             environment=MonitorSettings(
                 registry_table=self._data.registry.table_name,
+                ledger_table=self._data.ledger.table_name,
                 artifacts_bucket=artifacts.bucket_name,
                 captures_bucket=captures.bucket_name,
                 stage=self._settings.stage,
@@ -89,7 +90,11 @@ class MonitoringStack(Stack):
                 request_usd=str(PRICES["lambda-requests"].each + PRICES["http-api"].each),
                 gb_month_usd=str(PRICES["s3-storage"].each),
             ),
-            permissions=[read_items(table), on_partitions([PUT], table, [Partition.HEALTH])],
+            permissions=[
+                read_items(table),
+                read_items(self._data.ledger.table_arn, QUERY),
+                on_partitions([PUT], table, [Partition.HEALTH]),
+            ],
             objects=[
                 Objects(artifacts, RUNS, read=True),
                 Objects(captures, CAPTURES, read=True),
@@ -187,6 +192,16 @@ class MonitoringStack(Stack):
             own,
             "Training again does not help a model; its owner looks, then acknowledges.",
             runbook="monitoring.md#a-model-needs-redesign",
+            whose=MODEL_IN_STATUS,
+            period=HOUR,
+        )
+        self.alarms.add(
+            "tampered",
+            NAMESPACE,
+            "Tampered",
+            own,
+            "What a model serves, its ledger or its files are not what was recorded; `tidegate status` names it.",
+            runbook="operations.md#something-was-tampered-with",
             whose=MODEL_IN_STATUS,
             period=HOUR,
         )

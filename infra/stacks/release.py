@@ -33,7 +33,7 @@ from infra.cost import PRICES
 from infra.machines.release_machine import Step, definition
 from infra.stacks.data import DataStack
 from tidegate.kernel.partitions import Partition
-from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS
+from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS, WRITTEN_BY
 from tidegate.kernel.settings import (
     CatalogSettings,
     GateSettings,
@@ -89,8 +89,6 @@ class ReleaseStack(Stack):
         registry = self._data.registry.table_arn
         run = [read_items(registry), on_partitions([UPDATE], registry, [Partition.RUN])]
         datasets = Objects(self._data.data_bucket, DATASETS, read=True)
-        runs = Objects(self._data.artifacts_bucket, RUNS, read=True, write=True)
-        new_runs = Objects(self._data.artifacts_bucket, RUNS, write=True)
         return (
             PlatformFunction(
                 self,
@@ -122,7 +120,7 @@ class ReleaseStack(Stack):
                     allowed_licences=",".join(settings.allowed_licences),
                 ),
                 permissions=run,
-                objects=[datasets, new_runs],
+                objects=[datasets, self._files_of("prepare", read=False)],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
                 description="Resolves a run's dataset, checks it and writes the split tables",
@@ -134,7 +132,7 @@ class ReleaseStack(Stack):
                 layers=self._training,
                 environment=step,
                 permissions=self._writing(Partition.RUN),
-                objects=[runs],
+                objects=[self._files_of("train")],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
                 description="Fits one candidate, and exports the final one to ONNX",
@@ -146,7 +144,14 @@ class ReleaseStack(Stack):
                 "Chooses the best candidate of a run",
                 seconds=60,
             ),
-            self._step("evaluate", step, run, "Scores the holdout with onnxruntime", seconds=900, objects=[runs]),
+            self._step(
+                "evaluate",
+                step,
+                run,
+                "Scores the holdout with onnxruntime",
+                seconds=900,
+                objects=[self._files_of("evaluate")],
+            ),
             PlatformFunction(
                 self,
                 "slices_and_groups",
@@ -154,15 +159,22 @@ class ReleaseStack(Stack):
                 layers=self._training,
                 environment=step,
                 permissions=run,
-                objects=[runs],
+                objects=[self._files_of("slices_and_groups")],
                 memory_mb=settings.step_memory_mb,
                 timeout_seconds=900,
                 description="Evaluates slices and groups of the holdout",
             ),
             self._step(
-                "reproduce", step, run, "Compares a reproduced version with the original", seconds=120, objects=[runs]
+                "reproduce",
+                step,
+                run,
+                "Compares a reproduced version with the original",
+                seconds=120,
+                objects=[self._files_of("reproduce")],
             ),
-            self._step("gate", gate, run, "Accepts or rejects, with reasons", seconds=120, objects=[runs]),
+            self._step(
+                "gate", gate, run, "Accepts or rejects, with reasons", seconds=120, objects=[self._files_of("gate")]
+            ),
             self._step(
                 "register",
                 with_ledger,
@@ -177,7 +189,7 @@ class ReleaseStack(Stack):
                 layers=self._plots,
                 environment=step,
                 permissions=[read_items(registry)],
-                objects=[runs],
+                objects=[self._files_of("report")],
                 memory_mb=settings.step_memory_mb,
                 timeout_seconds=120,
                 description="Draws the page of a version",
@@ -192,6 +204,10 @@ class ReleaseStack(Stack):
                 background=True,
             ),
         )
+
+    def _files_of(self, step: str, *, read: bool = True) -> Objects:
+        """The files of runs that a step writes, and all that earlier ones wrote."""
+        return Objects(self._data.artifacts_bucket, RUNS, read=read, write=True, names=WRITTEN_BY[step])
 
     def _writing(self, *partitions: Partition) -> list[iam.PolicyStatement]:
         return write_items(self._data.registry.table_arn, *partitions)

@@ -46,6 +46,11 @@ class _Around:
     def route(self, model: str) -> Route:
         return self.routes[model]
 
+    def registered_sha256(self, model: str, number: int) -> str:
+        del number
+        served = self.routes[model].champion
+        return served.artifact_sha256 if served else ""
+
     def count(self, name: str, value: int = 1, **_: str) -> None:
         self.counts[name] += value
 
@@ -62,6 +67,7 @@ class _Around:
         return Inference(
             routes=parts,
             models=parts,
+            versions=parts,
             artifacts=parts,
             load=self.load,
             clock=SystemClock(),

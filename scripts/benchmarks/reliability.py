@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import yaml
 
 from infra.local.cloud import LocalCloud
 from infra.local.environment import Environment
@@ -392,7 +391,7 @@ class _House:
     def trained(self, candidate: dict[str, Any], release: dict[str, Any]) -> str:
         """A run that the gate has accepted."""
         spec = _SPEC | {"candidates": [candidate], "release": release}
-        self.client.apply_model(MODEL, yaml.safe_dump(spec))
+        self.client.apply_model(MODEL, json.dumps(spec))
         run = self.client.wait_for_run(MODEL, self.client.start_run(MODEL)["run"]["run_id"], timeout_seconds=300)
         if run["status"] != "accepted":
             raise RuntimeError(f"{candidate} was not accepted: {run}")

@@ -17,7 +17,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import yaml
 from botocore.credentials import Credentials
 
 from infra.local.cloud import LocalCloud
@@ -252,7 +251,7 @@ def _released(client: Client) -> list[dict[str, float]]:
         "candidates": [{"estimator": "sklearn.ensemble.RandomForestClassifier", "parameters": {"n_estimators": 100}}],
         "release": {"steps": [], "probation_hours": 0},
     }
-    client.apply_model(MODEL, yaml.safe_dump(spec))
+    client.apply_model(MODEL, json.dumps(spec))
     run = client.wait_for_run(MODEL, client.start_run(MODEL, None)["run"]["run_id"], timeout_seconds=300)
     if run["status"] != "accepted":
         raise RuntimeError(f"the forest was not accepted: {run}")

@@ -5,7 +5,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.adapters.conftest import BUCKET, LEDGER, TABLE
+from tests.adapters.conftest import BUCKET, LEDGER, TABLE, client_of
 from tidegate.aws import clients
 from tidegate.cli.doctor import removal
 from tidegate.cli.doctor.removal import NotOwnedError, leftovers, remove
@@ -26,7 +26,7 @@ def stage(aws: None) -> Stage:
     values |= dict.fromkeys(("data-bucket", "artifacts-bucket", "captures-bucket"), BUCKET) | {"serving-url": "u"}
     values |= {f"{role}-policy": "arn" for role in Role}
     for name, value in values.items():
-        boto3.client("ssm").put_parameter(Name=f"/tidegate/dev/{name}", Value=value, Type="String")
+        client_of("ssm").put_parameter(Name=f"/tidegate/dev/{name}", Value=value, Type="String")
     clients.s3().put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     api: Any = None
     return Stage(boto3.Session(), "dev", api)

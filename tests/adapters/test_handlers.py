@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from functions.rollout import handler as rollout
 from tests.adapters.conftest import BUCKET, LEDGER, TABLE, client_of
 from tests.builders.captures import asked as captured
 from tests.builders.captures import lines as recorded
+from tests.builders.data import DATASET, READY
 from tests.builders.registry import AT, a_run, promoted, requested
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
@@ -24,7 +26,7 @@ from tidegate import telemetry
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.extension import AfterResponse
 from tidegate.aws.objects import S3Artifacts
-from tidegate.aws.registry import DynamoRoutes
+from tidegate.aws.registry import DynamoCatalog, DynamoRoutes
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.rollout import Decision, decide
@@ -32,7 +34,7 @@ from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import hour_of
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
-from tidegate.kernel.prefixes import CAPTURES
+from tidegate.kernel.prefixes import CAPTURES, RunFile
 from tidegate.messages import RunRef
 from tidegate.testing.models import linear_onnx
 
@@ -63,6 +65,8 @@ def deployed(over_http: None, cold: Callable[..., None], monkeypatch: pytest.Mon
     inference.wire.cache_clear()
     registry = DynamoRoutes(TABLE, LEDGER)
     registry.apply(a_spec(), author="ann", at=AT)
+    DynamoCatalog(TABLE).put_dataset(DATASET)
+    DynamoCatalog(TABLE).add_version(replace(READY, version="v1"))
     yield registry
     inference.wire.cache_clear()
 
@@ -74,16 +78,16 @@ def registered(registry: DynamoRoutes, run_id: str, bias: float, **release: Any)
     requested(registry, a_run(run_id, spec_digest=spec.digest))
     registry.note(ref.model, run_id, "prepare", AT, dataset_version="v1", lock_hash="l", code_version="c")
     artifacts = S3Artifacts(BUCKET)
-    sha256 = artifacts.put(ref.artifact_key, linear_onnx(CONTRACT, [0.001], bias=bias))
+    sha256 = artifacts.put(ref.key(RunFile.ARTIFACT), linear_onnx(CONTRACT, [0.001], bias=bias))
     rule = FittedRule("constant", (0.75, 0.25))
-    fallback = artifacts.put(ref.fallback_key, Fallback(CONTRACT, rule).to_bytes())
-    report = artifacts.put(ref.report_key, b'{"evaluation": {"sections": {}}}')
+    fallback = artifacts.put(ref.key(RunFile.FALLBACK), Fallback(CONTRACT, rule).to_bytes())
+    report = artifacts.put(ref.key(RunFile.REPORT), b'{"evaluation": {"sections": {}}}')
     answer = register.handler(
         {
             "run": ref.to_json(),
-            "fitted": {"artifact_sha256": sha256, "artifact_bytes": 1, "fit_seconds": 1.0, "rows": 10},
+            "fitted": {"artifact_sha256": sha256, "artifact_bytes": 1, "fit_seconds": 1.0, "rows": 10, "files": {}},
             "evaluated": {"metric": "roc_auc", "value": 0.7, "low": 0.6, "high": 0.8, "champion_version": None}
-            | {"fallback_sha256": fallback},
+            | {"fallback_sha256": fallback, "files": {}},
             "verdict": {"accepted": True, "reasons": [], "report_sha256": report},
         },
         CONTEXT,
@@ -95,7 +99,7 @@ def released(registry: DynamoRoutes, run_id: str, bias: float) -> str:
     """A version that serves at once; returns its artifact's key."""
     ref, number = registered(registry, run_id, bias)
     promoted(registry, registry.version(ref.model, number))
-    return ref.artifact_key
+    return ref.key(RunFile.ARTIFACT)
 
 
 def predict(body: str = '{"instances": [{"distance": 100}]}') -> tuple[int, dict[str, Any]]:

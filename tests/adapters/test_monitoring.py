@@ -14,6 +14,7 @@ from functions.monitor import handler as monitor
 from tests.adapters.conftest import BUCKET, LEDGER, TABLE
 from tests.builders.monitoring import FEATURES, Traffic
 from tests.builders.registry import promoted, registered
+from tests.builders.reported import reported
 from tests.builders.specs import a_spec
 from tests.builders.threads import at_once
 from tests.context import CONTEXT
@@ -25,8 +26,10 @@ from tidegate.aws.registry import DynamoRoutes
 from tidegate.aws.table import Table
 from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, TrainingOutcome, Trigger
 from tidegate.domain.monitoring.quarantine import UnreadableError, because
+from tidegate.domain.registry.ledger import Seen
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
 from tidegate.ports.monitoring import Sources
 from tidegate.testing.monitoring import InMemoryHealthRecords, InMemoryHours, InMemoryVerdicts
@@ -326,6 +329,7 @@ def served(cold: Callable[..., None]) -> DynamoRoutes:
     """A model with a champion, and handlers that are not wired yet."""
     cold(
         REGISTRY_TABLE=TABLE,
+        LEDGER_TABLE=LEDGER,
         ARTIFACTS_BUCKET=BUCKET,
         CAPTURES_BUCKET=BUCKET,
         STAGE="test",
@@ -336,7 +340,10 @@ def served(cold: Callable[..., None]) -> DynamoRoutes:
     )
     registry = DynamoRoutes(TABLE, LEDGER)
     registry.apply(a_spec(features=FEATURES), author="ann", at=AT)
-    promoted(registry, registered(registry, "r-001"))
+    reference = json.dumps(Traffic().reference().to_json()).encode()
+    files = {RunFile.REFERENCE: reference}
+    report = reported(RunRef(model=MODEL, run_id="r-001"), S3Artifacts(BUCKET), files)
+    promoted(registry, registered(registry, "r-001", **report))
     return registry
 
 
@@ -371,8 +378,6 @@ def of_model(printed: str) -> dict[str, Any]:
 def test_a_drifting_model_is_found_counted_and_recorded(
     served: DynamoRoutes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reference = json.dumps(Traffic().reference().to_json()).encode()
-    S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
     asked(1_000, wind=26)
     found = due.handler({"after": "", "now": LATER.isoformat()}, CONTEXT)
     assert found == {"batches": [{"models": [MODEL]}], "after": ""}
@@ -398,8 +403,6 @@ def test_a_model_without_metrics_of_its_own_counts_in_the_sums(
     served: DynamoRoutes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served.apply(a_spec(features=FEATURES, monitoring={"own_metrics": False}), author="ann", at=LATER)
-    reference = json.dumps(Traffic().reference().to_json()).encode()
-    S3Artifacts(BUCKET).put(RunRef(model=MODEL, run_id="r-001").reference_key, reference)
     asked(1_000, wind=26)
     monitor.handler({"models": [MODEL], "now": LATER.isoformat()}, CONTEXT)
     printed = capsys.readouterr().out
@@ -414,7 +417,8 @@ def test_a_model_that_cannot_be_looked_at_is_named_and_the_others_are_looked_at(
     assert answer == {"outcome": "failed", "failed": ["no-such"]}
     record = DynamoHealthRecords(TABLE).record(MODEL)
     assert record is not None
-    assert record.reasons == ("version 1 has no reference; train again",)
+    assert (record.version, record.tampered, record.reasons) == (1, "", ())
+    assert record.ledger_seen == Seen(1, DynamoRoutes(TABLE, LEDGER).ledger(MODEL)[0].hash)
     assert "not looked at" in caplog.messages
     line = of_model(capsys.readouterr().out)
     assert (line["model"], line["Drifted"]) == (MODEL, [0.0])

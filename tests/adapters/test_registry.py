@@ -22,6 +22,7 @@ from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableErro
 from tidegate.steps.pages import Asked
 from tidegate.steps.registry.ledger import verify_ledger
 from tidegate.testing.batch import InMemoryBatchLedger
+from tidegate.testing.monitoring import InMemoryHealthRecords
 
 
 @pytest.fixture
@@ -489,6 +490,14 @@ def test_an_entry_changed_in_the_table_is_found(aws: None, tampering: dict[str, 
     key = {"pk": {"S": "LEDGER#flight-delay"}, "sk": {"S": "0000000001"}}
     item = clients.dynamodb().get_item(TableName=LEDGER, Key=key)["Item"] | tampering
     clients.dynamodb().put_item(TableName=LEDGER, Item={name: value for name, value in item.items() if value})
-    found = verify_ledger("flight-delay", Asked(), models=registry, routes=registry, batch_ledger=InMemoryBatchLedger())
+    found = verify_ledger(
+        "flight-delay",
+        Asked(),
+        models=registry,
+        routes=registry,
+        versions=registry,
+        batch_ledger=InMemoryBatchLedger(),
+        health_records=InMemoryHealthRecords(),
+    )
     assert not found["intact"]
     assert found["break"]["seq"] == 1

@@ -19,6 +19,7 @@ from tidegate.kernel.partitions import Partition
 from tidegate.steps.pages import Asked
 from tidegate.steps.registry.ledger import verify_ledger
 from tidegate.testing.batch import InMemoryBatchLedger
+from tidegate.testing.monitoring import InMemoryHealthRecords
 
 MODEL = "flight-delay"
 
@@ -75,7 +76,15 @@ def test_every_record_is_found_again_and_the_chain_holds(registry: DynamoRoutes)
 
     copied, differing = upgrade(clients.dynamodb(), TABLE, LEDGER)
     assert seen(registry) == before
-    assert verify_ledger(MODEL, Asked(), models=registry, routes=registry, batch_ledger=InMemoryBatchLedger())["intact"]
+    assert verify_ledger(
+        MODEL,
+        Asked(),
+        models=registry,
+        routes=registry,
+        versions=registry,
+        batch_ledger=InMemoryBatchLedger(),
+        health_records=InMemoryHealthRecords(),
+    )["intact"]
     assert (copied[Partition.VERSION], copied[Partition.LEDGER], differing) == (2, 2, [])
     assert [item for item in items(TABLE) if item in old] == old  # copied: older code goes on
     again = registry.request(replace(a_run("r-004"), token="mine"), lease_until=AT)

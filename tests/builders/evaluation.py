@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from tests.builders.registry import a_version
+from tests.builders.reported import reported
 from tests.builders.specs import a_spec
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.monitoring.costs import Prices
@@ -15,6 +16,7 @@ from tidegate.domain.registry.run import CandidateRun
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.training.rules import fitted
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
 from tidegate.messages import EvaluateTask, Fitted, GateTask, RunRef, SlicesAndGroupsTask
 from tidegate.ml.scoring import load
@@ -22,6 +24,7 @@ from tidegate.spec.rules.group_rate import GroupRateRule
 from tidegate.steps.evaluation.evaluate import evaluate
 from tidegate.steps.evaluation.gate import gate
 from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
+from tidegate.steps.run_files import RunFiles
 from tidegate.testing.deployment import InMemoryDeployment
 from tidegate.testing.models import linear_onnx
 
@@ -109,59 +112,78 @@ class TrainedRun(InMemoryDeployment):
         self.registry.note("delay", run_id, "train", AT, **facts)
         tried = CandidateRun(0, "sklearn.linear_model.LogisticRegression", {"C": 1.0}, "roc_auc", 0.8, 0.1, 480)
         self.registry.note_candidate("delay", run_id, tried)
-        self.artifacts.put(self.run.plan_key, json.dumps({"personal": list(personal)}).encode())
-        self.artifacts.put(self.run.environment_key, json.dumps({"python": "3.13.1"}).encode())
-        self.artifacts.put(self.run.fit_key, training.take(training[ROW] % 4 != 0).to_npz())
-        self.artifacts.put(self.run.validation_key, training.take(training[ROW] % 4 == 0).to_npz())
-        self.artifacts.put(self.run.holdout_key, holdout.to_npz())
+        prepared, fitting = (RunFiles(self.run, self.artifacts, {}) for _ in range(2))
+        prepared.write(RunFile.PLAN, json.dumps({"personal": list(personal)}).encode())
+        prepared.write(RunFile.FIT, training.take(training[ROW] % 4 != 0).to_npz())
+        prepared.write(RunFile.VALIDATION, training.take(training[ROW] % 4 == 0).to_npz())
+        prepared.write(RunFile.HOLDOUT, holdout.to_npz())
         target = holdout[TARGET]
         rule = fitted(baseline, table=holdout, target=target, classes=classes)
-        self.artifacts.put(self.run.baseline_key, json.dumps(rule.to_json()).encode())
+        prepared.write(RunFile.BASELINE, json.dumps(rule.to_json()).encode())
         fallback = Fallback(contract or CONTRACT, fallback or rule)
-        self.artifacts.put(self.run.fallback_key, fallback.to_bytes())
-        sha256 = self.artifacts.put(self.run.artifact_key, onnx)
+        fitting.write(RunFile.FALLBACK, fallback.to_bytes())
+        sha256 = fitting.write(RunFile.ARTIFACT, onnx)
+        fitting.write(RunFile.ENVIRONMENT, json.dumps({"python": "3.13.1"}).encode())
         if reference is None:
             scorer = load(good_onnx())
             reference = scorer.score(CONTRACT.inputs(holdout)).astype(np.float64)
-        self.artifacts.put(self.run.reference_scores_key, Table({"scores": reference}).to_npz())
-        self._fitted = Fitted(artifact_sha256=sha256, artifact_bytes=len(onnx), fit_seconds=0.1, rows=480)
+        fitting.write(RunFile.REFERENCE_SCORES, Table({"scores": reference}).to_npz())
+        self.prepared_files = prepared.written
+        self._fitted = Fitted(
+            artifact_sha256=sha256, artifact_bytes=len(onnx), fit_seconds=0.1, rows=480, files=fitting.written
+        )
         return self
 
-    def serve(self, onnx, *, spec=None, dataset_version="v1", rows=range(500)):
+    def serve(self, onnx, *, spec=None, dataset_version="v1", rows=range(500), reference=None):
         """Train, register and promote a first version, so that it is the champion."""
         self.train(onnx, spec=spec, run_id="r1", dataset_version=dataset_version)
-        halves = np.array_split(np.array(rows, dtype=np.int64), 2)
-        for key, half in zip((self.run.fit_key, self.run.validation_key), halves, strict=True):
-            self.artifacts.put(key, Table({ROW: half}).to_npz())
-        made = {"dataset_version": dataset_version, "artifact_sha256": self.fitted.artifact_sha256, "lock_hash": "l0ck"}
+        halves = [Table({ROW: half}).to_npz() for half in np.array_split(np.array(rows, dtype=np.int64), 2)]
+        files = dict(zip((RunFile.FIT, RunFile.VALIDATION), halves, strict=True))
+        if reference:
+            files[RunFile.REFERENCE] = json.dumps(reference).encode()
+        made = reported(self.run, self.artifacts, files)
+        made |= {
+            "dataset_version": dataset_version,
+            "artifact_sha256": self.fitted.artifact_sha256,
+            "lock_hash": "l0ck",
+            "code_version": "abc",
+        }
         digest = (spec or spec_of()).digest
-        version = a_version("r1", model="delay", spec_digest=digest, created_at=AT, code_version="abc", **made)
+        version = a_version("r1", model="delay", spec_digest=digest, created_at=AT, **made)
         self.promote(self.registry.register(version, at=AT))
         return self
 
     def evaluate(self, **options):
-        return self.step(evaluate, EvaluateTask(run=self.run, fitted=self.fitted), **options)
+        return self.step(evaluate, EvaluateTask(run=self.run, files=self.prepared_files, fitted=self.fitted), **options)
 
     @property
     def evaluation(self):
-        return Evaluation.from_json(json.loads(self.artifacts.objects[self.run.evaluation_key]))
+        return Evaluation.from_json(json.loads(self.artifacts.objects[self.run.key(RunFile.EVALUATION)]))
 
-    def slices_and_groups(self):
-        return self.step(slices_and_groups, SlicesAndGroupsTask(run=self.run, fitted=self.fitted))
+    def known(self, evaluated):
+        """What the steps behind `evaluate` get to know."""
+        return {"run": self.run, "files": self.prepared_files, "fitted": self.fitted, "evaluated": evaluated}
+
+    def slices_and_groups(self, evaluated=None):
+        evaluated = evaluated or self.evaluate()
+        return self.step(slices_and_groups, SlicesAndGroupsTask(**self.known(evaluated)))
+
+    def gating(self):
+        """The gate's task."""
+        evaluated = self.evaluate()
+        return GateTask(**self.known(evaluated), slices_and_groups=self.slices_and_groups(evaluated))
 
     @property
     def parts(self):
-        return json.loads(self.artifacts.objects[self.run.slices_and_groups_key])
+        return json.loads(self.artifacts.objects[self.run.key(RunFile.SLICES_AND_GROUPS)])
 
     def gate(self):
-        evaluated = self.evaluate()
-        self.slices_and_groups()
-        return self.step(gate, GateTask(run=self.run, fitted=self.fitted, evaluated=evaluated))
+        return self.step(gate, self.gating())
 
     @property
     def reference(self):
-        return Reference.from_json(json.loads(self.artifacts.objects[self.run.reference_key]))
+        return Reference.from_json(json.loads(self.artifacts.objects[self.run.key(RunFile.REFERENCE)]))
 
     @property
     def report(self):
-        return json.loads(self.artifacts.objects[self.run.report_key])
+        return json.loads(self.artifacts.objects[self.run.key(RunFile.REPORT)])

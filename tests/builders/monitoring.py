@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.builders.registry import numbered
+from tests.builders.reported import reported
 from tests.builders.specs import spec
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.monitoring.costs import Prices
@@ -20,6 +21,7 @@ from tidegate.domain.rollout.changes import promote
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
 from tidegate.domain.training.contracts import serving_contract
 from tidegate.kernel.metrics.registry import find
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.steps.monitoring.monitor import Looked, monitor
@@ -84,7 +86,7 @@ class Monitored(InMemoryParts):
     def __init__(
         self,
         *,
-        reference: Reference | None = None,
+        reference: Reference | bytes | None = None,
         served: bool = True,
         value: dict[str, Any] | None = None,
         targets: dict[str, Any] | None = None,
@@ -99,17 +101,19 @@ class Monitored(InMemoryParts):
         if served:
             self.serve("r-1", reference or self.world.reference())
 
-    def serve(self, run_id: str, reference: Reference | None, *, at: datetime = NOW - 20 * DAY) -> None:
+    def serve(self, run_id: str, reference: Reference | bytes | None, *, at: datetime = NOW - 20 * DAY) -> None:
         """A version that is promoted at once."""
         self.request(run_id, at=at)
-        version = replace(numbered(0), model=MODEL, run_id=run_id, created_at=at, spec_digest=self.spec.digest)
+        data = reference if isinstance(reference, bytes) else reference and json.dumps(reference.to_json()).encode()
+        files = {RunFile.REFERENCE: data} if data else {}
+        report = reported(RunRef(model=MODEL, run_id=run_id), self.artifacts, files)
+        version = replace(
+            numbered(0), model=MODEL, run_id=run_id, created_at=at, spec_digest=self.spec.digest, **report
+        )
         version = self.registry.register(version, at=at)
         change = promote(self.registry.route(MODEL), version, Cause(at, "ann", "it is better"))
         assert change is not None
         self.registry.change(change)
-        if reference:
-            key = RunRef(model=MODEL, run_id=run_id).reference_key
-            self.artifacts.put(key, json.dumps(reference.to_json()).encode())
 
     def request(self, run_id: str, at: datetime = NOW - DAY) -> None:
         run = Run(MODEL, run_id, RunStatus.REQUESTED, self.spec.digest, "trips", "ann", at, seed=1)

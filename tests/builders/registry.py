@@ -66,9 +66,9 @@ def requested(registry: Any, run: Run, *, lease_until: datetime | None = AT) -> 
     return recorded
 
 
-def registered(registry: Any, run_id: str, status: VersionStatus = VersionStatus.ACCEPTED) -> Version:
+def registered(registry: Any, run_id: str, status: VersionStatus = VersionStatus.ACCEPTED, **facts: Any) -> Version:
     requested(registry, a_run(run_id))
-    version: Version = registry.register(a_version(run_id, status), at=AT)
+    version: Version = registry.register(a_version(run_id, status, **facts), at=AT)
     return version
 
 

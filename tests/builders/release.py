@@ -54,9 +54,15 @@ SPEC = a_spec()
 def a_task(*, accepted: bool = True, ref: RunRef = REF) -> RegisterTask:
     return RegisterTask(
         run=ref,
-        fitted=Fitted(artifact_sha256="a" * 64, artifact_bytes=1000, fit_seconds=2.5, rows=900),
+        fitted=Fitted(artifact_sha256="a" * 64, artifact_bytes=1000, fit_seconds=2.5, rows=900, files={}),
         evaluated=Evaluated(
-            metric="roc_auc", value=0.71, low=0.7, high=0.72, champion_version=None, fallback_sha256="f" * 64
+            metric="roc_auc",
+            value=0.71,
+            low=0.7,
+            high=0.72,
+            champion_version=None,
+            fallback_sha256="f" * 64,
+            files={},
         ),
         verdict=GateDecided(
             accepted=accepted, reasons=[] if accepted else ["worse than the rule"], report_sha256="b" * 64

@@ -1,8 +1,8 @@
 """The house, synthesized once and provisioned once on the local cloud, with real flights registered in its catalog."""
 
-import copy
 import hashlib
 import io
+import json
 import os
 import subprocess
 import time
@@ -67,7 +67,8 @@ class House:
 
     def spec(self, model: str, **changes: Any) -> dict[str, Any]:
         """A small spec over the sampled flights, under its own model name so that tests do not meet each other."""
-        document: dict[str, Any] = copy.deepcopy(yaml.safe_load((EXAMPLES / "flight-delay.yaml").read_text()))
+        example = yaml.safe_load((EXAMPLES / "flight-delay.yaml").read_text())
+        document: dict[str, Any] = json.loads(json.dumps(example, default=str))
         document |= {
             "name": model,
             "dataset": "flights-sample",
@@ -80,7 +81,7 @@ class House:
 
     def release(self, model: str, token: str | None = None, **changes: Any) -> dict[str, Any]:
         """Apply a spec, train it and wait; returns the run."""
-        self.client.apply_model(model, yaml.safe_dump(self.spec(model, **changes)))
+        self.client.apply_model(model, json.dumps(self.spec(model, **changes)))
         run = self.client.start_run(model, token)["run"]
         return self.over(model, run["run_id"])
 

@@ -182,3 +182,13 @@ def serves_alone(house: House, model: str, version: int) -> bool:
     """Whether a version answers every request."""
     shares: list[dict[str, Any]] = house.client.model(model)["serves"]
     return shares == [{"version": version, "weight_bp": 10_000}]
+
+
+def monitored(house: House, model: str) -> dict[str, Any]:
+    """The health record after the next hourly look."""
+    house.cloud.settle()
+    before = (house.client.model_health(model)["health"] or {}).get("looked_at", "")
+    house.cloud.advance(3_600)
+    wait_until(lambda: (house.client.model_health(model)["health"] or {}).get("looked_at", "") > before, 90)
+    record: dict[str, Any] = house.client.model_health(model)["health"]
+    return record

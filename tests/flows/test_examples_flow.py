@@ -27,6 +27,7 @@ from tidegate.cli.main import main
 from tidegate.domain.serving.contract import SCORES_OUTPUT
 from tidegate.domain.serving.prediction import answers, validate
 from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import ROW, Table
 from tidegate.messages import RunRef
 from tidegate.ml.scoring import OnnxScorer, load
@@ -127,7 +128,7 @@ class Example:
     def _stored(self, name: str) -> bytes:
         cloud = self.house.cloud
         bucket = cloud.client("ssm").get_parameter(Name="/tidegate/dev/artifacts-bucket")["Parameter"]["Value"]
-        key = RunRef(model=self.model, run_id=self.run["run_id"]).key(name)
+        key = RunRef(model=self.model, run_id=self.run["run_id"]).key(RunFile(name))
         body: bytes = cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         return body
 

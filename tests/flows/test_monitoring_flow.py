@@ -7,7 +7,7 @@ import pandas as pd
 import urllib3
 
 from tests.flows.conftest import SHALLOW, House, instances_of, wait_until
-from tests.flows.rollouts import DIRECT
+from tests.flows.rollouts import DIRECT, monitored
 
 ROWS = 800
 RULES: dict[str, Any] = {"windows_hours": [24], "cooldown_hours": 0, "give_up_after": 1}
@@ -29,16 +29,6 @@ def say(house: House, model: str, ids: list[str], flights: pd.DataFrame) -> None
     items = [{"id": each, "outcome": bool(late)} for each, late in zip(ids, flights["late"], strict=True)]
     for start in range(0, len(items), 500):
         assert house.client.feedback(model, items[start : start + 500])["accepted"] == len(items[start : start + 500])
-
-
-def monitored(house: House, model: str) -> dict[str, Any]:
-    """The health record after the next hourly look."""
-    house.cloud.settle()
-    before = (house.client.model_health(model)["health"] or {}).get("looked_at", "")
-    house.cloud.advance(3_600)
-    wait_until(lambda: (house.client.model_health(model)["health"] or {}).get("looked_at", "") > before, 90)
-    record: dict[str, Any] = house.client.model_health(model)["health"]
-    return record
 
 
 def begun(house: House, model: str) -> dict[str, Any]:

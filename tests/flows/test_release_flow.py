@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from examples.flights.build_dataset import OUTCOME
 from tests.flows.conftest import SHALLOW, House, to_parquet, wait_until
 from tidegate.domain.serving.contract import Contract
 from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError, RequestInvalidError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.ml.training import OnnxFitter
@@ -78,8 +78,10 @@ def drawn(house: House, model: str, number: int) -> str:
 
 def sklearn_scores(house: House, run: dict[str, Any], spec: ModelSpec, rows: pd.DataFrame) -> Any:
     ref = RunRef(model=run["model"], run_id=run["run_id"])
-    contract = Contract.from_json(json.loads(artifact(house, ref.plan_key))["contract"])
-    fit, validation = (Table.from_npz(artifact(house, key)) for key in (ref.fit_key, ref.validation_key))
+    contract = Contract.from_json(json.loads(artifact(house, ref.key(RunFile.PLAN)))["contract"])
+    fit, validation = (
+        Table.from_npz(artifact(house, key)) for key in (ref.key(RunFile.FIT), ref.key(RunFile.VALIDATION))
+    )
     training = Table({name: np.concatenate([fit[name], validation[name]]) for name in fit})
     chosen = run["candidates"][run["selected"]]
     candidate = Candidate(estimator=chosen["estimator"], parameters=chosen["parameters"])
@@ -131,7 +133,7 @@ def test_a_better_second_model_replaces_the_first_and_the_ledger_says_so(house: 
 
 
 def test_of_two_releases_of_a_model_at_once_one_has_to_wait(house: House) -> None:
-    house.client.apply_model("contested", yaml.safe_dump(house.spec("contested")))
+    house.client.apply_model("contested", json.dumps(house.spec("contested")))
     begun: list[dict[str, Any]] = []
     refused: list[str] = []
 
@@ -164,7 +166,7 @@ def test_the_same_spec_data_and_seed_give_the_same_artifact(house: House) -> Non
 
 
 def test_the_same_start_token_twice_runs_once(house: House) -> None:
-    house.client.apply_model("tokened", yaml.safe_dump(house.spec("tokened")))
+    house.client.apply_model("tokened", json.dumps(house.spec("tokened")))
     answers: list[dict[str, Any]] = []
     threads = [
         threading.Thread(target=lambda: answers.append(house.client.start_run("tokened", "nightly"))) for _ in range(4)
@@ -183,7 +185,7 @@ def test_the_same_start_token_twice_runs_once(house: House) -> None:
 
 def test_a_function_killed_in_the_middle_of_training_is_tried_again_and_leaves_one_whole_version(house: House) -> None:
     candidates = [{**SHALLOW[0], "parameters": {"max_depth": depth}} for depth in (4, 5)]
-    house.client.apply_model("survivor", yaml.safe_dump(house.spec("survivor", candidates=candidates)))
+    house.client.apply_model("survivor", json.dumps(house.spec("survivor", candidates=candidates)))
     run = house.client.start_run("survivor")["run"]
     wait_until(lambda: house.client.run("survivor", run["run_id"])["stage"] == "train")
     house.cloud.kill("tidegate-dev-train")
@@ -198,7 +200,7 @@ def test_a_spec_that_names_a_column_known_only_afterwards_is_refused_at_once(hou
     document = house.spec("leaky")
     document["features"].append({"name": "dep_delay", "kind": "numeric"})
     with pytest.raises(RequestInvalidError) as caught:
-        house.client.apply_model("leaky", yaml.safe_dump(document))
+        house.client.apply_model("leaky", json.dumps(document))
     assert any("dep_delay" in str(fault) for fault in caught.value.faults)
 
 
@@ -208,7 +210,7 @@ def test_a_leaking_column_that_nobody_declared_is_stopped_by_the_data_check(hous
     assert ready["status"] == "ready"
     document = house.spec("hindsight", dataset="undeclared")
     document["features"].append({"name": "arr_delay", "kind": "numeric"})
-    house.client.apply_model("hindsight", yaml.safe_dump(document))
+    house.client.apply_model("hindsight", json.dumps(document))
     run = house.over("hindsight", house.client.start_run("hindsight")["run"]["run_id"])
     assert run["status"] == "failed"
     assert run["error"]["name"] == "DataCheckError"
@@ -223,7 +225,7 @@ def test_every_fault_of_the_data_is_named_at_once(house: House) -> None:
     features["hour"]["max"] = 12
     features["temp"]["missing"] = "reject"
     document["features"].append({"name": "flight", "kind": "categorical"})
-    house.client.apply_model("picky", yaml.safe_dump(document))
+    house.client.apply_model("picky", json.dumps(document))
     run = house.over("picky", house.client.start_run("picky")["run"]["run_id"])
     assert run["status"] == "failed"
     for name in ("distance", "hour", "temp"):
@@ -231,7 +233,7 @@ def test_every_fault_of_the_data_is_named_at_once(house: House) -> None:
 
 
 def test_an_aborted_execution_closes_its_run(house: House) -> None:
-    house.client.apply_model("aborted", yaml.safe_dump(house.spec("aborted")))
+    house.client.apply_model("aborted", json.dumps(house.spec("aborted")))
     run = house.client.start_run("aborted")["run"]
     wait_until(lambda: house.client.run("aborted", run["run_id"])["stage"] in {"prepare", "train"})
     execution = house.client.run("aborted", run["run_id"])["execution"]
@@ -263,6 +265,6 @@ def test_a_file_that_is_no_table_is_refused_with_its_name(house: House) -> None:
     outcome = house.register("broken", b"\x00\x01 this is no table")
     assert outcome["status"] == "failed"
     assert "broken.parquet" in outcome["problem"]
-    house.client.apply_model("unfounded", yaml.safe_dump(house.spec("unfounded", dataset="broken")))
+    house.client.apply_model("unfounded", json.dumps(house.spec("unfounded", dataset="broken")))
     with pytest.raises(InvalidInputError):
         house.client.start_run("unfounded")

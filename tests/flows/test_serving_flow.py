@@ -163,14 +163,19 @@ def test_a_rollback_of_code_leaves_newer_artifacts_to_the_fallback_with_an_alarm
     table = house.cloud.client("ssm").get_parameter(Name="/tidegate/dev/registry-table")["Parameter"]["Value"]
 
     def registered(data: bytes) -> None:
-        """What serves is these bytes, and a cold start meets them."""
+        """What is registered and serves is these bytes, and a cold start meets them."""
         s3.put_object(**place, Body=data)
-        house.cloud.client("dynamodb").update_item(
-            TableName=table,
-            Key={"pk": {"S": "ROUTE#ahead"}, "sk": {"S": "ROUTE"}},
-            UpdateExpression="SET champion.artifact_sha256 = :sha256",
-            ExpressionAttributeValues={":sha256": {"S": hashlib.sha256(data).hexdigest()}},
-        )
+        changed = {
+            ("ROUTE#ahead", "ROUTE"): "champion.artifact_sha256",
+            ("VERSION#ahead", "VERSION#000001"): "artifact_sha256",
+        }
+        for (pk, sk), name in changed.items():
+            house.cloud.client("dynamodb").update_item(
+                TableName=table,
+                Key={"pk": {"S": pk}, "sk": {"S": sk}},
+                UpdateExpression=f"SET {name} = :sha256",
+                ExpressionAttributeValues={":sha256": {"S": hashlib.sha256(data).hexdigest()}},
+            )
         house.cloud.recycle("inference")
 
     model = onnx.load_model_from_string(known)

@@ -103,7 +103,6 @@ def test_the_function_may_read_and_publish_and_nothing_else(deployment: Deployme
         "dynamodb:GetRecords",
         "dynamodb:GetShardIterator",
         "dynamodb:ListStreams",
-        "dynamodb:Query",
         "events:PutEvents",
         "kms:Decrypt",
         "kms:GenerateDataKey",

@@ -76,7 +76,6 @@ def test_the_function_reads_the_registry_and_writes_into_its_stream_alone(deploy
     }
     assert set(allowed) == {
         "dynamodb:GetItem",
-        "dynamodb:Query",
         "firehose:PutRecordBatch",
         "logs:CreateLogStream",
         "logs:PutLogEvents",

@@ -102,6 +102,7 @@ def test_every_item_of_the_map_is_a_training_task() -> None:
 
 def test_every_path_that_is_read_was_written_by_somebody() -> None:
     written = {"$.model", "$.run_id", "$.run.model", "$.run.run_id", "$.run", "$.results", "$.candidate", "$.purpose"}
+    written |= {"$.files"}
     written |= {"$.fault.Error", "$.fault.Cause", "$.fault", "$.not_closed", "$.answered", "$.unanswered", "$.undrawn"}
     for root, message in OUTPUTS.values():
         written |= {root} | {f"{root}.{field}" for field in message.model_fields}

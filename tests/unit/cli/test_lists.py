@@ -96,7 +96,7 @@ def test_a_long_ledger_is_verified_section_by_section(
     run: Cli, crowded: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger, "SECTION", 3)
-    entries = crowded.world.registry._ledger["flight-delay"]
+    entries = crowded.world.registry._ledger["flight-delay"] = a_chain(7, version=None)
     crowded.world.registry._routes["flight-delay"] = Route("flight-delay", 7, ledger_head=entries[-1].hash)
     assert run("ledger", "verify", "flight-delay") == exits.OK
     assert run.err == "3 entries verified so far\n6 entries verified so far\n"

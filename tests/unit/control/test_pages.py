@@ -402,7 +402,7 @@ def sections(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """Ledgers of several sections each."""
     monkeypatch.setattr(ledger, "SECTION", 4)
     monkeypatch.setattr(ledger, "_AT_A_TIME", 3)
-    entries = a_chain(18)
+    entries = a_chain(18, version=None)
     world.registry._ledger["flight-delay"] = entries
     world.registry._routes["flight-delay"] = Route("flight-delay", revision=18, ledger_head=entries[-1].hash)
     world.batch_ledger.chains["flight-delay"] = batch_acts(7)
@@ -442,7 +442,7 @@ def test_a_long_ledger_that_was_cut_or_added_to_is_broken_at_its_end(sections: W
 def test_a_ledger_that_grows_between_two_sections_is_verified_to_its_new_end(sections: World) -> None:
     path = f"{MODEL}/ledger/verification"
     first = sections.call("GET", path).body
-    entries = a_chain(20)
+    entries = a_chain(20, version=None)
     sections.registry._ledger["flight-delay"] = entries
     sections.registry._routes["flight-delay"] = Route("flight-delay", revision=20, ledger_head=entries[-1].hash)
     answer = first

@@ -22,6 +22,7 @@ from tidegate.domain.serving.contract import Contract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.training.rules import fitted
 from tidegate.kernel.errors import DataCheckError, DatasetInvalidError, NotFoundError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
 from tidegate.messages import RunRef
 from tidegate.spec.rules.registry import RULES, kind_of
@@ -36,13 +37,14 @@ PERIODS = {
 
 def tables(house: ReleaseHouse, ref: RunRef) -> tuple[Table, Table, Table]:
     fit, validation, holdout = (
-        Table.from_npz(house.artifacts.get(key)) for key in (ref.fit_key, ref.validation_key, ref.holdout_key)
+        Table.from_npz(house.artifacts.get(ref.key(file)))
+        for file in (RunFile.FIT, RunFile.VALIDATION, RunFile.HOLDOUT)
     )
     return fit, validation, holdout
 
 
 def plan_of(house: ReleaseHouse, ref: RunRef) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(house.artifacts.get(ref.plan_key))
+    document: dict[str, Any] = json.loads(house.artifacts.get(ref.key(RunFile.PLAN)))
     return document
 
 
@@ -230,14 +232,14 @@ def test_the_plan_records_how_each_computed_feature_is_computed_and_what_it_lear
     ]
     assert plan["computed"][1]["learned"][0]["groups"] == 3
     assert list(fit) == ["line", "wind", "stops", TARGET, CLUSTER, ROW]
-    assert not Fallback.from_bytes(house.artifacts.get(ref.fallback_key)).contract.computed
+    assert not Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.STAND_IN))).contract.computed
 
 
 def test_the_baseline_is_fitted_on_all_training_rows() -> None:
     house = house_with(trips())
     ref = house.request(spec())
     house.prepare(ref)
-    rule = FittedRule.from_json(json.loads(house.artifacts.get(ref.baseline_key)))
+    rule = FittedRule.from_json(json.loads(house.artifacts.get(ref.key(RunFile.BASELINE))))
     fit, validation, _ = tables(house, ref)
     late, line = (np.concatenate([fit[name], validation[name]]) for name in (TARGET, "line"))
     assert rule.score({"line": "red"})[1] == pytest.approx(late[line == "red"].mean())
@@ -247,9 +249,9 @@ def test_the_fallback_is_fitted_on_all_training_rows_and_is_the_baseline_when_no
     house = house_with(trips())
     ref = house.request(spec())
     house.prepare(ref)
-    fallback = Fallback.from_bytes(house.artifacts.get(ref.fallback_key))
+    fallback = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.STAND_IN)))
     assert fallback.contract == Contract.from_json(plan_of(house, ref)["contract"])
-    assert fallback.rule == FittedRule.from_json(json.loads(house.artifacts.get(ref.baseline_key)))
+    assert fallback.rule == FittedRule.from_json(json.loads(house.artifacts.get(ref.key(RunFile.BASELINE))))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=kind_of)
@@ -263,7 +265,7 @@ def test_every_rule_is_learned_of_the_training_rows(rule: type[Rule]) -> None:
     ref = house.request(spec(**{"baseline": {"kind": "prior"}, "features": features} | places))
     house.prepare(ref)
     training = training_rows(*tables(house, ref)[:2])
-    served = Fallback.from_bytes(house.artifacts.get(ref.fallback_key)).rule
+    served = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.STAND_IN))).rule
     assert served.kind == kind_of(rule)
     order = np.array(columns["at"], dtype="datetime64[s]")[training[ROW]]
     wanted = fitted(
@@ -271,7 +273,7 @@ def test_every_rule_is_learned_of_the_training_rows(rule: type[Rule]) -> None:
     )
     assert served == wanted
     if Place.BASELINE in rule.tasks:
-        assert FittedRule.from_json(json.loads(house.artifacts.get(ref.baseline_key))) == wanted
+        assert FittedRule.from_json(json.loads(house.artifacts.get(ref.key(RunFile.BASELINE)))) == wanted
 
 
 def test_a_moving_average_takes_the_latest_training_rows_by_time() -> None:
@@ -280,7 +282,7 @@ def test_a_moving_average_takes_the_latest_training_rows_by_time() -> None:
     rules = [{"name": "in-range", "require": "0 <= score <= 1"}]
     ref = house.request(spec(fallback={"kind": "moving_average", "rows": 50}, rules=rules))
     house.prepare(ref)
-    fallback = Fallback.from_bytes(house.artifacts.get(ref.fallback_key))
+    fallback = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.STAND_IN)))
     fit, validation, _ = tables(house, ref)
     training = training_rows(fit, validation)
     days = np.array(columns["at"][::-1], dtype="datetime64[D]")[training[ROW]]
@@ -294,7 +296,7 @@ def test_an_expression_serves_as_the_fallback() -> None:
     house = house_with(trips())
     ref = house.request(spec(fallback={"kind": "arithmetic", "expression": "0.25 + wind / 80"}))
     house.prepare(ref)
-    fallback = Fallback.from_bytes(house.artifacts.get(ref.fallback_key))
+    fallback = Fallback.from_bytes(house.artifacts.get(ref.key(RunFile.STAND_IN)))
     (answer,) = fallback.answers([{"wind": 40, "line": "red", "stops": 3}])
     assert answer == {"label": True, "score": 0.75, "probabilities": {"false": 0.25, "true": 0.75}}
 

@@ -25,13 +25,15 @@ from tidegate.kernel.errors import (
     TrainingFailedError,
 )
 from tidegate.kernel.metrics.registry import of_task
+from tidegate.kernel.prefixes import WRITTEN_BY, RunFile
 from tidegate.kernel.table import CLUSTER, TARGET, Table
-from tidegate.messages import GateTask, RunRef
+from tidegate.messages import RunRef
 from tidegate.ml.scoring import load
 from tidegate.spec.rules.registry import RULES, kind_of
 from tidegate.spec.rules.rule import Place
 from tidegate.steps.evaluation.evaluate import TIMED_ROWS, _parity, _spread
 from tidegate.steps.evaluation.gate import gate
+from tidegate.steps.run_files import RunFiles
 from tidegate.testing.models import linear_onnx
 
 
@@ -75,8 +77,8 @@ def test_the_run_shows_the_metrics_and_its_stage():
 
 
 def test_the_same_version_gets_the_same_intervals_and_another_artifact_others():
-    first, again = TrainedRun().train(good_onnx()).evaluate(), TrainedRun().train(good_onnx()).evaluate()
-    assert first == again
+    first, again = (TrainedRun().train(good_onnx()).evaluate() for _ in range(2))
+    assert (first.value, first.low, first.high) == (again.value, again.low, again.high)
     nearly = linear_onnx(CONTRACT, [2.0, 0.1], effects=EFFECTS, bias=-1.5000001)
     assert TrainedRun().train(nearly).evaluate().low != first.low
 
@@ -118,7 +120,7 @@ def test_holdout_rows_that_the_champion_was_trained_on_are_counted_when_that_can
     other.evaluate()
     assert other.evaluation.champion.seen_rows is None
     expired = TrainedRun().serve(good_onnx()).train(good_onnx())
-    del expired.artifacts.objects[RunRef(model="delay", run_id="r1").validation_key]
+    del expired.artifacts.objects[RunRef(model="delay", run_id="r1").key(RunFile.VALIDATION)]
     expired.evaluate()
     assert expired.evaluation.champion.seen_rows is None
 
@@ -165,14 +167,14 @@ def test_a_champion_for_another_target_is_not_compared():
 
 def test_a_champion_whose_bytes_were_tampered_with_is_never_loaded():
     world = TrainedRun().serve(good_onnx()).train(good_onnx())
-    world.artifacts.objects[RunRef(model="delay", run_id="r1").artifact_key] += b"!"
+    world.artifacts.objects[RunRef(model="delay", run_id="r1").key(RunFile.ARTIFACT)] += b"!"
     world.evaluate()
     assert world.evaluation.champion.problem.startswith("its artifact cannot be used")
 
 
 def test_a_candidate_whose_bytes_were_tampered_with_is_refused():
     world = TrainedRun().train(good_onnx())
-    world.artifacts.objects[world.run.artifact_key] += b"!"
+    world.artifacts.objects[world.run.key(RunFile.ARTIFACT)] += b"!"
     with pytest.raises(ArtifactRejectedError):
         world.evaluate()
 
@@ -245,15 +247,14 @@ def test_a_final_run_is_not_evaluated_again():
 
 def test_a_good_first_version_passes_the_gate_and_the_report_holds_everything():
     world = TrainedRun().train(good_onnx())
-    world.artifacts.put(
-        world.run.plan_key,
-        json.dumps({"personal": [], "rows": {"fit": 400, "validation": 80}, "contract": {}}).encode(),
-    )
+    prepared = RunFiles(world.run, world.artifacts, {}, world.prepared_files)
+    plan = {"personal": [], "rows": {"fit": 400, "validation": 80}, "contract": {}}
+    prepared.write(RunFile.PLAN, json.dumps(plan).encode())
     verdict = world.gate()
     assert verdict.accepted
     assert verdict.reasons == []
     report = world.report
-    assert verdict.report_sha256 == hashlib.sha256(world.artifacts.objects[world.run.report_key]).hexdigest()
+    assert verdict.report_sha256 == hashlib.sha256(world.artifacts.objects[world.run.key(RunFile.REPORT)]).hexdigest()
     assert set(report) == {
         *("format", "model", "run_id", "task", "metric", "higher_is_better", "verdict", "evaluation", "lineage"),
         "target_changes",
@@ -265,6 +266,15 @@ def test_a_good_first_version_passes_the_gate_and_the_report_holds_everything():
     assert report["evaluation"]["champion"] is None
     assert set(report["evaluation"]["differences"]["baseline"]) == {"estimate", "low", "high"}
     assert report["evaluation"]["differences"]["champion"] is None
+    files = report["lineage"].pop("files")
+    assert set(files) == {
+        file.value
+        for step in ("prepare", "train", "evaluate", "slices_and_groups")
+        for file in WRITTEN_BY[step]
+        if file is not RunFile.STAND_IN
+    }
+    for name, sha256 in files.items():
+        assert hashlib.sha256(world.artifacts.objects[world.run.key(RunFile(name))]).hexdigest() == sha256
     assert report["lineage"] == {
         "spec_digest": spec_of().digest,
         "dataset": "flights",
@@ -286,7 +296,7 @@ def test_a_good_first_version_passes_the_gate_and_the_report_holds_everything():
         ],
         "selected": 0,
         "artifact_sha256": world.fitted.artifact_sha256,
-        "artifact_key": world.run.artifact_key,
+        "artifact_key": world.run.key(RunFile.ARTIFACT),
         "training_rows": 480,
         "environment": {"python": "3.13.1"},
         "personal": [],
@@ -347,9 +357,7 @@ def test_a_spec_that_differs_in_all_but_its_targets_changes_none():
 
 def test_gating_twice_writes_the_same_report():
     world = TrainedRun().train(good_onnx())
-    evaluated = world.evaluate()
-    world.slices_and_groups()
-    task = GateTask(run=world.run, fitted=world.fitted, evaluated=evaluated)
+    task = world.gating()
     known = dict.fromkeys(("models", "runs", "versions"), world.registry)
     ports = known | {"artifacts": world.artifacts, "clock": world.clock, "prices": PRICES}
     first = gate(task, **ports)
@@ -359,10 +367,10 @@ def test_gating_twice_writes_the_same_report():
 
 def test_a_run_that_was_not_evaluated_cannot_be_gated():
     world = TrainedRun().train(good_onnx())
-    evaluated = world.evaluate()
-    del world.artifacts.objects[world.run.evaluation_key]
+    task = world.gating()
+    del world.artifacts.objects[world.run.key(RunFile.EVALUATION)]
     with pytest.raises(NotFoundError):
-        world.step(gate, GateTask(run=world.run, fitted=world.fitted, evaluated=evaluated))
+        world.step(gate, task)
 
 
 # Fallback and business rules
@@ -374,7 +382,7 @@ def test_the_fallback_is_evaluated_like_a_model_and_pinned_by_its_hash():
     section = world.evaluation.sections.fallback
     assert (section.rule, section.estimate.value) == ("constant", 0.5)
     assert section.gain.low > 0
-    assert evaluated.fallback_sha256 == hashlib.sha256(world.artifacts.get(world.run.fallback_key)).hexdigest()
+    assert evaluated.fallback_sha256 == hashlib.sha256(world.artifacts.get(world.run.key(RunFile.FALLBACK))).hexdigest()
 
 
 def test_a_fallback_that_is_the_baseline_has_its_numbers():
@@ -553,15 +561,18 @@ def test_the_report_is_pinned_to_the_reference_and_the_reference_to_the_backgrou
     world.gate()
     stored = world.artifacts.objects
     pinned = world.report["evaluation"]["sections"]["reference"]["sha256"]
-    assert pinned == hashlib.sha256(stored[world.run.reference_key]).hexdigest()
-    assert world.reference.background == world.run.background_key
-    assert world.reference.background_sha256 == hashlib.sha256(stored[world.run.background_key]).hexdigest()
+    assert pinned == hashlib.sha256(stored[world.run.key(RunFile.REFERENCE)]).hexdigest()
+    assert world.reference.background == world.run.key(RunFile.BACKGROUND)
+    assert world.reference.background_sha256 == hashlib.sha256(stored[world.run.key(RunFile.BACKGROUND)]).hexdigest()
 
 
 def test_evaluating_again_writes_the_same_reference():
     world = TrainedRun().train(good_onnx())
     world.evaluate()
-    kept = {key: world.artifacts.objects[key] for key in (world.run.reference_key, world.run.background_key)}
+    kept = {
+        key: world.artifacts.objects[key]
+        for key in (world.run.key(RunFile.REFERENCE), world.run.key(RunFile.BACKGROUND))
+    }
     world.clock.move(seconds=60)
     world.evaluate()
     assert {key: world.artifacts.objects[key] for key in kept} == kept
@@ -569,17 +580,17 @@ def test_evaluating_again_writes_the_same_reference():
 
 def test_an_evaluation_is_there_only_when_its_reference_is():
     world = TrainedRun().train(good_onnx())
-    del world.artifacts.objects[world.run.validation_key]
+    del world.artifacts.objects[world.run.key(RunFile.VALIDATION)]
     with pytest.raises(NotFoundError):
         world.evaluate()
-    assert world.run.evaluation_key not in world.artifacts.objects
+    assert world.run.key(RunFile.EVALUATION) not in world.artifacts.objects
 
 
 def test_the_background_is_a_draw_of_training_rows_without_their_outcomes():
     training = flights(2000, seed=5)
     world = TrainedRun().train(good_onnx(), training=training)
     world.evaluate()
-    shown = Table.from_npz(world.artifacts.get(world.run.background_key))
+    shown = Table.from_npz(world.artifacts.get(world.run.key(RunFile.BACKGROUND)))
     assert list(shown) == ["carrier", "wind", "hour"]
     assert len(shown) == BACKGROUND_ROWS
     assert len(np.unique(shown["wind"])) == BACKGROUND_ROWS
@@ -615,7 +626,7 @@ def test_no_value_that_captures_hide_is_in_the_reference(personal, capture, hidd
     if "wind" in hidden:
         assert columns["wind"][1][0] == 1960
     assert len(columns["hour"][0].edges) == 11
-    shown = Table.from_npz(world.artifacts.get(world.run.background_key))
+    shown = Table.from_npz(world.artifacts.get(world.run.key(RunFile.BACKGROUND)))
     assert set(shown) == {"carrier", "wind", "hour"} - set(hidden)
 
 

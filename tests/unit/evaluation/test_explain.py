@@ -29,6 +29,7 @@ from tidegate.domain.serving.contract import Contract, OutputRule
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.prediction import answers, validate
 from tidegate.kernel.ids import uuid7
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.roles import Role
 from tidegate.kernel.routes import CONTROL
 from tidegate.kernel.table import TARGET, Table
@@ -97,11 +98,11 @@ class Reported:
         layout, profile = profiled(self.contract, table, scores, ())
         reference = Reference(
             layout, profile, {}, "roc_auc", Estimate(0.75, 0.74, 0.76), None, "binary", (False, True), 1, 0.5,
-            background=ref.background_key,
-            background_sha256=self.world.artifacts.put(ref.background_key, shown.to_npz()),
+            background=ref.key(RunFile.BACKGROUND),
+            background_sha256=self.world.artifacts.put(ref.key(RunFile.BACKGROUND), shown.to_npz()),
         )  # fmt: skip
         document = json.dumps(reference.to_json()).encode()
-        pinned = self.world.artifacts.put(ref.reference_key, document)
+        pinned = self.world.artifacts.put(ref.key(RunFile.REFERENCE), document)
 
         def report(*, accepted: bool = True) -> dict[str, Any]:
             found = report_document(accepted=accepted)
@@ -319,7 +320,7 @@ def test_a_background_without_an_input_gives_no_contributions(monkeypatch: pytes
 )
 def test_objects_that_somebody_changed_are_not_used(noted: Reported, name: str, why_not: str, *, again: bool) -> None:
     run_id = noted.release()
-    noted.world.artifacts.put(RunRef(model=MODEL, run_id=run_id).key(name), b"{}")
+    noted.world.artifacts.put(RunRef(model=MODEL, run_id=run_id).key(RunFile(name)), b"{}")
     found = noted.explained(noted.captured())
     assert (found["again"] is not None, found["contributions"]) == (again, None)
     assert why_not in found["why_not"]
@@ -333,7 +334,7 @@ def test_a_version_without_a_reference_has_no_contributions(monkeypatch: pytest.
     noted.world.run_to_the_end(str(noted.world.call("POST", f"/models/{MODEL}/runs").body["run"]["run_id"]))
     found = noted.explained(noted.captured())
     assert (found["again"]["same"], found["contributions"]) == (True, None)
-    assert "no training rows of this version are stored" in found["why_not"]
+    assert "reference.json" in found["why_not"]
 
 
 def test_of_a_slow_model_fewer_rows_are_scored(noted: Reported, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from tests.builders.evaluation import CONTRACT, EFFECTS, ROWS, TrainedRun, fligh
 from tidegate.domain.evaluation.sections import Threshold
 from tidegate.domain.serving.contract import Contract, PredictionInterval
 from tidegate.domain.serving.guard import fit
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
 from tidegate.kernel.typed import to_json
 from tidegate.ml.scoring import load
@@ -29,7 +30,7 @@ def test_holdout_scores_are_kept_by_row_with_those_of_the_champion():
     negated = {name: -effect for name, effect in EFFECTS.items()}
     world = TrainedRun().serve(linear_onnx(turned, [-1.0, -0.1], effects=negated, bias=1.5)).train(good_onnx())
     world.evaluate()
-    kept = Table.from_npz(world.artifacts.get(world.run.holdout_scores_key))
+    kept = Table.from_npz(world.artifacts.get(world.run.key(RunFile.HOLDOUT_SCORES)))
     holdout = flights()
     assert kept[ROW].tolist() == holdout[ROW].tolist()
     assert kept["scores"].dtype == np.float32
@@ -38,7 +39,7 @@ def test_holdout_scores_are_kept_by_row_with_those_of_the_champion():
     assert kept["champion_scores"] == pytest.approx(same, abs=1e-6)
     alone = TrainedRun().train(good_onnx())
     alone.evaluate()
-    assert "champion_scores" not in Table.from_npz(alone.artifacts.get(alone.run.holdout_scores_key))
+    assert "champion_scores" not in Table.from_npz(alone.artifacts.get(alone.run.key(RunFile.HOLDOUT_SCORES)))
 
 
 def test_a_binary_model_has_these_sections_and_no_others():

@@ -10,6 +10,7 @@ from tidegate.domain.registry.run import Run, RunError, RunStatus
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.changes import promote
 from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import Registered, RunRef
 from tidegate.spec.release import ReleaseRules
 from tidegate.testing.registry import InMemoryRegistry
@@ -21,14 +22,14 @@ def test_an_accepted_run_becomes_an_accepted_version_with_all_it_came_from():
     version = registry.version("flight-delay", 1)
     assert version.status is VersionStatus.ACCEPTED
     assert (version.run_id, version.spec_digest, version.dataset_version) == ("r-001", SPEC.digest, "v1")
-    assert (version.artifact_key, version.artifact_sha256) == (REF.artifact_key, "a" * 64)
-    assert (version.report_key, version.report_sha256) == (REF.report_key, "b" * 64)
+    assert (version.artifact_key, version.artifact_sha256) == (REF.key(RunFile.ARTIFACT), "a" * 64)
+    assert (version.report_key, version.report_sha256) == (REF.key(RunFile.REPORT), "b" * 64)
     assert (version.metric, version.value, version.low, version.high) == ("roc_auc", 0.71, 0.7, 0.72)
     assert (version.created_by, version.lock_hash, version.code_version) == ("ann", "l", "c")
     assert version.features == ("distance",)
     run = registry.run("flight-delay", "r-001")
     assert (run.status, run.stage, run.version) == (RunStatus.ACCEPTED, "register", 1)
-    assert run.artifacts["model"] == REF.artifact_key
+    assert run.artifacts["model"] == REF.key(RunFile.ARTIFACT)
     assert run.artifacts["x"] == "y"
 
 
@@ -112,7 +113,7 @@ def test_while_nothing_serves_the_fallback_of_the_newest_run_answers_also_of_a_r
     do(registry, a_task(accepted=False))
     do(registry, a_task(accepted=False))
     first = present(registry.route("flight-delay"))
-    assert first.fallback == FallbackRef(REF.fallback_key, "f" * 64, "r-001")
+    assert first.fallback == FallbackRef(REF.key(RunFile.FALLBACK), "f" * 64, "r-001")
     assert (first.champion, first.revision) == (None, 1)
     request(registry, "r-002")
     newer = RunRef(model="flight-delay", run_id="r-002")
@@ -137,6 +138,6 @@ def test_beside_a_champion_the_fallback_waits_with_its_version():
     do(registry, a_task(ref=newer))
     assert present(present(registry.route("flight-delay")).fallback).run_id == "r-001"
     second = registry.version("flight-delay", 2)
-    assert second.fallback == FallbackRef(newer.fallback_key, "f" * 64, "r-002")
+    assert second.fallback == FallbackRef(newer.key(RunFile.FALLBACK), "f" * 64, "r-002")
     registry.change(present(promote(registry.route("flight-delay"), second, cause)))
     assert present(present(registry.route("flight-delay")).fallback).run_id == "r-002"

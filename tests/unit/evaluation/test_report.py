@@ -27,6 +27,7 @@ from tidegate.domain.evaluation.sections import FoundSlice, Sections
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.rollout.changes import promote
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import (
     ReportTask,
     RunRef,
@@ -78,7 +79,7 @@ def release(house: ReleaseHouse, wanted: ModelSpec, run_id: str = "run-1") -> Re
 def drawn(house: ReleaseHouse, task: ReportTask) -> str:
     """The page, by the step."""
     house.step(report, task, draw=draw)
-    return house.artifacts.objects[task.run.page_key].decode()
+    return house.artifacts.objects[task.run.key(RunFile.PAGE)].decode()
 
 
 class Read(HTMLParser):
@@ -138,7 +139,7 @@ def page(house: ReleaseHouse, task: ReportTask) -> str:
 
 @pytest.fixture(scope="module")
 def found(house: ReleaseHouse, task: ReportTask) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(house.artifacts.objects[task.run.report_key])
+    document: dict[str, Any] = json.loads(house.artifacts.objects[task.run.key(RunFile.REPORT)])
     return document
 
 
@@ -279,7 +280,7 @@ def test_a_model_of_several_classes_is_reported_too() -> None:
     text = Read(drawn(house, task)).text
     for part in ("Several classes have no single curve", "Expected calibration error", "Score of "):
         assert part in text, part
-    found = json.loads(house.artifacts.objects[task.run.report_key])["evaluation"]["sections"]["confusion"]
+    found = json.loads(house.artifacts.objects[task.run.key(RunFile.REPORT)])["evaluation"]["sections"]["confusion"]
     assert found["classes"] == ["blue", "green", "red"]
     for name, line, recall in zip(found["classes"], found["counts"], found["recall"], strict=True):
         said = " ".join(f"{rows} {100 * rows / sum(line):.0f} %" if rows else "0" for rows in line)
@@ -371,7 +372,7 @@ def test_what_is_true_or_false_is_called_so_though_only_the_champion_reads_it(ch
         house.registry.change(present(promote(house.registry.route("trip-delay"), version, cause)))
     rules = {"resample_by": "row", "resamples": 400, "slices": ["holiday"], "min_rows": 100}
     task = release(house, binary(sensitive=["holiday"], gate=rules))
-    found = json.loads(house.artifacts.objects[task.run.slices_and_groups_key])
+    found = json.loads(house.artifacts.objects[task.run.key(RunFile.SLICES_AND_GROUPS)])
     assert {each["value"] for each in found["slices"]} == {"true", "false"}
     assert {each["group"] for each in found["fairness"]["holiday"]["groups"]} == {"true", "false"}
 
@@ -392,7 +393,7 @@ def test_what_was_not_measured_is_said_in_a_line() -> None:
     world = World()
     task = registered(world)
     say(world, task)
-    text = Read(world.artifacts.objects[task.run.page_key].decode()).text
+    text = Read(world.artifacts.objects[task.run.key(RunFile.PAGE)].decode()).text
     assert text.count("not measured for this version") >= 5
     assert "not measured: performance, calibration, decisions, slices, fairness, robustness, explanations" in text
 
@@ -405,14 +406,14 @@ def test_the_page_is_shown_by_the_control_api_and_its_lack_is_reported() -> None
     assert "tidegate report flight-delay 1" in missing.body["next_step"]
     say(world, task)
     shown = world.call("GET", "/models/flight-delay/versions/1/page")
-    assert shown.body["html"].encode() == world.artifacts.objects[task.run.page_key]
+    assert shown.body["html"].encode() == world.artifacts.objects[task.run.key(RunFile.PAGE)]
     assert world.call("GET", "/models/flight-delay/versions/2/page").status == 404
 
 
 def test_a_tampered_gate_report_is_not_drawn() -> None:
     world = World()
     task = registered(world)
-    world.artifacts.objects[task.run.report_key] = json.dumps(report_document(accepted=False)).encode()
+    world.artifacts.objects[task.run.key(RunFile.REPORT)] = json.dumps(report_document(accepted=False)).encode()
     with pytest.raises(ArtifactRejectedError):
         say(world, task)
     with pytest.raises(NotFoundError):
@@ -430,7 +431,7 @@ def test_the_page_is_stored_as_html(house: ReleaseHouse, task: ReportTask) -> No
     artifacts = Artifacts(dict(house.artifacts.objects))
     made = house.step(report, task, artifacts=artifacts, draw=draw)
     assert types == [(f"runs/trip-delay/{task.run.run_id}/report.html", CONTENT_TYPE)]
-    assert made.page_bytes == len(artifacts.objects[task.run.page_key])
+    assert made.page_bytes == len(artifacts.objects[task.run.key(RunFile.PAGE)])
 
 
 def renamed(document: Any, names: dict[str, str]) -> Any:

@@ -25,11 +25,11 @@ from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.kernel.errors import ArtifactRejectedError, ConflictError, DataCheckError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import Table
 from tidegate.messages import (
-    Evaluated,
     EvaluateTask,
-    Fitted,
+    Plan,
     Reproduced,
     ReproduceTask,
     RunRef,
@@ -39,6 +39,7 @@ from tidegate.ml.training import OnnxFitter
 from tidegate.steps.evaluation.evaluate import evaluate
 from tidegate.steps.evaluation.reproduce import reproduce
 from tidegate.steps.evaluation.reproductions import StartReproduction, start_reproduction
+from tidegate.steps.run_files import RunFiles
 
 MODEL = "trip-delay"
 SPEC = spec(gate={"resample_by": "row", "resamples": 200, "min_rows": 50, "margin": 0.2})
@@ -54,21 +55,30 @@ class NewerFitter(OnnxFitter):
         return {**found, "python": "3.99.1", "packages": packages}
 
 
-def made(house: ReleaseHouse, ref: RunRef, between: Callable[[], None] = lambda: None) -> tuple[Fitted, Evaluated]:
+Between = Callable[[RunRef, Plan], Plan]
+
+
+def as_prepared(_: RunRef, plan: Plan) -> Plan:
+    return plan
+
+
+def made(house: ReleaseHouse, ref: RunRef, between: Between = as_prepared) -> dict[str, Any]:
     """All steps from `prepare` to `evaluate`, for real."""
-    plan = house.prepare(ref)
-    between()
+    plan = between(ref, house.prepare(ref))
     fitted = house.fit(ref, plan)
-    return fitted, house.step(evaluate, EvaluateTask(run=ref, fitted=fitted))
+    evaluated = house.step(evaluate, EvaluateTask(run=ref, files=plan.files, fitted=fitted))
+    return {"plan": plan, "fitted": fitted, "evaluated": evaluated}
 
 
 def released(house: ReleaseHouse, *, known_environment: bool = True) -> RunRef:
     """A first version."""
     ref = house.request(SPEC)
-    fitted, evaluated = made(house, ref)
+    found = made(house, ref)
     if not known_environment:
-        del house.artifacts.objects[ref.environment_key]
-    house.judge(ref, fitted, evaluated)
+        files = RunFiles(ref, house.artifacts, {})
+        files.write(RunFile.ENVIRONMENT, b"{}")
+        found["fitted"].files.update(files.written)
+    house.judge(ref, **found)
     return ref
 
 
@@ -79,18 +89,20 @@ def asked(house: ReleaseHouse, token: str = "again", number: str = "1") -> Run: 
 
 
 def again(
-    house: ReleaseHouse, fitter: OnnxFitter | None = None, between: Callable[[RunRef], None] = lambda _: None
+    house: ReleaseHouse,
+    fitter: OnnxFitter | None = None,
+    between: Between = as_prepared,
 ) -> tuple[ReproduceTask, Reproduced]:
     """Make version 1 again, to the end."""
     house.fitter = fitter or OnnxFitter()
     ref = RunRef(model=MODEL, run_id=asked(house).run_id)
-    fitted, evaluated = made(house, ref, lambda: between(ref))
-    task = ReproduceTask(run=ref, fitted=fitted, evaluated=evaluated)
+    found = made(house, ref, between)
+    task = ReproduceTask(run=ref, files=found.pop("plan").files, **found)
     return task, house.step(reproduce, task)
 
 
 def document(house: ReleaseHouse, ref: RunRef) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(house.artifacts.get(ref.reproduction_key))
+    found: dict[str, Any] = json.loads(house.artifacts.get(ref.key(RunFile.REPRODUCTION)))
     return found
 
 
@@ -130,22 +142,22 @@ def test_the_same_file_and_numbers_come_again_whatever_has_changed_since(house: 
     assert shown["roc_auc"] == registry.version(MODEL, 1).value
     assert {"fallback", "roc_auc low", "baseline", "validation", "training rows", "dataset"} <= set(shown)
     written = {
-        PLAN: first.plan_key,
-        ENVIRONMENT: first.environment_key,
-        EVALUATION: first.evaluation_key,
-        SLICES_AND_GROUPS: first.slices_and_groups_key,
-        REPORT: first.report_key,
-        REPRODUCTION: task.run.reproduction_key,
-        FittedRule.FORM: first.baseline_key,
-        Fallback.FORM: first.fallback_key,
-        Reference.FORM: first.reference_key,
+        PLAN: first.key(RunFile.PLAN),
+        ENVIRONMENT: first.key(RunFile.ENVIRONMENT),
+        EVALUATION: first.key(RunFile.EVALUATION),
+        SLICES_AND_GROUPS: first.key(RunFile.SLICES_AND_GROUPS),
+        REPORT: first.key(RunFile.REPORT),
+        REPRODUCTION: task.run.key(RunFile.REPRODUCTION),
+        FittedRule.FORM: first.key(RunFile.BASELINE),
+        Fallback.FORM: first.key(RunFile.FALLBACK),
+        Reference.FORM: first.key(RunFile.REFERENCE),
     }
     for form, key in written.items():
         hold(form, house.artifacts.get(key))
-    reference = Reference.from_json(json.loads(house.artifacts.get(first.reference_key)))
+    reference = Reference.from_json(json.loads(house.artifacts.get(first.key(RunFile.REFERENCE))))
     hold(Layout.FORM, reference.layout.to_json())
     hold(Profile.FORM, reference.profile.to_json())
-    hold(Contract.FORM, load(house.artifacts.get(first.artifact_key)).contract.to_json())
+    hold(Contract.FORM, load(house.artifacts.get(first.key(RunFile.ARTIFACT))).contract.to_json())
 
 
 def test_only_the_candidate_that_was_chosen_is_fitted_again(house: ReleaseHouse) -> None:
@@ -172,9 +184,11 @@ def test_another_environment_is_reported_package_by_package_and_is_no_difference
 
 
 def test_what_comes_out_otherwise_is_named(house: ReleaseHouse) -> None:
-    def lose_rows(ref: RunRef) -> None:
-        fit = Table.from_npz(house.artifacts.get(ref.fit_key))
-        house.artifacts.put(ref.fit_key, fit.take(np.arange(len(fit) - 40)).to_npz())
+    def lose_rows(ref: RunRef, plan: Plan) -> Plan:
+        files = RunFiles(ref, house.artifacts, plan.files)
+        fit = Table.from_npz(files.read(RunFile.FIT))
+        files.write(RunFile.FIT, fit.take(np.arange(len(fit) - 40)).to_npz())
+        return plan.model_copy(update={"files": plan.files | files.written})
 
     released(house)
     task, answer = again(house, between=lose_rows)
@@ -205,7 +219,7 @@ def test_a_version_older_than_recorded_environments_is_compared_by_code_and_lock
 
 def test_a_changed_report_is_no_witness(house: ReleaseHouse) -> None:
     first = released(house)
-    house.artifacts.put(first.report_key, b"{}")
+    house.artifacts.put(first.key(RunFile.REPORT), b"{}")
     with pytest.raises(ArtifactRejectedError):
         again(house)
 
@@ -260,7 +274,7 @@ def finished(world: World, run_id: str, *, equal: bool = True, recorded: bool = 
         "compared": [{"what": "artifact", "recorded": "a" * 64, "found": other, "equal": equal}, value],
         "environment": {"recorded": recorded, "differences": [] if equal else [package]},
     }
-    world.artifacts.put(ref.reproduction_key, json.dumps(found).encode())
+    world.artifacts.put(ref.key(RunFile.REPRODUCTION), json.dumps(found).encode())
     world.registry.compared("flight-delay", run_id, equal=equal, at=world.clock.now())
 
 

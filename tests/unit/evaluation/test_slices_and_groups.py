@@ -1,7 +1,5 @@
 """The step on a run whose objects are real: what it measures of slices and groups, and what the gate says of it."""
 
-import json
-
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
@@ -10,6 +8,7 @@ from tests.builders.evaluation import CONTRACT, EFFECTS, TrainedRun, flights, go
 from tidegate.domain.serving.contract import Contract
 from tidegate.kernel.errors import NotFoundError
 from tidegate.kernel.metrics.registry import of_task
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import TARGET, Table
 from tidegate.ml.scoring import load
 from tidegate.testing.models import linear_onnx
@@ -70,7 +69,7 @@ def test_the_same_version_gets_the_same_bytes():
     for world in (first, again):
         world.evaluate()
         world.slices_and_groups()
-    key = first.run.slices_and_groups_key
+    key = first.run.key(RunFile.SLICES_AND_GROUPS)
     assert first.artifacts.objects[key] == again.artifacts.objects[key]
 
 
@@ -119,12 +118,11 @@ def test_without_a_champion_slices_are_reported_and_without_enough_rows_the_gate
 
 @pytest.mark.parametrize("metric", [each for each in of_task("binary") if each.decides], ids=lambda each: each.text)
 def test_what_looks_at_decisions_is_taken_at_each_versions_own_threshold(metric):
-    world = TrainedRun().serve(good_onnx(), spec=spec_of(metric=metric.to_json()))
-    served = world.run
+    first = TrainedRun().train(good_onnx(), spec=spec_of(metric=metric.to_json()))
+    first.evaluate()
+    reference = first.reference.to_json() | {"threshold": 0.9}
+    world = TrainedRun().serve(good_onnx(), spec=spec_of(metric=metric.to_json()), reference=reference)
     world = measured(world, metric=metric.to_json(), gate=SLICED | {"slices": ["sex"]})
-    world.evaluate()
-    document = json.loads(world.artifacts.objects[world.run.reference_key])
-    world.artifacts.put(served.reference_key, json.dumps(document | {"threshold": 0.9}).encode())
     world.slices_and_groups()
     holdout = judged_flights()
     women = holdout["sex"] == "f"
@@ -241,8 +239,10 @@ def test_without_limits_differences_are_reported():
 
 
 def test_a_run_that_was_not_evaluated_has_no_slices_and_groups():
-    with pytest.raises(NotFoundError):
-        measured().slices_and_groups()
+    world = measured()
+    evaluated = world.evaluate().model_copy(update={"files": {}})
+    with pytest.raises(NotFoundError, match="known to have written"):
+        world.slices_and_groups(evaluated)
 
 
 def test_groups_of_a_regression_have_a_mean_and_a_metric_and_no_differences():

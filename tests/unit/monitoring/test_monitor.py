@@ -37,7 +37,6 @@ from tidegate.kernel.errors import ConflictError
 from tidegate.kernel.metrics.metric import FromLosses, Metric
 from tidegate.kernel.metrics.registry import find, of_task
 from tidegate.kernel.table import Table
-from tidegate.messages import RunRef
 from tidegate.steps.monitoring.monitor import Looked
 
 # Judging
@@ -348,8 +347,8 @@ def test_a_model_that_nothing_serves_says_so() -> None:
 
 
 def test_a_version_without_a_reference_says_what_to_do() -> None:
-    house = Monitored()
-    del house.artifacts.objects[RunRef(model=MODEL, run_id="r-1").reference_key]
+    house = Monitored(served=False)
+    house.serve("r-1", None)
     house.ask(2_000, wind=40)
     record = house.look().record
     assert (record.health, record.version) == (Health.UNKNOWN, 1)
@@ -357,15 +356,12 @@ def test_a_version_without_a_reference_says_what_to_do() -> None:
 
 
 def test_what_newer_code_wrote_stops_the_monitoring_of_its_model_with_a_sentence() -> None:
-    house = Monitored()
-    house.ask(600)
-    key = RunRef(model=MODEL, run_id="r-1").reference_key
-    kept = house.artifacts.objects[key]
-    house.artifacts.put(key, json.dumps(json.loads(kept) | {"schema": 2}).encode())
-    (reason,) = house.look().record.reasons
+    newer = Monitored(reference=json.dumps(Traffic().reference().to_json() | {"schema": 2}).encode())
+    (reason,) = newer.look().record.reasons
     assert reason.startswith("version 1: the reference has schema 2, which newer code wrote")
     assert reason.endswith("; deploy the newer code again, or train the model again")
-    house.artifacts.put(key, kept)
+    house = Monitored()
+    house.ask(600)
     house.hours.capture([house.ask(1)[0] | {"id": "newer", "schema": 2}], key="newer")
     record = house.look().record
     assert record.health is Health.UNKNOWN

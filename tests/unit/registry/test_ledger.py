@@ -107,6 +107,7 @@ OTHERS = {
     "approved_by": "arn:aws:iam::123456789012:user/mallory",
     "previous_hash": "0" * 64,
     "hash": "f" * 64,
+    "route_sha256": "e" * 64,
 }
 
 

@@ -76,7 +76,7 @@ def test_whoever_made_the_version_is_refused_with_a_reason(world: World, actor: 
     run_id = waiting(world)
     refused = answer(world, actor=actor)
     assert (refused.status, refused.headers["content-type"]) == (403, "application/problem+json")
-    assert "you requested the training and wrote its spec" in refused.body["detail"]
+    assert "you requested the training, wrote its spec and added its data" in refused.body["detail"]
     assert refused.body["next_step"]
     assert shown(world, run_id)["approval"]["decision"] is None
     assert world.workflow.resumed == []
@@ -199,7 +199,9 @@ def test_a_rollout_is_followed_from_approval_to_the_end_of_its_probation(world: 
     assert marks(found) == (
         "approval:now shadow:ahead canary:ahead canary:ahead canary:ahead canary:ahead promoted:ahead probation:ahead"
     )
-    assert found["approval"]["excluded"] == [{"who": ANA, "why": "requested the training and wrote its spec"}]
+    assert found["approval"]["excluded"] == [
+        {"who": ANA, "why": "requested the training, wrote its spec and added its data"}
+    ]
     assert found["until"] == found["approval"]["expires_at"]
     assert "tidegate approve flight-delay 2" in found["next_step"]
     answer(world)
@@ -424,7 +426,7 @@ def test_a_page_says_who_may_approve_until_when(run: Cli, stage: Loopback) -> No
     for part in (
         "[approval] -> shadow -> canary 1 % 5 % 25 % 50 % -> promoted -> probation",
         "due by 2026-01-08 13:00 UTC",
-        "DataScientist/ana (requested the training and wrote its spec)",
+        "DataScientist/ana (requested the training, wrote its spec and added its data)",
         'tidegate approve flight-delay 2 --reason "..."',
     ):
         assert part in run.out, part

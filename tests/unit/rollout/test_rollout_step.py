@@ -8,19 +8,24 @@ from typing import Any
 import pytest
 
 from functions.rollout import handler as function
+from tests.builders.data import DATASET, READY
 from tests.builders.present import present
 from tests.builders.release import AT, SPEC, a_task, do, request
 from tests.context import CONTEXT
 from tidegate import telemetry, wiring
+from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout import rollout
 from tidegate.domain.rollout.canary import ArmCounts, Look
 from tidegate.domain.rollout.changes import kill
 from tidegate.domain.rollout.rollout import Decision, Phase, Rollout, Step
-from tidegate.kernel.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from tidegate.kernel.errors import ArtifactRejectedError, ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import AskApproval, Moved, RolloutTask, RunRef
 from tidegate.spec.model import ModelSpec
+from tidegate.steps.registry.models import read_page
+from tidegate.steps.rollout.approvals import Decide, decide
 from tidegate.steps.rollout.rollout import abandon, advance, ask
 from tidegate.testing.parts import InMemoryParts
 from tidegate.testing.registry import InMemoryArtifacts, InMemoryRegistry
@@ -35,7 +40,7 @@ CANARY: dict[str, Any] = {
     "deadline_hours": 1,
 }
 EDGES = [0.25, 0.5, 0.75]
-ANN, EVE, BOB = (f"arn:aws:iam::123456789012:user/{name}" for name in ("ann", "eve", "bob"))
+ANN, EVE, BOB, CAY, DAN = (f"arn:aws:iam::123456789012:user/{name}" for name in ("ann", "eve", "bob", "cay", "dan"))
 
 
 def arm(requests: int, errors: int = 0) -> ArmCounts:
@@ -75,6 +80,10 @@ class Releases(InMemoryParts):
 
     registry: Contended = field(default_factory=Contended)
 
+    def __post_init__(self) -> None:
+        self.catalog.put_dataset(DATASET)
+        self.catalog.add_version(replace(READY, version="v1", added_by=DAN))
+
     @staticmethod
     def spec(release: dict[str, Any]) -> ModelSpec:
         return ModelSpec.parse(json.loads(SPEC.canonical_json()) | {"release": release})
@@ -97,13 +106,13 @@ class Releases(InMemoryParts):
         ref = RunRef(model=MODEL, run_id=run_id)
         sections = {"scores": {"distance": 0.05, "edges": EDGES}} if scores is None else scores
         report = {"evaluation": {"sections": sections}}
-        artifact = self.artifacts.put(ref.artifact_key, f"onnx of {run_id}".encode())
+        artifact = self.artifacts.put(ref.key(RunFile.ARTIFACT), f"onnx of {run_id}".encode())
         task = a_task(ref=ref)
         task = task.model_copy(
             update={
                 "fitted": task.fitted.model_copy(update={"artifact_sha256": artifact}),
                 "verdict": task.verdict.model_copy(
-                    update={"report_sha256": self.artifacts.put(ref.report_key, json.dumps(report).encode())}
+                    update={"report_sha256": self.artifacts.put(ref.key(RunFile.REPORT), json.dumps(report).encode())}
                 ),
             }
         )
@@ -301,8 +310,12 @@ def test_those_who_made_a_version_may_not_approve_it():
     house = Releases()
     task = house.registered(**APPROVAL)
     house.moved(task)
-    assert present(house.known(task).approval).excluded == {ANN: "requested the training", BOB: "wrote its spec"}
-    for maker, why in ((ANN, "requested the training"), (BOB, "wrote its spec")):
+    assert present(house.known(task).approval).excluded == {
+        ANN: "requested the training",
+        BOB: "wrote its spec",
+        DAN: "added its data",
+    }
+    for maker, why in ((ANN, "requested the training"), (BOB, "wrote its spec"), (DAN, "added its data")):
         with pytest.raises(ForbiddenError, match=why):
             house.decided(task, Decision.APPROVE, by=maker)
 
@@ -311,7 +324,52 @@ def test_who_wrote_the_spec_and_asked_for_the_training_hears_both():
     house = Releases()
     house.registry.apply(house.spec(APPROVAL), author=ANN, at=AT)
     house.moved(task := house.registered(**APPROVAL))
-    assert present(house.known(task).approval).excluded == {ANN: "requested the training and wrote its spec"}
+    assert present(house.known(task).approval).excluded == {
+        ANN: "requested the training and wrote its spec",
+        DAN: "added its data",
+    }
+
+
+def test_who_applied_the_spec_in_force_added_the_data_or_left_some_out_may_not_approve():
+    house = Releases()
+    house.catalog.add_version(replace(READY, version="v0", added_by=CAY))
+    house.catalog.add_version(replace(READY, version="v2", added_by="tidegate:monitoring", base="v0"))
+    for name, author in (("strike", EVE), ("flood", "nobody")):
+        house.catalog.exclude(Exclusion("flights", name, AT, AT + timedelta(days=1), name, author, AT))
+    task = house.registered(**APPROVAL)
+    house.registry.apply(house.spec(AT_ONCE), author=BOB, at=AT)
+    house.registry.apply(house.spec(APPROVAL), author=CAY, at=AT)
+    key = (MODEL, task.run.run_id)
+    house.registry._runs[key] = replace(house.registry._runs[key], exclusions=("strike",))
+    version = house.registry._versions[MODEL, task.version]
+    house.registry._versions[MODEL, task.version] = replace(version, dataset_version="v2")
+    house.moved(task)
+    assert present(house.known(task).approval).excluded == {
+        ANN: "requested the training",
+        BOB: "wrote its spec",
+        CAY: "applied its spec and added its data",
+        EVE: "excluded a period of its data",
+        "tidegate:monitoring": "added its data",
+    }
+
+
+def test_an_approval_is_for_the_page_that_was_drawn():
+    house = Releases()
+    task = house.registered(**APPROVAL)
+    page = house.artifacts.put(task.run.key(RunFile.PAGE), b"<html>good</html>")
+    house.moved(task.model_copy(update={"page_sha256": page}))
+    assert house.known(task).page_sha256 == page
+    house.artifacts.put(task.run.key(RunFile.PAGE), b"<html>better than it is</html>")
+    asked = present(house.known(task).approval)
+    seen = {"artifact_sha256": asked.artifact_sha256, "report_sha256": asked.report_sha256}
+    answer = Decide(decision=Decision.APPROVE, reason="looks right", **seen)
+    with pytest.raises(ArtifactRejectedError, match=r"report\.html"):
+        house.step(decide, MODEL, str(task.version), answer, actor=EVE)
+    with pytest.raises(ArtifactRejectedError):
+        house.step(read_page, MODEL, str(task.version))
+    house.artifacts.put(task.run.key(RunFile.PAGE), b"<html>good</html>")
+    assert house.step(read_page, MODEL, str(task.version))["html"] == "<html>good</html>"
+    assert house.step(decide, MODEL, str(task.version), answer, actor=EVE)["changed"]
 
 
 def test_a_rejected_version_is_rolled_back():
@@ -395,7 +453,7 @@ def test_bytes_that_are_not_those_that_were_registered_never_serve(until, releas
     house.champion()
     task = house.registered("r-002", **release)
     until(house, task)
-    key = task.run.artifact_key if what == "artifact" else task.run.report_key
+    key = task.run.key(RunFile.ARTIFACT) if what == "artifact" else task.run.key(RunFile.REPORT)
     if gone:
         del house.artifacts.objects[key]
     else:
@@ -412,7 +470,7 @@ def test_a_version_that_names_other_bytes_than_those_that_were_approved_never_se
     house = Releases()
     house.moved(task := house.registered(**APPROVAL))
     house.decided(task, Decision.APPROVE)
-    other = house.artifacts.put(task.run.artifact_key, b"another model")
+    other = house.artifacts.put(task.run.key(RunFile.ARTIFACT), b"another model")
     house.registry._versions[MODEL, 1] = replace(house.registry.version(MODEL, 1), artifact_sha256=other)
     assert house.moved(task).reason.startswith("its record was changed after approval was requested")
 

@@ -321,6 +321,13 @@ def test_the_champion_in_memory_serves_on_when_its_object_is_tampered_with(house
     assert version_served() == (1, "champion")
 
 
+def test_an_artifact_under_another_versions_number_is_not_served(house):
+    house.release(2, onnx(1.0))
+    house.registry.registered[2] = "0" * 64
+    assert version_served() == (1, "previous_good")
+    assert house.meter.counts["ArtifactRejected"] == 1
+
+
 def test_a_refused_artifact_is_not_fetched_on_each_request_but_looked_at_again_later(house):
     house.release(2, onnx(1.0))
     house.tamper(2, b"evil")

@@ -22,6 +22,7 @@ from tidegate.domain.serving.contract import Contract, FeatureContract, Rulebook
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.prediction import answers, validate
 from tidegate.kernel.errors import ArtifactRejectedError, DataCheckError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import Table
 from tidegate.messages import EvaluateTask, Fitted, RunRef, SlicesAndGroupsTask, TrainTask
 from tidegate.ml.fairness import FairlearnGroups
@@ -36,6 +37,7 @@ from tidegate.steps.evaluation.explain import _contributions
 from tidegate.steps.evaluation.gate import lineage
 from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
 from tidegate.steps.monitoring.labelled_dataset import labelled_dataset
+from tidegate.steps.run_files import RunFiles
 from tidegate.steps.training.train import train
 
 FEATURES: list[dict[str, Any]] = [
@@ -84,16 +86,16 @@ class Trained:
         plan = self.house.prepare(self.ref)
         ports: dict[str, Any] = {"runs": self.house.registry, "artifacts": self.house.artifacts}
         ports |= {"models": self.house.registry, "clock": self.house.clock}
-        task = TrainTask(run=self.ref, candidate=plan.candidates[0], purpose="final")
+        task = TrainTask(run=self.ref, files=plan.files, candidate=plan.candidates[0], purpose="final")
         fitted = train(task, fitter=OnnxFitter(), **ports)
         assert isinstance(fitted, Fitted)
         ports |= {"versions": self.house.registry}
-        evaluate(EvaluateTask(run=self.ref, fitted=fitted), routes=self.house.registry, load=load, **ports)
-        slices_and_groups(
-            SlicesAndGroupsTask(run=self.ref, fitted=fitted), search=tree_leaves, groups=FairlearnGroups(), **ports
-        )
+        to_evaluate = EvaluateTask(run=self.ref, files=plan.files, fitted=fitted)
+        evaluated = evaluate(to_evaluate, routes=self.house.registry, load=load, **ports)
+        parts = SlicesAndGroupsTask(run=self.ref, files=plan.files, fitted=fitted, evaluated=evaluated)
+        slices_and_groups(parts, search=tree_leaves, groups=FairlearnGroups(), **ports)
         run = self.house.registry.run(self.ref.model, self.ref.run_id)
-        self.lineage = lineage(run, fitted, self.house.artifacts)
+        self.lineage = lineage(run, fitted, RunFiles(self.ref, self.house.artifacts, plan.files | fitted.files))
 
     def table(self, key: str) -> Table:
         return Table.from_npz(self.house.artifacts.get(key))
@@ -104,7 +106,7 @@ class Trained:
 
     @property
     def onnx(self) -> bytes:
-        return self.house.artifacts.get(self.ref.artifact_key)
+        return self.house.artifacts.get(self.ref.key(RunFile.ARTIFACT))
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +133,8 @@ def sent(seconds: float) -> str | None:
 
 
 def test_a_request_is_scored_as_training_scored_the_same_row(trained: Trained) -> None:
-    holdout = trained.table(trained.ref.holdout_key)
-    expected = trained.table(trained.ref.reference_scores_key)["scores"]
+    holdout = trained.table(trained.ref.key(RunFile.HOLDOUT))
+    expected = trained.table(trained.ref.key(RunFile.REFERENCE_SCORES))["scores"]
     scorer = load(trained.onnx)
     graph = onnx.load_from_string(trained.onnx).graph
     assert [value.name for value in graph.input] == ["numeric", "categorical", "times"]
@@ -143,7 +145,7 @@ def test_a_request_is_scored_as_training_scored_the_same_row(trained: Trained) -
 
 
 def test_the_run_s_record_and_report_hold_the_times_and_what_is_computed_of_them(trained: Trained) -> None:
-    contract = Contract.from_json(trained.document(trained.ref.plan_key)["contract"])
+    contract = Contract.from_json(trained.document(trained.ref.key(RunFile.PLAN))["contract"])
     assert [(each.name, each.estimator) for each in contract.times] == [("at", False), ("due", False)]
     assert [(each["name"], each["expression"]) for each in trained.lineage["computed"]] == [
         (each["name"], each["expression"]) for each in COMPUTED
@@ -153,7 +155,7 @@ def test_the_run_s_record_and_report_hold_the_times_and_what_is_computed_of_them
 
 
 def test_tables_hold_whole_seconds_and_gaps(trained: Trained) -> None:
-    fit = trained.table(trained.ref.fit_key)
+    fit = trained.table(trained.ref.key(RunFile.FIT))
     assert {fit[name].dtype for name in ("at", "due")} == {np.dtype(np.float64)}
     assert not np.isnan(fit["at"]).any()
     assert 0.01 < np.isnan(fit["due"]).mean() < 0.1
@@ -161,7 +163,7 @@ def test_tables_hold_whole_seconds_and_gaps(trained: Trained) -> None:
 
 
 def test_the_evaluation_measures_times_where_that_means_something(trained: Trained) -> None:
-    sections = trained.document(trained.ref.evaluation_key)["sections"]
+    sections = trained.document(trained.ref.key(RunFile.EVALUATION))["sections"]
     assert next(iter(sections["importance"]))["feature"] == "due"
     assert {each["feature"] for each in sections["importance"]} == {"line", "wind", "at", "due"}
     assert {each["feature"] for each in sections["dependence"]} == {"line", "wind"}
@@ -169,7 +171,7 @@ def test_the_evaluation_measures_times_where_that_means_something(trained: Train
     assert sections["robustness"]["missing"][0]["drop"] > 0.05
     assert [each["feature"] for each in sections["robustness"]["worst_case"]] == ["wind"]
     assert sections["rules"]["by_rule"][0]["name"] == "night-is-calm"
-    found = trained.document(trained.ref.slices_and_groups_key)["found"]
+    found = trained.document(trained.ref.key(RunFile.SLICES_AND_GROUPS))["found"]
     assert not any(step[0] in {"at", "due"} for each in found for step in each["path"])
 
 
@@ -178,7 +180,7 @@ def test_rules_and_the_fallback_read_the_time_of_a_request(trained: Trained) -> 
     night, noon = "2026-02-01T02:30:00+00:00", "2026-02-01T02:30:00-10:00"
     broken = [Rulebook.of(contract).broken({"due": due}, {"score": 0.95}) for due in (night, noon, None)]
     assert broken == [("night-is-calm",), (), ()]
-    fallback = Fallback.from_bytes(trained.house.artifacts.get(trained.ref.fallback_key))
+    fallback = Fallback.from_bytes(trained.house.artifacts.get(trained.ref.key(RunFile.FALLBACK)))
     evening = {"line": "red", "wind": 1.0, "at": "2026-02-01", "due": "2026-02-01T18:00:00"}
     rows = [evening, evening | {"due": "2026-02-01T18:00:00+02:00"}, evening | {"due": None}]
     validate(fallback.contract, rows)
@@ -190,7 +192,7 @@ def test_rules_and_the_fallback_read_the_time_of_a_request(trained: Trained) -> 
 
 def test_an_explanation_gives_a_time_its_part(trained: Trained) -> None:
     scorer = load(trained.onnx)
-    background = trained.table(trained.ref.background_key)
+    background = trained.table(trained.ref.key(RunFile.BACKGROUND))
     inputs = {"line": "red", "wind": 20.0, "at": "2026-02-20T08:00:00Z", "due": "2026-02-20T20:15:00Z"}
     (answer,) = answers(scorer.contract, scorer.score(validate(scorer.contract, [inputs])))
     record = {"id": "p1", "inputs": inputs}
@@ -206,8 +208,8 @@ def captures_of(later: Table) -> list[dict[str, Any]]:
 
 
 def test_a_later_period_of_time_is_no_drift_but_missing_and_wrong_times_are(trained: Trained) -> None:
-    reference = Reference.from_json(trained.document(trained.ref.reference_key))
-    training = trained.table(trained.ref.fit_key)
+    reference = Reference.from_json(trained.document(trained.ref.key(RunFile.REFERENCE)))
+    training = trained.table(trained.ref.key(RunFile.FIT))
     half_a_year = 180 * 86_400.0
     later = Table({**training.columns, "at": training["at"] + half_a_year, "due": training["due"] + half_a_year})
     records = captures_of(later)

@@ -8,7 +8,9 @@ Of a release, Step Functions keeps one JSON document; each state adds its answer
 
 A run that makes a version again ends behind "evaluated" with "reproduced".
 
-A step receives only what it needs of it. Keys of a run's objects are made here and nowhere else.
+A step receives only what it needs of it. Keys of a run's files are made here and nowhere else. Each step answers with
+the hashes of the `files` that it wrote, and a later step reads them by these hashes: the execution's state is what no
+function's role can write.
 """
 
 from typing import Any, Literal, Self
@@ -16,7 +18,9 @@ from typing import Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from tidegate.domain.batch.batch import Part
-from tidegate.kernel.prefixes import RUNS
+from tidegate.kernel.prefixes import RUNS, RunFile
+
+Files = dict[RunFile, str]  # of a run: the SHA-256 of each, as whoever wrote it answered
 
 
 class Message(BaseModel):
@@ -40,94 +44,9 @@ class RunRef(Message):
     model: str
     run_id: str
 
-    def key(self, name: str) -> str:
-        """S3 key of one of the run's objects."""
-        return f"{RUNS}{self.model}/{self.run_id}/{name}"
-
-    @property
-    def fit_key(self) -> str:
-        """Training rows less validation (npz Table)."""
-        return self.key("fit.npz")
-
-    @property
-    def validation_key(self) -> str:
-        """Rows that choose the candidate (npz Table)."""
-        return self.key("validation.npz")
-
-    @property
-    def holdout_key(self) -> str:
-        """Rows that judge the version (npz Table): features of candidate and champion, target, cluster."""
-        return self.key("holdout.npz")
-
-    @property
-    def plan_key(self) -> str:
-        """What `prepare` learned of the data (JSON): the contract, the splits, counts of dropped rows."""
-        return self.key("plan.json")
-
-    @property
-    def baseline_key(self) -> str:
-        """The fitted baseline rule (JSON)."""
-        return self.key("baseline.json")
-
-    @property
-    def fallback_key(self) -> str:
-        """The fitted fallback with the contract of its requests (JSON)."""
-        return self.key("fallback.json")
-
-    @property
-    def artifact_key(self) -> str:
-        """The served model (ONNX with its contract inside)."""
-        return self.key("model.onnx")
-
-    @property
-    def reference_scores_key(self) -> str:
-        """scikit-learn's scores on the holdout (npz Table), for the parity check."""
-        return self.key("reference_scores.npz")
-
-    @property
-    def holdout_scores_key(self) -> str:
-        """The served model's scores on the holdout, by row, and the champion's when it could be scored (npz Table)."""
-        return self.key("holdout_scores.npz")
-
-    @property
-    def evaluation_key(self) -> str:
-        """Every number of the evaluation (JSON)."""
-        return self.key("evaluation.json")
-
-    @property
-    def slices_and_groups_key(self) -> str:
-        """What slices and groups of the holdout show (JSON)."""
-        return self.key("slices_and_groups.json")
-
-    @property
-    def reference_key(self) -> str:
-        """What live traffic is compared with (JSON of `domain.monitoring.reference.Reference`)."""
-        return self.key("reference.json")
-
-    @property
-    def background_key(self) -> str:
-        """Some training rows for explanations, without the features that captures hide (npz Table)."""
-        return self.key("background.npz")
-
-    @property
-    def report_key(self) -> str:
-        """Evaluation, verdict and lineage (JSON), kept with the version."""
-        return self.key("report.json")
-
-    @property
-    def environment_key(self) -> str:
-        """What the model was fitted with (JSON): Python, machine, packages."""
-        return self.key("environment.json")
-
-    @property
-    def reproduction_key(self) -> str:
-        """What is equal and what differs, of a run that made a version again (JSON)."""
-        return self.key("reproduction.json")
-
-    @property
-    def page_key(self) -> str:
-        """The report as people read it (HTML)."""
-        return self.key("report.html")
+    def key(self, file: RunFile) -> str:
+        """S3 key of one of the run's files."""
+        return f"{RUNS}{self.model}/{self.run_id}/{file}"
 
 
 class CandidateRef(Message):
@@ -140,7 +59,7 @@ class CandidateRef(Message):
 
 
 class Plan(Message):
-    """Answer of `prepare`: what to try. The tables are in S3 under the run's keys. `reproduction` says that the run
+    """Answer of `prepare`: what to try. The tables are among its files. `reproduction` says that the run
     makes a version again, and so ends with a comparison instead of a release."""
 
     dataset_version: str
@@ -148,14 +67,16 @@ class Plan(Message):
     train_rows: int
     validation_rows: int
     holdout_rows: int
+    files: Files
     reproduction: bool = False
 
 
 class TrainTask(Message):
     """Input of `train`. For `validate` it fits on the fit rows and scores the validation rows; for `final` it fits on
-    both, exports ONNX and scores the holdout."""
+    both, exports ONNX and scores the holdout. `files` are those of `prepare`."""
 
     run: RunRef
+    files: Files
     candidate: CandidateRef
     purpose: Literal["validate", "final"]
 
@@ -192,17 +113,19 @@ class Fitted(Message):
     artifact_bytes: int
     fit_seconds: float
     rows: int
+    files: Files
 
 
 class EvaluateTask(Message):
-    """Input of `evaluate`."""
+    """Input of `evaluate`. `files` are those of `prepare`."""
 
     run: RunRef
+    files: Files
     fitted: Fitted
 
 
 class Evaluated(Message):
-    """Answer of `evaluate`: the headline, and which fallback was evaluated; the rest is under `evaluation_key`."""
+    """Answer of `evaluate`: the headline, and which fallback was evaluated; the rest is among its files."""
 
     metric: str
     value: float
@@ -210,32 +133,37 @@ class Evaluated(Message):
     high: float
     champion_version: int | None
     fallback_sha256: str
+    files: Files
 
 
 class SlicesAndGroupsTask(Message):
-    """Input of `slices_and_groups`."""
+    """Input of `slices_and_groups`. `files` are those of `prepare`."""
 
     run: RunRef
+    files: Files
     fitted: Fitted
+    evaluated: Evaluated
 
 
 class SlicesAndGroups(Message):
     """Answer of `slices_and_groups`: how many declared slices there are and how many of them could be judged, how many
-    slices were found and confirmed, and how many sensitive columns were looked at; the rest is under
-    `slices_and_groups_key`."""
+    slices were found and confirmed, and how many sensitive columns were looked at; the rest is in its file."""
 
     slices: int
     judged: int
     confirmed: int
     sensitive: int
+    files: Files
 
 
 class GateTask(Message):
-    """Input of `gate`."""
+    """Input of `gate`. `files` are those of `prepare`."""
 
     run: RunRef
+    files: Files
     fitted: Fitted
     evaluated: Evaluated
+    slices_and_groups: SlicesAndGroups
 
 
 class GateDecided(Message):
@@ -247,15 +175,16 @@ class GateDecided(Message):
 
 
 class ReproduceTask(Message):
-    """Input of `reproduce`: hold what was made again against the version."""
+    """Input of `reproduce`: hold what was made again against the version. `files` are those of `prepare`."""
 
     run: RunRef
+    files: Files
     fitted: Fitted
     evaluated: Evaluated
 
 
 class Reproduced(Message):
-    """Answer of `reproduce`; the rest is under `reproduction_key`."""
+    """Answer of `reproduce`; the rest is in its file."""
 
     equal: bool
     artifact_equal: bool
@@ -286,7 +215,7 @@ class ReportTask(Message):
 
 
 class Drawn(Message):
-    """Answer of `report`: the page lies under the run's `page_key`."""
+    """Answer of `report`: the page is its file."""
 
     page_sha256: str
     page_bytes: int
@@ -294,11 +223,13 @@ class Drawn(Message):
 
 class RolloutTask(Message):
     """Input of `rollout`: take the version one step further. `champion_version` is what the gate compared it with
-    (null: nothing served), `now` the state machine's time, by which all durations are measured."""
+    (null: nothing served), `page_sha256` the page that `report` drew (null: none), `now` the state machine's time, by
+    which all durations are measured."""
 
     run: RunRef
     version: int
     champion_version: int | None
+    page_sha256: str | None = None
     now: AwareDatetime
 
 

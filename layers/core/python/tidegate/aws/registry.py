@@ -43,7 +43,7 @@ from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import RouteChange
 from tidegate.kernel.documents import SPEC, StoredForm
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
-from tidegate.kernel.partitions import Partition
+from tidegate.kernel.partitions import Partition, version_key
 from tidegate.ports.registry import ModelHeader
 
 if TYPE_CHECKING:  # the inference function's path stays short, and without pydantic
@@ -420,11 +420,6 @@ def stored(table: Table, cls: type[T], pk: str, sk: str) -> T | None:
     """The record under a key."""
     item = table.get(pk, sk)
     return decode(cls, item) if item else None
-
-
-def version_key(number: int) -> str:
-    """Where a version is, in its model's partition."""
-    return f"VERSION#{number:06d}"
 
 
 def revised(pk: str, sk: str, record: "Route | Rollout | HealthRecord") -> Write:

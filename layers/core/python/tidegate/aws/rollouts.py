@@ -15,7 +15,6 @@ from tidegate.aws.registry import (
     route_moved,
     route_writes,
     stored,
-    version_key,
     version_write,
 )
 from tidegate.aws.table import RefusedError, Table, Write, update
@@ -23,7 +22,7 @@ from tidegate.domain.registry.run import Lease
 from tidegate.domain.registry.version import Version
 from tidegate.domain.rollout.rollout import Rollout, Step, VersionNote
 from tidegate.kernel.errors import ConflictError
-from tidegate.kernel.partitions import Partition
+from tidegate.kernel.partitions import Partition, version_key
 
 _FREED = datetime.fromtimestamp(0, UTC)  # nobody may delete, so a lease that is given back ended long ago
 

@@ -10,7 +10,7 @@ from tidegate.aws.items import Item, decode
 from tidegate.aws.signed import Service
 from tidegate.domain.registry.route import Route
 from tidegate.kernel.errors import NotFoundError
-from tidegate.kernel.partitions import Partition
+from tidegate.kernel.partitions import Partition, version_key
 
 if TYPE_CHECKING:
     from tidegate.ports.registry import ModelHeader
@@ -51,7 +51,7 @@ def _bytes(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class ServingRegistry:
-    """ports.RouteReader and ModelNames."""
+    """ports.RouteReader, ModelNames and VersionHashes."""
 
     def __init__(self, table: ServingTable) -> None:
         self._table = table
@@ -69,6 +69,13 @@ class ServingRegistry:
         from tidegate.ports.registry import ModelHeader
 
         return decode(ModelHeader, item)
+
+    def registered_sha256(self, model: str, number: int) -> str:
+        """See ports.VersionHashes."""
+        item = self._table.get(Partition.VERSION.of(model), version_key(number))
+        if item is None:
+            raise NotFoundError(f"{model} has no version {number}", next_step=f"see `tidegate versions {model}`")
+        return str(item["artifact_sha256"]["S"])
 
 
 class ServingArtifacts:

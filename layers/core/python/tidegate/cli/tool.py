@@ -45,6 +45,7 @@ class Tool:
     region: str | None = None
     stage: str | None = None
     local: str | None = None
+    user: str | None = None
     as_json: bool = False
     typed: dict[str, str] = field(default_factory=dict)  # the options of them that stood on the command line
 
@@ -57,8 +58,12 @@ class Tool:
 
         if self.local is not None:
             self._refuse_two_places()
-            state = LocalState.read(self.local)
+            state = LocalState.read(self.local, self.user)
             return Place(state.session(), self.stage or state.stage or DEFAULT_STAGE, state.endpoint_url)
+        if self.user is not None:
+            raise InvalidInputError(
+                "--as names a user of the local cloud", next_step="on AWS, take a role by --profile or AWS_PROFILE"
+            )
         with aws_faults():
             session = boto3.Session(profile_name=self.profile, region_name=self.region)
         return Place(session, self.stage or DEFAULT_STAGE)
@@ -116,7 +121,9 @@ class Tool:
     def repeated(self, text: str) -> str:
         """The text, its `tidegate` commands with the connection options that were typed: pasted, they go there too."""
         options = [
-            "--local" if (name, value) == ("local", STATE_FILE) else f"--{name}={shlex.quote(value)}"
+            "--local"
+            if (name, value) == ("local", STATE_FILE)
+            else f"--{'as' if name == 'user' else name}={shlex.quote(value)}"
             for name, value in self.typed.items()
         ]
         return _HINT.sub(lambda _: " ".join(["tidegate", *options, ""]), text)
@@ -211,11 +218,12 @@ class LocalState:
         )
 
     @classmethod
-    def read(cls, name: str) -> "LocalState":
-        """Read the state file; the default name is looked for in this folder and those above it.
+    def read(cls, name: str, user: str | None = None) -> "LocalState":
+        """Read the state file; the default name is looked for in this folder and those above it. The credentials are
+        those of a user, or of the developer who may do everything.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: there is no file, or no such user.
             InvalidInputError: it is not a state file.
         """
         path = _upwards(Path(name)) if name == STATE_FILE else Path(name)
@@ -227,7 +235,13 @@ class LocalState:
         except (OSError, ValueError) as error:
             raise InvalidInputError(f"{path} cannot be read: {error}", next_step=start) from None
         try:
-            credentials: Mapping[str, Any] = document["credentials"]
+            users: Mapping[str, Any] = document.get("users", {})
+            if user is not None and user not in users:
+                raise NotFoundError(
+                    f"the local cloud has no user {user}",
+                    next_step=f"--as one of: {', '.join(sorted(users)) or 'none'}",
+                )
+            credentials: Mapping[str, Any] = document["credentials"] if user is None else users[user]
             return cls(
                 endpoint_url=document["endpoint_url"],
                 region=document["region"],
@@ -277,6 +291,13 @@ def global_options(*, root: bool) -> list[click.Option]:
             text=f"Talk to the local cloud that wrote FILE ({STATE_FILE}).",
             envvar="TIDEGATE_LOCAL",
         ),
+        option(
+            "--as",
+            "user",
+            metavar="USER",
+            text="With --local: act as viewer, scientist, approver or operator.",
+            envvar="TIDEGATE_AS",
+        ),
         option("--json", "as_json", text="One JSON document on standard output.", is_flag=True, flag_value=True),
     ]
 
@@ -291,7 +312,7 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Where the hidden options are shown."""
         formatter.write_paragraph()
-        formatter.write_text("--profile, --region, --stage, --local and --json: see `tidegate --help`.")
+        formatter.write_text("--profile, --region, --stage, --local, --as and --json: see `tidegate --help`.")
 
 
 class Group(click.Group):

@@ -27,7 +27,13 @@ def show_ledger(call: Call, at: At) -> Answer:
 def verify_ledger(call: Call, at: At) -> Answer:
     model = call.path["model"]
     return HTTPStatus.OK, ledger.verify_ledger(
-        model, call.asked, models=at.registry, routes=at.routes, batch_ledger=at.batch_ledger
+        model,
+        call.asked,
+        models=at.registry,
+        routes=at.routes,
+        versions=at.registry,
+        batch_ledger=at.batch_ledger,
+        health_records=at.health_records,
     )
 
 

@@ -23,7 +23,9 @@ def read_report(call: Call, at: At) -> Answer:
 
 def read_page(call: Call, at: At) -> Answer:
     model, version = call.path["model"], call.path["version"]
-    return HTTPStatus.OK, models.read_page(model, version, versions=at.registry, artifacts=at.artifacts)
+    return HTTPStatus.OK, models.read_page(
+        model, version, versions=at.registry, rollouts=at.rollout_reader, artifacts=at.artifacts
+    )
 
 
 @reads(approvals.Decide)

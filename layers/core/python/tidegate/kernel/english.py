@@ -1,4 +1,6 @@
-"""Numbers and their nouns in the texts that people read."""
+"""Numbers, their nouns and lists in the texts that people read."""
+
+from collections.abc import Iterable
 
 
 def count(number: float, one: str, many: str = "") -> str:
@@ -11,3 +13,9 @@ def count(number: float, one: str, many: str = "") -> str:
 def noun(number: float, one: str, many: str = "") -> str:
     """The noun alone, for texts that write its number otherwise."""
     return one if number == 1 else many or f"{one}s"
+
+
+def listed(what: Iterable[str]) -> str:
+    """a; a and b; a, b and c."""
+    *most, last = what
+    return f"{', '.join(most)} and {last}" if most else last

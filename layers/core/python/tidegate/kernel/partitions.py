@@ -31,3 +31,8 @@ class Partition(StrEnum):
     def pattern(self) -> str:
         """What matches all partition keys of this kind in an IAM condition."""
         return str(self) if self in {Partition.MODELS, Partition.DATASETS} else f"{self}#*"
+
+
+def version_key(number: int) -> str:
+    """Where a version is, in its model's partition."""
+    return f"VERSION#{number:06d}"

@@ -165,6 +165,7 @@ class MonitorSettings(Settings):
 
     service: ClassVar[str] = "monitor"  # its metrics and logs are by this name
     registry_table: str
+    ledger_table: str
     artifacts_bucket: str
     captures_bucket: str
     stage: str

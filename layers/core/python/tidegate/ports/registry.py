@@ -120,6 +120,14 @@ class Versions(Protocol):
         ...
 
 
+class VersionHashes(Protocol):
+    """What versions were registered with: what answering needs of `Versions`."""
+
+    def registered_sha256(self, model: str, number: int) -> str:
+        """Of the version's artifact. Raises NotFoundError."""
+        ...
+
+
 class RouteReader(Protocol):
     """What is served: what answering needs of `Routes`."""
 

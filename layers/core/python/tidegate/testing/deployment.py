@@ -22,6 +22,7 @@ from tidegate.domain.registry.version import Version
 from tidegate.domain.rollout.changes import promote
 from tidegate.domain.serving.prediction import PredictionRequest
 from tidegate.kernel.errors import DatasetInvalidError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import (
     Evaluated,
     EvaluateTask,
@@ -134,10 +135,10 @@ class InMemoryDeployment(InMemoryParts):
 
     def fit(self, ref: RunRef, plan: Plan) -> Fitted:
         """Train every candidate, and for good the one that did best. Raises TrainingFailedError."""
-        tasks = [TrainTask(run=ref, candidate=each, purpose="validate") for each in plan.candidates]
+        tasks = [TrainTask(run=ref, files=plan.files, candidate=each, purpose="validate") for each in plan.candidates]
         results: list[Any] = [self.step(train, task) for task in tasks]
         best = self.step(select, SelectTask(run=ref, candidates=plan.candidates, results=results)).candidate
-        fitted = self.step(train, TrainTask(run=ref, candidate=best, purpose="final"))
+        fitted = self.step(train, TrainTask(run=ref, files=plan.files, candidate=best, purpose="final"))
         assert isinstance(fitted, Fitted)  # noqa: S101  what `final` answers
         return fitted
 
@@ -151,16 +152,19 @@ class InMemoryDeployment(InMemoryParts):
             TrainingFailedError: a candidate cannot be fitted or exported.
         """
         ref = self.request(spec, run_id)
-        fitted = self.fit(ref, self.prepare(ref))
-        return self.judge(ref, fitted, self.step(evaluate, EvaluateTask(run=ref, fitted=fitted)))
+        plan = self.prepare(ref)
+        fitted = self.fit(ref, plan)
+        evaluated = self.step(evaluate, EvaluateTask(run=ref, files=plan.files, fitted=fitted))
+        return self.judge(ref, plan, fitted, evaluated)
 
-    def judge(self, ref: RunRef, fitted: Fitted, evaluated: Evaluated) -> Released:
+    def judge(self, ref: RunRef, plan: Plan, fitted: Fitted, evaluated: Evaluated) -> Released:
         """From an evaluation to a registered version: slices and groups, gate, register."""
-        self.step(slices_and_groups, SlicesAndGroupsTask(run=ref, fitted=fitted))
-        verdict = self.step(gate, GateTask(run=ref, fitted=fitted, evaluated=evaluated))
+        known: dict[str, Any] = {"run": ref, "files": plan.files, "fitted": fitted, "evaluated": evaluated}
+        parts = self.step(slices_and_groups, SlicesAndGroupsTask(**known))
+        verdict = self.step(gate, GateTask(**known, slices_and_groups=parts))
         task = RegisterTask(run=ref, fitted=fitted, evaluated=evaluated, verdict=verdict)
         version = self.registry.version(ref.model, self.step(register, task).version)
-        return Released(ref, version, json.loads(self.artifacts.get(ref.report_key)))
+        return Released(ref, version, json.loads(self.artifacts.get(ref.key(RunFile.REPORT))))
 
     def promote(self, version: Version, reason: str = "a test says so") -> None:
         """Serve a version at once, without a rollout."""

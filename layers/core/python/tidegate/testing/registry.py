@@ -152,6 +152,9 @@ class InMemoryRegistry:
     def version(self, model: str, number: int) -> Version:
         return found(self._versions.get((model, number)), f"version {number} of model {model}")
 
+    def registered_sha256(self, model: str, number: int) -> str:
+        return self.version(model, number).artifact_sha256
+
     def versions(self, model: str, *, after: int = 0, limit: int | None = None) -> list[Version]:
         numbers = sorted((number for name, number in self._versions if name == model), reverse=True)
         return [self._versions[model, number] for number in numbers if not after or number < after][:limit]

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
 from botocore.exceptions import ClientError
 
 from tidegate.aws.clients import code_of
@@ -171,7 +170,7 @@ def announced(trial: Trial) -> Verdict:
 def apply(trial: Trial, version: int) -> None:
     """Make the spec of a version the model's."""
     trial.made = True
-    trial.stage.api.apply_model(trial.name, yaml.safe_dump(synthetic.spec(trial.name, version)))
+    trial.stage.api.apply_model(trial.name, json.dumps(synthetic.spec(trial.name, version)))
 
 
 def _licence(stage: Stage) -> str:

@@ -63,6 +63,12 @@ def status(out: "Console", found: Sequence[Document]) -> None:
             show.reasons(out, list(missed.values()))
             out.print(f"  details: tidegate drift {each['model']}", soft_wrap=True)
     for each in found:
+        if each["tampered"]:
+            out.print()
+            out.print(Text.assemble(f"{each['model']}: ", _TAMPERED))
+            show.reasons(out, [each["tampered"]])
+            out.print(f"  details: tidegate ledger verify {each['model']}", soft_wrap=True)
+    for each in found:
         if each["quarantined"]:
             out.print()
             count = english.count(each["quarantined"], "object")
@@ -134,6 +140,9 @@ def drift(out: "Console", found: Document, hours: int | None) -> None:
     since = f" since {show.moment(line['since'])} UTC" if line["since"] else ""
     out.print(Text.assemble(f"{line['model']}, {_serving(line)}: ", _health(line["health"]), since))
     show.reasons(out, line["reasons"])
+    if line["tampered"]:
+        out.print(_TAMPERED)
+        show.reasons(out, [line["tampered"]])
     if record:
         show.facts(out, _looked(found, hours))
     window = _shown(found["verdicts"], hours)
@@ -183,6 +192,7 @@ def _looked(found: Document, hours: int | None) -> dict[str, str | Text | None]:
     }
 
 
+_TAMPERED = Text("✗ not what was recorded", style="bold red")
 _FOUND = {
     "none": ("✓ none", "green"),
     "within": ("✓ within", "green"),

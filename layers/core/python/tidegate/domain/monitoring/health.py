@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from tidegate.domain.registry.ledger import Seen
 from tidegate.kernel import english
 from tidegate.kernel.documents import StoredForm
 
@@ -88,7 +89,8 @@ class HealthRecord:
 
     `attempts` are the latest trainings that monitoring started, oldest first. `wanted` is the trigger of a training
     that is due; whoever dispatches it clears it by recording the attempt. `last_trained_at` counts every accepted
-    version.
+    version. `tampered` says what of the model is not what was recorded, and `ledger_seen` is the ledger's entry that
+    the last look came to.
     """
 
     FORM: ClassVar = StoredForm("health of a model")
@@ -109,6 +111,8 @@ class HealthRecord:
     acknowledged_because: str = ""
     verdicts_key: str = ""  # S3 key of the whole verdict document
     summary: Any = None  # a few numbers of it, for lists and dashboards
+    tampered: str = ""
+    ledger_seen: Seen | None = None
     quarantined: tuple[str, ...] = ()  # marks of the objects that cannot be read
     seen: tuple[str, ...] = ()  # those of them that somebody acknowledged
     seen_by: str = ""

@@ -2,8 +2,10 @@
 
 An entry's `hash` is the SHA-256 of its canonical JSON: all fields but the hash itself, among them `previous_hash`, with
 sorted keys, no spaces, ASCII only and the time in UTC. The first entry follows `GENESIS`. The route keeps the newest
-hash, so entries that were cut off the end are missed too. What no chain can show: that somebody who may write rewrote
-every entry and the route. For that, heads are written to logs and answers, where they can be compared.
+hash, so entries that were cut off the end are missed too; and an entry has the hash of the route that it leads to, so
+a route that was changed without an entry is found. What no chain can show is that somebody who may write rewrote the
+last entries and the route together. For that, the hourly look keeps the entry that it came to last, out of their reach,
+and heads are written to logs and answers.
 """
 
 import hashlib
@@ -28,10 +30,11 @@ class LedgerEntry:
 
     From this entry on `version` (None: the fallback) answers `weight_bp` basis points of the requests and
     `previous_version` the rest, if there is one. While `killed` the fallback answers all of them. `cause` says why a
-    rollback happened (`RollbackCause`); other entries, and those from before 0.2.0, have none.
+    rollback happened (`RollbackCause`); other entries, and those from before 0.2.0, have none. `route_sha256` is the
+    hash of the route as this entry leaves it (`changes.route_digest`); older entries have none.
     """
 
-    FORM: ClassVar = StoredForm("ledger entry", upgrades=(dict,))  # schema 2 has causes
+    FORM: ClassVar = StoredForm("ledger entry", upgrades=(dict, dict))  # schema 2 has causes, 3 hashes of routes
 
     model: str
     seq: int
@@ -48,6 +51,7 @@ class LedgerEntry:
     previous_hash: str = GENESIS
     hash: str = ""
     cause: str | None = None
+    route_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +111,12 @@ class Link(Protocol):
 
 
 def digest(entry: Link) -> str:
-    """The hash (hex) that the entry must have. An absent cause is left out, as entries had none before 0.2.0."""
+    """The hash (hex) that the entry must have. What older entries did not have is left out while it is absent."""
     plain = {field.name: getattr(entry, field.name) for field in fields(entry) if field.name != "hash"}
     plain["at"] = entry.at.astimezone(UTC).isoformat()
-    if plain.get("cause", "") is None:
-        del plain["cause"]
+    for name in ("cause", "route_sha256"):
+        if plain.get(name, "") is None:
+            del plain[name]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -128,6 +133,14 @@ class Chained:
     seq: int = 0
     hash: str = GENESIS
     broken: Break | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An entry that somebody has seen: its number and its hash."""
+
+    seq: int
+    hash: str
 
 
 def verify(model: str, entries: Iterable[Link], head: str, keeper: str = ROUTE) -> Break | None:
@@ -178,7 +191,7 @@ def served_at(
     current = next(entries, None)
     if current is None:
         return None, ()
-    shares = _shares(current)
+    shares = shares_of(current)
     since = min((made(share.version) for share in shares if share.version is not None), default=current.at)
     before = takewhile(lambda entry: entry.killed if current.killed else entry.at >= since, entries)
     named = {share.version for share in shares}
@@ -186,7 +199,8 @@ def served_at(
     return current, tuple(_serving(share, known, current) for share in shares)
 
 
-def _shares(entry: LedgerEntry) -> tuple[Share, ...]:
+def shares_of(entry: LedgerEntry) -> tuple[Share, ...]:
+    """Who answers from this entry on; a version of None is the fallback."""
     if entry.killed:
         return (Share(None, ALL_BP),)
     rest = Share(entry.previous_version, ALL_BP - entry.weight_bp)

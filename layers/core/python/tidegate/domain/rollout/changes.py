@@ -3,11 +3,13 @@
 Pure decisions on a route: nothing here touches a clock or a service.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
-from tidegate.domain.registry.ledger import ALL_BP, Action, Cause, LedgerEntry, Share, chain
-from tidegate.domain.registry.route import CandidateRole, Route, Served
+from tidegate.domain.registry.ledger import ALL_BP, Action, Cause, LedgerEntry, Share, chain, shares_of
+from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.kernel.errors import ConflictError
 
@@ -31,6 +33,38 @@ def shares(route: Route) -> tuple[Share, ...]:
         return (Share(champion, ALL_BP),)
     rest = Share(champion, ALL_BP - route.candidate_bp)
     return (rest, Share(route.candidate.version, route.candidate_bp))
+
+
+def route_digest(route: Route) -> str:
+    """SHA-256 (hex) of what a route says, as canonical JSON: all of it but the ledger's head, and without what is as it
+    is when nobody has set it, so that a later field leaves the hashes of older routes as they are."""
+    said = {each.name: getattr(route, each.name) for each in fields(route) if each.name != "ledger_head"}
+    plain = {
+        name: asdict(value) if isinstance(value, Served | FallbackRef) else value
+        for name, value in said.items()
+        if value
+    }
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def unrecorded(route: Route, entry: LedgerEntry) -> str:
+    """What of a route does not follow from its newest ledger entry, in a sentence; empty when all does."""
+    if route.revision != entry.seq:
+        return f"the route is at revision {route.revision}, its newest entry is {entry.seq}"
+    recorded, served = shares_of(entry), shares(route)
+    if set(recorded) != set(served):
+        return f"by the ledger {_listed(recorded)}; by the route {_listed(served)}"
+    if entry.route_sha256 not in {None, route_digest(route)}:
+        return (
+            f"the route is not the one that entry {entry.seq} recorded: an artifact, the fallback, a version on trial "
+            "or its fields were changed"
+        )
+    return ""
+
+
+def _listed(found: Sequence[Share]) -> str:
+    who = (("the fallback" if each.version is None else f"version {each.version}", each.weight_bp) for each in found)
+    return " and ".join(f"{name} answers {weight / 100:g} %" for name, weight in who)
 
 
 def rollback_target(route: Route | None) -> int | None:
@@ -396,10 +430,11 @@ def _change(
     run_id: str | None = None,
 ) -> RouteChange:
     """The next revision with its entry chained to the ledger."""
+    changed = replace(changed, revision=current.revision + 1)
     entry = chain(
         LedgerEntry(
             model=current.model,
-            seq=current.revision + 1,
+            seq=changed.revision,
             at=cause.at,
             actor=cause.actor,
             action=action.value,
@@ -411,10 +446,11 @@ def _change(
             run_id=run_id,
             approved_by=cause.approved_by,
             cause=cause.rollback.value if action is Action.ROLLBACK else None,
+            route_sha256=route_digest(changed),
         ),
         current.ledger_head,
     )
-    return RouteChange(replace(changed, revision=entry.seq, ledger_head=entry.hash), entry, statuses)
+    return RouteChange(replace(changed, ledger_head=entry.hash), entry, statuses)
 
 
 def known_fields(route: Route, version: Version) -> tuple[str, ...]:

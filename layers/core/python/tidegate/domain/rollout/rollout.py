@@ -123,7 +123,7 @@ class Rollout:
 
     `judged_against` is the champion that the gate compared the version with, `route_revisions` are the route's
     revisions under which the present phase served: captures name theirs, so evidence is theirs alone. `fetched` names
-    what of the captures was counted already. `actor` is the execution's ARN.
+    what of the captures was counted already. `actor` is the execution's ARN. `page_sha256` is the page that people see.
     """
 
     FORM: ClassVar = StoredForm("rollout", upgrades=(_with_probation,))
@@ -148,6 +148,7 @@ class Rollout:
     fetched: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     verdict: Any = None  # CanaryVerdict as JSON, of the last look
     approval: Approval | None = None
+    page_sha256: str | None = None
     promoted_at: datetime | None = None
     reason: str = ""
     ended_at: datetime | None = None

@@ -25,6 +25,7 @@ from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.training.contracts import feature_contracts, serving_contract
 from tidegate.domain.training.rules import fitted
 from tidegate.kernel.errors import DatasetInvalidError, Fault
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import CLUSTER, RESERVED, ROW, TARGET, Table, seconds
 from tidegate.messages import CandidateRef, Plan, RunRef
 from tidegate.ports.data import Catalog, DatasetFiles, Frame, FrameReader
@@ -34,6 +35,7 @@ from tidegate.spec.data import Period
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.rules.rule import Rule
 from tidegate.steps.data.catalog import read_version
+from tidegate.steps.run_files import RunFiles
 
 STAGE = "prepare"
 
@@ -89,25 +91,26 @@ def prepare(
         if feature.name not in own and readable(feature, frame.types)
     ]
     tables = _tables(spec, frame, prepared, champion)
-    training = training_rows(tables["fit"], tables["validation"])
+    training = training_rows(tables[RunFile.FIT], tables[RunFile.VALIDATION])
     rule = _fitted(spec.baseline, training, prepared)
     contract = _contract(spec, training, prepared.target)
     asked = _fitted(spec.fallback, training, prepared) if spec.fallback else rule
     fallback = Fallback(replace(contract, computed=()), asked)
     plan = _describe(dataset, version, prepared, contract)
 
-    artifacts.put(ref.fit_key, tables["fit"].to_npz())
-    artifacts.put(ref.validation_key, tables["validation"].to_npz())
-    artifacts.put(ref.holdout_key, tables["holdout"].to_npz())
-    artifacts.put(ref.baseline_key, _json(rule.to_json()), content_type="application/json")
-    artifacts.put(ref.fallback_key, fallback.to_bytes(), content_type="application/json")
-    artifacts.put(ref.plan_key, _json(plan), content_type="application/json")
+    made = RunFiles(ref, artifacts, {})
+    for file in (RunFile.FIT, RunFile.VALIDATION, RunFile.HOLDOUT):
+        made.write(file, tables[file].to_npz())
+    made.write(RunFile.BASELINE, _json(rule.to_json()), content_type="application/json")
+    made.write(RunFile.STAND_IN, fallback.to_bytes(), content_type="application/json")
+    made.write(RunFile.PLAN, _json(plan), content_type="application/json")
     return Plan(
         dataset_version=version.version,
         candidates=[each for each in expand(spec) if run.reproduces is None or each.index == run.selected],
         train_rows=len(training),
-        validation_rows=len(tables["validation"]),
-        holdout_rows=len(tables["holdout"]),
+        validation_rows=len(tables[RunFile.VALIDATION]),
+        holdout_rows=len(tables[RunFile.HOLDOUT]),
+        files=made.written,
         reproduction=run.reproduces is not None,
     )
 
@@ -242,7 +245,9 @@ def _champion_features(
     return feature_contracts(models.spec(model, version.spec_digest))
 
 
-def _tables(spec: ModelSpec, frame: Frame, prepared: Prepared, champion: Sequence[FeatureContract]) -> dict[str, Table]:
+def _tables(
+    spec: ModelSpec, frame: Frame, prepared: Prepared, champion: Sequence[FeatureContract]
+) -> dict[RunFile, Table]:
     """Fit, validation and holdout. Features that only the champion has come along, so that both can be scored; so do,
     in the holdout, the columns that it is judged by and that are no features."""
     features = [*feature_contracts(spec), *champion]
@@ -251,13 +256,13 @@ def _tables(spec: ModelSpec, frame: Frame, prepared: Prepared, champion: Sequenc
     columns = Table({name: seconds(read[name]) for name in read})
     cluster = clusters(prepared.rows, spec.gate.resample_by, group=prepared.group, time=prepared.time)
     split = prepared.split
-    parts = {"fit": split.fit, "validation": split.validation, "holdout": split.holdout}
+    parts = {RunFile.FIT: split.fit, RunFile.VALIDATION: split.validation, RunFile.HOLDOUT: split.holdout}
     tables = {}
-    for name, positions in parts.items():
+    for file, positions in parts.items():
         rows = prepared.rows[positions]
         reserved = {TARGET: prepared.target.values[positions], CLUSTER: cluster[positions], ROW: rows}
-        beside = judged.take(rows).columns if name == "holdout" else {}
-        tables[name] = Table({**columns.take(rows).columns, **beside, **reserved})
+        beside = judged.take(rows).columns if file is RunFile.HOLDOUT else {}
+        tables[file] = Table({**columns.take(rows).columns, **beside, **reserved})
     return tables
 
 

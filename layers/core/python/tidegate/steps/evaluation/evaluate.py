@@ -4,7 +4,6 @@ The step only measures; `gate` decides. Every number goes to the run's evaluatio
 will be compared with goes to its reference.json.
 """
 
-import hashlib
 import json
 import resource
 import sys
@@ -33,6 +32,7 @@ from tidegate.domain.evaluation.sections import (
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import Reference, background, profiled
 from tidegate.domain.registry.run import Run
+from tidegate.domain.registry.version import Version
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import policy_of
 from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, Inputs, Rulebook
@@ -41,13 +41,15 @@ from tidegate.domain.serving.prediction import answers
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError, TrainingFailedError
 from tidegate.kernel.metrics.metric import FromLosses
 from tidegate.kernel.metrics.registry import of_task
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Column, Table
-from tidegate.messages import Evaluated, EvaluateTask, RunRef
+from tidegate.messages import Evaluated, EvaluateTask
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, RouteReader, Runs, Versions
 from tidegate.ports.serving import Scorer, ScorerLoader
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.evaluation.measure import Measure, guarded, resamples
+from tidegate.steps.run_files import RunFiles
 
 STAGE = "evaluate"
 WARM_UP_ROWS = 50
@@ -86,14 +88,15 @@ def evaluate(
     runs.note(ref.model, ref.run_id, STAGE, clock.now())
     run = runs.run(ref.model, ref.run_id)
     spec = models.spec(ref.model, run.spec_digest)
-    holdout = Table.from_npz(artifacts.get(ref.holdout_key))
-    onnx = artifacts.get_verified(ref.artifact_key, task.fitted.artifact_sha256)
+    files = RunFiles(ref, artifacts, task.files | task.fitted.files)
+    holdout = Table.from_npz(files.read(RunFile.HOLDOUT))
+    onnx = files.read(RunFile.ARTIFACT)
     candidate = _candidate(onnx, holdout, load, stopwatch)
-    rules = _Rules.read(ref, artifacts)
+    rules = _Rules.read(files)
     find = _FindChampion(models, runs, versions, routes, artifacts, load)
     champion = find.on(holdout, run, spec, candidate.contract) if run.reproduces is None else None
     arms = _arms(candidate, rules, champion, holdout)
-    _keep_scores(ref, holdout, arms, artifacts)
+    _keep_scores(holdout, arms, files)
 
     draw = Resampling(
         rows=len(holdout),
@@ -138,7 +141,7 @@ def evaluate(
         metrics=found.metrics,
         parity=_parity(
             candidate.scores,
-            artifacts.get(ref.reference_scores_key),
+            files.read(RunFile.REFERENCE_SCORES),
             candidate.contract,
             spec.gate.parity_tolerance,
         ),
@@ -146,10 +149,10 @@ def evaluate(
         load_ms=candidate.load_ms,
         artifact_bytes=len(onnx),
         peak_memory_mib=candidate.peak_memory_mib,
-        sections=_sections(ref, spec, trial, arms=arms, rules=rules, found=found, artifacts=artifacts),
+        sections=_sections(spec, trial, arms=arms, rules=rules, found=found, files=files),
     )
     document = json.dumps(evaluation.to_json(), sort_keys=True, allow_nan=False).encode()
-    artifacts.put(ref.evaluation_key, document, content_type="application/json")
+    files.write(RunFile.EVALUATION, document, content_type="application/json")
     runs.note(ref.model, ref.run_id, STAGE, clock.now(), metrics=_metrics(evaluation))
     return Evaluated(
         metric=evaluation.metric,
@@ -157,7 +160,8 @@ def evaluate(
         low=evaluation.candidate.low,
         high=evaluation.candidate.high,
         champion_version=champion.version if champion else None,
-        fallback_sha256=rules.fallback_sha256,
+        fallback_sha256=task.fitted.files[RunFile.FALLBACK],
+        files=files.written,
     )
 
 
@@ -201,13 +205,11 @@ class _Rules:
 
     baseline: FittedRule
     fallback: Fallback
-    fallback_sha256: str
 
     @classmethod
-    def read(cls, ref: RunRef, artifacts: Artifacts) -> Self:
-        data = artifacts.get(ref.fallback_key)
-        baseline = FittedRule.from_json(json.loads(artifacts.get(ref.baseline_key)))
-        return cls(baseline, Fallback.from_bytes(data), hashlib.sha256(data).hexdigest())
+    def read(cls, files: RunFiles) -> Self:
+        baseline = FittedRule.from_json(json.loads(files.read(RunFile.BASELINE)))
+        return cls(baseline, Fallback.from_bytes(files.read(RunFile.FALLBACK)))
 
 
 def _arms(candidate: _Candidate, rules: _Rules, champion: "_Champion | None", holdout: Table) -> dict[str, Arm]:
@@ -221,33 +223,32 @@ def _arms(candidate: _Candidate, rules: _Rules, champion: "_Champion | None", ho
     return arms
 
 
-def _keep_scores(ref: RunRef, holdout: Table, arms: Mapping[str, Arm], artifacts: Artifacts) -> None:
+def _keep_scores(holdout: Table, arms: Mapping[str, Arm], files: RunFiles) -> None:
     """For the slices, which are judged by the same scores."""
     kept = {SCORES_OUTPUT: arms[CANDIDATE].scores, ROW: holdout[ROW]}
     if _CHAMPION in arms:
         kept[CHAMPION_SCORES] = arms[_CHAMPION].scores
-    artifacts.put(ref.holdout_scores_key, Table(kept).to_npz())
+    files.write(RunFile.HOLDOUT_SCORES, Table(kept).to_npz())
 
 
 def _sections(
-    ref: RunRef,
     spec: ModelSpec,
     trial: Trial,
     *,
     arms: Mapping[str, Arm],
     rules: _Rules,
     found: Comparison,
-    artifacts: Artifacts,
+    files: RunFiles,
 ) -> Sections:
     """Whatever is reported besides the metric. Writes the reference on the way, which has some of the same numbers."""
     contract, holdout = trial.contract, trial.rows
-    training = training_rows(*(Table.from_npz(artifacts.get(key)) for key in (ref.fit_key, ref.validation_key)))
-    hidden = _hidden(spec, PLAN.read(artifacts.get(ref.plan_key))["personal"])
+    training = training_rows(*(Table.from_npz(files.read(file)) for file in (RunFile.FIT, RunFile.VALIDATION)))
+    hidden = _hidden(spec, PLAN.read(files.read(RunFile.PLAN))["personal"])
     measure = Measure(spec, trial, training, hidden)
     important = measure.importances()
     by_fallback = rules.fallback.rule.scores(holdout)
     guard = guarded(trial, training, by_fallback)
-    reference_sha256 = _WriteReference(ref, spec, contract, training, hidden, trial.resampling.seed, artifacts).of(
+    reference_sha256 = _WriteReference(spec, contract, training, hidden, trial.resampling.seed, files).of(
         holdout, trial.scores, found.arms[CANDIDATE], {name: max(each.value, 0.0) for name, each in important.items()}
     )
     return replace(
@@ -264,17 +265,16 @@ def _sections(
 class _WriteReference:
     """Writes what the version's live traffic is compared with."""
 
-    ref: RunRef
     spec: ModelSpec
     contract: Contract
     training: Table
     hidden: tuple[str, ...]
     seed: int
-    artifacts: Artifacts
+    files: RunFiles
 
     def of(self, holdout: Table, scores: Column, design: Estimate, importances: dict[str, float]) -> str:
         """Write reference and background; the SHA-256 of the reference."""
-        ref, spec, contract, training, hidden = self.ref, self.spec, self.contract, self.training, self.hidden
+        spec, contract, training, hidden = self.spec, self.contract, self.training, self.hidden
         layout, profile = profiled(contract, training, scores, hidden)
         by_score = isinstance(spec.metric.unlabelled, FromLosses)
         shown = background(contract, training, hidden, self.seed)
@@ -291,11 +291,11 @@ class _WriteReference:
             threshold=contract.threshold,
             confidence=spec.gate.confidence,
             hidden=hidden,
-            background=ref.background_key,
-            background_sha256=self.artifacts.put(ref.background_key, shown.to_npz()),
+            background=self.files.run.key(RunFile.BACKGROUND),
+            background_sha256=self.files.write(RunFile.BACKGROUND, shown.to_npz()),
         )
         document = json.dumps(reference.to_json(), sort_keys=True, allow_nan=False).encode()
-        return self.artifacts.put(ref.reference_key, document, content_type="application/json")
+        return self.files.write(RunFile.REFERENCE, document, content_type="application/json")
 
 
 def _hidden(spec: ModelSpec, personal: Sequence[str]) -> tuple[str, ...]:
@@ -410,18 +410,16 @@ class _FindChampion:
             return _Champion(served.version, problem="it gives scores that are not finite numbers")
         labels = [repr(label) for label in scorer.contract.classes]
         order = [labels.index(repr(label)) for label in contract.classes] or [0]
-        seen_rows = self._seen_rows(holdout, run, version.run_id)
+        seen_rows = self._seen_rows(holdout, run, version)
         return _Champion(served.version, Arm(scores[:, order], scorer.contract.threshold), seen_rows=seen_rows)
 
-    def _seen_rows(self, holdout: Table, run: Run, trained_by: str) -> int | None:
+    def _seen_rows(self, holdout: Table, run: Run, champion: Version) -> int | None:
         """Holdout rows that the champion was trained on; None when it was trained on other data."""
-        if self.runs.run(run.model, trained_by).dataset_version != run.dataset_version:
+        if champion.dataset_version != run.dataset_version:
             return None
-        champion = RunRef(model=run.model, run_id=trained_by)
         try:
-            parts = [
-                Table.from_npz(self.artifacts.get(key))[ROW] for key in (champion.fit_key, champion.validation_key)
-            ]
+            files = RunFiles.of_version(champion, self.artifacts)
+            parts = [Table.from_npz(files.read(file))[ROW] for file in (RunFile.FIT, RunFile.VALIDATION)]
         except NotFoundError:  # its tables have expired
             return None
         return int(np.isin(holdout[ROW], np.concatenate(parts)).sum())

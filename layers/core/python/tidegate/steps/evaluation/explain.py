@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.evaluation.documents import read_report
-from tidegate.domain.evaluation.report import sections_of
 from tidegate.domain.evaluation.shapley import MAX_ROWS, Z_95, attribute
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.registry.ledger import Action, LedgerEntry
@@ -36,6 +35,7 @@ from tidegate.kernel.errors import (
     RequestInvalidError,
 )
 from tidegate.kernel.ids import uuid7_time
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
 from tidegate.ports.data import Catalog
@@ -46,6 +46,7 @@ from tidegate.ports.rollout import Rollouts
 from tidegate.ports.serving import CaptureLookup, Scorer, ScorerLoader
 from tidegate.steps.registry.ledger import newest_first
 from tidegate.steps.requests import view
+from tidegate.steps.run_files import RunFiles, named_in
 
 Document = dict[str, Any]
 REACH = timedelta(hours=1)  # on each side of the hour in the id: for clocks that differ
@@ -238,13 +239,9 @@ class Explain:
         Raises:
             NotFoundError, ArtifactRejectedError: they are not there, or not what they were.
         """
-        pinned = sections_of(report).reference
-        if pinned is None:
-            raise NotFoundError("no training rows of this version are stored, so its contributions cannot be computed")
-        key = RunRef(model=version.model, run_id=version.run_id).reference_key
-        document = json.loads(self.artifacts.get_verified(key, pinned.sha256))
+        files = RunFiles(RunRef(model=version.model, run_id=version.run_id), self.artifacts, named_in(report))
         try:
-            reference = Reference.from_json(document)
+            reference = Reference.from_json(json.loads(files.read(RunFile.REFERENCE)))
         except ValueError as error:
             raise NotFoundError(f"the training rows of this version were not found: {error}") from None
         return Table.from_npz(self.artifacts.get_verified(reference.background, reference.background_sha256))

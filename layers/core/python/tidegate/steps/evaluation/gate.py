@@ -17,12 +17,12 @@ from tidegate.domain.monitoring import costs
 from tidegate.domain.monitoring.costs import Prices
 from tidegate.domain.registry.run import CandidateRun, Run
 from tidegate.domain.training.contracts import stated_targets
-from tidegate.kernel.documents import StoredForm
-from tidegate.kernel.errors import NotFoundError
-from tidegate.messages import Fitted, GateDecided, GateTask, RunRef
+from tidegate.kernel.prefixes import RunFile
+from tidegate.messages import Fitted, GateDecided, GateTask
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Runs, Versions
 from tidegate.spec.model import ModelSpec
+from tidegate.steps.run_files import RunFiles
 
 STAGE = "gate"
 
@@ -50,8 +50,10 @@ def gate(
     runs.note(ref.model, ref.run_id, STAGE, clock.now())
     run = runs.run(ref.model, ref.run_id)
     spec = models.spec(ref.model, run.spec_digest)
-    evaluation = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
-    parts = HoldoutParts.from_json(json.loads(artifacts.get(ref.slices_and_groups_key)))
+    known = task.files | task.fitted.files | task.evaluated.files | task.slices_and_groups.files
+    files = RunFiles(ref, artifacts, known)
+    evaluation = Evaluation.from_json(json.loads(files.read(RunFile.EVALUATION)))
+    parts = HoldoutParts.from_json(json.loads(files.read(RunFile.SLICES_AND_GROUPS)))
     cost = Cost(costs.per_1000(evaluation.latency_ms.p99, prices), prices.memory_mb)
     evaluation = replace(evaluation, sections=replace(parts.among(evaluation.sections), cost=cost))
     verdict = decide(evaluation, policy_of(spec))
@@ -64,10 +66,10 @@ def gate(
         verdict=verdict,
         evaluation=evaluation,
         target_changes=changed,
-        lineage=lineage(run, task.fitted, artifacts),
+        lineage=lineage(run, task.fitted, files),
     )
     data = json.dumps(report.to_json(), sort_keys=True, allow_nan=False).encode()
-    sha256 = artifacts.put(ref.report_key, data, content_type="application/json")
+    sha256 = files.write(RunFile.REPORT, data, content_type="application/json")
     return GateDecided(accepted=verdict.accepted, reasons=list(verdict.reasons), report_sha256=sha256)
 
 
@@ -98,16 +100,19 @@ def _changed(spec: ModelSpec, champion: ChampionValue | None, *, models: Models,
     return tuple(each.sentence for each in targets.changes(stated_targets(before), stated_targets(spec)))
 
 
-def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:
+def lineage(run: Run, fitted: Fitted, files: RunFiles) -> dict[str, Any]:
     """What a run's artifact was made of and with, and who asked for it.
 
     Of the data it reports what `prepare` wrote down (rows and periods of each part, what was left out); the contract is
-    not repeated, since the artifact carries it.
+    not repeated, since the artifact carries it. `files` names every file of the run by its hash.
+
+    Raises:
+        NotFoundError, ArtifactRejectedError: what the steps wrote down is not there, or was replaced.
     """
-    ref = RunRef(model=run.model, run_id=run.run_id)
-    data = {name: value for name, value in _noted(artifacts, ref.plan_key, PLAN).items() if name != "contract"}
-    return data | {
-        "environment": _noted(artifacts, ref.environment_key, ENVIRONMENT),
+    plan: dict[str, Any] = PLAN.read(files.read(RunFile.PLAN))
+    return {name: value for name, value in plan.items() if name != "contract"} | {
+        "environment": ENVIRONMENT.read(files.read(RunFile.ENVIRONMENT)),
+        "files": dict(files.known),
         "spec_digest": run.spec_digest,
         "dataset": run.dataset,
         "dataset_version": run.dataset_version,
@@ -118,20 +123,11 @@ def lineage(run: Run, fitted: Fitted, artifacts: Artifacts) -> dict[str, Any]:
         "candidates": [_candidate(candidate) for candidate in run.candidates],
         "selected": run.selected,
         "artifact_sha256": fitted.artifact_sha256,
-        "artifact_key": ref.artifact_key,
+        "artifact_key": files.run.key(RunFile.ARTIFACT),
         "training_rows": fitted.rows,
         "requested_by": run.requested_by,
         "requested_at": run.requested_at.isoformat(),
     }
-
-
-def _noted(artifacts: Artifacts, key: str, form: StoredForm) -> dict[str, Any]:
-    """What a step wrote down; nothing if it did not."""
-    try:
-        found: dict[str, Any] = form.read(artifacts.get(key))
-    except NotFoundError:
-        return {}
-    return found
 
 
 def _candidate(candidate: CandidateRun) -> dict[str, Any]:

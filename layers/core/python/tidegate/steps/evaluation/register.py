@@ -9,6 +9,7 @@ from tidegate.domain.registry.version import Version, VersionStatus, approval_re
 from tidegate.domain.rollout import changes
 from tidegate.domain.rollout.changes import RouteChange
 from tidegate.kernel.errors import ConflictError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import Registered, RegisterTask
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, Routes, Runs, Versions
@@ -43,10 +44,10 @@ def register(
     run = runs.run(ref.model, ref.run_id)
     if run.version is None:
         artifacts = {
-            "model": ref.artifact_key,
-            "fallback": ref.fallback_key,
-            "evaluation": ref.evaluation_key,
-            "report": ref.report_key,
+            "model": ref.key(RunFile.ARTIFACT),
+            "fallback": ref.key(RunFile.FALLBACK),
+            "evaluation": ref.key(RunFile.EVALUATION),
+            "report": ref.key(RunFile.REPORT),
         }
         runs.note(ref.model, ref.run_id, STAGE, clock.now(), artifacts={**run.artifacts, **artifacts})
     spec = models.spec(ref.model, run.spec_digest)
@@ -84,9 +85,9 @@ def _version(task: RegisterTask, run: Run, clock: Clock) -> Version:
         spec_digest=run.spec_digest,
         dataset=run.dataset,
         dataset_version=dataset_version,
-        artifact_key=task.run.artifact_key,
+        artifact_key=task.run.key(RunFile.ARTIFACT),
         artifact_sha256=task.fitted.artifact_sha256,
-        report_key=task.run.report_key,
+        report_key=task.run.key(RunFile.REPORT),
         report_sha256=task.verdict.report_sha256,
         metric=task.evaluated.metric,
         value=task.evaluated.value,
@@ -97,5 +98,5 @@ def _version(task: RegisterTask, run: Run, clock: Clock) -> Version:
         created_by=run.requested_by,
         lock_hash=lock_hash,
         code_version=code_version,
-        fallback=FallbackRef(task.run.fallback_key, task.evaluated.fallback_sha256, run.run_id),
+        fallback=FallbackRef(task.run.key(RunFile.FALLBACK), task.evaluated.fallback_sha256, run.run_id),
     )

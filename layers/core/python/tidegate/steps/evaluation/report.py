@@ -7,6 +7,7 @@ again gives the same bytes.
 import json
 
 from tidegate.domain.evaluation.report import GateReport
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import Drawn, ReportTask
 from tidegate.ports.data import Catalog
 from tidegate.ports.evaluation import Dossier, DrawPage
@@ -45,6 +46,6 @@ def report(
     )
     page = draw(dossier).encode()
     return Drawn(
-        page_sha256=artifacts.put(ref.page_key, page, content_type=CONTENT_TYPE),
+        page_sha256=artifacts.put(ref.key(RunFile.PAGE), page, content_type=CONTENT_TYPE),
         page_bytes=len(page),
     )

@@ -10,11 +10,13 @@ from tidegate.domain.evaluation.reproduction import Compared, compared, made, ma
 from tidegate.domain.registry.run import Run
 from tidegate.domain.registry.version import Version
 from tidegate.kernel.errors import ConflictError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import Reproduced, ReproduceTask
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Runs, Versions
 from tidegate.steps.evaluation.gate import lineage
 from tidegate.steps.requests import view
+from tidegate.steps.run_files import RunFiles
 
 STAGE = "compare"
 
@@ -34,14 +36,19 @@ def reproduce(task: ReproduceTask, *, runs: Runs, versions: Versions, artifacts:
     if run.reproduces is None:
         raise ConflictError(f"run {run.run_id} of model {run.model} reproduces no version")
     if not run.status.final:
-        written = {"model": ref.artifact_key, "evaluation": ref.evaluation_key, "reproduction": ref.reproduction_key}
+        written = {
+            "model": ref.key(RunFile.ARTIFACT),
+            "evaluation": ref.key(RunFile.EVALUATION),
+            "reproduction": ref.key(RunFile.REPRODUCTION),
+        }
         runs.note(ref.model, ref.run_id, STAGE, clock.now(), artifacts=written)
     version = versions.version(ref.model, run.reproduces)
     report = GateReport.from_json(json.loads(artifacts.get_verified(version.report_key, version.report_sha256)))
     before = report.lineage
-    now = lineage(run, task.fitted, artifacts)
+    files = RunFiles(ref, artifacts, task.files | task.fitted.files | task.evaluated.files)
+    now = lineage(run, task.fitted, files)
     then = report.evaluation
-    again = Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
+    again = Evaluation.from_json(json.loads(files.read(RunFile.EVALUATION)))
     both = set(then.metrics).intersection(again.metrics)
     recorded, found = made(then, before, both), made(again, now, both)
     if version.fallback is not None:
@@ -50,7 +57,7 @@ def reproduce(task: ReproduceTask, *, runs: Runs, versions: Versions, artifacts:
     known = bool(before.get("environment"))
     around = compared(made_with(before), made_with(now if known else now | {"environment": {}}))
     document = _document(run, version, results, [each for each in around if not each.equal], known=known)
-    artifacts.put(ref.reproduction_key, document, content_type="application/json")
+    files.write(RunFile.REPRODUCTION, document, content_type="application/json")
     differences = [each.what for each in results if not each.equal]
     runs.compared(ref.model, ref.run_id, equal=not differences, at=clock.now())
     return Reproduced(equal=not differences, artifact_equal="artifact" not in differences, differences=len(differences))

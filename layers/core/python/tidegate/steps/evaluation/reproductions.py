@@ -7,6 +7,7 @@ from tidegate.domain.evaluation.documents import REPRODUCTION
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.kernel.errors import ConflictError, NotFoundError
 from tidegate.kernel.ids import run_id
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Runs, Versions, Workflow
@@ -86,5 +87,5 @@ def show_reproduction(model: str, run: str, *, runs: Runs, artifacts: Artifacts)
             f"run {run} of {model} has no comparison; it is {found.status}",
             next_step=f"look at it: tidegate runs {model} {run}",
         )
-    comparison = REPRODUCTION.read(artifacts.get(RunRef(model=model, run_id=run).reproduction_key))
+    comparison = REPRODUCTION.read(artifacts.get(RunRef(model=model, run_id=run).key(RunFile.REPRODUCTION)))
     return {"run": view(found), "reproduction": comparison}

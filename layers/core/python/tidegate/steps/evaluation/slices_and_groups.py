@@ -47,11 +47,13 @@ from tidegate.domain.evaluation.slices import (
     worst,
 )
 from tidegate.domain.monitoring.reference import Reference
+from tidegate.domain.registry.version import Version
 from tidegate.domain.serving.contract import SCORES_OUTPUT
 from tidegate.kernel.errors import DataCheckError
 from tidegate.kernel.metrics.registry import find
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import CLUSTER, TARGET, Column, Table
-from tidegate.messages import RunRef, SlicesAndGroups, SlicesAndGroupsTask
+from tidegate.messages import SlicesAndGroups, SlicesAndGroupsTask
 from tidegate.ports.evaluation import GroupMetrics, SliceSearch
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Runs, Versions
@@ -59,6 +61,7 @@ from tidegate.spec.features import FeatureKind
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
 from tidegate.steps.evaluation.evaluate import CHAMPION_SCORES
+from tidegate.steps.run_files import RunFiles
 
 STAGE = "slices_and_groups"
 MAX_RESAMPLES = 1000  # enough to see how wide an interval is; `slices.judge` does not read far tails off them
@@ -86,12 +89,15 @@ def slices_and_groups(
     ref = task.run
     runs.note(ref.model, ref.run_id, STAGE, clock.now())
     spec = models.spec(ref.model, runs.run(ref.model, ref.run_id).spec_digest)
-    holdout = Table.from_npz(artifacts.get(ref.holdout_key))
-    reference = _reference(artifacts, ref)
+    files = RunFiles(ref, artifacts, task.files | task.evaluated.files)
+    holdout = Table.from_npz(files.read(RunFile.HOLDOUT))
+    reference = _reference(files)
+    compared = Evaluation.from_json(json.loads(files.read(RunFile.EVALUATION))).champion
+    champion = versions.version(ref.model, compared.version) if compared else None
     judged = Judged(
         metric=spec.metric.text,
         target=holdout[TARGET],
-        arms=_arms(ref, spec, reference, versions, artifacts),
+        arms=_arms(spec, reference, champion, files),
         resampling=Resampling(
             rows=len(holdout),
             cluster=None if spec.gate.resample_by == "row" else holdout[CLUSTER],
@@ -103,7 +109,8 @@ def slices_and_groups(
         positive=reference.positive,
     )
     booleans = _booleans(spec)
-    champions = _booleans(_champion_spec(ref, models, versions, artifacts)).difference(spec.feature_names)
+    champions = _booleans(models.spec(ref.model, champion.spec_digest) if champion else None)
+    champions = champions.difference(spec.feature_names)
     partings = {
         name: part(holdout[name], boolean=name in booleans | champions) for name in (*spec.gate.slices, *spec.sensitive)
     }
@@ -124,12 +131,13 @@ def slices_and_groups(
         fairness_rule=FairnessRule(MIN_GROUP_ROWS, spec.gate.confidence),
     )
     data = json.dumps(parts.to_json(), sort_keys=True, allow_nan=False).encode()
-    artifacts.put(ref.slices_and_groups_key, data, content_type="application/json")
+    files.write(RunFile.SLICES_AND_GROUPS, data, content_type="application/json")
     return SlicesAndGroups(
         slices=len(slices),
         judged=sum(not each.too_few for each in slices),
         confirmed=sum(each.confirmed for each in found),
         sensitive=len(spec.sensitive),
+        files=files.written,
     )
 
 
@@ -137,36 +145,19 @@ def _booleans(spec: ModelSpec | None) -> set[str]:
     return {feature.name for feature in spec.features if feature.kind is FeatureKind.BOOLEAN} if spec else set()
 
 
-def _champion_spec(ref: RunRef, models: Models, versions: Versions, artifacts: Artifacts) -> ModelSpec | None:
-    """Of the version that this one was compared with."""
-    champion = _evaluation(artifacts, ref).champion
-    if champion is None:
-        return None
-    return models.spec(ref.model, versions.version(ref.model, champion.version).spec_digest)
+def _reference(files: RunFiles) -> Reference:
+    return Reference.from_json(json.loads(files.read(RunFile.REFERENCE)))
 
 
-def _evaluation(artifacts: Artifacts, ref: RunRef) -> Evaluation:
-    return Evaluation.from_json(json.loads(artifacts.get(ref.evaluation_key)))
-
-
-def _reference(artifacts: Artifacts, ref: RunRef) -> Reference:
-    return Reference.from_json(json.loads(artifacts.get(ref.reference_key)))
-
-
-def _arms(
-    ref: RunRef, spec: ModelSpec, reference: Reference, versions: Versions, artifacts: Artifacts
-) -> dict[str, Arm]:
+def _arms(spec: ModelSpec, reference: Reference, champion: Version | None, files: RunFiles) -> dict[str, Arm]:
     """What `evaluate` kept of both models' scores. The champion's own threshold is read where the
     metric looks at decisions."""
-    kept = Table.from_npz(artifacts.get(ref.holdout_scores_key))
+    kept = Table.from_npz(files.read(RunFile.HOLDOUT_SCORES))
     arms = {CANDIDATE: Arm(kept[SCORES_OUTPUT], reference.threshold)}
     if CHAMPION_SCORES in kept:
         threshold = reference.threshold
-        if spec.metric.decides and spec.task is Task.BINARY:
-            compared = _evaluation(artifacts, ref).champion
-            if compared is not None:
-                champion = RunRef(model=ref.model, run_id=versions.version(ref.model, compared.version).run_id)
-                threshold = _reference(artifacts, champion).threshold
+        if spec.metric.decides and spec.task is Task.BINARY and champion is not None:
+            threshold = _reference(RunFiles.of_version(champion, files.artifacts)).threshold
         arms[CHAMPION] = Arm(kept[CHAMPION_SCORES], threshold)
     return arms
 

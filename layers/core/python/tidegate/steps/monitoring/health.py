@@ -103,6 +103,7 @@ def _line(header: ModelHeader, route: Route | None, record: HealthRecord | None)
         "looked_at": view(record.looked_at) if record else None,
         "retraining": view(record.wanted) if record else None,
         "held_back": record.held_back if record else "",
+        "tampered": record.tampered if record else "",
         "quarantined": record.unseen if record else 0,
         "summary": view(record.summary) if record else None,
     }
@@ -123,6 +124,8 @@ def _next_step(model: str, route: Route | None, record: HealthRecord | None) -> 
         return f"nothing serves yet: tidegate train {model} --wait"
     if record is None:
         return "nothing: it is judged within an hour of its first requests"
+    if record.tampered:
+        return f"somebody changed what belongs to it; see what still holds: tidegate ledger verify {model}"
     if record.health is Health.NEEDS_REDESIGN:
         return f'find the cause and fix it, then: tidegate acknowledge {model} --reason "..."'
     if record.unseen:

@@ -34,19 +34,21 @@ from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.serving.capture import HOUR, hour_of
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.domain.training.contracts import stated_targets
-from tidegate.kernel.errors import NewerDocumentError, NotFoundError
+from tidegate.kernel.errors import ArtifactRejectedError, NewerDocumentError, NotFoundError
 from tidegate.kernel.metrics.metric import FromProbabilities
 from tidegate.kernel.metrics.registry import find
-from tidegate.messages import RunRef
+from tidegate.kernel.prefixes import RunFile
 from tidegate.ports.monitoring import HealthRecords, Hours, Sources, Verdicts
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import Artifacts, Models, RouteReader, Runs, Versions
+from tidegate.ports.registry import Artifacts, Models, RouteReader, Routes, Runs, Versions
 from tidegate.ports.rollout import RolloutReader
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.monitoring import MonitoringRules
 from tidegate.steps.conflicts import twice
 from tidegate.steps.monitoring.due import REACH
 from tidegate.steps.pages import CHUNK, walked
+from tidegate.steps.registry.ledger import look_at_ledger
+from tidegate.steps.run_files import RunFiles
 
 SAMPLED_ROWS = 20_000  # answers by which quality is measured, at most
 EARLIER_WINDOWS = 9  # by which is known what traffic is usual
@@ -82,6 +84,7 @@ class _Seen:
 
     findings: Findings
     volume: Mapping[str, int]
+    replaced: str = ""  # a file of the version that is not what was registered
     spent: Mapping[str, Spent] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
     maturity: Maturity | None = None
@@ -106,7 +109,7 @@ def monitor(
     models: Models,
     runs: Runs,
     versions: Versions,
-    routes: RouteReader,
+    routes: Routes,
     rollouts: RolloutReader,
     artifacts: Artifacts,
     hours: Hours,
@@ -122,9 +125,13 @@ def monitor(
     against it again. Hours of the last eight days are counted when something was added to them; older ones stay as they
     were counted.
 
+    The ledger of what is served is verified from the entry on that the last look came to, and the route is held against
+    it.
+
     Raises:
         NotFoundError: no such model.
         ConflictError: the health record was changed by others, twice.
+        UnavailableError: the ledger changes faster than it can be read.
     """
     spec = models.spec(model)
     before, at = health_records.record(model), clock.now()
@@ -136,6 +143,10 @@ def monitor(
         volume=last.get("volume", {}),
         now=now,
     )
+    ledger_seen, broken = look_at_ledger(
+        model, before.ledger_seen if before else None, routes=routes, versions=versions
+    )
+    tampered = "; ".join(filter(None, (broken, seen.replaced)))
     bill = _bill(spec, last, seen.spent, prices, at)
     held = _held(spec, seen.day, bill)
     key = verdicts.write(model, hour_of(now), _document(model, seen, bill, held, now))
@@ -149,6 +160,7 @@ def monitor(
             known = _with_outcomes(replace(known, last_trained_at=trained), runs, rollouts)
         stands = health.look(known, seen.findings, _policy(spec.monitoring), model=model, under_way=under_way, now=now)
         stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen, bill, held))
+        stands = replace(stands, tampered=tampered, ledger_seen=ledger_seen)
         apart = quarantine.marks(seen.unread)
         stands = replace(stands, quarantined=apart, seen=tuple(each for each in stands.seen if each in apart))
         health_records.save(stands)
@@ -180,7 +192,11 @@ class _Traffic:
         """All windows of a version, judged; or why they cannot be."""
         if version is None:
             return _Seen(Findings(None, judged=False, problem="no version serves"), volume)
-        reference = _reference(version, artifacts)
+        try:
+            reference = _reference(version, artifacts)
+        except ArtifactRejectedError as error:
+            replaced = f"a file of version {version.number} was replaced: {error.message}"
+            return _Seen(Findings(version.number, judged=False, problem=replaced), volume, replaced)
         if isinstance(reference, str):
             return _Seen(Findings(version.number, judged=False, problem=reference), volume)
         found = self._listed(version, since)
@@ -344,10 +360,9 @@ def _champion(model: str, routes: RouteReader, versions: Versions) -> Version | 
 
 
 def _reference(version: Version, artifacts: Artifacts) -> Reference | str:
-    """The version's reference, or why there is none."""
-    key = RunRef(model=version.model, run_id=version.run_id).reference_key
+    """The version's reference, or why there is none. Raises ArtifactRejectedError: it is not the one registered."""
     try:
-        return Reference.from_json(json.loads(artifacts.get(key)))
+        return Reference.from_json(json.loads(RunFiles.of_version(version, artifacts).read(RunFile.REFERENCE)))
     except NotFoundError:
         return f"version {version.number} has no reference; train again"
     except NewerDocumentError as error:
@@ -548,6 +563,7 @@ def _metrics(seen: _Seen, record: HealthRecord, bill: Bill, held: Sequence[Held]
         "PredictionDrift": any_drifted("predictions"),
         "DataQuality": any_drifted("quality"),
         "NeedsRedesign": float(record.health is Health.NEEDS_REDESIGN),
+        "Tampered": float(bool(record.tampered)),
         "RetrainingWanted": float(record.wanted is not None),
         "CostSpike": float(bill.spike is not None),
         "TargetsMissed": float(sum(each.missed for each in held)),

@@ -20,9 +20,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from tidegate.domain.batch.batch_ledger import KEEPER, Act, BatchEntry
 from tidegate.domain.registry import ledger
-from tidegate.domain.registry.ledger import GENESIS, ROUTE, Break, Chained, LedgerEntry, Link
+from tidegate.domain.registry.ledger import GENESIS, ROUTE, Break, Chained, LedgerEntry, Link, Seen
+from tidegate.domain.registry.route import Route
+from tidegate.domain.rollout.changes import unrecorded
 from tidegate.kernel.errors import Fault, LedgerBrokenError, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.ports.batch import BatchLedger
+from tidegate.ports.monitoring import HealthRecords
 from tidegate.ports.registry import Models, Routes, Versions
 from tidegate.steps.pages import CHUNK, Asked, chosen, no_token, number, page, walked
 from tidegate.steps.requests import Moment, view
@@ -161,10 +164,18 @@ def _entries_until(model: str, moment: datetime, routes: Routes) -> int:
 
 
 def verify_ledger(
-    model: str, asked: Asked, *, models: Models, routes: Routes, batch_ledger: BatchLedger
+    model: str,
+    asked: Asked,
+    *,
+    models: Models,
+    routes: Routes,
+    versions: Versions,
+    batch_ledger: BatchLedger,
+    health_records: HealthRecords,
 ) -> dict[str, Any]:
-    """Whether the ledger is one unbroken chain up to the route's head, and where it breaks first if not; under
-    `batches` the same of the entries about batches and the head that is kept beside them.
+    """Whether the ledger is one unbroken chain up to the route's head, whether the route is what the entries lead to,
+    and where either breaks first if not; under `batches` the same of the entries about batches and the head that is
+    kept beside them. It must also hold the entry that the hourly look came to last.
 
     One call verifies a section of each. `entries` counts those verified so far; `intact` is null, and there is a
     `next`, until the chain's end is reached. The end is that of a moment: the head is the same before and after.
@@ -179,17 +190,9 @@ def verify_ledger(
     if begun is None:
         raise no_token()
 
-    def head_of_route() -> str:
-        route = routes.route(model)
-        return route.ledger_head if route else GENESIS
-
-    served = _section(
-        model,
-        Chained(int(begun[1]), begun[2]),
-        ROUTE,
-        head_of_route,
-        lambda seq, limit: routes.ledger(model, after=seq, limit=limit),
-    )
+    looked = health_records.record(model)
+    seen = looked.ledger_seen if looked else None
+    served = _changes(model, Chained(int(begun[1]), begun[2]), seen, routes=routes, versions=versions)
     batches = _section(
         model,
         Chained(int(begun[3]), begun[4]),
@@ -200,6 +203,56 @@ def verify_ledger(
     more = served.intact is None or batches.intact is None
     position = f"{served.reached.seq}.{served.reached.hash}.{batches.reached.seq}.{batches.reached.hash}"
     return served.answer() | {"batches": batches.answer(), "next": asked.token(position) if more else None}
+
+
+def look_at_ledger(model: str, seen: Seen | None, *, routes: Routes, versions: Versions) -> tuple[Seen | None, str]:
+    """What the hourly look makes of the ledger, from the entry on that it came to last: the entry to go on from, and
+    what is wrong, in a sentence; empty when all holds.
+
+    Raises:
+        UnavailableError: it changes faster than it can be read.
+    """
+    begun = Chained(seen.seq, seen.hash) if seen else Chained()
+    found = _changes(model, begun, seen, routes=routes, versions=versions)
+    broken = found.reached.broken
+    if broken is not None:
+        return seen, f"entry {broken.seq} of its ledger: {broken.problem}"
+    return Seen(found.reached.seq, found.reached.hash) if found.reached.seq else None, ""
+
+
+def _changes(model: str, begun: Chained, seen: Seen | None, *, routes: Routes, versions: Versions) -> "_Section":
+    """A section of the ledger of what is served. At its end stands the route, which is held against it."""
+
+    def head_of_route() -> str:
+        route = routes.route(model)
+        return route.ledger_head if route else GENESIS
+
+    def beside() -> str:
+        if seen is not None:
+            kept = routes.ledger(model, after=seen.seq - 1, limit=1)
+            if not kept or (kept[0].seq, kept[0].hash) != (seen.seq, seen.hash):
+                return f"the hourly look saw another entry {seen.seq}: entries were removed or replaced"
+        route, newest = routes.route(model), routes.ledger(model, limit=1, newest_first=True)
+        if route is None or not newest or newest[0].hash != route.ledger_head:
+            return ""
+        return unrecorded(route, newest[0]) or _unregistered(route, versions)
+
+    def find(seq: int, limit: int) -> Sequence[LedgerEntry]:
+        return routes.ledger(model, after=seq, limit=limit)
+
+    return _section(model, begun, ROUTE, head_of_route, find, beside=beside)
+
+
+def _unregistered(route: Route, versions: Versions) -> str:
+    """Which version of a route is not the one that was registered; empty when all are."""
+    for served in filter(None, (route.champion, route.candidate, route.shadow, route.previous)):
+        try:
+            registered = versions.version(route.model, served.version).served
+        except NotFoundError:
+            return f"the route names version {served.version}, which was never registered"
+        if registered != served:
+            return f"the route names another artifact for version {served.version} than the one that was registered"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +272,17 @@ class _Section:
         }
 
 
-def _section(model: str, begun: Chained, keeper: str, head_now: Callable[[], str], find: Find[L]) -> _Section:
-    """The next entries of a chain; those of a broken one are found broken again by each later call."""
+def _section(
+    model: str,
+    begun: Chained,
+    keeper: str,
+    head_now: Callable[[], str],
+    find: Find[L],
+    *,
+    beside: Callable[[], str] = lambda: "",
+) -> _Section:
+    """The next entries of a chain; those of a broken one are found broken again by each later call. `beside` says what
+    is wrong beside an unbroken chain, once its end is reached."""
     for _ in range(_LOOKS):
         head = head_now()
         try:
@@ -230,8 +292,11 @@ def _section(model: str, begun: Chained, keeper: str, head_now: Callable[[], str
             return _Section(replace(begun, broken=Break(error.seq, error.message)), head, intact=False)
         if len(found) == SECTION and not reached.broken:
             return _Section(reached, head, intact=None)
+        wrong = "" if reached.broken else beside()
         if head_now() == head:
             reached = ledger.end(reached, head, keeper)
+            if wrong and reached.broken is None:
+                reached = replace(reached, broken=Break(reached.seq, wrong))
             return _Section(reached, head, intact=reached.broken is None)
     raise UnavailableError(f"the ledger of {model} changed while it was read", next_step="try again")
 

@@ -9,6 +9,7 @@ from tidegate.domain.rollout.changes import rollback_target, shares
 from tidegate.domain.training.contracts import rollout_plan
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
 from tidegate.ports.data import Catalog
 from tidegate.ports.platform import Clock
@@ -176,15 +177,24 @@ def read_report(name: str, number: str, *, versions: Versions, artifacts: Artifa
     return artifacts.get_verified(version.report_key, version.report_sha256)
 
 
-def read_page(name: str, number: str, *, versions: Versions, artifacts: Artifacts) -> dict[str, Any]:
-    """The page of a version, as HTML text.
+def read_page(
+    name: str, number: str, *, versions: Versions, rollouts: RolloutReader, artifacts: Artifacts
+) -> dict[str, Any]:
+    """The page of a version, as HTML text. That of an accepted version is held against its rollout, which knows its
+    hash from the execution; nothing is decided on a rejected one's.
 
     Raises:
         NotFoundError: no such version, or it has no page.
+        ArtifactRejectedError: somebody changed the stored page.
     """
     version = versions.version(name, version_number(name, number))
+    key = RunRef(model=name, run_id=version.run_id).key(RunFile.PAGE)
+    rollout = rollouts.rollout(name, version.run_id)
     try:
-        html = artifacts.get(RunRef(model=name, run_id=version.run_id).page_key)
+        if rollout is not None and rollout.page_sha256:
+            html = artifacts.get_verified(key, rollout.page_sha256)
+        else:
+            html = artifacts.get(key)
     except NotFoundError:
         raise NotFoundError(
             f"version {version.number} of {name} has no page: pages are drawn within a minute of registration; "

@@ -13,6 +13,8 @@ from tidegate.domain.rollout import changes, rollout
 from tidegate.domain.rollout.changes import RouteChange
 from tidegate.domain.rollout.rollout import LEASE_SLACK, Approval, AtDeadline, Decision, Phase, Rollout, Step
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
+from tidegate.kernel.prefixes import RunFile
+from tidegate.messages import RunRef
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, RouteReader, Routes, Versions, Workflow
 from tidegate.ports.rollout import RolloutReader, Rollouts
@@ -111,7 +113,7 @@ def decide(
         NotFoundError: no such version.
         ForbiddenError: the approver is one of those who made the version.
         ConflictError: nobody is asked (any more), somebody else has decided, or they saw something else.
-        ArtifactRejectedError: the stored artifact or report is not what the approver looked at.
+        ArtifactRejectedError: the stored artifact, report or page is not what the approver was to look at.
         UnavailableError: recorded, but the execution was not woken; the same answer again wakes it.
     """
     version = versions.version(model, version_number(model, number))
@@ -146,6 +148,9 @@ def _decided(
     if body.decision is Decision.APPROVE:
         artifacts.get_verified(version.artifact_key, body.artifact_sha256)
         artifacts.get_verified(version.report_key, body.report_sha256)
+        if found.page_sha256:
+            page = RunRef(model=found.model, run_id=found.run_id).key(RunFile.PAGE)
+            artifacts.get_verified(page, found.page_sha256)
     rollouts.save(step, now=now)
     return step.rollout, True
 

@@ -16,8 +16,10 @@ from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import rollout
 from tidegate.domain.rollout.rollout import Evidence, Phase, Rollout, Step
 from tidegate.domain.training.contracts import rollout_plan
+from tidegate.kernel import english
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError
 from tidegate.messages import AskApproval, Moved, RolloutTask
+from tidegate.ports.data import Catalog
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions, Workflow
 from tidegate.ports.rollout import ArmsReader, Rollouts
@@ -32,6 +34,7 @@ def advance(
     versions: Versions,
     routes: Routes,
     rollouts: Rollouts,
+    catalog: Catalog,
     artifacts: Artifacts,
     arms: ArmsReader,
 ) -> Moved:
@@ -56,14 +59,15 @@ def advance(
             plan, why = rollout_plan(spec), held or problem
             return rollout.decline(version, plan, phase, why, judged_against=judged_against, actor=actor, now=now)
         scores = _expected_scores(version, artifacts)
+        plan = rollout_plan(
+            spec, score_distance=(scores and scores.distance) or 0.0, needs_approval=version.needs_approval
+        )
         return rollout.begin(
             version,
-            rollout_plan(
-                spec, score_distance=(scores and scores.distance) or 0.0, needs_approval=version.needs_approval
-            ),
+            plan,
             route=route,
             judged_against=judged_against,
-            excluded=_makers(run, version, models.author(model, version.spec_digest)),
+            excluded={} if plan.approval_seconds is None else _makers(run, version, models, catalog),
             score_edges=scores.edges if scores else (),
             actor=actor,
             now=now,
@@ -80,6 +84,7 @@ def advance(
         problem = "" if held or promoted else _problem(version, known, artifacts)
         if known is None:
             step = first(route, version, held, problem)
+            step = replace(step, rollout=replace(step.rollout, page_sha256=task.page_sha256))
         elif held:
             step = rollout.abandon(known, route=route, version=version, fault=held, now=now)
         else:
@@ -203,17 +208,26 @@ def _expected_scores(version: Version, artifacts: Artifacts) -> Scores | None:
     return sections_of(read_report(artifacts.get_verified(version.report_key, version.report_sha256))).scores
 
 
-def _makers(run: Run, version: Version, author: str) -> dict[str, str]:
-    """Who must not approve the version, and why: whoever had a hand in making it."""
-    made: dict[str, str] = {}
-    hands = (
+def _makers(run: Run, version: Version, models: Models, catalog: Catalog) -> dict[str, str]:
+    """Who must not approve the version, and why: whoever had a hand in making it. Raises NotFoundError."""
+    header, author = models.model(version.model), models.author(version.model, version.spec_digest)
+    data = catalog.version(version.dataset, version.dataset_version)
+    hands = [
         (run.requested_by, "requested the training"),
         (version.created_by, "requested the training"),
         (author, "wrote its spec"),
-    )
+        (data.added_by, "added its data"),
+    ]
+    if header.spec_digest == version.spec_digest and header.applied_by != author:
+        hands.append((header.applied_by, "applied its spec"))
+    if data.base:
+        hands.append((catalog.version(version.dataset, data.base).added_by, "added its data"))
+    left_out = [each for each in catalog.exclusions(version.dataset) if each.exclusion_id in run.exclusions]
+    hands += [(each.author, "excluded a period of its data") for each in left_out]
+    made: dict[str, dict[str, None]] = {}
     for arn, did in hands:
-        made[arn] = f"{made[arn]} and {did}" if made.get(arn, did) != did else did
-    return made
+        made.setdefault(arn, {})[did] = None
+    return {arn: english.listed(did) for arn, did in made.items()}
 
 
 def _actor(run: Run) -> str:

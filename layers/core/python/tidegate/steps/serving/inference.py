@@ -37,7 +37,7 @@ from tidegate.steps.serving.timelimit import Pace, TimeLimit
 
 if TYPE_CHECKING:  # not worth their share of a cold start
     from tidegate.ports.platform import Clock, Signals
-    from tidegate.ports.registry import ModelNames, RouteReader, VerifiedArtifacts
+    from tidegate.ports.registry import ModelNames, RouteReader, VerifiedArtifacts, VersionHashes
     from tidegate.ports.serving import CaptureLog, Scorer, ScorerLoader
 
 T = TypeVar("T")
@@ -112,6 +112,7 @@ class Inference:
         *,
         routes: "RouteReader",
         models: "ModelNames",
+        versions: "VersionHashes",
         artifacts: "VerifiedArtifacts",
         load: "ScorerLoader",
         clock: "Clock",
@@ -124,6 +125,7 @@ class Inference:
     ) -> None:
         self._routes = routes
         self._models = models
+        self._versions = versions
         self._artifacts = artifacts
         self._load = load
         self._clock = clock
@@ -137,7 +139,7 @@ class Inference:
         self._due: set[str] = set()
         self._served_last: dict[str, Served] = {}
         self._kept: Opened[Any] = Opened(cache_bytes, evicted=lambda number: signals.count("ArtifactEvicted", number))
-        self._refusals: dict[str, _Refusal] = {}
+        self._refusals: dict[Served | FallbackRef, _Refusal] = {}
         self._openings = 0  # objects fetched so far, to know a request that had to wait for one
 
     def predict(
@@ -498,10 +500,12 @@ class Inference:
                 asking.
         """
         key, sha256 = _object(ref)
-        now, refusal = self._clock.now(), self._refusals.get(key)
+        now, refusal = self._clock.now(), self._refusals.get(ref)
         if refusal and now < refusal.until:
             raise refusal.error
         try:
+            if isinstance(ref, Served) and self._versions.registered_sha256(model, ref.version) != sha256:
+                raise ArtifactRejectedError(f"{model} version {ref.version} was registered with another artifact")
             data = self._artifacts.get_verified(key, sha256)
             made = open_(data)
             holds = _contract(made).model
@@ -518,15 +522,15 @@ class Inference:
             raise
         finally:
             self._openings += 1  # at the end, so that those who waited for it see it move
-        self._refusals.pop(key, None)
+        self._refusals.pop(ref, None)
         return made, memory + MEMORY_PER_BYTE * len(data)
 
     def _refuse(
         self, model: str, ref: Served | FallbackRef, error: TidegateError, metric: str, until: datetime
     ) -> None:
         now, (key, _) = self._clock.now(), _object(ref)
-        self._refusals = {key: refusal for key, refusal in list(self._refusals.items()) if now < refusal.until}
-        self._refusals[key] = _Refusal(error, until)
+        self._refusals = {each: refusal for each, refusal in list(self._refusals.items()) if now < refusal.until}
+        self._refusals[ref] = _Refusal(error, until)
         self._signals.count(metric)
         version = ref.version if isinstance(ref, Served) else None
         self._signals.warn("an artifact is not served", model=model, version=version, key=key, why=str(error))

@@ -16,14 +16,16 @@ from tidegate.domain.training.contracts import worth
 from tidegate.domain.training.thresholds import best_threshold
 from tidegate.kernel import english
 from tidegate.kernel.errors import TrainingFailedError
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import ROW, TARGET, Table
-from tidegate.messages import CandidateRef, CandidateResult, Fitted, RunRef, TrainTask
+from tidegate.messages import CandidateRef, CandidateResult, Fitted, TrainTask
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Runs
 from tidegate.ports.training import Fitter
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.serving import GuardRules
 from tidegate.spec.training import Candidate
+from tidegate.steps.run_files import RunFiles
 
 STAGE = "train"
 REFIT_STAGE = "refit"
@@ -53,17 +55,18 @@ def train(
     ref = task.run
     runs.note(ref.model, ref.run_id, STAGE if task.purpose == "validate" else REFIT_STAGE, clock.now())
     spec = models.spec(ref.model, runs.run(ref.model, ref.run_id).spec_digest)
-    contract = Contract.from_json(PLAN.read(artifacts.get(ref.plan_key))["contract"])
-    fit = Table.from_npz(artifacts.get(ref.fit_key))
-    validation = Table.from_npz(artifacts.get(ref.validation_key))
+    files = RunFiles(ref, artifacts, task.files)
+    contract = Contract.from_json(PLAN.read(files.read(RunFile.PLAN))["contract"])
+    fit = Table.from_npz(files.read(RunFile.FIT))
+    validation = Table.from_npz(files.read(RunFile.VALIDATION))
     candidate = Candidate(
         estimator=task.candidate.estimator, parameters=task.candidate.parameters, encode=task.candidate.encode
     )
     try:
         if task.purpose == "final":
             contract = _decided(spec, contract, candidate, fit=fit, validation=validation, fitter=fitter)
-            _decide_alike(ref, contract, artifacts)
-            holdout = Table.from_npz(artifacts.get(ref.holdout_key))
+            _decide_alike(contract, files)
+            holdout = Table.from_npz(files.read(RunFile.HOLDOUT))
             training = training_rows(fit, validation)
             contract = _guarded(spec, contract, training)
             started = stopwatch()
@@ -71,13 +74,14 @@ def train(
             seconds = stopwatch() - started
             (scores,) = exported.reference_scores
             environment = json.dumps(fitter.environment(), sort_keys=True).encode()
-            artifacts.put(ref.environment_key, environment, content_type="application/json")
-            artifacts.put(ref.reference_scores_key, Table({SCORES_OUTPUT: scores, ROW: holdout[ROW]}).to_npz())
+            files.write(RunFile.ENVIRONMENT, environment, content_type="application/json")
+            files.write(RunFile.REFERENCE_SCORES, Table({SCORES_OUTPUT: scores, ROW: holdout[ROW]}).to_npz())
             return Fitted(
-                artifact_sha256=artifacts.put(ref.artifact_key, exported.onnx),
+                artifact_sha256=files.write(RunFile.ARTIFACT, exported.onnx),
                 artifact_bytes=len(exported.onnx),
                 fit_seconds=seconds,
                 rows=len(training),
+                files=files.written,
             )
         started = stopwatch()
         scores = fitter.validation_scores(spec, contract, candidate, fit, validation)
@@ -132,12 +136,11 @@ def _guarded(spec: ModelSpec, contract: Contract, training: Table) -> Contract:
     return replace(contract, guard=learned)
 
 
-def _decide_alike(ref: RunRef, contract: Contract, artifacts: Artifacts) -> None:
+def _decide_alike(contract: Contract, files: RunFiles) -> None:
     """Give the fallback the threshold of the model whose place it takes."""
-    fallback = Fallback.from_bytes(artifacts.get(ref.fallback_key))
-    if fallback.contract.threshold != contract.threshold:
-        fallback = replace(fallback, contract=replace(fallback.contract, threshold=contract.threshold))
-        artifacts.put(ref.fallback_key, fallback.to_bytes(), content_type="application/json")
+    fallback = Fallback.from_bytes(files.read(RunFile.STAND_IN))
+    fallback = replace(fallback, contract=replace(fallback.contract, threshold=contract.threshold))
+    files.write(RunFile.FALLBACK, fallback.to_bytes(), content_type="application/json")
 
 
 def _record(candidate: CandidateRef, result: CandidateResult) -> CandidateRun:

@@ -1,0 +1,233 @@
+"""People with access try to change what is served, or what is said about it; each attempt ends as it should."""
+
+import ast
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.flows.conftest import SHALLOW, House, wait_until
+from tests.flows.rollouts import BOOSTED, DIRECT, monitored
+from tidegate.cli.client import Client, PlatformError
+from tidegate.kernel.errors import ForbiddenError
+from tidegate.kernel.prefixes import RunFile
+from tidegate.messages import RunRef
+
+MODEL = "besieged"
+
+
+@pytest.fixture(scope="module")
+def besieged(house: House) -> str:
+    """A model whose second version replaced its first."""
+    for candidates in (SHALLOW, BOOSTED):
+        assert house.release(MODEL, candidates=candidates)["status"] == "accepted"
+    return MODEL
+
+
+def parameter(house: House, name: str) -> str:
+    value: str = house.cloud.client("ssm").get_parameter(Name=f"/tidegate/dev/{name}")["Parameter"]["Value"]
+    return value
+
+
+def as_function(house: House, function: str, service: str) -> Any:
+    """A client with the rights of a function, and no others."""
+    name = f"inside-{function}"
+    try:
+        house.cloud.env(name)
+    except KeyError:
+        iam = house.cloud._clients.root("iam")
+        role = next(
+            role["RoleName"]
+            for page in iam.get_paginator("list_roles").paginate()
+            for role in page["Roles"]
+            if role.get("Description") == f"What the function tidegate-dev-{function} may do"
+        )
+        document = iam.get_role_policy(RoleName=role, PolicyName="Permissions")["PolicyDocument"]
+        house.cloud.add_user(name, ast.literal_eval(document))  # moto gives the document as Python writes it
+    return house.cloud.client(service, name)
+
+
+def as_person(house: House, name: str, *roles: str) -> Client:
+    """Somebody with the policies of these roles."""
+    house.cloud.add_user(name, [parameter(house, f"{role}-policy") for role in roles])
+    return Client.from_session(house.cloud.session(name), "dev", endpoint_url=house.cloud.endpoint_url)
+
+
+def answers(house: House, instance: dict[str, Any]) -> tuple[Any, str, float]:
+    """Who answers, why, and what, once the function has read the route again."""
+    house.cloud.recycle("inference")
+    found = house.client.predict(MODEL, [instance])
+    return found["version"], found["reason"], found["predictions"][0]["score"]
+
+
+class Route:
+    """The item of a route in the table, in the hands of an administrator of the table."""
+
+    def __init__(self, house: House, model: str) -> None:
+        self.dynamodb, self.table = house.cloud._clients.root("dynamodb"), parameter(house, "registry-table")
+        self.ledger, self.model = parameter(house, "ledger-table"), model
+        self.key = {"pk": {"S": f"ROUTE#{model}"}, "sk": {"S": "ROUTE"}}
+        self.item: dict[str, Any] = self.dynamodb.get_item(TableName=self.table, Key=self.key)["Item"]
+
+    @contextmanager
+    def as_it_pleases(self, **changed: Any) -> Iterator[None]:
+        """Other attributes for a while."""
+        self.dynamodb.put_item(TableName=self.table, Item=self.item | changed)
+        try:
+            yield
+        finally:
+            self.dynamodb.put_item(TableName=self.table, Item=self.item)
+
+
+def refused(call: Callable[[], Any]) -> None:
+    with pytest.raises(ClientError) as caught:
+        call()
+    assert caught.value.response["Error"]["Code"] in {"AccessDenied", "AccessDeniedException"}
+
+
+# What is served
+
+
+@pytest.mark.parametrize("function", ["prepare", "train", "evaluate", "gate", "report", "monitor", "feedback"])
+def test_a_function_that_does_not_release_cannot_write_a_route(house: House, besieged: str, function: str) -> None:
+    route = Route(house, besieged)
+    dynamodb = as_function(house, function, "dynamodb")
+    refused(lambda: dynamodb.put_item(TableName=route.table, Item=route.item | {"killed": {"BOOL": True}}))
+
+
+def test_a_route_that_nobody_recorded_is_found_and_another_artifact_under_a_version_s_number_is_not_served(
+    house: House, besieged: str
+) -> None:
+    instance = house.instances(house.flights.head(1), besieged)[0]
+    before = answers(house, instance)
+    assert before[:2] == (2, "champion")
+    route = Route(house, besieged)
+    old = {name: house.client.version(besieged, 1)[name] for name in ("artifact_key", "artifact_sha256")}
+    champion = {"M": {"version": {"N": "2"}} | {name: {"S": value} for name, value in old.items()}}
+    with route.as_it_pleases(champion=champion):
+        version, reason, _ = answers(house, instance)
+        assert (version, reason) == (1, "previous_good")
+        found = house.client.verify_ledger(besieged)
+        assert not found["intact"]
+        assert "the route is not the one that entry" in found["break"]["problem"]
+    with route.as_it_pleases(killed={"BOOL": True}):
+        assert answers(house, instance)[1] == "fallback"
+        found = house.client.verify_ledger(besieged)
+        assert "by the route the fallback answers 100 %" in found["break"]["problem"]
+        record = monitored(house, besieged)
+        assert "by the route the fallback answers 100 %" in record["tampered"]
+        rings(house, "tampered")
+        line = next(each for each in house.client.models_health() if each["model"] == besieged)
+        assert line["tampered"] == record["tampered"]
+    assert house.client.verify_ledger(besieged)["intact"]
+    assert monitored(house, besieged)["tampered"] == ""
+    assert answers(house, instance) == before
+
+
+def rings(house: House, alarm: str) -> None:
+    """An alarm comes on within some minutes of the local cloud's time."""
+    cloudwatch = house.cloud.client("cloudwatch")
+
+    def on() -> bool:
+        house.cloud.advance(60)
+        (found,) = cloudwatch.describe_alarms(AlarmNames=[f"tidegate-dev-{alarm}"])["MetricAlarms"]
+        return bool(found["StateValue"] == "ALARM")
+
+    wait_until(on, 60, every=0.2)
+
+
+def test_the_newest_entry_cannot_be_cut_off_together_with_the_head(house: House, besieged: str) -> None:
+    monitored(house, besieged)
+    route = Route(house, besieged)
+    entries = house.client.ledger(besieged)
+    key = {"pk": {"S": f"LEDGER#{besieged}"}, "sk": {"S": f"{entries[-1]['seq']:010}"}}
+    entry = route.dynamodb.get_item(TableName=route.ledger, Key=key)["Item"]
+    route.dynamodb.delete_item(TableName=route.ledger, Key=key)
+    with route.as_it_pleases(ledger_head={"S": entries[-2]["hash"]}):
+        assert not house.client.verify_ledger(besieged)["intact"]
+    route.dynamodb.put_item(TableName=route.ledger, Item=entry)
+    assert house.client.verify_ledger(besieged)["intact"]
+
+
+# What steps and people decide on
+
+
+@pytest.mark.parametrize(
+    ("function", "file"),
+    [
+        ("train", RunFile.EVALUATION),
+        ("gate", RunFile.EVALUATION),
+        ("evaluate", RunFile.ARTIFACT),
+        ("monitor", RunFile.REFERENCE),
+        ("gate", RunFile.PAGE),
+        ("report", RunFile.REPORT),
+    ],
+)
+def test_each_function_writes_its_own_files_only(house: House, besieged: str, function: str, file: RunFile) -> None:
+    run = house.client.version(besieged, 2)["run_id"]
+    key = RunRef(model=besieged, run_id=run).key(file)
+    s3, bucket = as_function(house, function, "s3"), parameter(house, "artifacts-bucket")
+    refused(lambda: s3.put_object(Bucket=bucket, Key=key, Body=b"{}"))
+
+
+def test_an_evaluation_that_was_replaced_before_the_gate_fails_the_run(house: House, besieged: str) -> None:
+    s3, bucket = house.cloud._clients.root("s3"), parameter(house, "artifacts-bucket")
+    run = house.client.start_run(besieged)["run"]["run_id"]
+    key = RunRef(model=besieged, run_id=run).key(RunFile.EVALUATION)
+
+    def replaced() -> bool:
+        try:
+            found = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except ClientError:
+            return False
+        found["candidate"] |= {"value": 0.99, "low": 0.98, "high": 1.0}
+        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(found).encode())
+        return True
+
+    wait_until(replaced, 120, every=0.01)
+    ended = house.over(besieged, run)
+    assert (ended["status"], ended["error"]["name"]) == ("failed", "ArtifactRejectedError")
+    assert "evaluation.json" in ended["error"]["message"]
+    assert [each["number"] for each in house.client.versions(besieged)] == [2, 1]
+
+
+def test_a_reference_that_was_rewritten_is_no_reference(house: House, besieged: str) -> None:
+    s3, bucket = house.cloud._clients.root("s3"), parameter(house, "artifacts-bucket")
+    run = house.client.version(besieged, 2)["run_id"]
+    key = RunRef(model=besieged, run_id=run).key(RunFile.REFERENCE)
+    kept = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=bucket, Key=key, Body=kept.replace(b'"threshold": 0.5', b'"threshold": 0.4') + b" ")
+    assert "a file of version 2 was replaced" in monitored(house, besieged)["tampered"]
+    s3.put_object(Bucket=bucket, Key=key, Body=kept)
+    assert monitored(house, besieged)["tampered"] == ""
+
+
+def test_who_made_a_version_cannot_approve_it_and_nobody_approves_beside_another_page(house: House) -> None:
+    model = "besieged-asked"
+    eve = as_person(house, "eve", "approver")
+    dana = as_person(house, "dana", "scientist", "approver")
+    spec = json.dumps(house.spec(model, candidates=SHALLOW, release=DIRECT | {"approval": "required"}))
+    house.client.apply_model(model, spec)
+    run = dana.start_run(model)["run"]["run_id"]
+    house.over(model, run)
+    version = house.client.version(model, 1)
+    wait_until(lambda: house.client.rollouts(model), 60)
+    for maker, why in ((dana, "requested the training"), (house.client, "wrote its spec and added its data")):
+        with pytest.raises(ForbiddenError, match=why):
+            maker.decide(version, "approve", "I like it")
+    s3, bucket = house.cloud._clients.root("s3"), parameter(house, "artifacts-bucket")
+    key = RunRef(model=model, run_id=run).key(RunFile.PAGE)
+    kept = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=bucket, Key=key, Body=kept.replace(b"</body>", b"<p>All checks passed twice.</p></body>"))
+    with pytest.raises(PlatformError):
+        eve.page(model, 1)
+    with pytest.raises(PlatformError):
+        eve.decide(version, "approve", "the page looks good")
+    s3.put_object(Bucket=bucket, Key=key, Body=kept)
+    assert eve.page(model, 1) == kept.decode()
+    assert eve.decide(version, "approve", "the page looks good")["changed"]
+    wait_until(lambda: house.client.model(model)["route"]["champion"], 60)
+    assert house.client.ledger(model)[-1]["approved_by"].endswith("user/eve")
