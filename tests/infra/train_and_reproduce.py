@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import EvaluateTask, ReproduceTask, RunRef
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.evaluation.evaluate import evaluate
@@ -85,10 +86,12 @@ def reproduced(deployment: InMemoryDeployment, before: Path) -> dict[str, Any]:
         asking = StartReproduction(token="again")
         answer = deployment.step(start_reproduction, spec.name, "1", asking, actor="olga")
         ref = RunRef(model=spec.name, run_id=answer["run"]["run_id"])
-        fitted = deployment.fit(ref, deployment.prepare(ref))
-        evaluated = deployment.step(evaluate, EvaluateTask(run=ref, fitted=fitted))
-        deployment.step(reproduce, ReproduceTask(run=ref, fitted=fitted, evaluated=evaluated))
-        document = json.loads(deployment.artifacts.get(ref.reproduction_key))
+        plan = deployment.prepare(ref)
+        fitted = deployment.fit(ref, plan)
+        evaluated = deployment.step(evaluate, EvaluateTask(run=ref, files=plan.files, fitted=fitted))
+        task = ReproduceTask(run=ref, files=plan.files, fitted=fitted, evaluated=evaluated)
+        deployment.step(reproduce, task)
+        document = json.loads(deployment.artifacts.get(ref.key(RunFile.REPRODUCTION)))
         differences = [each["what"] for each in document["environment"]["differences"]]
         found[spec.name] = {"equal": document["equal"], "differences": differences}
     return found
