@@ -1,8 +1,9 @@
 """Builds the third-party layers from their locks: no Docker, only wheels, pruned, with bytecode where it fits.
 
-A layer is built for a target: `lambda-x86_64` and `lambda-arm64` are what gets deployed; `local` is this machine's own
-interpreter and platform, for the local cloud and the tests. The target `local` has one folder more, `runtime`: what
-the Lambda runtime itself brings.
+A layer is built for a target: `lambda-x86_64` and `lambda-arm64` are what gets deployed; `local` is this machine's
+platform, for the local cloud and the tests, and the Lambda runtime's Python where this machine has one, else the Python
+that builds. The target `local` has one folder more, `runtime`: what the Lambda runtime itself brings, and the
+interpreter (`bin/python3`) under which the local cloud runs functions.
 
 Results lie in `.build/layers/<target>/<layer>/python`. A second run with the same locks does nothing; a broken run
 leaves nothing behind. This module needs only the standard library and uv or pip, so it also runs before anything else
@@ -11,6 +12,7 @@ is set up.
 
 import argparse
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -31,6 +33,7 @@ LAYERS = ("serving", "training", "plots", "batch")
 RUNTIME = "runtime"
 TARGETS = ("lambda-x86_64", "lambda-arm64", "local")
 LAMBDA_PYTHON = "3.13"
+LOCAL_PYTHON = "TIDEGATE_FUNCTION_PYTHON"  # environment variable: another interpreter for the functions of `local`
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 250 MB unzipped, function and all layers.
 LIMIT_BYTES = 262_144_000
 
@@ -155,6 +158,22 @@ class Built:
     bytecode: Bytecode
 
 
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python: its real path, and its version, such as 3.13.0."""
+
+    path: str
+    version: str
+
+    @property
+    def minor(self) -> str:
+        """Such as 3.13."""
+        return self.version.rpartition(".")[0]
+
+    def __str__(self) -> str:
+        return f"Python {self.version}"
+
+
 def lock_file(layer: str) -> Path:
     """The hash-locked requirements of a layer."""
     return ROOT / "layers" / layer / "requirements.txt"
@@ -210,13 +229,16 @@ def build(target: str, layer: str, *, python: str = "", force: bool = False) -> 
             packages = scratch if layer == RUNTIME else scratch / "python"
             _install(target, layer, packages)
             _prune(packages)
-            interpreter = sys.executable if target == "local" else _lambda_interpreter(python)
+            interpreter = local_python().path if target == "local" else _lambda_interpreter(python)
             smoked = target == "local" or bool(interpreter and _runs_here(target))
             if smoked:
                 _smoke(interpreter, layer, packages)
             bytecode = _add_bytecode(interpreter, target, layer, packages) if interpreter else Bytecode.NONE
             if smoked and bytecode is Bytecode.ALONE:
                 _smoke(interpreter, layer, packages)
+            if layer == RUNTIME:
+                (packages / "bin").mkdir()
+                (packages / "bin" / "python3").symlink_to(interpreter)
             size_bytes = _size(scratch)
             if target != "local" and not _fits(size_bytes):
                 raise LayerError(
@@ -240,12 +262,11 @@ def _record(target: str, layer: str) -> Path:
 
 
 def _inputs(target: str, layer: str) -> str:
-    """SHA-256 of everything a layer is made from; `local` depends on this interpreter as well."""
+    """SHA-256 of everything a layer is made from; `local` depends on its interpreter as well."""
     digest = hashlib.sha256(lock_file(layer).read_bytes())
     digest.update(Path(__file__).read_bytes())
-    where = (
-        f"{sys.implementation.cache_tag} {platform.machine()} {sys.platform}" if target == "local" else LAMBDA_PYTHON
-    )
+    python = local_python() if target == "local" else None
+    where = f"{python.path} {python} {platform.machine()} {sys.platform}" if python else LAMBDA_PYTHON
     digest.update(f"{target} {layer} {where}".encode())
     return digest.hexdigest()
 
@@ -278,7 +299,8 @@ def _install(target: str, layer: str, packages: Path) -> None:
 
 def _uv(uv: str, target: str) -> list[str]:
     # Copies: links would hand our changes on to uv's cache.
-    command = [uv, "pip", "install", "--python", sys.executable, "--link-mode", "copy"]
+    python = local_python().path if target == "local" else sys.executable
+    command = [uv, "pip", "install", "--python", python, "--link-mode", "copy"]
     if target == "local":
         return command
     platform = f"{_MACHINES[target]}-manylinux_2_{_NEWEST_GLIBC_MINOR}"
@@ -288,13 +310,14 @@ def _uv(uv: str, target: str) -> list[str]:
 def _pip(target: str) -> list[str]:
     command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     command += ["--no-compile", "--no-warn-conflicts"]
+    other = ["--implementation", "cp", "--only-binary=:all:", "--python-version"]
     if target == "local":
-        return command
+        return command + ([*other, local_python().minor] if local_python() != _described(sys.executable) else [])
     machine = _MACHINES[target]
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(_NEWEST_GLIBC_MINOR, _OLDEST_GLIBC_MINOR - 1, -1)]
     for name in (*platforms, f"manylinux2014_{machine}", *_oldest_platforms(machine)):
         command += ["--platform", name]
-    return [*command, "--python-version", LAMBDA_PYTHON, "--implementation", "cp", "--only-binary=:all:"]
+    return [*command, *other, LAMBDA_PYTHON]
 
 
 def _oldest_platforms(machine: str) -> tuple[str, ...]:
@@ -341,20 +364,38 @@ def _lambda_interpreter(asked_for: str) -> str:
         candidates += sorted(pyenv.glob(f"{LAMBDA_PYTHON}.*/bin/python"), reverse=True)
         candidates += sorted(uv.glob(f"cpython-{LAMBDA_PYTHON}.*/bin/python{LAMBDA_PYTHON}"), reverse=True)
     for candidate in filter(None, candidates):
-        if _version(str(candidate)) == LAMBDA_PYTHON:
-            return str(candidate)
+        found = _described(str(candidate))
+        if found and found.minor == LAMBDA_PYTHON:
+            return found.path
     if asked_for:
         raise LayerError(f"{asked_for} is not Python {LAMBDA_PYTHON}; give another --python, or leave the option out")
     return ""
 
 
-def _version(interpreter: str) -> str:
-    code = "import sys; print(*sys.version_info[:2], sep='.')"
+@functools.cache
+def local_python() -> Interpreter:
+    """Under which the local cloud runs functions: what the environment variable TIDEGATE_FUNCTION_PYTHON names, else
+    one of the Lambda runtime's version, else the one that runs this.
+
+    Raises:
+        LayerError: the environment variable names no interpreter.
+    """
+    asked_for = os.environ.get(LOCAL_PYTHON, "")
+    found = _described(asked_for or _lambda_interpreter("") or sys.executable)
+    if found is None:
+        raise LayerError(f"{asked_for} does not run: set {LOCAL_PYTHON} to a Python, or to nothing")
+    return found
+
+
+@functools.cache
+def _described(interpreter: str) -> Interpreter | None:
+    """None when it does not run. Of a virtual environment, or a command that chooses, what stands behind it."""
+    code = "import platform, sys; print(sys._base_executable); print(platform.python_version())"
     try:
         done = _run([interpreter, "-I", "-c", code])
     except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
+    return Interpreter(*done.stdout.splitlines()) if done.returncode == 0 else None
 
 
 def _runs_here(target: str) -> bool:
@@ -480,8 +521,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = [(layer, _made(chosen.target, layer, python=chosen.python, force=chosen.force)) for layer in wanted]
     except LayerError as error:
         print(f"build_layers: {error}", file=sys.stderr)
+        if chosen.target == "local":
+            print(f"build_layers: {LOCAL_PYTHON} names another Python for functions", file=sys.stderr)
         return 1
-    print(f"target: {chosen.target}")
+    print(f"target: {chosen.target}" + (f", for {local_python()}" if chosen.target == "local" else ""))
     print("\n".join(_table(chosen.target, rows)))
     if any(made.bytecode is Bytecode.NONE for _, made in rows):
         print(

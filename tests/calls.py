@@ -11,8 +11,9 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +58,66 @@ def role_of(principal: iam.Principal) -> str:
     return f"{found[1]}/{found[2].removesuffix('Role')}" if found else principal.name
 
 
+READS = ("dynamodb:GetItem", "dynamodb:Query")
+
+
+class Unmade(NamedTuple):
+    """Calls that roles may make and seldom or never do here: shell patterns, and why they may."""
+
+    role: str
+    action: str
+    resource: str
+    reason: str
+
+
+ONE_STATEMENT = "puts and updates of a transaction are in one statement: see infra/constructs/permissions.py"
+BY_LAMBDA = "Lambda itself makes it with the role of the function"
+BY_STEP_FUNCTIONS = "Step Functions itself makes it with the role, to write its log and its traces"
+BY_FIREHOSE = "Firehose asks for it, and a stream that meets no error makes few of its calls"
+BY_CODEDEPLOY = "CodeDeploy makes it; the local cloud has none"
+FOR_404 = "without it S3 answers 403 for an object that is missing, not 404"
+PEOPLE_NAME_KEYS = "people choose where a batch writes, so its functions may write anything below that"
+UNMADE = (
+    Unmade("*", "logs:CreateLogStream", "log-group:/aws/lambda/*", BY_LAMBDA),
+    Unmade("*", "logs:PutLogEvents", "log-group:/aws/lambda/*", BY_LAMBDA),
+    Unmade("*", "xray:Put*", "[*]", BY_LAMBDA),
+    Unmade("*", "sqs:SendMessage", "tidegate-dev-failures", BY_LAMBDA + ", for an event that failed for good"),
+    Unmade("*Machine", "logs:*", "[*]", BY_STEP_FUNCTIONS),
+    Unmade("*Machine", "xray:Get*", "[*]", BY_STEP_FUNCTIONS),
+    Unmade("Batch/Machine", "states:*Execution", "execution:tidegate-dev-batch/[*]", "it looks after its parts"),
+    Unmade("Serving/CodeRelease", "*", "*", BY_CODEDEPLOY),
+    *(Unmade(f"Serving/{stream}", "*", "*", BY_FIREHOSE) for stream in ("Captures", "Outcomes")),
+    Unmade("Announcements/Announce", "kms:*", "key/AlarmKey", "SNS makes it with the role of whoever publishes"),
+    Unmade("*", "s3:ListBucket", "*", FOR_404),
+    Unmade("Batch/*", "s3:*Object", "data/batch/[*]*.json", PEOPLE_NAME_KEYS),
+    Unmade("Release/Rollout", "s3:GetObject", "captures/feedback/[*]", "a rollout that demands outcomes takes days"),
+    *(
+        Unmade(role, "dynamodb:GetItem", "table/Ledger", "looks for its own entry when an answer is lost")
+        for role in ("Control/Control", "Release/CloseFailed", "Release/Register", "Release/Rollout")
+    ),
+    Unmade("Release/Rollout", "states:SendTaskSuccess", "*", "wakes itself when an approval came before its question"),
+    Unmade("Release/Select", "dynamodb:Query", "table/Registry*", "says why it could not note its choice"),
+    *(
+        Unmade(role, action, "table/Registry *", ONE_STATEMENT)
+        for role in ("Control/Control", "Release/Catalog", "Release/CloseFailed", "Release/Register", "Release/Rollout")
+        for action in ("dynamodb:PutItem", "dynamodb:UpdateItem")
+    ),
+)
+
+
+def explained(call: Call) -> list[Unmade]:
+    """The reasons why a role may make a call that it seldom or never makes."""
+    return [each for each in UNMADE if all(map(fnmatchcase, call, each[:3]))]
+
+
+def is_made(call: Call, made: Collection[Call]) -> bool:
+    """Whether a role makes this call. Reads of a table are one, whatever the key."""
+    table, _, key = call.resource.partition(" ")
+    alike = [each.resource for each in made if each[:2] == call[:2]]
+    any_key = call.action in READS or not key
+    return call.resource in alike or (any_key and table in {resource.partition(" ")[0] for resource in alike})
+
+
 @dataclass
 class Calls:
     """What roles ask the local cloud for, from whichever thread."""
@@ -78,7 +139,8 @@ class Calls:
     def faults(self) -> list[str]:
         """In words: what was denied, and what is not in the list. They are not said again."""
         denied, self.denied = self.denied, set()
-        unlisted = set() if UPDATE else self.made - self.listed
+        new = set() if UPDATE else self.made - self.listed
+        unlisted = {call for call in new if not is_made(call, self.listed) and not explained(call)}
         self.listed |= unlisted
         return [
             *(f"the role {call.role} was denied {call.action} on {call.resource}" for call in sorted(denied)),

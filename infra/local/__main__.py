@@ -57,6 +57,7 @@ def main() -> int:
             print(f"export {name}={value}")
         for name, gateway in cloud.gateways.items():
             print(f"# API {name}: {gateway.url}")
+        print(f"# {cloud.python_notice}")
         print(f"# dashboards: {cloud.dashboards_url}")
         for key, value in sorted(cloud.outputs.items()):
             print(f"# output {key}: {value}")

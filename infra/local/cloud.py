@@ -172,6 +172,18 @@ class LocalCloud:
 
     # --- using it -----------------------------------------------------------------------------------------------------
 
+    @property
+    def python_notice(self) -> str:
+        """Under which Python functions run here, and what to do where their template asks for another."""
+        here = self.host.python_version
+        runtimes = {str(each.get("Runtime", "")).removeprefix("python") for each in self._world.functions.values()}
+        if other := ", ".join(sorted(runtimes - {here.rpartition(".")[0]})):
+            return (
+                f"functions run under Python {here}, and on Lambda under {other}: results may differ. Install Python "
+                f"{other}, then run scripts/build_layers --target local"
+            )
+        return f"functions run under Python {here}, as on Lambda"
+
     def env(self, user: str = "developer") -> dict[str, str]:
         """Environment variables with which another process is `user` in this cloud."""
         return {

@@ -16,7 +16,6 @@ import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -41,6 +40,16 @@ _LINE_LIMIT = 256 * 1024
 _RESERVED = ("_HANDLER", "_X_AMZN_TRACE_ID", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "PYTHONPATH", "TMPDIR")
 
 
+# What OpenBLAS and OpenMP would count by themselves in Lambda, which shows a function no more processors than these.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_VCPUS_UP_TO_MB = ((3008, 2), (5307, 3), (7076, 4), (8845, 5))
+
+
+def vcpus(memory_mb: int) -> int:
+    """The processors that a function of this memory sees, as people measured them; AWS documents only the six."""
+    return next((count for most, count in _VCPUS_UP_TO_MB if memory_mb <= most), 6)
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What every environment of a host shares: the interpreter, the runtime's packages and a folder to live in.
@@ -50,11 +59,17 @@ class Machine:
     """
 
     python: Path
+    python_version: str
     runtime_dir: Path | None
     state_dir: Path
     reaper: Reaper
     bytecode_dir: Path | None = None
     sessions: Sessions = field(default_factory=lambda: Sessions(_TREE_LOOK_S))
+
+    @property
+    def python_minor(self) -> str:
+        """Such as 3.13."""
+        return self.python_version.rpartition(".")[0]
 
 
 class Verdict(enum.Enum):
@@ -144,8 +159,7 @@ class Environment:
 
         `during_invoke` is AWS's second attempt, which runs inside the invocation and its timeout.
         """
-        version = ".".join(map(str, sys.version_info[:3]))
-        self._emit(f"INIT_START Runtime Version: python:{version}\tRuntime Version ARN: local")
+        self._emit(f"INIT_START Runtime Version: python:{self._machine.python_version}\tRuntime Version ARN: local")
         verdict = self._follow(lambda: self._api.is_waiting or self._api.init_error is not None, limit_s)
         elapsed_ms = (time.monotonic() - self._started) * 1000
         if verdict is Verdict.DONE and self._api.init_error is None:
@@ -294,11 +308,12 @@ class Environment:
         now = datetime.now(UTC)
         region = config.role_env.get("AWS_REGION", "us-east-1")
         variables = {key: value for key, value in config.environment.items() if key not in _RESERVED}
+        variables = dict.fromkeys(_THREADS, str(vcpus(config.memory_mb))) | variables
         variables |= {
             "AWS_DEFAULT_REGION": region,
             "AWS_REGION": region,
             **config.role_env,
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_python{machine.python_minor}",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.memory_mb),
             "AWS_LAMBDA_FUNCTION_NAME": config.name,
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
@@ -329,7 +344,7 @@ class Environment:
 
         On AWS the layers are unpacked over each other into /opt, so that a later one wins: here it comes first.
         """
-        versioned = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+        versioned = f"lib/python{self._machine.python_minor}/site-packages"
         layers = [
             folder
             for layer in reversed(self.config.layer_dirs)

@@ -12,6 +12,7 @@ import json
 import math
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -44,6 +45,7 @@ MAX_REQUEST_BYTES = 6 * 1024 * 1024
 MAX_ASYNC_REQUEST_BYTES = 1024 * 1024
 _CLOSE_S = 10.0
 _BASE_PYTHON = Path(getattr(sys, "_base_executable", None) or sys.executable)
+_OWN_VERSION = ".".join(map(str, sys.version_info[:3]))
 
 
 class UnknownFunctionError(LookupError):
@@ -67,6 +69,16 @@ class _Call:
         return TimeoutError(f"{self.function} has not answered yet (request {self.request_id}) and is still running")
 
 
+def _interpreter(runtime_dir: Path | None) -> tuple[Path, str]:
+    """Under which functions run, and its version."""
+    named = runtime_dir / "bin" / "python3" if runtime_dir else None
+    if named is None or not named.exists() or named.resolve() == _BASE_PYTHON.resolve():
+        return _BASE_PYTHON, _OWN_VERSION
+    command = [str(named), "-I", "-c", "import platform; print(platform.python_version())"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    return named.resolve(), done.stdout.strip()
+
+
 class _Pool:
     """The warm environments of one function. Guarded by the host's lock."""
 
@@ -82,8 +94,8 @@ class LambdaHost:
 
     Args:
         runtime_dir: a folder with awslambdaric and boto3 as pip --target makes it. Functions then see their own code,
-            their layers and this, nothing else. None runs them in this interpreter's environment with all it has.
-        python: the interpreter to run functions with, when there is a runtime_dir.
+            their layers and this, nothing else. They run under its bin/python3 where it has one, else under this
+            interpreter. None runs them in this interpreter's environment with all it has.
         on_log: gets (log group, line) of every line, in a thread of its own.
         on_async_failure: gets (function, event, last invocation) of an asynchronous invocation that failed for good.
         concurrency: the account's limit; beyond it every function without a reserve of its own is throttled.
@@ -95,7 +107,6 @@ class LambdaHost:
         self,
         *,
         runtime_dir: Path | None = None,
-        python: Path = _BASE_PYTHON,
         on_log: Callable[[str, str], None] = lambda _group, _line: None,
         on_async_failure: Callable[[FunctionConfig, bytes, Invocation], None] = lambda *_: None,
         concurrency: int = 100,
@@ -103,11 +114,13 @@ class LambdaHost:
         bytecode_dir: Path | None = None,
     ) -> None:
         state_dir = Path(tempfile.mkdtemp(prefix="tidegate-lambda-"))
+        python, self.python_version = _interpreter(runtime_dir)
         self._machine = Machine(
             python=isolated_interpreter(python, state_dir / "python") if runtime_dir else Path(sys.executable),
+            python_version=self.python_version,
             runtime_dir=runtime_dir.resolve() if runtime_dir else None,
             state_dir=state_dir,
-            reaper=Reaper(python, state_dir),
+            reaper=Reaper(_BASE_PYTHON, state_dir),
             bytecode_dir=bytecode_dir,
         )
         self._concurrency = concurrency

@@ -1,10 +1,10 @@
 """The house, synthesized once and provisioned once on the local cloud, with real flights registered in its catalog."""
 
-import compileall
 import hashlib
 import io
 import json
 import os
+import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +24,7 @@ from botocore.credentials import Credentials
 
 from examples.flights.build_dataset import OUTCOME, TIME, flights
 from infra.app import build as synthesize
+from infra.layers import local_python
 from infra.local.cloud import LocalCloud
 from infra.settings import DeploymentSettings
 from tests.calls import LIST, UPDATE, Calls
@@ -144,7 +145,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
     settings = DeploymentSettings(stage="dev", owner="tests", business_unit="quality")
     assembly = synthesize(settings, outdir=folder / "cdk.out", layers_target="local")
-    compileall.compile_dir(ROOT / "layers" / "core", quiet=1)  # once, not by each of more than a hundred environments
+    library = ROOT / "layers" / "core"  # once, not by each of more than a hundred environments
+    subprocess.run([local_python().path, "-m", "compileall", "-q", library], check=True)
     runtime = ROOT / ".build" / "layers" / "local" / "runtime"
     os.environ.pop("AWS_PROFILE", None)
     with LocalCloud.start(Path(assembly), runtime_dir=runtime, state_dir=folder, tick=False) as cloud:

@@ -1,12 +1,12 @@
 """Layers: what the locks promise, what the builder does, and whether every function starts on what it is given."""
 
-import compileall
 import hashlib
 import json
 import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,7 +103,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Sources(DeploymentSettings(), "local").core_layer(Stack(app, "Core"))
     app.synth()
     (asset,) = (each for each in folder.glob("asset.*") if each.is_dir())
-    assert compileall.compile_dir(asset, quiet=1)
+    subprocess.run([layers.local_python().path, "-m", "compileall", "-q", asset], check=True)
     return asset / "python"
 
 
@@ -145,9 +145,8 @@ def faults(deployments: dict[str, Deployment], core: Path) -> dict[str, str | No
         path = [str(place) for place in (core, local / layer / "python", local / layers.RUNTIME)]
         folders = {str(ROOT / "functions" / name): name for name in names}
         code = f"import sys; sys.path[:0] = {path!r}\nfolders = {list(folders)!r}\n{START}"
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", "-B", "-c", code], capture_output=True, text=True, check=True
-        )
+        command = [layers.local_python().path, "-I", "-S", "-B", "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         found |= {folders[folder]: fault for folder, fault in json.loads(done.stdout.splitlines()[-1]).items()}
     return found
 
@@ -196,11 +195,53 @@ def test_a_layer_is_pruned_and_has_bytecode_that_needs_no_check(workshop: Path) 
     made = layers.build("local", "serving")
     found = set(content_of(made.folder / "python"))
     assert "demo/__init__.py" in found
-    assert f"demo/__pycache__/__init__.{sys.implementation.cache_tag}.pyc" in found
+    assert f"demo/__pycache__/__init__.cpython-{layers.local_python().minor.replace('.', '')}.pyc" in found
     assert {"demo-1.0.dist-info/METADATA", "demo-1.0.dist-info/LICENSE"} <= found
     assert not {name for name in found if "test" in name or name.endswith((".pyi", "RECORD"))}
     (bytecode,) = (made.folder / "python" / "demo" / "__pycache__").iterdir()
     assert bytecode.read_bytes()[4:8] == b"\x01\x00\x00\x00"  # PEP 552: hash-based, unchecked
+
+
+@pytest.fixture
+def fresh_choice() -> Iterator[None]:
+    layers.local_python.cache_clear()
+    yield
+    layers.local_python.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_choice")
+def test_functions_run_locally_under_lambdas_python_where_there_is_one_else_under_this(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(layers.LOCAL_PYTHON, raising=False)
+    found = layers._lambda_interpreter("")
+    assert layers.local_python().minor == (layers.LAMBDA_PYTHON if found else "{}.{}".format(*sys.version_info))
+    layers.local_python.cache_clear()
+    monkeypatch.setattr(layers, "_lambda_interpreter", lambda _asked: "")
+    assert layers.local_python().version == ".".join(map(str, sys.version_info[:3]))
+
+
+@pytest.mark.usefixtures("fresh_choice")
+def test_another_python_can_be_named_and_one_that_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(layers.LOCAL_PYTHON, sys.executable)
+    assert layers.local_python() == layers._described(sys.executable)
+    layers.local_python.cache_clear()
+    monkeypatch.setenv(layers.LOCAL_PYTHON, "/nowhere/python")
+    with pytest.raises(layers.LayerError, match="/nowhere/python does not run: set TIDEGATE_FUNCTION_PYTHON"):
+        layers.local_python()
+
+
+def test_another_python_makes_the_layer_out_of_date(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers.build("local", "serving")
+    other = layers.Interpreter("/usr/bin/python3.99", "3.99.1")
+    monkeypatch.setattr(layers, "local_python", lambda: other)
+    with pytest.raises(layers.NotBuiltError, match="out of date"):
+        layers.built("local", "serving")
+
+
+def test_the_runtime_folder_names_the_interpreter_of_functions() -> None:
+    made = layers.build("local", layers.RUNTIME)
+    assert (made.folder / "bin" / "python3").readlink() == Path(layers.local_python().path)
 
 
 def test_the_same_lock_gives_the_same_bytes(workshop: Path) -> None:

@@ -1,14 +1,13 @@
 """A second IAM decides about the roles: @cloud-copilot/iam-simulate, with AWS's list of actions, resources and keys.
 
 Each role may make the calls that the flows see it make (calls.json, see tests/calls.py), and no others: what it may do
-and never does is either taken from its policy or named below with the reason.
+and never does is either taken from its policy or named in UNMADE with the reason.
 """
 
 import json
 import shutil
 import subprocess
-from collections.abc import Collection, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -21,51 +20,6 @@ from tests.tools import installed
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 PSEUDO = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT}
-READS = ("dynamodb:GetItem", "dynamodb:Query")
-
-
-class Unmade(NamedTuple):
-    """Calls that roles may make and never do here: shell patterns, and why they may."""
-
-    role: str
-    action: str
-    resource: str
-    reason: str
-
-
-ONE_STATEMENT = "puts and updates of a transaction are in one statement: see infra/constructs/permissions.py"
-BY_LAMBDA = "Lambda itself makes it with the role of the function"
-BY_STEP_FUNCTIONS = "Step Functions itself makes it with the role, to write its log and its traces"
-BY_FIREHOSE = "Firehose asks for it, and a stream that meets no error makes few of its calls"
-BY_CODEDEPLOY = "CodeDeploy makes it; the local cloud has none"
-FOR_404 = "without it S3 answers 403 for an object that is missing, not 404"
-PEOPLE_NAME_KEYS = "people choose where a batch writes, so its functions may write anything below that"
-UNMADE = (
-    Unmade("*", "logs:CreateLogStream", "log-group:/aws/lambda/*", BY_LAMBDA),
-    Unmade("*", "logs:PutLogEvents", "log-group:/aws/lambda/*", BY_LAMBDA),
-    Unmade("*", "xray:Put*", "[*]", BY_LAMBDA),
-    Unmade("*", "sqs:SendMessage", "tidegate-dev-failures", BY_LAMBDA + ", for an event that failed for good"),
-    Unmade("*Machine", "logs:*", "[*]", BY_STEP_FUNCTIONS),
-    Unmade("*Machine", "xray:Get*", "[*]", BY_STEP_FUNCTIONS),
-    Unmade("Batch/Machine", "states:*Execution", "execution:tidegate-dev-batch/[*]", "it looks after its parts"),
-    Unmade("Serving/CodeRelease", "*", "*", BY_CODEDEPLOY),
-    *(Unmade(f"Serving/{stream}", "*", "*", BY_FIREHOSE) for stream in ("Captures", "Outcomes")),
-    Unmade("Announcements/Announce", "kms:*", "key/AlarmKey", "SNS makes it with the role of whoever publishes"),
-    Unmade("*", "s3:ListBucket", "*", FOR_404),
-    Unmade("Batch/*", "s3:*Object", "data/batch/[*]*.json", PEOPLE_NAME_KEYS),
-    Unmade("Release/Rollout", "s3:GetObject", "captures/feedback/[*]", "a rollout that demands outcomes takes days"),
-    *(
-        Unmade(role, "dynamodb:GetItem", "table/Ledger", "looks for its own entry when an answer is lost")
-        for role in ("Control/Control", "Release/CloseFailed", "Release/Register", "Release/Rollout")
-    ),
-    Unmade("Release/Rollout", "states:SendTaskSuccess", "*", "wakes itself when an approval came before its question"),
-    Unmade("Release/Select", "dynamodb:Query", "table/Registry*", "says why it could not note its choice"),
-    *(
-        Unmade(role, action, "table/Registry *", ONE_STATEMENT)
-        for role in ("Control/Control", "Release/Catalog", "Release/CloseFailed", "Release/Register", "Release/Rollout")
-        for action in ("dynamodb:PutItem", "dynamodb:UpdateItem")
-    ),
-)
 # Resources that AWS's service authorization reference does not have for the action, or has twice.
 NOT_IN_THE_REFERENCE = {
     # Its refusals name the state machine, and a grant of it alone is enough (pull request 8486 of aws/aws-cdk).
@@ -145,14 +99,6 @@ def granted(role: str, document: dict[str, Any]) -> Iterator[Call]:
                     yield Call(role, action, f"{kind} {key}".strip())
 
 
-def is_made(call: Call, made: Collection[Call]) -> bool:
-    """Whether a role makes this call. Reads of a table are one, whatever the key."""
-    table, _, key = call.resource.partition(" ")
-    alike = [each.resource for each in made if each[:2] == call[:2]]
-    any_key = call.action in READS or not key
-    return call.resource in alike or (any_key and table in {resource.partition(" ")[0] for resource in alike})
-
-
 class Policies(NamedTuple):
     """What is deployed of IAM: the policy of every role, and of the key."""
 
@@ -226,11 +172,11 @@ def test_each_role_may_make_every_call_that_it_makes(decisions: dict[Call, tuple
 
 def test_no_role_may_make_a_call_that_it_never_makes(decisions: dict[Call, tuple[bool, str]]) -> None:
     made = calls.read()
-    unmade = [call for call, (allowed, _) in decisions.items() if allowed and not is_made(call, made)]
-    explained = {call: each for call in unmade for each in UNMADE if all(map(fnmatchcase, call, each[:3]))}
-    needless = "\n".join(str(call) for call in unmade if call not in explained)
+    unmade = [call for call, (allowed, _) in decisions.items() if allowed and not calls.is_made(call, made)]
+    needless = "\n".join(str(call) for call in unmade if not calls.explained(call))
     assert needless == "", "take them from the policy, or name them in UNMADE with the reason"
-    assert [each for each in UNMADE if each not in explained.values()] == [], "they are made now, or not allowed"
+    reasons = [each for call in unmade for each in calls.explained(call)]
+    assert [each for each in calls.UNMADE if each not in reasons] == [], "they are made now, or not allowed"
 
 
 def test_a_call_that_only_others_make_is_denied(decisions: dict[Call, tuple[bool, str]]) -> None:

@@ -8,6 +8,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -267,3 +268,18 @@ def test_a_second_cloud_in_the_process_is_refused(cloud: LocalCloud, assembly: P
     with pytest.raises(RuntimeError, match="open in this process"):
         LocalCloud.start(assembly, tick=False)
     assert call(cloud, {})[0]["StatusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    ("here", "notice"),
+    [
+        ("3.13.9", "functions run under Python 3.13.9, as on Lambda"),
+        (
+            "3.11.7",
+            "functions run under Python 3.11.7, and on Lambda under 3.13: results may differ. Install Python 3.13,",
+        ),
+    ],
+)
+def test_a_cloud_says_whether_functions_run_under_their_own_python(cloud: LocalCloud, here: str, notice: str) -> None:
+    with patch.object(cloud.host, "python_version", here):
+        assert cloud.python_notice.startswith(notice)

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from infra.local import lambda_host
+from infra.local import environment, lambda_host
 from infra.local.lambda_host import FunctionConfig, Invocation, LambdaHost, UnknownFunctionError
 from tests.builders.waiting import eventually, is_running
 
@@ -230,11 +230,25 @@ def test_the_environment_holds_the_template_and_lambda_and_nothing_of_this_machi
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
         "LAMBDA_TASK_ROOT": str(lambdas.folder / name),
         "TZ": ":UTC",
+        "LANG": "en_US.UTF-8",
+        "OMP_NUM_THREADS": "2",
+        "OPENBLAS_NUM_THREADS": "2",
     }
     assert {key: environ.get(key) for key in expected} == expected
     assert Path(environ["TMPDIR"]).is_dir()
     lambdas.host.recycle(name)
     assert not Path(environ["TMPDIR"]).exists()
+
+
+@pytest.mark.parametrize(("memory_mb", "vcpus"), [(128, 2), (3008, 2), (3009, 3), (7076, 4), (8845, 5), (10_240, 6)])
+def test_numerical_libraries_use_as_many_threads_as_lambda_has_processors(memory_mb: int, vcpus: int) -> None:
+    assert environment.vcpus(memory_mb) == vcpus
+
+
+def test_a_function_may_choose_its_own_number_of_threads(lambdas: Lambdas) -> None:
+    name = lambdas.add("threads", environment={"OMP_NUM_THREADS": "1"})
+    environ = result_of(lambdas.call(name, {"environ": True}))
+    assert (environ["OMP_NUM_THREADS"], environ["OPENBLAS_NUM_THREADS"]) == ("1", "2")
 
 
 def test_code_goes_before_layers_and_a_later_layer_before_an_earlier_one(lambdas: Lambdas, tmp_path: Path) -> None:
@@ -287,6 +301,23 @@ def test_with_a_runtime_folder_nothing_else_that_is_installed_here_can_be_import
         lambdas.host.close()
     assert found.pop("awslambdaric") == str(runtime / "awslambdaric/__init__.py")
     assert found == dict.fromkeys(["numpy", "pytest", "tidegate", "moto", "pip"])
+
+
+def test_functions_run_under_the_python_that_the_runtime_folder_names(tmp_path: Path) -> None:
+    """Here one that only says that it is another."""
+    python = tmp_path / "runtime" / "bin" / "python3"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho 3.99.1\n")
+    python.chmod(0o755)
+    lambdas = Lambdas(tmp_path, runtime_dir=tmp_path / "runtime")
+    try:
+        assert lambdas.host.python_version == "3.99.1"
+        failed = lambdas.call(lambdas.add("other"))
+    finally:
+        lambdas.host.close()
+    assert error_of(failed)[0] == "Runtime.ExitError"
+    assert ("/aws/lambda/other", "3.99.1") in lambdas.lines
+    assert any("Runtime Version: python:3.99.1" in line for _, line in lambdas.lines)
 
 
 # -- faults --------------------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ def test_another_process_finds_the_cloud_by_its_state_file(assembly: Path, tmp_p
         assert process.wait(20) == 0
     assert not (tmp_path / "local.json").exists()
     assert any(line.startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:") for line in shown)
+    assert any(line.startswith("# functions run under Python 3.") for line in shown)
 
 
 def test_an_unknown_type_is_named_with_its_stack_and_logical_id(assembly: Path, tmp_path: Path) -> None:
