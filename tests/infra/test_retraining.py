@@ -135,7 +135,6 @@ def test_the_function_makes_datasets_and_starts_releases_and_nothing_else(deploy
         "dynamodb:GetItem",
         "dynamodb:PutItem",
         "dynamodb:Query",
-        "dynamodb:UpdateItem",
         "lambda:InvokeFunction",
         "logs:CreateLogStream",
         "logs:PutLogEvents",

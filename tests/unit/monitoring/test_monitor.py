@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.builders.monitoring import BASELINE, DAY, FEATURES, HOUR, LINES, MODEL, NOW, SPEC, Monitored, Traffic
+from tests.builders.present import present
 from tests.builders.registry import numbered
 from tests.builders.rollouts import ASKED, OneRelease
 from tests.builders.specs import spec
@@ -36,7 +37,9 @@ from tidegate.domain.training.contracts import serving_contract
 from tidegate.kernel.errors import ConflictError
 from tidegate.kernel.metrics.metric import FromLosses, Metric
 from tidegate.kernel.metrics.registry import find, of_task
+from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import Table
+from tidegate.messages import RunRef
 from tidegate.steps.monitoring.monitor import Looked
 
 # Judging
@@ -875,3 +878,25 @@ def test_a_broken_verdict_of_the_last_look_is_none() -> None:
     record = house.look().record
     house.verdicts.documents[record.verdicts_key] = "{"
     assert house.look().record.health is Health.STEADY
+
+
+# What is not what was recorded
+
+
+def test_a_champion_that_was_never_registered_is_said_and_the_model_is_looked_at_all_the_same() -> None:
+    house = Monitored()
+    house.ask(600)
+    route = house.registry._routes[MODEL]
+    house.registry._routes[MODEL] = replace(route, champion=replace(present(route.champion), version=9))
+    record = house.look().record
+    assert "by the route version 9 answers 100 %" in record.tampered
+    assert (record.health, record.version) == (Health.UNKNOWN, None)
+
+
+def test_a_reference_that_was_replaced_judges_nothing_and_is_said() -> None:
+    house = Monitored()
+    house.ask(600)
+    house.artifacts.objects[RunRef(model=MODEL, run_id="r-1").key(RunFile.REFERENCE)] += b" "
+    looked = house.look()
+    assert "a file of version 1 was replaced" in looked.record.tampered
+    assert (looked.record.health, looked.metrics["Tampered"]) == (Health.UNKNOWN, 1.0)

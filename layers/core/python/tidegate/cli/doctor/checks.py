@@ -249,7 +249,7 @@ def _made(check: Check, at: Trial) -> Line:
     return Line(check.name, check.tries, verdict, time.monotonic() - began)
 
 
-def _verdict(make: Callable[[Trial], Verdict], at: Trial) -> Verdict:
+def _verdict(make: Callable[[Trial], Verdict], at: Trial) -> Verdict:  # noqa: PLR0911  one for each kind of fault
     """What the engineer may not ask is skipped; any other fault of a call is a failure."""
     try:
         return make(at)
@@ -269,6 +269,11 @@ def _verdict(make: Callable[[Trial], Verdict], at: Trial) -> Verdict:
         )
     except BotoCoreError as error:
         return verdicts.fail(f"AWS did not answer: {error}", "check the network, then try again")
+    except Exception as error:  # noqa: BLE001  what it looks at may be in any state: the other checks go on
+        return verdicts.fail(
+            f"it found what it does not understand: {type(error).__name__}: {error}",
+            "deploy the stacks again; if it stays so, report it",
+        )
 
 
 def _role_of(stage: Stage, function: str) -> str:

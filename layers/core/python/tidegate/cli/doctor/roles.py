@@ -1,7 +1,8 @@
 """What each role of a stage must be allowed, and what it must not be.
 
 `WRITES` is the heart of it: which records of the registry a function writes. What is served (`ROUTE`) and the ledger
-can be written by those that release, and by no other. `tests/infra/test_doctor.py` compares this with the templates.
+can be written by those that release, and by no other. `tests/infra/test_invariants.py` compares this with the
+templates.
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Any
 from tidegate.cli.doctor.verdicts import Expected
 from tidegate.kernel import routes
 from tidegate.kernel.partitions import Partition
-from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS
+from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS, WRITTEN_BY
 from tidegate.kernel.roles import Role
 
 _RELEASING = (Partition.LEASE, Partition.ROLLOUT, Partition.ROUTE, Partition.VERSION)
@@ -138,6 +139,9 @@ def of_functions(prefix: str, model: str, at: Places) -> Iterator[Question]:
         yield Question(name, (UPDATE, DELETE), at.ledger, _keys([Partition.LEDGER], model), allowed=False)
         yield Question(name, (DELETE,), at.registry, _keys(kinds or [Partition.ROUTE], model), allowed=False)
         yield Question(name, ("s3:DeleteObject",), f"{at.artifacts}/{RUNS}{model}/x", (), allowed=False)
+        for writer, files in WRITTEN_BY.items():
+            file = f"{at.artifacts}/{RUNS}{model}/r/{files[0]}"
+            yield Question(name, ("s3:PutObject",), file, (), allowed=name == writer)
     for name, action, resource in _NEEDED:
         yield Question(name, (action,), resource(at, model), (), allowed=True)
 
@@ -148,7 +152,6 @@ _NEEDED = (
     ("feedback", "firehose:PutRecordBatch", lambda at, _: at.feedback_stream),
     ("announce", "sns:Publish", lambda at, _: at.topic),
     ("catalog", "s3:GetObject", lambda at, model: f"{at.data}/{DATASETS}{model}/x"),
-    ("train", "s3:PutObject", lambda at, model: f"{at.artifacts}/{RUNS}{model}/x"),
     ("control", "states:StartExecution", lambda at, _: at.release),
     ("control", "s3:PutObject", lambda at, model: f"{at.data}/{DATASETS}{model}/x"),
     ("retrain", "states:StartExecution", lambda at, _: at.release),

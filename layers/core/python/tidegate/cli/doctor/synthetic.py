@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +26,11 @@ def made_at(name: str) -> datetime:
 
 def is_owned(name: str) -> bool:
     """Whether a doctor gave this name: nothing else is ever removed."""
-    return OWNED.fullmatch(name) is not None
+    if OWNED.fullmatch(name) is None:
+        return False
+    with suppress(ValueError):
+        return made_at(name) is not None
+    return False
 
 
 def table() -> bytes:

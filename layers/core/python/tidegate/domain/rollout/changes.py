@@ -265,7 +265,7 @@ def rollback(route: Route | None, version: Version, cause: Cause) -> RouteChange
     """
     current = _served(route, version.model)
     trial = current.candidate or current.shadow
-    if current.champion and current.champion.version == version.number and trial is None:
+    if current.champion == version.served and trial is None:
         return None
     served = {VersionStatus.CHAMPION, VersionStatus.RETIRED, VersionStatus.CANDIDATE}
     if version.status not in served or _on_its_way_in(current, version.number):

@@ -10,6 +10,7 @@ added to it, and a look finds the same as the one before it, but for `looked_at`
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -135,6 +136,8 @@ def monitor(
     """
     spec = models.spec(model)
     before, at = health_records.record(model), clock.now()
+    came_to = before.ledger_seen if before else None
+    ledger_seen, broken = look_at_ledger(model, came_to, routes=routes, versions=versions)
     last = _last(before, verdicts)
     seen = _Traffic(spec, hours, at).findings(
         _champion(model, routes, versions),
@@ -142,9 +145,6 @@ def monitor(
         since=before.acknowledged_at if before else None,
         volume=last.get("volume", {}),
         now=now,
-    )
-    ledger_seen, broken = look_at_ledger(
-        model, before.ledger_seen if before else None, routes=routes, versions=versions
     )
     tampered = "; ".join(filter(None, (broken, seen.replaced)))
     bill = _bill(spec, last, seen.spent, prices, at)
@@ -356,7 +356,9 @@ def _champion(model: str, routes: RouteReader, versions: Versions) -> Version | 
     route = routes.route(model)
     if route is None or route.champion is None:
         return None
-    return versions.version(model, route.champion.version)
+    with suppress(NotFoundError):  # the look at the ledger says so
+        return versions.version(model, route.champion.version)
+    return None
 
 
 def _reference(version: Version, artifacts: Artifacts) -> Reference | str:

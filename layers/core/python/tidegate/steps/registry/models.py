@@ -6,6 +6,7 @@ from typing import Any
 from tidegate.domain.data.dataset import ColumnType, Dataset, DatasetVersion
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import rollback_target, shares
+from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.training.contracts import rollout_plan
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
@@ -202,6 +203,8 @@ def read_page(
     try:
         if rollout is not None and rollout.page_sha256:
             html = artifacts.get_verified(key, rollout.page_sha256)
+        elif rollout is not None and rollout.phase is Phase.APPROVAL:
+            raise NotFoundError("the release drew no page, so nobody knows whose one is stored")
         else:
             html = artifacts.get(key)
     except NotFoundError:

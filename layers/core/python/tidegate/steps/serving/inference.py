@@ -483,7 +483,8 @@ class Inference:
     def _session(self, model: str, served: Served) -> _Session:
         """The loaded artifact; bytes that are not what the registry recorded never become a session."""
         made: _Session = self._kept.get(
-            (model, served.artifact_sha256), lambda: self._made(model, served, self._session_of, SESSION_BYTES)
+            (model, served.version, served.artifact_sha256),
+            lambda: self._made(model, served, self._session_of, SESSION_BYTES),
         )
         return made
 
