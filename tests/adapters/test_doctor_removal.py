@@ -10,12 +10,13 @@ from tidegate.aws import clients
 from tidegate.cli.doctor import removal
 from tidegate.cli.doctor.removal import NotOwnedError, leftovers, remove
 from tidegate.cli.doctor.stage import Stage
+from tidegate.cli.doctor.synthetic import OWNER
 from tidegate.kernel.partitions import Partition
 from tidegate.kernel.roles import Role
 
 MINE = "tidegate-doctor-20260105t120000-abcd"
 LATER = "tidegate-doctor-20260105t120001-abcd"
-THEIRS = ("flight-delay", "tidegate-doctor", f"{MINE}e", "tidegate-doctor-mine")
+THEIRS = ("flight-delay", "tidegate-doctor", "tidegate-doctor-20269999t999999-beef", f"{MINE}e", "tidegate-doctor-mine")
 FOLDERS = tuple(prefix for prefixes in removal._OBJECTS.values() for prefix in prefixes)
 
 
@@ -32,13 +33,14 @@ def stage(aws: None) -> Stage:
     return Stage(boto3.Session(), "dev", api)
 
 
-def filled(name: str) -> None:
+def filled(name: str, owner: str = OWNER) -> None:
     """Records of every kind, and objects in every folder: one written twice, one deleted."""
     for kind in Partition:
         whole = kind in {Partition.MODELS, Partition.DATASETS}
         pk, sk = (str(kind), name) if whole else (kind.of(name), "1")
         table = LEDGER if kind is Partition.LEDGER else TABLE
-        clients.dynamodb().put_item(TableName=table, Item={"pk": {"S": pk}, "sk": {"S": sk}})
+        said = {"owner": {"S": owner}} if whole else {}
+        clients.dynamodb().put_item(TableName=table, Item={"pk": {"S": pk}, "sk": {"S": sk}} | said)
     for folder in FOLDERS:
         for key in ("once", "twice", "twice", "gone"):
             clients.s3().put_object(Bucket=BUCKET, Key=folder.format(name=name) + key, Body=b"x")
@@ -67,6 +69,14 @@ def test_all_of_one_name_is_gone_but_its_ledger_and_nothing_else(stage: Stage) -
     assert before <= everything()
     assert (removed.items, removed.entries, removed.left) == (len(Partition) - 1, 1, [])
     assert removed.objects == 5 * len(FOLDERS)  # four versions and a marker
+
+
+def test_a_model_of_such_a_name_that_no_doctor_made_is_refused_and_untouched(stage: Stage) -> None:
+    filled(MINE, owner="somebody")
+    before = everything()
+    with pytest.raises(NotOwnedError, match="somebody"):
+        remove(stage, MINE)
+    assert everything() == before
 
 
 @pytest.mark.parametrize("name", THEIRS)

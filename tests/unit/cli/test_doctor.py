@@ -173,9 +173,10 @@ LEDGER = ["fallback", "promote"]
         (verdicts.cold_starts({"train": ["REPORT x\tInit Duration: 6000 ms"]}), "warn", "6.0 s"),
         (verdicts.cold_starts({"train": ["INIT_REPORT Init Duration: 10003.1 ms\tPhase: init"]}), "fail", "10.0 s"),
         (verdicts.cold_starts({}), "skipped", "no function has started"),
-        (verdicts.removed(5, 3, 2, [], verdicts.ok("")), "ok", "2 entries in the ledger"),
-        (verdicts.removed(5, 3, 2, ["RUN#x"], verdicts.ok("")), "fail", "still there: RUN#x"),
-        (verdicts.removed(5, 3, 2, [], verdicts.announced(3, ["x"])), "warn", "not announced: x"),
+        (verdicts.removed(5, 3, 2, [], verdicts.ok(""), verdicts.ok("")), "ok", "2 entries in the ledger"),
+        (verdicts.removed(5, 3, 2, ["RUN#x"], verdicts.ok(""), verdicts.ok("")), "fail", "still there: RUN#x"),
+        (verdicts.removed(5, 3, 2, [], verdicts.announced(3, ["x"]), verdicts.ok("")), "warn", "not announced: x"),
+        (verdicts.removed(5, 3, 2, [], verdicts.ok(""), verdicts.fail("late", "")), "warn", "what arrives later stays"),
     ],
 )
 def test_what_came_decides_how_a_check_ends(verdict: Verdict, outcome: str, came: str) -> None:
@@ -217,6 +218,8 @@ def test_the_calls_of_a_policy_are_read_whatever_its_api_is() -> None:
         {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": "*"},
     ]
     assert roles.allowed_calls({"Statement": statements}) == {"GET/models/*", f"{api}/*"}
+    for wider, named in (({"Action": "*"}, "* on *"), ({"NotAction": "iam:*"}, "everything but some actions on *")):
+        assert roles.allowed_calls({"Statement": wider | {"Effect": "Allow", "Resource": "*"}}) == {named}
     assert "GET/models/*" in roles.calls_of(Role.VIEWER)
     assert "POST/models/*/kill" in roles.calls_of(Role.OPERATOR) - roles.calls_of(Role.VIEWER)
 
@@ -538,6 +541,20 @@ def test_what_a_check_does_not_understand_is_a_failure_and_the_others_are_made(r
     assert [line.verdict.outcome for line in lines[:2]] == [Outcome.FAIL, Outcome.OK]
     assert "KeyError: 'Action'" in lines[0].verdict.came
     assert removals == [NAME]
+
+
+def test_nothing_is_removed_while_a_run_or_a_rollout_still_writes(
+    removals: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "STOPPED_SECONDS", 0.0)
+    stop = SimpleNamespace(stop_execution=lambda **_: None)
+    log = SimpleNamespace(get_paginator=pages(events=[]))
+    for status, rollouts in (("running", []), ("accepted", [{"run_id": "r-1"}])):
+        client = api(runs=[run_of(status, execution="arn:of:it")], ledger=[], rollouts=rollouts)
+        trial = at(client, stepfunctions=stop, logs=log)
+        line = make(trial, [making(lambda _: verdicts.ok(""))], lambda _: None)[-1]
+        assert (line.verdict.outcome, removals) == (Outcome.FAIL, [])
+        assert "nothing was removed: 1 run is still at work" in line.verdict.came
 
 
 def test_nothing_is_removed_where_nothing_was_made(removals: list[str]) -> None:

@@ -215,8 +215,17 @@ def removed(at: Trial) -> Line:
 
 def _removed(at: Trial) -> Verdict:
     late = _verdict(_caught_up, at)
-    found = removal.remove(at.stage, at.name)
-    return verdicts.removed(found.objects, found.items, found.entries, found.left, late)
+    if working := _under_way(at):
+        return verdicts.fail(
+            f"nothing was removed: {english.count(len(working), 'run is', 'runs are')} still at work",
+            "tidegate doctor --remove, once the executions have ended",
+        )
+    captured = _verdict(trial.captures, at) if at.asked else verdicts.ok("")
+    try:
+        found = removal.remove(at.stage, at.name)
+    except removal.NotOwnedError as error:
+        return verdicts.fail(f"nothing was removed: {error}", "remove it by hand if it is yours")
+    return verdicts.removed(found.objects, found.items, found.entries, found.left, late, captured)
 
 
 def _caught_up(at: Trial) -> Verdict:
@@ -231,15 +240,19 @@ def _caught_up(at: Trial) -> Verdict:
 def _stop_runs(at: Trial) -> None:
     """A run that is under way would write again what is removed."""
 
-    def running() -> list[dict[str, Any]]:
-        try:
-            return [run for run in at.stage.api.runs(at.name) if run["status"] not in trial.ENDED]
-        except NotFoundError:
-            return []
-
-    for run in running():
+    for run in _under_way(at):
         present(partial(at.stage.aws("stepfunctions").stop_execution, executionArn=run["execution"]))
-    at.stage.until(lambda: not running(), STOPPED_SECONDS)
+    at.stage.until(lambda: not _under_way(at), STOPPED_SECONDS)
+
+
+def _under_way(at: Trial) -> list[dict[str, Any]]:
+    """Runs that have not ended, and those whose version is on its way in."""
+    try:
+        runs = at.stage.api.runs(at.name)
+        entering = {each["run_id"] for each in at.stage.api.rollouts(at.name, status="open")}
+        return [run for run in runs if run["status"] not in trial.ENDED or run["run_id"] in entering]
+    except NotFoundError:
+        return []
 
 
 def _made(check: Check, at: Trial) -> Line:

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tidegate.cli.doctor.stage import Stage, present
-from tidegate.cli.doctor.synthetic import PREFIX, is_owned
+from tidegate.cli.doctor.synthetic import OWNER, PREFIX, is_owned
 from tidegate.kernel.partitions import Partition
 from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, PROFILES, RUNS, VERDICTS
 
@@ -43,10 +43,15 @@ def remove(stage: Stage, name: str) -> Removed:
     """Remove the model, the dataset and the log stream of this name, and look again.
 
     Raises:
-        NotOwnedError: it is not a doctor's.
+        NotOwnedError: it is not a doctor's, by its name or by its owner.
     """
     if not is_owned(name):
         raise NotOwnedError(f"{name} is not the name of a doctor's model")
+    for kind in _HEADERS:
+        key = {"pk": {"S": str(kind)}, "sk": {"S": name}}
+        header = stage.aws("dynamodb").get_item(TableName=stage.parameters["registry-table"], Key=key).get("Item")
+        if header and header.get("owner", {}).get("S") != OWNER:
+            raise NotOwnedError(f"{name} has the owner {header.get('owner', {}).get('S')}: no doctor made it")
     removed = Removed()
     table, ledger = stage.parameters["registry-table"], stage.parameters["ledger-table"]
     for bucket, prefix in _places(stage, name):

@@ -62,14 +62,18 @@ def calls_of(role: Role) -> frozenset[str]:
 
 
 def allowed_calls(policy: Mapping[str, Any]) -> frozenset[str]:
-    """The calls that a policy allows, spelled alike."""
-    resources = (
-        resource
-        for statement in _many(policy["Statement"])
-        if statement["Effect"] == "Allow" and any("execute-api" in each for each in _many(statement["Action"]))
-        for resource in _many(statement["Resource"])
-    )
-    return frozenset(resource.partition("/$default/")[2] or resource for resource in resources)
+    """The calls that a policy allows, spelled alike; what else it allows is named as it stands."""
+    found: set[str] = set()
+    for statement in _many(policy["Statement"]):
+        actions = _many(statement.get("Action", "everything but some actions"))
+        resources = [str(each) for each in _many(statement.get("Resource", "everything but some resources"))]
+        if statement["Effect"] != "Allow":
+            continue
+        if actions == ["execute-api:Invoke"]:
+            found |= {each.partition("/$default/")[2] or each for each in resources}
+        elif not all(action.startswith("ssm:GetParameter") for action in actions):  # where the APIs are
+            found |= {f"{action} on {each}" for action in actions for each in resources}
+    return frozenset(found)
 
 
 def _many(value: Any) -> list[Any]:

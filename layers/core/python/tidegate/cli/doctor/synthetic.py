@@ -9,6 +9,7 @@ from typing import Any
 
 PREFIX = "tidegate-doctor-"
 OWNED = re.compile(rf"{PREFIX}\d{{8}}t\d{{6}}-[0-9a-f]{{4}}")
+OWNER = "tidegate doctor"
 ROWS = 400
 ESTIMATORS = ("sklearn.tree.DecisionTreeClassifier", "sklearn.linear_model.LogisticRegression")
 QUESTION: Mapping[str, float] = {"load": 80.0, "age": 9.0}
@@ -47,7 +48,7 @@ def spec(model: str, version: int) -> dict[str, Any]:
     """Of version 1 or 2: they differ by their estimator, and each passes the gate and is promoted at once."""
     return {
         "name": model,
-        "owner": "tidegate doctor",
+        "owner": OWNER,
         "business_unit": "platform",
         "description": "Made by `tidegate doctor`, which also removes it.",
         "task": "binary",

@@ -70,7 +70,7 @@ def dataset(trial: Trial) -> Verdict:
     """Upload the table, and have it read."""
     api, data = trial.stage.api, synthetic.table()
     trial.made = True
-    api.describe_dataset(trial.name, {"origin": REASON, "licence": _licence(trial.stage), "owner": REASON})
+    api.describe_dataset(trial.name, {"origin": REASON, "licence": _licence(trial.stage), "owner": synthetic.OWNER})
     entry = {"name": "parts.csv", "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
     (plan,) = api.plan_uploads(trial.name, [entry])
     api.upload(plan, lambda: io.BytesIO(data), len(data))

@@ -265,7 +265,9 @@ def cold_starts(lines: Mapping[str, Sequence[str]]) -> Verdict:
     return warn(facts, layers) if seconds >= SLOW_START_SECONDS else ok(facts)
 
 
-def removed(objects: int, records: int, entries: int, left: Sequence[str], announcements: Verdict) -> Verdict:
+def removed(  # noqa: PLR0917  what is counted, then what was waited for
+    objects: int, records: int, entries: int, left: Sequence[str], announcements: Verdict, captured: Verdict
+) -> Verdict:
     """What is gone, what stays by design, and what is still there by fault."""
     gone = f"{english.count(objects, 'object')} and {english.count(records, 'record')} are gone"
     if left:
@@ -274,6 +276,8 @@ def removed(objects: int, records: int, entries: int, left: Sequence[str], annou
         f"{gone}; what stays: {english.count(entries, 'entry', 'entries')} in the ledger, which has no deletion; log "
         "lines, metrics, traces and executions for as long as AWS keeps them; messages that were sent"
     )
+    if captured.outcome is not Outcome.OK:
+        return warn(f"{stays}; {captured.came}: what arrives later stays", "tidegate doctor --remove, in an hour")
     if announcements.outcome is Outcome.OK:
         return ok(stays)
     return warn(f"{stays}; {announcements.came}, and will end in the failures queue", announcements.next_step)
