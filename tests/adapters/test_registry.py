@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.conftest import LEDGER, TABLE
+from tests.builders.chains import verified
 from tests.builders.present import present
 from tests.builders.registry import AT, a_run, a_version, promoted, registered, requested
 from tests.builders.specs import a_spec
@@ -19,10 +20,6 @@ from tidegate.domain.registry.run import CandidateRun, RunError, RunStatus
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.changes import kill, promote, rollback, split
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
-from tidegate.steps.pages import Asked
-from tidegate.steps.registry.ledger import verify_ledger
-from tidegate.testing.batch import InMemoryBatchLedger
-from tidegate.testing.monitoring import InMemoryHealthRecords
 
 
 @pytest.fixture
@@ -490,14 +487,6 @@ def test_an_entry_changed_in_the_table_is_found(aws: None, tampering: dict[str, 
     key = {"pk": {"S": "LEDGER#flight-delay"}, "sk": {"S": "0000000001"}}
     item = clients.dynamodb().get_item(TableName=LEDGER, Key=key)["Item"] | tampering
     clients.dynamodb().put_item(TableName=LEDGER, Item={name: value for name, value in item.items() if value})
-    found = verify_ledger(
-        "flight-delay",
-        Asked(),
-        models=registry,
-        routes=registry,
-        versions=registry,
-        batch_ledger=InMemoryBatchLedger(),
-        health_records=InMemoryHealthRecords(),
-    )
+    found = verified("flight-delay", registry)
     assert not found["intact"]
     assert found["break"]["seq"] == 1

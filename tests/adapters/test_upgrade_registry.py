@@ -7,6 +7,7 @@ import pytest
 
 from scripts.upgrade_registry import new_place, upgrade
 from tests.adapters.conftest import LEDGER, TABLE
+from tests.builders.chains import verified
 from tests.builders.registry import AT, a_run, promoted, registered, requested
 from tests.builders.specs import a_spec
 from tidegate.aws import clients
@@ -16,10 +17,6 @@ from tidegate.domain.data.dataset import Dataset
 from tidegate.domain.monitoring.health import Health, HealthRecord
 from tidegate.domain.registry.run import RunError
 from tidegate.kernel.partitions import Partition
-from tidegate.steps.pages import Asked
-from tidegate.steps.registry.ledger import verify_ledger
-from tidegate.testing.batch import InMemoryBatchLedger
-from tidegate.testing.monitoring import InMemoryHealthRecords
 
 MODEL = "flight-delay"
 
@@ -76,15 +73,7 @@ def test_every_record_is_found_again_and_the_chain_holds(registry: DynamoRoutes)
 
     copied, differing = upgrade(clients.dynamodb(), TABLE, LEDGER)
     assert seen(registry) == before
-    assert verify_ledger(
-        MODEL,
-        Asked(),
-        models=registry,
-        routes=registry,
-        versions=registry,
-        batch_ledger=InMemoryBatchLedger(),
-        health_records=InMemoryHealthRecords(),
-    )["intact"]
+    assert verified(MODEL, registry)["intact"]
     assert (copied[Partition.VERSION], copied[Partition.LEDGER], differing) == (2, 2, [])
     assert [item for item in items(TABLE) if item in old] == old  # copied: older code goes on
     again = registry.request(replace(a_run("r-004"), token="mine"), lease_until=AT)

@@ -7,6 +7,10 @@ from typing import Any
 from tests.builders.registry import AT
 from tidegate.domain.batch.batch_ledger import Act, BatchEntry, Head, follow
 from tidegate.domain.registry.ledger import GENESIS, LedgerEntry, chain
+from tidegate.steps.pages import Asked
+from tidegate.steps.registry.ledger import verify_ledger
+from tidegate.testing.batch import InMemoryBatchLedger
+from tidegate.testing.monitoring import InMemoryHealthRecords
 
 
 def hour(number: int) -> datetime:
@@ -53,3 +57,16 @@ def batch_acts(length: int, model: str = "flight-delay") -> list[BatchEntry]:
         )
         entries.append(follow(act, Head(entries[-1].seq, entries[-1].hash) if entries else Head()))
     return entries
+
+
+def verified(model: str, registry: Any, health_records: InMemoryHealthRecords | None = None) -> dict[str, Any]:
+    """What whoever verifies is answered, of a registry that is all of ports.Models, Routes and Versions."""
+    return verify_ledger(
+        model,
+        Asked(),
+        models=registry,
+        routes=registry,
+        versions=registry,
+        batch_ledger=InMemoryBatchLedger(),
+        health_records=health_records or InMemoryHealthRecords(),
+    )

@@ -91,11 +91,53 @@ def refused(call: Callable[[], Any]) -> None:
 # What is served
 
 
-@pytest.mark.parametrize("function", ["prepare", "train", "evaluate", "gate", "report", "monitor", "feedback"])
-def test_a_function_that_does_not_release_cannot_write_a_route(house: House, besieged: str, function: str) -> None:
-    route = Route(house, besieged)
+@pytest.mark.parametrize("function", ["control", "register", "rollout", "close_failed"])
+def test_no_function_may_rewrite_the_ledger(house: House, besieged: str, function: str) -> None:
+    table = parameter(house, "ledger-table")
     dynamodb = as_function(house, function, "dynamodb")
-    refused(lambda: dynamodb.put_item(TableName=route.table, Item=route.item | {"killed": {"BOOL": True}}))
+    key = {"pk": {"S": f"LEDGER#{besieged}"}, "sk": {"S": "0000000001"}}
+    reason = {
+        "Key": key,
+        "UpdateExpression": "SET reason = :r",
+        "ExpressionAttributeValues": {":r": {"S": "nothing to see"}},
+    }
+    before = dynamodb.get_item(TableName=table, Key=key)["Item"]
+    for forbidden in (
+        lambda: dynamodb.update_item(TableName=table, **reason),
+        lambda: dynamodb.transact_write_items(TransactItems=[{"Update": {"TableName": table, **reason}}]),
+        lambda: dynamodb.delete_item(TableName=table, Key=key),
+        lambda: dynamodb.batch_write_item(RequestItems={table: [{"DeleteRequest": {"Key": key}}]}),
+    ):
+        with pytest.raises(ClientError) as caught:
+            forbidden()
+        assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
+    assert dynamodb.get_item(TableName=table, Key=key)["Item"] == before
+    dynamodb.put_item(TableName=table, Item=before)  # a put is allowed; a new entry of nobody would hold up messages
+
+
+@pytest.mark.parametrize(
+    "function", ["prepare", "train", "evaluate", "gate", "report", "monitor", "retrain", "feedback"]
+)
+def test_a_function_that_releases_nothing_may_not_write_what_is_served(
+    house: House, besieged: str, function: str
+) -> None:
+    """As it did: a route item by the role of `train` changed answers, and no entry said so."""
+    dynamodb = as_function(house, function, "dynamodb")
+    registry, ledger = parameter(house, "registry-table"), parameter(house, "ledger-table")
+    key = {"pk": {"S": f"ROUTE#{besieged}"}, "sk": {"S": "ROUTE"}}
+    route = dynamodb.get_item(TableName=registry, Key=key)["Item"]
+    entry = {"pk": {"S": f"LEDGER#{besieged}"}, "sk": {"S": "0000000009"}}
+    for forbidden in (
+        lambda: dynamodb.put_item(TableName=registry, Item=route),
+        lambda: dynamodb.put_item(TableName=registry, Item=route | {"killed": {"BOOL": True}}),
+        lambda: dynamodb.put_item(TableName=registry, Item=route | {"pk": {"S": f"ROLLOUT#{besieged}"}}),
+        lambda: dynamodb.put_item(TableName=registry, Item=route | {"pk": {"S": f"VERSION#{besieged}"}}),
+        lambda: dynamodb.put_item(TableName=ledger, Item=entry),
+        lambda: dynamodb.transact_write_items(TransactItems=[{"Put": {"TableName": registry, "Item": route}}]),
+    ):
+        with pytest.raises(ClientError) as caught:
+            forbidden()
+        assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
 
 
 def test_a_route_that_nobody_recorded_is_found_and_another_artifact_under_a_version_s_number_is_not_served(

@@ -1,13 +1,11 @@
 """People at work on what is served, through the deployed API, with the rights that their roles give them."""
 
-import ast
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from tests.flows.conftest import SHALLOW, House
 from tests.flows.rollouts import BOOSTED
@@ -101,64 +99,3 @@ def test_a_role_may_do_its_job_and_learns_whose_job_the_rest_is(house: House, mo
         client(house, "a-viewer").predict(model, [{}])
     run = client(house, "a-scientist").start_run(model)["run"]
     assert house.over(model, run["run_id"])["status"] in {"accepted", "rejected"}
-
-
-def as_function(house: House, function: str) -> Any:
-    """A client of DynamoDB with the rights of a function, and no others."""
-    iam = house.cloud._clients.root("iam")
-    role = next(
-        role["RoleName"]
-        for page in iam.get_paginator("list_roles").paginate()
-        for role in page["Roles"]
-        if role.get("Description") == f"What the function tidegate-dev-{function} may do"
-    )
-    document = iam.get_role_policy(RoleName=role, PolicyName="Permissions")["PolicyDocument"]
-    house.cloud.add_user(f"as-{function}", ast.literal_eval(document))  # moto gives the document as Python writes it
-    return house.cloud.client("dynamodb", f"as-{function}")
-
-
-@pytest.mark.parametrize("function", ["control", "register", "rollout", "close_failed"])
-def test_no_function_may_rewrite_the_ledger(house: House, model: str, function: str) -> None:
-    table = house.cloud.client("ssm").get_parameter(Name="/tidegate/dev/ledger-table")["Parameter"]["Value"]
-    dynamodb = as_function(house, function)
-    key = {"pk": {"S": f"LEDGER#{model}"}, "sk": {"S": "0000000001"}}
-    reason = {
-        "Key": key,
-        "UpdateExpression": "SET reason = :r",
-        "ExpressionAttributeValues": {":r": {"S": "nothing to see"}},
-    }
-    before = dynamodb.get_item(TableName=table, Key=key)["Item"]
-    for forbidden in (
-        lambda: dynamodb.update_item(TableName=table, **reason),
-        lambda: dynamodb.transact_write_items(TransactItems=[{"Update": {"TableName": table, **reason}}]),
-        lambda: dynamodb.delete_item(TableName=table, Key=key),
-        lambda: dynamodb.batch_write_item(RequestItems={table: [{"DeleteRequest": {"Key": key}}]}),
-    ):
-        with pytest.raises(ClientError) as caught:
-            forbidden()
-        assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
-    assert dynamodb.get_item(TableName=table, Key=key)["Item"] == before
-    dynamodb.put_item(TableName=table, Item=before)  # a put is allowed; a new entry of nobody would hold up messages
-
-
-@pytest.mark.parametrize("function", ["train", "evaluate", "gate", "monitor", "retrain"])
-def test_a_function_that_releases_nothing_may_not_write_what_is_served(house: House, model: str, function: str) -> None:
-    """As it did: a route item by the role of `train` changed answers, and no entry said so."""
-    dynamodb = as_function(house, function)
-    names = ("registry-table", "ledger-table")
-    registry, ledger = (
-        house.cloud.client("ssm").get_parameter(Name=f"/tidegate/dev/{name}")["Parameter"]["Value"] for name in names
-    )
-    key = {"pk": {"S": f"ROUTE#{model}"}, "sk": {"S": "ROUTE"}}
-    route = dynamodb.get_item(TableName=registry, Key=key)["Item"]
-    entry = {"pk": {"S": f"LEDGER#{model}"}, "sk": {"S": "0000000009"}}
-    for forbidden in (
-        lambda: dynamodb.put_item(TableName=registry, Item=route),
-        lambda: dynamodb.put_item(TableName=registry, Item=route | {"pk": {"S": f"ROLLOUT#{model}"}}),
-        lambda: dynamodb.put_item(TableName=registry, Item=route | {"pk": {"S": f"VERSION#{model}"}}),
-        lambda: dynamodb.put_item(TableName=ledger, Item=entry),
-        lambda: dynamodb.transact_write_items(TransactItems=[{"Put": {"TableName": registry, "Item": route}}]),
-    ):
-        with pytest.raises(ClientError) as caught:
-            forbidden()
-        assert caught.value.response["Error"]["Code"] == "AccessDeniedException"

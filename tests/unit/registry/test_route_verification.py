@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.chains import verified
 from tests.builders.registry import AT, a_run, a_version, requested
 from tests.builders.release import SPEC
 from tidegate.domain.monitoring.health import Health, HealthRecord
@@ -15,9 +16,7 @@ from tidegate.domain.registry.ledger import Cause, LedgerEntry, Seen
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.rollout import changes
 from tidegate.domain.rollout.changes import route_digest, unrecorded
-from tidegate.steps.pages import Asked
-from tidegate.steps.registry.ledger import look_at_ledger, verify_ledger
-from tidegate.testing.batch import InMemoryBatchLedger
+from tidegate.steps.registry.ledger import look_at_ledger
 from tidegate.testing.monitoring import InMemoryHealthRecords
 from tidegate.testing.registry import InMemoryRegistry
 
@@ -69,15 +68,7 @@ class Records:
         return wrong
 
     def verified(self) -> dict[str, Any]:
-        return verify_ledger(
-            MODEL,
-            Asked(),
-            models=self.registry,
-            routes=self.registry,
-            versions=self.registry,
-            batch_ledger=InMemoryBatchLedger(),
-            health_records=self.health_records,
-        )
+        return verified(MODEL, self.registry, self.health_records)
 
 
 OTHER = Served(1, "k2", "2" * 64)

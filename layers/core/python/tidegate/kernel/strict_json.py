@@ -35,6 +35,9 @@ def read(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = Non
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names: set[str] = set()
-        raise RepeatedNameError(next(name for name, _ in pairs if name in names or names.add(name)))  # type: ignore[func-returns-value]
+        left = set(found)
+        for name, _ in pairs:
+            if name not in left:
+                raise RepeatedNameError(name)
+            left.remove(name)
     return found

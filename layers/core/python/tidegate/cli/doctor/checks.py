@@ -239,7 +239,6 @@ def _caught_up(at: Trial) -> Verdict:
 
 def _stop_runs(at: Trial) -> None:
     """A run that is under way would write again what is removed."""
-
     for run in _under_way(at):
         present(partial(at.stage.aws("stepfunctions").stop_execution, executionArn=run["execution"]))
     at.stage.until(lambda: not _under_way(at), STOPPED_SECONDS)

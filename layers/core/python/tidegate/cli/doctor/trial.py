@@ -1,6 +1,5 @@
 """The doctor's model on its way through the stage, from a dataset to a rollback. Each function is one check's try."""
 
-import gzip
 import hashlib
 import io
 import json
@@ -15,6 +14,7 @@ from botocore.exceptions import ClientError
 from tidegate.aws.clients import code_of
 from tidegate.aws.items import decode
 from tidegate.aws.registry import revised
+from tidegate.aws.unpacking import lines
 from tidegate.cli.doctor import synthetic, verdicts
 from tidegate.cli.doctor.stage import Stage, present
 from tidegate.cli.doctor.verdicts import Verdict
@@ -318,6 +318,6 @@ def _captured(trial: Trial) -> set[str]:
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{CAPTURES}model={trial.name}/")
     found = set()
     for each in (each for page in pages for each in page.get("Contents", [])):
-        data = gzip.decompress(s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
-        found |= {json.loads(line)["id"] for line in data.splitlines()}
+        data = s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read()
+        found |= {json.loads(line)["id"] for line in lines(data)}
     return found

@@ -51,35 +51,32 @@ def status(out: "Console", found: Sequence[Document]) -> None:
     show.table(out, heads, rows, none="no models yet: tidegate model apply --help")
     for each in found:
         if each["health"] in {"needs_redesign", "drifted"}:
-            out.print()
-            out.print(Text.assemble(f"{each['model']}: ", _health(each["health"])))
-            show.reasons(out, each["reasons"])
-            out.print(f"  details: tidegate drift {each['model']}", soft_wrap=True)
+            _said(out, each["model"], _health(each["health"]), each["reasons"])
     for each in found:
         missed = (each["summary"] or {}).get("missed")
         if missed:
-            out.print()
-            out.print(Text.assemble(f"{each['model']}: ", Text("✗ misses its targets", style="yellow")))
-            show.reasons(out, list(missed.values()))
-            out.print(f"  details: tidegate drift {each['model']}", soft_wrap=True)
+            _said(out, each["model"], Text("✗ misses its targets", style="yellow"), list(missed.values()))
     for each in found:
         if each["tampered"]:
-            out.print()
-            out.print(Text.assemble(f"{each['model']}: ", _TAMPERED))
-            show.reasons(out, [each["tampered"]])
-            out.print(f"  details: tidegate ledger verify {each['model']}", soft_wrap=True)
+            _said(out, each["model"], _TAMPERED, [each["tampered"]], details="ledger verify")
     for each in found:
         if each["quarantined"]:
-            out.print()
             count = english.count(each["quarantined"], "object")
-            out.print(Text.assemble(f"{each['model']}: ", Text(f"✗ {count} in quarantine", style="yellow")))
-            out.print(f"  details: tidegate drift {each['model']}", soft_wrap=True)
+            _said(out, each["model"], Text(f"✗ {count} in quarantine", style="yellow"), [])
     for each in found:
         spike = ((each["summary"] or {}).get("cost") or {}).get("spike")
         if spike:
             out.print()
             warn_of_spike(out, each["model"], spike)
             out.print(f"  details: tidegate cost {each['model']}", soft_wrap=True)
+
+
+def _said(out: "Console", model: str, what: Text, reasons: Sequence[str], *, details: str = "drift") -> None:
+    """A paragraph below the table: what there is of a model, why, and the command that shows more."""
+    out.print()
+    out.print(Text.assemble(f"{model}: ", what))
+    show.reasons(out, reasons)
+    out.print(f"  details: tidegate {details} {model}", soft_wrap=True)
 
 
 def _health(health: str) -> Text:

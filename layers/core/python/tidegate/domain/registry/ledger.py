@@ -4,13 +4,13 @@ An entry's `hash` is the SHA-256 of its canonical JSON: all fields but the hash 
 sorted keys, no spaces, ASCII only and the time in UTC. The first entry follows `GENESIS`. The route keeps the newest
 hash, so entries that were cut off the end are missed too; and an entry has the hash of the route that it leads to, so
 a route that was changed without an entry is found. What no chain can show is that somebody who may write rewrote the
-last entries and the route together. For that, the hourly look keeps the entry that it came to last, out of their reach,
-and heads are written to logs and answers.
+last entries and the route together. For that, the hourly look keeps the entry that it came to last, out of reach of the
+functions of a release, and heads are written to logs and answers.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -117,6 +117,11 @@ def digest(entry: Link) -> str:
     for name in ("cause", "route_sha256"):
         if plain.get(name, "") is None:
             del plain[name]
+    return canonical_sha256(plain)
+
+
+def canonical_sha256(plain: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of a document as canonical JSON: sorted keys, no spaces, ASCII only."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -3,14 +3,22 @@
 Pure decisions on a route: nothing here touches a clock or a service.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
-from tidegate.domain.registry.ledger import ALL_BP, Action, Cause, LedgerEntry, Share, chain, shares_of
+from tidegate.domain.registry.ledger import (
+    ALL_BP,
+    Action,
+    Cause,
+    LedgerEntry,
+    Share,
+    canonical_sha256,
+    chain,
+    shares_of,
+)
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.kernel import english
 from tidegate.kernel.errors import ConflictError
 
 
@@ -44,7 +52,7 @@ def route_digest(route: Route) -> str:
         for name, value in said.items()
         if value
     }
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return canonical_sha256(plain)
 
 
 def unrecorded(route: Route, entry: LedgerEntry) -> str:
@@ -64,7 +72,7 @@ def unrecorded(route: Route, entry: LedgerEntry) -> str:
 
 def _listed(found: Sequence[Share]) -> str:
     who = (("the fallback" if each.version is None else f"version {each.version}", each.weight_bp) for each in found)
-    return " and ".join(f"{name} answers {weight / 100:g} %" for name, weight in who)
+    return english.listed(f"{name} answers {weight / 100:g} %" for name, weight in who)
 
 
 def rollback_target(route: Route | None) -> int | None:

@@ -159,10 +159,17 @@ def monitor(
         if known is not None:
             known = _with_outcomes(replace(known, last_trained_at=trained), runs, rollouts)
         stands = health.look(known, seen.findings, _policy(spec.monitoring), model=model, under_way=under_way, now=now)
-        stands = replace(stands, last_trained_at=trained, verdicts_key=key, summary=_summary(seen, bill, held))
-        stands = replace(stands, tampered=tampered, ledger_seen=ledger_seen)
         apart = quarantine.marks(seen.unread)
-        stands = replace(stands, quarantined=apart, seen=tuple(each for each in stands.seen if each in apart))
+        stands = replace(
+            stands,
+            last_trained_at=trained,
+            verdicts_key=key,
+            summary=_summary(seen, bill, held),
+            tampered=tampered,
+            ledger_seen=ledger_seen,
+            quarantined=apart,
+            seen=tuple(each for each in stands.seen if each in apart),
+        )
         health_records.save(stands)
         return stands
 
