@@ -30,13 +30,13 @@ from tidegate.domain.serving.feedback import (
     MAX_FAULTS,
     MAX_ITEMS,
     Report,
-    class_name,
     parse_report,
     records,
 )
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.kernel.ids import uuid7
 from tidegate.kernel.settings import FeedbackSettings
+from tidegate.kernel.values import class_name
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.serving.feedback import KNOWN
 from tidegate.testing.parts import InMemoryParts
@@ -409,10 +409,10 @@ def test_a_regressions_outcomes_are_numbers_and_others_are_named_by_line_before_
     api: Api,
 ) -> None:
     api.task = "regression"
-    file = write("y.csv", "id,outcome", *(f"{prediction(of=at)},{text}" for at, text in enumerate(("1.5", "x", "nan"))))
+    file = write("y.csv", "id,outcome", *(f"{prediction(of=at)},{text}" for at, text in enumerate(("1.5", "x", "inf"))))
     assert api.run("feedback", file, "--model", "flight-delay") == exits.INVALID
     assert "line 3.outcome: 'x' is not a number" in api.run.err
-    assert "line 4.outcome: 'nan' is not a number" in api.run.err
+    assert "line 4.outcome: 'inf' is not a number" in api.run.err
     assert api.batches == []
 
 

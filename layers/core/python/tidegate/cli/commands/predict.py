@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 import re
 import sys
 import time
@@ -16,12 +15,12 @@ from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool, reading
 from tidegate.kernel import english, strict_json
 from tidegate.kernel.errors import Fault, InvalidInputError
+from tidegate.kernel.values import Cells
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 ENOUGH_FAULTS = 50
-_TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 
 
 @click.command(cls=Command)
@@ -220,27 +219,6 @@ def _from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
         raise InvalidInputError("the CSV rows do not fit the header", uneven[:20])
     if not rows:
         return []
-    kinds = _kinds(tool, model)
-    return [{name: _typed(value, kinds.get(name, "categorical")) for name, value in row.items()} for row in rows]
-
-
-def _kinds(tool: Tool, model: str) -> dict[str, str]:
-    """Kind of each feature in the contract of the version that serves."""
-    return {feature["name"]: feature["kind"] for feature in tool.client.served(model)["features"]}
-
-
-def _typed(text: str, kind: str) -> object:
-    """The value a CSV text stands for; one that is not of its kind stays text, for the contract to refuse."""
-    if text == "":
-        return None
-    match kind:
-        case "integer" | "numeric":
-            try:
-                number = int(text) if kind == "integer" else float(text)
-            except ValueError:
-                return text
-            return number if math.isfinite(number) else text
-        case "boolean" if text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
-        case _:
-            return text
+    cells = Cells.of(tool.client.served(model))
+    columns = {name: cells.column(name, [row[name] for row in rows]) for name in rows[0]}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

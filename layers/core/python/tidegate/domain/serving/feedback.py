@@ -1,6 +1,6 @@
 """What became of predictions: what a report of outcomes may hold, and the record that is kept of each.
 
-A record keeps the outcome as it was reported. Whoever compares it with `probabilities` spells it by `class_name`.
+A record keeps the outcome as it was reported. To compare it with `probabilities`, spell it by `values.class_name`.
 Standard library only: the function that takes reports starts quickly.
 """
 
@@ -17,6 +17,7 @@ from tidegate.kernel import english, strict_json
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.kernel.ids import NAME, UUID7
+from tidegate.kernel.values import class_name
 
 FEEDBACK_RECORD = StoredForm("feedback record")
 MAX_ITEMS = 500  # in one report
@@ -117,13 +118,6 @@ def records(report: Report, tasks: Mapping[str, str], now: datetime) -> list[dic
         listed = f"; the first {MAX_FAULTS} are listed" if len(faults) > MAX_FAULTS else ""
         raise RequestInvalidError(f"{english.count(len(faults), 'fault')} in the feedback{listed}", faults[:MAX_FAULTS])
     return found
-
-
-def class_name(outcome: Any) -> str:
-    """The class that an outcome means, as `probabilities` spells it: true is "true", 3 and 3.0 are "3"."""
-    if isinstance(outcome, bool):
-        return str(outcome).lower()
-    return str(int(outcome)) if isinstance(outcome, float) and outcome.is_integer() else str(outcome)
 
 
 def reported(record: Mapping[str, Any]) -> tuple[str, datetime, bool | float | str]:
