@@ -17,13 +17,13 @@ from typing import Any, Self
 MISSING = frozenset(
     {"", "NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "<NA>", "null", "NULL", "None", "NaN", "nan", "-NaN", "-nan"}
 )
-"""Texts that mean nothing is there, for numbers and truth values. In a column of texts they are texts."""
+"""Texts that mean nothing is there, for numbers, truth values and moments. In a column of texts they are texts."""
 
 NOTHING = frozenset(("",))
 """The text that always means that nothing is there."""
 
-TRUTHS = {"true": True, "yes": True, "1": True, "1.0": True, "false": False, "no": False, "0": False, "0.0": False}
-"""Spellings of truth values, whatever their case."""
+TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
+"""Words for truth values, whatever their case; the numbers 1 and 0 are truth values too."""
 
 TEXT_KINDS = frozenset({"categorical", "time"})
 _BLANKS = " \t"
@@ -41,7 +41,7 @@ def read(kind: str, text: str, missing: Collection[str] = NOTHING) -> bool | int
     Args:
         kind: numeric, integer, boolean, categorical or time; a categorical or a time stays the text it is.
         text: a cell.
-        missing: which texts mean that a text is missing.
+        missing: which texts mean that a value is missing; for numbers and truth values, those of `MISSING` do too.
 
     Raises:
         UnreadableError: no value of the kind.
@@ -49,14 +49,16 @@ def read(kind: str, text: str, missing: Collection[str] = NOTHING) -> bool | int
     if kind in TEXT_KINDS:
         return None if text in missing else text
     stripped = text.strip(_BLANKS)
-    if stripped in MISSING:
+    if stripped in MISSING or text in missing:
         return None
     if kind != "boolean":
         return number(stripped)
-    found = TRUTHS.get(stripped.lower())
-    if found is None:
-        raise UnreadableError("is not a truth value; write true or false")
-    return found
+    word = stripped.lower()
+    if word in TRUTHS:
+        return TRUTHS[word]
+    if _OF_NUMBERS.issuperset(word) and (found := number(word)) in {0, 1}:
+        return bool(found)
+    raise UnreadableError("is not a truth value; write true or false")
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,9 +229,9 @@ def _from_csv(part: Part, names: Sequence[str], contract: Contract, ids: Sequenc
 def _parsed(part: Part, text: bytes, names: Sequence[str], contract: Contract, passed: Sequence[str]) -> pd.DataFrame:
     features = [feature for feature in contract.features if feature.name in names]
     wanted = {feature.name for feature in features} | set(passed)
-    words = {kind: list(contract.missing_words) for kind in values.TEXT_KINDS}
+    words = frozenset(contract.missing_words)
     missing = {
-        feature.name: words.get(feature.kind, list(values.MISSING))
+        feature.name: list(words if feature.kind in values.TEXT_KINDS else words | values.MISSING)
         for feature in features
         if feature.name not in passed
     }
@@ -239,13 +239,14 @@ def _parsed(part: Part, text: bytes, names: Sequence[str], contract: Contract, p
 
     errors = "strict" if _decodes(text) else "surrogateescape"
 
-    def read(numbers: Collection[str]) -> pd.DataFrame:
+    def read(columns: Collection[str], texts: Collection[str]) -> pd.DataFrame:
         return pd.read_csv(
             io.BytesIO(text),
             header=None,
             names=list(names),
-            usecols=[name for name in names if name in wanted],
-            dtype={name: "float64" if name in numbers else object for name in wanted},
+            usecols=[name for name in names if name in columns],
+            dtype=dict.fromkeys(texts, object),
+            low_memory=False,
             na_values=missing,
             keep_default_na=False,
             skip_blank_lines=False,
@@ -255,10 +256,11 @@ def _parsed(part: Part, text: bytes, names: Sequence[str], contract: Contract, p
 
     if not text or not wanted:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in names}, index=range(part.rows if text else 0))
-    try:
-        return read(numeric)
-    except ValueError:  # some text is no number; which, is then seen value by value
-        return read(())
+    frame = read(wanted, wanted - numeric)
+    odd = [name for name in numeric if frame[name].dtype.kind not in "iuf"]
+    if odd:  # some texts are no numbers; which, is then seen one by one
+        frame[odd] = read(odd, odd)
+    return frame.astype(dict.fromkeys(numeric.difference(odd), "float64"))
 
 
 def _decodes(text: bytes) -> bool:

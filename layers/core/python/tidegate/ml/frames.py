@@ -18,6 +18,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -42,6 +43,13 @@ _CHUNK = 2**20  # bytes unpacked at a time
 # Memory that reading takes at least, measured on columns of whole numbers (texts take up to three times as much).
 _BASE_BYTES, _CSV_CELL_BYTES, _PARQUET_CELL_BYTES = 75 * 2**20, 36, 24
 _MOST_LINES = 5  # named in one fault
+_SAMPLE = 1_000  # different texts that a hint looks at
+_CODES = "codes"
+_ZERO_FIRST = re.compile(rb'[,\n"]0\d')
+_LOOKS = (
+    (re.compile(r"[+-]?\d+,\d+"), "texts like 1,5 are not numbers; write them with a decimal point"),
+    (re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"), "texts like 03/04/2013 are not times; write 2013-04-03"),
+)
 _TOP = 5
 _TOP_LENGTH = 40
 _INTEGERS = 2.0**63
@@ -53,8 +61,15 @@ _COMPATIBLE = {ColumnType.INTEGER, ColumnType.NUMBER}
 class PandasFrame:
     """ports.Frame over one DataFrame whose columns already have the canonical dtype of their type."""
 
-    def __init__(self, data: pd.DataFrame, types: Mapping[str, ColumnType], most_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        data: pd.DataFrame,
+        types: Mapping[str, ColumnType],
+        most_bytes: int | None = None,
+        codes: Collection[str] = (),
+    ) -> None:
         self._data = data
+        self._codes = codes
         self._types = dict(types)
         self._most_bytes = most_bytes
         self._hashes: Column | None = None
@@ -70,6 +85,26 @@ class PandasFrame:
     def profiles(self, *, private: Collection[str] = ()) -> tuple[ColumnProfile, ...]:
         """See ports.Frame."""
         return tuple(_profile(self._data[name], kind, private=name in private) for name, kind in self._types.items())
+
+    def hints(self, *, private: Collection[str] = ()) -> tuple[str, ...]:
+        """See ports.Frame."""
+        return tuple(hint for name in self._types if name not in private for hint in self._hints(name))
+
+    def _hints(self, name: str) -> Iterator[str]:
+        if name in self._codes:
+            yield f"{name}: some numbers have leading zeros; if these are codes, add the files with --text {name}"
+        if self._types[name] is not ColumnType.TEXT:
+            return
+        texts = self._data[name].dropna()
+        words = sorted(values.MISSING.intersection(texts.unique()))
+        if words:
+            cells = english.count(int(texts.isin(words).sum()), "cell")
+            options = " ".join(f"--missing {word}" for word in words)
+            yield f"{name}: the text {' or '.join(words)} in {cells} is a value; if it means missing, give {options}"
+        sample = texts[~texts.isin(words)].unique()[:_SAMPLE]
+        for looks, hint in _LOOKS:
+            if len(sample) and all(looks.fullmatch(text) for text in sample):
+                yield f"{name}: {hint}"
 
     def period(self, column: str) -> tuple[datetime, datetime] | None:
         """See ports.Frame."""
@@ -173,9 +208,9 @@ class PandasReader:
             pd.DataFrame({name: _cast(data[name], kind) for name, kind in types.items()}) for data, _ in parts.values()
         ]
         whole = pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True)
-        return PandasFrame(
-            pd.DataFrame({name: _cast(whole[name], kind) for name, kind in types.items()}), types, self.most_bytes
-        )
+        typed = pd.DataFrame({name: _cast(whole[name], kind) for name, kind in types.items()})
+        codes = {column for raw in parts.values() for column in raw[0].attrs.get(_CODES, ())}
+        return PandasFrame(typed, types, self.most_bytes, codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,14 +321,19 @@ def _read_csv(name: str, data: bytes, room: _Room, how: _How) -> pd.DataFrame:
         return _parsed(name, data, header)
     _demand_whole_lines(name, data, len(header))
     texts = [column for column in header if how.is_text(column)]
-    words = {column: how.reading.missing_words if column in texts else values.MISSING for column in header}
+    declared = frozenset(how.reading.missing_words)
+    words = {column: declared if column in texts else declared | values.MISSING for column in header}
     frame = _parsed(name, data, header, words, texts=texts)
     # The words that mean missing elsewhere are texts in the columns that turn out to hold texts.
     guessed = [each for each in header if each not in texts and _is_text(frame[each]) and frame[each].isna().any()]
     guessed = [each for each in guessed if _moments(frame[each]) is None]
     if guessed:
-        words = dict.fromkeys(guessed, how.reading.missing_words)
+        words = dict.fromkeys(guessed, declared)
         frame[guessed] = _parsed(name, data, header, words, texts=guessed, usecols=guessed)[guessed]
+    if _ZERO_FIRST.search(data):
+        whole = [column for column in header if pd.api.types.is_integer_dtype(frame[column])]
+        spelt = _parsed(name, data, header, {}, texts=whole, usecols=whole) if whole else frame[whole]
+        frame.attrs[_CODES] = [column for column in whole if spelt[column].str.match(r"0\d").any()]
     return frame
 
 
@@ -407,7 +447,9 @@ def _canonical(name: str, raw: pd.DataFrame, how: _How) -> tuple[pd.DataFrame, d
         columns[column], types[column] = series, None if kind == "empty" else ColumnType(kind)
     if faults:
         raise DatasetInvalidError(f"{name} cannot be used", faults)
-    return pd.DataFrame(columns, index=raw.index), types
+    typed = pd.DataFrame(columns, index=raw.index)
+    typed.attrs = dict(raw.attrs)
+    return typed, types
 
 
 def _by_kind(column: str, series: pd.Series, how: _How) -> tuple[str, pd.Series]:
@@ -427,10 +469,9 @@ def _by_kind(column: str, series: pd.Series, how: _How) -> tuple[str, pd.Series]
     series = series.astype("str")
     series = series.mask(series.isin(how.reading.missing_words))
     if column in how.truths:
-        spellings = {text: values.TRUTHS.get(text.strip().lower()) for text in series.dropna().unique()}
-        spellings = {text: None if text in values.MISSING else truth for text, truth in spellings.items()}
-        if all(truth is not None or text in values.MISSING for text, truth in spellings.items()):
-            return "boolean", series.map(spellings).astype("boolean")
+        with suppress(values.UnreadableError):
+            truths = {text: values.read("boolean", text) for text in series.dropna().unique()}
+            return "boolean", series.map(truths).astype("boolean")
     return kind, series
 
 

@@ -90,6 +90,10 @@ class Frame(Protocol):
         """Schema and quality of each column; no value of a `private` column is shown."""
         ...
 
+    def hints(self, *, private: Collection[str] = ()) -> tuple[str, ...]:
+        """Sentences on cells that may be meant otherwise than they are read; none on `private` columns."""
+        ...
+
     def period(self, column: str) -> tuple[datetime, datetime] | None:
         """First and last moment (aware UTC) of a time column; None when it holds none."""
         ...

@@ -175,7 +175,7 @@ def _text(source: str) -> str:
 
 
 def _instances(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
-    instances = _from_json(text.lstrip()) if _is_json(text) else _from_csv(tool, model, text)
+    instances = _from_json(text.lstrip()) if _is_json(text) else from_csv(tool, model, text)
     if not instances:
         raise InvalidInputError("the input has no instances", next_step="see `tidegate predict --help`")
     return instances
@@ -208,7 +208,8 @@ def _strict(text: str) -> Any:
     return strict_json.read(text, parse_constant=refuse)
 
 
-def _from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
+def from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
+    """Instances of CSV, each cell read by the kind of its feature. Raises InvalidInputError."""
     try:
         rows = list(csv.DictReader(io.StringIO(text), strict=True))
     except csv.Error as error:

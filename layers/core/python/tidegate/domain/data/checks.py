@@ -51,7 +51,7 @@ _BINS = 64
 _SHRINK_ROWS = 10
 _APART = "remove copies, or add a column that distinguishes them"
 
-_TYPES_OF_KIND: Mapping[str, tuple[ColumnType, ...]] = {
+TYPES_OF_KIND: Mapping[str, tuple[ColumnType, ...]] = {
     "numeric": (ColumnType.NUMBER, ColumnType.INTEGER),
     "integer": (ColumnType.INTEGER, ColumnType.NUMBER),
     "boolean": (ColumnType.BOOLEAN, ColumnType.INTEGER, ColumnType.NUMBER),
@@ -149,7 +149,7 @@ def _feature_column_faults(demands: Demands, feature: FeatureContract, kind: Col
             path,
             f"is an outcome column of dataset {demands.dataset}: it is known only after the fact; leave it out",
         )
-    if kind is None or kind in _TYPES_OF_KIND[feature.kind]:
+    if kind is None or kind in TYPES_OF_KIND[feature.kind]:
         return
     if kind is ColumnType.TIME:
         problem = "is a time column; declare it with `kind: time`, and compute features from it: hour(), weekday()"

@@ -62,8 +62,8 @@ class Reading:
     """How the cells of a dataset version's files become values.
 
     By the `rules` numbered 1, those of Tidegate 0.1, pandas guesses what a column is by what stands in it. By those
-    numbered 2, a column is what the spec says, and each cell is read by `kernel/values`. `missing` are words by which a
-    text is missing, `text` are columns of texts even where each is a number.
+    numbered 2, a column is what the spec says, and each cell is read by `kernel/values`. `missing` are words by which
+    a value is missing, `text` are columns of texts even where each is a number.
     """
 
     rules: int = 1
@@ -72,7 +72,7 @@ class Reading:
 
     @property
     def missing_words(self) -> tuple[str, ...]:
-        """The texts by which a text is missing."""
+        """The texts by which a text is missing; numbers have more of them."""
         return tuple(sorted(MISSING)) if self.rules == 1 else ("", *self.missing)
 
 
@@ -118,7 +118,8 @@ class DatasetVersion:
 
     One with labelled captures has the files of its `base` and captured predictions besides. It is for the training that
     it was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added. `attempts`
-    counts the readings of its files that began and did not end.
+    counts the readings of its files that began and did not end. `hints` are sentences on cells that may be meant
+    otherwise than they are read.
     """
 
     FORM: ClassVar = StoredForm("dataset version", upgrades=(dict,))  # schema 2 says how its files are read
@@ -139,6 +140,7 @@ class DatasetVersion:
     lineage: str = ""
     attempts: int = 0
     reading: Reading = GUESSED
+    hints: tuple[str, ...] = ()
 
     @property
     def types(self) -> Mapping[str, ColumnType]:

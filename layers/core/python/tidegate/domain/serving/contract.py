@@ -157,7 +157,7 @@ class Contract:
 
     `classes` are the labels in the order of the probabilities (empty for regression); `positive` is the index of the
     class whose probability is the score (binary only); `threshold` is the score from which the positive label is given.
-    `missing_words` are the texts by which, in CSV, a categorical feature is missing, as in the dataset of the training.
+    `missing_words` are the texts by which, in CSV, a feature is missing, as in the dataset of the training.
     """
 
     FORM: ClassVar = StoredForm("serving contract", upgrades=(_with_guessed_words,), renew="train the model again")

@@ -21,6 +21,7 @@ from tidegate.ports.data import Catalog, DatasetFiles, Frame, FrameReader
 
 NO_KINDS: Mapping[str, str] = MappingProxyType({})
 MAX_FAULTS_SHOWN = 20
+MAX_HINTS = 20
 MAX_PROBLEM = 4_000  # letters
 MAX_ATTEMPTS = 2  # Lambda makes one more, which says so
 _DIED = (
@@ -111,6 +112,7 @@ def _read(dataset: Dataset, version: DatasetVersion, files: DatasetFiles, reader
         status=DatasetStatus.READY,
         rows=len(frame),
         columns=frame.profiles(private=dataset.pii),
+        hints=frame.hints(private=dataset.pii)[:MAX_HINTS],
         time_from=period[0] if period else None,
         time_to=period[1] if period else None,
         duplicate_rows=len(frame) - len(np.unique(frame.row_hashes())),
