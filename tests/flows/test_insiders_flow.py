@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 
 from tests.flows.conftest import SHALLOW, House, wait_until
 from tests.flows.rollouts import BOOSTED, DIRECT, monitored
-from tidegate.cli.client import Client, PlatformError
-from tidegate.kernel.errors import ForbiddenError
+from tidegate.cli.client import Client, NotAllowedError, PlatformError
+from tidegate.kernel.errors import ConflictError, ForbiddenError
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
 
@@ -196,6 +196,37 @@ def test_the_newest_entry_cannot_be_cut_off_together_with_the_head(house: House,
         assert not house.client.verify_ledger(besieged)["intact"]
     route.dynamodb.put_item(TableName=route.ledger, Item=entry)
     assert house.client.verify_ledger(besieged)["intact"]
+
+
+@pytest.mark.attack("route", "hide a changed route behind the next change of somebody else")
+def test_no_change_builds_on_a_route_that_nobody_recorded_and_the_break_is_never_forgotten(
+    house: House, besieged: str
+) -> None:
+    oscar = as_person(house, "oscar", "operator")
+    assert answers(house, house.instances(house.flights.head(1), besieged)[0])[0] == 2
+    route = Route(house, besieged)
+    fallback = {"M": route.item["fallback"]["M"] | {"sha256": {"S": "e" * 64}}}
+    route.dynamodb.put_item(TableName=route.table, Item=route.item | {"fallback": fallback})
+    for change in (
+        lambda: oscar.kill(besieged, "it looks odd"),
+        lambda: oscar.rollback(besieged, 1, "it looks odd"),
+        lambda: oscar.split(besieged, 1, 500, "let us see"),
+    ):
+        with pytest.raises(ConflictError, match="is not the one that entry"):
+            change()
+    entries = house.client.ledger(besieged)
+    with pytest.raises(NotAllowedError):
+        as_person(house, "ada", "scientist", "approver").acknowledge_ledger(besieged, "nothing to see")
+    entry = oscar.acknowledge_ledger(besieged, "somebody edited the fallback in the console")["entry"]
+    assert (entry["seq"], entry["acknowledged"][0]["seq"]) == (len(entries) + 1, len(entries))
+    assert "a fallback of run" in monitored(house, besieged)["tampered"]  # it is known, and not mended yet
+    oscar.rollback(besieged, 2, "bring its own fallback back")
+    found = house.client.verify_ledger(besieged)
+    assert found["intact"]
+    (listed,) = found["acknowledged"]
+    assert listed["by"].endswith("user/oscar")
+    assert listed["reason"] == "somebody edited the fallback in the console"
+    assert monitored(house, besieged)["tampered"] == ""
 
 
 # What steps and people decide on
