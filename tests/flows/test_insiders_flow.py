@@ -260,13 +260,21 @@ def test_who_made_a_version_cannot_approve_it_and_nobody_approves_beside_another
     model = "besieged-asked"
     eve = as_person(house, "eve", "approver")
     dana = as_person(house, "dana", "scientist", "approver")
+    mallory = as_person(house, "mallory", "scientist", "approver")
     spec = json.dumps(house.spec(model, candidates=SHALLOW, release=DIRECT | {"approval": "required"}))
-    house.client.apply_model(model, spec)
+    other = json.dumps(house.spec(model, candidates=SHALLOW))
+    for who, applied in ((house.client, spec), (house.client, other), (mallory, spec)):
+        who.apply_model(model, applied)
     run = dana.start_run(model)["run"]["run_id"]
+    house.client.apply_model(model, other)  # another spec is in force when approval is asked for
     house.over(model, run)
     version = house.client.version(model, 1)
     wait_until(lambda: house.client.rollouts(model), 60)
-    for maker, why in ((dana, "requested the training"), (house.client, "wrote its spec and added its data")):
+    for maker, why in (
+        (dana, "requested the training"),
+        (mallory, "applied its spec"),
+        (house.client, "wrote its spec and added its data"),
+    ):
         with pytest.raises(ForbiddenError, match=why):
             maker.decide(version, "approve", "I like it")
     s3, bucket = house.cloud._clients.root("s3"), parameter(house, "artifacts-bucket")
