@@ -4,6 +4,7 @@ import ast
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from botocore.exceptions import ClientError
 from tests.flows.conftest import SHALLOW, House, wait_until
 from tests.flows.rollouts import BOOSTED, DIRECT, monitored
 from tidegate.cli.client import Client, NotAllowedError, PlatformError
-from tidegate.kernel.errors import ConflictError, ForbiddenError
+from tidegate.kernel.errors import ConflictError, ForbiddenError, InvalidInputError
+from tidegate.kernel.ids import uuid7, uuid7_time
 from tidegate.kernel.prefixes import RunFile
+from tidegate.kernel.routes import SERVING
 from tidegate.messages import RunRef
 
 MODEL = "besieged"
@@ -321,3 +324,45 @@ def test_who_made_a_version_cannot_approve_it_and_nobody_approves_beside_another
     assert eve.decide(version, "approve", "the page looks good")["changed"]
     wait_until(lambda: house.client.model(model)["route"]["champion"], 60)
     assert house.client.ledger(model)[-1]["approved_by"].endswith("user/eve")
+
+
+# What became of predictions
+
+
+def of_another_model(house: House) -> Client:
+    """A caller whose policy names another model."""
+    reports = f"arn:aws:execute-api:*:*:*/*/POST{SERVING['feedback'].address('elsewhere')}"
+    allowed = [("execute-api:Invoke", reports), ("ssm:GetParameter", "*")]
+    statements = [{"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in allowed]
+    house.cloud.add_user("bounded", {"Version": "2012-10-17", "Statement": statements})
+    return Client.from_session(house.cloud.session("bounded"), "dev", endpoint_url=house.cloud.endpoint_url)
+
+
+def test_nobody_but_an_operator_replaces_what_somebody_else_reported_and_made_up_ids_are_counted(
+    house: House, besieged: str
+) -> None:
+    flights = house.flights.head(3)
+    made = house.client.predict(besieged, house.instances(flights, besieged))["predictions"]
+    ids = [each["id"] for each in made]
+    first, second = as_person(house, "first", "scientist"), as_person(house, "second", "scientist")
+    operator = as_person(house, "corrects", "operator")
+    first.feedback(besieged, [{"id": each, "outcome": True} for each in ids[:2]])
+    second.feedback(besieged, [{"id": each, "outcome": False} for each in ids])
+    never = uuid7(uuid7_time(ids[0]), b"never ..")
+    second.feedback(besieged, [{"id": never, "outcome": False}])
+    with pytest.raises(NotAllowedError):
+        second.feedback(besieged, [{"id": ids[0], "outcome": False}], correct=True)
+    with pytest.raises(NotAllowedError):
+        of_another_model(house).feedback(besieged, [{"id": ids[0], "outcome": False}])
+    operator.feedback(besieged, [{"id": ids[1], "outcome": False}], correct=True)
+    for wrong, why in ((uuid7(datetime(2020, 1, 1, tzinfo=UTC), bytes(8)), "older than"), (ids[0], "in the future")):
+        item = {"id": wrong, "outcome": False} | ({"time": "2100-01-01"} if wrong == ids[0] else {})
+        with pytest.raises(InvalidInputError, match="1 fault") as caught:
+            second.feedback(besieged, [item])
+        assert why in caught.value.faults[0].problem
+    summary = monitored(house, besieged)["summary"]["outcomes"]
+    assert (summary["ignored"], summary["uncaptured"]) == (1, 1), summary
+    by = {arn.rpartition("/")[2]: count for arn, count in summary["by"].items()}
+    assert by == {"first": 1, "corrects": 1, "second": 1}
+    outcomes = [house.client.explain(besieged, each)["outcome"] for each in ids]
+    assert outcomes == [True, False, False]
