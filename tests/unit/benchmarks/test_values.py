@@ -15,7 +15,7 @@ def test_every_reader_takes_a_cell_for_the_same(reader: str, seed: int) -> None:
     assert read_otherwise(OURS[reader], drawn(25, random.Random(seed))) == []
 
 
-def test_what_is_drawn_tells_readers_apart() -> None:
+def test_readers_differ_on_what_is_drawn() -> None:
     cells = drawn(500, random.Random(1))
     wanted = expected(cells)
     assert 50 < wanted.count(FAULT) < 450

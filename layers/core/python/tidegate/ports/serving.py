@@ -1,6 +1,6 @@
 """Loaded models, and what is kept of each prediction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,18 +29,17 @@ class CapturePolicies(Protocol):
 class CaptureReader(Protocol):
     """Captured predictions, for people who look."""
 
-    def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
-        """Records (docs/captures.md) of an hour such as 2026-01-05-12, newest first, each id once."""
+    def walk(self, model: str, hour: str, after: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+        """Records (docs/captures.md) of an hour such as 2026-01-05-12, newest first, each id once. Each has a place: as
+        `after`, it leads to those behind it."""
         ...
 
 
 class CaptureLookup(Protocol):
     """One captured prediction, for people who ask about it."""
 
-    def find(
-        self, models: Sequence[str], prediction_id: str, *, at: datetime, reach: timedelta
-    ) -> dict[str, Any] | None:
-        """Its record among those of these models in the hours that are within `reach` of the moment `at`; None when
+    def find(self, model: str, prediction_id: str, *, at: datetime, reach: timedelta) -> dict[str, Any] | None:
+        """Its record among those of the model in the hours that are within `reach` of the moment `at`; None when
         there is none. Raises RequestInvalidError when there is more to look through than one search may."""
         ...
 

@@ -40,8 +40,8 @@ def predict(
 ) -> int:
     """Score instances with the version that MODEL serves.
 
-    The input is a JSON array of objects, one object per line, or CSV with a header row. An empty CSV cell is a missing
-    value. Either all instances are scored, or their faults are reported.
+    The input is a JSON array of objects, one object per line, or CSV with a header row. A CSV cell is read by the kind
+    of its feature (docs/values.md). Either all instances are scored, or their faults are reported.
 
     For files in S3 give --input and --output: one version scores every row, and each row gets a row in the output, even
     if it has faults. Ctrl-C stops the display, not the batch. Run the same command again to follow the batch, or to
