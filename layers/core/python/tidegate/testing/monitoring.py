@@ -8,7 +8,7 @@ from typing import Any
 from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.monitoring.quarantine import because
 from tidegate.domain.serving.capture import line
-from tidegate.domain.serving.feedback import reported
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD, reported
 from tidegate.kernel.errors import ConflictError
 from tidegate.ports.monitoring import Sources
 from tidegate.testing.found import found
@@ -82,7 +82,7 @@ class InMemoryHours:
         objects, found, unread = self._objects(self.feedback), [], {}
         for key in sources.feedback:
             try:
-                found += [reported(record) for record in objects[key]]
+                found += [reported(FEEDBACK_RECORD.current(record)) for record in objects[key]]
             except Exception as error:  # noqa: BLE001  as the adapter does
                 unread[key] = because(error)
         return {name: outcome for name, _, outcome in sorted(found, key=lambda each: each[1])}, unread
