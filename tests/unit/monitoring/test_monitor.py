@@ -850,9 +850,10 @@ def test_a_service_that_fails_is_no_object_s_fault_and_the_look_is_made_again(
     def fails(_: Any) -> Any:
         raise UnavailableError("S3 refuses")
 
-    with monkeypatch.context() as patch, pytest.raises(UnavailableError):
+    with monkeypatch.context() as patch:
         patch.setattr(house.hours, part, fails)
-        house.look()
+        with pytest.raises(UnavailableError):
+            house.look()
     assert house.health_records.record(MODEL) is None
     assert house.look().metrics["Quarantined"] == 0.0
 

@@ -300,10 +300,7 @@ class _Traffic:
     def _mark(self, sources: Sources) -> str:
         """Names what an hour is counted from, and the rules by which."""
         rules = (self.spec.capture.drop, self._sensitive, self._tolerance)
-        forms = [
-            *CAPTURE_RECORD.mark().values(),
-            *FEEDBACK_RECORD.mark().values(),
-        ]  # newer code reads what older left out
+        forms = [*CAPTURE_RECORD.mark().values(), *FEEDBACK_RECORD.mark().values()]  # newer code can read more
         parts = [sources.captures, sources.feedback, *rules, *forms]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
