@@ -243,8 +243,9 @@ def _sections(
     """Whatever is reported besides the metric. Writes the reference on the way, which has some of the same numbers."""
     contract, holdout = trial.contract, trial.rows
     training = training_rows(*(Table.from_npz(files.read(file)) for file in (RunFile.FIT, RunFile.VALIDATION)))
-    hidden = _hidden(spec, PLAN.read(files.read(RunFile.PLAN))["personal"])
-    measure = Measure(spec, trial, training, hidden)
+    personal = PLAN.read(files.read(RunFile.PLAN))["personal"]
+    hidden = _hidden(spec, personal)
+    measure = Measure(spec, trial, training, {*hidden, *personal})
     important = measure.importances()
     by_fallback = rules.fallback.rule.scores(holdout)
     guard = guarded(trial, training, by_fallback)
