@@ -92,8 +92,8 @@ UNMADE = (
     Unmade("Batch/*", "s3:*Object", "data/batch/[*]*.json", PEOPLE_NAME_KEYS),
     Unmade("Release/Rollout", "s3:GetObject", "captures/feedback/[*]", "a rollout that demands outcomes takes days"),
     *(
-        Unmade(role, "dynamodb:GetItem", "table/Ledger", "looks for its own entry when an answer is lost")
-        for role in ("Control/Control", "Release/CloseFailed", "Release/Register", "Release/Rollout")
+        Unmade(role, "dynamodb:GetItem", "table/Ledger*", "looks for its own entry when an answer is lost")
+        for role in ("Release/CloseFailed", "Release/Register", "Release/Rollout")
     ),
     Unmade("Release/Rollout", "states:SendTaskSuccess", "*", "wakes itself when an approval came before its question"),
     Unmade("Release/Select", "dynamodb:Query", "table/Registry*", "says why it could not note its choice"),

@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.builders.monitoring import BASELINE, DAY, FEATURES, HOUR, LINES, MODEL, NOW, SPEC, Monitored, Traffic
+from tests.builders.monitoring import (
+    BASELINE,
+    DAY,
+    FEATURES,
+    HOUR,
+    LINES,
+    MODEL,
+    NOW,
+    SPEC,
+    Monitored,
+    Traffic,
+    outcome_of,
+)
 from tests.builders.present import present
 from tests.builders.registry import numbered
 from tests.builders.rollouts import ASKED, OneRelease
@@ -372,7 +384,7 @@ def test_an_hour_that_newer_code_counted_is_counted_again() -> None:
     house.look()
     kept = dict(house.hours.documents)
     house.hours.documents |= {
-        name: json.dumps(json.loads(document) | {"schema": 4, "profile": "in words"}) for name, document in kept.items()
+        name: json.dumps(json.loads(document) | {"schema": 5, "profile": "in words"}) for name, document in kept.items()
     }
     assert house.look().metrics["Rows"] == 600.0
     assert house.hours.documents == kept
@@ -816,7 +828,7 @@ def test_one_bad_object_is_set_apart_and_the_others_are_judged(bad: dict[str, An
 def test_bad_feedback_is_set_apart_and_other_labels_count(bad: dict[str, Any]) -> None:
     house = Monitored()
     made = house.ask(500, labelled=1.0)
-    said = {"id": made[0]["id"], "time": NOW.isoformat(), "outcome": True}
+    said = outcome_of(made[0]["id"], outcome=True)
     house.hours.report(MODEL, made[0]["hour"], [said | bad], key="bad")
     assert house.look().metrics["Quarantined"] == 1.0
     assert house.hour().labelled.rows == 500

@@ -1,7 +1,6 @@
 """One captured prediction out of all: its id holds its time, its time the hours, the rest is searched."""
 
 import re
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,14 +36,11 @@ class S3CaptureLookup:
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
 
-    def find(
-        self, models: Sequence[str], prediction_id: str, *, at: datetime, reach: timedelta
-    ) -> dict[str, Any] | None:
+    def find(self, model: str, prediction_id: str, *, at: datetime, reach: timedelta) -> dict[str, Any] | None:
         """See ports.CaptureLookup."""
         searched = 0
         with ThreadPoolExecutor(_THREADS) as pool:
-            listed = pool.map(lambda model: self._objects(model, at, reach), models)
-            objects = sorted((each for found in listed for each in found), key=lambda each: each.off)
+            objects = sorted(self._objects(model, at, reach), key=lambda each: each.off)
             for start in range(0, len(objects), _THREADS):
                 if searched > MAX_SEARCHED_BYTES:
                     raise _too_much(prediction_id, start, len(objects))
@@ -85,5 +81,5 @@ def _too_much(prediction_id: str, searched: int, there: int) -> RequestInvalidEr
     return RequestInvalidError(
         "there are more captures around the prediction's time than one search reads",
         [Fault("prediction", f"{prediction_id} is not in the nearest {searched} of {there} objects")],
-        next_step="name its model (--model); if you did, use the query for Athena in docs/captures.md",
+        next_step="use the query for Athena in docs/captures.md",
     )

@@ -12,7 +12,6 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
 from gzip import GzipFile
 from io import BytesIO
 from itertools import chain
@@ -32,7 +31,7 @@ from tidegate.aws.unpacking import blocks
 from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.monitoring.quarantine import because
-from tidegate.domain.serving.feedback import FEEDBACK_RECORD, reported
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD, Claim, Outcomes, claim, settled
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.kernel.partitions import Partition
 from tidegate.kernel.prefixes import CAPTURES, FEEDBACK, PROFILES, VERDICTS
@@ -103,28 +102,24 @@ class S3Hours:
         feedback = self._sizes(FEEDBACK, model, first, last)
         return {
             hour: Sources(
-                captures=tuple(sizes),
+                captures=tuple(captures[hour]),
                 feedback=tuple(feedback[hour]),
-                stored_bytes=sum(sizes.values()) + sum(feedback[hour].values()),
+                stored_bytes=sum(captures[hour].values()) + sum(feedback[hour].values()),
             )
-            for hour, sizes in captures.items()
+            for hour in sorted(captures.keys() | feedback.keys())
         }
 
-    def outcomes(self, sources: Sources) -> tuple[dict[str, Any], dict[str, str]]:
+    def outcomes(self, sources: Sources) -> tuple[Outcomes, dict[str, str]]:
         """See ports.Hours."""
-        latest: dict[str, tuple[datetime, Any]] = {}
+        claims: list[Claim] = []
         unread: dict[str, str] = {}
         for key, lines in zip(sources.feedback, self._read(sources.feedback), strict=True):
             try:
                 each = chain.from_iterable(map(bytes.splitlines, lines))
-                found = [reported(FEEDBACK_RECORD.current(orjson.loads(line))) for line in each]
+                claims += [claim(FEEDBACK_RECORD.current(orjson.loads(line))) for line in each]
             except Exception as error:  # noqa: BLE001  whatever it is, it is this object's; the others are read
                 unread[key] = because(error)
-                continue
-            for prediction, at, outcome in found:
-                if prediction not in latest or at >= latest[prediction][0]:
-                    latest[prediction] = at, outcome
-        return {prediction: outcome for prediction, (_, outcome) in latest.items()}, unread
+        return settled(claims), unread
 
     def lines(self, sources: Sources) -> Iterator[Iterable[bytes]]:
         """See ports.Hours."""
