@@ -130,6 +130,15 @@ def catalog_faults(spec: ModelSpec, dataset: Dataset, version: DatasetVersion | 
         for index, feature in enumerate(spec.features)
         if feature.name in dataset.pii and feature.categories is not None
     ]
+    faults += [
+        Fault(
+            f"gate.slices[{index}]",
+            f"{name!r} is personal data (PII) of dataset {dataset.name}, and all who read the report would see its "
+            "values; slice by another column, or list this one in `sensitive` to have its groups compared",
+        )
+        for index, name in enumerate(spec.gate.slices)
+        if name in dataset.pii and name not in spec.sensitive
+    ]
     if version is None:
         return faults
     types = version.types
@@ -184,7 +193,7 @@ def show_version(name: str, number: str, *, versions: Versions, routes: RouteRea
 
 
 def _version(version: Version, route: Route | None) -> dict[str, Any]:
-    return view(version) | {"status": status_now(version, route)}
+    return {**view(version), "status": status_now(version, route)}
 
 
 def read_report(name: str, number: str, *, versions: Versions, artifacts: Artifacts) -> bytes:
