@@ -7,7 +7,7 @@ and number, sessions and fallbacks by bytes, refused artifacts by time.
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -241,6 +241,19 @@ class Inference:
                 if route is not None and self._stopwatch() - started < seconds:
                     self._open_ahead(route, is_new=known is None or known.route != route)
         return self._stopwatch() - started
+
+    def know_ahead(self, models: Iterable[str], seconds: float) -> None:
+        """Read the route of each model and open its fallback, as far as `seconds` last: who is asked later while the
+        registry refuses has a route to follow and an answer to give. Routes are read again before the first answer."""
+        started = self._stopwatch()
+        for model in models:
+            if self._stopwatch() - started >= seconds:
+                return
+            with suppress(Exception):  # this model is as unknown as before
+                route = self._routes.route(model)
+                if route is not None:
+                    self._keep(model, route, self._clock.now(), timedelta(0))
+                    self._fallback(route, _none(route))
 
     def _open_ahead(self, route: Route, *, is_new: bool) -> None:
         versions = (route.champion, route.candidate, route.shadow) if is_new else ()
