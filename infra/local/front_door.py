@@ -54,7 +54,7 @@ class FrontDoor:
         )
         self._root_key = "AKIA" + secrets.token_hex(8).upper()
         self._server = HttpServer(self.answer, "local-cloud-api", port)
-        self.url = self._server.url
+        self.url, self.port = self._server.url, self._server.port
 
     def close(self) -> None:
         """Stops answering."""
@@ -162,7 +162,7 @@ class FrontDoor:
         if caller.token != signature.session_token:
             raise _RefusedError(call.error("InvalidToken", _NOT_VALID, 403))
         try:
-            sigv4.verify(http, signature, caller.secret)
+            sigv4.verify(http, signature, caller.secret, or_by=self.moto.now())  # functions go by the cloud's clock
         except sigv4.SignatureError as error:
             mismatch = error.code == "SignatureDoesNotMatch" and call.protocol in ("json", "rest-json")
             code = "InvalidSignatureException" if mismatch else error.code

@@ -18,12 +18,19 @@ MAX_BODY_BYTES = 512 * 1024 * 1024
 _READ_BYTES = 256 * 1024
 
 
+def listener(port: int) -> socket.socket:
+    """A socket that listens on a loopback port, or on any other one when something else has that."""
+    with contextlib.suppress(OSError):
+        return socket.create_server(("127.0.0.1", port), backlog=256)
+    return socket.create_server(("127.0.0.1", 0), backlog=256)
+
+
 class HttpServer:
     """Serves `answer` on a loopback port, one thread per connection, until it is closed."""
 
     def __init__(self, answer: Callable[[Request], HttpAnswer], name: str, port: int = 0) -> None:
         self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
+        self._listener = listener(port)
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
         self._closing = False
