@@ -103,13 +103,27 @@ def test_captures_come_back_by_model_and_hour_newest_first_and_each_once(
 ) -> None:
     for one in (asked(0), asked(1), asked(1), asked(45), asked(2, model="other")):
         keep(one)
-    found = captures.read("flight-delay", "2026-01-05-12", 10)
+    found = read(captures, "2026-01-05-12")
     wanted = [prediction["id"] for one in (asked(0), asked(1)) for prediction in one.predictions]
     assert [record["id"] for record in found] == sorted(wanted, reverse=True)
     assert {record["schema"] for record in found} == {1}
-    assert len(captures.read("flight-delay", "2026-01-05-13", 10)) == 2
-    assert captures.read("flight-delay", "2026-01-05-11", 10) == []
-    assert len(captures.read("flight-delay", "2026-01-05-12", 3)) == 3
+    assert len(read(captures, "2026-01-05-13")) == 2
+    assert read(captures, "2026-01-05-11") == []
+
+
+def test_a_place_leads_to_what_is_behind_it_and_what_is_captured_meanwhile_moves_nothing(
+    captures: Any, keep: Callable[[Capture], None]
+) -> None:
+    for minute in range(3):
+        keep(asked(minute, 3))
+    whole = list(captures.walk("flight-delay", "2026-01-05-12"))
+    keep(asked(20))
+    for number, (place, _) in enumerate(whole):
+        assert list(captures.walk("flight-delay", "2026-01-05-12", place)) == whole[number + 1 :]
+
+
+def read(captures: Any, hour: str) -> list[dict[str, Any]]:
+    return [record for _, record in captures.walk("flight-delay", hour)]
 
 
 @pytest.mark.usefixtures("aws")
@@ -119,8 +133,22 @@ def test_of_objects_written_in_the_same_second_any_may_hold_the_newest(newest_in
         body = "\n".join(json.dumps({"id": each}) for each in ids).encode()
         key = f"{CAPTURES}model=flight-delay/hour=2026-01-05-12/captures-1-2026-01-05-12-00-00-{name}-0-0-0-0.gz"
         client_of("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(body))
-    (newest,) = S3CaptureReader(BUCKET).read("flight-delay", "2026-01-05-12", 1)
-    assert newest["id"] == "id-3"
+    found = read(S3CaptureReader(BUCKET), "2026-01-05-12")
+    assert [record["id"] for record in found] == ["id-3", "id-2", "id-1"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_walk_reads_only_the_objects_that_it_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    for minute in range(6):
+        put(AT.replace(minute=minute), {"id": f"id-{minute}"})
+    reader, fetched = S3CaptureReader(BUCKET), []
+    fetch = reader._read
+    monkeypatch.setattr(reader, "_read", lambda key: fetched.append(key) or fetch(key))
+    walk = reader.walk("m", "2026-01-05-12")
+    places = [next(walk)[0], next(walk)[0]]
+    behind = reader.walk("m", "2026-01-05-12", places[1])
+    assert next(behind)[1]["id"] == "id-3"
+    assert [key.split("-")[-7] for key in fetched] == ["05", "04", "04", "03"]
 
 
 @pytest.mark.usefixtures("over_http")
@@ -134,7 +162,7 @@ def test_a_record_says_what_the_delivery_before_it_took() -> None:
     log.offer(asked(1))
     log.deliver(5.0, 30.0)
     _partition_as_firehose_does()
-    second, _, first, _ = S3CaptureReader(BUCKET).read("flight-delay", "2026-01-05-12", 10)
+    second, _, first, _ = read(S3CaptureReader(BUCKET), "2026-01-05-12")
     assert first["billed_ms"] == pytest.approx(20.0)
     assert 30.0 < second["billed_ms"] <= 30.0 + took
 
@@ -318,8 +346,7 @@ def test_people_see_the_captures_that_can_be_read() -> None:
         "a": b"no gzip", "b": gzip.compress(whole), "c": gzip.compress(b"[]\n{\n" + whole.replace(b"p1", b"p2")),
     }.items():  # fmt: skip
         client_of("s3").put_object(Bucket=BUCKET, Key=f"{folder}{name}.jsonl.gz", Body=data)
-    found = S3CaptureReader(BUCKET).read("flight-delay", "2026-01-05-12", 10)
-    assert [record["id"] for record in found] == ["p2", "p1"]
+    assert [record["id"] for record in read(S3CaptureReader(BUCKET), "2026-01-05-12")] == ["p2", "p1"]
 
 
 def test_evidence_is_the_same_until_it_is_written_down(looking: Looking) -> None:

@@ -16,7 +16,7 @@ from tidegate.aws import clients
 from tidegate.aws.registry import DynamoRegistry, DynamoRoutes
 from tidegate.aws.table import RefusedError
 from tidegate.domain.registry.ledger import Cause, verify
-from tidegate.domain.registry.run import CandidateRun, RunError, RunStatus
+from tidegate.domain.registry.run import CandidateRun, Maker, RunError, RunStatus
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.changes import kill, promote, rollback, split
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
@@ -109,6 +109,7 @@ def test_what_is_not_there_is_not_found(registry: Any) -> None:
 
 def test_a_run_comes_back_as_it_was_requested(registry: Any) -> None:
     run = a_run(token="once", reason="drift", exclusions=("e1", "e2"), metrics={"roc_auc": 0.7, "tiny": 1e-300})
+    run = replace(run, makers=(Maker("ann", "applied its spec"), Maker("eve", "reported outcomes")))
     assert requested(registry, run) == run
     assert registry.run("flight-delay", "r-001") == run
 

@@ -91,6 +91,7 @@ def refused(call: Callable[[], Any]) -> None:
 # What is served
 
 
+@pytest.mark.attack("route", "rewrite or remove an entry, as a function that may add one")
 @pytest.mark.parametrize("function", ["control", "register", "rollout", "close_failed"])
 def test_no_function_may_rewrite_the_ledger(house: House, besieged: str, function: str) -> None:
     table = parameter(house, "ledger-table")
@@ -115,6 +116,7 @@ def test_no_function_may_rewrite_the_ledger(house: House, besieged: str, functio
     dynamodb.put_item(TableName=table, Item=before)  # a put is allowed; a new entry of nobody would hold up messages
 
 
+@pytest.mark.attack("route", "write the route, as a function that releases nothing")
 @pytest.mark.parametrize(
     "function", ["prepare", "train", "evaluate", "gate", "report", "monitor", "retrain", "feedback"]
 )
@@ -140,6 +142,7 @@ def test_a_function_that_releases_nothing_may_not_write_what_is_served(
         assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
 
 
+@pytest.mark.attack("route", "change the route in the table: another artifact, or killed")
 def test_a_route_that_nobody_recorded_is_found_and_another_artifact_under_a_version_s_number_is_not_served(
     house: House, besieged: str
 ) -> None:
@@ -181,6 +184,7 @@ def rings(house: House, alarm: str) -> None:
     wait_until(on, 60, every=0.2)
 
 
+@pytest.mark.attack("route", "remove the newest entry together with the head")
 def test_the_newest_entry_cannot_be_cut_off_together_with_the_head(house: House, besieged: str) -> None:
     monitored(house, besieged)
     route = Route(house, besieged)
@@ -197,6 +201,7 @@ def test_the_newest_entry_cannot_be_cut_off_together_with_the_head(house: House,
 # What steps and people decide on
 
 
+@pytest.mark.attack("files", "write a file of another step, as a function")
 @pytest.mark.parametrize(
     ("function", "file"),
     [
@@ -215,6 +220,7 @@ def test_each_function_writes_its_own_files_only(house: House, besieged: str, fu
     refused(lambda: s3.put_object(Bucket=bucket, Key=key, Body=b"{}"))
 
 
+@pytest.mark.attack("files", "replace the evaluation before the gate reads it")
 def test_an_evaluation_that_was_replaced_before_the_gate_fails_the_run(house: House, besieged: str) -> None:
     s3, bucket = house.cloud._clients.root("s3"), parameter(house, "artifacts-bucket")
     run = house.client.start_run(besieged)["run"]["run_id"]
@@ -236,6 +242,7 @@ def test_an_evaluation_that_was_replaced_before_the_gate_fails_the_run(house: Ho
     assert [each["number"] for each in house.client.versions(besieged)] == [2, 1]
 
 
+@pytest.mark.attack("files", "rewrite the reference that drift is measured against")
 def test_a_reference_that_was_rewritten_is_no_reference(house: House, besieged: str) -> None:
     s3, bucket = house.cloud._clients.root("s3"), parameter(house, "artifacts-bucket")
     run = house.client.version(besieged, 2)["run_id"]
@@ -247,17 +254,27 @@ def test_a_reference_that_was_rewritten_is_no_reference(house: House, besieged: 
     assert monitored(house, besieged)["tampered"] == ""
 
 
+@pytest.mark.attack("page", "replace the page between the report and the approval")
+@pytest.mark.attack("four eyes", "approve what one asked for, wrote, applied or added data to")
 def test_who_made_a_version_cannot_approve_it_and_nobody_approves_beside_another_page(house: House) -> None:
     model = "besieged-asked"
     eve = as_person(house, "eve", "approver")
     dana = as_person(house, "dana", "scientist", "approver")
+    mallory = as_person(house, "mallory", "scientist", "approver")
     spec = json.dumps(house.spec(model, candidates=SHALLOW, release=DIRECT | {"approval": "required"}))
-    house.client.apply_model(model, spec)
+    other = json.dumps(house.spec(model, candidates=SHALLOW))
+    for who, applied in ((house.client, spec), (house.client, other), (mallory, spec)):
+        who.apply_model(model, applied)
     run = dana.start_run(model)["run"]["run_id"]
+    house.client.apply_model(model, other)  # another spec is in force when approval is asked for
     house.over(model, run)
     version = house.client.version(model, 1)
     wait_until(lambda: house.client.rollouts(model), 60)
-    for maker, why in ((dana, "requested the training"), (house.client, "wrote its spec and added its data")):
+    for maker, why in (
+        (dana, "requested the training"),
+        (mallory, "applied its spec"),
+        (house.client, "wrote its spec and added its data"),
+    ):
         with pytest.raises(ForbiddenError, match=why):
             maker.decide(version, "approve", "I like it")
     s3, bucket = house.cloud._clients.root("s3"), parameter(house, "artifacts-bucket")

@@ -930,6 +930,27 @@ def test_captures_of_the_last_hours_are_listed_newest_first(run: Cli, trained: L
     assert run.document["captures"] == []
 
 
+def test_captures_go_on_over_hours_where_an_earlier_list_ended(run: Cli, trained: Loopback) -> None:
+    now = datetime.now(UTC)
+    for hours in (0, 1, 3):
+        ids = [{"id": f"id-{9 - hours}-{row}", "score": 0.5} for row in range(3)]
+        trained.world.captures.offer(capture(3, at=now - timedelta(hours=hours), predictions=ids))
+    found: list[list[str]] = []
+    after: list[str] = []
+    while not found or after:
+        assert run("captures", "flight-delay", "--since", "5h", "--limit", "2", *after, "--json") == exits.OK
+        found.append([str(record["id"]) for record in run.document["captures"]])
+        after = ["--after", run.document["next"]] if run.document["next"] else []
+    wanted = [f"id-{name}-{row}" for name in (9, 8, 6) for row in (2, 1, 0)]
+    assert [each for part in found for each in part] == wanted
+    assert all(len(part) == 2 for part in found[:4])
+    assert run("captures", "flight-delay", "--since", "5h", "--limit", "2") == exits.OK
+    assert "these are the newest 2; for more: --limit N or --all" in run.out
+    assert run("captures", "flight-delay", "--since", "5h", "--all", "--json") == exits.OK
+    assert [record["id"] for record in run.document["captures"]] == wanted
+    assert run("captures", "flight-delay", "--after", "x") == exits.INVALID
+
+
 @pytest.mark.parametrize(("since", "word"), [("yesterday", "neither"), ("9d", "too far back")])
 def test_a_time_that_is_none_or_too_far_back_is_refused(run: Cli, trained: Loopback, since: str, word: str) -> None:
     assert run("captures", "flight-delay", "--since", since) == exits.INVALID

@@ -390,6 +390,7 @@ def test_a_run_is_recorded_and_started(world: World) -> None:
     run = answer.body["run"]
     assert (answer.status, answer.body["repeated"]) == (202, False)
     assert (run["status"], run["requested_by"], run["reason"]) == ("requested", ANA, "schedule")
+    assert run["makers"] == [{"who": ANA, "did": "applied its spec"}]
     assert world.workflow.started == [("flight-delay", run["run_id"])]
     assert world.call("GET", f"/models/flight-delay/runs/{run['run_id']}").body["run"] == run
     assert world.call("GET", "/models/flight-delay/runs?limit=5").body["runs"] == [run]

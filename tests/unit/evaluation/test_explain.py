@@ -255,7 +255,7 @@ def test_the_approver_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) 
 def test_an_outcome_that_was_reported_is_shown(noted: Reported) -> None:
     noted.release()
     prediction_id = noted.captured()
-    hours, (record,) = noted.world.hours, noted.world.captures.read(MODEL, "2026-01-05-12", 1)
+    hours, ((_, record),) = noted.world.hours, noted.world.captures.walk(MODEL, "2026-01-05-12")
     hours.capture([record])
     hours.report(MODEL, record["hour"], [{"id": prediction_id, "time": "2026-01-06T00:00:00Z", "outcome": False}])
     assert noted.explained(prediction_id)["outcome"] is False

@@ -15,6 +15,7 @@ from tests.context import CONTEXT
 from tidegate import telemetry, wiring
 from tidegate.domain.data.dataset import Exclusion
 from tidegate.domain.registry.ledger import Cause, verify
+from tidegate.domain.registry.run import APPLIED, Maker
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout import rollout
 from tidegate.domain.rollout.canary import ArmCounts, Look
@@ -351,6 +352,25 @@ def test_who_applied_the_spec_in_force_added_the_data_or_left_some_out_may_not_a
         EVE: "excluded a period of its data",
         "tidegate:monitoring": "added its data",
     }
+
+
+def test_whoever_had_a_hand_when_the_run_began_may_not_approve_whatever_spec_is_in_force_since():
+    house = Releases()
+    task = house.registered(**APPROVAL)
+    key = (MODEL, task.run.run_id)
+    made = (Maker(CAY, APPLIED), Maker(BOB, APPLIED), Maker(EVE, "reported outcomes that it trained on"))
+    house.registry._runs[key] = replace(house.registry._runs[key], makers=made)
+    house.registry.apply(house.spec(AT_ONCE), author=DAN, at=AT)
+    house.moved(task)
+    assert present(house.known(task).approval).excluded == {
+        ANN: "requested the training",
+        BOB: "wrote its spec",
+        CAY: "applied its spec",
+        DAN: "added its data",
+        EVE: "reported outcomes that it trained on",
+    }
+    with pytest.raises(ForbiddenError, match="applied its spec"):
+        house.decided(task, Decision.APPROVE, by=CAY)
 
 
 def test_an_approval_is_for_the_page_that_was_drawn():

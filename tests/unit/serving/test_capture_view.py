@@ -33,20 +33,47 @@ def test_an_hour_of_captures_is_listed_newest_first(world: World) -> None:
 
 
 def test_without_an_hour_it_is_the_present_one(world: World) -> None:
-    assert world.call("GET", PATH).body == {"model": "flight-delay", "hour": "2026-01-05-12", "captures": []}
+    assert world.call("GET", PATH).body == {
+        "model": "flight-delay", "hour": "2026-01-05-12", "captures": [], "next": None,
+    }  # fmt: skip
     world.clock.at = MIDNIGHT
     assert len(world.call("GET", PATH).body["captures"]) == 3
 
 
 @pytest.mark.parametrize(
     "query",
-    ["hour=2026-01-05", "hour=2026-1-5-1", "hour=2026-01-05-24", "hour=..%2F", "limit=0", "limit=201", "limit=x"],
+    ["hour=2026-01-05", "hour=2026-1-5-1", "hour=2026-01-05-24", "hour=..%2F", "limit=0", "limit=501", "limit=x"],
 )
 def test_a_wrong_hour_or_limit_is_refused_by_name(world: World, query: str) -> None:
     answer = world.call("GET", f"{PATH}?{query}")
     assert answer.status == 422
     (fault,) = answer.faults
     assert fault.startswith(query.partition("=")[0])
+
+
+def test_an_hour_is_listed_page_by_page(world: World) -> None:
+    world.captures.offer(capture(7, at=MIDNIGHT, predictions=[{"id": f"late-{n}", "score": 0.5} for n in range(7)]))
+    path, found = f"{PATH}?hour=2026-01-05-23&limit=4", []
+    body: dict[str, Any] = {"next": ""}
+    while body["next"] is not None:
+        body = world.call("GET", path + (f"&after={body['next']}" if body["next"] else "")).body
+        assert len(body["captures"]) <= 4
+        found += [record["id"] for record in body["captures"]]
+    assert found == [*(f"late-{n}" for n in range(6, -1, -1)), "id-2", "id-1", "id-0"]
+
+
+def test_a_page_without_an_hour_stays_in_the_hour_in_which_the_walk_began(world: World) -> None:
+    world.clock.at = MIDNIGHT
+    body = world.call("GET", f"{PATH}?limit=2").body
+    world.clock.at = MIDNIGHT.replace(hour=3)
+    rest = world.call("GET", f"{PATH}?limit=2&after={body['next']}").body
+    assert (rest["hour"], [record["id"] for record in rest["captures"]], rest["next"]) == (body["hour"], ["id-0"], None)
+
+
+def test_a_token_of_another_hour_or_model_is_refused(world: World) -> None:
+    token = world.call("GET", f"{PATH}?hour=2026-01-05-23&limit=2").body["next"]
+    for query in (f"hour=2026-01-05-22&after={token}", f"after={token}", f"hour=2026-01-05-23&after={token[:-2]}"):
+        assert world.call("GET", f"{PATH}?{query}").status == 400
 
 
 def test_an_unknown_model_has_none(world: World) -> None:

@@ -13,24 +13,32 @@ from tidegate.kernel.prefixes import CAPTURES
 
 
 class S3CaptureReader:
-    """ports.CaptureReader over the objects that Firehose writes: gzip, one record a line."""
+    """ports.CaptureReader over the objects that Firehose writes: gzip, one record a line.
+
+    The order is that of the objects' moments, and within a moment that of ids: what is written later is in front, so
+    places stay.
+    """
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
 
-    def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
+    def walk(self, model: str, hour: str, after: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         """See ports.CaptureReader."""
-        found: dict[str, dict[str, Any]] = {}
+        seen: set[str] = set()
+        moment, _, last = after.partition("/")
         newest_first = sorted(self._keys(f"{CAPTURES}model={model}/hour={hour}/"), key=_written, reverse=True)
-        for _, together in groupby(newest_first, _written):  # of the same second, any may hold the newest
-            for key in together:
-                with answering("S3"):
-                    data = s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
-                for record in _records(data):
-                    found.setdefault(record["id"], record)
-            if len(found) >= limit:
-                break
-        return sorted(found.values(), key=lambda record: str(record["id"]), reverse=True)[:limit]
+        for written, together in groupby(newest_first, _written):  # of the same second, any may hold the newest
+            if after and written > moment:
+                continue
+            found = {record["id"]: record for key in together for record in _records(self._read(key))}
+            for each in sorted(found.keys() - seen, reverse=True):
+                if not after or written < moment or each < last:
+                    yield f"{written}/{each}", found[each]
+            seen |= found.keys()
+
+    def _read(self, key: str) -> bytes:
+        with answering("S3"):
+            return s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
     def _keys(self, prefix: str) -> Iterator[str]:
         with answering("S3"):

@@ -32,7 +32,7 @@ nothing. Unknown query parameters are rejected.
 
 ## Lists
 
-Every list but that of captures comes in pages of at most 500 entries and about 1 MB. `next` in an answer is the token
+Every list comes in pages of at most 500 entries and about 1 MB. `next` in an answer is the token
 of the next page: send it unchanged as `after`, with the same filters. It is null on the last page, and only then. A
 page may have fewer entries than `limit` asks for, even none. Entries that are added while you walk the pages move
 nothing: you see each entry once.

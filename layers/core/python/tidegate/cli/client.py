@@ -326,9 +326,9 @@ class Client:
         """Every change of what is served, oldest first."""
         return self.acts(model)["entries"]
 
-    def captures(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
-        """Captured predictions of an hour such as 2026-01-05-12 (UTC), newest first."""
-        return list(self._control("captures.list_captures", model, hour=hour, limit=str(limit))["captures"])
+    def captures(self, model: str, hour: str, limit: int | None = None, after: str | None = None) -> Page:
+        """Captured predictions of an hour such as 2026-01-05-12 (UTC), newest first: all, or the first `limit`."""
+        return self._listed("captures.list_captures", ["captures"], model, limit=limit, after=after, hour=hour)[0]
 
     def explain(self, prediction_id: str, model: str | None = None) -> dict[str, Any]:
         """Why one prediction came out as it did. All models are searched for it unless one is named."""

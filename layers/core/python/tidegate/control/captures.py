@@ -10,7 +10,7 @@ def list_captures(call: Call, at: At) -> Answer:
     answer = captures.list_captures(
         call.path["model"],
         call.query.get("hour"),
-        call.query.get("limit"),
+        call.asked,
         models=at.registry,
         captures=at.captures,
         clock=at.clock,

@@ -172,7 +172,7 @@ CONTROL = _table(
         "GET /captures/{model}",
         _TAKES_PART,
         "List captured predictions of an hour.",
-        ("hour", "limit"),
+        (*_PAGE, "hour"),
     ),
     Route(
         "predictions.explain",

@@ -1,6 +1,6 @@
 """Loaded models, and what is kept of each prediction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,8 +29,9 @@ class CapturePolicies(Protocol):
 class CaptureReader(Protocol):
     """Captured predictions, for people who look."""
 
-    def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
-        """Records (docs/captures.md) of an hour such as 2026-01-05-12, newest first, each id once."""
+    def walk(self, model: str, hour: str, after: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+        """Records (docs/captures.md) of an hour such as 2026-01-05-12, newest first, each id once. Each has a place: as
+        `after`, it leads to those behind it."""
         ...
 
 

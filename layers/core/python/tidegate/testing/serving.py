@@ -1,7 +1,7 @@
 """What is kept of each prediction, and of what became of it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ class InMemoryCaptures:
     def policy(self, model: str) -> CapturePolicy:
         return self._policy
 
-    def read(self, model: str, hour: str, limit: int) -> list[dict[str, Any]]:
+    def walk(self, model: str, hour: str, after: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         found = {
             record["id"]: record
             for capture in self.offered
@@ -31,7 +31,7 @@ class InMemoryCaptures:
             for record in records(capture, self._policy)
             if record["hour"] == hour
         }
-        return [found[each] for each in sorted(found, reverse=True)][:limit]
+        return ((each, found[each]) for each in sorted(found, reverse=True) if not after or each < after)
 
     def find(
         self, models: Sequence[str], prediction_id: str, *, at: datetime, reach: timedelta

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from tidegate.cli.tool import Command, Tool, pass_tool
+from tidegate.cli.tool import Command, Part, Tool, listing, pass_tool
+from tidegate.domain.serving.capture import HOUR, hour_of
 from tidegate.kernel.errors import Fault, InvalidInputError
 
 MAX_HOURS = 7 * 24
@@ -23,9 +24,9 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
     metavar="TIME",
     help="How far back: 30m, 6h, 2d, or a moment (ISO 8601).",
 )
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="Maximum number of captures.")
+@listing()
 @pass_tool
-def captures(tool: Tool, model: str, since: str, limit: int) -> None:
+def captures(tool: Tool, model: str, since: str, part: Part) -> None:
     """List captured predictions of MODEL, newest first, with inputs, answer and version.
 
     A capture appears about a minute after its answer. For larger searches, docs/captures.md has a query for Athena.
@@ -35,18 +36,26 @@ def captures(tool: Tool, model: str, since: str, limit: int) -> None:
       tidegate captures flight-delay --since 6h
     """
     from tidegate.cli.pages import captures as captures_page
-    from tidegate.domain.serving.capture import hour_of
 
     now = datetime.now(UTC)
     start = _moment(since, now)
     found: list[dict[str, Any]] = []
-    hour = now
-    while len(found) < limit and hour_of(hour) >= hour_of(start):
-        listed = tool.client.captures(model, hour_of(hour), limit)
+    place: str | None = part.after or hour_of(now)
+    while place and (part.limit is None or len(found) < part.limit):
+        hour, _, token = place.partition("/")
+        left = None if part.limit is None else part.limit - len(found)
+        listed = tool.client.captures(model, hour, left, token or None)
         found += [each for each in listed if datetime.fromisoformat(each["time"]) >= start]
-        hour -= timedelta(hours=1)
-    found = found[:limit]
-    tool.answer({"model": model, "captures": found}, lambda out: captures_page.captures(out, found))
+        place = f"{hour}/{listed.next}" if listed.next else _before(hour, start)
+    tool.answer(
+        {"model": model, "captures": found, "next": place}, lambda out: captures_page.captures(out, found, place)
+    )
+
+
+def _before(hour: str, start: datetime) -> str | None:
+    """The hour before another one; None when it ends before `start`."""
+    earlier = hour_of(datetime.strptime(hour, HOUR).replace(tzinfo=UTC) - timedelta(hours=1))
+    return earlier if earlier >= hour_of(start) else None
 
 
 def _moment(text: str, now: datetime) -> datetime:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # Monitoring
 
 
-def captures(out: "Console", found: Sequence[Document]) -> None:
+def captures(out: "Console", found: Sequence[Document], rest: str | None) -> None:
     """Captured predictions, newest first."""
     rows = [
         (
@@ -28,3 +28,4 @@ def captures(out: "Console", found: Sequence[Document]) -> None:
     ]
     heads = ("id", "when (UTC)", "answered by", "label", ">score", "fault", "inputs")
     show.table(out, heads, rows, none="no captures in that time")
+    show.more(out, f"newest {len(rows)}", rest)

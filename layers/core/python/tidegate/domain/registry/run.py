@@ -53,9 +53,24 @@ class CandidateRun:
     rows: int
 
 
+APPLIED = "applied its spec"
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Somebody (an IAM ARN) who had a hand in what a run trains on, and what they did: "applied its spec"."""
+
+    who: str
+    did: str
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One pass through the release state machine, recorded from the request on, also when it fails."""
+    """One pass through the release state machine, recorded from the request on, also when it fails.
+
+    `makers` are those whose hands no other record shows later; who asked for it, and whose spec and data it is, is read
+    where that stands.
+    """
 
     FORM: ClassVar = StoredForm("run")
 
@@ -85,6 +100,7 @@ class Run:
     error: RunError | None = None
     target_changes: tuple[str, ...] = ()  # its spec's targets against those of the champion's spec, in sentences
     reproduces: int | None = None  # the version that this run makes again; it registers none itself
+    makers: tuple[Maker, ...] = ()
 
 
 # What a step may note of a running run besides its stage; everything else of it has its own way to change.

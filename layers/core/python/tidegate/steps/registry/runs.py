@@ -1,6 +1,6 @@
 """The run half of the control API: start training runs exactly once, and look at them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from tidegate.domain.data.dataset import DatasetStatus
-from tidegate.domain.registry.run import Run, RunStatus
+from tidegate.domain.registry.run import APPLIED, Maker, Run, RunStatus
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.kernel.ids import run_id
 from tidegate.ports.data import Catalog
@@ -45,8 +45,12 @@ def start_run(
     workflow: Workflow,
     clock: Clock,
     chance: Callable[[], str],
+    makers: Sequence[Maker] = (),
 ) -> dict[str, Any]:
     """Record a run of the current spec, take the model's lease for it and start its execution.
+
+    The record keeps who applied that spec, and the other `makers` of what it trains on: they may not approve what comes
+    of it, whatever is in force by then.
 
     The record comes first. When the start fails or this process dies in between, the same token sent again finds the
     record and starts it; without a token of the caller's one is made up, and the error names it.
@@ -57,7 +61,8 @@ def start_run(
         ConflictError: another release of the model is not over yet.
         UnavailableError: recorded but not started; repeat with the token.
     """
-    spec = models.spec(model)
+    header = models.model(model)
+    spec = models.spec(model, header.spec_digest)
     now = clock.now()
     token = body.token or chance()
     _demand_ready(model, spec.dataset, body.dataset_version, catalog)
@@ -75,6 +80,7 @@ def start_run(
         reason=body.reason,
         token=token,
         execution=workflow.execution(name),
+        makers=(Maker(header.applied_by, APPLIED), *makers),
     )
     run = runs.request(wanted, lease_until=now + TRAINING_LEASE)
     return started(run, wanted, f"tidegate train {model} --token {token}", workflow=workflow)

@@ -11,7 +11,7 @@ from tidegate.domain.evaluation.documents import read_report
 from tidegate.domain.evaluation.report import sections_of
 from tidegate.domain.evaluation.sections import Scores
 from tidegate.domain.registry.route import Route
-from tidegate.domain.registry.run import Run
+from tidegate.domain.registry.run import APPLIED, Run
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import rollout
 from tidegate.domain.rollout.rollout import Evidence, Phase, Rollout, Step
@@ -217,16 +217,18 @@ def _makers(run: Run, version: Version, models: Models, catalog: Catalog) -> dic
         (version.created_by, "requested the training"),
         (author, "wrote its spec"),
         (data.added_by, "added its data"),
+        *((maker.who, maker.did) for maker in run.makers),
     ]
-    if header.spec_digest == version.spec_digest and header.applied_by != author:
-        hands.append((header.applied_by, "applied its spec"))
+    if header.spec_digest == version.spec_digest:
+        hands.append((header.applied_by, APPLIED))
     if data.base:
         hands.append((catalog.version(version.dataset, data.base).added_by, "added its data"))
     left_out = [each for each in catalog.exclusions(version.dataset) if each.exclusion_id in run.exclusions]
     hands += [(each.author, "excluded a period of its data") for each in left_out]
     made: dict[str, dict[str, None]] = {}
     for arn, did in hands:
-        made.setdefault(arn, {})[did] = None
+        if (arn, did) != (author, APPLIED):
+            made.setdefault(arn, {})[did] = None
     return {arn: english.listed(did) for arn, did in made.items()}
 
 

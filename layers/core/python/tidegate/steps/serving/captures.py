@@ -8,30 +8,37 @@ from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models
 from tidegate.ports.serving import CaptureReader
+from tidegate.steps.pages import Asked, no_token, page
 
-MAX_CAPTURES_LISTED = 200
-CAPTURES_LISTED = 20
+CAPTURES_ON_A_PAGE = 200  # whatever is asked for: under thin traffic each may lie in an object of its own
 
 
 def list_captures(
-    model: str, hour: str | None, limit: str | None, *, models: Models, captures: CaptureReader, clock: Clock
+    model: str, hour: str | None, asked: Asked, *, models: Models, captures: CaptureReader, clock: Clock
 ) -> dict[str, Any]:
-    """Captures of one hour (UTC, this one unless named), newest first: the last 20, or as many as `limit` says.
+    """A page of the captures of one hour (UTC, this one unless named), newest first. A token keeps the hour that it
+    came from.
 
     Raises:
         NotFoundError: no such model.
-        RequestInvalidError: `hour` or `limit` is no such thing.
+        RequestInvalidError: the hour, the token or the limit is no such thing.
     """
     models.model(model)
-    faults = []
     if hour is not None and not _is_hour(hour):
-        faults.append(Fault("hour", "an hour in UTC such as 2026-01-05-12"))
-    if limit is not None and not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_CAPTURES_LISTED):
-        faults.append(Fault("limit", f"a number from 1 to {MAX_CAPTURES_LISTED}"))
-    if faults:
-        raise RequestInvalidError("a parameter is wrong", faults)
-    wanted = hour or hour_of(clock.now())
-    return {"model": model, "hour": wanted, "captures": captures.read(model, wanted, int(limit or CAPTURES_LISTED))}
+        raise RequestInvalidError("a parameter is wrong", [Fault("hour", "an hour in UTC such as 2026-01-05-12")])
+    begun = asked.position.partition("/")[0]
+    if begun and not _is_hour(begun):
+        raise no_token()
+    wanted = hour or begun or hour_of(clock.now())
+    shown, following = page(
+        asked,
+        lambda after, _: captures.walk(model, wanted, after.partition("/")[2]),
+        lambda found: f"{wanted}/{found[0]}",
+        show=lambda found: found[1],
+        unless=CAPTURES_ON_A_PAGE,
+        most=CAPTURES_ON_A_PAGE,
+    )
+    return {"model": model, "hour": wanted, "captures": shown, "next": following}
 
 
 def _is_hour(text: str) -> bool:
