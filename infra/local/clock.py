@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 class Clock:
     """Runs as real time does; `move_to` jumps ahead, so that an hour's schedule takes no hour.
 
-    Functions run in their own processes and see real time; only what the cloud itself does by the clock (schedules,
-    alarm periods, Wait states) follows this one.
+    Everything follows it: schedules, alarm periods, Wait states, what the cloud stamps, and the functions, which run in
+    processes of their own, from their next invocation on.
     """
 
     def __init__(self) -> None:

@@ -29,6 +29,7 @@ from infra.local.assembly import Assembly, Stack, read_assembly
 from infra.local.change_sets import ChangeSet, change_sets
 from infra.local.clients import Clients, LocalSession
 from infra.local.clock import Clock
+from infra.local.control import Control
 from infra.local.dashboards import Dashboards
 from infra.local.delivery import Courier
 from infra.local.events import EventBus
@@ -167,6 +168,8 @@ class LocalCloud:
             cloud._start(runtime_dir, on_progress, developer_policy, event_retry_waits_s, concurrency)
             if state_dir is not None:
                 cloud._state_dir = state_dir
+                cloud._control = Control(cloud.status, cloud.advance)
+                cloud._closing.callback(cloud._control.close)
                 cloud._write_state(state_dir)
                 cloud._closing.callback(cloud._remove_state, state_dir)
             if tick:
@@ -189,6 +192,7 @@ class LocalCloud:
         self._assembly = assembly
         self._users: dict[str, dict[str, str]] = {}
         self._state_dir: Path | None = None
+        self._control: Control | None = None
         self._kept: Kept | None = None
         self._saver: Saver | None = None
         self._published: dict[str, list[dict[str, Any]]] = {}
@@ -278,9 +282,9 @@ class LocalCloud:
         self._door.witness(witness)
 
     def skew(self, function: str, seconds: float) -> None:
-        """Puts the clock of a function's processes `seconds` ahead of this machine's, behind it when negative.
+        """Puts the clock of a function's processes `seconds` ahead of the cloud's, behind it when negative.
 
-        Its warm environments are forgotten, since a process keeps the clock it started with. What Python's time and
+        Its warm environments are forgotten. What Python's time and
         datetime modules say is off, not what compiled code asks the operating system. AWS refuses signatures that are
         15 minutes off, and so does this cloud.
         """
@@ -300,6 +304,8 @@ class LocalCloud:
                 self.clock.move_to(due)
                 self._tick()
             self.clock.move_to(end)
+        if self._state_dir is not None:
+            self._write_state(self._state_dir)
 
     def settle(self, timeout_s: float = 60.0) -> bool:
         """Waits until the streams of the tables are read to their end, no asynchronous invocation is under way, every
@@ -411,12 +417,22 @@ class LocalCloud:
                 | {name: gateway.port for name, gateway in self.gateways.items()},
                 "executions": self._machines.running(),
             }
-            self._kept.save(self._moto, about)
+            assets = {asset.bucket for stack in self._assembly.stacks for asset in stack.assets}
+            self._kept.save(self._moto, about, without=assets)
 
-    @property
-    def saved_at(self) -> float | None:
-        """When the state was saved last, in seconds since the epoch of real time."""
-        return self._saver.saved_at if self._saver else None
+    def status(self) -> dict[str, Any]:
+        """Where everything is, what the clock says, and when the state was saved last (real time, None: not yet)."""
+        return {
+            "endpoint_url": self.endpoint_url,
+            "apis": {name: gateway.url for name, gateway in self.gateways.items()},
+            "dashboards": self.dashboards_url,
+            "users": sorted(self._users),
+            "clock": self.clock.now().isoformat(timespec="seconds"),
+            "clock_offset_s": self.clock.offset_s,
+            "executions": len(self._machines.running()),
+            "python": self.python_notice,
+            "saved_at": self._saver.saved_at if self._saver else None,
+        }
 
     def close(self) -> None:
         """Ends every process, thread and connection; nothing of the cloud is left but what it keeps."""
@@ -472,6 +488,7 @@ class LocalCloud:
             on_log=self.logs.line,
             on_async_failure=self._failed_event,
             event_retry_waits_s=event_retry_waits_s,
+            ahead_s=lambda: self.clock.offset_s,
         )
         courier = Courier(self._door, self._clients, self.host.invoke_async, self._put_event, self.logs.line)
         self.streams = Streams(
@@ -507,7 +524,7 @@ class LocalCloud:
             self.metrics,
         )
         closing.callback(self.firehose.close)
-        self._answer_of_account(Account(self._moto, self._world.functions, concurrency))
+        self._answer_of_account(Account(self._moto, self._world.functions, concurrency, self.clock.time))
         self._door.handle("firehose", "PutRecordBatch", self.firehose.put_record_batch)
         self._door.handle("firehose", "PutRecord", self.firehose.put_record)
         self._concurrency = concurrency
@@ -718,8 +735,12 @@ class LocalCloud:
             "users": self._users,
             "apis": {name: gateway.url for name, gateway in self.gateways.items()},
             "outputs": self.outputs,
+            "clock_offset_s": self.clock.offset_s,
+            "dashboards": self.dashboards_url,
             "pid": os.getpid(),
         }
+        if self._control is not None:
+            state["control"] = {"url": self._control.url, "token": self._control.token}
         part = file.with_suffix(".part")
         part.touch(mode=0o600)
         part.write_text(json.dumps(state, indent=2) + "\n")

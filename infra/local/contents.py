@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -41,10 +41,10 @@ def put_items(account: str, region: str, saved: Mapping[str, list[Document]]) ->
     return [name for name, items in saved.items() if items and name not in there]
 
 
-def buckets(account: str) -> dict[str, list[Document]]:
-    """The objects of every bucket, each version and each delete marker, oldest first by name."""
-    found = s3_backends[account]["aws"].buckets
-    return {name: list(_objects(bucket, account)) for name, bucket in list(found.items())}
+def buckets(account: str, without: Collection[str]) -> dict[str, list[Document]]:
+    """The objects of every bucket but a few: each version and each delete marker, oldest first by name."""
+    found = {name: bucket for name, bucket in s3_backends[account]["aws"].buckets.items() if name not in without}
+    return {name: list(_objects(bucket, account)) for name, bucket in found.items()}
 
 
 def put_objects(account: str, saved: Mapping[str, list[Document]], objects: Objects) -> list[str]:

@@ -53,7 +53,7 @@ class FrontDoor:
             principal=iam.Principal("root", f"arn:aws:iam::{moto.account}:root", moto.account, "root"),
         )
         self._root_key = "AKIA" + secrets.token_hex(8).upper()
-        self._server = HttpServer(self.answer, "local-cloud-api", port)
+        self._server = HttpServer(self.answer, "local-cloud-api", port, moto.now)
         self.url, self.port = self._server.url, self._server.port
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -120,11 +120,12 @@ class Kept:
 
     # --- saving it ----------------------------------------------------------------------------------------------------
 
-    def save(self, moto: MotoServer, about: Mapping[str, Any]) -> None:
-        """Writes what has changed; `about` is offset_s, users, ports and executions."""
+    def save(self, moto: MotoServer, about: Mapping[str, Any], *, without: Collection[str]) -> None:
+        """Writes what has changed; `about` is offset_s, users, ports and executions. Buckets `without` are made anew at
+        each start."""
         with self._saving:
             gone = self.objects.gone()  # before: what goes meanwhile may still be named
-            contents = moto.contents()
+            contents = moto.contents(without)
             text = json.dumps({"format": FORMAT, **about, "contents": contents}, separators=(",", ":"))
             digest = hashlib.sha256(text.encode()).hexdigest()
             if digest != self._written:
@@ -168,7 +169,7 @@ class Kept:
 class Saver:
     """Saves at intervals, in a thread of its own, until it is closed; then once more."""
 
-    def __init__(self, save: Any) -> None:
+    def __init__(self, save: Callable[[], None]) -> None:
         self._save = save
         self._stop = threading.Event()
         self.saved_at: float | None = None

@@ -11,7 +11,7 @@ import contextlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda_simple.models import LambdaSimpleBackend, lambda_simple_backends
 from moto.cloudformation.models import Stack, cloudformation_backends
+from moto.cloudwatch import models as cloudwatch_models
 from moto.cloudwatch.models import Alarm, cloudwatch_backends
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
@@ -40,6 +41,7 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import AWSManagedPolicy, IAMBackend, iam_backends
 from moto.kms.models import kms_backends
+from moto.logs import models as logs_models
 from moto.logs.models import LogGroup, logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3 import models as s3_models
@@ -133,12 +135,12 @@ class MotoServer:
 
     # --- what is kept between two starts ------------------------------------------------------------------------------
 
-    def contents(self) -> dict[str, Any]:
-        """What tables and buckets hold at one moment."""
+    def contents(self, without: Collection[str]) -> dict[str, Any]:
+        """What tables, and buckets but a few, hold at one moment."""
         with self._one_at_a_time["dynamodb"], self._one_at_a_time["s3"]:
             return {
                 "tables": contents.tables(self.account, self.region),
-                "buckets": contents.buckets(self.account),
+                "buckets": contents.buckets(self.account, without),
             }
 
     def put_back(self, saved: Mapping[str, Any], objects: Objects) -> list[str]:
@@ -369,12 +371,15 @@ class MotoServer:
             """CloudFormation's Arn of a log group means the group with all its streams."""
             return f"{group.arn}:*" if name == "Arn" else str(attribute(group, name))
 
+        def utcnow() -> datetime:
+            return self.now().replace(tzinfo=None)
+
         attribute = LogGroup.get_cfn_attribute
         for owner, name, replacement in (
             (LogGroup, "get_cfn_attribute", log_group_attribute),
             (LimitedSizeDict, "__setitem__", set_attribute),
             (s3_models, "tempfile", SimpleNamespace(SpooledTemporaryFile=self._objects.content)),
-            (s3_models, "utcnow", lambda: self.now().replace(tzinfo=None)),
+            *((module, "utcnow", utcnow) for module in (cloudwatch_models, logs_models, s3_models)),
             (LambdaFunction, "invoke", invoked),
             (LambdaSimpleBackend, "invoke", invoked_by_name),
             (FakeBucket, "get_permission", undecided),
