@@ -470,7 +470,7 @@ class LocalCloud:
         )
         closing.callback(self._clients.close)
         self.metrics = Metrics(self.clock.time, self._moto.put_metrics)
-        self.logs = Logs(self._moto.put_log_events, self.metrics, self.clock.now)
+        self.logs = Logs(self._moto.put_log_events, self.metrics, self.clock)
         self.bus = EventBus(self._moto, self.clock, self.metrics)
         machines = self._machines = StateMachines(
             self._moto.state_machines(),

@@ -162,7 +162,7 @@ class FrontDoor:
         if caller.token != signature.session_token:
             raise _RefusedError(call.error("InvalidToken", _NOT_VALID, 403))
         try:
-            sigv4.verify(http, signature, caller.secret, or_by=self.moto.now())  # functions go by the cloud's clock
+            sigv4.verify(http, signature, caller.secret, ahead=self.moto.now())  # functions follow the cloud's clock
         except sigv4.SignatureError as error:
             mismatch = error.code == "SignatureDoesNotMatch" and call.protocol in ("json", "rest-json")
             code = "InvalidSignatureException" if mismatch else error.code

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from infra.local.clock import Clock
 from infra.local.metrics import Metrics
 
 MAX_DIMENSIONS = 30
@@ -35,17 +36,17 @@ class Logs:
         self,
         keep: Callable[[str, str, Sequence[tuple[float, str]]], None],
         metrics: Metrics,
-        now: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         self._keep = keep
         self._metrics = metrics
-        self._now = now
+        self._clock = clock
         self.on_line: Callable[[str, datetime, str], None] = lambda *_: None
         self._lock = threading.Lock()
 
     def line(self, group: str, line: str) -> None:
         """One line of a function's output."""
-        now = self._now()
+        now = self._clock.now()
         with self._lock:
             self._keep(group, f"{now:%Y/%m/%d}/[$LATEST]local", [(now.timestamp(), line)])
         self.on_line(group, now, line)
@@ -54,7 +55,8 @@ class Logs:
     def extract(self, line: str) -> None:
         """Records the metrics of a line that is in Embedded Metric Format; other lines have none."""
         for found in embedded_metrics(line):
-            self._metrics.put(found.namespace, found.name, found.values, found.dimensions, at=found.at, unit=found.unit)
+            at = self._clock.caught_up(found.at)
+            self._metrics.put(found.namespace, found.name, found.values, found.dimensions, at=at, unit=found.unit)
 
 
 def embedded_metrics(line: str) -> Iterator[EmbeddedMetric]:

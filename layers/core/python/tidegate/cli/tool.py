@@ -236,7 +236,7 @@ class LocalState:
             InvalidInputError: it is not a state file.
         """
         path = _upwards(Path(name)) if name == STATE_FILE else Path(name)
-        start = "start the local cloud first: scripts/demo --serve"
+        start = "start the local cloud first: scripts/local up"
         try:
             document = STATE.read(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
