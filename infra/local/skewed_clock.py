@@ -1,13 +1,15 @@
 """A clock that is ahead or behind, for the processes of a function.
 
 `write_shim` makes a folder which, put on PYTHONPATH, has an interpreter run `install` from this file before anything
-else: so it may import nothing but what the interpreter has loaded anyway. By how much the clock is off stands in a file
+else: so it imports the standard library only. By how much the clock is off stands in a file
 that the variable OFFSET names, and can be changed with `write_offset` while the process lives.
 """
 
 from __future__ import annotations
 
+import ctypes
 import datetime as dt
+import gc
 import os
 import time
 
@@ -47,41 +49,32 @@ def following(path: str) -> Callable[[], float]:
 
 def install(offset: Callable[[], float]) -> None:
     """Shifts this process's time and datetime by `offset` seconds; what asks the operating system itself is not
-    fooled."""
-    real_time, real_time_ns, real = time.time, time.time_ns, dt.datetime
+    fooled.
 
-    class Meta(type):
-        """What C code makes is of the real class, and still a datetime."""
+    The class datetime stays what it is, since compiled libraries derive theirs from it: its two methods that read the
+    clock are replaced in place, in the dictionary that the interpreter does not let anybody write to.
+    """
+    real_time, real_time_ns = time.time, time.time_ns
+    (methods,) = (each for each in gc.get_referents(dt.datetime.__dict__) if isinstance(each, dict))
+    real_now = methods["now"]
 
-        def __instancecheck__(cls, instance: Any) -> bool:
-            return isinstance(instance, real) if cls is datetime else super().__instancecheck__(instance)
+    def shifted(cls: Any) -> Any:
+        return real_now.__get__(None, cls)(dt.UTC) + dt.timedelta(seconds=offset())
 
-        def __subclasscheck__(cls, subclass: Any) -> bool:
-            return issubclass(subclass, real) if cls is datetime else super().__subclasscheck__(subclass)
+    def now(cls: Any, tz: Any = None) -> Any:
+        """The shifted time."""
+        return shifted(cls).astimezone(tz) if tz is not None else shifted(cls).astimezone().replace(tzinfo=None)
 
-    class datetime(dt.datetime, metaclass=Meta):  # noqa: N801 - it takes the place of the real one
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            """The shifted time."""
-            moment = real.now(dt.UTC) + dt.timedelta(seconds=offset())
-            local = moment.astimezone(tz) if tz is not None else moment.astimezone().replace(tzinfo=None)
-            return cls._of(local)
-
-        @classmethod
-        def utcnow(cls) -> Any:
-            """The shifted time."""
-            return cls._of((real.now(dt.UTC) + dt.timedelta(seconds=offset())).replace(tzinfo=None))
-
-        @classmethod
-        def _of(cls, moment: Any) -> Any:
-            return cls.combine(moment.date(), moment.timetz())
+    def utcnow(cls: Any) -> Any:
+        """The shifted time."""
+        return shifted(cls).replace(tzinfo=None)
 
     def on_demand(convert: Any) -> Any:
         return lambda seconds=None: convert(time.time() if seconds is None else seconds)
 
-    datetime.__module__, datetime.__qualname__ = "datetime", "datetime"
+    methods["now"], methods["utcnow"] = classmethod(now), classmethod(utcnow)
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(dt.datetime))
     time.time = lambda: real_time() + offset()
     time.time_ns = lambda: real_time_ns() + round(offset() * 1_000_000_000)
     for name in ("gmtime", "localtime", "ctime"):
         setattr(time, name, on_demand(getattr(time, name)))
-    dt.datetime = datetime  # type: ignore[misc]
