@@ -74,6 +74,8 @@ FEEDBACK_COLUMNS = {
     "time": "string",
     "reported": "string",
     "outcome": "string",
+    "reporter": "string",
+    "correction": "boolean",
 }
 CAPTURED = Records(CAPTURES, "One row for each captured prediction; select a model and hours", CAPTURE_COLUMNS)
 REPORTED = Records(FEEDBACK, "One row for each reported outcome; select a model and hours", FEEDBACK_COLUMNS)

@@ -22,7 +22,7 @@ from tidegate.kernel import routes
 from tidegate.kernel.prefixes import RUNS
 from tidegate.kernel.settings import FeedbackSettings, InferenceSettings
 
-FEEDBACK_ROUTES = (routes.SERVING["feedback"].key,)
+FEEDBACK_ROUTES = tuple(routes.SERVING[name].key for name in ("feedback", "corrections"))
 INFERENCE_ROUTES = tuple(route.key for route in routes.SERVING.values() if route.key not in FEEDBACK_ROUTES)
 FAILING, OUTCOMES = "operations.md#predictions-fail", "operations.md#outcomes-are-late"  # sections of the runbook
 FEEDBACK_MEMORY_MB = 512

@@ -35,6 +35,7 @@ from tidegate.domain.profiles.profile import Layout, Profile, count, reference
 from tidegate.domain.registry.route import Route, Served
 from tidegate.domain.serving.capture import Capture, CapturePolicy, line, records
 from tidegate.domain.serving.contract import Contract, FeatureContract, Inputs
+from tidegate.domain.serving.feedback import Outcomes
 from tidegate.domain.serving.prediction import PredictionRequest
 from tidegate.kernel.errors import NotFoundError
 from tidegate.kernel.ids import RANDOM_BYTES, uuid7
@@ -159,7 +160,7 @@ def _objects(rows: int, chance: np.random.Generator) -> list[bytes]:
 
 def _counted(trained: Reference, objects: Sequence[bytes], rows: int) -> dict[str, Any]:
     def counted(those: Sequence[bytes]) -> None:
-        counting = Counting(trained, version=3, outcomes={})
+        counting = Counting(trained, version=3, outcomes=Outcomes())
         for each in those:
             counting.add(unpacked(each))
         if counting.hour("").profile.rows == 0:

@@ -10,12 +10,15 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from functions.feedback import handler as function
 from tests.adapters.conftest import BUCKET, TABLE, client_of
+from tests.builders.feedback import REPORTER
+from tests.builders.registry import registered
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
 from tidegate.aws.feedback import PAUSE_SECONDS, FirehoseFeedback
 from tidegate.aws.registry import DynamoRegistry
 from tidegate.kernel.errors import UnavailableError
 from tidegate.kernel.ids import uuid7
+from tidegate.kernel.routes import SERVING
 from tidegate.testing.serving import InMemoryFeedback
 
 STREAM = "tidegate-test-feedback"
@@ -105,15 +108,18 @@ def deployed(cold: Callable[..., None]) -> None:
             "Prefix": "raw/",
         },
     )
-    DynamoRegistry(TABLE).apply(a_spec(), author="ann", at=datetime.now(UTC))
+    registry, at = DynamoRegistry(TABLE), datetime.now(UTC) - timedelta(days=1)
+    registry.apply(a_spec(), author="ann", at=at)
+    registered(registry, "r-001", created_at=at)
 
 
 def post(*items: dict[str, Any], model: str = "flight-delay") -> tuple[int, dict[str, Any]]:
     event = {
-        "rawPath": "/feedback",
+        "routeKey": SERVING["feedback"].key,
+        "pathParameters": {"model": model},
         "headers": {"content-type": "application/json"},
-        "requestContext": {"http": {"method": "POST"}, "stage": "$default"},
-        "body": json.dumps({"model": model, "feedback": items}),
+        "requestContext": {"authorizer": {"iam": {"userArn": REPORTER.arn}}},
+        "body": json.dumps({"feedback": items}),
         "isBase64Encoded": False,
     }
     answer = function.handler(event, CONTEXT)
@@ -159,11 +165,11 @@ def test_reported_outcomes_are_stored_before_they_are_accepted_and_counted_by_mo
 
 
 @pytest.mark.usefixtures("deployed")
-def test_an_unknown_model_is_a_fault_and_neither_it_nor_its_outcomes_are_written_to_logs_or_metrics(
+def test_an_unknown_model_is_not_found_and_neither_it_nor_its_outcomes_are_written_to_logs_or_metrics(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    status, problem = post({"id": uuid7(datetime.now(UTC), bytes(8)), "outcome": "s3cr3t"}, model="nobody")
-    assert (status, [fault["path"] for fault in problem["errors"]]) == (422, ["model"])
+    status, _ = post({"id": uuid7(datetime.now(UTC), bytes(8)), "outcome": "s3cr3t"}, model="nobody")
+    assert status == 404
     assert stored() == []
     assert capsys.readouterr().out + caplog.text == ""
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from functions.due import handler as due
 from functions.monitor import handler as monitor
@@ -28,7 +29,7 @@ from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Tra
 from tidegate.domain.monitoring.quarantine import UnreadableError, because
 from tidegate.domain.registry.ledger import Seen
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
-from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
 from tidegate.ports.monitoring import Sources
@@ -80,6 +81,7 @@ class Kept:
             self._put("captures", model, hour, key, records)
 
     def report(self, model: str, hour: str, key: str, records: Sequence[dict[str, Any]]) -> None:
+        records = [{"reported": record.get("time")} | record for record in records]
         if self.memory:
             self.memory.report(model, hour, records, key=key)
         else:
@@ -170,18 +172,18 @@ def test_a_model_was_asked_since_an_hour_or_not(kept: Kept) -> None:
     assert not kept.hours.asked("flight", "2025-12-31-23")
 
 
-def test_sources_name_the_hours_with_captures_and_grow_with_what_is_added(kept: Kept) -> None:
+def test_sources_name_the_hours_with_captures_or_feedback_and_grow_with_what_is_added(kept: Kept) -> None:
     for hour in ("2026-01-05-09", "2026-01-05-10", "2026-01-05-12", "2026-01-05-13"):
         kept.capture(MODEL, hour, "a", [{"id": f"p-{hour}"}])
     kept.capture("flight-delay-2", "2026-01-05-11", "a", [{"id": "other"}])
     kept.report(MODEL, "2026-01-05-11", "f", [{"id": "q", "time": AT.isoformat(), "outcome": 1}])
     before = kept.hours.sources(MODEL, "2026-01-05-10", "2026-01-05-12")
-    assert list(before) == ["2026-01-05-10", "2026-01-05-12"]
-    assert [(len(each.captures), len(each.feedback)) for each in before.values()] == [(1, 0), (1, 0)]
+    assert list(before) == ["2026-01-05-10", "2026-01-05-11", "2026-01-05-12"]
+    assert [(len(each.captures), len(each.feedback)) for each in before.values()] == [(1, 0), (0, 1), (1, 0)]
     kept.capture(MODEL, "2026-01-05-10", "b", [{"id": "p2"}])
     kept.report(MODEL, "2026-01-05-12", "f", [{"id": "q", "time": AT.isoformat(), "outcome": 1}])
     after = kept.hours.sources(MODEL, "2026-01-05-10", "2026-01-05-12")
-    assert [(len(each.captures), len(each.feedback)) for each in after.values()] == [(2, 0), (1, 1)]
+    assert [(len(each.captures), len(each.feedback)) for each in after.values()] == [(2, 0), (0, 1), (1, 1)]
     assert ids(kept.hours.lines(after["2026-01-05-10"])) == ["p-2026-01-05-10", "p2"]
 
 
@@ -263,7 +265,7 @@ def test_a_broken_object_of_feedback_is_named_and_the_others_are_read(broken: st
     bad = f"feedback/model={MODEL}/hour={hour}/b.jsonl.gz"
     s3().put_object(Bucket=BUCKET, Key=bad, Body=BROKEN[broken])
     outcomes, unread = kept.hours.outcomes(kept.hours.sources(MODEL, hour, hour)[hour])
-    assert outcomes == {"a": True, "c": True}
+    assert outcomes.known == {"a": True, "c": True}
     assert list(unread) == [bad]
 
 
@@ -280,6 +282,24 @@ def test_a_broken_object_of_captures_raises_by_itself_and_the_next_ones_follow()
         except Exception as error:  # noqa: BLE001
             found.append(because(error))
     assert found == ["a", "is not a complete gzip file", "c", "cannot be fetched"]
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidObjectState", "KMS.DisabledException", "SlowDown"])
+def test_an_object_that_s3_refuses_is_not_the_object_s_fault(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, hour = Kept("aws"), "2026-01-05-12"
+    kept.capture(MODEL, hour, "a", [{"id": "a"}])
+    kept.report(MODEL, hour, "a", [{"id": "a", "time": AT.isoformat(), "outcome": True}])
+    sources = kept.hours.sources(MODEL, hour, hour)[hour]
+
+    class Refusing:
+        def get_object(self, **_: str) -> None:
+            raise ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "GetObject")  # type: ignore[typeddict-item]
+
+    monkeypatch.setattr("tidegate.aws.monitoring.s3", Refusing)
+    for read in (lambda: kept.hours.outcomes(sources), lambda: ids(kept.hours.lines(sources))):
+        with pytest.raises(UnavailableError, match=code):
+            read()
 
 
 @pytest.mark.usefixtures("aws")
@@ -308,8 +328,8 @@ def test_of_several_outcomes_the_one_reported_last_counts(kept: Kept) -> None:
         reported = (AT + timedelta(minutes=minutes)).isoformat()
         kept.report(MODEL, hour, key, [{"id": "p", "time": reported, "outcome": outcome}])
     kept.report(MODEL, hour, "d", [{"id": "q", "time": AT.isoformat().replace("+00:00", "Z"), "outcome": 2.5}])
-    outcomes = kept.hours.outcomes(kept.hours.sources(MODEL, hour, hour)[hour])
-    assert outcomes == ({"p": "on time", "q": 2.5}, {})
+    outcomes, unread = kept.hours.outcomes(kept.hours.sources(MODEL, hour, hour)[hour])
+    assert (outcomes.known, unread) == ({"p": "on time", "q": 2.5}, {})
 
 
 def test_counted_hours_are_kept_by_version(kept: Kept) -> None:

@@ -101,4 +101,5 @@ def sure(**probabilities: float) -> dict[str, Any]:
 def feedback(prediction_id: str, outcome: Any, *, at: datetime = AT) -> dict[str, Any]:
     time = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     moments = {"time": time, "reported": time}
-    return {"schema": 1, "id": prediction_id, "model": "flight-delay", **moments, "outcome": outcome}
+    by = {"reporter": "arn:aws:iam::123456789012:user/outcomes", "correction": False}
+    return {"schema": 2, "id": prediction_id, "model": "flight-delay", **moments, "outcome": outcome, **by}

@@ -3,14 +3,16 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tidegate.domain.serving.feedback import (
-    Report,
-    records,
-)
+from tidegate.domain.serving.feedback import Asked, Report, Reporter, records
 from tidegate.kernel.ids import uuid7
 
 NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
-TASKS = {"flight-delay": "binary", "airline": "multiclass", "arrival": "regression"}
+SINCE = NOW - timedelta(days=500)
+ASKED = {
+    name: Asked(name, task, SINCE)
+    for name, task in (("flight-delay", "binary"), ("airline", "multiclass"), ("arrival", "regression"))
+}
+REPORTER = Reporter("arn:aws:iam::123456789012:user/outcomes")
 
 
 def prediction(minutes: float = -60, of: int = 0) -> str:
@@ -22,5 +24,5 @@ def item(outcome: Any = True, **more: Any) -> dict[str, Any]:
     return {"id": prediction(), "outcome": outcome} | more
 
 
-def kept(*items: Any, model: Any = "flight-delay") -> list[dict[str, Any]]:
-    return records(Report(items, model), TASKS, NOW)
+def kept(*items: Any, model: str = "flight-delay") -> list[dict[str, Any]]:
+    return records(Report(items), ASKED[model], REPORTER, NOW)

@@ -31,6 +31,7 @@ from tidegate.testing.platform import FixedClock
 NOW = datetime(2026, 1, 5, 12, 10, tzinfo=UTC)
 MODEL = "trip-delay"
 LINES = ["blue", "green", "red"]
+REPORTER = "arn:aws:iam::123456789012:user/outcomes"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PRICES = Prices(gb_second=0.001, request=0.0, gb_month=0.0, memory_mb=1024)  # a second costs a tenth of a cent
 
@@ -73,6 +74,12 @@ class Traffic:
             threshold=0.5,
         )
         return replace(made, **changes)
+
+
+def outcome_of(prediction: str, outcome: Any, *, at: datetime = NOW, reporter: str = REPORTER) -> dict[str, Any]:
+    """What is kept of a reported outcome, as far as it is read."""
+    time = at.isoformat()
+    return {"schema": 2, "id": prediction, "time": time, "reported": time, "outcome": outcome, "reporter": reporter}
 
 
 FEATURES = [{"name": "wind", "kind": "numeric"}, {"name": "line", "kind": "categorical"}]
@@ -159,9 +166,9 @@ class Monitored(InMemoryParts):
             self.report(made[:known], [bool(late) for late in rows["late"][:known]])
         return made
 
-    def report(self, made: list[dict[str, Any]], outcomes: list[Any], at: datetime = NOW) -> None:
+    def report(self, made: list[dict[str, Any]], outcomes: list[Any], at: datetime = NOW, by: str = REPORTER) -> None:
         pairs = zip(made, outcomes, strict=True)
-        said = [{"id": record["id"], "time": at.isoformat(), "outcome": outcome} for record, outcome in pairs]
+        said = [outcome_of(record["id"], outcome, at=at, reporter=by) for record, outcome in pairs]
         self.hours.report(MODEL, made[0]["hour"], said)
 
     def look(self, now: datetime | None = None) -> Looked:

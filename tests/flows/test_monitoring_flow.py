@@ -45,7 +45,7 @@ def begun(house: House, model: str) -> dict[str, Any]:
 
 def explained(house: House, model: str, prediction: str) -> None:
     """Where an answer came from is known, and its contributions add up to it."""
-    shown = house.client.explain(prediction)
+    shown = house.client.explain(model, prediction)
     assert (shown["model"]["name"], shown["version"]["number"], shown["again"]["same"]) == (model, 1, True), shown
     contributions = shown["contributions"]
     features = {each["name"] for each in contributions["features"]}

@@ -89,9 +89,11 @@ def test_the_route_belongs_to_people_who_work_with_predictions_and_is_answered_b
     deployment: Deployment,
 ) -> None:
     assert SERVING["feedback"].roles == {Role.SCIENTIST, Role.OPERATOR}
+    assert SERVING["corrections"].roles == {Role.OPERATOR}
     integrations = {one.id: one.properties for one in deployment.resources("AWS::ApiGatewayV2::Integration")}
     routes = {one.properties["RouteKey"]: one.properties for one in deployment.resources("AWS::ApiGatewayV2::Route")}
-    target = json.dumps(routes["POST /feedback"]["Target"])
+    target, other = (json.dumps(routes[SERVING[name].key]["Target"]) for name in ("feedback", "corrections"))
+    assert target == other
     (integration,) = (properties for name, properties in integrations.items() if f'"{name}"' in target)
     (function,) = (
         one

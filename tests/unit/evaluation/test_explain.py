@@ -135,8 +135,8 @@ class Reported:
         self.world.captures.offer(replace(made, **changes))
         return prediction_id
 
-    def ask(self, prediction_id: str, query: str = "") -> Answer:
-        return self.world.call("GET", f"/predictions/{prediction_id}{query}")
+    def ask(self, prediction_id: str, model: str = MODEL) -> Answer:
+        return self.world.call("GET", f"/predictions/{model}/{prediction_id}")
 
     def explained(self, prediction_id: str) -> dict[str, Any]:
         answer = self.ask(prediction_id)
@@ -447,22 +447,14 @@ def test_an_id_that_was_not_captured_says_what_was_searched_and_what_to_do(noted
     assert all(word in answer.body["next_step"] for word in ("minutes", "capture.sample", "capture_retention_days"))
 
 
-def test_only_the_named_model_is_searched(noted: Reported) -> None:
+def test_the_prediction_of_another_model_is_not_shown(noted: Reported) -> None:
     noted.release()
     prediction_id = noted.captured()
-    assert noted.ask(prediction_id, f"?model={MODEL}").status == 200
-    other = spec_text(name="other")
-    assert noted.world.call("PUT", "/models/other", other).status == 200
     assert noted.ask(prediction_id).status == 200
-    answer = noted.ask(prediction_id, "?model=other")
+    assert noted.world.call("PUT", "/models/other", spec_text(name="other")).status == 200
+    answer = noted.ask(prediction_id, "other")
     assert (answer.status, "searched other," in answer.body["detail"]) == (404, True)
-    assert noted.ask(prediction_id, "?model=nobody").status == 404
-
-
-def test_among_too_many_models_one_must_be_named(noted: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidegate.steps.evaluation.explain.MOST_MODELS", 0)
-    answer = noted.ask(uuid7(noted.world.clock.now(), bytes(8)))
-    assert (answer.status, answer.faults[0][:6]) == (422, "model:")
+    assert noted.ask(prediction_id, "nobody").status == 404
 
 
 @pytest.mark.parametrize(
@@ -496,7 +488,7 @@ def page(run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Reporte
 
 def test_the_page_has_the_answer_its_origin_and_the_largest_contribution_first(run: Cli, page: Reported) -> None:
     prediction_id = page.captured(INSTANCE | {"gate": "B12"})
-    assert run("explain", prediction_id) == exits.OK
+    assert run("explain", MODEL, prediction_id) == exits.OK
     said = " ".join(run.out.split())
     for part in (
         "flight-delay (binary), owner ops@example.com, operations",
@@ -515,18 +507,18 @@ def test_the_page_has_the_answer_its_origin_and_the_largest_contribution_first(r
     bars = {words[0]: words[-1] for words in lines if words and words[0] in INSTANCE and "±" in words}
     assert list(bars) == [each["name"] for each in page.explained(prediction_id)["contributions"]["features"]]
     assert len(next(iter(bars.values()))) == 24
-    assert run("explain", prediction_id, "--model", MODEL, "--json") == exits.OK
+    assert run("explain", MODEL, prediction_id, "--json") == exits.OK
     assert run.document == page.explained(prediction_id)
 
 
 def test_the_page_says_why_there_are_no_contributions(run: Cli, page: Reported) -> None:
     page.world.captures._policy = CapturePolicy(mask=frozenset({"carrier"}))
-    assert run("explain", page.captured()) == exits.OK
+    assert run("explain", MODEL, page.captured()) == exits.OK
     assert "no contributions: the capture hides carrier" in run.out
     assert ["carrier", "hidden"] in [line.split() for line in run.out.splitlines()]
 
 
 def test_the_page_of_an_unknown_id_is_an_error_with_a_next_step(run: Cli, page: Reported) -> None:
-    assert run("explain", uuid7(page.world.clock.now(), bytes(8))) == exits.NOT_FOUND
+    assert run("explain", MODEL, uuid7(page.world.clock.now(), bytes(8))) == exits.NOT_FOUND
     assert "was not captured: searched flight-delay" in run.err
     assert "next: try again in a few minutes" in run.err

@@ -19,6 +19,7 @@ from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.profile import MISSING, OUTSIDE, captured, reference
 from tidegate.domain.serving.capture import MASK
 from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.domain.serving.feedback import Outcomes
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.kernel.errors import NewerDocumentError
 from tidegate.kernel.table import Table
@@ -90,7 +91,7 @@ def record(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def counted(records: Iterable[dict[str, Any]], *, outcomes: Any = None, of: Reference = REFERENCE, **how: Any) -> Hour:
-    counting = Counting(of, version=3, outcomes=outcomes or {}, **how)
+    counting = Counting(of, version=3, outcomes=Outcomes(outcomes or {}), **how)
     counting.add(json.dumps(each).encode() for each in records)
     return counting.hour("from")
 
@@ -230,7 +231,7 @@ def test_groups_of_a_dropped_feature_are_not_counted() -> None:
 
 @pytest.mark.parametrize("broken", [b'{"id": ', b'{"id": "p9"', b'{"id": "p9",}', b"p9", b'{"inputs": {"wind": 1.}}'])
 def test_a_line_that_is_no_json_stops_the_count_and_garbage_is_collected_again(broken: bytes) -> None:
-    counting = Counting(REFERENCE, version=3, outcomes={})
+    counting = Counting(REFERENCE, version=3, outcomes=Outcomes())
     with pytest.raises(json.JSONDecodeError):
         counting.add([json.dumps(record(1)).encode(), broken])
     assert gc.isenabled()

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders.labels import GOOD, NOW, record
+from tests.builders.monitoring import outcome_of
 from tests.builders.release import ReleaseHouse
 from tests.builders.specs import spec
 from tests.builders.tables import trips
@@ -272,8 +273,7 @@ class Field(ReleaseHouse):
             self.report(each, outcome)
 
     def report(self, each: dict[str, Any], outcome: Any, at: datetime = NOW) -> None:
-        label = {"id": each["id"], "time": at.isoformat(), "outcome": outcome}
-        self.hours.report("trip-delay", each["hour"], [label])
+        self.hours.report("trip-delay", each["hour"], [outcome_of(each["id"], outcome, at=at)])
 
     def labelled_dataset(self) -> LabelledDataset:
         return self.step(labelled_dataset, "trip-delay", captures=self.hours)

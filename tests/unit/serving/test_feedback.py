@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from functions.feedback import handler as function
 from tests.builders.captures import asked, lines, rollout, sure
 from tests.builders.captures import feedback as label
 from tests.builders.command_line import Cli
-from tests.builders.feedback import NOW, TASKS, item, kept, prediction
+from tests.builders.feedback import ASKED, NOW, REPORTER, SINCE, item, kept, prediction
+from tests.builders.registry import registered
 from tests.builders.specs import spec_document
 from tests.context import CONTEXT
 from tests.documents.forms import hold
@@ -29,13 +31,19 @@ from tidegate.domain.serving.feedback import (
     FEEDBACK_RECORD,
     MAX_FAULTS,
     MAX_ITEMS,
+    Asked,
+    Claim,
     Report,
+    Reporter,
     class_name,
     parse_report,
+    principal,
     records,
+    settled,
 )
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.kernel.ids import uuid7
+from tidegate.kernel.routes import SERVING
 from tidegate.kernel.settings import FeedbackSettings
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.serving.feedback import KNOWN
@@ -44,9 +52,9 @@ from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryRegistry
 
 
-def refused(*items: Any, model: Any = "flight-delay", listed: bool = True) -> dict[str, str]:
+def refused(*items: Any, asked: Asked = ASKED["flight-delay"], listed: bool = True) -> dict[str, str]:
     with pytest.raises(RequestInvalidError) as caught:
-        records(Report(items, model, listed), TASKS, NOW)
+        records(Report(items, listed), asked, REPORTER, NOW)
     assert caught.value.status == 422
     return {fault.path: fault.problem for fault in caught.value.faults}
 
@@ -57,13 +65,15 @@ def refused(*items: Any, model: Any = "flight-delay", listed: bool = True) -> di
 def test_a_record_lies_with_the_hour_of_its_prediction_and_has_the_outcome_as_it_was_reported() -> None:
     (record,) = kept(item(True, time="2026-01-05T14:00:00+02:00"))
     assert record == {
-        "schema": 1,
+        "schema": 2,
         "id": prediction(),
         "model": "flight-delay",
         "hour": "2026-01-05-11",
         "time": "2026-01-05T12:00:00.000Z",
         "reported": "2026-01-05T12:30:00.000Z",
         "outcome": True,
+        "reporter": REPORTER.arn,
+        "correction": False,
     }
     hold(FEEDBACK_RECORD, record)
 
@@ -79,11 +89,6 @@ def test_days_and_times_without_a_zone_are_taken_as_utc(time: str | None) -> Non
     assert record["time"] == ("2026-01-05T00:00:00.000Z" if time else record["reported"])
 
 
-def test_an_items_own_model_goes_before_the_shared_one() -> None:
-    found = kept(item(), item(3.5, model="arrival", id=prediction(of=1)), item("UA", model="airline"))
-    assert [record["model"] for record in found] == ["flight-delay", "arrival", "airline"]
-
-
 @pytest.mark.parametrize("outcome", [True, False, 0, 1.5, "late", "ü" * 1024])
 def test_a_class_is_a_boolean_a_number_or_a_text(outcome: Any) -> None:
     (record,) = kept(item(outcome))
@@ -97,6 +102,73 @@ def test_a_class_is_spelt_alike_whether_json_says_a_whole_number_with_a_point_or
 
 def test_booleans_are_classes_of_their_own() -> None:
     assert [class_name(value) for value in (True, False, 1, 0.5, "True")] == ["true", "false", "1", "0.5", "True"]
+
+
+# Which outcome counts
+
+ANN, BOB, OPS = (f"arn:aws:iam::123456789012:user/{name}" for name in ("ann", "bob", "ops"))
+SESSION = "arn:aws:sts::123456789012:assumed-role/outcomes/{}"
+
+
+def said(outcome: Any, by: str, minutes: float = 0, *, known: float | None = None, correction: bool = False) -> Claim:
+    reported = NOW + timedelta(minutes=minutes)
+    time = reported if known is None else NOW + timedelta(minutes=known)
+    return Claim("p", time, reported, outcome, by, correction)
+
+
+@pytest.mark.parametrize(
+    ("claims", "outcome", "reporter", "ignored"),
+    [
+        ([said(1, ANN), said(2, ANN, 1)], 2, ANN, False),
+        ([said(1, ANN), said(2, ANN, 1, known=-5)], 1, ANN, False),
+        ([said(1, ANN), said(2, BOB, 1)], 1, ANN, True),
+        ([said(1, ANN), said(1.0, BOB, 1)], 1, ANN, False),
+        ([said(1, ANN), said(2, BOB, 1), said(3, OPS, 2, correction=True)], 3, OPS, True),
+        ([said(3, OPS, correction=True), said(1, ANN, 1), said(3, BOB, 2)], 3, OPS, False),
+        ([said(3, OPS, correction=True), said(4, OPS, 1, correction=True)], 4, OPS, False),
+        ([said(1, SESSION.format("a")), said(2, SESSION.format("b"), 1)], 2, SESSION.format("b"), False),
+        ([said(1, ""), said(2, ANN, 1), said(3, BOB, 2)], 2, ANN, True),
+    ],
+)
+def test_an_outcome_is_replaced_by_its_reporter_or_by_a_correction_alone(
+    claims: list[Claim], outcome: Any, reporter: str, *, ignored: bool
+) -> None:
+    for order in (claims, claims[::-1], claims * 2):
+        found = settled(order)
+        assert (found.known["p"], found.reporters["p"], "p" in found.ignored) == (outcome, reporter, ignored)
+
+
+@given(
+    st.lists(
+        st.builds(
+            said,
+            st.integers(0, 3),
+            st.sampled_from([ANN, BOB, SESSION.format("a"), SESSION.format("b"), ""]),
+            st.integers(0, 5),
+            known=st.integers(-2, 5),
+            correction=st.booleans(),
+        ),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda each: (each.time, each.reported),
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_what_counts_depends_on_no_order_and_nobody_else_changes_it(claims: list[Claim], chance: Any) -> None:
+    found, mixed = settled(claims), list(claims)
+    chance.shuffle(mixed)
+    assert settled(mixed) == found
+    late = max(each.reported for each in claims) + timedelta(minutes=1)
+    stranger = Claim("p", late, late, 9, "arn:aws:iam::123456789012:user/eve", correction=False)
+    if any(each.reporter and not each.correction for each in claims) or found.known["p"] in {
+        each.outcome for each in claims if each.correction
+    }:
+        assert settled([*claims, stranger]).known == found.known
+
+
+def test_the_sessions_of_a_role_are_one() -> None:
+    assert principal(SESSION.format("x")) == principal(SESSION.format("a/b")) == SESSION.format("x")[:-2]
+    assert principal(ANN) == ANN
 
 
 # What is refused
@@ -125,9 +197,7 @@ def test_booleans_are_classes_of_their_own() -> None:
         ({"time": "20260105"}, "time", "not a day or time"),
         ({"time": "0001-01-01T00:00:00+10:00"}, "time", "not a day or time"),
         ({"time": "2026-01-05T12:46Z"}, "time", "in the future"),
-        ({"model": "nobody"}, "model", "no model 'nobody'"),
-        ({"model": "No Name"}, "model", "not the name"),
-        ({"model": 3}, "model", "not the name"),
+        ({"model": "flight-delay"}, "model", "no such field"),
         ({"note": "x"}, "note", "no such field"),
     ],
 )
@@ -140,20 +210,24 @@ def test_a_fault_is_named_by_item_and_field(wrong: dict[str, Any], field: str, w
 @pytest.mark.parametrize("outcome", ["12.5", True, "late"])
 def test_a_regressions_outcome_is_a_number(outcome: Any) -> None:
     assert kept(item(-3), model="arrival")
-    assert "a regression's is a number" in refused(item(outcome), model="arrival")["feedback[0].outcome"]
+    assert "a regression's is a number" in refused(item(outcome), asked=ASKED["arrival"])["feedback[0].outcome"]
 
 
 def test_every_fault_is_reported_at_once() -> None:
-    found = refused("x", {"outcome": None, "time": 1}, {"id": prediction()}, model=None)
+    found = refused("x", {"outcome": None, "time": 1}, {"id": prediction()})
     assert list(found) == [
         "feedback[0]",
-        *(f"feedback[1].{field}" for field in ("model", "id", "time", "outcome")),
-        *(f"feedback[2].{field}" for field in ("model", "outcome")),
+        *(f"feedback[1].{field}" for field in ("id", "time", "outcome")),
+        "feedback[2].outcome",
     ]
 
 
-def test_a_shared_model_that_does_not_exist_is_one_fault() -> None:
-    assert list(refused(item(), item(None), model="nobody")) == ["model", "feedback[1].outcome"]
+def test_what_is_older_than_the_first_version_was_never_predicted() -> None:
+    asked = ASKED["flight-delay"]
+    young = replace(asked, since=NOW - timedelta(minutes=44))
+    assert "older than the model's first version" in refused(item(), asked=young)["feedback[0].id"]
+    assert list(refused(item(), asked=replace(asked, since=None))) == ["feedback[0].id"]
+    assert records(Report([item()]), replace(asked, since=NOW - timedelta(minutes=46)), REPORTER, NOW)
 
 
 def test_faults_beyond_fifty_are_counted_and_not_listed() -> None:
@@ -163,14 +237,13 @@ def test_faults_beyond_fifty_are_counted_and_not_listed() -> None:
 
 
 def test_one_item_alone_has_faults_by_field() -> None:
-    assert list(refused(item(None, model="airline"), model=None, listed=False)) == ["outcome"]
+    assert list(refused(item(None), listed=False)) == ["outcome"]
 
 
 def test_two_outcomes_of_one_prediction_need_times_that_show_which_is_the_later() -> None:
     assert "in feedback[0]" in refused(item(True), item(False))["feedback[1].id"]
     assert len(kept(item(True), item(False, time="2026-01-05"))) == 2
     assert len(kept(item(3), item(3.0), item("3"))) == 3
-    assert len(kept(item(True), item(3.5, model="arrival"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -182,7 +255,7 @@ def test_two_outcomes_of_one_prediction_need_times_that_show_which_is_the_later(
         (b"[]", 422, "a list"),
         (b'{"feedback": {}}', 422, "an object"),
         (b'{"feedback": []}', 422, "empty"),
-        (b'{"feedback": [1], "labels": 2}', 422, "no such field"),
+        (b'{"feedback": [1], "model": "m"}', 422, "no such field"),
         (json.dumps({"feedback": [1] * 501}).encode(), 422, "at most 500"),
     ],
 )
@@ -216,12 +289,26 @@ class FeedbackFunction(InMemoryParts):
     def __init__(self) -> None:
         settings = FeedbackSettings("table", "stream", "test", max_body_bytes="10000")
         super().__init__(registry=Registry(), clock=FixedClock(NOW), settings=settings)
-        self.registry.apply(ModelSpec.parse(spec_document()), author="ana", at=NOW)
+        self.registry.apply(ModelSpec.parse(spec_document()), author="ana", at=SINCE)
+        registered(self.registry, "r-001", created_at=SINCE)
+        self.registry.asked = 0
 
-    def post(self, body: Any, **headers: str) -> dict[str, Any]:
+    def post(
+        self, body: Any, *, model: str = "flight-delay", route: str = "feedback", event: Any = None, **headers: str
+    ) -> dict[str, Any]:
         text = body if isinstance(body, str) else json.dumps(body)
-        event = {"headers": {"Content-Type": "application/json"} | headers, "body": text, "isBase64Encoded": False}
-        return function.handler(event, CONTEXT)
+        return function.handler(
+            {
+                "routeKey": SERVING[route].key,
+                "pathParameters": {"model": model},
+                "requestContext": {"authorizer": {"iam": {"userArn": REPORTER.arn}}},
+                "headers": {"Content-Type": "application/json"} | headers,
+                "body": text,
+                "isBase64Encoded": False,
+            }
+            | (event or {}),
+            CONTEXT,
+        )
 
 
 @pytest.fixture
@@ -232,19 +319,31 @@ def house(monkeypatch: pytest.MonkeyPatch) -> FeedbackFunction:
 
 
 def test_what_is_accepted_is_kept_and_counted_by_model(house: FeedbackFunction) -> None:
-    answer = house.post({"model": "flight-delay", "feedback": [item(True), item(False, id=prediction(of=1))]})
+    answer = house.post({"feedback": [item(True), item(False, id=prediction(of=1))]})
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 2})
     assert [record["outcome"] for record in house.feedback.records] == [True, False]
     assert house.meter.counts == {"Feedback": 2, "Feedback:flight-delay": 2}
 
 
 def test_one_item_alone_is_accepted(house: FeedbackFunction) -> None:
-    assert house.post(item(model="flight-delay"))["statusCode"] == 200
+    assert house.post(item())["statusCode"] == 200
     assert len(house.feedback.records) == 1
 
 
+def test_a_record_says_who_reported_and_which_route_was_called(house: FeedbackFunction) -> None:
+    for route in ("feedback", "corrections"):
+        assert house.post(item(), route=route)["statusCode"] == 200
+    found = [(record["reporter"], record["correction"]) for record in house.feedback.records]
+    assert found == [(REPORTER.arn, False), (REPORTER.arn, True)]
+
+
+def test_nobody_reports_without_an_identity(house: FeedbackFunction) -> None:
+    answer = house.post(item(), event={"requestContext": {}})
+    assert (answer["statusCode"], house.feedback.records) == (401, [])
+
+
 def test_of_a_request_with_a_fault_nothing_is_kept(house: FeedbackFunction) -> None:
-    answer = house.post({"model": "flight-delay", "feedback": [item(), item(None)]})
+    answer = house.post({"feedback": [item(), item(None)]})
     problem = json.loads(answer["body"])
     assert (answer["statusCode"], answer["headers"]["content-type"]) == (422, "application/problem+json")
     assert [fault["path"] for fault in problem["errors"]] == ["feedback[1].outcome"]
@@ -253,7 +352,7 @@ def test_of_a_request_with_a_fault_nothing_is_kept(house: FeedbackFunction) -> N
 
 def test_what_could_not_be_kept_is_to_be_sent_again_and_is_not_counted(house: FeedbackFunction) -> None:
     house.feedback.down = True
-    answer = house.post(item("s3cr3t", model="flight-delay"))
+    answer = house.post(item("s3cr3t"))
     problem = json.loads(answer["body"])
     assert (answer["statusCode"], answer["headers"]["retry-after"]) == (503, "5")
     assert "counted twice" in problem["detail"]
@@ -265,7 +364,7 @@ def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it(
     house: FeedbackFunction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(house.feedback, "keep", lambda _: 1 / 0)
-    answer = house.post(item("s3cr3t", model="flight-delay"))
+    answer = house.post(item("s3cr3t"))
     assert answer["statusCode"] == 500
     assert "s3cr3t" not in answer["body"] + "".join(house.meter.said)
     assert "division" not in answer["body"]
@@ -287,18 +386,18 @@ def test_a_body_that_cannot_be_read_has_the_status_that_says_why(
 
 
 def test_a_body_in_base64_is_read(house: FeedbackFunction) -> None:
-    body = base64.b64encode(json.dumps(item(model="flight-delay")).encode()).decode()
-    assert function.handler({"body": body, "isBase64Encoded": True}, CONTEXT)["statusCode"] == 200
+    body = base64.b64encode(json.dumps(item()).encode()).decode()
+    assert house.post(body, event={"isBase64Encoded": True})["statusCode"] == 200
 
 
 def test_a_model_is_looked_up_once_a_minute_and_one_that_is_not_there_each_time(house: FeedbackFunction) -> None:
     def status(model: str) -> int:
-        return int(house.post(item(model=model))["statusCode"])
+        return int(house.post(item(), model=model)["statusCode"])
 
     assert [status("flight-delay"), status("flight-delay"), house.registry.asked] == [200, 200, 1]
     house.clock.move(seconds=KNOWN.total_seconds())
     assert [status("flight-delay"), house.registry.asked] == [200, 2]
-    assert [status("nobody"), status("nobody"), house.registry.asked] == [422, 422, 4]
+    assert [status("nobody"), status("nobody"), house.registry.asked] == [404, 404, 4]
 
 
 # What a rollout makes of it
@@ -344,11 +443,11 @@ class Api:
             raise NotFoundError(f"no model {name!r}")
         return {"model": {"task": self.task}}
 
-    def feedback(self, model: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+    def feedback(self, model: str, items: list[dict[str, Any]], *, correct: bool) -> dict[str, Any]:
         if len(self.batches) == self.away_after:
             raise UnavailableError("the serving API is busy: 503")
         self.batches.append(len(items))
-        return self.house.intake.take(json.dumps({"model": model, "feedback": items}).encode())
+        return self.house.intake.take(model, json.dumps({"feedback": items}).encode(), Reporter("arn", correct))
 
     def close(self) -> None:
         pass
@@ -370,8 +469,16 @@ def write(name: str, *rows: str) -> str:
 def test_the_client_sends_model_and_items(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(Client, "_serving", lambda _, *call, body: sent.append((*call, body)) or {"accepted": 1})
-    assert Client.feedback(Client.__new__(Client), "m", ({"id": "x"},)) == {"accepted": 1}
-    assert sent == [("feedback", {"model": "m", "feedback": [{"id": "x"}]})]
+    for correct in (False, True):
+        assert Client.feedback(Client.__new__(Client), "m", ({"id": "x"},), correct=correct) == {"accepted": 1}
+    assert sent == [(route, "m", {"feedback": [{"id": "x"}]}) for route in ("feedback", "corrections")]
+
+
+def test_an_operator_corrects_by_an_option(api: Api) -> None:
+    file = write("labels.csv", "id,outcome", f"{prediction()},true")
+    for options in ((), ("--correct",)):
+        assert api.run("feedback", file, "--model", "flight-delay", *options) == exits.OK
+    assert [record["correction"] for record in api.house.feedback.records] == [False, True]
 
 
 def test_csv_is_reported_with_booleans_and_texts_and_without_what_is_not_known_yet(api: Api) -> None:

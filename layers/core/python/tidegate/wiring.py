@@ -310,7 +310,7 @@ class Wiring(Generic[S_co]):
         from tidegate.steps.serving.feedback import Intake
 
         log = FirehoseFeedback(self.settings.feedback_stream)
-        return Intake(models=self.registry, log=log, clock=self.clock, signals=self.meter)
+        return Intake(models=self.registry, versions=self.registry, log=log, clock=self.clock, signals=self.meter)
 
     @kept
     def meter(self: "Wiring[Measured]") -> Meter:

@@ -44,7 +44,8 @@ class S3ArmsReader:
     Read are the hours from two before to two after this function's clock, and those that `Rollout.fetched` names; where
     the plan has longer pauses between looks, as much further back. What comes later than that counts for nothing,
     labels too. Captures beyond `MAX_CAPTURE_BYTES`, and feedback beyond its bound, are left to the next look, oldest
-    first; to join labels with captures that were counted before, as many of these are read again.
+    first; to join labels with captures that were counted before, as many of these are read again, and as much feedback,
+    so that a prediction's label counts once.
 
     Records that cannot be read, and what stands behind damaged bytes of an object, count for nothing; monitoring
     reports them. Nothing is written: who asks twice gets the same evidence, and what came in between.
@@ -63,9 +64,12 @@ class S3ArmsReader:
         now, reach = self._clock.now(), REACH + _pause(rollout)
         counted = {mark for marks in rollout.fetched.values() for mark in marks}
         first, last = min([hour_of(now - reach), *rollout.fetched]), hour_of(now + REACH)
-        feedback = [each for each in self._listed(FEEDBACK, rollout.model, first, last) if each.mark not in counted]
-        feedback = _within(MAX_FEEDBACK_BYTES, feedback)
+        reported = self._listed(FEEDBACK, rollout.model, first, last)
+        feedback = _within(MAX_FEEDBACK_BYTES, [each for each in reported if each.mark not in counted])
         labelled = {each.hour for each in feedback}
+        before = _within(
+            MAX_FEEDBACK_BYTES, [each for each in reported if each.mark in counted and each.hour in labelled]
+        )
         captures = self._listed(CAPTURES, rollout.model, first, last)
         new = _within(MAX_CAPTURE_BYTES, [each for each in captures if each.mark not in counted])
         again = _within(
@@ -77,6 +81,10 @@ class S3ArmsReader:
             for line in found:
                 with suppress(*BROKEN):
                     labels.report(each.key, FEEDBACK_RECORD.read(line))
+        for _, found in self._read(before):
+            for line in found:
+                with suppress(*BROKEN):
+                    labels.reported_before(FEEDBACK_RECORD.read(line))
         served = _served_under(rollout.route_revisions)
         for each, found in self._read([*new, *again]):
             _fold(found, tally, labels, served if each.mark not in counted else None)

@@ -1,7 +1,6 @@
 """One captured prediction out of all: its id holds its time, its time the hours, the rest is searched."""
 
 import re
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from tidegate.aws.clients import answering, s3
 from tidegate.aws.unpacking import lines
 from tidegate.domain.monitoring.quarantine import UnreadableError
 from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of
-from tidegate.kernel.errors import Fault, RequestInvalidError
+from tidegate.kernel.errors import Fault, NewerDocumentError, RequestInvalidError
 from tidegate.kernel.prefixes import CAPTURES
 
 MAX_SEARCHED_BYTES = 64 * 1024 * 1024  # packed: some 600,000 predictions
@@ -37,14 +36,11 @@ class S3CaptureLookup:
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
 
-    def find(
-        self, models: Sequence[str], prediction_id: str, *, at: datetime, reach: timedelta
-    ) -> dict[str, Any] | None:
+    def find(self, model: str, prediction_id: str, *, at: datetime, reach: timedelta) -> dict[str, Any] | None:
         """See ports.CaptureLookup."""
         searched = 0
         with ThreadPoolExecutor(_THREADS) as pool:
-            listed = pool.map(lambda model: self._objects(model, at, reach), models)
-            objects = sorted((each for found in listed for each in found), key=lambda each: each.off)
+            objects = sorted(self._objects(model, at, reach), key=lambda each: each.off)
             for start in range(0, len(objects), _THREADS):
                 if searched > MAX_SEARCHED_BYTES:
                     raise _too_much(prediction_id, start, len(objects))
@@ -68,7 +64,7 @@ class S3CaptureLookup:
             for line in lines(data):
                 if named not in line:
                     continue
-                with suppress(ValueError, RecursionError):
+                with suppress(NewerDocumentError, RecursionError, ValueError):
                     record: dict[str, Any] = CAPTURE_RECORD.read(line)
                     if record.get("id") == prediction_id:
                         return record
@@ -85,5 +81,5 @@ def _too_much(prediction_id: str, searched: int, there: int) -> RequestInvalidEr
     return RequestInvalidError(
         "there are more captures around the prediction's time than one search reads",
         [Fault("prediction", f"{prediction_id} is not in the nearest {searched} of {there} objects")],
-        next_step="name its model (--model); if you did, use the query for Athena in docs/captures.md",
+        next_step="use the query for Athena in docs/captures.md",
     )

@@ -12,18 +12,18 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
 from gzip import GzipFile
 from io import BytesIO
 from itertools import chain
 from typing import Any
 
 import orjson
+from botocore.exceptions import ClientError
 from isal.igzip import IGzipFile
 from isal.isal_zlib import IsalError
 
 from tidegate.aws.captures import listed
-from tidegate.aws.clients import answering, s3
+from tidegate.aws.clients import answering, code_of, s3
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import revised, stored
 from tidegate.aws.table import RefusedError, Table
@@ -31,8 +31,8 @@ from tidegate.aws.unpacking import blocks
 from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.monitoring.quarantine import because
-from tidegate.domain.serving.feedback import FEEDBACK_RECORD, reported
-from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD, Claim, Outcomes, claim, settled
+from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.kernel.partitions import Partition
 from tidegate.kernel.prefixes import CAPTURES, FEEDBACK, PROFILES, VERDICTS
 from tidegate.ports.monitoring import Sources
@@ -102,28 +102,24 @@ class S3Hours:
         feedback = self._sizes(FEEDBACK, model, first, last)
         return {
             hour: Sources(
-                captures=tuple(sizes),
+                captures=tuple(captures[hour]),
                 feedback=tuple(feedback[hour]),
-                stored_bytes=sum(sizes.values()) + sum(feedback[hour].values()),
+                stored_bytes=sum(captures[hour].values()) + sum(feedback[hour].values()),
             )
-            for hour, sizes in captures.items()
+            for hour in sorted(captures.keys() | feedback.keys())
         }
 
-    def outcomes(self, sources: Sources) -> tuple[dict[str, Any], dict[str, str]]:
+    def outcomes(self, sources: Sources) -> tuple[Outcomes, dict[str, str]]:
         """See ports.Hours."""
-        latest: dict[str, tuple[datetime, Any]] = {}
+        claims: list[Claim] = []
         unread: dict[str, str] = {}
         for key, lines in zip(sources.feedback, self._read(sources.feedback), strict=True):
             try:
                 each = chain.from_iterable(map(bytes.splitlines, lines))
-                found = [reported(FEEDBACK_RECORD.current(orjson.loads(line))) for line in each]
+                claims += [claim(FEEDBACK_RECORD.current(orjson.loads(line))) for line in each]
             except Exception as error:  # noqa: BLE001  whatever it is, it is this object's; the others are read
                 unread[key] = because(error)
-                continue
-            for prediction, at, outcome in found:
-                if prediction not in latest or at >= latest[prediction][0]:
-                    latest[prediction] = at, outcome
-        return {prediction: outcome for prediction, (_, outcome) in latest.items()}, unread
+        return settled(claims), unread
 
     def lines(self, sources: Sources) -> Iterator[Iterable[bytes]]:
         """See ports.Hours."""
@@ -158,11 +154,29 @@ class S3Hours:
         with ThreadPoolExecutor(_THREADS) as pool:
             ahead: deque[Future[bytes]] = deque()
             for key in keys:
-                ahead.append(pool.submit(self._objects.get, key))
+                ahead.append(pool.submit(self._fetch, key))
                 if len(ahead) >= _THREADS:
                     yield _fetched(ahead.popleft())
             while ahead:
                 yield _fetched(ahead.popleft())
+
+    def _fetch(self, key: str) -> bytes:
+        """An object that was listed.
+
+        Raises:
+            NotFoundError: it was removed meanwhile.
+            UnavailableError: S3 does not answer, or refuses: that is not the object's fault, and it may be read later.
+        """
+        try:
+            with answering("S3"):
+                return s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if code_of(error) == "NoSuchKey":
+                raise NotFoundError(f"s3://{self._bucket}/{key} does not exist") from None
+            raise UnavailableError(
+                f"S3 refuses s3://{self._bucket}/{key}: {code_of(error)}",
+                next_step="look at the function's role and at the bucket's policy, key and storage class",
+            ) from error
 
 
 def _profile_key(model: str, version: int, hour: str) -> str:

@@ -330,10 +330,9 @@ class Client:
         """Captured predictions of an hour such as 2026-01-05-12 (UTC), newest first: all, or the first `limit`."""
         return self._listed("captures.list_captures", ["captures"], model, limit=limit, after=after, hour=hour)[0]
 
-    def explain(self, prediction_id: str, model: str | None = None) -> dict[str, Any]:
-        """Why one prediction came out as it did. All models are searched for it unless one is named."""
-        query = {"model": model} if model else {}
-        return self._control("predictions.explain", prediction_id, **query)
+    def explain(self, model: str, prediction_id: str) -> dict[str, Any]:
+        """Why one prediction of a model came out as it did."""
+        return self._control("predictions.explain", model, prediction_id)
 
     def served_at(self, model: str, at: str) -> dict[str, Any]:
         """What served at a moment (ISO 8601): {at, served, entry}."""
@@ -342,13 +341,19 @@ class Client:
     def verify_ledger(
         self, model: str, *, on_look: Callable[[dict[str, Any]], None] = lambda _: None
     ) -> dict[str, Any]:
-        """Whether the ledger's chain holds: {intact, entries, head, break}, and under `batches` the same of theirs.
-        The server verifies section by section; `on_look` sees how far it is."""
+        """Whether the ledger's chain holds: {intact, entries, head, break, acknowledged}, and under `batches` the same
+        of theirs. The server verifies section by section; `on_look` sees how far it is."""
         found = self._control("served.verify_ledger", model)
+        acknowledged = found["acknowledged"]
         while found.get("next"):
             on_look(found)
             found = self._control("served.verify_ledger", model, after=found["next"])
-        return found
+            acknowledged += found["acknowledged"]
+        return found | {"acknowledged": acknowledged}
+
+    def acknowledge_ledger(self, model: str, reason: str) -> dict[str, Any]:
+        """Record that you looked into what breaks the ledger: {changed, route, serves, entry}."""
+        return self._control("served.acknowledge_ledger", model, body={"reason": reason})
 
     def rollback(self, model: str, to: int, reason: str) -> dict[str, Any]:
         """Let a version that has served answer everything again: {changed, route, serves, entry}."""
@@ -391,10 +396,11 @@ class Client:
         """Score instances; nothing changes by it, so a lost answer is asked for again."""
         return self._serving("predict", model, body={"instances": list(instances)})
 
-    def feedback(self, model: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def feedback(self, model: str, items: Sequence[Mapping[str, Any]], *, correct: bool = False) -> dict[str, Any]:
         """Report what became of predictions (id, outcome, and time unless it is now): {accepted}. At most 500 items;
-        all of them are kept or a fault is raised, and then reporting all of them again does no harm."""
-        return self._serving("feedback", body={"model": model, "feedback": list(items)})
+        all of them are kept or a fault is raised, and then reporting all of them again does no harm. To `correct` what
+        others reported is the right of operators."""
+        return self._serving("corrections" if correct else "feedback", model, body={"feedback": list(items)})
 
     def served(self, model: str) -> dict[str, Any]:
         """What the serving API says of a model: version and contract."""

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
+from tidegate.formats.http_api import caller_of
 from tidegate.kernel import strict_json
 from tidegate.kernel.errors import NotFoundError, RequestInvalidError
 from tidegate.kernel.ids import NAME
@@ -53,13 +54,7 @@ class Call:
                 the route does not take (400).
             NotFoundError: a name in its path cannot be one.
         """
-        iam = event.raw_event.get("requestContext", {}).get("authorizer", {}).get("iam") or {}
-        if not iam.get("userArn"):
-            raise RequestInvalidError(
-                "the request has no IAM identity",
-                status=401,
-                next_step="sign it with SigV4 for service execute-api",
-            )
+        actor = caller_of(event.raw_event)
         try:
             text = event.decoded_body or ""
         except ValueError:
@@ -73,7 +68,7 @@ class Call:
         query = event.query_string_parameters or {}
         if unknown := query.keys() - set(route.query):
             raise unknown_parameters(unknown, route.query)
-        return cls(route.name, iam["userArn"], path, query, text)
+        return cls(route.name, actor, path, query, text)
 
     @property
     def asked(self) -> Asked:

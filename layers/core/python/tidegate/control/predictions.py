@@ -21,4 +21,4 @@ def explain(call: Call, at: At) -> Answer:
         load=load,
         clock=at.clock,
     )
-    return HTTPStatus.OK, explained.prediction(call.path["prediction"], call.query.get("model"))
+    return HTTPStatus.OK, explained.prediction(call.path["model"], call.path["prediction"])

@@ -41,6 +41,18 @@ def headers_of(event: Event) -> dict[str, str]:
     return {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
 
 
+def caller_of(event: Event) -> str:
+    """The IAM ARN of the caller, as the API's authorizer has it. Raises RequestInvalidError (401) without one."""
+    iam = event.get("requestContext", {}).get("authorizer", {}).get("iam") or {}
+    if not iam.get("userArn"):
+        raise RequestInvalidError(
+            "the request has no IAM identity",
+            status=HTTPStatus.UNAUTHORIZED,
+            next_step="sign it with SigV4 for service execute-api",
+        )
+    return str(iam["userArn"])
+
+
 def media_type(headers: Mapping[str, str], accepted: Sequence[str] = (JSON,)) -> str:
     """Which of the accepted media types a body has; raises RequestInvalidError (415) when it has another one."""
     content_type = headers.get("content-type", JSON).strip()

@@ -166,7 +166,7 @@ CONTROL = _table(
     ),
     Route("rollouts.show_rollout", "GET /models/{model}/rollouts/{run}", _ALL, "Show a run's rollout."),
     Route("rollouts.end_rollout", "POST /models/{model}/rollout/end", _OPERATOR, "End the rollout under way."),
-    # Not under /models/{model}, which viewers may GET: the * of an IAM policy does not stop at a slash.
+    # These two not under /models/{model}, which viewers may GET: the * of an IAM policy does not stop at a slash.
     Route(
         "captures.list_captures",
         "GET /captures/{model}",
@@ -176,10 +176,9 @@ CONTROL = _table(
     ),
     Route(
         "predictions.explain",
-        "GET /predictions/{prediction}",
+        "GET /predictions/{model}/{prediction}",
         _TAKES_PART,
         "Explain a captured prediction.",
-        ("model",),
     ),
     Route(
         "served.show_ledger",
@@ -194,6 +193,12 @@ CONTROL = _table(
         _ALL,
         "Verify the ledger's chain against what is served, section by section.",
         ("after",),
+    ),
+    Route(
+        "served.acknowledge_ledger",
+        "POST /models/{model}/ledger/acknowledgement",
+        _OPERATOR,
+        "Record that somebody has looked into what breaks the ledger.",
     ),
     Route("served.roll_back", "POST /models/{model}/rollback", _OPERATOR, "Let an earlier version serve again."),
     Route("served.kill", "POST /models/{model}/kill", _OPERATOR, "Let the fallback answer every request."),
@@ -244,5 +249,11 @@ SERVING = _table(
         _TAKES_PART,
         "Open Inference Protocol: score tensors by one version.",
     ),
-    Route("feedback", "POST /feedback", _TAKES_PART, "Report the outcomes of predictions."),
+    Route("feedback", "POST /models/{model}/feedback", _TAKES_PART, "Report the outcomes of predictions."),
+    Route(
+        "corrections",
+        "POST /models/{model}/feedback/corrections",
+        _OPERATOR,
+        "Replace outcomes that others reported.",
+    ),
 )

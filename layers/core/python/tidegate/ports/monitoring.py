@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tidegate.domain.serving.feedback import Outcomes
+
 if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions that need neither
     from tidegate.domain.monitoring.health import HealthRecord
 
@@ -54,12 +56,12 @@ class Hours(Protocol):
         ...
 
     def sources(self, model: str, first: str, last: str) -> Mapping[str, Sources]:
-        """Hours with captures, by name and in order; both ends included."""
+        """Hours with captures or feedback, by name and in order; both ends included."""
         ...
 
-    def outcomes(self, sources: Sources) -> tuple[Mapping[str, Any], dict[str, str]]:
-        """The outcome of each prediction of the hour that has one; of several, the one reported last. And the objects
-        of feedback that cannot be read, with the reason."""
+    def outcomes(self, sources: Sources) -> tuple[Outcomes, dict[str, str]]:
+        """The outcomes of the hour's predictions, as `feedback.settled` has them, and the objects of feedback that
+        cannot be read, with the reason."""
         ...
 
     def lines(self, sources: Sources) -> Iterable[Iterable[bytes]]:

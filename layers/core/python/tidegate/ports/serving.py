@@ -1,6 +1,6 @@
 """Loaded models, and what is kept of each prediction."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,10 +38,8 @@ class CaptureReader(Protocol):
 class CaptureLookup(Protocol):
     """One captured prediction, for people who ask about it."""
 
-    def find(
-        self, models: Sequence[str], prediction_id: str, *, at: datetime, reach: timedelta
-    ) -> dict[str, Any] | None:
-        """Its record among those of these models in the hours that are within `reach` of the moment `at`; None when
+    def find(self, model: str, prediction_id: str, *, at: datetime, reach: timedelta) -> dict[str, Any] | None:
+        """Its record among those of the model in the hours that are within `reach` of the moment `at`; None when
         there is none. Raises RequestInvalidError when there is more to look through than one search may."""
         ...
 

@@ -8,7 +8,7 @@ from typing import Any
 from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.monitoring.quarantine import because
 from tidegate.domain.serving.capture import line
-from tidegate.domain.serving.feedback import reported
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD, Claim, Outcomes, claim, settled
 from tidegate.kernel.errors import ConflictError
 from tidegate.ports.monitoring import Sources
 from tidegate.testing.found import found
@@ -70,22 +70,23 @@ class InMemoryHours:
         return any(name == model and hour >= since for name, hour in self.captures)
 
     def sources(self, model: str, first: str, last: str) -> dict[str, Sources]:
-        hours = sorted(hour for name, hour in self.captures if name == model and first <= hour <= last)
+        kept = self.captures.keys() | self.feedback.keys()
+        hours = sorted(hour for name, hour in kept if name == model and first <= hour <= last)
         return {
             hour: Sources(
-                tuple(sorted(self.captures[model, hour])), tuple(sorted(self.feedback.get((model, hour), {})))
+                tuple(sorted(self.captures.get((model, hour), {}))), tuple(sorted(self.feedback.get((model, hour), {})))
             )
             for hour in hours
         }
 
-    def outcomes(self, sources: Sources) -> tuple[dict[str, Any], dict[str, str]]:
-        objects, found, unread = self._objects(self.feedback), [], {}
+    def outcomes(self, sources: Sources) -> tuple[Outcomes, dict[str, str]]:
+        objects, claims, unread = self._objects(self.feedback), list[Claim](), {}
         for key in sources.feedback:
             try:
-                found += [reported(record) for record in objects[key]]
+                claims += [claim(FEEDBACK_RECORD.current(record)) for record in objects[key]]
             except Exception as error:  # noqa: BLE001  as the adapter does
                 unread[key] = because(error)
-        return {name: outcome for name, _, outcome in sorted(found, key=lambda each: each[1])}, unread
+        return settled(claims), unread
 
     def lines(self, sources: Sources) -> Iterator[Iterable[bytes]]:
         captured = self._objects(self.captures)

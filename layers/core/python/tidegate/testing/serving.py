@@ -1,7 +1,7 @@
 """What is kept of each prediction, and of what became of it."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,14 +33,12 @@ class InMemoryCaptures:
         }
         return ((each, found[each]) for each in sorted(found, reverse=True) if not after or each < after)
 
-    def find(
-        self, models: Sequence[str], prediction_id: str, *, at: datetime, reach: timedelta
-    ) -> dict[str, Any] | None:
+    def find(self, model: str, prediction_id: str, *, at: datetime, reach: timedelta) -> dict[str, Any] | None:
         first, last = hour_of(at - reach), hour_of(at + reach)
         found = (
             record
             for capture in self.offered
-            if capture.model in models
+            if capture.model == model
             for record in records(capture, self._policy)
             if record["id"] == prediction_id and first <= record["hour"] <= last
         )

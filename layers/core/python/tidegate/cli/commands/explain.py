@@ -6,10 +6,10 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 
 
 @click.command(cls=Command, short_help="Explain one prediction.")
+@click.argument("model")
 @click.argument("prediction_id")
-@click.option("--model", metavar="MODEL", help="The model that made the prediction. Default: search all models.")
 @pass_tool
-def explain(tool: Tool, prediction_id: str, model: str | None) -> None:
+def explain(tool: Tool, model: str, prediction_id: str) -> None:
     """Explain how one prediction came about: inputs and their contributions to the score, version, training data, gate
     and approvers.
 
@@ -18,9 +18,9 @@ def explain(tool: Tool, prediction_id: str, model: str | None) -> None:
 
     \b
     Example:
-      tidegate explain 019b8e3a-9a00-7000-8000-000000000001 --model flight-delay
+      tidegate explain flight-delay 019b8e3a-9a00-7000-8000-000000000001
     """
     from tidegate.cli.pages import explain
 
-    found = tool.client.explain(prediction_id, model)
+    found = tool.client.explain(model, prediction_id)
     tool.answer(found, lambda out: explain.page(out, found))

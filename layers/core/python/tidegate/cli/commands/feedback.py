@@ -52,14 +52,16 @@ class _Row:
 )
 @click.option("--outcome-column", default="outcome", show_default=True, metavar="COL", help="Column with the outcome.")
 @click.option("--time-column", metavar="COL", help="Column with the time of the outcome. Default: `time`, else now.")
+@click.option("--correct", is_flag=True, help="Replace outcomes that others reported. Operators only.")
 @pass_tool
 def feedback(
-    tool: Tool, file: str, *, model: str, id_column: str, outcome_column: str, time_column: str | None
+    tool: Tool, file: str, *, model: str, id_column: str, outcome_column: str, time_column: str | None, correct: bool
 ) -> None:
     """Report the outcomes of predictions. FILE is CSV with a header, or one JSON object per line; - is standard input.
 
-    Lines without an outcome and other columns are ignored. The latest outcome of a prediction counts, so you can send
-    the whole file again after an interruption or a correction.
+    Lines without an outcome and other columns are ignored. Your latest outcome of a prediction counts, so you can send
+    the whole file again after an interruption or a correction. Once somebody else has reported an outcome, only they or
+    an operator (--correct) can replace it.
 
     \b
     Example:
@@ -73,7 +75,7 @@ def feedback(
         raise InvalidInputError(
             f"no line of {file} has an outcome in {outcome_column!r}", next_step="give the column with --outcome-column"
         )
-    accepted = _send(tool, model, rows, columns, file)
+    accepted = _send(tool, model, rows, columns, file, correct=correct)
     answer = {"model": model, "accepted": accepted, "without_outcome": passed_over}
 
     def render(out: Any) -> None:
@@ -83,7 +85,7 @@ def feedback(
     tool.answer(answer, render)
 
 
-def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str) -> int:
+def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str, *, correct: bool) -> int:
     """How many were accepted: all of them.
 
     Raises:
@@ -97,7 +99,7 @@ def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str)
         batch = rows[start : start + BATCH]
         pace.wait_for(batch)
         try:
-            accepted += tool.client.feedback(model, [row.item for row in batch])["accepted"]
+            accepted += tool.client.feedback(model, [row.item for row in batch], correct=correct)["accepted"]
         except InvalidInputError as error:
             if not error.faults:
                 raise

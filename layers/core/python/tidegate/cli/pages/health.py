@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 BAR_WIDTH = 20  # characters
+SHOWN_REPORTERS = 5  # those with the most outcomes; --json has more
 SHOWN_APART = 10  # objects in quarantine, the latest; --json has more
 _HEALTH = {  # the worst first
     "needs_redesign": ("✗ NEEDS REDESIGN", "bold red"),
@@ -59,16 +60,25 @@ def status(out: "Console", found: Sequence[Document]) -> None:
     for each in found:
         if each["tampered"]:
             _said(out, each["model"], _TAMPERED, [each["tampered"]], details="ledger verify")
-    for each in found:
-        if each["quarantined"]:
-            count = english.count(each["quarantined"], "object")
-            _said(out, each["model"], Text(f"✗ {count} in quarantine", style="yellow"), [])
+    _status_of_data(out, found)
     for each in found:
         spike = ((each["summary"] or {}).get("cost") or {}).get("spike")
         if spike:
             out.print()
             warn_of_spike(out, each["model"], spike)
             out.print(f"  details: tidegate cost {each['model']}", soft_wrap=True)
+
+
+def _status_of_data(out: "Console", found: Sequence[Document]) -> None:
+    """Objects that cannot be read, and outcomes that do not count."""
+    for each in found:
+        if each["quarantined"]:
+            count = english.count(each["quarantined"], "object")
+            _said(out, each["model"], Text(f"✗ {count} in quarantine", style="yellow"), [])
+    for each in found:
+        doubted = _doubted((each["summary"] or {}).get("outcomes"))
+        if doubted:
+            _said(out, each["model"], Text("outcomes that do not count", style="yellow"), doubted)
 
 
 def _said(out: "Console", model: str, what: Text, reasons: Sequence[str], *, details: str = "drift") -> None:
@@ -153,11 +163,34 @@ def drift(out: "Console", found: Document, hours: int | None) -> None:
         out.print()
         _targets(out, found["verdicts"]["targets"])
     _quarantine(out, line, found["verdicts"])
+    _outcomes(out, (found["verdicts"] or {}).get("outcomes"))
     if record and record["attempts"]:
         out.print()
         _attempts(out, record["attempts"])
     out.print()
     out.print(f"next: {found['next_step']}", soft_wrap=True)
+
+
+def _outcomes(out: "Console", reports: Document | None) -> None:
+    """Who reported outcomes, and which of them do not count."""
+    if not reports or not (reports["by"] or _doubted(reports)):
+        return
+    total = sum(reports["by"].values())
+    out.print()
+    out.print(f"outcomes: {total:,} of the version's predictions in the longest window")
+    by = [f"{count / total:.0%} reported by {show.who(arn) or 'nobody known'}" for arn, count in reports["by"].items()]
+    show.reasons(out, [*by[:SHOWN_REPORTERS], *_doubted(reports)])
+
+
+def _doubted(reports: Document | None) -> list[str]:
+    """Outcomes that do not count, in sentences."""
+    if not reports:
+        return []
+    uncaptured, ignored = reports["uncaptured"], reports["ignored"]
+    return [
+        *([f"{english.count(uncaptured, 'outcome')} without a captured prediction of the model"] if uncaptured else []),
+        *([f"{english.count(ignored, 'outcome')} ignored: somebody else reported first"] if ignored else []),
+    ]
 
 
 def _quarantine(out: "Console", line: Document, verdicts: Document | None) -> None:

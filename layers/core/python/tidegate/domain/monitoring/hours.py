@@ -34,8 +34,10 @@ from msgspec.structs import astuple
 
 from tidegate.domain.monitoring.costs import FALLBACK, Usage
 from tidegate.domain.monitoring.reference import Reference
+from tidegate.domain.monitoring.reporters import Reports, tallied
 from tidegate.domain.profiles.profile import Captures, ColumnLayout, Profile
 from tidegate.domain.serving.capture import CAPTURE_RECORD
+from tidegate.domain.serving.feedback import Outcomes
 from tidegate.domain.serving.service_level import ServiceCounting, ServiceLevel
 from tidegate.kernel.documents import StoredForm
 
@@ -78,6 +80,11 @@ def _without_service(hour: Record) -> Record:
     return {**hour, "service": ServiceLevel().to_json()}
 
 
+def _without_reports(hour: Record) -> Record:
+    """Schema 4 says who reported outcomes; of an hour of schema 3 nobody knows."""
+    return {**hour, "reports": Reports().to_json()}
+
+
 @dataclass(frozen=True, slots=True)
 class Hour:
     """An hour of a version.
@@ -92,10 +99,13 @@ class Hour:
         usage: by version ("3") or "fallback", of all answers of the model; of captures that are a sample, as much as
             they stand for. A version that answered in the shadow has the time of that, and no requests.
         service: of the requests that the version was to answer, as many as were captured.
+        reports: who reported the outcomes of the version's own answers; `ignored` and `uncaptured` are of the model's.
         unread: objects that could not be read, with the reason.
     """
 
-    FORM: ClassVar = StoredForm("counted hour", upgrades=(_without_usage, _without_service), renew="delete it")
+    FORM: ClassVar = StoredForm(
+        "counted hour", upgrades=(_without_usage, _without_service, _without_reports), renew="delete it"
+    )
 
     sources: str
     predictions: int
@@ -105,6 +115,7 @@ class Hour:
     decisions: Mapping[str, Mapping[str, tuple[int, int]]]
     usage: Mapping[str, Usage]
     service: ServiceLevel
+    reports: Reports = field(default_factory=Reports)
     unread: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -124,6 +135,7 @@ class Hour:
             },
             "usage": {name: usage.to_json() for name, usage in self.usage.items()},
             "service": self.service.to_json(),
+            "reports": self.reports.to_json(),
             **({"unread": dict(self.unread)} if self.unread else {}),
         }
 
@@ -143,6 +155,7 @@ class Hour:
             },
             usage={name: Usage.from_json(numbers) for name, numbers in document["usage"].items()},
             service=ServiceLevel.from_json(document["service"]),
+            reports=Reports.from_json(document["reports"]),
             unread=dict(document.get("unread", {})),
         )
 
@@ -165,7 +178,7 @@ class Counting:
         reference: Reference,
         *,
         version: int,
-        outcomes: Mapping[str, Any],
+        outcomes: Outcomes,
         dropped: Collection[str] = (),
         sensitive: Collection[str] = (),
         tolerance: float | None = None,
@@ -173,14 +186,18 @@ class Counting:
         """
         Args:
             reference: of the version that is counted.
-            outcomes: that have arrived, by prediction id.
+            outcomes: that have arrived.
             dropped: features that captures leave no trace of.
             sensitive: features by whose groups decisions are counted; of a binary model.
             tolerance: of a regression, how far from its outcome an answer is right; without, none is right or wrong.
         """
         self._reference = reference
         self._version = version
-        self._outcomes = outcomes
+        self._outcomes = outcomes.known
+        self._ignored = len(outcomes.ignored)
+        self._reporters = outcomes.reporters
+        self._captured: set[str] = set()  # predictions with an outcome, whoever answered
+        self._by: Counter[str] = Counter()
         self._sensitive = [
             column for column in reference.layout.features if column.name in sensitive and column.name not in dropped
         ]
@@ -230,7 +247,9 @@ class Counting:
 
     def _judge(self, answers: Answers) -> None:
         """Decisions whose outcome is known, and says whether they were right."""
-        for place in self._known(answers):
+        known = self._known(answers)
+        self._captured.update(answers["id"][place] for place in known)
+        for place in known:
             target = self._target(answers["id"][place])
             label, score = answers["label"][place], answers["score"][place]
             if target is None:
@@ -259,6 +278,7 @@ class Counting:
             },
             usage=self._usage.by_version(),
             service=self._service.level(),
+            reports=Reports(tallied([self._by]), self._ignored, len(self._outcomes) - len(self._captured)),
         )
 
     def _count_own(self, answers: Answers, inputs: Sequence[Sequence[Any]]) -> None:
@@ -266,6 +286,7 @@ class Counting:
         self._captures.add(inputs, scores, answers["label"], [self._outcomes[ids[place]] for place in labelled])
         for drawn, place in self._answers.taken(ids):
             self._answers.put(drawn, self._score(answers, place), 0.0)
+        self._by.update(self._reporters.get(ids[place], "") for place in labelled)
         targets = {ids[place]: (place, self._target(ids[place])) for place in labelled}
         for drawn, index in self._labelled.taken(
             known := [name for name, (_, each) in targets.items() if each is not None]

@@ -32,9 +32,9 @@ from typing import Any
 from tidegate.domain.rollout.canary import ArmCounts, Look, loss_millionths, score_counts
 from tidegate.domain.rollout.rollout import Phase, Rollout
 from tidegate.domain.serving.capture import UNANSWERED
-from tidegate.domain.serving.feedback import class_name
+from tidegate.domain.serving.feedback import Claim, claim, class_name, settled
 from tidegate.domain.serving.routing import Arm, Why
-from tidegate.kernel.errors import ScoringTimeoutError
+from tidegate.kernel.errors import NewerDocumentError, ScoringTimeoutError
 
 # How long labels wait for the capture of their prediction, which Firehose holds back for about a minute.
 CAPTURED_WITHIN = timedelta(minutes=10)
@@ -43,7 +43,8 @@ _JOINED = ("id", "route", "arm", "reason", "violations", "score", "probabilities
 _OWN = frozenset({"", Why.RULE_VIOLATED})  # the rule was broken by the side's own version, not by another in its place
 
 Record = Mapping[str, Any]
-BROKEN = (AttributeError, KeyError, RecursionError, TypeError, ValueError)  # what a record of another form raises
+# What a record of another form raises.
+BROKEN = (AttributeError, KeyError, NewerDocumentError, RecursionError, TypeError, ValueError)
 
 
 @dataclass(slots=True)
@@ -206,23 +207,17 @@ def _score(answer: Record) -> float:
     return float(score)
 
 
-@dataclass(frozen=True, slots=True)
-class _Label:
-    id: str
-    time: datetime
-    reported: datetime
-    outcome: Any
-
-
 class Labels:
     """Outcomes that were reported for predictions, to be joined with the captures of these.
 
-    Where labels come from (an object of feedback) is settled, and then never read again, as a whole: when a capture was
-    found for each of its labels, or none will come any more.
+    Where labels come from (an object of feedback) is settled as a whole: when a capture was found for each of its
+    labels, or none will come any more. What is settled counted in that look; it only keeps later labels of the same
+    predictions from counting again (`reported_before`).
     """
 
     def __init__(self) -> None:
-        self._by_source: dict[str, list[_Label]] = {}
+        self._by_source: dict[str, list[Claim]] = {}
+        self._counted: set[str] = set()
         self._captured: dict[str, Record | None] = {}
 
     def __bool__(self) -> bool:
@@ -235,33 +230,31 @@ class Labels:
 
     def report(self, source: str, feedback: Record) -> None:
         """Take a label, as the record of feedback that it came in."""
-        time, reported = (datetime.fromisoformat(feedback[name]) for name in ("time", "reported"))
-        label = _Label(str(feedback["id"]), time, reported, feedback["outcome"])
-        if time.tzinfo is None or reported.tzinfo is None:
-            raise ValueError("a time without a zone")
+        label = claim(feedback)
         self._by_source.setdefault(source, []).append(label)
-        self._captured.setdefault(label.id, None)
+        self._captured.setdefault(label.prediction, None)
+
+    def reported_before(self, feedback: Record) -> None:
+        """Take a label of a source that was settled in an earlier look."""
+        self._counted.add(claim(feedback).prediction)
 
     def found(self, record: Record) -> None:
         """Take the capture record of a labelled prediction."""
         self._captured[record["id"]] = {name: record.get(name) for name in _JOINED}
 
     def settle(self, tally: Tally, now: datetime) -> frozenset[str]:
-        """Count the labels of all settled sources, of several for one prediction the latest; returns the other sources,
-        which are to be read again."""
-        settled = [source for source, labels in self._by_source.items() if self._is_settled(labels, now)]
-        latest: dict[str, _Label] = {}
-        for source in settled:
-            for label in self._by_source[source]:
-                known = latest.get(label.id)
-                if known is None or (label.time, label.reported) >= (known.time, known.reported):
-                    latest[label.id] = label
-        for label in latest.values():
-            record = self._captured[label.id]
+        """Count the labels of all settled sources, of several for one prediction the one that counts
+        (`feedback.settled`); returns the other sources, which are to be read again."""
+        sources = [source for source, labels in self._by_source.items() if self._is_settled(labels, now)]
+        found = settled(label for source in sources for label in self._by_source[source])
+        for prediction in found.known.keys() - self._counted:
+            record = self._captured[prediction]
             if record is not None:
                 with suppress(*BROKEN):
-                    tally.label(record, label.outcome)
-        return frozenset(self._by_source).difference(settled)
+                    tally.label(record, found.known[prediction])
+        return frozenset(self._by_source).difference(sources)
 
-    def _is_settled(self, labels: Sequence[_Label], now: datetime) -> bool:
-        return all(self._captured[label.id] is not None or now - label.reported > CAPTURED_WITHIN for label in labels)
+    def _is_settled(self, labels: Sequence[Claim], now: datetime) -> bool:
+        return all(
+            self._captured[label.prediction] is not None or now - label.reported > CAPTURED_WITHIN for label in labels
+        )

@@ -1,4 +1,5 @@
-"""What became of predictions: what a report of outcomes may hold, and the record that is kept of each.
+"""What became of predictions: what a report of outcomes may hold, the record that is kept of each, and which of several
+outcomes of a prediction counts.
 
 A record keeps the outcome as it was reported. Whoever compares it with `probabilities` spells it by `class_name`.
 Standard library only: the function that takes reports starts quickly.
@@ -7,27 +8,32 @@ Standard library only: the function that takes reports starts quickly.
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate.domain.serving.capture import hour_of
 from tidegate.kernel import english, strict_json
-from tidegate.kernel.documents import StoredForm
+from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.errors import Fault, RequestInvalidError
-from tidegate.kernel.ids import NAME, UUID7
+from tidegate.kernel.ids import UUID7
 
-FEEDBACK_RECORD = StoredForm("feedback record")
+
+def _without_reporter(record: Document) -> Document:
+    """Schema 2 says who reported an outcome; of a record of schema 1 nobody knows."""
+    return {**record, "reporter": "", "correction": False}
+
+
+FEEDBACK_RECORD = StoredForm("feedback record", upgrades=(_without_reporter,))
 MAX_ITEMS = 500  # in one report
 MAX_FAULTS = 50  # listed in one answer; all are counted
 MAX_TEXT = 1_024  # characters of an outcome
 AHEAD = timedelta(minutes=15)  # for clocks that differ
 OLDEST = timedelta(days=400)  # of a prediction
 REGRESSION = "regression"
-FIELDS = ("id", "model", "outcome", "time")
-_REPORT_FIELDS = ("feedback", "model")
-_MODEL = re.compile(NAME)
+FIELDS = ("id", "outcome", "time")
+_ROLE_SESSION = re.compile(r"(.*:assumed-role/[^/]+)/.*")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")  # a lone number would be taken for a day
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -35,20 +41,51 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A request body: items that are not yet checked, and the model of those that name none.
-
-    `listed` says whether the items stood in a list; faults of one that stood alone are named by its fields.
-    """
+    """A request body: items that are not yet checked. `listed` says whether they stood in a list; faults of one that
+    stood alone are named by its fields."""
 
     items: Sequence[Any]
-    model: Any = None
     listed: bool = True
 
-    @property
-    def models(self) -> frozenset[str]:
-        """Models that the items may be of: every name that can be one."""
-        given = [self.model, *(item.get("model") for item in self.items if isinstance(item, dict))]
-        return frozenset(name for name in given if isinstance(name, str) and _MODEL.fullmatch(name))
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The model that a report is about: its task, and the moment of its first version, before which nothing can have
+    been predicted; None while it has none."""
+
+    model: str
+    task: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Who reports: an IAM ARN. A `correction` replaces what others reported, which is the right of operators."""
+
+    arn: str
+    correction: bool = False
+
+
+class Claim(NamedTuple):
+    """What somebody reported of a prediction. `time` is when the outcome became known, `reported` when it came in; both
+    aware. `reporter` is an IAM ARN, empty where it is not known."""
+
+    prediction: str
+    time: datetime
+    reported: datetime
+    outcome: bool | float | str
+    reporter: str
+    correction: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """By prediction id, the outcome that counts and the ARN of who reported it. `ignored` are ids of which somebody
+    else reported another outcome."""
+
+    known: Mapping[str, Any] = field(default_factory=dict)
+    reporters: Mapping[str, str] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
 
 
 class _WrongError(Exception):
@@ -56,7 +93,7 @@ class _WrongError(Exception):
 
 
 def parse_report(body: bytes) -> Report:
-    """Read a request body: `{"feedback": [{...}, ...], "model": "..."}`, or one item alone.
+    """Read a request body: `{"feedback": [{...}, ...]}`, or one item alone.
 
     Raises:
         RequestInvalidError: 400 when the body is no JSON text in UTF-8, 422 when it is JSON of another shape.
@@ -71,7 +108,7 @@ def parse_report(body: bytes) -> Report:
         raise _misshapen(Fault("", f"the body is {_named(document)}, not an object with a list `feedback`"))
     if "feedback" not in document:
         return Report([document], listed=False)
-    unknown = [Fault(name[:128], "no such field", _REPORT_FIELDS) for name in document if name not in _REPORT_FIELDS]
+    unknown = [Fault(name[:128], "no such field", ("feedback",)) for name in document if name != "feedback"]
     if unknown:
         raise _misshapen(*unknown[:MAX_FAULTS])
     items = document["feedback"]
@@ -81,35 +118,27 @@ def parse_report(body: bytes) -> Report:
         raise _misshapen(Fault("feedback", "is empty; give at least one"))
     if len(items) > MAX_ITEMS:
         raise _misshapen(Fault("feedback", f"holds {len(items)}; at most {MAX_ITEMS} in one request"))
-    return Report(items, document.get("model"))
+    return Report(items)
 
 
-def records(report: Report, tasks: Mapping[str, str], now: datetime) -> list[dict[str, Any]]:
+def records(report: Report, asked: Asked, by: Reporter, now: datetime) -> list[dict[str, Any]]:
     """One record for each item, in order: `schema`, `id`, `model`, `hour` (of the prediction), `time` (when the outcome
-    became known), `reported` (now) and `outcome`.
-
-    Args:
-        report: what came in.
-        tasks: the task of each of its models that exists.
-        now: aware UTC.
+    became known), `reported` (now), `outcome`, `reporter` and `correction`. `now` is aware UTC.
 
     Raises:
         RequestInvalidError: names every fault as `feedback[3].id`, at most `MAX_FAULTS`, and the count of all.
     """
     found: list[dict[str, Any]] = []
     faults: list[Fault] = []
-    seen: dict[tuple[str, str, str], tuple[str, str]] = {}
-    shared_problem = _model_problem(report.model, tasks) if report.model is not None else ""
-    if shared_problem:
-        faults.append(Fault("model", shared_problem))
+    seen: dict[tuple[str, str], tuple[str, str]] = {}
     for at, item in enumerate(report.items):
         place = f"feedback[{at}]" if report.listed else ""
-        record, wrong = _record(item, report.model, tasks, now)
+        record, wrong = _record(item, asked, by, now)
         faults += [Fault(".".join(filter(None, (place, fault.path))), fault.problem, fault.allowed) for fault in wrong]
-        if wrong or shared_problem:
+        if wrong:
             continue
         name = class_name(record["outcome"])
-        first, said = seen.setdefault((record["model"], record["id"], record["time"]), (place, name))
+        first, said = seen.setdefault((record["id"], record["time"]), (place, name))
         if said != name:
             faults.append(Fault(f"{place}.id", f"has another outcome in {first}; give each its `time`, or keep one"))
         found.append(record)
@@ -126,30 +155,69 @@ def class_name(outcome: Any) -> str:
     return str(int(outcome)) if isinstance(outcome, float) and outcome.is_integer() else str(outcome)
 
 
-def reported(record: Mapping[str, Any]) -> tuple[str, datetime, bool | float | str]:
-    """Prediction, time (aware) and outcome of a stored record. Raises ValueError for what is none."""
+def principal(arn: str) -> str:
+    """Who stands behind an IAM ARN: of a role's session the role, since its holders name sessions as they like."""
+    return _ROLE_SESSION.sub(r"\1", arn)
+
+
+def claim(record: Mapping[str, Any]) -> Claim:
+    """What a stored record says, which is of the current form. Raises ValueError for what is none."""
     name, outcome = record.get("id"), record.get("outcome")
-    moment = datetime.fromisoformat(str(record.get("time")))
-    if type(name) is not str or not isinstance(outcome, bool | int | float | str) or moment.tzinfo is None:
-        raise ValueError("a record without id, outcome or the zone of its time")
-    return name, moment, outcome
+    moment, came = (datetime.fromisoformat(str(record.get(each))) for each in ("time", "reported"))
+    if type(name) is not str or not isinstance(outcome, bool | int | float | str):
+        raise ValueError("a record without id or outcome")
+    if moment.tzinfo is None or came.tzinfo is None:
+        raise ValueError("a record without the zone of its times")
+    by = Reporter(sys.intern(str(record.get("reporter") or "")), record.get("correction") is True)
+    return Claim(name, moment, came, outcome, by.arn, by.correction)
 
 
-def _record(item: Any, shared: Any, tasks: Mapping[str, str], now: datetime) -> tuple[dict[str, Any], list[Fault]]:
-    """The record of an item, or its faults by field. Of a model that all items share, the fault is not the item's."""
+def settled(claims: Iterable[Claim]) -> Outcomes:
+    """Which outcomes count, whatever order the claims come in.
+
+    An outcome belongs to those who reported the first one (`principal`), and is replaced by them or by a correction. Of
+    several that may count the one with the latest `time` does, then the one that was reported last. An outcome of which
+    nobody knows the reporter belongs to the next who reports the same prediction.
+    """
+    by_prediction: dict[str, list[Claim]] = {}
+    for each in claims:
+        by_prediction.setdefault(each.prediction, []).append(each)
+    known, reporters, ignored = dict[str, Any](), dict[str, str](), set[str]()
+    for prediction, found in by_prediction.items():
+        counts = found[0] if len(found) == 1 else _counting(found)
+        known[prediction], reporters[prediction] = counts.outcome, counts.reporter
+        if len(found) > 1 and _contested(found, counts):
+            ignored.add(prediction)
+    return Outcomes(known, reporters, frozenset(ignored))
+
+
+def _owner(claims: Sequence[Claim]) -> str:
+    named = [(each.reported, principal(each.reporter)) for each in claims if each.reporter and not each.correction]
+    return min(named)[1] if named else ""
+
+
+def _counting(claims: Sequence[Claim]) -> Claim:
+    owner = _owner(claims)
+    own = [each for each in claims if not each.correction and principal(each.reporter) in {owner, ""}]
+    return max([each for each in claims if each.correction] or own, key=lambda each: (each.time, each.reported))
+
+
+def _contested(claims: Sequence[Claim], counts: Claim) -> bool:
+    owner, name = _owner(claims), class_name(counts.outcome)
+    others = [each for each in claims if not each.correction and principal(each.reporter) not in {owner, ""}]
+    return any(class_name(each.outcome) != name for each in others)
+
+
+def _record(item: Any, asked: Asked, by: Reporter, now: datetime) -> tuple[dict[str, Any], list[Fault]]:
+    """The record of an item, or its faults by field."""
     if not isinstance(item, dict):
         return {}, [Fault("", f"is {_named(item)}, not an object")]
     faults = [Fault(name[:128], "no such field", FIELDS) for name in item if name not in FIELDS]
-    model = item.get("model", shared)
-    if "model" in item or shared is None:
-        problem = _model_problem(model, tasks)
-        faults += [Fault("model", problem)] if problem else []
-    task = tasks.get(model, "") if isinstance(model, str) else ""
     values: dict[str, Any] = {}
     readers: dict[str, Callable[[], Any]] = {
-        "id": lambda: _prediction(item, now),
+        "id": lambda: _prediction(item, asked, now),
         "time": lambda: _time(item, now),
-        "outcome": lambda: _outcome(item, task),
+        "outcome": lambda: _outcome(item, asked.task),
     }
     for name, read in readers.items():
         try:
@@ -162,23 +230,17 @@ def _record(item: Any, shared: Any, tasks: Mapping[str, str], now: datetime) -> 
     return {
         "schema": FEEDBACK_RECORD.schema,
         "id": prediction,
-        "model": model,
+        "model": asked.model,
         "hour": hour_of(at),
         "time": _text(values["time"]),
         "reported": _text(now),
         "outcome": values["outcome"],
+        "reporter": by.arn,
+        "correction": by.correction,
     }, []
 
 
-def _model_problem(model: Any, tasks: Mapping[str, str]) -> str:
-    if model is None:
-        return "is missing: give the model in each item, or once next to `feedback`"
-    if not isinstance(model, str) or not _MODEL.fullmatch(model):
-        return "is not the name of a model"
-    return "" if model in tasks else f"there is no model {model!r}"
-
-
-def _prediction(item: Mapping[str, Any], now: datetime) -> tuple[str, datetime]:
+def _prediction(item: Mapping[str, Any], asked: Asked, now: datetime) -> tuple[str, datetime]:
     """The id of a prediction as captures have it, and when it was made: its first 48 bits (RFC 9562)."""
     given = item.get("id")
     if given is None:
@@ -191,6 +253,8 @@ def _prediction(item: Mapping[str, Any], now: datetime) -> tuple[str, datetime]:
         raise _WrongError("is from the future: no prediction has this id yet")
     if since_epoch < (now - OLDEST - _EPOCH) / _MILLISECOND:
         raise _WrongError(f"is of a prediction older than {OLDEST.days} days")
+    if asked.since is None or since_epoch < (asked.since - AHEAD - _EPOCH) / _MILLISECOND:
+        raise _WrongError(f"is not of a prediction of {asked.model}: it is older than the model's first version")
     return text, _EPOCH + since_epoch * _MILLISECOND
 
 

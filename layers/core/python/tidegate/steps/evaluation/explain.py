@@ -51,7 +51,6 @@ from tidegate.steps.run_files import RunFiles, named_in
 Document = dict[str, Any]
 REACH = timedelta(hours=1)  # on each side of the hour in the id: for clocks that differ
 AHEAD = timedelta(minutes=15)  # likewise
-MOST_MODELS = 500  # searched when none is named
 TOLERANCE = 1e-6  # of a score, relative from 1 on: rows that are scored together may differ in the last digits
 SCORING_MS = 5_000.0  # of the rows for one explanation, by the latency that was measured at evaluation
 _UNUSABLE = (ArtifactRejectedError, InvalidInputError, ModelFailedError, NewerDocumentError, NotFoundError)
@@ -93,16 +92,16 @@ class Explain:
     load: ScorerLoader
     clock: Clock
 
-    def prediction(self, prediction_id: str, model: str | None = None) -> dict[str, Any]:
+    def prediction(self, model: str, prediction_id: str) -> dict[str, Any]:
         """Everything about one prediction. Parts that do not apply, or are not there any more, are null.
 
         Raises:
-            RequestInvalidError: the id is none of a prediction, or a model must be named.
-            NotFoundError: no capture has that id, or there is no such model.
+            RequestInvalidError: the id is none of a prediction.
+            NotFoundError: there is no such model, or no capture of it has that id.
         """
-        record = self._captured(prediction_id.lower(), model)
-        name = record["model"]
-        header = self.models.model(name)
+        header = self.models.model(model)
+        name = header.name
+        record = self._captured(name, prediction_id.lower())
         version = None if record["version"] is None else self.versions.version(name, record["version"])
         by = _answered_by(record)
         fallback = self._fallback(name, record["route"]) if by == "fallback" else None
@@ -123,7 +122,7 @@ class Explain:
             "capture": record,
         }
 
-    def _captured(self, prediction_id: str, model: str | None) -> dict[str, Any]:
+    def _captured(self, model: str, prediction_id: str) -> dict[str, Any]:
         try:
             at = uuid7_time(prediction_id)
         except ValueError:
@@ -135,23 +134,15 @@ class Explain:
                 [Fault("prediction", f"{prediction_id[:80]!r} {problem}")],
                 next_step="give the `id` that came with the answer; `tidegate captures MODEL` lists some",
             )
-        names = [self.models.model(model).name] if model else self._names()
-        record = self.captures.find(names, prediction_id, at=at, reach=REACH)
+        record = self.captures.find(model, prediction_id, at=at, reach=REACH)
         if record is None:
-            raise _not_captured(prediction_id, names, hour_of(at - REACH), hour_of(at + REACH))
+            raise _not_captured(prediction_id, model, hour_of(at - REACH), hour_of(at + REACH))
         return record
-
-    def _names(self) -> list[str]:
-        found = self.models.models(limit=MOST_MODELS + 1)
-        if len(found) > MOST_MODELS:
-            fault = Fault("model", f"is required: there are more than {MOST_MODELS} models to search")
-            raise RequestInvalidError("a parameter is missing", [fault], next_step="give --model MODEL")
-        return [header.name for header in found]
 
     def _outcome(self, record: Mapping[str, Any]) -> Any:
         """What was reported to have become of it; None while nothing was."""
         sources = self.hours.sources(record["model"], record["hour"], record["hour"]).get(record["hour"])
-        return self.hours.outcomes(sources)[0].get(record["id"]) if sources and sources.feedback else None
+        return self.hours.outcomes(sources)[0].known.get(record["id"]) if sources and sources.feedback else None
 
     def _fallback(self, model: str, route: int | None) -> Fallback | None:
         """The fallback of the route's revision; None when it is not known or not there any more."""
@@ -406,10 +397,9 @@ def _contributions(
     }
 
 
-def _not_captured(prediction_id: str, names: Sequence[str], first: str, last: str) -> NotFoundError:
-    listed = ", ".join(names) if len(names) <= 10 else f"all {len(names)} models"
+def _not_captured(prediction_id: str, model: str, first: str, last: str) -> NotFoundError:
     return NotFoundError(
-        f"prediction {prediction_id} was not captured: searched {listed or 'no model'}, hours {first} to {last} (UTC)",
+        f"prediction {prediction_id} was not captured: searched {model}, hours {first} to {last} (UTC)",
         next_step="try again in a few minutes: captures take that long to arrive. A spec may keep only a sample "
         "(capture.sample), and captures expire (capture_retention_days). Check the model and the stage.",
     )

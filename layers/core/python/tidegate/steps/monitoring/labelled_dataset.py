@@ -89,14 +89,15 @@ def _gather(model: str, recipe: Recipe, captures: Hours, *, clock: Clock, until:
     found = LabelledRows(recipe)
     sources = captures.sources(model, hour_of(recipe.after), hour_of(clock.now()))
     for hour in sorted((hour for hour in sources if sources[hour].feedback), reverse=True):
-        outcomes = dict(captures.outcomes(sources[hour])[0])
+        outcomes = captures.outcomes(sources[hour])[0]
+        left = dict(outcomes.known)
         for blocks in captures.lines(sources[hour]):
             if clock.now() >= until:
                 found.cut_short = True
             if found.cut_short:
                 return found
             try:
-                _take((line for block in blocks for line in block.splitlines()), outcomes, found)
+                _take((line for block in blocks for line in block.splitlines()), left, found)
             except Exception as error:  # noqa: BLE001  whatever it is, it is this object's; the others are taken
                 because(error)
                 found.left_out[LeftOut.UNREADABLE] += 1

@@ -26,13 +26,15 @@ from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthR
 from tidegate.domain.monitoring.hours import Counting, Hour
 from tidegate.domain.monitoring.quality import AgeGroup, Maturity, Parity, Quality
 from tidegate.domain.monitoring.reference import Reference
+from tidegate.domain.monitoring.reporters import Reports
 from tidegate.domain.profiles import drift
 from tidegate.domain.profiles.drift import DriftPolicy
 from tidegate.domain.profiles.profile import Profile
 from tidegate.domain.registry.run import RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.rollout import Phase
-from tidegate.domain.serving.capture import HOUR, hour_of
+from tidegate.domain.serving.capture import CAPTURE_RECORD, HOUR, hour_of
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.domain.training.contracts import stated_targets
 from tidegate.kernel.errors import ArtifactRejectedError, NewerDocumentError, NotFoundError
@@ -91,6 +93,7 @@ class _Seen:
     maturity: Maturity | None = None
     day: "_Day | None" = None
     unread: Mapping[str, str] = field(default_factory=dict)
+    reports: Reports = field(default_factory=Reports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +216,8 @@ class _Traffic:
             counted = self._counted(version, reference, listed)
         except NewerDocumentError as error:
             return _Seen(Findings(version.number, judged=False, problem=_sentence(error)), volume)
-        volume = dict(volume) | {name: hour.predictions for name, hour in counted.items()}
+        asked = {name: hour for name, hour in counted.items() if listed[name].captures}
+        volume = dict(volume) | {name: hour.predictions for name, hour in asked.items()}
         spans = sorted(self.spec.monitoring.windows_hours)
         maturity = _maturity(counted, self.at)
         windows = tuple(self._window(span, counted, reference, maturity, volume) for span in spans)
@@ -229,7 +233,8 @@ class _Traffic:
             maturity=maturity,
             day=self._day(counted, reference, maturity, windows),
             volume={name: count for name, count in sorted(volume.items()) if name >= oldest},
-            spent={name: Spent(hour.usage, listed[name].stored_bytes) for name, hour in counted.items()},
+            spent={name: Spent(hour.usage, listed[name].stored_bytes) for name, hour in asked.items()},
+            reports=sum((hour.reports for hour in counted.values()), Reports()),
             unread=dict.fromkeys(strays, "does not lie in the folder of an hour")
             | {key: why for hour in counted.values() for key, why in hour.unread.items()},
         )
@@ -244,7 +249,7 @@ class _Traffic:
         """Those hours; the ones that changed since they were counted, or were counted by other code, are counted again.
 
         Raises:
-            NewerDocumentError: captures, feedback or an hour that cannot be counted again were written by newer code.
+            NewerDocumentError: an hour that cannot be counted again was written by newer code.
         """
         model, number = self.spec.name, version.number
         known = self.hours.counted(model, number, tuple(listed))
@@ -299,7 +304,8 @@ class _Traffic:
     def _mark(self, sources: Sources) -> str:
         """Names what an hour is counted from, and the rules by which."""
         rules = (self.spec.capture.drop, self._sensitive, self._tolerance)
-        parts = [sources.captures, sources.feedback, *rules]
+        forms = [*CAPTURE_RECORD.mark().values(), *FEEDBACK_RECORD.mark().values()]  # newer code can read more
+        parts = [sources.captures, sources.feedback, *rules, *forms]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     @property
@@ -532,6 +538,7 @@ def _document(model: str, seen: _Seen, bill: Bill, held: Sequence[Held], now: da
         "drift": list(seen.findings.drift),
         "quality": list(seen.findings.quality),
         "quarantined": quarantine.listed(dict(seen.unread)),
+        "outcomes": seen.reports.to_json(),
         "unfixable": list(seen.findings.unfixable),
         "windows": [window.to_json() for window in seen.windows],
         "maturity": seen.maturity.to_json() if seen.maturity else None,
@@ -546,6 +553,7 @@ def _summary(seen: _Seen, bill: Bill, held: Sequence[Held]) -> dict[str, Any]:
     return {
         "problem": seen.findings.problem,
         "windows": [window.summary for window in seen.windows],
+        "outcomes": seen.reports.to_json(),
         "cost": {
             "hour": bill.complete,
             "requests": round(bill.last.total.requests),
