@@ -33,8 +33,8 @@ NEXT = """
 Next
   tidegate data add NAME FILE.csv --origin TEXT --licence TEXT --owner YOU --local
     add your data as a dataset; `.venv/bin/tidegate` is the command
-  tidegate model apply MODEL.yaml --local
-    declare a model by a spec; examples/diabetes/diabetes.yaml is a short one to start from
+  tidegate init MODEL --dataset NAME --target COLUMN --output MODEL.yaml --local
+    write a first spec from its columns; then: tidegate model apply MODEL.yaml --local
   tidegate train MODEL --wait --local
     train it, gate it and release it; docs/local.md goes on from there"""
 

@@ -66,6 +66,11 @@ class Judged:
         """Of the column."""
         return str(self.column["name"])
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether a person has to say what it is."""
+        return self.role is Role.SUSPECT
+
     def kept(self) -> "Judged":
         """A suspect that a person says is known in advance."""
         return replace(self, role=Role.FEATURE, why="known in advance, as you said")
@@ -223,7 +228,7 @@ def written(
         *_ids(columns),
         *_sensitive(features),
         "",
-        "features:  # what a request has to hold; a value outside of its range is refused, in training too",
+        "features:  # what a request must hold; a value outside its range is refused, in training too",
         *(f"  - {_feature(each)}" for each in features),
         *_left_out(columns, features),
         "",
@@ -356,7 +361,7 @@ def _models(task: Task, features: Sequence[Judged], rows: int) -> Iterator[str]:
             "reach: intervals will be wide"
         )
     yield "# targets: {metric_at_least: 0.7, latency_p99_ms: 50}  # what a version must reach, whatever else is true"
-    yield "# release: {steps: []}  # for trying out: an accepted version answers every request at once (docs/local.md)"
+    yield "# release: {steps: [], probation_hours: 0}  # for trying out: no canary, see docs/local.md"
 
 
 def _is_group(column: Document) -> bool:

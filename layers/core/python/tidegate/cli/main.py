@@ -24,6 +24,7 @@ from tidegate.cli.commands.reproduce import reproduce
 from tidegate.cli.commands.rollout import approve, reject, rollout
 from tidegate.cli.commands.routes import kill, ledger, resume, rollback, split
 from tidegate.cli.commands.runs import runs
+from tidegate.cli.commands.traffic import traffic
 from tidegate.cli.commands.train import train
 from tidegate.cli.commands.versions import versions
 from tidegate.cli.tool import STATE_FILE, Group, Tool
@@ -50,7 +51,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(data, init, model, train, runs, versions, report, compare, reproduce, approve, reject, rollout, predict),
+    *(data, init, model, train, runs, versions, report, compare, reproduce, approve, reject, rollout, predict, traffic),
     *(rollback, kill, resume, split, ledger, captures, explain, feedback),
     *(status, drift, acknowledge, cost, doctor),
 ):

@@ -2,15 +2,18 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tidegate.cli import first_spec
-from tidegate.cli.first_spec import Judged, Role
 from tidegate.cli.tool import Command, Tool, pass_tool
 from tidegate.kernel import english
 from tidegate.kernel.errors import InvalidInputError
-from tidegate.spec.part import Task
+
+if TYPE_CHECKING:
+    from tidegate.cli.first_spec import Judged
+
+TASKS = ("binary", "multiclass", "regression")
 
 
 @click.command(cls=Command, short_help="Write a first spec of MODEL from a dataset's columns.")
@@ -18,7 +21,7 @@ from tidegate.spec.part import Task
 @click.option("--dataset", required=True, metavar="NAME", help="The dataset to learn from.")
 @click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
 @click.option("--version", default="latest", show_default=True, metavar="VERSION", help="The version to look at.")
-@click.option("--task", type=click.Choice([str(each) for each in Task]), help="Default: what fits the target.")
+@click.option("--task", type=click.Choice(TASKS), help="Default: what fits the target.")
 @click.option("--output", metavar="FILE", help="Write the spec to FILE; it must not exist. Default: standard output.")
 @pass_tool
 def init(
@@ -34,6 +37,7 @@ def init(
     Example:
       tidegate init bike-rentals --dataset bikes --target rentals --output bike-rentals.yaml
     """
+    from tidegate.cli import first_spec
     from tidegate.spec.model import ModelSpec
 
     if output and Path(output).exists():
@@ -45,7 +49,7 @@ def init(
         columns = [_asked(each) for each in columns]
     text = first_spec.written(model, about, found, target=target, columns=columns, task=fitting)
     ModelSpec.parse_yaml(text)
-    left = [each.name for each in columns if each.role is Role.SUSPECT]
+    left = [each.name for each in columns if each.is_suspect]
     if left:
         tool.say(
             f"left out, since {english.noun(len(left), 'it', 'they')} may be known only after the fact: "
@@ -59,8 +63,8 @@ def init(
     tool.answer(document | {"suspects": left, "spec": text}, lambda _: click.echo(shown, nl=False))
 
 
-def _asked(column: Judged) -> Judged:
-    if column.role is not Role.SUSPECT:
+def _asked(column: "Judged") -> "Judged":
+    if not column.is_suspect:
         return column
     known = click.confirm(f"{column.name}: {column.why}. Is it known when a prediction is made?", err=True)
     return column.kept() if known else column.dropped()

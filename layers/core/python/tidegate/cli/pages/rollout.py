@@ -179,7 +179,7 @@ def _needed(found: Document) -> Iterator[str]:
     for metric, more in needed.items():
         unit = {"scores": "score", "loss": "label"}.get(metric, "request")
         if more is None:
-            yield f"  {metric}: cannot be said yet, or it would not pass by going on like this"
+            yield f"  {metric}: cannot be estimated yet, or it would not pass at these rates"
         else:
             minutes = f", {english.count(math.ceil(more / rate), 'minute')} at this rate" if rate else ""
             yield f"  {metric}: about {english.count(more, unit)} more{minutes}"
