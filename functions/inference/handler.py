@@ -19,6 +19,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from tidegate.ports.serving import CapturePolicies
 
 SESSIONS_SHARE = 0.5  # of the function's memory for what is kept open; the rest is for Python, and for opening a model
+AHEAD_SECONDS = 60.0  # for the routes and fallbacks of all models; Lambda gives such a start 130
 UNAVAILABLE = "a required service does not answer"
 ROUTING_KEY = "x-tidegate-routing-key"
 AFTERWARDS = AfterResponse.start("captures")
@@ -97,6 +99,17 @@ def wire() -> Wired:
     AFTERWARDS.do(lambda seconds, _: captures.owe(inference.refresh(seconds)))
     gc.freeze()  # what is loaded stays: looking through it for garbage would take some requests ten milliseconds
     return Wired(inference, meter, policies, int(settings.max_instances), int(settings.max_body_bytes))
+
+
+def know_ahead() -> None:
+    """In an environment that is started before anybody asks: know the routes and fallbacks of all models, to answer
+    while the registry refuses. Whatever fails here is tried again by the first request."""
+    from tidegate.aws.serving import ServingRegistry, ServingTable, let_go
+
+    with suppress(Exception):
+        names = ServingRegistry(ServingTable(InferenceSettings.from_env().registry_table)).names()
+        wire().inference.know_ahead(names, AHEAD_SECONDS)
+    let_go()
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,3 +349,7 @@ def _path(event: Event) -> str:
 
 def _method(event: Event) -> str:
     return str(event.get("requestContext", {}).get("http", {}).get("method", ""))
+
+
+if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in {"provisioned-concurrency", "snap-start"}:
+    know_ahead()

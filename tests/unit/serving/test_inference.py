@@ -818,10 +818,16 @@ def test_without_champion_and_fallback_nobody_answers_those_who_do_not_fall_to_t
     assert {capture.version for capture in house.captures.offered} == {2}
 
 
-def test_a_version_held_back_answers_as_such_for_the_candidates_arm(house):
-    second(house, onnx(1.0), role=CandidateRole.HOLDBACK)
-    assert version_served() == (2, "holdback")
-    assert house.captures.offered[-1].arm == "candidate"
+@pytest.mark.parametrize("role", [CandidateRole.HOLDBACK, CandidateRole.SPLIT])
+def test_a_version_that_is_not_on_its_way_in_answers_for_an_arm_of_its_own(house, role):
+    second(house, onnx(1.0), role=role)
+    assert version_served() == (2, role.value)
+    assert house.captures.offered[-1].arm == role.value
+    second(house, b"evil", role=role)
+    house.clock.move(seconds=3)
+    assert version_served() == (1, "champion")
+    assert house.captures.offered[-1].arm == role.value
+    assert house.meter.counts[f"{role.value.capitalize()}Errors:not_loadable"] == 1
 
 
 def test_what_a_version_held_back_does_wrong_is_counted_as_its_own(house):
