@@ -33,6 +33,7 @@ from tidegate.formats.http_api import CSV, JSON, Event, answer, body_of, headers
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.kernel.ids import NAME
 from tidegate.kernel.settings import InferenceSettings
+from tidegate.kernel.values import Cells
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
 from tidegate.telemetry import Aside, Meter
@@ -238,13 +239,12 @@ def _invocations(asked: Asked) -> Event:
     if media_type(headers, (JSON, CSV)) == JSON:
         request = mlflow_protocol.read_request(body, max_instances=most)
     else:
-        request = mlflow_protocol.read_csv(body, lambda: _kinds(asked), max_instances=most)
+        request = mlflow_protocol.read_csv(body, lambda: _cells(asked), max_instances=most)
     return answer(HTTPStatus.OK, mlflow_protocol.write_answer(_predicted(asked, headers, request)))
 
 
-def _kinds(asked: Asked) -> dict[str, str]:
-    features = asked.parts.inference.describe(asked.model)["features"]
-    return {feature["name"]: feature["kind"] for feature in features}
+def _cells(asked: Asked) -> Cells:
+    return Cells.of(asked.parts.inference.describe(asked.model))
 
 
 def _infer(asked: Asked) -> Event:

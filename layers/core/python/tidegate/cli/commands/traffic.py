@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tidegate.cli import exits
-from tidegate.cli.instances import instances_of, text_of
+from tidegate.cli.commands.predict import instances_of, text_of
 from tidegate.cli.tool import Command, Tool, pass_tool
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError, TidegateError

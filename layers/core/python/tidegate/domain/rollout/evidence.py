@@ -32,9 +32,10 @@ from typing import Any
 from tidegate.domain.rollout.canary import ArmCounts, Look, loss_millionths, score_counts
 from tidegate.domain.rollout.rollout import Phase, Rollout
 from tidegate.domain.serving.capture import UNANSWERED
-from tidegate.domain.serving.feedback import Claim, claim, class_name, settled
+from tidegate.domain.serving.feedback import Claim, claim, settled
 from tidegate.domain.serving.routing import BESIDE, Arm, Why
 from tidegate.kernel.errors import NewerDocumentError, ScoringTimeoutError
+from tidegate.kernel.values import class_name
 
 # How long labels wait for the capture of their prediction, which Firehose holds back for about a minute.
 CAPTURED_WITHIN = timedelta(minutes=10)

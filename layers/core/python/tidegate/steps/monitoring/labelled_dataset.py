@@ -65,13 +65,14 @@ def labelled_dataset(
     added = DataFile(f"{model}-captures.parquet", sha256, len(data), files.key(dataset.name, sha256))
     version = DatasetVersion(
         dataset=dataset.name,
-        version=content_version(file.sha256 for file in (*base.files, added)),
+        version=content_version((file.sha256 for file in (*base.files, added)), recipe.reading),
         status=DatasetStatus.REGISTERING,
         files=(*base.files, added),
         added_by=ADDED_BY,
         added_at=clock.now(),
         base=base.version,
         lineage=found.sentence(model, base.version),
+        reading=recipe.reading,
     )
     if catalog.add_version(version):
         dispatcher.register_dataset(dataset.name, version.version)

@@ -645,6 +645,7 @@ def _public(contract: Contract) -> dict[str, Any]:
         for feature in contract.features
     ]
     rules = [{"name": rule.name, "when": rule.when, "require": rule.require} for rule in contract.rules]
-    about = {"task": contract.task, "classes": list(contract.classes), "features": features}
+    about: dict[str, Any] = {"task": contract.task, "classes": list(contract.classes), "features": features}
+    about["missing_words"] = list(contract.missing_words)
     interval = {"interval": {"level": contract.interval.level}} if contract.interval else {}
     return about | interval | ({"rules": rules} if rules else {})
