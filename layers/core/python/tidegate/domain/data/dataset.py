@@ -74,11 +74,22 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
+class Captured:
+    """The file of a labelled dataset that was made of captures: how many rows it has, and how many of their outcomes
+    each caller (an IAM ARN) reported."""
+
+    sha256: str
+    rows: int
+    reporters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetVersion:
     """One content of a dataset. `version` is `content_version` of its files.
 
     One with labelled captures has the files of its `base` and captured predictions besides. It is for the training that
-    it was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added. `attempts`
+    it was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added, and `captured`
+    which rows those are: the last ones. `attempts`
     counts the readings of its files that began and did not end.
     """
 
@@ -99,6 +110,7 @@ class DatasetVersion:
     base: str = ""
     lineage: str = ""
     attempts: int = 0
+    captured: Captured | None = None
 
     @property
     def types(self) -> Mapping[str, ColumnType]:
