@@ -41,8 +41,10 @@ class DeploymentSettings:
     capture_retention_days: int = 365  # captured predictions, with their inputs
     feedback_retention_days: int = 365  # reported outcomes
     profile_retention_days: int = 365  # hourly profiles and verdicts of monitoring
+    table_retention_days: int = 365  # rows of datasets that training runs work on
     dataset_retention_days: int = 0  # uploaded files, also those of versions in use; 0: for ever
     batch_retention_days: int = 0  # batch predictions in the data bucket; 0: for ever
+    access_log_retention_days: int = 365  # who read and wrote which object
     throttle_rate: int = 200  # requests a second, each API
     throttle_burst: int = 400  # requests at once, each API
     inference_memory_mb: int = 1769  # one whole vCPU
@@ -189,8 +191,10 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "capture_retention_days": _between(1, 3_650),
         "feedback_retention_days": _between(1, 3_650),
         "profile_retention_days": _between(9, 3_650),
+        "table_retention_days": _between(1, 3_650),
         "dataset_retention_days": _between(0, 3_650),
         "batch_retention_days": _between(0, 3_650),
+        "access_log_retention_days": _between(1, 3_650),
         "throttle_rate": _between(1, 10_000),
         "throttle_burst": _between(1, 5_000),
         "inference_memory_mb": _between(512, 10_240),

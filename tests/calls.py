@@ -23,7 +23,7 @@ LIST = Path(__file__).parent / "infra" / "calls.json"
 UPDATE = os.environ.get("UPDATE_CALLS", "")
 # Names that CloudFormation makes: stack, logical id with its hash, and something random.
 _MADE_NAME = re.compile(r"tidegate-[a-z]+-([a-z]+)-([a-z]+?)[0-9a-f]{8}-[a-z0-9]+", re.IGNORECASE)
-_RUN_FILE = re.compile(r"^([^/]+/runs/).*/([^/]+)$")  # each is written by one role
+_RUN_FILE = re.compile(r"^([^/]+/(?:runs|tables)/).*/([^/]+)$")  # each is written by one role
 _OBJECT = re.compile(r"^([^/]+/[^/]+/).*?(_tidegate/[a-z]+\.json|_SUCCESS\.json)?$")
 
 
@@ -43,7 +43,7 @@ def kind_of(permission: iam.Permission) -> str:
     """The kind of resource that a permission is asked for."""
     resource = re.sub(r"^arn:aws:\w+:[\w-]*:\d*:", "", permission.resources[0])
     resource = _MADE_NAME.sub(lambda found: found[2], resource)
-    if permission.action == "s3:PutObject" and "/runs/" in resource:
+    if permission.action == "s3:PutObject" and _RUN_FILE.match(resource):
         return _RUN_FILE.sub(r"\1*/\2", resource)
     if permission.action.startswith("s3:"):
         return _OBJECT.sub(lambda found: f"{found[1]}*{found[2] or ''}", resource)
@@ -92,8 +92,8 @@ UNMADE = (
     Unmade("Batch/*", "s3:*Object", "data/batch/[*]*.json", PEOPLE_NAME_KEYS),
     Unmade("Release/Rollout", "s3:GetObject", "captures/feedback/[*]", "a rollout that demands outcomes takes days"),
     *(
-        Unmade(role, "dynamodb:GetItem", "table/Ledger", "looks for its own entry when an answer is lost")
-        for role in ("Control/Control", "Release/CloseFailed", "Release/Register", "Release/Rollout")
+        Unmade(role, "dynamodb:GetItem", "table/Ledger*", "looks for its own entry when an answer is lost")
+        for role in ("Release/CloseFailed", "Release/Register", "Release/Rollout")
     ),
     Unmade("Release/Rollout", "states:SendTaskSuccess", "*", "wakes itself when an approval came before its question"),
     Unmade("Release/Select", "dynamodb:Query", "table/Registry*", "says why it could not note its choice"),

@@ -10,7 +10,9 @@ from constructs import IConstruct
 
 from tidegate.kernel.partitions import Partition
 
-GET, QUERY, PUT, UPDATE = (f"dynamodb:{name}" for name in ("GetItem", "Query", "PutItem", "UpdateItem"))
+GET, QUERY, PUT, UPDATE, CHECK = (
+    f"dynamodb:{name}" for name in ("GetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem")
+)
 # What is written together when a version enters, leaves or changes what is served.
 RELEASING = (Partition.LEASE, Partition.ROLLOUT, Partition.ROUTE, Partition.VERSION)
 EVERY_RESOURCE = "AwsSolutions-IAM5[Resource::*]"
@@ -44,9 +46,9 @@ def write_items(table_arn: str, *partitions: Partition) -> list[iam.PolicyStatem
 
 
 def append_to_ledger(ledger_arn: str) -> iam.PolicyStatement:
-    """Put entries into the ledger, and see whether one is there whose answer was lost; nobody may update or delete
-    one."""
-    return allow([GET, PUT], [ledger_arn])
+    """Put entries into the ledger behind the one that must be the newest, and see whether one is there whose answer was
+    lost; nobody may update or delete one."""
+    return allow([GET, PUT, CHECK], [ledger_arn])
 
 
 def append_to_batches(table_arn: str) -> iam.PolicyStatement:

@@ -1,5 +1,7 @@
 """Data stack: what must outlive every deployment: buckets, the tables of registry and ledger, and topics."""
 
+from collections.abc import Mapping
+
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
@@ -15,7 +17,7 @@ from infra.constructs.keeping import removal_policy
 from infra.constructs.parameters import publish
 from infra.constructs.permissions import acknowledge, allow
 from infra.settings import DeploymentSettings
-from tidegate.kernel.prefixes import BATCHES, CAPTURES, DATASETS, FEEDBACK, PROFILES, VERDICTS
+from tidegate.kernel.prefixes import BATCHES, CAPTURES, DATASETS, FEEDBACK, PROFILES, RUNS, TABLES, VERDICTS
 
 # All that the account's administrators may do with the key, written out: what they use by IAM policies, they get here.
 _KEY_ADMINISTRATION = (
@@ -53,10 +55,38 @@ _SELDOM_READ = s3.LifecycleRule(
 )
 
 
-def _expiry(prefix: str, days: int) -> list[s3.LifecycleRule]:
-    """What lies under a prefix goes after so many days; 0: never."""
-    name = f"expiry-{prefix.strip('/')}"
-    return [s3.LifecycleRule(id=name, prefix=prefix, expiration=Duration.days(days))] if days else []
+# By bucket and prefix, the setting that says after how many days objects expire. A setting of 0 keeps them.
+RETENTION: Mapping[str, Mapping[str, str]] = {
+    "AccessLogs": {"": "access_log_retention_days"},
+    "Data": {DATASETS: "dataset_retention_days", BATCHES: "batch_retention_days"},
+    "Artifacts": {TABLES: "table_retention_days"},
+    "Captures": {
+        CAPTURES: "capture_retention_days",
+        ERRORS: "capture_retention_days",
+        FEEDBACK: "feedback_retention_days",
+        PROFILES: "profile_retention_days",
+        VERDICTS: "profile_retention_days",
+    },
+}
+# What has no setting, and why.
+KEPT: Mapping[str, str] = {
+    RUNS: "artifacts and reports of versions, which serve, are rolled back to and explained; the rows kept for "
+    "explanations have no feature that captures hide",
+}
+
+
+def _expiry(bucket: str, settings: DeploymentSettings) -> list[s3.LifecycleRule]:
+    """What lies under each prefix of a bucket goes in its time."""
+    days = {prefix: getattr(settings, name) for prefix, name in RETENTION[bucket].items()}
+    return [
+        s3.LifecycleRule(
+            id=f"expiry-{prefix.strip('/')}" if prefix else "expiry",
+            prefix=prefix or None,
+            expiration=Duration.days(limit),
+        )
+        for prefix, limit in days.items()
+        if limit
+    ]
 
 
 class DataStack(Stack):
@@ -66,23 +96,13 @@ class DataStack(Stack):
         super().__init__(scope, construct_id, description=f"Tidegate {settings.stage}: datasets, artifacts, registry")
         self._settings = settings
         self._policy = removal_policy(settings)
-        access_logs = self._bucket("AccessLogs", s3.LifecycleRule(id="expiry", expiration=Duration.days(365)))
+        access_logs = self._bucket("AccessLogs")
         acknowledge(
             access_logs, ["AwsSolutions-S1"], "this is the bucket that access logs go to; its own would feed themselves"
         )
-        datasets = _expiry(DATASETS, settings.dataset_retention_days)
-        batches = _expiry(BATCHES, settings.batch_retention_days)
-        self.data_bucket = self._bucket("Data", _SELDOM_READ, *datasets, *batches, access_logs=access_logs)
+        self.data_bucket = self._bucket("Data", _SELDOM_READ, access_logs=access_logs)
         self.artifacts_bucket = self._bucket("Artifacts", _SELDOM_READ, access_logs=access_logs)
-        kept = {
-            CAPTURES: settings.capture_retention_days,
-            ERRORS: settings.capture_retention_days,
-            FEEDBACK: settings.feedback_retention_days,
-            PROFILES: settings.profile_retention_days,
-            VERDICTS: settings.profile_retention_days,
-        }
-        rules = [rule for prefix, days in kept.items() for rule in _expiry(prefix, days)]
-        self.captures_bucket = self._bucket("Captures", *rules, access_logs=access_logs)
+        self.captures_bucket = self._bucket("Captures", access_logs=access_logs)
         self.registry = self._table("Registry")
         self.ledger = self._table("Ledger")
         self.topic_key = self._topic_key()
@@ -112,7 +132,7 @@ class DataStack(Stack):
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             enforce_ssl=True,
-            lifecycle_rules=[*rules, housekeeping],
+            lifecycle_rules=[*rules, *_expiry(construct_id, self._settings), housekeeping],
             server_access_logs_bucket=access_logs,
             server_access_logs_prefix=f"{construct_id.lower()}/" if access_logs else None,
             removal_policy=self._policy,

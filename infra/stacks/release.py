@@ -33,7 +33,7 @@ from infra.cost import PRICES
 from infra.machines.release_machine import Step, definition
 from infra.stacks.data import DataStack
 from tidegate.kernel.partitions import Partition
-from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS, WRITTEN_BY
+from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS, TABLES, WRITTEN_BY
 from tidegate.kernel.settings import (
     CatalogSettings,
     GateSettings,
@@ -89,6 +89,7 @@ class ReleaseStack(Stack):
         registry = self._data.registry.table_arn
         run = [read_items(registry), on_partitions([UPDATE], registry, [Partition.RUN])]
         datasets = Objects(self._data.data_bucket, DATASETS, read=True)
+        tables = Objects(self._data.artifacts_bucket, TABLES, read=True)
         return (
             PlatformFunction(
                 self,
@@ -120,7 +121,7 @@ class ReleaseStack(Stack):
                     allowed_licences=",".join(settings.allowed_licences),
                 ),
                 permissions=run,
-                objects=[datasets, self._files_of("prepare", read=False)],
+                objects=[datasets, *self._files_of("prepare", read=False)],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
                 description="Resolves a run's dataset, checks it and writes the split tables",
@@ -132,7 +133,7 @@ class ReleaseStack(Stack):
                 layers=self._training,
                 environment=step,
                 permissions=self._writing(Partition.RUN),
-                objects=[self._files_of("train")],
+                objects=[*self._files_of("train"), tables],
                 memory_mb=settings.training_memory_mb,
                 timeout_seconds=settings.training_timeout_seconds,
                 description="Fits one candidate, and exports the final one to ONNX",
@@ -150,7 +151,7 @@ class ReleaseStack(Stack):
                 run,
                 "Scores the holdout with onnxruntime",
                 seconds=900,
-                objects=[self._files_of("evaluate")],
+                objects=[*self._files_of("evaluate"), tables],
             ),
             PlatformFunction(
                 self,
@@ -159,7 +160,7 @@ class ReleaseStack(Stack):
                 layers=self._training,
                 environment=step,
                 permissions=run,
-                objects=[self._files_of("slices_and_groups")],
+                objects=[*self._files_of("slices_and_groups"), tables],
                 memory_mb=settings.step_memory_mb,
                 timeout_seconds=900,
                 description="Evaluates slices and groups of the holdout",
@@ -170,10 +171,10 @@ class ReleaseStack(Stack):
                 run,
                 "Compares a reproduced version with the original",
                 seconds=120,
-                objects=[self._files_of("reproduce")],
+                objects=self._files_of("reproduce"),
             ),
             self._step(
-                "gate", gate, run, "Accepts or rejects, with reasons", seconds=120, objects=[self._files_of("gate")]
+                "gate", gate, run, "Accepts or rejects, with reasons", seconds=120, objects=self._files_of("gate")
             ),
             self._step(
                 "register",
@@ -189,7 +190,7 @@ class ReleaseStack(Stack):
                 layers=self._plots,
                 environment=step,
                 permissions=[read_items(registry)],
-                objects=[self._files_of("report")],
+                objects=self._files_of("report"),
                 memory_mb=settings.step_memory_mb,
                 timeout_seconds=120,
                 description="Draws the page of a version",
@@ -205,9 +206,14 @@ class ReleaseStack(Stack):
             ),
         )
 
-    def _files_of(self, step: str, *, read: bool = True) -> Objects:
-        """The files of runs that a step writes, and all that earlier ones wrote."""
-        return Objects(self._data.artifacts_bucket, RUNS, read=read, write=True, names=WRITTEN_BY[step])
+    def _files_of(self, step: str, *, read: bool = True) -> list[Objects]:
+        """The files of runs that a step writes, and all that earlier ones wrote but the tables."""
+        names = {prefix: tuple(each for each in WRITTEN_BY[step] if each.prefix == prefix) for prefix in (RUNS, TABLES)}
+        return [
+            Objects(self._data.artifacts_bucket, prefix, read=read and prefix == RUNS, write=True, names=written)
+            for prefix, written in names.items()
+            if written
+        ]
 
     def _writing(self, *partitions: Partition) -> list[iam.PolicyStatement]:
         return write_items(self._data.registry.table_arn, *partitions)

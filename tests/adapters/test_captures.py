@@ -304,7 +304,7 @@ def test_each_object_is_counted_once_whenever_it_comes(looking: Looking) -> None
 
 BROKEN_RECORDS: list[Any] = [
     {"id": None}, {"id": 3, "arm": []}, {"reason": None}, {"score": None}, {"score": "x"}, {"latency_ms": "slow"},
-    {"violations": None, "score": {}}, {"route": "5"}, {"schema": 0},
+    {"violations": None, "score": {}}, {"route": "5"}, {"schema": 0}, {"schema": 9},
 ]  # fmt: skip
 
 
@@ -341,9 +341,8 @@ def test_a_broken_object_does_not_stop_a_look(looking: Looking, prefix: str, byt
 def test_people_see_the_captures_that_can_be_read() -> None:
     folder = f"{CAPTURES}model=flight-delay/hour=2026-01-05-12/tidegate-dev-captures-1-2026-01-05-12-30-00-"
     whole = json.dumps({"id": "p1", "schema": 1}).encode() + b"\n"
-    for name, data in {
-        "a": b"no gzip", "b": gzip.compress(whole), "c": gzip.compress(b"[]\n{\n" + whole.replace(b"p1", b"p2")),
-    }.items():  # fmt: skip
+    mixed = b'[]\n{\n{"id":"p3","schema":9}\n' + whole.replace(b"p1", b"p2")
+    for name, data in {"a": b"no gzip", "b": gzip.compress(whole), "c": gzip.compress(mixed)}.items():
         client_of("s3").put_object(Bucket=BUCKET, Key=f"{folder}{name}.jsonl.gz", Body=data)
     assert [record["id"] for record in read(S3CaptureReader(BUCKET), "2026-01-05-12")] == ["p2", "p1"]
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from functions.due import handler as due
 from functions.monitor import handler as monitor
@@ -28,7 +29,7 @@ from tidegate.domain.monitoring.health import Attempt, Health, HealthRecord, Tra
 from tidegate.domain.monitoring.quarantine import UnreadableError, because
 from tidegate.domain.registry.ledger import Seen
 from tidegate.domain.serving.capture import Capture, CapturePolicy, hour_of, records
-from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
 from tidegate.ports.monitoring import Sources
@@ -281,6 +282,24 @@ def test_a_broken_object_of_captures_raises_by_itself_and_the_next_ones_follow()
         except Exception as error:  # noqa: BLE001
             found.append(because(error))
     assert found == ["a", "is not a complete gzip file", "c", "cannot be fetched"]
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidObjectState", "KMS.DisabledException", "SlowDown"])
+def test_an_object_that_s3_refuses_is_not_the_object_s_fault(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, hour = Kept("aws"), "2026-01-05-12"
+    kept.capture(MODEL, hour, "a", [{"id": "a"}])
+    kept.report(MODEL, hour, "a", [{"id": "a", "time": AT.isoformat(), "outcome": True}])
+    sources = kept.hours.sources(MODEL, hour, hour)[hour]
+
+    class Refusing:
+        def get_object(self, **_: str) -> None:
+            raise ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "GetObject")  # type: ignore[typeddict-item]
+
+    monkeypatch.setattr("tidegate.aws.monitoring.s3", Refusing)
+    for read in (lambda: kept.hours.outcomes(sources), lambda: ids(kept.hours.lines(sources))):
+        with pytest.raises(UnavailableError, match=code):
+            read()
 
 
 @pytest.mark.usefixtures("aws")

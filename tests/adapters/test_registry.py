@@ -15,10 +15,10 @@ from tests.builders.threads import at_once
 from tidegate.aws import clients
 from tidegate.aws.registry import DynamoRegistry, DynamoRoutes
 from tidegate.aws.table import RefusedError
-from tidegate.domain.registry.ledger import Cause, verify
+from tidegate.domain.registry.ledger import Break, Cause, verify
 from tidegate.domain.registry.run import CandidateRun, Maker, RunError, RunStatus
 from tidegate.domain.registry.version import VersionStatus
-from tidegate.domain.rollout.changes import kill, promote, rollback, split
+from tidegate.domain.rollout.changes import acknowledge, kill, promote, rollback, split
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
 
 
@@ -404,6 +404,29 @@ def test_a_promotion_decided_on_an_old_route_is_refused(with_model: Any) -> None
     with pytest.raises(ConflictError):
         with_model.change(late)
     assert with_model.route("flight-delay").champion.version == 3
+
+
+def test_a_change_of_a_route_that_the_last_entry_did_not_record_is_refused_unless_it_acknowledges_that(
+    with_model: Any,
+) -> None:
+    promoted(with_model, registered(with_model, "r-001"))
+    route, (entry,) = with_model.route("flight-delay"), with_model.ledger("flight-delay")
+    cause = Cause(AT, "ann", "it went wrong")
+    other = kill(replace(route, champion=replace(route.champion, version=9)), "flight-delay", cause)
+    cut = kill(replace(route, ledger_head="0" * 64), "flight-delay", cause)
+    for change in (other, cut):
+        with pytest.raises(ConflictError, match="is not the one that entry 1"):
+            with_model.change(change)
+    assert (with_model.route("flight-delay"), with_model.ledger("flight-delay")) == (route, [entry])
+    found = [Break(1, "by the route version 9 answers 100 %")]
+    seen = present(acknowledge(replace(route, fields=("x",)), entry, "flight-delay", found, cause))
+    with_model.change(seen)
+    assert with_model.ledger("flight-delay")[-1] == seen.entry
+    assert with_model.route("flight-delay") == seen.route
+    with_model.change(kill(seen.route, "flight-delay", cause))
+    assert (
+        verify("flight-delay", with_model.ledger("flight-delay"), with_model.route("flight-delay").ledger_head) is None
+    )
 
 
 @pytest.mark.parametrize("status", [status for status in VersionStatus if status.closed])

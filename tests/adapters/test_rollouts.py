@@ -16,7 +16,7 @@ from tidegate.aws.items import MAX_ITEM_BYTES, encode
 from tidegate.aws.registry import DynamoRoutes
 from tidegate.aws.rollouts import DynamoRollouts
 from tidegate.aws.table import Table
-from tidegate.domain.registry.ledger import Cause, verify
+from tidegate.domain.registry.ledger import Cause, chain, verify
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.canary import ArmCounts, Look, judge
 from tidegate.domain.rollout.changes import kill
@@ -131,6 +131,17 @@ def crowded_looks(count: int, bins: int) -> tuple[Look, ...]:
         )
 
     return tuple(Look(arm(), arm()) for _ in range(count))
+
+
+def test_a_step_on_a_route_that_the_ledger_does_not_lead_to_is_refused(house: RolloutPorts) -> None:
+    before, step = house.as_it_is(), house.begin()
+    assert step.change
+    entry = replace(step.change.entry, route_before_sha256="e" * 64)
+    forged = replace(step.change, entry=chain(entry, entry.previous_hash))
+    with pytest.raises(ConflictError, match="is not the one that entry 1"):
+        house.rollouts.save(replace(step, change=forged), now=AT)
+    assert house.as_it_is() == before
+    house.rollouts.save(step, now=AT)
 
 
 def test_a_rollout_comes_back_as_it_was_saved(house: RolloutPorts) -> None:

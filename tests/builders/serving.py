@@ -117,11 +117,11 @@ class Serving(InMemoryParts):
         route = self.registry._routes[MODEL]
         self.registry._routes[MODEL] = replace(route, revision=route.revision + 1, **changes)
 
-    def falls_back(self, rate: float = 0.25) -> None:
+    def falls_back(self, rate: float = 0.25, contract: Contract = CONTRACT) -> None:
         """A run was registered: its fallback stands by."""
         rule = FittedRule("constant", (1 - rate, rate))
         key = f"runs/{MODEL}/r-0/fallback.json"
-        sha256 = self.artifacts.put(key, Fallback(CONTRACT, rule).to_bytes())
+        sha256 = self.artifacts.put(key, Fallback(contract, rule).to_bytes())
         self.change(fallback=FallbackRef(key, sha256, "r-0"))
 
     def tamper(self, version: int, data: bytes) -> None:

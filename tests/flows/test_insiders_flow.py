@@ -1,7 +1,9 @@
 """People with access try to change what is served, or what is said about it; each attempt ends as it should."""
 
 import ast
+import gzip
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,9 +17,9 @@ from botocore.exceptions import ClientError
 from tests.flows.conftest import SHALLOW, House, wait_until
 from tests.flows.rollouts import BOOSTED, DIRECT, monitored
 from tidegate.cli.client import Client, NotAllowedError, PlatformError
-from tidegate.kernel.errors import ForbiddenError, InvalidInputError
+from tidegate.kernel.errors import ConflictError, ForbiddenError, InvalidInputError
 from tidegate.kernel.ids import uuid7, uuid7_time
-from tidegate.kernel.prefixes import RunFile
+from tidegate.kernel.prefixes import CAPTURES, FEEDBACK, RunFile
 from tidegate.kernel.routes import SERVING
 from tidegate.messages import RunRef
 
@@ -201,6 +203,37 @@ def test_the_newest_entry_cannot_be_cut_off_together_with_the_head(house: House,
         assert not house.client.verify_ledger(besieged)["intact"]
     route.dynamodb.put_item(TableName=route.ledger, Item=entry)
     assert house.client.verify_ledger(besieged)["intact"]
+
+
+@pytest.mark.attack("route", "hide a changed route behind the next change of somebody else")
+def test_no_change_builds_on_a_route_that_nobody_recorded_and_the_break_is_never_forgotten(
+    house: House, besieged: str
+) -> None:
+    oscar = as_person(house, "oscar", "operator")
+    assert answers(house, house.instances(house.flights.head(1), besieged)[0])[0] == 2
+    route = Route(house, besieged)
+    fallback = {"M": route.item["fallback"]["M"] | {"sha256": {"S": "e" * 64}}}
+    route.dynamodb.put_item(TableName=route.table, Item=route.item | {"fallback": fallback})
+    for change in (
+        lambda: oscar.kill(besieged, "it looks odd"),
+        lambda: oscar.rollback(besieged, 1, "it looks odd"),
+        lambda: oscar.split(besieged, 1, 500, "let us see"),
+    ):
+        with pytest.raises(ConflictError, match="is not the one that entry"):
+            change()
+    entries = house.client.ledger(besieged)
+    with pytest.raises(NotAllowedError):
+        as_person(house, "ada", "scientist", "approver").acknowledge_ledger(besieged, "nothing to see")
+    entry = oscar.acknowledge_ledger(besieged, "somebody edited the fallback in the console")["entry"]
+    assert (entry["seq"], entry["acknowledged"][0]["seq"]) == (len(entries) + 1, len(entries))
+    assert "a fallback of run" in monitored(house, besieged)["tampered"]  # it is known, and not mended yet
+    oscar.rollback(besieged, 2, "bring its own fallback back")
+    found = house.client.verify_ledger(besieged)
+    assert found["intact"]
+    (listed,) = found["acknowledged"]
+    assert listed["by"].endswith("user/oscar")
+    assert listed["reason"] == "somebody edited the fallback in the console"
+    assert monitored(house, besieged)["tampered"] == ""
 
 
 # What steps and people decide on
@@ -397,3 +430,66 @@ def test_outcomes_against_the_scores_ask_people_and_their_reporter_cannot_acknow
     with pytest.raises(ForbiddenError, match=r"you reported (99|100)% of the outcomes"):
         trudy.acknowledge(besieged, "all is well")
     assert house.client.acknowledge(besieged, "trudy's outcomes are made up")["changed"]
+
+
+# What is sent
+
+
+ANCHORS = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b]\n"
+
+
+def test_a_spec_that_expands_misleads_or_writes_to_terminals_is_a_list_of_faults(house: House, besieged: str) -> None:
+    said = json.dumps(house.spec(besieged))
+    before = house.client.model(besieged)
+    for text, problem in (
+        (ANCHORS, "anchor"),
+        ("[" * 200_000, "deep"),
+        (f'{said[:-1]}, "owner": "eve@example.com"}}', "owner"),
+        (json.dumps(house.spec(besieged, owner="\x1b[2Jops")), r"\x1b"),
+        (json.dumps(house.spec(besieged, horizont=3)), "horizont"),
+    ):
+        began = time.monotonic()
+        with pytest.raises(InvalidInputError) as caught:
+            house.client.apply_model(besieged, text)
+        assert caught.value.faults
+        assert problem in str(caught.value)
+        assert time.monotonic() - began < 5
+    assert house.client.model(besieged) == before
+
+
+def test_a_body_in_which_a_name_stands_twice_is_refused(house: House, besieged: str) -> None:
+    instance = json.dumps(house.instances(house.flights.head(1), besieged)[0])
+    twice = f'{{"instances": [{instance[:-1]}, "hour": 3}}]}}'
+    answer = house.asked(f"/models/{besieged}/predict", twice.encode())
+    assert (answer.status, b"hour" in answer.data) == (400, True)
+
+
+def test_objects_that_nobody_can_read_are_set_apart_and_the_model_is_looked_at(house: House, besieged: str) -> None:
+    house.client.predict(besieged, house.instances(house.flights.head(20), besieged))
+    s3, bucket = house.cloud._clients.root("s3"), parameter(house, "captures-bucket")
+    newer = {"id": "p", "model": besieged, "schema": 99, "time": f"{datetime.now(UTC):%FT%TZ}", "outcome": True}
+    records = {"a-record": b'{"id": 7}\n', "newer": json.dumps(newer).encode()}
+    bodies = {name: gzip.compress(record) for name, record in records.items()} | {"no-gzip": b"{"}
+    for folder in (CAPTURES, FEEDBACK):
+        for name, body in bodies.items():
+            key = f"{folder}model={besieged}/hour={datetime.now(UTC):%Y-%m-%d-%H}/{name}.jsonl.gz"
+            s3.put_object(Bucket=bucket, Key=key, Body=body)
+    record = monitored(house, besieged)
+    assert record["version"] == 2
+    line = next(each for each in house.client.models_health() if each["model"] == besieged)
+    assert line["quarantined"] == 2 * len(bodies)
+    reasons = [each["reason"] for each in house.client.model_health(besieged)["verdicts"]["quarantined"]]
+    assert reasons.count("has a record that newer code wrote") == 2
+    rings(house, "quarantined")
+    house.client.acknowledge(besieged, "a test wrote them")
+    line = next(each for each in house.client.models_health() if each["model"] == besieged)
+    assert line["quarantined"] == 0
+
+
+def test_a_file_that_unpacks_to_more_than_memory_ends_its_version_with_the_reason(house: House) -> None:
+    header = ",".join(f"c{place}" for place in range(600)).encode()
+    bomb = gzip.compress(header + b"\n" + (b"," * 599 + b"\n") * 2**19, 1)
+    assert len(bomb) < 2**22
+    version = house.register("besieged-bomb", bomb)
+    assert version["status"] == "failed"
+    assert "needs more memory than" in version["problem"]

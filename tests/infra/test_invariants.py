@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_cdk.assertions import Template
 
+from infra.app import new_app
+from infra.constructs.capture_stream import ERRORS
+from infra.settings import DeploymentSettings
 from infra.stacks import serving
+from infra.stacks.data import KEPT, RETENTION, DataStack
 from tests.builders.captures import capture
 from tests.infra.synthesized import Deployment, Resource
 from tidegate.cli.doctor import roles as doctor
 from tidegate.domain.serving.capture import CapturePolicy, records
-from tidegate.kernel import roles
+from tidegate.kernel import prefixes, roles
 from tidegate.kernel.partitions import Partition
 from tidegate.kernel.routes import CONTROL, SERVING
 
@@ -406,6 +411,26 @@ def test_captures_are_encrypted_partitioned_as_the_table_projects_and_expire(dep
         assert f"projection.{name}.type" in found["Parameters"]
 
 
+def test_every_prefix_has_a_setting_for_how_long_it_is_kept_or_a_reason_to_keep_it(
+    tmp_path: Path,
+) -> None:
+    known = {value for value in vars(prefixes).values() if isinstance(value, str) and value.endswith("/")} | {ERRORS}
+    ruled = {prefix for places in RETENTION.values() for prefix in places if prefix}
+    assert ruled | KEPT.keys() == known
+    assert not ruled & KEPT.keys()
+    assert all(len(reason.split()) > 5 for reason in KEPT.values())
+    settings = {name for places in RETENTION.values() for name in places.values()}
+    described = (ROOT / "docs" / "deploy.md").read_text()
+    assert all(f"| `{name}` |" in described for name in settings)
+    asked = DeploymentSettings.from_context(dict.fromkeys(settings, 99))
+    stack = DataStack(new_app(tmp_path, {}), "Data", settings=asked)
+    found = Template.from_stack(stack).find_resources("AWS::S3::Bucket").values()
+    rules = [rule for bucket in found for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]]
+    expiring = [rule for rule in rules if rule["Id"].startswith("expiry")]
+    assert {rule.get("Prefix", "") for rule in expiring} == ruled | {""}
+    assert {rule["ExpirationInDays"] for rule in expiring} == {99}
+
+
 def test_what_holds_rows_of_people_expires_by_a_setting_of_its_own(deployment: Deployment) -> None:
     kept = {
         rule["Prefix"]: rule["ExpirationInDays"]
@@ -413,7 +438,7 @@ def test_what_holds_rows_of_people_expires_by_a_setting_of_its_own(deployment: D
         for rule in bucket.properties["LifecycleConfiguration"]["Rules"]
         if "Prefix" in rule
     }
-    assert kept == dict.fromkeys(("captures/", "errors/", "feedback/", "profiles/", "verdicts/"), 365)
+    assert kept == dict.fromkeys(("captures/", "errors/", "feedback/", "profiles/", "verdicts/", "tables/"), 365)
 
 
 def captures_table(deployment: Deployment) -> dict[str, Any]:

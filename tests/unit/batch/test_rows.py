@@ -130,7 +130,7 @@ def test_a_line_with_another_number_of_fields_is_one_bad_row_among_good_ones() -
 
 
 def test_an_answer_that_breaks_a_rule_is_the_fallbacks_and_says_which_rule() -> None:
-    rule = OutputRule("never_sure_of_short_ones", "score < 0.02", when="distance < 100")
+    rule = OutputRule("never_sure_of_short_ones", "score < 0.02 or score == 0.25", when="distance < 100")
     contract = replace(CONTRACT, rules=(rule,))
     rows = read(b"id,distance,hour,origin\n1,50,20,EWR\n2,5000,20,EWR\n", contract)
     found = answer_rows(answering(contract, fallback_of(contract)), rows)
@@ -140,6 +140,24 @@ def test_an_answer_that_breaks_a_rule_is_the_fallbacks_and_says_which_rule() -> 
     without = answer_rows(answering(contract), rows)
     assert list(without.faults) == [0]
     assert math.isnan(without.score[0])
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["the fallback's own rule", "a newer version's rule"])
+def test_a_fallback_that_breaks_a_rule_answers_nothing(knows: bool) -> None:
+    contract = replace(CONTRACT, rules=(OutputRule("low", "score < 0.2", when="distance < 100"),))
+    rows = read(b"id,distance,hour,origin\n1,50,20,EWR\n2,5000,20,EWR\n", contract)
+
+    class Sure(Scorer):
+        def score(self, inputs: Inputs) -> Column:
+            scores = super().score(inputs)
+            scores[:] = (0.1, 0.9)
+            return scores
+
+    found = answer_rows(Answering.of(Sure(contract), fallback_of(contract if knows else CONTRACT)), rows)
+    (fault,) = found.faults[0]
+    assert fault.problem.startswith("the model broke the rule 'low', and its fallback could not answer either: ")
+    assert fault.problem.endswith("the fallback's score 0.25 for instance 0 breaks the business rule 'low'")
+    assert (found.fallback.tolist(), found.score[1]) == ([False, False], np.float32(0.9))
 
 
 def test_a_score_that_is_no_number_is_the_fallbacks_or_a_fault() -> None:

@@ -343,6 +343,15 @@ def test_leakage_is_refused_even_before_the_first_version_is_ready(world: World)
     assert "no ready version" in world.call("PUT", "/models/flight-delay", spec_text()).body["warnings"][0]
 
 
+def test_slices_by_personal_data_are_refused_unless_its_groups_are_to_be_compared(world: World) -> None:
+    world.with_dataset()
+    world.call("PUT", "/datasets/flights", DESCRIPTION | {"pii": ["carrier"]})
+    gate = {"slices": ["carrier"]}
+    answer = world.call("PUT", "/models/flight-delay", spec_text(gate=gate))
+    assert (answer.status, [fault["path"] for fault in answer.body["errors"]]) == (422, ["gate.slices[0]"])
+    assert world.call("PUT", "/models/flight-delay", spec_text(gate=gate, sensitive=["carrier"])).status == 200
+
+
 def test_personal_data_as_a_feature_is_warned_about(world: World) -> None:
     world.with_dataset()
     features = [*spec_document()["features"], {"name": "tailnum", "kind": "categorical"}]

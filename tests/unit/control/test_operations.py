@@ -11,8 +11,8 @@ from tests.builders.loopback import Loopback
 from tests.builders.reports import ANA
 from tidegate.cli import exits
 from tidegate.domain.registry.ledger import Cause
-from tidegate.domain.registry.route import CandidateRole
-from tidegate.domain.rollout.changes import kill
+from tidegate.domain.registry.version import VersionStatus
+from tidegate.domain.rollout.changes import canary, kill
 from tidegate.kernel.roles import Role
 from tidegate.kernel.routes import CONTROL, SERVING
 
@@ -151,8 +151,8 @@ def test_a_wrong_moment_is_refused(world: World, at: str) -> None:
 def test_a_ledger_is_proved_and_a_change_in_it_is_found(world: World) -> None:
     proof = world.call("GET", f"{PATH}/ledger/verification").body
     head = world.registry.ledger("flight-delay")[-1].hash
-    batches = {"intact": True, "entries": 0, "head": "", "break": None}
-    assert proof == {"intact": True, "entries": 2, "head": head, "break": None, "batches": batches, "next": None}
+    empty = {"intact": True, "entries": 0, "head": "", "break": None, "acknowledged": []}
+    assert proof == empty | {"entries": 2, "head": head, "batches": empty, "next": None}
     entries = world.registry._ledger["flight-delay"]
     entries[0] = replace(entries[0], actor="somebody else")
     broken = world.call("GET", f"{PATH}/ledger/verification").body
@@ -204,15 +204,38 @@ def test_a_rollback_goes_to_the_version_before_and_says_what_serves_now(run: Cli
 
 def test_a_rollback_takes_a_canary_out_first(run: Cli, stage: Loopback) -> None:
     registry = stage.world.registry
-    route = registry.route("flight-delay")
-    assert route
-    registry._routes["flight-delay"] = replace(
-        route, candidate=route.previous, candidate_bp=500, candidate_role=CandidateRole.CANARY
-    )
+    registry._versions["flight-delay", 1] = replace(registry.version("flight-delay", 1), status=VersionStatus.ACCEPTED)
+    cause = Cause(stage.world.clock.now(), BO, "try it again")
+    change = canary(registry.route("flight-delay"), registry.version("flight-delay", 1), 500, cause)
+    assert change
+    registry.change(change)
     assert run("split", "flight-delay", "--end", "--reason", "stop it") == exits.CONFLICT
     assert "tidegate rollout flight-delay --end" in run.err
     assert run("rollback", "flight-delay", "--reason", "stop it") == exits.OK
     assert "now version 2 answers all requests" in run.out
+
+
+def test_nothing_is_built_on_a_route_that_nobody_recorded_until_somebody_acknowledges_it(
+    run: Cli, stage: Loopback
+) -> None:
+    registry = stage.world.registry
+    route = registry.route("flight-delay")
+    assert route
+    registry._routes["flight-delay"] = replace(route, champion=route.previous)
+    assert run("kill", "flight-delay", "--reason", "it is not ours") == exits.CONFLICT
+    assert run("ledger", "verify", "flight-delay") == exits.BROKEN
+    assert run("ledger", "acknowledge", "flight-delay", "--reason", "edited by hand, INC-42") == exits.OK
+    assert run.out == "flight-delay: acknowledge; now version 1 answers all requests\n"
+    assert run("ledger", "acknowledge", "flight-delay", "--reason", "edited by hand, INC-42") == exits.OK
+    assert "nothing to change" in run.out
+    assert run("rollback", "flight-delay", "--to", "2", "--reason", "put it back") == exits.OK
+    assert run("ledger", "verify", "flight-delay") == exits.OK
+    assert "the ledger is intact, 4 entries" in run.out
+    assert "a break at entry 2 was acknowledged by entry 3 of " in run.out
+    assert "by the route version 1 answers 100 %" in run.out
+    assert run("ledger", "flight-delay") == exits.OK
+    assert "edited by hand, INC-42" in run.out
+    assert registry.ledger("flight-delay")[2].actor == ANA
 
 
 def test_a_model_is_killed_and_resumed(run: Cli, stage: Loopback) -> None:

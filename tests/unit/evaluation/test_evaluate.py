@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
@@ -440,8 +441,20 @@ def test_the_share_of_answers_that_break_a_rule_is_in_the_report():
     assert calm.any()
     assert [rule.candidate for rule in section.by_rule] == [calm.sum(), ROWS, 0]
     assert [rule.fallback for rule in section.by_rule] == [0, ROWS, 0]
+    assert [rule.fallback_score for rule in section.by_rule] == [None, 0.3, None]
     assert section.rows == BrokenRows(candidate=ROWS, fallback=ROWS)
     assert section.holdout_rows == ROWS
+
+
+def test_a_group_of_the_fallback_that_the_holdout_does_not_have_counts_against_the_rules():
+    rules = (OutputRule("low", "score <= 0.9"), OutputRule("calm", "score <= 0.9", when="wind > 0"))
+    contract = replace(CONTRACT, rules=rules)
+    groups: dict[Any, Any] = {("nowhere",): (0.0952, 0.9048), ("UA",): (0.5, 0.5)}
+    fallback = FittedRule("group_rate", (0.7, 0.3), by=("carrier",), texts=(True,), groups=groups)
+    world = TrainedRun().train(good_onnx(contract), fallback=fallback, contract=contract)
+    world.evaluate()
+    by_rule = world.evaluation.sections.rules.by_rule
+    assert [(rule.fallback, rule.fallback_score) for rule in by_rule] == [(0, 0.9048), (0, None)]
 
 
 def constant(value):

@@ -108,29 +108,46 @@ def test_the_estimated_cost_is_reported_and_held_against_its_target(limit, outco
     assert found.statement.startswith("1,000 predictions are estimated to cost 0.00123 USD: 0.05 ms of scoring each")
 
 
-def test_fallback_and_broken_rules_are_reported_and_never_judged():
+def ruled(**fallback: Any):
+    """An evaluation in which the candidate broke a rule, and what the fallback did."""
+    rule = {"name": "in-range", "when": None, "require": "score <= 0.9", "candidate": 2_813}
+    other = {"name": "other", "when": None, "require": "score >= 0", "candidate": 0, "fallback": 0}
+    rows = {"candidate": 2_813, "fallback": fallback["fallback"]}
+    rules = {"holdout_rows": 28_128, "rows": rows, "by_rule": [rule | fallback, other]}
+    return replace(GOOD, sections=said(rules=rules))
+
+
+@pytest.mark.parametrize(("rows", "said_rows"), [(7, "7 rows"), (0, "0 rows")])
+def test_a_fallback_that_breaks_a_rule_rejects_the_version_and_is_named(rows, said_rows):
+    shown = ruled(fallback=rows, fallback_score=0.9048)
+    assert not decide(shown, POLICY).accepted
+    (reason,) = decide(shown, POLICY).reasons
+    assert reason.endswith(
+        f"the fallback breaks in-range (score <= 0.9) with the score 0.9048, on {said_rows} of the holdout: "
+        "change the rule or the fallback"
+    )
+
+
+def test_answers_that_break_a_rule_are_reported_and_not_judged_where_the_fallback_keeps_it():
+    found = check(ruled(fallback=0), "business_rules")
+    assert found.outcome is CheckOutcome.PASS
+    assert found.statement == (
+        "2,813 of 28,128 answers (10 %) break a business rule (in-range 2,813); the fallback answers in their place; "
+        "the fallback breaks none"
+    )
+    assert found.value == pytest.approx(0.1, abs=1e-4)
+
+
+def test_the_fallback_is_reported_and_never_judged():
     fallback = {"rule": "constant", "value": 0.5, "low": 0.49, "high": 0.51}
-    rules = {
-        "holdout_rows": 28_128,
-        "rows": {"candidate": 2_813, "fallback": 7},
-        "by_rule": [
-            {"name": "in-range", "when": None, "require": "score <= 0.9", "candidate": 2_813, "fallback": 7},
-            {"name": "other", "when": None, "require": "score >= 0", "candidate": 0, "fallback": 0},
-        ],
-    }
     gain = {"value": 0.24, "low": 0.23, "high": 0.25}
-    shown = replace(GOOD, sections=said(fallback=fallback | {"gain": gain}, rules=rules))
+    shown = replace(GOOD, sections=said(fallback=fallback | {"gain": gain}))
     assert decide(shown, POLICY).accepted
     assert check(shown, "fallback").statement == (
         "when no version can answer, constant does: roc_auc 0.500 [0.490, 0.510]; "
         "the candidate gains 0.240 [0.230, 0.250] over it"
     )
-    assert check(shown, "business_rules").statement == (
-        "2,813 of 28,128 answers (10 %) break a business rule (in-range 2,813); the fallback answers in their place; "
-        "the fallback itself would break one on 7 rows"
-    )
-    assert check(shown, "business_rules").value == pytest.approx(0.1, abs=1e-4)
-    assert {check(shown, name).outcome for name in ("fallback", "business_rules")} == {NONE}
+    assert check(shown, "fallback").outcome is NONE
 
 
 EVE, OTHERS = "arn:aws:iam::1:user/eve", "arn:aws:sts::1:assumed-role/outcomes/i-{}"

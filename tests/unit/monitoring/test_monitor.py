@@ -45,9 +45,10 @@ from tidegate.domain.profiles.profile import reference as profiled
 from tidegate.domain.registry.run import RunError
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.rollout import Phase
-from tidegate.domain.serving.capture import hour_of
+from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.domain.training.contracts import serving_contract
-from tidegate.kernel.errors import ConflictError
+from tidegate.kernel.errors import ConflictError, UnavailableError
 from tidegate.kernel.metrics.metric import FromLosses, Metric
 from tidegate.kernel.metrics.registry import find, of_task
 from tidegate.kernel.prefixes import RunFile
@@ -371,19 +372,11 @@ def test_a_version_without_a_reference_says_what_to_do() -> None:
     assert record.reasons == ("version 1 has no reference; train again",)
 
 
-def test_what_newer_code_wrote_stops_the_monitoring_of_its_model_with_a_sentence() -> None:
+def test_a_reference_that_newer_code_wrote_stops_the_monitoring_of_its_model_with_a_sentence() -> None:
     newer = Monitored(reference=json.dumps(Traffic().reference().to_json() | {"schema": 2}).encode())
     (reason,) = newer.look().record.reasons
     assert reason.startswith("version 1: the reference has schema 2, which newer code wrote")
     assert reason.endswith("; deploy the newer code again, or train the model again")
-    house = Monitored()
-    house.ask(600)
-    house.hours.capture([house.ask(1)[0] | {"id": "newer", "schema": 2}], key="newer")
-    record = house.look().record
-    assert record.health is Health.UNKNOWN
-    assert record.reasons == (
-        "the capture record has schema 2, which newer code wrote; this code reads up to 1; deploy the newer code again",
-    )
 
 
 def test_an_hour_that_newer_code_counted_is_counted_again() -> None:
@@ -865,6 +858,42 @@ def test_bad_feedback_is_set_apart_and_other_labels_count(bad: dict[str, Any]) -
     house.hours.report(MODEL, made[0]["hour"], [said | bad], key="bad")
     assert house.look().metrics["Quarantined"] == 1.0
     assert house.hour().labelled.rows == 500
+
+
+def test_records_that_newer_code_wrote_are_set_apart_and_newer_code_counts_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = Monitored()
+    made = house.ask(500, labelled=1.0)
+    house.hours.capture([made[0] | {"id": "newer", "schema": CAPTURE_RECORD.schema + 1}], key="newer")
+    said = {"id": made[0]["id"], "time": NOW.isoformat(), "outcome": True, "schema": FEEDBACK_RECORD.schema + 1}
+    house.hours.report(MODEL, made[0]["hour"], [said])
+    looked = house.look()
+    assert [each["reason"] for each in house.verdict()["quarantined"]] == ["has a record that newer code wrote"] * 2
+    assert (looked.metrics["Quarantined"], looked.metrics["Rows"]) == (2.0, 500.0)
+    assert (looked.record.health, house.hour().labelled.rows) == (Health.STEADY, 500)
+    form = replace(CAPTURE_RECORD, upgrades=(*CAPTURE_RECORD.upgrades, lambda record: record))
+    for place in ("steps.monitoring.monitor", "domain.monitoring.hours"):
+        monkeypatch.setattr(f"tidegate.{place}.CAPTURE_RECORD", form)
+    assert house.look().metrics["Rows"] == 501.0
+
+
+@pytest.mark.parametrize("part", ["lines", "outcomes"])
+def test_a_service_that_fails_is_no_object_s_fault_and_the_look_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    house = Monitored()
+    house.ask(500, labelled=1.0)
+
+    def fails(_: Any) -> Any:
+        raise UnavailableError("S3 refuses")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.hours, part, fails)
+        with pytest.raises(UnavailableError):
+            house.look()
+    assert house.health_records.record(MODEL) is None
+    assert house.look().metrics["Quarantined"] == 0.0
 
 
 def test_quarantine_is_reported_until_somebody_acknowledges_it_and_again_for_the_next_object() -> None:

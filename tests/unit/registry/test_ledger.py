@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tidegate.domain.registry.ledger import (
     GENESIS,
     Action,
+    Break,
     LedgerEntry,
     RollbackCause,
     Serving,
@@ -108,6 +109,8 @@ OTHERS = {
     "previous_hash": "0" * 64,
     "hash": "f" * 64,
     "route_sha256": "e" * 64,
+    "route_before_sha256": "e" * 64,
+    "acknowledged": (Break(1, "nothing to see"),),
 }
 
 

@@ -12,12 +12,15 @@ from tests.builders.chains import verified
 from tests.builders.registry import AT, a_run, a_version, requested
 from tests.builders.release import SPEC
 from tidegate.domain.monitoring.health import Health, HealthRecord
-from tidegate.domain.registry.ledger import Cause, LedgerEntry, Seen
+from tidegate.domain.registry.ledger import Cause, LedgerEntry, Seen, chain
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.rollout import changes
-from tidegate.domain.rollout.changes import route_digest, unrecorded
-from tidegate.steps.registry.ledger import look_at_ledger
+from tidegate.domain.rollout.changes import RouteChange, route_digest, unrecorded
+from tidegate.kernel.errors import ConflictError, LedgerBrokenError
+from tidegate.steps.registry import ledger
+from tidegate.steps.registry.ledger import Acknowledge, acknowledge, look_at_ledger
 from tidegate.testing.monitoring import InMemoryHealthRecords
+from tidegate.testing.platform import FixedClock
 from tidegate.testing.registry import InMemoryRegistry
 
 MODEL = SPEC.name
@@ -69,6 +72,27 @@ class Records:
 
     def verified(self) -> dict[str, Any]:
         return verified(MODEL, self.registry, self.health_records)
+
+    def acknowledged(self, reason: str = "looked into it") -> dict[str, Any]:
+        return acknowledge(
+            MODEL,
+            Acknowledge(reason=reason),
+            actor="olga",
+            models=self.registry,
+            routes=self.registry,
+            health_records=self.health_records,
+            clock=FixedClock(AT),
+        )
+
+    def changed(self, change: RouteChange | None) -> None:
+        assert change
+        self.registry.change(change)
+
+    def laundered(self, change: RouteChange | None) -> None:
+        """A change as code that looks at the route alone would write it."""
+        assert change
+        self.registry._ledger[MODEL].append(change.entry)
+        self.registry._routes[MODEL] = change.route
 
 
 OTHER = Served(1, "k2", "2" * 64)
@@ -155,6 +179,146 @@ def test_a_version_record_that_was_rewritten_with_the_route_is_found_by_the_hash
     assert "another artifact for version 2" in house.look()
     house.rewrite(champion=changed.served)
     assert "entry 2 recorded" in house.look()
+
+
+def test_a_fallback_that_no_version_was_registered_with_is_found() -> None:
+    house = Records()
+    for number in (1, 2):
+        version = house.registry.version(MODEL, number)
+        house.registry._versions[MODEL, number] = replace(version, fallback=FallbackRef("f9", "9" * 64, version.run_id))
+    assert "a fallback of run r-002 that no version was registered with" in house.look()
+    assert house.verified()["intact"] is False
+
+
+# Changes after a break, and its acknowledgement
+
+
+@pytest.mark.parametrize("name", TAMPERING)
+def test_no_change_builds_on_a_route_that_nobody_recorded(name: str) -> None:
+    house = Records()
+    house.rewrite(**TAMPERING[name][0])
+    before = house.route
+    with pytest.raises(ConflictError):
+        house.changed(changes.kill(before, MODEL, BECAUSE) or changes.resume(before, MODEL, BECAUSE))
+    assert (house.route, len(house.registry.ledger(MODEL))) == (before, 2)
+
+
+def test_a_route_that_was_changed_before_an_entry_shows_for_ever() -> None:
+    house = Records()
+    house.rewrite(fallback=FallbackRef("f1", "e" * 64, "r-001"))
+    house.laundered(changes.kill(house.route, MODEL, BECAUSE))
+    house.laundered(changes.resume(house.route, MODEL, BECAUSE))
+    house.laundered(changes.rollback(house.route, house.registry.version(MODEL, 2), BECAUSE))  # a good fallback again
+    found = house.verified()
+    assert (found["intact"], found["break"]["seq"]) == (False, 3)
+    assert "it replaced another route than entry 2 recorded" in found["break"]["problem"]
+    assert "entry 3" in house.look()
+
+
+@pytest.mark.parametrize("name", TAMPERING)
+def test_a_break_that_was_acknowledged_is_listed_and_the_ledger_is_intact_since(name: str) -> None:
+    facts, words = TAMPERING[name]
+    house = Records()
+    house.look()
+    house.rewrite(**facts)
+    tampered = house.route
+    answer = house.acknowledged()
+    entry, route = answer["entry"], house.route
+    assert replace(route, revision=tampered.revision, ledger_head=tampered.ledger_head) == tampered
+    assert (entry["seq"], entry["action"], entry["actor"], entry["reason"]) == (
+        3, "acknowledge", "olga", "looked into it",
+    )  # fmt: skip
+    assert unrecorded(route, house.registry.ledger(MODEL)[-1]) == ""
+    (listed,) = house.registry.ledger(MODEL)[-1].acknowledged
+    assert (listed.seq, words in listed.problem) == (2, True)
+    assert house.acknowledged()["changed"] is False
+    registered = house.registry.version(MODEL, 2)
+    route = house.route
+    resumed = changes.resume(route, MODEL, BECAUSE)
+    house.changed(resumed or changes.rollback(route, registered, BECAUSE) or changes.kill(route, MODEL, BECAUSE))
+    found = house.verified()
+    assert (found["intact"], found["break"], found["entries"]) == (True, None, 4)
+    assert [(each["seq"], each["entry"], each["by"]) for each in found["acknowledged"]] == [(2, 3, "olga")]
+    assert house.look() == ""
+    assert (house.route.champion, house.route.fallback) == (registered.served, registered.fallback)
+
+
+def test_an_artifact_that_was_never_registered_is_no_matter_of_an_acknowledgement() -> None:
+    house = Records()
+    house.rewrite(champion=Served(2, "k1", "1" * 64))
+    house.acknowledged()
+    assert "another artifact for version 2" in house.look()
+    assert house.acknowledged()["changed"] is False
+    house.changed(changes.rollback(house.route, house.registry.version(MODEL, 2), BECAUSE))
+    assert house.look() == ""
+
+
+def test_entries_that_were_cut_off_or_changed_can_be_acknowledged_and_the_look_goes_on_behind() -> None:
+    house = Records()
+    house.changed(changes.kill(house.route, MODEL, BECAUSE))
+    house.look()
+    house.cut()
+    entries = house.registry._ledger[MODEL]
+    entries[0] = replace(entries[0], reason="nothing to see")
+    with pytest.raises(ConflictError):
+        house.changed(changes.resume(house.route, MODEL, BECAUSE))
+    assert house.look()
+    entry = house.acknowledged()["entry"]
+    assert [each["seq"] for each in entry["acknowledged"]] == [1, 3, 3]
+    assert house.look() == ""
+    record = house.health_records.record(MODEL)
+    assert record
+    assert record.ledger_seen == Seen(3, entry["hash"])
+    assert house.verified()["intact"]
+    house.changed(changes.resume(house.route, MODEL, BECAUSE))
+    entries[1] = replace(entries[1], reason="nothing to see")  # another one is another break
+    found = house.verified()
+    assert (found["intact"], found["break"]["seq"], len(found["acknowledged"])) == (False, 2, 3)
+
+
+def test_an_entry_that_the_look_came_to_is_missed_however_long_the_ledger_that_took_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = Records()
+    for _ in range(3):
+        house.changed(changes.kill(house.route, MODEL, BECAUSE))
+        house.changed(changes.resume(house.route, MODEL, BECAUSE))
+    house.look()
+    entries, head = house.registry._ledger[MODEL], ""
+    for place, entry in enumerate(entries):
+        entries[place] = chain(replace(entry, actor="nobody"), head)
+        head = entries[place].hash
+    house.rewrite(ledger_head=head)
+    monkeypatch.setattr(ledger, "SECTION", 3)
+    assert "the hourly look saw another entry 8" in house.look()
+    assert "the hourly look saw another entry 8" in house.look()
+    assert [each["seq"] for each in house.acknowledged()["entry"]["acknowledged"]] == [8]
+    assert house.look() == ""
+
+
+def test_what_an_acknowledgement_says_is_part_of_the_chain() -> None:
+    house = Records()
+    house.rewrite(killed=True)
+    house.acknowledged()
+    entries = house.registry._ledger[MODEL]
+    entries[-1] = replace(entries[-1], acknowledged=())
+    assert house.verified()["break"]["seq"] == 3
+
+
+def test_an_entry_that_cannot_be_read_is_put_back_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = Records()
+    read = house.registry.ledger
+
+    def corrupt(model: str, *, after: int = 0, **part: Any) -> list[LedgerEntry]:
+        if after < 1:
+            raise LedgerBrokenError("entry 1 is corrupt", seq=1, next_step="compare it with a backup")
+        return read(model, after=after, **part)
+
+    monkeypatch.setattr(house.registry, "ledger", corrupt)
+    assert house.verified()["break"] == {"seq": 1, "problem": "entry 1 is corrupt"}
+    with pytest.raises(LedgerBrokenError, match="entry 1 is corrupt") as caught:
+        house.acknowledged()
+    assert "backup" in caught.value.next_step
 
 
 def test_entries_from_before_routes_had_hashes_are_held_against_what_they_say() -> None:

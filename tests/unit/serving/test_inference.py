@@ -1151,6 +1151,37 @@ def test_without_a_fallback_an_answer_that_breaks_a_rule_is_not_given(house):
     assert house.meter.counts["RuleViolations"] == 1
 
 
+@pytest.mark.parametrize("knows", [True, False], ids=["the fallback's own rule", "a newer version's rule"])
+def test_an_answer_of_the_fallback_that_breaks_a_rule_is_not_given_either(house, knows):
+    contract = replace(CONTRACT, rules=(OutputRule("at-most", "score <= 0.9"),))
+    house.falls_back(0.9048, contract if knows else CONTRACT)
+    house.release(2, onnx(9.0, contract))
+    problem(predict(GOOD), 500)
+    capture = unanswered(house)
+    assert (capture.arm, capture.reason) == ("champion", "unanswered:rule_violated")
+    assert list(capture.violations) == [("at-most",)]
+    assert "FallbackServed" not in house.meter.counts
+
+
+def test_a_killed_model_gives_no_answer_that_breaks_a_rule_and_all_others(house):
+    contract = replace(CONTRACT, rules=(OutputRule("at-most", "score <= 0.9", when="distance < 500"),))
+    house.falls_back(0.9048, contract)
+    house.change(killed=True)
+    problem(predict({"distance": 100, "carrier": "AA"}), 500)
+    assert unanswered(house).reason == "unanswered:killed"
+    status, body, _ = predict({"distance": 1000, "carrier": "AA"})
+    assert (status, body["predictions"][0]["score"]) == (200, 0.9048)
+
+
+def test_the_version_answers_what_is_unusual_where_the_fallback_breaks_a_rule(house):
+    rules = (OutputRule("at-least", "score > 0.3"),)
+    house.falls_back()
+    house.release(2, onnx(0.0, replace(detecting("fallback"), rules=rules)))
+    (far,) = predict(FAR)[1]["predictions"]
+    assert (far["unusual"], far["score"] > 0.3) == (True, True)
+    assert "fallback" not in far
+
+
 def test_the_rules_are_part_of_what_a_model_says_of_itself(house):
     ruled(house)
     assert ask("GET", f"/models/{MODEL}")[1]["rules"][0] == {
@@ -1305,8 +1336,8 @@ def test_rules_look_at_what_the_model_answered_and_the_mark_stays(house):
     assert "why" not in only
 
 
-def test_rules_do_not_look_at_what_the_fallback_answered_for_the_guard(house):
-    rules = (OutputRule("never-sure", "score < 0.1"),)
+def test_what_the_fallback_answered_for_the_guard_is_no_violation_of_the_version(house):
+    rules = (OutputRule("never-sure", "score < 0.3"),)
     house.falls_back()
     house.release(2, onnx(0.0, replace(detecting("fallback"), rules=rules)))
     far, near = predict(FAR, GOOD)[1]["predictions"]

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from tidegate.domain.batch.batch import Part
-from tidegate.kernel.prefixes import RUNS, RunFile
+from tidegate.kernel.prefixes import RunFile
 
 Files = dict[RunFile, str]  # of a run: the SHA-256 of each, as whoever wrote it answered
 
@@ -46,7 +46,7 @@ class RunRef(Message):
 
     def key(self, file: RunFile) -> str:
         """S3 key of one of the run's files."""
-        return f"{RUNS}{self.model}/{self.run_id}/{file}"
+        return f"{file.prefix}{self.model}/{self.run_id}/{file}"
 
 
 class CandidateRef(Message):

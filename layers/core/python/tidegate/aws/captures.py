@@ -9,6 +9,7 @@ from tidegate.aws.clients import answering, s3
 from tidegate.aws.unpacking import lines
 from tidegate.domain.monitoring.quarantine import UnreadableError
 from tidegate.domain.serving.capture import CAPTURE_RECORD
+from tidegate.kernel.errors import NewerDocumentError
 from tidegate.kernel.prefixes import CAPTURES
 
 
@@ -50,7 +51,7 @@ def _records(data: bytes) -> Iterator[dict[str, Any]]:
     """Those that can be read; monitoring reports the others."""
     with suppress(UnreadableError):
         for line in lines(data):
-            with suppress(ValueError, RecursionError):
+            with suppress(NewerDocumentError, RecursionError, ValueError):
                 record = CAPTURE_RECORD.read(line)
                 if type(record.get("id")) is str:
                     yield record

@@ -12,7 +12,7 @@ from tidegate.aws.clients import answering, s3
 from tidegate.aws.unpacking import lines
 from tidegate.domain.monitoring.quarantine import UnreadableError
 from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of
-from tidegate.kernel.errors import Fault, RequestInvalidError
+from tidegate.kernel.errors import Fault, NewerDocumentError, RequestInvalidError
 from tidegate.kernel.prefixes import CAPTURES
 
 MAX_SEARCHED_BYTES = 64 * 1024 * 1024  # packed: some 600,000 predictions
@@ -64,7 +64,7 @@ class S3CaptureLookup:
             for line in lines(data):
                 if named not in line:
                     continue
-                with suppress(ValueError, RecursionError):
+                with suppress(NewerDocumentError, RecursionError, ValueError):
                     record: dict[str, Any] = CAPTURE_RECORD.read(line)
                     if record.get("id") == prediction_id:
                         return record

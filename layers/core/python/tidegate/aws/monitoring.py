@@ -18,11 +18,12 @@ from itertools import chain
 from typing import Any
 
 import orjson
+from botocore.exceptions import ClientError
 from isal.igzip import IGzipFile
 from isal.isal_zlib import IsalError
 
 from tidegate.aws.captures import listed
-from tidegate.aws.clients import answering, s3
+from tidegate.aws.clients import answering, code_of, s3
 from tidegate.aws.objects import S3Artifacts
 from tidegate.aws.registry import revised, stored
 from tidegate.aws.table import RefusedError, Table
@@ -31,7 +32,7 @@ from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.monitoring.quarantine import because
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD, Claim, Outcomes, claim, settled
-from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.kernel.partitions import Partition
 from tidegate.kernel.prefixes import CAPTURES, FEEDBACK, PROFILES, VERDICTS
 from tidegate.ports.monitoring import Sources
@@ -153,11 +154,29 @@ class S3Hours:
         with ThreadPoolExecutor(_THREADS) as pool:
             ahead: deque[Future[bytes]] = deque()
             for key in keys:
-                ahead.append(pool.submit(self._objects.get, key))
+                ahead.append(pool.submit(self._fetch, key))
                 if len(ahead) >= _THREADS:
                     yield _fetched(ahead.popleft())
             while ahead:
                 yield _fetched(ahead.popleft())
+
+    def _fetch(self, key: str) -> bytes:
+        """An object that was listed.
+
+        Raises:
+            NotFoundError: it was removed meanwhile.
+            UnavailableError: S3 does not answer, or refuses: that is not the object's fault, and it may be read later.
+        """
+        try:
+            with answering("S3"):
+                return s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if code_of(error) == "NoSuchKey":
+                raise NotFoundError(f"s3://{self._bucket}/{key} does not exist") from None
+            raise UnavailableError(
+                f"S3 refuses s3://{self._bucket}/{key}: {code_of(error)}",
+                next_step="look at the function's role and at the bucket's policy, key and storage class",
+            ) from error
 
 
 def _profile_key(model: str, version: int, hour: str) -> str:

@@ -26,7 +26,7 @@ twice: an append that finds its own record is done, a transaction that finds its
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -34,7 +34,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tidegate.aws.items import Item, attribute, chained, decode, encode
-from tidegate.aws.table import ABSENT, RefusedError, Table, Write, put, update
+from tidegate.aws.table import ABSENT, RefusedError, Table, Write, check, put, update
 from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion, version_position
 from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.route import Route
@@ -309,11 +309,11 @@ class DynamoRoutes(DynamoRegistry):
         except RefusedError as error:
             if stored(self._ledger, LedgerEntry, Partition.LEDGER.of(route.model), f"{entry.seq:010d}") == entry:
                 return
-            if not any(error.refused[:2]):
+            if not any(error.refused[: len(writes) - len(change.statuses)]):
                 raise ConflictError(
                     f"{route.model}: a version of this change may not serve or does not exist"
                 ) from None
-            raise route_moved(route) from None
+            raise route_refused(change, error.refused) from None
 
     def ledger(
         self, model: str, *, after: int = 0, limit: int | None = None, newest_first: bool = False
@@ -422,20 +422,36 @@ def stored(table: Table, cls: type[T], pk: str, sk: str) -> T | None:
     return decode(cls, item) if item else None
 
 
-def revised(pk: str, sk: str, record: "Route | Rollout | HealthRecord") -> Write:
-    """A record whose `revision` counts its changes: refused unless the one before it is stored, or none before 1."""
-    if record.revision == 1:
+def revised(pk: str, sk: str, record: "Route | Rollout | HealthRecord", replaces: int | None = None) -> Write:
+    """A record whose `revision` counts its changes: refused unless the one that it replaces (the one before it, unless
+    another is named) is stored, or none when that is 0."""
+    replaced = record.revision - 1 if replaces is None else replaces
+    if replaced == 0:
         return put(pk, sk, encode(record), when=ABSENT)
-    return put(pk, sk, encode(record), when="#revision = :replaced", replaced={"N": str(record.revision - 1)})
+    return put(pk, sk, encode(record), when="#revision = :replaced", replaced={"N": str(replaced)})
 
 
 def route_writes(change: RouteChange, ledger: Table) -> list[Write]:
-    """The changed route and its ledger entry, which goes into a table of its own."""
+    """The changed route and its ledger entry, which goes into a table of its own. Refused unless the entry before it
+    recorded the route that is changed; only who acknowledges a break may go on from another one."""
     route, entry = change.route, change.entry
-    return [
-        revised(Partition.ROUTE.of(route.model), "ROUTE", route),
-        ledger.its(put(Partition.LEDGER.of(route.model), f"{entry.seq:010d}", encode(entry), when=ABSENT)),
+    pk, before = Partition.LEDGER.of(route.model), f"{entry.seq - 1:010d}"
+    writes = [
+        revised(Partition.ROUTE.of(route.model), "ROUTE", route, change.replaces),
+        ledger.its(put(pk, f"{entry.seq:010d}", encode(entry), when=ABSENT)),
     ]
+    if entry.seq > 1:
+        recorded, values = "#hash = :head", {"head": attribute(LedgerEntry, "hash", entry.previous_hash)}
+        if not entry.acknowledged:
+            recorded += " AND (attribute_not_exists(#route_sha256) OR #route_sha256 = :route)"
+            values["route"] = attribute(LedgerEntry, "route_sha256", entry.route_before_sha256)
+        writes.append(ledger.its(check(pk, before, when=recorded, **values)))
+    return writes
+
+
+def route_refused(change: RouteChange, refused: Sequence[bool]) -> ConflictError:
+    """Why the writes of a change were refused."""
+    return unrecorded_route(change.route) if not any(refused[:2]) else route_moved(change.route)
 
 
 def version_write(model: str, number: int, **facts: Any) -> Write:
@@ -465,6 +481,17 @@ def held(lease: Lease) -> ConflictError:
         f"run {lease.run_id} of {lease.holder} has held the release of {lease.model} since {since}; its lease lasts "
         f"until {until} and may be extended",
         next_step=f"wait until it is over, or end its rollout: tidegate rollout {lease.model}",
+    )
+
+
+def unrecorded_route(route: Route) -> ConflictError:
+    """The change was decided on a route that the ledger does not lead to."""
+    model = route.model
+    return ConflictError(
+        f"the route of {model} is not the one that entry {route.revision - 1} of its ledger recorded: one of them was "
+        "changed without Tidegate",
+        next_step=f"see what differs (tidegate ledger verify {model}), and acknowledge it first: "
+        f'tidegate ledger acknowledge {model} --reason "..."',
     )
 
 

@@ -12,7 +12,7 @@ from tidegate.aws.registry import (
     held,
     lease_write,
     revised,
-    route_moved,
+    route_refused,
     route_writes,
     stored,
     version_write,
@@ -77,8 +77,9 @@ class DynamoRollouts(DynamoRolloutReader):
                 raise _moved(rollout) from None
             if any(refused[1 : 1 + len(lease)]):
                 raise self._held(rollout) from None
-            if change and any(refused[1 + len(lease) :][: len(route)]):
-                raise route_moved(change.route) from None
+            of_route = refused[1 + len(lease) :][: len(route)]
+            if change and any(of_route):
+                raise route_refused(change, of_route) from None
             closed = [number for number, no in zip(reversed(versions), reversed(refused), strict=False) if no]
             raise _unchangeable(rollout, closed) from None
 

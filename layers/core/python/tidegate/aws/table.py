@@ -68,6 +68,11 @@ def update(
     }
 
 
+def check(pk: str, sk: str, *, when: str, **values: Any) -> Write:
+    """Write nothing: refuse the transaction that it is part of unless the condition holds."""
+    return {"ConditionCheck": {"Key": _key(pk, sk)} | _condition(when, values)}
+
+
 class Table:
     """Reads are strongly consistent and paginated to their end; writes raise RefusedError when a condition fails."""
 

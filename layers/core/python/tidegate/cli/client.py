@@ -341,13 +341,19 @@ class Client:
     def verify_ledger(
         self, model: str, *, on_look: Callable[[dict[str, Any]], None] = lambda _: None
     ) -> dict[str, Any]:
-        """Whether the ledger's chain holds: {intact, entries, head, break}, and under `batches` the same of theirs.
-        The server verifies section by section; `on_look` sees how far it is."""
+        """Whether the ledger's chain holds: {intact, entries, head, break, acknowledged}, and under `batches` the same
+        of theirs. The server verifies section by section; `on_look` sees how far it is."""
         found = self._control("served.verify_ledger", model)
+        acknowledged = found["acknowledged"]
         while found.get("next"):
             on_look(found)
             found = self._control("served.verify_ledger", model, after=found["next"])
-        return found
+            acknowledged += found["acknowledged"]
+        return found | {"acknowledged": acknowledged}
+
+    def acknowledge_ledger(self, model: str, reason: str) -> dict[str, Any]:
+        """Record that you looked into what breaks the ledger: {changed, route, serves, entry}."""
+        return self._control("served.acknowledge_ledger", model, body={"reason": reason})
 
     def rollback(self, model: str, to: int, reason: str) -> dict[str, Any]:
         """Let a version that has served answer everything again: {changed, route, serves, entry}."""

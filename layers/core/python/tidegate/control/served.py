@@ -37,6 +37,11 @@ def verify_ledger(call: Call, at: At) -> Answer:
     )
 
 
+@reads(ledger.Acknowledge)
+def acknowledge_ledger(call: Call, at: At, request: ledger.Acknowledge) -> Answer:
+    return acted(call, at, request, ledger.acknowledge, health_records=at.health_records)
+
+
 @reads(routes.RollBack)
 def roll_back(call: Call, at: At, request: routes.RollBack) -> Answer:
     return acted(call, at, request, routes.roll_back, versions=at.registry)

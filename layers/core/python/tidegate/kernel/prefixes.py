@@ -4,9 +4,10 @@ the files of a run, of which each step may write its own and no others."""
 from enum import StrEnum
 
 DATASETS = "datasets/"  # in the data bucket
+BATCHES = "batch/"  # in the data bucket
 # In the artifacts bucket.
 RUNS = "runs/"
-BATCHES = "batch/"  # in the data bucket
+TABLES = "tables/"  # rows of datasets that runs work on: they expire
 # In the captures bucket.
 CAPTURES = "captures/"
 FEEDBACK = "feedback/"
@@ -40,6 +41,11 @@ class RunFile(StrEnum):
     REPORT = "report.json"  # evaluation, verdict and lineage, kept with the version
     PAGE = "report.html"  # the report as people read it
     REPRODUCTION = "reproduction.json"  # what is equal and what differs, of a run that made a version again
+
+    @property
+    def prefix(self) -> str:
+        """Where it lies."""
+        return TABLES if self in {RunFile.FIT, RunFile.VALIDATION, RunFile.HOLDOUT, RunFile.GUARD} else RUNS
 
 
 # By the function whose role may write them, and nobody else's.

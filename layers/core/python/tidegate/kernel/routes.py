@@ -194,6 +194,12 @@ CONTROL = _table(
         "Verify the ledger's chain against what is served, section by section.",
         ("after",),
     ),
+    Route(
+        "served.acknowledge_ledger",
+        "POST /models/{model}/ledger/acknowledgement",
+        _OPERATOR,
+        "Record that somebody has looked into what breaks the ledger.",
+    ),
     Route("served.roll_back", "POST /models/{model}/rollback", _OPERATOR, "Let an earlier version serve again."),
     Route("served.kill", "POST /models/{model}/kill", _OPERATOR, "Let the fallback answer every request."),
     Route("served.resume", "POST /models/{model}/resume", _OPERATOR, "Let the champion of a killed model serve again."),

@@ -178,9 +178,17 @@ class InMemoryRegistry:
     def _with_statuses(self, change: RouteChange) -> dict[int, Version]:
         """The versions as they are after the change; raises ConflictError when it must not be."""
         model, route = change.route.model, self._routes.get(change.route.model)
-        if (route.revision if route else 0) != change.route.revision - 1:
+        if (route.revision if route else 0) != change.replaces:
             raise ConflictError(f"the route of {model} was changed by somebody else")
+        self._demand_recorded(change.entry)
         return {number: replace(self._open(model, number), status=status) for number, status in change.statuses.items()}
+
+    def _demand_recorded(self, entry: LedgerEntry) -> None:
+        newest = next(reversed(self._ledger.get(entry.model, [])), None)
+        known, follows = (newest.seq, newest.hash) if newest else (0, ""), (entry.seq - 1, entry.previous_hash)
+        before = newest.route_sha256 if newest and not entry.acknowledged else None
+        if known != follows or before not in {None, entry.route_before_sha256}:
+            raise ConflictError(f"the route of {entry.model} is not the one that entry {entry.seq - 1} recorded")
 
     def _open(self, model: str, number: int) -> Version:
         version = self._versions.get((model, number))

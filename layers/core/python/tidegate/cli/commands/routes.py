@@ -172,3 +172,21 @@ def verify(tool: Tool, model: str) -> int:
     found = tool.client.verify_ledger(model, on_look=so_far)
     tool.answer(found, lambda out: routes_page.verification(out, model, found))
     return exits.OK if found["intact"] and found["batches"]["intact"] else exits.BROKEN
+
+
+@ledger.command(short_help="Record that you looked into what breaks the ledger.")
+@click.argument("model")
+@_reason
+@pass_tool
+def acknowledge(tool: Tool, model: str, reason: str) -> None:
+    """Record that you looked into what breaks MODEL's ledger. An entry with your name lists the breaks, and the chain
+    goes on from what serves now: `ledger verify` reports them as acknowledged, and the ledger as intact since.
+
+    While MODEL serves something else than the last entry recorded, no command changes what it serves. Acknowledge the
+    break first, then kill the model or roll it back.
+
+    \b
+    Example:
+      tidegate ledger acknowledge flight-delay --reason "route edited by hand in the console, see INC-42"
+    """
+    _show(tool, model, tool.client.acknowledge_ledger(model, reason))

@@ -13,13 +13,13 @@ from botocore.exceptions import ClientError
 from tidegate.cli.doctor.stage import Stage, present
 from tidegate.cli.doctor.synthetic import OWNER, PREFIX, is_owned
 from tidegate.kernel.partitions import Partition
-from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, PROFILES, RUNS, VERDICTS
+from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, PROFILES, RUNS, TABLES, VERDICTS
 
 _HEADERS = (Partition.MODELS, Partition.DATASETS)  # last: what is announced late still needs the model's owner
 _ITEMS = tuple(each for each in Partition if each not in {*_HEADERS, Partition.LEDGER})
 _OBJECTS = {
     "data-bucket": (f"{DATASETS}{{name}}/",),
-    "artifacts-bucket": (f"{RUNS}{{name}}/",),
+    "artifacts-bucket": (f"{RUNS}{{name}}/", f"{TABLES}{{name}}/"),
     "captures-bucket": tuple(f"{folder}model={{name}}/" for folder in (CAPTURES, FEEDBACK, PROFILES, VERDICTS)),
 }
 _AT_ONCE = 1_000  # that DeleteObjects takes

@@ -144,8 +144,9 @@ def of_functions(prefix: str, model: str, at: Places) -> Iterator[Question]:
         yield Question(name, (DELETE,), at.registry, _keys(kinds or [Partition.ROUTE], model), allowed=False)
         yield Question(name, ("s3:DeleteObject",), f"{at.artifacts}/{RUNS}{model}/x", (), allowed=False)
         for writer, files in WRITTEN_BY.items():
-            file = f"{at.artifacts}/{RUNS}{model}/r/{files[0]}"
-            yield Question(name, ("s3:PutObject",), file, (), allowed=name == writer)
+            for file in {each.prefix: each for each in files}.values():
+                key = f"{at.artifacts}/{file.prefix}{model}/r/{file}"
+                yield Question(name, ("s3:PutObject",), key, (), allowed=name == writer)
     for name, action, resource in _NEEDED:
         yield Question(name, (action,), resource(at, model), (), allowed=True)
 

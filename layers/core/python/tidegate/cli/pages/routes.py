@@ -75,6 +75,10 @@ def verification(out: "Console", model: str, found: Document) -> None:
             out.print(Text(f"{model}: the {name} is BROKEN at entry {chain['break']['seq']}", style="bold red"))
             out.print(chain["break"]["problem"])
             out.print("what to do: docs/operations.md, `When the chain is broken`")
+    for each in found["acknowledged"]:
+        who = f"entry {each['entry']} of {show.who(each['by'])} ({show.moment(each['at'])})"
+        out.print(f"a break at entry {each['seq']} was acknowledged by {who}: {each['reason']}", soft_wrap=True)
+        out.print(f"  {each['problem']}", soft_wrap=True)
 
 
 def ledger(out: "Console", acts: Document) -> None:

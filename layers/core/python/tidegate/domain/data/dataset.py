@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from tidegate.kernel.documents import DATASET, StoredForm
 
@@ -42,6 +42,11 @@ class ColumnProfile:
     high: float | None = None
     mean: float | None = None
     top: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def without_values(self) -> Self:
+        """For a column that was declared personal after it was read."""
+        return replace(self, low=None, high=None, mean=None, top=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,7 +278,8 @@ def fallback(evaluation: Evaluation, _: Policy) -> Check:
 
 
 def business_rules(evaluation: Evaluation, _: Policy) -> Check:
-    """Share of the candidate's answers that the fallback would replace. Informational: serving replaces them."""
+    """The fallback may break no rule, since it answers where the candidate does. How many answers it would replace is
+    informational: serving replaces them."""
     name, found = "business_rules", evaluation.sections.rules
     if found is None or not found.by_rule:
         return Check(name, CheckOutcome.NOT_APPLICABLE, "no business rules are declared")
@@ -287,9 +288,17 @@ def business_rules(evaluation: Evaluation, _: Policy) -> Check:
     listed = ", ".join(f"{rule.name} {rule.candidate:,}" for rule in found.by_rule if rule.candidate)
     statement = f"{rows:,} of {total:,} answers ({100 * share:.3g} %) break a business rule"
     statement += f" ({listed}); the fallback answers in their place" if rows else ""
-    if found.rows.fallback:
-        statement += f"; the fallback itself would break one on {english.count(found.rows.fallback, 'row')}"
-    return Check(name, CheckOutcome.NOT_APPLICABLE, statement, value=share)
+    broken = [each for each in found.by_rule if each.fallback_score is not None]
+    if not broken:
+        return Check(name, CheckOutcome.PASS, f"{statement}; the fallback breaks none", value=share)
+    listed = ", ".join(f"{each.name} ({each.require}) with the score {each.fallback_score:.4g}" for each in broken)
+    return Check(
+        name,
+        CheckOutcome.FAIL,
+        f"{statement}; the fallback breaks {listed}, on {english.count(found.rows.fallback, 'row')} of the holdout: "
+        "change the rule or the fallback",
+        value=share,
+    )
 
 
 def captures(evaluation: Evaluation, policy: Policy) -> Check:

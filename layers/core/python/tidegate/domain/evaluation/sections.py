@@ -237,13 +237,15 @@ class FallbackValue:
 
 @dataclass(frozen=True, slots=True)
 class BrokenRule:
-    """A business rule, and the rows on which either breaks it."""
+    """A business rule, and the rows on which either breaks it. `fallback_score` is one with which the fallback does, on
+    these rows or for a group that they do not have."""
 
     name: str
     when: str | None
     require: str
     candidate: int
     fallback: int
+    fallback_score: Annotated[float | None, _OMIT] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,13 @@ def because(error: Exception) -> str:
     """Why an object cannot be read, without a word of what it holds.
 
     Raises:
-        NewerDocumentError, UnavailableError: the error itself, where it is not the object's fault.
+        UnavailableError, MemoryError: the error itself, where it is not the object's fault.
     """
     match error:
-        case NewerDocumentError() | UnavailableError():
+        case UnavailableError() | MemoryError():
             raise error
+        case NewerDocumentError():
+            return "has a record that newer code wrote"
         case UnreadableError():
             return str(error)
         case NotFoundError():

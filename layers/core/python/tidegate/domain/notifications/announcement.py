@@ -135,6 +135,8 @@ def _of_entry(entry: LedgerEntry) -> Announcement:
             advice, commands = "find out what was wrong with the version that left", (f"rollout {entry.model}",)
         case Action.KILL:
             advice, commands = "resume the model when the cause is gone", (f'resume {entry.model} --reason "..."',)
+        case Action.ACKNOWLEDGE:
+            advice, commands = "make sure that you agree", (f"ledger verify {entry.model}",)
         case Action.SPLIT:
             advice, commands = "end the split when you know enough", (f'split {entry.model} --end --reason "..."',)
         case _:
@@ -160,7 +162,7 @@ def _of_entry(entry: LedgerEntry) -> Announcement:
     )
 
 
-def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911  one for each action
+def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: C901, PLR0911, PLR0912  one for each action
     """Severity, title and facts of an entry."""
     serves, before = _named(entry.version), _named(entry.previous_version)
     share = f"{entry.weight_bp / 100:g} %"
@@ -189,6 +191,9 @@ def _words(entry: LedgerEntry) -> tuple[Severity, str, str]:  # noqa: PLR0911  o
             return Severity.INFO, f"{serves} answers {share} of the requests", f"A split: the rest goes to {before}."
         case Action.END_SPLIT:
             return Severity.INFO, "the split is over", f"All requests go to {serves}; {before} no longer serves."
+        case Action.ACKNOWLEDGE:
+            what = "; ".join(f"entry {each.seq}: {each.problem}" for each in entry.acknowledged)
+            return Severity.WARNING, "a break of its ledger was acknowledged", f"What was found: {what}."
         case never:
             assert_never(never)
 

@@ -2,16 +2,18 @@
 
 An entry's `hash` is the SHA-256 of its canonical JSON: all fields but the hash itself, among them `previous_hash`, with
 sorted keys, no spaces, ASCII only and the time in UTC. The first entry follows `GENESIS`. The route keeps the newest
-hash, so entries that were cut off the end are missed too; and an entry has the hash of the route that it leads to, so
-a route that was changed without an entry is found. What no chain can show is that somebody who may write rewrote the
-last entries and the route together. For that, the hourly look keeps the entry that it came to last, out of reach of the
-functions of a release, and heads are written to logs and answers.
+hash, so entries that were cut off the end are missed too; and an entry has the hashes of the route that it replaces and
+of the one that it leads to, so a route that was changed without an entry is found, then and ever after. What no chain
+can show is that somebody who may write rewrote the last entries and the route together. For that, the hourly look keeps
+the entry that it came to last, out of reach of the functions of a release, and heads are written to logs and answers.
+
+A break stays. Somebody who has looked into it acknowledges it by an entry of its own, and verification goes on behind.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import Field, dataclass, fields, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import dropwhile, takewhile
@@ -25,16 +27,26 @@ ALL_BP = 10_000  # all requests, in basis points
 
 
 @dataclass(frozen=True, slots=True)
+class Break:
+    """Where a ledger is not what was written, and what is wrong there."""
+
+    seq: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """One change of what is served: who, when, which version, at what weight, why, approved by whom.
 
     From this entry on `version` (None: the fallback) answers `weight_bp` basis points of the requests and
     `previous_version` the rest, if there is one. While `killed` the fallback answers all of them. `cause` says why a
     rollback happened (`RollbackCause`); other entries, and those from before 0.2.0, have none. `route_sha256` is the
-    hash of the route as this entry leaves it (`changes.route_digest`); older entries have none.
+    hash of the route as this entry leaves it (`changes.route_digest`), `route_before_sha256` of the one that it found;
+    older entries have none. `acknowledged` are breaks that somebody has looked into.
     """
 
-    FORM: ClassVar = StoredForm("ledger entry", upgrades=(dict, dict))  # schema 2 has causes, 3 hashes of routes
+    # Schema 2 has causes, 3 hashes of routes, 4 hashes of the routes before, and acknowledgements.
+    FORM: ClassVar = StoredForm("ledger entry", upgrades=(dict, dict, dict))
 
     model: str
     seq: int
@@ -52,6 +64,12 @@ class LedgerEntry:
     hash: str = ""
     cause: str | None = None
     route_sha256: str | None = None
+    route_before_sha256: str | None = None
+    acknowledged: tuple[Break, ...] = ()
+
+
+# What older entries did not have: it is no part of a hash while it is this.
+_LATER = {"cause": None, "route_sha256": None, "route_before_sha256": None, "acknowledged": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +78,6 @@ class Share:
 
     version: int | None
     weight_bp: int
-
-
-@dataclass(frozen=True, slots=True)
-class Break:
-    """Where a ledger is not what was written, and what is wrong there."""
-
-    seq: int
-    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +122,9 @@ class Link(Protocol):
 
 def digest(entry: Link) -> str:
     """The hash (hex) that the entry must have. What older entries did not have is left out while it is absent."""
-    plain = {field.name: getattr(entry, field.name) for field in fields(entry) if field.name != "hash"}
-    plain["at"] = entry.at.astimezone(UTC).isoformat()
-    for name in ("cause", "route_sha256"):
-        if plain.get(name, "") is None:
-            del plain[name]
-    return canonical_sha256(plain)
+    plain = asdict(entry) | {"at": entry.at.astimezone(UTC).isoformat()}
+    del plain["hash"]
+    return canonical_sha256({name: value for name, value in plain.items() if value != _LATER.get(name, plain)})
 
 
 def canonical_sha256(plain: Mapping[str, Any]) -> str:
@@ -133,11 +140,13 @@ def chain(entry: LedgerEntry, head: str) -> LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Chained:
-    """How far a chain was followed: the number and the hash of the last entry that holds; and what breaks behind it."""
+    """How far a chain was followed: the number and the hash of the last entry that holds, and the hash of the route
+    that it leads to; and what breaks behind it."""
 
     seq: int = 0
     hash: str = GENESIS
     broken: Break | None = None
+    route_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,37 +159,56 @@ class Seen:
 
 def verify(model: str, entries: Iterable[Link], head: str, keeper: str = ROUTE) -> Break | None:
     """The first place where the ledger of a model is not one unbroken chain that ends at the keeper's `head`."""
-    return end(follow(model, Chained(), entries, head, keeper), head, keeper).broken
+    return end(follow(model, Chained(), entries, head, keeper=keeper), head, keeper=keeper).broken
 
 
-def follow(model: str, begun: Chained, entries: Iterable[Link], head: str, keeper: str = ROUTE) -> Chained:
-    """Go on along a chain by its next entries, up to the first that does not hold or stands behind the head."""
+def follow(
+    model: str,
+    begun: Chained,
+    entries: Iterable[Link],
+    head: str,
+    *,
+    keeper: str = ROUTE,
+    known: Collection[Break] = (),
+) -> Chained:
+    """Go on along a chain by its next entries, up to the first that does not hold or stands behind the head. Breaks
+    that are `known` are passed over."""
     reached = begun
     for entry in entries:
-        seq = reached.seq + 1
-        problem = ""
-        if entry.seq != seq:
-            problem = f"entry {seq} is missing; entry {entry.seq} follows"
-        elif entry.hash != digest(entry):
-            problem = "its content does not match its hash: it was changed"
-        elif entry.model != model:
-            problem = f"it is an entry of {entry.model}"
-        elif entry.previous_hash != reached.hash:
-            problem = "it does not follow the entry before it: one of the two was replaced"
-        elif reached.hash == head:
-            problem = f"{keeper} ends at entry {reached.seq}: this one was added without a change of {keeper}"
-        if problem:
-            return replace(reached, broken=Break(seq, problem))
-        reached = Chained(seq, entry.hash)
+        problem = _problem(model, reached, entry, head, keeper)
+        broken = Break(reached.seq + 1, problem)
+        if problem and broken not in known:
+            return replace(reached, broken=broken)
+        reached = Chained(entry.seq, entry.hash, route_sha256=getattr(entry, "route_sha256", None))
     return reached
 
 
-def end(reached: Chained, head: str, keeper: str = ROUTE) -> Chained:
+def _problem(model: str, reached: Chained, entry: Link, head: str, keeper: str) -> str:  # noqa: PLR0911  one each
+    """Why an entry does not stand behind the one that was reached; empty when it does."""
+    if entry.seq != reached.seq + 1:
+        return f"entry {reached.seq + 1} is missing; entry {entry.seq} follows"
+    if entry.hash != digest(entry):
+        return "its content does not match its hash: it was changed"
+    if entry.model != model:
+        return f"it is an entry of {entry.model}"
+    if entry.previous_hash != reached.hash:
+        return "it does not follow the entry before it: one of the two was replaced"
+    if reached.hash == head:
+        return f"{keeper} ends at entry {reached.seq}: this one was added without a change of {keeper}"
+    if isinstance(entry, LedgerEntry) and entry.action != Action.ACKNOWLEDGE:
+        hashes = {reached.route_sha256, entry.route_before_sha256} - {None}
+        if len(hashes) > 1:
+            return f"it replaced another route than entry {reached.seq} recorded: {keeper} was changed in between"
+    return ""
+
+
+def end(reached: Chained, head: str, *, keeper: str = ROUTE, known: Collection[Break] = ()) -> Chained:
     """A chain that was followed to its last entry, which must be the one that the keeper names."""
     if reached.broken or reached.hash == head:
         return reached
     problem = f"{keeper} names a newer entry: entries at the end were removed, or all were replaced"
-    return replace(reached, broken=Break(reached.seq + 1, problem))
+    broken = Break(reached.seq + 1, problem)
+    return reached if broken in known else replace(reached, broken=broken)
 
 
 def served_at(
@@ -235,6 +263,7 @@ class Action(StrEnum):
     RESUME = "resume"  # the champion answers again
     SPLIT = "split"  # a second version gets a fixed share
     END_SPLIT = "end_split"  # the champion answers alone again
+    ACKNOWLEDGE = "acknowledge"  # somebody has looked into a break; what is served stays
 
     @classmethod
     def _missing_(cls, value: object) -> "Action | None":

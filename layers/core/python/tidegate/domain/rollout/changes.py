@@ -5,10 +5,13 @@ Pure decisions on a route: nothing here touches a clock or a service.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from typing import TypedDict
 
 from tidegate.domain.registry.ledger import (
     ALL_BP,
+    GENESIS,
     Action,
+    Break,
     Cause,
     LedgerEntry,
     Share,
@@ -25,11 +28,19 @@ from tidegate.kernel.errors import ConflictError
 @dataclass(frozen=True, slots=True)
 class RouteChange:
     """A changed route with everything that must be written together with it: its ledger entry, and the new status of
-    each version (by number) whose status changes with it."""
+    each version (by number) whose status changes with it. `replaces` is the revision of the route that it was decided
+    on, 0 when there was none."""
 
     route: Route
     entry: LedgerEntry
     statuses: Mapping[int, VersionStatus]
+    replaces: int
+
+
+class _Answering(TypedDict):
+    version: int | None
+    previous_version: int | None
+    weight_bp: int
 
 
 def shares(route: Route) -> tuple[Share, ...]:
@@ -265,15 +276,16 @@ def promote(route: Route | None, version: Version, cause: Cause, *, holdback_bp:
 def rollback(route: Route | None, version: Version, cause: Cause) -> RouteChange | None:
     """Decide how `version`, which has served, answers all requests again; None when it does so already.
 
-    Its fallback comes with it. Whatever is on trial beside the champion leaves. The replaced champion does not become
-    `previous`: it is not to answer when `version` cannot. A killed model stays killed.
+    Its fallback comes with it, also in place of another one. Whatever is on trial beside the champion leaves. The
+    replaced champion does not become `previous`: it is not to answer when `version` cannot. A killed model stays so.
 
     Raises:
         ConflictError: nothing was ever promoted, or the version has never served.
     """
     current = _served(route, version.model)
     trial = current.candidate or current.shadow
-    if current.champion == version.served and trial is None:
+    fallback = version.fallback or current.fallback
+    if current.champion == version.served and trial is None and current.fallback == fallback:
         return None
     served = {VersionStatus.CHAMPION, VersionStatus.RETIRED, VersionStatus.CANDIDATE}
     if version.status not in served or _on_its_way_in(current, version.number):
@@ -287,7 +299,7 @@ def rollback(route: Route | None, version: Version, cause: Cause) -> RouteChange
         _alone(current),
         champion=version.served,
         previous=current.previous if stays else None,
-        fallback=version.fallback or current.fallback,
+        fallback=fallback,
         fields=known_fields(current, version),
     )
     statuses = _leaving(current) | {version.number: VersionStatus.CHAMPION}
@@ -329,20 +341,28 @@ def resume(route: Route | None, model: str, cause: Cause) -> RouteChange | None:
     current = _served(route, model)
     if not current.killed:
         return None
-    changed = replace(current, killed=False)
-    champion = current.champion.version if current.champion else None
-    if current.candidate is None:
-        return _change(current, changed, Action.RESUME, cause, {}, version=champion, previous_version=None)
-    return _change(
-        current,
-        changed,
-        Action.RESUME,
-        cause,
-        {},
-        version=current.candidate.version,
-        previous_version=champion,
-        weight_bp=current.candidate_bp,
-    )
+    return _change(current, replace(current, killed=False), Action.RESUME, cause, {}, **_answering(current))
+
+
+def acknowledge(
+    route: Route | None, newest: LedgerEntry | None, model: str, found: Sequence[Break], cause: Cause
+) -> RouteChange | None:
+    """Decide how somebody acknowledges the breaks that were found: the chain goes on behind its `newest` entry, from
+    the route as it is. None when nothing was found."""
+    if not found:
+        return None
+    current = route or Route(model, revision=0)
+    at = replace(current, revision=newest.seq if newest else 0, ledger_head=newest.hash if newest else GENESIS)
+    change = _change(at, at, Action.ACKNOWLEDGE, cause, {}, **_answering(at), acknowledged=tuple(found))
+    return replace(change, replaces=current.revision)
+
+
+def _answering(route: Route) -> _Answering:
+    """Who answers by a route that is not killed, in the words of an entry."""
+    champion = route.champion.version if route.champion else None
+    if route.candidate is None or not route.candidate_bp:
+        return {"version": champion, "previous_version": None, "weight_bp": ALL_BP}
+    return {"version": route.candidate.version, "previous_version": champion, "weight_bp": route.candidate_bp}
 
 
 def split(route: Route | None, version: Version, share_bp: int, cause: Cause) -> RouteChange | None:
@@ -436,6 +456,7 @@ def _change(
     previous_version: int | None,
     weight_bp: int = ALL_BP,
     run_id: str | None = None,
+    acknowledged: tuple[Break, ...] = (),
 ) -> RouteChange:
     """The next revision with its entry chained to the ledger."""
     changed = replace(changed, revision=current.revision + 1)
@@ -455,10 +476,12 @@ def _change(
             approved_by=cause.approved_by,
             cause=cause.rollback.value if action is Action.ROLLBACK else None,
             route_sha256=route_digest(changed),
+            route_before_sha256=route_digest(current),
+            acknowledged=acknowledged,
         ),
         current.ledger_head,
     )
-    return RouteChange(replace(changed, ledger_head=entry.hash), entry, statuses)
+    return RouteChange(replace(changed, ledger_head=entry.hash), entry, statuses, replaces=current.revision)
 
 
 def known_fields(route: Route, version: Version) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from tidegate.domain.rollout.rollout import Phase, Rollout
 from tidegate.domain.serving.capture import UNANSWERED
 from tidegate.domain.serving.feedback import Claim, claim, class_name, settled
 from tidegate.domain.serving.routing import Arm, Why
-from tidegate.kernel.errors import ScoringTimeoutError
+from tidegate.kernel.errors import NewerDocumentError, ScoringTimeoutError
 
 # How long labels wait for the capture of their prediction, which Firehose holds back for about a minute.
 CAPTURED_WITHIN = timedelta(minutes=10)
@@ -43,7 +43,8 @@ _JOINED = ("id", "route", "arm", "reason", "violations", "score", "probabilities
 _OWN = frozenset({"", Why.RULE_VIOLATED})  # the rule was broken by the side's own version, not by another in its place
 
 Record = Mapping[str, Any]
-BROKEN = (AttributeError, KeyError, RecursionError, TypeError, ValueError)  # what a record of another form raises
+# What a record of another form raises.
+BROKEN = (AttributeError, KeyError, NewerDocumentError, RecursionError, TypeError, ValueError)
 
 
 @dataclass(slots=True)

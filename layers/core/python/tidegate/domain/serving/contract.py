@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.kernel.documents import StoredForm
+from tidegate.kernel.errors import ModelFailedError
 from tidegate.kernel.expressions.compile import Expression, compile_expression
 from tidegate.kernel.table import Table
 
@@ -297,3 +298,12 @@ class Rulebook:
             for name, when, require in self.rules
             if (when is None or when.value(values) is True) and require.value(values) is False
         )
+
+    def demand_kept(self, instances: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> None:
+        """Raises ModelFailedError: an answer of the fallback breaks a rule, and nobody has another one."""
+        if not self.rules:
+            return
+        for place, (instance, answer) in enumerate(zip(instances, answers, strict=True)):
+            if names := self.broken(instance, answer):
+                score = f"{answer['score']:.4g} for instance {place}"
+                raise ModelFailedError(f"the fallback's score {score} breaks the business rule {names[0]!r}")

@@ -6,13 +6,13 @@ so that a request to a model without a version is checked as every other one is.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tidegate.domain.serving.baseline import FittedRule
-from tidegate.domain.serving.contract import Contract
+from tidegate.domain.serving.contract import Contract, Rulebook
 from tidegate.domain.serving.prediction import answers
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import ArtifactRejectedError
@@ -26,14 +26,20 @@ class Fallback:
 
     contract: Contract
     rule: FittedRule
+    _rulebook: Rulebook = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_rulebook", Rulebook.of(self.contract))
 
     def answers(self, instances: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """An answer for each instance, of the same shape as a model's; the instances keep a contract already.
 
         Raises:
-            ModelFailedError: the rule gives no finite number.
+            ModelFailedError: the rule gives no finite number, or an answer breaks a business rule.
         """
-        return answers(self.contract, np.array([self.rule.score(instance) for instance in instances]))
+        found = answers(self.contract, np.array([self.rule.score(instance) for instance in instances]))
+        self._rulebook.demand_kept(instances, found)
+        return found
 
     def to_bytes(self) -> bytes:
         """The document; the same fallback gives the same bytes."""

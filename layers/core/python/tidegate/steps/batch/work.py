@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Protocol, Self
@@ -39,7 +40,7 @@ from tidegate.domain.serving.guard import Detector
 from tidegate.formats.csv_records import CsvCutter, Records, records
 from tidegate.kernel import english
 from tidegate.kernel.address import Address
-from tidegate.kernel.errors import DatasetInvalidError, Fault, InvalidInputError, NotFoundError
+from tidegate.kernel.errors import DatasetInvalidError, Fault, InvalidInputError, ModelFailedError, NotFoundError
 from tidegate.kernel.table import Column
 from tidegate.messages import (
     Finished,
@@ -335,10 +336,8 @@ def _mark(
     found.unusual[places] = True
     if version.detector.answer == "fallback" and version.fallback is not None:
         for row in places.tolist():
-            scores = np.array([version.fallback.rule.score(rows.instance(version.scorer.contract, row))])
-            if np.isfinite(scores).all():
-                fill(version.scorer.contract, found, np.array([row]), scores)
-                found.fallback[row] = True
+            with suppress(ModelFailedError):  # the version's own answer stays
+                _answer_instead(version, version.fallback, rows, found, row)
 
 
 def _stand_in(version: Answering, rows: Rows, found: Answers, places: Sequence[int], why: str) -> None:
@@ -347,11 +346,19 @@ def _stand_in(version: Answering, rows: Rows, found: Answers, places: Sequence[i
         if version.fallback is None:
             forget(contract, found, row, [Fault("", f"the model {why}, and has no fallback")])
             continue
-        scores = np.array([version.fallback.rule.score(rows.instance(contract, row))])
-        if len(fill(contract, found, np.array([row]), scores)):
-            forget(contract, found, row, [Fault("", f"the model {why}, and its fallback could not answer either")])
-            continue
-        found.fallback[row] = True
+        try:
+            _answer_instead(version, version.fallback, rows, found, row)
+        except ModelFailedError as error:
+            why = f"the model {why}, and its fallback could not answer either: {error.message}"
+            forget(contract, found, row, [Fault("", why)])
+
+
+def _answer_instead(version: Answering, fallback: Fallback, rows: Rows, found: Answers, row: int) -> None:
+    """Put the fallback's answer in the place of a row's. Raises ModelFailedError: it has none that keeps the rules."""
+    instance = rows.instance(version.scorer.contract, row)
+    version.rulebook.demand_kept([instance], fallback.answers([instance]))
+    fill(version.scorer.contract, found, np.array([row]), np.array([fallback.rule.score(instance)]))
+    found.fallback[row] = True
 
 
 # --- ended ------------------------------------------------------------------------------------------------------------

@@ -220,8 +220,12 @@ def _summary(version: DatasetVersion, now: datetime) -> dict[str, Any]:
 
 
 def show_version(name: str, version: str, *, catalog: Catalog, clock: Clock) -> dict[str, Any]:
-    """One version with schema and quality profile; `latest` is the newest ready one. Raises NotFoundError."""
+    """One version with schema and quality profile, without a value of personal data; `latest` is the newest ready one.
+    Raises NotFoundError."""
     found = catalog.version(name, None if version == "latest" else version)
+    personal = catalog.dataset(name).pii
+    columns = (each.without_values if each.name in personal else each for each in found.columns)
+    found = replace(found, columns=tuple(columns))
     return {"version": view(given_up(found, clock.now()))}
 
 

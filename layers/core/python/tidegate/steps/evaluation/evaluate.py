@@ -247,8 +247,9 @@ def _sections(
     """Whatever is reported besides the metric. Writes the reference on the way, which has some of the same numbers."""
     contract, holdout = trial.contract, trial.rows
     training = training_rows(*(Table.from_npz(files.read(file)) for file in (RunFile.FIT, RunFile.VALIDATION)))
-    hidden = _hidden(spec, PLAN.read(files.read(RunFile.PLAN))["personal"])
-    measure = Measure(spec, trial, training, hidden)
+    personal = PLAN.read(files.read(RunFile.PLAN))["personal"]
+    hidden = _hidden(spec, personal)
+    measure = Measure(spec, trial, training, {*hidden, *personal})
     important = measure.importances()
     by_fallback = rules.fallback.rule.scores(holdout)
     guard = guarded(trial, training, by_fallback)
@@ -258,7 +259,7 @@ def _sections(
     return replace(
         measure.sections(important),
         fallback=_fallback(rules.fallback, found),
-        rules=_broken_rules(contract, holdout, {CANDIDATE: trial.scores, _FALLBACK: by_fallback}),
+        rules=_broken_rules(contract, holdout, trial.scores, rules.fallback.rule),
         scores=_spread(contract, trial.scores, arms[_CHAMPION].scores if _CHAMPION in arms else None),
         reference=ReferenceMark(reference_sha256),
         guard=guard,
@@ -346,26 +347,40 @@ def _fallback(fallback: Fallback, found: Comparison) -> FallbackValue:
     return FallbackValue(fallback.rule.title, found.arms[arm], found.gains[arm])
 
 
-def _broken_rules(contract: Contract, holdout: Table, arms: dict[str, Column]) -> Rules:
-    """How many holdout rows would break each business rule, by who answers."""
+def _broken_rules(contract: Contract, holdout: Table, scores: Column, fallback: FittedRule) -> Rules:
+    """How many holdout rows would break each business rule, by who answers; and whether the fallback would break one
+    for any of its groups, as far as the rule looks at nothing else."""
     rulebook = Rulebook.of(contract)
-    broken = {name: dict.fromkeys(arms, 0) for name, _, _ in rulebook.rules}
-    rows = dict.fromkeys(arms, 0)
-    if broken:
-        names = [feature.name for feature in contract.features]
-        columns = [holdout[name].tolist() for name in names]
-        instances = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-        for arm, scores in arms.items():
-            for instance, answer in zip(instances, answers(contract, scores), strict=True):
-                hits = rulebook.broken(instance, answer)
-                rows[arm] += bool(hits)
-                for name in hits:
-                    broken[name][arm] += 1
+    if not rulebook.rules:
+        return Rules(len(holdout), BrokenRows(0, 0), ())
+    names = [feature.name for feature in contract.features]
+    columns = [holdout[name].tolist() for name in names]
+    instances = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+    def broken(rows: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+        return [rulebook.broken(row, answer) for row, answer in zip(rows, given, strict=True)]
+
+    by_model = broken(instances, answers(contract, scores))
+    by_rule: Column = fallback.scores(holdout)
+    given = answers(contract, by_rule)
+    by_fallback = broken(instances, given)
+    groups = {(): fallback.overall} | dict(fallback.groups or {})
+    of_groups = answers(contract, np.array(list(groups.values())))
+    by_group = broken([dict(zip(fallback.by, key, strict=False)) for key in groups], of_groups)
+    found = zip([*by_fallback, *by_group], [*given, *of_groups], strict=True)
+    shown = {name: answer["score"] for names, answer in reversed(list(found)) for name in names}
     return Rules(
         holdout_rows=len(holdout),
-        rows=BrokenRows(**rows),
+        rows=BrokenRows(sum(map(bool, by_model)), sum(map(bool, by_fallback))),
         by_rule=tuple(
-            BrokenRule(name, when.text if when else None, require.text, **broken[name])
+            BrokenRule(
+                name,
+                when.text if when else None,
+                require.text,
+                candidate=sum(name in each for each in by_model),
+                fallback=sum(name in each for each in by_fallback),
+                fallback_score=shown.get(name),
+            )
             for name, when, require in rulebook.rules
         ),
     )

@@ -118,8 +118,9 @@ class Measure:
 
     Attributes:
         training: all training rows, for the values that features take.
-        hidden: features whose values captures hide: none of them is shown here either, unless it is sensitive by
-            declaration, since its groups are what people want to know of.
+        hidden: features whose values captures hide, and personal data, kept in captures or not: more people see
+            this. None of them is shown, unless it is sensitive by declaration, since its groups are what people want
+            to know of.
     """
 
     spec: ModelSpec

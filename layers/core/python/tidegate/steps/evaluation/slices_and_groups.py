@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, MIN_CLUSTERS, Arm, Resampling
+from tidegate.domain.evaluation.documents import PLAN
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.evaluation.fairness import (
     DEMOGRAPHIC_PARITY,
@@ -115,7 +116,8 @@ def slices_and_groups(
         name: part(holdout[name], boolean=name in booleans | champions) for name in (*spec.gate.slices, *spec.sensitive)
     }
     slices = judge(judged, {name: partings[name] for name in spec.gate.slices})
-    searched = [feature.name for feature in spec.features if feature.kind is not FeatureKind.TIME]
+    hidden = {*reference.hidden, *PLAN.read(files.read(RunFile.PLAN))["personal"]}
+    searched = [each.name for each in spec.features if each.kind is not FeatureKind.TIME and each.name not in hidden]
     found = _search(search, spec, holdout.select(searched), booleans, judged) if searched else []
     compare = _CompareGroups(groups, spec, judged)
     parts = HoldoutParts(

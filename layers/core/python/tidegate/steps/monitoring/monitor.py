@@ -32,7 +32,8 @@ from tidegate.domain.profiles.profile import Profile
 from tidegate.domain.registry.run import RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.rollout import Phase
-from tidegate.domain.serving.capture import HOUR, hour_of
+from tidegate.domain.serving.capture import CAPTURE_RECORD, HOUR, hour_of
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.domain.serving.reporters import Reports, behind, large
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.domain.training.contracts import stated_targets
@@ -250,7 +251,7 @@ class _Traffic:
         """Those hours; the ones that changed since they were counted, or were counted by other code, are counted again.
 
         Raises:
-            NewerDocumentError: captures, feedback or an hour that cannot be counted again were written by newer code.
+            NewerDocumentError: an hour that cannot be counted again was written by newer code.
         """
         model, number = self.spec.name, version.number
         known = self.hours.counted(model, number, tuple(listed))
@@ -305,7 +306,8 @@ class _Traffic:
     def _mark(self, sources: Sources) -> str:
         """Names what an hour is counted from, and the rules by which."""
         rules = (self.spec.capture.drop, self._sensitive, self._tolerance)
-        parts = [sources.captures, sources.feedback, *rules]
+        forms = [*CAPTURE_RECORD.mark().values(), *FEEDBACK_RECORD.mark().values()]  # newer code can read more
+        parts = [sources.captures, sources.feedback, *rules, *forms]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     @property

@@ -7,7 +7,7 @@ hashes are made of.
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,22 +20,35 @@ from pydantic import TypeAdapter, ValidationError
 
 from tidegate.domain.batch.batch_ledger import KEEPER, Act, BatchEntry
 from tidegate.domain.registry import ledger
-from tidegate.domain.registry.ledger import GENESIS, ROUTE, Break, Chained, LedgerEntry, Link, Seen
+from tidegate.domain.registry.ledger import GENESIS, ROUTE, Break, Cause, Chained, LedgerEntry, Link, Seen
 from tidegate.domain.registry.route import Route
-from tidegate.domain.rollout.changes import unrecorded
-from tidegate.kernel.errors import Fault, LedgerBrokenError, NotFoundError, RequestInvalidError, UnavailableError
+from tidegate.domain.registry.version import Version
+from tidegate.domain.rollout import changes
+from tidegate.domain.rollout.changes import RouteChange, unrecorded
+from tidegate.kernel.errors import (
+    ConflictError,
+    Fault,
+    LedgerBrokenError,
+    NotFoundError,
+    RequestInvalidError,
+    UnavailableError,
+)
 from tidegate.ports.batch import BatchLedger
 from tidegate.ports.monitoring import HealthRecords
+from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, Routes, Versions
+from tidegate.steps.conflicts import twice
 from tidegate.steps.pages import CHUNK, Asked, chosen, no_token, number, page, walked
-from tidegate.steps.requests import Moment, view
+from tidegate.steps.requests import Document, Moment, Sentence, view
 
 L = TypeVar("L", bound=Link)
 Find = Callable[[int, int], Sequence[L]]
 SECTION = 5_000  # entries of each chain that one call verifies
+MOST_BREAKS = 100  # that one entry acknowledges
 SKEW = timedelta(hours=1)  # the clocks of two functions never differ by more
 _LOOKS = 3
 _AT_A_TIME = 1_000
+_VERSIONS_AT_A_TIME = 10
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _END = datetime.max.replace(tzinfo=UTC)
 
@@ -94,9 +107,9 @@ def show_ledger(
         last = [number(part) for part in after.split(".")] if after else [0, 0]
         if len(last) != 2:
             raise no_token()
-        changes = _walk(lambda seq, limit: routes.ledger(model, after=seq, limit=limit, newest_first=newest))
+        served = _walk(lambda seq, limit: routes.ledger(model, after=seq, limit=limit, newest_first=newest))
         batches = _walk(lambda seq, limit: batch_ledger.entries(model, after=seq, limit=limit, newest_first=newest))
-        done: list[Iterator[Link]] = [changes(str(last[0]), chunk), batches(str(last[1]), chunk)]
+        done: list[Iterator[Link]] = [served(str(last[0]), chunk), batches(str(last[1]), chunk)]
         wanted_ones = (takewhile(wanted.goes_on, chain) for chain in done)
         for entry in merge(*wanted_ones, key=lambda each: each.at, reverse=newest):
             last[isinstance(entry, BatchEntry)] = entry.seq
@@ -179,6 +192,7 @@ def verify_ledger(
 
     One call verifies a section of each. `entries` counts those verified so far; `intact` is null, and there is a
     `next`, until the chain's end is reached. The end is that of a moment: the head is the same before and after.
+    Breaks that somebody has acknowledged do not count; `acknowledged` lists those whose entries are in the section.
 
     Raises:
         NotFoundError: no such model.
@@ -205,42 +219,147 @@ def verify_ledger(
     return served.answer() | {"batches": batches.answer(), "next": asked.token(position) if more else None}
 
 
+class Acknowledge(Document):
+    """Body of an acknowledgement."""
+
+    reason: Sentence
+
+
+def acknowledge(
+    model: str,
+    body: Acknowledge,
+    *,
+    actor: str,
+    models: Models,
+    routes: Routes,
+    health_records: HealthRecords,
+    clock: Clock,
+) -> dict[str, Any]:
+    """Record that somebody has looked into every break of the ledger that is not acknowledged yet: an entry of its own
+    lists them, and goes on from the route as it is. What is served does not change. Without a break nothing is done.
+
+    Raises:
+        NotFoundError: no such model.
+        LedgerBrokenError: an entry cannot even be read.
+        ConflictError: there are too many breaks; or others change what is served faster than it can be read.
+        UnavailableError: it changes faster than it can be read.
+    """
+    models.model(model)
+    looked = health_records.record(model)
+
+    def once() -> tuple[Route | None, RouteChange | None]:
+        found = tuple(_breaks(model, looked.ledger_seen if looked else None, routes=routes))
+        newest, route = routes.ledger(model, limit=1, newest_first=True), routes.route(model)
+        cause = Cause(clock.now(), actor, body.reason)
+        change = changes.acknowledge(route, newest[0] if newest else None, model, found, cause)
+        if change is not None:
+            routes.change(change)
+        return change.route if change else route, change
+
+    route, change = twice(once)
+    return {
+        "changed": change is not None,
+        "route": view(route),
+        "serves": view(changes.shares(route)) if route else [],
+        "entry": view(change.entry) if change else None,
+    }
+
+
+def _breaks(model: str, seen: Seen | None, *, routes: Routes) -> Iterator[Break]:
+    """All breaks of what is recorded that nobody has acknowledged."""
+    found = _acknowledged(model, routes)
+    begun = Chained()
+    for _ in range(MOST_BREAKS):
+        section = _changes(model, begun, seen, routes=routes, versions=None, known=found)
+        while section.intact is None:
+            section = _changes(model, section.reached, seen, routes=routes, versions=None, known=found)
+        broken = section.reached.broken
+        if broken is None:
+            return
+        found.add(broken)
+        yield broken
+    raise ConflictError(
+        f"the ledger of {model} has more than {MOST_BREAKS} breaks",
+        next_step="put its entries back from a backup of the table",
+    )
+
+
 def look_at_ledger(model: str, seen: Seen | None, *, routes: Routes, versions: Versions) -> tuple[Seen | None, str]:
     """What the hourly look makes of the ledger, from the entry on that it came to last: the entry to go on from, and
-    what is wrong, in a sentence; empty when all holds.
+    what is wrong, in a sentence; empty when all holds. Where that entry is gone, everything is looked at.
 
     Raises:
         UnavailableError: it changes faster than it can be read.
     """
-    begun = Chained(seen.seq, seen.hash) if seen else Chained()
+    gone = seen is not None and not _keeps(model, seen, routes)
+    begun = Chained() if seen is None or gone else Chained(seen.seq, seen.hash)
     found = _changes(model, begun, seen, routes=routes, versions=versions)
+    while gone and found.intact is None:
+        found = _changes(model, found.reached, seen, routes=routes, versions=versions)
     broken = found.reached.broken
     if broken is not None:
         return seen, f"entry {broken.seq} of its ledger: {broken.problem}"
     return Seen(found.reached.seq, found.reached.hash) if found.reached.seq else None, ""
 
 
-def _changes(model: str, begun: Chained, seen: Seen | None, *, routes: Routes, versions: Versions) -> "_Section":
-    """A section of the ledger of what is served. At its end stands the route, which is held against it."""
+def _keeps(model: str, seen: Seen, routes: Routes) -> bool:
+    """Whether an entry that was seen stands where it stood."""
+    kept = _entry(model, seen.seq, routes)
+    return kept is not None and kept.hash == seen.hash
+
+
+def _entry(model: str, seq: int, routes: Routes) -> LedgerEntry | None:
+    """The entry of that number; None when there is none, or one that cannot even be read."""
+    with suppress(LedgerBrokenError):
+        return next((entry for entry in routes.ledger(model, after=seq - 1, limit=1) if entry.seq == seq), None)
+    return None
+
+
+def _acknowledged(model: str, routes: Routes) -> set[Break]:
+    """What the entries of a ledger acknowledge. Raises LedgerBrokenError."""
+    entries = _walk(lambda seq, limit: routes.ledger(model, after=seq, limit=limit))("", _AT_A_TIME)
+    return {each for entry in entries for each in entry.acknowledged}
+
+
+def _changes(
+    model: str,
+    begun: Chained,
+    seen: Seen | None,
+    *,
+    routes: Routes,
+    versions: Versions | None,
+    known: Collection[Break] | None = None,
+) -> "_Section":
+    """A section of the ledger of what is served. At its end stands the route, which is held against it, and against the
+    `versions` that were registered. Breaks that are `known`, or that any entry acknowledges, do not count."""
+    last = _entry(model, begun.seq, routes) if begun.seq else None
+    begun = replace(begun, route_sha256=last.route_sha256 if last else None)
 
     def head_of_route() -> str:
         route = routes.route(model)
         return route.ledger_head if route else GENESIS
 
-    def beside() -> str:
-        if seen is not None:
-            kept = routes.ledger(model, after=seen.seq - 1, limit=1)
-            if not kept or (kept[0].seq, kept[0].hash) != (seen.seq, seen.hash):
-                return f"the hourly look saw another entry {seen.seq}: entries were removed or replaced"
+    def beside() -> Iterator[Break]:
+        if seen is not None and not _keeps(model, seen, routes):
+            yield Break(seen.seq, f"the hourly look saw another entry {seen.seq}: entries were removed or replaced")
         route, newest = routes.route(model), routes.ledger(model, limit=1, newest_first=True)
         if route is None or not newest or newest[0].hash != route.ledger_head:
-            return ""
-        return unrecorded(route, newest[0]) or _unregistered(route, versions)
+            return
+        wrong = unrecorded(route, newest[0]) or (_unregistered(route, versions) if versions else "")
+        if wrong:
+            yield Break(newest[0].seq, wrong)
 
     def find(seq: int, limit: int) -> Sequence[LedgerEntry]:
         return routes.ledger(model, after=seq, limit=limit)
 
-    return _section(model, begun, ROUTE, head_of_route, find, beside=beside)
+    def section(known: Collection[Break]) -> _Section:
+        return _section(model, begun, ROUTE, head_of_route, find, beside=beside, known=known)
+
+    found = section(known or ())
+    if known is None and found.reached.broken:
+        with suppress(LedgerBrokenError):  # one that cannot be read acknowledges nothing
+            return section(_acknowledged(model, routes))
+    return found
 
 
 def _unregistered(route: Route, versions: Versions) -> str:
@@ -252,7 +371,18 @@ def _unregistered(route: Route, versions: Versions) -> str:
             return f"the route names version {served.version}, which was never registered"
         if registered != served:
             return f"the route names another artifact for version {served.version} than the one that was registered"
+    if route.fallback is None:
+        return ""
+    newest_first = walked(
+        lambda *, after, limit: versions.versions(route.model, after=number(after), limit=limit), _key
+    )
+    if all(version.fallback != route.fallback for version in newest_first("", _VERSIONS_AT_A_TIME)):
+        return f"the route names a fallback of run {route.fallback.run_id} that no version was registered with"
     return ""
+
+
+def _key(version: Version) -> str:
+    return str(version.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +392,7 @@ class _Section:
     reached: Chained
     head: str
     intact: bool | None
+    acknowledgements: Sequence[LedgerEntry] = ()
 
     def answer(self) -> dict[str, Any]:
         return {
@@ -269,6 +400,11 @@ class _Section:
             "entries": self.reached.seq,
             "head": self.head,
             "break": view(self.reached.broken),
+            "acknowledged": [
+                view(each) | {"entry": entry.seq, "by": entry.actor, "at": view(entry.at), "reason": entry.reason}
+                for entry in self.acknowledgements
+                for each in entry.acknowledged
+            ],
         }
 
 
@@ -279,7 +415,8 @@ def _section(
     head_now: Callable[[], str],
     find: Find[L],
     *,
-    beside: Callable[[], str] = lambda: "",
+    beside: Callable[[], Iterable[Break]] = tuple,
+    known: Collection[Break] = (),
 ) -> _Section:
     """The next entries of a chain; those of a broken one are found broken again by each later call. `beside` says what
     is wrong beside an unbroken chain, once its end is reached."""
@@ -287,17 +424,18 @@ def _section(
         head = head_now()
         try:
             found = list(islice(_walk(find)(str(begun.seq), _AT_A_TIME), SECTION))
-            reached = ledger.follow(model, begun, found, head, keeper)
+            reached = ledger.follow(model, begun, found, head, keeper=keeper, known=known)
         except LedgerBrokenError as error:
             return _Section(replace(begun, broken=Break(error.seq, error.message)), head, intact=False)
+        entries = [entry for entry in found if isinstance(entry, LedgerEntry) and entry.acknowledged]
         if len(found) == SECTION and not reached.broken:
-            return _Section(reached, head, intact=None)
-        wrong = "" if reached.broken else beside()
+            return _Section(reached, head, intact=None, acknowledgements=entries)
+        wrong = None if reached.broken else next((each for each in beside() if each not in known), None)
         if head_now() == head:
-            reached = ledger.end(reached, head, keeper)
+            reached = ledger.end(reached, head, keeper=keeper, known=known)
             if wrong and reached.broken is None:
-                reached = replace(reached, broken=Break(reached.seq, wrong))
-            return _Section(reached, head, intact=reached.broken is None)
+                reached = replace(reached, broken=wrong)
+            return _Section(reached, head, intact=reached.broken is None, acknowledgements=entries)
     raise UnavailableError(f"the ledger of {model} changed while it was read", next_step="try again")
 
 

@@ -129,6 +129,15 @@ def catalog_faults(spec: ModelSpec, dataset: Dataset, version: DatasetVersion | 
         for index, feature in enumerate(spec.features)
         if feature.name in dataset.pii and feature.categories is not None
     ]
+    faults += [
+        Fault(
+            f"gate.slices[{index}]",
+            f"{name!r} is personal data (PII) of dataset {dataset.name}, and all who read the report would see its "
+            "values; slice by another column, or list this one in `sensitive` to have its groups compared",
+        )
+        for index, name in enumerate(spec.gate.slices)
+        if name in dataset.pii and name not in spec.sensitive
+    ]
     if version is None:
         return faults
     types = version.types

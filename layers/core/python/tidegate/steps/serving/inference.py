@@ -282,7 +282,7 @@ class Inference:
             if missed is None and session is not None:
                 if choice.arm is Arm.CHAMPION:
                     self._served_last[route.model] = choice.served
-                self._give_away(route, session.detector, instances, found)
+                self._give_away(route, session, instances, found)
                 outcome = self._within_rules(route, choice, session.rulebook, instances, found)
                 break
             first = first or missed
@@ -354,16 +354,17 @@ class Inference:
         return found
 
     def _give_away(
-        self, route: Route, detector: Detector | None, instances: Sequence[Any], found: list[dict[str, Any]]
+        self, route: Route, session: _Session, instances: Sequence[Any], found: list[dict[str, Any]]
     ) -> None:
         """Where the guard wants it, replace the answers to unusual inputs by the fallback's. Without one that can be
-        used the version's own stay, marked: it has an answer, and nobody has a better one."""
-        if detector is None or detector.answer == "model":
+        used and keeps the rules the version's own stay, marked: it has an answer, and nobody has a better one."""
+        if session.detector is None or session.detector.answer == "model":
             return
         rows = [row for row, answer in enumerate(found) if "unusual" in answer]
         if not rows:
             return
-        instead, fault = self._stood_in(route, [instances[row] for row in rows], _Missed(Why.UNUSUAL))
+        missed = _Missed(Why.UNUSUAL)
+        instead, fault = self._stood_in(route, [instances[row] for row in rows], missed, session.rulebook)
         if fault is None:
             for row, answer in zip(rows, instead, strict=True):
                 found[row] = answer | {"why": Why.UNUSUAL.value, "unusual": True}
@@ -387,7 +388,7 @@ class Inference:
         names = ", ".join(sorted({name for row in rows for name in violations[row]}))
         broken = ModelFailedError(f"{route.model} gave an answer that breaks a business rule ({names})")
         missed = _Missed(Why.RULE_VIOLATED, broken, choice.reason)
-        instead, fault = self._stood_in(route, [instances[row] for row in rows], missed)
+        instead, fault = self._stood_in(route, [instances[row] for row in rows], missed, rulebook)
         if fault:
             return _Outcome(None, Reason.FALLBACK, choice.arm, [{}] * len(found), missed, violations, fault)
         for row, answer in zip(rows, instead, strict=True):
@@ -401,9 +402,10 @@ class Inference:
         return _Outcome(None, Reason.FALLBACK, Arm.FALLBACK, found, missed, fault=fault)
 
     def _stood_in(
-        self, route: Route, instances: Sequence[Any], missed: _Missed
+        self, route: Route, instances: Sequence[Any], missed: _Missed, rulebook: Rulebook | None = None
     ) -> tuple[list[dict[str, Any]], Exception | None]:
-        """The fallback's answers; empty ones, and what the caller gets, when it has none to give.
+        """The fallback's answers; empty ones, and what the caller gets, when it has none to give that keeps its own
+        business rules and those of the version in whose place it answers.
 
         Raises:
             RequestInvalidError: the instances, which no version has looked at, break the fallback's contract.
@@ -414,6 +416,8 @@ class Inference:
             if missed.why not in _CHECKED:
                 validate(fallback.contract, instances, frozenset(route.fields))
             found = fallback.answers(instances)
+            if rulebook is not None:
+                rulebook.demand_kept(instances, found)
         except (RequestInvalidError, ConflictError):
             raise
         except Exception as fault:  # noqa: BLE001  whatever it is, the request is captured as unanswered
