@@ -194,7 +194,8 @@ class LabelledRows:
         if moment == _NO_MOMENT:
             return LeftOut.TIMELESS
         sent = _EPOCH + moment * _MICROSECOND
-        return LeftOut.FAR if abs(sent - at) > self._recipe.sent_within else self._unwanted(sent)
+        far = LeftOut.FAR if abs(sent - at) > self._recipe.sent_within else None
+        return self._unwanted(sent) or far
 
     def _row(self, record: Mapping[str, Any], outcome: Any) -> dict[str, Any] | LeftOut:
         recipe = self._recipe
