@@ -308,11 +308,11 @@ def _arms(page: "_Page", inference: _Source, monitor: _Source) -> None:
             stacked=True,
         ),
         _graph(
-            "Errors of candidate and holdback, by reason",
+            "Errors beside the champion, by reason",
             "requests",
             [
                 _named(inference.search(f"{arm}Errors", "Sum", by="why", of=CHOSEN), f"{arm.lower()}: ")
-                for arm in ("Candidate", "Holdback")
+                for arm in ("Candidate", "Holdback", "Split")
             ],
             stacked=True,
         ),

@@ -15,7 +15,9 @@ from tidegate.telemetry import logger
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """DueTask in, DueModels out."""
     at = wiring.of(DueSettings)
-    found = due_models(DueTask.parse(event), models=at.registry, hours=at.hours, clock=at.clock)
+    found = due_models(
+        DueTask.parse(event), models=at.registry, hours=at.hours, health_records=at.health_records, clock=at.clock
+    )
     logger("due").info(
         "found", extra={"models": sum(len(batch.models) for batch in found.batches), "after": found.after}
     )

@@ -19,6 +19,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
@@ -32,6 +33,7 @@ from tidegate.formats.http_api import CSV, JSON, Event, answer, body_of, headers
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.kernel.ids import NAME
 from tidegate.kernel.settings import InferenceSettings
+from tidegate.kernel.values import Cells
 from tidegate.ml.scoring import load
 from tidegate.steps.serving.inference import Inference
 from tidegate.telemetry import Aside, Meter
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from tidegate.ports.serving import CapturePolicies
 
 SESSIONS_SHARE = 0.5  # of the function's memory for what is kept open; the rest is for Python, and for opening a model
+AHEAD_SECONDS = 60.0  # for the routes and fallbacks of all models; Lambda gives such a start 130
 UNAVAILABLE = "a required service does not answer"
 ROUTING_KEY = "x-tidegate-routing-key"
 AFTERWARDS = AfterResponse.start("captures")
@@ -97,6 +100,17 @@ def wire() -> Wired:
     AFTERWARDS.do(lambda seconds, _: captures.owe(inference.refresh(seconds)))
     gc.freeze()  # what is loaded stays: looking through it for garbage would take some requests ten milliseconds
     return Wired(inference, meter, policies, int(settings.max_instances), int(settings.max_body_bytes))
+
+
+def know_ahead() -> None:
+    """In an environment that is started before anybody asks: know the routes and fallbacks of all models, to answer
+    while the registry refuses. Whatever fails here is tried again by the first request."""
+    from tidegate.aws.serving import ServingRegistry, ServingTable, let_go
+
+    with suppress(Exception):
+        names = ServingRegistry(ServingTable(InferenceSettings.from_env().registry_table)).names()
+        wire().inference.know_ahead(names, AHEAD_SECONDS)
+    let_go()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,13 +239,12 @@ def _invocations(asked: Asked) -> Event:
     if media_type(headers, (JSON, CSV)) == JSON:
         request = mlflow_protocol.read_request(body, max_instances=most)
     else:
-        request = mlflow_protocol.read_csv(body, lambda: _kinds(asked), max_instances=most)
+        request = mlflow_protocol.read_csv(body, lambda: _cells(asked), max_instances=most)
     return answer(HTTPStatus.OK, mlflow_protocol.write_answer(_predicted(asked, headers, request)))
 
 
-def _kinds(asked: Asked) -> dict[str, str]:
-    features = asked.parts.inference.describe(asked.model)["features"]
-    return {feature["name"]: feature["kind"] for feature in features}
+def _cells(asked: Asked) -> Cells:
+    return Cells.of(asked.parts.inference.describe(asked.model))
 
 
 def _infer(asked: Asked) -> Event:
@@ -336,3 +349,7 @@ def _path(event: Event) -> str:
 
 def _method(event: Event) -> str:
     return str(event.get("requestContext", {}).get("http", {}).get("method", ""))
+
+
+if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in {"provisioned-concurrency", "snap-start"}:
+    know_ahead()

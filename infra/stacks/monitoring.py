@@ -63,7 +63,7 @@ class MonitoringStack(Stack):
                 registry_table=self._data.registry.table_name, captures_bucket=captures.bucket_name
             ),
             permissions=[
-                read_items(self._data.registry.table_arn, QUERY),
+                read_items(self._data.registry.table_arn),
                 allow(["s3:ListBucket"], [captures.bucket_arn]),
             ],
             memory_mb=DUE_MEMORY_MB,

@@ -12,7 +12,7 @@ from infra.constructs.alarms import MINUTE, NAMESPACE, Alarms, model_on_dashboar
 from infra.constructs.capture_stream import CAPTURED, REPORTED, RecordStream
 from infra.constructs.code_release import CodeRelease
 from infra.constructs.parameters import publish
-from infra.constructs.permissions import GET, Objects, allow, read_items
+from infra.constructs.permissions import GET, QUERY, Objects, allow, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.signed_api import SignedApi
 from infra.constructs.sources import Sources
@@ -46,6 +46,7 @@ class ServingStack(Stack):
             database=self.captures.database,
         )
         self._layers = [sources.core_layer(self), sources.third_party_layer(self, "serving")]
+        started_ahead = settings.snap_start or settings.provisioned_concurrency > 0
         self.inference = PlatformFunction(
             self,
             "inference",
@@ -62,7 +63,7 @@ class ServingStack(Stack):
                 max_body_bytes=str(settings.max_body_bytes),
             ),
             permissions=[
-                read_items(data.registry.table_arn, GET),
+                read_items(data.registry.table_arn, GET, *([QUERY] if started_ahead else [])),  # to list all models
                 allow(["firehose:PutRecordBatch"], [self.captures.arn]),
             ],
             objects=[Objects(data.artifacts_bucket, RUNS, read=True)],

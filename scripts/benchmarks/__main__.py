@@ -13,7 +13,19 @@ from scripts.benchmarks.machine import machine
 
 # Each is a module here with SUMMARY, run(quick) -> figures, and tables(figures) -> [(title, headings, rows)]. One that
 # keeps promises has failed(figures) -> those that it broke.
-NAMES = ("attacks", "batch", "bootstrap", "drift", "gate", "memory", "models", "release", "reliability", "serving")
+NAMES = (
+    "attacks",
+    "batch",
+    "bootstrap",
+    "drift",
+    "gate",
+    "memory",
+    "models",
+    "release",
+    "reliability",
+    "serving",
+    "values",
+)
 
 _WIDTH = 140  # of the tables in a file or a pipe
 

@@ -2,9 +2,13 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +27,7 @@ from tests.builders.registry import AT, a_run, promoted, requested
 from tests.builders.specs import a_spec
 from tests.context import CONTEXT
 from tidegate import telemetry
+from tidegate.aws import serving
 from tidegate.aws.dispatch import LambdaDispatcher
 from tidegate.aws.extension import AfterResponse
 from tidegate.aws.objects import S3Artifacts
@@ -39,6 +44,8 @@ from tidegate.messages import RunRef
 from tidegate.testing.models import linear_onnx
 
 MODEL = "flight-delay"
+ROOT = Path(__file__).parents[2]
+NOWHERE = "http://127.0.0.1:9"
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:release"
 EVE = "arn:aws:iam::123456789012:user/eve"
 CONTRACT = Contract("flight-delay", "binary", (FeatureContract("distance", "numeric"),), (False, True))
@@ -276,3 +283,49 @@ def listened(client: Any, service: str, operation: str, answer: dict[str, Any]) 
     )
     client.meta.events.register(f"before-call.{service}.{operation}", lambda **_: (done, answer))
     return client, asked
+
+
+@pytest.mark.parametrize("ahead", [True, False], ids=["started ahead", "cold"])
+def test_a_start_while_the_registry_refuses_answers_what_it_knew_before_or_503(
+    deployed: DynamoRoutes, monkeypatch: pytest.MonkeyPatch, *, ahead: bool
+) -> None:
+    released(deployed, "r-001", 2.0)
+    if ahead:
+        inference.know_ahead()
+    for service in (serving._dynamodb, serving._s3):
+        assert not service()._idle
+        service.cache_clear()
+    for name in ("DYNAMODB", "S3"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name}", NOWHERE)
+    event = {
+        "rawPath": f"/models/{MODEL}/predict",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {"http": {"method": "POST"}, "stage": "$default"},
+        "body": '{"instances": [{"distance": 100}]}',
+    }
+    answer = inference.handler(event, CONTEXT)
+    said = json.loads(answer["body"])
+    if ahead:
+        assert (answer["statusCode"], said["reason"], said["predictions"][0]["score"]) == (200, "fallback", 0.25)
+    else:
+        assert (answer["statusCode"], answer["headers"]["retry-after"]) == (503, "5")
+
+
+def test_an_environment_that_is_started_ahead_is_loaded_although_nothing_answers(deployed: DynamoRoutes) -> None:
+    environment = {
+        "PYTHONPATH": f"{ROOT / 'layers/core/python'}:{ROOT}",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+    }
+    code = "import functions.inference.handler as it; print(it.wire.cache_info().currsize)"
+    known = {name: os.environ[name] for name in os.environ if name.startswith(("TIDEGATE_", "AWS_"))}
+    for more, wired in (({}, "0"), (known | dict.fromkeys(("AWS_ENDPOINT_URL_DYNAMODB",), NOWHERE), "1")):
+        run = subprocess.run(
+            [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment | more
+        )
+        assert (run.stdout.strip().splitlines()[-1:], run.returncode) == ([wired], 0), run.stderr
+
+
+def test_all_models_are_listed_over_pages(deployed: DynamoRoutes) -> None:
+    for number in range(3):
+        deployed.apply(a_spec(name=f"m-{number}", description="x" * 200), author="ann", at=AT)
+    assert [*serving.ServingRegistry(serving.ServingTable(TABLE)).names()] == [MODEL, "m-0", "m-1", "m-2"]

@@ -32,7 +32,15 @@ from tests.context import CONTEXT
 from tidegate.aws.monitoring import DynamoHealthRecords
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
-from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
+from tidegate.domain.data.dataset import (
+    RULES,
+    DataFile,
+    Dataset,
+    DatasetStatus,
+    DatasetVersion,
+    Reading,
+    content_version,
+)
 from tidegate.domain.monitoring.health import HealthRecord, TrainingOutcome, Trigger
 from tidegate.domain.serving.capture import line
 from tidegate.messages import RegisterDataset
@@ -134,8 +142,11 @@ def _house(machine: str) -> Deployed:
     data = to_csv(trips())
     sha256 = files.put("trips", data)
     file = DataFile("trips.csv", sha256, len(data), files.key("trips", sha256))
-    version = content_version([sha256])
-    datasets.add_version(DatasetVersion("trips", version, DatasetStatus.REGISTERING, (file,), "ana", NOW))
+    today = Reading(RULES)
+    version = content_version([sha256], today)
+    datasets.add_version(
+        DatasetVersion("trips", version, DatasetStatus.REGISTERING, (file,), "ana", NOW, reading=today)
+    )
     task = RegisterDataset(dataset="trips", version=version)
     base = register(task, catalog=datasets, files=files, reader=PandasReader())
     health_records = DynamoHealthRecords(TABLE)

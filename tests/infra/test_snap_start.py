@@ -60,5 +60,22 @@ def test_published_versions_of_inference_start_from_a_snapshot_when_asked(tmp_pa
     assert [str(match) for match in lint(json.dumps(found), regions=["eu-west-1"])] == []
 
 
+@pytest.mark.usefixtures("layers_built")
+@pytest.mark.parametrize(("context", "actions"), [
+    ({}, ["dynamodb:GetItem"]),
+    ({"snap_start": "true"}, ["dynamodb:GetItem", "dynamodb:Query"]),
+    ({"provisioned_concurrency": "2"}, ["dynamodb:GetItem", "dynamodb:Query"]),
+])  # fmt: skip
+def test_what_is_started_before_anybody_asks_may_list_the_models(
+    tmp_path: Path, context: dict[str, str], actions: list[str]
+) -> None:
+    found = template(DeploymentSettings.from_context(context | {"code_version": "test"}), tmp_path)
+    roles = (body for body in found["Resources"].values() if body["Type"] == "AWS::IAM::Role")
+    role = next(each for each in roles if each["Properties"].get("Description", "").endswith("-inference may do"))
+    statements = role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    (reading,) = (each["Action"] for each in statements if "dynamodb" in str(each["Action"]))
+    assert sorted([reading] if isinstance(reading, str) else reading) == actions
+
+
 def test_no_function_starts_from_a_snapshot_unless_asked(deployment: Deployment) -> None:
     assert [str(each) for each in deployment.resources("AWS::Lambda::Function") if "SnapStart" in each.properties] == []

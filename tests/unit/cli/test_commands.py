@@ -662,7 +662,7 @@ def test_faults_of_type_and_range_are_reported_together_wherever_they_are_in_the
         ('[{"hour": NaN}]', "NaN is not JSON"),
         ("carrier,hour,distance\n", "has no instances"),
         ("carrier,hour,distance\nUA,seven,1\n", "row 1.hour: 'seven' is a text, not a number"),
-        ("carrier,hour,distance\nUA,7,nan\n", "row 1.distance: 'nan' is a text, not a number"),
+        ("carrier,hour,distance\nUA,7,inf\n", "row 1.distance: 'inf' is a text, not a number"),
         ("carrier,hour,distance\nUA,7\n", "row 1: has a different number of fields"),
         ("carrier,hour,distance\nUA,7,1,2\n", "row 1: has a different number of fields"),
         ("carrier,hour,distance\n,7,1\n", "row 1.carrier: is null"),

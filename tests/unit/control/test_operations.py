@@ -83,6 +83,10 @@ def test_a_split_is_ended(world: World) -> None:
     split = world.call("POST", f"{PATH}/split", {"to": 1, "weight_bp": 2_000, "reason": "compare"}).body
     assert split["serves"] == [{"version": 2, "weight_bp": 8_000}, {"version": 1, "weight_bp": 2_000}]
     assert statuses(world) == {1: "candidate", 2: "champion"}
+    assert world.call("GET", f"{PATH}/versions/1").body["version"]["status"] == "split"
+    for status, numbers in {"split": [1], "candidate": [], "champion": [2], "holdback": []}.items():
+        found = world.call("GET", f"{PATH}/versions?status={status}").body["versions"]
+        assert [each["number"] for each in found] == numbers
     ended = world.call("POST", f"{PATH}/split", {"end": True, "reason": "seen enough"}).body
     assert (ended["serves"], statuses(world)) == ([{"version": 2, "weight_bp": 10_000}], {1: "retired", 2: "champion"})
 

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -310,6 +311,23 @@ def test_a_ledger_is_listed_for_a_period(world: World) -> None:
     assert (answer.status, answer.body["errors"][0]["path"]) == (422, "since")
     answer = world.call("GET", f"{MODEL}/ledger?at=2026-01-05&limit=5")
     assert (answer.status, answer.body["errors"][0]["path"]) == (422, "limit")
+
+
+def test_the_end_of_a_batch_that_was_recorded_late_holds_back_nothing_newer(world: World) -> None:
+    crowded(world)
+    acts = world.batch_ledger.chains["flight-delay"]
+    ended = hour(1) + timedelta(minutes=35)
+    acts[5:] = [replace(act, action=Act.COMPLETE, at=ended, attempt=None) for act in acts[5:]]  # at half past five
+    pages, query = [], f"{MODEL}/ledger?order=newest&limit=3"
+    while query:
+        answer = world.call("GET", query).body
+        pages.append([datetime.fromisoformat(each["at"]) for each in (*answer["entries"], *answer["batches"])])
+        query = f"{MODEL}/ledger?order=newest&limit=3&after={answer['next']}" if answer["next"] else ""
+    half_past_five = hour(5) + timedelta(minutes=30)
+    recorded = [[half_past_five if at == ended else at for at in page] for page in pages]
+    assert sum(map(len, recorded)) == 14
+    assert all(min(newer) >= max(older) for newer, older in pairwise(recorded))
+    assert [each["seq"] for each in listed(world, f"{MODEL}/ledger?order=newest", "batches")] == [*range(7, 0, -1)]
 
 
 class Long(Sequence[LedgerEntry]):

@@ -109,7 +109,7 @@ def test_a_fault_of_ours_is_recorded_and_raised(house: ReleaseHouse) -> None:
     version = house.upload(to_csv(trips(30)))
 
     class Broken(PandasReader):
-        def read(self, files: Any) -> Any:
+        def read(self, *_: Any) -> Any:
             raise ZeroDivisionError("driver Martinez")
 
     with pytest.raises(ZeroDivisionError):
@@ -129,7 +129,7 @@ def test_a_version_whose_reading_dies_is_given_up_with_the_reason(house: Release
     task = RegisterDataset(dataset="trips", version=version.version)
 
     class Dying(PandasReader):
-        def read(self, files: Any) -> Any:
+        def read(self, *_: Any) -> Any:
             raise Killed
 
     for _ in range(2):

@@ -22,6 +22,7 @@ from tidegate.domain.serving.contract import Contract, FeatureContract, Predicti
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.formats import mlflow_protocol, open_inference, openapi, openapi_page
 from tidegate.kernel.errors import RequestInvalidError
+from tidegate.kernel.values import Cells
 from tidegate.testing.models import linear_onnx
 
 MODEL = "flight-delay"
@@ -353,14 +354,14 @@ def test_no_bytes_break_a_reader(body: bytes) -> None:
     for read in (
         lambda: open_inference.read_request(body, max_instances=5),
         lambda: mlflow_protocol.read_request(body, max_instances=5),
-        lambda: mlflow_protocol.read_csv(body, lambda: {"hour": "integer"}, max_instances=5),
+        lambda: mlflow_protocol.read_csv(body, lambda: Cells({"hour": "integer"}), max_instances=5),
     ):
         with contextlib.suppress(RequestInvalidError):
             read()
 
 
 def test_a_column_that_the_contract_does_not_name_holds_numbers_where_all_its_cells_are() -> None:
-    request = mlflow_protocol.read_csv(b"a,b,c\n1,x,1_0\n,2,3\n", dict, max_instances=5)
+    request = mlflow_protocol.read_csv(b"a,b,c\n1,x,1_0\n,2,3\n", lambda: Cells({}), max_instances=5)
     assert request.instances == [{"a": 1, "b": "x", "c": "1_0"}, {"a": None, "b": "2", "c": "3"}]
 
 

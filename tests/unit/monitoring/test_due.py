@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.builders.health import health_record
 from tests.builders.specs import spec
 from tidegate.domain.serving.capture import hour_of
 from tidegate.messages import DueModels, DueTask
@@ -53,6 +54,17 @@ def test_models_without_traffic_are_looked_at_once_a_day() -> None:
     hours = [house.due(hours=hour).batches for hour in range(24)]
     assert [len(batches[0].models) for batches in hours].count(2) == 1
     assert all("b" in batches[0].models for batches in hours)
+
+
+def test_a_model_without_traffic_that_is_not_what_was_recorded_is_looked_at_every_hour_until_it_is() -> None:
+    house = Models("a", "b")
+    found = health_record(model="a", at=NOW, tampered="the route names another artifact")
+    house.health_records.save(found)
+    house.health_records.save(health_record(model="b", at=NOW))
+    hours = [house.due(hours=hour).batches for hour in range(24)]
+    assert [batches[0].models for batches in hours].count(["a"]) == 23
+    house.health_records.save(replace(found, revision=found.revision + 1, tampered=""))
+    assert house.due().batches == []
 
 
 def test_models_without_a_version_are_left_alone() -> None:

@@ -199,8 +199,10 @@ def test_in_a_canary_the_arms_are_what_they_are_called() -> None:
     assert (look.candidate.requests, look.champion.requests) == (2, 1)
 
 
-def test_on_probation_the_promoted_version_is_the_candidate_and_the_one_held_back_the_champion() -> None:
-    served = [asked(arm="champion", reason="champion:timed_out"), asked(reason="holdback"), asked(reason="holdback")]
+@pytest.mark.parametrize("arm", ["holdback", "candidate"])  # before 0.2.0 it was the candidate's
+def test_on_probation_the_promoted_version_is_the_candidate_and_the_one_held_back_the_champion(arm: str) -> None:
+    held = asked(arm=arm, reason="holdback"), asked(arm=arm, reason="holdback")
+    served = [asked(arm="champion", reason="champion:timed_out"), *held]
     (look,) = looks(served, rollout(Phase.PROBATION))
     assert (look.candidate.requests, look.candidate.timeouts) == (1, 1)
     assert (look.champion.requests, look.champion.timeouts) == (2, 0)

@@ -35,7 +35,6 @@ from tidegate.domain.serving.feedback import (
     Claim,
     Report,
     Reporter,
-    class_name,
     parse_report,
     principal,
     records,
@@ -45,6 +44,7 @@ from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, Un
 from tidegate.kernel.ids import uuid7
 from tidegate.kernel.routes import SERVING
 from tidegate.kernel.settings import FeedbackSettings
+from tidegate.kernel.values import class_name
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.serving.feedback import KNOWN
 from tidegate.testing.parts import InMemoryParts
@@ -516,10 +516,10 @@ def test_a_regressions_outcomes_are_numbers_and_others_are_named_by_line_before_
     api: Api,
 ) -> None:
     api.task = "regression"
-    file = write("y.csv", "id,outcome", *(f"{prediction(of=at)},{text}" for at, text in enumerate(("1.5", "x", "nan"))))
+    file = write("y.csv", "id,outcome", *(f"{prediction(of=at)},{text}" for at, text in enumerate(("1.5", "x", "inf"))))
     assert api.run("feedback", file, "--model", "flight-delay") == exits.INVALID
     assert "line 3.outcome: 'x' is not a number" in api.run.err
-    assert "line 4.outcome: 'nan' is not a number" in api.run.err
+    assert "line 4.outcome: 'inf' is not a number" in api.run.err
     assert api.batches == []
 
 

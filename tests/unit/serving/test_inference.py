@@ -123,6 +123,7 @@ def test_a_model_shows_its_version_and_contract(house):
                 "missing": "reject",
             },
         ],
+        "missing_words": [""],
     }
 
 
@@ -366,7 +367,7 @@ class NewerContract(Contract):
     """As code that comes later may write it."""
 
     def to_json(self) -> dict[str, Any]:
-        return super().to_json() | {"schema": 2, "calibration": {"method": "isotonic"}}
+        return super().to_json() | {"schema": self.FORM.schema + 1, "calibration": {"method": "isotonic"}}
 
 
 def newer_onnx(bias: float) -> bytes:
@@ -380,7 +381,7 @@ def test_an_artifact_that_newer_code_wrote_is_counted_apart_and_the_previous_ver
     assert "needs newer code" in body["detail"]
     assert house.meter.counts["NewerArtifact"] == 1
     assert "ArtifactRejected" not in house.meter.counts
-    assert "the serving contract has schema 2, which newer code wrote" in house.meter.said[-1]
+    assert f"the serving contract has schema {Contract.FORM.schema + 1}, which newer code wrote" in house.meter.said[-1]
 
 
 def test_a_fallback_that_newer_code_wrote_is_counted_apart(house):
@@ -818,10 +819,16 @@ def test_without_champion_and_fallback_nobody_answers_those_who_do_not_fall_to_t
     assert {capture.version for capture in house.captures.offered} == {2}
 
 
-def test_a_version_held_back_answers_as_such_for_the_candidates_arm(house):
-    second(house, onnx(1.0), role=CandidateRole.HOLDBACK)
-    assert version_served() == (2, "holdback")
-    assert house.captures.offered[-1].arm == "candidate"
+@pytest.mark.parametrize("role", [CandidateRole.HOLDBACK, CandidateRole.SPLIT])
+def test_a_version_that_is_not_on_its_way_in_answers_for_an_arm_of_its_own(house, role):
+    second(house, onnx(1.0), role=role)
+    assert version_served() == (2, role.value)
+    assert house.captures.offered[-1].arm == role.value
+    second(house, b"evil", role=role)
+    house.clock.move(seconds=3)
+    assert version_served() == (1, "champion")
+    assert house.captures.offered[-1].arm == role.value
+    assert house.meter.counts[f"{role.value.capitalize()}Errors:not_loadable"] == 1
 
 
 def test_what_a_version_held_back_does_wrong_is_counted_as_its_own(house):
@@ -1237,6 +1244,7 @@ BUDGET = {  # what may be imported from here; each has to be worth its share of 
     "tidegate.kernel.partitions",
     "tidegate.kernel.settings",
     "tidegate.kernel.table",
+    "tidegate.kernel.values",
     "tidegate.ml",
     "tidegate.ml.scoring",
     "tidegate.steps",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.registry.route import CandidateRole, Route, Served
-from tidegate.domain.serving.routing import BUCKETS, Arm, Choice, Reason, bucket, choose
+from tidegate.domain.serving.routing import BESIDE, BUCKETS, Arm, Choice, Reason, bucket, choose
 
 ONE, TWO, THREE = (Served(number, f"key-{number}", str(number) * 64) for number in (1, 2, 3))
 ROUTE = Route(
@@ -17,7 +17,7 @@ KEYS = [f"user-{number}" for number in range(20_000)]
 
 
 def candidates(route, keys=KEYS):
-    return {key for key in keys if choose(route, key)[0].arm is Arm.CANDIDATE}
+    return {key for key in keys if choose(route, key)[0].arm in BESIDE}
 
 
 def test_the_candidate_gets_its_share_and_the_champion_stands_behind_it():
@@ -76,7 +76,7 @@ def test_the_version_held_back_answers_its_share_as_the_other_arm_and_stands_by_
     on_probation = replace(ROUTE, champion=TWO, previous=ONE, candidate=ONE, candidate_role=CandidateRole.HOLDBACK)
     key = next(iter(candidates(on_probation)))
     assert choose(on_probation, key) == (
-        Choice(ONE, Reason.HOLDBACK, Arm.CANDIDATE),
+        Choice(ONE, Reason.HOLDBACK, Arm.HOLDBACK),
         Choice(TWO, Reason.CHAMPION),
     )
     other = next(key for key in KEYS if key not in candidates(on_probation))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.data.dataset import ColumnType
+from tidegate.domain.data.dataset import GUESSED, RULES, ColumnType, Reading
 from tidegate.kernel.errors import DatasetInvalidError
 from tidegate.ml.frames import PandasFrame, PandasReader, ParquetWriter
 
@@ -120,13 +120,14 @@ def test_files_whose_columns_differ_are_refused_with_every_difference() -> None:
         (b"a,a\n1,2\n", "occurs twice"),
         (b",a\n0,1\n", "column 1 has no name"),
         (b"a;b\n1;2\n", "separate the values by commas"),
-        (b"a,b\n1,2\n3,4,5\n", "line 3 has 3 values for 2 columns"),
+        (b"a,b\n1,2\n3,4,5\n", "row 2 has 3 values for 2 columns"),
         (b'a,b\n1,2\n3,"4\n', "the quote that opens in row 2 is never closed"),
         (b"a,b\x1b[2J\n1,2\n", r"the name of column 2 has the control character \x1b at letter 2"),
         (b"a," + b"b" * 129 + b"\n1,2\n", "the name of column 2 has 129 letters; at most 128"),
         (b",".join(b"c%d" % place for place in range(601)) + b"\n", "has 601 columns; at most 600"),
         (b'"' + b"a" * 2**21, "names its columns in more than 1,048,576 bytes"),
-        (b"a,b\n1,2,3\n", "more values than its 2 columns"),
+        (b"a,b\n1,2,3\n", "row 1 has 3 values for 2 columns"),
+        (b"a,b\n1,2\n3\n", "row 2 has 1 value for 2 columns"),
         (b"a\n\xff\xfe\n", "not UTF-8"),
         (b"\x00\x01\x02", "neither CSV"),
         (b"PK\x03\x04rest", "ZIP"),
@@ -236,3 +237,65 @@ def test_different_values_come_as_texts_from_all_over_the_column() -> None:
     assert frame.distinct("line", 10) == ["red"]
     assert frame.distinct("id", 1_000) == [str(number) for number in range(1_000)]
     assert frame.distinct("id", 4) == ["0", "333", "666", "999"]
+
+
+# What cells mean: by the rules of today, and by those of versions that were added before there were any
+
+
+CELLS = b"""zip,flag,code,word,number,whole
+02134,True,1.0,NA,NA,3.0
+10001,yes,,None,2.5,NA
+10002,0,2.0,x,1e2,4
+"""
+KINDS = {
+    "zip": "categorical",
+    "flag": "boolean",
+    "code": "categorical",
+    "word": "categorical",
+    "number": "numeric",
+    "whole": "integer",
+}
+
+
+def test_a_column_is_what_the_spec_says_and_a_text_stays_what_it_is() -> None:
+    table = PandasReader().read({"a.csv": CELLS}, kinds=KINDS).table(KINDS)
+    assert {name: table[name].tolist() for name in ("zip", "code", "word")} == {
+        "zip": ["02134", "10001", "10002"],
+        "code": ["1.0", "", "2.0"],
+        "word": ["NA", "None", "x"],
+    }
+    assert table["flag"].tolist() == [1.0, 1.0, 0.0]
+    assert np.isnan(table["number"]).tolist() == [True, False, False]
+    assert np.isnan(table["whole"]).tolist() == [False, True, False]
+
+
+def test_words_that_people_declare_mean_missing_and_columns_that_they_declare_are_texts() -> None:
+    reading = Reading(RULES, missing=("NA",), text=("zip",))
+    frame = PandasReader().read({"a.csv": CELLS}, reading)
+    assert frame.types["zip"] is ColumnType.TEXT
+    assert frame.table(["zip", "word"])["word"].tolist() == ["", "None", "x"]
+    assert frame.table(["zip"])["zip"].tolist() == ["02134", "10001", "10002"]
+
+
+def test_versions_that_do_not_say_how_they_are_read_are_read_as_they_were() -> None:
+    frame = PandasReader().read({"a.csv": CELLS}, GUESSED, KINDS)
+    table = frame.table(KINDS, as_text=["zip", "code", "word"])
+    assert table["zip"].tolist() == ["2134", "10001", "10002"]
+    assert table["code"].tolist() == ["1", "", "2"]
+    assert table["word"].tolist() == ["", "", "x"]
+
+
+@pytest.mark.parametrize("gap", [True, False])
+def test_a_number_of_parquet_has_one_text_whether_or_not_its_column_has_a_gap(gap: bool) -> None:
+    cells = [1.0, 2.0, 1e5, 2.5, *([np.nan] if gap else [])]
+    data = ParquetWriter().write(len(cells), {"code": ColumnType.NUMBER}, {"code": cells})
+    table = PandasReader().read({"a": data}, kinds={"code": "categorical"}).table(["code"])
+    assert table["code"].tolist()[:4] == ["1", "2", "100000", "2.5"]
+
+
+def test_cells_that_may_be_meant_otherwise_are_named_but_not_those_of_personal_data() -> None:
+    content = b'zip,word,price,day,name\n02134,NA,"1,5",03/04/2013,NA\n10001,x,"2,5",04/04/2013,y\n'
+    hints = PandasReader().read({"a.csv": content}).hints(private=("name",))
+    assert [hint.partition(":")[0] for hint in hints] == ["zip", "word", "price", "day"]
+    assert "--text zip" in hints[0]
+    assert "the text NA in 1 cell is a value; if it means missing, give --missing NA" in hints[1]

@@ -1,13 +1,13 @@
 """What the inference function asks AWS for, without boto3: see `tidegate.aws.signed` for why."""
 
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tidegate.aws.integrity import check
 from tidegate.aws.items import Item, decode
-from tidegate.aws.signed import Service
+from tidegate.aws.signed import Service, forget_credentials
 from tidegate.domain.registry.route import Route
 from tidegate.kernel.errors import NotFoundError
 from tidegate.kernel.partitions import Partition, version_key
@@ -31,8 +31,15 @@ def _firehose() -> Service:
     return Service("firehose", connect=0.5, read=1, attempts=1)  # of a batch, only what failed is sent again
 
 
+def let_go() -> None:
+    """Close connections and forget credentials: a snapshot of the environment must hold neither."""
+    for service in (_dynamodb, _s3):
+        service().close()
+    forget_credentials()
+
+
 class ServingTable:
-    """Consistent reads of single items of the registry's table."""
+    """Consistent reads of the registry's table."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -43,6 +50,20 @@ class ServingTable:
         request = {"TableName": self._name, "Key": key, "ConsistentRead": True}
         item = _dynamodb().ask("DynamoDB_20120810.GetItem", request).get("Item")
         return None if item is None else {name: _bytes(value) for name, value in item.items()}
+
+    def names(self, pk: str) -> Iterator[str]:
+        """Sort keys of a partition; raises UnavailableError, CallRefusedError."""
+        request: dict[str, Any] = {
+            "TableName": self._name,
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": {"S": pk}},
+            "ProjectionExpression": "sk",
+        }
+        last: Any = {}
+        while last is not None:
+            page = _dynamodb().ask("DynamoDB_20120810.Query", request | ({"ExclusiveStartKey": last} if last else {}))
+            yield from (item["sk"]["S"] for item in page["Items"])
+            last = page.get("LastEvaluatedKey")
 
 
 def _bytes(value: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +90,10 @@ class ServingRegistry:
         from tidegate.ports.registry import ModelHeader
 
         return decode(ModelHeader, item)
+
+    def names(self) -> Iterator[str]:
+        """Of all models. Raises as the table does."""
+        return self._table.names(Partition.MODELS)
 
     def registered_sha256(self, model: str, number: int) -> str:
         """See ports.VersionHashes."""

@@ -108,6 +108,11 @@ class Lease:
                 raise UnavailableError("the environment provides no credentials", next_step="try again")
             return self._held
 
+    def forget(self) -> None:
+        """Hold none."""
+        with self._lock:
+            self._held, self._ends = None, 0.0
+
     def _asked(self, url: str, token: str, attempts: int) -> tuple[Credentials, float] | None:
         for attempt in range(attempts):
             if attempt:
@@ -122,6 +127,12 @@ class Lease:
 
 
 _LEASE = Lease()
+
+
+def forget_credentials() -> None:
+    """Leased credentials, and the keys that were made of any."""
+    _LEASE.forget()
+    _key.cache_clear()
 
 
 def _got(url: str, headers: Mapping[str, str]) -> bytes:

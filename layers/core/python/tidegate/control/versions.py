@@ -9,11 +9,15 @@ from tidegate.steps.rollout import approvals
 
 def list_versions(call: Call, at: At) -> Answer:
     model, status = call.path["model"], call.query.get("status")
-    return HTTPStatus.OK, models.list_versions(model, call.asked, status, models=at.registry, versions=at.registry)
+    return HTTPStatus.OK, models.list_versions(
+        model, call.asked, status, models=at.registry, versions=at.registry, routes=at.registry
+    )
 
 
 def show_version(call: Call, at: At) -> Answer:
-    return HTTPStatus.OK, models.show_version(call.path["model"], call.path["version"], versions=at.registry)
+    return HTTPStatus.OK, models.show_version(
+        call.path["model"], call.path["version"], versions=at.registry, routes=at.registry
+    )
 
 
 def read_report(call: Call, at: At) -> Answer:

@@ -14,10 +14,10 @@ from typing import Any
 from tidegate.domain.serving.prediction import MAX_FAULTS, PredictionRequest, demand_count, read_json, routing_key
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, RequestInvalidError
+from tidegate.kernel.values import Cells
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _KEY = "params.routing_key"
-_TRUTH = {"true": True, "false": False}
 
 
 def read_request(body: bytes, *, max_instances: int) -> PredictionRequest:
@@ -47,13 +47,13 @@ def read_request(body: bytes, *, max_instances: int) -> PredictionRequest:
     return PredictionRequest(instances, routing_key((params or {}).get("routing_key"), _KEY))
 
 
-def read_csv(body: bytes, kinds: Callable[[], Mapping[str, str]], *, max_instances: int) -> PredictionRequest:
+def read_csv(body: bytes, cells: Callable[[], Cells], *, max_instances: int) -> PredictionRequest:
     """The instances of a CSV body. An empty cell is a missing value; others are read by the kind of their feature.
 
     Args:
         body: UTF-8 text with a header.
-        kinds: says each feature's kind by its name; asked once the text is known to be CSV. A column that it does not
-            name holds numbers where each cell is one, else texts.
+        cells: says how to read them; asked once the text is known to be CSV. A column whose kind is not known holds
+            numbers where each cell is one, else texts.
         max_instances: that one request may have.
 
     Raises:
@@ -71,10 +71,8 @@ def read_csv(body: bytes, kinds: Callable[[], Mapping[str, str]], *, max_instanc
     demand_count(len(rows), max_instances)
     _demand_names(header, "header")
     _demand_widths(rows, len(header), "instances")
-    known = kinds()
-    columns = [
-        _typed(known.get(name), cells) for name, cells in zip(header, zip(*rows, strict=True), strict=True)
-    ]  # fmt: skip
+    known = cells()
+    columns = [known.column(name, texts) for name, texts in zip(header, zip(*rows, strict=True), strict=True)]
     return PredictionRequest(_instances(header, columns))
 
 
@@ -126,33 +124,6 @@ def _instances(names: Sequence[str], columns: Sequence[Iterable[Any]]) -> list[A
 def _or_missing(cell: Any) -> Any:
     """pandas writes a missing value of a column of numbers as NaN."""
     return None if type(cell) is float and cell != cell else cell  # noqa: PLR0124
-
-
-def _typed(kind: str | None, cells: Sequence[str]) -> list[Any]:
-    """Cells as the feature's kind wants them; one that cannot be read stays a text, for the contract to refuse."""
-    if kind in {"numeric", "integer"}:
-        return [_number(cell) for cell in cells]
-    if kind == "boolean":
-        return [_TRUTH.get(cell.strip().lower(), cell or None) for cell in cells]
-    texts = [cell or None for cell in cells]
-    if kind is not None:
-        return texts
-    numbers = [_number(cell) for cell in cells]
-    return texts if any(type(number) is str for number in numbers) else numbers
-
-
-def _number(cell: str) -> float | str | None:
-    if not cell.strip():
-        return None
-    if "_" in cell:  # which Python would read over
-        return cell
-    for read in (int, float):
-        try:
-            number: float = read(cell)
-        except ValueError:
-            continue
-        return None if number != number else number  # noqa: PLR0124  NaN
-    return cell
 
 
 def _demand_names(names: Sequence[str], path: str) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from tidegate.domain.serving.prediction import MAX_FAULTS, PredictionRequest, demand_count, read_json, routing_key
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, RequestInvalidError
+from tidegate.kernel.values import class_name
 
 Document = dict[str, Any]
 
@@ -62,7 +63,7 @@ def metadata(model: str, described: Mapping[str, Any], versions: Sequence[int]) 
         outputs.append({"name": "label", "datatype": _datatype(classes), "shape": [-1]})
     outputs.append({"name": "score", "datatype": "FP64", "shape": [-1]})
     if classes:
-        names = {"classes": json.dumps([_label_name(label) for label in classes])}
+        names = {"classes": json.dumps([class_name(label) for label in classes])}
         shape = [-1, len(classes)]
         outputs.append({"name": "probabilities", "datatype": "FP64", "shape": shape, "parameters": names})
     if "interval" in described:
@@ -209,7 +210,7 @@ def _tensors(predictions: Sequence[Mapping[str, Any]]) -> list[Document]:
         kinds = [value for value in values if value is not None]
         datatype = _datatype(kinds)
         if name == "label" and datatype == "BYTES":
-            values = [None if value is None else _label_name(value) for value in values]
+            values = [None if value is None else class_name(value) for value in values]
         default = {"BOOL": False, "BYTES": ""}.get(datatype)
         data = [default if value is None else value for value in values]
         found.append({"name": name, "datatype": datatype, "shape": [count], "data": data})
@@ -229,10 +230,6 @@ def _datatype(values: Sequence[Any]) -> str:
     """Of values of one type; BYTES when labels have several."""
     kinds = set(map(type, values))
     return _OF_TYPE.get(kinds.pop(), "BYTES") if len(kinds) == 1 else "BYTES"
-
-
-def _label_name(label: Any) -> str:
-    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 def _misshapen(*faults: Fault) -> RequestInvalidError:

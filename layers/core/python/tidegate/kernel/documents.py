@@ -84,4 +84,5 @@ class StoredForm:
 
 
 # Of records that the inference function reads a part of, without what makes the whole record.
-MODEL, SPEC, DATASET = StoredForm("model"), StoredForm("spec"), StoredForm("dataset")
+MODEL, SPEC = StoredForm("model"), StoredForm("spec")
+DATASET = StoredForm("dataset", upgrades=(dict,))  # schema 2 says which words mean missing, and which columns are texts

@@ -4,8 +4,7 @@
     write("csv", part.first_row, rows, answers, contract)
 
 Of Parquet only the columns that are needed are fetched. A CSV text is what `tidegate predict` takes it for: numbers and
-truth values by the contract's kind, everything else as it stands; the texts in `MISSING` mean missing, but not in
-columns that are passed on.
+truth values by the contract's kind, everything else as it stands (`kernel/values`).
 """
 
 import csv
@@ -24,17 +23,16 @@ from tidegate.domain.batch.batch import Format, Part, Source
 from tidegate.domain.batch.rows import Answers, Given, Rows
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.formats.csv_records import BOM, records
-from tidegate.kernel import english
+from tidegate.kernel import english, values
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.table import Column
+from tidegate.kernel.values import Cells, class_name
 from tidegate.ml.frames import Unclosed
 
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>")
 HEADER_BYTES = 1 << 16
 _READ_AHEAD = 4 << 20
 _SPECIAL = ',"\r\n'  # a field with one of them stands in quotes
 _TRUTHS = np.array(["false", "true", ""], dtype=object)
-_TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 
 Fetch = Callable[[int, int], bytes]
 """The bytes of an object from a place up to another."""
@@ -212,7 +210,7 @@ def _from_csv(part: Part, names: Sequence[str], contract: Contract, ids: Sequenc
         text = b"".join(text[a:b] for a, b in zip(found.starts[held & ~wrong], found.ends[held & ~wrong], strict=True))
     features = [feature for feature in contract.features if feature.name in names]
     passed = [name for name in ids if name in names]
-    frame = _parsed(part, text, names, features, passed)
+    frame = _parsed(part, text, names, contract, passed)
     if len(frame) != int((held & ~wrong).sum()):
         raise DatasetInvalidError(
             "the input cannot be read", [Fault(part.key, f"rows from {part.first_row} do not parse")]
@@ -222,28 +220,33 @@ def _from_csv(part: Part, names: Sequence[str], contract: Contract, ids: Sequenc
         frame = frame.reindex(range(int(held.sum())))
     return Rows(
         count=int(held.sum()),
-        given={feature.name: _from_texts(feature, frame[feature.name]) for feature in features},
+        given={feature.name: _from_texts(feature, frame[feature.name], contract.cells) for feature in features},
         ids={name: frame[name].where(frame[name].notna(), None).to_numpy(dtype=object) for name in passed},
         broken=broken,
     )
 
 
-def _parsed(
-    part: Part, text: bytes, names: Sequence[str], features: Sequence[FeatureContract], passed: Sequence[str]
-) -> pd.DataFrame:
+def _parsed(part: Part, text: bytes, names: Sequence[str], contract: Contract, passed: Sequence[str]) -> pd.DataFrame:
+    features = [feature for feature in contract.features if feature.name in names]
     wanted = {feature.name for feature in features} | set(passed)
-    missing = {feature.name: list(MISSING) for feature in features if feature.name not in passed}
+    words = frozenset(contract.missing_words)
+    missing = {
+        feature.name: list(words if feature.kind in values.TEXT_KINDS else words | values.MISSING)
+        for feature in features
+        if feature.name not in passed
+    }
     numeric = {feature.name for feature in features if feature.kind in {"numeric", "integer"}} - set(passed)
 
     errors = "strict" if _decodes(text) else "surrogateescape"
 
-    def read(numbers: Collection[str]) -> pd.DataFrame:
+    def read(columns: Collection[str], texts: Collection[str]) -> pd.DataFrame:
         return pd.read_csv(
             io.BytesIO(text),
             header=None,
             names=list(names),
-            usecols=[name for name in names if name in wanted],
-            dtype={name: "float64" if name in numbers else object for name in wanted},
+            usecols=[name for name in names if name in columns],
+            dtype=dict.fromkeys(texts, object),
+            low_memory=False,
             na_values=missing,
             keep_default_na=False,
             skip_blank_lines=False,
@@ -253,10 +256,11 @@ def _parsed(
 
     if not text or not wanted:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in names}, index=range(part.rows if text else 0))
-    try:
-        return read(numeric)
-    except ValueError:  # some text is no number; which, is then seen value by value
-        return read(())
+    frame = read(wanted, wanted - numeric)
+    odd = [name for name in numeric if frame[name].dtype.kind not in "iuf"]
+    if odd:  # some texts are no numbers; which, is then seen one by one
+        frame[odd] = read(odd, odd)
+    return frame.astype(dict.fromkeys(numeric.difference(odd), "float64"))
 
 
 def _decodes(text: bytes) -> bool:
@@ -267,26 +271,21 @@ def _decodes(text: bytes) -> bool:
     return True
 
 
-def _from_texts(feature: FeatureContract, series: pd.Series) -> Given:
-    match feature.kind:
-        case "numeric" | "integer" if series.dtype == "float64":
-            return Given(numbers=series.to_numpy())
-        case "numeric" | "integer":
-            texts = series.where(~series.isin(MISSING))
-            numbers = pd.to_numeric(texts, errors="coerce").astype("float64")
-            odd = np.flatnonzero((numbers.isna() & texts.notna()).to_numpy())
-            return Given(numbers=numbers.to_numpy(), odd={int(row): texts.iloc[int(row)] for row in odd})
-        case "boolean":
-            codes, found = pd.factorize(series)
-            lowered = [str(text).lower() for text in found]
-            known = np.array(
-                [1.0 if each in _TRUE else 0.0 if each in _FALSE else np.nan for each in lowered] + [np.nan]
-            )
-            odd = np.flatnonzero(np.isnan(known[codes]) & (codes >= 0))
-            return Given(numbers=known[codes], odd={int(row): str(found[codes[row]]) for row in odd})
-        case _:
-            codes, found = pd.factorize(series)
-            return Given(codes=codes.astype(np.int64), texts=np.asarray(found, dtype=object))
+def _from_texts(feature: FeatureContract, series: pd.Series, cells: Cells) -> Given:
+    """A column of texts, or of numbers where each is one; every different text is read once."""
+    if series.dtype == "float64":
+        return Given(numbers=series.to_numpy())
+    codes, found = pd.factorize(series)
+    read = cells.column(feature.name, list(found))
+    if feature.kind in values.TEXT_KINDS:
+        known = np.array([-1 if value is None else place for place, value in enumerate(read)] + [-1])
+        return Given(codes=known[codes], texts=np.asarray(found, dtype=object))
+    numbers = np.array([np.nan if value is None or type(value) is str else value for value in read] + [np.nan])
+    odd = [type(value) is str for value in read] + [False]
+    return Given(
+        numbers=numbers[codes].astype(np.float64),
+        odd={int(row): str(found[codes[row]]) for row in np.flatnonzero(np.array(odd)[codes])},
+    )
 
 
 # --- out --------------------------------------------------------------------------------------------------------------
@@ -370,13 +369,13 @@ def _seen(given: Given | None, row: int) -> str:
 
 def _columns(first_row: int, rows: Rows, found: Answers, contract: Contract) -> dict[str, pd.Series]:
     columns: dict[str, pd.Series] = {"row": pd.Series(np.arange(first_row, first_row + rows.count, dtype=np.int64))}
-    for name, values in rows.ids.items():
-        columns[_free(name)] = pd.Series(values)
+    for name, passed in rows.ids.items():
+        columns[_free(name)] = pd.Series(passed)
     numbers: dict[str, Column] = {"score": found.score}
     if contract.classes:
         columns["label"] = _labels(contract, found)
         numbers |= {
-            f"probability_{_class_name(label)}": found.probabilities[:, place]
+            f"probability_{class_name(label)}": found.probabilities[:, place]
             for place, label in enumerate(contract.classes)
         }
     elif contract.interval is not None:
@@ -408,10 +407,6 @@ def _labels(contract: Contract, found: Answers) -> pd.Series:
         return pd.Series(pd.arrays.IntegerArray(numbers, found.label < 0))
     texts = np.array([*map(str, contract.classes), None], dtype=object)
     return pd.Series(texts[found.label], dtype=object)
-
-
-def _class_name(label: object) -> str:
-    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 def _sparse(count: int, values: Mapping[int, str]) -> pd.Series:

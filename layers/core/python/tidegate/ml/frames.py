@@ -6,7 +6,8 @@
 
 Five column types come out whatever the file format: number, integer, boolean, text, time. A text column whose every
 value is an ISO 8601 moment is a time; a time with a zone is turned into UTC, one without is taken as it stands.
-In CSV an empty field, NA, NaN, null, None and N/A mean missing.
+`Reading` says by which rules: by those of today, texts are what they are (`kernel/values`), and the words that mean
+missing are for numbers, truth values and times.
 """
 
 import csv
@@ -17,6 +18,8 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -24,18 +27,29 @@ import numpy as np
 import pandas as pd
 from fastparquet import ParquetFile, write
 
-from tidegate.domain.data.dataset import ColumnProfile, ColumnType
-from tidegate.kernel import english
+from tidegate.domain.data.dataset import RULES, ColumnProfile, ColumnType, Reading
+from tidegate.formats.csv_records import BOM, records
+from tidegate.kernel import english, values
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.plain_text import text_faults
 from tidegate.kernel.table import Column, Table
 
+TODAY = Reading(RULES)
+NO_KINDS: Mapping[str, str] = {}
 MAX_COLUMNS = 600  # a version's profile is one registry item
 MAX_NAME = 128  # letters of a column's name, as in specs
 MAX_HEADER = 2**20  # bytes of the line that names the columns
 _CHUNK = 2**20  # bytes unpacked at a time
 # Memory that reading takes at least, measured on columns of whole numbers (texts take up to three times as much).
 _BASE_BYTES, _CSV_CELL_BYTES, _PARQUET_CELL_BYTES = 75 * 2**20, 36, 24
+_MOST_LINES = 5  # named in one fault
+_SAMPLE = 1_000  # different texts that a hint looks at
+_CODES = "codes"
+_ZERO_FIRST = re.compile(rb'[,\n"]0\d')
+_LOOKS = (
+    (re.compile(r"[+-]?\d+,\d+"), "texts like 1,5 are not numbers; write them with a decimal point"),
+    (re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"), "texts like 03/04/2013 are not times; write 2013-04-03"),
+)
 _TOP = 5
 _TOP_LENGTH = 40
 _INTEGERS = 2.0**63
@@ -47,8 +61,15 @@ _COMPATIBLE = {ColumnType.INTEGER, ColumnType.NUMBER}
 class PandasFrame:
     """ports.Frame over one DataFrame whose columns already have the canonical dtype of their type."""
 
-    def __init__(self, data: pd.DataFrame, types: Mapping[str, ColumnType], most_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        data: pd.DataFrame,
+        types: Mapping[str, ColumnType],
+        most_bytes: int | None = None,
+        codes: Collection[str] = (),
+    ) -> None:
         self._data = data
+        self._codes = codes
         self._types = dict(types)
         self._most_bytes = most_bytes
         self._hashes: Column | None = None
@@ -64,6 +85,26 @@ class PandasFrame:
     def profiles(self, *, private: Collection[str] = ()) -> tuple[ColumnProfile, ...]:
         """See ports.Frame."""
         return tuple(_profile(self._data[name], kind, private=name in private) for name, kind in self._types.items())
+
+    def hints(self, *, private: Collection[str] = ()) -> tuple[str, ...]:
+        """See ports.Frame."""
+        return tuple(hint for name in self._types if name not in private for hint in self._hints(name))
+
+    def _hints(self, name: str) -> Iterator[str]:
+        if name in self._codes:
+            yield f"{name}: some numbers have leading zeros; if these are codes, add the files with --text {name}"
+        if self._types[name] is not ColumnType.TEXT:
+            return
+        texts = self._data[name].dropna()
+        words = sorted(values.MISSING.intersection(texts.unique()))
+        if words:
+            cells = english.count(int(texts.isin(words).sum()), "cell")
+            options = " ".join(f"--missing {word}" for word in words)
+            yield f"{name}: the text {' or '.join(words)} in {cells} is a value; if it means missing, give {options}"
+        sample = texts[~texts.isin(words)].unique()[:_SAMPLE]
+        for looks, hint in _LOOKS:
+            if len(sample) and all(looks.fullmatch(text) for text in sample):
+                yield f"{name}: {hint}"
 
     def period(self, column: str) -> tuple[datetime, datetime] | None:
         """See ports.Frame."""
@@ -136,15 +177,19 @@ class PandasReader:
         """See ports.FrameReader."""
         return None if self._memory_mb is None else self._memory_mb * 2**20 - _BASE_BYTES
 
-    def read(self, files: Mapping[str, bytes]) -> PandasFrame:
+    def read(
+        self, files: Mapping[str, bytes], reading: Reading = TODAY, kinds: Mapping[str, str] = NO_KINDS
+    ) -> PandasFrame:
         """See ports.FrameReader."""
+        texts = {*reading.text, *(name for name, kind in kinds.items() if kind == "categorical")}
+        how = _How(reading, frozenset(texts), frozenset(name for name, kind in kinds.items() if kind == "boolean"))
         room = _Room(self._memory_mb)
         faults: list[Fault] = []
         parts: dict[str, tuple[pd.DataFrame, dict[str, ColumnType | None]]] = {}
         for name, data in files.items():
             try:
-                raw = _read_file(name, data, room)
-                parts[name] = _canonical(name, raw)
+                raw = _read_file(name, data, room, how)
+                parts[name] = _canonical(name, raw, how)
             except DatasetInvalidError as error:
                 faults += error.faults
             except MemoryError:
@@ -163,9 +208,27 @@ class PandasReader:
             pd.DataFrame({name: _cast(data[name], kind) for name, kind in types.items()}) for data, _ in parts.values()
         ]
         whole = pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True)
-        return PandasFrame(
-            pd.DataFrame({name: _cast(whole[name], kind) for name, kind in types.items()}), types, self.most_bytes
-        )
+        typed = pd.DataFrame({name: _cast(whole[name], kind) for name, kind in types.items()})
+        codes = {column for raw in parts.values() for column in raw[0].attrs.get(_CODES, ())}
+        return PandasFrame(typed, types, self.most_bytes, codes)
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """The rules, and what is known of columns: which are texts, and which are truth values, however they are spelt."""
+
+    reading: Reading
+    texts: frozenset[str]
+    truths: frozenset[str]
+
+    @property
+    def guesses(self) -> bool:
+        """Whether pandas decides what the words and columns of CSV mean."""
+        return self.reading.rules == 1
+
+    def is_text(self, column: str) -> bool:
+        """Whether a column has texts whatever stands in it."""
+        return not self.guesses and column in self.texts
 
 
 class ParquetWriter:
@@ -205,7 +268,7 @@ def _column(cells: Sequence[Any], kind: ColumnType) -> pd.Series:
     return known.astype("Int64") if whole else known
 
 
-def _read_file(name: str, data: bytes, room: _Room) -> pd.DataFrame:
+def _read_file(name: str, data: bytes, room: _Room, how: _How) -> pd.DataFrame:
     if data[:4] == b"PAR1":
         return _read_parquet(name, data, room)
     if data[:2] == b"\x1f\x8b":
@@ -214,7 +277,7 @@ def _read_file(name: str, data: bytes, room: _Room) -> pd.DataFrame:
         raise _unreadable(name, "is a ZIP archive (or a spreadsheet); give CSV, gzipped CSV or Parquet")
     if b"\x00" in data[:4096]:
         raise _unreadable(name, "is neither CSV, gzipped CSV nor Parquet")
-    return _read_csv(name, data, room)
+    return _read_csv(name, data, room, how)
 
 
 def _unpacked(name: str, data: bytes, room: _Room) -> bytes:
@@ -250,20 +313,75 @@ def _read_parquet(name: str, data: bytes, room: _Room) -> pd.DataFrame:
     return cast("pd.DataFrame", frame[[c for c in frame.columns if not str(c).startswith("__index_level_")]])
 
 
-def _read_csv(name: str, data: bytes, room: _Room) -> pd.DataFrame:
+def _read_csv(name: str, data: bytes, room: _Room, how: _How) -> pd.DataFrame:
     header = _header(name, data)
     rows = max(data.count(b"\n"), data.count(b"\r")) + 1
     room.take(name, rows * len(header) * _CSV_CELL_BYTES)
+    if how.guesses:
+        return _parsed(name, data, header)
+    _demand_whole_lines(name, data, len(header))
+    texts = [column for column in header if how.is_text(column)]
+    declared = frozenset(how.reading.missing_words)
+    words = {column: declared if column in texts else declared | values.MISSING for column in header}
+    frame = _parsed(name, data, header, words, texts=texts)
+    # The words that mean missing elsewhere are texts in the columns that turn out to hold texts.
+    guessed = [each for each in header if each not in texts and _is_text(frame[each]) and frame[each].isna().any()]
+    guessed = [each for each in guessed if _moments(frame[each]) is None]
+    if guessed:
+        words = dict.fromkeys(guessed, declared)
+        frame[guessed] = _parsed(name, data, header, words, texts=guessed, usecols=guessed)[guessed]
+    if _ZERO_FIRST.search(data):
+        whole = [column for column in header if pd.api.types.is_integer_dtype(frame[column])]
+        spelt = _parsed(name, data, header, {}, texts=whole, usecols=whole) if whole else frame[whole]
+        frame.attrs[_CODES] = [column for column in whole if spelt[column].str.match(r"0\d").any()]
+    return frame
+
+
+def _parsed(
+    name: str,
+    data: bytes,
+    header: Sequence[str],
+    missing: Mapping[str, Collection[str]] | None = None,
+    *,
+    texts: Sequence[str] = (),
+    **options: Any,
+) -> pd.DataFrame:
+    """What pandas makes of CSV: by its own guess, or with the words that are `missing` in each column, and `texts` as
+    they stand."""
+    if missing is not None:
+        na_values = {column: list(words) for column, words in missing.items()}
+        options |= {"na_values": na_values, "keep_default_na": False, "dtype": dict.fromkeys(texts, object)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # it would drop surplus values in silence
-            return pd.read_csv(io.BytesIO(data), encoding="utf-8-sig", low_memory=False, index_col=False)
+            file = io.BytesIO(data)
+            frame: pd.DataFrame = pd.read_csv(file, encoding="utf-8-sig", low_memory=False, index_col=False, **options)
+            return frame
     except UnicodeDecodeError as error:
         raise _unreadable(name, f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except pd.errors.ParserWarning:
         raise _unreadable(name, f"has rows with more values than its {english.count(len(header), 'column')}") from None
     except ValueError as error:  # pandas' ParserError is one
         raise _unreadable(name, _csv_problem(str(error))) from None
+
+
+def _is_text(series: pd.Series) -> bool:
+    return pd.api.types.infer_dtype(series, skipna=True) == "string"
+
+
+def _demand_whole_lines(name: str, data: bytes, columns: int) -> None:
+    """Raises DatasetInvalidError for rows with too few values, which pandas would fill with nothing."""
+    begins = len(BOM) if data.startswith(BOM) else 0
+    found = records(data[begins:], last=True)
+    if len(found.ends) < 2:  # lines that end with a carriage return alone
+        return
+    wrong = np.flatnonzero(~found.blank & (found.fields != columns))
+    faults = [
+        Fault(name, f"row {row:,} has {english.count(int(found.fields[row]), 'value')} for {columns:,} columns")
+        for row in wrong[:_MOST_LINES].tolist()
+    ]
+    if faults:
+        raise DatasetInvalidError(f"{name} has {english.count(len(wrong), 'row')} that do not fit its header", faults)
 
 
 def _csv_problem(said: str) -> str:
@@ -314,14 +432,14 @@ def _name_faults(name: str, columns: Sequence[str]) -> Iterator[Fault]:
             yield Fault(name, f"the name of column {position} {fault.problem}")
 
 
-def _canonical(name: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, ColumnType | None]]:
+def _canonical(name: str, raw: pd.DataFrame, how: _How) -> tuple[pd.DataFrame, dict[str, ColumnType | None]]:
     """Columns with the dtype of their type; the type of a column that holds nothing is None: it fits every other."""
     faults: list[Fault] = []
     columns: dict[str, pd.Series] = {}
     types: dict[str, ColumnType | None] = {}
     for label in raw.columns:
         column = str(label)
-        kind, series = _typed(raw[label])
+        kind, series = _typed(raw[label]) if how.guesses else _by_kind(column, raw[label], how)
         if kind == "unknown":
             found = f"values of kind {series.iloc[0]}"
             faults.append(Fault(f"{name}: {column}", f"holds {found}; give numbers, truth values, texts or times"))
@@ -329,7 +447,37 @@ def _canonical(name: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Co
         columns[column], types[column] = series, None if kind == "empty" else ColumnType(kind)
     if faults:
         raise DatasetInvalidError(f"{name} cannot be used", faults)
-    return pd.DataFrame(columns, index=raw.index), types
+    typed = pd.DataFrame(columns, index=raw.index)
+    typed.attrs = dict(raw.attrs)
+    return typed, types
+
+
+def _by_kind(column: str, series: pd.Series, how: _How) -> tuple[str, pd.Series]:
+    """As `_typed`, with what is known of the column."""
+    if not how.is_text(column):
+        kind, series = _typed(series)
+    elif series.isna().all():
+        return "empty", pd.Series(np.nan, index=series.index, dtype="float64")
+    else:
+        # A categorical feature that holds moments is refused, unless people say that they are texts.
+        said = column in how.reading.text
+        kind, series = ("text", series) if said and _is_text(series) else _typed(series)
+        if kind in {"number", "integer", "boolean"}:
+            kind, series = "text", series.astype(object).map(_spelt, na_action="ignore")
+    if kind != "text":
+        return kind, series
+    series = series.astype("str")
+    series = series.mask(series.isin(how.reading.missing_words))
+    if column in how.truths:
+        with suppress(values.UnreadableError):
+            truths = {text: values.read("boolean", text) for text in series.dropna().unique()}
+            return "boolean", series.map(truths).astype("boolean")
+    return kind, series
+
+
+def _spelt(value: Any) -> str:
+    """As `class_name`, of a value of numpy's."""
+    return values.class_name(value.item() if isinstance(value, np.generic) else value)
 
 
 def _typed(series: pd.Series) -> tuple[str, pd.Series]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tidegate.domain.data.dataset import ColumnProfile, ColumnType, Dataset, DatasetVersion, Exclusion
+from tidegate.domain.data.dataset import ColumnProfile, ColumnType, Dataset, DatasetVersion, Exclusion, Reading
 
 if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions that need neither
     from tidegate.kernel.table import Column, Table
@@ -90,6 +90,10 @@ class Frame(Protocol):
         """Schema and quality of each column; no value of a `private` column is shown."""
         ...
 
+    def hints(self, *, private: Collection[str] = ()) -> tuple[str, ...]:
+        """Sentences on cells that may be meant otherwise than they are read; none on `private` columns."""
+        ...
+
     def period(self, column: str) -> tuple[datetime, datetime] | None:
         """First and last moment (aware UTC) of a time column; None when it holds none."""
         ...
@@ -116,8 +120,10 @@ class FrameReader(Protocol):
         """Of all files together, as they are stored; None: there is no limit."""
         ...
 
-    def read(self, files: Mapping[str, bytes]) -> Frame:
+    def read(self, files: Mapping[str, bytes], reading: Reading, kinds: Mapping[str, str]) -> Frame:
         """One frame of all files (CSV, gzipped CSV or Parquet by content), columns in the order of the first file.
+
+        `kinds` says what a spec's features are; other columns are what all their cells can be.
 
         Raises:
             DatasetInvalidError: unreadable, larger than memory once unpacked, or the files' columns differ.

@@ -15,7 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
+from tidegate.domain.data.dataset import (
+    RULES,
+    DataFile,
+    Dataset,
+    DatasetStatus,
+    DatasetVersion,
+    Reading,
+    content_version,
+)
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.run import Run, RunStatus
 from tidegate.domain.registry.version import Version
@@ -105,7 +113,7 @@ class InMemoryDeployment(InMemoryParts):
         hashes = [self.files.upload(name, each) for each in files]
         version = DatasetVersion(
             dataset=name,
-            version=content_version(hashes),
+            version=content_version(hashes, Reading(RULES)),
             status=DatasetStatus.REGISTERING,
             files=tuple(
                 DataFile(f"part{number}.csv", sha256, len(each), self.files.key(name, sha256))
@@ -113,6 +121,7 @@ class InMemoryDeployment(InMemoryParts):
             ),
             added_by=self.actor,
             added_at=self.clock.now(),
+            reading=Reading(RULES),
         )
         self.catalog.add_version(version)
         return version

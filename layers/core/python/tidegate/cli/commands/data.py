@@ -51,6 +51,8 @@ def data() -> None:
     "--outcome", multiple=True, metavar="COL", help="A column known only after the event. Repeat it for more."
 )
 @click.option("--time", "time_column", metavar="COL", help="The column with the time of a row.")
+@click.option("--missing", multiple=True, metavar="WORD", help="A word that stands for a missing value. Repeat it.")
+@click.option("--text", multiple=True, metavar="COL", help="A column of texts even where each is a number. Repeat it.")
 @click.option("--description", metavar="TEXT", help="One-sentence description.")
 @click.option("--wait/--no-wait", default=True, help="Wait until the files are read and profiled (default).")
 @pass_tool
@@ -65,13 +67,16 @@ def add(
     pii: tuple[str, ...],
     outcome: tuple[str, ...],
     time_column: str | None,
+    missing: tuple[str, ...],
+    text: tuple[str, ...],
     description: str | None,
     wait: bool,
 ) -> int:
     """Add FILEs (CSV or Parquet) as a version of dataset NAME.
 
-    The version is the hash of the content, so adding the same files again changes nothing. Files that are already
-    stored are not sent again. Options that you leave out keep their earlier values; one that you give replaces them.
+    The version is the hash of the content, of --missing and of --text, so adding the same files again changes nothing.
+    Files that are already stored are not sent again. Options that you leave out keep their earlier values; one that you
+    give replaces them. Cells that may be meant otherwise than they are read are listed.
 
     \b
     Example:
@@ -87,6 +92,8 @@ def add(
         "pii": list(pii) or None,
         "outcome": list(outcome) or None,
         "time": time_column,
+        "missing": list(missing) or None,
+        "text": list(text) or None,
         "description": description,
     }
     _describe(tool, name, {key: value for key, value in said.items() if value is not None})
@@ -105,7 +112,9 @@ def add(
     if wait and answer["status"] == "registering":
         tool.say(f"reading and profiling {name} {answer['version']} ...")
         found = tool.client.wait_for_dataset(name, answer["version"])
-        answer |= {key: found[key] for key in ("status", "rows", "time_from", "time_to", "duplicate_rows", "problem")}
+        shown = ("status", "rows", "time_from", "time_to", "duplicate_rows", "problem", "hints")
+        answer |= {key: found[key] for key in shown}
+        tool.warn(found["hints"])
         if found["status"] == "failed":
             problem, *advice = found["problem"].rsplit(". Next: ", 1)
             raise InvalidInputError(
@@ -217,7 +226,7 @@ def _distinct(files: tuple[str, ...]) -> list[Path]:
 
 def _describe(tool: Tool, name: str, said: dict[str, Any]) -> None:
     """Say what the options say, over what was said before."""
-    fields = ("origin", "licence", "owner", "pii", "outcome", "time", "description")
+    fields = ("origin", "licence", "owner", "pii", "outcome", "time", "missing", "text", "description")
     try:
         known = tool.client.dataset(name)
     except NotFoundError:

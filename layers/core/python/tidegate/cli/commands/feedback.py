@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 import re
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import Any
 import click
 
 from tidegate.cli.tool import Command, Tool, pass_tool, reading
-from tidegate.kernel import english, strict_json
+from tidegate.kernel import english, strict_json, values
 from tidegate.kernel.errors import Fault, InvalidInputError, UnavailableError
 
 BATCH = 500
@@ -235,13 +234,12 @@ def _csv_lines(text: str, columns: Columns, *, numeric: bool) -> Iterator[tuple[
 
 
 def _outcome(text: str, *, numeric: bool) -> bool | float | str | None:
-    """The value that a CSV text stands for. Classes are compared by their text, so only booleans need a type."""
+    """The value that a CSV text stands for. Classes are compared by their text, so only truth values need a type."""
     if not text.strip():
         return None
     if numeric:
         try:
-            number = float(text)
-        except ValueError:
+            return values.read("numeric", text)
+        except values.UnreadableError:
             return text
-        return number if math.isfinite(number) else text
     return text.lower() == "true" if text.lower() in {"true", "false"} else text

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 import re
 import sys
 import time
@@ -16,12 +15,12 @@ from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool, reading
 from tidegate.kernel import english, strict_json
 from tidegate.kernel.errors import Fault, InvalidInputError
+from tidegate.kernel.values import Cells
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 ENOUGH_FAULTS = 50
-_TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 
 
 @click.command(cls=Command)
@@ -41,8 +40,8 @@ def predict(
 ) -> int:
     """Score instances with the version that MODEL serves.
 
-    The input is a JSON array of objects, one object per line, or CSV with a header row. An empty CSV cell is a missing
-    value. Either all instances are scored, or their faults are reported.
+    The input is a JSON array of objects, one object per line, or CSV with a header row. A CSV cell is read by the kind
+    of its feature (docs/values.md). Either all instances are scored, or their faults are reported.
 
     For files in S3 give --input and --output: one version scores every row, and each row gets a row in the output, even
     if it has faults. Ctrl-C stops the display, not the batch. Run the same command again to follow the batch, or to
@@ -176,7 +175,7 @@ def _text(source: str) -> str:
 
 
 def _instances(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
-    instances = _from_json(text.lstrip()) if _is_json(text) else _from_csv(tool, model, text)
+    instances = _from_json(text.lstrip()) if _is_json(text) else from_csv(tool, model, text)
     if not instances:
         raise InvalidInputError("the input has no instances", next_step="see `tidegate predict --help`")
     return instances
@@ -209,7 +208,8 @@ def _strict(text: str) -> Any:
     return strict_json.read(text, parse_constant=refuse)
 
 
-def _from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
+def from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
+    """Instances of CSV, each cell read by the kind of its feature. Raises InvalidInputError."""
     try:
         rows = list(csv.DictReader(io.StringIO(text), strict=True))
     except csv.Error as error:
@@ -220,27 +220,6 @@ def _from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
         raise InvalidInputError("the CSV rows do not fit the header", uneven[:20])
     if not rows:
         return []
-    kinds = _kinds(tool, model)
-    return [{name: _typed(value, kinds.get(name, "categorical")) for name, value in row.items()} for row in rows]
-
-
-def _kinds(tool: Tool, model: str) -> dict[str, str]:
-    """Kind of each feature in the contract of the version that serves."""
-    return {feature["name"]: feature["kind"] for feature in tool.client.served(model)["features"]}
-
-
-def _typed(text: str, kind: str) -> object:
-    """The value a CSV text stands for; one that is not of its kind stays text, for the contract to refuse."""
-    if text == "":
-        return None
-    match kind:
-        case "integer" | "numeric":
-            try:
-                number = int(text) if kind == "integer" else float(text)
-            except ValueError:
-                return text
-            return number if math.isfinite(number) else text
-        case "boolean" if text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
-        case _:
-            return text
+    cells = Cells.of(tool.client.served(model))
+    columns = {name: cells.column(name, [row[name] for row in rows]) for name in rows[0]}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

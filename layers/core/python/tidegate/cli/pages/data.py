@@ -32,6 +32,8 @@ def dataset(out: "Console", whole: Document) -> None:
         "time column": said["time"],
         "outcome": ", ".join(said["outcome"]),
         "personal data": ", ".join(said["pii"]),
+        "missing words": ", ".join(said["missing"]),
+        "columns of texts": ", ".join(said["text"]),
         "registered": f"{show.moment(said['registered_at'])} by {show.who(said['registered_by'])}",
     }
     show.facts(out, facts)
@@ -72,8 +74,12 @@ def dataset_version(out: "Console", found: Document) -> None:
         "added": f"{show.moment(found['added_at'])} by {show.who(found['added_by'])}",
         "base": found["base"],
         "lineage": found["lineage"],
+        "missing words": ", ".join(found["reading"]["missing"]),
+        "columns of texts": ", ".join(found["reading"]["text"]),
     }
     show.facts(out, facts)
+    for hint in found["hints"]:
+        out.print(f"note: {hint}")
     if found["columns"]:
         out.print()
         rows = [

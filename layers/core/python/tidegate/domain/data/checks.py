@@ -26,6 +26,7 @@ from tidegate.kernel.errors import Fault
 from tidegate.kernel.expressions.times import FIRST_SECOND, LAST_SECOND
 from tidegate.kernel.metrics.metric import TaskName
 from tidegate.kernel.table import RESERVED, Column, Table
+from tidegate.kernel.values import class_name
 
 Codes = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -50,7 +51,7 @@ _BINS = 64
 _SHRINK_ROWS = 10
 _APART = "remove copies, or add a column that distinguishes them"
 
-_TYPES_OF_KIND: Mapping[str, tuple[ColumnType, ...]] = {
+TYPES_OF_KIND: Mapping[str, tuple[ColumnType, ...]] = {
     "numeric": (ColumnType.NUMBER, ColumnType.INTEGER),
     "integer": (ColumnType.INTEGER, ColumnType.NUMBER),
     "boolean": (ColumnType.BOOLEAN, ColumnType.INTEGER, ColumnType.NUMBER),
@@ -148,7 +149,7 @@ def _feature_column_faults(demands: Demands, feature: FeatureContract, kind: Col
             path,
             f"is an outcome column of dataset {demands.dataset}: it is known only after the fact; leave it out",
         )
-    if kind is None or kind in _TYPES_OF_KIND[feature.kind]:
+    if kind is None or kind in TYPES_OF_KIND[feature.kind]:
         return
     if kind is ColumnType.TIME:
         problem = "is a time column; declare it with `kind: time`, and compute features from it: hour(), weekday()"
@@ -339,7 +340,7 @@ def read_target(demands: Demands, column: Column, kind: ColumnType) -> tuple[Tar
 
 
 def _positive(demands: Demands, classes: tuple[Label, ...], kind: ColumnType) -> tuple[int, list[Fault]]:
-    allowed = tuple(str(label).lower() if isinstance(label, bool) else str(label) for label in classes)
+    allowed = tuple(map(class_name, classes))
     if demands.positive_class is None:
         if kind is ColumnType.TEXT:
             return 1, [
@@ -421,7 +422,7 @@ def duplicate_faults(hashes: Column, split: Split, limits: Limits) -> tuple[list
 def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tuple[list[Fault], list[str]]:
     """Whether the target has a different distribution in the holdout than in training; judged as live targets are, by
     `drift.judge`. A season moves a class's share, so a change is noted, and a fault only beyond the limit."""
-    classes = tuple(str(label).lower() if isinstance(label, bool) else str(label) for label in target.classes)
+    classes = tuple(map(class_name, target.classes))
     training, holdout = target.values[split.training], target.values[split.holdout]
     column = (
         ColumnLayout(name, "categorical", categories=classes)

@@ -1,14 +1,17 @@
 """The catalog's nouns: a dataset, its versions by content, and the periods that people exclude from use."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar, Self
 
 from tidegate.kernel.documents import DATASET, StoredForm
+from tidegate.kernel.values import MISSING
 
+RULES = 2  # of `Reading`, for versions that are added now
 GIVEN_UP_AFTER = timedelta(hours=3)  # an event is kept for an hour, and three attempts take at most 15 minutes each
 
 
@@ -60,8 +63,31 @@ class DataFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How the cells of a dataset version's files become values.
+
+    By the `rules` numbered 1, those of Tidegate 0.1, pandas guesses what a column is by what stands in it. By those
+    numbered 2, a column is what the spec says, and each cell is read by `kernel/values`. `missing` are words by which
+    a value is missing, `text` are columns of texts even where each is a number.
+    """
+
+    rules: int = 1
+    missing: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+
+    @property
+    def missing_words(self) -> tuple[str, ...]:
+        """The texts by which a text is missing; numbers have more of them."""
+        return tuple(sorted(MISSING)) if self.rules == 1 else ("", *self.missing)
+
+
+GUESSED = Reading()
+"""Of versions that do not say how they are read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
-    """What people say of a dataset; applies to all of its versions."""
+    """What people say of a dataset; applies to all of its versions, but `missing` and `text` to later ones only."""
 
     FORM: ClassVar = DATASET
 
@@ -76,6 +102,19 @@ class Dataset:
     registered_at: datetime
     latest: str | None = None
     description: str = ""
+    missing: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+
+    @property
+    def roles(self) -> list[tuple[str, str]]:
+        """What is said of columns: role and name."""
+        named = {"pii": self.pii, "outcome": self.outcome, "text": self.text, "time": filter(None, (self.time,))}
+        return [(role, column) for role, columns in named.items() for column in columns]
+
+    @property
+    def reading(self) -> Reading:
+        """How the files of a new version are read."""
+        return Reading(RULES, tuple(sorted(self.missing)), tuple(sorted(self.text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +129,15 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class DatasetVersion:
-    """One content of a dataset. `version` is `content_version` of its files.
+    """One content of a dataset. `version` is `content_version` of its files and of how they are read.
 
     One with labelled captures has the files of its `base` and captured predictions besides. It is for the training that
     it was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added, and `captured`
-    which rows those are: the last ones. `attempts`
-    counts the readings of its files that began and did not end.
+    which rows those are: the last ones. `attempts` counts the readings of its files that began and did not end. `hints`
+    are sentences on cells that may be meant otherwise than they are read.
     """
 
-    FORM: ClassVar = StoredForm("dataset version")
+    FORM: ClassVar = StoredForm("dataset version", upgrades=(dict,))  # schema 2 says how its files are read
 
     dataset: str
     version: str
@@ -116,6 +155,8 @@ class DatasetVersion:
     lineage: str = ""
     attempts: int = 0
     captured: Captured | None = None
+    reading: Reading = GUESSED
+    hints: tuple[str, ...] = ()
 
     @property
     def types(self) -> Mapping[str, ColumnType]:
@@ -165,7 +206,10 @@ def _sortable(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def content_version(hashes: Iterable[str]) -> str:
-    """Version of a set of files: SHA-256 over their sorted SHA-256s, first 16 hex digits; names do not count."""
+def content_version(hashes: Iterable[str], reading: Reading) -> str:
+    """Version of a set of files: SHA-256 over their sorted SHA-256s and how they are read, first 16 hex digits; names
+    do not count."""
     joined = "\n".join(sorted(hashes))
+    if reading.rules > 1:
+        joined += f"\n{json.dumps(astuple(reading))}"
     return hashlib.sha256(joined.encode()).hexdigest()[:16]

@@ -40,6 +40,7 @@ from tidegate.domain.serving.feedback import Outcomes
 from tidegate.domain.serving.reporters import Reports, tallied
 from tidegate.domain.serving.service_level import ServiceCounting, ServiceLevel
 from tidegate.kernel.documents import StoredForm
+from tidegate.kernel.values import class_name
 
 SAMPLE_ROWS = 2_000
 _BLOCK_BYTES = 1 << 18  # of JSON, parsed and counted at a time: as many rows as stay in the processor's cache
@@ -201,7 +202,7 @@ class Counting:
         self._sensitive = [
             column for column in reference.layout.features if column.name in sensitive and column.name not in dropped
         ]
-        self._places = {_class_name(label): place for place, label in enumerate(reference.classes)}
+        self._places = {class_name(label): place for place, label in enumerate(reference.classes)}
         self._tolerance = tolerance
         self._ids = _Ids()
         self._usage = _Usages()
@@ -256,7 +257,7 @@ class Counting:
                 continue
             if self._places:
                 if label is not None:
-                    self._usage.judge(answers, place, right=self._places.get(_class_name(label)) == target)
+                    self._usage.judge(answers, place, right=self._places.get(class_name(label)) == target)
             elif self._tolerance is not None and score is not None:
                 self._usage.judge(answers, place, right=bool(abs(score - target) <= self._tolerance))
 
@@ -304,7 +305,7 @@ class Counting:
         """An outcome that is no class of the version, or no number, is passed over; the profile counts it."""
         outcome = self._outcomes[prediction]
         if self._places:
-            return self._places.get(_class_name(outcome))
+            return self._places.get(class_name(outcome))
         return float(outcome) if type(outcome) in _NUMBERS and abs(outcome) <= _LARGEST else None
 
     def _score(self, answers: Answers, place: int) -> tuple[float, ...]:
@@ -506,7 +507,7 @@ def _groups(column: ColumnLayout, values: Sequence[Any]) -> list[str | None]:
         known = frozenset(column.categories)
         return [value if type(value) is str and value in known else None for value in values]
     if column.kind == "boolean":
-        return [_class_name(value) if type(value) is bool else None for value in values]
+        return [class_name(value) if type(value) is bool else None for value in values]
     given = [value if type(value) in _NUMBERS and abs(value) <= _LARGEST else np.nan for value in values]
     numbers = np.asarray(given, dtype=np.float64)
     ranges = column.cell_names[: len(column.edges) + 1]
@@ -516,11 +517,6 @@ def _groups(column: ColumnLayout, values: Sequence[Any]) -> list[str | None]:
 
 def _positives(counts: Counter[tuple[str, bool]]) -> dict[str, int]:
     return {group: counts[group, True] for group in sorted({group for group, _ in counts})}
-
-
-def _class_name(label: Any) -> str:
-    """As probabilities name it: true is "true", 3 is "3"."""
-    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 def _sample_json(sample: Sample) -> dict[str, Any]:

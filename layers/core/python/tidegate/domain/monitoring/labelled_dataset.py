@@ -15,19 +15,19 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from tidegate.domain.data.dataset import ColumnType, Dataset, DatasetVersion, Exclusion
+from tidegate.domain.data.dataset import GUESSED, ColumnType, Dataset, DatasetVersion, Exclusion, Reading
 from tidegate.domain.serving.capture import MASK, CapturePolicy
 from tidegate.domain.serving.contract import Contract
-from tidegate.domain.serving.feedback import class_name
 from tidegate.domain.serving.prediction import validate
 from tidegate.kernel import english
 from tidegate.kernel.errors import RequestInvalidError
 from tidegate.kernel.expressions.times import seconds_of
+from tidegate.kernel.values import class_name
 
 # What fits into the memory of the functions that write and read the rows: as float64, 320 MB.
 MAX_ROWS = 2_000_000
@@ -66,6 +66,7 @@ class Recipe:
     after: datetime
     excluded: tuple[tuple[datetime, datetime], ...] = ()
     sent_within: timedelta = timedelta(days=7)
+    reading: Reading = GUESSED
 
     @property
     def most_rows(self) -> int:
@@ -86,11 +87,17 @@ class Recipe:
     ) -> "Recipe":
         """For rows that are added to `base`: those later than its last one (than its registration, when its rows have
         no time), since what happened before may be in it already. `time` is the model's time column."""
+        reading, types = base.reading, dict(base.types)
+        if reading.rules > 1:  # a text that was captured stays one beside cells that could all be numbers
+            texts = {feature.name for feature in contract.categorical}
+            types |= dict.fromkeys(texts & types.keys(), ColumnType.TEXT)
+            reading = replace(reading, text=tuple(sorted({*reading.text, *texts})))
         return cls(
             contract=contract,
             target=target,
             times=frozenset(name for name in (time, dataset.time) if name is not None),
-            types=base.types,
+            types=types,
+            reading=reading,
             after=base.time_to or base.added_at,
             excluded=tuple((each.start, each.end) for each in exclusions),
             sent_within=sent_within,

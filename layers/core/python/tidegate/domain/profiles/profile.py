@@ -33,6 +33,7 @@ from tidegate.domain.serving.contract import Contract, FeatureContract, Kind, La
 from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.expressions.times import seconds_of
 from tidegate.kernel.table import Column, Table
+from tidegate.kernel.values import class_name
 
 BINS = 10  # between the reference's smallest and largest value; what PSI thresholds are customarily set for
 MAX_CATEGORIES = 200
@@ -272,7 +273,7 @@ def reference(
     Arguments as in `count`. Scores and labels must be of rows the model was not fitted on: of those it was, it is too
     sure.
     """
-    classes = tuple(_name(value) for value in contract.classes)
+    classes = tuple(class_name(value) for value in contract.classes)
     layout = Layout(
         features=tuple(_layout(feature, table[feature.name]) for feature in contract.features),
         score=ColumnLayout("score", "numeric", edges=quantile_edges(score)),
@@ -593,10 +594,10 @@ def _time_cell(value: Any) -> int:
 def _classes(layout: ColumnLayout, labels: Sequence[Any]) -> Counts:
     types = set(map(type, labels)) - {NoneType}
     if len(types) > 1 or types & {list, dict}:  # 1 and true are equal, but different classes
-        return _values(layout, [None if label is None else _name(label) for label in labels])
+        return _values(layout, [None if label is None else class_name(label) for label in labels])
     often: Counter[str | None] = Counter()
     for label, number in Counter(labels).items():
-        often[None if label is None else _name(label)] += number
+        often[None if label is None else class_name(label)] += number
     return _categories(layout, often)
 
 
@@ -618,8 +619,3 @@ def _texts(layout: ColumnLayout, often: Iterable[tuple[str, int]]) -> Counts:
 
 def _sum(mine: Counts, theirs: Counts) -> Counts:
     return tuple(a + b for a, b in zip(mine, theirs, strict=True))
-
-
-def _name(label: Label) -> str:
-    """A class as a category; as the keys of `probabilities` in an answer."""
-    return str(label).lower() if isinstance(label, bool) else str(label)

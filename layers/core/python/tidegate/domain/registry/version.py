@@ -6,8 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
-from tidegate.domain.registry.route import FallbackRef, Served
+from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.kernel.documents import Document, StoredForm
+
+BESIDE = frozenset({CandidateRole.HOLDBACK, CandidateRole.SPLIT})  # has a share, and is not on its way in
 
 
 class VersionStatus(StrEnum):
@@ -89,3 +91,11 @@ def approval_reasons(
     """
     asked = ("the model's spec requires an approval",) if asked_for else ()
     return (*asked, *(f"a target was changed: {change}" for change in target_changes), *questions)
+
+
+def status_now(version: Version, route: Route | None) -> str:
+    """What a version is now, in a word: its status; of a candidate that is not on its way in, why it has a share."""
+    known = route is not None and route.candidate is not None and route.candidate.version == version.number
+    if not known or route is None or version.status is not VersionStatus.CANDIDATE:
+        return version.status.value
+    return route.candidate_role.value if route.candidate_role in BESIDE else version.status.value

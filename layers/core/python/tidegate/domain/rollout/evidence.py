@@ -32,9 +32,10 @@ from typing import Any
 from tidegate.domain.rollout.canary import ArmCounts, Look, loss_millionths, score_counts
 from tidegate.domain.rollout.rollout import Phase, Rollout
 from tidegate.domain.serving.capture import UNANSWERED
-from tidegate.domain.serving.feedback import Claim, claim, class_name, settled
-from tidegate.domain.serving.routing import Arm, Why
+from tidegate.domain.serving.feedback import Claim, claim, settled
+from tidegate.domain.serving.routing import BESIDE, Arm, Why
 from tidegate.kernel.errors import NewerDocumentError, ScoringTimeoutError
+from tidegate.kernel.values import class_name
 
 # How long labels wait for the capture of their prediction, which Firehose holds back for about a minute.
 CAPTURED_WITHIN = timedelta(minutes=10)
@@ -147,7 +148,7 @@ class Tally:
     def _side(self, pair: _Pair, record: Record) -> _Side | None:
         """The side of what answered; None when the record is not compared."""
         arm = record["arm"]
-        if arm not in {Arm.CHAMPION, Arm.CANDIDATE}:
+        if arm != Arm.CHAMPION and arm not in BESIDE:
             return None
         match self._phase:
             case Phase.SHADOW:
@@ -155,7 +156,7 @@ class Tally:
             case Phase.PROBATION:
                 return pair.candidate if arm == Arm.CHAMPION else pair.champion
             case _:
-                return pair.candidate if arm == Arm.CANDIDATE else pair.champion
+                return pair.champion if arm == Arm.CHAMPION else pair.candidate
 
     def _count(self, side: _Side, record: Record, reason: str, why: str) -> None:
         """A request, by its first row: the other rows say the same."""

@@ -35,12 +35,12 @@ class ShadowAnswer:
 class Capture:
     """One request and its answer.
 
-    `version` is None when no model answered; `arm` is champion, candidate or fallback; `route` is the revision of the
-    route that was followed; with `cold` an artifact had to be opened first, so `latency_ms` says nothing about the
-    version; `instances` are the inputs as they were sent and `predictions` the answers, row by row, each with its `id`,
-    and nothing else when nobody could answer; `violations` are the business rules that each row's score broke; `error`
-    is the class of the fault for which the model's own answer was not used. `billed_ms` is the time of the function for
-    the request, as far as it is known when the record is written; 0: not at all.
+    `version` is None when no model answered; `arm` is the side that the request belongs to (`routing.Arm`); `route` is
+    the revision of the route that was followed; with `cold` an artifact had to be opened first, so `latency_ms` says
+    nothing about the version; `instances` are the inputs as they were sent and `predictions` the answers, row by row,
+    each with its `id`, and nothing else when nobody could answer; `violations` are the business rules that each row's
+    score broke; `error` is the class of the fault for which the model's own answer was not used. `billed_ms` is what
+    the function took for the request, as far as it is known when the record is written; 0: not at all.
     """
 
     model: str

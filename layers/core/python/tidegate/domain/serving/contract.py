@@ -14,6 +14,7 @@ from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import ModelFailedError
 from tidegate.kernel.expressions.compile import Expression, compile_expression
 from tidegate.kernel.table import Table
+from tidegate.kernel.values import MISSING, Cells
 
 CONTRACT_KEY = "tidegate.contract"
 NUMERIC_INPUT = "numeric"  # float32 [rows, numeric features]; NaN is missing
@@ -146,15 +147,21 @@ class Guard:
         return cls(**{**document, "numbers": numbers, "texts": texts})
 
 
+def _with_guessed_words(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Schema 1 was trained on datasets whose texts were read as pandas guesses."""
+    return {**document, "missing_words": sorted(MISSING)}
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """Everything serving needs to know of a version besides its weights.
 
     `classes` are the labels in the order of the probabilities (empty for regression); `positive` is the index of the
     class whose probability is the score (binary only); `threshold` is the score from which the positive label is given.
+    `missing_words` are the texts by which, in CSV, a feature is missing, as in the dataset of the training.
     """
 
-    FORM: ClassVar = StoredForm("serving contract", renew="train the model again")
+    FORM: ClassVar = StoredForm("serving contract", upgrades=(_with_guessed_words,), renew="train the model again")
 
     model: str
     task: Literal["binary", "multiclass", "regression"]
@@ -166,6 +173,12 @@ class Contract:
     computed: tuple[ComputedContract, ...] = ()
     interval: PredictionInterval | None = None
     guard: Guard | None = None
+    missing_words: tuple[str, ...] = ("",)
+
+    @property
+    def cells(self) -> Cells:
+        """How texts of its features are read."""
+        return Cells({feature.name: feature.kind for feature in self.features}, frozenset(self.missing_words))
 
     @property
     def numeric(self) -> tuple[FeatureContract, ...]:

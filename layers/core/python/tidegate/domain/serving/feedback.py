@@ -1,7 +1,7 @@
 """What became of predictions: what a report of outcomes may hold, the record that is kept of each, and which of several
 outcomes of a prediction counts.
 
-A record keeps the outcome as it was reported. Whoever compares it with `probabilities` spells it by `class_name`.
+A record keeps the outcome as it was reported. To compare it with `probabilities`, spell it by `values.class_name`.
 Standard library only: the function that takes reports starts quickly.
 """
 
@@ -18,6 +18,7 @@ from tidegate.kernel import english, strict_json
 from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.kernel.ids import UUID7
+from tidegate.kernel.values import class_name
 
 
 def _without_reporter(record: Document) -> Document:
@@ -146,13 +147,6 @@ def records(report: Report, asked: Asked, by: Reporter, now: datetime) -> list[d
         listed = f"; the first {MAX_FAULTS} are listed" if len(faults) > MAX_FAULTS else ""
         raise RequestInvalidError(f"{english.count(len(faults), 'fault')} in the feedback{listed}", faults[:MAX_FAULTS])
     return found
-
-
-def class_name(outcome: Any) -> str:
-    """The class that an outcome means, as `probabilities` spells it: true is "true", 3 and 3.0 are "3"."""
-    if isinstance(outcome, bool):
-        return str(outcome).lower()
-    return str(int(outcome)) if isinstance(outcome, float) and outcome.is_integer() else str(outcome)
 
 
 def principal(arn: str) -> str:

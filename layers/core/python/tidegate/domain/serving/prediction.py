@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from tidegate.domain.serving.contract import NO_TIME, Contract, FeatureContract, Inputs, Label
+from tidegate.domain.serving.contract import NO_TIME, Contract, FeatureContract, Inputs
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, ModelFailedError, RequestInvalidError
 from tidegate.kernel.expressions.times import seconds_of
+from tidegate.kernel.values import class_name
 
 MAX_KEY = 256  # characters of a routing key
 MAX_FAULTS = 50  # listed in one answer; all are counted
@@ -345,7 +346,7 @@ def answers(contract: Contract, scores: npt.NDArray[np.float32]) -> list[dict[st
         return [
             {"score": row[0], "lower": lower, "upper": upper} for row, (lower, upper) in zip(rows, ends, strict=True)
         ]
-    names = [_label_name(label) for label in contract.classes]
+    names = [class_name(label) for label in contract.classes]
     if contract.task == "multiclass":
         scored = scores.argmax(axis=1).tolist()
         labels = [contract.classes[position] for position in scored]
@@ -485,10 +486,6 @@ def _encodable(value: str) -> bool:
     except UnicodeEncodeError:  # half a surrogate pair, as JSON may spell it
         return False
     return True
-
-
-def _label_name(label: Label) -> str:
-    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 def _named(value: object) -> str:

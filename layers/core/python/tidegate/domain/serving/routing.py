@@ -1,7 +1,7 @@
 """Which version answers a request, and why.
 
-A request's routing key decides, by hash, between champion and candidate: the same key always gets the same of them, and
-a larger share for the candidate only moves keys from the champion to it.
+A request's routing key decides, by hash, between the champion and the version that has a share beside it: the same key
+always gets the same of them, and a larger share only moves keys from the champion to the other version.
 """
 
 import hashlib
@@ -27,25 +27,33 @@ class Reason(StrEnum):
 
 
 class Why(StrEnum):
-    """Why a version did not answer and the fallback, or for a candidate the champion, did."""
+    """Why a version did not answer and the fallback, or for one beside the champion the champion, did."""
 
     KILLED = "killed"  # people switched the model off
     NO_VERSION = "no_version"  # none was accepted yet
     NOT_LOADABLE = "not_loadable"  # no artifact is what the registry recorded, or none can be fetched
     SCORING_FAILED = "scoring_failed"  # the model raised, or gave no finite number
     TIMED_OUT = "timed_out"  # the model took longer than it may
-    CONTRACT_BROKEN = "contract_broken"  # the candidate refuses a request that the champion takes
+    CONTRACT_BROKEN = "contract_broken"  # the version beside the champion refuses a request that the champion takes
     RULE_VIOLATED = "rule_violated"  # the answer broke a business rule
     UNUSUAL = "unusual"  # the input lies far from those of training, and the spec wants the fallback to answer it
 
 
 class Arm(StrEnum):
-    """Which of the compared sides a request belongs to, whoever answered it in the end."""
+    """Which of the compared sides a request belongs to, whoever answered it in the end.
+
+    Captures from before 0.2.0 say `candidate` of every version beside the champion.
+    """
 
     CHAMPION = "champion"
     CANDIDATE = "candidate"
+    HOLDBACK = "holdback"
+    SPLIT = "split"
     NAMED = "named"  # neither side: the caller chose the version, so the two cannot be compared by it
     FALLBACK = "fallback"
+
+
+BESIDE = frozenset({Arm.CANDIDATE, Arm.HOLDBACK, Arm.SPLIT})  # of the version that has a share beside the champion
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +80,8 @@ _REASONS = {
 
 
 def choose(route: Route, key: str, kept: Served | None = None) -> tuple[Choice, ...]:
-    """Versions in the order they are tried: the candidate when the key falls into its share, the champion, the one
-    before it, and what this process served last. None when the model is killed.
+    """Versions in the order they are tried: the one beside the champion when the key falls into its share, the
+    champion, the one before it, and what this process served last. None when the model is killed.
 
     A version that is tried and cannot be loaded with the bytes the registry recorded is passed over for the next one.
     What was served last counts only when it is older than the champion: a newer one was rolled back.
@@ -82,7 +90,8 @@ def choose(route: Route, key: str, kept: Served | None = None) -> tuple[Choice, 
         return ()
     order: list[Choice] = []
     if route.candidate is not None and bucket(route.model, key) < route.candidate_bp:
-        order.append(Choice(route.candidate, _REASONS[route.candidate_role], Arm.CANDIDATE))
+        reason = _REASONS[route.candidate_role]
+        order.append(Choice(route.candidate, reason, Arm(reason.value)))
     if route.champion is None:
         return tuple(order)
     order.append(Choice(route.champion, Reason.CHAMPION))
@@ -94,7 +103,7 @@ def choose(route: Route, key: str, kept: Served | None = None) -> tuple[Choice, 
 
 
 def serving(route: Route) -> tuple[Served, ...]:
-    """The versions that answer requests now: the champion, and the candidate that has a share. None when killed."""
+    """The versions that answer requests now: the champion, and the one that has a share beside it. None when killed."""
     if route.killed:
         return ()
     sharing = route.candidate if route.candidate_bp else None

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.domain.serving.capture import UNANSWERED
-from tidegate.domain.serving.routing import Arm
+from tidegate.domain.serving.routing import BESIDE, Arm
 
 _GROWTH = 1.05  # width of a bin: a quantile is known to 5 %
 _LEAST_MS = 0.01
@@ -113,7 +113,7 @@ class ServiceCounting:
         bins, several = _bins(answers["latency_ms"]), set(kinds)
         for kind in several:
             route, arm, version, reason, rows, cold = kind
-            if arm not in {Arm.CHAMPION, Arm.CANDIDATE}:
+            if arm != Arm.CHAMPION and arm not in BESIDE:
                 continue
             mine = bins if len(several) == 1 else bins[[each == kind for each in kinds]]
             requests = len(mine) / rows

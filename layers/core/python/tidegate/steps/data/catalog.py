@@ -5,8 +5,10 @@ or of time, leaves its attempt recorded; the same call repeated tries again, and
 """
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from tidegate.kernel.errors import DatasetInvalidError, Fault, InvalidInputError
 from tidegate.messages import RegisterDataset
 from tidegate.ports.data import Catalog, DatasetFiles, Frame, FrameReader
 
+NO_KINDS: Mapping[str, str] = MappingProxyType({})
 MAX_FAULTS_SHOWN = 20
+MAX_HINTS = 20
 MAX_PROBLEM = 4_000  # letters
 MAX_ATTEMPTS = 2  # Lambda makes one more, which says so
 _DIED = (
@@ -60,9 +64,11 @@ def _ended(version: DatasetVersion, catalog: Catalog, **changes: Any) -> Dataset
     return catalog.version(version.dataset, version.version)
 
 
-def read_version(version: DatasetVersion, files: DatasetFiles, reader: FrameReader) -> Frame:
+def read_version(
+    version: DatasetVersion, files: DatasetFiles, reader: FrameReader, kinds: Mapping[str, str] = NO_KINDS
+) -> Frame:
     """The table of a dataset version; files go in the order of their hashes, so that a version has one order of rows.
-    Captured predictions are the last rows.
+    Captured predictions are the last rows. `kinds` are those of a spec's features.
 
     Raises:
         DatasetInvalidError: a file is not there or does not match its SHA-256, or the files do not make one table.
@@ -87,14 +93,12 @@ def read_version(version: DatasetVersion, files: DatasetFiles, reader: FrameRead
         contents[_label(file, ordered)] = data
     if faults:
         raise DatasetInvalidError("the files cannot be used", faults, next_step="upload them again")
-    return reader.read(contents)
+    return reader.read(contents, version.reading, kinds)
 
 
 def _read(dataset: Dataset, version: DatasetVersion, files: DatasetFiles, reader: FrameReader) -> DatasetVersion:
     frame = read_version(version, files, reader)
-    roles = [("pii", column) for column in dataset.pii] + [("outcome", column) for column in dataset.outcome]
-    roles += [("time", dataset.time)] if dataset.time else []
-    faults = unknown_role_faults(frame.types, roles)
+    faults = unknown_role_faults(frame.types, dataset.roles)
     if dataset.time and frame.types.get(dataset.time, ColumnType.TIME) is not ColumnType.TIME:
         problem = f"is a {frame.types[dataset.time]} column; write times as 2013-05-31T18:00:00"
         faults.append(Fault(f"time.{dataset.time}", problem))
@@ -109,6 +113,7 @@ def _read(dataset: Dataset, version: DatasetVersion, files: DatasetFiles, reader
         status=DatasetStatus.READY,
         rows=len(frame),
         columns=frame.profiles(private=dataset.pii),
+        hints=frame.hints(private=dataset.pii)[:MAX_HINTS],
         time_from=period[0] if period else None,
         time_to=period[1] if period else None,
         duplicate_rows=len(frame) - len(np.unique(frame.row_hashes())),

@@ -36,7 +36,8 @@ MAX_FILE_BYTES = 5 * 1024**3  # the most that one S3 PUT takes
 
 
 class DescribeDataset(Document):
-    """What people say of a dataset. `outcome` are columns known only after the fact: no model may use them."""
+    """What people say of a dataset. `outcome` are columns known only after the fact: no model may use them. `missing`
+    are words that stand for a missing text, `text` columns of texts even where each is a number."""
 
     origin: Sentence
     licence: Annotated[str, Field(min_length=1, max_length=200)]
@@ -45,6 +46,8 @@ class DescribeDataset(Document):
     outcome: tuple[Column, ...] = ()
     time: Column | None = None
     description: Annotated[str, Field(max_length=2_000)] = ""
+    missing: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=40)], ...], Field(max_length=20)] = ()
+    text: tuple[Column, ...] = ()
 
 
 class FileEntry(Document):
@@ -122,6 +125,8 @@ def describe_dataset(name: str, body: DescribeDataset, *, actor: str, catalog: C
         registered_at=before.registered_at if before else clock.now(),
         latest=before.latest if before else None,
         description=body.description,
+        missing=body.missing,
+        text=body.text,
     )
     changed = described != before
     if changed:
@@ -160,7 +165,7 @@ def add_version(
     dispatcher: Dispatcher,
     clock: Clock,
 ) -> dict[str, Any]:
-    """Record a version of uploaded files and have it registered; the same content again changes nothing.
+    """Record a version of uploaded files and have it registered; the same content, read the same way, changes nothing.
 
     Raises:
         NotFoundError: no such dataset.
@@ -180,11 +185,12 @@ def add_version(
         )
     version = DatasetVersion(
         dataset=name,
-        version=content_version(file.sha256 for file in body.files),
+        version=content_version((file.sha256 for file in body.files), dataset.reading),
         status=DatasetStatus.REGISTERING,
         files=tuple(DataFile(f.name, f.sha256, f.size, files.key(name, f.sha256)) for f in body.files),
         added_by=actor,
         added_at=clock.now(),
+        reading=dataset.reading,
     )
     changed = catalog.add_version(version)
     if changed:
@@ -280,10 +286,8 @@ def _unknown_columns(dataset: Dataset, catalog: Catalog) -> list[str]:
     if dataset.latest is None:
         return []
     names = list(catalog.version(dataset.name).types)
-    said = [("pii", column) for column in dataset.pii] + [("outcome", column) for column in dataset.outcome]
-    said += [("time", dataset.time)] if dataset.time else []
     warnings = []
-    for role, column in said:
+    for role, column in dataset.roles:
         if column not in names:
             near = get_close_matches(column, names, n=3)
             hint = f"; near: {', '.join(near)}" if near else ""

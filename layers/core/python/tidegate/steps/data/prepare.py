@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.data.checks import Demands, Limits, Target, personal_faults, terms_faults, unknown_role_faults
-from tidegate.domain.data.dataset import Captured, ColumnType, Dataset, DatasetStatus, DatasetVersion, Exclusion
+from tidegate.domain.data.dataset import (
+    Captured,
+    ColumnType,
+    Dataset,
+    DatasetStatus,
+    DatasetVersion,
+    Exclusion,
+    Reading,
+)
 from tidegate.domain.data.personal import LEAST_NUMBER, MOST_TEXTS, Finding, search
 from tidegate.domain.data.preparation import Excluded, Prepared, SplitRule, columns_needed, prepare_rows, readable
 from tidegate.domain.data.splits import Interval, Rolling, Rows, clusters, training_rows
@@ -82,7 +90,7 @@ def prepare(
         dataset_version=version.version,
         exclusions=tuple(exclusion.exclusion_id for exclusion in exclusions),
     )
-    frame = read_version(version, files, reader)
+    frame = read_version(version, files, reader, {feature.name: feature.kind for feature in spec.features})
     captured = version.captured
     prepared = _check(spec, dataset, frame, exclusions, allowed_licences, captured=captured.rows if captured else 0)
     own = set(spec.feature_names)
@@ -94,7 +102,7 @@ def prepare(
     tables = _tables(spec, frame, prepared, champion, captured=captured is not None)
     training = training_rows(tables[RunFile.FIT], tables[RunFile.VALIDATION])
     rule = _fitted(spec.baseline, training, prepared)
-    contract = _contract(spec, training, prepared.target)
+    contract = _contract(spec, training, prepared.target, version.reading)
     asked = _fitted(spec.fallback, training, prepared) if spec.fallback else rule
     fallback = Fallback(replace(contract, computed=()), asked)
     plan = _describe(dataset, version, prepared, contract)
@@ -304,7 +312,7 @@ def _fitted(rule: Rule, training: Table, prepared: Prepared) -> FittedRule:
     )
 
 
-def _contract(spec: ModelSpec, training: Table, target: Target) -> Contract:
+def _contract(spec: ModelSpec, training: Table, target: Target, reading: Reading) -> Contract:
     """The contract with the categories and the group rates that training knows."""
     learned = {
         feature.name: [str(value) for value in np.unique(training[feature.name]) if value != ""]
@@ -312,6 +320,7 @@ def _contract(spec: ModelSpec, training: Table, target: Target) -> Contract:
         if feature.kind == "categorical"
     }
     contract = serving_contract(spec, classes=target.classes, positive=target.positive, learned=learned)
+    contract = replace(contract, missing_words=reading.missing_words)
     return computed.learned(contract, training, seed=spec.seed)[0]
 
 

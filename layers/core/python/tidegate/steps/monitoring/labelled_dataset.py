@@ -66,7 +66,7 @@ def labelled_dataset(
     added = DataFile(f"{model}-captures.parquet", sha256, len(data), files.key(dataset.name, sha256))
     version = DatasetVersion(
         dataset=dataset.name,
-        version=content_version(file.sha256 for file in (*base.files, added)),
+        version=content_version((file.sha256 for file in (*base.files, added)), recipe.reading),
         status=DatasetStatus.REGISTERING,
         files=(*base.files, added),
         added_by=ADDED_BY,
@@ -74,6 +74,7 @@ def labelled_dataset(
         base=base.version,
         lineage=found.sentence(model, base.version),
         captured=Captured(sha256, found.rows, tallied([found.reporters])),
+        reading=recipe.reading,
     )
     if catalog.add_version(version):
         dispatcher.register_dataset(dataset.name, version.version)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from heapq import merge
-from itertools import islice, takewhile
+from itertools import accumulate, islice, takewhile
 from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -86,14 +86,14 @@ class Wanted:
         so it says nothing of those before it."""
         if self.order is Order.OLDEST or self.since is None or entry.at + SKEW >= self.since:
             return True
-        return isinstance(entry, BatchEntry) and entry.action is Act.COMPLETE
+        return _ends_a_batch(entry)
 
 
 def show_ledger(
     model: str, asked: Asked, wanted: Wanted, *, models: Models, routes: Routes, batch_ledger: BatchLedger
 ) -> dict[str, Any]:
-    """A page of what was done about a model, each chain in its own order, both merged by time: `entries` are the
-    changes of what is served, `batches` the acts about batches.
+    """A page of what was done about a model, by the time at which it was recorded: `entries` are the changes of what is
+    served, `batches` the acts about batches.
 
     Raises:
         NotFoundError: no such model.
@@ -111,7 +111,8 @@ def show_ledger(
         batches = _walk(lambda seq, limit: batch_ledger.entries(model, after=seq, limit=limit, newest_first=newest))
         done: list[Iterator[Link]] = [served(str(last[0]), chunk), batches(str(last[1]), chunk)]
         wanted_ones = (takewhile(wanted.goes_on, chain) for chain in done)
-        for entry in merge(*wanted_ones, key=lambda each: each.at, reverse=newest):
+        timed = map(_recorded if newest else _as_it_says, wanted_ones)
+        for _, entry in merge(*timed, key=lambda each: each[0], reverse=newest):
             last[isinstance(entry, BatchEntry)] = entry.seq
             yield entry, f"{last[0]}.{last[1]}"
 
@@ -127,6 +128,31 @@ def show_ledger(
         "batches": [each for each in shown if "batch_id" in each],
         "next": following,
     }
+
+
+def _as_it_says(oldest_first: Iterable[Link]) -> Iterator[tuple[datetime, Link]]:
+    return ((entry.at, entry) for entry in oldest_first)
+
+
+def _recorded(newest_first: Iterable[Link]) -> Iterator[tuple[datetime, Link]]:
+    """Entries with the times at which they were recorded at the earliest. The end of a batch may have been recorded
+    long after it: not before the entry behind it here, which is older. Else it would hold that one back."""
+    ends: list[Link] = []
+    for entry in newest_first:
+        ends.append(entry)
+        if not _ends_a_batch(entry):
+            yield from _none_before_another(ends)
+            ends = []
+    yield from _none_before_another(ends)
+
+
+def _none_before_another(newest_first: Sequence[Link]) -> Iterator[tuple[datetime, Link]]:
+    times = list(accumulate((entry.at for entry in reversed(newest_first)), max))
+    return zip(reversed(times), newest_first, strict=True)
+
+
+def _ends_a_batch(entry: Link) -> bool:
+    return isinstance(entry, BatchEntry) and entry.action is Act.COMPLETE
 
 
 def show_moment(

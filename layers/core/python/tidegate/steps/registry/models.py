@@ -4,7 +4,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from tidegate.domain.data.dataset import ColumnType, Dataset, DatasetVersion
-from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.domain.registry.route import Route
+from tidegate.domain.registry.version import BESIDE, Version, VersionStatus, status_now
 from tidegate.domain.rollout.changes import rollback_target, shares
 from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.training.contracts import rollout_plan
@@ -163,16 +164,22 @@ def show_spec(name: str, digest: str | None, *, models: Models) -> dict[str, Any
     return {"digest": digest or models.model(name).spec_digest, "spec": spec.model_dump(mode="json", by_alias=True)}
 
 
-def list_versions(name: str, asked: Asked, status: str | None, *, models: Models, versions: Versions) -> dict[str, Any]:
-    """A page of versions, newest first; with a status those that have it. Raises NotFoundError, RequestInvalidError."""
+def list_versions(
+    name: str, asked: Asked, status: str | None, *, models: Models, versions: Versions, routes: RouteReader
+) -> dict[str, Any]:
+    """A page of versions, newest first; with a status those that have it, `holdback` and `split` among them. Raises
+    NotFoundError, RequestInvalidError."""
     models.model(name)
-    wanted = chosen("status", status, VersionStatus)
+    route = routes.route(name)
+    wanted = status if status in BESIDE else chosen("status", status, VersionStatus)
 
     def find(*, after: str, limit: int) -> list[Version]:
         return versions.versions(name, after=number(after), limit=limit)
 
-    keep = (lambda version: version.status is wanted) if wanted else None
-    shown, following = page(asked, walked(find, _number), _number, keep=keep)
+    keep = (lambda version: status_now(version, route) == wanted) if wanted else None
+    shown, following = page(
+        asked, walked(find, _number), _number, keep=keep, show=lambda version: _version(version, route)
+    )
     return {"versions": shown, "next": following}
 
 
@@ -180,9 +187,13 @@ def _number(version: Version) -> str:
     return str(version.number)
 
 
-def show_version(name: str, number: str, *, versions: Versions) -> dict[str, Any]:
+def show_version(name: str, number: str, *, versions: Versions, routes: RouteReader) -> dict[str, Any]:
     """One version. Raises NotFoundError."""
-    return {"version": view(versions.version(name, version_number(name, number)))}
+    return {"version": _version(versions.version(name, version_number(name, number)), routes.route(name))}
+
+
+def _version(version: Version, route: Route | None) -> dict[str, Any]:
+    return {**view(version), "status": status_now(version, route)}
 
 
 def read_report(name: str, number: str, *, versions: Versions, artifacts: Artifacts) -> bytes:

@@ -7,7 +7,7 @@ and number, sessions and fallbacks by bytes, refused artifacts by time.
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from tidegate.domain.serving.contract import Contract, Inputs, Rulebook
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.guard import Detector
 from tidegate.domain.serving.prediction import PredictionRequest, Validator, answers, validate
-from tidegate.domain.serving.routing import Arm, Choice, Reason, Why, choose, named, serving
+from tidegate.domain.serving.routing import BESIDE, Arm, Choice, Reason, Why, choose, named, serving
 from tidegate.kernel.errors import (
     ArtifactRejectedError,
     ConflictError,
@@ -242,6 +242,19 @@ class Inference:
                     self._open_ahead(route, is_new=known is None or known.route != route)
         return self._stopwatch() - started
 
+    def know_ahead(self, models: Iterable[str], seconds: float) -> None:
+        """Read the route of each model and open its fallback, as far as `seconds` last: who is asked later while the
+        registry refuses has a route to follow and an answer to give. Routes are read again before the first answer."""
+        started = self._stopwatch()
+        for model in models:
+            if self._stopwatch() - started >= seconds:
+                return
+            with suppress(Exception):  # this model is as unknown as before
+                route = self._routes.route(model)
+                if route is not None:
+                    self._keep(model, route, self._clock.now(), timedelta(0))
+                    self._fallback(route, _none(route))
+
     def _open_ahead(self, route: Route, *, is_new: bool) -> None:
         versions = (route.champion, route.candidate, route.shadow) if is_new else ()
         for served in filter(None, versions):
@@ -299,9 +312,8 @@ class Inference:
             return replace(outcome, arm=Arm.CHAMPION, missed=first)
         if first.meant is Reason.NAMED:
             return replace(outcome, arm=Arm.NAMED, missed=first)
-        name = "HoldbackErrors" if first.meant is Reason.HOLDBACK else "CandidateErrors"
-        self._signals.count(name, why=first.why.value)
-        return replace(outcome, arm=Arm.CANDIDATE, missed=first)
+        self._signals.count(f"{first.meant.value.capitalize()}Errors", why=first.why.value)
+        return replace(outcome, arm=Arm(first.meant.value), missed=first)
 
     def _tried(
         self, route: Route, choice: Choice, instances: Sequence[Any], remaining: Callable[[], float]
@@ -310,15 +322,15 @@ class Inference:
 
         Raises:
             RequestInvalidError: the instances break the contract of the champion, of the version that is named, or
-                without a champion the candidate's. One that only the candidate refuses is the candidate's fault: its
-                users sent what is served well without it.
+                without a champion the candidate's. One that only a version beside the champion refuses is that
+                version's fault: its users sent what is served well without it.
         """
         try:
             session = self._session(route.model, choice.served)
             inputs, found = self._scored(route, session, instances, remaining)
             return None, session, self._marked(session.detector, inputs, found)
         except RequestInvalidError as error:
-            if choice.arm is not Arm.CANDIDATE or route.champion is None:
+            if choice.arm not in BESIDE or route.champion is None:
                 raise
             return _Missed(Why.CONTRACT_BROKEN, error, choice.reason), None, []
         except _UNUSABLE as error:
@@ -383,8 +395,7 @@ class Inference:
         rows = [row for row, names in enumerate(violations) if names]
         if not rows:
             return outcome
-        arm = "holdback" if choice.reason is Reason.HOLDBACK else choice.arm.value
-        self._signals.count("RuleViolations", len(rows), arm=arm)
+        self._signals.count("RuleViolations", len(rows), arm=choice.arm.value)
         names = ", ".join(sorted({name for row in rows for name in violations[row]}))
         broken = ModelFailedError(f"{route.model} gave an answer that breaks a business rule ({names})")
         missed = _Missed(Why.RULE_VIOLATED, broken, choice.reason)
@@ -634,6 +645,7 @@ def _public(contract: Contract) -> dict[str, Any]:
         for feature in contract.features
     ]
     rules = [{"name": rule.name, "when": rule.when, "require": rule.require} for rule in contract.rules]
-    about = {"task": contract.task, "classes": list(contract.classes), "features": features}
+    about: dict[str, Any] = {"task": contract.task, "classes": list(contract.classes), "features": features}
+    about["missing_words"] = list(contract.missing_words)
     interval = {"interval": {"level": contract.interval.level}} if contract.interval else {}
     return about | interval | ({"rules": rules} if rules else {})

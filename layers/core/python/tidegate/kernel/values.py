@@ -1,0 +1,118 @@
+"""What a cell means: the one reader of values.
+
+    read("numeric", "1e3"), read("boolean", "Yes"), read("categorical", "02134"), read("integer", "NA")
+    Cells({"zip": "categorical"}, missing={"", "unknown"}).column("zip", ["02134", "unknown"])
+    class_name(True), class_name(3.0)
+
+A text is a value of its column's kind, nothing (None), or a fault. What a column is comes from the spec and from what
+people declared of their dataset, never from what happens to stand in it. Every reader of texts goes through this
+module: dataset files, batches, MLflow's CSV, the command line. Standard library only: it is on the inference path.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+MISSING = frozenset(
+    {"", "NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "<NA>", "null", "NULL", "None", "NaN", "nan", "-NaN", "-nan"}
+)
+"""Texts that mean nothing is there, for numbers, truth values and moments. In a column of texts they are texts."""
+
+NOTHING = frozenset(("",))
+"""The text that always means that nothing is there."""
+
+TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
+"""Words for truth values, whatever their case; the numbers 1 and 0 are truth values too."""
+
+TEXT_KINDS = frozenset({"categorical", "time"})
+_BLANKS = " \t"
+_OF_NUMBERS = frozenset("0123456789+-.eE")
+_EXACT = 2.0**53  # from here on, float64 skips whole numbers
+
+
+class UnreadableError(ValueError):
+    """A text that is no value of its kind; the message completes a sentence that begins with the text."""
+
+
+def read(kind: str, text: str, missing: Collection[str] = NOTHING) -> bool | int | float | str | None:
+    """The value that a text stands for in a column of a kind (see `spec.features.FeatureKind`).
+
+    Args:
+        kind: numeric, integer, boolean, categorical or time; a categorical or a time stays the text it is.
+        text: a cell.
+        missing: which texts mean that a value is missing; for numbers and truth values, those of `MISSING` do too.
+
+    Raises:
+        UnreadableError: no value of the kind.
+    """
+    if kind in TEXT_KINDS:
+        return None if text in missing else text
+    stripped = text.strip(_BLANKS)
+    if stripped in MISSING or text in missing:
+        return None
+    if kind != "boolean":
+        return number(stripped)
+    word = stripped.lower()
+    if word in TRUTHS:
+        return TRUTHS[word]
+    if _OF_NUMBERS.issuperset(word) and (found := number(word)) in {0, 1}:
+        return bool(found)
+    raise UnreadableError("is not a truth value; write true or false")
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """How the texts of a table's cells are read: the kind of each column, and which texts mean that a text is
+    missing."""
+
+    kinds: Mapping[str, str]
+    missing: Collection[str] = NOTHING
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Self:
+        """For a served version, as `GET /models/{model}` of the serving API describes it."""
+        kinds = {feature["name"]: feature["kind"] for feature in described["features"]}
+        return cls(kinds, frozenset(described.get("missing_words", NOTHING)))
+
+    def column(self, name: str, texts: Sequence[str]) -> list[Any]:
+        """Values; a text that is none of its kind stays as it is, for the contract to refuse. A column whose kind is
+        not known has numbers, or else texts."""
+        kind = self.kinds.get(name)
+        values = [self._cell(kind or "numeric", text) for text in texts]
+        if kind is None and any(type(value) is str for value in values):
+            return [text or None for text in texts]
+        return values
+
+    def _cell(self, kind: str, text: str) -> bool | int | float | str | None:
+        try:
+            return read(kind, text, self.missing)
+        except UnreadableError:
+            return text
+
+
+def number(text: str) -> int | float:
+    """A decimal number as JSON has it, and beyond: `+1`, `.5`, `5.`, `007`. A whole one is an int.
+
+    Raises:
+        UnreadableError: anything else, such as `1_000`, `1,5`, `inf` and digits of other scripts; or more than float64
+            holds.
+    """
+    if not _OF_NUMBERS.issuperset(text):
+        raise UnreadableError("is not a number")
+    try:
+        found = float(text)
+        whole = int(text) if text.lstrip("+-").isdigit() else found
+    except ValueError:
+        raise UnreadableError("is not a number") from None
+    if not math.isfinite(found):
+        raise UnreadableError("is too large for a number")
+    return int(whole) if found.is_integer() and abs(found) < _EXACT else whole
+
+
+def class_name(value: object) -> str:
+    """What a value is called as a class or a category, as `probabilities` spell it: true is "true", 3 and 3.0 are
+    "3"."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
