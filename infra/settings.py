@@ -18,7 +18,10 @@ _TRUTHS = MappingProxyType({"true": True, "false": False})
 # Lambda takes an event of 6 MB, in which a body that is no text is a third longer, and API Gateway adds the request.
 MOST_BODY_BYTES = 4_400_000
 CODE_RELEASES = ("canary", "at-once")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PLACE = re.compile(
+    r"(\*|(user|role)/[\w+.@*?-]+)=(batch|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([^*?$=,\s/]+/)*", re.ASCII
+)
+_OWN_BUCKET = re.compile(rf"=s3://tidegate-({'|'.join(STAGES)})-")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653)
 
 
@@ -60,7 +63,7 @@ class DeploymentSettings:
     training_timeout_seconds: int = 900
     training_concurrency: int = 5  # candidates fitted at once; half of what a new account has for all functions
     monitoring_concurrency: int = 5  # batches of models looked at at once
-    batch_buckets: tuple[str, ...] = ()  # that batch predictions read and write besides batch/ in the data bucket
+    batch_places: tuple[str, ...] = ("*=batch/",)  # whose batch predictions may read and write where
     batch_concurrency: int = 5  # parts of a batch scored at once
     route_ttl_seconds: int = 3  # how stale a served route may be
     scoring_timeout_ms: int = 2_000  # a model that takes longer is answered for by the fallback
@@ -174,8 +177,11 @@ def _licences(name: str, value: tuple[str, ...]) -> list[Fault]:
     return [Fault(name, f"{licence!r} holds a comma; give a list of SPDX ids") for licence in value if "," in licence]
 
 
-def _buckets(name: str, value: tuple[str, ...]) -> list[Fault]:
-    return [Fault(name, f"{each!r} is not a bucket name") for each in value if not _BUCKET.fullmatch(each)]
+def _places(name: str, value: tuple[str, ...]) -> list[Fault]:
+    form = "does not have the form WHO=batch/FOLDER/ or WHO=s3://BUCKET/FOLDER/, WHO being *, user/NAME or role/NAME"
+    faults = [Fault(name, f"{each!r} {form}") for each in value or ("",) if not _PLACE.fullmatch(each)]
+    own = "is in a bucket of Tidegate itself; of these, batches use batch/ of the data bucket only"
+    return faults + [Fault(name, f"{each!r} {own}") for each in value if _OWN_BUCKET.search(each)]
 
 
 _CHECKS: Mapping[str, _Check] = MappingProxyType(
@@ -209,7 +215,7 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "training_timeout_seconds": _between(60, 900),
         "training_concurrency": _between(1, 40),
         "monitoring_concurrency": _between(1, 40),
-        "batch_buckets": _buckets,
+        "batch_places": _places,
         "batch_concurrency": _between(1, 1_000),
         "route_ttl_seconds": _between(0, 3_600),
         "scoring_timeout_ms": _between(10, 29_000),

@@ -12,11 +12,9 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +30,6 @@ from examples.flights.scene import (
     HERE,
     MODEL,
     ROOT,
-    STATE,
     WORK,
     DemoError,
     Scene,
@@ -42,11 +39,11 @@ from examples.flights.scene import (
     wrapped,
 )  # fmt: skip
 from examples.flights.traffic import Answer
+from infra import local_stage
 from infra.local.cloud import LocalCloud
 from tidegate.cli.client import Client
 from tidegate.kernel import english
 from tidegate.kernel.drift.registry import RISES
-from tidegate.kernel.roles import Role
 
 STARTER = "examples/diabetes/diabetes.yaml"
 FLIGHTS = WORK / "flights.parquet"
@@ -56,33 +53,14 @@ SEED = 2013
 PARITY = 1e-6  # the same onnxruntime on the same bytes: only the JSON of a float32 lies between
 
 
-_SYNTHESIZE = """
-import sys
-from pathlib import Path
-from infra.app import build
-from infra.settings import DeploymentSettings
-settings = DeploymentSettings(stage="dev", owner="demo", business_unit="airline-operations")
-print(build(settings, outdir=Path(sys.argv[1]), layers_target="local"))
-"""
-
-
-def synthesized(outdir: Path) -> Path:
-    """The cloud assembly. Made in a process of its own, since the CDK keeps a Node process until its Python ends."""
-    command = [sys.executable, "-c", _SYNTHESIZE, str(outdir)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}")
-    return Path(done.stdout.strip().rpartition("\n")[2])
-
-
 def refuse_a_second_cloud() -> None:
-    """Two demos in one clone would pull the files from under each other."""
-    try:
-        pid = int(json.loads((STATE / "local.json").read_text())["pid"])
-        os.kill(pid, 0)
-    except (OSError, ValueError, KeyError):
-        return
-    raise DemoError("start", f"a local cloud is already running here (process {pid}); stop it first: kill {pid}")
+    """Two clouds in one clone would pull the files from under each other."""
+    state = local_stage.running()
+    if state is not None:
+        pid = state["pid"]
+        raise DemoError(
+            "start", f"a local cloud is already running here (process {pid}); stop it first: scripts/local down"
+        )
 
 
 def unseen_flights(table: pd.DataFrame) -> pd.DataFrame:
@@ -137,14 +115,11 @@ def run(story: Story, clouds: list[LocalCloud]) -> dict[str, Any]:
 def provision(story: Story) -> LocalCloud:
     """Synthesize the stacks and bring them up on the local cloud."""
     with story.step("synthesize") as say:
-        assembly = synthesized(WORK / "cdk.out")
+        assembly = local_stage.synthesized(WORK / "cdk.out", owner="demo", business_unit="airline-operations")
         resources = sum(len(json.loads(path.read_text())["Resources"]) for path in assembly.glob("*.template.json"))
         say(f"the templates that `cdk deploy` uses: {resources} resources")
     with story.step("provision") as say:
-        cloud = LocalCloud.start(assembly, runtime_dir=ROOT / ".build/layers/local/runtime", state_dir=STATE)
-        for role in Role:
-            policy = cloud.client("ssm").get_parameter(Name=f"/tidegate/dev/{role}-policy")["Parameter"]["Value"]
-            cloud.add_user(role, [policy])
+        cloud = local_stage.started(assembly)
         say("local cloud is up: no AWS account, no Docker")
     return cloud
 

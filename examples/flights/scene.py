@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 WORK = ROOT / ".build" / "demo"
-STATE = ROOT / ".tidegate"
 MODEL = "flight-delay"
 
 

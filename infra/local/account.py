@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from xml.sax.saxutils import escape
@@ -38,17 +38,25 @@ class Account:
     Args:
         functions: the properties of every function, by name, as the templates have them now.
         concurrency: how many invocations the account may have at a time.
+        now: the cloud's time, in seconds since the epoch.
     """
 
-    def __init__(self, moto: MotoServer, functions: Mapping[str, Mapping[str, Any]], concurrency: int) -> None:
+    def __init__(
+        self,
+        moto: MotoServer,
+        functions: Mapping[str, Mapping[str, Any]],
+        concurrency: int,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._moto = moto
         self._functions = functions
         self._concurrency = concurrency
+        self._now = now
         self._seen: deque[tuple[str, float, float]] = deque(maxlen=MOST_TRACES)
 
     def invoked(self, function: str, invocation: Invocation) -> None:
         """Takes note of an invocation, for its trace."""
-        self._seen.append((function, time.time(), invocation.duration_ms / 1000))
+        self._seen.append((function, self._now(), invocation.duration_ms / 1000))
 
     def settings(self, _call: ApiCall, _principal: iam.Principal) -> HttpAnswer:
         """Lambda's GetAccountSettings."""

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+
+_MOST_SKIPPED = 10_000
 
 
 class Clock:
     """Runs as real time does; `move_to` jumps ahead, so that an hour's schedule takes no hour.
 
-    Functions run in their own processes and see real time; only what the cloud itself does by the clock (schedules,
-    alarm periods, Wait states) follows this one.
+    Everything follows it: schedules, alarm periods, Wait states, what the cloud stamps, and the functions, which run in
+    processes of their own, from their next invocation on.
     """
 
     def __init__(self) -> None:
         self._offset_s = 0.0
+        self._skipped: deque[tuple[float, float]] = deque(maxlen=_MOST_SKIPPED)
         self._moved = threading.Condition()
 
     @property
@@ -35,8 +41,21 @@ class Clock:
     def move_to(self, epoch_s: float) -> None:
         """Jumps to an instant; an instant that has passed already changes nothing, since time does not run back."""
         with self._moved:
-            self._offset_s += max(0.0, epoch_s - self.time())
+            now = self.time()
+            if epoch_s > now:
+                self._offset_s += epoch_s - now
+                self._skipped.append((now, epoch_s))
             self._moved.notify_all()
+
+    def caught_up(self, epoch_s: float) -> float:
+        """The instant that this clock showed when somebody saw `epoch_s` on one that was not moved with it: a function
+        that is at work meanwhile sees times that this clock skips."""
+        with self._moved:
+            skipped = list(self._skipped)
+        for start, end in skipped[max(bisect.bisect_right(skipped, (epoch_s, math.inf)) - 1, 0) :]:
+            if start <= epoch_s < end:
+                epoch_s += end - start
+        return epoch_s
 
     def wake(self) -> None:
         """Lets everyone who waits ask whether it is still worth it."""

@@ -29,6 +29,7 @@ from infra.local.assembly import Assembly, Stack, read_assembly
 from infra.local.change_sets import ChangeSet, change_sets
 from infra.local.clients import Clients, LocalSession
 from infra.local.clock import Clock
+from infra.local.control import Control
 from infra.local.dashboards import Dashboards
 from infra.local.delivery import Courier
 from infra.local.events import EventBus
@@ -38,12 +39,22 @@ from infra.local.front_door import FrontDoor, Witness
 from infra.local.functions import FunctionConfig, Invocation
 from infra.local.gateway import Gateway
 from infra.local.gateways import build_gateways, read_api, resolve_endpoints
+from infra.local.kept import Kept, Saver
 from infra.local.lambda_bridge import FailedEvents, LambdaBridge, MeteredHost
 from infra.local.limits import most
 from infra.local.logs import Logs
 from infra.local.metrics import Metrics
 from infra.local.moto_server import MotoServer
-from infra.local.resources import Provisioned, ResourceError, create_custom, create_named, provision_into, supported
+from infra.local.objects import Objects
+from infra.local.resources import (
+    Provisioned,
+    ResourceError,
+    create_custom,
+    create_named,
+    provision_into,
+    stable_names,
+    supported,
+)
 from infra.local.stack_updates import update_stack
 from infra.local.stepfunctions import StateMachines
 from infra.local.streams import Streams
@@ -53,6 +64,9 @@ log = logging.getLogger(__name__)
 ACCOUNT, REGION = "123456789012", "us-east-1"
 STATE_FILE = "local.json"
 _TICK_S = 1.0
+_SETTLE_S = 10.0  # before the last save, for what is under way
+_INLINE_BYTES = 64 * 1024  # of an object's content, where nothing is kept
+_STOPPED = "the local cloud was stopped while this was under way; start it again"
 _BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 # The smallest zip there is: moto wants content, the code runs from its folder.
 _EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
@@ -119,6 +133,7 @@ class LocalCloud:
         *,
         runtime_dir: Path | None = None,
         state_dir: Path | None = None,
+        keep: Path | None = None,
         on_progress: Callable[[str], None] = lambda _message: None,
         clock: Clock | None = None,
         developer_policy: Mapping[str, Any] = DEVELOPER_POLICY,
@@ -131,6 +146,8 @@ class LocalCloud:
         Args:
             runtime_dir: awslambdaric and boto3 as pip --target makes it (see LambdaHost); None uses this interpreter's.
             state_dir: gets local.json, by which other processes find this cloud.
+            keep: a folder for what tables and buckets hold, the clock, the users' keys, metrics and logs. What an
+                earlier cloud left there is put back; executions that it had under way are reported as aborted.
             on_progress: gets a line per step.
             developer_policy: what the user `developer` may do.
             event_retry_waits_s: before the retries of a failed asynchronous invocation (AWS: 60 and 120), and of a
@@ -141,16 +158,25 @@ class LocalCloud:
         Raises:
             AssemblyError: the folder is not an assembly for this account and region.
             ProvisioningError: a template cannot be provisioned.
+            KeptStateError: what an earlier cloud left cannot be put back.
         """
         cloud = cls(read_assembly(assembly, account=ACCOUNT, region=REGION), clock or Clock())
         try:
+            if keep is not None:
+                cloud._kept = Kept(keep)
+                cloud.clock.move_to(time.time() + cloud._kept.offset_s)
             cloud._start(runtime_dir, on_progress, developer_policy, event_retry_waits_s, concurrency)
             if state_dir is not None:
                 cloud._state_dir = state_dir
+                cloud._control = Control(cloud.status, cloud.advance)
+                cloud._closing.callback(cloud._control.close)
                 cloud._write_state(state_dir)
                 cloud._closing.callback(cloud._remove_state, state_dir)
             if tick:
                 cloud._start_ticking()
+            if cloud._kept is not None:
+                cloud._saver = Saver(cloud.save)
+                cloud._closing.callback(cloud._close_kept)
         except BaseException:
             cloud.close()
             raise
@@ -166,6 +192,9 @@ class LocalCloud:
         self._assembly = assembly
         self._users: dict[str, dict[str, str]] = {}
         self._state_dir: Path | None = None
+        self._control: Control | None = None
+        self._kept: Kept | None = None
+        self._saver: Saver | None = None
         self._published: dict[str, list[dict[str, Any]]] = {}
         self._closing = ExitStack()
         self._moving = threading.RLock()
@@ -217,6 +246,9 @@ class LocalCloud:
             "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
         }
+        if self._kept is not None and (before := self._kept.users.get(name)):
+            self._moto.set_access_key(name, before)
+            self._users[name] = dict(before)
         if self._state_dir is not None:
             self._write_state(self._state_dir)
         return dict(self._users[name])
@@ -250,9 +282,9 @@ class LocalCloud:
         self._door.witness(witness)
 
     def skew(self, function: str, seconds: float) -> None:
-        """Puts the clock of a function's processes `seconds` ahead of this machine's, behind it when negative.
+        """Puts the clock of a function's processes `seconds` ahead of the cloud's, behind it when negative.
 
-        Its warm environments are forgotten, since a process keeps the clock it started with. What Python's time and
+        Its warm environments are forgotten. What Python's time and
         datetime modules say is off, not what compiled code asks the operating system. AWS refuses signatures that are
         15 minutes off, and so does this cloud.
         """
@@ -272,6 +304,8 @@ class LocalCloud:
                 self.clock.move_to(due)
                 self._tick()
             self.clock.move_to(end)
+        if self._state_dir is not None:
+            self._write_state(self._state_dir)
 
     def settle(self, timeout_s: float = 60.0) -> bool:
         """Waits until the streams of the tables are read to their end, no asynchronous invocation is under way, every
@@ -373,8 +407,35 @@ class LocalCloud:
             self._assembly = replace(after, stacks=(*after.stacks, *others))
         return planned
 
+    def save(self) -> None:
+        """Writes what is to be kept, as it is now; nothing without a folder for it."""
+        if self._kept is not None:
+            about = {
+                "offset_s": self.clock.offset_s,
+                "users": self._users,
+                "ports": {"api": self._door.port, "dashboards": self._dashboards.port}
+                | {name: gateway.port for name, gateway in self.gateways.items()},
+                "executions": self._machines.running(),
+            }
+            assets = {asset.bucket for stack in self._assembly.stacks for asset in stack.assets}
+            self._kept.save(self._moto, about, without=assets)
+
+    def status(self) -> dict[str, Any]:
+        """Where everything is, what the clock says, and when the state was saved last (real time, None: not yet)."""
+        return {
+            "endpoint_url": self.endpoint_url,
+            "apis": {name: gateway.url for name, gateway in self.gateways.items()},
+            "dashboards": self.dashboards_url,
+            "users": sorted(self._users),
+            "clock": self.clock.now().isoformat(timespec="seconds"),
+            "clock_offset_s": self.clock.offset_s,
+            "executions": len(self._machines.running()),
+            "python": self.python_notice,
+            "saved_at": self._saver.saved_at if self._saver else None,
+        }
+
     def close(self) -> None:
-        """Ends every process, thread and connection; nothing of the cloud is left."""
+        """Ends every process, thread and connection; nothing of the cloud is left but what it keeps."""
         self._closing.close()
 
     def __enter__(self) -> LocalCloud:
@@ -397,9 +458,11 @@ class LocalCloud:
     ) -> None:
         closing = self._closing
         scratch = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="tidegate-cloud-")))
-        self._moto = MotoServer(ACCOUNT, REGION, self._invoked_from_inside, self.clock.now)
+        objects = self._kept.objects if self._kept else Objects(scratch / "objects", inline_bytes=_INLINE_BYTES)
+        self._moto = MotoServer(ACCOUNT, REGION, self._invoked_from_inside, self.clock.now, objects)
         closing.callback(self._moto.close)
-        self._door = FrontDoor(self._moto)
+        closing.callback(objects.close)
+        self._door = FrontDoor(self._moto, self._port("api"))
         closing.callback(self._door.close)
         self.endpoint_url = self._door.url
         self._clients = Clients(
@@ -407,9 +470,9 @@ class LocalCloud:
         )
         closing.callback(self._clients.close)
         self.metrics = Metrics(self.clock.time, self._moto.put_metrics)
-        self.logs = Logs(self._moto.put_log_lines, self.metrics, lambda: self.clock.offset_s)
+        self.logs = Logs(self._moto.put_log_events, self.metrics, self.clock)
         self.bus = EventBus(self._moto, self.clock, self.metrics)
-        machines = StateMachines(
+        machines = self._machines = StateMachines(
             self._moto.state_machines(),
             self._clients,
             self.clock,
@@ -425,6 +488,7 @@ class LocalCloud:
             on_log=self.logs.line,
             on_async_failure=self._failed_event,
             event_retry_waits_s=event_retry_waits_s,
+            ahead_s=lambda: self.clock.offset_s,
         )
         courier = Courier(self._door, self._clients, self.host.invoke_async, self._put_event, self.logs.line)
         self.streams = Streams(
@@ -444,9 +508,9 @@ class LocalCloud:
         self._bridge = LambdaBridge(self._moto, self.host)
         self.bus.courier = courier
         self.alarms = Alarms(self._moto, self.clock, self.metrics, self.bus, courier)
-        dashboards = Dashboards(self._moto, self.metrics, self.clock.time)
-        closing.callback(dashboards.close)
-        self.dashboards_url = dashboards.url
+        self._dashboards = Dashboards(self._moto, self.metrics, self.clock.time, self._port("dashboards"))
+        closing.callback(self._dashboards.close)
+        self.dashboards_url = self._dashboards.url
         self._failed_events = FailedEvents(courier, self._role_of, self.clock.now)
         self._answer_calls(machines)
 
@@ -460,20 +524,30 @@ class LocalCloud:
             self.metrics,
         )
         closing.callback(self.firehose.close)
-        self._answer_of_account(Account(self._moto, self._world.functions, concurrency))
+        self._answer_of_account(Account(self._moto, self._world.functions, concurrency, self.clock.time))
         self._door.handle("firehose", "PutRecordBatch", self.firehose.put_record_batch)
         self._door.handle("firehose", "PutRecord", self.firehose.put_record)
         self._concurrency = concurrency
         self._clients.root("ssm").put_parameter(Name=_BOOTSTRAP_PARAMETER, Value="30", Type="String")
+        closing.callback(self._close_gateways)
+        self._provision(progress)
+        self.add_user("developer", developer_policy)
+        progress(f"{len(self._world.functions)} functions, {len(self.gateways)} APIs: ready at {self.endpoint_url}")
+
+    def _provision(self, progress: Callable[[str], None]) -> None:
+        """The stacks, and in them what was kept."""
         self._check_types(self._assembly)
         self._upload(self._assembly)
-        closing.callback(self._close_gateways)
-        with self._provisioning():
+        kept = self._kept
+        with self._provisioning(), stable_names() if kept else contextlib.nullcontext():
             for stack in self._assembly.stacks:
                 self._create(stack, progress)
             self._take_over()
-        self.add_user("developer", developer_policy)
-        progress(f"{len(self._world.functions)} functions, {len(self.gateways)} APIs: ready at {self.endpoint_url}")
+        if kept is not None:
+            for lacking in kept.put_back(self._moto, self.metrics, self.logs, self.clock.time()):
+                progress(f"not put back: {lacking} is not in the templates any more")
+            for execution in kept.executions:
+                self._machines.lost(execution, _STOPPED)
 
     def _planned(self, after: Assembly) -> tuple[ChangeSet, ...]:
         now = {stack.name: stack.template for stack in self._assembly.stacks}
@@ -565,7 +639,9 @@ class LocalCloud:
             self._by_api.pop(api_id).close()
         for api_id, gateway in self._by_api.items():
             gateway.configure(read_api(self._world, api_id, self._door))
-        made = build_gateways(self._world, self._door, self.host, self.metrics, self.logs.line, there=self._by_api)
+        made = build_gateways(
+            self._world, self._door, self.host, self.metrics, self.logs.line, there=self._by_api, port=self._port
+        )
         for api_id, gateway in made.items():
             gateway.start()
             self._by_api[api_id] = gateway
@@ -580,6 +656,16 @@ class LocalCloud:
             for output in stack.get("Outputs", [])
         }
         self.declared_only = tuple(self._world.declared_only)
+
+    def _port(self, name: str) -> int:
+        """The port of an address, as it was before."""
+        return self._kept.port(name) if self._kept else 0
+
+    def _close_kept(self) -> None:
+        """Saves what there is once what is under way has ended, or has had a while to."""
+        self.settle(_SETTLE_S)
+        if self._saver is not None:
+            self._saver.close()
 
     def _close_gateways(self) -> None:
         for gateway in self._by_api.values():
@@ -649,8 +735,12 @@ class LocalCloud:
             "users": self._users,
             "apis": {name: gateway.url for name, gateway in self.gateways.items()},
             "outputs": self.outputs,
+            "clock_offset_s": self.clock.offset_s,
+            "dashboards": self.dashboards_url,
             "pid": os.getpid(),
         }
+        if self._control is not None:
+            state["control"] = {"url": self._control.url, "token": self._control.token}
         part = file.with_suffix(".part")
         part.touch(mode=0o600)
         part.write_text(json.dumps(state, indent=2) + "\n")

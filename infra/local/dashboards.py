@@ -64,11 +64,12 @@ class Dashboards:
     /dashboards/NAME/N.svg   the picture of its Nth widget; with ?narrow=1 for small screens
     """
 
-    def __init__(self, moto: MotoServer, metrics: Metrics, now: Callable[[], float]) -> None:
+    def __init__(self, moto: MotoServer, metrics: Metrics, now: Callable[[], float], port: int = 0) -> None:
         self._moto = moto
         self._metrics = metrics
         self._now = now
-        self._server = HttpServer(self._answer, "local-cloud-dashboards")
+        self._server = HttpServer(self._answer, "local-cloud-dashboards", port)
+        self.port = self._server.port
         self.url = self._server.url
 
     def close(self) -> None:

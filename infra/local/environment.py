@@ -29,7 +29,7 @@ from infra.local.functions import FunctionConfig
 from infra.local.process_memory import Sessions, peak_kb
 from infra.local.reaper import Reaper
 from infra.local.runtime_api import Call, RuntimeApi
-from infra.local.skewed_clock import write_shim
+from infra.local.skewed_clock import OFFSET, write_offset, write_shim
 
 INIT_LIMIT_S = 10.0
 LOG_TAIL_BYTES = 4096
@@ -55,7 +55,8 @@ class Machine:
     """What every environment of a host shares: the interpreter, the runtime's packages and a folder to live in.
 
     `bytecode_dir` None means what AWS does: code and layers are read-only, bytecode that ships with them is used and
-    none is written. Given a folder, bytecode is kept there instead (and what ships is not looked at).
+    none is written. Given a folder, bytecode is kept there instead (and what ships is not looked at). `ahead_s` says by
+    how many seconds the cloud's clock is ahead of real time.
     """
 
     python: Path
@@ -64,6 +65,7 @@ class Machine:
     state_dir: Path
     reaper: Reaper
     bytecode_dir: Path | None = None
+    ahead_s: Callable[[], float] = lambda: 0.0
     sessions: Sessions = field(default_factory=lambda: Sessions(_TREE_LOOK_S))
 
     @property
@@ -126,6 +128,10 @@ class Environment:
         self._selector = selectors.DefaultSelector()
         self._api = RuntimeApi(self._selector, function_name=config.name, handler=config.handler)
         self._tmp = Path(tempfile.mkdtemp(prefix=f"{config.name}-", dir=machine.state_dir))
+        self._ahead_s = self._clock_now()
+        self._has_own_clock = self._ahead_s != 0  # else it is spared one
+        if self._has_own_clock:
+            write_offset(self._clock_file, self._ahead_s)
         self._started = time.monotonic()
         try:
             self._process = self._start_process()
@@ -180,10 +186,14 @@ class Environment:
     ) -> Outcome:
         """Runs one invocation to its response, error, timeout or death.
 
+        The function's clock stands still relative to real time until the invocation ends.
+
         Raises:
-            EnvironmentGoneError: the process had ended before the invocation could be delivered.
+            EnvironmentGoneError: the process had ended before the invocation could be delivered, or it has no clock
+                that can be set to the cloud's.
             StillRunningError: it takes longer than `patience_s`.
         """
+        self._set_clock()
         self._select(0)
         if not self._api.is_waiting and self._follow(lambda: self._api.is_waiting, 1.0) is not Verdict.DONE:
             raise EnvironmentGoneError(self.config.name)
@@ -195,7 +205,7 @@ class Environment:
         self._deadline = started + timeout_s
         self._next_look, self._next_tree_look = started + _LOOK_S, started + _TREE_LOOK_S
         # On AWS the deadline is given by the clock of the machine the function runs on.
-        deadline_ms = int((time.time() + self.config.clock_skew_s + timeout_s) * 1000)
+        deadline_ms = int((time.time() + self._ahead_s + timeout_s) * 1000)
         self._api.deliver(Call(request_id, function_arn, payload, deadline_ms, trace_id))
         return self.resume(patience_s)
 
@@ -331,6 +341,8 @@ class Environment:
             "TZ": variables.get("TZ", ":UTC"),
             "_HANDLER": config.handler,
         }
+        if self._has_own_clock:
+            variables[OFFSET] = str(self._clock_file)
         if machine.runtime_dir is not None:
             variables["LAMBDA_RUNTIME_DIR"] = str(machine.runtime_dir)
         if machine.bytecode_dir is None:
@@ -340,7 +352,7 @@ class Environment:
         return variables
 
     def _import_path(self) -> list[Path]:
-        """The shim of a skewed clock if there is one, the function's own code, the layers, the runtime's packages.
+        """The shim of the clock if there is one, the function's own code, the layers, the runtime's packages.
 
         On AWS the layers are unpacked over each other into /opt, so that a later one wins: here it comes first.
         """
@@ -352,9 +364,27 @@ class Environment:
             if folder.is_dir()
         ]
         runtime = [self._machine.runtime_dir] if self._machine.runtime_dir is not None else []
-        skew_s = self.config.clock_skew_s
-        shim = [write_shim(self._machine.state_dir / f"skew{skew_s}", skew_s)] if skew_s else []
+        shim = [write_shim(self._machine.state_dir / "clock")] if self._has_own_clock else []
         return [*shim, self.config.code_dir, *layers, *runtime]
+
+    @property
+    def _clock_file(self) -> Path:
+        return self._tmp / ".clock"
+
+    def _clock_now(self) -> float:
+        """How far the function's clock has to be ahead of real time, in seconds."""
+        return self._machine.ahead_s() + self.config.clock_skew_s
+
+    def _set_clock(self) -> None:
+        """Between two invocations; one that has only just started keeps what it started with."""
+        ahead_s = self._clock_now()
+        if ahead_s == self._ahead_s:
+            return
+        if self._has_own_clock:
+            write_offset(self._clock_file, ahead_s)
+            self._ahead_s = ahead_s
+        elif not self._cold_start:
+            raise EnvironmentGoneError(self.config.name)
 
     def _watch_process(self) -> None:
         self._selector.register(self._output, selectors.EVENT_READ, lambda _events: self._read_output(once=True))

@@ -53,8 +53,8 @@ class FrontDoor:
             principal=iam.Principal("root", f"arn:aws:iam::{moto.account}:root", moto.account, "root"),
         )
         self._root_key = "AKIA" + secrets.token_hex(8).upper()
-        self._server = HttpServer(self.answer, "local-cloud-api", port)
-        self.url = self._server.url
+        self._server = HttpServer(self.answer, "local-cloud-api", port, moto.now)
+        self.url, self.port = self._server.url, self._server.port
 
     def close(self) -> None:
         """Stops answering."""
@@ -162,7 +162,7 @@ class FrontDoor:
         if caller.token != signature.session_token:
             raise _RefusedError(call.error("InvalidToken", _NOT_VALID, 403))
         try:
-            sigv4.verify(http, signature, caller.secret)
+            sigv4.verify(http, signature, caller.secret, ahead=self.moto.now())  # functions follow the cloud's clock
         except sigv4.SignatureError as error:
             mismatch = error.code == "SignatureDoesNotMatch" and call.protocol in ("json", "rest-json")
             code = "InvalidSignatureException" if mismatch else error.code

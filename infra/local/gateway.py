@@ -27,6 +27,7 @@ from infra.local.http_api import (
     format_access_log,
     read_response,
 )
+from infra.local.http_server import listener
 from infra.local.http_wire import CONTINUE, Request, RequestReader, RequestRefusedError, write_response
 from infra.local.lambda_host import LambdaHost, UnknownFunctionError
 
@@ -92,7 +93,7 @@ class Gateway:
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._closed = False
         self._thread: threading.Thread | None = None
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
+        self._listener = listener(port)
         self._listener.settimeout(0.5)
         self.port: int = self._listener.getsockname()[1]
 

@@ -43,8 +43,10 @@ def build_gateways(
     on_log: Callable[[str, str], None],
     *,
     there: Collection[str] = (),
+    port: Callable[[str], int] = lambda _name: 0,
 ) -> dict[str, Gateway]:
-    """One gateway for each API but those that are there already, by the API's id; not started yet."""
+    """One gateway for each API but those that are there already, by the API's id; not started yet. Each has the `port`
+    of its name while that is free."""
 
     def credentials(access_key: str) -> Caller | None:
         caller = door.caller(access_key)
@@ -69,6 +71,7 @@ def build_gateways(
             on_log,
             region=world.region,
             account=world.account,
+            port=port(str(world.apis[api_id]["Name"])),
         )
         for api_id in world.apis
         if api_id not in there

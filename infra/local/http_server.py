@@ -9,7 +9,8 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
-from email.utils import formatdate
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 from infra.local.calls import HttpAnswer
 from infra.local.http_wire import CONTINUE, Request, RequestReader, RequestRefusedError, write_response
@@ -18,16 +19,30 @@ MAX_BODY_BYTES = 512 * 1024 * 1024
 _READ_BYTES = 256 * 1024
 
 
+def listener(port: int) -> socket.socket:
+    """A socket that listens on a loopback port, or on any other one when something else has that."""
+    with contextlib.suppress(OSError):
+        return socket.create_server(("127.0.0.1", port), backlog=256)
+    return socket.create_server(("127.0.0.1", 0), backlog=256)
+
+
 class HttpServer:
     """Serves `answer` on a loopback port, one thread per connection, until it is closed."""
 
-    def __init__(self, answer: Callable[[Request], HttpAnswer], name: str, port: int = 0) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Request], HttpAnswer],
+        name: str,
+        port: int = 0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
+        self._listener = listener(port)
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
         self._closing = False
         self._name = name
+        self._now = now
         self.port: int = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, name=f"{name}-accept", daemon=True)
         self._acceptor.start()
@@ -73,7 +88,7 @@ class HttpServer:
                     request = self._receive(connection, reader)
                     if request is None:
                         return
-                    connection.sendall(_bytes(self._answer(request), request))
+                    connection.sendall(_bytes(self._answer(request), request, self._now()))
                     if not request.keep_alive:
                         return
         except (OSError, RequestRefusedError):
@@ -100,13 +115,13 @@ class HttpServer:
             reader.feed(data)
 
 
-def _bytes(answer: HttpAnswer, request: Request) -> bytes:
+def _bytes(answer: HttpAnswer, request: Request, now: datetime) -> bytes:
     """A HEAD answer keeps the length its service declared: S3 reports an object's size by it."""
     declared = {name.lower(): value for name, value in answer.headers.items()}
     skipped = {"content-length", "connection", "transfer-encoding"}
     headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in skipped]
     if "date" not in declared:
-        headers.append(("Date", formatdate(usegmt=True)))
+        headers.append(("Date", format_datetime(now, usegmt=True)))
     if request.method != "HEAD":
         return write_response(answer.status, headers, answer.body, keep_alive=request.keep_alive)
     head = write_response(answer.status, headers, b"", keep_alive=request.keep_alive)

@@ -100,7 +100,7 @@ class LambdaHost:
         on_async_failure: gets (function, event, last invocation) of an asynchronous invocation that failed for good.
         concurrency: the account's limit; beyond it every function without a reserve of its own is throttled.
         event_retry_waits_s: before the first and second retry of an asynchronous invocation (AWS: 60 and 120).
-        bytecode_dir: see Machine.
+        bytecode_dir, ahead_s: see Machine.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class LambdaHost:
         concurrency: int = 100,
         event_retry_waits_s: Sequence[float] = (1.0, 2.0),
         bytecode_dir: Path | None = None,
+        ahead_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         state_dir = Path(tempfile.mkdtemp(prefix="tidegate-lambda-"))
         python, self.python_version = _interpreter(runtime_dir)
@@ -122,6 +123,7 @@ class LambdaHost:
             state_dir=state_dir,
             reaper=Reaper(_BASE_PYTHON, state_dir),
             bytecode_dir=bytecode_dir,
+            ahead_s=ahead_s,
         )
         self._concurrency = concurrency
         self._on_async_failure = on_async_failure

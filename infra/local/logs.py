@@ -6,9 +6,10 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from infra.local.clock import Clock
 from infra.local.metrics import Metrics
 
 MAX_DIMENSIONS = 30
@@ -28,29 +29,33 @@ class EmbeddedMetric:
 
 
 class Logs:
-    """Takes log lines. `keep` stores them (group, stream, lines); metrics in them are recorded `ahead_s` later than
-    they say, since functions write real time and the cloud's clock may be ahead of it.
-    """
+    """Takes log lines. `keep` stores them (group, stream, lines with their moments in seconds since the epoch);
+    `on_line` gets them too."""
 
     def __init__(
-        self, keep: Callable[[str, str, Sequence[str]], None], metrics: Metrics, ahead_s: Callable[[], float]
+        self,
+        keep: Callable[[str, str, Sequence[tuple[float, str]]], None],
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._keep = keep
         self._metrics = metrics
-        self._ahead_s = ahead_s
+        self._clock = clock
+        self.on_line: Callable[[str, datetime, str], None] = lambda *_: None
         self._lock = threading.Lock()
 
     def line(self, group: str, line: str) -> None:
         """One line of a function's output."""
-        stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]local"
+        now = self._clock.now()
         with self._lock:
-            self._keep(group, stream, [line])
+            self._keep(group, f"{now:%Y/%m/%d}/[$LATEST]local", [(now.timestamp(), line)])
+        self.on_line(group, now, line)
         self.extract(line)
 
     def extract(self, line: str) -> None:
         """Records the metrics of a line that is in Embedded Metric Format; other lines have none."""
         for found in embedded_metrics(line):
-            at = found.at + self._ahead_s()
+            at = self._clock.caught_up(found.at)
             self._metrics.put(found.namespace, found.name, found.values, found.dimensions, at=at, unit=found.unit)
 
 

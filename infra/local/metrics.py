@@ -7,13 +7,15 @@ import math
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 Dimensions = tuple[tuple[str, str], ...]
 Store = Callable[[str, list[dict[str, Any]]], None]
+OnPut = Callable[[str, str, Mapping[str, str], float, Sequence[float], str], None]
+"""Gets namespace, name, dimensions, instant, values and unit of what is added."""
 
 
 @dataclass(slots=True)
@@ -33,6 +35,7 @@ class Metrics:
     def __init__(self, now: Callable[[], float], store: Store = lambda _namespace, _data: None) -> None:
         self._now = now
         self._store = store
+        self.on_put: OnPut = lambda *_: None
         self._series: dict[tuple[str, str, Dimensions], _Series] = defaultdict(_Series)
         self._lock = threading.Lock()
 
@@ -49,7 +52,7 @@ class Metrics:
         """Adds values at an instant (seconds since the epoch, now when not given)."""
         at = self._now() if at is None else at
         found = [float(v) for v in values] if isinstance(values, Iterable) else [float(values)]
-        self.note(namespace, name, found, dimensions, at=at)
+        self.note(namespace, name, found, dimensions, at=at, unit=unit)
         self._store(
             namespace,
             [
@@ -71,15 +74,17 @@ class Metrics:
         dimensions: Mapping[str, str] | None = None,
         *,
         at: float | None = None,
+        unit: str = "None",
     ) -> None:
         """As `put`, for points that the store has already."""
-        at = self._now() if at is None else at
+        at, found = self._now() if at is None else at, list(values)
         with self._lock:
             series = self._series[namespace, name, dimension_key(dimensions)]
-            for value in values:
+            for value in found:
                 place = bisect.bisect_right(series.times, at)
                 series.times.insert(place, at)
                 series.values.insert(place, value)
+        self.on_put(namespace, name, dimensions or {}, at, found, unit)
 
     def between(
         self, namespace: str, name: str, dimensions: Mapping[str, str] | None, start: float, end: float

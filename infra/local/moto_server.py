@@ -1,8 +1,8 @@
 """The one place that reaches into moto: its switches, its stores, and the few methods that must behave differently.
 
-moto is pinned by the lock file; when it moves, this file, stack_updates.py, table_changes.py, stepfunctions.py and
-task_tokens.py are what to look at. Everything else in the local cloud talks to moto as a client does, over its HTTP
-interface.
+moto is pinned by the lock file; when it moves, this file, contents.py, stack_updates.py, table_changes.py,
+stepfunctions.py and task_tokens.py are what to look at. Everything else in the local cloud talks to moto as a client
+does, over its HTTP interface.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import contextlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, Protocol
 from unittest.mock import patch
 
@@ -26,6 +27,7 @@ from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda_simple.models import LambdaSimpleBackend, lambda_simple_backends
 from moto.cloudformation.models import Stack, cloudformation_backends
+from moto.cloudwatch import models as cloudwatch_models
 from moto.cloudwatch.models import Alarm, cloudwatch_backends
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
@@ -39,8 +41,10 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import AWSManagedPolicy, IAMBackend, iam_backends
 from moto.kms.models import kms_backends
+from moto.logs import models as logs_models
 from moto.logs.models import LogGroup, logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.s3 import models as s3_models
 from moto.s3.models import FakeBucket, s3_backends
 from moto.scheduler.models import Schedule, scheduler_backends
 from moto.sns.models import sns_backends
@@ -49,9 +53,10 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfun
 from moto.sts.models import sts_backends
 from werkzeug.test import run_wsgi_app
 
-from infra.local import attribute_values, iam
+from infra.local import attribute_values, contents, iam
 from infra.local.calls import HttpAnswer, environ_of
 from infra.local.limits import most
+from infra.local.objects import Objects
 from infra.local.sigv4 import SignedRequest
 from infra.local.table_changes import TableChanges
 
@@ -78,18 +83,24 @@ class MotoServer:
         account, region: the only ones there are.
         invoke: how a function is called when something inside moto (SNS, a log subscription, S3, SQS) calls it.
         now: the cloud's time.
+        objects: where the contents of S3 objects are.
 
     Attributes:
         changes: the streams of the tables.
+        now: the cloud's time.
     """
 
     _open = threading.Lock()
 
-    def __init__(self, account: str, region: str, invoke: InvokeFunction, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, account: str, region: str, invoke: InvokeFunction, now: Callable[[], datetime], objects: Objects
+    ) -> None:
         if not MotoServer._open.acquire(blocking=False):
             raise RuntimeError("a local cloud is open in this process already; close it first, or use another process")
         self.account = account
         self.region = region
+        self.now = now
+        self._objects = objects
         self.changes = TableChanges(account, region, now)
         self._undo = ExitStack()
         self._undo.callback(MotoServer._open.release)
@@ -121,6 +132,32 @@ class MotoServer:
             if service == "dynamodb":
                 (self.changes.commit if status < 300 else self.changes.discard)()
         return HttpAnswer(status, dict(headers), b"".join(body))
+
+    # --- what is kept between two starts ------------------------------------------------------------------------------
+
+    def contents(self, without: Collection[str]) -> dict[str, Any]:
+        """What tables, and buckets but a few, hold at one moment."""
+        with self._one_at_a_time["dynamodb"], self._one_at_a_time["s3"]:
+            return {
+                "tables": contents.tables(self.account, self.region),
+                "buckets": contents.buckets(self.account, without),
+            }
+
+    def put_back(self, saved: Mapping[str, Any], objects: Objects) -> list[str]:
+        """Fills tables and buckets that are empty, which no stream reports; returns those that are not there.
+
+        Raises:
+            FileNotFoundError: the content of an object is gone.
+        """
+        with self._one_at_a_time["dynamodb"], self._one_at_a_time["s3"]:
+            lacking = contents.put_items(self.account, self.region, saved.get("tables", {}))
+            self.changes.discard()
+            return lacking + contents.put_objects(self.account, saved.get("buckets", {}), objects)
+
+    def set_access_key(self, user: str, keys: Mapping[str, str]) -> None:
+        """Gives a user's only access key the id and secret that it had before."""
+        (key,) = iam_backends[self.account]["aws"].users[user].access_keys
+        key.access_key_id, key.secret_access_key = keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]
 
     # --- who calls ----------------------------------------------------------------------------------------------------
 
@@ -267,15 +304,18 @@ class MotoServer:
         """Stores data points where GetMetricStatistics and GetMetricData find them."""
         cloudwatch_backends[self.account][self.region].put_metric_data(namespace, data)
 
-    def put_log_lines(self, group: str, stream: str, lines: Sequence[str]) -> None:
-        """Appends lines to a log stream, creating group and stream when they are missing."""
+    def put_log_events(self, group: str, stream: str, lines: Sequence[tuple[float, str]]) -> None:
+        """Appends lines, each with its moment (seconds since the epoch), to a log stream; creates group and stream when
+        they are missing."""
         logs = logs_backends[self.account][self.region]
         if group not in logs.groups:
             logs.create_log_group(group, {})
         if stream not in logs.groups[group].streams:
             logs.create_log_stream(group, stream)
-        now = int(datetime.now(UTC).timestamp() * 1000)
-        logs.put_log_events(group, stream, [{"timestamp": now, "message": line} for line in lines])
+        events = [{"timestamp": int(at * 1000), "message": line} for at, line in lines]
+        logs.groups[group].put_log_events(
+            stream, events
+        )  # not the backend's: it takes none from a clock that was moved
 
     def create_stack(self, name: str, template: str, tags: dict[str, str]) -> None:
         """Creates a stack at once. Not by the API, which would turn an error of a resource into a bare HTTP 500."""
@@ -331,10 +371,15 @@ class MotoServer:
             """CloudFormation's Arn of a log group means the group with all its streams."""
             return f"{group.arn}:*" if name == "Arn" else str(attribute(group, name))
 
+        def utcnow() -> datetime:
+            return self.now().replace(tzinfo=None)
+
         attribute = LogGroup.get_cfn_attribute
         for owner, name, replacement in (
             (LogGroup, "get_cfn_attribute", log_group_attribute),
             (LimitedSizeDict, "__setitem__", set_attribute),
+            (s3_models, "tempfile", SimpleNamespace(SpooledTemporaryFile=self._objects.content)),
+            *((module, "utcnow", utcnow) for module in (cloudwatch_models, logs_models, s3_models)),
             (LambdaFunction, "invoke", invoked),
             (LambdaSimpleBackend, "invoke", invoked_by_name),
             (FakeBucket, "get_permission", undecided),

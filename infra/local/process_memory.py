@@ -24,6 +24,13 @@ def peak_kb(pid: int) -> int:
     return int(found[1]) if found else 0
 
 
+def resident_mb() -> int:
+    """What this process holds now, in MiB."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * _PAGE_KB // 1024
+    return 0
+
+
 class Sessions:
     """What the processes of each session (the one that leads it and its descendants) hold resident, in KiB. One look
     at all processes serves everybody who asks within `fresh_s`; safe to use from several threads."""

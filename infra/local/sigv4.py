@@ -90,9 +90,18 @@ def read_signature(request: SignedRequest) -> Signature:
     )
 
 
-def verify(request: SignedRequest, signature: Signature, secret: str, now: datetime | None = None) -> None:
-    """Raises SignatureError when the signature, its age or the hash of the body does not hold."""
-    _check_age(signature, now or datetime.now(UTC))
+def verify(
+    request: SignedRequest,
+    signature: Signature,
+    secret: str,
+    now: datetime | None = None,
+    *,
+    ahead: datetime | None = None,
+) -> None:
+    """Raises SignatureError when the signature, its age or the hash of the body does not hold. `ahead` is what a clock
+    says that runs ahead of `now`: a signer may go by either, or by what the second one was when it began."""
+    now = now or datetime.now(UTC)
+    _check_age(signature, now, ahead or now)
     payload_hash = _payload_hash(request, signature)
     query = [
         (name, value)
@@ -123,13 +132,13 @@ def verify(request: SignedRequest, signature: Signature, secret: str, now: datet
         )
 
 
-def _check_age(signature: Signature, now: datetime) -> None:
+def _check_age(signature: Signature, now: datetime, ahead: datetime) -> None:
     try:
         signed_at = datetime.strptime(signature.timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         raise SignatureError("IncompleteSignature", f"X-Amz-Date {signature.timestamp!r} is not a date") from None
     lifetime = timedelta(seconds=signature.presigned_expires_s or 0) or MAX_SKEW
-    if now - signed_at > lifetime or signed_at - now > MAX_SKEW:
+    if now - signed_at > lifetime or signed_at - ahead > MAX_SKEW:
         raise SignatureError("RequestExpired", f"Signature expired: it was made at {signature.timestamp}")
 
 

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
@@ -118,6 +119,19 @@ class StateMachines:
         for machine in list(self._backend.state_machines):
             for execution in list(machine.executions):
                 self._stop(cast("Execution", execution))
+
+    def running(self) -> list[dict[str, Any]]:
+        """The executions under way, each as the event that reported its start."""
+        return [
+            _status_change(execution, "RUNNING")
+            for machine in list(self._backend.state_machines)
+            for execution in map(partial(cast, "Execution"), list(machine.executions))
+            if execution.exec_status == ExecutionStatus.RUNNING
+        ]
+
+    def lost(self, detail: Mapping[str, Any], cause: str) -> None:
+        """Reports that an execution of an earlier cloud was aborted, as it was `running` there."""
+        self._report({**detail, "status": "ABORTED", "stopDate": int(self._clock.time() * 1000), "cause": cause})
 
     def close(self) -> None:
         """Waits for the executions' threads and puts moto back as it was."""
@@ -382,37 +396,21 @@ class StateMachines:
         self._announce(execution, str(execution.status))
 
     def _announce(self, execution: Execution, status: str) -> None:
-        machine_arn = execution.state_machine.arn
-        started = execution.start_date
-        stopped = execution.stop_date
-        dimensions = {"StateMachineArn": machine_arn}
+        self._report(_status_change(execution, status))
+
+    def _report(self, detail: Mapping[str, Any]) -> None:
+        """Counts a change of an execution's status, and notifies the event bus of it."""
+        dimensions = {"StateMachineArn": str(detail["stateMachineArn"])}
+        status, stopped = detail["status"], detail["stopDate"]
         if status == "RUNNING":
             self._metrics.put("AWS/States", "ExecutionsStarted", 1, dimensions)
         else:
             for ending, metric in _METRICS.items():
                 self._metrics.put("AWS/States", metric, float(ending == status), dimensions)
-            took_ms = (stopped - started).total_seconds() * 1000 if stopped else 0.0
+            took_ms = float(stopped - detail["startDate"]) if stopped else 0.0
             self._metrics.put("AWS/States", "ExecutionTime", took_ms, dimensions, unit="Milliseconds")
-        output = json.dumps(execution.output, separators=(",", ":")) if status == "SUCCEEDED" else None
-        detail = {
-            "executionArn": execution.exec_arn,
-            "stateMachineArn": machine_arn,
-            "name": execution.name,
-            "status": status,
-            "startDate": int(started.timestamp() * 1000),
-            "stopDate": int(stopped.timestamp() * 1000) if stopped and status != "RUNNING" else None,
-            "input": execution.execution_input,
-            "inputDetails": {"included": True},
-            "output": output,
-            "outputDetails": {"included": True} if output is not None else None,
-            "error": execution.error if status != "RUNNING" else None,
-            "cause": execution.cause if status != "RUNNING" else None,
-            "redriveCount": 0,
-            "redriveStatus": "NOT_REDRIVABLE",
-        }
-        self._bus.put(
-            "aws.states", "Step Functions Execution Status Change", detail, resources=[str(execution.exec_arn)]
-        )
+        name = "Step Functions Execution Status Change"
+        self._bus.put("aws.states", name, detail, resources=[str(detail["executionArn"])])
 
     @staticmethod
     def _direct_lambda_error(env: Any, ex: Exception) -> FailureEvent | None:
@@ -429,6 +427,31 @@ class StateMachines:
                 lambdaFunctionFailedEventDetails=LambdaFunctionFailedEventDetails(error=error, cause=cause)
             ),
         )
+
+
+def _status_change(execution: Execution, status: str) -> dict[str, Any]:
+    """The detail of the event that reports an execution's status.
+
+    docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+    stopped = execution.stop_date
+    output = json.dumps(execution.output, separators=(",", ":")) if status == "SUCCEEDED" else None
+    return {
+        "executionArn": execution.exec_arn,
+        "stateMachineArn": execution.state_machine.arn,
+        "name": execution.name,
+        "status": status,
+        "startDate": int(execution.start_date.timestamp() * 1000),
+        "stopDate": int(stopped.timestamp() * 1000) if stopped and status != "RUNNING" else None,
+        "input": execution.execution_input,
+        "inputDetails": {"included": True},
+        "output": output,
+        "outputDetails": {"included": True} if output is not None else None,
+        "error": execution.error if status != "RUNNING" else None,
+        "cause": execution.cause if status != "RUNNING" else None,
+        "redriveCount": 0,
+        "redriveStatus": "NOT_REDRIVABLE",
+    }
 
 
 def _stamp(moment: dt.datetime) -> str:

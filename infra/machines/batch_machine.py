@@ -9,7 +9,7 @@ what is missing.
 from infra.machines.release_machine import Definition, Step, task
 
 LONGEST_SECONDS = 7 * 86_400
-_OUTPUT = {"output.$": "$.output"}
+_OUTPUT = {"output.$": "$.output", "record_sha256.$": "$.record_sha256"}
 
 
 def definition(batch: Step, score: Step, *, partition: str, concurrency: int) -> Definition:

@@ -15,18 +15,19 @@ from infra.constructs.state_machine import StateMachine
 from infra.machines.batch_machine import definition
 from infra.machines.release_machine import Step
 from infra.stacks.data import DataStack
-from tidegate.kernel.prefixes import BATCH_PARTS, BATCH_RECORD, BATCH_SUCCESS, BATCHES, RUNS
+from tidegate.kernel.prefixes import BATCH_PARTS, BATCH_RECORD, BATCH_SUCCESS, RUNS
 from tidegate.kernel.settings import BatchSettings, ScoreSettings, Settings
 
 MACHINE = "batch"
 TIMEOUT_SECONDS = 900
 FAILED = "batch.md#a-batch-failed"  # section of the runbook
+_S3 = "s3://"
 _KEYS = "object keys are people's to give; buckets and prefixes are named"
 
 
 class BatchStack(Stack):
     """The functions that plan and score, their state machine and its alarms. What a batch reads and writes lies under
-    batch/ in the data bucket, and in the buckets of the setting `batch_buckets`."""
+    batch/ in the data bucket, or where else the setting `batch_places` names."""
 
     def __init__(self, scope: Construct, construct_id: str, *, data: DataStack, sources: Sources) -> None:
         settings = sources.settings
@@ -50,8 +51,11 @@ class BatchStack(Stack):
 
     @property
     def places(self) -> str:
-        """Where batches may read and write, as `ControlSettings` has it."""
-        return ",".join([f"{self._data.data_bucket.bucket_name}/{BATCHES}", *self._settings.batch_buckets])
+        """Whose batches may read and write where, as `ControlSettings` has it."""
+        data = f"{self._data.data_bucket.bucket_name}/"
+        pairs = (each.partition("=") for each in self._settings.batch_places)
+        full = ((who, place.removeprefix(_S3) if _S3 in place else data + place) for who, _, place in pairs)
+        return ",".join(map("=".join, full))
 
     @property
     def asking(self) -> Sequence[iam.PolicyStatement]:
@@ -115,28 +119,33 @@ class BatchStack(Stack):
         acknowledge(machine.role, self._findings([f"*{BATCH_PARTS}"], ["/*"]), _KEYS)
         return machine
 
+    def _folders(self) -> list[tuple[str, str]]:
+        """Each bucket that batches use (none: the data bucket) and folder in it."""
+        places = dict.fromkeys(each.partition("=")[2] for each in self._settings.batch_places)
+        return [("", each) if _S3 not in each else _split(each) for each in places]
+
     def _objects(self, pattern: str) -> list[str]:
-        others = [f"arn:{self.partition}:s3:::{bucket}/{pattern}" for bucket in self._settings.batch_buckets]
-        return [f"{self._data.data_bucket.bucket_arn}/{BATCHES}{pattern}", *others]
+        return [f"{self._bucket(bucket)}/{folder}{pattern}" for bucket, folder in self._folders()]
 
     def _buckets(self) -> list[str]:
-        others = [f"arn:{self.partition}:s3:::{bucket}" for bucket in self._settings.batch_buckets]
-        return [self._data.data_bucket.bucket_arn, *others]
+        return [self._bucket(bucket) for bucket in dict.fromkeys(bucket for bucket, _ in self._folders())]
+
+    def _bucket(self, name: str) -> str:
+        return f"arn:{self.partition}:s3:::{name}" if name else self._data.data_bucket.bucket_arn
 
     def _executions(self, behind: str) -> str:
         return named_arn("states", f"execution:{self._settings.prefix}-{MACHINE}{behind}")
 
     def _findings(self, patterns: Sequence[str], executions: Sequence[str] = ()) -> list[str]:
         bucket = Stack.of(self._data.data_bucket).resolve(self._data.data_bucket.bucket_arn)["Fn::GetAtt"][0]
-        own = [f"<{bucket}.Arn>/{BATCHES}{pattern}" for pattern in patterns]
-        others = [
-            f"arn:<AWS::Partition>:s3:::{name}/{pattern}"
-            for name in self._settings.batch_buckets
+        objects = [
+            f"{f'arn:<AWS::Partition>:s3:::{name}' if name else f'<{bucket}.Arn>'}/{folder}{pattern}"
+            for name, folder in self._folders()
             for pattern in patterns
         ]
         where = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution"
         ran = [f"{where}:{self._settings.prefix}-{MACHINE}{behind}" for behind in executions]
-        return [f"AwsSolutions-IAM5[Resource::{each}]" for each in sorted([*own, *others, *ran])]
+        return [f"AwsSolutions-IAM5[Resource::{each}]" for each in sorted([*objects, *ran])]
 
     def _alarms(self) -> None:
         machine = {"StateMachineArn": self.machine.arn}
@@ -152,3 +161,8 @@ class BatchStack(Stack):
             ("Throttles", 1, "Lambda throttles score: lower batch_concurrency, or ask AWS for more concurrency."),
         ):
             self.alarms.add_class(f"batch-{metric.lower()}", metric, names, threshold, words, runbook=FAILED)
+
+
+def _split(place: str) -> tuple[str, str]:
+    bucket, _, folder = place.removeprefix(_S3).partition("/")
+    return bucket, folder

@@ -65,7 +65,7 @@ class World(InMemoryParts):
     lock: Any = field(default_factory=threading.Lock)
     meter: Any = field(default_factory=lambda: Meter("control", stage="test"))
     artifact: bytes = b"onnx"
-    settings: Any = field(default_factory=lambda: SimpleNamespace(places=("data/batch/",)))
+    settings: Any = field(default_factory=lambda: SimpleNamespace(places=(("*", "data/batch/"),)))
 
     def call(self, method: str, path: str, body: Any = None, *, actor: str = ANA) -> "Answer":
         return self.send(event(method, path, body, actor=actor))

@@ -69,7 +69,7 @@ def test_a_hundred_predictions_are_a_hundred_records_with_the_served_scores(
 def test_people_see_the_newest_first(house: House, model: str, instances: list[dict[str, Any]]) -> None:
     last = [house.client.predict(model, [instance])["predictions"][0]["id"] for instance in instances[:3]]
     assert house.cloud.settle()
-    shown = house.client.captures(model, f"{datetime.now(UTC):%Y-%m-%d-%H}", 3)
+    shown = house.client.captures(model, f"{house.cloud.clock.now():%Y-%m-%d-%H}", 3)
     assert [record["id"] for record in shown] == last[::-1]
 
 

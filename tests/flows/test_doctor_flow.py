@@ -35,6 +35,7 @@ def doctor(house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
             "endpoint_url": house.cloud.endpoint_url,
             "region": keys["AWS_DEFAULT_REGION"],
             "stage": "dev",
+            "clock_offset_s": house.cloud.clock.offset_s,
         }
         file = tmp_path / f"{user}.json"
         file.write_text(
@@ -53,7 +54,8 @@ def doctor(house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def stage(house: House) -> Stage:
-    return Stage(house.cloud.session(), "dev", house.client, endpoint_url=house.cloud.endpoint_url)
+    cloud = house.cloud
+    return Stage(cloud.session(), "dev", house.client, endpoint_url=cloud.endpoint_url, now=cloud.clock.now)
 
 
 @contextmanager

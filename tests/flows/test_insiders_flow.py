@@ -467,12 +467,12 @@ def test_a_body_in_which_a_name_stands_twice_is_refused(house: House, besieged: 
 def test_objects_that_nobody_can_read_are_set_apart_and_the_model_is_looked_at(house: House, besieged: str) -> None:
     house.client.predict(besieged, house.instances(house.flights.head(20), besieged))
     s3, bucket = house.cloud._clients.root("s3"), parameter(house, "captures-bucket")
-    newer = {"id": "p", "model": besieged, "schema": 99, "time": f"{datetime.now(UTC):%FT%TZ}", "outcome": True}
+    newer = {"id": "p", "model": besieged, "schema": 99, "time": f"{house.cloud.clock.now():%FT%TZ}", "outcome": True}
     records = {"a-record": b'{"id": 7}\n', "newer": json.dumps(newer).encode()}
     bodies = {name: gzip.compress(record) for name, record in records.items()} | {"no-gzip": b"{"}
     for folder in (CAPTURES, FEEDBACK):
         for name, body in bodies.items():
-            key = f"{folder}model={besieged}/hour={datetime.now(UTC):%Y-%m-%d-%H}/{name}.jsonl.gz"
+            key = f"{folder}model={besieged}/hour={house.cloud.clock.now():%Y-%m-%d-%H}/{name}.jsonl.gz"
             s3.put_object(Bucket=bucket, Key=key, Body=body)
     record = monitored(house, besieged)
     assert record["version"] == 2

@@ -19,7 +19,7 @@ STAGES = {
         alarm_emails=("oncall@example.com",),
         inference_reserve=50,
         provisioned_concurrency=2,
-        batch_buckets=("lake-of-tests",),
+        batch_places=("*=batch/", "role/sales-*=s3://lake-of-tests/sales/"),
     ),
 }
 

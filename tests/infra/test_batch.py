@@ -77,14 +77,14 @@ def test_the_definition_is_one_that_step_functions_takes() -> None:
     assert lint(json.dumps({"Resources": {"Machine": body}}), regions=["eu-west-1"]) == []
 
 
-def test_batches_write_under_their_prefix_and_in_the_buckets_of_the_setting(deployment: Deployment) -> None:
-    others = {"prod": ["lake-of-tests"], "dev": []}[deployment.stage]
+def test_batches_write_under_their_prefix_and_in_the_places_of_the_setting(deployment: Deployment) -> None:
+    others = {"prod": ["lake-of-tests/sales"], "dev": []}[deployment.stage]
     for name in ("BatchRole", "ScoreRole"):
         written = resources(role(deployment, name, "-Batch"), "s3:PutObject")
         own = [each for each in written if "/batch/*" in each]
         assert len(own) == 1
         assert len(written) == 1 + len(others)
-        assert all(any(f":s3:::{bucket}/*" in each for each in written) for bucket in others)
+        assert all(any(f":s3:::{place}/*" in each for each in written) for place in others)
 
 
 def test_of_the_registry_a_batch_may_touch_its_own_ledger_only(deployment: Deployment) -> None:

@@ -98,3 +98,22 @@ def test_the_licences_of_the_deployment_reach_the_function(allowed: tuple[str, .
         **about, allowed_licences=",".join(DeploymentSettings(allowed_licences=allowed).allowed_licences)
     )
     assert PrepareSettings.from_env(given.to_env()).licences == allowed
+
+
+def test_places_of_batches_name_who_and_a_folder_outside_of_tidegates_own_buckets() -> None:
+    good = "*=batch/,role/AWSReservedSSO_Sales_*=s3://lake/sales/,user/eve=batch/hr/2026/,role/Etl=s3://lake/"
+    assert DeploymentSettings.from_context({"batch_places": good}).batch_places == tuple(good.split(","))
+    wrong = (
+        "lake",
+        "*=lake/",
+        "eve=batch/",
+        "*=batch",
+        "*=s3://lake/sales",
+        "*=s3://lake/*/",
+        "*=datasets/",
+        "*=batch//",
+    )
+    for each in (*wrong, ""):
+        assert "does not have the form WHO=" in faults_of({"batch_places": each})["batch_places"]
+    own = "*=s3://tidegate-prod-data-captures1234-x/captures/"
+    assert "a bucket of Tidegate itself" in faults_of({"batch_places": own})["batch_places"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from infra.local.clock import Clock
 from infra.local.cloud import LocalCloud
 from infra.local.patterns import matches, target_input
 from infra.local.schedules import ScheduleError, next_time
@@ -220,3 +221,15 @@ def test_a_moment_that_has_passed_never_comes() -> None:
 def test_an_expression_that_is_none_is_refused(expression: str) -> None:
     with pytest.raises(ScheduleError):
         next_time(expression, 0, created=0)
+
+
+def test_what_was_stamped_by_a_clock_that_stood_behind_counts_when_it_happened() -> None:
+    clock = Clock()
+    start = clock.time()
+    clock.move_to(start + 100)
+    clock.move_to(start + 110)
+    assert clock.caught_up(start - 5) == start - 5
+    assert abs(clock.caught_up(start + 1) - (start + 111)) < 1  # the first jump, and the second right after it
+    assert clock.caught_up(start + 200) == start + 200
+    clock.move_to(start + 1_000)
+    assert abs(clock.caught_up(start + 150) - (start + 150 + 890)) < 1

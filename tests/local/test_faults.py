@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from infra.local.cloud import LocalCloud
-from infra.local.skewed_clock import write_shim
+from infra.local.skewed_clock import OFFSET, write_offset, write_shim
 from tests.local.calls import call
 
 PATIENT = Config(retries={"total_max_attempts": 3, "mode": "standard"})
@@ -104,6 +104,25 @@ def test_a_function_sees_the_clock_it_was_given_and_everything_else_works(skewed
     assert abs(call(skewed, {"do": "clock"})[1]["time"] - time.time()) < 5
 
 
+def test_functions_follow_the_clock_of_the_cloud_whether_they_are_warm_or_not(cloud: LocalCloud) -> None:
+    """One that is warm when the clock moves for the first time is replaced, and its successor follows."""
+    cloud.recycle("work")
+    before = call(cloud, {"do": "clock"})[1]
+    cloud.advance(3_600)
+    first, second = (call(cloud, {"do": "clock"})[1] for _ in range(2))
+    cloud.advance(7_200)
+    third = call(cloud, {"do": "clock"})[1]
+    for seen, ahead in ((before, 0), (first, 3_600), (second, 3_600), (third, 10_800)):
+        moved = cloud.clock.offset_s - 10_800
+        assert abs(seen["time"] - time.time() - moved - ahead) < 30
+        assert 0 < seen["remaining_ms"] <= 2000
+    (table,) = cloud.client("dynamodb").list_tables()["TableNames"]
+    written = {"TableName": table, "Item": {"pk": {"S": "later"}, "sk": {"S": "0"}}}
+    request = {"do": "call", "service": "dynamodb", "operation": "put_item", "with": written}
+    assert "FunctionError" not in call(cloud, request)[0]
+    cloud.client("dynamodb").describe_table(TableName=table)  # and people go by real time
+
+
 def test_a_clock_that_is_too_far_off_signs_nothing_aws_would_take(skewed: LocalCloud) -> None:
     skewed.skew("work", 1200)
     request = {"do": "call", "service": "dynamodb", "operation": "list_tables"}
@@ -127,9 +146,14 @@ print(json.dumps([time.time(), moment.timestamp(), str(datetime.date.today())]))
 
 
 def test_a_shifted_datetime_is_a_datetime_in_every_way(tmp_path: Path) -> None:
-    shim = write_shim(tmp_path, 86400.0)
+    shim, clock = write_shim(tmp_path), tmp_path / "clock"
+    write_offset(clock, 86400.0)
     run = subprocess.run(
-        [sys.executable, "-c", SHIFTED], env={"PYTHONPATH": str(shim)}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", SHIFTED],
+        env={"PYTHONPATH": str(shim), OFFSET: str(clock)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     seconds, moment, today = json.loads(run.stdout)

@@ -9,6 +9,7 @@ from infra.local.resources.base import (
     existing,
     provision_into,
     remove,
+    stable_names,
     supported,
     update,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "observability",
     "provision_into",
     "remove",
+    "stable_names",
     "storage",
     "supported",
     "update",

@@ -9,10 +9,13 @@ def bucket(new: New, made: Any) -> None: ... # what moto's own type leaves out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import moto.cloudformation.parsing as cloudformation
 from moto.cloudformation.custom_model import CustomModel
@@ -215,6 +218,20 @@ def create_named(logical_id: str, resource_json: Any, resources_map: Any, accoun
         raise
     except Exception as error:
         raise ResourceError(f"{stack}/{logical_id} ({kind}): {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def stable_names() -> Iterator[None]:
+    """Resources that templates do not name get the same names every time, so that what is kept finds them again."""
+    original = cloudformation.generate_resource_name
+
+    def generate(kind: str, stack: str, logical_id: str) -> str:
+        suffix = hashlib.sha256(f"{stack}/{logical_id}".encode()).hexdigest()[:12].upper()
+        with patch.object(cloudformation, "random_suffix", lambda: suffix):
+            return original(kind, stack, logical_id)
+
+    with patch.object(cloudformation, "generate_resource_name", generate):
+        yield
 
 
 _CREATE = cloudformation.parse_and_create_resource

@@ -16,7 +16,14 @@ from tidegate.domain.batch.batch_ledger import Act, BatchEntry, verify
 from tidegate.domain.registry.route import FallbackRef, Route, Served
 from tidegate.formats import csv_records
 from tidegate.kernel.address import Address
-from tidegate.kernel.errors import ConflictError, DatasetInvalidError, InvalidInputError, NotFoundError
+from tidegate.kernel.errors import (
+    ArtifactRejectedError,
+    ConflictError,
+    DatasetInvalidError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+)
 from tidegate.messages import FinishTask, NoteTask, PlanCursor, PlanTask, ScoreTask
 from tidegate.ml import batches
 from tidegate.spec.model import ModelSpec
@@ -26,7 +33,8 @@ from tidegate.steps.batch.work import finish, note, plan, score_part
 from tidegate.testing.batch import InMemoryBatchLedger
 from tidegate.testing.parts import InMemoryParts
 
-PLACES = ("data/batch/", "other")
+ANA = "arn:aws:sts::123456789012:assumed-role/Sales/ana"
+PLACES = (("*", "data/batch/"), ("role/Sal*", "lake/sales/"), ("user/eve", "lake/hr/"))
 INPUT, OUTPUT = "s3://data/batch/in/", "s3://data/batch/out/"
 HOME = Address.parse(OUTPUT, "output")
 LINES = [f"{at},{at * 10},{at % 24},EWR" for at in range(1, 11)]
@@ -54,16 +62,22 @@ class BatchWorld(InMemoryParts):
 
     def start(self, **changes: Any) -> dict[str, Any]:
         body = StartBatch.read({"input": INPUT, "output": OUTPUT} | changes)
-        return self.step(start_batch, "delay", body, actor="ana", places=PLACES)
+        return self.step(start_batch, "delay", body, actor=ANA, places=PLACES)
 
     def show(self, model: str = "delay") -> dict[str, Any]:
-        shown = self.step(show_batch, model, OUTPUT, places=PLACES)
+        shown = self.step(show_batch, model, OUTPUT, actor=ANA, places=PLACES)
         return dict(shown["batch"])
+
+    @property
+    def attempt(self) -> dict[str, Any]:
+        """What the state machine hands on to each step."""
+        given = self.batch_runs.inputs[-1]
+        return {name: given[name] for name in ("output", "record_sha256")}
 
     def plan(self, seconds: float = 900) -> list[dict[str, Any]]:
         cursor = PlanCursor.model_validate(self.batch_runs.inputs[-1]["cursor"])
         for _ in range(100):
-            task = PlanTask(step="plan", output=OUTPUT, cursor=cursor)
+            task = PlanTask(step="plan", cursor=cursor, **self.attempt)
             answer = self.step(plan, task, files=batches, remaining_seconds=self.seconds(seconds))
             if answer.next == "score":
                 return list(json.loads(self.batch_objects.document(Address(answer.bucket, answer.key))))
@@ -77,11 +91,11 @@ class BatchWorld(InMemoryParts):
         return lambda: next(left)
 
     def score(self, part: dict[str, Any]) -> Any:
-        task = ScoreTask.parse({"output": OUTPUT, "part": part})
+        task = ScoreTask.parse(self.attempt | {"part": part})
         return self.step(score_part, task, files=batches)
 
     def finish(self) -> Any:
-        return self.step(finish, FinishTask(step="finish", output=OUTPUT))
+        return self.step(finish, FinishTask(step="finish", **self.attempt))
 
 
 @pytest.fixture
@@ -137,7 +151,7 @@ def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_request_goes_
     parts = world.plan()
     world.score(parts[0])
     cause = json.dumps({"errorMessage": "RequestId: 1 Error: Runtime exited", "errorType": "Runtime.ExitError"})
-    noted = NoteTask(step="note", output=OUTPUT, part=2, error="Runtime.ExitError", cause=cause)
+    noted = NoteTask(step="note", **world.attempt, part=2, error="Runtime.ExitError", cause=cause)
     world.step(note, noted)
     ended = world.finish()
     assert not ended.complete
@@ -193,9 +207,6 @@ def test_an_input_that_was_changed_is_another_request_and_stops_a_part(world: Ba
     ("changes", "words"),
     [
         ({"input": "data/in"}, "does not have the form s3://bucket/folder/"),
-        ({"input": "s3://data/datasets/x.csv"}, "outside the places"),
-        ({"input": "s3://others/x.csv"}, "outside the places"),
-        ({"output": "s3://data/runs/"}, "outside the places"),
         ({"output": INPUT + "deeper/"}, "the output folder is inside the input folder"),
         ({"input": "s3://data/batch/nothing/"}, "the input has nothing to score"),
     ],
@@ -206,6 +217,50 @@ def test_a_request_that_cannot_be_met_says_what_is_wrong(
     with pytest.raises(InvalidInputError, match=words):
         world.start(**changes)
     assert not world.batch_runs.inputs
+
+
+@pytest.mark.parametrize("path", ["input", "output"])
+@pytest.mark.parametrize(
+    "place",
+    ["s3://data/datasets/x.csv", "s3://others/x.csv", "s3://data/runs/", "s3://lake/hr/", "s3://lake/sales-secret/"],
+)
+def test_a_batch_reads_and_writes_nothing_but_where_its_caller_may(world: BatchWorld, path: str, place: str) -> None:
+    world.batch_objects.upload(place.removesuffix("x.csv") + "x.csv", b"id,distance,hour,origin\n")
+    with pytest.raises(ForbiddenError) as caught:
+        world.start(**{path: place})
+    assert caught.value.message.endswith(f"as {path}; they can use s3://data/batch/ and s3://lake/sales/")
+    assert "batch_places" in caught.value.next_step
+    assert not world.batch_runs.inputs
+
+
+@pytest.mark.parametrize(
+    ("actor", "may"),
+    [
+        ("arn:aws:iam::123456789012:user/people/eve", True),
+        ("arn:aws:sts::123456789012:assumed-role/Sales/eve", False),  # who takes a role chooses the session's name
+        ("arn:aws:sts::123456789012:federated-user/eve", False),
+        ("arn:aws:iam::123456789012:root", False),
+    ],
+)
+def test_a_place_is_for_those_who_are_named(world: BatchWorld, actor: str, may: bool) -> None:
+    world.start()
+    try:
+        world.step(show_batch, "delay", "s3://lake/hr/out/", actor=actor, places=PLACES)
+    except NotFoundError:
+        assert may  # it is no batch's
+    except ForbiddenError:
+        assert not may
+
+
+def test_a_record_that_was_changed_after_the_caller_was_checked_is_not_followed(world: BatchWorld) -> None:
+    world.start()
+    first, *_ = world.plan()
+    record = json.loads(world.batch_objects.document(record_of(HOME)))
+    forged = json.dumps(record | {"input": "s3://lake/hr/"}).encode()
+    world.batch_objects.upload(str(record_of(HOME)), forged)
+    for later in (world.plan, lambda: world.score(first), world.finish):
+        with pytest.raises(ArtifactRejectedError, match=r"batch\.json was changed after the attempt began"):
+            later()
 
 
 def test_formats_are_not_mixed(world: BatchWorld) -> None:
@@ -265,7 +320,7 @@ def test_the_ledger_says_who_had_what_scored_by_what_and_what_came_of_it(world: 
         ("batch_complete", None, 10),
     ]
     assert {(entry.actor, entry.version, entry.input, entry.output, entry.objects) for entry in entries} == {
-        ("ana", 3, INPUT, OUTPUT, 2)
+        (ANA, 3, INPUT, OUTPUT, 2)
     }
     success = world.batch_objects.document(HOME / "_SUCCESS.json")
     assert entries[-1].success_sha256 == hashlib.sha256(success).hexdigest()

@@ -99,5 +99,6 @@ def test_a_batch_needs_both_addresses(run: Cli, asked: Loopback, given: tuple[st
 
 
 def test_another_output_than_batches_may_have_is_refused(run: Cli, asked: Loopback) -> None:
-    assert run("predict", "flight-delay", "--input", INPUT, "--output", "s3://data/runs/") == exits.INVALID
-    assert "s3://data/runs/ is outside the places for batches" in run.err
+    assert run("predict", "flight-delay", "--input", INPUT, "--output", "s3://data/runs/") == exits.NOT_ALLOWED
+    assert "cannot use s3://data/runs/ as output; they can use s3://data/batch/" in run.err
+    assert "batch_places" in run.err

@@ -780,7 +780,7 @@ def test_no_region_is_reported_in_a_line(run: Cli, monkeypatch: pytest.MonkeyPat
 
 def test_no_local_cloud_is_reported_in_a_line(run: Cli) -> None:
     assert run("data", "list", "--local") == exits.NOT_FOUND
-    assert "scripts/demo --serve" in run.err
+    assert "scripts/local up" in run.err
     Path("state.json").write_text("{")
     assert run("data", "list", "--local=state.json") == exits.INVALID
     Path("state.json").write_text('{"endpoint_url": "http://127.0.0.1:9"}')

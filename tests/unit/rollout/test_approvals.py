@@ -2,6 +2,7 @@
 
 import io
 import sys
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -230,6 +231,23 @@ def test_a_rollout_is_followed_from_approval_to_the_end_of_its_probation(world: 
     assert {each["state"] for each in found["path"]} == {"done"}
     listed = world.call("GET", f"{PATH}/rollouts").body["rollouts"]
     assert [(each["version"], each["phase"]) for each in listed] == [(2, "done"), (1, "done")]
+
+
+def test_what_a_canary_still_needs_is_shown_with_its_pace(world: World) -> None:
+    run_id = on_its_way(world, steps=[50], look_seconds=10)
+    assert shown(world, run_id)["still_needed"] == {}
+    world.clock.move(minutes=3)
+    world.advance(run_id, look(60))
+    found = shown(world, run_id)
+    assert found["look_seconds"] == 24 * 3_600 / 500  # more often than a day of looks allows
+    minutes = (world.clock.now() - datetime.fromisoformat(found["since"])).total_seconds() / 60
+    assert found["requests_a_minute"] == pytest.approx(60 / minutes, rel=0.1)
+    assert {"errors", "slow"} <= set(found["still_needed"])
+    assert all(more > 0 for more in found["still_needed"].values())
+    needed = max(found["still_needed"].values())
+    world.clock.move(minutes=10)
+    world.advance(run_id, look(needed + 60))
+    assert shown(world, run_id)["phase"] != "canary"
 
 
 def test_a_rollback_is_shown_where_it_happened_with_its_evidence(world: World) -> None:

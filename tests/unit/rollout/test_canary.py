@@ -26,6 +26,7 @@ from tidegate.domain.rollout.canary import (
     judge_alone,
     loss_millionths,
     score_counts,
+    still_needed,
 )
 
 PASS, FAIL, LITTLE = CanaryOutcome.PASS, CanaryOutcome.FAIL, CanaryOutcome.INSUFFICIENT_DATA
@@ -348,3 +349,54 @@ def test_a_candidate_that_is_five_points_worse_is_caught_early_and_an_equal_one_
     assert caught[:, 19].mean() > 0.9  # before the 25 % step
     fine = evidence_that_exceeds(chance.binomial(k, 0.005), k, chance.binomial(n, 0.005), n, -demand.margin)
     assert (fine[:, -1] >= -math.log(ALPHA)).mean() > 0.9
+
+
+# What is still needed
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize(
+    ("metric", "candidate", "champion"),
+    [
+        (Metric.ERRORS, arm(40), arm(40)),
+        (Metric.ERRORS, arm(100, errors=1), arm(300, errors=3)),
+        (Metric.SLOW, arm(60, slow=1), arm(60, slow=1)),
+        (Metric.SCORES, arm(16), arm(48)),
+    ],
+)
+def test_what_is_estimated_to_be_needed_is_what_it_takes_when_it_goes_on_alike(
+    metric, candidate, champion, times
+) -> None:
+    policy = only(metric)
+    seen = [Look(candidate, champion)] * times
+    found = finding(judge(seen, policy), metric)
+    assert found.outcome is LITTLE
+    needed = still_needed(seen, found, policy.demands[0], policy)
+    assert needed is not None
+
+    def after(share: float) -> CanaryOutcome:
+        """Once such a share of it has been seen, in looks of the same kind."""
+        more = (math.ceil if share > 1 else math.floor)(share * needed / candidate.requests)
+        return finding(judge([*seen, *[Look(candidate, champion)] * more], policy), metric).outcome
+
+    assert after(1.15) is PASS
+    assert after(0.6) is LITTLE
+
+
+def test_nothing_is_estimated_of_what_would_not_pass_or_was_not_compared() -> None:
+    policy = only(Metric.ERRORS)
+    for candidate, champion in ((arm(100, errors=4), arm(100)), (arm(0), arm(50)), (arm(50), arm(0))):
+        seen = [Look(candidate, champion)]
+        assert still_needed(seen, finding(judge(seen, policy), Metric.ERRORS), policy.demands[0], policy) is None
+    seen = [Look(arm(5_000), arm(5_000))]
+    assert still_needed(seen, finding(judge(seen, policy), Metric.ERRORS), policy.demands[0], policy) == 0
+
+
+def test_alone_it_is_estimated_against_the_target() -> None:
+    policy = only(Metric.ERRORS)
+    seen = [Look(arm(50))]
+    found = finding(judge_alone(seen, policy), Metric.ERRORS)
+    needed = still_needed(seen, found, policy.demands[0], policy)
+    assert needed is not None
+    assert finding(judge_alone([*seen, Look(arm(needed + 10))], policy), Metric.ERRORS).outcome is PASS
+    assert finding(judge_alone([*seen, Look(arm(needed // 2))], policy), Metric.ERRORS).outcome is LITTLE

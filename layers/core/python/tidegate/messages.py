@@ -391,6 +391,7 @@ class PlanTask(Message):
 
     step: Literal["plan"]
     output: str
+    record_sha256: str = ""  # of attempts that began before 0.2.0
     cursor: PlanCursor
 
 
@@ -407,6 +408,7 @@ class ScoreTask(Message):
     """Input of `score`: one part of the batch that owns this output."""
 
     output: str
+    record_sha256: str = ""  # of attempts that began before 0.2.0
     part: Part
 
 
@@ -423,6 +425,7 @@ class NoteTask(Message):
 
     step: Literal["note"]
     output: str
+    record_sha256: str = ""  # of attempts that began before 0.2.0
     part: int
     error: str
     cause: str
@@ -439,6 +442,7 @@ class FinishTask(Message):
 
     step: Literal["finish"]
     output: str
+    record_sha256: str = ""  # of attempts that began before 0.2.0
 
 
 class Finished(Message):

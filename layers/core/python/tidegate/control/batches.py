@@ -28,5 +28,12 @@ def start_batch(call: Call, at: At, request: batch.StartBatch) -> Answer:
 
 def show_batch(call: Call, at: At) -> Answer:
     model, output = call.path["model"], call.query.get("output")
-    answer = batch.show_batch(model, output, places=at.settings.places, objects=at.batch_objects, batches=at.batch_runs)
+    answer = batch.show_batch(
+        model,
+        output,
+        actor=call.actor,
+        places=at.settings.places,
+        objects=at.batch_objects,
+        batches=at.batch_runs,
+    )
     return HTTPStatus.OK, answer

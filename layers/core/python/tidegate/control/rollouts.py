@@ -17,7 +17,8 @@ def list_rollouts(call: Call, at: At) -> Answer:
 
 def show_rollout(call: Call, at: At) -> Answer:
     model, run = call.path["model"], call.path["run"]
-    return HTTPStatus.OK, approvals.show_rollout(model, run, rollouts=at.rollout_reader, routes=at.registry)
+    answer = approvals.show_rollout(model, run, rollouts=at.rollout_reader, routes=at.registry, clock=at.clock)
+    return HTTPStatus.OK, answer
 
 
 @reads(approvals.EndRollout)

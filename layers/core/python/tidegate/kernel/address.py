@@ -33,8 +33,8 @@ class Address:
         return Address(self.bucket, self.key + name)
 
     def within(self, places: Collection[str]) -> bool:
-        """Whether it lies in one of these places, each a bucket or a bucket and a prefix: `data/batch/`."""
-        return any(f"{self.bucket}/{self.key}".startswith(place if "/" in place else f"{place}/") for place in places)
+        """Whether it lies in one of these places, each a bucket and a folder: `data/batch/`."""
+        return any(f"{self.bucket}/{self.key}".startswith(place) for place in places)
 
 
 def folder(address: Address) -> Address:

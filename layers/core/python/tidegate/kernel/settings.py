@@ -136,9 +136,10 @@ class ControlSettings(Settings):
     batch_places: str
 
     @property
-    def places(self) -> tuple[str, ...]:
-        """Where batches may read and write: buckets, or a bucket and a prefix."""
-        return tuple(self.batch_places.split(","))
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """Where batches may read and write: a pattern of callers (`roles.caller`), and a bucket and a folder."""
+        pairs = (each.partition("=") for each in self.batch_places.split(","))
+        return tuple((who, place) for who, _, place in pairs)
 
 
 @dataclass(frozen=True, slots=True)

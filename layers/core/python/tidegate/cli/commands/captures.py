@@ -37,7 +37,7 @@ def captures(tool: Tool, model: str, since: str, part: Part) -> None:
     """
     from tidegate.cli.pages import captures as captures_page
 
-    now = datetime.now(UTC)
+    now = tool.now()
     start = _moment(since, now)
     found: list[dict[str, Any]] = []
     place: str | None = part.after or hour_of(now)

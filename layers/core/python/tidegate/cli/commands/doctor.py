@@ -1,7 +1,6 @@
 """The command that checks a deployed stage."""
 
 import secrets
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -59,7 +58,7 @@ def doctor(tool: Tool, *, only: tuple[str, ...], listing: bool, remove: bool) ->
         for line in lines:
             seen(line)
     else:
-        name = synthetic.name(datetime.now(UTC), secrets.token_hex(2))
+        name = synthetic.name(tool.now(), secrets.token_hex(2))
         lines = checks.make(trial(name), checks.chosen(only), seen)
     document: dict[str, Any] = {"stage": stage.name, "checks": [line.to_json() for line in lines]}
     tool.answer(document, lambda out: page.summary(out, lines))

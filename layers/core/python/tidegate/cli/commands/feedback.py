@@ -222,7 +222,7 @@ def _csv_lines(text: str, columns: Columns, *, numeric: bool) -> Iterator[tuple[
             if None in row or None in row.values():
                 yield line, Fault(f"line {line}", "has a different number of fields than the header")
                 continue
-            value = _outcome(row[columns.outcome], numeric=numeric)
+            value = outcome_of(row[columns.outcome], numeric=numeric)
             if numeric and isinstance(value, str):
                 yield line, Fault(f"line {line}.{columns.outcome}", f"{value[:40]!r} is not a number")
                 continue
@@ -233,7 +233,7 @@ def _csv_lines(text: str, columns: Columns, *, numeric: bool) -> Iterator[tuple[
         ) from None
 
 
-def _outcome(text: str, *, numeric: bool) -> bool | float | str | None:
+def outcome_of(text: str, *, numeric: bool) -> bool | float | str | None:
     """The value that a CSV text stands for. Classes are compared by their text, so only truth values need a type."""
     if not text.strip():
         return None

@@ -62,8 +62,8 @@ def predict(
 
     from tidegate.cli.pages import predict as predict_page
 
-    text = _text(source)
-    instances = _instances(tool, model, text)
+    text = text_of(source)
+    instances = instances_of(tool, model, text)
     answers = []
     refused: list[InvalidInputError] = []
     for start in range(0, len(instances), batch):
@@ -164,7 +164,8 @@ def _of_all(refused: list[InvalidInputError]) -> InvalidInputError:
     )
 
 
-def _text(source: str) -> str:
+def text_of(source: str) -> str:
+    """A file's text, or standard input's for -. Raises InvalidInputError."""
     if source != "-":
         with reading(source):
             return Path(source).read_text(encoding="utf-8-sig")
@@ -174,7 +175,8 @@ def _text(source: str) -> str:
         return sys.stdin.read()
 
 
-def _instances(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
+def instances_of(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
+    """The objects of JSON, JSON lines or CSV. Raises InvalidInputError."""
     instances = _from_json(text.lstrip()) if _is_json(text) else from_csv(tool, model, text)
     if not instances:
         raise InvalidInputError("the input has no instances", next_step="see `tidegate predict --help`")

@@ -49,9 +49,9 @@ def identity(at: Trial) -> Verdict:
 
 def clock(at: Trial) -> Verdict:
     """The half of the time that the call took is the answer's way back."""
-    before = time.time()
+    before = at.stage.now().timestamp()
     answer = at.stage.aws("sts").get_caller_identity()
-    here = (before + time.time()) / 2
+    here = (before + at.stage.now().timestamp()) / 2
     there = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 0.5
     return verdicts.clock(here - there)
 
@@ -111,7 +111,7 @@ def delivery(at: Trial) -> Verdict:
             partial(at.stage.aws("logs").describe_log_streams, logGroupName=group, logStreamNamePrefix=ERROR_LOG)
         )
         exists = bool((listed or {}).get("logStreams"))
-        messages = at.stage.log_lines(group, "errorCode", time.time() - DAY_SECONDS) if exists else []
+        messages = at.stage.log_lines(group, "errorCode", at.stage.now().timestamp() - DAY_SECONDS) if exists else []
         parts.append(verdicts.error_log(stream, exists=exists, messages=messages))
     return verdicts.together(parts)
 
@@ -123,9 +123,8 @@ def traces(at: Trial) -> Verdict:
     names = ("control", "inference")
 
     def count(name: str) -> int:
-        found = at.stage.aws("xray").get_trace_summaries(
-            StartTime=at.began, EndTime=time.time() + 1, FilterExpression=f'service("{at.stage.prefix}-{name}")'
-        )
+        service, end = f'service("{at.stage.prefix}-{name}")', at.stage.now().timestamp() + 1
+        found = at.stage.aws("xray").get_trace_summaries(StartTime=at.began, EndTime=end, FilterExpression=service)
         return len(found["TraceSummaries"])
 
     at.stage.until(lambda: all(map(count, names)), TRACE_SECONDS, every=5)
@@ -134,7 +133,7 @@ def traces(at: Trial) -> Verdict:
 
 def starts(at: Trial) -> Verdict:
     """What Lambda wrote into the logs when functions started."""
-    since = time.time() - DAY_SECONDS
+    since = at.stage.now().timestamp() - DAY_SECONDS
     groups = {name: f"/aws/lambda/{at.stage.prefix}-{name}" for name in roles.WRITES}
     found = {
         name: present(partial(at.stage.log_lines, group, "Init Duration", since)) for name, group in groups.items()
@@ -197,7 +196,7 @@ def make(at: Trial, checks: Sequence[Check], seen: Callable[[Line], None]) -> li
 
 def left_behind(at: Trial) -> Line:
     """Remove what an earlier doctor made, unless it may still be at work."""
-    age = time.time() - at.began
+    age = at.stage.now().timestamp() - at.began
     if age > LEFT_SECONDS:
         return removed(at)
     came = f"{at.name} was made {age / 60:.0f} minutes ago: another doctor may be at work"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,14 +57,16 @@ class Stage:
         endpoint_url: str | None = None,
         pause: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`endpoint_url` is a local cloud's."""
+        """`endpoint_url` and `now`, if it is not this machine's time, are a local cloud's."""
         self.name = name
         self.api = client
         self.prefix = f"tidegate-{name}"
         self.region = session.region_name
         self._pause = pause
         self._clock = clock
+        self.now = now
         self.aws: Callable[[str], Any] = cache(
             lambda service: session.client(service, config=_CONFIG, endpoint_url=endpoint_url)
         )

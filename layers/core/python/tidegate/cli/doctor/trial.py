@@ -233,7 +233,7 @@ def _wanted(trial: Trial) -> bool:
 def _want_training(trial: Trial) -> None:
     """Write what monitoring would have found; the model is the doctor's own."""
     client, table = trial.stage.aws("dynamodb"), trial.stage.parameters["registry-table"]
-    pk, now = Partition.HEALTH.of(trial.name), datetime.now(UTC)
+    pk, now = Partition.HEALTH.of(trial.name), trial.stage.now()
     for _ in range(ATTEMPTS):
         known = _health(trial)
         record = HealthRecord(
@@ -258,7 +258,7 @@ def _want_training(trial: Trial) -> None:
 def _count(trial: Trial) -> None:
     """One line of embedded metrics in the log of `monitor`, in a stream of the doctor's own."""
     logs, group = trial.stage.aws("logs"), f"/aws/lambda/{trial.stage.prefix}-monitor"
-    now = int(time.time() * 1000)
+    now = int(trial.stage.now().timestamp() * 1000)
     directive = {
         "Namespace": "Tidegate",
         "Dimensions": [["service", "stage"]],
@@ -284,7 +284,7 @@ def _where_it_stopped(trial: Trial, alarm: dict[str, Any]) -> Verdict:
         MetricName=WANTED,
         Dimensions=dimensions,
         StartTime=datetime.fromtimestamp(trial.began - 60, UTC),
-        EndTime=datetime.now(UTC),
+        EndTime=stage.now(),
         Period=60,
         Statistics=["Sum"],
     )["Datapoints"]

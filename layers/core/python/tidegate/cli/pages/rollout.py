@@ -1,12 +1,14 @@
 """What people read of a version on its way to its users."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from tidegate.cli.pages import pieces as show
 from tidegate.cli.pages.pieces import Document
+from tidegate.kernel import english
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +55,8 @@ def rollout(out: "Console", found: Document) -> None:
     if found["verdict"] and found["verdict"]["findings"]:
         out.print()
         _findings(out, found)
+    for line in _needed(found):
+        out.print(line, soft_wrap=True)
     out.print()
     out.print(f"next: {found['next_step']}", soft_wrap=True)
 
@@ -98,7 +102,9 @@ def _facts(found: Document) -> dict[str, str | Text | None]:
         "answers now": f"{show.percent(found['share_bp'])} of the requests",
         "ended" if ended else "since": show.moment(ended or found["since"]) + more + " UTC",
         "requests": counted if found["answered"] else "",
-        "next look": f"{found['next_look_at'][:19].replace('T', ' ')} UTC" if found["next_look_at"] else "",
+        "next look": f"{found['next_look_at'][:19].replace('T', ' ')} UTC{_raised(found)}"
+        if found["next_look_at"]
+        else "",
         "deadline": f"{show.moment(found['deadline'])} UTC; without enough evidence {then}" if canary else "",
         "promoted": f"{show.moment(found['promoted_at'])} UTC" if found["promoted_at"] else "",
         "reason": show.brief(found["reason"]) if phase == "probation" else found["reason"],
@@ -152,6 +158,31 @@ def _findings(out: "Console", found: Document) -> None:
         )
     difference = "difference [interval], points"
     show.table(out, ("metric", f">n, version {found['version']}", f">{champion}", f">{difference}", "outcome"), rows)
+
+
+def _raised(found: Document) -> str:
+    """That evidence is looked at less often than the spec says."""
+    every, asked = found.get("look_seconds"), found["plan"]["look_seconds"]
+    if not every or every <= asked:
+        return ""
+    return f", one every {every:.0f} s: less often than look_seconds ({asked:g}), since this phase may last long"
+
+
+def _needed(found: Document) -> Iterator[str]:
+    """What each open metric still needs, as an estimate."""
+    needed, rate = found.get("still_needed"), found.get("requests_a_minute")
+    if not needed or found["ended_at"]:
+        return
+    yield ""
+    speed = f"version {found['version']} answers {rate:g} requests a minute" if rate else "no rate is known yet"
+    yield f"still needed, estimated from what was seen so far ({speed}):"
+    for metric, more in needed.items():
+        unit = {"scores": "score", "loss": "label"}.get(metric, "request")
+        if more is None:
+            yield f"  {metric}: cannot be estimated yet, or it would not pass at these rates"
+        else:
+            minutes = f", {english.count(math.ceil(more / rate), 'minute')} at this rate" if rate else ""
+            yield f"  {metric}: about {english.count(more, unit)} more{minutes}"
 
 
 def _difference(finding: Document) -> str:

@@ -40,6 +40,7 @@ _BASES = (0.0005, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8
 _STEPS = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
 _LEAST_RATE = 0.0002  # a bet on a rate of 0 would be lost for good by one event
 _BISECTIONS = 15  # an end of an interval is found to 2 / 2**15, 0.006 points
+_MOST_TIMES = 256  # as much as was seen: beyond, an estimate is worth nothing
 _WIDEST = 0.99  # no null further out is tried; the grid would be empty there
 
 
@@ -123,6 +124,11 @@ class ArmCounts:
             Metric.SLOW: self.slow,
             Metric.UNAVAILABLE: self.unavailable,
         }[metric]
+
+    def times(self, factor: int) -> Self:
+        """As if the arm had done so many times as much, alike."""
+        counts = {name: factor * count for name, count in asdict(self).items() if name != "scores"}
+        return type(self)(**counts, scores=tuple(factor * count for count in self.scores))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -344,6 +350,38 @@ def judge_alone(looks: Sequence[Look], policy: Policy) -> CanaryVerdict:
             if demand.target is not None and demand.metric is not Metric.SCORES
         )
     )
+
+
+def still_needed(looks: Sequence[Look], finding: Finding, demand: Demand, policy: Policy) -> int | None:
+    """About how many more of the candidate's requests (scores, labels) a metric needs to pass, if both arms go on as
+    so far: an estimate, since chance has its part in what comes. None where nothing was compared yet, and where the
+    metric would not pass by going on like this.
+
+    `finding` is the metric's on these looks. What was seen is weighed as if it had been seen several times over.
+    """
+    if finding.outcome is CanaryOutcome.PASS:
+        return 0
+    if finding.candidate is None or finding.outcome is CanaryOutcome.FAIL:
+        return None
+
+    def short_of(factor: int) -> float:
+        """By how much the logarithm of the evidence misses what is needed."""
+        seen = [Look(look.candidate.times(factor), look.champion.times(factor)) for look in looks]
+        again = replace(policy, demands=(replace(demand, required=True),))
+        alone = finding.champion_n == 0 and demand.target is not None
+        (found,) = (judge_alone if alone else judge)(seen, again).findings
+        return math.log(found.passes_at) - (math.log(found.evidence_fine) if found.evidence_fine else -math.inf)
+
+    low, high = 1, 2
+    while short_of(high) > 0:
+        low, high = high, 2 * high
+        if high > _MOST_TIMES:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if short_of(middle) > 0 else (low, middle)
+    missing, over = short_of(low), -short_of(high)
+    return max(1, math.ceil(finding.candidate_n * (low - 1 + missing / (missing + over or 1.0))))
 
 
 def evidence_that_exceeds(more: Counts, more_n: Counts, less: Counts, less_n: Counts, by: float) -> Floats:

@@ -309,26 +309,52 @@ def abandon(rollout: Rollout, *, route: Route | None, version: Version, fault: s
     return _numbered(_left(rollout, Phase.FAILED, route, version, cause), now)
 
 
-def wait_seconds(rollout: Rollout, now: datetime) -> int:
-    """How long until the rollout wants to be advanced again; 0 when it is final."""
+def look_seconds(rollout: Rollout, now: datetime) -> float | None:
+    """How often the evidence of the phase is looked at: `plan.look_seconds`, or less often in a phase that would take
+    more than `MOST_LOOKS` looks. None in a phase without looks."""
     plan = rollout.plan
     match rollout.phase:
-        case Phase.APPROVAL:
-            until = rollout.approval.expires_at if rollout.approval else now
-            return max(_SOONEST_SECONDS, _whole((until - now).total_seconds()))
         case Phase.SHADOW:
-            lasts, at_most = plan.shadow_seconds, plan.shadow_seconds
+            at_most = plan.shadow_seconds
         case Phase.CANARY:
-            lasts, at_most = plan.bake_seconds, plan.deadline_seconds
+            at_most = plan.deadline_seconds
             if rollout.deadline and now > rollout.deadline:
                 at_most = LATE * (at_most + (now - rollout.deadline).total_seconds())
         case Phase.PROBATION:
-            lasts, at_most = plan.probation_seconds, plan.probation_seconds
+            at_most = plan.probation_seconds
         case _:
-            return 0
-    interval = max(plan.look_seconds, at_most / MOST_LOOKS)
+            return None
+    return max(plan.look_seconds, at_most / MOST_LOOKS)
+
+
+def wait_seconds(rollout: Rollout, now: datetime) -> int:
+    """How long until the rollout wants to be advanced again; 0 when it is final."""
+    plan = rollout.plan
+    if rollout.phase is Phase.APPROVAL:
+        until = rollout.approval.expires_at if rollout.approval else now
+        return max(_SOONEST_SECONDS, _whole((until - now).total_seconds()))
+    interval = look_seconds(rollout, now)
+    if interval is None:
+        return 0
+    lasts = {
+        Phase.SHADOW: plan.shadow_seconds,
+        Phase.CANARY: plan.bake_seconds,
+        Phase.PROBATION: plan.probation_seconds,
+    }[rollout.phase]
     left = (rollout.since + timedelta(seconds=lasts) - now).total_seconds()
     return max(_SOONEST_SECONDS, _whole(min(interval, left) if left > 0 else interval))
+
+
+def still_needed(rollout: Rollout) -> dict[str, int | None]:
+    """By metric that promotion waits for and that has not passed: about how many more requests, scores or labels of the
+    version it needs, if it goes on as so far; None where nothing can be said, or where it would not pass."""
+    _, verdict = _judged(rollout)
+    demands = {demand.metric: demand for demand in rollout.plan.demands.demands}
+    open_ = [each for each in verdict.findings if each.required and each.outcome is not canary.CanaryOutcome.PASS]
+    return {
+        each.metric.value: canary.still_needed(rollout.looks, each, demands[each.metric], rollout.plan.demands)
+        for each in open_
+    }
 
 
 def same_person(one: str, other: str) -> bool:

@@ -3,8 +3,10 @@
 Of one version: the champion when the batch was asked for. Asking for the same again goes on with what is missing.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
@@ -24,20 +26,24 @@ from tidegate.domain.batch.batch import (
 )
 from tidegate.domain.batch.batch_ledger import begun, completed
 from tidegate.domain.registry.route import Route
+from tidegate.kernel import english
 from tidegate.kernel.address import Address, folder
 from tidegate.kernel.errors import (
+    ArtifactRejectedError,
     ConflictError,
     Fault,
+    ForbiddenError,
     InvalidInputError,
     NotFoundError,
 )
+from tidegate.kernel.roles import caller
 from tidegate.ports.batch import Attempt, BatchLedger, BatchObjects, BatchRuns
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, RouteReader
 from tidegate.steps.requests import Column, Document
 
 _FIRST = {"source": 0, "position": 0, "first_row": 1, "parts": 0, "pages": 0, "rows": 0}
-_LOOKS = 3
+Places = Sequence[tuple[str, str]]  # a pattern of callers, and a bucket and a folder
 
 
 class StartBatch(Document):
@@ -54,7 +60,7 @@ def start_batch(
     body: StartBatch,
     *,
     actor: str,
-    places: Sequence[str],
+    places: Places,
     models: Models,
     routes: RouteReader,
     objects: BatchObjects,
@@ -67,12 +73,13 @@ def start_batch(
 
     Raises:
         NotFoundError: no such model.
-        InvalidInputError: input or output are no addresses, lie elsewhere than they may, or hold nothing to score.
+        ForbiddenError: input or output lie elsewhere than the caller's batches may read and write.
+        InvalidInputError: input or output are no addresses, or hold nothing to score.
         ConflictError: nothing serves, or the output belongs to another batch.
         UnavailableError: too many batches of the model are being recorded at once.
     """
     spec = models.spec(model)
-    home, asked = _home(body.output, places), _allowed(body.input, "input", places)
+    home, asked = _home(body.output, actor, places), _allowed(body.input, "input", actor, places)
     if home.key.startswith(folder(asked).key) and home.bucket == asked.bucket:
         raise InvalidInputError(
             "the output folder is inside the input folder", [Fault("output", f"{home} is under {asked}")]
@@ -104,10 +111,12 @@ def start_batch(
         actor=actor,
         at=clock.now().isoformat(),
     )
-    if objects.create(record_of(home), encoded(wanted.to_json())):
+    record = encoded(wanted.to_json())
+    if objects.create(record_of(home), record):
         batch = wanted
     else:
-        batch = recorded(home, objects)
+        record = _record(home, objects)
+        batch = Batch.from_json(json.loads(record))
         _demand_same(batch, wanted)
     latest = batches.latest(batch.batch_id)
     success = success_in(batch, objects)
@@ -117,39 +126,44 @@ def start_batch(
     elif latest is None or not latest.running:
         number = latest.number + 1 if latest else 1
         ledger.append(begun(batch, number, actor=actor, at=clock.now()))
-        batches.start(batch.batch_id, number, {"output": batch.output, "cursor": _FIRST})
+        sha256 = hashlib.sha256(record).hexdigest()
+        batches.start(batch.batch_id, number, {"output": batch.output, "record_sha256": sha256, "cursor": _FIRST})
         latest = Attempt(number, "RUNNING")
     return _shown(batch, latest, objects) | {"resumed": resumed}
 
 
 def show_batch(
-    model: str, output: str | None, *, places: Sequence[str], objects: BatchObjects, batches: BatchRuns
+    model: str, output: str | None, *, actor: str, places: Places, objects: BatchObjects, batches: BatchRuns
 ) -> dict[str, Any]:
     """How far the batch is that owns an output.
 
     Raises:
-        InvalidInputError: the output is no address, or lies elsewhere than it may.
+        ForbiddenError: the output lies elsewhere than the caller's batches may read and write.
+        InvalidInputError: the output is no address.
         NotFoundError: it belongs to no batch of the model.
     """
-    home = _home(output or "", places)
+    home = _home(output or "", actor, places)
     batch = recorded(home, objects)
     if batch.model != model:
         raise NotFoundError(f"{home} is the output of a batch of model {batch.model!r}, not of {model!r}")
     return _shown(batch, batches.latest(batch.batch_id), objects)
 
 
-def _home(output: str, places: Sequence[str]) -> Address:
-    return folder(_allowed(output, "output", places))
+def _home(output: str, actor: str, places: Places) -> Address:
+    return folder(_allowed(output, "output", actor, places))
 
 
-def _allowed(text: str, path: str, places: Sequence[str]) -> Address:
-    address = Address.parse(text, path)
-    if not address.within(places):
-        raise InvalidInputError(
-            "batches cannot use this folder",
-            [Fault(path, f"{address} is outside the places for batches", tuple(f"s3://{place}" for place in places))],
-            next_step=f"choose an {path} in one of them, or have the bucket added to the deployment setting "
-            "batch_buckets",
+def _allowed(text: str, path: str, actor: str, places: Places) -> Address:
+    """The address, which must lie where the caller's batches may read and write: functions do both, with rights of
+    their own."""
+    address, name = Address.parse(text, path), caller(actor)
+    own = [place for who, place in places if fnmatchcase(name, who)]
+    if not address.within(own):
+        listed = english.listed(f"s3://{place}" for place in own) if own else "no place"
+        raise ForbiddenError(
+            f"batches of {name} cannot use {address} as {path}; they can use {listed}",
+            next_step=f"choose another {path}, or ask the people who deploy the stage to add the place for {name} to "
+            "the deployment setting batch_places",
         )
     return address
 
@@ -215,10 +229,27 @@ def _demand_same(batch: Batch, wanted: Batch) -> None:
         )
 
 
-def recorded(home: Address, objects: BatchObjects) -> Batch:
-    """The batch that owns an output. Raises NotFoundError."""
+def recorded(home: Address, objects: BatchObjects, sha256: str = "") -> Batch:
+    """The batch that owns an output.
+
+    Args:
+        sha256: of its record when the attempt began, when the caller's rights were checked: people may write there too.
+
+    Raises:
+        NotFoundError: no batch owns it.
+        ArtifactRejectedError: the record was changed since.
+    """
+    record = _record(home, objects)
+    if sha256 and hashlib.sha256(record).hexdigest() != sha256:
+        raise ArtifactRejectedError(
+            f"{record_of(home)} was changed after the attempt began", next_step="choose another --output"
+        )
+    return Batch.from_json(json.loads(record))
+
+
+def _record(home: Address, objects: BatchObjects) -> bytes:
     try:
-        return Batch.from_json(json.loads(objects.document(record_of(home))))
+        return objects.document(record_of(home))
     except NotFoundError:
         raise NotFoundError(
             f"{home} is not the output of a batch", next_step="start it: tidegate predict --help"

@@ -115,7 +115,7 @@ def plan(
         ConflictError: an object was changed meanwhile.
     """
     home = Address.parse(task.output, "output")
-    batch, cursor = recorded(home, objects), task.cursor
+    batch, cursor = recorded(home, objects, task.record_sha256), task.cursor
     listed = parts_of(home)
     if not cursor.pages and objects.facts(listed) is not None:
         return Planned(next="score", cursor=cursor, bucket=listed.bucket, key=listed.key)
@@ -276,7 +276,7 @@ def score_part(task: ScoreTask, *, objects: BatchObjects, files: PartFiles, open
         DatasetInvalidError: its rows cannot be read.
         ConflictError: the input was changed after the batch had begun.
     """
-    batch, part = recorded(Address.parse(task.output, "output"), objects), task.part
+    batch, part = recorded(Address.parse(task.output, "output"), objects, task.record_sha256), task.part
     known = batch.faulty(part, objects.facts(batch.output_of(part)))
     if known is not None:
         return PartScored(rows=part.rows, faulty=known, kept=True)
@@ -366,7 +366,7 @@ def _answer_instead(version: Answering, fallback: Fallback, rows: Rows, found: A
 
 def note(task: NoteTask, *, objects: BatchObjects) -> Noted:
     """Keep why a part could not be scored, for whoever asks."""
-    batch = recorded(Address.parse(task.output, "output"), objects)
+    batch = recorded(Address.parse(task.output, "output"), objects, task.record_sha256)
     said = {"error": task.error, "message": _said(task.cause)}
     objects.put(batch.failure_of(task.part), encoded(said), _JSON, {})
     return Noted(part=task.part)
@@ -386,7 +386,7 @@ def finish(task: FinishTask, *, objects: BatchObjects, ledger: BatchLedger, cloc
         UnavailableError: too many batches of the model are being recorded at once.
     """
     home = Address.parse(task.output, "output")
-    batch, parts = recorded(home, objects), parts_in(objects.document(parts_of(home)))
+    batch, parts = recorded(home, objects, task.record_sha256), parts_in(objects.document(parts_of(home)))
     with ThreadPoolExecutor(_THREADS) as pool:
         facts = pool.map(objects.facts, [batch.output_of(part) for part in parts])
         faulty = [batch.faulty(part, each) for part, each in zip(parts, facts, strict=True)]

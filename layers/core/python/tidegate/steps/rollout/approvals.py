@@ -69,7 +69,7 @@ def list_rollouts(
     return {"rollouts": shown, "next": following}
 
 
-def show_rollout(model: str, run: str, *, rollouts: RolloutReader, routes: RouteReader) -> dict[str, Any]:
+def show_rollout(model: str, run: str, *, rollouts: RolloutReader, routes: RouteReader, clock: Clock) -> dict[str, Any]:
     """The rollout of a run's version. Raises NotFoundError."""
     found = rollouts.rollout(model, run)
     if found is None:
@@ -77,7 +77,7 @@ def show_rollout(model: str, run: str, *, rollouts: RolloutReader, routes: Route
             f"run {run} of {model} has no rollout yet",
             next_step=f"look at the run: tidegate runs {model} {run}",
         )
-    return {"rollout": _whole(found, routes.route(model))}
+    return {"rollout": _whole(found, routes.route(model)) | _pace(found, clock.now())}
 
 
 def under_way(model: str, route: Route | None, *, rollouts: RolloutReader, now: datetime) -> dict[str, Any]:
@@ -255,6 +255,19 @@ def _whole(found: Rollout, route: Route | None) -> dict[str, Any]:
         "approval": _asked(found.approval) if found.approval else None,
         "plan": view(found.plan),
         "next_step": _next_step(found),
+    }
+
+
+def _pace(found: Rollout, now: datetime) -> dict[str, Any]:
+    """How often is looked, how many requests the version answered a minute until the last look (of its phase, or the
+    canary's step), and about how many more each open metric needs."""
+    every, following = rollout.look_seconds(found, now), _next_look(found)
+    answered = sum(look.candidate.requests for look in found.looks[found.looks_before_step :])
+    minutes = (following - found.since).total_seconds() / 60 - every / 60 if every and following else 0.0
+    return {
+        "look_seconds": every,
+        "requests_a_minute": round(answered / minutes, 1) if minutes > 0 else None,
+        "still_needed": rollout.still_needed(found) if every and found.looks else {},
     }
 
 

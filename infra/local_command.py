@@ -1,0 +1,288 @@
+"""`scripts/local`: the local cloud in the background."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from infra import local_stage
+from infra.local_stage import ROOT, STATE
+
+LOG = STATE / "local.log"
+KEPT = STATE / "kept"
+ASSEMBLY = ROOT / ".build" / "local" / "cdk.out"
+START_SECONDS = 180.0
+STOP_SECONDS = 60.0
+_AHEAD = re.compile(r"\+(\d+(?:\.\d+)?)([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+NEXT = """
+Next
+  tidegate data add NAME FILE.csv --origin TEXT --licence TEXT --owner YOU --local
+    add your data as a dataset; `.venv/bin/tidegate` is the command
+  tidegate init MODEL --dataset NAME --target COLUMN --output MODEL.yaml --local
+    write a first spec from its columns; then: tidegate model apply MODEL.yaml --local
+  tidegate train MODEL --wait --local
+    train it, gate it and release it; docs/local.md goes on from there"""
+
+
+class CommandError(Exception):
+    """What was asked for cannot be done; the message says why, and what to do."""
+
+
+def up(*, as_json: bool) -> int:
+    """Start the cloud, unless one is up, and say where everything is."""
+    if local_stage.running() is None:
+        process = _daemon()
+        _wait_until_ready(process)
+    document = _status()
+    _print(document, as_json=as_json)
+    if not as_json:
+        print(NEXT)
+    return 0
+
+
+def down(*, as_json: bool) -> int:
+    """Save what is to be kept, and stop."""
+    stopped = _stop()
+    said = f"stopped; what it held is in {_shown(KEPT)}" if stopped else "no local cloud was up"
+    _answer({"running": False, "stopped": stopped}, said, as_json=as_json)
+    return 0
+
+
+def _stop() -> bool:
+    """Whether there was a cloud to stop. Raises CommandError when it does not end."""
+    state = local_stage.running()
+    if state is None:
+        return False
+    pid = int(state["pid"])
+    os.kill(pid, signal.SIGTERM)
+    if not _until(lambda: local_stage.running() is None, STOP_SECONDS):
+        raise CommandError(f"process {pid} has not ended after {STOP_SECONDS:.0f} s; see {_shown(LOG)}")
+    return True
+
+
+def status(*, as_json: bool) -> int:
+    """Where everything is; exit code 1 when no cloud is up."""
+    if local_stage.running() is None:
+        _answer({"running": False}, "no local cloud is up; start one: scripts/local up", as_json=as_json)
+        return 1
+    _print(_status(), as_json=as_json)
+    return 0
+
+
+def reset(*, as_json: bool) -> int:
+    """Stop the cloud and remove what it kept."""
+    _stop()
+    existed = KEPT.exists()
+    shutil.rmtree(KEPT, ignore_errors=True)
+    said = f"removed {_shown(KEPT)}" if existed else "nothing was kept"
+    _answer({"running": False, "removed": existed}, said, as_json=as_json)
+    return 0
+
+
+def clock(ahead: str | None, *, as_json: bool) -> int:
+    """Show the cloud's clock, or move it ahead."""
+    if ahead is None:
+        document = _status()
+    else:
+        found = _AHEAD.fullmatch(ahead)
+        if found is None:
+            raise CommandError(f"{ahead!r} is not a time to move ahead by; write +30s, +10m, +1h or +2d")
+        document = _asked("POST", f"/clock?seconds={float(found[1]) * _UNITS[found[2]]}")
+    shown = {name: document[name] for name in ("clock", "clock_offset_s")}
+    _answer(shown, f"{_moment(document)}, {_ahead(document['clock_offset_s'])}", as_json=as_json)
+    return 0
+
+
+def serve() -> int:
+    """The daemon: the cloud, until it is asked to end."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    os.environ.pop("AWS_PROFILE", None)
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    try:
+        with local_stage.started(_assembly(say), keep=KEPT, on_progress=say):
+            stop.wait()
+            say("saving and stopping")
+    except Exception as error:  # noqa: BLE001  the log is all that a person sees of it
+        traceback.print_exc(file=sys.stdout)
+        say(f"error: {error}")
+        return 1
+    return 0
+
+
+def _assembly(say: Callable[[str], None]) -> Path:
+    """The templates of the sources as they are, synthesized again only when these have changed."""
+    stamp, now = ASSEMBLY / ".sources", local_stage.fingerprint()
+    if not stamp.exists() or stamp.read_text("ascii") != now:
+        say("synthesizing the templates")
+        shutil.rmtree(ASSEMBLY, ignore_errors=True)
+        local_stage.synthesized(ASSEMBLY, owner="local", business_unit="local")
+        stamp.write_text(now, "ascii")
+    return ASSEMBLY
+
+
+# --- talking to it ----------------------------------------------------------------------------------------------------
+
+
+def _daemon() -> subprocess.Popen[bytes]:
+    STATE.mkdir(exist_ok=True)
+    if LOG.exists():
+        LOG.replace(LOG.with_suffix(".log.1"))
+    with LOG.open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "infra.local_command", "serve"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
+    """Shows what the daemon says meanwhile.
+
+    Raises:
+        CommandError: it ended, or takes too long.
+    """
+    deadline, shown = time.monotonic() + START_SECONDS, 0
+    while True:
+        lines = LOG.read_text("utf-8", "replace").splitlines()
+        for line in lines[shown:]:
+            print(f"  {line}", file=sys.stderr, flush=True)
+        shown = len(lines)
+        state = local_stage.running()
+        if state is not None and state["pid"] == process.pid and "operator" in state["users"]:
+            return
+        if process.poll() is not None:
+            said = next((line for line in reversed(lines) if line.startswith("error: ")), "error: it ended")
+            advice = "; to begin without what was kept: scripts/local reset" if "kept" in said else ""
+            raise CommandError(f"{said.removeprefix('error: ')} (see {_shown(LOG)}){advice}")
+        if time.monotonic() > deadline:
+            process.terminate()
+            raise CommandError(f"not ready after {START_SECONDS:.0f} s; see {_shown(LOG)}")
+        time.sleep(0.2)
+
+
+def _asked(method: str, target: str) -> dict[str, Any]:
+    state = local_stage.running()
+    if state is None:
+        raise CommandError("no local cloud is up; start one: scripts/local up")
+    control = state["control"]
+    answer = urllib3.request(
+        method, control["url"] + target, headers={"Authorization": f"Bearer {control['token']}"}, timeout=3_600.0
+    )
+    document: dict[str, Any] = json.loads(answer.data)
+    if answer.status != 200:
+        raise CommandError(document["error"])
+    return document
+
+
+def _status() -> dict[str, Any]:
+    paths = {"credentials": str(STATE / "local.json"), "kept": str(KEPT), "log": str(LOG)}
+    return {"running": True} | _asked("GET", "/status") | paths
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _print(document: dict[str, Any], *, as_json: bool) -> None:
+    facts = {
+        "up": f"since {datetime.fromtimestamp(document['since'], UTC):%H:%M} UTC, process {document['pid']}, "
+        f"{document['memory_mb']:,} MiB",
+        "clock": f"{_moment(document)}, {_ahead(document['clock_offset_s'])}",
+        "AWS APIs": document["endpoint_url"],
+        **{f"API {name}": url for name, url in document["apis"].items()},
+        "dashboards": document["dashboards"],
+        "users": f"{', '.join(document['users'])}: tidegate --local --as USER",
+        "credentials": _shown(Path(document["credentials"])),
+        "kept in": _shown(Path(document["kept"])),
+        "log": _shown(Path(document["log"])),
+    }
+    width = max(map(len, facts))
+    _answer(document, "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()), as_json=as_json)
+
+
+def _answer(document: dict[str, Any], text: str, *, as_json: bool) -> None:
+    print(json.dumps(document) if as_json else text, flush=True)
+
+
+def _moment(document: dict[str, Any]) -> str:
+    return f"{datetime.fromisoformat(document['clock']):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _ahead(seconds: float) -> str:
+    if seconds < 1:
+        return "as this machine's"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min ahead of this machine's" if minutes or hours else f"{seconds:.0f} s ahead"
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _until(condition: Any, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def main(words: list[str]) -> int:
+    """Parse, do, say."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/local",
+        description="Run Tidegate on a local cloud in the background. What it holds is kept between starts.",
+        epilog="example: scripts/local up; scripts/local clock +1h; scripts/local down",
+    )
+    parser.add_argument("--json", action="store_true", help="answer with one JSON object on stdout")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    about = {
+        "up": "start it, and show where everything is",
+        "down": "save what it holds, and stop it",
+        "status": "show where everything is, its clock and its memory; exit code 1 when it is not up",
+        "reset": "stop it, and remove what it kept",
+        "clock": "show its clock, or move it ahead",
+    }
+    for name, words_of_help in about.items():
+        command = commands.add_parser(name, help=words_of_help, description=f"{words_of_help.capitalize()}.")
+        command.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        if name == "clock":
+            command.add_argument("ahead", nargs="?", metavar="+TIME", help="such as +30s, +10m, +1h or +2d")
+    if words == ["serve"]:
+        return serve()
+    options = parser.parse_args(words)
+    try:
+        if options.command == "clock":
+            return clock(options.ahead, as_json=options.json)
+        return {"up": up, "down": down, "status": status, "reset": reset}[options.command](as_json=options.json)
+    except CommandError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
