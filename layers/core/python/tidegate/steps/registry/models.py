@@ -3,13 +3,13 @@
 from difflib import get_close_matches
 from typing import Any
 
-from tidegate.domain.data.dataset import ColumnType, Dataset, DatasetVersion
+from tidegate.domain.data.dataset import ColumnProfile, ColumnType, Dataset, DatasetVersion
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.version import BESIDE, Version, VersionStatus, status_now
 from tidegate.domain.rollout.changes import rollback_target, shares
 from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.training.contracts import rollout_plan
-from tidegate.kernel import english
+from tidegate.kernel import english, values
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
@@ -151,11 +151,24 @@ def catalog_faults(spec: ModelSpec, dataset: Dataset, version: DatasetVersion | 
             hint = f"; near: {', '.join(near)}" if near else ""
             where = f"dataset {dataset.name} version {version.version}"
             faults.append(Fault(path, f"{name!r} is not a column of {where}{hint}"))
+    spelt = {column.name for column in version.columns if _spells_truth(version, column)}
     for index, feature in enumerate(spec.features):
+        if feature.kind == "boolean" and feature.name in spelt:
+            continue
         if feature.name in types and types[feature.name] in _UNFIT[feature.kind]:
             problem = f"{feature.name!r} holds {types[feature.name]} in the dataset; it cannot be {feature.kind}"
             faults.append(Fault(f"features[{index}].kind", problem))
     return faults
+
+
+def _spells_truth(version: DatasetVersion, column: ColumnProfile) -> bool:
+    """Whether the commonest texts of a column are spellings of truth values; training reads all of them."""
+    if version.reading.rules == 1 or column.type is not ColumnType.TEXT:
+        return False
+    try:
+        return all(values.read("boolean", text) is not None for text, _ in column.top)
+    except values.UnreadableError:
+        return False
 
 
 def show_spec(name: str, digest: str | None, *, models: Models) -> dict[str, Any]:
