@@ -20,7 +20,7 @@ from tidegate.ports.rollout import RolloutReader
 from tidegate.spec.features import FeatureKind
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.pages import Asked, by_name, chosen, number, page, walked
-from tidegate.steps.requests import version_number, view
+from tidegate.steps.requests import demand_unreserved, version_number, view
 from tidegate.steps.rollout.approvals import under_way
 
 MAX_SPEC_BYTES = 256 * 1024
@@ -61,7 +61,9 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
     Raises:
         SpecInvalidError: every fault at once, those of the spec itself, those of what it demands of a canary, or those
             against the dataset it names.
-        RequestInvalidError: the spec is for another model than the address says, or is too large.
+        RequestInvalidError: the spec is for another model than the address says, or is too large, or the name is
+            reserved.
+        ForbiddenError: it is the model of a doctor that somebody else started.
     """
     spec = read_spec(text)
     if spec.name != name:
@@ -70,6 +72,7 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
             [Fault("name", f"{spec.name!r} is not the {name!r} of the address")],
             next_step=f"send it to /models/{spec.name}",
         )
+    demand_unreserved(name, spec.owner, made_by=_applied_by(name, models), actor=actor)
     rollout_plan(spec)
     warnings: list[str] = []
     checked: DatasetVersion | None = None
@@ -97,6 +100,13 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
         "checked_against": checked.version if checked else None,
         "warnings": warnings,
     }
+
+
+def _applied_by(name: str, models: Models) -> str | None:
+    try:
+        return models.model(name).applied_by
+    except NotFoundError:
+        return None
 
 
 def read_spec(text: str) -> ModelSpec:
