@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m infra.local", description="Run the local cloud of a CDK assembly until Ctrl-C."
     )
-    parser.add_argument("assembly", type=Path, help="a cdk.out folder, as `npx aws-cdk@2 synth` writes it")
+    parser.add_argument("assembly", type=Path, help="a cdk.out folder, as `npx cdk synth` writes it")
     parser.add_argument(
         "--state-dir", type=Path, default=Path(".tidegate"), help="folder for local.json (default: .tidegate)"
     )

@@ -60,7 +60,7 @@ def read_assembly(folder: Path, *, account: str, region: str) -> Assembly:
     folder = folder.resolve()
     stacks = _stacks(folder, account, region)
     if not stacks:
-        raise AssemblyError(f"{folder} holds no stacks; synthesize the app first: npx aws-cdk@2 synth")
+        raise AssemblyError(f"{folder} holds no stacks; synthesize the app first: npx cdk synth")
     return Assembly(folder, tuple(_in_dependency_order(stacks)))
 
 
@@ -134,5 +134,5 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError:
-        raise AssemblyError(f"{file} does not exist; synthesize the app first: npx aws-cdk@2 synth") from None
+        raise AssemblyError(f"{file} does not exist; synthesize the app first: npx cdk synth") from None
     return content

@@ -193,8 +193,8 @@ def actions(deployment: Deployment, role: str) -> dict[str, str]:
 OWN = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 
 
-def test_due_reads_keys_and_no_captures(deployment: Deployment) -> None:
-    assert set(actions(deployment, "DueRole")) == OWN | {"dynamodb:Query", "s3:ListBucket"}
+def test_due_reads_records_and_keys_and_no_captures(deployment: Deployment) -> None:
+    assert set(actions(deployment, "DueRole")) == OWN | {"dynamodb:GetItem", "dynamodb:Query", "s3:ListBucket"}
 
 
 def test_monitor_writes_profiles_verdicts_and_health_records_only(deployment: Deployment) -> None:

@@ -3,14 +3,17 @@
 import base64
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.builders.control_api import DESCRIPTION, World, event
 from tests.builders.reports import ANA
 from tests.builders.specs import spec_document, spec_text
 from tests.context import CONTEXT
+from tidegate.cli.doctor import synthetic
 from tidegate.domain.registry.run import RunStatus
 from tidegate.kernel.errors import ConflictError, UnavailableError
 from tidegate.kernel.routes import CONTROL
@@ -52,6 +55,35 @@ def test_a_spec_of_bombs_is_answered_at_once_and_not_stored(world: World) -> Non
         answer = world.send(request)
         assert (answer.status, bool(answer.body["errors"])) == (422, True)
     assert world.call("GET", "/models/flight-delay").status == 404
+
+
+# Names of the doctor's
+
+EVE = ANA.replace("ana", "eve")
+SICK = synthetic.name(datetime(2026, 1, 5, 12, tzinfo=UTC), "4f9c")
+MADE: dict[str, Any] = {
+    f"/models/{SICK}": yaml.safe_dump(synthetic.spec(SICK, 1)),
+    f"/datasets/{SICK}": {"origin": "tidegate doctor", "licence": "CC0-1.0", "owner": synthetic.OWNER},
+}
+
+
+@pytest.mark.parametrize("path", MADE)
+def test_what_a_doctor_makes_is_changed_by_nobody_else(world: World, path: str) -> None:
+    assert [world.call("PUT", path, MADE[path]).status in {200, 201} for _ in range(2)] == [True, True]
+    answer = world.call("PUT", path, MADE[path], actor=EVE)
+    assert answer.status == 403
+    assert f"was made by the doctor that {ANA} started" in answer.body["detail"]
+
+
+@pytest.mark.parametrize("name", [SICK, "tidegate-doctor-mine"])
+def test_nobody_can_have_a_model_or_a_dataset_that_a_doctor_would_remove(world: World, name: str) -> None:
+    for path, body in (
+        (f"/models/{name}", spec_text(name=name)),
+        (f"/datasets/{name}", DESCRIPTION),
+    ):
+        answer = world.call("PUT", path, body)
+        assert (answer.status, [fault["path"] for fault in answer.body["errors"]]) == (422, ["name"])
+        assert world.call("GET", path).status == 404
 
 
 # Datasets

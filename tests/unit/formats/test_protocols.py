@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gzip
 import json
 import subprocess
 import sys
@@ -131,6 +132,19 @@ def test_named_tensors_get_the_predictions_that_the_same_instances_get_elsewhere
     assert [capture.instances for capture in house.captures.offered] == [[GOOD, OTHER]] * 2
 
 
+def test_parts_of_a_request_that_are_null_are_as_if_they_were_left_out(house: Protocols) -> None:
+    status, answer = infer(TENSORS, id=None, parameters=None, outputs=None)
+    assert (status, "id" in answer) == (200, False)
+
+
+@pytest.mark.parametrize("path", ["predict", "invocations"])
+def test_a_compressed_body_is_refused_by_name(house: Protocols, path: str) -> None:
+    body = gzip.compress(json.dumps({"instances": [GOOD]}).encode())
+    status, answer, _ = ask("POST", f"/models/{MODEL}/{path}", body, content_encoding="gzip")
+    assert (status, answer["detail"]) == (415, "the body must not be compressed")
+    assert answer["errors"] == [{"path": "content-encoding", "problem": "is 'gzip'", "allowed": ["identity"]}]
+
+
 def test_only_the_outputs_that_are_asked_for_are_reported_and_unknown_ones_are_refused(house: Protocols) -> None:
     _, answer = infer(TENSORS, outputs=[{"name": "score"}, {"name": "unusual"}])
     assert list(outputs(answer)) == ["score"]
@@ -177,6 +191,8 @@ def test_a_fault_names_instance_and_field_in_one_text_and_in_a_list(house: Proto
         (with_tensor(0, shape=[3]), "inputs[0].data: holds 2 values"),
         (with_tensor(0, data="AAAA"), "inputs[0].data: is required"),
         (with_tensor(2, data=[0, 1]), "inputs[2].data: holds a value that is not BOOL"),
+        (with_tensor(0, datatype="INT8", data=[[7], [128]]), "inputs[0].data: holds a value that is not INT8"),
+        (with_tensor(0, datatype="UINT64", data=[[7], [-1]]), "inputs[0].data: holds a value that is not UINT64"),
         (with_tensor(0, data=[{}, 1]), "inputs[0].data: holds a value that is not FP64"),
         (with_tensor(0, shape=[1], data=[1.0]), "inputs: differ in the number of instances"),
         ([{"name": "hour", "datatype": "INT64", "shape": [0], "data": []}], "inputs: is empty"),
@@ -296,7 +312,9 @@ def test_every_form_of_mlflow_gets_the_same_predictions(house: Protocols, body: 
 def test_csv_is_read_by_the_kinds_of_the_features(house: Protocols) -> None:
     text = "carrier,hour,holiday,distance\r\nUA,7,False,100.5\r\n,9.0,true,4000\r\n"
     for body in (text, ("\ufeff" + text).encode()):
-        status, answer, _ = ask("POST", f"/models/{MODEL}/invocations", body, content_type="text/csv; charset=utf-8")
+        status, answer, _ = ask(
+            "POST", f"/models/{MODEL}/invocations", body, content_type="text/csv; header=present; charset=utf-8"
+        )
         assert status == 200, answer
         assert without_ids(answer["predictions"]) == plain(GOOD, OTHER)
     status, answer, headers = ask("POST", f"/models/{MODEL}/invocations", "hour\nlate\n", content_type="text/csv")

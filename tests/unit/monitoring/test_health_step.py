@@ -121,6 +121,22 @@ def test_an_acknowledgement_keeps_who_when_and_why_and_lets_the_loop_go_on(world
     assert look(world, DRIFT).wanted is Trigger.DRIFT
 
 
+def test_who_reported_most_outcomes_cannot_acknowledge_what_rests_on_them(world: World) -> None:
+    record = look(world, BROKEN)
+    session = "arn:aws:sts::1:assumed-role/{}"
+    other = "arn:aws:iam::1:user/ana-2"
+    for reporters, status in (
+        ({ANA: 6, other: 4}, 403),
+        ({session.format("feeds/" + ANA.rpartition("/")[2]): 6, other: 4}, 403),
+        ({ANA: 5, other: 5}, 200),
+    ):
+        last = present(world.health_records.record(MODEL))
+        world.health_records.save(replace(record, revision=last.revision + 1, reporters=reporters))
+        answer = world.call("POST", f"/models/{MODEL}/acknowledge", REASON)
+        assert answer.status == status, answer.body
+        assert status == 200 or "you reported 60% of the outcomes" in answer.body["detail"]
+
+
 def test_the_same_acknowledgement_again_changes_nothing(world: World) -> None:
     look(world, BROKEN)
     world.call("POST", f"/models/{MODEL}/acknowledge", REASON)

@@ -758,7 +758,7 @@ def _parameter(session: "boto3.Session", stage: str, name: str, endpoint_url: st
                 raise
             raise NotFoundError(
                 f"stage {stage!r} is not deployed in {session.region_name}: there is no parameter {full}",
-                next_step="deploy it (npx aws-cdk@2 deploy --all), or give another --stage, --region or --profile",
+                next_step="deploy it (npx cdk deploy --all), or give another --stage, --region or --profile",
             ) from None
 
 

@@ -32,7 +32,7 @@ JSON, CSV = "application/json", "text/csv"
 _UTF8 = r"\s*(?:;\s*charset=\"?utf-?8\"?\s*)?"
 _MEDIA_TYPES = {
     JSON: re.compile(rf"application/(?:[a-z0-9.+-]+\+)?json{_UTF8}", re.IGNORECASE),
-    CSV: re.compile(rf"text/csv{_UTF8}", re.IGNORECASE),
+    CSV: re.compile(r"text/csv(?:\s*;\s*(?:charset=\"?utf-?8\"?|header=present))*\s*;?", re.IGNORECASE),
 }
 
 
@@ -73,6 +73,11 @@ def body_of(
         RequestInvalidError: with status 400, 413 or 415.
     """
     media_type(headers, accepted)
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        fault = Fault("content-encoding", f"is {encoding[:100]!r}", ("identity",))
+        status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        raise RequestInvalidError("the body must not be compressed", [fault], status=status)
     text = event.get("body") or ""
     try:
         body = base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()

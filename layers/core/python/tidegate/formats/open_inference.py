@@ -27,13 +27,16 @@ BINARY_HEADER = "inference-header-content-length"  # of a request with binary te
 OUTPUTS = ("id", "label", "score", "probabilities", "lower", "upper", "fallback", "rule", "unusual", "why")
 MAX_ID = 256  # characters of a request's own id
 _KEY = "parameters.routing_key"
-_INTEGERS = tuple(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))
+_BITS = (8, 16, 32, 64)
+_RANGES = {f"INT{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in _BITS} | {
+    f"UINT{bits}": (0, 2**bits - 1) for bits in _BITS
+}
 _HOLDS: Mapping[str, frozenset[type]] = {
     "BOOL": frozenset({bool}),
     "BYTES": frozenset({str}),
     "FP32": frozenset({int, float}),
     "FP64": frozenset({int, float}),
-    **dict.fromkeys(_INTEGERS, frozenset({int})),
+    **dict.fromkeys(_RANGES, frozenset({int})),
 }
 _DATATYPES = {"numeric": "FP64", "integer": "INT64", "boolean": "BOOL"}  # of features by kind; BYTES for others
 _OF_TYPE: Mapping[type, str] = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
@@ -93,7 +96,7 @@ def read_request(body: bytes, *, max_instances: int) -> tuple[PredictionRequest,
     request_id = document.get("id")
     if request_id is not None and (type(request_id) is not str or len(request_id) > MAX_ID):
         raise _misshapen(Fault("id", f"is not a text of at most {MAX_ID} characters"))
-    parameters = _object(document.get("parameters", {}), "parameters")
+    parameters = _object(document.get("parameters") or {}, "parameters")
     tensors = _objects(document.get("inputs"), "inputs")
     wanted = _wanted(document.get("outputs"))
     columns: dict[str, list[Any]] = {}
@@ -150,7 +153,9 @@ def _column(tensor: Mapping[str, Any], path: str) -> list[Any]:
         raise _misshapen(
             Fault(f"{path}.data", f"holds {english.count(len(data), 'value')}, but the shape says otherwise")
         )
-    if not set(map(type, data)) - _NOTHING <= _HOLDS[datatype]:
+    least, most = _RANGES.get(datatype, (0, 0))
+    fits = set(map(type, data)) - _NOTHING <= _HOLDS[datatype]
+    if not fits or (datatype in _RANGES and not all(least <= value <= most for value in data if value is not None)):
         raise _misshapen(Fault(f"{path}.data", f"holds a value that is not {datatype}"))
     if datatype == "FP32":
         return _shortest(data)

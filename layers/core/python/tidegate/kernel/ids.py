@@ -4,6 +4,8 @@ both arguments."""
 import re
 from datetime import UTC, datetime, timedelta
 
+DOCTOR_PREFIX = "tidegate-doctor-"  # of models and datasets that `tidegate doctor` makes and removes, and nobody else
+DOCTOR = "tidegate doctor"  # their owner
 NAME = "[a-z][a-z0-9-]{0,62}"  # of a model or a dataset; paths and keys are made of it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -144,12 +144,12 @@ def _from_parquet(part: Part, size: int, contract: Contract, ids: Sequence[str],
         frame = file[part.start : part.stop].to_pandas(columns=wanted, index=False)
     return Rows(
         count=part.rows,
-        given={feature.name: _given(feature, frame[feature.name]) for feature in features},
+        given={feature.name: _given(feature, frame[feature.name], contract.missing_words) for feature in features},
         ids={name: frame[name].to_numpy() for name in ids if name in there},
     )
 
 
-def _given(feature: FeatureContract, series: pd.Series) -> Given:
+def _given(feature: FeatureContract, series: pd.Series, missing: Collection[str]) -> Given:
     """A typed column: numbers for what wants numbers, texts for what wants texts, everything else is odd."""
     kind = series.dtype
     if feature.kind in {"numeric", "integer", "boolean"}:
@@ -158,13 +158,16 @@ def _given(feature: FeatureContract, series: pd.Series) -> Given:
             return Given(numbers=series.to_numpy(dtype="float64", na_value=np.nan))
         return _mixed(feature, series)
     if isinstance(kind, pd.CategoricalDtype):
-        texts = np.array([_text(value) for value in series.cat.categories], dtype=object)
-        return Given(codes=series.cat.codes.to_numpy(dtype=np.int64), texts=texts)
-    if pd.api.types.is_float_dtype(kind):
-        known = series.dropna()
-        series = series.astype("Int64") if bool((known % 1 == 0).all()) else series
-    codes, values = pd.factorize(series)
-    return Given(codes=codes.astype(np.int64), texts=np.array([_text(value) for value in values], dtype=object))
+        codes, found = series.cat.codes.to_numpy(), series.cat.categories
+    else:
+        codes, found = pd.factorize(series)
+    return _texts(codes, [_text(value) for value in found], missing)
+
+
+def _texts(codes: Column, texts: Sequence[str | None], missing: Collection[str]) -> Given:
+    """Texts by their places, -1 for what is missing."""
+    known = np.array([-1 if text is None or text in missing else place for place, text in enumerate(texts)] + [-1])
+    return Given(codes=known[codes], texts=np.array(texts, dtype=object))
 
 
 def _mixed(feature: FeatureContract, series: pd.Series) -> Given:
@@ -191,9 +194,9 @@ def _text(value: Any) -> str:
     """As JSON writes it, so that a column of numbers or truth values has the texts that its model learned."""
     if isinstance(value, bytes):
         return value.decode(errors="surrogateescape")
-    if isinstance(value, bool | np.bool_):
-        return str(value).lower()
-    return value.isoformat() if isinstance(value, pd.Timestamp) else str(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value.isoformat() if isinstance(value, pd.Timestamp) else class_name(value)
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
@@ -278,8 +281,7 @@ def _from_texts(feature: FeatureContract, series: pd.Series, cells: Cells) -> Gi
     codes, found = pd.factorize(series)
     read = cells.column(feature.name, list(found))
     if feature.kind in values.TEXT_KINDS:
-        known = np.array([-1 if value is None else place for place, value in enumerate(read)] + [-1])
-        return Given(codes=known[codes], texts=np.asarray(found, dtype=object))
+        return _texts(codes, read, ())
     numbers = np.array([np.nan if value is None or type(value) is str else value for value in read] + [np.nan])
     odd = [type(value) is str for value in read] + [False]
     return Given(

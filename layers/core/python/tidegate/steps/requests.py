@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Str
 from pydantic_core import ErrorDetails
 
 from tidegate.kernel import english, fault_words
-from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
-from tidegate.kernel.ids import NAME
+from tidegate.kernel.errors import Fault, ForbiddenError, NotFoundError, RequestInvalidError
+from tidegate.kernel.ids import DOCTOR, DOCTOR_PREFIX, NAME
 from tidegate.kernel.plain_text import text_faults
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
@@ -74,6 +74,28 @@ class Document(BaseModel):
 def _json_type(value: object) -> str:
     names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     return names.get(type(value), "nothing" if value is None else type(value).__name__)
+
+
+def demand_unreserved(name: str, owner: str, *, made_by: str | None, actor: str) -> None:
+    """Names of the doctor's are for what it makes: it removes them, and nobody changes one while it looks.
+
+    Raises:
+        RequestInvalidError: another owner would lose it.
+        ForbiddenError: somebody else made it.
+    """
+    if not name.startswith(DOCTOR_PREFIX):
+        return
+    if owner != DOCTOR:
+        raise RequestInvalidError(
+            "the name is reserved",
+            [Fault("name", f"{name!r} begins like the names of what `tidegate doctor` makes and removes")],
+            next_step="take another name",
+        )
+    if made_by not in {None, actor}:
+        raise ForbiddenError(
+            f"{name} was made by the doctor that {made_by} started",
+            next_step="wait until it is done; `tidegate doctor --remove` removes what it may have left",
+        )
 
 
 def version_number(model: str, text: str) -> int:

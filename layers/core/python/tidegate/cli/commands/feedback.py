@@ -160,7 +160,7 @@ def _text(file: str) -> str:
     if sys.stdin.isatty():
         raise InvalidInputError("the input holds no outcome", next_step="give a FILE, or pipe in CSV or JSON lines")
     with reading("standard input"):
-        return sys.stdin.read()
+        return sys.stdin.read().removeprefix("\ufeff")
 
 
 def _rows(text: str, columns: Columns, *, numeric: bool) -> tuple[list[_Row], int]:

@@ -172,7 +172,7 @@ def text_of(source: str) -> str:
     if sys.stdin.isatty():
         raise InvalidInputError("the input has no instances", next_step="give --input FILE, or pipe in JSON or CSV")
     with reading("standard input"):
-        return sys.stdin.read()
+        return sys.stdin.read().removeprefix("\ufeff")
 
 
 def instances_of(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:

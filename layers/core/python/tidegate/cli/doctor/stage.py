@@ -92,7 +92,7 @@ class Stage:
         if missing:
             raise NotFoundError(
                 f"stage {self.name} is not deployed in {self.region}: there is no parameter {path}{missing[0]}",
-                next_step="deploy it (npx aws-cdk@2 deploy --all), or give another --stage, --region or --profile",
+                next_step="deploy it (npx cdk deploy --all), or give another --stage, --region or --profile",
             )
         return found
 

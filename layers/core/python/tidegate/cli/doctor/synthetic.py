@@ -7,9 +7,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-PREFIX = "tidegate-doctor-"
+from tidegate.kernel.ids import DOCTOR, DOCTOR_PREFIX
+
+PREFIX, OWNER = DOCTOR_PREFIX, DOCTOR
 OWNED = re.compile(rf"{PREFIX}\d{{8}}t\d{{6}}-[0-9a-f]{{4}}")
-OWNER = "tidegate doctor"
 ROWS = 400
 ESTIMATORS = ("sklearn.tree.DecisionTreeClassifier", "sklearn.linear_model.LogisticRegression")
 QUESTION: Mapping[str, float] = {"load": 80.0, "age": 9.0}

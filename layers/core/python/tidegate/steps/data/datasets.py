@@ -29,7 +29,7 @@ from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.ports.data import Catalog, DatasetFiles
 from tidegate.ports.platform import Clock, Dispatcher
 from tidegate.steps.pages import Asked, by_name, page, walked
-from tidegate.steps.requests import Column, Document, Moment, Name, Sentence, Sha256, view
+from tidegate.steps.requests import Column, Document, Moment, Name, Sentence, Sha256, demand_unreserved, view
 
 MAX_FILES = 200
 MAX_FILE_BYTES = 5 * 1024**3  # the most that one S3 PUT takes
@@ -107,12 +107,17 @@ def describe_dataset(name: str, body: DescribeDataset, *, actor: str, catalog: C
     """Create a dataset or replace what is said of it; the same words again change nothing.
 
     `warnings` names columns that its latest version does not have: a misspelt outcome column protects nothing.
+
+    Raises:
+        RequestInvalidError: the name is none, or is reserved.
+        ForbiddenError: it is the dataset of a doctor that somebody else started.
     """
     _Named.read({"dataset": name})
     try:
         before = catalog.dataset(name)
     except NotFoundError:
         before = None
+    demand_unreserved(name, body.owner, made_by=before.registered_by if before else None, actor=actor)
     described = Dataset(
         name=name,
         origin=body.origin,

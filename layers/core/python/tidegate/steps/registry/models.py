@@ -3,13 +3,13 @@
 from difflib import get_close_matches
 from typing import Any
 
-from tidegate.domain.data.dataset import ColumnType, Dataset, DatasetVersion
+from tidegate.domain.data.dataset import ColumnProfile, ColumnType, Dataset, DatasetVersion
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.version import BESIDE, Version, VersionStatus, status_now
 from tidegate.domain.rollout.changes import rollback_target, shares
 from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.training.contracts import rollout_plan
-from tidegate.kernel import english
+from tidegate.kernel import english, values
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
@@ -20,7 +20,7 @@ from tidegate.ports.rollout import RolloutReader
 from tidegate.spec.features import FeatureKind
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.pages import Asked, by_name, chosen, number, page, walked
-from tidegate.steps.requests import version_number, view
+from tidegate.steps.requests import demand_unreserved, version_number, view
 from tidegate.steps.rollout.approvals import under_way
 
 MAX_SPEC_BYTES = 256 * 1024
@@ -61,7 +61,9 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
     Raises:
         SpecInvalidError: every fault at once, those of the spec itself, those of what it demands of a canary, or those
             against the dataset it names.
-        RequestInvalidError: the spec is for another model than the address says, or is too large.
+        RequestInvalidError: the spec is for another model than the address says, or is too large, or the name is
+            reserved.
+        ForbiddenError: it is the model of a doctor that somebody else started.
     """
     spec = read_spec(text)
     if spec.name != name:
@@ -70,6 +72,7 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
             [Fault("name", f"{spec.name!r} is not the {name!r} of the address")],
             next_step=f"send it to /models/{spec.name}",
         )
+    demand_unreserved(name, spec.owner, made_by=_applied_by(name, models), actor=actor)
     rollout_plan(spec)
     warnings: list[str] = []
     checked: DatasetVersion | None = None
@@ -97,6 +100,13 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
         "checked_against": checked.version if checked else None,
         "warnings": warnings,
     }
+
+
+def _applied_by(name: str, models: Models) -> str | None:
+    try:
+        return models.model(name).applied_by
+    except NotFoundError:
+        return None
 
 
 def read_spec(text: str) -> ModelSpec:
@@ -151,11 +161,24 @@ def catalog_faults(spec: ModelSpec, dataset: Dataset, version: DatasetVersion | 
             hint = f"; near: {', '.join(near)}" if near else ""
             where = f"dataset {dataset.name} version {version.version}"
             faults.append(Fault(path, f"{name!r} is not a column of {where}{hint}"))
+    spelt = {column.name for column in version.columns if _spells_truth(version, column)}
     for index, feature in enumerate(spec.features):
+        if feature.kind == "boolean" and feature.name in spelt:
+            continue
         if feature.name in types and types[feature.name] in _UNFIT[feature.kind]:
             problem = f"{feature.name!r} holds {types[feature.name]} in the dataset; it cannot be {feature.kind}"
             faults.append(Fault(f"features[{index}].kind", problem))
     return faults
+
+
+def _spells_truth(version: DatasetVersion, column: ColumnProfile) -> bool:
+    """Whether the commonest texts of a column are spellings of truth values; training reads all of them."""
+    if version.reading.rules == 1 or column.type is not ColumnType.TEXT:
+        return False
+    try:
+        return all(values.read("boolean", text) is not None for text, _ in column.top)
+    except values.UnreadableError:
+        return False
 
 
 def show_spec(name: str, digest: str | None, *, models: Models) -> dict[str, Any]:

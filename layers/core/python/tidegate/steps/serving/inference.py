@@ -312,7 +312,7 @@ class Inference:
             return replace(outcome, arm=Arm.CHAMPION, missed=first)
         if first.meant is Reason.NAMED:
             return replace(outcome, arm=Arm.NAMED, missed=first)
-        self._signals.count(f"{first.meant.value.capitalize()}Errors", why=first.why.value)
+        self._signals.count(_ERRORS[first.meant], why=first.why.value)
         return replace(outcome, arm=Arm(first.meant.value), missed=first)
 
     def _tried(
@@ -605,6 +605,12 @@ _DETAILS: Mapping[Why, str] = {
     Why.CONTRACT_BROKEN: "it rejects a request that the champion accepts",
 }
 
+
+_ERRORS: Mapping[Reason, str] = {
+    Reason.CANDIDATE: "CandidateErrors",
+    Reason.HOLDBACK: "HoldbackErrors",
+    Reason.SPLIT: "SplitErrors",
+}
 
 _MEANT: Mapping[Reason, str] = {
     Reason.CANDIDATE: "the candidate",
