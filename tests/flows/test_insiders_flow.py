@@ -236,6 +236,23 @@ def test_no_change_builds_on_a_route_that_nobody_recorded_and_the_break_is_never
     assert monitored(house, besieged)["tampered"] == ""
 
 
+@pytest.mark.attack("batches", "score data that the caller may not read, with the rights of the functions")
+def test_a_batch_reads_and_writes_nothing_but_where_its_caller_may(house: House, besieged: str) -> None:
+    sam = as_person(house, "sam", "scientist")
+    data, captures, artifacts = (parameter(house, f"{name}-bucket") for name in ("data", "captures", "artifacts"))
+    mine = f"s3://{data}/batch/mine/"
+    for address in (f"s3://{data}/datasets/", f"s3://{captures}/captures/", f"s3://{artifacts}/runs/", "s3://lake/hr/"):
+        for source, output in ((address, mine), (mine, address)):
+            with pytest.raises(ForbiddenError, match=r"batches of user/sam cannot use s3://.*; they can use s3://"):
+                sam.start_batch(besieged, source, output)
+        with pytest.raises(ForbiddenError):
+            sam.batch(besieged, address)
+    for function in ("batch", "score"):
+        s3 = as_function(house, function, "s3")
+        refused(lambda s3=s3: s3.get_object(Bucket=captures, Key=f"captures/{besieged}/x"))  # type: ignore[misc]
+        refused(lambda s3=s3: s3.get_object(Bucket=data, Key="datasets/x"))  # type: ignore[misc]
+
+
 # What steps and people decide on
 
 
