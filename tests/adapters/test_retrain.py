@@ -25,6 +25,7 @@ from tests.adapters.conftest import BUCKET, TABLE, client_of
 from tests.builders.data import DATASET, READY
 from tests.builders.health import health_record
 from tests.builders.labels import record
+from tests.builders.monitoring import outcome_of
 from tests.builders.specs import spec
 from tests.builders.tables import to_csv, trips
 from tests.context import CONTEXT
@@ -87,9 +88,7 @@ def serve(model: str, count: int) -> None:
     records = [record(at, number, model=model) for number in range(count)]
     where = f"model={model}/hour={records[0]['hour']}/part.gz"
     _put(f"captures/{where}", [line(each) for each in records])
-    labels = [
-        {"id": each["id"], "time": NOW.isoformat(), "outcome": index % 2 == 0} for index, each in enumerate(records)
-    ]
+    labels = [outcome_of(each["id"], index % 2 == 0, at=NOW) for index, each in enumerate(records)]
     _put(f"feedback/{where}", [json.dumps(label).encode() for label in labels])
 
 

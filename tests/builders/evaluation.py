@@ -103,6 +103,8 @@ class TrainedRun(InMemoryDeployment):
         personal=(),
         training=None,
         baseline=BY_CARRIER,
+        captured=None,
+        guard=None,
     ):
         holdout = holdout or flights()
         training = training or holdout
@@ -113,7 +115,10 @@ class TrainedRun(InMemoryDeployment):
         tried = CandidateRun(0, "sklearn.linear_model.LogisticRegression", {"C": 1.0}, "roc_auc", 0.8, 0.1, 480)
         self.registry.note_candidate("delay", run_id, tried)
         prepared, fitting = (RunFiles(self.run, self.artifacts, {}) for _ in range(2))
-        prepared.write(RunFile.PLAN, json.dumps({"personal": list(personal)}).encode())
+        plan = {"personal": list(personal)} | ({"captured": captured} if captured else {})
+        prepared.write(RunFile.PLAN, json.dumps(plan).encode())
+        if guard is not None:
+            prepared.write(RunFile.GUARD, guard.to_npz())
         prepared.write(RunFile.FIT, training.take(training[ROW] % 4 != 0).to_npz())
         prepared.write(RunFile.VALIDATION, training.take(training[ROW] % 4 == 0).to_npz())
         prepared.write(RunFile.HOLDOUT, holdout.to_npz())

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.flows.conftest import House, instances_of, to_parquet
-from tidegate.kernel.errors import ConflictError, ForbiddenError
+from tidegate.kernel.errors import ConflictError
 
 ROWS = 20_000
 
@@ -146,24 +146,6 @@ def test_an_output_belongs_to_one_batch_and_a_batch_stays_where_it_may_be(
     put(house, bucket, "batch/small/a.csv", june(house, 30).to_csv(index=False).encode())
     with pytest.raises(ConflictError, match=r"a\.csv was changed, added or removed"):
         house.client.start_batch(served_model, source, output)
-
-
-@pytest.mark.attack("batches", "score data that the caller may not read, with the rights of the functions")
-def test_a_batch_reads_nothing_that_its_caller_may_not_read(house: House, served_model: str, bucket: str) -> None:
-    captures, artifacts = (
-        house.cloud.client("ssm").get_parameter(Name=f"/tidegate/dev/{name}-bucket")["Parameter"]["Value"]
-        for name in ("captures", "artifacts")
-    )
-    source = put(house, bucket, "batch/mine/a.csv", june(house, 20).to_csv(index=False).encode())
-    output = f"s3://{bucket}/batch/mine-scored/"
-    for address in (f"s3://{bucket}/datasets/", f"s3://{captures}/captures/", f"s3://{artifacts}/runs/"):
-        for asked in ((address, output), (source, address)):
-            with pytest.raises(ForbiddenError, match="they can use"):
-                house.client.start_batch(served_model, *asked)
-        with pytest.raises(ForbiddenError):
-            house.client.batch(served_model, address)
-    house.client.start_batch(served_model, source, output)
-    assert house.client.wait_for_batch(served_model, output, timeout_seconds=60)["status"] == "succeeded"
 
 
 def test_a_file_without_a_needed_column_fails_the_batch_and_says_which(

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from botocore.exceptions import ClientError
 
@@ -234,6 +236,23 @@ def test_no_change_builds_on_a_route_that_nobody_recorded_and_the_break_is_never
     assert monitored(house, besieged)["tampered"] == ""
 
 
+@pytest.mark.attack("batches", "score data that the caller may not read, with the rights of the functions")
+def test_a_batch_reads_and_writes_nothing_but_where_its_caller_may(house: House, besieged: str) -> None:
+    sam = as_person(house, "sam", "scientist")
+    data, captures, artifacts = (parameter(house, f"{name}-bucket") for name in ("data", "captures", "artifacts"))
+    mine = f"s3://{data}/batch/mine/"
+    for address in (f"s3://{data}/datasets/", f"s3://{captures}/captures/", f"s3://{artifacts}/runs/", "s3://lake/hr/"):
+        for source, output in ((address, mine), (mine, address)):
+            with pytest.raises(ForbiddenError, match=r"batches of user/sam cannot use s3://.*; they can use s3://"):
+                sam.start_batch(besieged, source, output)
+        with pytest.raises(ForbiddenError):
+            sam.batch(besieged, address)
+    for function in ("batch", "score"):
+        s3 = as_function(house, function, "s3")
+        refused(lambda s3=s3: s3.get_object(Bucket=captures, Key=f"captures/{besieged}/x"))  # type: ignore[misc]
+        refused(lambda s3=s3: s3.get_object(Bucket=data, Key="datasets/x"))  # type: ignore[misc]
+
+
 # What steps and people decide on
 
 
@@ -340,6 +359,9 @@ def of_another_model(house: House) -> Client:
     return Client.from_session(house.cloud.session("bounded"), "dev", endpoint_url=house.cloud.endpoint_url)
 
 
+@pytest.mark.attack(
+    "outcomes", "replace what somebody else reported, for another model, before it was made, or in the future"
+)
 def test_nobody_but_an_operator_replaces_what_somebody_else_reported_and_made_up_ids_are_counted(
     house: House, besieged: str
 ) -> None:
@@ -368,6 +390,69 @@ def test_nobody_but_an_operator_replaces_what_somebody_else_reported_and_made_up
     assert by == {"first": 1, "corrects": 1, "second": 1}
     outcomes = [house.client.explain(besieged, each)["outcome"] for each in ids]
     assert outcomes == [True, False, False]
+
+
+# Own labels, own model
+
+
+def asked_and_answered(house: House, caller: Client, model: str, rows: pd.DataFrame, *, agrees: bool) -> None:
+    """Predictions, and outcomes for them that follow the scores or run against them."""
+    instances = house.instances(rows, model)
+    made = [
+        each
+        for start in range(0, len(instances), 100)
+        for each in caller.predict(model, instances[start : start + 100])["predictions"]
+    ]
+    middle = float(np.median([each["score"] for each in made]))
+    items = [{"id": each["id"], "outcome": (each["score"] > middle) is agrees} for each in made]
+    for start in range(0, len(items), 500):
+        caller.feedback(model, items[start : start + 500])
+
+
+@pytest.mark.attack("labels", "have a model trained on one's own labels promoted")
+@pytest.mark.attack("four eyes", "approve what was trained on one's own labels")
+def test_a_caller_s_own_labels_promote_nothing_without_somebody_else(house: House) -> None:
+    model = "courted"
+    rules = {"windows_hours": [24], "cooldown_hours": 0}
+    run = house.release(model, candidates=SHALLOW, release=DIRECT, monitoring=rules, split={"holdout_days": 31})
+    assert run["status"] == "accepted", run
+    marvin = as_person(house, "marvin", "scientist", "approver")
+    july = house.flights[house.flights["month"] == 7].sample(800, random_state=3)
+    asked_and_answered(house, marvin, model, july, agrees=True)
+    assert monitored(house, model)["health"] == "drifted"
+
+    def begun() -> list[dict[str, Any]]:
+        house.cloud.advance(60)
+        attempts: list[dict[str, Any]] = house.client.model_health(model)["health"]["attempts"]
+        return attempts
+
+    retrained = house.over(model, wait_until(begun, 120)[-1]["run_id"])
+    assert retrained["status"] == "accepted", retrained
+    version = house.client.version(model, 2)
+    asked = " ".join(version["approval_reasons"])
+    assert "100% of the holdout are captured predictions" in asked
+    assert "user/marvin reported 100% of their outcomes" in asked
+    wait_until(lambda: house.client.rollouts(model)[0]["version"] == 2, 60)
+    with pytest.raises(ForbiddenError, match="you reported many of the outcomes"):
+        marvin.decide(version, "approve", "it is the best there is")
+    assert house.client.model(model)["route"]["champion"]["version"] == 1
+    checks = {each["name"]: each["statement"] for each in house.client.report(model, 2)["verdict"]["checks"]}
+    assert "rows without captures roc_auc is" in checks["captures"]
+    assert "without captures roc_auc is" in house.client.page(model, 2)
+
+
+@pytest.mark.attack("labels", "report outcomes against the scores, and acknowledge what follows")
+def test_outcomes_against_the_scores_ask_people_and_their_reporter_cannot_acknowledge(
+    house: House, besieged: str
+) -> None:
+    trudy = as_person(house, "trudy", "scientist")
+    asked_and_answered(house, trudy, besieged, house.flights.sample(800, random_state=4), agrees=False)
+    record = monitored(house, besieged)
+    assert (record["health"], record["wanted"], record["attempts"]) == ("needs_redesign", None, [])
+    assert any("contradict the model" in reason and "user/trudy" in reason for reason in record["reasons"]), record
+    with pytest.raises(ForbiddenError, match=r"you reported (99|100)% of the outcomes"):
+        trudy.acknowledge(besieged, "all is well")
+    assert house.client.acknowledge(besieged, "trudy's outcomes are made up")["changed"]
 
 
 # What is sent

@@ -176,6 +176,55 @@ def test_nothing_is_on_two_sides(data: list[tuple[int, int, int]], timed: bool, 
             assert time[earlier].max() < time[later].min()
 
 
+@settings(max_examples=60)
+@given(
+    data=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=120),
+    captured=st.integers(1, 60),
+    timed=st.booleans(),
+    rolling=st.booleans(),
+    seed=st.integers(0, 5),
+)
+def test_nothing_is_fitted_on_the_guard_which_has_no_captures(
+    data: list[tuple[int, int, int]], captured: int, timed: bool, rolling: bool, seed: int
+) -> None:
+    offsets, _, strata = (np.array(column) for column in zip(*data, strict=True))
+    later = np.concatenate([offsets, 31 + np.arange(captured) % 5])
+    strata = np.concatenate([strata, np.zeros(captured, dtype=int)])
+    time, own = days(later.tolist()), np.arange(len(offsets))
+    division = Division(strata, time=time if timed else None, seed=seed)
+    periods = Rolling(4).periods(time) if timed and rolling and not Rolling(4).shortage(time) else (None, None)
+    split = division.split(
+        holdout_fraction=0.2,
+        validation_fraction=0.25,
+        train=periods[0],
+        holdout=periods[1],
+        own=own,
+        own_days=4 if periods[0] else None,
+    )
+    assert not set(split.guard) & set(split.training)
+    assert set(split.guard) <= set(own.tolist())
+    assert set(own.tolist()) & set(split.holdout) <= set(split.guard)
+    together = np.concatenate([split.training, np.union1d(split.guard, split.holdout)])
+    assert len(np.unique(together)) == len(together)
+    assert len(together) + split.outside + split.straddling == len(later)
+    left = np.intersect1d(split.training, own)
+    if timed and len(left) and len(split.guard):
+        assert time[left].max() < time[split.guard].min()
+
+
+def test_the_guard_is_what_would_be_held_out_without_captures() -> None:
+    time = days([*range(100), *range(200, 260)])
+    division, own = Division(np.zeros(160), time=time), np.arange(100)
+    train, holdout = Rolling(10).periods(time)
+    split = division.split(
+        holdout_fraction=0.2, validation_fraction=0.25, train=train, holdout=holdout, own=own, own_days=10
+    )
+    assert split.guard.tolist() == list(range(90, 100))
+    assert split.holdout.tolist() == list(range(150, 160))
+    assert split.straddling == 0
+    assert fractions(division).guard.tolist() == []
+
+
 def test_clusters_are_rows_groups_or_days() -> None:
     rows = np.array([0, 2, 3])
     time, group = days([0, 1, 1, 1]) + np.timedelta64(5, "h"), np.array(["x", "y", "x", "z"])

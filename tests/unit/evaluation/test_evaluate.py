@@ -126,6 +126,34 @@ def test_holdout_rows_that_the_champion_was_trained_on_are_counted_when_that_can
     assert expired.evaluation.champion.seen_rows is None
 
 
+def test_a_version_that_learned_from_captures_is_held_against_the_champion_on_rows_without_any():
+    captured = {"rows": 300, "holdout_rows": 100, "reporters": {"arn:aws:iam::1:user/eve": 300}}
+    guard = flights(rows=800, seed=9)
+    turned = linear_onnx(CONTRACT, [-2.0, -0.1], effects=EFFECTS, bias=1.5)
+    world = TrainedRun().serve(good_onnx()).train(turned, captured=captured, guard=guard)
+    world.evaluate()
+    found = world.evaluation.sections.captures
+    assert (found.rows, found.holdout_rows, found.guard_rows) == (300, 100, 800)
+    good = load(good_onnx()).score(CONTRACT.inputs(guard))[:, 1]
+    assert found.champion.value == pytest.approx(roc_auc_score(guard[TARGET], good))
+    assert found.gain.value == pytest.approx(found.candidate.value - found.champion.value)
+    assert found.gain.high < -0.3
+    world.gate()
+    run = world.registry.run("delay", "r2")
+    assert len(run.questions) == 2
+    assert run.questions[0] == "arn:aws:iam::1:user/eve reported 100% of their outcomes, more than 50%"
+    assert "on 800 rows without captures roc_auc is" in run.questions[1]
+
+
+def test_without_a_champion_or_rows_to_compare_on_captures_have_no_figures():
+    captured = {"rows": 3, "holdout_rows": 0, "reporters": {}}
+    for world, guard in ((TrainedRun(), flights()), (TrainedRun().serve(good_onnx()), flights().take(slice(0, 0)))):
+        world.train(good_onnx(), captured=captured, guard=guard).evaluate()
+        found = world.evaluation.sections.captures
+        assert (found.candidate, found.champion, found.gain) == (None, None, None)
+    assert TrainedRun().train(good_onnx()).evaluate()
+
+
 def with_feature(name, kind):
     return replace(CONTRACT, features=(*CONTRACT.features[:2], FeatureContract(name, kind)))
 
@@ -272,7 +300,7 @@ def test_a_good_first_version_passes_the_gate_and_the_report_holds_everything():
         file.value
         for step in ("prepare", "train", "evaluate", "slices_and_groups")
         for file in WRITTEN_BY[step]
-        if file is not RunFile.STAND_IN
+        if file not in {RunFile.STAND_IN, RunFile.GUARD}
     }
     for name, sha256 in files.items():
         assert hashlib.sha256(world.artifacts.objects[world.run.key(RunFile(name))]).hexdigest() == sha256

@@ -257,7 +257,8 @@ def test_an_outcome_that_was_reported_is_shown(noted: Reported) -> None:
     prediction_id = noted.captured()
     hours, ((_, record),) = noted.world.hours, noted.world.captures.walk(MODEL, "2026-01-05-12")
     hours.capture([record])
-    hours.report(MODEL, record["hour"], [{"id": prediction_id, "time": "2026-01-06T00:00:00Z", "outcome": False}])
+    at = "2026-01-06T00:00:00Z"
+    hours.report(MODEL, record["hour"], [{"id": prediction_id, "time": at, "reported": at, "outcome": False}])
     assert noted.explained(prediction_id)["outcome"] is False
 
 

@@ -9,8 +9,8 @@ import pytest
 from tests.builders.present import present
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
-from tidegate.domain.evaluation.gate import CHECKS, CheckOutcome, Policy, decide
-from tidegate.domain.evaluation.sections import Sections
+from tidegate.domain.evaluation.gate import CHECKS, CaptureLimits, CheckOutcome, Policy, decide, questions
+from tidegate.domain.evaluation.sections import Captures, Sections
 from tidegate.kernel.typed import from_json
 
 PASS, FAIL = CheckOutcome.PASS, CheckOutcome.FAIL
@@ -96,6 +96,7 @@ def test_a_good_candidate_is_accepted_and_every_check_says_so_in_a_sentence():
         ("flips", NONE, "no sensitive column to change is declared"),
         ("slices", NONE, "no slices are declared"),
         ("fairness", NONE, "no sensitive columns are declared"),
+        ("captures", NONE, "no captured predictions are in the data"),
     ]
 
 
@@ -147,6 +148,54 @@ def test_the_fallback_is_reported_and_never_judged():
         "the candidate gains 0.240 [0.230, 0.250] over it"
     )
     assert check(shown, "fallback").outcome is NONE
+
+
+EVE, OTHERS = "arn:aws:iam::1:user/eve", "arn:aws:sts::1:assumed-role/outcomes/i-{}"
+LIMITS = CaptureLimits(holdout_share=0.5, reporter_share=0.5, guard_margin=0.05)
+HELD = Captures(
+    rows=900,
+    holdout_rows=14_064,
+    reporters={EVE: 400, OTHERS.format(1): 300, OTHERS.format(2): 100, "": 100},
+    guard_rows=500,
+    candidate=Estimate(0.73, 0.72, 0.74),
+    champion=Estimate(0.74, 0.73, 0.75),
+    gain=Estimate(-0.01, -0.037, 0.01),
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({}, ""),
+        ({"holdout_rows": 14_065}, "50% of the holdout are captured predictions, more than 50%"),
+        ({"reporters": {EVE: 501, "": 499}}, f"{EVE} reported 50% of their outcomes"),
+        ({"reporters": {OTHERS.format(1): 300, OTHERS.format(2): 300, EVE: 1}}, "assumed-role/outcomes reported 100%"),
+        ({"reporters": {"": 900}}, ""),
+        ({"guard_rows": 499}, "cannot be compared with the champion on rows without captures (499 rows)"),
+        ({"gain": None}, "cannot be compared"),
+        (
+            {"gain": Estimate(-0.01, -0.0371, 0.01)},
+            "roc_auc is 0.730 [0.720, 0.740], the champion's 0.740 [0.730, 0.750]",
+        ),
+    ],
+)
+def test_people_are_asked_about_captures_beyond_a_limit_and_nothing_is_rejected_for_them(changed, word):
+    evaluation = replace(GOOD, sections=Sections(captures=replace(HELD, **changed)))
+    policy = replace(POLICY, captures=LIMITS)
+    asked, found = questions(evaluation, policy), check(evaluation, "captures", policy)
+    assert len(asked) == bool(word)
+    assert all(word in each and each in found.statement for each in asked)
+    assert found.outcome is (NONE if word else PASS)
+    assert decide(evaluation, policy).accepted
+
+
+def test_a_loss_is_held_against_the_guard_in_its_own_direction():
+    held = replace(HELD, candidate=Estimate(0.41, 0.4, 0.42), champion=Estimate(0.4, 0.39, 0.41))
+    worse = replace(held, gain=Estimate(-0.01, -0.021, 0.001))
+    policy = replace(POLICY, captures=LIMITS)
+    assert questions(replace(LOSS, sections=Sections(captures=worse)), policy)
+    better = replace(held, gain=Estimate(0.01, -0.019, 0.03))
+    assert questions(replace(LOSS, sections=Sections(captures=better)), policy) == ()
 
 
 def test_the_list_of_checks_is_closed_and_each_is_named_as_its_function():

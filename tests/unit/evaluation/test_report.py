@@ -188,7 +188,7 @@ def test_the_verdict_comes_first(page: str) -> None:
     text = Read(page).text
     places = [
         text.index(part)
-        for part in ("accepted", "Of 16 checks", "Licence", "numeric, mph", "Expected calibration error")
+        for part in ("accepted", "Of 17 checks", "Licence", "numeric, mph", "Expected calibration error")
     ]
     assert places == sorted(places)
 

@@ -20,6 +20,7 @@ from tidegate.domain.profiles.profile import MISSING, OUTSIDE, captured, referen
 from tidegate.domain.serving.capture import MASK
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.feedback import Outcomes
+from tidegate.domain.serving.reporters import Reports
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.kernel.errors import NewerDocumentError
 from tidegate.kernel.table import Table
@@ -205,15 +206,26 @@ def test_a_regression_is_right_within_its_tolerance_and_not_judged_without_one()
     assert counted(made, outcomes=outcomes, of=REGRESSION).usage["3"] == Usage(4, 4, 16)
 
 
+def test_outcomes_are_counted_by_reporter_and_those_without_a_capture_apart() -> None:
+    made = [record(number) for number in range(10)]
+    known = dict.fromkeys(("p1", "p2", "p3", "made up", "another model's"), True)
+    outcomes = Outcomes(known, {name: "ann" if name == "p1" else "bob" for name in known}, frozenset({"p2"}))
+    counting = Counting(REFERENCE, version=3, outcomes=outcomes)
+    for each in (made, made):  # delivered twice
+        counting.add(json.dumps(one).encode() for one in each)
+    assert counting.hour("from").reports == Reports({"bob": 2, "ann": 1}, ignored=1, uncaptured=2)
+
+
 def test_an_hour_survives_json_and_nothing_is_known_of_what_older_ones_did_not_count() -> None:
     found = counted([record(number) for number in range(50)], outcomes={"p3": True}, sensitive=("line",))
     document = json.loads(json.dumps(found.to_json()))
     assert Hour.from_json(document) == found
     assert document["usage"] == {"3": [50, 50, 200.0, 0, 1]}
     second = {name: value for name, value in document.items() if name != "service"} | {"schema": 2}
-    assert Hour.from_json(second) == replace(found, service=ServiceLevel())
+    unknown: Any = {"service": ServiceLevel(), "reports": Reports()}
+    assert Hour.from_json(second) == replace(found, **unknown)
     first = {name: value for name, value in second.items() if name not in {"usage", "schema"}}
-    assert Hour.from_json(first) == replace(found, service=ServiceLevel(), usage={})
+    assert Hour.from_json(first) == replace(found, usage={}, **unknown)
 
 
 def test_captures_of_a_newer_form_are_refused() -> None:
@@ -312,15 +324,16 @@ def odd_record(draw: st.DrawFn) -> dict[str, Any]:
 def test_odd_records_count_as_their_values_do_however_they_are_read_and_wherever_blocks_end(
     made: list[dict[str, Any]], data: st.DataObject
 ) -> None:
-    how: Any = {"outcomes": {"p1": True, "p2": "false"}, "sensitive": ("line", "weekend", "hour", "wind")}
+    known: dict[str, Any] = {"p1": True, "p2": "false"}
+    how: Any = {"outcomes": known, "sensitive": ("line", "weekend", "hour", "wind")}
     found = counted(made, **how)
     first = {each["id"]: each for each in reversed(made)}.values()
     own = [each for each in first if each["version"] == 3 and ":" not in each["reason"] and not each.get("violations")]
-    targets = [how["outcomes"][each["id"]] for each in own if each["id"] in how["outcomes"]]
+    targets = [known[each["id"]] for each in own if each["id"] in known]
     assert found.profile == captured(LAYOUT, own, targets=targets)
     unreadable = [each | {"beyond": 10**400, "nan": float("nan")} for each in made]  # but by the standard library
     assert counted(unreadable, **how) == found
-    counting = Counting(REFERENCE, version=3, **how)
+    counting = Counting(REFERENCE, version=3, **(how | {"outcomes": Outcomes(known)}))
     whole = b"".join(json.dumps(each).encode() + b"\n" for each in made).splitlines(keepends=True)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(whole)), max_size=4)))
     counting.add(b"".join(whole[start:end]) for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True))

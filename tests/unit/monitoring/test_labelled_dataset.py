@@ -1,5 +1,6 @@
 """From captured predictions with known outcomes to a version of the dataset that their model is trained on."""
 
+import json
 import math
 from array import array
 from collections.abc import Sequence
@@ -7,20 +8,23 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders.labels import GOOD, NOW, record
-from tests.builders.monitoring import outcome_of
+from tests.builders.monitoring import REPORTER, outcome_of
 from tests.builders.release import ReleaseHouse
 from tests.builders.specs import spec
 from tests.builders.tables import trips
-from tidegate.domain.data.dataset import ColumnType, DatasetStatus, DatasetVersion, Exclusion
+from tidegate.domain.data.dataset import Captured, ColumnType, DatasetStatus, DatasetVersion, Exclusion
 from tidegate.domain.monitoring import labelled_dataset as domain
 from tidegate.domain.monitoring.labelled_dataset import LabelledRows, LeftOut, Recipe, obstacle
 from tidegate.domain.serving.capture import MASK, CapturePolicy, hour_of
 from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.kernel.prefixes import RunFile
+from tidegate.kernel.table import ROW, Table
 from tidegate.messages import LabelledDataset
 from tidegate.ml.frames import PandasReader, ParquetWriter
 from tidegate.spec.model import ModelSpec
@@ -98,6 +102,15 @@ def test_the_fallbacks_predictions_are_rows_too() -> None:
 def test_what_training_would_refuse_is_left_out_and_counted(each: dict[str, Any], outcome: Any, why: LeftOut) -> None:
     found = taken((each, outcome), (record(), False))
     assert (found.rows, dict(found.left_out)) == (1, {why: 1})
+
+
+@pytest.mark.parametrize(("days", "rows"), [(-7, 1), (-7.1, 0), (0, 1), (7, 1), (7.1, 0), (3_650, 0)])
+def test_a_sent_time_lies_near_its_prediction_or_is_left_out(days: float, rows: int) -> None:
+    features = (*FEATURES, FeatureContract("at", "time"))
+    recipe = replace(RECIPE, contract=Contract("trip-delay", "binary", features), after=END - timedelta(days=30))
+    sent = (NOW + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S")
+    found = taken((given_inputs(at=sent), True), recipe=recipe)
+    assert (found.rows, dict(found.left_out)) == (rows, {} if rows else {LeftOut.FAR: 1})
 
 
 def test_excluded_periods_are_half_open() -> None:
@@ -299,6 +312,7 @@ def test_the_labelled_dataset_is_the_base_and_one_file_of_labelled_captures() ->
         "tidegate:monitoring",
     )
     assert version.files[:-1] == base.files
+    assert version.captured == Captured(version.files[-1].sha256, 70, {REPORTER: 70})
     assert version.rows == base.rows + 70
     assert version.time_to == NOW.replace(tzinfo=UTC)
     assert {name: version.types[name] for name in base.types} == dict(base.types)
@@ -308,6 +322,7 @@ def test_the_labelled_dataset_is_the_base_and_one_file_of_labelled_captures() ->
     frame = read_version(version, place.files, PandasReader())
     table = frame.table(["trip", "wind", "late"])
     mine = table["trip"] == ""
+    assert mine[-70:].all()  # whatever the hashes of the files are
     assert mine.sum() == 70
     assert sorted(table["wind"][mine]) == list(map(float, range(70)))
     assert set(table["late"][mine]) == {1.0}
@@ -319,6 +334,27 @@ def test_a_version_with_labelled_captures_is_not_what_other_trainings_get() -> N
     base = place.base
     place.registered(place.labelled_dataset())
     assert place.base == base
+
+
+def test_rows_of_captures_are_counted_in_the_holdout_and_the_guard_has_none() -> None:
+    place = Field(wanted=spec(split={"holdout_days": 14}, monitoring={"min_rows": 100}))
+    place.serve(*some(70))
+    version = place.registered(place.labelled_dataset())
+    ref = place.request(place.wanted)
+    place.registry.note(ref.model, ref.run_id, "requested", NOW, dataset_version=version.version)
+    place.prepare(ref)
+    plan = json.loads(place.artifacts.get(ref.key(RunFile.PLAN)))
+    assert plan["captured"] == {"rows": 70, "holdout_rows": 70, "reporters": {REPORTER: 70}}
+    guard, fit, validation, holdout = (
+        Table.from_npz(place.artifacts.get(ref.key(file)))
+        for file in (RunFile.GUARD, RunFile.FIT, RunFile.VALIDATION, RunFile.HOLDOUT)
+    )
+    assert guard[ROW].max() < place.base.rows <= holdout[ROW][-70:].min()
+    assert not set(guard[ROW]) & {*fit[ROW], *validation[ROW]}
+    assert len(guard) > 100
+    frame = read_version(version, place.files, PandasReader())
+    at = frame.table(["at"])["at"]
+    assert at[guard[ROW]].min() > at[np.concatenate([fit[ROW], validation[ROW]])].max()
 
 
 def test_a_later_labelled_dataset_starts_from_the_same_base_and_has_everything_since() -> None:

@@ -16,6 +16,7 @@ from tests.builders.monitoring import (
     LINES,
     MODEL,
     NOW,
+    REPORTER,
     SPEC,
     Monitored,
     Traffic,
@@ -743,6 +744,31 @@ def test_used_hours_are_carried_along_for_a_month() -> None:
         house.clock.at = NOW + days * DAY
         house.look(NOW + days * DAY)
         assert (name in house.verdict()["cost"]["hours"]) is kept
+
+
+def test_outcomes_against_the_scores_ask_people_and_train_nothing() -> None:
+    house = Monitored(reporter_at_most=0.6)
+    made = house.ask(1_000)
+    house.report(made, [record["score"] < 0.5 for record in made], by="arn:aws:iam::1:user/eve")
+    record = house.look().record
+    assert (record.health, record.wanted) == (Health.NEEDS_REDESIGN, None)
+    (reason,) = (each for each in record.reasons if "contradict the model: roc_auc" in each)
+    assert "arn:aws:iam::1:user/eve reported 100% of them" in reason
+    house.ask(1_000, labelled=1.0, ago=HOUR)
+    assert house.look().record.reporters == record.reporters == {"arn:aws:iam::1:user/eve": 1_000}
+
+
+def test_outcomes_that_do_not_count_are_counted() -> None:
+    house = Monitored()
+    made = house.ask(10, labelled=0.2)
+    house.report(made[:1], [not made[0]["label"]], at=NOW + timedelta(minutes=1), by="arn:aws:iam::1:user/eve")
+    house.report([made[0] | {"id": "never"}], [True])
+    hour = hour_of(NOW - 5 * HOUR)  # nothing was captured in it
+    house.report([made[0] | {"id": "nor this", "hour": hour}], [True])
+    summary = house.look().record.summary
+    assert summary["outcomes"] == {"by": {REPORTER: 2}, "ignored": 1, "uncaptured": 2}
+    assert hour not in house.verdict()["volume"]
+    assert hour not in house.verdict()["cost"]["hours"]
 
 
 def test_late_feedback_counts_once_however_often_it_is_looked() -> None:

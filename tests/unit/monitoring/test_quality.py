@@ -17,6 +17,7 @@ from tidegate.domain.monitoring.quality import (
     LossByScore,
     Maturity,
     QualityOutcome,
+    contradiction,
     demographic_parity,
     difference,
     expected_quality,
@@ -65,6 +66,50 @@ def test_a_model_whose_labels_no_longer_follow_its_scores_is_beyond(metric):
     assert found.outcome is BEYOND
     assert present(found.gain).high < 0
     assert found.statement.endswith("in the design phase: worse")
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize(("follows", "against"), [(1.0, False), (0.0, False), (-1.0, True)])
+def test_outcomes_contradict_a_model_only_when_they_run_against_its_scores(task, follows, against):
+    chance = np.random.default_rng(3)
+    score, noise = chance.normal(0, 1, 3000), chance.normal(0, 0.5, 3000)
+    value = follows * score + noise
+    metric, design = "roc_auc", DESIGN
+    if task == "regression":
+        target, scores = value, score[:, None]
+    elif task == "binary":
+        probability = 1 / (1 + np.exp(-score))
+        target, scores = (value > 0).astype(np.int64), np.stack([1 - probability, probability], axis=1)
+    else:
+        target, scores = (
+            np.digitize(value, np.quantile(value, [1 / 3, 2 / 3])),
+            np.stack([-score, 0.2 - score**2, score], axis=1),
+        )
+        metric = "accuracy"
+    found = contradiction(target, scores, design, task=task, metric=metric)
+    assert bool(found) is against, found
+    if against:
+        assert found.startswith("the outcomes contradict the model: ")
+
+
+def test_too_few_outcomes_and_a_model_that_never_beat_the_commonest_contradict_nothing():
+    probabilities, target = calibrated(400, 1)
+    assert not contradiction(1 - target, probabilities, DESIGN, task="binary", metric="roc_auc")
+    assert not contradiction(np.zeros(0, dtype=np.int64), probabilities[:0], DESIGN, task="binary", metric="roc_auc")
+    target, scores = np.repeat([0, 1, 2], [900, 50, 50]), np.tile([0.1, 0.6, 0.3], (1000, 1))
+    for metric, design in (("accuracy", Estimate(0.6, 0.5, 0.7)), ("log_loss", Estimate(0.3, 0.2, 0.4))):
+        assert not contradiction(target, scores, design, task="multiclass", metric=metric)
+
+
+@pytest.mark.simulation
+def test_a_model_that_guesses_is_called_contradicted_as_rarely_as_promised():
+    chance = np.random.default_rng(4)
+    found = 0
+    for _ in range(200):
+        p = chance.random(600)
+        target = chance.integers(0, 2, 600)
+        found += bool(contradiction(target, np.stack([1 - p, p], axis=1), DESIGN, task="binary", metric="roc_auc"))
+    assert found <= 12  # 2.5 % of 200, and three standard deviations
 
 
 def test_regressions_are_judged_by_their_errors():

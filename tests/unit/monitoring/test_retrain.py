@@ -13,7 +13,7 @@ from tests.builders.specs import spec
 from tests.builders.tables import to_csv, trips
 from tidegate.domain.data.dataset import DatasetStatus
 from tidegate.domain.monitoring.health import Attempt, HealthRecord, Trigger
-from tidegate.domain.registry.run import Run, RunStatus
+from tidegate.domain.registry.run import Maker, Run, RunStatus
 from tidegate.kernel.errors import ConflictError, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.messages import LabelledDataset, StartTraining, TrainingStarted, WantedTraining
 from tidegate.spec.model import ModelSpec
@@ -127,6 +127,15 @@ def test_a_wanted_training_becomes_a_run_with_its_reason_its_data_and_an_attempt
     assert place.workflow.started == [(TRIP_MODEL, run.run_id)]
     assert place.health_record.wanted is None
     assert place.health_record.attempts == (Attempt(run.run_id, Trigger.QUALITY, run.requested_at),)
+
+
+def test_who_acknowledged_the_health_is_among_the_makers_of_what_is_trained_after_it() -> None:
+    place = Monitoring()
+    record = replace(place.health_record, acknowledged_by="ann", seen_by="bob")
+    place.health_records.save(replace(record, revision=record.revision + 1))
+    place.start(place.task())
+    (run,) = place.runs
+    assert run.makers[1:] == (Maker("ann", "acknowledged its health"), Maker("bob", "acknowledged its health"))
 
 
 def test_the_named_dataset_version_is_the_one_that_is_prepared() -> None:

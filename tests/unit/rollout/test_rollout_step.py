@@ -13,7 +13,7 @@ from tests.builders.present import present
 from tests.builders.release import AT, SPEC, a_task, do, request
 from tests.context import CONTEXT
 from tidegate import telemetry, wiring
-from tidegate.domain.data.dataset import Exclusion
+from tidegate.domain.data.dataset import Captured, Exclusion
 from tidegate.domain.registry.ledger import Cause, verify
 from tidegate.domain.registry.run import APPLIED, Maker
 from tidegate.domain.registry.version import VersionStatus
@@ -352,6 +352,19 @@ def test_who_applied_the_spec_in_force_added_the_data_or_left_some_out_may_not_a
         EVE: "excluded a period of its data",
         "tidegate:monitoring": "added its data",
     }
+
+
+def test_whose_outcomes_are_most_of_those_it_learned_from_may_not_approve():
+    house = Releases()
+    captured = Captured("f" * 64, 10, {EVE: 6, CAY: 4})
+    house.catalog.add_version(replace(READY, version="v2", added_by="tidegate:monitoring", captured=captured))
+    task = house.registered(**APPROVAL)
+    version = house.registry._versions[MODEL, task.version]
+    house.registry._versions[MODEL, task.version] = replace(version, dataset_version="v2")
+    house.moved(task)
+    excluded = present(house.known(task).approval).excluded
+    assert excluded[EVE] == "reported many of the outcomes that it learned from"
+    assert CAY not in excluded
 
 
 def test_whoever_had_a_hand_when_the_run_began_may_not_approve_whatever_spec_is_in_force_since():

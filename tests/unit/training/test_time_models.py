@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from tests.builders.labels import record
+from tests.builders.monitoring import outcome_of
 from tests.builders.release import house_with
 from tests.builders.specs import spec
 from tests.builders.tables import trips
@@ -315,8 +316,7 @@ def test_labelled_captures_come_back_as_rows_with_the_times_that_were_sent() -> 
     ]
     house.hours.capture(records)
     for each in records:
-        label = {"id": each["id"], "time": NOW.isoformat(), "outcome": True}
-        house.hours.report("trip-delay", each["hour"], [label])
+        house.hours.report("trip-delay", each["hour"], [outcome_of(each["id"], outcome=True, at=NOW)])
     base = house.catalog.version("trips")
     labelled = house.step(labelled_dataset, "trip-delay", captures=house.hours)
     version = house.register(house.catalog.version("trips", labelled.dataset_version))

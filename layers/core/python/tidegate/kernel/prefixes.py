@@ -25,6 +25,7 @@ class RunFile(StrEnum):
     FIT = "fit.npz"  # Table: training rows less validation
     VALIDATION = "validation.npz"  # Table: rows that choose the candidate
     HOLDOUT = "holdout.npz"  # Table: rows that judge the version; features of candidate and champion, target, cluster
+    GUARD = "guard.npz"  # Table: rows without captures that nothing was fitted on, where others are captured
     PLAN = "plan.json"  # what `prepare` learned of the data: the contract, the splits, counts of dropped rows
     BASELINE = "baseline.json"  # the fitted baseline rule
     STAND_IN = "stand_in.json"  # the fitted fallback, before the model's threshold is known
@@ -44,7 +45,7 @@ class RunFile(StrEnum):
     @property
     def prefix(self) -> str:
         """Where it lies."""
-        return TABLES if self in {RunFile.FIT, RunFile.VALIDATION, RunFile.HOLDOUT} else RUNS
+        return TABLES if self in {RunFile.FIT, RunFile.VALIDATION, RunFile.HOLDOUT, RunFile.GUARD} else RUNS
 
 
 # By the function whose role may write them, and nobody else's.
@@ -53,6 +54,7 @@ WRITTEN_BY = {
         RunFile.FIT,
         RunFile.VALIDATION,
         RunFile.HOLDOUT,
+        RunFile.GUARD,
         RunFile.PLAN,
         RunFile.BASELINE,
         RunFile.STAND_IN,

@@ -53,6 +53,30 @@ class MonitoringRules(DriftThresholds):
         le=1,
         description=f"{COMPARED.label} of the target's distribution beyond which training again cannot help.",
     )
+    captures_at_most: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the holdout that may be captured predictions; beyond it somebody must approve the "
+        "version.",
+    )
+    reporter_at_most: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the outcomes that one caller may report; beyond it somebody else must approve what is "
+        "trained on them, and acknowledge the model.",
+    )
+    guard_margin: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Tolerated loss on rows without captures, as a share of the champion's metric; beyond it somebody "
+        "must approve the version.",
+    )
+    sent_within_days: float = Field(
+        7, gt=0, le=366, description="How far a sent time may lie from its prediction's for the row to be trained on."
+    )
     own_metrics: bool = Field(
         default=True,
         description="Whether the model has metrics of its own, for its dashboard, at 0.30 USD a month each. "

@@ -20,6 +20,7 @@ from tidegate.kernel.roles import Role
 _RELEASING = (Partition.LEASE, Partition.ROLLOUT, Partition.ROUTE, Partition.VERSION)
 _RUN = (Partition.RUN,)
 PUT, UPDATE, DELETE = "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"
+CHECK = "dynamodb:ConditionCheckItem"
 
 WRITES: Mapping[str, Sequence[Partition]] = MappingProxyType(
     {
@@ -139,7 +140,7 @@ def of_functions(prefix: str, model: str, at: Places) -> Iterator[Question]:
             yield Question(name, (PUT,), at.registry, _keys(kinds, model), allowed=False)
         if Partition.ROUTE not in kinds:
             yield Question(name, (PUT, UPDATE), at.registry, _keys([Partition.ROUTE], model), allowed=False)
-        yield Question(name, (PUT,), at.ledger, _keys([Partition.LEDGER], model), allowed=name in APPENDS)
+        yield Question(name, (PUT, CHECK), at.ledger, _keys([Partition.LEDGER], model), allowed=name in APPENDS)
         yield Question(name, (UPDATE, DELETE), at.ledger, _keys([Partition.LEDGER], model), allowed=False)
         yield Question(name, (DELETE,), at.registry, _keys(kinds or [Partition.ROUTE], model), allowed=False)
         yield Question(name, ("s3:DeleteObject",), f"{at.artifacts}/{RUNS}{model}/x", (), allowed=False)

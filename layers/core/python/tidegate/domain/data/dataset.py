@@ -118,13 +118,23 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
+class Captured:
+    """The file of a labelled dataset that was made of captures: how many rows it has, and how many of their outcomes
+    each caller (an IAM ARN) reported."""
+
+    sha256: str
+    rows: int
+    reporters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetVersion:
     """One content of a dataset. `version` is `content_version` of its files and of how they are read.
 
     One with labelled captures has the files of its `base` and captured predictions besides. It is for the training that
-    it was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added. `attempts`
-    counts the readings of its files that began and did not end. `hints` are sentences on cells that may be meant
-    otherwise than they are read.
+    it was made for, and never becomes the dataset's latest; `lineage` says in a sentence what was added, and `captured`
+    which rows those are: the last ones. `attempts` counts the readings of its files that began and did not end. `hints`
+    are sentences on cells that may be meant otherwise than they are read.
     """
 
     FORM: ClassVar = StoredForm("dataset version", upgrades=(dict,))  # schema 2 says how its files are read
@@ -144,6 +154,7 @@ class DatasetVersion:
     base: str = ""
     lineage: str = ""
     attempts: int = 0
+    captured: Captured | None = None
     reading: Reading = GUESSED
     hints: tuple[str, ...] = ()
 

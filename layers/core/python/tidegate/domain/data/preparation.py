@@ -99,6 +99,7 @@ def prepare_rows(
     hashes: Column,
     limits: Limits,
     known: Sequence[Fault] = (),
+    captured: int = 0,
 ) -> Prepared:
     """Drop the rows that must not be used, check the rest, divide it.
 
@@ -107,6 +108,7 @@ def prepare_rows(
         table: the `columns_needed`, categorical features as texts.
         hashes: of whole rows.
         known: faults found elsewhere, which are reported with those that are found here.
+        captured: so many of the last rows are captured predictions.
 
     Raises:
         DataCheckError: with every fault; a check whose own columns are at fault is passed over.
@@ -120,7 +122,7 @@ def prepare_rows(
     rule = found.fix_periods(rule, time)
     found.keep_periods(rule, time)
     target = found.read_target()
-    split = found.divide(rule, target, time, group)
+    split = found.divide(rule, target, time, group, own_rows=len(hashes) - captured if captured else None)
     strengths = found.check_features(target, split)
     copied = 0
     if target is not None and split is not None:
@@ -205,7 +207,15 @@ class _Findings:
         self.faults += faults
         return target
 
-    def divide(self, rule: SplitRule, target: Target | None, time: Column | None, group: Column | None) -> Split | None:
+    def divide(
+        self,
+        rule: SplitRule,
+        target: Target | None,
+        time: Column | None,
+        group: Column | None,
+        *,
+        own_rows: int | None,
+    ) -> Split | None:
         if not len(self.rows):
             counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.left_out.items() if count)
             self.faults.append(Fault("split", f"no rows are left ({counts or 'the dataset is empty'})"))
@@ -223,6 +233,8 @@ class _Findings:
             validation_fraction=rule.validation_fraction,
             train=rule.train,
             holdout=rule.holdout,
+            own=None if own_rows is None else np.flatnonzero(self.rows < own_rows),
+            own_days=rule.rolling.holdout_days if rule.rolling else None,
         )
         return replace(split, outside=self.left_out.get("outside_periods", 0))
 

@@ -5,7 +5,7 @@ aside, with a group column whole groups, with both whole groups and later; else 
 both sides, no group either, and with a time column no fitted row is as late as a row it is judged on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -65,13 +65,15 @@ class Rolling:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Row positions. `outside` counts rows of no period, `straddling` those left out to keep each group on one side."""
+    """Row positions. `outside` counts rows of no period, `straddling` those left out to keep each group on one side.
+    `guard` are rows without captures that nothing is fitted on; those of them in the holdout are in both."""
 
     fit: Rows
     validation: Rows
     holdout: Rows
     outside: int
     straddling: int
+    guard: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def training(self) -> Rows:
@@ -98,8 +100,14 @@ class Division:
         validation_fraction: float,
         train: Interval | None = None,
         holdout: Interval | None = None,
+        own: Rows | None = None,
+        own_days: float | None = None,
     ) -> Split:
-        """Divide all rows; periods, when given, take the place of `holdout_fraction` and need a time column."""
+        """Divide all rows; periods, when given, take the place of `holdout_fraction` and need a time column.
+
+        `own` are the rows without captures, where there are others. Those that would be held out of them alone
+        (`own_days` of them, or `holdout_fraction`) are kept from training too, and are the guard.
+        """
         everything = np.arange(len(self.strata), dtype=np.int64)
         outside = 0
         if train is not None and holdout is not None and self.time is not None:
@@ -109,9 +117,25 @@ class Division:
             training, judged = self._part_groups(everything[in_training], everything[in_holdout], share, _HOLDOUT)
         else:
             training, judged = self._set_aside(everything, holdout_fraction, _HOLDOUT)
-        fit, validation = self._set_aside(training, validation_fraction, _VALIDATION)
-        straddling = len(everything) - outside - len(fit) - len(validation) - len(judged)
-        return Split(fit, validation, judged, outside, straddling)
+        guard = everything[:0] if own is None else self._guard(own, judged, holdout_fraction, own_days)
+        kept = np.setdiff1d(training, guard)
+        fit, validation = self._set_aside(kept, validation_fraction, _VALIDATION)
+        apart = len(training) - len(kept)
+        straddling = len(everything) - outside - apart - len(fit) - len(validation) - len(judged)
+        return Split(fit, validation, judged, outside, straddling, guard)
+
+    def _guard(self, own: Rows, judged: Rows, fraction: float, days: float | None) -> Rows:
+        """The later of the own rows; without time, or where they span no more than the days, those held out anyway."""
+        held_out = np.intersect1d(own, judged)
+        if self.time is None or not len(own):
+            return held_out
+        moments = self.time[own]
+        rolling = None if days is None else Rolling(days)
+        if rolling is None:
+            return own[moments >= _cut(moments, fraction)]
+        if rolling.shortage(moments):
+            return held_out
+        return own[rolling.periods(moments)[1].contains(moments)]
 
     def _set_aside(self, rows: Rows, fraction: float, purpose: int) -> tuple[Rows, Rows]:
         """The rows that stay, and about `fraction` of them set aside."""

@@ -19,6 +19,7 @@ from tidegate.domain.evaluation.bootstrap import MAX_UNDEFINED_SHARE, MIN_CLUSTE
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.evaluation.sections import GroupDifference, Slice
+from tidegate.domain.serving.reporters import behind, large
 from tidegate.kernel import english
 from tidegate.kernel.metrics.registry import find
 
@@ -71,6 +72,17 @@ class Policy:
     robustness_loss: float | None = None
     flips: float | None = None
     cost_per_1000_usd: float | None = None
+    captures: "CaptureLimits | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureLimits:
+    """Beyond which somebody must agree to a version: the shares of captured predictions in the holdout and of one
+    reporter in their outcomes, and the loss on rows without captures, as a share of the champion's metric."""
+
+    holdout_share: float
+    reporter_share: float
+    guard_margin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +301,56 @@ def business_rules(evaluation: Evaluation, _: Policy) -> Check:
     )
 
 
+def captures(evaluation: Evaluation, policy: Policy) -> Check:
+    """Whether people have to agree, since callers reported what the version learned from or is judged by. It blocks
+    nothing."""
+    name, found, gain = "captures", evaluation.sections.captures, _guard_gain(evaluation)
+    if found is None:
+        return Check(name, CheckOutcome.NOT_APPLICABLE, "no captured predictions are in the data")
+    statement = (
+        f"{found.holdout_rows:,} of the {evaluation.rows:,} holdout rows are captured predictions"
+        f"{f'; {_guard_words(evaluation)}' if gain else ''}"
+    )
+    asks = questions(evaluation, policy)
+    statement += f"; somebody must approve: {'; '.join(asks)}" if asks else ""
+    outcome = CheckOutcome.NOT_APPLICABLE if asks else CheckOutcome.PASS
+    return Check(name, outcome, statement, *((gain.value, gain.low, gain.high) if gain else ()))
+
+
+def questions(evaluation: Evaluation, policy: Policy) -> tuple[str, ...]:
+    """Why somebody has to agree to a version that learned from captures, in sentences."""
+    found, limits = evaluation.sections.captures, policy.captures
+    if found is None or limits is None:
+        return ()
+    asks = []
+    share, gain = found.holdout_rows / evaluation.rows, _guard_gain(evaluation)
+    if share > limits.holdout_share:
+        asks.append(f"{share:.0%} of the holdout are captured predictions, more than {limits.holdout_share:.0%}")
+    for who, part in behind(large(found.reporters, limits.reporter_share)).items():
+        asks.append(f"{who} reported {part:.0%} of their outcomes, more than {limits.reporter_share:.0%}")
+    if gain is None or found.champion is None or found.guard_rows < policy.min_rows:
+        rows = english.count(found.guard_rows, "row")
+        asks.append(f"it cannot be compared with the champion on rows without captures ({rows})")
+    elif gain.low < -limits.guard_margin * abs(found.champion.value):
+        asks.append(f"{_guard_words(evaluation)}, which may be worse by more than {limits.guard_margin:.0%}")
+    return tuple(asks)
+
+
+def _guard_gain(evaluation: Evaluation) -> Estimate | None:
+    return evaluation.sections.captures.gain if evaluation.sections.captures else None
+
+
+def _guard_words(evaluation: Evaluation) -> str:
+    """ "on 1,234 rows without captures roc_auc is 0.42 [0.40, 0.44], the champion's 0.72 [0.70, 0.74]"."""
+    found = evaluation.sections.captures
+    if found is None or found.candidate is None or found.champion is None:
+        return ""
+    return (
+        f"on {english.count(found.guard_rows, 'row')} without captures {evaluation.metric} is "
+        f"{_interval(found.candidate)}, the champion's {_interval(found.champion)}"
+    )
+
+
 def calibration(evaluation: Evaluation, policy: Policy) -> Check:
     """How far probabilities lie from what comes true; of a regression, the share of outcomes its intervals hold."""
     name, found = "calibration", evaluation.sections.calibration
@@ -439,6 +501,7 @@ CHECKS: tuple[Callable[[Evaluation, Policy], Check], ...] = (
     flips,
     slices,
     fairness,
+    captures,
 )
 
 

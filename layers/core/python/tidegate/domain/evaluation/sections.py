@@ -383,6 +383,20 @@ class FairnessRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Captures:
+    """Captured predictions in the data, and who reported how many of their outcomes; beside them the version and the
+    champion on rows without captures that this version was not fitted on. None where they could not be compared."""
+
+    rows: int
+    holdout_rows: int
+    reporters: Mapping[str, int]
+    guard_rows: int
+    candidate: Estimate | None = None
+    champion: Estimate | None = None
+    gain: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sections:
     """What is reported of a version besides its metric. One that does not apply, or was not measured yet when the
     version was made, is not there."""
@@ -402,6 +416,7 @@ class Sections:
     scores: Annotated[Scores | None, _OMIT] = None
     reference: Annotated[ReferenceMark | None, _OMIT] = None
     cost: Annotated[Cost | None, _OMIT] = None
+    captures: Annotated[Captures | None, _OMIT] = None
     slices: Annotated[tuple[Slice, ...] | None, _OMIT] = None
     slice_rule: Annotated[SliceRule | None, _OMIT] = None
     found: Annotated[tuple[FoundSlice, ...] | None, _OMIT] = None

@@ -3,9 +3,9 @@ training would only learn.
 
 Unfixable, so that people have to look, are faults of the feed (missing values, unseen categories, values out of the
 allowed range, numbers between all known ones, as of another unit; values of a wrong type), from the rise on that each
-of them is registered with (`kernel.drift`), and a target that is no longer distributed as it was, beyond the spec's
-`monitoring.target_shift`. A model that learned from such rows would be right about the fault, and wrong about the
-world.
+of them is registered with (`kernel.drift`), a target that is no longer distributed as it was, beyond the spec's
+`monitoring.target_shift`, and outcomes that contradict the model: they are claims by somebody. A model that learned
+from such rows would be right about the fault, and wrong about the world.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +41,7 @@ class Window:
     live: Quality
     expected: Quality | None = None
     parity: tuple[Parity, ...] = ()
+    against: str = ""  # why its outcomes are against the model
     counts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -128,6 +129,8 @@ def _unfixable(window: Window, target_shift: float) -> Said:
                     f"{fault.name} {fault.fault}",
                     f"{fault.statement}: training would only learn the fault; fix the data feed",
                 )
+    if window.against:
+        yield "outcomes", f"{window.against}; find out who reported them before anything is trained on them"
     for shift in window.drift.target.findings:
         if not isinstance(shift, ColumnFinding) or shift.outcome is not DriftOutcome.DRIFTED:
             continue

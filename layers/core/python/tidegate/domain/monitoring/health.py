@@ -7,7 +7,7 @@ learn: a broken feed, new categories in masses, a target that is no longer what 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -90,7 +90,7 @@ class HealthRecord:
     `attempts` are the latest trainings that monitoring started, oldest first. `wanted` is the trigger of a training
     that is due; whoever dispatches it clears it by recording the attempt. `last_trained_at` counts every accepted
     version. `tampered` says what of the model is not what was recorded, and `ledger_seen` is the ledger's entry that
-    the last look came to.
+    the last look came to. `reporters` has, by caller (an IAM ARN), how many outcomes they reported.
     """
 
     FORM: ClassVar = StoredForm("health of a model")
@@ -117,6 +117,7 @@ class HealthRecord:
     seen: tuple[str, ...] = ()  # those of them that somebody acknowledged
     seen_by: str = ""
     seen_because: str = ""
+    reporters: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def unseen(self) -> int:

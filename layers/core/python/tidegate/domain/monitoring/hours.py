@@ -34,10 +34,10 @@ from msgspec.structs import astuple
 
 from tidegate.domain.monitoring.costs import FALLBACK, Usage
 from tidegate.domain.monitoring.reference import Reference
-from tidegate.domain.monitoring.reporters import Reports, tallied
 from tidegate.domain.profiles.profile import Captures, ColumnLayout, Profile
 from tidegate.domain.serving.capture import CAPTURE_RECORD
 from tidegate.domain.serving.feedback import Outcomes
+from tidegate.domain.serving.reporters import Reports, tallied
 from tidegate.domain.serving.service_level import ServiceCounting, ServiceLevel
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.values import class_name

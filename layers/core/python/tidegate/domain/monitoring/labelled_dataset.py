@@ -48,6 +48,7 @@ class LeftOut(StrEnum):
     CONTRACT = "against the features' rules"
     OUTCOME = "with an outcome that the target does not have"
     TIMELESS = "without the time that rows are split by"
+    FAR = "with a sent time far from the prediction's"
     UNREADABLE = "at which objects could not be read on"
 
 
@@ -55,7 +56,8 @@ class LeftOut(StrEnum):
 class Recipe:
     """How a capture becomes a row: the features' rules (`contract` needs no classes), the target, the columns that hold
     the moment, the type of every column, and which moments count: those later than `after` and not in `excluded`
-    ([start, end) each). Where a column of the moment is a feature, it holds what was sent, and that counts too."""
+    ([start, end) each). Where a column of the moment is a feature, it holds what was sent, which counts too and may lie
+    `sent_within` of the prediction at most."""
 
     contract: Contract
     target: str
@@ -63,6 +65,7 @@ class Recipe:
     types: Mapping[str, ColumnType]
     after: datetime
     excluded: tuple[tuple[datetime, datetime], ...] = ()
+    sent_within: timedelta = timedelta(days=7)
     reading: Reading = GUESSED
 
     @property
@@ -80,6 +83,7 @@ class Recipe:
         dataset: Dataset,
         base: DatasetVersion,
         exclusions: Iterable[Exclusion],
+        sent_within: timedelta = timedelta(days=7),
     ) -> "Recipe":
         """For rows that are added to `base`: those later than its last one (than its registration, when its rows have
         no time), since what happened before may be in it already. `time` is the model's time column."""
@@ -96,6 +100,7 @@ class Recipe:
             reading=reading,
             after=base.time_to or base.added_at,
             excluded=tuple((each.start, each.end) for each in exclusions),
+            sent_within=sent_within,
         )
 
 
@@ -125,6 +130,7 @@ class LabelledRows:
         rows: how many were taken.
         left_out: how many were not, by reason.
         cells: [rows] for each column that captures can fill.
+        reporters: how many of their outcomes each caller reported.
         cut_short: there are more, older ones.
     """
 
@@ -133,6 +139,7 @@ class LabelledRows:
         self.rows = 0
         self.cut_short = False
         self.left_out: Counter[LeftOut] = Counter()
+        self.reporters: Counter[str] = Counter()
         self.cells: dict[str, Any] = {name: array("q") for name in recipe.times}
         for name in [*(feature.name for feature in recipe.contract.features), recipe.target]:
             self.cells[name] = _empty(recipe.types[name])
@@ -144,8 +151,9 @@ class LabelledRows:
         """No more rows are taken."""
         return self.rows >= self._recipe.most_rows
 
-    def take(self, record: Mapping[str, Any], outcome: Any) -> None:
-        """Make a row of a capture record (docs/captures.md) and the outcome that was reported for it, if it can be."""
+    def take(self, record: Mapping[str, Any], outcome: Any, reporter: str = "") -> None:
+        """Make a row of a capture record (docs/captures.md) and the outcome that `reporter` (an IAM ARN) reported for
+        it, if it can be."""
         at = datetime.fromisoformat(record["time"])
         row = self._unwanted(at) or self._row(record, outcome)
         if isinstance(row, LeftOut):
@@ -153,7 +161,7 @@ class LabelledRows:
             return
         row = dict.fromkeys(self._recipe.times, (at - _EPOCH) // _MICROSECOND) | row
         for name in self._recipe.times:
-            if unwanted := self._unwanted_cell(row[name]):
+            if unwanted := self._unwanted_cell(row[name], at):
                 self.left_out[unwanted] += 1
                 return
         sample = min(self._sample, record["sample"])
@@ -162,6 +170,7 @@ class LabelledRows:
         self._first = min(self._first, at) if self.rows else at
         self._last = max(self._last, at)
         self._sample = sample
+        self.reporters[reporter] += 1
         self.rows += 1
 
     def sentence(self, model: str, base: str) -> str:
@@ -188,8 +197,12 @@ class LabelledRows:
             return LeftOut.EXCLUDED
         return None
 
-    def _unwanted_cell(self, moment: int) -> LeftOut | None:
-        return LeftOut.TIMELESS if moment == _NO_MOMENT else self._unwanted(_EPOCH + moment * _MICROSECOND)
+    def _unwanted_cell(self, moment: int, at: datetime) -> LeftOut | None:
+        if moment == _NO_MOMENT:
+            return LeftOut.TIMELESS
+        sent = _EPOCH + moment * _MICROSECOND
+        far = LeftOut.FAR if abs(sent - at) > self._recipe.sent_within else None
+        return self._unwanted(sent) or far
 
     def _row(self, record: Mapping[str, Any], outcome: Any) -> dict[str, Any] | LeftOut:
         recipe = self._recipe

@@ -123,6 +123,54 @@ def live_quality(
     return _held_against(metric, found.arms[CANDIDATE], design, margin=margin, rows=rows, source=source)
 
 
+def contradiction(
+    target: Array,
+    scores: Array,
+    design: Estimate,
+    *,
+    task: str,
+    metric: str,
+    positive: int = 1,
+    min_rows: int = 500,
+    confidence: float = 0.95,
+) -> str:
+    """Why outcomes are against the model, in a sentence; empty when they are not shown to be.
+
+    A model that the world has left behind guesses; it is not wrong on purpose. Shown is that the area under the ROC
+    curve lies below one half (of a regression, for outcomes above their median), or, where several classes are judged
+    by accuracy, that the answers are right less often than the commonest outcome occurs, which the design phase beat.
+
+    Args:
+        target: as in `metric.Rows` [n].
+        scores: as in `metric.Rows` [n, classes].
+        design: the metric's value on the gate's holdout.
+    """
+    if not len(target):
+        return ""
+    level, measure, what = 0.5, "roc_auc", "guessing"
+    if task == "regression":
+        target, positive = (target > np.median(target)).astype(np.int64), 1
+        scores = np.stack([-scores[:, 0], scores[:, 0]], axis=1)
+    elif task == "multiclass":
+        level, measure, what = float(np.bincount(target).max() / len(target)), "accuracy", "the commonest outcome"
+        if metric != measure or design.low <= level:
+            return ""
+    chance = Estimate(level, level, level)
+    how: dict[str, Any] = {"min_rows": min_rows, "positive": positive, "confidence": confidence}
+    try:
+        if find(measure).value(target, scores, positive=positive) >= level:
+            return ""
+    except DataCheckError:
+        return ""
+    found = live_quality(measure, target, scores, chance, **how)
+    if found.outcome is not QualityOutcome.BEYOND or found.live is None:
+        return ""
+    return (
+        f"the outcomes contradict the model: {measure} {_interval(found.live)} ({found.rows:,} labelled predictions), "
+        f"{level:.4g} by {what}"
+    )
+
+
 def expected_quality(
     metric: str,
     probabilities: Array,

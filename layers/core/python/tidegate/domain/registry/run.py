@@ -99,6 +99,7 @@ class Run:
     version: int | None = None
     error: RunError | None = None
     target_changes: tuple[str, ...] = ()  # its spec's targets against those of the champion's spec, in sentences
+    questions: tuple[str, ...] = ()  # why somebody must agree, since it learned from captures
     reproduces: int | None = None  # the version that this run makes again; it registers none itself
     makers: tuple[Maker, ...] = ()
 
@@ -115,6 +116,7 @@ RUN_FACTS = frozenset(
         "metrics",
         "seed",
         "selected",
+        "questions",
         "target_changes",
     }
 )

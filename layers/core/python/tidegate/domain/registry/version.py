@@ -77,7 +77,9 @@ class Version:
         return not self.needs_approval or self.approved_by is not None
 
 
-def approval_reasons(*, asked_for: bool, target_changes: Sequence[str]) -> tuple[str, ...]:
+def approval_reasons(
+    *, asked_for: bool, target_changes: Sequence[str], questions: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Why somebody who did not make a version has to agree before it serves; empty when nobody has to.
 
     Targets say what is good enough, so whoever makes versions must not move them alone.
@@ -85,9 +87,10 @@ def approval_reasons(*, asked_for: bool, target_changes: Sequence[str]) -> tuple
     Args:
         asked_for: the spec's `release.approval` is `required`.
         target_changes: how the spec's targets differ from those of the champion's spec; none for a first version.
+        questions: what the gate asks people about a version that learned from captures.
     """
     asked = ("the model's spec requires an approval",) if asked_for else ()
-    return (*asked, *(f"a target was changed: {change}" for change in target_changes))
+    return (*asked, *(f"a target was changed: {change}" for change in target_changes), *questions)
 
 
 def status_now(version: Version, route: Route | None) -> str:

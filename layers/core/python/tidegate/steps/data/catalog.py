@@ -68,12 +68,13 @@ def read_version(
     version: DatasetVersion, files: DatasetFiles, reader: FrameReader, kinds: Mapping[str, str] = NO_KINDS
 ) -> Frame:
     """The table of a dataset version; files go in the order of their hashes, so that a version has one order of rows.
-    `kinds` are those of a spec's features.
+    Captured predictions are the last rows. `kinds` are those of a spec's features.
 
     Raises:
         DatasetInvalidError: a file is not there or does not match its SHA-256, or the files do not make one table.
     """
-    ordered = sorted(version.files, key=lambda file: file.sha256)
+    last = version.captured.sha256 if version.captured else ""
+    ordered = sorted(version.files, key=lambda file: (file.sha256 == last, file.sha256))
     size, most = sum(file.size for file in ordered), reader.most_bytes
     if most is not None and size > most:
         problem = f"the files have {size:,} bytes; at most {most:,} fit into the memory there is"

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.data.checks import Demands, Limits, Target, personal_faults, terms_faults, unknown_role_faults
-from tidegate.domain.data.dataset import ColumnType, Dataset, DatasetStatus, DatasetVersion, Exclusion, Reading
+from tidegate.domain.data.dataset import (
+    Captured,
+    ColumnType,
+    Dataset,
+    DatasetStatus,
+    DatasetVersion,
+    Exclusion,
+    Reading,
+)
 from tidegate.domain.data.personal import LEAST_NUMBER, MOST_TEXTS, Finding, search
 from tidegate.domain.data.preparation import Excluded, Prepared, SplitRule, columns_needed, prepare_rows, readable
 from tidegate.domain.data.splits import Interval, Rolling, Rows, clusters, training_rows
@@ -83,14 +91,15 @@ def prepare(
         exclusions=tuple(exclusion.exclusion_id for exclusion in exclusions),
     )
     frame = read_version(version, files, reader, {feature.name: feature.kind for feature in spec.features})
-    prepared = _check(spec, dataset, frame, exclusions, allowed_licences)
+    captured = version.captured
+    prepared = _check(spec, dataset, frame, exclusions, allowed_licences, captured=captured.rows if captured else 0)
     own = set(spec.feature_names)
     champion = [
         feature
         for feature in _champion_features(ref.model, models, versions, routes)
         if feature.name not in own and readable(feature, frame.types)
     ]
-    tables = _tables(spec, frame, prepared, champion)
+    tables = _tables(spec, frame, prepared, champion, captured=captured is not None)
     training = training_rows(tables[RunFile.FIT], tables[RunFile.VALIDATION])
     rule = _fitted(spec.baseline, training, prepared)
     contract = _contract(spec, training, prepared.target, version.reading)
@@ -99,8 +108,8 @@ def prepare(
     plan = _describe(dataset, version, prepared, contract)
 
     made = RunFiles(ref, artifacts, {})
-    for file in (RunFile.FIT, RunFile.VALIDATION, RunFile.HOLDOUT):
-        made.write(file, tables[file].to_npz())
+    for file, table in tables.items():
+        made.write(file, table.to_npz())
     made.write(RunFile.BASELINE, _json(rule.to_json()), content_type="application/json")
     made.write(RunFile.STAND_IN, fallback.to_bytes(), content_type="application/json")
     made.write(RunFile.PLAN, _json(plan), content_type="application/json")
@@ -151,6 +160,8 @@ def _check(
     frame: Frame,
     exclusions: Sequence[Exclusion],
     allowed_licences: Collection[str],
+    *,
+    captured: int,
 ) -> Prepared:
     """All checks, in this function and in `prepare_rows`; all faults at once."""
     suspected = _suspected(dataset, frame)
@@ -201,6 +212,7 @@ def _check(
         hashes=frame.row_hashes(),
         limits=limits,
         known=known,
+        captured=captured,
     )
     said = [f"pii.{each.column}: {each}; the spec says not_personal" for each in suspected if each.column in vouched]
     return replace(prepared, notes=(*prepared.notes, *said))
@@ -246,10 +258,11 @@ def _champion_features(
 
 
 def _tables(
-    spec: ModelSpec, frame: Frame, prepared: Prepared, champion: Sequence[FeatureContract]
+    spec: ModelSpec, frame: Frame, prepared: Prepared, champion: Sequence[FeatureContract], *, captured: bool
 ) -> dict[RunFile, Table]:
-    """Fit, validation and holdout. Features that only the champion has come along, so that both can be scored; so do,
-    in the holdout, the columns that it is judged by and that are no features."""
+    """Fit, validation and holdout, and the guard where rows are captured. Features that only the champion has come
+    along, so that both can be scored; so do, in the holdout, the columns that it is judged by and that are no features.
+    """
     features = [*feature_contracts(spec), *champion]
     judged = _judged_columns(spec, frame, {feature.name for feature in features})
     read = frame.table([feature.name for feature in features], as_text=_texts(features))
@@ -257,6 +270,8 @@ def _tables(
     cluster = clusters(prepared.rows, spec.gate.resample_by, group=prepared.group, time=prepared.time)
     split = prepared.split
     parts = {RunFile.FIT: split.fit, RunFile.VALIDATION: split.validation, RunFile.HOLDOUT: split.holdout}
+    if captured:
+        parts[RunFile.GUARD] = split.guard
     tables = {}
     for file, positions in parts.items():
         rows = prepared.rows[positions]
@@ -329,7 +344,14 @@ def _describe(dataset: Dataset, version: DatasetVersion, prepared: Prepared, con
         "strength_alone": dict(prepared.strengths),
         "computed": computed.described(contract),
         "contract": contract.to_json(),
+        **({"captured": _captured(version.captured, version.rows, prepared)} if version.captured else {}),
     }
+
+
+def _captured(captured: Captured, rows: int, prepared: Prepared) -> dict[str, Any]:
+    """How many rows of the data, and of the holdout, are captured predictions, and who reported their outcomes."""
+    held_out = prepared.rows[prepared.split.holdout] >= rows - captured.rows
+    return {"rows": captured.rows, "holdout_rows": int(held_out.sum()), "reporters": dict(captured.reporters)}
 
 
 def _asked(interval: Interval | None) -> list[str] | None:

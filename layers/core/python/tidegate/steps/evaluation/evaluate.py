@@ -23,6 +23,7 @@ from tidegate.domain.evaluation.probe import Trial
 from tidegate.domain.evaluation.sections import (
     BrokenRows,
     BrokenRule,
+    Captures,
     FallbackValue,
     ReferenceMark,
     Rules,
@@ -38,7 +39,7 @@ from tidegate.domain.serving.capture import policy_of
 from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, Inputs, Rulebook
 from tidegate.domain.serving.fallback import Fallback
 from tidegate.domain.serving.prediction import answers
-from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError, TrainingFailedError
+from tidegate.kernel.errors import ArtifactRejectedError, DataCheckError, NotFoundError, TrainingFailedError
 from tidegate.kernel.metrics.metric import FromLosses
 from tidegate.kernel.metrics.registry import of_task
 from tidegate.kernel.prefixes import RunFile
@@ -149,7 +150,10 @@ def evaluate(
         load_ms=candidate.load_ms,
         artifact_bytes=len(onnx),
         peak_memory_mib=candidate.peak_memory_mib,
-        sections=_sections(spec, trial, arms=arms, rules=rules, found=found, files=files),
+        sections=replace(
+            _sections(spec, trial, arms=arms, rules=rules, found=found, files=files),
+            captures=_captures(spec, trial, files, lambda rows: find.on(rows, run, spec, candidate.contract)),
+        ),
     )
     document = json.dumps(evaluation.to_json(), sort_keys=True, allow_nan=False).encode()
     files.write(RunFile.EVALUATION, document, content_type="application/json")
@@ -259,6 +263,38 @@ def _sections(
         scores=_spread(contract, trial.scores, arms[_CHAMPION].scores if _CHAMPION in arms else None),
         reference=ReferenceMark(reference_sha256),
         guard=guard,
+    )
+
+
+def _captures(
+    spec: ModelSpec, trial: Trial, files: RunFiles, champion: Callable[[Table], "_Champion | None"]
+) -> Captures | None:
+    """Candidate and champion on rows without captures; None where the data has no captures."""
+    captured = PLAN.read(files.read(RunFile.PLAN)).get("captured")
+    if captured is None:
+        return None
+    guard = Table.from_npz(files.read(RunFile.GUARD))
+    section = Captures(captured["rows"], captured["holdout_rows"], captured["reporters"], len(guard))
+    rival = champion(guard) if len(guard) else None
+    if rival is None or rival.arm is None:
+        return section
+    draw, contract = trial.resampling, trial.contract
+    own = Arm(trial.score(contract.inputs(guard)), contract.threshold)
+    try:
+        found = paired_bootstrap(
+            spec.metric.text,
+            guard[TARGET],
+            {CANDIDATE: own, _CHAMPION: rival.arm},
+            cluster=None if spec.gate.resample_by == "row" else guard[CLUSTER],
+            resamples=draw.resamples,
+            confidence=draw.confidence,
+            seed=draw.seed,
+            positive=contract.positive,
+        )
+    except DataCheckError:  # one class only, say
+        return section
+    return replace(
+        section, candidate=found.arms[CANDIDATE], champion=found.arms[_CHAMPION], gain=found.gains[_CHAMPION]
     )
 
 

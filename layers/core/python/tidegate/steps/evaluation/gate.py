@@ -10,7 +10,7 @@ from typing import Any
 from tidegate.domain.evaluation import targets
 from tidegate.domain.evaluation.documents import ENVIRONMENT, PLAN
 from tidegate.domain.evaluation.evaluation import ChampionValue, Evaluation
-from tidegate.domain.evaluation.gate import Policy, decide
+from tidegate.domain.evaluation.gate import CaptureLimits, Policy, decide, questions
 from tidegate.domain.evaluation.report import GateReport
 from tidegate.domain.evaluation.sections import Cost, HoldoutParts
 from tidegate.domain.monitoring import costs
@@ -56,9 +56,12 @@ def gate(
     parts = HoldoutParts.from_json(json.loads(files.read(RunFile.SLICES_AND_GROUPS)))
     cost = Cost(costs.per_1000(evaluation.latency_ms.p99, prices), prices.memory_mb)
     evaluation = replace(evaluation, sections=replace(parts.among(evaluation.sections), cost=cost))
-    verdict = decide(evaluation, policy_of(spec))
+    policy = policy_of(spec)
+    verdict = decide(evaluation, policy)
     changed = _changed(spec, evaluation.champion, models=models, versions=versions)
-    runs.note(ref.model, ref.run_id, STAGE, clock.now(), target_changes=changed)
+    runs.note(
+        ref.model, ref.run_id, STAGE, clock.now(), target_changes=changed, questions=questions(evaluation, policy)
+    )
     report = GateReport(
         model=ref.model,
         run_id=ref.run_id,
@@ -89,6 +92,11 @@ def policy_of(spec: ModelSpec) -> Policy:
         robustness_loss=limits.get("robustness_loss_at_most"),
         flips=limits.get("flips_at_most"),
         cost_per_1000_usd=limits.get("cost_per_1000_usd_at_most"),
+        captures=CaptureLimits(
+            holdout_share=spec.monitoring.captures_at_most,
+            reporter_share=spec.monitoring.reporter_at_most,
+            guard_margin=spec.monitoring.guard_margin,
+        ),
     )
 
 

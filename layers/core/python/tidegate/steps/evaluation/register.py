@@ -51,7 +51,9 @@ def register(
         }
         runs.note(ref.model, ref.run_id, STAGE, clock.now(), artifacts={**run.artifacts, **artifacts})
     spec = models.spec(ref.model, run.spec_digest)
-    reasons = approval_reasons(asked_for=spec.release.approval == "required", target_changes=run.target_changes)
+    reasons = approval_reasons(
+        asked_for=spec.release.approval == "required", target_changes=run.target_changes, questions=run.questions
+    )
     wanted = replace(
         _version(task, run, clock),
         needs_approval=bool(reasons),

@@ -5,8 +5,11 @@ from typing import Any
 from tidegate.domain.monitoring import health
 from tidegate.domain.monitoring.health import Health, HealthRecord, TrainingOutcome
 from tidegate.domain.registry.route import Route
+from tidegate.domain.rollout.rollout import same_person
+from tidegate.domain.serving.feedback import principal
+from tidegate.domain.serving.reporters import large
 from tidegate.kernel import english
-from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.errors import ForbiddenError, NotFoundError
 from tidegate.ports.monitoring import HealthRecords, Verdicts
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import ModelHeader, Models, RouteReader
@@ -70,20 +73,31 @@ def acknowledge(
 
     Raises:
         NotFoundError: no such model.
+        ForbiddenError: the outcomes that the health rests on are theirs.
         ConflictError: the health record was changed by others, twice.
     """
-    models.model(model)
+    most = models.spec(model).monitoring.reporter_at_most
 
     def acknowledged() -> dict[str, Any]:
         record = health_records.record(model)
         if record is None or not (record.health is Health.NEEDS_REDESIGN or record.unseen):
             return {"changed": False, "judged_afresh": False, "health": view(record)}
+        _demand_another(record, actor, most)
         seen = health.acknowledge(record, by=actor, reason=body.reason, now=clock.now())
         health_records.save(seen)
         afresh = record.health is Health.NEEDS_REDESIGN
         return {"changed": True, "judged_afresh": afresh, "health": view(seen)}
 
     return twice(acknowledged)
+
+
+def _demand_another(record: HealthRecord, actor: str, most: float) -> None:
+    for arn, share in large(record.reporters, most).items():
+        if same_person(arn, actor) or principal(arn) == principal(actor):
+            raise ForbiddenError(
+                f"you cannot acknowledge {record.model}: you reported {share:.0%} of the outcomes that it is judged by",
+                next_step="ask another scientist or operator",
+            )
 
 
 # Views

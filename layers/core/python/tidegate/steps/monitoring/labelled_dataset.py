@@ -7,13 +7,14 @@ same captures and feedback make the same file and the same version, so gathering
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
-from tidegate.domain.data.dataset import DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
+from tidegate.domain.data.dataset import Captured, DataFile, Dataset, DatasetStatus, DatasetVersion, content_version
 from tidegate.domain.monitoring.labelled_dataset import LabelledRows, LeftOut, Recipe, obstacle
 from tidegate.domain.monitoring.quarantine import because
 from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of, policy_of
 from tidegate.domain.serving.contract import Contract
+from tidegate.domain.serving.feedback import Outcomes
+from tidegate.domain.serving.reporters import tallied
 from tidegate.domain.training.contracts import feature_contracts
 from tidegate.messages import LabelledDataset
 from tidegate.ports.data import Catalog, DatasetFiles, FrameWriter
@@ -72,6 +73,7 @@ def labelled_dataset(
         added_at=clock.now(),
         base=base.version,
         lineage=found.sentence(model, base.version),
+        captured=Captured(sha256, found.rows, tallied([found.reporters])),
         reading=recipe.reading,
     )
     if catalog.add_version(version):
@@ -82,7 +84,15 @@ def labelled_dataset(
 def _recipe(spec: ModelSpec, dataset: Dataset, base: DatasetVersion, catalog: Catalog) -> Recipe:
     contract = Contract(model=spec.name, task=spec.task.value, features=feature_contracts(spec))
     exclusions = catalog.exclusions(dataset.name)
-    return Recipe.of(contract, target=spec.target, time=spec.time, dataset=dataset, base=base, exclusions=exclusions)
+    return Recipe.of(
+        contract,
+        target=spec.target,
+        time=spec.time,
+        dataset=dataset,
+        base=base,
+        exclusions=exclusions,
+        sent_within=timedelta(days=spec.monitoring.sent_within_days),
+    )
 
 
 def _gather(model: str, recipe: Recipe, captures: Hours, *, clock: Clock, until: datetime) -> LabelledRows:
@@ -91,27 +101,28 @@ def _gather(model: str, recipe: Recipe, captures: Hours, *, clock: Clock, until:
     sources = captures.sources(model, hour_of(recipe.after), hour_of(clock.now()))
     for hour in sorted((hour for hour in sources if sources[hour].feedback), reverse=True):
         outcomes = captures.outcomes(sources[hour])[0]
-        left = dict(outcomes.known)
+        left = set(outcomes.known)
         for blocks in captures.lines(sources[hour]):
             if clock.now() >= until:
                 found.cut_short = True
             if found.cut_short:
                 return found
             try:
-                _take((line for block in blocks for line in block.splitlines()), left, found)
+                _take((line for block in blocks for line in block.splitlines()), outcomes, left, found)
             except Exception as error:  # noqa: BLE001  whatever it is, it is this object's; the others are taken
                 because(error)
                 found.left_out[LeftOut.UNREADABLE] += 1
     return found
 
 
-def _take(lines: Iterable[bytes], outcomes: dict[str, Any], found: LabelledRows) -> None:
+def _take(lines: Iterable[bytes], outcomes: Outcomes, left: set[str], found: LabelledRows) -> None:
     """Only lines with a known outcome are read; a prediction that is captured twice finds its outcome taken."""
     for line in lines:
         named = _ID.search(line)
-        if named is None or named[1].decode() not in outcomes:
+        if named is None or (prediction := named[1].decode()) not in left:
             continue
         if found.full:
             found.cut_short = True
             return
-        found.take(CAPTURE_RECORD.read(line), outcomes.pop(named[1].decode()))
+        left.remove(prediction)
+        found.take(CAPTURE_RECORD.read(line), outcomes.known[prediction], outcomes.reporters[prediction])

@@ -26,7 +26,6 @@ from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthR
 from tidegate.domain.monitoring.hours import Counting, Hour
 from tidegate.domain.monitoring.quality import AgeGroup, Maturity, Parity, Quality
 from tidegate.domain.monitoring.reference import Reference
-from tidegate.domain.monitoring.reporters import Reports
 from tidegate.domain.profiles import drift
 from tidegate.domain.profiles.drift import DriftPolicy
 from tidegate.domain.profiles.profile import Profile
@@ -35,6 +34,7 @@ from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.serving.capture import CAPTURE_RECORD, HOUR, hour_of
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD
+from tidegate.domain.serving.reporters import Reports, behind, large
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.domain.training.contracts import stated_targets
 from tidegate.kernel.errors import ArtifactRejectedError, NewerDocumentError, NotFoundError
@@ -58,6 +58,7 @@ EARLIER_WINDOWS = 9  # by which is known what traffic is usual
 KEPT_COSTS = timedelta(days=31)
 NET_DAYS = 7  # over which value is set against cost
 TARGET_HOURS = 24  # that targets are held against
+NAMED_SHARE = 0.1  # of outcomes, from which on their reporter is named
 PARITY_LIMIT = 0.1  # of groups that are monitored and that no target names
 MATURE = 0.8  # of the share of labels that there ever is
 _AGES_HOURS = (0, 1, 6, 24, 72, 168, 336, 720)
@@ -172,6 +173,7 @@ def monitor(
             ledger_seen=ledger_seen,
             quarantined=apart,
             seen=tuple(each for each in stands.seen if each in apart),
+            reporters=_reporters(known, stands, seen.reports),
         )
         health_records.save(stands)
         return stands
@@ -361,6 +363,7 @@ class _Traffic:
             live=live,
             expected=_expected(reference, list(chosen.values()), rules) if live.live is None else None,
             parity=tuple(_parity(column, list(chosen.values())) for column in rules.sensitive),
+            against=_against(reference, _mature(chosen, maturity, self.at), rules),
             counts=moved(reference.layout, reference.profile, profile, report.features),
         )
 
@@ -459,6 +462,24 @@ def _live(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) 
         threshold=reference.threshold,
         confidence=reference.confidence,
     )
+
+
+def _against(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) -> str:
+    """Why outcomes are against the model, with the largest reporters; empty when they are not."""
+    targets, scores = hours.merged([hour.labelled for hour in chosen], SAMPLED_ROWS)
+    found = quality.contradiction(
+        targets if reference.task == "regression" else targets.astype(np.int64),
+        scores,
+        reference.design,
+        task=reference.task,
+        metric=reference.metric,
+        positive=reference.positive,
+        min_rows=rules.min_rows,
+        confidence=reference.confidence,
+    )
+    shares = behind(large(sum((hour.reports for hour in chosen), Reports()).by, NAMED_SHARE)) if found else {}
+    by = [f"{who} reported {share:.0%} of them" for who, share in shares.items()]
+    return "; ".join(filter(None, (found, *by)))
 
 
 def _expected(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) -> Quality | None:
@@ -632,6 +653,12 @@ def _shifts(windows: Sequence[Window]) -> dict[str, float]:
         return {}
     moved = {each.name: each.distance for each in verdict.findings if isinstance(each, drift.ColumnFinding)}
     return {name: moved[name] or 0.0 for name in verdict.responsible}
+
+
+def _reporters(known: HealthRecord | None, stands: HealthRecord, reports: Reports) -> Mapping[str, int]:
+    """Whose outcomes a look rests on; while people are asked, those of the look that asked them."""
+    asked = known is not None and known.health is stands.health is Health.NEEDS_REDESIGN
+    return known.reporters if known is not None and asked else reports.by
 
 
 def _with_outcomes(record: HealthRecord, runs: Runs, rollouts: RolloutReader) -> HealthRecord:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tidegate.domain.data.dataset import DatasetStatus, DatasetVersion
 from tidegate.domain.monitoring.health import Attempt, HealthRecord, Trigger, started
-from tidegate.domain.registry.run import Run
+from tidegate.domain.registry.run import Maker, Run
 from tidegate.kernel.errors import ConflictError
 from tidegate.messages import StartTraining, TrainingStarted, WantedTraining, WantedTrainings
 from tidegate.ports.data import Catalog
@@ -73,9 +73,9 @@ def start(
         hindrance = FIXED_PERIODS if spec.split.train else _unready(version)
         if hindrance:
             return _hold_back(model, hindrance, health_records)
-        reason = _reason(record, record.wanted, labelled.note)
+        reason, makers = _reason(record, record.wanted, labelled.note), _makers(record)
     else:
-        reason = run.reason
+        reason, makers = run.reason, run.makers
     body = StartRun(token=task.token, reason=reason, dataset_version=labelled.dataset_version)
     try:
         answer = start_run(
@@ -88,6 +88,7 @@ def start(
             workflow=workflow,
             clock=clock,
             chance=chance,
+            makers=makers,
         )
     except ConflictError as error:
         return _hold_back(model, error.message, health_records)
@@ -116,6 +117,12 @@ def _reason(record: HealthRecord, trigger: Trigger, note: str) -> str:
     why = f"{trigger}: {'; '.join(record.reasons)}"
     most = _MAX_REASON - len(data)
     return (why if len(why) <= most else f"{why[: most - 3]}...") + data
+
+
+def _makers(record: HealthRecord) -> tuple[Maker, ...]:
+    """Who has seen to the model, by which it is trained at all."""
+    seen_to = dict.fromkeys(filter(None, (record.acknowledged_by, record.seen_by)))
+    return tuple(Maker(who, "acknowledged its health") for who in seen_to)
 
 
 def _hold_back(model: str, why: str, health_records: HealthRecords) -> TrainingStarted:

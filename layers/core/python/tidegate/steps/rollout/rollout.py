@@ -15,6 +15,7 @@ from tidegate.domain.registry.run import APPLIED, Run
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import rollout
 from tidegate.domain.rollout.rollout import Evidence, Phase, Rollout, Step
+from tidegate.domain.serving.reporters import large
 from tidegate.domain.training.contracts import rollout_plan
 from tidegate.kernel import english
 from tidegate.kernel.errors import ArtifactRejectedError, NotFoundError
@@ -24,6 +25,8 @@ from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions, Workflow
 from tidegate.ports.rollout import ArmsReader, Rollouts
 from tidegate.steps.conflicts import twice
+
+REPORTED = "reported many of the outcomes that it learned from"
 
 
 def advance(
@@ -223,6 +226,9 @@ def _makers(run: Run, version: Version, models: Models, catalog: Catalog) -> dic
         hands.append((header.applied_by, APPLIED))
     if data.base:
         hands.append((catalog.version(version.dataset, data.base).added_by, "added its data"))
+    if data.captured:
+        most = models.spec(version.model, version.spec_digest).monitoring.reporter_at_most
+        hands += [(arn, REPORTED) for arn in large(data.captured.reporters, most)]
     left_out = [each for each in catalog.exclusions(version.dataset) if each.exclusion_id in run.exclusions]
     hands += [(each.author, "excluded a period of its data") for each in left_out]
     made: dict[str, dict[str, None]] = {}

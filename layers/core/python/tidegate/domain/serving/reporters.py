@@ -47,10 +47,15 @@ def tallied(found: Iterable[By]) -> dict[str, int]:
 
 
 def large(by: By, share: float) -> dict[str, float]:
-    """ARNs of those who gave more than this share of the outcomes, with the share of whoever is behind each. An
-    unknown reporter counts among all, and is nobody."""
+    """ARNs of those who gave more than this share of the outcomes, with the share of who is behind each (`principal`).
+    An unknown reporter counts among all, and is nobody."""
     total, sums = sum(by.values()), Counter[str]()
     for arn, count in by.items():
         sums[principal(arn)] += count
     parts = {arn: sums[principal(arn)] / total for arn in by if arn}
     return {arn: part for arn, part in parts.items() if part > share}
+
+
+def behind(found: Mapping[str, float]) -> dict[str, float]:
+    """The same by who is behind each ARN."""
+    return {principal(arn): part for arn, part in found.items()}
