@@ -14,6 +14,7 @@ from tidegate.domain.monitoring.findings import Window, moved
 from tidegate.domain.monitoring.health import Findings, Health, HealthRecord, Policy, Trigger
 from tidegate.domain.monitoring.quality import Quality, QualityOutcome
 from tidegate.domain.profiles.profile import Profile
+from tidegate.domain.serving.reporters import Reports
 
 MODEL = "flight-delay"
 HOUR = timedelta(hours=1)
@@ -53,6 +54,7 @@ def look(
     model: str = MODEL,
     windows: tuple[Window, ...] = (DAY, WEEK),
     held: tuple[Held, ...] = (),
+    reports: Reports = Reports(),  # noqa: B008  frozen
 ) -> HealthRecord:
     """What monitoring does each hour."""
     world.clock.move(hours=1)
@@ -60,6 +62,7 @@ def look(
     document = {
         "windows": [each.to_json() for each in windows],
         "targets": [each.to_json() for each in held],
+        "outcomes": reports.to_json(),
     }
     record = health.look(world.health_records.record(model), findings, POLICY, model=model, under_way=False, now=now)
     key = world.verdicts.write(model, f"{now:%Y-%m-%d-%H}", document)
@@ -67,6 +70,7 @@ def look(
         "problem": "",
         "windows": [each.summary for each in windows],
         "missed": {each.target.name: each.sentence for each in held if each.missed},
+        "outcomes": reports.to_json(),
     }
     world.health_records.save(replace(record, verdicts_key=key, summary=summary))
     return present(world.health_records.record(model))

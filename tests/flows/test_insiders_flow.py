@@ -359,6 +359,9 @@ def of_another_model(house: House) -> Client:
     return Client.from_session(house.cloud.session("bounded"), "dev", endpoint_url=house.cloud.endpoint_url)
 
 
+@pytest.mark.attack(
+    "outcomes", "replace what somebody else reported, for another model, before it was made, or in the future"
+)
 def test_nobody_but_an_operator_replaces_what_somebody_else_reported_and_made_up_ids_are_counted(
     house: House, besieged: str
 ) -> None:
@@ -406,6 +409,8 @@ def asked_and_answered(house: House, caller: Client, model: str, rows: pd.DataFr
         caller.feedback(model, items[start : start + 500])
 
 
+@pytest.mark.attack("labels", "have a model trained on one's own labels promoted")
+@pytest.mark.attack("four eyes", "approve what was trained on one's own labels")
 def test_a_caller_s_own_labels_promote_nothing_without_somebody_else(house: House) -> None:
     model = "courted"
     rules = {"windows_hours": [24], "cooldown_hours": 0}
@@ -436,6 +441,7 @@ def test_a_caller_s_own_labels_promote_nothing_without_somebody_else(house: Hous
     assert "without captures roc_auc is" in house.client.page(model, 2)
 
 
+@pytest.mark.attack("labels", "report outcomes against the scores, and acknowledge what follows")
 def test_outcomes_against_the_scores_ask_people_and_their_reporter_cannot_acknowledge(
     house: House, besieged: str
 ) -> None:

@@ -22,6 +22,7 @@ from tidegate.domain.monitoring import health
 from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Trigger
 from tidegate.domain.monitoring.quality import QualityOutcome
 from tidegate.domain.profiles.drift import ColumnFinding
+from tidegate.domain.serving.reporters import Reports
 from tidegate.kernel.errors import ConflictError
 from tidegate.steps.monitoring import health as pages
 
@@ -263,6 +264,20 @@ def test_missed_targets_are_said_in_words_by_status_and_shown_beside_the_others_
     lines = {line.split()[0]: " ".join(line.split()) for line in run.out.splitlines() if line}
     assert lines["latency_p99_ms"] == "latency_p99_ms performance ✗ MISSED at most 20 35 [31, 38]"
     assert lines["metric_at_least"] == "metric_at_least accuracy ✓ met at least 0.7 (roc_auc) 0.75 [0.74, 0.76]"
+
+
+def test_who_reported_outcomes_and_which_of_them_do_not_count_is_said(run: Cli, stage: Loopback) -> None:
+    look(stage.world, FINE, reports=Reports({ANA: 3, "": 1}, ignored=1, uncaptured=2))
+    uncaptured = "  - 2 outcomes without a captured prediction of the model\n"
+    doubted = f"{uncaptured}  - 1 outcome ignored: somebody else reported first\n"
+    assert run("status") == exits.OK
+    assert f"{MODEL}: outcomes that do not count\n{doubted}" in run.out
+    assert run("drift", MODEL) == exits.OK
+    by = "  - 75% reported by DataScientist/ana\n  - 25% reported by nobody known\n"
+    assert f"outcomes: 4 of the version's predictions in the longest window\n{by}{doubted}" in run.out
+    look(stage.world, FINE)
+    assert run("status") == exits.OK
+    assert "outcomes" not in run.out
 
 
 def test_a_killed_model_does_not_look_served(run: Cli, stage: Loopback) -> None:
