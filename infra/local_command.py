@@ -29,6 +29,9 @@ STOP_SECONDS = 60.0
 _AHEAD = re.compile(r"\+(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
+# Of hundreds of threads, each would keep freed memory in an arena of its own (mallopt(3)).
+_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "1000000"}
+
 NEXT = """
 Next
   tidegate data add NAME FILE.csv --origin TEXT --licence TEXT --owner YOU --local
@@ -151,7 +154,7 @@ def _daemon() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "infra.local_command", "serve"],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **_MEMORY},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

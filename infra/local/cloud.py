@@ -10,6 +10,7 @@ import os
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -64,6 +65,7 @@ log = logging.getLogger(__name__)
 ACCOUNT, REGION = "123456789012", "us-east-1"
 STATE_FILE = "local.json"
 _TICK_S = 1.0
+_MOST_PUBLISHED = 10_000  # notifications of a topic
 _SETTLE_S = 10.0  # before the last save, for what is under way
 _INLINE_BYTES = 64 * 1024  # of an object's content, where nothing is kept
 _STOPPED = "the local cloud was stopped while this was under way; start it again"
@@ -195,7 +197,7 @@ class LocalCloud:
         self._control: Control | None = None
         self._kept: Kept | None = None
         self._saver: Saver | None = None
-        self._published: dict[str, list[dict[str, Any]]] = {}
+        self._published: dict[str, deque[dict[str, Any]]] = {}
         self._closing = ExitStack()
         self._moving = threading.RLock()
 
@@ -822,4 +824,4 @@ class LocalCloud:
                 "message": str(params.get("Message", "")),
                 "attributes": {name: given.get("StringValue") for name, given in attributes.items()},
             }
-            self._published.setdefault(str(topic), []).append(notification)
+            self._published.setdefault(str(topic), deque(maxlen=_MOST_PUBLISHED)).append(notification)

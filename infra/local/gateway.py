@@ -377,7 +377,7 @@ def _receive(connection: socket.socket, reader: RequestReader) -> Request | None
             is_idle, deadline = False, time.monotonic() + _REQUEST_S
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
-            data = connection.recv(256 * 1024)
+            data = connection.recv(32 * 1024)
         except TimeoutError:
             if not is_idle:
                 _refuse(connection, HTTPStatus.REQUEST_TIMEOUT, "Request Timeout")

@@ -16,7 +16,7 @@ from infra.local.calls import HttpAnswer
 from infra.local.http_wire import CONTINUE, Request, RequestReader, RequestRefusedError, write_response
 
 MAX_BODY_BYTES = 512 * 1024 * 1024
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 32 * 1024  # an idle connection holds a buffer of this size
 
 
 def listener(port: int) -> socket.socket:

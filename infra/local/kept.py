@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.logs import Logs
-from infra.local.metrics import Metrics
+from infra.local.metrics import DAYS, Metrics
 from infra.local.moto_server import MotoServer
 from infra.local.objects import Objects
 
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 SAVE_EVERY_S = 20.0
-METRIC_DAYS = 15
 MOST_LOG_BYTES = 5_000_000  # of a group, then its file begins anew and the one before stays
 SHOWN_LINES = 1_000  # of each group, after a start
 
@@ -98,7 +97,7 @@ class Kept:
             lacking = moto.put_back(self.saved.get("contents", {}), self.objects)
         except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
             raise KeptStateError(f"{self._file.parent} cannot be put back: {error!r}") from error
-        points = [line for line in _lines(self._metrics_file) if json.loads(line)[3] > now - 86_400 * METRIC_DAYS]
+        points = [line for line in _lines(self._metrics_file) if json.loads(line)[3] > now - 86_400 * DAYS]
         for namespace, name, dimensions, at, values, unit in map(json.loads, points):
             metrics.put(namespace, name, values, dimensions, at=at, unit=unit)
         self._metrics_file.write_text("".join(f"{line}\n" for line in points), "utf-8")

@@ -1,4 +1,4 @@
-"""CloudWatch metrics: every data point the cloud has seen, by name and exact set of dimensions."""
+"""CloudWatch metrics: the data points of the last 15 days, by name and exact set of dimensions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import bisect
 import math
 import re
 import threading
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,26 @@ OnPut = Callable[[str, str, Mapping[str, str], float, Sequence[float], str], Non
 """Gets namespace, name, dimensions, instant, values and unit of what is added."""
 
 
+DAYS = 15.0  # CloudWatch keeps points of a minute so long
+_OLD_POINTS = 500  # of a series, removed together
+_DAY_S = 86_400.0
+
+
 @dataclass(slots=True)
 class _Series:
-    times: list[float] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    times: array[float] = field(default_factory=lambda: array("d"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, at: float, value: float) -> None:
+        place = bisect.bisect_right(self.times, at)
+        self.times.insert(place, at)
+        self.values.insert(place, value)
+
+    def forget(self, before: float) -> None:
+        """Points before an instant, once there are enough of them to be worth it."""
+        old = bisect.bisect_left(self.times, before)
+        if old >= _OLD_POINTS:
+            del self.times[:old], self.values[:old]
 
 
 def dimension_key(dimensions: Mapping[str, str] | None) -> Dimensions:
@@ -81,9 +98,8 @@ class Metrics:
         with self._lock:
             series = self._series[namespace, name, dimension_key(dimensions)]
             for value in found:
-                place = bisect.bisect_right(series.times, at)
-                series.times.insert(place, at)
-                series.values.insert(place, value)
+                series.add(at, value)
+            series.forget(self._now() - DAYS * _DAY_S)
         self.on_put(namespace, name, dimensions or {}, at, found, unit)
 
     def between(
@@ -95,7 +111,7 @@ class Metrics:
             if series is None:
                 return []
             low, high = bisect.bisect_left(series.times, start), bisect.bisect_left(series.times, end)
-            return series.values[low:high]
+            return list(series.values[low:high])
 
     def total(self, namespace: str, name: str, dimensions: Mapping[str, str] | None = None) -> float:
         """The sum of everything seen; without dimensions, over every set of them it was published with.

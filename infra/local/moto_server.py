@@ -60,6 +60,9 @@ from infra.local.objects import Objects
 from infra.local.sigv4 import SignedRequest
 from infra.local.table_changes import TableChanges
 
+MOST_POINTS = 20_000  # data points that the APIs of CloudWatch find; alarms and dashboards go by `Metrics`
+MOST_LINES = 5_000  # of a log stream
+
 
 class InvokeFunction(Protocol):
     """Calls a function by name or ARN; gives its answer and its error, neither unless it waits."""
@@ -302,7 +305,10 @@ class MotoServer:
 
     def put_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
         """Stores data points where GetMetricStatistics and GetMetricData find them."""
-        cloudwatch_backends[self.account][self.region].put_metric_data(namespace, data)
+        backend = cloudwatch_backends[self.account][self.region]
+        backend.put_metric_data(namespace, data)
+        if len(backend.metric_data) > 2 * MOST_POINTS:
+            del backend.metric_data[:-MOST_POINTS]
 
     def put_log_events(self, group: str, stream: str, lines: Sequence[tuple[float, str]]) -> None:
         """Appends lines, each with its moment (seconds since the epoch), to a log stream; creates group and stream when
@@ -313,9 +319,10 @@ class MotoServer:
         if stream not in logs.groups[group].streams:
             logs.create_log_stream(group, stream)
         events = [{"timestamp": int(at * 1000), "message": line} for at, line in lines]
-        logs.groups[group].put_log_events(
-            stream, events
-        )  # not the backend's: it takes none from a clock that was moved
+        there = logs.groups[group].streams[stream].events
+        if len(there) > 2 * MOST_LINES:
+            del there[:-MOST_LINES]
+        logs.groups[group].put_log_events(stream, events)  # the backend's own takes none from a clock that was moved
 
     def create_stack(self, name: str, template: str, tags: dict[str, str]) -> None:
         """Creates a stack at once. Not by the API, which would turn an error of a resource into a bare HTTP 500."""

@@ -79,6 +79,7 @@ _METRICS = {
     "ABORTED": "ExecutionsAborted",
 }
 _CLOSE_S = 10.0
+KEPT_EXECUTIONS = 100  # of a machine
 
 
 class StateMachines:
@@ -394,6 +395,16 @@ class StateMachines:
         else:
             execution.exec_status = ExecutionStatus.ABORTED
         self._announce(execution, str(execution.status))
+        self._forget(str(execution.state_machine.arn))
+
+    def _forget(self, machine_arn: str) -> None:
+        """Lets go of the oldest executions of a machine that are over, with their histories; AWS does after 90 days."""
+        for machine in self._backend.state_machines:
+            if machine.arn == machine_arn and len(machine.executions) > 2 * KEPT_EXECUTIONS:
+                with self._starting:
+                    old = machine.executions[:-KEPT_EXECUTIONS]
+                    under_way = [each for each in old if each.status == ExecutionStatus.RUNNING]
+                    machine.executions[:-KEPT_EXECUTIONS] = under_way
 
     def _announce(self, execution: Execution, status: str) -> None:
         self._report(_status_change(execution, status))

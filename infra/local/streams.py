@@ -193,12 +193,14 @@ class Streams:
         while place < end and len(batch) < listener.batch_size:
             record = self._moto.changes.record(listener.stream_arn, place)
             place += 1
-            if listener.wants(record):
+            if record is not None and listener.wants(record):
                 batch.append(record)
         self._deliver(reader, batch)
         with self._changed:
             reader.place = place
             self._batches += 1
+            places = [each.place for each in self._readers.values() if each.listener.stream_arn == listener.stream_arn]
+        self._moto.changes.forget(listener.stream_arn, min(places))
 
     def _deliver(self, reader: _Reader, batch: Sequence[Record]) -> None:
         """Until the batch is done or given up. Splitting it uses up no retry; neither does being throttled."""

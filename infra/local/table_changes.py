@@ -24,9 +24,16 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import StreamRecord, StreamShard, Table
 from moto.dynamodb.models.utilities import dynamo_json_dump
 
+KEPT_RECORDS = 200  # of a stream, once every listener has read them
 
-class _Records(list[StreamRecord]):
-    """One list for a stream and for the copies moto makes of its table, for a backup say."""
+
+class _Records(list[Any]):
+    """One list for a stream and for the copies moto makes of its table, for a backup say. What was forgotten is None,
+    and no slice has it."""
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return [each for each in found if each is not None] if isinstance(place, slice) else found
 
     def __deepcopy__(self, _memo: object) -> _Records:
         return self
@@ -141,9 +148,20 @@ class TableChanges:
         """How many records a stream has had."""
         return len(self._records(stream_arn))
 
-    def record(self, stream_arn: str, place: int) -> dict[str, Any]:
-        """The record at a place of a stream, as Lambda passes it to a function."""
-        record: Mapping[str, Any] = self._records(stream_arn)[place].to_json()
+    def forget(self, stream_arn: str, before: int) -> None:
+        """Lets go of the records before a place, but for the last `KEPT_RECORDS` of them."""
+        records = self._records(stream_arn)
+        for place in range(before - KEPT_RECORDS - 1, -1, -1):
+            if records[place] is None:
+                break
+            records[place] = None
+
+    def record(self, stream_arn: str, place: int) -> dict[str, Any] | None:
+        """The record at a place of a stream, as Lambda passes it to a function; None when it was forgotten."""
+        kept = self._records(stream_arn)[place]
+        if kept is None:
+            return None
+        record: Mapping[str, Any] = kept.to_json()
         change = {**record["dynamodb"]}
         at = change.pop("ApproximateCreationDateTime").replace(tzinfo=UTC)
         return {
@@ -158,7 +176,7 @@ class TableChanges:
         shard = self._shard(stream_arn)
         return str(shard.id) if shard is not None else ""
 
-    def _records(self, stream_arn: str) -> list[StreamRecord]:
+    def _records(self, stream_arn: str) -> list[Any]:
         shard = self._shard(stream_arn)
         return shard.items if shard is not None else []
 
