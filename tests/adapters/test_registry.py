@@ -406,14 +406,15 @@ def test_a_promotion_decided_on_an_old_route_is_refused(with_model: Any) -> None
     assert with_model.route("flight-delay").champion.version == 3
 
 
-def test_a_change_of_a_route_that_the_last_entry_did_not_record_is_refused_unless_it_acknowledges_that(
+def test_a_change_of_a_route_that_the_last_entry_did_not_record_is_refused_unless_it_acknowledges_that_or_kills(
     with_model: Any,
 ) -> None:
     promoted(with_model, registered(with_model, "r-001"))
+    second = registered(with_model, "r-002")
     route, (entry,) = with_model.route("flight-delay"), with_model.ledger("flight-delay")
     cause = Cause(AT, "ann", "it went wrong")
-    other = kill(replace(route, champion=replace(route.champion, version=9)), "flight-delay", cause)
-    cut = kill(replace(route, ledger_head="0" * 64), "flight-delay", cause)
+    other = split(replace(route, champion=replace(route.champion, version=9)), second, 500, cause)
+    cut = split(replace(route, ledger_head="0" * 64), second, 500, cause)
     for change in (other, cut):
         with pytest.raises(ConflictError, match="is not the one that entry 1"):
             with_model.change(change)
@@ -423,10 +424,11 @@ def test_a_change_of_a_route_that_the_last_entry_did_not_record_is_refused_unles
     with_model.change(seen)
     assert with_model.ledger("flight-delay")[-1] == seen.entry
     assert with_model.route("flight-delay") == seen.route
-    with_model.change(kill(seen.route, "flight-delay", cause))
-    assert (
-        verify("flight-delay", with_model.ledger("flight-delay"), with_model.route("flight-delay").ledger_head) is None
-    )
+    assert verify("flight-delay", with_model.ledger("flight-delay"), seen.route.ledger_head) is None
+    killed = present(kill(replace(seen.route, fields=("y",)), "flight-delay", cause))
+    with_model.change(killed)
+    broken = verify("flight-delay", with_model.ledger("flight-delay"), killed.route.ledger_head)
+    assert "it replaced another route than entry 2" in present(broken).problem
 
 
 @pytest.mark.parametrize("status", [status for status in VersionStatus if status.closed])

@@ -215,19 +215,21 @@ def test_no_change_builds_on_a_route_that_nobody_recorded_and_the_break_is_never
     fallback = {"M": route.item["fallback"]["M"] | {"sha256": {"S": "e" * 64}}}
     route.dynamodb.put_item(TableName=route.table, Item=route.item | {"fallback": fallback})
     for change in (
-        lambda: oscar.kill(besieged, "it looks odd"),
         lambda: oscar.rollback(besieged, 1, "it looks odd"),
         lambda: oscar.split(besieged, 1, 500, "let us see"),
     ):
         with pytest.raises(ConflictError, match="is not the one that entry"):
             change()
     entries = house.client.ledger(besieged)
+    oscar.kill(besieged, "nobody should wait for this")
+    assert "it replaced another route than entry" in house.client.verify_ledger(besieged)["break"]["problem"]
     with pytest.raises(NotAllowedError):
         as_person(house, "ada", "scientist", "approver").acknowledge_ledger(besieged, "nothing to see")
     entry = oscar.acknowledge_ledger(besieged, "somebody edited the fallback in the console")["entry"]
-    assert (entry["seq"], entry["acknowledged"][0]["seq"]) == (len(entries) + 1, len(entries))
+    assert (entry["seq"], entry["acknowledged"][0]["seq"]) == (len(entries) + 2, len(entries) + 1)
     assert "a fallback of run" in monitored(house, besieged)["tampered"]  # it is known, and not mended yet
     oscar.rollback(besieged, 2, "bring its own fallback back")
+    oscar.resume(besieged, "it is known")
     found = house.client.verify_ledger(besieged)
     assert found["intact"]
     (listed,) = found["acknowledged"]

@@ -198,9 +198,19 @@ def test_no_change_builds_on_a_route_that_nobody_recorded(name: str) -> None:
     house = Records()
     house.rewrite(**TAMPERING[name][0])
     before = house.route
+    older = house.registry.version(MODEL, 1)
     with pytest.raises(ConflictError):
-        house.changed(changes.kill(before, MODEL, BECAUSE) or changes.resume(before, MODEL, BECAUSE))
+        house.changed(changes.resume(before, MODEL, BECAUSE) or changes.rollback(before, older, BECAUSE))
     assert (house.route, len(house.registry.ledger(MODEL))) == (before, 2)
+
+
+def test_a_kill_never_waits_and_the_break_shows_at_its_entry() -> None:
+    house = Records()
+    house.rewrite(fallback=FallbackRef("f1", "e" * 64, "r-001"))
+    house.changed(changes.kill(house.route, MODEL, BECAUSE))
+    assert house.route.killed
+    found = house.verified()
+    assert (found["intact"], found["break"]["seq"]) == (False, 3)
 
 
 def test_a_route_that_was_changed_before_an_entry_shows_for_ever() -> None:

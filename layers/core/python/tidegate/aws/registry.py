@@ -433,7 +433,7 @@ def revised(pk: str, sk: str, record: "Route | Rollout | HealthRecord", replaces
 
 def route_writes(change: RouteChange, ledger: Table) -> list[Write]:
     """The changed route and its ledger entry, which goes into a table of its own. Refused unless the entry before it
-    recorded the route that is changed; only who acknowledges a break may go on from another one."""
+    recorded the route that is changed (`LedgerEntry.builds_on_the_last`)."""
     route, entry = change.route, change.entry
     pk, before = Partition.LEDGER.of(route.model), f"{entry.seq - 1:010d}"
     writes = [
@@ -442,7 +442,7 @@ def route_writes(change: RouteChange, ledger: Table) -> list[Write]:
     ]
     if entry.seq > 1:
         recorded, values = "#hash = :head", {"head": attribute(LedgerEntry, "hash", entry.previous_hash)}
-        if not entry.acknowledged:
+        if entry.builds_on_the_last:
             recorded += " AND (attribute_not_exists(#route_sha256) OR #route_sha256 = :route)"
             values["route"] = attribute(LedgerEntry, "route_sha256", entry.route_before_sha256)
         writes.append(ledger.its(check(pk, before, when=recorded, **values)))

@@ -186,7 +186,7 @@ class InMemoryRegistry:
     def _demand_recorded(self, entry: LedgerEntry) -> None:
         newest = next(reversed(self._ledger.get(entry.model, [])), None)
         known, follows = (newest.seq, newest.hash) if newest else (0, ""), (entry.seq - 1, entry.previous_hash)
-        before = newest.route_sha256 if newest and not entry.acknowledged else None
+        before = newest.route_sha256 if newest and entry.builds_on_the_last else None
         if known != follows or before not in {None, entry.route_before_sha256}:
             raise ConflictError(f"the route of {entry.model} is not the one that entry {entry.seq - 1} recorded")
 

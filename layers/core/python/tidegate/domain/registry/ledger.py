@@ -67,6 +67,12 @@ class LedgerEntry:
     route_before_sha256: str | None = None
     acknowledged: tuple[Break, ...] = ()
 
+    @property
+    def builds_on_the_last(self) -> bool:
+        """Whether it is refused where the route is not the one that the entry before it recorded. A kill never waits:
+        the break shows at its entry. An acknowledgement is there for breaks."""
+        return self.action not in {Action.KILL, Action.ACKNOWLEDGE}
+
 
 # What older entries did not have: it is no part of a hash while it is this.
 _LATER = {"cause": None, "route_sha256": None, "route_before_sha256": None, "acknowledged": ()}
