@@ -416,9 +416,9 @@ def test_a_caller_s_own_labels_promote_nothing_without_somebody_else(house: Hous
     rules = {"windows_hours": [24], "cooldown_hours": 0}
     run = house.release(model, candidates=SHALLOW, release=DIRECT, monitoring=rules, split={"holdout_days": 31})
     assert run["status"] == "accepted", run
-    mallory = as_person(house, "mallory", "scientist", "approver")
+    marvin = as_person(house, "marvin", "scientist", "approver")
     july = house.flights[house.flights["month"] == 7].sample(800, random_state=3)
-    asked_and_answered(house, mallory, model, july, agrees=True)
+    asked_and_answered(house, marvin, model, july, agrees=True)
     assert monitored(house, model)["health"] == "drifted"
 
     def begun() -> list[dict[str, Any]]:
@@ -431,10 +431,10 @@ def test_a_caller_s_own_labels_promote_nothing_without_somebody_else(house: Hous
     version = house.client.version(model, 2)
     asked = " ".join(version["approval_reasons"])
     assert "100% of the holdout are captured predictions" in asked
-    assert "user/mallory reported 100% of their outcomes" in asked
+    assert "user/marvin reported 100% of their outcomes" in asked
     wait_until(lambda: house.client.rollouts(model)[0]["version"] == 2, 60)
     with pytest.raises(ForbiddenError, match="you reported many of the outcomes"):
-        mallory.decide(version, "approve", "it is the best there is")
+        marvin.decide(version, "approve", "it is the best there is")
     assert house.client.model(model)["route"]["champion"]["version"] == 1
     checks = {each["name"]: each["statement"] for each in house.client.report(model, 2)["verdict"]["checks"]}
     assert "rows without captures roc_auc is" in checks["captures"]

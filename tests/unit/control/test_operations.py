@@ -229,7 +229,10 @@ def test_nothing_is_built_on_a_route_that_nobody_recorded_until_somebody_acknowl
     assert run("kill", "flight-delay", "--reason", "it is not ours") == exits.CONFLICT
     assert run("ledger", "verify", "flight-delay") == exits.BROKEN
     assert run("ledger", "acknowledge", "flight-delay", "--reason", "edited by hand, INC-42") == exits.OK
-    assert run.out == "flight-delay: acknowledge; now version 1 answers all requests\n"
+    assert run.out.splitlines() == [
+        "flight-delay: acknowledge; now version 1 answers all requests",
+        "entry 2: by the ledger version 2 answers 100 %; by the route version 1 answers 100 %",
+    ]
     assert run("ledger", "acknowledge", "flight-delay", "--reason", "edited by hand, INC-42") == exits.OK
     assert "nothing to change" in run.out
     assert run("rollback", "flight-delay", "--to", "2", "--reason", "put it back") == exits.OK

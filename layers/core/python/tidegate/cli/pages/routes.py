@@ -20,6 +20,8 @@ def route_change(out: "Console", model: str, answer: Document) -> None:
     """What an action did and what answers now."""
     done = answer["entry"]["action"].replace("_", " ") if answer["changed"] else "nothing to change"
     out.print(f"{model}: {done}; now {shares(answer['serves'])}", soft_wrap=True)
+    for each in answer["entry"]["acknowledged"] if answer["changed"] else ():
+        out.print(f"entry {each['seq']}: {each['problem']}", soft_wrap=True)
     route = answer["route"]
     if route["killed"] and route["champion"]:
         waiting = f"version {route['champion']['version']} waits"
