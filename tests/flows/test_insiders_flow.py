@@ -441,20 +441,6 @@ def test_a_caller_s_own_labels_promote_nothing_without_somebody_else(house: Hous
     assert "without captures roc_auc is" in house.client.page(model, 2)
 
 
-@pytest.mark.attack("labels", "report outcomes against the scores, and acknowledge what follows")
-def test_outcomes_against_the_scores_ask_people_and_their_reporter_cannot_acknowledge(
-    house: House, besieged: str
-) -> None:
-    trudy = as_person(house, "trudy", "scientist")
-    asked_and_answered(house, trudy, besieged, house.flights.sample(800, random_state=4), agrees=False)
-    record = monitored(house, besieged)
-    assert (record["health"], record["wanted"], record["attempts"]) == ("needs_redesign", None, [])
-    assert any("contradict the model" in reason and "user/trudy" in reason for reason in record["reasons"]), record
-    with pytest.raises(ForbiddenError, match=r"you reported (99|100)% of the outcomes"):
-        trudy.acknowledge(besieged, "all is well")
-    assert house.client.acknowledge(besieged, "trudy's outcomes are made up")["changed"]
-
-
 # What is sent
 
 
@@ -520,3 +506,20 @@ def test_a_file_that_unpacks_to_more_than_memory_ends_its_version_with_the_reaso
     version = house.register("besieged-bomb", bomb)
     assert version["status"] == "failed"
     assert "needs more memory than" in version["problem"]
+
+
+# The last, since a model's windows begin again once somebody has acknowledged it
+
+
+@pytest.mark.attack("labels", "report outcomes against the scores, and acknowledge what follows")
+def test_outcomes_against_the_scores_ask_people_and_their_reporter_cannot_acknowledge(
+    house: House, besieged: str
+) -> None:
+    trudy = as_person(house, "trudy", "scientist")
+    asked_and_answered(house, trudy, besieged, house.flights.sample(800, random_state=4), agrees=False)
+    record = monitored(house, besieged)
+    assert (record["health"], record["wanted"], record["attempts"]) == ("needs_redesign", None, [])
+    assert any("contradict the model" in reason and "user/trudy" in reason for reason in record["reasons"]), record
+    with pytest.raises(ForbiddenError, match=r"you reported (99|100)% of the outcomes"):
+        trudy.acknowledge(besieged, "all is well")
+    assert house.client.acknowledge(besieged, "trudy's outcomes are made up")["changed"]
