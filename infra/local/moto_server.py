@@ -60,7 +60,7 @@ from infra.local.objects import Objects
 from infra.local.sigv4 import SignedRequest
 from infra.local.table_changes import TableChanges
 
-MOST_POINTS = 20_000  # data points that the APIs of CloudWatch find; alarms and dashboards go by `Metrics`
+MOST_POINTS = 10_000  # data points that the APIs of CloudWatch find; alarms and dashboards go by `Metrics`
 MOST_LINES = 5_000  # of a log stream
 
 

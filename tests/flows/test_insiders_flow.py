@@ -443,26 +443,13 @@ def test_a_caller_s_own_labels_promote_nothing_without_somebody_else(house: Hous
     assert "without captures roc_auc is" in house.client.page(model, 2)
 
 
-@pytest.mark.attack("labels", "report outcomes against the scores, and acknowledge what follows")
-def test_outcomes_against_the_scores_ask_people_and_their_reporter_cannot_acknowledge(
-    house: House, besieged: str
-) -> None:
-    trudy = as_person(house, "trudy", "scientist")
-    asked_and_answered(house, trudy, besieged, house.flights.sample(800, random_state=4), agrees=False)
-    record = monitored(house, besieged)
-    assert (record["health"], record["wanted"], record["attempts"]) == ("needs_redesign", None, [])
-    assert any("contradict the model" in reason and "user/trudy" in reason for reason in record["reasons"]), record
-    with pytest.raises(ForbiddenError, match=r"you reported (99|100)% of the outcomes"):
-        trudy.acknowledge(besieged, "all is well")
-    assert house.client.acknowledge(besieged, "trudy's outcomes are made up")["changed"]
-
-
 # What is sent
 
 
 ANCHORS = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b]\n"
 
 
+@pytest.mark.attack("input", "send a spec that expands, misleads or writes to terminals")
 def test_a_spec_that_expands_misleads_or_writes_to_terminals_is_a_list_of_faults(house: House, besieged: str) -> None:
     said = json.dumps(house.spec(besieged))
     before = house.client.model(besieged)
@@ -482,6 +469,7 @@ def test_a_spec_that_expands_misleads_or_writes_to_terminals_is_a_list_of_faults
     assert house.client.model(besieged) == before
 
 
+@pytest.mark.attack("input", "send a body in which a name stands twice")
 def test_a_body_in_which_a_name_stands_twice_is_refused(house: House, besieged: str) -> None:
     instance = json.dumps(house.instances(house.flights.head(1), besieged)[0])
     twice = f'{{"instances": [{instance[:-1]}, "hour": 3}}]}}'
@@ -489,6 +477,7 @@ def test_a_body_in_which_a_name_stands_twice_is_refused(house: House, besieged: 
     assert (answer.status, b"hour" in answer.data) == (400, True)
 
 
+@pytest.mark.attack("objects", "put objects that nobody can read among captures and feedback")
 def test_objects_that_nobody_can_read_are_set_apart_and_the_model_is_looked_at(house: House, besieged: str) -> None:
     house.client.predict(besieged, house.instances(house.flights.head(20), besieged))
     s3, bucket = house.cloud._clients.root("s3"), parameter(house, "captures-bucket")
@@ -511,6 +500,7 @@ def test_objects_that_nobody_can_read_are_set_apart_and_the_model_is_looked_at(h
     assert line["quarantined"] == 0
 
 
+@pytest.mark.attack("bombs", "register a file that unpacks to more than memory")
 def test_a_file_that_unpacks_to_more_than_memory_ends_its_version_with_the_reason(house: House) -> None:
     header = ",".join(f"c{place}" for place in range(600)).encode()
     bomb = gzip.compress(header + b"\n" + (b"," * 599 + b"\n") * 2**19, 1)
@@ -518,3 +508,20 @@ def test_a_file_that_unpacks_to_more_than_memory_ends_its_version_with_the_reaso
     version = house.register("besieged-bomb", bomb)
     assert version["status"] == "failed"
     assert "needs more memory than" in version["problem"]
+
+
+# The last, since a model's windows begin again once somebody has acknowledged it
+
+
+@pytest.mark.attack("labels", "report outcomes against the scores, and acknowledge what follows")
+def test_outcomes_against_the_scores_ask_people_and_their_reporter_cannot_acknowledge(
+    house: House, besieged: str
+) -> None:
+    trudy = as_person(house, "trudy", "scientist")
+    asked_and_answered(house, trudy, besieged, house.flights.sample(800, random_state=4), agrees=False)
+    record = monitored(house, besieged)
+    assert (record["health"], record["wanted"], record["attempts"]) == ("needs_redesign", None, [])
+    assert any("contradict the model" in reason and "user/trudy" in reason for reason in record["reasons"]), record
+    with pytest.raises(ForbiddenError, match=r"you reported (99|100)% of the outcomes"):
+        trudy.acknowledge(besieged, "all is well")
+    assert house.client.acknowledge(besieged, "trudy's outcomes are made up")["changed"]

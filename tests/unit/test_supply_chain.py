@@ -22,6 +22,7 @@ LAYER = "layers/serving/requirements.txt"
 # Pinned
 
 
+@pytest.mark.attack("supply chain", "move the tag of an action")
 def test_every_action_is_pinned_by_a_commit() -> None:
     uses = [
         (file.name, line.strip())
@@ -34,6 +35,7 @@ def test_every_action_is_pinned_by_a_commit() -> None:
     assert loose == []
 
 
+@pytest.mark.attack("supply chain", "put another package behind a pinned version")
 @pytest.mark.parametrize("lock", [*PYTHON_LOCKS, *NPM_LOCKS])
 def test_every_lock_has_hashes_and_names_no_host(lock: str) -> None:
     found = supply_chain.packages(lock)
@@ -134,6 +136,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.attack("supply chain", "commit a key")
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_secret_is_found_by_file_and_line(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("first\n" + PLANTED[name])
@@ -193,6 +196,7 @@ def test_every_lock_is_looked_up_and_a_missing_network_is_said(
 # Layers
 
 
+@pytest.mark.attack("supply chain", "change a file of a layer after it was built")
 def test_checksums_say_what_changed_was_added_or_is_gone(tmp_path: Path) -> None:
     for name in ("serving/python/a.py", "serving/python/b.py", "batch/python/c.so"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -74,6 +74,7 @@ class OfPeople:
         return {name for name, text in self.texts() if re.search(r"Zwingli|(?<![\d.])98\d,?\d{3}\b", text)}
 
 
+@pytest.mark.attack("personal data", "look for values of people in what a release shows")
 @pytest.mark.parametrize("capture", [{}, {"keep": ["nurse", "salary"]}], ids=["masked", "kept in captures"])
 def test_nothing_that_people_read_of_a_release_has_a_value_of_a_person(
     capture: dict[str, Any], caplog: pytest.LogCaptureFixture
@@ -95,6 +96,7 @@ def test_groups_that_are_to_be_compared_are_named() -> None:
     assert {each.group for each in groups} == {f"Nurse Zwingli {n}" for n in range(14)}
 
 
+@pytest.mark.attack("personal data", "look at a dataset's version from before its column was declared personal")
 def test_a_column_that_is_declared_personal_later_shows_no_value_of_the_versions_before() -> None:
     house = house_with(columns())
     assert "Zwingli" in str(shown(house))

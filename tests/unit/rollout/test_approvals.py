@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tests.builders.approvals import CY, PATH, RULES, TOKEN, answer, on_its_way, waiting
 from tests.builders.command_line import Cli, started
@@ -15,6 +16,7 @@ from tests.builders.reports import ANA
 from tests.builders.specs import spec_text
 from tidegate.cli import client as client_module
 from tidegate.cli import exits
+from tidegate.cli.pages import rollout as rollout_page
 from tidegate.domain.rollout.canary import ArmCounts, Look
 from tidegate.kernel.errors import ConflictError, UnavailableError
 from tidegate.kernel.roles import Role
@@ -244,6 +246,14 @@ def test_what_a_canary_still_needs_is_shown_with_its_pace(world: World) -> None:
     assert found["requests_a_minute"] == pytest.approx(60 / minutes, rel=0.1)
     assert {"errors", "slow"} <= set(found["still_needed"])
     assert all(more > 0 for more in found["still_needed"].values())
+    written = io.StringIO()
+    page = Console(file=written, width=200)
+    rollout_page.rollout(page, found)
+    text = written.getvalue()
+    assert "one every 173 s: less often than look_seconds (10)" in text
+    assert f"errors: about {found['still_needed']['errors']:,} more requests, " in text
+    rollout_page.rollout(page, found | {"still_needed": {"slow": None}, "look_seconds": 10})
+    assert "slow: cannot be estimated yet" in written.getvalue()
     needed = max(found["still_needed"].values())
     world.clock.move(minutes=10)
     world.advance(run_id, look(needed + 60))

@@ -182,7 +182,7 @@ def _needed(found: Document) -> Iterator[str]:
             yield f"  {metric}: cannot be estimated yet, or it would not pass at these rates"
         else:
             minutes = f", {english.count(math.ceil(more / rate), 'minute')} at this rate" if rate else ""
-            yield f"  {metric}: about {english.count(more, unit)} more{minutes}"
+            yield f"  {metric}: about {more:,} more {english.noun(more, unit)}{minutes}"
 
 
 def _difference(finding: Document) -> str:

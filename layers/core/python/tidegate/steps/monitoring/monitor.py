@@ -363,7 +363,7 @@ class _Traffic:
             live=live,
             expected=_expected(reference, list(chosen.values()), rules) if live.live is None else None,
             parity=tuple(_parity(column, list(chosen.values())) for column in rules.sensitive),
-            against=_against(reference, _mature(chosen, maturity, self.at), rules),
+            against=_against(reference, list(chosen.values()), rules),
             counts=moved(reference.layout, reference.profile, profile, report.features),
         )
 
@@ -465,7 +465,8 @@ def _live(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) 
 
 
 def _against(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) -> str:
-    """Why outcomes are against the model, with the largest reporters; empty when they are not."""
+    """Why outcomes are against the model, with the largest reporters; empty when they are not. However few have come
+    yet: all of them would be trained on."""
     targets, scores = hours.merged([hour.labelled for hour in chosen], SAMPLED_ROWS)
     found = quality.contradiction(
         targets if reference.task == "regression" else targets.astype(np.int64),
