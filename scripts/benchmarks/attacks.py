@@ -38,6 +38,11 @@ class Attacks:
     """A plugin of pytest that notes what became of each marked test."""
 
     held: dict[Attack, list[bool]] = field(default_factory=dict)
+    found: set[Attack] = field(default_factory=set)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note what is to be tried."""
+        self.found |= {mark.args for item in session.items for mark in item.iter_markers("attack")}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -63,22 +68,27 @@ def run(*, quick: bool) -> dict[str, Any]:  # noqa: ARG001  each attack is tried
     attacks = Attacks()
     arguments = ["-p", "no:schemathesis", "-W", "ignore::pytest.PytestAssertRewriteWarning", "-m", "attack", *marked()]
     with contextlib.redirect_stdout(sys.stderr):
-        pytest.main([*arguments, f"--rootdir={ROOT}"], plugins=[attacks])
+        code = pytest.main([*arguments, f"--rootdir={ROOT}"], plugins=[attacks])
     places = list(ON)
     rows = sorted(attacks.held.items(), key=lambda each: places.index(each[0][0]))
     return {
         "attacks": [
             {"attack": ON[aim], "tried": tried, "times": len(held), "held": all(held)} for (aim, tried), held in rows
-        ]
+        ],
+        "exit_code": int(code),
+        "not_tried": sorted(f"{ON[aim]}: {tried}" for aim, tried in attacks.found - attacks.held.keys()),
     }
 
 
 def failed(figures: Mapping[str, Any]) -> list[str]:
-    """Attacks that did not hold, and what none was tried on."""
+    """Attacks that did not hold or were not tried, what none was tried on, and a run that did not come to its end."""
     rows = figures["attacks"]
     tried = {row["attack"] for row in rows}
     broken = [f"{row['attack']}: {row['tried']}" for row in rows if not row["held"]]
-    return broken + [f"no attack on {what}" for what in ON.values() if what not in tried]
+    untried = [f"no attack on {what}" for what in ON.values() if what not in tried]
+    ended = figures["exit_code"] in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+    code = [] if ended else [f"pytest ended with exit code {figures['exit_code']}"]
+    return broken + untried + [f"not tried: {attack}" for attack in figures["not_tried"]] + code
 
 
 def tables(figures: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:

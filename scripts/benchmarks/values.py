@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from tidegate.cli.commands.predict import from_csv
+from tidegate.cli.inputs import from_csv
 from tidegate.domain.batch.batch import Part
 from tidegate.domain.data.checks import TYPES_OF_KIND
 from tidegate.domain.data.dataset import GUESSED, RULES, Reading

@@ -3,13 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tidegate.domain.serving.feedback import Asked, Report, Reporter, records
+from tidegate.domain.serving.feedback import Report, ReportedModel, Reporter, records
 from tidegate.kernel.ids import uuid7
 
 NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
 SINCE = NOW - timedelta(days=500)
-ASKED = {
-    name: Asked(name, task, SINCE)
+ABOUT = {
+    name: ReportedModel(name, task, SINCE)
     for name, task in (("flight-delay", "binary"), ("airline", "multiclass"), ("arrival", "regression"))
 }
 REPORTER = Reporter("arn:aws:iam::123456789012:user/outcomes")
@@ -25,4 +25,4 @@ def item(outcome: Any = True, **more: Any) -> dict[str, Any]:
 
 
 def kept(*items: Any, model: str = "flight-delay") -> list[dict[str, Any]]:
-    return records(Report(items), ASKED[model], REPORTER, NOW)
+    return records(Report(items), ABOUT[model], REPORTER, NOW)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.flows.conftest import House, to_parquet
 from tests.flows.rollouts import DIRECT
-from tidegate.cli.commands.predict import from_csv
+from tidegate.cli.inputs import from_csv
 
 MODEL, ROWS, SCORED = "awkward", 2_400, 100
 CHANCE = np.random.default_rng(15)

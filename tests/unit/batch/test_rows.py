@@ -160,6 +160,19 @@ def test_a_fallback_that_breaks_a_rule_answers_nothing(knows: bool) -> None:
     assert (found.fallback.tolist(), found.score[1]) == ([False, False], np.float32(0.9))
 
 
+def test_each_row_that_the_fallback_cannot_answer_has_its_own_reason() -> None:
+    class Broken(Scorer):
+        def score(self, inputs: Inputs) -> Column:
+            return np.full_like(super().score(inputs), np.nan)
+
+    contract = replace(CONTRACT, rules=(OutputRule("low", "score < 0.2"),))
+    rows = read(b"id,distance,hour,origin\n1,50,20,EWR\n2,5000,20,EWR\n", contract)
+    found = answer_rows(Answering.of(Broken(contract), fallback_of(contract)), rows)
+    problems = [found.faults[row][0].problem for row in (0, 1)]
+    assert problems[0] == problems[1]
+    assert [each.count("the model ") for each in problems] == [1, 1]
+
+
 def test_a_score_that_is_no_number_is_the_fallbacks_or_a_fault() -> None:
     class Broken(Scorer):
         def score(self, inputs: Inputs) -> Column:

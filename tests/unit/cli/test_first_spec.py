@@ -160,10 +160,14 @@ def test_the_task_follows_from_the_target(target: str, task: str, positive: set[
 
 def test_the_task_can_be_chosen_and_what_nothing_can_be_learned_of_is_refused() -> None:
     assert spec_of(odd_table(), "null", "multiclass")[0].task == "multiclass"
-    for target, task in (
-        ("same", None), ("seen_at", None), ("town", "regression"), ("null", "binary"), ("order id", None), ("no", None),
-    ):  # fmt: skip
-        with pytest.raises((InvalidInputError, StopIteration)):
+    for target, task, why in (
+        ("same", None, "the same value in every row"),
+        ("seen_at", None, "is a time column"),
+        ("town", "regression", "is a text column; regression needs numbers"),
+        ("null", "binary", "has 12 different values; binary needs two"),
+        ("order id", None, "has 400 different values; at most"),
+    ):
+        with pytest.raises(InvalidInputError, match=why):
             spec_of(odd_table(), target, task)
     with pytest.raises(InvalidInputError, match="has no column no"):
         first_spec.judged(about(), profiled(odd_table()), "no")

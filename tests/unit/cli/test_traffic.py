@@ -116,3 +116,10 @@ def test_outcomes_that_cannot_be_reported_now_are_reported_later(run: Cli, monke
     assert run(*PLAY, "--outcomes", "late", "--json") == exits.OK
     assert run.document["outcomes"] == 60
     assert len(calls) >= 2
+
+
+def test_a_file_without_rows_is_refused_with_the_option_of_this_command(run: Cli, trained: Loopback) -> None:
+    Path("rows.csv").write_text("carrier,hour,distance\n")
+    assert run(*PLAY) == exits.INVALID
+    assert "give --from a file" in run.err
+    assert "predict" not in run.err

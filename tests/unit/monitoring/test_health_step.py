@@ -273,7 +273,7 @@ def test_who_reported_outcomes_and_which_of_them_do_not_count_is_said(run: Cli, 
     assert run("status") == exits.OK
     assert f"{MODEL}: outcomes that do not count\n{doubted}" in run.out
     assert run("drift", MODEL) == exits.OK
-    by = "  - 75% reported by DataScientist/ana\n  - 25% reported by nobody known\n"
+    by = "  - 75% reported by DataScientist/ana\n  - 25% reported by an unknown reporter\n"
     assert f"outcomes: 4 of the version's predictions in the longest window\n{by}{doubted}" in run.out
     look(stage.world, FINE)
     assert run("status") == exits.OK

@@ -186,21 +186,6 @@ def test_who_made_a_version_does_not_decide_about_it_whatever_role_they_take(by,
     assert house.approval.decision is None
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        (ANN, PEOPLE.format("admin", "ANN"), True),
-        ("arn:aws:iam::1:user/division/ann", ANN, True),
-        ("arn:aws:iam::1:root", "arn:aws:iam::1:root", True),
-        ("arn:aws:iam::1:root", "arn:aws:iam::2:root", False),
-        (ANN, EVE, False),
-        (ANN, PEOPLE.format("tidegate-scientist", "joann"), False),
-    ],
-)
-def test_people_are_distinguished_by_their_own_name_not_by_their_role(one, other, same):
-    assert rollout.same_person(one, other) is rollout.same_person(other, one) is same
-
-
 @pytest.mark.parametrize("other", ["artifact_sha256", "report_sha256"])
 def test_an_approval_holds_for_exactly_what_was_looked_at(other):
     changed: dict[str, Any] = {other: "something else"}

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.serving.feedback import principal
 from tidegate.domain.serving.reporters import MOST_NAMED, Reports, behind, large, tallied
+from tidegate.kernel.roles import principal
 
 USER = "arn:aws:iam::1:user/ann"
 SESSION = "arn:aws:sts::1:assumed-role/outcomes/{}"

@@ -386,12 +386,17 @@ class PlanCursor(Message):
     rows: int
 
 
-class PlanTask(Message):
+class _OfABatch(Message):
+    """Input about the batch that owns this output; `record_sha256` is what its record must have."""
+
+    output: str
+    record_sha256: str = ""  # of attempts that began before 0.2.0
+
+
+class PlanTask(_OfABatch):
     """First input of `batch`: find the parts of the batch that owns this output, from the cursor on."""
 
     step: Literal["plan"]
-    output: str
-    record_sha256: str = ""  # of attempts that began before 0.2.0
     cursor: PlanCursor
 
 
@@ -404,11 +409,9 @@ class Planned(Message):
     key: str
 
 
-class ScoreTask(Message):
+class ScoreTask(_OfABatch):
     """Input of `score`: one part of the batch that owns this output."""
 
-    output: str
-    record_sha256: str = ""  # of attempts that began before 0.2.0
     part: Part
 
 
@@ -420,12 +423,10 @@ class PartScored(Message):
     kept: bool
 
 
-class NoteTask(Message):
+class NoteTask(_OfABatch):
     """Second input of `batch`: a part could not be scored; keep why."""
 
     step: Literal["note"]
-    output: str
-    record_sha256: str = ""  # of attempts that began before 0.2.0
     part: int
     error: str
     cause: str
@@ -437,12 +438,10 @@ class Noted(Message):
     part: int
 
 
-class FinishTask(Message):
+class FinishTask(_OfABatch):
     """Last input of `batch`: are all rows there?"""
 
     step: Literal["finish"]
-    output: str
-    record_sha256: str = ""  # of attempts that began before 0.2.0
 
 
 class Finished(Message):

@@ -31,7 +31,7 @@ from tidegate.aws.unpacking import blocks
 from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.monitoring.quarantine import because
-from tidegate.domain.serving.feedback import FEEDBACK_RECORD, Claim, Outcomes, claim, settled
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD, Claim, Outcomes, outcomes_that_count, read_claim
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.kernel.partitions import Partition
 from tidegate.kernel.prefixes import CAPTURES, FEEDBACK, PROFILES, VERDICTS
@@ -116,10 +116,10 @@ class S3Hours:
         for key, lines in zip(sources.feedback, self._read(sources.feedback), strict=True):
             try:
                 each = chain.from_iterable(map(bytes.splitlines, lines))
-                claims += [claim(FEEDBACK_RECORD.current(orjson.loads(line))) for line in each]
+                claims += [read_claim(FEEDBACK_RECORD.current(orjson.loads(line))) for line in each]
             except Exception as error:  # noqa: BLE001  whatever it is, it is this object's; the others are read
                 unread[key] = because(error)
-        return settled(claims), unread
+        return outcomes_that_count(claims), unread
 
     def lines(self, sources: Sources) -> Iterator[Iterable[bytes]]:
         """See ports.Hours."""

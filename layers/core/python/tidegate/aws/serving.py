@@ -51,7 +51,7 @@ class ServingTable:
         item = _dynamodb().ask("DynamoDB_20120810.GetItem", request).get("Item")
         return None if item is None else {name: _bytes(value) for name, value in item.items()}
 
-    def names(self, pk: str) -> Iterator[str]:
+    def sort_keys(self, pk: str) -> Iterator[str]:
         """Sort keys of a partition; raises UnavailableError, CallRefusedError."""
         request: dict[str, Any] = {
             "TableName": self._name,
@@ -93,7 +93,7 @@ class ServingRegistry:
 
     def names(self) -> Iterator[str]:
         """Of all models. Raises as the table does."""
-        return self._table.names(Partition.MODELS)
+        return self._table.sort_keys(Partition.MODELS)
 
     def registered_sha256(self, model: str, number: int) -> str:
         """See ports.VersionHashes."""

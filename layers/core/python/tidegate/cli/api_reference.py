@@ -37,8 +37,8 @@ of the next page: send it unchanged as `after`, with the same filters. It is nul
 page may have fewer entries than `limit` asks for, even none. Entries that are added while you walk the pages move
 nothing: you see each entry once.
 
-- `limit` is the most entries of a page, 1 to 500. Without it, a page of runs has up to 50 entries, one of health up to
-  50, and others as many as a page takes.
+- `limit` is the most entries of a page, 1 to 500; a page of captures has at most 200. Without it, a page of runs has up
+  to 50 entries, one of health up to 50, and others as many as a page takes.
 - `status` selects runs and versions by their status, and rollouts that are `open` or `ended`.
 - `order=newest` lists the ledger from its end; `since` and `until` (ISO 8601) select a period. A page has the changes
   of what is served in `entries` and the acts about batches in `batches`.

@@ -81,7 +81,7 @@ DOCUMENTS = (
     _json(Contract, "in the metadata of `model.onnx`, in the plan and in the fallback", strict=True),
     Stored(Fallback.FORM, _RUN, Fallback.from_bytes),
     _json(FittedRule, f"{_RUN}; in the fallback"),
-    Stored(Table.FORM, _RUN, Table.from_npz),
+    Stored(Table.FORM, "artifacts bucket, `tables/`; scores and background in a run's folder", Table.from_npz),
     Stored(PLAN, _RUN, PLAN.read),
     Stored(ENVIRONMENT, _RUN, ENVIRONMENT.read),
     Stored(EVALUATION, f"{_RUN}; in the gate report", EVALUATION.read),

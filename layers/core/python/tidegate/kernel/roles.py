@@ -1,4 +1,9 @@
-"""What people and pipelines are there for. `tidegate.kernel.routes` says which role may call what."""
+"""What people and pipelines are there for, and who is behind an IAM ARN. `tidegate.kernel.routes` says which role may
+call what.
+
+`caller` compares a caller with what settings name; `principal` attributes what was done, and does not believe the names
+of sessions; `same_person` keeps people apart from what they made themselves, and rather takes two for one.
+"""
 
 from enum import StrEnum
 
@@ -17,3 +22,15 @@ def caller(arn: str) -> str:
     the role, since whoever takes a role chooses the name of the session."""
     kind, _, name = arn.rpartition(":")[2].partition("/")
     return f"role/{name.partition('/')[0]}" if kind == "assumed-role" else f"{kind}/{name.rpartition('/')[2]}"
+
+
+def principal(arn: str) -> str:
+    """The ARN that something is attributed to: of a role's session the role, since its holders name sessions as they
+    like."""
+    return "/".join(arn.split("/")[:2]) if ":assumed-role/" in arn else arn
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two IAM ARNs are taken for one person: equal, or with equal last parts (an IAM user's name, or the name
+    of a role's session, which single sign-on sets to the person's own), whatever the role."""
+    return one == other or one.rpartition("/")[2].casefold() == other.rpartition("/")[2].casefold()

@@ -60,8 +60,8 @@ class Hours(Protocol):
         ...
 
     def outcomes(self, sources: Sources) -> tuple[Outcomes, dict[str, str]]:
-        """The outcomes of the hour's predictions, as `feedback.settled` has them, and the objects of feedback that
-        cannot be read, with the reason."""
+        """The outcomes of the hour's predictions, as `feedback.outcomes_that_count` has them, and the objects of
+        feedback that cannot be read, with the reason."""
         ...
 
     def lines(self, sources: Sources) -> Iterable[Iterable[bytes]]:

@@ -8,7 +8,7 @@ from typing import Any
 from tidegate.domain.monitoring.health import HealthRecord
 from tidegate.domain.monitoring.quarantine import because
 from tidegate.domain.serving.capture import line
-from tidegate.domain.serving.feedback import FEEDBACK_RECORD, Claim, Outcomes, claim, settled
+from tidegate.domain.serving.feedback import FEEDBACK_RECORD, Claim, Outcomes, outcomes_that_count, read_claim
 from tidegate.kernel.errors import ConflictError
 from tidegate.ports.monitoring import Sources
 from tidegate.testing.found import found
@@ -83,10 +83,10 @@ class InMemoryHours:
         objects, claims, unread = self._objects(self.feedback), list[Claim](), {}
         for key in sources.feedback:
             try:
-                claims += [claim(FEEDBACK_RECORD.current(record)) for record in objects[key]]
+                claims += [read_claim(FEEDBACK_RECORD.current(record)) for record in objects[key]]
             except Exception as error:  # noqa: BLE001  as the adapter does
                 unread[key] = because(error)
-        return settled(claims), unread
+        return outcomes_that_count(claims), unread
 
     def lines(self, sources: Sources) -> Iterator[Iterable[bytes]]:
         captured = self._objects(self.captures)

@@ -3,20 +3,19 @@
 import csv
 import io
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
 
-from tidegate.cli.tool import Command, Tool, pass_tool, reading
-from tidegate.kernel import english, strict_json, values
+from tidegate.cli.inputs import outcome_of, text_of
+from tidegate.cli.tool import Command, Tool, pass_tool
+from tidegate.domain.serving.feedback import MAX_ITEMS
+from tidegate.kernel import english, strict_json
 from tidegate.kernel.errors import Fault, InvalidInputError, UnavailableError
 
-BATCH = 500
 ENOUGH_FAULTS = 50
 SAID_EVERY = 10_000
 # Firehose writes each hour of predictions to an object of its own, some 90 seconds after the first record of it, and
@@ -67,7 +66,7 @@ def feedback(
       tidegate feedback arrivals.csv --model flight-delay --outcome-column was_late
     """
     columns = Columns(id_column, outcome_column, time_column or "time", time_column is not None)
-    text = _text(file)
+    text = text_of(file, "give a FILE, or pipe in CSV or JSON lines")
     task = tool.client.model(model)["model"]["task"]
     rows, passed_over = _rows(text, columns, numeric=task == "regression")
     if not rows:
@@ -80,6 +79,11 @@ def feedback(
     def render(out: Any) -> None:
         without = f"; skipped {english.count(passed_over, 'line')} without an outcome" if passed_over else ""
         out.print(f"{model}: {english.count(accepted, 'outcome')} accepted{without}", soft_wrap=True)
+        if not correct:
+            out.print(
+                "outcomes that somebody else reported first do not count; operators replace them with --correct",
+                soft_wrap=True,
+            )
 
     tool.answer(answer, render)
 
@@ -94,8 +98,8 @@ def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str,
     rows = sorted(rows, key=lambda row: str(row.item.get("id")))  # by time, so that a batch is of few hours
     pace = _Pace(tool.say, time.sleep)
     accepted, faults = 0, list[Fault]()
-    for start in range(0, len(rows), BATCH):
-        batch = rows[start : start + BATCH]
+    for start in range(0, len(rows), MAX_ITEMS):
+        batch = rows[start : start + MAX_ITEMS]
         pace.wait_for(batch)
         try:
             accepted += tool.client.feedback(model, [row.item for row in batch], correct=correct)["accepted"]
@@ -108,7 +112,7 @@ def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str,
         except UnavailableError as error:
             said = f"{error.message}; {accepted:,} of {len(rows):,} outcomes were accepted before"
             raise UnavailableError(said, next_step=AGAIN) from None
-        if (start + BATCH) % SAID_EVERY == 0:
+        if (start + MAX_ITEMS) % SAID_EVERY == 0:
             tool.say(f"{start + len(batch):,} of {len(rows):,} sent")
     if faults:
         raise InvalidInputError(
@@ -151,16 +155,6 @@ def _by_line(fault: Fault, batch: list[_Row], columns: Columns) -> Fault:
     place = f"line {batch[int(found[1])].line}"
     problem = re.sub(r"feedback\[(\d+)\]", lambda other: f"line {batch[int(other[1])].line}", fault.problem)
     return Fault(f"{place}.{name}" if name else place, problem, fault.allowed)
-
-
-def _text(file: str) -> str:
-    if file != "-":
-        with reading(file):
-            return Path(file).read_text(encoding="utf-8-sig")
-    if sys.stdin.isatty():
-        raise InvalidInputError("the input holds no outcome", next_step="give a FILE, or pipe in CSV or JSON lines")
-    with reading("standard input"):
-        return sys.stdin.read().removeprefix("\ufeff")
 
 
 def _rows(text: str, columns: Columns, *, numeric: bool) -> tuple[list[_Row], int]:
@@ -231,15 +225,3 @@ def _csv_lines(text: str, columns: Columns, *, numeric: bool) -> Iterator[tuple[
         raise InvalidInputError(
             "the file is neither JSON lines nor CSV", [Fault(f"line {reader.line_num}", str(error))]
         ) from None
-
-
-def outcome_of(text: str, *, numeric: bool) -> bool | float | str | None:
-    """The value that a CSV text stands for. Classes are compared by their text, so only truth values need a type."""
-    if not text.strip():
-        return None
-    if numeric:
-        try:
-            return values.read("numeric", text)
-        except values.UnreadableError:
-            return text
-    return text.lower() == "true" if text.lower() in {"true", "false"} else text

@@ -1,21 +1,17 @@
 """`tidegate predict`: score instances from a file or a pipe, or every row of files in S3."""
 
-import csv
-import io
 import re
-import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tidegate.cli import exits
-from tidegate.cli.tool import Command, Tool, pass_tool, reading
-from tidegate.kernel import english, strict_json
+from tidegate.cli.inputs import instances_of, is_json, text_of
+from tidegate.cli.tool import Command, Tool, pass_tool
+from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError
-from tidegate.kernel.values import Cells
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,15 +58,15 @@ def predict(
 
     from tidegate.cli.pages import predict as predict_page
 
-    text = text_of(source)
-    instances = instances_of(tool, model, text)
+    text = text_of(source, "give --input FILE, or pipe in JSON or CSV")
+    instances = instances_of(tool, model, text, "see `tidegate predict --help`")
     answers = []
     refused: list[InvalidInputError] = []
     for start in range(0, len(instances), batch):
         try:
             answers.append(tool.client.predict(model, instances[start : start + batch]))
         except InvalidInputError as error:
-            refused.append(_of_the_whole(error, instances, start, rows=not _is_json(text)))
+            refused.append(_of_the_whole(error, instances, start, rows=not is_json(text)))
             if not error.faults or sum(len(each.faults) for each in refused) >= ENOUGH_FAULTS:
                 break
     if refused:
@@ -162,66 +158,3 @@ def _of_all(refused: list[InvalidInputError]) -> InvalidInputError:
     return InvalidInputError(
         f"{english.count(len(faults), 'fault')} in the instances{more}", faults, next_step=refused[0].next_step
     )
-
-
-def text_of(source: str) -> str:
-    """A file's text, or standard input's for -. Raises InvalidInputError."""
-    if source != "-":
-        with reading(source):
-            return Path(source).read_text(encoding="utf-8-sig")
-    if sys.stdin.isatty():
-        raise InvalidInputError("the input has no instances", next_step="give --input FILE, or pipe in JSON or CSV")
-    with reading("standard input"):
-        return sys.stdin.read().removeprefix("\ufeff")
-
-
-def instances_of(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
-    """The objects of JSON, JSON lines or CSV. Raises InvalidInputError."""
-    instances = _from_json(text.lstrip()) if _is_json(text) else from_csv(tool, model, text)
-    if not instances:
-        raise InvalidInputError("the input has no instances", next_step="see `tidegate predict --help`")
-    return instances
-
-
-def _is_json(text: str) -> bool:
-    return text.lstrip()[:1] in {"[", "{"}
-
-
-def _from_json(text: str) -> list[dict[str, Any]]:
-    try:
-        document = _strict(text)
-    except (ValueError, RecursionError) as error:
-        lines = [line for line in text.splitlines() if line.strip()]
-        try:
-            document = [_strict(line) for line in lines]
-        except (ValueError, RecursionError):
-            raise InvalidInputError("the input is not valid JSON", [Fault("", str(error))]) from None
-    if isinstance(document, dict):
-        document = document["instances"] if set(document) == {"instances"} else [document]
-    if not isinstance(document, list):
-        raise InvalidInputError("the input must be an array of objects")
-    return document
-
-
-def _strict(text: str) -> Any:
-    def refuse(name: str) -> None:
-        raise ValueError(f"{name} is not JSON; use null for a missing value")
-
-    return strict_json.read(text, parse_constant=refuse)
-
-
-def from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
-    """Instances of CSV, each cell read by the kind of its feature. Raises InvalidInputError."""
-    try:
-        rows = list(csv.DictReader(io.StringIO(text), strict=True))
-    except csv.Error as error:
-        raise InvalidInputError(f"the input is neither JSON nor CSV: {error}") from None
-    uneven = [Fault(f"row {at}", "has a different number of fields than the header") for at, row in enumerate(rows, 1)
-              if None in row or None in row.values()]  # fmt: skip
-    if uneven:
-        raise InvalidInputError("the CSV rows do not fit the header", uneven[:20])
-    if not rows:
-        return []
-    cells = Cells.of(tool.client.served(model))
-    columns = {name: cells.column(name, [row[name] for row in rows]) for name in rows[0]}
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

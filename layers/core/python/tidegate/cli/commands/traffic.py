@@ -7,23 +7,21 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tidegate.cli import exits
-from tidegate.cli.commands.predict import instances_of, text_of
+from tidegate.cli.inputs import instances_of, outcome_of, text_of
+from tidegate.cli.pages import traffic as page
 from tidegate.cli.tool import Command, Tool, pass_tool
-from tidegate.kernel import english
+from tidegate.domain.serving.feedback import MAX_ITEMS
 from tidegate.kernel.errors import Fault, InvalidInputError, TidegateError
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
+ADVICE = "give --from a file of JSON, JSON lines or CSV that has at least one row, or pipe one in with --from -"
 CONNECTIONS = 16
 SAID_EVERY = 5.0  # seconds
 OUTCOMES_EVERY = 2.0
-MOST_OUTCOMES = 500  # in a call
 ENOUGH_REFUSED = 20  # when not one was answered before
 
 
@@ -47,7 +45,7 @@ def traffic(tool: Tool, model: str, source: str, *, rate: float, outcomes: str |
     Example:
       tidegate traffic bike-rentals --from bikes.csv --rate 20 --outcomes rentals --minutes 5
     """
-    rows = instances_of(tool, model, text_of(source))
+    rows = instances_of(tool, model, text_of(source, ADVICE), ADVICE)
     asked = {feature["name"] for feature in tool.client.served(model)["features"]}
     lacking = [name for name in (outcomes,) if name and not any(name in row for row in rows)]
     if lacking:
@@ -64,7 +62,7 @@ def traffic(tool: Tool, model: str, source: str, *, rate: float, outcomes: str |
     finally:
         played.report(last=True)
     document = played.document()
-    tool.answer(document, lambda out: _show(out, document))
+    tool.answer(document, lambda out: page.summary(out, document))
     return exits.OK if document["answered"] else exits.FAILED
 
 
@@ -147,14 +145,14 @@ class Played:
         version = answer["version"]
         self.versions[f"version {version}" if version is not None else "fallback"] += 1
         self.reasons[answer["reason"]] += 1
-        value = _outcome(outcome, numeric=self.numeric)
+        value = outcome_of(outcome, numeric=self.numeric) if isinstance(outcome, str) else outcome
         if value is not None:
             self.waiting.append({"id": answer["predictions"][0]["id"], "outcome": value})
 
     def report(self, *, last: bool = False) -> None:
         """Report the outcomes that are known, in calls of their own; a call that fails is made again later."""
         while self.waiting:
-            batch, self.waiting = self.waiting[:MOST_OUTCOMES], self.waiting[MOST_OUTCOMES:]
+            batch, self.waiting = self.waiting[:MAX_ITEMS], self.waiting[MAX_ITEMS:]
             try:
                 self.reported += self.tool.client.feedback(self.model, batch)["accepted"]
             except InvalidInputError:
@@ -167,7 +165,7 @@ class Played:
                     return
 
     def _line(self) -> str:
-        parts = [f"{self.sent:,} sent, {self.sent / max(self.seconds, 1e-3):.1f} a second", _counted(self.versions)]
+        parts = [f"{self.sent:,} sent, {self.sent / max(self.seconds, 1e-3):.1f} a second", page.counted(self.versions)]
         parts += [f"{self.reported:,} outcomes"] if self.reported else []
         parts += [f"{sum(self.faults.values()):,} not answered"] if self.faults else []
         return "; ".join(part for part in parts if part)
@@ -191,28 +189,3 @@ def _fault(error: TidegateError) -> str:
     if isinstance(error, InvalidInputError) and error.faults:
         return re.sub(r"^instances\[0\]\.?", "", str(error.faults[0]))
     return error.message
-
-
-def _outcome(value: Any, *, numeric: bool) -> bool | float | str | None:
-    """What a cell stands for, as `tidegate feedback` reads it."""
-    from tidegate.cli.commands.feedback import outcome_of
-
-    return outcome_of(value, numeric=numeric) if isinstance(value, str) else value
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
-
-
-def _show(out: "Console", document: Mapping[str, Any]) -> None:
-    out.print(
-        f"{document['model']}: {english.count(document['sent'], 'request')} in {document['seconds']:g} s, "
-        f"{document['answered']:,} answered; {english.count(document['outcomes'], 'outcome')} reported",
-        soft_wrap=True,
-    )
-    for title, counts in (("by version", document["by_version"]), ("by reason", document["by_reason"])):
-        if counts:
-            out.print(f"  {title}: {_counted(counts)}", soft_wrap=True)
-    for fault, count in list(document["faults"].items())[:5]:
-        out.print(f"  not answered {count:,} times: {fault}", soft_wrap=True)
-    out.print(f"see what came of it: tidegate rollout {document['model']}, tidegate drift {document['model']}")

@@ -178,7 +178,10 @@ def _outcomes(out: "Console", reports: Document | None) -> None:
     total = sum(reports["by"].values())
     out.print()
     out.print(f"outcomes: {total:,} of the version's predictions in the longest window")
-    by = [f"{count / total:.0%} reported by {show.who(arn) or 'nobody known'}" for arn, count in reports["by"].items()]
+    by = [
+        f"{count / total:.0%} reported by {show.who(arn) or 'an unknown reporter'}"
+        for arn, count in reports["by"].items()
+    ]
     show.reasons(out, [*by[:SHOWN_REPORTERS], *_doubted(reports)])
 
 

@@ -56,6 +56,14 @@ class BatchEntry:
     hash: str = ""
 
     @property
+    def route_sha256(self) -> None:
+        """A batch leads to no route."""
+
+    @property
+    def route_found_sha256(self) -> None:
+        """Nor does it replace one."""
+
+    @property
     def key(self) -> str:
         """The same for the same act, so that it is recorded once."""
         return f"{self.batch_id}#{self.action}#{self.attempt or 0}"

@@ -32,6 +32,7 @@ from tidegate.kernel.values import class_name
 # What fits into the memory of the functions that write and read the rows: as float64, 320 MB.
 MAX_ROWS = 2_000_000
 MAX_CELLS = 40_000_000
+SENT_WITHIN = timedelta(days=7)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MICROSECONDS = 1_000_000
@@ -65,7 +66,7 @@ class Recipe:
     types: Mapping[str, ColumnType]
     after: datetime
     excluded: tuple[tuple[datetime, datetime], ...] = ()
-    sent_within: timedelta = timedelta(days=7)
+    sent_within: timedelta = SENT_WITHIN
     reading: Reading = GUESSED
 
     @property
@@ -83,7 +84,7 @@ class Recipe:
         dataset: Dataset,
         base: DatasetVersion,
         exclusions: Iterable[Exclusion],
-        sent_within: timedelta = timedelta(days=7),
+        sent_within: timedelta = SENT_WITHIN,
     ) -> "Recipe":
         """For rows that are added to `base`: those later than its last one (than its registration, when its rows have
         no time), since what happened before may be in it already. `time` is the model's time column."""

@@ -136,9 +136,10 @@ def contradiction(
 ) -> str:
     """Why outcomes are against the model, in a sentence; empty when they are not shown to be.
 
-    A model that the world has left behind guesses; it is not wrong on purpose. Shown is that the area under the ROC
-    curve lies below one half (of a regression, for outcomes above their median), or, where several classes are judged
-    by accuracy, that the answers are right less often than the commonest outcome occurs, which the design phase beat.
+    An outdated model is at worst no better than chance. A result below chance means that the outcomes are wrong. Shown
+    is that the area under the ROC curve lies below one half (of a regression, for outcomes above their median), or,
+    where several classes are judged by accuracy, that the answers are right less often than the commonest outcome
+    occurs, which the design phase beat.
 
     Args:
         target: as in `metric.Rows` [n].

@@ -73,6 +73,11 @@ class LedgerEntry:
         the break shows at its entry. An acknowledgement is there for breaks."""
         return self.action not in {Action.KILL, Action.ACKNOWLEDGE}
 
+    @property
+    def route_found_sha256(self) -> str | None:
+        """Hash of the route that the entry before must have led to. An acknowledgement is there for breaks."""
+        return None if self.action == Action.ACKNOWLEDGE else self.route_before_sha256
+
 
 # What older entries did not have: it is no part of a hash while it is this.
 _LATER = {"cause": None, "route_sha256": None, "route_before_sha256": None, "acknowledged": ()}
@@ -125,12 +130,24 @@ class Link(Protocol):
         """Its own."""
         ...
 
+    @property
+    def route_sha256(self) -> str | None:
+        """Hash of the route as it leaves it; None where it leads to none that is known."""
+        ...
+
+    @property
+    def route_found_sha256(self) -> str | None:
+        """Hash of the route that the entry before must have led to; None where any will do."""
+        ...
+
 
 def digest(entry: Link) -> str:
     """The hash (hex) that the entry must have. What older entries did not have is left out while it is absent."""
     plain = asdict(entry) | {"at": entry.at.astimezone(UTC).isoformat()}
     del plain["hash"]
-    return canonical_sha256({name: value for name, value in plain.items() if value != _LATER.get(name, plain)})
+    return canonical_sha256(
+        {name: value for name, value in plain.items() if name not in _LATER or value != _LATER[name]}
+    )
 
 
 def canonical_sha256(plain: Mapping[str, Any]) -> str:
@@ -185,7 +202,7 @@ def follow(
         broken = Break(reached.seq + 1, problem)
         if problem and broken not in known:
             return replace(reached, broken=broken)
-        reached = Chained(entry.seq, entry.hash, route_sha256=getattr(entry, "route_sha256", None))
+        reached = Chained(entry.seq, entry.hash, route_sha256=entry.route_sha256)
     return reached
 
 
@@ -201,10 +218,8 @@ def _problem(model: str, reached: Chained, entry: Link, head: str, keeper: str) 
         return "it does not follow the entry before it: one of the two was replaced"
     if reached.hash == head:
         return f"{keeper} ends at entry {reached.seq}: this one was added without a change of {keeper}"
-    if isinstance(entry, LedgerEntry) and entry.action != Action.ACKNOWLEDGE:
-        hashes = {reached.route_sha256, entry.route_before_sha256} - {None}
-        if len(hashes) > 1:
-            return f"it replaced another route than entry {reached.seq} recorded: {keeper} was changed in between"
+    if len({reached.route_sha256, entry.route_found_sha256} - {None}) > 1:
+        return f"it replaced another route than entry {reached.seq} recorded: {keeper} was changed in between"
     return ""
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.kernel.documents import Document, StoredForm
 
-BESIDE = frozenset({CandidateRole.HOLDBACK, CandidateRole.SPLIT})  # has a share, and is not on its way in
+SHOWN_AS_STATUS = frozenset({CandidateRole.HOLDBACK, CandidateRole.SPLIT})  # has a share, and is not on its way in
 
 
 class VersionStatus(StrEnum):
@@ -98,4 +98,4 @@ def status_now(version: Version, route: Route | None) -> str:
     known = route is not None and route.candidate is not None and route.candidate.version == version.number
     if not known or route is None or version.status is not VersionStatus.CANDIDATE:
         return version.status.value
-    return route.candidate_role.value if route.candidate_role in BESIDE else version.status.value
+    return route.candidate_role.value if route.candidate_role in SHOWN_AS_STATUS else version.status.value

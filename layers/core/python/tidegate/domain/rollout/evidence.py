@@ -32,8 +32,8 @@ from typing import Any
 from tidegate.domain.rollout.canary import ArmCounts, Look, loss_millionths, score_counts
 from tidegate.domain.rollout.rollout import Phase, Rollout
 from tidegate.domain.serving.capture import UNANSWERED
-from tidegate.domain.serving.feedback import Claim, claim, settled
-from tidegate.domain.serving.routing import BESIDE, Arm, Why
+from tidegate.domain.serving.feedback import Claim, outcomes_that_count, read_claim
+from tidegate.domain.serving.routing import COMPARED_ARMS, Arm, Why
 from tidegate.kernel.errors import NewerDocumentError, ScoringTimeoutError
 from tidegate.kernel.values import class_name
 
@@ -148,7 +148,7 @@ class Tally:
     def _side(self, pair: _Pair, record: Record) -> _Side | None:
         """The side of what answered; None when the record is not compared."""
         arm = record["arm"]
-        if arm != Arm.CHAMPION and arm not in BESIDE:
+        if arm not in COMPARED_ARMS:
             return None
         match self._phase:
             case Phase.SHADOW:
@@ -231,13 +231,13 @@ class Labels:
 
     def report(self, source: str, feedback: Record) -> None:
         """Take a label, as the record of feedback that it came in."""
-        label = claim(feedback)
+        label = read_claim(feedback)
         self._by_source.setdefault(source, []).append(label)
         self._captured.setdefault(label.prediction, None)
 
     def reported_before(self, feedback: Record) -> None:
         """Take a label of a source that was settled in an earlier look."""
-        self._counted.add(claim(feedback).prediction)
+        self._counted.add(read_claim(feedback).prediction)
 
     def found(self, record: Record) -> None:
         """Take the capture record of a labelled prediction."""
@@ -245,9 +245,9 @@ class Labels:
 
     def settle(self, tally: Tally, now: datetime) -> frozenset[str]:
         """Count the labels of all settled sources, of several for one prediction the one that counts
-        (`feedback.settled`); returns the other sources, which are to be read again."""
+        (`feedback.outcomes_that_count`); returns the other sources, which are to be read again."""
         sources = [source for source, labels in self._by_source.items() if self._is_settled(labels, now)]
-        found = settled(label for source in sources for label in self._by_source[source])
+        found = outcomes_that_count(label for source in sources for label in self._by_source[source])
         for prediction in found.known.keys() - self._counted:
             record = self._captured[prediction]
             if record is not None:

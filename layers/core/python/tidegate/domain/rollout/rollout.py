@@ -25,6 +25,7 @@ from tidegate.domain.rollout.changes import RouteChange
 from tidegate.kernel import english
 from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.errors import ConflictError, ForbiddenError
+from tidegate.kernel.roles import same_person
 
 MOST_LOOKS = 500  # of one phase: a longer phase is looked at less often
 LATE = 10  # so much rarer are the looks at a canary that waits beyond its deadline, and rarer still with time
@@ -355,12 +356,6 @@ def still_needed(rollout: Rollout) -> dict[str, int | None]:
         each.metric.value: canary.still_needed(rollout.looks, each, demands[each.metric], rollout.plan.demands)
         for each in open_
     }
-
-
-def same_person(one: str, other: str) -> bool:
-    """Whether two IAM ARNs are taken for one person: equal, or with equal last parts (an IAM user's name, or the name
-    of a role's session, which single sign-on sets to the person's own), whatever the role."""
-    return one == other or one.rpartition("/")[2].casefold() == other.rpartition("/")[2].casefold()
 
 
 def _new(version: Version, plan: Plan, judged_against: int | None, actor: str, now: datetime) -> Rollout:

@@ -18,6 +18,7 @@ from tidegate.kernel import english, strict_json
 from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.kernel.ids import UUID7
+from tidegate.kernel.roles import principal
 from tidegate.kernel.values import class_name
 
 
@@ -34,7 +35,6 @@ AHEAD = timedelta(minutes=15)  # for clocks that differ
 OLDEST = timedelta(days=400)  # of a prediction
 REGRESSION = "regression"
 FIELDS = ("id", "outcome", "time")
-_ROLE_SESSION = re.compile(r"(.*:assumed-role/[^/]+)/.*")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")  # a lone number would be taken for a day
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -50,7 +50,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReportedModel:
     """The model that a report is about: its task, and the moment of its first version, before which nothing can have
     been predicted; None while it has none."""
 
@@ -122,7 +122,7 @@ def parse_report(body: bytes) -> Report:
     return Report(items)
 
 
-def records(report: Report, asked: Asked, by: Reporter, now: datetime) -> list[dict[str, Any]]:
+def records(report: Report, about: ReportedModel, by: Reporter, now: datetime) -> list[dict[str, Any]]:
     """One record for each item, in order: `schema`, `id`, `model`, `hour` (of the prediction), `time` (when the outcome
     became known), `reported` (now), `outcome`, `reporter` and `correction`. `now` is aware UTC.
 
@@ -134,7 +134,7 @@ def records(report: Report, asked: Asked, by: Reporter, now: datetime) -> list[d
     seen: dict[tuple[str, str], tuple[str, str]] = {}
     for at, item in enumerate(report.items):
         place = f"feedback[{at}]" if report.listed else ""
-        record, wrong = _record(item, asked, by, now)
+        record, wrong = _record(item, about, by, now)
         faults += [Fault(".".join(filter(None, (place, fault.path))), fault.problem, fault.allowed) for fault in wrong]
         if wrong:
             continue
@@ -149,12 +149,7 @@ def records(report: Report, asked: Asked, by: Reporter, now: datetime) -> list[d
     return found
 
 
-def principal(arn: str) -> str:
-    """Who stands behind an IAM ARN: of a role's session the role, since its holders name sessions as they like."""
-    return _ROLE_SESSION.sub(r"\1", arn)
-
-
-def claim(record: Mapping[str, Any]) -> Claim:
+def read_claim(record: Mapping[str, Any]) -> Claim:
     """What a stored record says, which is of the current form. Raises ValueError for what is none."""
     name, outcome = record.get("id"), record.get("outcome")
     moment, came = (datetime.fromisoformat(str(record.get(each))) for each in ("time", "reported"))
@@ -166,7 +161,7 @@ def claim(record: Mapping[str, Any]) -> Claim:
     return Claim(name, moment, came, outcome, by.arn, by.correction)
 
 
-def settled(claims: Iterable[Claim]) -> Outcomes:
+def outcomes_that_count(claims: Iterable[Claim]) -> Outcomes:
     """Which outcomes count, whatever order the claims come in.
 
     An outcome belongs to those who reported the first one (`principal`), and is replaced by them or by a correction. Of
@@ -202,16 +197,16 @@ def _contested(claims: Sequence[Claim], counts: Claim) -> bool:
     return any(class_name(each.outcome) != name for each in others)
 
 
-def _record(item: Any, asked: Asked, by: Reporter, now: datetime) -> tuple[dict[str, Any], list[Fault]]:
+def _record(item: Any, about: ReportedModel, by: Reporter, now: datetime) -> tuple[dict[str, Any], list[Fault]]:
     """The record of an item, or its faults by field."""
     if not isinstance(item, dict):
         return {}, [Fault("", f"is {_named(item)}, not an object")]
     faults = [Fault(name[:128], "no such field", FIELDS) for name in item if name not in FIELDS]
     values: dict[str, Any] = {}
     readers: dict[str, Callable[[], Any]] = {
-        "id": lambda: _prediction(item, asked, now),
+        "id": lambda: _prediction(item, about, now),
         "time": lambda: _time(item, now),
-        "outcome": lambda: _outcome(item, asked.task),
+        "outcome": lambda: _outcome(item, about.task),
     }
     for name, read in readers.items():
         try:
@@ -224,7 +219,7 @@ def _record(item: Any, asked: Asked, by: Reporter, now: datetime) -> tuple[dict[
     return {
         "schema": FEEDBACK_RECORD.schema,
         "id": prediction,
-        "model": asked.model,
+        "model": about.model,
         "hour": hour_of(at),
         "time": _text(values["time"]),
         "reported": _text(now),
@@ -234,7 +229,7 @@ def _record(item: Any, asked: Asked, by: Reporter, now: datetime) -> tuple[dict[
     }, []
 
 
-def _prediction(item: Mapping[str, Any], asked: Asked, now: datetime) -> tuple[str, datetime]:
+def _prediction(item: Mapping[str, Any], about: ReportedModel, now: datetime) -> tuple[str, datetime]:
     """The id of a prediction as captures have it, and when it was made: its first 48 bits (RFC 9562)."""
     given = item.get("id")
     if given is None:
@@ -247,8 +242,8 @@ def _prediction(item: Mapping[str, Any], asked: Asked, now: datetime) -> tuple[s
         raise _WrongError("is from the future: no prediction has this id yet")
     if since_epoch < (now - OLDEST - _EPOCH) / _MILLISECOND:
         raise _WrongError(f"is of a prediction older than {OLDEST.days} days")
-    if asked.since is None or since_epoch < (asked.since - AHEAD - _EPOCH) / _MILLISECOND:
-        raise _WrongError(f"is not of a prediction of {asked.model}: it is older than the model's first version")
+    if about.since is None or since_epoch < (about.since - AHEAD - _EPOCH) / _MILLISECOND:
+        raise _WrongError(f"is not of a prediction of {about.model}: it is older than the model's first version")
     return text, _EPOCH + since_epoch * _MILLISECOND
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from tidegate.domain.serving.feedback import principal
+from tidegate.kernel.roles import principal
 
 MOST_NAMED = 20  # callers; the sessions of a role are one beyond that
 

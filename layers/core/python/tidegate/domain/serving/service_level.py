@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.domain.serving.capture import UNANSWERED
-from tidegate.domain.serving.routing import BESIDE, Arm
+from tidegate.domain.serving.routing import COMPARED_ARMS, Arm
 
 _GROWTH = 1.05  # width of a bin: a quantile is known to 5 %
 _LEAST_MS = 0.01
@@ -113,7 +113,7 @@ class ServiceCounting:
         bins, several = _bins(answers["latency_ms"]), set(kinds)
         for kind in several:
             route, arm, version, reason, rows, cold = kind
-            if arm != Arm.CHAMPION and arm not in BESIDE:
+            if arm not in COMPARED_ARMS:
                 continue
             mine = bins if len(several) == 1 else bins[[each == kind for each in kinds]]
             requests = len(mine) / rows

@@ -349,8 +349,8 @@ def _stand_in(version: Answering, rows: Rows, found: Answers, places: Sequence[i
         try:
             _answer_instead(version, version.fallback, rows, found, row)
         except ModelFailedError as error:
-            why = f"the model {why}, and its fallback could not answer either: {error.message}"
-            forget(contract, found, row, [Fault("", why)])
+            failed = Fault("", f"the model {why}, and its fallback could not answer either: {error.message}")
+            forget(contract, found, row, [failed])
 
 
 def _answer_instead(version: Answering, fallback: Fallback, rows: Rows, found: Answers, row: int) -> None:

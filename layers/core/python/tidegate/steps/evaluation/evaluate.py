@@ -16,17 +16,15 @@ import numpy as np
 
 from tidegate.domain.data.splits import training_rows
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Comparison, Resampling, paired_bootstrap
+from tidegate.domain.evaluation.broken_rules import broken_rules
 from tidegate.domain.evaluation.documents import PLAN
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.probe import Trial
 from tidegate.domain.evaluation.sections import (
-    BrokenRows,
-    BrokenRule,
     Captures,
     FallbackValue,
     ReferenceMark,
-    Rules,
     Scores,
     Sections,
 )
@@ -36,9 +34,8 @@ from tidegate.domain.registry.run import Run
 from tidegate.domain.registry.version import Version
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.capture import policy_of
-from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, Inputs, Rulebook
+from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, Inputs
 from tidegate.domain.serving.fallback import Fallback
-from tidegate.domain.serving.prediction import answers
 from tidegate.kernel.errors import ArtifactRejectedError, DataCheckError, NotFoundError, TrainingFailedError
 from tidegate.kernel.metrics.metric import FromLosses
 from tidegate.kernel.metrics.registry import of_task
@@ -259,7 +256,7 @@ def _sections(
     return replace(
         measure.sections(important),
         fallback=_fallback(rules.fallback, found),
-        rules=_broken_rules(contract, holdout, trial.scores, rules.fallback.rule),
+        rules=broken_rules(contract, holdout, trial.scores, rules.fallback.rule),
         scores=_spread(contract, trial.scores, arms[_CHAMPION].scores if _CHAMPION in arms else None),
         reference=ReferenceMark(reference_sha256),
         guard=guard,
@@ -345,45 +342,6 @@ def _fallback(fallback: Fallback, found: Comparison) -> FallbackValue:
     """The fallback on the holdout, and what the candidate gains over it."""
     arm = _FALLBACK if _FALLBACK in found.arms else _BASELINE
     return FallbackValue(fallback.rule.title, found.arms[arm], found.gains[arm])
-
-
-def _broken_rules(contract: Contract, holdout: Table, scores: Column, fallback: FittedRule) -> Rules:
-    """How many holdout rows would break each business rule, by who answers; and whether the fallback would break one
-    for any of its groups, as far as the rule looks at nothing else."""
-    rulebook = Rulebook.of(contract)
-    if not rulebook.rules:
-        return Rules(len(holdout), BrokenRows(0, 0), ())
-    names = [feature.name for feature in contract.features]
-    columns = [holdout[name].tolist() for name in names]
-    instances = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-
-    def broken(rows: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-        return [rulebook.broken(row, answer) for row, answer in zip(rows, given, strict=True)]
-
-    by_model = broken(instances, answers(contract, scores))
-    by_rule: Column = fallback.scores(holdout)
-    given = answers(contract, by_rule)
-    by_fallback = broken(instances, given)
-    groups = {(): fallback.overall} | dict(fallback.groups or {})
-    of_groups = answers(contract, np.array(list(groups.values())))
-    by_group = broken([dict(zip(fallback.by, key, strict=False)) for key in groups], of_groups)
-    found = zip([*by_fallback, *by_group], [*given, *of_groups], strict=True)
-    shown = {name: answer["score"] for names, answer in reversed(list(found)) for name in names}
-    return Rules(
-        holdout_rows=len(holdout),
-        rows=BrokenRows(sum(map(bool, by_model)), sum(map(bool, by_fallback))),
-        by_rule=tuple(
-            BrokenRule(
-                name,
-                when.text if when else None,
-                require.text,
-                candidate=sum(name in each for each in by_model),
-                fallback=sum(name in each for each in by_fallback),
-                fallback_score=shown.get(name),
-            )
-            for name, when, require in rulebook.rules
-        ),
-    )
 
 
 def _spread(contract: Contract, candidate: Column, champion: Column | None) -> Scores:

@@ -5,11 +5,10 @@ from typing import Any
 from tidegate.domain.monitoring import health
 from tidegate.domain.monitoring.health import Health, HealthRecord, TrainingOutcome
 from tidegate.domain.registry.route import Route
-from tidegate.domain.rollout.rollout import same_person
-from tidegate.domain.serving.feedback import principal
 from tidegate.domain.serving.reporters import large
 from tidegate.kernel import english
 from tidegate.kernel.errors import ForbiddenError, NotFoundError
+from tidegate.kernel.roles import principal, same_person
 from tidegate.ports.monitoring import HealthRecords, Verdicts
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import ModelHeader, Models, RouteReader

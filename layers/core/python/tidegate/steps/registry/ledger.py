@@ -111,7 +111,7 @@ def show_ledger(
         batches = _walk(lambda seq, limit: batch_ledger.entries(model, after=seq, limit=limit, newest_first=newest))
         done: list[Iterator[Link]] = [served(str(last[0]), chunk), batches(str(last[1]), chunk)]
         wanted_ones = (takewhile(wanted.goes_on, chain) for chain in done)
-        timed = map(_recorded if newest else _as_it_says, wanted_ones)
+        timed = map(_by_time_of_recording if newest else _by_own_time, wanted_ones)
         for _, entry in merge(*timed, key=lambda each: each[0], reverse=newest):
             last[isinstance(entry, BatchEntry)] = entry.seq
             yield entry, f"{last[0]}.{last[1]}"
@@ -130,23 +130,23 @@ def show_ledger(
     }
 
 
-def _as_it_says(oldest_first: Iterable[Link]) -> Iterator[tuple[datetime, Link]]:
+def _by_own_time(oldest_first: Iterable[Link]) -> Iterator[tuple[datetime, Link]]:
     return ((entry.at, entry) for entry in oldest_first)
 
 
-def _recorded(newest_first: Iterable[Link]) -> Iterator[tuple[datetime, Link]]:
+def _by_time_of_recording(newest_first: Iterable[Link]) -> Iterator[tuple[datetime, Link]]:
     """Entries with the times at which they were recorded at the earliest. The end of a batch may have been recorded
     long after it: not before the entry behind it here, which is older. Else it would hold that one back."""
     ends: list[Link] = []
     for entry in newest_first:
         ends.append(entry)
         if not _ends_a_batch(entry):
-            yield from _none_before_another(ends)
+            yield from _not_older_than_the_next(ends)
             ends = []
-    yield from _none_before_another(ends)
+    yield from _not_older_than_the_next(ends)
 
 
-def _none_before_another(newest_first: Sequence[Link]) -> Iterator[tuple[datetime, Link]]:
+def _not_older_than_the_next(newest_first: Sequence[Link]) -> Iterator[tuple[datetime, Link]]:
     times = list(accumulate((entry.at for entry in reversed(newest_first)), max))
     return zip(reversed(times), newest_first, strict=True)
 
@@ -232,7 +232,7 @@ def verify_ledger(
 
     looked = health_records.record(model)
     seen = looked.ledger_seen if looked else None
-    served = _changes(model, Chained(int(begun[1]), begun[2]), seen, routes=routes, versions=versions)
+    served = _served_section(model, Chained(int(begun[1]), begun[2]), seen, routes=routes, versions=versions)
     batches = _section(
         model,
         Chained(int(begun[3]), begun[4]),
@@ -296,9 +296,9 @@ def _breaks(model: str, seen: Seen | None, *, routes: Routes) -> Iterator[Break]
     found = _acknowledged(model, routes)
     begun = Chained()
     for _ in range(MOST_BREAKS):
-        section = _changes(model, begun, seen, routes=routes, versions=None, known=found)
+        section = _served_section(model, begun, seen, routes=routes, versions=None, known=found)
         while section.intact is None:
-            section = _changes(model, section.reached, seen, routes=routes, versions=None, known=found)
+            section = _served_section(model, section.reached, seen, routes=routes, versions=None, known=found)
         broken = section.reached.broken
         if broken is None:
             return
@@ -319,9 +319,9 @@ def look_at_ledger(model: str, seen: Seen | None, *, routes: Routes, versions: V
     """
     gone = seen is not None and not _keeps(model, seen, routes)
     begun = Chained() if seen is None or gone else Chained(seen.seq, seen.hash)
-    found = _changes(model, begun, seen, routes=routes, versions=versions)
+    found = _served_section(model, begun, seen, routes=routes, versions=versions)
     while gone and found.intact is None:
-        found = _changes(model, found.reached, seen, routes=routes, versions=versions)
+        found = _served_section(model, found.reached, seen, routes=routes, versions=versions)
     broken = found.reached.broken
     if broken is not None:
         return seen, f"entry {broken.seq} of its ledger: {broken.problem}"
@@ -347,7 +347,7 @@ def _acknowledged(model: str, routes: Routes) -> set[Break]:
     return {each for entry in entries for each in entry.acknowledged}
 
 
-def _changes(
+def _served_section(
     model: str,
     begun: Chained,
     seen: Seen | None,

@@ -5,7 +5,7 @@ from typing import Any
 
 from tidegate.domain.data.dataset import ColumnProfile, ColumnType, Dataset, DatasetVersion
 from tidegate.domain.registry.route import Route
-from tidegate.domain.registry.version import BESIDE, Version, VersionStatus, status_now
+from tidegate.domain.registry.version import SHOWN_AS_STATUS, Version, VersionStatus, status_now
 from tidegate.domain.rollout.changes import rollback_target, shares
 from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.training.contracts import rollout_plan
@@ -194,7 +194,7 @@ def list_versions(
     NotFoundError, RequestInvalidError."""
     models.model(name)
     route = routes.route(name)
-    wanted = status if status in BESIDE else chosen("status", status, VersionStatus)
+    wanted = status if status in SHOWN_AS_STATUS else chosen("status", status, VersionStatus)
 
     def find(*, after: str, limit: int) -> list[Version]:
         return versions.versions(name, after=number(after), limit=limit)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tidegate.domain.serving.capture import line
-from tidegate.domain.serving.feedback import Asked, Reporter, parse_report, records
+from tidegate.domain.serving.feedback import ReportedModel, Reporter, parse_report, records
 from tidegate.kernel.errors import NotFoundError
 from tidegate.ports.platform import Clock, Signals
 from tidegate.ports.registry import Models, Versions
@@ -23,7 +23,7 @@ class Intake:
         self._log = log
         self._clock = clock
         self._signals = signals
-        self._known: dict[str, tuple[Asked, datetime]] = {}
+        self._known: dict[str, tuple[ReportedModel, datetime]] = {}
 
     def take(self, model: str, body: bytes, by: Reporter) -> dict[str, Any]:
         """Keep every outcome of a request body, or none; repeating it does no harm.
@@ -34,17 +34,17 @@ class Intake:
             UnavailableError: the registry does not answer, or not all outcomes could be kept.
         """
         report, now = parse_report(body), self._clock.now()
-        found = records(report, self._asked(model, now), by, now)
+        found = records(report, self._model(model, now), by, now)
         self._log.keep(line(record) for record in found)
         self._signals.count("Feedback", len(found), model=model)
         return {"accepted": len(found)}
 
-    def _asked(self, model: str, now: datetime) -> Asked:
-        asked, until = self._known.get(model, (None, now))
-        if asked is None or now >= until:
-            asked = Asked(model, self._models.model(model).task, self._since(model))
-            self._known[model] = asked, now + KNOWN
-        return asked
+    def _model(self, model: str, now: datetime) -> ReportedModel:
+        known, until = self._known.get(model, (None, now))
+        if known is None or now >= until:
+            known = ReportedModel(model, self._models.model(model).task, self._since(model))
+            self._known[model] = known, now + KNOWN
+        return known
 
     def _since(self, model: str) -> datetime | None:
         try:
