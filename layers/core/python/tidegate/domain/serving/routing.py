@@ -54,7 +54,7 @@ class Arm(StrEnum):
 
 
 BESIDE = frozenset({Arm.CANDIDATE, Arm.HOLDBACK, Arm.SPLIT})  # of the version that has a share beside the champion
-COMPARED_ARMS = BESIDE | {Arm.CHAMPION}  # the sides
+COMPARED_ARMS = BESIDE | {Arm.CHAMPION}  # the two sides of a comparison are among them
 
 
 @dataclass(frozen=True, slots=True)
