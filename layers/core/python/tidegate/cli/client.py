@@ -772,13 +772,14 @@ def _exists(ssm: Any, parameter: str) -> bool:
 def lacks(stage: str, region: str, parameter: str, *, local: bool, others: bool) -> NotFoundError:
     """The fault that a parameter of a stage is not there; `others`: other parameters of the stage are."""
     state = "incomplete" if others else "not deployed"
+    advice = f"deploy it {'again ' if others else ''}(npx cdk deploy --all -c stage={stage})"
+    elsewhere = "give another --stage, --region or --profile"
     if local:
         advice = "start the local cloud again: scripts/local down, then scripts/local up"
-    else:
-        advice = f"deploy it {'again ' if others else ''}(npx cdk deploy --all -c stage={stage})"
+        elsewhere = "give another --stage"
     return NotFoundError(
         f"stage {stage!r} is {state} in {region}: there is no parameter {parameter}",
-        next_step=advice if others else f"{advice}; or give another --stage, --region or --profile",
+        next_step=advice if others else f"{elsewhere}, or {advice}",
     )
 
 
