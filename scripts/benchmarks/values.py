@@ -1,8 +1,8 @@
 """Random cells through every reader: each gives the value that `kernel/values` says, or a fault where it says one.
 
-Cells are drawn of every kind, valid and odd ones alike, and read as the cells of a dataset, of a batch in S3, of
-`tidegate predict --input` and of MLflow's CSV. Beside them stand pandas' defaults, and Tidegate's reading of datasets
-that do not say how they are read.
+Numbers, truth values and categories are drawn, valid and odd ones alike, and read as the cells of a dataset, of a batch
+in S3, of `tidegate predict --input` and of MLflow's CSV. Beside them stand pandas' defaults, and Tidegate's reading of
+datasets that do not say how they are read.
 """
 
 import csv
@@ -23,11 +23,11 @@ from tidegate.domain.data.dataset import GUESSED, RULES, Reading
 from tidegate.domain.serving.contract import Contract, FeatureContract, Kind
 from tidegate.formats import mlflow_protocol
 from tidegate.kernel.errors import DatasetInvalidError
-from tidegate.kernel.values import MISSING, UnreadableError, read
+from tidegate.kernel.values import MISSING, NotAValueError, read
 from tidegate.ml.batches import rows_of
 from tidegate.ml.frames import PandasReader
 
-SUMMARY = "random cells of every kind through every reader: how many are read otherwise"
+SUMMARY = "random numbers, truth values and categories through every reader: how many are read otherwise"
 CELLS, QUICK_CELLS = 10_000, 2_000
 WORDS = ("unknown",)  # that people declare to mean missing
 FAULT = "a fault"
@@ -81,7 +81,7 @@ def expected(cells: Cells) -> list[Any]:
     def one(kind: Kind, text: str) -> Any:
         try:
             return read(kind, text, ("", *WORDS))
-        except UnreadableError:
+        except NotAValueError:
             return FAULT
 
     return [one(kind, text) for kind, text in cells]

@@ -33,12 +33,11 @@ from tidegate.aws.monitoring import DynamoHealthRecords
 from tidegate.aws.objects import S3DatasetFiles
 from tidegate.aws.registry import DynamoCatalog, DynamoRegistry
 from tidegate.domain.data.dataset import (
-    RULES,
+    DECLARED,
     DataFile,
     Dataset,
     DatasetStatus,
     DatasetVersion,
-    Reading,
     content_version,
 )
 from tidegate.domain.monitoring.health import HealthRecord, TrainingOutcome, Trigger
@@ -142,10 +141,9 @@ def _house(machine: str) -> Deployed:
     data = to_csv(trips())
     sha256 = files.put("trips", data)
     file = DataFile("trips.csv", sha256, len(data), files.key("trips", sha256))
-    today = Reading(RULES)
-    version = content_version([sha256], today)
+    version = content_version([sha256], DECLARED)
     datasets.add_version(
-        DatasetVersion("trips", version, DatasetStatus.REGISTERING, (file,), "ana", NOW, reading=today)
+        DatasetVersion("trips", version, DatasetStatus.REGISTERING, (file,), "ana", NOW, reading=DECLARED)
     )
     task = RegisterDataset(dataset="trips", version=version)
     base = register(task, catalog=datasets, files=files, reader=PandasReader())

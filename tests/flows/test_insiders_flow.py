@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.flows.conftest import SHALLOW, House, wait_until
+from examples.flights.build_dataset import OUTCOME
+from tests.flows.conftest import SHALLOW, House, to_parquet, wait_until
 from tests.flows.rollouts import BOOSTED, DIRECT, monitored
 from tidegate.cli.client import Client, NotAllowedError, PlatformError
 from tidegate.kernel.errors import ConflictError, ForbiddenError, InvalidInputError
@@ -525,3 +526,27 @@ def test_outcomes_against_the_scores_ask_people_and_their_reporter_cannot_acknow
     with pytest.raises(ForbiddenError, match=r"you reported (99|100)% of the outcomes"):
         trudy.acknowledge(besieged, "all is well")
     assert house.client.acknowledge(besieged, "trudy's outcomes are made up")["changed"]
+
+
+@pytest.mark.attack("personal data", "read a column of personal data through the API, as a viewer and as a scientist")
+def test_nobody_reads_a_value_of_personal_data_through_the_api(house: House) -> None:
+    model = "besieged-personal"
+    rows = house.flights[house.flights["month"] <= 5].sample(6_000, random_state=2).sort_values("scheduled")
+    rows = rows.assign(carrier="pilot-" + rows["carrier"].astype(str))
+    said = {"outcome": list(OUTCOME), "pii": ["carrier"]}
+    assert house.register("people", to_parquet(rows), **said)["status"] == "ready"
+    prior = {"kind": "prior"}
+    run = house.release(model, dataset="people", candidates=SHALLOW, baseline=prior, fallback=prior, release=DIRECT)
+    assert run["status"] in {"accepted", "rejected"}, run
+    instance = house.instances(rows.tail(1), model)[0]
+    assert instance["carrier"].startswith("pilot-")
+    made = house.client.predict(model, [instance])["predictions"][0]["id"]
+    viewer, scientist = as_person(house, "vic", "viewer"), as_person(house, "sue", "scientist")
+    seen = [
+        viewer.model(model), viewer.served(model), viewer.version(model, 1), viewer.report(model, 1),
+        viewer.page(model, 1), viewer.dataset_version("people", "latest"), viewer.run(model, run["run_id"]),
+        viewer._serving("model_document", model),
+    ]  # fmt: skip
+    house.cloud.settle()
+    seen.append(scientist.explain(model, made))
+    assert not [each for each in seen if "pilot-" in str(each)]

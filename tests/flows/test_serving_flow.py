@@ -15,7 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tests.flows.conftest import HTTP, House, instances_of
-from tidegate.domain.serving.contract import CONTRACT_KEY
+from tidegate.domain.serving.contract import CONTRACT_KEY, Contract
 
 
 def bucket(house: House) -> str:
@@ -180,7 +180,7 @@ def test_a_rollback_of_code_leaves_newer_artifacts_to_the_fallback_with_an_alarm
 
     model = onnx.load_model_from_string(known)
     (entry,) = (each for each in model.metadata_props if each.key == CONTRACT_KEY)
-    entry.value = json.dumps(json.loads(entry.value) | {"schema": 2, "new": "a field of the newer code"})
+    entry.value = json.dumps(json.loads(entry.value) | {"schema": Contract.FORM.schema + 1, "new": "it"})
     registered(model.SerializeToString())
     answer = house.client.predict("ahead", [good])
     assert (answer["version"], answer["reason"], answer["why"]) == (None, "fallback", "not_loadable")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.kernel.values import MISSING, Cells, UnreadableError, class_name, number, read
+from tidegate.kernel.values import MISSING, Cells, NotAValueError, class_name, number, read
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_text_is_the_value_that_its_kind_says(kind: str, text: str, value: obj
     ],
 )
 def test_what_is_no_value_of_the_kind_is_a_fault_and_stays_a_text_for_the_contract(kind: str, text: str) -> None:
-    with pytest.raises(UnreadableError):
+    with pytest.raises(NotAValueError):
         read(kind, text)
     assert Cells({"a": kind}).column("a", [text]) == [text]
 
@@ -80,7 +80,7 @@ def test_a_number_is_read_to_the_last_bit(value: float) -> None:
 def test_every_text_is_a_number_or_a_fault(text: str) -> None:
     try:
         found = number(text)
-    except UnreadableError:
+    except NotAValueError:
         return
     assert math.isfinite(found)
     assert float(text) == found

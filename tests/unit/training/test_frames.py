@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tidegate.domain.data.dataset import GUESSED, RULES, ColumnType, Reading
 from tidegate.kernel.errors import DatasetInvalidError
+from tidegate.kernel.values import Cells
 from tidegate.ml.frames import PandasFrame, PandasReader, ParquetWriter
 
 CSV = b"""when,carrier,miles,seats,ok,note
@@ -299,3 +300,17 @@ def test_cells_that_may_be_meant_otherwise_are_named_but_not_those_of_personal_d
     assert [hint.partition(":")[0] for hint in hints] == ["zip", "word", "price", "day"]
     assert "--text zip" in hints[0]
     assert "the text NA in 1 cell is a value; if it means missing, give --missing NA" in hints[1]
+
+
+def test_codes_in_a_column_with_a_gap_and_words_among_numbers_are_named_too() -> None:
+    content = b"code,area\n007,12\n,13.5\n012,unknown\n013,NA\n014,15\n"
+    codes, area = PandasReader().read({"a.csv": content}).hints()
+    area = area.replace("unknown or NA", "NA or unknown")
+    assert codes == "code: some numbers have leading zeros; if these are codes, add the files with --text code"
+    assert "the text NA or unknown in 2 cells, beside numbers, is a value" in area
+
+
+def test_a_word_that_means_missing_does_so_in_a_column_of_times() -> None:
+    table = PandasReader().read({"a.csv": b"at\n2013-05-01\nNA\n"}, kinds={"at": "time"}).table(["at"])
+    assert np.isnat(table["at"]).tolist() == [False, True]
+    assert Cells({"at": "time"}).column("at", ["2013-05-01", "NA"]) == ["2013-05-01", None]

@@ -48,7 +48,7 @@ def read_request(body: bytes, *, max_instances: int) -> PredictionRequest:
 
 
 def read_csv(body: bytes, cells: Callable[[], Cells], *, max_instances: int) -> PredictionRequest:
-    """The instances of a CSV body. An empty cell is a missing value; others are read by the kind of their feature.
+    """The instances of a CSV body. Cells are read by the kind of their feature (`kernel/values`).
 
     Args:
         body: UTF-8 text with a header.

@@ -26,12 +26,13 @@ TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 """Words for truth values, whatever their case; the numbers 1 and 0 are truth values too."""
 
 TEXT_KINDS = frozenset({"categorical", "time"})
+"""Kinds whose values are texts."""
 _BLANKS = " \t"
 _OF_NUMBERS = frozenset("0123456789+-.eE")
 _EXACT = 2.0**53  # from here on, float64 skips whole numbers
 
 
-class UnreadableError(ValueError):
+class NotAValueError(ValueError):
     """A text that is no value of its kind; the message completes a sentence that begins with the text."""
 
 
@@ -41,13 +42,15 @@ def read(kind: str, text: str, missing: Collection[str] = NOTHING) -> bool | int
     Args:
         kind: numeric, integer, boolean, categorical or time; a categorical or a time stays the text it is.
         text: a cell.
-        missing: which texts mean that a value is missing; for numbers and truth values, those of `MISSING` do too.
+        missing: which texts mean that a value is missing; those of `MISSING` do too, but not of a categorical.
 
     Raises:
-        UnreadableError: no value of the kind.
+        NotAValueError: no value of the kind.
     """
-    if kind in TEXT_KINDS:
+    if kind == "categorical":
         return None if text in missing else text
+    if kind == "time":
+        return None if text in missing or text in MISSING else text
     stripped = text.strip(_BLANKS)
     if stripped in MISSING or text in missing:
         return None
@@ -58,7 +61,7 @@ def read(kind: str, text: str, missing: Collection[str] = NOTHING) -> bool | int
         return TRUTHS[word]
     if _OF_NUMBERS.issuperset(word) and (found := number(word)) in {0, 1}:
         return bool(found)
-    raise UnreadableError("is not a truth value; write true or false")
+    raise NotAValueError("is not a truth value; write true or false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class Cells:
     def _cell(self, kind: str, text: str) -> bool | int | float | str | None:
         try:
             return read(kind, text, self.missing)
-        except UnreadableError:
+        except NotAValueError:
             return text
 
 
@@ -95,18 +98,18 @@ def number(text: str) -> int | float:
     """A decimal number as JSON has it, and beyond: `+1`, `.5`, `5.`, `007`. A whole one is an int.
 
     Raises:
-        UnreadableError: anything else, such as `1_000`, `1,5`, `inf` and digits of other scripts; or more than float64
+        NotAValueError: anything else, such as `1_000`, `1,5`, `inf` and digits of other scripts; or more than float64
             holds.
     """
     if not _OF_NUMBERS.issuperset(text):
-        raise UnreadableError("is not a number")
+        raise NotAValueError("is not a number")
     try:
         found = float(text)
         whole = int(text) if text.lstrip("+-").isdigit() else found
     except ValueError:
-        raise UnreadableError("is not a number") from None
+        raise NotAValueError("is not a number") from None
     if not math.isfinite(found):
-        raise UnreadableError("is too large for a number")
+        raise NotAValueError("is too large for a number")
     return int(whole) if found.is_integer() and abs(found) < _EXACT else whole
 
 

@@ -234,7 +234,7 @@ def _parsed(part: Part, text: bytes, names: Sequence[str], contract: Contract, p
     wanted = {feature.name for feature in features} | set(passed)
     words = frozenset(contract.missing_words)
     missing = {
-        feature.name: list(words if feature.kind in values.TEXT_KINDS else words | values.MISSING)
+        feature.name: list(words if feature.kind == "categorical" else words | values.MISSING)
         for feature in features
         if feature.name not in passed
     }

@@ -14,6 +14,7 @@ import csv
 import gzip
 import io
 import re
+import shlex
 import warnings
 import zlib
 from collections import Counter
@@ -27,15 +28,13 @@ import numpy as np
 import pandas as pd
 from fastparquet import ParquetFile, write
 
-from tidegate.domain.data.dataset import RULES, ColumnProfile, ColumnType, Reading
+from tidegate.domain.data.dataset import DECLARED, ColumnProfile, ColumnType, Reading
 from tidegate.formats.csv_records import BOM, records
 from tidegate.kernel import english, values
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.plain_text import text_faults
 from tidegate.kernel.table import Column, Table
 
-TODAY = Reading(RULES)
-NO_KINDS: Mapping[str, str] = {}
 MAX_COLUMNS = 600  # a version's profile is one registry item
 MAX_NAME = 128  # letters of a column's name, as in specs
 MAX_HEADER = 2**20  # bytes of the line that names the columns
@@ -45,10 +44,11 @@ _BASE_BYTES, _CSV_CELL_BYTES, _PARQUET_CELL_BYTES = 75 * 2**20, 36, 24
 _MOST_LINES = 5  # named in one fault
 _SAMPLE = 1_000  # different texts that a hint looks at
 _CODES = "codes"
+_MOST_WORDS = 5  # among numbers, that a hint names
 _ZERO_FIRST = re.compile(rb'[,\n"]0\d')
 _LOOKS = (
     (re.compile(r"[+-]?\d+,\d+"), "texts like 1,5 are not numbers; write them with a decimal point"),
-    (re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"), "texts like 03/04/2013 are not times; write 2013-04-03"),
+    (re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"), "texts like 03/04/2013 are not times; write YYYY-MM-DD"),
 )
 _TOP = 5
 _TOP_LENGTH = 40
@@ -96,14 +96,20 @@ class PandasFrame:
         if self._types[name] is not ColumnType.TEXT:
             return
         texts = self._data[name].dropna()
+        distinct = texts.unique()[:_SAMPLE]
+        others = [text for text in distinct if not _is_number(text)]
         words = sorted(values.MISSING.intersection(texts.unique()))
-        if words:
-            cells = english.count(int(texts.isin(words).sum()), "cell")
-            options = " ".join(f"--missing {word}" for word in words)
-            yield f"{name}: the text {' or '.join(words)} in {cells} is a value; if it means missing, give {options}"
-        sample = texts[~texts.isin(words)].unique()[:_SAMPLE]
+        among_numbers = 0 < len(others) <= min(_MOST_WORDS, len(distinct) - len(others))
+        if among_numbers or words:
+            found = others if among_numbers else words
+            cells = english.count(int(texts.isin(found).sum()), "cell")
+            options = " ".join(f"--missing {shlex.quote(word)}" for word in found)
+            beside = ", beside numbers," if among_numbers else ""
+            listed = " or ".join(found)
+            yield f"{name}: the text {listed} in {cells}{beside} is a value; if it means missing, give {options}"
+        sample = [text for text in distinct if text not in words]
         for looks, hint in _LOOKS:
-            if len(sample) and all(looks.fullmatch(text) for text in sample):
+            if sample and all(looks.fullmatch(text) for text in sample):
                 yield f"{name}: {hint}"
 
     def period(self, column: str) -> tuple[datetime, datetime] | None:
@@ -150,6 +156,13 @@ class PandasFrame:
         return [_text(value) for value in known[places]]
 
 
+def _is_number(text: str) -> bool:
+    try:
+        return values.read("numeric", text) is not None
+    except values.NotAValueError:
+        return False
+
+
 class _Room:
     """Memory that is left for a table. Files of a few kilobytes may unpack to gigabytes: what certainly does not fit is
     refused before it is read."""
@@ -178,11 +191,12 @@ class PandasReader:
         return None if self._memory_mb is None else self._memory_mb * 2**20 - _BASE_BYTES
 
     def read(
-        self, files: Mapping[str, bytes], reading: Reading = TODAY, kinds: Mapping[str, str] = NO_KINDS
+        self, files: Mapping[str, bytes], reading: Reading = DECLARED, kinds: Mapping[str, str] | None = None
     ) -> PandasFrame:
         """See ports.FrameReader."""
-        texts = {*reading.text, *(name for name, kind in kinds.items() if kind == "categorical")}
-        how = _How(reading, frozenset(texts), frozenset(name for name, kind in kinds.items() if kind == "boolean"))
+        known = kinds or {}
+        texts = {*reading.text, *(name for name, kind in known.items() if kind == "categorical")}
+        how = _How(reading, frozenset(texts), frozenset(name for name, kind in known.items() if kind == "boolean"))
         room = _Room(self._memory_mb)
         faults: list[Fault] = []
         parts: dict[str, tuple[pd.DataFrame, dict[str, ColumnType | None]]] = {}
@@ -331,9 +345,9 @@ def _read_csv(name: str, data: bytes, room: _Room, how: _How) -> pd.DataFrame:
         words = dict.fromkeys(guessed, declared)
         frame[guessed] = _parsed(name, data, header, words, texts=guessed, usecols=guessed)[guessed]
     if _ZERO_FIRST.search(data):
-        whole = [column for column in header if pd.api.types.is_integer_dtype(frame[column])]
-        spelt = _parsed(name, data, header, {}, texts=whole, usecols=whole) if whole else frame[whole]
-        frame.attrs[_CODES] = [column for column in whole if spelt[column].str.match(r"0\d").any()]
+        numbers = [column for column in header if frame[column].dtype.kind in "iuf"]
+        spelt = _parsed(name, data, header, {}, texts=numbers, usecols=numbers) if numbers else frame[numbers]
+        frame.attrs[_CODES] = [column for column in numbers if spelt[column].str.fullmatch(r"0\d+").any()]
     return frame
 
 
@@ -463,21 +477,16 @@ def _by_kind(column: str, series: pd.Series, how: _How) -> tuple[str, pd.Series]
         said = column in how.reading.text
         kind, series = ("text", series) if said and _is_text(series) else _typed(series)
         if kind in {"number", "integer", "boolean"}:
-            kind, series = "text", series.astype(object).map(_spelt, na_action="ignore")
+            kind, series = "text", series.astype(object).map(_text, na_action="ignore")
     if kind != "text":
         return kind, series
     series = series.astype("str")
     series = series.mask(series.isin(how.reading.missing_words))
     if column in how.truths:
-        with suppress(values.UnreadableError):
+        with suppress(values.NotAValueError):
             truths = {text: values.read("boolean", text) for text in series.dropna().unique()}
             return "boolean", series.map(truths).astype("boolean")
     return kind, series
-
-
-def _spelt(value: Any) -> str:
-    """As `class_name`, of a value of numpy's."""
-    return values.class_name(value.item() if isinstance(value, np.generic) else value)
 
 
 def _typed(series: pd.Series) -> tuple[str, pd.Series]:
@@ -600,8 +609,8 @@ def _profile(series: pd.Series, kind: ColumnType, *, private: bool) -> ColumnPro
 
 
 def _text(value: Any) -> str:
-    """As JSON writes it, so that a request may send what the data holds."""
-    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
+    """As `class_name`, also of a value of numpy's."""
+    return values.class_name(value.item() if isinstance(value, np.generic) else value)
 
 
 def _unreadable(name: str, problem: str) -> DatasetInvalidError:

@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.domain.data.dataset import (
-    RULES,
+    DECLARED,
     DataFile,
     Dataset,
     DatasetStatus,
     DatasetVersion,
-    Reading,
     content_version,
 )
 from tidegate.domain.registry.ledger import Cause
@@ -113,7 +112,7 @@ class InMemoryDeployment(InMemoryParts):
         hashes = [self.files.upload(name, each) for each in files]
         version = DatasetVersion(
             dataset=name,
-            version=content_version(hashes, Reading(RULES)),
+            version=content_version(hashes, DECLARED),
             status=DatasetStatus.REGISTERING,
             files=tuple(
                 DataFile(f"part{number}.csv", sha256, len(each), self.files.key(name, sha256))
@@ -121,7 +120,7 @@ class InMemoryDeployment(InMemoryParts):
             ),
             added_by=self.actor,
             added_at=self.clock.now(),
-            reading=Reading(RULES),
+            reading=DECLARED,
         )
         self.catalog.add_version(version)
         return version

@@ -51,8 +51,15 @@ def data() -> None:
     "--outcome", multiple=True, metavar="COL", help="A column known only after the event. Repeat it for more."
 )
 @click.option("--time", "time_column", metavar="COL", help="The column with the time of a row.")
-@click.option("--missing", multiple=True, metavar="WORD", help="A word that stands for a missing value. Repeat it.")
-@click.option("--text", multiple=True, metavar="COL", help="A column of texts even where each is a number. Repeat it.")
+@click.option(
+    "--missing", multiple=True, metavar="WORD", help="A word that stands for a missing value. Repeat it for more."
+)
+@click.option(
+    "--text",
+    multiple=True,
+    metavar="COL",
+    help="A column to read as text, even if every cell is a number. Repeat it for more.",
+)
 @click.option("--description", metavar="TEXT", help="One-sentence description.")
 @click.option("--wait/--no-wait", default=True, help="Wait until the files are read and profiled (default).")
 @pass_tool
@@ -76,7 +83,7 @@ def add(
 
     The version is the hash of the content, of --missing and of --text, so adding the same files again changes nothing.
     Files that are already stored are not sent again. Options that you leave out keep their earlier values; one that you
-    give replaces them. Cells that may be meant otherwise than they are read are listed.
+    give replaces them. The command lists cells that may mean something else.
 
     \b
     Example:

@@ -240,6 +240,6 @@ def outcome_of(text: str, *, numeric: bool) -> bool | float | str | None:
     if numeric:
         try:
             return values.read("numeric", text)
-        except values.UnreadableError:
+        except values.NotAValueError:
             return text
     return text.lower() == "true" if text.lower() in {"true", "false"} else text

@@ -84,6 +84,9 @@ class Reading:
 GUESSED = Reading()
 """Of versions that do not say how they are read."""
 
+DECLARED = Reading(RULES)
+"""Of versions of today of which nothing was declared."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:

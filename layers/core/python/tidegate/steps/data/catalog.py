@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from tidegate.kernel.errors import DatasetInvalidError, Fault, InvalidInputError
 from tidegate.messages import RegisterDataset
 from tidegate.ports.data import Catalog, DatasetFiles, Frame, FrameReader
 
-NO_KINDS: Mapping[str, str] = MappingProxyType({})
 MAX_FAULTS_SHOWN = 20
 MAX_HINTS = 20
 MAX_PROBLEM = 4_000  # letters
@@ -65,7 +63,7 @@ def _ended(version: DatasetVersion, catalog: Catalog, **changes: Any) -> Dataset
 
 
 def read_version(
-    version: DatasetVersion, files: DatasetFiles, reader: FrameReader, kinds: Mapping[str, str] = NO_KINDS
+    version: DatasetVersion, files: DatasetFiles, reader: FrameReader, kinds: Mapping[str, str] | None = None
 ) -> Frame:
     """The table of a dataset version; files go in the order of their hashes, so that a version has one order of rows.
     Captured predictions are the last rows. `kinds` are those of a spec's features.
@@ -93,7 +91,7 @@ def read_version(
         contents[_label(file, ordered)] = data
     if faults:
         raise DatasetInvalidError("the files cannot be used", faults, next_step="upload them again")
-    return reader.read(contents, version.reading, kinds)
+    return reader.read(contents, version.reading, kinds or {})
 
 
 def _read(dataset: Dataset, version: DatasetVersion, files: DatasetFiles, reader: FrameReader) -> DatasetVersion:

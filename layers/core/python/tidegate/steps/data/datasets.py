@@ -37,7 +37,7 @@ MAX_FILE_BYTES = 5 * 1024**3  # the most that one S3 PUT takes
 
 class DescribeDataset(Document):
     """What people say of a dataset. `outcome` are columns known only after the fact: no model may use them. `missing`
-    are words that stand for a missing text, `text` columns of texts even where each is a number."""
+    are words that stand for a missing value, `text` columns of texts even where each is a number."""
 
     origin: Sentence
     licence: Annotated[str, Field(min_length=1, max_length=200)]

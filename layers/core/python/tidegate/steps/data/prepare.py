@@ -90,15 +90,13 @@ def prepare(
         dataset_version=version.version,
         exclusions=tuple(exclusion.exclusion_id for exclusion in exclusions),
     )
-    frame = read_version(version, files, reader, {feature.name: feature.kind for feature in spec.features})
+    known = _champion_features(ref.model, models, versions, routes)
+    kinds = {feature.name: feature.kind for feature in (*known, *feature_contracts(spec))}
+    frame = read_version(version, files, reader, kinds)
     captured = version.captured
     prepared = _check(spec, dataset, frame, exclusions, allowed_licences, captured=captured.rows if captured else 0)
     own = set(spec.feature_names)
-    champion = [
-        feature
-        for feature in _champion_features(ref.model, models, versions, routes)
-        if feature.name not in own and readable(feature, frame.types)
-    ]
+    champion = [feature for feature in known if feature.name not in own and readable(feature, frame.types)]
     tables = _tables(spec, frame, prepared, champion, captured=captured is not None)
     training = training_rows(tables[RunFile.FIT], tables[RunFile.VALIDATION])
     rule = _fitted(spec.baseline, training, prepared)

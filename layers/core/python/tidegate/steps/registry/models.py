@@ -177,7 +177,7 @@ def _spells_truth(version: DatasetVersion, column: ColumnProfile) -> bool:
         return False
     try:
         return all(values.read("boolean", text) is not None for text, _ in column.top)
-    except values.UnreadableError:
+    except values.NotAValueError:
         return False
 
 
