@@ -24,9 +24,12 @@ from infra.local_stage import ROOT, STATE
 LOG = STATE / "local.log"
 KEPT = STATE / "kept"
 ASSEMBLY = ROOT / ".build" / "local" / "cdk.out"
+STARTING = STATE / "starting.pid"
 START_SECONDS = 180.0
 STOP_SECONDS = 60.0
 _AHEAD = re.compile(r"\+(\d+(?:\.\d+)?)([smhd])")
+_START = "start one: scripts/local up"
+_BACK = re.compile(r"-\d")  # argparse would take it for an option
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 # Of hundreds of threads, each would keep freed memory in an arena of its own (mallopt(3)).
@@ -80,8 +83,11 @@ def _stop() -> bool:
 
 def status(*, as_json: bool) -> int:
     """Where everything is; exit code 1 when no cloud is up."""
-    if local_stage.running() is None:
-        _answer({"running": False}, "no local cloud is up; start one: scripts/local up", as_json=as_json)
+    state = local_stage.running()
+    if state is None or not state.get("ready"):
+        starting = state is not None or _is_starting()
+        said = "one is starting; its progress is in " + _shown(LOG) if starting else "no local cloud is up; " + _START
+        _answer({"running": False, "starting": starting}, said, as_json=as_json)
         return 1
     _print(_status(), as_json=as_json)
     return 0
@@ -151,7 +157,7 @@ def _daemon() -> subprocess.Popen[bytes]:
     if LOG.exists():
         LOG.replace(LOG.with_suffix(".log.1"))
     with LOG.open("wb") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "infra.local_command", "serve"],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT), **_MEMORY},
@@ -160,6 +166,17 @@ def _daemon() -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    STARTING.write_text(str(process.pid), "ascii")
+    return process
+
+
+def _is_starting() -> bool:
+    """Whether the process that `up` started last is alive; only to be asked while no cloud is up."""
+    try:
+        os.kill(int(STARTING.read_text("ascii")), 0)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
@@ -175,12 +192,12 @@ def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
             print(f"  {line}", file=sys.stderr, flush=True)
         shown = len(lines)
         state = local_stage.running()
-        if state is not None and state["pid"] == process.pid and "operator" in state["users"]:
+        if state is not None and state["pid"] == process.pid and state.get("ready"):
+            STARTING.unlink(missing_ok=True)
             return
         if process.poll() is not None:
             said = next((line for line in reversed(lines) if line.startswith("error: ")), "error: it ended")
-            advice = "; to begin without what was kept: scripts/local reset" if "kept" in said else ""
-            raise CommandError(f"{said.removeprefix('error: ')} (see {_shown(LOG)}){advice}")
+            raise CommandError(f"{said.removeprefix('error: ')} (see {_shown(LOG)})")
         if time.monotonic() > deadline:
             process.terminate()
             raise CommandError(f"not ready after {START_SECONDS:.0f} s; see {_shown(LOG)}")
@@ -190,7 +207,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
 def _asked(method: str, target: str) -> dict[str, Any]:
     state = local_stage.running()
     if state is None:
-        raise CommandError("no local cloud is up; start one: scripts/local up")
+        raise CommandError(f"no local cloud is up; {_START}")
     control = state["control"]
     answer = urllib3.request(
         method, control["url"] + target, headers={"Authorization": f"Bearer {control['token']}"}, timeout=3_600.0
@@ -245,7 +262,7 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
-def _until(condition: Any, seconds: float) -> bool:
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -277,6 +294,11 @@ def main(words: list[str]) -> int:
             command.add_argument("ahead", nargs="?", metavar="+TIME", help="such as +30s, +10m, +1h or +2d")
     if words == ["serve"]:
         return serve()
+    if back := [word for word in words if _BACK.match(word)]:
+        print(
+            f"error: the clock never moves back, so not by {back[0]}; write a time ahead, such as +1h", file=sys.stderr
+        )
+        return 1
     options = parser.parse_args(words)
     try:
         if options.command == "clock":

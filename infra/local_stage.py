@@ -64,6 +64,7 @@ def started(
     for role in Role:
         policy = cloud.client("ssm").get_parameter(Name=f"/tidegate/{STAGE}/{role}-policy")["Parameter"]["Value"]
         cloud.add_user(role, [policy])
+    cloud.announce_ready()
     return cloud
 
 

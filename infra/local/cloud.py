@@ -193,6 +193,7 @@ class LocalCloud:
         self.declared_only: tuple[str, ...] = ()
         self._assembly = assembly
         self._users: dict[str, dict[str, str]] = {}
+        self._ready = False
         self._state_dir: Path | None = None
         self._control: Control | None = None
         self._kept: Kept | None = None
@@ -254,6 +255,12 @@ class LocalCloud:
         if self._state_dir is not None:
             self._write_state(self._state_dir)
         return dict(self._users[name])
+
+    def announce_ready(self) -> None:
+        """Writes into the state file that every user is there."""
+        self._ready = True
+        if self._state_dir is not None:
+            self._write_state(self._state_dir)
 
     def kill(self, function: str) -> int:
         """Kills every environment of a function, as a crashing machine would; returns how many were alive."""
@@ -529,6 +536,7 @@ class LocalCloud:
         self._answer_of_account(Account(self._moto, self._world.functions, concurrency, self.clock.time))
         self._door.handle("firehose", "PutRecordBatch", self.firehose.put_record_batch)
         self._door.handle("firehose", "PutRecord", self.firehose.put_record)
+        self._door.observe("firehose", "DeleteDeliveryStream", self.firehose.forget)
         self._concurrency = concurrency
         self._clients.root("ssm").put_parameter(Name=_BOOTSTRAP_PARAMETER, Value="30", Type="String")
         closing.callback(self._close_gateways)
@@ -740,6 +748,7 @@ class LocalCloud:
             "clock_offset_s": self.clock.offset_s,
             "dashboards": self.dashboards_url,
             "pid": os.getpid(),
+            "ready": self._ready,
         }
         if self._control is not None:
             state["control"] = {"url": self._control.url, "token": self._control.token}

@@ -140,7 +140,7 @@ class Firehose:
 
     def __init__(
         self,
-        streams: Mapping[str, Stream],
+        streams: dict[str, Stream],
         client_as: Callable[[str, str], Any],
         now: Callable[[], datetime],
         metrics: Metrics,
@@ -165,6 +165,11 @@ class Firehose:
     def put_record(self, call: ApiCall, _principal: iam.Principal) -> HttpAnswer:
         """PutRecord."""
         return self._put(call, [call.params["Record"]["Data"]], batch=False)
+
+    def forget(self, call: ApiCall, _answer: HttpAnswer) -> None:
+        """DeleteDeliveryStream: what arrives from now on is refused; what waits is not delivered."""
+        with self._changed:
+            self._streams.pop(str(call.params["DeliveryStreamName"]), None)
 
     def drain(self, timeout_s: float) -> bool:
         """Has what has arrived written at once, and waits until it was or has failed; False when that takes longer."""
@@ -217,7 +222,8 @@ class Firehose:
                 self._writing = True
             try:
                 for name, data in arrived.items():
-                    self._deliver(self._streams[name], data)
+                    if stream := self._streams.get(name):
+                        self._deliver(stream, data)
             except Exception:
                 log.exception("the local Firehose failed")
             finally:

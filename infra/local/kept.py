@@ -34,7 +34,10 @@ SHOWN_LINES = 1_000  # of each group, after a start
 
 
 class KeptStateError(Exception):
-    """The saved state cannot be read; the message says why."""
+    """The saved state cannot be read; the message says why, and what to do."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; to begin without what was kept: scripts/local reset")
 
 
 class Kept:

@@ -59,6 +59,7 @@ class Loopback:
     requests: list[tuple[str, str]] = field(default_factory=list)
     connections: int = 0
     deployed: bool = True
+    lacks: str = ""  # an API whose address is not there
     actor: str = ANA  # who calls
 
     def state(self) -> dict[str, Any]:
@@ -143,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _parameter(self, name: str) -> None:
         api = name.removeprefix(f"/tidegate/{STAGE}/").removesuffix("-url")
-        if self.loopback.deployed and api in {"control", "serving"}:
+        if self.loopback.deployed and api in {"control", "serving"} - {self.loopback.lacks}:
             self._answer(200, {"Parameter": {"Name": name, "Value": f"{self.loopback.url}/{api}"}})
         else:
             self._answer(400, {"__type": "ParameterNotFound", "message": name})

@@ -11,7 +11,7 @@ import pytest
 
 from tests.flows.conftest import House
 from tidegate.cli import exits
-from tidegate.cli.doctor import checks, removal, synthetic, trial, verdicts
+from tidegate.cli.doctor import checks, removal, synthetic, trial
 from tidegate.cli.doctor.stage import Stage
 from tidegate.cli.doctor.trial import Trial
 from tidegate.cli.doctor.verdicts import Line, Outcome
@@ -102,11 +102,7 @@ def kept(house: House) -> set[tuple[str, ...]]:
     return found | {("stream", each["logStreamName"]) for each in streams}
 
 
-def test_every_check_of_a_healthy_stage_passes_and_only_what_is_named_stays(
-    house: House, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(verdicts, "SLOW_START_SECONDS", 120.0)  # a busy machine is no fault of the stage
-    monkeypatch.setattr(verdicts, "START_LIMIT_SECONDS", 120.0)
+def test_every_check_of_a_healthy_stage_passes_and_only_what_is_named_stays(house: House, doctor: Doctor) -> None:
     assert house.cloud.settle()
     before, undelivered = kept(house), house.cloud.messages("tidegate-dev-failures")
     with minutes_passing(house):

@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from infra.local import firehose
+from infra.local.calls import HttpAnswer
 from infra.local.cloud import LocalCloud
 from infra.local.firehose import read_stream
+from infra.local.metrics import Metrics
 
 STREAM = "delivery"
 
@@ -47,6 +52,22 @@ def error_log(cloud: LocalCloud) -> list[str]:
 
 def line(model: str, day: str, number: int) -> bytes:
     return json.dumps({"about": {"model": model}, "day": day, "n": number}).encode()
+
+
+def test_a_stream_that_was_deleted_takes_nothing() -> None:
+    stream = read_stream(
+        "gone", {"ExtendedS3DestinationConfiguration": {"RoleARN": "r", "BucketARN": "arn:aws:s3:::b"}}
+    )
+    stopped = firehose.Firehose({"gone": stream}, lambda *_: None, lambda: datetime.now(UTC), Metrics(time.time))
+    record = {"DeliveryStreamName": "gone", "Records": [{"Data": b"x"}]}
+    nobody: Any = None
+    call: Any = SimpleNamespace(params=record, error=lambda code, _message: HttpAnswer(400, {}, code.encode()))
+    try:
+        stopped.forget(call, HttpAnswer(200, {}, b""))
+        answer = stopped.put_record_batch(call, nobody)
+    finally:
+        stopped.close()
+    assert answer.body == b"ResourceNotFoundException"
 
 
 def test_each_line_of_each_record_goes_to_its_own_partition(cloud: LocalCloud) -> None:

@@ -378,7 +378,7 @@ def remove_event_invoke_config(old: New, _physical_id: str) -> None:
 def remove_delivery_stream(old: New, physical_id: str) -> None:
     """Nothing is taken any more."""
     old.client("firehose").delete_delivery_stream(DeliveryStreamName=physical_id)
-    del old.world.delivery_streams[physical_id]
+    old.world.delivery_streams.pop(physical_id, None)
 
 
 @_removes("AWS::Events::Rule")

@@ -13,7 +13,7 @@ from tests.builders.command_line import session
 from tests.builders.control_api import DESCRIPTION, World
 from tests.builders.loopback import ACCESS_KEY, REGION, SECRET, Loopback, artifact, loopback
 from tidegate.cli import client as client_module
-from tidegate.cli.client import ATTEMPTS, Client, NotAllowedError, PlatformError
+from tidegate.cli.client import ATTEMPTS, Client, NotAllowedError, PlatformError, lacks
 from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from tidegate.steps import pages
 
@@ -188,6 +188,16 @@ def test_the_addresses_are_looked_up_once(server: Loopback, client: Client, monk
     assert client.models() == []
     with pytest.raises(NotFoundError, match="stage 'dev' is not deployed"):
         client.health()
+
+
+def test_a_stage_that_lacks_one_address_is_incomplete(server: Loopback, client: Client) -> None:
+    server.lacks = "control"
+    with pytest.raises(NotFoundError, match=r"'dev' is incomplete .* no parameter .*control-url") as raised:
+        client.models()
+    assert raised.value.next_step == "start the local cloud again: scripts/local down, then scripts/local up"
+    assert lacks("test", "x", "p", local=False, others=True).next_step == (
+        "deploy it again (npx cdk deploy --all -c stage=test)"
+    )
 
 
 def test_a_run_is_followed_until_its_version_serves(server: Loopback, client: Client, pauses: list[float]) -> None:

@@ -164,7 +164,9 @@ LEDGER = ["fallback", "promote"]
         (verdicts.ledger(["fallback"], LEDGER, PROOF), "fail", "not fallback, promote"),
         (verdicts.ledger(LEDGER, LEDGER, {"intact": False, "break": "entry 2"}), "fail", "entry 2"),
         (verdicts.arrived(["a", "b"], ["a", "b", "c"], 61), "ok", "all 2"),
+        (verdicts.arrived(["a"], ["a"], 61), "ok", "1 record was in S3"),
         (verdicts.arrived(["a", "b"], ["a"], 300), "fail", "1 of 2"),
+        (verdicts.arrived(["a"], [], 300), "fail", "1 of 1 record did not"),
         (verdicts.announced(3, []), "ok", "3 changes"),
         (verdicts.announced(3, ["m/ledger/2"]), "fail", "m/ledger/2"),
         (verdicts.traces({"control": 2, "inference": 1}), "ok", "2 traces of control"),
@@ -172,6 +174,7 @@ LEDGER = ["fallback", "promote"]
         (verdicts.cold_starts({"train": ["REPORT x\tInit Duration: 3900.00 ms"]}), "ok", "train slowest with 3.9 s"),
         (verdicts.cold_starts({"train": ["REPORT x\tInit Duration: 6000 ms"]}), "warn", "6.0 s"),
         (verdicts.cold_starts({"train": ["INIT_REPORT Init Duration: 10003.1 ms\tPhase: init"]}), "fail", "10.0 s"),
+        (verdicts.cold_starts({"train": ["Init Duration: 60000 ms"]}, local=True), "ok", "60.0 s; measured on this"),
         (verdicts.cold_starts({}), "skipped", "no function has started"),
         (verdicts.removed(5, 3, 2, [], verdicts.ok(""), verdicts.ok("")), "ok", "2 entries in the ledger"),
         (verdicts.removed(5, 3, 2, ["RUN#x"], verdicts.ok(""), verdicts.ok("")), "fail", "still there: RUN#x"),
@@ -289,8 +292,47 @@ def test_a_stage_that_is_not_there_is_a_failure_with_a_next_step() -> None:
     del vars(stage.stage)["parameters"]
     (line,) = make(stage, chosen(["identity"]), lambda _: None)
     assert line.verdict.outcome is Outcome.FAIL
-    assert "stage dev is not deployed in eu-west-1" in line.verdict.came
+    assert "stage 'dev' is not deployed in eu-west-1" in line.verdict.came
     assert "deploy" in line.verdict.next_step
+
+
+def test_a_stage_without_one_parameter_is_incomplete() -> None:
+    there = [{"Name": f"/tidegate/dev/{role}-policy", "Value": "arn"} for role in Role]
+    stage = at(ssm=SimpleNamespace(get_paginator=pages(Parameters=there))).stage
+    del vars(stage)["parameters"]
+    with pytest.raises(NotFoundError, match=r"'dev' is incomplete .* no parameter /tidegate/dev/artifacts-bucket"):
+        _ = stage.parameters
+
+
+def test_a_stream_that_is_gone_is_named_and_the_other_roles_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def describe(DeliveryStreamName: str) -> Any:  # noqa: N803  AWS's name
+        if DeliveryStreamName.endswith("captures"):
+            raise refusal("ResourceNotFoundException", "DescribeDeliveryStream")
+        destination = {"ExtendedS3DestinationDescription": {"RoleARN": "arn:role"}}
+        found = {"DeliveryStreamStatus": "ACTIVE", "Destinations": [destination]}
+        return {"DeliveryStreamDescription": found}
+
+    def simulate(ActionNames: list[str], **given: Any) -> Any:  # noqa: N803  AWS's name
+        asked.append(given["ResourceArns"])
+        return {"EvaluationResults": [{"EvalActionName": each, "EvalDecision": "allowed"} for each in ActionNames]}
+
+    stage = at(
+        firehose=SimpleNamespace(describe_delivery_stream=describe),
+        iam=SimpleNamespace(simulate_principal_policy=simulate),
+        logs=SimpleNamespace(describe_log_streams=lambda **_: {"logStreams": [{}]}, get_paginator=pages(events=[])),
+    )
+    monkeypatch.setattr(Stage, "places", PLACES)
+    questions = [each for each in roles.of_services("tidegate-dev", PLACES) if each[0][0] == "stream"]
+    monkeypatch.setattr(roles, "of_functions", lambda *_: [])
+    monkeypatch.setattr(roles, "of_services", lambda *_: questions)
+    for check in (checks.delivery, checks.permissions):
+        found = check(stage)
+        assert found.outcome is Outcome.FAIL
+        assert found.came.startswith("the stream tidegate-dev-captures does not exist; ")
+        assert found.next_step.startswith("deploy the Serving stack again")
+    assert len(asked) == len(questions) / 2
 
 
 # --- the trial --------------------------------------------------------------------------------------------------------
@@ -466,8 +508,25 @@ def test_a_training_that_the_hourly_monitoring_no_longer_wants_is_wanted_again()
     assert [item["revision"] for item in items] == [{"N": "1"}, {"N": "2"}]
 
 
-def test_an_alarm_that_is_on_for_others_all_the_time_is_not_tried() -> None:
-    assert trial.alarm(counting(state="ALARM")).outcome is Outcome.SKIPPED
+def test_an_alarm_that_is_on_for_others_all_the_time_is_not_tried_and_the_wait_is_announced() -> None:
+    said: list[str] = []
+    stage = counting(state="ALARM")
+    stage.say = said.append
+    assert trial.alarm(stage).outcome is Outcome.SKIPPED
+    assert said[:2] == [
+        "  waiting until the alarm tidegate-dev-retraining-wanted is off, 420 s at most",
+        "  waiting until the alarm tidegate-dev-retraining-wanted is off, 405 s at most",
+    ]
+    assert len(said) == 420 / 15
+
+
+def test_an_alarm_that_is_not_there_is_named() -> None:
+    stage = counting()
+    stage.stage.aws("cloudwatch").describe_alarms = lambda **_: {"MetricAlarms": []}
+    (line,) = make(stage, [Check("alarm", "", trial.alarm)], lambda _: None)[:1]
+    assert line.verdict == verdicts.fail(
+        "there is no alarm tidegate-dev-retraining-wanted", "deploy the Monitoring stack again"
+    )
 
 
 # --- the order of things ----------------------------------------------------------------------------------------------
@@ -537,9 +596,14 @@ def test_what_was_made_is_removed_also_after_an_interrupt(removals: list[str]) -
 def test_what_a_check_does_not_understand_is_a_failure_and_the_others_are_made(removals: list[str]) -> None:
     broken = making(raising(KeyError("Action")))
     fine = Check("another", "", lambda _: verdicts.ok(""))
-    lines = make(at(api(runs=nothing, ledger=nothing)), [broken, fine], lambda _: None)
+    said: list[str] = []
+    stage = at(api(runs=nothing, ledger=nothing))
+    stage.say = said.append
+    lines = make(stage, [broken, fine], lambda _: None)
+    assert any("Traceback" in each for each in said)
     assert [line.verdict.outcome for line in lines[:2]] == [Outcome.FAIL, Outcome.OK]
-    assert "KeyError: 'Action'" in lines[0].verdict.came
+    assert lines[0].verdict.came == "the check dataset found what it does not understand (KeyError: 'Action')"
+    assert "traceback" in lines[0].verdict.next_step
     assert removals == [NAME]
 
 
@@ -600,6 +664,28 @@ def test_a_check_that_failed_is_the_exit_code(
     assert run("doctor") == code
     assert verdict.came in run.out
     assert (f"next: {verdict.next_step}" in run.out) is bool(verdict.next_step)
+
+
+@pytest.mark.parametrize(
+    ("denied", "only", "code"),
+    [
+        ("identity", (), exits.NOT_ALLOWED),
+        ("identity", ("two",), exits.NOT_ALLOWED),
+        ("one", ("two",), exits.NOT_ALLOWED),  # what it needs was not allowed
+        ("one", ("one",), exits.NOT_ALLOWED),
+        ("one", (), exits.OK),
+        ("", ("two",), exits.OK),
+    ],
+)
+def test_what_was_asked_for_and_may_not_be_checked_is_the_exit_code(  # noqa: PLR0917
+    run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch, denied: str, only: tuple[str, ...], code: int
+) -> None:
+    def made(name: str) -> Callable[[Trial], Verdict]:
+        return raising(refusal("AccessDenied")) if name == denied else lambda _: verdicts.ok("")
+
+    needed = (("identity", ()), ("one", ("identity",)), ("two", ("one",)))
+    monkeypatch.setattr(checks, "CHECKS", [Check(name, "", made(name), needs) for name, needs in needed])
+    assert run("doctor", *(word for name in only for word in ("--only", name))) == code
 
 
 def test_what_may_not_be_removed_is_a_failure_since_it_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None:

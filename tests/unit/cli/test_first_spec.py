@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,21 @@ def test_the_task_follows_from_the_target(target: str, task: str, positive: set[
     spec, _ = spec_of(odd_table(), target)
     assert spec.task == task
     assert spec.positive_class in positive
+
+
+@pytest.mark.parametrize(("often", "rare", "positive"), [("yes", "no", "yes"), ("Y", "N", "Y"), ("up", "down", "down")])
+def test_the_positive_class_is_yes_however_often_it_occurs(often: str, rare: str, positive: str) -> None:
+    rows = ROWS // 4
+    table = pd.DataFrame({"x": [1, 2, 3, 4] * rows, "settled": [rare, often, often, often] * rows})
+    assert spec_of(table, "settled")[0].positive_class == positive
+
+
+@pytest.mark.parametrize(
+    ("target", "bound"), [("yes", "metric_at_least"), ("ünïcode", "metric_at_most"), ("null", "metric_at_most")]
+)
+def test_the_target_shown_is_one_that_the_metric_can_have(target: str, bound: str) -> None:
+    (shown,) = re.findall(r"# targets: (\{.*\})", spec_of(odd_table(), target)[1])
+    assert bound in shown
 
 
 def test_the_task_can_be_chosen_and_what_nothing_can_be_learned_of_is_refused() -> None:

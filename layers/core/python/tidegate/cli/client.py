@@ -748,18 +748,39 @@ def _parameter(session: "boto3.Session", stage: str, name: str, endpoint_url: st
         connect_timeout=CONNECT_SECONDS, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}
     )
     full = f"/tidegate/{stage}/{name}"
-    with aws_faults(local=endpoint_url is not None):
-        ssm = session.client("ssm", config=config, endpoint_url=endpoint_url)
+    local = endpoint_url is not None
+    with aws_faults(local=local), closing(session.client("ssm", config=config, endpoint_url=endpoint_url)) as ssm:
         try:
-            with closing(ssm):
-                return str(ssm.get_parameter(Name=full)["Parameter"]["Value"])
+            return str(ssm.get_parameter(Name=full)["Parameter"]["Value"])
         except ClientError as error:
             if error.response["Error"]["Code"] != "ParameterNotFound":
                 raise
-            raise NotFoundError(
-                f"stage {stage!r} is not deployed in {session.region_name}: there is no parameter {full}",
-                next_step="deploy it (npx cdk deploy --all), or give another --stage, --region or --profile",
-            ) from None
+            other = "serving-url" if name == "control-url" else "control-url"
+            others = _exists(ssm, f"/tidegate/{stage}/{other}")
+            raise lacks(stage, session.region_name, full, local=local, others=others) from None
+
+
+def _exists(ssm: Any, parameter: str) -> bool:
+    """Whether a parameter is there; False also where the caller may not ask."""
+    try:
+        ssm.get_parameter(Name=parameter)
+    except ClientError:
+        return False
+    return True
+
+
+def lacks(stage: str, region: str, parameter: str, *, local: bool, others: bool) -> NotFoundError:
+    """The fault that a parameter of a stage is not there; `others`: other parameters of the stage are."""
+    state = "incomplete" if others else "not deployed"
+    advice = f"deploy it {'again ' if others else ''}(npx cdk deploy --all -c stage={stage})"
+    elsewhere = "give another --stage, --region or --profile"
+    if local:
+        advice = "start the local cloud again: scripts/local down, then scripts/local up"
+        elsewhere = "give another --stage"
+    return NotFoundError(
+        f"stage {stage!r} is {state} in {region}: there is no parameter {parameter}",
+        next_step=advice if others else f"{elsewhere}, or {advice}",
+    )
 
 
 @contextmanager

@@ -28,7 +28,8 @@ MEANING = {
     REJECTED: "`train --wait`, `rollout`: the gate, evidence or people rejected the version; `drift`: the model has "
     "drifted or needs redesign",
     NOT_FOUND: "no such dataset, model, version or run, or the stage is not deployed",
-    NOT_ALLOWED: "no credentials, access denied, or you made the version that needs an approval",
+    NOT_ALLOWED: "no credentials, access denied, or you made the version that needs an approval; `doctor`: your "
+    "credentials may not make the check `identity` or one of `--only`",
     UNREACHABLE: "the network, AWS or the API did not answer, or the wait timed out",
     CONFLICT: "not possible in this state: nothing serves yet, or another change came first or is under way",
     BROKEN: "`ledger verify`: the ledger was changed",

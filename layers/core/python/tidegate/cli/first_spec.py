@@ -41,6 +41,8 @@ _GROUP_WORDS = frozenset({"age", "ethnicity", "gender", "nationality", "race", "
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _YAML_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
+_POSITIVE = frozenset({"yes", "y", "true", "t", "1"})
+
 Document = Mapping[str, Any]
 
 
@@ -244,7 +246,8 @@ def _target(column: Document, target: str, task: Task) -> Iterator[str]:
     if task is Task.BINARY and column["type"] == "text":
         values = [value for value, _ in column["top"]]
         rarer = values[-1] if values else "to-be-named"
-        yield f"positive_class: {_text(rarer)}  # the class whose probability is the score; of {_listed(values)}"
+        positive = next((value for value in values if value.lower() in _POSITIVE), rarer)
+        yield f"positive_class: {_text(positive)}  # the class whose probability is the score; of {_listed(values)}"
     elif task is Task.BINARY and column["type"] == "boolean":
         yield "positive_class: true"
     elif task is Task.BINARY:
@@ -302,7 +305,7 @@ def _feature(judged_column: Judged) -> str:
 
 
 def _range(column: Document) -> tuple[float, float]:
-    """What was seen and half as much to either side, rounded; a number that was never negative stays so."""
+    """What was seen, widened by half its width on each side, rounded; a number that was never negative stays so."""
     low, high = column["low"], column["high"]
     if column["type"] == "integer" and column["distinct"] == high - low + 1 <= EVERY_VALUE:
         return low, high
@@ -337,11 +340,13 @@ def _left_out(columns: Sequence[Judged], features: Sequence[Judged]) -> Iterator
 
 
 def _models(task: Task, features: Sequence[Judged], rows: int) -> Iterator[str]:
-    linear, trees, metric = {
-        Task.BINARY: ("linear_model.LogisticRegression", "ensemble.HistGradientBoostingClassifier", "roc_auc"),
-        Task.MULTICLASS: ("linear_model.LogisticRegression", "ensemble.HistGradientBoostingClassifier", "log_loss"),
-        Task.REGRESSION: ("linear_model.Ridge", "ensemble.HistGradientBoostingRegressor", "rmse"),
-    }[task]
+    linear, trees = "linear_model.LogisticRegression", "ensemble.HistGradientBoostingClassifier"
+    metric, target = "roc_auc", "metric_at_least: 0.7"
+    if task is Task.MULTICLASS:
+        metric, target = "log_loss", "metric_at_most: 0.5"
+    elif task is Task.REGRESSION:
+        linear, trees = "linear_model.Ridge", "ensemble.HistGradientBoostingRegressor"
+        metric, target = "rmse", "metric_at_most: 10"
     yield "candidates:  # each is trained; the best on validation rows goes to the gate"
     yield f"  - estimator: sklearn.{linear}"
     if task is not Task.REGRESSION:
@@ -360,7 +365,7 @@ def _models(task: Task, features: Sequence[Judged], rows: int) -> Iterator[str]:
             f"gate: {{min_rows: {max(least, 30)}}}  # {DEFAULT_ROWS} by default, which a fifth of the rows does not "
             "reach: intervals will be wide"
         )
-    yield "# targets: {metric_at_least: 0.7, latency_p99_ms: 50}  # what a version must reach, whatever else is true"
+    yield f"# targets: {{{target}, latency_p99_ms: 50}}  # what a version must reach, whatever else is true"
     yield "# release: {steps: [], probation_hours: 0}  # for trying out: no canary, see docs/local.md"
 
 

@@ -25,7 +25,8 @@ def doctor(tool: Tool, *, only: tuple[str, ...], listing: bool, remove: bool) ->
     No other model is touched. The alarm retraining-wanted fires once, and the topics get messages about the model.
     docs/deploy.md says what each check shows, and which permissions you need.
 
-    The exit code is 1 if a check failed. A check that is skipped proves nothing; its line says why.
+    The exit code is 1 if a check failed, and 5 if your credentials may not make the check identity or one of --only. A
+    check that is skipped proves nothing; its line says why.
 
     \b
     Example:
@@ -62,4 +63,8 @@ def doctor(tool: Tool, *, only: tuple[str, ...], listing: bool, remove: bool) ->
         lines = checks.make(trial(name), checks.chosen(only), seen)
     document: dict[str, Any] = {"stage": stage.name, "checks": [line.to_json() for line in lines]}
     tool.answer(document, lambda out: page.summary(out, lines))
-    return exits.FAILED if any(line.verdict.outcome is Outcome.FAIL for line in lines) else exits.OK
+    if any(line.verdict.outcome is Outcome.FAIL for line in lines):
+        return exits.FAILED
+    asked_for = {"identity", *only}
+    denied = any(line.verdict.denied and line.name in asked_for for line in lines)
+    return exits.NOT_ALLOWED if denied else exits.OK

@@ -182,8 +182,8 @@ def acknowledge(tool: Tool, model: str, reason: str) -> None:
     """Record that you looked into what breaks MODEL's ledger. An entry with your name lists the breaks, and the chain
     goes on from what serves now: `ledger verify` reports them as acknowledged, and the ledger as intact since.
 
-    While MODEL serves something else than the last entry recorded, no command changes what it serves. Acknowledge the
-    break first, then kill the model or roll it back.
+    While MODEL serves something else than the last entry recorded, every command but `kill` is refused. Acknowledge
+    the break first, then roll the model back.
 
     \b
     Example:

@@ -1,6 +1,7 @@
 """The checks of a stage, in the order in which they are made: each says what it tries, and what it needs first."""
 
 import time
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -65,13 +66,18 @@ def permissions(at: Trial) -> Verdict:
     """Ask IAM's simulator, which takes the policies of the roles, their boundaries, and service control policies."""
     stage, found = at.stage, at.stage.places
     asked = [(_role_of(stage, each.role), each) for each in roles.of_functions(stage.prefix, at.name, found)]
-    role_of = cache(stage.role_of)
-    asked += [(role_of(*named), each) for named, each in roles.of_services(stage.prefix, found)]
+    role_of, missing = cache(stage.role_of), dict[str, Verdict]()
+    for named, each in roles.of_services(stage.prefix, found):
+        try:
+            asked.append((role_of(*named), each))
+        except NotFoundError as error:
+            missing[each.role] = verdicts.fail(error.message, error.next_step)
     at.say(f"  {english.count(len(asked), 'question')} to the simulator of IAM")
     with ThreadPoolExecutor(_THREADS) as pool:
         answers = pool.map(lambda each: _simulated(stage, *each), asked)
     decided = {key: allowed for answer in answers for key, allowed in answer.items()}
-    return verdicts.permissions([each for _, question in asked for each in question.expected], decided)
+    rest = verdicts.permissions([each for _, question in asked for each in question.expected], decided)
+    return verdicts.together([*missing.values(), rest])
 
 
 def people(at: Trial) -> Verdict:
@@ -102,10 +108,13 @@ def delivery(at: Trial) -> Verdict:
     parts = []
     for name in STREAMS:
         stream, group = f"{at.stage.prefix}-{name}", f"/aws/kinesisfirehose/{at.stage.prefix}-{name}"
-        described = at.stage.aws("firehose").describe_delivery_stream(DeliveryStreamName=stream)
-        status = described["DeliveryStreamDescription"]["DeliveryStreamStatus"]
+        try:
+            status = at.stage.stream(name)["DeliveryStreamStatus"]
+        except NotFoundError as error:
+            parts.append(verdicts.fail(error.message, error.next_step))
+            continue
         if status != "ACTIVE":
-            parts.append(verdicts.fail(f"{stream} is {status}", "deploy the serving stack again"))
+            parts.append(verdicts.fail(f"{stream} is {status}", "deploy the Serving stack again"))
             continue
         listed = present(
             partial(at.stage.aws("logs").describe_log_streams, logGroupName=group, logStreamNamePrefix=ERROR_LOG)
@@ -138,7 +147,7 @@ def starts(at: Trial) -> Verdict:
     found = {
         name: present(partial(at.stage.log_lines, group, "Init Duration", since)) for name, group in groups.items()
     }
-    return verdicts.cold_starts({name: lines for name, lines in found.items() if lines})
+    return verdicts.cold_starts({name: lines for name, lines in found.items() if lines}, local=at.stage.is_local)
 
 
 CHECKS: Sequence[Check] = (
@@ -184,7 +193,8 @@ def make(at: Trial, checks: Sequence[Check], seen: Callable[[Line], None]) -> li
         for check in checks:
             missing = [name for name in check.needs if lines[name].verdict.outcome in {Outcome.FAIL, Outcome.SKIPPED}]
             if missing:
-                verdict = verdicts.skipped(f"needs the check {missing[0]}, which did not succeed")
+                denied = all(lines[name].verdict.denied for name in missing)
+                verdict = verdicts.skipped(f"needs the check {missing[0]}, which did not succeed", denied=denied)
                 noted(Line(check.name, check.tries, verdict, 0.0))
             else:
                 noted(_made(check, at))
@@ -213,13 +223,13 @@ def removed(at: Trial) -> Line:
 
 
 def _removed(at: Trial) -> Verdict:
-    late = _verdict(_caught_up, at)
+    late = _verdict("announced", _caught_up, at)
     if working := _under_way(at):
         return verdicts.fail(
             f"nothing was removed: {english.count(len(working), 'run is', 'runs are')} still at work",
             "tidegate doctor --remove, once the executions have ended",
         )
-    captured = _verdict(trial.captures, at) if at.asked else verdicts.ok("")
+    captured = _verdict("captures", trial.captures, at) if at.asked else verdicts.ok("")
     try:
         found = removal.remove(at.stage, at.name)
     except removal.NotOwnedError as error:
@@ -256,16 +266,18 @@ def _under_way(at: Trial) -> list[dict[str, Any]]:
 def _made(check: Check, at: Trial) -> Line:
     at.say(f"{check.name} ...")
     began = time.monotonic()
-    verdict = _verdict(check.make, at)
+    verdict = _verdict(check.name, check.make, at)
     return Line(check.name, check.tries, verdict, time.monotonic() - began)
 
 
-def _verdict(make: Callable[[Trial], Verdict], at: Trial) -> Verdict:  # noqa: PLR0911  one for each kind of fault
+def _verdict(  # noqa: PLR0911  one for each kind of fault
+    name: str, make: Callable[[Trial], Verdict], at: Trial
+) -> Verdict:
     """What the engineer may not ask is skipped; any other fault of a call is a failure."""
     try:
         return make(at)
     except NotAllowedError as error:
-        return verdicts.skipped(error.message, error.next_step)
+        return verdicts.skipped(error.message, error.next_step, denied=True)
     except TidegateError as error:
         return verdicts.fail(error.message, error.next_step)
     except ClientError as error:
@@ -274,6 +286,7 @@ def _verdict(make: Callable[[Trial], Verdict], at: Trial) -> Verdict:  # noqa: P
             return verdicts.skipped(
                 f"your credentials may not call {error.operation_name}: {said}",
                 "use credentials of a platform engineer; docs/deploy.md lists what they need",
+                denied=True,
             )
         return verdicts.fail(
             f"{error.operation_name} answered {code_of(error)}: {said}", "try again; docs/operations.md has the runbook"
@@ -281,9 +294,10 @@ def _verdict(make: Callable[[Trial], Verdict], at: Trial) -> Verdict:  # noqa: P
     except BotoCoreError as error:
         return verdicts.fail(f"AWS did not answer: {error}", "check the network, then try again")
     except Exception as error:  # noqa: BLE001  what it looks at may be in any state: the other checks go on
+        at.say(traceback.format_exc())
         return verdicts.fail(
-            f"it found what it does not understand: {type(error).__name__}: {error}",
-            "deploy the stacks again; if it stays so, report it",
+            f"the check {name} found what it does not understand ({type(error).__name__}: {error})",
+            "deploy the stacks again; if it stays so, report it with the traceback on standard error",
         )
 
 

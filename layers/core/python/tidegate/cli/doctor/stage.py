@@ -10,6 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tidegate.aws.clients import code_of
+from tidegate.cli.client import lacks
 from tidegate.cli.doctor.roles import Places
 from tidegate.kernel.errors import NotFoundError
 from tidegate.kernel.roles import Role
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+WAITING_EVERY_SECONDS = 15.0
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 8})
 _PARAMETERS = (
     *(f"{role}-policy" for role in Role),
@@ -61,6 +63,7 @@ class Stage:
     ) -> None:
         """`endpoint_url` and `now`, if it is not this machine's time, are a local cloud's."""
         self.name = name
+        self.is_local = endpoint_url is not None
         self.api = client
         self.prefix = f"tidegate-{name}"
         self.region = session.region_name
@@ -88,12 +91,9 @@ class Stage:
         path = f"/tidegate/{self.name}/"
         pages = self.aws("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
         found = {each["Name"].removeprefix(path): each["Value"] for page in pages for each in page["Parameters"]}
-        missing = [each for each in _PARAMETERS if each not in found]
-        if missing:
-            raise NotFoundError(
-                f"stage {self.name} is not deployed in {self.region}: there is no parameter {path}{missing[0]}",
-                next_step="deploy it (npx cdk deploy --all), or give another --stage, --region or --profile",
-            )
+        for each in _PARAMETERS:
+            if each not in found:
+                raise lacks(self.name, self.region, path + each, local=self.is_local, others=bool(found))
         return found
 
     @property
@@ -136,9 +136,20 @@ class Stage:
         if kind == "rule":
             (target,) = self.aws("events").list_targets_by_rule(Rule=f"{self.prefix}-{name}")["Targets"]
             return str(target["RoleArn"])
-        described = self.aws("firehose").describe_delivery_stream(DeliveryStreamName=f"{self.prefix}-{name}")
-        (destination,) = described["DeliveryStreamDescription"]["Destinations"]
+        (destination,) = self.stream(name)["Destinations"]
         return str(destination["ExtendedS3DestinationDescription"]["RoleARN"])
+
+    def stream(self, name: str) -> dict[str, Any]:
+        """The description of a delivery stream.
+
+        Raises:
+            NotFoundError: it does not exist.
+        """
+        stream = f"{self.prefix}-{name}"
+        found = present(lambda: self.aws("firehose").describe_delivery_stream(DeliveryStreamName=stream))
+        if found is None:
+            raise NotFoundError(f"the stream {stream} does not exist", next_step="deploy the Serving stack again")
+        return dict(found["DeliveryStreamDescription"])
 
     def policy(self, role: str) -> dict[str, Any]:
         """The policy of a role of people, as it is now."""
@@ -158,10 +169,22 @@ class Stage:
         )
         return [each["message"] for page, _ in zip(found, range(pages), strict=False) for each in page["events"]]
 
-    def until(self, ask: Callable[[], T], seconds: float, *, every: float = 2.0) -> T:
-        """What `ask` answers as soon as it is true, or at last after so many seconds."""
-        deadline = self._clock() + seconds
-        while not (found := ask()) and self._clock() < deadline:
+    def until(
+        self,
+        ask: Callable[[], T],
+        seconds: float,
+        *,
+        every: float = 2.0,
+        waiting: Callable[[float], None] = lambda _seconds: None,
+    ) -> T:
+        """What `ask` answers as soon as it is true, or at last after so many seconds. `waiting` gets the seconds that
+        are left, at once and then every 15 s."""
+        due = self._clock()
+        deadline = due + seconds
+        while not (found := ask()) and (now := self._clock()) < deadline:
+            if now >= due:
+                waiting(deadline - now)
+                due = now + WAITING_EVERY_SECONDS
             self._pause(every)
         return found
 

@@ -19,6 +19,8 @@ from tidegate.cli.doctor import synthetic, verdicts
 from tidegate.cli.doctor.stage import Stage, present
 from tidegate.cli.doctor.verdicts import Verdict
 from tidegate.domain.monitoring.health import Health, HealthRecord, Trigger
+from tidegate.kernel import english
+from tidegate.kernel.errors import NotFoundError
 from tidegate.kernel.partitions import Partition
 from tidegate.kernel.prefixes import CAPTURES
 
@@ -109,8 +111,13 @@ def alarm(trial: Trial) -> Verdict:
     apply(trial, 2)
 
     def state() -> dict[str, Any]:
-        found: dict[str, Any] = stage.aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"][0]
-        return found
+        found: list[dict[str, Any]] = stage.aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        if not found:
+            raise NotFoundError(f"there is no alarm {name}", next_step="deploy the Monitoring stack again")
+        return found[0]
+
+    def waiting(seconds: float) -> None:
+        trial.say(f"  waiting until the alarm {name} is off, {seconds:.0f} s at most")
 
     before = {run["run_id"] for run in trial.runs}
 
@@ -122,7 +129,7 @@ def alarm(trial: Trial) -> Verdict:
     began: list[str] = [""]
     for _ in range(ATTEMPTS):
         # Only a change of its state is an event.
-        if not stage.until(lambda: state()["StateValue"] != "ALARM", ALARM_SECONDS, every=5):
+        if not stage.until(lambda: state()["StateValue"] != "ALARM", ALARM_SECONDS, every=5, waiting=waiting):
             return verdicts.skipped(f"the alarm {name} is on for other models all the time", "tidegate status")
         _want_training(trial)
         _count(trial)
@@ -147,7 +154,7 @@ def rollback(trial: Trial) -> Verdict:
 def captures(trial: Trial) -> Verdict:
     """Wait for the records of all predictions in S3."""
     began = time.monotonic()
-    trial.say(f"  waiting for {len(trial.asked)} records")
+    trial.say(f"  waiting for {english.count(len(trial.asked), 'record')}")
     trial.stage.until(lambda: set(trial.asked) <= _captured(trial), CAPTURE_SECONDS)
     return verdicts.arrived(trial.asked, _captured(trial), time.monotonic() - began)
 

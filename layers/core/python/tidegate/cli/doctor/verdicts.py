@@ -31,11 +31,12 @@ _ORDER = tuple(Outcome)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came, and what to do next."""
+    """What came, and what to do next; `denied`: it was skipped, since the credentials may not ask."""
 
     outcome: Outcome
     came: str
     next_step: str = ""
+    denied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,9 @@ def fail(came: str, next_step: str) -> Verdict:
     return Verdict(Outcome.FAIL, came, next_step)
 
 
-def skipped(why: str, next_step: str = "") -> Verdict:
+def skipped(why: str, next_step: str = "", *, denied: bool = False) -> Verdict:
     """It was not tried, or could not be."""
-    return Verdict(Outcome.SKIPPED, why, next_step)
+    return Verdict(Outcome.SKIPPED, why, next_step, denied)
 
 
 def together(parts: Sequence[Verdict]) -> Verdict:
@@ -220,9 +221,10 @@ def arrived(asked: Iterable[str], found: Iterable[str], seconds: float) -> Verdi
     wanted, there = set(asked), set(found)
     missing = wanted - there
     if not missing:
-        return ok(f"all {len(wanted)} records were in S3 after {seconds:.0f} s")
+        count = english.count(len(wanted), "record was", "records were")
+        return ok(f"{'all ' if len(wanted) > 1 else ''}{count} in S3 after {seconds:.0f} s")
     return fail(
-        f"{len(missing)} of {len(wanted)} records were not in S3 after {seconds:.0f} s",
+        f"{len(missing)} of {english.count(len(wanted), 'record')} did not reach S3 within {seconds:.0f} s",
         "read the log of inference and the error log of Firehose; docs/captures.md lists the causes",
     )
 
@@ -247,8 +249,9 @@ def traces(counted: Mapping[str, int]) -> Verdict:
     return ok(", ".join(f"{english.count(count, 'trace')} of {name}" for name, count in counted.items()))
 
 
-def cold_starts(lines: Mapping[str, Sequence[str]]) -> Verdict:
-    """How long functions took to import their layers, by the REPORT lines of their logs."""
+def cold_starts(lines: Mapping[str, Sequence[str]], *, local: bool = False) -> Verdict:
+    """How long functions took to import their layers, by the REPORT lines of their logs. On a local cloud the time is
+    that of a busy machine, and no fault."""
     longest = {
         name: max(float(match[1]) / 1000 for match in found)
         for name, each in lines.items()
@@ -259,6 +262,8 @@ def cold_starts(lines: Mapping[str, Sequence[str]]) -> Verdict:
     slowest = max(longest, key=longest.__getitem__)
     seconds = longest[slowest]
     facts = f"{english.count(len(longest), 'function')} started, {slowest} slowest with {seconds:.1f} s"
+    if local:
+        return ok(f"{facts}; measured on this machine, which says nothing about Lambda")
     layers = "build the layers with the runtime's own Python, for bytecode: docs/deploy.md, section Layers"
     if seconds >= START_LIMIT_SECONDS:
         return fail(f"{facts}, and Lambda ends an initialisation after {START_LIMIT_SECONDS:.0f}", layers)
