@@ -229,7 +229,7 @@ class LocalState:
     @classmethod
     def read(cls, name: str, user: str | None = None) -> "LocalState":
         """Read the state file; the default name is looked for in this folder and those above it. The credentials are
-        those of a user, or of the developer who may do everything.
+        those of a user, by default of `developer`.
 
         Raises:
             NotFoundError: there is no file, or no such user.
