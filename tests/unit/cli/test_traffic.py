@@ -1,6 +1,7 @@
 """`tidegate traffic`: rows become requests at a rate, and what became of them is reported."""
 
 import _thread
+import signal
 import threading
 from pathlib import Path
 
@@ -74,8 +75,12 @@ def test_with_minutes_rows_are_repeated_at_the_rate_and_progress_is_shown(
 
 @pytest.mark.usefixtures("rows", "trained")
 def test_ctrl_c_ends_it_with_the_outcomes_of_what_was_answered(run: Cli, reported: list[dict[str, object]]) -> None:
-    threading.Timer(1.0, _thread.interrupt_main).start()
-    assert run(*PLAY[:-1], "30", "--outcomes", "late", "--minutes", "5", "--json") == exits.OK
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    try:
+        threading.Timer(1.0, _thread.interrupt_main).start()
+        assert run(*PLAY[:-1], "30", "--outcomes", "late", "--minutes", "1", "--json") == exits.OK
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert 5 < run.document["answered"] < 60
     assert run.document["outcomes"] == len(reported) == run.document["answered"]
     assert "ending" in run.err

@@ -226,7 +226,7 @@ def test_nothing_is_built_on_a_route_that_nobody_recorded_until_somebody_acknowl
     route = registry.route("flight-delay")
     assert route
     registry._routes["flight-delay"] = replace(route, champion=route.previous)
-    assert run("kill", "flight-delay", "--reason", "it is not ours") == exits.CONFLICT
+    assert run("rollback", "flight-delay", "--to", "2", "--reason", "it is not ours") == exits.CONFLICT
     assert run("ledger", "verify", "flight-delay") == exits.BROKEN
     assert run("ledger", "acknowledge", "flight-delay", "--reason", "edited by hand, INC-42") == exits.OK
     assert run.out.splitlines() == [
