@@ -384,6 +384,18 @@ def test_a_spec_that_differs_in_all_but_its_targets_changes_none():
     assert world.registry.run("delay", "r2").target_changes == ()
 
 
+def test_a_looser_limit_on_captures_is_a_change_of_targets_except_for_a_first_version():
+    loose = {"captures_at_most": 1, "reporter_at_most": 1, "guard_margin": 0.01}
+    world = TrainedRun().train(good_onnx(), spec=spec_of(monitoring=loose))
+    world.gate()
+    assert world.report["target_changes"] == []
+    world = TrainedRun().serve(good_onnx())
+    world.train(good_onnx(), spec=spec_of(monitoring=loose))
+    world.gate()
+    said = [f"monitoring.{name}: at most 1, was at most 0.5" for name in ("captures_at_most", "reporter_at_most")]
+    assert list(world.registry.run("delay", "r2").target_changes) == said
+
+
 def test_gating_twice_writes_the_same_report():
     world = TrainedRun().train(good_onnx())
     task = world.gating()

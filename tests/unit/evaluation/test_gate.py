@@ -151,6 +151,7 @@ def test_the_fallback_is_reported_and_never_judged():
 
 
 EVE, OTHERS = "arn:aws:iam::1:user/eve", "arn:aws:sts::1:assumed-role/outcomes/i-{}"
+SESSION_OF_EVE = "arn:aws:sts::1:assumed-role/Operator/Eve"
 LIMITS = CaptureLimits(holdout_share=0.5, reporter_share=0.5, guard_margin=0.05)
 HELD = Captures(
     rows=900,
@@ -170,6 +171,10 @@ HELD = Captures(
         ({"holdout_rows": 14_065}, "50% of the holdout are captured predictions, more than 50%"),
         ({"reporters": {EVE: 501, "": 499}}, f"{EVE} reported 50% of their outcomes"),
         ({"reporters": {OTHERS.format(1): 300, OTHERS.format(2): 300, EVE: 1}}, "assumed-role/outcomes reported 100%"),
+        (
+            {"reporters": {EVE: 300, OTHERS.format("x"): 300, SESSION_OF_EVE: 300}},
+            "eve (under several ARNs) reported 67%",
+        ),
         ({"reporters": {"": 900}}, ""),
         ({"guard_rows": 499}, "cannot be compared with the champion on rows without captures (499 rows)"),
         ({"gain": None}, "cannot be compared"),

@@ -26,6 +26,9 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
+ASKING = tuple(f"monitoring.{name}" for name in ("captures_at_most", "reporter_at_most", "guard_margin"))
+
+
 def target(name: str, limit: float = 1.0) -> Target:
     (kind,) = [kind for kind in KINDS if kind.name == name]
     return Target(kind, limit)
@@ -34,7 +37,7 @@ def target(name: str, limit: float = 1.0) -> Target:
 def test_every_field_of_the_specs_targets_is_stated_once_and_checked_somewhere() -> None:
     fields = [f"targets.{name}" for name in Targets.model_fields if name != "governance"]
     fields += [f"targets.governance.{name}" for name in Governance.model_fields]
-    assert sorted(kind.path for kind in KINDS) == sorted([*fields, "gate.margin"])
+    assert sorted(kind.path for kind in KINDS) == sorted([*fields, "gate.margin", *ASKING])
     assert len({kind.name for kind in KINDS}) == len(KINDS)
     assert all(kind.check or kind.compared or kind.live for kind in KINDS)
     assert {kind.dimension for kind in KINDS} == set(Dimension)
@@ -46,7 +49,15 @@ def test_a_check_that_a_target_names_is_one_of_the_gates() -> None:
 
 
 def test_targets_left_out_are_not_stated_and_defaults_are() -> None:
-    assert limits(stated_targets(spec())) == {"margin": 0, "latency_p99_ms": 50, "load_ms": 5_000, "artifact_mib": 100}
+    assert limits(stated_targets(spec())) == {
+        "margin": 0,
+        "latency_p99_ms": 50,
+        "load_ms": 5_000,
+        "artifact_mib": 100,
+        "captures_at_most": 0.5,
+        "reporter_at_most": 0.5,
+        "guard_margin": 0.05,
+    }
     found = limits(stated_targets(spec(**EVERYTHING)))
     assert (found["metric_at_least"], found["demographic_parity"], found["flips_at_most"]) == (0.7, 0.1, 0.05)
 
@@ -65,6 +76,14 @@ def test_equal_targets_have_no_changes_and_each_change_is_reported_from_what_to_
 @pytest.mark.parametrize("changed", [{"metric": "accuracy"}, {"sensitive": ["line", "stops"]}])
 def test_a_limit_on_another_metric_or_on_other_groups_is_another_limit(changed: dict[str, Any]) -> None:
     assert changes(stated_targets(spec(**EVERYTHING)), stated_targets(spec(**EVERYTHING | changed)))
+
+
+@pytest.mark.parametrize("path", ASKING)
+def test_of_the_limits_that_say_when_people_are_asked_only_a_looser_one_is_a_change(path: str) -> None:
+    name = path.rpartition(".")[2]
+    strict, loose = (stated_targets(spec(monitoring={name: limit})) for limit in (0.04, 1))
+    assert [each.sentence for each in changes(strict, loose)] == [f"{path}: at most 1, was at most 0.04"]
+    assert changes(loose, strict) == changes(loose, loose) == ()
 
 
 # The canary's demands

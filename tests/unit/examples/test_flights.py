@@ -127,7 +127,10 @@ def test_only_the_fourth_version_can_learn_from_captures_and_all_are_monitored_a
     assert (
         len(
             {
-                (*(getattr(each, name) for name in DISTANCES), each.quality_margin)
+                (
+                    *(getattr(each, name) for name in (*DISTANCES, "captures_at_most", "reporter_at_most")),
+                    each.quality_margin,
+                )
                 for each in (spec(n).monitoring for n in VERSIONS)
             }
         )

@@ -26,6 +26,7 @@ from tidegate.domain.serving.reporters import Reports
 from tidegate.kernel.errors import ConflictError
 from tidegate.steps.monitoring import health as pages
 
+ROLE_OF_ANA = "arn:aws:sts::1:assumed-role/feeds/" + ANA.rpartition("/")[2]
 REASON = {"reason": "the feed is mended"}
 DRIFT = Findings(1, judged=True, drift=("last 24 h: 1 of 10 features has drifted",))
 BROKEN = Findings(1, judged=True, unfixable=("last 24 h: 90 % of x0 is missing",))
@@ -136,6 +137,27 @@ def test_who_reported_most_outcomes_cannot_acknowledge_what_rests_on_them(world:
         answer = world.call("POST", f"/models/{MODEL}/acknowledge", REASON)
         assert answer.status == status, answer.body
         assert status == 200 or "you reported 60% of the outcomes" in answer.body["detail"]
+
+
+@pytest.mark.parametrize(("served", "applied"), [(0.5, 1), (1, 0.5)])
+def test_a_limit_on_reporters_is_no_looser_than_that_of_the_champions_spec(served: float, applied: float) -> None:
+    world = World()
+    world.with_model()
+    world.call("PUT", f"/models/{MODEL}", spec_text(monitoring={"reporter_at_most": served}))
+    started = world.call("POST", f"/models/{MODEL}/runs", {"token": "first"})
+    world.call("PUT", f"/models/{MODEL}", spec_text(monitoring={"reporter_at_most": applied}))
+    record = look(world, BROKEN)
+    by = {ANA: 5, ROLE_OF_ANA: 5, "arn:aws:iam::1:user/bo": 1}
+    world.health_records.save(replace(record, revision=record.revision + 1, reporters=by))
+    world.run_to_the_end(started.body["run"]["run_id"])
+    assert world.call("POST", f"/models/{MODEL}/acknowledge", REASON).status == 403
+
+
+def test_before_anything_serves_the_models_own_limit_on_reporters_holds(world: World) -> None:
+    world.call("PUT", "/models/demand", spec_text(name="demand", monitoring={"reporter_at_most": 1}))
+    record = look(world, BROKEN, model="demand")
+    world.health_records.save(replace(record, revision=record.revision + 1, reporters={ANA: 10}))
+    assert world.call("POST", "/models/demand/acknowledge", REASON).status == 200
 
 
 def test_the_same_acknowledgement_again_changes_nothing(world: World) -> None:

@@ -16,7 +16,29 @@ def test_the_sessions_of_a_role_are_added_up() -> None:
     by = {SESSION.format(1): 2, SESSION.format(2): 2, USER: 4}
     assert large(by, 0.5) == {}
     assert large(by | {SESSION.format(3): 1}, 0.5) == {SESSION.format(number): 5 / 9 for number in (1, 2, 3)}
-    assert behind(large({**by, SESSION.format(1): 9}, 0.5)) == {"arn:aws:sts::1:assumed-role/outcomes": 11 / 15}
+    assert behind({**by, SESSION.format(1): 9}, 0.5) == {"arn:aws:sts::1:assumed-role/outcomes": 11 / 15}
+
+
+ROLES = "arn:aws:sts::1:assumed-role/{}/{}"
+
+
+def test_the_roles_of_a_person_are_added_up() -> None:
+    scientist, operator = ROLES.format("Scientist", "eve"), ROLES.format("Operator", "Eve")
+    assert large({scientist: 5, operator: 5}, 0.5) == {scientist: 1, operator: 1}
+    assert behind({scientist: 5, operator: 5}, 0.5) == {"eve (under several ARNs)": 1}
+    user = "arn:aws:iam::1:user/eve"
+    assert large({scientist: 3, user: 3, USER: 4}, 0.5) == {scientist: 0.6, user: 0.6}
+    bob = ROLES.format("Scientist", "bob")
+    assert large({scientist: 5, bob: 2, operator: 1, "": 2}, 0.6) == {scientist: 0.7, bob: 0.7}
+    assert large({scientist: 4, bob: 1, operator: 2, "": 3}, 0.5) == {scientist: 0.6, operator: 0.6}
+
+
+def test_a_person_with_a_small_part_in_another_role_is_named_for_it() -> None:
+    scientist, operator = ROLES.format("Scientist", "eve"), ROLES.format("Operator", "eve")
+    many = {ROLES.format("Operator", f"s-{number}"): 20 for number in range(25)}
+    sums = tallied([many | {scientist: 400, operator: 2}])
+    assert (sums[scientist], sums[operator]) == (400, 2)
+    assert len(sums) == MOST_NAMED + 1
 
 
 def test_a_reporter_whom_nobody_knows_counts_among_all() -> None:
@@ -34,7 +56,7 @@ def test_beyond_those_that_are_named_no_share_is_lost(found: list[dict[str, int]
     for each in found:
         for arn, count in each.items():
             whole[arn] = whole.get(arn, 0) + count
-    assert behind(large(sums, share)) == behind(large(whole, share))
+    assert behind(sums, share) == behind(whole, share)
     assert list(sums.values()) == sorted(sums.values(), reverse=True)
 
 

@@ -36,6 +36,8 @@ def acknowledge(call: Call, at: At, request: health.Acknowledge) -> Answer:
         request,
         actor=call.actor,
         models=at.registry,
+        routes=at.registry,
+        versions=at.registry,
         health_records=at.health_records,
         clock=at.clock,
     )

@@ -30,7 +30,12 @@ def principal(arn: str) -> str:
     return "/".join(arn.split("/")[:2]) if ":assumed-role/" in arn else arn
 
 
+def person(arn: str) -> str:
+    """Whom an IAM ARN is taken for, whatever the role: its last part (an IAM user's name, or the name of a role's
+    session, which single sign-on sets to the person's own) in lower case."""
+    return arn.rpartition("/")[2].casefold()
+
+
 def same_person(one: str, other: str) -> bool:
-    """Whether two IAM ARNs are taken for one person: equal, or with equal last parts (an IAM user's name, or the name
-    of a role's session, which single sign-on sets to the person's own), whatever the role."""
-    return one == other or one.rpartition("/")[2].casefold() == other.rpartition("/")[2].casefold()
+    """Whether two IAM ARNs are taken for one person."""
+    return person(one) == person(other)

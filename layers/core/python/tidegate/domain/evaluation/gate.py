@@ -19,7 +19,7 @@ from tidegate.domain.evaluation.bootstrap import MAX_UNDEFINED_SHARE, MIN_CLUSTE
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.evaluation.sections import GroupDifference, Slice
-from tidegate.domain.serving.reporters import behind, large
+from tidegate.domain.serving.reporters import behind
 from tidegate.kernel import english
 from tidegate.kernel.metrics.registry import find
 
@@ -326,7 +326,7 @@ def questions(evaluation: Evaluation, policy: Policy) -> tuple[str, ...]:
     share, gain = found.holdout_rows / evaluation.rows, _guard_gain(evaluation)
     if share > limits.holdout_share:
         asks.append(f"{share:.0%} of the holdout are captured predictions, more than {limits.holdout_share:.0%}")
-    for who, part in behind(large(found.reporters, limits.reporter_share)).items():
+    for who, part in behind(found.reporters, limits.reporter_share).items():
         asks.append(f"{who} reported {part:.0%} of their outcomes, more than {limits.reporter_share:.0%}")
     if gain is None or found.champion is None or found.guard_rows < policy.min_rows:
         rows = english.count(found.guard_rows, "row")

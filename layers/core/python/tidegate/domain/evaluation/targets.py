@@ -52,7 +52,8 @@ class Of(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One that a spec can have; `path` is where in the spec. Of where it is checked: `check` is the gate's check,
-    `compared` the canary's metric (None: none), `live` whether monitoring holds traffic against it."""
+    `compared` the canary's metric (None: none), `live` whether monitoring holds traffic against it. Of one that says
+    when people are asked (`asks`), only a looser limit is a change."""
 
     path: str
     dimension: Dimension
@@ -62,6 +63,7 @@ class Kind:
     live: bool = False
     unit: str = ""
     of: Of = Of.NOTHING
+    asks: bool = False
 
     @property
     def name(self) -> str:
@@ -101,6 +103,9 @@ KINDS = (
     Kind("targets.governance.equalized_odds", _GOVERNANCE, _MOST, check="fairness", of=Of.GROUPS),
     Kind("targets.governance.flips_at_most", _GOVERNANCE, _MOST, check="flips", of=Of.GROUPS),
     Kind("targets.cost_per_1000_usd_at_most", Dimension.COST, _MOST, check="cost", live=True, unit="USD"),
+    Kind("monitoring.captures_at_most", _GOVERNANCE, _MOST, check="captures", asks=True),
+    Kind("monitoring.reporter_at_most", _GOVERNANCE, _MOST, check="captures", asks=True),
+    Kind("monitoring.guard_margin", _GOVERNANCE, _MOST, check="captures", asks=True),
 )
 PERCENTILE = 0.99  # of latency
 
@@ -165,6 +170,13 @@ class Change:
     after: Target | None
 
     @property
+    def counts(self) -> bool:
+        """Whether somebody has to agree: it differs, and where it says when people are asked, it is looser."""
+        if self.before and self.after and self.after.kind.asks:
+            return self.before.beyond(self.after.limit)
+        return self.before != self.after
+
+    @property
     def sentence(self) -> str:
         """`targets.latency_p99_ms: at most 50 ms, was at most 20 ms`."""
         path = next(each.kind.path for each in (self.after, self.before) if each)
@@ -176,7 +188,8 @@ def changes(before: Sequence[Target], after: Sequence[Target]) -> tuple[Change, 
     """What differs, in the order of `KINDS`; a limit on another metric, or on other groups, is another limit."""
     old, new = ({target.kind.path: target for target in targets} for targets in (before, after))
     paths = [kind.path for kind in KINDS if kind.path in old or kind.path in new]
-    return tuple(Change(old.get(path), new.get(path)) for path in paths if old.get(path) != new.get(path))
+    found = (Change(old.get(path), new.get(path)) for path in paths)
+    return tuple(change for change in found if change.counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,9 +93,9 @@ def policy_of(spec: ModelSpec) -> Policy:
         flips=limits.get("flips_at_most"),
         cost_per_1000_usd=limits.get("cost_per_1000_usd_at_most"),
         captures=CaptureLimits(
-            holdout_share=spec.monitoring.captures_at_most,
-            reporter_share=spec.monitoring.reporter_at_most,
-            guard_margin=spec.monitoring.guard_margin,
+            holdout_share=limits["captures_at_most"],
+            reporter_share=limits["reporter_at_most"],
+            guard_margin=limits["guard_margin"],
         ),
     )
 

@@ -11,12 +11,13 @@ from tidegate.kernel.errors import ForbiddenError, NotFoundError
 from tidegate.kernel.roles import principal, same_person
 from tidegate.ports.monitoring import HealthRecords, Verdicts
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import ModelHeader, Models, RouteReader
+from tidegate.ports.registry import ModelHeader, Models, RouteReader, Versions
 from tidegate.ports.rollout import RolloutReader
 from tidegate.steps.conflicts import twice
 from tidegate.steps.pages import Asked, by_name, page, walked
 from tidegate.steps.requests import Document, Sentence, view
 from tidegate.steps.rollout.approvals import under_way
+from tidegate.steps.trust import reporter_share
 
 MODELS_ON_A_PAGE = 50  # each is read by four keys, one after the other
 
@@ -65,17 +66,26 @@ def show_health(
 
 
 def acknowledge(
-    model: str, body: Acknowledge, *, actor: str, models: Models, health_records: HealthRecords, clock: Clock
+    model: str,
+    body: Acknowledge,
+    *,
+    actor: str,
+    models: Models,
+    routes: RouteReader,
+    versions: Versions,
+    health_records: HealthRecords,
+    clock: Clock,
 ) -> dict[str, Any]:
     """Somebody has seen to a model that needs redesign, which the next look judges anew, or to the objects that
-    monitoring cannot read. Any other model is left as it is.
+    monitoring cannot read. Any other model is left as it is. Whose outcomes are too many, the stricter of the model's
+    spec and the champion's says.
 
     Raises:
         NotFoundError: no such model.
         ForbiddenError: the outcomes that the health rests on are theirs.
         ConflictError: the health record was changed by others, twice.
     """
-    most = models.spec(model).monitoring.reporter_at_most
+    most = reporter_share(model, None, routes.route(model), models=models, versions=versions)
 
     def acknowledged() -> dict[str, Any]:
         record = health_records.record(model)

@@ -34,7 +34,7 @@ from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.serving.capture import CAPTURE_RECORD, HOUR, hour_of
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD
-from tidegate.domain.serving.reporters import Reports, behind, large
+from tidegate.domain.serving.reporters import Reports, behind
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.domain.training.contracts import stated_targets
 from tidegate.kernel.errors import ArtifactRejectedError, NewerDocumentError, NotFoundError
@@ -478,7 +478,7 @@ def _against(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRule
         min_rows=rules.min_rows,
         confidence=reference.confidence,
     )
-    shares = behind(large(sum((hour.reports for hour in chosen), Reports()).by, NAMED_SHARE)) if found else {}
+    shares = behind(sum((hour.reports for hour in chosen), Reports()).by, NAMED_SHARE) if found else {}
     by = [f"{who} reported {share:.0%} of them" for who, share in shares.items()]
     return "; ".join(filter(None, (found, *by)))
 

@@ -25,6 +25,7 @@ from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, Routes, Runs, Versions, Workflow
 from tidegate.ports.rollout import ArmsReader, Rollouts
 from tidegate.steps.conflicts import twice
+from tidegate.steps.trust import reporter_share
 
 REPORTED = "reported many of the outcomes that it learned from"
 
@@ -70,11 +71,15 @@ def advance(
             plan,
             route=route,
             judged_against=judged_against,
-            excluded={} if plan.approval_seconds is None else _makers(run, version, models, catalog),
+            excluded={} if plan.approval_seconds is None else makers(run, route, version),
             score_edges=scores.edges if scores else (),
             actor=actor,
             now=now,
         )
+
+    def makers(run: Run, route: Route | None, version: Version) -> dict[str, str]:
+        most = reporter_share(model, version.spec_digest, route, models=models, versions=versions)
+        return _makers(run, version, most, models, catalog)
 
     def once() -> Moved:
         known = rollouts.rollout(model, run_id)  # before the route: a step of ours that the route shows is known then
@@ -211,8 +216,9 @@ def _expected_scores(version: Version, artifacts: Artifacts) -> Scores | None:
     return sections_of(read_report(artifacts.get_verified(version.report_key, version.report_sha256))).scores
 
 
-def _makers(run: Run, version: Version, models: Models, catalog: Catalog) -> dict[str, str]:
-    """Who must not approve the version, and why: whoever had a hand in making it. Raises NotFoundError."""
+def _makers(run: Run, version: Version, most: float, models: Models, catalog: Catalog) -> dict[str, str]:
+    """Who must not approve the version, and why: whoever had a hand in making it, or reported more than a share `most`
+    of the outcomes in its data. Raises NotFoundError."""
     header, author = models.model(version.model), models.author(version.model, version.spec_digest)
     data = catalog.version(version.dataset, version.dataset_version)
     hands = [
@@ -227,7 +233,6 @@ def _makers(run: Run, version: Version, models: Models, catalog: Catalog) -> dic
     if data.base:
         hands.append((catalog.version(version.dataset, data.base).added_by, "added its data"))
     if data.captured:
-        most = models.spec(version.model, version.spec_digest).monitoring.reporter_at_most
         hands += [(arn, REPORTED) for arn in large(data.captured.reporters, most)]
     left_out = [each for each in catalog.exclusions(version.dataset) if each.exclusion_id in run.exclusions]
     hands += [(each.author, "excluded a period of its data") for each in left_out]
