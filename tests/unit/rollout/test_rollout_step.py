@@ -367,6 +367,22 @@ def test_whose_outcomes_are_most_of_those_it_learned_from_may_not_approve():
     assert CAY not in excluded
 
 
+def test_a_looser_limit_lets_nobody_approve_their_outcomes_before_it_serves(monkeypatch):
+    house = Releases()
+    house.champion()
+    loose = json.loads(house.spec(APPROVAL).canonical_json()) | {"monitoring": {"reporter_at_most": 1}}
+    monkeypatch.setattr(house, "spec", lambda _: ModelSpec.parse(loose))
+    captured = Captured("f" * 64, 10, {EVE: 6, CAY: 4})
+    house.catalog.add_version(replace(READY, version="v2", added_by="tidegate:monitoring", captured=captured))
+    task = house.registered("r-002", **APPROVAL)
+    version = house.registry._versions[MODEL, task.version]
+    house.registry._versions[MODEL, task.version] = replace(version, dataset_version="v2")
+    house.moved(task)
+    excluded = present(house.known(task).approval).excluded
+    assert excluded[EVE] == "reported many of the outcomes that it learned from"
+    assert CAY not in excluded
+
+
 def test_whoever_had_a_hand_when_the_run_began_may_not_approve_whatever_spec_is_in_force_since():
     house = Releases()
     task = house.registered(**APPROVAL)
