@@ -91,6 +91,9 @@ def header(source: Source, fetch: Fetch) -> tuple[list[str], int]:
         names = next(csv.reader([text[begins:stop].decode()]), [])
     except UnicodeDecodeError:
         raise DatasetInvalidError("the input cannot be read", [Fault(source.key, "is not UTF-8 text")]) from None
+    except csv.Error:
+        problem = "has a header that is not CSV; end each line with a line feed"
+        raise DatasetInvalidError("the input cannot be read", [Fault(source.key, problem)]) from None
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice or not names:
         problem = f"names column {twice[0]!r} twice" if twice else "has a blank first line; it must name the columns"
@@ -234,7 +237,7 @@ def _parsed(part: Part, text: bytes, names: Sequence[str], contract: Contract, p
     wanted = {feature.name for feature in features} | set(passed)
     words = frozenset(contract.missing_words)
     missing = {
-        feature.name: list(words if feature.kind == "categorical" else words | values.MISSING)
+        feature.name: list(values.NOTHING if feature.kind == "categorical" else words | values.MISSING)
         for feature in features
         if feature.name not in passed
     }
@@ -262,7 +265,7 @@ def _parsed(part: Part, text: bytes, names: Sequence[str], contract: Contract, p
     frame = read(wanted, wanted - numeric)
     odd = [name for name in numeric if frame[name].dtype.kind not in "iuf"]
     if odd:  # some texts are no numbers; which, is then seen one by one
-        frame[odd] = read(odd, odd)
+        frame[odd] = read(odd, odd)[odd]  # which come in the order of the file
     return frame.astype(dict.fromkeys(numeric.difference(odd), "float64"))
 
 
