@@ -29,7 +29,7 @@ from tidegate.ml.frames import PandasReader
 
 SUMMARY = "random numbers, truth values and categories through every reader: how many are read otherwise"
 CELLS, QUICK_CELLS = 10_000, 2_000
-WORDS = ("unknown",)  # that people declare to mean missing
+WORDS = ("unknown", "-999")  # that people declare to mean missing
 FAULT = "a fault"
 COLUMNS = 50  # of one file, which has one row: each column is judged by its one cell
 KINDS: tuple[Kind, ...] = ("numeric", "integer", "boolean", "categorical")
@@ -37,6 +37,8 @@ _ODD = (
     *MISSING,
     *WORDS,
     "02134",
+    "-999.0",
+    "-9.99e2",
     "True",
     "true",
     "1.0",

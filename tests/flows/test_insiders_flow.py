@@ -224,6 +224,8 @@ def test_no_change_builds_on_a_route_that_nobody_recorded_and_the_break_is_never
     entries = house.client.ledger(besieged)
     oscar.kill(besieged, "nobody should wait for this")
     assert "it replaced another route than entry" in house.client.verify_ledger(besieged)["break"]["problem"]
+    with pytest.raises(ConflictError, match="was killed while its route was not the one"):
+        oscar.resume(besieged, "let it serve again")
     with pytest.raises(NotAllowedError):
         as_person(house, "ada", "scientist", "approver").acknowledge_ledger(besieged, "nothing to see")
     entry = oscar.acknowledge_ledger(besieged, "somebody edited the fallback in the console")["entry"]

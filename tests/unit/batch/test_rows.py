@@ -2,6 +2,9 @@
 
 import io
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -251,3 +254,27 @@ def test_bytes_that_are_no_text_make_one_faulty_row() -> None:
         1: "dest: holds a character that is not valid text"
     }
     assert b"\\udcff" in batches.write_faults(1, rows, found)
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3", "4"])
+def test_columns_with_odd_cells_keep_their_values_whatever_the_order_of_a_set(seed: str) -> None:
+    """As they did not: the good rows of columns that each had a cell that is no number were swapped."""
+    code = """
+from tidegate.domain.batch.batch import Part
+from tidegate.domain.serving.contract import Contract, FeatureContract
+from tidegate.ml.batches import rows_of
+names = "abcdef"
+contract = Contract("m", "regression", tuple(FeatureContract(name, "numeric") for name in names))
+data = (",".join(names) + "\\n" + ",".join("x" * 6) + "\\n1,2,3,4,5,6\\n").encode()
+part = Part(0, "a.csv", "", data.index(b"\\n") + 1, len(data), 0, 2)
+rows = rows_of("csv", part, len(data), contract, ids=(), fetch=lambda start, stop: data[start:stop])
+print([rows.given[name].value(1, "numeric") for name in names])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]"

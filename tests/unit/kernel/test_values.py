@@ -88,3 +88,10 @@ def test_every_text_is_a_number_or_a_fault(text: str) -> None:
 
 def test_a_class_has_one_name() -> None:
     assert [class_name(value) for value in (True, 3, 3.0, 2.5, "3.0")] == ["true", "3", "3", "2.5", "3.0"]
+
+
+def test_a_declared_number_is_missing_however_it_is_spelt_but_in_texts_only_as_it_is_spelt() -> None:
+    cells = Cells({"number": "numeric", "text": "categorical", "truth": "boolean"}, missing=("", "-999", "-"))
+    assert cells.column("number", ["-999.0", "-9.99e2", "-", "5"]) == [None, None, None, 5]
+    assert cells.column("text", ["-999.0", "-999"]) == ["-999.0", None]
+    assert cells.column("truth", ["-999.0", "1"]) == [None, True]

@@ -12,7 +12,7 @@ from tests.builders.chains import verified
 from tests.builders.registry import AT, a_run, a_version, requested
 from tests.builders.release import SPEC
 from tidegate.domain.monitoring.health import Health, HealthRecord
-from tidegate.domain.registry.ledger import Cause, LedgerEntry, Seen, chain
+from tidegate.domain.registry.ledger import Cause, LedgerEntry, Seen, chain, hidden_by_a_kill
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route, Served
 from tidegate.domain.rollout import changes
 from tidegate.domain.rollout.changes import RouteChange, route_digest, unrecorded
@@ -211,6 +211,9 @@ def test_a_kill_never_waits_and_the_break_shows_at_its_entry() -> None:
     assert house.route.killed
     found = house.verified()
     assert (found["intact"], found["break"]["seq"]) == (False, 3)
+    assert hidden_by_a_kill(house.registry.ledger(MODEL)[::-1])
+    house.acknowledged()
+    assert not hidden_by_a_kill(house.registry.ledger(MODEL)[::-1])
 
 
 def test_a_route_that_was_changed_before_an_entry_shows_for_ever() -> None:

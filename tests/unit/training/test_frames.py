@@ -299,7 +299,7 @@ def test_cells_that_may_be_meant_otherwise_are_named_but_not_those_of_personal_d
     hints = PandasReader().read({"a.csv": content}).hints(private=("name",))
     assert [hint.partition(":")[0] for hint in hints] == ["zip", "word", "price", "day"]
     assert "--text zip" in hints[0]
-    assert "the text NA in 1 cell is a value; if it means missing, give --missing NA" in hints[1]
+    assert "the text NA in 1 cell is a value; if it means missing, give --missing=NA" in hints[1]
 
 
 def test_codes_in_a_column_with_a_gap_and_words_among_numbers_are_named_too() -> None:

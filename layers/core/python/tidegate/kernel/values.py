@@ -12,6 +12,7 @@ module: dataset files, batches, MLflow's CSV, the command line. Standard library
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 MISSING = frozenset(
@@ -47,21 +48,32 @@ def read(kind: str, text: str, missing: Collection[str] = NOTHING) -> bool | int
     Raises:
         NotAValueError: no value of the kind.
     """
-    if kind == "categorical":
-        return None if text in missing else text
-    if kind == "time":
-        return None if text in missing or text in MISSING else text
-    stripped = text.strip(_BLANKS)
-    if stripped in MISSING or text in missing:
+    stripped = text if kind in TEXT_KINDS else text.strip(_BLANKS)
+    if text in missing or (kind != "categorical" and stripped in MISSING):
         return None
-    if kind != "boolean":
-        return number(stripped)
-    word = stripped.lower()
-    if word in TRUTHS:
+    if kind in TEXT_KINDS:
+        return text
+    if kind == "boolean" and (word := stripped.lower()) in TRUTHS:
         return TRUTHS[word]
-    if _OF_NUMBERS.issuperset(word) and (found := number(word)) in {0, 1}:
-        return bool(found)
-    raise NotAValueError("is not a truth value; write true or false")
+    found = number(stripped)
+    if any(_declared(word) == found for word in missing):
+        return None  # -999.0 is the -999 that was declared
+    return _truth(found) if kind == "boolean" else found
+
+
+@lru_cache
+def _declared(word: str) -> float | None:
+    """The number that a word for missing values is, if it is one."""
+    try:
+        return number(word)
+    except NotAValueError:
+        return None
+
+
+def _truth(found: float) -> bool:
+    if found not in {0, 1}:
+        raise NotAValueError("is not a truth value; write true or false")
+    return bool(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,7 +234,7 @@ def _parsed(part: Part, text: bytes, names: Sequence[str], contract: Contract, p
     wanted = {feature.name for feature in features} | set(passed)
     words = frozenset(contract.missing_words)
     missing = {
-        feature.name: list(words if feature.kind == "categorical" else words | values.MISSING)
+        feature.name: list(values.NOTHING if feature.kind == "categorical" else words | values.MISSING)
         for feature in features
         if feature.name not in passed
     }
@@ -262,7 +262,7 @@ def _parsed(part: Part, text: bytes, names: Sequence[str], contract: Contract, p
     frame = read(wanted, wanted - numeric)
     odd = [name for name in numeric if frame[name].dtype.kind not in "iuf"]
     if odd:  # some texts are no numbers; which, is then seen one by one
-        frame[odd] = read(odd, odd)
+        frame[odd] = read(odd, odd)[odd]  # which come in the order of the file
     return frame.astype(dict.fromkeys(numeric.difference(odd), "float64"))
 
 

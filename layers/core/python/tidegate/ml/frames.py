@@ -44,7 +44,7 @@ _BASE_BYTES, _CSV_CELL_BYTES, _PARQUET_CELL_BYTES = 75 * 2**20, 36, 24
 _MOST_LINES = 5  # named in one fault
 _SAMPLE = 1_000  # different texts that a hint looks at
 _CODES = "codes"
-_MOST_WORDS = 5  # among numbers, that a hint names
+_MOST_WORDS, _MOST_LETTERS = 5, 20  # of words among numbers, that a hint names
 _ZERO_FIRST = re.compile(rb'[,\n"]0\d')
 _LOOKS = (
     (re.compile(r"[+-]?\d+,\d+"), "texts like 1,5 are not numbers; write them with a decimal point"),
@@ -98,12 +98,14 @@ class PandasFrame:
         texts = self._data[name].dropna()
         distinct = texts.unique()[:_SAMPLE]
         others = [text for text in distinct if not _is_number(text)]
+        if any(len(text) > _MOST_LETTERS or not text.isprintable() for text in others):
+            others = []  # no words that people would declare
         words = sorted(values.MISSING.intersection(texts.unique()))
         among_numbers = 0 < len(others) <= min(_MOST_WORDS, len(distinct) - len(others))
         if among_numbers or words:
             found = others if among_numbers else words
             cells = english.count(int(texts.isin(found).sum()), "cell")
-            options = " ".join(f"--missing {shlex.quote(word)}" for word in found)
+            options = " ".join(f"--missing={shlex.quote(word)}" for word in found)
             beside = ", beside numbers," if among_numbers else ""
             listed = " or ".join(found)
             yield f"{name}: the text {listed} in {cells}{beside} is a value; if it means missing, give {options}"
@@ -336,13 +338,14 @@ def _read_csv(name: str, data: bytes, room: _Room, how: _How) -> pd.DataFrame:
     _demand_whole_lines(name, data, len(header))
     texts = [column for column in header if how.is_text(column)]
     declared = frozenset(how.reading.missing_words)
-    words = {column: declared if column in texts else declared | values.MISSING for column in header}
+    # Pandas takes -999.0 for the word -999, which holds for numbers; texts are masked afterwards.
+    words = {column: values.NOTHING if column in texts else declared | values.MISSING for column in header}
     frame = _parsed(name, data, header, words, texts=texts)
     # The words that mean missing elsewhere are texts in the columns that turn out to hold texts.
     guessed = [each for each in header if each not in texts and _is_text(frame[each]) and frame[each].isna().any()]
     guessed = [each for each in guessed if _moments(frame[each]) is None]
     if guessed:
-        words = dict.fromkeys(guessed, declared)
+        words = dict.fromkeys(guessed, values.NOTHING)
         frame[guessed] = _parsed(name, data, header, words, texts=guessed, usecols=guessed)[guessed]
     if _ZERO_FIRST.search(data):
         numbers = [column for column in header if frame[column].dtype.kind in "iuf"]
@@ -505,7 +508,7 @@ def _typed(series: pd.Series) -> tuple[str, pd.Series]:
             typed = "empty", pd.Series(np.nan, index=series.index, dtype="float64")
         case "boolean":
             typed = "boolean", series.astype("boolean")
-        case "integer" | "integer-na" if series.max() <= np.iinfo(np.int64).max:
+        case "integer" | "integer-na" if series.min() >= -_INTEGERS and series.max() < _INTEGERS:
             typed = "integer", series.astype("Int64" if series.isna().any() else "int64")
         case "integer" | "integer-na" | "floating" | "mixed-integer-float" | "decimal":
             typed = _number(series.astype("float64"))

@@ -232,6 +232,19 @@ def end(reached: Chained, head: str, *, keeper: str = ROUTE, known: Collection[B
     return reached if broken in known else replace(reached, broken=broken)
 
 
+def hidden_by_a_kill(newest_first: Sequence[LedgerEntry]) -> bool:
+    """Whether the model was killed on a route that the entry before the kill did not record, and nobody has
+    acknowledged a break since. What is killed may not answer again before."""
+    recent = iter(newest_first)
+    for entry in recent:
+        if entry.action == Action.ACKNOWLEDGE:
+            return False
+        if entry.action == Action.KILL:
+            before = next(recent, None)
+            return before is not None and len({before.route_sha256, entry.route_before_sha256} - {None}) > 1
+    return False
+
+
 def served_at(
     newest_first: Iterable[LedgerEntry],
     moment: datetime,

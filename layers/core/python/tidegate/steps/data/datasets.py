@@ -224,8 +224,8 @@ def _position(listed: DatasetVersion | Exclusion) -> str:
 
 
 def _summary(version: DatasetVersion, now: datetime) -> dict[str, Any]:
-    document = view(replace(given_up(version, now), columns=(), files=()))
-    del document["columns"], document["files"]
+    document = view(replace(given_up(version, now), columns=(), files=(), hints=()))
+    del document["columns"], document["files"], document["hints"]
     counts = {"column_count": len(version.columns), "file_count": len(version.files)}
     return dict(document) | counts
 
@@ -236,7 +236,8 @@ def show_version(name: str, version: str, *, catalog: Catalog, clock: Clock) -> 
     found = catalog.version(name, None if version == "latest" else version)
     personal = catalog.dataset(name).pii
     columns = (each.without_values if each.name in personal else each for each in found.columns)
-    found = replace(found, columns=tuple(columns))
+    hints = (hint for hint in found.hints if not hint.startswith(tuple(f"{column}: " for column in personal)))
+    found = replace(found, columns=tuple(columns), hints=tuple(hints))
     return {"version": view(given_up(found, clock.now()))}
 
 

@@ -5,15 +5,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from tidegate.domain.registry.ledger import ALL_BP, Cause
+from tidegate.domain.registry.ledger import ALL_BP, Cause, hidden_by_a_kill
 from tidegate.domain.registry.route import Route
 from tidegate.domain.rollout import changes
 from tidegate.domain.rollout.changes import RouteChange
+from tidegate.kernel.errors import ConflictError
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, Routes, Versions
 from tidegate.steps.conflicts import twice
 from tidegate.steps.requests import Document, Sentence, view
 
+RECENT = 100  # entries among which the kill is that a resumption follows
 VersionNumber = Annotated[int, Field(strict=True, ge=1, le=999_999)]
 
 
@@ -88,8 +90,17 @@ def kill(model: str, body: Because, *, actor: str, models: Models, routes: Route
 def resume(model: str, body: Because, *, actor: str, models: Models, routes: Routes, clock: Clock) -> dict[str, Any]:
     """The champion of a killed model answers again. Raises NotFoundError, ConflictError."""
     models.model(model)
-    cause = Cause(clock.now(), actor, body.reason)
-    return _outcome(*decided(model, lambda route: changes.resume(route, model, cause), routes=routes))
+
+    def decision(route: Route | None) -> RouteChange | None:
+        if hidden_by_a_kill(routes.ledger(model, limit=RECENT, newest_first=True)):
+            raise ConflictError(
+                f"{model} was killed while its route was not the one that the ledger had recorded",
+                next_step=f"see what differs (tidegate ledger verify {model}), and acknowledge it first: "
+                f'tidegate ledger acknowledge {model} --reason "..."',
+            )
+        return changes.resume(route, model, Cause(clock.now(), actor, body.reason))
+
+    return _outcome(*decided(model, decision, routes=routes))
 
 
 def split(
