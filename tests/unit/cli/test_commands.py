@@ -667,6 +667,7 @@ def test_faults_of_type_and_range_are_reported_together_wherever_they_are_in_the
         ("carrier,hour,distance\nUA,7,1,2\n", "row 1: has a different number of fields"),
         ("carrier,hour,distance\n,7,1\n", "row 1.carrier: is null"),
         ("carrier,colour\nUA,red\n", "colour"),
+        ("carrier,hour,distance,hour\nUA,7,1,8\n", "hour: is named twice"),
     ],
 )
 def test_input_that_cannot_be_scored_is_reported_in_words(run: Cli, trained: Loopback, text: str, said: str) -> None:

@@ -70,9 +70,12 @@ def _strict(text: str) -> Any:
 def from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
     """Instances of CSV, each cell read by the kind of its feature. Raises InvalidInputError."""
     try:
-        rows = list(csv.DictReader(io.StringIO(text), strict=True))
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        names, rows = list(reader.fieldnames or ()), list(reader)
     except csv.Error as error:
         raise InvalidInputError(f"the input is neither JSON nor CSV: {error}") from None
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise InvalidInputError("the CSV header is wrong", [Fault(name, "is named twice") for name in twice])
     uneven = [Fault(f"row {at}", "has a different number of fields than the header") for at, row in enumerate(rows, 1)
               if None in row or None in row.values()]  # fmt: skip
     if uneven:

@@ -91,6 +91,9 @@ def header(source: Source, fetch: Fetch) -> tuple[list[str], int]:
         names = next(csv.reader([text[begins:stop].decode()]), [])
     except UnicodeDecodeError:
         raise DatasetInvalidError("the input cannot be read", [Fault(source.key, "is not UTF-8 text")]) from None
+    except csv.Error:
+        problem = "has a header that is not CSV; end each line with a line feed"
+        raise DatasetInvalidError("the input cannot be read", [Fault(source.key, problem)]) from None
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice or not names:
         problem = f"names column {twice[0]!r} twice" if twice else "has a blank first line; it must name the columns"
