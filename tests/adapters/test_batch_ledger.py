@@ -52,8 +52,11 @@ def test_acts_become_one_chain_for_each_model(ledger: BatchLedger) -> None:
 
 
 def test_an_act_that_comes_again_is_recorded_once_whoever_brings_it(ledger: BatchLedger) -> None:
+    assert ledger.find("delay", START.key) is None
     ledger.append(START)
     before = ledger.entries("delay")
+    assert [ledger.find("delay", START.key)] == before
+    assert ledger.find("price", START.key) is None
     ledger.append(replace(START, actor="arn:aws:iam::123456789012:user/eve"))
     assert ledger.entries("delay") == before
     ledger.append(replace(START, action=Act.RESUME, attempt=2))

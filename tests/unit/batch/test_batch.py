@@ -11,7 +11,7 @@ import pytest
 from tests.builders.batch import CONTRACT, Scorer, fallback_of
 from tests.builders.specs import spec_document
 from tests.documents.forms import hold
-from tidegate.domain.batch.batch import TOTALS, Batch, record_of
+from tidegate.domain.batch.batch import TOTALS, Batch, identity, record_of, success_of
 from tidegate.domain.batch.batch_ledger import Act, BatchEntry, verify
 from tidegate.domain.registry.route import FallbackRef, Route, Served
 from tidegate.formats import csv_records
@@ -347,9 +347,137 @@ def test_an_end_that_went_unrecorded_is_recorded_by_the_next_call(world: BatchWo
         world.score(part)
     kept, world.batch_ledger = world.batch_ledger, InMemoryBatchLedger()
     world.finish()
-    ended, world.batch_ledger = world.batch_ledger.entries("delay")[-1], kept
+    world.batch_ledger = kept
+    assert world.show()["status"] == "running"
+    world.batch_runs.end(world.show()["batch_id"], "FAILED", "UnavailableError")
+    assert world.start()["resumed"]
+    assert all(world.score(part).kept for part in world.plan())
+    world.finish()
+    success = world.batch_objects.document(success_of(HOME))
+    assert world.batch_ledger.entries("delay")[-1].success_sha256 == hashlib.sha256(success).hexdigest()
+    assert world.start()["batch"]["status"] == "succeeded"
+
+
+NOT_OURS = r"batch\.json was not written by Tidegate, or was changed since"
+EVE = "arn:aws:iam::123456789012:user/eve"
+FORGERIES: list[dict[str, Any]] = [
+    {"version": 9},
+    {"artifact_key": "runs/other/model.onnx"},
+    {"artifact_sha256": "f" * 64},
+    {"fallback_key": "runs/other/fallback.json"},
+    {"fallback_sha256": "f" * 64},
+    {"output": "s3://lake/hr/out/"},
+    {"format": "parquet"},
+    {"started_by": EVE},
+    {"batch_id": "0" * 20},
+    {"batch_id": None},
+]
+
+
+def forge(world: BatchWorld, **changes: Any) -> None:
+    """Write the record as Tidegate does, but for this; its id is right unless that is what is forged."""
+    record = Batch.from_json(json.loads(world.batch_objects.document(record_of(HOME))))
+    forged = replace(record, **changes)
+    if "batch_id" not in changes:
+        said = (forged.model, forged.version, forged.sources, forged.output, forged.ids)
+        forged = replace(forged, batch_id=identity(*said))
+    world.batch_objects.upload(str(record_of(HOME)), json.dumps(forged.to_json()).encode())
+
+
+def untouched(world: BatchWorld, calls: int) -> bool:
+    return len(world.batch_ledger.entries("delay")) == len(world.batch_runs.inputs) == calls
+
+
+@pytest.mark.parametrize("changes", FORGERIES, ids=str)
+def test_a_record_that_was_forged_after_the_batch_began_is_neither_continued_nor_shown(
+    world: BatchWorld, changes: dict[str, Any]
+) -> None:
+    world.batch_runs.end(world.start()["batch"]["batch_id"], "FAILED", "no reason")
+    forge(world, **changes)
+    with pytest.raises(ArtifactRejectedError, match=NOT_OURS):
+        world.start()
+    with pytest.raises((ArtifactRejectedError, NotFoundError), match=rf"{NOT_OURS}|is not the output of a batch"):
+        world.show()
+    assert untouched(world, 1)
+
+
+@pytest.mark.parametrize("changes", FORGERIES, ids=str)
+def test_a_record_that_was_forged_before_any_batch_began_starts_and_shows_nothing(
+    world: BatchWorld, changes: dict[str, Any]
+) -> None:
+    other = BatchWorld()
+    other.start()
+    world.batch_objects.upload(str(record_of(HOME)), other.batch_objects.document(record_of(HOME)))
+    forge(world, **changes)
+    with pytest.raises(ArtifactRejectedError, match=NOT_OURS):
+        world.start()
+    with pytest.raises((ArtifactRejectedError, NotFoundError), match=rf"{NOT_OURS}|is not the output of a batch"):
+        world.show()
+    assert untouched(world, 0)
+
+
+@pytest.mark.parametrize("record", [b"", b"[]", b"{}", b'{"schema": 1, "sources": 3}'])
+def test_something_else_by_the_name_of_the_record_is_refused(world: BatchWorld, record: bytes) -> None:
+    world.batch_objects.upload(str(record_of(HOME)), record)
+    for asked in (world.start, world.show):
+        with pytest.raises(ArtifactRejectedError, match=NOT_OURS):
+            asked()
+
+
+def test_the_record_of_another_output_does_not_take_its_attempts_and_totals(world: BatchWorld) -> None:
+    other = "s3://data/batch/other/"
+    world.start(output=other)
+    copied = world.batch_objects.document(record_of(Address.parse(other, "output")))
+    world.batch_objects.upload(str(record_of(HOME)), copied)
+    for asked in (world.start, world.show):
+        with pytest.raises(ArtifactRejectedError, match=NOT_OURS):
+            asked()
+    assert untouched(world, 1)
+
+
+def test_a_start_that_died_after_it_wrote_the_record_is_made_good_by_the_same_request(world: BatchWorld) -> None:
     world.start()
-    assert world.batch_ledger.entries("delay")[-1].success_sha256 == ended.success_sha256
+    world.batch_ledger.chains.clear()
+    world.batch_runs.attempts.clear()
+    with pytest.raises(NotFoundError, match="is not the output of a batch"):
+        world.show()
+    world.clock.move(hours=1)
+    assert world.start()["batch"]["attempt"] == 1
+    assert [entry.action for entry in world.batch_ledger.entries("delay")] == ["batch_start"]
+    assert world.show()["status"] == "running"
+
+
+def test_forged_totals_complete_no_batch(world: BatchWorld) -> None:
+    batch_id = world.start()["batch"]["batch_id"]
+    totals = {"parts": 3, "rows": 10**9, "faulty": 0, "batch_id": batch_id, "ended_at": "2020-01-01T00:00:00+00:00"}
+    world.batch_objects.upload(str(success_of(HOME)), json.dumps(TOTALS.mark() | totals).encode())
+    world.batch_runs.end(batch_id, "FAILED", "no reason")
+    assert world.show()["status"] == "failed"
+    assert world.start()["resumed"]
+    for part in world.plan():
+        world.score(part)
+    world.finish()
+    assert [entry.rows for entry in world.batch_ledger.entries("delay")] == [None, None, 10]
+    assert world.show()["totals"]["rows"] == 10
+
+
+def test_totals_that_were_changed_after_the_end_are_not_shown_and_the_same_request_restores_them(
+    world: BatchWorld,
+) -> None:
+    batch_id = world.start()["batch"]["batch_id"]
+    for part in world.plan():
+        world.score(part)
+    world.finish()
+    written = world.batch_objects.document(success_of(HOME))
+    world.batch_objects.upload(str(success_of(HOME)), written.replace(b'"rows":10', b'"rows":11'))
+    world.batch_runs.end(batch_id, "SUCCEEDED")
+    assert world.show()["totals"] is None
+    world.clock.move(hours=1)
+    assert world.start()["resumed"]
+    world.plan()
+    world.finish()
+    assert world.batch_objects.document(success_of(HOME)) == written
+    assert world.show()["status"] == "succeeded"
 
 
 def test_totals_of_somebody_else_are_not_taken_for_those_of_the_batch(world: BatchWorld) -> None:
@@ -364,7 +492,8 @@ def test_totals_of_somebody_else_are_not_taken_for_those_of_the_batch(world: Bat
 OTHERS: dict[str, Any] = {
     "model": "other", "seq": 9, "at": datetime(2020, 1, 1, tzinfo=UTC), "actor": "mallory", "action": Act.RESUME,
     "batch_id": "b", "version": 77, "artifact_sha256": "f" * 64, "input": "s3://x/", "output": "s3://y/", "objects": 99,
-    "attempt": 8, "rows": 1, "faulty": 1, "success_sha256": "e" * 64, "previous_hash": "0" * 64, "hash": "f" * 64,
+    "attempt": 8, "rows": 1, "faulty": 1, "success_sha256": "e" * 64, "record_sha256": "d" * 64,
+    "previous_hash": "0" * 64, "hash": "f" * 64,
 }  # fmt: skip
 
 

@@ -8,7 +8,8 @@ import pytest
 from tests.builders.command_line import Cli
 from tests.builders.loopback import Loopback
 from tidegate.cli import exits
-from tidegate.domain.batch.batch import Part, parts_of, success_of
+from tidegate.domain.batch.batch import Batch, Part, parts_of, record_of, success_of
+from tidegate.domain.batch.batch_ledger import completed
 from tidegate.domain.registry.route import Route, Served
 from tidegate.kernel.address import Address
 
@@ -48,6 +49,8 @@ def test_a_batch_that_is_done_shows_its_totals_and_its_faults(run: Cli, asked: L
     ended = {"batch_id": planned(asked), "ended_at": "2026-01-05T13:00:00+00:00"}
     totals = json.dumps({"parts": 1, "rows": 1, "faulty": 1, **ended}).encode()
     asked.world.batch_objects.put(success_of(HOME), totals, "application/json", {})
+    batch = Batch.from_json(json.loads(asked.world.batch_objects.document(record_of(HOME))))
+    asked.world.batch_ledger.append(completed(batch, totals))
     assert run(*BATCH) == exits.OK
     assert run.out.splitlines() == [
         "1 row scored by flight-delay version 3: s3://data/batch/out/",

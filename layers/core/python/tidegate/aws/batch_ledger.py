@@ -62,6 +62,13 @@ class DynamoBatchLedger:
             f"the batch of {entry.model} could not be recorded: other batches are being recorded", next_step="try again"
         )
 
+    def find(self, model: str, key: str) -> BatchEntry | None:
+        """See ports.BatchLedger."""
+        pk = Partition.BATCHES.of(model)
+        mark = self._table.get(pk, f"ACT#{key}")
+        item = self._table.get(pk, f"ENTRY#{decode(_Recorded, mark).seq:010d}") if mark else None
+        return chained(BatchEntry, "batches", model, item) if item else None
+
     def head(self, model: str) -> Head:
         """See ports.BatchLedger."""
         found = self._table.get(Partition.BATCHES.of(model), "HEAD")

@@ -35,5 +35,6 @@ def show_batch(call: Call, at: At) -> Answer:
         places=at.settings.places,
         objects=at.batch_objects,
         batches=at.batch_runs,
+        ledger=at.batch_ledger,
     )
     return HTTPStatus.OK, answer

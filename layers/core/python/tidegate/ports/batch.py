@@ -80,6 +80,14 @@ class BatchLedger(Protocol):
         """
         ...
 
+    def find(self, model: str, key: str) -> "BatchEntry | None":
+        """The entry of an act; None when it is not recorded. Strongly consistent.
+
+        Raises:
+            LedgerBrokenError: the entry cannot even be read.
+        """
+        ...
+
     def head(self, model: str) -> "Head":
         """The newest entry's number and hash. Strongly consistent."""
         ...

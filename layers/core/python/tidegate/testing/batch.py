@@ -94,6 +94,9 @@ class InMemoryBatchLedger:
         if entry.key not in {each.key for each in known}:
             known.append(follow(entry, self.head(entry.model)))
 
+    def find(self, model: str, key: str) -> BatchEntry | None:
+        return next((entry for entry in self.chains.get(model, []) if entry.key == key), None)
+
     def head(self, model: str) -> Head:
         known = self.chains.get(model)
         return Head(known[-1].seq, known[-1].hash) if known else Head()

@@ -31,8 +31,8 @@ class Act(StrEnum):
 class BatchEntry:
     """One act: who, when, which version, by which bytes, from where to where, and how many objects.
 
-    A start and a resumption have the number of their attempt; a completion has the rows, those of them with faults, and
-    the SHA-256 of the output's `_SUCCESS.json`.
+    A start and a resumption have the number of their attempt and the SHA-256 of the batch's record. A completion has
+    the rows, those of them with faults, and the SHA-256 of the output's `_SUCCESS.json`.
     """
 
     FORM: ClassVar = StoredForm("batch ledger entry")
@@ -52,6 +52,7 @@ class BatchEntry:
     rows: int | None = None
     faulty: int | None = None
     success_sha256: str | None = None
+    record_sha256: str | None = None
     previous_hash: str = GENESIS
     hash: str = ""
 
@@ -66,7 +67,12 @@ class BatchEntry:
     @property
     def key(self) -> str:
         """The same for the same act, so that it is recorded once."""
-        return f"{self.batch_id}#{self.action}#{self.attempt or 0}"
+        return key_of(self.batch_id, self.action, self.attempt)
+
+
+def key_of(batch_id: str, action: Act, attempt: int | None = None) -> str:
+    """What an act of a batch is found by."""
+    return f"{batch_id}#{action}#{attempt or 0}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +85,11 @@ class Head:
     hash: str = GENESIS
 
 
-def begun(batch: Batch, attempt: int, *, actor: str, at: datetime) -> BatchEntry:
-    """An attempt at a batch, before it is chained."""
+def begun(batch: Batch, record: bytes, attempt: int, *, actor: str, at: datetime) -> BatchEntry:
+    """An attempt at a batch with this record, before it is chained."""
     action = Act.START if attempt == 1 else Act.RESUME
-    return replace(_entry(batch, action, actor, at), attempt=attempt)
+    record_sha256 = hashlib.sha256(record).hexdigest()
+    return replace(_entry(batch, action, actor, at), attempt=attempt, record_sha256=record_sha256)
 
 
 def completed(batch: Batch, success: bytes) -> BatchEntry:

@@ -80,7 +80,7 @@ class LedgerEntry:
 
 
 # What older entries did not have: it is no part of a hash while it is this.
-_LATER = {"cause": None, "route_sha256": None, "route_before_sha256": None, "acknowledged": ()}
+_LATER = {"cause": None, "route_sha256": None, "route_before_sha256": None, "acknowledged": (), "record_sha256": None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Of one version: the champion when the batch was asked for. Asking for the same a
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ from tidegate.domain.batch.batch import (
     record_of,
     success_of,
 )
-from tidegate.domain.batch.batch_ledger import begun, completed
+from tidegate.domain.batch.batch_ledger import Act, begun, key_of
 from tidegate.domain.registry.route import Route
 from tidegate.kernel import english
 from tidegate.kernel.address import Address, folder
@@ -76,6 +77,7 @@ def start_batch(
         ForbiddenError: input or output lie elsewhere than the caller's batches may read and write.
         InvalidInputError: input or output are no addresses, or hold nothing to score.
         ConflictError: nothing serves, or the output belongs to another batch.
+        ArtifactRejectedError: Tidegate did not write the record in the output.
         UnavailableError: too many batches of the model are being recorded at once.
     """
     spec = models.spec(model)
@@ -116,24 +118,31 @@ def start_batch(
         batch = wanted
     else:
         record = _record(home, objects)
-        batch = Batch.from_json(json.loads(record))
+        batch = _read(home, record)
         _demand_same(batch, wanted)
+        if not _begun(batch, record, ledger) and replace(batch, started_at=wanted.started_at) != wanted:
+            raise _foreign(home)
     latest = batches.latest(batch.batch_id)
-    success = success_in(batch, objects)
+    success = _success(batch, objects, ledger)
     resumed = latest is not None and not latest.running and success is None
-    if success is not None:
-        ledger.append(completed(batch, success))  # in case that whoever finished it died before this
-    elif latest is None or not latest.running:
+    if success is None and (latest is None or not latest.running):
         number = latest.number + 1 if latest else 1
-        ledger.append(begun(batch, number, actor=actor, at=clock.now()))
+        ledger.append(begun(batch, record, number, actor=actor, at=clock.now()))
         sha256 = hashlib.sha256(record).hexdigest()
         batches.start(batch.batch_id, number, {"output": batch.output, "record_sha256": sha256, "cursor": _FIRST})
         latest = Attempt(number, "RUNNING")
-    return _shown(batch, latest, objects) | {"resumed": resumed}
+    return _shown(batch, latest, success, objects) | {"resumed": resumed}
 
 
 def show_batch(
-    model: str, output: str | None, *, actor: str, places: Places, objects: BatchObjects, batches: BatchRuns
+    model: str,
+    output: str | None,
+    *,
+    actor: str,
+    places: Places,
+    objects: BatchObjects,
+    batches: BatchRuns,
+    ledger: BatchLedger,
 ) -> dict[str, Any]:
     """How far the batch is that owns an output.
 
@@ -141,12 +150,16 @@ def show_batch(
         ForbiddenError: the output lies elsewhere than the caller's batches may read and write.
         InvalidInputError: the output is no address.
         NotFoundError: it belongs to no batch of the model.
+        ArtifactRejectedError: Tidegate did not write the record in the output.
     """
     home = _home(output or "", actor, places)
-    batch = recorded(home, objects)
+    record = _record(home, objects)
+    batch = _read(home, record)
     if batch.model != model:
         raise NotFoundError(f"{home} is the output of a batch of model {batch.model!r}, not of {model!r}")
-    return _shown(batch, batches.latest(batch.batch_id), objects)
+    if not _begun(batch, record, ledger):
+        raise _unknown(home)
+    return _shown(batch, batches.latest(batch.batch_id), _success(batch, objects, ledger), objects)
 
 
 def _home(output: str, actor: str, places: Places) -> Address:
@@ -229,11 +242,39 @@ def _demand_same(batch: Batch, wanted: Batch) -> None:
         )
 
 
-def recorded(home: Address, objects: BatchObjects, sha256: str = "") -> Batch:
-    """The batch that owns an output.
+def _read(home: Address, record: bytes) -> Batch:
+    """The batch of a record, which is this output's and has the id that follows from the rest."""
+    try:
+        batch = Batch.from_json(json.loads(record))
+        batch_id = identity(batch.model, batch.version, batch.sources, str(home), batch.ids)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise _foreign(home) from None
+    if (batch.output, batch.batch_id) != (str(home), batch_id):
+        raise _foreign(home)
+    return batch
+
+
+def _begun(batch: Batch, record: bytes, ledger: BatchLedger) -> bool:
+    """Whether the ledger knows the batch. People may write into an output: what stands there must then be the record
+    with which it began, byte by byte."""
+    start = ledger.find(batch.model, key_of(batch.batch_id, Act.START, 1))
+    if start is not None and start.record_sha256 != hashlib.sha256(record).hexdigest():
+        raise _foreign(batch.home)
+    return start is not None
+
+
+def _foreign(home: Address) -> ArtifactRejectedError:
+    return ArtifactRejectedError(
+        f"{record_of(home)} was not written by Tidegate, or was changed since", next_step="choose another --output"
+    )
+
+
+def recorded(home: Address, objects: BatchObjects, sha256: str) -> Batch:
+    """The batch that owns an output, for an attempt at it.
 
     Args:
-        sha256: of its record when the attempt began, when the caller's rights were checked: people may write there too.
+        sha256: of its record when the attempt began, which the ledger has: people may write there too. Empty for
+            attempts that began before 0.2.0.
 
     Raises:
         NotFoundError: no batch owns it.
@@ -251,22 +292,26 @@ def _record(home: Address, objects: BatchObjects) -> bytes:
     try:
         return objects.document(record_of(home))
     except NotFoundError:
-        raise NotFoundError(
-            f"{home} is not the output of a batch", next_step="start it: tidegate predict --help"
-        ) from None
+        raise _unknown(home) from None
 
 
-def success_in(batch: Batch, objects: BatchObjects) -> bytes | None:
-    """The totals of a batch as they stand in its output; None before all is done."""
+def _unknown(home: Address) -> NotFoundError:
+    return NotFoundError(f"{home} is not the output of a batch", next_step="start it: tidegate predict --help")
+
+
+def _success(batch: Batch, objects: BatchObjects, ledger: BatchLedger) -> bytes | None:
+    """The totals of a batch that is complete, as the ledger has their hash; None while they are not in its output."""
+    end = ledger.find(batch.model, key_of(batch.batch_id, Act.COMPLETE))
+    if end is None:
+        return None
     try:
         found = objects.document(success_of(batch.home))
-        ours = TOTALS.read(found)["batch_id"] == batch.batch_id
-    except (NotFoundError, ValueError, KeyError, TypeError):  # nothing, or something else by this name
+    except NotFoundError:
         return None
-    return found if ours else None
+    return found if hashlib.sha256(found).hexdigest() == end.success_sha256 else None
 
 
-def _shown(batch: Batch, latest: Attempt | None, objects: BatchObjects) -> dict[str, Any]:
+def _shown(batch: Batch, latest: Attempt | None, success: bytes | None, objects: BatchObjects) -> dict[str, Any]:
     about = {
         "batch_id": batch.batch_id,
         "model": batch.model,
@@ -278,7 +323,6 @@ def _shown(batch: Batch, latest: Attempt | None, objects: BatchObjects) -> dict[
         "started_at": batch.started_at,
         "attempt": latest.number if latest else 0,
     }
-    success = success_in(batch, objects)
     if success is not None:
         totals = TOTALS.read(success)
         done = {"parts": totals["parts"], "rows": totals["rows"]}

@@ -22,7 +22,7 @@ from tidegate.domain.batch.batch import (
     row_group_parts,
     success_of,
 )
-from tidegate.domain.batch.batch_ledger import completed
+from tidegate.domain.batch.batch_ledger import Act, completed, key_of
 from tidegate.domain.batch.rows import (
     Answers,
     Rows,
@@ -57,7 +57,7 @@ from tidegate.ports.batch import BatchLedger, BatchObjects
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts
 from tidegate.ports.serving import Scorer, ScorerLoader
-from tidegate.steps.batch.batch import counted, encoded, parts_in, recorded, success_in
+from tidegate.steps.batch.batch import counted, encoded, parts_in, recorded
 
 BLOCK_ROWS = 8_192  # scored at once: what a block takes of memory does not depend on the part
 SCAN_BYTES = 16 << 20  # of CSV, fetched at once to find where its records end
@@ -393,6 +393,7 @@ def finish(task: FinishTask, *, objects: BatchObjects, ledger: BatchLedger, cloc
     missing = [part for part, count in zip(parts, faulty, strict=True) if count is None]
     if missing:
         return Finished(complete=False, reason=_why(batch, missing, len(parts), objects))
+    end = ledger.find(batch.model, key_of(batch.batch_id, Act.COMPLETE))  # then the totals get the same bytes again
     totals = counted(parts) | {
         "faulty": sum(count or 0 for count in faulty),
         "batch_id": batch.batch_id,
@@ -402,20 +403,12 @@ def finish(task: FinishTask, *, objects: BatchObjects, ledger: BatchLedger, cloc
         "input": batch.input,
         "started_by": batch.started_by,
         "started_at": batch.started_at,
-        "ended_at": clock.now().isoformat(),
+        "ended_at": (end.at if end else clock.now()).isoformat(),
     }
-    ledger.append(completed(batch, _settled(batch, encoded(totals), objects)))
+    success = encoded(totals)
+    objects.put(success_of(home), success, _JSON, {})
+    ledger.append(completed(batch, success))
     return Finished(complete=True, reason="")
-
-
-def _settled(batch: Batch, totals: bytes, objects: BatchObjects) -> bytes:
-    """The totals as they stand: those that were written first, so that their hash stays what the ledger says."""
-    if objects.create(success_of(batch.home), totals):
-        return totals
-    known = success_in(batch, objects)
-    if known is None:
-        objects.put(success_of(batch.home), totals, _JSON, {})
-    return known or totals
 
 
 def _why(batch: Batch, missing: Sequence[Part], parts: int, objects: BatchObjects) -> str:
