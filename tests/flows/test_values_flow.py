@@ -101,7 +101,8 @@ def scored(house: House, kind: str, data: bytes) -> bytes:
     output = f"s3://{bucket}/batch/awkward-{kind}/"
     house.client.start_batch(MODEL, f"s3://{bucket}/batch/awkward.{kind}", output)
     batch = house.client.wait_for_batch(MODEL, output, timeout_seconds=60)
-    assert (batch["status"], batch["totals"]["faulty"]) == ("succeeded", 0), batch
+    assert batch["status"] == "succeeded", batch
+    assert batch["totals"]["faulty"] == 0
     body: bytes = s3.get_object(Bucket=bucket, Key=f"batch/awkward-{kind}/part-000001.{kind}")["Body"].read()
     return body
 

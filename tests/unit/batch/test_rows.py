@@ -278,3 +278,14 @@ print([rows.given[name].value(1, "numeric") for name in names])
         check=True,
     )
     assert done.stdout.strip() == "[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]"
+
+
+def test_a_declared_word_among_texts_is_a_missing_value_that_the_contract_judges() -> None:
+    features = (FeatureContract("word", "categorical", missing="allow"),)
+    contract = Contract("m", "regression", features, missing_words=("", "unknown"))
+    data = b"word\nx\nunknown\n\ny\n"
+    part = Part(0, "a.csv", "", 5, len(data), 0, 3)
+    rows = batches.rows_of("csv", part, len(data), contract, ids=(), fetch=lambda start, stop: data[start:stop])
+    assert [rows.given["word"].value(row, "categorical") for row in range(3)] == ["x", None, "y"]
+    assert not suspects(contract, rows).any()
+    assert inputs(contract, rows, np.arange(3)).categorical.ravel().tolist() == ["x", "", "y"]

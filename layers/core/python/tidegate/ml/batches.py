@@ -170,7 +170,7 @@ def _given(feature: FeatureContract, series: pd.Series, missing: Collection[str]
 def _texts(codes: Column, texts: Sequence[str | None], missing: Collection[str]) -> Given:
     """Texts by their places, -1 for what is missing."""
     known = np.array([-1 if text is None or text in missing else place for place, text in enumerate(texts)] + [-1])
-    return Given(codes=known[codes], texts=np.array(texts, dtype=object))
+    return Given(codes=known[codes], texts=np.array([text or "" for text in texts], dtype=object))
 
 
 def _mixed(feature: FeatureContract, series: pd.Series) -> Given:
