@@ -25,9 +25,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from infra.layers import LAYERS
+
 ROOT = Path(__file__).resolve().parents[1]
 LICENCES = ROOT / "scripts" / "licences.toml"
-LAYERS = ("serving", "training", "plots", "batch")  # what is deployed
 PYTHON_LOCKS = (
     "requirements.txt", *(f"layers/{layer}/requirements.txt" for layer in (*LAYERS, "runtime")),
     "scripts/uv.txt", "tests/tools/ministack.txt",

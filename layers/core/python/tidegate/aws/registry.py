@@ -40,7 +40,7 @@ from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.route import Route
 from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
-from tidegate.domain.rollout.changes import RouteChange
+from tidegate.domain.rollout.changes import RouteChange, unacknowledged
 from tidegate.kernel.documents import SPEC, StoredForm
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.kernel.partitions import Partition, version_key
@@ -486,12 +486,10 @@ def held(lease: Lease) -> ConflictError:
 
 def unrecorded_route(route: Route) -> ConflictError:
     """The change was decided on a route that the ledger does not lead to."""
-    model = route.model
-    return ConflictError(
-        f"the route of {model} is not the one that entry {route.revision - 1} of its ledger recorded: one of them was "
-        "changed without Tidegate",
-        next_step=f"see what differs (tidegate ledger verify {model}), and acknowledge it first: "
-        f'tidegate ledger acknowledge {model} --reason "..."',
+    return unacknowledged(
+        route.model,
+        f"the route of {route.model} is not the one that entry {route.revision - 1} of its ledger recorded: one of "
+        "them was changed without Tidegate",
     )
 
 

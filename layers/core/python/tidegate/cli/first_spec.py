@@ -1,7 +1,7 @@
 """A first spec of a model, written from the columns of a dataset version: it passes `tidegate model check`.
 
     columns = judged(dataset, version, target)     # each column with what it would be, and why
-    text = written(model, dataset, version, target, columns)
+    text = written(model, dataset, version, target=target, columns=columns, task=task_of(column))
 
 What a profile cannot say stands as a comment: what to look at, and what was left out.
 """
@@ -18,16 +18,17 @@ from typing import Any
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError
 from tidegate.kernel.table import RESERVED
-from tidegate.spec.part import Task
+from tidegate.spec.data import Split
+from tidegate.spec.features import MAX_FEATURES
+from tidegate.spec.gate import GatePolicy
+from tidegate.spec.part import MAX_NAME, Task
 
-MAX_FEATURES = 500
 MAX_CLASSES = 100
-MAX_NAME = 128
 SHOWN_CATEGORIES = 5  # a profile has the commonest five values
 FEW_CLASSES = 10  # whole numbers, more of them are a regression
 EVERY_VALUE = 100  # a whole number that takes every value of such a range keeps exactly that range
-DEFAULT_ROWS = 500  # `gate.min_rows`
-HOLDOUT = 0.2
+DEFAULT_ROWS: int = GatePolicy.model_fields["min_rows"].default
+HOLDOUT: float = Split.model_fields["holdout_fraction"].default
 MOST_GROUPS = 60
 MOST_GROUP_COLUMNS = 2
 ID_ROWS = 50

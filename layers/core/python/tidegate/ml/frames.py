@@ -96,11 +96,12 @@ class PandasFrame:
         if self._types[name] is not ColumnType.TEXT:
             return
         texts = self._data[name].dropna()
-        distinct = texts.unique()[:_SAMPLE]
+        every = texts.unique()
+        distinct = every[:_SAMPLE]
         others = [text for text in distinct if not _is_number(text)]
         if any(len(text) > _MOST_LETTERS or not text.isprintable() for text in others):
             others = []  # no words that people would declare
-        words = sorted(values.MISSING.intersection(texts.unique()))
+        words = sorted(values.MISSING.intersection(every))
         among_numbers = 0 < len(others) <= min(_MOST_WORDS, len(distinct) - len(others))
         if among_numbers or words:
             found = others if among_numbers else words

@@ -10,6 +10,7 @@ from pydantic import (
 
 from tidegate.spec.part import ColumnName, ExpressionText, Section, spec_fault
 
+MAX_FEATURES = 500
 MAX_COMPUTED = 200
 
 

@@ -25,7 +25,7 @@ from tidegate.kernel.plain_text import text_faults
 from tidegate.spec import strict_yaml
 from tidegate.spec.checks import cross_faults, parameter_faults
 from tidegate.spec.data import DataChecks, Split
-from tidegate.spec.features import MAX_COMPUTED, ComputedFeature, Feature
+from tidegate.spec.features import MAX_COMPUTED, MAX_FEATURES, ComputedFeature, Feature
 from tidegate.spec.gate import ChosenMetric, GatePolicy
 from tidegate.spec.monitoring import MonitoringRules
 from tidegate.spec.output_rules import MAX_RULES, OutputRule
@@ -57,7 +57,7 @@ class ModelSpec(Section):
     sensitive: tuple[ColumnName, ...] = Field(
         (), max_length=8, description="Columns whose groups are compared for fairness; they need not be features."
     )
-    features: tuple[Feature, ...] = Field(min_length=1, max_length=500)
+    features: tuple[Feature, ...] = Field(min_length=1, max_length=MAX_FEATURES)
     computed: tuple[ComputedFeature, ...] = Field((), max_length=MAX_COMPUTED)
     candidates: tuple[Candidate, ...] = Field(min_length=1, max_length=MAX_CANDIDATES)
     metric: ChosenMetric = Field(description="The deciding metric: a name, or a mapping of `name` and parameters.")

@@ -16,7 +16,8 @@ from tidegate.kernel.expressions.language import MAX_LENGTH
 from tidegate.kernel.ids import NAME
 
 Scalar = bool | int | float | str
-ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+MAX_NAME = 128  # letters of a column's name
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 ModelName = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 ExpressionText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH)]
 

@@ -47,10 +47,9 @@ def traffic(tool: Tool, model: str, source: str, *, rate: float, outcomes: str |
     """
     rows = instances_of(tool, model, text_of(source, ADVICE), ADVICE)
     asked = {feature["name"] for feature in tool.client.served(model)["features"]}
-    lacking = [name for name in (outcomes,) if name and not any(name in row for row in rows)]
-    if lacking:
+    if outcomes and not any(outcomes in row for row in rows):
         raise InvalidInputError(
-            "the file lacks a column", [Fault("--outcomes", f"{lacking[0]!r} is not a column", tuple(rows[0]))]
+            "the file lacks a column", [Fault("--outcomes", f"{outcomes!r} is not a column", tuple(rows[0]))]
         )
     numeric = bool(outcomes) and tool.client.model(model)["model"]["task"] == "regression"
     played = Played(tool, model, numeric=numeric)

@@ -47,13 +47,14 @@ def remove(stage: Stage, name: str) -> Removed:
     """
     if not is_owned(name):
         raise NotOwnedError(f"{name} is not the name of a doctor's model")
+    table, ledger = stage.parameters["registry-table"], stage.parameters["ledger-table"]
     for kind in _HEADERS:
         key = {"pk": {"S": str(kind)}, "sk": {"S": name}}
-        header = stage.aws("dynamodb").get_item(TableName=stage.parameters["registry-table"], Key=key).get("Item")
-        if header and header.get("owner", {}).get("S") != OWNER:
-            raise NotOwnedError(f"{name} has the owner {header.get('owner', {}).get('S')}: no doctor made it")
+        header = stage.aws("dynamodb").get_item(TableName=table, Key=key).get("Item")
+        owner = header.get("owner", {}).get("S") if header else OWNER
+        if owner != OWNER:
+            raise NotOwnedError(f"{name} has the owner {owner}: no doctor made it")
     removed = Removed()
-    table, ledger = stage.parameters["registry-table"], stage.parameters["ledger-table"]
     for bucket, prefix in _places(stage, name):
         removed.objects += _empty(stage, bucket, prefix)
     for key in _keys(stage, name):

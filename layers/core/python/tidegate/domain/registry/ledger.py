@@ -218,7 +218,7 @@ def _problem(model: str, reached: Chained, entry: Link, head: str, keeper: str) 
         return "it does not follow the entry before it: one of the two was replaced"
     if reached.hash == head:
         return f"{keeper} ends at entry {reached.seq}: this one was added without a change of {keeper}"
-    if len({reached.route_sha256, entry.route_found_sha256} - {None}) > 1:
+    if _differ(reached.route_sha256, entry.route_found_sha256):
         return f"it replaced another route than entry {reached.seq} recorded: {keeper} was changed in between"
     return ""
 
@@ -241,8 +241,13 @@ def hidden_by_a_kill(newest_first: Sequence[LedgerEntry]) -> bool:
             return False
         if entry.action == Action.KILL:
             before = next(recent, None)
-            return before is not None and len({before.route_sha256, entry.route_before_sha256} - {None}) > 1
+            return before is not None and _differ(before.route_sha256, entry.route_before_sha256)
     return False
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    """Whether two hashes are of different routes; what is not known differs from nothing."""
+    return None not in {one, other} and one != other
 
 
 def served_at(

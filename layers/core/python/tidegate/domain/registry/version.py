@@ -95,7 +95,8 @@ def approval_reasons(
 
 def status_now(version: Version, route: Route | None) -> str:
     """What a version is now, in a word: its status; of a candidate that is not on its way in, why it has a share."""
-    known = route is not None and route.candidate is not None and route.candidate.version == version.number
-    if not known or route is None or version.status is not VersionStatus.CANDIDATE:
-        return version.status.value
-    return route.candidate_role.value if route.candidate_role in SHOWN_AS_STATUS else version.status.value
+    if version.status is VersionStatus.CANDIDATE and route and route.candidate:
+        role = route.candidate_role
+        if route.candidate.version == version.number and role in SHOWN_AS_STATUS:
+            return role.value
+    return version.status.value

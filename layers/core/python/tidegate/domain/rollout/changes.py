@@ -66,6 +66,15 @@ def route_digest(route: Route) -> str:
     return canonical_sha256(plain)
 
 
+def unacknowledged(model: str, problem: str) -> ConflictError:
+    """A change that has to wait until somebody has looked into a break of the ledger."""
+    return ConflictError(
+        problem,
+        next_step=f"see what differs (tidegate ledger verify {model}), and acknowledge it first: "
+        f'tidegate ledger acknowledge {model} --reason "..."',
+    )
+
+
 def unrecorded(route: Route, entry: LedgerEntry) -> str:
     """What of a route does not follow from its newest ledger entry, in a sentence; empty when all does."""
     if route.revision != entry.seq:

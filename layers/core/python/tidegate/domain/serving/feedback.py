@@ -173,9 +173,9 @@ def outcomes_that_count(claims: Iterable[Claim]) -> Outcomes:
         by_prediction.setdefault(each.prediction, []).append(each)
     known, reporters, ignored = dict[str, Any](), dict[str, str](), set[str]()
     for prediction, found in by_prediction.items():
-        counts = found[0] if len(found) == 1 else _counting(found)
+        counts, contested = (found[0], False) if len(found) == 1 else _decided(found)
         known[prediction], reporters[prediction] = counts.outcome, counts.reporter
-        if len(found) > 1 and _contested(found, counts):
+        if contested:
             ignored.add(prediction)
     return Outcomes(known, reporters, frozenset(ignored))
 
@@ -185,16 +185,15 @@ def _owner(claims: Sequence[Claim]) -> str:
     return min(named)[1] if named else ""
 
 
-def _counting(claims: Sequence[Claim]) -> Claim:
+def _decided(claims: Sequence[Claim]) -> tuple[Claim, bool]:
+    """The claim that counts, and whether others than the owner reported another outcome."""
+    corrections, own, others = list[Claim](), list[Claim](), list[Claim]()
     owner = _owner(claims)
-    own = [each for each in claims if not each.correction and principal(each.reporter) in {owner, ""}]
-    return max([each for each in claims if each.correction] or own, key=lambda each: (each.time, each.reported))
-
-
-def _contested(claims: Sequence[Claim], counts: Claim) -> bool:
-    owner, name = _owner(claims), class_name(counts.outcome)
-    others = [each for each in claims if not each.correction and principal(each.reporter) not in {owner, ""}]
-    return any(class_name(each.outcome) != name for each in others)
+    for each in claims:
+        side = corrections if each.correction else own if principal(each.reporter) in {owner, ""} else others
+        side.append(each)
+    counts = max(corrections or own, key=lambda each: (each.time, each.reported))
+    return counts, any(class_name(each.outcome) != class_name(counts.outcome) for each in others)
 
 
 def _record(item: Any, about: ReportedModel, by: Reporter, now: datetime) -> tuple[dict[str, Any], list[Fault]]:

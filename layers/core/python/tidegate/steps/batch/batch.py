@@ -127,9 +127,10 @@ def start_batch(
     resumed = latest is not None and not latest.running and success is None
     if success is None and (latest is None or not latest.running):
         number = latest.number + 1 if latest else 1
-        ledger.append(begun(batch, record, number, actor=actor, at=clock.now()))
-        sha256 = hashlib.sha256(record).hexdigest()
-        batches.start(batch.batch_id, number, {"output": batch.output, "record_sha256": sha256, "cursor": _FIRST})
+        entry = begun(batch, record, number, actor=actor, at=clock.now())
+        ledger.append(entry)
+        given = {"output": batch.output, "record_sha256": entry.record_sha256, "cursor": _FIRST}
+        batches.start(batch.batch_id, number, given)
         latest = Attempt(number, "RUNNING")
     return _shown(batch, latest, success, objects) | {"resumed": resumed}
 

@@ -88,6 +88,7 @@ def evaluate(
     spec = models.spec(ref.model, run.spec_digest)
     files = RunFiles(ref, artifacts, task.files | task.fitted.files)
     holdout = Table.from_npz(files.read(RunFile.HOLDOUT))
+    plan = PLAN.read(files.read(RunFile.PLAN))
     onnx = files.read(RunFile.ARTIFACT)
     candidate = _candidate(onnx, holdout, load, stopwatch)
     rules = _Rules.read(files)
@@ -148,8 +149,8 @@ def evaluate(
         artifact_bytes=len(onnx),
         peak_memory_mib=candidate.peak_memory_mib,
         sections=replace(
-            _sections(spec, trial, arms=arms, rules=rules, found=found, files=files),
-            captures=_captures(spec, trial, files, lambda rows: find.on(rows, run, spec, candidate.contract)),
+            _sections(spec, trial, arms=arms, rules=rules, found=found, files=files, personal=plan["personal"]),
+            captures=_captures(spec, trial, plan, files, lambda rows: find.on(rows, run, spec, candidate.contract)),
         ),
     )
     document = json.dumps(evaluation.to_json(), sort_keys=True, allow_nan=False).encode()
@@ -240,16 +241,15 @@ def _sections(
     rules: _Rules,
     found: Comparison,
     files: RunFiles,
+    personal: Sequence[str],
 ) -> Sections:
     """Whatever is reported besides the metric. Writes the reference on the way, which has some of the same numbers."""
     contract, holdout = trial.contract, trial.rows
     training = training_rows(*(Table.from_npz(files.read(file)) for file in (RunFile.FIT, RunFile.VALIDATION)))
-    personal = PLAN.read(files.read(RunFile.PLAN))["personal"]
     hidden = _hidden(spec, personal)
     measure = Measure(spec, trial, training, {*hidden, *personal})
     important = measure.importances()
-    by_fallback = rules.fallback.rule.scores(holdout)
-    guard = guarded(trial, training, by_fallback)
+    guard = guarded(trial, training, arms.get(_FALLBACK, arms[_BASELINE]).scores)
     reference_sha256 = _WriteReference(spec, contract, training, hidden, trial.resampling.seed, files).of(
         holdout, trial.scores, found.arms[CANDIDATE], {name: max(each.value, 0.0) for name, each in important.items()}
     )
@@ -264,10 +264,14 @@ def _sections(
 
 
 def _captures(
-    spec: ModelSpec, trial: Trial, files: RunFiles, champion: Callable[[Table], "_Champion | None"]
+    spec: ModelSpec,
+    trial: Trial,
+    plan: Mapping[str, Any],
+    files: RunFiles,
+    champion: Callable[[Table], "_Champion | None"],
 ) -> Captures | None:
     """Candidate and champion on rows without captures; None where the data has no captures."""
-    captured = PLAN.read(files.read(RunFile.PLAN)).get("captured")
+    captured = plan.get("captured")
     if captured is None:
         return None
     guard = Table.from_npz(files.read(RunFile.GUARD))

@@ -38,7 +38,7 @@ from tidegate.domain.serving.reporters import Reports, behind
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.domain.training.contracts import stated_targets
 from tidegate.kernel.errors import ArtifactRejectedError, NewerDocumentError, NotFoundError
-from tidegate.kernel.metrics.metric import FromProbabilities
+from tidegate.kernel.metrics.metric import Array, FromProbabilities
 from tidegate.kernel.metrics.registry import find
 from tidegate.kernel.prefixes import RunFile
 from tidegate.ports.monitoring import HealthRecords, Hours, Sources, Verdicts
@@ -449,11 +449,17 @@ def _mature(chosen: Mapping[str, Hour], maturity: Maturity, at: datetime) -> lis
     return [] if after is None else [hour for name, hour in chosen.items() if _age_hours(name, at) >= after]
 
 
-def _live(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) -> Quality:
+def _labelled(reference: Reference, chosen: Sequence[Hour]) -> tuple[Array, Array]:
+    """Targets and scores, as in `metric.Rows`."""
     targets, scores = hours.merged([hour.labelled for hour in chosen], SAMPLED_ROWS)
+    return targets if reference.task == "regression" else targets.astype(np.int64), scores
+
+
+def _live(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) -> Quality:
+    targets, scores = _labelled(reference, chosen)
     return quality.live_quality(
         reference.metric,
-        targets if reference.task == "regression" else targets.astype(np.int64),
+        targets,
         scores,
         reference.design,
         margin=rules.quality_margin,
@@ -467,9 +473,9 @@ def _live(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) 
 def _against(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRules) -> str:
     """Why outcomes are against the model, with the largest reporters; empty when they are not. However few have come
     yet: all of them would be trained on."""
-    targets, scores = hours.merged([hour.labelled for hour in chosen], SAMPLED_ROWS)
+    targets, scores = _labelled(reference, chosen)
     found = quality.contradiction(
-        targets if reference.task == "regression" else targets.astype(np.int64),
+        targets,
         scores,
         reference.design,
         task=reference.task,

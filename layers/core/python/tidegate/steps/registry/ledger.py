@@ -22,7 +22,6 @@ from tidegate.domain.batch.batch_ledger import KEEPER, Act, BatchEntry
 from tidegate.domain.registry import ledger
 from tidegate.domain.registry.ledger import GENESIS, ROUTE, Break, Cause, Chained, LedgerEntry, Link, Seen
 from tidegate.domain.registry.route import Route
-from tidegate.domain.registry.version import Version
 from tidegate.domain.rollout import changes
 from tidegate.domain.rollout.changes import RouteChange, unrecorded
 from tidegate.kernel.errors import (
@@ -400,15 +399,12 @@ def _unregistered(route: Route, versions: Versions) -> str:
     if route.fallback is None:
         return ""
     newest_first = walked(
-        lambda *, after, limit: versions.versions(route.model, after=number(after), limit=limit), _key
+        lambda *, after, limit: versions.versions(route.model, after=number(after), limit=limit),
+        lambda version: str(version.number),
     )
     if all(version.fallback != route.fallback for version in newest_first("", _VERSIONS_AT_A_TIME)):
         return f"the route names a fallback of run {route.fallback.run_id} that no version was registered with"
     return ""
-
-
-def _key(version: Version) -> str:
-    return str(version.number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from tidegate.domain.registry.ledger import ALL_BP, Cause, hidden_by_a_kill
 from tidegate.domain.registry.route import Route
 from tidegate.domain.rollout import changes
 from tidegate.domain.rollout.changes import RouteChange
-from tidegate.kernel.errors import ConflictError
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, Routes, Versions
 from tidegate.steps.conflicts import twice
@@ -93,10 +92,8 @@ def resume(model: str, body: Because, *, actor: str, models: Models, routes: Rou
 
     def decision(route: Route | None) -> RouteChange | None:
         if hidden_by_a_kill(routes.ledger(model, limit=RECENT, newest_first=True)):
-            raise ConflictError(
-                f"{model} was killed while its route was not the one that the ledger had recorded",
-                next_step=f"see what differs (tidegate ledger verify {model}), and acknowledge it first: "
-                f'tidegate ledger acknowledge {model} --reason "..."',
+            raise changes.unacknowledged(
+                model, f"{model} was killed while its route was not the one that the ledger had recorded"
             )
         return changes.resume(route, model, Cause(clock.now(), actor, body.reason))
 
