@@ -8,6 +8,8 @@ from infra.local import metrics as metrics_module
 from infra.local import moto_server, stepfunctions, table_changes
 from infra.local.cloud import LocalCloud
 from infra.local.metrics import DAYS, Metrics
+from tests.builders.waiting import eventually
+from tests.local.calls import finished, reached
 
 
 def test_records_of_a_stream_that_everybody_has_read_are_let_go_of(
@@ -64,12 +66,18 @@ def test_executions_that_are_over_are_let_go_of_and_those_under_way_are_not(
     monkeypatch.setattr(stepfunctions, "KEPT_EXECUTIONS", 2)
     states, machine = cloud.client("stepfunctions"), cloud.outputs["MachineArn"]
     waiting = states.start_execution(stateMachineArn=machine, input='{"wait": 7200}')["executionArn"]
+    assert reached(cloud, waiting, "WaitStateEntered")
     for number in range(6):
-        states.start_execution(stateMachineArn=machine, name=f"short-{number}", input='{"wait": 1}')
+        short = states.start_execution(stateMachineArn=machine, name=f"short-{number}", input='{"wait": 1}')
+        assert reached(cloud, short["executionArn"], "WaitStateEntered")  # only then does moving the clock end it
         cloud.advance(5)
-        assert cloud.settle()
-    listed = states.list_executions(stateMachineArn=machine)["executions"]
-    assert waiting in {each["executionArn"] for each in listed if each["status"] == "RUNNING"}
-    assert "short-5" in {each["name"] for each in listed}
-    assert "short-0" not in {each["name"] for each in listed}
+        assert finished(cloud, short["executionArn"])
+
+    def listed(status: str) -> set[str]:
+        found = states.list_executions(stateMachineArn=machine, statusFilter=status)["executions"]
+        return {each["executionArn"].rpartition(":")[2] for each in found}
+
+    assert eventually(lambda: "short-0" not in listed("SUCCEEDED"))  # its thread tells of the end first, then tidies
+    assert "short-5" in listed("SUCCEEDED")
+    assert waiting.rpartition(":")[2] in listed("RUNNING")
     states.stop_execution(executionArn=waiting)
