@@ -16,12 +16,14 @@ from tidegate.domain.data.checks import (
     copy_faults,
     duplicate_faults,
     leak_faults,
+    precision_notes,
     read_target,
     split_faults,
     target_faults,
     terms_faults,
     twin_faults,
     value_faults,
+    wide_faults,
 )
 from tidegate.domain.data.dataset import ColumnType, Dataset
 from tidegate.domain.data.splits import Split
@@ -112,6 +114,44 @@ def test_numbers_that_are_not_what_the_spec_says() -> None:
     assert "have fractions" in values(FeatureContract("x", "integer"), [1, 2.5])
     assert "neither 0 nor 1" in values(FeatureContract("x", "boolean"), [0, 1, 2])
     assert "are infinite" in values(FeatureContract("x", "numeric"), [0, np.inf, 2])
+
+
+def test_a_number_that_no_float32_holds_is_refused_before_training() -> None:
+    found = values(FeatureContract("x", "numeric"), [1e39, -3.4e38, 5])
+    assert "1 of 3 values (33.33%) are beyond 3.403e+38, the largest 32-bit float" in found
+
+
+def test_a_number_that_is_constant_to_the_model_alone_is_refused_with_what_to_do() -> None:
+    seconds = [1_367_429_400.0, 1_367_429_410.0, 1_367_429_420.0]
+    found = values(FeatureContract("at", "numeric"), seconds)
+    assert "features.at: has values that all become one in the training rows as 32-bit floats" in found
+    assert "kind: time" in found
+
+
+def test_numbers_that_meet_as_float32_are_noted_and_measurements_are_not() -> None:
+    feature = FeatureContract("x", "numeric")
+
+    def notes(column: Any) -> list[str]:
+        return precision_notes([feature], Table({"x": np.asarray(column, dtype=np.float64)}))
+
+    (note,) = notes(2**24 + np.arange(1_000))
+    assert note.startswith("features.x: 499 of 1,000 different values (49.90%) become another one as 32-bit floats")
+    assert notes(1.36e9 + np.arange(0, 86_400, 30))  # epoch seconds of a day
+    for fine in (np.arange(2**16), CHANCE.random(400_000), [np.nan, 1.0], 1.36e9 + np.arange(0, 1e6, 1_000)):
+        assert notes(fine) == []
+
+
+def test_a_text_that_no_request_may_have_is_refused_before_training() -> None:
+    found = values(FeatureContract("c", "categorical"), ["a", "b" * 1_025, "c" * 1_024])
+    assert "1 of 3 values (33.33%) have more than 1,024 letters" in found
+
+
+def test_whole_numbers_that_float64_does_not_distinguish_name_no_group_and_no_class() -> None:
+    ids = np.array([2.0**53, 5.0])
+    assert "add the files with --text tail" in shown(wide_faults("group.tail", ids))
+    assert wide_faults("group.tail", ids - 1) == wide_faults("group.tail", np.array(["9007199254740993"])) == []
+    _, faults = read_target(demands(), ids, INTEGER)
+    assert "add the files with --text late" in shown(faults)
 
 
 def test_unlisted_categories_are_named_when_they_are_rejected() -> None:

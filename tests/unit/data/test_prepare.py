@@ -190,6 +190,42 @@ def test_excluded_periods_and_rows_without_an_answer_are_left_out_and_counted() 
     assert house.registry.run(ref.model, ref.run_id).exclusions == ("strike",)
 
 
+def test_a_target_that_loses_many_rows_stops_the_training_with_counts_unless_the_spec_allows_them() -> None:
+    columns = trips()
+    columns["late"][:7] = [None] * 7
+    shown = refused(house_with(columns))
+    assert "target.late: is missing in 7 of 600 rows (1.17%), more than checks.missing_target_at_most, 1.00%" in shown
+    house = house_with(columns)
+    ref = house.request(spec(checks={"missing_target_at_most": 0.02}))
+    house.prepare(ref)
+    assert plan_of(house, ref)["left_out"]["missing_target"] == 7
+
+
+def test_a_class_named_none_is_a_class() -> None:
+    columns = trips()
+    columns["late"] = ["late" if late else "None" for late in columns["late"]]
+    house = house_with(columns)
+    ref = house.request(spec(positive_class="late"))
+    house.prepare(ref)
+    assert Contract.from_json(plan_of(house, ref)["contract"]).classes == ("None", "late")
+    assert plan_of(house, ref)["left_out"]["missing_target"] == 0
+
+
+def test_numbers_that_the_model_gets_as_others_are_noted_and_compared_as_it_gets_them() -> None:
+    columns = trips()
+    columns["day"] = (1_767_254_400 + np.arange(len(columns["late"]))).tolist()
+    columns["big"] = (1e15 + np.round(columns["wind"])).tolist()
+    columns["wind_again"] = (np.array(columns["wind"]) + 1e-9).tolist()
+    features = [{"name": name, "kind": "numeric"} for name in ("wind", "day", "big", "wind_again")]
+    shown = refused(house_with(columns), features=[{"name": "line", "kind": "categorical"}, *features])
+    assert "features.big: has values that all become one" in shown
+    assert "features.wind_again: equals features.wind" in shown
+    house = house_with(columns)
+    ref = house.request(spec(features=[{"name": "line", "kind": "categorical"}, *features[:2]]))
+    house.prepare(ref)
+    assert any(note.startswith("features.day: ") for note in plan_of(house, ref)["notes"])
+
+
 def test_groups_are_kept_whole() -> None:
     house = house_with(trips())
     ref = house.request(spec(time=None, group="driver", gate={"resample_by": "group"}))

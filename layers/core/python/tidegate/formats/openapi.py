@@ -10,7 +10,8 @@ https://spec.openapis.org/oas/v3.1.0
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tidegate.domain.serving.prediction import MAX_KEY, MAX_NUMBER, MAX_TEXT
+from tidegate.domain.serving.contract import MAX_NUMBER, MAX_TEXT
+from tidegate.domain.serving.prediction import MAX_KEY
 from tidegate.domain.serving.routing import Reason, Why
 from tidegate.formats.open_inference import MAX_ID, OUTPUTS
 from tidegate.formats.openapi_page import _cell

@@ -67,6 +67,9 @@ class DataChecks(Section):
     duplicate_rows_at_most: float = Field(
         0.1, ge=0, le=1, description="Share of the training rows that may repeat an earlier one in every column."
     )
+    missing_target_at_most: float = Field(
+        0.01, ge=0, le=1, description="Share of the rows in use that may have no value in the target."
+    )
     not_personal: tuple[ColumnName, ...] = Field(
         (), description="Columns that look like personal data but are not, as a person states."
     )

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.domain.serving.contract import Contract, FeatureContract, Inputs, Rulebook
+from tidegate.domain.serving.contract import MAX_TEXT, Contract, FeatureContract, Inputs, Rulebook
 from tidegate.domain.serving.guard import Detector, Floats
-from tidegate.domain.serving.prediction import MAX_TEXT, validate
+from tidegate.domain.serving.prediction import validate
 from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.kernel.table import Column
 

@@ -19,7 +19,7 @@ from tidegate.domain.data.splits import Split
 from tidegate.domain.profiles import profile as profiles
 from tidegate.domain.profiles.drift import ColumnFinding, DriftOutcome, DriftPolicy, judge
 from tidegate.domain.profiles.profile import ColumnLayout, Layout
-from tidegate.domain.serving.contract import FeatureContract, Label
+from tidegate.domain.serving.contract import MAX_NUMBER, MAX_TEXT, FeatureContract, Label
 from tidegate.kernel import english
 from tidegate.kernel.drift.registry import COMPARED
 from tidegate.kernel.errors import Fault
@@ -49,6 +49,14 @@ _LEAK_ROWS = 100_000
 _GLANCE = 256
 _BINS = 64
 _SHRINK_ROWS = 10
+_EXACT = 2.0**53  # from here on, float64 skips whole numbers
+_LOST_SHARE = 0.01  # of the different values of a number: noted when as many become another one as float32
+_FEW_STEPS = 2**20  # of float32 between the least and the greatest value; with more, it is no wonder that a few meet
+_AS_FLOAT32 = "as 32-bit floats, which is what a model gets"
+_LARGE = (
+    "subtract a fixed value before you add the files, give moments as a time column (kind: time), or leave out what is "
+    "an id"
+)
 _APART = "remove copies, or add a column that distinguishes them"
 
 TYPES_OF_KIND: Mapping[str, tuple[ColumnType, ...]] = {
@@ -94,11 +102,13 @@ class Limits:
 
     Attributes:
         duplicate_rows: share of the training rows that may repeat an earlier one.
+        missing_target: share of the rows that may have no value in the target.
         target_drift: what counts as a change of the target between training and holdout, and is noted.
         target_shift: distance up to which such a change stops nothing.
     """
 
     duplicate_rows: float = 0.1
+    missing_target: float = 0.01
     target_drift: DriftPolicy = field(default_factory=lambda: DriftPolicy(min_rows=FEWEST_COMPARED_ROWS))
     target_shift: float = 0.25
 
@@ -231,6 +241,44 @@ def twin_faults(features: Sequence[FeatureContract], table: Table) -> list[Fault
     return faults
 
 
+def model_numbers(features: Sequence[FeatureContract], table: Table) -> Table:
+    """The columns with their numbers as a model gets them: rounded to float32."""
+    numbers = {feature.name for feature in features if feature.kind not in {"categorical", "time"}}
+    return Table({name: _rounded(table[name]) if name in numbers else table[name] for name in table})
+
+
+def _rounded(column: Column) -> Column:
+    with np.errstate(over="ignore"):
+        return column.astype(np.float32).astype(np.float64)
+
+
+def precision_notes(features: Sequence[FeatureContract], table: Table) -> list[str]:
+    """Numbers whose different values meet as float32, such as epoch seconds and ids beyond 2^24."""
+    notes = []
+    for feature in features:
+        if feature.kind in {"categorical", "time"}:
+            continue
+        known = np.unique(table[feature.name])
+        known = known[np.isfinite(known)]
+        lost = len(known) - len(np.unique(_rounded(known)))
+        if lost <= _LOST_SHARE * len(known):
+            continue
+        step = float(np.spacing(np.float32(np.abs(known[[0, -1]]).max())))
+        if (known[-1] - known[0]) / step < _FEW_STEPS:
+            shown = _of(lost, len(known), "different values")
+            notes.append(f"features.{feature.name}: {shown} become another one {_AS_FLOAT32}; {_LARGE}")
+    return notes
+
+
+def wide_faults(path: str, column: Column) -> list[Fault]:
+    """Whole numbers that name something, a group or a class, and that float64 does not distinguish."""
+    if column.dtype.kind != "f" or not len(column) or float(np.abs(column).max()) < _EXACT:
+        return []
+    name = path.partition(".")[2]
+    problem = "has whole numbers of 2^53 (9,007,199,254,740,992) or more, of which several would become one"
+    return [Fault(path, f"{problem}; add the files with --text {name}")]
+
+
 def _equal(one: Column, other: Column) -> bool:
     """Missing numbers are equal to each other. The first rows distinguish most columns."""
     if (one.dtype.kind == "f") != (other.dtype.kind == "f"):
@@ -250,6 +298,9 @@ def _number_faults(feature: FeatureContract, column: Column, training: Column, *
         yield Fault(
             path, f"{_of(len(known) - len(finite), len(column))} are infinite; correct them or leave them empty"
         )
+    if beyond := int((np.abs(finite) > MAX_NUMBER).sum()):
+        problem = f"{_of(beyond, len(column))} are beyond {MAX_NUMBER:.4g}, the largest 32-bit float"
+        yield Fault(path, f"{problem}, and no request could have them; correct them or leave them empty")
     if feature.kind == "integer" and (fractions := int((finite % 1 != 0).sum())):
         yield Fault(path, f"{_of(fractions, len(column))} have fractions, but the spec says integer", ("numeric",))
     if feature.kind == "boolean" and (others := int((~np.isin(finite, (0, 1))).sum())):
@@ -264,6 +315,8 @@ def _number_faults(feature: FeatureContract, column: Column, training: Column, *
     gaps = np.isnan(seen)
     if len(seen) and (gaps.all() or (not gaps.any() and seen.min() == seen.max())):
         yield _constant(path, "missing" if gaps.all() else f"{seen[0]:g}" if shown else "the same")
+    elif len(seen) and not gaps.any() and (one := _rounded(seen)).min() == one.max():
+        yield Fault(path, f"has values that all become one in the training rows {_AS_FLOAT32}; {_LARGE}")
 
 
 def _time_faults(feature: FeatureContract, column: Column, training: Column) -> Iterator[Fault]:
@@ -291,6 +344,9 @@ def _category_faults(feature: FeatureContract, column: Column, training: Column,
             f"{len(values):,} categories in {rows:,} training rows: it identifies rows, and a model would "
             "memorise them; leave it out, or list it under ids",
         )
+    if column.dtype.itemsize > 4 * MAX_TEXT and (long := int((np.char.str_len(column) > MAX_TEXT).sum())):
+        problem = f"{_of(long, len(column))} have more than {MAX_TEXT:,} letters, and no request could have them"
+        yield Fault(path, f"{problem}; shorten them, or leave the column out")
     if feature.unseen == "reject" and feature.categories is not None:
         present, counts = np.unique(column, return_counts=True)
         strange = ~np.isin(present, [*feature.categories, ""])
@@ -310,6 +366,18 @@ def _constant(path: str, value: str) -> Fault:
     return Fault(path, f"is {value} in every training row: a model learns nothing from it; remove it")
 
 
+def missing_target_faults(name: str, missing: int, rows: int, limits: Limits) -> list[Fault]:
+    """Rows without an answer are left out; when they are many, what is left may not be like what is asked."""
+    if missing <= limits.missing_target * rows:
+        return []
+    problem = (
+        f"is missing in {_of(missing, rows, 'rows')}, more than checks.missing_target_at_most, "
+        f"{limits.missing_target:.2%}; a model would learn from the other rows only"
+    )
+    remedy = "fill it in, leave those rows out of the dataset, or raise the limit if they have no answer yet"
+    return [Fault(f"target.{name}", f"{problem}; {remedy}")]
+
+
 def read_target(demands: Demands, column: Column, kind: ColumnType) -> tuple[Target | None, list[Fault]]:
     """The target's values as a model learns them, or why they do not fit the task. `column` has no missing values."""
     path = f"target.{demands.target}"
@@ -322,6 +390,8 @@ def read_target(demands: Demands, column: Column, kind: ColumnType) -> tuple[Tar
         return (None, faults) if faults else (Target(column.astype(np.float64)), [])
     if kind is ColumnType.TIME:
         return None, [Fault(path, f"is a time column; {demands.task} needs classes")]
+    if faults := wide_faults(path, column):
+        return None, faults
     values, codes = np.unique(column, return_inverse=True)
     if len(values) > MOST_CLASSES:
         hint = "" if kind is ColumnType.TEXT else "; is this task: regression?"

@@ -17,11 +17,15 @@ from tidegate.domain.data.checks import (
     copy_faults,
     duplicate_faults,
     leak_faults,
+    missing_target_faults,
+    model_numbers,
+    precision_notes,
     read_target,
     split_faults,
     target_faults,
     twin_faults,
     value_faults,
+    wide_faults,
 )
 from tidegate.domain.data.dataset import ColumnType
 from tidegate.domain.data.splits import Division, Interval, Rolling, Rows, Split
@@ -124,6 +128,8 @@ def prepare_rows(
     target = found.read_target()
     split = found.divide(rule, target, time, group, own_rows=len(hashes) - captured if captured else None)
     strengths = found.check_features(target, split)
+    missing, asked = found.left_out.get("missing_target", 0), len(hashes) - found.left_out.get("excluded", 0)
+    found.faults += missing_target_faults(demands.target, missing, asked, limits)
     copied = 0
     if target is not None and split is not None:
         copied = copies(hashes[found.rows], split)
@@ -182,6 +188,8 @@ class _Findings:
             problem = f"is missing in {english.count(count, 'row')}; fill it in, or leave those rows out of the dataset"
             self.faults.append(Fault(f"{role}.{name}", problem))
             self.rows = self.rows[~gaps[self.rows]]
+        if role == "group":
+            self.faults += wide_faults(f"{role}.{name}", column[self.rows])
         return column
 
     def fix_periods(self, rule: SplitRule, time: Column | None) -> SplitRule:
@@ -246,6 +254,8 @@ class _Findings:
         training = np.arange(len(self.rows), dtype=np.int64) if split is None else split.training
         self.faults += value_faults(features, used, training, personal=self.demands.personal)
         trained = used.take(training)
+        self.notes += precision_notes(features, trained)
+        trained = model_numbers(features, trained)
         self.faults += twin_faults(features, trained)
         if target is None or not len(training):
             return {}

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from tidegate.domain.profiles.units import known_values, strange
 from tidegate.domain.serving.capture import MASK
-from tidegate.domain.serving.contract import Contract, FeatureContract, Kind, Label
+from tidegate.domain.serving.contract import MAX_NUMBER, Contract, FeatureContract, Kind, Label
 from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.expressions.times import seconds_of
 from tidegate.kernel.table import Column, Table
@@ -41,7 +41,6 @@ MAX_CATEGORIES = 200
 # The last cells of every column, as places from the end; those before them are the values.
 STRANGE, OUTSIDE, MISSING, TYPE_FAULT, MASKED = range(-5, 0)  # STRANGE only where values are known
 _EXTRA = 4
-_MAX_NUMBER = float(np.finfo(np.float32).max)
 _LARGEST = float(np.finfo(np.float64).max)
 _BLOCK_ROWS = 1 << 14  # numbers counted at a time: they stay in the processor's cache
 _PACKED_CHARACTERS = 8  # of a text that is counted as one whole number
@@ -72,8 +71,8 @@ class ColumnLayout:
     edges: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
-    minimum: float = -_MAX_NUMBER
-    maximum: float = _MAX_NUMBER
+    minimum: float = -MAX_NUMBER
+    maximum: float = MAX_NUMBER
 
     @property
     def size(self) -> int:
@@ -457,7 +456,7 @@ def quantile_edges(numbers: Column, bins: int = BINS) -> tuple[float, ...]:
     NaN and infinities are left out; without numbers there are no edges.
     """
     known = np.asarray(numbers, dtype=np.float64)
-    known = np.sort(known[np.abs(known) <= _MAX_NUMBER].astype(np.float32))
+    known = np.sort(known[np.abs(known) <= MAX_NUMBER].astype(np.float32))
     if not len(known):
         return ()
     ends = np.unique(known)
@@ -474,8 +473,8 @@ def _layout(feature: FeatureContract, column: Column) -> ColumnLayout:
         return ColumnLayout(feature.name, feature.kind, categories=tuple(sorted(known)))
     if feature.kind == "time":
         return ColumnLayout(feature.name, feature.kind)
-    low = -_MAX_NUMBER if feature.minimum is None else feature.minimum
-    high = _MAX_NUMBER if feature.maximum is None else feature.maximum
+    low = -MAX_NUMBER if feature.minimum is None else feature.minimum
+    high = MAX_NUMBER if feature.maximum is None else feature.maximum
     numbers = np.asarray([0.0, 1.0]) if feature.kind == "boolean" else column[(column >= low) & (column <= high)]
     values = known_values(numbers) if feature.kind == "numeric" else ()
     return ColumnLayout(feature.name, feature.kind, quantile_edges(numbers), (), values, low, high)

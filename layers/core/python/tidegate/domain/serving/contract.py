@@ -23,6 +23,8 @@ TIMES_INPUT = "times"  # int64 [rows, time features], seconds since 1970-01-01 i
 SCORES_OUTPUT = "scores"  # float32 [rows, classes] probabilities, or [rows, 1] values for regression
 
 NO_TIME = int(np.iinfo(np.int64).min)
+MAX_TEXT = 1_024  # characters of a categorical value
+MAX_NUMBER = float(np.finfo(np.float32).max)
 
 Kind = Literal["numeric", "integer", "boolean", "categorical", "time"]
 Label = bool | int | float | str

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from tidegate.domain.serving.contract import NO_TIME, Contract, FeatureContract, Inputs
+from tidegate.domain.serving.contract import MAX_NUMBER, MAX_TEXT, NO_TIME, Contract, FeatureContract, Inputs
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, ModelFailedError, RequestInvalidError
 from tidegate.kernel.expressions.times import seconds_of
@@ -26,10 +26,8 @@ from tidegate.kernel.values import class_name
 
 MAX_KEY = 256  # characters of a routing key
 MAX_FAULTS = 50  # listed in one answer; all are counted
-MAX_TEXT = 1_024  # characters of a categorical value
 _MAX_LISTED = 40  # allowed categories named in one fault
 _TIME_EXAMPLE = 'like "2013-05-01T17:30:00Z", of the years 1 to 9999'
-MAX_NUMBER = float(np.finfo(np.float32).max)
 _EXACT = 2.0**53 - 1  # no other whole number becomes the same float64 as one up to here
 _NOTHING = frozenset({type(None)})
 _NUMBERS = frozenset({int, float})  # by exact type: a JSON true is a bool, which Python counts among the ints

@@ -192,6 +192,7 @@ def _check(
     monitoring = spec.monitoring
     limits = Limits(
         duplicate_rows=spec.checks.duplicate_rows_at_most,
+        missing_target=spec.checks.missing_target_at_most,
         target_drift=replace(Limits().target_drift, alpha=monitoring.alpha, thresholds=monitoring.thresholds),
         target_shift=monitoring.target_shift,
     )
