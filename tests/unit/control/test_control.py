@@ -108,7 +108,8 @@ def test_the_same_description_again_changes_nothing(world: World) -> None:
 
 def test_another_description_keeps_the_latest_version_and_names_who_changed_it(world: World) -> None:
     version = world.with_dataset()
-    world.call("PUT", "/datasets/flights", DESCRIPTION | {"licence": "MIT"}, actor="arn:aws:iam::1:user/bo")
+    described = DESCRIPTION | {"licence": "MIT", "weaker": ["licence"]}
+    world.call("PUT", "/datasets/flights", described, actor="arn:aws:iam::1:user/bo")
     dataset = world.call("GET", "/datasets/flights").body["dataset"]
     assert (dataset["latest"], dataset["licence"], dataset["registered_by"]) == (
         version,
@@ -117,9 +118,24 @@ def test_another_description_keeps_the_latest_version_and_names_who_changed_it(w
     )
 
 
+def test_a_description_that_protects_less_is_refused_until_all_of_it_is_agreed_to(world: World) -> None:
+    world.call("PUT", "/datasets/flights", DESCRIPTION | {"outcome": ["a", "b"], "pii": ["c"], "time": "t"})
+    before = world.catalog.dataset("flights")
+    less = DESCRIPTION | {"outcome": ["b", "d"], "pii": [], "time": None, "licence": "MIT"}
+    paths = ["outcome.a", "pii.c", "time", "licence"]
+    for agreed in ([], paths[1:], ["outcome.b", *paths[1:]]):
+        answer = world.call("PUT", "/datasets/flights", less | {"weaker": agreed})
+        assert (answer.status, [fault["path"] for fault in answer.body["errors"]]) == (428, paths)
+        assert '"weaker": ["outcome.a", "pii.c", "time", "licence"]' in answer.body["next_step"]
+    assert world.catalog.dataset("flights") == before
+    assert world.call("PUT", "/datasets/flights", less | {"weaker": paths}).status == 200
+    more = DESCRIPTION | {"outcome": ["d", "b", "a"], "pii": ["c"], "time": "t", "licence": "MIT"}
+    assert world.call("PUT", "/datasets/flights", more).status == 200
+
+
 def test_a_misspelt_outcome_column_is_warned_about_with_the_near_name(world: World) -> None:
     world.with_dataset()
-    answer = world.call("PUT", "/datasets/flights", DESCRIPTION | {"outcome": ["dep_dely"]})
+    answer = world.call("PUT", "/datasets/flights", DESCRIPTION | {"outcome": ["dep_delay", "late", "dep_dely"]})
     assert len(answer.body["warnings"]) == 1
     assert "'dep_dely'" in answer.body["warnings"][0]
     assert "dep_delay" in answer.body["warnings"][0]
@@ -359,7 +375,7 @@ def test_a_spec_before_its_dataset_is_accepted_with_a_warning(world: World) -> N
 
 def test_categories_of_personal_data_are_not_listed_in_a_spec_that_everybody_sees(world: World) -> None:
     world.with_dataset()
-    world.call("PUT", "/datasets/flights", DESCRIPTION | {"pii": ["carrier"]})
+    world.call("PUT", "/datasets/flights", DESCRIPTION | {"pii": ["tailnum", "carrier"]})
     features = [{"name": "carrier", "kind": "categorical", "categories": ["UA"]}, *spec_document()["features"][1:]]
     answer = world.call("PUT", "/models/flight-delay", spec_text(features=features))
     assert answer.status == 422
@@ -377,7 +393,7 @@ def test_leakage_is_refused_even_before_the_first_version_is_ready(world: World)
 
 def test_slices_by_personal_data_are_refused_unless_its_groups_are_to_be_compared(world: World) -> None:
     world.with_dataset()
-    world.call("PUT", "/datasets/flights", DESCRIPTION | {"pii": ["carrier"]})
+    world.call("PUT", "/datasets/flights", DESCRIPTION | {"pii": ["tailnum", "carrier"]})
     gate = {"slices": ["carrier"]}
     answer = world.call("PUT", "/models/flight-delay", spec_text(gate=gate))
     assert (answer.status, [fault["path"] for fault in answer.body["errors"]]) == (422, ["gate.slices[0]"])

@@ -69,6 +69,7 @@ _STATUSES = {
     409: "Something else changed it, or is under way.",
     413: "The body is too large.",
     422: "The request is wrong; `errors` names every fault.",
+    428: "It takes a protection away; `errors` names what to agree to.",
     500: "Something failed on the server's side.",
     503: "A service that is needed does not answer; try again.",
 }

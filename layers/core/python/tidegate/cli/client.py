@@ -185,7 +185,11 @@ class Client:
         return dict(self._control("datasets.show_dataset", name)["dataset"])
 
     def describe_dataset(self, name: str, description: Mapping[str, Any]) -> dict[str, Any]:
-        """Create or replace: origin, licence, owner, pii, outcome, time, description."""
+        """Create or replace: origin, licence, owner, pii, outcome, time, missing, text, description.
+
+        Raises:
+            RequestInvalidError: with status 428, it protects the dataset less; `weaker` takes the paths of its faults.
+        """
         return self._control("datasets.describe_dataset", name, body=description)
 
     def plan_uploads(self, name: str, files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

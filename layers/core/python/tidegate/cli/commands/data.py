@@ -2,9 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -13,12 +15,19 @@ import click
 from tidegate.cli import exits
 from tidegate.cli.tool import Group, Part, Tool, listing, pass_tool, reading
 from tidegate.kernel import english
-from tidegate.kernel.errors import Fault, InvalidInputError, NotFoundError
+from tidegate.kernel.errors import Fault, InvalidInputError, NotFoundError, RequestInvalidError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_LISTS = {
+    "pii": ("COL", "A column with personal data."),
+    "outcome": ("COL", "A column known only after the event."),
+    "missing": ("WORD", "A word that stands for a missing value."),
+    "text": ("COL", "A column to read as text, even if every cell is a number."),
+}
+_FIELDS = ("origin", "licence", "owner", "time", *_LISTS, "description")
 
 
 def _moment(context: click.Context, parameter: click.Parameter, value: str) -> str:  # noqa: ARG001  click's signature
@@ -40,50 +49,35 @@ def data() -> None:
     """
 
 
+def _lists(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Two options for each list of a description: one that adds to it, and one that removes."""
+    for name, (metavar, what) in reversed(_LISTS.items()):
+        remove = f"Take a {metavar} off that list. Repeat it for more."
+        command = click.option(f"--not-{name}", multiple=True, metavar=metavar, help=remove)(command)
+        command = click.option(f"--{name}", multiple=True, metavar=metavar, help=f"{what} Repeat it for more.")(command)
+    return command
+
+
 @data.command()
 @click.argument("name")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--origin", metavar="TEXT", help="Where the data comes from. Required for a new dataset.")
 @click.option("--licence", metavar="TEXT", help="Licence of the data. Required for a new dataset.")
 @click.option("--owner", metavar="TEXT", help="Owner: an e-mail address or a team. Required for a new dataset.")
-@click.option("--pii", multiple=True, metavar="COL", help="A column with personal data. Repeat it for more.")
-@click.option(
-    "--outcome", multiple=True, metavar="COL", help="A column known only after the event. Repeat it for more."
-)
-@click.option("--time", "time_column", metavar="COL", help="The column with the time of a row.")
-@click.option(
-    "--missing", multiple=True, metavar="WORD", help="A word that stands for a missing value. Repeat it for more."
-)
-@click.option(
-    "--text",
-    multiple=True,
-    metavar="COL",
-    help="A column to read as text, even if every cell is a number. Repeat it for more.",
-)
+@click.option("--time", metavar="COL", help="The column with the time of a row.")
+@_lists
 @click.option("--description", metavar="TEXT", help="One-sentence description.")
 @click.option("--wait/--no-wait", default=True, help="Wait until the files are read and profiled (default).")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_tool
-def add(
-    tool: Tool,
-    name: str,
-    files: tuple[str, ...],
-    *,
-    origin: str | None,
-    licence: str | None,
-    owner: str | None,
-    pii: tuple[str, ...],
-    outcome: tuple[str, ...],
-    time_column: str | None,
-    missing: tuple[str, ...],
-    text: tuple[str, ...],
-    description: str | None,
-    wait: bool,
-) -> int:
+def add(tool: Tool, /, name: str, files: tuple[str, ...], *, wait: bool, yes: bool, **said: Any) -> int:
     """Add FILEs (CSV or Parquet) as a version of dataset NAME.
 
-    The version is the hash of the content, of --missing and of --text, so adding the same files again changes nothing.
-    Files that are already stored are not sent again. Options that you leave out keep their earlier values; one that you
-    give replaces them. The command lists cells that may mean something else.
+    The version is the hash of the content, of --missing and of --text, so adding the same files again adds no version.
+    Files that are already stored are not sent again. Options that you leave out keep their earlier values; lists get
+    longer by --outcome and shorter by --not-outcome, and so on. The command shows what changes, and asks before it
+    takes a protection away: an outcome column, personal data, the time column or the licence. Without a terminal that
+    needs --yes. It also lists cells that may mean something else.
 
     \b
     Example:
@@ -92,18 +86,7 @@ def add(
           --outcome dep_delay --outcome arr_delay
     """
     paths = _distinct(files)
-    said = {
-        "origin": origin,
-        "licence": licence,
-        "owner": owner,
-        "pii": list(pii) or None,
-        "outcome": list(outcome) or None,
-        "time": time_column,
-        "missing": list(missing) or None,
-        "text": list(text) or None,
-        "description": description,
-    }
-    _describe(tool, name, {key: value for key, value in said.items() if value is not None})
+    changes = _describe(tool, name, said, yes=yes)
     with _progress(tool) as progress:
         entries = [_entry(path, progress) for path in paths]
         plan = {planned["sha256"]: planned for planned in tool.client.plan_uploads(name, entries)}
@@ -115,7 +98,8 @@ def add(
                 sent += 1
     answer = tool.client.add_dataset_version(name, entries)
     tool.warn(answer.pop("warnings", []))
-    answer = {"dataset": name} | answer | {"files_sent": sent}
+    described = {field: {"before": before, "after": after} for field, (before, after) in changes.items()}
+    answer = {"dataset": name} | answer | {"files_sent": sent, "described": described}
     if wait and answer["status"] == "registering":
         tool.say(f"reading and profiling {name} {answer['version']} ...")
         found = tool.client.wait_for_dataset(name, answer["version"])
@@ -130,7 +114,8 @@ def add(
             )
 
     def render(out: Any) -> None:
-        state = "added" if answer["changed"] else "already exists; nothing changed"
+        nothing = f"only its {english.listed(changes)} changed" if changes else "nothing changed"
+        state = "added" if answer["changed"] else f"already exists; {nothing}"
         rows = f", {english.count(answer['rows'], 'row')}" if "rows" in answer else ""
         out.print(f"{name} {answer['version']}: {state} ({answer['status']}{rows})", soft_wrap=True)
         out.print(f"see its columns: tidegate data show {name} {answer['version']}", soft_wrap=True)
@@ -231,40 +216,72 @@ def _distinct(files: tuple[str, ...]) -> list[Path]:
     return paths
 
 
-def _describe(tool: Tool, name: str, said: dict[str, Any]) -> None:
-    """Say what the options say, over what was said before."""
-    fields = ("origin", "licence", "owner", "pii", "outcome", "time", "missing", "text", "description")
+def _describe(tool: Tool, name: str, said: Mapping[str, Any], *, yes: bool) -> dict[str, tuple[Any, Any]]:
+    """Say what the options say, over what was said before; the fields that change, each before and after."""
     try:
         known = tool.client.dataset(name)
     except NotFoundError:
-        missing = [field for field in ("origin", "licence", "owner") if field not in said]
+        missing = [field for field in ("origin", "licence", "owner") if said[field] is None]
         if missing:
             faults = [Fault(f"--{field}", "is required for a new dataset") for field in missing]
             raise InvalidInputError(f"dataset {name} is new", faults) from None
         known = {}
-    description = {field: known[field] for field in fields if field in known} | said
-    changed = [field for field in fields if known.get(field) != description.get(field)]
-    if changed:
-        with _by_option():
-            warnings = tool.client.describe_dataset(name, description)["warnings"]
-        tool.warn(warnings + _unprotected(known, description))
-        for field in changed if known else ():
-            tool.say(f"{name}: {field} was {_listed(known.get(field))}, is now {_listed(description.get(field))}")
+    description = _described(name, known, said)
+    changes = {
+        field: (known.get(field), description.get(field))
+        for field in _FIELDS
+        if (known.get(field) or None) != (description.get(field) or None)
+    }
+    if not changes:
+        return {}
+    for field, (before, after) in changes.items() if known else ():
+        tool.say(f"{name}: {field}: {_difference(before, after)}")
+    with _by_option():
+        try:
+            answer = tool.client.describe_dataset(name, description)
+        except RequestInvalidError as error:
+            if error.status != HTTPStatus.PRECONDITION_REQUIRED:
+                raise
+            _confirm(tool, error, yes=yes)
+            agreed = [fault.path for fault in error.faults]
+            answer = tool.client.describe_dataset(name, description | {"weaker": agreed})
+    tool.warn(answer["warnings"])
+    return changes
 
 
-def _unprotected(known: Mapping[str, Any], description: Mapping[str, Any]) -> list[str]:
-    """A sentence for each declaration whose columns specs and pages do not protect any more."""
-    gone = {field: sorted({*known.get(field, ())} - {*description.get(field, ())}) for field in ("outcome", "pii")}
-    return [
-        f"{', '.join(columns)} {'is' if len(columns) == 1 else 'are'} no longer declared as {field}: "
-        f"give --{field} once for every column"
-        for field, columns in gone.items()
-        if columns
-    ]
+def _described(name: str, known: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole description. Raises InvalidInputError for what cannot be taken off a list."""
+    described = {field: said.get(field) if said.get(field) is not None else known.get(field) for field in _FIELDS}
+    faults = []
+    for field in _LISTS:
+        listed, added, removed = known.get(field) or (), said[field], said[f"not_{field}"]
+        faults += [Fault(f"--not-{field}", f"{each!r} is given to --{field}, too") for each in removed if each in added]
+        unknown = (each for each in removed if each not in {*listed, *added})
+        faults += [Fault(f"--not-{field}", f"{each!r} is not on the list", tuple(listed)) for each in unknown]
+        described[field] = [each for each in dict.fromkeys((*listed, *added)) if each not in removed]
+    if faults:
+        raise InvalidInputError(f"dataset {name} cannot be described so", faults)
+    return {field: value for field, value in described.items() if value is not None}
 
 
-def _listed(value: Any) -> str:
-    return (", ".join(value) if isinstance(value, list | tuple) else str(value or "")) or "none"
+def _confirm(tool: Tool, error: RequestInvalidError, *, yes: bool) -> None:
+    """Show which protections go, and ask a person at a terminal; raises InvalidInputError where there is none."""
+    if not yes and (tool.as_json or not sys.stdin.isatty()):
+        next_step = "leave out what causes it; if you mean it, add --yes"
+        raise InvalidInputError(error.summary, error.faults, next_step=next_step)
+    for line in (f"{error.summary}:", *(f"  {fault}" for fault in error.faults)):
+        tool.say(line)
+    if not yes:
+        click.confirm("Change it?", abort=True, err=True)
+
+
+def _difference(before: Any, after: Any) -> str:
+    """What a change of one field adds and removes, or its two values."""
+    if isinstance(before or after, list | tuple):
+        old, new = list(before or ()), list(after or ())
+        signs = [f"+ {each}" for each in new if each not in old] + [f"- {each}" for each in old if each not in new]
+        return ", ".join(signs)
+    return f"{before or 'none'} -> {after or 'none'}"
 
 
 @contextmanager

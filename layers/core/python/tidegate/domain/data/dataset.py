@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import ClassVar, Self
 
 from tidegate.kernel.documents import DATASET, StoredForm
+from tidegate.kernel.errors import Fault
 from tidegate.kernel.values import MISSING
 
 RULES = 2  # of `Reading`, for versions that are added now
@@ -190,6 +191,28 @@ class Exclusion:
     def position(self) -> str:
         """Sorts exclusions by start."""
         return f"{_sortable(self.start)}#{self.exclusion_id}"
+
+
+def weakened(before: Dataset, after: Dataset) -> list[Fault]:
+    """What protects the use of a dataset today and would do so no longer under another description, each with what
+    follows. A path names it: `outcome.arr_delay`, `pii.email`, `time` or `licence`."""
+    faults = [
+        Fault(f"outcome.{column}", "would no longer be an outcome column: models could use it as a feature")
+        for column in before.outcome
+        if column not in after.outcome
+    ]
+    faults += [
+        Fault(f"pii.{column}", "would no longer be personal data: its values would be shown and captured")
+        for column in before.pii
+        if column not in after.pii
+    ]
+    if before.time and after.time != before.time:
+        named = after.time or "no column"
+        faults.append(Fault("time", f"would be {named} instead of {before.time}: excluded periods go by this column"))
+    if after.licence != before.licence:
+        problem = f"would be {after.licence} instead of {before.licence}: it decides who may train on the data"
+        faults.append(Fault("licence", problem))
+    return faults
 
 
 def given_up(version: DatasetVersion, now: datetime) -> DatasetVersion:

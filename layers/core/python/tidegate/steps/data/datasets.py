@@ -7,10 +7,13 @@ that the same call repeated brings to its end.
 
 import base64
 import hashlib
+import json
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import partial
+from http import HTTPStatus
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -23,6 +26,7 @@ from tidegate.domain.data.dataset import (
     Exclusion,
     content_version,
     given_up,
+    weakened,
 )
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
@@ -37,7 +41,8 @@ MAX_FILE_BYTES = 5 * 1024**3  # the most that one S3 PUT takes
 
 class DescribeDataset(Document):
     """What people say of a dataset. `outcome` are columns known only after the fact: no model may use them. `missing`
-    are words that stand for a missing value, `text` columns of texts even where each is a number."""
+    are words that stand for a missing value, `text` columns of texts even where each is a number. `weaker` agrees to
+    what would protect the dataset less, by the paths that a refusal names, such as `outcome.arr_delay`."""
 
     origin: Sentence
     licence: Annotated[str, Field(min_length=1, max_length=200)]
@@ -48,6 +53,7 @@ class DescribeDataset(Document):
     description: Annotated[str, Field(max_length=2_000)] = ""
     missing: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=40)], ...], Field(max_length=20)] = ()
     text: tuple[Column, ...] = ()
+    weaker: tuple[Annotated[str, Field(min_length=1, max_length=140)], ...] = ()
 
 
 class FileEntry(Document):
@@ -109,7 +115,8 @@ def describe_dataset(name: str, body: DescribeDataset, *, actor: str, catalog: C
     `warnings` names columns that its latest version does not have: a misspelt outcome column protects nothing.
 
     Raises:
-        RequestInvalidError: the name is none, or is reserved.
+        RequestInvalidError: the name is none, or is reserved; with status 428, it would protect the dataset less than
+            the one before, and `weaker` does not agree to all of it.
         ForbiddenError: it is the dataset of a doctor that somebody else started.
     """
     _Named.read({"dataset": name})
@@ -134,11 +141,25 @@ def describe_dataset(name: str, body: DescribeDataset, *, actor: str, catalog: C
         text=body.text,
     )
     changed = described != before
+    if before:
+        _demand_consent(before, described, body.weaker)
     if changed:
         described = replace(described, registered_by=actor, registered_at=clock.now())
         catalog.put_dataset(described)
     answer = {"dataset": view(described), "created": before is None, "changed": changed}
     return answer | {"warnings": _unknown_columns(described, catalog)}
+
+
+def _demand_consent(before: Dataset, after: Dataset, agreed: Collection[str]) -> None:
+    faults = weakened(before, after)
+    if any(fault.path not in agreed for fault in faults):
+        paths = json.dumps([fault.path for fault in faults])
+        raise RequestInvalidError(
+            f"this description would protect dataset {after.name} less",
+            faults,
+            status=HTTPStatus.PRECONDITION_REQUIRED,
+            next_step=f'keep them; if you mean it, send the description again with "weaker": {paths}',
+        )
 
 
 def plan_uploads(name: str, body: FileList, *, catalog: Catalog, files: DatasetFiles) -> dict[str, Any]:
