@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from tidegate.kernel.errors import Fault, InvalidInputError
+from tidegate.kernel.fault_words import did_you_mean
 
 STAGES = ("dev", "staging", "prod")
 ARCHITECTURES = ("x86_64", "arm64")
@@ -107,9 +108,9 @@ class DeploymentSettings:
         """
         known = {setting.name: setting for setting in fields(cls)}
         faults = [
-            Fault(name, "is not a deployment setting", tuple(known))
+            Fault(name, f"is not a deployment setting{did_you_mean(name, known)}", tuple(known))
             for name in context
-            if name.isidentifier() and name.islower() and name not in known
+            if name.isidentifier() and (name.islower() or name.lower() in known) and name not in known
         ]
         values: dict[str, Any] = {}
         for name, given in context.items():

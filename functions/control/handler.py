@@ -17,7 +17,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate import wiring
 from tidegate.control.call import Call, resource
-from tidegate.control.problems import problem, refusal
+from tidegate.control.problems import problem, refusal, with_near_names
+from tidegate.kernel.errors import NotFoundError
 from tidegate.kernel.routes import CONTROL, Route
 from tidegate.kernel.settings import ControlSettings
 from tidegate.telemetry import logger
@@ -27,7 +28,11 @@ app = APIGatewayHttpResolver()
 
 def _answer(route: Route) -> Callable[..., Response[str]]:
     def answered(**path: str) -> Response[str]:
-        status, body = resource(route)(Call.of(route, app.current_event, path), wiring.of(ControlSettings))
+        at = wiring.of(ControlSettings)
+        try:
+            status, body = resource(route)(Call.of(route, app.current_event, path), at)
+        except NotFoundError as error:
+            raise with_near_names(error, path, at) from error
         text = body.decode() if isinstance(body, bytes) else json.dumps(body, allow_nan=False, separators=(",", ":"))
         return Response(status.value, "application/json", text)
 

@@ -11,7 +11,6 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pandas as pd
@@ -144,8 +143,7 @@ def predict(cells: Cells) -> list[Any]:
     """`tidegate predict --input`."""
     features = [{"name": feature.name, "kind": feature.kind} for feature in _contract(cells).features]
     served = {"features": features, "missing_words": ["", *WORDS]}
-    tool: Any = SimpleNamespace(client=SimpleNamespace(served=lambda _: served))
-    return _judged(cells, from_csv(tool, "m", _csv(cells).decode())[0])
+    return _judged(cells, from_csv(served, _csv(cells).decode()).instances[0])
 
 
 def invocations(cells: Cells) -> list[Any]:

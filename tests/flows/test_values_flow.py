@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import fastparquet
@@ -72,8 +71,7 @@ def test_every_way_in_reads_a_cell_as_training_did(house: House, awkward: pd.Dat
     assert categories["word"] == ["NA", "None", "x"]
     assert categories["code"] == ["1.0", "2.0"]
 
-    tool: Any = SimpleNamespace(client=house.client)
-    instances = from_csv(tool, MODEL, text)
+    instances = from_csv(served, text).instances
     wanted = [each["score"] for each in house.client.predict(MODEL, instances)["predictions"]]
     assert len(set(wanted)) > 4
 
@@ -108,8 +106,7 @@ def scored(house: House, kind: str, data: bytes) -> bytes:
 
 
 def test_parquet_of_the_same_values_gets_the_same_scores(house: House, awkward: pd.DataFrame) -> None:
-    tool: Any = SimpleNamespace(client=house.client)
-    instances = from_csv(tool, MODEL, awkward.to_csv(index=False))
+    instances = from_csv(house.client.served(MODEL), awkward.to_csv(index=False)).instances
     wanted = [np.float32(each["score"]) for each in house.client.predict(MODEL, instances)["predictions"]]
     frame = pd.DataFrame(instances).assign(word=awkward["word"])  # the declared word is missing there too
     found = fastparquet.ParquetFile(io.BytesIO(scored(house, "parquet", to_parquet(frame)))).to_pandas()

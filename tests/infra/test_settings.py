@@ -27,6 +27,11 @@ def test_the_command_lines_strings_become_what_they_mean() -> None:
     assert settings.alarm_emails == ("a@example.com", "b@example.com")
 
 
+@pytest.mark.parametrize("given", ["batch_place", "Batch_Places", "batchplaces"])
+def test_a_misspelt_setting_is_named_with_the_one_that_may_be_meant(given: str) -> None:
+    assert "is not a deployment setting; did you mean 'batch_places'?" in faults_of({given: "x"})[given]
+
+
 def test_every_wrong_value_is_named_at_once_with_what_is_possible() -> None:
     found = faults_of(
         {

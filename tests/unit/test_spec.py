@@ -219,8 +219,8 @@ def test_every_fault_of_fallback_and_rules_is_named_with_its_place() -> None:
         ModelSpec.parse(spec_with(fallback={"kind": "arithmetic", "expression": "hour * 2"}, rules=rules))
     assert [str(fault) for fault in caught.value.faults] == [
         "fallback.expression: there is no value 'hour' (at character 1) (allowed: carrier, distance)",
-        "rules[0].require: there is no value 'scor'; did you mean score? (at character 1) (allowed: score)",
-        "rules[0].require: there is no value 'distanc'; did you mean distance? (at character 14) (allowed: distance)",
+        "rules[0].require: there is no value 'scor'; did you mean 'score'? (at character 1) (allowed: score)",
+        "rules[0].require: there is no value 'distanc'; did you mean 'distance'? (at character 14) (allowed: distance)",
         "rules[1].name: 'a' is listed twice",
         "rules[1].when: a text cannot be compared with a number (at character 1)",
         "rules[1].require: is a number, but must be a boolean",
@@ -245,7 +245,7 @@ def test_computed_features_are_part_of_the_spec() -> None:
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("distnce + 1", "there is no value 'distnce'; did you mean distance? (at character 1)"),
+        ("distnce + 1", "there is no value 'distnce'; did you mean 'distance'? (at character 1)"),
         ("1 + late", "there is no value 'late'"),
         (
             "1 + next",

@@ -1,5 +1,6 @@
 """The command line against the real functions on a loopback port."""
 
+import csv
 import io
 import json
 import os
@@ -721,7 +722,7 @@ def test_faults_of_type_and_range_are_reported_together_wherever_they_are_in_the
         ("carrier,hour,distance\nUA,7\n", "row 1: has a different number of fields"),
         ("carrier,hour,distance\nUA,7,1,2\n", "row 1: has a different number of fields"),
         ("carrier,hour,distance\n,7,1\n", "row 1.carrier: is null"),
-        ("carrier,colour\nUA,red\n", "colour"),
+        ("carrier,colour\nUA,red\n", "hour: is not in the input, and the model needs it in every row"),
         ("carrier,hour,distance,hour\nUA,7,1,8\n", "hour: is named twice"),
     ],
 )
@@ -729,6 +730,90 @@ def test_input_that_cannot_be_scored_is_reported_in_words(run: Cli, trained: Loo
     Path("in.txt").write_text(text)
     assert run("predict", "flight-delay", "--input", "in.txt") == exits.INVALID
     assert said in run.err
+
+
+def test_further_columns_are_copied_to_the_output_and_named_once(
+    run: Cli, trained: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"{row:03d},UA,7,{row}.5,{'yes' if row % 2 else 'no'},t{row},{row}" for row in range(1, 251)]
+    Path("in.csv").write_text("\n".join(["tail,carrier,hour,distance,outcome,id,score", *rows]))
+    assert run("predict", "flight-delay", "--input", "in.csv", "--output", "out.csv") == exits.OK, run.err
+    assert run.err.splitlines() == [
+        *(f"{name} is not a feature of flight-delay: not sent, copied to the output"
+          for name in ("tail", "outcome", "id", "score")),
+        "250 predictions written to out.csv",
+    ]  # fmt: skip
+    with Path("out.csv").open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert list(written[0]) == [
+        *("row", "tail", "outcome", "input_id", "input_score"),
+        *("id", "version", "label", "score", "probability_false", "probability_true", "fallback", "unusual", "rule"),
+    ]
+    assert [each["tail"] for each in written] == [f"{row:03d}" for row in range(1, 251)]
+    assert (written[6]["row"], written[6]["input_id"], written[6]["input_score"]) == ("7", "t7", "7")
+    assert {each["version"] for each in written} == {"1"}
+    assert {each["fallback"] for each in written} == {"false"}
+    assert float(written[0]["score"]) == float(written[0]["probability_true"])
+
+    kept = list[dict[str, Any]]()
+    monkeypatch.setattr(
+        "tidegate.cli.client.Client.feedback",
+        lambda _client, _model, items, *, correct: kept.extend(items) or {"accepted": len(items)},
+    )
+    assert run("feedback", "out.csv", "--model", "flight-delay") == exits.OK, run.err
+    assert {each["id"]: each["outcome"] for each in kept} == {each["id"]: each["outcome"] for each in written}
+
+
+def test_columns_named_by_id_are_copied_alone_a_feature_too(run: Cli, trained: Loopback) -> None:
+    rows = [{"tail": "007", "carrier": "UA", "hour": 7, "distance": 1, "late": True}] * 2
+    Path("in.json").write_text(json.dumps(rows))
+    asked = ("predict", "flight-delay", "--input", "in.json", "--id", "tail", "--id", "carrier")
+    assert run(*asked, "--json") == exits.OK, run.err
+    assert [each["input"] for each in run.document["predictions"]] == [{"tail": "007", "carrier": "UA"}] * 2
+    assert [each["version"] for each in run.document["predictions"]] == [1, 1]
+    assert "late is not a feature of flight-delay: not sent, left out" in run.err
+    assert run(*asked) == exits.OK
+    assert run.out.splitlines()[1].split() == ["#", "tail", "carrier", "label", "score", "prediction", "id"]
+    assert run(*asked, "--output", "-") == exits.OK
+    assert run.out.splitlines()[0].startswith("row,tail,carrier,id,version,label,score,")
+    assert run(*asked, "--output", "-", "--json") == exits.INVALID
+    assert run("predict", "flight-delay", "--input", "in.json", "--id", "Tail") == exits.INVALID
+    assert "--id Tail: is not a column; did you mean 'tail'?" in run.err
+
+
+def test_a_column_that_is_missing_or_spelt_otherwise_is_one_line(run: Cli, trained: Loopback) -> None:
+    Path("in.csv").write_text("Carrier,distnace\n" + "UA,7\n" * 60)
+    assert run("predict", "flight-delay", "--input", "in.csv") == exits.INVALID
+    assert run.err.splitlines() == [
+        "error: the input does not have the columns of the model",
+        "  carrier: is not in the input, and the model needs it in every row; did you mean 'Carrier'?",
+        "  hour: is not in the input, and the model needs it in every row",
+        "  distance: is not in the input; did you mean 'distnace'?",
+        "  next: rename or add these columns; --id COLUMN copies one as it is",
+    ]
+    Path("in.csv").write_text("carrier,hour,distnace\nUA,7,1\n")
+    run("predict", "flight-delay", "--input", "in.csv", "--id", "distnace")
+    assert "distnace is not a feature of flight-delay: not sent, copied to the output" in run.err
+
+
+@pytest.mark.parametrize("command", ["train Fligt-delay", "predict flight_delay --input in.json", "drift flight-dealy"])
+def test_a_model_that_is_nearly_named_is_suggested(run: Cli, trained: Loopback, command: str) -> None:
+    Path("in.json").write_text("{}")
+    assert run(*command.split()) == exits.NOT_FOUND
+    assert "did you mean 'flight-delay'?" in run.err
+
+
+def test_a_dataset_that_is_nearly_named_is_suggested(run: Cli, server: Loopback, flights: str) -> None:
+    run("data", "add", "flights", flights, *SAID)
+    assert run("data", "show", "Flight") == exits.NOT_FOUND
+    assert "did you mean 'flights'?" in run.err
+    assert run("data", "show", "weather") == exits.NOT_FOUND
+    assert "did you mean" not in run.err
+    assert run("data", "show", "flights", "nope") == exits.NOT_FOUND
+    assert "did you mean" not in run.err
+    Path("flight.yaml").write_text(spec_text(dataset="fligths"))
+    assert run("model", "apply", "flight.yaml") == exits.OK
+    assert "dataset fligths is not registered yet, so its columns were not checked; did you mean 'flights'?" in run.err
 
 
 def test_a_model_that_serves_nothing_yet_says_so(run: Cli, server: Loopback) -> None:

@@ -95,6 +95,9 @@ def test_rows_that_are_refused_are_counted_by_their_fault_and_all_refused_end_it
     assert "hour" in next(iter(run.document["faults"]))
     Path("rows.csv").write_text("\n".join(["carrier,distance", *(["UA,7"] * 40)]))
     assert run(*PLAY) == exits.INVALID
+    assert "hour: is not in the input, and the model needs it in every row" in run.err
+    Path("rows.csv").write_text("\n".join(["carrier,hour,distance", *(["UA,99,7"] * 40)]))
+    assert run(*PLAY) == exits.INVALID
     assert "none of the first 20 requests was answered" in run.err
     assert "hour" in run.err
 

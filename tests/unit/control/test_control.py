@@ -363,7 +363,7 @@ def test_columns_that_the_dataset_lacks_are_named_with_near_ones_and_wrong_kinds
     assert [fault["path"] for fault in answer.body["errors"]] == [
         "group", "ids[0]", "features[0].name", "features[2].name", "features[1].kind",
     ]  # fmt: skip
-    assert "near: carrier" in answer.faults[2]
+    assert "did you mean 'carrier'?" in answer.faults[2]
     assert "latest" in answer.body["next_step"]
 
 

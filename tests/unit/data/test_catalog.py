@@ -59,7 +59,7 @@ def test_every_column_that_people_name_must_be_there(house: ReleaseHouse) -> Non
     house.describe(pii=("drivr",), outcome=("delay", "arrival"), time="att")
     failed = house.register(house.upload(to_csv(trips(30))))
     assert failed.status is DatasetStatus.FAILED
-    for word in ("pii.drivr", "did you mean driver?", "outcome.arrival", "time.att", "add the files again"):
+    for word in ("pii.drivr", "did you mean 'driver'?", "outcome.arrival", "time.att", "add the files again"):
         assert word in failed.problem
     assert failed.columns == ()
     assert house.catalog.dataset("trips").latest is None

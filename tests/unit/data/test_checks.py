@@ -57,8 +57,8 @@ def values(feature: FeatureContract, column: list[Any], training: int | None = N
 def test_missing_columns_are_named_with_their_neighbours() -> None:
     asked = demands(FeatureContract("carier", "categorical"), time="scheduld", group="tail", ids=("flight_id",))
     found = column_faults(asked, {"carrier": TEXT, "scheduled": TIME, "late": BOOLEAN})
-    assert "features.carier: dataset flights has no such column; did you mean carrier?" in shown(found)
-    assert "time.scheduld: dataset flights has no such column; did you mean scheduled?" in shown(found)
+    assert "features.carier: dataset flights has no such column; did you mean 'carrier'?" in shown(found)
+    assert "time.scheduld: dataset flights has no such column; did you mean 'scheduled'?" in shown(found)
     assert {fault.path for fault in found} == {"features.carier", "time.scheduld", "group.tail", "ids.flight_id"}
 
 

@@ -400,7 +400,7 @@ def test_every_fault_is_reported_at_once() -> None:
     for word in (
         "features.line", "'green'",
         "features.wind", "are missing", "above max 30",
-        "features.stop", "did you mean stops?",
+        "features.stop", "did you mean 'stops'?",
         "features.delay", "outcome column",
         "features.driver", "is numeric in the spec, but text in the dataset",
         "features.trip", "memorise",
@@ -498,7 +498,7 @@ def test_columns_that_judge_a_version_are_kept_in_the_holdout_alone() -> None:
 def test_a_column_to_judge_by_must_be_there_and_no_time() -> None:
     house = house_with(trips() | {"seen": trips()["at"]})
     shown = refused(house, gate={"slices": ["lin"]}, sensitive=["seen"])
-    assert "gate.slices.lin: the files have no such column; did you mean line?" in shown
+    assert "gate.slices.lin: the files have no such column; did you mean 'line'?" in shown
     assert "sensitive.seen: is a time column; use a column of the part that matters, such as the hour" in shown
 
 
@@ -531,7 +531,7 @@ def test_a_person_can_say_that_what_looks_personal_is_not_and_that_is_noted() ->
     house.prepare(ref)
     (note,) = plan_of(house, ref)["notes"]
     assert note.startswith("pii.contact: 600 of 600 different values")
-    assert "checks.not_personal.contct: the files have no such column; did you mean contact?" in refused(
+    assert "checks.not_personal.contct: the files have no such column; did you mean 'contact'?" in refused(
         house_with(with_contacts()), checks={"not_personal": ["contct"]}
     )
 

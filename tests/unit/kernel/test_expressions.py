@@ -83,8 +83,8 @@ def test_a_result_that_is_no_finite_number_is_missing(text):
 
 def test_a_misspelt_name_is_reported_with_its_place_and_what_is_near():
     assert problems("0 <= scor and hours > 1") == [
-        "there is no value 'scor'; did you mean score? (at character 6)",
-        "there is no value 'hours'; did you mean hour? (at character 15)",
+        "there is no value 'scor'; did you mean 'score'? (at character 6)",
+        "there is no value 'hours'; did you mean 'hour'? (at character 15)",
     ]
 
 
@@ -125,7 +125,7 @@ def test_places_count_characters_also_behind_other_scripts_and_line_breaks():
         ("~hour", "`~`"),
         ("open('x')", "open is not a function"),
         ("__import__('os')", "__import__ is not a function"),
-        ("mn(hour)", "did you mean min?"),
+        ("mn(hour)", "did you mean 'min'?"),
         ("minute(1)", "minute is not a function"),
         ("min()", "min takes at least one argument"),
         ("log(hour, 2)", "log takes one argument"),

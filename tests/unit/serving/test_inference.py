@@ -719,6 +719,11 @@ def test_a_candidate_gets_its_new_field_and_the_champion_beside_it_passes_it_ove
     assert "CandidateErrors" not in house.meter.counts
 
 
+def test_the_description_names_the_fields_that_only_other_versions_ask_for(house):
+    house.change(fields=KNOWN)
+    assert ask("GET", f"/models/{MODEL}")[1]["also"] == ["hour"]
+
+
 def test_a_shadow_gets_its_new_field_too(house):
     shadowed(house, WIDER_ONNX)
     house.change(fields=KNOWN)

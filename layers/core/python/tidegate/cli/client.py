@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -563,7 +563,13 @@ class Client:
         return self._call(self.control_endpoint, routes.CONTROL[route], names, query, body)
 
     def _serving(self, route: str, *names: str, body: object = None) -> dict[str, Any]:
-        return self._call(self.serving_endpoint, routes.SERVING[route], names, {}, body)
+        try:
+            return self._call(self.serving_endpoint, routes.SERVING[route], names, {}, body)
+        except NotFoundError:
+            for model in names:  # the control API knows what there is
+                with suppress(NotAllowedError, ForbiddenError, UnavailableError, PlatformError):
+                    self.model(model)
+            raise
 
     def _call(
         self, endpoint: Endpoint, route: Route, names: Sequence[str], query: Mapping[str, str], body: object

@@ -17,6 +17,7 @@ from typing import Any
 
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError
+from tidegate.kernel.fault_words import did_you_mean
 from tidegate.kernel.table import RESERVED
 from tidegate.spec.data import Split
 from tidegate.spec.features import MAX_FEATURES
@@ -123,7 +124,7 @@ def judged(dataset: Document, version: Document, target: str) -> list[Judged]:
     if target not in by_name:
         raise InvalidInputError(
             f"dataset {dataset['name']} has no column {target}",
-            [Fault("--target", f"{target!r} is not a column", tuple(by_name))],
+            [Fault("--target", f"{target!r} is not a column{did_you_mean(target, by_name)}", tuple(by_name))],
         )
     if target == dataset["time"]:
         raise _unfit(by_name[target], "is the time column of the dataset; choose another target")

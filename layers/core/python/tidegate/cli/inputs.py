@@ -3,13 +3,30 @@
 import csv
 import io
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidegate.cli.tool import Tool, reading
+from tidegate.cli.tool import reading
 from tidegate.kernel import strict_json, values
 from tidegate.kernel.errors import Fault, InvalidInputError
+from tidegate.kernel.fault_words import did_you_mean
 from tidegate.kernel.values import Cells
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a file: `instances` have values, and `given` is the same as it stands in the file, in CSV texts. What
+    JSON has in place of an object is left for the API to refuse."""
+
+    instances: list[Any]
+    given: list[Any]
+
+    @property
+    def columns(self) -> list[str]:
+        """Names in the rows, in the order in which they come."""
+        return list(dict.fromkeys(name for row in self.given if isinstance(row, dict) for name in row))
 
 
 def text_of(source: str, advice: str) -> str:
@@ -27,16 +44,53 @@ def text_of(source: str, advice: str) -> str:
         return sys.stdin.read().removeprefix("\ufeff")
 
 
-def instances_of(tool: Tool, model: str, text: str, advice: str) -> list[dict[str, Any]]:
-    """The objects of JSON, JSON lines or CSV.
+def rows_of(described: Mapping[str, Any], text: str, advice: str) -> Rows:
+    """The objects of JSON, JSON lines or CSV, for the version that `described` is about.
 
     Raises:
         InvalidInputError: it is none of them, or there is none; then with this `advice`.
     """
-    instances = _from_json(text.lstrip()) if is_json(text) else from_csv(tool, model, text)
-    if not instances:
+    if is_json(text):
+        instances = _from_json(text.lstrip())
+        rows = Rows(instances, instances)
+    else:
+        rows = from_csv(described, text)
+    if not rows.instances:
         raise InvalidInputError("the input has no instances", next_step=advice)
-    return instances
+    return rows
+
+
+def features_alone(
+    described: Mapping[str, Any], rows: Rows, kept: Sequence[str], *, advice: str = "rename or add these columns"
+) -> tuple[list[Any], list[str]]:
+    """What is sent of each row, and the names of the columns that no version asks for.
+
+    Raises:
+        InvalidInputError: the input lacks a column that the version needs in every row; or a column has nearly the
+            name of a feature that is nowhere, and is not one of those to be `kept` as it is. With this `advice`.
+    """
+    columns = rows.columns
+    features = {feature["name"]: feature["missing"] for feature in described["features"]}
+    asked = features.keys() | set(described.get("also", ()))
+    further = [name for name in columns if name not in asked]
+    faults = list[Fault]()
+    for name in features.keys() - columns if columns else ():
+        near = did_you_mean(name, [other for other in further if other not in kept])
+        if features[name] == "reject":
+            faults.append(Fault(name, f"is not in the input, and the model needs it in every row{near}"))
+        elif near:
+            faults.append(Fault(name, f"is not in the input{near}"))
+    if faults:
+        raise InvalidInputError(
+            "the input does not have the columns of the model",
+            sorted(faults, key=lambda fault: list(features).index(fault.path)),
+            next_step=advice,
+        )
+    sent = [
+        {name: value for name, value in row.items() if name in asked} if isinstance(row, dict) else row
+        for row in rows.instances
+    ]
+    return sent, further
 
 
 def is_json(text: str) -> bool:
@@ -67,8 +121,8 @@ def _strict(text: str) -> Any:
     return strict_json.read(text, parse_constant=refuse)
 
 
-def from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
-    """Instances of CSV, each cell read by the kind of its feature. Raises InvalidInputError."""
+def from_csv(described: Mapping[str, Any], text: str) -> Rows:
+    """Rows of CSV, each cell read by the kind of its feature. Raises InvalidInputError."""
     try:
         reader = csv.DictReader(io.StringIO(text), strict=True)
         names, rows = list(reader.fieldnames or ()), list(reader)
@@ -81,10 +135,10 @@ def from_csv(tool: Tool, model: str, text: str) -> list[dict[str, Any]]:
     if uneven:
         raise InvalidInputError("the CSV rows do not fit the header", uneven[:20])
     if not rows:
-        return []
-    cells = Cells.of(tool.client.served(model))
+        return Rows([], [])
+    cells = Cells.of(described)
     columns = {name: cells.column(name, [row[name] for row in rows]) for name in rows[0]}
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return Rows([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)], rows)
 
 
 def outcome_of(text: str, *, numeric: bool) -> bool | float | str | None:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from aws_lambda_powertools.event_handler import Response
 
+from tidegate.control.call import At
 from tidegate.kernel.errors import (
     ArtifactRejectedError,
     ConflictError,
@@ -17,9 +18,24 @@ from tidegate.kernel.errors import (
     RequestInvalidError,
     UnavailableError,
 )
+from tidegate.kernel.fault_words import did_you_mean
+from tidegate.steps.pages import first_names
 from tidegate.telemetry import logger
 
 RETRY_AFTER_SECONDS = 2
+
+
+def with_near_names(error: NotFoundError, path: Mapping[str, str], at: At) -> NotFoundError:
+    """The error, with a hint if it is the model or the dataset of the path that does not exist."""
+    name = path.get("model") or path.get("dataset")
+    if name is None:
+        return error
+    try:
+        at.registry.model(name) if "model" in path else at.catalog.dataset(name)
+    except NotFoundError:
+        names = first_names(at.registry.models) if "model" in path else first_names(at.catalog.datasets)
+        return NotFoundError(f"{error.message}{did_you_mean(name, names)}", next_step=error.next_step)
+    return error
 
 
 def refusal(error: Exception, request_id: str) -> Response[str]:  # noqa: PLR0911  one for each kind of error

@@ -1,7 +1,7 @@
 """What is wrong with a value, in our words: pydantic's kinds of error as sentences about what was given.
 
     problem("greater_than_equal", -1, {"ge": 0})       # '-1 is too small; give at least 0'
-    did_you_mean("carier", ["carrier", "dest"])        # "; did you mean 'carrier'?"
+    did_you_mean("Carier", ["carrier", "dest"])        # "; did you mean 'carrier'?"
 
 Standard library only: a table and `difflib`, which is loaded when somebody misspelt a name.
 """
@@ -15,6 +15,7 @@ from tidegate.kernel.plain_text import one_line
 
 _SHOWN = 80  # letters of what was given
 _NEAR = 0.75  # of difflib: what people mistype is nearer, other words rarely are
+_MOST = 2  # names of a hint
 _A_TIME = "is not a day or time that exists; write 2013-02-08 or 2013-02-08T18:00"
 _KINDS: tuple[tuple[str, str], ...] = (  # of errors, by how they begin
     ("string_type", "is not a text"),
@@ -94,15 +95,28 @@ def spelled(given: object) -> str:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """`; did you mean 'a' or 'b'?`, or nothing. Dotted names are also near by their last part alone."""
+    """`; did you mean 'a' or 'b'?`, or nothing: the one hint wherever somebody typed a name."""
+    near = near_names(name, known)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def near_names(name: object, known: Iterable[str]) -> list[str]:
+    """At most two names that may have been meant, the nearest first. Case makes no difference, nor whether words are
+    separated by `-`, `_` or blanks; dotted names are also near by their last part alone."""
     from difflib import get_close_matches  # for faults only: not worth its share of a cold start
 
     if not isinstance(name, str) or len(name) > 256:
-        return ""
-    names = list(known)
-    near = get_close_matches(name, names, n=2, cutoff=_NEAR)
-    if not near:
-        last = {each.rpartition(".")[2].lower(): each for each in names}
-        found = get_close_matches(name.rpartition(".")[2].lower(), list(last), n=2, cutoff=_NEAR)
-        near = [last[each] for each in found]
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        return []
+    names = list(dict.fromkeys(known))
+    for spelt in (_folded, lambda text: _folded(text).rpartition(".")[2]):
+        by_spelling: dict[str, list[str]] = {}
+        for each in names:
+            by_spelling.setdefault(spelt(each), []).append(each)
+        same = [spelt(name)] if spelt(name) in by_spelling else []
+        if near := same or get_close_matches(spelt(name), list(by_spelling), n=_MOST, cutoff=_NEAR):
+            return [each for spelling in near for each in by_spelling[spelling]][:_MOST]
+    return []
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[-_\s]+", "_", name.casefold())

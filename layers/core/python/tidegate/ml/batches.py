@@ -19,7 +19,7 @@ import pandas as pd
 from fastparquet import ParquetFile
 from fastparquet import write as write_parquet
 
-from tidegate.domain.batch.batch import Format, Part, Source
+from tidegate.domain.batch.batch import Format, Part, Source, passed_name
 from tidegate.domain.batch.rows import Answers, Given, Rows
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.formats.csv_records import BOM, records
@@ -375,7 +375,7 @@ def _seen(given: Given | None, row: int) -> str:
 def _columns(first_row: int, rows: Rows, found: Answers, contract: Contract) -> dict[str, pd.Series]:
     columns: dict[str, pd.Series] = {"row": pd.Series(np.arange(first_row, first_row + rows.count, dtype=np.int64))}
     for name, passed in rows.ids.items():
-        columns[_free(name)] = pd.Series(passed)
+        columns[passed_name(name)] = pd.Series(passed)
     numbers: dict[str, Column] = {"score": found.score}
     if contract.classes:
         columns["label"] = _labels(contract, found)
@@ -394,14 +394,6 @@ def _columns(first_row: int, rows: Rows, found: Answers, contract: Contract) -> 
     columns["rule"] = _sparse(rows.count, found.rule)
     columns["error"] = _sparse(rows.count, {row: "; ".join(map(str, faults)) for row, faults in found.faults.items()})
     return columns
-
-
-_OURS = frozenset({"row", "label", "score", "lower", "upper", "fallback", "unusual", "rule", "error"})
-
-
-def _free(name: str) -> str:
-    """A column that is passed on, beside ours of the same name."""
-    return f"input_{name}" if name in _OURS or name.startswith("probability_") else name
 
 
 def _labels(contract: Contract, found: Answers) -> pd.Series:

@@ -15,9 +15,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from tidegate.kernel.errors import Fault, RequestInvalidError
+from tidegate.kernel.fault_words import did_you_mean
 from tidegate.kernel.routes import MOST_ON_A_PAGE
 from tidegate.steps.requests import view
 
@@ -27,6 +29,7 @@ E = TypeVar("E", bound=StrEnum)
 MOST_BYTES = 1_000_000  # of entries; Lambda hands on 6 MB
 MOST_EXAMINED = 2_000  # entries that one page of a filtered list looks at
 CHUNK = 100  # entries read at a time
+MOST_NAMES = 1_000  # that a misspelt one is compared with
 _SEAL_BYTES = 8
 
 
@@ -168,12 +171,18 @@ def walked(find: Finder[T], position: Callable[[T], str]) -> Callable[[str, int]
     return walk
 
 
+def first_names(find: Finder[Named]) -> list[str]:
+    """The first `MOST_NAMES` names of a list by name, for hints."""
+    return [entry.name for entry in islice(walked(find, by_name)("", CHUNK), MOST_NAMES)]
+
+
 def chosen(name: str, text: str | None, kind: type[E]) -> E | None:
     """The value of a filter; None without one. Raises RequestInvalidError, which lists the values there are."""
     if text is None or text in set(kind):
         return None if text is None else kind(text)
     raise RequestInvalidError(
-        "a parameter is wrong", [Fault(name, f"{text[:80]!r} is no {name}", tuple(map(str, kind)))]
+        "a parameter is wrong",
+        [Fault(name, f"{text[:80]!r} is no {name}{did_you_mean(text, map(str, kind))}", tuple(map(str, kind)))],
     )
 
 
@@ -200,7 +209,7 @@ def unknown_parameters(names: Collection[str], allowed: Sequence[str]) -> Reques
     those = f"it takes {', '.join(allowed)}" if allowed else "this call takes none"
     return RequestInvalidError(
         "the query is wrong",
-        [Fault(name[:80], "no such parameter", tuple(allowed)) for name in sorted(names)],
+        [Fault(name[:80], f"no such parameter{did_you_mean(name, allowed)}", tuple(allowed)) for name in sorted(names)],
         status=HTTPStatus.BAD_REQUEST,
         next_step=f"correct the names of the parameters, or leave them out: {those}",
     )

@@ -8,6 +8,7 @@ import click
 from tidegate.cli import exits
 from tidegate.cli.tool import Command, Tool, pass_tool
 from tidegate.kernel.errors import InvalidInputError
+from tidegate.kernel.fault_words import did_you_mean
 
 
 @click.command(cls=Command, short_help="Check a deployed stage, from permissions to a rollback.")
@@ -44,7 +45,8 @@ def doctor(tool: Tool, *, only: tuple[str, ...], listing: bool, remove: bool) ->
         return exits.OK
     known = [check.name for check in checks.CHECKS]
     if unknown := [name for name in only if name not in known]:
-        raise InvalidInputError(f"there is no check {unknown[0]}", next_step=f"choose from: {', '.join(known)}")
+        near = did_you_mean(unknown[0], known)
+        raise InvalidInputError(f"there is no check {unknown[0]}{near}", next_step=f"choose from: {', '.join(known)}")
     stage = tool.stage_seen_by_its_engineer()
 
     def seen(line: Line) -> None:

@@ -15,6 +15,7 @@ from tidegate.cli.tool import Command, Tool, pass_tool
 from tidegate.domain.serving.feedback import MAX_ITEMS
 from tidegate.kernel import english, strict_json
 from tidegate.kernel.errors import Fault, InvalidInputError, UnavailableError
+from tidegate.kernel.fault_words import did_you_mean
 
 ENOUGH_FAULTS = 50
 SAID_EVERY = 10_000
@@ -207,7 +208,10 @@ def _csv_lines(text: str, columns: Columns, *, numeric: bool) -> Iterator[tuple[
         wanted = [columns.id, columns.outcome, *([columns.time] if columns.is_time_named else [])]
         lacking = [name for name in wanted if name not in header]
         if lacking:
-            faults = [Fault(name, "is not a column of the header", tuple(header)) for name in lacking]
+            faults = [
+                Fault(name, f"is not a column of the header{did_you_mean(name, header)}", tuple(header))
+                for name in lacking
+            ]
             raise InvalidInputError(
                 "the file lacks a column", faults, next_step="use --id-column, --outcome-column, --time-column"
             )

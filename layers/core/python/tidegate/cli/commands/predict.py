@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tidegate.cli import exits
-from tidegate.cli.inputs import instances_of, is_json, text_of
+from tidegate.cli.inputs import features_alone, is_json, rows_of, text_of
 from tidegate.cli.tool import Command, Tool, pass_tool
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError
+from tidegate.kernel.fault_words import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,9 +26,17 @@ ENOUGH_FAULTS = 50
     "--input", "source", default="-", metavar="FILE", help="JSON, JSON lines or CSV; - is standard input; or s3://..."
 )
 @click.option("--batch", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Instances per request.")
-@click.option("--output", metavar="S3-FOLDER", help="Output folder in S3, for --input s3://...")
 @click.option(
-    "--id", "ids", multiple=True, metavar="COLUMN", help="Columns copied to the output. Default: the spec's ids."
+    "--output",
+    metavar="FILE",
+    help="Write CSV with the columns of the input to FILE; - is standard output. A folder s3://... for --input s3://...",
+)
+@click.option(
+    "--id",
+    "ids",
+    multiple=True,
+    metavar="COLUMN",
+    help="Columns copied to the output. Default: all that are not features; of a batch in S3, the spec's ids.",
 )
 @click.option("--wait/--no-wait", default=True, help="Follow a batch in S3 to its end. The exit code shows the result.")
 @pass_tool
@@ -37,7 +46,8 @@ def predict(
     """Score instances with the version that MODEL serves.
 
     The input is a JSON array of objects, one object per line, or CSV with a header row. A CSV cell is read by the kind
-    of its feature (docs/values.md). Either all instances are scored, or their faults are reported.
+    of its feature (docs/values.md). Either all instances are scored, or their faults are reported. Columns that are not
+    features are copied to the output, so `tidegate feedback` can read it: `id` is the id of the prediction.
 
     For files in S3 give --input and --output: one version scores every row, and each row gets a row in the output, even
     if it has faults. Ctrl-C stops the display, not the batch. Run the same command again to follow the batch, or to
@@ -45,35 +55,73 @@ def predict(
 
     \b
     Example:
-      tidegate predict flight-delay --input flights.csv
+      tidegate predict flight-delay --input flights.csv --output scored.csv
       tidegate predict flight-delay --input s3://data/batch/may/ --output s3://data/batch/may-scored/
     """
-    if output is not None or source.startswith("s3://"):
-        if output is None or not source.startswith("s3://"):
+    in_s3 = [path is not None and path.startswith("s3://") for path in (source, output)]
+    if any(in_s3):
+        if not all(in_s3):
             raise InvalidInputError(
                 "a batch needs --input s3://... and --output s3://...",
-                next_step="copy the file to S3 first, or drop --output to score it over HTTP",
+                next_step="copy the file to S3 first, or give --output a file that is not in S3",
             )
-        return _in_s3(tool, model, source, output, list(ids) or None, wait=wait)
+        return _in_s3(tool, model, source, str(output), list(ids) or None, wait=wait)
 
     from tidegate.cli.pages import predict as predict_page
 
     text = text_of(source, "give --input FILE, or pipe in JSON or CSV")
-    instances = instances_of(tool, model, text, "see `tidegate predict --help`")
+    described = tool.client.served(model)
+    rows = rows_of(described, text, "see `tidegate predict --help`")
+    advice = "rename or add these columns; --id COLUMN copies one as it is"
+    instances, further = features_alone(described, rows, ids, advice=advice)
+    passed = list(ids) or further
+    _demand_columns(passed, rows.columns)
+    for name in further:
+        copied = "copied to the output" if name in passed else "left out"
+        tool.say(f"{name} is not a feature of {model}: not sent, {copied}")
+    answers = _scored(tool, model, instances, batch, rows=not is_json(text))
+    whole = predict_page.whole(answers, rows.given, passed)
+    if output is None:
+        tool.answer(whole, lambda out: predict_page.predictions(out, whole, passed))
+    else:
+        _write(tool, output, predict_page.csv_of(whole, described, passed), len(instances))
+    return exits.OK
+
+
+def _demand_columns(ids: list[str], columns: list[str]) -> None:
+    faults = [
+        Fault(f"--id {name}", f"is not a column{did_you_mean(name, columns)}") for name in ids if name not in columns
+    ]
+    if faults:
+        raise InvalidInputError("the input lacks a column", faults, next_step=f"it has {', '.join(columns)}")
+
+
+def _scored(tool: Tool, model: str, instances: list[Any], batch: int, *, rows: bool) -> list[dict[str, Any]]:
+    """An answer for each request. Raises InvalidInputError: the faults of all of them, `ENOUGH_FAULTS` or some more."""
     answers = []
     refused: list[InvalidInputError] = []
     for start in range(0, len(instances), batch):
         try:
             answers.append(tool.client.predict(model, instances[start : start + batch]))
         except InvalidInputError as error:
-            refused.append(_of_the_whole(error, instances, start, rows=not is_json(text)))
+            refused.append(_of_the_whole(error, instances, start, rows=rows))
             if not error.faults or sum(len(each.faults) for each in refused) >= ENOUGH_FAULTS:
                 break
     if refused:
         raise refused[0] if len(refused) == 1 else _of_all(refused)
-    whole = answers[0] | {"predictions": [each for answer in answers for each in answer["predictions"]]}
-    tool.answer(whole, lambda out: predict_page.predictions(out, whole))
-    return exits.OK
+    return answers
+
+
+def _write(tool: Tool, output: str, text: str, count: int) -> None:
+    if output == "-" and tool.as_json:
+        raise InvalidInputError(
+            "--json and --output - both write to standard output", next_step="leave out one of them"
+        )
+    if output == "-":
+        click.echo(text, nl=False)
+        return
+    tool.keep(text, output, "", done=f"{english.count(count, 'prediction')} written to", show=False)
+    tool.answer({"output": output, "predictions": count}, lambda _: None)
 
 
 def _in_s3(tool: Tool, model: str, source: str, output: str, ids: list[str] | None, *, wait: bool) -> int:
@@ -143,7 +191,7 @@ def _of_the_whole(error: InvalidInputError, instances: list[Any], start: int, *,
             return fault
         at, name = int(found[1]) + start, found[2]
         place = f"row {at + 1}" if rows else f"instances[{at}]"
-        value = instances[at].get(name) if name else None
+        value = instances[at].get(name) if name and isinstance(instances[at], dict) else None
         named = isinstance(value, str | int | float) and fault.problem.startswith("is ")
         problem = f"{str(value)[:40]!r} {fault.problem}" if named else fault.problem
         return Fault(f"{place}.{name}" if name else place, problem, fault.allowed)

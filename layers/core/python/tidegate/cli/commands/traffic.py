@@ -12,11 +12,12 @@ from typing import Any
 import click
 
 from tidegate.cli import exits
-from tidegate.cli.inputs import instances_of, outcome_of, text_of
+from tidegate.cli.inputs import features_alone, outcome_of, rows_of, text_of
 from tidegate.cli.pages import traffic as page
 from tidegate.cli.tool import Command, Tool, pass_tool
 from tidegate.domain.serving.feedback import MAX_ITEMS
 from tidegate.kernel.errors import Fault, InvalidInputError, TidegateError
+from tidegate.kernel.fault_words import did_you_mean
 
 ADVICE = "give --from a file of JSON, JSON lines or CSV that has at least one row, or pipe one in with --from -"
 CONNECTIONS = 16
@@ -45,15 +46,18 @@ def traffic(tool: Tool, model: str, source: str, *, rate: float, outcomes: str |
     Example:
       tidegate traffic bike-rentals --from bikes.csv --rate 20 --outcomes rentals --minutes 5
     """
-    rows = instances_of(tool, model, text_of(source, ADVICE), ADVICE)
-    asked = {feature["name"] for feature in tool.client.served(model)["features"]}
-    if outcomes and not any(outcomes in row for row in rows):
+    text, described = text_of(source, ADVICE), tool.client.served(model)
+    rows = rows_of(described, text, ADVICE)
+    if outcomes and outcomes not in rows.columns:
+        near = did_you_mean(outcomes, rows.columns)
         raise InvalidInputError(
-            "the file lacks a column", [Fault("--outcomes", f"{outcomes!r} is not a column", tuple(rows[0]))]
+            "the file lacks a column", [Fault("--outcomes", f"{outcomes!r} is not a column{near}", tuple(rows.columns))]
         )
+    sent, _ = features_alone(described, rows, [outcomes] if outcomes else ())
     numeric = bool(outcomes) and tool.client.model(model)["model"]["task"] == "regression"
     played = Played(tool, model, numeric=numeric)
-    pairs = [({name: row[name] for name in row if name in asked}, row.get(outcomes or "")) for row in rows]
+    known = [row.get(outcomes or "") if isinstance(row, dict) else None for row in rows.instances]
+    pairs = list(zip(sent, known, strict=True))
     try:
         played.play(cycle(pairs) if minutes else iter(pairs), rate, None if minutes is None else 60 * minutes)
     except KeyboardInterrupt:

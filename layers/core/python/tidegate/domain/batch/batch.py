@@ -14,7 +14,7 @@ control API looks at batches too.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -30,6 +30,12 @@ MAX_PARTS = 40_000  # the distributed map hands on a few bytes for each, 256 KiB
 PART_ROWS = 100_000  # about as many as a function scores in seconds
 PART_BYTES = 64 << 20  # of CSV
 MAX_RECORD_BYTES = 1 << 20
+OUTPUT_COLUMNS = frozenset({"row", "label", "score", "lower", "upper", "fallback", "unusual", "rule", "error"})
+
+
+def passed_name(name: str, taken: Collection[str] = OUTPUT_COLUMNS) -> str:
+    """What a column that is copied to the output is called there, beside those that Tidegate writes (`taken`)."""
+    return f"input_{name}" if name in taken or name.startswith("probability_") else name
 
 
 @dataclass(frozen=True, slots=True)

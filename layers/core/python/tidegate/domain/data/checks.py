@@ -8,7 +8,6 @@ knowing but stops nothing is a note: the same, as a sentence. docs/data-checks.m
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from tidegate.kernel import english
 from tidegate.kernel.drift.registry import COMPARED
 from tidegate.kernel.errors import Fault
 from tidegate.kernel.expressions.times import FIRST_SECOND, LAST_SECOND
+from tidegate.kernel.fault_words import did_you_mean
 from tidegate.kernel.metrics.metric import TaskName
 from tidegate.kernel.table import RESERVED, Column, Table
 from tidegate.kernel.values import class_name
@@ -132,9 +132,8 @@ def column_faults(demands: Demands, types: Mapping[str, ColumnType]) -> list[Fau
     wanted += [("features", feature.name) for feature in demands.features]
     for role, column in wanted:
         if column not in types:
-            near = get_close_matches(column, types, n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            faults.append(Fault(f"{role}.{column}", f"dataset {demands.dataset} has no such column{hint}"))
+            near = did_you_mean(column, types)
+            faults.append(Fault(f"{role}.{column}", f"dataset {demands.dataset} has no such column{near}"))
     if demands.time and types.get(demands.time, ColumnType.TIME) is not ColumnType.TIME:
         faults.append(Fault(f"time.{demands.time}", f"is a {types[demands.time]} column; it must hold times"))
     if demands.task == "regression" and types.get(demands.target) not in {
@@ -176,9 +175,7 @@ def unknown_role_faults(known: Iterable[str], roles: Iterable[tuple[str, str]]) 
     faults = []
     for role, column in roles:
         if column not in names:
-            near = get_close_matches(column, names, n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            faults.append(Fault(f"{role}.{column}", f"the files have no such column{hint}"))
+            faults.append(Fault(f"{role}.{column}", f"the files have no such column{did_you_mean(column, names)}"))
     return faults
 
 

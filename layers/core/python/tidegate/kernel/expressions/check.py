@@ -122,9 +122,8 @@ class Checker:
                 node, f"{name!r} is computed later: a computed feature can only use those listed before it"
             )
         if known is not None and name not in known:
-            near = _close(name, known, 3)
-            said = f"there is no value {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
-            return self._fault(node, said, tuple(near or sorted(known)[:_LISTED]))
+            hint, near = _hint(name, known)
+            return self._fault(node, f"there is no value {name!r}{hint}", tuple(near or sorted(known)[:_LISTED]))
         self.used.add(name)
         return Node(Op.NAME, Type.ANY if known is None else known[name], value=name)
 
@@ -186,9 +185,7 @@ class Checker:
     def _call(self, node: ast.Call, depth: int) -> Node:  # noqa: PLR0911  one for each fault
         name = node.func.id if isinstance(node.func, ast.Name) else None
         if name not in FUNCTIONS:
-            near = _close(name or "", FUNCTIONS, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            return self._fault(node, f"{name or 'this'} is not a function{hint}", FUNCTIONS)
+            return self._fault(node, f"{name or 'this'} is not a function{_hint(name, FUNCTIONS)[0]}", FUNCTIONS)
         plain = not any(isinstance(argument, ast.Starred) for argument in node.args)
         if name == "group_rate" and plain:
             return self._group_rate(node, depth)
@@ -318,7 +315,7 @@ def _spoken(node: ast.AST) -> str:
     return names.get(type(node), "that")
 
 
-def _close(name: str, known: Iterable[str], most: int) -> list[str]:
-    from difflib import get_close_matches  # for faults only: not worth its share of a cold start
+def _hint(name: str | None, known: Iterable[str]) -> tuple[str, list[str]]:
+    from tidegate.kernel.fault_words import did_you_mean, near_names  # for faults only: not worth a cold start's time
 
-    return get_close_matches(name, list(known), n=most)
+    return did_you_mean(name, known), near_names(name, known)

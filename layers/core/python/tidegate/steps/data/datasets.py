@@ -11,7 +11,6 @@ import json
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
-from difflib import get_close_matches
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Self
@@ -30,6 +29,7 @@ from tidegate.domain.data.dataset import (
 )
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
+from tidegate.kernel.fault_words import did_you_mean
 from tidegate.ports.data import Catalog, DatasetFiles
 from tidegate.ports.platform import Clock, Dispatcher
 from tidegate.steps.pages import Asked, by_name, page, walked
@@ -316,7 +316,6 @@ def _unknown_columns(dataset: Dataset, catalog: Catalog) -> list[str]:
     warnings = []
     for role, column in dataset.roles:
         if column not in names:
-            near = get_close_matches(column, names, n=3)
-            hint = f"; near: {', '.join(near)}" if near else ""
+            hint = did_you_mean(column, names)
             warnings.append(f"{role} column {column!r} is not in version {dataset.latest}{hint}")
     return warnings

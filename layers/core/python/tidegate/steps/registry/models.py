@@ -1,6 +1,5 @@
 """The model half of the control API: apply a spec after checking it against the catalog, and look at what there is."""
 
-from difflib import get_close_matches
 from typing import Any
 
 from tidegate.domain.data.dataset import ColumnProfile, ColumnType, Dataset, DatasetVersion
@@ -11,6 +10,7 @@ from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.training.contracts import rollout_plan
 from tidegate.kernel import english, values
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, SpecInvalidError
+from tidegate.kernel.fault_words import did_you_mean
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
 from tidegate.ports.data import Catalog
@@ -19,7 +19,7 @@ from tidegate.ports.registry import Artifacts, Models, RouteReader, Versions
 from tidegate.ports.rollout import RolloutReader
 from tidegate.spec.features import FeatureKind
 from tidegate.spec.model import ModelSpec
-from tidegate.steps.pages import Asked, by_name, chosen, number, page, walked
+from tidegate.steps.pages import Asked, by_name, chosen, first_names, number, page, walked
 from tidegate.steps.requests import demand_unreserved, version_number, view
 from tidegate.steps.rollout.approvals import under_way
 
@@ -80,7 +80,8 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
         dataset = catalog.dataset(spec.dataset)
         checked = catalog.version(spec.dataset) if dataset.latest else None
     except NotFoundError:
-        warnings.append(f"dataset {spec.dataset} is not registered yet, so its columns were not checked")
+        near = did_you_mean(spec.dataset, first_names(catalog.datasets))
+        warnings.append(f"dataset {spec.dataset} is not registered yet, so its columns were not checked{near}")
     else:
         faults = catalog_faults(spec, dataset, checked)
         if faults:
@@ -157,10 +158,8 @@ def catalog_faults(spec: ModelSpec, dataset: Dataset, version: DatasetVersion | 
     used += [(f"features[{index}].name", feature.name) for index, feature in enumerate(spec.features)]
     for path, name in used:
         if name is not None and name not in types:
-            near = tuple(get_close_matches(name, list(types), n=3))
-            hint = f"; near: {', '.join(near)}" if near else ""
             where = f"dataset {dataset.name} version {version.version}"
-            faults.append(Fault(path, f"{name!r} is not a column of {where}{hint}"))
+            faults.append(Fault(path, f"{name!r} is not a column of {where}{did_you_mean(name, types)}"))
     spelt = {column.name for column in version.columns if _spells_truth(version, column)}
     for index, feature in enumerate(spec.features):
         if feature.kind == "boolean" and feature.name in spelt:

@@ -217,9 +217,9 @@ class Inference:
                 missed = _Missed(Why.NOT_LOADABLE, missed.error or error)
                 continue
             late = missed if choice.reason is Reason.PREVIOUS_GOOD else None
-            return _origin(model, choice.served.version, choice.reason, late) | _public(contract)
+            return _origin(model, choice.served.version, choice.reason, late) | _public(contract, route.fields)
         fallback = self._fallback(route, missed)
-        return _origin(model, None, Reason.FALLBACK, missed) | _public(fallback.contract)
+        return _origin(model, None, Reason.FALLBACK, missed) | _public(fallback.contract, route.fields)
 
     def serving(self, model: str) -> list[int]:
         """Numbers of the versions that a request may name. Raises as `predict` does."""
@@ -632,7 +632,8 @@ def _origin(model: str, version: int | None, reason: Reason, missed: _Missed | N
     return origin | {"why": missed.why.value, "detail": detail}
 
 
-def _public(contract: Contract) -> dict[str, Any]:
+def _public(contract: Contract, fields: Sequence[str]) -> dict[str, Any]:
+    """The contract; under `also`, `fields` that a request may have though this version does not ask for them."""
     features = [
         {
             name: value
@@ -654,4 +655,6 @@ def _public(contract: Contract) -> dict[str, Any]:
     about: dict[str, Any] = {"task": contract.task, "classes": list(contract.classes), "features": features}
     about["missing_words"] = list(contract.missing_words)
     interval = {"interval": {"level": contract.interval.level}} if contract.interval else {}
-    return about | interval | ({"rules": rules} if rules else {})
+    known = {feature.name for feature in contract.features}
+    also = [name for name in fields if name not in known]
+    return about | interval | ({"rules": rules} if rules else {}) | ({"also": also} if also else {})
