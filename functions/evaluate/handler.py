@@ -9,12 +9,13 @@ from tidegate.kernel.settings import StepSettings
 from tidegate.messages import EvaluateTask
 from tidegate.ml.scoring import load
 from tidegate.steps.evaluation.evaluate import evaluate
-from tidegate.telemetry import logger
+from tidegate.telemetry import ends_runs, logger
 
 
 @logger("evaluate").inject_lambda_context
+@ends_runs("evaluate")
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """EvaluateTask in, Evaluated out."""
+    """EvaluateTask in, Evaluated out; EndsRun where people are at fault."""
     task = EvaluateTask.parse(event)
     at = wiring.of(StepSettings)
     evaluated = evaluate(

@@ -8,12 +8,13 @@ from tidegate import wiring
 from tidegate.kernel.settings import GateSettings
 from tidegate.messages import GateTask
 from tidegate.steps.evaluation.gate import gate
-from tidegate.telemetry import logger
+from tidegate.telemetry import ends_runs, logger
 
 
 @logger("gate").inject_lambda_context
+@ends_runs("gate")
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """GateTask in, GateDecided out."""
+    """GateTask in, GateDecided out; EndsRun where people are at fault."""
     task = GateTask.parse(event)
     at = wiring.of(GateSettings)
     verdict = gate(

@@ -9,12 +9,13 @@ from tidegate.kernel.settings import PrepareSettings
 from tidegate.messages import RunRef
 from tidegate.ml.frames import PandasReader
 from tidegate.steps.data.prepare import prepare
-from tidegate.telemetry import logger
+from tidegate.telemetry import ends_runs, logger
 
 
 @logger("prepare").inject_lambda_context
+@ends_runs("prepare")
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """RunRef in, Plan out."""
+    """RunRef in, Plan out; EndsRun where people are at fault."""
     run = RunRef.parse(event)
     at = wiring.of(PrepareSettings)
     plan = prepare(

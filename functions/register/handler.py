@@ -8,12 +8,13 @@ from tidegate import wiring
 from tidegate.kernel.settings import LedgerSettings
 from tidegate.messages import RegisterTask
 from tidegate.steps.evaluation.register import register
-from tidegate.telemetry import logger
+from tidegate.telemetry import ends_runs, logger
 
 
 @logger("register").inject_lambda_context
+@ends_runs("register")
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """RegisterTask in, Registered out."""
+    """RegisterTask in, Registered out; EndsRun where people are at fault."""
     task = RegisterTask.parse(event)
     at = wiring.of(LedgerSettings)
     registered = register(

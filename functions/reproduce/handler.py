@@ -8,12 +8,13 @@ from tidegate import wiring
 from tidegate.kernel.settings import StepSettings
 from tidegate.messages import ReproduceTask
 from tidegate.steps.evaluation.reproduce import reproduce
-from tidegate.telemetry import logger
+from tidegate.telemetry import ends_runs, logger
 
 
 @logger("reproduce").inject_lambda_context
+@ends_runs("reproduce")
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """ReproduceTask in, Reproduced out."""
+    """ReproduceTask in, Reproduced out; EndsRun where people are at fault."""
     task = ReproduceTask.parse(event)
     at = wiring.of(StepSettings)
     reproduced = reproduce(task, runs=at.registry, versions=at.registry, artifacts=at.artifacts, clock=at.clock)

@@ -8,12 +8,13 @@ from tidegate import wiring
 from tidegate.kernel.settings import RegistrySettings
 from tidegate.messages import SelectTask
 from tidegate.steps.training.select import select
-from tidegate.telemetry import logger
+from tidegate.telemetry import ends_runs, logger
 
 
 @logger("select").inject_lambda_context
+@ends_runs("select")
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """SelectTask in, Selection out."""
+    """SelectTask in, Selection out; EndsRun where people are at fault."""
     task = SelectTask.parse(event)
     at = wiring.of(RegistrySettings)
     selection = select(task, runs=at.registry, clock=at.clock)

@@ -11,12 +11,13 @@ from tidegate.messages import SlicesAndGroupsTask
 from tidegate.ml.fairness import FairlearnGroups
 from tidegate.ml.slices import tree_leaves
 from tidegate.steps.evaluation.slices_and_groups import slices_and_groups
-from tidegate.telemetry import logger
+from tidegate.telemetry import ends_runs, logger
 
 
 @logger("slices_and_groups").inject_lambda_context
+@ends_runs("slices_and_groups")
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """SlicesAndGroupsTask in, SlicesAndGroups out."""
+    """SlicesAndGroupsTask in, SlicesAndGroups out; EndsRun where people are at fault."""
     task = SlicesAndGroupsTask.parse(event)
     at = wiring.of(StepSettings)
     measured = slices_and_groups(

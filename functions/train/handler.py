@@ -9,12 +9,13 @@ from tidegate.kernel.settings import StepSettings
 from tidegate.messages import TrainTask
 from tidegate.ml.training import OnnxFitter
 from tidegate.steps.training.train import train
-from tidegate.telemetry import logger
+from tidegate.telemetry import ends_runs, logger
 
 
 @logger("train").inject_lambda_context
+@ends_runs("train")
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """TrainTask in; CandidateResult out for `validate`, Fitted for `final`."""
+    """TrainTask in; CandidateResult out for `validate`, Fitted for `final`; EndsRun where people are at fault."""
     task = TrainTask.parse(event)
     at = wiring.of(StepSettings)
     trained = train(

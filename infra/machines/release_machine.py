@@ -1,7 +1,8 @@
 """The release state machine in Amazon States Language: what happens, in which order, and what is tried again.
 
 The document that travels through it is described in tidegate/messages.py: each state adds its answer under its own
-name, and a function receives only what it needs.
+name, and a function receives only what it needs. A step that finds the data or the spec at fault says so in its answer:
+the run is closed and the execution succeeds, so that alarms on failed ones are about the platform.
 """
 
 from collections.abc import Mapping
@@ -116,8 +117,9 @@ def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
         "Prepare": {
             **task(steps["prepare"], {"model.$": "$.run.model", "run_id.$": "$.run.run_id"}, "$.plan"),
             "Catch": _CATCH,
-            "Next": "Train",
+            "Next": "Prepared?",
         },
+        **_unless_it_ends("Prepared", "$.plan", "Train"),
         "Train": {
             "Type": "Map",
             "ItemsPath": "$.plan.candidates",
@@ -139,8 +141,9 @@ def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
                 "$.selection",
             ),
             "Catch": _CATCH,
-            "Next": "Refit",
+            "Next": "Selected?",
         },
+        **_unless_it_ends("Selected", "$.selection", "Refit"),
         "Refit": {
             **task(
                 steps["train"],
@@ -148,13 +151,15 @@ def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
                 "$.fitted",
             ),
             "Catch": _CATCH,
-            "Next": "Evaluate",
+            "Next": "Refitted?",
         },
+        **_unless_it_ends("Refitted", "$.fitted", "Evaluate"),
         "Evaluate": {
             **task(steps["evaluate"], {**_RUN, **_PREPARED, "fitted.$": "$.fitted"}, "$.evaluated"),
             "Catch": _CATCH,
-            "Next": "Reproduction?",
+            "Next": "Evaluated?",
         },
+        **_unless_it_ends("Evaluated", "$.evaluated", "Reproduction?"),
     }
 
 
@@ -174,8 +179,9 @@ def _compare(steps: Mapping[str, Step]) -> Definition:
             ),
             "Comment": "The run made a version again: what is equal ends it, and what differs as well.",
             "Catch": _CATCH,
-            "Next": "Compared",
+            "Next": "Compared?",
         },
+        **_unless_it_ends("Compared", "$.reproduced", "Compared"),
         "Compared": {"Type": "Succeed", "Comment": "Whether all is equal is in the run's record."},
     }
 
@@ -190,8 +196,9 @@ def _judge(steps: Mapping[str, Step]) -> Definition:
                 "$.slices_and_groups",
             ),
             "Catch": _CATCH,
-            "Next": "Gate",
+            "Next": "Measured?",
         },
+        **_unless_it_ends("Measured", "$.slices_and_groups", "Gate"),
         "Gate": {
             **task(
                 steps["gate"],
@@ -205,8 +212,9 @@ def _judge(steps: Mapping[str, Step]) -> Definition:
                 "$.verdict",
             ),
             "Catch": _CATCH,
-            "Next": "Register",
+            "Next": "Gated?",
         },
+        **_unless_it_ends("Gated", "$.verdict", "Register"),
         "Register": {
             **task(
                 steps["register"],
@@ -214,8 +222,9 @@ def _judge(steps: Mapping[str, Step]) -> Definition:
                 "$.registered",
             ),
             "Catch": _CATCH,
-            "Next": "Report",
+            "Next": "Registered?",
         },
+        **_unless_it_ends("Registered", "$.registered", "Report"),
         "Report": {
             **task(steps["report"], {**_RUN, "version.$": "$.registered.version"}, "$.drawn"),
             "Comment": "Draws the version's page, even if it was rejected. A release does not fail without the page.",
@@ -280,18 +289,28 @@ def _roll_out(steps: Mapping[str, Step], partition: str) -> Definition:
     }
 
 
-def _fail(steps: Mapping[str, Step]) -> Definition:
-    """What is done about a run that failed."""
+def _unless_it_ends(done: str, answer: str, following: str) -> Definition:
+    """What comes behind a step: `following`, or the end of the run by what its answer says."""
     return {
-        "CloseFailed": {
-            **task(
-                steps["close_failed"],
-                {**_RUN, "error.$": "$.fault.Error", "cause.$": "$.fault.Cause"},
-                "$.closed",
-            ),
-            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.not_closed", "Next": "NotClosed"}],
-            "Next": "Failed",
+        f"{done}?": {
+            "Type": "Choice",
+            "Choices": [{"Variable": f"{answer}.ends_run", "IsPresent": True, "Next": f"Not{done}"}],
+            "Default": following,
         },
+        f"Not{done}": {"Type": "Pass", "InputPath": f"{answer}.ends_run", "ResultPath": "$.fault", "Next": "EndRun"},
+    }
+
+
+def _fail(steps: Mapping[str, Step]) -> Definition:
+    """What is done about a run that cannot become a version, by a fault of people or of the platform."""
+    close: Definition = {
+        **task(steps["close_failed"], {**_RUN, "error.$": "$.fault.Error", "cause.$": "$.fault.Cause"}, "$.closed"),
+        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.not_closed", "Next": "NotClosed"}],
+    }
+    return {
+        "EndRun": {**close, "Next": "Ended"},
+        "Ended": {"Type": "Succeed", "Comment": "By the data, the spec or by hand: the run says why."},
+        "CloseFailed": {**close, "Next": "Failed"},
         "Failed": {"Type": "Fail", "ErrorPath": "$.closed.error", "CausePath": "$.closed.message"},
         "NotClosed": {
             "Type": "Fail",

@@ -49,6 +49,7 @@ INPUTS: dict[str, type[BaseModel]] = {
     "Report": messages.ReportTask,
     "RollOut": messages.RolloutTask,
     "CloseFailed": messages.CloseFailedTask,
+    "EndRun": messages.CloseFailedTask,
 }
 OUTPUTS: dict[str, tuple[str, type[BaseModel]]] = {
     "Prepare": ("$.plan", messages.Plan),
@@ -62,6 +63,7 @@ OUTPUTS: dict[str, tuple[str, type[BaseModel]]] = {
     "Report": ("$.drawn", messages.Drawn),
     "RollOut": ("$.rollout", messages.Moved),
     "CloseFailed": ("$.closed", messages.ClosedRun),
+    "EndRun": ("$.closed", messages.ClosedRun),
 }
 STEPS = {name: Step(name, seconds) for name, seconds in SECONDS.items()}
 MACHINE = definition(STEPS, partition="aws", training_concurrency=4)
@@ -105,7 +107,7 @@ def test_every_path_that_is_read_was_written_by_somebody() -> None:
     written |= {"$.files"}
     written |= {"$.fault.Error", "$.fault.Cause", "$.fault", "$.not_closed", "$.answered", "$.unanswered", "$.undrawn"}
     for root, message in OUTPUTS.values():
-        written |= {root} | {f"{root}.{field}" for field in message.model_fields}
+        written |= {root, f"{root}.ends_run"} | {f"{root}.{field}" for field in message.model_fields}
     assert set(paths(STATES)) - written == set()
 
 
@@ -115,7 +117,7 @@ def test_an_answer_goes_under_its_own_name(state: str, output: tuple[str, type])
 
 
 def test_a_page_that_cannot_be_drawn_does_not_stop_the_release() -> None:
-    assert STATES["Register"]["Next"] == "Report"
+    assert STATES[STATES["Register"]["Next"]]["Default"] == "Report"
     (catch,) = STATES["Report"]["Catch"]
     assert catch["ErrorEquals"] == ["States.ALL"]
     assert catch["Next"] == STATES["Report"]["Next"] == "Accepted?"
@@ -123,12 +125,28 @@ def test_a_page_that_cannot_be_drawn_does_not_stop_the_release() -> None:
 
 def test_every_fault_of_every_other_step_closes_the_run_and_fails_the_execution() -> None:
     for name, state in MACHINE["States"].items():
-        if state["Type"] in {"Task", "Map"} and name not in {"Report", "CloseFailed"}:
+        if state["Type"] in {"Task", "Map"} and name not in {"Report", "CloseFailed", "EndRun"}:
             catch = state["Catch"][-1]
             assert catch["ErrorEquals"] == ["States.ALL"], name
             assert catch["Next"] == "CloseFailed", name
     assert STATES["CloseFailed"]["Next"] == "Failed"
     assert STATES[STATES["CloseFailed"]["Catch"][0]["Next"]]["Type"] == "Fail"
+
+
+def test_every_step_may_end_the_run_by_its_answer_without_failing_the_execution() -> None:
+    """What a step of the rollout finds is in the rollout's record, and a release does not fail without its page."""
+    for name, (answer, _) in OUTPUTS.items():
+        if name in {"Report", "RollOut", "CloseFailed", "EndRun"}:
+            continue
+        choice = STATES[STATES[name]["Next"]]
+        (ends,) = choice["Choices"]
+        assert (ends["Variable"], ends["IsPresent"]) == (f"{answer}.ends_run", True), name
+        closing = STATES[ends["Next"]]
+        assert (closing["InputPath"], closing["ResultPath"], closing["Next"]) == (ends["Variable"], "$.fault", "EndRun")
+    assert set(messages.EndsRun.model_fields) == {"ends_run"}
+    assert set(messages.RunFault.model_fields) == {"Error", "Cause"}
+    assert STATES[STATES["EndRun"]["Next"]]["Type"] == "Succeed"
+    assert STATES["EndRun"] | {"Next": "Failed"} == STATES["CloseFailed"]
 
 
 def test_only_faults_that_can_pass_are_tried_again() -> None:
@@ -190,7 +208,7 @@ def test_only_tasks_and_maps_name_what_is_tried_again() -> None:
 
 def test_every_path_leads_to_an_end() -> None:
     ends = {name for name, state in MACHINE["States"].items() if state["Type"] in {"Succeed", "Fail"}}
-    assert ends == {"Compared", "Promoted", "NotPromoted", "Rejected", "Failed", "NotClosed"}
+    assert ends == {"Compared", "Promoted", "NotPromoted", "Rejected", "Failed", "NotClosed", "Ended"}
     for name in MACHINE["States"]:
         reached, new = set[str](), {name}
         while new:
@@ -209,12 +227,12 @@ def followers(state: dict[str, Any]) -> set[str]:
 
 
 def test_what_is_made_again_is_compared_and_neither_gated_nor_registered() -> None:
-    assert STATES["Evaluate"]["Next"] == "Reproduction?"
+    assert STATES[STATES["Evaluate"]["Next"]]["Default"] == "Reproduction?"
     choice = STATES["Reproduction?"]
     assert choice["Choices"] == [{"Variable": "$.plan.reproduction", "BooleanEquals": True, "Next": "Compare"}]
     assert choice["Default"] == "SlicesAndGroups"
     assert "reproduction" in messages.Plan.model_fields
-    assert STATES[STATES["Compare"]["Next"]]["Type"] == "Succeed"
+    assert STATES[STATES[STATES["Compare"]["Next"]]["Default"]]["Type"] == "Succeed"
 
 
 def test_only_an_accepted_version_is_rolled_out() -> None:

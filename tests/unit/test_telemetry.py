@@ -1,11 +1,24 @@
-"""Counts by dimensions are lines of their own, beside the invocation's metrics."""
+"""Counts by dimensions are lines of their own, beside the invocation's metrics; faults of people are answers."""
 
 import json
+from typing import Any
 
+import pytest
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from tidegate.telemetry import MAX_HELD, Meter
+from tidegate.kernel.errors import (
+    ConflictError,
+    DataCheckError,
+    DatasetInvalidError,
+    Fault,
+    NotFoundError,
+    RunEndedError,
+    TidegateError,
+    TrainingFailedError,
+    UnavailableError,
+)
+from tidegate.telemetry import MAX_HELD, Meter, ends_runs
 
 
 def lines(capsys):
@@ -102,3 +115,38 @@ def test_a_dimension_is_what_cloudwatch_takes_whatever_people_wrote(capsys):
     for written in ("Köln\n\x1b[2Jops", ":x", " ", "a" * 2_000):
         meter.report({"CostUSD": 0.5}, business_unit=written)
     assert [line["business_unit"] for line in lines(capsys)] == [r"K?ln \x1b[2Jops", "x", "-", "a" * 1_024]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DataCheckError("2 faults", [Fault("features.wind", "is above max 150")]),
+        DatasetInvalidError("the files cannot be used"),
+        TrainingFailedError("candidate 1: max_bins"),
+        RunEndedError("run r-1 is already failed"),
+    ],
+)
+def test_what_people_are_at_fault_for_is_an_answer_of_a_step_and_a_warning(
+    error: TidegateError, caplog: pytest.LogCaptureFixture
+) -> None:
+    @ends_runs("prepare")
+    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+        raise error
+
+    answer = handler({"run": {"model": "m", "run_id": "r-1"}}, None)
+    assert answer == {"ends_run": {"Error": type(error).__name__, "Cause": str(error)}}
+    (line,) = caplog.records
+    assert (line.levelname, line.fault, line.run) == ("WARNING", type(error).__name__, {"model": "m", "run_id": "r-1"})  # type: ignore[attr-defined]
+    assert not any("wind" in str(value) for name, value in vars(line).items() if name != "exc_info")
+
+
+@pytest.mark.parametrize(
+    "error", [UnavailableError("S3"), NotFoundError("no run"), ConflictError("race"), KeyError("x")]
+)
+def test_a_fault_of_the_platform_stays_an_error_of_its_function(error: Exception) -> None:
+    @ends_runs("prepare")
+    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+        raise error
+
+    with pytest.raises(type(error)):
+        handler({"model": "m", "run_id": "r-1"}, None)

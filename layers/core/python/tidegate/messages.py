@@ -6,7 +6,8 @@ Of a release, Step Functions keeps one JSON document; each state adds its answer
      "evaluated": {...}, "slices_and_groups": {...}, "verdict": {...}, "registered": {...}, "drawn": {...},
      "rollout": {...}}
 
-A run that makes a version again ends behind "evaluated" with "reproduced".
+A run that makes a version again ends behind "evaluated" with "reproduced". Where the data or the spec is at fault, a
+step answers `EndsRun` under its name, and nothing follows.
 
 A step receives only what it needs of it. Keys of a run's files are made here and nowhere else. Each step answers with
 the hashes of the `files` that it wrote, and a later step reads them by these hashes: the execution's state is what no
@@ -18,8 +19,10 @@ from typing import Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from tidegate.domain.batch.batch import Part
+from tidegate.kernel.errors import TidegateError
 from tidegate.kernel.prefixes import RunFile
 
+MAX_CAUSE = 4_000  # letters; all answers of an execution share 256 KiB
 Files = dict[RunFile, str]  # of a run: the SHA-256 of each, as whoever wrote it answered
 
 
@@ -47,6 +50,25 @@ class RunRef(Message):
     def key(self, file: RunFile) -> str:
         """S3 key of one of the run's files."""
         return f"{file.prefix}{self.model}/{self.run_id}/{file}"
+
+
+class RunFault(Message):
+    """What ends a run, as Step Functions names a fault: the error's class, and a sentence or the JSON of one."""
+
+    Error: str
+    Cause: str
+
+
+class EndsRun(Message):
+    """Answer of any step of a release in place of its own: its data, its spec or whoever ended it is why the run cannot
+    become a version. The execution closes the run, and succeeds."""
+
+    ends_run: RunFault
+
+    @classmethod
+    def by(cls, error: TidegateError) -> Self:
+        """The run ends by this error."""
+        return cls(ends_run=RunFault(Error=type(error).__name__, Cause=str(error)[:MAX_CAUSE]))
 
 
 class CandidateRef(Message):
@@ -92,11 +114,11 @@ class CandidateResult(Message):
 
 
 class SelectTask(Message):
-    """Input of `select`."""
+    """Input of `select`. One candidate that cannot be fitted ends the run."""
 
     run: RunRef
     candidates: list[CandidateRef]
-    results: list[CandidateResult]
+    results: list[CandidateResult | EndsRun]
 
 
 class Selection(Message):

@@ -16,17 +16,19 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache, wraps
+from typing import TYPE_CHECKING, Any
 
-from tidegate.kernel.errors import TidegateError
+from tidegate.kernel.errors import FAULTS_OF_PEOPLE, TidegateError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
-__all__ = ["NAMESPACE", "Aside", "Meter", "logger"]
+__all__ = ["NAMESPACE", "Aside", "Handler", "Meter", "ends_runs", "logger"]
+
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 NAMESPACE = "Tidegate"
 MAX_HELD = 1_000  # lines
@@ -39,6 +41,27 @@ def logger(service: str) -> "Logger":
     from aws_lambda_powertools import Logger
 
     return Logger(service=service, level=os.environ.get("TIDEGATE_LOG_LEVEL", "INFO"))
+
+
+def ends_runs(service: str) -> Callable[[Handler], Handler]:
+    """For handlers of a release's steps: a fault of people is their answer (messages.EndsRun), not an error of the
+    function. Alarms count errors."""
+
+    def decorate(handler: Handler) -> Handler:
+        @wraps(handler)
+        def answering(event: dict[str, Any], context: Any) -> dict[str, Any]:
+            try:
+                return handler(event, context)
+            except FAULTS_OF_PEOPLE as error:
+                from tidegate.messages import EndsRun  # not worth its share of inference's cold start
+
+                run = event.get("run", event)
+                logger(service).warning("the run ends", extra={"run": run, "fault": type(error).__name__})
+                return EndsRun.by(error).to_json()
+
+        return answering
+
+    return decorate
 
 
 class Meter:

@@ -42,7 +42,7 @@ from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, Ru
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import RouteChange, unacknowledged
 from tidegate.kernel.documents import SPEC, StoredForm
-from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
+from tidegate.kernel.errors import ConflictError, NotFoundError, RunEndedError, UnavailableError
 from tidegate.kernel.partitions import Partition, version_key
 from tidegate.ports.registry import ModelHeader
 
@@ -519,8 +519,8 @@ def _runs(items: Iterator[dict[str, Any]]) -> Iterator[Run]:
             yield replace(decode(Run, parts[0]), candidates=candidates)
 
 
-def _closed(run: Run) -> ConflictError:
-    return ConflictError(f"run {run.run_id} of model {run.model} is already {run.status}; a finished run never changes")
+def _closed(run: Run) -> RunEndedError:
+    return RunEndedError(f"run {run.run_id} of model {run.model} is already {run.status}; a finished run never changes")
 
 
 def _found(value: T | None, problem: str, next_step: str = "") -> T:

@@ -8,6 +8,7 @@
     │   └── RequestInvalidError      a prediction or control request that breaks its contract
     ├── NotFoundError                the named thing does not exist
     ├── ConflictError                somebody else changed it first; read again and decide again
+    │   └── RunEndedError            the run is final, so nothing may be added to it
     ├── ForbiddenError               the caller may make such calls, but not this one: four eyes
     ├── TrainingFailedError          a candidate could not be fitted, exported or selected
     ├── ModelFailedError             a loaded model gave no usable score
@@ -92,6 +93,10 @@ class ConflictError(TidegateError):
     """Somebody else changed it first; read again and decide again."""
 
 
+class RunEndedError(ConflictError):
+    """The run is final: somebody ended it, or the call comes late. A finished run never changes."""
+
+
 class ForbiddenError(TidegateError):
     """The caller may make such calls, but must not make this one, since they made what it is about."""
 
@@ -126,3 +131,8 @@ class LedgerBrokenError(TidegateError):
 
 class UnavailableError(TidegateError):
     """A service did not answer in time or throttled; trying again may help."""
+
+
+FAULTS_OF_PEOPLE = (InvalidInputError, TrainingFailedError, RunEndedError)
+"""What a step of a release finds wrong with the data or the spec, or that somebody ended the run. It ends the run with
+its reason, and is no fault of the platform: it raises no alarm."""

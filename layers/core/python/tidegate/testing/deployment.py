@@ -39,6 +39,7 @@ from tidegate.messages import (
     RegisterDataset,
     RegisterTask,
     RunRef,
+    Selection,
     SelectTask,
     SlicesAndGroupsTask,
     TrainTask,
@@ -145,8 +146,9 @@ class InMemoryDeployment(InMemoryParts):
         """Train every candidate, and for good the one that did best. Raises TrainingFailedError."""
         tasks = [TrainTask(run=ref, files=plan.files, candidate=each, purpose="validate") for each in plan.candidates]
         results: list[Any] = [self.step(train, task) for task in tasks]
-        best = self.step(select, SelectTask(run=ref, candidates=plan.candidates, results=results)).candidate
-        fitted = self.step(train, TrainTask(run=ref, files=plan.files, candidate=best, purpose="final"))
+        best = self.step(select, SelectTask(run=ref, candidates=plan.candidates, results=results))
+        assert isinstance(best, Selection)  # noqa: S101  what it answers where every candidate was fitted
+        fitted = self.step(train, TrainTask(run=ref, files=plan.files, candidate=best.candidate, purpose="final"))
         assert isinstance(fitted, Fitted)  # noqa: S101  what `final` answers
         return fitted
 

@@ -12,7 +12,7 @@ from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, Ru
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import RouteChange
 from tidegate.domain.rollout.rollout import Rollout, Step, VersionNote
-from tidegate.kernel.errors import ArtifactRejectedError, ConflictError
+from tidegate.kernel.errors import ArtifactRejectedError, ConflictError, RunEndedError
 from tidegate.ports.registry import ModelHeader
 from tidegate.spec.model import ModelSpec
 from tidegate.testing.found import behind, found
@@ -104,7 +104,7 @@ class InMemoryRegistry:
         with self._lock:
             run = self.run(model, run_id)
             if run.status.final:
-                raise ConflictError(f"run {run_id} of model {model} is {run.status}")
+                raise RunEndedError(f"run {run_id} of model {model} is {run.status}")
             self._runs[model, run_id] = replace(
                 run, status=RunStatus.RUNNING, stage=stage, started_at=run.started_at or at, **facts
             )
@@ -135,7 +135,7 @@ class InMemoryRegistry:
             if run.version is not None:
                 return self.version(version.model, run.version)
             if run.status.final:
-                raise ConflictError(f"run {run.run_id} of model {run.model} is {run.status}")
+                raise RunEndedError(f"run {run.run_id} of model {run.model} is {run.status}")
             header = self.model(version.model)
             numbered = replace(version, number=header.latest_version + 1)
             self._headers[version.model] = replace(header, latest_version=numbered.number)
