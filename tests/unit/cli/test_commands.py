@@ -479,7 +479,7 @@ def test_the_report_reads_the_verdict_line_by_line(run: Cli, trained: Loopback) 
         "0.6764 [0.6664, 0.6864]",
         "gain over baseline",
         "0.0748 [0.0660, 0.0840]",
-        "tolerance 0.0001",
+        "gate.parity_tolerance allows 0.0001",
         "0.021 ms p99",
         "fe12ab34cd56",
         "LogisticRegression",
@@ -573,11 +573,14 @@ def reported(document: dict[str, Any]) -> str:
 def test_the_report_leaves_out_what_there_is_not() -> None:
     found = report_document()
     nothing = {"fit": None, "validation": None, "holdout": None}
-    found["lineage"] |= {"periods": nothing, "split": {"train": None, "holdout": None}}
+    found["lineage"] |= {"periods": nothing, "split": {"train": None, "holdout": None}, "plan": {}}
     text = reported(found)
     assert not {"periods", "split"} & set(text.split())
     found["lineage"] |= {"periods": nothing | {"holdout": ["2026-01-01T00:00:00", "2026-01-31T23:00:00"]}}
-    assert "periods holdout 2026-01-01T00:00:00, 2026-01-31T23:00:00" in reported(found)
+    assert "periods, holdout 2026-01-01 to 2026-01-31 23:00" in reported(found)
+    rolled = {"train": ["2026-01-01T00:00:00.000000", "2026-01-31T00:00:00.500000"], "holdout": None}
+    found["lineage"] |= {"split": rolled}
+    assert "split, train 2026-01-01 to 2026-01-31 00:00:00.5" in reported(found)
 
 
 def test_the_report_shows_targets_and_features_by_name() -> None:
@@ -612,9 +615,14 @@ def test_the_report_shows_targets_and_features_by_name() -> None:
 
 def test_the_report_of_a_regression_compares_values_and_flips_no_labels() -> None:
     found = report_document()
-    assert "scores differ by at most 2.1e-07 (tolerance 0.0001), 0 of 28,243 labels flip" in reported(found)
+    assert (
+        "scores differ by at most 2.1e-07 (gate.parity_tolerance allows 0.0001), 0 of 28,243 labels flip"
+        in reported(found)
+    )
     found["evaluation"]["parity"]["flips"] = None
-    assert "values differ by at most 2.1e-07 (tolerance 0.0001) on 28,243 rows" in reported(found)
+    assert "values differ by at most 2.1e-07 (gate.parity_tolerance allows 0.0001) on 28,243 rows" in reported(found)
+    found["evaluation"]["parity"] |= {"spread": 12.0, "of_spread": 3e-6}
+    assert "values differ by at most 3e-06 standard deviations of the target beyond rounding" in reported(found)
     assert "flip" not in reported(found).partition("parity values")[2].partition("latency")[0]
 
 

@@ -79,6 +79,27 @@ def test_another_dataset_or_period_is_another_holdout() -> None:
     assert "holdout rows – 2" in text
 
 
+def test_versions_whose_holdouts_have_the_same_rows_are_comparable_however_the_rows_were_chosen() -> None:
+    def hashed(sha256: str, **lineage: Any) -> dict[str, Any]:
+        report = report_document()
+        report["lineage"] |= {"holdout_sha256": sha256} | lineage
+        return report
+
+    periods = {
+        "train": {"from": "2013-01-01", "to": "2013-05-01"},
+        "holdout": {"from": "2013-05-01T06:30:00", "to": "2013-06-01"},
+    }
+    other = hashed("a" * 64, dataset_version="fedcba9876543210", seed=7)
+    found = compared(side(1, report=hashed("a" * 64)), side(2, report=other, split=periods))
+    assert found["same_holdout"]
+    text = shown(found)
+    assert "both were judged on the same rows" in text
+    assert "split.holdout – 2013-05-01 06:30 to 2013-06-01" in text
+    assert not compared(side(1, report=hashed("a" * 64)), side(2, report=hashed("b" * 64)))["same_holdout"]
+    same = hashed("a" * 64)
+    assert not compared(side(1, report=same), side(2, report=same, target="delayed"))["same_holdout"]
+
+
 def test_slices_checks_and_metrics_that_one_side_lacks_are_dashes() -> None:
     estimate = {"value": 0.5, "low": 0.4, "high": 0.6}
     slices = [
@@ -104,5 +125,5 @@ def test_periods_are_left_out_where_neither_version_has_any() -> None:
     timed = report_document()
     timed["lineage"] |= {"periods": {"holdout": ["2026-01-01T00:00:00", "2026-01-31T23:00:00"]}}
     text = shown(compared(side(1, report=timeless), side(2, report=timed)))
-    assert "holdout period – 2026-01-01 00:00 .. 2026-01-31 23:00" in text
+    assert "holdout period – 2026-01-01 .. 2026-01-31 23:00" in text
     assert "fit period" not in text

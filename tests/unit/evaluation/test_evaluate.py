@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from itertools import chain
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from tests.builders.evaluation import AT, CONTRACT, EFFECTS, PRICES, ROWS, TrainedRun, flights, good_onnx, spec_of
+from tidegate.domain.evaluation.gate import CheckOutcome
+from tidegate.domain.evaluation.gate import parity as parity_check
 from tidegate.domain.evaluation.sections import BrokenRows
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import BACKGROUND_ROWS
@@ -30,8 +33,10 @@ from tidegate.kernel.prefixes import WRITTEN_BY, RunFile
 from tidegate.kernel.table import CLUSTER, TARGET, Table
 from tidegate.messages import RunRef
 from tidegate.ml.scoring import load
+from tidegate.ml.training import OnnxFitter
 from tidegate.spec.rules.registry import RULES, kind_of
 from tidegate.spec.rules.rule import Place
+from tidegate.spec.training import Candidate
 from tidegate.steps.evaluation.evaluate import TIMED_ROWS, _parity, _spread
 from tidegate.steps.evaluation.gate import gate
 from tidegate.steps.run_files import RunFiles
@@ -249,13 +254,87 @@ def test_a_regression_is_judged_by_its_errors_and_large_values_are_held_to_relat
     assert world.evaluation.gain_over_baseline.low > 0
     assert world.evaluation.parity.flips is None
     assert world.evaluation.parity.max_difference < 1e-5  # float32 is off by up to 0.004 at 100,000
+    assert world.evaluation.parity.spread == pytest.approx(holdout[TARGET].std())
+    assert world.evaluation.parity.of_spread == 0  # no more than float32 rounds
+
+
+HIRES = Contract(
+    "delay",
+    "regression",
+    (FeatureContract("hour", "integer"), FeatureContract("wind", "numeric"), FeatureContract("day", "integer")),
+)
+
+
+def hires(rows, seed, unit, *, at_least=0.0):
+    """Counts, many of them near nothing, which grow with the hour."""
+    chance = np.random.default_rng(seed)
+    hour, wind, day = chance.integers(0, 24, rows), chance.normal(12, 8, rows), np.arange(rows) // 24
+    counts = chance.poisson(np.exp(1 + 2.5 * np.exp(-(((hour - 17) / 5) ** 2)) + 0.06 * wind)) + at_least
+    columns = {"hour": hour, "wind": wind, "day": day, TARGET: counts * unit}
+    return Table({name: column.astype(np.float64) for name, column in columns.items()})
+
+
+def parity_of(estimator, unit, *, without=None, at_least=0.0, moved=0.0, **parameters):
+    """The gate's check of a regression that is fitted, converted and scored. `moved` is what the conversion adds to one
+    answer, in standard deviations of the target."""
+    spec = spec_of(
+        task="regression",
+        metric="rmse",
+        candidates=[{"estimator": f"sklearn.{estimator}"}],
+        features=[{"name": each.name, "kind": each.kind} for each in HIRES.features],
+        baseline={"kind": "prior"},
+    )
+    training, holdout = (hires(rows, seed, unit, at_least=at_least) for rows, seed in ((1200, 1), (600, 2)))
+    training = training.take(training["day"] != without)
+    chosen = Candidate(estimator=f"sklearn.{estimator}", parameters=parameters)
+    made = OnnxFitter().export(spec, HIRES, chosen, training, [holdout])
+    scores = load(made.onnx).score(HIRES.inputs(holdout)).astype(np.float64)
+    scores[np.abs(scores[:, 0]).argmin()] += moved * holdout[TARGET].std()
+    reference = Table({"scores": made.reference_scores[0]}).to_npz()
+    evaluation: Any = SimpleNamespace(parity=_parity(scores, reference, holdout[TARGET], HIRES, 1e-4))
+    no_policy: Any = None  # the tolerance is in what was measured
+    return parity_check(evaluation, no_policy)
+
+
+UNITS = (1e-3, 1.0, 1e3, 1e6)
+BOOSTING = "ensemble.GradientBoostingRegressor"
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("without", [None, 0, 5])  # of the target in thousands, the first and the last failed
+def test_a_regression_has_the_same_parity_in_every_unit_of_its_target_with_and_without_a_day(unit, without):
+    found = parity_of(BOOSTING, unit, without=without)
+    assert found.outcome is CheckOutcome.PASS, found.statement
+    assert "standard deviations of the target" in found.statement
+    assert "gate.parity_tolerance allows 0.0001" in found.statement
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_conversion_that_misses_one_answer_fails_in_every_unit_of_the_target(unit):
+    assert parity_of(BOOSTING, unit, moved=0.01).outcome is CheckOutcome.FAIL
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_target_far_from_zero_is_not_held_to_more_than_float32_can_tell(unit):
+    """A forest adds a thousand float32 numbers up."""
+    forest = "ensemble.ExtraTreesRegressor"
+    settings = {"at_least": 5_000.0, "n_estimators": 300, "max_depth": 6}
+    assert parity_of(forest, unit, **settings).outcome is CheckOutcome.PASS
+    assert parity_of(forest, unit, **settings, moved=10.0).outcome is CheckOutcome.FAIL
+
+
+def test_a_target_that_is_the_same_in_every_row_is_compared_with_its_size():
+    target = np.full(4, -50.0)
+    scores = Table({"scores": np.full((4, 1), -50.0)}).to_npz()
+    found = _parity(np.full((4, 1), -50.5), scores, target, HIRES, 1e-4)
+    assert (found.spread, found.of_spread) == (50.0, pytest.approx(0.01, rel=0.1))
 
 
 def test_a_multiclass_label_flips_when_another_class_comes_first():
     contract = Contract("kind", "multiclass", CONTRACT.features, classes=("a", "b", "c"))
     served = np.array([[0.5, 0.3, 0.2], [0.2, 0.4, 0.4], [0.1, 0.2, 0.7]], dtype=np.float32)
     reference = np.array([[0.5, 0.3, 0.2], [0.2, 0.39, 0.41], [0.1, 0.2, 0.7]])
-    found = _parity(served, Table({"scores": reference}).to_npz(), contract, 1e-4)
+    found = _parity(served, Table({"scores": reference}).to_npz(), np.arange(3), contract, 1e-4)
     assert (found.rows, found.flips) == (3, 1)
     assert found.max_difference == pytest.approx(0.01, abs=1e-6)
 

@@ -72,6 +72,7 @@ class Reported:
     ) -> None:
         self.world = world
         self.contract = contract
+        self.parity: dict[str, float] = {}
         self._patch, self._background = monkeypatch, background
 
     def release(self, *, exclude: bool = False, **background: list[float]) -> str:
@@ -107,6 +108,7 @@ class Reported:
         def report(*, accepted: bool = True) -> dict[str, Any]:
             found = report_document(accepted=accepted)
             found["evaluation"]["sections"] = {"reference": {"sha256": pinned}}
+            found["evaluation"]["parity"] |= self.parity
             found["lineage"] |= {"periods": PERIODS, "left_out": {"excluded_period": 12}}
             return found
 
@@ -223,6 +225,23 @@ def test_an_answer_that_is_not_what_the_version_says_is_reported(noted: Reported
     found = noted.explained(noted.captured(answer={"score": 0.1}))
     assert found["again"]["same"] is False
     assert found["again"]["difference"] == pytest.approx(found["again"]["score"] - 0.1)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e6])
+def test_whether_the_same_value_comes_out_again_depends_on_no_unit(
+    monkeypatch: pytest.MonkeyPatch, unit: float
+) -> None:
+    contract = replace(CONTRACT, task="regression", classes=())
+    world = World(artifact=linear_onnx(contract, [2.0 * unit, 0.01 * unit], effects={"UA": 5.0 * unit}))
+    world.with_model()
+    noted = Reported(monkeypatch, world, contract=contract)
+    noted.parity = {"spread": 20 * unit}
+    noted.release()
+    exact = noted.explained(noted.captured())["again"]
+    for apart, same in ((1e-7, True), (1e-4, False)):
+        again = noted.explained(noted.captured(answer={"score": exact["score"] + 20 * unit * apart}))["again"]
+        assert again["same"] is same
+    assert exact["same"]
 
 
 def test_a_regression_is_explained_in_its_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:

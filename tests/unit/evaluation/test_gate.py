@@ -81,8 +81,8 @@ def test_a_good_candidate_is_accepted_and_every_check_says_so_in_a_sentence():
             "parity",
             PASS,
             (
-                "ONNX and scikit-learn scores differ by at most 1.2e-07 on 28,128 rows (tolerance 0.0001); "
-                "no row changes its label"
+                "ONNX and scikit-learn scores differ by at most 1.2e-07 on 28,128 rows (gate.parity_tolerance "
+                "allows 0.0001); no row changes its label"
             ),
         ),
         ("latency_p99", PASS, "scoring one row takes 0.02 ms (p50) and 0.05 ms (p99) of 50 ms allowed"),
@@ -374,11 +374,12 @@ def test_flipped_labels_within_the_tolerance_are_counted_but_do_not_block(flips,
 
 
 def test_parity_of_a_regression_compares_values_and_knows_no_labels():
-    found = check(replace(GOOD, parity=Parity(177, 3e-7, 1e-4, None)), "parity")
+    found = check(replace(GOOD, parity=Parity(177, 0.2, 1e-4, None, spread=1e6, of_spread=2e-7)), "parity")
     assert found.outcome is PASS
+    assert (found.value, found.limit) == (2e-7, 1e-4)
     assert found.statement == (
-        "ONNX and scikit-learn values differ by at most 3e-07 on 177 rows (tolerance 0.0001; values beyond 1 are "
-        "compared relatively)"
+        "ONNX and scikit-learn values differ by at most 2e-07 standard deviations of the target beyond rounding on 177 "
+        "rows (gate.parity_tolerance allows 0.0001)"
     )
 
 

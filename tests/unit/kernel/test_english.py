@@ -1,6 +1,6 @@
 import pytest
 
-from tidegate.kernel.english import count, noun
+from tidegate.kernel.english import count, moment, noun
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,19 @@ def test_a_noun_agrees_with_its_number(number, one, many, text):
 
 def test_the_noun_alone():
     assert [noun(each, "point") for each in (0, 1, -2, 0.5)] == ["points", "point", "points", "points"]
+
+
+@pytest.mark.parametrize(
+    ("iso", "said"),
+    [
+        ("2013-05-01T00:00:00Z", "2013-05-01"),
+        ("2013-05-01", "2013-05-01"),
+        ("2013-05-01T00:00", "2013-05-01"),
+        ("2013-05-01T17:30:00+00:00", "2013-05-01 17:30"),
+        ("2013-05-01T17:30:05", "2013-05-01 17:30:05"),
+        ("2013-05-01T00:00:00.000000", "2013-05-01"),
+        ("2013-05-01T23:59:00.000001", "2013-05-01 23:59:00.000001"),
+    ],
+)
+def test_moments_are_as_people_write_them(iso: str, said: str) -> None:
+    assert moment(iso) == said

@@ -333,7 +333,7 @@ def test_drift_reports_each_verdict_the_features_to_blame_and_what_follows(run: 
 def test_another_window_is_shown_when_it_is_asked_for(run: Cli, stage: Loopback) -> None:
     look(stage.world, FINE)
     assert run("drift", MODEL, "--window", "168") == exits.OK
-    assert "168 hours to 2026-01-05-12, 5,000 predictions of the version" in run.out
+    assert "168 hours to 2026-01-05-12, 5,000 captured predictions of the version" in run.out
     assert "· too little data  live quality" in run.out
     assert run("drift", MODEL, "--window", "48") == exits.NOT_FOUND
     assert "judged windows: 24, 168" in run.err

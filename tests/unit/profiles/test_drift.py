@@ -205,11 +205,53 @@ def test_masked_features_are_not_judged_and_said_so():
     records[0]["inputs"]["x3"] = None
     found = judge(LAYOUT, REFERENCE, captured(LAYOUT, records, dropped={"x4"}), POLICY)
     assert found.features.findings[3].outcome is LITTLE
-    assert found.features.findings[3].statement == "x3 is masked in 999 of 1,000 rows, so it is not judged"
+    assert found.features.findings[3].statement == ("x3 is masked in 999 of 1,000 rows of the window; it is not judged")
     assert "x4 is masked in 1,000 of 1,000 rows" in found.features.findings[4].statement
     assert found.features.outcome is DRIFTED  # x1 is one of eight that could be judged
     assert found.features.statement.endswith("2 more could not be judged")
     assert {finding.name for finding in found.quality.findings if finding.outcome is LITTLE} == {"x3", "x4"}
+
+
+def masked_window(*requests: tuple[int, int], seed: int, layout=LAYOUT, **changes: Any):
+    """2,902 captures of which rows from .. to .. are masked, as a function masks that could not read its rules."""
+    rows = columns(2902, seed, **changes)
+    records: list[dict[str, Any]] = []
+    for i in range(len(rows)):
+        given = {name: str(rows[name][i]) if name == "city" else float(rows[name][i]) for name in rows}
+        known = {name: None if value != value else value for name, value in given.items()}  # noqa: PLR0124  NaN
+        hidden = any(start <= i < end for start, end in requests)
+        inputs = {name: "[masked]" if hidden and value is not None else value for name, value in known.items()}
+        records.append({"inputs": inputs})
+    return captured(layout, records)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_a_few_masked_rows_are_left_out_and_the_rest_is_judged(missing):
+    found = judge(LAYOUT, REFERENCE, masked_window((0, 100), seed=5, missing=missing, shift={"x1": 2.0}), POLICY)
+    judged = {finding.name: finding for finding in found.features.findings}
+    assert {name for name, finding in judged.items() if finding.outcome is LITTLE} == set()
+    assert judged["x1"].outcome is DRIFTED
+    assert judged["x2"].outcome is NONE
+    assert judged["x2"].rows == 2802
+    assert "2,802 rows against 20,000; 3.4 % of 2,902 rows are masked and left out" in judged["x2"].statement
+    assert found.features.statement.endswith("of a judged feature, up to 3.4 % of 2,902 rows are masked and left out")
+    faults = [each for each in found.quality.findings if isinstance(each, FaultFinding)]
+    (gaps,) = [each for each in faults if (each.name, each.fault) == ("x0", "missing")]
+    assert gaps.outcome is (DRIFTED if missing else NONE)
+    assert gaps.share == pytest.approx(missing, abs=0.03)
+
+
+def test_masked_rows_make_nothing_seem_to_be_missing_more_often():
+    """What is missing is not masked, so it is there in all rows, and in many too many of those that are left."""
+    layout, before = reference(CONTRACT, columns(20_000, 1, missing=0.2), **answers(20_000, 2))
+    found = judge(layout, before, masked_window((0, 2000), seed=7, layout=layout, missing=0.2), POLICY)
+    assert found.features.outcome is found.quality.outcome is NONE
+    assert min(finding.rows for finding in found.features.findings) < 1000
+    few = judge(layout, before, masked_window((0, 2702), seed=7, layout=layout), POLICY).features
+    assert few.outcome is LITTLE
+    assert few.findings[0].statement == (
+        "x0 is masked in 2,702 of 2,902 rows of the window; 200 are left; at least 500 are needed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -284,10 +326,20 @@ def test_traffic_is_held_against_what_is_usual(rows, usual, outcome):
 def test_no_traffic_at_all_is_said_in_its_own_sentence():
     known, unknown = judge_volume(0, [1000] * 8), judge_volume(0, [])
     assert known.statement == (
-        "no predictions in this window; the median of 8 earlier windows is 1,000, and 500 to 1,500 is usual"
+        "no prediction of the model in full hours; the median of 8 earlier windows is 1,000, and 500 to 1,500 is usual"
     )
     assert unknown.statement == (
-        "no predictions in this window; no usual volume is known: 0 earlier windows, 8 are needed"
+        "no prediction of the model in full hours; no usual volume is known: 0 earlier windows, 8 are needed"
+    )
+
+
+def test_the_hour_that_has_begun_is_counted_beside_the_volume_that_is_judged():
+    assert judge_volume(0, (), begun=2902).statement == (
+        "no prediction of the model in full hours, 2,902 in the hour that has begun; no usual volume is known: 0 "
+        "earlier windows, 8 are needed"
+    )
+    assert judge_volume(1000, [1000] * 8, begun=30).statement.startswith(
+        "1,000 predictions of the model in full hours, 30 in the hour that has begun; the median"
     )
 
 

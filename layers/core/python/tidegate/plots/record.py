@@ -217,7 +217,7 @@ def compute(dossier: Dossier) -> Section:
     tried: Sequence[Document] = lineage.get("candidates", ())
     flips = "" if parity.flips is None else f"; {english.count(parity.flips, 'label differs', 'labels differ')}"
     differs = "values" if parity.flips is None else "scores"
-    differs += f" differ by at most {parity.max_difference:.2g} from scikit-learn's on {parity.rows:,} rows{flips}"
+    differs += f" differ by at most {parity.judged:.2g}{parity.unit} from scikit-learn's on {parity.rows:,} rows{flips}"
     cost, seconds = found.sections.cost, sum(each["fit_seconds"] for each in tried)
     facts = [
         ("One row", f"{number(latency.p50)} ms in the median, {number(latency.p99)} ms at the 99th percentile"),

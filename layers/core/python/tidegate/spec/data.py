@@ -10,6 +10,7 @@ from pydantic import (
     model_validator,
 )
 
+from tidegate.kernel import english
 from tidegate.spec.part import ColumnName, Section, spec_fault
 
 
@@ -29,7 +30,8 @@ class Period(Section):
     @model_validator(mode="after")
     def _runs_forward(self) -> Self:
         if self.start >= self.end:
-            raise spec_fault(f"ends ({self.end.isoformat()}) before it starts ({self.start.isoformat()})")
+            start, end = (english.moment(each.isoformat()) for each in (self.start, self.end))
+            raise spec_fault(f"ends ({end}) before it starts ({start})")
         return self
 
 

@@ -70,7 +70,10 @@ class GatePolicy(Section):
         "row", description="What is resampled together, since rows of one day or group are often alike."
     )
     parity_tolerance: float = Field(
-        1e-4, gt=0, description="Largest allowed difference of scikit-learn and ONNX scores."
+        1e-4,
+        gt=0,
+        description="Largest allowed difference of scikit-learn and ONNX scores; of a regression, in standard "
+        "deviations of the target.",
     )
     slices: tuple[ColumnName, ...] = Field(
         (),

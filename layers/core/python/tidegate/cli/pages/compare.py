@@ -1,5 +1,6 @@
 """Two versions side by side, from the API's JSON: what differs in numbers, demands, data and declarations."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,12 +9,14 @@ from rich.text import Text
 
 from tidegate.cli.pages.pieces import OUTCOMES, Document, facts, interval, status, table
 from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.kernel import english
 from tidegate.kernel.typed import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _ABSENT = "–"
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)?")
 _NAMED = ("features", "computed", "rules")  # lists of the spec whose entries have names
 
 
@@ -32,8 +35,12 @@ class Side:
 
     @property
     def holdout(self) -> tuple[object, ...]:
-        """What the version was judged on; equal for versions that were judged on the same rows."""
+        """What the version was judged on; equal for versions that were judged on the same rows. Of versions from before
+        the rows had a hash it is whatever chose them."""
         lineage, evaluation = self.report["lineage"], self.evaluation
+        judged = self.spec["target"], self.spec["task"], lineage.get("holdout_sha256")
+        if judged[-1]:
+            return judged
         made = [lineage.get(name) for name in ("dataset", "dataset_version", "exclusions", "seed", "periods")]
         asked = [self.spec.get(name) for name in ("split", "target", "time", "group", "task")]
         return (evaluation.rows, *made, *asked)
@@ -176,12 +183,25 @@ def _shown(data: Document) -> dict[str, str]:
 
 
 def _period(ends: Sequence[str] | None) -> str:
-    return " .. ".join(end[:16].replace("T", " ") for end in ends) if ends else _ABSENT
+    return " .. ".join(map(english.moment, ends)) if ends else _ABSENT
 
 
 def _short(value: object) -> str:
-    text = _ABSENT if value is None else str(value)
+    text = _said(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _said(value: object) -> str:
+    """A value of a spec; times and periods as people write them."""
+    match value:
+        case None:
+            return _ABSENT
+        case str() if _MOMENT.fullmatch(value):
+            return english.moment(value)
+        case {"from": start, "to": end}:
+            return f"{_said(start)} to {_said(end)}"
+        case _:
+            return str(value)
 
 
 def _heading(out: "Console", text: str) -> None:

@@ -214,7 +214,7 @@ def _looked(found: Document, hours: int | None) -> dict[str, str | Text | None]:
     return {
         "last look": f"{show.moment(record['looked_at'])} UTC",
         "window": f"{english.count(window['hours'], 'hour')} to {window['last']}, "
-        f"{english.count(window['rows'], 'prediction')} of the version"
+        f"{english.count(window['rows'], 'captured prediction')} of the version"
         if window
         else "none is stored",
         "also judged": f"{', '.join(others)} (--window HOURS)" if others else "",

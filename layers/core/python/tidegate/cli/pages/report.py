@@ -52,12 +52,18 @@ def report(out: "Console", found: Document, header: Document) -> None:
 
 
 _STRONGEST = 12
-_SHOWN_APART = frozenset({"computed", "environment", "notes", "strength_alone", "target"})
+_SHOWN_APART = frozenset({"computed", "environment", "notes", "periods", "split", "strength_alone", "target"})
 
 
 def _by_name(lineage: Document) -> dict[str, str]:
-    """What is shown of the target in each part, and of each feature: their names stay as they are."""
-    shown = {f"target, {part}": _target(found) for part, found in lineage.get("target", {}).items()}
+    """What is shown of the periods, of the target in each part, and of each feature: their names stay as they are."""
+    shown = {
+        f"{what}, {part}": " to ".join(map(english.moment, ends))
+        for what in ("split", "periods")
+        for part, ends in (lineage.get(what) or {}).items()
+        if ends
+    }
+    shown |= {f"target, {part}": _target(found) for part, found in lineage.get("target", {}).items()}
     strengths = sorted(lineage.get("strength_alone", {}).items(), key=lambda each: -each[1])
     named = [f"{name} {show.cell(value)}" for name, value in strengths[:_STRONGEST]]
     more = [f"{english.count(len(strengths) - _STRONGEST, 'weaker one')}"] if len(strengths) > _STRONGEST else []
@@ -117,7 +123,7 @@ def _interval(found: Estimate | None) -> str:
 
 def _parity(found: Parity) -> str:
     """A regression has no labels that could flip: its values are compared."""
-    differ = f"differ by at most {found.max_difference:.1e} (tolerance {found.tolerance:g})"
+    differ = f"differ by at most {found.judged:.2g}{found.unit} (gate.parity_tolerance allows {found.tolerance:g})"
     if found.flips is None:
         return f"values {differ} on {found.rows:,} rows"
     return f"scores {differ}, {found.flips:,} of {found.rows:,} labels flip"

@@ -546,16 +546,21 @@ def leak_faults(
         if last >= suspicious and 2 * (1 - last) <= 1 - following:
             found = max(found, count)
     measure = "AUC" if target.classes else "R2"
-    faults = [
+    others = [f"{name} has {strengths[name]:.3f}" for name in ranked[found : found + 1]] or ["there is no other"]
+    return [
         Fault(
             f"features.{name}",
-            f"alone predicts the target almost perfectly ({measure} {strengths[name]:.3f}): it is probably known only "
-            "after the fact; leave it out and name it as an outcome column of the dataset (or, if it is known "
-            "in advance, set known_in_advance: true)",
+            f"alone predicts the target with {measure} {strengths[name]:.3f}. The limit is "
+            + (
+                f"{PERFECT:g}"
+                if strengths[name] >= PERFECT
+                else f"{suspicious:g} where the next feature errs twice as much"
+            )
+            + f" ({others[0]}). It is probably known only after the fact: leave it out and name it as an outcome "
+            "column of the dataset (or, if it is known in advance, set known_in_advance: true)",
         )
         for name in ranked[:found]
-    ]
-    return faults, strengths
+    ], strengths
 
 
 def _strength(column: Column, target: Target) -> float:

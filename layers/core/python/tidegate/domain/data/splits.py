@@ -52,7 +52,7 @@ class Rolling:
         asked = f"{english.count(self.holdout_days, 'day')} to hold out"
         if self.train_days is not None:
             asked += f" and {self.train_days:g} to train on"
-        first, last = (np.datetime_as_string(moment, unit="m") for moment in (time.min(), time.max()))
+        first, last = (english.moment(str(np.datetime_as_string(each, unit="m"))) for each in (time.min(), time.max()))
         return f"asks for {asked}, but the rows span {spanned:.4g} days ({first} to {last}); ask for fewer, or add data"
 
     def periods(self, time: Column) -> tuple[Interval, Interval]:

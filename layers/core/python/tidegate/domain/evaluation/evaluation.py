@@ -38,14 +38,29 @@ class ChampionValue:
 class Parity:
     """How far the exported model is from scikit-learn's on the same rows.
 
-    Differences are absolute, and relative for values beyond 1 (regression): |a - b| / max(1, |b|). `flips` counts rows
-    on which the two give different labels; None for a regression, which gives none.
+    `max_difference` is absolute, and relative for values beyond 1: |a - b| / max(1, |b|). Of a regression `of_spread`
+    is judged in its place: the largest difference beyond what float32 rounds, as a share of `spread`, the standard
+    deviation of the rows' target, so that the target's unit changes nothing. Both are None for classes, and in
+    evaluations of regressions that older code wrote. `flips` counts rows on which the two give different labels; None
+    for a regression, which gives none.
     """
 
     rows: int
     max_difference: float
     tolerance: float
     flips: int | None
+    spread: float | None = None
+    of_spread: float | None = None
+
+    @property
+    def judged(self) -> float:
+        """The difference that the tolerance bounds."""
+        return self.max_difference if self.of_spread is None else self.of_spread
+
+    @property
+    def unit(self) -> str:
+        """What `judged` counts, as a suffix."""
+        return "" if self.of_spread is None else " standard deviations of the target beyond rounding"
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,21 +212,17 @@ def parity(evaluation: Evaluation, _: Policy) -> Check:
     """What serves must score as what was trained. Rows whose label flips within the tolerance are informational:
     a score that is a tie in one arithmetic may lie a rounding error beside the threshold in the other."""
     found = evaluation.parity
-    within = found.max_difference <= found.tolerance
+    within = found.judged <= found.tolerance
     what = "values" if found.flips is None else "scores"
-    differ = f"ONNX and scikit-learn {what} differ by at most {found.max_difference:.2g} on {found.rows:,} rows"
-    match found.flips:
-        case None:
-            statement = f"{differ} (tolerance {found.tolerance:g}; values beyond 1 are compared relatively)"
-        case 0:
-            statement = f"{differ} (tolerance {found.tolerance:g}); no row changes its label"
-        case 1:
-            statement = f"{differ} (tolerance {found.tolerance:g}); 1 row changes its label"
-        case flips:
-            changed = english.count(flips, "row changes its", "rows change their")
-            statement = f"{differ} (tolerance {found.tolerance:g}); {changed} label"
+    statement = (
+        f"ONNX and scikit-learn {what} differ by at most {found.judged:.2g}{found.unit} on {found.rows:,} rows "
+        f"(gate.parity_tolerance allows {found.tolerance:g})"
+    )
+    if found.flips is not None:
+        changed = english.count(found.flips, "row changes its", "rows change their") if found.flips else ""
+        statement = f"{statement}; {changed or 'no row changes its'} label"
     outcome = CheckOutcome.PASS if within else CheckOutcome.FAIL
-    return Check("parity", outcome, statement, value=found.max_difference, limit=found.tolerance)
+    return Check("parity", outcome, statement, value=found.judged, limit=found.tolerance)
 
 
 def latency_p99(evaluation: Evaluation, policy: Policy) -> Check:

@@ -19,6 +19,7 @@ import numpy as np
 
 from tidegate.domain.profiles.profile import (
     MASKED,
+    MISSING,
     OUTSIDE,
     STRANGE,
     TYPE_FAULT,
@@ -225,6 +226,8 @@ def judge_features(
     share = sum(finding.importance for finding in drifted)
     unjudged = len(judged) - sum(judged)
     left_out = f"; {unjudged} more could not be judged" if unjudged else ""
+    hidden = max((each for each, there in zip(now, judged, strict=True) if there), key=_share_masked, default=())
+    left_out += f"; of a judged feature, up to {said}" if hidden and (said := _masked(hidden)) else ""
     responsible = tuple(finding.name for finding in drifted[:_MOST_RESPONSIBLE])
     if not drifted:
         statement = f"none of {sum(judged)} features has drifted{left_out}"
@@ -252,14 +255,21 @@ def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: D
     ]
     shares: dict[tuple[int, str], tuple[int, int, int, int]] = {}
     for index, fault in keys:
-        before, now = reference.features[index], current.features[index]
-        if not now[MASKED] and min(sum(before), sum(now)) >= policy.min_rows:
+        before, now = _unmasked(reference.features[index]), _unmasked(current.features[index])
+        if min(sum(before), sum(now)) >= policy.min_rows:
             cell = RISES[fault].cell
             shares[index, fault] = (now[cell], sum(now), before[cell], sum(before))
     p_values = [rise_p_value(*numbers) for numbers in shares.values()]
     adjusted = dict(zip(shares, zip(p_values, adjust(p_values), strict=True), strict=True))
     found = tuple(
-        _fault(layout.features[index], RISES[fault], shares[index, fault], adjusted[index, fault], policy)
+        _fault(
+            layout.features[index],
+            RISES[fault],
+            shares[index, fault],
+            adjusted[index, fault],
+            policy,
+            masked=_masked(current.features[index]),
+        )
         if (index, fault) in shares
         else FaultFinding(
             layout.features[index].name,
@@ -292,18 +302,18 @@ def judge_faults(layout: Layout, reference: Profile, current: Profile, policy: D
     )
 
 
-def judge_volume(rows: int, usual_rows: Sequence[int]) -> DriftVerdict:
-    """Traffic against the median of earlier windows of the same length (`kernel.drift.volume`)."""
+def judge_volume(rows: int, usual_rows: Sequence[int], *, begun: int = 0) -> DriftVerdict:
+    """Traffic in the full hours of a window against the median of earlier windows of the same length
+    (`kernel.drift.volume`). `begun` are the predictions of the hour that is not over, which is not judged yet."""
     windows = len(usual_rows)
-    none = "no predictions in this window"
+    counted = "no prediction" if rows == 0 else english.count(rows, "prediction")
+    said = f"{counted} of the model in full hours" + (f", {begun:,} in the hour that has begun" if begun else "")
     if windows < VOLUME.least_windows:
         before = (
             f"no usual volume is known: {english.count(windows, 'earlier window')}, {VOLUME.least_windows} are needed"
         )
-        said = f"{none}; {before}" if rows == 0 else f"{english.count(rows, 'prediction')}; {before}"
-        return _volume(VolumeFinding("rows", DriftOutcome.INSUFFICIENT_DATA, said, rows, windows))
+        return _volume(VolumeFinding("rows", DriftOutcome.INSUFFICIENT_DATA, f"{said}; {before}", rows, windows))
     usual, low, high = VOLUME.usual(usual_rows)
-    said = f"{none}" if rows == 0 else english.count(rows, "prediction")
     said += f"; the median of {windows} earlier windows is {usual:,.0f}, and {low:,.0f} to {high:,.0f} is usual"
     outcome = DriftOutcome.DRIFTED if VOLUME.unusual(rows, usual_rows) else DriftOutcome.NONE
     return _volume(VolumeFinding("rows", outcome, said, rows, windows, usual, low, high))
@@ -327,6 +337,28 @@ def compare(reference: Sequence[int], current: Sequence[int]) -> Comparison:
     return Comparison(distances, change_p_value(before, now, rare=rare))
 
 
+def _unmasked(counts: Counts) -> Counts:
+    """The counts of the rows whose value is not masked. A missing value is never masked, so those that are missing lie
+    among all rows: as many of them are left as make the same share of the rest."""
+    missing, masked = counts[MISSING], counts[MASKED]
+    values = sum(counts) - missing - masked
+    if not masked:
+        return counts
+    rest = list(counts)
+    rest[MISSING], rest[MASKED] = round(missing * values / (values + masked)), 0
+    return tuple(rest)
+
+
+def _share_masked(counts: Counts) -> float:
+    return counts[MASKED] / max(sum(counts), 1)
+
+
+def _masked(counts: Counts) -> str:
+    """How many rows are left out since they are masked; empty when none are."""
+    said = f"{100 * _share_masked(counts):.1f} % of {sum(counts):,} rows are masked and left out"
+    return said if counts[MASKED] else ""
+
+
 def _seen(counts: Counts) -> Counts:
     """The cells of what could be looked at: values, out of range or unseen, and missing."""
     return counts[:TYPE_FAULT]
@@ -339,15 +371,19 @@ def _compared(layout: ColumnLayout, cells: tuple[Cell, ...]) -> tuple[Cell, ...]
 
 
 def _enough(reference: Counts, current: Counts, policy: DriftPolicy) -> bool:
-    return not current[MASKED] and min(sum(_seen(reference)), sum(_seen(current))) >= policy.min_rows
+    return min(sum(_seen(_unmasked(each))) for each in (reference, current)) >= policy.min_rows
 
 
 def _why_not(name: str, reference: Counts, current: Counts, policy: DriftPolicy) -> str:
-    if current[MASKED]:
-        # Missing values are not masked, so what is left would seem to be missing far too often.
-        return f"{name} is masked in {current[MASKED]:,} of {sum(current):,} rows, so it is not judged"
-    have, whose = min((sum(_seen(current)), "the window"), (sum(_seen(reference)), "the reference"))
-    return f"{name} has {english.count(have, 'row')} in {whose}; at least {policy.min_rows:,} are needed"
+    have, whose, counts = min(
+        (sum(_seen(_unmasked(current))), "the window", current),
+        (sum(_seen(_unmasked(reference))), "the reference", reference),
+    )
+    needed = f"at least {policy.min_rows:,} are needed"
+    if counts[MASKED]:
+        rest = f"{have:,} are left; {needed}" if have else "it is not judged"
+        return f"{name} is masked in {counts[MASKED]:,} of {sum(counts):,} rows of {whose}; {rest}"
+    return f"{name} has {english.count(have, 'row')} in {whose}; {needed}"
 
 
 def _columns(
@@ -358,21 +394,29 @@ def _columns(
     policy: DriftPolicy,
 ) -> tuple[ColumnFinding, ...]:
     """All columns of one verdict; p-values are adjusted over those that can be judged."""
+    rest = [tuple(_unmasked(each) for each in both) for both in zip(reference, current, strict=True)]
     compared = {
-        index: compare(*(_compared(layouts[index], counts[index]) for counts in (reference, current)))
+        index: compare(*(_compared(layouts[index], counts) for counts in rest[index]))
         for index in range(len(layouts))
         if _enough(reference[index], current[index], policy)
     }
     adjusted = dict(zip(compared, adjust([each.p_value for each in compared.values()]), strict=True))
     return tuple(
-        _column(layout, (reference[index], current[index]), weights[index], (compared[index], adjusted[index]), policy)
+        _column(
+            layout,
+            rest[index],
+            weights[index],
+            (compared[index], adjusted[index]),
+            policy,
+            masked=_masked(current[index]),
+        )
         if index in compared
         else ColumnFinding(
             layout.name,
             DriftOutcome.INSUFFICIENT_DATA,
             _why_not(layout.name, reference[index], current[index], policy),
-            sum(_seen(current[index])),
-            sum(_seen(reference[index])),
+            sum(_seen(_unmasked(current[index]))),
+            sum(_seen(_unmasked(reference[index]))),
             weights[index],
         )
         for index, layout in enumerate(layouts)
@@ -381,10 +425,12 @@ def _columns(
 
 def _column(
     layout: ColumnLayout,
-    counts: tuple[Counts, Counts],
+    counts: tuple[Counts, ...],
     weight: float,
     compared: tuple[Comparison, float],
     policy: DriftPolicy,
+    *,
+    masked: str,
 ) -> ColumnFinding:
     before, now = (np.asarray(_compared(layout, each), dtype=np.float64) for each in counts)
     found, q_value = compared
@@ -405,7 +451,8 @@ def _column(
     return ColumnFinding(
         name=layout.name,
         outcome=DriftOutcome.DRIFTED if significant and material else DriftOutcome.NONE,
-        statement=f"{layout.name} {meaning} ({sizes}adjusted {_p(q_value)}; {rows:,} rows against {reference_rows:,})",
+        statement=f"{layout.name} {meaning} ({sizes}adjusted {_p(q_value)}; {rows:,} rows against {reference_rows:,}"
+        f"{masked and f'; {masked}'})",
         rows=rows,
         reference_rows=reference_rows,
         importance=weight,
@@ -424,6 +471,8 @@ def _fault(
     numbers: tuple[int, int, int, int],
     p_values: tuple[float, float],
     policy: DriftPolicy,
+    *,
+    masked: str,
 ) -> FaultFinding:
     events, rows, reference_events, reference_rows = numbers
     share, reference_share = events / rows, reference_events / reference_rows
@@ -431,7 +480,8 @@ def _fault(
     words = rise.texts if layout.kind == "categorical" else rise.numbers
     statement = (
         f"{layout.name} has {100 * share:.2f} % {words} of {rows:,} rows, against "
-        f"{100 * reference_share:.2f} % of {reference_rows:,} in the reference (adjusted {_p(p_values[1])})"
+        f"{100 * reference_share:.2f} % of {reference_rows:,} in the reference (adjusted {_p(p_values[1])}"
+        f"{masked and f'; {masked}'})"
     )
     return FaultFinding(
         layout.name,

@@ -3,6 +3,7 @@
 What the run was made from (dataset version, exclusions, code, lock) is recorded before anything can go wrong with it.
 """
 
+import hashlib
 import itertools
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -34,7 +35,7 @@ from tidegate.domain.training.contracts import feature_contracts, serving_contra
 from tidegate.domain.training.rules import fitted
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.prefixes import RunFile
-from tidegate.kernel.table import CLUSTER, RESERVED, ROW, TARGET, Table, seconds
+from tidegate.kernel.table import CLUSTER, RESERVED, ROW, TARGET, Column, Table, seconds
 from tidegate.messages import CandidateRef, Plan, RunRef
 from tidegate.ports.data import Catalog, DatasetFiles, Frame, FrameReader
 from tidegate.ports.platform import Clock
@@ -103,7 +104,8 @@ def prepare(
     contract = _contract(spec, training, prepared.target, version.reading)
     asked = _fitted(spec.fallback, training, prepared) if spec.fallback else rule
     fallback = Fallback(replace(contract, computed=()), asked)
-    plan = _describe(dataset, version, prepared, contract)
+    judged = frame.row_hashes()[prepared.rows[prepared.split.holdout]]
+    plan = _describe(dataset, version, prepared, contract) | {"holdout_sha256": _sha256(judged)}
 
     made = RunFiles(ref, artifacts, {})
     for file, table in tables.items():
@@ -345,6 +347,11 @@ def _describe(dataset: Dataset, version: DatasetVersion, prepared: Prepared, con
         "contract": contract.to_json(),
         **({"captured": _captured(version.captured, version.rows, prepared)} if version.captured else {}),
     }
+
+
+def _sha256(hashes: Column) -> str:
+    """Of rows in any order, by the hashes of all their cells."""
+    return hashlib.sha256(np.sort(hashes).astype("<u8").tobytes()).hexdigest()
 
 
 def _captured(captured: Captured, rows: int, prepared: Prepared) -> dict[str, Any]:

@@ -53,6 +53,7 @@ STAGE = "evaluate"
 WARM_UP_ROWS = 50
 TIMED_ROWS = 500
 _BLOCK_ROWS = 4096  # rows scored at a time: bounds what the runtime holds for one call
+ROUNDED = 2.0**-16  # of a value: what a forest of 1,000 trees loses where float32 adds them up
 SCORE_PARTS = 20  # of the holdout, by quantiles of the candidate's scores
 CHAMPION_SCORES = "champion_scores"  # of the holdout: columns in the order of the candidate's classes
 _BASELINE, _CHAMPION, _FALLBACK = "baseline", "champion", "fallback"
@@ -141,6 +142,7 @@ def evaluate(
         parity=_parity(
             candidate.scores,
             files.read(RunFile.REFERENCE_SCORES),
+            holdout[TARGET],
             candidate.contract,
             spec.gate.parity_tolerance,
         ),
@@ -503,10 +505,11 @@ def _peak_memory_mib() -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def _parity(scores: Column, reference: bytes, contract: Contract, tolerance: float) -> Parity:
+def _parity(scores: Column, reference: bytes, target: Column, contract: Contract, tolerance: float) -> Parity:
     expected = Table.from_npz(reference)[SCORES_OUTPUT]
     served = scores.astype(np.float64)
-    difference = np.abs(served - expected) / np.maximum(1.0, np.abs(expected))
+    apart, size = np.abs(served - expected), np.abs(expected)
+    largest = float((apart / np.maximum(1.0, size)).max(initial=0.0))
     flips: int | None = None
     match contract.task:
         case "binary":
@@ -514,7 +517,11 @@ def _parity(scores: Column, reference: bytes, contract: Contract, tolerance: flo
             flips = int(((served >= contract.threshold) != (expected >= contract.threshold))[:, column].sum())
         case "multiclass":
             flips = int((served.argmax(axis=1) != expected.argmax(axis=1)).sum())
-    return Parity(len(served), float(difference.max(initial=0.0)), tolerance, flips)
+        case "regression":
+            spread = float(np.std(target)) if np.ptp(target) else float(np.abs(target).max()) or 1.0
+            beyond = float((apart - ROUNDED * size).max(initial=0.0))
+            return Parity(len(served), largest, tolerance, None, spread, beyond / spread)
+    return Parity(len(served), largest, tolerance, flips)
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, float]:

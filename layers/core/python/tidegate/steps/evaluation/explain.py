@@ -51,7 +51,7 @@ from tidegate.steps.run_files import RunFiles, named_in
 Document = dict[str, Any]
 REACH = timedelta(hours=1)  # on each side of the hour in the id: for clocks that differ
 AHEAD = timedelta(minutes=15)  # likewise
-TOLERANCE = 1e-6  # of a score, relative from 1 on: rows that are scored together may differ in the last digits
+TOLERANCE = 1e-6  # of a score: rows that are scored together may differ in the last digits
 SCORING_MS = 5_000.0  # of the rows for one explanation, by the latency that was measured at evaluation
 _UNUSABLE = (ArtifactRejectedError, InvalidInputError, ModelFailedError, NewerDocumentError, NotFoundError)
 
@@ -197,7 +197,7 @@ class Explain:
             why_not = f"the capture hides {names}, as the spec or the data catalog says, so it cannot be computed again"
         elif asked:
             try:
-                again = _again(asked, record)
+                again = _again(asked, record, _spread(asked.contract, report))
                 if scorer and version:
                     if report is None:
                         raise ArtifactRejectedError("its report, which names its training rows, cannot be used")
@@ -331,9 +331,18 @@ def _instance(contract: Contract, record: Mapping[str, Any]) -> Document:
     return {feature.name: record["inputs"].get(feature.name) for feature in contract.features}
 
 
-def _again(asked: Scorer | Fallback, record: Mapping[str, Any]) -> Document:
-    """What comes out now, and how far it is from what was answered; of an answer of its own that was never given, since
-    the fallback's took its place, nothing can be said."""
+def _spread(contract: Contract, report: Mapping[str, Any] | None) -> float:
+    """What the scores differ by from row to row: 1 for probabilities. Of a regression, the standard deviation of its
+    target as the report has it; 0 where none is known, so that a score is compared with its own size alone."""
+    if contract.task != "regression":
+        return 1.0
+    return float((report["evaluation"]["parity"].get("spread") if report else None) or 0.0)
+
+
+def _again(asked: Scorer | Fallback, record: Mapping[str, Any], spread: float) -> Document:
+    """What comes out now, and how far it is from what was answered, which is the same up to `TOLERANCE` of the larger
+    of that and `spread`; of an answer of its own that was never given, since the fallback's took its place, nothing can
+    be said."""
     instance = _instance(asked.contract, record)
     if isinstance(asked, Fallback):
         (answer,) = asked.answers([instance])
@@ -342,7 +351,7 @@ def _again(asked: Scorer | Fallback, record: Mapping[str, Any]) -> Document:
     score, given = answer["score"], record["score"]
     known = given is not None and (isinstance(asked, Fallback) or _answered_by(record) == "version")
     difference = score - given if known else None
-    same = None if difference is None else abs(difference) <= TOLERANCE * max(1.0, abs(given))
+    same = None if difference is None else abs(difference) <= TOLERANCE * max(spread, abs(given))
     return {"label": answer.get("label"), "score": score, "difference": difference, "same": same}
 
 

@@ -352,6 +352,7 @@ class _Traffic:
         profile = sum((hour.profile for hour in chosen.values()), Profile.empty(reference.layout))
         report = drift.judge(reference.layout, reference.profile, profile, policy, importances=reference.importances)
         predictions, usual = _volumes(volume, self.at, span)
+        begun = volume.get(hour_of(self.at), 0)
         live = _live(reference, _mature(chosen, maturity, self.at), rules)
         return Window(
             hours=span,
@@ -359,7 +360,7 @@ class _Traffic:
             last=hour_of(self.at),
             rows=profile.rows,
             predictions=predictions,
-            drift=replace(report, volume=drift.judge_volume(predictions, usual)),
+            drift=replace(report, volume=drift.judge_volume(predictions, usual, begun=begun)),
             live=live,
             expected=_expected(reference, list(chosen.values()), rules) if live.live is None else None,
             parity=tuple(_parity(column, list(chosen.values())) for column in rules.sensitive),
