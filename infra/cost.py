@@ -19,7 +19,7 @@ PRICES_OF = "2025-12"
 SOURCE = "AWS price pages, us-east-1"
 
 # What the templates contain; a test counts them there.
-ALARM_METRICS = 71
+ALARM_METRICS = 72
 DASHBOARDS = 2
 KEYS = 1
 MEMORY_MB = {"feedback": 512, "due": 512, "monitor": 1769}

@@ -108,7 +108,7 @@ def platform(parts: Parts) -> Body:
                 *_lines("AWS/Lambda", ["Errors", "Throttles"], {"FunctionName": parts.inference}),
                 *_lines(
                     NAMESPACE,
-                    ["ServerErrors", *_REFUSED, "RouteStale", "CapturesDropped"],
+                    ["ServerErrors", *_REFUSED, "RouteStale", "CapturesDropped", "CapturesMasked"],
                     inference.own,
                 ),
             ],

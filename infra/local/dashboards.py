@@ -116,8 +116,10 @@ class Dashboards:
                 )
             body = chosen(body, variables[0], model or "no model yet")
         asked = query.get("hours", "")
-        hours = int(asked) if re.fullmatch(r"[1-9]\d{0,2}", asked) else _hours(body.get("start", ""))
         end = 60.0 * math.ceil(self._now() / 60)
+        known = self._metrics.known({"model": model} if model else {})
+        own = _with_data(_hours(body.get("start", "")), known, end)
+        hours = int(asked) if re.fullmatch(r"[1-9]\d{0,2}", asked) else own
         return _View(name, body, models, model, hours, Span(end - 3600 * hours, end))
 
     # --- pages --------------------------------------------------------------------------------------------------------
@@ -219,6 +221,17 @@ def _hours(start: str) -> int:
     """Of a dashboard's `start`, such as -PT24H; three where it says nothing, as in CloudWatch."""
     read = _START.fullmatch(start)
     return 24 * int(read["days"] or 0) + int(read["hours"] or 0) if read else HOURS[0]
+
+
+def _with_data(own: int, known: tuple[float, float] | None, end: float) -> int:
+    """So many hours to `end` that there is something to see: a dashboard's own, fewer where all there is is younger,
+    and more where all there is is older."""
+    if known is None:
+        return own
+    first, last = ((end - instant) / 3600 for instant in known)
+    if last >= own:
+        return next((each for each in HOURS if each > last), math.ceil(last) + 1)
+    return next((each for each in (*HOURS, own) if each >= first and each <= own), own)
 
 
 def _form(view: _View) -> str:

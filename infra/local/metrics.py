@@ -125,6 +125,14 @@ class Metrics:
                 if (space, metric) == (namespace, name) and (dimensions is None or key == dimension_key(dimensions))
             )
 
+    def known(self, dimensions: Mapping[str, str]) -> tuple[float, float] | None:
+        """The first and the last instant with a value of any metric that has these dimensions, among others; None when
+        there is none."""
+        wanted = set(dimensions.items())
+        with self._lock:
+            those = [each.times for (*_, key), each in self._series.items() if each.times and wanted <= set(key)]
+            return (min(times[0] for times in those), max(times[-1] for times in those)) if those else None
+
     def dimension_sets(self, namespace: str, name: str) -> list[dict[str, str]]:
         """The dimension sets a metric was published with."""
         with self._lock:

@@ -218,6 +218,15 @@ class ObservabilityStack(Stack):
             runbook=CAPTURES,
         )
         self._alarms.add(
+            "inference-captures-waiting",
+            NAMESPACE,
+            "CapturesWaiting",
+            own,
+            "Captures wait in the memory of functions, and are lost when those end; docs/captures.md lists the causes.",
+            runbook=CAPTURES,
+            period=HOUR,
+        )
+        self._alarms.add(
             "inference-route-stale",
             NAMESPACE,
             "RouteStale",

@@ -35,10 +35,13 @@ class Stream:
 @dataclass
 class Policies:
     found: CapturePolicy | Exception = field(default_factory=CapturePolicy)
+    faults: list[Exception] = field(default_factory=list)  # raised first, one each time
     asked: int = 0
 
     def policy(self, model: str) -> CapturePolicy:
         self.asked += 1
+        if self.faults:
+            raise self.faults.pop(0)
         if isinstance(self.found, Exception):
             raise self.found
         return self.found

@@ -483,6 +483,7 @@ def test_every_alarm_notifies_somebody(deployment: Deployment) -> None:
         "5xx",
         "ArtifactRejected",
         "CapturesDropped",
+        "CapturesWaiting",
         "DeliveryToS3.DataFreshness",
         "Duration",
         "Errors",

@@ -18,6 +18,7 @@ import pytest
 from infra import dashboards
 from infra.local.cloud import LocalCloud
 from infra.local.dashboard_series import Series, Span, choices, chosen, of_widget
+from infra.local.dashboards import _with_data
 from infra.local.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +125,22 @@ def test_a_variable_is_one_of_the_models_that_were_asked_and_replaces_the_placeh
     widgets = json.dumps(body["widgets"])
     assert widgets.count(dashboards.CHOSEN) > 40
     assert json.dumps(chosen(body["widgets"], variable, "late")) == widgets.replace(dashboards.CHOSEN, "late")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "hours"),
+    [(0.2, 0.0, 3), (5.0, 4.0, 24), (23.0, 0.0, 24), (400.0, 0.5, 24), (400.0, 30.0, 72), (400.0, 200.0, 201)],
+)
+def test_a_page_opens_on_the_hours_in_which_something_was_recorded(
+    first: float, last: float, hours: int, metrics: Metrics
+) -> None:
+    """`first` and `last` are so many hours ago."""
+    for ago in (first, last):
+        metrics.put("Tidegate", "Requests", 1, OWN | {"model": "late"}, at=NOW - ago * HOUR)
+    metrics.put("Tidegate", "Requests", 1, OWN | {"model": "other"}, at=NOW - 700 * HOUR)
+    assert metrics.known({"model": "nobody's"}) is None
+    assert _with_data(24, metrics.known({"model": "late"}), NOW) == hours
+    assert _with_data(24, None, NOW) == 24
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

@@ -136,7 +136,10 @@ def test_a_refusal_is_not_repeated_at_once_and_is_said_without_inputs(house: Cap
     house.log.offer(capture())
     house.log.deliver(1.0)
     assert house.stream.calls == 1
-    assert house.signals.said == ["captures are rejected {'stream': 'captures', 'why': 'AccessDeniedException'}"]
+    assert house.signals.said == [
+        "captures are rejected {'stream': 'captures', 'why': 'AccessDeniedException'}",
+        "captures wait for the next request to this environment {'predictions': 1}",
+    ]
 
 
 def test_no_attempt_begins_when_time_is_up(house: CaptureQueue) -> None:
@@ -232,3 +235,65 @@ def test_an_offer_takes_microseconds(house: CaptureQueue) -> None:
         house.log.offer(one)
         times.append(time.perf_counter() - started)
     assert sorted(times)[len(times) // 2] < 20e-6
+
+
+def waiting(house: CaptureQueue) -> float:
+    return house.signals.counts.get("CapturesWaiting", 0)
+
+
+def test_what_waits_is_counted_until_it_is_sent(house: CaptureQueue) -> None:
+    house.stream.answers = [LATE] * ATTEMPTS
+    house.log.offer(capture(30))
+    house.log.deliver(1.0)
+    assert waiting(house) == 30
+    assert house.signals.said == ["captures wait for the next request to this environment {'predictions': 30}"]
+    house.log.offer(capture(2))
+    house.log.deliver(1.0)  # too soon to try again
+    assert waiting(house) == 32
+    house.now += SULK_SECONDS
+    house.log.deliver(1.0)
+    assert (waiting(house), house.dropped, len(house.stream.records)) == (0, 0, 32)
+
+
+def test_what_there_is_no_time_to_send_is_counted_as_waiting(house: CaptureQueue) -> None:
+    house.log.offer(capture(30))
+    house.log.deliver(-0.2)
+    assert (house.stream.calls, waiting(house)) == (0, 30)
+    house.log.deliver(1.0)
+    assert (len(house.stream.records), waiting(house)) == (30, 0)
+
+
+def test_of_a_sample_nothing_seems_to_wait_once_it_is_sent(house: CaptureQueue) -> None:
+    house.policies.found = CapturePolicy(sample=0.1)
+    house.log.offer(capture(30))
+    house.log.deliver(-0.2)
+    house.log.deliver(1.0)
+    assert (len(house.stream.records) < 30, waiting(house)) == (True, 0)
+
+
+def test_what_is_dropped_waits_no_longer(house: CaptureQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.stream.answers = [DENIED]
+    house.log.offer(capture(30))
+    house.log.deliver(-0.2)
+    monkeypatch.setattr("tidegate.aws.capture_log.MAX_WAITING_BYTES", 0)
+    house.log.deliver(1.0)
+    assert (waiting(house), house.dropped) == (0, 30)
+
+
+def test_rules_that_cannot_be_read_at_first_are_asked_for_again_before_anything_is_masked(house: CaptureQueue) -> None:
+    house.policies.faults = [UnavailableError("dynamodb did not answer")] * 2
+    house.log.offer(capture(3))
+    house.log.deliver(1.0)
+    assert MASK not in str(house.stream.records)
+    assert "CapturesMasked" not in house.signals.counts
+
+
+def test_predictions_whose_inputs_are_masked_since_the_rules_are_not_known_are_counted(house: CaptureQueue) -> None:
+    house.policies.faults = [UnavailableError("dynamodb did not answer")] * ATTEMPTS
+    house.log.offer(capture(100))
+    house.log.deliver(1.0)
+    assert str(house.stream.records).count(MASK) >= 100
+    assert house.signals.counts["CapturesMasked"] == 100
+    assert house.signals.said == [
+        "the capture policy cannot be read {'model': 'flight-delay', 'why': 'UnavailableError'}"
+    ]

@@ -107,6 +107,22 @@ def test_the_work_begins_when_the_handler_is_done_and_the_next_event_is_asked_fo
     assert asked(api)
 
 
+def test_work_that_fails_is_named_in_the_log_without_its_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AWS_LAMBDA_RUNTIME_API", raising=False)
+
+    def broken(_seconds: float, _handled_ms: float) -> None:
+        raise ValueError("an input")
+
+    afterwards = AfterResponse.start("captures")
+    afterwards.do(broken)
+    afterwards.begin()
+    said = capsys.readouterr().err
+    assert said.startswith("work after a response failed: ValueError in broken, line ")
+    assert "an input" not in said
+
+
 def test_work_that_fails_and_invocations_without_any_do_not_stop_it(api: Api) -> None:
     afterwards = AfterResponse.start("captures")
     assert asked(api)

@@ -70,6 +70,8 @@ class FirehoseCaptures:
         self._queue: deque[Capture] = deque()
         self._waiting = 0
         self._dropped = 0
+        self._masked = 0
+        self._left_before = 0  # predictions that waited after the delivery before
         self._unsent: list[Packed] = []
         self._known: dict[str, tuple[CapturePolicy, float]] = {}
         self._not_before = 0.0
@@ -125,7 +127,9 @@ class FirehoseCaptures:
         lines: list[bytes] = []
         for capture in captures:
             try:
-                lines += [line(record) for record in records(capture, self._policy(capture.model, until))]
+                policy = self._policy(capture.model, until)
+                lines += [line(record) for record in records(capture, policy)]
+                self._masked += len(capture.predictions) if policy is UNKNOWN else 0
             except Exception as error:  # noqa: BLE001  the request was answered, and others wait behind this one
                 self._signals.warn("a capture cannot be written", model=capture.model, why=type(error).__name__)
                 self._drop(len(capture.predictions))
@@ -134,17 +138,30 @@ class FirehoseCaptures:
         return found
 
     def _policy(self, model: str, until: float) -> CapturePolicy:
-        """Kept for a minute. While it cannot be read, the last known one holds; with none known, inputs are hidden."""
-        now = self._monotonic()
+        """Kept for a minute. While it cannot be read, the last known one holds; with none known, inputs are hidden, so
+        it is asked for several times."""
         policy, fresh_until = self._known.get(model, (UNKNOWN, 0.0))
-        if now >= fresh_until and now < until:
-            try:
-                policy = self._policies.policy(model)
-            except Exception as error:  # noqa: BLE001  whatever it is, nothing may be kept that is not known to be allowed
-                self._signals.warn("the capture policy cannot be read", model=model, why=type(error).__name__)
-            fresh_until = now + (POLICY_SECONDS if policy is not UNKNOWN else SULK_SECONDS)
+        if self._monotonic() >= fresh_until:
+            policy, why = self._read_policy(model, policy, until)
+            if why:
+                self._signals.warn("the capture policy cannot be read", model=model, why=why)
+            fresh_until = self._monotonic() + (POLICY_SECONDS if policy is not UNKNOWN else SULK_SECONDS)
             self._known[model] = policy, fresh_until
         return policy
+
+    def _read_policy(self, model: str, known: CapturePolicy, until: float) -> tuple[CapturePolicy, str]:
+        """The policy, or the known one and why there is no other."""
+        why = "no time was left"
+        for attempt in range(ATTEMPTS if known is UNKNOWN else 1):
+            if attempt and self._monotonic() + PAUSE_SECONDS[attempt - 1] < until:
+                self._sleep(PAUSE_SECONDS[attempt - 1])
+            if self._monotonic() >= until:
+                break
+            try:
+                return self._policies.policy(model), ""
+            except Exception as error:  # noqa: BLE001  whatever it is, nothing may be kept that is not known to be allowed
+                why = type(error).__name__
+        return known, why
 
     def _send(self, until: float) -> None:
         waiting, self._unsent = self._unsent, []
@@ -187,10 +204,19 @@ class FirehoseCaptures:
             self._dropped += predictions
 
     def _report(self) -> None:
+        """What is dropped, masked since its policy is not known, or begins or ceases to wait: what waits in an
+        environment that Lambda ends is lost, and the sum of `CapturesWaiting` shows it."""
         with self._lock:
             dropped, self._dropped = self._dropped, 0
-        if dropped:
-            self._signals.count("CapturesDropped", dropped)
+            left = self._waiting + sum(each.lines for each in self._unsent)
+        masked, self._masked = self._masked, 0
+        counts = {"CapturesDropped": dropped, "CapturesMasked": masked, "CapturesWaiting": left - self._left_before}
+        if left > self._left_before:
+            self._signals.warn("captures wait for the next request to this environment", predictions=left)
+        self._left_before = left
+        for name, number in counts.items():
+            if number:
+                self._signals.count(name, number)
 
 
 @dataclass(frozen=True, slots=True)

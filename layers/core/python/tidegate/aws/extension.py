@@ -12,12 +12,13 @@ off to the end. Where there is no Extensions API (tests, other hosts), the work 
 docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 """
 
-import contextlib
 import http.client
 import json
 import os
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 _PATH = "/2020-01-01/extension"
@@ -28,7 +29,7 @@ SPARE_SECONDS = 0.5  # before the function's deadline: past it Lambda ends the e
 
 Work = Callable[[float, float], None]
 """Gets the seconds it may take at most, and the milliseconds that the invocation has taken so far (0: not known); what
-it raises is lost."""
+it raises is written to the log."""
 
 
 class AfterResponse:
@@ -70,8 +71,12 @@ class AfterResponse:
         began = time.monotonic()
         for work in self._work:
             taken = time.monotonic() - began
-            with contextlib.suppress(Exception):
+            try:
                 work(seconds - taken, handled_ms + 1e3 * taken if handled_ms else 0.0)
+            except Exception as error:  # noqa: BLE001  the request was answered; no words of it, which may quote inputs
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                said = f"{type(error).__name__} in {where.name}, line {where.lineno} of {where.filename}"
+                sys.stderr.write(f"work after a response failed: {said}\n")
 
     def _run(self) -> None:
         connection = http.client.HTTPConnection(self._address)
