@@ -87,9 +87,23 @@ def test_a_busy_api_is_asked_again_after_the_pause_it_wants(
     server: Loopback, client: Client, pauses: list[float], status: int
 ) -> None:
     server.fail(status, Retry_After="3")
+    server.fail(status, Retry_After="12")
     server.fail(status, Retry_After="600")
     assert client.datasets() == []
-    assert pauses == [3.0, client_module.LONGEST_PAUSE_SECONDS]
+    assert pauses == [3.0, 12.0, client_module.LONGEST_ASKED_PAUSE_SECONDS]
+
+
+def test_all_attempts_end_while_the_signature_is_good() -> None:
+    longest = ATTEMPTS * client_module.READ_SECONDS + (ATTEMPTS - 1) * client_module.LONGEST_ASKED_PAUSE_SECONDS
+    assert longest < 300
+
+
+def test_who_has_waited_in_vain_reads_how_long_the_server_still_wants(server: Loopback, client: Client) -> None:
+    for _ in range(ATTEMPTS):
+        server.fail(503, Retry_After="90")
+    with pytest.raises(UnavailableError) as caught:
+        client.datasets()
+    assert caught.value.next_step == "try again in 90 seconds"
 
 
 def test_patience_ends(server: Loopback, client: Client, pauses: list[float]) -> None:

@@ -320,6 +320,30 @@ def test_a_leaking_feature_is_refused_by_the_catalog(run: Cli, server: Loopback)
     assert "next: see its columns: tidegate data show flights latest" in run.err
 
 
+def test_all_specs_are_applied_or_none_also_when_the_cloud_finds_the_fault(run: Cli, server: Loopback) -> None:
+    server.world.with_dataset()
+    leaky = [*spec_document()["features"], {"name": "dep_delay", "kind": "numeric"}]
+    Path("good.yaml").write_text(spec_text(name="first"))
+    Path("leaky.yaml").write_text(spec_text(name="second", features=leaky))
+    Path("wrong.yaml").write_text(spec_text(name="third", target="lte"))
+    assert run("model", "apply", "good.yaml", "leaky.yaml", "wrong.yaml", "--json") == exits.INVALID
+    assert run.document["error"]["message"] == "2 faults in leaky.yaml, wrong.yaml; nothing was applied"
+    assert "wrong.yaml: target: 'lte' is not a column of dataset flights" in run.err
+    assert server.world.registry.models() == []
+    Path("leaky.yaml").write_text(spec_text(name="second"))
+    assert run("model", "apply", "good.yaml", "leaky.yaml") == exits.OK
+    assert [line.partition(":")[0] for line in run.out.splitlines()] == ["first", "second"]
+    assert "applied" in run.out
+
+
+def test_two_files_of_one_model_are_refused_before_anything_is_sent(run: Cli, server: Loopback) -> None:
+    for name in ("one.yaml", "two.yaml"):
+        Path(name).write_text(spec_text())
+    assert run("model", "apply", "one.yaml", "two.yaml") == exits.INVALID
+    assert "two.yaml: declares flight-delay, and so does one.yaml" in run.err
+    assert server.requests == []
+
+
 def test_specs_are_checked_without_a_cloud(run: Cli) -> None:
     Path("good.yaml").write_text(spec_text())
     assert run("model", "check", "good.yaml", "--json") == exits.OK
@@ -1024,6 +1048,41 @@ def test_every_command_has_an_example_and_a_sentence_for_each_option() -> None:
         assert "Example" in command.help, path
         for option in command.params:
             assert option.param_type_name == "argument" or option.help, (path, option.name)
+
+
+def test_progress_in_lines_keeps_the_order_of_the_stages_however_late_a_look_comes() -> None:
+    from tidegate.cli.pages import progress
+
+    def candidate(index: int) -> dict[str, Any]:
+        return {
+            "index": index,
+            "estimator": "a.B",
+            "parameters": {},
+            "metric": "roc_auc",
+            "value": 0.7,
+            "fit_seconds": 1,
+        }
+
+    def lines(*looks: dict[str, Any]) -> list[str]:
+        written = io.StringIO()
+        with progress.following(Console(file=written, width=200), "flight-delay", "run-1", 2) as look:
+            for each in looks:
+                look({"status": "running", "candidates": [], **each})
+        return [line.partition("] ")[2].split(" (")[0].strip() for line in written.getvalue().splitlines()[1:]]
+
+    first, second = (f"candidate {number} B  roc_auc 0.7000  1.0 s" for number in (1, 2))
+    assert lines(
+        {"stage": "prepare"},
+        {"stage": "select", "candidates": [candidate(0)]},
+        {"stage": "gate", "candidates": [candidate(0), candidate(1)]},
+        {"stage": "register", "status": "accepted", "rollout": {"phase": "done"}},
+        {"stage": "register", "status": "accepted", "rollout": {"phase": "done"}},
+    ) == ["Prepare", "Train", first, "Select", second, "Refit", "Evaluate", "Slices_and_groups", "Gate", "Register",
+          "Rollout", "accepted"]  # fmt: skip
+    assert lines({"stage": "train", "status": "failed", "candidates": [candidate(0)]}) == [
+        *("Prepare", "Train", first, "failed"),
+    ]
+    assert lines({"stage": "register", "status": "rejected"})[-2:] == ["Register", "rejected"]
 
 
 def test_progress_on_a_terminal_ticks_the_stages_off() -> None:

@@ -19,9 +19,10 @@ from tidegate.cli import exits
 from tidegate.cli.pages.distributions import MOST_BARS, bar, distribution, picture
 from tidegate.domain.evaluation.targets import KINDS, Target, hold
 from tidegate.domain.monitoring import health
-from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, Trigger
+from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, TrainingOutcome, Trigger
 from tidegate.domain.monitoring.quality import QualityOutcome
 from tidegate.domain.profiles.drift import ColumnFinding
+from tidegate.domain.registry.run import RunError
 from tidegate.domain.serving.reporters import Reports
 from tidegate.kernel.errors import ConflictError
 from tidegate.steps.monitoring import health as pages
@@ -222,10 +223,57 @@ def test_what_follows_is_said_in_a_sentence(world: World) -> None:
     world.health_records.save(replace(drifted, revision=drifted.revision + 1, held_back="its split has fixed periods"))
     assert next_step(world) == "a training is due and waits: its split has fixed periods"
     drifted = look(world, DRIFT)
-    world.health_records.save(health.started(drifted, Attempt("r-7", Trigger.DRIFT, world.clock.now())))
-    assert next_step(world) == f"run r-7 is under way: tidegate runs {MODEL} r-7"
+    run_id = world.call("POST", f"/models/{MODEL}/runs", {"token": "again"}).body["run"]["run_id"]
+    world.health_records.save(health.started(drifted, Attempt(run_id, Trigger.DRIFT, world.clock.now())))
+    assert next_step(world) == f"run {run_id} is under way: tidegate runs {MODEL} {run_id}"
     look(world, BROKEN)
     assert f"tidegate acknowledge {MODEL}" in next_step(world)
+
+
+def test_a_training_that_ended_since_the_last_look_is_not_under_way(world: World) -> None:
+    drifted = look(world, DRIFT)
+    run_id = world.call("POST", f"/models/{MODEL}/runs", {"token": "again"}).body["run"]["run_id"]
+    world.health_records.save(health.started(drifted, Attempt(run_id, Trigger.DRIFT, world.clock.now())))
+    world.clock.move(minutes=5)
+    world.registry.fail(MODEL, run_id, RunError("TrainingFailedError", "no rows", "train"), world.clock.now())
+    shown = world.call("GET", f"/models/{MODEL}/health").body
+    said = f"run {run_id} failed: tidegate runs {MODEL} {run_id}; the next look decides whether another one starts"
+    assert shown["next_step"] == said
+    (attempt,) = shown["health"]["attempts"]
+    assert (attempt["outcome"], attempt["ended_at"]) == ("failed", world.clock.now().isoformat())
+    (kept,) = present(world.health_records.record(MODEL)).attempts
+    assert kept.outcome is TrainingOutcome.UNDER_WAY  # a look records it
+
+
+def test_models_are_listed_by_owner_and_health(world: World) -> None:
+    for name, owner in (("demand", "dora@example.com"), ("supply", "Dora@Example.com")):
+        world.call("PUT", f"/models/{name}", spec_text(name=name, owner=owner))
+    look(world, DRIFT)
+    look(world, DRIFT, model="supply")
+
+    def listed(query: str) -> list[str]:
+        return [each["model"] for each in world.call("GET", f"/health?{query}").body["health"]]
+
+    assert listed("owner=dora@example.com") == ["demand", "supply"]
+    assert listed("health=drifted") == [MODEL, "supply"]
+    assert listed("health=drifted&owner=DORA@example.com") == ["supply"]
+    assert listed("health=unknown") == ["demand"]
+    assert listed("owner=nobody") == []
+    refused = world.call("GET", "/health?health=Drfted")
+    assert (refused.status, "did you mean 'drifted'?" in refused.faults[0]) == (422, True)
+
+
+def test_a_page_of_models_with_a_health_looks_at_a_bounded_number(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MODELS_EXAMINED", 2)
+    for name in ("alpha", "beta", "gamma"):
+        world.call("PUT", f"/models/{name}", spec_text(name=name))
+    look(world, DRIFT, model="gamma")
+    first = world.call("GET", "/health?health=drifted").body
+    assert first["health"] == []
+    last = world.call("GET", f"/health?health=drifted&after={first['next']}").body
+    assert [each["model"] for each in last["health"]] == ["gamma"]
 
 
 def test_drift_that_the_spec_does_not_train_for_is_left_to_people(world: World) -> None:
@@ -271,6 +319,19 @@ def test_status_has_the_worst_first_and_ends_with_0(run: Cli, stage: Loopback) -
     assert "tidegate drift alpha" not in run.out
     assert run("status", "--json") == exits.OK
     assert [each["model"] for each in run.document["health"]] == [MODEL, "gamma", "beta", "alpha"]
+
+
+def test_status_shows_the_models_of_an_owner_or_with_a_health(run: Cli, stage: Loopback) -> None:
+    stage.world.call("PUT", "/models/alpha", spec_text(name="alpha", owner="dora@example.com"))
+    look(stage.world, DRIFT)
+    assert run("status", "--health", "drifted", "--json") == exits.OK
+    assert [each["model"] for each in run.document["health"]] == [MODEL]
+    assert run("status", "--owner", "dora@example.com") == exits.OK
+    assert [line.split()[0] for line in run.out.splitlines()] == ["model", "alpha"]
+    assert run("status", "--owner", "dora@example.com", "--health", "drifted") == exits.OK
+    assert run.out == "no models with owner dora@example.com and health drifted\n"
+    assert run("status", "--health", "Drift") == exits.INVALID
+    assert "did you mean 'drifted'?" in run.err
 
 
 def test_missed_targets_are_said_in_words_by_status_and_shown_beside_the_others_by_drift(

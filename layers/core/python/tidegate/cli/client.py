@@ -44,7 +44,7 @@ from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from tidegate import __version__
 from tidegate.domain.evaluation.documents import REPORT
-from tidegate.kernel import routes
+from tidegate.kernel import english, routes
 from tidegate.kernel.errors import (
     ConflictError,
     Fault,
@@ -66,11 +66,12 @@ if TYPE_CHECKING:
     from urllib3.connectionpool import ConnectionPool
 
 SERVICE = "execute-api"
-ATTEMPTS = 4
+ATTEMPTS = 5
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 35.0  # API Gateway gives up after 30
 UPLOAD_READ_SECONDS = 300.0
 LONGEST_PAUSE_SECONDS = 5.0
+LONGEST_ASKED_PAUSE_SECONDS = 20  # by Retry-After; a signature is good for five minutes
 ROLLOUT_SECONDS = 120.0  # until an accepted version's rollout has begun
 LONGEST_FOLLOW_PAUSE_SECONDS = 10.0
 OUTAGE_SECONDS = 60.0
@@ -239,9 +240,10 @@ class Client:
         """{model, route, serves, rollback_to, under_way: {rollout, lease}}."""
         return self._control("models.show_model", name)
 
-    def apply_model(self, name: str, text: str) -> dict[str, Any]:
-        """Make a spec (YAML or JSON text) current: {digest, changed, checked_against, warnings}."""
-        return self._control("models.apply_model", name, body=text)
+    def apply_model(self, name: str, text: str, *, only_checked: bool = False) -> dict[str, Any]:
+        """Make a spec (YAML or JSON text) current: {digest, changed, checked_against, warnings}. One that is
+        `only_checked` changes nothing; its faults are raised all the same."""
+        return self._control("models.apply_model", name, body=text, **({"check": "true"} if only_checked else {}))
 
     def spec(self, name: str, digest: str | None = None) -> dict[str, Any]:
         """{digest, spec}: the current one, or that of the digest."""
@@ -382,9 +384,16 @@ class Client:
 
     # Monitoring
 
-    def models_health(self, limit: int | None = None, after: str | None = None) -> Page:
-        """How models stand, in short, by name: all, or the first `limit`."""
-        return self._listed("health.list_health", ["health"], limit=limit, after=after)[0]
+    def models_health(
+        self,
+        limit: int | None = None,
+        after: str | None = None,
+        *,
+        owner: str | None = None,
+        health: str | None = None,
+    ) -> Page:
+        """How models stand, in short, by name: all, or the first `limit`; of one owner, or with one health."""
+        return self._listed("health.list_health", ["health"], limit=limit, after=after, owner=owner, health=health)[0]
 
     def model_health(self, model: str) -> dict[str, Any]:
         """{model, health, verdicts, next_step}: how one stands, and all that was found."""
@@ -648,10 +657,10 @@ _RETRIES = _Retry(
     status_forcelist={429, 503},
     raise_on_redirect=False,
     raise_on_status=False,
-    backoff_factor=0.2,
+    backoff_factor=0.5,
     backoff_jitter=0.2,
     backoff_max=LONGEST_PAUSE_SECONDS,
-    retry_after_max=int(LONGEST_PAUSE_SECONDS),
+    retry_after_max=LONGEST_ASKED_PAUSE_SECONDS,
 )
 _TIMEOUT = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
 
@@ -688,13 +697,15 @@ def _decoded(answer: urllib3.BaseHTTPResponse, endpoint: Endpoint, wanted: Seque
         document = None
     if 200 <= answer.status < 300 and isinstance(document, dict):
         return document
-    raise _fault(answer.status, document if isinstance(document, dict) else {}, endpoint, wanted)
+    wait = answer.headers.get("Retry-After", "")
+    raise _fault(answer.status, document if isinstance(document, dict) else {}, endpoint, wanted, wait)
 
 
 def _fault(  # noqa: PLR0911  one for each status
-    status: int, problem: Mapping[str, Any], endpoint: Endpoint, wanted: Sequence[Role]
+    status: int, problem: Mapping[str, Any], endpoint: Endpoint, wanted: Sequence[Role], wait: str
 ) -> TidegateError:
-    """The error that an answer means. API Gateway's own refusals say `message`, ours say `detail`."""
+    """The error that an answer means. API Gateway's own refusals say `message`, ours say `detail`; `wait` is the pause
+    that the server asks for."""
     ours = "detail" in problem
     said = str(problem.get("detail") or problem.get("message") or problem.get("Message") or f"HTTP {status}")
     next_step = str(problem.get("next_step") or "")
@@ -713,7 +724,8 @@ def _fault(  # noqa: PLR0911  one for each status
         case 409:
             return ConflictError(said, next_step=next_step)
         case 429 | 503:
-            return UnavailableError(f"the {endpoint.name} is busy: {said}", next_step=next_step or "try again later")
+            again = f"try again in {english.count(int(wait), 'second')}" if wait.isdigit() else "try again later"
+            return UnavailableError(f"the {endpoint.name} is busy: {said}", next_step=next_step or again)
         case _ if 400 <= status < 500:
             faults = [_read_fault(entry) for entry in problem.get("errors", [])]
             return RequestInvalidError(said, faults, status=status, next_step=next_step)

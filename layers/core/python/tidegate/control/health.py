@@ -9,6 +9,8 @@ from tidegate.steps.monitoring import health
 def list_health(call: Call, at: At) -> Answer:
     answer = health.list_health(
         call.asked,
+        call.query.get("owner"),
+        call.query.get("health"),
         models=at.registry,
         routes=at.registry,
         rollouts=at.rollout_reader,
@@ -23,6 +25,8 @@ def show_health(call: Call, at: At) -> Answer:
         call.path["model"],
         models=at.registry,
         routes=at.registry,
+        runs=at.registry,
+        rollouts=at.rollout_reader,
         health_records=at.health_records,
         verdicts=at.verdicts,
     )

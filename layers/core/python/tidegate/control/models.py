@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from tidegate.control.call import Answer, At, Call
+from tidegate.steps import pages
 from tidegate.steps.registry import models
 
 
@@ -18,9 +19,16 @@ def show_model(call: Call, at: At) -> Answer:
 
 
 def apply_model(call: Call, at: At) -> Answer:
-    return HTTPStatus.OK, models.apply_model(
-        call.path["model"], call.text, actor=call.actor, models=at.registry, catalog=at.catalog, clock=at.clock
+    answer = models.apply_model(
+        call.path["model"],
+        call.text,
+        actor=call.actor,
+        models=at.registry,
+        catalog=at.catalog,
+        clock=at.clock,
+        only_checked=pages.truth("check", call.query.get("check")),
     )
+    return HTTPStatus.OK, answer
 
 
 def show_spec(call: Call, at: At) -> Answer:

@@ -108,7 +108,13 @@ CONTROL = _table(
     ),
     Route("models.list_models", "GET /models", _ALL, "List models by name.", _PAGE),
     Route("models.show_model", "GET /models/{model}", _ALL, "Show a model and what it serves."),
-    Route("models.apply_model", "PUT /models/{model}", _SCIENTIST, "Make a spec (YAML or JSON) the current one."),
+    Route(
+        "models.apply_model",
+        "PUT /models/{model}",
+        _SCIENTIST,
+        "Make a spec (YAML or JSON) the current one; with `check=true` only say what is wrong with it.",
+        ("check",),
+    ),
     Route(
         "models.show_spec",
         "GET /models/{model}/spec",
@@ -204,7 +210,7 @@ CONTROL = _table(
     Route("served.kill", "POST /models/{model}/kill", _OPERATOR, "Let the fallback answer every request."),
     Route("served.resume", "POST /models/{model}/resume", _OPERATOR, "Let the champion of a killed model serve again."),
     Route("served.split", "POST /models/{model}/split", _OPERATOR, "Give a version a fixed share, or end that."),
-    Route("health.list_health", "GET /health", _ALL, "List the health of all models.", _PAGE),
+    Route("health.list_health", "GET /health", _ALL, "List the health of all models.", (*_PAGE, "owner", "health")),
     Route("health.show_health", "GET /models/{model}/health", _ALL, "Show a model's health and its findings."),
     Route(
         "health.acknowledge",

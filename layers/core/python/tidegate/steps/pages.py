@@ -89,6 +89,7 @@ def page(
     unless: int = MOST_ON_A_PAGE,
     most: int = MOST_ON_A_PAGE,
     chunk: int = CHUNK,
+    examined: int = MOST_EXAMINED,
 ) -> tuple[list[Any], str | None]:
     """One page of a list, and the token of the next one; None at the end.
 
@@ -100,6 +101,7 @@ def page(
         unless: entries of a page when the request names no limit.
         most: entries of a page whatever the request says.
         chunk: entries to read at a time, where one costs more than others.
+        examined: entries that a page with a filter looks at.
 
     Raises:
         RequestInvalidError: `after` or `limit` is wrong.
@@ -108,8 +110,8 @@ def page(
     limit = min(asked.most(unless), most)
     shown: list[Any] = []
     size = 0
-    for examined, item in enumerate(walk(last, chunk if keep else min(limit + 1, chunk))):
-        if len(shown) == limit or (keep and examined == MOST_EXAMINED):
+    for looked_at, item in enumerate(walk(last, chunk if keep else min(limit + 1, chunk))):
+        if len(shown) == limit or (keep and looked_at == examined):
             return shown, asked.token(last)
         if keep is None or keep(item):
             entry = show(item)
@@ -184,6 +186,14 @@ def chosen(name: str, text: str | None, kind: type[E]) -> E | None:
         "a parameter is wrong",
         [Fault(name, f"{text[:80]!r} is no {name}{did_you_mean(text, map(str, kind))}", tuple(map(str, kind)))],
     )
+
+
+def truth(name: str, text: str | None) -> bool:
+    """The value of a parameter that is true or false; False without one. Raises RequestInvalidError."""
+    if text not in {None, "true", "false"}:
+        fault = Fault(name, f"{str(text)[:80]!r} is neither true nor false", ("true", "false"))
+        raise RequestInvalidError("a parameter is wrong", [fault])
+    return text == "true"
 
 
 def number(position: str) -> int:

@@ -9,20 +9,23 @@ from tidegate.kernel.errors import NotFoundError
 
 
 @click.command(cls=Command, short_help="Show the health of all served models on one page.")
+@click.option("--owner", metavar="OWNER", help="Only models of this owner.")
+@click.option("--health", "stands", metavar="HEALTH", help="Only models with this health, such as drifted or unknown.")
 @pass_tool
-def status(tool: Tool) -> None:
+def status(tool: Tool, owner: str | None, stands: str | None) -> None:
     """Show the health of all models, the worst first: what serves, since when, findings, and what is under way.
 
     The exit code is always 0. Pipelines that need one use `tidegate drift MODEL`.
 
     \b
     Example:
-      tidegate status
+      tidegate status --owner ops@example.com --health drifted
     """
     from tidegate.cli.pages import health as health_page
 
-    found = sorted(tool.client.models_health(), key=health_page.worst_first)
-    tool.answer({"health": found}, lambda out: health_page.status(out, found))
+    found = sorted(tool.client.models_health(owner=owner, health=stands), key=health_page.worst_first)
+    filters = {name: value for name, value in (("owner", owner), ("health", stands)) if value}
+    tool.answer({"health": found}, lambda out: health_page.status(out, found, filters))
 
 
 @click.command(cls=Command, short_help="Show the findings in the traffic of MODEL.")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tidegate.cli import exits
 from tidegate.cli.tool import Group, Part, Tool, listing, pass_tool, reading
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, InvalidInputError, SpecInvalidError
@@ -28,8 +27,8 @@ def model() -> None:
 @model.command()
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC.yaml...")
 @pass_tool
-def apply(tool: Tool, specs: tuple[str, ...]) -> int:
-    """Make each spec the current one of its model. Nothing is sent unless every file is valid.
+def apply(tool: Tool, specs: tuple[str, ...]) -> None:
+    """Make each spec the current one of its model: all of them, or none if one has a fault.
 
     Applying the same spec again changes nothing. A feature that is an outcome column of the dataset is rejected, since
     it leaks the target.
@@ -39,30 +38,21 @@ def apply(tool: Tool, specs: tuple[str, ...]) -> int:
       tidegate model apply flight-delay.yaml
     """
     read = _read_all(specs)
-    applied: list[dict[str, Any]] = []
-    refused: list[tuple[str, InvalidInputError]] = []
-    for path, (text, spec) in read.items():
-        try:
-            answer = tool.client.apply_model(spec.name, text)
-        except InvalidInputError as error:
-            refused.append((path, error))
-            continue
+    _demand_one_each(read)
+    if len(read) > 1:
+        _sent(tool, read, only_checked=True)
+    applied = _sent(tool, read)
+    for path, answer in applied.items():
         tool.warn([f"{path}: {warning}" for warning in answer["warnings"]])
-        applied.append(answer)
 
     def render(out: Any) -> None:
-        for answer in applied:
+        for answer in applied.values():
             state = "applied" if answer["changed"] else "already current"
             against = answer["checked_against"]
             checked = f", checked against dataset version {against}" if against else ""
             out.print(f"{answer['model']}: {state} ({answer['digest'][:12]}{checked})", soft_wrap=True)
 
-    if refused:
-        if not tool.as_json:
-            render(tool.out)
-        raise _joined(refused)
-    tool.answer({"models": applied}, render)
-    return exits.OK
+    tool.answer({"models": list(applied.values())}, render)
 
 
 @model.command("list")
@@ -161,7 +151,33 @@ def _read_all(paths: tuple[str, ...]) -> "dict[str, tuple[str, ModelSpec]]":
     return read
 
 
-def _joined(refused: list[tuple[str, InvalidInputError]]) -> InvalidInputError:
+def _demand_one_each(read: "dict[str, tuple[str, ModelSpec]]") -> None:
+    """Raises SpecInvalidError for two files that declare one model."""
+    first: dict[str, str] = {}
+    faults = [
+        Fault(path, f"declares {spec.name}, and so does {first[spec.name]}")
+        for path, (_, spec) in read.items()
+        if first.setdefault(spec.name, path) != path
+    ]
+    if faults:
+        raise SpecInvalidError("two files declare the same model", faults, next_step="leave out one of them")
+
+
+def _sent(tool: Tool, read: "dict[str, tuple[str, ModelSpec]]", *, only_checked: bool = False) -> dict[str, Any]:
+    """The answers by file. Raises InvalidInputError with the faults of all files."""
+    answers: dict[str, Any] = {}
+    refused: list[tuple[str, InvalidInputError]] = []
+    for path, (text, spec) in read.items():
+        try:
+            answers[path] = tool.client.apply_model(spec.name, text, only_checked=only_checked)
+        except InvalidInputError as error:
+            refused.append((path, error))
+    if refused:
+        raise _joined(refused, "; nothing was applied" if only_checked else "")
+    return answers
+
+
+def _joined(refused: list[tuple[str, InvalidInputError]], after: str = "") -> InvalidInputError:
     """One error of several files' faults, each fault under its file."""
     sole = refused[0][1]
     if len(refused) == 1 and not sole.faults and refused[0][0] in sole.summary:
@@ -176,4 +192,4 @@ def _joined(refused: list[tuple[str, InvalidInputError]]) -> InvalidInputError:
     names = ", ".join(path for path, _ in refused)
     steps = [error.next_step for _, error in refused if error.next_step]
     next_step = steps[0] if steps else "see `tidegate model schema` and docs/model-spec.md"
-    return SpecInvalidError(f"{english.count(len(faults), 'fault')} in {names}", faults, next_step=next_step)
+    return SpecInvalidError(f"{english.count(len(faults), 'fault')} in {names}{after}", faults, next_step=next_step)

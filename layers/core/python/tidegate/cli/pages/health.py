@@ -32,7 +32,7 @@ def worst_first(line: Document) -> tuple[int, str]:
     return list(_HEALTH).index(line["health"]), line["model"]
 
 
-def status(out: "Console", found: Sequence[Document]) -> None:
+def status(out: "Console", found: Sequence[Document], filters: Document) -> None:
     """All models, one line each; then what is wrong with those that something is wrong with."""
     rows = [
         (
@@ -49,7 +49,9 @@ def status(out: "Console", found: Sequence[Document]) -> None:
         for each in found
     ]
     heads = ("model", "health", "serves", "live", ">rows", "since (UTC)", "last look", "under way", "owner")
-    show.table(out, heads, rows, none="no models yet: tidegate model apply --help")
+    those = " and ".join(f"{name} {value}" for name, value in filters.items())
+    none = f"no models with {those}" if those else "no models yet: tidegate model apply --help"
+    show.table(out, heads, rows, none=none)
     for each in found:
         if each["health"] in {"needs_redesign", "drifted"}:
             _said(out, each["model"], _health(each["health"]), each["reasons"])

@@ -104,21 +104,31 @@ class _Lines(_Log):
         super().__init__(console)
         self._planned = planned
         self._stage = -1
+        self._ended = False
         self._seen: set[int] = set()
         self._say(f"{model} run {run_id}")
 
     def look(self, run: Mapping[str, Any]) -> None:
         at, stages = reached(run), stages_of(run)
-        if at > self._stage and run["status"] == "running":
-            self._stage = at
-            self._say(f"{stages[at].capitalize()} ({at + 1} of {len(stages)})")
+        ended = run["status"] not in {"requested", "running"}
+        if self._stage >= stages.index("train"):
+            self._candidates(run)
+        for stage in range(self._stage + 1, min(at, len(stages) - 1) + 1):  # a look may come stages later
+            if stages[stage] == "rollout" and run["status"] == "rejected":
+                continue
+            self._stage = stage
+            self._say(f"{stages[stage].capitalize()} ({stage + 1} of {len(stages)})")
+            if stages[stage] == "train":
+                self._candidates(run)
+        if ended and not self._ended:
+            self._ended = True
+            self._say(run["status"])
+
+    def _candidates(self, run: Mapping[str, Any]) -> None:
         for candidate in run["candidates"]:
             if candidate["index"] not in self._seen:
                 self._seen.add(candidate["index"])
                 self._say(f"  candidate {candidate_line(candidate)} ({len(self._seen)} of {self._planned})")
-        if run["status"] not in {"requested", "running"} and self._stage < len(stages):
-            self._stage = len(stages)
-            self._say(run["status"])
 
 
 class _Picture:

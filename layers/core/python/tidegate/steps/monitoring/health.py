@@ -11,15 +11,20 @@ from tidegate.kernel.errors import ForbiddenError, NotFoundError
 from tidegate.kernel.roles import principal, same_person
 from tidegate.ports.monitoring import HealthRecords, Verdicts
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import ModelHeader, Models, RouteReader, Versions
+from tidegate.ports.registry import ModelHeader, Models, RouteReader, Runs, Versions
 from tidegate.ports.rollout import RolloutReader
 from tidegate.steps.conflicts import twice
-from tidegate.steps.pages import Asked, by_name, page, walked
+from tidegate.steps.monitoring.attempts import with_outcomes
+from tidegate.steps.pages import MOST_EXAMINED, Asked, by_name, chosen, page, walked
 from tidegate.steps.requests import Document, Sentence, view
 from tidegate.steps.rollout.approvals import under_way
 from tidegate.steps.trust import reporter_share
 
 MODELS_ON_A_PAGE = 50  # each is read by four keys, one after the other
+MODELS_EXAMINED = 200  # by one key each
+
+
+_OVER = {TrainingOutcome.FAILED: "failed", TrainingOutcome.TURNED_AWAY: "ended without a new champion"}
 
 
 class Acknowledge(Document):
@@ -30,6 +35,8 @@ class Acknowledge(Document):
 
 def list_health(
     asked: Asked,
+    owner: str | None,
+    stands: str | None,
     *,
     models: Models,
     routes: RouteReader,
@@ -37,8 +44,14 @@ def list_health(
     health_records: HealthRecords,
     clock: Clock,
 ) -> dict[str, Any]:
-    """A page of models by name with what serves, how it stands and what is under way. Raises RequestInvalidError."""
-    now = clock.now()
+    """A page of models by name with what serves, how it stands and what is under way; with an owner (in upper or lower
+    case) or a health those that have it. Raises RequestInvalidError."""
+    now, wanted = clock.now(), chosen("health", stands, Health)
+
+    def keep(header: ModelHeader) -> bool:
+        return (owner is None or header.owner.casefold() == owner.casefold()) and (
+            wanted is None or _health(health_records.record(header.name)) is wanted
+        )
 
     def show(header: ModelHeader) -> dict[str, Any]:
         route = routes.route(header.name)
@@ -46,17 +59,35 @@ def list_health(
         return _line(header, route, health_records.record(header.name)) | {"rollout": release["rollout"]}
 
     walk = walked(models.models, by_name)
-    shown, following = page(asked, walk, by_name, show=show, unless=MODELS_ON_A_PAGE, most=MODELS_ON_A_PAGE)
+    shown, following = page(
+        asked,
+        walk,
+        by_name,
+        show=show,
+        keep=keep if owner or wanted else None,
+        unless=MODELS_ON_A_PAGE,
+        most=MODELS_ON_A_PAGE,
+        examined=MODELS_EXAMINED if wanted else MOST_EXAMINED,
+    )
     return {"health": shown, "next": following}
 
 
 def show_health(
-    model: str, *, models: Models, routes: RouteReader, health_records: HealthRecords, verdicts: Verdicts
+    model: str,
+    *,
+    models: Models,
+    routes: RouteReader,
+    runs: Runs,
+    rollouts: RolloutReader,
+    health_records: HealthRecords,
+    verdicts: Verdicts,
 ) -> dict[str, Any]:
-    """One model's line, its whole health record (null before the first look), the verdicts it rests on (null when they
-    are kept no longer) and what follows. Raises NotFoundError."""
+    """One model's line, its whole health record (null before the first look) with what became of its trainings by now,
+    the verdicts it rests on (null when they are kept no longer) and what follows. Raises NotFoundError."""
     header, route = models.model(model), routes.route(model)
     record = health_records.record(model)
+    if record is not None:
+        record = with_outcomes(record, runs, rollouts)
     return {
         "model": _line(header, route, record),
         "health": view(record),
@@ -112,6 +143,10 @@ def _demand_another(record: HealthRecord, actor: str, most: float) -> None:
 # Views
 
 
+def _health(record: HealthRecord | None) -> Health:
+    return record.health if record else Health.UNKNOWN
+
+
 def _line(header: ModelHeader, route: Route | None, record: HealthRecord | None) -> dict[str, Any]:
     """A model in short. `version` is the champion; `health` and what follows are of the last look."""
     return {
@@ -120,7 +155,7 @@ def _line(header: ModelHeader, route: Route | None, record: HealthRecord | None)
         "business_unit": header.business_unit,
         "version": route.champion.version if route and route.champion else None,
         "killed": route.killed if route else False,
-        "health": (record.health if record else Health.UNKNOWN).value,
+        "health": _health(record).value,
         "since": view(record.since) if record else None,
         "reasons": list(record.reasons) if record else [],
         "looked_at": view(record.looked_at) if record else None,
@@ -157,6 +192,10 @@ def _next_step(model: str, route: Route | None, record: HealthRecord | None) -> 
     at_work = next((each for each in record.attempts if each.outcome is TrainingOutcome.UNDER_WAY), None)
     if at_work:
         return f"run {at_work.run_id} is under way: tidegate runs {model} {at_work.run_id}"
+    last = record.attempts[-1] if record.attempts else None
+    if last and last.ended_at and last.ended_at > record.looked_at and last.outcome in _OVER:
+        said = f"run {last.run_id} {_OVER[last.outcome]}: tidegate runs {model} {last.run_id}"
+        return f"{said}; the next look decides whether another one starts"
     if record.held_back:
         return f"a training is due and waits: {record.held_back}"
     if record.wanted:

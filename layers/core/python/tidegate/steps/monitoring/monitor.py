@@ -22,16 +22,14 @@ from tidegate.domain.evaluation.targets import PERCENTILE, Held, Target
 from tidegate.domain.monitoring import costs, health, hours, quality, quarantine
 from tidegate.domain.monitoring.costs import Bill, Prices, Spent
 from tidegate.domain.monitoring.findings import VERDICT, Window, findings, moved
-from tidegate.domain.monitoring.health import Attempt, Findings, Health, HealthRecord, TrainingOutcome, Trigger
+from tidegate.domain.monitoring.health import Findings, Health, HealthRecord, Trigger
 from tidegate.domain.monitoring.hours import Counting, Hour
 from tidegate.domain.monitoring.quality import AgeGroup, Maturity, Parity, Quality
 from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles import drift
 from tidegate.domain.profiles.drift import DriftPolicy
 from tidegate.domain.profiles.profile import Profile
-from tidegate.domain.registry.run import RunStatus
 from tidegate.domain.registry.version import Version, VersionStatus
-from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.serving.capture import CAPTURE_RECORD, HOUR, hour_of
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.domain.serving.reporters import Reports, behind
@@ -48,6 +46,7 @@ from tidegate.ports.rollout import RolloutReader
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.monitoring import MonitoringRules
 from tidegate.steps.conflicts import twice
+from tidegate.steps.monitoring.attempts import with_outcomes
 from tidegate.steps.monitoring.due import REACH
 from tidegate.steps.pages import CHUNK, walked
 from tidegate.steps.registry.ledger import look_at_ledger
@@ -63,8 +62,6 @@ PARITY_LIMIT = 0.1  # of groups that are monitored and that no target names
 MATURE = 0.8  # of the share of labels that there ever is
 _AGES_HOURS = (0, 1, 6, 24, 72, 168, 336, 720)
 _ONE_HOUR = timedelta(hours=1)
-_ENDED = {RunStatus.FAILED: TrainingOutcome.FAILED, RunStatus.REJECTED: TrainingOutcome.TURNED_AWAY}
-_ROLLED_OUT = {Phase.DONE: TrainingOutcome.PROMOTED, Phase.FAILED: TrainingOutcome.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +158,7 @@ def monitor(
     def save() -> HealthRecord:
         known = health_records.record(model)
         if known is not None:
-            known = _with_outcomes(replace(known, last_trained_at=trained), runs, rollouts)
+            known = with_outcomes(replace(known, last_trained_at=trained), runs, rollouts)
         stands = health.look(known, seen.findings, _policy(spec.monitoring), model=model, under_way=under_way, now=now)
         apart = quarantine.marks(seen.unread)
         stands = replace(
@@ -667,32 +664,6 @@ def _reporters(known: HealthRecord | None, stands: HealthRecord, reports: Report
     """Whose outcomes a look rests on; while people are asked, those of the look that asked them."""
     asked = known is not None and known.health is stands.health is Health.NEEDS_REDESIGN
     return known.reporters if known is not None and asked else reports.by
-
-
-def _with_outcomes(record: HealthRecord, runs: Runs, rollouts: RolloutReader) -> HealthRecord:
-    """The health record with what became of trainings that were under way."""
-    open_ = [each for each in record.attempts if each.outcome is TrainingOutcome.UNDER_WAY]
-    ended = {each.run_id: _ended(record.model, each, runs, rollouts) for each in open_}
-    return health.with_outcomes(record, {run_id: end for run_id, end in ended.items() if end is not None})
-
-
-def _ended(
-    model: str, attempt: Attempt, runs: Runs, rollouts: RolloutReader
-) -> tuple[TrainingOutcome, datetime] | None:
-    """What became of a training, and when; None while it is under way, which it is until its rollout is over."""
-    try:
-        run = runs.run(model, attempt.run_id)
-    except NotFoundError:
-        return TrainingOutcome.FAILED, attempt.at
-    ended_at = run.ended_at or attempt.at
-    if run.status in _ENDED:
-        return _ENDED[run.status], ended_at
-    rollout = rollouts.rollout(model, attempt.run_id)
-    if rollout is None or not rollout.phase.final:
-        return None
-    outcome = _ROLLED_OUT.get(rollout.phase, TrainingOutcome.TURNED_AWAY)
-    promoted_at = rollout.promoted_at if outcome is TrainingOutcome.PROMOTED else None
-    return outcome, promoted_at or rollout.ended_at or ended_at
 
 
 def _trained(model: str, rules: MonitoringRules, versions: Versions) -> datetime | None:

@@ -55,8 +55,18 @@ def show_model(
     }
 
 
-def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Catalog, clock: Clock) -> dict[str, Any]:
-    """Check a spec and make it the model's current one; the same spec again changes nothing.
+def apply_model(
+    name: str,
+    text: str,
+    *,
+    actor: str,
+    models: Models,
+    catalog: Catalog,
+    clock: Clock,
+    only_checked: bool = False,
+) -> dict[str, Any]:
+    """Check a spec and, unless it is `only_checked`, make it the model's current one; the same spec again changes
+    nothing.
 
     Raises:
         SpecInvalidError: every fault at once, those of the spec itself, those of what it demands of a canary, or those
@@ -93,7 +103,7 @@ def apply_model(name: str, text: str, *, actor: str, models: Models, catalog: Ca
         if checked is None:
             warnings.append(f"dataset {spec.dataset} has no ready version yet, so its columns were not checked")
         warnings += [f"feature {n!r} is personal data (PII)" for n in spec.feature_names if n in dataset.pii]
-    changed = models.apply(spec, author=actor, at=clock.now())
+    changed = not only_checked and models.apply(spec, author=actor, at=clock.now())
     return {
         "model": name,
         "digest": spec.digest,
