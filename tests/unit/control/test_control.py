@@ -626,3 +626,12 @@ def test_every_route_answers_and_none_is_missing(world: World) -> None:
         answer = world.call(method, path.format(**names), {} if method != "GET" else None)
         assert answer.body.get("detail") != "no such route", key
         assert answer.status != 500, key
+
+
+def test_a_spec_that_is_only_checked_is_not_applied(world: World) -> None:
+    checked = world.call("PUT", "/models/flight-delay?check=true", spec_text())
+    assert (checked.status, checked.body["changed"]) == (200, False)
+    assert world.registry.models() == []
+    refused = world.call("PUT", "/models/flight-delay?check=yes", spec_text())
+    assert refused.faults == ["check: 'yes' is neither true nor false"]
+    assert world.call("PUT", "/models/flight-delay?check=false", spec_text()).body["changed"]

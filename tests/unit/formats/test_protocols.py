@@ -115,6 +115,49 @@ def with_tensor(place: int, **changes: Any) -> list[dict[str, Any]]:
 # Open Inference Protocol
 
 
+@pytest.mark.parametrize(
+    ("read", "body", "said"),
+    [
+        (
+            mlflow_protocol.read_request,
+            {"distance": 1, "hour": 7},
+            'the body is one instance; wrap it: {"dataframe_records": [{"distance": ..., ...}]}',
+        ),
+        (
+            mlflow_protocol.read_request,
+            [{"hour": 7}],
+            'the body is not an object; wrap it: {"dataframe_records": [{"hour": ...}]}',
+        ),
+        (
+            mlflow_protocol.read_request,
+            {"instances": {"hour": 7}},
+            'is not a list of objects, one for each prediction; wrap it: {"instances": [{"hour": ...}]}',
+        ),
+        (
+            open_inference.read_request,
+            {"distance": 1.5, "hour": 7},
+            (
+                "the body is one instance, not an object with a list `inputs`; give a tensor for each feature: "
+                '{"inputs": [{"name": "distance", "datatype": "FP64", "shape": [1], "data": [...]}, ...]}'
+            ),
+        ),
+        (
+            open_inference.read_request,
+            [{"carrier": "UA"}],
+            (
+                "the body is not an object with a list `inputs`; give a tensor for each feature: "
+                '{"inputs": [{"name": "carrier", "datatype": "BYTES", "shape": [1], "data": [...]}]}'
+            ),
+        ),
+    ],
+)
+def test_an_instance_alone_is_shown_as_the_protocol_wants_it(read: Any, body: Any, said: str) -> None:
+    with pytest.raises(RequestInvalidError) as caught:
+        read(json.dumps(body).encode(), max_instances=3)
+    (fault,) = caught.value.faults
+    assert fault.problem == said
+
+
 def test_named_tensors_get_the_predictions_that_the_same_instances_get_elsewhere(house: Protocols) -> None:
     status, answer = infer(TENSORS, id="mine")
     assert status == 200, answer

@@ -96,6 +96,37 @@ def test_a_body_of_another_shape_is_the_callers_fault_and_says_where(body, statu
     assert [fault.path for fault in caught.value.faults] == ([] if path is None else [path])
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            b'{"carrier": "UA", "hour": 7}',
+            (
+                "the body is one instance, not an object with a list `instances`; wrap it: "
+                '{"instances": [{"carrier": ..., ...}]}'
+            ),
+        ),
+        (
+            b'[{"a \\"b": 1}]',
+            'the body is a list, not an object with a list `instances`; wrap it: {"instances": [{"a \\"b": ...}]}',
+        ),
+        (b'{"instances": {"hour": 7}}', 'instances: is an object, not a list; wrap it: {"instances": [{"hour": ...}]}'),
+        (
+            b'{"Instance": [{"hour": 7}]}',
+            "Instance: no such field; did you mean 'instances'? (allowed: instances, routing_key)",
+        ),
+        (b'{"routing_key": "x"}', "instances: is required: a list of objects, one for each prediction"),
+        (b"[1, 2]", "the body is a list, not an object with a list `instances`"),
+        (b'{"instances": {}}', "instances: is an object, not a list"),
+    ],
+)
+def test_an_instance_without_the_object_around_it_is_shown_how_to_be_wrapped(body, said):
+    with pytest.raises(RequestInvalidError) as caught:
+        parse_request(body, max_instances=3)
+    (fault,) = caught.value.faults
+    assert str(fault) == said
+
+
 def test_a_body_of_the_right_shape_is_handed_on_unchecked():
     assert parse_request(b'{"instances": [{"a": NaN}, 3]}', max_instances=2).instances[1] == 3
 

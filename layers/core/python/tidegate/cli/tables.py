@@ -9,23 +9,30 @@ the JSON Schemas of stored documents to `docs/schemas/`. A test holds both equal
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tidegate.domain.evaluation.evaluation import Evaluation
+from tidegate.domain.serving.computed import MAX_GROUPS
+from tidegate.kernel import english
 from tidegate.kernel.drift.registry import DISTANCES, RISES
 from tidegate.kernel.drift.volume import VOLUME
+from tidegate.kernel.expressions import language
 from tidegate.kernel.metrics.metric import FromLosses, FromProbabilities, Metric
 from tidegate.kernel.metrics.registry import METRICS
 from tidegate.kernel.typed import json_schema
 from tidegate.spec.estimators.estimator import Probabilities
 from tidegate.spec.estimators.registry import ESTIMATORS
-from tidegate.spec.part import Task
+from tidegate.spec.model import json_schema as spec_schema
+from tidegate.spec.part import MAX_NAME, Task
 from tidegate.spec.rules.registry import RULES, kind_of
 from tidegate.spec.rules.rule import Place
+from tidegate.spec.strict_yaml import MAX_DEPTH, MAX_NODES
+from tidegate.spec.training import MAX_CANDIDATES
+from tidegate.steps.registry.models import MAX_SPEC_BYTES
 
 _BETWEEN = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _PROBABILITIES = {
@@ -169,11 +176,46 @@ def _drift_statistics() -> str:
     )
 
 
+def _limits() -> str:
+    """Those of the JSON Schema, the lists before the texts, then those that it cannot express."""
+    lists, texts = dict[str, str](), dict[str, str]()
+    for path, node in _nodes(spec_schema(), ""):
+        if "maxItems" in node:
+            lists[path] = english.count(node["maxItems"], "entry", "entries")
+        elif "maxLength" in node and node["maxLength"] != MAX_NAME:
+            texts[path] = f"{node['maxLength']:,} characters"
+    rows = [
+        *((f"`{path}`", most) for path, most in (lists | texts).items()),
+        ("name of a column or feature", f"{MAX_NAME} characters"),
+        ("candidates, once every grid is expanded", f"{MAX_CANDIDATES}"),
+        ("operators within each other in an expression", f"{language.MAX_DEPTH}"),
+        ("columns of a `group_rate` in an expression", f"{language.MAX_KEY_COLUMNS}"),
+        ("groups that have a rate of their own", f"{MAX_GROUPS:,}"),
+        ("a spec file", f"{MAX_SPEC_BYTES // 1024} KiB, {MAX_DEPTH} levels, {MAX_NODES:,} values"),
+    ]
+    return table("what", "at most", rows=rows)
+
+
+def _nodes(schema: Mapping[str, Any], path: str, root: Mapping[str, Any] | None = None) -> Iterator[tuple[str, Any]]:
+    """Every part of a JSON Schema with its place in a document."""
+    root = schema if root is None else root
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+    yield path, schema
+    for name, part in schema.get("properties", {}).items():
+        yield from _nodes(part, f"{path}.{name}".lstrip("."), root)
+    for part in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        yield from _nodes(part, path, root)
+    if isinstance(schema.get("items"), dict):
+        yield from _nodes(schema["items"], f"{path}[]", root)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "estimators": _estimators,
     "rules": _rules,
     "metrics": _metrics,
     "drift-statistics": _drift_statistics,
+    "limits": _limits,
 }
 
 

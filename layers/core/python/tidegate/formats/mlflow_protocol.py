@@ -11,13 +11,21 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tidegate.domain.serving.prediction import MAX_FAULTS, PredictionRequest, demand_count, read_json, routing_key
+from tidegate.domain.serving.prediction import (
+    MAX_FAULTS,
+    PredictionRequest,
+    demand_count,
+    read_json,
+    routing_key,
+    wrap_hint,
+)
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.kernel.values import Cells
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _KEY = "params.routing_key"
+_RECORDS = '{"dataframe_records": [%s]}'
 
 
 def read_request(body: bytes, *, max_instances: int) -> PredictionRequest:
@@ -29,8 +37,10 @@ def read_request(body: bytes, *, max_instances: int) -> PredictionRequest:
     """
     document = read_json(body)
     if not isinstance(document, dict):
-        raise _misshapen(Fault("", "the body is not an object", FORMATS))
+        raise _misshapen(Fault("", f"the body is not an object{wrap_hint(document, _RECORDS)}", FORMATS))
     given = [name for name in FORMATS if name in document]
+    if not given and (hint := wrap_hint(document, _RECORDS)):
+        raise _misshapen(Fault("", f"the body is one instance{hint}", FORMATS))
     if len(given) != 1 or not document.keys() <= {*given, "params"}:
         raise _misshapen(Fault("", "give one field with the instances, and `params` if needed", FORMATS))
     params = document.get("params")
@@ -99,7 +109,8 @@ def _split(value: Any, most: int) -> list[Any]:
 def _records(value: Any, path: str, most: int) -> list[Any]:
     """A list of objects. What is no object among them is left for the contract to refuse."""
     if not isinstance(value, list):
-        raise _misshapen(Fault(path, "is not a list of objects, one for each prediction"))
+        hint = wrap_hint(value, f'{{"{path}": [%s]}}')
+        raise _misshapen(Fault(path, f"is not a list of objects, one for each prediction{hint}"))
     demand_count(len(value), most, path)
     return [
         {name: _or_missing(cell) for name, cell in each.items()} if isinstance(each, dict) else each for each in value

@@ -15,7 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.domain.serving.prediction import MAX_FAULTS, PredictionRequest, demand_count, read_json, routing_key
+from tidegate.domain.serving.prediction import (
+    MAX_FAULTS,
+    PredictionRequest,
+    demand_count,
+    read_json,
+    routing_key,
+    wrap_hint,
+)
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.kernel.values import class_name
@@ -92,7 +99,9 @@ def read_request(body: bytes, *, max_instances: int) -> tuple[PredictionRequest,
     """
     document = read_json(body)
     if not isinstance(document, dict):
-        raise _misshapen(Fault("", "the body is not an object with a list `inputs`"))
+        raise _misshapen(Fault("", f"the body is not an object with a list `inputs`{_as_tensors(document)}"))
+    if not document.keys() & {"inputs", "outputs", "id", "parameters"} and (hint := _as_tensors(document)):
+        raise _misshapen(Fault("", f"the body is one instance, not an object with a list `inputs`{hint}"))
     request_id = document.get("id")
     if request_id is not None and (type(request_id) is not str or len(request_id) > MAX_ID):
         raise _misshapen(Fault("id", f"is not a text of at most {MAX_ID} characters"))
@@ -112,6 +121,17 @@ def read_request(body: bytes, *, max_instances: int) -> tuple[PredictionRequest,
     demand_count(counts.pop(), max_instances, "inputs")
     instances = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return PredictionRequest(instances, routing_key(parameters.get("routing_key"), _KEY)), request_id, wanted
+
+
+def _as_tensors(given: Any) -> str:
+    """What an instance, or a list of them, looks like in a request: its first field as a tensor."""
+    first = given[0] if isinstance(given, list) and given else given
+    if not wrap_hint(first, "%s"):
+        return ""
+    name, value = next(iter(first.items()))
+    tensor = {"name": name[:128], "datatype": _OF_TYPE.get(type(value), "BYTES"), "shape": [1], "data": ["..."]}
+    shown = json.dumps(tensor).replace('"..."', "...")
+    return f'; give a tensor for each feature: {{"inputs": [{shown}{", ..." if len(first) > 1 else ""}]}}'
 
 
 def write_answer(answer: Mapping[str, Any], request_id: str | None, wanted: Sequence[str]) -> Document:

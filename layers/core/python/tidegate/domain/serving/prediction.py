@@ -54,20 +54,45 @@ def parse_request(body: bytes, *, max_instances: int) -> PredictionRequest:
     """
     document = read_json(body)
     if not isinstance(document, dict):
-        raise _misshapen(Fault("", f"the body is {_named(document)}, not an object with a list `instances`"))
-    unknown = [Fault(_shortened(name), "no such field", _FIELDS) for name in document if name not in _FIELDS]
+        problem = f"the body is {_named(document)}, not an object with a list `instances`"
+        raise _misshapen(Fault("", f"{problem}{wrap_hint(document, _FORM)}"))
+    if not document.keys() & set(_FIELDS) and (hint := wrap_hint(document, _FORM)):
+        raise _misshapen(Fault("", f"the body is one instance, not an object with a list `instances`{hint}"))
+    unknown = [Fault(_shortened(name), _no_such_field(name), _FIELDS) for name in document if name not in _FIELDS]
     if unknown:
         raise _misshapen(*unknown[:MAX_FAULTS])
     if "instances" not in document:
         raise _misshapen(Fault("instances", "is required: a list of objects, one for each prediction"))
     instances = document["instances"]
     if not isinstance(instances, list):
-        raise _misshapen(Fault("instances", f"is {_named(instances)}, not a list"))
+        raise _misshapen(Fault("instances", f"is {_named(instances)}, not a list{wrap_hint(instances, _FORM)}"))
     demand_count(len(instances), max_instances)
     return PredictionRequest(instances, routing_key(document.get("routing_key"), "routing_key"))
 
 
 _FIELDS = ("instances", "routing_key")
+_FORM = '{"instances": [%s]}'
+
+
+def wrap_hint(given: Any, form: str) -> str:
+    """`; wrap it: {"instances": [{"carrier": ...}]}` for an instance, or a list of them, without the object around it;
+    nothing for what is neither. It names the first field as the caller does; `form` has a %s for the instance."""
+    first = given[0] if isinstance(given, list) and given else given
+    if not isinstance(first, dict) or not first or any(isinstance(value, list | dict) for value in first.values()):
+        return ""
+    name, *others = first
+    more = ", ..." if others else ""
+    return f"; wrap it: {form % f'{{{_quoted(name)}: ...{more}}}'}"
+
+
+def _quoted(name: str) -> str:
+    return orjson.dumps(_shortened(name)).decode()
+
+
+def _no_such_field(name: str) -> str:
+    from tidegate.kernel.fault_words import did_you_mean  # for faults only: not worth a cold start's time
+
+    return f"no such field{did_you_mean(name, _FIELDS)}"
 
 
 _KEPT = {ord(letter): letter for letter in '":'} | dict.fromkeys(b"0123456789", "0") | dict.fromkeys(b" \t\r\n", " ")
