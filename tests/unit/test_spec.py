@@ -10,7 +10,7 @@ from tests.builders.specs import faults_of, spec_document
 from tidegate.domain.rollout.canary import Metric as CanaryMetric
 from tidegate.kernel.errors import SpecInvalidError
 from tidegate.kernel.metrics.registry import of_task
-from tidegate.spec.estimators.registry import ESTIMATORS, estimators_of
+from tidegate.spec.estimators.registry import CANDIDATES, LEFT_OUT, estimators_of
 from tidegate.spec.model import ModelSpec, json_schema
 from tidegate.spec.part import Task
 from tidegate.spec.release import Compared
@@ -177,8 +177,8 @@ def test_each_task_has_metrics_and_estimators() -> None:
 
 def test_the_schema_lists_every_estimator_with_a_sentence() -> None:
     choice = json_schema()["$defs"]["Candidate"]["properties"]["estimator"]
-    assert choice["enum"] == list(ESTIMATORS)
-    assert choice["enumDescriptions"] == [each.words for each in ESTIMATORS.values()]
+    assert choice["enum"] == list(CANDIDATES)
+    assert choice["enumDescriptions"] == [each.words for each in CANDIDATES.values()]
 
 
 def test_parameters_that_the_estimator_lacks_are_faults_of_a_new_spec_and_stored_ones_are_still_read() -> None:
@@ -190,6 +190,94 @@ def test_parameters_that_the_estimator_lacks_are_faults_of_a_new_spec_and_stored
     assert "max_depth" in faults["candidates[0].grid.deep"]
     assert set(faults_of(document | {"owner": ""})) == {*faults, "owner"}
     assert ModelSpec.model_validate_json(json.dumps(document, default=str)).candidates[0].parameters == {"max_dept": 3}
+
+
+CALIBRATED, VOTING = "sklearn.calibration.CalibratedClassifierCV", "sklearn.ensemble.VotingClassifier"
+VECTORS = {"of": "sklearn.svm.LinearSVC", "parameters": {"C": 0.1}}
+FOREST = {"of": "sklearn.ensemble.RandomForestClassifier"}
+BOOSTED = {"of": "sklearn.ensemble.AdaBoostClassifier", "parameters": {"estimator": FOREST}}
+
+
+def candidate_faults(name: str, parameters: dict[str, Any], **more: Any) -> dict[str, str]:
+    candidate = {"estimator": name, "parameters": parameters} | more
+    faults = faults_of(spec_with(candidates=[candidate]))
+    return {path.removeprefix("candidates[0]."): text for path, text in faults.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        (CALIBRATED, {"estimator": VECTORS, "method": "isotonic"}),
+        (CALIBRATED, {"estimator": {"of": VOTING, "parameters": {"estimators": [FOREST, BOOSTED]}}}),
+        (CALIBRATED, {"estimator": None}),
+        (VOTING, {"estimators": [FOREST, BOOSTED], "weights": [1, 2]}),
+    ],
+)
+def test_estimators_may_stand_inside_others(name: str, parameters: dict[str, Any]) -> None:
+    document = spec_with(candidates=[{"estimator": name, "parameters": parameters}])
+    found = ModelSpec.parse(document)
+    assert found.candidates[0].parameters == parameters
+    assert json.loads(found.canonical_json())["candidates"][0]["parameters"] == parameters
+
+
+def test_a_grid_may_list_estimators() -> None:
+    grid = {"estimator": [VECTORS, FOREST, None]}
+    assert ModelSpec.parse(spec_with(candidates=[{"estimator": CALIBRATED, "grid": grid}])).candidates[0].size == 3
+    wrong = {"estimator": [VECTORS, {"of": FOREST["of"], "parameters": {"tree": 1}}]}
+    assert (
+        "RandomForestClassifier has no such"
+        in candidate_faults(CALIBRATED, {}, grid=wrong)["grid.estimator[1].parameters.tree"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "place", "said"),
+    [
+        (CALIBRATED, {"estimator": "svm"}, "parameters.estimator", "'svm' is not an estimator; write {of: sklearn."),
+        (CALIBRATED, {"estimator": VECTORS | {"parameter": {}}}, "parameters.estimator.parameter", "did you mean"),
+        (CALIBRATED, {"estimator": {"of": "sklearn.svm.LinearSVX"}}, "parameters.estimator.of", "svm.LinearSVC'"),
+        (CALIBRATED, {"estimator": {"of": "sklearn.svm.SVR"}}, "parameters.estimator.of", "which is for classes"),
+        (CALIBRATED, {"estimator": {"of": 3}}, "parameters.estimator.of", "3 is not a known estimator"),
+        (CALIBRATED, {"estimator": FOREST | {"parameters": 3}}, "parameters.estimator.parameters", "not a mapping"),
+        (CALIBRATED, {"estimator": {"of": "sklearn.neighbors.KNeighborsClassifier"}}, "parameters.estimator.of",
+         "it converts, but its ONNX scores differ"),
+        (CALIBRATED, {"estimator": {"of": "sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis"}},
+         "parameters.estimator.of", "no decision function that skl2onnx converts, which Calibrated"),
+        (CALIBRATED, {"method": "temperature"}, "parameters.method", "skl2onnx does not convert temperature scaling"),
+        (VOTING, {"estimators": [VECTORS]}, "parameters.estimators[0].of",
+         "LinearSVC has no probabilities, which VotingClassifier needs"),
+        (VOTING, {"estimators": []}, "parameters.estimators", "is not a list of estimators"),
+        (VOTING, {}, "parameters.estimators", "is required; write [{of: sklearn."),
+        (VOTING, {"estimators": [FOREST], "voting": "hard"}, "parameters.voting", "no probabilities"),
+        (VOTING, {"estimators": [FOREST], "n_jobs": 2}, "parameters.n_jobs", "run on one core"),
+        (VOTING, {"estimators": [BOOSTED | {"parameters": {"estimator": FOREST | {"parameters": {"n_jobs": -1}}}}]},
+         "parameters.estimators[0].parameters.estimator.parameters.n_jobs", "run on one core"),
+    ],
+)  # fmt: skip
+def test_what_stands_wrong_inside_an_estimator_is_named_with_its_place(
+    name: str, parameters: dict[str, Any], place: str, said: str
+) -> None:
+    faults = candidate_faults(name, parameters)
+    assert said in faults[place]
+    assert len(faults) == 1
+
+
+def test_stored_specs_with_what_does_not_fit_inside_are_still_read() -> None:
+    wrong = spec_with(
+        candidates=[{"estimator": CALIBRATED, "parameters": {"estimator": "svm", "method": "temperature"}}]
+    )
+    assert ModelSpec.parse(wrong, stored=True).candidates[0].facts.scaled
+
+
+def test_an_estimator_that_only_decides_is_refused_as_a_candidate_with_where_to_put_it() -> None:
+    fault = candidate_faults("sklearn.svm.SVC", {})["estimator"]
+    assert "SVC has no probabilities; put it into another estimator" in fault
+    assert "parameters: {estimator: {of: sklearn.svm.SVC}}" in fault
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_an_estimator_that_is_left_out_is_refused_with_the_reason(name: str) -> None:
+    assert f"{name} cannot be used: {LEFT_OUT[name].sentence}" in candidate_faults(name, {})["estimator"]
 
 
 RULE = {"name": "in-range", "require": "0 <= score <= 1"}

@@ -24,8 +24,8 @@ from tidegate.kernel.expressions import language
 from tidegate.kernel.metrics.metric import FromLosses, FromProbabilities, Metric
 from tidegate.kernel.metrics.registry import METRICS
 from tidegate.kernel.typed import json_schema
-from tidegate.spec.estimators.estimator import Probabilities
-from tidegate.spec.estimators.registry import ESTIMATORS
+from tidegate.spec.estimators.estimator import Inner, Probabilities
+from tidegate.spec.estimators.registry import ESTIMATORS, LEFT_OUT
 from tidegate.spec.model import json_schema as spec_schema
 from tidegate.spec.part import MAX_NAME, Task
 from tidegate.spec.rules.registry import RULES, kind_of
@@ -64,12 +64,22 @@ def _estimators() -> str:
                 "standardised" if each.scaled else "as they are",
                 "one-hot" if each.encoding == "onehot" else "ordinal",
                 "as they are" if each.keeps_gaps else "median",
-                _PROBABILITIES[each.probabilities],
-                each.words,
+                "none: only inside others" if each.only_inside else _PROBABILITIES[each.probabilities],
+                each.words + "".join(f" `{inner.parameter}` {_takes(inner)}." for inner in each.inner),
             )
             for each in ESTIMATORS.values()
         ),
     )
+
+
+def _takes(inner: Inner) -> str:
+    what = "a list of estimators" if inner.many else "an estimator"
+    return f"{'is required and ' if inner.required else ''}takes {what}"
+
+
+def _left_out() -> str:
+    rows = ((f"`{each.name}`", each.sentence) for each in LEFT_OUT.values())
+    return table("estimator", "why it cannot be used", rows=rows)
 
 
 def _rules() -> str:
@@ -212,6 +222,7 @@ def _nodes(schema: Mapping[str, Any], path: str, root: Mapping[str, Any] | None 
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "estimators": _estimators,
+    "left-out": _left_out,
     "rules": _rules,
     "metrics": _metrics,
     "drift-statistics": _drift_statistics,

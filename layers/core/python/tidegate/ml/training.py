@@ -14,10 +14,11 @@ How features are encoded, and what the estimator is given, follows from its fact
 framework's module builds the pipeline and converts it (`tidegate.ml.frameworks`).
 """
 
+import inspect
 import json
 import platform
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import distributions
@@ -43,8 +44,10 @@ from tidegate.domain.serving.contract import (
 from tidegate.kernel.errors import TidegateError, TrainingFailedError
 from tidegate.kernel.table import TARGET, Column, Table
 from tidegate.ml.frameworks.features import round_numbers
-from tidegate.ml.frameworks.framework import Columns, estimator_class, framework_of
+from tidegate.ml.frameworks.framework import Columns, build, estimator_class, framework_of
 from tidegate.ports.training import ExportedModel
+from tidegate.spec.estimators import nested
+from tidegate.spec.estimators.registry import ESTIMATORS
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.training import Candidate
 
@@ -98,28 +101,23 @@ def _packages() -> dict[str, str]:
     return found
 
 
-def _model(spec: ModelSpec, candidate: Candidate) -> Any:
-    """The unfitted estimator, with the spec's seed unless the candidate has one of its own."""
-    facts = candidate.facts
-    model = estimator_class(candidate)(**candidate.parameters)
-    if facts.seed and model.get_params(deep=False)[facts.seed] is None:
-        model.set_params(**{facts.seed: spec.seed})
-    return model
-
-
-def check_parameters(candidate: Candidate) -> None:
-    """Refuse parameters that the estimator does not have.
+def check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that the estimator does not have, or one of those inside it.
 
     Raises:
-        TrainingFailedError: names the candidate, the parameters and the ones it does have.
+        TrainingFailedError: names the estimator, the parameters and the ones it does have.
     """
-    allowed = sorted(estimator_class(candidate)().get_params(deep=False))
-    unknown = sorted(set(candidate.parameters) - set(allowed))
+    allowed = sorted(inspect.signature(estimator_class(name)).parameters)
+    unknown = sorted(set(parameters) - set(allowed))
     if unknown:
         raise TrainingFailedError(
-            f"{_title(candidate)} has no parameter {', '.join(unknown)} (allowed: {', '.join(allowed)})",
+            f"{_named(name, parameters)} has no parameter {', '.join(unknown)} (allowed: {', '.join(allowed)})",
             next_step="correct the candidate in the spec and apply it again",
         )
+    for inner in ESTIMATORS[name].inner:
+        for each in nested.inside(inner, parameters.get(inner.parameter)):
+            if nested.is_nested(each):
+                check_parameters(each[nested.OF], each.get(nested.PARAMETERS, {}))
 
 
 def _known(feature: FeatureContract) -> list[str]:
@@ -149,14 +147,18 @@ def _frame(contract: Contract, inputs: Inputs, matrix: computed.Matrix) -> pd.Da
 def _fit(spec: ModelSpec, contract: Contract, candidate: Candidate, table: Table) -> tuple[Pipeline, Contract]:
     """The fitted pipeline, and the contract with what the computed features learned of these rows."""
     contract, matrix = computed.learned(contract, table, seed=spec.seed)
-    check_parameters(candidate)
-    pipeline = framework_of(candidate).pipeline(candidate, _model(spec, candidate), _columns(contract))
+    check_parameters(candidate.estimator, candidate.parameters)
+    framework = framework_of(candidate)
+    with _blamed_on(candidate, "could not be built"):
+        unfitted = build(candidate.estimator, candidate.parameters, seed=spec.seed)
+    pipeline = framework.pipeline(candidate, unfitted, _columns(contract))
     features, model = pipeline["features"], pipeline["model"]
     frame = _frame(contract, contract.inputs(table), matrix)
     with _blamed_on(candidate, "could not be fitted"), threadpool_limits(1):
         features.fit(frame)
         round_numbers(features)
         model.fit(features.transform(frame), table[TARGET])
+        framework.settle(candidate, model)
     return pipeline, contract
 
 
@@ -267,5 +269,8 @@ def _blamed_on(candidate: Candidate, what: str) -> Iterator[None]:
 
 
 def _title(candidate: Candidate) -> str:
-    parameters = ", ".join(f"{name}={value!r}" for name, value in sorted(candidate.parameters.items()))
-    return f"{candidate.estimator.rpartition('.')[2]}({parameters})"
+    return _named(candidate.estimator, candidate.parameters)
+
+
+def _named(name: str, parameters: Mapping[str, Any]) -> str:
+    return f"{ESTIMATORS[name].title}({nested.text_of(dict(sorted(parameters.items())), number=repr)})"

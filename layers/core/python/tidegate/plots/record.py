@@ -12,6 +12,7 @@ from tidegate.plots.blocks import Block, Check, Checks, Facts, Figure, Note, Sec
 from tidegate.plots.numbers import Document, interval, moment, number, percent, period, person, size, words
 from tidegate.plots.pictures import Row, Words
 from tidegate.ports.evaluation import Dossier
+from tidegate.spec.estimators.nested import text_of
 from tidegate.spec.features import Feature
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.part import Task
@@ -253,7 +254,7 @@ def lineage(dossier: Dossier) -> Section:
     rows = [
         [
             each["estimator"].rsplit(".", 1)[-1] + (" (chosen)" if each["index"] == found["selected"] else ""),
-            ", ".join(f"{name}={number(value)}" for name, value in each["parameters"].items()),
+            text_of(each["parameters"], number=number),
             number(each["value"]),
             number(each["fit_seconds"]),
         ]

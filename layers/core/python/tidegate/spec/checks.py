@@ -10,6 +10,7 @@ from tidegate.kernel.expressions.language import TYPE_OF_KIND, ExpressionError, 
 from tidegate.kernel.fault_words import did_you_mean
 from tidegate.kernel.metrics.metric import Metric
 from tidegate.kernel.metrics.registry import of_task
+from tidegate.spec.estimators import nested
 from tidegate.spec.estimators.registry import estimators_of
 from tidegate.spec.features import ComputedFeature, FeatureKind
 from tidegate.spec.gate import GatePolicy
@@ -51,15 +52,12 @@ def cross_faults(parts: Mapping[str, Any]) -> list[Fault]:
 
 
 def parameter_faults(candidates: Mapping[int, Candidate]) -> list[Fault]:
-    """Parameters that estimators do not have. Of new specs only: a stored one may name what an older library had."""
+    """Parameters that estimators do not have, and estimators that do not fit their place. Of new specs only: a stored
+    one may name what an older library had."""
     return [
-        Fault(
-            f"candidates[{index}].{'parameters' if name in candidate.parameters else 'grid'}.{name}",
-            f"{candidate.facts.title} has no such parameter{did_you_mean(name, candidate.facts.parameter_names)}",
-            candidate.facts.parameter_names,
-        )
-        for index, candidate in candidates.items()
-        for name in candidate.unknown_parameters
+        fault
+        for index, each in candidates.items()
+        for fault in nested.parameter_faults(f"candidates[{index}]", each.estimator, each.parameters, each.grid)
     ]
 
 

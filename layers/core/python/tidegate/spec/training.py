@@ -9,8 +9,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from tidegate.spec.estimators import nested
 from tidegate.spec.estimators.estimator import Estimator
-from tidegate.spec.estimators.registry import ESTIMATORS
+from tidegate.spec.estimators.registry import CANDIDATES, why_not
 from tidegate.spec.part import Section, described, spec_fault
 
 MAX_CANDIDATES = 64
@@ -21,9 +22,12 @@ class Candidate(Section):
 
     estimator: str = Field(
         description="Dotted name, for example sklearn.linear_model.LogisticRegression.",
-        json_schema_extra=described({name: each.words for name, each in ESTIMATORS.items()}),
+        json_schema_extra=described({name: each.words for name, each in CANDIDATES.items()}),
     )
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values by name; an estimator is {of: DOTTED NAME, parameters: {...}}, see docs/model-spec.md.",
+    )
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     encode: Literal["auto", "onehot", "ordinal"] = Field(
         "auto", description="Categorical encoding; auto chooses what suits the estimator, see docs/model-spec.md."
@@ -32,8 +36,10 @@ class Candidate(Section):
     @field_validator("estimator")
     @classmethod
     def _estimator_is_known(cls, name: str) -> str:
-        if name not in ESTIMATORS:
-            raise PydanticCustomError("enum", "{expected}", {"expected": ", ".join(map(repr, sorted(ESTIMATORS)))})
+        if reason := why_not(name):
+            raise spec_fault(reason)
+        if name not in CANDIDATES:
+            raise PydanticCustomError("enum", "{expected}", {"expected": ", ".join(map(repr, sorted(CANDIDATES)))})
         return name
 
     @field_validator("parameters", "grid")
@@ -58,13 +64,8 @@ class Candidate(Section):
 
     @property
     def facts(self) -> Estimator:
-        """What is known of its estimator."""
-        return ESTIMATORS[self.estimator]
-
-    @property
-    def unknown_parameters(self) -> tuple[str, ...]:
-        """Names that it sets, in its grid too, and that the estimator does not have."""
-        return tuple(sorted({*self.parameters, *self.grid} - set(self.facts.parameter_names)))
+        """What is known of its estimator, with those that its parameters put inside."""
+        return nested.facts_of(self.estimator, self.parameters)
 
     @property
     def size(self) -> int:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidegate.cli.pages.rollout import rollout_line
+from tidegate.spec.estimators.nested import text_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -53,7 +54,7 @@ def reached(run: Mapping[str, Any]) -> int:
 def candidate_line(candidate: Mapping[str, Any]) -> str:
     """`2 RandomForestClassifier max_depth=8  roc_auc 0.7512  3.2 s`."""
     name = candidate["estimator"].rsplit(".", 1)[-1]
-    parameters = " ".join(f"{key}={value}" for key, value in candidate["parameters"].items())
+    parameters = text_of(candidate["parameters"], between=" ")
     number = candidate["index"] + 1
     return f"{number} {name} {parameters}".rstrip() + (
         f"  {candidate['metric']} {candidate['value']:.4f}  {candidate['fit_seconds']:.1f} s"

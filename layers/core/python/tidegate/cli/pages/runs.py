@@ -11,6 +11,7 @@ from tidegate.cli.pages.pieces import Document
 if TYPE_CHECKING:
     from rich.console import Console
 from tidegate.cli.pages.rollout import rollout_line
+from tidegate.spec.estimators.nested import text_of
 
 
 def runs(out: "Console", found: Sequence[Document], following: str | None) -> None:
@@ -89,7 +90,7 @@ def candidates(out: "Console", found: Sequence[Document], selected: int | None) 
         (
             f"{each['index'] + 1}{' *' if each['index'] == selected else ''}",
             each["estimator"].rsplit(".", 1)[-1],
-            " ".join(f"{key}={value}" for key, value in each["parameters"].items()),
+            text_of(each["parameters"], between=" "),
             f"{each['value']:.4f}",
             f"{each['fit_seconds']:.1f} s",
         )

@@ -1,14 +1,18 @@
 """scikit-learn: its pipelines, and those to ONNX by skl2onnx."""
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.isotonic import IsotonicRegression
 from sklearn.pipeline import Pipeline
 
+from tidegate.ml.frameworks.calibration import convert_calibrated, level_steps
 from tidegate.ml.frameworks.features import features
-from tidegate.ml.frameworks.framework import Columns
+from tidegate.ml.frameworks.framework import Columns, fitted_parts
 from tidegate.spec.training import Candidate
 
 if TYPE_CHECKING:
@@ -43,9 +47,19 @@ def convert(
             name="tidegate",
             initial_types=inputs,
             options={id(pipeline): {"zipmap": False}} if classes else None,
+            custom_conversion_functions={CalibratedClassifierCV: convert_calibrated},
             target_opset=OPSETS,
         )
     return model
+
+
+def settle(candidate: Candidate, model: Any) -> None:
+    """See framework.Framework."""
+    for part in fitted_parts(model):
+        if isinstance(part, IsotonicRegression):
+            level_steps(part)
+        if candidate.facts.scaled:
+            _move_thresholds(part, _off_scaled)
 
 
 def _snap_thresholds(model: Any) -> None:
@@ -54,14 +68,22 @@ def _snap_thresholds(model: Any) -> None:
     A tree compares float32 values with float64 thresholds; ONNX has float32 thresholds, and the nearest one may lie
     above a value that the tree sends right. For float32 values x, x <= t says the same as x <= (t rounded down).
     """
-    if hasattr(model, "tree_"):
-        model.tree_.threshold[:] = _round_down(model.tree_.threshold)
-    for predictors in getattr(model, "_predictors", ()):
+    for part in fitted_parts(model):
+        _move_thresholds(part, _round_down)
+
+
+def _move_thresholds(tree: Any, move: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> None:
+    if hasattr(tree, "tree_"):
+        tree.tree_.threshold[:] = move(tree.tree_.threshold)
+    for predictors in getattr(tree, "_predictors", ()):
         for predictor in predictors:
-            predictor.nodes["num_threshold"] = _round_down(predictor.nodes["num_threshold"])
-    parts = getattr(model, "estimators_", ())
-    for part in parts.ravel() if isinstance(parts, np.ndarray) else parts:
-        _snap_thresholds(part)
+            predictor.nodes["num_threshold"] = move(predictor.nodes["num_threshold"])
+
+
+def _off_scaled(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """A little off numbers that were standardised, whose last bits differ in float32: a median that fills gaps lies in
+    the middle of two values, just where a tree parts them."""
+    return thresholds + 8 * np.finfo(np.float32).eps * np.abs(thresholds)
 
 
 def _round_down(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
